@@ -1,0 +1,267 @@
+//! A pickle as inert data: the arena.
+//!
+//! Classes, calls and instances are nodes; nothing is imported and nothing is called. All nodes lie
+//! in one arena and refer to each other by number, so shared and self-referencing objects keep
+//! their identity, and neither reading nor dropping a tree recurses. Every instruction makes one
+//! node as a rule and moves each object of the stack once, so a tree takes time and memory in
+//! proportion to the bytes received, whatever they are.
+//!
+//! Reading refuses what scanning refuses. Beyond that it looks at types where the error is certain
+//! (an item for an int, a list as a key), and it refuses assignments into a list or a bytearray:
+//! lawful Python, but no pickler writes them, and a tree that ignored them would lie.
+
+use super::error::{Fault, PickleError};
+use super::opcode::Instructions;
+use super::read::Reader;
+use super::view::View;
+
+/// A pickle as inert data.
+#[derive(Debug, Clone)]
+pub struct Tree<'a> {
+    nodes: Vec<Node<'a>>,
+    /// The members of all containers.
+    members: Vec<NodeId>,
+    runs: Vec<Run>,
+    made: Vec<Made>,
+    /// Texts and ints that are not in the input as such.
+    owned: Vec<Box<[u8]>>,
+    root: NodeId,
+}
+
+impl<'a> Tree<'a> {
+    /// Decodes the pickle at the start of `bytes`. What follows its STOP is ignored.
+    ///
+    /// # Errors
+    /// As [`scan`](super::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`] and
+    /// [`Fault::TooLong`].
+    pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+        // Nodes, members and runs are numbered in 32 bits. None of them costs less than a byte.
+        if u32::try_from(bytes.len().saturating_add(RESERVED)).is_err() {
+            return Err(Fault::TooLong.at(0));
+        }
+        let mut instructions = Instructions::new(bytes);
+        let mut reader = Reader::new(bytes.len());
+        loop {
+            let instruction = instructions.next()?;
+            let stepped = reader.step(&instruction);
+            if let Some(root) = stepped.map_err(|fault| fault.at(instruction.offset))? {
+                return Ok(reader.into_tree(root));
+            }
+        }
+    }
+
+    /// The object that the pickle stands for.
+    #[must_use]
+    pub const fn root(&self) -> View<'_, 'a> {
+        View::new(self, self.root)
+    }
+
+    pub(super) fn new() -> Self {
+        let nothing = Span { start: 0, len: 0 };
+        let nodes: [_; RESERVED] = [
+            Node::None,
+            Node::Bool(false),
+            Node::Bool(true),
+            Node::Tuple(nothing),
+        ];
+        Self {
+            nodes: nodes.to_vec(),
+            members: Vec::new(),
+            runs: Vec::new(),
+            made: Vec::new(),
+            owned: Vec::new(),
+            root: NodeId::NONE,
+        }
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> &Node<'a> {
+        self.nodes.get(id.index()).unwrap_or(&Node::None)
+    }
+
+    pub(super) fn owned(&self, place: u32) -> &[u8] {
+        self.owned.get(place as usize).map_or(&[], |bytes| bytes)
+    }
+
+    pub(super) fn made(&self, place: u32) -> Option<&Made> {
+        self.made.get(place as usize)
+    }
+
+    /// The first run of a sequence, and the sequence that is left without it.
+    pub(super) fn run(&self, seq: Seq) -> Option<(&[NodeId], Seq)> {
+        let run = self.runs.get(seq.first as usize)?;
+        let left = Seq {
+            first: run.next,
+            last: seq.last,
+        };
+        Some((self.span(run.span), left))
+    }
+
+    pub(super) fn span(&self, Span { start, len }: Span) -> &[NodeId] {
+        let members = self.members.get(start as usize..).unwrap_or_default();
+        members.get(..len as usize).unwrap_or_default()
+    }
+
+    pub(super) fn add(&mut self, node: Node<'a>) -> NodeId {
+        let id = NodeId(number(self.nodes.len()));
+        self.nodes.push(node);
+        id
+    }
+
+    pub(super) fn replace(&mut self, id: NodeId, node: Node<'a>) {
+        if let Some(place) = self.nodes.get_mut(id.index()) {
+            *place = node;
+        }
+    }
+
+    pub(super) fn add_made(&mut self, made: Made) -> NodeId {
+        let place = number(self.made.len());
+        self.made.push(made);
+        self.add(Node::Instance(place))
+    }
+
+    pub(super) fn made_mut(&mut self, place: u32) -> Option<&mut Made> {
+        self.made.get_mut(place as usize)
+    }
+
+    pub(super) fn own(&mut self, bytes: Vec<u8>) -> u32 {
+        let place = number(self.owned.len());
+        self.owned.push(bytes.into_boxed_slice());
+        place
+    }
+
+    /// Members for a container that is complete with them.
+    pub(super) fn add_span(&mut self, members: impl Iterator<Item = NodeId>) -> Span {
+        let start = number(self.members.len());
+        self.members.extend(members);
+        Span {
+            start,
+            len: number(self.members.len()) - start,
+        }
+    }
+
+    /// Members for a container that may have some and may grow.
+    pub(super) fn extend(&mut self, seq: Seq, members: impl Iterator<Item = NodeId>) -> Seq {
+        let span = self.add_span(members);
+        let fresh = number(self.runs.len());
+        match self.runs.get_mut(seq.last as usize) {
+            _ if span.len == 0 => return seq,
+            Some(last) if last.span.start + last.span.len == span.start => {
+                last.span.len += span.len;
+                return seq;
+            }
+            Some(last) => last.next = fresh,
+            None => {}
+        }
+        self.runs.push(Run {
+            span,
+            next: Seq::NO_RUN,
+        });
+        Seq {
+            first: if seq.first == Seq::NO_RUN {
+                fresh
+            } else {
+                seq.first
+            },
+            last: fresh,
+        }
+    }
+
+    pub(super) fn set_root(&mut self, root: NodeId) {
+        self.root = root;
+    }
+}
+
+/// A node, by its place in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NodeId(u32);
+
+/// How many nodes there are before the first byte is read: the four below.
+const RESERVED: usize = 4;
+
+/// These values are one object each in Python too, and cost nothing however often they occur.
+impl NodeId {
+    pub(super) const NONE: Self = Self(0);
+    pub(super) const FALSE: Self = Self(1);
+    pub(super) const TRUE: Self = Self(2);
+    pub(super) const EMPTY_TUPLE: Self = Self(3);
+
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An object of the pickle.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Node<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    BigInt(&'a [u8]),
+    OwnBigInt(u32),
+    Float(f64),
+    Text(&'a str),
+    Surrogates(&'a [u8]),
+    OwnText(u32),
+    Bytes(&'a [u8]),
+    ByteArray(&'a [u8]),
+    Tuple(Span),
+    List(Seq),
+    /// Keys and values in turns.
+    Dict(Seq),
+    Set(Seq),
+    FrozenSet(Span),
+    Global {
+        module: NodeId,
+        name: NodeId,
+    },
+    Instance(u32),
+}
+
+/// The members of a container that was complete when it was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// The members of a container that may grow: a chain of runs, by its first and its last one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seq {
+    first: u32,
+    last: u32,
+}
+
+impl Seq {
+    const NO_RUN: u32 = u32::MAX;
+    pub(super) const EMPTY: Self = Self {
+        first: Self::NO_RUN,
+        last: Self::NO_RUN,
+    };
+}
+
+/// Members that lie together, as one instruction or several in succession added them.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    span: Span,
+    next: u32,
+}
+
+/// What is known of an instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Made {
+    pub(super) callable: NodeId,
+    pub(super) arguments: NodeId,
+    pub(super) keywords: Option<NodeId>,
+    pub(super) state: Option<NodeId>,
+    pub(super) items: Seq,
+    pub(super) entries: Seq,
+}
+
+/// A place in one of the tables, none of which is longer than the pickle.
+fn number(place: usize) -> u32 {
+    debug_assert!(
+        u32::try_from(place).is_ok(),
+        "bounded by the length of the pickle"
+    );
+    u32::try_from(place).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,311 @@
+//! Looking into a [`Tree`]: typed questions with `None` for an answer when the type is another.
+//!
+//! A view is a place in the tree and costs nothing to copy. Nothing here recurses; who follows a
+//! tree downwards must reckon with cycles, and can tell nodes apart by [`View::is_same`].
+
+use super::tree::{Made, Node, NodeId, Seq, Tree};
+
+/// A node of a tree.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'t, 'a> {
+    tree: &'t Tree<'a>,
+    id: NodeId,
+}
+
+/// The outcome of a call that was never made: of REDUCE, NEWOBJ, `NEWOBJ_EX`, OBJ or INST.
+#[derive(Debug, Clone, Copy)]
+pub struct Instance<'t, 'a> {
+    /// What would be called: a class or a function as a rule.
+    pub callable: View<'t, 'a>,
+    /// The tuple of positional arguments. It is an instance itself if the pickle says so.
+    pub arguments: View<'t, 'a>,
+    /// The dict of `NEWOBJ_EX`.
+    pub keywords: Option<View<'t, 'a>>,
+    /// What BUILD gave it last.
+    pub state: Option<View<'t, 'a>>,
+    made: &'t Made,
+}
+
+impl<'t, 'a> View<'t, 'a> {
+    pub(super) const fn new(tree: &'t Tree<'a>, id: NodeId) -> Self {
+        Self { tree, id }
+    }
+
+    /// Python's word for the type, for error texts.
+    #[must_use]
+    pub fn kind_name(self) -> &'static str {
+        match self.node() {
+            Node::None => "NoneType",
+            Node::Bool(_) => "bool",
+            Node::Int(_) | Node::BigInt(_) | Node::OwnBigInt(_) => "int",
+            Node::Float(_) => "float",
+            Node::Text(_) | Node::Surrogates(_) | Node::OwnText(_) => "str",
+            Node::Bytes(_) => "bytes",
+            Node::ByteArray(_) => "bytearray",
+            Node::Tuple(_) => "tuple",
+            Node::List(_) => "list",
+            Node::Dict(_) => "dict",
+            Node::Set(_) => "set",
+            Node::FrozenSet(_) => "frozenset",
+            Node::Global { .. } => "a class",
+            Node::Instance(_) => "an instance",
+        }
+    }
+
+    /// Whether both are one and the same object, in the sense of Python's `is`. Small values such
+    /// as ints may be several nodes where Python has one object.
+    #[must_use]
+    pub fn is_same(self, other: Self) -> bool {
+        std::ptr::eq(self.tree, other.tree) && self.id == other.id
+    }
+
+    /// The number of this node in its tree, for those who walk one and meet a node again.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.id.index()
+    }
+
+    /// Whether it is None.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        matches!(self.node(), Node::None)
+    }
+
+    /// A bool.
+    #[must_use]
+    pub fn as_bool(self) -> Option<bool> {
+        match self.node() {
+            Node::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// An int that fits. A bool is none, although Python counts it as one.
+    #[must_use]
+    pub fn as_i64(self) -> Option<i64> {
+        match self.node() {
+            Node::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// An int beyond `i64`: little-endian two's complement without redundant bytes.
+    #[must_use]
+    pub fn as_big_int(self) -> Option<&'t [u8]> {
+        match self.node() {
+            Node::BigInt(bytes) => Some(bytes),
+            Node::OwnBigInt(place) => Some(self.tree.owned(*place)),
+            _ => None,
+        }
+    }
+
+    /// A float.
+    #[must_use]
+    pub fn as_f64(self) -> Option<f64> {
+        match self.node() {
+            Node::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A str, unless it has lone surrogates.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'t str> {
+        match self.node() {
+            Node::Text(text) => Some(text),
+            Node::OwnText(place) => std::str::from_utf8(self.tree.owned(*place)).ok(),
+            _ => None,
+        }
+    }
+
+    /// Any str in UTF-8, with lone surrogates encoded as Python's "surrogatepass" does.
+    #[must_use]
+    pub fn as_wtf8(self) -> Option<&'t [u8]> {
+        match self.node() {
+            Node::Text(text) => Some(text.as_bytes()),
+            Node::Surrogates(bytes) => Some(bytes),
+            Node::OwnText(place) => Some(self.tree.owned(*place)),
+            _ => None,
+        }
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn as_bytes(self) -> Option<&'t [u8]> {
+        match self.node() {
+            Node::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// A bytearray of protocol 5; older protocols write an instance.
+    #[must_use]
+    pub fn as_byte_array(self) -> Option<&'t [u8]> {
+        match self.node() {
+            Node::ByteArray(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a list.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        matches!(self.node(), Node::List(_))
+    }
+
+    /// Whether it is a tuple.
+    #[must_use]
+    pub fn is_tuple(self) -> bool {
+        matches!(self.node(), Node::Tuple(_))
+    }
+
+    /// Whether it is a dict.
+    #[must_use]
+    pub fn is_dict(self) -> bool {
+        matches!(self.node(), Node::Dict(_))
+    }
+
+    /// Whether it is a set.
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        matches!(self.node(), Node::Set(_))
+    }
+
+    /// Whether it is a frozenset.
+    #[must_use]
+    pub fn is_frozen_set(self) -> bool {
+        matches!(self.node(), Node::FrozenSet(_))
+    }
+
+    /// The items of a list or tuple; of a set or frozenset too, as written: with duplicates.
+    #[must_use]
+    pub fn items(self) -> Option<Items<'t, 'a>> {
+        match self.node() {
+            Node::List(seq) | Node::Set(seq) => Some(Items::new(self.tree, *seq)),
+            Node::Tuple(span) | Node::FrozenSet(span) => {
+                let now = self.tree.span(*span).iter();
+                Some(Items {
+                    tree: self.tree,
+                    now,
+                    later: Seq::EMPTY,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Keys and values of a dict as written: a later value for the same key comes again.
+    #[must_use]
+    pub fn entries(self) -> Option<Entries<'t, 'a>> {
+        match self.node() {
+            Node::Dict(seq) => Some(Entries(Items::new(self.tree, *seq))),
+            _ => None,
+        }
+    }
+
+    /// The value of a str key in a dict; of several the last, as in Python.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<Self> {
+        self.entries()?.get(key)
+    }
+
+    /// Module and qualified name of a class or another global.
+    #[must_use]
+    pub fn class_name(self) -> Option<(&'t str, &'t str)> {
+        match self.node() {
+            Node::Global { module, name } => {
+                let module = Self::new(self.tree, *module).as_str()?;
+                Some((module, Self::new(self.tree, *name).as_str()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The outcome of a call.
+    #[must_use]
+    pub fn instance(self) -> Option<Instance<'t, 'a>> {
+        let Node::Instance(place) = self.node() else {
+            return None;
+        };
+        let made = self.tree.made(*place)?;
+        Some(Instance {
+            callable: Self::new(self.tree, made.callable),
+            arguments: Self::new(self.tree, made.arguments),
+            keywords: made.keywords.map(|id| Self::new(self.tree, id)),
+            state: made.state.map(|id| Self::new(self.tree, id)),
+            made,
+        })
+    }
+
+    fn node(self) -> &'t Node<'a> {
+        self.tree.node(self.id)
+    }
+}
+
+impl<'t, 'a> Instance<'t, 'a> {
+    /// What was appended or added to it, as to a list or a set.
+    #[must_use]
+    pub fn items(&self) -> Items<'t, 'a> {
+        Items::new(self.callable.tree, self.made.items)
+    }
+
+    /// What was assigned to it key by key, as to a dict: an `OrderedDict` keeps its entries here.
+    #[must_use]
+    pub fn entries(&self) -> Entries<'t, 'a> {
+        Entries(Items::new(self.callable.tree, self.made.entries))
+    }
+}
+
+/// The items of a list, tuple or set.
+#[derive(Debug, Clone)]
+pub struct Items<'t, 'a> {
+    tree: &'t Tree<'a>,
+    now: std::slice::Iter<'t, NodeId>,
+    later: Seq,
+}
+
+impl<'t, 'a> Items<'t, 'a> {
+    fn new(tree: &'t Tree<'a>, seq: Seq) -> Self {
+        Self {
+            tree,
+            now: [].iter(),
+            later: seq,
+        }
+    }
+}
+
+impl<'t, 'a> Iterator for Items<'t, 'a> {
+    type Item = View<'t, 'a>;
+
+    fn next(&mut self) -> Option<View<'t, 'a>> {
+        loop {
+            if let Some(id) = self.now.next() {
+                return Some(View::new(self.tree, *id));
+            }
+            let (now, later) = self.tree.run(self.later)?;
+            (self.now, self.later) = (now.iter(), later);
+        }
+    }
+}
+
+/// The keys and values of a dict.
+#[derive(Debug, Clone)]
+pub struct Entries<'t, 'a>(Items<'t, 'a>);
+
+impl<'t, 'a> Entries<'t, 'a> {
+    /// The value of a str key; of several the last.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<View<'t, 'a>> {
+        self.filter(|(found, _)| found.as_wtf8() == Some(key.as_bytes()))
+            .last()
+            .map(|(_, v)| v)
+    }
+}
+
+impl<'t, 'a> Iterator for Entries<'t, 'a> {
+    type Item = (View<'t, 'a>, View<'t, 'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.0.next()?, self.0.next()?))
+    }
+}
