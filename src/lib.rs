@@ -11,4 +11,7 @@
 //! keys and verdicts, [`config`] what the executor said at the start, [`versions`] what Python and
 //! Parsl the submit side runs, and [`logging`] the shape of log lines.
 
+pub mod curve;
+pub mod logging;
 pub mod pickle;
+pub mod versions;

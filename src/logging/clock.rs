@@ -1,0 +1,123 @@
+//! Wall-clock time as log lines show it.
+//!
+//! The zone is read once, as Python's `time.localtime` does; its rules cover both sides of a
+//! change to summer time. The text of a second is kept until the next one begins.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// A moment as Python's `time.time()` would give it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// Seconds since 1970, UTC.
+    pub(super) seconds: i64,
+    /// And this much of the next one.
+    pub(super) nanos: u32,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Self {
+                seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+                nanos: since.subsec_nanos(),
+            },
+            // A clock before 1970 is a dead battery; the lines need not tell how dead.
+            Err(_) => Self {
+                seconds: 0,
+                nanos: 0,
+            },
+        }
+    }
+
+    /// Seconds as Python's float.
+    pub(super) fn as_f64(self) -> f64 {
+        self.seconds as f64 + f64::from(self.nanos) * 1e-9
+    }
+}
+
+/// Writes moments in the local zone as `%Y-%m-%d %H:%M:%S`, the `datefmt` of all of Parsl's logs.
+#[derive(Debug)]
+pub(super) struct Clock {
+    zone: TimeZone,
+    last: Mutex<(i64, String)>,
+}
+
+impl Clock {
+    pub(super) fn local() -> Self {
+        Self::in_zone(TimeZone::system())
+    }
+
+    fn in_zone(zone: TimeZone) -> Self {
+        Self {
+            zone,
+            last: Mutex::new((i64::MIN, String::new())),
+        }
+    }
+
+    /// Appends the moment's text.
+    pub(super) fn write(&self, moment: Moment, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+        // Nothing that is done under the lock can panic half-way or block.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != moment.seconds {
+            *last = (moment.seconds, self.text(moment.seconds));
+        }
+        out.write_str(&last.1)
+    }
+
+    fn text(&self, seconds: i64) -> String {
+        let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        let local = self.zone.to_datetime(timestamp);
+        format!(
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+            local.year(),
+            local.month(),
+            local.day(),
+            local.hour(),
+            local.minute(),
+            local.second()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_changes_of_the_clock_in_a_year_are_kept() {
+        let clock = berlin();
+        assert_eq!(shown(&clock, 1_774_745_999), "2026-03-29 01:59:59");
+        assert_eq!(shown(&clock, 1_774_746_000), "2026-03-29 03:00:00");
+        assert_eq!(shown(&clock, 1_792_889_999), "2026-10-25 02:59:59");
+        assert_eq!(shown(&clock, 1_792_890_000), "2026-10-25 02:00:00");
+    }
+
+    #[test]
+    fn the_kept_second_gives_way_to_an_earlier_one() {
+        let clock = berlin();
+        assert_eq!(shown(&clock, 1_774_746_001), "2026-03-29 03:00:01");
+        assert_eq!(shown(&clock, 1_774_746_000), "2026-03-29 03:00:00");
+    }
+
+    #[test]
+    fn absurd_times_are_still_text() {
+        assert_eq!(
+            shown(&berlin(), i64::MAX).len(),
+            "2026-03-29 03:00:00".len()
+        );
+    }
+
+    fn berlin() -> Clock {
+        Clock::in_zone(TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap())
+    }
+
+    fn shown(clock: &Clock, seconds: i64) -> String {
+        let mut out = String::new();
+        clock.write(Moment { seconds, nanos: 0 }, &mut out).unwrap();
+        out
+    }
+}

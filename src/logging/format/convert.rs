@@ -1,0 +1,247 @@
+//! One value in one conversion: what `'%+08.3f' % value` gives in Python.
+
+use std::fmt::{self, Write};
+
+use super::super::record::python_repr;
+use super::Value;
+
+/// What stands behind the name of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Conversion {
+    /// One of `diouxXeEfFgGcrsa`.
+    pub(super) letter: char,
+    /// Least number of characters; 0 for no such wish.
+    pub(super) width: usize,
+    pub(super) precision: Option<usize>,
+    left: bool,
+    zeros: bool,
+    alternate: bool,
+    sign: &'static str,
+}
+
+/// What a conversion wants of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    /// `s`, `r`, `a`: anything.
+    Text,
+    /// `d`, `i`, `u`: any number.
+    Decimal,
+    /// `o`, `x`: an int.
+    Radix,
+    /// `e`, `f`, `g`: any number.
+    Float,
+    /// `c`: an int.
+    Character,
+}
+
+impl Number {
+    pub(super) fn of_letter(letter: char) -> Option<Self> {
+        Some(match letter {
+            's' | 'r' | 'a' => Self::Text,
+            'd' | 'i' | 'u' => Self::Decimal,
+            'o' | 'x' | 'X' => Self::Radix,
+            'e' | 'E' | 'f' | 'F' | 'g' | 'G' => Self::Float,
+            'c' => Self::Character,
+            _ => return None,
+        })
+    }
+}
+
+impl Conversion {
+    pub(super) fn plain(letter: char) -> Self {
+        Self {
+            letter,
+            width: 0,
+            precision: None,
+            left: false,
+            zeros: false,
+            alternate: false,
+            sign: "",
+        }
+    }
+
+    pub(super) fn is_plain(&self, letter: char) -> bool {
+        *self == Self::plain(letter)
+    }
+
+    pub(super) fn set_flag(&mut self, flag: char) {
+        match flag {
+            '-' => self.left = true,
+            '0' => self.zeros = true,
+            '#' => self.alternate = true,
+            '+' => self.sign = "+",
+            // A plus wins over a blank, in either order.
+            _ if self.sign.is_empty() => self.sign = " ",
+            _ => {}
+        }
+    }
+
+    pub(super) fn write(&self, value: Value<'_>, out: &mut impl Write) -> fmt::Result {
+        match value {
+            Value::Str(text) if self.is_plain('s') => return out.write_str(text),
+            Value::Int(int) if self.is_plain('d') || self.is_plain('s') => {
+                return write!(out, "{int}");
+            }
+            Value::Str(_) | Value::Int(_) | Value::Float(_) | Value::Object(_) => {}
+        }
+        match (self.letter, value) {
+            ('r', Value::Str(text)) => self.write_text(&python_repr(text, false), out),
+            ('a', Value::Str(text)) => self.write_text(&python_repr(text, true), out),
+            ('s' | 'r' | 'a', Value::Int(int)) => self.write_text(&int.to_string(), out),
+            // Both languages print the shortest digits that read back as the same float.
+            ('s' | 'r' | 'a', Value::Float(float)) => self.write_text(&format!("{float:?}"), out),
+            ('c', Value::Int(int)) => {
+                let code = u32::try_from(int).ok().and_then(char::from_u32);
+                self.pad(
+                    "",
+                    code.unwrap_or(char::REPLACEMENT_CHARACTER)
+                        .encode_utf8(&mut [0; 4]),
+                    out,
+                )
+            }
+            ('o' | 'x' | 'X', Value::Int(int)) => self.write_radix(int, out),
+            ('d' | 'i' | 'u', Value::Int(int)) => self.write_digits("", &int.to_string(), out),
+            // Towards zero, as `int` does.
+            ('d' | 'i' | 'u', Value::Float(float)) => {
+                let (sign, size) = split_sign(float.trunc());
+                self.write_digits(sign, &format!("{size:.0}"), out)
+            }
+            (_, Value::Float(float)) => self.write_float(float, out),
+            (_, Value::Int(int)) => self.write_float(int as f64, out),
+            (_, Value::Str(text)) => self.write_text(text, out),
+            (_, Value::Object(text)) => self.write_text(text, out),
+        }
+    }
+
+    fn write_text(&self, text: &str, out: &mut impl Write) -> fmt::Result {
+        let kept = match self.precision {
+            Some(most) => text
+                .char_indices()
+                .nth(most)
+                .map_or(text, |(end, _)| &text[..end]),
+            None => text,
+        };
+        // Zeros are for numbers.
+        Self {
+            zeros: false,
+            ..*self
+        }
+        .pad("", kept, out)
+    }
+
+    fn write_radix(&self, int: u64, out: &mut impl Write) -> fmt::Result {
+        let (prefix, digits) = match self.letter {
+            'o' => ("0o", format!("{int:o}")),
+            'x' => ("0x", format!("{int:x}")),
+            _ => ("0X", format!("{int:X}")),
+        };
+        let prefix = if self.alternate { prefix } else { "" };
+        self.pad(
+            &format!("{}{prefix}", self.sign),
+            &self.lengthened(&digits),
+            out,
+        )
+    }
+
+    fn write_digits(&self, minus: &str, digits: &str, out: &mut impl Write) -> fmt::Result {
+        self.pad(self.sign_for(minus), &self.lengthened(digits), out)
+    }
+
+    /// For whole numbers the precision is the least number of digits.
+    fn lengthened(&self, digits: &str) -> String {
+        format!("{digits:0>width$}", width = self.precision.unwrap_or(0))
+    }
+
+    fn write_float(&self, float: f64, out: &mut impl Write) -> fmt::Result {
+        let (minus, size) = split_sign(float);
+        let precision = self.precision.unwrap_or(6);
+        let mut digits = match self.letter.to_ascii_lowercase() {
+            'f' => fixed(size, precision, self.alternate),
+            'e' => scientific(size, precision, self.alternate),
+            _ => general(size, precision.max(1), self.alternate),
+        };
+        if self.letter.is_ascii_uppercase() {
+            digits.make_ascii_uppercase();
+        }
+        self.pad(self.sign_for(minus), &digits, out)
+    }
+
+    fn sign_for<'a>(&self, minus: &'a str) -> &'a str {
+        if minus.is_empty() { self.sign } else { minus }
+    }
+
+    fn pad(&self, prefix: &str, body: &str, out: &mut impl Write) -> fmt::Result {
+        let length = prefix.chars().count() + body.chars().count();
+        let fill = self.width.saturating_sub(length);
+        let (before, zeros, after) = match (self.left, self.zeros) {
+            (true, _) => (0, 0, fill),
+            (false, true) => (0, fill, 0),
+            (false, false) => (fill, 0, 0),
+        };
+        write!(
+            out,
+            "{:before$}{prefix}{:0<zeros$}{body}{:after$}",
+            "", "", ""
+        )
+    }
+}
+
+fn split_sign(float: f64) -> (&'static str, f64) {
+    if float.is_sign_negative() {
+        ("-", -float)
+    } else {
+        ("", float)
+    }
+}
+
+fn fixed(size: f64, precision: usize, point: bool) -> String {
+    let point = if point && precision == 0 { "." } else { "" };
+    format!("{size:.precision$}{point}")
+}
+
+/// Python writes at least two digits of exponent, and its sign.
+fn scientific(size: f64, precision: usize, point: bool) -> String {
+    let (mantissa, exponent) = mantissa_and_exponent(size, precision);
+    let point = if point && precision == 0 { "." } else { "" };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}{point}e{sign}{:02}", exponent.unsigned_abs())
+}
+
+/// C's `%g`: as many significant digits as the precision, in the shorter notation.
+fn general(size: f64, precision: usize, keep_zeros: bool) -> String {
+    let (_, exponent) = mantissa_and_exponent(size, precision - 1);
+    let significant = i32::try_from(precision).unwrap_or(i32::MAX);
+    if (-4..significant).contains(&exponent) {
+        let decimals = usize::try_from(significant - 1 - exponent).unwrap_or(0);
+        let text = fixed(size, decimals, keep_zeros);
+        return if keep_zeros {
+            text
+        } else {
+            without_zeros(&text).to_owned()
+        };
+    }
+    let text = scientific(size, precision - 1, keep_zeros);
+    match text.split_once('e') {
+        Some((mantissa, exponent)) if !keep_zeros => {
+            format!("{}e{exponent}", without_zeros(mantissa))
+        }
+        _ => text,
+    }
+}
+
+fn mantissa_and_exponent(size: f64, precision: usize) -> (String, i32) {
+    let text = format!("{size:.precision$e}");
+    match text.split_once('e') {
+        Some((mantissa, exponent)) => (mantissa.to_owned(), exponent.parse().unwrap_or(0)),
+        // Infinite or not a number, which no attribute is.
+        None => (text, 0),
+    }
+}
+
+fn without_zeros(digits: &str) -> &str {
+    if digits.contains('.') {
+        digits.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        digits
+    }
+}

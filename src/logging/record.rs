@@ -1,0 +1,316 @@
+//! An event of `tracing` with the attributes that a Python `LogRecord` has.
+//!
+//! The text of a message may come from a peer, so this is where it is made harmless: control
+//! characters are written as escapes, and a long one is cut.
+
+use std::fmt::{self, Write};
+
+use nix::sys::pthread::pthread_self;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata};
+
+use super::clock::Moment;
+
+/// `%(name)s`: the logger's name in stock, by which users filter.
+pub(super) const LOGGER: &str = "parsl.executors.high_throughput.interchange";
+/// `%(processName)s`, as `multiprocessing` calls a process that it did not start.
+pub(super) const PROCESS: &str = "MainProcess";
+
+/// Longest message that is kept, in bytes; a traceback fits, an attack on the disk does not.
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
+const CUT: &str = "... [cut]";
+
+/// One event, ready to be laid out.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    pub(super) moment: Moment,
+    pub(super) level: LevelName,
+    pub(super) pathname: &'a str,
+    pub(super) line: u32,
+    pub(super) function: &'a str,
+    /// The message and then its fields, as ` key=value`.
+    pub(super) text: String,
+    /// How much of `text` is the message alone.
+    pub(super) message_bytes: usize,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn of(event: &Event<'_>, meta: &'a Metadata<'a>, controls: Controls) -> Self {
+        let mut collector = Collector {
+            message: Text::new(controls),
+            fields: Text::new(controls),
+        };
+        event.record(&mut collector);
+        let Collector { message, fields } = collector;
+        let mut text = message.kept;
+        let message_bytes = text.len();
+        text.push_str(&fields.kept);
+        Self {
+            moment: Moment::now(),
+            level: LevelName::of(*meta.level()),
+            pathname: meta.file().unwrap_or("unknown"),
+            line: meta.line().unwrap_or(0),
+            function: last_segment(meta.module_path().unwrap_or(meta.target())),
+            text,
+            message_bytes,
+        }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        self.text.get(..self.message_bytes).unwrap_or(&self.text)
+    }
+
+    /// `%(filename)s`.
+    pub(super) fn filename(&self) -> &'a str {
+        self.pathname.rsplit('/').next().unwrap_or(self.pathname)
+    }
+
+    /// `%(module)s`.
+    pub(super) fn module(&self) -> &'a str {
+        self.filename()
+            .rsplit_once('.')
+            .map_or(self.filename(), |(stem, _)| stem)
+    }
+}
+
+/// Python's name and number of a level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LevelName {
+    pub(super) name: &'static str,
+    pub(super) number: u64,
+}
+
+impl LevelName {
+    fn of(level: Level) -> Self {
+        let (name, number) = match level {
+            Level::ERROR => ("ERROR", 40),
+            Level::WARN => ("WARNING", 30),
+            Level::INFO => ("INFO", 20),
+            // Python has no name below DEBUG.
+            Level::DEBUG | Level::TRACE => ("DEBUG", 10),
+        };
+        Self { name, number }
+    }
+}
+
+/// The thread that an event happened on, as Python's `threading` would show it.
+#[derive(Debug)]
+pub(super) struct Thread {
+    /// `pthread_self()`, which is what `threading.get_ident()` is.
+    pub(super) id: u64,
+    pub(super) name: String,
+}
+
+impl Thread {
+    /// The calling thread's. It is made once and never freed: a few bytes for each of a handful of
+    /// threads, and a thread may log to its very end.
+    pub(super) fn current() -> &'static Self {
+        thread_local! {
+            static CURRENT: &'static Thread = Box::leak(Box::new(Thread::describe()));
+        }
+        CURRENT.with(|current| *current)
+    }
+
+    fn describe() -> Self {
+        let current = std::thread::current();
+        let name = match current.name() {
+            Some("main") => "MainThread",
+            Some(name) => name,
+            None => "Thread",
+        };
+        Self {
+            id: pthread_self(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// What becomes of control characters in messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Controls {
+    /// Written as Python writes them in a literal, so that no message can forge a line.
+    Escaped,
+    /// Kept, because what is made of the text escapes them itself.
+    Kept,
+}
+
+/// Text that grows to a limit and holds no control characters.
+#[derive(Debug)]
+struct Text {
+    kept: String,
+    controls: Controls,
+    cut: bool,
+}
+
+impl Text {
+    fn new(controls: Controls) -> Self {
+        Self {
+            kept: String::new(),
+            controls,
+            cut: false,
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        if self.cut {
+            return;
+        }
+        let room = MAX_MESSAGE_BYTES.saturating_sub(self.kept.len());
+        if text.len() <= room {
+            self.kept.push_str(text);
+            return;
+        }
+        let fits = |&(at, character): &(usize, char)| at + character.len_utf8() <= room;
+        self.kept.extend(
+            text.char_indices()
+                .take_while(fits)
+                .map(|(_, character)| character),
+        );
+        self.kept.push_str(CUT);
+        self.cut = true;
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.controls == Controls::Kept {
+            self.push(text);
+            return Ok(());
+        }
+        let mut clean_from = 0;
+        for (at, character) in text.char_indices().filter(|&(_, c)| breaks_lines(c)) {
+            self.push(&text[clean_from..at]);
+            self.push(&escape(character));
+            clean_from = at + character.len_utf8();
+            if self.cut {
+                break;
+            }
+        }
+        self.push(&text[clean_from..]);
+        Ok(())
+    }
+}
+
+/// Sorts an event's fields into the message and the rest.
+struct Collector {
+    message: Text,
+    fields: Text,
+}
+
+impl Collector {
+    fn field(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        // `Text` cannot fail; a `Debug` of somebody's own that does leaves what it wrote.
+        let _ = if field.name() == "message" {
+            self.message.write_fmt(value)
+        } else {
+            write!(self.fields, " {}={value}", field.name())
+        };
+    }
+}
+
+impl Visit for Collector {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let unclear = value.is_empty() || value.contains([' ', '"', '=']);
+        if unclear && field.name() != "message" {
+            self.field(field, format_args!("{value:?}"));
+        } else {
+            self.field(field, format_args!("{value}"));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.field(field, format_args!("{value:?}"));
+    }
+}
+
+/// Besides line feeds, what terminals obey (ESC, the C1 range) and what `str.splitlines` splits at.
+fn breaks_lines(character: char) -> bool {
+    match character {
+        '\t' => false,
+        '\u{2028}' | '\u{2029}' => true,
+        _ => character.is_control(),
+    }
+}
+
+fn escape(character: char) -> String {
+    match character {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        _ => match u32::from(character) {
+            code @ ..0x100 => format!("\\x{code:02x}"),
+            code @ 0x100..0x1_0000 => format!("\\u{code:04x}"),
+            code => format!("\\U{code:08x}"),
+        },
+    }
+}
+
+/// Python's `repr` of a string, or its `ascii`.
+pub(super) fn python_repr(text: &str, ascii: bool) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(quote);
+    for character in text.chars() {
+        if character == quote || character == '\\' {
+            out.push('\\');
+            out.push(character);
+        } else if breaks_lines(character) || character == '\t' || ascii && !character.is_ascii() {
+            out.push_str(&escape(character));
+        } else {
+            out.push(character);
+        }
+    }
+    out.push(quote);
+    out
+}
+
+fn last_segment(module_path: &str) -> &str {
+    module_path.rsplit("::").next().unwrap_or(module_path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_forge_a_line() {
+        let mut text = Text::new(Controls::Escaped);
+        text.write_str("a\nb\r\u{1b}[2K\u{9b}\u{2028}\u{85}\0 \tÿ\\n")
+            .unwrap();
+        assert_eq!(text.kept, "a\\nb\\r\\x1b[2K\\x9b\\u2028\\x85\\x00 \tÿ\\n");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut text = Text::new(Controls::Escaped);
+        text.write_str("x").unwrap();
+        for _ in 0..MAX_MESSAGE_BYTES {
+            text.write_str("é").unwrap();
+        }
+        assert!(
+            text.kept.ends_with("é... [cut]"),
+            "{}",
+            &text.kept[MAX_MESSAGE_BYTES - 8..]
+        );
+        assert!(text.kept.len() <= MAX_MESSAGE_BYTES + CUT.len());
+    }
+
+    #[test]
+    fn repr_quotes_as_python_does() {
+        for (text, repr, ascii) in [
+            ("plain", "'plain'", "'plain'"),
+            ("it's", "\"it's\"", "\"it's\""),
+            ("it's \"it\"", "'it\\'s \"it\"'", "'it\\'s \"it\"'"),
+            ("a\\b\tc\n", "'a\\\\b\\tc\\n'", "'a\\\\b\\tc\\n'"),
+            ("é\u{1F600}", "'é\u{1F600}'", "'\\xe9\\U0001f600'"),
+            ("\u{20ac}", "'\u{20ac}'", "'\\u20ac'"),
+        ] {
+            assert_eq!(python_repr(text, false), repr);
+            assert_eq!(python_repr(text, true), ascii);
+        }
+    }
+}

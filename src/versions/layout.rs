@@ -1,0 +1,126 @@
+//! Where an environment keeps Parsl: `<prefix>/lib/python3.11/site-packages/parsl/version.py`.
+
+use std::path::{Path, PathBuf};
+
+use super::{Environment, PythonVersion, read_text};
+
+/// `version.py` is eight lines long.
+const MAX_VERSION_FILE_BYTES: u64 = 64 << 10;
+/// Longest version that is believed; it goes into log lines and answers.
+const MAX_VERSION_BYTES: usize = 64;
+
+/// The prefix of an environment, from a file in its `bin`.
+pub(super) fn prefix_of(executable: &Path) -> Option<PathBuf> {
+    // By way of the file system, as the directory may be a link.
+    executable.parent().map(|bin| bin.join(".."))
+}
+
+/// Every Python with a Parsl under a prefix, each once.
+pub(super) fn environments_under(prefix: &Path) -> Vec<Environment> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(prefix.join("lib"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let name = entry.file_name();
+        let Some(python) = name.to_str().and_then(python_of_name) else {
+            continue;
+        };
+        for packages in ["site-packages", "dist-packages"] {
+            let parsl = parsl_in(&entry.path().join(packages));
+            let environment = Environment {
+                python: Some(python),
+                parsl,
+            };
+            if environment.parsl.is_some() && !found.contains(&environment) {
+                found.push(environment);
+            }
+        }
+    }
+    found
+}
+
+/// The version of the Parsl in a directory of packages.
+pub(super) fn parsl_in(packages: &Path) -> Option<String> {
+    version_in_file(&packages.join("parsl/version.py"))
+}
+
+/// What a `version.py` says.
+pub(super) fn version_in_file(file: &Path) -> Option<String> {
+    version_in(&read_text(file, MAX_VERSION_FILE_BYTES)?)
+}
+
+/// `python3.11`, as directories and interpreters are called.
+pub(super) fn python_of_name(name: &str) -> Option<PythonVersion> {
+    let minor = name.strip_prefix("python3.")?;
+    // A `t` marks the build without a global lock.
+    let minor = minor.strip_suffix('t').unwrap_or(minor).parse().ok()?;
+    Some(PythonVersion { major: 3, minor })
+}
+
+/// Reads `VERSION = '2026.10.05'` without running it; the last such line counts, as in Python.
+fn version_in(source: &str) -> Option<String> {
+    source
+        .lines()
+        .filter_map(version_in_line)
+        .next_back()
+        .map(str::to_owned)
+}
+
+fn version_in_line(line: &str) -> Option<&str> {
+    let value = line.strip_prefix("VERSION")?.trim_start();
+    let value = value.strip_prefix(": str").unwrap_or(value).trim_start();
+    let value = value.strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let (version, _) = value[1..].split_once(quote)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+!-".contains(c);
+    let credible = !version.is_empty() && version.len() <= MAX_VERSION_BYTES;
+    (credible && version.chars().all(plain)).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_kept_to_the_letter() {
+        for (source, version) in [
+            (
+                "\"\"\"Set module version.\n\"\"\"\nVERSION = '2026.10.05'\n",
+                Some("2026.10.05"),
+            ),
+            ("VERSION=\"1.3.0-dev\"  # and more", Some("1.3.0-dev")),
+            ("VERSION: str = '2024.12.10a0'\r\n", Some("2024.12.10a0")),
+            ("VERSION = '1'\nVERSION = '2'\n", Some("2")),
+            ("# VERSION = '1'\n  VERSION = '2'\nVERSIONS = '3'", None),
+            ("VERSION = ''", None),
+            ("VERSION = '1", None),
+            ("VERSION = \"1'", None),
+            ("VERSION = f'{x}'", None),
+            ("VERSION = '{x}\\n'", None),
+            ("VERSION == '1'", None),
+            ("", None),
+        ] {
+            assert_eq!(version_in(source).as_deref(), version, "{source:?}");
+        }
+        assert_eq!(version_in(&format!("VERSION = '{}'", "1".repeat(65))), None);
+    }
+
+    #[test]
+    fn names_of_pythons() {
+        let python = |minor| Some(PythonVersion { major: 3, minor });
+        assert_eq!(python_of_name("python3.9"), python(9));
+        assert_eq!(python_of_name("python3.13t"), python(13));
+        for name in [
+            "python3",
+            "python3.",
+            "python3.11d",
+            "python3.x",
+            "pypy3.10",
+            "python2.7",
+        ] {
+            assert_eq!(python_of_name(name), None, "{name}");
+        }
+    }
+}
