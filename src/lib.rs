@@ -11,7 +11,9 @@
 //! keys and verdicts, [`config`] what the executor said at the start, [`versions`] what Python and
 //! Parsl the submit side runs, and [`logging`] the shape of log lines.
 
+pub mod broker;
 pub mod curve;
 pub mod logging;
 pub mod pickle;
+pub mod protocol;
 pub mod versions;

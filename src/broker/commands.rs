@@ -1,0 +1,65 @@
+//! The control channel: each question gets exactly one answer, from the books as they stand.
+
+use std::rc::Rc;
+
+use tracing::{debug, warn};
+
+use super::{Broker, Now, Output};
+use crate::protocol::{Command, ManagerId, ManagerStatus, Reply};
+
+impl<B> Broker<B> {
+    pub fn handle_command(&mut self, command: Command, now: Now) {
+        debug!("Received command request: {command:?}");
+        let reply = match command {
+            Command::WorkerBinds => Reply::Number(self.settings.worker_port.into()),
+            Command::ConnectedBlocks => Reply::Blocks(Rc::clone(&self.block_history)),
+            Command::Managers => Reply::Managers(self.statuses(now)),
+            Command::ManagersPackages => Reply::Packages(
+                self.managers
+                    .in_order_of_registration()
+                    .into_iter()
+                    .map(|manager| (manager.id.clone(), Rc::clone(&manager.registration)))
+                    .collect(),
+            ),
+            Command::Workers => {
+                let count =
+                    |manager: &super::manager_table::Manager<B>| manager.registration.worker_count;
+                Reply::Number(
+                    self.managers
+                        .iter()
+                        .map(|(_, manager)| count(manager))
+                        .sum(),
+                )
+            }
+            Command::Outstanding => Reply::Number((self.queued() + self.in_flight()) as i64),
+            Command::Hold(id) => {
+                self.hold(&ManagerId::new(id.as_bytes()), now);
+                Reply::None
+            }
+            Command::WorkerPorts | Command::Unknown(_) => {
+                warn!("Received unknown command: {command:?}");
+                Reply::None
+            }
+        };
+        self.outputs.push_back(Output::Reply(reply));
+    }
+
+    fn statuses(&self, now: Now) -> Vec<ManagerStatus> {
+        let managers = self.managers.in_order_of_registration().into_iter();
+        managers
+            .map(|manager| ManagerStatus {
+                manager: manager.id.clone(),
+                block: manager.registration.block.clone(),
+                worker_count: manager.registration.worker_count,
+                tasks: manager.in_flight.len(),
+                idle_duration_s: manager.idle_since.map_or(0.0, |since| {
+                    now.monotonic.saturating_sub(since.monotonic).as_secs_f64()
+                }),
+                active: !manager.held,
+                parsl_version: manager.registration.parsl_version.clone(),
+                python_version: manager.registration.python_version.clone(),
+                draining: manager.draining,
+            })
+            .collect()
+    }
+}

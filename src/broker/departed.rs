@@ -1,0 +1,46 @@
+//! Identities that were registered and are not any more: lost, or drained.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::protocol::ManagerId;
+
+/// How many are remembered; the oldest is forgotten first. A forgotten one that still speaks is
+/// treated as unknown, and ends by its own heartbeat threshold.
+const REMEMBERED_MAX: usize = 16 * 1024;
+
+pub(super) struct Departed {
+    set: HashSet<ManagerId>,
+    order: VecDeque<ManagerId>,
+}
+
+impl Departed {
+    pub(super) fn new() -> Self {
+        Self {
+            set: HashSet::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn contains(&self, id: &ManagerId) -> bool {
+        self.set.contains(id)
+    }
+
+    pub(super) fn remember(&mut self, id: &ManagerId) {
+        if !self.set.insert(id.clone()) {
+            return;
+        }
+        self.order.push_back(id.clone());
+        if self.order.len() > REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.set.remove(&oldest);
+        }
+    }
+
+    /// It registers anew.
+    pub(super) fn forget(&mut self, id: &ManagerId) {
+        if self.set.remove(id) {
+            self.order.retain(|other| other != id);
+        }
+    }
+}

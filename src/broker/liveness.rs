@@ -1,0 +1,143 @@
+//! Who has been silent for too long: clocks and deadlines.
+//!
+//! Silence is measured on a clock that stands still while this process does not run, so that a
+//! suspended broker blames nobody for its own sleep. And a manager is overdue only once the worker
+//! socket has been found empty after its deadline: after a stall its heartbeats sit behind
+//! thousands of results. Without end that must not last: after two thresholds of backlog without a
+//! break, overdue is overdue.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use super::Now;
+use super::manager_table::Slot;
+
+/// A turn that comes later than it was due by more than this was not late by load: the process
+/// (or the machine) was stopped.
+const STALL_MIN: Duration = Duration::from_secs(1);
+
+type Heap = BinaryHeap<Reverse<(Duration, Slot)>>;
+
+pub(super) struct Liveness {
+    threshold: Duration,
+    /// One entry a manager, at the latest by when it must be looked at: awake clock.
+    expiry: Heap,
+    /// Managers past their deadline, until the worker socket has been empty.
+    overdue: Vec<Slot>,
+    /// Drain times still to come: monotonic clock.
+    drain: Heap,
+    /// How long the process was not running, in all.
+    stalled: Duration,
+    /// The turn before this one: monotonic clock.
+    last_turn: Duration,
+    /// When the worker socket was last found empty: awake clock.
+    workers_empty_at: Duration,
+}
+
+impl Liveness {
+    pub(super) fn new(threshold: Duration, now: Now) -> Self {
+        Self {
+            threshold,
+            expiry: Heap::new(),
+            overdue: Vec::new(),
+            drain: Heap::new(),
+            stalled: Duration::ZERO,
+            last_turn: now.monotonic,
+            workers_empty_at: now.monotonic,
+        }
+    }
+
+    /// The clock on which silence is measured.
+    pub(super) fn awake(&self, now: Now) -> Duration {
+        now.monotonic.saturating_sub(self.stalled)
+    }
+
+    /// When there is something to do next: monotonic clock.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let expiry = self.expiry.peek().map(|Reverse((at, _))| *at);
+        let backlog = (!self.overdue.is_empty()).then(|| self.backlog_end());
+        let awake = [expiry, backlog].into_iter().flatten().min();
+        let awake = awake.map(|at| at.saturating_add(self.stalled));
+        let drain = self.drain.peek().map(|Reverse((at, _))| *at);
+        [awake, drain].into_iter().flatten().min()
+    }
+
+    /// A registration begins: `drain_in_s` may be negative, infinite or absurd.
+    pub(super) fn watch(&mut self, slot: Slot, heard: Duration, drain_in_s: f64, now: Now) {
+        self.expiry
+            .push(Reverse((heard.saturating_add(self.threshold), slot)));
+        if let Ok(drain_in) = Duration::try_from_secs_f64(drain_in_s.max(0.0)) {
+            self.drain
+                .push(Reverse((now.monotonic.saturating_add(drain_in), slot)));
+        }
+    }
+
+    pub(super) fn workers_empty(&mut self, now: Now) {
+        self.workers_empty_at = self.awake(now);
+    }
+
+    /// Begins a turn. If the process was stopped since the one before, the whole gap counts for
+    /// nothing, and is returned.
+    pub(super) fn turn(&mut self, now: Now) -> Option<Duration> {
+        let due = self
+            .next_deadline()
+            .map_or(now.monotonic, |at| at.max(self.last_turn));
+        let late = now.monotonic.saturating_sub(due);
+        let gap = now.monotonic.saturating_sub(self.last_turn);
+        self.last_turn = now.monotonic;
+        if late < STALL_MIN {
+            return None;
+        }
+        self.stalled = self.stalled.saturating_add(gap);
+        Some(gap)
+    }
+
+    pub(super) fn pop_drain_due(&mut self, now: Now) -> Option<Slot> {
+        let Reverse((at, slot)) = *self.drain.peek()?;
+        if at > now.monotonic {
+            return None;
+        }
+        self.drain.pop();
+        Some(slot)
+    }
+
+    /// The managers to give up. `last_heard` is on the awake clock, None for one that is gone.
+    pub(super) fn overdue(
+        &mut self,
+        now: Now,
+        last_heard: impl Fn(Slot) -> Option<Duration>,
+    ) -> Vec<Slot> {
+        let awake = self.awake(now);
+        while let Some(Reverse((at, slot))) = self.expiry.peek().copied() {
+            if at > awake {
+                break;
+            }
+            self.expiry.pop();
+            self.overdue.push(slot);
+        }
+        let backlog_too_long = awake >= self.backlog_end();
+        let mut lost = Vec::new();
+        let mut waiting = Vec::new();
+        for slot in std::mem::take(&mut self.overdue) {
+            let Some(heard) = last_heard(slot) else {
+                continue;
+            };
+            let deadline = heard.saturating_add(self.threshold);
+            if deadline > awake {
+                self.expiry.push(Reverse((deadline, slot)));
+            } else if self.workers_empty_at >= deadline || backlog_too_long {
+                lost.push(slot);
+            } else {
+                waiting.push(slot);
+            }
+        }
+        self.overdue = waiting;
+        lost
+    }
+
+    fn backlog_end(&self) -> Duration {
+        self.workers_empty_at
+            .saturating_add(self.threshold.saturating_mul(2))
+    }
+}

@@ -1,0 +1,222 @@
+//! The managers by id, by connection, and in order of their registration; no caller can put these
+//! out of step.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::ticket::Ticket;
+use super::{ConnectionId, Now, Origin};
+use crate::protocol::{ManagerId, NodeInfo, Registration, TaskId};
+
+/// Names one registration. A place in the table is used again; its generation tells who is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    place: u32,
+    generation: u32,
+}
+
+/// One manager's record. Held, draining and suspect are independent of each other: each is set and
+/// reported by itself, and any of them keeps tasks away.
+pub(super) struct Manager<B> {
+    pub(super) id: ManagerId,
+    pub(super) registration: Rc<Registration<B>>,
+    /// In order of dispatch. Results come in about that order, so a search from the front is short.
+    pub(super) in_flight: Vec<Ticket>,
+    pub(super) held: bool,
+    pub(super) draining: bool,
+    pub(super) suspect: bool,
+    pub(super) origin: Origin,
+    /// On the clock of [`super::liveness::Liveness::awake`].
+    pub(super) last_heard: Duration,
+    pub(super) last_heartbeat_wall_s: f64,
+    pub(super) idle_since: Option<Now>,
+    order: u64,
+}
+
+impl<B> Manager<B> {
+    pub(super) fn new(
+        id: ManagerId,
+        registration: Registration<B>,
+        now: Now,
+        heard: Duration,
+    ) -> Self {
+        Self {
+            id,
+            registration: Rc::new(registration),
+            in_flight: Vec::new(),
+            held: false,
+            draining: false,
+            suspect: false,
+            origin: Origin::default(),
+            last_heard: heard,
+            last_heartbeat_wall_s: now.wall_s,
+            idle_since: Some(now),
+            order: 0,
+        }
+    }
+
+    pub(super) fn free_capacity(&self) -> usize {
+        self.registration
+            .max_capacity
+            .saturating_sub(self.in_flight.len())
+    }
+
+    pub(super) fn is_eligible(&self) -> bool {
+        self.free_capacity() > 0 && !self.held && !self.draining && !self.suspect
+    }
+
+    /// Takes a task out of its hands.
+    pub(super) fn take(&mut self, task: TaskId) -> Option<Ticket> {
+        let place = self
+            .in_flight
+            .iter()
+            .position(|ticket| ticket.task() == task)?;
+        Some(self.in_flight.remove(place))
+    }
+
+    pub(super) fn task_ids(&self) -> impl Iterator<Item = TaskId> {
+        self.in_flight.iter().map(Ticket::task)
+    }
+
+    pub(super) fn info(&self, now: Now) -> NodeInfo<B> {
+        NodeInfo {
+            registration: Rc::clone(&self.registration),
+            tasks: self.task_ids().collect(),
+            active: !self.held,
+            draining: self.draining,
+            last_heartbeat_s: self.last_heartbeat_wall_s,
+            idle_since_s: self.idle_since.map(|since| since.wall_s),
+            timestamp_s: now.wall_s,
+        }
+    }
+}
+
+pub(super) struct ManagerTable<B> {
+    places: Vec<Place<B>>,
+    free: Vec<u32>,
+    by_id: HashMap<ManagerId, Slot>,
+    by_connection: HashMap<ConnectionId, Slot>,
+    registrations: u64,
+}
+
+struct Place<B> {
+    generation: u32,
+    manager: Option<Manager<B>>,
+}
+
+impl<B> ManagerTable<B> {
+    pub(super) fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            by_connection: HashMap::new(),
+            registrations: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn slot_of(&self, id: &ManagerId) -> Option<Slot> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn slot_by_connection(&self, connection: ConnectionId) -> Option<Slot> {
+        self.by_connection.get(&connection).copied()
+    }
+
+    /// None once the registration has ended.
+    pub(super) fn find(&self, slot: Slot) -> Option<&Manager<B>> {
+        let place = self.places.get(slot.place as usize)?;
+        if place.generation != slot.generation {
+            return None;
+        }
+        place.manager.as_ref()
+    }
+
+    /// For a slot that the caller has just looked up.
+    pub(super) fn get(&self, slot: Slot) -> &Manager<B> {
+        self.find(slot)
+            .expect("a slot that was just looked up is taken")
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> &mut Manager<B> {
+        let place = self.places.get_mut(slot.place as usize);
+        place
+            .filter(|place| place.generation == slot.generation)
+            .and_then(|place| place.manager.as_mut())
+            .expect("a slot that was just looked up is taken")
+    }
+
+    /// The id must not be in the table.
+    pub(super) fn insert(&mut self, mut manager: Manager<B>) -> Slot {
+        self.registrations += 1;
+        manager.order = self.registrations;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place {
+                generation: 0,
+                manager: None,
+            });
+            (self.places.len() - 1) as u32
+        });
+        let entry = &mut self.places[place as usize];
+        let slot = Slot {
+            place,
+            generation: entry.generation,
+        };
+        let earlier = self.by_id.insert(manager.id.clone(), slot);
+        debug_assert!(earlier.is_none(), "{} is in the table already", manager.id);
+        entry.manager = Some(manager);
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: Slot) -> Manager<B> {
+        self.set_origin(slot, Origin::default());
+        let place = &mut self.places[slot.place as usize];
+        let manager = place
+            .manager
+            .take()
+            .expect("a slot that was just looked up is taken");
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(slot.place);
+        self.by_id.remove(&manager.id);
+        manager
+    }
+
+    pub(super) fn set_origin(&mut self, slot: Slot, origin: Origin) {
+        let manager = self.get_mut(slot);
+        let before = std::mem::replace(&mut manager.origin, origin);
+        if let Some(connection) = before.connection {
+            self.by_connection.remove(&connection);
+        }
+        if let Some(connection) = origin.connection {
+            self.by_connection.insert(connection, slot);
+        }
+    }
+
+    /// By place in the table.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Manager<B>)> {
+        self.places.iter().enumerate().filter_map(|(place, entry)| {
+            let slot = Slot {
+                place: place as u32,
+                generation: entry.generation,
+            };
+            entry.manager.as_ref().map(|manager| (slot, manager))
+        })
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Manager<B>> {
+        self.places
+            .iter_mut()
+            .filter_map(|place| place.manager.as_mut())
+    }
+
+    pub(super) fn in_order_of_registration(&self) -> Vec<&Manager<B>> {
+        let mut managers: Vec<_> = self.iter().map(|(_, manager)| manager).collect();
+        managers.sort_unstable_by_key(|manager| manager.order);
+        managers
+    }
+}

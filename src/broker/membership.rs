@@ -1,0 +1,290 @@
+//! How managers come, stay, drain, are held, and go.
+
+use std::rc::Rc;
+
+use tracing::{error, info, warn};
+
+use super::manager_table::{Manager, Slot};
+use super::{Broker, ConnectionId, Now, Origin, Output, StopReason, VersionCheck, ticket};
+use crate::protocol::{Failure, ManagerId, Registration, Report, TaskId, ToManager};
+
+impl<B> Broker<B> {
+    /// A connection of the worker socket was closed. Its manager is suspect: nothing new is sent to
+    /// it until it speaks again, by another connection.
+    pub fn handle_disconnected(&mut self, connection: ConnectionId) {
+        let Some(slot) = self.managers.slot_by_connection(connection) else {
+            return;
+        };
+        let manager = self.managers.get_mut(slot);
+        manager.suspect = true;
+        info!(
+            "Manager {} is disconnected, with {} tasks in flight; it gets no more until it speaks",
+            manager.registration.place(&manager.id),
+            manager.in_flight.len()
+        );
+        self.managers.set_origin(slot, Origin::default());
+        self.index(slot);
+    }
+
+    /// The worker socket was found empty: whoever seems silent has truly said nothing.
+    pub fn handle_workers_empty(&mut self, now: Now) {
+        self.liveness.workers_empty(now);
+    }
+
+    /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.
+    pub fn handle_time(&mut self, now: Now) {
+        if let Some(stalled) = self.liveness.turn(now) {
+            warn!(
+                "This process did not run for {:.1} s; managers are not blamed for it",
+                stalled.as_secs_f64()
+            );
+        }
+        while let Some(slot) = self.liveness.pop_drain_due(now) {
+            if let Some(manager) = self.managers.find(slot) {
+                info!(
+                    "Manager {} has reached its drain time - draining",
+                    manager.id
+                );
+                self.start_draining(slot, now);
+            }
+        }
+        let managers = &self.managers;
+        let lost = self
+            .liveness
+            .overdue(now, |slot| managers.find(slot).map(|m| m.last_heard));
+        for slot in lost {
+            self.expire(slot, now);
+        }
+    }
+
+    pub(super) fn register(
+        &mut self,
+        id: &ManagerId,
+        registration: Registration<B>,
+        origin: Origin,
+        now: Now,
+    ) {
+        info!(
+            "Registration of manager {}: capacity {}, workers {}, Python {}, Parsl {}",
+            registration.place(id),
+            registration.max_capacity,
+            registration.worker_count,
+            registration.python_version,
+            registration.parsl_version,
+        );
+        if self.stopping {
+            self.send(id, ToManager::Shutdown);
+            return;
+        }
+        let failure = self.mismatch(&registration);
+        let heard = self.liveness.awake(now);
+        let mut manager = Manager::new(id.clone(), registration, now, heard);
+        if let Some(failure) = failure {
+            self.refuse_versions(manager, failure, now);
+            return;
+        }
+        self.end_earlier_registration(&mut manager, origin, now);
+        self.departed.forget(id);
+        Rc::make_mut(&mut self.block_history).push(manager.registration.block.clone());
+        let drain_in_s = manager.registration.drain_time_s - now.wall_s;
+        let slot = self.managers.insert(manager);
+        self.managers.set_origin(slot, origin);
+        self.liveness.watch(slot, heard, drain_in_s, now);
+        self.report(slot, now);
+        self.index(slot);
+    }
+
+    /// Any valid message shows that its manager lives (stock counts heartbeats only).
+    pub(super) fn note_alive(&mut self, slot: Slot, origin: Origin, now: Now) {
+        let heard = self.liveness.awake(now);
+        let manager = self.managers.get_mut(slot);
+        manager.last_heard = heard;
+        if origin == manager.origin && !manager.suspect || origin.connection.is_none() {
+            return;
+        }
+        if let (Some(known), Some(new)) = (manager.origin.address, origin.address)
+            && known != new
+        {
+            warn!(
+                "Manager {} now speaks from {new}, before from {known}",
+                manager.id
+            );
+        }
+        if manager.suspect {
+            info!("Manager {} speaks again", manager.id);
+            manager.suspect = false;
+        }
+        self.managers.set_origin(slot, origin);
+        self.index(slot);
+    }
+
+    pub(super) fn start_draining(&mut self, slot: Slot, now: Now) {
+        self.managers.get_mut(slot).draining = true;
+        self.index(slot);
+        self.finish_draining(slot, now);
+    }
+
+    /// A draining manager whose last task is done is told to exit, and is forgotten.
+    pub(super) fn finish_draining(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get(slot);
+        if !manager.draining || !manager.in_flight.is_empty() {
+            return;
+        }
+        info!(
+            "Manager {} is drained - telling manager to shutdown",
+            manager.id
+        );
+        let id = manager.id.clone();
+        self.send(&id, ToManager::Shutdown);
+        let mut manager = self.remove(slot);
+        manager.held = true;
+        self.report_of(&manager, now);
+    }
+
+    /// Nothing more is sent to a held manager; what it holds goes on.
+    pub(super) fn hold(&mut self, id: &ManagerId, now: Now) {
+        info!("Received HOLD_MANAGER for {id}");
+        match self.managers.slot_of(id) {
+            Some(slot) => {
+                self.managers.get_mut(slot).held = true;
+                self.index(slot);
+                self.report(slot, now);
+            }
+            None => warn!("Worker to hold was not in ready managers list: {id}"),
+        }
+    }
+
+    fn expire(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get(slot);
+        let silent = self.liveness.awake(now).saturating_sub(manager.last_heard);
+        warn!(
+            "Too many heartbeats missed for manager {} - removing manager: nothing heard for \
+             {:.1} s",
+            manager.registration.place(&manager.id),
+            silent.as_secs_f64()
+        );
+        let mut manager = self.remove(slot);
+        if !manager.held {
+            manager.held = true;
+            self.report_of(&manager, now);
+        }
+        self.fail_tasks(&mut manager, now);
+    }
+
+    /// Each task of a lost manager is answered with ManagerLost.
+    fn fail_tasks(&mut self, manager: &mut Manager<B>, now: Now) {
+        let tasks: Vec<TaskId> = manager.in_flight.drain(..).map(|t| t.settle()).collect();
+        if tasks.is_empty() {
+            return;
+        }
+        for task in &tasks {
+            self.live.remove(*task);
+            self.outputs
+                .push_back(Output::Failure(Failure::ManagerLost {
+                    task: *task,
+                    manager: manager.id.clone(),
+                    hostname: manager.registration.hostname.clone(),
+                    lost_at_s: now.wall_s,
+                }));
+        }
+        warn!(
+            "Reported tasks lost with manager {}: {}",
+            manager.id,
+            ticket::ranges(tasks)
+        );
+    }
+
+    /// A registration is only sent by a process that has just started. Behind a known identity it
+    /// is another process then, and the tasks of the one before are lost with it; by the very
+    /// connection of the earlier one it is the same process, which keeps its tasks.
+    fn end_earlier_registration(&mut self, manager: &mut Manager<B>, origin: Origin, now: Now) {
+        let Some(slot) = self.managers.slot_of(&manager.id) else {
+            return;
+        };
+        let same_process = origin.connection.is_some() && self.managers.get(slot).origin == origin;
+        let mut earlier = self.remove(slot);
+        if same_process {
+            warn!(
+                "Manager {} registers again by the same connection",
+                manager.id
+            );
+            manager.in_flight = std::mem::take(&mut earlier.in_flight);
+            if !manager.in_flight.is_empty() {
+                manager.idle_since = None;
+            }
+        } else {
+            warn!(
+                "Manager {} registers anew; its earlier registration ends",
+                manager.id
+            );
+            self.fail_tasks(&mut earlier, now);
+        }
+    }
+
+    /// The failure to report if the manager runs other versions than the submit side.
+    fn mismatch(&mut self, manager: &Registration<B>) -> Option<Failure> {
+        let check = self.settings.version_check;
+        if check == VersionCheck::Off {
+            return None;
+        }
+        let python = manager.python_minor();
+        if self.versions.python.is_none() || self.versions.parsl.is_none() {
+            warn!(
+                "The submit side's versions are not all known; those of the first manager (Python \
+                 {python}, Parsl {}) are what others are compared with",
+                manager.parsl_version
+            );
+        }
+        let known_python = self
+            .versions
+            .python
+            .get_or_insert_with(|| python.to_owned());
+        let known_parsl = self
+            .versions
+            .parsl
+            .get_or_insert_with(|| manager.parsl_version.clone());
+        let python_differs = check == VersionCheck::PythonAndParsl && python != known_python;
+        let parsl_differs = manager.parsl_version != *known_parsl;
+        (python_differs || parsl_differs).then(|| Failure::VersionMismatch {
+            interchange: format!("py.v={known_python} parsl.v={known_parsl}"),
+            manager: format!("py.v={python} parsl.v={}", manager.parsl_version),
+        })
+    }
+
+    /// As in Parsl, one manager of other versions ends the whole run.
+    fn refuse_versions(&mut self, manager: Manager<B>, failure: Failure, now: Now) {
+        self.report_of(&manager, now);
+        if let Failure::VersionMismatch {
+            interchange,
+            manager: other,
+        } = &failure
+        {
+            error!(
+                "Manager {} has incompatible version info ({other}); the submit side has \
+                 {interchange}; sending failure reports and shutting down",
+                manager.id
+            );
+        }
+        self.outputs.push_back(Output::Failure(failure));
+        self.send(&manager.id, ToManager::Shutdown);
+        self.handle_stop(StopReason::VersionMismatch);
+    }
+
+    /// Takes a manager out of every index. What it held is the caller's to settle.
+    fn remove(&mut self, slot: Slot) -> Manager<B> {
+        self.selector.withdraw(slot);
+        let manager = self.managers.remove(slot);
+        self.departed.remember(&manager.id);
+        self.outputs
+            .push_back(Output::Forgotten(manager.id.clone()));
+        manager
+    }
+
+    fn report_of(&mut self, manager: &Manager<B>, now: Now) {
+        if self.settings.monitoring {
+            let info = manager.info(now);
+            self.outputs
+                .push_back(Output::Report(Report::NodeInfo(Box::new(info))));
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The broker: a pure state machine between the executor and the managers.
+//!
+//! It has no socket, clock, file or randomness of its own. Methods are of four kinds: getters;
+//! `handle_*`, which take in one fact each, record it and mark what it changes;
+//! [`Broker::dispatch`], which decides once a turn, with everything that came in view; and
+//! [`Broker::poll_output`], which hands out the effects. After any `handle_*` or `dispatch`, drain
+//! the outputs before waiting; [`Broker::next_deadline`] says until when.
+//!
+//! `B` is a message body that passes through. Nothing here can open one.
+
+mod commands;
+mod departed;
+mod invariants;
+mod live_ids;
+mod liveness;
+mod manager_table;
+mod membership;
+mod output;
+mod queue;
+mod selector;
+mod ticket;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::protocol::{
+    BlockId, Failure, FromManager, ManagerId, NodeInfo, Report, Task, TaskId, ToManager,
+};
+
+pub use invariants::check as check_invariants;
+pub use output::{Output, Shipment, StopReason};
+pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
+
+use departed::Departed;
+use live_ids::LiveIds;
+use liveness::Liveness;
+use manager_table::{ManagerTable, Slot};
+use queue::{QueuedTask, TaskQueue};
+use ticket::Ticket;
+
+/// Most tasks in one batch. A manager with room for more gets another batch in the same turn; no
+/// single message grows with the queue.
+const BATCH_TASKS_MAX: usize = 1024;
+
+/// The time of one turn of the loop, captured once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Now {
+    /// Since some fixed point in the past; never goes back, whatever happens to the wall clock.
+    pub monotonic: Duration,
+    /// Seconds since the epoch: for reports, and for times that managers tell in it.
+    pub wall_s: f64,
+}
+
+/// Names one connection of the worker socket for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Where a manager's message came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// None if the connection is closed by now.
+    pub connection: Option<ConnectionId>,
+    pub address: Option<IpAddr>,
+}
+
+/// What Parsl's version check compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionCheck {
+    PythonAndParsl,
+    /// `_check_python_mismatch` off, before 2026.05.18.
+    ParslOnly,
+    Off,
+}
+
+/// The versions of the submit side, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// `3.11`
+    pub python: Option<String>,
+    /// `VERSION` of `parsl/version.py`, zero-padded: `2026.08.10`.
+    pub parsl: Option<String>,
+}
+
+/// What the broker is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A manager that says nothing for longer is lost.
+    pub heartbeat_threshold: Duration,
+    pub version_check: VersionCheck,
+    /// Whether a hub listens: reports are made only then.
+    pub monitoring: bool,
+    /// The port that WORKER_BINDS tells.
+    pub worker_port: u16,
+}
+
+/// The state machine. See the module's page for how to drive it.
+pub struct Broker<B> {
+    settings: Settings,
+    selector: Box<dyn Selector>,
+    /// What managers are compared with. Filled from the first manager where nothing else told it.
+    versions: Versions,
+    queue: TaskQueue<B>,
+    live: LiveIds,
+    managers: ManagerTable<B>,
+    departed: Departed,
+    /// Block of every manager that ever registered, in that order, as CONNECTED_BLOCKS tells it.
+    block_history: Rc<Vec<BlockId>>,
+    liveness: Liveness,
+    outputs: VecDeque<Output<B>>,
+    /// False while results cannot leave: what managers would answer has nowhere to go.
+    dispatching: bool,
+    stopping: bool,
+}
+
+impl<B> Broker<B> {
+    pub fn new(settings: Settings, selector: Box<dyn Selector>, now: Now) -> Self {
+        Self {
+            liveness: Liveness::new(settings.heartbeat_threshold, now),
+            settings,
+            selector,
+            versions: Versions::default(),
+            queue: TaskQueue::new(),
+            live: LiveIds::new(),
+            managers: ManagerTable::new(),
+            departed: Departed::new(),
+            block_history: Rc::new(Vec::new()),
+            outputs: VecDeque::new(),
+            dispatching: true,
+            stopping: false,
+        }
+    }
+
+    /// Tasks that wait for a manager.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Tasks that managers hold.
+    pub fn in_flight(&self) -> usize {
+        self.managers
+            .iter()
+            .map(|(_, manager)| manager.in_flight.len())
+            .sum()
+    }
+
+    /// Managers that are registered.
+    pub fn manager_count(&self) -> usize {
+        self.managers.len()
+    }
+
+    /// The tasks that have no terminal message yet, for the last line of a log.
+    pub fn unfinished(&self) -> String {
+        let queued = self.queue.ids().collect();
+        let held = self
+            .managers
+            .iter()
+            .flat_map(|(_, manager)| manager.task_ids())
+            .collect();
+        format!(
+            "Without an answer: queued {}, in flight {}",
+            ticket::ranges(queued),
+            ticket::ranges(held)
+        )
+    }
+
+    /// The next effect to carry out.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output<B>> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_time`] has something to do next, on the monotonic clock.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.liveness.next_deadline()
+    }
+
+    /// The versions of the submit side, found outside; told before the first registration.
+    pub fn handle_versions(&mut self, versions: Versions) {
+        self.versions = versions;
+    }
+
+    /// A task from the executor.
+    pub fn handle_task(&mut self, task: Task<B>) {
+        let Task { id, priority, body } = task;
+        if !self.claim(id) {
+            return;
+        }
+        self.queue.push(QueuedTask {
+            ticket: Ticket::issue(id),
+            priority,
+            body,
+        });
+        debug!("Put task {id} onto pending_task_queue");
+    }
+
+    /// A task that cannot be passed on, but whose id is known: it is answered.
+    pub fn handle_unreadable_task(&mut self, task: TaskId, reason: String) {
+        if self.claim(task) {
+            self.live.remove(task);
+            self.outputs
+                .push_back(Output::Failure(Failure::Unreadable { task, reason }));
+        }
+    }
+
+    /// One message of a manager.
+    pub fn handle_manager(
+        &mut self,
+        id: &ManagerId,
+        message: FromManager<B>,
+        origin: Origin,
+        now: Now,
+    ) {
+        match message {
+            FromManager::ConnectionProbe => self.send(id, ToManager::ProbeAnswer),
+            FromManager::Registration(registration) => {
+                self.register(id, *registration, origin, now);
+            }
+            message => match self.managers.slot_of(id) {
+                Some(slot) => {
+                    self.note_alive(slot, origin, now);
+                    self.handle_known(slot, message, now);
+                }
+                None => self.handle_stranger(id, &message),
+            },
+        }
+    }
+
+    /// Whether tasks may leave.
+    pub fn handle_dispatching(&mut self, allowed: bool) {
+        self.dispatching = allowed;
+    }
+
+    /// A batch that the transport refused: nobody has seen it, so its tasks go back to the front
+    /// of the queue. The manager gets nothing more until it speaks again.
+    pub fn handle_refused(&mut self, manager: &ManagerId, shipment: Shipment<B>, now: Now) {
+        let Some(slot) = self.managers.slot_of(manager) else {
+            // Its loss was declared meanwhile, and with it the loss of these tasks.
+            return;
+        };
+        let record = self.managers.get_mut(slot);
+        info!(
+            "{} tasks were refused on the way to {manager} and wait again",
+            shipment.len()
+        );
+        for Task { id, priority, body } in shipment.into_tasks() {
+            if let Some(ticket) = record.take(id) {
+                self.queue.push(QueuedTask {
+                    ticket,
+                    priority,
+                    body,
+                });
+            }
+        }
+        if record.in_flight.is_empty() {
+            record.idle_since = Some(now);
+        }
+        record.suspect = true;
+        self.index(slot);
+    }
+
+    /// Hands out what waits to managers with room, the selector's best first.
+    pub fn dispatch(&mut self, now: Now) {
+        if !self.dispatching || self.stopping {
+            return;
+        }
+        while !self.queue.is_empty() {
+            let Some(slot) = self.selector.best() else {
+                return;
+            };
+            self.dispatch_to(slot, now);
+        }
+    }
+
+    /// Ends everything: managers are told to exit, and what is still here is written down.
+    pub fn handle_stop(&mut self, reason: StopReason) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        for (_, manager) in self.managers.iter() {
+            let to = manager.id.clone();
+            self.outputs.push_back(Output::ToManager {
+                to,
+                message: ToManager::Shutdown,
+            });
+        }
+        self.disband();
+        self.outputs.push_back(Output::Stop(reason));
+    }
+
+    /// Takes an id into the set of live ones. Two results for one id would end the executor's only
+    /// result thread, so a second task under a live id is not taken.
+    fn claim(&mut self, id: TaskId) -> bool {
+        let (queue, managers) = (&self.queue, &self.managers);
+        let fresh = self.live.insert(id, || {
+            let held = managers.iter().flat_map(|(_, manager)| manager.task_ids());
+            queue.ids().chain(held).collect()
+        });
+        if !fresh {
+            warn!("Task {id} is here already; the second one is dropped");
+        }
+        fresh
+    }
+
+    fn dispatch_to(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get_mut(slot);
+        let count = manager
+            .free_capacity()
+            .min(BATCH_TASKS_MAX)
+            .min(self.queue.len());
+        let mut shipment = Shipment::with_capacity(count);
+        while shipment.len() < count {
+            let Some(QueuedTask {
+                ticket,
+                priority,
+                body,
+            }) = self.queue.pop()
+            else {
+                break;
+            };
+            shipment.add(Task {
+                id: ticket.task(),
+                priority,
+                body,
+            });
+            manager.in_flight.push(ticket);
+        }
+        manager.idle_since = None;
+        debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
+        let to = manager.id.clone();
+        self.index(slot);
+        // Its record leaves before the batch: clients read from it where a task runs, right after
+        // the task is done.
+        self.report(slot, now);
+        self.outputs.push_back(Output::Batch { to, shipment });
+    }
+
+    fn handle_known(&mut self, slot: Slot, message: FromManager<B>, now: Now) {
+        match message {
+            FromManager::Heartbeat => {
+                let manager = self.managers.get_mut(slot);
+                manager.last_heartbeat_wall_s = now.wall_s;
+                let to = manager.id.clone();
+                self.send(&to, ToManager::HeartbeatEcho);
+            }
+            FromManager::Result { task, frame } => self.take_result(slot, task, frame, now),
+            FromManager::Drain => self.start_draining(slot, now),
+            FromManager::Monitoring { message } if self.settings.monitoring => {
+                self.outputs
+                    .push_back(Output::Report(Report::Relayed(message)));
+            }
+            // Stock dies on a record that it has no hub for.
+            FromManager::Monitoring { .. } => {}
+            FromManager::ConnectionProbe | FromManager::Registration(_) => {
+                debug_assert!(false, "answered alike for known and unknown managers");
+            }
+        }
+    }
+
+    /// An identity that was here and is not any more is told to exit, so that it stops using up
+    /// its allocation. One that never was gets nothing, as in Parsl.
+    fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>) {
+        if let FromManager::Result { task, .. } = message {
+            warn!("Dropping the result of task {task} from {id}, which is not registered");
+        }
+        if self.departed.contains(id) {
+            info!("Manager {id} is not registered any more and still speaks: telling it to exit");
+            self.send(id, ToManager::Shutdown);
+        } else {
+            warn!("Ignoring message from unknown manager: {id}");
+        }
+    }
+
+    fn take_result(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
+        let manager = self.managers.get_mut(slot);
+        let Some(ticket) = manager.take(task) else {
+            warn!(
+                "Dropping the result of task {task}: manager {} does not hold it",
+                manager.id
+            );
+            return;
+        };
+        self.live.remove(ticket.settle());
+        if manager.in_flight.is_empty() {
+            manager.idle_since = Some(now);
+        }
+        self.outputs.push_back(Output::Result(frame));
+        self.index(slot);
+        self.report(slot, now);
+        self.finish_draining(slot, now);
+    }
+
+    fn send(&mut self, to: &ManagerId, message: ToManager) {
+        self.outputs.push_back(Output::ToManager {
+            to: to.clone(),
+            message,
+        });
+    }
+
+    /// Tells the selector whether this manager can take tasks now.
+    fn index(&mut self, slot: Slot) {
+        let manager = self.managers.get(slot);
+        if manager.is_eligible() {
+            self.selector.offer(Candidate {
+                slot,
+                block: &manager.registration.block,
+            });
+        } else {
+            self.selector.withdraw(slot);
+        }
+    }
+
+    fn report(&mut self, slot: Slot, now: Now) {
+        if self.settings.monitoring {
+            let info: NodeInfo<B> = self.managers.get(slot).info(now);
+            self.outputs
+                .push_back(Output::Report(Report::NodeInfo(Box::new(info))));
+        }
+    }
+
+    /// The one place where tasks may end without a terminal message: the process is about to end,
+    /// and the executor is gone or has been told that everything failed.
+    fn disband(&mut self) {
+        if self.queue.is_empty() && self.in_flight() == 0 {
+            return;
+        }
+        warn!("{}", self.unfinished());
+        for task in self.queue.drain() {
+            task.ticket.settle();
+        }
+        for manager in self.managers.iter_mut() {
+            for ticket in manager.in_flight.drain(..) {
+                ticket.settle();
+            }
+        }
+        self.live = LiveIds::new();
+    }
+}

@@ -1,0 +1,78 @@
+//! Every effect that the broker may ask for.
+
+use crate::protocol::{Failure, ManagerId, Reply, Report, Task, TaskId, ToManager};
+
+/// One effect, in the order in which it is to be carried out.
+#[derive(Debug)]
+pub enum Output<B> {
+    /// Tasks for a manager, in one message. If the transport refuses it, the shipment comes back
+    /// through [`super::Broker::handle_refused`].
+    Batch {
+        to: ManagerId,
+        shipment: Shipment<B>,
+    },
+    ToManager {
+        to: ManagerId,
+        message: ToManager,
+    },
+    /// A manager's result, for the executor.
+    Result(B),
+    /// A result of our own making, for the executor.
+    Failure(Failure),
+    /// The answer to the command that was handled last.
+    Reply(Reply<B>),
+    Report(Report<B>),
+    /// The manager is not registered any more: what waits for it need not leave.
+    Forgotten(ManagerId),
+    /// The last output: what stands before it is sent, then the process ends.
+    Stop(StopReason),
+}
+
+/// Why the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    SubmitSideGone,
+    VersionMismatch,
+}
+
+/// The bodies of one batch on their way; the duty for its tasks is with the manager by then.
+#[derive(Debug)]
+pub struct Shipment<B> {
+    tasks: Vec<Task<B>>,
+}
+
+impl<B> Shipment<B> {
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self {
+            tasks: Vec::with_capacity(count),
+        }
+    }
+
+    pub(super) fn add(&mut self, task: Task<B>) {
+        self.tasks.push(task);
+    }
+
+    pub(super) fn into_tasks(self) -> impl Iterator<Item = Task<B>> {
+        self.tasks.into_iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    pub fn bodies(&self) -> impl Iterator<Item = &B> + Clone {
+        self.tasks.iter().map(|task| &task.body)
+    }
+
+    /// For log lines.
+    pub fn ids(&self) -> Vec<i64> {
+        self.tasks
+            .iter()
+            .map(|Task { id: TaskId(id), .. }| *id)
+            .collect()
+    }
+}

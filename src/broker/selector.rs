@@ -1,0 +1,105 @@
+//! Which manager gets tasks first: a policy behind one trait.
+//!
+//! A policy is told of each manager that has room, and of each that has none any more; it is asked
+//! one question, which is best. So nothing is done for managers that nothing happened to. Parsl's
+//! selectors return a list that is consumed from its end; [`Selector::best`] is that end.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::manager_table::Slot;
+use crate::protocol::BlockId;
+
+/// What a policy may see of a manager with room.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    pub(super) slot: Slot,
+    pub block: &'a BlockId,
+}
+
+/// A policy.
+pub trait Selector {
+    /// This manager has room. Said again whenever something about it changed.
+    fn offer(&mut self, candidate: Candidate<'_>);
+    /// This manager must get nothing (any more).
+    fn withdraw(&mut self, slot: Slot);
+    /// Which of those that were offered should get tasks next; it stays offered.
+    fn best(&mut self) -> Option<Slot>;
+}
+
+/// Parsl's RandomManagerSelector: any manager with room, each as likely.
+pub struct RandomSelector {
+    random: SmallRng,
+    offered: Vec<Slot>,
+    places: HashMap<Slot, usize>,
+}
+
+impl RandomSelector {
+    pub fn new(seed: u64) -> Self {
+        let random = SmallRng::seed_from_u64(seed);
+        Self {
+            random,
+            offered: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+}
+
+impl Selector for RandomSelector {
+    fn offer(&mut self, candidate: Candidate<'_>) {
+        let slot = candidate.slot;
+        self.places.entry(slot).or_insert_with(|| {
+            self.offered.push(slot);
+            self.offered.len() - 1
+        });
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        let Some(place) = self.places.remove(&slot) else {
+            return;
+        };
+        self.offered.swap_remove(place);
+        if let Some(moved) = self.offered.get(place) {
+            self.places.insert(*moved, place);
+        }
+    }
+
+    fn best(&mut self) -> Option<Slot> {
+        if self.offered.is_empty() {
+            return None;
+        }
+        let place = self.random.random_range(0..self.offered.len());
+        self.offered.get(place).copied()
+    }
+}
+
+/// Parsl's BlockIdManagerSelector: the greatest block id first, so that the newest blocks are busy
+/// and older ones can be scaled in. Ids are compared as texts, as Parsl does: "9" before "10".
+#[derive(Default)]
+pub struct BlockIdSelector {
+    ranking: BTreeSet<(BlockId, Slot)>,
+    blocks: HashMap<Slot, BlockId>,
+}
+
+impl Selector for BlockIdSelector {
+    fn offer(&mut self, candidate: Candidate<'_>) {
+        if let Entry::Vacant(entry) = self.blocks.entry(candidate.slot) {
+            entry.insert(candidate.block.clone());
+            self.ranking
+                .insert((candidate.block.clone(), candidate.slot));
+        }
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        if let Some(block) = self.blocks.remove(&slot) {
+            self.ranking.remove(&(block, slot));
+        }
+    }
+
+    fn best(&mut self) -> Option<Slot> {
+        self.ranking.last().map(|(_, slot)| *slot)
+    }
+}

@@ -1,0 +1,302 @@
+//! What managers and the interchange say to each other on the worker port.
+//!
+//! A manager's message is `[identity, pickle]`; results and monitoring came behind a marker frame,
+//! `[identity, pickle({type: result}), pickle(item)…]`, until 2026.10.5. Both forms are read from
+//! whoever sends them.
+
+use super::{BlockId, Malformed, ManagerId, Opaque, TaskId};
+use crate::pickle::{self, Encoder, Flat, FlatValue, Program, Tree, View};
+
+/// A capacity that no manager has: what is claimed beyond it is cut to it.
+const CAPACITY_MAX: i64 = 1 << 24;
+
+/// Everything that a manager may say.
+#[derive(Debug)]
+pub enum FromManager<B> {
+    /// "Are you there?", asked before registering, by way of several addresses at once.
+    ConnectionProbe,
+    Registration(Box<Registration<B>>),
+    Heartbeat,
+    /// "Send me nothing more, and tell me when my last task is done."
+    Drain,
+    /// The outcome of one task, to be forwarded as the very frame that came.
+    Result {
+        task: TaskId,
+        frame: B,
+    },
+    /// A monitoring record for the hub: an object with a `payload` in it.
+    Monitoring {
+        message: B,
+    },
+}
+
+/// A manager's account of itself.
+#[derive(Debug)]
+pub struct Registration<B> {
+    pub block: BlockId,
+    /// Most tasks that it may hold at a time, prefetched ones included.
+    pub max_capacity: usize,
+    pub worker_count: i64,
+    pub hostname: String,
+    pub parsl_version: String,
+    pub python_version: String,
+    /// Seconds since the epoch, on the manager's clock; infinite if it never drains by itself.
+    pub drain_time_s: f64,
+    pub start_time_s: f64,
+    /// Whether the message tells the node's Python packages (since 2025.02.17).
+    pub has_packages: bool,
+    /// The whole message, as monitoring and MANAGERS_PACKAGES pass it on.
+    pub message: B,
+}
+
+impl<B> Registration<B> {
+    /// `3.11` of `3.11.7`: what is compared, as Parsl compares it.
+    pub fn python_minor(&self) -> &str {
+        match self.python_version.rsplit_once('.') {
+            Some((minor, _)) => minor,
+            None => &self.python_version,
+        }
+    }
+}
+
+impl<B> FromManager<B> {
+    /// Its `type` on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ConnectionProbe => "connection_probe",
+            Self::Registration(_) => "registration",
+            Self::Heartbeat => "heartbeat",
+            Self::Drain => "drain",
+            Self::Result { .. } => "result",
+            Self::Monitoring { .. } => "monitoring",
+        }
+    }
+}
+
+impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
+    /// Reads the frames behind the identity. The marker form may carry several items.
+    pub fn parse(mut frames: Vec<F>) -> Result<Vec<Self>, Malformed> {
+        match frames.len() {
+            0 => Err(Malformed::shape("a message without a body")),
+            1 => {
+                let frame = frames.remove(0);
+                Ok(vec![parse_one(frame)?])
+            }
+            count => {
+                if !is_marker(frames[0].as_ref()) {
+                    return Err(Malformed::shape(format!(
+                        "{count} frames without a result marker in the first"
+                    )));
+                }
+                frames.drain(1..).map(parse_item).collect()
+            }
+        }
+    }
+}
+
+fn parse_one<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
+    let bytes = frame.as_ref();
+    if let Some(task) = Flat::read(bytes).and_then(|message| plain_result(&message)) {
+        let frame = Opaque::whole(frame);
+        return Ok(FromManager::Result { task, frame });
+    }
+    let program = pickle::scan(bytes)?;
+    let tree = Tree::read(bytes)?;
+    let message = tree.root();
+    let kind = kind_of(message)?;
+    match kind {
+        "result" => {
+            let task = result_task(message)?;
+            Ok(FromManager::Result {
+                task,
+                frame: Opaque::whole(frame),
+            })
+        }
+        "heartbeat" => Ok(FromManager::Heartbeat),
+        "connection_probe" => Ok(FromManager::ConnectionProbe),
+        "drain" => Ok(FromManager::Drain),
+        "monitoring" => {
+            if message.get("payload").is_none() {
+                return Err(Malformed::shape("a monitoring message needs a 'payload'"));
+            }
+            Ok(FromManager::Monitoring {
+                message: Opaque::object(frame, program),
+            })
+        }
+        "registration" => {
+            let facts = registration(message)?;
+            Ok(FromManager::Registration(Box::new(
+                facts.with(frame, program),
+            )))
+        }
+        other => Err(Malformed::shape(format!(
+            "unknown message type '{}'",
+            shorten(other)
+        ))),
+    }
+}
+
+/// The shape in which workers write results. None for any other message.
+fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
+    if message.get("type")? != FlatValue::Str("result") {
+        return None;
+    }
+    let outcome = message.get("result").or_else(|| message.get("exception"));
+    match (message.get("task_id"), outcome) {
+        (Some(FlatValue::Int(task)), Some(FlatValue::Bytes(_))) => Some(TaskId(task)),
+        _ => None,
+    }
+}
+
+/// An item behind a marker: results and monitoring only, as every release sent them.
+fn parse_item<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
+    match parse_one(frame)? {
+        item @ (FromManager::Result { .. } | FromManager::Monitoring { .. }) => Ok(item),
+        _ => Err(Malformed::shape(
+            "neither a result nor monitoring stands behind a marker",
+        )),
+    }
+}
+
+fn is_marker(bytes: &[u8]) -> bool {
+    let Ok(tree) = Tree::read(bytes) else {
+        return false;
+    };
+    let marker = tree.root();
+    marker.get("task_id").is_none() && kind_of(marker).is_ok_and(|kind| kind == "result")
+}
+
+fn kind_of<'t>(message: View<'t, '_>) -> Result<&'t str, Malformed> {
+    if !message.is_dict() {
+        let kind = message.kind_name();
+        return Err(Malformed::shape(format!(
+            "a message should be a dict, not {kind}"
+        )));
+    }
+    message
+        .get("type")
+        .and_then(View::as_str)
+        .ok_or_else(|| Malformed::shape("a message needs a 'type', a str"))
+}
+
+/// The executor's one result thread ends on a message without an outcome, or with an outcome that
+/// is not bytes; such a message is stopped here.
+fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
+    let task = message
+        .get("task_id")
+        .and_then(View::as_i64)
+        .ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))?;
+    let outcome = message.get("result").or_else(|| message.get("exception"));
+    if outcome.and_then(View::as_bytes).is_none() {
+        return Err(Malformed::shape(
+            "a result needs a 'result' or an 'exception' in bytes",
+        ));
+    }
+    Ok(TaskId(task))
+}
+
+fn registration(message: View<'_, '_>) -> Result<Registration<()>, Malformed> {
+    let text = |key: &str| message.get(key).and_then(View::as_str).map(str::to_owned);
+    let needed = |key: &str| {
+        text(key).ok_or_else(|| Malformed::shape(format!("a registration needs '{key}', a str")))
+    };
+    let block = message
+        .get("block_id")
+        .and_then(BlockId::read)
+        .ok_or_else(|| Malformed::shape("a registration needs a 'block_id', a str or an int"))?;
+    let max_capacity = message
+        .get("max_capacity")
+        .and_then(View::as_i64)
+        .ok_or_else(|| Malformed::shape("a registration needs 'max_capacity', an int"))?;
+    // A manager that has no room gets nothing; that is its own affair.
+    let max_capacity = max_capacity.clamp(0, CAPACITY_MAX) as usize;
+    Ok(Registration {
+        block,
+        max_capacity,
+        worker_count: message
+            .get("worker_count")
+            .and_then(View::as_i64)
+            .unwrap_or(0),
+        hostname: text("hostname").unwrap_or_else(|| "unknown".to_owned()),
+        parsl_version: needed("parsl_v")?,
+        python_version: needed("python_v")?,
+        drain_time_s: seconds(message.get("drain_time")).unwrap_or(f64::INFINITY),
+        start_time_s: seconds(message.get("start_time")).unwrap_or(0.0),
+        has_packages: message.get("packages").is_some(),
+        message: (),
+    })
+}
+
+/// A point in time as a number of seconds; NaN is none.
+fn seconds(view: Option<View<'_, '_>>) -> Option<f64> {
+    let view = view?;
+    view.as_f64()
+        .or_else(|| view.as_i64().map(|s| s as f64))
+        .filter(|s| !s.is_nan())
+}
+
+impl Registration<()> {
+    fn with<F: AsRef<[u8]>>(self, frame: F, program: Program) -> Registration<Opaque<F>> {
+        Registration {
+            block: self.block,
+            max_capacity: self.max_capacity,
+            worker_count: self.worker_count,
+            hostname: self.hostname,
+            parsl_version: self.parsl_version,
+            python_version: self.python_version,
+            drain_time_s: self.drain_time_s,
+            start_time_s: self.start_time_s,
+            has_packages: self.has_packages,
+            message: Opaque::object(frame, program),
+        }
+    }
+}
+
+/// What a peer wrote, as far as a log line wants it.
+fn shorten(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// What the interchange says to a manager, besides batches of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToManager {
+    /// The answer to a probe: an empty frame.
+    ProbeAnswer,
+    /// The answer to a heartbeat.
+    HeartbeatEcho,
+    /// "You are drained (or not known any more): exit."
+    Shutdown,
+}
+
+impl ToManager {
+    pub fn encode(self) -> &'static [u8] {
+        // The pickled numbers 2³²−1 and 2³²−2, as LONG1 of five bytes.
+        match self {
+            Self::ProbeAnswer => b"",
+            Self::HeartbeatEcho => b"\x80\x04\x8a\x05\xff\xff\xff\xff\x00.",
+            Self::Shutdown => b"\x80\x04\x8a\x05\xfe\xff\xff\xff\x00.",
+        }
+    }
+}
+
+/// A batch: the pickled list of the task dicts, each as the executor wrote it.
+pub fn encode_batch<'a, F: AsRef<[u8]> + 'a>(
+    bodies: impl Iterator<Item = &'a Opaque<F>> + Clone,
+) -> Vec<u8> {
+    const AROUND_BYTES: usize = 8;
+    let bytes = bodies.clone().map(Opaque::appended_len).sum::<usize>() + AROUND_BYTES;
+    let mut out = Encoder::with_capacity(bytes);
+    out.begin_list();
+    for body in bodies {
+        body.append_to(&mut out);
+    }
+    out.end_list();
+    out.finish()
+}
+
+/// How a manager is shown in a log line with where it runs.
+impl<B> Registration<B> {
+    pub fn place(&self, id: &ManagerId) -> String {
+        format!("{id} on {} (block {})", self.hostname, self.block)
+    }
+}

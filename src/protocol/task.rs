@@ -1,0 +1,140 @@
+//! What the executor sends on the task channel: one pickled dict a task.
+//!
+//! `{task_id, context: {resource_spec?: {priority?}}, buffer}` since 2025.09.29; before that
+//! `resource_spec` stood at the top (PROTOCOL.md 1.4). Only the id and the priority are ours to
+//! know; the rest is carried.
+
+use tracing::warn;
+
+use super::{Malformed, Opaque, Priority, TaskId};
+use crate::pickle::opcode::{Arg, Instructions, op};
+use crate::pickle::{self, Flat, FlatValue, PickleError, Tree, View};
+
+/// A task: what we route by, and the body that the manager will get.
+#[derive(Debug)]
+pub struct Task<B> {
+    pub id: TaskId,
+    pub priority: Priority,
+    pub body: B,
+}
+
+/// A task message that cannot be passed on. If its id could be found, the executor is owed an
+/// answer.
+#[derive(Debug)]
+pub struct UnreadableTask {
+    pub id: Option<TaskId>,
+    pub reason: Malformed,
+}
+
+impl<F: AsRef<[u8]>> Task<Opaque<F>> {
+    pub fn parse(frame: F) -> Result<Self, UnreadableTask> {
+        let bytes = frame.as_ref();
+        let program = match pickle::scan(bytes) {
+            Ok(program) => program,
+            Err(error) => return Err(unreadable(bytes, error)),
+        };
+        let (id, priority) = match Flat::read(bytes).and_then(|task| plain_routing(&task)) {
+            Some(found) => found,
+            None => thorough_routing(bytes)?,
+        };
+        Ok(Self {
+            id,
+            priority,
+            body: Opaque::object(frame, program),
+        })
+    }
+}
+
+/// The shape that HTEX writes. None for any other, which is read thoroughly.
+fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
+    let Some(FlatValue::Int(id @ 0..)) = task.get("task_id") else {
+        return None;
+    };
+    task.get("buffer")?;
+    let spec = match task.get("context") {
+        Some(FlatValue::Dict(context)) => task.entry_of(context, "resource_spec"),
+        _ => None,
+    };
+    let number = match spec.or_else(|| task.get("resource_spec")) {
+        Some(FlatValue::Dict(spec)) => task.entry_of(spec, "priority"),
+        _ => None,
+    };
+    let priority = match number {
+        None => Priority::LOWEST,
+        Some(FlatValue::Int(number)) => Priority::from_i64(number),
+        Some(FlatValue::Float(number)) => Priority::from_f64(number)?,
+        Some(_) => return None,
+    };
+    Some((TaskId(id), priority))
+}
+
+fn thorough_routing(bytes: &[u8]) -> Result<(TaskId, Priority), UnreadableTask> {
+    let tree = Tree::read(bytes).map_err(|error| unreadable(bytes, error))?;
+    routing(tree.root()).map_err(|reason| UnreadableTask {
+        id: task_id(tree.root()),
+        reason,
+    })
+}
+
+fn routing(task: View<'_, '_>) -> Result<(TaskId, Priority), Malformed> {
+    if !task.is_dict() {
+        let kind = task.kind_name();
+        return Err(Malformed::shape(format!(
+            "a task should be a dict, not {kind}"
+        )));
+    }
+    let id = task_id(task)
+        .ok_or_else(|| Malformed::shape("a task needs a 'task_id', an int of 0 or more"))?;
+    // The manager takes the buffer without a look; a task without one would end its thread.
+    if task.get("buffer").is_none() {
+        return Err(Malformed::shape("a task needs a 'buffer'"));
+    }
+    Ok((id, priority(task, id)))
+}
+
+fn task_id(task: View<'_, '_>) -> Option<TaskId> {
+    let id = task.get("task_id")?.as_i64()?;
+    (id >= 0).then_some(TaskId(id))
+}
+
+fn priority(task: View<'_, '_>, id: TaskId) -> Priority {
+    let spec = task
+        .get("context")
+        .and_then(|context| context.get("resource_spec"))
+        .or_else(|| task.get("resource_spec"));
+    let Some(number) = spec.and_then(|spec| spec.get("priority")) else {
+        return Priority::LOWEST;
+    };
+    Priority::read(number).unwrap_or_else(|| {
+        let kind = number.kind_name();
+        warn!("The priority of task {id} is {kind} that is no number; it gets the lowest");
+        Priority::LOWEST
+    })
+}
+
+/// Looks for the id of a task whose pickle is broken somewhere behind it.
+///
+/// HTEX writes the id first, so it is usually whole in what arrived.
+fn unreadable(bytes: &[u8], error: PickleError) -> UnreadableTask {
+    let mut instructions = Instructions::new(bytes);
+    let mut behind_key = false;
+    let mut id = None;
+    while let Ok(instruction) = instructions.next() {
+        match (&instruction.arg, instruction.code) {
+            (Arg::Int(number), op::BININT | op::BININT1 | op::BININT2 | op::LONG1)
+                if behind_key =>
+            {
+                id = (*number >= 0).then_some(TaskId(*number));
+                break;
+            }
+            (_, op::MEMOIZE | op::BINPUT | op::LONG_BINPUT | op::PUT | op::FRAME) => {}
+            (Arg::Text(text), _) => behind_key = *text == "task_id",
+            (_, op::STOP) => break,
+            _ => behind_key = false,
+        }
+    }
+    UnreadableTask {
+        id,
+        reason: error.into(),
+    }
+}
