@@ -12,7 +12,11 @@
 //! Parsl the submit side runs, and [`logging`] the shape of log lines.
 
 pub mod broker;
+pub mod cli;
+pub mod config;
 pub mod curve;
+pub mod interchange;
+pub mod io;
 pub mod logging;
 pub mod pickle;
 pub mod protocol;

@@ -1,1 +1,270 @@
-fn main() {}
+//! The program: command line, then configuration, then log, then the loop.
+
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{env, io, panic};
+
+use clap::Parser;
+use tracing::{error, info, warn};
+
+use htex_interchange::broker::{
+    BlockIdSelector, RandomSelector, Selector, Settings, VersionCheck, Versions,
+};
+use htex_interchange::cli::{Arguments, BY_HAND};
+use htex_interchange::config::{
+    self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide, VersionCheckChoice,
+};
+use htex_interchange::curve::Certificates;
+use htex_interchange::interchange::FindVersions;
+use htex_interchange::io::{self as sockets, End, EventLoop, Signals, Start, WatchTarget};
+use htex_interchange::logging::{self, LogGuard, LogSpec};
+use htex_interchange::versions::{Hints, Search, SubmitVersions};
+
+const REFUSED: u8 = 1;
+const BY_HAND_STATUS: u8 = 2;
+const VERSION_MISMATCH: u8 = 3;
+const BROKEN: u8 = 70;
+
+/// SIGTERM is answered within 50 ms; the log's last lines have this much of it.
+const FLUSH_ON_SIGTERM: Duration = Duration::from_millis(30);
+/// The search for versions may run an interpreter, and gives up by itself before this.
+const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    // First of all: later the parent may be another.
+    let parent = sockets::parent_pid();
+    let arguments = Arguments::parse();
+    if io::stdin().is_terminal() {
+        let _ = writeln!(io::stderr(), "{BY_HAND}");
+        return ExitCode::from(BY_HAND_STATUS);
+    }
+    // Before the first thread, which inherits the mask.
+    let signals = match Signals::open() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("signals cannot be handled: {error}"), None, None),
+    };
+    let bytes = match config::read_pickle(io::stdin().lock()) {
+        Ok(bytes) => bytes,
+        Err(error) => return refuse(&error.to_string(), None, None),
+    };
+    match RawConfig::read(&bytes) {
+        Ok(raw) => start(&arguments, &raw, signals, parent),
+        Err(error) => refuse(&error.to_string(), None, None),
+    }
+}
+
+/// From here there is a log, and the executor can be told what is wrong.
+fn start(
+    arguments: &Arguments,
+    raw: &RawConfig<'_>,
+    signals: Signals,
+    parent: Option<rustix::process::Pid>,
+) -> ExitCode {
+    let side = raw.submit_side().ok();
+    let log = match raw
+        .logging()
+        .map_err(|error| error.to_string())
+        .and_then(|l| start_log(&l))
+    {
+        Ok(log) => log,
+        Err(reason) => return refuse(&reason, side.as_ref(), None),
+    };
+    panic::set_hook(Box::new(|panic| {
+        error!("A fault of htex-interchange itself: {panic}");
+        let _ = writeln!(
+            io::stderr(),
+            "htex-interchange: a fault of its own: {panic}"
+        );
+    }));
+    let config = match raw.check() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error.to_string(), side.as_ref(), Some(log)),
+    };
+    log_config(&config);
+    let certificates = match load_certificates(&config.submit_side) {
+        Ok(certificates) => certificates,
+        Err(reason) => return refuse(&reason, None, Some(log)),
+    };
+    raise_descriptor_limit();
+    let opened = EventLoop::open(Start {
+        config: &config,
+        certificates,
+        signals,
+        watch: arguments.watch_pid.unwrap_or(WatchTarget::Parent),
+        parent,
+        selector: selector_of(config.selector),
+        settings: settings_of(&config),
+        find_versions: version_finder(arguments, parent),
+    });
+    let end = match opened {
+        Ok(event_loop) => event_loop.run(),
+        Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
+    };
+    exit(end, &log)
+}
+
+/// Ends the process without running what libraries have registered for its end: libzmq's threads
+/// may still be at work.
+fn exit(end: End, log: &LogGuard) -> ExitCode {
+    let (status, patience) = match end {
+        End::Terminated => (0, FLUSH_ON_SIGTERM),
+        End::SubmitSideGone => (0, logging::EXIT_FLUSH),
+        End::VersionMismatch => (VERSION_MISMATCH, logging::EXIT_FLUSH),
+        End::Broken => (BROKEN, logging::EXIT_FLUSH),
+    };
+    log.flush_for(patience);
+    exit_at_once(status)
+}
+
+fn exit_at_once(status: u8) -> ! {
+    // SAFETY: _exit has no preconditions, and does not return.
+    unsafe { nix::libc::_exit(status.into()) }
+}
+
+/// A start that fails: one line on stderr and in the log, and an exception in `parsl.load()`.
+fn refuse(reason: &str, side: Option<&SubmitSide>, log: Option<LogGuard>) -> ExitCode {
+    let line = format!("htex-interchange refused to start: {reason}");
+    let _ = writeln!(io::stderr(), "{line}");
+    error!("{line}");
+    if let Some(side) = side {
+        match load_certificates(side) {
+            Ok(certificates) => match sockets::refuse(side, certificates.as_ref(), &line) {
+                Ok(true) => info!("The submit side was told"),
+                Ok(false) => warn!("The submit side did not ask, and was not told"),
+                Err(error) => warn!("The submit side could not be told: {error}"),
+            },
+            Err(reason) => warn!("The submit side could not be told: {reason}"),
+        }
+    }
+    if let Some(log) = log {
+        log.flush_for(logging::EXIT_FLUSH);
+    }
+    exit_at_once(REFUSED)
+}
+
+fn load_certificates(side: &SubmitSide) -> Result<Option<Certificates>, String> {
+    let certificates = side.cert_dir.as_deref().map(Certificates::load).transpose();
+    certificates.map_err(|error| format!("the certificates cannot be used: {error}"))
+}
+
+/// The log as the config asks for it. A log configuration that only Python could run, or a format
+/// that it could not, costs its look and nothing else.
+fn start_log(wanted: &Logging) -> Result<LogGuard, String> {
+    let logdir = &wanted.logdir;
+    let mut warning = None;
+    let spec = match &wanted.kind {
+        LoggingKind::Default { level } => LogSpec::parsl_file(logdir, *level),
+        LoggingKind::File {
+            format: None,
+            level,
+        } => LogSpec::parsl_file(logdir, *level),
+        LoggingKind::File {
+            format: Some(format),
+            level,
+        } => LogSpec::file_logging(logdir, format, *level).unwrap_or_else(|error| {
+            warning = Some(format!("Parsl's own line format is used: {error}"));
+            LogSpec::parsl_file(logdir, *level)
+        }),
+        LoggingKind::Json { level } => LogSpec::json_logging(logdir, *level),
+        LoggingKind::Noop => LogSpec::noop(),
+        LoggingKind::Unknown { class, level } => {
+            warning = Some(format!(
+                "The log configuration {class} can only be run by Python; the default log is used"
+            ));
+            LogSpec::parsl_file(logdir, *level)
+        }
+    };
+    let log = logging::start(&spec)
+        .map_err(|error| format!("the log in {} cannot be opened: {error}", logdir.display()))?;
+    if let Some(warning) = warning {
+        warn!("{warning}");
+    }
+    Ok(log)
+}
+
+fn log_config(config: &Config) {
+    info!("htex-interchange {} starts", env!("CARGO_PKG_VERSION"));
+    if !config.unknown_keys.is_empty() {
+        info!(
+            "Ignoring unknown keys of the configuration: {}",
+            config.unknown_keys.join(", ")
+        );
+    }
+    let encryption = if config.submit_side.cert_dir.is_some() {
+        "CURVE"
+    } else {
+        "none"
+    };
+    info!(
+        "Encryption: {encryption}. Heartbeat threshold: {} s. Selector: {:?}. Monitoring: {}",
+        config.heartbeat_threshold.as_secs_f64(),
+        config.selector,
+        config.hub.is_some()
+    );
+}
+
+fn selector_of(choice: SelectorChoice) -> Box<dyn Selector> {
+    match choice {
+        SelectorChoice::Random => Box::new(RandomSelector::new(rand::random())),
+        SelectorChoice::BlockId => Box::new(BlockIdSelector::default()),
+    }
+}
+
+fn settings_of(config: &Config) -> Settings {
+    Settings {
+        heartbeat_threshold: config.heartbeat_threshold,
+        version_check: match config.version_check {
+            VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
+            VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,
+            VersionCheckChoice::Off => VersionCheck::Off,
+        },
+        monitoring: config.hub.is_some(),
+        worker_port: 0,
+    }
+}
+
+fn version_finder(arguments: &Arguments, parent: Option<rustix::process::Pid>) -> FindVersions {
+    let hints = Hints {
+        python_flag: arguments.python_version,
+        parsl_flag: arguments.parsl_version.clone(),
+        parent_pid: parent.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()),
+        path: env::var_os("PATH").unwrap_or_else(|| OsStr::new("").to_owned()),
+        own_exe: env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
+    };
+    Box::new(move || {
+        let found = Search::start(hints)
+            .ok()
+            .and_then(|search| search.wait(VERSIONS_WITHIN));
+        let found: SubmitVersions = found.unwrap_or_default();
+        if let Some(python) = &found.python {
+            info!(
+                "The submit side has Python {}, by {}",
+                python.version, python.source
+            );
+        }
+        if let Some(parsl) = &found.parsl {
+            info!(
+                "The submit side has Parsl {}, by {}",
+                parsl.version, parsl.source
+            );
+        }
+        Versions {
+            python: found.python.map(|known| known.version.to_string()),
+            parsl: found.parsl.map(|known| known.version),
+        }
+    })
+}
+
+/// Each manager costs a descriptor; the soft limit is often 1,024 where the hard one is far higher.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => info!("Up to {limit} descriptors may be open"),
+        Err(error) => warn!("The limit of open descriptors could not be raised: {error}"),
+    }
+}

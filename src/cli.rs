@@ -1,0 +1,71 @@
+//! The command line.
+
+use clap::Parser;
+
+use crate::io::WatchTarget;
+use crate::versions::PythonVersion;
+
+/// The interchange of Parsl's HighThroughputExecutor: the broker between a Parsl program and its
+/// workers.
+///
+/// It is not started by hand. HTEX starts it, and writes its configuration to its standard input:
+/// HighThroughputExecutor(interchange_launch_cmd=["htex-interchange"])
+#[derive(Debug, Parser)]
+#[command(name = "htex-interchange", version, after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// End when this process ends. Without it: the process that started us. With `none` only the
+    /// submit side's ports are watched, for launchers that end before the run does.
+    #[arg(long, value_name = "PID|none", value_parser = watch_target)]
+    pub watch_pid: Option<WatchTarget>,
+
+    /// The Python version of the submit side (3.11), for the check of managers; found by itself as
+    /// a rule.
+    #[arg(long, value_name = "X.Y")]
+    pub python_version: Option<PythonVersion>,
+
+    /// The Parsl version of the submit side, exactly as parsl.version.VERSION has it
+    /// (2026.08.10), for the check of managers; found by itself as a rule.
+    #[arg(long, value_name = "VERSION")]
+    pub parsl_version: Option<String>,
+}
+
+const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has ended; 1 refused to \
+    start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or started \
+    by hand; 3 a manager has other versions of Python or Parsl; 70 a fault of its own.";
+
+/// What is said to somebody who starts it on a terminal.
+pub const BY_HAND: &str = "\
+htex-interchange brokers tasks between a Parsl program and its workers.
+It is started by Parsl, not by hand:
+    HighThroughputExecutor(interchange_launch_cmd=[\"htex-interchange\"])";
+
+fn watch_target(text: &str) -> Result<WatchTarget, String> {
+    if text == "none" {
+        return Ok(WatchTarget::Nobody);
+    }
+    match text.parse() {
+        Ok(pid) if pid > 0 => Ok(WatchTarget::Process(pid)),
+        _ => Err("a process id, or none".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_watch_target_is_a_process_or_nobody() {
+        assert_eq!(watch_target("none"), Ok(WatchTarget::Nobody));
+        assert_eq!(watch_target("17"), Ok(WatchTarget::Process(17)));
+        assert!(watch_target("0").is_err());
+        assert!(watch_target("-1").is_err());
+        assert!(watch_target("self").is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! Frames to messages and back, around a [`Broker`].
+//!
+//! A frame that is not what its channel carries ends here: one WARNING with who sent it, and it is
+//! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
+//! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, StopReason, Versions};
+use crate::protocol::{
+    Command, FromManager, ManagerId, Opaque, Task, TaskId, ToManager, encode_batch,
+};
+
+/// What a channel is to carry.
+#[derive(Debug)]
+pub enum Parcel<F> {
+    /// A frame that came in, passed on untouched.
+    Frame(F),
+    /// Bytes of our own making.
+    Bytes(Vec<u8>),
+}
+
+/// Something to send, and where: in the order in which it is to leave.
+#[derive(Debug)]
+pub enum Transmit<F> {
+    /// Tasks for a manager. If the socket refuses it, the shipment goes back by
+    /// [`Interchange::handle_refused`].
+    Batch {
+        to: ManagerId,
+        bytes: Vec<u8>,
+        shipment: Shipment<Opaque<F>>,
+    },
+    /// A word to a manager.
+    Manager { to: ManagerId, message: ToManager },
+    /// A result, to the executor.
+    Result(Parcel<F>),
+    /// The answer to the command at hand.
+    Reply(Vec<u8>),
+    /// A record for the monitoring hub.
+    Report(Vec<u8>),
+    /// What still waits for this manager need not leave.
+    Forget(ManagerId),
+    /// The last one.
+    Stop(StopReason),
+}
+
+/// Finds the submit side's versions. Asked once, when the first manager registers: it may read
+/// files and run an interpreter, which start-up has no time for.
+pub type FindVersions = Box<dyn FnOnce() -> Versions>;
+
+/// A broker with its doors.
+pub struct Interchange<F> {
+    broker: Broker<Opaque<F>>,
+    find_versions: Option<FindVersions>,
+    /// Parsl's name of the run, for reports.
+    run_id: Option<String>,
+}
+
+impl<F: AsRef<[u8]>> Interchange<F> {
+    pub fn new(
+        broker: Broker<Opaque<F>>,
+        find_versions: FindVersions,
+        run_id: Option<String>,
+    ) -> Self {
+        Self {
+            broker,
+            find_versions: Some(find_versions),
+            run_id,
+        }
+    }
+
+    /// A frame from the task channel.
+    pub fn handle_task(&mut self, frame: F) {
+        match Task::parse(frame) {
+            Ok(task) => self.broker.handle_task(task),
+            Err(unreadable) => match unreadable.id {
+                Some(id) => {
+                    warn!(
+                        "Task {id} cannot be read and is failed: {}",
+                        unreadable.reason
+                    );
+                    self.broker
+                        .handle_unreadable_task(id, unreadable_text(id, &unreadable.reason));
+                }
+                None => warn!("Dropping a task message: {}", unreadable.reason),
+            },
+        }
+    }
+
+    /// A message of the worker port: the frames behind the identity.
+    pub fn handle_manager(&mut self, identity: &[u8], frames: Vec<F>, origin: Origin, now: Now) {
+        let id = ManagerId::new(identity);
+        let messages = match FromManager::parse(frames) {
+            Ok(messages) => messages,
+            Err(reason) => {
+                let from = origin.address.map(|address| format!(" at {address}"));
+                let from = from.unwrap_or_default();
+                warn!("Failed to read manager message; ignoring message of {id}{from}: {reason}");
+                return;
+            }
+        };
+        for message in messages {
+            debug!(
+                "Processing message type '{}' from manager {id}",
+                message.kind()
+            );
+            if matches!(message, FromManager::Registration(_)) {
+                self.learn_versions();
+            }
+            self.broker.handle_manager(&id, message, origin, now);
+        }
+    }
+
+    /// A request of the command channel. Whatever it is, it gets one [`Transmit::Reply`].
+    pub fn handle_command(&mut self, frame: &[u8], now: Now) {
+        let command = Command::parse(frame).unwrap_or_else(|reason| {
+            warn!("Failed to read a command: {reason}");
+            Command::Unknown("an unreadable request".to_owned())
+        });
+        self.broker.handle_command(command, now);
+    }
+
+    /// A connection of the worker port was closed.
+    pub fn handle_disconnected(&mut self, connection: ConnectionId) {
+        self.broker.handle_disconnected(connection);
+    }
+
+    /// A batch that the socket did not take.
+    pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
+        self.broker.handle_refused(to, shipment, now);
+    }
+
+    /// Whether tasks may leave: not while results pile up unsent.
+    pub fn handle_dispatching(&mut self, allowed: bool) {
+        self.broker.handle_dispatching(allowed);
+    }
+
+    /// The worker socket was found empty.
+    pub fn handle_workers_empty(&mut self, now: Now) {
+        self.broker.handle_workers_empty(now);
+    }
+
+    /// The submit side is gone, and nobody is left to answer.
+    pub fn handle_submit_side_gone(&mut self, how: &str) {
+        info!("The submit side is gone ({how}); telling all managers to exit");
+        self.broker.handle_stop(StopReason::SubmitSideGone);
+    }
+
+    /// What is here without an answer, for the last line of a log.
+    pub fn unfinished(&self) -> String {
+        self.broker.unfinished()
+    }
+
+    pub fn handle_time(&mut self, now: Now) {
+        self.broker.handle_time(now);
+    }
+
+    pub fn dispatch(&mut self, now: Now) {
+        self.broker.dispatch(now);
+    }
+
+    /// On the monotonic clock.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.broker.next_deadline()
+    }
+
+    /// The next thing to send.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Transmit<F>> {
+        loop {
+            return Some(match self.broker.poll_output()? {
+                Output::Batch { to, shipment } => {
+                    let bytes = encode_batch(shipment.bodies());
+                    Transmit::Batch {
+                        to,
+                        bytes,
+                        shipment,
+                    }
+                }
+                Output::ToManager { to, message } => Transmit::Manager { to, message },
+                Output::Result(result) => match result.into_frame() {
+                    Some(frame) => Transmit::Result(Parcel::Frame(frame)),
+                    None => {
+                        debug_assert!(false, "results are kept whole");
+                        continue;
+                    }
+                },
+                Output::Failure(failure) => Transmit::Result(Parcel::Bytes(failure.encode())),
+                Output::Reply(reply) => Transmit::Reply(reply.encode()),
+                Output::Report(report) => Transmit::Report(report.encode(self.run_id.as_deref())),
+                Output::Forgotten(manager) => Transmit::Forget(manager),
+                Output::Stop(reason) => Transmit::Stop(reason),
+            });
+        }
+    }
+
+    fn learn_versions(&mut self) {
+        if let Some(find) = self.find_versions.take() {
+            self.broker.handle_versions(find());
+        }
+    }
+}
+
+fn unreadable_text(id: TaskId, reason: &dyn std::fmt::Display) -> String {
+    format!("htex-interchange could not read the message of task {id}: {reason}")
+}

@@ -1,0 +1,28 @@
+//! The only reader of clocks.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::broker::Now;
+
+pub(super) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        // A wall clock before 1970 is a machine without one.
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Now {
+            monotonic: self.started.elapsed(),
+            wall_s: wall.as_secs_f64(),
+        }
+    }
+}

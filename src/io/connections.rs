@@ -1,0 +1,91 @@
+//! The worker port's connections: who is connected from where, and lines about it in the log.
+
+use std::os::fd::RawFd;
+
+use tracing::{info, warn};
+
+use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
+use crate::broker::{ConnectionId, Origin};
+
+pub(super) struct WorkerConnections {
+    monitor: Monitor,
+    open: Connections,
+    /// libzmq names no descriptor with a failed handshake, but closes its connection right after.
+    fault: Option<HandshakeFault>,
+}
+
+impl WorkerConnections {
+    pub(super) fn new(monitor: Monitor) -> Self {
+        Self {
+            monitor,
+            open: Connections::default(),
+            fault: None,
+        }
+    }
+
+    pub(super) fn socket(&self) -> &zmq::Socket {
+        self.monitor.socket()
+    }
+
+    /// Reads what has happened, and returns the connections that were closed.
+    pub(super) fn read_events(&mut self) -> Vec<ConnectionId> {
+        let mut closed = Vec::new();
+        while let Some(event) = self.monitor.next() {
+            match event {
+                Event::Accepted(descriptor) => {
+                    let connection = self.open.accept(descriptor);
+                    info!("Accepted a connection from {}", place(&connection));
+                }
+                Event::Disconnected(descriptor) => {
+                    if let Some(connection) = self.open.close(descriptor) {
+                        self.log_closed(&connection);
+                        closed.push(connection.id);
+                    }
+                }
+                Event::HandshakeFailed(fault) => self.fault = Some(fault),
+                Event::AcceptFailed(errno) => {
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    warn!("Could not accept a connection of a worker: {error}");
+                }
+                Event::Connected | Event::Closed | Event::HandshakeSucceeded => {}
+            }
+        }
+        closed
+    }
+
+    /// Where a message came from, by the descriptor that it names.
+    pub(super) fn origin(&self, descriptor: Option<RawFd>) -> Origin {
+        let connection = descriptor.and_then(|descriptor| self.open.by_descriptor(descriptor));
+        Origin {
+            connection: connection.map(|connection| connection.id),
+            address: connection.and_then(|connection| connection.address),
+        }
+    }
+
+    fn log_closed(&mut self, connection: &Connection) {
+        let place = place(connection);
+        match self.fault.take() {
+            None => info!("Disconnected: {place}"),
+            Some(HandshakeFault::Broken(errno)) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                warn!("Handshake failed with {place}: {error}");
+            }
+            Some(HandshakeFault::Protocol(number)) => warn!(
+                "Handshake failed with {place}: it does not speak as this port does (encrypted or \
+                 not), or with another server's key; libzmq's number {number:#x}"
+            ),
+            Some(HandshakeFault::Refused(status)) => {
+                warn!(
+                    "Handshake refused to {place}: its key is not in the certificate directory, status {status}"
+                );
+            }
+        }
+    }
+}
+
+fn place(connection: &Connection) -> String {
+    match connection.address {
+        Some(address) => format!("{address} port {}", connection.port),
+        None => "an address that was gone before it could be read".to_owned(),
+    }
+}

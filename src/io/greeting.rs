@@ -1,0 +1,109 @@
+//! Asks a ZeroMQ port whether it wants CURVE, by the first 64 bytes that it says.
+//!
+//! Nothing in the start-up config tells whether the monitoring hub is encrypted: it is from
+//! 2026.8.10 on, and a wrong guess is silence. Every ZMTP 3 peer names its mechanism in its
+//! greeting (ZMTP 3.1, section "The greeting"): the signature, the version, then the name.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+const GREETING_BYTES: usize = 64;
+const MECHANISM_AT: usize = 12;
+const MECHANISM_BYTES: usize = 20;
+
+/// What the port wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mechanism {
+    Plain,
+    Curve,
+}
+
+/// A question under way, on a connection of its own that never blocks.
+pub(super) struct Question {
+    stream: TcpStream,
+    asked: bool,
+    heard: Vec<u8>,
+}
+
+impl Question {
+    pub(super) fn ask(hub: SocketAddr) -> io::Result<Self> {
+        let family = if hub.is_ipv6() {
+            AddressFamily::INET6
+        } else {
+            AddressFamily::INET
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&socket, &hub) {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self {
+            stream: socket.into(),
+            asked: false,
+            heard: Vec::new(),
+        })
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// What to wait for on the descriptor: until it takes our greeting, then until it answers.
+    pub(super) fn waits_to_write(&self) -> bool {
+        !self.asked
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(super) fn advance(&mut self) -> io::Result<Option<Mechanism>> {
+        if !self.asked {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
+            match self.stream.write(&our_greeting()) {
+                // A fresh connection takes 64 bytes at once, or is broken.
+                Ok(GREETING_BYTES) => self.asked = true,
+                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if would_wait(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let mut chunk = [0; GREETING_BYTES];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => self.heard.extend_from_slice(&chunk[..count]),
+            Err(error) if would_wait(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let Some(name) = self.heard.get(MECHANISM_AT..MECHANISM_AT + MECHANISM_BYTES) else {
+            return Ok(None);
+        };
+        Ok(Some(if name.starts_with(b"CURVE\0") {
+            Mechanism::Curve
+        } else {
+            Mechanism::Plain
+        }))
+    }
+}
+
+/// Signature, version 3.1, mechanism NULL, not a server.
+fn our_greeting() -> [u8; GREETING_BYTES] {
+    let mut greeting = [0; GREETING_BYTES];
+    greeting[0] = 0xff;
+    greeting[8] = 1;
+    greeting[9] = 0x7f;
+    greeting[10..12].copy_from_slice(&[3, 1]);
+    greeting[MECHANISM_AT..MECHANISM_AT + 4].copy_from_slice(b"NULL");
+    greeting
+}
+
+/// A connection under way says "not connected" to the first write on some kernels.
+fn would_wait(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::NotConnected
+    )
+}

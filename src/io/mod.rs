@@ -1,0 +1,305 @@
+//! The loop: sockets, descriptors and the clock around an [`Interchange`].
+//!
+//! One thread reads whatever is there in bounded turns, lets the interchange decide once a turn,
+//! and carries out what it wants done; only when a whole turn found nothing does it wait, on all
+//! descriptors at once, until something comes or the next deadline is due.
+
+mod clock;
+mod connections;
+mod frame;
+mod greeting;
+mod monitor;
+mod outbox;
+mod radio;
+mod raw;
+mod reading;
+mod refusal;
+mod sending;
+mod sockets;
+mod wait;
+mod watch;
+mod zap;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tracing::{error, info};
+use zmq::{Context, Socket};
+
+use crate::broker::{Broker, Now, Selector, Settings, StopReason};
+use crate::config::{Config, SubmitSide};
+use crate::curve::Certificates;
+use crate::interchange::{FindVersions, Interchange};
+
+pub use refusal::refuse;
+pub use watch::{Signals, WatchTarget, parent_pid};
+
+use clock::Clock;
+use connections::WorkerConnections;
+use frame::Frame;
+use radio::Radio;
+use reading::Arrived;
+use sending::Sending;
+use sockets::SubmitSockets;
+use wait::Ready;
+use watch::{Asked, ConnectionWatch, ProcessWatch};
+use zap::Doorkeeper;
+
+/// While the loop never rests, signals and the submit process are looked for this often.
+const WATCH_EVERY: Duration = Duration::from_millis(5);
+
+/// Everything that the loop is started with.
+pub struct Start<'a> {
+    pub config: &'a Config,
+    pub certificates: Option<Certificates>,
+    pub signals: Signals,
+    pub watch: WatchTarget,
+    /// Read by [`parent_pid`] as the first thing that the process did.
+    pub parent: Option<rustix::process::Pid>,
+    pub selector: Box<dyn Selector>,
+    pub settings: Settings,
+    pub find_versions: FindVersions,
+}
+
+/// How the process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM: at once.
+    Terminated,
+    /// The submit side is gone.
+    SubmitSideGone,
+    /// A manager of other versions came.
+    VersionMismatch,
+    /// A fault of ours.
+    Broken,
+}
+
+/// The loop. It holds every descriptor of the process.
+pub struct EventLoop {
+    clock: Clock,
+    interchange: Interchange<Frame>,
+    submit: SubmitSockets,
+    workers: Socket,
+    connections: WorkerConnections,
+    sending: Sending,
+    inbox: Vec<Arrived>,
+    radio: Option<Radio>,
+    doorkeeper: Option<Doorkeeper>,
+    certificates: Option<Certificates>,
+    submit_watch: ConnectionWatch,
+    process_watch: ProcessWatch,
+    signals: Signals,
+    watch_due: Duration,
+    /// Closed last: its sockets are above.
+    context: Context,
+}
+
+impl EventLoop {
+    /// Opens everything, in an order that lets nobody in unasked, and connects to the executor
+    /// last: its first command is answered by a program that is ready.
+    ///
+    /// # Errors
+    /// One line that says what could not be opened; the executor is owed it.
+    pub fn open(start: Start<'_>) -> Result<Self, String> {
+        let config = start.config;
+        let clock = Clock::start();
+        let now = clock.now();
+        let context = Context::new();
+        let certificates = start.certificates;
+        let trouble = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+        let doorkeeper = open_doorkeeper(&context, certificates.as_ref())
+            .map_err(trouble("cannot open the socket for authentication"))?;
+        let mut submit = SubmitSockets::open(&context, certificates.as_ref())
+            .map_err(trouble("cannot open the sockets to the submit side"))?;
+        let mut workers = sockets::open_workers(&context, certificates.as_ref())
+            .map_err(trouble("cannot open the socket for workers"))?;
+        let worker_monitor = monitor::Monitor::of(&workers, &context, "workers")
+            .map_err(trouble("cannot watch the socket for workers"))?;
+        let submit_watch = watch_submit_side(&submit, &context, now)
+            .map_err(trouble("cannot watch the sockets to the submit side"))?;
+        let port =
+            sockets::bind_workers(&mut workers, config.interchange_address, config.worker_port)?;
+        info!("Bound to port {port} for incoming worker connections");
+        submit
+            .connect(&config.submit_side)
+            .map_err(trouble("cannot connect to the submit side"))?;
+        log_connected(&config.submit_side);
+        let process_watch = ProcessWatch::open(start.watch, start.parent)
+            .ok_or("the process that started it is gone")?;
+        let settings = Settings {
+            worker_port: port,
+            ..start.settings
+        };
+        let broker = Broker::new(settings, start.selector, now);
+        Ok(Self {
+            interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
+            submit,
+            workers,
+            connections: WorkerConnections::new(worker_monitor),
+            sending: Sending::new(),
+            inbox: Vec::new(),
+            radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
+            doorkeeper,
+            certificates,
+            submit_watch,
+            process_watch,
+            signals: start.signals,
+            watch_due: now.monotonic,
+            clock,
+            context,
+        })
+    }
+
+    /// Serves until there is a reason to end.
+    pub fn run(mut self) -> End {
+        let mut ready = Ready::everything();
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.turn(ready))) {
+                Ok(Turn::Again(next)) => ready = next,
+                Ok(Turn::End(end)) => {
+                    self.close(end);
+                    return end;
+                }
+                Err(panic) => {
+                    self.sending
+                        .fail_everything(&self.submit.results, &reason_of(&*panic));
+                    self.close(End::Broken);
+                    return End::Broken;
+                }
+            }
+        }
+    }
+
+    /// One turn, in a fixed order: connections, commands, tasks, managers, authentication, the
+    /// hub, the watches; then time; then one dispatch; then everything that wants to leave.
+    fn turn(&mut self, ready: Ready) -> Turn {
+        let now = self.clock.now();
+        let mut busy = self.read_connections(ready, now);
+        busy |= ready.commands && self.read_commands(now);
+        busy |= ready.tasks && self.read_tasks();
+        busy |= ready.workers && self.read_workers(now);
+        busy |= ready.doorkeeper && self.answer_doorkeeper();
+        if let Some(radio) = &mut self.radio {
+            radio.advance(&self.context, self.certificates.as_ref(), now);
+        }
+        if let Some(end) = self.look_at_watches(ready, now) {
+            return Turn::End(end);
+        }
+        self.interchange.handle_time(now);
+        self.interchange
+            .handle_dispatching(self.sending.has_room_for_results());
+        self.interchange.dispatch(now);
+        if let Some(reason) = self.transmit(now) {
+            return Turn::End(match reason {
+                StopReason::SubmitSideGone => End::SubmitSideGone,
+                StopReason::VersionMismatch => End::VersionMismatch,
+            });
+        }
+        if busy || ready != Ready::everything() {
+            return Turn::Again(Ready::everything());
+        }
+        Turn::Again(self.wait(now))
+    }
+
+    fn look_at_watches(&mut self, ready: Ready, now: Now) -> Option<End> {
+        let told = ready.signals || ready.process;
+        if !told && now.monotonic < self.watch_due {
+            return None;
+        }
+        self.watch_due = now.monotonic + WATCH_EVERY;
+        let ready = if ready == Ready::everything() {
+            self.poll_watches()
+        } else {
+            ready
+        };
+        if ready.signals {
+            while let Some((asked, signal)) = self.signals.next() {
+                match asked {
+                    Asked::Stop => {
+                        info!("Exiting on {signal}. {}", self.interchange.unfinished());
+                        return Some(End::Terminated);
+                    }
+                    Asked::Nothing => {
+                        info!("Ignoring {signal}: the submit side lives, and will end us itself");
+                    }
+                }
+            }
+        }
+        let how = match self.process_watch.has_ended(ready.process, now) {
+            true => Some("the process that started us has ended"),
+            false => self.submit_watch.verdict(now),
+        };
+        if let Some(how) = how {
+            self.interchange.handle_submit_side_gone(how);
+        }
+        None
+    }
+
+    /// Everything ends here. What is still to be said (managers are told to exit, the executor
+    /// that everything failed) has a second to leave.
+    fn close(mut self, end: End) {
+        if end == End::Terminated {
+            return;
+        }
+        let patience = match end {
+            End::SubmitSideGone => Duration::ZERO,
+            _ => sending::LAST_WORDS_WITHIN,
+        };
+        self.sending.flush_for(&self.submit.results, patience);
+        for socket in [&self.workers, &self.submit.results, &self.submit.commands] {
+            let _ = socket.set_linger(sending::LAST_WORDS_WITHIN.as_millis() as i32);
+        }
+        // Dropping the sockets and then the context waits for what lingers, and no longer.
+    }
+}
+
+/// What a turn leads to.
+enum Turn {
+    Again(Ready),
+    End(End),
+}
+
+fn open_doorkeeper(
+    context: &Context,
+    certificates: Option<&Certificates>,
+) -> std::io::Result<Option<Doorkeeper>> {
+    certificates
+        .map(|certificates| Doorkeeper::open(context, certificates.keyring().clone()))
+        .transpose()
+}
+
+fn watch_submit_side(
+    submit: &SubmitSockets,
+    context: &Context,
+    now: Now,
+) -> std::io::Result<ConnectionWatch> {
+    let tasks = monitor::Monitor::of(&submit.tasks, context, "tasks")?;
+    let results = monitor::Monitor::of(&submit.results, context, "results")?;
+    let commands = monitor::Monitor::of(&submit.commands, context, "commands")?;
+    Ok(ConnectionWatch::new([tasks, results, commands], now))
+}
+
+fn log_connected(side: &SubmitSide) {
+    info!(
+        "Connected to client {} on ports: {},{},{}",
+        side.address, side.task_port, side.result_port, side.command_port
+    );
+}
+
+/// The text of a panic, for the users whose tasks it fails.
+fn reason_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no reason given".to_owned());
+    error!("A fault of htex-interchange itself: {text}");
+    format!("htex-interchange ended by a fault of its own: {text}")
+}
+
+fn is_writable(socket: &Socket) -> bool {
+    socket
+        .get_events()
+        .is_ok_and(|events| events.contains(zmq::POLLOUT))
+}

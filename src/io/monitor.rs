@@ -1,0 +1,159 @@
+//! What libzmq tells of a socket's connections, and the table of the worker port's.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::net::SocketAddrAny;
+use zmq::{Context, Socket};
+
+use crate::broker::ConnectionId;
+
+/// The numbers of zmq.h. The `zmq` crate panics on one that it does not list, so it is not asked.
+const CONNECTED: u16 = 0x0001;
+const ACCEPTED: u16 = 0x0020;
+const ACCEPT_FAILED: u16 = 0x0040;
+const CLOSED: u16 = 0x0080;
+const DISCONNECTED: u16 = 0x0200;
+const HANDSHAKE_FAILED_NO_DETAIL: u16 = 0x0800;
+const HANDSHAKE_SUCCEEDED: u16 = 0x1000;
+const HANDSHAKE_FAILED_PROTOCOL: u16 = 0x2000;
+const HANDSHAKE_FAILED_AUTH: u16 = 0x4000;
+
+/// One thing that happened to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Connected,
+    Accepted(RawFd),
+    AcceptFailed(i32),
+    /// An attempt to connect was refused, or a listener was closed.
+    Closed,
+    Disconnected(RawFd),
+    HandshakeSucceeded,
+    HandshakeFailed(HandshakeFault),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeFault {
+    /// With the errno.
+    Broken(i32),
+    /// With libzmq's number of the rule that was broken.
+    Protocol(u32),
+    /// With ZAP's status.
+    Refused(u32),
+}
+
+/// A socket's stream of events.
+pub(super) struct Monitor {
+    events: Socket,
+}
+
+impl Monitor {
+    /// `name` must be the only one of its kind in the context.
+    pub(super) fn of(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
+        let endpoint = format!("inproc://monitor.{name}");
+        let mask = CONNECTED
+            | ACCEPTED
+            | ACCEPT_FAILED
+            | CLOSED
+            | DISCONNECTED
+            | HANDSHAKE_FAILED_NO_DETAIL
+            | HANDSHAKE_SUCCEEDED
+            | HANDSHAKE_FAILED_PROTOCOL
+            | HANDSHAKE_FAILED_AUTH;
+        socket.monitor(&endpoint, i32::from(mask))?;
+        let events = context.socket(zmq::PAIR)?;
+        events.set_linger(0)?;
+        // At the default of 1,000, unread events would block libzmq's I/O thread.
+        events.set_rcvhwm(0)?;
+        events.connect(&endpoint)?;
+        Ok(Self { events })
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.events
+    }
+
+    pub(super) fn next(&self) -> Option<Event> {
+        loop {
+            let head = self.events.recv_msg(zmq::DONTWAIT).ok()?;
+            // The second frame is our own endpoint.
+            while self.events.get_rcvmore().unwrap_or(false) {
+                self.events.recv_msg(zmq::DONTWAIT).ok()?;
+            }
+            if let Some(event) = parse(&head) {
+                return Some(event);
+            }
+        }
+    }
+}
+
+/// Event format version 1: a number of 16 bits and a value of 32, both of this machine's order.
+fn parse(head: &[u8]) -> Option<Event> {
+    let (number, value) = head.split_first_chunk::<2>()?;
+    let value = u32::from_ne_bytes(*value.first_chunk::<4>()?);
+    Some(match u16::from_ne_bytes(*number) {
+        CONNECTED => Event::Connected,
+        ACCEPTED => Event::Accepted(value as RawFd),
+        ACCEPT_FAILED => Event::AcceptFailed(value as i32),
+        CLOSED => Event::Closed,
+        DISCONNECTED => Event::Disconnected(value as RawFd),
+        HANDSHAKE_SUCCEEDED => Event::HandshakeSucceeded,
+        HANDSHAKE_FAILED_NO_DETAIL => Event::HandshakeFailed(HandshakeFault::Broken(value as i32)),
+        HANDSHAKE_FAILED_PROTOCOL => Event::HandshakeFailed(HandshakeFault::Protocol(value)),
+        HANDSHAKE_FAILED_AUTH => Event::HandshakeFailed(HandshakeFault::Refused(value)),
+        _ => return None,
+    })
+}
+
+/// One open connection of the worker port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    /// None if it was closed before it could be asked for.
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+/// The worker port's open connections by descriptor, which is how libzmq names them.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: HashMap<RawFd, Connection>,
+    opened: u64,
+}
+
+impl Connections {
+    pub(super) fn accept(&mut self, descriptor: RawFd) -> Connection {
+        self.opened += 1;
+        let peer = peer_of(descriptor);
+        let connection = Connection {
+            id: ConnectionId(self.opened),
+            address: peer.map(|(address, _)| address),
+            port: peer.map_or(0, |(_, port)| port),
+        };
+        self.open.insert(descriptor, connection);
+        connection
+    }
+
+    pub(super) fn close(&mut self, descriptor: RawFd) -> Option<Connection> {
+        self.open.remove(&descriptor)
+    }
+
+    pub(super) fn by_descriptor(&self, descriptor: RawFd) -> Option<Connection> {
+        self.open.get(&descriptor).copied()
+    }
+}
+
+/// Dual-stack sockets see IPv4 peers as mapped addresses; they are shown as what they are.
+fn peer_of(descriptor: RawFd) -> Option<(IpAddr, u16)> {
+    if descriptor < 0 {
+        return None;
+    }
+    // SAFETY: libzmq reported this descriptor as its own. If it was closed since, the system says
+    // so; if its number stands for another file by now, that file is only asked for its peer.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let peer: SocketAddrAny = rustix::net::getpeername(borrowed).ok()??;
+    let peer = std::net::SocketAddr::try_from(peer).ok()?;
+    Some((peer.ip().to_canonical(), peer.port()))
+}

@@ -1,0 +1,144 @@
+//! Takes in what has come, channel by channel, in bounded turns.
+
+use std::os::fd::RawFd;
+
+use tracing::warn;
+use zmq::{Message, Socket};
+
+use super::EventLoop;
+use super::frame::{self, Frame};
+use super::wait::Ready;
+use crate::broker::Now;
+
+/// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
+/// enough that no other channel waits for more than about a millisecond.
+const BUDGET_MESSAGES: usize = 256;
+/// And most bytes: a turn of 10 MiB results is a short one too.
+const BUDGET_BYTES: usize = 8 << 20;
+/// Commands are few and must not wait.
+const BUDGET_COMMANDS: usize = 16;
+
+/// A message of the worker port, before anybody has looked at it.
+pub(super) struct Arrived {
+    identity: Message,
+    frames: Vec<Frame>,
+    descriptor: Option<RawFd>,
+}
+
+impl EventLoop {
+    pub(super) fn read_connections(&mut self, ready: Ready, now: Now) -> bool {
+        if ready.submit_connections {
+            self.submit_watch.read_events(now);
+        }
+        ready.connections && self.read_worker_connections()
+    }
+
+    pub(super) fn read_commands(&mut self, now: Now) -> bool {
+        for count in 0..BUDGET_COMMANDS {
+            let Ok(request) = self.submit.commands.recv_msg(zmq::DONTWAIT) else {
+                return count > 0;
+            };
+            // A request of several frames is none of Parsl's; its first frame is answered for all.
+            skip_rest(&self.submit.commands, &request);
+            self.interchange.handle_command(&request, now);
+            // The next request is read only after this one's reply.
+            let stop = self.transmit(now);
+            debug_assert!(stop.is_none(), "no command ends the process");
+        }
+        true
+    }
+
+    pub(super) fn read_tasks(&mut self) -> bool {
+        let mut bytes = 0;
+        for count in 0..BUDGET_MESSAGES {
+            if bytes >= BUDGET_BYTES {
+                return true;
+            }
+            let Ok(message) = self.submit.tasks.recv_msg(zmq::DONTWAIT) else {
+                return count > 0;
+            };
+            if message.get_more() {
+                skip_rest(&self.submit.tasks, &message);
+                warn!("Dropping a task message of several frames; a task has one");
+                continue;
+            }
+            bytes += message.len();
+            self.interchange.handle_task(Frame::new(message));
+        }
+        true
+    }
+
+    pub(super) fn read_workers(&mut self, now: Now) -> bool {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut bytes = 0;
+        while inbox.len() < BUDGET_MESSAGES && bytes < BUDGET_BYTES {
+            let Some(arrived) = receive(&self.workers, &mut bytes) else {
+                self.interchange.handle_workers_empty(now);
+                break;
+            };
+            inbox.push(arrived);
+        }
+        // A connection's ACCEPTED was written before its first message, but may have come after
+        // the last look: only now is every descriptor here known.
+        let busy = self.read_worker_connections() || !inbox.is_empty();
+        for arrived in inbox.drain(..) {
+            let Arrived {
+                identity,
+                frames,
+                descriptor,
+            } = arrived;
+            let origin = self.connections.origin(descriptor);
+            self.interchange
+                .handle_manager(&identity, frames, origin, now);
+        }
+        self.inbox = inbox;
+        busy
+    }
+
+    pub(super) fn answer_doorkeeper(&mut self) -> bool {
+        let Some(doorkeeper) = &self.doorkeeper else {
+            return false;
+        };
+        let answered = (0..BUDGET_MESSAGES).take_while(|_| doorkeeper.answer_one());
+        answered.count() > 0
+    }
+
+    fn read_worker_connections(&mut self) -> bool {
+        let closed = self.connections.read_events();
+        for connection in &closed {
+            self.interchange.handle_disconnected(*connection);
+        }
+        !closed.is_empty()
+    }
+}
+
+/// One whole message: the identity that the ROUTER puts first, and what the peer sent.
+fn receive(workers: &Socket, bytes: &mut usize) -> Option<Arrived> {
+    let identity = workers.recv_msg(zmq::DONTWAIT).ok()?;
+    let mut arrived = Arrived {
+        frames: Vec::with_capacity(1),
+        descriptor: None,
+        identity,
+    };
+    let mut more = arrived.identity.get_more();
+    while more {
+        // The frames of one message come together.
+        let mut message = workers.recv_msg(zmq::DONTWAIT).ok()?;
+        more = message.get_more();
+        *bytes += message.len();
+        if arrived.descriptor.is_none() {
+            arrived.descriptor = frame::descriptor_of(&mut message);
+        }
+        arrived.frames.push(Frame::new(message));
+    }
+    Some(arrived)
+}
+
+fn skip_rest(socket: &Socket, first: &Message) {
+    let mut more = first.get_more();
+    while more {
+        more = socket
+            .recv_msg(zmq::DONTWAIT)
+            .is_ok_and(|message| message.get_more());
+    }
+}

@@ -1,0 +1,238 @@
+//! Carries out what the interchange wants sent, without ever blocking.
+//!
+//! What a socket does not take now waits here, counted, in its order: results for the executor,
+//! and per manager what its own connection does not take.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+use zmq::{Message, Socket};
+
+use super::frame::Frame;
+use super::outbox::{ManagerOutboxes, Outbox};
+use super::{EventLoop, is_writable};
+use crate::broker::{Now, Shipment, StopReason};
+use crate::interchange::{Parcel, Transmit};
+use crate::protocol::{Failure, ManagerId, Opaque, ToManager};
+
+/// Results that the executor has not taken: above this no task is dispatched, because managers and
+/// heartbeats share one socket, and only what is not dispatched gives no result.
+const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
+/// How long the last words may take.
+pub(super) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+/// A connection that took nothing is tried again after this long: libzmq tells when any manager of
+/// a ROUTER can be written to, not which.
+pub(super) const RETRY_EVERY: Duration = Duration::from_millis(10);
+
+pub(super) struct Sending {
+    results: Outbox<Message>,
+    managers: ManagerOutboxes<Held>,
+    retry_at: Duration,
+}
+
+/// What waits for a manager's connection.
+enum Held {
+    Word(ToManager),
+    Batch {
+        bytes: Vec<u8>,
+        shipment: Shipment<Opaque<Frame>>,
+    },
+}
+
+/// Why something did not leave.
+enum NotTaken {
+    Later(Held),
+    /// No such connection.
+    Never(Held),
+}
+
+impl Sending {
+    pub(super) fn new() -> Self {
+        Self {
+            results: Outbox::new(),
+            managers: ManagerOutboxes::new(),
+            retry_at: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn has_room_for_results(&self) -> bool {
+        self.results.bytes() < RESULTS_HELD_BYTES_MAX
+    }
+
+    pub(super) fn results_wait(&self) -> bool {
+        !self.results.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        (!self.managers.is_empty()).then_some(self.retry_at)
+    }
+
+    /// Sends results as far as the executor takes them.
+    fn flush_results(&mut self, socket: &Socket) {
+        while !self.results.is_empty() && is_writable(socket) {
+            if let Some(message) = self.results.pop()
+                && let Err(error) = socket.send(message, zmq::DONTWAIT)
+            {
+                warn!("A result was not taken by the socket that had room for it: {error}");
+            }
+        }
+    }
+
+    fn send_result(&mut self, socket: &Socket, message: Message) {
+        self.results.push(message.len(), message);
+        self.flush_results(socket);
+    }
+
+    /// Waits until all results have left, for a bounded time.
+    pub(super) fn flush_for(&mut self, socket: &Socket, patience: Duration) {
+        let end = Instant::now() + patience;
+        self.flush_results(socket);
+        while !self.results.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                warn!(
+                    "Ending with {} results that the executor did not take",
+                    self.results.len()
+                );
+                return;
+            }
+            let _ = socket.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
+            self.flush_results(socket);
+        }
+    }
+
+    /// The last resort: every future fails with the reason.
+    pub(super) fn fail_everything(&mut self, socket: &Socket, reason: &str) {
+        let failure = Failure::Broken {
+            reason: reason.to_owned(),
+        };
+        self.send_result(socket, Message::from(failure.encode()));
+    }
+}
+
+impl EventLoop {
+    /// Sends everything that the interchange has to say. A stop is its last word.
+    pub(super) fn transmit(&mut self, now: Now) -> Option<StopReason> {
+        self.retry_managers(now);
+        self.sending.flush_results(&self.submit.results);
+        while let Some(transmit) = self.interchange.poll_transmit() {
+            match transmit {
+                Transmit::Batch {
+                    to,
+                    bytes,
+                    shipment,
+                } => {
+                    self.send_to_manager(&to, Held::Batch { bytes, shipment }, now);
+                }
+                Transmit::Manager { to, message } => {
+                    self.send_to_manager(&to, Held::Word(message), now);
+                }
+                Transmit::Result(parcel) => {
+                    let message = match parcel {
+                        Parcel::Frame(frame) => frame.into_message(),
+                        Parcel::Bytes(bytes) => Message::from(bytes),
+                    };
+                    self.sending.send_result(&self.submit.results, message);
+                }
+                Transmit::Reply(bytes) => {
+                    if let Err(error) = self.submit.commands.send(bytes, zmq::DONTWAIT) {
+                        warn!("The reply to a command was not taken: {error}");
+                    }
+                }
+                Transmit::Report(bytes) => {
+                    if let Some(radio) = &mut self.radio {
+                        radio.send(bytes);
+                        radio.flush();
+                    }
+                }
+                Transmit::Forget(manager) => self.sending.managers.forget_batches(&manager),
+                Transmit::Stop(reason) => return Some(reason),
+            }
+        }
+        None
+    }
+
+    fn send_to_manager(&mut self, to: &ManagerId, item: Held, now: Now) {
+        if self.sending.managers.is_waiting(to) {
+            self.sending.hold(to, item);
+            return;
+        }
+        match try_send(&self.workers, to, item) {
+            Ok(()) => {}
+            Err(NotTaken::Later(item)) => {
+                self.sending.retry_at = now.monotonic + RETRY_EVERY;
+                self.sending.hold(to, item);
+            }
+            Err(NotTaken::Never(item)) => self.give_back(to, item, now),
+        }
+    }
+
+    fn retry_managers(&mut self, now: Now) {
+        if self.sending.managers.is_empty() || now.monotonic < self.sending.retry_at {
+            return;
+        }
+        self.sending.retry_at = now.monotonic + RETRY_EVERY;
+        for manager in self.sending.managers.managers() {
+            let mut items = self.sending.managers.take(&manager);
+            while let Some(item) = items.pop_front() {
+                match try_send(&self.workers, &manager, item) {
+                    Ok(()) => {}
+                    Err(NotTaken::Later(item)) => {
+                        items.push_front(item);
+                        break;
+                    }
+                    Err(NotTaken::Never(item)) => self.give_back(&manager, item, now),
+                }
+            }
+            self.sending.managers.put_back(&manager, items);
+        }
+    }
+
+    fn give_back(&mut self, to: &ManagerId, item: Held, now: Now) {
+        match item {
+            Held::Batch { shipment, .. } => self.interchange.handle_refused(to, shipment, now),
+            Held::Word(word) => debug!("{word:?} for {to} has no connection to go by"),
+        }
+    }
+}
+
+impl Sending {
+    /// One echo is as good as many: a manager that does not read must not make them pile up.
+    fn hold(&mut self, to: &ManagerId, item: Held) {
+        let repeated = |waiting: &Held| match (waiting, &item) {
+            (Held::Word(waiting), Held::Word(new)) => waiting == new,
+            _ => false,
+        };
+        if !self.managers.any(to, repeated) {
+            self.managers.push(to, item);
+        }
+    }
+}
+
+impl ManagerOutboxes<Held> {
+    /// The manager is not registered any more; its tasks are answered for already.
+    fn forget_batches(&mut self, manager: &ManagerId) {
+        if self.is_waiting(manager) {
+            let mut items = self.take(manager);
+            items.retain(|item| matches!(item, Held::Word(ToManager::Shutdown)));
+            self.put_back(manager, items);
+        }
+    }
+}
+
+/// A ROUTER decides by the first frame whether a message can go; behind it the body always goes.
+fn try_send(socket: &Socket, to: &ManagerId, item: Held) -> Result<(), NotTaken> {
+    match socket.send(to.as_bytes(), zmq::DONTWAIT | zmq::SNDMORE) {
+        Ok(()) => {}
+        Err(zmq::Error::EAGAIN) => return Err(NotTaken::Later(item)),
+        Err(_) => return Err(NotTaken::Never(item)),
+    }
+    let body = match item {
+        Held::Word(word) => Message::from(word.encode()),
+        Held::Batch { bytes, .. } => Message::from(bytes),
+    };
+    if let Err(error) = socket.send(body, zmq::DONTWAIT) {
+        warn!("A message for {to} was cut off by its connection: {error}");
+    }
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! Whether the submit side lives, and what signals came: as readable descriptors.
+//!
+//! There are two witnesses. A pidfd on the process to watch becomes readable when it ends. And the
+//! submit side's three listening sockets vanish with it, whoever our parent is (a wrapper, a
+//! shell): when all are closed and refused for [`REFUSED_FOR`], or none was ever reached within
+//! [`REACHED_WITHIN`], it is gone too. A submit process that is merely stopped keeps its sockets.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
+
+use super::monitor::{Event, Monitor};
+use crate::broker::Now;
+
+/// How long all three sockets must have been closed and refused. Shorter than the two seconds
+/// within which we are to be gone.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
+/// How long the three sockets may take to be reached at start-up.
+const REACHED_WITHIN: Duration = Duration::from_secs(30);
+/// Where the kernel has no pidfd, the parent is asked for this often.
+const PARENT_ASKED_EVERY: Duration = Duration::from_millis(500);
+
+/// Whose end is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchTarget {
+    Parent,
+    Process(i32),
+    /// Only the submit side's sockets are watched.
+    Nobody,
+}
+
+/// The parent, for [`super::Start::parent`]: to be read first of all. None where it is outside of
+/// this pid namespace.
+pub fn parent_pid() -> Option<Pid> {
+    getppid()
+}
+
+/// The signals that we act on, taken out of their asynchronous way.
+pub struct Signals {
+    descriptor: SignalFd,
+}
+
+/// What the process was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// SIGTERM: the executor's ordinary way to end us.
+    Stop,
+    /// SIGINT and SIGHUP: they reach the whole process group or terminal. The executor will end us
+    /// itself, by SIGTERM, or go, which is noticed.
+    Nothing,
+}
+
+impl Signals {
+    /// Before any thread is started, so that all of them inherit the mask.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    pub fn open() -> io::Result<Self> {
+        let mut mine = SigSet::empty();
+        mine.add(Signal::SIGTERM);
+        mine.add(Signal::SIGINT);
+        mine.add(Signal::SIGHUP);
+        // The parent may have blocked anything; what is not ours is let through again.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mine), None)?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            descriptor: SignalFd::with_flags(&mine, flags)?,
+        })
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.descriptor.as_fd().as_raw_fd()
+    }
+
+    pub(super) fn next(&self) -> Option<(Asked, Signal)> {
+        let info = self.descriptor.read_signal().ok()??;
+        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        let asked = if signal == Signal::SIGTERM {
+            Asked::Stop
+        } else {
+            Asked::Nothing
+        };
+        Some((asked, signal))
+    }
+}
+
+/// The first witness.
+pub(super) enum ProcessWatch {
+    Descriptor(OwnedFd),
+    /// No pidfd in this kernel: the parent's id changes when it ends.
+    Asking {
+        parent: Option<Pid>,
+        next: Duration,
+    },
+    Nobody,
+}
+
+impl ProcessWatch {
+    /// `None` if the process is gone already. `parent_at_start` was read as early as could be.
+    pub(super) fn open(target: WatchTarget, parent_at_start: Option<Pid>) -> Option<Self> {
+        let pid = match target {
+            WatchTarget::Nobody => return Some(Self::Nobody),
+            WatchTarget::Process(pid) => Pid::from_raw(pid)?,
+            // No parent in our own pid namespace: it is outside of the container.
+            WatchTarget::Parent => match parent_at_start {
+                Some(parent) => parent,
+                None => return Some(Self::Nobody),
+            },
+        };
+        let opened = pidfd_open(pid, PidfdFlags::empty());
+        // Between the two readings the number may have passed to another process.
+        if target == WatchTarget::Parent && getppid() != parent_at_start {
+            return None;
+        }
+        match opened {
+            Ok(descriptor) => Some(Self::Descriptor(descriptor)),
+            Err(rustix::io::Errno::SRCH) => None,
+            Err(_) if target == WatchTarget::Parent => Some(Self::Asking {
+                parent: parent_at_start,
+                next: Duration::ZERO,
+            }),
+            Err(_) => Some(Self::Nobody),
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        match self {
+            Self::Descriptor(descriptor) => Some(descriptor.as_raw_fd()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        match self {
+            Self::Asking { next, .. } => Some(*next),
+            _ => None,
+        }
+    }
+
+    /// Whether the process has ended. `readable` is what the poll said of the descriptor.
+    pub(super) fn has_ended(&mut self, readable: bool, now: Now) -> bool {
+        match self {
+            Self::Descriptor(_) => readable,
+            Self::Asking { parent, next } => {
+                if now.monotonic < *next {
+                    return false;
+                }
+                *next = now.monotonic + PARENT_ASKED_EVERY;
+                getppid() != *parent
+            }
+            Self::Nobody => false,
+        }
+    }
+}
+
+/// The second witness: the three connections to the submit side.
+pub(super) struct ConnectionWatch {
+    channels: [Channel; 3],
+    started: Duration,
+}
+
+struct Channel {
+    monitor: Monitor,
+    state: Reached,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    NotYet,
+    Connected,
+    /// When, and whether an attempt since was refused.
+    Lost {
+        since: Duration,
+        refused: bool,
+    },
+}
+
+impl ConnectionWatch {
+    pub(super) fn new(monitors: [Monitor; 3], now: Now) -> Self {
+        let channels = monitors.map(|monitor| Channel {
+            monitor,
+            state: Reached::NotYet,
+        });
+        Self {
+            channels,
+            started: now.monotonic,
+        }
+    }
+
+    pub(super) fn sockets(&self) -> [&zmq::Socket; 3] {
+        self.channels
+            .each_ref()
+            .map(|channel| channel.monitor.socket())
+    }
+
+    pub(super) fn read_events(&mut self, now: Now) {
+        for channel in &mut self.channels {
+            while let Some(event) = channel.monitor.next() {
+                channel.state = channel.state.after(event, now);
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.gone_at()
+    }
+
+    /// How the submit side went, if it did.
+    pub(super) fn verdict(&self, now: Now) -> Option<&'static str> {
+        if self.gone_at()? > now.monotonic {
+            return None;
+        }
+        match self.never_reached() {
+            true => Some("its ports were never reached"),
+            false => Some("all its ports are closed"),
+        }
+    }
+
+    /// When it is to be given up if nothing changes.
+    fn gone_at(&self) -> Option<Duration> {
+        if self.never_reached() {
+            return Some(self.started + REACHED_WITHIN);
+        }
+        let lost = self.channels.iter().map(|channel| match channel.state {
+            Reached::Lost {
+                since,
+                refused: true,
+            } => Some(since + REFUSED_FOR),
+            _ => None,
+        });
+        // All of them must be lost; the last one decides.
+        lost.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    fn never_reached(&self) -> bool {
+        self.channels
+            .iter()
+            .all(|channel| channel.state == Reached::NotYet)
+    }
+}
+
+impl Reached {
+    fn after(self, event: Event, now: Now) -> Self {
+        match (event, self) {
+            (Event::Connected, _) => Self::Connected,
+            (Event::Disconnected(_), Self::Connected) => Self::Lost {
+                since: now.monotonic,
+                refused: false,
+            },
+            (Event::Closed, Self::Lost { since, .. }) => Self::Lost {
+                since,
+                refused: true,
+            },
+            (_, state) => state,
+        }
+    }
+}
