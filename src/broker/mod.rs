@@ -32,13 +32,14 @@ use crate::protocol::{
 };
 
 pub use invariants::check as check_invariants;
+pub use manager_table::Slot;
 pub use output::{Output, Shipment, StopReason};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
 
 use departed::Departed;
 use live_ids::LiveIds;
 use liveness::Liveness;
-use manager_table::{ManagerTable, Slot};
+use manager_table::ManagerTable;
 use queue::{QueuedTask, TaskQueue};
 use ticket::Ticket;
 

@@ -237,20 +237,41 @@ impl EventLoop {
     }
 
     /// Everything ends here. What is still to be said (managers are told to exit, the executor
-    /// that everything failed) has a second to leave.
-    fn close(mut self, end: End) {
-        if end == End::Terminated {
-            return;
-        }
-        let patience = match end {
-            End::SubmitSideGone => Duration::ZERO,
-            _ => sending::LAST_WORDS_WITHIN,
+    /// that everything failed) has a moment to leave.
+    fn close(self, end: End) {
+        let Self {
+            interchange,
+            mut sending,
+            submit,
+            workers,
+            context,
+            ..
+        } = self;
+        // Its tasks are written down or failed by now; walking a long queue to free it is time that
+        // nobody has.
+        std::mem::forget(interchange);
+        let (to_submit_side, to_workers) = match end {
+            End::Terminated => {
+                std::mem::forget((sending, submit, workers, context));
+                return;
+            }
+            End::SubmitSideGone => (Duration::ZERO, sending::LAST_WORDS_TO_WORKERS_WITHIN),
+            End::VersionMismatch | End::Broken => (
+                sending::LAST_WORDS_WITHIN,
+                sending::LAST_WORDS_TO_WORKERS_WITHIN,
+            ),
         };
-        self.sending.flush_for(&self.submit.results, patience);
-        for socket in [&self.workers, &self.submit.results, &self.submit.commands] {
-            let _ = socket.set_linger(sending::LAST_WORDS_WITHIN.as_millis() as i32);
+        sending.flush_for(&submit.results, to_submit_side);
+        for (socket, patience) in [
+            (&submit.results, to_submit_side),
+            (&submit.commands, to_submit_side),
+            (&workers, to_workers),
+        ] {
+            let _ = socket.set_linger(patience.as_millis() as i32);
         }
-        // Dropping the sockets and then the context waits for what lingers, and no longer.
+        // The context waits for what lingers, and no longer.
+        drop((submit, workers, sending));
+        drop(context);
     }
 }
 

@@ -18,7 +18,9 @@ use crate::protocol::{Failure, ManagerId, Opaque, ToManager};
 /// Results that the executor has not taken: above this no task is dispatched, because managers and
 /// heartbeats share one socket, and only what is not dispatched gives no result.
 const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
-/// How long the last words may take.
+/// How long the last words to managers may take: they are to be gone soon after the submit side.
+pub(super) const LAST_WORDS_TO_WORKERS_WITHIN: Duration = Duration::from_millis(500);
+/// How long the last words to the executor may take.
 pub(super) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// A connection that took nothing is tried again after this long: libzmq tells when any manager of
 /// a ROUTER can be written to, not which.
@@ -90,10 +92,8 @@ impl Sending {
         while !self.results.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                warn!(
-                    "Ending with {} results that the executor did not take",
-                    self.results.len()
-                );
+                let count = self.results.len();
+                warn!("Ending with {count} results that the executor did not take");
                 return;
             }
             let _ = socket.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
