@@ -70,6 +70,10 @@ pub enum Fault {
     /// [`Tree::read`](super::Tree::read) counts in 32 bits and takes no pickle of 4 GiB or more.
     #[error("a pickle too long to be decoded")]
     TooLong,
+    /// More instructions than are ever decoded: such an object is carried, not understood.
+    /// Only [`Tree::read`](super::Tree::read) has a limit.
+    #[error("a pickle of too many objects to be decoded")]
+    TooComplex,
 }
 
 impl Fault {

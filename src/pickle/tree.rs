@@ -28,12 +28,17 @@ pub struct Tree<'a> {
     root: NodeId,
 }
 
+/// Most instructions that are decoded. A node takes some fifty bytes where an instruction takes one;
+/// this bounds what a peer can make us hold to about 30 MB, and is far beyond the messages that we
+/// need to understand.
+pub(super) const INSTRUCTIONS_MAX: usize = 1 << 18;
+
 impl<'a> Tree<'a> {
     /// Decodes the pickle at the start of `bytes`. What follows its STOP is ignored.
     ///
     /// # Errors
-    /// As [`scan`](super::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`] and
-    /// [`Fault::TooLong`].
+    /// As [`scan`](super::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`],
+    /// [`Fault::TooLong`] and [`Fault::TooComplex`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         // Nodes, members and runs are numbered in 32 bits. None of them costs less than a byte.
         if u32::try_from(bytes.len().saturating_add(RESERVED)).is_err() {
@@ -41,13 +46,14 @@ impl<'a> Tree<'a> {
         }
         let mut instructions = Instructions::new(bytes);
         let mut reader = Reader::new(bytes.len());
-        loop {
+        for _ in 0..INSTRUCTIONS_MAX {
             let instruction = instructions.next()?;
             let stepped = reader.step(&instruction);
             if let Some(root) = stepped.map_err(|fault| fault.at(instruction.offset))? {
                 return Ok(reader.into_tree(root));
             }
         }
+        Err(Fault::TooComplex.at(instructions.offset()))
     }
 
     /// The object that the pickle stands for.

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Malformed, Opaque, Priority, TaskId};
 use crate::pickle::opcode::{Arg, Instructions, op};
-use crate::pickle::{self, Flat, FlatValue, PickleError, Tree, View};
+use crate::pickle::{self, Fault, Flat, FlatValue, PickleError, Tree, View};
 
 /// A task: what we route by, and the body that the manager will get.
 #[derive(Debug)]
@@ -69,11 +69,26 @@ fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
 }
 
 fn thorough_routing(bytes: &[u8]) -> Result<(TaskId, Priority), UnreadableTask> {
-    let tree = Tree::read(bytes).map_err(|error| unreadable(bytes, error))?;
+    let tree = match Tree::read(bytes) {
+        Ok(tree) => tree,
+        Err(error) => return carried_blindly(bytes, error),
+    };
     routing(tree.root()).map_err(|reason| UnreadableTask {
         id: task_id(tree.root()),
         reason,
     })
+}
+
+/// A task of too many objects to be looked through is sound all the same, and is carried.
+fn carried_blindly(bytes: &[u8], error: PickleError) -> Result<(TaskId, Priority), UnreadableTask> {
+    let found = unreadable(bytes, error);
+    match (error.fault, found.id) {
+        (Fault::TooComplex | Fault::TooLong, Some(id)) => {
+            warn!("The priority of task {id} is not looked for, it gets the lowest: {error}");
+            Ok((id, Priority::LOWEST))
+        }
+        _ => Err(found),
+    }
 }
 
 fn routing(task: View<'_, '_>) -> Result<(TaskId, Priority), Malformed> {

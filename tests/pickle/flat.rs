@@ -1,0 +1,92 @@
+//! The reader of flat dicts against the tree: it may decline, but it must not say anything else.
+
+use htex_interchange::pickle::{Flat, FlatDict, FlatValue, Tree, View, scan};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use crate::golden;
+use crate::programs::{edited, edits};
+
+const SHAPES: [&str; 6] = [
+    "task_plain",
+    "task_priority",
+    "registration",
+    "result",
+    "heartbeat",
+    "command",
+];
+
+#[test]
+fn messages_of_managers_and_tasks_are_flat() {
+    for name in ["task_plain", "task_priority", "result", "heartbeat"] {
+        let bytes = golden::read(name, 4);
+        assert_eq!(agrees(&bytes), Ok(true), "{name}");
+    }
+    assert_eq!(agrees(&golden::read("command", 4)), Ok(false));
+}
+
+#[test]
+fn mutated_messages_are_read_alike_or_not_at_all() {
+    let mut config = ProptestConfig::with_cases(10_000);
+    config.rng_seed = RngSeed::Fixed(20_261_026);
+    config.failure_persistence = None;
+    let source = (prop::sample::select(&SHAPES[..]), 3_u8..=5);
+    let flat = std::cell::Cell::new(0);
+    proptest!(config, |((name, protocol) in source, edits in edits())| {
+        let bytes = edited(golden::read(name, protocol), &edits);
+        match agrees(&bytes) {
+            Ok(is_flat) => flat.set(flat.get() + u32::from(is_flat)),
+            Err(reason) => prop_assert!(false, "{reason}: {}", bytes.escape_ascii()),
+        }
+    });
+    assert!(flat.get() > 500, "only {} were flat", flat.get());
+}
+
+/// Whether the pickle was read as a flat dict; an error if the tree sees another one.
+fn agrees(bytes: &[u8]) -> Result<bool, String> {
+    let Some(flat) = Flat::read(bytes) else {
+        return Ok(false);
+    };
+    scan(bytes).map_err(|error| format!("flat, but {error}"))?;
+    let tree = Tree::read(bytes).map_err(|error| format!("flat, but {error}"))?;
+    same(tree.root(), 8, &|key| flat.get(key), &flat).map(|()| true)
+}
+
+fn same<'a>(
+    dict: View<'_, 'a>,
+    depth: u8,
+    get: &dyn Fn(&str) -> Option<FlatValue<'a>>,
+    flat: &Flat<'a>,
+) -> Result<(), String> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Ok(()); // a dict in itself
+    };
+    if get("no such key").is_some() {
+        return Err("a key out of nothing".to_owned());
+    }
+    for (key, _) in dict.entries().ok_or("no dict")? {
+        let key = key.as_str().ok_or("a key that is no str")?;
+        let theirs = dict.get(key).ok_or("a key that is not found")?;
+        let ours = get(key).ok_or_else(|| format!("{key} is missing"))?;
+        let agree = match ours {
+            FlatValue::None => theirs.is_none(),
+            FlatValue::Bool(value) => theirs.as_bool() == Some(value),
+            FlatValue::Int(value) => theirs.as_i64() == Some(value),
+            FlatValue::Float(value) => theirs.as_f64().map(f64::to_bits) == Some(value.to_bits()),
+            FlatValue::Str(text) => theirs.as_str() == Some(text),
+            FlatValue::Bytes(bytes) => theirs.as_bytes() == Some(bytes),
+            FlatValue::Dict(inner) => {
+                same(theirs, depth, &|key| entry(flat, inner, key), flat)?;
+                true
+            }
+        };
+        if !agree {
+            return Err(format!("{key}: {ours:?}, but a {}", theirs.kind_name()));
+        }
+    }
+    Ok(())
+}
+
+fn entry<'a>(flat: &Flat<'a>, dict: FlatDict, key: &str) -> Option<FlatValue<'a>> {
+    flat.entry_of(dict, key)
+}
