@@ -41,14 +41,17 @@ fn main() -> ExitCode {
         let _ = writeln!(io::stderr(), "{BY_HAND}");
         return ExitCode::from(BY_HAND_STATUS);
     }
+    if let Err(error) = Signals::until_configured() {
+        return refuse(&format!("signals cannot be handled: {error}"), None, None);
+    }
+    let bytes = match config::read_pickle(io::stdin().lock()) {
+        Ok(bytes) => bytes,
+        Err(error) => return refuse(&error.to_string(), None, None),
+    };
     // Before the first thread, which inherits the mask.
     let signals = match Signals::open() {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("signals cannot be handled: {error}"), None, None),
-    };
-    let bytes = match config::read_pickle(io::stdin().lock()) {
-        Ok(bytes) => bytes,
-        Err(error) => return refuse(&error.to_string(), None, None),
     };
     match RawConfig::read(&bytes) {
         Ok(raw) => start(&arguments, &raw, signals, parent),

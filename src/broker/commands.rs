@@ -28,7 +28,7 @@ impl<B> Broker<B> {
                     self.managers
                         .iter()
                         .map(|(_, manager)| count(manager))
-                        .sum(),
+                        .fold(0, i64::saturating_add),
                 )
             }
             Command::Outstanding => Reply::Number((self.queued() + self.in_flight()) as i64),

@@ -78,14 +78,15 @@ fn add_to_runs(runs: &mut BTreeMap<i64, i64>, id: i64) -> bool {
             return true;
         }
     }
-    let last = runs.remove(&(id + 1)).unwrap_or(id);
+    let next = id.checked_add(1).and_then(|next| runs.remove(&next));
+    let last = next.unwrap_or(id);
     runs.insert(id, last);
     true
 }
 
 /// The run that ends in `last` may touch the one behind it now.
 fn join_next(runs: &mut BTreeMap<i64, i64>, last: i64) {
-    if let Some(end) = runs.remove(&(last + 1))
+    if let Some(end) = last.checked_add(1).and_then(|next| runs.remove(&next))
         && let Some((_, run_end)) = runs.range_mut(..=last).next_back()
     {
         *run_end = end;

@@ -22,23 +22,28 @@ impl<B> Broker<B> {
             manager.registration.place(&manager.id),
             manager.in_flight.len()
         );
-        self.managers.set_origin(slot, Origin::default());
+        // The address stays, to compare with the one that it speaks from next.
+        let address = manager.origin.address;
+        let connection = None;
+        self.managers.set_origin(
+            slot,
+            Origin {
+                connection,
+                address,
+            },
+        );
         self.index(slot);
     }
 
     /// The worker socket was found empty: whoever seems silent has truly said nothing.
     pub fn handle_workers_empty(&mut self, now: Now) {
+        self.begin_turn(now);
         self.liveness.workers_empty(now);
     }
 
     /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.
     pub fn handle_time(&mut self, now: Now) {
-        if let Some(stalled) = self.liveness.turn(now) {
-            warn!(
-                "This process did not run for {:.1} s; managers are not blamed for it",
-                stalled.as_secs_f64()
-            );
-        }
+        self.begin_turn(now);
         while let Some(slot) = self.liveness.pop_drain_due(now) {
             if let Some(manager) = self.managers.find(slot) {
                 info!(
@@ -54,6 +59,17 @@ impl<B> Broker<B> {
             .overdue(now, |slot| managers.find(slot).map(|m| m.last_heard));
         for slot in lost {
             self.expire(slot, now);
+        }
+    }
+
+    /// Whatever comes first in a turn, a sleep before it is known before anybody's silence is
+    /// measured.
+    pub(super) fn begin_turn(&mut self, now: Now) {
+        if let Some(stalled) = self.liveness.turn(now) {
+            warn!(
+                "This process did not run for {:.1} s; managers are not blamed for it",
+                stalled.as_secs_f64()
+            );
         }
     }
 
@@ -202,7 +218,7 @@ impl<B> Broker<B> {
             return;
         };
         let same_process = origin.connection.is_some() && self.managers.get(slot).origin == origin;
-        let mut earlier = self.remove(slot);
+        let mut earlier = self.remove_quietly(slot);
         if same_process {
             warn!(
                 "Manager {} registers again by the same connection",
@@ -217,6 +233,8 @@ impl<B> Broker<B> {
                 "Manager {} registers anew; its earlier registration ends",
                 manager.id
             );
+            self.outputs
+                .push_back(Output::Forgotten(manager.id.clone()));
             self.fail_tasks(&mut earlier, now);
         }
     }
@@ -270,14 +288,20 @@ impl<B> Broker<B> {
         self.handle_stop(StopReason::VersionMismatch);
     }
 
-    /// Takes a manager out of every index. What it held is the caller's to settle.
+    /// Takes a manager out for good. What it held is the caller's to settle.
     fn remove(&mut self, slot: Slot) -> Manager<B> {
-        self.selector.withdraw(slot);
-        let manager = self.managers.remove(slot);
+        let manager = self.remove_quietly(slot);
         self.departed.remember(&manager.id);
         self.outputs
             .push_back(Output::Forgotten(manager.id.clone()));
         manager
+    }
+
+    /// Takes a manager out of every index. What it held is the caller's to settle, and so is what
+    /// still waits to be sent to it.
+    fn remove_quietly(&mut self, slot: Slot) -> Manager<B> {
+        self.selector.withdraw(slot);
+        self.managers.remove(slot)
     }
 
     fn report_of(&mut self, manager: &Manager<B>, now: Now) {

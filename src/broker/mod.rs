@@ -215,6 +215,7 @@ impl<B> Broker<B> {
         origin: Origin,
         now: Now,
     ) {
+        self.begin_turn(now);
         match message {
             FromManager::ConnectionProbe => self.send(id, ToManager::ProbeAnswer),
             FromManager::Registration(registration) => {
@@ -261,6 +262,7 @@ impl<B> Broker<B> {
         }
         record.suspect = true;
         self.index(slot);
+        self.finish_draining(slot, now);
     }
 
     /// Hands out what waits to managers with room, the selector's best first.
@@ -365,14 +367,15 @@ impl<B> Broker<B> {
     /// An identity that was here and is not any more is told to exit, so that it stops using up
     /// its allocation. One that never was gets nothing, as in Parsl.
     fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>) {
-        if let FromManager::Result { task, .. } = message {
-            warn!("Dropping the result of task {task} from {id}, which is not registered");
-        }
+        let what = match message {
+            FromManager::Result { task, .. } => format!("the result of task {task}"),
+            other => format!("a message ({})", other.kind()),
+        };
         if self.departed.contains(id) {
-            info!("Manager {id} is not registered any more and still speaks: telling it to exit");
+            warn!("Dropping {what} of {id}, which is not registered any more; it is told to exit");
             self.send(id, ToManager::Shutdown);
         } else {
-            warn!("Ignoring message from unknown manager: {id}");
+            warn!("Ignoring message from unknown manager: {id}: {what}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::protocol::BlockId;
 /// What a policy may see of a manager with room.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    pub(super) slot: Slot,
+    pub slot: Slot,
     pub block: &'a BlockId,
 }
 

@@ -10,6 +10,10 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+/// What we say: the signature and the version, as far as a peer needs them to go on. The rest of a
+/// greeting names a mechanism; one that the peer does not share makes it close before it has said
+/// its own.
+const OUR_WORDS: [u8; 11] = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3];
 const GREETING_BYTES: usize = 64;
 const MECHANISM_AT: usize = 12;
 const MECHANISM_BYTES: usize = 20;
@@ -63,9 +67,9 @@ impl Question {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error);
             }
-            match self.stream.write(&our_greeting()) {
-                // A fresh connection takes 64 bytes at once, or is broken.
-                Ok(GREETING_BYTES) => self.asked = true,
+            match self.stream.write(&OUR_WORDS) {
+                Ok(count) if count == OUR_WORDS.len() => self.asked = true,
+                // A fresh connection takes so few bytes at once, or is broken.
                 Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
                 Err(error) if would_wait(&error) => return Ok(None),
                 Err(error) => return Err(error),
@@ -87,17 +91,6 @@ impl Question {
             Mechanism::Plain
         }))
     }
-}
-
-/// Signature, version 3.1, mechanism NULL, not a server.
-fn our_greeting() -> [u8; GREETING_BYTES] {
-    let mut greeting = [0; GREETING_BYTES];
-    greeting[0] = 0xff;
-    greeting[8] = 1;
-    greeting[9] = 0x7f;
-    greeting[10..12].copy_from_slice(&[3, 1]);
-    greeting[MECHANISM_AT..MECHANISM_AT + 4].copy_from_slice(b"NULL");
-    greeting
 }
 
 /// A connection under way says "not connected" to the first write on some kernels.

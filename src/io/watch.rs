@@ -2,8 +2,8 @@
 //!
 //! There are two witnesses. A pidfd on the process to watch becomes readable when it ends. And the
 //! submit side's three listening sockets vanish with it, whoever our parent is (a wrapper, a
-//! shell): when all are closed and refused for [`REFUSED_FOR`], or none was ever reached within
-//! [`REACHED_WITHIN`], it is gone too. A submit process that is merely stopped keeps its sockets.
+//! shell): when all are closed and refused for [`REFUSED_FOR`], it is gone too. A submit process
+//! that is merely stopped keeps its sockets.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -19,8 +19,9 @@ use crate::broker::Now;
 /// How long all three sockets must have been closed and refused. Shorter than the two seconds
 /// within which we are to be gone.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
-/// How long the three sockets may take to be reached at start-up.
-const REACHED_WITHIN: Duration = Duration::from_secs(30);
+/// How long the three sockets may be silent, neither connected nor refused: their machine may be
+/// another one, behind a network that drops packets for a while.
+const UNREACHED_FOR: Duration = Duration::from_secs(60);
 /// Where the kernel has no pidfd, the parent is asked for this often.
 const PARENT_ASKED_EVERY: Duration = Duration::from_millis(500);
 
@@ -55,6 +56,18 @@ pub(super) enum Asked {
 }
 
 impl Signals {
+    /// Until there is a configuration, SIGTERM ends the process as it ends any other, whatever the
+    /// parent had blocked; SIGINT and SIGHUP wait.
+    ///
+    /// # Errors
+    /// None that a system with signals has.
+    pub fn until_configured() -> io::Result<()> {
+        let mut waiting = SigSet::empty();
+        waiting.add(Signal::SIGINT);
+        waiting.add(Signal::SIGHUP);
+        Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waiting), None)?)
+    }
+
     /// Before any thread is started, so that all of them inherit the mask.
     ///
     /// # Errors
@@ -160,7 +173,6 @@ impl ProcessWatch {
 /// The second witness: the three connections to the submit side.
 pub(super) struct ConnectionWatch {
     channels: [Channel; 3],
-    started: Duration,
 }
 
 struct Channel {
@@ -170,24 +182,23 @@ struct Channel {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reached {
-    NotYet,
-    Connected,
-    /// When, and whether an attempt since was refused.
-    Lost {
+    /// Since when, and whether an attempt since was refused. The submit side listens before it
+    /// starts us, so a refusal tells as much before the first connection as after it.
+    Not {
         since: Duration,
         refused: bool,
     },
+    Connected,
 }
 
 impl ConnectionWatch {
     pub(super) fn new(monitors: [Monitor; 3], now: Now) -> Self {
-        let channels = monitors.map(|monitor| Channel {
-            monitor,
-            state: Reached::NotYet,
-        });
+        let state = Reached::Not {
+            since: now.monotonic,
+            refused: false,
+        };
         Self {
-            channels,
-            started: now.monotonic,
+            channels: monitors.map(|monitor| Channel { monitor, state }),
         }
     }
 
@@ -205,41 +216,21 @@ impl ConnectionWatch {
         }
     }
 
+    /// When the submit side is to be given up if nothing changes. All three must be out of reach;
+    /// the last of them decides.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.gone_at()
+        let given_up = self.channels.iter().map(|channel| match channel.state {
+            Reached::Connected => None,
+            Reached::Not { since, refused } => {
+                Some(since + if refused { REFUSED_FOR } else { UNREACHED_FOR })
+            }
+        });
+        given_up.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     /// How the submit side went, if it did.
     pub(super) fn verdict(&self, now: Now) -> Option<&'static str> {
-        if self.gone_at()? > now.monotonic {
-            return None;
-        }
-        match self.never_reached() {
-            true => Some("its ports were never reached"),
-            false => Some("all its ports are closed"),
-        }
-    }
-
-    /// When it is to be given up if nothing changes.
-    fn gone_at(&self) -> Option<Duration> {
-        if self.never_reached() {
-            return Some(self.started + REACHED_WITHIN);
-        }
-        let lost = self.channels.iter().map(|channel| match channel.state {
-            Reached::Lost {
-                since,
-                refused: true,
-            } => Some(since + REFUSED_FOR),
-            _ => None,
-        });
-        // All of them must be lost; the last one decides.
-        lost.collect::<Option<Vec<_>>>()?.into_iter().max()
-    }
-
-    fn never_reached(&self) -> bool {
-        self.channels
-            .iter()
-            .all(|channel| channel.state == Reached::NotYet)
+        (self.next_deadline()? <= now.monotonic).then_some("none of its ports can be reached")
     }
 }
 
@@ -247,11 +238,11 @@ impl Reached {
     fn after(self, event: Event, now: Now) -> Self {
         match (event, self) {
             (Event::Connected, _) => Self::Connected,
-            (Event::Disconnected(_), Self::Connected) => Self::Lost {
+            (Event::Disconnected(_), Self::Connected) => Self::Not {
                 since: now.monotonic,
                 refused: false,
             },
-            (Event::Closed, Self::Lost { since, .. }) => Self::Lost {
+            (Event::Closed, Self::Not { since, .. }) => Self::Not {
                 since,
                 refused: true,
             },

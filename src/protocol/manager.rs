@@ -180,14 +180,15 @@ fn kind_of<'t>(message: View<'t, '_>) -> Result<&'t str, Malformed> {
 }
 
 /// The executor's one result thread ends on a message without an outcome, or with an outcome that
-/// is not bytes; such a message is stopped here.
+/// is not bytes; such a message is stopped here. Below protocol 3 bytes are written as a call, which
+/// is taken for what it says.
 fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
     let task = message
         .get("task_id")
         .and_then(View::as_i64)
         .ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))?;
     let outcome = message.get("result").or_else(|| message.get("exception"));
-    if outcome.and_then(View::as_bytes).is_none() {
+    if !outcome.is_some_and(|view| view.as_bytes().is_some() || view.instance().is_some()) {
         return Err(Malformed::shape(
             "a result needs a 'result' or an 'exception' in bytes",
         ));
