@@ -1,0 +1,1 @@
+"""The Python side of htex-interchange: environment, demo, measurements and what tests share."""

@@ -1,0 +1,104 @@
+"""The commands of the harness, what each needs prepared, and the exit codes.
+
+0 all is well; 1 a test, a check or a comparison failed; 2 wrong usage; 3 the machine lacks
+something (the message names the remedy); 4 the build failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from harness import environment, processes, stages
+
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str]) -> int:
+    options, extra = _parse(arguments)
+    processes.become_subreaper()
+    stages.install_signal_handlers()
+    try:
+        if not environment.inside_venv():
+            if options.command != "env":
+                environment.check_toolchain()
+            environment.ensure_venv()
+            environment.enter_venv(arguments)
+        os.environ.update(environment.child_environment())
+        return _dispatch(options, extra)
+    except environment.Unprepared as reason:
+        print(f"htex-interchange harness: {reason}", file=sys.stderr)
+        return reason.exit_code
+    except KeyboardInterrupt:
+        print("\nhtex-interchange harness: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        processes.end_descendants()
+
+
+def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
+    """Imports a command only when it runs: they need what the environment brings."""
+    if options.command == "test":
+        from harness import suite
+
+        return suite.run(extra, long=options.long, only=options.only)
+    if options.command == "env":
+        print(environment.VENV_BIN / "python")
+        return 0
+    if options.command == "demo":
+        from harness import demo
+
+        return demo.run(environment.require_binary(), tasks=options.tasks)
+    ours = environment.require_binary()
+    if options.command == "perf":
+        from harness import perf
+
+        return perf.run(ours, options)
+    from harness import cpu
+
+    return cpu.run(ours, options)
+
+
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="python3 python_harness",
+        description="Demo, tests and measurements of htex-interchange. The first run makes a "
+        "virtual environment in target/harness and builds the binary.",
+        epilog="HTEX_INTERCHANGE_BIN names another binary than target/release/htex-interchange.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="a real workflow through the binary")
+    demo.add_argument("--tasks", type=int, default=1000, help="simulations (default 1000)")
+
+    test = commands.add_parser("test", help="everything that tests; more options go to pytest")
+    test.add_argument("--long", action="store_true", help="also the tests marked `long`")
+    test.add_argument(
+        "--only", action="append", choices=["fmt", "clippy", "cargo", "build", "pytest"],
+        help="only this stage (repeatable)",
+    )
+
+    perf = commands.add_parser("perf", help="parsl-perf: stock and ours in turn")
+    perf.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
+    perf.add_argument("--tasks", type=int, default=3000, help="tasks of a run (default 3000)")
+    perf.add_argument("--workers", type=int, default=2, help="workers of the manager (default 2)")
+    perf.add_argument("--argsize", type=int, default=0, help="extra bytes in each argument")
+    perf.add_argument("--plain", action="store_true", help="encrypted=False")
+
+    cpu = commands.add_parser("cpu", help="CPU, memory and start-up of the interchange process")
+    cpu.add_argument("--tasks", type=int, default=20000, help="tasks of a run (default 20000)")
+    cpu.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
+    cpu.add_argument("--managers", type=int, default=4)
+    cpu.add_argument("--slots", type=int, default=16, help="workers of a manager (default 16)")
+    cpu.add_argument("--bytes", type=int, default=1024, help="size of a task's buffer")
+    cpu.add_argument("--window", type=int, default=0, help="most tasks at once (0: no limit)")
+    cpu.add_argument("--idle", type=float, default=10.0, help="seconds of each idle measurement")
+    cpu.add_argument("--starts", type=int, default=10, help="launches to time")
+
+    commands.add_parser("env", help="only make the environment; prints its Python")
+
+    options, extra = parser.parse_known_args(arguments)
+    if extra and options.command != "test":
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    return options, extra

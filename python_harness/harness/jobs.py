@@ -1,0 +1,75 @@
+"""What workers run in tests. A module of its own, because a worker imports it by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+
+class Rejected(ValueError):
+    """A typed exception with an argument, to come back as it was raised."""
+
+
+def add(left, right):
+    return left + right
+
+
+def echo(value):
+    return value
+
+
+def length(value) -> int:
+    return len(value)
+
+
+def block(size: int) -> bytes:
+    return bytes(range(256)) * (size // 256)
+
+
+def reject(why: str):
+    raise Rejected(why)
+
+
+def exit_worker():
+    """Ends its worker as the kernel's memory killer would. The pause lets the worker's queue
+    thread finish an earlier result: a worker killed while it writes would jam its manager."""
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def where() -> tuple[str, str, int]:
+    """Block, manager and process that this runs in."""
+    pool = os.environ["PARSL_WORKER_POOL_ID"]
+    return os.environ["PARSL_WORKER_BLOCK_ID"], pool, os.getpid()
+
+
+def touch_and_wait(started: str, proceed: str) -> int:
+    """Says that it runs by making one file; ends when another one appears."""
+    with open(started, "w"):
+        pass
+    deadline = time.monotonic() + 60
+    while not os.path.exists(proceed) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return os.getpid()
+
+
+def note(path: str, text: str) -> None:
+    """Appends a line, to learn in which order things ran."""
+    with open(path, "a") as file:
+        file.write(text + "\n")
+
+
+def run_buffer(buffer: bytes, *arguments, **keywords):
+    """A task executor of an application's own, named in a task's context."""
+    return buffer, arguments, keywords
+
+
+def die_once(marker: str) -> str:
+    """Kills its worker the first time."""
+    if os.path.exists(marker):
+        return "alive"
+    with open(marker, "w"):
+        pass
+    exit_worker()
+    return "not reached"

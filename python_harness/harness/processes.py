@@ -1,0 +1,204 @@
+"""What the running system says about processes, read from /proc, and how they are ended.
+
+Everything the harness starts stays a descendant of the harness: it becomes a *child subreaper*,
+so that a daemon or an orphan is re-parented to it and can be found, reported and ended by its id.
+A process is always named by (pid, start time), so that a reused pid is never mistaken for it.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Process:
+    """One line of /proc/<pid>/stat, at the moment it was read."""
+
+    pid: int
+    start_ticks: int
+    name: str
+    state: str
+    ppid: int
+    pgid: int
+    cpu_ticks: int
+    threads: int
+
+    @property
+    def running(self) -> bool:
+        """False for a zombie: it has ended and only waits to be reaped."""
+        return self.state not in "ZXx"
+
+    def same_as(self, other: Process | None) -> bool:
+        return other is not None and (self.pid, self.start_ticks) == (other.pid, other.start_ticks)
+
+    def describe(self) -> str:
+        return f"{self.pid} ({command_line(self.pid) or self.name})"
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children instead of init's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def read(pid: int) -> Process | None:
+    """The process with this id, or None if there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in parentheses and may itself hold blanks and parentheses.
+    name = text[text.index("(") + 1 : text.rindex(")")]
+    field = text[text.rindex(")") + 2 :].split()
+    return Process(
+        pid=pid,
+        start_ticks=int(field[19]),
+        name=name,
+        state=field[0],
+        ppid=int(field[1]),
+        pgid=int(field[2]),
+        cpu_ticks=int(field[11]) + int(field[12]),
+        threads=int(field[17]),
+    )
+
+
+def alive(pid: int) -> bool:
+    process = read(pid)
+    return process is not None and process.running
+
+
+def command_line(pid: int) -> str:
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    return raw.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+
+
+def descendants(root: int | None = None) -> list[Process]:
+    """All processes below `root` (default: this one), zombies included, parents first."""
+    root = os.getpid() if root is None else root
+    children: dict[int, list[Process]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (process := read(int(entry))):
+            children.setdefault(process.ppid, []).append(process)
+    found: list[Process] = []
+    queue = [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found.extend(below)
+        queue.extend(process.pid for process in below)
+    return found
+
+
+def running_descendants(root: int | None = None) -> list[Process]:
+    """Descendants that still run; Python's resource tracker of this very process, which ends
+    with it, excepted."""
+    own_tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
+    return [
+        process
+        for process in descendants(root)
+        if process.running and process.pid != own_tracker
+    ]
+
+
+def executable(pid: int) -> Path:
+    """What the kernel says this process executes."""
+    return Path(os.readlink(f"/proc/{pid}/exe"))
+
+
+def sha256(path: Path | str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_of_running(pid: int) -> str:
+    """Digest of the very file that the process was started from, even if it was replaced since."""
+    return sha256(f"/proc/{pid}/exe")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads that ever lived, in steps of one clock tick."""
+    process = read(pid)
+    if process is None:
+        raise ProcessLookupError(pid)
+    return process.cpu_ticks / CLOCK_TICKS_PER_S
+
+
+def cpu_seconds_fine(pid: int) -> float:
+    """Time on a processor of the threads that live now, in nanosecond steps where the kernel
+    counts it (an idle process uses less than a tick), else the coarse value."""
+    try:
+        total_ns = 0
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            fields = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
+            total_ns += int(fields[0])
+        return total_ns / 1e9
+    except FileNotFoundError:
+        return cpu_seconds(pid)
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def send(process: Process, signal_number: int) -> None:
+    """Signals that very process; a process that is gone, or whose id was reused, is left alone."""
+    if process.same_as(read(process.pid)):
+        try:
+            os.kill(process.pid, signal_number)
+        except ProcessLookupError:
+            pass
+
+
+def reap(process: Process) -> None:
+    """Collects an orphan that this process adopted. Not for a child that a Popen waits for."""
+    if process.same_as(read(process.pid)):
+        try:
+            os.waitpid(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+
+
+def reap_zombies() -> None:
+    """Collects the adopted orphans that have ended."""
+    for process in descendants():
+        if not process.running and process.ppid == os.getpid():
+            reap(process)
+
+
+def wait_gone(grace_s: float) -> list[Process]:
+    """Waits until nothing runs below this process; what still runs after `grace_s` is returned."""
+    deadline = time.monotonic() + grace_s
+    while (left := running_descendants()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def end_descendants(grace_s: float = 2.0) -> list[Process]:
+    """Ends all that still runs below this process (TERM, then KILL); returns what had to be."""
+    ended = running_descendants()
+    for process in ended:
+        send(process, signal.SIGTERM)
+    for process in wait_gone(grace_s) if ended else []:
+        send(process, signal.SIGKILL)
+    if ended:
+        wait_gone(grace_s)
+    reap_zombies()
+    return ended

@@ -1,0 +1,34 @@
+"""The one way to wait: until a condition holds, with a deadline and a reason.
+
+Nothing in the harness sleeps and hopes; a test that would have to is written so that something
+observable (a log line, a reply, a process that is gone) marks the moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T],
+    deadline_s: float,
+    what: str,
+    *,
+    every_s: float = 0.01,
+    context: Callable[[], str] | None = None,
+) -> T:
+    """Returns the first truthy value of `condition`; fails after `deadline_s` saying `what`."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            detail = f"\n{context()}" if context else ""
+            waited = f"after {deadline_s} s still not: {what} (last: {value!r})"
+            raise AssertionError(waited + detail)
+        time.sleep(every_s)

@@ -1,0 +1,190 @@
+"""Fixtures: real interchange processes that are watched, and nothing of a test that outlives it.
+
+After each test: no interchange died that was not expected to, no process that the test started
+still runs, and no interchange.log holds an ERROR line (unless the test is marked with the text
+it expects). What still runs is ended by its id.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+
+import pytest
+
+from harness import environment, processes
+from harness.interchange import line_level, stock_under_test
+from harness.wire import FakeManager, FakeSubmitSide
+
+# A process that was told to end gets this long before it counts as left behind.
+LEFT_BEHIND_AFTER_S = 8.0
+
+# With this set, tests of what only ours does run against stock and have to fail there.
+DIFFERENCES_VARIABLE = "HTEX_TEST_DIFFERENCES"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+
+
+def pytest_configure(config):
+    processes.become_subreaper()
+    os.environ.update(environment.child_environment())
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="long; run with --long"))
+        ours_only = item.get_closest_marker("ours_only")
+        if ours_only and stock_under_test():
+            if os.environ.get(DIFFERENCES_VARIABLE):
+                item.add_marker(pytest.mark.xfail(reason=ours_only.args[0], strict=True))
+            else:
+                item.add_marker(pytest.mark.skip(reason=f"stock: {ours_only.args[0]}"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if outcome.get_result().failed:
+        item.stash[FAILED] = True
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What tests measured, so that a bound that is met narrowly is seen."""
+    lines = [
+        f"{report.nodeid.rpartition('/')[2]}: {text}"
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, text in report.user_properties
+        if name == "measured"
+    ]
+    if lines:
+        terminalreporter.section("measured")
+        for line in sorted(lines):
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def measured(record_property):
+    """`measured("SIGTERM to exit: 3 ms")` shows in the summary."""
+    return lambda text: record_property("measured", text)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    before = {(process.pid, process.start_ticks) for process in processes.descendants()}
+    yield
+
+    def left():
+        return [
+            process
+            for process in processes.running_descendants()
+            if (process.pid, process.start_ticks) not in before
+        ]
+
+    if left():
+        processes.wait_gone(LEFT_BEHIND_AFTER_S)
+    remaining = left()
+    described = [process.describe() for process in remaining]
+    for process in remaining:
+        processes.send(process, 9)
+    if remaining:
+        processes.wait_gone(2.0)
+    processes.reap_zombies()
+    assert not remaining, f"left behind by this test: {described}"
+
+
+@pytest.fixture(autouse=True)
+def no_error_logged(request, tmp_path):
+    yield
+    if stock_under_test():
+        return
+    expected = [mark.args[0] for mark in request.node.iter_markers("expect_error")]
+    found = [
+        f"{path.relative_to(tmp_path)}: {line}"
+        for path in tmp_path.rglob("interchange.log")
+        for line in path.read_text(errors="replace").splitlines()
+        if line_level(line) in ("ERROR", "CRITICAL")
+        and not any(text in line for text in expected)
+    ]
+    assert not found, "ERROR lines of the interchange:\n" + "\n".join(found[:10])
+
+
+@pytest.fixture
+def start(request, tmp_path, no_error_logged):
+    """`start(encrypted=True, heartbeat_threshold=3)` gives a submit side with a live interchange;
+    `launch=False` one that has not started it yet."""
+    sides: list[FakeSubmitSide] = []
+
+    def make(*, launch: bool = True, command=None, **options) -> FakeSubmitSide:
+        workdir = tmp_path / f"side{len(sides)}"
+        workdir.mkdir()
+        side = FakeSubmitSide(workdir, **options)
+        sides.append(side)
+        if launch:
+            side.launch(command)
+            assert isinstance(side.worker_port, int)
+        return side
+
+    yield make
+    died = []
+    for side in sides:
+        interchange = side.interchange
+        if interchange and not interchange.running and not interchange.expected_to_end:
+            died.append(interchange.tail())
+        if interchange and request.node.stash.get(FAILED, False):
+            print(interchange.tail(40))
+        if interchange:
+            interchange.end()
+        side.close()
+    stock_may_die = stock_under_test() and request.node.get_closest_marker("ours_only")
+    if not stock_may_die and not request.node.get_closest_marker("expect_death"):
+        assert not died, "an interchange died unexpectedly:\n" + "\n".join(died)
+
+
+@pytest.fixture
+def connect():
+    """`connect(side, b"name")` gives a FakeManager; `.enlist(side, max_capacity=2)` registers."""
+    managers: list[FakeManager] = []
+
+    def make(side: FakeSubmitSide, identity: bytes = b"manager-a", **options) -> FakeManager:
+        options.setdefault("cert_dir", side.cert_dir)
+        manager = FakeManager(side.worker_url, identity, **options)
+        managers.append(manager)
+        return manager
+
+    yield make
+    for manager in managers:
+        manager.close()
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def encrypted(request) -> bool:
+    return request.param == "encrypted"
+
+
+@pytest.fixture
+def ipv6_loopback():
+    """The address ::1, where the machine has it."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    return "::1"
+
+
+@pytest.fixture
+def removable(tmp_path):
+    """A directory for a run that the test removes right after the run's end."""
+    path = tmp_path / "run"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""A submit process without Parsl's executor: launches the interchange and then waits.
+
+Usage: bare_submit_side.py WORKDIR STAGE [COMMAND ...]. STAGE is how far it gets before it prints
+its JSON line and waits: `launched` (nothing written to stdin), `written` (the configuration is,
+but stdin stays open), `closed` (stdin closed, nothing asked), `answered` (the port is known).
+"""
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.interchange import command_under_test
+from harness.wire import FakeSubmitSide
+
+workdir, stage = Path(sys.argv[1]), sys.argv[2]
+side = FakeSubmitSide(workdir)
+command = sys.argv[3:] or command_under_test()
+process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+if stage != "launched":
+    process.stdin.write(pickle.dumps(side.config()))
+    process.stdin.flush()
+if stage in ("closed", "answered"):
+    process.stdin.close()
+port = side.worker_port if stage == "answered" else None
+print(json.dumps({"interchange": process.pid, "port": port}), flush=True)
+while True:
+    signal.pause()

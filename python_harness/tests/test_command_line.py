@@ -1,0 +1,88 @@
+"""The binary in front of a person: --version, --help, wrong usage, a terminal on stdin."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from harness import environment, processes
+
+pytestmark = pytest.mark.ours_only("this is about our own command line")
+
+SECONDS = 5
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+    options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run(
+        [str(environment.binary()), *arguments],
+        capture_output=True, text=True, timeout=SECONDS, **options,
+    )  # fmt: skip
+
+
+def test_version():
+    told = run("--version")
+    assert told.returncode == 0 and told.stderr == ""
+    assert re.fullmatch(r"htex-interchange \d+\.\d+\.\d+.*\n", told.stdout)
+
+
+def test_help_names_every_option():
+    told = run("--help")
+    assert told.returncode == 0 and told.stderr == ""
+    for option in ("--watch-pid", "--python-version", "--parsl-version", "--version", "--help"):
+        assert option in told.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-option"],
+        ["a-word"],
+        ["--watch-pid"],
+        ["--watch-pid", "soon"],
+        ["--watch-pid", "-4"],
+        ["--python-version", "three"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(arguments):
+    told = run(*arguments)
+    assert told.returncode == 2
+    assert told.stdout == "" and told.stderr.strip()
+    assert "panicked" not in told.stderr
+
+
+def test_on_a_terminal_it_says_what_it_is():
+    """Someone who types its name gets three lines, not a process that waits for a pickle."""
+    master, slave = pty.openpty()
+    try:
+        told = run(stdin=slave)
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert told.returncode == 2
+    assert told.stdout == ""
+    lines = [line for line in told.stderr.splitlines() if line.strip()]
+    assert len(lines) == 3, lines
+    assert "interchange_launch_cmd" in told.stderr
+
+
+def test_nothing_but_glibc_is_loaded(start):
+    """One self-contained binary: libzmq, libsodium and libstdc++ are inside."""
+    side = start(encrypted=True)
+    with open(f"/proc/{side.interchange.pid}/maps") as maps:
+        libraries = {line.split()[-1] for line in maps if ".so" in line}
+    allowed = re.compile(r"/(ld-linux|ld-|libc|libm|libpthread|libdl|librt|libgcc_s)[-.]")
+    assert [library for library in libraries if not allowed.search(library)] == []
+
+
+def test_process_is_small_and_quick(start, measured):
+    side = start()
+    side.command("WORKER_BINDS")
+    resident = processes.resident_bytes(side.interchange.pid) / 1e6
+    measured(f"resident after the start: {resident:.1f} MB")
+    assert resident < 30

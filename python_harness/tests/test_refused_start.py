@@ -1,0 +1,224 @@
+"""A start that is refused: said on stderr and in the log, and raised where the user waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import executors
+from harness.interchange import Interchange
+from harness.selectors import AlphabeticalSelector
+
+# int() quotes no more than 200 characters of what it cannot read, so a longer reason is cut.
+REFUSAL = "htex-interchange refused to start: "
+LOAD_PROGRAM = Path(__file__).parent / "programs" / "load_and_report.py"
+
+# What the process takes from its launch to its end, and what the user waits for the exception.
+EXIT_WITHIN_S = 1.0
+RAISE_WITHIN_S = 2.0
+
+pytestmark = [
+    pytest.mark.ours_only("stock crashes and leaves the executor waiting for 120 s"),
+    pytest.mark.expect_death,
+    pytest.mark.expect_error("refused to start"),
+]
+
+# Configurations that leave the command channel usable: name -> (changed keys, word of the text).
+ANSWERABLE = {
+    "wrong-type-of-heartbeat-threshold": ({"heartbeat_threshold": "often"}, "heartbeat_threshold"),
+    "wrong-type-of-hub-port": ({"hub_zmq_port": "many"}, "hub_zmq_port"),
+    "worker-port-too-large": ({"worker_port": 70000}, "worker_port"),
+    "worker-port-range-of-one": ({"worker_port_range": (54000,)}, "worker_port_range"),
+    "worker-port-range-of-text": ({"worker_port_range": "54000-55000"}, "worker_port_range"),
+    "selector-of-the-user": ({"manager_selector": AlphabeticalSelector()}, "AlphabeticalSelector"),
+    "address-of-another-machine": ({"interchange_address": "203.0.113.7"}, "203.0.113.7"),
+    "address-that-is-none": ({"interchange_address": "no such host"}, "no such host"),
+    "two-socket-parsl": ({"worker_ports": None}, "worker_ports"),
+}
+
+
+def assert_said_once(interchange: Interchange, word: str, *, in_log: bool = True) -> None:
+    """One line on stderr, no traceback or panic; the same reason in the log."""
+    lines = [line for line in interchange.stderr().splitlines() if line.strip()]
+    assert len(lines) == 1, lines
+    assert REFUSAL in lines[0] and word in lines[0]
+    if in_log:
+        assert any(word in line for line in interchange.log_lines("ERROR", "refused to start"))
+
+
+def refused(side, word: str, measured, *, in_log: bool = True) -> None:
+    interchange = side.launch()
+    with pytest.raises(ValueError) as caught:
+        side.command("WORKER_BINDS", within_s=3)
+    assert interchange.wait_exit(within_s=3) == 1
+    took_s = time.monotonic() - interchange.launched
+    measured(f"launch to exit: {took_s * 1000:.0f} ms")
+    assert REFUSAL in str(caught.value) and word in str(caught.value)
+    assert_said_once(interchange, word, in_log=in_log)
+    assert took_s < EXIT_WITHIN_S
+
+
+@pytest.mark.parametrize("changes, word", ANSWERABLE.values(), ids=ANSWERABLE)
+def test_refusal_reaches_the_first_command(start, changes, word, measured):
+    refused(start(launch=False, **changes), word, measured)
+
+
+@pytest.mark.parametrize("key", ["logdir", "worker_port_range"])
+def test_missing_key(start, key, measured):
+    side = start(launch=False)
+    config = side.config()
+    del config[key]
+    side.config = lambda: config
+    refused(side, key, measured, in_log=key != "logdir")
+
+
+def test_port_range_exhausted(start, measured):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        side = start(launch=False, worker_port_range=(port, port + 1))
+        refused(side, str(port), measured)
+
+
+def test_chosen_port_taken(start, measured):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(start(launch=False, worker_port=port), str(port), measured)
+
+
+def test_log_directory_cannot_be_made(start, tmp_path, measured):
+    (tmp_path / "file").write_text("in the way")
+    side = start(launch=False, logdir=str(tmp_path / "file" / "log"))
+    refused(side, "log", measured, in_log=False)
+
+
+def test_refusal_is_given_to_an_encrypted_submit_side(start, measured):
+    side = start(launch=False, encrypted=True, heartbeat_threshold="often")
+    refused(side, "heartbeat_threshold", measured)
+
+
+def test_refused_without_anyone_asking(start):
+    """A submit side that dies before it asks must not leave the refused process waiting."""
+    side = start(launch=False, heartbeat_threshold="often")
+    interchange = side.launch()
+    side.context.destroy(linger=0)
+    assert interchange.wait_exit(within_s=5) == 1
+
+
+UNANSWERABLE = {
+    "no-client-ports": lambda config: config.pop("client_ports"),
+    "two-client-ports": lambda config: config.update(client_ports=(50000, 50001)),
+    "client-ports-of-text": lambda config: config.update(client_ports=("a", "b", "c")),
+    "no-client-address": lambda config: config.pop("client_address"),
+    "client-address-is-a-name": lambda config: config.update(client_address="no such host"),
+}
+
+
+def exits_with_reason(interchange: Interchange, word: str, *, in_log: bool) -> None:
+    assert interchange.wait_exit(within_s=3) == 1
+    assert time.monotonic() - interchange.launched < EXIT_WITHIN_S + 0.5
+    assert_said_once(interchange, word, in_log=in_log)
+
+
+@pytest.mark.parametrize("spoil", UNANSWERABLE.values(), ids=UNANSWERABLE)
+def test_no_way_to_answer(start, spoil):
+    side = start(launch=False)
+    config = side.config()
+    spoil(config)
+    side.config = lambda: config
+    exits_with_reason(side.launch(), "client", in_log=True)
+
+
+INPUTS = {
+    "empty": b"",
+    "not-a-pickle": b"hello, this is no pickle\n",
+    "a-list": pickle.dumps([1, 2, 3]),
+    "truncated": pickle.dumps({"client_address": "127.0.0.1", "logdir": "x" * 200})[:-50],
+    "deep": b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b".",
+}
+
+
+@pytest.mark.parametrize("raw", INPUTS.values(), ids=INPUTS)
+def test_no_configuration_on_stdin(tmp_path, raw):
+    interchange = Interchange(raw, tmp_path)
+    exits_with_reason(interchange, "", in_log=False)
+
+
+def spoiled_certificates(cert_dir: str, fault: str) -> None:
+    secret = Path(cert_dir) / "server.key_secret"
+    match fault:
+        case "not-private":
+            os.chmod(cert_dir, 0o755)
+        case "no-secret":
+            secret.unlink()
+        case "no-directory":
+            os.rename(cert_dir, cert_dir + "-elsewhere")
+        case "corrupt":
+            secret.write_text('metadata\ncurve\n    public-key = "short"\n')
+        case "unreadable":
+            secret.unlink()
+            secret.mkdir()
+
+
+@pytest.mark.parametrize(
+    "fault", ["not-private", "no-secret", "no-directory", "corrupt", "unreadable"]
+)
+def test_certificates(start, fault):
+    side = start(launch=False, encrypted=True)
+    spoiled_certificates(side.cert_dir, fault)
+    interchange = side.launch()
+    # Without keys nothing can be told on the encrypted channel: stderr and log have it.
+    exits_with_reason(interchange, "certificates", in_log=True)
+
+
+def test_a_key_that_is_not_known_yet_is_ignored(start, connect):
+    """The other direction: what a newer Parsl adds must not be a reason to refuse."""
+    side = start(brand_new_option={"a": 1})
+    connect(side).enlist(side)
+
+
+EXECUTOR_FAULTS = {
+    "selector": ({"manager_selector": AlphabeticalSelector()}, "AlphabeticalSelector"),
+    "address": ({"address": "203.0.113.7"}, "203.0.113.7"),
+}
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+@pytest.mark.parametrize("options, word", EXECUTOR_FAULTS.values(), ids=EXECUTOR_FAULTS)
+def test_executor_start_raises(tmp_path, options, word, encrypted, measured):
+    htex = executors.executor(encrypted=encrypted, **options)
+    htex.run_dir = str(tmp_path)
+    os.makedirs(htex.logdir)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(ValueError, match=REFUSAL) as caught:
+            htex.start()
+        took_s = time.monotonic() - begin
+    finally:
+        htex.shutdown()
+    measured(f"executor.start() raised after {took_s * 1000:.0f} ms")
+    assert word in str(caught.value)
+    assert took_s < RAISE_WITHIN_S
+
+
+def test_parsl_load_raises(tmp_path, measured):
+    told = subprocess.run(
+        [sys.executable, str(LOAD_PROGRAM), str(tmp_path)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    report = json.loads(told.stdout.splitlines()[-1])
+    measured(f"parsl.load() raised after {report['seconds'] * 1000:.0f} ms")
+    assert report["type"] == "ValueError"
+    assert REFUSAL in report["text"] and "AlphabeticalSelector" in report["text"]
+    assert report["seconds"] < RAISE_WITHIN_S

@@ -1,0 +1,150 @@
+"""The submit process is killed: no interchange and no manager may be left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import processes
+from harness.interchange import command_under_test
+from harness.waiting import wait_until
+from harness.wire import FakeManager
+
+PROGRAMS = Path(__file__).parent / "programs"
+GONE_WITHIN_S = 5.0
+
+# How a user's site may start the interchange: directly, or below a shell that stays.
+THROUGH_A_SHELL = ["sh", "-c", '"$0" "$@"; exit $?']
+
+OURS_ONLY = pytest.mark.ours_only("stock outlives its submit process for ever")
+
+# How far the submit side got: stock ends only where its stdin ends without a configuration.
+LATER_STAGES = ("written", "closed", "answered")
+STAGES = ["launched", *(pytest.param(stage, marks=OURS_ONLY) for stage in LATER_STAGES)]
+
+
+class Program:
+    """A script of tests/programs that runs in a session of its own and reports one JSON line."""
+
+    def __init__(self, name: str, *arguments: str) -> None:
+        before = {process.pid for process in processes.running_descendants()}
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAMS / name), *map(str, arguments)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        line = self.process.stdout.readline()
+        assert line, f"{name} ended before it reported"
+        self.report = json.loads(line)
+        # Blocks are daemons: they are below this process, not below the program.
+        self.started = [
+            process
+            for process in processes.running_descendants()
+            if process.pid not in before | {self.process.pid}
+        ]
+
+    def kill(self) -> float:
+        """SIGKILL; returns the seconds until everything it had started was gone."""
+        assert self.started
+        begin = time.monotonic()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        wait_until(
+            lambda: not self.still_running(), GONE_WITHIN_S, "everything is gone",
+            context=lambda: "\n".join(p.describe() for p in self.still_running()),
+        )
+        return time.monotonic() - begin
+
+    def still_running(self) -> list[processes.Process]:
+        now = [(process, processes.read(process.pid)) for process in self.started]
+        return [old for old, new in now if old.same_as(new) and new.running]
+
+
+@OURS_ONLY
+def test_real_managers_and_the_interchange_are_gone(tmp_path, measured):
+    program = Program("submit_process.py", tmp_path)
+    assert len(program.started) >= 3
+    measured(f"{len(program.started)} processes gone after {program.kill():.2f} s")
+
+
+@OURS_ONLY
+def test_real_managers_below_a_shell(tmp_path, measured):
+    program = Program("submit_process.py", tmp_path, *THROUGH_A_SHELL, *command_under_test())
+    measured(f"{len(program.started)} processes gone after {program.kill():.2f} s")
+
+
+# One that finds its parent gone before it is set up refuses to start, and says so.
+@pytest.mark.expect_error("refused to start: the process that started it is gone")
+@pytest.mark.parametrize("shell", [[], THROUGH_A_SHELL], ids=["direct", "below-a-shell"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_any_stage_of_the_start(tmp_path, stage, shell, measured):
+    command = [*shell, *command_under_test()] if shell else []
+    program = Program("bare_submit_side.py", tmp_path, stage, *command)
+    measured(f"interchange gone after {program.kill():.2f} s")
+
+
+@OURS_ONLY
+def test_managers_are_told_to_shut_down(tmp_path):
+    program = Program("bare_submit_side.py", tmp_path, "answered")
+    url = f"tcp://127.0.0.1:{program.report['port']}"
+    with FakeManager(url) as manager, FakeManager(url, b"another") as another:
+        for one in (manager, another):
+            one.probe()
+            one.register(max_capacity=2)
+            one.beat()
+        program.kill()
+        for one in (manager, another):
+            one.expect_shutdown(within_s=2)
+
+
+@OURS_ONLY
+def test_the_end_is_in_the_log(tmp_path):
+    program = Program("bare_submit_side.py", tmp_path, "answered")
+    program.kill()
+    log = (tmp_path / "log" / "interchange.log").read_text()
+    assert re.search(r"submit (side|process)[^\n]*\b(gone|ended|died)", log), log
+
+
+@OURS_ONLY
+def test_a_stopped_submit_process_is_alive(tmp_path):
+    """SIGSTOP is what a debugger or a suspended laptop does; longer than any grace of ours."""
+    program = Program("bare_submit_side.py", tmp_path, "answered")
+    os.kill(program.process.pid, signal.SIGSTOP)
+    interchange = program.report["interchange"]
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end:
+        assert processes.alive(interchange)
+        time.sleep(0.1)
+    os.kill(program.process.pid, signal.SIGCONT)
+    url = f"tcp://127.0.0.1:{program.report['port']}"
+    with FakeManager(url) as manager:
+        manager.probe()
+    program.kill()
+
+
+@OURS_ONLY
+def test_watched_pid_may_be_named(start):
+    with subprocess.Popen(["sleep", "600"]) as watched:
+        side = start(launch=False)
+        side.launch([*command_under_test(), "--watch-pid", str(watched.pid)])
+        assert side.worker_port
+        side.interchange.expected_to_end = True
+        watched.kill()
+        watched.wait()
+        assert side.interchange.wait_exit(GONE_WITHIN_S) == 0
+
+
+@OURS_ONLY
+def test_watching_may_be_switched_off(tmp_path):
+    """Then only the submit side's sockets tell; they vanish with it all the same."""
+    command = [*command_under_test(), "--watch-pid", "none"]
+    program = Program("bare_submit_side.py", tmp_path, "answered", *command)
+    program.kill()
