@@ -42,12 +42,9 @@ use radio::Radio;
 use reading::Arrived;
 use sending::Sending;
 use sockets::SubmitSockets;
-use wait::Ready;
+use wait::{Descriptors, Ready};
 use watch::{Asked, ConnectionWatch, ProcessWatch};
 use zap::Doorkeeper;
-
-/// While the loop never rests, signals and the submit process are looked for this often.
-const WATCH_EVERY: Duration = Duration::from_millis(5);
 
 /// Everything that the loop is started with.
 pub struct Start<'a> {
@@ -90,7 +87,7 @@ pub struct EventLoop {
     submit_watch: ConnectionWatch,
     process_watch: ProcessWatch,
     signals: Signals,
-    watch_due: Duration,
+    descriptors: Descriptors,
     /// Closed last: its sockets are above.
     context: Context,
 }
@@ -127,6 +124,17 @@ impl EventLoop {
         log_connected(&config.submit_side);
         let process_watch = ProcessWatch::open(start.watch, start.parent)
             .ok_or("the process that started it is gone")?;
+        let connections = WorkerConnections::new(worker_monitor);
+        let descriptors = Descriptors::of(&wait::Sockets {
+            commands: &submit.commands,
+            tasks: &submit.tasks,
+            workers: &workers,
+            results: &submit.results,
+            connections: connections.socket(),
+            submit_connections: submit_watch.sockets(),
+            doorkeeper: doorkeeper.as_ref().map(Doorkeeper::socket),
+        })
+        .map_err(trouble("cannot wait for the sockets"))?;
         let settings = Settings {
             worker_port: port,
             ..start.settings
@@ -136,7 +144,7 @@ impl EventLoop {
             interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
             submit,
             workers,
-            connections: WorkerConnections::new(worker_monitor),
+            connections,
             sending: Sending::new(),
             inbox: Vec::new(),
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
@@ -145,7 +153,7 @@ impl EventLoop {
             submit_watch,
             process_watch,
             signals: start.signals,
-            watch_due: now.monotonic,
+            descriptors,
             clock,
             context,
         })
@@ -153,7 +161,7 @@ impl EventLoop {
 
     /// Serves until there is a reason to end.
     pub fn run(mut self) -> End {
-        let mut ready = Ready::everything();
+        let mut ready = Ready::everywhere();
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.turn(ready))) {
                 Ok(Turn::Again(next)) => ready = next,
@@ -172,20 +180,18 @@ impl EventLoop {
     }
 
     /// One turn, in a fixed order: connections, commands, tasks, managers, authentication, the
-    /// hub, the watches; then time; then one dispatch; then everything that wants to leave.
+    /// hub, the watches; then time; then one dispatch; then everything that wants to leave; then
+    /// rest, if nothing is left to read.
     fn turn(&mut self, ready: Ready) -> Turn {
         let now = self.clock.now();
-        let mut busy = self.read_connections(ready, now);
-        busy |= ready.commands && self.read_commands(now);
-        busy |= ready.tasks && self.read_tasks();
-        busy |= ready.workers && self.read_workers(now);
-        busy |= ready.doorkeeper && self.answer_doorkeeper();
+        let left = self.read(ready, now);
         if let Some(radio) = &mut self.radio {
             radio.advance(&self.context, self.certificates.as_ref(), now);
         }
-        if let Some(end) = self.look_at_watches(ready, now) {
-            return Turn::End(end);
+        if ready.signals && self.is_told_to_stop() {
+            return Turn::End(End::Terminated);
         }
+        self.look_at_submit_side(ready, now);
         self.interchange.handle_time(now);
         self.interchange
             .handle_dispatching(self.sending.has_room_for_results());
@@ -196,36 +202,25 @@ impl EventLoop {
                 StopReason::VersionMismatch => End::VersionMismatch,
             });
         }
-        if busy || ready != Ready::everything() {
-            return Turn::Again(Ready::everything());
-        }
-        Turn::Again(self.wait(now))
+        Turn::Again(self.wait(left, now))
     }
 
-    fn look_at_watches(&mut self, ready: Ready, now: Now) -> Option<End> {
-        let told = ready.signals || ready.process;
-        if !told && now.monotonic < self.watch_due {
-            return None;
-        }
-        self.watch_due = now.monotonic + WATCH_EVERY;
-        let ready = if ready == Ready::everything() {
-            self.poll_watches()
-        } else {
-            ready
-        };
-        if ready.signals {
-            while let Some((asked, signal)) = self.signals.next() {
-                match asked {
-                    Asked::Stop => {
-                        info!("Exiting on {signal}. {}", self.interchange.unfinished());
-                        return Some(End::Terminated);
-                    }
-                    Asked::Nothing => {
-                        info!("Ignoring {signal}: the submit side lives, and will end us itself");
-                    }
+    fn is_told_to_stop(&self) -> bool {
+        while let Some((asked, signal)) = self.signals.next() {
+            match asked {
+                Asked::Stop => {
+                    info!("Exiting on {signal}. {}", self.interchange.unfinished());
+                    return true;
+                }
+                Asked::Nothing => {
+                    info!("Ignoring {signal}: the submit side lives, and will end us itself");
                 }
             }
         }
+        false
+    }
+
+    fn look_at_submit_side(&mut self, ready: Ready, now: Now) {
         let how = match self.process_watch.has_ended(ready.process, now) {
             true => Some("the process that started us has ended"),
             false => self.submit_watch.verdict(now),
@@ -233,7 +228,6 @@ impl EventLoop {
         if let Some(how) = how {
             self.interchange.handle_submit_side_gone(how);
         }
-        None
     }
 
     /// Everything ends here. What is still to be said (managers are told to exit, the executor
@@ -317,6 +311,12 @@ fn reason_of(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no reason given".to_owned());
     error!("A fault of htex-interchange itself: {text}");
     format!("htex-interchange ended by a fault of its own: {text}")
+}
+
+fn is_readable(socket: &Socket) -> bool {
+    socket
+        .get_events()
+        .is_ok_and(|events| events.contains(zmq::POLLIN))
 }
 
 fn is_writable(socket: &Socket) -> bool {

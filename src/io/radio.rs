@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use tracing::{debug, info, warn};
 use zmq::{Context, Socket};
 
@@ -112,19 +113,20 @@ impl Radio {
         }
     }
 
-    /// The socket to wait on for room, while something is held.
-    pub(super) fn blocked_socket(&self) -> Option<&Socket> {
+    /// What to wait on: the hub's socket while something is held for it, or its first words.
+    pub(super) fn waits_on(&self) -> Option<(RawFd, PollFlags)> {
         match &self.state {
-            State::Open(socket) if !self.held.is_empty() => Some(socket),
-            _ => None,
-        }
-    }
-
-    /// The descriptor of a question under way, and whether it waits to write.
-    pub(super) fn question(&self) -> Option<(RawFd, bool)> {
-        match &self.state {
+            State::Open(socket) if !self.held.is_empty() => {
+                Some((socket.get_fd().ok()?, PollFlags::IN))
+            }
             State::Asking { question, .. } => {
-                Some((question.descriptor(), question.waits_to_write()))
+                let writing = question.waits_to_write();
+                let events = if writing {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::IN
+                };
+                Some((question.descriptor(), events))
             }
             _ => None,
         }

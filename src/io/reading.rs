@@ -26,17 +26,30 @@ pub(super) struct Arrived {
 }
 
 impl EventLoop {
-    pub(super) fn read_connections(&mut self, ready: Ready, now: Now) -> bool {
+    /// Reads what is ready, and tells which channels may have more.
+    pub(super) fn read(&mut self, ready: Ready, now: Now) -> Ready {
         if ready.submit_connections {
             self.submit_watch.read_events(now);
         }
-        ready.connections && self.read_worker_connections()
+        if ready.connections {
+            self.read_worker_connections();
+        }
+        // Nobody is given up for silence before their socket has been read to its end.
+        let due = self.interchange.next_deadline();
+        let workers = ready.workers || due.is_some_and(|due| due <= now.monotonic);
+        Ready {
+            commands: ready.commands && self.read_commands(now),
+            tasks: ready.tasks && self.read_tasks(),
+            workers: workers && self.read_workers(now),
+            doorkeeper: ready.doorkeeper && self.answer_doorkeeper(),
+            ..Ready::default()
+        }
     }
 
-    pub(super) fn read_commands(&mut self, now: Now) -> bool {
-        for count in 0..BUDGET_COMMANDS {
+    fn read_commands(&mut self, now: Now) -> bool {
+        for _ in 0..BUDGET_COMMANDS {
             let Ok(request) = self.submit.commands.recv_msg(zmq::DONTWAIT) else {
-                return count > 0;
+                return false;
             };
             // A request of several frames is none of Parsl's; its first frame is answered for all.
             skip_rest(&self.submit.commands, &request);
@@ -48,14 +61,14 @@ impl EventLoop {
         true
     }
 
-    pub(super) fn read_tasks(&mut self) -> bool {
+    fn read_tasks(&mut self) -> bool {
         let mut bytes = 0;
-        for count in 0..BUDGET_MESSAGES {
+        for _ in 0..BUDGET_MESSAGES {
             if bytes >= BUDGET_BYTES {
                 return true;
             }
             let Ok(message) = self.submit.tasks.recv_msg(zmq::DONTWAIT) else {
-                return count > 0;
+                return false;
             };
             if message.get_more() {
                 skip_rest(&self.submit.tasks, &message);
@@ -68,19 +81,22 @@ impl EventLoop {
         true
     }
 
-    pub(super) fn read_workers(&mut self, now: Now) -> bool {
+    fn read_workers(&mut self, now: Now) -> bool {
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut bytes = 0;
-        while inbox.len() < BUDGET_MESSAGES && bytes < BUDGET_BYTES {
-            let Some(arrived) = receive(&self.workers, &mut bytes) else {
-                self.interchange.handle_workers_empty(now);
-                break;
-            };
-            inbox.push(arrived);
+        let mut more = true;
+        while more && inbox.len() < BUDGET_MESSAGES && bytes < BUDGET_BYTES {
+            match receive(&self.workers, &mut bytes) {
+                Some(arrived) => inbox.push(arrived),
+                None => more = false,
+            }
+        }
+        if !more {
+            self.interchange.handle_workers_empty(now);
         }
         // A connection's ACCEPTED was written before its first message, but may have come after
         // the last look: only now is every descriptor here known.
-        let busy = self.read_worker_connections() || !inbox.is_empty();
+        self.read_worker_connections();
         for arrived in inbox.drain(..) {
             let Arrived {
                 identity,
@@ -92,23 +108,20 @@ impl EventLoop {
                 .handle_manager(&identity, frames, origin, now);
         }
         self.inbox = inbox;
-        busy
+        more
     }
 
-    pub(super) fn answer_doorkeeper(&mut self) -> bool {
+    fn answer_doorkeeper(&mut self) -> bool {
         let Some(doorkeeper) = &self.doorkeeper else {
             return false;
         };
-        let answered = (0..BUDGET_MESSAGES).take_while(|_| doorkeeper.answer_one());
-        answered.count() > 0
+        (0..BUDGET_MESSAGES).all(|_| doorkeeper.answer_one())
     }
 
-    fn read_worker_connections(&mut self) -> bool {
-        let closed = self.connections.read_events();
-        for connection in &closed {
-            self.interchange.handle_disconnected(*connection);
+    fn read_worker_connections(&mut self) {
+        for connection in self.connections.read_events() {
+            self.interchange.handle_disconnected(connection);
         }
-        !closed.is_empty()
     }
 }
 

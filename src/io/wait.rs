@@ -1,15 +1,23 @@
-//! The one place where the process rests: a poll over every descriptor, until the next deadline.
+//! The one place where the process rests: one poll over descriptors, until the next deadline.
+//!
+//! A ZeroMQ socket has a descriptor that becomes readable when there is something for the socket to
+//! look at. It tells that once: who has begun to read must go on until nothing is left, and who has
+//! sent must ask before resting, because sending looks at what came as well. libzmq's own poll asks
+//! every socket twice each time, which costs a system call each; here only those are asked that
+//! something was done to.
 
-use std::os::fd::RawFd;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-use zmq::{POLLIN, POLLOUT, PollItem};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use zmq::Socket;
 
 use super::EventLoop;
 use crate::broker::Now;
 
-/// Which channels have something to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which channels may have something to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ready {
     pub(super) connections: bool,
     pub(super) submit_connections: bool,
@@ -23,7 +31,7 @@ pub(super) struct Ready {
 
 impl Ready {
     /// Nothing is known: look everywhere.
-    pub(super) fn everything() -> Self {
+    pub(super) fn everywhere() -> Self {
         Self {
             connections: true,
             submit_connections: true,
@@ -31,75 +39,135 @@ impl Ready {
             tasks: true,
             workers: true,
             doorkeeper: true,
-            signals: false,
+            signals: true,
             process: false,
+        }
+    }
+
+    pub(super) fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    /// What was left unread in the last turn is ready whatever the descriptors say.
+    fn and(self, left: Self) -> Self {
+        Self {
+            connections: self.connections || left.connections,
+            submit_connections: self.submit_connections || left.submit_connections,
+            commands: self.commands || left.commands,
+            tasks: self.tasks || left.tasks,
+            workers: self.workers || left.workers,
+            doorkeeper: self.doorkeeper || left.doorkeeper,
+            signals: self.signals || left.signals,
+            process: self.process || left.process,
         }
     }
 }
 
+/// The descriptors of the sockets that are there from the start to the end.
+pub(super) struct Descriptors {
+    commands: RawFd,
+    tasks: RawFd,
+    workers: RawFd,
+    results: RawFd,
+    connections: RawFd,
+    submit_connections: [RawFd; 3],
+    doorkeeper: Option<RawFd>,
+}
+
+/// The sockets whose descriptors are asked for.
+pub(super) struct Sockets<'a> {
+    pub(super) commands: &'a Socket,
+    pub(super) tasks: &'a Socket,
+    pub(super) workers: &'a Socket,
+    pub(super) results: &'a Socket,
+    pub(super) connections: &'a Socket,
+    pub(super) submit_connections: [&'a Socket; 3],
+    pub(super) doorkeeper: Option<&'a Socket>,
+}
+
+impl Descriptors {
+    pub(super) fn of(sockets: &Sockets<'_>) -> io::Result<Self> {
+        let [one, two, three] = sockets.submit_connections;
+        Ok(Self {
+            commands: sockets.commands.get_fd()?,
+            tasks: sockets.tasks.get_fd()?,
+            workers: sockets.workers.get_fd()?,
+            results: sockets.results.get_fd()?,
+            connections: sockets.connections.get_fd()?,
+            submit_connections: [one.get_fd()?, two.get_fd()?, three.get_fd()?],
+            doorkeeper: sockets.doorkeeper.map(Socket::get_fd).transpose()?,
+        })
+    }
+}
+
+/// Where the fixed descriptors stand in the list that is polled.
+const COMMANDS: usize = 0;
+const TASKS: usize = 1;
+const WORKERS: usize = 2;
+const CONNECTIONS: usize = 3;
+const SUBMIT_CONNECTIONS: std::ops::Range<usize> = 4..7;
+const SIGNALS: usize = 7;
+/// The most that there can be.
+const DESCRIPTORS_MAX: usize = 12;
+
 impl EventLoop {
-    /// Waits, and tells what is ready.
-    pub(super) fn wait(&self, now: Now) -> Ready {
-        let [tasks, results, commands] = self.submit_watch.sockets();
-        let mut items = vec![
-            self.submit.commands.as_poll_item(POLLIN),
-            self.submit.tasks.as_poll_item(POLLIN),
-            self.workers.as_poll_item(POLLIN),
-            self.connections.socket().as_poll_item(POLLIN),
-            tasks.as_poll_item(POLLIN),
-            results.as_poll_item(POLLIN),
-            commands.as_poll_item(POLLIN),
-            PollItem::from_fd(self.signals.descriptor(), POLLIN),
-        ];
-        let process = push_fd(&mut items, self.process_watch.descriptor());
-        let doorkeeper = self.doorkeeper.as_ref().map(|doorkeeper| {
-            items.push(doorkeeper.socket().as_poll_item(POLLIN));
-            items.len() - 1
-        });
+    /// Waits for something to do, and tells where. Does not rest while something is left unread.
+    pub(super) fn wait(&self, left: Ready, now: Now) -> Ready {
+        // Batches and echoes went out by the worker socket: did anything come in with that?
+        let workers = left.workers || super::is_readable(&self.workers);
+        let left = Ready { workers, ..left };
+        let patience = match left.is_nothing() {
+            true => self.patience(now),
+            false => Some(Duration::ZERO),
+        };
+        let mut items = Vec::with_capacity(DESCRIPTORS_MAX);
+        let fixed = &self.descriptors;
+        let [one, two, three] = fixed.submit_connections;
+        for descriptor in [
+            fixed.commands,
+            fixed.tasks,
+            fixed.workers,
+            fixed.connections,
+            one,
+            two,
+            three,
+            self.signals.descriptor(),
+        ] {
+            items.push(item(descriptor, PollFlags::IN));
+        }
+        let process = self.process_watch.descriptor();
+        let process = process.map(|descriptor| push(&mut items, descriptor, PollFlags::IN));
+        let doorkeeper = fixed.doorkeeper;
+        let doorkeeper = doorkeeper.map(|descriptor| push(&mut items, descriptor, PollFlags::IN));
         if self.sending.results_wait() {
-            items.push(self.submit.results.as_poll_item(POLLOUT));
+            push(&mut items, fixed.results, PollFlags::IN);
         }
-        if let Some(radio) = &self.radio {
-            if let Some(socket) = radio.blocked_socket() {
-                items.push(socket.as_poll_item(POLLOUT));
-            }
-            if let Some((descriptor, writing)) = radio.question() {
-                let events = if writing { POLLOUT } else { POLLIN };
-                items.push(PollItem::from_fd(descriptor, events));
-            }
+        if let Some((descriptor, events)) = self.radio.as_ref().and_then(|radio| radio.waits_on()) {
+            push(&mut items, descriptor, events);
         }
+        let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
         // An interrupted poll is one that found nothing.
-        let _ = zmq::poll(&mut items, self.timeout_ms(now));
+        let _ = poll(&mut items, timeout.as_ref());
         let is_ready = |place: usize| {
             items
                 .get(place)
-                .is_some_and(|item| !item.get_revents().is_empty())
+                .is_some_and(|item| !item.revents().is_empty())
         };
-        Ready {
-            commands: is_ready(0),
-            tasks: is_ready(1),
-            workers: is_ready(2),
-            connections: is_ready(3),
-            submit_connections: (4..7).any(is_ready),
-            signals: is_ready(7),
+        let ready = Ready {
+            commands: is_ready(COMMANDS),
+            tasks: is_ready(TASKS),
+            workers: is_ready(WORKERS),
+            connections: is_ready(CONNECTIONS),
+            submit_connections: SUBMIT_CONNECTIONS.into_iter().any(is_ready),
+            signals: is_ready(SIGNALS),
             process: process.is_some_and(is_ready),
             doorkeeper: doorkeeper.is_some_and(is_ready),
-        }
+        };
+        ready.and(left)
     }
 
-    /// The watches alone, without waiting: for a loop that never rests.
-    pub(super) fn poll_watches(&self) -> Ready {
-        let mut items = vec![PollItem::from_fd(self.signals.descriptor(), POLLIN)];
-        let process = push_fd(&mut items, self.process_watch.descriptor());
-        let _ = zmq::poll(&mut items, 0);
-        Ready {
-            signals: !items[0].get_revents().is_empty(),
-            process: process.is_some_and(|place| !items[place].get_revents().is_empty()),
-            ..Ready::everything()
-        }
-    }
-
-    fn timeout_ms(&self, now: Now) -> i64 {
+    /// How long nothing is to be done if nothing comes; None for ever.
+    fn patience(&self, now: Now) -> Option<Duration> {
         let deadlines = [
             self.interchange.next_deadline(),
             self.sending.next_deadline(),
@@ -107,18 +175,18 @@ impl EventLoop {
             self.process_watch.next_deadline(),
             self.submit_watch.next_deadline(),
         ];
-        let Some(next) = deadlines.into_iter().flatten().min() else {
-            return -1;
-        };
-        // Rounded up: a poll that ends just before its deadline would be followed by another.
-        let left = next.saturating_sub(now.monotonic) + Duration::from_micros(999);
-        i64::try_from(left.as_millis())
-            .unwrap_or(i64::MAX)
-            .min(i32::MAX.into())
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.saturating_sub(now.monotonic))
     }
 }
 
-fn push_fd(items: &mut Vec<PollItem<'_>>, descriptor: Option<RawFd>) -> Option<usize> {
-    items.push(PollItem::from_fd(descriptor?, POLLIN));
-    Some(items.len() - 1)
+fn push(items: &mut Vec<PollFd<'_>>, descriptor: RawFd, events: PollFlags) -> usize {
+    items.push(item(descriptor, events));
+    items.len() - 1
+}
+
+fn item<'a>(descriptor: RawFd, events: PollFlags) -> PollFd<'a> {
+    // SAFETY: each descriptor belongs to a socket or file that the loop holds, and lives longer
+    // than the poll.
+    PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(descriptor) }, events)
 }
