@@ -39,11 +39,6 @@ pub enum ConfigError {
          htex-interchange serves Parsl 2025.06.30 and newer"
     )]
     TooOld,
-    #[error(
-        "the manager selector {0} is not one that htex-interchange knows; use \
-         RandomManagerSelector or BlockIdManagerSelector"
-    )]
-    UnknownSelector(String),
 }
 
 /// Everything this program needs to run.
@@ -92,10 +87,12 @@ pub enum PortChoice {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SelectorChoice {
     Random,
     BlockId,
+    /// A class that only Python can run; its name is for the log.
+    User(String),
 }
 
 /// `_check_python_mismatch`, which has meant two things (PROTOCOL.md 1.9).
@@ -164,6 +161,7 @@ pub fn read_pickle(mut input: impl Read) -> Result<Vec<u8>, ConfigError> {
 /// What Python said: typed access to the dict, one value at a time, so that a start can be refused
 /// with as much of it as is sound.
 pub struct RawConfig<'a> {
+    bytes: &'a [u8],
     tree: Tree<'a>,
 }
 
@@ -176,7 +174,12 @@ impl<'a> RawConfig<'a> {
                 "it should be a dict, not {kind}"
             )));
         }
-        Ok(Self { tree })
+        Ok(Self { bytes, tree })
+    }
+
+    /// As it came.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Where the executor is.
@@ -207,7 +210,10 @@ impl<'a> RawConfig<'a> {
         let logdir = self
             .path("logdir")?
             .ok_or_else(|| missing("logdir", expected))?;
-        let level = self.integer("logging_level")?.unwrap_or(20);
+        let level = self
+            .get("logging_level")
+            .and_then(View::as_i64)
+            .unwrap_or(20);
         let kind = match self.get("log_config") {
             None => LoggingKind::Default { level },
             Some(object) => logging_kind(object, level),
@@ -298,7 +304,7 @@ impl<'a> RawConfig<'a> {
         match (module.as_str(), class.as_str()) {
             (SELECTORS, "RandomManagerSelector") => Ok(SelectorChoice::Random),
             (SELECTORS, "BlockIdManagerSelector") => Ok(SelectorChoice::BlockId),
-            _ => Err(ConfigError::UnknownSelector(format!("{module}.{class}"))),
+            _ => Ok(SelectorChoice::User(format!("{module}.{class}"))),
         }
     }
 
@@ -366,12 +372,6 @@ impl<'a> RawConfig<'a> {
                 view.as_str()
                     .ok_or_else(|| wrong(key, "None or a str", view))
             })
-            .transpose()
-    }
-
-    fn integer(&self, key: &'static str) -> Result<Option<i64>, ConfigError> {
-        self.get(key)
-            .map(|view| view.as_i64().ok_or_else(|| wrong(key, "an int", view)))
             .transpose()
     }
 

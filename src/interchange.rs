@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, StopReason, Versions};
 use crate::protocol::{
-    Command, FromManager, ManagerId, Opaque, Task, TaskId, ToManager, encode_batch,
+    Answer, Command, FromManager, ManagerId, Opaque, Task, TaskId, ToManager, encode_batch,
 };
 
 /// What a channel is to carry.
@@ -40,6 +40,8 @@ pub enum Transmit<F> {
     Reply(Vec<u8>),
     /// A record for the monitoring hub.
     Report(Vec<u8>),
+    /// A question for the process that runs the user's manager selector.
+    Rank(Vec<u8>),
     /// What still waits for this manager need not leave.
     Forget(ManagerId),
     /// The last one.
@@ -122,6 +124,24 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.handle_command(command, now);
     }
 
+    /// An answer of the process that runs the user's manager selector.
+    pub fn handle_answer(&mut self, bytes: &[u8], now: Now) {
+        match Answer::parse(bytes) {
+            Ok(answer) => self.broker.handle_answer(answer, now),
+            Err(reason) => warn!("An answer of the manager selector cannot be read: {reason}"),
+        }
+    }
+
+    /// That process has ended, and another one was started.
+    pub fn handle_asked_again(&mut self, now: Now) {
+        self.broker.handle_asked_again(now);
+    }
+
+    /// That process has ended for good.
+    pub fn give_up_asking(&mut self, why: &str) {
+        self.broker.give_up_asking(why);
+    }
+
     /// A connection of the worker port was closed.
     pub fn handle_disconnected(&mut self, connection: ConnectionId) {
         self.broker.handle_disconnected(connection);
@@ -190,6 +210,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                 Output::Failure(failure) => Transmit::Result(Parcel::Bytes(failure.encode())),
                 Output::Reply(reply) => Transmit::Reply(reply.encode()),
                 Output::Report(report) => Transmit::Report(report.encode(self.run_id.as_deref())),
+                Output::Rank(question) => Transmit::Rank(question.encode()),
                 Output::Forgotten(manager) => Transmit::Forget(manager),
                 Output::Stop(reason) => Transmit::Stop(reason),
             });

@@ -12,6 +12,7 @@
 //! Parsl the submit side runs, and [`logging`] the shape of log lines.
 
 pub mod broker;
+pub mod children;
 pub mod cli;
 pub mod config;
 pub mod curve;

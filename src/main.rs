@@ -19,9 +19,11 @@ use htex_interchange::config::{
 };
 use htex_interchange::curve::Certificates;
 use htex_interchange::interchange::FindVersions;
-use htex_interchange::io::{self as sockets, End, EventLoop, Signals, Start, WatchTarget};
+use htex_interchange::io::{
+    self as sockets, End, EventLoop, Helper, HelperCommand, Signals, Start, WatchTarget,
+};
 use htex_interchange::logging::{self, LogGuard, LogSpec};
-use htex_interchange::versions::{Hints, Search, SubmitVersions};
+use htex_interchange::versions::{self, Hints, Search, SubmitVersions};
 
 const REFUSED: u8 = 1;
 const BY_HAND_STATUS: u8 = 2;
@@ -92,15 +94,20 @@ fn start(
         Err(reason) => return refuse(&reason, None, Some(log)),
     };
     raise_descriptor_limit();
+    let helper = match helper_of(&config.selector, hints(arguments, parent), raw) {
+        Ok(helper) => helper,
+        Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
+    };
     let opened = EventLoop::open(Start {
         config: &config,
         certificates,
         signals,
         watch: arguments.watch_pid.unwrap_or(WatchTarget::Parent),
         parent,
-        selector: selector_of(config.selector),
+        selector: selector_of(&config.selector),
+        helper,
         settings: settings_of(&config),
-        find_versions: version_finder(arguments, parent),
+        find_versions: version_finder(hints(arguments, parent)),
     });
     let end = match opened {
         Ok(event_loop) => event_loop.run(),
@@ -209,11 +216,34 @@ fn log_config(config: &Config) {
     );
 }
 
-fn selector_of(choice: SelectorChoice) -> Box<dyn Selector> {
+fn selector_of(choice: &SelectorChoice) -> Box<dyn Selector> {
     match choice {
-        SelectorChoice::Random => Box::new(RandomSelector::new(rand::random())),
         SelectorChoice::BlockId => Box::new(BlockIdSelector::default()),
+        SelectorChoice::Random | SelectorChoice::User(_) => {
+            Box::new(RandomSelector::new(rand::random()))
+        }
     }
+}
+
+/// A selector of the user's own is run by the submit side's Python.
+fn helper_of(
+    choice: &SelectorChoice,
+    hints: Hints,
+    raw: &RawConfig<'_>,
+) -> Result<Option<Helper>, String> {
+    let SelectorChoice::User(class) = choice else {
+        return Ok(None);
+    };
+    let trouble = |reason: String| format!("the manager selector {class} cannot be used: {reason}");
+    let python = versions::python(&hints)
+        .ok_or_else(|| trouble("there is no Python to run it with".to_owned()))?;
+    info!(
+        "The manager selector {class} is run by {}",
+        python.display()
+    );
+    let config = raw.bytes().to_vec();
+    let helper = Helper::start(HelperCommand { python, config });
+    helper.map(Some).map_err(trouble)
 }
 
 fn settings_of(config: &Config) -> Settings {
@@ -229,14 +259,17 @@ fn settings_of(config: &Config) -> Settings {
     }
 }
 
-fn version_finder(arguments: &Arguments, parent: Option<rustix::process::Pid>) -> FindVersions {
-    let hints = Hints {
+fn hints(arguments: &Arguments, parent: Option<rustix::process::Pid>) -> Hints {
+    Hints {
         python_flag: arguments.python_version,
         parsl_flag: arguments.parsl_version.clone(),
         parent_pid: parent.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()),
         path: env::var_os("PATH").unwrap_or_else(|| OsStr::new("").to_owned()),
         own_exe: env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
-    };
+    }
+}
+
+fn version_finder(hints: Hints) -> FindVersions {
     Box::new(move || {
         let found = Search::start(hints)
             .ok()

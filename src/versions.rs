@@ -8,9 +8,12 @@
 //! `2026.10.5` where `parsl.version.VERSION` says `2026.10.05`. This room imports no other.
 
 mod ask;
+mod interpreter;
 mod layout;
 mod maps;
 mod script;
+
+pub use interpreter::python;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -15,7 +15,7 @@ import pytest
 
 from harness import executors
 from harness.interchange import Interchange
-from harness.selectors import AlphabeticalSelector
+from harness.selectors import UnimportableSelector
 
 # int() quotes no more than 200 characters of what it cannot read, so a longer reason is cut.
 REFUSAL = "htex-interchange refused to start: "
@@ -38,7 +38,7 @@ ANSWERABLE = {
     "worker-port-too-large": ({"worker_port": 70000}, "worker_port"),
     "worker-port-range-of-one": ({"worker_port_range": (54000,)}, "worker_port_range"),
     "worker-port-range-of-text": ({"worker_port_range": "54000-55000"}, "worker_port_range"),
-    "selector-of-the-user": ({"manager_selector": AlphabeticalSelector()}, "AlphabeticalSelector"),
+    "selector-of-the-user": ({"manager_selector": UnimportableSelector()}, "UnimportableSelector"),
     "address-of-another-machine": ({"interchange_address": "203.0.113.7"}, "203.0.113.7"),
     "address-that-is-none": ({"interchange_address": "no such host"}, "no such host"),
     "two-socket-parsl": ({"worker_ports": None}, "worker_ports"),
@@ -189,7 +189,7 @@ def test_a_key_that_is_not_known_yet_is_ignored(start, connect):
 
 
 EXECUTOR_FAULTS = {
-    "selector": ({"manager_selector": AlphabeticalSelector()}, "AlphabeticalSelector"),
+    "selector": ({"manager_selector": UnimportableSelector()}, "UnimportableSelector"),
     "address": ({"address": "203.0.113.7"}, "203.0.113.7"),
 }
 
@@ -220,5 +220,5 @@ def test_parsl_load_raises(tmp_path, measured):
     report = json.loads(told.stdout.splitlines()[-1])
     measured(f"parsl.load() raised after {report['seconds'] * 1000:.0f} ms")
     assert report["type"] == "ValueError"
-    assert REFUSAL in report["text"] and "AlphabeticalSelector" in report["text"]
+    assert REFUSAL in report["text"] and "UnimportableSelector" in report["text"]
     assert report["seconds"] < RAISE_WITHIN_S

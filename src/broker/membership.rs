@@ -300,8 +300,9 @@ impl<B> Broker<B> {
     /// Takes a manager out of every index. What it held is the caller's to settle, and so is what
     /// still waits to be sent to it.
     fn remove_quietly(&mut self, slot: Slot) -> Manager<B> {
-        self.selector.withdraw(slot);
-        self.managers.remove(slot)
+        let manager = self.managers.remove(slot);
+        self.policy.forget(slot, &manager.id);
+        manager
     }
 
     fn report_of(&mut self, manager: &Manager<B>, now: Now) {

@@ -8,6 +8,7 @@
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
 
+mod asking;
 mod commands;
 mod departed;
 mod invariants;
@@ -17,6 +18,7 @@ mod manager_table;
 mod membership;
 mod output;
 mod queue;
+mod ranking;
 mod selector;
 mod ticket;
 
@@ -41,6 +43,7 @@ use live_ids::LiveIds;
 use liveness::Liveness;
 use manager_table::ManagerTable;
 use queue::{QueuedTask, TaskQueue};
+use ranking::Policy;
 use ticket::Ticket;
 
 /// Most tasks in one batch. A manager with room for more gets another batch in the same turn; no
@@ -101,7 +104,7 @@ pub struct Settings {
 /// The state machine. See the module's page for how to drive it.
 pub struct Broker<B> {
     settings: Settings,
-    selector: Box<dyn Selector>,
+    policy: Policy,
     /// What managers are compared with. Filled from the first manager where nothing else told it.
     versions: Versions,
     queue: TaskQueue<B>,
@@ -122,7 +125,7 @@ impl<B> Broker<B> {
         Self {
             liveness: Liveness::new(settings.heartbeat_threshold, now),
             settings,
-            selector,
+            policy: Policy::Own(selector),
             versions: Versions::default(),
             queue: TaskQueue::new(),
             live: LiveIds::new(),
@@ -176,7 +179,12 @@ impl<B> Broker<B> {
 
     /// When [`Self::handle_time`] has something to do next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.liveness.next_deadline()
+        let policy = self
+            .policy
+            .next_deadline()
+            .filter(|_| !self.queue.is_empty());
+        let deadlines = [self.liveness.next_deadline(), policy];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The versions of the submit side, found outside; told before the first registration.
@@ -271,11 +279,12 @@ impl<B> Broker<B> {
             return;
         }
         while !self.queue.is_empty() {
-            let Some(slot) = self.selector.best() else {
-                return;
+            let Some(slot) = self.policy.best(now) else {
+                break;
             };
             self.dispatch_to(slot, now);
         }
+        self.ask_if_needed(now);
     }
 
     /// Ends everything: managers are told to exit, and what is still here is written down.
@@ -345,6 +354,7 @@ impl<B> Broker<B> {
     fn handle_known(&mut self, slot: Slot, message: FromManager<B>, now: Now) {
         match message {
             FromManager::Heartbeat => {
+                self.policy.note_change(slot);
                 let manager = self.managers.get_mut(slot);
                 manager.last_heartbeat_wall_s = now.wall_s;
                 let to = manager.id.clone();
@@ -409,12 +419,12 @@ impl<B> Broker<B> {
     fn index(&mut self, slot: Slot) {
         let manager = self.managers.get(slot);
         if manager.is_eligible() {
-            self.selector.offer(Candidate {
+            self.policy.offer(Candidate {
                 slot,
                 block: &manager.registration.block,
             });
         } else {
-            self.selector.withdraw(slot);
+            self.policy.withdraw(slot);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Every effect that the broker may ask for.
 
-use crate::protocol::{Failure, ManagerId, Reply, Report, Task, TaskId, ToManager};
+use crate::protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub enum Output<B> {
     /// The answer to the command that was handled last.
     Reply(Reply<B>),
     Report(Report<B>),
+    /// In which order should managers get tasks? For the process that runs a user's selector.
+    Rank(Question<B>),
     /// The manager is not registered any more: what waits for it need not leave.
     Forgotten(ManagerId),
     /// The last output: what stands before it is sent, then the process ends.

@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::manager_table::Slot;
@@ -45,6 +46,15 @@ impl RandomSelector {
             offered: Vec::new(),
             places: HashMap::new(),
         }
+    }
+}
+
+impl RandomSelector {
+    /// All that were offered, in a random order.
+    pub(super) fn shuffled(&mut self) -> Vec<Slot> {
+        let mut slots = self.offered.clone();
+        slots.shuffle(&mut self.random);
+        slots
     }
 }
 

@@ -8,6 +8,7 @@ mod clock;
 mod connections;
 mod frame;
 mod greeting;
+mod helper;
 mod monitor;
 mod outbox;
 mod radio;
@@ -31,7 +32,9 @@ use crate::broker::{Broker, Now, Selector, Settings, StopReason};
 use crate::config::{Config, SubmitSide};
 use crate::curve::Certificates;
 use crate::interchange::{FindVersions, Interchange};
+use crate::protocol::Answer;
 
+pub use helper::{Helper, HelperCommand};
 pub use refusal::refuse;
 pub use watch::{Signals, WatchTarget, parent_pid};
 
@@ -55,6 +58,8 @@ pub struct Start<'a> {
     /// Read by [`parent_pid`] as the first thing that the process did.
     pub parent: Option<rustix::process::Pid>,
     pub selector: Box<dyn Selector>,
+    /// Runs the user's own selector, which then decides instead.
+    pub helper: Option<Helper>,
     pub settings: Settings,
     pub find_versions: FindVersions,
 }
@@ -82,6 +87,7 @@ pub struct EventLoop {
     sending: Sending,
     inbox: Vec<Arrived>,
     radio: Option<Radio>,
+    helper: Option<Helper>,
     doorkeeper: Option<Doorkeeper>,
     certificates: Option<Certificates>,
     submit_watch: ConnectionWatch,
@@ -139,7 +145,11 @@ impl EventLoop {
             worker_port: port,
             ..start.settings
         };
-        let broker = Broker::new(settings, start.selector, now);
+        let mut broker = Broker::new(settings, start.selector, now);
+        if start.helper.is_some() {
+            broker.ask_for_order(rand::random(), now);
+            broker.handle_answer(Answer::Loaded, now);
+        }
         Ok(Self {
             interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
             submit,
@@ -148,6 +158,7 @@ impl EventLoop {
             sending: Sending::new(),
             inbox: Vec::new(),
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
+            helper: start.helper,
             doorkeeper,
             certificates,
             submit_watch,
@@ -188,6 +199,7 @@ impl EventLoop {
         if let Some(radio) = &mut self.radio {
             radio.advance(&self.context, self.certificates.as_ref(), now);
         }
+        self.listen_to_helper(now);
         if ready.signals && self.is_told_to_stop() {
             return Turn::End(End::Terminated);
         }
@@ -203,6 +215,23 @@ impl EventLoop {
             });
         }
         Turn::Again(self.wait(left, now))
+    }
+
+    fn listen_to_helper(&mut self, now: Now) {
+        let Some(helper) = &mut self.helper else {
+            return;
+        };
+        for news in helper.advance() {
+            match news {
+                helper::News::Answer(answer) => self.interchange.handle_answer(&answer, now),
+                helper::News::StartedAgain => self.interchange.handle_asked_again(now),
+                helper::News::Ended(why) => {
+                    self.interchange.give_up_asking(&why);
+                    self.helper = None;
+                    return;
+                }
+            }
+        }
     }
 
     fn is_told_to_stop(&self) -> bool {

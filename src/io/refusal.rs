@@ -73,8 +73,11 @@ fn wait_for_command(
             return Ok(true);
         }
         while let Some(event) = monitor.next() {
-            if event == Event::Connected {
-                patience = ASKED_WITHIN;
+            match event {
+                Event::Connected => patience = ASKED_WITHIN,
+                // It was there, and is gone.
+                Event::Disconnected(_) => return Ok(false),
+                _ => {}
             }
         }
         while doorkeeper.is_some_and(Doorkeeper::answer_one) {}

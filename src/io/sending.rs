@@ -145,6 +145,11 @@ impl EventLoop {
                         radio.flush();
                     }
                 }
+                Transmit::Rank(question) => {
+                    if let Some(helper) = &mut self.helper {
+                        helper.ask(&question);
+                    }
+                }
                 Transmit::Forget(manager) => self.sending.managers.forget_batches(&manager),
                 Transmit::Stop(reason) => return Some(reason),
             }

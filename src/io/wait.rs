@@ -108,7 +108,7 @@ const CONNECTIONS: usize = 3;
 const SUBMIT_CONNECTIONS: std::ops::Range<usize> = 4..7;
 const SIGNALS: usize = 7;
 /// The most that there can be.
-const DESCRIPTORS_MAX: usize = 12;
+const DESCRIPTORS_MAX: usize = 14;
 
 impl EventLoop {
     /// Waits for something to do, and tells where. Does not rest while something is left unread.
@@ -143,6 +143,10 @@ impl EventLoop {
             push(&mut items, fixed.results, PollFlags::IN);
         }
         if let Some((descriptor, events)) = self.radio.as_ref().and_then(|radio| radio.waits_on()) {
+            push(&mut items, descriptor, events);
+        }
+        let helper = self.helper.iter().flat_map(|helper| helper.waits_on());
+        for (descriptor, events) in helper.flatten() {
             push(&mut items, descriptor, events);
         }
         let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());

@@ -180,8 +180,8 @@ fn kind_of<'t>(message: View<'t, '_>) -> Result<&'t str, Malformed> {
 }
 
 /// The executor's one result thread ends on a message without an outcome, or with an outcome that
-/// is not bytes; such a message is stopped here. Below protocol 3 bytes are written as a call, which
-/// is taken for what it says.
+/// is not bytes; such a message is stopped here. Below protocol 3 bytes are written as a call,
+/// which is taken for what it says.
 fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
     let task = message
         .get("task_id")

@@ -11,6 +11,7 @@ mod ids;
 mod manager;
 mod opaque;
 mod priority;
+mod ranking;
 mod report;
 mod task;
 
@@ -20,6 +21,7 @@ pub use ids::{BlockId, ManagerId, TaskId};
 pub use manager::{FromManager, Registration, ToManager, encode_batch};
 pub use opaque::Opaque;
 pub use priority::Priority;
+pub use ranking::{Answer, Question};
 pub use report::{NodeInfo, Report};
 pub use task::{Task, UnreadableTask};
 

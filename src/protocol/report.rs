@@ -46,33 +46,14 @@ impl<F: AsRef<[u8]>> Report<Opaque<F>> {
 }
 
 impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
-    /// The registration as it came, and what the interchange knows laid over it: what stock's
-    /// manager record holds, whatever the release.
     fn encode(&self, run_id: Option<&str>) -> Vec<u8> {
         let facts = &self.registration;
         let mut out = Encoder::with_capacity(facts.message.appended_len() + 600);
         out.begin_tuple();
         out.global("parsl.monitoring.message_type", "MessageType");
         out.begin_tuple().int(NODE_INFO).end_tuple().reduce();
-        facts.message.append_to(&mut out);
+        self.encode_record(&mut out);
         out.begin_update();
-        out.str("start_time").float(facts.start_time_s);
-        out.str("drain_time").float(facts.drain_time_s);
-        out.str("worker_count").int(facts.worker_count);
-        out.str("parsl_version").str(&facts.parsl_version);
-        out.str("python_version").str(&facts.python_version);
-        out.str("tasks").begin_list();
-        for task in &self.tasks {
-            out.int(task.0);
-        }
-        out.end_list();
-        out.str("active").bool(self.active);
-        out.str("draining").bool(self.draining);
-        out.str("idle_since");
-        match self.idle_since_s {
-            Some(since_s) => out.float(since_s),
-            None => out.none(),
-        };
         out.str("last_heartbeat");
         encode_datetime(self.last_heartbeat_s, &mut out);
         out.str("timestamp");
@@ -85,6 +66,38 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
         out.end_dict();
         out.end_tuple();
         out.finish()
+    }
+
+    /// The registration as it came, and what the interchange knows laid over it: what stock's
+    /// manager record holds, whatever the release.
+    pub(super) fn encode_record(&self, out: &mut Encoder) {
+        let facts = &self.registration;
+        facts.message.append_to(out);
+        out.begin_update();
+        out.str("start_time").float(facts.start_time_s);
+        out.str("drain_time").float(facts.drain_time_s);
+        out.str("worker_count").int(facts.worker_count);
+        out.str("parsl_version").str(&facts.parsl_version);
+        out.str("python_version").str(&facts.python_version);
+        self.encode_changing(out);
+        out.end_dict();
+    }
+
+    /// The keys and values of a record that change while a manager is registered.
+    pub(super) fn encode_changing(&self, out: &mut Encoder) {
+        out.str("tasks").begin_list();
+        for task in &self.tasks {
+            out.int(task.0);
+        }
+        out.end_list();
+        out.str("active").bool(self.active);
+        out.str("draining").bool(self.draining);
+        out.str("last_heartbeat").float(self.last_heartbeat_s);
+        out.str("idle_since");
+        match self.idle_since_s {
+            Some(since_s) => out.float(since_s),
+            None => out.none(),
+        };
     }
 }
 

@@ -7,7 +7,7 @@
 use tracing::warn;
 
 use super::{Malformed, Opaque, Priority, TaskId};
-use crate::pickle::opcode::{Arg, Instructions, op};
+use crate::pickle::opcode::{Arg, FRAME_HEADER_LEN, Instructions, op};
 use crate::pickle::{self, Fault, Flat, FlatValue, PickleError, Tree, View};
 
 /// A task: what we route by, and the body that the manager will get.
@@ -131,10 +131,21 @@ fn priority(task: View<'_, '_>, id: TaskId) -> Priority {
 ///
 /// HTEX writes the id first, so it is usually whole in what arrived.
 fn unreadable(bytes: &[u8], error: PickleError) -> UnreadableTask {
-    let mut instructions = Instructions::new(bytes);
+    let mut rest = bytes;
+    let mut instructions = Instructions::new(rest);
     let mut behind_key = false;
     let mut id = None;
-    while let Ok(instruction) = instructions.next() {
+    loop {
+        let offset = instructions.offset();
+        let Ok(instruction) = instructions.next() else {
+            // A frame of which only a part has come is looked into all the same.
+            if rest.get(offset) != Some(&op::FRAME) {
+                break;
+            }
+            rest = rest.get(offset + FRAME_HEADER_LEN..).unwrap_or_default();
+            instructions = Instructions::new(rest);
+            continue;
+        };
         match (&instruction.arg, instruction.code) {
             (Arg::Int(number), op::BININT | op::BININT1 | op::BININT2 | op::LONG1)
                 if behind_key =>

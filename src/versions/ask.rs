@@ -5,17 +5,17 @@
 //! the standard library gives it an empty signal mask and the default action for SIGPIPE.
 
 use std::io::Read as _;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::layout::version_in_file;
 use super::{Environment, PythonVersion};
+use crate::children;
 
 /// An interpreter on a slow file system may take this long; a manager waits for the answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ const REAP: Duration = Duration::from_millis(100);
 pub(super) fn environment_of(interpreter: &Path, script: &Path, limit: Duration) -> Environment {
     let deadline = Instant::now() + limit;
     let directory = script.parent().unwrap_or(Path::new("."));
-    keep_descriptors_from_children();
+    children::keep_descriptors_to_ourselves();
     let spawned = Command::new(interpreter)
         .args(["-c", QUESTION])
         .arg(directory)
@@ -60,30 +60,6 @@ pub(super) fn environment_of(interpreter: &Path, script: &Path, limit: Duration)
     answer
         .map(|answer| environment(&answer))
         .unwrap_or_default()
-}
-
-/// Marks every descriptor above 2 as close-on-exec. libzmq's epoll descriptors are not; the mark
-/// changes nothing for whoever holds them.
-fn keep_descriptors_from_children() {
-    for entry in std::fs::read_dir("/proc/self/fd")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let Some(number) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<RawFd>().ok())
-        else {
-            continue;
-        };
-        if number > 2 {
-            // SAFETY: the descriptor is only borrowed for a call that changes a flag which
-            // nobody relies on; if another thread closes it first, the call fails.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-            let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
-        }
-    }
 }
 
 /// All that comes before the end of the stream; None if that is too late or too much.

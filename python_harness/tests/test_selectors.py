@@ -1,0 +1,167 @@
+"""Manager selectors that a user wrote: run by the submit side's Python, one question at a time."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness import executors, jobs, processes, selectors
+from harness.waiting import wait_until
+
+HARNESS = Path(__file__).resolve().parents[1]
+RESULT_S = 60
+
+
+@pytest.fixture(autouse=True)
+def selectors_can_be_imported(monkeypatch):
+    """As a user's module that is installed, or on PYTHONPATH."""
+    monkeypatch.setenv("PYTHONPATH", str(HARNESS))
+
+
+def helpers_of(side) -> list[processes.Process]:
+    own = side.interchange.pid
+    return [p for p in processes.running_descendants() if p.ppid == own]
+
+
+def is_running(process: processes.Process) -> bool:
+    now = processes.read(process.pid)
+    return process.same_as(now) and now.running
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_last_of_its_list_gets_the_work(start, connect, encrypted):
+    side = start(encrypted=encrypted, manager_selector=selectors.AlphabeticalSelector())
+    managers = {
+        name: connect(side, name.encode()).enlist(side) for name in ("m-b", "m-d", "m-a", "m-c")
+    }
+    for task_id, name in enumerate(["m-d", "m-c", "m-b", "m-a"], start=1):
+        side.submit(task_id)
+        assert managers[name].tasks(1)[0]["task_id"] == task_id
+    # Full ones are no candidates; one that has room again is.
+    side.submit(5)
+    managers["m-b"].answer(3)
+    assert managers["m-b"].tasks(1)[0]["task_id"] == 5
+
+
+def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
+    seen = tmp_path / "seen"
+    side = start(manager_selector=selectors.RecordingSelector(seen))
+    first = connect(side, b"m-a").enlist(side, block_id="7", max_capacity=2)
+    connect(side, b"m-b").enlist(side, block_id="8")
+    side.submit(1)
+    side.submit(2)
+    wait_until(lambda: seen.exists() and records(seen), 10, "it was asked")
+    side.submit(3)
+    first.tasks(2)
+    first.answer(2)
+    first.answer(3)
+    side.submit(4)
+    first.tasks(1)
+    rows = records(seen)
+    last = rows[-1]
+    assert last["order"] == ["m-a", "m-b"]
+    record = last["records"]["m-a"]
+    assert {
+        "block_id", "start_time", "tasks", "worker_count", "max_capacity", "active", "draining",
+        "drain_time", "last_heartbeat", "idle_since", "parsl_version", "python_version",
+        "hostname", "uid", "packages",
+    } <= record.keys()  # fmt: skip
+    assert record["block_id"] == "'7'" and record["active"] == "True"
+    assert float(record["last_heartbeat"]) > 1.7e9
+    assert rows[0]["records"]["m-a"]["tasks"] == "[]"
+    # Standard input, output and error, its two pipes' copies, and the directory being listed.
+    assert len(last["descriptors"]) <= 7, last["descriptors"]
+
+
+@pytest.mark.parametrize(
+    "selector, text",
+    [
+        (selectors.RaisingSelector(), "the selector has a fault"),
+        (selectors.SlowSelector(), "took too long"),
+    ],
+    ids=["raises", "slow"],
+)
+def test_a_selector_with_a_fault_costs_the_order_and_not_the_work(start, connect, selector, text):
+    side = start(manager_selector=selector)
+    manager = connect(side).enlist(side)
+    side.submit(1)
+    manager.tasks(1)
+    manager.answer(1)
+    assert side.result()["task_id"] == 1
+    assert side.interchange.log_lines("WARNING", text)
+
+
+def test_names_of_nobody_and_names_twice_are_taken_for_what_they_are(start, connect):
+    side = start(manager_selector=selectors.OddSelector())
+    manager = connect(side).enlist(side)
+    side.submit(1)
+    side.submit(2)
+    assert manager.tasks(1)[0]["task_id"] == 1
+    assert manager.holds_nothing_new()
+    manager.answer(1)
+    assert manager.tasks(1)[0]["task_id"] == 2
+    assert side.interchange.log_lines("WARNING", "b'nobody'")
+
+
+def test_a_selector_may_choose_nobody_for_now(start, connect):
+    side = start(manager_selector=selectors.EmptySelector())
+    first = connect(side, b"m-a").enlist(side)
+    side.submit(1)
+    assert first.holds_nothing_new()
+    second = connect(side, b"m-b").enlist(side)
+    taker = wait_until(
+        lambda: next((m for m in (first, second) if m.waiting or m.socket.poll(0)), None),
+        10, "a manager has it",
+    )  # fmt: skip
+    assert taker.tasks(1)[0]["task_id"] == 1
+
+
+@pytest.mark.expect_error("its process has ended twice")
+def test_a_helper_that_ends_is_started_once_more(start, connect):
+    side = start(manager_selector=selectors.AlphabeticalSelector())
+    managers = [connect(side, name).enlist(side, max_capacity=9) for name in (b"m-a", b"m-b")]
+    (helper,) = helpers_of(side)
+    processes.send(helper, signal.SIGKILL)
+    side.interchange.wait_for_log("it is started once more")
+    side.submit(1)
+    assert managers[1].tasks(1)[0]["task_id"] == 1
+    (helper,) = helpers_of(side)
+    processes.send(helper, signal.SIGKILL)
+    side.interchange.wait_for_log("its process has ended twice")
+    side.submit(2)
+    taker = wait_until(
+        lambda: next((m for m in managers if m.waiting or m.socket.poll(0)), None), 10, "one has it"
+    )
+    assert taker.tasks(1)[0]["task_id"] == 2
+    assert helpers_of(side) == []
+
+
+@pytest.mark.expect_error("its process has ended twice")
+def test_a_selector_that_ends_its_own_process(start, connect):
+    side = start(manager_selector=selectors.EndingSelector())
+    manager = connect(side).enlist(side)
+    side.submit(1)
+    assert manager.tasks(1)[0]["task_id"] == 1
+
+
+def test_the_helper_ends_with_the_interchange(start):
+    side = start(manager_selector=selectors.AlphabeticalSelector())
+    (helper,) = helpers_of(side)
+    side.interchange.end()
+    wait_until(lambda: not is_running(helper), 5, "the helper is gone")
+
+
+def test_real_managers_and_a_selector_of_the_user(tmp_path):
+    selector = selectors.RecordingSelector(tmp_path / "seen")
+    with executors.running(tmp_path / "run", blocks=2, manager_selector=selector) as htex:
+        wait_until(lambda: len(htex.connected_managers()) == 2, RESULT_S, "both are here")
+        names = sorted(row["manager"] for row in htex.connected_managers())
+        used = {htex.submit(jobs.where, {}).result(RESULT_S)[1] for _ in range(5)}
+    assert used == {names[-1]}
+    assert len(records(tmp_path / "seen")) >= 5

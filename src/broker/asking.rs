@@ -1,0 +1,210 @@
+//! A selector that only Python can run: it is asked, outside, and its answer is awaited.
+//!
+//! One question is open at a time, and its answer is one round: the list is consumed from its end,
+//! as in Parsl, each manager once. What goes wrong with an answer costs that round its order and
+//! nothing else: managers are then taken at random.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::manager_table::Slot;
+use super::selector::{Candidate, RandomSelector, Selector};
+use crate::protocol::ManagerId;
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// How long the selector may take to be loaded: it imports what the user's module imports.
+const LOADED_WITHIN: Duration = Duration::from_secs(60);
+/// After a round that placed nothing, the selector is not asked again at once.
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) struct Asking {
+    state: State,
+    /// The number of the last question.
+    number: u64,
+    offered: BTreeSet<Slot>,
+    /// Whose records have changed since the other side was told.
+    changed: BTreeSet<Slot>,
+    told: BTreeSet<Slot>,
+    gone: Vec<ManagerId>,
+    random: RandomSelector,
+}
+
+#[derive(Debug, PartialEq)]
+enum State {
+    /// Until it has said that it is loaded.
+    Loading {
+        until: Duration,
+    },
+    /// It may be asked from then on.
+    Idle {
+        from: Duration,
+    },
+    Asked {
+        until: Duration,
+    },
+    /// The best is last.
+    Answered {
+        order: Vec<Slot>,
+        placed: bool,
+    },
+}
+
+/// Which records the next question has to tell.
+pub(super) struct News {
+    pub(super) number: u64,
+    pub(super) joined: Vec<Slot>,
+    pub(super) changed: Vec<Slot>,
+    pub(super) gone: Vec<ManagerId>,
+    pub(super) candidates: Vec<Slot>,
+}
+
+impl Asking {
+    pub(super) fn new(seed: u64, now: Duration) -> Self {
+        Self {
+            state: State::Loading {
+                until: now + LOADED_WITHIN,
+            },
+            number: 0,
+            offered: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            told: BTreeSet::new(),
+            gone: Vec::new(),
+            random: RandomSelector::new(seed),
+        }
+    }
+
+    pub(super) fn offer(&mut self, candidate: Candidate<'_>) {
+        self.offered.insert(candidate.slot);
+        self.changed.insert(candidate.slot);
+        self.random.offer(candidate);
+    }
+
+    pub(super) fn withdraw(&mut self, slot: Slot) {
+        self.offered.remove(&slot);
+        self.changed.insert(slot);
+        self.random.withdraw(slot);
+    }
+
+    /// The registration has ended.
+    pub(super) fn forget(&mut self, slot: Slot, id: &ManagerId) {
+        self.withdraw(slot);
+        self.changed.remove(&slot);
+        if self.told.remove(&slot) {
+            self.gone.push(id.clone());
+        }
+    }
+
+    /// Something about a manager's record is new.
+    pub(super) fn note_change(&mut self, slot: Slot) {
+        self.changed.insert(slot);
+    }
+
+    /// The next manager of this round.
+    pub(super) fn best(&mut self, now: Duration) -> Option<Slot> {
+        let State::Answered { order, placed } = &mut self.state else {
+            return None;
+        };
+        while let Some(slot) = order.pop() {
+            if self.offered.contains(&slot) {
+                *placed = true;
+                return Some(slot);
+            }
+        }
+        let from = if *placed { now } else { now + PAUSE };
+        self.state = State::Idle { from };
+        None
+    }
+
+    /// The queue is empty: what is left of this round's order is not for tasks that come later.
+    pub(super) fn end_round(&mut self, now: Duration) {
+        if matches!(self.state, State::Answered { .. }) {
+            self.state = State::Idle { from: now };
+        }
+    }
+
+    /// What to ask, if it is time to. Said once: the question is open from then on.
+    pub(super) fn ask(&mut self, now: Duration) -> Option<News> {
+        match self.state {
+            State::Idle { from } if from <= now && !self.offered.is_empty() => {}
+            _ => return None,
+        }
+        self.state = State::Asked {
+            until: now + ANSWER_WITHIN,
+        };
+        self.number += 1;
+        let changed = std::mem::take(&mut self.changed);
+        let (changed, joined) = changed
+            .into_iter()
+            .partition(|slot| self.told.contains(slot));
+        let news = News {
+            number: self.number,
+            joined,
+            changed,
+            gone: std::mem::take(&mut self.gone),
+            candidates: self.offered.iter().copied().collect(),
+        };
+        self.told.extend(&news.joined);
+        Some(news)
+    }
+
+    /// It is loaded.
+    pub(super) fn loaded(&mut self, now: Duration) {
+        if matches!(self.state, State::Loading { .. }) {
+            self.state = State::Idle { from: now };
+        }
+    }
+
+    /// An answer, best last. False if nobody waits for it any more.
+    pub(super) fn answer(&mut self, number: u64, order: Vec<Slot>) -> bool {
+        let awaited = number == self.number && matches!(self.state, State::Asked { .. });
+        if awaited {
+            self.state = State::Answered {
+                order,
+                placed: false,
+            };
+        }
+        awaited
+    }
+
+    /// This round goes at random. False if no question is open.
+    pub(super) fn answer_at_random(&mut self, number: u64) -> bool {
+        let order = self.random_order();
+        self.answer(number, order)
+    }
+
+    /// The one that was told everything is gone; another one begins with nothing.
+    pub(super) fn start_again(&mut self, now: Duration) {
+        self.changed.extend(std::mem::take(&mut self.told));
+        self.gone.clear();
+        self.state = State::Loading {
+            until: now + LOADED_WITHIN,
+        };
+    }
+
+    /// What was waited for has not come in time: the number of the question, 0 for the loading.
+    pub(super) fn overdue(&mut self, now: Duration) -> Option<u64> {
+        match self.state {
+            State::Asked { until } if until <= now => Some(self.number),
+            State::Loading { until } if until <= now => Some(0),
+            _ => None,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        match self.state {
+            State::Asked { until } | State::Loading { until } => Some(until),
+            State::Idle { from } if !self.offered.is_empty() => Some(from),
+            _ => None,
+        }
+    }
+
+    /// What takes over when it cannot be asked any more.
+    pub(super) fn into_random(self) -> RandomSelector {
+        self.random
+    }
+
+    fn random_order(&mut self) -> Vec<Slot> {
+        self.random.shuffled()
+    }
+}

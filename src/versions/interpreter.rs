@@ -1,0 +1,45 @@
+//! The Python of the submit side, as a program to run: for a selector that only Python can run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Hints;
+use super::script::{Script, candidates};
+
+/// The interpreter that the submit process was started with; else that of the stock script; else
+/// the `python3` of PATH. The first is right whenever the parent is the submit process itself, and
+/// is the name by which it was called, because a virtual environment is found by its name.
+#[must_use]
+pub fn python(hints: &Hints) -> Option<PathBuf> {
+    let parent = hints
+        .parent_pid
+        .and_then(|pid| python_of_process(pid, hints));
+    let stock = || Script::on_path(&hints.path, &hints.own_exe)?.interpreter;
+    let any = || {
+        candidates(&hints.path, "python3")
+            .next()
+            .map(|(file, _)| file)
+    };
+    parent.or_else(stock).or_else(any)
+}
+
+fn python_of_process(pid: u32, hints: &Hints) -> Option<PathBuf> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let line = fs::read(process.join("cmdline")).ok()?;
+    let called = std::str::from_utf8(line.split(|byte| *byte == 0).next()?).ok()?;
+    let called = Path::new(called);
+    // A title that the process gave itself is no name of a program.
+    if !called.file_name()?.to_str()?.starts_with("python") {
+        return None;
+    }
+    if called.is_absolute() {
+        return Some(called.to_owned()).filter(|file| file.is_file());
+    }
+    if called.components().count() > 1 {
+        let directory = fs::read_link(process.join("cwd")).ok()?;
+        return Some(directory.join(called)).filter(|file| file.is_file());
+    }
+    candidates(&hints.path, called.to_str()?)
+        .next()
+        .map(|(file, _)| file)
+}
