@@ -30,8 +30,8 @@ pub struct Arguments {
 }
 
 const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has ended; 1 refused to \
-    start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or started \
-    by hand; 3 a manager has other versions of Python or Parsl; 70 a fault of its own.";
+    start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or \
+    started by hand; 3 a manager has other versions of Python or Parsl; 70 a fault of its own.";
 
 /// What is said to somebody who starts it on a terminal.
 pub const BY_HAND: &str = "\

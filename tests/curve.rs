@@ -83,74 +83,77 @@ fn the_set_of_clients_is_every_key_file_that_a_glob_finds() {
     );
 }
 
+type Spoil = fn(&Path);
+
+/// What is done to a directory, which file is named then, and what is said of it.
+const SPOILT: [(Spoil, &str, &str); 12] = [
+    (
+        |dir| set_mode(dir, 0o755),
+        "",
+        "must have mode 0700, and has 0755",
+    ),
+    (
+        |dir| set_mode(dir, 0o500),
+        "",
+        "must have mode 0700, and has 0500",
+    ),
+    (|dir| fs::remove_dir_all(dir).unwrap(), "", "cannot be read"),
+    (
+        |dir| remove(dir, "server.key_secret"),
+        "/server.key_secret",
+        "cannot be read",
+    ),
+    (
+        |dir| write(dir, "server.key_secret", ""),
+        "/server.key_secret",
+        "public-key",
+    ),
+    (
+        |dir| {
+            write(
+                dir,
+                "server.key_secret",
+                &format!("public-key = '{}'", SERVER[0]),
+            )
+        },
+        "/server.key_secret",
+        "secret-key",
+    ),
+    (
+        |dir| write(dir, "server.key_secret", "public-key=a\nsecret-key=b"),
+        "/server.key_secret",
+        "secret key must be 40 characters of Z85",
+    ),
+    (
+        |dir| write(dir, "client.key", "curve\npublic-key"),
+        "/client.key",
+        "line 2",
+    ),
+    (
+        |dir| write(dir, "new.key", "no key in here"),
+        "/new.key",
+        "public-key",
+    ),
+    (
+        |dir| write(dir, "new.key", &" ".repeat(70_000)),
+        "/new.key",
+        "larger than 65536",
+    ),
+    (
+        |dir| fs::create_dir(dir.join("new.key")).unwrap(),
+        "/new.key",
+        "regular file",
+    ),
+    (
+        |dir| symlink("nowhere", dir.join("new.key")).unwrap(),
+        "/new.key",
+        "cannot be read",
+    ),
+];
+
 #[test]
 fn errors_name_the_file_and_what_was_expected() {
-    type Spoil = fn(&Path);
-    let cases: [(Spoil, &str, &str); 12] = [
-        (
-            |dir| set_mode(dir, 0o755),
-            "",
-            "must have mode 0700, and has 0755",
-        ),
-        (
-            |dir| set_mode(dir, 0o500),
-            "",
-            "must have mode 0700, and has 0500",
-        ),
-        (|dir| fs::remove_dir_all(dir).unwrap(), "", "cannot be read"),
-        (
-            |dir| remove(dir, "server.key_secret"),
-            "/server.key_secret",
-            "cannot be read",
-        ),
-        (
-            |dir| write(dir, "server.key_secret", ""),
-            "/server.key_secret",
-            "public-key",
-        ),
-        (
-            |dir| {
-                write(
-                    dir,
-                    "server.key_secret",
-                    &format!("public-key = '{}'", SERVER[0]),
-                )
-            },
-            "/server.key_secret",
-            "secret-key",
-        ),
-        (
-            |dir| write(dir, "server.key_secret", "public-key=a\nsecret-key=b"),
-            "/server.key_secret",
-            "secret key must be 40 characters of Z85",
-        ),
-        (
-            |dir| write(dir, "client.key", "curve\npublic-key"),
-            "/client.key",
-            "line 2",
-        ),
-        (
-            |dir| write(dir, "new.key", "no key in here"),
-            "/new.key",
-            "public-key",
-        ),
-        (
-            |dir| write(dir, "new.key", &" ".repeat(70_000)),
-            "/new.key",
-            "larger than 65536",
-        ),
-        (
-            |dir| fs::create_dir(dir.join("new.key")).unwrap(),
-            "/new.key",
-            "regular file",
-        ),
-        (
-            |dir| symlink("nowhere", dir.join("new.key")).unwrap(),
-            "/new.key",
-            "cannot be read",
-        ),
-    ];
-    for (spoil, file, expected) in cases {
+    for (spoil, file, expected) in SPOILT {
         let parent = TempDir::new().unwrap();
         let dir = parent.path().join("certificates");
         write_certificates(&dir);

@@ -99,6 +99,7 @@ fn serve(submit_side: SubmitSide) -> End {
         watch: WatchTarget::Nobody,
         parent: parent_pid(),
         selector: Box::new(FakeFaultySelector),
+        helper: None,
         settings: Settings {
             heartbeat_threshold: config.heartbeat_threshold,
             version_check: VersionCheck::Off,

@@ -76,7 +76,8 @@ impl WorkerConnections {
             ),
             Some(HandshakeFault::Refused(status)) => {
                 warn!(
-                    "Handshake refused to {place}: its key is not in the certificate directory, status {status}"
+                    "Handshake refused to {place}: its key is not in the certificate directory, \
+                     status {status}"
                 );
             }
         }

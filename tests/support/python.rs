@@ -1,0 +1,74 @@
+//! The Rust end of `python.py`: one CPython process for the whole run.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+static PYTHON: Mutex<Option<Python>> = Mutex::new(None);
+
+struct Python {
+    _child: Child,
+    requests: ChildStdin,
+    answers: ChildStdout,
+}
+
+/// What Python's pickler writes for an expression.
+pub fn pickle(protocol: u8, expression: &str) -> Vec<u8> {
+    ask(b'P', protocol.to_string().as_bytes(), expression)
+}
+
+/// The text of an expression over `x`, which is what `bytes` load to; by both of Python's
+/// unpicklers, which must agree. An error is told as `Type: text`.
+#[allow(
+    dead_code,
+    reason = "not every test binary that includes this reads answers"
+)]
+pub fn load(bytes: &[u8], expression: &str) -> String {
+    let answer = ask(b'L', bytes, expression);
+    let (len, texts) = answer.split_first_chunk().expect("a length");
+    let (in_c, in_python) = texts.split_at(u32::from_le_bytes(*len) as usize);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(
+        text(in_c),
+        text(in_python),
+        "Python's two unpicklers differ"
+    );
+    text(in_c)
+}
+
+fn ask(kind: u8, first: &[u8], second: &str) -> Vec<u8> {
+    let mut request = vec![kind];
+    for part in [first, second.as_bytes()] {
+        let len = u32::try_from(part.len()).expect("test data is small");
+        request.extend(len.to_le_bytes());
+        request.extend_from_slice(part);
+    }
+    // A failed test poisons the lock between two requests, never within one.
+    let mut guard = PYTHON.lock().unwrap_or_else(PoisonError::into_inner);
+    let python = guard.get_or_insert_with(start);
+    python.requests.write_all(&request).expect("Python listens");
+    let mut len = [0; 4];
+    let answers = &mut python.answers;
+    answers
+        .read_exact(&mut len)
+        .unwrap_or_else(|_| panic!("Python ended at {second}; its traceback is above"));
+    let mut answer = vec![0; u32::from_le_bytes(len) as usize];
+    answers.read_exact(&mut answer).expect("Python answers");
+    answer
+}
+
+fn start() -> Python {
+    let python = std::env::var("HTEX_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/python.py");
+    let mut child = Command::new(&python)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{python}: {error}; set HTEX_TEST_PYTHON"));
+    Python {
+        requests: child.stdin.take().expect("piped"),
+        answers: child.stdout.take().expect("piped"),
+        _child: child,
+    }
+}

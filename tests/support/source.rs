@@ -1,0 +1,271 @@
+//! The repository as text, and Rust source as far as its rules can be checked without a compiler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file of the repository, by its path from the top.
+pub struct File {
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
+
+impl File {
+    /// None for what is not text.
+    pub fn text(&self) -> Option<&str> {
+        match self.bytes.contains(&0) {
+            true => None,
+            false => std::str::from_utf8(&self.bytes).ok(),
+        }
+    }
+
+    pub fn is(&self, extension: &str) -> bool {
+        self.path.ends_with(extension)
+    }
+}
+
+/// All files that belong to the repository: tracked ones, and new ones that are not ignored. In a
+/// copy without git: all but what builds and tools leave behind.
+pub fn files() -> Vec<File> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(top)
+        .output();
+    let mut paths: Vec<PathBuf> = match listed {
+        Ok(listed) if listed.status.success() && top.join(".git").exists() => {
+            let names = String::from_utf8(listed.stdout).expect("paths are text");
+            names.split_terminator('\0').map(PathBuf::from).collect()
+        }
+        _ => walk(top),
+    };
+    paths.sort_unstable();
+    paths.dedup();
+    let read = |path: PathBuf| {
+        // A file that was deleted may still be tracked.
+        let bytes = fs::read(top.join(&path)).ok()?;
+        let path = path.to_str()?.to_owned();
+        Some(File { path, bytes })
+    };
+    paths.into_iter().filter_map(read).collect()
+}
+
+fn walk(top: &Path) -> Vec<PathBuf> {
+    const LEFT_BEHIND: [&str; 5] = ["target", ".git", ".work", "__pycache__", ".pytest_cache"];
+    let mut found = Vec::new();
+    let mut waiting = vec![top.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).expect("readable") {
+            let path = entry.expect("readable").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if LEFT_BEHIND.contains(&&*name) || name.ends_with(".pyc") {
+                continue;
+            }
+            if path.is_dir() {
+                waiting.push(path);
+            } else {
+                let path = path.strip_prefix(top).expect("below the top");
+                found.push(path.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The code alone, in its lines: comments and what stands in quotes are blanked out, but the quotes
+/// stay.
+pub fn code_of(source: &str) -> String {
+    let chars: Vec<char> = source.chars().collect();
+    let mut code = String::with_capacity(source.len());
+    let mut place = 0;
+    while place < chars.len() {
+        let end = match chars[place] {
+            '/' if chars.get(place + 1) == Some(&'/') => end_of_line(&chars, place),
+            '/' if chars.get(place + 1) == Some(&'*') => end_of_block(&chars, place),
+            '"' => end_of_string(&chars, place),
+            'r' | 'b' | 'c' if !follows_word(&chars, place) => end_of_prefixed(&chars, place),
+            '\'' => end_of_char(&chars, place),
+            _ => place + 1,
+        };
+        let is_blank = end > place + 1;
+        for &c in &chars[place..end] {
+            let keeps = !is_blank || c == '\n' || c == '"';
+            code.push(if keeps { c } else { ' ' });
+        }
+        place = end;
+    }
+    code
+}
+
+/// Without the tests that a file ends with.
+pub fn without_tests(code: &str) -> &str {
+    match code.find("#[cfg(test)]\nmod tests {") {
+        Some(place) => &code[..place],
+        None => code,
+    }
+}
+
+fn follows_word(chars: &[char], place: usize) -> bool {
+    place > 0 && (chars[place - 1].is_alphanumeric() || chars[place - 1] == '_')
+}
+
+fn end_of_line(chars: &[char], place: usize) -> usize {
+    let rest = &chars[place..];
+    place + rest.iter().position(|c| *c == '\n').unwrap_or(rest.len())
+}
+
+fn end_of_block(chars: &[char], place: usize) -> usize {
+    let mut depth = 0;
+    let mut at = place;
+    while at + 1 < chars.len() {
+        match (chars[at], chars[at + 1]) {
+            ('/', '*') => (depth, at) = (depth + 1, at + 2),
+            ('*', '/') => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+    chars.len()
+}
+
+fn end_of_string(chars: &[char], quote: usize) -> usize {
+    let mut at = quote + 1;
+    while at < chars.len() {
+        match chars[at] {
+            '\\' => at += 2,
+            '"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    chars.len()
+}
+
+/// `b"…"`, `r"…"`, `br#"…"#`, `b'…'`, or a word that begins with such a letter.
+fn end_of_prefixed(chars: &[char], place: usize) -> usize {
+    let mut at = place;
+    let mut is_raw = false;
+    while let Some('r' | 'b' | 'c') = chars.get(at) {
+        is_raw |= chars[at] == 'r';
+        at += 1;
+    }
+    let hashes = chars[at..].iter().take_while(|c| **c == '#').count();
+    match chars.get(at + hashes) {
+        Some('"') if is_raw => {
+            let closing: Vec<char> = std::iter::once('"')
+                .chain(std::iter::repeat_n('#', hashes))
+                .collect();
+            let inside = at + hashes + 1;
+            let len = chars[inside..]
+                .windows(closing.len())
+                .position(|window| window == closing);
+            len.map_or(chars.len(), |len| inside + len + closing.len())
+        }
+        Some('"') if hashes == 0 && at <= place + 2 => end_of_string(chars, at),
+        Some('\'') if hashes == 0 && at == place + 1 => end_of_char(chars, at),
+        _ => place + 1,
+    }
+}
+
+/// A char, or the apostrophe of a lifetime.
+fn end_of_char(chars: &[char], quote: usize) -> usize {
+    match (chars.get(quote + 1), chars.get(quote + 2)) {
+        (Some('\\'), _) => {
+            let rest = &chars[quote + 3..];
+            quote + 4 + rest.iter().position(|c| *c == '\'').unwrap_or(0)
+        }
+        (Some(_), Some('\'')) => quote + 3,
+        _ => quote + 1,
+    }
+}
+
+/// Words (identifiers and keywords) with the place of each in the code.
+pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut rest = 0;
+    std::iter::from_fn(move || {
+        let start = rest + code[rest..].find(is_word)?;
+        let len = code[start..].find(|c| !is_word(c));
+        rest = len.map_or(code.len(), |len| start + len);
+        Some((start, &code[start..rest]))
+    })
+}
+
+/// Counted from 1.
+pub fn line_of(text: &str, place: usize) -> usize {
+    text[..place].matches('\n').count() + 1
+}
+
+/// Name, first line and number of lines of every function with a body.
+pub fn functions(code: &str) -> Vec<(String, usize, usize)> {
+    let mut found = Vec::new();
+    let mut all = words(code);
+    while let Some((place, word)) = all.next() {
+        if word != "fn" || !code[place + 2..].starts_with(' ') {
+            continue;
+        }
+        let name = all.next().map_or("", |(_, name)| name);
+        // A `;` inside brackets is the length of an array.
+        let (mut depth, mut body) = (0, None);
+        for (at, c) in code[place..].char_indices() {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth -= 1,
+                '{' if depth == 0 => body = Some(place + at),
+                ';' if depth == 0 => break,
+                _ => {}
+            }
+            if body.is_some() {
+                break;
+            }
+        }
+        if let Some(body) = body {
+            let lines = code[place..end_of_braces(code, body)].matches('\n').count() + 1;
+            found.push((name.to_owned(), line_of(code, place), lines));
+        }
+    }
+    found
+}
+
+fn end_of_braces(code: &str, open: usize) -> usize {
+    let mut depth = 0;
+    for (at, c) in code[open..].char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return open + at;
+        }
+    }
+    code.len()
+}
+
+#[test]
+fn comments_and_quoted_text_are_no_code() {
+    let source = r####"a(); // b "c"
+/* d /* e */ f */ g('h', '\'', '"', b'i', "j \" k", b"l", r#"m " n"#, br"o", 'p: &'static str);
+r(); b + c; format!("{}", 'q');"####;
+    let code = code_of(source);
+    let found: Vec<&str> = words(&code).map(|(_, word)| word).collect();
+    let expected = ["a", "g", "p", "static", "str", "r", "b", "c", "format"];
+    assert_eq!(found, expected);
+    assert_eq!(code.lines().count(), source.lines().count());
+}
+
+#[test]
+fn functions_are_measured() {
+    let code = "fn a() {\n}\ntrait T {\n    fn b(x: [u8; 4]);\n    fn c() -> u8 { 1 }\n}\n\
+                const F: fn(u8) = d;\nfn e<T>()\nwhere\n    T: Ord,\n{\n    {}\n}\n";
+    let expected = [("a", 1, 2), ("c", 5, 1), ("e", 8, 6)];
+    let expected = expected.map(|(name, line, lines)| (name.to_owned(), line, lines));
+    assert_eq!(functions(code), expected);
+}

@@ -1,0 +1,481 @@
+//! Reads the repository, and fails on what must not creep in: imports against DESIGN.md's arrows,
+//! things that grew too large, leftovers, and traces of the machine that it was written on.
+
+use std::collections::BTreeSet;
+
+/// The repository as text.
+#[path = "support/source.rs"]
+mod source;
+
+use source::{File, code_of, files, functions, line_of, without_tests, words};
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const LINE_COLUMNS_MAX: usize = 100;
+
+/// The one function that may be longer: it has a line for every opcode.
+const OPCODE_MATCH: (&str, &str) = ("src/pickle/read.rs", "step");
+
+/// Which room may name which: DESIGN.md's picture. `main` stands above all of them.
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("children", &[]),
+    ("pickle", &[]),
+    ("curve", &[]),
+    ("logging", &[]),
+    ("versions", &["children"]),
+    ("protocol", &["pickle"]),
+    ("config", &["pickle"]),
+    ("broker", &["protocol"]),
+    ("interchange", &["broker", "protocol", "config"]),
+    (
+        "io",
+        &[
+            "interchange",
+            "broker",
+            "protocol",
+            "config",
+            "curve",
+            "children",
+        ],
+    ),
+    ("cli", &["io", "versions", "config"]),
+];
+
+const TOP_LEVEL: [&str; 11] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "src",
+    "tests",
+    "python_harness",
+    "benches",
+    "README.md",
+    "LICENSE",
+    ".ci",
+    ".cargo",
+    ".gitignore",
+];
+
+/// The room that a file of `src/` belongs to; None for the roots and for the crate in
+/// `src/zeromq-src/`, which only builds libzmq.
+fn room_of(path: &str) -> Option<&str> {
+    let inside = path.strip_prefix("src/")?;
+    let room = inside.split(['/', '.']).next()?;
+    let is_room = !matches!(room, "main" | "lib" | "zeromq-src");
+    is_room.then_some(room)
+}
+
+fn is_ours(file: &File) -> bool {
+    file.path.starts_with("src/") && !file.path.starts_with("src/zeromq-src/") && file.is(".rs")
+}
+
+/// Path, and code without comments, texts and tests.
+fn our_code() -> Vec<(String, String)> {
+    let ours: Vec<(String, String)> = files()
+        .iter()
+        .filter(|file| is_ours(file))
+        .map(|file| {
+            let code = code_of(file.text().expect("source is text"));
+            (file.path.clone(), without_tests(&code).to_owned())
+        })
+        .collect();
+    assert!(ours.len() > 20, "the source is found");
+    ours
+}
+
+fn nothing(found: Vec<String>) {
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn imports_follow_the_arrows() {
+    let mut found = Vec::new();
+    let mut rooms = BTreeSet::new();
+    for (path, code) in our_code() {
+        let Some(room) = room_of(&path) else {
+            continue;
+        };
+        rooms.insert(room.to_owned());
+        let Some((_, allowed)) = ARROWS.iter().find(|(from, _)| *from == room) else {
+            found.push(format!("{path}: DESIGN.md knows no room '{room}'"));
+            continue;
+        };
+        for (place, named) in named_rooms(&path, &code) {
+            if named != room && !allowed.contains(&named.as_str()) {
+                let line = line_of(&code, place);
+                found.push(format!("{path}:{line}: {room} must not name {named}"));
+            }
+        }
+    }
+    nothing(found);
+    let known: BTreeSet<String> = ARROWS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    assert_eq!(
+        rooms, known,
+        "every room has its arrows, and every arrow its room"
+    );
+}
+
+/// The rooms that code names by way of the crate's root, and where.
+fn named_rooms(path: &str, code: &str) -> Vec<(usize, String)> {
+    let depth = path.matches('/').count() - usize::from(path.ends_with("/mod.rs"));
+    let mut found = Vec::new();
+    for (place, word) in words(code) {
+        let mut rest = &code[place + word.len()..];
+        if word == "super" {
+            // Only at the beginning of a chain, and only if it leads to the root.
+            if code[..place].ends_with("super::") {
+                continue;
+            }
+            let mut steps = 1;
+            while let Some(next) = rest.strip_prefix("::super") {
+                (rest, steps) = (next, steps + 1);
+            }
+            if steps < depth {
+                continue;
+            }
+        } else if word != "crate" && word != "htex_interchange" {
+            continue;
+        }
+        let Some(rest) = rest.strip_prefix("::") else {
+            continue;
+        };
+        found.extend(heads(rest).into_iter().map(|head| (place, head)));
+    }
+    found
+}
+
+/// `a::b` → a; `{a, b::{c, d}}` → a, b.
+fn heads(path: &str) -> Vec<String> {
+    let Some(group) = path.trim_start().strip_prefix('{') else {
+        return words(path)
+            .next()
+            .map(|(_, word)| word.to_owned())
+            .into_iter()
+            .collect();
+    };
+    let (mut depth, mut heads, mut is_head) = (0, Vec::new(), true);
+    for (place, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => is_head = true,
+            c if is_head && (c.is_alphabetic() || c == '_') => {
+                heads.extend(
+                    words(&group[place..])
+                        .next()
+                        .map(|(_, word)| word.to_owned()),
+                );
+                is_head = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+#[test]
+fn names_of_rooms_are_found_in_every_form() {
+    let found = |path, code: &str| -> Vec<String> {
+        named_rooms(path, code)
+            .into_iter()
+            .map(|(_, room)| room)
+            .collect()
+    };
+    let code = "use crate::{a::{b, c}, d, e::f}; fn g() { crate::h::i(); } use super::j;";
+    assert_eq!(found("src/x/y.rs", code), ["a", "d", "e", "h"]);
+    assert_eq!(found("src/x/mod.rs", code), ["a", "d", "e", "h", "j"]);
+    assert_eq!(found("src/x.rs", "pub(crate) fn k() { super::l() }"), ["l"]);
+    assert_eq!(
+        found("src/x/y.rs", "use super::super::m; use super::n;"),
+        ["m"]
+    );
+}
+
+#[test]
+fn zeromq_is_known_to_the_sockets_ring_only() {
+    let mut found = Vec::new();
+    for (path, code) in our_code() {
+        let is_zmq = |word: &str| word == "zmq" || word == "zmq_sys";
+        if room_of(&path) != Some("io") {
+            let named = words(&code).filter(|(_, word)| is_zmq(word));
+            found.extend(named.map(|(place, _)| format!("{path}:{}", line_of(&code, place))));
+        }
+    }
+    nothing(found);
+}
+
+/// No clock, socket, file, thread, environment or randomness of its own.
+#[test]
+fn the_broker_is_a_function_of_its_inputs() {
+    const IMPURE: [&str; 17] = [
+        "Instant",
+        "SystemTime",
+        "UNIX_EPOCH",
+        "fs",
+        "File",
+        "io",
+        "Read",
+        "Write",
+        "env",
+        "process",
+        "TcpStream",
+        "TcpListener",
+        "UdpSocket",
+        "UnixStream",
+        "spawn",
+        "ThreadRng",
+        "static",
+    ];
+    let mut found = Vec::new();
+    for (path, code) in our_code() {
+        if room_of(&path) != Some("broker") {
+            continue;
+        }
+        let mut complain = |place, what: &str| {
+            found.push(format!("{path}:{}: {what}", line_of(&code, place)));
+        };
+        for (place, word) in words(&code) {
+            let is_lifetime = code[..place].ends_with('\'');
+            let is_random = word == "rand" && code[place..].starts_with("rand::r") && {
+                let name = words(&code[place + 6..]).next().map(|(_, name)| name);
+                matches!(
+                    name,
+                    Some("rng" | "random" | "random_range" | "random_bool")
+                )
+            };
+            if (IMPURE.contains(&word) && !is_lifetime) || is_random {
+                complain(place, word);
+            }
+        }
+        for (place, what) in iterated_hashes(&code) {
+            complain(place, &format!("the order of {what} is nobody's"));
+        }
+    }
+    nothing(found);
+}
+
+/// Where something that is declared as a hash table is walked through.
+fn iterated_hashes(code: &str) -> Vec<(usize, String)> {
+    const WALKS: [&str; 10] = [
+        "iter",
+        "iter_mut",
+        "keys",
+        "values",
+        "values_mut",
+        "into_iter",
+        "into_keys",
+        "into_values",
+        "drain",
+        "retain",
+    ];
+    let tables: BTreeSet<&str> = ["HashMap<", "HashSet<"]
+        .iter()
+        .flat_map(|kind| code.match_indices(kind))
+        .filter_map(|(place, _)| {
+            let before = code[..place].trim_end().strip_suffix(':')?;
+            words(&before[before.rfind('\n').unwrap_or(0)..])
+                .last()
+                .map(|(_, word)| word)
+        })
+        .collect();
+    let mut found = Vec::new();
+    for table in tables {
+        for walk in WALKS {
+            let call = format!("{table}.{walk}(");
+            let places = code
+                .match_indices(&call)
+                .map(|(place, _)| (place, call.clone()));
+            found.extend(places);
+        }
+        for form in [format!("in &self.{table} "), format!("in self.{table} ")] {
+            found.extend(
+                code.match_indices(&form)
+                    .map(|(place, _)| (place, form.clone())),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn walks_through_hash_tables_are_found() {
+    let code = "struct A {\n    by_id: HashMap<u8, u8>,\n    line: Vec<u8>,\n}\n\
+                fn f(a: A) { a.line.iter(); a.by_id.get(&1); a.by_id.keys(); }";
+    assert_eq!(iterated_hashes(code).len(), 1);
+    let code = "seen: HashSet<u8>,\nfn f() { for x in &self.seen {} }";
+    assert_eq!(iterated_hashes(code).len(), 1);
+}
+
+#[test]
+fn nothing_grows_too_large() {
+    let mut found = Vec::new();
+    for file in files() {
+        if !file.is(".rs") && !file.is(".py") {
+            continue;
+        }
+        let text = file.text().expect("source is text");
+        let path = &file.path;
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{path}: {lines} lines"));
+        }
+        for (place, line) in text.lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > LINE_COLUMNS_MAX {
+                found.push(format!("{path}:{}: {columns} columns", place + 1));
+            }
+        }
+        if !file.is(".rs") {
+            continue;
+        }
+        for (name, line, lines) in functions(&code_of(text)) {
+            let is_opcode_match = (path.as_str(), name.as_str()) == OPCODE_MATCH;
+            if lines > FUNCTION_LINES_MAX && !is_opcode_match {
+                found.push(format!("{path}:{line}: {name} has {lines} lines"));
+            }
+        }
+    }
+    nothing(found);
+}
+
+#[test]
+fn nothing_is_left_over() {
+    // Written in two halves, so that this file is not found.
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["HA", "CK:"], ["XX", "X:"]].map(|two| two.concat());
+    let mut found = Vec::new();
+    for file in files() {
+        let is_text_of_ours = !matches!(file.path.as_str(), "Cargo.lock" | "LICENSE");
+        let Some(text) = file.text().filter(|_| is_text_of_ours) else {
+            continue;
+        };
+        for mark in &marks {
+            let places = text.match_indices(mark.as_str());
+            found.extend(places.map(|(at, _)| format!("{}:{}", file.path, line_of(text, at))));
+        }
+    }
+    const MACROS: [&str; 7] = [
+        "dbg!",
+        "println!",
+        "print!",
+        "eprintln!",
+        "eprint!",
+        "todo!",
+        "unimplemented!",
+    ];
+    for (path, code) in our_code() {
+        for name in MACROS {
+            let is_whole = |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric());
+            let places = code.match_indices(name).filter(|(at, _)| is_whole(*at));
+            found.extend(places.map(|(at, _)| format!("{path}:{}: {name}", line_of(&code, at))));
+        }
+    }
+    nothing(found);
+}
+
+/// Peers cause errors. Where we are sure, the reason is said.
+#[test]
+fn what_cannot_fail_says_why() {
+    let mut found = Vec::new();
+    for (path, code) in our_code() {
+        let mut complain = |place, what: &str| {
+            found.push(format!("{path}:{}: {what}", line_of(&code, place)));
+        };
+        for word in [".unwrap()", ".unwrap_err()", ".unwrap_unchecked()"] {
+            code.match_indices(word)
+                .for_each(|(place, _)| complain(place, word));
+        }
+        for (place, word) in code.match_indices(".expect(") {
+            if !code[place + word.len()..].trim_start().starts_with('"') {
+                complain(place, ".expect without a text");
+            }
+        }
+    }
+    nothing(found);
+}
+
+#[test]
+fn no_trace_of_the_machine_that_it_was_written_on() {
+    // In halves, as above. Paths that only exist on one machine, and places of packages.
+    let traces = [
+        ["/ro", "ot/"],
+        ["/ho", "me/"],
+        ["/Us", "ers/"],
+        ["/wo", "rk/"],
+        ["/tmp/", "lab"],
+        ["/opt/", "wheels"],
+        ["index", "-url"],
+        ["find", "-links"],
+        ["artif", "actory"],
+        ["[regis", "tries"],
+        ["replace", "-with"],
+        ["local", "-registry"],
+    ]
+    .map(|two| two.concat());
+    const HOSTS: [&str; 8] = [
+        "github.com",
+        "www.apache.org",
+        "parsl-project.org",
+        "docs.rs",
+        "crates.io",
+        "pypi.org",
+        "doi.org",
+        "rfc.zeromq.org",
+    ];
+    let mut found = Vec::new();
+    for file in files() {
+        let Some(text) = file.text() else {
+            continue;
+        };
+        let mut complain = |at, what: &str| {
+            found.push(format!("{}:{}: {what}", file.path, line_of(text, at)));
+        };
+        for trace in &traces {
+            text.match_indices(trace.as_str())
+                .for_each(|(at, _)| complain(at, trace));
+        }
+        for (at, _) in text.match_indices("://") {
+            let is_web = text[..at].ends_with("http") || text[..at].ends_with("https");
+            let host = text[at + 3..].split(|c: char| !c.is_alphanumeric() && !".-".contains(c));
+            let host = host.into_iter().next().unwrap_or_default();
+            if is_web && !HOSTS.contains(&host) {
+                complain(at, host);
+            }
+        }
+    }
+    nothing(found);
+}
+
+/// Whoever builds this gets the crates from where everybody does.
+#[test]
+fn packages_come_from_the_public_registry() {
+    let files = files();
+    let lock = files
+        .iter()
+        .find(|file| file.path == "Cargo.lock")
+        .expect("it is tracked");
+    let lock = lock.text().expect("text");
+    let sources: BTreeSet<&str> = lock
+        .lines()
+        .filter_map(|line| line.strip_prefix("source = "))
+        .collect();
+    let public = "\"registry+https://github.com/rust-lang/crates.io-index\"";
+    assert_eq!(sources, BTreeSet::from([public]));
+}
+
+#[test]
+fn the_top_level_stays_as_it_is() {
+    let files = files();
+    let top: BTreeSet<&str> = files
+        .iter()
+        .filter_map(|file| file.path.split('/').next())
+        .collect();
+    let strangers: Vec<String> = top
+        .iter()
+        .filter(|entry| !TOP_LEVEL.contains(entry))
+        .map(|entry| format!("{entry} does not belong to the top level"))
+        .collect();
+    nothing(strangers);
+    for needed in ["Cargo.toml", "Cargo.lock", "src", "tests"] {
+        assert!(top.contains(needed), "{needed}");
+    }
+}
