@@ -219,7 +219,7 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
         vec![b"{\"type\":\"heartbeat\"}".to_vec()],
         vec![vec![]],
         vec![vec![], vec![]],
-        vec![python::pickle(4, "{'type': 'result', 'task_id': 1}")],
+        vec![python::pickle(4, "{'type': 'result', 'result': b''}")],
         vec![python::pickle(4, "{'type': 'registration'}")],
         vec![python::pickle(4, "[]"); 3],
         vec![python::pickle(4, "{'type': 'heartbeat'}")[..20].to_vec()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from parsl.serialize import deserialize
 
 from harness.waiting import wait_until
 from harness.wire import registration
@@ -240,3 +241,20 @@ def test_identity_that_is_no_text(start, connect):
     side.submit(2)
     odd.tasks(1)
     good.tasks(1)
+
+
+@pytest.mark.ours_only("forwards it, and the executor's result thread ends")
+@pytest.mark.parametrize(
+    "outcome", [{}, {"result": None}, {"exception": "text"}], ids=["none", "None", "text"]
+)
+def test_result_without_an_outcome_fails_its_task(start, connect, outcome):
+    side = start()
+    manager = connect(side).enlist(side)
+    side.submit(1)
+    manager.tasks(1)
+    manager.send({"type": "result", "task_id": 1, **outcome})
+    failed = side.result()
+    assert failed["task_id"] == 1
+    assert "could not be passed on" in str(deserialize(failed["exception"]))
+    side.submit(2)
+    assert manager.tasks(1)[0]["task_id"] == 2

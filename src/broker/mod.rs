@@ -361,6 +361,9 @@ impl<B> Broker<B> {
                 self.send(&to, ToManager::HeartbeatEcho);
             }
             FromManager::Result { task, frame } => self.take_result(slot, task, frame, now),
+            FromManager::SpoiltResult { task, reason } => {
+                self.take_spoilt_result(slot, task, reason, now);
+            }
             FromManager::Drain => self.start_draining(slot, now),
             FromManager::Monitoring { message } if self.settings.monitoring => {
                 self.outputs
@@ -378,7 +381,9 @@ impl<B> Broker<B> {
     /// its allocation. One that never was gets nothing, as in Parsl.
     fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>) {
         let what = match message {
-            FromManager::Result { task, .. } => format!("the result of task {task}"),
+            FromManager::Result { task, .. } | FromManager::SpoiltResult { task, .. } => {
+                format!("the result of task {task}")
+            }
             other => format!("a message ({})", other.kind()),
         };
         if self.departed.contains(id) {
@@ -390,19 +395,42 @@ impl<B> Broker<B> {
     }
 
     fn take_result(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
+        if self.settle(slot, task, now) {
+            self.outputs.push_back(Output::Result(frame));
+            self.after_result(slot, now);
+        }
+    }
+
+    /// The task is done and gave nothing that the executor could take: it is failed.
+    fn take_spoilt_result(&mut self, slot: Slot, task: TaskId, reason: String, now: Now) {
+        if self.settle(slot, task, now) {
+            let manager = &self.managers.get(slot).id;
+            warn!("Task {task} is failed, the result from {manager} cannot be passed on: {reason}");
+            let reason = format!("the result of task {task} could not be passed on: {reason}");
+            let failure = Failure::Unreadable { task, reason };
+            self.outputs.push_back(Output::Failure(failure));
+            self.after_result(slot, now);
+        }
+    }
+
+    /// Takes a task that is done out of a manager's hands. False if it was not in them.
+    fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
         let manager = self.managers.get_mut(slot);
         let Some(ticket) = manager.take(task) else {
             warn!(
                 "Dropping the result of task {task}: manager {} does not hold it",
                 manager.id
             );
-            return;
+            return false;
         };
         self.live.remove(ticket.settle());
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }
-        self.outputs.push_back(Output::Result(frame));
+        true
+    }
+
+    fn after_result(&mut self, slot: Slot, now: Now) {
         self.index(slot);
         self.report(slot, now);
         self.finish_draining(slot, now);

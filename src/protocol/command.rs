@@ -31,7 +31,7 @@ impl Command {
         if let Some(name) = request.as_str() {
             return Ok(Self::named(name));
         }
-        let Some(items) = request.items() else {
+        let Some(items) = request.items().filter(|_| request.is_list()) else {
             return Ok(Self::Unknown(request.kind_name().to_owned()));
         };
         let items: Vec<View<'_, '_>> = items.take(3).collect();

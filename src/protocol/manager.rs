@@ -24,6 +24,12 @@ pub enum FromManager<B> {
         task: TaskId,
         frame: B,
     },
+    /// A result that would end the executor's only result thread: the task is done, and has no
+    /// outcome that could be passed on.
+    SpoiltResult {
+        task: TaskId,
+        reason: String,
+    },
     /// A monitoring record for the hub: an object with a `payload` in it.
     Monitoring {
         message: B,
@@ -67,7 +73,7 @@ impl<B> FromManager<B> {
             Self::Registration(_) => "registration",
             Self::Heartbeat => "heartbeat",
             Self::Drain => "drain",
-            Self::Result { .. } => "result",
+            Self::Result { .. } | Self::SpoiltResult { .. } => "result",
             Self::Monitoring { .. } => "monitoring",
         }
     }
@@ -107,6 +113,9 @@ fn parse_one<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malform
     match kind {
         "result" => {
             let task = result_task(message)?;
+            if let Some(reason) = spoilt(message) {
+                return Ok(FromManager::SpoiltResult { task, reason });
+            }
             Ok(FromManager::Result {
                 task,
                 frame: Opaque::whole(frame),
@@ -151,7 +160,9 @@ fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
 /// An item behind a marker: results and monitoring only, as every release sent them.
 fn parse_item<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
     match parse_one(frame)? {
-        item @ (FromManager::Result { .. } | FromManager::Monitoring { .. }) => Ok(item),
+        item @ (FromManager::Result { .. }
+        | FromManager::SpoiltResult { .. }
+        | FromManager::Monitoring { .. }) => Ok(item),
         _ => Err(Malformed::shape(
             "neither a result nor monitoring stands behind a marker",
         )),
@@ -179,21 +190,20 @@ fn kind_of<'t>(message: View<'t, '_>) -> Result<&'t str, Malformed> {
         .ok_or_else(|| Malformed::shape("a message needs a 'type', a str"))
 }
 
-/// The executor's one result thread ends on a message without an outcome, or with an outcome that
-/// is not bytes; such a message is stopped here. Below protocol 3 bytes are written as a call,
-/// which is taken for what it says.
 fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
-    let task = message
-        .get("task_id")
-        .and_then(View::as_i64)
-        .ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))?;
-    let outcome = message.get("result").or_else(|| message.get("exception"));
-    if !outcome.is_some_and(|view| view.as_bytes().is_some() || view.instance().is_some()) {
-        return Err(Malformed::shape(
-            "a result needs a 'result' or an 'exception' in bytes",
-        ));
-    }
-    Ok(TaskId(task))
+    let task = message.get("task_id").and_then(View::as_i64);
+    task.map(TaskId)
+        .ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))
+}
+
+/// The executor's one result thread ends on a message without an outcome, or with an outcome that
+/// is not bytes. Below protocol 3 bytes are written as a call, which is taken for what it says.
+fn spoilt(message: View<'_, '_>) -> Option<String> {
+    let Some(outcome) = message.get("result").or_else(|| message.get("exception")) else {
+        return Some("it has neither a 'result' nor an 'exception'".to_owned());
+    };
+    let is_bytes = outcome.as_bytes().is_some() || outcome.instance().is_some();
+    (!is_bytes).then(|| format!("its outcome should be bytes, not {}", outcome.kind_name()))
 }
 
 fn registration(message: View<'_, '_>) -> Result<Registration<()>, Malformed> {
@@ -205,10 +215,13 @@ fn registration(message: View<'_, '_>) -> Result<Registration<()>, Malformed> {
         .get("block_id")
         .and_then(BlockId::read)
         .ok_or_else(|| Malformed::shape("a registration needs a 'block_id', a str or an int"))?;
-    let max_capacity = message
-        .get("max_capacity")
-        .and_then(View::as_i64)
-        .ok_or_else(|| Malformed::shape("a registration needs 'max_capacity', an int"))?;
+    // Stock takes one that does not tell its capacity, and never gives it anything.
+    let max_capacity = match message.get("max_capacity") {
+        None => 0,
+        Some(view) => view
+            .as_i64()
+            .ok_or_else(|| Malformed::shape("a registration's 'max_capacity' should be an int"))?,
+    };
     // A manager that has no room gets nothing; that is its own affair.
     let max_capacity = max_capacity.clamp(0, CAPACITY_MAX) as usize;
     Ok(Registration {

@@ -1,6 +1,6 @@
 //! What managers say, in every dialect of the window; and what is no message.
 
-use htex_interchange::protocol::{BlockId, FromManager, Opaque, Registration};
+use htex_interchange::protocol::{BlockId, FromManager, Opaque, Registration, TaskId};
 
 use super::python;
 
@@ -169,7 +169,7 @@ fn a_registration_without_what_is_needed_names_the_key() {
         ("block_id", ["...", "None", "1.5", "b'0'", "True", "2**64"]),
         (
             "max_capacity",
-            ["...", "None", "1.5", "'4'", "True", "2**64"],
+            ["b''", "None", "1.5", "'4'", "True", "2**64"],
         ),
         (
             "parsl_v",
@@ -184,6 +184,32 @@ fn a_registration_without_what_is_needed_names_the_key() {
             let told = refusal(&[&registration_with(key, value)]);
             assert!(told.contains(&format!("'{key}'")), "{key} {value}: {told}");
         }
+    }
+}
+
+/// Stock takes it too, and never gives it anything.
+#[test]
+fn a_registration_that_tells_no_capacity_has_none() {
+    assert_eq!(registration("max_capacity", "...").max_capacity, 0);
+}
+
+/// The task is done; whoever waits for it is told that nothing can be passed on.
+#[test]
+fn results_without_an_outcome_name_their_task() {
+    for (item, expected) in [
+        ("{'type': 'result', 'task_id': 1}", "'exception'"),
+        (
+            "{'type': 'result', 'task_id': 1, 'result': 'text'}",
+            "bytes",
+        ),
+        ("{'type': 'result', 'task_id': 1, 'result': None}", "bytes"),
+        ("{'type': 'result', 'task_id': 1, 'exception': 5}", "bytes"),
+    ] {
+        let FromManager::SpoiltResult { task, reason } = one(4, item) else {
+            panic!("{item} is spoilt");
+        };
+        assert_eq!(task, TaskId(1));
+        assert!(reason.contains(expected), "{item}: {reason}");
     }
 }
 
@@ -248,7 +274,7 @@ fn several_items_behind_one_marker() {
 }
 
 #[test]
-fn results_without_an_outcome_would_end_the_executors_thread() {
+fn results_without_a_task_are_refused() {
     for (item, reason) in [
         ("{'type': 'result'}", "'task_id'"),
         ("{'type': 'result', 'result': b''}", "'task_id'"),
@@ -272,13 +298,6 @@ fn results_without_an_outcome_would_end_the_executors_thread() {
             "{'type': 'result', 'task_id': 2**63, 'result': b''}",
             "'task_id'",
         ),
-        ("{'type': 'result', 'task_id': 1}", "'exception'"),
-        (
-            "{'type': 'result', 'task_id': 1, 'result': 'text'}",
-            "bytes",
-        ),
-        ("{'type': 'result', 'task_id': 1, 'result': None}", "bytes"),
-        ("{'type': 'result', 'task_id': 1, 'exception': 5}", "bytes"),
     ] {
         let told = refusal(&[item]);
         assert!(told.contains(reason), "{item}: {told}");

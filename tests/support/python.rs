@@ -1,6 +1,6 @@
 //! The Rust end of `python.py`: one CPython process for the whole run.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -46,15 +46,22 @@ fn ask(kind: u8, first: &[u8], second: &str) -> Vec<u8> {
     // A failed test poisons the lock between two requests, never within one.
     let mut guard = PYTHON.lock().unwrap_or_else(PoisonError::into_inner);
     let python = guard.get_or_insert_with(start);
-    python.requests.write_all(&request).expect("Python listens");
-    let mut len = [0; 4];
-    let answers = &mut python.answers;
-    answers
-        .read_exact(&mut len)
-        .unwrap_or_else(|_| panic!("Python ended at {second}; its traceback is above"));
-    let mut answer = vec![0; u32::from_le_bytes(len) as usize];
-    answers.read_exact(&mut answer).expect("Python answers");
-    answer
+    python.exchange(&request).unwrap_or_else(|error| {
+        // The next test gets another one.
+        *guard = None;
+        panic!("Python ended at {second}: {error}; its traceback is above")
+    })
+}
+
+impl Python {
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
+        self.requests.write_all(request)?;
+        let mut len = [0; 4];
+        self.answers.read_exact(&mut len)?;
+        let mut answer = vec![0; u32::from_le_bytes(len) as usize];
+        self.answers.read_exact(&mut answer)?;
+        Ok(answer)
+    }
 }
 
 fn start() -> Python {
