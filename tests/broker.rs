@@ -28,6 +28,10 @@ mod bounds;
 #[path = "broker/model.rs"]
 mod model;
 
+/// Faults that the simulation must find.
+#[path = "broker/tamper.rs"]
+mod tamper;
+
 /// Random events from a seed.
 #[path = "broker/simulation.rs"]
 mod simulation;

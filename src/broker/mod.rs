@@ -278,6 +278,7 @@ impl<B> Broker<B> {
         if !self.dispatching || self.stopping {
             return;
         }
+        self.stop_waiting_if_overdue(now);
         while !self.queue.is_empty() {
             let Some(slot) = self.policy.best(now) else {
                 break;

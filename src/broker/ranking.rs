@@ -121,19 +121,23 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Asks, if there is something to decide and nobody is asked already.
-    pub(super) fn ask_if_needed(&mut self, now: Now) {
+    /// An answer that has not come in time is given at random.
+    pub(super) fn stop_waiting_if_overdue(&mut self, now: Now) {
         let Policy::Asked(asking) = &mut self.policy else {
             return;
         };
-        if let Some(number) = asking.overdue(now.monotonic) {
-            if number == 0 {
-                self.give_up_asking("it was not loaded in time");
-                return;
+        match asking.overdue(now.monotonic) {
+            None => {}
+            Some(0) => self.give_up_asking("it was not loaded in time"),
+            Some(number) => {
+                warn!("The manager selector took too long; managers are taken at random this time");
+                let _ = asking.answer_at_random(number);
             }
-            warn!("The manager selector took too long; managers are taken at random this time");
-            let _ = asking.answer_at_random(number);
         }
+    }
+
+    /// Asks, if there is something to decide and nobody is asked already.
+    pub(super) fn ask_if_needed(&mut self, now: Now) {
         let Policy::Asked(asking) = &mut self.policy else {
             return;
         };

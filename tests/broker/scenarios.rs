@@ -48,6 +48,7 @@ themes!(
     expiry,
     lost_managers,
     task_ids,
+    spoilt_results,
     connections,
     refused_batches,
     versions,

@@ -140,7 +140,7 @@ impl Player {
 
     fn carry_out(&mut self, line: &mut Line) -> Vec<String> {
         match line.verb.as_str() {
-            "register" | "heartbeat" | "drain" | "probe" | "result" | "record" => {
+            "register" | "heartbeat" | "drain" | "probe" | "result" | "spoilt" | "record" => {
                 self.say_by_manager(line);
             }
             "task" | "tasks" | "unreadable" | "refuse" | "dispatching" | "dispatch" => {
@@ -191,6 +191,10 @@ impl Player {
                     manager: name.clone(),
                     task: line.number(1),
                 },
+            },
+            "spoilt" => FromManager::SpoiltResult {
+                task: TaskId(line.number(1)),
+                reason: line.objects[2..].join(" "),
             },
             _ => FromManager::Monitoring {
                 message: Body::Record(line.number(1)),

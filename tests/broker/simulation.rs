@@ -20,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::events::Events;
 use super::model::{Model, Seen, Verdict};
+use super::tamper::Tamper;
 use super::words;
 use super::world::{self, Body, World, manager_id};
 
@@ -61,41 +62,6 @@ fn faults_are_found() {
 fn number_in_env(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
-}
-
-/// What is done to the broker's effects before the model sees them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Tamper {
-    Nothing,
-    LoseAnAnswer,
-    AnswerTwice,
-    LoseATask,
-    Misdirect,
-    Reorder,
-    SayTooMuch,
-}
-
-impl Tamper {
-    fn apply(self, seen: &mut Vec<Seen>) {
-        let is_answer = |seen: &Seen| match seen {
-            Seen::Other(text) => text.starts_with("result") || text.starts_with("lost"),
-            Seen::Batch { .. } => false,
-        };
-        let answer = seen.iter().position(is_answer);
-        let batch = seen.iter_mut().find_map(|seen| match seen {
-            Seen::Batch { to, ids } => Some((to, ids)),
-            Seen::Other(_) => None,
-        });
-        match (self, answer, batch) {
-            (Self::LoseAnAnswer, Some(place), _) => drop(seen.remove(place)),
-            (Self::AnswerTwice, Some(place), _) => seen.push(seen[place].clone()),
-            (Self::LoseATask, _, Some((_, ids))) => drop(ids.pop()),
-            (Self::Misdirect, _, Some((to, _))) => "m0".clone_into(to),
-            (Self::Reorder, _, Some((_, ids))) => ids.reverse(),
-            (Self::SayTooMuch, ..) => seen.push(Seen::Other("m0 < shutdown".to_owned())),
-            _ => {}
-        }
-    }
 }
 
 /// # Errors
@@ -347,22 +313,38 @@ impl Simulation {
             }
             Event::Register | Event::RegisterAgain => self.registration(name, connection),
             _ => {
-                let manager = name.to_owned();
-                let frame = Body::Result { manager, task };
                 let expected = self.model.result(name, connection, task);
-                (
-                    FromManager::Result {
-                        task: TaskId(task),
-                        frame,
-                    },
-                    expected,
-                )
+                let is_spoilt = self.random.random_bool(0.1);
+                self.result(name, task, is_spoilt, expected)
             }
         };
         let told = format!("{event:?} {name} by {connection:?}, task {task}");
         let (id, now) = (manager_id(name), self.world.now);
         self.world.broker.handle_manager(&id, message, origin, now);
         self.expect(told, expected)
+    }
+
+    fn result(
+        &self,
+        name: &str,
+        task: i64,
+        is_spoilt: bool,
+        mut expected: Vec<String>,
+    ) -> (FromManager<Body>, Vec<String>) {
+        let (manager, id) = (name.to_owned(), TaskId(task));
+        if !is_spoilt {
+            let frame = Body::Result { manager, task };
+            return (FromManager::Result { task: id, frame }, expected);
+        }
+        let spoilt = format!("unreadable {task}: the result of task {task} could not be passed on");
+        for text in expected
+            .iter_mut()
+            .filter(|text| text.starts_with("result"))
+        {
+            *text = format!("{spoilt}: why");
+        }
+        let reason = "why".to_owned();
+        (FromManager::SpoiltResult { task: id, reason }, expected)
     }
 
     fn registration(
