@@ -51,6 +51,10 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
 
         return demo.run(environment.require_binary(), tasks=options.tasks)
     ours = environment.require_binary()
+    if options.command == "parsl-tests":
+        from harness import parsl_tests
+
+        return parsl_tests.run(ours, options)
     if options.command == "perf":
         from harness import perf
 
@@ -95,6 +99,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     cpu.add_argument("--window", type=int, default=0, help="most tasks at once (0: no limit)")
     cpu.add_argument("--idle", type=float, default=10.0, help="seconds of each idle measurement")
     cpu.add_argument("--starts", type=int, default=10, help="launches to time")
+
+    parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
+    parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")
+    parsl.add_argument("--quick", action="store_true", help="about a minute's worth of them")
 
     commands.add_parser("env", help="only make the environment; prints its Python")
 

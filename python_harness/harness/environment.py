@@ -48,17 +48,24 @@ def inside_venv() -> bool:
 
 
 def ensure_venv() -> None:
-    """Makes the environment if the stamp says that it is missing or was made for other inputs."""
-    BUILD_DIR.mkdir(parents=True, exist_ok=True)
-    with _lock():
-        stamp = BUILD_DIR / "venv.stamp"
-        wanted = _fingerprint()
-        if stamp.exists() and stamp.read_text() == wanted and (VENV_BIN / "python").exists():
+    """Makes the harness's own environment if it is missing or was made for other inputs."""
+    prepare_venv(VENV_DIR, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text())
+
+
+def prepare_venv(place: Path, requirements: list[str], inputs: str) -> None:
+    """An environment with what `requirements` tells pip; a stamp beside it says that it is
+    complete and what it was made from (`inputs`, this file, this Python, its place)."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(place.with_name(place.name + ".lock")):
+        stamp = place.with_name(place.name + ".stamp")
+        wanted = _fingerprint(place, inputs)
+        complete = stamp.exists() and stamp.read_text() == wanted
+        if complete and (place / "bin" / "python").exists():
             return
         stamp.unlink(missing_ok=True)
-        _make_venv()
-        _install()
-        _repair_shebangs()
+        _make_venv(place)
+        _install(place, requirements)
+        _repair_shebangs(place / "bin")
         stamp.write_text(wanted)
 
 
@@ -151,16 +158,16 @@ def build_binary() -> Path:
     return binary()
 
 
-def _fingerprint() -> str:
+def _fingerprint(place: Path, inputs: str) -> str:
     """Everything that would make an existing environment the wrong one."""
-    inputs = [REQUIREMENTS.read_text(), Path(__file__).read_text(), sys.version, str(VENV_DIR)]
-    return hashlib.sha256("\0".join(inputs).encode()).hexdigest()
+    parts = [inputs, Path(__file__).read_text(), sys.version, str(place)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @contextmanager
-def _lock():
+def _lock(path: Path):
     """Two harnesses started at once must not build one environment into each other."""
-    with open(BUILD_DIR / "venv.lock", "w") as file:
+    with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -169,11 +176,11 @@ def _lock():
         yield
 
 
-def _make_venv() -> None:
-    place = VENV_DIR.relative_to(PROJECT_DIR)
-    print(f"harness: making a virtual environment in {place}", flush=True)
-    shutil.rmtree(VENV_DIR, ignore_errors=True)
-    made = stages.run([sys.executable, "-m", "venv", str(VENV_DIR)], capture_stdout=True)
+def _make_venv(place: Path) -> None:
+    shown = place.relative_to(PROJECT_DIR)
+    print(f"harness: making a virtual environment in {shown}", flush=True)
+    shutil.rmtree(place, ignore_errors=True)
+    made = stages.run([sys.executable, "-m", "venv", str(place)], capture_stdout=True)
     if made.code != 0:
         print(made.stdout, file=sys.stderr)
         raise Unprepared(
@@ -183,29 +190,29 @@ def _make_venv() -> None:
         )
 
 
-def _install() -> None:
+def _install(place: Path, requirements: list[str]) -> None:
     print("harness: installing the requirements with pip (first run only)", flush=True)
-    command = [str(VENV_BIN / "python"), "-m", "pip", "install", "--quiet"]
-    command += ["--disable-pip-version-check", "--requirement", str(REQUIREMENTS)]
+    command = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    command += ["--disable-pip-version-check", *requirements]
     installed = stages.run(command)
     if installed.code != 0:
         raise Unprepared(
-            f"pip could not install {REQUIREMENTS.relative_to(PROJECT_DIR)} (exit "
-            f"{installed.code}); the reason stands above. Remedy: give pip access to a package "
-            "index (pip config, PIP_INDEX_URL, a proxy), then run this again.",
+            f"pip could not install {' '.join(requirements)} (exit {installed.code}); the reason "
+            "stands above. Remedy: give pip access to a package index (pip config, "
+            "PIP_INDEX_URL, a proxy), then run this again.",
             EXIT_ENVIRONMENT,
         )
 
 
-def _repair_shebangs() -> None:
+def _repair_shebangs(scripts: Path) -> None:
     """A first line cannot name an interpreter whose path has blanks or is long; pip leaves such
     scripts of Parsl broken, so they go through the shell instead."""
-    python = str(VENV_BIN / "python")
-    plain = f"#!{VENV_BIN}".encode()
+    python = str(scripts / "python")
+    plain = f"#!{scripts}".encode()
     if " " not in python and len(python) + 2 <= SHEBANG_LIMIT:
         return
     header = f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n".encode()
-    for script in VENV_BIN.iterdir():
+    for script in scripts.iterdir():
         if script.is_symlink() or not script.is_file():
             continue
         body = script.read_bytes()

@@ -94,6 +94,7 @@ def test_a_selector_with_a_fault_costs_the_order_and_not_the_work(start, connect
     manager.tasks(1)
     manager.answer(1)
     assert side.result()["task_id"] == 1
+    side.interchange.wait_for_log(text)
     assert side.interchange.log_lines("WARNING", text)
 
 
@@ -106,6 +107,7 @@ def test_names_of_nobody_and_names_twice_are_taken_for_what_they_are(start, conn
     assert manager.holds_nothing_new()
     manager.answer(1)
     assert manager.tasks(1)[0]["task_id"] == 2
+    side.interchange.wait_for_log("b'nobody'")
     assert side.interchange.log_lines("WARNING", "b'nobody'")
 
 

@@ -1,0 +1,106 @@
+"""The same conversations with stock and with ours, and proof that a wrong candidate is caught.
+
+A difference is a failure unless a named rule (`harness/differential_rules.py`) or a named ending
+(`harness/differential_endings.py`) says that it is on purpose. 20 conversations, 500 with `--long`;
+`HTEX_TEST_SEED=17` replays one, `HTEX_TEST_SEED=100-199` a hundred.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from harness import differential, environment
+from harness.differential_endings import ENDINGS
+from harness.differential_mutants import MUTANTS
+from harness.differential_rules import RULES
+from harness.differential_script import KINDS, draw
+from harness.interchange import stock_under_test
+
+# Minutes of real processes: run by `test --long`.
+pytestmark = pytest.mark.long
+
+# A mutant that shows in none of this many conversations of its kind is not caught.
+CHANCES = 5
+
+
+def pytest_generate_tests(metafunc):
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", differential.seeds(metafunc.config.getoption("--long")))
+
+
+@pytest.mark.expect_error("incompatible version info")
+def test_stock_and_ours_do_the_same(seed, tmp_path, tmp_path_factory):
+    told = differential.conversation(seed)
+    stock_dir = tmp_path_factory.mktemp("stock")
+    found = differential.difference(told, stock_dir, tmp_path)
+    assert found is None, found
+
+
+def test_stock_does_the_same_twice(tmp_path_factory):
+    """What is left to chance is no difference, and every other difference would be one of ours."""
+    told = differential.conversation(4)
+    places = [tmp_path_factory.mktemp("stock") for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda place: differential.play_stock(told, place), places)
+    assert differential.compare(told, first, second) is None
+
+
+@pytest.fixture(scope="module")
+def by_stock(tmp_path_factory):
+    """What stock does in a conversation, as a future; played once, for all mutants."""
+    known: dict[int, Future[differential.Transcript]] = {}
+    with ThreadPoolExecutor(1) as pool:
+
+        def transcript(seed: int) -> Future[differential.Transcript]:
+            if seed not in known:
+                told, place = differential.conversation(seed), tmp_path_factory.mktemp("stock")
+                known[seed] = pool.submit(differential.play_stock, told, place)
+            return known[seed]
+
+        yield transcript
+
+
+@pytest.mark.skipif(stock_under_test(), reason="it alters ours")
+@pytest.mark.expect_error("incompatible version info")
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_wrong_candidate_is_caught(name, by_stock, tmp_path):
+    needs, make = MUTANTS[name]
+    for seed in seeds_that(needs)[:CHANCES]:
+        told = differential.conversation(seed)
+        stock = by_stock(seed)
+        ours = differential.play_ours(told, tmp_path / str(seed), make())
+        found = differential.compare(told, stock.result(), ours)
+        if found:
+            print(found)
+            return
+    pytest.fail(f"not caught: {name}")
+
+
+def seeds_that(needs: str) -> list[int]:
+    """Those first that have most of it."""
+    told = [differential.conversation(seed) for seed in range(1, 1 + differential.SEEDS)]
+    wanted = "hold" if needs == "hub" else needs
+    able = [each for each in told if each.by_block and (each.hub or needs != "hub")]
+    if needs != "silence":
+        able = [each for each in able if each.kind == "plain"]
+    able.sort(key=lambda each: -sum(event.kind == wanted for event in each.events))
+    return [each.seed for each in able]
+
+
+def test_every_difference_stands_in_the_readme():
+    readme = (environment.PROJECT_DIR / "README.md").read_text()
+    _, _, listed = readme.partition("\n## Where it differs from stock, on purpose\n")
+    listed = " ".join(listed.partition("\n## ")[0].split())
+    entries = {entry.readme for entry in [*RULES, *ENDINGS.values()]}
+    assert [entry for entry in entries if entry not in listed] == []
+
+
+def test_the_seeds_hold_every_kind_and_ending():
+    told = [differential.conversation(seed) for seed in range(1, differential.SEEDS_LONG + 1)]
+    assert {each.kind for each in told} == set(KINDS)
+    assert {each.ending for each in told} == set(ENDINGS)
+    assert {event.kind for each in told for event in each.events} >= {"silence", "reconnect"}
+    again = draw(7, list(ENDINGS))
+    assert [*map(str, again.events)] == [*map(str, differential.conversation(7).events)]

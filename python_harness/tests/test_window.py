@@ -1,0 +1,114 @@
+"""The window of supported releases: each runs a real workflow through the binary, in an
+environment of its own, and managers of one release serve an executor of another.
+
+A short run takes both ends of the window and the edges where frames or commands changed most;
+with --long every edge. Stock has no part in it: an older release brings its own.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness import releases, window
+from harness.releases import EDGES_OF_A_SHORT_RUN, NEWEST, TOO_OLD, WINDOW
+
+# Making an environment belongs to the first test that needs it. Minutes of real processes: run by
+# `test --long`.
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(400),
+    pytest.mark.ours_only("every release brings the stock interchange that it needs"),
+]
+
+
+def in_a_long_run(name: str):
+    """A release that a short run leaves out."""
+    short = name in EDGES_OF_A_SHORT_RUN
+    return pytest.param(name, id=name, marks=() if short else pytest.mark.long)
+
+
+def padded(name: str) -> str:
+    """As Parsl writes its version: two digits for month and day."""
+    year, month, day = name.split(".")
+    return f"{year}.{int(month):02}.{int(day):02}"
+
+
+def interchange_log(run_dir) -> str:
+    (log,) = run_dir.rglob("interchange.log")
+    return log.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("name", [in_a_long_run(name) for name in WINDOW])
+def test_workflow_encrypted_with_monitoring(name, tmp_path):
+    """A long workflow of its own kind per release: values, an exception, 4 MB, priorities, a
+    hold, commands, and node records in the release's own database."""
+    report = window.report_of(
+        releases.release(name), tmp_path / "run", encrypted=True, monitoring=True
+    )
+    assert report["version"] == padded(name)
+    faults = window.workflow_faults(report, manager_version=padded(name))
+    assert not faults + window.node_faults(report["nodes"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WINDOW)
+def test_workflow_plain(name, tmp_path):
+    report = window.report_of(
+        releases.release(name), tmp_path / "run", encrypted=False, monitoring=True
+    )
+    faults = window.workflow_faults(report, manager_version=padded(name))
+    assert not faults + window.node_faults(report["nodes"])
+
+
+@pytest.mark.parametrize(
+    ("submitting", "managing"),
+    [
+        (NEWEST, "2026.9.28"),
+        pytest.param("2026.9.28", NEWEST, marks=pytest.mark.long),
+        pytest.param(NEWEST, "2026.7.20", marks=pytest.mark.long),
+        pytest.param("2026.7.20", NEWEST, marks=pytest.mark.long),
+        pytest.param("2026.7.27", "2026.10.5", marks=pytest.mark.long),
+    ],
+)
+def test_managers_of_another_release(submitting, managing, tmp_path):
+    """The check is off: results come in the framing of the manager's release, and count."""
+    managers = releases.release(managing)
+    report = window.report_of(
+        releases.release(submitting), tmp_path / "run", monitoring=True,
+        manager_path=str(managers.place / "bin"), check_versions=False,
+    )  # fmt: skip
+    faults = window.workflow_faults(report, manager_version=padded(managing))
+    assert not faults + window.node_faults(report["nodes"])
+
+
+@pytest.mark.expect_error("version")
+@pytest.mark.parametrize(
+    ("submitting", "managing", "check"),
+    [
+        pytest.param(NEWEST, "2026.9.28", True, id="checked"),
+        # Before 2026.5.18 the switch is for Python alone: another Parsl is still refused.
+        pytest.param("2026.1.5", "2025.9.29", False, id="unchecked-python", marks=pytest.mark.long),
+    ],
+)
+def test_managers_of_another_release_are_refused(submitting, managing, check, tmp_path):
+    managers = releases.release(managing)
+    report = window.report_of(
+        releases.release(submitting), tmp_path / "run",
+        manager_path=str(managers.place / "bin"), check_versions=check,
+    )  # fmt: skip
+    assert report["first_error"].startswith(("BadStateException", "VersionMismatch"))
+    assert padded(managing) in report["first_error"]
+
+
+@pytest.mark.expect_error("2025.06.30")
+def test_a_release_with_two_sockets_is_refused_at_once(tmp_path, measured):
+    """parsl.load() raises the reason; nobody waits for HTEX's two minutes."""
+    begin = time.monotonic()
+    report = window.report_of(releases.release(TOO_OLD), tmp_path / "run", encrypted=True)
+    measured(f"refusal of Parsl {TOO_OLD}: load() raised after {report['load_s']:.1f} s, "
+             f"the program ended after {time.monotonic() - begin:.1f} s")  # fmt: skip
+    assert report["load_s"] < 10
+    assert "2025.06.30" in report["load_error"], report["load_error"]
+    assert "2025.06.30" in interchange_log(tmp_path / "run")
