@@ -20,20 +20,22 @@ NAMES_HTEX = re.compile(
 )
 
 # Marks of tests that need another executor or the network; Parsl's own CI leaves them out alike.
-LEFT_OUT = " and ".join(
+LEFT_OUT_MARKS = " and ".join(
     f"not {mark}" for mark in ("cleannet", "workqueue", "taskvine", "globus_compute", "radical")
 )
 
 # Where the tests of MPI are; the second until 2026.7.
 MPI_TESTS = ("test_htex/mpi", "test_mpi_apps")
 
-# Modules that name HTEX but never start an interchange: unit tests of its parts and refusals
-# before a start. That each of the others does is what the record of a run shows.
-STARTS_NONE = {
-    "test_htex/mpi/test_bad_mpi_config.py",
-    "test_mpi_apps/test_bad_mpi_config.py",
-    "test_htex/test_block_manager_selector_unit.py",
-    "test_htex/test_resource_spec_validation.py",
+# Modules that are not run although they name HTEX. That each of the others takes part is what the
+# record of a run shows.
+_UNIT_TESTS = "a unit test of a part, or a refusal before a start: no interchange is started"
+LEFT_OUT_MODULES = {
+    "test_htex/mpi/test_bad_mpi_config.py": _UNIT_TESTS,
+    "test_mpi_apps/test_bad_mpi_config.py": _UNIT_TESTS,
+    "test_htex/test_block_manager_selector_unit.py": _UNIT_TESTS,
+    "test_htex/test_resource_spec_validation.py": _UNIT_TESTS,
+    "test_staging/test_staging_https.py": "fetches files from the internet",
 }
 
 
@@ -55,7 +57,7 @@ class Part:
             modules = [path] if path.suffix else sorted(path.rglob("test_*.py"))
             found += [module for module in modules if module.exists()]
         chosen = [str(module.relative_to(tests)) for module in found if self._wants(module)]
-        return [f"parsl/tests/{name}" for name in chosen if name not in STARTS_NONE]
+        return [f"parsl/tests/{name}" for name in chosen if name not in LEFT_OUT_MODULES]
 
     def config_argument(self, release: Release) -> str:
         if self.config == "local":

@@ -38,6 +38,12 @@ class Recorder:
     def pytest_collection_finish(self, session) -> None:
         self.write(event="collected", tests=[item.nodeid for item in session.items])
 
+    def pytest_collectreport(self, report) -> None:
+        """A module that cannot be imported counts as one test that failed."""
+        if report.failed:
+            self.write(event="test", test=report.nodeid, verdict="failed", why=_last_line(report),
+                       seconds=0, served=[], starts=0)  # fmt: skip
+
     def pytest_runtest_logstart(self, nodeid) -> None:
         self.phases, self.served = {}, set()
         self.started_before = len(self._starts())
@@ -86,8 +92,10 @@ def _last_line(report) -> str:
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[-1])
     crash = getattr(report.longrepr, "reprcrash", None)
-    text = crash.message if crash else str(report.longrepr or "")
-    return text.strip().splitlines()[0][:300] if text.strip() else report.outcome
+    lines = (crash.message if crash else str(report.longrepr or "")).strip().splitlines()
+    if not lines:
+        return report.outcome
+    return lines[0 if crash else -1][:300]
 
 
 def _report_no_usage() -> None:

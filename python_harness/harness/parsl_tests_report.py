@@ -9,7 +9,7 @@ from rich.table import Table
 
 from harness import environment, processes
 from harness.compare import console
-from harness.parsl_tests import OURS, STOCK, Comparison
+from harness.parsl_tests import NOT_REACHED, OURS, STOCK, Comparison
 
 OUTCOMES = ("passed", "failed", "skipped")
 
@@ -73,6 +73,8 @@ def _differences(comparison: Comparison) -> None:
 
 
 def _line(what: str, test: str, why: str) -> None:
+    if why == NOT_REACHED:
+        return
     console.print(f"  {what}: {test.removeprefix('parsl/tests/')}  {why}", soft_wrap=True)
 
 
@@ -83,8 +85,9 @@ def _faults(comparison: Comparison, binary: Path) -> list[str]:
         f"fails with ours only: {test} ({ours.verdicts[test].why}; {where})"
         for test in sorted(comparison.only_ours())
     ]
-    if not comparison.runs[STOCK].faults:
-        faults += ours.faults
+    # Where a run broke off, with whichever of the two, there is nothing to compare.
+    for kind in (STOCK, OURS):
+        faults += [f"{comparison.part.name}, {kind}: {one}" for one in comparison.runs[kind].faults]
     if not ours.starts:
         faults.append(f"{comparison.part.name}: our binary was never started")
     # The wrapper is a shell for a moment, before it becomes the binary; stock is a Python.
