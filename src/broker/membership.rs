@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 
 use super::manager_table::{Manager, Slot};
 use super::{Broker, ConnectionId, Now, Origin, Output, StopReason, VersionCheck, ticket};
-use crate::protocol::{Failure, ManagerId, Registration, Report, TaskId, ToManager};
+use crate::protocol::{Failure, ManagerId, Registration, TaskId, ToManager};
 
 impl<B> Broker<B> {
     /// A connection of the worker socket was closed. Its manager is suspect: nothing new is sent to
@@ -305,11 +305,10 @@ impl<B> Broker<B> {
         manager
     }
 
+    /// As [`Self::report`], for a manager that is in no table (any more).
     fn report_of(&mut self, manager: &Manager<B>, now: Now) {
         if self.settings.monitoring {
-            let info = manager.info(now);
-            self.outputs
-                .push_back(Output::Report(Report::NodeInfo(Box::new(info))));
+            self.send_report(manager.info(now));
         }
     }
 }

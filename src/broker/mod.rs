@@ -459,10 +459,14 @@ impl<B> Broker<B> {
 
     fn report(&mut self, slot: Slot, now: Now) {
         if self.settings.monitoring {
-            let info: NodeInfo<B> = self.managers.get(slot).info(now);
-            self.outputs
-                .push_back(Output::Report(Report::NodeInfo(Box::new(info))));
+            let info = self.managers.get(slot).info(now);
+            self.send_report(info);
         }
+    }
+
+    fn send_report(&mut self, info: NodeInfo<B>) {
+        let report = Report::NodeInfo(Box::new(info));
+        self.outputs.push_back(Output::Report(report));
     }
 
     /// The one place where tasks may end without a terminal message: the process is about to end,
