@@ -94,16 +94,18 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     /// A message of the worker port: the frames behind the identity.
     pub fn handle_manager(&mut self, identity: &[u8], frames: Vec<F>, origin: Origin, now: Now) {
         let id = ManagerId::new(identity);
-        let messages = match FromManager::parse(frames) {
-            Ok(messages) => messages,
-            Err(reason) => {
-                let from = origin.address.map(|address| format!(" at {address}"));
-                let from = from.unwrap_or_default();
-                warn!("Failed to read manager message; ignoring message of {id}{from}: {reason}");
-                return;
-            }
-        };
-        for message in messages {
+        for message in FromManager::parse(frames) {
+            let message = match message {
+                Ok(message) => message,
+                Err(reason) => {
+                    let from = origin.address.map(|address| format!(" at {address}"));
+                    let from = from.unwrap_or_default();
+                    warn!(
+                        "Failed to read manager message; ignoring message of {id}{from}: {reason}"
+                    );
+                    continue;
+                }
+            };
             debug!(
                 "Processing message type '{}' from manager {id}",
                 message.kind()

@@ -125,8 +125,6 @@ class Peer:
         self.tamper = tamper
         self.registered = self.departed = self.held = self.draining = self.silent = False
         self.capacity = self.given = 0
-        # Names its registrations in their order: the first since it was unknown, and the latest.
-        self.first_place = self.latest_place = 0
         self.holding: list[int] = []
         self.sent_results: list[bytes] = []
         self.last_beat = 0.0
@@ -172,9 +170,6 @@ class Peer:
 
     def register(self, step: Step, message: dict) -> None:
         self.send(step, pickle.dumps(message), valid=False)
-        self.latest_place = time.monotonic_ns()
-        if not self.registered:
-            self.first_place = self.latest_place
         self.registered, self.departed = True, False
         self.held = self.draining = False
         self.capacity = message.get("max_capacity", 0)

@@ -248,10 +248,6 @@ class Player:
         if request == "WORKER_BINDS" and loaded == self.side.worker_port:
             loaded = "the worker port"
         step.replies.append((request, loaded))
-        listed = [peer for peer in self.peers.values() if peer.registered]
-        for order, place in (("first", "first_place"), ("latest", "latest_place")):
-            listed.sort(key=lambda peer: getattr(peer, place))
-            step.expected[f"{order} order"] = [peer.name for peer in listed]
         return loaded
 
     def send_result(self, step: Step, peer: Peer, task_id: int, form: str) -> bytes:

@@ -73,21 +73,10 @@ def older_commands_are_answered(step: Step) -> None:
             step.hub.remove(held[0])
 
 
-def registered_again_is_listed_last(step: Step) -> None:
-    """MANAGERS goes by the latest registration; stock keeps the place of the first."""
-    for place, (request, reply) in enumerate(step.replies):
-        listed = [row["manager"] for row in reply] if request == "MANAGERS" else None
-        if listed is not None and listed == step.expected.get("latest order"):
-            first = step.expected["first order"]
-            rows = sorted(reply, key=lambda row: first.index(row["manager"]))
-            step.replies[place] = (request, rows)
-
-
 RULES = [
     Rule("A manager that was lost or drained and speaks again", departed_are_told_to_exit),
     Rule("results behind a marker frame", older_framing_is_read),
     Rule("`WORKERS`, `OUTSTANDING_C`, `HOLD_WORKER;id`", older_commands_are_answered),
-    Rule("A manager that registers again", registered_again_is_listed_last),
 ]
 
 Part = tuple[str, list[str]]

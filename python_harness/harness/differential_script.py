@@ -196,8 +196,7 @@ class _Author:
 
     def _register(self) -> Event:
         fields = self._registered_fields()
-        sometimes = ["drain_time", "worker_count", "prefetch_capacity", "os"]
-        sometimes += [] if self.hub else ["max_capacity"]
+        sometimes = ["drain_time", "worker_count", "prefetch_capacity", "os", "max_capacity"]
         omitted = [key for key in sometimes if self.rng.random() < 0.06]
         over = self.kind != "random" and self.rng.random() < 0.05
         what = {"fields": fields, "omit": omitted, "drain_in_s": -5.0 if over else None}

@@ -18,8 +18,6 @@ from harness.differential_rules import RULES
 from harness.differential_script import KINDS, draw
 from harness.interchange import stock_under_test
 
-# Minutes of real processes: run by `test --long`.
-pytestmark = pytest.mark.long
 
 # A mutant that shows in none of this many conversations of its kind is not caught.
 CHANCES = 5

@@ -11,8 +11,7 @@ from harness import environment, parsl_tests, releases
 from harness.parsl_tests import OURS
 from harness.parsl_tests_choice import PARTS, QUICK_PARTS
 
-# Minutes of real processes: run by `test --long`.
-pytestmark = [pytest.mark.long, pytest.mark.ours_only("it compares with stock by itself")]
+pytestmark = pytest.mark.ours_only("it compares with stock by itself")
 
 
 @pytest.mark.timeout(600)

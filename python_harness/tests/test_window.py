@@ -14,10 +14,8 @@ import pytest
 from harness import releases, window
 from harness.releases import EDGES_OF_A_SHORT_RUN, NEWEST, TOO_OLD, WINDOW
 
-# Making an environment belongs to the first test that needs it. Minutes of real processes: run by
-# `test --long`.
+# Making an environment belongs to the first test that needs it.
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.timeout(400),
     pytest.mark.ours_only("every release brings the stock interchange that it needs"),
 ]

@@ -31,6 +31,7 @@ pub(super) struct Manager<B> {
     pub(super) last_heard: Duration,
     pub(super) last_heartbeat_wall_s: f64,
     pub(super) idle_since: Option<Now>,
+    /// Its turn among the registrations; 0 before the table gave it one.
     order: u64,
 }
 
@@ -54,6 +55,11 @@ impl<B> Manager<B> {
             idle_since: Some(now),
             order: 0,
         }
+    }
+
+    /// Stands where its earlier registration stood when managers are listed, as in Parsl.
+    pub(super) fn take_place_of(&mut self, earlier: &Self) {
+        self.order = earlier.order;
     }
 
     pub(super) fn free_capacity(&self) -> usize {
@@ -153,8 +159,10 @@ impl<B> ManagerTable<B> {
 
     /// The id must not be in the table.
     pub(super) fn insert(&mut self, mut manager: Manager<B>) -> Slot {
-        self.registrations += 1;
-        manager.order = self.registrations;
+        if manager.order == 0 {
+            self.registrations += 1;
+            manager.order = self.registrations;
+        }
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 generation: 0,

@@ -219,6 +219,7 @@ impl<B> Broker<B> {
         };
         let same_process = origin.connection.is_some() && self.managers.get(slot).origin == origin;
         let mut earlier = self.remove_quietly(slot);
+        manager.take_place_of(&earlier);
         if same_process {
             warn!(
                 "Manager {} registers again by the same connection",

@@ -49,6 +49,8 @@ pub struct Registration<B> {
     /// Seconds since the epoch, on the manager's clock; infinite if it never drains by itself.
     pub drain_time_s: f64,
     pub start_time_s: f64,
+    /// Whether the message tells the capacity itself: stock reports it as 0 where it does not.
+    pub tells_capacity: bool,
     /// Whether the message tells the node's Python packages (since 2025.02.17).
     pub has_packages: bool,
     /// The whole message, as monitoring and MANAGERS_PACKAGES pass it on.
@@ -81,18 +83,19 @@ impl<B> FromManager<B> {
 
 impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
     /// Reads the frames behind the identity. The marker form may carry several items.
-    pub fn parse(mut frames: Vec<F>) -> Result<Vec<Self>, Malformed> {
+    /// An item that cannot be read takes none of its neighbours with it.
+    pub fn parse(mut frames: Vec<F>) -> Vec<Result<Self, Malformed>> {
         match frames.len() {
-            0 => Err(Malformed::shape("a message without a body")),
+            0 => vec![Err(Malformed::shape("a message without a body"))],
             1 => {
                 let frame = frames.remove(0);
-                Ok(vec![parse_one(frame)?])
+                vec![parse_one(frame)]
             }
             count => {
                 if !is_marker(frames[0].as_ref()) {
-                    return Err(Malformed::shape(format!(
+                    return vec![Err(Malformed::shape(format!(
                         "{count} frames without a result marker in the first"
-                    )));
+                    )))];
                 }
                 frames.drain(1..).map(parse_item).collect()
             }
@@ -236,6 +239,7 @@ fn registration(message: View<'_, '_>) -> Result<Registration<()>, Malformed> {
         python_version: needed("python_v")?,
         drain_time_s: seconds(message.get("drain_time")).unwrap_or(f64::INFINITY),
         start_time_s: seconds(message.get("start_time")).unwrap_or(0.0),
+        tells_capacity: message.get("max_capacity").is_some(),
         has_packages: message.get("packages").is_some(),
         message: (),
     })
@@ -260,6 +264,7 @@ impl Registration<()> {
             python_version: self.python_version,
             drain_time_s: self.drain_time_s,
             start_time_s: self.start_time_s,
+            tells_capacity: self.tells_capacity,
             has_packages: self.has_packages,
             message: Opaque::object(frame, program),
         }

@@ -77,6 +77,9 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
         out.str("start_time").float(facts.start_time_s);
         out.str("drain_time").float(facts.drain_time_s);
         out.str("worker_count").int(facts.worker_count);
+        if !facts.tells_capacity {
+            out.str("max_capacity").int(facts.max_capacity as i64);
+        }
         out.str("parsl_version").str(&facts.parsl_version);
         out.str("python_version").str(&facts.python_version);
         self.encode_changing(out);

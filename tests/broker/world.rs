@@ -112,6 +112,7 @@ pub fn registration(name: &str) -> Registration<Body> {
         python_version: "3.11.7".to_owned(),
         drain_time_s: f64::INFINITY,
         start_time_s: WALL_AT_START_S,
+        tells_capacity: true,
         has_packages: true,
         message: Body::Registration(name.to_owned()),
     }

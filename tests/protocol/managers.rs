@@ -1,6 +1,6 @@
 //! What managers say, in every dialect of the window; and what is no message.
 
-use htex_interchange::protocol::{BlockId, FromManager, Opaque, Registration, TaskId};
+use htex_interchange::protocol::{BlockId, FromManager, Malformed, Opaque, Registration, TaskId};
 
 use super::python;
 
@@ -45,17 +45,18 @@ fn registration(key: &str, value: &str) -> Registration<Opaque<Vec<u8>>> {
 
 fn one(protocol: u8, expression: &str) -> Message {
     let frame = python::pickle(protocol, expression);
-    let mut messages =
-        FromManager::parse(vec![frame]).unwrap_or_else(|error| panic!("{expression}: {error}"));
+    let mut messages = FromManager::parse(vec![frame]);
     assert_eq!(messages.len(), 1);
-    messages.remove(0)
+    messages
+        .remove(0)
+        .unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
 fn refusal(frames: &[&str]) -> String {
     let frames = frames.iter().map(|text| python::pickle(4, text)).collect();
-    match FromManager::<Opaque<Vec<u8>>>::parse(frames) {
-        Ok(messages) => panic!("{messages:?}"),
-        Err(error) => error.to_string(),
+    match &FromManager::<Opaque<Vec<u8>>>::parse(frames)[..] {
+        [Err(error)] => error.to_string(),
+        messages => panic!("{messages:?}"),
     }
 }
 
@@ -227,8 +228,8 @@ fn results_of_both_dialects_are_kept_byte_for_byte() {
             let frame = python::pickle(protocol, item);
             let marker = python::pickle(protocol, "{'type': 'result'}");
             for frames in [vec![frame.clone()], vec![marker, frame.clone()]] {
-                let mut messages = FromManager::parse(frames).unwrap();
-                let Some(FromManager::Result { task, frame: kept }) = messages.pop() else {
+                let mut messages = FromManager::parse(frames);
+                let Some(Ok(FromManager::Result { task, frame: kept })) = messages.pop() else {
                     panic!("{item}");
                 };
                 assert!(messages.is_empty());
@@ -247,8 +248,8 @@ fn a_result_whose_key_is_the_string_before() {
         \x8c\x06result\x94\x8c\x07task_id\x94K\x01h\x02C\x0a02\n\x80\x04K\x02.\x94\x94u.";
     let bytes = &bytes[..];
     assert_eq!(python::load(&rebuilt(bytes), "x['task_id']"), "1");
-    let messages = FromManager::parse(vec![rebuilt(bytes)]).unwrap();
-    assert!(matches!(&messages[..], [FromManager::Result { task, .. }] if task.0 == 1));
+    let messages = FromManager::parse(vec![rebuilt(bytes)]);
+    assert!(matches!(&messages[..], [Ok(FromManager::Result { task, .. })] if task.0 == 1));
 }
 
 /// With the length of its frame put right.
@@ -260,17 +261,19 @@ fn rebuilt(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn several_items_behind_one_marker() {
+fn several_items_behind_one_marker_of_which_one_is_bad() {
     let items = [
         "{'type': 'result'}",
         "{'type': 'result', 'task_id': 1, 'result': b'a'}",
         "{'type': 'monitoring', 'payload': (1, {})}",
+        "{'type': 'heartbeat'}",
         "{'type': 'result', 'task_id': 2, 'exception': b'b'}",
     ];
     let frames = items.iter().map(|item| python::pickle(4, item)).collect();
-    let messages: Vec<Message> = FromManager::parse(frames).unwrap();
-    let kinds: Vec<_> = messages.iter().map(FromManager::kind).collect();
-    assert_eq!(kinds, ["result", "monitoring", "result"]);
+    let messages: Vec<Result<Message, Malformed>> = FromManager::parse(frames);
+    let kind = |message: &Result<Message, Malformed>| message.as_ref().map_or("bad", Message::kind);
+    let kinds: Vec<_> = messages.iter().map(kind).collect();
+    assert_eq!(kinds, ["result", "monitoring", "bad", "result"]);
 }
 
 #[test]
@@ -333,8 +336,8 @@ fn whatever_else_a_manager_sends_is_refused_with_the_reason() {
         let told = refusal(frames);
         assert!(told.contains(reason), "{frames:?}: {told}");
     }
-    let nothing = FromManager::<Opaque<Vec<u8>>>::parse(Vec::new()).unwrap_err();
-    assert!(nothing.to_string().contains("without a body"));
+    let nothing = refusal(&[]);
+    assert!(nothing.contains("without a body"));
 }
 
 #[test]
@@ -355,7 +358,8 @@ fn garbage_at_any_frame_count() {
     ] {
         for count in 1..4 {
             let frames = vec![garbage.to_vec(); count];
-            assert!(FromManager::<Opaque<Vec<u8>>>::parse(frames).is_err());
+            let messages = FromManager::<Opaque<Vec<u8>>>::parse(frames);
+            assert!(messages.iter().all(Result::is_err), "{garbage:?}");
         }
     }
 }
