@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 
 use crate::broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, StopReason, Versions};
 use crate::protocol::{
-    Answer, Command, FromManager, ManagerId, Opaque, Task, TaskId, ToManager, encode_batch,
+    Answer, Command, FromManager, Malformed, ManagerId, Opaque, Task, TaskId, ToManager,
+    encode_batch,
 };
 
 /// What a channel is to carry.
@@ -91,29 +92,22 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// A message of the worker port: the frames behind the identity.
-    pub fn handle_manager(&mut self, identity: &[u8], frames: Vec<F>, origin: Origin, now: Now) {
-        let id = ManagerId::new(identity);
-        for message in FromManager::parse(frames) {
-            let message = match message {
-                Ok(message) => message,
-                Err(reason) => {
-                    let from = origin.address.map(|address| format!(" at {address}"));
-                    let from = from.unwrap_or_default();
-                    warn!(
-                        "Failed to read manager message; ignoring message of {id}{from}: {reason}"
-                    );
-                    continue;
-                }
-            };
-            debug!(
-                "Processing message type '{}' from manager {id}",
-                message.kind()
-            );
-            if matches!(message, FromManager::Registration(_)) {
-                self.learn_versions();
-            }
-            self.broker.handle_manager(&id, message, origin, now);
+    /// A message of the worker port: the frame behind the identity, and (in the form of older
+    /// releases) those behind that.
+    pub fn handle_manager(
+        &mut self,
+        id: &ManagerId,
+        first: F,
+        mut more: Vec<F>,
+        origin: Origin,
+        now: Now,
+    ) {
+        if more.is_empty() {
+            return self.handle_message(id, FromManager::parse(first), origin, now);
+        }
+        more.insert(0, first);
+        for message in FromManager::parse_marked(more) {
+            self.handle_message(id, message, origin, now);
         }
     }
 
@@ -217,6 +211,32 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                 Output::Stop(reason) => Transmit::Stop(reason),
             });
         }
+    }
+
+    fn handle_message(
+        &mut self,
+        id: &ManagerId,
+        message: Result<FromManager<Opaque<F>>, Malformed>,
+        origin: Origin,
+        now: Now,
+    ) {
+        let message = match message {
+            Ok(message) => message,
+            Err(reason) => {
+                let from = origin.address.map(|address| format!(" at {address}"));
+                let from = from.unwrap_or_default();
+                warn!("Failed to read manager message; ignoring message of {id}{from}: {reason}");
+                return;
+            }
+        };
+        debug!(
+            "Processing message type '{}' from manager {id}",
+            message.kind()
+        );
+        if matches!(message, FromManager::Registration(_)) {
+            self.learn_versions();
+        }
+        self.broker.handle_manager(id, message, origin, now);
     }
 
     fn learn_versions(&mut self) {

@@ -72,13 +72,14 @@ impl Desk {
         self.say_frames(manager, frames);
     }
 
-    fn say_frames(&mut self, manager: &[u8], frames: Vec<Vec<u8>>) {
+    fn say_frames(&mut self, manager: &[u8], mut frames: Vec<Vec<u8>>) {
         let origin = Origin {
             connection: Some(ConnectionId(manager.len() as u64)),
             address: Some(IpAddr::from([10, 0, 0, 1])),
         };
+        let (manager, first) = (ManagerId::new(manager), frames.remove(0));
         self.interchange
-            .handle_manager(manager, frames, origin, self.now);
+            .handle_manager(&manager, first, frames, origin, self.now);
     }
 
     fn ask(&mut self, text: &str) {
@@ -213,7 +214,6 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
     desk.interchange.dispatch(desk.now);
     desk.sent();
     for frames in [
-        vec![],
         vec![b"FuzzyByte\rSTREAM".to_vec()],
         vec![b"{}".to_vec()],
         vec![b"{\"type\":\"heartbeat\"}".to_vec()],

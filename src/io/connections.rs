@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
 use crate::broker::{ConnectionId, Origin};
+use crate::protocol::ManagerId;
 
 pub(super) struct WorkerConnections {
     monitor: Monitor,
@@ -34,7 +35,7 @@ impl WorkerConnections {
             match event {
                 Event::Accepted(descriptor) => {
                     let connection = self.open.accept(descriptor);
-                    info!("Accepted a connection from {}", place(&connection));
+                    info!("Accepted a connection from {}", place(connection));
                 }
                 Event::Disconnected(descriptor) => {
                     if let Some(connection) = self.open.close(descriptor) {
@@ -53,13 +54,21 @@ impl WorkerConnections {
         closed
     }
 
-    /// Where a message came from, by the descriptor that it names.
-    pub(super) fn origin(&self, descriptor: Option<RawFd>) -> Origin {
+    /// Who sent a message, and where it came from, by the descriptor that it names.
+    pub(super) fn sender(
+        &mut self,
+        descriptor: Option<RawFd>,
+        identity: &[u8],
+    ) -> (ManagerId, Origin) {
         let connection = descriptor.and_then(|descriptor| self.open.by_descriptor(descriptor));
-        Origin {
-            connection: connection.map(|connection| connection.id),
-            address: connection.and_then(|connection| connection.address),
-        }
+        let Some(connection) = connection else {
+            return (ManagerId::new(identity), Origin::default());
+        };
+        let origin = Origin {
+            connection: Some(connection.id),
+            address: connection.address,
+        };
+        (connection.manager(identity), origin)
     }
 
     fn log_closed(&mut self, connection: &Connection) {

@@ -1,29 +1,137 @@
-//! One frame as libzmq handed it over.
+//! One frame, in libzmq's own form: what came is carried on without a copy, and what a socket does
+//! not take is still here afterwards. The `zmq` crate's message is gone after a failed send.
 
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
+use std::{ptr, slice};
 
-use zmq::Message;
+use zmq_sys::zmq_msg_t;
 
-/// A received message, carried without a copy.
-pub(super) struct Frame(Message);
+/// The property under which libzmq names the descriptor that a message came by: kept for an old
+/// interface of its own, and the only way to tell two connections of one identity apart.
+const DESCRIPTOR_PROPERTY: &CStr = c"__fd";
+
+/// A received message, or one to be sent.
+pub(super) struct Frame(zmq_msg_t);
 
 impl Frame {
-    pub(super) fn new(message: Message) -> Self {
+    /// Nothing yet; filled by [`super::channel::Channel::receive`].
+    pub(super) fn new() -> Self {
+        let mut message = zmq_msg_t::default();
+        // SAFETY: the message is ours and has not been initialised before. It cannot fail.
+        unsafe { zmq_sys::zmq_msg_init(&raw mut message) };
         Self(message)
     }
 
-    pub(super) fn into_message(self) -> Message {
-        self.0
+    /// Takes bytes over without a copy.
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
+        let bytes = Box::into_raw(bytes.into_boxed_slice());
+        let mut message = zmq_msg_t::default();
+        let len = bytes.len();
+        // SAFETY: the message is not initialised yet. The bytes are handed over, with their length
+        // as the hint, to a function that makes the same box of them again.
+        let status = unsafe {
+            zmq_sys::zmq_msg_init_data(
+                &raw mut message,
+                bytes.cast::<c_void>(),
+                len,
+                Some(free_bytes),
+                ptr::without_provenance_mut(len),
+            )
+        };
+        assert_eq!(status, 0, "out of memory for a message of {len} bytes");
+        Self(message)
+    }
+
+    /// A copy: for a few bytes, which libzmq keeps inside the message itself.
+    pub(super) fn copy_of(bytes: &[u8]) -> Self {
+        let mut message = zmq_msg_t::default();
+        // SAFETY: the message is not initialised yet.
+        let status = unsafe { zmq_sys::zmq_msg_init_size(&raw mut message, bytes.len()) };
+        assert_eq!(
+            status,
+            0,
+            "out of memory for a message of {} bytes",
+            bytes.len()
+        );
+        // SAFETY: it has just been given room for as many bytes, which nobody else sees.
+        unsafe {
+            let room = zmq_sys::zmq_msg_data(&raw mut message).cast::<u8>();
+            ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
+        }
+        Self(message)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: the message is initialised, and is only looked at.
+        unsafe { zmq_sys::zmq_msg_size(&raw const self.0) }
+    }
+
+    /// Whether more frames of the same message follow.
+    pub(super) fn has_more(&self) -> bool {
+        // SAFETY: as for `len`.
+        unsafe { zmq_sys::zmq_msg_more(&raw const self.0) != 0 }
+    }
+
+    /// Which descriptor it came by; None for a frame of our own.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        // SAFETY: the message is initialised. The text belongs to it, and is read at once.
+        unsafe {
+            let text: *const c_char =
+                zmq_sys::zmq_msg_gets(&raw const self.0, DESCRIPTOR_PROPERTY.as_ptr());
+            if text.is_null() {
+                return None;
+            }
+            CStr::from_ptr(text).to_str().ok()?.parse().ok()
+        }
+    }
+
+    /// For libzmq's functions.
+    pub(super) fn as_mut_ptr(&mut self) -> *mut zmq_msg_t {
+        &raw mut self.0
     }
 }
 
 impl AsRef<[u8]> for Frame {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        // SAFETY: libzmq only looks; it asks for a mutable pointer because it gives one back.
+        let data = unsafe { zmq_sys::zmq_msg_data((&raw const self.0).cast_mut()) };
+        if data.is_null() {
+            return &[];
+        }
+        // SAFETY: the message holds as many bytes there for as long as it lives.
+        unsafe { slice::from_raw_parts(data.cast::<u8>().cast_const(), self.len()) }
     }
 }
 
-/// Which descriptor a message came by: a property that libzmq keeps for its own old interface.
-pub(super) fn descriptor_of(message: &mut Message) -> Option<RawFd> {
-    message.gets("__fd")?.parse().ok()
+impl Drop for Frame {
+    fn drop(&mut self) {
+        // SAFETY: the message is initialised; a message that was sent is an empty one.
+        let status: c_int = unsafe { zmq_sys::zmq_msg_close(&raw mut self.0) };
+        debug_assert_eq!(status, 0);
+    }
+}
+
+/// Called by libzmq, in a thread of its own, when the bytes have left.
+unsafe extern "C" fn free_bytes(data: *mut c_void, len: *mut c_void) {
+    let bytes = ptr::slice_from_raw_parts_mut(data.cast::<u8>(), len.addr());
+    // SAFETY: these are the pointer and the length that `of_bytes` made of a box.
+    drop(unsafe { Box::from_raw(bytes) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_hold_what_they_were_given() {
+        assert_eq!(Frame::new().as_ref(), b"");
+        for bytes in [&b""[..], b"x", &[7; 33], &[8; 34], &[9; 100_000]] {
+            assert_eq!(Frame::copy_of(bytes).as_ref(), bytes);
+            assert_eq!(Frame::of_bytes(bytes.to_vec()).as_ref(), bytes);
+            assert_eq!(Frame::of_bytes(bytes.to_vec()).len(), bytes.len());
+        }
+        assert!(!Frame::new().has_more());
+        assert_eq!(Frame::new().descriptor(), None);
+    }
 }

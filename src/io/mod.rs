@@ -4,6 +4,7 @@
 //! and carries out what it wants done; only when a whole turn found nothing does it wait, on all
 //! descriptors at once, until something comes or the next deadline is due.
 
+mod channel;
 mod clock;
 mod connections;
 mod frame;
@@ -38,6 +39,7 @@ pub use helper::{Helper, HelperCommand};
 pub use refusal::refuse;
 pub use watch::{Signals, WatchTarget, parent_pid};
 
+use channel::Channel;
 use clock::Clock;
 use connections::WorkerConnections;
 use frame::Frame;
@@ -82,7 +84,7 @@ pub struct EventLoop {
     clock: Clock,
     interchange: Interchange<Frame>,
     submit: SubmitSockets,
-    workers: Socket,
+    workers: Channel,
     connections: WorkerConnections,
     sending: Sending,
     inbox: Vec<Arrived>,
@@ -121,8 +123,11 @@ impl EventLoop {
             .map_err(trouble("cannot watch the socket for workers"))?;
         let submit_watch = watch_submit_side(&submit, &context, now)
             .map_err(trouble("cannot watch the sockets to the submit side"))?;
-        let port =
-            sockets::bind_workers(&mut workers, config.interchange_address, config.worker_port)?;
+        let port = sockets::bind_workers(
+            workers.socket_mut(),
+            config.interchange_address,
+            config.worker_port,
+        )?;
         info!("Bound to port {port} for incoming worker connections");
         submit
             .connect(&config.submit_side)
@@ -286,7 +291,7 @@ impl EventLoop {
         };
         sending.flush_for(&submit.results, to_submit_side);
         for (socket, patience) in [
-            (&submit.results, to_submit_side),
+            (&*submit.results, to_submit_side),
             (&submit.commands, to_submit_side),
             (&workers, to_workers),
         ] {

@@ -1,6 +1,5 @@
 //! What libzmq tells of a socket's connections, and the table of the worker port's.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -9,6 +8,7 @@ use rustix::net::SocketAddrAny;
 use zmq::{Context, Socket};
 
 use crate::broker::ConnectionId;
+use crate::protocol::ManagerId;
 
 /// The numbers of zmq.h. The `zmq` crate panics on one that it does not list, so it is not asked.
 const CONNECTED: u16 = 0x0001;
@@ -108,40 +108,59 @@ fn parse(head: &[u8]) -> Option<Event> {
 }
 
 /// One open connection of the worker port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     /// None if it was closed before it could be asked for.
     pub(super) address: Option<IpAddr>,
     pub(super) port: u16,
+    /// Who last spoke by it: the same one as a rule, whose id need not be made anew.
+    manager: Option<ManagerId>,
 }
 
-/// The worker port's open connections by descriptor, which is how libzmq names them.
+impl Connection {
+    /// The id of who speaks by this connection under an identity.
+    pub(super) fn manager(&mut self, identity: &[u8]) -> ManagerId {
+        match &self.manager {
+            Some(manager) if manager.as_bytes() == identity => manager.clone(),
+            _ => self.manager.insert(ManagerId::new(identity)).clone(),
+        }
+    }
+}
+
+/// The worker port's open connections by descriptor, which is how libzmq names them. Descriptors
+/// are small numbers: the system gives the lowest that is free.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: HashMap<RawFd, Connection>,
+    open: Vec<Option<Connection>>,
     opened: u64,
 }
 
 impl Connections {
-    pub(super) fn accept(&mut self, descriptor: RawFd) -> Connection {
+    pub(super) fn accept(&mut self, descriptor: RawFd) -> &Connection {
         self.opened += 1;
         let peer = peer_of(descriptor);
         let connection = Connection {
             id: ConnectionId(self.opened),
             address: peer.map(|(address, _)| address),
             port: peer.map_or(0, |(_, port)| port),
+            manager: None,
         };
-        self.open.insert(descriptor, connection);
-        connection
+        let place = usize::try_from(descriptor).unwrap_or(0);
+        if place >= self.open.len() {
+            self.open.resize(place + 1, None);
+        }
+        self.open[place].insert(connection)
     }
 
     pub(super) fn close(&mut self, descriptor: RawFd) -> Option<Connection> {
-        self.open.remove(&descriptor)
+        let place = usize::try_from(descriptor).ok()?;
+        self.open.get_mut(place)?.take()
     }
 
-    pub(super) fn by_descriptor(&self, descriptor: RawFd) -> Option<Connection> {
-        self.open.get(&descriptor).copied()
+    pub(super) fn by_descriptor(&mut self, descriptor: RawFd) -> Option<&mut Connection> {
+        let place = usize::try_from(descriptor).ok()?;
+        self.open.get_mut(place)?.as_mut()
     }
 }
 

@@ -35,6 +35,12 @@ impl<T> Outbox<T> {
         self.waiting.push_back((bytes, item));
     }
 
+    /// For what was taken out and did not leave.
+    pub(super) fn push_front(&mut self, bytes: usize, item: T) {
+        self.bytes += bytes;
+        self.waiting.push_front((bytes, item));
+    }
+
     pub(super) fn pop(&mut self) -> Option<T> {
         let (bytes, item) = self.waiting.pop_front()?;
         self.bytes -= bytes;

@@ -35,16 +35,21 @@ pub(super) fn enforce_zap_domain(socket: &mut Socket) -> io::Result<()> {
     })
 }
 
-/// libzmq's own errors lie beyond the system's, so its text is taken for all.
 fn check(status: c_int) -> io::Result<()> {
     if status == 0 {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(last_error())
     }
+}
+
+/// What the call before failed of. libzmq's own errors lie beyond the system's; these have its text.
+pub(super) fn last_error() -> io::Error {
     // SAFETY: zmq_errno has no preconditions.
     let errno = unsafe { zmq_sys::zmq_errno() };
     let known_to_system = errno < 0x0953_0000;
     if known_to_system {
-        return Err(io::Error::from_raw_os_error(errno));
+        return io::Error::from_raw_os_error(errno);
     }
-    Err(io::Error::other(zmq::Error::from_raw(errno).message()))
+    io::Error::other(zmq::Error::from_raw(errno).message())
 }

@@ -1,12 +1,11 @@
 //! Takes in what has come, channel by channel, in bounded turns.
 
-use std::os::fd::RawFd;
-
 use tracing::warn;
 use zmq::{Message, Socket};
 
 use super::EventLoop;
-use super::frame::{self, Frame};
+use super::channel::Channel;
+use super::frame::Frame;
 use super::wait::Ready;
 use crate::broker::Now;
 
@@ -20,9 +19,10 @@ const BUDGET_COMMANDS: usize = 16;
 
 /// A message of the worker port, before anybody has looked at it.
 pub(super) struct Arrived {
-    identity: Message,
-    frames: Vec<Frame>,
-    descriptor: Option<RawFd>,
+    identity: Frame,
+    first: Frame,
+    /// In the form of older releases; newer ones allocate nothing here.
+    more: Vec<Frame>,
 }
 
 impl EventLoop {
@@ -67,16 +67,21 @@ impl EventLoop {
             if bytes >= BUDGET_BYTES {
                 return true;
             }
-            let Ok(message) = self.submit.tasks.recv_msg(zmq::DONTWAIT) else {
+            let Some(frame) = self.submit.tasks.receive() else {
                 return false;
             };
-            if message.get_more() {
-                skip_rest(&self.submit.tasks, &message);
+            if frame.has_more() {
+                while self
+                    .submit
+                    .tasks
+                    .receive()
+                    .is_some_and(|frame| frame.has_more())
+                {}
                 warn!("Dropping a task message of several frames; a task has one");
                 continue;
             }
-            bytes += message.len();
-            self.interchange.handle_task(Frame::new(message));
+            bytes += frame.len();
+            self.interchange.handle_task(frame);
         }
         true
     }
@@ -100,12 +105,13 @@ impl EventLoop {
         for arrived in inbox.drain(..) {
             let Arrived {
                 identity,
-                frames,
-                descriptor,
+                first,
+                more,
             } = arrived;
-            let origin = self.connections.origin(descriptor);
+            let descriptor = first.descriptor();
+            let (manager, origin) = self.connections.sender(descriptor, identity.as_ref());
             self.interchange
-                .handle_manager(&identity, frames, origin, now);
+                .handle_manager(&manager, first, more, origin, now);
         }
         self.inbox = inbox;
         more
@@ -126,27 +132,27 @@ impl EventLoop {
 }
 
 /// One whole message: the identity that the ROUTER puts first, and what the peer sent.
-fn receive(workers: &Socket, bytes: &mut usize) -> Option<Arrived> {
-    let identity = workers.recv_msg(zmq::DONTWAIT).ok()?;
-    let mut arrived = Arrived {
-        frames: Vec::with_capacity(1),
-        descriptor: None,
-        identity,
-    };
-    let mut more = arrived.identity.get_more();
-    while more {
-        // The frames of one message come together.
-        let mut message = workers.recv_msg(zmq::DONTWAIT).ok()?;
-        more = message.get_more();
-        *bytes += message.len();
-        if arrived.descriptor.is_none() {
-            arrived.descriptor = frame::descriptor_of(&mut message);
-        }
-        arrived.frames.push(Frame::new(message));
+fn receive(workers: &Channel, bytes: &mut usize) -> Option<Arrived> {
+    let identity = workers.receive()?;
+    // The frames of one message come together, and behind an identity there is one at least.
+    let first = workers.receive()?;
+    let mut has_more = first.has_more();
+    let mut more = Vec::new();
+    *bytes += first.len();
+    while has_more {
+        let frame = workers.receive()?;
+        has_more = frame.has_more();
+        *bytes += frame.len();
+        more.push(frame);
     }
-    Some(arrived)
+    Some(Arrived {
+        identity,
+        first,
+        more,
+    })
 }
 
+/// Of a request, which Parsl writes in one frame.
 fn skip_rest(socket: &Socket, first: &Message) {
     let mut more = first.get_more();
     while more {

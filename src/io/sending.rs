@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
-use zmq::{Message, Socket};
 
+use super::EventLoop;
+use super::channel::{Channel, NotSent, Rest};
 use super::frame::Frame;
 use super::outbox::{ManagerOutboxes, Outbox};
-use super::{EventLoop, is_writable};
 use crate::broker::{Now, Shipment, StopReason};
 use crate::interchange::{Parcel, Transmit};
 use crate::protocol::{Failure, ManagerId, Opaque, ToManager};
@@ -27,9 +27,11 @@ pub(super) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 pub(super) const RETRY_EVERY: Duration = Duration::from_millis(10);
 
 pub(super) struct Sending {
-    results: Outbox<Message>,
+    results: Outbox<Frame>,
     managers: ManagerOutboxes<Held>,
     retry_at: Duration,
+    /// Whether anything went out by the worker socket in this turn.
+    sent_to_workers: bool,
 }
 
 /// What waits for a manager's connection.
@@ -54,6 +56,7 @@ impl Sending {
             results: Outbox::new(),
             managers: ManagerOutboxes::new(),
             retry_at: Duration::ZERO,
+            sent_to_workers: false,
         }
     }
 
@@ -65,30 +68,46 @@ impl Sending {
         !self.results.is_empty()
     }
 
+    /// Whether anything was sent to workers since this was asked last.
+    pub(super) fn take_sent_to_workers(&mut self) -> bool {
+        std::mem::take(&mut self.sent_to_workers)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         (!self.managers.is_empty()).then_some(self.retry_at)
     }
 
-    /// Sends results as far as the executor takes them.
-    fn flush_results(&mut self, socket: &Socket) {
-        while !self.results.is_empty() && is_writable(socket) {
-            if let Some(message) = self.results.pop()
-                && let Err(error) = socket.send(message, zmq::DONTWAIT)
-            {
-                warn!("A result was not taken by the socket that had room for it: {error}");
+    /// Sends waiting results as far as the executor takes them.
+    fn flush_results(&mut self, channel: &Channel) {
+        while let Some(frame) = self.results.pop() {
+            match channel.send(frame, Rest::Last) {
+                Ok(()) => {}
+                Err(NotSent::Full(frame)) => return self.results.push_front(frame.len(), frame),
+                Err(NotSent::Refused(error)) => {
+                    warn!("A result was not taken by its socket: {error}");
+                }
             }
         }
     }
 
-    fn send_result(&mut self, socket: &Socket, message: Message) {
-        self.results.push(message.len(), message);
-        self.flush_results(socket);
+    fn send_result(&mut self, channel: &Channel, frame: Frame) {
+        // Those that wait were tried at the beginning of the turn, and go first.
+        if !self.results.is_empty() {
+            return self.results.push(frame.len(), frame);
+        }
+        match channel.send(frame, Rest::Last) {
+            Ok(()) => {}
+            Err(NotSent::Full(frame)) => self.results.push(frame.len(), frame),
+            Err(NotSent::Refused(error)) => {
+                warn!("A result was not taken by its socket: {error}");
+            }
+        }
     }
 
     /// Waits until all results have left, for a bounded time.
-    pub(super) fn flush_for(&mut self, socket: &Socket, patience: Duration) {
+    pub(super) fn flush_for(&mut self, channel: &Channel, patience: Duration) {
         let end = Instant::now() + patience;
-        self.flush_results(socket);
+        self.flush_results(channel);
         while !self.results.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -96,17 +115,17 @@ impl Sending {
                 warn!("Ending with {count} results that the executor did not take");
                 return;
             }
-            let _ = socket.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
-            self.flush_results(socket);
+            let _ = channel.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
+            self.flush_results(channel);
         }
     }
 
     /// The last resort: every future fails with the reason.
-    pub(super) fn fail_everything(&mut self, socket: &Socket, reason: &str) {
+    pub(super) fn fail_everything(&mut self, channel: &Channel, reason: &str) {
         let failure = Failure::Broken {
             reason: reason.to_owned(),
         };
-        self.send_result(socket, Message::from(failure.encode()));
+        self.send_result(channel, Frame::of_bytes(failure.encode()));
     }
 }
 
@@ -128,11 +147,11 @@ impl EventLoop {
                     self.send_to_manager(&to, Held::Word(message), now);
                 }
                 Transmit::Result(parcel) => {
-                    let message = match parcel {
-                        Parcel::Frame(frame) => frame.into_message(),
-                        Parcel::Bytes(bytes) => Message::from(bytes),
+                    let frame = match parcel {
+                        Parcel::Frame(frame) => frame,
+                        Parcel::Bytes(bytes) => Frame::of_bytes(bytes),
                     };
-                    self.sending.send_result(&self.submit.results, message);
+                    self.sending.send_result(&self.submit.results, frame);
                 }
                 Transmit::Reply(bytes) => {
                     if let Err(error) = self.submit.commands.send(bytes, zmq::DONTWAIT) {
@@ -162,6 +181,7 @@ impl EventLoop {
             self.sending.hold(to, item);
             return;
         }
+        self.sending.sent_to_workers = true;
         match try_send(&self.workers, to, item) {
             Ok(()) => {}
             Err(NotTaken::Later(item)) => {
@@ -177,6 +197,7 @@ impl EventLoop {
             return;
         }
         self.sending.retry_at = now.monotonic + RETRY_EVERY;
+        self.sending.sent_to_workers = true;
         for manager in self.sending.managers.managers() {
             let mut items = self.sending.managers.take(&manager);
             while let Some(item) = items.pop_front() {
@@ -226,18 +247,22 @@ impl ManagerOutboxes<Held> {
 }
 
 /// A ROUTER decides by the first frame whether a message can go; behind it the body always goes.
-fn try_send(socket: &Socket, to: &ManagerId, item: Held) -> Result<(), NotTaken> {
-    match socket.send(to.as_bytes(), zmq::DONTWAIT | zmq::SNDMORE) {
+fn try_send(workers: &Channel, to: &ManagerId, item: Held) -> Result<(), NotTaken> {
+    match workers.send(Frame::copy_of(to.as_bytes()), Rest::MoreFollows) {
         Ok(()) => {}
-        Err(zmq::Error::EAGAIN) => return Err(NotTaken::Later(item)),
-        Err(_) => return Err(NotTaken::Never(item)),
+        Err(NotSent::Full(_)) => return Err(NotTaken::Later(item)),
+        Err(NotSent::Refused(_)) => return Err(NotTaken::Never(item)),
     }
     let body = match item {
-        Held::Word(word) => Message::from(word.encode()),
-        Held::Batch { bytes, .. } => Message::from(bytes),
+        Held::Word(word) => Frame::copy_of(word.encode()),
+        Held::Batch { bytes, .. } => Frame::of_bytes(bytes),
     };
-    if let Err(error) = socket.send(body, zmq::DONTWAIT) {
-        warn!("A message for {to} was cut off by its connection: {error}");
+    match workers.send(body, Rest::Last) {
+        Ok(()) => {}
+        Err(NotSent::Full(_)) => warn!("A message for {to} was cut off by its connection"),
+        Err(NotSent::Refused(error)) => {
+            warn!("A message for {to} was cut off by its connection: {error}");
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
 
+use super::channel::Channel;
 use super::raw;
 use crate::config::{PortChoice, SubmitSide};
 use crate::curve::Certificates;
@@ -30,8 +31,8 @@ const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 
 /// The three sockets towards the executor. It binds, we connect; yet it is the CURVE client.
 pub(super) struct SubmitSockets {
-    pub(super) tasks: Socket,
-    pub(super) results: Socket,
+    pub(super) tasks: Channel,
+    pub(super) results: Channel,
     pub(super) commands: Socket,
 }
 
@@ -44,8 +45,8 @@ impl SubmitSockets {
             Ok(socket)
         };
         Ok(Self {
-            tasks: open(zmq::DEALER)?,
-            results: open(zmq::DEALER)?,
+            tasks: Channel::of(open(zmq::DEALER)?),
+            results: Channel::of(open(zmq::DEALER)?),
             commands: open(zmq::REP)?,
         })
     }
@@ -53,11 +54,11 @@ impl SubmitSockets {
     pub(super) fn connect(&mut self, submit_side: &SubmitSide) -> io::Result<()> {
         let address = submit_side.address;
         raw::connect(
-            &mut self.tasks,
+            self.tasks.socket_mut(),
             &endpoint(Some(address), submit_side.task_port),
         )?;
         raw::connect(
-            &mut self.results,
+            self.results.socket_mut(),
             &endpoint(Some(address), submit_side.result_port),
         )?;
         raw::connect(
@@ -71,7 +72,7 @@ impl SubmitSockets {
 pub(super) fn open_workers(
     context: &Context,
     certificates: Option<&Certificates>,
-) -> io::Result<Socket> {
+) -> io::Result<Channel> {
     let mut socket = open(context, zmq::ROUTER)?;
     serve_curve(&mut socket, certificates)?;
     // A manager probes and then connects under one identity. Without this, a connection that comes
@@ -82,7 +83,7 @@ pub(super) fn open_workers(
     socket.set_backlog(LISTEN_BACKLOG)?;
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
     socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
-    Ok(socket)
+    Ok(Channel::of(socket))
 }
 
 /// Binds the worker socket, and returns the port.

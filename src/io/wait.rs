@@ -112,9 +112,10 @@ const DESCRIPTORS_MAX: usize = 14;
 
 impl EventLoop {
     /// Waits for something to do, and tells where. Does not rest while something is left unread.
-    pub(super) fn wait(&self, left: Ready, now: Now) -> Ready {
+    pub(super) fn wait(&mut self, left: Ready, now: Now) -> Ready {
         // Batches and echoes went out by the worker socket: did anything come in with that?
-        let workers = left.workers || super::is_readable(&self.workers);
+        let sent = self.sending.take_sent_to_workers();
+        let workers = left.workers || sent && super::is_readable(&self.workers);
         let left = Ready { workers, ..left };
         let patience = match left.is_nothing() {
             true => self.patience(now),

@@ -103,7 +103,7 @@ mod tests {
         let context = Context::new();
         let certificates = Certificates::load(keys.directory.path()).unwrap();
         let mut workers = sockets::open_workers(&context, Some(&certificates)).unwrap();
-        let port = bind(&mut workers);
+        let port = bind(workers.socket_mut());
         let _peer = greet(&Context::new(), port, &keys.server, &keys.client);
         assert_eq!(
             workers.poll(zmq::POLLIN, IN_VAIN_MS),
@@ -119,7 +119,7 @@ mod tests {
         let certificates = Certificates::load(keys.directory.path()).unwrap();
         let doorkeeper = Doorkeeper::open(&context, certificates.keyring().clone()).unwrap();
         let mut workers = sockets::open_workers(&context, Some(&certificates)).unwrap();
-        let port = bind(&mut workers);
+        let port = bind(workers.socket_mut());
         let outside = Context::new();
         let stranger = CurveKeyPair::new().unwrap();
         let _stranger = greet(&outside, port, &keys.server, &stranger);

@@ -1,7 +1,7 @@
 //! Identities that cannot be swapped by accident.
 
 use std::fmt;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::pickle::{Encoder, View};
 
@@ -18,7 +18,7 @@ impl fmt::Display for TaskId {
 
 /// A manager's ZeroMQ identity: up to 255 bytes, usually the text of its uid.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ManagerId(Arc<[u8]>);
+pub struct ManagerId(Rc<[u8]>);
 
 impl ManagerId {
     pub fn new(identity: &[u8]) -> Self {
@@ -56,7 +56,7 @@ impl fmt::Debug for ManagerId {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockId {
     Number(i64),
-    Text(Arc<str>),
+    Text(Rc<str>),
 }
 
 impl BlockId {

@@ -82,33 +82,36 @@ impl<B> FromManager<B> {
 }
 
 impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
-    /// Reads the frames behind the identity. The marker form may carry several items.
-    /// An item that cannot be read takes none of its neighbours with it.
-    pub fn parse(mut frames: Vec<F>) -> Vec<Result<Self, Malformed>> {
-        match frames.len() {
-            0 => vec![Err(Malformed::shape("a message without a body"))],
-            1 => {
-                let frame = frames.remove(0);
-                vec![parse_one(frame)]
-            }
-            count => {
-                if !is_marker(frames[0].as_ref()) {
-                    return vec![Err(Malformed::shape(format!(
-                        "{count} frames without a result marker in the first"
-                    )))];
-                }
+    /// Reads a message of one frame, the identity aside.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a log line.
+    pub fn parse(frame: F) -> Result<Self, Malformed> {
+        let bytes = frame.as_ref();
+        if let Some(task) = Flat::read(bytes).and_then(|message| plain_result(&message)) {
+            let frame = Opaque::whole(frame);
+            return Ok(Self::Result { task, frame });
+        }
+        parse_thoroughly(frame)
+    }
+
+    /// Reads a message of several frames: a marker, and items behind it. An item that cannot be
+    /// read takes none of its neighbours with it.
+    pub fn parse_marked(mut frames: Vec<F>) -> Vec<Result<Self, Malformed>> {
+        let count = frames.len();
+        match frames.first() {
+            Some(marker) if is_marker(marker.as_ref()) => {
                 frames.drain(1..).map(parse_item).collect()
             }
+            _ => vec![Err(Malformed::shape(format!(
+                "{count} frames without a result marker in the first"
+            )))],
         }
     }
 }
 
-fn parse_one<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
+fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
     let bytes = frame.as_ref();
-    if let Some(task) = Flat::read(bytes).and_then(|message| plain_result(&message)) {
-        let frame = Opaque::whole(frame);
-        return Ok(FromManager::Result { task, frame });
-    }
     let program = pickle::scan(bytes)?;
     let tree = Tree::read(bytes)?;
     let message = tree.root();
@@ -162,7 +165,7 @@ fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
 
 /// An item behind a marker: results and monitoring only, as every release sent them.
 fn parse_item<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
-    match parse_one(frame)? {
+    match FromManager::parse(frame)? {
         item @ (FromManager::Result { .. }
         | FromManager::SpoiltResult { .. }
         | FromManager::Monitoring { .. }) => Ok(item),

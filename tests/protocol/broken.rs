@@ -83,10 +83,10 @@ fn messages_of_managers_cut_short() {
             for len in 0..bytes.len() {
                 let cut = bytes[..len].to_vec();
                 let marker = python::pickle(protocol, "{'type': 'result'}");
-                assert!(!is_message(vec![cut.clone()]));
-                assert!(!is_message(vec![marker, cut]));
+                assert!(!is_message(cut.clone()));
+                assert!(!is_item(vec![marker, cut]));
             }
-            assert!(is_message(vec![bytes]));
+            assert!(is_message(bytes));
         }
     }
 }
@@ -145,12 +145,16 @@ fn try_everything(bytes: Vec<u8>) -> bool {
     }
     let command = Command::parse(&bytes);
     let marker = b"\x80\x04}\x8c\x04type\x8c\x06results.".to_vec();
-    let item = is_message(vec![marker, bytes.clone()]);
-    let message = is_message(vec![bytes]);
+    let item = is_item(vec![marker, bytes.clone()]);
+    let message = is_message(bytes);
     task.is_ok() || command.is_ok() || item || message
 }
 
-fn is_message(frames: Vec<Vec<u8>>) -> bool {
-    let messages = FromManager::<Opaque<Vec<u8>>>::parse(frames);
+fn is_message(frame: Vec<u8>) -> bool {
+    FromManager::<Opaque<Vec<u8>>>::parse(frame).is_ok()
+}
+
+fn is_item(frames: Vec<Vec<u8>>) -> bool {
+    let messages = FromManager::<Opaque<Vec<u8>>>::parse_marked(frames);
     messages.iter().all(Result::is_ok)
 }

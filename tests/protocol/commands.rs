@@ -143,7 +143,7 @@ fn registration(protocol: u8, packages: &str) -> Rc<Registration<Opaque<Vec<u8>>
          'max_capacity': 1, {packages}}}"
     );
     let frame = python::pickle(protocol, &text);
-    match FromManager::parse(vec![frame]).remove(0).unwrap() {
+    match FromManager::parse(frame).unwrap() {
         FromManager::Registration(registration) => Rc::from(registration),
         other => panic!("{other:?}"),
     }

@@ -11,8 +11,7 @@ use super::python;
 fn record(tasks: &[i64]) -> NodeInfo<Opaque<Vec<u8>>> {
     let text = "{'type': 'registration', 'parsl_v': 'p', 'python_v': '3.11.7', 'block_id': '0', \
         'max_capacity': 2, 'uid': 'u', 'odd': (1, {2})}";
-    let Ok(FromManager::Registration(registration)) =
-        FromManager::parse(vec![python::pickle(4, text)]).remove(0)
+    let Ok(FromManager::Registration(registration)) = FromManager::parse(python::pickle(4, text))
     else {
         panic!("a registration");
     };

@@ -15,7 +15,7 @@ const REGISTRATION: &str = "{'type': 'registration', 'parsl_v': '2026.10.26', \
 
 fn registration(protocol: u8, text: &str) -> Rc<Registration<Opaque<Vec<u8>>>> {
     let frame = python::pickle(protocol, text);
-    match FromManager::parse(vec![frame]).remove(0).unwrap() {
+    match FromManager::parse(frame).unwrap() {
         FromManager::Registration(registration) => Rc::from(registration),
         other => panic!("{other:?}"),
     }
@@ -168,9 +168,9 @@ fn records_of_managers_are_passed_on_as_they_came() {
             let text = format!("{{'type': 'monitoring', 'payload': {payload}}}");
             let frame = python::pickle(protocol, &text);
             let marker = python::pickle(protocol, "{'type': 'result'}");
-            for frames in [vec![frame.clone()], vec![marker, frame]] {
-                let mut messages = FromManager::parse(frames);
-                let Some(Ok(FromManager::Monitoring { message })) = messages.pop() else {
+            let mut behind_marker = FromManager::parse_marked(vec![marker, frame.clone()]);
+            for message in [behind_marker.remove(0), FromManager::parse(frame)] {
+                let Ok(FromManager::Monitoring { message }) = message else {
                     panic!("{payload}");
                 };
                 let report = Report::Relayed(message).encode(Some("run-7"));

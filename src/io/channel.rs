@@ -1,0 +1,80 @@
+//! A socket for [`Frame`]s: the calls that are made for every task, which never block and lose
+//! nothing.
+
+use std::ffi::c_void;
+use std::io;
+use std::ops::Deref;
+
+use zmq::Socket;
+
+use super::frame::Frame;
+use super::raw;
+
+/// A ZeroMQ socket that frames go through.
+pub(super) struct Channel {
+    socket: Socket,
+    /// The same socket, as libzmq's own functions name it.
+    raw: *mut c_void,
+}
+
+/// Why a frame did not leave.
+pub(super) enum NotSent {
+    /// There is no room now, or nobody is connected yet.
+    Full(Frame),
+    /// It will not go: a ROUTER has no such peer.
+    Refused(io::Error),
+}
+
+/// Whether a frame ends its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Last,
+    MoreFollows,
+}
+
+impl Channel {
+    pub(super) fn of(mut socket: Socket) -> Self {
+        let raw = socket.as_mut_ptr();
+        Self { socket, raw }
+    }
+
+    /// The next frame, if there is one.
+    pub(super) fn receive(&self) -> Option<Frame> {
+        let mut frame = Frame::new();
+        // SAFETY: the socket is open as long as `self` lives, and the message is initialised.
+        let received =
+            unsafe { zmq_sys::zmq_msg_recv(frame.as_mut_ptr(), self.raw, zmq::DONTWAIT) };
+        (received >= 0).then_some(frame)
+    }
+
+    /// Hands a frame to the socket.
+    pub(super) fn send(&self, mut frame: Frame, rest: Rest) -> Result<(), NotSent> {
+        let flags = match rest {
+            Rest::Last => zmq::DONTWAIT,
+            Rest::MoreFollows => zmq::DONTWAIT | zmq::SNDMORE,
+        };
+        // SAFETY: as for receive. A message that was taken is an empty one afterwards.
+        let sent = unsafe { zmq_sys::zmq_msg_send(frame.as_mut_ptr(), self.raw, flags) };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let error = raw::last_error();
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Err(NotSent::Full(frame)),
+            _ => Err(NotSent::Refused(error)),
+        }
+    }
+
+    /// For what is done once: binding, connecting.
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+}
+
+impl Deref for Channel {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.socket
+    }
+}
