@@ -1,9 +1,11 @@
 //! The worker port's connections: who is connected from where, and lines about it in the log.
 
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 
 use tracing::{info, warn};
 
+use super::door::Door;
 use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
 use crate::broker::{ConnectionId, Origin};
 use crate::protocol::ManagerId;
@@ -11,15 +13,18 @@ use crate::protocol::ManagerId;
 pub(super) struct WorkerConnections {
     monitor: Monitor,
     open: Connections,
+    door: Door,
     /// libzmq names no descriptor with a failed handshake, but closes its connection right after.
     fault: Option<HandshakeFault>,
 }
 
 impl WorkerConnections {
+    /// Call it when everything else is open.
     pub(super) fn new(monitor: Monitor) -> Self {
         Self {
             monitor,
             open: Connections::default(),
+            door: Door::new(),
             fault: None,
         }
     }
@@ -44,14 +49,21 @@ impl WorkerConnections {
                     }
                 }
                 Event::HandshakeFailed(fault) => self.fault = Some(fault),
-                Event::AcceptFailed(errno) => {
-                    let error = std::io::Error::from_raw_os_error(errno);
-                    warn!("Could not accept a connection of a worker: {error}");
-                }
-                Event::Connected | Event::Closed | Event::HandshakeSucceeded => {}
+                Event::AcceptFailed(errno) => self.note_accept_failed(errno),
+                Event::Listening(descriptor) => self.door.handle_listening(descriptor),
+                Event::Connected | Event::Closed | Event::HandshakeSucceeded => continue,
             }
+            self.door.handle_connections(self.open.len());
         }
         closed
+    }
+
+    fn note_accept_failed(&mut self, errno: i32) {
+        let error = std::io::Error::from_raw_os_error(errno);
+        // Whoever was waiting may have gone, or was turned away at the door.
+        if !self.door.handle_accept_failed(errno) && error.kind() != ErrorKind::WouldBlock {
+            warn!("Could not accept a connection of a worker: {error}");
+        }
     }
 
     /// Who sent a message, and where it came from, by the descriptor that it names.

@@ -7,6 +7,7 @@
 mod channel;
 mod clock;
 mod connections;
+mod door;
 mod frame;
 mod greeting;
 mod helper;

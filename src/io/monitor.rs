@@ -12,6 +12,7 @@ use crate::protocol::ManagerId;
 
 /// The numbers of zmq.h. The `zmq` crate panics on one that it does not list, so it is not asked.
 const CONNECTED: u16 = 0x0001;
+const LISTENING: u16 = 0x0008;
 const ACCEPTED: u16 = 0x0020;
 const ACCEPT_FAILED: u16 = 0x0040;
 const CLOSED: u16 = 0x0080;
@@ -25,6 +26,7 @@ const HANDSHAKE_FAILED_AUTH: u16 = 0x4000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     Connected,
+    Listening(RawFd),
     Accepted(RawFd),
     AcceptFailed(i32),
     /// An attempt to connect was refused, or a listener was closed.
@@ -54,6 +56,7 @@ impl Monitor {
     pub(super) fn of(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
         let endpoint = format!("inproc://monitor.{name}");
         let mask = CONNECTED
+            | LISTENING
             | ACCEPTED
             | ACCEPT_FAILED
             | CLOSED
@@ -95,6 +98,7 @@ fn parse(head: &[u8]) -> Option<Event> {
     let value = u32::from_ne_bytes(*value.first_chunk::<4>()?);
     Some(match u16::from_ne_bytes(*number) {
         CONNECTED => Event::Connected,
+        LISTENING => Event::Listening(value as RawFd),
         ACCEPTED => Event::Accepted(value as RawFd),
         ACCEPT_FAILED => Event::AcceptFailed(value as i32),
         CLOSED => Event::Closed,
@@ -132,11 +136,16 @@ impl Connection {
 /// are small numbers: the system gives the lowest that is free.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: Vec<Option<Connection>>,
+    by_descriptor: Vec<Option<Connection>>,
+    open: usize,
     opened: u64,
 }
 
 impl Connections {
+    pub(super) fn len(&self) -> usize {
+        self.open
+    }
+
     pub(super) fn accept(&mut self, descriptor: RawFd) -> &Connection {
         self.opened += 1;
         let peer = peer_of(descriptor);
@@ -147,20 +156,24 @@ impl Connections {
             manager: None,
         };
         let place = usize::try_from(descriptor).unwrap_or(0);
-        if place >= self.open.len() {
-            self.open.resize(place + 1, None);
+        if place >= self.by_descriptor.len() {
+            self.by_descriptor.resize(place + 1, None);
         }
-        self.open[place].insert(connection)
+        let entry = &mut self.by_descriptor[place];
+        self.open += usize::from(entry.is_none());
+        entry.insert(connection)
     }
 
     pub(super) fn close(&mut self, descriptor: RawFd) -> Option<Connection> {
         let place = usize::try_from(descriptor).ok()?;
-        self.open.get_mut(place)?.take()
+        let closed = self.by_descriptor.get_mut(place)?.take();
+        self.open -= usize::from(closed.is_some());
+        closed
     }
 
     pub(super) fn by_descriptor(&mut self, descriptor: RawFd) -> Option<&mut Connection> {
         let place = usize::try_from(descriptor).ok()?;
-        self.open.get_mut(place)?.as_mut()
+        self.by_descriptor.get_mut(place)?.as_mut()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The few calls that go to libzmq without the `zmq` crate's error type, which panics on an errno
-//! that it does not list (EAFNOSUPPORT, EPERM …), and the one option that it does not know.
+//! that it does not list (EAFNOSUPPORT, EPERM …), and options that no crate here knows.
 
 use std::ffi::{CString, c_int, c_void};
-use std::io;
+use std::os::fd::RawFd;
+use std::{io, ptr};
 
 use zmq::Socket;
 
@@ -33,6 +34,48 @@ pub(super) fn enforce_zap_domain(socket: &mut Socket) -> io::Result<()> {
             size_of::<c_int>(),
         )
     })
+}
+
+/// From now on the kernel drops whatever comes to a listening socket. Connections that it has
+/// accepted are not touched.
+pub(super) fn drop_all_that_comes(listener: RawFd) -> io::Result<()> {
+    /// "Let pass no byte": the whole filter.
+    const RETURN_NOTHING: libc::sock_filter = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let mut filter = RETURN_NOTHING;
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut filter,
+    };
+    set_listener_option(listener, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// Ends [`drop_all_that_comes`].
+pub(super) fn let_come_again(listener: RawFd) -> io::Result<()> {
+    let unused: c_int = 0;
+    set_listener_option(listener, libc::SO_DETACH_FILTER, &unused)
+}
+
+fn set_listener_option<T>(listener: RawFd, option: c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the value has the size that is told, and the kernel copies it before it returns. A
+    // descriptor that is no socket gives an error.
+    let status = unsafe {
+        libc::setsockopt(
+            listener,
+            libc::SOL_SOCKET,
+            option,
+            ptr::from_ref(value).cast::<c_void>(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    match status {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn check(status: c_int) -> io::Result<()> {

@@ -1,0 +1,116 @@
+"""More managers than the interchange has descriptors: those inside are served, the others wait
+outside and cost nothing, and come in when there is room."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import time
+
+import pytest
+import zmq
+
+from harness import processes
+from harness.waiting import wait_until
+from harness.wire import HEARTBEAT_CODE, registration
+
+pytestmark = [
+    pytest.mark.ours_only("stock's listener spins when no descriptor is left"),
+    pytest.mark.timeout(240),
+]
+
+LIMIT = 64
+MANAGERS = 100
+SERVED_AT_LEAST = 15
+OBSERVED_S = 4.0
+CPU_PERCENT_MAX = 5.0
+# Who knocks at a shut door knocks again after 1, 2, 4, 8 … seconds.
+LET_IN_WITHIN_S = 90
+
+
+@pytest.fixture
+def crowd():
+    """Sockets of managers that have all said who they are, if anybody listens."""
+    context = zmq.Context()
+    context.setsockopt(zmq.MAX_SOCKETS, 4 * MANAGERS)
+    sockets: dict[str, zmq.Socket] = {}
+
+    def come(url: str) -> dict[str, zmq.Socket]:
+        for number in range(MANAGERS):
+            name = f"manager-{number}"
+            sock = context.socket(zmq.DEALER)
+            sock.setsockopt(zmq.LINGER, 0)
+            sock.setsockopt(zmq.IDENTITY, name.encode())
+            sock.connect(url)
+            sock.send(pickle.dumps(registration(name, max_capacity=1)))
+            sockets[name] = sock
+        return sockets
+
+    yield come
+    context.destroy(linger=0)
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+
+
+def inside(side) -> list[str]:
+    return [manager["manager"] for manager in side.managers()]
+
+
+@pytest.mark.expect_error("No more workers are let in until some leave")
+def test_a_crowd_at_a_limit_of_64(start, crowd, measured):
+    side = start(launch=False, heartbeat_threshold=60)
+    interchange = side.launch(preexec_fn=limited)
+    sockets = crowd(side.worker_url)
+    interchange.wait_for_log("No more workers are let in until some leave", 20)
+    wait_until(lambda: len(inside(side)) >= SERVED_AT_LEAST, 20, "a part of them inside")
+
+    used_s = processes.cpu_seconds_fine(interchange.pid)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > OBSERVED_S, OBSERVED_S + 5, "the span measured")
+    used_s = processes.cpu_seconds_fine(interchange.pid) - used_s
+    percent = used_s / (time.monotonic() - begun) * 100
+    first = inside(side)
+    measured(f"{len(first)} of {MANAGERS} inside, {percent:.2f} % CPU")
+    assert percent < CPU_PERCENT_MAX
+    assert len(first) < LIMIT
+    _all_work(side, first, sockets)
+
+    for name in first:
+        sockets[name].close()
+    later = set(sockets) - set(first)
+    begun = time.monotonic()
+    wait_until(lambda: later & set(inside(side)), LET_IN_WITHIN_S, "one of the others inside")
+    measured(f"the first of the others came in after {time.monotonic() - begun:.1f} s")
+    assert interchange.log_lines("INFO", "Workers are let in again")
+
+
+def _all_work(side, names: list[str], sockets: dict[str, zmq.Socket]) -> None:
+    """Each of them gets a task, and its result comes back."""
+    for task_id in range(1, len(names) + 1):
+        side.submit(task_id, b"x")
+    for name in names:
+        message = HEARTBEAT_CODE
+        while message == HEARTBEAT_CODE:
+            assert sockets[name].poll(10_000), f"nothing for {name}"
+            message = pickle.loads(sockets[name].recv())
+        (task,) = message
+        result = {"type": "result", "task_id": task["task_id"], "result": b"done"}
+        sockets[name].send(pickle.dumps(result))
+    answered = {side.result()["task_id"] for _ in names}
+    assert answered == set(range(1, len(names) + 1))
+
+
+def test_a_warning_at_80_percent(start, crowd):
+    """100 connections and some thirty descriptors beside them, of 150."""
+    side = start(launch=False)
+
+    def limited_higher() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
+
+    interchange = side.launch(preexec_fn=limited_higher)
+    crowd(side.worker_url)
+    interchange.wait_for_log("descriptors are in use. Each manager needs one", 20)
+    wait_until(lambda: len(inside(side)) == MANAGERS, 30, "all of them inside")
+    assert len(interchange.log_lines("WARNING", "Each manager needs one")) == 1

@@ -1,0 +1,251 @@
+//! The door of the worker port: shut while descriptors run out, so that those inside are served.
+//!
+//! When a process has no descriptor left, libzmq's listener tries to accept for ever and takes a
+//! whole processor. Unbinding it is no way out: libzmq closes what a listener has accepted with it.
+//! So the listening socket stays, and is given a filter that drops whatever comes to it: who knocks
+//! waits in its kernel's hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody pays for
+//! it. Connections that are open are not touched.
+//!
+//! Some descriptors are kept back: for those that the kernel had accepted already when the door was
+//! shut, for a helper process, for files.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, RawFd};
+
+use tracing::{error, info, warn};
+
+use super::raw;
+
+/// Shares of the limit, in percent: where an operator is warned, where the door is shut, and where
+/// it is opened again.
+const WARN_AT: usize = 80;
+const SHUT_AT: usize = 95;
+const OPEN_BELOW: usize = 90;
+/// One in so many descriptors is kept back, within these bounds.
+const KEPT_BACK_SHARE: usize = 32;
+const KEPT_BACK: std::ops::RangeInclusive<usize> = 3..=64;
+
+pub(super) struct Door {
+    listener: Option<RawFd>,
+    /// How many descriptors the system grants.
+    limit: usize,
+    /// Open from the start to the end: sockets, files, libzmq's own.
+    fixed: usize,
+    kept_back: Vec<File>,
+    is_shut: bool,
+    has_warned: bool,
+}
+
+impl Door {
+    /// Call it when everything else is open.
+    pub(super) fn new() -> Self {
+        let mut door = Self {
+            listener: None,
+            limit: rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                .current
+                .map_or(usize::MAX, |limit| {
+                    usize::try_from(limit).unwrap_or(usize::MAX)
+                }),
+            fixed: open_descriptors(),
+            kept_back: Vec::new(),
+            is_shut: false,
+            has_warned: false,
+        };
+        door.keep_back();
+        door
+    }
+
+    /// libzmq listens, with this descriptor.
+    pub(super) fn handle_listening(&mut self, listener: RawFd) {
+        // libzmq's is a blocking one, and accepting is tried here as well.
+        // SAFETY: the descriptor is open until the end of the process, and only lent for the call.
+        let lent = unsafe { BorrowedFd::borrow_raw(listener) };
+        if let Err(error) = rustix::io::ioctl_fionbio(lent, true) {
+            warn!("The worker port's descriptors are not watched: {error}");
+            return;
+        }
+        self.listener = Some(listener);
+    }
+
+    /// A connection could not be accepted. True if that was for want of descriptors.
+    pub(super) fn handle_accept_failed(&mut self, errno: i32) -> bool {
+        let exhausted = is_exhaustion(&io::Error::from_raw_os_error(errno));
+        if exhausted {
+            self.shut("none is left");
+        }
+        exhausted
+    }
+
+    /// So many connections are open now.
+    pub(super) fn handle_connections(&mut self, open: usize) {
+        let used = self.fixed + self.kept_back.len() + open;
+        let limit = self.limit;
+        let percent = |share: usize| limit.saturating_mul(share) / 100;
+        if used >= percent(SHUT_AT) {
+            self.shut(&format!("{used} of {limit} are in use"));
+        } else if used < percent(OPEN_BELOW) {
+            self.open(used);
+        }
+        if used < percent(WARN_AT) {
+            self.has_warned = false;
+        } else if !self.has_warned {
+            self.has_warned = true;
+            warn!(
+                "{used} of {} descriptors are in use. Each manager needs one: raise the limit \
+                 (ulimit -n) before more of them come",
+                self.limit
+            );
+        }
+    }
+
+    fn shut(&mut self, why: &str) {
+        let Some(listener) = self.listener else {
+            return;
+        };
+        if !self.is_shut {
+            self.is_shut = true;
+            error!(
+                "No more workers are let in until some leave, because descriptors run out ({why}). \
+                 Those that are connected are served. Remedy: a higher limit (ulimit -n, now {}) \
+                 where Parsl is started",
+                self.limit
+            );
+            if let Err(error) = raw::drop_all_that_comes(listener) {
+                warn!("The worker port could not be shut: {error}");
+            }
+        }
+        self.turn_away(listener);
+    }
+
+    fn open(&mut self, used: usize) {
+        let (true, Some(listener)) = (self.is_shut, self.listener) else {
+            return;
+        };
+        self.keep_back();
+        match raw::let_come_again(listener) {
+            Ok(()) => {
+                self.is_shut = false;
+                info!(
+                    "Workers are let in again: {used} of {} descriptors are in use",
+                    self.limit
+                );
+            }
+            Err(error) => warn!("The worker port could not be opened again: {error}"),
+        }
+    }
+
+    /// Those that the kernel has accepted for us are closed: they come again. Needs a descriptor.
+    fn turn_away(&mut self, listener: RawFd) {
+        // SAFETY: the descriptor is libzmq's listening socket, which it holds until the end; it is
+        // only lent, and taken back below before it could be closed.
+        let lent = unsafe { TcpListener::from_raw_fd(listener) };
+        loop {
+            match lent.accept() {
+                Ok(_) => {}
+                Err(error) if is_exhaustion(&error) && self.kept_back.pop().is_some() => {}
+                Err(_) => break,
+            }
+        }
+        let _ = lent.into_raw_fd();
+    }
+
+    /// Opens what is to be kept back, as far as the system gives it.
+    fn keep_back(&mut self) {
+        let wanted = (self.limit / KEPT_BACK_SHARE).clamp(*KEPT_BACK.start(), *KEPT_BACK.end());
+        while self.kept_back.len() < wanted {
+            match spare() {
+                Ok(spare) => self.kept_back.push(spare),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&error.raw_os_error())
+}
+
+fn spare() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// How many descriptors this process has open.
+fn open_descriptors() -> usize {
+    // The directory itself is one of them while it is read.
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Long enough for a connection on this machine, short of the first repeated SYN.
+    const AT_ONCE: Duration = Duration::from_millis(500);
+    const AFTER_REPEATS: Duration = Duration::from_secs(30);
+
+    fn door(limit: usize, listener: &TcpListener) -> Door {
+        Door {
+            listener: Some(listener.as_raw_fd()),
+            limit,
+            fixed: 10,
+            kept_back: Vec::new(),
+            is_shut: false,
+            has_warned: false,
+        }
+    }
+
+    fn knock(listener: &TcpListener, patience: Duration) -> io::Result<TcpStream> {
+        let address: SocketAddr = listener.local_addr()?;
+        TcpStream::connect_timeout(&address, patience)
+    }
+
+    #[test]
+    fn shut_at_95_percent_and_open_again_below_90() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut door = door(100, &listener);
+        let inside = knock(&listener, AT_ONCE).unwrap();
+        let (mut served, _) = listener.accept().unwrap();
+        door.handle_connections(84);
+        assert!(knock(&listener, AT_ONCE).is_ok());
+
+        door.handle_connections(85);
+        assert!(door.is_shut);
+        // The one that was not accepted yet was turned away with it, the one inside was not.
+        assert!(listener.accept().is_err());
+        io::Write::write_all(&mut &inside, b"here").unwrap();
+        let mut heard = [0; 4];
+        io::Read::read_exact(&mut served, &mut heard).unwrap();
+        let shut = knock(&listener, AT_ONCE).unwrap_err();
+        assert_eq!(shut.kind(), io::ErrorKind::TimedOut);
+
+        door.handle_connections(80);
+        assert!(door.is_shut, "not at once, or it would swing");
+        let address = listener.local_addr().unwrap();
+        let waiting =
+            std::thread::spawn(move || TcpStream::connect_timeout(&address, AFTER_REPEATS));
+        door.handle_connections(70);
+        assert!(!door.is_shut);
+        assert!(waiting.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn shut_when_accepting_fails_for_want_of_descriptors_only() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut door = door(1000, &listener);
+        assert!(!door.handle_accept_failed(libc::ECONNABORTED));
+        assert!(!door.is_shut);
+        assert!(door.handle_accept_failed(libc::EMFILE));
+        assert!(door.is_shut);
+        assert!(door.handle_accept_failed(libc::ENFILE));
+        door.handle_connections(5);
+        assert!(!door.is_shut);
+    }
+}
