@@ -86,7 +86,7 @@ fn check(status: c_int) -> io::Result<()> {
     }
 }
 
-/// What the call before failed of. libzmq's own errors lie beyond the system's; these have its text.
+/// What the call before failed of. libzmq's own errors lie beyond the system's and have its text.
 pub(super) fn last_error() -> io::Error {
     // SAFETY: zmq_errno has no preconditions.
     let errno = unsafe { zmq_sys::zmq_errno() };
