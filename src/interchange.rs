@@ -10,9 +10,13 @@ use tracing::{debug, info, warn};
 
 use crate::broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, StopReason, Versions};
 use crate::protocol::{
-    Answer, Command, FromManager, Malformed, ManagerId, Opaque, Task, TaskId, ToManager,
+    Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
     encode_batch,
 };
+
+/// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
+/// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.
+const SHORT_QUEUE_TASKS: usize = 2048;
 
 /// What a channel is to carry.
 #[derive(Debug)]
@@ -76,7 +80,11 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// A frame from the task channel.
     pub fn handle_task(&mut self, frame: F) {
-        match Task::parse(frame) {
+        let stay = match self.broker.queued() < SHORT_QUEUE_TASKS {
+            true => Stay::Short,
+            false => Stay::Long,
+        };
+        match Task::parse(frame, stay) {
             Ok(task) => self.broker.handle_task(task),
             Err(unreadable) => match unreadable.id {
                 Some(id) => {

@@ -68,6 +68,13 @@ impl LiveIds {
 
 /// False if the id stands in a run already.
 fn add_to_runs(runs: &mut BTreeMap<i64, i64>, id: i64) -> bool {
+    // What nearly all ids are: the next one.
+    if let Some(mut greatest) = runs.last_entry()
+        && greatest.get().checked_add(1) == Some(id)
+    {
+        greatest.insert(id);
+        return true;
+    }
     if let Some((_, last)) = runs.range_mut(..=id).next_back() {
         if *last >= id {
             return false;

@@ -16,6 +16,13 @@ pub struct Slot {
     generation: u32,
 }
 
+impl Slot {
+    /// Small, and nobody else's while the registration lasts: an index for tables of others.
+    pub(super) fn place(self) -> usize {
+        self.place as usize
+    }
+}
+
 /// One manager's record. Held, draining and suspect are independent of each other: each is set and
 /// reported by itself, and any of them keeps tasks away.
 pub(super) struct Manager<B> {
@@ -101,7 +108,8 @@ impl<B> Manager<B> {
 pub(super) struct ManagerTable<B> {
     places: Vec<Place<B>>,
     free: Vec<u32>,
-    by_id: HashMap<ManagerId, Slot>,
+    /// Asked with every message, by peers that were let in: a fast hash is good enough.
+    by_id: HashMap<ManagerId, Slot, foldhash::fast::RandomState>,
     by_connection: HashMap<ConnectionId, Slot>,
     registrations: u64,
 }
@@ -116,7 +124,7 @@ impl<B> ManagerTable<B> {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: HashMap::default(),
             by_connection: HashMap::new(),
             registrations: 0,
         }

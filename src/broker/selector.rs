@@ -35,7 +35,8 @@ pub trait Selector {
 pub struct RandomSelector {
     random: SmallRng,
     offered: Vec<Slot>,
-    places: HashMap<Slot, usize>,
+    /// By a slot's place in the table of managers: where it stands among the offered.
+    standing: Vec<Option<u32>>,
 }
 
 impl RandomSelector {
@@ -44,7 +45,7 @@ impl RandomSelector {
         Self {
             random,
             offered: Vec::new(),
-            places: HashMap::new(),
+            standing: Vec::new(),
         }
     }
 }
@@ -61,19 +62,24 @@ impl RandomSelector {
 impl Selector for RandomSelector {
     fn offer(&mut self, candidate: Candidate<'_>) {
         let slot = candidate.slot;
-        self.places.entry(slot).or_insert_with(|| {
+        if slot.place() >= self.standing.len() {
+            self.standing.resize(slot.place() + 1, None);
+        }
+        let standing = &mut self.standing[slot.place()];
+        if standing.is_none() {
+            *standing = Some(self.offered.len() as u32);
             self.offered.push(slot);
-            self.offered.len() - 1
-        });
+        }
     }
 
     fn withdraw(&mut self, slot: Slot) {
-        let Some(place) = self.places.remove(&slot) else {
+        let standing = self.standing.get_mut(slot.place()).and_then(Option::take);
+        let Some(stood) = standing else {
             return;
         };
-        self.offered.swap_remove(place);
-        if let Some(moved) = self.offered.get(place) {
-            self.places.insert(*moved, place);
+        self.offered.swap_remove(stood as usize);
+        if let Some(moved) = self.offered.get(stood as usize) {
+            self.standing[moved.place()] = Some(stood);
         }
     }
 

@@ -2,16 +2,21 @@
 //! are plain, or such dicts again.
 //!
 //! It takes exactly that shape, from the first byte to STOP, or nothing; [`super::Tree`] reads
-//! whatever is otherwise. A machine with a small fixed stack, so nothing is allocated.
+//! whatever is otherwise. A machine of small fixed size, so nothing is allocated.
 
-use super::opcode::{Arg, Instruction, Instructions, op};
+use std::ops::ControlFlow;
+
+use arrayvec::ArrayVec;
+
+use super::opcode::{Arg, Instructions, op};
+use super::scan::{Layout, Program, Rest};
 
 /// Entries of all dicts together.
 const ENTRIES_MAX: usize = 12;
 /// Objects that may be stored for later use.
 const MEMO_MAX: usize = 32;
-/// Objects and marks that may lie on the stack at a time.
-const STACK_MAX: usize = 24;
+/// Dicts that may be read at a time, one in the other.
+const MARKS_MAX: usize = 8;
 
 /// A value of a [`Flat`] dict.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,8 +29,8 @@ pub enum FlatValue<'a> {
     Int(i64),
     /// A float.
     Float(f64),
-    /// A str without lone surrogates.
-    Str(&'a str),
+    /// A str, of ASCII alone.
+    Ascii(&'a [u8]),
     /// Bytes.
     Bytes(&'a [u8]),
     /// A dict, for [`Flat::entry_of`].
@@ -39,42 +44,30 @@ pub struct FlatDict(u8);
 #[derive(Debug, Clone, Copy)]
 struct Entry<'a> {
     dict: FlatDict,
-    key: &'a str,
+    key: &'a [u8],
     value: FlatValue<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Slot<'a> {
-    Mark,
-    Object(FlatValue<'a>),
+    /// What lay below the key: the dict that SETITEM would put the pair into.
+    below: Option<FlatDict>,
 }
 
 /// A dict of plain values.
 #[derive(Debug)]
 pub struct Flat<'a> {
-    entries: [Entry<'a>; ENTRIES_MAX],
-    len: usize,
+    entries: ArrayVec<Entry<'a>, ENTRIES_MAX>,
+    program: Program,
 }
 
 impl<'a> Flat<'a> {
     /// Reads a whole pickle, if it has the shape.
     #[must_use]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut machine = Machine::new();
-        let mut instructions = Instructions::new(bytes);
-        loop {
-            let instruction = instructions.next().ok()?;
-            if instruction.code == op::STOP {
-                break;
-            }
-            machine.step(instruction)?;
-        }
-        // Exactly the outermost dict is left, the first that was opened.
-        let outermost = Slot::Object(FlatValue::Dict(FlatDict(0)));
-        match machine.stack.first() {
-            Some(slot) if machine.depth == 1 && same_dict(*slot, outermost) => Some(machine.flat),
-            _ => None,
-        }
+        let mut machine = Machine::new(bytes);
+        while let ControlFlow::Continue(()) = machine.step()? {}
+        let end = machine.instructions.offset();
+        Some(Self {
+            entries: machine.entries,
+            program: machine.layout.program(end, Rest::Nothing),
+        })
     }
 
     /// The value of a key of the outermost dict; of several the last.
@@ -86,125 +79,225 @@ impl<'a> Flat<'a> {
     /// The value of a key of one of the dicts.
     #[must_use]
     pub fn entry_of(&self, dict: FlatDict, key: &str) -> Option<FlatValue<'a>> {
-        let entries = self.entries.get(..self.len)?;
-        let found = entries
+        let found = self
+            .entries
             .iter()
-            .rfind(|entry| entry.dict == dict && entry.key == key)?;
+            .rfind(|entry| entry.dict == dict && entry.key == key.as_bytes())?;
         Some(found.value)
     }
-}
 
-fn same_dict(one: Slot<'_>, other: Slot<'_>) -> bool {
-    match (one, other) {
-        (Slot::Object(FlatValue::Dict(one)), Slot::Object(FlatValue::Dict(other))) => one == other,
-        _ => false,
+    /// How it travels inside another pickle: what [`super::scan`] finds out, without a second walk.
+    #[must_use]
+    pub fn into_program(self) -> Program {
+        self.program
     }
 }
 
+/// One dict whose items are being read, above a mark.
+#[derive(Debug, Clone, Copy)]
+struct Level<'a> {
+    dict: FlatDict,
+    /// Its first entry.
+    start: usize,
+    /// Read, and waiting for its value; with what lies below it.
+    key: Option<(&'a [u8], Option<FlatDict>)>,
+}
+
+/// Below all marks a lone pair of a key and a value is kept as this one's, until SETITEM says whose
+/// it is.
+const NO_DICT: FlatDict = FlatDict(u8::MAX);
+
+/// The unpickler's stack, as far as this shape needs it: of each dict that is being filled only the
+/// key that waits, because a pair is an entry at once.
 struct Machine<'a> {
-    stack: [Slot<'a>; STACK_MAX],
-    depth: usize,
-    memo: [Option<FlatValue<'a>>; MEMO_MAX],
-    memoized: usize,
+    instructions: Instructions<'a>,
+    /// Below all marks.
+    bottom: Level<'a>,
+    above_marks: ArrayVec<Level<'a>, MARKS_MAX>,
+    /// The object on top; None above a fresh mark.
+    top: Option<FlatValue<'a>>,
+    memo: ArrayVec<FlatValue<'a>, MEMO_MAX>,
     dicts: u8,
-    flat: Flat<'a>,
+    entries: ArrayVec<Entry<'a>, ENTRIES_MAX>,
+    layout: Layout,
 }
 
 impl<'a> Machine<'a> {
-    fn new() -> Self {
-        let blank = Entry {
-            dict: FlatDict(0),
-            key: "",
-            value: FlatValue::None,
-        };
+    #[inline]
+    fn new(bytes: &'a [u8]) -> Self {
         Self {
-            stack: [Slot::Mark; STACK_MAX],
-            depth: 0,
-            memo: [None; MEMO_MAX],
-            memoized: 0,
-            dicts: 0,
-            flat: Flat {
-                entries: [blank; ENTRIES_MAX],
-                len: 0,
+            instructions: Instructions::new(bytes),
+            bottom: Level {
+                dict: NO_DICT,
+                start: 0,
+                key: None,
             },
+            above_marks: ArrayVec::new(),
+            top: None,
+            memo: ArrayVec::new(),
+            dicts: 0,
+            entries: ArrayVec::new(),
+            layout: Layout::new(),
         }
     }
 
-    /// None for whatever is beyond the shape.
+    /// Carries one instruction out, up to the STOP. None for whatever is beyond the shape.
+    ///
+    /// What nearly all traffic consists of is decoded here; the rest goes the general way.
     #[inline]
-    fn step(&mut self, instruction: Instruction<'a>) -> Option<()> {
-        let value = match (instruction.code, instruction.arg) {
-            (op::PROTO | op::FRAME, _) => return Some(()),
-            (op::MEMOIZE, _) => return self.store(self.memoized),
-            (op::BINPUT, Arg::Index(index)) => return self.store(usize::try_from(index).ok()?),
-            (op::BINGET, Arg::Index(index)) => (*self.memo.get(usize::try_from(index).ok()?)?)?,
-            (op::MARK, _) => return self.push(Slot::Mark),
-            (op::SETITEM, _) => return self.set_items(self.depth.checked_sub(2)?, 0),
-            (op::SETITEMS, _) => {
-                let filled = self.stack.get(..self.depth)?;
-                let mark = filled.iter().rposition(|slot| matches!(slot, Slot::Mark))?;
-                return self.set_items(mark + 1, 1);
+    fn step(&mut self) -> Option<ControlFlow<()>> {
+        let offset = self.instructions.offset();
+        let code = self.instructions.code().ok()?;
+        let value = match code {
+            op::MEMOIZE => return self.store(self.memo.len()),
+            op::SHORT_BINUNICODE => ascii(self.instructions.bytes1().ok()?)?,
+            op::BININT1 => FlatValue::Int(self.instructions.code().ok()?.into()),
+            op::SHORT_BINBYTES => FlatValue::Bytes(self.instructions.bytes1().ok()?),
+            op::BINBYTES => FlatValue::Bytes(self.instructions.bytes4().ok()?),
+            op::BINGET => {
+                self.layout.bind();
+                let index = usize::from(self.instructions.code().ok()?);
+                match *self.memo.get(index)? {
+                    // A dict in two places, or in itself, is filled in an order of its own.
+                    FlatValue::Dict(_) => return None,
+                    value => value,
+                }
             }
-            (op::EMPTY_DICT, _) => {
+            op::EMPTY_DICT => {
                 let dict = FlatDict(self.dicts);
-                self.dicts = self.dicts.checked_add(1)?;
+                self.dicts += 1;
+                if self.dicts == NO_DICT.0 {
+                    return None;
+                }
                 FlatValue::Dict(dict)
             }
-            (op::NONE, _) => FlatValue::None,
-            (op::NEWTRUE, _) => FlatValue::Bool(true),
-            (op::NEWFALSE, _) => FlatValue::Bool(false),
-            (_, Arg::Int(number)) => FlatValue::Int(number),
-            (_, Arg::Float(number)) => FlatValue::Float(number),
-            (op::SHORT_BINUNICODE | op::BINUNICODE | op::BINUNICODE8, Arg::Text(text)) => {
-                FlatValue::Str(text)
-            }
-            (op::SHORT_BINBYTES | op::BINBYTES | op::BINBYTES8, Arg::Bytes(bytes)) => {
-                FlatValue::Bytes(bytes)
-            }
-            _ => return None,
+            op::MARK => return self.open(),
+            op::SETITEMS => return self.close(),
+            op::SETITEM => return self.set_item(),
+            op::NONE => FlatValue::None,
+            op::NEWTRUE => FlatValue::Bool(true),
+            op::NEWFALSE => FlatValue::Bool(false),
+            op::STOP => return self.stop(),
+            _ => match (code, self.instructions.arg(code).ok()?) {
+                (op::PROTO, Arg::Int(number)) => {
+                    self.layout.announce(offset, number);
+                    return Some(ControlFlow::Continue(()));
+                }
+                (op::FRAME, Arg::Index(len)) => {
+                    self.layout.frame(offset, len);
+                    return Some(ControlFlow::Continue(()));
+                }
+                (op::BINPUT, Arg::Index(index)) => return self.store(usize::try_from(index).ok()?),
+                (_, Arg::Int(number)) => FlatValue::Int(number),
+                (_, Arg::Float(number)) => FlatValue::Float(number),
+                (op::BINUNICODE | op::BINUNICODE8, Arg::Text(text)) => ascii(text.as_bytes())?,
+                (op::BINBYTES8, Arg::Bytes(bytes)) => FlatValue::Bytes(bytes),
+                _ => return None,
+            },
         };
-        self.push(Slot::Object(value))
+        self.push(value)
     }
 
-    fn push(&mut self, slot: Slot<'a>) -> Option<()> {
-        *self.stack.get_mut(self.depth)? = slot;
-        self.depth += 1;
-        Some(())
+    /// An object is a key, or the value of the key that waits.
+    #[inline]
+    fn push(&mut self, value: FlatValue<'a>) -> Option<ControlFlow<()>> {
+        let level = match self.above_marks.last_mut() {
+            Some(level) => level,
+            None => &mut self.bottom,
+        };
+        match (level.key.take(), value) {
+            (Some((key, below)), value) => {
+                let entry = Entry {
+                    dict: level.dict,
+                    key,
+                    value,
+                    below,
+                };
+                self.entries.try_push(entry).ok()?;
+            }
+            (None, FlatValue::Ascii(key)) => {
+                let below = match self.top {
+                    Some(FlatValue::Dict(dict)) => Some(dict),
+                    _ => None,
+                };
+                level.key = Some((key, below));
+            }
+            // The outermost dict: the first object of all.
+            (None, FlatValue::Dict(_)) if level.dict == NO_DICT && self.top.is_none() => {}
+            (None, _) => return None,
+        }
+        self.top = Some(value);
+        Some(ControlFlow::Continue(()))
     }
 
-    fn store(&mut self, index: usize) -> Option<()> {
-        let Slot::Object(value) = *self.stack.get(self.depth.checked_sub(1)?)? else {
-            return None;
-        };
-        *self.memo.get_mut(index)? = Some(value);
+    #[inline]
+    fn store(&mut self, index: usize) -> Option<ControlFlow<()>> {
+        let value = self.top?;
         // MEMOIZE numbers by how many entries there are; BINPUT that leaves gaps is not this shape.
-        if index > self.memoized {
-            return None;
+        let memoized = self.memo.len();
+        match self.memo.get_mut(index) {
+            Some(place) => *place = value,
+            None if index == memoized => self.memo.try_push(value).ok()?,
+            None => return None,
         }
-        self.memoized = self.memoized.max(index + 1);
-        Some(())
+        Some(ControlFlow::Continue(()))
     }
 
-    /// Takes what lies from `first` on as keys and values of the dict below, and below `marks`.
-    fn set_items(&mut self, first: usize, marks: usize) -> Option<()> {
-        let below = first.checked_sub(marks + 1)?;
-        let Slot::Object(FlatValue::Dict(dict)) = *self.stack.get(below)? else {
+    /// MARK: items follow, for the dict on top.
+    #[inline]
+    fn open(&mut self) -> Option<ControlFlow<()>> {
+        let Some(FlatValue::Dict(dict)) = self.top.take() else {
             return None;
         };
-        let (pairs, rest) = self.stack.get(first..self.depth)?.as_chunks::<2>();
-        if !rest.is_empty() {
+        let level = Level {
+            dict,
+            start: self.entries.len(),
+            key: None,
+        };
+        self.above_marks.try_push(level).ok()?;
+        Some(ControlFlow::Continue(()))
+    }
+
+    /// SETITEMS: its dict is on top again.
+    #[inline]
+    fn close(&mut self) -> Option<ControlFlow<()>> {
+        let level = self.above_marks.pop()?;
+        if level.key.is_some() {
             return None;
         }
-        for pair in pairs {
-            let [Slot::Object(FlatValue::Str(key)), Slot::Object(value)] = *pair else {
-                return None;
-            };
-            *self.flat.entries.get_mut(self.flat.len)? = Entry { dict, key, value };
-            self.flat.len += 1;
-        }
-        self.depth = below + 1;
-        Some(())
+        self.top = Some(FlatValue::Dict(level.dict));
+        Some(ControlFlow::Continue(()))
     }
+
+    /// SETITEM: the last pair is not of the dict whose items are being read, but of one that is
+    /// itself a value there.
+    fn set_item(&mut self) -> Option<ControlFlow<()>> {
+        let level = *self.above_marks.last().unwrap_or(&self.bottom);
+        if level.key.is_some() {
+            return None;
+        }
+        let own = self.entries.get_mut(level.start..)?;
+        let pair = own.iter_mut().rfind(|entry| entry.dict == level.dict)?;
+        let dict = pair.below?;
+        pair.dict = dict;
+        self.top = Some(FlatValue::Dict(dict));
+        Some(ControlFlow::Continue(()))
+    }
+
+    /// Exactly the outermost dict is left, the first that was opened.
+    #[inline]
+    fn stop(&self) -> Option<ControlFlow<()>> {
+        let is_outermost = matches!(self.top, Some(FlatValue::Dict(FlatDict(0))));
+        let nothing_loose = self.entries.iter().all(|entry| entry.dict != NO_DICT);
+        let is_bare = self.above_marks.is_empty() && self.bottom.key.is_none();
+        (is_outermost && is_bare && nothing_loose).then_some(ControlFlow::Break(()))
+    }
+}
+
+/// Other texts are left to the tree: of what is looked for, none has any.
+#[inline]
+fn ascii(text: &[u8]) -> Option<FlatValue<'_>> {
+    text.is_ascii().then_some(FlatValue::Ascii(text))
 }
 
 #[cfg(test)]
@@ -216,7 +309,7 @@ mod tests {
         let bytes = b"\x80\x04\x95\x20\0\0\0\0\0\0\0}\x94(\x8c\x04type\x94\x8c\x06result\x94\
             \x8c\x07task_id\x94K\x05h\x02C\x02ok\x94u.";
         let flat = Flat::read(bytes).expect("it has the shape");
-        assert_eq!(flat.get("type"), Some(FlatValue::Str("result")));
+        assert_eq!(flat.get("type"), Some(FlatValue::Ascii(b"result")));
         assert_eq!(flat.get("task_id"), Some(FlatValue::Int(5)));
         assert_eq!(flat.get("result"), Some(FlatValue::Bytes(b"ok")));
         assert_eq!(flat.get("exception"), None);

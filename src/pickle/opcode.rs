@@ -372,13 +372,13 @@ impl<'a> Instructions<'a> {
     }
 
     #[inline]
-    fn bytes1(&mut self) -> Result<&'a [u8], Fault> {
+    pub(super) fn bytes1(&mut self) -> Result<&'a [u8], Fault> {
         let len = self.byte()?;
         self.take(len.into())
     }
 
     #[inline]
-    fn bytes4(&mut self) -> Result<&'a [u8], Fault> {
+    pub(super) fn bytes4(&mut self) -> Result<&'a [u8], Fault> {
         let len = u32::from_le_bytes(*self.array()?);
         self.take(len.into())
     }

@@ -10,7 +10,7 @@
 //! `pickle.loads` on its bytes. And whatever Python tolerates, such as a second object below the
 //! result or frames that do not fit together, is accepted here too.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use super::books::{Marks, Memo};
 use super::encode;
@@ -93,6 +93,20 @@ impl Program {
         }
     }
 
+    /// Where the body stands, if it is one piece that can be spliced as it is.
+    #[must_use]
+    pub const fn body(&self) -> Option<Range<usize>> {
+        let Passage::Spliced(frames) = &self.passage else {
+            return None;
+        };
+        let start = match (frames.count, frames.first[0]) {
+            (0, _) => PROTO_LEN,
+            (1, PROTO_LEN) => PROTO_LEN + FRAME_HEADER_LEN,
+            _ => return None,
+        };
+        Some(start..self.end - STOP_LEN)
+    }
+
     /// Appends instructions that leave exactly this program's object on the stack. They want a
     /// pickle of protocol 4 or 5 around them.
     ///
@@ -152,13 +166,7 @@ impl Frames {
 struct Walk {
     marks: Marks,
     memo: Memo,
-    frames: Frames,
-    frames_end: usize,
-    /// The protocol that the very first instruction names.
-    protocol: Option<u8>,
-    /// Whether something in the body depends on where the body stands.
-    is_bound: bool,
-    looks_up_names: bool,
+    layout: Layout,
 }
 
 impl Walk {
@@ -166,11 +174,7 @@ impl Walk {
         Self {
             marks: Marks::new(),
             memo: Memo::new(len),
-            frames: Frames::new(),
-            frames_end: 0,
-            protocol: None,
-            is_bound: false,
-            looks_up_names: false,
+            layout: Layout::new(),
         }
     }
 
@@ -217,8 +221,8 @@ impl Walk {
                 self.marks.replace(1, 0)?;
                 return Ok(ControlFlow::Break(()));
             }
-            (op::PROTO, Arg::Int(number)) => self.announce(instruction.offset, number),
-            (op::FRAME, Arg::Index(len)) => self.frame(instruction.offset, len),
+            (op::PROTO, Arg::Int(number)) => self.layout.announce(instruction.offset, number),
+            (op::FRAME, Arg::Index(len)) => self.layout.frame(instruction.offset, len),
             (op::POP, _) => match self.marks.above() {
                 // The C unpickler deletes a mark where it finds no object.
                 0 => self
@@ -234,15 +238,15 @@ impl Walk {
                 _ => self.marks.push_object(),
             },
             (op::INST, _) => {
-                self.looks_up_names = true;
+                self.layout.looks_up_names = true;
                 self.collect(1, 0, 1)?;
             }
             (op::GLOBAL, _) => {
-                self.looks_up_names = true;
+                self.layout.looks_up_names = true;
                 self.marks.push_object();
             }
             (op::STACK_GLOBAL, _) => {
-                self.looks_up_names = true;
+                self.layout.looks_up_names = true;
                 self.marks.replace(2, 1)?;
             }
             (op::PUT | op::BINPUT | op::LONG_BINPUT, Arg::Index(index)) => {
@@ -250,8 +254,7 @@ impl Walk {
                 self.memo.write(index)?;
             }
             (op::GET | op::BINGET | op::LONG_BINGET, Arg::Index(index)) => {
-                // Indices count from the start of the pickle: they would point into a neighbour.
-                self.is_bound = true;
+                self.layout.bind();
                 self.memo.read(index)?;
                 self.marks.push_object();
             }
@@ -263,7 +266,48 @@ impl Walk {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn announce(&mut self, offset: usize, number: i64) {
+    fn finish(self, end: usize) -> Program {
+        let rest = match self.marks.above() == 0 && self.marks.is_bare() {
+            true => Rest::Nothing,
+            false => Rest::Something,
+        };
+        self.layout.program(end, rest)
+    }
+}
+
+/// Whether anything is left below the object that a program ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Nothing,
+    Something,
+}
+
+/// What a walk finds out about splicing, whoever walks.
+#[derive(Debug)]
+pub(super) struct Layout {
+    frames: Frames,
+    frames_end: usize,
+    /// The protocol that the very first instruction names.
+    protocol: Option<u8>,
+    /// Whether something in the body depends on where the body stands.
+    is_bound: bool,
+    looks_up_names: bool,
+}
+
+impl Layout {
+    pub(super) const fn new() -> Self {
+        Self {
+            frames: Frames::new(),
+            frames_end: 0,
+            protocol: None,
+            is_bound: false,
+            looks_up_names: false,
+        }
+    }
+
+    /// PROTO.
+    #[inline]
+    pub(super) fn announce(&mut self, offset: usize, number: i64) {
         if offset == 0 {
             self.protocol = u8::try_from(number).ok();
         } else {
@@ -273,7 +317,9 @@ impl Walk {
         }
     }
 
-    fn frame(&mut self, offset: usize, len: u64) {
+    /// FRAME.
+    #[inline]
+    pub(super) fn frame(&mut self, offset: usize, len: u64) {
         self.frames.push(offset);
         let end = usize::try_from(len).map_or(usize::MAX, |len| {
             offset.saturating_add(FRAME_HEADER_LEN).saturating_add(len)
@@ -281,15 +327,23 @@ impl Walk {
         self.frames_end = self.frames_end.max(end);
     }
 
-    fn finish(self, end: usize) -> Program {
-        let is_alone = self.marks.above() == 0 && self.marks.is_bare();
+    /// The memo was read. Indices count from the start of the pickle: they would point into a
+    /// neighbour.
+    #[inline]
+    pub(super) const fn bind(&mut self) {
+        self.is_bound = true;
+    }
+
+    /// What has been walked, up to behind its STOP.
+    #[inline]
+    pub(super) fn program(self, end: usize, rest: Rest) -> Program {
         let is_portable = match self.protocol {
             // A dot in a name is taken literally by protocol 3, and followed by protocol 4.
             Some(3) => !self.looks_up_names,
             Some(protocol) => protocol > 3,
             None => false,
         };
-        let passage = if is_alone && is_portable && !self.is_bound {
+        let passage = if rest == Rest::Nothing && is_portable && !self.is_bound {
             Passage::Spliced(self.frames)
         } else {
             Passage::Nested {

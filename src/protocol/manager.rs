@@ -4,7 +4,7 @@
 //! `[identity, pickle({type: result}), pickle(item)…]`, until 2026.10.5. Both forms are read from
 //! whoever sends them.
 
-use super::{BlockId, Malformed, ManagerId, Opaque, TaskId};
+use super::{BlockId, Malformed, ManagerId, Opaque, Stay, TaskId};
 use crate::pickle::{self, Encoder, Flat, FlatValue, Program, Tree, View};
 
 /// A capacity that no manager has: what is claimed beyond it is cut to it.
@@ -135,7 +135,7 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
                 return Err(Malformed::shape("a monitoring message needs a 'payload'"));
             }
             Ok(FromManager::Monitoring {
-                message: Opaque::object(frame, program),
+                message: Opaque::object(frame, program, Stay::Short),
             })
         }
         "registration" => {
@@ -153,7 +153,7 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
 
 /// The shape in which workers write results. None for any other message.
 fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
-    if message.get("type")? != FlatValue::Str("result") {
+    if message.get("type")? != FlatValue::Ascii(b"result") {
         return None;
     }
     let outcome = message.get("result").or_else(|| message.get("exception"));
@@ -269,7 +269,7 @@ impl Registration<()> {
             start_time_s: self.start_time_s,
             tells_capacity: self.tells_capacity,
             has_packages: self.has_packages,
-            message: Opaque::object(frame, program),
+            message: Opaque::object(frame, program, Stay::Long),
         }
     }
 }
@@ -305,7 +305,8 @@ impl ToManager {
 pub fn encode_batch<'a, F: AsRef<[u8]> + 'a>(
     bodies: impl Iterator<Item = &'a Opaque<F>> + Clone,
 ) -> Vec<u8> {
-    const AROUND_BYTES: usize = 8;
+    // PROTO, EMPTY_LIST, MARK; APPENDS, STOP. Exact, so that the room is handed on as it is.
+    const AROUND_BYTES: usize = 6;
     let bytes = bodies.clone().map(Opaque::appended_len).sum::<usize>() + AROUND_BYTES;
     let mut out = Encoder::with_capacity(bytes);
     out.begin_list();

@@ -19,7 +19,7 @@ pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
 pub use ids::{BlockId, ManagerId, TaskId};
 pub use manager::{FromManager, Registration, ToManager, encode_batch};
-pub use opaque::Opaque;
+pub use opaque::{Opaque, Stay};
 pub use priority::Priority;
 pub use ranking::{Answer, Question};
 pub use report::{NodeInfo, Report};

@@ -3,12 +3,14 @@
 //! `F` is whatever the sockets' ring calls a frame. Only code that knows `F: AsRef<[u8]>` can
 //! reach the bytes; the broker does not, so it cannot look inside what passes through it.
 
+use std::ops::Range;
+
 use crate::pickle::{Encoder, Program};
 
-/// Bodies up to this size are copied out of their frame: a frame that libzmq received together
-/// with others pins the whole receive buffer (1,906 bytes resident for a queued 1 KiB task against
-/// 1,359 when copied). Larger ones have a buffer of their own already, and are kept as they came.
-const COPY_UP_TO_BYTES: usize = 8 * 1024;
+/// Bodies up to this size do not fill the buffer that libzmq received them into, and pin it: 1,906
+/// bytes resident for a queued 1 KiB task against 1,359 when copied. Larger ones have a buffer of
+/// their own.
+const SHARES_BUFFER_UP_TO_BYTES: usize = 8 * 1024;
 
 /// A pickled object on its way from one peer to another.
 #[derive(Debug)]
@@ -18,22 +20,40 @@ pub struct Opaque<F>(Form<F>);
 enum Form<F> {
     /// Opcodes that leave the object on the stack, ready to stand in another pickle.
     Spliced(Box<[u8]>),
+    /// The frame as it came, in which these bytes are such opcodes.
+    Within { frame: F, body: Range<u32> },
     /// The frame as it came, and how to splice it when the time comes.
     Kept { frame: F, program: Box<Program> },
     /// A frame that is passed on whole.
     Whole(F),
 }
 
+/// How long an object will be here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// About as long as a turn: it is not worth a copy.
+    Short,
+    /// Who knows: small ones are copied out of the buffer that they share.
+    Long,
+}
+
 impl<F: AsRef<[u8]>> Opaque<F> {
     /// An object that will be spliced into a message of ours.
-    pub fn object(frame: F, program: Program) -> Self {
-        if program.appended_len() > COPY_UP_TO_BYTES {
-            let program = Box::new(program);
-            return Self(Form::Kept { frame, program });
+    pub fn object(frame: F, program: Program, stay: Stay) -> Self {
+        let len = program.appended_len();
+        if stay == Stay::Long && len <= SHARES_BUFFER_UP_TO_BYTES {
+            let mut body = Vec::with_capacity(len);
+            program.append_to(frame.as_ref(), &mut body);
+            return Self(Form::Spliced(body.into_boxed_slice()));
         }
-        let mut body = Vec::with_capacity(program.appended_len());
-        program.append_to(frame.as_ref(), &mut body);
-        Self(Form::Spliced(body.into_boxed_slice()))
+        if let Some(body) = program.body()
+            && let (Ok(start), Ok(end)) = (u32::try_from(body.start), u32::try_from(body.end))
+        {
+            let body = start..end;
+            return Self(Form::Within { frame, body });
+        }
+        let program = Box::new(program);
+        Self(Form::Kept { frame, program })
     }
 
     /// A frame that will be forwarded as it is.
@@ -45,6 +65,7 @@ impl<F: AsRef<[u8]>> Opaque<F> {
     pub fn appended_len(&self) -> usize {
         match &self.0 {
             Form::Spliced(body) => body.len(),
+            Form::Within { body, .. } => body.len(),
             Form::Kept { program, .. } => program.appended_len(),
             Form::Whole(frame) => frame.as_ref().len(),
         }
@@ -54,6 +75,10 @@ impl<F: AsRef<[u8]>> Opaque<F> {
     pub fn append_to(&self, out: &mut Encoder) {
         match &self.0 {
             Form::Spliced(body) => out.raw().extend_from_slice(body),
+            Form::Within { frame, body } => {
+                let body = body.start as usize..body.end as usize;
+                out.raw().extend_from_slice(&frame.as_ref()[body]);
+            }
             Form::Kept { frame, program } => program.append_to(frame.as_ref(), out.raw()),
             Form::Whole(frame) => {
                 debug_assert!(false, "a whole frame is forwarded, not spliced");
@@ -65,7 +90,9 @@ impl<F: AsRef<[u8]>> Opaque<F> {
     /// The frame that came, if it was kept whole.
     pub fn into_frame(self) -> Option<F> {
         match self.0 {
-            Form::Whole(frame) | Form::Kept { frame, .. } => Some(frame),
+            Form::Whole(frame) | Form::Within { frame, .. } | Form::Kept { frame, .. } => {
+                Some(frame)
+            }
             Form::Spliced(_) => None,
         }
     }

@@ -6,7 +6,7 @@
 
 use tracing::warn;
 
-use super::{Malformed, Opaque, Priority, TaskId};
+use super::{Malformed, Opaque, Priority, Stay, TaskId};
 use crate::pickle::opcode::{Arg, FRAME_HEADER_LEN, Instructions, op};
 use crate::pickle::{self, Fault, Flat, FlatValue, PickleError, Tree, View};
 
@@ -27,20 +27,29 @@ pub struct UnreadableTask {
 }
 
 impl<F: AsRef<[u8]>> Task<Opaque<F>> {
-    pub fn parse(frame: F) -> Result<Self, UnreadableTask> {
+    pub fn parse(frame: F, stay: Stay) -> Result<Self, UnreadableTask> {
+        let plain = Flat::read(frame.as_ref()).and_then(|task| {
+            let routing = plain_routing(&task)?;
+            Some((routing, task.into_program()))
+        });
+        let Some(((id, priority), program)) = plain else {
+            return Self::parse_thoroughly(frame, stay);
+        };
+        let body = Opaque::object(frame, program, stay);
+        Ok(Self { id, priority, body })
+    }
+
+    fn parse_thoroughly(frame: F, stay: Stay) -> Result<Self, UnreadableTask> {
         let bytes = frame.as_ref();
         let program = match pickle::scan(bytes) {
             Ok(program) => program,
             Err(error) => return Err(unreadable(bytes, error)),
         };
-        let (id, priority) = match Flat::read(bytes).and_then(|task| plain_routing(&task)) {
-            Some(found) => found,
-            None => thorough_routing(bytes)?,
-        };
+        let (id, priority) = thorough_routing(bytes)?;
         Ok(Self {
             id,
             priority,
-            body: Opaque::object(frame, program),
+            body: Opaque::object(frame, program, stay),
         })
     }
 }

@@ -3,6 +3,8 @@
 use htex_interchange::pickle::{Flat, FlatDict, FlatValue, Tree, View, scan};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 
 use crate::golden;
 use crate::programs::{edited, edits};
@@ -42,14 +44,54 @@ fn mutated_messages_are_read_alike_or_not_at_all() {
     assert!(flat.get() > 500, "only {} were flat", flat.get());
 }
 
+/// Dicts in dicts, filled one by one, by groups, twice, and through the memo: few of these make
+/// sense, and of those the tree decides which.
+#[test]
+fn instructions_at_random_are_read_alike_or_not_at_all() {
+    const TOKENS: [&[u8]; 12] = [
+        b"}",
+        b"}",
+        b"(",
+        b"u",
+        b"s",
+        b"s",
+        b"\x8c\x01a",
+        b"\x8c\x01b",
+        b"K\x01",
+        b"\x94",
+        b"h\x00",
+        b"h\x01",
+    ];
+    let cases = std::env::var("HTEX_TEST_CASES").map_or(30_000, |text| text.parse().unwrap());
+    let mut random = SmallRng::seed_from_u64(20_261_121);
+    let mut flat = 0;
+    for _ in 0..cases {
+        let count = random.random_range(1..16);
+        let mut bytes = b"\x80\x04}".to_vec();
+        for _ in 0..count {
+            bytes.extend_from_slice(TOKENS[random.random_range(0..TOKENS.len())]);
+        }
+        bytes.push(b'.');
+        match agrees(&bytes) {
+            Ok(is_flat) => flat += u32::from(is_flat),
+            Err(reason) => panic!("{reason}: {}", bytes.escape_ascii()),
+        }
+    }
+    assert!(flat > cases / 1000, "only {flat} of {cases} were flat");
+}
+
 /// Whether the pickle was read as a flat dict; an error if the tree sees another one.
 fn agrees(bytes: &[u8]) -> Result<bool, String> {
     let Some(flat) = Flat::read(bytes) else {
         return Ok(false);
     };
-    scan(bytes).map_err(|error| format!("flat, but {error}"))?;
+    let program = scan(bytes).map_err(|error| format!("flat, but {error}"))?;
     let tree = Tree::read(bytes).map_err(|error| format!("flat, but {error}"))?;
-    same(tree.root(), 8, &|key| flat.get(key), &flat).map(|()| true)
+    same(tree.root(), 8, &|key| flat.get(key), &flat)?;
+    match flat.into_program() == program {
+        true => Ok(true),
+        false => Err(format!("another program than {program:?}")),
+    }
 }
 
 fn same<'a>(
@@ -73,7 +115,7 @@ fn same<'a>(
             FlatValue::Bool(value) => theirs.as_bool() == Some(value),
             FlatValue::Int(value) => theirs.as_i64() == Some(value),
             FlatValue::Float(value) => theirs.as_f64().map(f64::to_bits) == Some(value.to_bits()),
-            FlatValue::Str(text) => theirs.as_str() == Some(text),
+            FlatValue::Ascii(text) => theirs.as_str().map(str::as_bytes) == Some(text),
             FlatValue::Bytes(bytes) => theirs.as_bytes() == Some(bytes),
             FlatValue::Dict(inner) => {
                 same(theirs, depth, &|key| entry(flat, inner, key), flat)?;

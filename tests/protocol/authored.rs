@@ -1,7 +1,7 @@
 //! Results, words and batches that we author, as the other side reads them.
 
 use htex_interchange::protocol::{
-    Failure, ManagerId, Opaque, Task, TaskId, ToManager, encode_batch,
+    Failure, ManagerId, Opaque, Stay, Task, TaskId, ToManager, encode_batch,
 };
 
 use super::python;
@@ -167,9 +167,14 @@ fn words_to_managers() {
 }
 
 fn batch(tasks: &[Vec<u8>]) -> Vec<u8> {
-    let parse = |bytes: &Vec<u8>| Task::<Opaque<_>>::parse(bytes.clone()).unwrap().body;
-    let bodies: Vec<Opaque<Vec<u8>>> = tasks.iter().map(parse).collect();
+    let bodies = |stay| -> Vec<Opaque<Vec<u8>>> {
+        let parse = |bytes: &Vec<u8>| Task::parse(bytes.clone(), stay).unwrap().body;
+        tasks.iter().map(parse).collect()
+    };
+    let in_their_frames = encode_batch(bodies(Stay::Short).iter());
+    let bodies = bodies(Stay::Long);
     let batch = encode_batch(bodies.iter());
+    assert_eq!(batch, in_their_frames);
     let parts: usize = bodies.iter().map(Opaque::appended_len).sum();
     // PROTO, EMPTY_LIST, MARK; APPENDS, STOP.
     assert_eq!(batch.len(), parts + 6);

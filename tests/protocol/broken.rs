@@ -2,7 +2,7 @@
 //! an answer to each, and never a panic.
 
 use htex_interchange::protocol::{
-    Command, FromManager, Opaque, Task, UnreadableTask, encode_batch,
+    Command, FromManager, Opaque, Stay, Task, UnreadableTask, encode_batch,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -26,7 +26,7 @@ const FROM_MANAGERS: [&str; 5] = [
 const COMMANDS: [&str; 3] = ["'MANAGERS'", "['HOLD_MANAGER', 'abc']", "'HOLD_WORKER;abc'"];
 
 fn parse_task(bytes: &[u8]) -> Result<Task<Opaque<Vec<u8>>>, UnreadableTask> {
-    Task::parse(bytes.to_vec())
+    Task::parse(bytes.to_vec(), Stay::Long)
 }
 
 /// Where a task's id is complete, by protocol: HTEX writes it first.
