@@ -172,6 +172,11 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.handle_stop(StopReason::SubmitSideGone);
     }
 
+    /// Tasks that wait for a manager.
+    pub fn queued(&self) -> usize {
+        self.broker.queued()
+    }
+
     /// What is here without an answer, for the last line of a log.
     pub fn unfinished(&self) -> String {
         self.broker.unfinished()

@@ -1,8 +1,10 @@
 //! The order in which tasks wait, and nothing else: lowest priority number first, then lowest id,
 //! as Parsl since 2025.10.27.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+
+use slab::Slab;
 
 use super::ticket::Ticket;
 use crate::protocol::{Priority, TaskId};
@@ -21,44 +23,35 @@ impl<B> QueuedTask<B> {
     }
 }
 
-/// Greatest is what a heap gives first, so the order is turned round.
-impl<B> Ord for QueuedTask<B> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.key().cmp(&self.key())
-    }
-}
-
-impl<B> PartialOrd for QueuedTask<B> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<B> PartialEq for QueuedTask<B> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<B> Eq for QueuedTask<B> {}
-
 /// Two lanes: tasks that come in order (nearly all, in nearly all runs) stand in a plain line; the
-/// others in a heap. The next one is the lesser of the two lanes' first.
+/// others are ranked. The next one is the lesser of the two lanes' first.
 pub(super) struct TaskQueue<B> {
     line: VecDeque<QueuedTask<B>>,
-    heap: BinaryHeap<QueuedTask<B>>,
+    /// Of those that are ranked, only the keys move about: a heap of a million touches twenty
+    /// places for each that it gives.
+    ranking: BinaryHeap<Reverse<Rank>>,
+    ranked: Slab<QueuedTask<B>>,
+}
+
+/// Ordered by its fields from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    priority: Priority,
+    task: TaskId,
+    place: usize,
 }
 
 impl<B> TaskQueue<B> {
     pub(super) fn new() -> Self {
         Self {
             line: VecDeque::new(),
-            heap: BinaryHeap::new(),
+            ranking: BinaryHeap::new(),
+            ranked: Slab::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.line.len() + self.heap.len()
+        self.line.len() + self.ranking.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,19 +60,28 @@ impl<B> TaskQueue<B> {
 
     pub(super) fn push(&mut self, task: QueuedTask<B>) {
         match self.line.back() {
-            Some(last) if last.key() > task.key() => self.heap.push(task),
+            Some(last) if last.key() > task.key() => {
+                let (priority, id) = task.key();
+                let place = self.ranked.insert(task);
+                self.ranking.push(Reverse(Rank {
+                    priority,
+                    task: id,
+                    place,
+                }));
+            }
             _ => self.line.push_back(task),
         }
     }
 
     pub(super) fn pop(&mut self) -> Option<QueuedTask<B>> {
-        let heap_first = match (self.line.front(), self.heap.peek()) {
-            (Some(in_line), Some(in_heap)) => in_heap.key() < in_line.key(),
+        let ranked_first = match (self.line.front(), self.ranking.peek()) {
+            (Some(in_line), Some(Reverse(first))) => (first.priority, first.task) < in_line.key(),
             (None, Some(_)) => true,
             _ => false,
         };
-        let task = if heap_first {
-            self.heap.pop()
+        let task = if ranked_first {
+            let Reverse(first) = self.ranking.pop()?;
+            Some(self.ranked.remove(first.place))
         } else {
             self.line.pop_front()
         };
@@ -90,22 +92,27 @@ impl<B> TaskQueue<B> {
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> {
+        let ranked = self.ranked.iter().map(|(_, task)| task);
         self.line
             .iter()
-            .chain(self.heap.iter())
+            .chain(ranked)
             .map(|task| task.ticket.task())
     }
 
     /// Everything that waits, in no order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedTask<B>> {
-        self.line.drain(..).chain(self.heap.drain())
+        self.ranking.clear();
+        self.line.drain(..).chain(self.ranked.drain())
     }
 
     /// The room of a long queue is not kept after it.
     fn give_back_room(&mut self) {
         const KEPT: usize = 1024;
         self.line.shrink_to(KEPT);
-        self.heap.shrink_to(KEPT);
+        self.ranking.shrink_to(KEPT);
+        if self.ranked.capacity() > KEPT {
+            self.ranked.shrink_to_fit();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod door;
 mod frame;
 mod greeting;
 mod helper;
+mod memory;
 mod monitor;
 mod outbox;
 mod radio;
@@ -44,6 +45,7 @@ use channel::Channel;
 use clock::Clock;
 use connections::WorkerConnections;
 use frame::Frame;
+use memory::Memory;
 use radio::Radio;
 use reading::Arrived;
 use sending::Sending;
@@ -89,6 +91,7 @@ pub struct EventLoop {
     connections: WorkerConnections,
     sending: Sending,
     inbox: Vec<Arrived>,
+    memory: Memory,
     radio: Option<Radio>,
     helper: Option<Helper>,
     doorkeeper: Option<Doorkeeper>,
@@ -163,6 +166,7 @@ impl EventLoop {
             connections,
             sending: Sending::new(),
             inbox: Vec::new(),
+            memory: Memory::new(),
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
             helper: start.helper,
             doorkeeper,
@@ -211,6 +215,7 @@ impl EventLoop {
         }
         self.look_at_submit_side(ready, now);
         self.interchange.handle_time(now);
+        self.memory.handle_time(self.interchange.queued(), now);
         self.interchange
             .handle_dispatching(self.sending.has_room_for_results());
         self.interchange.dispatch(now);

@@ -78,6 +78,18 @@ fn set_listener_option<T>(listener: RawFd, option: c_int, value: &T) -> io::Resu
     }
 }
 
+/// Gives freed memory back to the system, as far as whole pages of it are free.
+pub(super) fn trim_heap() {
+    // SAFETY: it has no preconditions. Other threads wait for their part of the heap meanwhile.
+    unsafe { libc::malloc_trim(0) };
+}
+
+pub(super) fn page_bytes() -> usize {
+    // SAFETY: it has no preconditions.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
+}
+
 fn check(status: c_int) -> io::Result<()> {
     if status == 0 {
         Ok(())

@@ -39,7 +39,7 @@ impl EventLoop {
         let workers = ready.workers || due.is_some_and(|due| due <= now.monotonic);
         Ready {
             commands: ready.commands && self.read_commands(now),
-            tasks: ready.tasks && self.read_tasks(),
+            tasks: ready.tasks && self.read_tasks(now),
             workers: workers && self.read_workers(now),
             doorkeeper: ready.doorkeeper && self.answer_doorkeeper(),
             ..Ready::default()
@@ -61,7 +61,7 @@ impl EventLoop {
         true
     }
 
-    fn read_tasks(&mut self) -> bool {
+    fn read_tasks(&mut self, now: Now) -> bool {
         let mut bytes = 0;
         for _ in 0..BUDGET_MESSAGES {
             if bytes >= BUDGET_BYTES {
@@ -81,6 +81,7 @@ impl EventLoop {
                 continue;
             }
             bytes += frame.len();
+            self.memory.handle_tasks(now);
             self.interchange.handle_task(frame);
         }
         true

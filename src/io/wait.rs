@@ -176,6 +176,7 @@ impl EventLoop {
         let deadlines = [
             self.interchange.next_deadline(),
             self.sending.next_deadline(),
+            self.memory.next_deadline(),
             self.radio.as_ref().and_then(|radio| radio.next_deadline()),
             self.process_watch.next_deadline(),
             self.submit_watch.next_deadline(),
