@@ -88,11 +88,15 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
     /// What is wrong with it, for a log line.
     pub fn parse(frame: F) -> Result<Self, Malformed> {
         let bytes = frame.as_ref();
-        if let Some(task) = Flat::read(bytes).and_then(|message| plain_result(&message)) {
-            let frame = Opaque::whole(frame);
-            return Ok(Self::Result { task, frame });
+        let plain = Flat::read(bytes).and_then(|message| plain(&message));
+        match plain {
+            Some(Plain::Heartbeat) => Ok(Self::Heartbeat),
+            Some(Plain::Result(task)) => {
+                let frame = Opaque::whole(frame);
+                Ok(Self::Result { task, frame })
+            }
+            None => parse_thoroughly(frame),
         }
-        parse_thoroughly(frame)
     }
 
     /// Reads a message of several frames: a marker, and items behind it. An item that cannot be
@@ -151,11 +155,22 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
     }
 }
 
-/// The shape in which workers write results. None for any other message.
-fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
-    if message.get("type")? != FlatValue::Ascii(b"result") {
-        return None;
+/// What managers say all the time, in the shape in which they write it.
+enum Plain {
+    Heartbeat,
+    Result(TaskId),
+}
+
+/// None for any other message.
+fn plain(message: &Flat<'_>) -> Option<Plain> {
+    match message.get("type")? {
+        FlatValue::Ascii(b"result") => plain_result(message).map(Plain::Result),
+        FlatValue::Ascii(b"heartbeat") => Some(Plain::Heartbeat),
+        _ => None,
     }
+}
+
+fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
     let outcome = message.get("result").or_else(|| message.get("exception"));
     match (message.get("task_id"), outcome) {
         (Some(FlatValue::Int(task)), Some(FlatValue::Bytes(_))) => Some(TaskId(task)),
