@@ -27,7 +27,16 @@ pub struct Arguments {
     /// (2026.08.10), for the check of managers; found by itself as a rule.
     #[arg(long, value_name = "VERSION")]
     pub parsl_version: Option<String>,
+
+    /// Threads that encrypt, decrypt and move bytes. One serves about 100,000 small tasks a second,
+    /// or some hundred MB of encrypted payload; more need processors of their own.
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=IO_THREADS_MAX))]
+    pub io_threads: u8,
 }
+
+/// More would only wait for each other: one thread decides about all that they bring.
+const IO_THREADS_MAX: i64 = 16;
 
 const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has ended; 1 refused to \
     start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or \
@@ -58,6 +67,18 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn io_threads_are_a_few() {
+        let parsed = |text| Arguments::try_parse_from(["htex-interchange", "--io-threads", text]);
+        assert_eq!(
+            parsed("4").map(|arguments| arguments.io_threads).ok(),
+            Some(4)
+        );
+        assert!(parsed("0").is_err());
+        assert!(parsed("17").is_err());
+        assert!(parsed("many").is_err());
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn start(
         config: &config,
         certificates,
         signals,
+        io_threads: arguments.io_threads,
         watch: arguments.watch_pid.unwrap_or(WatchTarget::Parent),
         parent,
         selector: selector_of(&config.selector),

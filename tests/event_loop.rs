@@ -95,6 +95,7 @@ fn serve(submit_side: SubmitSide) -> End {
     let event_loop = EventLoop::open(Start {
         config: &config,
         certificates: None,
+        io_threads: 2,
         signals: Signals::open().unwrap(),
         watch: WatchTarget::Nobody,
         parent: parent_pid(),

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_help_names_every_option():
         ["--watch-pid", "soon"],
         ["--watch-pid", "-4"],
         ["--python-version", "three"],
+        ["--io-threads", "0"],
     ],
     ids=" ".join,
 )
@@ -78,6 +80,15 @@ def test_nothing_but_glibc_is_loaded(start):
         libraries = {line.split()[-1] for line in maps if ".so" in line}
     allowed = re.compile(r"/(ld-linux|ld-|libc|libm|libpthread|libdl|librt|libgcc_s)[-.]")
     assert [library for library in libraries if not allowed.search(library)] == []
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_io_threads(count, start):
+    command = [str(environment.binary()), "--io-threads", str(count)]
+    side = start(command=command, encrypted=True)
+    tasks = Path(f"/proc/{side.interchange.pid}/task")
+    names = [(thread / "comm").read_text() for thread in tasks.iterdir()]
+    assert len([name for name in names if "/IO/" in name]) == count
 
 
 def test_process_is_small_and_quick(start, measured):

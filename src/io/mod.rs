@@ -59,6 +59,8 @@ pub struct Start<'a> {
     pub config: &'a Config,
     pub certificates: Option<Certificates>,
     pub signals: Signals,
+    /// libzmq's own, that move bytes and encrypt.
+    pub io_threads: u8,
     pub watch: WatchTarget,
     /// Read by [`parent_pid`] as the first thing that the process did.
     pub parent: Option<rustix::process::Pid>,
@@ -114,9 +116,9 @@ impl EventLoop {
         let config = start.config;
         let clock = Clock::start();
         let now = clock.now();
-        let context = Context::new();
         let certificates = start.certificates;
         let trouble = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+        let context = open_context(start.io_threads)?;
         let doorkeeper = open_doorkeeper(&context, certificates.as_ref())
             .map_err(trouble("cannot open the socket for authentication"))?;
         let mut submit = SubmitSockets::open(&context, certificates.as_ref())
@@ -313,6 +315,14 @@ impl EventLoop {
 enum Turn {
     Again(Ready),
     End(End),
+}
+
+fn open_context(io_threads: u8) -> Result<Context, String> {
+    let context = Context::new();
+    context
+        .set_io_threads(io_threads.into())
+        .map_err(|error| format!("cannot have {io_threads} I/O threads: {error}"))?;
+    Ok(context)
 }
 
 fn open_doorkeeper(
