@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 
-from harness import environment, processes, stages
+from harness import bench_cases, environment, processes, stages
 
 EXIT_INTERRUPTED = 130
 
@@ -50,6 +50,10 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
         from harness import demo
 
         return demo.run(environment.require_binary(), tasks=options.tasks)
+    if options.command == "bench":
+        from harness import bench
+
+        return bench.run(options)
     ours = environment.require_binary()
     if options.command == "parsl-tests":
         from harness import parsl_tests
@@ -87,6 +91,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     perf.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
     perf.add_argument("--tasks", type=int, default=3000, help="tasks of a run (default 3000)")
     perf.add_argument("--workers", type=int, default=2, help="workers of the manager (default 2)")
+    perf.add_argument("--sequential", type=int, default=500, help="tasks one after another")
     perf.add_argument("--argsize", type=int, default=0, help="extra bytes in each argument")
     perf.add_argument("--plain", action="store_true", help="encrypted=False")
 
@@ -99,6 +104,27 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     cpu.add_argument("--window", type=int, default=0, help="most tasks at once (0: no limit)")
     cpu.add_argument("--idle", type=float, default=10.0, help="seconds of each idle measurement")
     cpu.add_argument("--starts", type=int, default=10, help="launches to time")
+
+    bench = commands.add_parser("bench", help="stock, ours and the floor under a compiled load")
+    cases = [case.name for case in bench_cases.CASES]
+    bench.add_argument(
+        "--scenario", action="append", choices=cases, metavar="NAME",
+        help=f"only this one (repeatable): {', '.join(cases)}",
+    )  # fmt: skip
+    bench.add_argument("--rounds", type=int, help="runs of each (default 3, with --quick 1)")
+    bench.add_argument("--quick", action="store_true", help="small sizes, about two minutes in all")
+    bench.add_argument("--goals", action="store_true", help="which goals are reached; 1 if not all")
+    bench.add_argument("--json", metavar="FILE", help="results (target/harness/bench/results.json)")
+    bench.add_argument("--picture", metavar="FILE", help="PNG (target/harness/bench/bench.png)")
+    bench.add_argument(
+        "--with", action="append", default=[], dest="ours_options", metavar="OPTION",
+        help="an option for htex-interchange itself, as --with=--io-threads=2 (repeatable)",
+    )  # fmt: skip
+    bench.add_argument("--stored", action="store_true", help="only show the results in --json")
+    bench.add_argument(
+        "--self-check", action="store_true",
+        help="only see that the load finds what a deliberately wrong floor does",
+    )  # fmt: skip
 
     parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
     parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")

@@ -1,0 +1,65 @@
+//! `floor`: the least that libzmq needs in the interchange's place; what is above it is the
+//! interchange's own doing.
+//!
+//! It takes the same configuration and serves the same sockets with the same options. A task is
+//! stripped of PROTO, FRAME and STOP and put into one list with the others that go to the same
+//! manager in that turn; a result is passed on untouched. It keeps a queue in the order of arrival
+//! and the count of free slots of each manager, and nothing else: no liveness, no checks, no log,
+//! no priorities. One thread, and libzmq's one I/O thread. It ends by SIGTERM.
+//!
+//! `--fault KIND` makes it do one thing wrong, once, to see that `load` finds it.
+
+mod commands;
+mod fault;
+mod managers;
+mod pass;
+mod sockets;
+
+use std::io;
+use std::process::exit;
+
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use htex_interchange::config::{RawConfig, read_pickle};
+use htex_interchange::curve::Certificates;
+
+use fault::{Fault, Faults};
+use pass::PassThrough;
+use sockets::Sockets;
+
+/// The least that a pass-through on libzmq does for Parsl's managers.
+#[derive(Parser)]
+#[command(name = "floor")]
+struct Arguments {
+    /// One thing to do wrong, once.
+    #[arg(long)]
+    fault: Option<Fault>,
+    /// cargo says this when it runs benches; there is nothing to run here.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() {
+    let arguments = Arguments::parse();
+    if arguments.bench {
+        return;
+    }
+    if let Err(error) = run(arguments.fault) {
+        eprintln!("floor: {error}");
+        exit(1);
+    }
+}
+
+fn run(fault: Option<Fault>) -> Outcome<()> {
+    let bytes = read_pickle(io::stdin().lock())?;
+    let config = RawConfig::read(&bytes)?.check()?;
+    let directory = config.submit_side.cert_dir.as_deref();
+    let certificates = directory.map(Certificates::load).transpose()?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let sockets = Sockets::open(&config, certificates.as_ref())?;
+    PassThrough::new(sockets, Faults::new(fault)).run()
+}

@@ -1,0 +1,81 @@
+//! The sockets, with the options that the interchange gives them.
+
+use std::net::IpAddr;
+
+use zmq::{Context, Socket, SocketType};
+
+use htex_interchange::config::{Config, PortChoice};
+use htex_interchange::curve::Certificates;
+
+use super::Outcome;
+
+/// As in the interchange's own `io::sockets`.
+const HIGH_WATER_MESSAGES: i32 = 1000;
+const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
+const LISTEN_BACKLOG: i32 = 65_535;
+
+pub struct Sockets {
+    pub tasks: Socket,
+    pub results: Socket,
+    pub commands: Socket,
+    pub workers: Socket,
+    pub worker_port: u16,
+}
+
+impl Sockets {
+    pub fn open(config: &Config, certificates: Option<&Certificates>) -> Outcome<Self> {
+        let context = Context::new();
+        let open = |kind| open(&context, kind, certificates);
+        let workers = open(zmq::ROUTER)?;
+        workers.set_router_handover(true)?;
+        workers.set_router_mandatory(true)?;
+        workers.set_backlog(LISTEN_BACKLOG)?;
+        workers.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
+        let host = config.interchange_address.map_or("*".to_owned(), host_of);
+        let port = match config.worker_port {
+            PortChoice::Fixed(port) => port.to_string(),
+            PortChoice::Range { .. } => "*".to_owned(),
+        };
+        workers.bind(&format!("tcp://{host}:{port}"))?;
+        let endpoint = workers.get_last_endpoint()?.unwrap_or_default();
+        let port = endpoint.rsplit(':').next().unwrap_or_default();
+        let worker_port = port.trim_end_matches('\0').parse()?;
+        let side = &config.submit_side;
+        let connected = |kind, port: u16| -> Outcome<Socket> {
+            let socket = open(kind)?;
+            socket.connect(&format!("tcp://{}:{port}", host_of(side.address)))?;
+            Ok(socket)
+        };
+        Ok(Self {
+            tasks: connected(zmq::DEALER, side.task_port)?,
+            results: connected(zmq::DEALER, side.result_port)?,
+            commands: connected(zmq::REP, side.command_port)?,
+            workers,
+            worker_port,
+        })
+    }
+}
+
+fn open(
+    context: &Context,
+    kind: SocketType,
+    certificates: Option<&Certificates>,
+) -> Outcome<Socket> {
+    let socket = context.socket(kind)?;
+    socket.set_linger(0)?;
+    socket.set_ipv6(true)?;
+    socket.set_sndhwm(HIGH_WATER_MESSAGES)?;
+    socket.set_rcvhwm(HIGH_WATER_MESSAGES)?;
+    if let Some(certificates) = certificates {
+        socket.set_curve_server(true)?;
+        socket.set_curve_secretkey(certificates.server_secret().as_bytes())?;
+    }
+    Ok(socket)
+}
+
+fn host_of(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}

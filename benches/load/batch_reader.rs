@@ -1,0 +1,242 @@
+//! Reads what an interchange sends to a manager: a number, or a list of tasks.
+//!
+//! Stock pickles the list anew, others link the bytes that came; so this is a small machine for the
+//! opcodes of plain values, memo included. It keeps no objects: of a dict only what a task is known
+//! by, and of bytes only where they stand. Everything else ends in an error, because no such thing
+//! was submitted.
+
+/// One task of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Task {
+    pub id: u64,
+    pub priority: Option<i64>,
+    /// Where its contents stand in the message.
+    pub buffer: Span,
+}
+
+/// A stretch of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub at: usize,
+    pub len: usize,
+}
+
+impl Span {
+    pub fn of(self, message: &[u8]) -> &[u8] {
+        &message[self.at..self.at + self.len]
+    }
+}
+
+/// What came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    Number(i64),
+    Tasks(&'a [Task]),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Int(i64),
+    Text(Span),
+    Bytes(Span),
+    Dict(usize),
+    List(usize),
+    Other,
+}
+
+/// What is known of a dict.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dict {
+    id: Option<i64>,
+    priority: Option<i64>,
+    buffer: Option<(usize, usize)>,
+}
+
+/// The room that reading takes, kept from one message to the next.
+#[derive(Default)]
+pub struct BatchReader {
+    stack: Vec<Value>,
+    marks: Vec<usize>,
+    memo: Vec<Value>,
+    dicts: Vec<Dict>,
+    lists: usize,
+    tasks: Vec<Task>,
+}
+
+impl BatchReader {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn read(&mut self, message: &[u8]) -> Result<Read<'_>, String> {
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
+        self.dicts.clear();
+        self.tasks.clear();
+        self.lists = 0;
+        let mut at = 0;
+        loop {
+            match self.step(message, &mut at) {
+                Some(true) => break,
+                Some(false) => {}
+                None => return Err(format!("a message is malformed at its byte {at}")),
+            }
+        }
+        if at != message.len() {
+            return Err(format!(
+                "{} bytes follow a message's STOP",
+                message.len() - at
+            ));
+        }
+        match self.stack.as_slice() {
+            [Value::Int(number)] => Ok(Read::Number(*number)),
+            [Value::List(0)] => Ok(Read::Tasks(&self.tasks)),
+            _ => Err("a message is neither a number nor a list".to_owned()),
+        }
+    }
+
+    /// One instruction; whether it was the last. None if it cannot be carried out, with `at` on it.
+    fn step(&mut self, message: &[u8], at: &mut usize) -> Option<bool> {
+        let code = *message.get(*at)?;
+        let from = *at + 1;
+        let (head, len) = argument(code, message, from)?;
+        let span = Span {
+            at: from + head,
+            len,
+        };
+        let end = span.at.checked_add(len)?;
+        if end > message.len() {
+            return None;
+        }
+        match code {
+            b'.' => {
+                *at = end;
+                return Some(true);
+            }
+            0x80 | 0x95 => {}
+            b'K' | b'M' | b'J' | 0x8a => self.stack.push(Value::Int(integer(code, span, message)?)),
+            0x8c | b'X' => self.stack.push(Value::Text(span)),
+            b'C' | b'B' | 0x8e => self.stack.push(Value::Bytes(span)),
+            b'N' | 0x88 | 0x89 | b'G' | b')' => self.stack.push(Value::Other),
+            b'}' => {
+                self.stack.push(Value::Dict(self.dicts.len()));
+                self.dicts.push(Dict::default());
+            }
+            b']' => {
+                self.stack.push(Value::List(self.lists));
+                self.lists += 1;
+            }
+            b'(' => self.marks.push(self.stack.len()),
+            0x94 => self.memo.push(*self.stack.last()?),
+            b'h' | b'j' => {
+                let index = integer(code, span, message)?;
+                self.stack
+                    .push(*self.memo.get(usize::try_from(index).ok()?)?);
+            }
+            b's' => self.set_items(self.stack.len().checked_sub(2)?, message)?,
+            b'u' => {
+                let mark = self.marks.pop()?;
+                self.set_items(mark, message)?;
+            }
+            b'a' => self.append(self.stack.len().checked_sub(1)?)?,
+            b'e' => {
+                let mark = self.marks.pop()?;
+                self.append(mark)?;
+            }
+            _ => return None,
+        }
+        *at = end;
+        Some(false)
+    }
+
+    /// Keys and values from `place` on go into the dict below.
+    fn set_items(&mut self, place: usize, message: &[u8]) -> Option<()> {
+        let Value::Dict(number) = *self.stack.get(place.checked_sub(1)?)? else {
+            return None;
+        };
+        let mut dict = self.dicts[number];
+        for pair in self.stack.get(place..)?.chunks(2) {
+            let &[key, value] = pair else {
+                return None;
+            };
+            let Value::Text(key) = key else {
+                continue;
+            };
+            match (key.of(message), value) {
+                (b"task_id", Value::Int(id)) => dict.id = Some(id),
+                (b"priority", Value::Int(priority)) => dict.priority = Some(priority),
+                (b"buffer", Value::Bytes(span)) => dict.buffer = Some((span.at, span.len)),
+                (b"context" | b"resource_spec", Value::Dict(inner)) => {
+                    dict.priority = self.dicts[inner].priority;
+                }
+                _ => {}
+            }
+        }
+        self.dicts[number] = dict;
+        self.stack.truncate(place);
+        Some(())
+    }
+
+    /// Items from `place` on go into the list below; those of the outermost list must be tasks.
+    fn append(&mut self, place: usize) -> Option<()> {
+        let Value::List(number) = *self.stack.get(place.checked_sub(1)?)? else {
+            return None;
+        };
+        if number == 0 {
+            for item in self.stack.get(place..)? {
+                let Value::Dict(number) = *item else {
+                    return None;
+                };
+                let dict = self.dicts[number];
+                let (at, len) = dict.buffer?;
+                self.tasks.push(Task {
+                    id: u64::try_from(dict.id?).ok()?,
+                    priority: dict.priority,
+                    buffer: Span { at, len },
+                });
+            }
+        }
+        self.stack.truncate(place);
+        Some(())
+    }
+}
+
+/// How many bytes before the argument's own tell its length, and how many it has.
+fn argument(code: u8, message: &[u8], from: usize) -> Option<(usize, usize)> {
+    let counted = |head: usize| {
+        let digits = message.get(from..from + head)?;
+        let len = digits
+            .iter()
+            .rev()
+            .fold(0_u64, |len, digit| len << 8 | u64::from(*digit));
+        Some((head, usize::try_from(len).ok()?))
+    };
+    match code {
+        0x80 | b'K' | b'h' => Some((0, 1)),
+        b'M' => Some((0, 2)),
+        b'J' | b'j' => Some((0, 4)),
+        0x95 | b'G' => Some((0, 8)),
+        0x8c | b'C' | 0x8a => counted(1),
+        b'X' | b'B' => counted(4),
+        0x8e => counted(8),
+        _ => Some((0, 0)),
+    }
+}
+
+/// Little-endian; signed where the opcode is.
+fn integer(code: u8, span: Span, message: &[u8]) -> Option<i64> {
+    let digits = span.of(message);
+    if digits.len() > 8 {
+        return None;
+    }
+    let is_signed = matches!(code, b'J' | 0x8a);
+    let is_negative = is_signed && digits.last().is_some_and(|last| last & 0x80 != 0);
+    let begin = if is_negative { -1_i64 } else { 0 };
+    Some(
+        digits
+            .iter()
+            .rev()
+            .fold(begin, |value, digit| value << 8 | i64::from(*digit)),
+    )
+}

@@ -1,0 +1,101 @@
+//! Judges every task that comes to a manager.
+
+use std::sync::Arc;
+
+use super::arguments::Priorities;
+use super::batch_reader::Task;
+use super::order::{Order, priority_of};
+use super::pattern::{Kind, Pattern};
+use super::trouble::{Outcome, violation};
+
+/// A set of ids from 0 on.
+pub struct Ids {
+    bits: Vec<u64>,
+}
+
+impl Ids {
+    /// For ids up to this one.
+    pub fn up_to(last: u64) -> Self {
+        Self {
+            bits: vec![0; last as usize / 64 + 1],
+        }
+    }
+
+    /// True if it was not in the set; None if it cannot be.
+    pub fn insert(&mut self, id: u64) -> Option<bool> {
+        let word = self.bits.get_mut(usize::try_from(id / 64).ok()?)?;
+        let bit = 1 << (id % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        Some(is_new)
+    }
+}
+
+pub struct Checker {
+    pub pattern: Arc<Pattern>,
+    pub order: Order,
+    pub priorities: Priorities,
+    pub seed: u64,
+    /// The highest id that is ever submitted; the lowest is 1.
+    pub last_id: u64,
+    seen: Ids,
+    received: u64,
+}
+
+impl Checker {
+    pub fn new(
+        pattern: Arc<Pattern>,
+        order: Order,
+        (priorities, seed): (Priorities, u64),
+        last_id: u64,
+    ) -> Self {
+        Self {
+            pattern,
+            order,
+            priorities,
+            seed,
+            last_id,
+            seen: Ids::up_to(last_id),
+            received: 0,
+        }
+    }
+
+    /// Tasks that were in order so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// A task in a message, to a manager whose last one had the rank `last`; all managers together
+    /// hold `capacity` at most.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(
+        &mut self,
+        task: &Task,
+        message: &[u8],
+        last: &mut Option<u64>,
+        capacity: u64,
+    ) -> Outcome<()> {
+        let id = task.id;
+        if id == 0 || id > self.last_id {
+            return violation(format!(
+                "a manager received task {id}, which was never submitted"
+            ));
+        }
+        if self.seen.insert(id) != Some(true) {
+            return violation(format!("task {id} came twice"));
+        }
+        if !self.pattern.is(Kind::Task, id, task.buffer.of(message)) {
+            return violation(format!("the buffer of task {id} is not what was submitted"));
+        }
+        if task.priority != priority_of(self.priorities, self.seed, id) {
+            return violation(format!(
+                "the priority of task {id} is not what was submitted"
+            ));
+        }
+        self.order.check(id, last, self.received, capacity)?;
+        self.received += 1;
+        Ok(())
+    }
+}

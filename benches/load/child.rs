@@ -1,0 +1,94 @@
+//! The interchange's process, started and ended as HTEX does.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::trouble::{Outcome, Trouble, failure, violation};
+
+/// HTEX gives it this long after SIGTERM.
+const END_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+pub struct Interchange {
+    process: Child,
+    pub launched: Instant,
+}
+
+impl Interchange {
+    /// Starts the command, and writes the configuration to its standard input.
+    pub fn launch(command: &[OsString], config: &[u8]) -> Outcome<Self> {
+        let Some((program, arguments)) = command.split_first() else {
+            return failure("there is no command");
+        };
+        let mut command = Command::new(program);
+        // Our own standard output is for the result alone.
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        // SAFETY: the call between fork and exec is a bare system call.
+        unsafe {
+            command.pre_exec(|| {
+                // Not every interchange notices that its submit side is gone.
+                prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from)
+            });
+        }
+        let launched = Instant::now();
+        let process = command.spawn().map_err(|error| {
+            Trouble::Failure(format!("{} cannot be started: {error}", program.display()))
+        })?;
+        let mut interchange = Self { process, launched };
+        if let Some(mut input) = interchange.process.stdin.take() {
+            input.write_all(config)?;
+        }
+        Ok(interchange)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// # Errors
+    /// A violation if it has ended: nobody told it to.
+    pub fn check_running(&mut self) -> Outcome<()> {
+        match self.process.try_wait()? {
+            Some(status) => violation(format!("the interchange ended by itself: {status}")),
+            None => Ok(()),
+        }
+    }
+
+    /// SIGTERM, as HTEX ends it. Returns the milliseconds that it took.
+    ///
+    /// # Errors
+    /// A violation if it had ended already, or did not.
+    pub fn terminate(&mut self) -> Outcome<f64> {
+        self.check_running()?;
+        let begin = Instant::now();
+        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM)?;
+        while begin.elapsed() < END_WITHIN {
+            if self.process.try_wait()?.is_some() {
+                return Ok(begin.elapsed().as_secs_f64() * 1000.0);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        violation(format!(
+            "it still runs {} s after SIGTERM",
+            END_WITHIN.as_secs()
+        ))
+    }
+}
+
+impl Drop for Interchange {
+    fn drop(&mut self) {
+        // Without effect on one that has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,270 @@
+//! All managers, in one thread: one epoll over the descriptors of their sockets.
+//!
+//! Polling thousands of sockets through libzmq would ask each of them each time. A socket's
+//! descriptor becomes readable when there is something for it to look at; who was woken by it reads
+//! until nothing is left, also after sending, because sending looks at what came as well.
+
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use zmq::{Message, Socket};
+
+use super::batch_reader::BatchReader;
+use super::certificates::Certificates;
+use super::checker::Checker;
+use super::manager::{Manager, News};
+use super::shared::Shared;
+use super::trouble::{Outcome, failure};
+use super::words::Registration;
+
+/// Descriptors that are told of at once.
+const EVENTS_MAX: usize = 1024;
+/// What stands for the wake-up in epoll; managers are numbered from 0.
+const WAKE: u64 = u64::MAX;
+
+pub enum Order {
+    /// So many managers connect at once.
+    Enlist { count: usize, endpoint: String },
+    /// Tasks that come are held, not answered.
+    Hold,
+    /// They are answered as they come.
+    Release,
+}
+
+/// What the thread is made with.
+pub struct Setup {
+    pub slots: usize,
+    pub heartbeat_period: Duration,
+    pub io_threads: u32,
+    pub sockets_max: usize,
+    pub registration: Registration,
+    pub certificates: Option<Arc<Certificates>>,
+    pub checker: Checker,
+    pub shared: Arc<Shared>,
+    pub orders: Receiver<Order>,
+    /// An eventfd that is written to after each order.
+    pub wake: Arc<OwnedFd>,
+}
+
+pub struct Crew {
+    setup: Setup,
+    context: Context,
+    epoll: OwnedFd,
+    managers: Vec<Manager>,
+    /// When which manager beats next; the period is the same for all, so this is in order.
+    beats: VecDeque<(Instant, usize)>,
+    is_holding: bool,
+    results_sent: u64,
+    reader: BatchReader,
+    message: Message,
+    buffer: Vec<u8>,
+}
+
+impl Crew {
+    pub fn new(setup: Setup) -> Outcome<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = epoll::EventData::new_u64(WAKE);
+        epoll::add(&epoll, &setup.wake, wake, epoll::EventFlags::IN)?;
+        Ok(Self {
+            context: Context::new(setup.io_threads, setup.sockets_max)?,
+            setup,
+            epoll,
+            managers: Vec::new(),
+            beats: VecDeque::new(),
+            is_holding: false,
+            results_sent: 0,
+            reader: BatchReader::default(),
+            message: Message::new(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Works until there is trouble; the end of the program ends it otherwise.
+    pub fn run(mut self) {
+        let shared = Arc::clone(&self.setup.shared);
+        let Err(trouble) = self.work();
+        shared.set_trouble(trouble);
+        // Closing thousands of sockets takes time that nobody waits for.
+        std::mem::forget(self);
+    }
+
+    fn work(&mut self) -> Result<std::convert::Infallible, super::trouble::Trouble> {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            let patience = self.beats.front().map(|(due, _)| {
+                let left = due.saturating_duration_since(Instant::now());
+                Timespec::try_from(left).unwrap_or_default()
+            });
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), patience.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in events.drain(..) {
+                match event.data.u64() {
+                    WAKE => self.obey()?,
+                    number => self.serve(number as usize)?,
+                }
+            }
+            self.beat_all_due()?;
+        }
+    }
+
+    fn obey(&mut self) -> Outcome<()> {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&*self.setup.wake, &mut count);
+        while let Ok(order) = self.setup.orders.try_recv() {
+            match order {
+                Order::Enlist { count, endpoint } => self.enlist(count, &endpoint)?,
+                Order::Hold => self.is_holding = true,
+                Order::Release => {
+                    self.is_holding = false;
+                    for number in 0..self.managers.len() {
+                        self.serve(number)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The sockets are made first, so that all of them connect as close together as can be.
+    fn enlist(&mut self, count: usize, endpoint: &str) -> Outcome<()> {
+        let first = self.managers.len();
+        let mut sockets = Vec::with_capacity(count);
+        for number in first..first + count {
+            let name = format!("{:012x}", 0x10_0000_0000 + number);
+            sockets.push((self.open(&name)?, name));
+        }
+        self.setup.shared.set_first_connect();
+        for (number, (socket, name)) in (first..).zip(sockets) {
+            socket.connect(endpoint)?;
+            // SAFETY: the descriptor belongs to the socket, which lives as long as the program.
+            let descriptor = unsafe { BorrowedFd::borrow_raw(socket.get_fd()?) };
+            let data = epoll::EventData::new_u64(number as u64);
+            epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?;
+            let manager = Manager::new(socket, name);
+            manager.probe()?;
+            self.managers.push(manager);
+            // A socket only tells of what comes after it was found empty.
+            self.serve(number)?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, name: &str) -> Outcome<Socket> {
+        let socket = self.context.dealer()?;
+        socket.set_linger(0)?;
+        socket.set_identity(name.as_bytes())?;
+        if let Some(certificates) = &self.setup.certificates {
+            certificates.make_client(&socket)?;
+        }
+        Ok(socket)
+    }
+
+    /// Reads and answers until nothing is left.
+    fn serve(&mut self, number: usize) -> Outcome<()> {
+        loop {
+            while self.managers[number].receive(&mut self.message)? {
+                self.take(number)?;
+            }
+            self.setup
+                .shared
+                .set_received(self.setup.checker.received());
+            if self.is_holding {
+                return Ok(());
+            }
+            let pattern = &self.setup.checker.pattern;
+            let answered = self.managers[number].answer(pattern, &mut self.buffer)?;
+            if answered == 0 {
+                return Ok(());
+            }
+            self.results_sent += answered as u64;
+            self.setup.shared.set_results_sent(self.results_sent);
+        }
+    }
+
+    fn take(&mut self, number: usize) -> Outcome<()> {
+        let slots = self.setup.slots;
+        let room = (slots, (slots * self.managers.len()) as u64);
+        let manager = &mut self.managers[number];
+        let news = manager.take(
+            &self.message,
+            &mut self.reader,
+            &mut self.setup.checker,
+            room,
+        )?;
+        match news {
+            News::Tasks => {}
+            News::Answered => {
+                let registration = self.setup.registration.encode(&manager.name, number);
+                manager.register(&registration)?;
+            }
+            News::Registered => {
+                // Half a period first, so that a rest of whole periods sees whole rounds of beats.
+                let next = Instant::now() + self.setup.heartbeat_period / 2;
+                self.beats.push_back((next, number));
+                self.setup.shared.add_registered();
+                self.setup.shared.add_echo();
+            }
+            News::Echo => self.setup.shared.add_echo(),
+        }
+        Ok(())
+    }
+
+    fn beat_all_due(&mut self) -> Outcome<()> {
+        let now = Instant::now();
+        while let Some(&(due, number)) = self.beats.front()
+            && due <= now
+        {
+            self.beats.pop_front();
+            self.managers[number].beat()?;
+            self.beats
+                .push_back((due + self.setup.heartbeat_period, number));
+            // Sending may have looked at what came, and then the descriptor stays silent about it.
+            self.serve(number)?;
+        }
+        Ok(())
+    }
+}
+
+/// A context with room for more sockets than libzmq allows by default, which the `zmq` crate cannot
+/// ask for. It is never closed.
+struct Context(*mut std::ffi::c_void);
+
+// SAFETY: a context of libzmq may be used from any thread.
+unsafe impl Send for Context {}
+
+impl Context {
+    fn new(io_threads: u32, sockets_max: usize) -> Outcome<Self> {
+        // SAFETY: no preconditions.
+        let context = unsafe { zmq_sys::zmq_ctx_new() };
+        let options = [
+            (zmq_sys::ZMQ_IO_THREADS, io_threads as c_int),
+            (zmq_sys::ZMQ_MAX_SOCKETS, sockets_max as c_int),
+        ];
+        for (option, value) in options {
+            // SAFETY: the context is open, and the options are those of zmq.h.
+            if unsafe { zmq_sys::zmq_ctx_set(context, option as c_int, value) } != 0 {
+                return failure(format!("libzmq does not take {value} for option {option}"));
+            }
+        }
+        Ok(Self(context))
+    }
+
+    fn dealer(&self) -> Outcome<Socket> {
+        // SAFETY: the context is open.
+        let socket = unsafe { zmq_sys::zmq_socket(self.0, zmq_sys::ZMQ_DEALER as c_int) };
+        if socket.is_null() {
+            let error = std::io::Error::last_os_error();
+            return failure(format!("a manager's socket cannot be opened: {error}"));
+        }
+        // SAFETY: it was just made, and nobody else has it.
+        Ok(unsafe { Socket::from_raw(socket) })
+    }
+}

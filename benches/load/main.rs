@@ -1,0 +1,105 @@
+//! `load`: plays the submit side and N managers against any interchange command, checks every byte
+//! that comes, and measures what the interchange used.
+//!
+//! ```text
+//! load --scenario throughput --encrypted -- htex-interchange
+//! ```
+//!
+//! One JSON object on standard output; exit status 0. A violation (a task lost, doubled, changed or
+//! out of order, a manager with more tasks than slots) is one line on standard error and exit
+//! status 1; what kept it from measuring is exit status 3.
+
+mod arguments;
+mod batch_reader;
+mod certificates;
+mod checker;
+mod child;
+mod crew;
+mod direct;
+mod manager;
+mod managers;
+mod message;
+mod order;
+mod pattern;
+mod proc_fs;
+mod report;
+mod scenarios;
+mod self_test;
+mod session;
+mod shared;
+mod submit_side;
+mod trouble;
+mod words;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::exit;
+
+use clap::Parser;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+use arguments::Arguments;
+use trouble::{Outcome, Trouble, failure};
+
+const VIOLATION: i32 = 1;
+const WRONG_USAGE: i32 = 2;
+const FAILURE: i32 = 3;
+
+/// A manager's socket has one descriptor for its mailbox and one for its connection.
+const DESCRIPTORS_PER_MANAGER: u64 = 2;
+const DESCRIPTORS_EXTRA: u64 = 64;
+
+fn main() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let is_help = |word: &OsString| word == "--help" || word == "-h";
+    if !words
+        .iter()
+        .any(|word| word == "--scenario" || is_help(word))
+    {
+        // This is how `cargo test` and `cargo bench` start it.
+        self_test::run();
+        eprintln!("load: its own checks are right; --help tells how to measure");
+        return;
+    }
+    let arguments = Arguments::parse_from(words);
+    if let Err(wrong) = arguments.check() {
+        eprintln!("load: {wrong}");
+        exit(WRONG_USAGE);
+    }
+    match prepare(&arguments).and_then(|()| scenarios::run(&arguments)) {
+        Ok(report) => {
+            let _ = writeln!(std::io::stdout(), "{}", report.to_json());
+        }
+        Err(trouble) => {
+            eprintln!("load: {trouble}");
+            exit(match trouble {
+                Trouble::Violation(_) => VIOLATION,
+                Trouble::Failure(_) => FAILURE,
+            });
+        }
+    }
+    // The managers' thread and their sockets need no farewell.
+    exit(0);
+}
+
+/// Before the first thread and the interchange, which inherit both.
+fn prepare(arguments: &Arguments) -> Outcome<()> {
+    if arguments.heartbeat_period() >= words::HEARTBEAT_THRESHOLD {
+        return failure("with such heartbeats every manager would be lost");
+    }
+    let needed = arguments.managers as u64 * DESCRIPTORS_PER_MANAGER + DESCRIPTORS_EXTRA;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if setrlimit(Resource::RLIMIT_NOFILE, hard.max(needed), hard.max(needed)).is_err() {
+        return failure(format!(
+            "{needed} descriptors are needed, and the limit is {hard} (ulimit -Hn)"
+        ));
+    }
+    if let Some(processor) = arguments.pin {
+        let mut set = CpuSet::new();
+        set.set(processor)?;
+        sched_setaffinity(Pid::from_raw(0), &set)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! One manager: a socket, what it was told, and the tasks that it holds.
+
+use zmq::{Message, Socket};
+
+use super::batch_reader::{BatchReader, Read};
+use super::checker::Checker;
+use super::message::message_of;
+use super::pattern::Pattern;
+use super::trouble::{Outcome, Trouble, violation};
+use super::words;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waits for the answer to its probe.
+    Probing,
+    /// Waits for the echo of the heartbeat that it sent behind its registration.
+    Registering,
+    Registered,
+}
+
+/// What a message meant beyond tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    Tasks,
+    /// It may register now.
+    Answered,
+    /// Its registration was handled: one connection keeps its order.
+    Registered,
+    Echo,
+}
+
+pub struct Manager {
+    socket: Socket,
+    pub name: String,
+    phase: Phase,
+    /// Tasks that are not answered yet, by id.
+    held: Vec<u64>,
+    last_rank: Option<u64>,
+}
+
+impl Manager {
+    pub fn new(socket: Socket, name: String) -> Self {
+        Self {
+            socket,
+            name,
+            phase: Phase::Probing,
+            held: Vec::new(),
+            last_rank: None,
+        }
+    }
+
+    pub fn probe(&self) -> Outcome<()> {
+        Ok(self.socket.send(words::PROBE, zmq::DONTWAIT)?)
+    }
+
+    pub fn register(&mut self, registration: &[u8]) -> Outcome<()> {
+        self.phase = Phase::Registering;
+        self.socket.send(registration, zmq::DONTWAIT)?;
+        self.beat()
+    }
+
+    pub fn beat(&self) -> Outcome<()> {
+        Ok(self.socket.send(words::HEARTBEAT, zmq::DONTWAIT)?)
+    }
+
+    /// The next message, if one is there.
+    pub fn receive(&self, message: &mut Message) -> Outcome<bool> {
+        match self.socket.recv(message, zmq::DONTWAIT) {
+            Ok(()) if message.get_more() => {
+                violation(format!("manager {} received several frames", self.name))
+            }
+            Ok(()) => Ok(true),
+            Err(zmq::Error::EAGAIN) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes in a message; tasks in it are checked and held.
+    pub fn take(
+        &mut self,
+        message: &[u8],
+        reader: &mut BatchReader,
+        checker: &mut Checker,
+        (slots, capacity): (usize, u64),
+    ) -> Outcome<News> {
+        if message.is_empty() {
+            return match self.phase {
+                Phase::Probing => Ok(News::Answered),
+                _ => violation(format!("manager {} received an empty message", self.name)),
+            };
+        }
+        let name = &self.name;
+        let tasks = match reader.read(message) {
+            Ok(Read::Tasks(tasks)) => tasks,
+            Ok(Read::Number(words::HEARTBEAT_CODE)) => return Ok(self.take_echo()),
+            Ok(Read::Number(words::SHUTDOWN_CODE)) => {
+                return violation(format!("manager {name} was told to exit"));
+            }
+            Ok(Read::Number(number)) => {
+                return violation(format!("manager {name} received the number {number}"));
+            }
+            Err(why) => return Err(Trouble::Violation(format!("to manager {name}: {why}"))),
+        };
+        if self.held.len() + tasks.len() > slots {
+            let count = self.held.len() + tasks.len();
+            return violation(format!(
+                "manager {name} has {slots} slots, and holds {count} tasks"
+            ));
+        }
+        if tasks.is_empty() {
+            return violation(format!("manager {name} received an empty batch"));
+        }
+        for task in tasks {
+            checker.check(task, message, &mut self.last_rank, capacity)?;
+            self.held.push(task.id);
+        }
+        Ok(News::Tasks)
+    }
+
+    fn take_echo(&mut self) -> News {
+        match self.phase {
+            Phase::Registering => {
+                self.phase = Phase::Registered;
+                News::Registered
+            }
+            _ => News::Echo,
+        }
+    }
+
+    /// Answers all that it holds; returns how many that were.
+    pub fn answer(&mut self, pattern: &Pattern, buffer: &mut Vec<u8>) -> Outcome<usize> {
+        let count = self.held.len();
+        for id in self.held.drain(..) {
+            pattern.write_result(id, buffer);
+            self.socket.send(message_of(buffer), zmq::DONTWAIT)?;
+        }
+        Ok(count)
+    }
+}

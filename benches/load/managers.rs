@@ -1,0 +1,73 @@
+//! The submit side's end of the managers' thread.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::arguments::Arguments;
+use super::certificates::Certificates;
+use super::checker::Checker;
+use super::crew::{Crew, Order, Setup};
+use super::shared::Shared;
+use super::trouble::{Outcome, Trouble};
+use super::words::Registration;
+
+/// Sockets beyond the managers' own: one for the direct measurement, and libzmq's own need.
+const SOCKETS_EXTRA: usize = 16;
+/// Where versions are not compared, something must be said all the same.
+const ANY_VERSION: &str = "0.0.0";
+
+pub struct Managers {
+    orders: Sender<Order>,
+    wake: Arc<OwnedFd>,
+    pub shared: Arc<Shared>,
+}
+
+impl Managers {
+    /// Starts the thread; nobody connects yet.
+    pub fn start(
+        arguments: &Arguments,
+        certificates: Option<Arc<Certificates>>,
+        checker: Checker,
+    ) -> Outcome<Self> {
+        let (orders, receiver) = mpsc::channel();
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let wake = Arc::new(eventfd(0, flags)?);
+        let shared = Arc::new(Shared::default());
+        let version = |given: &Option<String>| given.clone().unwrap_or(ANY_VERSION.to_owned());
+        let crew = Crew::new(Setup {
+            slots: arguments.slots,
+            heartbeat_period: arguments.heartbeat_period(),
+            io_threads: arguments.io_threads,
+            sockets_max: arguments.managers + SOCKETS_EXTRA,
+            registration: Registration {
+                parsl_version: version(&arguments.parsl_version),
+                python_version: version(&arguments.python_version),
+                slots: arguments.slots,
+            },
+            certificates,
+            checker,
+            shared: Arc::clone(&shared),
+            orders: receiver,
+            wake: Arc::clone(&wake),
+        })?;
+        thread::Builder::new()
+            .name("managers".to_owned())
+            .spawn(move || crew.run())?;
+        Ok(Self {
+            orders,
+            wake,
+            shared,
+        })
+    }
+
+    pub fn order(&self, order: Order) -> Outcome<()> {
+        let gone = |_| Trouble::Failure("the managers' thread is gone".to_owned());
+        self.orders.send(order).map_err(gone)?;
+        rustix::io::write(&*self.wake, &1_u64.to_ne_bytes())?;
+        Ok(())
+    }
+}

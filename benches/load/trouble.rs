@@ -1,0 +1,55 @@
+//! Why a run has no result.
+
+use std::fmt;
+
+/// Either ends the run; a violation is what this program exists to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The interchange did what it must not.
+    Violation(String),
+    /// Something in the way of measuring.
+    Failure(String),
+}
+
+pub type Outcome<T> = Result<T, Trouble>;
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Violation(text) => write!(f, "violation: {text}"),
+            Self::Failure(text) => write!(f, "cannot measure: {text}"),
+        }
+    }
+}
+
+impl From<zmq::Error> for Trouble {
+    fn from(error: zmq::Error) -> Self {
+        Self::Failure(format!("libzmq: {error}"))
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failure(error.to_string())
+    }
+}
+
+impl From<rustix::io::Errno> for Trouble {
+    fn from(error: rustix::io::Errno) -> Self {
+        std::io::Error::from(error).into()
+    }
+}
+
+impl From<nix::errno::Errno> for Trouble {
+    fn from(error: nix::errno::Errno) -> Self {
+        std::io::Error::from(error).into()
+    }
+}
+
+pub fn violation<T>(text: impl Into<String>) -> Outcome<T> {
+    Err(Trouble::Violation(text.into()))
+}
+
+pub fn failure<T>(text: impl Into<String>) -> Outcome<T> {
+    Err(Trouble::Failure(text.into()))
+}

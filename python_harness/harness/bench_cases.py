@@ -1,0 +1,206 @@
+"""What `bench` runs: the scenarios with their sizes, whole, quick, and cut down for stock."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the table: the load's name for it, and how it is read."""
+
+    name: str
+    title: str
+    unit: str
+    # Stock, which has fewer tasks, would have less of it for that reason alone.
+    grows_with_tasks: bool = False
+
+
+CPU = Figure("cpu_us_per_task", "CPU per task", "µs")
+RATE = Figure("tasks_per_s", "tasks", "/s")
+IDLE = Figure("idle_cpu_percent", "CPU at rest", "%")
+MEMORY_AT_REST = Figure("rss_idle_mb", "resident at rest", "MB")
+REGISTRATION = Figure("registration_s", "all registered within", "s")
+PAYLOAD = (
+    Figure("mb_per_s", "payload both ways", "MB/s"),
+    Figure("cpu_ms_per_mb", "CPU per MB", "ms"),
+    Figure("rss_peak_growth_mb", "peak above the start", "MB"),
+)
+BACKLOG = (
+    Figure("accepted_per_s", "accepted", "/s"),
+    Figure("drained_per_s", "drained", "/s"),
+    Figure("accept_cpu_us_per_task", "CPU per task accepted", "µs"),
+    Figure("drain_cpu_us_per_task", "CPU per task drained", "µs"),
+    Figure("bytes_per_queued_task", "a queued task", "B"),
+    Figure("rss_left_mb", "left 5 s after the drain", "MB", True),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario. `tasks` and the like are (whole, quick)."""
+
+    name: str
+    title: str
+    scenario: str
+    figures: tuple[Figure, ...]
+    options: tuple[str, ...] = ()
+    tasks: tuple[int, int] = (0, 0)
+    # Stock's own, so that a run of it stays below about a minute; None where it is not run at all.
+    stock_tasks: tuple[int, int] | None = (0, 0)
+    # Seconds of rest, which is also the managers' heartbeat period: a rest sees a beat of each.
+    rest_s: tuple[int, int] | None = None
+    # Options for the floor alone.
+    floor_options: tuple[str, ...] = ()
+    quick_options: tuple[str, ...] = ()
+    in_quick: bool = True
+    encrypted_in_quick: bool = True
+    stock_note: str = ""
+
+    def kinds(self, quick: bool) -> list[bool]:
+        """Plain, then encrypted."""
+        return [False] if quick and not self.encrypted_in_quick else [False, True]
+
+    def arguments(self, contender: str, encrypted: bool, quick: bool) -> list[str] | None:
+        """The load's command line; None if this contender does not run here."""
+        tasks = self.stock_tasks if contender == "stock" else self.tasks
+        if tasks is None:
+            return None
+        arguments = ["--scenario", self.scenario, *self.options]
+        if tasks[quick]:
+            arguments += ["--tasks", str(tasks[quick])]
+        if self.rest_s:
+            rest_s = str(self.rest_s[quick])
+            arguments += ["--duration-s", rest_s, "--heartbeat-s", rest_s]
+        if quick:
+            arguments += self.quick_options
+        if contender == "floor":
+            arguments += self.floor_options
+        if encrypted:
+            arguments.append("--encrypted")
+        return arguments
+
+    def gist(self, figures: dict) -> str:
+        """The first figures of a run, for the one who watches."""
+        shown = [
+            f"{figure.title} {figures[figure.name]:.5g} {figure.unit}"
+            for figure in self.figures[:2]
+            if isinstance(figures.get(figure.name), int | float)
+        ]
+        return ", ".join(shown)
+
+
+def _payload(
+    name: str, title: str, size: int, window: int,
+    tasks: tuple[int, int], stock_tasks: tuple[int, int],
+) -> Case:  # fmt: skip
+    """Two managers whose slots hold half a window: the other half waits or is on its way."""
+    return Case(
+        name=name,
+        title=title,
+        scenario="payload",
+        figures=PAYLOAD,
+        options=(
+            "--bytes", str(size), "--managers", "2",
+            "--slots", str(window // 4), "--window", str(window),
+        ),
+        tasks=tasks,
+        stock_tasks=stock_tasks,
+    )  # fmt: skip
+
+
+TOO_MANY = "not run: its turns visit every manager, and this would take many minutes"
+
+CASES = (
+    Case(
+        name="start",
+        title="start",
+        scenario="start",
+        figures=(
+            Figure("start_ms", "launch to the first answer", "ms"),
+            Figure("rss_start_mb", "resident then", "MB"),
+        ),
+    ),
+    Case(
+        name="throughput",
+        title="4 managers × 16, 1 KiB",
+        scenario="throughput",
+        figures=(CPU, RATE),
+        tasks=(400_000, 100_000),
+        stock_tasks=(20_000, 4_000),
+    ),
+    Case(
+        name="latency",
+        title="one task outstanding, one processor",
+        scenario="latency",
+        figures=(
+            Figure("p50_us", "round trip p50", "µs"),
+            Figure("added_p50_us", "of it added, p50", "µs"),
+            Figure("p99_us", "round trip p99", "µs"),
+        ),
+        options=("--pin", str(max(os.sched_getaffinity(0)))),
+        tasks=(10_000, 3_000),
+        stock_tasks=(5_000, 1_000),
+    ),
+    Case(
+        name="managers-1000",
+        title="1,000 managers × 4, 1 KiB",
+        scenario="managers",
+        figures=(CPU, RATE, REGISTRATION, IDLE, MEMORY_AT_REST),
+        options=("--managers", "1000", "--slots", "4"),
+        tasks=(300_000, 50_000),
+        stock_tasks=(4_000, 1_000),
+        rest_s=(10, 2),
+        encrypted_in_quick=False,
+    ),
+    Case(
+        name="managers-8192",
+        title="8,192 managers × 32, 1 KiB",
+        scenario="managers",
+        figures=(CPU, RATE, REGISTRATION, IDLE, MEMORY_AT_REST),
+        options=("--managers", "8192", "--slots", "32"),
+        tasks=(500_000, 50_000),
+        stock_tasks=None,
+        rest_s=(30, 2),
+        encrypted_in_quick=False,
+        stock_note=TOO_MANY,
+    ),
+    Case(
+        name="backlog",
+        title="1,000,000 tasks queued",
+        scenario="backlog",
+        figures=BACKLOG,
+        tasks=(1_000_000, 100_000),
+        stock_tasks=(50_000, 5_000),
+        quick_options=("--settle-s", "3"),
+        encrypted_in_quick=False,
+    ),
+    Case(
+        name="backlog-priorities",
+        title="1,000,000 tasks queued, random priorities",
+        scenario="backlog",
+        figures=BACKLOG,
+        options=("--priorities", "random"),
+        tasks=(1_000_000, 100_000),
+        stock_tasks=(50_000, 5_000),
+        quick_options=("--settle-s", "3"),
+        # It knows no priorities; what it costs without them is what they are measured against.
+        floor_options=("--unordered",),
+        encrypted_in_quick=False,
+    ),
+    _payload("payload-100k", "100 KiB", 100 << 10, 64, (10_000, 1_500), (2_000, 300)),
+    _payload("payload-1m", "1 MiB", 1 << 20, 16, (1_500, 200), (300, 60)),
+    _payload("payload-10m", "10 MiB", 10 << 20, 8, (150, 12), (40, 6)),
+    Case(
+        name="idle",
+        title="100 managers at rest",
+        scenario="idle",
+        figures=(IDLE, MEMORY_AT_REST),
+        options=("--managers", "100"),
+        rest_s=(30, 2),
+        encrypted_in_quick=False,
+    ),
+)
+
+BY_NAME = {case.name: case for case in CASES}
