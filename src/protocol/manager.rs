@@ -88,7 +88,11 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
     /// What is wrong with it, for a log line.
     pub fn parse(frame: F) -> Result<Self, Malformed> {
         let bytes = frame.as_ref();
-        let plain = Flat::read(bytes).and_then(|message| plain(&message));
+        // By reference: what was read is half a kilobyte, and would be copied into a closure.
+        let plain = match &Flat::read(bytes) {
+            Some(message) => plain(message),
+            None => None,
+        };
         match plain {
             Some(Plain::Heartbeat) => Ok(Self::Heartbeat),
             Some(Plain::Result(task)) => {

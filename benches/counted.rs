@@ -1,0 +1,69 @@
+//! Runs one step for an instrument that counts.
+//!
+//! ```text
+//! valgrind --tool=callgrind --toggle-collect='*steps::measured*' counted STEP [RUNS]
+//! ```
+//!
+//! says how many operations that were. `counted --message NAME` writes the bytes of a message that
+//! steps are about. Without arguments it lists the steps.
+
+mod steps;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use steps::messages::MESSAGES;
+use steps::{STEPS, measured};
+
+/// Enough that chance (the seeds of hash tables) evens out, and a second or two under callgrind.
+const OPERATIONS: u64 = 4_096;
+
+fn main() -> ExitCode {
+    // `cargo bench` says what it is to every bench.
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        [] => list(),
+        ["--message", name] => show(name),
+        [name] => count(name, None),
+        [name, runs] => match runs.parse() {
+            Ok(runs) => count(name, Some(runs)),
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    match done {
+        Some(()) => ExitCode::SUCCESS,
+        None => {
+            eprintln!("usage: counted [STEP [RUNS] | --message NAME]");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn list() -> Option<()> {
+    for step in &STEPS {
+        println!("{}", step.name);
+    }
+    Some(())
+}
+
+fn show(name: &str) -> Option<()> {
+    let (_, message) = MESSAGES.iter().find(|(known, _)| *known == name)?;
+    io::stdout().write_all(&message()).ok()
+}
+
+fn count(name: &str, runs: Option<u64>) -> Option<()> {
+    let step = STEPS.iter().find(|step| step.name == name)?;
+    let runs = runs.unwrap_or(OPERATIONS / step.operations);
+    let mut work = (step.set_up)();
+    for _ in 0..runs {
+        work.prepare();
+        measured(&mut *work);
+    }
+    println!("{}", runs * step.operations);
+    Some(())
+}

@@ -1,0 +1,337 @@
+//! A broker in the middle of its work.
+
+use std::collections::{HashMap, VecDeque};
+use std::hint::black_box;
+use std::time::Duration;
+
+use htex_interchange::broker::{
+    Broker, ConnectionId, Now, Origin, Output, RandomSelector, Settings, StopReason, VersionCheck,
+};
+use htex_interchange::protocol::{
+    BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId,
+};
+
+use super::messages::FIRST_TASK;
+use super::{Step, Work};
+
+const SEED: u64 = 20_260_731;
+/// Capacity of an ordinary manager: a node's cores.
+const SLOTS: usize = 16;
+
+/// Tasks that one run puts into the queue and takes out again.
+const QUEUED: usize = 1024;
+/// Different priorities among them.
+const PRIORITIES: u64 = 1000;
+
+/// In one turn so many managers speak, each with so many results; as many tasks come. The same for
+/// any number of managers, so that only what is done for silent ones can make a difference.
+const SPEAKERS: usize = 4;
+const RESULTS_EACH: usize = 4;
+const EXCHANGED: usize = SPEAKERS * RESULTS_EACH;
+/// Tasks that wait throughout.
+const BACKLOG: usize = 256;
+
+const TURNS: u64 = 64;
+const TURN: Duration = Duration::from_micros(100);
+/// Longer than all the turns that a benchmark makes, so that nobody is ever overdue.
+const THRESHOLD: Duration = Duration::from_secs(1_000_000);
+
+/// As HTEX sends without priorities.
+pub const QUEUE_IN_ORDER: Step = Step {
+    name: "queue_in_order",
+    operations: QUEUED as u64,
+    set_up: || Queue::set_up(|_| Priority::LOWEST),
+};
+
+pub const QUEUE_RANDOM_PRIORITIES: Step = Step {
+    name: "queue_random_priorities",
+    operations: QUEUED as u64,
+    set_up: || Queue::set_up(|id| Priority::from_i64((mix(id as u64) % PRIORITIES) as i64)),
+};
+
+pub const DISPATCH_4_MANAGERS: Step = Step {
+    name: "dispatch_4_managers",
+    operations: EXCHANGED as u64,
+    set_up: || Exchange::set_up(4),
+};
+
+pub const DISPATCH_1000_MANAGERS: Step = Step {
+    name: "dispatch_1000_managers",
+    operations: EXCHANGED as u64,
+    set_up: || Exchange::set_up(1000),
+};
+
+/// What a turn costs in which nothing is due.
+pub const EXPIRE_NOTHING_8192: Step = Step {
+    name: "expire_nothing_8192",
+    operations: TURNS,
+    set_up: || Box::new(Rest(World::new(8192, SLOTS))),
+};
+
+/// As large as libzmq's frame, so that a task that moves is as heavy as in earnest.
+#[derive(Debug)]
+struct Frame {
+    _as_libzmq: [u64; 8],
+}
+
+/// Nobody looks into it here.
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+type Body = Opaque<Frame>;
+
+fn body() -> Body {
+    Opaque::whole(Frame { _as_libzmq: [0; 8] })
+}
+
+/// A broker whose managers are known by number.
+struct World {
+    broker: Broker<Body>,
+    now: Now,
+    managers: Vec<Manager>,
+    numbers: HashMap<ManagerId, usize>,
+    outputs: Vec<Output<Body>>,
+    next_task: i64,
+}
+
+struct Manager {
+    id: ManagerId,
+    origin: Origin,
+    held: VecDeque<TaskId>,
+}
+
+impl World {
+    fn new(managers: usize, capacity: usize) -> Self {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_s: 1_790_000_000.0,
+        };
+        let settings = Settings {
+            heartbeat_threshold: THRESHOLD,
+            version_check: VersionCheck::PythonAndParsl,
+            monitoring: false,
+            worker_port: 54321,
+        };
+        let selector = Box::new(RandomSelector::new(SEED));
+        let mut world = Self {
+            broker: Broker::new(settings, selector, now),
+            now,
+            managers: Vec::new(),
+            numbers: HashMap::new(),
+            outputs: Vec::with_capacity(2 * QUEUED),
+            next_task: FIRST_TASK,
+        };
+        for number in 0..managers {
+            world.register(number, capacity);
+        }
+        world
+    }
+
+    fn register(&mut self, number: usize, capacity: usize) {
+        // Parsl's uid: the last twelve digits of a UUID.
+        let uid = format!("{:012x}", mix(number as u64) >> 16);
+        let id = ManagerId::new(uid.as_bytes());
+        let origin = Origin {
+            connection: Some(ConnectionId(number as u64)),
+            address: None,
+        };
+        let registration = FromManager::Registration(Box::new(Registration {
+            block: BlockId::Text("0".into()),
+            max_capacity: capacity,
+            worker_count: SLOTS as i64,
+            hostname: format!("node{number}.example.org"),
+            parsl_version: "2026.10.26".to_owned(),
+            python_version: "3.11.7".to_owned(),
+            drain_time_s: f64::INFINITY,
+            start_time_s: self.now.wall_s,
+            tells_capacity: true,
+            has_packages: true,
+            message: body(),
+        }));
+        self.broker
+            .handle_manager(&id, registration, origin, self.now);
+        self.numbers.insert(id.clone(), number);
+        self.managers.push(Manager {
+            id,
+            origin,
+            held: VecDeque::new(),
+        });
+    }
+
+    fn next_task(&mut self, priority: Priority) -> Task<Body> {
+        self.next_task += 1;
+        Task {
+            id: TaskId(self.next_task),
+            priority,
+            body: body(),
+        }
+    }
+
+    /// The result of the task that this manager has had for longest.
+    fn result_of(&mut self, number: usize) -> (usize, FromManager<Body>) {
+        let task = self.managers[number].held.pop_front();
+        let task = task.expect("it has been given tasks");
+        let frame = body();
+        (number, FromManager::Result { task, frame })
+    }
+
+    /// Measured in part.
+    fn hear(&mut self, (number, message): (usize, FromManager<Body>)) {
+        let manager = &self.managers[number];
+        self.broker
+            .handle_manager(&manager.id, message, manager.origin, self.now);
+    }
+
+    /// The rest of a turn, of which all is measured.
+    fn end_turn(&mut self) {
+        self.broker.handle_time(self.now);
+        self.broker.dispatch(self.now);
+        while let Some(output) = self.broker.poll_output() {
+            self.outputs.push(output);
+        }
+        black_box(self.broker.next_deadline());
+        self.now.monotonic += TURN;
+        self.now.wall_s += TURN.as_secs_f64();
+    }
+
+    /// Managers take what was sent to them.
+    fn deliver(&mut self) {
+        for output in self.outputs.drain(..) {
+            if let Output::Batch { to, shipment } = output {
+                let held = &mut self.managers[self.numbers[&to]].held;
+                held.extend(shipment.ids().into_iter().map(TaskId));
+            }
+        }
+    }
+}
+
+/// Tasks must not go out of scope without a word.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.broker.handle_stop(StopReason::SubmitSideGone);
+    }
+}
+
+/// Many tasks come in one turn, and leave in one batch.
+struct Queue {
+    world: World,
+    priority: fn(i64) -> Priority,
+    coming: Vec<Task<Body>>,
+}
+
+impl Queue {
+    fn set_up(priority: fn(i64) -> Priority) -> Box<dyn Work> {
+        let mut queue = Self {
+            world: World::new(1, QUEUED),
+            priority,
+            coming: Vec::with_capacity(QUEUED),
+        };
+        // Once, so that room is not found while it is measured.
+        queue.prepare();
+        queue.run();
+        Box::new(queue)
+    }
+}
+
+impl Work for Queue {
+    fn prepare(&mut self) {
+        self.world.deliver();
+        while !self.world.managers[0].held.is_empty() {
+            let result = self.world.result_of(0);
+            self.world.hear(result);
+        }
+        self.world.end_turn();
+        self.world.outputs.clear();
+        for _ in 0..QUEUED {
+            let priority = (self.priority)(self.world.next_task);
+            self.coming.push(self.world.next_task(priority));
+        }
+    }
+
+    fn run(&mut self) {
+        for task in self.coming.drain(..) {
+            self.world.broker.handle_task(task);
+        }
+        self.world.end_turn();
+    }
+}
+
+/// All managers are busy. Results come from a few of them, and tasks go where they came from.
+struct Exchange {
+    world: World,
+    next_speaker: usize,
+    tasks: Vec<Task<Body>>,
+    results: Vec<(usize, FromManager<Body>)>,
+}
+
+impl Exchange {
+    fn set_up(managers: usize) -> Box<dyn Work> {
+        let mut world = World::new(managers, SLOTS);
+        for _ in 0..managers * SLOTS + BACKLOG {
+            let task = world.next_task(Priority::LOWEST);
+            world.broker.handle_task(task);
+        }
+        world.end_turn();
+        let mut exchange = Self {
+            world,
+            next_speaker: 0,
+            tasks: Vec::with_capacity(EXCHANGED),
+            results: Vec::with_capacity(EXCHANGED),
+        };
+        // Until the line has gone once round its room.
+        for _ in 0..BACKLOG {
+            exchange.prepare();
+            exchange.run();
+        }
+        Box::new(exchange)
+    }
+}
+
+impl Work for Exchange {
+    fn prepare(&mut self) {
+        self.world.deliver();
+        for _ in 0..EXCHANGED {
+            let task = self.world.next_task(Priority::LOWEST);
+            self.tasks.push(task);
+        }
+        for _ in 0..SPEAKERS {
+            for _ in 0..RESULTS_EACH {
+                let result = self.world.result_of(self.next_speaker);
+                self.results.push(result);
+            }
+            self.next_speaker = (self.next_speaker + 1) % self.world.managers.len();
+        }
+    }
+
+    fn run(&mut self) {
+        for task in self.tasks.drain(..) {
+            self.world.broker.handle_task(task);
+        }
+        for result in self.results.drain(..) {
+            self.world.hear(result);
+        }
+        self.world.end_turn();
+    }
+}
+
+/// Nobody says anything, and nobody is due.
+struct Rest(World);
+
+impl Work for Rest {
+    fn run(&mut self) {
+        for _ in 0..TURNS {
+            self.0.end_turn();
+        }
+    }
+}
+
+/// splitmix64's finish: chance that is the same every time.
+fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,211 @@
+"""What each step of a task's way costs, in instructions: the same number on any machine, busy or
+not, so that a few percent more are seen, and where.
+
+callgrind counts, step by step, what `benches/counted.rs` runs. The bounds are those of one
+compiler (`benches/instructions.json`); HTEX_TEST_STORE_INSTRUCTIONS=1 stores what is counted now,
+to be read in the difference of a commit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import platform
+import re
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from harness import environment
+from harness.interchange import stock_under_test
+
+STORE_VARIABLE = "HTEX_TEST_STORE_INSTRUCTIONS"
+BOUNDS_FILE = environment.PROJECT_DIR / "benches" / "instructions.json"
+BOUNDS = json.loads(BOUNDS_FILE.read_text()) if BOUNDS_FILE.exists() else {}
+TOLERANCE = 0.05
+
+MEASURED_FUNCTION = "*steps::measured*"
+COUNTING_S = 60
+BUILD_S = 1200
+
+# glibc chooses its copying functions by the processor; those for any x86-64 are the same
+# everywhere. Its older releases have other names for the same features; unknown ones are ignored.
+ANY_PROCESSOR = "glibc.cpu.hwcaps=" + ",".join(
+    f"-{feature}"
+    for feature in ("AVX2", "AVX2_Usable", "AVX_Fast_Unaligned_Load", "AVX512VL", "ERMS", "FSRM")
+)
+
+# How much more a task may cost among 1,000 managers than among 4: silent ones are no work.
+MANAGERS_TOLERANCE = 0.02
+
+pytestmark = [
+    pytest.mark.timeout(BUILD_S + COUNTING_S),
+    pytest.mark.skipif(stock_under_test(), reason="stock: this is about our own code"),
+]
+
+
+def rustc() -> str:
+    """The compiler that belongs to cargo, as `1.95`."""
+    beside_cargo = Path(environment.cargo()).with_name("rustc")
+    program = os.environ.get("RUSTC") or (str(beside_cargo) if beside_cargo.exists() else "rustc")
+    told = subprocess.run(
+        [program, "--version"], cwd=environment.PROJECT_DIR,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return re.match(r"rustc (\d+\.\d+)\.", told.stdout)[1]
+
+
+def here() -> dict[str, str]:
+    """What the numbers depend on beside the code."""
+    return {
+        "rustc": rustc(),
+        "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()),
+    }
+
+
+@pytest.fixture(scope="session")
+def counted() -> Path:
+    """The program that is counted, built; or a skip that says why its numbers would say nothing."""
+    if not shutil.which("valgrind"):
+        pytest.skip("instructions are not counted: valgrind is not installed")
+    found = here()
+    for what in ("rustc", "machine"):
+        stored = BOUNDS.get(what)
+        if not os.environ.get(STORE_VARIABLE) and stored != found[what]:
+            pytest.skip(
+                f"instructions are not compared: the stored ones are of {what} {stored}, this is "
+                f"{found[what]}; {STORE_VARIABLE}=1 stores them anew"
+            )
+    return build()
+
+
+def build() -> Path:
+    """With a bench, cargo also leaves the product's binary, which other tests run at this moment:
+    what is left goes to a place of its own, and only what it is made of is shared (cargo before
+    1.91 builds all of it there)."""
+    target = environment.PROJECT_DIR / "target"
+    env = dict(os.environ)
+    env.setdefault("CARGO_BUILD_BUILD_DIR", env.get("CARGO_TARGET_DIR", str(target)))
+    command = [environment.cargo(), "build", "--release", "--locked", "--bench", "counted"]
+    command += ["--target-dir", str(environment.BUILD_DIR / "counted")]
+    command += ["--message-format=json-render-diagnostics"]
+    built = subprocess.run(
+        command, cwd=environment.PROJECT_DIR, env=env, timeout=BUILD_S,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, "the build of `counted` failed; the reason stands above"
+    messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
+    [executable] = [
+        message["executable"]
+        for message in messages
+        if message.get("executable") and message["target"]["name"] == "counted"
+    ]
+    return Path(executable)
+
+
+def run(command: list[str], **options) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, capture_output=True, timeout=COUNTING_S, **options)
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stderr.decode()}"
+    return done
+
+
+def steps_of(counted: Path) -> list[str]:
+    return run([str(counted)]).stdout.decode().split()
+
+
+def instructions(counted: Path, step: str, folder: Path) -> float:
+    """Of one operation of the step."""
+    profile = folder / f"callgrind.{step}"
+    options = [f"--callgrind-out-file={profile}", f"--toggle-collect={MEASURED_FUNCTION}"]
+    # Nothing of the user's own, neither options nor limits.
+    env = {"PATH": os.environ["PATH"], "GLIBC_TUNABLES": ANY_PROCESSOR}
+    done = run(["valgrind", "--tool=callgrind", *options, str(counted), step], env=env)
+    total = re.search(r"^totals: (\d+)$", profile.read_text(), re.MULTILINE)
+    assert total and int(total[1]), f"callgrind has not seen {MEASURED_FUNCTION}"
+    return int(total[1]) / int(done.stdout)
+
+
+@pytest.mark.parametrize("step", BOUNDS.get("steps", {}))
+def test_a_step_costs_no_more_than_it_did(counted, step, tmp_path, measured):
+    if os.environ.get(STORE_VARIABLE):
+        pytest.skip("the bounds are stored anew")
+    stored = BOUNDS["steps"][step]
+    now = instructions(counted, step, tmp_path)
+    change = now / stored - 1
+    told = f"{now:.0f} instructions, stored {stored:.0f} ({change:+.1%})"
+    lower = f"; lower the bound: {STORE_VARIABLE}=1" if change < -TOLERANCE else ""
+    measured(told + lower)
+    other_libc = here()["libc"] != BOUNDS["libc"]
+    remark = f"; they are of {BOUNDS['libc']}, this is {here()['libc']}" if other_libc else ""
+    assert change <= TOLERANCE, f"{step}: {told}{remark}"
+
+
+def test_the_bounds_are_those_of_all_steps(counted, tmp_path):
+    steps = steps_of(counted)
+    if os.environ.get(STORE_VARIABLE):
+        counts = {step: round(instructions(counted, step, tmp_path), 1) for step in steps}
+        BOUNDS_FILE.write_text(json.dumps({**here(), "steps": counts}, indent=2) + "\n")
+    else:
+        assert steps == list(BOUNDS["steps"]), f"to be stored anew, with {STORE_VARIABLE}=1"
+
+
+def test_silent_managers_cost_nothing(counted, tmp_path, measured):
+    few, many = (
+        instructions(counted, f"dispatch_{managers}_managers", tmp_path) for managers in (4, 1000)
+    )
+    measured(f"a task among 4 managers: {few:.0f} instructions, among 1,000: {many:.0f}")
+    assert many <= few * (1 + MANAGERS_TOLERANCE)
+
+
+def task(context: dict) -> dict:
+    return {"task_id": 100_000, "context": context, "buffer": b"Z" * 1024}
+
+
+MESSAGES = {
+    "task": task({"resource_spec": {}}),
+    "task_with_priority": task({"resource_spec": {"priority": 7}}),
+    "task_with_executor": task(
+        {
+            "task_executor": {
+                "f": "globus_compute_endpoint.engines.helper.execute_task",
+                "a": (uuid.UUID(bytes=b"\x17" * 16), uuid.UUID(bytes=b"\x29" * 16)),
+                "k": {
+                    "run_dir": "tasks_working_dir",
+                    "run_in_sandbox": False,
+                    "result_serializers": None,
+                },
+            }
+        }
+    ),
+    "result": {"type": "result", "task_id": 100_000, "result": b"Z" * 1024},
+    "heartbeat": {"type": "heartbeat"},
+    "registration": {
+        "type": "registration",
+        "parsl_v": "2026.10.26",
+        "python_v": "3.11.7",
+        "packages": {f"package-{number}": f"1.{number}.0" for number in range(60)},
+        "worker_count": 16,
+        "uid": "0123456789ab",
+        "block_id": "0",
+        "start_time": 1_790_000_000.5,
+        "drain_time": float("inf"),
+        "prefetch_capacity": 0,
+        "max_capacity": 16,
+        "os": "Linux",
+        "hostname": "node1.example.org",
+        "dir": "/scratch/run",
+        "cpu_count": 16,
+        "total_memory": 2**36,
+    },
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_what_is_read_is_what_python_writes(counted, name):
+    written = run([str(counted), "--message", name]).stdout
+    assert written == pickle.dumps(MESSAGES[name], protocol=4)
