@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,24 @@ def test_stdout_and_stderr_stay_silent(start, connect):
     side.command("nonsense")
     side.interchange.terminate()
     assert side.interchange.stderr() == ""
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [None, "Europe/Berlin", ":America/New_York", "EST5EDT", "CET-1CEST,M3.5.0,M10.5.0/3", "",
+     "No/Zone"],
+    ids=str,
+)  # fmt: skip
+def test_times_are_those_of_the_zone(zone, start, monkeypatch):
+    """As Python's `time.localtime` has them, whichever way TZ is written."""
+    if zone is None:
+        monkeypatch.delenv("TZ", raising=False)
+    else:
+        monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    side = start()
+    epoch_s, day, clock, *_ = side.interchange.log().splitlines()[0].split()
+    expected = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(epoch_s)))
+    monkeypatch.undo()
+    time.tzset()
+    assert f"{day} {clock}" == expected
