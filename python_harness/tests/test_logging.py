@@ -190,6 +190,7 @@ def test_times_are_those_of_the_zone(zone, start, monkeypatch):
         monkeypatch.setenv("TZ", zone)
     time.tzset()
     side = start()
+    side.interchange.wait_for_log("Bound to port")
     epoch_s, day, clock, *_ = side.interchange.log().splitlines()[0].split()
     expected = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(epoch_s)))
     monkeypatch.undo()
