@@ -50,8 +50,9 @@ def crowd():
     context.destroy(linger=0)
 
 
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+def limited(to: int):
+    """What the interchange does before it starts."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (to, to))
 
 
 def inside(side) -> list[str]:
@@ -61,7 +62,7 @@ def inside(side) -> list[str]:
 @pytest.mark.expect_error("No more workers are let in until some leave")
 def test_a_crowd_at_a_limit_of_64(start, crowd, measured):
     side = start(launch=False, heartbeat_threshold=60)
-    interchange = side.launch(preexec_fn=limited)
+    interchange = side.launch(preexec_fn=limited(LIMIT))
     sockets = crowd(side.worker_url)
     interchange.wait_for_log("No more workers are let in until some leave", 20)
     wait_until(lambda: len(inside(side)) >= SERVED_AT_LEAST, 20, "a part of them inside")
@@ -105,11 +106,7 @@ def _all_work(side, names: list[str], sockets: dict[str, zmq.Socket]) -> None:
 def test_a_warning_at_80_percent(start, crowd):
     """100 connections and some thirty descriptors beside them, of 150."""
     side = start(launch=False)
-
-    def limited_higher() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
-
-    interchange = side.launch(preexec_fn=limited_higher)
+    interchange = side.launch(preexec_fn=limited(150))
     crowd(side.worker_url)
     interchange.wait_for_log("descriptors are in use. Each manager needs one", 20)
     wait_until(lambda: len(inside(side)) == MANAGERS, 30, "all of them inside")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment
+from harness import bench_build, environment
 from harness.interchange import stock_under_test
 
 STORE_VARIABLE = "HTEX_TEST_STORE_INSTRUCTIONS"
@@ -91,21 +91,14 @@ def build() -> Path:
     target = environment.PROJECT_DIR / "target"
     env = dict(os.environ)
     env.setdefault("CARGO_BUILD_BUILD_DIR", env.get("CARGO_TARGET_DIR", str(target)))
-    command = [environment.cargo(), "build", "--release", "--locked", "--bench", "counted"]
+    command = bench_build.command("counted")
     command += ["--target-dir", str(environment.BUILD_DIR / "counted")]
-    command += ["--message-format=json-render-diagnostics"]
     built = subprocess.run(
         command, cwd=environment.PROJECT_DIR, env=env, timeout=BUILD_S,
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert built.returncode == 0, "the build of `counted` failed; the reason stands above"
-    messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
-    [executable] = [
-        message["executable"]
-        for message in messages
-        if message.get("executable") and message["target"]["name"] == "counted"
-    ]
-    return Path(executable)
+    return bench_build.executables(built.stdout)["counted"]
 
 
 def run(command: list[str], **options) -> subprocess.CompletedProcess:

@@ -36,8 +36,7 @@ pub(super) struct TaskQueue<B> {
 /// Ordered by its fields from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    priority: Priority,
-    task: TaskId,
+    key: (Priority, TaskId),
     place: usize,
 }
 
@@ -61,13 +60,9 @@ impl<B> TaskQueue<B> {
     pub(super) fn push(&mut self, task: QueuedTask<B>) {
         match self.line.back() {
             Some(last) if last.key() > task.key() => {
-                let (priority, id) = task.key();
+                let key = task.key();
                 let place = self.ranked.insert(task);
-                self.ranking.push(Reverse(Rank {
-                    priority,
-                    task: id,
-                    place,
-                }));
+                self.ranking.push(Reverse(Rank { key, place }));
             }
             _ => self.line.push_back(task),
         }
@@ -75,7 +70,7 @@ impl<B> TaskQueue<B> {
 
     pub(super) fn pop(&mut self) -> Option<QueuedTask<B>> {
         let ranked_first = match (self.line.front(), self.ranking.peek()) {
-            (Some(in_line), Some(Reverse(first))) => (first.priority, first.task) < in_line.key(),
+            (Some(in_line), Some(Reverse(first))) => first.key < in_line.key(),
             (None, Some(_)) => true,
             _ => false,
         };

@@ -2,8 +2,8 @@
 //! nothing.
 
 use std::ffi::c_void;
-use std::io;
 use std::ops::Deref;
+use std::{fmt, io};
 
 use zmq::Socket;
 
@@ -23,6 +23,15 @@ pub(super) enum NotSent {
     Full(Frame),
     /// It will not go: a ROUTER has no such peer.
     Refused(io::Error),
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("there is no room for it"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Whether a frame ends its message.
@@ -45,6 +54,14 @@ impl Channel {
         let received =
             unsafe { zmq_sys::zmq_msg_recv(frame.as_mut_ptr(), self.raw, zmq::DONTWAIT) };
         (received >= 0).then_some(frame)
+    }
+
+    /// Takes what follows a frame in its message, and drops it.
+    pub(super) fn skip_rest(&self, first: &Frame) {
+        let mut has_more = first.has_more();
+        while has_more {
+            has_more = self.receive().is_some_and(|frame| frame.has_more());
+        }
     }
 
     /// Hands a frame to the socket.

@@ -299,7 +299,7 @@ impl EventLoop {
         };
         sending.flush_for(&submit.results, to_submit_side);
         for (socket, patience) in [
-            (&*submit.results, to_submit_side),
+            (&submit.results, to_submit_side),
             (&submit.commands, to_submit_side),
             (&workers, to_workers),
         ] {

@@ -1,7 +1,6 @@
 //! Takes in what has come, channel by channel, in bounded turns.
 
 use tracing::warn;
-use zmq::{Message, Socket};
 
 use super::EventLoop;
 use super::channel::Channel;
@@ -48,12 +47,12 @@ impl EventLoop {
 
     fn read_commands(&mut self, now: Now) -> bool {
         for _ in 0..BUDGET_COMMANDS {
-            let Ok(request) = self.submit.commands.recv_msg(zmq::DONTWAIT) else {
+            let Some(request) = self.submit.commands.receive() else {
                 return false;
             };
             // A request of several frames is none of Parsl's; its first frame is answered for all.
-            skip_rest(&self.submit.commands, &request);
-            self.interchange.handle_command(&request, now);
+            self.submit.commands.skip_rest(&request);
+            self.interchange.handle_command(request.as_ref(), now);
             // The next request is read only after this one's reply.
             let stop = self.transmit(now);
             debug_assert!(stop.is_none(), "no command ends the process");
@@ -71,12 +70,7 @@ impl EventLoop {
                 return false;
             };
             if frame.has_more() {
-                while self
-                    .submit
-                    .tasks
-                    .receive()
-                    .is_some_and(|frame| frame.has_more())
-                {}
+                self.submit.tasks.skip_rest(&frame);
                 warn!("Dropping a task message of several frames; a task has one");
                 continue;
             }
@@ -151,14 +145,4 @@ fn receive(workers: &Channel, bytes: &mut usize) -> Option<Arrived> {
         first,
         more,
     })
-}
-
-/// Of a request, which Parsl writes in one frame.
-fn skip_rest(socket: &Socket, first: &Message) {
-    let mut more = first.get_more();
-    while more {
-        more = socket
-            .recv_msg(zmq::DONTWAIT)
-            .is_ok_and(|message| message.get_more());
-    }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use zmq::Context;
 
+use super::channel::Rest;
+use super::frame::Frame;
 use super::monitor::{Event, Monitor};
 use super::sockets::SubmitSockets;
 use super::zap::Doorkeeper;
@@ -37,13 +39,16 @@ pub fn refuse(
     commands.set_linger(ANSWER_LINGER_MS)?;
     let monitor = Monitor::of(&commands, &context, "refusal")?;
     raw::connect(
-        &mut commands,
+        commands.socket_mut(),
         &sockets::endpoint(Some(side.address), side.command_port),
     )?;
     let asked = wait_for_command(&commands, &monitor, doorkeeper.as_ref())?;
     if asked {
-        let _ = commands.recv_msg(zmq::DONTWAIT);
-        commands.send(protocol::refusal(reason), zmq::DONTWAIT)?;
+        let _ = commands.receive();
+        let answer = Frame::of_bytes(protocol::refusal(reason));
+        commands
+            .send(answer, Rest::Last)
+            .map_err(|not_sent| io::Error::other(not_sent.to_string()))?;
     }
     // Dropped in this order: the sockets linger, the context waits for them.
     Ok(asked)

@@ -80,27 +80,20 @@ impl Sending {
     /// Sends waiting results as far as the executor takes them.
     fn flush_results(&mut self, channel: &Channel) {
         while let Some(frame) = self.results.pop() {
-            match channel.send(frame, Rest::Last) {
-                Ok(()) => {}
-                Err(NotSent::Full(frame)) => return self.results.push_front(frame.len(), frame),
-                Err(NotSent::Refused(error)) => {
-                    warn!("A result was not taken by its socket: {error}");
-                }
+            if let Some(frame) = try_result(channel, frame) {
+                return self.results.push_front(frame.len(), frame);
             }
         }
     }
 
     fn send_result(&mut self, channel: &Channel, frame: Frame) {
         // Those that wait were tried at the beginning of the turn, and go first.
-        if !self.results.is_empty() {
-            return self.results.push(frame.len(), frame);
-        }
-        match channel.send(frame, Rest::Last) {
-            Ok(()) => {}
-            Err(NotSent::Full(frame)) => self.results.push(frame.len(), frame),
-            Err(NotSent::Refused(error)) => {
-                warn!("A result was not taken by its socket: {error}");
-            }
+        let left = match self.results.is_empty() {
+            true => try_result(channel, frame),
+            false => Some(frame),
+        };
+        if let Some(frame) = left {
+            self.results.push(frame.len(), frame);
         }
     }
 
@@ -154,8 +147,9 @@ impl EventLoop {
                     self.sending.send_result(&self.submit.results, frame);
                 }
                 Transmit::Reply(bytes) => {
-                    if let Err(error) = self.submit.commands.send(bytes, zmq::DONTWAIT) {
-                        warn!("The reply to a command was not taken: {error}");
+                    let reply = Frame::of_bytes(bytes);
+                    if let Err(not_sent) = self.submit.commands.send(reply, Rest::Last) {
+                        warn!("The reply to a command was not taken: {not_sent}");
                     }
                 }
                 Transmit::Report(bytes) => {
@@ -246,6 +240,18 @@ impl ManagerOutboxes<Held> {
     }
 }
 
+/// Gives the result back if there is no room for it now.
+fn try_result(channel: &Channel, frame: Frame) -> Option<Frame> {
+    match channel.send(frame, Rest::Last) {
+        Ok(()) => None,
+        Err(NotSent::Full(frame)) => Some(frame),
+        Err(NotSent::Refused(error)) => {
+            warn!("A result was not taken by its socket: {error}");
+            None
+        }
+    }
+}
+
 /// A ROUTER decides by the first frame whether a message can go; behind it the body always goes.
 fn try_send(workers: &Channel, to: &ManagerId, item: Held) -> Result<(), NotTaken> {
     match workers.send(Frame::copy_of(to.as_bytes()), Rest::MoreFollows) {
@@ -257,12 +263,8 @@ fn try_send(workers: &Channel, to: &ManagerId, item: Held) -> Result<(), NotTake
         Held::Word(word) => Frame::copy_of(word.encode()),
         Held::Batch { bytes, .. } => Frame::of_bytes(bytes),
     };
-    match workers.send(body, Rest::Last) {
-        Ok(()) => {}
-        Err(NotSent::Full(_)) => warn!("A message for {to} was cut off by its connection"),
-        Err(NotSent::Refused(error)) => {
-            warn!("A message for {to} was cut off by its connection: {error}");
-        }
+    if let Err(not_sent) = workers.send(body, Rest::Last) {
+        warn!("A message for {to} was cut off by its connection: {not_sent}");
     }
     Ok(())
 }

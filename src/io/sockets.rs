@@ -33,20 +33,20 @@ const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 pub(super) struct SubmitSockets {
     pub(super) tasks: Channel,
     pub(super) results: Channel,
-    pub(super) commands: Socket,
+    pub(super) commands: Channel,
 }
 
 impl SubmitSockets {
     /// Opens the sockets; they are connected once their monitors listen.
     pub(super) fn open(context: &Context, certificates: Option<&Certificates>) -> io::Result<Self> {
-        let open = |kind| -> io::Result<Socket> {
+        let open = |kind| -> io::Result<Channel> {
             let mut socket = open(context, kind)?;
             serve_curve(&mut socket, certificates)?;
-            Ok(socket)
+            Ok(Channel::of(socket))
         };
         Ok(Self {
-            tasks: Channel::of(open(zmq::DEALER)?),
-            results: Channel::of(open(zmq::DEALER)?),
+            tasks: open(zmq::DEALER)?,
+            results: open(zmq::DEALER)?,
             commands: open(zmq::REP)?,
         })
     }
@@ -62,7 +62,7 @@ impl SubmitSockets {
             &endpoint(Some(address), submit_side.result_port),
         )?;
         raw::connect(
-            &mut self.commands,
+            self.commands.socket_mut(),
             &endpoint(Some(address), submit_side.command_port),
         )
     }

@@ -151,12 +151,12 @@ impl<'a> Machine<'a> {
         let value = match code {
             op::MEMOIZE => return self.store(self.memo.len()),
             op::SHORT_BINUNICODE => ascii(self.instructions.bytes1().ok()?)?,
-            op::BININT1 => FlatValue::Int(self.instructions.code().ok()?.into()),
+            op::BININT1 => FlatValue::Int(self.instructions.byte().ok()?.into()),
             op::SHORT_BINBYTES => FlatValue::Bytes(self.instructions.bytes1().ok()?),
             op::BINBYTES => FlatValue::Bytes(self.instructions.bytes4().ok()?),
             op::BINGET => {
                 self.layout.bind();
-                let index = usize::from(self.instructions.code().ok()?);
+                let index = usize::from(self.instructions.byte().ok()?);
                 match *self.memo.get(index)? {
                     // A dict in two places, or in itself, is filled in an order of its own.
                     FlatValue::Dict(_) => return None,

@@ -358,7 +358,7 @@ impl<'a> Instructions<'a> {
     }
 
     #[inline]
-    fn byte(&mut self) -> Result<u8, Fault> {
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
         let (&byte, rest) = self.rest.split_first().ok_or(Fault::Truncated)?;
         self.rest = rest;
         Ok(byte)
