@@ -36,6 +36,7 @@ impl WorkerConnections {
     /// Reads what has happened, and returns the connections that were closed.
     pub(super) fn read_events(&mut self) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
+        let mut has_failed = false;
         while let Some(event) = self.monitor.next() {
             match event {
                 Event::Accepted(descriptor) => {
@@ -49,7 +50,13 @@ impl WorkerConnections {
                     }
                 }
                 Event::HandshakeFailed(fault) => self.fault = Some(fault),
-                Event::AcceptFailed(errno) => self.note_accept_failed(errno),
+                // Of many in a row the first one has shut the door, and the others are old.
+                Event::AcceptFailed(_) if has_failed => continue,
+                Event::AcceptFailed(errno) => {
+                    has_failed = true;
+                    self.note_accept_failed(errno);
+                    continue;
+                }
                 Event::Listening(descriptor) => self.door.handle_listening(descriptor),
                 Event::Connected | Event::Closed | Event::HandshakeSucceeded => continue,
             }

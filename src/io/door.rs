@@ -6,13 +6,13 @@
 //! waits in its kernel's hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody pays for
 //! it. Connections that are open are not touched.
 //!
-//! Some descriptors are kept back: for those that the kernel had accepted already when the door was
-//! shut, for a helper process, for files.
+//! Some descriptors are kept back and given free while the door is shut: for a helper process, for
+//! files.
 
 use std::fs::File;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
 
 use tracing::{error, info, warn};
 
@@ -116,7 +116,9 @@ impl Door {
                 warn!("The worker port could not be shut: {error}");
             }
         }
-        self.turn_away(listener);
+        turn_away(listener);
+        // Nobody comes who could take them.
+        self.kept_back.clear();
     }
 
     fn open(&mut self, used: usize) {
@@ -136,21 +138,6 @@ impl Door {
         }
     }
 
-    /// Those that the kernel has accepted for us are closed: they come again. Needs a descriptor.
-    fn turn_away(&mut self, listener: RawFd) {
-        // SAFETY: the descriptor is libzmq's listening socket, which it holds until the end; it is
-        // only lent, and taken back below before it could be closed.
-        let lent = unsafe { TcpListener::from_raw_fd(listener) };
-        loop {
-            match lent.accept() {
-                Ok(_) => {}
-                Err(error) if is_exhaustion(&error) && self.kept_back.pop().is_some() => {}
-                Err(_) => break,
-            }
-        }
-        let _ = lent.into_raw_fd();
-    }
-
     /// Opens what is to be kept back, as far as the system gives it.
     fn keep_back(&mut self) {
         let wanted = (self.limit / KEPT_BACK_SHARE).clamp(*KEPT_BACK.start(), *KEPT_BACK.end());
@@ -160,6 +147,33 @@ impl Door {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// Those that the kernel has accepted for us are closed: they come again.
+///
+/// Accepting needs a descriptor, and one that is given free here is taken by libzmq's listener, in
+/// its own thread, until none is left. So it is done by a thread with a table of descriptors of its
+/// own, in which nothing but the listener is open.
+fn turn_away(listener: RawFd) {
+    let accepting = std::thread::Builder::new()
+        .name("htex-door".to_owned())
+        .spawn(move || {
+            raw::keep_only(listener)?;
+            // SAFETY: the descriptor is open in this thread's own table, and only this thread's
+            // entry is closed in the end.
+            let lent = unsafe { TcpListener::from_raw_fd(listener) };
+            while lent.accept().is_ok() {}
+            Ok(())
+        });
+    let ended = accepting.map(std::thread::JoinHandle::join);
+    match ended {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) | Err(error) => {
+            let error: io::Error = error;
+            warn!("Those who wait at the worker port could not be turned away: {error}");
+        }
+        Ok(Err(_)) => warn!("Those who wait at the worker port could not be turned away"),
     }
 }
 
