@@ -27,6 +27,31 @@ pub enum Parcel<F> {
     Bytes(Vec<u8>),
 }
 
+/// What a manager said, read.
+pub struct Said<F>(Words<F>);
+
+enum Words<F> {
+    One(Result<FromManager<Opaque<F>>, Malformed>),
+    /// In the form of older releases, with a marker.
+    Several(Vec<Result<FromManager<Opaque<F>>, Malformed>>),
+}
+
+impl<F: AsRef<[u8]>> Said<F> {
+    /// The frame behind the identity, and (in the form of older releases) those behind that.
+    pub fn read(first: F, mut more: Vec<F>) -> Self {
+        if more.is_empty() {
+            return Self(Words::One(FromManager::parse(first)));
+        }
+        more.insert(0, first);
+        Self(Words::Several(FromManager::parse_marked(more)))
+    }
+
+    /// Whether it takes an identity: what came of the connection before must be known by then.
+    pub fn registers(&self) -> bool {
+        matches!(&self.0, Words::One(Ok(FromManager::Registration(_))))
+    }
+}
+
 /// Something to send, and where: in the order in which it is to leave.
 #[derive(Debug)]
 pub enum Transmit<F> {
@@ -100,22 +125,15 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// A message of the worker port: the frame behind the identity, and (in the form of older
-    /// releases) those behind that.
-    pub fn handle_manager(
-        &mut self,
-        id: &ManagerId,
-        first: F,
-        mut more: Vec<F>,
-        origin: Origin,
-        now: Now,
-    ) {
-        if more.is_empty() {
-            return self.handle_message(id, FromManager::parse(first), origin, now);
-        }
-        more.insert(0, first);
-        for message in FromManager::parse_marked(more) {
-            self.handle_message(id, message, origin, now);
+    /// A message of the worker port.
+    pub fn handle_manager(&mut self, id: &ManagerId, said: Said<F>, origin: Origin, now: Now) {
+        match said.0 {
+            Words::One(message) => self.handle_message(id, message, origin, now),
+            Words::Several(messages) => {
+                for message in messages {
+                    self.handle_message(id, message, origin, now);
+                }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use htex_interchange::broker::{
     BlockIdSelector, Broker, ConnectionId, Now, Origin, Settings, Shipment, StopReason,
     VersionCheck, Versions,
 };
-use htex_interchange::interchange::{Interchange, Parcel, Transmit};
+use htex_interchange::interchange::{Interchange, Parcel, Said, Transmit};
 use htex_interchange::protocol::{ManagerId, Opaque};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -79,7 +79,7 @@ impl Desk {
         };
         let (manager, first) = (ManagerId::new(manager), frames.remove(0));
         self.interchange
-            .handle_manager(&manager, first, frames, origin, self.now);
+            .handle_manager(&manager, Said::read(first, frames), origin, self.now);
     }
 
     fn ask(&mut self, text: &str) {

@@ -73,6 +73,17 @@ impl WorkerConnections {
         }
     }
 
+    /// As [`Self::sender`], if it spoke by the same connection before.
+    pub(super) fn known(
+        &self,
+        descriptor: Option<RawFd>,
+        identity: &[u8],
+    ) -> Option<(ManagerId, Origin)> {
+        let connection = self.open.get(descriptor?)?;
+        let manager = connection.known_manager(identity)?;
+        Some((manager, connection.origin()))
+    }
+
     /// Who sent a message, and where it came from, by the descriptor that it names.
     pub(super) fn sender(
         &mut self,
@@ -83,11 +94,7 @@ impl WorkerConnections {
         let Some(connection) = connection else {
             return (ManagerId::new(identity), Origin::default());
         };
-        let origin = Origin {
-            connection: Some(connection.id),
-            address: connection.address,
-        };
-        (connection.manager(identity), origin)
+        (connection.manager(identity), connection.origin())
     }
 
     fn log_closed(&mut self, connection: &Connection) {

@@ -142,7 +142,7 @@ impl EventLoop {
         let process_watch = ProcessWatch::open(start.watch, start.parent)
             .ok_or("the process that started it is gone")?;
         let connections = WorkerConnections::new(worker_monitor);
-        let descriptors = Descriptors::of(&wait::Sockets {
+        let descriptors = Descriptors::of(&wait::Sources {
             commands: &submit.commands,
             tasks: &submit.tasks,
             workers: &workers,
@@ -150,17 +150,15 @@ impl EventLoop {
             connections: connections.socket(),
             submit_connections: submit_watch.sockets(),
             doorkeeper: doorkeeper.as_ref().map(Doorkeeper::socket),
+            signals: start.signals.descriptor(),
+            process: process_watch.descriptor(),
         })
         .map_err(trouble("cannot wait for the sockets"))?;
         let settings = Settings {
             worker_port: port,
             ..start.settings
         };
-        let mut broker = Broker::new(settings, start.selector, now);
-        if start.helper.is_some() {
-            broker.ask_for_order(rand::random(), now);
-            broker.handle_answer(Answer::Loaded, now);
-        }
+        let broker = broker(settings, start.selector, start.helper.is_some(), now);
         Ok(Self {
             interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
             submit,
@@ -323,6 +321,16 @@ fn open_context(io_threads: u8) -> Result<Context, String> {
         .set_io_threads(io_threads.into())
         .map_err(|error| format!("cannot have {io_threads} I/O threads: {error}"))?;
     Ok(context)
+}
+
+/// One that asks the user's own selector, if there is a process that runs it.
+fn broker<B>(settings: Settings, own: Box<dyn Selector>, asks: bool, now: Now) -> Broker<B> {
+    let mut broker = Broker::new(settings, own, now);
+    if asks {
+        broker.ask_for_order(rand::random(), now);
+        broker.handle_answer(Answer::Loaded, now);
+    }
+    broker
 }
 
 fn open_doorkeeper(

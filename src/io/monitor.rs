@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use rustix::net::SocketAddrAny;
 use zmq::{Context, Socket};
 
-use crate::broker::ConnectionId;
+use crate::broker::{ConnectionId, Origin};
 use crate::protocol::ManagerId;
 
 /// The numbers of zmq.h. The `zmq` crate panics on one that it does not list, so it is not asked.
@@ -125,9 +125,22 @@ pub(super) struct Connection {
 impl Connection {
     /// The id of who speaks by this connection under an identity.
     pub(super) fn manager(&mut self, identity: &[u8]) -> ManagerId {
-        match &self.manager {
-            Some(manager) if manager.as_bytes() == identity => manager.clone(),
-            _ => self.manager.insert(ManagerId::new(identity)).clone(),
+        self.known_manager(identity)
+            .unwrap_or_else(|| self.manager.insert(ManagerId::new(identity)).clone())
+    }
+
+    /// The same, if it spoke before.
+    pub(super) fn known_manager(&self, identity: &[u8]) -> Option<ManagerId> {
+        let manager = self.manager.as_ref();
+        manager
+            .filter(|manager| manager.as_bytes() == identity)
+            .cloned()
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            connection: Some(self.id),
+            address: self.address,
         }
     }
 }
@@ -169,6 +182,11 @@ impl Connections {
         let closed = self.by_descriptor.get_mut(place)?.take();
         self.open -= usize::from(closed.is_some());
         closed
+    }
+
+    pub(super) fn get(&self, descriptor: RawFd) -> Option<&Connection> {
+        let place = usize::try_from(descriptor).ok()?;
+        self.by_descriptor.get(place)?.as_ref()
     }
 
     pub(super) fn by_descriptor(&mut self, descriptor: RawFd) -> Option<&mut Connection> {

@@ -7,6 +7,7 @@ use super::channel::Channel;
 use super::frame::Frame;
 use super::wait::Ready;
 use crate::broker::Now;
+use crate::interchange::Said;
 
 /// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
 /// enough that no other channel waits for more than about a millisecond.
@@ -94,9 +95,6 @@ impl EventLoop {
         if !more {
             self.interchange.handle_workers_empty(now);
         }
-        // A connection's ACCEPTED was written before its first message, but may have come after
-        // the last look: only now is every descriptor here known.
-        self.read_worker_connections();
         for arrived in inbox.drain(..) {
             let Arrived {
                 identity,
@@ -104,9 +102,19 @@ impl EventLoop {
                 more,
             } = arrived;
             let descriptor = first.descriptor();
-            let (manager, origin) = self.connections.sender(descriptor, identity.as_ref());
-            self.interchange
-                .handle_manager(&manager, first, more, origin, now);
+            let said = Said::read(first, more);
+            // A connection's ACCEPTED was written before its first message, but may have come
+            // after the last look. Who is known by this connection need not be looked for; were it
+            // another one under the same number since, it would be suspect until it speaks again.
+            let known = match said.registers() {
+                true => None,
+                false => self.connections.known(descriptor, identity.as_ref()),
+            };
+            let (manager, origin) = known.unwrap_or_else(|| {
+                self.read_worker_connections();
+                self.connections.sender(descriptor, identity.as_ref())
+            });
+            self.interchange.handle_manager(&manager, said, origin, now);
         }
         self.inbox = inbox;
         more

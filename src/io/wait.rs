@@ -1,4 +1,4 @@
-//! The one place where the process rests: one poll over descriptors, until the next deadline.
+//! The one place where the process rests: one wait for all descriptors, until the next deadline.
 //!
 //! A ZeroMQ socket has a descriptor that becomes readable when there is something for the socket to
 //! look at. It tells that once: who has begun to read must go on until nothing is left, and who has
@@ -7,10 +7,12 @@
 //! something was done to.
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use arrayvec::ArrayVec;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use zmq::Socket;
 
 use super::EventLoop;
@@ -63,19 +65,16 @@ impl Ready {
     }
 }
 
-/// The descriptors of the sockets that are there from the start to the end.
+/// The descriptors that are there from the start to the end, in one set that the kernel keeps: what
+/// is waited for is not told anew each time, which is a good part of the price of a short task.
 pub(super) struct Descriptors {
-    commands: RawFd,
-    tasks: RawFd,
-    workers: RawFd,
+    set: OwnedFd,
+    /// Waited for only while results wait.
     results: RawFd,
-    connections: RawFd,
-    submit_connections: [RawFd; 3],
-    doorkeeper: Option<RawFd>,
 }
 
-/// The sockets whose descriptors are asked for.
-pub(super) struct Sockets<'a> {
+/// The sockets and files whose descriptors are asked for.
+pub(super) struct Sources<'a> {
     pub(super) commands: &'a Socket,
     pub(super) tasks: &'a Socket,
     pub(super) workers: &'a Socket,
@@ -83,32 +82,76 @@ pub(super) struct Sockets<'a> {
     pub(super) connections: &'a Socket,
     pub(super) submit_connections: [&'a Socket; 3],
     pub(super) doorkeeper: Option<&'a Socket>,
+    pub(super) signals: RawFd,
+    pub(super) process: Option<RawFd>,
 }
+
+/// What a descriptor of the set stands for.
+const COMMANDS: u64 = 0;
+const TASKS: u64 = 1;
+const WORKERS: u64 = 2;
+const CONNECTIONS: u64 = 3;
+const SUBMIT_CONNECTIONS: u64 = 4;
+const DOORKEEPER: u64 = 5;
+const SIGNALS: u64 = 6;
+const PROCESS: u64 = 7;
+/// The most that one look can find; there are ten at most.
+const FOUND_MAX: usize = 16;
+/// The set, results, the radio's, and two of the helper's.
+const AT_TIMES_MAX: usize = 5;
 
 impl Descriptors {
-    pub(super) fn of(sockets: &Sockets<'_>) -> io::Result<Self> {
-        let [one, two, three] = sockets.submit_connections;
+    pub(super) fn of(sources: &Sources<'_>) -> io::Result<Self> {
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let [one, two, three] = sources.submit_connections;
+        let sockets = [
+            (COMMANDS, Some(sources.commands)),
+            (TASKS, Some(sources.tasks)),
+            (WORKERS, Some(sources.workers)),
+            (CONNECTIONS, Some(sources.connections)),
+            (SUBMIT_CONNECTIONS, Some(one)),
+            (SUBMIT_CONNECTIONS, Some(two)),
+            (SUBMIT_CONNECTIONS, Some(three)),
+            (DOORKEEPER, sources.doorkeeper),
+        ];
+        for (meaning, socket) in sockets {
+            if let Some(socket) = socket {
+                add(&set, socket.get_fd()?, meaning)?;
+            }
+        }
+        add(&set, sources.signals, SIGNALS)?;
+        if let Some(process) = sources.process {
+            add(&set, process, PROCESS)?;
+        }
         Ok(Self {
-            commands: sockets.commands.get_fd()?,
-            tasks: sockets.tasks.get_fd()?,
-            workers: sockets.workers.get_fd()?,
-            results: sockets.results.get_fd()?,
-            connections: sockets.connections.get_fd()?,
-            submit_connections: [one.get_fd()?, two.get_fd()?, three.get_fd()?],
-            doorkeeper: sockets.doorkeeper.map(Socket::get_fd).transpose()?,
+            set,
+            results: sources.results.get_fd()?,
         })
     }
-}
 
-/// Where the fixed descriptors stand in the list that is polled.
-const COMMANDS: usize = 0;
-const TASKS: usize = 1;
-const WORKERS: usize = 2;
-const CONNECTIONS: usize = 3;
-const SUBMIT_CONNECTIONS: std::ops::Range<usize> = 4..7;
-const SIGNALS: usize = 7;
-/// The most that there can be.
-const DESCRIPTORS_MAX: usize = 14;
+    /// What is ready, after a wait of no more than that; None for ever.
+    fn wait(&self, patience: Option<Duration>) -> Ready {
+        let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; FOUND_MAX];
+        // An interrupted wait is one that found nothing.
+        let found = epoll::wait(&self.set, &mut room, timeout.as_ref());
+        let mut ready = Ready::default();
+        for event in found.map_or(&mut [][..], |(found, _)| found) {
+            match event.data.u64() {
+                COMMANDS => ready.commands = true,
+                TASKS => ready.tasks = true,
+                WORKERS => ready.workers = true,
+                CONNECTIONS => ready.connections = true,
+                SUBMIT_CONNECTIONS => ready.submit_connections = true,
+                DOORKEEPER => ready.doorkeeper = true,
+                SIGNALS => ready.signals = true,
+                PROCESS => ready.process = true,
+                _ => debug_assert!(false, "nothing else is in the set"),
+            }
+        }
+        ready
+    }
+}
 
 impl EventLoop {
     /// Waits for something to do, and tells where. Does not rest while something is left unread.
@@ -117,58 +160,32 @@ impl EventLoop {
         let sent = self.sending.take_sent_to_workers();
         let workers = left.workers || sent && super::is_readable(&self.workers);
         let left = Ready { workers, ..left };
-        let patience = match left.is_nothing() {
+        let mut patience = match left.is_nothing() {
             true => self.patience(now),
             false => Some(Duration::ZERO),
         };
-        let mut items = Vec::with_capacity(DESCRIPTORS_MAX);
-        let fixed = &self.descriptors;
-        let [one, two, three] = fixed.submit_connections;
-        for descriptor in [
-            fixed.commands,
-            fixed.tasks,
-            fixed.workers,
-            fixed.connections,
-            one,
-            two,
-            three,
-            self.signals.descriptor(),
-        ] {
-            items.push(item(descriptor, PollFlags::IN));
+        let mut at_times = self.waited_for_at_times();
+        if !at_times.is_empty() {
+            at_times.push(item(self.descriptors.set.as_raw_fd(), PollFlags::IN));
+            let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
+            let _ = poll(&mut at_times, timeout.as_ref());
+            patience = Some(Duration::ZERO);
         }
-        let process = self.process_watch.descriptor();
-        let process = process.map(|descriptor| push(&mut items, descriptor, PollFlags::IN));
-        let doorkeeper = fixed.doorkeeper;
-        let doorkeeper = doorkeeper.map(|descriptor| push(&mut items, descriptor, PollFlags::IN));
+        self.descriptors.wait(patience).and(left)
+    }
+
+    /// What is waited for beside the set, if anything.
+    fn waited_for_at_times(&self) -> ArrayVec<PollFd<'_>, AT_TIMES_MAX> {
+        let mut items = ArrayVec::new();
         if self.sending.results_wait() {
-            push(&mut items, fixed.results, PollFlags::IN);
+            items.push(item(self.descriptors.results, PollFlags::IN));
         }
-        if let Some((descriptor, events)) = self.radio.as_ref().and_then(|radio| radio.waits_on()) {
-            push(&mut items, descriptor, events);
-        }
+        let radio = self.radio.as_ref().and_then(|radio| radio.waits_on());
         let helper = self.helper.iter().flat_map(|helper| helper.waits_on());
-        for (descriptor, events) in helper.flatten() {
-            push(&mut items, descriptor, events);
+        for (descriptor, events) in radio.into_iter().chain(helper.flatten()) {
+            items.push(item(descriptor, events));
         }
-        let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
-        // An interrupted poll is one that found nothing.
-        let _ = poll(&mut items, timeout.as_ref());
-        let is_ready = |place: usize| {
-            items
-                .get(place)
-                .is_some_and(|item| !item.revents().is_empty())
-        };
-        let ready = Ready {
-            commands: is_ready(COMMANDS),
-            tasks: is_ready(TASKS),
-            workers: is_ready(WORKERS),
-            connections: is_ready(CONNECTIONS),
-            submit_connections: SUBMIT_CONNECTIONS.into_iter().any(is_ready),
-            signals: is_ready(SIGNALS),
-            process: process.is_some_and(is_ready),
-            doorkeeper: doorkeeper.is_some_and(is_ready),
-        };
-        ready.and(left)
+        items
     }
 
     /// How long nothing is to be done if nothing comes; None for ever.
@@ -186,9 +203,11 @@ impl EventLoop {
     }
 }
 
-fn push(items: &mut Vec<PollFd<'_>>, descriptor: RawFd, events: PollFlags) -> usize {
-    items.push(item(descriptor, events));
-    items.len() - 1
+fn add(set: &OwnedFd, descriptor: RawFd, meaning: u64) -> io::Result<()> {
+    // SAFETY: as for `item`.
+    let source = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let meaning = epoll::EventData::new_u64(meaning);
+    Ok(epoll::add(set, source, meaning, epoll::EventFlags::IN)?)
 }
 
 fn item<'a>(descriptor: RawFd, events: PollFlags) -> PollFd<'a> {
