@@ -33,6 +33,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..=IO_THREADS_MAX))]
     pub io_threads: u8,
+
+    /// Most bytes of tasks that wait here, with results that the executor has not taken. Above it
+    /// tasks wait in the submit process. Default: a quarter of the memory, which the log tells.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_queued_bytes: Option<u64>,
 }
 
 /// More would only wait for each other: one thread decides about all that they bring.

@@ -18,6 +18,9 @@ use crate::protocol::{
 /// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.
 const SHORT_QUEUE_TASKS: usize = 2048;
 
+/// What a queued task costs beside its body, about: measured with 1 KiB tasks.
+const QUEUED_TASK_BYTES: usize = 200;
+
 /// What a channel is to carry.
 #[derive(Debug)]
 pub enum Parcel<F> {
@@ -86,6 +89,8 @@ pub type FindVersions = Box<dyn FnOnce() -> Versions>;
 pub struct Interchange<F> {
     broker: Broker<Opaque<F>>,
     find_versions: Option<FindVersions>,
+    /// Of the tasks that wait for a manager.
+    queued_bytes: usize,
     /// Parsl's name of the run, for reports.
     run_id: Option<String>,
 }
@@ -99,6 +104,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         Self {
             broker,
             find_versions: Some(find_versions),
+            queued_bytes: 0,
             run_id,
         }
     }
@@ -110,7 +116,12 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             false => Stay::Long,
         };
         match Task::parse(frame, stay) {
-            Ok(task) => self.broker.handle_task(task),
+            Ok(task) => {
+                let bytes = self.queued_bytes() + held_bytes(&task.body);
+                if self.broker.handle_task(task) {
+                    self.queued_bytes = bytes;
+                }
+            }
             Err(unreadable) => match unreadable.id {
                 Some(id) => {
                     warn!(
@@ -171,7 +182,14 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// A batch that the socket did not take.
     pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
+        let queued = self.broker.queued();
+        let bytes: usize = shipment.bodies().map(held_bytes).sum();
         self.broker.handle_refused(to, shipment, now);
+        // Those of a manager that is lost meanwhile are answered for, and do not wait again. (One
+        // whose result came before it left is counted too long: until the queue is empty.)
+        if self.broker.queued() > queued {
+            self.queued_bytes += bytes;
+        }
     }
 
     /// Whether tasks may leave: not while results pile up unsent.
@@ -193,6 +211,14 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     /// Tasks that wait for a manager.
     pub fn queued(&self) -> usize {
         self.broker.queued()
+    }
+
+    /// What they take, about.
+    pub fn queued_bytes(&self) -> usize {
+        match self.queued() {
+            0 => 0,
+            _ => self.queued_bytes,
+        }
     }
 
     /// What is here without an answer, for the last line of a log.
@@ -219,6 +245,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         loop {
             return Some(match self.broker.poll_output()? {
                 Output::Batch { to, shipment } => {
+                    let sent: usize = shipment.bodies().map(held_bytes).sum();
+                    self.queued_bytes = self.queued_bytes().saturating_sub(sent);
                     let bytes = encode_batch(shipment.bodies());
                     Transmit::Batch {
                         to,
@@ -275,6 +303,10 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             self.broker.handle_versions(find());
         }
     }
+}
+
+fn held_bytes<F: AsRef<[u8]>>(body: &Opaque<F>) -> usize {
+    body.appended_len() + QUEUED_TASK_BYTES
 }
 
 fn unreadable_text(id: TaskId, reason: &dyn std::fmt::Display) -> String {

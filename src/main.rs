@@ -103,6 +103,9 @@ fn start(
         certificates,
         signals,
         io_threads: arguments.io_threads,
+        max_queued_bytes: arguments
+            .max_queued_bytes
+            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         watch: arguments.watch_pid.unwrap_or(WatchTarget::Parent),
         parent,
         selector: selector_of(&config.selector),

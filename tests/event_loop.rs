@@ -93,6 +93,7 @@ fn serve(submit_side: SubmitSide) -> End {
         unknown_keys: Vec::new(),
     };
     let event_loop = EventLoop::open(Start {
+        max_queued_bytes: None,
         config: &config,
         certificates: None,
         io_threads: 2,

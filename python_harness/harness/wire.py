@@ -72,14 +72,19 @@ class FakeSubmitSide:
 
     def __init__(
         self, workdir: Path, *, address: str = "127.0.0.1", encrypted: bool = False,
-        hub: bool = False, **overrides,
+        hub: bool = False, results_read_ahead: int = 0, **overrides,
     ) -> None:
+        """With a read-ahead, the result socket takes so many messages before they are read; the
+        executor's own takes all that come."""
         self.workdir = workdir
         self.address = address
         self.cert_dir = curvezmq.create_certificates(workdir) if encrypted else None
         self.context = curvezmq.ClientContext(self.cert_dir)
         self.tasks, self.results, self.commands = (
-            self._bound(self.context, kind) for kind in (zmq.DEALER, zmq.DEALER, zmq.REQ)
+            self._bound(self.context, kind, read_ahead)
+            for kind, read_ahead in (
+                (zmq.DEALER, 0), (zmq.DEALER, results_read_ahead), (zmq.REQ, 0)
+            )
         )
         # The hub is the CURVE server of its connection, alone among the submit side's sockets.
         self.hub_context = curvezmq.ServerContext(self.cert_dir) if hub else None
@@ -90,11 +95,15 @@ class FakeSubmitSide:
         # Ids of the tasks that only mark a place in the log, far above those of a test.
         self.marks = 1_000_000
 
-    def _bound(self, context: curvezmq.BaseContext, kind: int) -> zmq.Socket:
+    def _bound(
+        self, context: curvezmq.BaseContext, kind: int, read_ahead: int = 0
+    ) -> zmq.Socket:
         sock = context.socket(kind)
         sock.setsockopt(zmq.LINGER, 0)
         if kind == zmq.DEALER:
             sock.set_hwm(0)
+            # A listener hands its options on as they are when it is bound.
+            sock.setsockopt(zmq.RCVHWM, read_ahead)
         sock.bind_to_random_port(tcp_url(self.address), min_port=ANY_PORT[0], max_port=ANY_PORT[1])
         return sock
 

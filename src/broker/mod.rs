@@ -192,11 +192,11 @@ impl<B> Broker<B> {
         self.versions = versions;
     }
 
-    /// A task from the executor.
-    pub fn handle_task(&mut self, task: Task<B>) {
+    /// A task from the executor. Whether it waits now; a second one under a live id is dropped.
+    pub fn handle_task(&mut self, task: Task<B>) -> bool {
         let Task { id, priority, body } = task;
         if !self.claim(id) {
-            return;
+            return false;
         }
         self.queue.push(QueuedTask {
             ticket: Ticket::issue(id),
@@ -204,6 +204,7 @@ impl<B> Broker<B> {
             body,
         });
         debug!("Put task {id} onto pending_task_queue");
+        true
     }
 
     /// A task that cannot be passed on, but whose id is known: it is answered.

@@ -6,6 +6,7 @@
 //! looked at, and nobody is woken for it.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::debug;
@@ -68,6 +69,53 @@ impl Memory {
     }
 }
 
+/// What this process may use of the machine's memory: all of it, or what its control groups allow.
+/// None where the system does not tell.
+pub(super) fn available_to_us_bytes() -> Option<usize> {
+    let machine = fs::read_to_string("/proc/meminfo").ok();
+    let machine = machine.and_then(|text| total_of(&text));
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    machine.into_iter().chain(limits_of(&groups)).min()
+}
+
+/// `MemTotal:       24689764 kB`
+fn total_of(meminfo: &str) -> Option<usize> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: usize = line.split_ascii_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The limits of our control group and of those that it is part of. Lines are `0::/a/b` (version
+/// 2) or `4:memory:/a/b` (version 1); a group without a limit says `max`, or an absurd number.
+fn limits_of(groups: &str) -> Vec<usize> {
+    let mut limits = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(kind), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let (root, file) = match kind {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            kind if kind.split(',').any(|kind| kind == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        for group in Path::new(path).ancestors() {
+            let below_root = group.strip_prefix("/").unwrap_or(group);
+            let limit = fs::read_to_string(Path::new(root).join(below_root).join(file));
+            limits.extend(
+                limit
+                    .ok()
+                    .and_then(|text| text.trim().parse::<usize>().ok()),
+            );
+        }
+    }
+    limits
+}
+
 /// 0 where the system does not tell.
 fn resident_bytes() -> usize {
     let pages = || -> Option<usize> {
@@ -75,4 +123,26 @@ fn resident_bytes() -> usize {
         statm.split_ascii_whitespace().nth(1)?.parse().ok()
     };
     pages().unwrap_or(0) * raw::page_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_tells_its_memory() {
+        assert_eq!(
+            total_of("MemFree: 5 kB\nMemTotal:       24 kB\n"),
+            Some(24 * 1024)
+        );
+        assert_eq!(total_of("MemFree: 5 kB\n"), None);
+        assert!(available_to_us_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn groups_that_are_not_there_limit_nothing() {
+        let groups = "0::/no/such/group\n4:memory:/nor/this\n7:cpu,cpuacct:/\nnonsense\n";
+        let own = limits_of("0::/\n4:memory:/\n");
+        assert_eq!(limits_of(groups), own);
+    }
 }

@@ -7,10 +7,12 @@
 mod channel;
 mod clock;
 mod connections;
+mod depth;
 mod door;
 mod frame;
 mod greeting;
 mod helper;
+mod intake;
 mod memory;
 mod monitor;
 mod outbox;
@@ -28,7 +30,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use zmq::{Context, Socket};
 
 use crate::broker::{Broker, Now, Selector, Settings, StopReason};
@@ -44,7 +46,9 @@ pub use watch::{Signals, WatchTarget, parent_pid};
 use channel::Channel;
 use clock::Clock;
 use connections::WorkerConnections;
+use depth::Depth;
 use frame::Frame;
+use intake::{Change, HeldBytes, Intake};
 use memory::Memory;
 use radio::Radio;
 use reading::Arrived;
@@ -61,6 +65,8 @@ pub struct Start<'a> {
     pub signals: Signals,
     /// libzmq's own, that move bytes and encrypt.
     pub io_threads: u8,
+    /// Most bytes of tasks and unsent results; None for a share of the memory.
+    pub max_queued_bytes: Option<usize>,
     pub watch: WatchTarget,
     /// Read by [`parent_pid`] as the first thing that the process did.
     pub parent: Option<rustix::process::Pid>,
@@ -94,6 +100,9 @@ pub struct EventLoop {
     sending: Sending,
     inbox: Vec<Arrived>,
     memory: Memory,
+    intake: Intake,
+    /// Of libzmq's own queue before the task channel.
+    tasks_depth: Depth,
     radio: Option<Radio>,
     helper: Option<Helper>,
     doorkeeper: Option<Doorkeeper>,
@@ -167,6 +176,8 @@ impl EventLoop {
             sending: Sending::new(),
             inbox: Vec::new(),
             memory: Memory::new(),
+            intake: Intake::new(start.max_queued_bytes),
+            tasks_depth: Depth::new(),
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
             helper: start.helper,
             doorkeeper,
@@ -205,7 +216,7 @@ impl EventLoop {
     /// rest, if nothing is left to read.
     fn turn(&mut self, ready: Ready) -> Turn {
         let now = self.clock.now();
-        let left = self.read(ready, now);
+        let mut left = self.read(ready, now);
         if let Some(radio) = &mut self.radio {
             radio.advance(&self.context, self.certificates.as_ref(), now);
         }
@@ -216,8 +227,9 @@ impl EventLoop {
         self.look_at_submit_side(ready, now);
         self.interchange.handle_time(now);
         self.memory.handle_time(self.interchange.queued(), now);
+        let unsent = self.sending.unsent_results_bytes();
         self.interchange
-            .handle_dispatching(self.sending.has_room_for_results());
+            .handle_dispatching(self.intake.may_dispatch(unsent));
         self.interchange.dispatch(now);
         if let Some(reason) = self.transmit(now) {
             return Turn::End(match reason {
@@ -225,7 +237,34 @@ impl EventLoop {
                 StopReason::VersionMismatch => End::VersionMismatch,
             });
         }
+        self.regulate_intake(&mut left);
         Turn::Again(self.wait(left, now))
+    }
+
+    /// Shuts the task channel while too much is held. While it is shut nobody waits for it: its
+    /// descriptor would be ready all the time.
+    fn regulate_intake(&mut self, left: &mut Ready) {
+        let changed = match self.intake.decide(self.held_bytes()) {
+            None => return,
+            Some(Change::Shut) => {
+                left.tasks = false;
+                self.descriptors.disregard_tasks(&self.submit.tasks)
+            }
+            Some(Change::Open) => {
+                left.tasks = true;
+                self.descriptors.regard_tasks(&self.submit.tasks)
+            }
+        };
+        if let Err(error) = changed {
+            warn!("The task socket cannot be waited for as it should: {error}");
+        }
+    }
+
+    fn held_bytes(&self) -> HeldBytes {
+        HeldBytes {
+            queued: self.interchange.queued_bytes(),
+            unsent_results: self.sending.unsent_results_bytes(),
+        }
     }
 
     fn listen_to_helper(&mut self, now: Now) {

@@ -39,7 +39,7 @@ impl EventLoop {
         let workers = ready.workers || due.is_some_and(|due| due <= now.monotonic);
         Ready {
             commands: ready.commands && self.read_commands(now),
-            tasks: ready.tasks && self.read_tasks(now),
+            tasks: ready.tasks && self.intake.is_open() && self.read_tasks(now),
             workers: workers && self.read_workers(now),
             doorkeeper: ready.doorkeeper && self.answer_doorkeeper(),
             ..Ready::default()
@@ -63,8 +63,10 @@ impl EventLoop {
 
     fn read_tasks(&mut self, now: Now) -> bool {
         let mut bytes = 0;
+        // A look at what is held follows the turn: no more than fits is taken before.
+        let budget = BUDGET_BYTES.min(self.intake.room_bytes(self.held_bytes()));
         for _ in 0..BUDGET_MESSAGES {
-            if bytes >= BUDGET_BYTES {
+            if bytes >= budget {
                 return true;
             }
             let Some(frame) = self.submit.tasks.receive() else {
@@ -76,6 +78,9 @@ impl EventLoop {
                 continue;
             }
             bytes += frame.len();
+            if let Some(messages) = self.tasks_depth.note(frame.len()) {
+                let _ = self.submit.tasks.set_rcvhwm(messages);
+            }
             self.memory.handle_tasks(now);
             self.interchange.handle_task(frame);
         }

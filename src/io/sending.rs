@@ -9,15 +9,13 @@ use tracing::{debug, warn};
 
 use super::EventLoop;
 use super::channel::{Channel, NotSent, Rest};
+use super::depth::Depth;
 use super::frame::Frame;
 use super::outbox::{ManagerOutboxes, Outbox};
 use crate::broker::{Now, Shipment, StopReason};
 use crate::interchange::{Parcel, Transmit};
 use crate::protocol::{Failure, ManagerId, Opaque, ToManager};
 
-/// Results that the executor has not taken: above this no task is dispatched, because managers and
-/// heartbeats share one socket, and only what is not dispatched gives no result.
-const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
 /// How long the last words to managers may take: they are to be gone soon after the submit side.
 pub(super) const LAST_WORDS_TO_WORKERS_WITHIN: Duration = Duration::from_millis(500);
 /// How long the last words to the executor may take.
@@ -28,6 +26,8 @@ pub(super) const RETRY_EVERY: Duration = Duration::from_millis(10);
 
 pub(super) struct Sending {
     results: Outbox<Frame>,
+    /// Of libzmq's own queue behind it.
+    results_depth: Depth,
     managers: ManagerOutboxes<Held>,
     retry_at: Duration,
     /// Whether anything went out by the worker socket in this turn.
@@ -54,14 +54,15 @@ impl Sending {
     pub(super) fn new() -> Self {
         Self {
             results: Outbox::new(),
+            results_depth: Depth::new(),
             managers: ManagerOutboxes::new(),
             retry_at: Duration::ZERO,
             sent_to_workers: false,
         }
     }
 
-    pub(super) fn has_room_for_results(&self) -> bool {
-        self.results.bytes() < RESULTS_HELD_BYTES_MAX
+    pub(super) fn unsent_results_bytes(&self) -> usize {
+        self.results.bytes()
     }
 
     pub(super) fn results_wait(&self) -> bool {
@@ -87,6 +88,9 @@ impl Sending {
     }
 
     fn send_result(&mut self, channel: &Channel, frame: Frame) {
+        if let Some(messages) = self.results_depth.note(frame.len()) {
+            let _ = channel.set_sndhwm(messages);
+        }
         // Those that wait were tried at the beginning of the turn, and go first.
         let left = match self.results.is_empty() {
             true => try_result(channel, frame),

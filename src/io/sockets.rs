@@ -11,12 +11,11 @@ use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
 
 use super::channel::Channel;
+use super::depth;
 use super::raw;
 use crate::config::{PortChoice, SubmitSide};
 use crate::curve::Certificates;
 
-/// Messages that libzmq may hold for us per peer, in each direction.
-const HIGH_WATER_MESSAGES: i32 = 1000;
 /// Results may be large and come from many managers: few of each are taken off the wire before
 /// they are read.
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
@@ -174,8 +173,8 @@ fn open(context: &Context, kind: SocketType) -> io::Result<Socket> {
     // The default, for ever, would hang our end on a peer that is dead.
     socket.set_linger(0)?;
     socket.set_ipv6(true)?;
-    socket.set_sndhwm(HIGH_WATER_MESSAGES)?;
-    socket.set_rcvhwm(HIGH_WATER_MESSAGES)?;
+    socket.set_sndhwm(depth::MESSAGES_MAX)?;
+    socket.set_rcvhwm(depth::MESSAGES_MAX)?;
     Ok(socket)
 }
 

@@ -129,6 +129,20 @@ impl Descriptors {
         })
     }
 
+    /// Tasks are not taken for now.
+    pub(super) fn disregard_tasks(&self, tasks: &Socket) -> io::Result<()> {
+        let descriptor = tasks.get_fd()?;
+        // SAFETY: as for `item`.
+        Ok(epoll::delete(&self.set, unsafe {
+            BorrowedFd::borrow_raw(descriptor)
+        })?)
+    }
+
+    /// Tasks are taken again.
+    pub(super) fn regard_tasks(&self, tasks: &Socket) -> io::Result<()> {
+        add(&self.set, tasks.get_fd()?, TASKS)
+    }
+
     /// What is ready, after a wait of no more than that; None for ever.
     fn wait(&self, patience: Option<Duration>) -> Ready {
         let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());

@@ -1,0 +1,157 @@
+"""What does not fit stays where it is: tasks in the submit process, results with the managers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+
+import pytest
+
+from harness import processes
+from harness.executors import add_blocks, running
+from harness.interchange import command_under_test
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.ours_only("stock takes in whatever comes")
+
+BOUND_BYTES = 40_000_000
+TASK_BYTES = 100_000
+TASKS = 5 * BOUND_BYTES // TASK_BYTES
+# What libzmq has taken off the wire, what a turn takes at a time, a batch and its copy.
+BESIDE_THE_BOUND_BYTES = 45_000_000
+
+
+def bounded(size: int) -> list[str]:
+    return [*command_under_test(), "--max-queued-bytes", str(size)]
+
+
+@pytest.fixture
+def bounded_side(start):
+    """`bounded_side(bytes)`: a submit side with an interchange that has this bound."""
+
+    def make(size: int, **options):
+        side = start(launch=False, heartbeat_threshold=60, **options)
+        side.launch(bounded(size))
+        return side
+
+    return make
+
+
+def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
+    side = bounded_side(BOUND_BYTES, encrypted=encrypted)
+    assert side.command("WORKERS") == 0
+    pid = side.interchange.pid
+    before, own_before = processes.resident_bytes(pid), processes.resident_bytes(os.getpid())
+    for task_id in range(TASKS):
+        side.submit(task_id, b"%06d" % task_id + bytes(TASK_BYTES - 6))
+    side.interchange.wait_for_log("no more tasks are taken from the submit side", 30)
+    manager = connect(side).enlist(side, max_capacity=0)
+    own_grown = processes.resident_bytes(os.getpid()) - own_before
+    assert own_grown > (TASKS * TASK_BYTES - BOUND_BYTES - BESIDE_THE_BOUND_BYTES) * 0.9
+    manager.close()
+
+    worker = connect(side, b"worker").enlist(side, max_capacity=20)
+    for first in range(0, TASKS, 20):
+        tasks = worker.tasks(20, within_s=30)
+        numbers = [task["task_id"] for task in tasks]
+        assert numbers == list(range(first, first + 20))
+        assert all(task["buffer"][:6] == b"%06d" % task["task_id"] for task in tasks)
+        for number in numbers:
+            worker.answer(number)
+    answered = [side.result()["task_id"] for _ in range(TASKS)]
+    assert answered == list(range(TASKS))
+    side.interchange.wait_for_log("Tasks are taken again")
+    peak = peak_bytes(pid) - before
+    measured(
+        f"bound {BOUND_BYTES / 1e6:.0f} MB, submitted {TASKS * TASK_BYTES / 1e6:.0f} MB: "
+        f"interchange at most +{peak / 1e6:.0f} MB, submit process +{own_grown / 1e6:.0f} MB"
+    )
+    assert peak < BOUND_BYTES + BESIDE_THE_BOUND_BYTES
+
+
+def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
+    """A shut task channel is not polled: nothing spins, and everything else goes on."""
+    side = bounded_side(1_000_000)
+    for task_id in range(300):
+        side.submit(task_id, bytes(10_000))
+    side.interchange.wait_for_log("no more tasks are taken from the submit side")
+    manager = connect(side).enlist(side, max_capacity=0)
+    used_s = processes.cpu_seconds_fine(side.interchange.pid)
+    # A second's worth of round trips that wait for nothing but the interchange.
+    for _ in range(20):
+        manager.beat()
+        assert side.command("OUTSTANDING_C") in range(90, 110)
+    assert processes.cpu_seconds_fine(side.interchange.pid) - used_s < 0.5
+
+
+def test_priorities_among_what_was_taken(bounded_side, connect):
+    side = bounded_side(1_000_000)
+    for task_id in range(50):
+        priority = {"resource_spec": {"priority": 1000 - task_id}}
+        side.submit(task_id, bytes(10_000), priority)
+    manager = connect(side).enlist(side, max_capacity=50)
+    numbers = [task["task_id"] for task in manager.tasks(50)]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_results_that_nobody_takes_stop_the_dispatch(bounded_side, connect, measured):
+    side = bounded_side(20_000_000, results_read_ahead=2)
+    pid = side.interchange.pid
+    before = processes.resident_bytes(pid)
+    count, result = 200, bytes(1_000_000)
+    for task_id in range(count):
+        side.submit(task_id)
+    manager = connect(side).enlist(side, max_capacity=4)
+    worked = 0
+    while manager.socket.poll(2000) or manager.waiting:
+        for task in [*manager.waiting, *pickle.loads(manager.socket.recv())]:
+            manager.answer(task["task_id"], result)
+            worked += 1
+        manager.waiting.clear()
+    assert 20 <= worked < 120, "held back, and not at once"
+    manager.beat()
+    assert not manager.waiting
+    assert len(side.managers()) == 1
+    held = processes.resident_bytes(pid) - before
+    measured(f"{worked} of {count} results of 1 MB made: interchange +{held / 1e6:.0f} MB")
+    assert held < 20_000_000 + 45_000_000
+
+    answered = []
+    while len(answered) < count:
+        if side.results.poll(0):
+            answered.append(side.result()["task_id"])
+        elif manager.socket.poll(10):
+            for task in pickle.loads(manager.socket.recv()):
+                manager.answer(task["task_id"], result)
+    assert sorted(answered) == list(range(count))
+
+
+def test_a_real_run(tmp_path):
+    """HTEX with more work than the bound before its first block comes: all of it is done."""
+    command = bounded(10_000_000)
+    with running(tmp_path, blocks=0, interchange_launch_cmd=command) as executor:
+        futures = [executor.submit(len, {}, bytes(50_000)) for _ in range(1000)]
+        log = next(tmp_path.rglob("interchange.log"))
+        wait_until(
+            lambda: "no more tasks are taken" in log.read_text(), 20, "the bound is reached"
+        )
+        add_blocks(executor, 1)
+        assert {future.result(timeout=60) for future in futures} == {50_000}
+    assert "Tasks are taken again" in log.read_text()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "much"])
+def test_a_bound_that_is_none(text):
+    ended = subprocess.run(
+        [*command_under_test(), f"--max-queued-bytes={text}"], capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert "--max-queued-bytes" in ended.stderr
+
+
+def peak_bytes(pid: int) -> int:
+    """The most that was ever resident."""
+    with open(f"/proc/{pid}/status") as status:
+        line = next(line for line in status if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
