@@ -3,6 +3,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{ptr, slice};
 
 use zmq_sys::zmq_msg_t;
@@ -59,6 +61,31 @@ impl Frame {
             let room = zmq_sys::zmq_msg_data(&raw mut message).cast::<u8>();
             ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
         }
+        Self(message)
+    }
+
+    /// The same bytes, which count as `alive` until libzmq has done with them.
+    pub(super) fn counted(self, alive: &Arc<AtomicUsize>) -> Self {
+        let (data, len) = (self.as_ref().as_ptr(), self.len());
+        let kept = Box::new(Counted {
+            _frame: self,
+            len,
+            alive: Arc::clone(alive),
+        });
+        alive.fetch_add(len, Ordering::Relaxed);
+        let mut message = zmq_msg_t::default();
+        // SAFETY: the message is not initialised yet. The bytes belong to the frame that the hint
+        // keeps until libzmq gives it to `free_counted`.
+        let status = unsafe {
+            zmq_sys::zmq_msg_init_data(
+                &raw mut message,
+                data.cast_mut().cast::<c_void>(),
+                len,
+                Some(free_counted),
+                Box::into_raw(kept).cast::<c_void>(),
+            )
+        };
+        assert_eq!(status, 0, "out of memory for a message");
         Self(message)
     }
 
@@ -119,9 +146,36 @@ unsafe extern "C" fn free_bytes(data: *mut c_void, len: *mut c_void) {
     drop(unsafe { Box::from_raw(bytes) });
 }
 
+struct Counted {
+    /// Closed in libzmq's thread; what it refers to is counted atomically.
+    _frame: Frame,
+    len: usize,
+    alive: Arc<AtomicUsize>,
+}
+
+/// Called by libzmq, in a thread of its own, when the bytes have left.
+unsafe extern "C" fn free_counted(_data: *mut c_void, kept: *mut c_void) {
+    // SAFETY: this is the pointer that `counted` made of a box.
+    let kept = unsafe { Box::from_raw(kept.cast::<Counted>()) };
+    kept.alive.fetch_sub(kept.len, Ordering::Relaxed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counted_bytes_count_as_long_as_they_are_there() {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let frame = Frame::of_bytes(vec![7; 100_000]).counted(&alive);
+        let small = Frame::copy_of(b"x").counted(&alive);
+        assert_eq!(alive.load(Ordering::Relaxed), 100_001);
+        assert_eq!(frame.as_ref(), [7; 100_000]);
+        drop(frame);
+        assert_eq!(alive.load(Ordering::Relaxed), 1);
+        drop(small);
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn frames_hold_what_they_were_given() {

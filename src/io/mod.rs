@@ -7,7 +7,6 @@
 mod channel;
 mod clock;
 mod connections;
-mod depth;
 mod door;
 mod frame;
 mod greeting;
@@ -46,7 +45,6 @@ pub use watch::{Signals, WatchTarget, parent_pid};
 use channel::Channel;
 use clock::Clock;
 use connections::WorkerConnections;
-use depth::Depth;
 use frame::Frame;
 use intake::{Change, HeldBytes, Intake};
 use memory::Memory;
@@ -101,8 +99,6 @@ pub struct EventLoop {
     inbox: Vec<Arrived>,
     memory: Memory,
     intake: Intake,
-    /// Of libzmq's own queue before the task channel.
-    tasks_depth: Depth,
     radio: Option<Radio>,
     helper: Option<Helper>,
     doorkeeper: Option<Doorkeeper>,
@@ -177,7 +173,6 @@ impl EventLoop {
             inbox: Vec::new(),
             memory: Memory::new(),
             intake: Intake::new(start.max_queued_bytes),
-            tasks_depth: Depth::new(),
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
             helper: start.helper,
             doorkeeper,

@@ -78,9 +78,6 @@ impl EventLoop {
                 continue;
             }
             bytes += frame.len();
-            if let Some(messages) = self.tasks_depth.note(frame.len()) {
-                let _ = self.submit.tasks.set_rcvhwm(messages);
-            }
             self.memory.handle_tasks(now);
             self.interchange.handle_task(frame);
         }

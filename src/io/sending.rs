@@ -3,13 +3,14 @@
 //! What a socket does not take now waits here, counted, in its order: results for the executor,
 //! and per manager what its own connection does not take.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use super::EventLoop;
 use super::channel::{Channel, NotSent, Rest};
-use super::depth::Depth;
 use super::frame::Frame;
 use super::outbox::{ManagerOutboxes, Outbox};
 use crate::broker::{Now, Shipment, StopReason};
@@ -24,12 +25,22 @@ pub(super) const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// a ROUTER can be written to, not which.
 pub(super) const RETRY_EVERY: Duration = Duration::from_millis(10);
 
+/// Results from this size on are followed until libzmq has done with them. Smaller ones it counts
+/// well enough by itself.
+const LARGE_RESULT_BYTES: usize = 64 * 1024;
+/// What libzmq may hold of large ones: its own limit counts messages.
+const LARGE_RESULTS_IN_TRANSIT_MAX: usize = 64 << 20;
+
 pub(super) struct Sending {
     results: Outbox<Frame>,
-    /// Of libzmq's own queue behind it.
-    results_depth: Depth,
+    /// Bytes of large results, here or in libzmq's hands.
+    large_alive: Arc<AtomicUsize>,
+    /// Those of them that are here.
+    large_held: usize,
     managers: ManagerOutboxes<Held>,
     retry_at: Duration,
+    /// When waiting results were last looked at.
+    flushed_at: Duration,
     /// Whether anything went out by the worker socket in this turn.
     sent_to_workers: bool,
 }
@@ -54,19 +65,32 @@ impl Sending {
     pub(super) fn new() -> Self {
         Self {
             results: Outbox::new(),
-            results_depth: Depth::new(),
+            large_alive: Arc::default(),
+            large_held: 0,
             managers: ManagerOutboxes::new(),
             retry_at: Duration::ZERO,
+            flushed_at: Duration::ZERO,
             sent_to_workers: false,
         }
     }
 
+    /// What libzmq holds of small ones is left out: some hundred kilobytes as a rule.
     pub(super) fn unsent_results_bytes(&self) -> usize {
-        self.results.bytes()
+        self.results.bytes() + self.large_in_transit()
     }
 
+    /// Whether results wait for their socket to have room.
     pub(super) fn results_wait(&self) -> bool {
-        !self.results.is_empty()
+        !self.results.is_empty() && !self.is_transit_full()
+    }
+
+    fn is_transit_full(&self) -> bool {
+        self.large_in_transit() >= LARGE_RESULTS_IN_TRANSIT_MAX
+    }
+
+    fn large_in_transit(&self) -> usize {
+        let alive = self.large_alive.load(Ordering::Relaxed);
+        alive.saturating_sub(self.large_held)
     }
 
     /// Whether anything was sent to workers since this was asked last.
@@ -75,28 +99,38 @@ impl Sending {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        (!self.managers.is_empty()).then_some(self.retry_at)
+        let managers = (!self.managers.is_empty()).then_some(self.retry_at);
+        // Nobody tells when libzmq has done with a result.
+        let results = (!self.results.is_empty() && self.is_transit_full())
+            .then_some(self.flushed_at + RETRY_EVERY);
+        [managers, results].into_iter().flatten().min()
     }
 
     /// Sends waiting results as far as the executor takes them.
     fn flush_results(&mut self, channel: &Channel) {
-        while let Some(frame) = self.results.pop() {
+        while !self.is_transit_full()
+            && let Some(frame) = self.results.pop()
+        {
+            self.large_held -= large_part(&frame);
             if let Some(frame) = try_result(channel, frame) {
+                self.large_held += large_part(&frame);
                 return self.results.push_front(frame.len(), frame);
             }
         }
     }
 
     fn send_result(&mut self, channel: &Channel, frame: Frame) {
-        if let Some(messages) = self.results_depth.note(frame.len()) {
-            let _ = channel.set_sndhwm(messages);
-        }
+        let frame = match large_part(&frame) {
+            0 => frame,
+            _ => frame.counted(&self.large_alive),
+        };
         // Those that wait were tried at the beginning of the turn, and go first.
-        let left = match self.results.is_empty() {
+        let left = match self.results.is_empty() && !self.is_transit_full() {
             true => try_result(channel, frame),
             false => Some(frame),
         };
         if let Some(frame) = left {
+            self.large_held += large_part(&frame);
             self.results.push(frame.len(), frame);
         }
     }
@@ -112,7 +146,11 @@ impl Sending {
                 warn!("Ending with {count} results that the executor did not take");
                 return;
             }
-            let _ = channel.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
+            if self.is_transit_full() {
+                std::thread::sleep(left.min(RETRY_EVERY));
+            } else {
+                let _ = channel.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
+            }
             self.flush_results(channel);
         }
     }
@@ -131,6 +169,7 @@ impl EventLoop {
     pub(super) fn transmit(&mut self, now: Now) -> Option<StopReason> {
         self.retry_managers(now);
         self.sending.flush_results(&self.submit.results);
+        self.sending.flushed_at = now.monotonic;
         while let Some(transmit) = self.interchange.poll_transmit() {
             match transmit {
                 Transmit::Batch {
@@ -241,6 +280,13 @@ impl ManagerOutboxes<Held> {
             items.retain(|item| matches!(item, Held::Word(ToManager::Shutdown)));
             self.put_back(manager, items);
         }
+    }
+}
+
+fn large_part(frame: &Frame) -> usize {
+    match frame.len() {
+        len if len < LARGE_RESULT_BYTES => 0,
+        len => len,
     }
 }
 

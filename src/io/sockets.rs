@@ -11,11 +11,16 @@ use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
 
 use super::channel::Channel;
-use super::depth;
 use super::raw;
 use crate::config::{PortChoice, SubmitSide};
 use crate::curve::Certificates;
 
+/// Messages that libzmq may hold for us per peer, in each direction.
+const HIGH_WATER_MESSAGES: i32 = 1000;
+/// Tasks that it may take off the wire before they are read. It counts messages of whatever size,
+/// and they are outside of our bounds. (The limit cannot follow their size later: a peer that is
+/// told a lower one while its view of what was read lags behind stops for ever.)
+const TASKS_HIGH_WATER_MESSAGES: i32 = 32;
 /// Results may be large and come from many managers: few of each are taken off the wire before
 /// they are read.
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
@@ -43,8 +48,10 @@ impl SubmitSockets {
             serve_curve(&mut socket, certificates)?;
             Ok(Channel::of(socket))
         };
+        let tasks = open(zmq::DEALER)?;
+        tasks.set_rcvhwm(TASKS_HIGH_WATER_MESSAGES)?;
         Ok(Self {
-            tasks: open(zmq::DEALER)?,
+            tasks,
             results: open(zmq::DEALER)?,
             commands: open(zmq::REP)?,
         })
@@ -173,8 +180,8 @@ fn open(context: &Context, kind: SocketType) -> io::Result<Socket> {
     // The default, for ever, would hang our end on a peer that is dead.
     socket.set_linger(0)?;
     socket.set_ipv6(true)?;
-    socket.set_sndhwm(depth::MESSAGES_MAX)?;
-    socket.set_rcvhwm(depth::MESSAGES_MAX)?;
+    socket.set_sndhwm(HIGH_WATER_MESSAGES)?;
+    socket.set_rcvhwm(HIGH_WATER_MESSAGES)?;
     Ok(socket)
 }
 
