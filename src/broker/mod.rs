@@ -179,10 +179,11 @@ impl<B> Broker<B> {
 
     /// When [`Self::handle_time`] has something to do next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
+        // While nothing may be dispatched nobody is asked, and no answer is awaited.
         let policy = self
             .policy
             .next_deadline()
-            .filter(|_| !self.queue.is_empty());
+            .filter(|_| self.dispatching && !self.queue.is_empty());
         let deadlines = [self.liveness.next_deadline(), policy];
         deadlines.into_iter().flatten().min()
     }
