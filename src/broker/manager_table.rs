@@ -208,8 +208,13 @@ impl<B> ManagerTable<B> {
         if let Some(connection) = before.connection {
             self.by_connection.remove(&connection);
         }
-        if let Some(connection) = origin.connection {
-            self.by_connection.insert(connection, slot);
+        // A message that stood unread while its connection closed may name the next one that got
+        // its descriptor. A connection belongs to whoever spoke by it last.
+        if let Some(connection) = origin.connection
+            && let Some(other) = self.by_connection.insert(connection, slot)
+            && other != slot
+        {
+            self.get_mut(other).origin.connection = None;
         }
     }
 
