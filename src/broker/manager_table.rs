@@ -34,6 +34,8 @@ pub(super) struct Manager<B> {
     pub(super) draining: bool,
     pub(super) suspect: bool,
     pub(super) origin: Origin,
+    /// The connection that its registration came by.
+    pub(super) registered_by: Option<ConnectionId>,
     /// On the clock of [`super::liveness::Liveness::awake`].
     pub(super) last_heard: Duration,
     pub(super) last_heartbeat_wall_s: f64,
@@ -57,6 +59,7 @@ impl<B> Manager<B> {
             draining: false,
             suspect: false,
             origin: Origin::default(),
+            registered_by: None,
             last_heard: heard,
             last_heartbeat_wall_s: now.wall_s,
             idle_since: Some(now),

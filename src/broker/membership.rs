@@ -99,6 +99,7 @@ impl<B> Broker<B> {
             self.refuse_versions(manager, failure, now);
             return;
         }
+        manager.registered_by = origin.connection;
         self.end_earlier_registration(&mut manager, origin, now);
         self.departed.forget(id);
         Rc::make_mut(&mut self.block_history).push(manager.registration.block.clone());
@@ -217,7 +218,12 @@ impl<B> Broker<B> {
         let Some(slot) = self.managers.slot_of(&manager.id) else {
             return;
         };
-        let same_process = origin.connection.is_some() && self.managers.get(slot).origin == origin;
+        let earlier = self.managers.get(slot);
+        // By both: what the earlier process said last may be read when its connection is closed and
+        // the descriptor that it came by names the connection of this one.
+        let same_process = origin.connection.is_some()
+            && earlier.registered_by == origin.connection
+            && earlier.origin == origin;
         let mut earlier = self.remove_quietly(slot);
         manager.take_place_of(&earlier);
         if same_process {

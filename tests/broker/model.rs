@@ -43,6 +43,7 @@ pub struct Manager {
     suspect: bool,
     drain_at: Option<Duration>,
     connection: Option<u64>,
+    registered_by: Option<u64>,
     heard: Duration,
     pub tasks: BTreeSet<i64>,
 }
@@ -126,7 +127,8 @@ impl Model {
         let mut expected = Vec::new();
         let mut tasks = BTreeSet::new();
         if let Some(earlier) = self.managers.remove(name) {
-            if earlier.connection == connection && connection.is_some() {
+            let by = (earlier.connection, earlier.registered_by);
+            if by == (connection, connection) && connection.is_some() {
                 tasks = earlier.tasks;
             } else {
                 expected.push(format!("forgotten {name}"));
@@ -142,6 +144,7 @@ impl Model {
             suspect: false,
             drain_at: drain_in.map(|drain_in| self.now + drain_in),
             connection,
+            registered_by: connection,
             heard: self.awake(),
             tasks,
         };
