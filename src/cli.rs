@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use crate::io::WatchTarget;
@@ -38,6 +40,11 @@ pub struct Arguments {
     /// tasks wait in the submit process. Default: a quarter of the memory, which the log tells.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_queued_bytes: Option<u64>,
+
+    /// A manager whose connection closed is lost, and its tasks fail, if it is not back within
+    /// this time. Without it: when it has been silent for the heartbeat threshold.
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
+    pub disconnect_grace: Option<Duration>,
 }
 
 /// More would only wait for each other: one thread decides about all that they bring.
@@ -52,6 +59,14 @@ pub const BY_HAND: &str = "\
 htex-interchange brokers tasks between a Parsl program and its workers.
 It is started by Parsl, not by hand:
     HighThroughputExecutor(interchange_launch_cmd=[\"htex-interchange\"])";
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "a number of seconds above 0".to_owned())
+}
 
 fn watch_target(text: &str) -> Result<WatchTarget, String> {
     if text == "none" {
@@ -84,6 +99,24 @@ mod tests {
         assert!(parsed("0").is_err());
         assert!(parsed("17").is_err());
         assert!(parsed("many").is_err());
+    }
+
+    #[test]
+    fn a_grace_is_some_time() {
+        let parsed = |text| {
+            Arguments::try_parse_from(["htex-interchange", "--disconnect-grace", text])
+                .map(|arguments| arguments.disconnect_grace)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed("2.5"), Ok(Some(Duration::from_millis(2500))));
+        for bad in ["0", "-1", "nan", "inf", "1e300", "1e-12", "soon", ""] {
+            let error = parsed(bad).expect_err(bad);
+            assert!(error.contains("seconds above 0"), "{error}");
+        }
+        assert_eq!(
+            Arguments::parse_from(["htex-interchange"]).disconnect_grace,
+            None
+        );
     }
 
     #[test]

@@ -176,8 +176,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     /// A connection of the worker port was closed.
-    pub fn handle_disconnected(&mut self, connection: ConnectionId) {
-        self.broker.handle_disconnected(connection);
+    pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
+        self.broker.handle_disconnected(connection, now);
     }
 
     /// A batch that the socket did not take.

@@ -110,7 +110,7 @@ fn start(
         parent,
         selector: selector_of(&config.selector),
         helper,
-        settings: settings_of(&config),
+        settings: settings_of(&config, arguments.disconnect_grace),
         find_versions: version_finder(hints(arguments, parent)),
     });
     let end = match opened {
@@ -250,9 +250,10 @@ fn helper_of(
     helper.map(Some).map_err(trouble)
 }
 
-fn settings_of(config: &Config) -> Settings {
+fn settings_of(config: &Config, disconnect_grace: Option<Duration>) -> Settings {
     Settings {
         heartbeat_threshold: config.heartbeat_threshold,
+        disconnect_grace,
         version_check: match config.version_check {
             VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
             VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,

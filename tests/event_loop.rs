@@ -104,6 +104,7 @@ fn serve(submit_side: SubmitSide) -> End {
         helper: None,
         settings: Settings {
             heartbeat_threshold: config.heartbeat_threshold,
+            disconnect_grace: None,
             version_check: VersionCheck::Off,
             monitoring: false,
             worker_port: 0,

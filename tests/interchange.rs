@@ -40,6 +40,7 @@ impl Desk {
         };
         let settings = Settings {
             heartbeat_threshold: Duration::from_secs(10),
+            disconnect_grace: None,
             version_check,
             monitoring,
             worker_port: 54321,
@@ -356,7 +357,8 @@ fn the_rest_reaches_the_broker() {
     desk.interchange.dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
     desk.interchange.handle_dispatching(true);
-    desk.interchange.handle_disconnected(ConnectionId(2));
+    desk.interchange
+        .handle_disconnected(ConnectionId(2), desk.now);
     desk.interchange.dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
     assert_eq!(

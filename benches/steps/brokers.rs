@@ -111,6 +111,7 @@ impl World {
         };
         let settings = Settings {
             heartbeat_threshold: THRESHOLD,
+            disconnect_grace: None,
             version_check: VersionCheck::PythonAndParsl,
             monitoring: false,
             worker_port: 54321,

@@ -34,7 +34,10 @@ def test_version():
 def test_help_names_every_option():
     told = run("--help")
     assert told.returncode == 0 and told.stderr == ""
-    for option in ("--watch-pid", "--python-version", "--parsl-version", "--version", "--help"):
+    for option in (
+        "--watch-pid", "--python-version", "--parsl-version", "--disconnect-grace", "--version",
+        "--help",
+    ):  # fmt: skip
         assert option in told.stdout
 
 
@@ -48,6 +51,9 @@ def test_help_names_every_option():
         ["--watch-pid", "-4"],
         ["--python-version", "three"],
         ["--io-threads", "0"],
+        ["--disconnect-grace", "0"],
+        ["--disconnect-grace", "-1"],
+        ["--disconnect-grace", "inf"],
     ],
     ids=" ".join,
 )

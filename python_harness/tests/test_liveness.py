@@ -10,7 +10,7 @@ from parsl.app.errors import RemoteExceptionWrapper
 from parsl.executors.high_throughput.errors import ManagerLost, VersionMismatch
 from parsl.serialize import deserialize
 
-from harness.interchange import stock_under_test
+from harness.interchange import command_under_test, stock_under_test
 from harness.waiting import wait_until
 from harness.wire import HEARTBEAT_CODE, registration
 
@@ -256,6 +256,65 @@ def test_manager_whose_connection_closed_gets_nothing_new(start, connect):
     for task_id in range(1, 6):
         side.submit(task_id)
     assert len(stayer.tasks(5)) == 5
+
+
+@pytest.mark.ours_only("stock has no such option")
+def test_disconnected_manager_is_lost_after_the_grace(start, connect, encrypted, measured):
+    grace_s, threshold_s = 1.5, 30
+    command = [*command_under_test(), "--disconnect-grace", str(grace_s)]
+    side = start(command=command, encrypted=encrypted, heartbeat_threshold=threshold_s)
+    leaver = connect(side, b"leaver").enlist(side, max_capacity=2)
+    for task_id in (1, 2):
+        side.submit(task_id)
+    leaver.tasks(2)
+    stayer = connect(side, b"stayer").enlist(side, max_capacity=1)
+    side.submit(3)
+    stayer.tasks(1)
+    begin = time.monotonic()
+    leaver.close()
+    failures = [side.result(within_s=threshold_s / 3), side.result()]
+    took_s = time.monotonic() - begin
+    measured(f"lost {took_s - grace_s:.2f} s after the grace")
+    assert sorted(failure["task_id"] for failure in failures) == [1, 2]
+    for failure in failures:
+        with pytest.raises(ManagerLost):
+            deserialize(failure["exception"]).reraise()
+    assert took_s >= grace_s
+    # Nobody else is blamed.
+    assert [row["manager"] for row in side.managers()] == ["stayer"]
+    stayer.answer(3)
+    assert side.result()["task_id"] == 3
+    # A result that comes now is counted.
+    late = connect(side, b"leaver")
+    late.answer(1)
+    late.expect_shutdown()
+    side.interchange.wait_for_log("late result number 1")
+    side.interchange.terminate()
+    assert "1 results of managers that were gone" in side.interchange.log()
+
+
+@pytest.mark.ours_only("stock has no such option")
+def test_manager_that_reconnects_within_the_grace_keeps_its_tasks(start, connect, encrypted):
+    grace_s = 1.5
+    command = [*command_under_test(), "--disconnect-grace", str(grace_s)]
+    side = start(command=command, encrypted=encrypted, heartbeat_threshold=30)
+    first = connect(side, b"one-name").enlist(side, max_capacity=2)
+    for task_id in (1, 2):
+        side.submit(task_id)
+    first.tasks(2)
+    first.close()
+    side.interchange.wait_for_log("is disconnected, with 2 tasks in flight")
+    second = connect(side, b"one-name")
+    second.beat()
+    # Nothing comes of the grace of the closed connection.
+    assert not side.results.poll(2 * grace_s * 1000)
+    (row,) = side.managers()
+    assert row["tasks"] == 2
+    for task_id in (1, 2):
+        second.answer(task_id)
+        assert "result" in side.result()
+    side.submit(3)
+    assert second.tasks(1)[0]["task_id"] == 3
 
 
 MISMATCHES = {

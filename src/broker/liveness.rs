@@ -5,6 +5,9 @@
 //! socket has been found empty after its deadline: after a stall its heartbeats sit behind
 //! thousands of results. Without end that must not last: after two thresholds of backlog without a
 //! break, overdue is overdue.
+//!
+//! A manager without a connection may have less time than the threshold: the grace, on the same
+//! clock and under the same rules.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,12 +22,24 @@ const STALL_MIN: Duration = Duration::from_secs(1);
 
 type Heap = BinaryHeap<Reverse<(Duration, Slot)>>;
 
+/// What is known of a manager's silence, on the awake clock.
+#[derive(Clone, Copy)]
+pub(super) struct Silence {
+    pub(super) last_heard: Duration,
+    /// Since when it has had no connection, if it has none.
+    pub(super) suspect_since: Option<Duration>,
+}
+
 pub(super) struct Liveness {
     threshold: Duration,
+    grace: Option<Duration>,
     /// One entry a manager, at the latest by when it must be looked at: awake clock.
     expiry: Heap,
-    /// Managers past their deadline, until the worker socket has been empty.
-    overdue: Vec<Slot>,
+    /// One entry for each time that a manager became suspect, with when that was: it is void once
+    /// the manager has spoken by a connection again. Awake clock.
+    grace_ends: BinaryHeap<Reverse<(Duration, Slot, Duration)>>,
+    /// Managers past a deadline, until the worker socket has been empty.
+    overdue: Vec<Overdue>,
     /// Drain times still to come: monotonic clock.
     drain: Heap,
     /// How long the process was not running, in all.
@@ -35,11 +50,20 @@ pub(super) struct Liveness {
     workers_empty_at: Duration,
 }
 
+/// A deadline that has passed.
+#[derive(Clone, Copy)]
+enum Overdue {
+    Silent(Slot),
+    Disconnected { slot: Slot, since: Duration },
+}
+
 impl Liveness {
-    pub(super) fn new(threshold: Duration, now: Now) -> Self {
+    pub(super) fn new(threshold: Duration, grace: Option<Duration>, now: Now) -> Self {
         Self {
             threshold,
+            grace,
             expiry: Heap::new(),
+            grace_ends: BinaryHeap::new(),
             overdue: Vec::new(),
             drain: Heap::new(),
             stalled: Duration::ZERO,
@@ -56,8 +80,9 @@ impl Liveness {
     /// When there is something to do next: monotonic clock.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let expiry = self.expiry.peek().map(|Reverse((at, _))| *at);
+        let grace = self.grace_ends.peek().map(|Reverse((at, ..))| *at);
         let backlog = (!self.overdue.is_empty()).then(|| self.backlog_end());
-        let awake = [expiry, backlog].into_iter().flatten().min();
+        let awake = [expiry, grace, backlog].into_iter().flatten().min();
         let awake = awake.map(|at| at.saturating_add(self.stalled));
         let drain = self.drain.peek().map(|Reverse((at, _))| *at);
         [awake, drain].into_iter().flatten().min()
@@ -70,6 +95,14 @@ impl Liveness {
         if let Ok(drain_in) = Duration::try_from_secs_f64(drain_in_s.max(0.0)) {
             self.drain
                 .push(Reverse((now.monotonic.saturating_add(drain_in), slot)));
+        }
+    }
+
+    /// A manager has no connection any more, from now on (awake clock).
+    pub(super) fn watch_suspect(&mut self, slot: Slot, since: Duration) {
+        if let Some(grace) = self.grace {
+            self.grace_ends
+                .push(Reverse((since.saturating_add(grace), slot, since)));
         }
     }
 
@@ -102,38 +135,75 @@ impl Liveness {
         Some(slot)
     }
 
-    /// The managers to give up. `last_heard` is on the awake clock, None for one that is gone.
+    /// The managers to give up; one that is overdue in two ways may be there twice. `silence` gives
+    /// None for one that is gone.
     pub(super) fn overdue(
         &mut self,
         now: Now,
-        last_heard: impl Fn(Slot) -> Option<Duration>,
+        silence: impl Fn(Slot) -> Option<Silence>,
     ) -> Vec<Slot> {
         let awake = self.awake(now);
-        while let Some(Reverse((at, slot))) = self.expiry.peek().copied() {
-            if at > awake {
-                break;
-            }
-            self.expiry.pop();
-            self.overdue.push(slot);
-        }
+        self.collect_overdue(awake);
         let backlog_too_long = awake >= self.backlog_end();
         let mut lost = Vec::new();
         let mut waiting = Vec::new();
-        for slot in std::mem::take(&mut self.overdue) {
-            let Some(heard) = last_heard(slot) else {
+        for overdue in std::mem::take(&mut self.overdue) {
+            let slot = match overdue {
+                Overdue::Silent(slot) | Overdue::Disconnected { slot, .. } => slot,
+            };
+            let Some(deadline) = silence(slot).and_then(|known| self.deadline(overdue, known))
+            else {
                 continue;
             };
-            let deadline = heard.saturating_add(self.threshold);
             if deadline > awake {
-                self.expiry.push(Reverse((deadline, slot)));
+                self.watch_again(overdue, deadline);
             } else if self.workers_empty_at >= deadline || backlog_too_long {
                 lost.push(slot);
             } else {
-                waiting.push(slot);
+                waiting.push(overdue);
             }
         }
         self.overdue = waiting;
         lost
+    }
+
+    fn collect_overdue(&mut self, awake: Duration) {
+        while let Some(Reverse((at, slot))) = self.expiry.peek().copied()
+            && at <= awake
+        {
+            self.expiry.pop();
+            self.overdue.push(Overdue::Silent(slot));
+        }
+        while let Some(Reverse((at, slot, since))) = self.grace_ends.peek().copied()
+            && at <= awake
+        {
+            self.grace_ends.pop();
+            self.overdue.push(Overdue::Disconnected { slot, since });
+        }
+    }
+
+    /// By when the manager has to be heard, as things stand now. None if the entry is void.
+    fn deadline(&self, overdue: Overdue, known: Silence) -> Option<Duration> {
+        match overdue {
+            Overdue::Silent(_) => Some(known.last_heard.saturating_add(self.threshold)),
+            Overdue::Disconnected { since, .. } => {
+                if known.suspect_since != Some(since) {
+                    return None;
+                }
+                // What it said before its connection closed may be read long after.
+                let last_sign = since.max(known.last_heard);
+                Some(last_sign.saturating_add(self.grace?))
+            }
+        }
+    }
+
+    fn watch_again(&mut self, overdue: Overdue, deadline: Duration) {
+        match overdue {
+            Overdue::Silent(slot) => self.expiry.push(Reverse((deadline, slot))),
+            Overdue::Disconnected { slot, since } => {
+                self.grace_ends.push(Reverse((deadline, slot, since)));
+            }
+        }
     }
 
     fn backlog_end(&self) -> Duration {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::liveness::Silence;
 use super::ticket::Ticket;
 use super::{ConnectionId, Now, Origin};
 use crate::protocol::{ManagerId, NodeInfo, Registration, TaskId};
@@ -32,7 +33,8 @@ pub(super) struct Manager<B> {
     pub(super) in_flight: Vec<Ticket>,
     pub(super) held: bool,
     pub(super) draining: bool,
-    pub(super) suspect: bool,
+    /// Since when it has had no connection, as far as is known; on the awake clock, as below.
+    pub(super) suspect_since: Option<Duration>,
     pub(super) origin: Origin,
     /// The connection that its registration came by.
     pub(super) registered_by: Option<ConnectionId>,
@@ -57,7 +59,7 @@ impl<B> Manager<B> {
             in_flight: Vec::new(),
             held: false,
             draining: false,
-            suspect: false,
+            suspect_since: None,
             origin: Origin::default(),
             registered_by: None,
             last_heard: heard,
@@ -78,8 +80,19 @@ impl<B> Manager<B> {
             .saturating_sub(self.in_flight.len())
     }
 
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect_since.is_some()
+    }
+
+    pub(super) fn silence(&self) -> Silence {
+        Silence {
+            last_heard: self.last_heard,
+            suspect_since: self.suspect_since,
+        }
+    }
+
     pub(super) fn is_eligible(&self) -> bool {
-        self.free_capacity() > 0 && !self.held && !self.draining && !self.suspect
+        self.free_capacity() > 0 && !self.held && !self.draining && !self.is_suspect()
     }
 
     /// Takes a task out of its hands.

@@ -11,12 +11,13 @@ use crate::protocol::{Failure, ManagerId, Registration, TaskId, ToManager};
 impl<B> Broker<B> {
     /// A connection of the worker socket was closed. Its manager is suspect: nothing new is sent to
     /// it until it speaks again, by another connection.
-    pub fn handle_disconnected(&mut self, connection: ConnectionId) {
+    pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
+        self.begin_turn(now);
         let Some(slot) = self.managers.slot_by_connection(connection) else {
             return;
         };
-        let manager = self.managers.get_mut(slot);
-        manager.suspect = true;
+        self.suspect(slot, now);
+        let manager = self.managers.get(slot);
         info!(
             "Manager {} is disconnected, with {} tasks in flight; it gets no more until it speaks",
             manager.registration.place(&manager.id),
@@ -33,6 +34,16 @@ impl<B> Broker<B> {
             },
         );
         self.index(slot);
+    }
+
+    /// Nothing new goes to a manager without a connection. From now on its grace runs.
+    pub(super) fn suspect(&mut self, slot: Slot, now: Now) {
+        let since = self.liveness.awake(now);
+        let manager = self.managers.get_mut(slot);
+        if manager.suspect_since.is_none() {
+            manager.suspect_since = Some(since);
+            self.liveness.watch_suspect(slot, since);
+        }
     }
 
     /// The worker socket was found empty: whoever seems silent has truly said nothing.
@@ -56,9 +67,11 @@ impl<B> Broker<B> {
         let managers = &self.managers;
         let lost = self
             .liveness
-            .overdue(now, |slot| managers.find(slot).map(|m| m.last_heard));
+            .overdue(now, |slot| managers.find(slot).map(Manager::silence));
         for slot in lost {
-            self.expire(slot, now);
+            if self.managers.find(slot).is_some() {
+                self.expire(slot, now);
+            }
         }
     }
 
@@ -116,7 +129,7 @@ impl<B> Broker<B> {
         let heard = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
         manager.last_heard = heard;
-        if origin == manager.origin && !manager.suspect || origin.connection.is_none() {
+        if origin == manager.origin && !manager.is_suspect() || origin.connection.is_none() {
             return;
         }
         if let (Some(known), Some(new)) = (manager.origin.address, origin.address)
@@ -127,9 +140,8 @@ impl<B> Broker<B> {
                 manager.id
             );
         }
-        if manager.suspect {
+        if manager.suspect_since.take().is_some() {
             info!("Manager {} speaks again", manager.id);
-            manager.suspect = false;
         }
         self.managers.set_origin(slot, origin);
         self.index(slot);
@@ -173,13 +185,21 @@ impl<B> Broker<B> {
 
     fn expire(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get(slot);
-        let silent = self.liveness.awake(now).saturating_sub(manager.last_heard);
-        warn!(
-            "Too many heartbeats missed for manager {} - removing manager: nothing heard for \
-             {:.1} s",
-            manager.registration.place(&manager.id),
-            silent.as_secs_f64()
-        );
+        let awake = self.liveness.awake(now);
+        let silent = awake.saturating_sub(manager.last_heard);
+        let place = manager.registration.place(&manager.id);
+        match manager.suspect_since {
+            Some(since) if silent < self.settings.heartbeat_threshold => warn!(
+                "Manager {place} has not come back in the {:.1} s since its connection closed - \
+                 removing manager",
+                awake.saturating_sub(since).as_secs_f64()
+            ),
+            _ => warn!(
+                "Too many heartbeats missed for manager {place} - removing manager: nothing heard \
+                 for {:.1} s",
+                silent.as_secs_f64()
+            ),
+        }
         let mut manager = self.remove(slot);
         if !manager.held {
             manager.held = true;

@@ -94,6 +94,9 @@ pub struct Versions {
 pub struct Settings {
     /// A manager that says nothing for longer is lost.
     pub heartbeat_threshold: Duration,
+    /// A manager whose connection closed is lost when it has not come back for so long, if that is
+    /// sooner. None: its silence alone counts.
+    pub disconnect_grace: Option<Duration>,
     pub version_check: VersionCheck,
     /// Whether a hub listens: reports are made only then.
     pub monitoring: bool,
@@ -118,12 +121,14 @@ pub struct Broker<B> {
     /// False while results cannot leave: what managers would answer has nowhere to go.
     dispatching: bool,
     stopping: bool,
+    /// Results that came when their managers had gone, and so were of no use any more.
+    late_results: u64,
 }
 
 impl<B> Broker<B> {
     pub fn new(settings: Settings, selector: Box<dyn Selector>, now: Now) -> Self {
         Self {
-            liveness: Liveness::new(settings.heartbeat_threshold, now),
+            liveness: Liveness::new(settings.heartbeat_threshold, settings.disconnect_grace, now),
             settings,
             policy: Policy::Own(selector),
             versions: Versions::default(),
@@ -135,6 +140,7 @@ impl<B> Broker<B> {
             outputs: VecDeque::new(),
             dispatching: true,
             stopping: false,
+            late_results: 0,
         }
     }
 
@@ -164,11 +170,18 @@ impl<B> Broker<B> {
             .iter()
             .flat_map(|(_, manager)| manager.task_ids())
             .collect();
-        format!(
+        let mut line = format!(
             "Without an answer: queued {}, in flight {}",
             ticket::ranges(queued),
             ticket::ranges(held)
-        )
+        );
+        if self.late_results > 0 {
+            line.push_str(&format!(
+                "; too late to be used: {} results of managers that were gone",
+                self.late_results
+            ));
+        }
+        line
     }
 
     /// The next effect to carry out.
@@ -249,6 +262,7 @@ impl<B> Broker<B> {
     /// A batch that the transport refused: nobody has seen it, so its tasks go back to the front
     /// of the queue. The manager gets nothing more until it speaks again.
     pub fn handle_refused(&mut self, manager: &ManagerId, shipment: Shipment<B>, now: Now) {
+        self.begin_turn(now);
         let Some(slot) = self.managers.slot_of(manager) else {
             // Its loss was declared meanwhile, and with it the loss of these tasks.
             return;
@@ -270,7 +284,7 @@ impl<B> Broker<B> {
         if record.in_flight.is_empty() {
             record.idle_since = Some(now);
         }
-        record.suspect = true;
+        self.suspect(slot, now);
         self.index(slot);
         self.finish_draining(slot, now);
     }
@@ -383,13 +397,21 @@ impl<B> Broker<B> {
     /// An identity that was here and is not any more is told to exit, so that it stops using up
     /// its allocation. One that never was gets nothing, as in Parsl.
     fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>) {
+        let is_departed = self.departed.contains(id);
         let what = match message {
             FromManager::Result { task, .. } | FromManager::SpoiltResult { task, .. } => {
-                format!("the result of task {task}")
+                let late = match is_departed {
+                    true => {
+                        self.late_results += 1;
+                        format!(" (late result number {})", self.late_results)
+                    }
+                    false => String::new(),
+                };
+                format!("the result of task {task}{late}")
             }
             other => format!("a message ({})", other.kind()),
         };
-        if self.departed.contains(id) {
+        if is_departed {
             warn!("Dropping {what} of {id}, which is not registered any more; it is told to exit");
             self.send(id, ToManager::Shutdown);
         } else {
@@ -474,7 +496,7 @@ impl<B> Broker<B> {
     /// The one place where tasks may end without a terminal message: the process is about to end,
     /// and the executor is gone or has been told that everything failed.
     fn disband(&mut self) {
-        if self.queue.is_empty() && self.in_flight() == 0 {
+        if self.queue.is_empty() && self.in_flight() == 0 && self.late_results == 0 {
             return;
         }
         warn!("{}", self.unfinished());

@@ -32,7 +32,7 @@ impl EventLoop {
             self.submit_watch.read_events(now);
         }
         if ready.connections {
-            self.read_worker_connections();
+            self.read_worker_connections(now);
         }
         // Nobody is given up for silence before their socket has been read to its end.
         let due = self.interchange.next_deadline();
@@ -113,7 +113,7 @@ impl EventLoop {
                 false => self.connections.known(descriptor, identity.as_ref()),
             };
             let (manager, origin) = known.unwrap_or_else(|| {
-                self.read_worker_connections();
+                self.read_worker_connections(now);
                 self.connections.sender(descriptor, identity.as_ref())
             });
             self.interchange.handle_manager(&manager, said, origin, now);
@@ -129,9 +129,9 @@ impl EventLoop {
         (0..BUDGET_MESSAGES).all(|_| doorkeeper.answer_one())
     }
 
-    fn read_worker_connections(&mut self) {
+    fn read_worker_connections(&mut self, now: Now) {
         for connection in self.connections.read_events() {
-            self.interchange.handle_disconnected(connection);
+            self.interchange.handle_disconnected(connection, now);
         }
     }
 }

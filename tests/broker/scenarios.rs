@@ -47,6 +47,7 @@ themes!(
     hold_and_drain,
     expiry,
     lost_managers,
+    disconnect_grace,
     task_ids,
     spoilt_results,
     connections,

@@ -86,7 +86,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// `with threshold=10 check=off monitoring=on selector=block warnings=shown`
+    /// `with threshold=10 grace=2 check=off monitoring=on selector=block warnings=shown`
     pub fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -95,6 +95,7 @@ impl Player {
         if let Some(seconds) = with.option("threshold") {
             settings.heartbeat_threshold = Duration::from_secs_f64(seconds);
         }
+        settings.disconnect_grace = with.option("grace").map(Duration::from_secs_f64);
         if let Some(check) = with.text("check") {
             settings.version_check = match check.as_str() {
                 "both" => VersionCheck::PythonAndParsl,
@@ -167,7 +168,8 @@ impl Player {
             }
             "disconnect" => {
                 let connection = ConnectionId(line.number(0));
-                self.world.broker.handle_disconnected(connection);
+                let now = self.world.now;
+                self.world.broker.handle_disconnected(connection, now);
             }
             "loaded" | "answer" | "answer-failed" | "asked-again" | "give-up" => {
                 self.answer_question(line);

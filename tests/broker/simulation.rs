@@ -229,7 +229,7 @@ impl Simulation {
                 self.model.disconnect(connection);
                 self.world
                     .broker
-                    .handle_disconnected(ConnectionId(connection));
+                    .handle_disconnected(ConnectionId(connection), self.world.now);
                 let closed = Origin {
                     connection: None,
                     ..origin

@@ -91,6 +91,7 @@ impl World {
 pub fn settings() -> Settings {
     Settings {
         heartbeat_threshold: Duration::from_secs(10),
+        disconnect_grace: None,
         version_check: VersionCheck::Off,
         monitoring: false,
         worker_port: 54321,
