@@ -28,10 +28,18 @@ mod bounds;
 #[path = "broker/model.rs"]
 mod model;
 
-/// Faults that the simulation must find.
-#[path = "broker/tamper.rs"]
-mod tamper;
+/// Connections, and what stands unread.
+#[path = "broker/simulation/network.rs"]
+mod network;
 
-/// Random events from a seed.
+/// What may happen, and who does it.
+#[path = "broker/simulation/plot.rs"]
+mod plot;
+
+/// The broker's loop, without sockets.
+#[path = "broker/simulation/host.rs"]
+mod host;
+
+/// A world around the broker, from a seed.
 #[path = "broker/simulation.rs"]
 mod simulation;

@@ -1,7 +1,8 @@
 //! What the simulation compares a broker with: the promises, kept in the simplest way.
 //!
-//! A model is told every event before the broker is, and says what must come of it. Only the choice
-//! of a manager for a task is the broker's; of that, the model says whether it was allowed.
+//! A model is told every event before the broker is, and says what must come of it, word for word.
+//! Only the choice of a manager for a task is the broker's; of that, the model says whether it was
+//! allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,18 +12,39 @@ use super::words;
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    Batch { to: String, ids: Vec<i64> },
+    Batch {
+        to: String,
+        ids: Vec<i64>,
+    },
+    /// A question for the user's own selector, with the managers to choose from.
+    Rank {
+        among: BTreeSet<String>,
+    },
     Other(String),
 }
 
 pub type Verdict = Result<(), String>;
 
+/// Who chooses among the managers that may get tasks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Choice {
+    Random,
+    GreatestBlock,
+    /// Chosen outside, and only when the answer has come.
+    Asked,
+}
+
 /// Most tasks in one batch.
 const BATCH_MAX: usize = 1024;
+/// DESIGN.md: a turn that comes so late was not late by load.
+const STALL_MIN: Duration = Duration::from_secs(1);
 
 pub struct Model {
-    threshold: Duration,
+    pub threshold: Duration,
+    pub grace: Option<Duration>,
+    choice: Choice,
     now: Duration,
+    last_turn: Duration,
     /// How long the process slept in all.
     slept: Duration,
     workers_empty_at: Duration,
@@ -31,37 +53,53 @@ pub struct Model {
     departed: BTreeSet<String>,
     pub history: Vec<String>,
     pub dispatching: bool,
+    registrations: u64,
+    pub late_results: u64,
     /// By id: how often it was accepted, and how often answered.
     books: BTreeMap<i64, (u32, u32)>,
     priorities: BTreeMap<i64, i64>,
 }
 
+/// What a manager tells of itself.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub block: String,
+    pub capacity: usize,
+    pub workers: i64,
+    pub drain_in: Option<Duration>,
+}
+
 pub struct Manager {
-    capacity: usize,
+    pub account: Account,
+    order: u64,
     held: bool,
     draining: bool,
-    suspect: bool,
+    suspect_since: Option<Duration>,
     drain_at: Option<Duration>,
     connection: Option<u64>,
     registered_by: Option<u64>,
     heard: Duration,
+    idle_since: Option<Duration>,
     pub tasks: BTreeSet<i64>,
 }
 
 impl Manager {
     fn room(&self) -> usize {
-        match self.held || self.draining || self.suspect {
+        match self.held || self.draining || self.suspect_since.is_some() {
             true => 0,
-            false => self.capacity - self.tasks.len(),
+            false => self.account.capacity - self.tasks.len(),
         }
     }
 }
 
 impl Model {
-    pub fn new(threshold: Duration) -> Self {
+    pub fn new(threshold: Duration, grace: Option<Duration>, choice: Choice) -> Self {
         Self {
             threshold,
+            grace,
+            choice,
             now: Duration::ZERO,
+            last_turn: Duration::ZERO,
             slept: Duration::ZERO,
             workers_empty_at: Duration::ZERO,
             waiting: BTreeSet::new(),
@@ -69,6 +107,8 @@ impl Model {
             departed: BTreeSet::new(),
             history: Vec::new(),
             dispatching: true,
+            registrations: 0,
+            late_results: 0,
             books: BTreeMap::new(),
             priorities: BTreeMap::new(),
         }
@@ -82,13 +122,28 @@ impl Model {
         self.managers.values().map(|m| m.tasks.len()).sum()
     }
 
+    pub fn is_live(&self, id: i64) -> bool {
+        let books = self.books.get(&id);
+        books.is_some_and(|(taken, answered)| taken > answered)
+    }
+
+    /// How often a task by this id was accepted.
+    pub fn times_taken(&self, id: i64) -> u32 {
+        self.books.get(&id).map_or(0, |(taken, _)| *taken)
+    }
+
     pub fn set_now(&mut self, now: Duration) {
         self.now = now;
     }
 
-    /// The process did not run for so long.
-    pub fn sleep(&mut self, time: Duration) {
-        self.slept += time;
+    /// The process runs, at this time; it meant to run at `due`.
+    pub fn begin_turn(&mut self, now: Duration, due: Option<Duration>) {
+        self.now = now;
+        let due = due.unwrap_or(now).max(self.last_turn);
+        if now.saturating_sub(due) >= STALL_MIN {
+            self.slept += now - self.last_turn;
+        }
+        self.last_turn = now;
     }
 
     fn awake(&self) -> Duration {
@@ -99,13 +154,23 @@ impl Model {
         self.workers_empty_at = self.awake();
     }
 
+    /// By when somebody has to be looked at, at the latest.
+    pub fn due(&self) -> Option<Duration> {
+        let awake = self.managers.values().map(|manager| {
+            let deadline = self.deadline(manager);
+            match deadline <= self.awake() {
+                true => self.backlog_end(),
+                false => deadline,
+            }
+        });
+        let awake = awake.min().map(|at| at + self.slept);
+        let drain = self.managers.values().filter_map(|m| m.drain_at).min();
+        [awake, drain].into_iter().flatten().min()
+    }
+
     /// A task comes; `readable` or not.
     pub fn task(&mut self, id: i64, priority: i64, readable: bool) -> Vec<String> {
-        let is_live = self
-            .books
-            .get(&id)
-            .is_some_and(|(taken, answered)| taken > answered);
-        if is_live {
+        if self.is_live(id) {
             return Vec::new();
         }
         self.books.entry(id).or_default().0 += 1;
@@ -121,12 +186,14 @@ impl Model {
         &mut self,
         name: &str,
         connection: Option<u64>,
-        capacity: usize,
-        drain_in: Option<Duration>,
+        account: Account,
     ) -> Vec<String> {
         let mut expected = Vec::new();
         let mut tasks = BTreeSet::new();
+        self.registrations += 1;
+        let mut order = self.registrations;
         if let Some(earlier) = self.managers.remove(name) {
+            order = earlier.order;
             let by = (earlier.connection, earlier.registered_by);
             if by == (connection, connection) && connection.is_some() {
                 tasks = earlier.tasks;
@@ -136,36 +203,50 @@ impl Model {
             }
         }
         self.departed.remove(name);
-        self.history.push(name.to_owned());
+        self.history.push(account.block.clone());
+        self.take_connection(connection);
         let manager = Manager {
-            capacity,
+            order,
             held: false,
             draining: false,
-            suspect: false,
-            drain_at: drain_in.map(|drain_in| self.now + drain_in),
+            suspect_since: None,
+            drain_at: account.drain_in.map(|drain_in| self.now + drain_in),
             connection,
             registered_by: connection,
             heard: self.awake(),
+            idle_since: tasks.is_empty().then_some(self.now),
             tasks,
+            account,
         };
         self.managers.insert(name.to_owned(), manager);
         expected
+    }
+
+    /// A connection belongs to whoever spoke by it last.
+    fn take_connection(&mut self, connection: Option<u64>) {
+        for manager in self.managers.values_mut() {
+            if manager.connection == connection {
+                manager.connection = None;
+            }
+        }
     }
 
     /// A message other than a probe or a registration. False if the manager is not registered;
     /// then `expected` is all that comes of it.
     fn hear(&mut self, name: &str, connection: Option<u64>, expected: &mut Vec<String>) -> bool {
         let awake = self.awake();
-        let Some(manager) = self.managers.get_mut(name) else {
+        if !self.managers.contains_key(name) {
             if self.departed.contains(name) {
                 expected.push(format!("{name} < shutdown"));
             }
             return false;
-        };
-        manager.heard = awake;
+        }
+        self.manager(name).heard = awake;
         if connection.is_some() {
+            self.take_connection(connection);
+            let manager = self.manager(name);
             manager.connection = connection;
-            manager.suspect = false;
+            manager.suspect_since = None;
         }
         true
     }
@@ -178,6 +259,13 @@ impl Model {
         expected
     }
 
+    /// A record for a hub: no more than a sign of life, here.
+    pub fn record(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
+        let mut expected = Vec::new();
+        self.hear(name, connection, &mut expected);
+        expected
+    }
+
     pub fn drain(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
         let mut expected = Vec::new();
         if self.hear(name, connection, &mut expected) {
@@ -187,42 +275,85 @@ impl Model {
         expected
     }
 
-    pub fn result(&mut self, name: &str, connection: Option<u64>, id: i64) -> Vec<String> {
+    pub fn result(
+        &mut self,
+        name: &str,
+        connection: Option<u64>,
+        id: i64,
+        is_spoilt: bool,
+    ) -> Vec<String> {
         let mut expected = Vec::new();
-        if self.hear(name, connection, &mut expected) && self.manager(name).tasks.remove(&id) {
-            expected.push(self.answered(id, format!("result {id} by {name}")));
+        if !self.hear(name, connection, &mut expected) {
+            self.late_results += u64::from(self.departed.contains(name));
+            return expected;
+        }
+        let now = self.now;
+        let manager = self.manager(name);
+        if manager.tasks.remove(&id) {
+            if manager.tasks.is_empty() {
+                manager.idle_since = Some(now);
+            }
+            let text = match is_spoilt {
+                true => {
+                    format!("unreadable {id}: the result of task {id} could not be passed on: why")
+                }
+                false => format!("result {id} by {name}"),
+            };
+            expected.push(self.answered(id, text));
             expected.extend(self.finish_draining(name));
         }
         expected
     }
 
-    pub fn hold(&mut self, name: &str) -> Vec<String> {
+    pub fn hold(&mut self, name: &str) {
         if let Some(manager) = self.managers.get_mut(name) {
             manager.held = true;
         }
-        vec!["reply none".to_owned()]
     }
 
     pub fn disconnect(&mut self, connection: u64) {
+        let awake = self.awake();
         for manager in self.managers.values_mut() {
             if manager.connection == Some(connection) {
                 manager.connection = None;
-                manager.suspect = true;
+                manager.suspect_since.get_or_insert(awake);
             }
         }
     }
 
     pub fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
+        let (awake, now) = (self.awake(), self.now);
         let Some(manager) = self.managers.get_mut(name) else {
             return Vec::new();
         };
-        manager.suspect = true;
+        manager.suspect_since.get_or_insert(awake);
         for id in ids {
             if manager.tasks.remove(id) {
                 self.waiting.insert((self.priorities[id], *id));
+                if manager.tasks.is_empty() {
+                    manager.idle_since = Some(now);
+                }
             }
         }
         self.finish_draining(name)
+    }
+
+    fn deadline(&self, manager: &Manager) -> Duration {
+        let silent = manager.heard + self.threshold;
+        match (manager.suspect_since, self.grace) {
+            (Some(since), Some(grace)) => silent.min(since.max(manager.heard) + grace),
+            _ => silent,
+        }
+    }
+
+    /// DESIGN.md: after two thresholds of backlog without a break, overdue is overdue.
+    fn backlog_end(&self) -> Duration {
+        self.workers_empty_at + self.threshold * 2
+    }
+
+    /// Whether what a manager says may stand unread while it is given up.
+    pub fn backlog_is_over(&self) -> bool {
+        self.awake() >= self.backlog_end()
     }
 
     /// Time has come: who drains, who is lost.
@@ -238,13 +369,12 @@ impl Model {
                 expected.extend(self.finish_draining(name));
             }
         }
-        let backlog_is_over = self.awake() >= self.workers_empty_at + self.threshold * 2;
         for name in &names {
             let Some(manager) = self.managers.get(name) else {
                 continue;
             };
-            let deadline = manager.heard + self.threshold;
-            let was_heard_out = self.workers_empty_at >= deadline || backlog_is_over;
+            let deadline = self.deadline(manager);
+            let was_heard_out = self.workers_empty_at >= deadline || self.backlog_is_over();
             if deadline <= self.awake() && was_heard_out {
                 let tasks = self.depart(name).tasks;
                 expected.push(format!("forgotten {name}"));
@@ -254,35 +384,66 @@ impl Model {
         expected
     }
 
+    /// The submit side is gone: everybody is told, and nothing is left.
+    pub fn stop(&mut self) -> Vec<String> {
+        let names = self
+            .managers
+            .keys()
+            .map(|name| format!("{name} < shutdown"));
+        let mut expected: Vec<String> = names.collect();
+        expected.push("stop: submit side gone".to_owned());
+        expected
+    }
+
     /// What was handed out: to somebody with room, the first in the queue, as much as goes; and
     /// nothing stays behind that could go.
     pub fn check_dispatch(&mut self, seen: &[Seen]) -> Verdict {
         for effect in seen {
-            let Seen::Batch { to, ids } = effect else {
-                return Err(format!("{effect:?} comes of a dispatch"));
-            };
-            if !self.dispatching {
-                return Err("tasks leave while nothing may leave".to_owned());
-            }
-            let room = self.managers.get(to).map_or(0, Manager::room);
-            let count = room.min(BATCH_MAX).min(self.waiting.len());
-            let first: Vec<i64> = self.waiting.iter().take(count).map(|(_, id)| *id).collect();
-            if *ids != first || ids.is_empty() {
-                return Err(format!(
-                    "{to} has room for {room} and got [{}], where [{}] come first",
-                    words::fold(ids),
-                    words::fold(&first),
-                ));
-            }
-            for _ in ids {
-                let (_, id) = self.waiting.pop_first().expect("counted");
-                self.manager(to).tasks.insert(id);
+            match effect {
+                Seen::Batch { to, ids } => self.check_batch(to, ids)?,
+                Seen::Rank { among } if self.choice == Choice::Asked => {
+                    let able = self.managers.iter().filter(|(_, m)| m.room() > 0);
+                    let able: BTreeSet<String> = able.map(|(name, _)| name.clone()).collect();
+                    if *among != able {
+                        return Err(format!("asked about {among:?}, able are {able:?}"));
+                    }
+                }
+                other => return Err(format!("{other:?} comes of a dispatch")),
             }
         }
         let is_room = self.managers.values().any(|manager| manager.room() > 0);
-        if self.dispatching && is_room && !self.waiting.is_empty() {
+        let waits = is_room && !self.waiting.is_empty();
+        if self.dispatching && waits && self.choice != Choice::Asked {
             return Err("tasks wait although there is room".to_owned());
         }
+        Ok(())
+    }
+
+    fn check_batch(&mut self, to: &str, ids: &[i64]) -> Verdict {
+        if !self.dispatching {
+            return Err("tasks leave while nothing may leave".to_owned());
+        }
+        let room = self.managers.get(to).map_or(0, Manager::room);
+        let count = room.min(BATCH_MAX).min(self.waiting.len());
+        let first: Vec<i64> = self.waiting.iter().take(count).map(|(_, id)| *id).collect();
+        if *ids != first || ids.is_empty() {
+            return Err(format!(
+                "{to} has room for {room} and got [{}], where [{}] come first",
+                words::fold(ids),
+                words::fold(&first),
+            ));
+        }
+        let able = self.managers.values().filter(|m| m.room() > 0);
+        let greatest = able.map(|m| &m.account.block).max();
+        if self.choice == Choice::GreatestBlock && greatest > Some(&self.managers[to].account.block)
+        {
+            return Err(format!("{to} got tasks, a greater block has room"));
+        }
+        for _ in ids {
+            let (_, id) = self.waiting.pop_first().expect("counted");
+            self.manager(to).tasks.insert(id);
+        }
+        self.manager(to).idle_since = None;
         Ok(())
     }
 
@@ -299,6 +460,45 @@ impl Model {
             true => Ok(()),
             false => Err(format!("live {live:?}, here {here:?}")),
         }
+    }
+
+    /// What MANAGERS tells, in the words of `words.rs`.
+    pub fn statuses(&self) -> Vec<String> {
+        let of_one = |(name, manager): &(&String, &Manager)| {
+            let idle = manager
+                .idle_since
+                .map_or(Duration::ZERO, |at| self.now - at);
+            format!(
+                "- {name} block={:?} workers={} tasks={} idle={} {}{} parsl=2026.10.26 \
+                 python=3.11.7",
+                manager.account.block,
+                manager.account.workers,
+                manager.tasks.len(),
+                words::rounded(idle.as_secs_f64()),
+                if manager.held { "inactive" } else { "active" },
+                if manager.draining { " draining" } else { "" },
+            )
+        };
+        let head = format!("reply {} managers", self.managers.len());
+        let lines = self.in_order();
+        std::iter::once(head)
+            .chain(lines.iter().map(of_one))
+            .collect()
+    }
+
+    pub fn names_in_order(&self) -> Vec<String> {
+        let in_order = self.in_order();
+        in_order.iter().map(|(name, _)| (*name).clone()).collect()
+    }
+
+    fn in_order(&self) -> Vec<(&String, &Manager)> {
+        let mut managers: Vec<_> = self.managers.iter().collect();
+        managers.sort_by_key(|(_, manager)| manager.order);
+        managers
+    }
+
+    pub fn workers(&self) -> i64 {
+        self.managers.values().map(|m| m.account.workers).sum()
     }
 
     fn manager(&mut self, name: &str) -> &mut Manager {
