@@ -174,6 +174,12 @@ impl Simulation {
                     cast.say(place, Saying::Record);
                 }
                 cast.say(place, Saying::Heartbeat);
+                if cast.chance(0.3) {
+                    // A backlog that lasts.
+                    self.turn_takes = TICK * 48;
+                    let time = self.cast.time_below(THRESHOLD * 3);
+                    return self.pass(time);
+                }
             }
             _ => return self.happen_to_the_host(happening, place),
         }
