@@ -1,0 +1,298 @@
+"""What is broken in each of the broken brokers: a file of src/broker, a text in it, another one."""
+
+from __future__ import annotations
+
+from harness.mutants import Mutant
+
+MUTANTS = [
+    Mutant(
+        "a result is dropped", "mod.rs",
+        "            self.outputs.push_back(Output::Result(frame));\n",
+        "            drop(frame);\n",
+    ),
+    Mutant(
+        "a spoilt result is answered by nobody", "mod.rs",
+        "            self.outputs.push_back(Output::Failure(failure));\n"
+        "            self.after_result(slot, now);\n",
+        "            drop(failure);\n            self.after_result(slot, now);\n",
+    ),
+    Mutant(
+        "a result is passed on although its manager does not hold the task", "mod.rs",
+        "                manager.id\n            );\n            return false;",
+        "                manager.id\n            );\n            return true;",
+    ),
+    Mutant(
+        "a manager with three tasks counts one place more than it has", "manager_table.rs",
+        "            .saturating_sub(self.in_flight.len())",
+        "            .saturating_sub(self.in_flight.len())\n"
+        "            .saturating_add(usize::from(self.in_flight.len() == 3))",
+    ),
+    Mutant(
+        "a batch takes half of what there is room for", "mod.rs",
+        "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
+        "            .free_capacity()\n            .div_ceil(2)\n"
+        "            .min(BATCH_TASKS_MAX - 1)",
+    ),
+    Mutant(
+        "a suspect manager gets tasks", "manager_table.rs",
+        " && !self.draining && !self.is_suspect()", " && !self.draining",
+    ),
+    Mutant(
+        "a held manager gets tasks", "manager_table.rs",
+        "self.free_capacity() > 0 && !self.held &&", "self.free_capacity() > 0 &&",
+    ),
+    Mutant(
+        "a draining manager gets tasks", "manager_table.rs",
+        " && !self.held && !self.draining &&", " && !self.held &&",
+    ),
+    Mutant(
+        "a hold is told to nobody who chooses", "membership.rs",
+        "                self.managers.get_mut(slot).held = true;\n"
+        "                self.index(slot);\n",
+        "                self.managers.get_mut(slot).held = true;\n",
+    ),
+    Mutant(
+        "the end of a connection is told to nobody who chooses", "membership.rs",
+        "                address,\n            },\n        );\n        self.index(slot);\n",
+        "                address,\n            },\n        );\n",
+    ),
+    Mutant(
+        "who speaks again stays without tasks", "membership.rs",
+        "        self.managers.set_origin(slot, origin);\n        self.index(slot);\n    }\n\n"
+        "    pub(super) fn start_draining",
+        "        self.managers.set_origin(slot, origin);\n"
+        "    }\n\n    pub(super) fn start_draining",
+    ),
+    Mutant(
+        "silence is too long a little too early", "liveness.rs",
+        "Some(known.last_heard.saturating_add(self.threshold)),",
+        "Some(known.last_heard.saturating_add(self.threshold * 9 / 10)),",
+    ),
+    Mutant(
+        "a manager that was heard once is looked at a threshold too late", "liveness.rs",
+        "            Overdue::Silent(slot) => self.expiry.push(Reverse((deadline, slot))),",
+        "            Overdue::Silent(slot) => {\n"
+        "                self.expiry.push(Reverse((deadline + self.threshold, slot)));\n"
+        "            }",
+    ),
+    Mutant(
+        "only the registration shows that a manager lives", "membership.rs",
+        "        manager.last_heard = heard;\n", "        let _ = heard;\n",
+    ),
+    Mutant(
+        "a sleep of the process is held against managers", "liveness.rs",
+        "        self.stalled = self.stalled.saturating_add(gap);\n", "",
+    ),
+    Mutant(
+        "of a sleep only what came after the deadline is counted", "liveness.rs",
+        "self.stalled.saturating_add(gap)", "self.stalled.saturating_add(late)",
+    ),
+    Mutant(
+        "a turn that is late by load counts as a sleep", "liveness.rs",
+        "        if late < STALL_MIN {", "        if late < STALL_MIN / 8 {",
+    ),
+    Mutant(
+        "nobody waits until the worker socket is empty", "liveness.rs",
+        "self.workers_empty_at >= deadline || backlog_too_long", "true",
+    ),
+    Mutant(
+        "that the worker socket was empty before the deadline is enough", "liveness.rs",
+        "self.workers_empty_at >= deadline || backlog_too_long",
+        "self.workers_empty_at + self.threshold >= deadline || backlog_too_long",
+    ),
+    Mutant(
+        "a backlog protects the silent for ever", "liveness.rs",
+        "let backlog_too_long = awake >= self.backlog_end();", "let backlog_too_long = false;",
+    ),
+    Mutant(
+        "nobody wakes for the end of a grace", "liveness.rs",
+        "let awake = [expiry, grace, backlog]",
+        "let _ = grace;\n        let awake = [expiry, backlog]",
+    ),
+    Mutant(
+        "a grace goes on when the manager has come back", "liveness.rs",
+        "                if known.suspect_since != Some(since) {\n"
+        "                    return None;\n"
+        "                }\n",
+        "",
+    ),
+    Mutant(
+        "a grace begins again with every sign of a closed connection", "membership.rs",
+        "        if manager.suspect_since.is_none() {", "        {",
+    ),
+    Mutant(
+        "a drain time is forgotten when nothing else is due", "liveness.rs",
+        "        [awake, drain].into_iter().flatten().min()", "        awake.or(drain)",
+    ),
+    Mutant(
+        "a refused batch is lost", "mod.rs",
+        "            if let Some(ticket) = record.take(id) {\n                self.queue.push",
+        "            if let Some(ticket) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
+        "                self.queue.push",
+    ),
+    Mutant(
+        "a refused batch stays with its manager", "mod.rs",
+        "        for Task { id, priority, body } in shipment.into_tasks() {",
+        "        for Task { id, priority, body } in shipment.into_tasks().take(0) {",
+    ),
+    Mutant(
+        "a refused task forgets its priority", "mod.rs",
+        "                self.queue.push(QueuedTask {\n                    ticket,\n"
+        "                    priority,\n",
+        "                let _ = priority;\n"
+        "                self.queue.push(QueuedTask {\n                    ticket,\n"
+        "                    priority: crate::protocol::Priority::LOWEST,\n",
+    ),
+    Mutant(
+        "a manager whose batch was refused is asked at once again", "mod.rs",
+        "        self.suspect(slot, now);\n        self.index(slot);\n        self.finish_draining",
+        "        self.index(slot);\n        self.finish_draining",
+    ),
+    Mutant(
+        "a draining manager whose last batch was refused is kept", "mod.rs",
+        "        self.index(slot);\n        self.finish_draining(slot, now);\n    }\n\n"
+        "    /// Hands out",
+        "        self.index(slot);\n    }\n\n    /// Hands out",
+    ),
+    Mutant(
+        "registering again takes a manager's tasks from it", "membership.rs",
+        "            manager.in_flight = std::mem::take(&mut earlier.in_flight);\n",
+        "            self.fail_tasks(&mut earlier, now);\n",
+    ),
+    Mutant(
+        "another process inherits the tasks of the one before", "membership.rs",
+        "            && earlier.registered_by == origin.connection\n", "",
+    ),
+    Mutant(
+        "a registration by another connection keeps tasks", "membership.rs",
+        "            && earlier.registered_by == origin.connection\n"
+        "            && earlier.origin == origin;",
+        "            || true;",
+    ),
+    Mutant(
+        "a connection belongs to two managers", "manager_table.rs",
+        "            self.get_mut(other).origin.connection = None;\n",
+        "            let _ = other;\n",
+    ),
+    Mutant(
+        "the connection of a removed manager stays in the table", "manager_table.rs",
+        "        self.set_origin(slot, Origin::default());\n        let place", "        let place",
+    ),
+    Mutant(
+        "a lost manager is forgotten at once, and not told to exit", "membership.rs",
+        "        self.departed.remember(&manager.id);\n", "",
+    ),
+    Mutant(
+        "a lost manager that registers anew is still taken for a lost one", "membership.rs",
+        "        self.departed.forget(id);\n", "",
+    ),
+    Mutant(
+        "what waits for a lost manager still leaves", "membership.rs",
+        "        self.outputs\n            .push_back(Output::Forgotten(manager.id.clone()));\n"
+        "        manager\n",
+        "        manager\n",
+    ),
+    Mutant(
+        "the loss of a task is told twice", "membership.rs",
+        "        for task in &tasks {\n",
+        "        for task in tasks.iter().chain(tasks.last()) {\n",
+    ),
+    Mutant(
+        "one lost task is not told", "membership.rs",
+        "        for task in &tasks {\n", "        for task in tasks.iter().skip(1) {\n",
+    ),
+    Mutant(
+        "of equal priorities the last one goes first", "queue.rs",
+        "        (self.priority, self.ticket.task())",
+        "        (self.priority, TaskId(-self.ticket.task().0))",
+    ),
+    Mutant(
+        "tasks go in the order in which they came", "queue.rs",
+        "            Some(last) if last.key() > task.key() => {",
+        "            Some(last) if last.key() > task.key() && false => {",
+    ),
+    Mutant(
+        "ranked tasks wait for those in line", "queue.rs",
+        "=> first.key < in_line.key(),", "=> first.key.0 < in_line.key().0,",
+    ),
+    Mutant(
+        "a stop forgets what managers hold", "mod.rs",
+        "            for ticket in manager.in_flight.drain(..) {\n                ticket.settle();",
+        "            for ticket in manager.in_flight.drain(..).skip(1) {\n"
+        "                ticket.settle();",
+    ),
+    Mutant(
+        "at a stop managers are not told", "mod.rs",
+        "            let to = manager.id.clone();\n"
+        "            self.outputs.push_back(Output::ToManager {",
+        "            let to = manager.id.clone();\n            if manager.draining {\n"
+        "                continue;\n            }\n"
+        "            self.outputs.push_back(Output::ToManager {",
+    ),
+    Mutant(
+        "an echo goes to another manager", "mod.rs",
+        "                let to = manager.id.clone();\n"
+        "                self.send(&to, ToManager::HeartbeatEcho);",
+        "                let to = self.managers.in_order_of_registration()[0].id.clone();\n"
+        "                self.send(&to, ToManager::HeartbeatEcho);",
+    ),
+    Mutant(
+        "the history of blocks knows each block once", "membership.rs",
+        "        Rc::make_mut(&mut self.block_history).push(manager.registration.block.clone());\n",
+        "        if !self.block_history.contains(&manager.registration.block) {\n"
+        "            Rc::make_mut(&mut self.block_history)\n"
+        "                .push(manager.registration.block.clone());\n        }\n",
+    ),
+    Mutant(
+        "the id of a task that has ended is not free again", "live_ids.rs",
+        "            set.remove(&id.0);", "            let _ = (set, id);",
+    ),
+    Mutant(
+        "the id of a live task is taken a second time", "live_ids.rs",
+        "        if *last >= id {\n            return false;\n        }\n",
+        "        if *last > id {\n            return false;\n        }\n",
+    ),
+    Mutant(
+        "OUTSTANDING forgets what managers hold", "commands.rs",
+        "(self.queued() + self.in_flight()) as i64", "self.queued() as i64",
+    ),
+    Mutant(
+        "MANAGERS lists by place in the table", "manager_table.rs",
+        "        managers.sort_unstable_by_key(|manager| manager.order);\n",
+        "        let _ = &mut managers;\n",
+    ),
+    Mutant(
+        "MANAGERS shows a held manager as active", "commands.rs",
+        "                active: !manager.held,", "                active: true,",
+    ),
+    Mutant(
+        "a manager with tasks counts as idle", "mod.rs",
+        "        manager.idle_since = None;\n        debug!(", "        debug!(",
+    ),
+    Mutant(
+        "tasks leave while results are stuck", "mod.rs",
+        "        if !self.dispatching || self.stopping {", "        if self.stopping {",
+    ),
+    Mutant(
+        "the loop spins while results are stuck", "mod.rs",
+        ".filter(|_| self.dispatching && !self.queue.is_empty())",
+        ".filter(|_| !self.queue.is_empty())",
+    ),
+    Mutant(
+        "an answer of the user's selector is waited for without end", "asking.rs",
+        "            State::Asked { until } if until <= now => Some(self.number),\n", "",
+    ),
+    Mutant(
+        "the user's selector is asked about managers that left", "asking.rs",
+        "        self.withdraw(slot);\n        self.changed.remove(&slot);",
+        "        self.random.withdraw(slot);\n        self.changed.remove(&slot);",
+    ),
+    Mutant(
+        "the newest block does not come first", "selector.rs",
+        "self.ranking.last().map", "self.ranking.first().map",
+    ),
+    Mutant(
+        "a selector is not told that a manager is full", "selector.rs",
+        "        self.offered.swap_remove(stood as usize);\n", "        let _ = stood;\n",
+    ),
+]
