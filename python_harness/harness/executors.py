@@ -21,7 +21,9 @@ from harness.waiting import wait_until
 REGISTRATION_S = 60
 
 
-def executor(*, init_blocks: int = 1, **options) -> HighThroughputExecutor:
+def executor(
+    *, init_blocks: int = 1, kind: type = HighThroughputExecutor, **options
+) -> HighThroughputExecutor:
     """An executor with HTEX's defaults, except for what makes a test quick."""
     options.setdefault("label", "htex")
     options.setdefault("interchange_launch_cmd", command_under_test())
@@ -33,7 +35,7 @@ def executor(*, init_blocks: int = 1, **options) -> HighThroughputExecutor:
     options.setdefault(
         "provider", local_provider(init_blocks=init_blocks, max_blocks=4, min_blocks=0)
     )
-    return HighThroughputExecutor(**options)
+    return kind(**options)
 
 
 @contextmanager

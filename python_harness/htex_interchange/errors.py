@@ -1,0 +1,87 @@
+"""What a future fails with when the interchange is gone, and how an ended process is described."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+
+from parsl.errors import ParslError
+
+LOG_NAMES = ("interchange.log", "interchange.jsonlog")
+LAST_LINES = 10
+# Ten lines are shorter than this, unless one of them carries a traceback.
+TAIL_BYTES = 16 * 1024
+
+# As the binary documents them; stock and launchers have other reasons.
+EXIT_MEANINGS = {
+    1: "it refused to start",
+    2: "wrong arguments",
+    3: "a manager has other versions of Python or Parsl",
+    70: "a fault of its own",
+}
+
+
+class InterchangeLost(ParslError):
+    """The interchange process ended although nobody told it to. What became of the tasks that
+    it had is not known: those that ran may have had effects.
+
+    Attributes:
+        label: of the executor.
+        exit_code: of the process; -N if signal N ended it; None if somebody else reaped it.
+        log_path: the interchange's log, which may not exist.
+        log_lines: its last lines.
+    """
+
+    def __init__(
+        self, label: str, exit_code: int | None, log_path: str, log_lines: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(label, exit_code, log_path, log_lines)
+        self.label = label
+        self.exit_code = exit_code
+        self.log_path = log_path
+        self.log_lines = tuple(log_lines)
+
+    def __str__(self) -> str:
+        how = describe_exit(self.exit_code)
+        text = f"The interchange of executor {self.label} ended unexpectedly: {how}."
+        if not self.log_lines:
+            return f"{text} Its log, {self.log_path}, says nothing."
+        lines = "\n  ".join(self.log_lines)
+        return f"{text} The end of its log, {self.log_path}:\n  {lines}"
+
+    def copy(self) -> InterchangeLost:
+        """One for each future: an exception collects the traceback of everywhere it is raised."""
+        return InterchangeLost(self.label, self.exit_code, self.log_path, self.log_lines)
+
+
+def describe_exit(exit_code: int | None) -> str:
+    """`exit_code` in words, as `subprocess.Popen.returncode` gives it."""
+    if exit_code is None:
+        return "its exit status is not known"
+    if exit_code < 0:
+        try:
+            return f"killed by signal {-exit_code} ({signal.Signals(-exit_code).name})"
+        except ValueError:
+            return f"killed by signal {-exit_code}"
+    meaning = EXIT_MEANINGS.get(exit_code)
+    return f"exit status {exit_code}" + (f" ({meaning})" if meaning else "")
+
+
+def interchange_lost(label: str, exit_code: int | None, logdir: str) -> InterchangeLost:
+    """The exception with what the log in `logdir` says last; a log that cannot be read is no
+    reason to say nothing."""
+    paths = [os.path.join(logdir, name) for name in LOG_NAMES]
+    path = next(filter(os.path.exists, paths), paths[0])
+    return InterchangeLost(label, exit_code, path, _last_lines(path))
+
+
+def _last_lines(path: str) -> tuple[str, ...]:
+    try:
+        with open(path, "rb") as file:
+            begin = max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES)
+            file.seek(begin)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(deque(text.splitlines(), maxlen=LAST_LINES))

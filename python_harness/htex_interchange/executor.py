@@ -1,0 +1,268 @@
+"""Executors that fail, rather than hang, when their interchange is gone."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import subprocess
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from typing import Any
+
+from parsl import executors
+from parsl.executors.errors import BadStateException
+from parsl.executors.high_throughput import executor as parsl_executor
+from parsl.executors.high_throughput.errors import CommandClientBadError
+from parsl.executors.status_handling import BlockProviderExecutor
+from parsl.jobs.states import JobStatus
+
+from htex_interchange.command import launch_command
+from htex_interchange.errors import InterchangeLost, interchange_lost
+from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
+from htex_interchange.watch import ProcessWatch
+
+logger = logging.getLogger(__name__)
+
+# Results that came before the end are given this long to be handled; then all that is left fails.
+DRAIN_S = 0.5
+# A loss that is being told is told to its end before a shutdown goes on.
+TELLING_S = 5.0
+
+
+class LinkedEnds:
+    """Put before a HighThroughputExecutor of Parsl's in the bases of a class: starts
+    htex-interchange (an `interchange_launch_cmd` that is given wins), and watches that process.
+
+    If it ends before `shutdown()`, then within a second all futures fail with `InterchangeLost`,
+    `bad_state_is_set`, and everything that would wait for the interchange raises the same error.
+    The command must stay in front: one that ends while its interchange runs on counts as its end.
+
+    Raises:
+        FileNotFoundError: from the constructor, if no binary is found and none is named.
+    """
+
+    _watch: ProcessWatch | None = None
+    _loss: InterchangeLost | None = None
+    # Between a complete start and the begin of a shutdown, an end is a loss.
+    _serving = False
+    _shut = False
+    _process: subprocess.Popen | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._phase = threading.Lock()
+        super().__init__(*args, **kwargs)
+        if self.interchange_launch_cmd is parsl_executor.DEFAULT_INTERCHANGE_LAUNCH_CMD:
+            self.interchange_launch_cmd = launch_command()
+
+    @property
+    def interchange_proc(self) -> subprocess.Popen | None:
+        """The process, watched from the moment that Parsl has started it."""
+        return self._process
+
+    @interchange_proc.setter
+    def interchange_proc(self, process: subprocess.Popen | None) -> None:
+        self._process = process
+        if process is not None:
+            self._watch = ProcessWatch(process, self._interchange_ended)
+
+    def start(self) -> None:
+        """Starts the interchange and the initial parts of the executor; nothing is left of a
+        start that fails.
+
+        Raises:
+            InterchangeLost: the interchange ended before it was ready.
+            ValueError: htex-interchange refused to start; the text says why.
+        """
+        try:
+            super().start()
+        except BaseException:
+            self._abandon_start()
+            raise
+
+    def submit(
+        self, func: Callable, resource_specification: dict, *args: Any, **kwargs: Any
+    ) -> Future:
+        """As Parsl's.
+
+        Raises:
+            InterchangeLost: there is no interchange any more.
+        """
+        self._raise_if_lost()
+        return self._unless_too_late(
+            super().submit(func, resource_specification, *args, **kwargs)
+        )
+
+    # Parsl 2025.9.29 and later.
+    if hasattr(parsl_executor.HighThroughputExecutor, "submit_payload"):
+
+        def submit_payload(self, context: dict, buffer: bytes) -> Future:
+            """As Parsl's.
+
+            Raises:
+                InterchangeLost: there is no interchange any more.
+            """
+            self._raise_if_lost()
+            return self._unless_too_late(super().submit_payload(context, buffer))
+
+    def set_bad_state_and_fail_all(self, exception: Exception) -> None:
+        """As Parsl's, but the first reason stays, a future that was cancelled or a task that is
+        submitted meanwhile does no harm, and `InterchangeLost` reaches futures as it is."""
+        if not self.bad_state_is_set:
+            logger.error("Setting bad state due to exception", exc_info=exception)
+            self._executor_exception = exception
+            self._executor_bad_state.set()
+        self._fail_outstanding()
+
+    def status(self) -> dict[str, JobStatus]:
+        """The blocks' states; without the interchange, what the provider alone knows."""
+        if self._loss is None:
+            try:
+                return super().status()
+            except InterchangeLost:
+                pass
+        return BlockProviderExecutor.status(self)
+
+    def scale_out_facade(self, n: int) -> list[str]:
+        """Starts `n` blocks, unless they would have nobody to register with."""
+        if self._loss is not None:
+            return []
+        return super().scale_out_facade(n)
+
+    def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
+        """Ends up to `blocks` blocks, those idle for `max_idletime` seconds if that is given.
+        Without the interchange nobody knows which are idle; any are ended where all may be."""
+        if self._loss is None:
+            try:
+                return super().scale_in(blocks, max_idletime)
+            except InterchangeLost:
+                pass
+        return BlockProviderExecutor.scale_in(self, blocks) if max_idletime is None else []
+
+    def shutdown(self, timeout: float = 10.0) -> None:
+        """Ends the interchange, killing it after `timeout` seconds. After a loss, the blocks are
+        cancelled as well: Parsl does not scale in an executor that is in a bad state."""
+        if self._shut:
+            return
+        watch = self._watch
+        if watch is not None and self._serving and watch.has_ended():
+            watch.join(TELLING_S)
+        with self._phase:
+            self._serving = False
+            self._shut = watch is not None
+        if self._loss is not None:
+            self._cancel_blocks()
+        super().shutdown(timeout)
+        if watch is not None:
+            # The result thread closes it, unless an exception ended it.
+            self.incoming_q.close()
+            watch.join(TELLING_S)
+
+    def _start_local_interchange_process(self) -> None:
+        def ended() -> bool:
+            return self._watch is not None and self._watch.ended.is_set()
+
+        self.outgoing_q = GuardedTasks(self.outgoing_q, ended)
+        self.incoming_q = GuardedResults(self.incoming_q, ended)
+        self.command_client = GuardedCommands(self.command_client, ended, self._why_no_reply)
+        try:
+            super()._start_local_interchange_process()
+        except BrokenPipeError:
+            # It had ended before its configuration was written.
+            if self._watch is None or not self._watch.ended.wait(1):
+                raise
+            raise self._lost() from None
+        with self._phase:
+            self._serving = not ended()
+        if not self._serving:
+            raise self._lost()
+
+    def _interchange_ended(self) -> None:
+        """In the watching thread. A start or a shutdown that is under way tells it itself."""
+        with self._phase:
+            if not self._serving:
+                return
+            self.incoming_q.drained.wait(DRAIN_S)
+            self.incoming_q.drained.set()
+            self._loss = self._lost()
+        # Parsl collects it at the shutdown, which may be hours away.
+        self._process.poll()
+        self.set_bad_state_and_fail_all(self._loss)
+
+    def _lost(self) -> InterchangeLost:
+        return interchange_lost(self.label, self._watch.exit_code, self.logdir)
+
+    def _why_no_reply(self) -> Exception:
+        return CommandClientBadError("the executor was shut down") if self._shut else self._lost()
+
+    def _raise_if_lost(self) -> None:
+        if self._loss is not None:
+            raise self._loss.copy()
+
+    def _unless_too_late(self, future: Future) -> Future:
+        """A task that came into the books after all others were failed is failed here."""
+        if self.bad_state_is_set:
+            self._fail_outstanding()
+        return future
+
+    def _fail_outstanding(self) -> None:
+        """Each future once: whoever takes it out of the books answers it."""
+        reason = self.executor_exception
+        for task_id in list(self._tasks):
+            future = self._tasks.pop(task_id, None)
+            if future is None:
+                continue
+            lost = isinstance(reason, InterchangeLost)
+            try:
+                future.set_exception(reason.copy() if lost else BadStateException(self, reason))
+            except InvalidStateError:
+                logger.debug("Task %s was cancelled before", task_id)
+
+    def _cancel_blocks(self) -> None:
+        try:
+            self.scale_in_facade(len(self.blocks_to_job_id))
+        except Exception:
+            logger.exception("Blocks could not be cancelled; managers end by themselves")
+
+    def _abandon_start(self) -> None:
+        """Parsl leaves its result thread and its sockets behind; nobody calls `shutdown`."""
+        if self._process is not None:
+            return self.shutdown()
+        self._result_queue_thread_exit.set()
+        thread = getattr(self, "_result_queue_thread", None)
+        if thread is not None:
+            thread.join()
+        for name in ("outgoing_q", "incoming_q", "command_client"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        if self.zmq_monitoring:
+            self.zmq_monitoring.close()
+
+
+def _with_signature_of(parsls: type) -> Callable:
+    """Parsl prints its executors from the signature of their constructor, seen through one
+    wrapper."""
+
+    def wrap(init: Callable) -> Callable:
+        wrapped = functools.wraps(parsls.__init__)(init)
+        wrapped.__wrapped__ = getattr(parsls.__init__, "__wrapped__", parsls.__init__)
+        return wrapped
+
+    return wrap
+
+
+class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
+    """Parsl's HighThroughputExecutor, with every option that it has, linked to
+    htex-interchange: see `LinkedEnds`."""
+
+    @_with_signature_of(executors.HighThroughputExecutor)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class MPIExecutor(LinkedEnds, executors.MPIExecutor):
+    """Parsl's MPIExecutor, with every option that it has, linked in the same way."""
+
+    @_with_signature_of(executors.MPIExecutor)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
