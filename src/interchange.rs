@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, StopReason, Versions};
+use crate::broker::{
+    Broker, Complaint, Complaints, ConnectionId, Now, Origin, Output, Shipment, StopReason,
+    Versions,
+};
 use crate::protocol::{
     Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
     encode_batch,
@@ -208,6 +211,11 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.handle_stop(StopReason::SubmitSideGone);
     }
 
+    /// Decides whether a line about bad input is written, here and in the sockets' ring.
+    pub fn complaints(&mut self) -> &mut Complaints {
+        self.broker.complaints()
+    }
+
     /// Tasks that wait for a manager.
     pub fn queued(&self) -> usize {
         self.broker.queued()
@@ -282,6 +290,10 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         let message = match message {
             Ok(message) => message,
             Err(reason) => {
+                let unreadable = Complaint::UnreadableMessage;
+                if !self.complaints().may_say(unreadable, id.as_bytes(), now) {
+                    return;
+                }
                 let from = origin.address.map(|address| format!(" at {address}"));
                 let from = from.unwrap_or_default();
                 warn!("Failed to read manager message; ignoring message of {id}{from}: {reason}");

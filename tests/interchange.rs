@@ -344,6 +344,54 @@ fn a_refused_batch_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
+    let events = Events::capture(LevelFilter::WARN);
+    let count = |events: &Events, text: &str| -> (usize, Vec<String>) {
+        let lines = events.take();
+        let (full, more): (Vec<_>, Vec<_>) = lines
+            .into_iter()
+            .map(|line| line.text)
+            .partition(|line| line.contains(text));
+        (full.len(), more)
+    };
+    let mut desk = desk();
+    let garbage = |desk: &mut Desk, peer: &[u8]| desk.say_frames(peer, vec![b"garbage".to_vec()]);
+    for _ in 0..20 {
+        garbage(&mut desk, b"bad");
+    }
+    assert_eq!(count(&events, "b'bad'"), (20, vec![]));
+    assert_eq!(
+        desk.interchange.next_deadline(),
+        None,
+        "nothing is left to say"
+    );
+    for _ in 0..980 {
+        garbage(&mut desk, b"bad");
+    }
+    garbage(&mut desk, b"other");
+    assert_eq!(count(&events, "b'other'"), (1, vec![]));
+    // One second after the first line, the rest is told, though nothing more comes.
+    let due = Duration::from_secs(1);
+    assert_eq!(desk.interchange.next_deadline(), Some(due));
+    desk.now.monotonic = due - Duration::from_nanos(1);
+    desk.interchange.handle_time(desk.now);
+    assert_eq!(count(&events, ""), (0, vec![]));
+    desk.now.monotonic = due;
+    desk.interchange.handle_time(desk.now);
+    let told = "980 more manager messages that cannot be read within a second; the first ones \
+                stand above";
+    assert_eq!(count(&events, "b'"), (0, vec![told.to_owned()]));
+    assert_eq!(desk.interchange.next_deadline(), None);
+    // A peer that calls itself differently every time is no way around it.
+    for number in 0..1000 {
+        garbage(&mut desk, format!("bad-{number}").as_bytes());
+    }
+    assert_eq!(count(&events, "b'bad-"), (100, vec![]));
+    desk.interchange.complaints().tell();
+    assert!(count(&events, "b'").1[0].starts_with("900 more"));
+}
+
+#[test]
 fn the_rest_reaches_the_broker() {
     let mut desk = desk();
     assert_eq!(desk.interchange.next_deadline(), None);

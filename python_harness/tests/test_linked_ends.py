@@ -128,7 +128,7 @@ def test_a_command_that_waits_is_ended(tmp_path):
             except InterchangeLost as lost:
                 raised.append(lost)
 
-        asking = threading.Thread(target=ask)
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         wait_until(htex.command_client._lock.locked, LOSS_S, "the command is under way")
         kill_interchange(htex)
@@ -206,13 +206,33 @@ def test_submissions_during_the_end_all_fail(tmp_path):
                 except InterchangeLost:
                     refused.set()
 
-        submitting = threading.Thread(target=submit)
+        submitting = threading.Thread(target=submit, daemon=True)
         submitting.start()
         wait_until(lambda: len(futures) > 20, RESULT_S, "tasks are being submitted")
         begin = kill_interchange(htex)
         assert refused.wait(LOSS_S)
         submitting.join(LOSS_S)
         assert {type(failure) for failure in failures(futures, begin)} == {InterchangeLost}
+
+
+class FakeLateBooks(HighThroughputExecutor):
+    """Loses its interchange between the look at its state and the entry of a task."""
+
+    lose = False
+
+    @property
+    def tasks(self):
+        if self.lose:
+            self.lose = False
+            kill_interchange(self)
+            wait_until(lambda: self.bad_state_is_set, LOSS_S, "the loss is noticed")
+        return self._tasks
+
+
+def test_a_task_that_is_entered_after_the_loss_fails_too(tmp_path):
+    with executors.running(tmp_path / "run", kind=FakeLateBooks, blocks=0) as htex:
+        htex.lose = True
+        assert type(htex.submit(jobs.add, {}, 1, 2).exception(LOSS_S)) is InterchangeLost
 
 
 EARLY_ENDS = {
@@ -268,7 +288,7 @@ def test_a_kill_during_the_shutdown_is_no_loss(tmp_path, caplog):
     caplog.set_level(logging.WARNING, "htex_interchange")
     with linked(tmp_path / "run", blocks=0) as htex:
         kill_interchange(htex, signal.SIGSTOP)
-        ending = threading.Thread(target=htex.shutdown)
+        ending = threading.Thread(target=htex.shutdown, daemon=True)
         ending.start()
         # Stopped, it cannot obey; the shutdown has begun when the signal waits.
         pid = htex.interchange_proc.pid

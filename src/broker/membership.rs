@@ -5,7 +5,9 @@ use std::rc::Rc;
 use tracing::{error, info, warn};
 
 use super::manager_table::{Manager, Slot};
-use super::{Broker, ConnectionId, Now, Origin, Output, StopReason, VersionCheck, ticket};
+use super::{
+    Broker, Complaint, ConnectionId, Now, Origin, Output, StopReason, VersionCheck, ticket,
+};
 use crate::protocol::{Failure, ManagerId, Registration, TaskId, ToManager};
 
 impl<B> Broker<B> {
@@ -55,6 +57,7 @@ impl<B> Broker<B> {
     /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.
     pub fn handle_time(&mut self, now: Now) {
         self.begin_turn(now);
+        self.complaints.handle_time(now);
         while let Some(slot) = self.liveness.pop_drain_due(now) {
             if let Some(manager) = self.managers.find(slot) {
                 info!(
@@ -93,14 +96,19 @@ impl<B> Broker<B> {
         origin: Origin,
         now: Now,
     ) {
-        info!(
-            "Registration of manager {}: capacity {}, workers {}, Python {}, Parsl {}",
-            registration.place(id),
-            registration.max_capacity,
-            registration.worker_count,
-            registration.python_version,
-            registration.parsl_version,
-        );
+        let known = self.managers.slot_of(id).is_some();
+        let again = Complaint::Registration;
+        let may_say = !known || self.complaints.may_say(again, id.as_bytes(), now);
+        if may_say {
+            info!(
+                "Registration of manager {}: capacity {}, workers {}, Python {}, Parsl {}",
+                registration.place(id),
+                registration.max_capacity,
+                registration.worker_count,
+                registration.python_version,
+                registration.parsl_version,
+            );
+        }
         if self.stopping {
             self.send(id, ToManager::Shutdown);
             return;
@@ -113,7 +121,7 @@ impl<B> Broker<B> {
             return;
         }
         manager.registered_by = origin.connection;
-        self.end_earlier_registration(&mut manager, origin, now);
+        self.end_earlier_registration(&mut manager, origin, may_say, now);
         self.departed.forget(id);
         Rc::make_mut(&mut self.block_history).push(manager.registration.block.clone());
         let drain_in_s = manager.registration.drain_time_s - now.wall_s;
@@ -134,6 +142,9 @@ impl<B> Broker<B> {
         }
         if let (Some(known), Some(new)) = (manager.origin.address, origin.address)
             && known != new
+            && self
+                .complaints
+                .may_say(Complaint::AnotherAddress, manager.id.as_bytes(), now)
         {
             warn!(
                 "Manager {} now speaks from {new}, before from {known}",
@@ -234,7 +245,13 @@ impl<B> Broker<B> {
     /// A registration is only sent by a process that has just started. Behind a known identity it
     /// is another process then, and the tasks of the one before are lost with it; by the very
     /// connection of the earlier one it is the same process, which keeps its tasks.
-    fn end_earlier_registration(&mut self, manager: &mut Manager<B>, origin: Origin, now: Now) {
+    fn end_earlier_registration(
+        &mut self,
+        manager: &mut Manager<B>,
+        origin: Origin,
+        may_say: bool,
+        now: Now,
+    ) {
         let Some(slot) = self.managers.slot_of(&manager.id) else {
             return;
         };
@@ -247,19 +264,23 @@ impl<B> Broker<B> {
         let mut earlier = self.remove_quietly(slot);
         manager.take_place_of(&earlier);
         if same_process {
-            warn!(
-                "Manager {} registers again by the same connection",
-                manager.id
-            );
+            if may_say {
+                warn!(
+                    "Manager {} registers again by the same connection",
+                    manager.id
+                );
+            }
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
             }
         } else {
-            warn!(
-                "Manager {} registers anew; its earlier registration ends",
-                manager.id
-            );
+            if may_say {
+                warn!(
+                    "Manager {} registers anew; its earlier registration ends",
+                    manager.id
+                );
+            }
             self.outputs
                 .push_back(Output::Forgotten(manager.id.clone()));
             self.fail_tasks(&mut earlier, now);

@@ -10,6 +10,7 @@
 
 mod asking;
 mod commands;
+mod complaints;
 mod departed;
 mod invariants;
 mod live_ids;
@@ -33,6 +34,7 @@ use crate::protocol::{
     BlockId, Failure, FromManager, ManagerId, NodeInfo, Report, Task, TaskId, ToManager,
 };
 
+pub use complaints::{Complaint, Complaints};
 pub use invariants::check as check_invariants;
 pub use manager_table::Slot;
 pub use output::{Output, Shipment, StopReason};
@@ -114,6 +116,7 @@ pub struct Broker<B> {
     live: LiveIds,
     managers: ManagerTable<B>,
     departed: Departed,
+    complaints: Complaints,
     /// Block of every manager that ever registered, in that order, as CONNECTED_BLOCKS tells it.
     block_history: Rc<Vec<BlockId>>,
     liveness: Liveness,
@@ -136,6 +139,7 @@ impl<B> Broker<B> {
             live: LiveIds::new(),
             managers: ManagerTable::new(),
             departed: Departed::new(),
+            complaints: Complaints::default(),
             block_history: Rc::new(Vec::new()),
             outputs: VecDeque::new(),
             dispatching: true,
@@ -147,6 +151,11 @@ impl<B> Broker<B> {
     /// Tasks that wait for a manager.
     pub fn queued(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Decides whether a line about bad input is written, here and in the rings around.
+    pub fn complaints(&mut self) -> &mut Complaints {
+        &mut self.complaints
     }
 
     /// Tasks that managers hold.
@@ -197,7 +206,8 @@ impl<B> Broker<B> {
             .policy
             .next_deadline()
             .filter(|_| self.dispatching && !self.queue.is_empty());
-        let deadlines = [self.liveness.next_deadline(), policy];
+        let complaints = self.complaints.next_deadline();
+        let deadlines = [self.liveness.next_deadline(), policy, complaints];
         deadlines.into_iter().flatten().min()
     }
 
@@ -249,7 +259,7 @@ impl<B> Broker<B> {
                     self.note_alive(slot, origin, now);
                     self.handle_known(slot, message, now);
                 }
-                None => self.handle_stranger(id, &message),
+                None => self.handle_stranger(id, &message, now),
             },
         }
     }
@@ -396,15 +406,27 @@ impl<B> Broker<B> {
 
     /// An identity that was here and is not any more is told to exit, so that it stops using up
     /// its allocation. One that never was gets nothing, as in Parsl.
-    fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>) {
+    fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>, now: Now) {
+        let unknown = Complaint::UnknownManager;
+        let may_say = self.complaints.may_say(unknown, id.as_bytes(), now);
         let is_departed = self.departed.contains(id);
+        if is_departed {
+            self.send(id, ToManager::Shutdown);
+        }
+        let is_result = matches!(
+            message,
+            FromManager::Result { .. } | FromManager::SpoiltResult { .. }
+        );
+        if is_departed && is_result {
+            self.late_results += 1;
+        }
+        if !may_say {
+            return;
+        }
         let what = match message {
             FromManager::Result { task, .. } | FromManager::SpoiltResult { task, .. } => {
                 let late = match is_departed {
-                    true => {
-                        self.late_results += 1;
-                        format!(" (late result number {})", self.late_results)
-                    }
+                    true => format!(" (late result number {})", self.late_results),
                     false => String::new(),
                 };
                 format!("the result of task {task}{late}")
@@ -413,7 +435,6 @@ impl<B> Broker<B> {
         };
         if is_departed {
             warn!("Dropping {what} of {id}, which is not registered any more; it is told to exit");
-            self.send(id, ToManager::Shutdown);
         } else {
             warn!("Ignoring message from unknown manager: {id}: {what}");
         }
@@ -442,10 +463,11 @@ impl<B> Broker<B> {
     fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
         let manager = self.managers.get_mut(slot);
         let Some(ticket) = manager.take(task) else {
-            warn!(
-                "Dropping the result of task {task}: manager {} does not hold it",
-                manager.id
-            );
+            let id = &manager.id;
+            let not_held = Complaint::ResultNotHeld;
+            if self.complaints.may_say(not_held, id.as_bytes(), now) {
+                warn!("Dropping the result of task {task}: manager {id} does not hold it");
+            }
             return false;
         };
         self.live.remove(ticket.settle());

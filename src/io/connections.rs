@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::door::Door;
 use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
-use crate::broker::{ConnectionId, Origin};
+use crate::broker::{Complaint, Complaints, ConnectionId, Now, Origin};
 use crate::protocol::ManagerId;
 
 pub(super) struct WorkerConnections {
@@ -34,18 +34,24 @@ impl WorkerConnections {
     }
 
     /// Reads what has happened, and returns the connections that were closed.
-    pub(super) fn read_events(&mut self) -> Vec<ConnectionId> {
+    pub(super) fn read_events(
+        &mut self,
+        complaints: &mut Complaints,
+        now: Now,
+    ) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
         let mut has_failed = false;
         while let Some(event) = self.monitor.next() {
             match event {
                 Event::Accepted(descriptor) => {
                     let connection = self.open.accept(descriptor);
-                    info!("Accepted a connection from {}", place(connection));
+                    if complaints.may_say(Complaint::ConnectionOpened, &[], now) {
+                        info!("Accepted a connection from {}", place(connection));
+                    }
                 }
                 Event::Disconnected(descriptor) => {
                     if let Some(connection) = self.open.close(descriptor) {
-                        self.log_closed(&connection);
+                        self.log_closed(&connection, complaints, now);
                         closed.push(connection.id);
                     }
                 }
@@ -97,9 +103,18 @@ impl WorkerConnections {
         (connection.manager(identity), connection.origin())
     }
 
-    fn log_closed(&mut self, connection: &Connection) {
+    fn log_closed(&mut self, connection: &Connection, complaints: &mut Complaints, now: Now) {
+        let fault = self.fault.take();
+        let complaint = match fault {
+            None => Complaint::ConnectionClosed,
+            Some(_) => Complaint::HandshakeFailed,
+        };
+        let address = connection.address.map(|address| address.to_string());
+        if !complaints.may_say(complaint, address.unwrap_or_default().as_bytes(), now) {
+            return;
+        }
         let place = place(connection);
-        match self.fault.take() {
+        match fault {
             None => info!("Disconnected: {place}"),
             Some(HandshakeFault::Broken(errno)) => {
                 let error = std::io::Error::from_raw_os_error(errno);

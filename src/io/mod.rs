@@ -279,10 +279,11 @@ impl EventLoop {
         }
     }
 
-    fn is_told_to_stop(&self) -> bool {
+    fn is_told_to_stop(&mut self) -> bool {
         while let Some((asked, signal)) = self.signals.next() {
             match asked {
                 Asked::Stop => {
+                    self.interchange.complaints().tell();
                     info!("Exiting on {signal}. {}", self.interchange.unfinished());
                     return true;
                 }
@@ -308,13 +309,14 @@ impl EventLoop {
     /// that everything failed) has a moment to leave.
     fn close(self, end: End) {
         let Self {
-            interchange,
+            mut interchange,
             mut sending,
             submit,
             workers,
             context,
             ..
         } = self;
+        interchange.complaints().tell();
         // Its tasks are written down or failed by now; walking a long queue to free it is time that
         // nobody has.
         std::mem::forget(interchange);

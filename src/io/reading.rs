@@ -6,7 +6,7 @@ use super::EventLoop;
 use super::channel::Channel;
 use super::frame::Frame;
 use super::wait::Ready;
-use crate::broker::Now;
+use crate::broker::{Complaint, Now};
 use crate::interchange::Said;
 
 /// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
@@ -41,7 +41,7 @@ impl EventLoop {
             commands: ready.commands && self.read_commands(now),
             tasks: ready.tasks && self.intake.is_open() && self.read_tasks(now),
             workers: workers && self.read_workers(now),
-            doorkeeper: ready.doorkeeper && self.answer_doorkeeper(),
+            doorkeeper: ready.doorkeeper && self.answer_doorkeeper(now),
             ..Ready::default()
         }
     }
@@ -122,15 +122,18 @@ impl EventLoop {
         more
     }
 
-    fn answer_doorkeeper(&mut self) -> bool {
+    fn answer_doorkeeper(&mut self, now: Now) -> bool {
         let Some(doorkeeper) = &self.doorkeeper else {
             return false;
         };
-        (0..BUDGET_MESSAGES).all(|_| doorkeeper.answer_one())
+        let complaints = self.interchange.complaints();
+        let mut may_say = |address: &[u8]| complaints.may_say(Complaint::PeerRefused, address, now);
+        (0..BUDGET_MESSAGES).all(|_| doorkeeper.answer_one(&mut may_say))
     }
 
     fn read_worker_connections(&mut self, now: Now) {
-        for connection in self.connections.read_events() {
+        let complaints = self.interchange.complaints();
+        for connection in self.connections.read_events(complaints, now) {
             self.interchange.handle_disconnected(connection, now);
         }
     }

@@ -30,15 +30,16 @@ impl Doorkeeper {
         &self.socket
     }
 
-    /// Answers one request; false if there was none.
-    pub(super) fn answer_one(&self) -> bool {
+    /// Answers one request; false if there was none. `may_say` is asked for the line about a peer
+    /// at this address that is refused.
+    pub(super) fn answer_one(&self, may_say: impl FnOnce(&[u8]) -> bool) -> bool {
         let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) else {
             return false;
         };
         let answer = match curve::parse(&frames) {
             Ok(request) => {
                 let verdict = self.keyring.judge(&request);
-                log(&request, &verdict);
+                log(&request, &verdict, may_say);
                 curve::reply(request.request_id, &verdict)
             }
             Err(error) => {
@@ -60,12 +61,13 @@ impl Doorkeeper {
     }
 }
 
-fn log(request: &ZapRequest<'_>, verdict: &Verdict) {
+fn log(request: &ZapRequest<'_>, verdict: &Verdict, may_say: impl FnOnce(&[u8]) -> bool) {
     match verdict {
         Verdict::Admit { .. } => debug!(
             "Admitted a peer at {}",
             String::from_utf8_lossy(request.address)
         ),
+        Verdict::Refuse { .. } if !may_say(request.address) => {}
         Verdict::Refuse { reason } => {
             warn!(
                 "Refused a peer at {}: {reason}",
@@ -124,7 +126,7 @@ mod tests {
         let stranger = CurveKeyPair::new().unwrap();
         let _stranger = greet(&outside, port, &keys.server, &stranger);
         assert_eq!(doorkeeper.socket().poll(zmq::POLLIN, WITHIN_MS), Ok(1));
-        assert!(doorkeeper.answer_one());
+        assert!(doorkeeper.answer_one(|_| true));
         assert_eq!(
             workers.poll(zmq::POLLIN, IN_VAIN_MS),
             Ok(0),
@@ -132,7 +134,7 @@ mod tests {
         );
         let _known = greet(&outside, port, &keys.server, &keys.client);
         while workers.poll(zmq::POLLIN, 20) == Ok(0) {
-            doorkeeper.answer_one();
+            doorkeeper.answer_one(|_| true);
         }
         assert_eq!(workers.recv_multipart(0).unwrap()[1], b"hello");
     }

@@ -111,7 +111,9 @@ impl Host {
             let expected = self.model.task(id, priority, is_readable);
             let told = format!("task {id}, priority {priority}, readable {is_readable}");
             match is_readable {
-                true => self.world.broker.handle_task(task),
+                true => {
+                    self.world.broker.handle_task(task);
+                }
                 false => {
                     let broker = &mut self.world.broker;
                     broker.handle_unreadable_task(task.id, "why".to_owned());

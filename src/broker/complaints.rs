@@ -1,0 +1,114 @@
+//! How many lines bad input may cost. Whoever sends 100,000 bad messages must not write 100,000
+//! lines: the first ones of a second are written in full, then one line says how many more came.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::Now;
+
+/// Lines of one kind are counted over a span of this length, which begins with the first of any.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// What a stranger or a bad peer can cause a line with, as often as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Complaint {
+    UnreadableMessage,
+    UnknownManager,
+    ResultNotHeld,
+    Registration,
+    AnotherAddress,
+    HandshakeFailed,
+    PeerRefused,
+    /// Not bad by itself, but free for everybody who reaches the port.
+    ConnectionOpened,
+    ConnectionClosed,
+}
+
+impl Complaint {
+    fn words(self) -> &'static str {
+        match self {
+            Self::UnreadableMessage => "manager messages that cannot be read",
+            Self::UnknownManager => "messages of managers that are not registered",
+            Self::ResultNotHeld => "results from managers that do not hold the task",
+            Self::Registration => "registrations of known managers",
+            Self::AnotherAddress => "changes of a manager's address",
+            Self::HandshakeFailed => "failed handshakes",
+            Self::PeerRefused => "refused peers",
+            Self::ConnectionOpened => "accepted connections",
+            Self::ConnectionClosed => "closed connections",
+        }
+    }
+
+    /// Lines in a span: of one peer, and of all together. A peer may call itself differently
+    /// every time, so the second one is what bounds the log; a cluster's managers connect together.
+    fn limits(self) -> (u32, u32) {
+        match self {
+            Self::ConnectionOpened | Self::ConnectionClosed => (1000, 1000),
+            _ => (20, 100),
+        }
+    }
+}
+
+/// What was said in the span at hand, and what was not.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    /// On the monotonic clock; None if nothing was said since the last span.
+    until: Option<Duration>,
+    counts: BTreeMap<Complaint, Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    said: u32,
+    /// At most as many peers as lines were said.
+    said_of: BTreeMap<Vec<u8>, u32>,
+    held_back: u64,
+}
+
+impl Complaints {
+    /// Whether the line about `peer` is to be written. Otherwise it is counted.
+    pub fn may_say(&mut self, complaint: Complaint, peer: &[u8], now: Now) -> bool {
+        self.handle_time(now);
+        self.until.get_or_insert(now.monotonic + SPAN);
+        let (of_one, of_all) = complaint.limits();
+        let count = self.counts.entry(complaint).or_default();
+        let before = count.said_of.get(peer).copied().unwrap_or_default();
+        if count.said >= of_all || before >= of_one {
+            count.held_back += 1;
+            return false;
+        }
+        count.said += 1;
+        count.said_of.insert(peer.to_vec(), before + 1);
+        true
+    }
+
+    /// When a line about what was held back is due, on the monotonic clock.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let waiting = self.counts.values().any(|count| count.held_back > 0);
+        self.until.filter(|_| waiting)
+    }
+
+    /// Time has passed.
+    pub fn handle_time(&mut self, now: Now) {
+        if self.until.is_some_and(|until| until <= now.monotonic) {
+            self.tell();
+        }
+    }
+
+    /// Tells what was held back, and begins anew. At the end nothing is left untold.
+    pub fn tell(&mut self) {
+        self.until = None;
+        for (complaint, count) in std::mem::take(&mut self.counts) {
+            let (more, what) = (count.held_back, complaint.words());
+            match complaint {
+                _ if more == 0 => {}
+                Complaint::ConnectionOpened | Complaint::ConnectionClosed => {
+                    info!("{more} more {what} within a second");
+                }
+                _ => warn!("{more} more {what} within a second; the first ones stand above"),
+            }
+        }
+    }
+}
