@@ -246,8 +246,14 @@ EARLY_ENDS = {
 def test_an_end_before_the_start_is_complete_raises(tmp_path, program, code):
     """Stock waits for two minutes, and says only that it failed to start."""
     begin = time.monotonic()
+    command = [sys.executable, "-c", program]
+
+    def fill_the_pipe(htex) -> None:
+        """With a configuration that is still being written at the end."""
+        htex.run_id = "x" * 200_000
+
     with pytest.raises(InterchangeLost) as raised:
-        with linked(tmp_path / "run", interchange_launch_cmd=[sys.executable, "-c", program]):
+        with linked(tmp_path / "run", interchange_launch_cmd=command, prepare=fill_the_pipe):
             pass
     assert raised.value.exit_code == code
     assert time.monotonic() - begin < 10

@@ -1,0 +1,154 @@
+"""No peer's pickle runs in the broker, or costs it more than its own bytes: every kind of bomb, on
+every channel that a pickle comes by."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import bombs, processes
+from harness.interchange import Interchange
+from harness.waiting import wait_until
+from harness.wire import registration
+
+pytestmark = pytest.mark.ours_only("stock runs what it reads")
+
+KINDS = sorted(bombs.bombs(Path()))
+# A debug build with its log stays far below; each of the costly ones could ask for more.
+GROWTH_BYTES_MAX = 200 << 20
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where bombs that went off are seen."""
+    made = tmp_path / "went-off"
+    made.mkdir()
+    return made
+
+
+def test_each_bomb_is_a_real_one(folder):
+    """Without this the other tests could not fail."""
+    command = [sys.executable, "-m", "harness.bombs", str(folder)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    assert sorted(path.name for path in folder.iterdir()) == KINDS
+
+
+def by_worker_port(side, connect, program: bytes) -> None:
+    """Bare, and inside of everything that a manager says."""
+    bomber = connect(side, b"bomber")
+    task = {"type": "result", "task_id": 1, "result": b""}
+    for message in (
+        registration("bomber", max_capacity=0), {"type": "connection_probe"},
+        {"type": "heartbeat"}, {"type": "drain"}, {"type": "nonsense"},
+        {"type": "monitoring", "payload": ()}, task,
+    ):  # fmt: skip
+        bomber.send_frames(bombs.within(message, program))
+    bomber.send_frames(bombs.whole(program))
+    bomber.send_frames(bombs.whole(b"}" + bombs.text("type") + program + b"s"))
+    bomber.send_frames(b"result", bombs.whole(program))
+
+
+def by_tasks(side, _connect, program: bytes) -> None:
+    side.submit_raw(bombs.whole(program))
+    side.marks += 1
+    for task in (
+        {"task_id": side.marks, "context": {}, "buffer": b""},
+        {"task_id": -side.marks, "buffer": b""},
+    ):
+        side.submit_raw(bombs.within(task, program))
+    id_of = b"}" + bombs.text("task_id") + program + b"s"
+    side.submit_raw(bombs.whole(id_of))
+    spec = b"}" + bombs.text("resource_spec") + b"}" + bombs.text("priority") + program + b"ss"
+    side.marks += 1
+    head = pickle.dumps({"task_id": side.marks, "buffer": b""}, 2)[:-1]
+    side.submit_raw(head + bombs.text("context") + spec + b"s.")
+
+
+def by_commands(side, _connect, program: bytes) -> None:
+    for request in (program, b"]" + program + b"a", b"](" + bombs.text("HOLD_MANAGER") + program
+                    + b"e"):  # fmt: skip
+        side.command_raw(bombs.whole(request))
+
+
+CHANNELS = {"worker-port": by_worker_port, "tasks": by_tasks, "commands": by_commands}
+
+
+def work_goes_on(side, connect) -> None:
+    """Everything before has been read, sorted and passed on: tasks go to a manager that does not
+    load them, and the last one has come through."""
+    manager = connect(side, b"sound").enlist(side, max_capacity=10_000)
+    side.submit(7, b"the last one", {"resource_spec": {"priority": float("inf")}})
+    wait_until(lambda: b"the last one" in manager.receive(), 10, "the last task")
+    side.settle_log()
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_no_bomb_goes_off(start, connect, folder, channel):
+    side = start(hub=True)
+    for program in bombs.bombs(folder).values():
+        CHANNELS[channel](side, connect, program)
+    work_goes_on(side, connect)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_costly_programs_cost_their_own_bytes(start, connect, channel, measured):
+    side = start(hub=True)
+    side.settle_log()
+    before = processes.resident_bytes(side.interchange.pid)
+    for program in bombs.costly().values():
+        CHANNELS[channel](side, connect, program)
+    work_goes_on(side, connect)
+    growth = processes.resident_bytes(side.interchange.pid) - before
+    measured(f"costly pickles by {channel}: {growth >> 20} MiB more")
+    assert growth < GROWTH_BYTES_MAX
+
+
+def configured(start, program: bytes):
+    """A submit side whose interchange got this beside its configuration."""
+    side = start(launch=False)
+    side.interchange = Interchange(bombs.within(side.config(), program), side.workdir)
+    return side
+
+
+# A program that needs somebody's registry is none that HTEX writes.
+OF_A_REGISTRY = ("persistent-id", "extension")
+
+
+@pytest.mark.expect_death
+@pytest.mark.expect_error("refused to start")
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_bomb_goes_off_in_the_configuration(start, folder, kind):
+    """Beside what it knows: it starts, or refuses to; the bomb stays whole."""
+    side = configured(start, bombs.bombs(folder)[kind])
+    if any(name in kind for name in OF_A_REGISTRY):
+        assert side.interchange.wait_exit(5) == 1
+    else:
+        assert isinstance(side.command("WORKER_BINDS"), int)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.expect_death
+@pytest.mark.expect_error("refused to start")
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_bomb_goes_off_instead_of_a_configuration(tmp_path, folder, kind):
+    raw = bombs.whole(bombs.bombs(folder)[kind])
+    interchange = Interchange(raw, tmp_path)
+    assert interchange.wait_exit(5) == 1
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.expect_death
+@pytest.mark.parametrize("kind", bombs.costly())
+def test_costly_configurations_end_in_time(start, kind):
+    side = configured(start, bombs.costly()[kind])
+    if side.interchange.process.poll() is None and side.commands.poll(5000, 2):
+        side.commands.send(pickle.dumps("WORKER_BINDS"))
+        assert side.commands.poll(5000) or side.interchange.wait_exit(1) == 1
+    else:
+        assert side.interchange.wait_exit(5) == 1

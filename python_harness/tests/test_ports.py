@@ -1,0 +1,149 @@
+"""What the process listens on, how large a message may be, and what it tells of its secrets."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.auth
+
+from harness import processes
+from harness.wire import FakeManager
+
+LISTENING = "0A"
+# As src/io/sockets.rs has it.
+MESSAGE_BYTES_MAX = 16 << 30
+
+
+def listening(pid: int) -> list[tuple[str, int]]:
+    """Address and port of every TCP socket on which this very process listens."""
+    inodes = set()
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+        if target.startswith("socket:["):
+            inodes.add(target[len("socket:["):-1])  # fmt: skip
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENING and fields[9] in inodes:
+                address, port = fields[1].split(":")
+                found.append((_address(address), int(port, 16)))
+    return found
+
+
+def _address(text: str) -> str:
+    """The kernel writes words of four bytes in the machine's order."""
+    words = [int(text[at:at + 8], 16) for at in range(0, len(text), 8)]  # fmt: skip
+    address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def other_sockets(pid: int) -> list[str]:
+    """UDP, raw and named local sockets of this process: it has none."""
+    inodes = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    found = []
+    for table in ("udp", "udp6", "raw", "raw6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            if f"socket:[{line.split()[9]}]" in inodes:
+                found.append(f"{table}: {line}")
+    for line in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 7 and f"socket:[{fields[6]}]" in inodes:
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(
+    ("named", "bound"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.3", "127.0.0.3"), (None, "::")]
+)
+def test_it_listens_for_workers_at_the_address_and_nowhere_else(start, named, bound, encrypted):
+    side = start(hub=True, encrypted=encrypted, interchange_address=named)
+    assert listening(side.interchange.pid) == [(bound, side.worker_port)]
+    assert other_sockets(side.interchange.pid) == []
+
+
+def test_it_listens_at_an_ipv6_address_and_nowhere_else(start, ipv6_loopback):
+    side = start(address=ipv6_loopback)
+    assert listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
+
+
+@pytest.mark.ours_only("stock sets no limit")
+def test_a_message_beyond_the_limit_ends_its_connection_and_costs_nothing(start):
+    """Its size is announced; so is that of one just below, which costs what has come of it."""
+    side = start()
+    before = processes.resident_bytes(side.interchange.pid)
+    with announcing(side, MESSAGE_BYTES_MAX + 1) as beyond:
+        assert beyond.recv(1) == b"", "the connection is ended"
+    with announcing(side, 1 << 30) as below:
+        with FakeManager(side.worker_url, b"friend") as friend:
+            friend.probe()
+        below.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            below.recv(1)
+        assert processes.resident_bytes(side.interchange.pid) - before < 32 << 20
+
+
+def announcing(side, size: int) -> socket.socket:
+    """A raw peer, past its handshake (ZMTP 3.0, NULL), that has announced a frame of `size`."""
+    peer = socket.create_connection((side.address, side.worker_port))
+    peer.settimeout(5)
+    peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+    peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
+    greeting_and_ready = 64
+    while greeting_and_ready > 0:
+        greeting_and_ready -= len(peer.recv(greeting_and_ready))
+    (_flags, length) = peer.recv(1), peer.recv(1)
+    peer.recv(length[0])
+    peer.sendall(b"\x02" + struct.pack(">Q", size) + b"x" * 1000)
+    return peer
+
+
+def test_no_secret_key_is_told_anywhere(start, connect):
+    """At the lowest level, through admissions, refusals and an end: not in the log, nor on
+    stderr, nor where other users could read it."""
+    side = start(encrypted=True, hub=True, logging_level=1)
+    connect(side).enlist(side)
+    context = zmq.Context()
+    stranger = context.socket(zmq.DEALER)
+    stranger.curve_publickey, stranger.curve_secretkey = zmq.curve_keypair()
+    stranger.curve_serverkey, _ = zmq.auth.load_certificate(f"{side.cert_dir}/server.key")
+    stranger.connect(side.worker_url)
+    side.interchange.wait_for_log("Refused a peer")
+    context.destroy(linger=0)
+    pid = side.interchange.pid
+    told = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    side.interchange.terminate()
+    told += [side.interchange.log().encode(), side.interchange.stderr().encode()]
+    for name in ("server", "client"):
+        _, secret = zmq.auth.load_certificate(f"{side.cert_dir}/{name}.key_secret")
+        raw = zmq.utils.z85.decode(secret)
+        for text in told:
+            for form in (secret, raw, raw.hex().encode()):
+                assert form not in text
+
+
+@pytest.mark.ours_only("stock says nothing when an identity moves")
+def test_a_holder_of_the_key_can_take_an_identity_and_is_seen(start):
+    """What one key for all managers cannot prevent: the tasks of a manager go to whoever came
+    last under its name. It is a WARNING with both addresses."""
+    side = start(encrypted=True)
+    url, keys = side.worker_url, {"cert_dir": side.cert_dir}
+    with FakeManager(url, b"named", **keys) as first:
+        first.enlist(side)
+        with FakeManager(url, b"named", source="127.0.0.2", **keys) as second:
+            second.beat()
+            side.submit(1)
+            assert second.tasks(1)[0]["task_id"] == 1
+            frame = second.answer(1, b"forged")
+            assert side.result_raw() == frame
+    side.settle_log()
+    (line,) = side.interchange.log_lines("WARNING", "now speaks from 127.0.0.2")
+    assert "before from 127.0.0.1" in line
