@@ -483,3 +483,109 @@ fn the_top_level_stays_as_it_is() {
         assert!(top.contains(needed), "{needed}");
     }
 }
+
+/// README's table of threats is a promise only as long as each of its rows names tests that are
+/// there.
+#[test]
+fn each_threat_is_held_by_tests_that_exist() {
+    let files = files();
+    let readme = files.iter().find(|file| file.path == "README.md");
+    let readme = readme.and_then(File::text).expect("README.md is text");
+    let section = section_of(readme, "## Security");
+    let rows: Vec<&str> = section.lines().filter(|line| is_row(line)).collect();
+    assert!(rows.len() >= 10, "the table is found");
+    let tests = tests_in(&files);
+    let mut found = Vec::new();
+    for row in rows {
+        let named = quoted(
+            row.trim_end_matches('|')
+                .rsplit('|')
+                .next()
+                .unwrap_or_default(),
+        );
+        if named.is_empty() {
+            found.push(format!("no test is named: {row}"));
+        }
+        let missing = named.iter().filter(|name| !tests.contains(**name));
+        found.extend(missing.map(|name| format!("there is no test {name}")));
+    }
+    // And those that the text below the table names.
+    let named = quoted(section).into_iter();
+    let missing = named.filter(|name| name.starts_with("test_") && !tests.contains(*name));
+    found.extend(missing.map(|name| format!("there is no test {name}")));
+    nothing(found);
+}
+
+#[test]
+fn tests_are_found_by_their_names() {
+    let text = "## A\n| `t` |\n## B\n| x | `a`, `b_c` |\n|-|\n## C\n";
+    assert_eq!(section_of(text, "## B").trim(), "| x | `a`, `b_c` |\n|-|");
+    assert_eq!(quoted("`a`, `b_c` and d"), ["a", "b_c"]);
+    let file = |path: &str, text: &str| File {
+        path: path.to_owned(),
+        bytes: text.as_bytes().to_vec(),
+    };
+    let files = [
+        file(
+            "a.rs",
+            "#[test]\nfn one() {}\nfn helper() {}\n    #[test]\n    fn two() {}",
+        ),
+        file(
+            "test_b.py",
+            "def test_three(start):\n    pass\ndef other():\n    pass\n",
+        ),
+        file("b.py", "def test_four():\n    pass\n"),
+    ];
+    assert_eq!(
+        tests_in(&files),
+        ["one", "test_three", "two"].map(str::to_owned).into()
+    );
+}
+
+/// From a heading to the next one of its kind.
+fn section_of<'a>(text: &'a str, heading: &str) -> &'a str {
+    let start = text.find(heading).expect("the section is there") + heading.len();
+    let end = text[start..].find("\n## ").unwrap_or(text.len() - start);
+    &text[start..start + end]
+}
+
+/// A row of the table, not its head.
+fn is_row(line: &str) -> bool {
+    line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| threat")
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The names of all tests, of both languages.
+fn tests_in(files: &[File]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in files {
+        let is_pytest = file.is(".py")
+            && file
+                .path
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .starts_with("test_");
+        let Some(text) = file.text().filter(|_| is_pytest || file.is(".rs")) else {
+            continue;
+        };
+        let mut before = "";
+        for line in text.lines() {
+            let rust = line.trim_start().strip_prefix("fn ");
+            let name = match is_pytest {
+                true => line
+                    .strip_prefix("def ")
+                    .filter(|name| name.starts_with("test_")),
+                false => rust.filter(|_| before.trim() == "#[test]"),
+            };
+            let end = |name: &str| name.find('(').unwrap_or(name.len());
+            names.extend(name.map(|name| name[..end(name)].to_owned()));
+            before = line;
+        }
+    }
+    names
+}
