@@ -391,9 +391,10 @@ def test_path_is_searched_last_and_an_explicit_command_wins(installed, tmp_path,
 def test_mpi_executor_is_linked_too(tmp_path):
     htex = MPIExecutor(
         max_workers_per_block=1, mpi_launcher="mpiexec", address="127.0.0.1",
-        interchange_launch_cmd=command_under_test()[0], label="mpi",
+        interchange_launch_cmd="replaced below: the type here is one word", label="mpi",
         provider=local_provider(init_blocks=0, launcher=SimpleLauncher()),
     )  # fmt: skip
+    htex.interchange_launch_cmd = command_under_test()
     htex.run_dir = str(tmp_path)
     htex.start()
     future = htex.submit(jobs.add, {"num_nodes": 1, "num_ranks": 1}, 1, 2)
