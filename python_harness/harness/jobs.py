@@ -73,3 +73,18 @@ def die_once(marker: str) -> str:
         pass
     exit_worker()
     return "not reached"
+
+
+def counted(path: str, number: int, seconds: float) -> int:
+    """Writes down that it runs; a second run of one task would be seen."""
+    note(path, str(number))
+    time.sleep(seconds)
+    return number
+
+
+def note_pid_and_wait(path: str) -> None:
+    """Tells which process to kill, in one step, and waits for that."""
+    with open(path + ".part", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(path + ".part", path)
+    time.sleep(60)

@@ -14,6 +14,7 @@ import socket
 import pytest
 
 from harness import environment, processes
+from harness.crowd import FakeCrowd
 from harness.interchange import line_level, stock_under_test
 from harness.wire import FakeManager, FakeSubmitSide
 
@@ -163,6 +164,20 @@ def connect():
     yield make
     for manager in managers:
         manager.close()
+
+
+@pytest.fixture
+def crowd():
+    """`crowd(side, 1000, max_capacity=4)` gives a FakeCrowd of registered managers."""
+    crowds: list[FakeCrowd] = []
+
+    def make(side: FakeSubmitSide, count: int, **options) -> FakeCrowd:
+        crowds.append(FakeCrowd(side, count, **options))
+        return crowds[-1]
+
+    yield make
+    for one in crowds:
+        one.die()
 
 
 @pytest.fixture(params=["plain", "encrypted"])

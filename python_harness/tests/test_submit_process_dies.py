@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import processes
 from harness.interchange import command_under_test
-from harness.waiting import wait_until
+from harness.programs import GONE_WITHIN_S, Program
 from harness.wire import FakeManager
-
-PROGRAMS = Path(__file__).parent / "programs"
-GONE_WITHIN_S = 5.0
 
 # How a user's site may start the interchange: directly, or below a shell that stays.
 THROUGH_A_SHELL = ["sh", "-c", '"$0" "$@"; exit $?']
@@ -29,43 +23,6 @@ OURS_ONLY = pytest.mark.ours_only("stock outlives its submit process for ever")
 # How far the submit side got: stock ends only where its stdin ends without a configuration.
 LATER_STAGES = ("written", "closed", "answered")
 STAGES = ["launched", *(pytest.param(stage, marks=OURS_ONLY) for stage in LATER_STAGES)]
-
-
-class Program:
-    """A script of tests/programs that runs in a session of its own and reports one JSON line."""
-
-    def __init__(self, name: str, *arguments: str) -> None:
-        before = {process.pid for process in processes.running_descendants()}
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAMS / name), *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        line = self.process.stdout.readline()
-        assert line, f"{name} ended before it reported"
-        self.report = json.loads(line)
-        # Blocks are daemons: they are below this process, not below the program.
-        self.started = [
-            process
-            for process in processes.running_descendants()
-            if process.pid not in before | {self.process.pid}
-        ]
-
-    def kill(self) -> float:
-        """SIGKILL; returns the seconds until everything it had started was gone."""
-        assert self.started
-        begin = time.monotonic()
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        wait_until(
-            lambda: not self.still_running(), GONE_WITHIN_S, "everything is gone",
-            context=lambda: "\n".join(p.describe() for p in self.still_running()),
-        )
-        return time.monotonic() - begin
-
-    def still_running(self) -> list[processes.Process]:
-        now = [(process, processes.read(process.pid)) for process in self.started]
-        return [old for old, new in now if old.same_as(new) and new.running]
 
 
 @OURS_ONLY

@@ -1,0 +1,203 @@
+"""Faults of the interchange's own machine under load: a full disk, a limit on the size of files, a
+wall clock that is set; and the death of a thousand managers at once. At the end the books."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from parsl.executors.high_throughput.errors import ManagerLost
+from parsl.serialize import deserialize
+
+from harness import processes
+from harness.crowd import FakeCrowd, WireBooks
+from harness.waiting import wait_until
+
+MIB = 1 << 20
+FILE_BYTES_MAX = 256 << 10
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of its own with little room; unmounted in the end, whatever happens."""
+    place = tmp_path / "small-disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(place)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_the_disk_of_the_log_is_full(start, crowd, small_disk):
+    """Tasks go on, lines are lost and counted, and nothing piles up in memory. When there is room
+    again, there are lines again."""
+    side = start(logdir=str(small_disk / "log"))
+    managers = crowd(side, 4, max_capacity=50)
+    books = WireBooks(side)
+    ballast = small_disk / "ballast"
+    books.run(managers, 2000, within_s=60)
+    before = processes.resident_bytes(side.interchange.pid)
+    assert os.statvfs(small_disk).f_bavail == 0, "the load has filled the disk"
+    with open(ballast, "wb"):
+        books.run(managers, 20_000, within_s=90)
+    assert processes.resident_bytes(side.interchange.pid) - before < 16 * MIB
+    log = side.interchange.logdir / "interchange.log"
+    os.truncate(log, 0)
+    side.submit(1_000_000)
+    wait_until(lambda: "Put task 1000000 onto" in side.interchange.log(), 10, "lines are back")
+
+
+@pytest.mark.parametrize("logging_level", [10, 20], ids=["DEBUG", "INFO"])
+def test_a_limit_on_the_size_of_files(start, crowd, logging_level):
+    """`ulimit -f`: the kernel sends SIGXFSZ to whom it lets write no more."""
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
+
+    side = start(launch=False, logging_level=logging_level)
+    interchange = side.launch(preexec_fn=limited)
+    managers = crowd(side, 4, max_capacity=50)
+    books = WireBooks(side)
+    if logging_level > 10:
+        # Only what is worth a line at INFO: a command that is none, again and again.
+        for number in range(6000):
+            side.command(f"NO_SUCH_COMMAND {number}")
+    books.run(managers, 5000, within_s=60)
+    log = interchange.logdir / "interchange.log"
+    assert log.stat().st_size == FILE_BYTES_MAX, "the limit was reached"
+    assert len(side.managers()) == 4
+
+
+# Stands before glibc: the wall clock is off by as much as a file says, whoever reads it.
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile long *off_s;
+
+__attribute__((constructor)) static void begin(void) {
+    int file = open(getenv("HTEX_TEST_CLOCK"), O_RDONLY);
+    off_s = mmap(0, sizeof *off_s, PROT_READ, MAP_SHARED, file, 0);
+    close(file);
+}
+
+int clock_gettime(clockid_t id, struct timespec *at) {
+    int result = syscall(SYS_clock_gettime, id, at);
+    if (id == CLOCK_REALTIME && result == 0)
+        at->tv_sec += *off_s;
+    return result;
+}
+
+int gettimeofday(struct timeval *at, void *zone) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    at->tv_sec = now.tv_sec;
+    at->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *at) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (at)
+        *at = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+class WallClock:
+    """The wall clock of one process, set while it runs."""
+
+    def __init__(self, directory: Path) -> None:
+        source, self.library = directory / "clock.c", directory / "clock.so"
+        source.write_text(CLOCK)
+        compiler = os.environ.get("CC", "cc")
+        command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self.library), str(source)]
+        subprocess.run(command, check=True)
+        self.file = directory / "clock"
+        self.set(0)
+
+    def set(self, off_s: int) -> None:
+        with open(self.file, "r+b" if self.file.exists() else "wb") as file:
+            file.write(off_s.to_bytes(8, "little", signed=True))
+
+    def environment(self) -> dict[str, str]:
+        mine = {"LD_PRELOAD": str(self.library), "HTEX_TEST_CLOCK": str(self.file)}
+        return {**os.environ, **mine}
+
+
+@pytest.mark.parametrize("off_s", [-86_400, 86_400], ids=["back", "forward"])
+def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
+    """Nobody is lost by it, nobody is kept for it, and every task is done."""
+    clock = WallClock(tmp_path)
+    side = start(launch=False, heartbeat_threshold=3)
+    interchange = side.launch(env=clock.environment())
+    books = WireBooks(side)
+    silent = crowd(side, 1, max_capacity=1, prefix="silent", beating=False)
+    books.submit(1)
+    silent.hold(1, within_s=10)
+    begin = time.monotonic()
+    managers = crowd(side, 4, max_capacity=10)
+    books.run(managers, 100, within_s=30)
+    clock.set(off_s)
+    books.run(managers, 2000, within_s=60)
+    # That the clock was set is seen in the log.
+    interchange.wait_for_log(f"Put task {books.submitted} onto")
+    stamp = float(interchange.log().splitlines()[-1].split()[0])
+    assert abs(stamp - (time.time() + off_s)) < 60
+    assert books.losses() == 0, "the clock has no say"
+    books.until(managers, books.submitted, within_s=10)
+    assert books.losses() == 1
+    assert 2.5 < time.monotonic() - begin < 6
+    assert len(side.managers()) == 4
+
+
+@pytest.mark.parametrize("encrypted", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_thousand_managers_die_together(start, crowd, measured, encrypted):
+    """Each with four tasks in hand. Those that stay are served throughout."""
+    side = start(heartbeat_threshold=6, logging_level=20, encrypted=encrypted)
+    pid = side.interchange.pid
+    doomed = crowd(side, 1000, max_capacity=4, prefix="doomed", hostname="a-rack")
+    books = WireBooks(side)
+    books.submit(4000)
+    doomed.hold(4000, within_s=60)
+    stayers = crowd(side, 4, max_capacity=8, prefix="stayer")
+    assert len(side.managers()) == 1004
+    log_before = len(side.interchange.log())
+    used_before, begin = processes.cpu_seconds(pid), time.monotonic()
+    doomed.die()
+    books.run(stayers, 2000, within_s=60)
+    served_s = time.monotonic() - begin
+    books.until(stayers, 6000, within_s=30)
+    measured(f"2000 tasks of others after {served_s:.1f} s, all {books.losses()} lost ones told "
+             f"after {time.monotonic() - begin:.1f} s (threshold 6 s)")  # fmt: skip
+    used_s = processes.cpu_seconds(pid) - used_before
+    logged = len(side.interchange.log()) - log_before
+    measured(f"{used_s:.2f} s of CPU, {logged >> 10} KiB logged")
+    assert books.losses() == 4000 and books.results() == 2000
+    assert time.monotonic() - begin < 6 + 5
+    assert used_s < 3.0
+    side.interchange.wait_for_log("Reported tasks lost with manager b'doomed-999'")
+    # A few for each: accepted, registered; disconnected, suspect, lost, and its tasks.
+    assert len(side.interchange.log().splitlines()) < 1000 * 8
+    lost = deserialize(next(iter(books.lost.values()))["exception"])
+    with pytest.raises(ManagerLost, match="on host a-rack"):
+        lost.reraise()
+    assert len(side.managers()) == 4

@@ -1,0 +1,177 @@
+"""Processes that are killed or stopped while real managers work through a load; and at the end the
+books: every task has one end, nobody held more than it may, and the interchange serves on (or is
+gone, where it should be)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+
+from harness import executors, jobs, processes
+from harness.books import Books
+from harness.executors import add_blocks
+from harness.programs import Program
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+# Two workers and two tasks beside them.
+CAPACITY = 4
+SHAPE = {"max_workers_per_node": 2, "prefetch_capacity": 2}
+
+
+def manager_processes() -> list[processes.Process]:
+    """The process_worker_pools themselves, without the shells around them and their workers."""
+    return [
+        process
+        for process in processes.running_descendants()
+        if "process_worker_pool.py" in processes.command_line(process.pid)
+        and "python" in processes.executable(process.pid).name
+        and "multiprocessing" not in processes.command_line(process.pid)
+    ]
+
+
+def with_workers(manager: processes.Process) -> list[processes.Process]:
+    return [manager, *processes.running_descendants(manager.pid)]
+
+
+@pytest.mark.parametrize("encrypted", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_manager_is_killed(tmp_path, encrypted):
+    with executors.running(
+        tmp_path / "run", blocks=2, heartbeat_threshold=4, encrypted=encrypted, **SHAPE
+    ) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(200, seconds=0.05)
+        books.wait_done(30)
+        victim, _ = manager_processes()
+        for process in with_workers(victim):
+            processes.send(process, signal.SIGKILL)
+        outcomes = books.balance(60, (ManagerLost,), CAPACITY)
+        assert 1 <= outcomes["ManagerLost"] <= CAPACITY
+        assert outcomes.total() == 200
+        assert len(htex.connected_managers()) == 1
+
+
+def test_a_worker_is_killed(tmp_path):
+    """From outside, in the middle of a task, while the others work."""
+    with executors.running(tmp_path / "run", blocks=2, **SHAPE) as htex:
+        books = Books(htex, tmp_path)
+        pid_file = tmp_path / "pid"
+        doomed = htex.submit(jobs.note_pid_and_wait, {}, str(pid_file))
+        books.submit(200)
+        wait_until(pid_file.exists, 30, "the victim runs")
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        with pytest.raises(WorkerLost):
+            doomed.result(30)
+        assert books.balance(60, (), CAPACITY) == {"result": 200}
+
+
+@pytest.mark.ours_only("stock outlives its submit process for ever")
+def test_the_submit_process_is_killed(tmp_path, measured):
+    # The managers are in the middle of tasks: in some releases of Parsl one that is told to exit in
+    # the very moment in which a result comes from its worker waits for ever.
+    program = Program("loaded_submit_process.py", tmp_path, 2000, 60, 120)
+    assert len(program.started) >= 7
+    took_s = program.kill()
+    measured(f"{len(program.started)} processes gone after {took_s:.2f} s")
+    assert took_s < 5.0
+
+
+def test_the_interchange_is_killed(tmp_path, measured):
+    """Its managers end by themselves. Nothing that the user was told by then is wrong; who tells
+    the rest is the executor's part."""
+    with executors.running(
+        tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE
+    ) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(400)
+        books.wait_done(50)
+        assert len(manager_processes()) == 2
+        begin = time.monotonic()
+        htex.interchange_proc.kill()
+        htex.interchange_proc.wait()
+        wait_until(lambda: not manager_processes(), 20, "the managers are gone")
+        measured(f"both managers gone after {time.monotonic() - begin:.1f} s (threshold 3 s)")
+        books.no_wrong_end()
+        assert books.done() < 400
+
+
+@pytest.mark.long
+def test_a_manager_is_stopped_for_less_than_the_threshold(tmp_path):
+    with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=15, **SHAPE) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        stopped, _ = manager_processes()
+        os.kill(stopped.pid, signal.SIGSTOP)
+        # The span itself is what is tested: several heartbeats are missed.
+        time.sleep(3.0)
+        os.kill(stopped.pid, signal.SIGCONT)
+        assert books.balance(60, (), CAPACITY) == {"result": 150}
+        assert len(htex.connected_managers()) == 2
+
+
+def test_a_manager_is_stopped_for_longer_than_the_threshold(tmp_path):
+    with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        stopped, _ = manager_processes()
+        os.kill(stopped.pid, signal.SIGSTOP)
+        wait_until(lambda: len(htex.connected_managers()) == 1, 15, "it is lost", every_s=0.05)
+        os.kill(stopped.pid, signal.SIGCONT)
+        wait_until(lambda: len(manager_processes()) == 1, 15, "it has gone")
+        # What it had at hand and what its workers had done meanwhile was reported lost, once.
+        outcomes = books.balance(60, (ManagerLost,), CAPACITY)
+        assert 1 <= outcomes["ManagerLost"] <= CAPACITY
+        assert outcomes.total() == 150
+
+
+@pytest.mark.ours_only("stock blames its managers for its own sleep")
+def test_the_interchange_is_stopped_for_less_than_the_threshold(tmp_path):
+    with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=15, **SHAPE) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        htex.interchange_proc.send_signal(signal.SIGSTOP)
+        time.sleep(3.0)  # The span itself is what is tested.
+        books.submit(20)
+        htex.interchange_proc.send_signal(signal.SIGCONT)
+        assert books.balance(60, (), CAPACITY) == {"result": 170}
+
+
+@pytest.mark.long
+def test_the_interchange_is_stopped_until_its_managers_have_ended(tmp_path):
+    """They miss its echoes and end, as they do in Parsl. What they held is lost; new ones serve."""
+    with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        htex.interchange_proc.send_signal(signal.SIGSTOP)
+        wait_until(lambda: not manager_processes(), 20, "the managers have ended")
+        htex.interchange_proc.send_signal(signal.SIGCONT)
+        wait_until(lambda: htex.connected_managers() == [], 15, "both are lost", every_s=0.05)
+        add_blocks(htex, 1)
+        outcomes = books.balance(60, (ManagerLost,), CAPACITY)
+        assert outcomes["ManagerLost"] <= 2 * CAPACITY
+        assert outcomes.total() == 150
+
+
+@pytest.mark.parametrize("threshold_s", [3, pytest.param(30, marks=pytest.mark.long)])
+def test_the_submit_process_is_stopped(tmp_path, threshold_s):
+    """For longer than the threshold, or shorter. It is alive all the same, and finds everything."""
+    program = Program("loaded_submit_process.py", tmp_path, 200, 0.02, threshold_s)
+    os.kill(program.process.pid, signal.SIGSTOP)
+    # The span itself is what is tested.
+    time.sleep(4.5)
+    assert all(process.running for process in program.still_running())
+    os.kill(program.process.pid, signal.SIGCONT)
+    report = json.loads(program.process.stdout.readline())
+    assert report == {"result": 200}
+    program.kill()

@@ -1,0 +1,151 @@
+"""Peers that never read: what they are owed has a bound, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+
+import pytest
+import zmq
+
+from harness import processes
+from harness.crowd import WireBooks
+from harness.waiting import wait_until
+from harness.wire import PATIENCE_S
+
+pytestmark = pytest.mark.timeout(180)
+
+MIB = 1 << 20
+LARGE = 10 * MIB
+# What libzmq and the kernel may hold for one connection, and what the allocator keeps.
+BESIDE_THE_TASKS = 24 * MIB
+RESULT = 256 << 10
+# What libzmq holds for the submit side (1,000 messages), and what stands behind that.
+RESULTS_HELD_MAX = 1000 * RESULT + 256 * MIB
+
+
+def in_hand(side, name: str) -> int:
+    (row,) = (row for row in side.managers() if row["manager"] == name)
+    return row["tasks"]
+
+
+def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
+    """It is owed one task, whatever waits; that one is held once."""
+    side = start(heartbeat_threshold=30, logging_level=20)
+    pid = side.interchange.pid
+    deaf = connect(side, b"deaf").enlist(side, max_capacity=1)
+    before = processes.resident_bytes(pid)
+    books = WireBooks(side)
+    books.submit(1, os.urandom(LARGE))
+    wait_until(lambda: in_hand(side, "deaf") == 1, 10, "it is given the task")
+    others = crowd(side, 2, max_capacity=1)
+    for _ in range(20):
+        books.run(others, 1, within_s=30, buffer=b"x" * LARGE)
+        deaf.send({"type": "heartbeat"})
+    assert in_hand(side, "deaf") == 1
+    wait_until(
+        lambda: processes.resident_bytes(pid) - before < 2 * LARGE + BESIDE_THE_TASKS, 10,
+        "memory is that of what it is owed",
+    )  # fmt: skip
+    # It reads after all.
+    (task,) = deaf.tasks(1) or pytest.fail("it has none")
+    deaf.answer(task["task_id"])
+    books.until(others, 21, within_s=10)
+    assert books.losses() == 0
+
+
+def test_a_manager_with_ten_thousand_slots_never_reads(start, connect, crowd, measured):
+    """It gets what it has room for, and its heartbeats are echoed to nobody: no echo piles up."""
+    side = start(heartbeat_threshold=6, logging_level=20)
+    pid = side.interchange.pid
+    deaf = connect(side, b"deaf").enlist(side, max_capacity=10_000)
+    books = WireBooks(side)
+    books.submit(10_000, b"x" * 1024)
+    wait_until(lambda: in_hand(side, "deaf") == 10_000, 30, "it is given all of them")
+    others = crowd(side, 2, max_capacity=50)
+    before = processes.resident_bytes(pid)
+    for _ in range(20):
+        for _ in range(1000):
+            deaf.send({"type": "heartbeat"})
+            deaf.send({"type": "connection_probe"})
+        books.run(others, 100, within_s=30)
+    grown = processes.resident_bytes(pid) - before
+    measured(f"{grown / MIB:.1f} MiB more after 40,000 words to which the answers are not read")
+    assert grown < BESIDE_THE_TASKS
+    assert in_hand(side, "deaf") == 10_000
+    # It is gone: what it held is told, once for each.
+    side_results = books.results()
+    deaf.close()
+    books.until(others, 12_000, within_s=6 + PATIENCE_S)
+    assert books.losses() == 10_000 and books.results() == side_results
+
+
+def test_a_submit_side_that_never_reads_results(start, crowd, measured):
+    """Dispatch stops; commands and heartbeats go on. When it reads, it gets everything, once."""
+    side = start(launch=False, heartbeat_threshold=3, logging_level=20)
+    # Without a buffer on the test's side, which would take everything otherwise, as Parsl's does
+    # until the submit process is stopped.
+    side.results.close()
+    side.results = side.context.socket(zmq.DEALER)
+    side.results.setsockopt(zmq.LINGER, 0)
+    side.results.set_hwm(1)
+    side.results.bind_to_random_port("tcp://127.0.0.1")
+    pid = side.launch().pid
+    assert side.worker_port
+    before = processes.resident_bytes(pid)
+    managers = crowd(side, 4, max_capacity=4, result=b"r" * RESULT)
+    count = 2500
+    books = WireBooks(side)
+    books.submit(count)
+
+    def is_quiet() -> bool:
+        managers.work()
+        return managers.idle_s() > 2.0
+
+    wait_until(is_quiet, 60, "nothing is dispatched any more")
+    assert 16 < managers.answered < count
+    grown = processes.resident_bytes(pid) - before
+    answered = managers.answered * RESULT
+    measured(f"{answered / MIB:.0f} MiB of results, {grown / MIB:.0f} MiB more in memory")
+    assert grown < RESULTS_HELD_MAX + 64 * MIB
+    # Longer than the threshold: who beats is kept, and commands are answered.
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end:
+        managers.work()
+        begin = time.monotonic()
+        assert len(side.managers()) == 4
+        assert time.monotonic() - begin < 1.0
+    books.until(managers, count, within_s=60)
+    assert books.losses() == 0
+
+
+def test_a_batch_for_a_manager_that_dies_unread(start, connect, crowd):
+    """Its connection had taken the tasks: they may run, so they are reported lost, not given to
+    somebody else."""
+    side = start(heartbeat_threshold=2)
+    deaf = connect(side, b"deaf").enlist(side, max_capacity=100)
+    books = WireBooks(side)
+    books.submit(100)
+    wait_until(lambda: in_hand(side, "deaf") == 100, 10, "it is given all of them")
+    others = crowd(side, 1, max_capacity=100)
+    deaf.close()
+    books.run(others, 100, within_s=10)
+    books.until(others, 200, within_s=10)
+    assert (books.losses(), books.results()) == (100, 100)
+    assert set(books.lost) == set(range(1, 101))
+
+
+def test_results_for_nobody_do_not_pile_up(start, connect):
+    """A manager answers tasks that it never had, without end."""
+    side = start(logging_level=40)
+    pid = side.interchange.pid
+    liar = connect(side, b"liar").enlist(side)
+    before = processes.resident_bytes(pid)
+    forged = pickle.dumps({"type": "result", "task_id": 7, "result": b"r" * 10_000})
+    for _ in range(20):
+        for _ in range(1000):
+            liar.send_frames(forged)
+        liar.beat()
+    assert not side.results.poll(0)
+    assert processes.resident_bytes(pid) - before < BESIDE_THE_TASKS
