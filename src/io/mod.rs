@@ -129,6 +129,7 @@ impl EventLoop {
         let mut submit = SubmitSockets::open(&context, certificates.as_ref())
             .map_err(trouble("cannot open the sockets to the submit side"))?;
         let mut workers = sockets::open_workers(&context, certificates.as_ref())
+            .and_then(|open| sockets::probe_if_silent(open, start.settings.heartbeat_threshold))
             .map_err(trouble("cannot open the socket for workers"))?;
         let worker_monitor = monitor::Monitor::of(&workers, &context, "workers")
             .map_err(trouble("cannot watch the socket for workers"))?;

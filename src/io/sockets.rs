@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
@@ -28,6 +29,14 @@ const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
 pub(crate) const WORKER_MESSAGE_BYTES_MAX: i64 = 16 << 30;
 /// Thousands of managers connect at once; the kernel cuts this to its own maximum.
 const LISTEN_BACKLOG: i32 = 65_535;
+/// A node that vanished closes nothing. Its connection is asked for a sign of life by the kernel,
+/// and its descriptor comes back: after this much silence at the earliest, and not before its
+/// manager is lost, because what is on its way may still arrive when the network heals.
+const PROBED_AFTER_SILENCE_MIN: Duration = Duration::from_secs(60);
+/// The kernel takes no more.
+const PROBED_AFTER_SILENCE_MAX: Duration = Duration::from_secs(32_767);
+const PROBED_EVERY_S: i32 = 15;
+const PROBES: i32 = 8;
 /// Every CURVE socket names a domain, so that a missing ZAP handler keeps everybody out.
 const ZAP_DOMAIN: &str = "htex-interchange";
 /// The range for which Parsl lets the system choose.
@@ -90,6 +99,16 @@ pub(super) fn open_workers(
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
     socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
     Ok(Channel::of(socket))
+}
+
+/// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.
+pub(super) fn probe_if_silent(workers: Channel, silence: Duration) -> io::Result<Channel> {
+    let probed_after = silence.clamp(PROBED_AFTER_SILENCE_MIN, PROBED_AFTER_SILENCE_MAX);
+    workers.set_tcp_keepalive(1)?;
+    workers.set_tcp_keepalive_idle(probed_after.as_secs() as i32)?;
+    workers.set_tcp_keepalive_intvl(PROBED_EVERY_S)?;
+    workers.set_tcp_keepalive_cnt(PROBES)?;
+    Ok(workers)
 }
 
 /// Binds the worker socket, and returns the port.
