@@ -1,0 +1,222 @@
+"""A network between managers and the interchange that delays, loses, drops, cuts and heals, while
+real managers work; and at the end the books."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from parsl.executors.high_throughput.errors import ManagerLost
+from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+
+from harness import executors, network, processes
+from harness.books import Books
+from harness.executors import add_blocks
+from harness.proxy import Proxy
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+ESTABLISHED = "01"
+KEEPALIVE_TIMER = "02"
+THRESHOLD_S = 120
+
+
+@pytest.fixture
+def net() -> Iterator[network.Network]:
+    reason = network.why_impossible()
+    if reason:
+        pytest.skip(reason)
+    with network.Network() as made, made.head.entered():
+        yield made
+
+
+@contextmanager
+def across(net: network.Network, run_dir: Path, **options):
+    """An executor whose managers are at the other end of the link."""
+    options.setdefault("encrypted", True)
+    options.setdefault("max_workers_per_node", 2)
+    options.setdefault("prefetch_capacity", 2)
+    with executors.running(
+        run_dir, address=network.HEAD_ADDRESS,
+        launch_cmd=net.node.prefix() + DEFAULT_LAUNCH_CMD, **options,
+    ) as htex:  # fmt: skip
+        yield htex
+
+
+def manager_pools() -> list[processes.Process]:
+    """The process_worker_pools that this test has started, with all that runs below them."""
+    return [
+        process
+        for process in processes.running_descendants()
+        if "process_worker_pool.py" in processes.command_line(process.pid)
+        or "multiprocessing" in processes.command_line(process.pid)
+    ]
+
+
+def test_packets_are_late_and_some_are_lost(net, tmp_path, measured):
+    """A round trip of 200 ms, and 5 % of the packets vanish."""
+    net.delay_s, net.loss = 0.1, 0.05
+    with across(net, tmp_path / "run", blocks=2, heartbeat_threshold=30) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(100)
+        assert books.balance(60, capacity=4) == {"result": 100}
+    measured(f"{net.carried} packets carried, {net.dropped} lost")
+    assert net.dropped > 5
+
+
+def test_a_cut_shorter_than_the_threshold_costs_nothing(net, tmp_path):
+    with across(net, tmp_path / "run", blocks=2, heartbeat_threshold=15) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        net.cut()
+        time.sleep(3.0)  # The span itself is what is tested.
+        assert net.dropped > 0
+        assert books.done() < 150
+        net.heal()
+        assert books.balance(60, capacity=4) == {"result": 150}
+
+
+def test_a_cut_longer_than_the_threshold_is_the_loss_of_its_managers(net, tmp_path):
+    with across(net, tmp_path / "run", blocks=2, heartbeat_threshold=4) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        net.cut()
+        wait_until(lambda: htex.connected_managers() == [], 15, "both are lost")
+        lost = sum(isinstance(f.done() and f.exception(), ManagerLost) for f in books.all())
+        net.heal()
+        # Each had two tasks in work and two more at hand. They end, and do not come back.
+        assert 1 <= lost <= 8
+        wait_until(lambda: not manager_pools(), 15, "the managers have gone")
+        add_blocks(htex, 1)
+        outcomes = books.balance(60, (ManagerLost,), capacity=4)
+        assert outcomes == {"ManagerLost": lost, "result": 150 - lost}
+
+
+@pytest.mark.long
+def test_a_node_that_vanishes_is_lost_at_the_threshold(net, tmp_path, measured):
+    """Its power fails: no connection is closed, and nobody is told."""
+    with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=4) as htex:
+        books = Books(htex, tmp_path)
+        books.submit(20, seconds=0.3)
+        books.wait_done(2)
+        net.cut()
+        begin = time.monotonic()
+        for process in manager_pools():
+            processes.send(process, signal.SIGKILL)
+        wait_until(lambda: htex.connected_managers() == [], 15, "it is lost", every_s=0.05)
+        measured(f"lost after {time.monotonic() - begin:.1f} s (threshold 4 s)")
+        net.heal()
+        add_blocks(htex, 1)
+        outcomes = books.balance(60, (ManagerLost,), capacity=4)
+        assert 1 <= outcomes["ManagerLost"] <= 4
+        assert outcomes.total() == 20
+
+
+def worker_connections(pid: int, port: int) -> list[list[str]]:
+    """The fields of each connection that is open at the worker port."""
+    # The port is bound for IPv4 in one table or for both families in the other.
+    tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED]
+
+
+@pytest.mark.ours_only("stock keeps the descriptor of each node that vanished")
+def test_connections_are_probed_so_that_vanished_nodes_give_descriptors_back(net, tmp_path):
+    """Without that a run over many short-lived nodes ends at the limit of descriptors."""
+    with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=THRESHOLD_S) as htex:
+        pid, port = htex.interchange_proc.pid, htex.worker_port
+        (row,) = wait_until(lambda: worker_connections(pid, port), 10, "a connection")
+        timer, _, expires = row[5].partition(":")
+        assert timer == KEEPALIVE_TIMER, row
+        # Not before its manager is lost: what is on its way may arrive when the network heals.
+        assert 100 < int(expires, 16) / processes.CLOCK_TICKS_PER_S <= THRESHOLD_S
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.ours_only("stock keeps the descriptor of each node that vanished")
+def test_the_descriptor_of_a_vanished_node_comes_back(net, tmp_path, measured):
+    with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=4) as htex:
+        pid = htex.interchange_proc.pid
+        before = len(os.listdir(f"/proc/{pid}/fd"))
+        net.cut()
+        begin = time.monotonic()
+        for process in manager_pools():
+            processes.send(process, signal.SIGKILL)
+        wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) < before, 240, "one less is open")
+        measured(f"the descriptor came back after {time.monotonic() - begin:.0f} s")
+
+
+@contextmanager
+def behind_a_proxy(run_dir: Path, *, blocks: int, **options):
+    """An executor whose managers connect to a proxy."""
+    with executors.running(
+        run_dir, blocks=0, max_workers_per_node=2, prefetch_capacity=2, **options
+    ) as htex, Proxy(("127.0.0.1", htex.worker_port)) as proxy:
+        direct, indirect = f"--port={htex.worker_port}", f"--port={proxy.port}"
+        assert direct in htex.launch_cmd
+        htex.launch_cmd = htex.launch_cmd.replace(direct, indirect)
+        add_blocks(htex, blocks)
+        assert proxy.accepted >= blocks
+        yield htex, proxy
+
+
+def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
+    """A firewall forgets its connections: managers come back by new ones, with what they hold."""
+    with behind_a_proxy(
+        tmp_path / "run", blocks=2, heartbeat_threshold=15, encrypted=encrypted
+    ) as (htex, proxy):
+        books = Books(htex, tmp_path)
+        books.submit(8, seconds=3.0)
+        # From now on nothing is on its way for three seconds: all are given out, none is done.
+        wait_until(lambda: books.ran.read_text(), 30, "the first task runs")
+        proxy.cut()
+        log = Path(htex.logdir, "interchange.log")
+        wait_until(
+            lambda: log.read_text().count("it gets no more until it speaks") == 2, 5,
+            "both are disconnected",
+        )  # fmt: skip
+        books.submit(20)
+        proxy.heal()
+        assert books.balance(60, capacity=4) == {"result": 28}
+
+
+@pytest.mark.long
+def test_a_frozen_network_is_no_loss_below_the_threshold(tmp_path):
+    with behind_a_proxy(tmp_path / "run", blocks=2, heartbeat_threshold=15) as (htex, proxy):
+        books = Books(htex, tmp_path)
+        books.submit(150)
+        books.wait_done(30)
+        proxy.freeze()
+        time.sleep(3.0)  # The span itself is what is tested.
+        assert books.done() < 150
+        proxy.thaw()
+        assert books.balance(60, capacity=4) == {"result": 150}
+
+
+def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, measured):
+    """A reset loses what is on its way, a batch or a result, and neither end can tell. Such a task
+    is in flight until its manager ends: then it is reported lost, once."""
+    with behind_a_proxy(tmp_path / "run", blocks=2, heartbeat_threshold=4) as (htex, proxy):
+        books = Books(htex, tmp_path)
+        books.submit(200, seconds=0.005)
+        for number in range(3):
+            books.wait_done(30 * (number + 1))
+            proxy.cut()
+            proxy.heal()
+        books.settled(3.0)
+        open_ones = 200 - books.done()
+        measured(f"{open_ones} tasks were on their way when connections were reset")
+        assert open_ones <= 8
+        for process in manager_pools():
+            processes.send(process, signal.SIGKILL)
+        outcomes = books.balance(30, (ManagerLost,))
+        assert outcomes["ManagerLost"] == open_ones and outcomes.total() == 200
