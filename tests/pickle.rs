@@ -8,6 +8,14 @@ mod oracle;
 #[path = "pickle/describe.rs"]
 mod describe;
 
+/// What we say of a pickle, judged by the oracle.
+#[path = "pickle/judging.rs"]
+mod judging;
+
+/// The reader of flat dicts, judged by the tree.
+#[path = "pickle/agreement.rs"]
+mod agreement;
+
 /// Random programs and mutations.
 #[path = "pickle/programs.rs"]
 mod programs;
@@ -24,7 +32,7 @@ mod refusals;
 #[path = "pickle/golden.rs"]
 mod golden;
 
-/// The reader of flat dicts, against the tree.
+/// Flat dicts, written by hand and at random.
 #[path = "pickle/flat.rs"]
 mod flat;
 

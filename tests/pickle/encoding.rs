@@ -105,7 +105,7 @@ fn an_encoded_value_is_read_back_by_everybody() {
         let tree = Tree::read(&bytes).expect("well formed");
         prop_assert!(matches(&value, tree.root()));
         let ours = describe(&tree).expect("plain");
-        prop_assert_eq!(Ok(Some(ours)), oracle::describe(&bytes));
+        prop_assert_eq!(Ok(Ok(Some(ours))), oracle::describe(&bytes));
         prop_assert!(serde_pickle::value_from_slice(&bytes, DeOptions::new()).is_ok());
     });
 }
@@ -125,7 +125,7 @@ fn the_forms_of_length() {
         let parts: Vec<_> = tree.root().items().expect("a tuple").collect();
         assert_eq!(parts[0].as_str().map(str::len), Some(len));
         assert_eq!(parts[1].as_bytes().map(<[u8]>::len), Some(len));
-        assert_eq!(Ok(describe(&tree)), oracle::describe(&bytes));
+        assert_eq!(Ok(Ok(describe(&tree))), oracle::describe(&bytes));
         assert_eq!(bytes[3], if len < 256 { 0x8c } else { b'X' });
     }
     for len in [1, 255, 256, 300] {
@@ -134,7 +134,7 @@ fn the_forms_of_length() {
         let bytes = encoder.finish();
         assert_eq!(bytes[2], if len < 256 { 0x8a } else { 0x8b });
         let tree = Tree::read(&bytes).expect("well formed");
-        assert_eq!(Ok(describe(&tree)), oracle::describe(&bytes));
+        assert_eq!(Ok(Ok(describe(&tree))), oracle::describe(&bytes));
     }
 }
 
@@ -161,7 +161,7 @@ fn classes_calls_updates_and_the_memo() {
     encoder.int(9).pop();
     encoder.end_list();
     let bytes = encoder.finish();
-    assert_eq!(oracle::load(&bytes), ["ok", "ok"]);
+    assert_eq!(oracle::load(&bytes).unwrap(), ["ok", "ok"]);
 
     let tree = Tree::read(&bytes).expect("well formed");
     let items: Vec<_> = tree.root().items().expect("a list").collect();
@@ -196,7 +196,7 @@ fn memo_entries_can_be_overwritten() {
     let pair = tree.root().items().expect("a tuple").next().expect("one");
     let numbers = pair.items().expect("a tuple").filter_map(View::as_i64);
     assert_eq!(numbers.collect::<Vec<_>>(), [2, 3]);
-    assert_eq!(Ok(describe(&tree)), oracle::describe(bytes));
+    assert_eq!(Ok(Ok(describe(&tree))), oracle::describe(bytes));
 }
 
 /// Items and entries that a pickle gives to an instance stay with it.
@@ -224,7 +224,7 @@ fn the_second_opinion() {
     let mut compared = 0;
     for seed in 0..1_500 {
         let bytes = oracle::generate(seed, u8::try_from(seed % 6).expect("small"));
-        let Ok(Some(_)) = oracle::describe(&bytes) else {
+        let Ok(Ok(Some(_))) = oracle::describe(&bytes) else {
             continue;
         };
         let tree = Tree::read(&bytes).expect("CPython wrote it");

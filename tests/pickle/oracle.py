@@ -8,10 +8,12 @@ of byte strings, each with its length in front.
                                   does the batch [left, X, right] hold what `original` holds?
     L original                    does it load at all?
     D original                    what does it hold?
+    F original                    what stands under the keys that a message is routed by?
     G seed protocol               a pickle of random Python objects
 
 What an object holds is written down by `describe`: types, values, order, sharing and cycles.
-Names are looked up in a short list of harmless ones only, whatever a mutated pickle asks for.
+Names are looked up in a short list of harmless ones only, whatever a mutated pickle asks for; and
+whatever takes longer than `ANSWER_S`, or more than `MEMORY_BYTES`, ends this process.
 """
 
 import collections
@@ -22,6 +24,7 @@ import pickle
 import pickletools
 import random
 import resource
+import signal
 import struct
 import sys
 import types
@@ -62,6 +65,9 @@ def gather(*args):
 """,
     shapes.__dict__,
 )
+
+ANSWER_S = 10
+MEMORY_BYTES = 1 << 30
 
 HARMLESS = {
     "shapes": "Plain Slots Stateful Made ListLike DictLike Outer Outer.Inner gather",
@@ -208,6 +214,31 @@ def describe(original):
         return "error\t" + error
     description = Description(value)
     return ("plain" if description.is_plain else "odd") + "\t" + description.text
+
+
+def facts(original):
+    """Fields: the type as text; the task id; whether there is a buffer, an outcome, a payload; the
+    priority. Each is a word for the kind, and the value; `-` for what is not there."""
+    value, error = attempt(LOADERS[0], original)
+    if error:
+        return "error\t" + error
+    if type(value) is not dict:
+        return "loaded\tno dict"
+    missing = object()
+
+    def get(mapping, key):
+        return mapping.get(key, missing) if type(mapping) is dict else missing
+
+    def plain(item):
+        if type(item) in Description.ATOMS:
+            return Description.ATOMS[type(item)] + atom(item)
+        return "-" if item is missing else "?"
+
+    spec = get(get(value, "context"), "resource_spec")
+    spec = get(value, "resource_spec") if spec is missing else spec
+    keys = ["type", "task_id", "buffer", "result", "exception", "payload"]
+    fields = [plain(get(value, key)) for key in keys] + [plain(get(spec, "priority"))]
+    return "loaded\t" + "\t".join(fields)
 
 
 NEIGHBOURS = {}
@@ -372,8 +403,9 @@ def main():
     sys.addaudithook(guard)
     # CPython prints this when a mutated pickle makes a memoryview of a bytearray it then drops.
     sys.excepthook = lambda kind, *rest: kind is SystemError or sys.__excepthook__(kind, *rest)
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-    handlers = {b"J": judge, b"L": load, b"D": describe, b"G": generate}
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    handlers = {b"J": judge, b"L": load, b"D": describe, b"G": generate,
+                b"F": facts}
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while header := source.read(4):
         body = source.read(int.from_bytes(header, "little"))
@@ -382,7 +414,10 @@ def main():
             size = int.from_bytes(body[at : at + 4], "little")
             parts.append(body[at + 4 : at + 4 + size])
             at += 4 + size
+        # Not caught: a handler would have to wait for a long computation to end, too.
+        signal.setitimer(signal.ITIMER_REAL, ANSWER_S)
         answer = handlers[body[:1]](*parts)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if isinstance(answer, str):
             answer = answer.encode("utf-8", "backslashreplace")
         sink.write(len(answer).to_bytes(4, "little") + answer)
