@@ -334,6 +334,11 @@ impl<B> Broker<B> {
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
+        if self.stopping {
+            // What was here has been written down; nobody would do that for a latecomer.
+            warn!("Task {id} came after the end and is dropped");
+            return false;
+        }
         let (queue, managers) = (&self.queue, &self.managers);
         let fresh = self.live.insert(id, || {
             let held = managers.iter().flat_map(|(_, manager)| manager.task_ids());
