@@ -250,3 +250,17 @@ fn a_batch_of_many_and_a_batch_of_none() {
     assert_eq!(python::load(&many, seen), "(2500, True)");
     assert_eq!(python::load(&batch(&[]), "x"), "[]");
 }
+
+/// Splicing leaves frame headers out, so that a memo index comes to be beyond the batch's length.
+#[test]
+fn a_memo_index_that_only_frame_headers_make_room_for() {
+    let frames = b"\x95\0\0\0\0\0\0\0\0".repeat(40);
+    let task = b"}(\x8c\x07task_idK\x05\x8c\x06bufferC\x01bur\x80\x01\0\0.";
+    let task = [&b"\x80\x04"[..], &frames, task].concat();
+    let batch = batch(&[task]);
+    assert!(batch.len() < 0x180);
+    assert_eq!(
+        python::load(&batch, "x"),
+        "[{'task_id': 5, 'buffer': b'b'}]"
+    );
+}
