@@ -54,6 +54,10 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
         from harness import bench
 
         return bench.run(options)
+    if options.command == "fuzz":
+        from harness import fuzz
+
+        return fuzz.run(options)
     ours = environment.require_binary()
     if options.command == "parsl-tests":
         from harness import parsl_tests
@@ -129,6 +133,12 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
     parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")
     parsl.add_argument("--quick", action="store_true", help="about a minute's worth of them")
+
+    fuzz = commands.add_parser("fuzz", help="what reads bytes of peers, under LLVM's fuzzer")
+    fuzz.add_argument("targets", nargs="*", metavar="TARGET", help="default: every one in turn")
+    fuzz.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
+    fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
+    fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
 
     commands.add_parser("env", help="only make the environment; prints its Python")
 

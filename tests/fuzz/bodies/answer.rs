@@ -1,0 +1,10 @@
+//! What the process with a user's manager selector answers.
+
+use htex_interchange::protocol::Answer;
+
+pub fn run(data: &[u8]) {
+    if let Ok(Answer::Order { number, managers }) = Answer::parse(data) {
+        assert!(number > 0, "0 says that the selector is loaded");
+        assert!(managers.len() <= data.len());
+    }
+}

@@ -1,0 +1,12 @@
+//! Commands: anything that is a pickle is some command, known or not.
+
+use htex_interchange::pickle::Tree;
+use htex_interchange::protocol::Command;
+
+pub fn run(data: &[u8]) {
+    let command = Command::parse(data);
+    assert_eq!(command.is_ok(), Tree::read(data).is_ok());
+    if let Ok(Command::Unknown(text)) = command {
+        assert!(text.chars().count() <= 80, "a log line");
+    }
+}

@@ -1,0 +1,151 @@
+//! A whole conversation, frame by frame, around a real broker: nothing ends it, every command has
+//! one answer, and what leaves is well formed.
+
+use std::time::Duration;
+
+use htex_interchange::broker::{
+    BlockIdSelector, Broker, ConnectionId, Now, Origin, Settings, Shipment, VersionCheck, Versions,
+};
+use htex_interchange::interchange::{Interchange, Parcel, Transmit};
+use htex_interchange::protocol::{ManagerId, Opaque};
+
+use super::{frames, is_well_formed};
+
+pub fn run(data: &[u8]) {
+    let frames = frames::split(data);
+    let Some((setting, steps)) = frames.split_first() else {
+        return;
+    };
+    let mut desk = Desk::new(setting.first().copied().unwrap_or_default());
+    for step in steps {
+        if let Some((action, frame)) = step.split_first() {
+            desk.act(*action, frame);
+        }
+    }
+    desk.interchange.handle_submit_side_gone("the input ends");
+    desk.drain();
+}
+
+struct Desk {
+    interchange: Interchange<Vec<u8>>,
+    shipments: Vec<(ManagerId, Shipment<Opaque<Vec<u8>>>)>,
+    now: Now,
+}
+
+impl Desk {
+    fn new(setting: u8) -> Self {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_s: 1_790_000_000.0,
+        };
+        let settings = Settings {
+            heartbeat_threshold: Duration::from_secs(10),
+            version_check: match setting & 2 {
+                0 => VersionCheck::Off,
+                _ => VersionCheck::PythonAndParsl,
+            },
+            monitoring: setting & 1 == 1,
+            worker_port: 54321,
+        };
+        let broker = Broker::new(settings, Box::new(BlockIdSelector::default()), now);
+        let find_versions = Box::new(Versions::default);
+        Self {
+            interchange: Interchange::new(broker, find_versions, Some("run".to_owned())),
+            shipments: Vec::new(),
+            now,
+        }
+    }
+
+    /// What a step of the input means. The upper half of its first byte says which manager.
+    fn act(&mut self, action: u8, frame: &[u8]) {
+        let manager = action >> 4;
+        let id = ManagerId::new(&[b'm', b'0' + manager % 3]);
+        let number = frame.first().copied().unwrap_or_default();
+        let mut replies_owed = 0;
+        match action & 0xf {
+            0 => self.interchange.handle_task(frame.to_vec()),
+            1 => self.say(&id, manager, vec![frame.to_vec()]),
+            2 => {
+                let frames = frames::split(frame);
+                self.say(&id, manager, frames.into_iter().map(Vec::from).collect());
+            }
+            3 => {
+                self.interchange.handle_command(frame, self.now);
+                replies_owed = 1;
+            }
+            4 => self.interchange.handle_disconnected(connection(manager)),
+            5 => self.pass(Duration::from_millis(100 * u64::from(number))),
+            6 => {
+                if let Some((to, shipment)) = self.shipments.pop() {
+                    self.interchange.handle_refused(&to, shipment, self.now);
+                }
+            }
+            7 => self.interchange.handle_workers_empty(self.now),
+            8 => self.interchange.handle_dispatching(number % 2 == 0),
+            9 => self.interchange.handle_answer(frame, self.now),
+            _ => return,
+        }
+        self.interchange.dispatch(self.now);
+        assert_eq!(self.drain(), replies_owed, "replies");
+    }
+
+    fn say(&mut self, id: &ManagerId, manager: u8, frames: Vec<Vec<u8>>) {
+        let mut frames = frames.into_iter();
+        let Some(first) = frames.next() else {
+            return;
+        };
+        let origin = Origin {
+            connection: Some(connection(manager)),
+            address: None,
+        };
+        self.interchange
+            .handle_manager(id, first, frames.collect(), origin, self.now);
+    }
+
+    /// A refusal comes in the turn of its batch or never.
+    fn pass(&mut self, time: Duration) {
+        self.shipments.clear();
+        self.now.monotonic += time;
+        self.now.wall_s += time.as_secs_f64();
+        self.interchange.handle_time(self.now);
+        let deadline = self.interchange.next_deadline();
+        // Some deadlines wait for something else than time, never the past for itself.
+        assert!(deadline.is_none_or(|deadline| deadline < Duration::from_secs(1 << 40)));
+    }
+
+    /// How many replies were among what leaves.
+    fn drain(&mut self) -> usize {
+        let mut replies = 0;
+        while let Some(transmit) = self.interchange.poll_transmit() {
+            let bytes = match transmit {
+                Transmit::Batch {
+                    to,
+                    bytes,
+                    shipment,
+                } => {
+                    self.shipments.push((to, shipment));
+                    bytes
+                }
+                Transmit::Reply(bytes) => {
+                    replies += 1;
+                    bytes
+                }
+                Transmit::Result(Parcel::Frame(bytes) | Parcel::Bytes(bytes))
+                | Transmit::Report(bytes)
+                | Transmit::Rank(bytes) => bytes,
+                Transmit::Forget(manager) => {
+                    self.shipments.retain(|(to, _)| *to != manager);
+                    continue;
+                }
+                Transmit::Manager { .. } | Transmit::Stop(_) => continue,
+            };
+            assert!(is_well_formed(&bytes), "{}", bytes.escape_ascii());
+        }
+        replies
+    }
+}
+
+/// One for each manager, and one more to take an identity from another connection.
+fn connection(manager: u8) -> ConnectionId {
+    ConnectionId(u64::from(manager))
+}
