@@ -6,7 +6,7 @@ use std::time::Duration;
 use htex_interchange::broker::{
     BlockIdSelector, Broker, ConnectionId, Now, Origin, Settings, Shipment, VersionCheck, Versions,
 };
-use htex_interchange::interchange::{Interchange, Parcel, Transmit};
+use htex_interchange::interchange::{Interchange, Parcel, Said, Transmit};
 use htex_interchange::protocol::{ManagerId, Opaque};
 
 use super::{frames, is_well_formed};
@@ -40,6 +40,7 @@ impl Desk {
         };
         let settings = Settings {
             heartbeat_threshold: Duration::from_secs(10),
+            disconnect_grace: (setting & 4 == 4).then_some(Duration::from_secs(3)),
             version_check: match setting & 2 {
                 0 => VersionCheck::Off,
                 _ => VersionCheck::PythonAndParsl,
@@ -73,7 +74,9 @@ impl Desk {
                 self.interchange.handle_command(frame, self.now);
                 replies_owed = 1;
             }
-            4 => self.interchange.handle_disconnected(connection(manager)),
+            4 => self
+                .interchange
+                .handle_disconnected(connection(manager), self.now),
             5 => self.pass(Duration::from_millis(100 * u64::from(number))),
             6 => {
                 if let Some((to, shipment)) = self.shipments.pop() {
@@ -98,8 +101,8 @@ impl Desk {
             connection: Some(connection(manager)),
             address: None,
         };
-        self.interchange
-            .handle_manager(id, first, frames.collect(), origin, self.now);
+        let said = Said::read(first, frames.collect());
+        self.interchange.handle_manager(id, said, origin, self.now);
     }
 
     /// A refusal comes in the turn of its batch or never.
