@@ -10,7 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ ROOT = PROJECT / "target" / "mutants"
 FAILED_SEED = re.compile(r"seed (\d+), step (\d+): (.*)")
 # A mutant that never ends is caught as well, after this long.
 WITHIN_S = 240
+# A mutant that sends without end must not take the machine with it.
+MEMORY_MAX = 2 << 30
 
 BASE_NEEDS = ("arrayvec", "thiserror", "tracing")
 BROKER_NEEDS = ("foldhash", "rand", "slab", "tracing", "tracing-subscriber")
@@ -88,7 +92,7 @@ class Workshop:
 
     def _cargo(self, verb, *arguments, seeds=1, must_pass=True) -> subprocess.CompletedProcess:
         command = [environment.cargo(), verb, "--offline", "--quiet", "-p", "htex-interchange"]
-        told = subprocess.run(
+        process = subprocess.Popen(
             [*command, "--test", "broker", *arguments],
             cwd=self.folder,
             env={
@@ -102,8 +106,18 @@ class Workshop:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=None if must_pass else WITHIN_S * max(1, seeds // 300),
+            start_new_session=True,
+            preexec_fn=None if must_pass else _limit_memory,
         )
+        try:
+            patience_s = None if must_pass else WITHIN_S * max(1, seeds // 300)
+            stdout, _ = process.communicate(timeout=patience_s)
+        except BaseException:
+            # Cargo's child is the one that does not end.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+        told = subprocess.CompletedProcess(command, process.returncode, stdout)
         if must_pass and told.returncode:
             raise AssertionError(f"{' '.join(command)} failed:\n{told.stdout[-3000:]}")
         return told
@@ -148,6 +162,10 @@ class Workshop:
             if not there.exists() or there.read_bytes() != text:
                 there.parent.mkdir(parents=True, exist_ok=True)
                 there.write_bytes(text)
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
 
 
 def _manifest(name: str, needs: tuple[str, ...]) -> str:

@@ -292,7 +292,10 @@ MUTANTS = [
         "self.ranking.last().map", "self.ranking.first().map",
     ),
     Mutant(
-        "a selector is not told that a manager is full", "selector.rs",
-        "        self.offered.swap_remove(stood as usize);\n", "        let _ = stood;\n",
+        "a selector is not told that a manager has left", "ranking.rs",
+        "            Self::Own(selector) => selector.withdraw(slot),\n"
+        "            Self::Asked(asking) => asking.forget(slot, id),",
+        "            Self::Own(_) => {}\n"
+        "            Self::Asked(asking) => asking.forget(slot, id),",
     ),
 ]
