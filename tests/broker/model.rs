@@ -404,7 +404,7 @@ impl Model {
                 Seen::Rank { among } if self.choice == Choice::Asked => {
                     let able = self.managers.iter().filter(|(_, m)| m.room() > 0);
                     let able: BTreeSet<String> = able.map(|(name, _)| name.clone()).collect();
-                    if *among != able {
+                    if *among != able || able.is_empty() {
                         return Err(format!("asked about {among:?}, able are {able:?}"));
                     }
                 }

@@ -169,6 +169,7 @@ impl Simulation {
             }
             Happening::StopBeats => cast.managers[place].beats = false,
             Happening::StopReading => cast.set_reads(place, false),
+            Happening::LeaveUnread => return self.leave_unread(place),
             Happening::Flood => {
                 for _ in 0..cast.below(200) {
                     cast.say(place, Saying::Record);
@@ -183,6 +184,24 @@ impl Simulation {
             }
             _ => return self.happen_to_the_host(happening, place),
         }
+        Ok(())
+    }
+
+    /// A manager that reads no more is full of echoes when tasks come for it; it drains, and its
+    /// connection closes before it takes them.
+    fn leave_unread(&mut self, place: usize) -> Verdict {
+        self.cast.set_reads(place, false);
+        for _ in 0..3 {
+            self.cast.say(place, Saying::Heartbeat);
+        }
+        self.pass(TICK * 2)?;
+        self.submit(Happening::Tasks);
+        self.pass(TICK * 2)?;
+        if self.cast.chance(0.7) {
+            self.cast.say(place, Saying::Drain);
+        }
+        self.pass(TICK * 2)?;
+        self.cast.disconnect(place);
         Ok(())
     }
 

@@ -47,6 +47,7 @@ pub enum Happening {
     StopBeats,
     Flood,
     StopReading,
+    LeaveUnread,
     Hold,
     Ask,
     Pass,
@@ -59,7 +60,7 @@ pub enum Happening {
 }
 
 /// With how often each happens, where it happens at all.
-pub const HAPPENINGS: [(Happening, usize); 30] = [
+pub const HAPPENINGS: [(Happening, usize); 31] = [
     (Happening::Tasks, 9),
     (Happening::TaskAgain, 2),
     (Happening::UnreadableTask, 1),
@@ -81,6 +82,7 @@ pub const HAPPENINGS: [(Happening, usize); 30] = [
     (Happening::StopBeats, 1),
     (Happening::Flood, 1),
     (Happening::StopReading, 1),
+    (Happening::LeaveUnread, 2),
     (Happening::Hold, 1),
     (Happening::Ask, 3),
     (Happening::Pass, 12),
