@@ -20,7 +20,7 @@ use super::plot::{Cast, HAPPENINGS, Happening, Saying, TICK};
 use super::world::{self, Body, World, manager_id};
 
 const SEEDS: u64 = 300;
-const STEPS: usize = 200;
+const STEPS: usize = 150;
 const THRESHOLD: Duration = Duration::from_secs(10);
 
 #[test]
