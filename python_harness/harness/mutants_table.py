@@ -18,8 +18,8 @@ MUTANTS = [
     ),
     Mutant(
         "a result is passed on although its manager does not hold the task", "mod.rs",
-        "                manager.id\n            );\n            return false;",
-        "                manager.id\n            );\n            return true;",
+        "            }\n            return false;\n        };\n        self.live.remove",
+        "            }\n            return true;\n        };\n        self.live.remove",
     ),
     Mutant(
         "a manager with three tasks counts one place more than it has", "manager_table.rs",

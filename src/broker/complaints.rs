@@ -86,8 +86,9 @@ impl Complaints {
 
     /// When a line about what was held back is due, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
+        let until = self.until?;
         let waiting = self.counts.values().any(|count| count.held_back > 0);
-        self.until.filter(|_| waiting)
+        waiting.then_some(until)
     }
 
     /// Time has passed.

@@ -4,6 +4,7 @@
 //! and carries out what it wants done; only when a whole turn found nothing does it wait, on all
 //! descriptors at once, until something comes or the next deadline is due.
 
+mod alarm;
 mod channel;
 mod clock;
 mod connections;

@@ -21,7 +21,7 @@ const HIGH_WATER_MESSAGES: i32 = 1000;
 /// Tasks that it may take off the wire before they are read. It counts messages of whatever size,
 /// and they are outside of our bounds. (The limit cannot follow their size later: a peer that is
 /// told a lower one while its view of what was read lags behind stops for ever.)
-const TASKS_HIGH_WATER_MESSAGES: i32 = 32;
+const TASKS_HIGH_WATER_MESSAGES: i32 = 128;
 /// Results may be large and come from many managers: few of each are taken off the wire before
 /// they are read.
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;

@@ -9,13 +9,13 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use zmq::Socket;
 
 use super::EventLoop;
+use super::alarm::Alarm;
 use crate::broker::Now;
 
 /// Which channels may have something to read.
@@ -65,10 +65,31 @@ impl Ready {
     }
 }
 
+/// Whether a wait may last.
+#[derive(Debug, Clone, Copy)]
+enum Rest {
+    No,
+    UntilSomethingComes,
+}
+
+impl Rest {
+    fn timeout(self) -> Option<&'static Timespec> {
+        const AT_ONCE: &Timespec = &Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        match self {
+            Self::No => Some(AT_ONCE),
+            Self::UntilSomethingComes => None,
+        }
+    }
+}
+
 /// The descriptors that are there from the start to the end, in one set that the kernel keeps: what
 /// is waited for is not told anew each time, which is a good part of the price of a short task.
 pub(super) struct Descriptors {
     set: OwnedFd,
+    alarm: Alarm,
     /// Waited for only while results wait.
     results: RawFd,
 }
@@ -95,7 +116,8 @@ const SUBMIT_CONNECTIONS: u64 = 4;
 const DOORKEEPER: u64 = 5;
 const SIGNALS: u64 = 6;
 const PROCESS: u64 = 7;
-/// The most that one look can find; there are ten at most.
+const ALARM: u64 = 8;
+/// The most that one look can find; there are eleven at most.
 const FOUND_MAX: usize = 16;
 /// The set, results, the radio's, and two of the helper's.
 const AT_TIMES_MAX: usize = 5;
@@ -103,6 +125,8 @@ const AT_TIMES_MAX: usize = 5;
 impl Descriptors {
     pub(super) fn of(sources: &Sources<'_>) -> io::Result<Self> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let alarm = Alarm::new()?;
+        add(&set, alarm.descriptor(), ALARM)?;
         let [one, two, three] = sources.submit_connections;
         let sockets = [
             (COMMANDS, Some(sources.commands)),
@@ -125,6 +149,7 @@ impl Descriptors {
         }
         Ok(Self {
             set,
+            alarm,
             results: sources.results.get_fd()?,
         })
     }
@@ -143,12 +168,11 @@ impl Descriptors {
         add(&self.set, tasks.get_fd()?, TASKS)
     }
 
-    /// What is ready, after a wait of no more than that; None for ever.
-    fn wait(&self, patience: Option<Duration>) -> Ready {
-        let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    /// What is ready. Rests until something is, if told so.
+    fn wait(&self, rest: Rest) -> Ready {
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; FOUND_MAX];
         // An interrupted wait is one that found nothing.
-        let found = epoll::wait(&self.set, &mut room, timeout.as_ref());
+        let found = epoll::wait(&self.set, &mut room, rest.timeout());
         let mut ready = Ready::default();
         for event in found.map_or(&mut [][..], |(found, _)| found) {
             match event.data.u64() {
@@ -160,6 +184,7 @@ impl Descriptors {
                 DOORKEEPER => ready.doorkeeper = true,
                 SIGNALS => ready.signals = true,
                 PROCESS => ready.process = true,
+                ALARM => {}
                 _ => debug_assert!(false, "nothing else is in the set"),
             }
         }
@@ -174,18 +199,18 @@ impl EventLoop {
         let sent = self.sending.take_sent_to_workers();
         let workers = left.workers || sent && super::is_readable(&self.workers);
         let left = Ready { workers, ..left };
-        let mut patience = match left.is_nothing() {
-            true => self.patience(now),
-            false => Some(Duration::ZERO),
-        };
+        let mut rest = Rest::No;
+        if left.is_nothing() && self.set_alarm(now).is_ok() {
+            rest = Rest::UntilSomethingComes;
+        }
         let mut at_times = self.waited_for_at_times();
         if !at_times.is_empty() {
             at_times.push(item(self.descriptors.set.as_raw_fd(), PollFlags::IN));
-            let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
-            let _ = poll(&mut at_times, timeout.as_ref());
-            patience = Some(Duration::ZERO);
+            // An interrupted wait is one that found nothing.
+            let _ = poll(&mut at_times, rest.timeout());
+            rest = Rest::No;
         }
-        self.descriptors.wait(patience).and(left)
+        self.descriptors.wait(rest).and(left)
     }
 
     /// What is waited for beside the set, if anything.
@@ -202,8 +227,8 @@ impl EventLoop {
         items
     }
 
-    /// How long nothing is to be done if nothing comes; None for ever.
-    fn patience(&self, now: Now) -> Option<Duration> {
+    /// Something is to be done by then even if nothing comes.
+    fn set_alarm(&mut self, now: Now) -> io::Result<()> {
         let deadlines = [
             self.interchange.next_deadline(),
             self.sending.next_deadline(),
@@ -212,8 +237,8 @@ impl EventLoop {
             self.process_watch.next_deadline(),
             self.submit_watch.next_deadline(),
         ];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(next.saturating_sub(now.monotonic))
+        let next = deadlines.into_iter().flatten().min();
+        self.descriptors.alarm.set(next, now.monotonic)
     }
 }
 
