@@ -206,9 +206,9 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     /// The submit side is gone, and nobody is left to answer.
-    pub fn handle_submit_side_gone(&mut self, how: &str) {
+    pub fn handle_submit_side_gone(&mut self, how: &str, now: Now) {
         info!("The submit side is gone ({how}); telling all managers to exit");
-        self.broker.handle_stop(StopReason::SubmitSideGone);
+        self.broker.handle_submit_side_gone(now);
     }
 
     /// Decides whether a line about bad input is written, here and in the sockets' ring.

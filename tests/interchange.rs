@@ -126,7 +126,11 @@ impl Desk {
 /// What is still here has a place in the books until the very end.
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.interchange.handle_submit_side_gone("the test is over");
+        self.interchange
+            .handle_submit_side_gone("the test is over", self.now);
+        // Who still works is not waited for longer than that.
+        self.now.monotonic += Duration::from_secs(1);
+        self.interchange.handle_time(self.now);
     }
 }
 
@@ -184,7 +188,8 @@ fn a_short_conversation() {
         desk.sent(),
         ["b'm1' is told Shutdown", "forget b'm1'", "report run-7"]
     );
-    desk.interchange.handle_submit_side_gone("it is over");
+    desk.interchange
+        .handle_submit_side_gone("it is over", desk.now);
     assert_eq!(desk.sent(), ["stop SubmitSideGone"]);
     assert_eq!(desk.searches.get(), 1);
     assert_eq!(events.take(), []);
@@ -418,7 +423,8 @@ fn the_rest_reaches_the_broker() {
     desk.interchange.handle_time(desk.now);
     assert_eq!(desk.sent(), ["forget b'm1'"]);
     assert_eq!(desk.interchange.next_deadline(), None);
-    desk.interchange.handle_submit_side_gone("it is over");
+    desk.interchange
+        .handle_submit_side_gone("it is over", desk.now);
     assert_eq!(
         desk.sent(),
         [format!("stop {:?}", StopReason::SubmitSideGone)]

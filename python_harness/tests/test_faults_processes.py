@@ -73,10 +73,11 @@ def test_a_worker_is_killed(tmp_path):
 
 
 @pytest.mark.ours_only("stock outlives its submit process for ever")
-def test_the_submit_process_is_killed(tmp_path, measured):
-    # The managers are in the middle of tasks: in some releases of Parsl one that is told to exit in
-    # the very moment in which a result comes from its worker waits for ever.
-    program = Program("loaded_submit_process.py", tmp_path, 2000, 60, 120)
+@pytest.mark.parametrize("task_s", [60, 0.02])
+def test_the_submit_process_is_killed(tmp_path, task_s, measured):
+    """Short tasks are the harder ones: a real manager that is told to exit in the very moment in
+    which a result comes from its worker waits for ever."""
+    program = Program("loaded_submit_process.py", tmp_path, 2000, task_s, 120)
     assert len(program.started) >= 7
     took_s = program.kill()
     measured(f"{len(program.started)} processes gone after {took_s:.2f} s")

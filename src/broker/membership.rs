@@ -1,5 +1,6 @@
 //! How managers come, stay, drain, are held, and go.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use tracing::{error, info, warn};
@@ -8,7 +9,10 @@ use super::manager_table::{Manager, Slot};
 use super::{
     Broker, Complaint, ConnectionId, Now, Origin, Output, StopReason, VersionCheck, ticket,
 };
-use crate::protocol::{Failure, ManagerId, Registration, TaskId, ToManager};
+use crate::protocol::{BlockId, Failure, ManagerId, Registration, TaskId, ToManager};
+
+/// Above this, each block is remembered once, and the latest ones only.
+const BLOCKS_REMEMBERED_MAX: usize = 64 * 1024;
 
 impl<B> Broker<B> {
     /// A connection of the worker socket was closed. Its manager is suspect: nothing new is sent to
@@ -76,6 +80,7 @@ impl<B> Broker<B> {
                 self.expire(slot, now);
             }
         }
+        self.leave_if_done(now);
     }
 
     /// Whatever comes first in a turn, a sleep before it is known before anybody's silence is
@@ -109,7 +114,7 @@ impl<B> Broker<B> {
                 registration.parsl_version,
             );
         }
-        if self.stopping {
+        if self.stopping || self.leaving_until.is_some() {
             self.send(id, ToManager::Shutdown);
             return;
         }
@@ -123,13 +128,26 @@ impl<B> Broker<B> {
         manager.registered_by = origin.connection;
         self.end_earlier_registration(&mut manager, origin, may_say, now);
         self.departed.forget(id);
-        Rc::make_mut(&mut self.block_history).push(manager.registration.block.clone());
+        self.remember_block(manager.registration.block.clone());
         let drain_in_s = manager.registration.drain_time_s - now.wall_s;
         let slot = self.managers.insert(manager);
         self.managers.set_origin(slot, origin);
         self.liveness.watch(slot, heard, drain_in_s, now);
         self.report(slot, now);
         self.index(slot);
+    }
+
+    /// Every registration is told by CONNECTED_BLOCKS, of which HTEX makes a set; who registers
+    /// without end must not make it grow without end.
+    fn remember_block(&mut self, block: BlockId) {
+        let history = Rc::make_mut(&mut self.block_history);
+        if history.len() >= BLOCKS_REMEMBERED_MAX {
+            let mut told = HashSet::new();
+            history.retain(|block| told.insert(block.clone()));
+            let surplus = history.len().saturating_sub(BLOCKS_REMEMBERED_MAX / 2);
+            history.drain(..surplus);
+        }
+        history.push(block);
     }
 
     /// Any valid message shows that its manager lives (stock counts heartbeats only).
@@ -152,7 +170,11 @@ impl<B> Broker<B> {
             );
         }
         if manager.suspect_since.take().is_some() {
-            info!("Manager {} speaks again", manager.id);
+            info!(
+                "Manager {} speaks again, with {} tasks in flight from before",
+                manager.id,
+                manager.in_flight.len()
+            );
         }
         self.managers.set_origin(slot, origin);
         self.index(slot);

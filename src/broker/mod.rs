@@ -13,6 +13,7 @@ mod commands;
 mod complaints;
 mod departed;
 mod invariants;
+mod leaving;
 mod live_ids;
 mod liveness;
 mod manager_table;
@@ -123,6 +124,8 @@ pub struct Broker<B> {
     outputs: VecDeque<Output<B>>,
     /// False while results cannot leave: what managers would answer has nowhere to go.
     dispatching: bool,
+    /// The submit side is gone: by when the managers must have been told.
+    leaving_until: Option<Duration>,
     stopping: bool,
     /// Results that came when their managers had gone, and so were of no use any more.
     late_results: u64,
@@ -143,6 +146,7 @@ impl<B> Broker<B> {
             block_history: Rc::new(Vec::new()),
             outputs: VecDeque::new(),
             dispatching: true,
+            leaving_until: None,
             stopping: false,
             late_results: 0,
         }
@@ -207,7 +211,12 @@ impl<B> Broker<B> {
             .next_deadline()
             .filter(|_| self.dispatching && !self.queue.is_empty());
         let complaints = self.complaints.next_deadline();
-        let deadlines = [self.liveness.next_deadline(), policy, complaints];
+        let deadlines = [
+            self.liveness.next_deadline(),
+            policy,
+            complaints,
+            self.leaving_until,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -301,7 +310,7 @@ impl<B> Broker<B> {
 
     /// Hands out what waits to managers with room, the selector's best first.
     pub fn dispatch(&mut self, now: Now) {
-        if !self.dispatching || self.stopping {
+        if !self.dispatching || self.stopping || self.leaving_until.is_some() {
             return;
         }
         self.stop_waiting_if_overdue(now);
@@ -314,27 +323,10 @@ impl<B> Broker<B> {
         self.ask_if_needed(now);
     }
 
-    /// Ends everything: managers are told to exit, and what is still here is written down.
-    pub fn handle_stop(&mut self, reason: StopReason) {
-        if self.stopping {
-            return;
-        }
-        self.stopping = true;
-        for (_, manager) in self.managers.iter() {
-            let to = manager.id.clone();
-            self.outputs.push_back(Output::ToManager {
-                to,
-                message: ToManager::Shutdown,
-            });
-        }
-        self.disband();
-        self.outputs.push_back(Output::Stop(reason));
-    }
-
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
-        if self.stopping {
+        if self.stopping || self.leaving_until.is_some() {
             // What was here has been written down; nobody would do that for a latecomer.
             warn!("Task {id} came after the end and is dropped");
             return false;
@@ -447,7 +439,9 @@ impl<B> Broker<B> {
 
     fn take_result(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
         if self.settle(slot, task, now) {
-            self.outputs.push_back(Output::Result(frame));
+            if self.leaving_until.is_none() {
+                self.outputs.push_back(Output::Result(frame));
+            }
             self.after_result(slot, now);
         }
     }
@@ -518,23 +512,5 @@ impl<B> Broker<B> {
     fn send_report(&mut self, info: NodeInfo<B>) {
         let report = Report::NodeInfo(Box::new(info));
         self.outputs.push_back(Output::Report(report));
-    }
-
-    /// The one place where tasks may end without a terminal message: the process is about to end,
-    /// and the executor is gone or has been told that everything failed.
-    fn disband(&mut self) {
-        if self.queue.is_empty() && self.in_flight() == 0 && self.late_results == 0 {
-            return;
-        }
-        warn!("{}", self.unfinished());
-        for task in self.queue.drain() {
-            task.ticket.settle();
-        }
-        for manager in self.managers.iter_mut() {
-            for ticket in manager.in_flight.drain(..) {
-                ticket.settle();
-            }
-        }
-        self.live = LiveIds::new();
     }
 }

@@ -98,6 +98,8 @@ pub struct EventLoop {
     connections: WorkerConnections,
     sending: Sending,
     inbox: Vec<Arrived>,
+    /// The submit side is gone.
+    is_leaving: bool,
     memory: Memory,
     intake: Intake,
     radio: Option<Radio>,
@@ -173,6 +175,7 @@ impl EventLoop {
             connections,
             sending: Sending::new(),
             inbox: Vec::new(),
+            is_leaving: false,
             memory: Memory::new(),
             intake: Intake::new(start.max_queued_bytes),
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
@@ -298,12 +301,17 @@ impl EventLoop {
     }
 
     fn look_at_submit_side(&mut self, ready: Ready, now: Now) {
+        if self.is_leaving {
+            return;
+        }
         let how = match self.process_watch.has_ended(ready.process, now) {
             true => Some("the process that started us has ended"),
             false => self.submit_watch.verdict(now),
         };
         if let Some(how) = how {
-            self.interchange.handle_submit_side_gone(how);
+            self.is_leaving = true;
+            self.descriptors.disregard_process(&self.process_watch);
+            self.interchange.handle_submit_side_gone(how, now);
         }
     }
 

@@ -16,6 +16,7 @@ use zmq::Socket;
 
 use super::EventLoop;
 use super::alarm::Alarm;
+use super::watch::ProcessWatch;
 use crate::broker::Now;
 
 /// Which channels may have something to read.
@@ -163,6 +164,14 @@ impl Descriptors {
         })?)
     }
 
+    /// The process has ended, and would be ready all the time.
+    pub(super) fn disregard_process(&self, process: &ProcessWatch) {
+        if let Some(descriptor) = process.descriptor() {
+            // SAFETY: as for `item`.
+            let _ = epoll::delete(&self.set, unsafe { BorrowedFd::borrow_raw(descriptor) });
+        }
+    }
+
     /// Tasks are taken again.
     pub(super) fn regard_tasks(&self, tasks: &Socket) -> io::Result<()> {
         add(&self.set, tasks.get_fd()?, TASKS)
@@ -229,13 +238,15 @@ impl EventLoop {
 
     /// Something is to be done by then even if nothing comes.
     fn set_alarm(&mut self, now: Now) -> io::Result<()> {
+        // Once the submit side is gone it is not looked for.
+        let is_watched = !self.is_leaving;
         let deadlines = [
             self.interchange.next_deadline(),
             self.sending.next_deadline(),
             self.memory.next_deadline(),
             self.radio.as_ref().and_then(|radio| radio.next_deadline()),
-            self.process_watch.next_deadline(),
-            self.submit_watch.next_deadline(),
+            self.process_watch.next_deadline().filter(|_| is_watched),
+            self.submit_watch.next_deadline().filter(|_| is_watched),
         ];
         let next = deadlines.into_iter().flatten().min();
         self.descriptors.alarm.set(next, now.monotonic)

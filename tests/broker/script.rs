@@ -175,6 +175,10 @@ impl Player {
                 self.answer_question(line);
             }
             "stop" => self.world.broker.handle_stop(StopReason::SubmitSideGone),
+            "gone" => {
+                let now = self.world.now;
+                self.world.broker.handle_submit_side_gone(now);
+            }
             verb => panic!("no such command: {verb}"),
         }
         Vec::new()

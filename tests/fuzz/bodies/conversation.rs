@@ -22,7 +22,9 @@ pub fn run(data: &[u8]) {
             desk.act(*action, frame);
         }
     }
-    desk.interchange.handle_submit_side_gone("the input ends");
+    desk.interchange
+        .handle_submit_side_gone("the input ends", desk.now);
+    desk.pass(Duration::from_secs(1));
     desk.drain();
 }
 
