@@ -216,13 +216,13 @@ MUTANTS = [
         "=> first.key < in_line.key(),", "=> first.key.0 < in_line.key().0,",
     ),
     Mutant(
-        "a stop forgets what managers hold", "mod.rs",
+        "a stop forgets what managers hold", "leaving.rs",
         "            for ticket in manager.in_flight.drain(..) {\n                ticket.settle();",
         "            for ticket in manager.in_flight.drain(..).skip(1) {\n"
         "                ticket.settle();",
     ),
     Mutant(
-        "at a stop managers are not told", "mod.rs",
+        "at a stop managers are not told", "leaving.rs",
         "            let to = manager.id.clone();\n"
         "            self.outputs.push_back(Output::ToManager {",
         "            let to = manager.id.clone();\n            if manager.draining {\n"
@@ -238,10 +238,8 @@ MUTANTS = [
     ),
     Mutant(
         "the history of blocks knows each block once", "membership.rs",
-        "        Rc::make_mut(&mut self.block_history).push(manager.registration.block.clone());\n",
-        "        if !self.block_history.contains(&manager.registration.block) {\n"
-        "            Rc::make_mut(&mut self.block_history)\n"
-        "                .push(manager.registration.block.clone());\n        }\n",
+        "        history.push(block);\n",
+        "        if !history.contains(&block) {\n            history.push(block);\n        }\n",
     ),
     Mutant(
         "the id of a task that has ended is not free again", "live_ids.rs",
@@ -271,7 +269,7 @@ MUTANTS = [
     ),
     Mutant(
         "tasks leave while results are stuck", "mod.rs",
-        "        if !self.dispatching || self.stopping {", "        if self.stopping {",
+        "        if !self.dispatching || self.stopping", "        if self.stopping",
     ),
     Mutant(
         "the loop spins while results are stuck", "mod.rs",

@@ -81,7 +81,9 @@ CHANNELS = {"worker-port": by_worker_port, "tasks": by_tasks, "commands": by_com
 def work_goes_on(side, connect) -> None:
     """Everything before has been read, sorted and passed on: tasks go to a manager that does not
     load them, and the last one has come through."""
-    manager = connect(side, b"sound").enlist(side, max_capacity=10_000)
+    manager = connect(side, b"sound")
+    manager.probe()
+    manager.register(max_capacity=10_000)
     side.submit(7, b"the last one", {"resource_spec": {"priority": float("inf")}})
     wait_until(lambda: b"the last one" in manager.receive(), 10, "the last task")
     side.settle_log()
