@@ -13,6 +13,7 @@ from pathlib import Path
 from parsl import Config
 from parsl.executors import HighThroughputExecutor
 
+from harness import processes
 from harness.interchange import command_under_test
 from harness.provider import local_provider
 from harness.waiting import wait_until
@@ -69,6 +70,17 @@ def add_blocks(htex: HighThroughputExecutor, count: int) -> None:
         f"{wanted} managers are registered",
         every_s=0.05,
     )
+
+
+def manager_processes() -> list[processes.Process]:
+    """The process_worker_pools themselves, without the shells around them and their workers."""
+    return [
+        process
+        for process in processes.running_descendants()
+        if "process_worker_pool.py" in processes.command_line(process.pid)
+        and "python" in processes.executable(process.pid).name
+        and "multiprocessing" not in processes.command_line(process.pid)
+    ]
 
 
 def kernel_config(run_dir: Path, *, monitoring=None, **options) -> Config:

@@ -14,24 +14,12 @@ from parsl.executors.high_throughput.errors import ManagerLost, VersionMismatch,
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
 
 from harness import executors, jobs, processes
-from harness.executors import add_blocks
+from harness.executors import add_blocks, manager_processes
 from harness.waiting import wait_until
 from harness.wire import FakeManager
 
 RESULT_S = 30
 FOUR_MB = 4_000_000
-
-
-def manager_process(below: int) -> processes.Process:
-    """The process_worker_pool itself (not the shells around it, nor its workers)."""
-    (found,) = (
-        process
-        for process in processes.running_descendants(below)
-        if "process_worker_pool.py" in processes.command_line(process.pid)
-        and "python" in processes.executable(process.pid).name
-        and "multiprocessing" not in processes.command_line(process.pid)
-    )
-    return found
 
 
 def running_task(htex, tmp_path, name: str = "task") -> tuple[Future, os.PathLike]:
@@ -164,7 +152,7 @@ def test_killed_manager(tmp_path, measured):
         (row,) = htex.connected_managers()
         future, _ = running_task(htex, tmp_path)
         begin = time.monotonic()
-        manager = manager_process(os.getpid())
+        (manager,) = manager_processes()
         workers = processes.running_descendants(manager.pid)
         for process in [manager, *workers]:
             processes.send(process, signal.SIGKILL)
@@ -195,7 +183,7 @@ def test_manager_that_was_suspended_comes_back_too_late(tmp_path):
     """Its late result must not reach the executor, whose result thread would die of it."""
     with executors.running(tmp_path / "run", heartbeat_threshold=3) as htex:
         future, proceed = running_task(htex, tmp_path)
-        manager = manager_process(os.getpid())
+        (manager,) = manager_processes()
         os.kill(manager.pid, signal.SIGSTOP)
         with pytest.raises(ManagerLost):
             future.result(15)

@@ -14,7 +14,7 @@ import pytest
 from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.serialize import deserialize
 
-from harness import processes
+from harness import environment, processes
 from harness.crowd import FakeCrowd, WireBooks
 from harness.waiting import wait_until
 
@@ -78,6 +78,8 @@ def test_a_limit_on_the_size_of_files(start, crowd, logging_level):
     assert len(side.managers()) == 4
 
 
+# What reads the wall clock by way of clock_gettime, for every such shim.
+OTHER_CALLS = environment.PROJECT_DIR / "tests" / "support" / "wall_clock.c"
 # Stands before glibc: the wall clock is off by as much as a file says, whoever reads it.
 CLOCK = r"""
 #define _GNU_SOURCE
@@ -103,22 +105,6 @@ int clock_gettime(clockid_t id, struct timespec *at) {
         at->tv_sec += *off_s;
     return result;
 }
-
-int gettimeofday(struct timeval *at, void *zone) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    at->tv_sec = now.tv_sec;
-    at->tv_usec = now.tv_nsec / 1000;
-    return 0;
-}
-
-time_t time(time_t *at) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (at)
-        *at = now.tv_sec;
-    return now.tv_sec;
-}
 """
 
 
@@ -127,7 +113,7 @@ class WallClock:
 
     def __init__(self, directory: Path) -> None:
         source, self.library = directory / "clock.c", directory / "clock.so"
-        source.write_text(CLOCK)
+        source.write_text(CLOCK + OTHER_CALLS.read_text())
         compiler = os.environ.get("CC", "cc")
         command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self.library), str(source)]
         subprocess.run(command, check=True)

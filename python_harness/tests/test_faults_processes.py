@@ -15,7 +15,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from harness import executors, jobs, processes
 from harness.books import Books
-from harness.executors import add_blocks
+from harness.executors import add_blocks, manager_processes
 from harness.programs import Program
 from harness.waiting import wait_until
 
@@ -24,17 +24,6 @@ pytestmark = pytest.mark.timeout(180)
 # Two workers and two tasks beside them.
 CAPACITY = 4
 SHAPE = {"max_workers_per_node": 2, "prefetch_capacity": 2}
-
-
-def manager_processes() -> list[processes.Process]:
-    """The process_worker_pools themselves, without the shells around them and their workers."""
-    return [
-        process
-        for process in processes.running_descendants()
-        if "process_worker_pool.py" in processes.command_line(process.pid)
-        and "python" in processes.executable(process.pid).name
-        and "multiprocessing" not in processes.command_line(process.pid)
-    ]
 
 
 def with_workers(manager: processes.Process) -> list[processes.Process]:

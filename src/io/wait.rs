@@ -157,18 +157,13 @@ impl Descriptors {
 
     /// Tasks are not taken for now.
     pub(super) fn disregard_tasks(&self, tasks: &Socket) -> io::Result<()> {
-        let descriptor = tasks.get_fd()?;
-        // SAFETY: as for `item`.
-        Ok(epoll::delete(&self.set, unsafe {
-            BorrowedFd::borrow_raw(descriptor)
-        })?)
+        remove(&self.set, tasks.get_fd()?)
     }
 
     /// The process has ended, and would be ready all the time.
     pub(super) fn disregard_process(&self, process: &ProcessWatch) {
         if let Some(descriptor) = process.descriptor() {
-            // SAFETY: as for `item`.
-            let _ = epoll::delete(&self.set, unsafe { BorrowedFd::borrow_raw(descriptor) });
+            let _ = remove(&self.set, descriptor);
         }
     }
 
@@ -254,14 +249,25 @@ impl EventLoop {
 }
 
 fn add(set: &OwnedFd, descriptor: RawFd, meaning: u64) -> io::Result<()> {
-    // SAFETY: as for `item`.
-    let source = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let meaning = epoll::EventData::new_u64(meaning);
-    Ok(epoll::add(set, source, meaning, epoll::EventFlags::IN)?)
+    Ok(epoll::add(
+        set,
+        lent(descriptor),
+        meaning,
+        epoll::EventFlags::IN,
+    )?)
+}
+
+fn remove(set: &OwnedFd, descriptor: RawFd) -> io::Result<()> {
+    Ok(epoll::delete(set, lent(descriptor))?)
 }
 
 fn item<'a>(descriptor: RawFd, events: PollFlags) -> PollFd<'a> {
+    PollFd::from_borrowed_fd(lent(descriptor), events)
+}
+
+fn lent<'a>(descriptor: RawFd) -> BorrowedFd<'a> {
     // SAFETY: each descriptor belongs to a socket or file that the loop holds, and lives longer
-    // than the poll.
-    PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(descriptor) }, events)
+    // than the call or the poll that it is lent to.
+    unsafe { BorrowedFd::borrow_raw(descriptor) }
 }
