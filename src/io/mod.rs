@@ -102,6 +102,8 @@ pub struct EventLoop {
     is_leaving: bool,
     memory: Memory,
     intake: Intake,
+    /// Tasks are held up by results that libzmq has not done with.
+    awaits_release: bool,
     radio: Option<Radio>,
     helper: Option<Helper>,
     doorkeeper: Option<Doorkeeper>,
@@ -125,7 +127,6 @@ impl EventLoop {
         let clock = Clock::start();
         let now = clock.now();
         let certificates = start.certificates;
-        let trouble = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
         let context = open_context(start.io_threads)?;
         let doorkeeper = open_doorkeeper(&context, certificates.as_ref())
             .map_err(trouble("cannot open the socket for authentication"))?;
@@ -178,6 +179,7 @@ impl EventLoop {
             is_leaving: false,
             memory: Memory::new(),
             intake: Intake::new(start.max_queued_bytes),
+            awaits_release: false,
             radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
             helper: start.helper,
             doorkeeper,
@@ -227,9 +229,12 @@ impl EventLoop {
         self.look_at_submit_side(ready, now);
         self.interchange.handle_time(now);
         self.memory.handle_time(self.interchange.queued(), now);
+        self.awaits_release = false;
+        let in_transit = self.sending.large_in_transit();
         let unsent = self.sending.unsent_results_bytes();
-        self.interchange
-            .handle_dispatching(self.intake.may_dispatch(unsent));
+        let may_dispatch = self.intake.may_dispatch(unsent);
+        self.note_held_up(!may_dispatch, in_transit);
+        self.interchange.handle_dispatching(may_dispatch);
         self.interchange.dispatch(now);
         if let Some(reason) = self.transmit(now) {
             return Turn::End(match reason {
@@ -244,7 +249,10 @@ impl EventLoop {
     /// Shuts the task channel while too much is held. While it is shut nobody waits for it: its
     /// descriptor would be ready all the time.
     fn regulate_intake(&mut self, left: &mut Ready) {
-        let changed = match self.intake.decide(self.held_bytes()) {
+        let in_transit = self.sending.large_in_transit();
+        let change = self.intake.decide(self.held_bytes());
+        self.note_held_up(!self.intake.is_open(), in_transit);
+        let changed = match change {
             None => return,
             Some(Change::Shut) => {
                 left.tasks = false;
@@ -258,6 +266,12 @@ impl EventLoop {
         if let Err(error) = changed {
             warn!("The task socket cannot be waited for as it should: {error}");
         }
+    }
+
+    /// Nobody tells when libzmq has done with results. Who is held up by them has to look again;
+    /// `in_transit` was read before that was decided, because it only shrinks meanwhile.
+    fn note_held_up(&mut self, is_held_up: bool, in_transit: usize) {
+        self.awaits_release |= is_held_up && in_transit > 0;
     }
 
     fn held_bytes(&self) -> HeldBytes {
@@ -359,6 +373,11 @@ impl EventLoop {
 enum Turn {
     Again(Ready),
     End(End),
+}
+
+/// What could not be opened, and why.
+fn trouble(what: &'static str) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("{what}: {error}")
 }
 
 fn open_context(io_threads: u8) -> Result<Context, String> {

@@ -39,6 +39,9 @@ pub(super) struct Sending {
     large_held: usize,
     managers: ManagerOutboxes<Held>,
     retry_at: Duration,
+    /// Why results wait, as found when they were last looked at: for libzmq to be done with others,
+    /// of which nobody tells, not for their socket.
+    wait_for_release: bool,
     /// When waiting results were last looked at.
     flushed_at: Duration,
     /// Whether anything went out by the worker socket in this turn.
@@ -69,6 +72,7 @@ impl Sending {
             large_held: 0,
             managers: ManagerOutboxes::new(),
             retry_at: Duration::ZERO,
+            wait_for_release: false,
             flushed_at: Duration::ZERO,
             sent_to_workers: false,
         }
@@ -81,14 +85,15 @@ impl Sending {
 
     /// Whether results wait for their socket to have room.
     pub(super) fn results_wait(&self) -> bool {
-        !self.results.is_empty() && !self.is_transit_full()
+        !self.results.is_empty() && !self.wait_for_release
     }
 
     fn is_transit_full(&self) -> bool {
         self.large_in_transit() >= LARGE_RESULTS_IN_TRANSIT_MAX
     }
 
-    fn large_in_transit(&self) -> usize {
+    /// Bytes of large results that libzmq has not done with.
+    pub(super) fn large_in_transit(&self) -> usize {
         let alive = self.large_alive.load(Ordering::Relaxed);
         alive.saturating_sub(self.large_held)
     }
@@ -101,16 +106,22 @@ impl Sending {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let managers = (!self.managers.is_empty()).then_some(self.retry_at);
         // Nobody tells when libzmq has done with a result.
-        let results = (!self.results.is_empty() && self.is_transit_full())
+        let results = (!self.results.is_empty() && self.wait_for_release)
             .then_some(self.flushed_at + RETRY_EVERY);
         [managers, results].into_iter().flatten().min()
     }
 
     /// Sends waiting results as far as the executor takes them.
     fn flush_results(&mut self, channel: &Channel) {
-        while !self.is_transit_full()
-            && let Some(frame) = self.results.pop()
-        {
+        self.wait_for_release = false;
+        while !self.results.is_empty() {
+            if self.is_transit_full() {
+                self.wait_for_release = true;
+                return;
+            }
+            let Some(frame) = self.results.pop() else {
+                return;
+            };
             self.large_held -= large_part(&frame);
             if let Some(frame) = try_result(channel, frame) {
                 self.large_held += large_part(&frame);
@@ -125,9 +136,14 @@ impl Sending {
             _ => frame.counted(&self.large_alive),
         };
         // Those that wait were tried at the beginning of the turn, and go first.
-        let left = match self.results.is_empty() && !self.is_transit_full() {
-            true => try_result(channel, frame),
-            false => Some(frame),
+        let left = if !self.results.is_empty() {
+            Some(frame)
+        } else {
+            self.wait_for_release = self.is_transit_full();
+            match self.wait_for_release {
+                true => Some(frame),
+                false => try_result(channel, frame),
+            }
         };
         if let Some(frame) = left {
             self.large_held += large_part(&frame);
@@ -146,7 +162,7 @@ impl Sending {
                 warn!("Ending with {count} results that the executor did not take");
                 return;
             }
-            if self.is_transit_full() {
+            if self.wait_for_release {
                 std::thread::sleep(left.min(RETRY_EVERY));
             } else {
                 let _ = channel.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);

@@ -16,6 +16,7 @@ use zmq::Socket;
 
 use super::EventLoop;
 use super::alarm::Alarm;
+use super::sending::RETRY_EVERY;
 use super::watch::ProcessWatch;
 use crate::broker::Now;
 
@@ -238,6 +239,7 @@ impl EventLoop {
         let deadlines = [
             self.interchange.next_deadline(),
             self.sending.next_deadline(),
+            self.awaits_release.then_some(now.monotonic + RETRY_EVERY),
             self.memory.next_deadline(),
             self.radio.as_ref().and_then(|radio| radio.next_deadline()),
             self.process_watch.next_deadline().filter(|_| is_watched),
