@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::io::WatchTarget;
+use crate::tools::Tool;
 use crate::versions::PythonVersion;
 
 /// The interchange of Parsl's HighThroughputExecutor: the broker between a Parsl program and its
@@ -14,7 +15,13 @@ use crate::versions::PythonVersion;
 /// HighThroughputExecutor(interchange_launch_cmd=["htex-interchange"])
 #[derive(Debug, Parser)]
 #[command(name = "htex-interchange", version, after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(subcommand_value_name = "TOOL", subcommand_help_heading = "Tools")]
 pub struct Arguments {
+    /// Without one, it is the interchange.
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
+
     /// End when this process ends. Without it: the process that started us. With `none` only the
     /// submit side's ports are watched, for launchers that end before the run does.
     #[arg(long, value_name = "PID|none", value_parser = watch_target)]
@@ -54,11 +61,22 @@ const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has end
     start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or \
     started by hand; 3 a manager has other versions of Python or Parsl; 70 a fault of its own.";
 
-/// What is said to somebody who starts it on a terminal.
-pub const BY_HAND: &str = "\
+const BY_HAND: &str = "\
 htex-interchange brokers tasks between a Parsl program and its workers.
 It is started by Parsl, not by hand:
-    HighThroughputExecutor(interchange_launch_cmd=[\"htex-interchange\"])";
+    HighThroughputExecutor(interchange_launch_cmd=[\"htex-interchange\"])
+By hand there are these tools, each with --help:
+";
+
+/// What is said to somebody who starts it on a terminal.
+pub fn by_hand() -> String {
+    let mut text = BY_HAND.to_owned();
+    for tool in Arguments::command().get_subcommands() {
+        let about = tool.get_about().unwrap_or_default();
+        text += &format!("    htex-interchange {:<13} {about}\n", tool.get_name());
+    }
+    text
+}
 
 fn some_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds: &f64| *seconds > 0.0);
@@ -80,8 +98,6 @@ fn watch_target(text: &str) -> Result<WatchTarget, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

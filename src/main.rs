@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, io, panic};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing::{error, info, warn};
 
 use htex_interchange::broker::{
     BlockIdSelector, RandomSelector, Selector, Settings, VersionCheck, Versions,
 };
-use htex_interchange::cli::{Arguments, BY_HAND};
+use htex_interchange::cli::{Arguments, by_hand};
 use htex_interchange::config::{
     self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide, VersionCheckChoice,
 };
@@ -23,6 +23,7 @@ use htex_interchange::io::{
     self as sockets, End, EventLoop, Helper, HelperCommand, Signals, Start, WatchTarget,
 };
 use htex_interchange::logging::{self, LogGuard, LogSpec};
+use htex_interchange::tools;
 use htex_interchange::versions::{self, Hints, Search, SubmitVersions};
 
 const REFUSED: u8 = 1;
@@ -38,9 +39,12 @@ const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
     let parent = sockets::parent_pid();
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(tool) = arguments.tool.take() {
+        return tools::run(tool, Arguments::command());
+    }
     if io::stdin().is_terminal() {
-        let _ = writeln!(io::stderr(), "{BY_HAND}");
+        let _ = write!(io::stderr(), "{}", by_hand());
         return ExitCode::from(BY_HAND_STATUS);
     }
     if let Err(error) = Signals::until_configured() {

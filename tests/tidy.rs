@@ -17,7 +17,7 @@ const LINE_COLUMNS_MAX: usize = 100;
 const OPCODE_MATCH: (&str, &str) = ("src/pickle/read.rs", "step");
 
 /// Which room may name which: DESIGN.md's picture. `main` stands above all of them.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("children", &[]),
     ("pickle", &[]),
     ("curve", &[]),
@@ -38,7 +38,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "children",
         ],
     ),
-    ("cli", &["io", "versions", "config"]),
+    ("tools", &[]),
+    ("cli", &["io", "versions", "config", "tools"]),
 ];
 
 const TOP_LEVEL: [&str; 11] = [

@@ -15,6 +15,8 @@ from harness import environment, processes
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 5
+# What is run by hand, in the order in which it is listed.
+TOOLS = ["completions"]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -54,6 +56,9 @@ def test_help_names_every_option():
         ["--disconnect-grace", "0"],
         ["--disconnect-grace", "-1"],
         ["--disconnect-grace", "inf"],
+        ["completions"],
+        ["completions", "no-shell"],
+        ["--io-threads", "2", "completions", "bash"],
     ],
     ids=" ".join,
 )
@@ -65,7 +70,7 @@ def test_wrong_usage(arguments):
 
 
 def test_on_a_terminal_it_says_what_it_is():
-    """Someone who types its name gets three lines, not a process that waits for a pickle."""
+    """Someone who types its name gets some lines, not a process that waits for a pickle."""
     master, slave = pty.openpty()
     try:
         told = run(stdin=slave)
@@ -74,9 +79,28 @@ def test_on_a_terminal_it_says_what_it_is():
         os.close(master)
     assert told.returncode == 2
     assert told.stdout == ""
-    lines = [line for line in told.stderr.splitlines() if line.strip()]
-    assert len(lines) == 3, lines
-    assert "interchange_launch_cmd" in told.stderr
+    what, who, how, tools, *names = told.stderr.splitlines()
+    assert "interchange_launch_cmd" in how
+    assert [line.split()[1] for line in names] == TOOLS
+
+
+def test_help_names_every_tool():
+    told = run("--help")
+    tools = told.stdout.partition("Tools:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in tools.splitlines()] == [*TOOLS, "help"]
+    for tool in TOOLS:
+        helped = run(tool, "--help")
+        assert helped.returncode == 0 and f"Usage: htex-interchange {tool}" in helped.stdout
+
+
+def test_a_tool_ends_before_it_reads_its_input():
+    """HTEX's own start begins with standard input; a tool has nothing to do with it."""
+    reading, writing = os.pipe()
+    try:
+        assert run("completions", "bash", stdin=reading).returncode == 0
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_nothing_but_glibc_is_loaded(start):

@@ -1,0 +1,22 @@
+//! `completions SHELL`: the words of the command line, in the shell's own script.
+
+use std::process::ExitCode;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::{Trouble, say};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The shell that is to read it; bash does with: source <(htex-interchange completions bash)
+    shell: Shell,
+}
+
+pub(super) fn run(arguments: &Arguments, mut program: Command) -> Result<ExitCode, Trouble> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut program, name, &mut script);
+    say(script)?;
+    Ok(ExitCode::SUCCESS)
+}

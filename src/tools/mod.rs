@@ -1,0 +1,56 @@
+//! What people run by hand: `htex-interchange TOOL`.
+//!
+//! A tool is a module with its arguments and a `run`, a variant of [`Tool`], whose first line of
+//! documentation is what every list of tools shows, and an arm of [`run`]. Tools stand outside
+//! of the broker's life: `main` runs one before it has touched standard input or signals, and none
+//! names `io`, `broker` or `interchange`.
+
+mod completions;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Command, Subcommand};
+
+/// A tool with its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Tool {
+    /// Print the script that makes a shell complete this program's words
+    Completions(completions::Arguments),
+}
+
+/// What ends a tool early; its text is all that the user gets to see.
+type Trouble = Box<dyn Error>;
+
+/// Exit status of a tool that ended early; wrong arguments are clap's 2.
+const FAILED: u8 = 1;
+
+/// Runs `tool` to its end. `program` is the whole command line, for tools that describe it.
+pub fn run(tool: Tool, program: Command) -> ExitCode {
+    let name = program.get_name().to_owned();
+    let ended = match tool {
+        Tool::Completions(arguments) => completions::run(&arguments, program),
+    };
+    ended.unwrap_or_else(|trouble| {
+        if is_closed_pipe(trouble.as_ref()) {
+            return ExitCode::SUCCESS;
+        }
+        let _ = writeln!(io::stderr(), "{name}: {trouble}");
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Writes to standard output all at once.
+fn say(text: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_ref())?;
+    out.flush()
+}
+
+/// Whoever reads our output has seen enough, as `head` does.
+fn is_closed_pipe(trouble: &(dyn Error + 'static)) -> bool {
+    trouble
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
