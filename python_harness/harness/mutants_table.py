@@ -126,8 +126,8 @@ MUTANTS = [
     ),
     Mutant(
         "a refused batch is lost", "mod.rs",
-        "            if let Some(ticket) = record.take(id) {\n                self.queue.push",
-        "            if let Some(ticket) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
+        "            if let Some(held) = record.take(id) {\n                self.queue.push",
+        "            if let Some(held) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
         "                self.queue.push",
     ),
     Mutant(
@@ -137,10 +137,10 @@ MUTANTS = [
     ),
     Mutant(
         "a refused task forgets its priority", "mod.rs",
-        "                self.queue.push(QueuedTask {\n                    ticket,\n"
+        "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
         "                    priority,\n",
         "                let _ = priority;\n"
-        "                self.queue.push(QueuedTask {\n                    ticket,\n"
+        "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
         "                    priority: crate::protocol::Priority::LOWEST,\n",
     ),
     Mutant(
@@ -217,9 +217,9 @@ MUTANTS = [
     ),
     Mutant(
         "a stop forgets what managers hold", "leaving.rs",
-        "            for ticket in manager.in_flight.drain(..) {\n                ticket.settle();",
-        "            for ticket in manager.in_flight.drain(..).skip(1) {\n"
-        "                ticket.settle();",
+        "            for held in manager.in_flight.drain(..) {\n                held.ticket.settle();",
+        "            for held in manager.in_flight.drain(..).skip(1) {\n"
+        "                held.ticket.settle();",
     ),
     Mutant(
         "at a stop managers are not told", "leaving.rs",

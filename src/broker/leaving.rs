@@ -68,8 +68,8 @@ impl<B> Broker<B> {
             task.ticket.settle();
         }
         for manager in self.managers.iter_mut() {
-            for ticket in manager.in_flight.drain(..) {
-                ticket.settle();
+            for held in manager.in_flight.drain(..) {
+                held.ticket.settle();
             }
         }
         self.live = LiveIds::new();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::liveness::Silence;
-use super::ticket::Ticket;
+use super::ticket::InFlight;
 use super::{ConnectionId, Now, Origin};
 use crate::protocol::{ManagerId, NodeInfo, Registration, TaskId};
 
@@ -30,7 +30,7 @@ pub(super) struct Manager<B> {
     pub(super) id: ManagerId,
     pub(super) registration: Rc<Registration<B>>,
     /// In order of dispatch. Results come in about that order, so a search from the front is short.
-    pub(super) in_flight: Vec<Ticket>,
+    pub(super) in_flight: Vec<InFlight>,
     pub(super) held: bool,
     pub(super) draining: bool,
     /// Since when it has had no connection, as far as is known; on the awake clock, as below.
@@ -96,16 +96,13 @@ impl<B> Manager<B> {
     }
 
     /// Takes a task out of its hands.
-    pub(super) fn take(&mut self, task: TaskId) -> Option<Ticket> {
-        let place = self
-            .in_flight
-            .iter()
-            .position(|ticket| ticket.task() == task)?;
+    pub(super) fn take(&mut self, task: TaskId) -> Option<InFlight> {
+        let place = self.in_flight.iter().position(|held| held.task() == task)?;
         Some(self.in_flight.remove(place))
     }
 
     pub(super) fn task_ids(&self) -> impl Iterator<Item = TaskId> {
-        self.in_flight.iter().map(Ticket::task)
+        self.in_flight.iter().map(InFlight::task)
     }
 
     pub(super) fn info(&self, now: Now) -> NodeInfo<B> {

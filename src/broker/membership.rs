@@ -243,7 +243,10 @@ impl<B> Broker<B> {
 
     /// Each task of a lost manager is answered with ManagerLost.
     fn fail_tasks(&mut self, manager: &mut Manager<B>, now: Now) {
-        let tasks: Vec<TaskId> = manager.in_flight.drain(..).map(|t| t.settle()).collect();
+        let tasks: Vec<TaskId> = {
+            let held = manager.in_flight.drain(..);
+            held.map(|held| held.ticket.settle()).collect()
+        };
         if tasks.is_empty() {
             return;
         }

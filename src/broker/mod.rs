@@ -47,7 +47,7 @@ use liveness::Liveness;
 use manager_table::ManagerTable;
 use queue::{QueuedTask, TaskQueue};
 use ranking::Policy;
-use ticket::Ticket;
+use ticket::{InFlight, Ticket};
 
 /// Most tasks in one batch. A manager with room for more gets another batch in the same turn; no
 /// single message grows with the queue.
@@ -292,9 +292,9 @@ impl<B> Broker<B> {
             shipment.len()
         );
         for Task { id, priority, body } in shipment.into_tasks() {
-            if let Some(ticket) = record.take(id) {
+            if let Some(held) = record.take(id) {
                 self.queue.push(QueuedTask {
-                    ticket,
+                    ticket: held.ticket,
                     priority,
                     body,
                 });
@@ -343,6 +343,7 @@ impl<B> Broker<B> {
     }
 
     fn dispatch_to(&mut self, slot: Slot, now: Now) {
+        let dispatched = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
         let count = manager
             .free_capacity()
@@ -363,7 +364,7 @@ impl<B> Broker<B> {
                 priority,
                 body,
             });
-            manager.in_flight.push(ticket);
+            manager.in_flight.push(InFlight { ticket, dispatched });
         }
         manager.idle_since = None;
         debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
@@ -461,7 +462,7 @@ impl<B> Broker<B> {
     /// Takes a task that is done out of a manager's hands. False if it was not in them.
     fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
         let manager = self.managers.get_mut(slot);
-        let Some(ticket) = manager.take(task) else {
+        let Some(held) = manager.take(task) else {
             let id = &manager.id;
             let not_held = Complaint::ResultNotHeld;
             if self.complaints.may_say(not_held, id.as_bytes(), now) {
@@ -469,7 +470,7 @@ impl<B> Broker<B> {
             }
             return false;
         };
-        self.live.remove(ticket.settle());
+        self.live.remove(held.ticket.settle());
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }

@@ -2,6 +2,7 @@
 //! [`Ticket`] for it, in the queue or in one manager's hands.
 
 use std::mem;
+use std::time::Duration;
 
 use tracing::error;
 
@@ -26,6 +27,21 @@ impl Ticket {
         let task = self.0;
         mem::forget(self);
         task
+    }
+}
+
+/// A task in a manager's hands.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) ticket: Ticket,
+    /// When it was dispatched, on the clock of [`super::liveness::Liveness::awake`].
+    #[expect(dead_code, reason = "what is decided by it comes next")]
+    pub(super) dispatched: Duration,
+}
+
+impl InFlight {
+    pub(super) fn task(&self) -> TaskId {
+        self.ticket.task()
     }
 }
 
