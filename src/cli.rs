@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
@@ -52,6 +54,22 @@ pub struct Arguments {
     /// this time. Without it: when it has been silent for the heartbeat threshold.
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub disconnect_grace: Option<Duration>,
+
+    /// Tell metrics by HTTP at /metrics of this port, in OpenMetrics' format. With a port alone, to
+    /// this machine only. Whoever reaches the port may read them.
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
+    pub metrics: Option<SocketAddr>,
+
+    /// Write a line of JSON for every state change of a task or a manager. A relative path is below
+    /// the log's directory. Lines that the disk cannot keep up with are dropped and counted.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+
+    /// Begin another file of events when one has so many bytes. The four before it are kept, as
+    /// FILE.1 (the newest) to FILE.4.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20, requires = "events",
+          value_parser = clap::value_parser!(u64).range(4096..))]
+    pub events_max_bytes: u64,
 }
 
 /// More would only wait for each other: one thread decides about all that they bring.
@@ -84,6 +102,14 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "a number of seconds above 0".to_owned())
+}
+
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+    }
+    text.parse()
+        .map_err(|_| "a port, or an address and a port as 0.0.0.0:9464 or [::]:9464".to_owned())
 }
 
 fn watch_target(text: &str) -> Result<WatchTarget, String> {
@@ -133,6 +159,17 @@ mod tests {
             Arguments::parse_from(["htex-interchange"]).disconnect_grace,
             None
         );
+    }
+
+    #[test]
+    fn metrics_stay_on_this_machine_unless_told_otherwise() {
+        let parsed = |text| metrics_address(text).map(|address| address.to_string());
+        assert_eq!(parsed("9464"), Ok("127.0.0.1:9464".to_owned()));
+        assert_eq!(parsed("0.0.0.0:9464"), Ok("0.0.0.0:9464".to_owned()));
+        assert_eq!(parsed("[::1]:0"), Ok("[::1]:0".to_owned()));
+        for bad in ["", "localhost", "70000", "1.2.3.4", ":9464"] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

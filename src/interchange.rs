@@ -9,13 +9,14 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::broker::{
-    Broker, Complaint, Complaints, ConnectionId, Now, Origin, Output, Shipment, StopReason,
-    Versions,
+    Broker, Complaint, Complaints, ConnectionId, Now, Origin, Output, Shipment, Snapshot,
+    StopReason, Versions,
 };
 use crate::protocol::{
     Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
     encode_batch,
 };
+use crate::telemetry::event_line;
 
 /// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
 /// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.
@@ -76,6 +77,8 @@ pub enum Transmit<F> {
     Reply(Vec<u8>),
     /// A record for the monitoring hub.
     Report(Vec<u8>),
+    /// A line for the file of events.
+    Event(Vec<u8>),
     /// A question for the process that runs the user's manager selector.
     Rank(Vec<u8>),
     /// What still waits for this manager need not leave.
@@ -113,7 +116,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     /// A frame from the task channel.
-    pub fn handle_task(&mut self, frame: F) {
+    pub fn handle_task(&mut self, frame: F, now: Now) {
         let stay = match self.broker.queued() < SHORT_QUEUE_TASKS {
             true => Stay::Short,
             false => Stay::Long,
@@ -121,7 +124,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         match Task::parse(frame, stay) {
             Ok(task) => {
                 let bytes = self.queued_bytes() + held_bytes(&task.body);
-                if self.broker.handle_task(task) {
+                if self.broker.handle_task(task, now) {
                     self.queued_bytes = bytes;
                 }
             }
@@ -131,8 +134,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                         "Task {id} cannot be read and is failed: {}",
                         unreadable.reason
                     );
-                    self.broker
-                        .handle_unreadable_task(id, unreadable_text(id, &unreadable.reason));
+                    let reason = unreadable_text(id, &unreadable.reason);
+                    self.broker.handle_unreadable_task(id, reason, now);
                 }
                 None => warn!("Dropping a task message: {}", unreadable.reason),
             },
@@ -229,6 +232,16 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
+    /// A look at everything, for who watches from outside.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        self.broker.snapshot(now)
+    }
+
+    /// Somebody who watches asks for it: nothing more is to be sent to this manager.
+    pub fn handle_hold(&mut self, manager: &ManagerId, now: Now) -> bool {
+        self.broker.handle_hold(manager, now)
+    }
+
     /// What is here without an answer, for the last line of a log.
     pub fn unfinished(&self) -> String {
         self.broker.unfinished()
@@ -273,6 +286,9 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                 Output::Failure(failure) => Transmit::Result(Parcel::Bytes(failure.encode())),
                 Output::Reply(reply) => Transmit::Reply(reply.encode()),
                 Output::Report(report) => Transmit::Report(report.encode(self.run_id.as_deref())),
+                Output::Happening(happening) => {
+                    Transmit::Event(event_line::of_happening(&happening))
+                }
                 Output::Rank(question) => Transmit::Rank(question.encode()),
                 Output::Forgotten(manager) => Transmit::Forget(manager),
                 Output::Stop(reason) => Transmit::Stop(reason),

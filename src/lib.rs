@@ -9,8 +9,8 @@
 //!
 //! Beside them [`protocol`] is Parsl's vocabulary, [`pickle`] is Python's format, [`curve`] holds
 //! keys and verdicts, [`config`] what the executor said at the start, [`versions`] what Python and
-//! Parsl the submit side runs, [`logging`] the shape of log lines, and [`tools`] what people run by
-//! hand.
+//! Parsl the submit side runs, [`logging`] the shape of log lines, [`telemetry`] what people and
+//! programs outside are told of a run, and [`tools`] what people run by hand.
 
 pub mod broker;
 pub mod children;
@@ -22,5 +22,6 @@ pub mod io;
 pub mod logging;
 pub mod pickle;
 pub mod protocol;
+pub mod telemetry;
 pub mod tools;
 pub mod versions;

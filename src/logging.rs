@@ -9,6 +9,7 @@
 //! to a log configuration that nobody here knows: that is for `config` and `main`.
 
 mod clock;
+mod event_file;
 mod format;
 mod json;
 mod record;
@@ -26,9 +27,10 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+pub use event_file::{EventFile, EventFileSpec};
 pub use format::{BadFormat, LineFormat};
 
-use writer::{Books, Intake, LogFile, QUEUE_LINES};
+use writer::{Books, Intake, LOG_ROOM, LogFile, Room};
 
 /// `parsl.log_utils.DEFAULT_FORMAT`, since 2026.01.26.
 pub const PARSL_FORMAT: &str = "%(created)f %(asctime)s %(processName)s-%(process)d \
@@ -168,7 +170,7 @@ pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)>
         Sink::File { path, format } => {
             make_directory_of(path)?;
             let file = OpenOptions::new().create(true).append(true).open(path)?;
-            let (intake, guard) = queue_before(file);
+            let (intake, guard) = queue_before(file, LOG_ROOM);
             let lines = fmt::layer().event_format(format::TextLines::new(format.clone()));
             let layer = lines
                 .log_internal_errors(false)
@@ -179,7 +181,7 @@ pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)>
         Sink::Json { path } => {
             make_directory_of(path)?;
             let file = File::create(path)?;
-            let (intake, guard) = queue_before(file);
+            let (intake, guard) = queue_before(file, LOG_ROOM);
             let lines = fmt::layer().event_format(json::JsonLines::new());
             let layer = lines
                 .log_internal_errors(false)
@@ -206,7 +208,13 @@ struct Tail {
 impl LogGuard {
     /// Lines that never reached the file: the queue was full, or the file refused them.
     pub fn dropped_lines(&self) -> u64 {
-        self.tail.as_ref().map_or(0, |tail| tail.books.dropped())
+        self.dropped_counter()()
+    }
+
+    /// As [`Self::dropped_lines`], to be asked elsewhere.
+    pub fn dropped_counter(&self) -> Box<dyn Fn() -> u64> {
+        let books = self.tail.as_ref().map(|tail| Arc::clone(&tail.books));
+        Box::new(move || books.as_ref().map_or(0, |books| books.dropped()))
     }
 
     /// Waits until every line so far is written or given up, but no longer than `limit`.
@@ -244,12 +252,12 @@ fn make_directory_of(path: &Path) -> io::Result<()> {
     }
 }
 
-fn queue_before(file: File) -> (Intake, LogGuard) {
-    let books = Arc::new(Books::default());
+fn queue_before(file: impl io::Write + Send + 'static, room: Room) -> (Intake, LogGuard) {
+    let books = Arc::new(Books::new(room));
     let builder = NonBlockingBuilder::default()
         .lossy(true)
         // `Books` admits no more than that many, so the appender never has to refuse one.
-        .buffered_lines_limit(QUEUE_LINES)
+        .buffered_lines_limit(room.lines)
         .thread_name("htex-log");
     let log_file = LogFile::new(file, Arc::clone(&books));
     let (queue, worker) = without_signals(|| builder.finish(log_file));

@@ -1,10 +1,13 @@
 //! The program: command line, then configuration, then log, then the loop.
 
+mod observing;
+
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use std::{env, io, panic};
 
 use clap::{CommandFactory, Parser};
@@ -20,11 +23,14 @@ use htex_interchange::config::{
 use htex_interchange::curve::Certificates;
 use htex_interchange::interchange::FindVersions;
 use htex_interchange::io::{
-    self as sockets, End, EventLoop, Helper, HelperCommand, Signals, Start, WatchTarget,
+    self as sockets, End, EventLoop, EventSink, Helper, HelperCommand, Observing, Signals, Start,
+    WatchTarget,
 };
 use htex_interchange::logging::{self, LogGuard, LogSpec};
 use htex_interchange::tools;
 use htex_interchange::versions::{self, Hints, Search, SubmitVersions};
+
+use observing::Events;
 
 const REFUSED: u8 = 1;
 const BY_HAND_STATUS: u8 = 2;
@@ -102,6 +108,11 @@ fn start(
         Ok(helper) => helper,
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
     };
+    let about = observing::about(&config);
+    let events = match observing::events(arguments, &about, &config.logging.logdir) {
+        Ok(events) => events.map(Rc::new),
+        Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
+    };
     let opened = EventLoop::open(Start {
         config: &config,
         certificates,
@@ -114,26 +125,36 @@ fn start(
         parent,
         selector: selector_of(&config.selector),
         helper,
-        settings: settings_of(&config, arguments.disconnect_grace),
+        settings: settings_of(&config, arguments),
         find_versions: version_finder(hints(arguments, parent)),
+        observing: Observing {
+            about,
+            log_lines_dropped: log.dropped_counter(),
+            metrics_at: arguments.metrics,
+            events: events.clone().map(|events| events as Rc<dyn EventSink>),
+        },
     });
     let end = match opened {
         Ok(event_loop) => event_loop.run(),
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
     };
-    exit(end, &log)
+    exit(end, &log, events.as_deref())
 }
 
 /// Ends the process without running what libraries have registered for its end: libzmq's threads
 /// may still be at work.
-fn exit(end: End, log: &LogGuard) -> ExitCode {
-    let (status, patience) = match end {
-        End::Terminated => (0, FLUSH_ON_SIGTERM),
-        End::SubmitSideGone => (0, logging::EXIT_FLUSH),
-        End::VersionMismatch => (VERSION_MISMATCH, logging::EXIT_FLUSH),
-        End::Broken => (BROKEN, logging::EXIT_FLUSH),
+fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ExitCode {
+    let (status, patience, why) = match end {
+        End::Terminated => (0, FLUSH_ON_SIGTERM, "told to end"),
+        End::SubmitSideGone => (0, logging::EXIT_FLUSH, "submit side gone"),
+        End::VersionMismatch => (VERSION_MISMATCH, logging::EXIT_FLUSH, "version mismatch"),
+        End::Broken => (BROKEN, logging::EXIT_FLUSH, "a fault of its own"),
     };
+    let give_up = Instant::now() + patience;
     log.flush_for(patience);
+    if let Some(events) = events {
+        events.end(why, give_up.saturating_duration_since(Instant::now()));
+    }
     exit_at_once(status)
 }
 
@@ -254,16 +275,17 @@ fn helper_of(
     helper.map(Some).map_err(trouble)
 }
 
-fn settings_of(config: &Config, disconnect_grace: Option<Duration>) -> Settings {
+fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
     Settings {
         heartbeat_threshold: config.heartbeat_threshold,
-        disconnect_grace,
+        disconnect_grace: arguments.disconnect_grace,
         version_check: match config.version_check {
             VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
             VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,
             VersionCheckChoice::Off => VersionCheck::Off,
         },
         monitoring: config.hub.is_some(),
+        happenings: arguments.events.is_some(),
         worker_port: 0,
     }
 }

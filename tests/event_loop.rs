@@ -9,8 +9,9 @@ use htex_interchange::broker::{Candidate, Selector, Settings, Slot, VersionCheck
 use htex_interchange::config::{
     Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide, VersionCheckChoice,
 };
-use htex_interchange::io::{End, EventLoop, Signals, Start, WatchTarget, parent_pid};
+use htex_interchange::io::{End, EventLoop, Observing, Signals, Start, WatchTarget, parent_pid};
 use htex_interchange::pickle::{Encoder, Tree};
+use htex_interchange::telemetry::document::About;
 use zmq::{Context, Socket};
 
 const WITHIN_MS: i64 = 5_000;
@@ -107,11 +108,37 @@ fn serve(submit_side: SubmitSide) -> End {
             disconnect_grace: None,
             version_check: VersionCheck::Off,
             monitoring: false,
+            happenings: false,
             worker_port: 0,
         },
         find_versions: Box::new(Versions::default),
+        observing: observing(),
     });
     event_loop.unwrap().run()
+}
+
+fn observing() -> Observing {
+    Observing {
+        about: About {
+            version: String::new(),
+            pid: 0,
+            host: String::new(),
+            logdir: String::new(),
+            log: None,
+            started_at_s: 0.0,
+            uptime_s: 0.0,
+            python: None,
+            parsl: None,
+            encrypted: false,
+            selector: String::new(),
+            heartbeat_threshold_s: 0.0,
+            run_id: None,
+            submit_side: String::new(),
+        },
+        log_lines_dropped: Box::new(|| 0),
+        metrics_at: None,
+        events: None,
+    }
 }
 
 fn listen(context: &Context, kind: zmq::SocketType) -> Socket {

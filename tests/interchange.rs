@@ -43,6 +43,7 @@ impl Desk {
             disconnect_grace: None,
             version_check,
             monitoring,
+            happenings: false,
             worker_port: 54321,
         };
         let broker = Broker::new(settings, Box::new(BlockIdSelector::default()), now);
@@ -65,7 +66,8 @@ impl Desk {
     }
 
     fn task(&mut self, text: &str) {
-        self.interchange.handle_task(python::pickle(4, text));
+        self.interchange
+            .handle_task(python::pickle(4, text), self.now);
     }
 
     fn say(&mut self, manager: &[u8], frames: &[&str]) {
@@ -114,6 +116,7 @@ impl Desk {
                 Transmit::Report(bytes) => {
                     format!("report {}", python::load(&bytes, "x[1].get('run_id', x)"))
                 }
+                Transmit::Event(line) => String::from_utf8(line).expect("a line is text"),
                 Transmit::Rank(bytes) => format!("asks {}", python::load(&bytes, "x")),
                 Transmit::Forget(manager) => format!("forget {manager}"),
                 Transmit::Stop(reason) => format!("stop {reason:?}"),
@@ -257,7 +260,7 @@ fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
     let events = Events::capture(LevelFilter::WARN);
     let mut desk = desk();
     let whole = python::pickle(4, "{'task_id': 5, 'context': {}, 'buffer': b'b' * 100}");
-    desk.interchange.handle_task(whole[..60].to_vec());
+    desk.interchange.handle_task(whole[..60].to_vec(), desk.now);
     let lines = events.take();
     let sent = desk.sent();
     assert_eq!(sent.len(), 1);
@@ -269,7 +272,7 @@ fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
         b"",
         &python::pickle(4, "{'task_id': -1}"),
     ] {
-        desk.interchange.handle_task(frame.to_vec());
+        desk.interchange.handle_task(frame.to_vec(), desk.now);
         assert_eq!(desk.sent(), [""; 0]);
         let lines = events.take();
         assert!(

@@ -17,7 +17,7 @@ const LINE_COLUMNS_MAX: usize = 100;
 const OPCODE_MATCH: (&str, &str) = ("src/pickle/read.rs", "step");
 
 /// Which room may name which: DESIGN.md's picture. `main` stands above all of them.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("children", &[]),
     ("pickle", &[]),
     ("curve", &[]),
@@ -26,20 +26,28 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("protocol", &["pickle"]),
     ("config", &["pickle"]),
     ("broker", &["protocol"]),
-    ("interchange", &["broker", "protocol", "config"]),
+    ("telemetry", &["broker", "protocol"]),
     (
-        "io",
-        &[
-            "interchange",
-            "broker",
-            "protocol",
-            "config",
-            "curve",
-            "children",
-        ],
+        "interchange",
+        &["telemetry", "broker", "protocol", "config"],
     ),
-    ("tools", &[]),
+    ("io", IO_NAMES),
+    ("tools", &["telemetry", "versions", "children"]),
     ("cli", &["io", "versions", "config", "tools"]),
+    (
+        "observing",
+        &["cli", "io", "telemetry", "logging", "config"],
+    ),
+];
+
+const IO_NAMES: &[&str] = &[
+    "interchange",
+    "telemetry",
+    "broker",
+    "protocol",
+    "config",
+    "curve",
+    "children",
 ];
 
 const TOP_LEVEL: [&str; 11] = [

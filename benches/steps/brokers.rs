@@ -114,6 +114,7 @@ impl World {
             disconnect_grace: None,
             version_check: VersionCheck::PythonAndParsl,
             monitoring: false,
+            happenings: false,
             worker_port: 54321,
         };
         let selector = Box::new(RandomSelector::new(SEED));
@@ -254,7 +255,7 @@ impl Work for Queue {
 
     fn run(&mut self) {
         for task in self.coming.drain(..) {
-            self.world.broker.handle_task(task);
+            self.world.broker.handle_task(task, self.world.now);
         }
         self.world.end_turn();
     }
@@ -273,7 +274,7 @@ impl Exchange {
         let mut world = World::new(managers, SLOTS);
         for _ in 0..managers * SLOTS + BACKLOG {
             let task = world.next_task(Priority::LOWEST);
-            world.broker.handle_task(task);
+            world.broker.handle_task(task, world.now);
         }
         world.end_turn();
         let mut exchange = Self {
@@ -309,7 +310,7 @@ impl Work for Exchange {
 
     fn run(&mut self) {
         for task in self.tasks.drain(..) {
-            self.world.broker.handle_task(task);
+            self.world.broker.handle_task(task, self.world.now);
         }
         for result in self.results.drain(..) {
             self.world.hear(result);

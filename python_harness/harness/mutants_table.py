@@ -12,14 +12,13 @@ MUTANTS = [
     ),
     Mutant(
         "a spoilt result is answered by nobody", "mod.rs",
-        "            self.outputs.push_back(Output::Failure(failure));\n"
-        "            self.after_result(slot, now);\n",
-        "            drop(failure);\n            self.after_result(slot, now);\n",
+        "            self.outputs.push_back(Output::Failure(failure));\n",
+        "            drop(failure);\n",
     ),
     Mutant(
         "a result is passed on although its manager does not hold the task", "mod.rs",
-        "            }\n            return false;\n        };\n        self.live.remove",
-        "            }\n            return true;\n        };\n        self.live.remove",
+        "            }\n            return false;\n        };\n        let in_flight_for",
+        "            }\n            return true;\n        };\n        let in_flight_for",
     ),
     Mutant(
         "a manager with three tasks counts one place more than it has", "manager_table.rs",
@@ -47,9 +46,8 @@ MUTANTS = [
     ),
     Mutant(
         "a hold is told to nobody who chooses", "membership.rs",
-        "                self.managers.get_mut(slot).held = true;\n"
-        "                self.index(slot);\n",
-        "                self.managers.get_mut(slot).held = true;\n",
+        "                self.index(slot);\n                self.report(slot, now);\n",
+        "                self.report(slot, now);\n",
     ),
     Mutant(
         "the end of a connection is told to nobody who chooses", "membership.rs",
@@ -217,7 +215,8 @@ MUTANTS = [
     ),
     Mutant(
         "a stop forgets what managers hold", "leaving.rs",
-        "            for held in manager.in_flight.drain(..) {\n                held.ticket.settle();",
+        "            for held in manager.in_flight.drain(..) {\n"
+        "                held.ticket.settle();",
         "            for held in manager.in_flight.drain(..).skip(1) {\n"
         "                held.ticket.settle();",
     ),

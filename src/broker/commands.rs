@@ -44,6 +44,13 @@ impl<B> Broker<B> {
         self.outputs.push_back(Output::Reply(reply));
     }
 
+    /// As the command, asked for by another way. False if no such manager is registered.
+    pub fn handle_hold(&mut self, id: &ManagerId, now: Now) -> bool {
+        self.begin_turn(now);
+        self.hold(id, now);
+        self.managers.slot_of(id).is_some()
+    }
+
     fn statuses(&self, now: Now) -> Vec<ManagerStatus> {
         let managers = self.managers.in_order_of_registration().into_iter();
         managers

@@ -57,6 +57,8 @@ pub struct Complaints {
     /// On the monotonic clock; None if nothing was said since the last span.
     until: Option<Duration>,
     counts: BTreeMap<Complaint, Count>,
+    /// Of each kind since the start, said or not.
+    totals: BTreeMap<Complaint, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ impl Complaints {
     /// Whether the line about `peer` is to be written. Otherwise it is counted.
     pub fn may_say(&mut self, complaint: Complaint, peer: &[u8], now: Now) -> bool {
         self.handle_time(now);
+        *self.totals.entry(complaint).or_default() += 1;
         self.until.get_or_insert(now.monotonic + SPAN);
         let (of_one, of_all) = complaint.limits();
         let count = self.counts.entry(complaint).or_default();
@@ -82,6 +85,11 @@ impl Complaints {
         count.said += 1;
         count.said_of.insert(peer.to_vec(), before + 1);
         true
+    }
+
+    /// How often there was reason for a line since the start.
+    pub fn total(&self, complaint: Complaint) -> u64 {
+        self.totals.get(&complaint).copied().unwrap_or_default()
     }
 
     /// When a line about what was held back is due, on the monotonic clock.

@@ -60,7 +60,7 @@ impl<B> Broker<B> {
     /// The one place where tasks may end without a terminal message: the process is about to end,
     /// and the executor is gone or has been told that everything failed.
     fn disband(&mut self) {
-        if self.queue.is_empty() && self.in_flight() == 0 && self.late_results == 0 {
+        if self.queue.is_empty() && self.in_flight() == 0 && self.tally.late_results == 0 {
             return;
         }
         warn!("{}", self.unfinished());

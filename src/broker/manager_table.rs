@@ -42,6 +42,8 @@ pub(super) struct Manager<B> {
     pub(super) last_heard: Duration,
     pub(super) last_heartbeat_wall_s: f64,
     pub(super) idle_since: Option<Now>,
+    /// Tasks that it gave a result for.
+    pub(super) tasks_done: u64,
     /// Its turn among the registrations; 0 before the table gave it one.
     order: u64,
 }
@@ -65,6 +67,7 @@ impl<B> Manager<B> {
             last_heard: heard,
             last_heartbeat_wall_s: now.wall_s,
             idle_since: Some(now),
+            tasks_done: 0,
             order: 0,
         }
     }

@@ -7,7 +7,8 @@ use tracing::{error, info, warn};
 
 use super::manager_table::{Manager, Slot};
 use super::{
-    Broker, Complaint, ConnectionId, Now, Origin, Output, StopReason, VersionCheck, ticket,
+    Broker, Complaint, ConnectionId, ManagerChange, Now, Origin, Output, StopReason, VersionCheck,
+    ticket,
 };
 use crate::protocol::{BlockId, Failure, ManagerId, Registration, TaskId, ToManager};
 
@@ -48,7 +49,9 @@ impl<B> Broker<B> {
         let manager = self.managers.get_mut(slot);
         if manager.suspect_since.is_none() {
             manager.suspect_since = Some(since);
+            let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
             self.liveness.watch_suspect(slot, since);
+            self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
         }
     }
 
@@ -86,6 +89,7 @@ impl<B> Broker<B> {
     /// Whatever comes first in a turn, a sleep before it is known before anybody's silence is
     /// measured.
     pub(super) fn begin_turn(&mut self, now: Now) {
+        self.pace.turn(&self.tally, now.monotonic);
         if let Some(stalled) = self.liveness.turn(now) {
             warn!(
                 "This process did not run for {:.1} s; managers are not blamed for it",
@@ -130,6 +134,13 @@ impl<B> Broker<B> {
         self.departed.forget(id);
         self.remember_block(manager.registration.block.clone());
         let drain_in_s = manager.registration.drain_time_s - now.wall_s;
+        let change = ManagerChange::Registered {
+            block: manager.registration.block.clone(),
+            hostname: manager.registration.hostname.clone(),
+            workers: manager.registration.worker_count,
+            capacity: manager.registration.max_capacity,
+        };
+        self.note_manager(id, change, now);
         let slot = self.managers.insert(manager);
         self.managers.set_origin(slot, origin);
         self.liveness.watch(slot, heard, drain_in_s, now);
@@ -175,13 +186,19 @@ impl<B> Broker<B> {
                 manager.id,
                 manager.in_flight.len()
             );
+            let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
+            self.note_manager(&id, ManagerChange::Back { in_flight }, now);
         }
         self.managers.set_origin(slot, origin);
         self.index(slot);
     }
 
     pub(super) fn start_draining(&mut self, slot: Slot, now: Now) {
-        self.managers.get_mut(slot).draining = true;
+        let manager = self.managers.get_mut(slot);
+        if !std::mem::replace(&mut manager.draining, true) {
+            let id = manager.id.clone();
+            self.note_manager(&id, ManagerChange::Draining, now);
+        }
         self.index(slot);
         self.finish_draining(slot, now);
     }
@@ -200,6 +217,7 @@ impl<B> Broker<B> {
         self.send(&id, ToManager::Shutdown);
         let mut manager = self.remove(slot);
         manager.held = true;
+        self.note_manager(&id, ManagerChange::Drained, now);
         self.report_of(&manager, now);
     }
 
@@ -208,7 +226,9 @@ impl<B> Broker<B> {
         info!("Received HOLD_MANAGER for {id}");
         match self.managers.slot_of(id) {
             Some(slot) => {
-                self.managers.get_mut(slot).held = true;
+                if !std::mem::replace(&mut self.managers.get_mut(slot).held, true) {
+                    self.note_manager(id, ManagerChange::Held, now);
+                }
                 self.index(slot);
                 self.report(slot, now);
             }
@@ -238,6 +258,8 @@ impl<B> Broker<B> {
             manager.held = true;
             self.report_of(&manager, now);
         }
+        let tasks = manager.task_ids().collect();
+        self.note_manager(&manager.id, ManagerChange::Lost { tasks, silent }, now);
         self.fail_tasks(&mut manager, now);
     }
 
@@ -260,6 +282,7 @@ impl<B> Broker<B> {
                     lost_at_s: now.wall_s,
                 }));
         }
+        self.note_lost(&tasks, &manager.id, now);
         warn!(
             "Reported tasks lost with manager {}: {}",
             manager.id,
@@ -308,6 +331,8 @@ impl<B> Broker<B> {
             }
             self.outputs
                 .push_back(Output::Forgotten(manager.id.clone()));
+            let tasks = earlier.task_ids().collect();
+            self.note_manager(&manager.id, ManagerChange::Replaced { tasks }, now);
             self.fail_tasks(&mut earlier, now);
         }
     }

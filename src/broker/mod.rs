@@ -12,6 +12,8 @@ mod asking;
 mod commands;
 mod complaints;
 mod departed;
+mod happenings;
+mod histogram;
 mod invariants;
 mod leaving;
 mod live_ids;
@@ -22,6 +24,8 @@ mod output;
 mod queue;
 mod ranking;
 mod selector;
+mod snapshot;
+mod tally;
 mod ticket;
 
 use std::collections::VecDeque;
@@ -36,17 +40,23 @@ use crate::protocol::{
 };
 
 pub use complaints::{Complaint, Complaints};
+pub use happenings::{FailedBy, Happening, ManagerChange, TaskChange, What};
+pub use histogram::Histogram;
 pub use invariants::check as check_invariants;
 pub use manager_table::Slot;
 pub use output::{Output, Shipment, StopReason};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
+pub use snapshot::{ManagerView, QueueView, Snapshot};
+pub use tally::{Rates, Tally};
 
 use departed::Departed;
+use happenings::Recent;
 use live_ids::LiveIds;
 use liveness::Liveness;
 use manager_table::ManagerTable;
 use queue::{QueuedTask, TaskQueue};
 use ranking::Policy;
+use tally::Pace;
 use ticket::{InFlight, Ticket};
 
 /// Most tasks in one batch. A manager with room for more gets another batch in the same turn; no
@@ -103,6 +113,8 @@ pub struct Settings {
     pub version_check: VersionCheck,
     /// Whether a hub listens: reports are made only then.
     pub monitoring: bool,
+    /// Whether state changes of tasks and managers are told, by [`Output::Happening`].
+    pub happenings: bool,
     /// The port that WORKER_BINDS tells.
     pub worker_port: u16,
 }
@@ -127,8 +139,10 @@ pub struct Broker<B> {
     /// The submit side is gone: by when the managers must have been told.
     leaving_until: Option<Duration>,
     stopping: bool,
-    /// Results that came when their managers had gone, and so were of no use any more.
-    late_results: u64,
+    tally: Tally,
+    pace: Pace,
+    /// What became of managers lately.
+    recent: Recent,
 }
 
 impl<B> Broker<B> {
@@ -148,7 +162,9 @@ impl<B> Broker<B> {
             dispatching: true,
             leaving_until: None,
             stopping: false,
-            late_results: 0,
+            tally: Tally::default(),
+            pace: Pace::new(),
+            recent: Recent::default(),
         }
     }
 
@@ -188,10 +204,10 @@ impl<B> Broker<B> {
             ticket::ranges(queued),
             ticket::ranges(held)
         );
-        if self.late_results > 0 {
+        if self.tally.late_results > 0 {
             line.push_str(&format!(
                 "; too late to be used: {} results of managers that were gone",
-                self.late_results
+                self.tally.late_results
             ));
         }
         line
@@ -226,26 +242,34 @@ impl<B> Broker<B> {
     }
 
     /// A task from the executor. Whether it waits now; a second one under a live id is dropped.
-    pub fn handle_task(&mut self, task: Task<B>) -> bool {
+    pub fn handle_task(&mut self, task: Task<B>, now: Now) -> bool {
         let Task { id, priority, body } = task;
+        self.pace.turn(&self.tally, now.monotonic);
         if !self.claim(id) {
+            self.tally.tasks_rejected += 1;
             return false;
         }
+        self.tally.tasks_received += 1;
         self.queue.push(QueuedTask {
             ticket: Ticket::issue(id),
             priority,
+            since: now.monotonic,
             body,
         });
+        self.tell_of_task(now, || (id, TaskChange::Queued));
         debug!("Put task {id} onto pending_task_queue");
         true
     }
 
     /// A task that cannot be passed on, but whose id is known: it is answered.
-    pub fn handle_unreadable_task(&mut self, task: TaskId, reason: String) {
+    pub fn handle_unreadable_task(&mut self, task: TaskId, reason: String, now: Now) {
+        self.pace.turn(&self.tally, now.monotonic);
         if self.claim(task) {
             self.live.remove(task);
+            self.tally.tasks_received += 1;
             self.outputs
                 .push_back(Output::Failure(Failure::Unreadable { task, reason }));
+            self.note_unreadable(task, None, now);
         }
     }
 
@@ -291,18 +315,22 @@ impl<B> Broker<B> {
             "{} tasks were refused on the way to {manager} and wait again",
             shipment.len()
         );
+        let mut requeued = Vec::new();
         for Task { id, priority, body } in shipment.into_tasks() {
             if let Some(held) = record.take(id) {
                 self.queue.push(QueuedTask {
                     ticket: held.ticket,
                     priority,
+                    since: now.monotonic,
                     body,
                 });
+                requeued.push(id);
             }
         }
         if record.in_flight.is_empty() {
             record.idle_since = Some(now);
         }
+        self.note_requeued(manager, &requeued, now);
         self.suspect(slot, now);
         self.index(slot);
         self.finish_draining(slot, now);
@@ -354,6 +382,7 @@ impl<B> Broker<B> {
             let Some(QueuedTask {
                 ticket,
                 priority,
+                since,
                 body,
             }) = self.queue.pop()
             else {
@@ -364,8 +393,12 @@ impl<B> Broker<B> {
                 priority,
                 body,
             });
+            let queued_for = now.monotonic.saturating_sub(since);
+            self.tally.queued_for.add(queued_for);
             manager.in_flight.push(InFlight { ticket, dispatched });
         }
+        self.tally.batches += 1;
+        self.tally.tasks_dispatched += shipment.len() as u64;
         manager.idle_since = None;
         debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
         let to = manager.id.clone();
@@ -373,6 +406,7 @@ impl<B> Broker<B> {
         // Its record leaves before the batch: clients read from it where a task runs, right after
         // the task is done.
         self.report(slot, now);
+        self.tell_of_batch(&to, &shipment, now);
         self.outputs.push_back(Output::Batch { to, shipment });
     }
 
@@ -416,7 +450,7 @@ impl<B> Broker<B> {
             FromManager::Result { .. } | FromManager::SpoiltResult { .. }
         );
         if is_departed && is_result {
-            self.late_results += 1;
+            self.tally.late_results += 1;
         }
         if !may_say {
             return;
@@ -424,7 +458,7 @@ impl<B> Broker<B> {
         let what = match message {
             FromManager::Result { task, .. } | FromManager::SpoiltResult { task, .. } => {
                 let late = match is_departed {
-                    true => format!(" (late result number {})", self.late_results),
+                    true => format!(" (late result number {})", self.tally.late_results),
                     false => String::new(),
                 };
                 format!("the result of task {task}{late}")
@@ -443,6 +477,7 @@ impl<B> Broker<B> {
             if self.leaving_until.is_none() {
                 self.outputs.push_back(Output::Result(frame));
             }
+            self.note_done(slot, task, now);
             self.after_result(slot, now);
         }
     }
@@ -452,9 +487,11 @@ impl<B> Broker<B> {
         if self.settle(slot, task, now) {
             let manager = &self.managers.get(slot).id;
             warn!("Task {task} is failed, the result from {manager} cannot be passed on: {reason}");
+            let manager = manager.clone();
             let reason = format!("the result of task {task} could not be passed on: {reason}");
             let failure = Failure::Unreadable { task, reason };
             self.outputs.push_back(Output::Failure(failure));
+            self.note_unreadable(task, Some(manager), now);
             self.after_result(slot, now);
         }
     }
@@ -470,6 +507,8 @@ impl<B> Broker<B> {
             }
             return false;
         };
+        let in_flight_for = self.liveness.awake(now).saturating_sub(held.dispatched);
+        self.tally.in_flight_for.add(in_flight_for);
         self.live.remove(held.ticket.settle());
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);

@@ -1,5 +1,6 @@
 //! Every effect that the broker may ask for.
 
+use super::Happening;
 use crate::protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
@@ -22,6 +23,8 @@ pub enum Output<B> {
     /// The answer to the command that was handled last.
     Reply(Reply<B>),
     Report(Report<B>),
+    /// A state change, for whoever follows the run.
+    Happening(Happening),
     /// In which order should managers get tasks? For the process that runs a user's selector.
     Rank(Question<B>),
     /// The manager is not registered any more: what waits for it need not leave.

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -14,6 +15,8 @@ use crate::protocol::{Priority, TaskId};
 pub(super) struct QueuedTask<B> {
     pub(super) ticket: Ticket,
     pub(super) priority: Priority,
+    /// Since when it waits, on the monotonic clock.
+    pub(super) since: Duration,
     pub(super) body: B,
 }
 
@@ -87,11 +90,13 @@ impl<B> TaskQueue<B> {
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> {
+        self.iter().map(|task| task.ticket.task())
+    }
+
+    /// In no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedTask<B>> {
         let ranked = self.ranked.iter().map(|(_, task)| task);
-        self.line
-            .iter()
-            .chain(ranked)
-            .map(|task| task.ticket.task())
+        self.line.iter().chain(ranked)
     }
 
     /// Everything that waits, in no order.
@@ -121,6 +126,7 @@ mod tests {
             queue.push(QueuedTask {
                 ticket: Ticket::issue(TaskId(*id)),
                 priority: Priority::from_i64(*priority),
+                since: Duration::ZERO,
                 body: (),
             });
         }

@@ -35,7 +35,6 @@ impl Ticket {
 pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     /// When it was dispatched, on the clock of [`super::liveness::Liveness::awake`].
-    #[expect(dead_code, reason = "what is decided by it comes next")]
     pub(super) dispatched: Duration,
 }
 

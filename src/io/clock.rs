@@ -15,13 +15,18 @@ impl Clock {
         }
     }
 
+    /// What [`Now`] has of it, without the wall clock.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     pub(super) fn now(&self) -> Now {
         // A wall clock before 1970 is a machine without one.
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         Now {
-            monotonic: self.started.elapsed(),
+            monotonic: self.monotonic(),
             wall_s: wall.as_secs_f64(),
         }
     }

@@ -18,6 +18,16 @@ pub(super) struct WorkerConnections {
     fault: Option<HandshakeFault>,
 }
 
+/// How many there are, and how many there may be.
+#[derive(Clone, Copy)]
+pub(super) struct Count {
+    pub(super) open: usize,
+    pub(super) lets_in: bool,
+    /// Of the whole process.
+    pub(super) descriptors: usize,
+    pub(super) descriptor_limit: usize,
+}
+
 impl WorkerConnections {
     /// Call it when everything else is open.
     pub(super) fn new(monitor: Monitor) -> Self {
@@ -26,6 +36,17 @@ impl WorkerConnections {
             open: Connections::default(),
             door: Door::new(),
             fault: None,
+        }
+    }
+
+    /// For who asks how things are.
+    pub(super) fn count(&self) -> Count {
+        let open = self.open.len();
+        Count {
+            open,
+            lets_in: !self.door.is_shut(),
+            descriptors: self.door.used(open),
+            descriptor_limit: self.door.limit(),
         }
     }
 

@@ -78,10 +78,24 @@ impl Door {
         exhausted
     }
 
+    pub(super) fn is_shut(&self) -> bool {
+        self.is_shut
+    }
+
+    /// How many descriptors may be open.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many are in use with so many connections. What is kept back counts while it is given
+    /// free too, or the door would swing.
+    pub(super) fn used(&self, open: usize) -> usize {
+        self.fixed + self.kept_back_wanted() + open
+    }
+
     /// So many connections are open now.
     pub(super) fn handle_connections(&mut self, open: usize) {
-        // What is kept back counts while it is given free too, or the door would swing.
-        let used = self.fixed + self.kept_back_wanted() + open;
+        let used = self.used(open);
         let limit = self.limit;
         let percent = |share: usize| limit.saturating_mul(share) / 100;
         if used >= percent(SHUT_AT) {

@@ -32,7 +32,7 @@ pub(super) struct HeldBytes {
 }
 
 impl HeldBytes {
-    fn all(self) -> usize {
+    pub(super) fn all(self) -> usize {
         self.queued.saturating_add(self.unsent_results)
     }
 }
@@ -61,6 +61,10 @@ impl Intake {
             megabytes(intake.bound_bytes)
         );
         intake
+    }
+
+    pub(super) fn bound_bytes(&self) -> usize {
+        self.bound_bytes
     }
 
     pub(super) fn is_open(&self) -> bool {

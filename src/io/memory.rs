@@ -117,7 +117,7 @@ fn limits_of(groups: &str) -> Vec<usize> {
 }
 
 /// 0 where the system does not tell.
-fn resident_bytes() -> usize {
+pub(super) fn resident_bytes() -> usize {
     let pages = || -> Option<usize> {
         let statm = fs::read_to_string("/proc/self/statm").ok()?;
         statm.split_ascii_whitespace().nth(1)?.parse().ok()

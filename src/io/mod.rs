@@ -9,12 +9,14 @@ mod channel;
 mod clock;
 mod connections;
 mod door;
+mod facts;
 mod frame;
 mod greeting;
 mod helper;
 mod intake;
 mod memory;
 mod monitor;
+mod observers;
 mod outbox;
 mod radio;
 mod raw;
@@ -39,6 +41,7 @@ use crate::curve::Certificates;
 use crate::interchange::{FindVersions, Interchange};
 use crate::protocol::Answer;
 
+pub use facts::{EventSink, Observing};
 pub use helper::{Helper, HelperCommand};
 pub use refusal::refuse;
 pub use watch::{Signals, WatchTarget, parent_pid};
@@ -49,6 +52,8 @@ use connections::WorkerConnections;
 use frame::Frame;
 use intake::{Change, HeldBytes, Intake};
 use memory::Memory;
+use monitor::Monitor;
+use observers::Observers;
 use radio::Radio;
 use reading::Arrived;
 use sending::Sending;
@@ -74,6 +79,7 @@ pub struct Start<'a> {
     pub helper: Option<Helper>,
     pub settings: Settings,
     pub find_versions: FindVersions,
+    pub observing: Observing,
 }
 
 /// How the process is to end.
@@ -112,6 +118,7 @@ pub struct EventLoop {
     process_watch: ProcessWatch,
     signals: Signals,
     descriptors: Descriptors,
+    observers: Observers,
     /// Closed last: its sockets are above.
     context: Context,
 }
@@ -132,25 +139,18 @@ impl EventLoop {
             .map_err(trouble("cannot open the socket for authentication"))?;
         let mut submit = SubmitSockets::open(&context, certificates.as_ref())
             .map_err(trouble("cannot open the sockets to the submit side"))?;
-        let mut workers = sockets::open_workers(&context, certificates.as_ref())
-            .and_then(|open| sockets::probe_if_silent(open, start.settings.heartbeat_threshold))
-            .map_err(trouble("cannot open the socket for workers"))?;
-        let worker_monitor = monitor::Monitor::of(&workers, &context, "workers")
-            .map_err(trouble("cannot watch the socket for workers"))?;
         let submit_watch = watch_submit_side(&submit, &context, now)
             .map_err(trouble("cannot watch the sockets to the submit side"))?;
-        let port = sockets::bind_workers(
-            workers.socket_mut(),
-            config.interchange_address,
-            config.worker_port,
-        )?;
-        info!("Bound to port {port} for incoming worker connections");
+        let threshold = start.settings.heartbeat_threshold;
+        let (workers, worker_monitor, port) =
+            open_worker_port(&context, certificates.as_ref(), config, threshold)?;
         submit
             .connect(&config.submit_side)
             .map_err(trouble("cannot connect to the submit side"))?;
         log_connected(&config.submit_side);
         let process_watch = ProcessWatch::open(start.watch, start.parent)
             .ok_or("the process that started it is gone")?;
+        let observers = Observers::open(start.observing, config.interchange_address, port)?;
         let connections = WorkerConnections::new(worker_monitor);
         let descriptors = Descriptors::of(&wait::Sources {
             commands: &submit.commands,
@@ -162,13 +162,15 @@ impl EventLoop {
             doorkeeper: doorkeeper.as_ref().map(Doorkeeper::socket),
             signals: start.signals.descriptor(),
             process: process_watch.descriptor(),
+            observers: observers.descriptor(),
         })
         .map_err(trouble("cannot wait for the sockets"))?;
-        let settings = Settings {
-            worker_port: port,
-            ..start.settings
-        };
-        let broker = broker(settings, start.selector, start.helper.is_some(), now);
+        let broker = broker(
+            (start.settings, port),
+            start.selector,
+            start.helper.is_some(),
+            now,
+        );
         Ok(Self {
             interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
             submit,
@@ -188,6 +190,7 @@ impl EventLoop {
             process_watch,
             signals: start.signals,
             descriptors,
+            observers,
             clock,
             context,
         })
@@ -227,6 +230,7 @@ impl EventLoop {
             return Turn::End(End::Terminated);
         }
         self.look_at_submit_side(ready, now);
+        self.see_observers(ready.observers, now);
         self.interchange.handle_time(now);
         self.memory.handle_time(self.interchange.queued(), now);
         self.awaits_release = false;
@@ -338,8 +342,10 @@ impl EventLoop {
             submit,
             workers,
             context,
+            observers,
             ..
         } = self;
+        drop(observers);
         interchange.complaints().tell();
         // Its tasks are written down or failed by now; walking a long queue to free it is time that
         // nobody has.
@@ -389,7 +395,16 @@ fn open_context(io_threads: u8) -> Result<Context, String> {
 }
 
 /// One that asks the user's own selector, if there is a process that runs it.
-fn broker<B>(settings: Settings, own: Box<dyn Selector>, asks: bool, now: Now) -> Broker<B> {
+fn broker<B>(
+    (settings, worker_port): (Settings, u16),
+    own: Box<dyn Selector>,
+    asks: bool,
+    now: Now,
+) -> Broker<B> {
+    let settings = Settings {
+        worker_port,
+        ..settings
+    };
     let mut broker = Broker::new(settings, own, now);
     if asks {
         broker.ask_for_order(rand::random(), now);
@@ -407,14 +422,32 @@ fn open_doorkeeper(
         .transpose()
 }
 
+/// Watched before anybody can come.
+fn open_worker_port(
+    context: &Context,
+    certificates: Option<&Certificates>,
+    config: &Config,
+    threshold: Duration,
+) -> Result<(Channel, Monitor, u16), String> {
+    let mut workers = sockets::open_workers(context, certificates)
+        .and_then(|open| sockets::probe_if_silent(open, threshold))
+        .map_err(trouble("cannot open the socket for workers"))?;
+    let monitor = Monitor::of(&workers, context, "workers")
+        .map_err(trouble("cannot watch the socket for workers"))?;
+    let (address, port) = (config.interchange_address, config.worker_port);
+    let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
+    info!("Bound to port {port} for incoming worker connections");
+    Ok((workers, monitor, port))
+}
+
 fn watch_submit_side(
     submit: &SubmitSockets,
     context: &Context,
     now: Now,
 ) -> std::io::Result<ConnectionWatch> {
-    let tasks = monitor::Monitor::of(&submit.tasks, context, "tasks")?;
-    let results = monitor::Monitor::of(&submit.results, context, "results")?;
-    let commands = monitor::Monitor::of(&submit.commands, context, "commands")?;
+    let tasks = Monitor::of(&submit.tasks, context, "tasks")?;
+    let results = Monitor::of(&submit.results, context, "results")?;
+    let commands = Monitor::of(&submit.commands, context, "commands")?;
     Ok(ConnectionWatch::new([tasks, results, commands], now))
 }
 

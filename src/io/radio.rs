@@ -16,6 +16,7 @@ use super::{raw, sockets};
 use crate::broker::Now;
 use crate::config::HubAddress;
 use crate::curve::Certificates;
+use crate::telemetry::document::Hub;
 
 /// What is held for a hub that does not take it.
 const HELD_BYTES_MAX: usize = 64 << 20;
@@ -49,6 +50,16 @@ impl Radio {
             state: State::ToAsk(now.monotonic),
             held: Outbox::new(),
             dropped: 0,
+        }
+    }
+
+    /// For who asks how things are.
+    pub(super) fn view(&self) -> Hub {
+        Hub {
+            address: SocketAddr::new(self.hub.address, self.hub.port).to_string(),
+            answers: matches!(self.state, State::Open(_)),
+            held_bytes: self.held.bytes(),
+            dropped: self.dropped,
         }
     }
 

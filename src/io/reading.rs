@@ -79,7 +79,7 @@ impl EventLoop {
             }
             bytes += frame.len();
             self.memory.handle_tasks(now);
-            self.interchange.handle_task(frame);
+            self.interchange.handle_task(frame, now);
         }
         true
     }

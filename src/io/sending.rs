@@ -186,6 +186,7 @@ impl EventLoop {
         self.retry_managers(now);
         self.sending.flush_results(&self.submit.results);
         self.sending.flushed_at = now.monotonic;
+        let mut has_dispatched = false;
         while let Some(transmit) = self.interchange.poll_transmit() {
             match transmit {
                 Transmit::Batch {
@@ -193,6 +194,7 @@ impl EventLoop {
                     bytes,
                     shipment,
                 } => {
+                    has_dispatched = true;
                     self.send_to_manager(&to, Held::Batch { bytes, shipment }, now);
                 }
                 Transmit::Manager { to, message } => {
@@ -217,6 +219,11 @@ impl EventLoop {
                         radio.flush();
                     }
                 }
+                Transmit::Event(line) => {
+                    if let Some(events) = &self.observers.telling.events {
+                        events.write(&line);
+                    }
+                }
                 Transmit::Rank(question) => {
                     if let Some(helper) = &mut self.helper {
                         helper.ask(&question);
@@ -225,6 +232,10 @@ impl EventLoop {
                 Transmit::Forget(manager) => self.sending.managers.forget_batches(&manager),
                 Transmit::Stop(reason) => return Some(reason),
             }
+        }
+        if has_dispatched {
+            let took = self.clock.monotonic().saturating_sub(now.monotonic);
+            self.observers.dispatch_latency.add(took);
         }
         None
     }

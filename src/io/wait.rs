@@ -31,6 +31,7 @@ pub(super) struct Ready {
     pub(super) doorkeeper: bool,
     pub(super) signals: bool,
     pub(super) process: bool,
+    pub(super) observers: bool,
 }
 
 impl Ready {
@@ -45,6 +46,7 @@ impl Ready {
             doorkeeper: true,
             signals: true,
             process: false,
+            observers: false,
         }
     }
 
@@ -63,6 +65,7 @@ impl Ready {
             doorkeeper: self.doorkeeper || left.doorkeeper,
             signals: self.signals || left.signals,
             process: self.process || left.process,
+            observers: self.observers || left.observers,
         }
     }
 }
@@ -107,6 +110,7 @@ pub(super) struct Sources<'a> {
     pub(super) doorkeeper: Option<&'a Socket>,
     pub(super) signals: RawFd,
     pub(super) process: Option<RawFd>,
+    pub(super) observers: RawFd,
 }
 
 /// What a descriptor of the set stands for.
@@ -119,7 +123,8 @@ const DOORKEEPER: u64 = 5;
 const SIGNALS: u64 = 6;
 const PROCESS: u64 = 7;
 const ALARM: u64 = 8;
-/// The most that one look can find; there are eleven at most.
+const OBSERVERS: u64 = 9;
+/// The most that one look can find; there are twelve at most.
 const FOUND_MAX: usize = 16;
 /// The set, results, the radio's, and two of the helper's.
 const AT_TIMES_MAX: usize = 5;
@@ -146,6 +151,7 @@ impl Descriptors {
             }
         }
         add(&set, sources.signals, SIGNALS)?;
+        add(&set, sources.observers, OBSERVERS)?;
         if let Some(process) = sources.process {
             add(&set, process, PROCESS)?;
         }
@@ -166,6 +172,15 @@ impl Descriptors {
         if let Some(descriptor) = process.descriptor() {
             let _ = remove(&self.set, descriptor);
         }
+    }
+
+    /// Those who ask how things are must wait for a moment.
+    pub(super) fn disregard_observers(&self, observers: RawFd) {
+        let _ = remove(&self.set, observers);
+    }
+
+    pub(super) fn regard_observers(&self, observers: RawFd) {
+        let _ = add(&self.set, observers, OBSERVERS);
     }
 
     /// Tasks are taken again.
@@ -189,6 +204,7 @@ impl Descriptors {
                 DOORKEEPER => ready.doorkeeper = true,
                 SIGNALS => ready.signals = true,
                 PROCESS => ready.process = true,
+                OBSERVERS => ready.observers = true,
                 ALARM => {}
                 _ => debug_assert!(false, "nothing else is in the set"),
             }
@@ -241,6 +257,7 @@ impl EventLoop {
             self.sending.next_deadline(),
             self.awaits_release.then_some(now.monotonic + RETRY_EVERY),
             self.memory.next_deadline(),
+            self.observers.next_deadline(),
             self.radio.as_ref().and_then(|radio| radio.next_deadline()),
             self.process_watch.next_deadline().filter(|_| is_watched),
             self.submit_watch.next_deadline().filter(|_| is_watched),
@@ -268,7 +285,7 @@ fn item<'a>(descriptor: RawFd, events: PollFlags) -> PollFd<'a> {
     PollFd::from_borrowed_fd(lent(descriptor), events)
 }
 
-fn lent<'a>(descriptor: RawFd) -> BorrowedFd<'a> {
+pub(super) fn lent<'a>(descriptor: RawFd) -> BorrowedFd<'a> {
     // SAFETY: each descriptor belongs to a socket or file that the loop holds, and lives longer
     // than the call or the poll that it is lent to.
     unsafe { BorrowedFd::borrow_raw(descriptor) }

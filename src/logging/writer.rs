@@ -12,22 +12,40 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most lines on their way to the file; a burst of dispatches at DEBUG stays below it.
-pub(super) const QUEUE_LINES: usize = 16_384;
-/// Most bytes on their way to the file.
-const QUEUE_BYTES: usize = 8 << 20;
+/// How much may be on its way to a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) lines: usize,
+    pub(super) bytes: usize,
+}
+
+/// The log's; a burst of dispatches at DEBUG stays below it.
+pub(super) const LOG_ROOM: Room = Room {
+    lines: 16_384,
+    bytes: 8 << 20,
+};
 /// The file is written in pieces of about this size while lines keep coming.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// What is on its way to the file, and what was lost on the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Books {
+    room: Room,
     lines: AtomicUsize,
     bytes: AtomicUsize,
     dropped: AtomicU64,
 }
 
 impl Books {
+    pub(super) fn new(room: Room) -> Self {
+        Self {
+            room,
+            lines: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
     /// Lines that were taken and are neither written nor given up.
     pub(super) fn waiting_lines(&self) -> usize {
         self.lines.load(Ordering::Acquire)
@@ -42,7 +60,8 @@ impl Books {
     fn admit(&self, bytes: usize) -> bool {
         let lines_before = self.lines.fetch_add(1, Ordering::AcqRel);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = lines_before < QUEUE_LINES && bytes_before.saturating_add(bytes) <= QUEUE_BYTES;
+        let fits =
+            lines_before < self.room.lines && bytes_before.saturating_add(bytes) <= self.room.bytes;
         if !fits {
             self.settle(1, bytes);
             self.drop_lines(1);
@@ -70,6 +89,11 @@ impl Intake {
     pub(super) fn new(queue: NonBlocking, books: Arc<Books>) -> Self {
         Self { queue, books }
     }
+
+    /// Takes a line, or counts it as dropped. False in the latter case.
+    pub(super) fn take(&self, line: &[u8]) -> bool {
+        self.books.admit(line.len()) && self.queue.clone().write_all(line).is_ok()
+    }
 }
 
 impl<'a> MakeWriter<'a> for Intake {
@@ -85,10 +109,7 @@ pub(super) struct Line<'a>(&'a Intake);
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.books.admit(line.len()) {
-            let mut queue = self.0.queue.clone();
-            return queue.write(line);
-        }
+        self.0.take(line);
         Ok(line.len())
     }
 
@@ -167,29 +188,32 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let books = Books::default();
-        for _ in 0..QUEUE_LINES {
+        let books = Books::new(LOG_ROOM);
+        for _ in 0..LOG_ROOM.lines {
             assert!(books.admit(10));
         }
         assert!(!books.admit(10));
-        assert_eq!((books.waiting_lines(), books.dropped()), (QUEUE_LINES, 1));
+        assert_eq!(
+            (books.waiting_lines(), books.dropped()),
+            (LOG_ROOM.lines, 1)
+        );
         books.settle(1, 10);
         assert!(books.admit(10));
     }
 
     #[test]
     fn few_lines_of_many_bytes_fill_it_too() {
-        let books = Books::default();
-        assert!(books.admit(QUEUE_BYTES));
+        let books = Books::new(LOG_ROOM);
+        assert!(books.admit(LOG_ROOM.bytes));
         assert!(!books.admit(1));
-        books.settle(1, QUEUE_BYTES);
+        books.settle(1, LOG_ROOM.bytes);
         assert!(books.admit(1));
         assert_eq!((books.waiting_lines(), books.dropped()), (1, 1));
     }
 
     #[test]
     fn a_full_disk_costs_its_lines_and_tears_none_of_the_next() {
-        let books = Arc::new(Books::default());
+        let books = Arc::new(Books::new(LOG_ROOM));
         let mut file = LogFile::new(
             Disk {
                 free: 12,
@@ -222,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_long_run_of_lines_is_written_before_it_ends() {
-        let books = Arc::new(Books::default());
+        let books = Arc::new(Books::new(LOG_ROOM));
         let mut file = LogFile::new(
             Disk {
                 free: usize::MAX,

@@ -37,6 +37,11 @@ impl Priority {
         })
     }
 
+    /// The nearest float; infinite if there is none.
+    pub fn to_f64(self) -> f64 {
+        self.nearest
+    }
+
     /// Reads a priority out of a pickle: bool, int, float, and the number types whose pickle says
     /// their value (Decimal, Fraction, numpy scalars, enums).
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {

@@ -28,11 +28,12 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
     }
     let mut shares = BTreeMap::new();
     for id in 1..=2000 {
-        world.broker.handle_task(Task {
+        let task = Task {
             id: TaskId(id),
             priority: Priority::LOWEST,
             body: Body::Task(id),
-        });
+        };
+        world.broker.handle_task(task, world.now);
         world.broker.dispatch(world.now);
         let outputs = world.outputs();
         let [Output::Batch { to, .. }] = &outputs[..] else {

@@ -57,6 +57,7 @@ themes!(
     stopping,
     monitoring,
     asked_selector,
+    happenings,
     absurd,
 );
 

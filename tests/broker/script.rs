@@ -90,6 +90,7 @@ impl Player {
     pub fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
+            happenings: with.text("happenings").as_deref() == Some("told"),
             ..world::settings()
         };
         if let Some(seconds) = with.option("threshold") {
@@ -221,17 +222,17 @@ impl Player {
         match line.verb.as_str() {
             "task" => {
                 let task = task(line.number(0), line.text("priority").as_deref());
-                broker.handle_task(task);
+                broker.handle_task(task, *now);
             }
             "tasks" => {
                 let (first, last) = line.object(0).split_once('-').expect("first-last");
                 for id in number(first)..=number(last) {
-                    broker.handle_task(task(id, None));
+                    broker.handle_task(task(id, None), *now);
                 }
             }
             "unreadable" => {
                 let reason = line.objects[1..].join(" ");
-                broker.handle_unreadable_task(TaskId(line.number(0)), reason);
+                broker.handle_unreadable_task(TaskId(line.number(0)), reason, *now);
             }
             "refuse" => {
                 let manager = manager_id(line.object(0));

@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use htex_interchange::broker::{Now, Output, Shipment, StopReason};
+use htex_interchange::broker::{
+    Happening, ManagerChange, Now, Output, Shipment, StopReason, TaskChange, What,
+};
 use htex_interchange::protocol::{
     BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Question, Registration, Reply, Report,
-    ToManager,
+    TaskId, ToManager,
 };
 
 use super::world::{Body, WALL_AT_START_S};
@@ -28,6 +30,7 @@ pub fn of(output: &Output<Body>, now: Now) -> Vec<String> {
         Output::Result(other) => format!("result that is {other:?}"),
         Output::Failure(failure) => of_failure(failure, now),
         Output::Reply(reply) => return of_reply(reply),
+        Output::Happening(happening) => of_happening(happening),
         Output::Report(Report::NodeInfo(info)) => of_node_info(info, now),
         Output::Report(Report::Relayed(Body::Record(number))) => format!("relayed {number}"),
         Output::Report(Report::Relayed(other)) => format!("relayed {other:?}"),
@@ -37,6 +40,51 @@ pub fn of(output: &Output<Body>, now: Now) -> Vec<String> {
         Output::Stop(StopReason::VersionMismatch) => "stop: version mismatch".to_owned(),
     };
     vec![line]
+}
+
+fn of_happening(happening: &Happening) -> String {
+    match &happening.what {
+        What::Task { task, change } => format!("told task {task} {}", of_task_change(change)),
+        What::Manager { manager, change } => {
+            format!("told {} {}", manager.to_text(), of_manager_change(change))
+        }
+    }
+}
+
+fn of_task_change(change: &TaskChange) -> String {
+    match change {
+        TaskChange::Queued => "queued".to_owned(),
+        TaskChange::Dispatched { manager } => format!("dispatched to {}", manager.to_text()),
+        TaskChange::Requeued { manager } => format!("requeued from {}", manager.to_text()),
+        TaskChange::Done { manager } => format!("done by {}", manager.to_text()),
+        TaskChange::Failed { reason, manager } => {
+            let by = manager
+                .as_ref()
+                .map_or("nobody".to_owned(), ManagerId::to_text);
+            format!("failed with {by}: {reason:?}")
+        }
+    }
+}
+
+fn of_manager_change(change: &ManagerChange) -> String {
+    let ids = |tasks: &[TaskId]| fold(&tasks.iter().map(|task| task.0).collect::<Vec<_>>());
+    match change {
+        ManagerChange::Registered {
+            block,
+            hostname,
+            workers,
+            capacity,
+        } => format!("registered block={block} {hostname} workers={workers} capacity={capacity}"),
+        ManagerChange::Held => "held".to_owned(),
+        ManagerChange::Draining => "draining".to_owned(),
+        ManagerChange::Drained => "drained".to_owned(),
+        ManagerChange::Suspect { in_flight } => format!("suspect with {in_flight}"),
+        ManagerChange::Back { in_flight } => format!("back with {in_flight}"),
+        ManagerChange::Lost { tasks, silent } => {
+            format!("lost with {} after {}", ids(tasks), silent.as_secs_f64())
+        }
+        ManagerChange::Replaced { tasks } => format!("replaced, lost {}", ids(tasks)),
+    }
 }
 
 fn ids_in(shipment: &Shipment<Body>) -> String {

@@ -94,6 +94,7 @@ pub fn settings() -> Settings {
         disconnect_grace: None,
         version_check: VersionCheck::Off,
         monitoring: false,
+        happenings: false,
         worker_port: 54321,
     }
 }

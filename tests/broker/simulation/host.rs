@@ -112,11 +112,11 @@ impl Host {
             let told = format!("task {id}, priority {priority}, readable {is_readable}");
             match is_readable {
                 true => {
-                    self.world.broker.handle_task(task);
+                    self.world.broker.handle_task(task, self.world.now);
                 }
                 false => {
                     let broker = &mut self.world.broker;
-                    broker.handle_unreadable_task(task.id, "why".to_owned());
+                    broker.handle_unreadable_task(task.id, "why".to_owned(), self.world.now);
                 }
             }
             self.expect(told, expected)?;

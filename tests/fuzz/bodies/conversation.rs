@@ -48,6 +48,7 @@ impl Desk {
                 _ => VersionCheck::PythonAndParsl,
             },
             monitoring: setting & 1 == 1,
+            happenings: setting & 8 == 8,
             worker_port: 54321,
         };
         let broker = Broker::new(settings, Box::new(BlockIdSelector::default()), now);
@@ -66,7 +67,7 @@ impl Desk {
         let number = frame.first().copied().unwrap_or_default();
         let mut replies_owed = 0;
         match action & 0xf {
-            0 => self.interchange.handle_task(frame.to_vec()),
+            0 => self.interchange.handle_task(frame.to_vec(), self.now),
             1 => self.say(&id, manager, vec![frame.to_vec()]),
             2 => {
                 let frames = frames::split(frame);
@@ -140,6 +141,11 @@ impl Desk {
                 | Transmit::Rank(bytes) => bytes,
                 Transmit::Forget(manager) => {
                     self.shipments.retain(|(to, _)| *to != manager);
+                    continue;
+                }
+                Transmit::Event(line) => {
+                    let read = serde_json::from_slice::<serde_json::Value>(&line);
+                    assert!(read.is_ok(), "{}", line.escape_ascii());
                     continue;
                 }
                 Transmit::Manager { .. } | Transmit::Stop(_) => continue,

@@ -1,0 +1,133 @@
+//! What is told to whoever watches a run: state changes of tasks and managers, as they come.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Now;
+use crate::protocol::{BlockId, ManagerId, TaskId};
+
+/// Changes of managers that are kept, for who looks later.
+const RECENT_MAX: usize = 256;
+
+/// One change, and when it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happening {
+    /// Seconds since the epoch.
+    pub wall_s: f64,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    Task {
+        task: TaskId,
+        change: TaskChange,
+    },
+    Manager {
+        manager: ManagerId,
+        change: ManagerChange,
+    },
+}
+
+/// What became of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskChange {
+    /// Accepted from the submit side: it waits.
+    Queued,
+    Dispatched {
+        manager: ManagerId,
+    },
+    /// Its batch could not leave: it waits again.
+    Requeued {
+        manager: ManagerId,
+    },
+    /// Its own result was passed on.
+    Done {
+        manager: ManagerId,
+    },
+    /// A failure of our making was passed on.
+    Failed {
+        reason: FailedBy,
+        manager: Option<ManagerId>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedBy {
+    /// Its manager was lost, or another one took its place.
+    ManagerLost,
+    /// The task, or its result, could not be passed on.
+    Unreadable,
+}
+
+/// What became of a manager.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ManagerChange {
+    Registered {
+        block: BlockId,
+        hostname: String,
+        workers: i64,
+        capacity: usize,
+    },
+    Held,
+    Draining,
+    Drained,
+    /// Its connection closed.
+    Suspect {
+        in_flight: usize,
+    },
+    /// It speaks again.
+    Back {
+        in_flight: usize,
+    },
+    /// Given up, with what it held.
+    Lost {
+        tasks: Vec<TaskId>,
+        silent: Duration,
+    },
+    /// Another process took its identity. What the one before held is lost.
+    Replaced {
+        tasks: Vec<TaskId>,
+    },
+}
+
+/// The latest changes of managers, each under its number.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    latest: VecDeque<(u64, Happening)>,
+    count: u64,
+}
+
+impl Recent {
+    pub(super) fn add(&mut self, happening: Happening) {
+        self.count += 1;
+        if self.latest.len() == RECENT_MAX {
+            self.latest.pop_front();
+        }
+        self.latest.push_back((self.count, happening));
+    }
+
+    /// Oldest first. Numbers grow by one from the start of the process.
+    pub(super) fn latest(&self) -> impl Iterator<Item = &(u64, Happening)> {
+        self.latest.iter()
+    }
+}
+
+impl Happening {
+    pub(super) fn of_task(task: TaskId, change: TaskChange, now: Now) -> Self {
+        Self {
+            wall_s: now.wall_s,
+            what: What::Task { task, change },
+        }
+    }
+
+    pub(super) fn of_manager(manager: &ManagerId, change: ManagerChange, now: Now) -> Self {
+        Self {
+            wall_s: now.wall_s,
+            what: What::Manager {
+                manager: manager.clone(),
+                change,
+            },
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! How long things took, counted in classes of time: no list, no allocation, a few instructions.
+
+use std::time::Duration;
+
+/// Upper bounds of the classes: 1/8 ms, and twice the one before from there on, up to 37 hours.
+/// What takes longer is counted in no class, only in all.
+const CLASSES: usize = 31;
+const FIRST_BOUND_US: u64 = 125;
+
+/// Durations by class. Bounds are inclusive, as OpenMetrics has them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    counts: [u64; CLASSES],
+    count: u64,
+    sum: Duration,
+    longest: Duration,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            counts: [0; CLASSES],
+            count: 0,
+            sum: Duration::ZERO,
+            longest: Duration::ZERO,
+        }
+    }
+}
+
+impl Histogram {
+    pub fn add(&mut self, took: Duration) {
+        if let Some(class) = self.counts.get_mut(class_of(took)) {
+            *class += 1;
+        }
+        self.count += 1;
+        self.sum = self.sum.saturating_add(took);
+        self.longest = self.longest.max(took);
+    }
+
+    /// How many there were in all.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// Upper bound of each class and how many are in it; at the end those beyond every bound.
+    pub fn classes(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let bounds = (0..CLASSES).map(|class| Duration::from_micros(FIRST_BOUND_US << class));
+        let beyond = self.count - self.counts.iter().sum::<u64>();
+        let classes = bounds.map(Some).zip(self.counts.iter().copied());
+        classes.chain([(None, beyond)])
+    }
+}
+
+fn class_of(took: Duration) -> usize {
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    // In units of the first bound, rounded up: 0 and 1 are the first class, 2 the second, 3 and 4
+    // the third.
+    let units = nanos.div_ceil(FIRST_BOUND_US * 1000).max(1);
+    (u64::BITS - (units - 1).leading_zeros()) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive() {
+        let mut histogram = Histogram::default();
+        for micros in [0, 125, 126, 250, 251, 500, 501] {
+            histogram.add(Duration::from_micros(micros));
+        }
+        let first: Vec<u64> = histogram
+            .classes()
+            .map(|(_, count)| count)
+            .take(4)
+            .collect();
+        assert_eq!(first, [2, 2, 2, 1]);
+        assert_eq!(histogram.count(), 7);
+        assert_eq!(histogram.sum(), Duration::from_micros(1753));
+        assert_eq!(histogram.longest(), Duration::from_micros(501));
+    }
+
+    #[test]
+    fn what_takes_for_ever_is_counted() {
+        let mut histogram = Histogram::default();
+        histogram.add(Duration::MAX);
+        let last_two: Vec<_> = histogram.classes().skip(CLASSES - 1).collect();
+        let last_bound = Duration::from_micros(125 << 30);
+        assert_eq!(last_two, [(Some(last_bound), 0), (None, 1)]);
+        assert_eq!(histogram.count(), 1);
+    }
+}

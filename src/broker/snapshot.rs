@@ -1,0 +1,206 @@
+//! What the broker looks like from outside at one moment, and the telling of what changes in it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::manager_table::{Manager, Slot};
+use super::{
+    Broker, FailedBy, Happening, ManagerChange, Now, Output, Rates, Shipment, Tally, TaskChange,
+};
+use crate::protocol::{BlockId, ManagerId, Priority, TaskId};
+
+/// Of a longer queue only so many tasks are looked at: a look must not hold up the tasks.
+const LOOKED_AT_MAX: usize = 200_000;
+
+/// The broker at one moment. Times are durations until then.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub queue: QueueView,
+    pub in_flight: usize,
+    /// In order of registration.
+    pub managers: Vec<ManagerView>,
+    pub tally: Tally,
+    /// Over the last five seconds.
+    pub lately: Rates,
+    pub minute: Rates,
+    /// Changes of managers with their numbers, oldest first.
+    pub recent: Vec<(u64, Happening)>,
+    /// False while results cannot leave.
+    pub dispatching: bool,
+    /// The submit side is gone, or all is over.
+    pub leaving: bool,
+    /// What managers are compared with, as far as it is known.
+    pub python: Option<String>,
+    pub parsl: Option<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct QueueView {
+    pub tasks: usize,
+    /// How long the one that has waited longest has waited.
+    pub oldest: Option<Duration>,
+    /// How many tasks of each priority, the first to be served first.
+    pub priorities: Vec<(Priority, usize)>,
+    /// How many tasks the two above were taken from: fewer than `tasks` in a very long queue.
+    pub looked_at: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct ManagerView {
+    pub id: ManagerId,
+    pub block: BlockId,
+    pub hostname: String,
+    /// Where it speaks from, as far as is known.
+    pub address: Option<IpAddr>,
+    pub workers: i64,
+    pub capacity: usize,
+    pub in_flight: usize,
+    pub tasks_done: u64,
+    pub held: bool,
+    pub draining: bool,
+    /// For how long it has had no connection, if it has none.
+    pub suspect_for: Option<Duration>,
+    /// Not counting the time in which this process slept.
+    pub last_heard: Duration,
+    /// None while it has a task.
+    pub idle_for: Option<Duration>,
+    pub python: String,
+    pub parsl: String,
+}
+
+impl<B> Broker<B> {
+    /// A look from outside: a walk over everything.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        let (lately, minute) = self.pace.rates(&self.tally, now.monotonic);
+        let managers = self.managers.in_order_of_registration().into_iter();
+        Snapshot {
+            queue: self.queue_view(now),
+            in_flight: self.in_flight(),
+            managers: managers
+                .map(|manager| self.manager_view(manager, now))
+                .collect(),
+            tally: self.tally.clone(),
+            lately,
+            minute,
+            recent: self.recent.latest().cloned().collect(),
+            dispatching: self.dispatching,
+            leaving: self.stopping || self.leaving_until.is_some(),
+            python: self.versions.python.clone(),
+            parsl: self.versions.parsl.clone(),
+        }
+    }
+
+    fn queue_view(&self, now: Now) -> QueueView {
+        let mut since = None;
+        let mut priorities = BTreeMap::new();
+        let mut looked_at = 0;
+        for task in self.queue.iter().take(LOOKED_AT_MAX) {
+            since = Some(since.map_or(task.since, |first: Duration| first.min(task.since)));
+            *priorities.entry(task.priority).or_insert(0) += 1;
+            looked_at += 1;
+        }
+        QueueView {
+            tasks: self.queue.len(),
+            oldest: since.map(|since| now.monotonic.saturating_sub(since)),
+            priorities: priorities.into_iter().collect(),
+            looked_at,
+        }
+    }
+
+    fn manager_view(&self, manager: &Manager<B>, now: Now) -> ManagerView {
+        let awake = self.liveness.awake(now);
+        let since = |then: Duration| awake.saturating_sub(then);
+        let registration = &manager.registration;
+        ManagerView {
+            id: manager.id.clone(),
+            block: registration.block.clone(),
+            hostname: registration.hostname.clone(),
+            address: manager.origin.address,
+            workers: registration.worker_count,
+            capacity: registration.max_capacity,
+            in_flight: manager.in_flight.len(),
+            tasks_done: manager.tasks_done,
+            held: manager.held,
+            draining: manager.draining,
+            suspect_for: manager.suspect_since.map(since),
+            last_heard: since(manager.last_heard),
+            idle_for: manager
+                .idle_since
+                .map(|idle| now.monotonic.saturating_sub(idle.monotonic)),
+            python: registration.python_version.clone(),
+            parsl: registration.parsl_version.clone(),
+        }
+    }
+
+    /// Nothing is made of a task's change unless somebody wants it.
+    pub(super) fn tell_of_task(&mut self, now: Now, make: impl FnOnce() -> (TaskId, TaskChange)) {
+        if self.settings.happenings {
+            let (task, change) = make();
+            let happening = Happening::of_task(task, change, now);
+            self.outputs.push_back(Output::Happening(happening));
+        }
+    }
+
+    pub(super) fn tell_of_batch(&mut self, to: &ManagerId, shipment: &Shipment<B>, now: Now) {
+        if !self.settings.happenings {
+            return;
+        }
+        for id in shipment.ids() {
+            let manager = to.clone();
+            self.tell_of_task(now, || (TaskId(id), TaskChange::Dispatched { manager }));
+        }
+    }
+
+    pub(super) fn note_done(&mut self, slot: Slot, task: TaskId, now: Now) {
+        self.tally.tasks_done += 1;
+        let manager = self.managers.get_mut(slot);
+        manager.tasks_done += 1;
+        if self.settings.happenings {
+            let manager = manager.id.clone();
+            self.tell_of_task(now, || (task, TaskChange::Done { manager }));
+        }
+    }
+
+    pub(super) fn note_unreadable(&mut self, task: TaskId, manager: Option<ManagerId>, now: Now) {
+        self.tally.tasks_unreadable += 1;
+        let reason = FailedBy::Unreadable;
+        self.tell_of_task(now, || (task, TaskChange::Failed { reason, manager }));
+    }
+
+    pub(super) fn note_lost(&mut self, tasks: &[TaskId], manager: &ManagerId, now: Now) {
+        self.tally.tasks_lost += tasks.len() as u64;
+        for task in tasks {
+            let failed = || TaskChange::Failed {
+                reason: FailedBy::ManagerLost,
+                manager: Some(manager.clone()),
+            };
+            self.tell_of_task(now, || (*task, failed()));
+        }
+    }
+
+    pub(super) fn note_requeued(&mut self, manager: &ManagerId, tasks: &[TaskId], now: Now) {
+        self.tally.tasks_requeued += tasks.len() as u64;
+        for task in tasks {
+            let manager = manager.clone();
+            self.tell_of_task(now, || (*task, TaskChange::Requeued { manager }));
+        }
+    }
+
+    /// What becomes of managers is rare, and kept for a while in any case.
+    pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
+        match &change {
+            ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
+            ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
+            ManagerChange::Drained => self.tally.managers_drained += 1,
+            ManagerChange::Suspect { .. } => self.tally.disconnects += 1,
+            _ => {}
+        }
+        let happening = Happening::of_manager(id, change, now);
+        if self.settings.happenings {
+            let copy = happening.clone();
+            self.outputs.push_back(Output::Happening(copy));
+        }
+        self.recent.add(happening);
+    }
+}

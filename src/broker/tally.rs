@@ -1,0 +1,177 @@
+//! What was counted: tasks and managers since the start, and how fast they come and go.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::histogram::Histogram;
+
+/// Rates look back this far at the most.
+const LOOK_BACK: Duration = Duration::from_secs(60);
+/// What "a second" is: few enough to follow changes, long enough for a number that stands still.
+const LATELY: Duration = Duration::from_secs(5);
+/// Samples are taken no closer than this, and so there are some sixty of them.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything counted since the start. Each is a total that never shrinks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    /// Tasks accepted from the submit side.
+    pub tasks_received: u64,
+    /// Tasks not accepted: a second one under a live id, or one that came after the end.
+    pub tasks_rejected: u64,
+    /// Times that a task went into a batch for a manager.
+    pub tasks_dispatched: u64,
+    pub batches: u64,
+    /// Times that a task came back unsent, and waited again.
+    pub tasks_requeued: u64,
+    /// Tasks that ended with a result of their own.
+    pub tasks_done: u64,
+    /// Tasks that ended with a failure of our making, because of their manager's loss.
+    pub tasks_lost: u64,
+    /// And because they or their result could not be read.
+    pub tasks_unreadable: u64,
+    /// Results that nobody waited for any more.
+    pub late_results: u64,
+    pub managers_registered: u64,
+    pub managers_lost: u64,
+    pub managers_drained: u64,
+    /// Times that a registered manager's connection closed.
+    pub disconnects: u64,
+    /// From a task's acceptance (or its coming back unsent) to its dispatch.
+    pub queued_for: Histogram,
+    /// From a task's dispatch to its result.
+    pub in_flight_for: Histogram,
+}
+
+/// Tasks a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    pub received: f64,
+    pub dispatched: f64,
+    pub done: f64,
+}
+
+/// Totals of a time, to compare later ones with.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Duration,
+    received: u64,
+    dispatched: u64,
+    done: u64,
+}
+
+/// The totals of the last minute, one sample a second in which anything happened.
+#[derive(Debug)]
+pub(super) struct Pace {
+    samples: VecDeque<Sample>,
+    next_at: Duration,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            samples: VecDeque::new(),
+            next_at: Duration::ZERO,
+        }
+    }
+
+    /// Call it at the beginning of a turn: what is counted by then happened before.
+    pub(super) fn turn(&mut self, tally: &Tally, now: Duration) {
+        if now < self.next_at {
+            return;
+        }
+        self.next_at = now.saturating_add(SAMPLE_EVERY);
+        // One older than the minute stays: nothing happened between it and the next one's time.
+        let is_old = |sample: &Sample| sample.at.saturating_add(LOOK_BACK) <= now;
+        while self.samples.get(1).is_some_and(is_old) {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample(tally, now));
+    }
+
+    /// Over the last seconds, and over the last minute.
+    pub(super) fn rates(&self, tally: &Tally, now: Duration) -> (Rates, Rates) {
+        let current = sample(tally, now);
+        (
+            self.rates_over(LATELY, current),
+            self.rates_over(LOOK_BACK, current),
+        )
+    }
+
+    fn rates_over(&self, span: Duration, current: Sample) -> Rates {
+        let begin = current.at.saturating_sub(span);
+        // Totals at `begin` are those of the first turn after it.
+        let Some(then) = self.samples.iter().find(|sample| sample.at >= begin) else {
+            return Rates::default();
+        };
+        // In a turn long after the one before, nothing was counted in between.
+        let begin = match self.samples.front() {
+            Some(first) if first.at < begin => begin,
+            _ => then.at,
+        };
+        let seconds = current.at.saturating_sub(begin).as_secs_f64();
+        let a_second = |before: u64, after: u64| match seconds > 0.0 {
+            true => after.saturating_sub(before) as f64 / seconds,
+            false => 0.0,
+        };
+        Rates {
+            received: a_second(then.received, current.received),
+            dispatched: a_second(then.dispatched, current.dispatched),
+            done: a_second(then.done, current.done),
+        }
+    }
+}
+
+fn sample(tally: &Tally, at: Duration) -> Sample {
+    Sample {
+        at,
+        received: tally.tasks_received,
+        dispatched: tally.tasks_dispatched,
+        done: tally.tasks_done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_steady_stream_has_its_rate() {
+        let (mut tally, mut pace) = (Tally::default(), Pace::new());
+        for turn in 0..1000 {
+            pace.turn(&tally, at(f64::from(turn) / 10.0));
+            tally.tasks_received += 3;
+        }
+        let (lately, minute) = pace.rates(&tally, at(100.0));
+        assert!((lately.received - 30.0).abs() < 1.0, "{lately:?}");
+        assert!((minute.received - 30.0).abs() < 1.0, "{minute:?}");
+        assert_eq!(minute.done, 0.0);
+        assert!(pace.samples.len() < 70, "{}", pace.samples.len());
+    }
+
+    #[test]
+    fn after_a_burst_nothing_happens() {
+        let (mut tally, mut pace) = (Tally::default(), Pace::new());
+        pace.turn(&tally, at(0.0));
+        pace.turn(&tally, at(10.0));
+        tally.tasks_received = 600;
+        // The next turn is the one that asks.
+        pace.turn(&tally, at(40.0));
+        let (lately, minute) = pace.rates(&tally, at(40.0));
+        assert_eq!(lately.received, 0.0);
+        assert!((minute.received - 15.0).abs() < 0.1, "{minute:?}");
+        pace.turn(&tally, at(200.0));
+        let (_, minute) = pace.rates(&tally, at(200.0));
+        assert_eq!(minute.received, 0.0);
+    }
+
+    #[test]
+    fn before_anything_there_is_no_rate() {
+        let (lately, minute) = Pace::new().rates(&Tally::default(), at(3.0));
+        assert_eq!((lately, minute), (Rates::default(), Rates::default()));
+    }
+}

@@ -1,0 +1,128 @@
+//! Puts together what is told outside about this run.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::info;
+
+use htex_interchange::cli::Arguments;
+use htex_interchange::config::{Config, LoggingKind, SelectorChoice};
+use htex_interchange::io::EventSink;
+use htex_interchange::logging::{EventFile, EventFileSpec};
+use htex_interchange::telemetry::document::About;
+use htex_interchange::telemetry::event_line::{self, Writer};
+
+/// How many older files of events are kept.
+const EVENT_FILES_KEPT: u32 = 4;
+
+/// Who we are, as far as it does not change.
+pub fn about(config: &Config) -> About {
+    let log = match config.logging.kind {
+        LoggingKind::Json { .. } => Some("interchange.jsonlog"),
+        LoggingKind::Noop => None,
+        _ => Some("interchange.log"),
+    };
+    let logdir = std::path::absolute(&config.logging.logdir);
+    let logdir = logdir.unwrap_or_else(|_| config.logging.logdir.clone());
+    let side = &config.submit_side;
+    About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        host: host(),
+        log: log.map(|name| logdir.join(name).display().to_string()),
+        logdir: logdir.display().to_string(),
+        started_at_s: wall_s(),
+        uptime_s: 0.0,
+        python: None,
+        parsl: None,
+        encrypted: side.cert_dir.is_some(),
+        selector: match &config.selector {
+            SelectorChoice::Random => "random".to_owned(),
+            SelectorChoice::BlockId => "block id".to_owned(),
+            SelectorChoice::User(class) => class.clone(),
+        },
+        heartbeat_threshold_s: config.heartbeat_threshold.as_secs_f64(),
+        run_id: config.run_id.clone(),
+        submit_side: format!(
+            "{}, ports {}, {}, {}",
+            side.address, side.task_port, side.result_port, side.command_port
+        ),
+    }
+}
+
+/// Opens the file of events, if one is asked for.
+///
+/// # Errors
+/// One line: which file, and why it cannot be written.
+pub fn events(
+    arguments: &Arguments,
+    about: &About,
+    logdir: &Path,
+) -> Result<Option<Events>, String> {
+    let Some(file) = &arguments.events else {
+        return Ok(None);
+    };
+    let path = logdir.join(file);
+    let head = event_line::of_start(
+        &Writer {
+            version: &about.version,
+            pid: about.pid,
+            host: &about.host,
+            logdir: &about.logdir,
+        },
+        about.started_at_s,
+    );
+    let spec = EventFileSpec {
+        path: path.clone(),
+        bytes_max: arguments.events_max_bytes,
+        kept: EVENT_FILES_KEPT,
+    };
+    let file = EventFile::open(spec, head)
+        .map_err(|error| format!("events cannot be written to {}: {error}", path.display()))?;
+    info!("Events are written to {}", path.display());
+    Ok(Some(Events {
+        file,
+        told: std::cell::Cell::new(0),
+    }))
+}
+
+/// Lines for the file of events. One that follows a gap is told how long it is.
+pub struct Events {
+    file: EventFile,
+    /// How many lost lines the file tells of.
+    told: std::cell::Cell<u64>,
+}
+
+impl Events {
+    /// The last line, with at most so long to get everything to the disk.
+    pub fn end(&self, why: &str, patience: Duration) {
+        self.write(&event_line::of_end(why, wall_s()));
+        self.file.flush_for(patience);
+    }
+}
+
+impl EventSink for Events {
+    fn write(&self, line: &[u8]) {
+        let dropped = self.file.dropped_lines();
+        let untold = dropped - self.told.get();
+        if untold > 0 && self.file.write(&event_line::of_dropped(untold, wall_s())) {
+            self.told.set(dropped);
+        }
+        // Should it be lost, that is counted, and told with the next one.
+        let _ = self.file.write(line);
+    }
+
+    fn dropped_lines(&self) -> u64 {
+        self.file.dropped_lines()
+    }
+}
+
+fn host() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+fn wall_s() -> f64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    wall.unwrap_or(Duration::ZERO).as_secs_f64()
+}
