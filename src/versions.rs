@@ -14,6 +14,7 @@ mod maps;
 mod script;
 
 pub use interpreter::python;
+pub(crate) use script::candidates;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 5
 # What is run by hand, in the order in which it is listed.
-TOOLS = ["completions"]
+TOOLS = ["install-shim", "completions", "man"]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -57,6 +57,8 @@ def test_help_names_every_option():
         ["--disconnect-grace", "-1"],
         ["--disconnect-grace", "inf"],
         ["completions"],
+        ["install-shim"],
+        ["install-shim", "--remove", "--copy", "somewhere"],
         ["completions", "no-shell"],
         ["--io-threads", "2", "completions", "bash"],
     ],

@@ -6,6 +6,8 @@
 //! names `io`, `broker` or `interchange`.
 
 mod completions;
+mod man;
+mod shim;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -16,8 +18,12 @@ use clap::{Command, Subcommand};
 /// A tool with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Tool {
+    /// Put this program where an unchanged Parsl finds it, as interchange.py
+    InstallShim(shim::Arguments),
     /// Print the script that makes a shell complete this program's words
     Completions(completions::Arguments),
+    /// Print the manual page, in troff: htex-interchange man | man -l -
+    Man,
 }
 
 /// What ends a tool early; its text is all that the user gets to see.
@@ -30,7 +36,9 @@ const FAILED: u8 = 1;
 pub fn run(tool: Tool, program: Command) -> ExitCode {
     let name = program.get_name().to_owned();
     let ended = match tool {
+        Tool::InstallShim(arguments) => shim::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),
+        Tool::Man => man::run(program),
     };
     ended.unwrap_or_else(|trouble| {
         if is_closed_pipe(trouble.as_ref()) {

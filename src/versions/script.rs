@@ -60,7 +60,7 @@ impl Script {
 }
 
 /// The executable files of a name, in the order of PATH; an empty entry is this directory.
-pub(super) fn candidates<'a>(
+pub(crate) fn candidates<'a>(
     path: &'a OsStr,
     name: &'a str,
 ) -> impl Iterator<Item = (PathBuf, Metadata)> + use<'a> {

@@ -1,0 +1,59 @@
+//! `man`: the whole command line as one page, tools included.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Command;
+use clap_mangen::Man;
+
+use super::{Trouble, say};
+
+pub(super) fn run(program: Command) -> Result<ExitCode, Trouble> {
+    say(page(program)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In troff. One page instead of one for each tool, because it is one file to put in its place.
+fn page(mut program: Command) -> io::Result<Vec<u8>> {
+    program.build();
+    let mut page = Vec::new();
+    let man = Man::new(program.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    page.extend_from_slice(b".SH TOOLS\n");
+    for tool in program.get_subcommands() {
+        // clap's own, which prints what stands here.
+        if tool.get_name() != "help" {
+            page.extend(section(tool.clone())?);
+        }
+    }
+    page.extend_from_slice(b".SH \"EXIT STATUS\"\n");
+    let mut status = Vec::new();
+    man.render_extra_section(&mut status)?;
+    page.extend(without_headings(&status));
+    Ok(page)
+}
+
+fn section(tool: Command) -> io::Result<Vec<u8>> {
+    let mut section = format!(".SS {}\n", tool.get_name()).into_bytes();
+    let man = Man::new(tool);
+    let mut text = Vec::new();
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    section.extend(without_headings(&text));
+    Ok(section)
+}
+
+/// Sections as paragraphs: they stand below a heading of ours.
+fn without_headings(troff: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(troff);
+    let lines = text.lines().map(|line| match line.starts_with(".SH ") {
+        true => ".PP\n".to_owned(),
+        false => format!("{line}\n"),
+    });
+    lines.collect::<String>().into_bytes()
+}
