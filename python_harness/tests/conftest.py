@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,15 @@ def pytest_terminal_summary(terminalreporter):
 def measured(record_property):
     """`measured("SIGTERM to exit: 3 ms")` shows in the summary."""
     return lambda text: record_property("measured", text)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def status_directory():
+    """Status sockets of the tests' interchanges stand in a place of their own. Its name is short,
+    as a socket's must be."""
+    with tempfile.TemporaryDirectory(prefix="htex-status-") as name:
+        os.environ["HTEX_INTERCHANGE_STATUS_DIR"] = name
+        yield Path(name)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 import zmq
 import zmq.auth
 
-from harness import processes
+from harness import processes, sockets
 from harness.crowd import FakeCrowd, WireBooks
 from harness.waiting import wait_until
 
@@ -89,7 +89,7 @@ def served(side, crowd, *, load: bytes = b"work") -> tuple[FakeCrowd, WireBooks]
 
 
 def descriptors(side) -> int:
-    return len(os.listdir(f"/proc/{side.interchange.pid}/fd"))
+    return sockets.descriptors(side.interchange.pid)
 
 
 def still_fine(side, managers: FakeCrowd, books: WireBooks, before: int, measured) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import socket
 import struct
 from pathlib import Path
@@ -12,66 +10,31 @@ import pytest
 import zmq
 import zmq.auth
 
-from harness import processes
+from harness import processes, sockets
 from harness.wire import FakeManager
 
-LISTENING = "0A"
 # As src/io/sockets.rs has it.
 MESSAGE_BYTES_MAX = 16 << 30
-
-
-def listening(pid: int) -> list[tuple[str, int]]:
-    """Address and port of every TCP socket on which this very process listens."""
-    inodes = set()
-    for descriptor in os.listdir(f"/proc/{pid}/fd"):
-        target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
-        if target.startswith("socket:["):
-            inodes.add(target[len("socket:["):-1])  # fmt: skip
-    found = []
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENING and fields[9] in inodes:
-                address, port = fields[1].split(":")
-                found.append((_address(address), int(port, 16)))
-    return found
-
-
-def _address(text: str) -> str:
-    """The kernel writes words of four bytes in the machine's order."""
-    words = [int(text[at:at + 8], 16) for at in range(0, len(text), 8)]  # fmt: skip
-    address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
-    return str(getattr(address, "ipv4_mapped", None) or address)
-
-
-def other_sockets(pid: int) -> list[str]:
-    """UDP, raw and named local sockets of this process: it has none."""
-    inodes = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
-    found = []
-    for table in ("udp", "udp6", "raw", "raw6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            if f"socket:[{line.split()[9]}]" in inodes:
-                found.append(f"{table}: {line}")
-    for line in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 7 and f"socket:[{fields[6]}]" in inodes:
-            found.append(line)
-    return found
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @pytest.mark.parametrize(
     ("named", "bound"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.3", "127.0.0.3"), (None, "::")]
 )
-def test_it_listens_for_workers_at_the_address_and_nowhere_else(start, named, bound, encrypted):
+def test_it_listens_for_workers_at_the_address_and_nowhere_else(
+    start, status_directory, named, bound, encrypted
+):
     side = start(hub=True, encrypted=encrypted, interchange_address=named)
-    assert listening(side.interchange.pid) == [(bound, side.worker_port)]
-    assert other_sockets(side.interchange.pid) == []
+    assert sockets.listening(side.interchange.pid) == [(bound, side.worker_port)]
+    assert sockets.datagram_and_raw(side.interchange.pid) == []
+    told = [Path(path) for path in sockets.local(side.interchange.pid)]
+    assert [path.parent for path in told] == [status_directory]
+    assert status_directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_it_listens_at_an_ipv6_address_and_nowhere_else(start, ipv6_loopback):
     side = start(address=ipv6_loopback)
-    assert listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
+    assert sockets.listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
 
 
 @pytest.mark.ours_only("stock sets no limit")

@@ -367,7 +367,12 @@ fn encode_histogram(
     let mut encoder = out.encode_descriptor(name, help, SECONDS, MetricType::Histogram)?;
     let classes: Vec<(f64, u64)> = histogram
         .classes()
-        .map(|(bound, count)| (bound.map_or(f64::MAX, |bound| bound.as_secs_f64()), count))
+        .map(|(bound, count)| {
+            (
+                bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64()),
+                count,
+            )
+        })
         .collect();
     let sum = histogram.sum().as_secs_f64();
     encoder.encode_histogram::<NoLabelSet>(sum, histogram.count(), &classes, None)

@@ -114,9 +114,8 @@ impl Desk {
         self.now.monotonic += time;
         self.now.wall_s += time.as_secs_f64();
         self.interchange.handle_time(self.now);
-        let deadline = self.interchange.next_deadline();
-        // Some deadlines wait for something else than time, never the past for itself.
-        assert!(deadline.is_none_or(|deadline| deadline < Duration::from_secs(1 << 40)));
+        // A manager may drain in a billion years: any deadline is one, as long as it can be told.
+        let _ = self.interchange.next_deadline();
     }
 
     /// How many replies were among what leaves.

@@ -1,0 +1,43 @@
+"""An interchange's metrics, read by Prometheus's own parser."""
+
+from __future__ import annotations
+
+import urllib.parse
+import urllib.request
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+PREFIX = "htex_interchange_"
+CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+def address_of(side) -> str:
+    side.interchange.wait_for_log("Metrics are told at ")
+    line = side.interchange.log_lines("INFO", "Metrics are told at ")[0]
+    return line.split("Metrics are told at ")[1].split(",")[0]
+
+
+def read(side, path: str = "/metrics"):
+    url = urllib.parse.urlunsplit(("http", address_of(side), path, "", ""))
+    return urllib.request.urlopen(url, timeout=10)
+
+
+def samples(side) -> dict:
+    """By name and labels; the parser has checked names, units, types and the end."""
+    with read(side) as page:
+        assert page.headers["Content-Type"] == CONTENT_TYPE
+        families = list(text_string_to_metric_families(page.read().decode()))
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def values(side) -> dict:
+    """Those of ours without labels, by their names without the prefix."""
+    return {
+        key[0].removeprefix(PREFIX): value
+        for key, value in samples(side).items()
+        if len(key) == 1 and key[0].startswith(PREFIX)
+    }

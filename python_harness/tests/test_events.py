@@ -1,0 +1,149 @@
+"""The file of events: a line for each state change, and no task waits for the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness import environment, metrics
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.ours_only("stock writes no events")
+
+WRITTEN_WITHIN_S = 5.0
+
+
+def with_events(*more: str, file: str = "events.jsonl") -> list[str]:
+    return [str(environment.binary()), "--events", file, *more]
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def of_kind(path: Path, kind: str) -> list[dict]:
+    return [line for line in lines(path) if line["event"] == kind]
+
+
+def ended(side) -> Path:
+    """The file, once the interchange has been told to end, and has."""
+    side.interchange.terminate()
+    return side.interchange.logdir / "events.jsonl"
+
+
+def test_a_run_can_be_told_from_its_lines(start, connect):
+    side = start(command=with_events(), heartbeat_threshold=2)
+    first = connect(side, b"first").enlist(side, max_capacity=2, block_id="3", hostname="n1")
+    for task_id in (1, 2, 3):
+        side.submit(task_id)
+    held = [task["task_id"] for task in first.tasks(2)]
+    first.answer(held[0])
+    assert side.result()["task_id"] == held[0]
+    first.tasks(1)
+    # It falls silent, with two tasks.
+    assert {side.result(within_s=8)["task_id"] for _ in range(2)} == {1, 2, 3} - {held[0]}
+    path = ended(side)
+    tasks = [(line["task"], line["state"]) for line in of_kind(path, "task")]
+    assert Counter(state for _, state in tasks) == {
+        "queued": 3, "dispatched": 3, "done": 1, "failed": 2
+    }
+    for task_id in (1, 2, 3):
+        last = "done" if task_id == held[0] else "failed"
+        assert [state for task, state in tasks if task == task_id] == ["queued", "dispatched", last]
+    failed = [line for line in of_kind(path, "task") if line["state"] == "failed"]
+    assert {(line["reason"], line["manager"]) for line in failed} == {("ManagerLost", "first")}
+    registered, lost = of_kind(path, "manager")
+    assert registered | {"t": 0} == {
+        "t": 0, "event": "manager", "manager": "first", "state": "registered", "block": "3",
+        "host": "n1", "workers": registered["workers"], "capacity": 2,
+    }  # fmt: skip
+    assert lost["state"] == "lost" and lost["tasks"] == 2 and 2 <= lost["silent_s"] < 8
+    times = [line["t"] for line in lines(path)]
+    assert times == sorted(times)
+
+
+def test_the_first_line_says_who_and_the_last_one_why(start):
+    side = start(command=with_events())
+    pid = side.interchange.pid
+    first, *_, last = lines(ended(side))
+    assert first["event"] == "start" and first["format"] == 1 and first["pid"] == pid
+    assert first["logdir"] == str(side.interchange.logdir)
+    assert first["label"] == side.interchange.logdir.name
+    assert last["event"] == "end" and last["reason"] == "told to end"
+
+
+def test_files_are_bounded(start, connect):
+    """Small files on purpose; the newest lines are there, in order, without a gap."""
+    side = start(command=with_events("--events-max-bytes", "20000"))
+    manager = connect(side).enlist(side, max_capacity=1000)
+    count = 2000
+    for task_id in range(1, count + 1):
+        side.submit(task_id)
+    done = 0
+    while done < count:
+        for task in manager.batch():
+            manager.answer(task["task_id"])
+            done += 1
+    for _ in range(count):
+        side.result()
+    path = ended(side)
+    files = [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, 5))]
+    assert sorted(path.parent.glob("events.jsonl*")) == sorted(files)
+    # The writer hands over 64 KiB at a time, which are not torn.
+    assert all(file.stat().st_size <= 20_000 + 65_536 for file in files)
+    assert all(lines(file)[0]["event"] == "start" for file in files)
+    told = [line for file in reversed(files) for line in lines(file) if line["event"] == "task"]
+    newest = [line["task"] for line in told if line["state"] == "done"]
+    assert newest == sorted(newest) and newest[-1] == count
+    assert newest == list(range(newest[0], count + 1))
+
+
+def test_a_disk_that_takes_nothing_costs_lines_and_no_tasks(start, connect, tmp_path):
+    """The far end of a pipe is read by nobody, as a stalled file system's is."""
+    pipe = tmp_path / "stalled"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        side = start(command=with_events("--metrics", "0", file=str(pipe)))
+        manager = connect(side).enlist(side, max_capacity=500)
+        for task_id in range(1, 3001):
+            side.submit(task_id)
+        done = 0
+        while done < 3000:
+            for task in manager.batch():
+                manager.answer(task["task_id"])
+                done += 1
+        assert {side.result()["task_id"] for _ in range(3000)} == set(range(1, 3001))
+        assert metrics.values(side)["event_lines_dropped_total"] > 1000
+        assert side.interchange.terminate() < 1.0
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.expect_death
+@pytest.mark.expect_error("refused to start")
+@pytest.mark.parametrize("file", ["/dev/full", "/proc/events.jsonl", "/"])
+def test_a_file_that_cannot_be_written_refuses_the_start(start, file):
+    side = start(launch=False)
+    interchange = side.launch(with_events(file=file))
+    with pytest.raises(ValueError, match=f"events cannot be written to {file}"):
+        side.command("WORKER_BINDS", within_s=3)
+    assert interchange.wait_exit(within_s=3) == 1
+
+
+def test_a_relative_file_is_below_the_logs_directory(start):
+    side = start(command=with_events(file="deep/er/events.jsonl"))
+    path = side.interchange.logdir / "deep" / "er" / "events.jsonl"
+    wait_until(path.exists, WRITTEN_WITHIN_S, "the file is there")
+
+
+def test_without_the_flag_there_is_no_file(start, connect):
+    side = start()
+    connect(side).enlist(side)
+    side.interchange.terminate()
+    names = {path.name for path in side.interchange.logdir.iterdir()}
+    assert names == {"interchange.log"}
