@@ -122,10 +122,12 @@ class Browser:
 
     def open(
         self, url: str, *, until: str = "true", read: str = "null",
-        picture: Path | None = None, within_s: float = RENDERING_S,
+        picture: Path | None = None, printed: Path | None = None, width: int | None = None,
+        media: str = "", within_s: float = RENDERING_S,
     ) -> Page:  # fmt: skip
-        """Loads the page, waits for the JavaScript condition `until`, then evaluates `read` and
-        takes its picture. Fails if that is not so after `within_s`."""
+        """Loads the page, waits for the JavaScript condition `until`, then evaluates `read`, takes
+        its picture (PNG) and prints it (PDF). Fails if that is not so after `within_s`. `width` of
+        the window in CSS pixels; `media` is what style sheets ask for: screen or print."""
         target = self._tools.call("Target.createTarget", url="about:blank")["targetId"]
         session = self._tools.call(
             "Target.attachToTarget", targetId=target, flatten=True
@@ -136,11 +138,18 @@ class Browser:
                 self._tools.call(f"{domain}.enable", session)
             # Every page is answered in full, whatever was opened before.
             self._tools.call("Network.setCacheDisabled", session, cacheDisabled=True)
+            self._tools.call("Emulation.setEmulatedMedia", session, media=media)
+            if width:
+                size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+                self._tools.call("Emulation.setDeviceMetricsOverride", session, **size)
             self._load(page, session, until, time.monotonic() + within_s)
             page.value = self._evaluate(read, session)
             page.html = self._evaluate("document.documentElement.outerHTML", session)
             if picture:
                 self._take_picture(picture, session)
+            if printed:
+                paper = self._tools.call("Page.printToPDF", session, printBackground=True)
+                printed.write_bytes(base64.b64decode(paper["data"]))
         finally:
             del self._pages[session]
         self._tools.call("Target.closeTarget", targetId=target)

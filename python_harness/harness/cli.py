@@ -17,6 +17,10 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: list[str]) -> int:
     options, extra = _parse(arguments)
+    if options.command == "report":
+        from harness import report
+
+        return report.run(options)
     processes.become_subreaper()
     stages.install_signal_handlers()
     try:
@@ -139,6 +143,10 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     fuzz.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
     fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
     fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
+
+    report = commands.add_parser("report", help="a page with pictures of a run, from its events")
+    report.add_argument("rundir", metavar="RUNDIR", help="a folder above event files, or one")
+    report.add_argument("--out", metavar="FILE", help="HTML (default RUNDIR/htex-report.html)")
 
     commands.add_parser("env", help="only make the environment; prints its Python")
 

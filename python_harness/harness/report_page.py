@@ -1,0 +1,243 @@
+"""The page: one HTML file with everything in it, which asks no other machine for anything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from harness import report_tables
+from harness import report_units as units
+from harness.report_figures import Quantiles, histogram, quantiles, throughput
+from harness.report_model import Run
+from harness.report_pictures import Picture, Picturer
+from harness.report_sentences import LIMIT, LOOK, sentences
+from harness.report_series import Series, series_of
+
+HERE = Path(__file__).resolve().parent
+NEW_LINE = "\n"
+# Letters after a number, not the name of an escaped character.
+UNIT = re.compile(r"(?<=\u00a0)(?:[^\W\d_]|[/%-])+")
+KINDS = {LOOK: "Look here:", LIMIT: "Note:"}
+
+# The browser itself refuses whatever would leave the page.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:"
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A headline figure; `note` stands below it in small."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def page_of(runs: list[Run], made_at: float) -> str:
+    """The HTML of a page on these runs, a section for each. `made_at`: seconds since the epoch."""
+    title = f"Run report: {label_of(runs[0])}" if len(runs) == 1 else "Run reports"
+    sections = [_section(run, f"r{place}") for place, run in enumerate(runs, 1)]
+    return "".join((
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title>",
+        f'<style id="colours">{_asset("report_colours.css")}</style>',
+        f'<style>{_asset("report_dark.css")}{_asset("report.css")}</style>',
+        f'<style id="pictures">{_asset("report_svg.css")}</style></head><body><main>',
+        _contents(runs) if len(runs) > 1 else "",
+        *sections,
+        f"<footer>{_footer(made_at)}</footer>",
+        f'</main><script>{_asset("report.js")}</script></body></html>\n',
+    ))  # fmt: skip
+
+
+def label_of(run: Run) -> str:
+    """What the executor is called; else the folder that its events lie in, or their file."""
+    label = (run.start or {}).get("label")
+    if isinstance(label, str) and label:
+        return label
+    path = Path(run.source.name)
+    return path.parent.name or path.name
+
+
+def figures_of(run: Run) -> list[Figure]:
+    """The headline. A figure that the events cannot give is left out."""
+    answered = [
+        Figure("Tasks", units.count(run.tasks)),
+        Figure(
+            "Done", units.count(run.done), units.share(run.done, run.tasks) if run.tasks else ""
+        ),
+        Figure(
+            "Failed in HTEX", units.count(run.failed_count), "a task's own exception is a result"
+        ),
+        Figure("Without an answer", units.count(run.unanswered)),
+        Figure("Duration", units.duration(run.duration_s), "from the first event to the last"),
+    ]
+    mean = throughput(run)
+    if mean is not None:
+        peak = f"at most {units.count(run.peak_in_a_second)} in one second"
+        answered.append(Figure("Throughput", units.rate(mean), peak))
+    return answered + _worker_figures(run) + _time_figures(run)
+
+
+def _worker_figures(run: Run) -> list[Figure]:
+    if not run.managers:
+        return [Figure("Managers", "0")]
+    names = {manager.block for manager in run.managers if manager.block is not None}
+    blocks = units.counted(len(names), "block") if names else ""
+    found = [Figure("Managers", units.count(len(run.managers)), blocks)]
+    spent = run.worker_time
+    if spent.registered:
+        found += [
+            Figure("Workers' time", units.worker_time(spent.registered), "registered"),
+            Figure(
+                "Used", units.share(spent.used, spent.registered), units.worker_time(spent.used)
+            ),
+        ]
+    return found
+
+
+def _time_figures(run: Run) -> list[Figure]:
+    found = []
+    for name, values in (("Time in the queue", run.waits_s), ("Time in flight", run.flights_s)):
+        at = quantiles(values)
+        if at:
+            found.append(Figure(f"{name}, median", units.duration(at.median_s), _beyond(at)))
+    if run.task_bytes:
+        mean = units.size(run.task_bytes / run.tasks)
+        found.append(Figure("Tasks' payload", units.size(run.task_bytes), f"{mean} on average"))
+    return found
+
+
+def _beyond(at: Quantiles) -> str:
+    return f"95 %: {units.duration(at.p95_s)}\n99 %: {units.duration(at.p99_s)}"
+
+
+def _section(run: Run, prefix: str) -> str:
+    return "".join((
+        f'<section class="run" id="{prefix}"><h1>{escape(label_of(run))}</h1>',
+        f'<p class="about">{_about(run)}</p>',
+        "<h2>In words</h2>", _says(run),
+        _figures(run), _pictures(run, series_of(run), prefix), report_tables.all_of(run),
+        _origin(run), "</section>",
+    ))  # fmt: skip
+
+
+def _about(run: Run) -> str:
+    begin, end = units.clock(run.begin), units.clock(run.until)
+    if units.date(run.begin) == units.date(run.until):
+        when = f"{units.date(run.begin)}, {begin} to {end}"
+    else:
+        when = f"{units.date(run.begin)} {begin} to {units.date(run.until)} {end}"
+    parts = [f"{when} ({units.zone(run.begin, run.until)})"]
+    start = run.start or {}
+    if "host" in start:
+        parts.append(f"interchange {start.get('version', '')} on {start['host']}")
+    if "logdir" in start:
+        parts.append(str(start["logdir"]))
+    return " · ".join(escape(part) for part in parts)
+
+
+def _says(run: Run) -> str:
+    items = []
+    for sentence in sentences(run):
+        kind = KINDS.get(sentence.kind, "")
+        mark = f'<span class="kind">{kind}</span> ' if kind else ""
+        items.append(f'<li class="{sentence.kind}">{mark}{escape(sentence.text)}</li>')
+    return f'<ul class="says">{"".join(items)}</ul>'
+
+
+def _figures(run: Run) -> str:
+    about = "≈ " if run.is_partial else ""
+    items = "".join(
+        f"<div><dt>{escape(one.name)}</dt><dd>{about}{_with_small_units(one.value)}"
+        f"<small>{escape(one.note).replace(NEW_LINE, '<br>')}</small></dd></div>"
+        for one in figures_of(run)
+    )
+    return f'<dl class="figures">{items}</dl>'
+
+
+def _with_small_units(value: str) -> str:
+    return UNIT.sub(lambda unit: f"<span>{unit[0]}</span>", escape(value))
+
+
+def _pictures(run: Run, series: Series, prefix: str) -> str:
+    """Those for which there is something to draw."""
+    picturer = Picturer(run, series, prefix)
+    parts = ["<h2>Pictures</h2>"]
+    if run.tasks:
+        parts += map(_picture, (picturer.in_flight(), picturer.answered(), picturer.throughput()))
+    if run.worker_time.registered:
+        parts += map(_picture, (picturer.workers(), picturer.worker_time(), picturer.managers()))
+    halves = []
+    if waits := quantiles(run.waits_s):
+        halves.append(picturer.distribution(
+            "queueing", "Time in the queue", "From acceptance by the interchange to (the last) "
+            "dispatch to a manager.", histogram(run.waits_s), waits,
+        ))  # fmt: skip
+    if flights := quantiles(run.flights_s):
+        halves.append(picturer.distribution(
+            "flight", "Time in flight", "From dispatch until the result was passed on, of tasks "
+            "that were done; prefetched tasks wait at their manager first.",
+            histogram(run.flights_s), flights,
+        ))  # fmt: skip
+    if halves:
+        parts.append(f'<div class="pair">{"".join(map(_picture, halves))}</div>')
+    return "".join(parts) if len(parts) > 1 else ""
+
+
+def _picture(picture: Picture) -> str:
+    drawings, data = "".join(picture.drawings), ""
+    if picture.data:
+        # A "<" could end the script, if a block is called so.
+        data = picture.data.replace("<", "\\u003c")
+        data = f'<script type="application/json">{data}</script>'
+    return (
+        f'<figure id="{picture.name}"><div class="head"><h3>{escape(picture.heading)}</h3></div>'
+        f"{drawings}<figcaption>{escape(picture.caption)}</figcaption>{data}</figure>"
+    )
+
+
+def _origin(run: Run) -> str:
+    """What was read, and which lines could not be."""
+    reading = run.reading
+    files = units.counted(len(run.source.files), "file")
+    text = f"Read from {escape(run.source.name)} ({files}, {units.counted(reading.lines, 'line')})."
+    if not reading.bad:
+        return f'<p class="about">{text}</p>'
+    named = "".join(
+        f"<li><code>{escape(name)}</code>, line {line}: <code>{escape(reason)}</code></li>"
+        for name, line, reason in reading.named
+    )
+    more = reading.bad - len(reading.named)
+    named += f"<li>and {units.count(more)} more</li>" if more else ""
+    heading = f"{units.counted(reading.bad, 'line')} could not be read:"
+    return f'<h2>Bad lines</h2><p class="about">{text} {heading}</p><ul class="bad">{named}</ul>'
+
+
+def _contents(runs: list[Run]) -> str:
+    items = "".join(
+        f'<li><a href="#r{place}">{escape(label_of(run))}</a>, {units.date(run.begin)} '
+        f"{units.clock(run.begin)}: {units.counted(run.tasks, 'task')} "
+        f"({escape(run.source.name)})</li>"
+        for place, run in enumerate(runs, 1)
+    )
+    return f"<nav><h1>Run reports</h1><ul>{items}</ul></nav>"
+
+
+def _footer(made_at: float) -> str:
+    return (
+        f"Made {units.date(made_at)} {units.clock(made_at)} {units.zone(made_at, made_at)} from "
+        "the interchange's events. A worker counts as used while its manager has a task for it: a "
+        "manager's used workers are its tasks in flight, at most as many as it has workers. The "
+        "interchange does not see when a worker begins a task, nor whether a result is an "
+        "exception."
+    )
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

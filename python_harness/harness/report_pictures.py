@@ -1,0 +1,304 @@
+"""The pictures of a run: what is in flight, how fast it goes, and what the workers do.
+
+Each gives its drawing for a layout, a caption that says how to read it, and a description in
+words for those who do not see it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness import report_strip
+from harness import report_units as units
+from harness.report_axes import count_ticks, duration_ticks, time_ticks
+from harness.report_figures import Histogram, Quantiles, throughput
+from harness.report_model import AT_MANAGERS, IN_QUEUE, NOWHERE, Run
+from harness.report_series import Series
+from harness.report_svg import HALF, LINE_PX, NARROW, WIDE, Drawing, Key, Layout
+
+BLOCK_COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
+LOSSES_MARKED = 100
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`drawings` are the same picture for several widths, as SVG. `data` is what a pointer
+    over it shows (JSON), empty if it shows nothing."""
+
+    name: str
+    heading: str
+    caption: str
+    drawings: list[str]
+    data: str = ""
+    half: bool = False
+
+
+class Picturer:
+    """Draws the pictures of one run; `prefix` makes their names unique on a page of several."""
+
+    def __init__(self, run: Run, series: Series, prefix: str) -> None:
+        self.run = run
+        self.series = series
+        self.prefix = prefix
+
+    def in_flight(self) -> Picture:
+        series = self.series
+        layers = [
+            ("running", series.running, "c1"), ("waiting at managers", series.prefetched, "c2"),
+            ("in the queue", series.queued, "queue"),
+        ]  # fmt: skip
+        if any(series.unplaced):
+            layers.insert(0, ("in flight at managers not known", series.unplaced, "c5"))
+        most = [f"{name} {max(values):,.1f}" for name, values, _ in layers]
+
+        def draw(layout: Layout) -> Drawing:
+            drawing = self._time_drawing(
+                layout, "tasks", [Key(name, colour) for name, _, colour in layers],
+                max(map(sum, zip(*(values for _, values, _ in layers), strict=True))),
+            )  # fmt: skip
+            drawing.stacked(series.edges, [(values, colour) for _, values, colour in layers])
+            return self._with_losses(drawing)
+
+        return self._timed(
+            "in-flight", "Tasks in the queue and in flight",
+            "Tasks that workers had, tasks that managers had prefetched and not begun, and tasks "
+            "in the interchange's queue, on top of each other.",
+            f"Stacked areas over time. The most at once, as means of columns: {', '.join(most)}.",
+            draw, series.edges, [(name, values) for name, values, _ in layers],
+        )  # fmt: skip
+
+    def answered(self) -> Picture:
+        series, run = self.series, self.run
+        lines = [("done", series.done, "c1")]
+        if run.failed:
+            lines.append(("failed in HTEX", series.failed, "bad"))
+
+        def draw(layout: Layout) -> Drawing:
+            keys = [Key(name, colour, "line") for name, _, colour in lines]
+            drawing = self._time_drawing(layout, "tasks", keys, max(run.done, run.failed_count))
+            for _, values, colour in lines:
+                points = [(series.edges[0], 0), *zip(series.edges[1:], values, strict=True)]
+                drawing.curve(points, colour)
+            return self._with_losses(drawing)
+
+        return self._timed(
+            "answered", "Tasks answered so far",
+            "Done is a task whose result was passed on, also if that result is an exception of "
+            "its own; failed are those that HTEX gave up, as with a lost manager.",
+            f"Lines over time that end at {run.done:,} done and {run.failed_count:,} failed.",
+            draw, series.edges, [(name, values) for name, values, _ in lines],
+        )  # fmt: skip
+
+    def throughput(self) -> Picture:
+        series, mean = self.series, throughput(self.run)
+        most = max(series.throughput)
+        factor, unit = units.rate_unit(most)
+        rates = [factor * value for value in series.throughput]
+        width = units.duration(series.throughput_edges[1] - series.throughput_edges[0])
+
+        def draw(layout: Layout) -> Drawing:
+            keys = [Key(f"done, over {width} each", "c1")]
+            if mean is not None:
+                keys.append(Key(f"mean {units.rate(mean)}", "ink", "line"))
+            drawing = self._time_drawing(layout, unit, keys, max(rates), whole=False)
+            drawing.stacked(series.throughput_edges, [(rates, "c1")])
+            if mean is not None:
+                ends = [(t, factor * mean) for t in (self.run.first_task, self.run.last_answer)]
+                drawing.curve(ends, "ink")
+            return self._with_losses(drawing)
+
+        shown = "none" if mean is None else units.rate(mean)
+        return self._timed(
+            "throughput", "Throughput",
+            "Tasks done. The mean is that from the first acceptance to the last answer.",
+            f"Tasks done over time; mean {shown}, at most {units.rate(most)} over {width}.",
+            draw, series.throughput_edges, [(unit, rates)],
+        )  # fmt: skip
+
+    def workers(self) -> Picture:
+        series, run = self.series, self.run
+        layers = [
+            (name, values, colour)
+            for (name, values), colour in zip(series.busy, BLOCK_COLOURS, strict=False)
+        ]
+        if layers and layers[-1][0].endswith("other blocks"):
+            layers[-1] = (*layers[-1][:2], "rest")
+
+        def draw(layout: Layout) -> Drawing:
+            keys = [Key(name, colour) for name, _, colour in layers]
+            keys.append(Key("registered", "ink", "line"))
+            drawing = self._time_drawing(layout, "workers", keys, max(series.registered))
+            drawing.stacked(series.edges, [(values, colour) for _, values, colour in layers])
+            drawing.line(series.edges, series.registered, "ink")
+            return self._with_losses(drawing)
+
+        used = units.share(run.worker_time.used, run.worker_time.registered)
+        return self._timed(
+            "workers", "Workers with a task, by block",
+            "Coloured: workers that had a task. The line: workers of registered managers. What "
+            "is between them was idle.",
+            f"Stacked areas over time under a line. {used} of the registered time was used; at "
+            f"most {max(series.registered):,.1f} workers were registered.",
+            draw, series.edges,
+            [("registered", series.registered), *((name, values) for name, values, _ in layers)],
+        )  # fmt: skip
+
+    def worker_time(self) -> Picture:
+        parts = time_parts(self.run)
+        whole = self.run.worker_time.registered
+
+        def draw(layout: Layout) -> Drawing:
+            drawing = Drawing(layout, 34, below=8)
+            drawing.left, drawing.right = 0, layout.width
+            drawing.legend("", [
+                Key(f"{name}: {units.share(seconds, whole)}", colour)
+                for name, seconds, colour in parts
+            ])
+            drawing.x_range = (0.0, whole)
+            begin = 0.0
+            for name, seconds, colour in parts:
+                x, end = drawing.x(begin), drawing.x(begin + seconds)
+                share = units.share(seconds, whole)
+                drawing.box(x, end, colour, f"{name}: {share}", share)
+                begin += seconds
+            return drawing
+
+        words = "; ".join(f"{name} {units.share(seconds, whole)}" for name, seconds, _ in parts)
+        return self._picture(
+            "worker-time", "Where the workers' time went",
+            f"All of the {units.worker_time(whole)} for which workers were registered. Only the "
+            "time of idle workers beside waiting tasks could have been used by these tasks.",
+            f"A bar of shares: {words}.", draw,
+        )  # fmt: skip
+
+    def managers(self) -> Picture:
+        run, series = self.run, self.series
+        caption = "Each row is a manager" if series.managers_in_a_row == 1 else (
+            f"Each row stands for up to {series.managers_in_a_row} managers, which are averaged: "
+            f"there are {units.count(len(run.managers))}"
+        )
+        caption += ", in the order of blocks; empty where none was registered. The colour is the "
+        caption += "share of the workers that had a task."
+        beyond = report_strip.marks_of(run, series.rows)[1]
+        if beyond:
+            caption += f" {units.counted(beyond, 'mark')} more are not drawn."
+        return self._picture(
+            "managers", "Managers", caption,
+            f"A strip of colours for each of {len(series.rows)} rows of managers over time; the "
+            "tables below give the sums of blocks and the losses.",
+            lambda layout: report_strip.draw(run, series, layout),
+        )  # fmt: skip
+
+    def distribution(
+        self, name: str, heading: str, caption: str, found: Histogram, at: Quantiles
+    ) -> Picture:
+        def draw(layout: Layout) -> Drawing:
+            drawing = Drawing(layout, 190)
+            drawing.legend("tasks", [])
+            drawing.make_room(2 * LINE_PX)
+            ticks = count_ticks(max(found.counts), 4)
+            drawing.y_range = (0.0, ticks[-1][0])
+            drawing.x_range = _decades_around(found)
+            drawing.to_scale = math.log10
+            drawing.horizontal_lines(ticks)
+            for low, high, number in zip(
+                found.edges[:-1], found.edges[1:], found.counts, strict=True
+            ):
+                words = f"{units.duration(low)} to {units.duration(high)}: "
+                drawing.bar(low, high, number, "c1", words + units.counted(number, "task"))
+            for row, (label, value) in enumerate(
+                (("median", at.median_s), ("95 %", at.p95_s), ("99 %", at.p99_s))
+            ):
+                shown = f"{label}: {units.duration(value)}"
+                drawing.vertical(max(value, found.edges[0]), row, shown)
+            drawing.x_axis(duration_ticks(*drawing.x_range), "time, logarithmic")
+            return drawing
+
+        if found.clamped:
+            number = units.counted(found.clamped, "task")
+            caption += f" {number} took less than 10 µs and stand in the first bar."
+        return self._picture(
+            name, heading, caption,
+            f"Histogram of {at.count:,} tasks on a logarithmic axis. Median "
+            f"{units.duration(at.median_s)}, 95 % within {units.duration(at.p95_s)}, 99 % within "
+            f"{units.duration(at.p99_s)}, longest {units.duration(at.longest_s)}.",
+            draw, half=True,
+        )  # fmt: skip
+
+    def _time_drawing(
+        self, layout: Layout, unit: str, keys: list[Key], most: float, *, whole: bool = True
+    ) -> Drawing:
+        """With its axes: time to the right, `unit` upwards from 0."""
+        drawing = Drawing(layout, layout.height)
+        drawing.legend(unit, keys)
+        ticks = count_ticks(most, whole=whole)
+        drawing.y_range = (0.0, ticks[-1][0])
+        drawing.x_range = (self.run.begin, self.run.until)
+        drawing.horizontal_lines(ticks)
+        times = time_ticks(self.run.begin, self.run.until, layout.time_ticks)
+        drawing.x_axis(times.marks, times.title)
+        return drawing
+
+    def _with_losses(self, drawing: Drawing) -> Drawing:
+        """A cross at the top where a manager was lost with tasks."""
+        for loss in [loss for loss in self.run.losses if loss.tasks][:LOSSES_MARKED]:
+            host = f" ({loss.manager.host})" if loss.manager.host else ""
+            title = f"manager {loss.manager.name}{host} lost with {loss.tasks} tasks"
+            drawing.mark(drawing.x(loss.t), drawing.top, "lost", title)
+        return drawing
+
+    def _timed(
+        self, name: str, heading: str, caption: str, description: str,
+        draw: Callable[[Layout], Drawing], edges: list[float], shown: list[tuple[str, list]],
+    ) -> Picture:  # fmt: skip
+        """A picture over time, with what a pointer over it shows."""
+        offsets = {time.localtime(t).tm_gmtoff for t in (self.run.begin, self.run.until)}
+        data = {
+            "begin": self.run.begin, "until": self.run.until,
+            "width": edges[1] - edges[0],
+            # Only if the clock was not changed to or from summer time meanwhile.
+            "utc_offset_s": offsets.pop() if len(offsets) == 1 else None,
+            "series": [[label, [_short(value) for value in values]] for label, values in shown],
+        }  # fmt: skip
+        return self._picture(name, heading, caption, description, draw, data=json.dumps(data))
+
+    def _picture(
+        self, name: str, heading: str, caption: str, description: str,
+        draw: Callable[[Layout], Drawing], *, data: str = "", half: bool = False,
+    ) -> Picture:  # fmt: skip
+        layouts = [HALF] if half else [WIDE, NARROW]
+        full = f"{self.prefix}-{name}"
+        drawings = [
+            draw(layout).svg(f"{full}-{layout.name}", heading, description) for layout in layouts
+        ]
+        return Picture(full, heading, caption, drawings, data, half)
+
+
+def time_parts(run: Run) -> list[tuple[str, float, str]]:
+    """What the workers' time went into, with its seconds and its colour; nothing of no length."""
+    spent = run.worker_time
+    parts = [
+        ("had a task", spent.used, "c1"),
+        ("idle, tasks in the queue", spent.idle[IN_QUEUE], "bad"),
+        ("idle, tasks waited at other managers", spent.idle[AT_MANAGERS], "c2"),
+        ("idle, nothing waited", spent.idle[NOWHERE], "idle"),
+        ("idle, manager got nothing new", spent.closed, "rest"),
+    ]
+    return [part for part in parts if part[1] > 0]
+
+
+def _decades_around(found: Histogram) -> tuple[float, float]:
+    """At least two of them, so that a single bar is not the whole picture."""
+    low, high = found.edges[0], found.edges[-1]
+    while high / low < 99.0:
+        low, high = low / 10**0.1, high * 10**0.1
+    return low, high
+
+
+def _short(value: float) -> float:
+    """Three significant figures are enough to read."""
+    return float(f"{value:.3g}") if value < 1000 else round(value)

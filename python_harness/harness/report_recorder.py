@@ -1,0 +1,443 @@
+"""Goes through the events of an interchange once, and keeps the books of each run in them.
+
+What is asked for at each event stands in attributes of the recorder itself: a run may have ten
+million events. An event is taken wholly or not at all: fields are read before anything changes.
+"""
+
+from __future__ import annotations
+
+from heapq import heappush, heappushpop, nlargest
+
+from harness.report_events import Batch, Reading, Source, batches
+from harness.report_model import (
+    AT_MANAGERS, CLOSING, EARLIEST_S, ENDING, IDS_KEPT, IN_QUEUE, LATEST_S,
+    LONGEST_KEPT, MARKS_KEPT, NOWHERE, Flight, Loss, Manager, Run,
+)  # fmt: skip
+from harness.report_steps import Columns, Steps
+
+MANAGER_LOST = "ManagerLost"
+
+
+class Unknown(Exception):
+    """An event that this report does not know; a newer interchange may write it."""
+
+
+def runs_of(source: Source) -> list[Run]:
+    """The runs in a source, in order: as a rule one, but a file can be appended to."""
+    reading = Reading()
+    recorder = Recorder(source, reading)
+    for batch in batches(source, reading):
+        recorder.take(batch)
+    return recorder.finish()
+
+
+class Recorder:
+    """Takes batches of events; `finish` gives the runs in them."""
+
+    def __init__(self, source: Source, reading: Reading) -> None:
+        self._source = source
+        self._reading = reading
+        self._finished: list[Run] = []
+        self._run: Run | None = None
+        self._others = {
+            "manager": self._manager, "start": self._start, "end": self._end,
+            "dropped": self._dropped,
+        }  # fmt: skip
+        self._task_states = {
+            "queued": self._queued, "dispatched": self._dispatched, "done": self._done,
+            "failed": self._failed, "requeued": self._requeued,
+        }  # fmt: skip
+
+    def take(self, batch: Batch) -> None:
+        task_states, others = self._task_states, self._others
+        for line, event in enumerate(batch.events, batch.first_line):
+            if event is None:
+                continue
+            try:
+                t, kind = event["t"], event["event"]
+                if not EARLIEST_S < t < LATEST_S:
+                    raise ValueError(f"t is {t!r}")
+                if self._run is None:
+                    self._begin(t)
+                if kind == "task":
+                    task, state = event["task"], event["state"]
+                    if type(task) is not int:
+                        raise TypeError(f"task is {task!r}")
+                    if state not in task_states:
+                        raise Unknown(f"task {state}")
+                    task_states[state](t, task, event)
+                elif kind in others:
+                    others[kind](t, event)
+                else:
+                    raise Unknown(f"event {kind}")
+                self._count += 1
+            except Unknown as what:
+                self._reading.note_unknown(str(what))
+            except KeyError as field:
+                self._reading.complain(batch.file, line, f"has no field {field}")
+            except (TypeError, ValueError) as reason:
+                self._reading.complain(batch.file, line, str(reason))
+
+    def finish(self) -> list[Run]:
+        if self._run is not None:
+            self._close()
+        return self._finished
+
+    def _begin(self, t: float) -> None:
+        self._columns = Columns(t)
+        self._run = Run(self._source, self._reading, self._columns)
+        self._now = t
+        self._count = 0
+        self._waiting: dict[int, float] = {}
+        # Manager, when it was dispatched, and when it was accepted.
+        self._flying: dict[int, tuple[Manager, float, float | None]] = {}
+        self._present: dict[str, Manager] = {}
+        # Over all registered managers: busy workers, idle ones of those that take tasks and of
+        # those that do not, and tasks that wait at managers.
+        self._busy = self._idle = self._idle_closed = self._prefetched = 0
+        # Seconds, and worker-seconds, as in the run.
+        self._waiting_s = self._run.waiting_s
+        self._idle_s = self._run.worker_time.idle
+        self._used_s = self._closed_s = self._saturated_s = 0.0
+        self._something_waits = False
+        self._last_answer: tuple[float, float, float] | None = None
+        self._second = self._in_second = 0
+        self._shortest_kept = 0.0
+
+    def _advance(self, t: float) -> None:
+        """Books the time since the last event; nothing changed in it."""
+        dt = t - self._now
+        if dt < 0:
+            self._run.set_back_s = max(self._run.set_back_s, -dt)
+            return
+        idle = self._idle
+        if self._waiting or self._prefetched:
+            where = IN_QUEUE if self._waiting else AT_MANAGERS
+            self._waiting_s[where] += dt
+            if idle:
+                self._idle_s[where] += dt * idle
+            elif self._busy:
+                self._saturated_s += dt
+            self._something_waits = True
+        else:
+            if self._something_waits:
+                self._note_end_of_waiting()
+            self._waiting_s[NOWHERE] += dt
+            self._idle_s[NOWHERE] += dt * idle
+        self._used_s += dt * self._busy
+        if self._idle_closed:
+            self._closed_s += dt * self._idle_closed
+        self._now = t
+        columns = self._columns
+        if t < columns.edge:
+            columns.now = t
+            columns.rest_s = columns.edge - t
+        else:
+            columns.move(t)
+
+    def _note_end_of_waiting(self) -> None:
+        self._something_waits = False
+        self._run.waited_until = self._now
+        self._run.used_and_idle_then = (self._used_s, self._idle_s[NOWHERE])
+
+    # --- tasks
+
+    def _queued(self, t: float, task: int, event: dict) -> None:
+        size = event.get("bytes") or 0
+        run = self._run
+        run.task_bytes += size
+        if t != self._now:
+            self._advance(t)
+        if task in self._waiting or task in self._flying:
+            return
+        if run.first_task is None:
+            run.first_task = self._now
+        run.tasks += 1
+        self._waiting[task] = self._now
+        run.queued_steps.step(1)
+
+    def _dispatched(self, t: float, task: int, event: dict) -> None:
+        manager = self._present.get(event["manager"])
+        if manager is None:
+            manager = self._unregistered(event["manager"])
+        if t != self._now:
+            self._advance(t)
+        accepted = self._waiting.pop(task, None)
+        run = self._run
+        if accepted is not None:
+            run.queued_steps.step(-1)
+        elif task in self._flying:
+            # That it was requeued is missing.
+            accepted = self._land(task)[2]
+        else:
+            run.tasks += 1
+        self._flying[task] = (manager, self._now, accepted)
+        if manager.present:
+            if manager.in_flight < manager.workers:
+                manager.busy.step(1)
+                self._busy += 1
+                if manager.closed:
+                    self._idle_closed -= 1
+                else:
+                    self._idle -= 1
+            else:
+                self._prefetched += 1
+                run.prefetched_steps.step(1)
+        else:
+            run.unplaced_steps.step(1)
+        manager.in_flight += 1
+
+    def _land(self, task: int) -> tuple[Manager, float, float | None]:
+        """The task is at its manager no longer."""
+        flight = self._flying.pop(task)
+        manager = flight[0]
+        manager.in_flight -= 1
+        if manager.present:
+            if manager.in_flight < manager.workers:
+                manager.busy.step(-1)
+                self._busy -= 1
+                if manager.closed:
+                    self._idle_closed += 1
+                else:
+                    self._idle += 1
+            else:
+                self._prefetched -= 1
+                self._run.prefetched_steps.step(-1)
+        elif manager.until is None:
+            self._run.unplaced_steps.step(-1)
+        return flight
+
+    def _done(self, t: float, task: int, _event: dict) -> None:
+        if t != self._now:
+            self._advance(t)
+        run = self._run
+        if task in self._flying:
+            manager, dispatched, accepted = self._land(task)
+            manager.done += 1
+            seconds = self._now - dispatched
+            run.flights_s.append(seconds)
+            if seconds >= self._shortest_kept:
+                self._keep_flight(Flight(
+                    seconds, task, manager, dispatched,
+                    None if accepted is None else dispatched - accepted,
+                ))  # fmt: skip
+            if accepted is not None:
+                run.waits_s.append(dispatched - accepted)
+        else:
+            self._settle_undispatched(task)
+        run.done += 1
+        run.done_counts.count()
+        second = int(self._now - self._columns.begin)
+        if second == self._second:
+            self._in_second += 1
+        else:
+            self._second, self._in_second = second, 1
+        if self._in_second > run.peak_in_a_second:
+            run.peak_in_a_second = self._in_second
+        self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
+
+    def _failed(self, t: float, task: int, event: dict) -> None:
+        reason = str(event["reason"])
+        if t != self._now:
+            self._advance(t)
+        run = self._run
+        if task in self._flying:
+            manager, dispatched, accepted = self._land(task)
+            if accepted is not None:
+                run.waits_s.append(dispatched - accepted)
+            if reason == MANAGER_LOST:
+                manager.lost_count += 1
+                if len(manager.lost_ids) < IDS_KEPT:
+                    manager.lost_ids.append(task)
+        else:
+            self._settle_undispatched(task)
+        run.failed[reason] = run.failed.get(reason, 0) + 1
+        run.failed_counts.count()
+        self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
+
+    def _requeued(self, t: float, task: int, _event: dict) -> None:
+        if t != self._now:
+            self._advance(t)
+        run = self._run
+        run.requeued += 1
+        if task in self._flying:
+            accepted = self._land(task)[2]
+        elif task in self._waiting:
+            return
+        else:
+            run.tasks += 1
+            accepted = None
+        # Without its first acceptance, the wait that is known begins now.
+        self._waiting[task] = self._now if accepted is None else accepted
+        run.queued_steps.step(1)
+
+    def _settle_undispatched(self, task: int) -> None:
+        """Answered without an event of its dispatch: it had none, or that is missing."""
+        if self._waiting.pop(task, None) is not None:
+            self._run.queued_steps.step(-1)
+        else:
+            self._run.tasks += 1
+
+    def _keep_flight(self, flight: Flight) -> None:
+        kept = self._run.longest_flights
+        if len(kept) < LONGEST_KEPT:
+            heappush(kept, flight)
+        else:
+            heappushpop(kept, flight)
+            self._shortest_kept = kept[0].seconds
+
+    # --- managers
+
+    def _manager(self, t: float, event: dict) -> None:
+        name, state = event["manager"], event["state"]
+        if not isinstance(name, str):
+            raise TypeError(f"manager is {name!r}")
+        if state == "registered":
+            workers = event["workers"]
+            if type(workers) is not int or workers < 0:
+                raise ValueError(f"workers is {workers!r}")
+            self._advance(t)
+            self._register(name, event, workers)
+            return
+        if state not in ENDING and state not in CLOSING and state != "back":
+            raise Unknown(f"manager {state}")
+        tasks, silent_s = event.get("tasks", 0), event.get("silent_s")
+        if type(tasks) is list:
+            tasks = len(tasks)
+        if type(tasks) is not int or type(silent_s) not in (int, float, type(None)):
+            raise TypeError(f"tasks is {tasks!r}, silent_s is {silent_s!r}")
+        self._advance(t)
+        manager = self._present.get(name) or self._unregistered(name)
+        self._mark(manager, state)
+        if state in ENDING:
+            if state != "drained":
+                loss = Loss(self._now, manager, state, max(tasks, manager.in_flight), silent_s)
+                self._run.losses.append(loss)
+            if manager.workers is None and manager.in_flight:
+                self._run.unplaced_steps.step(-manager.in_flight)
+            self._leave(manager)
+            manager.until, manager.ended_by = self._now, state
+            del self._present[name]
+        else:
+            present = manager.present
+            self._leave(manager)
+            if state == "back":
+                manager.closed.discard("suspect")
+            else:
+                manager.closed.add(state)
+            if present:
+                self._enter(manager)
+
+    def _register(self, name: str, event: dict, workers: int) -> None:
+        """By the same connection a manager may register twice, and keeps its tasks."""
+        manager = self._present.get(name)
+        if manager is None:
+            manager = Manager(name, Steps(self._columns), since=self._now)
+            self._present[name] = manager
+            self._run.managers.append(manager)
+        self._leave(manager)
+        if manager.workers is None and manager.in_flight:
+            self._run.unplaced_steps.step(-manager.in_flight)
+        block = event.get("block")
+        manager.block = None if block is None else str(block)
+        manager.host = str(event.get("host", ""))
+        if manager.workers is None:
+            manager.since = self._now
+        manager.workers = workers
+        self._mark(manager, "registered")
+        self._enter(manager)
+
+    def _unregistered(self, name: str) -> Manager:
+        """A manager whose registration is missing: how many workers it has is not known."""
+        if not isinstance(name, str):
+            raise TypeError(f"manager is {name!r}")
+        manager = Manager(name, Steps(self._columns), since=self._now)
+        self._present[name] = manager
+        self._run.managers.append(manager)
+        return manager
+
+    def _mark(self, manager: Manager, state: str) -> None:
+        if len(manager.marks) < MARKS_KEPT or state in ENDING:
+            manager.marks.append((self._now, state))
+        else:
+            manager.marks_beyond += 1
+
+    def _enter(self, manager: Manager) -> None:
+        """Its workers and tasks count from now on."""
+        manager.present = True
+        manager.counted_since = self._now
+        self._count_workers(manager, 1)
+
+    def _leave(self, manager: Manager) -> None:
+        if manager.present:
+            self._count_workers(manager, -1)
+            manager.present = False
+            manager.spans.append((manager.counted_since, self._now, manager.workers))
+
+    def _count_workers(self, manager: Manager, sign: int) -> None:
+        busy = min(manager.in_flight, manager.workers)
+        prefetched = manager.in_flight - busy
+        idle = sign * (manager.workers - busy)
+        self._busy += sign * busy
+        self._prefetched += sign * prefetched
+        if manager.closed:
+            self._idle_closed += idle
+        else:
+            self._idle += idle
+        if busy:
+            manager.busy.step(sign * busy)
+        if prefetched:
+            self._run.prefetched_steps.step(sign * prefetched)
+
+    # --- the interchange itself
+
+    def _start(self, t: float, event: dict) -> None:
+        if self._count:
+            self._close()
+            self._begin(t)
+        self._advance(t)
+        self._run.start = event
+
+    def _end(self, t: float, event: dict) -> None:
+        self._advance(t)
+        self._run.end = event
+
+    def _dropped(self, t: float, event: dict) -> None:
+        lines = event["lines"]
+        if type(lines) is not int or lines < 0:
+            raise ValueError(f"lines is {lines!r}")
+        self._advance(t)
+        self._run.dropped += lines
+
+    def _close(self) -> None:
+        """Ends the run at its last event; what is still there then stays unanswered."""
+        run, now = self._run, self._now
+        run.events = self._count
+        if self._something_waits:
+            self._note_end_of_waiting()
+        run.worker_time.used, run.worker_time.closed = self._used_s, self._closed_s
+        run.saturated_s = self._saturated_s
+        if self._last_answer:
+            run.last_answer, *run.used_and_idle_at_last_answer = self._last_answer
+        run.unanswered_queued, run.unanswered_in_flight = len(self._waiting), len(self._flying)
+        waiting = (
+            Flight(now - accepted, task, None, None, now - accepted)
+            for task, accepted in self._waiting.items()
+        )
+        run.oldest_waiting = nlargest(LONGEST_KEPT, waiting)
+        flying = (
+            Flight(
+                now - dispatched, task, manager, dispatched,
+                None if accepted is None else dispatched - accepted,
+            )
+            for task, (manager, dispatched, accepted) in self._flying.items()
+        )  # fmt: skip
+        run.oldest_in_flight = nlargest(LONGEST_KEPT, flying)
+        for _, dispatched, accepted in self._flying.values():
+            if accepted is not None:
+                run.waits_s.append(dispatched - accepted)
+        run.longest_flights.sort(reverse=True)
+        for manager in self._present.values():
+            self._leave(manager)
+        self._finished.append(run)
+        self._run = None

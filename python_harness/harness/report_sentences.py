@@ -1,0 +1,326 @@
+"""What the data say, in plain words: each sentence comes of one rule, and stands only if it holds.
+
+A rule gets the run and gives one sentence or none. Where a figure could mislead it says of what it
+is a share. `kind` tells how to show it: a fact, something to look at, or a limit of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness import report_units as units
+from harness.report_figures import first_by_block
+from harness.report_model import AT_MANAGERS, IN_QUEUE, NOWHERE, Manager, Run
+
+FACT, LOOK, LIMIT = "fact", "look", "limit"
+
+# Shares below which something is not worth a sentence.
+WORTH_SAYING = 0.01
+MOST = 0.5
+LATE_SHARE = 0.02
+LATE_S = 1.0
+TAIL_SHARE = 0.05
+TAIL_IDLE_SHARE = 0.2
+# Times the longest flight that ended.
+HANGS_AFTER = 3.0
+CLOCK_SLACK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Sentence:
+    kind: str
+    text: str
+
+
+def sentences(run: Run) -> list[Sentence]:
+    """In the order in which they are read: what happened, what was slow, what is not known."""
+    return [sentence for rule in RULES if (sentence := rule(run))]
+
+
+def outcome(run: Run) -> Sentence | None:
+    if not run.tasks:
+        return Sentence(FACT, f"No task came in {units.duration(run.duration_s)}.")
+    parts = [f"{units.count(run.done)} of {units.counted(run.tasks, 'task')} were done"]
+    if run.failed_count:
+        parts.append(f"{units.count(run.failed_count)} failed")
+    if run.unanswered:
+        parts.append(f"{units.count(run.unanswered)} have no answer in the events")
+    return Sentence(
+        FACT, f"{units.several(parts)}. The events cover {units.duration(run.duration_s)}."
+    )
+
+
+def managers_or_none(run: Run) -> Sentence | None:
+    if run.managers:
+        return None
+    waited = " Every task stayed in the queue." if run.unanswered_queued == run.tasks else ""
+    return Sentence(LOOK, "No manager registered." + (waited if run.tasks else ""))
+
+
+def how_it_ended(run: Run) -> Sentence | None:
+    if run.end is not None:
+        return None
+    text = (
+        f"The events end at {units.moment(run.until, run.begin, run.until)} without a last word: "
+        "the interchange was still running when this report was made, or it was killed."
+    )
+    if run.reading.cut_off:
+        text += " The last line is cut off."
+    return Sentence(LIMIT, text)
+
+
+def utilisation(run: Run) -> Sentence | None:
+    time = run.worker_time
+    if not run.tasks or not time.registered or run.is_partial:
+        return None
+    return Sentence(
+        FACT, f"Workers had a task for {units.share(time.used, time.registered)} of the "
+        f"{units.worker_time(time.registered)} for which they were registered.",
+    )  # fmt: skip
+
+
+def first_manager_was_late(run: Run) -> Sentence | None:
+    """Tasks that waited for a first worker at all: time of the batch system."""
+    known = [manager.since for manager in run.managers]
+    if run.first_task is None or not known or run.begins_in_the_middle:
+        return None
+    late = min(known) - run.first_task
+    if late < max(LATE_S, LATE_SHARE * run.duration_s):
+        return None
+    share = units.share(late, run.duration_s)
+    return Sentence(
+        LOOK, f"The first manager registered {units.duration(late)} after the first task came "
+        f"({share} of the run).",
+    )  # fmt: skip
+
+
+def blocks_came_late(run: Run) -> Sentence | None:
+    found = first_by_block(run)
+    if len(found) < 2 or run.begins_in_the_middle:
+        return None
+    first, last = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+    late = found[last] - found[first]
+    if late < max(LATE_S, LATE_SHARE * run.duration_s):
+        return None
+    which = "" if len(found) == 2 else f", the last of {units.counted(len(found), 'block')},"
+    return Sentence(
+        LOOK, f"Block {last}{which} came {units.duration(late)} after block {first}."
+    )
+
+
+def more_workers(run: Run) -> Sentence | None:
+    """Only where every worker that took tasks was busy would one more have had something to do."""
+    if run.is_partial or _is_small(run.saturated_s, run.duration_s):
+        return None
+    return Sentence(
+        LOOK if run.saturated_s >= MOST * run.duration_s else FACT,
+        f"For {units.share(run.saturated_s, run.duration_s)} of the run "
+        f"({units.duration(run.saturated_s)}) tasks waited and every worker that took tasks had "
+        "one: more workers would have had work then.",
+    )
+
+
+def nothing_waited(run: Run) -> Sentence | None:
+    if not run.tasks or not run.managers or run.is_partial:
+        return None
+    if _is_small(run.waiting_s[NOWHERE], run.duration_s):
+        return None
+    return Sentence(
+        FACT, f"For {units.share(run.waiting_s[NOWHERE], run.duration_s)} of the run "
+        f"({units.duration(run.waiting_s[NOWHERE])}) no task waited, neither in the queue nor at "
+        "a manager: more workers would not have helped then.",
+    )  # fmt: skip
+
+
+def idle_while_queued(run: Run) -> Sentence | None:
+    time = run.worker_time
+    if run.is_partial or _is_small(time.idle[IN_QUEUE], time.registered):
+        return None
+    return Sentence(
+        LOOK,
+        f"Workers were idle for {units.share(time.idle[IN_QUEUE], time.registered)} of their time "
+        f"({units.worker_time(time.idle[IN_QUEUE])}) while tasks waited in the interchange's "
+        "queue. A manager selector that keeps tasks from some managers can do that, or a submit "
+        "process that does not take its results; interchange.log tells of the latter.",
+    )
+
+
+def idle_while_prefetched(run: Run) -> Sentence | None:
+    time = run.worker_time
+    if run.is_partial or _is_small(time.idle[AT_MANAGERS], time.registered):
+        return None
+    return Sentence(
+        LOOK,
+        f"Workers were idle for {units.share(time.idle[AT_MANAGERS], time.registered)} of their "
+        f"time ({units.worker_time(time.idle[AT_MANAGERS])}) while tasks waited at other managers "
+        "that had prefetched them: a smaller prefetch_capacity could have left them for those.",
+    )
+
+
+def idle_but_closed(run: Run) -> Sentence | None:
+    time = run.worker_time
+    if run.is_partial or _is_small(time.closed, time.registered):
+        return None
+    return Sentence(
+        FACT,
+        f"{units.share(time.closed, time.registered)} of the workers' time "
+        f"({units.worker_time(time.closed)}) was that of idle workers whose managers got nothing "
+        "new: held, draining, or without a connection.",
+    )
+
+
+def tail(run: Run) -> Sentence | None:
+    """At the end the last tasks run, and workers beside them have nothing to do."""
+    if run.is_partial or run.unanswered or run.waited_until is None or run.last_answer is None:
+        return None
+    seconds = run.last_answer - run.waited_until
+    used = run.used_and_idle_at_last_answer[0] - run.used_and_idle_then[0]
+    idle = run.used_and_idle_at_last_answer[1] - run.used_and_idle_then[1]
+    if seconds < TAIL_SHARE * run.duration_s or idle < TAIL_IDLE_SHARE * (used + idle):
+        return None
+    return Sentence(
+        LOOK,
+        f"In the last {units.duration(seconds)} before the last answer "
+        f"({units.share(seconds, run.duration_s)} of the run) nothing waited any more, and "
+        f"{units.share(idle, used + idle)} of the time of workers that took tasks was idle while "
+        "the last tasks ran.",
+    )
+
+
+def still_in_flight(run: Run) -> Sentence | None:
+    """A task that hangs is far older than any that was done."""
+    if not run.oldest_in_flight or not run.longest_flights:
+        return None
+    oldest, longest = run.oldest_in_flight[0], run.longest_flights[0]
+    if oldest.seconds < HANGS_AFTER * longest.seconds:
+        return None
+    return Sentence(
+        LOOK,
+        f"Task {oldest.task} has been in flight for {units.duration(oldest.seconds)} at "
+        f"{place_of(oldest.manager)}; the longest that was done took "
+        f"{units.duration(longest.seconds)}.",
+    )
+
+
+def losses(run: Run) -> Sentence | None:
+    if not run.losses:
+        return None
+    parts = []
+    for how, words in (("lost", "lost"), ("replaced", "replaced by another process")):
+        with_tasks = [loss for loss in run.losses if loss.how == how and loss.tasks]
+        without = sum(loss.how == how and not loss.tasks for loss in run.losses)
+        if with_tasks:
+            tasks = units.counted(sum(loss.tasks for loss in with_tasks), "task")
+            parts.append(f"{_were(len(with_tasks))} {words} with {tasks} in flight")
+        if without:
+            parts.append(f"{_were(without)} {words} without a task in flight")
+    kind = LOOK if any(loss.tasks for loss in run.losses) else FACT
+    return Sentence(kind, units.several(parts) + ".")
+
+
+def failures(run: Run) -> Sentence | None:
+    if not run.failed:
+        return None
+    by_number = sorted(run.failed.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{units.count(number)} by {reason}" for reason, number in by_number]
+    return Sentence(
+        LOOK, f"{units.counted(run.failed_count, 'task')} failed in HTEX: {units.several(parts)}."
+    )
+
+
+def closed_managers(run: Run) -> Sentence | None:
+    parts = []
+    for state, words in (("held", "held"), ("draining", "drained at the end of their time")):
+        number = sum(any(mark == state for _, mark in one.marks) for one in run.managers)
+        if number:
+            words = words if number > 1 else words.replace("their", "its")
+            parts.append(f"{_were(number)} {words}")
+    suspects = sum(any(mark == "suspect" for _, mark in one.marks) for one in run.managers)
+    if suspects:
+        parts.append(f"the connection of {units.counted(suspects, 'manager')} closed")
+    text = units.several(parts)
+    return Sentence(FACT, f"{text[0].upper()}{text[1:]}.") if parts else None
+
+
+def requeued(run: Run) -> Sentence | None:
+    if not run.requeued:
+        return None
+    times = "once" if run.requeued == 1 else f"{units.count(run.requeued)} times"
+    return Sentence(FACT, f"A task went back to the queue because it could not be sent {times}.")
+
+
+def missing_events(run: Run) -> Sentence | None:
+    parts = []
+    if run.begins_in_the_middle:
+        parts.append("the beginning of the run is missing (older files may have been rotated away)")
+    if run.source.missing:
+        numbers = units.several([str(number) for number in sorted(run.source.missing)])
+        parts.append(f"rotated files are missing (number {numbers})")
+    if run.dropped:
+        lines = units.counted(run.dropped, "line")
+        parts.append(f"the interchange left out {lines} that it could not write in time")
+    if run.reading.bad:
+        lines = units.counted(run.reading.bad, "line")
+        parts.append(f"{lines} could not be read")
+    if not parts:
+        return None
+    text = units.several(parts)
+    return Sentence(
+        LIMIT, f"{text[0].upper()}{text[1:]}: figures are near the truth, not exact, and sentences "
+        "on how the workers' time was used are left out.",
+    )  # fmt: skip
+
+
+def unknown_workers(run: Run) -> Sentence | None:
+    number = sum(manager.workers is None for manager in run.managers)
+    if not number:
+        return None
+    return Sentence(
+        LIMIT, f"The registration of {units.counted(number, 'manager')} is not in the events: how "
+        "many workers they have is not known, and pictures of workers leave them out.",
+    )  # fmt: skip
+
+
+def unknown_events(run: Run) -> Sentence | None:
+    if not run.reading.unknown:
+        return None
+    number = units.counted(sum(run.reading.unknown.values()), "event")
+    return Sentence(
+        LIMIT, f"{number} of kinds that this report does not know were passed over: "
+        f"{units.several(sorted(run.reading.unknown))}.",
+    )  # fmt: skip
+
+
+def clock_was_set_back(run: Run) -> Sentence | None:
+    if run.set_back_s < CLOCK_SLACK_S:
+        return None
+    return Sentence(
+        LIMIT, f"The clock was set back by up to {units.duration(run.set_back_s)} during the run; "
+        "until it caught up, time stands still in this report.",
+    )  # fmt: skip
+
+
+RULES: tuple[Callable[[Run], Sentence | None], ...] = (
+    outcome, managers_or_none, utilisation, more_workers, first_manager_was_late, blocks_came_late,
+    idle_while_queued, idle_while_prefetched, tail, nothing_waited, idle_but_closed,
+    still_in_flight, losses, failures, closed_managers, requeued, how_it_ended, missing_events,
+    unknown_workers, unknown_events, clock_was_set_back,
+)  # fmt: skip
+
+
+def place_of(manager: Manager | None) -> str:
+    """A manager as people look for it."""
+    if manager is None:
+        return "no manager"
+    block = "" if manager.block is None else f", block {manager.block}"
+    host = f" ({manager.host}{block})" if manager.host else ""
+    return f"manager {manager.name}{host}"
+
+
+def _is_small(part: float, whole: float) -> bool:
+    return part <= 0 or part < WORTH_SAYING * whole
+
+
+def _were(number: int) -> str:
+    return f"{units.counted(number, 'manager')} {'was' if number == 1 else 'were'}"

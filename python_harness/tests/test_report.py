@@ -1,0 +1,468 @@
+"""What the report says of a run: figures and sentences against event files computed by hand.
+
+Times are seconds after BEGIN. What is expected was computed on paper, not copied.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from harness import report_events, report_figures, report_sentences
+from harness import report_units as units
+from harness.report_model import AT_MANAGERS, IN_QUEUE, NOWHERE
+from harness.report_recorder import runs_of
+from harness.report_steps import COLUMNS, Columns, Counts, Steps
+
+BEGIN = 1_790_000_000
+
+
+def start(t: float = 0, **fields) -> dict:
+    return {"t": BEGIN + t, "event": "start", "format": 1, "label": "htex", **fields}
+
+
+def end(t: float) -> dict:
+    return {"t": BEGIN + t, "event": "end", "reason": "SIGTERM"}
+
+
+def task(t: float, number: int, state: str, **fields) -> dict:
+    return {"t": BEGIN + t, "event": "task", "task": number, "state": state, **fields}
+
+
+def sent(t: float, number: int, manager: str = "m1") -> dict:
+    return task(t, number, "dispatched", manager=manager)
+
+
+def done(t: float, number: int, manager: str = "m1") -> dict:
+    return task(t, number, "done", manager=manager)
+
+
+def lost_task(t: float, number: int, manager: str = "m1") -> dict:
+    return task(t, number, "failed", reason="ManagerLost", manager=manager)
+
+
+def change(t: float, state: str, manager: str = "m1", **fields) -> dict:
+    return {"t": BEGIN + t, "event": "manager", "manager": manager, "state": state, **fields}
+
+
+def joined(t: float, manager: str = "m1", workers: int = 1, block: str = "0") -> dict:
+    about = {"block": block, "host": f"node-{manager}", "workers": workers, "capacity": 9}
+    return change(t, "registered", manager, **about)
+
+
+def queued(t: float, *numbers: int) -> list[dict]:
+    return [task(t, number, "queued", bytes=100) for number in numbers]
+
+
+# Two workers, four tasks: the third is prefetched, the fourth waits in the queue until 4 s.
+FOUR_TASKS = [
+    start(), joined(1, workers=2), *queued(2, 1, 2, 3, 4), sent(2, 1), sent(2, 2), sent(2, 3),
+    done(4, 1), sent(4, 4), done(6, 2), done(7, 3), done(10, 4), end(12),
+]  # fmt: skip
+
+
+@pytest.fixture
+def run_of(tmp_path):
+    """`run_of(events)` is the only run in a file of these; texts stand for whole lines."""
+
+    def make(events: list[dict | str]):
+        place = tmp_path / "events.jsonl"
+        lines = [one if isinstance(one, str) else json.dumps(one) for one in events]
+        place.write_text("".join(line + "\n" for line in lines))
+        (run,) = read(place)
+        return run
+
+    return make
+
+
+def read(place: Path) -> list:
+    return [run for source in report_events.sources(place) for run in runs_of(source)]
+
+
+def says(run) -> list[str]:
+    texts = [sentence.text for sentence in report_sentences.sentences(run)]
+    return [text.replace(units.NO_BREAK, " ") for text in texts]
+
+
+def test_figures_of_four_tasks(run_of):
+    run = run_of(FOUR_TASKS)
+    assert (run.tasks, run.done, run.failed_count, run.unanswered) == (4, 4, 0, 0)
+    assert run.task_bytes == 400 and run.duration_s == 12
+    time = run.worker_time
+    # Two workers from 1 to 12 s; both busy from 2 to 7 s, one to 10 s.
+    assert (time.registered, time.used, time.closed) == (22, 13, 0)
+    assert (time.idle[NOWHERE], time.idle[AT_MANAGERS], time.idle[IN_QUEUE]) == (9, 0, 0)
+    assert (run.waiting_s[IN_QUEUE], run.waiting_s[AT_MANAGERS]) == (2, 2)
+    assert run.waiting_s[NOWHERE] == 8 and run.saturated_s == 4
+    assert sorted(run.waits_s) == [0, 0, 0, 2] and sorted(run.flights_s) == [2, 4, 5, 6]
+    flights = report_figures.quantiles(run.flights_s)
+    assert (flights.count, flights.median_s, flights.longest_s) == (4, 4.5, 6)
+    assert (flights.p95_s, flights.p99_s) == pytest.approx((5.85, 5.97))
+    assert report_figures.throughput(run) == 0.5 and run.peak_in_a_second == 1
+    assert [flight.task for flight in run.longest_flights] == [4, 3, 2, 1]
+    assert run.longest_flights[0].waited_s == 2
+
+
+def test_series_of_four_tasks(run_of):
+    run = run_of(FOUR_TASKS)
+    # 12 s need columns of 1/32 s: 512 of them are 16 s.
+    assert run.columns.width_s == 1 / 32 and run.columns.count == 12 * 32 + 1
+    per_second = [0.0] * 13
+    for place, value in enumerate(run.queued_steps.integrals()):
+        per_second[place // 32] += value
+    assert per_second == pytest.approx([0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    (manager,) = run.managers
+    busy = [sum(manager.busy.integrals()[at : at + 32]) for at in range(0, 384, 32)]
+    assert busy == pytest.approx([0, 0, 2, 2, 2, 2, 2, 1, 1, 1, 0, 0])
+    present = report_figures.present_by_column(run, manager)
+    assert sum(present) == pytest.approx(22) and sum(present[:32]) == 0
+    assert sum(run.done_counts.by_column()) == 4
+
+
+def test_sentences_of_four_tasks(run_of):
+    assert says(run_of(FOUR_TASKS)) == [
+        "4 of 4 tasks were done. The events cover 12 s.",
+        "Workers had a task for 59 % of the 22 worker-seconds for which they were registered.",
+        "For 33 % of the run (4 s) tasks waited and every worker that took tasks had one: more "
+        "workers would have had work then.",
+        # From 6 to 10 s: 5 worker-seconds used, 3 idle.
+        "In the last 4 s before the last answer (33 % of the run) nothing waited any more, and "
+        "38 % of the time of workers that took tasks was idle while the last tasks ran.",
+        "For 67 % of the run (8 s) no task waited, neither in the queue nor at a manager: more "
+        "workers would not have helped then.",
+    ]
+
+
+def test_idle_beside_prefetched_and_queued_tasks(run_of):
+    """From 1 to 3 s one of two workers idles beside a prefetched task, from 3 to 7 s beside a
+    queued one."""
+    run = run_of([
+        start(), joined(1, "m1"), joined(1, "m2"), *queued(1, 1, 2), sent(1, 1), sent(1, 2),
+        *queued(3, 3), done(7, 1), sent(7, 3, "m2"), done(8, 2), done(8, 3, "m2"), end(8),
+    ])  # fmt: skip
+    time = run.worker_time
+    assert (time.used, time.idle[AT_MANAGERS], time.idle[IN_QUEUE]) == (8, 2, 4)
+    assert time.idle[NOWHERE] == 0 and run.saturated_s == 0
+    told = says(run)
+    assert any(text.startswith(
+        "Workers were idle for 29 % of their time (4 worker-seconds) while tasks waited in the"
+    ) for text in told), told  # fmt: skip
+    assert any(text.startswith(
+        "Workers were idle for 14 % of their time (2 worker-seconds) while tasks waited at other"
+    ) for text in told), told  # fmt: skip
+    assert not any("more workers" in text and "would have had" in text for text in told)
+
+
+def test_losses_and_failures(run_of):
+    run = run_of([
+        start(), joined(1, "m1", workers=2, block="3"), joined(1, "m2"), *queued(2, 1, 2, 3, 4, 5),
+        sent(2, 1), sent(2, 2), sent(2, 3), sent(2, 4, "m2"),
+        task(3, 5, "failed", reason="Unreadable"),
+        change(10, "lost", tasks=3, silent_s=6.5), lost_task(10, 3), lost_task(10, 1),
+        lost_task(10, 2), done(11, 4, "m2"), change(12, "lost", "m2", tasks=0, silent_s=1.0),
+        end(14),
+    ])  # fmt: skip
+    assert run.failed == {"ManagerLost": 3, "Unreadable": 1} and run.done == 1
+    first, second = run.losses
+    assert (first.tasks, first.silent_s, first.manager.block) == (3, 6.5, "3")
+    assert sorted(first.manager.lost_ids) == [1, 2, 3] and second.tasks == 0
+    # m1: two workers from 1 to 10 s; m2: one from 1 to 12 s.
+    assert run.worker_time.registered == 29 and run.worker_time.used == 2 * 8 + 9
+    told = says(run)
+    assert "1 manager was lost with 3 tasks in flight and 1 manager was lost without a task in " \
+        "flight." in told  # fmt: skip
+    assert "4 tasks failed in HTEX: 3 by ManagerLost and 1 by Unreadable." in told
+    assert told[0] == "1 of 5 tasks were done and 4 failed. The events cover 14 s."
+    blocks = {block.name: block for block in report_figures.blocks(run)}
+    assert list(blocks) == ["0", "3"]
+    assert (blocks["3"].losses, blocks["3"].workers, blocks["3"].last) == (1, 2, BEGIN + 10)
+
+
+def test_managers_that_get_nothing_new(run_of):
+    """A held manager's idle workers are booked apart, and so are those of a suspect until it is
+    back; a drained one is gone."""
+    run = run_of([
+        start(), joined(0, "m1", workers=2), joined(0, "m2"), joined(0, "m3"),
+        *queued(0, 1), sent(0, 1), change(1, "held"), change(2, "suspect", "m2"),
+        change(5, "back", "m2"), change(6, "draining", "m3"), change(6, "drained", "m3"),
+        done(8, 1), end(10),
+    ])  # fmt: skip
+    time = run.worker_time
+    assert time.registered == 20 + 10 + 6 and time.used == 8
+    # m1: one worker from 1 to 8 s, two to 10 s; m2: from 2 to 5 s.
+    assert time.closed == 7 + 4 + 3
+    assert time.idle == [36 - 8 - 14, 0, 0]
+    assert says(run)[-1] == "1 manager was held, 1 manager was drained at the end of its time " \
+        "and the connection of 1 manager closed."  # fmt: skip
+
+
+def test_a_requeued_task_waits_since_its_acceptance(run_of):
+    run = run_of([
+        start(), joined(0), *queued(1, 1), sent(2, 1), task(3, 1, "requeued", manager="m1"),
+        sent(7, 1), done(9, 1), end(9),
+    ])  # fmt: skip
+    assert list(run.waits_s) == [6] and list(run.flights_s) == [2] and run.tasks == 1
+    assert run.worker_time.used == 1 + 2 and run.waiting_s[IN_QUEUE] == 1 + 4
+    assert "A task went back to the queue because it could not be sent once." in says(run)
+
+
+def test_a_manager_that_registers_again(run_of):
+    """By the same connection it keeps its task; a replaced one does not, and is another one."""
+    run = run_of([
+        start(), joined(0), *queued(0, 1), sent(0, 1), joined(2, workers=3), done(4, 1),
+        *queued(5, 2), sent(5, 2), change(6, "replaced"), lost_task(6, 2), joined(6, workers=5),
+        end(8),
+    ])  # fmt: skip
+    assert [manager.workers for manager in run.managers] == [3, 5]
+    assert run.managers[0].spans == [(BEGIN, BEGIN + 2, 1), (BEGIN + 2, BEGIN + 6, 3)]
+    assert run.worker_time.used == 5 and run.worker_time.registered == 2 + 12 + 10
+    assert "1 manager was replaced by another process with 1 task in flight." in says(run)
+    (block,) = report_figures.blocks(run)
+    assert block.workers == 5
+
+
+def test_late_managers_and_blocks(run_of):
+    run = run_of([
+        start(), *queued(10, 1), joined(70, "m1", block="7"), sent(70, 1),
+        joined(190, "m2", block="10"), joined(200, "m3", block="9"), done(300, 1), end(300),
+    ])  # fmt: skip
+    told = says(run)
+    assert "The first manager registered 1 min after the first task came (20 % of the run)." in told
+    assert "Block 9, the last of 3 blocks, came 2 min 10 s after block 7." in told
+    assert [block.name for block in report_figures.blocks(run)] == ["7", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    "events, told",
+    [
+        ([start(), end(3)], ["No task came in 3 s.", "No manager registered."]),
+        (
+            [start(), *queued(1, 1, 2), end(5)],
+            ["0 of 2 tasks were done and 2 have no answer in the events. The events cover 5 s.",
+             "No manager registered. Every task stayed in the queue."],
+        ),
+        ([start(), joined(1), end(5)], ["No task came in 5 s."]),
+    ],
+)  # fmt: skip
+def test_runs_of_nothing(run_of, events, told):
+    assert says(run_of(events)) == told
+
+
+def test_a_run_without_an_end(run_of):
+    run = run_of([
+        start(), joined(0), *queued(0, 1, 2, 3), sent(0, 1), done(2, 1), sent(2, 2), *queued(9, 4),
+    ])  # fmt: skip
+    assert (run.unanswered_in_flight, run.unanswered_queued) == (1, 2)
+    (oldest,) = run.oldest_in_flight
+    assert (oldest.task, oldest.seconds, oldest.waited_s) == (2, 7, 2)
+    assert [(one.task, one.seconds) for one in run.oldest_waiting] == [(3, 9), (4, 0)]
+    told = says(run)
+    assert any(text.startswith("The events end at ") and "was killed" in text for text in told)
+    assert "Task 2 has been in flight for 7 s at manager m1 (node-m1, block 0); the longest that " \
+        "was done took 2 s." in told  # fmt: skip
+
+
+def test_events_that_begin_in_the_middle(run_of):
+    """Managers and tasks of before are there, but not how many workers they have; what could be
+    wrong is not said."""
+    run = run_of([
+        done(0, 1), sent(1, 2), *queued(1, 3), sent(2, 3), done(3, 2), joined(4, "m2"),
+        done(5, 3), end(6),
+    ])  # fmt: skip
+    assert (run.tasks, run.done, run.unanswered) == (3, 3, 0)
+    assert list(run.waits_s) == [1] and list(run.flights_s) == [2, 3]
+    assert [manager.workers for manager in run.managers] == [None, 1]
+    assert run.worker_time.used == 0 and run.worker_time.registered == 2
+    in_flight = sum(run.unplaced_steps.integrals())
+    assert in_flight == pytest.approx(2 + 3)
+    told = says(run)
+    assert told[0] == "3 of 3 tasks were done. The events cover 6 s."
+    assert told[1].startswith("The beginning of the run is missing")
+    assert told[2].startswith("The registration of 1 manager is not in the events")
+    assert len(told) == 3, told
+
+
+def test_dropped_and_unknown_lines(run_of):
+    known = run_of([*FOUR_TASKS, {"t": BEGIN + 12, "event": "weather"},
+                    task(12, 9, "dreamt"), change(12, "bored")])  # fmt: skip
+    assert known.reading.unknown == {"event weather": 1, "task dreamt": 1, "manager bored": 1}
+    assert not known.is_partial and known.events == len(FOUR_TASKS)
+    assert says(known)[-1].startswith("3 events of kinds that this report does not know")
+    dropped = run_of([*FOUR_TASKS, {"t": BEGIN + 12, "event": "dropped", "lines": 120}])
+    assert dropped.is_partial
+    told = says(dropped)
+    assert told[1].startswith("The interchange left out 120 lines that it could not write in time")
+    assert len(told) == 2, told
+
+
+BAD_LINES = {
+    "{": "is no JSON object: {",
+    "null": "is no JSON object: null",
+    "[1]": "is no JSON object: [1]",
+    '{"event": "end"}': "has no field 't'",
+    '{"t": "soon", "event": "end"}': "'<' not supported between instances of 'float' and 'str'",
+    '{"t": NaN, "event": "end"}': "t is nan",
+    '{"t": 5, "event": "end"}': "t is 5",
+    '{"t": 1790000001, "event": []}': "unhashable type: 'list'",
+    '{"t": 1790000001, "event": "task", "task": "5", "state": "done"}': "task is '5'",
+    '{"t": 1790000001, "event": "task", "task": 5, "state": "failed"}': "has no field 'reason'",
+    '{"t": 1790000001, "event": "task", "task": 5, "state": "dispatched", "manager": 7}':
+        "manager is 7",
+    '{"t": 1790000001, "event": "manager", "manager": "a", "state": "registered"}':
+        "has no field 'workers'",
+    '{"t": 1790000001, "event": "manager", "manager": "a", "state": "registered", "workers": -1}':
+        "workers is -1",
+    '{"t": 1790000001, "event": "manager", "manager": {}, "state": "held"}': "manager is {}",
+    '{"t": 1790000001, "event": "dropped", "lines": null}': "lines is None",
+    '{"t": 1, "event": "start"} {"t": 1, "event": "start"}': "is no JSON object: ",
+    '{"t":1790000001,"event":"end","a":[{"b":1': "is no JSON object: ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_is_counted_and_named(run_of, line):
+    """And changes nothing else."""
+    run = run_of([*FOUR_TASKS[:4], line, *FOUR_TASKS[4:]])
+    ((file, number, reason),) = run.reading.named
+    assert (file, number, run.reading.bad) == ("events.jsonl", 5, 1)
+    assert reason.startswith(BAD_LINES[line])
+    assert (run.tasks, run.done, run.worker_time.used) == (4, 4, 13) and run.is_partial
+    assert any("1 line could not be read" in text.lower() for text in says(run))
+
+
+def test_many_bad_lines_and_a_huge_one(run_of):
+    huge = "x" * (3 * report_events.LINE_BYTES_MAX)
+    garbage = [f"garbage {number}" for number in range(50)]
+    run = run_of([*FOUR_TASKS[:4], *garbage, "", huge, *FOUR_TASKS[4:]])
+    assert run.reading.bad == 51 and len(run.reading.named) == 10
+    assert run.done == 4 and run.reading.named[9][1] == 4 + 10
+
+
+def test_two_objects_that_only_join_into_one_line(run_of):
+    """Lines are parsed together for speed; halves must not become a whole thereby."""
+    run = run_of([*FOUR_TASKS[:-1], '{"a": [{"b": 1}', '{"c": 2}]}', FOUR_TASKS[-1]])
+    assert run.reading.bad == 2 and run.done == 4 and run.end is not None
+
+
+def test_a_line_that_was_cut_off(tmp_path):
+    place = tmp_path / "events.jsonl"
+    whole = "".join(json.dumps(event) + "\n" for event in FOUR_TASKS)
+    for cut in range(1, len(json.dumps(FOUR_TASKS[-1])) - 1):
+        place.write_text(whole[: -1 - cut])
+        (run,) = read(place)
+        assert run.reading.cut_off and not run.reading.bad and not run.is_partial
+        assert run.done == 4 and run.end is None and run.until == BEGIN + 10
+        assert any("The last line is cut off." in text for text in says(run))
+    place.write_text(whole[:-1])
+    (run,) = read(place)
+    assert run.end is not None and not run.reading.cut_off
+
+
+def test_rotated_files_are_read_oldest_first(tmp_path):
+    """A line in each: 10 is older than 9."""
+    names = ["events.jsonl", *(f"events.jsonl.{number}" for number in range(1, 15))]
+    for name, event in zip(names, reversed(FOUR_TASKS), strict=True):
+        (tmp_path / name).write_text(json.dumps(event) + "\n")
+    (tmp_path / "events.jsonl.bak").write_text("not one of them\n")
+    (source,) = report_events.sources(tmp_path)
+    assert [path.name for path in source.files] == names[::-1] and not source.missing
+    (run,) = runs_of(source)
+    assert (run.done, run.worker_time.used, run.set_back_s) == (4, 13, 0) and run.start
+    (tmp_path / "events.jsonl.6").unlink()
+    (source,) = report_events.sources(tmp_path / "events.jsonl.3")
+    assert source.missing == (6,)
+    (run,) = runs_of(source)
+    assert run.is_partial and any("rotated files are missing (number 6)" in text.lower()
+                                  for text in says(run))  # fmt: skip
+
+
+def test_several_interchanges_and_runs(tmp_path):
+    """Each label has its own file; a file that was appended to holds several runs."""
+    lines = "".join(json.dumps(event) + "\n" for event in FOUR_TASKS)
+    for place in ("000/one/events.jsonl", "000/two/log.jsonl", "001/one/events.jsonl"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(lines)
+    (tmp_path / "000" / "other.jsonl").write_text('{"time": 1}\n')
+    (tmp_path / "001" / "one" / "events.jsonl").write_text(lines + lines.replace("htex", "next"))
+    assert [source.name for source in report_events.sources(tmp_path)] == [
+        "000/one/events.jsonl", "000/two/log.jsonl", "001/one/events.jsonl",
+    ]  # fmt: skip
+    runs = read(tmp_path)
+    assert [run.start["label"] for run in runs] == ["htex", "htex", "htex", "next"]
+    assert [(run.done, run.worker_time.used) for run in runs] == [(4, 13)] * 4
+
+
+@pytest.mark.parametrize("content", [None, "", "nothing\n", '{"t": 1}\n'])
+def test_no_events_says_how_to_get_them(tmp_path, content):
+    if content is not None:
+        (tmp_path / "events.jsonl").write_text(content)
+    with pytest.raises(report_events.NoEvents) as refused:
+        report_events.sources(tmp_path)
+    assert '["htex-interchange", "--events", "events.jsonl"]' in str(refused.value)
+    with pytest.raises(report_events.NoEvents, match="does not exist"):
+        report_events.sources(tmp_path / "absent")
+
+
+def test_a_clock_that_is_set_back(run_of):
+    run = run_of([start(), joined(5), *queued(6, 1), sent(2, 1), done(3, 1), end(9)])
+    assert run.set_back_s == 4 and run.duration_s == 9
+    assert list(run.flights_s) == [0] and run.worker_time.registered == 4
+    assert any("The clock was set back by up to 4 s" in text for text in says(run))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_columns_hold_the_integral_however_often_they_fold(seed):
+    """Against an integral that is summed up step by step."""
+    chance = random.Random(seed)
+    columns = Columns(BEGIN)
+    early, counts, t, level, expected = Steps(columns), Counts(columns), 0.0, 0, 0.0
+    late, late_level, late_expected = None, 0, 0.0
+    for number in range(400):
+        dt = chance.expovariate(1.0) * 10 ** chance.uniform(-4, seed % 5)
+        expected, late_expected = expected + level * dt, late_expected + late_level * dt
+        t += dt
+        columns.move(BEGIN + t)
+        by = chance.choice([-2, -1, 1, 3])
+        early.step(by)
+        level += by
+        counts.count()
+        if number == 200:
+            late = Steps(columns)
+        if late:
+            late.step(by)
+            late_level += by
+    assert columns.count <= COLUMNS < 2 * columns.count + 2
+    assert sum(columns.spans()) == pytest.approx(t, rel=1e-6)
+    assert sum(early.integrals()) == pytest.approx(expected, rel=1e-6, abs=1e-4)
+    assert sum(late.integrals()) == pytest.approx(late_expected, rel=1e-6, abs=1e-4)
+    assert len(early.integrals()) == len(late.integrals()) == columns.count
+    assert sum(counts.by_column()) == 400
+
+
+def test_histogram():
+    values = [0.0, 5e-6, 0.001, 0.0012, 0.1, 1.0, 1.25, 1.26]
+    found = report_figures.histogram(values)
+    counts = {round(edge, 8): number for edge, number in zip(found.edges, found.counts)}
+    # Ten bins in a decade: from 1 to 1.2589, from there to 1.585.
+    assert counts[1e-05] == 2 and counts[0.001] == 2 and counts[0.1] == 1
+    assert counts[1.0] == 2 and counts[1.25892541] == 1
+    assert sum(found.counts) == 8 and found.clamped == 2
+    assert len(found.edges) == len(found.counts) + 1
+
+
+def test_numbers_as_people_read_them():
+    shown = [units.duration(value) for value in (
+        0, 4e-7, 2.5e-5, 0.0123, 0.9996, 3.44, 59.96, 125, 3600, 4320, 86400 * 3 + 7200, 1e7,
+    )]  # fmt: skip
+    assert [text.replace(units.NO_BREAK, " ") for text in shown] == [
+        "0 s", "<1 µs", "25 µs", "12 ms", "1 s", "3.4 s", "1 min", "2 min 5 s", "1 h", "1 h 12 min",
+        "3 d 2 h", "115 d 18 h",
+    ]  # fmt: skip
+    shares = [units.share(part, 1000) for part in (0, 0.5, 1, 94, 380, 996, 999.5, 1000)]
+    assert [text.replace(units.NO_BREAK, " ") for text in shares] == [
+        "0 %", "<0.1 %", "0.1 %", "9.4 %", "38 %", "99.6 %", ">99.9 %", "100 %",
+    ]  # fmt: skip
+    assert units.share(1, 0) == "–"
