@@ -3,8 +3,11 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::telemetry::asking::{self, SOCKET_SUFFIX};
 
@@ -81,15 +84,26 @@ fn sweep(directory: &Path) {
         if !is_socket {
             continue;
         }
-        let answer = UnixStream::connect(entry.path());
-        if answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        if is_deserted(&entry.path()) {
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
+/// Whether nobody listens there. Does not wait: whoever listens may be stopped.
+fn is_deserted(path: &Path) -> bool {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let (Ok(socket), Ok(address)) = (socket, SocketAddrUnix::new(path)) else {
+        return false;
+    };
+    connect(&socket, &address) == Err(Errno::CONNREFUSED)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -124,12 +138,25 @@ mod tests {
         drop(UnixListener::bind(&dead).unwrap());
         let alive = directory.path().join("2-alive.sock");
         let listener = UnixListener::bind(&alive).unwrap();
+        // Full up with those whom nobody lets in.
+        let waiting: Vec<_> = std::iter::repeat_with(|| knock(&alive))
+            .take_while(Result::is_ok)
+            .collect();
+        assert!(!waiting.is_empty());
         let file = directory.path().join("3.sock");
         fs::write(&file, "").unwrap();
         let uid = rustix::process::getuid().as_raw();
         let place = Place::open_in(directory.path(), uid).unwrap();
         assert!(!dead.exists());
         assert!(alive.exists() && file.exists());
-        drop((place, listener));
+        drop((place, listener, waiting));
+    }
+
+    /// Without waiting.
+    fn knock(path: &Path) -> rustix::io::Result<rustix::fd::OwnedFd> {
+        let flags = SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(socket)
     }
 }
