@@ -1,7 +1,8 @@
 """The event files of a run: which there are, and their lines as objects, block by block.
 
-The interchange writes an object a line (`--events FILE`) and keeps older files beside it as FILE.1
-(newer) to FILE.N (oldest). Lines are read in blocks of `BLOCK_BYTES` and handed on as they are
+The interchange writes an object a line (`--events FILE`) and keeps some older files beside it as
+FILE.1 (newer) to FILE.4 (oldest); still older ones are gone. Each file begins with the `start` line
+of the process that began it. Lines are read in blocks of `BLOCK_BYTES` and handed on as they are
 parsed, so that the memory for reading does not grow with the files.
 """
 
@@ -16,12 +17,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 BLOCK_BYTES = 1 << 20
+START = b'{"t":'
 # A longer line is no event; it is not kept in memory.
 LINE_BYTES_MAX = 1 << 20
 # Whether a file holds events is decided by this many bytes of it.
 LOOK_BYTES = 1 << 16
 ROTATED = re.compile(r"^(?P<base>.+\.jsonl)(?:\.(?P<number>\d{1,6}))?$")
 BAD_LINES_NAMED = 10
+# As many older files are kept; with fewer of them none was removed.
+FILES_KEPT = 4
 KINDS_NAMED = 20
 
 HOW_TO_GET_THEM = """\
@@ -42,6 +46,12 @@ class Source:
     files: tuple[Path, ...]
     # Numbers of rotated files that should be there and are not.
     missing: tuple[int, ...] = ()
+    # The highest number of its files.
+    oldest: int = 0
+
+    @property
+    def may_lack_beginning(self) -> bool:
+        return self.oldest >= FILES_KEPT
 
 
 @dataclass
@@ -128,7 +138,8 @@ def _source(base: Path, numbered: dict[int, Path], shown_below: Path) -> Source:
     oldest_first = sorted(numbered, reverse=True)
     missing = tuple(set(range(oldest_first[0])) - set(numbered))
     name = str(base.relative_to(shown_below))
-    return Source(name, tuple(numbered[number] for number in oldest_first), missing)
+    files = tuple(numbered[number] for number in oldest_first)
+    return Source(name, files, missing, oldest_first[0])
 
 
 def _holds_events(path: Path) -> bool:
@@ -206,6 +217,9 @@ def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) ->
         event = _parsed(text)
         if event is None and text:
             reading.complain(name, number, "is no JSON object: " + _excerpt(text))
+            # What a killed process left half written stands before the next one's first line.
+            event = _parsed(text[max(text.rfind(START), 0) :])
+            event = event if event and event.get("event") == "start" else None
         elif event is None:
             reading.lines -= 1
         found.append(event)

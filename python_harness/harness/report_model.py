@@ -107,12 +107,16 @@ class Run:
     source: Source
     reading: Reading
     columns: Columns
-    # Its first line and its last; None if that is not there.
+    # The first line of its process and its last; None if that is not there.
     start: dict | None = None
     end: dict | None = None
     events: int = 0
     # Lines that the interchange could not write in time.
     dropped: int = 0
+    # Tasks and managers whose first event is missing.
+    orphans: int = 0
+    # Older files may have been removed.
+    may_lack_beginning: bool = False
     # The furthest that the clock was set back.
     set_back_s: float = 0.0
 
@@ -180,13 +184,9 @@ class Run:
         return self.unanswered_queued + self.unanswered_in_flight
 
     @property
-    def begins_in_the_middle(self) -> bool:
-        return self.start is None
-
-    @property
     def is_partial(self) -> bool:
         """Whether events are missing, so that figures can only be near the truth."""
         return bool(
-            self.dropped or self.reading.bad or self.begins_in_the_middle or self.source.missing
-            or any(manager.workers is None for manager in self.managers)
+            self.dropped or self.reading.bad or self.source.missing or self.orphans
+            or self.may_lack_beginning
         )  # fmt: skip

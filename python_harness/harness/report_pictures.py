@@ -199,7 +199,7 @@ class Picturer:
         def draw(layout: Layout) -> Drawing:
             drawing = Drawing(layout, 190)
             drawing.legend("tasks", [])
-            drawing.make_room(2 * LINE_PX)
+            drawing.make_room(2 * LINE_PX + 6)
             ticks = count_ticks(max(found.counts), 4)
             drawing.y_range = (0.0, ticks[-1][0])
             drawing.x_range = _decades_around(found)

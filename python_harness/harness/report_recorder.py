@@ -39,6 +39,10 @@ class Recorder:
         self._reading = reading
         self._finished: list[Run] = []
         self._run: Run | None = None
+        self._count = 0
+        # The latest `start` line, and whether all that came before it may be gone.
+        self._head: dict | None = None
+        self._lacks_beginning = source.may_lack_beginning
         self._others = {
             "manager": self._manager, "start": self._start, "end": self._end,
             "dropped": self._dropped,
@@ -57,7 +61,7 @@ class Recorder:
                 t, kind = event["t"], event["event"]
                 if not EARLIEST_S < t < LATEST_S:
                     raise ValueError(f"t is {t!r}")
-                if self._run is None:
+                if self._run is None and kind != "start":
                     self._begin(t)
                 if kind == "task":
                     task, state = event["task"], event["state"]
@@ -85,7 +89,8 @@ class Recorder:
 
     def _begin(self, t: float) -> None:
         self._columns = Columns(t)
-        self._run = Run(self._source, self._reading, self._columns)
+        self._run = Run(self._source, self._reading, self._columns, start=self._head)
+        self._run.may_lack_beginning = self._lacks_beginning or self._head is None
         self._now = t
         self._count = 0
         self._waiting: dict[int, float] = {}
@@ -170,7 +175,7 @@ class Recorder:
             # That it was requeued is missing.
             accepted = self._land(task)[2]
         else:
-            run.tasks += 1
+            self._note_orphan()
         self._flying[task] = (manager, self._now, accepted)
         if manager.present:
             if manager.in_flight < manager.workers:
@@ -265,7 +270,7 @@ class Recorder:
         elif task in self._waiting:
             return
         else:
-            run.tasks += 1
+            self._note_orphan()
             accepted = None
         # Without its first acceptance, the wait that is known begins now.
         self._waiting[task] = self._now if accepted is None else accepted
@@ -276,7 +281,12 @@ class Recorder:
         if self._waiting.pop(task, None) is not None:
             self._run.queued_steps.step(-1)
         else:
-            self._run.tasks += 1
+            self._note_orphan()
+
+    def _note_orphan(self) -> None:
+        """A task that is seen here for the first time, though not at its acceptance."""
+        self._run.tasks += 1
+        self._run.orphans += 1
 
     def _keep_flight(self, flight: Flight) -> None:
         kept = self._run.longest_flights
@@ -354,6 +364,7 @@ class Recorder:
         manager = Manager(name, Steps(self._columns), since=self._now)
         self._present[name] = manager
         self._run.managers.append(manager)
+        self._run.orphans += 1
         return manager
 
     def _mark(self, manager: Manager, state: str) -> None:
@@ -392,11 +403,16 @@ class Recorder:
     # --- the interchange itself
 
     def _start(self, t: float, event: dict) -> None:
-        if self._count:
+        """Each file repeats the line of its process: only another one begins another run."""
+        if event == self._head:
+            return
+        if self._run is not None:
             self._close()
+            self._lacks_beginning = False
+        self._head = event
+        # If the oldest files are gone, what is left begins later than the process did.
+        if not self._lacks_beginning:
             self._begin(t)
-        self._advance(t)
-        self._run.start = event
 
     def _end(self, t: float, event: dict) -> None:
         self._advance(t)

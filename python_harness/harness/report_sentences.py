@@ -83,7 +83,7 @@ def utilisation(run: Run) -> Sentence | None:
 def first_manager_was_late(run: Run) -> Sentence | None:
     """Tasks that waited for a first worker at all: time of the batch system."""
     known = [manager.since for manager in run.managers]
-    if run.first_task is None or not known or run.begins_in_the_middle:
+    if run.first_task is None or not known or run.is_partial:
         return None
     late = min(known) - run.first_task
     if late < max(LATE_S, LATE_SHARE * run.duration_s):
@@ -97,7 +97,7 @@ def first_manager_was_late(run: Run) -> Sentence | None:
 
 def blocks_came_late(run: Run) -> Sentence | None:
     found = first_by_block(run)
-    if len(found) < 2 or run.begins_in_the_middle:
+    if len(found) < 2 or run.is_partial:
         return None
     first, last = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
     late = found[last] - found[first]
@@ -252,8 +252,8 @@ def requeued(run: Run) -> Sentence | None:
 
 def missing_events(run: Run) -> Sentence | None:
     parts = []
-    if run.begins_in_the_middle:
-        parts.append("the beginning of the run is missing (older files may have been rotated away)")
+    if run.may_lack_beginning:
+        parts.append("the beginning may be missing (only the newest files of events are kept)")
     if run.source.missing:
         numbers = units.several([str(number) for number in sorted(run.source.missing)])
         parts.append(f"rotated files are missing (number {numbers})")
@@ -263,6 +263,8 @@ def missing_events(run: Run) -> Sentence | None:
     if run.reading.bad:
         lines = units.counted(run.reading.bad, "line")
         parts.append(f"{lines} could not be read")
+    if run.orphans and not run.may_lack_beginning:
+        parts.append(f"the first event of {units.count(run.orphans)} tasks or managers is missing")
     if not parts:
         return None
     text = units.several(parts)

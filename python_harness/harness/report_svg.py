@@ -121,7 +121,7 @@ class Drawing:
 
     def vertical(self, value: float, row: int, text: str) -> None:
         """A line up to a row above the plot area, with its name beside it."""
-        y = self.top - 3 - row * LINE_PX
+        y = self.top - 9 - row * LINE_PX
         fits_before = self.x(value) - text_width(text) > 5
         anchor, beside = ("end", -5) if fits_before else ("start", 5)
         self.text(self.x(value) + beside, y - 2, text, anchor=anchor)

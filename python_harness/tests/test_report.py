@@ -136,6 +136,20 @@ def test_sentences_of_four_tasks(run_of):
     ]
 
 
+def test_a_short_tail_and_a_busy_one_are_not_told(run_of):
+    def told(last: float, idle_workers: int) -> bool:
+        """A task waits until 95 s, and runs to `last` beside so many idle workers."""
+        run = run_of([
+            start(), joined(0, workers=1), *(joined(0, f"idle-{n}") for n in range(idle_workers)),
+            *(change(0, "held", f"idle-{n}") for n in range(idle_workers)),
+            *queued(0, 1, 2), sent(0, 1), done(95, 1), sent(95, 2),
+            *(joined(95, f"late-{n}") for n in range(idle_workers)), done(last, 2), end(last),
+        ])  # fmt: skip
+        return any("before the last answer" in text for text in says(run))
+
+    assert told(102, 1) and not told(102, 0) and not told(97, 1)
+
+
 def test_idle_beside_prefetched_and_queued_tasks(run_of):
     """From 1 to 3 s one of two workers idles beside a prefetched task, from 3 to 7 s beside a
     queued one."""
@@ -171,6 +185,7 @@ def test_losses_and_failures(run_of):
     assert sorted(first.manager.lost_ids) == [1, 2, 3] and second.tasks == 0
     # m1: two workers from 1 to 10 s; m2: one from 1 to 12 s.
     assert run.worker_time.registered == 29 and run.worker_time.used == 2 * 8 + 9
+    assert not any(run.unplaced_steps.integrals())
     told = says(run)
     assert "1 manager was lost with 3 tasks in flight and 1 manager was lost without a task in " \
         "flight." in told  # fmt: skip
@@ -280,7 +295,7 @@ def test_events_that_begin_in_the_middle(run_of):
     assert in_flight == pytest.approx(2 + 3)
     told = says(run)
     assert told[0] == "3 of 3 tasks were done. The events cover 6 s."
-    assert told[1].startswith("The beginning of the run is missing")
+    assert told[1].startswith("The beginning may be missing (only the newest files of events")
     assert told[2].startswith("The registration of 1 manager is not in the events")
     assert len(told) == 3, told
 
@@ -317,7 +332,7 @@ BAD_LINES = {
         "workers is -1",
     '{"t": 1790000001, "event": "manager", "manager": {}, "state": "held"}': "manager is {}",
     '{"t": 1790000001, "event": "dropped", "lines": null}': "lines is None",
-    '{"t": 1, "event": "start"} {"t": 1, "event": "start"}': "is no JSON object: ",
+    '{"t": 1790000001, "event": "end"} {"t": 1790000001, "event": "end"}': "is no JSON object: ",
     '{"t":1790000001,"event":"end","a":[{"b":1': "is no JSON object: ",
 }  # fmt: skip
 
@@ -339,6 +354,15 @@ def test_many_bad_lines_and_a_huge_one(run_of):
     run = run_of([*FOUR_TASKS[:4], *garbage, "", huge, *FOUR_TASKS[4:]])
     assert run.reading.bad == 51 and len(run.reading.named) == 10
     assert run.done == 4 and run.reading.named[9][1] == 4 + 10
+
+
+def test_a_line_that_is_too_long_to_keep(run_of):
+    huge = "x" * (3 * report_events.LINE_BYTES_MAX + 5)
+    run = run_of([*FOUR_TASKS[:4], huge, "garbage", *FOUR_TASKS[4:]])
+    assert [(line, reason) for _, line, reason in run.reading.named] == [
+        (5, "longer than 1,048,576 bytes"), (6, "is no JSON object: garbage"),
+    ]  # fmt: skip
+    assert run.done == 4
 
 
 def test_two_objects_that_only_join_into_one_line(run_of):
@@ -371,12 +395,60 @@ def test_rotated_files_are_read_oldest_first(tmp_path):
     assert [path.name for path in source.files] == names[::-1] and not source.missing
     (run,) = runs_of(source)
     assert (run.done, run.worker_time.used, run.set_back_s) == (4, 13, 0) and run.start
+    assert run.may_lack_beginning
     (tmp_path / "events.jsonl.6").unlink()
     (source,) = report_events.sources(tmp_path / "events.jsonl.3")
     assert source.missing == (6,)
     (run,) = runs_of(source)
     assert run.is_partial and any("rotated files are missing (number 6)" in text.lower()
                                   for text in says(run))  # fmt: skip
+
+
+def rotated(folder: Path, events: list[dict], count: int) -> Path:
+    """So many files, each with the `start` line that the interchange repeats in all of them."""
+    size = -(-len(events) // count)
+    parts = [events[at : at + size] for at in range(0, len(events), size)]
+    for number, part in enumerate(reversed(parts)):
+        name = f"events.jsonl.{number}" if number else "events.jsonl"
+        lines = [json.dumps(event) + "\n" for event in (start(), *part)]
+        (folder / name).write_text("".join(lines))
+    return folder / "events.jsonl"
+
+
+def test_a_start_line_in_each_file_is_one_run(tmp_path):
+    place = rotated(tmp_path, FOUR_TASKS[1:], 4)
+    (run,) = read(place)
+    assert (run.done, run.worker_time.used, run.duration_s) == (4, 13, 12)
+    assert run.set_back_s == 0 and not run.is_partial
+    assert says(run)[1].startswith("Workers had a task for 59 %")
+
+
+def test_files_that_were_removed(tmp_path):
+    """With four older files nobody knows whether there were more. What is left begins with its
+    first change, not with the process."""
+    (run,) = read(rotated(tmp_path, FOUR_TASKS[1:], 5))
+    assert run.may_lack_beginning and run.is_partial and not run.orphans
+    assert run.begin == BEGIN + 1 and run.start["label"] == "htex"
+    assert says(run)[1].startswith("The beginning may be missing")
+    (tmp_path / "later").mkdir()
+    (run,) = read(rotated(tmp_path / "later", FOUR_TASKS[9:], 6))
+    assert run.begin == BEGIN + 4 and run.duration_s == 8
+    # All four tasks, and the manager.
+    assert run.orphans == 5 and run.tasks == 4 and run.done == 4
+    assert not any("worker" in text and "%" in text for text in says(run))
+
+
+def test_a_run_after_one_that_was_killed(tmp_path):
+    """The half line that it left stands before the next one's first line."""
+    place = tmp_path / "events.jsonl"
+    later = [{**event, "t": event["t"] + 100} for event in FOUR_TASKS]
+    whole = "".join(json.dumps(event) + "\n" for event in FOUR_TASKS)
+    for cut in (1, 20, 40):
+        whole_again = "".join(json.dumps(event) + "\n" for event in later)
+        place.write_text(whole[: -1 - cut] + whole_again)
+        first, second = read(place)
+        assert first.end is None and second.end is not None and first.reading.bad == 1
+        assert (first.done, second.done) == (4, 4) and second.begin == BEGIN + 100
 
 
 def test_several_interchanges_and_runs(tmp_path):

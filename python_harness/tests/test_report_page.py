@@ -19,15 +19,16 @@ import pytest
 
 from harness import browser, debian, environment, report, report_axes, report_page
 from harness.fake_events import BEGIN, FakeRun
-from harness.report_recorder import runs_of
 from harness.report_events import sources
+from harness.report_recorder import runs_of
 from harness.report_series import STRIP_ROWS_MAX, series_of
 
 # Where HTML and SVG name what a browser would fetch.
 REFERENCES = {"src", "href", "xlink:href", "srcset", "poster", "data", "action", "background"}
 
 PICTURES = [
-    "in-flight", "answered", "throughput", "workers", "worker-time", "managers", "queueing", "flight",
+    "in-flight", "answered", "throughput", "workers", "worker-time", "managers", "queueing",
+    "flight",
 ]
 DAY_S = 86400.0
 
@@ -65,8 +66,6 @@ SAVED = "(async () => [await file(document.querySelector('svg')).text(), await f
 class Reader(HTMLParser):
     """What a page refers to, its pictures, and whether its tags are closed."""
 
-    VOID = {"meta", "br", "path", "rect"}
-
     def __init__(self, page: str) -> None:
         super().__init__()
         self.references: list[str] = []
@@ -80,7 +79,8 @@ class Reader(HTMLParser):
         self.tags.add(tag)
         self.references += [value for name, value in attrs if name in REFERENCES]
         self.identities += [value for name, value in attrs if name == "id"]
-        if tag not in self.VOID or tag in ("path", "rect") and not self.get_starttag_text().endswith("/>"):
+        # What closes itself comes to handle_startendtag.
+        if tag not in ("meta", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
