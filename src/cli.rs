@@ -55,6 +55,14 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub disconnect_grace: Option<Duration>,
 
+    /// A task that may have been lost with a connection fails, if its result is not here within
+    /// this time after its manager is back. With `none` it is in flight until its manager ends.
+    /// Default: the heartbeat threshold, 30 s, or three times as long as any task took so far,
+    /// whichever is most.
+    #[arg(long, value_name = "SECONDS|none", value_parser = patience,
+          allow_negative_numbers = true)]
+    pub reconnect_patience: Option<PatienceChoice>,
+
     /// Tell metrics by HTTP at /metrics of this port, in OpenMetrics' format. With a port alone, to
     /// this machine only. Whoever reaches the port may read them.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
@@ -70,6 +78,13 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20, requires = "events",
           value_parser = clap::value_parser!(u64).range(4096..))]
     pub events_max_bytes: u64,
+}
+
+/// How long tasks that may have been lost with a connection are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatienceChoice {
+    Seconds(Duration),
+    Endless,
 }
 
 /// More would only wait for each other: one thread decides about all that they bring.
@@ -110,6 +125,15 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     }
     text.parse()
         .map_err(|_| "a port, or an address and a port as 0.0.0.0:9464 or [::]:9464".to_owned())
+}
+
+fn patience(text: &str) -> Result<PatienceChoice, String> {
+    match text {
+        "none" => Ok(PatienceChoice::Endless),
+        _ => some_seconds(text)
+            .map(PatienceChoice::Seconds)
+            .map_err(|error| format!("{error}, or none")),
+    }
 }
 
 fn watch_target(text: &str) -> Result<WatchTarget, String> {
@@ -170,6 +194,24 @@ mod tests {
         for bad in ["", "localhost", "70000", "1.2.3.4", ":9464"] {
             assert!(parsed(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_patience_is_some_time_or_endless() {
+        let parsed = |text| {
+            Arguments::try_parse_from(["htex-interchange", "--reconnect-patience", text])
+                .map(|arguments| arguments.reconnect_patience)
+                .map_err(|error| error.to_string())
+        };
+        let time = Duration::from_millis(2500);
+        assert_eq!(parsed("2.5"), Ok(Some(PatienceChoice::Seconds(time))));
+        assert_eq!(parsed("none"), Ok(Some(PatienceChoice::Endless)));
+        for bad in ["0", "-1", "inf", "None", "never", ""] {
+            let error = parsed(bad).expect_err(bad);
+            assert!(error.contains("seconds above 0, or none"), "{error}");
+        }
+        let arguments = Arguments::parse_from(["htex-interchange"]);
+        assert_eq!(arguments.reconnect_patience, None);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use clap::{CommandFactory, Parser};
 use tracing::{error, info, warn};
 
 use htex_interchange::broker::{
-    BlockIdSelector, RandomSelector, Selector, Settings, VersionCheck, Versions,
+    BlockIdSelector, Patience, RandomSelector, Selector, Settings, VersionCheck, Versions,
 };
-use htex_interchange::cli::{Arguments, by_hand};
+use htex_interchange::cli::{Arguments, PatienceChoice, by_hand};
 use htex_interchange::config::{
     self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide, VersionCheckChoice,
 };
@@ -279,6 +279,11 @@ fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
     Settings {
         heartbeat_threshold: config.heartbeat_threshold,
         disconnect_grace: arguments.disconnect_grace,
+        reconnect_patience: match arguments.reconnect_patience {
+            None => Patience::Measured,
+            Some(PatienceChoice::Seconds(patience)) => Patience::Fixed(patience),
+            Some(PatienceChoice::Endless) => Patience::Endless,
+        },
         version_check: match config.version_check {
             VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
             VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,

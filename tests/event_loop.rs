@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use htex_interchange::broker::{Candidate, Selector, Settings, Slot, VersionCheck, Versions};
+use htex_interchange::broker::{
+    Candidate, Patience, Selector, Settings, Slot, VersionCheck, Versions,
+};
 use htex_interchange::config::{
     Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide, VersionCheckChoice,
 };
@@ -106,6 +108,7 @@ fn serve(submit_side: SubmitSide) -> End {
         settings: Settings {
             heartbeat_threshold: config.heartbeat_threshold,
             disconnect_grace: None,
+            reconnect_patience: Patience::Measured,
             version_check: VersionCheck::Off,
             monitoring: false,
             happenings: false,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use htex_interchange::broker::{
-    BlockIdSelector, Broker, ConnectionId, Now, Origin, Settings, Shipment, StopReason,
+    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, StopReason,
     VersionCheck, Versions,
 };
 use htex_interchange::interchange::{Interchange, Parcel, Said, Transmit};
@@ -41,6 +41,7 @@ impl Desk {
         let settings = Settings {
             heartbeat_threshold: Duration::from_secs(10),
             disconnect_grace: None,
+            reconnect_patience: Patience::Measured,
             version_check,
             monitoring,
             happenings: false,

@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use htex_interchange::broker::{
-    Broker, ConnectionId, Now, Origin, Output, RandomSelector, Settings, StopReason, VersionCheck,
+    Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Settings, StopReason,
+    VersionCheck,
 };
 use htex_interchange::protocol::{
     BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId,
@@ -112,6 +113,7 @@ impl World {
         let settings = Settings {
             heartbeat_threshold: THRESHOLD,
             disconnect_grace: None,
+            reconnect_patience: Patience::Measured,
             version_check: VersionCheck::PythonAndParsl,
             monitoring: false,
             happenings: false,

@@ -17,8 +17,8 @@ MUTANTS = [
     ),
     Mutant(
         "a result is passed on although its manager does not hold the task", "mod.rs",
-        "            }\n            return false;\n        };\n        let in_flight_for",
-        "            }\n            return true;\n        };\n        let in_flight_for",
+        "            }\n            return false;\n        };\n        let flight",
+        "            }\n            return true;\n        };\n        let flight",
     ),
     Mutant(
         "a manager with three tasks counts one place more than it has", "manager_table.rs",
@@ -56,9 +56,7 @@ MUTANTS = [
     ),
     Mutant(
         "who speaks again stays without tasks", "membership.rs",
-        "        self.managers.set_origin(slot, origin);\n        self.index(slot);\n    }\n\n"
-        "    pub(super) fn start_draining",
-        "        self.managers.set_origin(slot, origin);\n"
+        "        self.index(slot);\n    }\n\n    pub(super) fn start_draining",
         "    }\n\n    pub(super) fn start_draining",
     ),
     Mutant(
@@ -75,7 +73,7 @@ MUTANTS = [
     ),
     Mutant(
         "only the registration shows that a manager lives", "membership.rs",
-        "        manager.last_heard = heard;\n", "        let _ = heard;\n",
+        "std::mem::replace(&mut manager.last_heard, heard);", "manager.last_heard;",
     ),
     Mutant(
         "a sleep of the process is held against managers", "liveness.rs",
@@ -91,12 +89,11 @@ MUTANTS = [
     ),
     Mutant(
         "nobody waits until the worker socket is empty", "liveness.rs",
-        "self.workers_empty_at >= deadline || backlog_too_long", "true",
+        "} else if heard_out < deadline {", "} else if false {",
     ),
     Mutant(
         "that the worker socket was empty before the deadline is enough", "liveness.rs",
-        "self.workers_empty_at >= deadline || backlog_too_long",
-        "self.workers_empty_at + self.threshold >= deadline || backlog_too_long",
+        "} else if heard_out < deadline {", "} else if heard_out + self.threshold < deadline {",
     ),
     Mutant(
         "a backlog protects the silent for ever", "liveness.rs",
@@ -104,8 +101,8 @@ MUTANTS = [
     ),
     Mutant(
         "nobody wakes for the end of a grace", "liveness.rs",
-        "let awake = [expiry, grace, backlog]",
-        "let _ = grace;\n        let awake = [expiry, backlog]",
+        "let awake = [expiry, grace, doubts, backlog]",
+        "let _ = grace;\n        let awake = [expiry, doubts, backlog]",
     ),
     Mutant(
         "a grace goes on when the manager has come back", "liveness.rs",
@@ -117,6 +114,55 @@ MUTANTS = [
     Mutant(
         "a grace begins again with every sign of a closed connection", "membership.rs",
         "        if manager.suspect_since.is_none() {", "        {",
+    ),
+    Mutant(
+        "nothing is in doubt after a break", "doubt.rs",
+        "age.is_some_and(|age| age <= young)", "age.is_some_and(|age| age < Duration::ZERO)",
+    ),
+    Mutant(
+        "after a break everything is in doubt, however old", "doubt.rs",
+        "age.is_some_and(|age| age <= young)", "age.is_some()",
+    ),
+    Mutant(
+        "a half-open connection counts as none that broke", "membership.rs",
+        "let is_another = manager.spoke_by != origin.connection;",
+        "let is_another = manager.is_suspect();",
+    ),
+    Mutant(
+        "the run does not learn how long its tasks take", "mod.rs",
+        "        self.tally.in_flight_for.add(flight);\n",
+        "        let _ = flight;\n",
+    ),
+    Mutant(
+        "nobody wakes for the end of a doubt", "liveness.rs",
+        "let awake = [expiry, grace, doubts, backlog]",
+        "let _ = doubts;\n        let awake = [expiry, grace, backlog]",
+    ),
+    Mutant(
+        "tasks in doubt are given up while their manager has no connection", "liveness.rs",
+        "let is_connected = known.suspect_since.is_none();", "let is_connected = true;",
+    ),
+    Mutant(
+        "what is overdue when its manager comes back is given up at once", "doubt.rs",
+        "(Some(until), _) if until <= awake =>", "(Some(until), _) if until < Duration::ZERO =>",
+    ),
+    Mutant(
+        "each break puts a doubt off", "doubt.rs",
+        "(Some(until), _) if until <= awake =>", "(Some(_), _) =>",
+    ),
+    Mutant(
+        "of several doubts all end with the first", "doubt.rs",
+        "let is_over = |at: Duration| at <= until;",
+        "let is_over = |at: Duration| at <= until.max(at);",
+    ),
+    Mutant(
+        "the place of a task that was given up is not free", "doubt.rs",
+        "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
+        "        self.watch_doubts(slot);\n        self.report(slot, now);\n",
+    ),
+    Mutant(
+        "the late result of a task that was given up is not counted", "doubt.rs",
+        "        self.0.extend(tasks);\n", "        let _ = tasks;\n",
     ),
     Mutant(
         "a drain time is forgotten when nothing else is due", "liveness.rs",

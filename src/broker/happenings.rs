@@ -85,6 +85,10 @@ pub enum ManagerChange {
         tasks: Vec<TaskId>,
         silent: Duration,
     },
+    /// It lives, but some of its tasks were given up: a broken connection may have taken them.
+    GaveUp {
+        tasks: Vec<TaskId>,
+    },
     /// Another process took its identity. What the one before held is lost.
     Replaced {
         tasks: Vec<TaskId>,

@@ -8,7 +8,7 @@ use super::Broker;
 ///
 /// # Errors
 /// Each task is in exactly one place, no manager holds more than its capacity, the count of live
-/// tasks is theirs, and ids name one manager each.
+/// tasks is theirs, doubts are watched, and ids name one manager each.
 pub fn check<B>(broker: &Broker<B>) -> Result<(), String> {
     let mut places = HashSet::new();
     for id in broker.queue.ids() {
@@ -41,6 +41,12 @@ pub fn check<B>(broker: &Broker<B>) -> Result<(), String> {
         // A broker that has stopped has taken every task away, and keeps no record of idleness.
         if !broker.stopping && manager.in_flight.is_empty() != manager.idle_since.is_some() {
             return Err(format!("{} is idle and busy at once", manager.id));
+        }
+        if !broker.stopping && !manager.is_suspect() {
+            let doubts = (manager.first_doubt(), manager.doubts_watched);
+            if doubts.0 != doubts.1 {
+                return Err(format!("{} has a doubt that nobody watches", manager.id));
+            }
         }
         if broker.departed.contains(&manager.id) {
             return Err(format!("{} is registered and departed at once", manager.id));

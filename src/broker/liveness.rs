@@ -7,7 +7,8 @@
 //! break, overdue is overdue.
 //!
 //! A manager without a connection may have less time than the threshold: the grace, on the same
-//! clock and under the same rules.
+//! clock and under the same rules. So has the result of a task in doubt ([`super::doubt`]), as long
+//! as its manager has a connection.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,6 +29,16 @@ pub(super) struct Silence {
     pub(super) last_heard: Duration,
     /// Since when it has had no connection, if it has none.
     pub(super) suspect_since: Option<Duration>,
+    pub(super) doubts_watched: Option<Duration>,
+}
+
+/// What nobody needs to wait for any more.
+#[derive(Default)]
+pub(super) struct Due {
+    /// A manager that is overdue in two ways may be there twice.
+    pub(super) lost: Vec<Slot>,
+    /// Managers with tasks in doubt, and up to which deadline these are to be given up.
+    pub(super) doubts: Vec<(Slot, Duration)>,
 }
 
 pub(super) struct Liveness {
@@ -38,6 +49,9 @@ pub(super) struct Liveness {
     /// One entry for each time that a manager became suspect, with when that was: it is void once
     /// the manager has spoken by a connection again. Awake clock.
     grace_ends: BinaryHeap<Reverse<(Duration, Slot, Duration)>>,
+    /// By when the first task in doubt of a manager has to be answered: void unless it is the one
+    /// that the manager's record names. Awake clock.
+    doubts: Heap,
     /// Managers past a deadline, until the worker socket has been empty.
     overdue: Vec<Overdue>,
     /// Drain times still to come: monotonic clock.
@@ -55,6 +69,17 @@ pub(super) struct Liveness {
 enum Overdue {
     Silent(Slot),
     Disconnected { slot: Slot, since: Duration },
+    InDoubt { slot: Slot, at: Duration },
+}
+
+impl Overdue {
+    fn slot(self) -> Slot {
+        match self {
+            Self::Silent(slot) | Self::Disconnected { slot, .. } | Self::InDoubt { slot, .. } => {
+                slot
+            }
+        }
+    }
 }
 
 impl Liveness {
@@ -64,6 +89,7 @@ impl Liveness {
             grace,
             expiry: Heap::new(),
             grace_ends: BinaryHeap::new(),
+            doubts: Heap::new(),
             overdue: Vec::new(),
             drain: Heap::new(),
             stalled: Duration::ZERO,
@@ -81,8 +107,9 @@ impl Liveness {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let expiry = self.expiry.peek().map(|Reverse((at, _))| *at);
         let grace = self.grace_ends.peek().map(|Reverse((at, ..))| *at);
+        let doubts = self.doubts.peek().map(|Reverse((at, _))| *at);
         let backlog = (!self.overdue.is_empty()).then(|| self.backlog_end());
-        let awake = [expiry, grace, backlog].into_iter().flatten().min();
+        let awake = [expiry, grace, doubts, backlog].into_iter().flatten().min();
         let awake = awake.map(|at| at.saturating_add(self.stalled));
         let drain = self.drain.peek().map(|Reverse((at, _))| *at);
         [awake, drain].into_iter().flatten().min()
@@ -104,6 +131,11 @@ impl Liveness {
             self.grace_ends
                 .push(Reverse((since.saturating_add(grace), slot, since)));
         }
+    }
+
+    /// A manager has a task in doubt until then (awake clock).
+    pub(super) fn watch_doubts(&mut self, slot: Slot, at: Duration) {
+        self.doubts.push(Reverse((at, slot)));
     }
 
     pub(super) fn workers_empty(&mut self, now: Now) {
@@ -135,36 +167,35 @@ impl Liveness {
         Some(slot)
     }
 
-    /// The managers to give up; one that is overdue in two ways may be there twice. `silence` gives
-    /// None for one that is gone.
-    pub(super) fn overdue(
-        &mut self,
-        now: Now,
-        silence: impl Fn(Slot) -> Option<Silence>,
-    ) -> Vec<Slot> {
+    /// Who is to be given up, or what of whom. `silence` gives None for a manager that is gone.
+    pub(super) fn overdue(&mut self, now: Now, silence: impl Fn(Slot) -> Option<Silence>) -> Due {
         let awake = self.awake(now);
         self.collect_overdue(awake);
         let backlog_too_long = awake >= self.backlog_end();
-        let mut lost = Vec::new();
+        let heard_out = match backlog_too_long {
+            true => awake,
+            false => self.workers_empty_at,
+        };
+        let mut due = Due::default();
         let mut waiting = Vec::new();
         for overdue in std::mem::take(&mut self.overdue) {
-            let slot = match overdue {
-                Overdue::Silent(slot) | Overdue::Disconnected { slot, .. } => slot,
-            };
+            let slot = overdue.slot();
             let Some(deadline) = silence(slot).and_then(|known| self.deadline(overdue, known))
             else {
                 continue;
             };
             if deadline > awake {
                 self.watch_again(overdue, deadline);
-            } else if self.workers_empty_at >= deadline || backlog_too_long {
-                lost.push(slot);
-            } else {
+            } else if heard_out < deadline {
                 waiting.push(overdue);
+            } else if matches!(overdue, Overdue::InDoubt { .. }) {
+                due.doubts.push((slot, heard_out));
+            } else {
+                due.lost.push(slot);
             }
         }
         self.overdue = waiting;
-        lost
+        due
     }
 
     fn collect_overdue(&mut self, awake: Duration) {
@@ -180,6 +211,12 @@ impl Liveness {
             self.grace_ends.pop();
             self.overdue.push(Overdue::Disconnected { slot, since });
         }
+        while let Some(Reverse((at, slot))) = self.doubts.peek().copied()
+            && at <= awake
+        {
+            self.doubts.pop();
+            self.overdue.push(Overdue::InDoubt { slot, at });
+        }
     }
 
     /// By when the manager has to be heard, as things stand now. None if the entry is void.
@@ -194,6 +231,11 @@ impl Liveness {
                 let last_sign = since.max(known.last_heard);
                 Some(last_sign.saturating_add(self.grace?))
             }
+            Overdue::InDoubt { at, .. } => {
+                // Without a connection no result can come. Once there is one, it is looked at anew.
+                let is_connected = known.suspect_since.is_none();
+                (is_connected && known.doubts_watched == Some(at)).then_some(at)
+            }
         }
     }
 
@@ -203,6 +245,7 @@ impl Liveness {
             Overdue::Disconnected { slot, since } => {
                 self.grace_ends.push(Reverse((deadline, slot, since)));
             }
+            Overdue::InDoubt { slot, .. } => self.watch_doubts(slot, deadline),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::doubt::GivenUp;
 use super::liveness::Silence;
 use super::ticket::InFlight;
 use super::{ConnectionId, Now, Origin};
@@ -36,6 +37,8 @@ pub(super) struct Manager<B> {
     /// Since when it has had no connection, as far as is known; on the awake clock, as below.
     pub(super) suspect_since: Option<Duration>,
     pub(super) origin: Origin,
+    /// The connection by which it last spoke, whatever has become of that since.
+    pub(super) spoke_by: Option<ConnectionId>,
     /// The connection that its registration came by.
     pub(super) registered_by: Option<ConnectionId>,
     /// On the clock of [`super::liveness::Liveness::awake`].
@@ -44,6 +47,10 @@ pub(super) struct Manager<B> {
     pub(super) idle_since: Option<Now>,
     /// Tasks that it gave a result for.
     pub(super) tasks_done: u64,
+    /// By when the first of its tasks in doubt has to be answered, as [`super::liveness`] watches
+    /// it while there is a connection.
+    pub(super) doubts_watched: Option<Duration>,
+    pub(super) given_up: GivenUp,
     /// Its turn among the registrations; 0 before the table gave it one.
     order: u64,
 }
@@ -63,11 +70,14 @@ impl<B> Manager<B> {
             draining: false,
             suspect_since: None,
             origin: Origin::default(),
+            spoke_by: None,
             registered_by: None,
             last_heard: heard,
             last_heartbeat_wall_s: now.wall_s,
             idle_since: Some(now),
             tasks_done: 0,
+            doubts_watched: None,
+            given_up: GivenUp::default(),
             order: 0,
         }
     }
@@ -91,6 +101,7 @@ impl<B> Manager<B> {
         Silence {
             last_heard: self.last_heard,
             suspect_since: self.suspect_since,
+            doubts_watched: self.doubts_watched,
         }
     }
 
@@ -221,6 +232,7 @@ impl<B> ManagerTable<B> {
     pub(super) fn set_origin(&mut self, slot: Slot, origin: Origin) {
         let manager = self.get_mut(slot);
         let before = std::mem::replace(&mut manager.origin, origin);
+        manager.spoke_by = origin.connection.or(manager.spoke_by);
         if let Some(connection) = before.connection {
             self.by_connection.remove(&connection);
         }

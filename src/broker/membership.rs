@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tracing::{error, info, warn};
 
 use super::manager_table::{Manager, Slot};
+use super::ticket::InFlight;
 use super::{
     Broker, Complaint, ConnectionId, ManagerChange, Now, Origin, Output, StopReason, VersionCheck,
     ticket,
@@ -75,12 +76,17 @@ impl<B> Broker<B> {
             }
         }
         let managers = &self.managers;
-        let lost = self
+        let due = self
             .liveness
             .overdue(now, |slot| managers.find(slot).map(Manager::silence));
-        for slot in lost {
+        for slot in due.lost {
             if self.managers.find(slot).is_some() {
                 self.expire(slot, now);
+            }
+        }
+        for (slot, until) in due.doubts {
+            if self.managers.find(slot).is_some() {
+                self.give_up_doubts(slot, until, now);
             }
         }
         self.leave_if_done(now);
@@ -144,6 +150,7 @@ impl<B> Broker<B> {
         let slot = self.managers.insert(manager);
         self.managers.set_origin(slot, origin);
         self.liveness.watch(slot, heard, drain_in_s, now);
+        self.watch_doubts(slot);
         self.report(slot, now);
         self.index(slot);
     }
@@ -165,7 +172,7 @@ impl<B> Broker<B> {
     pub(super) fn note_alive(&mut self, slot: Slot, origin: Origin, now: Now) {
         let heard = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
-        manager.last_heard = heard;
+        let last_heard = std::mem::replace(&mut manager.last_heard, heard);
         if origin == manager.origin && !manager.is_suspect() || origin.connection.is_none() {
             return;
         }
@@ -180,16 +187,16 @@ impl<B> Broker<B> {
                 manager.id
             );
         }
-        if manager.suspect_since.take().is_some() {
-            info!(
-                "Manager {} speaks again, with {} tasks in flight from before",
-                manager.id,
-                manager.in_flight.len()
-            );
-            let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
-            self.note_manager(&id, ManagerChange::Back { in_flight }, now);
-        }
+        // What is read when its connection is closed was said before.
+        let last_word = manager
+            .suspect_since
+            .map_or(last_heard, |since| since.min(last_heard));
+        let is_another = manager.spoke_by != origin.connection;
+        let is_back = is_another || manager.is_suspect();
         self.managers.set_origin(slot, origin);
+        if is_back {
+            self.come_back(slot, is_another.then_some(last_word), now);
+        }
         self.index(slot);
     }
 
@@ -265,29 +272,39 @@ impl<B> Broker<B> {
 
     /// Each task of a lost manager is answered with ManagerLost.
     fn fail_tasks(&mut self, manager: &mut Manager<B>, now: Now) {
-        let tasks: Vec<TaskId> = {
-            let held = manager.in_flight.drain(..);
-            held.map(|held| held.ticket.settle()).collect()
-        };
-        if tasks.is_empty() {
+        let held = std::mem::take(&mut manager.in_flight);
+        if held.is_empty() {
             return;
         }
-        for task in &tasks {
-            self.live.remove(*task);
-            self.outputs
-                .push_back(Output::Failure(Failure::ManagerLost {
-                    task: *task,
-                    manager: manager.id.clone(),
-                    hostname: manager.registration.hostname.clone(),
-                    lost_at_s: now.wall_s,
-                }));
-        }
-        self.note_lost(&tasks, &manager.id, now);
+        let tasks = self.report_lost(held, &manager.id, &manager.registration.hostname, now);
         warn!(
             "Reported tasks lost with manager {}: {}",
             manager.id,
             ticket::ranges(tasks)
         );
+    }
+
+    /// Each of these tasks is answered with ManagerLost.
+    pub(super) fn report_lost(
+        &mut self,
+        held: Vec<InFlight>,
+        manager: &ManagerId,
+        hostname: &str,
+        now: Now,
+    ) -> Vec<TaskId> {
+        let tasks: Vec<TaskId> = held.into_iter().map(|held| held.ticket.settle()).collect();
+        for task in &tasks {
+            self.live.remove(*task);
+            self.outputs
+                .push_back(Output::Failure(Failure::ManagerLost {
+                    task: *task,
+                    manager: manager.clone(),
+                    hostname: hostname.to_owned(),
+                    lost_at_s: now.wall_s,
+                }));
+        }
+        self.note_lost(&tasks, manager, now);
+        tasks
     }
 
     /// A registration is only sent by a process that has just started. Behind a known identity it
@@ -319,6 +336,7 @@ impl<B> Broker<B> {
                 );
             }
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
+            manager.given_up = std::mem::take(&mut earlier.given_up);
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
             }

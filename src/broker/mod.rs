@@ -12,6 +12,7 @@ mod asking;
 mod commands;
 mod complaints;
 mod departed;
+mod doubt;
 mod happenings;
 mod histogram;
 mod invariants;
@@ -40,6 +41,7 @@ use crate::protocol::{
 };
 
 pub use complaints::{Complaint, Complaints};
+pub use doubt::Patience;
 pub use happenings::{FailedBy, Happening, ManagerChange, TaskChange, What};
 pub use histogram::Histogram;
 pub use invariants::check as check_invariants;
@@ -110,6 +112,8 @@ pub struct Settings {
     /// A manager whose connection closed is lost when it has not come back for so long, if that is
     /// sooner. None: its silence alone counts.
     pub disconnect_grace: Option<Duration>,
+    /// For tasks that a connection which broke and healed may have taken with it.
+    pub reconnect_patience: Patience,
     pub version_check: VersionCheck,
     /// Whether a hub listens: reports are made only then.
     pub monitoring: bool,
@@ -206,7 +210,8 @@ impl<B> Broker<B> {
         );
         if self.tally.late_results > 0 {
             line.push_str(&format!(
-                "; too late to be used: {} results of managers that were gone",
+                "; too late to be used: {} results of managers that were gone, or of tasks that \
+                 were given up",
                 self.tally.late_results
             ));
         }
@@ -395,7 +400,11 @@ impl<B> Broker<B> {
             });
             let queued_for = now.monotonic.saturating_sub(since);
             self.tally.queued_for.add(queued_for);
-            manager.in_flight.push(InFlight { ticket, dispatched });
+            manager.in_flight.push(InFlight {
+                ticket,
+                dispatched,
+                in_doubt: None,
+            });
         }
         self.tally.batches += 1;
         self.tally.tasks_dispatched += shipment.len() as u64;
@@ -500,18 +509,31 @@ impl<B> Broker<B> {
     fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
         let manager = self.managers.get_mut(slot);
         let Some(held) = manager.take(task) else {
-            let id = &manager.id;
+            let is_late = manager.given_up.forget(task);
+            self.tally.late_results += u64::from(is_late);
+            let (id, late) = (&manager.id, self.tally.late_results);
             let not_held = Complaint::ResultNotHeld;
             if self.complaints.may_say(not_held, id.as_bytes(), now) {
-                warn!("Dropping the result of task {task}: manager {id} does not hold it");
+                match is_late {
+                    true => warn!(
+                        "Dropping the result of task {task} (late result number {late}): it was \
+                         given up, in doubt since manager {id} came back (see --reconnect-patience)"
+                    ),
+                    false => {
+                        warn!("Dropping the result of task {task}: manager {id} does not hold it");
+                    }
+                }
             }
             return false;
         };
-        let in_flight_for = self.liveness.awake(now).saturating_sub(held.dispatched);
-        self.tally.in_flight_for.add(in_flight_for);
+        let flight = self.liveness.awake(now).saturating_sub(held.dispatched);
+        self.tally.in_flight_for.add(flight);
         self.live.remove(held.ticket.settle());
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
+        }
+        if held.in_doubt.is_some() {
+            self.watch_doubts(slot);
         }
         true
     }

@@ -76,10 +76,15 @@ impl Pace {
     }
 
     /// Call it at the beginning of a turn: what is counted by then happened before.
+    #[inline]
     pub(super) fn turn(&mut self, tally: &Tally, now: Duration) {
-        if now < self.next_at {
-            return;
+        if now >= self.next_at {
+            self.take_sample(tally, now);
         }
+    }
+
+    #[cold]
+    fn take_sample(&mut self, tally: &Tally, now: Duration) {
         self.next_at = now.saturating_add(SAMPLE_EVERY);
         // One older than the minute stays: nothing happened between it and the next one's time.
         let is_old = |sample: &Sample| sample.at.saturating_add(LOOK_BACK) <= now;

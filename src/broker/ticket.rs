@@ -36,6 +36,9 @@ pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     /// When it was dispatched, on the clock of [`super::liveness::Liveness::awake`].
     pub(super) dispatched: Duration,
+    /// Since a connection broke that may have taken its batch or its result: by when the result has
+    /// to be here, on the same clock.
+    pub(super) in_doubt: Option<Duration>,
 }
 
 impl InFlight {

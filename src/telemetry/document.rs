@@ -264,7 +264,8 @@ pub struct Event {
     pub number: u64,
     pub at_s: f64,
     pub manager: String,
-    /// `registered`, `held`, `draining`, `drained`, `suspect`, `back`, `lost`, `replaced`.
+    /// `registered`, `held`, `draining`, `drained`, `suspect`, `back`, `lost`,
+    /// `gave_up`, `replaced`.
     pub change: String,
     /// What else there is to say, in words: `block 3 on node17, 4 workers`.
     pub detail: String,

@@ -169,7 +169,7 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
             silent_s: Some(silent.as_secs_f64()),
             ..line
         },
-        ManagerChange::Replaced { tasks } => ManagerLine {
+        ManagerChange::GaveUp { tasks } | ManagerChange::Replaced { tasks } => ManagerLine {
             tasks: Some(tasks.len()),
             ..line
         },
@@ -186,6 +186,7 @@ pub(super) fn name_of(change: &ManagerChange) -> &'static str {
         ManagerChange::Suspect { .. } => "suspect",
         ManagerChange::Back { .. } => "back",
         ManagerChange::Lost { .. } => "lost",
+        ManagerChange::GaveUp { .. } => "gave_up",
         ManagerChange::Replaced { .. } => "replaced",
     }
 }

@@ -161,6 +161,11 @@ fn event(number: u64, happening: &Happening) -> Option<Event> {
                 count,
             )
         }
+        ManagerChange::GaveUp { tasks } => {
+            let count = tasks.len();
+            let text = format!("{count} tasks lost with a connection that broke");
+            (text, count)
+        }
         ManagerChange::Replaced { tasks } => {
             let count = tasks.len();
             let text = format!("by another process of its name, {count} tasks lost");

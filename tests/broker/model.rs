@@ -4,10 +4,14 @@
 //! Only the choice of a manager for a task is the broker's; of that, the model says whether it was
 //! allowed.
 
+#[path = "model/doubt.rs"]
+mod doubt;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::words;
+use doubt::Held;
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,9 @@ const STALL_MIN: Duration = Duration::from_secs(1);
 pub struct Model {
     pub threshold: Duration,
     pub grace: Option<Duration>,
+    /// How long tasks in doubt are waited for; None: three flights, as DESIGN.md has it.
+    patience: Option<Duration>,
+    longest_flight: Duration,
     choice: Choice,
     now: Duration,
     last_turn: Duration,
@@ -80,7 +87,9 @@ pub struct Manager {
     registered_by: Option<u64>,
     heard: Duration,
     idle_since: Option<Duration>,
-    pub tasks: BTreeSet<i64>,
+    pub tasks: BTreeMap<i64, Held>,
+    spoke_by: Option<u64>,
+    given_up: BTreeSet<i64>,
 }
 
 impl Manager {
@@ -93,10 +102,17 @@ impl Manager {
 }
 
 impl Model {
-    pub fn new(threshold: Duration, grace: Option<Duration>, choice: Choice) -> Self {
+    pub fn new(
+        threshold: Duration,
+        grace: Option<Duration>,
+        patience: Option<Duration>,
+        choice: Choice,
+    ) -> Self {
         Self {
             threshold,
             grace,
+            patience,
+            longest_flight: Duration::ZERO,
             choice,
             now: Duration::ZERO,
             last_turn: Duration::ZERO,
@@ -158,9 +174,11 @@ impl Model {
     pub fn due(&self) -> Option<Duration> {
         let awake = self.managers.values().map(|manager| {
             let deadline = self.deadline(manager);
-            match deadline <= self.awake() {
+            let first = manager.first_doubt();
+            let due = first.map_or(deadline, |doubt| doubt.min(deadline));
+            match due <= self.awake() {
                 true => self.backlog_end(),
-                false => deadline,
+                false => due,
             }
         });
         let awake = awake.min().map(|at| at + self.slept);
@@ -189,7 +207,8 @@ impl Model {
         account: Account,
     ) -> Vec<String> {
         let mut expected = Vec::new();
-        let mut tasks = BTreeSet::new();
+        let mut tasks = BTreeMap::new();
+        let mut given_up = BTreeSet::new();
         self.registrations += 1;
         let mut order = self.registrations;
         if let Some(earlier) = self.managers.remove(name) {
@@ -197,6 +216,7 @@ impl Model {
             let by = (earlier.connection, earlier.registered_by);
             if by == (connection, connection) && connection.is_some() {
                 tasks = earlier.tasks;
+                given_up = earlier.given_up;
             } else {
                 expected.push(format!("forgotten {name}"));
                 expected.extend(self.lost(name, &earlier.tasks));
@@ -216,6 +236,8 @@ impl Model {
             heard: self.awake(),
             idle_since: tasks.is_empty().then_some(self.now),
             tasks,
+            spoke_by: connection,
+            given_up,
             account,
         };
         self.managers.insert(name.to_owned(), manager);
@@ -241,11 +263,13 @@ impl Model {
             }
             return false;
         }
-        self.manager(name).heard = awake;
+        let heard = std::mem::replace(&mut self.manager(name).heard, awake);
         if connection.is_some() {
             self.take_connection(connection);
+            self.doubt(name, connection, heard);
             let manager = self.manager(name);
             manager.connection = connection;
+            manager.spoke_by = connection;
             manager.suspect_since = None;
         }
         true
@@ -287,9 +311,9 @@ impl Model {
             self.late_results += u64::from(self.departed.contains(name));
             return expected;
         }
-        let now = self.now;
+        let (now, awake) = (self.now, self.awake());
         let manager = self.manager(name);
-        if manager.tasks.remove(&id) {
+        if let Some(held) = manager.tasks.remove(&id) {
             if manager.tasks.is_empty() {
                 manager.idle_since = Some(now);
             }
@@ -299,8 +323,11 @@ impl Model {
                 }
                 false => format!("result {id} by {name}"),
             };
+            self.longest_flight = self.longest_flight.max(awake - held.dispatched);
             expected.push(self.answered(id, text));
             expected.extend(self.finish_draining(name));
+        } else if manager.given_up.remove(&id) {
+            self.late_results += 1;
         }
         expected
     }
@@ -328,7 +355,7 @@ impl Model {
         };
         manager.suspect_since.get_or_insert(awake);
         for id in ids {
-            if manager.tasks.remove(id) {
+            if manager.tasks.remove(id).is_some() {
                 self.waiting.insert((self.priorities[id], *id));
                 if manager.tasks.is_empty() {
                     manager.idle_since = Some(now);
@@ -379,6 +406,11 @@ impl Model {
                 let tasks = self.depart(name).tasks;
                 expected.push(format!("forgotten {name}"));
                 expected.extend(self.lost(name, &tasks));
+            }
+        }
+        for name in &names {
+            if self.managers.contains_key(name) {
+                expected.extend(self.give_up_doubts(name));
             }
         }
         expected
@@ -441,7 +473,8 @@ impl Model {
         }
         for _ in ids {
             let (_, id) = self.waiting.pop_first().expect("counted");
-            self.manager(to).tasks.insert(id);
+            let held = Held::since(self.awake());
+            self.manager(to).tasks.insert(id, held);
         }
         self.manager(to).idle_since = None;
         Ok(())
@@ -455,7 +488,11 @@ impl Model {
             .filter(|(_, (taken, answered))| taken != answered);
         let live: BTreeSet<i64> = live.map(|(id, _)| *id).collect();
         let mut here: BTreeSet<i64> = self.waiting.iter().map(|(_, id)| *id).collect();
-        here.extend(self.managers.values().flat_map(|manager| &manager.tasks));
+        here.extend(
+            self.managers
+                .values()
+                .flat_map(|manager| manager.tasks.keys()),
+        );
         match live == here {
             true => Ok(()),
             false => Err(format!("live {live:?}, here {here:?}")),
@@ -519,9 +556,9 @@ impl Model {
         self.managers.remove(name).expect("registered")
     }
 
-    fn lost(&mut self, name: &str, tasks: &BTreeSet<i64>) -> Vec<String> {
+    fn lost(&mut self, name: &str, tasks: &BTreeMap<i64, Held>) -> Vec<String> {
         let text = |id: &i64| (*id, format!("lost {id} with {name} on host-{name}"));
-        let texts: Vec<_> = tasks.iter().map(text).collect();
+        let texts: Vec<_> = tasks.keys().map(text).collect();
         texts
             .into_iter()
             .map(|(id, text)| self.answered(id, text))

@@ -48,6 +48,7 @@ themes!(
     expiry,
     lost_managers,
     disconnect_grace,
+    reconnect_patience,
     task_ids,
     spoilt_results,
     connections,

@@ -11,8 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use htex_interchange::broker::{
-    BlockIdSelector, Candidate, ConnectionId, Origin, Output, RandomSelector, Selector, Settings,
-    Slot, StopReason, VersionCheck, Versions,
+    BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector, Selector,
+    Settings, Slot, StopReason, VersionCheck, Versions,
 };
 use htex_interchange::protocol::{Answer, BlockId, Command, FromManager, Priority, Task, TaskId};
 use tracing::Level;
@@ -86,7 +86,7 @@ pub struct Player {
 }
 
 impl Player {
-    /// `with threshold=10 grace=2 check=off monitoring=on selector=block warnings=shown`
+    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown`
     pub fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -97,6 +97,11 @@ impl Player {
             settings.heartbeat_threshold = Duration::from_secs_f64(seconds);
         }
         settings.disconnect_grace = with.option("grace").map(Duration::from_secs_f64);
+        settings.reconnect_patience = match with.text("patience").as_deref() {
+            None => Patience::Measured,
+            Some("none") => Patience::Endless,
+            Some(text) => Patience::Fixed(seconds(number(text) as f64)),
+        };
         if let Some(check) = with.text("check") {
             settings.version_check = match check.as_str() {
                 "both" => VersionCheck::PythonAndParsl,

@@ -9,7 +9,9 @@ use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use htex_interchange::broker::{BlockIdSelector, RandomSelector, Selector, Settings, StopReason};
+use htex_interchange::broker::{
+    BlockIdSelector, Patience, RandomSelector, Selector, Settings, StopReason,
+};
 use htex_interchange::protocol::{Answer, Command, Priority, Task, TaskId};
 use tracing::level_filters::LevelFilter;
 
@@ -95,9 +97,11 @@ impl Simulation {
             _ => Box::new(BlockIdSelector::default()),
         };
         let grace = [None, Some(2), Some(5)][cast.below(3)].map(Duration::from_secs);
+        let patience = [None, Some(3), Some(15)][cast.below(3)].map(Duration::from_secs);
         let settings = Settings {
             heartbeat_threshold: THRESHOLD,
             disconnect_grace: grace,
+            reconnect_patience: patience.map_or(Patience::Measured, Patience::Fixed),
             monitoring: cast.chance(0.5),
             ..world::settings()
         };
@@ -106,7 +110,7 @@ impl Simulation {
             world.broker.ask_for_order(seed, world.now);
             world.broker.handle_answer(Answer::Loaded, world.now);
         }
-        let model = Model::new(THRESHOLD, grace, choice);
+        let model = Model::new(THRESHOLD, grace, patience, choice);
         let events = Events::capture(LevelFilter::ERROR);
         Self {
             cast,
@@ -170,6 +174,7 @@ impl Simulation {
             Happening::StopBeats => cast.managers[place].beats = false,
             Happening::StopReading => cast.set_reads(place, false),
             Happening::LeaveUnread => return self.leave_unread(place),
+            Happening::Flap => return self.flap(place),
             Happening::Flood => {
                 for _ in 0..cast.below(200) {
                     cast.say(place, Saying::Record);
@@ -202,6 +207,23 @@ impl Simulation {
         }
         self.pass(TICK * 2)?;
         self.cast.disconnect(place);
+        Ok(())
+    }
+
+    /// A manager's connection breaks and heals a few times, while it works.
+    fn flap(&mut self, place: usize) -> Verdict {
+        for _ in 0..1 + self.cast.below(3) {
+            self.submit(Happening::Tasks);
+            let time = self.cast.time_below(Duration::from_secs(3));
+            self.pass(time)?;
+            self.cast.disconnect(place);
+            let time = self.cast.time_below(Duration::from_secs(4));
+            self.pass(time)?;
+            if self.cast.managers[place].is_running {
+                self.cast.connect(place);
+                self.cast.say(place, Saying::Heartbeat);
+            }
+        }
         Ok(())
     }
 
@@ -374,10 +396,17 @@ impl Simulation {
             self.cast.join(place, account(block));
         }
         self.work_for(THRESHOLD * 4)?;
-        // What a broken connection took and nobody read ends with its manager at the latest.
+        // What may have been lost is decided about in its time.
+        while let Some(at) = self.host.model.last_doubt() {
+            let time = at.saturating_sub(self.host.now());
+            self.work_for(time.max(TICK * 64))?;
+        }
+        // What a broken connection took ends with its manager at the latest, if nothing of this run
+        // took as long as it did then.
         let vanished = &self.cast.network.vanished;
         let held = self.host.model.managers.values().flat_map(|m| &m.tasks);
-        let left: Vec<i64> = held.filter(|id| !vanished.contains(id)).copied().collect();
+        let left = held.filter(|(id, held)| !(held.is_old && vanished.contains(id)));
+        let left: Vec<i64> = left.map(|(id, _)| *id).collect();
         if !left.is_empty() || !self.host.model.waiting.is_empty() {
             let waiting = &self.host.model.waiting;
             return Err(format!(

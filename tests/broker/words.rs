@@ -83,6 +83,7 @@ fn of_manager_change(change: &ManagerChange) -> String {
         ManagerChange::Lost { tasks, silent } => {
             format!("lost with {} after {}", ids(tasks), silent.as_secs_f64())
         }
+        ManagerChange::GaveUp { tasks } => format!("gave up {}", ids(tasks)),
         ManagerChange::Replaced { tasks } => format!("replaced, lost {}", ids(tasks)),
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use htex_interchange::broker::{
-    Broker, ConnectionId, Now, Origin, Output, Selector, Settings, Shipment, VersionCheck,
-    check_invariants,
+    Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
+    VersionCheck, check_invariants,
 };
 use htex_interchange::protocol::{BlockId, ManagerId, Registration};
 
@@ -92,6 +92,7 @@ pub fn settings() -> Settings {
     Settings {
         heartbeat_threshold: Duration::from_secs(10),
         disconnect_grace: None,
+        reconnect_patience: Patience::Measured,
         version_check: VersionCheck::Off,
         monitoring: false,
         happenings: false,

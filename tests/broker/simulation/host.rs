@@ -214,7 +214,9 @@ impl Host {
             // A drained one is told, a lost one is not.
             .filter(|name| !expected.contains(&format!("{name} < shutdown")))
             .collect();
+        let answered = expected.clone();
         self.expect(format_args!("time {now:?}"), expected)?;
+        self.check_nothing_unread_is_lost(network, &answered)?;
         for name in lost.iter().filter(|_| !self.model.backlog_is_over()) {
             if let Some(since) = network.oldest_of(name)
                 && since + self.model.threshold <= now
@@ -222,6 +224,23 @@ impl Host {
                 return Err(format!(
                     "{name} is given up, its word of {since:?} is unread"
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// No task is given up whose result can be read.
+    fn check_nothing_unread_is_lost(&self, network: &Network, answered: &[String]) -> Verdict {
+        if self.model.backlog_is_over() {
+            return Ok(());
+        }
+        for unread in &network.unread {
+            let (name, Saying::Result(task)) = (&unread.from, &unread.saying) else {
+                continue;
+            };
+            let text = format!("lost {task} with {name} on host-{name}");
+            if answered.contains(&text) && self.model.managers.contains_key(name) {
+                return Err(format!("{text}, while its result is unread"));
             }
         }
         Ok(())
@@ -439,8 +458,14 @@ impl Host {
     /// Nothing is left unanswered in the books.
     pub fn check_nothing_is_left(&self) -> Verdict {
         let broker = &self.world.broker;
+        let told = broker.unfinished();
+        let late = match self.model.late_results {
+            0 => "in flight 0 []".to_owned(),
+            number => format!("too late to be used: {number} results"),
+        };
         match (broker.queued(), broker.in_flight()) {
-            (0, 0) => Ok(()),
+            (0, 0) if told.contains(&late) => Ok(()),
+            (0, 0) => Err(format!("'{told}', and {late}")),
             left => Err(format!("{left:?} are left when everything is answered")),
         }
     }

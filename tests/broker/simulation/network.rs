@@ -35,6 +35,7 @@ pub enum Sent {
 pub struct Unread {
     pub from: String,
     pub saying: Saying,
+    connection: u64,
     descriptor: u64,
     pub since: Duration,
 }
@@ -66,7 +67,7 @@ pub struct Network {
     routes: BTreeMap<String, u64>,
     descriptors: BTreeSet<u64>,
     pub unread: VecDeque<Unread>,
-    /// Tasks in batches that a connection took and nobody ever read.
+    /// Tasks whose batch a connection took and nobody ever read, or whose result it lost.
     pub vanished: BTreeSet<i64>,
     /// With when each can be read.
     events: VecDeque<(Duration, Event)>,
@@ -81,9 +82,6 @@ impl Network {
 
     /// A new connection under an identity. The one before it is closed, which is told `late`.
     pub fn connect(&mut self, identity: &str, late: Duration) -> u64 {
-        if let Some(earlier) = self.routes.get(identity).copied() {
-            self.close(earlier, late);
-        }
         self.opened += 1;
         let descriptor = (10..).find(|number| !self.descriptors.contains(number));
         let descriptor = descriptor.expect("numbers do not end");
@@ -95,7 +93,6 @@ impl Network {
             is_dead: false,
         };
         self.connections.insert(self.opened, connection);
-        self.routes.insert(identity.to_owned(), self.opened);
         // Events come in their order: what stands before this one can be read by then.
         for (at, _) in &mut self.events {
             *at = self.now;
@@ -108,7 +105,17 @@ impl Network {
                 connection,
             },
         ));
-        self.opened
+        // Whose identity it takes is known once it is accepted.
+        if let Some(earlier) = self.route(identity) {
+            self.close(earlier, late);
+        }
+        self.routes.insert(identity.to_owned(), connection);
+        connection
+    }
+
+    /// By which an identity is reached.
+    pub fn route(&self, identity: &str) -> Option<u64> {
+        self.routes.get(identity).copied()
     }
 
     pub fn is_open(&self, connection: u64) -> bool {
@@ -128,6 +135,28 @@ impl Network {
             self.routes.retain(|_, route| *route != connection);
             let at = self.now + late;
             self.events.push_back((at, Event::Closed { descriptor }));
+        }
+    }
+
+    /// What has been said by a connection and is not read: so much may be lost with it, without a
+    /// registration. (Who registers has an identity of its own, in reality.)
+    pub fn losable(&self, connection: u64) -> usize {
+        let latest_first = self.unread.iter().rev();
+        latest_first
+            .filter(|unread| unread.connection == connection)
+            .take_while(|unread| !matches!(unread.saying, Saying::Register(_)))
+            .count()
+    }
+
+    /// The last words by a connection never arrive.
+    pub fn lose(&mut self, connection: u64, count: usize) {
+        for _ in 0..count {
+            let is_by_it = |unread: &Unread| unread.connection == connection;
+            let place = self.unread.iter().rposition(is_by_it);
+            let lost = place.and_then(|place| self.unread.remove(place));
+            if let Some(Saying::Result(task) | Saying::Spoilt(task)) = lost.map(|u| u.saying) {
+                self.vanished.insert(task);
+            }
         }
     }
 
@@ -163,6 +192,7 @@ impl Network {
             self.unread.push_back(Unread {
                 from: from.to_owned(),
                 saying,
+                connection,
                 descriptor: *descriptor,
                 since: self.now,
             });

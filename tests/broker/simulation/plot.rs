@@ -41,6 +41,7 @@ pub enum Happening {
     DieUnnoticed,
     Disconnect,
     Reconnect,
+    Flap,
     Takeover,
     Stall,
     Wake,
@@ -60,7 +61,7 @@ pub enum Happening {
 }
 
 /// With how often each happens, where it happens at all.
-pub const HAPPENINGS: [(Happening, usize); 31] = [
+pub const HAPPENINGS: [(Happening, usize); 32] = [
     (Happening::Tasks, 9),
     (Happening::TaskAgain, 2),
     (Happening::UnreadableTask, 1),
@@ -76,6 +77,7 @@ pub const HAPPENINGS: [(Happening, usize); 31] = [
     (Happening::DieUnnoticed, 1),
     (Happening::Disconnect, 2),
     (Happening::Reconnect, 3),
+    (Happening::Flap, 1),
     (Happening::Takeover, 1),
     (Happening::Stall, 2),
     (Happening::Wake, 3),
@@ -220,6 +222,7 @@ impl Cast {
     /// Takes up a connection, as the same process or as another one.
     pub fn connect(&mut self, place: usize) {
         let late = self.lateness();
+        self.lose_last_words(place);
         let manager = &mut self.managers[place];
         let connection = self.network.connect(&manager.name, late);
         manager.connection = Some(connection);
@@ -264,16 +267,29 @@ impl Cast {
         self.end(place);
     }
 
+    /// Its connection breaks, and may take with it what is on its way.
     pub fn disconnect(&mut self, place: usize) {
+        self.lose_last_words(place);
         if let Some(connection) = self.managers[place].connection.take() {
             let late = self.lateness();
             self.network.close(connection, late);
         }
     }
 
+    fn lose_last_words(&mut self, place: usize) {
+        let Some(connection) = self.network.route(&self.managers[place].name) else {
+            return;
+        };
+        if self.chance(0.5) {
+            let count = self.below(self.network.losable(connection) + 1);
+            self.network.lose(connection, count);
+        }
+    }
+
     /// Somebody else takes the manager's identity, which closes its connection; it may go again.
     pub fn take_over(&mut self, place: usize) {
         let late = self.lateness();
+        self.lose_last_words(place);
         let name = self.managers[place].name.clone();
         let connection = self.network.connect(&name, late);
         let saying = match self.chance(0.5) {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use htex_interchange::broker::{
-    BlockIdSelector, Broker, ConnectionId, Now, Origin, Settings, Shipment, VersionCheck, Versions,
+    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, VersionCheck,
+    Versions,
 };
 use htex_interchange::interchange::{Interchange, Parcel, Said, Transmit};
 use htex_interchange::protocol::{ManagerId, Opaque};
@@ -43,6 +44,10 @@ impl Desk {
         let settings = Settings {
             heartbeat_threshold: Duration::from_secs(10),
             disconnect_grace: (setting & 4 == 4).then_some(Duration::from_secs(3)),
+            reconnect_patience: match setting & 8 {
+                0 => Patience::Measured,
+                _ => Patience::Fixed(Duration::from_secs(2)),
+            },
             version_check: match setting & 2 {
                 0 => VersionCheck::Off,
                 _ => VersionCheck::PythonAndParsl,

@@ -1,0 +1,187 @@
+//! Tasks in doubt: what a connection that broke and healed may have taken with it.
+//!
+//! A batch or a result that is on its way when a connection breaks is lost, and neither end is
+//! told: the manager comes back by a new connection and works on, and the task is in its hands for
+//! as long as it lives. Nothing on the wire tells such a task from one that runs. So each task that
+//! was young when the manager was last heard by the old connection is in doubt; if its result has
+//! not come within a patience, it is reported lost. An older task is held to be running: nothing in
+//! this run took that long, and to be wrong about it would cost most.
+//!
+//! What else holds of deadlines holds here: they stand still while this process does not run, and
+//! nothing is given up for what may stand unread (see [`super::liveness`]).
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::manager_table::{Manager, Slot};
+use super::{Broker, ManagerChange, Now, ticket};
+use crate::protocol::TaskId;
+
+/// How long the result of a task in doubt is waited for, from when its manager is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// The heartbeat threshold, 30 s, or three times the longest flight: whichever is most.
+    Measured,
+    Fixed(Duration),
+    /// No task is ever in doubt.
+    Endless,
+}
+
+/// How many times the longest flight of the run a task may take.
+const FLIGHTS: u32 = 3;
+/// Before a run has shown how long its tasks take.
+const FLIGHTS_MIN: Duration = Duration::from_secs(30);
+/// A manager that is back has its results in a queue of its own; this is for them to arrive.
+const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
+/// How many given up tasks of a manager are remembered; the oldest is forgotten first.
+const REMEMBERED_MAX: usize = 1024;
+
+/// What was given up while its manager lived: a result that still comes is late.
+#[derive(Debug, Default)]
+pub(super) struct GivenUp(Vec<TaskId>);
+
+impl GivenUp {
+    fn remember(&mut self, tasks: &[TaskId]) {
+        self.0.extend(tasks);
+        let surplus = self.0.len().saturating_sub(REMEMBERED_MAX);
+        self.0.drain(..surplus);
+    }
+
+    /// Whether the task was given up. Said once: one result is late, not its repetitions.
+    pub(super) fn forget(&mut self, task: TaskId) -> bool {
+        let place = self.0.iter().position(|given_up| *given_up == task);
+        place.map(|place| self.0.remove(place)).is_some()
+    }
+}
+
+impl<B> Manager<B> {
+    /// By when the first of its tasks in doubt must be answered: awake clock.
+    pub(super) fn first_doubt(&self) -> Option<Duration> {
+        let doubts = self.in_flight.iter().filter_map(|held| held.in_doubt);
+        doubts.min()
+    }
+
+    /// For a log line: `; in doubt: 2 [1-2], given up without a result in 30.0 s`.
+    fn doubts_in_words(&self, awake: Duration) -> String {
+        let held = self.in_flight.iter();
+        let doubts = held.filter_map(|held| Some((held.task(), held.in_doubt?)));
+        let (ids, ends): (Vec<TaskId>, Vec<Duration>) = doubts.unzip();
+        let (Some(first), Some(last)) = (ends.iter().min(), ends.iter().max()) else {
+            return String::new();
+        };
+        let in_s = |end: &Duration| format!("{:.1}", end.saturating_sub(awake).as_secs_f64());
+        let span = match first == last {
+            true => in_s(first),
+            false => format!("{} to {}", in_s(first), in_s(last)),
+        };
+        let ids = ticket::ranges(ids);
+        format!("; in doubt: {ids}, given up without a result in {span} s")
+    }
+}
+
+impl<B> Broker<B> {
+    /// The manager speaks again, after its connection was closed or by another one than before.
+    /// `last_word`: when it was last heard by the connection before this one (awake clock); None if
+    /// this is the same.
+    pub(super) fn come_back(&mut self, slot: Slot, last_word: Option<Duration>, now: Now) {
+        let awake = self.liveness.awake(now);
+        let patience = self.patience();
+        let young = self.flights();
+        let threshold = self.settings.heartbeat_threshold;
+        let manager = self.managers.get_mut(slot);
+        let was_suspect = manager.suspect_since.take().is_some();
+        let mut is_news = was_suspect;
+        for held in &mut manager.in_flight {
+            let age = last_word.map(|at| at.saturating_sub(held.dispatched));
+            match (held.in_doubt, patience) {
+                (None, Some(patience)) if age.is_some_and(|age| age <= young) => {
+                    held.in_doubt = Some(awake.saturating_add(patience));
+                    is_news = true;
+                }
+                (Some(until), _) if until <= awake => {
+                    let more = QUEUED_RESULTS_GET.min(threshold);
+                    held.in_doubt = Some(awake.saturating_add(more));
+                }
+                _ => {}
+            }
+        }
+        if is_news {
+            info!(
+                "Manager {} speaks {}, with {} tasks in flight from before{}",
+                manager.registration.place(&manager.id),
+                match was_suspect {
+                    true => "again",
+                    false => "by another connection",
+                },
+                manager.in_flight.len(),
+                manager.doubts_in_words(awake)
+            );
+            let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
+            self.note_manager(&id, ManagerChange::Back { in_flight }, now);
+        }
+        self.watch_doubts(slot);
+    }
+
+    /// Sees that the first of the manager's doubts is looked at in time.
+    pub(super) fn watch_doubts(&mut self, slot: Slot) {
+        let manager = self.managers.get_mut(slot);
+        let first = manager.first_doubt();
+        if first == manager.doubts_watched {
+            return;
+        }
+        manager.doubts_watched = first;
+        if let Some(at) = first {
+            self.liveness.watch_doubts(slot, at);
+        }
+    }
+
+    /// Doubts that ended by `until` are certain enough: everything that the manager may have said
+    /// before was read.
+    pub(super) fn give_up_doubts(&mut self, slot: Slot, until: Duration, now: Now) {
+        let manager = self.managers.get_mut(slot);
+        let is_over = |at: Duration| at <= until;
+        let given_up: Vec<_> = manager
+            .in_flight
+            .extract_if(.., |held| held.in_doubt.is_some_and(is_over))
+            .collect();
+        if given_up.is_empty() {
+            self.watch_doubts(slot);
+            return;
+        }
+        if manager.in_flight.is_empty() {
+            manager.idle_since = Some(now);
+        }
+        let place = manager.registration.place(&manager.id);
+        let (id, registration) = (manager.id.clone(), manager.registration.clone());
+        let tasks = self.report_lost(given_up, &id, &registration.hostname, now);
+        self.managers.get_mut(slot).given_up.remember(&tasks);
+        let change = ManagerChange::GaveUp {
+            tasks: tasks.clone(),
+        };
+        self.note_manager(&id, change, now);
+        warn!(
+            "Reported tasks lost that were in doubt since manager {place} came back: {}. Their \
+             batch or their results may have been lost with its connection, and no result has come \
+             since (see --reconnect-patience)",
+            ticket::ranges(tasks)
+        );
+        self.watch_doubts(slot);
+        self.after_result(slot, now);
+    }
+
+    /// None: for ever.
+    fn patience(&self) -> Option<Duration> {
+        match self.settings.reconnect_patience {
+            Patience::Measured => Some(self.flights().max(self.settings.heartbeat_threshold)),
+            Patience::Fixed(patience) => Some(patience),
+            Patience::Endless => None,
+        }
+    }
+
+    /// What no task of this run takes, as far as it has shown.
+    fn flights(&self) -> Duration {
+        let longest = self.tally.in_flight_for.longest();
+        longest.saturating_mul(FLIGHTS).max(FLIGHTS_MIN)
+    }
+}

@@ -1,0 +1,170 @@
+//! What README says of flags, tools, log lines and metrics is what the program has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+use htex_interchange::cli::Arguments;
+
+fn readme() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    fs::read_to_string(path).expect("README.md is there")
+}
+
+/// The cells of the tables under a heading, row by row, without the heads of the tables.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let text = readme();
+    let begin = text.find(&format!("\n## {heading}\n"));
+    let rest = &text[begin.unwrap_or_else(|| panic!("README has '## {heading}'")) + 4..];
+    let section = rest.split("\n## ").next().expect("a part");
+    let lines: Vec<&str> = section.lines().collect();
+    let is_row = |line: &str| line.starts_with('|');
+    let mut rows = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let is_ruler = line.contains("---");
+        let is_head = lines
+            .get(number + 1)
+            .is_some_and(|next| next.contains("| ---"));
+        if is_row(line) && !is_ruler && !is_head {
+            let cells = line.trim_matches('|').split(" | ");
+            rows.push(cells.map(|cell| cell.trim().to_owned()).collect());
+        }
+    }
+    assert!(!rows.is_empty(), "{heading} has a table");
+    rows
+}
+
+/// What stands between backquotes.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_flag_is_told_with_its_value() {
+    let command = Arguments::command();
+    let has: BTreeSet<String> = command
+        .get_arguments()
+        .filter_map(|argument| {
+            let long = argument.get_long()?;
+            let value = argument.get_value_names().map(|names| names[0].to_string());
+            Some(match value {
+                Some(value) => format!("--{long} {value}"),
+                None => format!("--{long}"),
+            })
+        })
+        .collect();
+    let told: BTreeSet<String> = rows("Flags")
+        .iter()
+        .map(|row| quoted(&row[0])[0].clone())
+        .collect();
+    assert_eq!(told, has);
+}
+
+#[test]
+fn every_default_that_is_told_is_the_default() {
+    let command = Arguments::command();
+    for row in rows("Flags") {
+        let flag = quoted(&row[0])[0].clone();
+        let long = flag
+            .trim_start_matches("--")
+            .split(' ')
+            .next()
+            .expect("a name")
+            .to_owned();
+        let argument = command
+            .get_arguments()
+            .find(|argument| argument.get_long() == Some(&long));
+        let default = argument.expect("it is there").get_default_values();
+        let default: Vec<String> = default
+            .iter()
+            .map(|value| value.to_string_lossy().into_owned())
+            .collect();
+        let told = quoted(&row[1]);
+        assert!(
+            default.is_empty() || told == default,
+            "{flag}: {told:?}, {default:?}"
+        );
+    }
+}
+
+#[test]
+fn every_tool_is_told() {
+    let command = Arguments::command();
+    let has: BTreeSet<String> = command
+        .get_subcommands()
+        .map(|tool| tool.get_name().to_owned())
+        .collect();
+    let told: BTreeSet<String> = rows("Tools")
+        .iter()
+        .map(|row| {
+            quoted(&row[0])[0]
+                .split(' ')
+                .next()
+                .expect("a name")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(told, has);
+}
+
+/// Texts of the program's source, with what is cut over lines put together.
+fn source() -> String {
+    let mut text = String::new();
+    let mut places = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            let entries = fs::read_dir(&place).expect("readable");
+            places.extend(entries.map(|entry| entry.expect("readable").path()));
+        } else if place.extension().is_some_and(|end| end == "rs") {
+            text.push_str(&fs::read_to_string(&place).expect("a text"));
+        }
+    }
+    let mut joined = String::new();
+    for line in text.lines() {
+        match line.strip_suffix('\\') {
+            Some(part) => joined.push_str(part.trim_start()),
+            None => {
+                joined.push_str(line.trim_start());
+                joined.push('\n');
+            }
+        }
+    }
+    joined
+}
+
+/// `…` stands for what differs from time to time.
+#[test]
+fn every_log_line_that_is_explained_is_one_of_ours() {
+    let source = source();
+    for row in rows("Troubleshooting") {
+        for line in quoted(&row[0]) {
+            for part in line
+                .split('…')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+            {
+                assert!(source.contains(part), "no line of ours has '{part}'");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_is_told_is_one_of_ours() {
+    let source = source();
+    for row in rows("Metrics") {
+        for name in quoted(&row[0]) {
+            let name = name.trim_end_matches("_total");
+            let name = name.trim_end_matches("_bytes").trim_end_matches("_seconds");
+            assert!(
+                source.contains(&format!("\"{name}\"")),
+                "no metric is called '{name}'"
+            );
+        }
+    }
+}
