@@ -25,6 +25,8 @@ class Proxy:
         self.to = to
         self.port: int | None = None
         self.accepted = 0
+        # What is here while nothing is passed on; a cut loses it.
+        self.held_bytes = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._is_cut = False
         self._loop = asyncio.new_event_loop()
@@ -48,6 +50,13 @@ class Proxy:
 
     def heal(self) -> None:
         self._call(self._heal)
+
+    def lose(self) -> None:
+        """Resets every connection, with what is held: it arrives nowhere. New ones are served."""
+        assert not self._may_pass.is_set() and self.held_bytes > 0
+        self.cut()
+        self.thaw()
+        self.heal()
 
     def freeze(self) -> None:
         """Passes nothing on, in neither direction, while connections stay open."""
@@ -110,7 +119,9 @@ class Proxy:
     async def _pass_on(self, source, sink) -> None:
         try:
             while data := await source.read(CHUNK_BYTES):
+                self.held_bytes += len(data)
                 await self._may_pass.wait()
+                self.held_bytes -= len(data)
                 sink.write(data)
                 await sink.drain()
         except ConnectionError:

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+from parsl.serialize import deserialize
 
 from harness import executors, network, processes
 from harness.books import Books
 from harness.executors import add_blocks
+from harness.interchange import command_under_test
 from harness.proxy import Proxy
 from harness.waiting import wait_until
+from harness.wire import FakeManager, Silence
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -204,7 +207,8 @@ def test_a_frozen_network_is_no_loss_below_the_threshold(tmp_path):
 
 def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, measured):
     """A reset loses what is on its way, a batch or a result, and neither end can tell. Such a task
-    is in flight until its manager ends: then it is reported lost, once."""
+    is in flight until its manager ends, or a patience that is longer than this test: then it is
+    reported lost, once."""
     with behind_a_proxy(tmp_path / "run", blocks=2, heartbeat_threshold=4) as (htex, proxy):
         books = Books(htex, tmp_path)
         books.submit(200, seconds=0.005)
@@ -220,3 +224,102 @@ def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, me
             processes.send(process, signal.SIGKILL)
         outcomes = books.balance(30, (ManagerLost,))
         assert outcomes["ManagerLost"] == open_ones and outcomes.total() == 200
+
+
+@pytest.mark.ours_only("stock never gives such a task up")
+def test_resets_under_load_leave_nothing_open_while_the_managers_live(tmp_path, measured):
+    """As above, with a patience: whatever a connection took with it is reported lost."""
+    command = [*command_under_test(), "--reconnect-patience", "3"]
+    with behind_a_proxy(
+        tmp_path / "run", blocks=2, heartbeat_threshold=30, interchange_launch_cmd=command
+    ) as (htex, proxy):
+        books = Books(htex, tmp_path)
+        books.submit(300, seconds=0.005)
+        for number in range(3):
+            books.wait_done(30 * (number + 1))
+            proxy.freeze()
+            wait_until(lambda: proxy.held_bytes > 0, 10, "something is on its way")
+            proxy.lose()
+        outcomes = books.balance(60, (ManagerLost,))
+        measured(f"{outcomes['ManagerLost']} tasks were lost with connections")
+        # What is held under load is results, of two managers with two workers each.
+        assert 1 <= outcomes["ManagerLost"] <= 3 * 2 * 4
+        assert outcomes.total() == 300
+        assert len(htex.connected_managers()) == 2
+
+
+@pytest.fixture
+def behind_proxy(start, encrypted):
+    """`behind_proxy("2")`: an interchange with this patience, a proxy and a fake manager."""
+    opened = []
+
+    def make(patience: str):
+        command = [*command_under_test(), "--reconnect-patience", patience]
+        side = start(command=command, encrypted=encrypted, heartbeat_threshold=60)
+        opened.append(proxy := Proxy(("127.0.0.1", side.worker_port)).__enter__())
+        url = f"tcp://127.0.0.1:{proxy.port}"
+        opened.append(manager := FakeManager(url, b"manager-a", cert_dir=side.cert_dir))
+        return side, proxy, manager.enlist(side, max_capacity=1)
+
+    yield make
+    for one in reversed(opened):
+        one.__exit__()
+
+
+def lose_a_batch(side, proxy, manager) -> None:
+    proxy.freeze()
+    side.submit(1)
+    wait_until(lambda: proxy.held_bytes > 0, 5, "the batch is on its way")
+    proxy.lose()
+    manager.beat(within_s=10)
+    assert manager.waiting == []
+
+
+def lose_a_result(side, proxy, manager) -> None:
+    side.submit(1)
+    manager.tasks(1)
+    proxy.freeze()
+    manager.answer(1)
+    wait_until(lambda: proxy.held_bytes > 0, 5, "the result is on its way")
+    proxy.lose()
+    manager.beat(within_s=10)
+
+
+LOSSES = pytest.mark.parametrize("lose", [lose_a_batch, lose_a_result], ids=lambda f: f.__name__)
+
+
+@LOSSES
+@pytest.mark.ours_only("stock never gives such a task up")
+def test_what_a_connection_took_is_reported_lost_after_the_patience(behind_proxy, lose, measured):
+    patience_s = 1.5
+    side, proxy, manager = behind_proxy(str(patience_s))
+    begin = time.monotonic()
+    lose(side, proxy, manager)
+    back = time.monotonic()
+    side.submit(2)
+    failure = side.result(within_s=10)
+    now = time.monotonic()
+    measured(f"lost {now - back:.2f} s after it was back, patience {patience_s} s")
+    assert patience_s <= now - begin and now - back < patience_s + 2
+    assert failure["task_id"] == 1
+    with pytest.raises(ManagerLost):
+        deserialize(failure["exception"]).reraise()
+    # Its place is free, and the manager is served on; what it still says of task 1 is late.
+    assert manager.tasks(1)[0]["task_id"] == 2
+    manager.answer(1)
+    manager.answer(2)
+    assert side.result()["task_id"] == 2
+    (line,) = side.interchange.log_lines("WARNING", "Reported tasks lost that were in doubt")
+    assert "manager-a" in line and "1 [1]" in line and "--reconnect-patience" in line
+    side.interchange.wait_for_log("Dropping the result of task 1 (late result number 1)")
+
+
+@LOSSES
+@pytest.mark.ours_only("stock has no such option")
+def test_without_a_patience_it_is_in_flight_for_as_long_as_its_manager(behind_proxy, lose):
+    side, proxy, manager = behind_proxy("none")
+    lose(side, proxy, manager)
+    with pytest.raises(Silence):
+        side.result(within_s=4)
+    manager.beat()
+    assert [row["tasks"] for row in side.managers()] == [1]
