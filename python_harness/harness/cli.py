@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from harness import bench_cases, environment, processes, stages
 
@@ -58,6 +59,11 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
         from harness import bench
 
         return bench.run(options)
+    if options.command == "wheel":
+        from harness import wheel
+
+        print(wheel.build(Path(options.out).absolute() if options.out else wheel.WHEELS))
+        return 0
     if options.command == "fuzz":
         from harness import fuzz
 
@@ -147,6 +153,9 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     report = commands.add_parser("report", help="a page with pictures of a run, from its events")
     report.add_argument("rundir", metavar="RUNDIR", help="a folder above event files, or one")
     report.add_argument("--out", metavar="FILE", help="HTML (default RUNDIR/htex-report.html)")
+
+    wheel = commands.add_parser("wheel", help="what pip installs, for clusters of long ago, too")
+    wheel.add_argument("--out", metavar="DIR", help="where it goes (target/wheels)")
 
     commands.add_parser("env", help="only make the environment; prints its Python")
 

@@ -9,7 +9,6 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const LINUX_FEATURES: &str = "-DHAVE_CLOCK_GETTIME -DZMQ_HAVE_EVENTFD -DZMQ_HAVE_EVENTFD_CLOEXEC \
     -DZMQ_HAVE_SOCK_CLOEXEC -DHAVE_ACCEPT4 -DZMQ_HAVE_SO_KEEPALIVE -DZMQ_HAVE_TCP_KEEPCNT \
@@ -49,8 +48,12 @@ impl Build {
 /// libstdc++ and libgcc go inside: login nodes are older than the machine that builds.
 ///
 /// rustc asks the linker for `gcc_s` by name; a linker script of that name, found first, answers
-/// with the static halves. A compiler without a static libstdc++ (zig) brings its own runtime.
+/// with the static halves. A compiler with another library (zig) brings its own runtime, though it
+/// would name the libstdc++ of this machine if it were asked.
 fn link_cxx_runtime_statically() {
+    if !compiles_against_libstdcxx() {
+        return;
+    }
     let Some(libstdcxx) = compiler_file("libstdc++.a") else {
         return;
     };
@@ -67,10 +70,20 @@ fn link_cxx_runtime_statically() {
 
 /// The compiler's own copy of a library, or `None` where it has none (it then echoes the name).
 fn compiler_file(name: &str) -> Option<PathBuf> {
-    let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let asked = Command::new(compiler).arg(format!("-print-file-name={name}")).output().ok()?;
-    let path = PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim());
+    let path = PathBuf::from(answer(&[&format!("-print-file-name={name}")])?.trim());
     (path.is_absolute() && path.exists()).then_some(path)
+}
+
+/// By what any header of it defines.
+fn compiles_against_libstdcxx() -> bool {
+    let macros = answer(&["-x", "c++", "-E", "-dM", "-include", "cstddef", "/dev/null"]);
+    macros.is_some_and(|macros| macros.contains("__GLIBCXX__"))
+}
+
+/// What the compiler of libzmq prints; one for another system is named by variables of its own.
+fn answer(arguments: &[&str]) -> Option<String> {
+    let mut compiler = cc::Build::new().cpp(true).try_get_compiler().ok()?.to_command();
+    String::from_utf8(compiler.args(arguments).output().ok()?.stdout).ok()
 }
 
 fn print_search_dir(dir: &Path) {

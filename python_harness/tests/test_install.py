@@ -1,0 +1,228 @@
+"""How it gets to people: the wheel, what pip makes of it, and `cargo install`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import environment, executors, jobs, processes, releases, wheel
+
+pytestmark = pytest.mark.ours_only("this is about our own package")
+
+PROGRAM = Path(__file__).parent / "programs" / "installed.py"
+PROJECT = environment.PROJECT_DIR
+VERSION = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.M)[1]
+OLDEST_GLIBC = (2, 17)
+OF_GLIBC = {"libc", "libm", "libpthread", "libdl", "librt", "ld-linux-x86-64"}
+# The first build compiles libzmq, libsodium and libc++ as well.
+BUILD_S = 2400
+
+
+@dataclass(frozen=True)
+class Built:
+    wheel: Path
+    # Files of the repository that the build changed, made or removed.
+    touched: list[str]
+
+    def names(self) -> list[str]:
+        with zipfile.ZipFile(self.wheel) as file:
+            return sorted(file.namelist())
+
+    def binary(self, place: Path) -> Path:
+        """Taken out of the wheel."""
+        (name,) = [name for name in self.names() if name.endswith("/scripts/htex-interchange")]
+        with zipfile.ZipFile(self.wheel) as file:
+            return Path(file.extract(name, place))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Built:
+    """Each process of pytest asks for it; the second finds everything compiled."""
+    before = repository()
+    made = wheel.build(tmp_path_factory.mktemp("wheels"))
+    after = repository()
+    changed = {name for name, _ in before ^ after}
+    return Built(made, sorted(changed))
+
+
+def repository() -> set[tuple[str, tuple]]:
+    """Every file of it, with what a change would change; what programs may leave is not of it."""
+    found = set()
+    for directory, folders, files in os.walk(PROJECT):
+        ours = {"target", ".git", "__pycache__", "runinfo"}
+        folders[:] = [folder for folder in folders if folder not in ours]
+        for name in files:
+            status = os.lstat(os.path.join(directory, name))
+            path = os.path.relpath(os.path.join(directory, name), PROJECT)
+            found.add((path, (status.st_size, status.st_mtime_ns, status.st_mode)))
+    return found
+
+
+def readelf(option: str, binary: Path) -> str:
+    told = subprocess.run(
+        ["readelf", "--wide", option, binary], capture_output=True, text=True, check=True
+    )
+    return told.stdout
+
+
+def needed_glibc(binary: Path) -> tuple[int, ...]:
+    """The newest version of glibc that a symbol of `binary` asks for."""
+    needs = readelf("--version-info", binary).partition("Version needs section")[2]
+    versions = re.findall(r"Name: GLIBC_([0-9.]+)", needs)
+    return max(tuple(map(int, version.split("."))) for version in versions)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(BUILD_S)
+def test_the_wheel_runs_on_clusters_of_long_ago(built, tmp_path, measured):
+    name, version, *python, platforms = built.wheel.stem.split("-")
+    assert (name, version, python) == ("htex_interchange", VERSION, ["py3", "none"])
+    # The second is what pip called it before.
+    assert set(platforms.split(".")) == {"manylinux_2_17_x86_64", "manylinux2014_x86_64"}
+    binary = built.binary(tmp_path)
+    newest = needed_glibc(binary)
+    size_mb = binary.stat().st_size / 1e6
+    measured(f"the wheel's binary needs glibc {'.'.join(map(str, newest))}, {size_mb:.1f} MB")
+    assert newest <= OLDEST_GLIBC
+    needed = re.findall(r"\(NEEDED\).*\[(\S+?)\.so", readelf("--dynamic", binary))
+    assert "libc" in needed and set(needed) <= OF_GLIBC, needed
+
+
+def test_the_reader_of_versions_sees_what_this_machine_gives(tmp_path):
+    """A binary that the machine's own compiler made starts by a symbol of glibc 2.34, or of the
+    machine's own if that is older."""
+    source, binary = tmp_path / "main.c", tmp_path / "main"
+    source.write_text("int main(void) { return 0; }\n")
+    compiler = os.environ.get("CC", "cc").split()
+    subprocess.run([*compiler, source, "-o", binary], check=True)
+    own = tuple(map(int, os.confstr("CS_GNU_LIBC_VERSION").split()[1].split(".")))
+    if own >= (2, 34):
+        assert needed_glibc(binary) == (2, 34) > OLDEST_GLIBC
+    else:
+        assert needed_glibc(binary) <= own
+
+
+@pytest.mark.long
+@pytest.mark.timeout(BUILD_S)
+def test_the_wheel_holds_what_it_should_and_can_be_built_again(built, tmp_path):
+    """The same bytes, and nothing of the place that it was built in."""
+    assert built.touched == []
+    package = sorted(
+        f"htex_interchange/{path.name}"
+        for path in (environment.HARNESS_DIR / "htex_interchange").glob("*.py")
+    )
+    prefix = f"htex_interchange-{VERSION}"
+    others = [name for name in built.names() if name not in package]
+    assert set(built.names()) >= set(package)
+    assert f"{prefix}.data/scripts/htex-interchange" in others
+    assert f"{prefix}.dist-info/licenses/LICENSE" in others
+    assert all(name.startswith((f"{prefix}.data/scripts/", f"{prefix}.dist-info/"))
+               for name in others)  # fmt: skip
+    with zipfile.ZipFile(built.wheel) as file:
+        metadata = file.read(f"{prefix}.dist-info/METADATA").decode()
+    assert f"\nVersion: {VERSION}\n" in metadata
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    with zipfile.ZipFile(built.wheel) as file:
+        for name in built.names():
+            inside = file.read(name)
+            for place in (PROJECT, Path.home()):
+                assert str(place).encode() not in inside, name
+    again = wheel.build(tmp_path / "again")
+    assert again.name == built.wheel.name
+    assert again.read_bytes() == built.wheel.read_bytes()
+
+
+class Fresh:
+    """A virtual environment with Parsl, and nothing of the harness's around it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.scripts = place / "bin"
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        self.pip("install", f"parsl=={releases.NEWEST}")
+
+    def pip(self, *words: object) -> None:
+        command = [self.scripts / "python", "-m", "pip", "--disable-pip-version-check"]
+        self.run([*command, words[0], "--quiet", *words[1:]], timeout=600)
+
+    def run(
+        self, command: list, *, before: Path | None = None, timeout: float = 90
+    ) -> subprocess.CompletedProcess:
+        """With its scripts first on PATH, or after `before`."""
+        foreign = {str(environment.VENV_BIN)}
+        rest = [part for part in os.environ["PATH"].split(":") if part not in foreign]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env["PATH"] = ":".join([*([str(before)] if before else []), str(self.scripts), *rest])
+        env["VIRTUAL_ENV"] = str(self.place)
+        told = subprocess.run(
+            list(map(str, command)), env=env, cwd=self.place, capture_output=True, text=True,
+            timeout=timeout,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stdout + told.stderr
+        return told
+
+    def workflow(self, how: str, run_dir: Path, before: Path | None = None) -> dict:
+        told = self.run([self.scripts / "python", PROGRAM, how, run_dir], before=before)
+        report = json.loads(told.stdout.splitlines()[-1])
+        assert report["results"] == [number**2 for number in range(50)]
+        assert report["certificates"]
+        return report
+
+    def files(self) -> set[str]:
+        return {
+            str(path.relative_to(self.place))
+            for path in self.place.rglob("*")
+            if "__pycache__" not in path.parts
+        }
+
+
+@pytest.mark.long
+@pytest.mark.timeout(BUILD_S)
+def test_a_fresh_environment_gets_all_of_it_from_the_wheel(built, tmp_path):
+    fresh = Fresh(tmp_path / "venv")
+    before = fresh.files()
+    fresh.pip("install", built.wheel)
+    binary = fresh.scripts / "htex-interchange"
+    assert fresh.run([binary, "--version"]).stdout == f"htex-interchange {VERSION}\n"
+
+    linked = fresh.workflow("linked", tmp_path / "linked")
+    assert linked["executor"] == "htex_interchange.executor.HighThroughputExecutor"
+    named = fresh.workflow("named", tmp_path / "named")
+    assert named["executor"].startswith("parsl.")
+    shim = tmp_path / "shim"
+    told = fresh.run(["htex-interchange", "install-shim", shim], before=shim)
+    assert "the first interchange.py on PATH" in told.stdout
+    unnamed = fresh.workflow("unnamed", tmp_path / "unnamed", before=shim)
+    assert {str(binary)} == {run["executable"] for run in (linked, named, unnamed)}
+
+    fresh.pip("uninstall", "--yes", "htex-interchange")
+    assert fresh.files() == before
+    # The shim leads to nothing now, and Parsl starts its own again.
+    path = f"{shim}:{fresh.scripts}"
+    assert shutil.which("interchange.py", path=path) == str(fresh.scripts / "interchange.py")
+
+
+@pytest.mark.timeout(600)
+def test_cargo_install_gives_a_working_binary(tmp_path, measured):
+    """What `cargo build --release` has compiled serves again."""
+    command = [environment.cargo(), "install", "--locked", "--path", PROJECT, "--root", tmp_path]
+    command += ["--target-dir", PROJECT / "target", "--no-track"]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    binary = tmp_path / "bin" / "htex-interchange"
+    assert sorted(os.listdir(tmp_path / "bin")) == [binary.name]
+    digest = hashlib.sha256(binary.read_bytes()).hexdigest()
+    measured(f"cargo install: {binary.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]}")
+    options = {"interchange_launch_cmd": [str(binary)], "encrypted": True}
+    with executors.running(tmp_path / "run", **options) as htex:
+        assert processes.executable(htex.interchange_proc.pid) == binary
+        assert htex.submit(jobs.add, {}, 2, 3).result(timeout=60) == 5
