@@ -35,13 +35,10 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// What stands between backquotes.
+/// What stands between backquotes. A bar in a table is written with a backslash.
 fn quoted(cell: &str) -> Vec<String> {
-    cell.split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    let texts = cell.split('`').skip(1).step_by(2);
+    texts.map(|text| text.replace("\\|", "|")).collect()
 }
 
 #[test]
