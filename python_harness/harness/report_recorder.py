@@ -309,7 +309,7 @@ class Recorder:
             self._advance(t)
             self._register(name, event, workers)
             return
-        if state not in ENDING and state not in CLOSING and state != "back":
+        if state not in ENDING and state not in CLOSING and state not in ("back", "gave_up"):
             raise Unknown(f"manager {state}")
         tasks, silent_s = event.get("tasks", 0), event.get("silent_s")
         if type(tasks) is list:
@@ -319,7 +319,10 @@ class Recorder:
         self._advance(t)
         manager = self._present.get(name) or self._unregistered(name)
         self._mark(manager, state)
-        if state in ENDING:
+        if state == "gave_up":
+            # It goes on; what it had of these tasks is answered.
+            self._run.losses.append(Loss(self._now, manager, state, tasks, None))
+        elif state in ENDING:
             if state != "drained":
                 loss = Loss(self._now, manager, state, max(tasks, manager.in_flight), silent_s)
                 self._run.losses.append(loss)

@@ -215,6 +215,10 @@ def losses(run: Run) -> Sentence | None:
             parts.append(f"{_were(len(with_tasks))} {words} with {tasks} in flight")
         if without:
             parts.append(f"{_were(without)} {words} without a task in flight")
+    given_up = [loss for loss in run.losses if loss.how == "gave_up"]
+    if given_up:
+        tasks = units.counted(sum(loss.tasks for loss in given_up), "task")
+        parts.append(f"{tasks} given up after a connection broke, at managers that came back")
     kind = LOOK if any(loss.tasks for loss in run.losses) else FACT
     return Sentence(kind, units.several(parts) + ".")
 

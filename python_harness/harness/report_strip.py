@@ -22,7 +22,7 @@ LABELS_PX_MAX = 110
 BESIDE_PX = 12
 MARK_WORDS = {
     "lost": "lost", "replaced": "replaced", "draining": "drain", "held": "hold",
-    "suspect": "connection closed", "back": "back",
+    "suspect": "connection closed", "back": "back", "gave_up": "tasks given up",
 }  # fmt: skip
 
 

@@ -204,6 +204,7 @@ MARKS = {
     "held": ("ink", "M-2.5 -4V4M2.5 -4V4"),
     "suspect": ("warn", "M0 -4L4 4H-4Z"),
     "back": ("warn", "M0 4L4 -4H-4Z"),
+    "gave_up": ("bad", "M-3 -3H3V3H-3Z"),
 }
 
 

@@ -71,11 +71,17 @@ def _losses(run: Run) -> str:
         ("Silent for", True), ("Tasks lost", True), ("Their ids", None),
     ]  # fmt: skip
     with_tasks_first = sorted(run.losses, key=lambda loss: (-bool(loss.tasks), loss.t))
-    note = "A manager was replaced if another process registered under its name."
+    note = (
+        "A manager was replaced if another process registered under its name. One that came back "
+        "after its connection broke goes on without the tasks that were given up."
+    )
     if len(run.losses) > ROWS_MAX:
         note += f" {ROWS_MAX} of {units.count(len(run.losses))}, those with tasks first."
     rows = [_loss_row(run, loss) for loss in with_tasks_first[:ROWS_MAX]]
     return _table("Lost managers", note, columns, rows)
+
+
+HOW = {"replaced": " (replaced)", "gave_up": " (came back)"}
 
 
 def _loss_row(run: Run, loss: Loss) -> list[str]:
@@ -83,7 +89,7 @@ def _loss_row(run: Run, loss: Loss) -> list[str]:
     shown = ", ".join(str(number) for number in ids[:IDS_SHOWN])
     if loss.manager.lost_count > IDS_SHOWN:
         shown += f" and {units.count(loss.manager.lost_count - IDS_SHOWN)} more"
-    name = _manager(loss.manager) + (" (replaced)" if loss.how == "replaced" else "")
+    name = _manager(loss.manager) + HOW.get(loss.how, "")
     return [
         _moment(run, loss.t), name, escape(loss.manager.host), escape(loss.manager.block or ""),
         "" if loss.silent_s is None else units.duration(loss.silent_s),

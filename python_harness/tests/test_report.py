@@ -196,6 +196,20 @@ def test_losses_and_failures(run_of):
     assert (blocks["3"].losses, blocks["3"].workers, blocks["3"].last) == (1, 2, BEGIN + 10)
 
 
+def test_tasks_that_went_down_with_a_connection(run_of):
+    """Their manager goes on, with the others."""
+    run = run_of([
+        start(), joined(1, "m1", workers=2, block="3"), *queued(2, 1, 2, 3), sent(2, 1), sent(2, 2),
+        change(3, "suspect", tasks=2), change(4, "back", tasks=2), change(9, "gave_up", tasks=1),
+        lost_task(9, 1), sent(9, 3), done(10, 2), done(11, 3), end(12),
+    ])  # fmt: skip
+    assert run.done == 2 and run.failed == {"ManagerLost": 1}
+    (loss,) = run.losses
+    assert (loss.how, loss.tasks, loss.manager.lost_ids) == ("gave_up", 1, [1])
+    assert loss.manager.until is None and loss.manager.in_flight == 0
+    assert "1 task given up after a connection broke, at managers that came back." in says(run)
+
+
 def test_managers_that_get_nothing_new(run_of):
     """A held manager's idle workers are booked apart, and so are those of a suspect until it is
     back; a drained one is gone."""
