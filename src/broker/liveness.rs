@@ -144,7 +144,16 @@ impl Liveness {
 
     /// Begins a turn. If the process was stopped since the one before, the whole gap counts for
     /// nothing, and is returned.
+    #[inline]
     pub(super) fn turn(&mut self, now: Now) -> Option<Duration> {
+        if now.monotonic == self.last_turn {
+            // The time of a turn is captured once: this one has begun already.
+            return None;
+        }
+        self.begin_turn(now)
+    }
+
+    fn begin_turn(&mut self, now: Now) -> Option<Duration> {
         let due = self
             .next_deadline()
             .map_or(now.monotonic, |at| at.max(self.last_turn));
