@@ -212,7 +212,7 @@ def test_a_fresh_environment_gets_all_of_it_from_the_wheel(built, tmp_path):
     assert shutil.which("interchange.py", path=path) == str(fresh.scripts / "interchange.py")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(BUILD_S)
 def test_cargo_install_gives_a_working_binary(tmp_path, measured):
     """What `cargo build --release` has compiled serves again."""
     command = [environment.cargo(), "install", "--locked", "--path", PROJECT, "--root", tmp_path]
