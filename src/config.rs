@@ -287,6 +287,8 @@ impl<'a> RawConfig<'a> {
         seconds
             .filter(|seconds| *seconds > 0.0)
             .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+            // Less than a nanosecond is none.
+            .filter(|threshold| !threshold.is_zero())
             .ok_or_else(|| wrong("heartbeat_threshold", expected, view))
     }
 
