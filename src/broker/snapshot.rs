@@ -56,6 +56,8 @@ pub struct ManagerView {
     pub workers: i64,
     pub capacity: usize,
     pub in_flight: usize,
+    /// The one that it has had for longest, and for how long.
+    pub oldest_task: Option<(TaskId, Duration)>,
     pub tasks_done: u64,
     pub held: bool,
     pub draining: bool,
@@ -120,6 +122,10 @@ impl<B> Broker<B> {
             workers: registration.worker_count,
             capacity: registration.max_capacity,
             in_flight: manager.in_flight.len(),
+            oldest_task: manager
+                .in_flight
+                .first()
+                .map(|first| (first.task(), since(first.dispatched))),
             tasks_done: manager.tasks_done,
             held: manager.held,
             draining: manager.draining,

@@ -96,6 +96,9 @@ pub struct Manager {
     /// Tasks that it may hold, prefetched ones included.
     pub capacity: usize,
     pub in_flight: usize,
+    /// How long ago the task was dispatched that it has had for longest, and its number.
+    pub oldest_task_s: Option<f64>,
+    pub oldest_task: Option<i64>,
     /// Tasks that it gave a result for.
     pub tasks_done: u64,
     pub held: bool,

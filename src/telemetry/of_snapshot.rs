@@ -85,6 +85,8 @@ fn manager(view: &ManagerView) -> Manager {
         workers: view.workers,
         capacity: view.capacity,
         in_flight: view.in_flight,
+        oldest_task_s: view.oldest_task.map(|(_, time)| time.as_secs_f64()),
+        oldest_task: view.oldest_task.map(|(task, _)| task.0),
         tasks_done: view.tasks_done,
         held: view.held,
         draining: view.draining,

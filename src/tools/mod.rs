@@ -8,6 +8,8 @@
 mod completions;
 mod man;
 mod shim;
+mod status;
+mod watching;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -18,6 +20,8 @@ use clap::{Command, Subcommand};
 /// A tool with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Tool {
+    /// Tell how running interchanges do, and what is wrong
+    Status(status::Arguments),
     /// Put this program where an unchanged Parsl finds it, as interchange.py
     InstallShim(shim::Arguments),
     /// Print the script that makes a shell complete this program's words
@@ -36,6 +40,7 @@ const FAILED: u8 = 1;
 pub fn run(tool: Tool, program: Command) -> ExitCode {
     let name = program.get_name().to_owned();
     let ended = match tool {
+        Tool::Status(arguments) => status::run(&arguments),
         Tool::InstallShim(arguments) => shim::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),
         Tool::Man => man::run(program),

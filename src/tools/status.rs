@@ -1,0 +1,273 @@
+//! `status [DIR]`: how the interchanges of this user do, in words; what is wrong with one comes
+//! first.
+
+mod screen;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::watching::asking::{self, Answer, Found, Look};
+use super::watching::findings::{self, Severity};
+use super::watching::format::plain;
+use super::watching::last_words;
+use super::watching::paint::Paper;
+use super::{Trouble, say};
+
+use screen::name_of;
+
+const WRONG: u8 = 1;
+const WRONG_ARGUMENTS: u8 = 2;
+const NONE_FOUND: u8 = 3;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 nothing is wrong; 1 a PROBLEM, or one does not answer; \
+                        2 wrong arguments; 3 none found."
+)]
+pub struct Arguments {
+    /// Only interchanges whose log directory is this or lies below it: runinfo/003/htex,
+    /// runinfo/003, or runinfo, whose latest run is meant. Without it: all of this user on this
+    /// machine.
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+
+    /// A line for each manager instead of one for each block
+    #[arg(long)]
+    managers: bool,
+
+    /// Everything about each of several interchanges, earlier runs below DIR included
+    #[arg(long)]
+    all: bool,
+
+    /// What the interchanges say, as it comes: a JSON object a line
+    #[arg(long, conflicts_with = "managers")]
+    json: bool,
+
+    /// Again and again, every SECONDS (2 unless named), until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2", value_parser = some_seconds)]
+    watch: Option<Duration>,
+}
+
+/// What one look found, for this program's exit and for the next look.
+struct Told {
+    text: String,
+    is_wrong: bool,
+    found: BTreeMap<PathBuf, Known>,
+}
+
+/// Of one that was seen.
+#[derive(Clone)]
+struct Known {
+    name: String,
+    logdir: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    with_directory(arguments.directory.as_deref(), || tell(arguments))
+}
+
+/// Runs `tool` if the directory that was named can be looked into; else says why not.
+fn with_directory(
+    directory: Option<&Path>,
+    tool: impl FnOnce() -> Result<ExitCode, Trouble>,
+) -> Result<ExitCode, Trouble> {
+    match directory.map(|directory| (directory.display(), directory.read_dir())) {
+        Some((directory, Err(error))) => {
+            let _ = writeln!(io::stderr(), "htex-interchange: {directory}: {error}");
+            Ok(ExitCode::from(WRONG_ARGUMENTS))
+        }
+        _ => tool(),
+    }
+}
+
+fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    let mut known = BTreeMap::new();
+    let mut is_first = true;
+    loop {
+        let paper = Paper::of_stdout();
+        let told = look(arguments, &paper)?;
+        if is_first && told.found.is_empty() {
+            io::stderr().write_all(told.text.as_bytes())?;
+            return Ok(ExitCode::from(NONE_FOUND));
+        }
+        let Some(pause) = arguments.watch else {
+            say(&told.text)?;
+            return Ok(match told.is_wrong {
+                true => ExitCode::from(WRONG),
+                false => ExitCode::SUCCESS,
+            });
+        };
+        known.extend(told.found.clone());
+        let gone: Vec<&Known> = known
+            .iter()
+            .filter(|(socket, _)| !told.found.contains_key(*socket))
+            .map(|(_, known)| known)
+            .collect();
+        let text = match arguments.json {
+            true => told.text,
+            false => with_those_gone(told.text, &told.found, &gone),
+        };
+        match arguments.json {
+            true => say(&text)?,
+            false => redraw(&text, &paper, is_first)?,
+        }
+        is_first = false;
+        thread::sleep(pause);
+    }
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| *seconds >= 0.1);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "a number of seconds, at least 0.1".to_owned())
+}
+
+fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
+    let Look { found, places } = asking::look();
+    let (found, left_out) = match &arguments.directory {
+        Some(directory) => asking::below(found, directory, arguments.all),
+        None => (found, 0),
+    };
+    let known = found.iter().map(|found| {
+        let logdir = found.logdir().unwrap_or_default();
+        let name = match &found.answer {
+            Answer::Told { document, .. } => name_of(document),
+            _ => logdir.display().to_string(),
+        };
+        (found.socket.clone(), Known { name, logdir })
+    });
+    let known = known.collect();
+    if found.is_empty() {
+        return Ok(Told {
+            text: none_found(arguments.directory.as_deref(), &places),
+            is_wrong: false,
+            found: known,
+        });
+    }
+    let mut told = Told {
+        text: String::new(),
+        is_wrong: false,
+        found: known,
+    };
+    let in_short = found.len() > 1 && !arguments.all && !arguments.managers;
+    for (place, one) in found.iter().enumerate() {
+        if place > 0 && !arguments.json {
+            told.text.push('\n');
+        }
+        told.is_wrong |= describe(one, arguments, in_short, paper, &mut told.text)?;
+    }
+    if !arguments.json {
+        let more = match (in_short, left_out) {
+            (true, 0) => "\n--all tells everything about each; DIR chooses.\n".to_owned(),
+            (_, 0) => String::new(),
+            (_, earlier) => format!("\nAnd {earlier} of earlier runs; --all tells of all.\n"),
+        };
+        told.text.push_str(&more);
+    }
+    Ok(told)
+}
+
+/// Adds what is to be said of one; whether that is something wrong.
+fn describe(
+    found: &Found,
+    arguments: &Arguments,
+    in_short: bool,
+    paper: &Paper,
+    text: &mut String,
+) -> Result<bool, Trouble> {
+    let (name, trouble) = match &found.answer {
+        Answer::Told { document, json } => {
+            text.push_str(&match (arguments.json, in_short) {
+                (true, _) => format!("{json}\n"),
+                (false, true) => screen::short(document, paper),
+                (false, false) => screen::full(document, paper, arguments.managers),
+            });
+            let found = findings::findings(document);
+            return Ok(findings::worst(&found) == Severity::Problem);
+        }
+        Answer::Silent(silent) => (silent.logdir.as_ref(), silent.described()),
+        Answer::Unclear(why) => (None, format!("It is not understood: {}", plain(why))),
+    };
+    let place = name.unwrap_or(&found.socket).display();
+    match arguments.json {
+        true => writeln!(io::stderr(), "htex-interchange: {place}: {trouble}")?,
+        false => {
+            let severity = paper.severity(Severity::Problem);
+            writeln!(
+                text,
+                "{}\n{severity}        {trouble}",
+                paper.bold(&place.to_string())
+            )?;
+        }
+    }
+    Ok(true)
+}
+
+/// Where was looked, and what the logs there tell.
+fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
+    let mut text = match directory {
+        Some(directory) => format!(
+            "No running interchange of this user on this machine has its logs at or below {}.\n",
+            directory.display()
+        ),
+        None => "No interchange of this user runs on this machine.\n".to_owned(),
+    };
+    text += &asking::told_of(places);
+    if let Some(directory) = directory {
+        let told = last_words::told_below(directory);
+        text += match told.is_empty() {
+            true => "There is no log of an interchange, either.\n",
+            false => &told,
+        };
+    }
+    text
+}
+
+/// On a watched screen one that has gone does not just vanish.
+fn with_those_gone(text: String, found: &BTreeMap<PathBuf, Known>, gone: &[&Known]) -> String {
+    let mut ended = String::new();
+    for known in gone {
+        let told = last_words::told_below(&known.logdir);
+        ended += &format!("{} has ended.\n{told}", known.name);
+    }
+    match (found.is_empty(), ended.is_empty()) {
+        (_, true) => text,
+        (true, false) => ended,
+        (false, false) => format!("{text}\n{ended}"),
+    }
+}
+
+/// In place of what was there before, without flicker; to a file, after it.
+fn redraw(text: &str, paper: &Paper, is_first: bool) -> io::Result<()> {
+    const HOME: &str = "\x1b[H";
+    const CLEAR_LINE: &str = "\x1b[K\n";
+    const CLEAR_BELOW: &str = "\x1b[J";
+    if !paper.is_terminal {
+        let gap = if is_first { "" } else { "\n" };
+        return say(format!("{gap}{text}"));
+    }
+    let rows = paper.rows.saturating_sub(1).max(1);
+    let count = text.lines().count();
+    let mut drawn = match is_first {
+        true => format!("\x1b[2J{HOME}"),
+        false => HOME.to_owned(),
+    };
+    let shown = if count > rows { rows - 1 } else { count };
+    for line in text.lines().take(shown) {
+        drawn += line;
+        drawn += CLEAR_LINE;
+    }
+    if shown < count {
+        drawn += &format!("… {} more lines{CLEAR_LINE}", count - shown);
+    }
+    say(drawn + CLEAR_BELOW)
+}

@@ -1,0 +1,559 @@
+//! An interchange on one screen.
+
+use super::super::watching::crews::{Crew, by_block};
+use super::super::watching::findings::{Finding, findings, verdict};
+use super::super::watching::format::{
+    bytes, clipped, count, duration, moment, plain, rate, some, width, wrapped,
+};
+use super::super::watching::paint::Paper;
+use super::table::Table;
+use crate::telemetry::document::{Document, Event, Manager, ManagerState, Priority, State};
+
+/// Labels stand in a column of their own.
+const LABEL_COLUMNS: usize = 15;
+/// Of the changes of managers, so many are shown.
+const EVENTS_SHOWN: usize = 8;
+const PRIORITIES_SHOWN: usize = 6;
+
+/// Everything. With `managers` a line for each of them, instead of one for each block.
+pub fn full(document: &Document, paper: &Paper, managers: bool) -> String {
+    let mut screen = Screen::new(*paper);
+    screen.head(document);
+    screen.findings(&findings(document));
+    screen.blank();
+    screen.about(document);
+    screen.tasks(document);
+    screen.memory(document);
+    screen.connections(document);
+    screen.blank();
+    match managers {
+        true => screen.managers(document),
+        false => screen.blocks(document),
+    }
+    screen.events(document);
+    screen.text
+}
+
+/// What is wrong, and the numbers that matter most.
+pub fn short(document: &Document, paper: &Paper) -> String {
+    let mut screen = Screen::new(*paper);
+    screen.head(document);
+    screen.findings(&findings(document));
+    let crew = Crew::of(&document.managers);
+    let done = document.rates.last_60_s.done;
+    screen.line(
+        "In short",
+        &format!(
+            "{} queued, {} in flight, {} with {}, {} done a second",
+            count(document.queue.tasks),
+            count(document.in_flight),
+            some(crew.managers, "manager"),
+            some(workers(&crew), "worker"),
+            rate(done)
+        ),
+    );
+    screen.text
+}
+
+/// `runinfo/003/htex`: enough of the log's directory to know which one it is.
+pub fn name_of(document: &Document) -> String {
+    let parts: Vec<&str> = document.interchange.logdir.split('/').collect();
+    plain(&parts[parts.len().saturating_sub(3)..].join("/"))
+}
+
+fn workers(crew: &Crew<'_>) -> u64 {
+    u64::try_from(crew.workers).unwrap_or(0)
+}
+
+struct Screen {
+    paper: Paper,
+    text: String,
+}
+
+impl Screen {
+    fn new(paper: Paper) -> Self {
+        Self {
+            paper,
+            text: String::new(),
+        }
+    }
+
+    fn push(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn blank(&mut self) {
+        self.push("");
+    }
+
+    fn line(&mut self, label: &str, text: &str) {
+        let room = self.paper.line_columns.saturating_sub(LABEL_COLUMNS);
+        let label = self.paper.bold(&format!("{label:LABEL_COLUMNS$}"));
+        self.push(&(label + &clipped(text, room)));
+    }
+
+    fn head(&mut self, document: &Document) {
+        let about = &document.interchange;
+        let left = name_of(document);
+        let state = match document.state {
+            State::Running => "up",
+            State::Leaving => "LEAVING, up",
+        };
+        let right = format!(
+            "process {} on {}, {state} {}",
+            about.pid,
+            plain(&about.host),
+            duration(about.uptime_s)
+        );
+        let columns = self.paper.text_columns.min(self.paper.line_columns);
+        let gap = columns.saturating_sub(width(&left) + width(&right)).max(2);
+        let line = self.paper.bold(&left) + &" ".repeat(gap) + &right;
+        match columns < width(&left) + width(&right) + gap {
+            true => {
+                let left = clipped(&left, columns);
+                self.push(&self.paper.bold(&left));
+                self.push(&clipped(&right, columns));
+            }
+            false => self.push(&line),
+        }
+    }
+
+    fn findings(&mut self, found: &[Finding]) {
+        let verdict = verdict(found);
+        self.push(&self.paper.bold(&verdict));
+        for finding in found {
+            // Piped, for `grep` and mail: a line for each.
+            let columns = match self.paper.is_terminal {
+                true => self.paper.text_columns.saturating_sub(LABEL_COLUMNS),
+                false => usize::MAX,
+            };
+            let label = finding.severity.name();
+            let gap = " ".repeat(LABEL_COLUMNS.saturating_sub(label.len()));
+            let mut label = self.paper.severity(finding.severity) + &gap;
+            let indent = " ".repeat(LABEL_COLUMNS);
+            for line in wrapped(&finding.text, columns) {
+                self.push(&(label + &line));
+                label = indent.clone();
+            }
+            if !finding.advice.is_empty() {
+                for line in wrapped(&finding.advice, columns) {
+                    let line = self.paper.dim(&line);
+                    self.push(&(indent.clone() + &line));
+                }
+            }
+        }
+    }
+
+    fn about(&mut self, document: &Document) {
+        let about = &document.interchange;
+        let unknown = || "not yet known".to_owned();
+        self.line(
+            "Run",
+            &format!(
+                "Parsl {}, Python {}, {}, htex-interchange {}, since {}",
+                about.parsl.as_deref().map_or_else(unknown, plain),
+                about.python.as_deref().map_or_else(unknown, plain),
+                match about.encrypted {
+                    true => "encrypted",
+                    false => "not encrypted",
+                },
+                about.version,
+                moment(about.started_at_s, about.started_at_s + about.uptime_s)
+            ),
+        );
+        self.line("Logs", &plain(&about.logdir));
+        let run = about
+            .run_id
+            .as_deref()
+            .map_or(String::new(), |run| format!(", run {}", plain(run)));
+        self.line(
+            "Submit side",
+            &format!("{}{run}", plain(&about.submit_side)),
+        );
+        let port = &document.worker_port;
+        let address = port.address.as_deref().unwrap_or("every address");
+        self.line(
+            "Worker port",
+            &format!(
+                "{} of {address}, {}; selector {}; lost after {} of silence",
+                port.port,
+                some(port.connections, "connection"),
+                plain(&about.selector),
+                duration(about.heartbeat_threshold_s)
+            ),
+        );
+    }
+
+    fn tasks(&mut self, document: &Document) {
+        let queue = &document.queue;
+        let mut waiting = format!("{}, {}", some(queue.tasks, "task"), bytes(queue.bytes));
+        if let Some(oldest) = queue.oldest_s {
+            waiting += &format!(", the oldest for {}", duration(oldest));
+        }
+        waiting += &priorities(document);
+        self.line("Queue", &waiting);
+        let crew = Crew::of(&document.managers);
+        self.line(
+            "In flight",
+            &format!(
+                "{}, with {} and {} on {}",
+                some(document.in_flight, "task"),
+                some(crew.managers, "manager"),
+                some(workers(&crew), "worker"),
+                some(crew.hosts.len(), "host")
+            ),
+        );
+        let (lately, minute) = (document.rates.last_5_s, document.rates.last_60_s);
+        let shown = |five, sixty| format!("{} ({})", rate(five), rate(sixty));
+        self.line(
+            "Tasks/s",
+            &format!(
+                "in {}, dispatched {}, done {}; over 5 s (over a minute)",
+                shown(lately.received, minute.received),
+                shown(lately.dispatched, minute.dispatched),
+                shown(lately.done, minute.done)
+            ),
+        );
+        self.totals(document);
+    }
+
+    fn totals(&mut self, document: &Document) {
+        let totals = &document.totals;
+        let times = |mean: Option<f64>, longest| match mean {
+            Some(mean) => format!("{} (at most {})", duration(mean), duration(longest)),
+            None => "-".to_owned(),
+        };
+        self.line(
+            "Since start",
+            &format!(
+                "{} in, {} done; queued {}, in flight {}",
+                count(totals.tasks_received),
+                count(totals.tasks_done),
+                times(totals.queued_mean_s, totals.queued_longest_s),
+                times(totals.in_flight_mean_s, totals.in_flight_longest_s)
+            ),
+        );
+        let mut lost = format!(
+            "{} with {}",
+            some(totals.tasks_lost, "task"),
+            some(totals.managers_lost, "manager")
+        );
+        for (number, what) in [
+            (totals.tasks_unreadable, "unreadable"),
+            (totals.tasks_rejected, "rejected"),
+            (totals.tasks_requeued, "sent twice"),
+            (totals.late_results, "answered too late"),
+        ] {
+            if number > 0 {
+                lost += &format!(", {} {what}", count(number));
+            }
+        }
+        lost += &format!(
+            "; {} drained, {}",
+            some(totals.managers_drained, "manager"),
+            some(totals.disconnects, "disconnect")
+        );
+        self.line("Lost", &lost);
+    }
+
+    fn memory(&mut self, document: &Document) {
+        let (process, pressure) = (&document.process, &document.back_pressure);
+        let share = match document.interchange.uptime_s {
+            uptime if uptime > 0.0 => 100.0 * process.cpu_s / uptime,
+            _ => 0.0,
+        };
+        self.line(
+            "Process",
+            &format!(
+                "{} resident, CPU {} ({share:.1} %), {} of {} descriptors",
+                bytes(process.resident_bytes),
+                duration(process.cpu_s),
+                count(process.descriptors),
+                count(process.descriptor_limit)
+            ),
+        );
+        let mut held = format!(
+            "{} of {} held, {} of results untaken",
+            bytes(pressure.held_bytes),
+            bytes(pressure.bound_bytes),
+            bytes(pressure.unsent_results_bytes)
+        );
+        if !pressure.takes_tasks {
+            held += "; NO TASKS ARE TAKEN";
+        }
+        if !pressure.dispatches {
+            held += "; NOTHING IS DISPATCHED";
+        }
+        self.line("Back-pressure", &held);
+    }
+
+    fn connections(&mut self, document: &Document) {
+        let port = &document.worker_port;
+        if port.keys_refused + port.handshakes_failed + port.bad_messages > 0 || !port.lets_in {
+            self.line(
+                "Turned away",
+                &format!(
+                    "{}, {}, {}{}",
+                    some(port.keys_refused, "key"),
+                    some(port.handshakes_failed, "handshake"),
+                    some(port.bad_messages, "bad message"),
+                    if port.lets_in {
+                        ""
+                    } else {
+                        "; NOBODY IS LET IN"
+                    }
+                ),
+            );
+        }
+        if let Some(hub) = &document.hub {
+            self.line(
+                "Monitoring",
+                &format!(
+                    "{}, {}, {} held, {} dropped",
+                    plain(&hub.address),
+                    match hub.answers {
+                        true => "answers",
+                        false => "does not answer",
+                    },
+                    bytes(hub.held_bytes),
+                    some(hub.dropped, "record")
+                ),
+            );
+        }
+    }
+
+    fn blocks(&mut self, document: &Document) {
+        let mut heads = vec!["BLOCK", "MANAGERS", "HOSTS", "WORKERS", "IN FLIGHT"];
+        let states = ManagerState::ALL.map(|state| state.name().to_uppercase());
+        heads.extend(states.iter().map(String::as_str));
+        heads.push("UNHEARD");
+        let mut table = Table::new(&heads);
+        for (block, crew) in by_block(document) {
+            let mut row = vec![
+                plain(block),
+                count(crew.managers),
+                count(crew.hosts.len()),
+                count(workers(&crew)),
+                format!("{}/{}", count(crew.in_flight), count(crew.capacity)),
+            ];
+            let numbers = ManagerState::ALL.map(|state| match crew.count(state) {
+                0 => "·".to_owned(),
+                managers => count(managers),
+            });
+            row.extend(numbers);
+            row.push(duration(crew.silent_s));
+            table.push(row);
+        }
+        self.table(&table, document.managers.is_empty());
+    }
+
+    fn managers(&mut self, document: &Document) {
+        let heads = [
+            "BLOCK",
+            "MANAGER",
+            "HOST",
+            "STATE",
+            "IN FLIGHT",
+            "WORKERS",
+            "DONE",
+            "OLDEST",
+            "UNHEARD",
+            "IDLE",
+        ];
+        let mut table = Table::new(&heads);
+        let or_dash = |time: Option<f64>| time.map_or("-".to_owned(), duration);
+        for manager in &document.managers {
+            table.push(vec![
+                plain(&manager.block),
+                plain(&manager.id),
+                plain(&manager.host),
+                states(manager),
+                format!("{}/{}", count(manager.in_flight), count(manager.capacity)),
+                count(manager.workers),
+                count(manager.tasks_done),
+                or_dash(manager.oldest_task_s),
+                duration(manager.last_heard_s),
+                or_dash(manager.idle_s),
+            ]);
+        }
+        self.table(&table, document.managers.is_empty());
+    }
+
+    fn table(&mut self, table: &Table, nobody: bool) {
+        if nobody {
+            self.push("No manager is registered.");
+            return;
+        }
+        for (place, line) in table.lines().iter().enumerate() {
+            let line = clipped(line.trim_end(), self.paper.line_columns);
+            match place {
+                0 => self.push(&self.paper.dim(&line)),
+                _ => self.push(&line),
+            }
+        }
+    }
+
+    fn events(&mut self, document: &Document) {
+        if document.events.is_empty() {
+            return;
+        }
+        let about = &document.interchange;
+        let now = about.started_at_s + about.uptime_s;
+        self.blank();
+        let shown = document.events.iter().rev().take(EVENTS_SHOWN);
+        let shown: Vec<&Event> = shown.collect();
+        let title = "Latest changes of managers";
+        self.push(&self.paper.dim(title));
+        for event in shown.into_iter().rev() {
+            let line = clipped(&told_of(event, now), self.paper.line_columns);
+            self.push(&line);
+        }
+    }
+}
+
+/// `14:03:12 lost 1a2b3c4d: silent for 120.0 s, 3 tasks lost`.
+pub fn told_of(event: &Event, now_s: f64) -> String {
+    let detail = match event.detail.is_empty() {
+        true => String::new(),
+        false => format!(": {}", plain(&event.detail)),
+    };
+    format!(
+        "{} {:<10} {}{detail}",
+        moment(event.at_s, now_s),
+        plain(&event.change),
+        plain(&event.manager)
+    )
+}
+
+/// All that it is: `held, draining`.
+fn states(manager: &Manager) -> String {
+    let first = manager.state();
+    let mut told = vec![first.name()];
+    if manager.draining && first != ManagerState::Draining {
+        told.push("draining");
+    }
+    if manager.held && first != ManagerState::Held {
+        told.push("held");
+    }
+    told.join(", ")
+}
+
+fn priorities(document: &Document) -> String {
+    let queue = &document.queue;
+    let is_plain = matches!(
+        queue.priorities.as_slice(),
+        [] | [Priority { priority: None, .. }]
+    );
+    if is_plain {
+        return String::new();
+    }
+    let shown = queue.priorities.iter().take(PRIORITIES_SHOWN);
+    let told: Vec<String> = shown
+        .map(|priority| match priority.priority {
+            Some(number) => format!("{number}: {}", count(priority.tasks)),
+            None => format!("none: {}", count(priority.tasks)),
+        })
+        .collect();
+    let more = queue.priorities.len().saturating_sub(PRIORITIES_SHOWN) + queue.more_priorities;
+    let rest = match more {
+        0 => String::new(),
+        more => format!(", {more} more"),
+    };
+    format!("; by priority {}{rest}", told.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::watching::sample;
+    use super::*;
+
+    fn paper(columns: usize) -> Paper {
+        Paper {
+            is_terminal: true,
+            text_columns: columns,
+            line_columns: columns,
+            ..Paper::piped()
+        }
+    }
+
+    fn busy() -> Document {
+        let mut document = sample::document();
+        for number in 0..20 {
+            let host = format!("a-node-with-a-long-name-{number}");
+            document
+                .managers
+                .push(sample::full_manager(&number.to_string(), &host));
+        }
+        document.in_flight = 80;
+        document.totals.managers_registered = 20;
+        document.queue.tasks = 12_345;
+        document.queue.bytes = 5 << 20;
+        document.queue.oldest_s = Some(42.0);
+        document.queue.priorities = vec![
+            Priority {
+                priority: Some(1.0),
+                tasks: 345,
+            },
+            Priority {
+                priority: None,
+                tasks: 12_000,
+            },
+        ];
+        document.events.push(sample::event(5.0, "registered", 0));
+        document
+    }
+
+    #[test]
+    fn every_line_fits_a_terminal() {
+        for columns in [40, 80, 132] {
+            for managers in [false, true] {
+                let screen = full(&busy(), &paper(columns), managers);
+                for line in screen.lines() {
+                    assert!(width(line) <= columns, "{columns}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_screen_tells_what_there_is() {
+        let screen = full(&busy(), &Paper::piped(), false);
+        for told in [
+            "runinfo/003/htex",
+            "process 4711 on login1, up 1 h 00 min",
+            "Nothing is wrong.",
+            "12,345 tasks, 5.0 MiB, the oldest for 42 s; by priority 1: 345, none: 12,000",
+            "80 tasks, with 20 managers and 80 workers on 20 hosts",
+            "Parsl 2026.10.26, Python 3.12.3, encrypted",
+            "54321 of every address",
+        ] {
+            assert!(screen.contains(told), "{told} in\n{screen}");
+        }
+        assert!(!screen.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_manager_has_a_line_if_wanted() {
+        let mut document = busy();
+        document.managers[3].held = true;
+        let screen = full(&document, &Paper::piped(), true);
+        let line = screen
+            .lines()
+            .find(|line| line.contains("a-node-with-a-long-name-3 "))
+            .unwrap();
+        assert!(line.contains("held") && line.contains("4/4"), "{line}");
+    }
+
+    #[test]
+    fn names_of_peers_cannot_paint_the_screen() {
+        let mut document = busy();
+        document.managers[0].host = "evil\u{1b}[2J".to_owned();
+        document.managers[0].block = "\r\n".to_owned();
+        document.events[0].detail = "\u{1b}]0;title\u{7}".to_owned();
+        for managers in [false, true] {
+            let screen = full(&document, &Paper::piped(), managers);
+            assert!(!screen.contains(['\u{1b}', '\u{7}', '\r']));
+        }
+    }
+}

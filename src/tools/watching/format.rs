@@ -1,0 +1,214 @@
+//! Numbers, times and texts as people read them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+const MINUTE_S: u64 = 60;
+const HOUR_S: u64 = 60 * MINUTE_S;
+const DAY_S: u64 = 24 * HOUR_S;
+
+/// The two largest units: `3.2 s`, `3 min 05 s`, `2 h 03 min`.
+pub fn duration(seconds: f64) -> String {
+    // What is negative came of clocks that differ; NaN too is no time.
+    let seconds = seconds.max(0.0);
+    if seconds < 0.0005 {
+        return "0 s".to_owned();
+    }
+    if seconds < 0.9995 {
+        return format!("{:.0} ms", seconds * 1e3);
+    }
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    match whole {
+        ..MINUTE_S => format!("{whole} s"),
+        MINUTE_S..HOUR_S => format!("{} min {:02} s", whole / MINUTE_S, whole % MINUTE_S),
+        HOUR_S..DAY_S => format!("{} h {:02} min", whole / HOUR_S, whole % HOUR_S / MINUTE_S),
+        _ => format!("{} d {:02} h", whole / DAY_S, whole % DAY_S / HOUR_S),
+    }
+}
+
+pub fn bytes(bytes: usize) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    // What would be printed as 1024 is one of the next unit.
+    while amount >= 1023.5 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    match unit > 0 && amount < 9.95 {
+        true => format!("{amount:.1} {}", UNITS[unit]),
+        false => format!("{amount:.0} {}", UNITS[unit]),
+    }
+}
+
+/// With commas between thousands.
+pub fn count(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or(0).to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of events a second.
+pub fn rate(a_second: f64) -> String {
+    match a_second {
+        ..0.005 => "0".to_owned(),
+        0.005..0.0995 => format!("{a_second:.2}"),
+        0.0995..9.95 => format!("{a_second:.1}"),
+        _ => count(a_second.round() as u64),
+    }
+}
+
+/// `1 task`, `2 tasks`.
+pub fn some(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(0);
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{} {what}s", count(number)),
+    }
+}
+
+/// The wall clock's time here, with the day unless that was today.
+pub fn moment(at_s: f64, now_s: f64) -> String {
+    let local = |at_s: f64| {
+        let moment = Timestamp::from_millisecond((at_s * 1e3) as i64).unwrap_or_default();
+        moment.to_zoned(TimeZone::system())
+    };
+    let (at, now) = (local(at_s), local(now_s));
+    let shape = match at.date() == now.date() {
+        true => "%H:%M:%S",
+        false => "%b %d %H:%M",
+    };
+    at.strftime(shape).to_string()
+}
+
+/// What a peer wrote, without what would move a terminal's cursor or change its colours.
+pub fn plain(text: &str) -> String {
+    let seen = |c: char| match c.is_control() || matches!(c, '\u{202a}'..='\u{202e}') {
+        true => '\u{fffd}',
+        false => c,
+    };
+    text.chars().map(seen).collect()
+}
+
+/// Columns on a terminal.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// At most so many columns, and a mark where something is missing.
+pub fn clipped(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut clipped = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used >= columns {
+            break;
+        }
+        clipped.push(c);
+    }
+    if columns > 0 {
+        clipped.push('…');
+    }
+    clipped
+}
+
+/// Lines of at most so many columns, broken between words; a longer word has a line of its own.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.width() + 1 + word.width() > columns {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let expected = [
+            (-3.0, "0 s"),
+            (0.0, "0 s"),
+            (0.0123, "12 ms"),
+            (0.9996, "1.0 s"),
+            (3.24, "3.2 s"),
+            (9.96, "10 s"),
+            (59.4, "59 s"),
+            (59.6, "1 min 00 s"),
+            (185.0, "3 min 05 s"),
+            (7_380.0, "2 h 03 min"),
+            (86_400.0 * 3.5, "3 d 12 h"),
+            (f64::NAN, "0 s"),
+        ];
+        for (seconds, text) in expected {
+            assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_numbers() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(bytes(15 << 20), "15 MiB");
+        assert_eq!(bytes(usize::MAX), "16777216 TiB");
+        assert_eq!(count(0_u64), "0");
+        assert_eq!(count(999_usize), "999");
+        assert_eq!(count(1_234_567_u64), "1,234,567");
+        assert_eq!(rate(0.0), "0");
+        assert_eq!(rate(0.03), "0.03");
+        assert_eq!(rate(3.25), "3.2");
+        assert_eq!(rate(12_345.6), "12,346");
+        assert_eq!(some(1_usize, "task"), "1 task");
+        assert_eq!(some(0_usize, "task"), "0 tasks");
+        assert_eq!(some(2_000_usize, "task"), "2,000 tasks");
+    }
+
+    #[test]
+    fn what_peers_write_cannot_paint() {
+        assert_eq!(plain("node\u{1b}[31m\n1"), "node\u{fffd}[31m\u{fffd}1");
+        assert_eq!(plain("a\u{202e}b"), "a\u{fffd}b");
+        assert_eq!(plain("nœud-1"), "nœud-1");
+    }
+
+    #[test]
+    fn texts_fit() {
+        assert_eq!(clipped("node17", 6), "node17");
+        assert_eq!(clipped("node17", 5), "node…");
+        assert_eq!(clipped("節点十七", 5), "節点…");
+        assert_eq!(clipped("node", 0), "");
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("overlong a", 3), ["overlong", "a"]);
+        assert_eq!(wrapped("", 3), [""]);
+    }
+
+    #[test]
+    fn a_moment_has_its_day_if_that_was_another() {
+        let now = 1_700_000_000.0;
+        assert_eq!(moment(now, now).len(), "22:13:20".len());
+        assert!(moment(now - 86_400.0 * 2.0, now).starts_with("Nov 1"));
+    }
+}

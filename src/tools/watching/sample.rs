@@ -1,0 +1,139 @@
+//! A document for tests: an interchange that has nothing to do, and nobody to do it.
+
+use crate::telemetry::document::{
+    About, BackPressure, Document, Event, FORMAT, Manager, Process, Queue, Rate, Rates, State,
+    Totals, WorkerPort,
+};
+
+pub const STARTED_AT_S: f64 = 1_700_000_000.0;
+pub const UPTIME_S: f64 = 3_600.0;
+
+pub fn document() -> Document {
+    Document {
+        format: FORMAT,
+        interchange: About {
+            version: "0.1.0".to_owned(),
+            pid: 4711,
+            host: "login1".to_owned(),
+            logdir: "/runs/runinfo/003/htex".to_owned(),
+            log: Some("/runs/runinfo/003/htex/interchange.log".to_owned()),
+            started_at_s: STARTED_AT_S,
+            uptime_s: UPTIME_S,
+            python: Some("3.12.3".to_owned()),
+            parsl: Some("2026.10.26".to_owned()),
+            encrypted: true,
+            selector: "random".to_owned(),
+            heartbeat_threshold_s: 120.0,
+            run_id: Some("a-run".to_owned()),
+            submit_side: "127.0.0.1, ports 50001, 50002, 50003".to_owned(),
+        },
+        state: State::Running,
+        queue: Queue {
+            tasks: 0,
+            bytes: 0,
+            oldest_s: None,
+            priorities: Vec::new(),
+            more_priorities: 0,
+            looked_at: 0,
+        },
+        in_flight: 0,
+        managers: Vec::new(),
+        rates: Rates {
+            last_5_s: Rate::default(),
+            last_60_s: Rate::default(),
+        },
+        totals: totals(),
+        back_pressure: BackPressure {
+            held_bytes: 0,
+            bound_bytes: 1 << 30,
+            takes_tasks: true,
+            unsent_results_bytes: 0,
+            dispatches: true,
+        },
+        hub: None,
+        worker_port: WorkerPort {
+            port: 54321,
+            address: None,
+            connections: 0,
+            lets_in: true,
+            keys_refused: 0,
+            handshakes_failed: 0,
+            bad_messages: 0,
+        },
+        process: Process {
+            resident_bytes: 6 << 20,
+            cpu_s: 1.5,
+            descriptors: 30,
+            descriptor_limit: 1024,
+            log_lines_dropped: 0,
+            event_lines_dropped: None,
+        },
+        events: Vec::new(),
+    }
+}
+
+/// With four workers, idle.
+pub fn manager(block: &str, host: &str) -> Manager {
+    Manager {
+        id: format!("{host}-manager"),
+        block: block.to_owned(),
+        host: host.to_owned(),
+        address: Some("10.0.0.1".to_owned()),
+        workers: 4,
+        capacity: 4,
+        in_flight: 0,
+        oldest_task_s: None,
+        oldest_task: None,
+        tasks_done: 0,
+        held: false,
+        draining: false,
+        suspect_s: None,
+        last_heard_s: 1.0,
+        idle_s: Some(10.0),
+        python: "3.12.3".to_owned(),
+        parsl: "2026.10.26".to_owned(),
+    }
+}
+
+/// A manager that works on as many tasks as it may hold.
+pub fn full_manager(block: &str, host: &str) -> Manager {
+    let mut manager = manager(block, host);
+    manager.in_flight = manager.capacity;
+    manager.idle_s = None;
+    manager.oldest_task_s = Some(7.0);
+    manager.oldest_task = Some(17);
+    manager
+}
+
+/// So long before the document.
+pub fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
+    Event {
+        number: 1,
+        at_s: STARTED_AT_S + UPTIME_S - ago_s,
+        manager: "n1-manager".to_owned(),
+        change: change.to_owned(),
+        detail: "silent for 120.0 s".to_owned(),
+        tasks_lost,
+    }
+}
+
+fn totals() -> Totals {
+    Totals {
+        tasks_received: 0,
+        tasks_rejected: 0,
+        tasks_dispatched: 0,
+        tasks_requeued: 0,
+        tasks_done: 0,
+        tasks_lost: 0,
+        tasks_unreadable: 0,
+        late_results: 0,
+        managers_registered: 0,
+        managers_lost: 0,
+        managers_drained: 0,
+        disconnects: 0,
+        queued_mean_s: None,
+        queued_longest_s: 0.0,
+        in_flight_mean_s: None,
+        in_flight_longest_s: 0.0,
+    }
+}
