@@ -6,6 +6,10 @@
 //! absence had in the releases that did not send it; one that is unknown is logged and ignored,
 //! so that the next release of Parsl does not stop us.
 
+mod descriptors;
+
+pub use descriptors::DescriptorBudget;
+
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +17,10 @@ use std::time::Duration;
 
 use crate::pickle::{Fault, PickleError, Tree, View};
 
+/// The releases of Parsl that this program was made for: PROTOCOL.md's window.
+pub const PARSL_OLDEST: &str = "2025.06.30";
+/// A newer one is served as long as it speaks as this one does.
+pub const PARSL_NEWEST: &str = "2026.10.26";
 /// A config beyond this is none: HTEX's has 600 bytes.
 const CONFIG_BYTES_MAX: usize = 16 << 20;
 /// Parsl's own module of selectors.
@@ -36,7 +44,7 @@ pub enum ConfigError {
     },
     #[error(
         "this Parsl gives the interchange 'worker_ports', as releases before 2025.06.30 did; \
-         htex-interchange serves Parsl 2025.06.30 and newer"
+         htex-interchange serves Parsl {PARSL_OLDEST} and newer"
     )]
     TooOld,
 }

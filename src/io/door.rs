@@ -17,20 +17,11 @@ use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
 use tracing::{error, info, warn};
 
 use super::raw;
-
-/// Shares of the limit, in percent: where an operator is warned, where the door is shut, and where
-/// it is opened again.
-const WARN_AT: usize = 80;
-const SHUT_AT: usize = 95;
-const OPEN_BELOW: usize = 90;
-/// One in so many descriptors is kept back, within these bounds.
-const KEPT_BACK_SHARE: usize = 32;
-const KEPT_BACK: std::ops::RangeInclusive<usize> = 3..=64;
+use crate::config::DescriptorBudget;
 
 pub(super) struct Door {
     listener: Option<RawFd>,
-    /// How many descriptors the system grants.
-    limit: usize,
+    budget: DescriptorBudget,
     /// Open from the start to the end: sockets, files, libzmq's own.
     fixed: usize,
     kept_back: Vec<File>,
@@ -43,11 +34,13 @@ impl Door {
     pub(super) fn new() -> Self {
         let mut door = Self {
             listener: None,
-            limit: rustix::process::getrlimit(rustix::process::Resource::Nofile)
-                .current
-                .map_or(usize::MAX, |limit| {
-                    usize::try_from(limit).unwrap_or(usize::MAX)
-                }),
+            budget: DescriptorBudget {
+                limit: rustix::process::getrlimit(rustix::process::Resource::Nofile)
+                    .current
+                    .map_or(usize::MAX, |limit| {
+                        usize::try_from(limit).unwrap_or(usize::MAX)
+                    }),
+            },
             fixed: open_descriptors(),
             kept_back: Vec::new(),
             is_shut: false,
@@ -84,33 +77,32 @@ impl Door {
 
     /// How many descriptors may be open.
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.budget.limit
     }
 
     /// How many are in use with so many connections. What is kept back counts while it is given
     /// free too, or the door would swing.
     pub(super) fn used(&self, open: usize) -> usize {
-        self.fixed + self.kept_back_wanted() + open
+        self.fixed + self.budget.kept_back() + open
     }
 
     /// So many connections are open now.
     pub(super) fn handle_connections(&mut self, open: usize) {
         let used = self.used(open);
-        let limit = self.limit;
-        let percent = |share: usize| limit.saturating_mul(share) / 100;
-        if used >= percent(SHUT_AT) {
-            self.shut(&format!("{used} of {limit} are in use"));
-        } else if used < percent(OPEN_BELOW) {
+        let budget = self.budget;
+        if used >= budget.shut_at() {
+            self.shut(&format!("{used} of {} are in use", budget.limit));
+        } else if used < budget.open_below() {
             self.open(used);
         }
-        if used < percent(WARN_AT) {
+        if used < budget.warn_at() {
             self.has_warned = false;
         } else if !self.has_warned {
             self.has_warned = true;
             warn!(
                 "{used} of {} descriptors are in use. Each manager needs one: raise the limit \
                  (ulimit -n) before more of them come",
-                self.limit
+                budget.limit
             );
         }
     }
@@ -125,7 +117,7 @@ impl Door {
                 "No more workers are let in until some leave, because descriptors run out ({why}). \
                  Those that are connected are served. Remedy: a higher limit (ulimit -n, now {}) \
                  where Parsl is started",
-                self.limit
+                self.budget.limit
             );
             if let Err(error) = raw::drop_all_that_comes(listener) {
                 warn!("The worker port could not be shut: {error}");
@@ -146,7 +138,7 @@ impl Door {
                 self.is_shut = false;
                 info!(
                     "Workers are let in again: {used} of {} descriptors are in use",
-                    self.limit
+                    self.budget.limit
                 );
             }
             Err(error) => warn!("The worker port could not be opened again: {error}"),
@@ -155,16 +147,12 @@ impl Door {
 
     /// Opens what is to be kept back, as far as the system gives it.
     fn keep_back(&mut self) {
-        while self.kept_back.len() < self.kept_back_wanted() {
+        while self.kept_back.len() < self.budget.kept_back() {
             match spare() {
                 Ok(spare) => self.kept_back.push(spare),
                 Err(_) => return,
             }
         }
-    }
-
-    fn kept_back_wanted(&self) -> usize {
-        (self.limit / KEPT_BACK_SHARE).clamp(*KEPT_BACK.start(), *KEPT_BACK.end())
     }
 }
 
@@ -224,7 +212,7 @@ mod tests {
     fn door(limit: usize, listener: &TcpListener) -> Door {
         Door {
             listener: Some(listener.as_raw_fd()),
-            limit,
+            budget: DescriptorBudget { limit },
             fixed: 10,
             kept_back: Vec::new(),
             is_shut: false,
