@@ -16,7 +16,7 @@ mod script;
 pub use interpreter::python;
 pub(crate) use script::candidates;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::num::ParseIntError;
@@ -169,6 +169,17 @@ pub fn find(hints: &Hints) -> SubmitVersions {
         && let Some(interpreter) = &script.interpreter
     {
         let told = ask::environment_of(interpreter, &script.path, ask::LIMIT);
+        found.learn(&told, || Source::Interpreter(interpreter.clone()));
+    }
+    found
+}
+
+/// What a Python script would run with: its interpreter is asked, which takes 2 s at the most.
+#[must_use]
+pub fn of_script(script: &Path, path: &OsStr) -> SubmitVersions {
+    let mut found = SubmitVersions::default();
+    if let Some(interpreter) = script::interpreter_of(script, path) {
+        let told = ask::environment_of(&interpreter, script, ask::LIMIT);
         found.learn(&told, || Source::Interpreter(interpreter.clone()));
     }
     found

@@ -32,7 +32,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
         &["telemetry", "broker", "protocol", "config"],
     ),
     ("io", IO_NAMES),
-    ("tools", &["telemetry", "versions", "children"]),
+    ("tools", TOOLS_NAMES),
     ("cli", &["io", "versions", "config", "tools"]),
     (
         "observing",
@@ -40,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ),
 ];
 
+const TOOLS_NAMES: &[&str] = &["telemetry", "versions", "children", "config", "curve"];
 const IO_NAMES: &[&str] = &[
     "interchange",
     "telemetry",
@@ -69,8 +70,7 @@ const TOP_LEVEL: [&str; 11] = [
 fn room_of(path: &str) -> Option<&str> {
     let inside = path.strip_prefix("src/")?;
     let room = inside.split(['/', '.']).next()?;
-    let is_room = !matches!(room, "main" | "lib" | "zeromq-src");
-    is_room.then_some(room)
+    (!matches!(room, "main" | "lib" | "zeromq-src")).then_some(room)
 }
 
 fn is_ours(file: &File) -> bool {

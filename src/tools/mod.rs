@@ -6,6 +6,7 @@
 //! names `io`, `broker` or `interchange`.
 
 mod completions;
+mod doctor;
 mod man;
 mod shim;
 mod status;
@@ -24,6 +25,8 @@ pub enum Tool {
     Status(status::Arguments),
     /// Put this program where an unchanged Parsl finds it, as interchange.py
     InstallShim(shim::Arguments),
+    /// Say what would go wrong with a Parsl configuration, or went wrong in a run
+    Doctor(doctor::Arguments),
     /// Print the script that makes a shell complete this program's words
     Completions(completions::Arguments),
     /// Print the manual page, in troff: htex-interchange man | man -l -
@@ -42,6 +45,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
     let ended = match tool {
         Tool::Status(arguments) => status::run(&arguments),
         Tool::InstallShim(arguments) => shim::run(&arguments),
+        Tool::Doctor(arguments) => doctor::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),
         Tool::Man => man::run(program),
     };

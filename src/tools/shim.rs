@@ -1,7 +1,7 @@
 //! `install-shim DIR`: this program by the name of `interchange.py`, which is what an unchanged
 //! Parsl starts: the first executable of that name on PATH.
 
-mod place;
+pub(super) mod place;
 
 use std::env;
 use std::ffi::OsStr;

@@ -59,6 +59,11 @@ impl Script {
     }
 }
 
+/// The interpreter of a Python script, by its first lines.
+pub(super) fn interpreter_of(script: &Path, path: &OsStr) -> Option<PathBuf> {
+    interpreter(&read_text(script, MAX_HEAD_BYTES)?, path)
+}
+
 /// The executable files of a name, in the order of PATH; an empty entry is this directory.
 pub(crate) fn candidates<'a>(
     path: &'a OsStr,

@@ -1,0 +1,349 @@
+"""`htex-interchange doctor` of a set-up: what is broken here, and nothing else, is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import environment, releases
+
+pytestmark = pytest.mark.ours_only("this is about our own command line")
+
+# A file that hangs is ended after ten; Python and Parsl begin slowly on a loaded machine.
+SECONDS = 100
+NOTHING, NOT_EXAMINED, WARNINGS, PROBLEMS = 0, 1, 3, 4
+BY_STATUS = {"problem": PROBLEMS, "warning": WARNINGS}
+
+CONFIG = """
+from parsl import Config
+from parsl.executors import HighThroughputExecutor
+from parsl.providers import LocalProvider
+
+executor = HighThroughputExecutor(
+    label="htex", interchange_launch_cmd=[{binary!r}], {options}
+    provider=LocalProvider({provider}),
+)
+config = Config(executors=[executor], run_dir={run_dir!r}, strategy="none")
+"""
+
+
+def written(tmp_path: Path, options: str = "", provider: str = "", *, more: str = "") -> Path:
+    """A configuration as users write it, in a file of its own."""
+    if "address=" not in options:
+        options = f'address="127.0.0.1", {options}'
+    options = options and options.rstrip(", ") + ","
+    file = tmp_path / "my_config.py"
+    text = CONFIG.format(
+        binary=str(environment.binary()), options=options, provider=provider,
+        run_dir=str(tmp_path / "runinfo"),
+    )  # fmt: skip
+    file.write_text(text + more)
+    return file
+
+
+def doctor(*arguments, env=None, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [environment.binary(), "doctor", *map(str, arguments)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
+        env=env, **options,
+    )  # fmt: skip
+
+
+def diagnosis(*arguments, **options) -> dict:
+    """The document; its exit status says the worst of it."""
+    told = doctor("--json", *arguments, **options)
+    assert told.returncode in (NOTHING, WARNINGS, PROBLEMS), told
+    document = json.loads(told.stdout)
+    severities = [finding["severity"] for finding in document["findings"]]
+    expected = max([BY_STATUS.get(severity, NOTHING) for severity in severities], default=NOTHING)
+    assert told.returncode == expected, told
+    return document
+
+
+def ids(document: dict, *severities: str) -> list[str]:
+    wanted = severities or ("problem", "warning")
+    return [one["id"] for one in document["findings"] if one["severity"] in wanted]
+
+
+def only_problem(document: dict) -> dict:
+    """The one thing that is wrong: no second problem, and no warning beside it."""
+    assert len(ids(document)) == 1, document["findings"]
+    (found,) = (one for one in document["findings"] if one["severity"] == "problem")
+    assert found["what"] and found["why"] and found["remedy"], found
+    return found
+
+
+def test_a_sound_set_up_is_called_sound_and_is(tmp_path):
+    file = written(tmp_path, more="\nassert __name__ != '__main__'\n")
+    told = doctor(file)
+    assert told.returncode == NOTHING, told
+    assert "Nothing wrong was found. Checked: " in told.stdout
+    for part in ("Parsl's release", "ports", "addresses", "certificates", "descriptors"):
+        assert part in told.stdout
+    assert f"loaded by {environment.VENV_BIN.resolve()}" in told.stdout.replace(
+        str(environment.VENV_BIN), str(environment.VENV_BIN.resolve())
+    )
+    # Nothing was started and nothing was written, not even what Python compiled.
+    assert os.listdir(tmp_path) == ["my_config.py"]
+    program = "import parsl, my_config\n" + (
+        "with parsl.load(my_config.config):\n"
+        "    print(parsl.python_app(lambda: 6 * 7)().result(timeout=60))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
+        timeout=SECONDS,
+    )  # fmt: skip
+    assert ran.returncode == 0 and ran.stdout == "42\n", ran
+    assert diagnosis(tmp_path / "runinfo")["findings"] == []
+
+
+@pytest.fixture
+def listening():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_a_port_that_is_taken(tmp_path, listening):
+    found = only_problem(diagnosis(written(tmp_path, f"worker_port={listening}")))
+    assert found["id"] == "port-taken" and found["executor"] == "htex"
+    assert f"process {os.getpid()} (" in found["what"]
+
+
+def test_a_range_without_a_free_port(tmp_path, listening):
+    option = f"worker_port_range=({listening}, {listening + 1})"
+    assert only_problem(diagnosis(written(tmp_path, option)))["id"] == "port-range-exhausted"
+    option = f"interchange_port_range=({listening}, {listening + 3})"
+    assert only_problem(diagnosis(written(tmp_path, option)))["id"] == "submit-ports-exhausted"
+
+
+@pytest.mark.parametrize(
+    "address, name",
+    [("203.0.113.7", "address-not-here"), ("localhost", "address-is-a-name"),
+     ("no-such-host.invalid", "address-is-a-name")],
+)  # fmt: skip
+def test_an_address_that_nobody_gets_to(tmp_path, address, name):
+    found = only_problem(diagnosis(written(tmp_path, f"address={address!r}")))
+    assert found["id"] == name and address in found["what"]
+
+
+def test_a_loopback_address_for_other_machines(tmp_path):
+    slurm = (
+        "\nfrom parsl.launchers import SrunLauncher\nfrom parsl.providers import SlurmProvider\n"
+        "executor._provider = SlurmProvider(nodes_per_block=2, launcher=SrunLauncher())"
+    )
+    assert only_problem(diagnosis(written(tmp_path, more=slurm)))["id"] == "address-loopback"
+
+
+CERTIFICATES = """
+import os
+from parsl.curvezmq import create_certificates
+executor.cert_dir = {place!r}
+"""
+
+
+@pytest.mark.parametrize(
+    "spoil, name",
+    [
+        (lambda place: os.chmod(place, 0o755), "certificates-mode"),
+        (lambda place: (place / "server.key_secret").unlink(), "certificates-missing"),
+        (lambda place: (place / "server.key_secret").write_text("?"), "certificates-unreadable"),
+    ],
+    ids=["mode", "missing", "unreadable"],
+)
+def test_certificates(tmp_path, spoil, name):
+    from parsl.curvezmq import create_certificates
+
+    place = Path(create_certificates(tmp_path))
+    file = written(tmp_path, "encrypted=True", more=CERTIFICATES.format(place=str(place)))
+    assert diagnosis(file)["findings"] == []
+    spoil(place)
+    found = only_problem(diagnosis(file))
+    assert found["id"] == name and str(place) in found["what"]
+
+
+def limit_to(descriptors: int):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
+def test_too_few_descriptors_for_the_blocks(tmp_path):
+    """1,024 are enough for 903 managers: 95 % without what is open from the start."""
+    for blocks, expected in ((700, []), (800, ["descriptors-scarce"]), (910, ["descriptors"])):
+        file = written(tmp_path, provider=f"max_blocks={blocks}")
+        document = diagnosis(file, preexec_fn=limit_to(1024))
+        assert ids(document) == expected
+    assert "1024" in only_problem(document)["what"]
+    # And where there are enough, the same blocks are no matter.
+    assert ids(diagnosis(file, preexec_fn=limit_to(4096))) == []
+
+
+SELECTOR = """
+from parsl.executors.high_throughput.manager_selector import ManagerSelector
+class Own(ManagerSelector):
+    def sort_managers(self, ready_managers, manager_list):
+        return list(manager_list)
+executor.manager_selector = Own()
+"""
+FROM_NOWHERE = "import types, sys\nsys.modules['nowhere'] = m = types.ModuleType('nowhere')\n" + (
+    "m.Own, Own.__module__ = Own, 'nowhere'\n"
+)
+WITHOUT_METHOD = "class Other: pass\nexecutor.manager_selector = Other()\n"
+
+
+def test_a_selector_that_no_other_process_can_load(tmp_path):
+    file = written(tmp_path, more=SELECTOR + FROM_NOWHERE)
+    found = only_problem(diagnosis(file, cwd=tmp_path))
+    assert found["id"] == "selector-not-loaded" and "nowhere" in found["why"]
+    file = written(tmp_path, more=SELECTOR + WITHOUT_METHOD)
+    assert only_problem(diagnosis(file, cwd=tmp_path))["id"] == "selector-without-method"
+    # Where the interchange would be started, it is found, or it is not.
+    file = written(tmp_path, more=SELECTOR)
+    document = diagnosis(file, cwd=tmp_path)
+    assert ids(document) == [] and ids(document, "note") == ["selector-of-your-own"]
+    assert only_problem(diagnosis(file, cwd="/"))["id"] == "selector-not-loaded"
+
+
+@pytest.mark.parametrize("name, problems", [(releases.TOO_OLD, ["parsl-too-old"])] + [
+    (name, []) for name in releases.EDGES_OF_A_SHORT_RUN
+])  # fmt: skip
+def test_releases_of_parsl(tmp_path, name, problems):
+    """The same file with each of them; its Python is found by its interchange.py on PATH."""
+    release = releases.release(name)
+    document = diagnosis(written(tmp_path), env=release.child_environment())
+    assert ids(document) == problems
+    assert str(release.place) in document["about"]
+
+
+def test_managers_of_another_environment(tmp_path):
+    """The scripts of another release come first on PATH: the interchange's and the managers'."""
+    other = releases.release(releases.EDGES_OF_A_SHORT_RUN[0])
+    path = f"{other.place}/bin:{os.environ['PATH']}"
+    document = diagnosis(
+        "--python", sys.executable, written(tmp_path), env={**os.environ, "PATH": path}
+    )
+    assert ids(document) == ["versions-differ", "manager-versions"]
+    assert all("2025.06.30" in one["what"] for one in document["findings"])
+    # Told the versions, the interchange need not look for them.
+    exact = '", "--python-version=3.%d", "--parsl-version", "2026.10.26"]' % sys.version_info[1]
+    file = written(tmp_path)
+    file.write_text(file.read_text().replace("']", "']" + " + [" + exact[3:], 1))
+    document = diagnosis("--python", sys.executable, file, env={**os.environ, "PATH": path})
+    assert ids(document) == ["manager-versions"]
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [("heartbeat_period=30, heartbeat_threshold=30", "heartbeats"),
+     ("loopback_address='203.0.113.7'", "loopback-address")],
+)  # fmt: skip
+def test_other_options(tmp_path, options, name):
+    assert only_problem(diagnosis(written(tmp_path, options)))["id"] == name
+
+
+def test_programs_that_cannot_be_started(tmp_path):
+    file = written(tmp_path)
+    text = file.read_text()
+    binary = f"[{str(environment.binary())!r}]"
+    for command, name in [
+        ('["htex-no-such-program"]', "launch-not-found"),
+        ('"htex-interchange --io-threads 2"', "launch-not-found"),
+        (f"[{str(file)!r}]", "launch-not-executable"),
+    ]:
+        file.write_text(text.replace(binary, command))
+        assert only_problem(diagnosis(file))["id"] == name
+    file.write_text(text.replace(binary, "None"))
+    assert ids(diagnosis(file)) == [] and ids(diagnosis(file), "note") == ["stock"]
+    bare = {**os.environ, "PATH": "/usr/bin:/bin"}
+    document = diagnosis("--python", sys.executable, file, env=bare)
+    assert ids(document) == ["launch-not-found", "no-worker-pool"]
+
+
+def test_a_run_directory_that_cannot_be_made(tmp_path):
+    (tmp_path / "runinfo").write_text("in the way")
+    found = only_problem(diagnosis(written(tmp_path)))
+    assert found["id"] == "run-dir" and "in the way" not in found["what"]
+
+
+FORMS = {
+    "function": "del config, executor\ndef fresh_config():\n    return made",
+    "executor": "del config",
+    "program": "del config, executor\nimport parsl\nwith parsl.load(made):\n    raise OSError",
+    "bare": "del config\nexecutor.run_dir = '/'\nexecutor.start()\nraise SystemExit(9)",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_a_configuration(tmp_path, form, listening):
+    """However it is written, what is wrong with it is found, and nothing is started."""
+    more = f"made = [config]\n{FORMS[form]}\n".replace("made = [config]", "made = config")
+    if form in ("function", "program"):
+        # Only by the function, or by what is loaded.
+        more = more.replace("made = config\n", "made = (lambda it: lambda: it)(config)\n")
+        more = more.replace("return made", "return made()").replace("load(made)", "load(made())")
+    else:
+        more = more.replace("made = config\n", "")
+    file = written(tmp_path, f"worker_port={listening}", more=more)
+    assert only_problem(diagnosis(file))["id"] == "port-taken"
+    assert os.listdir(tmp_path) == ["my_config.py"]
+
+
+def test_a_file_with_a_fault_shows_its_traceback(tmp_path):
+    file = written(tmp_path, more="\ndef broken():\n    return 1 / 0\nbroken()\n")
+    told = doctor(file)
+    assert told.returncode == PROBLEMS
+    assert "config-raises" in told.stdout
+    assert re.search(r"return 1 / 0", told.stdout) and "ZeroDivisionError" in told.stdout
+    assert "question.py" not in told.stdout and "importlib" not in told.stdout
+
+
+def test_a_file_that_hangs_is_ended(tmp_path):
+    """With what it has started."""
+    file = written(
+        tmp_path,
+        more="\nimport subprocess\nsubprocess.run(['sleep', '600'])\n",
+    )
+    begin = time.monotonic()
+    found = only_problem(diagnosis(file))
+    assert found["id"] == "config-hangs"
+    assert time.monotonic() - begin < 70
+
+
+@pytest.mark.parametrize("text, word", [
+    ("x = 1\n", "no Config"), (None, "no such file"),
+])  # fmt: skip
+def test_what_cannot_be_examined(tmp_path, text, word):
+    file = tmp_path / "file.py"
+    if text is not None:
+        file.write_text(text)
+    told = doctor(file)
+    assert told.returncode == NOT_EXAMINED and told.stdout == ""
+    assert word in told.stderr and told.stderr.count("\n") == 1
+
+
+def test_a_python_without_parsl(tmp_path):
+    bare = Path(sys.base_prefix) / "bin" / "python3"
+    told = doctor("--python", bare, written(tmp_path))
+    assert told.returncode == NOT_EXAMINED and "has no Parsl" in told.stderr
+    told = doctor("--python", tmp_path / "nothing", written(tmp_path))
+    assert told.returncode == NOT_EXAMINED and "cannot be run" in told.stderr
+    assert doctor().returncode == 2
+
+
+def test_a_newer_parsl_is_worth_a_note(tmp_path):
+    """Made of the installed one, by a version of its own: there is no newer one yet."""
+    fake_newer = "import parsl.version\nparsl.version.VERSION = '2027.01.04'\n"
+    (tmp_path / "sitecustomize.py").write_text(fake_newer)
+    document = diagnosis(
+        written(tmp_path), env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert "parsl-newer" in ids(document, "note")

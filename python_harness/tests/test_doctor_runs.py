@@ -1,0 +1,125 @@
+"""`htex-interchange doctor` of runs that were: real ones, good and otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import environment, executors, processes
+from harness.selectors import UnimportableSelector
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.ours_only("this is about our own command line")
+
+SECONDS = 60
+STATUS = {"note": 0, "warning": 3, "problem": 4}
+
+
+def diagnosis(directory: Path) -> dict:
+    told = subprocess.run(
+        [environment.binary(), "doctor", "--json", directory],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert told.stdout, told
+    document = json.loads(told.stdout)
+    worst = max((STATUS[one["severity"]] for one in document["findings"]), default=0)
+    assert told.returncode == worst, told
+    return document
+
+
+def found(document: dict) -> dict[str, dict]:
+    return {one["id"]: one for one in document["findings"]}
+
+
+def test_a_good_run_running_and_ended(tmp_path):
+    with executors.running(tmp_path) as htex:
+        assert htex.submit(abs, {}, -42).result(30) == 42
+        running = found(diagnosis(tmp_path / "htex"))
+        assert list(running) == ["still-running"]
+        assert f"process {htex.interchange_proc.pid} " in running["still-running"]["what"]
+        assert "with 1 manager." in running["still-running"]["what"]
+    assert diagnosis(tmp_path / "htex")["findings"] == []
+
+
+def test_a_manager_that_was_lost(tmp_path):
+    with executors.running(tmp_path, heartbeat_threshold=2) as htex:
+        task = htex.submit(time.sleep, {}, 60)
+        wait_until(lambda: htex.connected_managers()[0]["tasks"], 10, "the task is in its hands")
+        for manager in executors.manager_processes():
+            processes.send(manager, signal.SIGKILL)
+        assert "ManagerLost" in type(task.exception(30)).__name__
+    lost = found(diagnosis(tmp_path / "htex"))
+    assert lost["managers-lost"]["severity"] == "problem"
+    what = lost["managers-lost"]["what"]
+    assert f"Lost: 1 manager on {os.uname().nodename}, with 1 task." in what
+    others = {name for name, one in lost.items() if one["severity"] != "note"}
+    assert others <= {"managers-lost", "blocks-failed"}
+
+
+@pytest.mark.expect_error("refused to start")
+def test_a_start_that_was_refused(tmp_path):
+    htex = executors.executor(manager_selector=UnimportableSelector())
+    htex.run_dir = str(tmp_path)
+    os.makedirs(htex.logdir)
+    try:
+        with pytest.raises(ValueError, match="refused to start"):
+            htex.start()
+    finally:
+        htex.shutdown()
+    refused = found(diagnosis(tmp_path / "htex"))
+    assert list(refused) == ["refused-start"]
+    assert "UnimportableSelector" in refused["refused-start"]["what"]
+
+
+def test_a_block_that_cannot_start(tmp_path):
+    def provide(htex):
+        htex.provider.script_dir = str(tmp_path / "submit_scripts")
+        os.makedirs(htex.provider.script_dir)
+
+    options = {"launch_cmd": "htex-no-such-pool.py", "block_error_handler": False}
+    with executors.running(tmp_path, blocks=0, prepare=provide, **options) as htex:
+        htex.scale_out_facade(1)
+        place = Path(htex.provider.script_dir)
+        wait_until(lambda: "not found" in words(place), 20, "the shell has complained")
+        task = htex.submit(abs, {}, 1)
+        # Anything that is asked of it shows that it still runs.
+        assert htex.connected_managers() == []
+    failed = found(diagnosis(tmp_path / "htex"))
+    assert failed["never-registered"]["severity"] == "problem"
+    assert "htex-no-such-pool.py: command not found" in failed["never-registered"]["why"]
+    assert "1 block submitted" in failed["never-registered"]["what"]
+    assert "At the end 1 task waited" in failed["tasks-unanswered"]["what"]
+    assert len(failed) == 2 and not task.done()
+
+
+def words(place: Path) -> str:
+    return "".join(file.read_text() for file in place.glob("*.err"))
+
+
+def test_an_interchange_that_was_killed(tmp_path):
+    """Its log breaks off, which is all that is left to tell it."""
+    with executors.running(tmp_path, blocks=0) as htex:
+        htex.interchange_proc.kill()
+        htex.interchange_proc.wait()
+    broken = found(diagnosis(tmp_path / "htex"))
+    assert list(broken) == ["no-ending"] and broken["no-ending"]["severity"] == "warning"
+
+
+def test_a_run_that_stock_served(tmp_path):
+    command = environment.stock_command()
+    with executors.running(tmp_path, interchange_launch_cmd=command) as htex:
+        assert htex.submit(abs, {}, -8).result(30) == 8
+    assert list(found(diagnosis(tmp_path / "htex"))) == ["stock"]
+
+
+def test_what_is_no_run(tmp_path):
+    told = subprocess.run(
+        [environment.binary(), "doctor", tmp_path], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert told.returncode == 1 and "neither a run's directory" in told.stderr

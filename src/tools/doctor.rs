@@ -1,0 +1,61 @@
+//! `doctor CONFIG.py|RUNDIR`: what would go wrong with a configuration, or went wrong in a run, in
+//! plain words. Nothing is started and nothing is changed.
+
+mod asked;
+mod blocks;
+mod checks;
+mod description;
+mod events;
+mod finding;
+mod log;
+mod question;
+mod run_directory;
+mod set_up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Trouble, say};
+use finding::Severity;
+
+const WARNINGS: u8 = 3;
+const PROBLEMS: u8 = 4;
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// A Python file that makes a Parsl configuration, which is loaded and not started; or a run's
+    /// directory (runinfo/000), or an executor's in it
+    #[arg(value_name = "CONFIG.py|RUNDIR")]
+    what: PathBuf,
+
+    /// The Python to load the configuration with. Without it: that of the interchange.py on PATH,
+    /// then the python3 there.
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const AFTER_HELP: &str = "Exit status: 0 nothing wrong was found; 1 it could not be examined; \
+    2 wrong arguments; 3 warnings; 4 problems.";
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    let diagnosis = match arguments.what.is_dir() {
+        true => run_directory::examine(&arguments.what)?,
+        false => set_up::examine(&arguments.what, arguments.python.as_deref())?,
+    };
+    match arguments.json {
+        true => say(diagnosis.as_json()?)?,
+        false => say(diagnosis.as_text())?,
+    }
+    Ok(match diagnosis.worst() {
+        Severity::Note => ExitCode::SUCCESS,
+        Severity::Warning => ExitCode::from(WARNINGS),
+        Severity::Problem => ExitCode::from(PROBLEMS),
+    })
+}

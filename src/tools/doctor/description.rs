@@ -1,0 +1,261 @@
+//! What the user's Python tells about a configuration. What a release does not have, or has in
+//! another shape, is None.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// The answer of `question.py`.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct SetUp {
+    /// 3.11.7.
+    pub(super) python: String,
+    /// PATH, as the user's file leaves it.
+    pub(super) path: String,
+    pub(super) parsl: Option<String>,
+    /// Why Parsl could not be imported.
+    pub(super) parsl_trouble: Option<String>,
+    /// Whether that Python's libzmq can encrypt.
+    pub(super) curve: Option<bool>,
+    /// The last lines of a traceback of the user's file.
+    pub(super) error: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) executors: Vec<Executor>,
+    /// Executors that are no HTEX.
+    #[serde(default)]
+    pub(super) others: Vec<String>,
+    /// Where in the file they were found.
+    #[serde(default)]
+    pub(super) names: Vec<String>,
+}
+
+/// Only what is examined.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Executor {
+    #[serde(deserialize_with = "lenient")]
+    pub(super) label: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) address: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) all_addresses: Option<Words>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) loopback_address: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) interchange_launch_cmd: Option<Words>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) launch_cmd: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) worker_port: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) worker_port_range: Option<(i64, i64)>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) interchange_port_range: Option<(i64, i64)>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) encrypted: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) cert_dir: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) heartbeat_period: Option<f64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) heartbeat_threshold: Option<f64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) max_workers_per_node: Option<f64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) manager_selector: Option<Selector>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) provider: Option<Provider>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) run_dir: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) strategy: Option<String>,
+    /// False for an executor that is in no Config.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) has_config: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) monitoring: Option<bool>,
+    /// Attributes that it should have, and has not.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) unknown: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Selector {
+    pub(super) class: String,
+    /// Whether it has the method.
+    pub(super) sorts: bool,
+    /// Why another process could not load it.
+    pub(super) trouble: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Provider {
+    pub(super) class: String,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) init_blocks: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) max_blocks: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) nodes_per_block: Option<i64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) launcher: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) worker_init: Option<String>,
+}
+
+/// What Parsl takes as a text or as several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Words {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Where an executor's managers run, as far as the provider's class tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    Here,
+    Elsewhere,
+    Unknown,
+}
+
+impl Executor {
+    pub(super) fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or("without a label")
+    }
+
+    /// The program that is the interchange, and its arguments.
+    pub(super) fn command(&self) -> Option<(&str, &[String])> {
+        match self.interchange_launch_cmd.as_ref()? {
+            // Popen takes a text for the name of a program, blanks and all.
+            Words::One(program) => Some((program, &[])),
+            Words::Many(words) => {
+                let (program, arguments) = words.split_first()?;
+                Some((program, arguments))
+            }
+        }
+    }
+
+    /// What managers would try, without an address.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        match &self.all_addresses {
+            None => Vec::new(),
+            Some(Words::One(text)) => text.split(',').map(str::to_owned).collect(),
+            Some(Words::Many(all)) => all.clone(),
+        }
+    }
+
+    pub(super) fn managers_run(&self) -> Where {
+        let Some(provider) = &self.provider else {
+            return Where::Unknown;
+        };
+        match provider.class.strip_prefix("parsl.providers.") {
+            Some(place) if place.starts_with("local.") => match provider.is_one_manager_a_block() {
+                true => Where::Here,
+                // A launcher may take them to the other nodes of an allocation.
+                false => Where::Unknown,
+            },
+            Some(_) => Where::Elsewhere,
+            None => Where::Unknown,
+        }
+    }
+
+    /// The most managers that there may be at once.
+    pub(super) fn managers_max(&self) -> Option<usize> {
+        let provider = self.provider.as_ref()?;
+        let nodes = match provider.is_one_manager_a_block() {
+            true => 1,
+            false => usize::try_from(provider.nodes_per_block?).ok()?,
+        };
+        let blocks = usize::try_from(provider.max_blocks?).ok()?;
+        Some(blocks.saturating_mul(nodes))
+    }
+}
+
+impl Provider {
+    /// Parsl's launchers that start what they are given once, however many nodes there are.
+    fn is_one_manager_a_block(&self) -> bool {
+        const LAUNCHERS: &str = "parsl.launchers.launchers.";
+        let launcher = self.launcher.as_deref().unwrap_or_default();
+        let launcher = launcher.strip_prefix(LAUNCHERS);
+        self.nodes_per_block == Some(1)
+            || matches!(launcher, Some("SimpleLauncher" | "SingleNodeLauncher"))
+    }
+}
+
+/// The value if it has the expected shape.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    let value = Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn executor(text: &str) -> Executor {
+        serde_json::from_str(text).expect(text)
+    }
+
+    #[test]
+    fn what_has_another_shape_is_unknown() {
+        let odd =
+            executor(r#"{"label": 5, "worker_port": "many", "worker_port_range": [1], "x": 1}"#);
+        assert_eq!(odd.label, None);
+        assert_eq!(odd.worker_port, None);
+        assert_eq!(odd.worker_port_range, None);
+        assert_eq!(odd.command(), None);
+        assert_eq!(odd.managers_run(), Where::Unknown);
+        assert_eq!(odd.managers_max(), None);
+    }
+
+    #[test]
+    fn a_command_is_a_word_or_words() {
+        let one = executor(r#"{"interchange_launch_cmd": "a b"}"#);
+        assert_eq!(one.command(), Some(("a b", &[][..])));
+        let two = executor(r#"{"interchange_launch_cmd": ["a", "b"]}"#);
+        assert_eq!(two.command(), Some(("a", &["b".to_owned()][..])));
+        assert_eq!(
+            executor(r#"{"interchange_launch_cmd": []}"#).command(),
+            None
+        );
+    }
+
+    #[test]
+    fn managers_are_counted_by_the_launcher() {
+        let provider = |class: &str, nodes: i64, launcher: &str| {
+            executor(&format!(
+                r#"{{"provider": {{"class": "{class}", "max_blocks": 5, "nodes_per_block": {nodes},
+                "launcher": "parsl.launchers.launchers.{launcher}"}}}}"#
+            ))
+        };
+        let local = "parsl.providers.local.local.LocalProvider";
+        let here = provider(local, 1, "SrunLauncher");
+        assert_eq!(
+            (here.managers_max(), here.managers_run()),
+            (Some(5), Where::Here)
+        );
+        let single = provider(local, 4, "SingleNodeLauncher");
+        assert_eq!(
+            (single.managers_max(), single.managers_run()),
+            (Some(5), Where::Here)
+        );
+        let spread = provider(local, 4, "SrunLauncher");
+        assert_eq!(
+            (spread.managers_max(), spread.managers_run()),
+            (Some(20), Where::Unknown)
+        );
+        let slurm = provider(
+            "parsl.providers.slurm.slurm.SlurmProvider",
+            4,
+            "SrunLauncher",
+        );
+        assert_eq!(
+            (slurm.managers_max(), slurm.managers_run()),
+            (Some(20), Where::Elsewhere)
+        );
+        let own = provider("mine.Provider", 1, "SrunLauncher");
+        assert_eq!(own.managers_run(), Where::Unknown);
+    }
+}

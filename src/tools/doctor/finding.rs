@@ -1,0 +1,251 @@
+//! What was found, and how it is told to people and to programs.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// Which meaning the fields of the JSON document have.
+const FORMAT: u32 = 1;
+const COLUMNS: usize = 92;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Severity {
+    /// The run fails, or has failed, by it.
+    Problem,
+    /// It fails under circumstances that cannot be told from here.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// One paragraph: what there is, why it matters, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    /// Stays the same from release to release.
+    pub(super) id: &'static str,
+    pub(super) severity: Severity,
+    /// The executor's label, if it is about one.
+    pub(super) executor: Option<String>,
+    pub(super) what: String,
+    pub(super) why: String,
+    pub(super) remedy: String,
+}
+
+impl Finding {
+    pub(super) fn problem(id: &'static str, what: impl Into<String>) -> Self {
+        Self::new(id, Severity::Problem, what)
+    }
+
+    pub(super) fn warning(id: &'static str, what: impl Into<String>) -> Self {
+        Self::new(id, Severity::Warning, what)
+    }
+
+    pub(super) fn note(id: &'static str, what: impl Into<String>) -> Self {
+        Self::new(id, Severity::Note, what)
+    }
+
+    fn new(id: &'static str, severity: Severity, what: impl Into<String>) -> Self {
+        let what = what.into();
+        let (executor, why, remedy) = (None, String::new(), String::new());
+        Self {
+            id,
+            severity,
+            executor,
+            what,
+            why,
+            remedy,
+        }
+    }
+
+    pub(super) fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = why.into();
+        self
+    }
+
+    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
+}
+
+/// All that there is to say about a set-up or a run.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Diagnosis {
+    format: u32,
+    /// What was looked at, in words.
+    pub(super) about: String,
+    findings: Vec<Finding>,
+    pub(super) examined: Vec<String>,
+    pub(super) not_examined: Vec<String>,
+}
+
+impl Diagnosis {
+    pub(super) fn new(about: impl Into<String>) -> Self {
+        Self {
+            format: FORMAT,
+            about: about.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, found: impl IntoIterator<Item = Finding>) {
+        self.findings.extend(found);
+    }
+
+    pub(super) fn add_about(&mut self, label: &str, found: impl IntoIterator<Item = Finding>) {
+        self.add(found.into_iter().map(|finding| Finding {
+            executor: Some(label.to_owned()),
+            ..finding
+        }));
+    }
+
+    /// Each thing is told once, however many executors it was examined for.
+    pub(super) fn examined(&mut self, what: &str) {
+        push_new(&mut self.examined, what);
+    }
+
+    pub(super) fn not_examined(&mut self, what: &str) {
+        push_new(&mut self.not_examined, what);
+    }
+
+    pub(super) fn worst(&self) -> Severity {
+        let severities = self.findings.iter().map(|finding| finding.severity);
+        severities.min().unwrap_or(Severity::Note)
+    }
+
+    /// # Errors
+    /// None that is known: all of it is text.
+    pub(super) fn as_json(&self) -> Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    pub(super) fn as_text(&self) -> String {
+        let mut text = format!("{}\n", self.about);
+        let groups = [
+            ("Problems", Severity::Problem),
+            ("Warnings", Severity::Warning),
+            ("Notes", Severity::Note),
+        ];
+        for (title, severity) in groups {
+            let mut of_it = self
+                .findings
+                .iter()
+                .filter(|finding| finding.severity == severity)
+                .peekable();
+            if of_it.peek().is_some() {
+                let _ = writeln!(text, "\n{title}");
+            }
+            for finding in of_it {
+                text.push_str(&paragraph(finding));
+            }
+        }
+        text.push('\n');
+        if self.worst() == Severity::Note {
+            text.push_str("Nothing wrong was found. ");
+        }
+        let lists = [
+            ("Checked", &self.examined),
+            ("Could not be checked", &self.not_examined),
+        ];
+        let mut end = String::new();
+        for (title, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+            let _ = write!(end, "{title}: {}. ", list.join("; "));
+        }
+        text.push_str(&wrapped(&end, ""));
+        text
+    }
+}
+
+fn paragraph(finding: &Finding) -> String {
+    let about = match &finding.executor {
+        Some(label) => format!("{} (executor {label})", finding.id),
+        None => finding.id.to_owned(),
+    };
+    let mut body = finding.what.clone();
+    for sentence in [&finding.why, &finding.remedy] {
+        if !sentence.is_empty() {
+            body.push(' ');
+            body.push_str(sentence);
+        }
+    }
+    format!("  {about}\n{}", wrapped(&body, "    "))
+}
+
+/// `1 block`, `2 blocks`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+/// Lines of words; what stands in a line of its own stays there.
+fn wrapped(text: &str, indent: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut columns = 0;
+        for word in line.split(' ').filter(|word| !word.is_empty()) {
+            let width = word.chars().count();
+            if columns > 0 && columns + 1 + width > COLUMNS {
+                out.push('\n');
+                columns = 0;
+            }
+            if columns == 0 {
+                out.push_str(indent);
+                columns = indent.len();
+            } else {
+                out.push(' ');
+                columns += 1;
+            }
+            out.push_str(word);
+            columns += width;
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn push_new(list: &mut Vec<String>, what: &str) {
+    if !list.iter().any(|known| known == what) {
+        list.push(what.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_counts() {
+        let mut diagnosis = Diagnosis::new("x");
+        assert_eq!(diagnosis.worst(), Severity::Note);
+        assert!(diagnosis.as_text().contains("Nothing wrong was found"));
+        diagnosis.add([Finding::note("n", "N")]);
+        assert_eq!(diagnosis.worst(), Severity::Note);
+        diagnosis.add([Finding::warning("w", "W")]);
+        assert_eq!(diagnosis.worst(), Severity::Warning);
+        diagnosis.add_about("htex", [Finding::problem("p", "P")]);
+        assert_eq!(diagnosis.worst(), Severity::Problem);
+        let text = diagnosis.as_text();
+        assert!(!text.contains("Nothing wrong"));
+        let places = [
+            "Problems\n  p (executor htex)",
+            "Warnings\n  w",
+            "Notes\n  n",
+        ];
+        let places = places.map(|part| text.find(part).expect(part));
+        assert!(places.is_sorted());
+    }
+
+    #[test]
+    fn lines_are_short_and_lose_nothing() {
+        let text = "word ".repeat(100);
+        let lines = wrapped(&text, "    ");
+        assert!(lines.lines().all(|line| line.len() <= COLUMNS));
+        assert_eq!(lines.split_whitespace().count(), 100);
+        assert_eq!(wrapped("a\nb c", "  "), "  a\n  b c\n");
+    }
+}

@@ -1,0 +1,136 @@
+//! Asks the user's Python about a configuration, and does not wait for ever.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::description::SetUp;
+use crate::children;
+
+const SCRIPT: &str = include_str!("question.py");
+/// Parsl takes a second from a warm disk, and may take long from a network file system.
+const IMPORTED_WITHIN: Duration = Duration::from_secs(60);
+/// The user's own file.
+const LOADED_WITHIN: Duration = Duration::from_secs(10);
+/// What the script itself may then take, a selector's second process included.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const STDERR_BYTES_MAX: usize = 64 << 10;
+/// Who keeps standard error open beyond the end is not waited for.
+const STDERR_WITHIN: Duration = Duration::from_millis(200);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("{0} cannot be run: {1}")]
+    NotRun(String, std::io::Error),
+    #[error("Python did not import Parsl in {} s", IMPORTED_WITHIN.as_secs())]
+    NotImported,
+    /// The user's file does not come to its end.
+    #[error("it was not loaded in {} s", LOADED_WITHIN.as_secs())]
+    NotLoaded,
+    #[error("Python ended before it had told anything:\n{0}")]
+    Ended(String),
+    #[error("what Python told cannot be read: {0}")]
+    Unreadable(serde_json::Error),
+}
+
+/// What `python` says about the configuration in `file`.
+pub(super) fn ask(python: &Path, file: &Path) -> Result<SetUp, NoAnswer> {
+    children::keep_descriptors_to_ourselves();
+    let not_run = |error| NoAnswer::NotRun(python.display().to_string(), error);
+    let mut child = Command::new(python)
+        .args(["-c", SCRIPT])
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // So that what it has started is ended with it.
+        .process_group(0)
+        .spawn()
+        .map_err(not_run)?;
+    let answers = child.stdout.take().map(lines_of);
+    let said = child.stderr.take().map(last_of);
+    let answered = match &answers {
+        Some(lines) => wait_for(lines),
+        None => Ok(String::new()),
+    };
+    end(&mut child, answered.is_err());
+    match answered {
+        Ok(line) if line.is_empty() => Err(NoAnswer::Ended(
+            said.and_then(|said| said.recv_timeout(STDERR_WITHIN).ok())
+                .unwrap_or_default(),
+        )),
+        Ok(line) => serde_json::from_str(&line).map_err(NoAnswer::Unreadable),
+        Err(reason) => Err(reason),
+    }
+}
+
+/// The document; empty if there is none.
+fn wait_for(lines: &Receiver<String>) -> Result<String, NoAnswer> {
+    let first = match lines.recv_timeout(IMPORTED_WITHIN) {
+        Ok(line) => line,
+        Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotImported),
+        Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
+    };
+    if first.trim_end() != "loading" {
+        return Ok(first);
+    }
+    // The script's own part begins when the file is loaded, and says so.
+    match lines.recv_timeout(LOADED_WITHIN) {
+        Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotLoaded),
+        Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
+        Ok(line) if line.trim_end() != "loaded" => return Ok(line),
+        Ok(_) => {}
+    }
+    match lines.recv_timeout(TOLD_WITHIN) {
+        Ok(line) => Ok(line),
+        Err(RecvTimeoutError::Timeout) => Err(NoAnswer::NotLoaded),
+        Err(RecvTimeoutError::Disconnected) => Ok(String::new()),
+    }
+}
+
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(pipe.take(ANSWER_BYTES_MAX));
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// The last part of what is written, once that has ended.
+fn last_of(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, last) = mpsc::channel();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut piece) {
+            kept.extend_from_slice(&piece[..count]);
+            let surplus = kept.len().saturating_sub(STDERR_BYTES_MAX);
+            kept.drain(..surplus);
+        }
+        let _ = sender.send(String::from_utf8_lossy(&kept).trim_end().to_owned());
+    });
+    last
+}
+
+/// With its whole process group, if it did not come to its end by itself.
+fn end(child: &mut Child, hangs: bool) {
+    if hangs && let Ok(id) = i32::try_from(child.id()) {
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    }
+    let _ = child.wait();
+}
