@@ -10,6 +10,7 @@ mod doctor;
 mod man;
 mod shim;
 mod status;
+mod top;
 mod watching;
 
 use std::error::Error;
@@ -23,6 +24,8 @@ use clap::{Command, Subcommand};
 pub enum Tool {
     /// Tell how running interchanges do, and what is wrong
     Status(status::Arguments),
+    /// Watch running interchanges live, and hold managers
+    Top(top::Arguments),
     /// Put this program where an unchanged Parsl finds it, as interchange.py
     InstallShim(shim::Arguments),
     /// Say what would go wrong with a Parsl configuration, or went wrong in a run
@@ -44,6 +47,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
     let name = program.get_name().to_owned();
     let ended = match tool {
         Tool::Status(arguments) => status::run(&arguments),
+        Tool::Top(arguments) => top::run(&arguments),
         Tool::InstallShim(arguments) => shim::run(&arguments),
         Tool::Doctor(arguments) => doctor::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),

@@ -21,7 +21,7 @@ use super::watching::last_words;
 use super::watching::paint::Paper;
 use super::{Trouble, say};
 
-use screen::name_of;
+pub use screen::{name_of, told_of};
 
 const WRONG: u8 = 1;
 const WRONG_ARGUMENTS: u8 = 2;
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
 }
 
 /// Runs `tool` if the directory that was named can be looked into; else says why not.
-fn with_directory(
+pub fn with_directory(
     directory: Option<&Path>,
     tool: impl FnOnce() -> Result<ExitCode, Trouble>,
 ) -> Result<ExitCode, Trouble> {
@@ -213,7 +213,7 @@ fn describe(
 }
 
 /// Where was looked, and what the logs there tell.
-fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
+pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
     let mut text = match directory {
         Some(directory) => format!(
             "No running interchange of this user on this machine has its logs at or below {}.\n",

@@ -1,0 +1,212 @@
+//! `top [DIR]`: running interchanges, live in the terminal.
+//!
+//! One thread draws and reads keys. Two others ask, because one that is stopped takes its time not
+//! to answer: one for the interchange that is shown, one for whichever there are.
+
+mod app;
+mod draw;
+mod history;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+
+use super::Trouble;
+use super::status::{none_found, with_directory};
+use super::watching::asking::{self, Found, Look, PATIENCE};
+use crate::telemetry::asking::{Held, Request};
+
+use app::{App, Wish};
+
+const NOT_A_TERMINAL: u8 = 2;
+const NONE_FOUND: u8 = 3;
+/// What a shell says of one that a signal ended.
+const TERMINATED: u8 = 128 + 15;
+
+/// The interchange that is shown is asked so often,
+const REFRESH: Duration = Duration::from_secs(1);
+/// and all are looked for so often.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Keys are waited for; signals and answers are seen at least so often.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 ended by a key; 2 wrong arguments, or no terminal; 3 none \
+                        found."
+)]
+pub struct Arguments {
+    /// Only interchanges whose log directory is this or lies below it: runinfo/003/htex,
+    /// runinfo/003, or runinfo, whose latest run is meant. Without it: all of this user on this
+    /// machine.
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// What those who ask tell the one who draws.
+pub enum News {
+    /// The interchange that is shown; None: it is gone.
+    Shown(PathBuf, Option<Found>),
+    /// All that there are.
+    All(Vec<Found>),
+    /// What came of holding a manager.
+    Held(String),
+}
+
+/// Which interchange is shown; known to the one who asks it.
+type Shown = Arc<RwLock<PathBuf>>;
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        let reason = "top draws on a terminal, and this is none; status tells the same in lines";
+        let _ = writeln!(io::stderr(), "htex-interchange: {reason}");
+        return Ok(ExitCode::from(NOT_A_TERMINAL));
+    }
+    with_directory(arguments.directory.as_deref(), || watch(arguments))
+}
+
+fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    let Look { found, places } = asking::look();
+    let found = chosen(found, arguments);
+    if found.is_empty() {
+        let text = none_found(arguments.directory.as_deref(), &places);
+        io::stderr().write_all(text.as_bytes())?;
+        return Ok(ExitCode::from(NONE_FOUND));
+    }
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&ended))?;
+    }
+    let mut app = App::new(found);
+    let shown = Arc::new(RwLock::new(app.socket().to_owned()));
+    let (news, incoming) = mpsc::channel();
+    let wishes = start_asking(news, &shown, arguments);
+    // It also has a panic put the terminal back.
+    let mut terminal = ratatui::try_init()?;
+    let outcome = live(&mut terminal, &mut app, &incoming, &wishes, &shown, &ended);
+    ratatui::try_restore()?;
+    outcome?;
+    Ok(match ended.load(Ordering::Relaxed) {
+        true => ExitCode::from(TERMINATED),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {
+    match &arguments.directory {
+        Some(directory) => asking::below(found, directory, false).0,
+        None => found,
+    }
+}
+
+/// Until a key or a signal ends it.
+fn live(
+    terminal: &mut DefaultTerminal,
+    app: &mut App,
+    incoming: &Receiver<News>,
+    wishes: &Sender<(PathBuf, String)>,
+    shown: &Shown,
+    ended: &AtomicBool,
+) -> io::Result<()> {
+    let mut is_stale = true;
+    while !ended.load(Ordering::Relaxed) {
+        if is_stale {
+            terminal.draw(|frame| draw::draw(frame, app))?;
+        }
+        is_stale = false;
+        if event::poll(LOOK_UP)? {
+            is_stale = true;
+            let wish = match event::read()? {
+                Event::Key(key) => app.handle_key(key),
+                Event::Paste(text) => app.handle_paste(&text),
+                _ => None,
+            };
+            match wish {
+                Some(Wish::Quit) => return Ok(()),
+                Some(Wish::Hold { manager }) => {
+                    let _ = wishes.send((app.socket().to_owned(), manager));
+                }
+                Some(Wish::Switch) => {
+                    let mut shown = shown.write().unwrap_or_else(PoisonError::into_inner);
+                    *shown = app.socket().to_owned();
+                }
+                None => {}
+            }
+        }
+        for news in incoming.try_iter() {
+            app.handle_news(news);
+            is_stale = true;
+        }
+    }
+    Ok(())
+}
+
+/// Starts those who ask. What is sent to them is a manager to hold.
+fn start_asking(
+    news: Sender<News>,
+    shown: &Shown,
+    arguments: &Arguments,
+) -> Sender<(PathBuf, String)> {
+    let (wishes, wanted) = mpsc::channel();
+    let (to_app, shown) = (news.clone(), Arc::clone(shown));
+    thread::spawn(move || ask_shown(&to_app, &shown, &wanted));
+    let directory = arguments.directory.clone();
+    thread::spawn(move || {
+        let arguments = Arguments { directory };
+        loop {
+            thread::sleep(LOOK_EVERY);
+            let found = chosen(asking::look().found, &arguments);
+            if news.send(News::All(found)).is_err() {
+                return;
+            }
+        }
+    });
+    wishes
+}
+
+fn ask_shown(news: &Sender<News>, shown: &Shown, wanted: &Receiver<(PathBuf, String)>) {
+    loop {
+        let message = match wanted.recv_timeout(REFRESH) {
+            Ok((socket, manager)) => News::Held(hold(&socket, manager)),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let socket = shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+                let found = asking::ask_one(&socket);
+                News::Shown(socket, found)
+            }
+        };
+        if news.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+/// In words.
+fn hold(socket: &std::path::Path, manager: String) -> String {
+    let request = Request::Hold {
+        manager: manager.clone(),
+    };
+    let answer = asking::ask(socket, &request, PATIENCE);
+    let held = answer
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    match held {
+        Some(Held { held: true }) => format!("{manager} is held."),
+        Some(Held { held: false }) => format!("{manager} is not registered any more."),
+        None => format!("{manager} could not be held: no answer."),
+    }
+}

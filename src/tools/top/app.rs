@@ -1,0 +1,363 @@
+//! What is shown, and what keys do to it.
+
+use std::path::{Path, PathBuf};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::super::status::name_of;
+use super::super::watching::asking::{Answer, Found};
+use super::super::watching::findings::{Finding, findings};
+use super::super::watching::format::plain;
+use super::super::watching::last_words;
+use super::News;
+use super::history::History;
+use super::rows::{Column, Order, listed};
+use crate::telemetry::document::Document;
+
+/// A filter is a word or two.
+const FILTER_MAX: usize = 64;
+
+/// What a key asks of those outside.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    Quit,
+    Hold {
+        manager: String,
+    },
+    /// Another interchange is shown.
+    Switch,
+}
+
+/// What keys mean at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    Watching,
+    /// A filter is being typed; what it was before.
+    Filtering(String),
+    /// Whether to hold this manager.
+    Confirming(String),
+    Help,
+}
+
+/// Whether the interchange still tells how it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Voice {
+    Clear,
+    /// It does not answer: why.
+    Silent(String),
+    /// It has ended, and how, as far as its log tells.
+    Ended(String),
+}
+
+/// One interchange, as it was told last.
+pub struct Instance {
+    pub socket: PathBuf,
+    pub name: String,
+    pub document: Option<Box<Document>>,
+    pub findings: Vec<Finding>,
+    pub history: History,
+    pub voice: Voice,
+}
+
+pub struct App {
+    pub instances: Vec<Instance>,
+    current: usize,
+    pub mode: Mode,
+    pub order: Order,
+    pub filter: String,
+    pub is_paused: bool,
+    /// Indices of the managers that are listed, in their order.
+    pub listed: Vec<usize>,
+    /// The id of the selected manager; it keeps selected wherever it stands.
+    selected: Option<String>,
+    /// Which line of `listed` is the first one shown.
+    pub top: usize,
+    /// How many lines the table had when it was drawn last.
+    pub page: usize,
+    /// Said once, at the bottom.
+    pub message: String,
+}
+
+impl App {
+    /// # Panics
+    /// If nothing was found.
+    pub fn new(found: Vec<Found>) -> Self {
+        let mut app = Self {
+            instances: found.into_iter().map(Instance::new).collect(),
+            current: 0,
+            mode: Mode::Watching,
+            order: Order {
+                by: Column::Block,
+                descending: false,
+            },
+            filter: String::new(),
+            is_paused: false,
+            listed: Vec::new(),
+            selected: None,
+            top: 0,
+            page: 1,
+            message: String::new(),
+        };
+        assert!(!app.instances.is_empty(), "there is something to show");
+        // The one that started last is what somebody wants to see.
+        app.current = app.instances.len() - 1;
+        app.list();
+        app
+    }
+
+    pub fn shown(&self) -> &Instance {
+        &self.instances[self.current]
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.shown().socket
+    }
+
+    /// Which one is shown, of how many.
+    pub fn place(&self) -> (usize, usize) {
+        (self.current + 1, self.instances.len())
+    }
+
+    /// The line of the selected manager.
+    pub fn selected_line(&self) -> Option<usize> {
+        let selected = self.selected.as_deref()?;
+        let document = self.shown().document.as_ref()?;
+        let is_it = |place: &usize| document.managers[*place].id == selected;
+        self.listed.iter().position(is_it)
+    }
+
+    pub fn handle_news(&mut self, news: News) {
+        match news {
+            News::Held(told) => self.message = plain(&told),
+            _ if self.is_paused => {}
+            News::Shown(socket, found) => {
+                let mut all = self.instances.iter_mut();
+                if let Some(instance) = all.find(|instance| instance.socket == socket) {
+                    instance.hear(found);
+                }
+            }
+            News::All(found) => {
+                let shown = self.current;
+                for (place, instance) in self.instances.iter_mut().enumerate() {
+                    let is_there = found.iter().any(|found| found.socket == instance.socket);
+                    if !is_there && place != shown {
+                        instance.hear(None);
+                    }
+                }
+                for found in found {
+                    let mut all = self.instances.iter_mut().enumerate();
+                    match all.find(|(_, instance)| instance.socket == found.socket) {
+                        Some((place, _)) if place == shown => {}
+                        Some((_, instance)) => instance.hear(Some(found)),
+                        None => self.instances.push(Instance::new(found)),
+                    }
+                }
+            }
+        }
+        self.list();
+    }
+
+    pub fn handle_paste(&mut self, text: &str) -> Option<Wish> {
+        if matches!(self.mode, Mode::Filtering(_)) {
+            for c in text.chars() {
+                self.type_filter(c);
+            }
+            self.list();
+        }
+        None
+    }
+
+    pub fn handle_key(&mut self, key: KeyEvent) -> Option<Wish> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
+            return Some(Wish::Quit);
+        }
+        self.message.clear();
+        let wish = match &self.mode {
+            Mode::Watching => self.watch(key.code),
+            Mode::Filtering(before) => {
+                let before = before.clone();
+                self.edit_filter(key.code, before);
+                None
+            }
+            Mode::Confirming(manager) => {
+                let manager = manager.clone();
+                self.mode = Mode::Watching;
+                match key.code {
+                    KeyCode::Char('y' | 'Y') => Some(Wish::Hold { manager }),
+                    _ => {
+                        self.message = "Not held.".to_owned();
+                        None
+                    }
+                }
+            }
+            Mode::Help => {
+                self.mode = Mode::Watching;
+                None
+            }
+        };
+        self.list();
+        wish
+    }
+
+    fn watch(&mut self, key: KeyCode) -> Option<Wish> {
+        let page = self.page.max(1) as isize;
+        match key {
+            KeyCode::Char('q') => return Some(Wish::Quit),
+            KeyCode::Esc if self.filter.is_empty() => return Some(Wish::Quit),
+            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Char('?') => self.mode = Mode::Help,
+            KeyCode::Char('/') => self.mode = Mode::Filtering(self.filter.clone()),
+            KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
+            KeyCode::Char('s') | KeyCode::Right => self.sort_by(1),
+            KeyCode::Char('S') | KeyCode::Left => self.sort_by(-1),
+            KeyCode::Char('r') => self.order.descending = !self.order.descending,
+            KeyCode::Char('h') => match self.selected_line() {
+                Some(_) => {
+                    let manager = self.selected.clone().unwrap_or_default();
+                    self.mode = Mode::Confirming(manager);
+                }
+                None => self.message = "Select a manager first, by ↓ and ↑.".to_owned(),
+            },
+            KeyCode::Down | KeyCode::Char('j') => self.select_by(1),
+            KeyCode::Up | KeyCode::Char('k') => self.select_by(-1),
+            KeyCode::PageDown => self.select_by(page),
+            KeyCode::PageUp => self.select_by(-page),
+            KeyCode::Home | KeyCode::Char('g') => self.select_by(isize::MIN),
+            KeyCode::End | KeyCode::Char('G') => self.select_by(isize::MAX),
+            KeyCode::Tab => return self.switch(1),
+            KeyCode::BackTab => return self.switch(self.instances.len() - 1),
+            _ => {}
+        }
+        None
+    }
+
+    fn edit_filter(&mut self, key: KeyCode, before: String) {
+        match key {
+            KeyCode::Enter => self.mode = Mode::Watching,
+            KeyCode::Esc => {
+                self.filter = before;
+                self.mode = Mode::Watching;
+            }
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Char(c) => self.type_filter(c),
+            _ => {}
+        }
+    }
+
+    fn type_filter(&mut self, c: char) {
+        if !c.is_control() && self.filter.chars().count() < FILTER_MAX {
+            self.filter.push(c);
+        }
+    }
+
+    fn sort_by(&mut self, step: isize) {
+        let columns = Column::ALL.len() as isize;
+        let place = Column::ALL
+            .iter()
+            .position(|column| *column == self.order.by);
+        let next = (place.unwrap_or(0) as isize + step).rem_euclid(columns);
+        let by = Column::ALL[next as usize];
+        // Names from their beginning, numbers from the largest.
+        let descending = !matches!(
+            by,
+            Column::Block | Column::Host | Column::Manager | Column::State
+        );
+        self.order = Order { by, descending };
+    }
+
+    /// The first movement selects the first line that is shown.
+    fn select_by(&mut self, step: isize) {
+        let last = self.listed.len().saturating_sub(1);
+        let line = match self.selected_line() {
+            Some(line) => line.saturating_add_signed(step).min(last),
+            None if step == isize::MAX => last,
+            None => self.top.min(last),
+        };
+        let Some(document) = &self.shown().document else {
+            return;
+        };
+        let place = self.listed.get(line);
+        self.selected = place.map(|place| document.managers[*place].id.clone());
+    }
+
+    fn switch(&mut self, step: usize) -> Option<Wish> {
+        if self.instances.len() == 1 {
+            self.message = "There is no other interchange.".to_owned();
+            return None;
+        }
+        self.current = (self.current + step) % self.instances.len();
+        (self.selected, self.top) = (None, 0);
+        Some(Wish::Switch)
+    }
+
+    fn list(&mut self) {
+        let instance = &self.instances[self.current];
+        self.listed = match &instance.document {
+            Some(document) => listed(document, &instance.history, self.order, &self.filter),
+            None => Vec::new(),
+        };
+    }
+
+    /// Moves the window so that the selected line is in it.
+    pub fn scroll(&mut self, page: usize) {
+        self.page = page;
+        let last_top = self.listed.len().saturating_sub(page);
+        if let Some(line) = self.selected_line() {
+            self.top = self.top.min(line);
+            self.top = self.top.max((line + 1).saturating_sub(page));
+        }
+        self.top = self.top.min(last_top);
+    }
+}
+
+impl Instance {
+    fn new(found: Found) -> Self {
+        let place = found.logdir().unwrap_or_else(|| found.socket.clone());
+        let mut instance = Self {
+            socket: found.socket.clone(),
+            name: plain(&place.display().to_string()),
+            document: None,
+            findings: Vec::new(),
+            history: History::default(),
+            voice: Voice::Clear,
+        };
+        instance.hear(Some(found));
+        instance
+    }
+
+    /// What it said, or that it is gone.
+    fn hear(&mut self, found: Option<Found>) {
+        self.voice = match found.map(|found| found.answer) {
+            Some(Answer::Told { document, .. }) => {
+                self.name = name_of(&document);
+                self.history.add(&document);
+                self.findings = findings(&document);
+                self.document = Some(document);
+                Voice::Clear
+            }
+            Some(Answer::Silent(silent)) => Voice::Silent(silent.described()),
+            Some(Answer::Unclear(why)) => Voice::Silent(plain(&why)),
+            None if matches!(self.voice, Voice::Ended(_)) => return,
+            None => Voice::Ended(self.last_words()),
+        };
+    }
+
+    fn last_words(&self) -> String {
+        let logdir = self
+            .document
+            .as_ref()
+            .map(|document| &document.interchange.logdir);
+        let told = logdir.map(|logdir| last_words::told_below(Path::new(logdir)));
+        let told = told.unwrap_or_default();
+        let line = told.lines().next().unwrap_or("it has ended");
+        // Which log it was is known.
+        line.split_once(": ")
+            .map_or(line, |(_, words)| words)
+            .to_owned()
+    }
+}

@@ -1,0 +1,338 @@
+//! One screen of `top`. The less room there is, the less of it is drawn.
+
+use std::collections::VecDeque;
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize as _};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, Wrap};
+
+use super::super::status::told_of;
+use super::super::watching::findings::{Finding, Severity, verdict};
+use super::super::watching::format::{bytes, count, duration, plain, rate, wrapped};
+use super::app::{App, Instance, Mode, Voice};
+use super::rows::Column;
+use crate::telemetry::document::{Document, Manager, ManagerState, State};
+
+const BAR_COLUMNS: usize = 6;
+
+const HELP: &str = "\
+↓ ↑ j k     select a manager         s S → ←  sort by the next, the previous column
+PgDn PgUp   a page of them           r        the other way round
+g G         the first, the last      /        show only those with this text
+h           hold the selected one:   Esc      show all again; else end
+            it gets no more tasks    p space  pause, go on
+Tab         the next interchange     q Ctrl-C end
+";
+
+pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
+    let area = frame.area();
+    let (findings, sparks, events) = match area.height {
+        0..12 => (1, 0, 0),
+        12..22 => (2, 0, 0),
+        22..32 => (3, 3, 4),
+        _ => (5, 4, 8),
+    };
+    let [head, found, spark, table, latest, foot] = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(findings),
+        Constraint::Length(sparks),
+        Constraint::Min(3),
+        Constraint::Length(events),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    draw_head(frame, head, app);
+    draw_findings(frame, found, app.shown());
+    if sparks > 0 {
+        draw_sparks(frame, spark, app.shown());
+    }
+    draw_managers(frame, table, app);
+    if events > 0 {
+        draw_events(frame, latest, app.shown());
+    }
+    draw_foot(frame, foot, app);
+    if app.mode == Mode::Help {
+        draw_help(frame, area);
+    }
+}
+
+fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let instance = app.shown();
+    let mut name = vec![Span::from(instance.name.as_str()).bold()];
+    if let (place, several @ 2..) = app.place() {
+        name.push(Span::from(format!(" ({place} of {several}, Tab)")));
+    }
+    if app.is_paused {
+        name.push(Span::from(" PAUSED").yellow().bold());
+    }
+    let Some(document) = &instance.document else {
+        frame.render_widget(Line::from(name), area);
+        return;
+    };
+    let about = &document.interchange;
+    let [first, second] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
+    let leaving = match document.state {
+        State::Running => "",
+        State::Leaving => "LEAVING, ",
+    };
+    let up = format!(
+        "{leaving}{} on {}, up {}",
+        about.pid,
+        plain(&about.host),
+        duration(about.uptime_s)
+    );
+    // The name is what tells two of them apart; the rest goes first where there is no room.
+    let name = Line::from(name);
+    let room = usize::from(first.width).saturating_sub(name.width() + 2);
+    if up.chars().count() <= room {
+        frame.render_widget(Line::from(up).alignment(Alignment::Right), first);
+    }
+    let name_area = Rect {
+        width: first.width.min(name.width() as u16),
+        ..first
+    };
+    frame.render_widget(name, name_area);
+    frame.render_widget(Line::from(numbers(document)), second);
+}
+
+fn numbers(document: &Document) -> String {
+    let lately = document.rates.last_5_s;
+    format!(
+        "queue {}  in flight {}  in {}/s  done {}/s  managers {}  lost {}  mem {}",
+        count(document.queue.tasks),
+        count(document.in_flight),
+        rate(lately.received),
+        rate(lately.done),
+        count(document.managers.len()),
+        count(document.totals.tasks_lost),
+        bytes(document.process.resident_bytes)
+    )
+}
+
+fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
+    let columns = usize::from(area.width).max(1);
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut add = |text: &str, style: Style| {
+        let wrapped = wrapped(text, columns).into_iter();
+        lines.extend(wrapped.map(|line| Line::styled(line, style)));
+    };
+    match &instance.voice {
+        Voice::Clear => {}
+        Voice::Silent(why) => add(why, style_of(Severity::Problem)),
+        Voice::Ended(words) => add(&format!("ENDED: {words}"), style_of(Severity::Problem)),
+    }
+    if let [
+        Finding {
+            severity: Severity::Note,
+            ..
+        },
+        ..,
+    ] = instance.findings.as_slice()
+    {
+        add(&verdict(&instance.findings), style_of(Severity::Note));
+    }
+    for finding in &instance.findings {
+        let text = match finding.severity {
+            Severity::Note => finding.text.clone(),
+            _ => format!("{}: {}", finding.severity.name(), finding.text),
+        };
+        add(&text, style_of(finding.severity));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn style_of(severity: Severity) -> Style {
+    match severity {
+        Severity::Problem => Style::new().red().bold(),
+        Severity::Warning => Style::new().yellow(),
+        Severity::Note => Style::new().green(),
+    }
+}
+
+fn draw_sparks(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
+    let [left, right] = Layout::horizontal([Constraint::Ratio(1, 2); 2]).areas(area);
+    let history = &instance.history;
+    draw_spark(frame, left, "done/s", &history.done_a_second, Color::Green);
+    draw_spark(frame, right, "queue", &history.queued, Color::Cyan);
+}
+
+fn draw_spark(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    name: &str,
+    points: &VecDeque<u64>,
+    colour: Color,
+) {
+    let [title, graph] = Layout::vertical([Constraint::Length(1), Constraint::Min(1)]).areas(area);
+    let room = usize::from(area.width.saturating_sub(1));
+    let shown: Vec<u64> = points
+        .iter()
+        .skip(points.len().saturating_sub(room))
+        .copied()
+        .collect();
+    let most = shown.iter().max().copied().unwrap_or(0);
+    let now = shown.last().copied().unwrap_or(0);
+    let text = format!("{name} {}, at most {}", count(now), count(most));
+    frame.render_widget(Line::from(text).dim(), title);
+    frame.render_widget(Sparkline::default().data(shown).style(colour), graph);
+}
+
+/// The columns for which there is room, and their widths.
+fn columns(width: u16) -> Vec<(Column, Constraint)> {
+    let wanted = [
+        (Column::Block, Constraint::Length(6), 0),
+        (Column::Host, Constraint::Min(8), 0),
+        (Column::Manager, Constraint::Length(12), 78),
+        (Column::State, Constraint::Length(8), 0),
+        (Column::InFlight, Constraint::Length(15), 48),
+        (Column::Done, Constraint::Length(7), 56),
+        (Column::Rate, Constraint::Length(6), 64),
+        (Column::Unheard, Constraint::Length(8), 70),
+        (Column::Idle, Constraint::Length(10), 92),
+    ];
+    wanted
+        .into_iter()
+        .filter(|(_, _, least)| width >= *least)
+        .map(|(column, constraint, _)| (column, constraint))
+        .collect()
+}
+
+fn draw_managers(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
+    app.scroll(usize::from(area.height.saturating_sub(1)));
+    let app = &*app;
+    let instance = app.shown();
+    let Some(document) = &instance.document else {
+        return;
+    };
+    let columns = columns(area.width);
+    let heads = columns.iter().map(|(column, _)| {
+        let name = column.name();
+        match (*column == app.order.by, app.order.descending) {
+            (true, true) => format!("{name}▼"),
+            (true, false) => format!("{name}▲"),
+            _ => name.to_owned(),
+        }
+    });
+    let heads = Row::new(heads).style(Style::new().add_modifier(Modifier::REVERSED));
+    let selected = app.selected_line();
+    // Only what is seen becomes rows: there may be ten thousand managers.
+    let lines = app.listed.iter().enumerate().skip(app.top).take(app.page);
+    let rows = lines.map(|(line, place)| {
+        let manager = &document.managers[*place];
+        let cells = columns
+            .iter()
+            .map(|(column, _)| cell(*column, manager, instance));
+        let row = Row::new(cells);
+        match selected == Some(line) {
+            true => row.style(Style::new().bg(Color::Blue).fg(Color::White)),
+            false => row,
+        }
+    });
+    let widths = columns.iter().map(|(_, width)| *width);
+    let table = Table::new(rows, widths).header(heads).column_spacing(1);
+    frame.render_widget(table, area);
+    if app.listed.is_empty() && area.height > 1 {
+        let text = match (document.managers.is_empty(), app.filter.is_empty()) {
+            (true, _) => "No manager is registered.",
+            _ => "No manager has this text; Esc shows all.",
+        };
+        let below = Rect {
+            y: area.y + 1,
+            height: 1,
+            ..area
+        };
+        frame.render_widget(Line::from(text), below);
+    }
+}
+
+fn cell<'a>(column: Column, manager: &Manager, instance: &Instance) -> Cell<'a> {
+    match column {
+        Column::Block => Cell::from(plain(&manager.block)),
+        Column::Host => Cell::from(plain(&manager.host)),
+        Column::Manager => Cell::from(plain(&manager.id)),
+        Column::State => {
+            let state = manager.state();
+            let style = match state {
+                ManagerState::Suspect => Style::new().red(),
+                ManagerState::Draining | ManagerState::Held => Style::new().yellow(),
+                ManagerState::Full | ManagerState::Busy => Style::new().green(),
+                ManagerState::Idle => Style::new(),
+            };
+            Cell::from(state.name()).style(style)
+        }
+        Column::InFlight => Cell::from(format!(
+            "{} {}/{}",
+            bar(manager),
+            manager.in_flight,
+            manager.capacity
+        )),
+        Column::Done => Cell::from(count(manager.tasks_done)),
+        Column::Rate => Cell::from(rate(instance.history.rate_of(&manager.id))),
+        Column::Unheard => Cell::from(duration(manager.last_heard_s)),
+        Column::Idle => Cell::from(manager.idle_s.map_or("-".to_owned(), duration)),
+    }
+}
+
+/// How full it is.
+fn bar(manager: &Manager) -> String {
+    let share = manager.in_flight as f64 / manager.capacity.max(1) as f64;
+    let full = (share.min(1.0) * BAR_COLUMNS as f64).round() as usize;
+    "█".repeat(full) + &"░".repeat(BAR_COLUMNS - full)
+}
+
+fn draw_events(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
+    let Some(document) = &instance.document else {
+        return;
+    };
+    let about = &document.interchange;
+    let now = about.started_at_s + about.uptime_s;
+    let room = usize::from(area.height.saturating_sub(1));
+    let first = document.events.len().saturating_sub(room);
+    let title = Line::from("Latest changes of managers").dim();
+    let events = document.events[first..].iter();
+    let lines = std::iter::once(title).chain(events.map(|event| Line::from(told_of(event, now))));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), area);
+}
+
+fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    let line = match &app.mode {
+        Mode::Filtering(_) => Line::from(format!("/{}▏ Enter keeps, Esc forgets", app.filter)),
+        Mode::Confirming(manager) => {
+            let question = format!(
+                "Hold {}? It gets no more tasks, for good. y/n",
+                plain(manager)
+            );
+            Line::from(question).yellow().bold()
+        }
+        _ if !app.message.is_empty() => Line::from(app.message.as_str()).bold(),
+        _ => {
+            let shown = match app.filter.is_empty() {
+                true => String::new(),
+                false => format!("[{}: {}] ", app.filter, count(app.listed.len())),
+            };
+            Line::from(format!(
+                "{shown}q end  ? keys  s sort  r reverse  / filter  h hold  p pause  Tab next"
+            ))
+            .dim()
+        }
+    };
+    frame.render_widget(line, area);
+}
+
+fn draw_help(frame: &mut Frame<'_>, area: Rect) {
+    let columns = HELP.lines().map(|line| line.chars().count()).max();
+    let width = (columns.unwrap_or(0) as u16 + 4).min(area.width);
+    let height = (HELP.lines().count() as u16 + 2).min(area.height);
+    let place = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    };
+    frame.render_widget(Clear, place);
+    let block = Block::bordered().title(" Keys; any of them goes on ");
+    let text = Paragraph::new(HELP).wrap(Wrap { trim: false }).block(block);
+    frame.render_widget(text, place);
+}

@@ -1,0 +1,258 @@
+//! What is drawn, on terminals of many sizes, and what keys do.
+
+use std::path::PathBuf;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::super::watching::asking::{Answer, Found, Silent};
+use super::super::watching::sample;
+use super::News;
+use super::app::{App, Mode, Wish};
+use super::draw::draw;
+use super::rows::Column;
+use crate::telemetry::document::Document;
+
+fn found(socket: &str, document: Document) -> Found {
+    let json = String::new();
+    Found {
+        socket: PathBuf::from(socket),
+        answer: Answer::Told {
+            document: Box::new(document),
+            json,
+        },
+    }
+}
+
+fn crew(managers: usize) -> Document {
+    let mut document = sample::document();
+    for number in 0..managers {
+        let mut manager = sample::manager(&(number / 10).to_string(), &format!("node{number}"));
+        manager.in_flight = number % 5;
+        document.managers.push(manager);
+    }
+    document.events.push(sample::event(3.0, "registered", 0));
+    document
+}
+
+fn app(managers: usize) -> App {
+    App::new(vec![found("a", crew(managers))])
+}
+
+fn screen(app: &mut App, columns: u16, rows: u16) -> Vec<String> {
+    let mut terminal =
+        Terminal::new(TestBackend::new(columns, rows)).expect("a test screen is always drawn");
+    terminal
+        .draw(|frame| draw(frame, app))
+        .expect("a test screen is always drawn");
+    let buffer = terminal.backend().buffer();
+    let line = |row| {
+        (0..columns)
+            .map(|column| buffer[(column, row)].symbol())
+            .collect()
+    };
+    (0..rows).map(line).collect()
+}
+
+fn text(app: &mut App) -> String {
+    screen(app, 80, 24).join("\n")
+}
+
+fn press(app: &mut App, keys: &str) -> Option<Wish> {
+    let mut wish = None;
+    for key in keys.chars() {
+        let code = match key {
+            '\n' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            '\u{1b}' => KeyCode::Esc,
+            '↓' => KeyCode::Down,
+            key => KeyCode::Char(key),
+        };
+        wish = app.handle_key(KeyEvent::new(code, KeyModifiers::NONE));
+    }
+    wish
+}
+
+#[test]
+fn a_usual_terminal_has_everything() {
+    let mut app = app(20);
+    let text = text(&mut app);
+    for told in [
+        "runinfo/003/htex",
+        "4711 on login1, up 1 h 00 min",
+        "Nothing is wrong.",
+        "queue 0  in flight 0",
+        "BLOCK▲",
+        "node7",
+        "███░░░ 2/4",
+        "done/s",
+        "Latest changes of managers",
+        "q end",
+    ] {
+        assert!(text.contains(told), "{told} in\n{text}");
+    }
+}
+
+#[test]
+fn no_size_is_too_small_or_too_large() {
+    let mut app = app(50);
+    for columns in [1, 2, 10, 20, 40, 60, 79, 80, 132, 300] {
+        for rows in [1, 2, 3, 5, 10, 11, 12, 21, 22, 31, 32, 100] {
+            for keys in ["", "↓", "?", "/n", "\u{1b}"] {
+                press(&mut app, keys);
+                screen(&mut app, columns, rows);
+            }
+        }
+    }
+    let small = screen(&mut app, 40, 10).join("\n");
+    for told in ["node4", "STATE", "queue 0", "q end"] {
+        assert!(small.contains(told), "{told} in\n{small}");
+    }
+}
+
+#[test]
+fn thousands_are_scrolled_through() {
+    let mut app = app(8192);
+    assert!(text(&mut app).contains("node0 "));
+    press(&mut app, "G");
+    let bottom = text(&mut app);
+    assert!(
+        bottom.contains("node8191") && !bottom.contains("node0 "),
+        "{bottom}"
+    );
+    assert_eq!(app.selected_line(), Some(8191));
+    press(&mut app, "g");
+    assert!(text(&mut app).contains("node0 "));
+    press(&mut app, "↓↓↓");
+    assert_eq!(app.selected_line(), Some(3));
+}
+
+#[test]
+fn keys_sort_and_reverse() {
+    let mut app = app(12);
+    press(&mut app, "ssss");
+    assert_eq!(app.order.by, Column::InFlight);
+    let shown = text(&mut app);
+    assert!(shown.contains("IN FLIGHT▼"), "{shown}");
+    assert!(
+        shown.find("node4 ").expect("it is shown") < shown.find("node3 ").expect("it is shown")
+    );
+    press(&mut app, "r");
+    let shown = text(&mut app);
+    assert!(shown.contains("IN FLIGHT▲"), "{shown}");
+    assert!(
+        shown.find("node0 ").expect("it is shown") < shown.find("node1 ").expect("it is shown")
+    );
+    press(&mut app, "SSSSS");
+    assert_eq!(app.order.by, Column::Idle);
+}
+
+#[test]
+fn a_filter_is_typed_kept_and_forgotten() {
+    let mut app = app(12);
+    press(&mut app, "/node1q");
+    assert_eq!(app.mode, Mode::Filtering(String::new()));
+    assert!(text(&mut app).contains("/node1q"));
+    assert!(text(&mut app).contains("No manager has this text"));
+    app.handle_key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE));
+    press(&mut app, "\n");
+    let shown = text(&mut app);
+    assert!(shown.contains("[node1: 3]") && shown.contains("node11") && !shown.contains("node2"));
+    press(&mut app, "/x\u{1b}");
+    assert_eq!(app.filter, "node1");
+    assert_eq!(press(&mut app, "\u{1b}"), None);
+    assert_eq!(app.filter, "");
+    assert_eq!(press(&mut app, "\u{1b}"), Some(Wish::Quit));
+}
+
+#[test]
+fn a_manager_is_held_after_a_question() {
+    let mut app = app(3);
+    assert_eq!(press(&mut app, "h"), None);
+    assert!(text(&mut app).contains("Select a manager first"));
+    press(&mut app, "↓↓h");
+    assert!(text(&mut app).contains("Hold node1-manager?"));
+    assert_eq!(press(&mut app, "n"), None);
+    assert!(text(&mut app).contains("Not held."));
+    let manager = "node1-manager".to_owned();
+    assert_eq!(press(&mut app, "hy"), Some(Wish::Hold { manager }));
+    app.handle_news(News::Held("node1-manager is held.".to_owned()));
+    assert!(text(&mut app).contains("node1-manager is held."));
+}
+
+/// The same one stays selected wherever it stands, and nobody is when it has gone.
+#[test]
+fn a_selection_is_a_manager_and_not_a_line() {
+    let mut app = app(5);
+    press(&mut app, "↓↓↓");
+    assert_eq!(app.selected_line(), Some(2));
+    press(&mut app, "r");
+    let mut document = crew(5);
+    document.managers.remove(0);
+    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", document))));
+    assert_eq!(app.selected_line(), Some(1));
+    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", crew(2)))));
+    assert_eq!(app.selected_line(), None);
+}
+
+#[test]
+fn what_is_shown_can_be_changed_and_paused() {
+    let mut other = crew(1);
+    other.interchange.logdir = "/runs/runinfo/004/mpi".to_owned();
+    let mut app = App::new(vec![found("a", crew(3)), found("b", other)]);
+    assert!(text(&mut app).contains("runinfo/004/mpi (2 of 2, Tab)"));
+    assert_eq!(press(&mut app, "\t"), Some(Wish::Switch));
+    assert!(text(&mut app).contains("runinfo/003/htex (1 of 2, Tab)"));
+    press(&mut app, "p");
+    assert!(text(&mut app).contains("PAUSED"));
+    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
+    assert_eq!(app.listed.len(), 3);
+    press(&mut app, "p");
+    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
+    assert_eq!(app.listed.len(), 7);
+}
+
+#[test]
+fn an_interchange_goes_and_others_come() {
+    let mut app = app(2);
+    let silent = Found {
+        socket: PathBuf::from("a"),
+        answer: Answer::Silent(Silent {
+            pid: Some(7),
+            state: Some("T (stopped)".to_owned()),
+            logdir: None,
+        }),
+    };
+    app.handle_news(News::Shown(PathBuf::from("a"), Some(silent)));
+    assert!(text(&mut app).contains("Process 7 does not answer: it is stopped (SIGSTOP)"));
+    app.handle_news(News::Shown(PathBuf::from("a"), None));
+    let shown = text(&mut app);
+    assert!(
+        shown.contains("ENDED: it has ended") && shown.contains("node1"),
+        "{shown}"
+    );
+    app.handle_news(News::All(vec![found("b", crew(1))]));
+    assert!(text(&mut app).contains("(1 of 2, Tab)"));
+}
+
+#[test]
+fn help_is_shown_until_a_key() {
+    let mut app = app(2);
+    press(&mut app, "?");
+    assert!(text(&mut app).contains("hold the selected one"));
+    press(&mut app, "q");
+    assert!(!text(&mut app).contains("hold the selected one"));
+    let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    press(&mut app, "?");
+    assert_eq!(app.handle_key(control_c), Some(Wish::Quit));
+}
+
+#[test]
+fn a_peer_cannot_paint_by_its_name() {
+    let mut document = crew(1);
+    document.managers[0].host = "\u{1b}[2J\n".to_owned();
+    let mut app = App::new(vec![found("a", document)]);
+    let text = text(&mut app);
+    assert!(text.contains("\u{fffd}[2J\u{fffd}"), "{text}");
+}
