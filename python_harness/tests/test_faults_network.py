@@ -18,7 +18,7 @@ from parsl.serialize import deserialize
 from harness import executors, network, processes
 from harness.books import Books
 from harness.executors import add_blocks
-from harness.interchange import command_under_test
+from harness.interchange import command_under_test, stock_under_test
 from harness.proxy import Proxy
 from harness.waiting import wait_until
 from harness.wire import FakeManager, Silence
@@ -207,9 +207,14 @@ def test_a_frozen_network_is_no_loss_below_the_threshold(tmp_path):
 
 def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, measured):
     """A reset loses what is on its way, a batch or a result, and neither end can tell. Such a task
-    is in flight until its manager ends, or a patience that is longer than this test: then it is
-    reported lost, once."""
-    with behind_a_proxy(tmp_path / "run", blocks=2, heartbeat_threshold=4) as (htex, proxy):
+    is in flight until its manager ends, where nobody has a patience: then it is reported lost,
+    once."""
+    command = command_under_test()
+    if not stock_under_test():
+        command += ["--reconnect-patience", "none"]
+    with behind_a_proxy(
+        tmp_path / "run", blocks=2, heartbeat_threshold=4, interchange_launch_cmd=command
+    ) as (htex, proxy):
         books = Books(htex, tmp_path)
         books.submit(200, seconds=0.005)
         for number in range(3):
