@@ -225,7 +225,11 @@ fn start_log(wanted: &Logging) -> Result<LogGuard, String> {
 }
 
 fn log_config(config: &Config) {
-    info!("htex-interchange {} starts", env!("CARGO_PKG_VERSION"));
+    let host = observing::host();
+    info!(
+        "htex-interchange {} starts on {host}",
+        env!("CARGO_PKG_VERSION")
+    );
     if !config.unknown_keys.is_empty() {
         info!(
             "Ignoring unknown keys of the configuration: {}",

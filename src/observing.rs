@@ -117,7 +117,8 @@ impl EventSink for Events {
     }
 }
 
-fn host() -> String {
+/// The machine's name.
+pub fn host() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
 }

@@ -61,6 +61,8 @@ def test_metrics_say_what_was_done(start, connect):
         task_queued_seconds_count=4, tasks_lost_total=0,
     )
     assert told["task_queued_seconds_sum"] > 0 and told["dispatch_latency_seconds_count"] >= 2
+    assert 5_000 < told["tasks_bytes_total"] < 8_000 and told["batches_bytes_total"] > 4_000
+    assert told["from_managers_bytes_total"] > told["results_bytes_total"] > 0
 
 
 def test_states_of_managers_and_lost_tasks(start, connect):

@@ -51,6 +51,7 @@ impl EventLoop {
                 ..about.clone()
             },
             queued_bytes: held.queued,
+            traffic: self.observers.traffic,
             back_pressure: BackPressure {
                 held_bytes: held.all(),
                 bound_bytes: self.intake.bound_bytes(),

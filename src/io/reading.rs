@@ -72,6 +72,7 @@ impl EventLoop {
             let Some(frame) = self.submit.tasks.receive() else {
                 return false;
             };
+            self.observers.traffic.tasks_bytes += frame.len() as u64;
             if frame.has_more() {
                 self.submit.tasks.skip_rest(&frame);
                 warn!("Dropping a task message of several frames; a task has one");
@@ -94,6 +95,7 @@ impl EventLoop {
                 None => more = false,
             }
         }
+        self.observers.traffic.from_managers_bytes += bytes as u64;
         if !more {
             self.interchange.handle_workers_empty(now);
         }

@@ -195,6 +195,7 @@ impl EventLoop {
                     shipment,
                 } => {
                     has_dispatched = true;
+                    self.observers.traffic.batches_bytes += bytes.len() as u64;
                     self.send_to_manager(&to, Held::Batch { bytes, shipment }, now);
                 }
                 Transmit::Manager { to, message } => {
@@ -205,6 +206,7 @@ impl EventLoop {
                         Parcel::Frame(frame) => frame,
                         Parcel::Bytes(bytes) => Frame::of_bytes(bytes),
                     };
+                    self.observers.traffic.results_bytes += frame.len() as u64;
                     self.sending.send_result(&self.submit.results, frame);
                 }
                 Transmit::Reply(bytes) => {

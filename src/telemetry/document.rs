@@ -22,6 +22,7 @@ pub struct Document {
     pub managers: Vec<Manager>,
     pub rates: Rates,
     pub totals: Totals,
+    pub traffic: Traffic,
     pub back_pressure: BackPressure,
     pub hub: Option<Hub>,
     pub worker_port: WorkerPort,
@@ -206,6 +207,19 @@ pub struct Totals {
     /// From dispatch to result.
     pub in_flight_mean_s: Option<f64>,
     pub in_flight_longest_s: f64,
+}
+
+/// Bytes of messages since the start, without what ZeroMQ and TCP add.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Tasks, from the submit side.
+    pub tasks_bytes: u64,
+    /// Batches, to managers.
+    pub batches_bytes: u64,
+    /// Everything that managers say: results, heartbeats, monitoring.
+    pub from_managers_bytes: u64,
+    /// Results, to the submit side.
+    pub results_bytes: u64,
 }
 
 /// What is held, and what is held up by it.

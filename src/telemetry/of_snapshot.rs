@@ -2,7 +2,7 @@
 
 use super::document::{
     About, BackPressure, Document, Event, FORMAT, Hub, Manager, Priority, Process, Queue, Rate,
-    Rates, State, Totals, WorkerPort,
+    Rates, State, Totals, Traffic, WorkerPort,
 };
 use super::event_line::name_of;
 use crate::broker::{
@@ -16,6 +16,7 @@ const PRIORITIES_MAX: usize = 16;
 pub struct Surroundings {
     pub interchange: About,
     pub queued_bytes: usize,
+    pub traffic: Traffic,
     pub back_pressure: BackPressure,
     pub hub: Option<Hub>,
     pub worker_port: WorkerPort,
@@ -44,6 +45,7 @@ pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
             last_60_s: rate(minute),
         },
         totals: totals(&snapshot.tally),
+        traffic: around.traffic,
         back_pressure: BackPressure {
             dispatches: snapshot.dispatching,
             ..around.back_pressure

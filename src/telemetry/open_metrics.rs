@@ -162,6 +162,30 @@ const COUNTERS: &[Counter] = &[
     },
 ];
 
+/// Totals of bytes.
+const BYTE_COUNTERS: &[Counter] = &[
+    Counter {
+        name: "htex_interchange_tasks",
+        help: "Tasks from the submit side",
+        value: |told| Some(told.traffic.tasks_bytes),
+    },
+    Counter {
+        name: "htex_interchange_batches",
+        help: "Batches for managers",
+        value: |told| Some(told.traffic.batches_bytes),
+    },
+    Counter {
+        name: "htex_interchange_from_managers",
+        help: "What managers said",
+        value: |told| Some(told.traffic.from_managers_bytes),
+    },
+    Counter {
+        name: "htex_interchange_results",
+        help: "Results for the submit side",
+        value: |told| Some(told.traffic.results_bytes),
+    },
+];
+
 const GAUGES: &[Gauge] = &[
     Gauge {
         name: "htex_interchange_queue_tasks",
@@ -276,10 +300,12 @@ const GAUGES: &[Gauge] = &[
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut encoder;
-        for Counter { name, help, value } in COUNTERS {
-            if let Some(value) = value(&self.document) {
-                let encoder = out.encode_descriptor(name, help, None, MetricType::Counter)?;
-                ConstCounter::new(value).encode(encoder)?;
+        for (counters, unit) in [(COUNTERS, None), (BYTE_COUNTERS, BYTES)] {
+            for Counter { name, help, value } in counters {
+                if let Some(value) = value(&self.document) {
+                    let encoder = out.encode_descriptor(name, help, unit, MetricType::Counter)?;
+                    ConstCounter::new(value).encode(encoder)?;
+                }
             }
         }
         for gauge in GAUGES {

@@ -28,6 +28,7 @@ use crate::broker::{Histogram, Now};
 use crate::protocol::ManagerId;
 use crate::telemetry;
 use crate::telemetry::asking::{Held, Refusal, Request};
+use crate::telemetry::document::Traffic;
 use crate::telemetry::open_metrics::{self, Timings};
 
 use guest::{Guest, Next, Wish};
@@ -61,6 +62,7 @@ pub(super) struct Observers {
     pub(super) port: BoundPort,
     /// From a turn's beginning to its batches' handing over.
     pub(super) dispatch_latency: Histogram,
+    pub(super) traffic: Traffic,
 }
 
 /// What was made of the last look at the broker.
@@ -117,6 +119,7 @@ impl Observers {
             telling,
             port: BoundPort { address, port },
             dispatch_latency: Histogram::default(),
+            traffic: Traffic::default(),
         })
     }
 

@@ -1,47 +1,24 @@
 //! An interchange that still runs is asked how it does, by its status socket.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use super::finding::{Finding, counted};
-use crate::telemetry::asking::{Request, SOCKET_SUFFIX, directories};
 use crate::telemetry::document::Document;
-
-const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+use crate::tools::watching::asking::{self, Answer};
 
 /// What the interchange that logs into `logdir` says, if it runs on this machine and as this user.
 pub(super) fn of(logdir: &Path) -> Option<Document> {
     let wanted = logdir.canonicalize().ok()?;
-    let entries = directories(rustix::process::getuid().as_raw())
-        .into_iter()
-        .filter_map(|directory| fs::read_dir(directory).ok())
-        .flat_map(|entries| entries.flatten());
-    entries
-        .filter(|entry| entry.file_name().to_string_lossy().ends_with(SOCKET_SUFFIX))
-        .filter_map(|entry| ask(&entry.path()))
-        .find(|document| {
-            let logdir = Path::new(&document.interchange.logdir);
-            logdir.canonicalize().is_ok_and(|logdir| logdir == wanted)
-        })
-}
-
-fn ask(socket: &Path) -> Option<Document> {
-    let mut stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(ANSWERED_WITHIN)).ok()?;
-    stream.set_write_timeout(Some(ANSWERED_WITHIN)).ok()?;
-    let mut request = serde_json::to_vec(&Request::Status).ok()?;
-    request.push(b'\n');
-    stream.write_all(&request).ok()?;
-    let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
-        .ok()?;
-    serde_json::from_slice(&answer).ok()
+    let is_wanted = |document: &Document| {
+        let logdir = Path::new(&document.interchange.logdir);
+        logdir.canonicalize().is_ok_and(|logdir| logdir == wanted)
+    };
+    let answers = asking::look().found.into_iter();
+    let documents = answers.filter_map(|found| match found.answer {
+        Answer::Told { document, .. } => Some(*document),
+        _ => None,
+    });
+    documents.into_iter().find(is_wanted)
 }
 
 /// What its answer is worth telling.

@@ -110,11 +110,35 @@ fn told(log: &Path) -> String {
              another {}",
             crate::telemetry::asking::DIRECTORY_VARIABLE
         ),
-        (false, _) => format!(
+        (false, _) => gone(pid, head.lines().find_map(host_of)),
+    }
+}
+
+/// Not here, and without last words.
+fn gone(pid: u32, host: Option<String>) -> String {
+    let here = rustix::system::uname();
+    let here = here.nodename().to_string_lossy();
+    match host {
+        Some(host) if host == here => {
+            format!("its process {pid} ran here and was killed: its log has no end")
+        }
+        Some(host) => format!(
+            "its process {pid} was started on {}, and this is {here}: ask there. Its log has no \
+             end",
+            plain(&host)
+        ),
+        None => format!(
             "its process {pid} does not run here, and its log has no end: it runs on another \
              machine, or was killed"
         ),
     }
+}
+
+/// `htex-interchange 0.1.0 starts on login2`; in JSON a quotation mark ends it.
+fn host_of(line: &str) -> Option<String> {
+    let (_, after) = line.split_once(STARTS)?.1.split_once(" starts on ")?;
+    let name = after.split(['"', ' ']).next()?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// From the beginning of its sentence.
@@ -147,4 +171,22 @@ fn end_of(log: &Path, last: bool) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.take(END_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_ran_is_in_its_first_line() {
+        let line = "… INFO: htex-interchange 0.1.0 starts on login2";
+        assert_eq!(host_of(line).as_deref(), Some("login2"));
+        let line = r#"{"msg": "htex-interchange 0.1.0 starts on login2", "process": 5}"#;
+        assert_eq!(host_of(line).as_deref(), Some("login2"));
+        assert_eq!(host_of("htex-interchange 0.1.0 starts"), None);
+        assert!(gone(5, Some("login2".to_owned())).contains("started on login2"));
+        let here = rustix::system::uname();
+        let here = here.nodename().to_string_lossy().into_owned();
+        assert!(gone(5, Some(here)).contains("was killed"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::telemetry::document::{
     About, BackPressure, Document, Event, FORMAT, Manager, Process, Queue, Rate, Rates, State,
-    Totals, WorkerPort,
+    Totals, Traffic, WorkerPort,
 };
 
 pub const STARTED_AT_S: f64 = 1_700_000_000.0;
@@ -43,6 +43,7 @@ pub fn document() -> Document {
             last_60_s: Rate::default(),
         },
         totals: totals(),
+        traffic: Traffic::default(),
         back_pressure: BackPressure {
             held_bytes: 0,
             bound_bytes: 1 << 30,
