@@ -100,9 +100,9 @@ MUTANTS = [
         "let backlog_too_long = awake >= self.backlog_end();", "let backlog_too_long = false;",
     ),
     Mutant(
-        "nobody wakes for the end of a grace", "liveness.rs",
-        "let awake = [expiry, grace, doubts, backlog]",
-        "let _ = grace;\n        let awake = [expiry, doubts, backlog]",
+        "nobody wakes for the end of a grace, or of a doubt", "liveness.rs",
+        "let awake = [expiry, breaks, backlog]",
+        "let _ = breaks;\n        let awake = [expiry, backlog]",
     ),
     Mutant(
         "a grace goes on when the manager has come back", "liveness.rs",
@@ -134,9 +134,9 @@ MUTANTS = [
         "        let _ = flight;\n",
     ),
     Mutant(
-        "nobody wakes for the end of a doubt", "liveness.rs",
-        "let awake = [expiry, grace, doubts, backlog]",
-        "let _ = doubts;\n        let awake = [expiry, grace, backlog]",
+        "the next doubt of a manager is not watched", "doubt.rs",
+        "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
+        "        self.after_result(slot, now);\n",
     ),
     Mutant(
         "tasks in doubt are given up while their manager has no connection", "liveness.rs",

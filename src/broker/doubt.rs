@@ -10,6 +10,7 @@
 //! What else holds of deadlines holds here: they stand still while this process does not run, and
 //! nothing is given up for what may stand unread (see [`super::liveness`]).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -141,10 +142,10 @@ impl<B> Broker<B> {
     pub(super) fn give_up_doubts(&mut self, slot: Slot, until: Duration, now: Now) {
         let manager = self.managers.get_mut(slot);
         let is_over = |at: Duration| at <= until;
-        let given_up: Vec<_> = manager
-            .in_flight
-            .extract_if(.., |held| held.in_doubt.is_some_and(is_over))
-            .collect();
+        let held = std::mem::take(&mut manager.in_flight).into_iter();
+        let (given_up, kept): (VecDeque<_>, _) =
+            held.partition(|held| held.in_doubt.is_some_and(is_over));
+        manager.in_flight = kept;
         if given_up.is_empty() {
             self.watch_doubts(slot);
             return;

@@ -46,12 +46,8 @@ pub(super) struct Liveness {
     grace: Option<Duration>,
     /// One entry a manager, at the latest by when it must be looked at: awake clock.
     expiry: Heap,
-    /// One entry for each time that a manager became suspect, with when that was: it is void once
-    /// the manager has spoken by a connection again. Awake clock.
-    grace_ends: BinaryHeap<Reverse<(Duration, Slot, Duration)>>,
-    /// By when the first task in doubt of a manager has to be answered: void unless it is the one
-    /// that the manager's record names. Awake clock.
-    doubts: Heap,
+    /// What connections that broke lead to: the ends of graces and of doubts. Awake clock.
+    breaks: BinaryHeap<Reverse<(Duration, Overdue)>>,
     /// Managers past a deadline, until the worker socket has been empty.
     overdue: Vec<Overdue>,
     /// Drain times still to come: monotonic clock.
@@ -64,12 +60,21 @@ pub(super) struct Liveness {
     workers_empty_at: Duration,
 }
 
-/// A deadline that has passed.
-#[derive(Clone, Copy)]
+/// Whose deadline it is that has passed, or will.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Overdue {
     Silent(Slot),
-    Disconnected { slot: Slot, since: Duration },
-    InDoubt { slot: Slot, at: Duration },
+    /// One for each time that a manager became suspect, with when that was: void once the manager
+    /// has spoken by a connection again.
+    Disconnected {
+        slot: Slot,
+        since: Duration,
+    },
+    /// The first task in doubt of a manager: void unless the manager's record names this time.
+    InDoubt {
+        slot: Slot,
+        at: Duration,
+    },
 }
 
 impl Overdue {
@@ -88,8 +93,7 @@ impl Liveness {
             threshold,
             grace,
             expiry: Heap::new(),
-            grace_ends: BinaryHeap::new(),
-            doubts: Heap::new(),
+            breaks: BinaryHeap::new(),
             overdue: Vec::new(),
             drain: Heap::new(),
             stalled: Duration::ZERO,
@@ -106,10 +110,9 @@ impl Liveness {
     /// When there is something to do next: monotonic clock.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let expiry = self.expiry.peek().map(|Reverse((at, _))| *at);
-        let grace = self.grace_ends.peek().map(|Reverse((at, ..))| *at);
-        let doubts = self.doubts.peek().map(|Reverse((at, _))| *at);
+        let breaks = self.breaks.peek().map(|Reverse((at, _))| *at);
         let backlog = (!self.overdue.is_empty()).then(|| self.backlog_end());
-        let awake = [expiry, grace, doubts, backlog].into_iter().flatten().min();
+        let awake = [expiry, breaks, backlog].into_iter().flatten().min();
         let awake = awake.map(|at| at.saturating_add(self.stalled));
         let drain = self.drain.peek().map(|Reverse((at, _))| *at);
         [awake, drain].into_iter().flatten().min()
@@ -128,14 +131,16 @@ impl Liveness {
     /// A manager has no connection any more, from now on (awake clock).
     pub(super) fn watch_suspect(&mut self, slot: Slot, since: Duration) {
         if let Some(grace) = self.grace {
-            self.grace_ends
-                .push(Reverse((since.saturating_add(grace), slot, since)));
+            let ends = since.saturating_add(grace);
+            let overdue = Overdue::Disconnected { slot, since };
+            self.breaks.push(Reverse((ends, overdue)));
         }
     }
 
     /// A manager has a task in doubt until then (awake clock).
     pub(super) fn watch_doubts(&mut self, slot: Slot, at: Duration) {
-        self.doubts.push(Reverse((at, slot)));
+        self.breaks
+            .push(Reverse((at, Overdue::InDoubt { slot, at })));
     }
 
     pub(super) fn workers_empty(&mut self, now: Now) {
@@ -180,6 +185,9 @@ impl Liveness {
     pub(super) fn overdue(&mut self, now: Now, silence: impl Fn(Slot) -> Option<Silence>) -> Due {
         let awake = self.awake(now);
         self.collect_overdue(awake);
+        if self.overdue.is_empty() {
+            return Due::default();
+        }
         let backlog_too_long = awake >= self.backlog_end();
         let heard_out = match backlog_too_long {
             true => awake,
@@ -214,17 +222,11 @@ impl Liveness {
             self.expiry.pop();
             self.overdue.push(Overdue::Silent(slot));
         }
-        while let Some(Reverse((at, slot, since))) = self.grace_ends.peek().copied()
+        while let Some(Reverse((at, overdue))) = self.breaks.peek().copied()
             && at <= awake
         {
-            self.grace_ends.pop();
-            self.overdue.push(Overdue::Disconnected { slot, since });
-        }
-        while let Some(Reverse((at, slot))) = self.doubts.peek().copied()
-            && at <= awake
-        {
-            self.doubts.pop();
-            self.overdue.push(Overdue::InDoubt { slot, at });
+            self.breaks.pop();
+            self.overdue.push(overdue);
         }
     }
 
@@ -251,10 +253,9 @@ impl Liveness {
     fn watch_again(&mut self, overdue: Overdue, deadline: Duration) {
         match overdue {
             Overdue::Silent(slot) => self.expiry.push(Reverse((deadline, slot))),
-            Overdue::Disconnected { slot, since } => {
-                self.grace_ends.push(Reverse((deadline, slot, since)));
+            Overdue::Disconnected { .. } | Overdue::InDoubt { .. } => {
+                self.breaks.push(Reverse((deadline, overdue)));
             }
-            Overdue::InDoubt { slot, .. } => self.watch_doubts(slot, deadline),
         }
     }
 

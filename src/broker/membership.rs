@@ -1,6 +1,6 @@
 //! How managers come, stay, drain, are held, and go.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use tracing::{error, info, warn};
@@ -287,7 +287,7 @@ impl<B> Broker<B> {
     /// Each of these tasks is answered with ManagerLost.
     pub(super) fn report_lost(
         &mut self,
-        held: Vec<InFlight>,
+        held: VecDeque<InFlight>,
         manager: &ManagerId,
         hostname: &str,
         now: Now,

@@ -400,7 +400,7 @@ impl<B> Broker<B> {
             });
             let queued_for = now.monotonic.saturating_sub(since);
             self.tally.queued_for.add(queued_for);
-            manager.in_flight.push(InFlight {
+            manager.in_flight.push_back(InFlight {
                 ticket,
                 dispatched,
                 in_doubt: None,

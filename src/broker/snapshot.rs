@@ -124,7 +124,7 @@ impl<B> Broker<B> {
             in_flight: manager.in_flight.len(),
             oldest_task: manager
                 .in_flight
-                .first()
+                .front()
                 .map(|first| (first.task(), since(first.dispatched))),
             tasks_done: manager.tasks_done,
             held: manager.held,
