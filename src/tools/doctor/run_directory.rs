@@ -83,7 +83,7 @@ fn examine_executor(run: &Path, directory: &Path, label: &str, diagnosis: &mut D
     let running = asked::of(directory);
     match &running {
         Some(document) => found.extend(asked::findings(document)),
-        None => found.extend(no_ending(&log.lines)),
+        None => found.extend(no_ending(&log.lines, was_ended_by_parsl(run))),
     }
     let blocks = Blocks::of(run, label);
     diagnosis.examined("blocks' standard error");
@@ -114,8 +114,14 @@ fn not_ours(lines: &[Line]) -> Option<Finding> {
     })
 }
 
+/// Parsl says so before it does it.
+fn was_ended_by_parsl(run: &Path) -> bool {
+    let end = ends_of(&run.join(PARSL_LOG), 0, PARSL_LOG_BYTES);
+    end.is_ok_and(|(text, _)| text.contains("Terminating interchange"))
+}
+
 /// A log that breaks off.
-fn no_ending(lines: &[Line]) -> Option<Finding> {
+fn no_ending(lines: &[Line], was_ended: bool) -> Option<Finding> {
     let pid = lines.iter().find_map(|line| line.pid);
     if let Some(pid) = pid.filter(|pid| is_interchange(*pid)) {
         return Some(Finding::note(
@@ -125,6 +131,13 @@ fn no_ending(lines: &[Line]) -> Option<Finding> {
     }
     let is_ours = not_ours(lines).is_none();
     (is_ours && !lines.is_empty() && !events::has_ending(lines)).then(|| {
+        if was_ended {
+            return Finding::note(
+                "no-ending",
+                "Parsl ended the interchange, and its log's last lines did not get to the disk.",
+            )
+            .because("It has 50 ms to end in, and the machine or its disk was busy.");
+        }
         let who = pid.map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
         Finding::warning(
             "no-ending",
