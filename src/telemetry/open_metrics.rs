@@ -23,7 +23,7 @@ const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How long things took.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub struct Timings {
     /// From acceptance to dispatch.
     pub queued: Histogram,
@@ -35,12 +35,9 @@ pub struct Timings {
 }
 
 /// The whole page.
-pub fn page(document: &Document, timings: &Timings) -> String {
+pub fn page(document: Document, timings: Timings) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page {
-        document: document.clone(),
-        timings: timings.clone(),
-    }));
+    registry.register_collector(Box::new(Page { document, timings }));
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {
         debug_assert!(false, "a text takes whatever is written to it");

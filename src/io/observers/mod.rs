@@ -65,12 +65,15 @@ pub(super) struct Observers {
     pub(super) traffic: Traffic,
 }
 
-/// What was made of the last look at the broker.
-#[derive(Default)]
-struct Looks {
-    status: Option<Look>,
-    metrics: Option<Look>,
+/// What can be made of a look at the broker.
+#[derive(Clone, Copy)]
+enum Told {
+    Status,
+    Metrics,
 }
+
+/// What was made of the last one, by [`Told`].
+type Looks = [Option<Look>; 2];
 
 struct Look {
     bytes: Rc<[u8]>,
@@ -258,8 +261,8 @@ impl EventLoop {
 
     fn grant(&mut self, wish: Wish, now: Now) -> Rc<[u8]> {
         match wish {
-            Wish::Asked(Request::Status) => self.status_bytes(now),
-            Wish::Metrics => self.metrics_bytes(now),
+            Wish::Asked(Request::Status) => self.told(Told::Status, now),
+            Wish::Metrics => self.told(Told::Metrics, now),
             Wish::Asked(Request::Hold { manager }) => {
                 info!("Asked by the status socket to hold manager {manager}");
                 let id = ManagerId::new(manager.as_bytes());
@@ -271,37 +274,32 @@ impl EventLoop {
         }
     }
 
-    fn status_bytes(&mut self, now: Now) -> Rc<[u8]> {
-        if let Some(bytes) = still_good(&self.observers.looks.status, now) {
+    /// Out of one look for all who ask within a while.
+    fn told(&mut self, what: Told, now: Now) -> Rc<[u8]> {
+        if let Some(bytes) = still_good(&self.observers.looks[what as usize], now) {
             return bytes;
         }
         let begun = Instant::now();
         let snapshot = self.interchange.snapshot(now);
         let document = telemetry::document(&snapshot, self.surroundings(now));
-        let mut bytes = json(&document);
-        bytes.push(b'\n');
+        let bytes = match what {
+            Told::Status => {
+                let mut line = json(&document);
+                line.push(b'\n');
+                line
+            }
+            Told::Metrics => {
+                let timings = Timings {
+                    queued: snapshot.tally.queued_for,
+                    in_flight: snapshot.tally.in_flight_for,
+                    dispatch: self.observers.dispatch_latency.clone(),
+                };
+                http::page(&open_metrics::page(document, timings))
+            }
+        };
         let look = Look::of(bytes, begun, now);
         let bytes = Rc::clone(&look.bytes);
-        self.observers.looks.status = Some(look);
-        bytes
-    }
-
-    fn metrics_bytes(&mut self, now: Now) -> Rc<[u8]> {
-        if let Some(bytes) = still_good(&self.observers.looks.metrics, now) {
-            return bytes;
-        }
-        let begun = Instant::now();
-        let snapshot = self.interchange.snapshot(now);
-        let timings = Timings {
-            queued: snapshot.tally.queued_for.clone(),
-            in_flight: snapshot.tally.in_flight_for.clone(),
-            dispatch: self.observers.dispatch_latency.clone(),
-        };
-        let document = telemetry::document(&snapshot, self.surroundings(now));
-        let page = http::page(&open_metrics::page(&document, &timings));
-        let look = Look::of(page, begun, now);
-        let bytes = Rc::clone(&look.bytes);
-        self.observers.looks.metrics = Some(look);
+        self.observers.looks[what as usize] = Some(look);
         bytes
     }
 }

@@ -4,21 +4,20 @@ use std::path::Path;
 
 use super::finding::{Finding, counted};
 use crate::telemetry::document::Document;
-use crate::tools::watching::asking::{self, Answer};
+use crate::tools::watching::asking::{self, Answer, Found};
 
 /// What the interchange that logs into `logdir` says, if it runs on this machine and as this user.
 pub(super) fn of(logdir: &Path) -> Option<Document> {
     let wanted = logdir.canonicalize().ok()?;
-    let is_wanted = |document: &Document| {
-        let logdir = Path::new(&document.interchange.logdir);
-        logdir.canonicalize().is_ok_and(|logdir| logdir == wanted)
+    let is_wanted = |found: &Found| {
+        let logdir = found.logdir().and_then(|logdir| logdir.canonicalize().ok());
+        logdir.as_ref() == Some(&wanted)
     };
-    let answers = asking::look().found.into_iter();
-    let documents = answers.filter_map(|found| match found.answer {
+    let mut of_it = asking::look().found.into_iter().filter(is_wanted);
+    of_it.find_map(|found| match found.answer {
         Answer::Told { document, .. } => Some(*document),
         _ => None,
-    });
-    documents.into_iter().find(is_wanted)
+    })
 }
 
 /// What its answer is worth telling.

@@ -9,8 +9,8 @@ use super::events;
 use super::finding::{Diagnosis, Finding, counted};
 use super::log::{Line, Log, ends_of};
 use crate::tools::Trouble;
+use crate::tools::watching::last_words;
 
-const LOGS: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
 const PARSL_LOG: &str = "parsl.log";
 const PARSL_LOG_BYTES: u64 = 2 << 20;
 const REFUSAL: &str = "htex-interchange refused to start: ";
@@ -63,7 +63,8 @@ fn places(directory: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
 }
 
 fn log_of(directory: &Path) -> Option<PathBuf> {
-    LOGS.iter()
+    last_words::NAMES
+        .iter()
         .map(|name| directory.join(name))
         .find(|log| log.is_file())
 }

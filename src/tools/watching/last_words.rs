@@ -9,7 +9,7 @@ use super::asking::logdir_of;
 use super::format::plain;
 
 /// Names of an interchange's log.
-const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
+pub const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
 /// From a directory of projects' runs: `runinfo/NNN/LABEL`.
 const DEPTH: usize = 3;
 /// A directory with more than this is not one of runs.
