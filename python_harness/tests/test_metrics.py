@@ -143,6 +143,8 @@ def test_a_port_that_is_taken_refuses_the_start(start):
         with pytest.raises(ValueError, match=f"cannot listen for metrics at 127.0.0.1:{port}"):
             side.command("WORKER_BINDS", within_s=3)
         assert interchange.wait_exit(within_s=3) == 1
+        # The question would be lost with a connection from before the refusal.
+        assert "Connected to client" not in interchange.log()
 
 
 def test_who_asks_badly_holds_up_nobody(start, connect):

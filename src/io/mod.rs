@@ -144,10 +144,6 @@ impl EventLoop {
         let threshold = start.settings.heartbeat_threshold;
         let (workers, worker_monitor, port) =
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        submit
-            .connect(&config.submit_side)
-            .map_err(trouble("cannot connect to the submit side"))?;
-        log_connected(&config.submit_side);
         let process_watch = ProcessWatch::open(start.watch, start.parent)
             .ok_or("the process that started it is gone")?;
         let observers = Observers::open(start.observing, config.interchange_address, port)?;
@@ -165,6 +161,11 @@ impl EventLoop {
             observers: observers.descriptor(),
         })
         .map_err(trouble("cannot wait for the sockets"))?;
+        // Nothing fails after this: a command taken by a start that is refused has no answer.
+        submit
+            .connect(&config.submit_side)
+            .map_err(trouble("cannot connect to the submit side"))?;
+        log_connected(&config.submit_side);
         let broker = broker(
             (start.settings, port),
             start.selector,
