@@ -151,9 +151,11 @@ fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ExitCode {
         End::Broken => (BROKEN, logging::EXIT_FLUSH, "a fault of its own"),
     };
     let give_up = Instant::now() + patience;
+    // Its writer is at work while we wait for the log's.
+    let events = events.inspect(|events| events.end(why));
     log.flush_for(patience);
     if let Some(events) = events {
-        events.end(why, give_up.saturating_duration_since(Instant::now()));
+        events.flush_for(give_up.saturating_duration_since(Instant::now()));
     }
     exit_at_once(status)
 }

@@ -94,9 +94,13 @@ pub struct Events {
 }
 
 impl Events {
-    /// The last line, with at most so long to get everything to the disk.
-    pub fn end(&self, why: &str, patience: Duration) {
+    /// The last line.
+    pub fn end(&self, why: &str) {
         self.write(&event_line::of_end(why, wall_s()));
+    }
+
+    /// At most so long to get everything to the disk.
+    pub fn flush_for(&self, patience: Duration) {
         self.file.flush_for(patience);
     }
 }

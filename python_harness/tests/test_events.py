@@ -22,17 +22,30 @@ def with_events(*more: str, file: str = "events.jsonl") -> list[str]:
 
 
 def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Those that are written whole."""
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def of_kind(path: Path, kind: str) -> list[dict]:
     return [line for line in lines(path) if line["event"] == kind]
 
 
-def ended(side) -> Path:
-    """The file, once the interchange has been told to end, and has."""
+def ended(side, **last) -> Path:
+    """The file, once a line that says this is in it, and the interchange was told to end and has.
+    Lines of the last moment may be lost on a busy disk."""
+    path = side.interchange.logdir / "events.jsonl"
+
+    def is_written() -> bool:
+        try:
+            return any(last.items() <= line.items() for line in lines(path))
+        except FileNotFoundError:
+            # While files are changed there is none for a moment.
+            return False
+
+    wait_until(is_written, WRITTEN_WITHIN_S, f"{last} is written")
     side.interchange.terminate()
-    return side.interchange.logdir / "events.jsonl"
+    return path
 
 
 def test_a_run_can_be_told_from_its_lines(start, connect):
@@ -46,7 +59,7 @@ def test_a_run_can_be_told_from_its_lines(start, connect):
     first.tasks(1)
     # It falls silent, with two tasks.
     assert {side.result(within_s=8)["task_id"] for _ in range(2)} == {1, 2, 3} - {held[0]}
-    path = ended(side)
+    path = ended(side, event="manager", state="lost")
     tasks = [(line["task"], line["state"]) for line in of_kind(path, "task")]
     assert Counter(state for _, state in tasks) == {
         "queued": 3, "dispatched": 3, "done": 1, "failed": 2
@@ -69,7 +82,7 @@ def test_a_run_can_be_told_from_its_lines(start, connect):
 def test_the_first_line_says_who_and_the_last_one_why(start):
     side = start(command=with_events())
     pid = side.interchange.pid
-    first, *_, last = lines(ended(side))
+    first, *_, last = lines(ended(side, event="start"))
     assert first["event"] == "start" and first["format"] == 1 and first["pid"] == pid
     assert first["logdir"] == str(side.interchange.logdir)
     assert first["label"] == side.interchange.logdir.name
@@ -90,7 +103,7 @@ def test_files_are_bounded(start, connect):
             done += 1
     for _ in range(count):
         side.result()
-    path = ended(side)
+    path = ended(side, task=count, state="done")
     files = [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, 5))]
     assert sorted(path.parent.glob("events.jsonl*")) == sorted(files)
     # The writer hands over 64 KiB at a time, which are not torn.

@@ -133,7 +133,7 @@ class WallClock:
 def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
     """Nobody is lost by it, nobody is kept for it, and every task is done."""
     clock = WallClock(tmp_path)
-    side = start(launch=False, heartbeat_threshold=3)
+    side = start(launch=False, heartbeat_threshold=6)
     interchange = side.launch(env=clock.environment())
     books = WireBooks(side)
     silent = crowd(side, 1, max_capacity=1, prefix="silent", beating=False)
@@ -149,9 +149,9 @@ def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
     stamp = float(interchange.log().splitlines()[-1].split()[0])
     assert abs(stamp - (time.time() + off_s)) < 60
     assert books.losses() == 0, "the clock has no say"
-    books.until(managers, books.submitted, within_s=10)
+    books.until(managers, books.submitted, within_s=15)
     assert books.losses() == 1
-    assert 2.5 < time.monotonic() - begin < 6
+    assert 5.5 < time.monotonic() - begin < 12
     assert len(side.managers()) == 4
 
 

@@ -16,7 +16,7 @@ from harness.waiting import wait_until
 
 # The promise is 50 ms; the bound allows for a machine that is busy with the other tests.
 PROMISED_MS = 50
-BOUND_S = 0.5
+BOUND_S = 2.0
 
 
 def test_sigterm_when_idle(start, encrypted, measured):
