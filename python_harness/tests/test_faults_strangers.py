@@ -265,3 +265,22 @@ def test_noise_instead_of_zeromq(start, crowd, noise, measured):
             books.run(managers, 300, SERVED_WITHIN_S)
     assert nuisance.times > 5
     still_fine(side, managers, books, before, measured)
+
+
+def test_registrations_of_any_size_without_end(start, crowd, connect, measured):
+    """One peer registers again and again, each time as of another block, from another host."""
+    side = start(logging_level=20)
+    managers, books = served(side, crowd)
+    before = processes.resident_bytes(side.interchange.pid)
+    peer = connect(side, b"register")
+    for number in range(100):
+        text = f"{number}" + "x" * MIB
+        for key in ("block_id", "hostname"):
+            peer.register(max_capacity=0, **{key: text})
+        peer.register(max_capacity=0, dir="x" * 5 * MIB)
+        # An answer says that all before it were read.
+        peer.probe()
+    still_fine(side, managers, books, before, measured)
+    assert len(side.interchange.log()) < MIB
+    warnings = side.interchange.log_lines("WARNING", "b'register' at 127.0.0.1: a registration")
+    assert any("'block_id' is longer than" in line for line in warnings)

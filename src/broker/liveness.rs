@@ -21,6 +21,10 @@ use super::manager_table::Slot;
 /// (or the machine) was stopped.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
+/// Entries of managers that are gone are swept out once there are more than this, and twice as many
+/// as after the last sweep.
+const ENTRIES_UNSWEPT_MIN: usize = 4096;
+
 type Heap = BinaryHeap<Reverse<(Duration, Slot)>>;
 
 /// What is known of a manager's silence, on the awake clock.
@@ -50,6 +54,8 @@ pub(super) struct Liveness {
     breaks: BinaryHeap<Reverse<(Duration, Overdue)>>,
     /// Managers past a deadline, until the worker socket has been empty.
     overdue: Vec<Overdue>,
+    /// How many entries there may be before those of managers that are gone are swept out.
+    sweep_above: usize,
     /// Drain times still to come: monotonic clock.
     drain: Heap,
     /// How long the process was not running, in all.
@@ -95,6 +101,7 @@ impl Liveness {
             expiry: Heap::new(),
             breaks: BinaryHeap::new(),
             overdue: Vec::new(),
+            sweep_above: ENTRIES_UNSWEPT_MIN,
             drain: Heap::new(),
             stalled: Duration::ZERO,
             last_turn: now.monotonic,
@@ -126,6 +133,30 @@ impl Liveness {
             self.drain
                 .push(Reverse((now.monotonic.saturating_add(drain_in), slot)));
         }
+    }
+
+    /// Whoever registers without end must not make deadlines pile up that are far away: those of
+    /// registrations that have ended, or of a connection or a doubt before the present one, go.
+    pub(super) fn sweep(&mut self, silence: impl Fn(Slot) -> Option<Silence>) {
+        let entries = |all: &Self| all.expiry.len() + all.drain.len() + all.breaks.len();
+        if entries(self) <= self.sweep_above {
+            return;
+        }
+        self.expiry
+            .retain(|Reverse((_, slot))| silence(*slot).is_some());
+        self.drain
+            .retain(|Reverse((_, slot))| silence(*slot).is_some());
+        self.breaks.retain(
+            |Reverse((_, overdue))| match (silence(overdue.slot()), overdue) {
+                (Some(known), Overdue::Disconnected { since, .. }) => {
+                    known.suspect_since == Some(*since)
+                }
+                (Some(known), Overdue::InDoubt { at, .. }) => known.doubts_watched == Some(*at),
+                (Some(_), Overdue::Silent(_)) => true,
+                (None, _) => false,
+            },
+        );
+        self.sweep_above = (2 * entries(self)).max(ENTRIES_UNSWEPT_MIN);
     }
 
     /// A manager has no connection any more, from now on (awake clock).
@@ -262,5 +293,47 @@ impl Liveness {
     fn backlog_end(&self) -> Duration {
         self.workers_empty_at
             .saturating_add(self.threshold.saturating_mul(2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1_000_000);
+
+    #[test]
+    fn deadlines_of_those_who_are_gone_do_not_pile_up() {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_s: 0.0,
+        };
+        let mut liveness = Liveness::new(LONG, Some(LONG), now);
+        for number in 0..20_000 {
+            let slot = Slot::numbered(number);
+            liveness.watch(slot, Duration::ZERO, 1e9, now);
+            liveness.watch_suspect(slot, Duration::ZERO);
+            liveness.watch_doubts(slot, LONG);
+            let latest = Silence {
+                last_heard: Duration::ZERO,
+                suspect_since: Some(Duration::ZERO),
+                doubts_watched: Some(LONG),
+            };
+            liveness.sweep(|other| (other == slot).then_some(latest));
+            let entries = liveness.expiry.len() + liveness.drain.len() + liveness.breaks.len();
+            assert!(entries <= ENTRIES_UNSWEPT_MIN);
+            assert!(
+                liveness
+                    .expiry
+                    .iter()
+                    .any(|Reverse((_, other))| *other == slot)
+            );
+            assert!(
+                liveness
+                    .drain
+                    .iter()
+                    .any(|Reverse((_, other))| *other == slot)
+            );
+        }
     }
 }

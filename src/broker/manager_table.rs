@@ -19,6 +19,14 @@ pub struct Slot {
 }
 
 impl Slot {
+    #[cfg(test)]
+    pub(super) fn numbered(generation: u32) -> Self {
+        Self {
+            place: 0,
+            generation,
+        }
+    }
+
     /// Small, and nobody else's while the registration lasts: an index for tables of others.
     pub(super) fn place(self) -> usize {
         self.place as usize

@@ -52,8 +52,15 @@ impl<B> Broker<B> {
             manager.suspect_since = Some(since);
             let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
             self.liveness.watch_suspect(slot, since);
+            self.sweep_deadlines();
             self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
         }
+    }
+
+    fn sweep_deadlines(&mut self) {
+        let managers = &self.managers;
+        self.liveness
+            .sweep(|slot| managers.find(slot).map(Manager::silence));
     }
 
     /// The worker socket was found empty: whoever seems silent has truly said nothing.
@@ -150,6 +157,7 @@ impl<B> Broker<B> {
         let slot = self.managers.insert(manager);
         self.managers.set_origin(slot, origin);
         self.liveness.watch(slot, heard, drain_in_s, now);
+        self.sweep_deadlines();
         self.watch_doubts(slot);
         self.report(slot, now);
         self.index(slot);

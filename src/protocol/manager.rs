@@ -9,6 +9,11 @@ use crate::pickle::{self, Encoder, Flat, FlatValue, Program, Tree, View};
 
 /// A capacity that no manager has: what is claimed beyond it is cut to it.
 const CAPACITY_MAX: i64 = 1 << 24;
+/// A registration is kept for as long as its manager is; real ones have some kilobytes, most of it
+/// names of packages.
+const REGISTRATION_BYTES_MAX: usize = 4 << 20;
+/// Its texts stand in log lines, in lists of the latest changes, and blocks are remembered.
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// Everything that a manager may say.
 #[derive(Debug)]
@@ -146,6 +151,10 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
                 message: Opaque::object(frame, program, Stay::Short),
             })
         }
+        "registration" if bytes.len() > REGISTRATION_BYTES_MAX => Err(Malformed::shape(format!(
+            "a registration of {} bytes; more than {REGISTRATION_BYTES_MAX} are not taken",
+            bytes.len()
+        ))),
         "registration" => {
             let facts = registration(message)?;
             Ok(FromManager::Registration(Box::new(
@@ -232,6 +241,14 @@ fn spoilt(message: View<'_, '_>) -> Option<String> {
 }
 
 fn registration(message: View<'_, '_>) -> Result<Registration<()>, Malformed> {
+    for key in ["block_id", "hostname", "parsl_v", "python_v"] {
+        let text = message.get(key).and_then(View::as_str);
+        if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+            return Err(Malformed::shape(format!(
+                "a registration's '{key}' is longer than {TEXT_BYTES_MAX} bytes"
+            )));
+        }
+    }
     let text = |key: &str| message.get(key).and_then(View::as_str).map(str::to_owned);
     let needed = |key: &str| {
         text(key).ok_or_else(|| Malformed::shape(format!("a registration needs '{key}', a str")))
