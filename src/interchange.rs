@@ -188,9 +188,31 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// A batch that the socket did not take.
     pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
+        self.take_back(shipment, |broker, shipment| {
+            broker.handle_refused(to, shipment, now);
+        });
+    }
+
+    /// A batch that was not handed to the socket: it holds too much for this manager as it is.
+    pub fn handle_returned(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
+        self.take_back(shipment, |broker, shipment| {
+            broker.handle_returned(to, shipment, now);
+        });
+    }
+
+    /// What the socket holds for this manager has become too much, or no longer is.
+    pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
+        self.broker.handle_clogged(manager, is_clogged, now);
+    }
+
+    fn take_back(
+        &mut self,
+        shipment: Shipment<Opaque<F>>,
+        hand_over: impl FnOnce(&mut Broker<Opaque<F>>, Shipment<Opaque<F>>),
+    ) {
         let queued = self.broker.queued();
         let bytes: usize = shipment.bodies().map(held_bytes).sum();
-        self.broker.handle_refused(to, shipment, now);
+        hand_over(&mut self.broker, shipment);
         // Those of a manager that is lost meanwhile are answered for, and do not wait again. (One
         // whose result came before it left is counted too long: until the queue is empty.)
         if self.broker.queued() > queued {

@@ -206,13 +206,16 @@ class FakeManager:
 
     def __init__(
         self, url: str, identity: bytes = b"manager-a", *, cert_dir: str | None = None,
-        source: str | None = None, watched: bool = False,
+        source: str | None = None, watched: bool = False, read_ahead: int | None = None,
     ) -> None:
+        """With a read-ahead, so many messages are taken off the wire before they are read."""
         self.identity = identity
         self.context = curvezmq.ClientContext(cert_dir)
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.IDENTITY, identity)
+        if read_ahead is not None:
+            self.socket.setsockopt(zmq.RCVHWM, read_ahead)
         self.monitor = self.socket.get_monitor_socket() if watched else None
         # libzmq connects from a chosen local address when it stands before a semicolon.
         self.socket.connect(url.replace("tcp://", f"tcp://{source}:0;") if source else url)

@@ -11,6 +11,7 @@ import zmq
 
 from harness import processes
 from harness.crowd import WireBooks
+from harness.interchange import command_under_test
 from harness.waiting import wait_until
 from harness.wire import PATIENCE_S
 
@@ -21,6 +22,10 @@ LARGE = 10 * MIB
 # What libzmq and the kernel may hold for one connection, and what the allocator keeps.
 BESIDE_THE_TASKS = 24 * MIB
 RESULT = 256 << 10
+# In tasks of one MiB: what is sent before a manager gets no more, and what the kernel has taken.
+OWED_TO_ONE_MAX = 40
+# Messages that libzmq takes off the wire before they are read, beside the bound.
+TASKS_UNREAD_MAX = 128
 # What libzmq holds for the submit side (1,000 messages), and what stands behind that.
 RESULTS_HELD_MAX = 1000 * RESULT + 256 * MIB
 
@@ -79,6 +84,33 @@ def test_a_manager_with_ten_thousand_slots_never_reads(start, connect, crowd, me
     deaf.close()
     books.until(others, 12_000, within_s=6 + PATIENCE_S)
     assert books.losses() == 10_000 and books.results() == side_results
+
+
+def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd, encrypted):
+    """It is owed some megabytes and gets no more, whatever it has room for: others do the work,
+    the memory is bounded, and the log names it. When it reads, it gets what it is owed."""
+    command = [*command_under_test(), "--max-queued-bytes", str(64 * MIB)]
+    side = start(command=command, encrypted=encrypted, logging_level=20)
+    pid = side.interchange.pid
+    deaf = connect(side, b"deaf", read_ahead=1).enlist(side, max_capacity=1_000_000)
+    before = processes.resident_bytes(pid)
+    books = WireBooks(side)
+    books.submit(400, b"x" * MIB)
+    side.interchange.wait_for_log("does not take the tasks that it was sent", within_s=20)
+    assert in_hand(side, "deaf") < OWED_TO_ONE_MAX
+    others = crowd(side, 2, max_capacity=2)
+    books.until(others, 400 - OWED_TO_ONE_MAX, within_s=60)
+    owed = in_hand(side, "deaf")
+    assert 0 < owed < OWED_TO_ONE_MAX
+    held_max = 64 + TASKS_UNREAD_MAX + 2 * OWED_TO_ONE_MAX
+    assert processes.resident_bytes(pid) - before < held_max * MIB
+    # It reads after all.
+    side.command(["HOLD_MANAGER", "deaf"])
+    for task in deaf.tasks(owed):
+        deaf.answer(task["task_id"])
+    books.until(others, 400, within_s=20)
+    assert books.losses() == 0
+    side.interchange.wait_for_log("Manager b'deaf' takes tasks again")
 
 
 def test_a_submit_side_that_never_reads_results(start, crowd, measured):

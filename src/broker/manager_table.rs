@@ -42,6 +42,8 @@ pub(super) struct Manager<B> {
     pub(super) in_flight: VecDeque<InFlight>,
     pub(super) held: bool,
     pub(super) draining: bool,
+    /// It does not take what it is sent as fast as that is sent.
+    pub(super) clogged: bool,
     /// Since when it has had no connection, as far as is known; on the awake clock, as below.
     pub(super) suspect_since: Option<Duration>,
     pub(super) origin: Origin,
@@ -76,6 +78,7 @@ impl<B> Manager<B> {
             in_flight: VecDeque::new(),
             held: false,
             draining: false,
+            clogged: false,
             suspect_since: None,
             origin: Origin::default(),
             spoke_by: None,
@@ -114,7 +117,8 @@ impl<B> Manager<B> {
     }
 
     pub(super) fn is_eligible(&self) -> bool {
-        self.free_capacity() > 0 && !self.held && !self.draining && !self.is_suspect()
+        let is_kept_away = self.held || self.draining || self.clogged || self.is_suspect();
+        self.free_capacity() > 0 && !is_kept_away
     }
 
     /// Takes a task out of its hands.

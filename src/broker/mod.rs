@@ -24,6 +24,7 @@ mod membership;
 mod output;
 mod queue;
 mod ranking;
+mod returned;
 mod selector;
 mod snapshot;
 mod tally;
@@ -34,7 +35,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::protocol::{
     BlockId, Failure, FromManager, ManagerId, NodeInfo, Report, Task, TaskId, ToManager,
@@ -305,40 +306,6 @@ impl<B> Broker<B> {
     /// Whether tasks may leave.
     pub fn handle_dispatching(&mut self, allowed: bool) {
         self.dispatching = allowed;
-    }
-
-    /// A batch that the transport refused: nobody has seen it, so its tasks go back to the front
-    /// of the queue. The manager gets nothing more until it speaks again.
-    pub fn handle_refused(&mut self, manager: &ManagerId, shipment: Shipment<B>, now: Now) {
-        self.begin_turn(now);
-        let Some(slot) = self.managers.slot_of(manager) else {
-            // Its loss was declared meanwhile, and with it the loss of these tasks.
-            return;
-        };
-        let record = self.managers.get_mut(slot);
-        info!(
-            "{} tasks were refused on the way to {manager} and wait again",
-            shipment.len()
-        );
-        let mut requeued = Vec::new();
-        for Task { id, priority, body } in shipment.into_tasks() {
-            if let Some(held) = record.take(id) {
-                self.queue.push(QueuedTask {
-                    ticket: held.ticket,
-                    priority,
-                    since: now.monotonic,
-                    body,
-                });
-                requeued.push(id);
-            }
-        }
-        if record.in_flight.is_empty() {
-            record.idle_since = Some(now);
-        }
-        self.note_requeued(manager, &requeued, now);
-        self.suspect(slot, now);
-        self.index(slot);
-        self.finish_draining(slot, now);
     }
 
     /// Hands out what waits to managers with room, the selector's best first.

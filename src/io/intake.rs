@@ -1,9 +1,9 @@
 //! How much is taken in: what does not fit stays with the submit side.
 //!
-//! Tasks that wait for a manager and results that wait for the executor are counted. Above the
-//! bound the task socket is not read: libzmq and TCP fill up, and then tasks wait in the submit
-//! process. Below a lower mark they are taken again. A single task larger than the bound is taken
-//! when nothing else is here.
+//! Tasks that wait for a manager, those that a manager has not taken yet, and results that wait for
+//! the executor are counted. Above the bound the task socket is not read: libzmq and TCP fill up,
+//! and then tasks wait in the submit process. Below a lower mark they are taken again. A single
+//! task larger than the bound is taken when nothing else is here.
 
 use tracing::{info, warn};
 
@@ -28,12 +28,18 @@ pub(super) enum Change {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeldBytes {
     pub(super) queued: usize,
+    /// Of tasks that were handed out, and are still here.
+    pub(super) unsent_batches: usize,
     pub(super) unsent_results: usize,
 }
 
 impl HeldBytes {
     pub(super) fn all(self) -> usize {
-        self.queued.saturating_add(self.unsent_results)
+        self.tasks().saturating_add(self.unsent_results)
+    }
+
+    fn tasks(self) -> usize {
+        self.queued.saturating_add(self.unsent_batches)
     }
 }
 
@@ -89,7 +95,7 @@ impl Intake {
                 "{} of tasks and {} of unsent results are held: no more tasks are taken from the \
                  submit side, where they wait, until less than {} are. Nothing is lost. More \
                  workers would help, or a larger --max-queued-bytes",
-                megabytes(held.queued),
+                megabytes(held.tasks()),
                 megabytes(held.unsent_results),
                 megabytes(self.low_mark_bytes())
             );
@@ -119,6 +125,7 @@ mod tests {
     fn held(queued: usize, unsent_results: usize) -> HeldBytes {
         HeldBytes {
             queued,
+            unsent_batches: 0,
             unsent_results,
         }
     }

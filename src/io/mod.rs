@@ -24,6 +24,7 @@ mod reading;
 mod refusal;
 mod sending;
 mod sockets;
+mod unsent;
 mod wait;
 mod watch;
 mod zap;
@@ -235,7 +236,7 @@ impl EventLoop {
         self.interchange.handle_time(now);
         self.memory.handle_time(self.interchange.queued(), now);
         self.awaits_release = false;
-        let in_transit = self.sending.large_in_transit();
+        let in_transit = self.sending.in_transit();
         let unsent = self.sending.unsent_results_bytes();
         let may_dispatch = self.intake.may_dispatch(unsent);
         self.note_held_up(!may_dispatch, in_transit);
@@ -254,7 +255,7 @@ impl EventLoop {
     /// Shuts the task channel while too much is held. While it is shut nobody waits for it: its
     /// descriptor would be ready all the time.
     fn regulate_intake(&mut self, left: &mut Ready) {
-        let in_transit = self.sending.large_in_transit();
+        let in_transit = self.sending.in_transit();
         let change = self.intake.decide(self.held_bytes());
         self.note_held_up(!self.intake.is_open(), in_transit);
         let changed = match change {
@@ -282,6 +283,7 @@ impl EventLoop {
     fn held_bytes(&self) -> HeldBytes {
         HeldBytes {
             queued: self.interchange.queued_bytes(),
+            unsent_batches: self.sending.unsent_batches_bytes(),
             unsent_results: self.sending.unsent_results_bytes(),
         }
     }

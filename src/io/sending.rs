@@ -13,6 +13,7 @@ use super::EventLoop;
 use super::channel::{Channel, NotSent, Rest};
 use super::frame::Frame;
 use super::outbox::{ManagerOutboxes, Outbox};
+use super::unsent::UnsentBatches;
 use crate::broker::{Now, Shipment, StopReason};
 use crate::interchange::{Parcel, Transmit};
 use crate::protocol::{Failure, ManagerId, Opaque, ToManager};
@@ -38,6 +39,8 @@ pub(super) struct Sending {
     /// Those of them that are here.
     large_held: usize,
     managers: ManagerOutboxes<Held>,
+    /// Batches, here or in libzmq's hands.
+    batches: UnsentBatches,
     retry_at: Duration,
     /// Why results wait, as found when they were last looked at: for libzmq to be done with others,
     /// of which nobody tells, not for their socket.
@@ -52,7 +55,7 @@ pub(super) struct Sending {
 enum Held {
     Word(ToManager),
     Batch {
-        bytes: Vec<u8>,
+        frame: Frame,
         shipment: Shipment<Opaque<Frame>>,
     },
 }
@@ -71,6 +74,7 @@ impl Sending {
             large_alive: Arc::default(),
             large_held: 0,
             managers: ManagerOutboxes::new(),
+            batches: UnsentBatches::default(),
             retry_at: Duration::ZERO,
             wait_for_release: false,
             flushed_at: Duration::ZERO,
@@ -83,6 +87,11 @@ impl Sending {
         self.results.bytes() + self.large_in_transit()
     }
 
+    /// Of batches that managers have not taken; small ones are left out.
+    pub(super) fn unsent_batches_bytes(&self) -> usize {
+        self.batches.bytes()
+    }
+
     /// Whether results wait for their socket to have room.
     pub(super) fn results_wait(&self) -> bool {
         !self.results.is_empty() && !self.wait_for_release
@@ -92,8 +101,13 @@ impl Sending {
         self.large_in_transit() >= LARGE_RESULTS_IN_TRANSIT_MAX
     }
 
+    /// Bytes of which nobody tells when libzmq has done with them.
+    pub(super) fn in_transit(&self) -> usize {
+        self.large_in_transit() + self.batches.bytes()
+    }
+
     /// Bytes of large results that libzmq has not done with.
-    pub(super) fn large_in_transit(&self) -> usize {
+    fn large_in_transit(&self) -> usize {
         let alive = self.large_alive.load(Ordering::Relaxed);
         alive.saturating_sub(self.large_held)
     }
@@ -108,7 +122,8 @@ impl Sending {
         // Nobody tells when libzmq has done with a result.
         let results = (!self.results.is_empty() && self.wait_for_release)
             .then_some(self.flushed_at + RETRY_EVERY);
-        [managers, results].into_iter().flatten().min()
+        let batches = (self.batches.is_anybody_clogged()).then_some(self.flushed_at + RETRY_EVERY);
+        [managers, results, batches].into_iter().flatten().min()
     }
 
     /// Sends waiting results as far as the executor takes them.
@@ -184,6 +199,9 @@ impl EventLoop {
     /// Sends everything that the interchange has to say. A stop is its last word.
     pub(super) fn transmit(&mut self, now: Now) -> Option<StopReason> {
         self.retry_managers(now);
+        for manager in self.sending.batches.unclogged(now.monotonic) {
+            self.interchange.handle_clogged(&manager, false, now);
+        }
         self.sending.flush_results(&self.submit.results);
         self.sending.flushed_at = now.monotonic;
         let mut has_dispatched = false;
@@ -196,7 +214,7 @@ impl EventLoop {
                 } => {
                     has_dispatched = true;
                     self.observers.traffic.batches_bytes += bytes.len() as u64;
-                    self.send_to_manager(&to, Held::Batch { bytes, shipment }, now);
+                    self.send_batch(&to, bytes, shipment, now);
                 }
                 Transmit::Manager { to, message } => {
                     self.send_to_manager(&to, Held::Word(message), now);
@@ -240,6 +258,24 @@ impl EventLoop {
             self.observers.dispatch_latency.add(took);
         }
         None
+    }
+
+    /// Unless more is owed to the manager already than it takes.
+    fn send_batch(
+        &mut self,
+        to: &ManagerId,
+        bytes: Vec<u8>,
+        shipment: Shipment<Opaque<Frame>>,
+        now: Now,
+    ) {
+        if self.sending.batches.is_clogged(to) {
+            return self.interchange.handle_returned(to, shipment, now);
+        }
+        let frame = self.sending.batches.count(to, Frame::of_bytes(bytes));
+        self.send_to_manager(to, Held::Batch { frame, shipment }, now);
+        if (self.sending.batches).has_become_clogged(to, now.monotonic) {
+            self.interchange.handle_clogged(to, true, now);
+        }
     }
 
     fn send_to_manager(&mut self, to: &ManagerId, item: Held, now: Now) {
@@ -340,7 +376,7 @@ fn try_send(workers: &Channel, to: &ManagerId, item: Held) -> Result<(), NotTake
     }
     let body = match item {
         Held::Word(word) => Frame::copy_of(word.encode()),
-        Held::Batch { bytes, .. } => Frame::of_bytes(bytes),
+        Held::Batch { frame, .. } => frame,
     };
     if let Err(not_sent) = workers.send(body, Rest::Last) {
         warn!("A message for {to} was cut off by its connection: {not_sent}");
