@@ -39,13 +39,18 @@ const BROKEN: u8 = 70;
 
 /// SIGTERM is answered within 50 ms; the log's last lines have this much of it.
 const FLUSH_ON_SIGTERM: Duration = Duration::from_millis(30);
+/// HTEX writes its configuration right after it has started us.
+const CONFIGURED_WITHIN: Duration = Duration::from_secs(2);
 /// The search for versions may run an interpreter, and gives up by itself before this.
 const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
     let parent = sockets::parent_pid();
-    let mut arguments = Arguments::parse();
+    let mut arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse_arguments(&error),
+    };
     if let Some(tool) = arguments.tool.take() {
         return tools::run(tool, Arguments::command());
     }
@@ -69,6 +74,42 @@ fn main() -> ExitCode {
         Ok(raw) => start(&arguments, &raw, signals, parent),
         Err(error) => refuse(&error.to_string(), None, None),
     }
+}
+
+/// Whoever types wrong arguments reads it on stderr. HTEX has sent its configuration by then, and
+/// is told as it is of any other start that is refused.
+fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let status = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BY_HAND_STATUS));
+    let first = env::args().nth(1).unwrap_or_default();
+    let is_tool = Arguments::command().find_subcommand(first).is_some();
+    let is_by_hand = is_tool || io::stdin().is_terminal();
+    if !error.use_stderr()
+        || is_by_hand
+        || !sockets::is_readable_within(io::stdin(), CONFIGURED_WITHIN)
+        || Signals::until_configured().is_err()
+    {
+        return status;
+    }
+    let Ok(bytes) = config::read_pickle(io::stdin().lock()) else {
+        return status;
+    };
+    let text = error.to_string();
+    let what = text.lines().next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let line = refusal(&format!("wrong arguments: {what}"));
+    if let Ok(raw) = RawConfig::read(&bytes) {
+        let log = raw
+            .logging()
+            .ok()
+            .and_then(|logging| start_log(&logging).ok());
+        error!("{line}");
+        tell_submit_side(&line, raw.submit_side().ok().as_ref());
+        if let Some(log) = log {
+            log.flush_for(logging::EXIT_FLUSH);
+        }
+    }
+    status
 }
 
 /// From here there is a log, and the executor can be told what is wrong.
@@ -167,23 +208,32 @@ fn exit_at_once(status: u8) -> ! {
 
 /// A start that fails: one line on stderr and in the log, and an exception in `parsl.load()`.
 fn refuse(reason: &str, side: Option<&SubmitSide>, log: Option<LogGuard>) -> ExitCode {
-    let line = format!("htex-interchange refused to start: {reason}");
+    let line = refusal(reason);
     let _ = writeln!(io::stderr(), "{line}");
     error!("{line}");
-    if let Some(side) = side {
-        match load_certificates(side) {
-            Ok(certificates) => match sockets::refuse(side, certificates.as_ref(), &line) {
-                Ok(true) => info!("The submit side was told"),
-                Ok(false) => warn!("The submit side did not ask, and was not told"),
-                Err(error) => warn!("The submit side could not be told: {error}"),
-            },
-            Err(reason) => warn!("The submit side could not be told: {reason}"),
-        }
-    }
+    tell_submit_side(&line, side);
     if let Some(log) = log {
         log.flush_for(logging::EXIT_FLUSH);
     }
     exit_at_once(REFUSED)
+}
+
+fn refusal(reason: &str) -> String {
+    format!("htex-interchange refused to start: {reason}")
+}
+
+fn tell_submit_side(line: &str, side: Option<&SubmitSide>) {
+    let Some(side) = side else {
+        return;
+    };
+    match load_certificates(side) {
+        Ok(certificates) => match sockets::refuse(side, certificates.as_ref(), line) {
+            Ok(true) => info!("The submit side was told"),
+            Ok(false) => warn!("The submit side did not ask, and was not told"),
+            Err(error) => warn!("The submit side could not be told: {error}"),
+        },
+        Err(reason) => warn!("The submit side could not be told: {reason}"),
+    }
 }
 
 fn load_certificates(side: &SubmitSide) -> Result<Option<Certificates>, String> {

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import executors
-from harness.interchange import Interchange
+from harness.interchange import Interchange, command_under_test
 from harness.selectors import UnimportableSelector
 
 # int() quotes no more than 200 characters of what it cannot read, so a longer reason is cut.
@@ -191,6 +191,10 @@ def test_a_key_that_is_not_known_yet_is_ignored(start, connect):
 EXECUTOR_FAULTS = {
     "selector": ({"manager_selector": UnimportableSelector()}, "UnimportableSelector"),
     "address": ({"address": "203.0.113.7"}, "203.0.113.7"),
+    "arguments": (
+        {"interchange_launch_cmd": [*command_under_test(), "--disconnect-grace", "0"]},
+        "--disconnect-grace",
+    ),
 }
 
 

@@ -45,6 +45,7 @@ use crate::protocol::Answer;
 pub use facts::{EventSink, Observing};
 pub use helper::{Helper, HelperCommand};
 pub use refusal::refuse;
+pub use wait::is_readable_within;
 pub use watch::{Signals, WatchTarget, parent_pid};
 
 use channel::Channel;

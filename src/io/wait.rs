@@ -8,7 +8,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
@@ -265,6 +266,13 @@ impl EventLoop {
         let next = deadlines.into_iter().flatten().min();
         self.descriptors.alarm.set(next, now.monotonic)
     }
+}
+
+/// Whether something can be read from it now or within `patience`; its end counts.
+pub fn is_readable_within(source: impl AsFd, patience: Duration) -> bool {
+    let patience = Timespec::try_from(patience).ok();
+    let mut items = [PollFd::new(&source, PollFlags::IN)];
+    poll(&mut items, patience.as_ref()).is_ok_and(|found| found > 0)
 }
 
 fn add(set: &OwnedFd, descriptor: RawFd, meaning: u64) -> io::Result<()> {
