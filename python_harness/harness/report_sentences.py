@@ -6,6 +6,7 @@ is a share. `kind` tells how to show it: a fact, something to look at, or a limi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ TAIL_IDLE_SHARE = 0.2
 # Times the longest flight that ended.
 HANGS_AFTER = 3.0
 CLOCK_SLACK_S = 1.0
+LOGS = ("interchange.log", "interchange.jsonlog")
+LOG_END_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ def sentences(run: Run) -> list[Sentence]:
 def outcome(run: Run) -> Sentence | None:
     if not run.tasks:
         return Sentence(FACT, f"No task came in {units.duration(run.duration_s)}.")
+    if run.tasks == 1:
+        done = "was done" if run.done else "failed" if run.failed_count else "has no answer yet"
+        return Sentence(
+            FACT, f"The 1 task {done}. The events cover {units.duration(run.duration_s)}."
+        )
     parts = [f"{units.count(run.done)} of {units.counted(run.tasks, 'task')} were done"]
     if run.failed_count:
         parts.append(f"{units.count(run.failed_count)} failed")
@@ -61,13 +69,28 @@ def managers_or_none(run: Run) -> Sentence | None:
 def how_it_ended(run: Run) -> Sentence | None:
     if run.end is not None:
         return None
-    text = (
-        f"The events end at {units.moment(run.until, run.begin, run.until)} without a last word: "
-        "the interchange was still running when this report was made, or it was killed."
-    )
+    why = "the interchange was still running when this report was made, or it was killed."
+    if was_told_to_end(run):
+        why = "the interchange was told to end, as its log says, and they were not all written."
+    moment = units.moment(run.until, run.begin, run.until)
+    text = f"The events end at {moment} without a last word: {why}"
     if run.reading.cut_off:
         text += " The last line is cut off."
     return Sentence(LIMIT, text)
+
+
+def was_told_to_end(run: Run) -> bool:
+    """Parsl gives it 50 ms, in which a busy machine may write its log and not the last events."""
+    pid = run.start.get("pid") if run.start else None
+    for name in LOGS:
+        try:
+            with open(run.source.files[-1].parent / name, "rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            continue
+        return any("Exiting on SIG" in line and str(pid) in line for line in lines)
+    return False
 
 
 def utilisation(run: Run) -> Sentence | None:
