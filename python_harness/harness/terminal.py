@@ -31,6 +31,7 @@ class Terminal:
         self.stream = pyte.ByteStream(self.screen)
         self.lock = threading.Lock()
         self.raw = b""
+        self.is_gone = False
         self.master, self.slave = os.openpty()
         self._set_size(columns, rows)
         self.modes_before = termios.tcgetattr(self.slave)
@@ -98,6 +99,13 @@ class Terminal:
             lambda: text not in self.text(), SHOWN_WITHIN_S, f"{text!r} is gone", context=self.text
         )
 
+    def hang_up(self) -> None:
+        """The window is closed: there is no terminal any more."""
+        self.closing.set()
+        self.reader.join()
+        os.close(self.master)
+        self.is_gone = True
+
     def wait_exit(self) -> int:
         status = self.process.wait(SHOWN_WITHIN_S)
         # What it wrote before is read.
@@ -123,5 +131,6 @@ class Terminal:
         self.process.wait()
         self.closing.set()
         self.reader.join()
-        os.close(self.master)
+        if not self.is_gone:
+            os.close(self.master)
         os.close(self.slave)

@@ -13,7 +13,7 @@ mod tests;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,6 +23,8 @@ use std::time::Duration;
 use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::Trouble;
@@ -97,6 +99,7 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let wishes = start_asking(news, &shown, arguments);
     // It also has a panic put the terminal back.
     let mut terminal = ratatui::try_init()?;
+    thread::spawn(end_with_the_terminal);
     let outcome = live(&mut terminal, &mut app, &incoming, &wishes, &shown, &ended);
     ratatui::try_restore()?;
     outcome?;
@@ -104,6 +107,17 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
         true => ExitCode::from(TERMINATED),
         false => ExitCode::SUCCESS,
     })
+}
+
+/// Where a terminal is gone (a window that was closed, a connection that broke), whoever waits for
+/// keys reads its end again and again, and sees no signal.
+fn end_with_the_terminal() {
+    let stdin = io::stdin();
+    // For nothing but the hang-up, which is always told.
+    let mut terminal = [PollFd::new(&stdin, PollFlags::empty())];
+    while matches!(poll(&mut terminal, None), Err(Errno::INTR)) {}
+    thread::sleep(LOOK_UP);
+    process::exit(i32::from(TERMINATED));
 }
 
 fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {

@@ -123,22 +123,31 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
         Voice::Silent(why) => add(why, style_of(Severity::Problem)),
         Voice::Ended(words) => add(&format!("ENDED: {words}"), style_of(Severity::Problem)),
     }
+    // What was found before it ended is no matter any more.
+    let findings = match instance.voice {
+        Voice::Ended(_) => &[],
+        _ => instance.findings.as_slice(),
+    };
     if let [
         Finding {
             severity: Severity::Note,
             ..
         },
         ..,
-    ] = instance.findings.as_slice()
+    ] = findings
     {
-        add(&verdict(&instance.findings), style_of(Severity::Note));
+        add(&verdict(findings), style_of(Severity::Note));
     }
-    for finding in &instance.findings {
+    for finding in findings {
         let text = match finding.severity {
             Severity::Note => finding.text.clone(),
             _ => format!("{}: {}", finding.severity.name(), finding.text),
         };
         add(&text, style_of(finding.severity));
+    }
+    // Where there is room: what is behind it, and what to do.
+    for finding in findings {
+        add(&finding.advice, Style::new().dim());
     }
     frame.render_widget(Paragraph::new(lines), area);
 }
