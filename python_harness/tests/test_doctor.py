@@ -268,6 +268,39 @@ def test_programs_that_cannot_be_started(tmp_path):
     assert ids(document) == ["launch-not-found", "no-worker-pool"]
 
 
+@pytest.mark.parametrize("words, name", [
+    (["--max-queue", "5"], "arguments-wrong"), (["--metrics"], "arguments-wrong"),
+    (["--events", "/nowhere/events.jsonl"], "events-file"),
+])  # fmt: skip
+def test_arguments_that_it_does_not_start_with(tmp_path, words, name):
+    file = written(tmp_path)
+    binary = f"[{str(environment.binary())!r}]"
+    file.write_text(file.read_text().replace(binary, repr([str(environment.binary()), *words])))
+    found = only_problem(diagnosis(file))
+    assert found["id"] == name and words[-1] in found["what"]
+
+
+def test_ports_of_metrics(tmp_path, listening):
+    file = written(tmp_path)
+    words = repr([str(environment.binary()), "--metrics", str(listening)])
+    file.write_text(file.read_text().replace(f"[{str(environment.binary())!r}]", words))
+    assert only_problem(diagnosis(file))["id"] == "metrics-port"
+    other = (
+        "\nother = HighThroughputExecutor(label='other', address='127.0.0.1',\n"
+        "    interchange_launch_cmd=executor.interchange_launch_cmd)\n"
+        "config = Config(executors=[executor, other])\n"
+    )
+    found = ids(diagnosis(written(tmp_path, more=other)), "problem")
+    assert found == []
+    file = written(tmp_path, more=other)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = repr([str(environment.binary()), "--metrics", str(port)])
+    file.write_text(file.read_text().replace(f"[{str(environment.binary())!r}]", words))
+    assert only_problem(diagnosis(file))["id"] == "port-twice"
+
+
 def test_a_run_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "runinfo").write_text("in the way")
     found = only_problem(diagnosis(written(tmp_path)))
@@ -278,6 +311,8 @@ FORMS = {
     "function": "del config, executor\ndef fresh_config():\n    return made",
     "executor": "del config",
     "program": "del config, executor\nimport parsl\nwith parsl.load(made):\n    raise OSError",
+    "guarded": "del config, executor\nimport parsl\nif __name__ == '__main__':\n"
+    "    parsl.load(made)\n    raise OSError",
     "bare": "del config\nexecutor.run_dir = '/'\nexecutor.start()\nraise SystemExit(9)",
 }
 
@@ -286,7 +321,7 @@ FORMS = {
 def test_forms_of_a_configuration(tmp_path, form, listening):
     """However it is written, what is wrong with it is found, and nothing is started."""
     more = f"made = [config]\n{FORMS[form]}\n".replace("made = [config]", "made = config")
-    if form in ("function", "program"):
+    if form in ("function", "program", "guarded"):
         # Only by the function, or by what is loaded.
         more = more.replace("made = config\n", "made = (lambda it: lambda: it)(config)\n")
         more = more.replace("return made", "return made()").replace("load(made)", "load(made())")

@@ -6,6 +6,9 @@ use super::finding::{Finding, counted};
 use crate::telemetry::document::Document;
 use crate::tools::watching::asking::{self, Answer, Found};
 
+/// Those of the same machine do; others may wait for hours in the batch system's queue.
+const BLOCKS_BEGIN_WITHIN_S: f64 = 20.0;
+
 /// What the interchange that logs into `logdir` says, if it runs on this machine and as this user.
 pub(super) fn of(logdir: &Path) -> Option<Document> {
     let wanted = logdir.canonicalize().ok()?;
@@ -18,6 +21,11 @@ pub(super) fn of(logdir: &Path) -> Option<Document> {
         Answer::Told { document, .. } => Some(*document),
         _ => None,
     })
+}
+
+/// Whether its first blocks have hardly had the time to begin.
+pub(super) fn is_early(document: &Document) -> bool {
+    document.interchange.uptime_s < BLOCKS_BEGIN_WITHIN_S
 }
 
 /// What its answer is worth telling.

@@ -82,6 +82,10 @@ impl Blocks {
         })
     }
 
+    pub(super) fn have_spoken(&self) -> bool {
+        self.last_words.is_some()
+    }
+
     fn hear(&mut self, file: PathBuf) {
         let Ok((text, _)) = ends_of(&file, 0, STDERR_BYTES) else {
             return;

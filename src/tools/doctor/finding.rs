@@ -143,14 +143,14 @@ impl Diagnosis {
             }
         }
         text.push('\n');
-        if self.worst() == Severity::Note {
-            text.push_str("Nothing wrong was found. ");
-        }
         let lists = [
             ("Checked", &self.examined),
             ("Could not be checked", &self.not_examined),
         ];
-        let mut end = String::new();
+        let mut end = match self.worst() {
+            Severity::Note => "Nothing wrong was found. ".to_owned(),
+            _ => String::new(),
+        };
         for (title, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
             let _ = write!(end, "{title}: {}. ", list.join("; "));
         }
@@ -187,6 +187,9 @@ fn wrapped(text: &str, indent: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let mut columns = 0;
+        // As in a traceback.
+        let own = line.len() - line.trim_start_matches(' ').len();
+        let indent = indent.to_owned() + &" ".repeat(own.min(COLUMNS / 4));
         for word in line.split(' ').filter(|word| !word.is_empty()) {
             let width = word.chars().count();
             if columns > 0 && columns + 1 + width > COLUMNS {
@@ -194,7 +197,7 @@ fn wrapped(text: &str, indent: &str) -> String {
                 columns = 0;
             }
             if columns == 0 {
-                out.push_str(indent);
+                out.push_str(&indent);
                 columns = indent.len();
             } else {
                 out.push(' ');
@@ -246,6 +249,11 @@ mod tests {
         let lines = wrapped(&text, "    ");
         assert!(lines.lines().all(|line| line.len() <= COLUMNS));
         assert_eq!(lines.split_whitespace().count(), 100);
-        assert_eq!(wrapped("a\nb c", "  "), "  a\n  b c\n");
+        assert_eq!(wrapped("a\n  b c", "  "), "  a\n    b c\n");
+        // Also the last one.
+        let mut diagnosis = Diagnosis::new("x");
+        (0..30).for_each(|part| diagnosis.examined(&format!("part {part}")));
+        let text = diagnosis.as_text();
+        assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
     }
 }

@@ -174,7 +174,9 @@ def lines_of(reason):
     while frames is not None and frames.tb_frame.f_code.co_filename != place:
         frames = frames.tb_next
     lines = traceback.format_exception(type(reason), reason, frames)
-    return "".join(lines).rstrip().splitlines()[-TRACEBACK_LINES:]
+    lines = "".join(lines).rstrip().splitlines()
+    # Marks below a line lose their place where lines are wrapped.
+    return [line for line in lines if line.strip(" ^~")][-TRACEBACK_LINES:]
 
 
 def ask_nobody_outside(addresses):
@@ -243,27 +245,39 @@ say("loading")
 
 # By its own name, as a program that imports it would: a class of it is pickled by that name.
 name = os.path.splitext(os.path.basename(place))[0]
-module = None
-try:
-    spec = importlib.util.spec_from_file_location(name, place)
+
+
+def load(as_name):
+    """The module, as far as it came."""
+    spec = importlib.util.spec_from_file_location(as_name, place)
     if spec is None:
         raise ImportError(f"{place} has no name of a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
-    if name not in sys.modules:
-        sys.modules[name] = module
-    spec.loader.exec_module(module)
-except Stopped:
-    pass
-except BaseException as reason:
-    # Behind a program that was ended, what tidies up may fail.
-    if not loaded and not found_executors:
-        document["error"] = [plain(line) for line in lines_of(reason)]
-        told(document)
+    if as_name not in sys.modules or as_name == "__main__":
+        sys.modules[as_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Stopped:
+        pass
+    except BaseException:
+        # Behind a program that was ended, what tidies up may fail.
+        if not loaded and not found_executors:
+            raise
+    return module
 
-configs = [("what parsl.load() is given", config) for config in loaded if config is not None]
-values = list(vars(module).items())
-configs += [(key, value) for key, value in values if isinstance(value, Config)]
-found_executors += [(key, value, None) for key, value in values if isinstance(value, ParslExecutor)]
+
+def is_found(module):
+    kinds = (Config, ParslExecutor)
+    return loaded or found_executors or any(
+        isinstance(value, kinds) or makes_a_config(key, value)
+        for key, value in vars(module).items()
+    )
+
+
+def has_a_guard():
+    """`if __name__ == "__main__":`, behind which a program makes what it starts."""
+    with open(place, encoding="utf-8", errors="replace") as file:
+        return "__main__" in file.read()
 
 
 def makes_a_config(key, value):
@@ -276,6 +290,19 @@ def makes_a_config(key, value):
     ]
     return not needed
 
+
+try:
+    module = load(name)
+    if not is_found(module) and has_a_guard():
+        module = load("__main__")
+except BaseException as reason:
+    document["error"] = [plain(line) for line in lines_of(reason)]
+    told(document)
+
+configs = [("what parsl.load() is given", config) for config in loaded if config is not None]
+values = list(vars(module).items())
+configs += [(key, value) for key, value in values if isinstance(value, Config)]
+found_executors += [(key, value, None) for key, value in values if isinstance(value, ParslExecutor)]
 
 if not configs and not found_executors:
     for key, value in values:

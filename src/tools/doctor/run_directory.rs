@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::asked;
 use super::blocks::Blocks;
+use super::checks::place;
 use super::events;
 use super::finding::{Diagnosis, Finding, counted};
 use super::log::{Line, Log, ends_of};
@@ -27,6 +28,7 @@ pub(super) fn examine(directory: &Path) -> Result<Diagnosis, Trouble> {
         let label = executor.file_name().unwrap_or_default().to_string_lossy();
         examine_executor(&run, executor, &label, &mut diagnosis);
     }
+    diagnosis.add(place::room_left(&run, &run));
     let parsl = run.join(PARSL_LOG);
     match ends_of(&parsl, 0, PARSL_LOG_BYTES) {
         Ok((text, _)) => {
@@ -90,7 +92,9 @@ fn examine_executor(run: &Path, directory: &Path, label: &str, diagnosis: &mut D
     diagnosis.examined("blocks' standard error");
     let refused = found.iter().any(|finding| finding.id == "refused-start");
     let registered = log.lines.iter().any(events::is_registration);
-    if blocks.submitted > 0 && !registered && log.is_whole && !refused {
+    // One that was just submitted, and has said nothing, may still begin.
+    let is_early = running.as_ref().is_some_and(asked::is_early) && !blocks.have_spoken();
+    if blocks.submitted > 0 && !registered && log.is_whole && !refused && !is_early {
         found.push(blocks.never_registered());
     } else {
         found.extend(blocks.failed());

@@ -4,7 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::checks::program::Program;
-use super::checks::{address, capacity, certificates, place, ports, program, selector, versions};
+use super::checks::{
+    address, capacity, certificates, flags, place, ports, program, selector, versions,
+};
 use super::description::{Executor, SetUp};
 use super::finding::{Diagnosis, Finding, Severity};
 use super::question::{self, NoAnswer};
@@ -107,6 +109,7 @@ fn examine_executors(set_up: &SetUp, diagnosis: &mut Diagnosis) {
         }
     }
     diagnosis.add(ports::twice(&set_up.executors));
+    diagnosis.add(flags::metrics_twice(set_up));
     diagnosis.not_examined("firewalls between the nodes and this machine");
 }
 

@@ -43,21 +43,23 @@ pub(in super::super) fn run_dir(run_dir: &Path) -> Vec<Finding> {
         ];
     }
     let mut found = Vec::new();
-    if let Ok(free) = statvfs(&there) {
-        let bytes = free.blocks_available().saturating_mul(free.fragment_size());
-        if bytes < FREE_BYTES_MIN {
-            found.push(
-                Finding::warning(
-                    "disk-full",
-                    format!("{} MB are free for {}.", bytes >> 20, run_dir.display()),
-                )
-                .because("Without room, logs break off and blocks cannot be submitted.")
-                .remedy("Make room, or name a run_dir in the Config on another file system."),
-            );
-        }
-    }
+    found.extend(room_left(&there, run_dir));
     found.extend(network(&there));
     found
+}
+
+/// On the file system of `there`, for `place`.
+pub(in super::super) fn room_left(there: &Path, place: &Path) -> Option<Finding> {
+    let free = statvfs(there).ok()?;
+    let bytes = free.blocks_available().saturating_mul(free.fragment_size());
+    (bytes < FREE_BYTES_MIN).then(|| {
+        Finding::warning(
+            "disk-full",
+            format!("{} MB are free for {}.", bytes >> 20, place.display()),
+        )
+        .because("Without room, logs break off and blocks cannot be submitted.")
+        .remedy("Make room, or name a run_dir in the Config on another file system.")
+    })
 }
 
 fn network(there: &Path) -> Option<Finding> {
