@@ -149,7 +149,8 @@ fn start(
         Ok(helper) => helper,
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
     };
-    let about = observing::about(&config);
+    let watch = arguments.watch_pid.unwrap_or(WatchTarget::Parent);
+    let about = observing::about(&config, watch.pid(parent));
     let events = match observing::events(arguments, &about, &config.logging.logdir) {
         Ok(events) => events.map(Rc::new),
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
@@ -162,7 +163,7 @@ fn start(
         max_queued_bytes: arguments
             .max_queued_bytes
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-        watch: arguments.watch_pid.unwrap_or(WatchTarget::Parent),
+        watch,
         parent,
         selector: selector_of(&config.selector),
         helper,

@@ -16,7 +16,7 @@ use htex_interchange::telemetry::event_line::{self, Writer};
 const EVENT_FILES_KEPT: u32 = 4;
 
 /// Who we are, as far as it does not change.
-pub fn about(config: &Config) -> About {
+pub fn about(config: &Config, submit_pid: Option<u32>) -> About {
     let log = match config.logging.kind {
         LoggingKind::Json { .. } => Some("interchange.jsonlog"),
         LoggingKind::Noop => None,
@@ -47,6 +47,8 @@ pub fn about(config: &Config) -> About {
             "{}, ports {}, {}, {}",
             side.address, side.task_port, side.result_port, side.command_port
         ),
+        submit_pid,
+        submit_state: None,
     }
 }
 

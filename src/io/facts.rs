@@ -7,6 +7,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use super::EventLoop;
 use super::memory;
+use super::radio::Radio;
 use crate::broker::{Complaint, Now};
 use crate::telemetry::Surroundings;
 use crate::telemetry::document::{About, BackPressure, Process, WorkerPort};
@@ -48,6 +49,7 @@ impl EventLoop {
         Surroundings {
             interchange: About {
                 uptime_s: now.wall_s - about.started_at_s,
+                submit_state: about.submit_pid.and_then(state_of),
                 ..about.clone()
             },
             queued_bytes: held.queued,
@@ -59,7 +61,7 @@ impl EventLoop {
                 unsent_results_bytes,
                 dispatches: true,
             },
-            hub: self.radio.as_ref().map(|radio| radio.view()),
+            hub: self.radio.as_mut().map(Radio::view),
             worker_port,
             process: Process {
                 resident_bytes: memory::resident_bytes(),
@@ -86,6 +88,13 @@ impl EventLoop {
             bad_messages: complaints.total(Complaint::UnreadableMessage),
         }
     }
+}
+
+/// Behind the name, which is in brackets and may have some of its own: `4711 (python) S 1 …`.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(end + 2).map(|letter| char::from(*letter))
 }
 
 /// Of all threads, in the system and out of it.

@@ -54,7 +54,6 @@ pub(super) struct Monitor {
 impl Monitor {
     /// `name` must be the only one of its kind in the context.
     pub(super) fn of(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
-        let endpoint = format!("inproc://monitor.{name}");
         let mask = CONNECTED
             | LISTENING
             | ACCEPTED
@@ -65,6 +64,17 @@ impl Monitor {
             | HANDSHAKE_SUCCEEDED
             | HANDSHAKE_FAILED_PROTOCOL
             | HANDSHAKE_FAILED_AUTH;
+        Self::of_these(mask, socket, context, name)
+    }
+
+    /// Only of connections that come to be and end. Attempts in vain are no events, so that nothing
+    /// gathers where it is seldom read.
+    pub(super) fn of_successes(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
+        Self::of_these(HANDSHAKE_SUCCEEDED | DISCONNECTED, socket, context, name)
+    }
+
+    fn of_these(mask: u16, socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
+        let endpoint = format!("inproc://monitor.{name}");
         socket.monitor(&endpoint, i32::from(mask))?;
         let events = context.socket(zmq::PAIR)?;
         events.set_linger(0)?;

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use zmq::{Context, Socket};
 
 use super::greeting::{Mechanism, Question};
+use super::monitor::{Event, Monitor};
 use super::outbox::Outbox;
 use super::{raw, sockets};
 use crate::broker::Now;
@@ -38,9 +39,16 @@ enum State {
         question: Question,
         give_up_at: Duration,
     },
-    Open(Socket),
+    Open(Way),
     /// No socket could be made; said once.
     Closed,
+}
+
+/// A socket to the hub, and whether anybody is at its other end.
+struct Way {
+    socket: Socket,
+    monitor: Monitor,
+    is_connected: bool,
 }
 
 impl Radio {
@@ -54,10 +62,13 @@ impl Radio {
     }
 
     /// For who asks how things are.
-    pub(super) fn view(&self) -> Hub {
+    pub(super) fn view(&mut self) -> Hub {
         Hub {
             address: SocketAddr::new(self.hub.address, self.hub.port).to_string(),
-            answers: matches!(self.state, State::Open(_)),
+            answers: match &mut self.state {
+                State::Open(way) => way.is_connected(),
+                _ => false,
+            },
             held_bytes: self.held.bytes(),
             dropped: self.dropped,
         }
@@ -102,7 +113,7 @@ impl Radio {
 
     /// Sends as much as the hub takes.
     pub(super) fn flush(&mut self) {
-        let State::Open(socket) = &self.state else {
+        let State::Open(Way { socket, .. }) = &self.state else {
             return;
         };
         while !self.held.is_empty() && super::is_writable(socket) {
@@ -127,8 +138,8 @@ impl Radio {
     /// What to wait on: the hub's socket while something is held for it, or its first words.
     pub(super) fn waits_on(&self) -> Option<(RawFd, PollFlags)> {
         match &self.state {
-            State::Open(socket) if !self.held.is_empty() => {
-                Some((socket.get_fd().ok()?, PollFlags::IN))
+            State::Open(way) if !self.held.is_empty() => {
+                Some((way.socket.get_fd().ok()?, PollFlags::IN))
             }
             State::Asking { question, .. } => {
                 let writing = question.waits_to_write();
@@ -174,12 +185,12 @@ impl Radio {
     ) {
         let certificates = certificates.filter(|_| mechanism == Mechanism::Curve);
         match self.connect(context, certificates) {
-            Ok(socket) => {
+            Ok(way) => {
                 info!(
                     "Monitoring goes to {}:{}, {mechanism:?}",
                     self.hub.address, self.hub.port
                 );
-                self.state = State::Open(socket);
+                self.state = State::Open(way);
             }
             Err(error) => {
                 warn!("No way to the monitoring hub: {error}");
@@ -188,14 +199,24 @@ impl Radio {
         }
     }
 
-    fn connect(
-        &self,
-        context: &Context,
-        certificates: Option<&Certificates>,
-    ) -> io::Result<Socket> {
+    fn connect(&self, context: &Context, certificates: Option<&Certificates>) -> io::Result<Way> {
         let mut socket = sockets::open_hub(context, certificates)?;
+        let monitor = Monitor::of_successes(&socket, context, "hub")?;
         let endpoint = sockets::endpoint(Some(self.hub.address), self.hub.port);
         raw::connect(&mut socket, &endpoint)?;
-        Ok(socket)
+        Ok(Way {
+            socket,
+            monitor,
+            is_connected: false,
+        })
+    }
+}
+
+impl Way {
+    fn is_connected(&mut self) -> bool {
+        while let Some(event) = self.monitor.next() {
+            self.is_connected = matches!(event, Event::HandshakeSucceeded);
+        }
+        self.is_connected
     }
 }

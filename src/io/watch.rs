@@ -34,6 +34,18 @@ pub enum WatchTarget {
     Nobody,
 }
 
+impl WatchTarget {
+    /// The process that is meant, if any, and if it is in our own pid namespace.
+    pub fn pid(self, parent: Option<Pid>) -> Option<u32> {
+        let pid = match self {
+            Self::Parent => parent?.as_raw_nonzero().get(),
+            Self::Process(pid) => pid,
+            Self::Nobody => return None,
+        };
+        u32::try_from(pid).ok()
+    }
+}
+
 /// The parent, for [`super::Start::parent`]: to be read first of all. None where it is outside of
 /// this pid namespace.
 pub fn parent_pid() -> Option<Pid> {

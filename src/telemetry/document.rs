@@ -53,6 +53,10 @@ pub struct About {
     pub run_id: Option<String>,
     /// Where the executor listens.
     pub submit_side: String,
+    /// The submit process, if it is on this machine and watched, and its state now, in the
+    /// kernel's letter: T is stopped.
+    pub submit_pid: Option<u32>,
+    pub submit_state: Option<char>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +243,7 @@ pub struct BackPressure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hub {
     pub address: String,
-    /// Whether it has said what it speaks. (One that then goes is seen by `held_bytes`.)
+    /// Whether there is a connection to it.
     pub answers: bool,
     pub held_bytes: usize,
     /// Records dropped because the hub took nothing.

@@ -197,8 +197,9 @@ impl Screen {
         self.line(
             "In flight",
             &format!(
-                "{}, with {} and {} on {}",
+                "{}{}, with {} and {} on {}",
                 some(document.in_flight, "task"),
+                crew.longest_in_hand(),
                 some(crew.managers, "manager"),
                 some(workers(&crew), "worker"),
                 some(crew.hosts.len(), "host")
@@ -524,7 +525,7 @@ mod tests {
             "process 4711 on login1, up 1 h 00 min",
             "Nothing is wrong.",
             "12,345 tasks, 5.0 MiB, the oldest for 42 s; by priority 1: 345, none: 12,000",
-            "80 tasks, with 20 managers and 80 workers on 20 hosts",
+            "80 tasks (the longest for 7.0 s), with 20 managers and 80 workers on 20 hosts",
             "Parsl 2026.10.26, Python 3.12.3, encrypted",
             "54321 of every address",
         ] {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::format::duration;
 use crate::telemetry::document::{Document, Manager, ManagerState};
 
 /// What there is of some managers.
@@ -18,6 +19,8 @@ pub struct Crew<'a> {
     in_state: [usize; ManagerState::ALL.len()],
     /// Of the one that was silent for longest.
     pub silent_s: f64,
+    /// The age of the task that one of them has had for longest.
+    pub oldest_task_s: Option<f64>,
 }
 
 impl<'a> Crew<'a> {
@@ -41,6 +44,14 @@ impl<'a> Crew<'a> {
         }
         self.in_state[manager.state() as usize] += 1;
         self.silent_s = self.silent_s.max(manager.last_heard_s);
+        let oldest = [self.oldest_task_s, manager.oldest_task_s];
+        self.oldest_task_s = oldest.into_iter().flatten().reduce(f64::max);
+    }
+
+    /// ` (the longest for 5 s)`, behind a number of tasks.
+    pub fn longest_in_hand(&self) -> String {
+        let told = |age| format!(" (the longest for {})", duration(age));
+        self.oldest_task_s.map_or_else(String::new, told)
     }
 
     pub fn count(&self, state: ManagerState) -> usize {

@@ -26,6 +26,8 @@ pub fn document() -> Document {
             heartbeat_threshold_s: 120.0,
             run_id: Some("a-run".to_owned()),
             submit_side: "127.0.0.1, ports 50001, 50002, 50003".to_owned(),
+            submit_pid: Some(4700),
+            submit_state: Some('S'),
         },
         state: State::Running,
         queue: Queue {

@@ -11,8 +11,10 @@ const SILENT_SHARE: f64 = 0.5;
 const RECENT_S: f64 = 600.0;
 /// A task that is in hand for so many times as long as the longest that was done …
 const SLOW_TIMES: f64 = 10.0;
-/// … and at least for this long may be one that hangs.
-const SLOW_S: f64 = 600.0;
+/// … and at least for this long is worth a word, …
+const SLOW_S: f64 = 60.0;
+/// … and for this long may be one that hangs.
+const HANGS_S: f64 = 600.0;
 /// So many of those that are concerned are named.
 const NAMED: usize = 3;
 
@@ -50,11 +52,20 @@ fn silent(document: &Document) -> Option<Finding> {
     (!silent.is_empty()).then(|| {
         Finding::warning(
             format!(
-                "{} silent for up to {}: {}. At {} they are lost, with {}.",
-                was_or_were(silent.len(), "manager"),
+                "{} been silent for {}{}: {}. At {} {} lost, with {}.",
+                match silent.len() {
+                    1 => "1 manager has".to_owned(),
+                    managers => format!("{} have", some(managers, "manager")),
+                },
+                if silent.len() == 1 { "" } else { "up to " },
                 duration(longest),
                 named(&silent),
                 duration(threshold),
+                if silent.len() == 1 {
+                    "it is"
+                } else {
+                    "they are"
+                },
                 some(in_flight, "task")
             ),
             "Their nodes are overloaded, short of memory or down, their processes are stopped, or \
@@ -204,7 +215,12 @@ pub(super) fn of_slow_tasks(document: &Document) -> Option<Finding> {
         .iter()
         .max_by(|one, other| age(one).total_cmp(&age(other)))?;
     let task = oldest.oldest_task.unwrap_or(-1);
-    Some(Finding::warning(
+    let severity = match age(oldest) >= HANGS_S {
+        true => Severity::Warning,
+        false => Severity::Note,
+    };
+    Some(Finding::new(
+        severity,
         format!(
             "Task {task} has been with manager {} for {}, and no other one took more than {}.",
             place(oldest),

@@ -139,8 +139,9 @@ fn how_it_goes(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
             }
         ),
         (in_flight, _) => format!(
-            "{} in the hands of {}, none waits.",
+            "{}{} in the hands of {}, none waits.",
             some(in_flight, "task"),
+            crew.longest_in_hand(),
             some(crew.managers, "manager")
         ),
     };

@@ -1,6 +1,6 @@
 //! What is wrong around the interchange: its ports, its bounds, the hub, what it writes.
 
-use super::super::format::{bytes, some};
+use super::super::format::{bytes, plain, some};
 use super::waiting::wrong_keys;
 use super::{Finding, Severity};
 use crate::telemetry::document::Document;
@@ -8,7 +8,7 @@ use crate::telemetry::document::Document;
 /// Of the limit of descriptors, from which on the interchange itself warns.
 const DESCRIPTORS_SHARE: f64 = 0.8;
 /// A hub answers at once, but may be started a little later.
-const HUB_ANSWERS_WITHIN_S: f64 = 10.0;
+const HUB_ANSWERS_WITHIN_S: f64 = 5.0;
 /// Results of this size are more than are on their way.
 const UNSENT_BYTES: usize = 64 << 20;
 
@@ -61,6 +61,14 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
 pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
     let mut found = Vec::new();
     let pressure = &document.back_pressure;
+    // Where nothing is dispatched for it, that was said.
+    if let Some(stopped) = stopped_submit_process(document).filter(|_| pressure.dispatches) {
+        found.push(Finding::problem(
+            format!("The submit process is stopped: {stopped}."),
+            "It gives no tasks and takes no results, and futures do not end, until it goes on. \
+             Nothing is lost by it.",
+        ));
+    }
     if !pressure.takes_tasks {
         found.push(Finding::warning(
             format!(
@@ -83,6 +91,20 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// By whom, and how it goes on.
+pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
+    let about = &document.interchange;
+    let pid = about.submit_pid?;
+    match about.submit_state? {
+        'T' => Some(format!(
+            "process {pid} was sent SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or kill \
+             -CONT {pid}, lets it go on"
+        )),
+        't' => Some(format!("a debugger holds process {pid}")),
+        _ => None,
+    }
 }
 
 pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
@@ -113,7 +135,10 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                 "{} of the log dropped, because the disk did not keep up.",
                 some(process.log_lines_dropped, "line")
             ),
-            "The log's directory is on a slow or full file system.",
+            format!(
+                "{} is on a slow or full file system (`df` tells).",
+                plain(&document.interchange.logdir)
+            ),
         ));
     }
     if let Some(dropped) = process.event_lines_dropped.filter(|dropped| *dropped > 0) {
@@ -122,7 +147,7 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                 "{} of the file of events dropped, because the disk did not keep up.",
                 some(dropped, "line")
             ),
-            "Its directory is on a slow or full file system.",
+            "Its directory is on a slow or full file system (`df` tells).",
         ));
     }
     found

@@ -56,7 +56,7 @@ fn nobody_has_come() {
     for word in [
         "5 tasks wait, the oldest for 40 s",
         "Nobody is connected to port 54321 of login1",
-        "submit_scripts in /runs/runinfo/003)",
+        "submit_scripts in /runs/runinfo/003; `htex-interchange doctor /runs/runinfo/003`",
         "manager.log in /runs/runinfo/003/htex/block-*",
         "`address`",
     ] {
@@ -125,7 +125,8 @@ fn all_are_full_and_nothing_is_wrong() {
     full.in_flight = 8;
     let (severity, text) = one(&full, "are full");
     assert_eq!(severity, Severity::Note);
-    assert!(text.contains("all 2 managers that take tasks are full, with 8 tasks for 8 workers"));
+    assert!(text.contains("all 2 managers that take tasks are full, with 8 tasks"));
+    assert!(text.contains("8 tasks (the longest for 7.0 s) for 8 workers"));
     assert_eq!(verdict(&findings(&full)), "Nothing is wrong.");
     full.managers[1].held = true;
     one(
@@ -186,9 +187,25 @@ fn the_submit_process_takes_no_results() {
     none(&deaf, "there is room");
     deaf.queue.tasks = 0;
     one(&deaf, "takes no results");
+    deaf.interchange.submit_state = Some('T');
+    let (_, text) = one(&deaf, "takes no results");
+    assert!(text.contains("It is stopped: process 4700"), "{text}");
+    none(&deaf, "The submit process is stopped");
     let mut slow = staffed(0, 0.0);
     slow.back_pressure.unsent_results_bytes = 100 << 20;
     assert_eq!(one(&slow, "is slow to take results").0, Severity::Warning);
+}
+
+#[test]
+fn the_submit_process_is_stopped() {
+    let mut stopped = staffed(4, 0.1);
+    none(&stopped, "submit process");
+    stopped.interchange.submit_state = Some('T');
+    let (severity, text) = one(&stopped, "The submit process is stopped");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("kill -CONT 4700"), "{text}");
+    stopped.interchange.submit_state = Some('t');
+    one(&stopped, "a debugger holds process 4700");
 }
 
 #[test]
@@ -228,10 +245,10 @@ fn managers_are_silent() {
     none(&silent, "silent");
     silent.managers[0].last_heard_s = 75.0;
     silent.managers[0].in_flight = 2;
-    let (severity, text) = one(&silent, "silent for up to 1 min 15 s");
+    let (severity, text) = one(&silent, "1 manager has been silent for 1 min 15 s");
     assert_eq!(severity, Severity::Warning);
     assert!(
-        text.contains("n1-manager on n1. At 2 min 00 s they are lost, with 2 tasks"),
+        text.contains("n1-manager on n1. At 2 min 00 s it is lost, with 2 tasks"),
         "{text}"
     );
 }
@@ -286,6 +303,10 @@ fn a_task_hangs() {
         text.contains("1 h 06 min, and no other one took more than 30 s"),
         "{text}"
     );
+    // For a while it may just be a longer one.
+    slow.managers[0].oldest_task_s = Some(599.0);
+    assert_eq!(one(&slow, "Task 17").0, Severity::Note);
+    slow.managers[0].oldest_task_s = Some(4000.0);
     // Where tasks take so long, that is how they are.
     slow.totals.in_flight_longest_s = 401.0;
     none(&slow, "Task 17");
@@ -347,6 +368,8 @@ fn nothing_is_to_be_done() {
     let mut at_work = done;
     at_work.in_flight = 3;
     one(&at_work, "3 tasks in the hands of 2 managers");
+    at_work.managers[1].oldest_task_s = Some(42.0);
+    one(&at_work, "3 tasks (the longest for 42 s) in the hands of");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::super::crews::Crew;
 use super::super::format::{bytes, count, duration, moment, some};
+use super::surroundings::stopped_submit_process;
 use super::{Finding, Severity};
 use crate::telemetry::document::{Document, ManagerState, State};
 
@@ -51,15 +52,19 @@ fn oldest_s(document: &Document) -> f64 {
 
 fn results_are_not_taken(document: &Document) -> Finding {
     let unsent = document.back_pressure.unsent_results_bytes;
+    let why = match stopped_submit_process(document) {
+        Some(stopped) => format!("It is stopped: {stopped}."),
+        None => "It is in a debugger, short of memory, or busy in code that does not let other \
+                 threads run."
+            .to_owned(),
+    };
     Finding::problem(
         format!(
             "Nothing is dispatched, because the submit process takes no results: {} of them wait \
              for it.",
             bytes(unsent)
         ),
-        "It is stopped (Ctrl-Z, SIGSTOP), in a debugger, short of memory, or busy in code that \
-         does not let other threads run. As soon as it reads its results, tasks go on; nothing is \
-         lost.",
+        format!("{why} As soon as it reads its results, tasks go on; nothing is lost."),
     )
 }
 
@@ -86,9 +91,10 @@ fn nobody_came(document: &Document) -> Finding {
     } else {
         format!(
             "Nobody is connected to {place}. Either no block runs yet: ask the batch system for \
-             its queue, and look at what the blocks have printed (submit_scripts in {}). Or they \
-             run and cannot reach this place: look at {logs}, and at the executor's `address`.",
-            run_dir(logdir)
+             its queue, and look at what the blocks have printed (submit_scripts in {run}; \
+             `htex-interchange doctor {run}` shows the end of it). Or they run and cannot reach \
+             this place: look at {logs}, and at the executor's `address`.",
+            run = run_dir(logdir)
         )
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
@@ -197,9 +203,10 @@ fn all_are_full(document: &Document, crew: &Crew<'_>) -> Finding {
         full => format!("all {} that take tasks are full", some(full, "manager")),
     };
     Finding::note(format!(
-        "{}: {who}{rest}, with {} for {}. More workers would do more at a time.",
+        "{}: {who}{rest}, with {}{} for {}. More workers would do more at a time.",
         queue(document),
         some(document.in_flight, "task"),
+        crew.longest_in_hand(),
         some(u64::try_from(crew.workers).unwrap_or(0), "worker"),
     ))
 }
@@ -243,12 +250,11 @@ fn nobody_takes_tasks(document: &Document, crew: &Crew<'_>) -> Finding {
              jobs were killed; they are lost if they do not come back.",
         );
     }
-    let text = format!(
-        "{}, and none of {} takes any: {}.",
-        queue(document),
-        some(crew.managers, "manager"),
-        unusable(crew)
-    );
+    let nobody = match crew.managers {
+        1 => "the 1 manager takes none".to_owned(),
+        managers => format!("none of {} takes any", some(managers, "manager")),
+    };
+    let text = format!("{}, and {nobody}: {}.", queue(document), unusable(crew));
     Finding::new(severity, text, advice.join(" "))
 }
 
