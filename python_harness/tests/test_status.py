@@ -127,7 +127,7 @@ def test_a_block_that_cannot_start(tmp_path):
         wait_until(lambda: documents()[0]["queue"]["tasks"] == 1, RESULT_S, "the task waits")
         text = told()
         assert "1 task waits" in text and "no manager has ever registered" in text
-        assert f"submit_scripts in {tmp_path / 'run'})" in text
+        assert f"submit_scripts in {tmp_path / 'run'}; `htex-interchange doctor" in text
         assert f"manager.log in {tmp_path / 'run' / 'htex'}/block-*" in text
         assert "No manager is registered." in text
         assert not future.done()
@@ -201,7 +201,8 @@ def test_one_that_was_killed(start, place):
     side.interchange.end()
     answer = status(side.workdir)
     assert answer.returncode == NONE_FOUND
-    assert "ran here and was killed" in answer.stderr and f"{place}: 1 socket" in answer.stderr
+    assert "ran here and was killed" in answer.stderr
+    assert f"{place}: no socket; 1 left by killed processes" in answer.stderr
     assert list(place.iterdir()) == []
 
 

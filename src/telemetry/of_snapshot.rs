@@ -134,6 +134,16 @@ fn mean_s(histogram: &Histogram) -> Option<f64> {
     (count > 0).then(|| histogram.sum().as_secs_f64() / count as f64)
 }
 
+/// `1 worker`, `2 workers`.
+fn counted(number: i64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+fn tasks(number: &usize) -> String {
+    counted(i64::try_from(*number).unwrap_or(i64::MAX), "task")
+}
+
 /// Tasks have no place here: they are too many.
 fn event(number: u64, happening: &Happening) -> Option<Event> {
     let What::Manager { manager, change } = &happening.what else {
@@ -146,33 +156,36 @@ fn event(number: u64, happening: &Happening) -> Option<Event> {
             workers,
             capacity,
         } => {
-            let room = format!("{workers} workers, capacity {capacity}");
+            let workers = counted(*workers, "worker");
+            let room = format!("{workers}, capacity {capacity}");
             (format!("block {block} on {hostname}, {room}"), 0)
         }
         ManagerChange::Held | ManagerChange::Draining | ManagerChange::Drained => {
             (String::new(), 0)
         }
         ManagerChange::Suspect { in_flight } => (
-            format!("its connection closed, {in_flight} tasks in flight"),
+            format!("its connection closed, {} in flight", tasks(in_flight)),
             0,
         ),
-        ManagerChange::Back { in_flight } => (format!("{in_flight} tasks in flight"), 0),
-        ManagerChange::Lost { tasks, silent } => {
-            let silent = silent.as_secs_f64();
-            let count = tasks.len();
+        ManagerChange::Back { in_flight } => (format!("{} in flight", tasks(in_flight)), 0),
+        ManagerChange::Lost {
+            tasks: lost,
+            silent,
+        } => {
+            let (silent, count) = (silent.as_secs_f64(), lost.len());
             (
-                format!("silent for {silent:.1} s, {count} tasks lost"),
+                format!("silent for {silent:.1} s, {} lost", tasks(&count)),
                 count,
             )
         }
-        ManagerChange::GaveUp { tasks } => {
-            let count = tasks.len();
-            let text = format!("{count} tasks lost with a connection that broke");
+        ManagerChange::GaveUp { tasks: lost } => {
+            let count = lost.len();
+            let text = format!("{} lost with a connection that broke", tasks(&count));
             (text, count)
         }
-        ManagerChange::Replaced { tasks } => {
-            let count = tasks.len();
-            let text = format!("by another process of its name, {count} tasks lost");
+        ManagerChange::Replaced { tasks: lost } => {
+            let count = lost.len();
+            let text = format!("by another process of its name, {} lost", tasks(&count));
             (text, count)
         }
     };

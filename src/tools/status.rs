@@ -214,6 +214,9 @@ fn describe(
 
 /// Where was looked, and what the logs there tell.
 pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
+    // So that `.` is told by its name.
+    let directory = directory.map(|named| named.canonicalize().unwrap_or_else(|_| named.into()));
+    let directory = directory.as_deref();
     let mut text = match directory {
         Some(directory) => format!(
             "No running interchange of this user on this machine has its logs at or below {}.\n",
@@ -224,9 +227,12 @@ pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> Str
     text += &asking::told_of(places);
     if let Some(directory) = directory {
         let told = last_words::told_below(directory);
-        text += match told.is_empty() {
-            true => "There is no log of an interchange, either.\n",
-            false => &told,
+        text += &match told.is_empty() {
+            true => "There is no log of an interchange, either.\n".to_owned(),
+            false => format!(
+                "{told}`htex-interchange doctor {}` looks for what went wrong.\n",
+                directory.display()
+            ),
         };
     }
     text

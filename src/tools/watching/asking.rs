@@ -25,6 +25,8 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 const ASKED_AT_ONCE: usize = 16;
 /// What the group and others must not have of the sockets' directory.
 const NOT_OURS_ALONE: u32 = 0o077;
+/// Of processes that were killed.
+const PIDS_NAMED: usize = 5;
 /// Before another try, when somebody else's crowd had us turned away.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -78,30 +80,20 @@ pub enum Unanswered {
 /// Asks every interchange of this user on this machine for its document.
 pub fn look() -> Look {
     let mut look = Look::default();
-    let mut sockets = Vec::new();
+    let mut looked_into = Vec::new();
     for directory in directories(rustix::process::getuid().as_raw()) {
         match sockets_in(&directory) {
-            Ok(found) => {
-                let told = match found.len() {
-                    0 => "no socket".to_owned(),
-                    1 => "1 socket".to_owned(),
-                    several => format!("{several} sockets"),
-                };
-                look.places.push((directory, told));
-                sockets.extend(found);
-            }
+            Ok(sockets) => looked_into.push((directory, sockets)),
             Err(error) => look.places.push((directory, said(&error))),
         }
     }
-    for some in sockets.chunks(ASKED_AT_ONCE) {
-        thread::scope(|scope| {
-            let asked: Vec<_> = some
-                .iter()
-                .map(|socket| scope.spawn(|| ask_one(socket)))
-                .collect();
-            let answers = asked.into_iter().filter_map(|thread| thread.join().ok());
-            look.found.extend(answers.flatten());
-        });
+    for (directory, sockets) in looked_into {
+        let found = ask_all(&sockets);
+        let heard = |socket: &&PathBuf| !found.iter().any(|found| found.socket == **socket);
+        let dead: Vec<&PathBuf> = sockets.iter().filter(heard).collect();
+        look.places
+            .push((directory, told_of_sockets(found.len(), &dead)));
+        look.found.extend(found);
     }
     look.found.sort_by(|one, other| {
         let key = |found: &Found| (found.started_at_s(), found.socket.clone());
@@ -109,6 +101,48 @@ pub fn look() -> Look {
         one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))
     });
     look
+}
+
+fn ask_all(sockets: &[PathBuf]) -> Vec<Found> {
+    let mut found = Vec::new();
+    for some in sockets.chunks(ASKED_AT_ONCE) {
+        thread::scope(|scope| {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|socket| scope.spawn(|| ask_one(socket)))
+                .collect();
+            let answers = asked.into_iter().filter_map(|thread| thread.join().ok());
+            found.extend(answers.flatten());
+        });
+    }
+    found
+}
+
+/// How many are alive, and what those were that are swept away.
+fn told_of_sockets(alive: usize, dead: &[&PathBuf]) -> String {
+    let sockets = |number| match number {
+        0 => "no socket".to_owned(),
+        1 => "1 socket".to_owned(),
+        several => format!("{several} sockets"),
+    };
+    if dead.is_empty() {
+        return sockets(alive);
+    }
+    let mut pids: Vec<String> = dead
+        .iter()
+        .filter_map(|socket| Some(pid_of(socket)?.to_string()))
+        .collect();
+    if pids.len() > PIDS_NAMED {
+        pids.truncate(PIDS_NAMED);
+        pids.push("others".to_owned());
+    }
+    format!(
+        "{}; {} left by killed processes ({}), and removed: `htex-interchange status RUNDIR` says \
+         what a run's log tells",
+        sockets(alive),
+        dead.len(),
+        pids.join(", ")
+    )
 }
 
 /// None if nobody listens there: what a killed one left is swept away.
@@ -225,9 +259,7 @@ impl Found {
 impl Silent {
     /// From the process that the socket's name tells.
     fn of(socket: &Path) -> Self {
-        let name = socket.file_name().unwrap_or_default().to_string_lossy();
-        let pid = name.split('-').next().and_then(|pid| pid.parse().ok());
-        let Some(pid) = pid else {
+        let Some(pid) = pid_of(socket) else {
             return Self::default();
         };
         Self {
@@ -252,6 +284,12 @@ impl Silent {
         };
         format!("Process {pid} does not answer: {why}.")
     }
+}
+
+/// A socket's name begins with its process.
+fn pid_of(socket: &Path) -> Option<u32> {
+    let name = socket.file_name()?.to_string_lossy();
+    name.split('-').next()?.parse().ok()
 }
 
 fn state_of(pid: u32) -> Option<String> {

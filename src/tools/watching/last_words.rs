@@ -17,13 +17,14 @@ const ENTRIES_MAX: usize = 20_000;
 /// What is read of either end of a log.
 const END_BYTES: u64 = 64 << 10;
 /// How the last lines of one begin that has ended.
-const ENDS: [&str; 5] = [
+const ENDS: [&str; 4] = [
     "Exiting on ",
     "The submit side is gone",
     "htex-interchange refused to start",
     "A fault of htex-interchange itself",
-    "sending failure reports and shutting down",
 ];
+/// The end as well, with who it was before it and both versions behind it.
+const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
 const STARTS: &str = "htex-interchange ";
 const NO_PLACE: &str = "There is no place for the status socket: ";
 
@@ -148,7 +149,9 @@ fn last_words(line: &str) -> Option<String> {
         .as_ref()
         .and_then(|record| record.get("msg")?.as_str());
     let line = message.unwrap_or(line);
-    let place = ENDS.iter().filter_map(|end| line.find(end)).min()?;
+    let mismatch = || line[..line.find(MISMATCH.1)?].rfind(MISMATCH.0);
+    let place = ENDS.iter().filter_map(|end| line.find(end)).min();
+    let place = place.or_else(mismatch)?;
     Some(line[place..].to_owned())
 }
 
