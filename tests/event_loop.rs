@@ -137,6 +137,8 @@ fn observing() -> Observing {
             heartbeat_threshold_s: 0.0,
             run_id: None,
             submit_side: String::new(),
+            submit_pid: None,
+            submit_state: None,
         },
         log_lines_dropped: Box::new(|| 0),
         metrics_at: None,
