@@ -34,15 +34,27 @@ MUTANTS = [
     ),
     Mutant(
         "a suspect manager gets tasks", "manager_table.rs",
-        " && !self.draining && !self.is_suspect()", " && !self.draining",
+        " || self.clogged || self.is_suspect();", " || self.clogged;",
+    ),
+    Mutant(
+        "a manager that does not take its batches gets more", "manager_table.rs",
+        " || self.clogged || self.is_suspect();", " || self.is_suspect();",
+    ),
+    Mutant(
+        "a batch that was given back is lost", "returned.rs",
+        "        self.take_back(slot, shipment, now);\n        self.managers", "        self.managers",
+    ),
+    Mutant(
+        "who takes batches again gets none", "returned.rs",
+        ".clogged = is_clogged;", ".clogged |= is_clogged;",
     ),
     Mutant(
         "a held manager gets tasks", "manager_table.rs",
-        "self.free_capacity() > 0 && !self.held &&", "self.free_capacity() > 0 &&",
+        " = self.held || self.draining", " = self.draining",
     ),
     Mutant(
         "a draining manager gets tasks", "manager_table.rs",
-        " && !self.held && !self.draining &&", " && !self.held &&",
+        " = self.held || self.draining ||", " = self.held ||",
     ),
     Mutant(
         "a hold is told to nobody who chooses", "membership.rs",
@@ -169,18 +181,18 @@ MUTANTS = [
         "        [awake, drain].into_iter().flatten().min()", "        awake.or(drain)",
     ),
     Mutant(
-        "a refused batch is lost", "mod.rs",
+        "a refused batch is lost", "returned.rs",
         "            if let Some(held) = record.take(id) {\n                self.queue.push",
         "            if let Some(held) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
         "                self.queue.push",
     ),
     Mutant(
-        "a refused batch stays with its manager", "mod.rs",
+        "a refused batch stays with its manager", "returned.rs",
         "        for Task { id, priority, body } in shipment.into_tasks() {",
         "        for Task { id, priority, body } in shipment.into_tasks().take(0) {",
     ),
     Mutant(
-        "a refused task forgets its priority", "mod.rs",
+        "a refused task forgets its priority", "returned.rs",
         "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
         "                    priority,\n",
         "                let _ = priority;\n"
@@ -188,15 +200,15 @@ MUTANTS = [
         "                    priority: crate::protocol::Priority::LOWEST,\n",
     ),
     Mutant(
-        "a manager whose batch was refused is asked at once again", "mod.rs",
+        "a manager whose batch was refused is asked at once again", "returned.rs",
         "        self.suspect(slot, now);\n        self.index(slot);\n        self.finish_draining",
         "        self.index(slot);\n        self.finish_draining",
     ),
     Mutant(
-        "a draining manager whose last batch was refused is kept", "mod.rs",
+        "a draining manager whose last batch was refused is kept", "returned.rs",
         "        self.index(slot);\n        self.finish_draining(slot, now);\n    }\n\n"
-        "    /// Hands out",
-        "        self.index(slot);\n    }\n\n    /// Hands out",
+        "    /// A batch that was not",
+        "        self.index(slot);\n    }\n\n    /// A batch that was not",
     ),
     Mutant(
         "registering again takes a manager's tasks from it", "membership.rs",

@@ -60,6 +60,8 @@ pub struct ManagerView {
     pub oldest_task: Option<(TaskId, Duration)>,
     pub tasks_done: u64,
     pub held: bool,
+    /// It does not take what it was sent.
+    pub clogged: bool,
     pub draining: bool,
     /// For how long it has had no connection, if it has none.
     pub suspect_for: Option<Duration>,
@@ -128,6 +130,7 @@ impl<B> Broker<B> {
                 .map(|first| (first.task(), since(first.dispatched))),
             tasks_done: manager.tasks_done,
             held: manager.held,
+            clogged: manager.clogged,
             draining: manager.draining,
             suspect_for: manager.suspect_since.map(since),
             last_heard: since(manager.last_heard),

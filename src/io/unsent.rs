@@ -4,7 +4,7 @@
 //! manager that does not read costs. Above a bound it gets no more until it has taken what it is
 //! owed, and its share of the work goes to others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,10 +20,16 @@ const LARGE_BATCH_BYTES: usize = 16 * 1024;
 const OWED_BYTES_MAX: usize = 16 << 20;
 /// A network is slow at times; who takes nothing for so long is named.
 const NAMED_AFTER: Duration = Duration::from_secs(1);
+/// So many managers are remembered before those who are owed nothing are forgotten.
+const REMEMBERED_MIN: usize = 256;
 
 #[derive(Default)]
 pub(super) struct UnsentBatches {
     by_manager: BTreeMap<ManagerId, Owed>,
+    clogged: BTreeSet<ManagerId>,
+    /// Owed to all of them.
+    alive: Arc<AtomicUsize>,
+    forget_above: usize,
 }
 
 #[derive(Default)]
@@ -34,29 +40,23 @@ struct Owed {
     is_named: bool,
 }
 
-impl Owed {
-    fn bytes(&self) -> usize {
-        self.alive.load(Ordering::Relaxed)
-    }
-}
-
 impl UnsentBatches {
     /// The batch, which counts until it has left.
     pub(super) fn count(&mut self, to: &ManagerId, batch: Frame) -> Frame {
         if batch.len() < LARGE_BATCH_BYTES {
             return batch;
         }
+        self.forget();
         let owed = self.by_manager.entry(to.clone()).or_default();
-        batch.counted(&owed.alive)
+        batch.counted(&owed.alive).counted(&self.alive)
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.by_manager.values().map(Owed::bytes).sum()
+        self.alive.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_clogged(&self, manager: &ManagerId) -> bool {
-        let owed = self.by_manager.get(manager);
-        owed.is_some_and(|owed| owed.clogged_since.is_some())
+        self.clogged.contains(manager)
     }
 
     /// Whether what was sent just now made it too much for this manager.
@@ -67,41 +67,67 @@ impl UnsentBatches {
         let is_news = owed.clogged_since.is_none() && owed.bytes() >= OWED_BYTES_MAX;
         if is_news {
             owed.clogged_since = Some(now);
+            self.clogged.insert(manager.clone());
         }
         is_news
     }
 
     /// Nobody tells when libzmq has done with a batch: while somebody is clogged it is asked.
     pub(super) fn is_anybody_clogged(&self) -> bool {
-        self.by_manager
-            .values()
-            .any(|owed| owed.clogged_since.is_some())
+        !self.clogged.is_empty()
     }
 
     /// Those who may have more again.
     pub(super) fn unclogged(&mut self, now: Duration) -> Vec<ManagerId> {
-        let mut free = Vec::new();
-        self.by_manager.retain(|manager, owed| {
-            let bytes = owed.bytes();
-            if let Some(since) = owed.clogged_since {
-                if bytes < OWED_BYTES_MAX / 2 {
-                    owed.clogged_since = None;
-                    free.push(manager.clone());
-                    if std::mem::take(&mut owed.is_named) {
-                        info!("Manager {manager} takes tasks again");
-                    }
-                } else if !owed.is_named && now.saturating_sub(since) >= NAMED_AFTER {
-                    owed.is_named = true;
-                    warn!(
-                        "Manager {manager} does not take the tasks that it was sent: {:.1} MB \
-                         wait for it, and it gets no more until it does. It is stopped, or the \
-                         network to its node is slow",
-                        bytes as f64 / 1e6
-                    );
-                }
-            }
-            bytes > 0 || owed.clogged_since.is_some()
-        });
+        let by_manager = &mut self.by_manager;
+        let is_free = |manager: &&ManagerId| {
+            let owed = by_manager.get_mut(*manager);
+            owed.is_none_or(|owed| owed.look(manager, now))
+        };
+        let free: Vec<ManagerId> = self.clogged.iter().filter(is_free).cloned().collect();
+        for manager in &free {
+            self.clogged.remove(manager);
+        }
         free
+    }
+
+    fn forget(&mut self) {
+        if self.by_manager.len() > self.forget_above {
+            let is_of_use = |owed: &Owed| owed.bytes() > 0 || owed.clogged_since.is_some();
+            self.by_manager.retain(|_, owed| is_of_use(owed));
+            self.forget_above = REMEMBERED_MIN.max(2 * self.by_manager.len());
+        }
+    }
+}
+
+impl Owed {
+    fn bytes(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Whether a manager that was clogged is so no longer. The log is told who stays so.
+    fn look(&mut self, manager: &ManagerId, now: Duration) -> bool {
+        let bytes = self.bytes();
+        let is_free = bytes < OWED_BYTES_MAX / 2;
+        if is_free {
+            self.clogged_since = None;
+            if std::mem::take(&mut self.is_named) {
+                info!("Manager {manager} takes tasks again");
+            }
+        } else if !self.is_named && self.is_due(now) {
+            self.is_named = true;
+            warn!(
+                "Manager {manager} does not take the tasks that it was sent: {:.1} MB wait for it, \
+                 and it gets no more until it does. It is stopped, or the network to its node is \
+                 slow",
+                bytes as f64 / 1e6
+            );
+        }
+        is_free
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        let since = self.clogged_since.unwrap_or(now);
+        now.saturating_sub(since) >= NAMED_AFTER
     }
 }

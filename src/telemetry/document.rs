@@ -107,6 +107,9 @@ pub struct Manager {
     /// Tasks that it gave a result for.
     pub tasks_done: u64,
     pub held: bool,
+    /// It does not take the tasks that it was sent, and gets no more until it does.
+    #[serde(default)]
+    pub clogged: bool,
     pub draining: bool,
     /// How long it has been without a connection, if it is.
     pub suspect_s: Option<f64>,
@@ -129,7 +132,7 @@ impl Manager {
             _ if self.suspect_s.is_some() => ManagerState::Suspect,
             _ if self.draining => ManagerState::Draining,
             _ if self.held => ManagerState::Held,
-            _ if self.in_flight >= self.capacity => ManagerState::Full,
+            _ if self.clogged || self.in_flight >= self.capacity => ManagerState::Full,
             _ if self.in_flight > 0 => ManagerState::Busy,
             _ => ManagerState::Idle,
         }

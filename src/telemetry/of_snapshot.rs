@@ -91,6 +91,7 @@ fn manager(view: &ManagerView) -> Manager {
         oldest_task: view.oldest_task.map(|(task, _)| task.0),
         tasks_done: view.tasks_done,
         held: view.held,
+        clogged: view.clogged,
         draining: view.draining,
         suspect_s: view.suspect_for.map(|time| time.as_secs_f64()),
         last_heard_s: view.last_heard.as_secs_f64(),

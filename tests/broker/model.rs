@@ -80,6 +80,8 @@ pub struct Manager {
     pub account: Account,
     order: u64,
     held: bool,
+    /// More is owed to it than it takes.
+    clogged: bool,
     draining: bool,
     suspect_since: Option<Duration>,
     drain_at: Option<Duration>,
@@ -94,7 +96,8 @@ pub struct Manager {
 
 impl Manager {
     fn room(&self) -> usize {
-        match self.held || self.draining || self.suspect_since.is_some() {
+        let is_kept_away = self.held || self.draining || self.clogged;
+        match is_kept_away || self.suspect_since.is_some() {
             true => 0,
             false => self.account.capacity - self.tasks.len(),
         }
@@ -228,6 +231,7 @@ impl Model {
         let manager = Manager {
             order,
             held: false,
+            clogged: false,
             draining: false,
             suspect_since: None,
             drain_at: account.drain_in.map(|drain_in| self.now + drain_in),
@@ -349,11 +353,31 @@ impl Model {
     }
 
     pub fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
-        let (awake, now) = (self.awake(), self.now);
+        let awake = self.awake();
         let Some(manager) = self.managers.get_mut(name) else {
             return Vec::new();
         };
         manager.suspect_since.get_or_insert(awake);
+        self.take_back(name, ids)
+    }
+
+    /// A batch was not sent, because too much is on its way to this manager.
+    pub fn give_back(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
+        self.clog(name, true);
+        self.take_back(name, ids)
+    }
+
+    pub fn clog(&mut self, name: &str, is_clogged: bool) {
+        if let Some(manager) = self.managers.get_mut(name) {
+            manager.clogged = is_clogged;
+        }
+    }
+
+    fn take_back(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
+        let now = self.now;
+        let Some(manager) = self.managers.get_mut(name) else {
+            return Vec::new();
+        };
         for id in ids {
             if manager.tasks.remove(id).is_some() {
                 self.waiting.insert((self.priorities[id], *id));

@@ -89,6 +89,7 @@ pub fn manager(block: &str, host: &str) -> Manager {
         oldest_task: None,
         tasks_done: 0,
         held: false,
+        clogged: false,
         draining: false,
         suspect_s: None,
         last_heard_s: 1.0,

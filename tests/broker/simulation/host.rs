@@ -20,6 +20,8 @@ use super::world::{self, Body, World, manager_id};
 
 /// Most messages that are read from managers in a turn: few, so that a backlog lasts.
 const BUDGET_MESSAGES: usize = 6;
+/// From so many batches on that it has not taken, a manager gets no more.
+const BATCHES_OWED_MAX: usize = 2;
 
 pub struct Host {
     pub world: World,
@@ -32,6 +34,8 @@ pub struct Host {
     outputs: VecDeque<Output<Body>>,
     /// What the connection of a manager does not take now.
     outboxes: BTreeMap<String, VecDeque<Parcel>>,
+    /// Those who are owed more than they take.
+    clogged: BTreeSet<String>,
     /// Tasks that a connection took, each with the how manieth of its id it is.
     sent: BTreeSet<(i64, u32)>,
     events: Events,
@@ -51,6 +55,7 @@ impl Host {
             results_stuck: false,
             outputs: VecDeque::new(),
             outboxes: BTreeMap::new(),
+            clogged: BTreeSet::new(),
             sent: BTreeSet::new(),
             events,
             turns_with_deadline_due: 0,
@@ -321,10 +326,11 @@ impl Host {
                 self.outboxes.insert(name, parcels);
             }
         }
+        self.unclog(network)?;
         while let Some(output) = self.outputs.pop_front() {
             match output {
                 Output::Batch { to, shipment } => {
-                    self.send_or_hold(network, &to.to_text(), Parcel::Batch(shipment))?;
+                    self.send_batch(network, &to.to_text(), shipment)?;
                 }
                 Output::ToManager { to, message } => {
                     self.send_or_hold(network, &to.to_text(), Parcel::Word(message))?;
@@ -339,6 +345,51 @@ impl Host {
         }
         self.outboxes.retain(|_, parcels| !parcels.is_empty());
         Ok(())
+    }
+
+    /// Unless more is owed to the manager than it takes: then its tasks wait again.
+    fn send_batch(&mut self, network: &mut Network, to: &str, shipment: Shipment<Body>) -> Verdict {
+        let now = self.world.now;
+        if self.clogged.contains(to) {
+            self.begin_turn();
+            let expected = self.model.give_back(to, &shipment.ids());
+            let told = format!("give back {to} {:?}", shipment.ids());
+            let broker = &mut self.world.broker;
+            broker.handle_returned(&manager_id(to), shipment, now);
+            return self.expect(told, expected);
+        }
+        self.send_or_hold(network, to, Parcel::Batch(shipment))?;
+        if self.owed(network, to) >= BATCHES_OWED_MAX {
+            self.clogged.insert(to.to_owned());
+            self.clog(to, true)?;
+        }
+        Ok(())
+    }
+
+    fn unclog(&mut self, network: &Network) -> Verdict {
+        for name in std::mem::take(&mut self.clogged) {
+            if self.owed(network, &name) > 0 {
+                self.clogged.insert(name);
+            } else {
+                self.clog(&name, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clog(&mut self, name: &str, is_clogged: bool) -> Verdict {
+        self.begin_turn();
+        self.model.clog(name, is_clogged);
+        let (id, now) = (manager_id(name), self.world.now);
+        self.world.broker.handle_clogged(&id, is_clogged, now);
+        self.expect(format_args!("{name} is clogged: {is_clogged}"), Vec::new())
+    }
+
+    /// Batches that a manager has not taken: here, or in its connection.
+    fn owed(&self, network: &Network, name: &str) -> usize {
+        let is_batch = |parcel: &&Parcel| matches!(parcel, Parcel::Batch(_));
+        let here = self.outboxes.get(name).into_iter().flatten();
+        here.chain(network.untaken(name)).filter(is_batch).count()
     }
 
     fn send_or_hold(&mut self, network: &mut Network, to: &str, parcel: Parcel) -> Verdict {

@@ -225,6 +225,12 @@ impl Network {
         Sent::Taken
     }
 
+    /// What a manager's connection holds for it.
+    pub fn untaken(&self, name: &str) -> impl Iterator<Item = &Parcel> {
+        let connection = self.route(name).and_then(|r| self.connections.get(&r));
+        connection.into_iter().flat_map(|c| &c.parcels)
+    }
+
     /// The broker's side: which connections have closed, as far as can be read now.
     pub fn read_events(&mut self) -> Vec<u64> {
         let mut closed = Vec::new();

@@ -22,6 +22,7 @@ pub(super) fn of_managers(document: &Document, crew: &Crew<'_>) -> Vec<Finding> 
     let mut found = Vec::new();
     found.extend(silent(document));
     found.extend(suspect(document, crew));
+    found.extend(clogged(document));
     found.extend(other_versions(document));
     let (held, draining) = (
         crew.count(ManagerState::Held),
@@ -94,6 +95,25 @@ fn suspect(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
                 some(in_flight, "task")
             ),
             "Their jobs have ended or were killed, their nodes are down, or the network is.",
+        )
+    })
+}
+
+fn clogged(document: &Document) -> Option<Finding> {
+    let managers = document.managers.iter();
+    let clogged: Vec<&Manager> = managers.filter(|manager| manager.clogged).collect();
+    let (do_not, they_do) = match clogged.len() {
+        1 => ("1 manager does not".to_owned(), "it does"),
+        managers => (format!("{} do not", some(managers, "manager")), "they do"),
+    };
+    let named = named(&clogged);
+    (!clogged.is_empty()).then(|| {
+        Finding::warning(
+            format!(
+                "{do_not} take the tasks that were sent: {named}. No more go there until {they_do}."
+            ),
+            "A process that is stopped, a node that is overloaded, or a network that is slow for \
+             tasks of this size. The other managers have the work meanwhile.",
         )
     })
 }

@@ -267,6 +267,23 @@ fn a_connection_has_closed() {
 }
 
 #[test]
+fn a_manager_does_not_take_what_it_was_sent() {
+    let mut document = staffed(5, 40.0);
+    none(&document, "take the tasks that were sent");
+    document.managers[0].clogged = true;
+    let (severity, text) = one(
+        &document,
+        "1 manager does not take the tasks that were sent",
+    );
+    assert_eq!(severity, Severity::Warning);
+    assert!(text.contains("until it does"), "{text}");
+    document.managers[1].clogged = true;
+    one(&document, "2 managers do not take the tasks that were sent");
+    // There is no room on them, and that tasks wait is no fault of ours.
+    none(&document, "fault of the interchange");
+}
+
+#[test]
 fn something_was_lost() {
     let mut lost = staffed(0, 0.0);
     lost.totals.managers_lost = 1;
