@@ -15,7 +15,7 @@ mod set_up;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Command};
 
 use super::{Trouble, say};
 use finding::Severity;
@@ -44,10 +44,11 @@ pub struct Arguments {
 const AFTER_HELP: &str = "Exit status: 0 nothing wrong was found; 1 it could not be examined; \
     2 wrong arguments; 3 warnings; 4 problems.";
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+/// `program` is what `interchange_launch_cmd` may name, with its arguments.
+pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, Trouble> {
     let diagnosis = match arguments.what.is_dir() {
         true => run_directory::examine(&arguments.what)?,
-        false => set_up::examine(&arguments.what, arguments.python.as_deref())?,
+        false => set_up::examine(&arguments.what, arguments.python.as_deref(), program)?,
     };
     match arguments.json {
         true => say(diagnosis.as_json()?)?,

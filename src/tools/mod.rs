@@ -49,7 +49,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
         Tool::Status(arguments) => status::run(&arguments),
         Tool::Top(arguments) => top::run(&arguments),
         Tool::InstallShim(arguments) => shim::run(&arguments),
-        Tool::Doctor(arguments) => doctor::run(&arguments),
+        Tool::Doctor(arguments) => doctor::run(&arguments, &program),
         Tool::Completions(arguments) => completions::run(&arguments, program),
         Tool::Man => man::run(program),
     };

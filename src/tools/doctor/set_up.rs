@@ -3,6 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use clap::Command;
+
 use super::checks::program::Program;
 use super::checks::{
     address, capacity, certificates, flags, place, ports, program, selector, versions,
@@ -14,7 +16,11 @@ use crate::tools::Trouble;
 use crate::versions::{Hints, python};
 
 /// Loads `file` with `named`, or the Python that is found, and examines what is in it.
-pub(super) fn examine(file: &Path, named: Option<&Path>) -> Result<Diagnosis, Trouble> {
+pub(super) fn examine(
+    file: &Path,
+    named: Option<&Path>,
+    own: &Command,
+) -> Result<Diagnosis, Trouble> {
     if !file.is_file() {
         return Err(format!("{}: there is no such file or directory", file.display()).into());
     }
@@ -50,7 +56,7 @@ pub(super) fn examine(file: &Path, named: Option<&Path>) -> Result<Diagnosis, Tr
         return Err(text.into());
     }
     diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
-    examine_executors(&set_up, &mut diagnosis);
+    examine_executors(&set_up, own, &mut diagnosis);
     Ok(diagnosis)
 }
 
@@ -87,7 +93,7 @@ fn raises(file: &Path, lines: &[String]) -> Finding {
     .remedy("Correct it; `python FILE` in the same environment shows the same.")
 }
 
-fn examine_executors(set_up: &SetUp, diagnosis: &mut Diagnosis) {
+fn examine_executors(set_up: &SetUp, own: &Command, diagnosis: &mut Diagnosis) {
     for other in &set_up.others {
         diagnosis.not_examined(&format!(
             "executor {other}, which is no HighThroughputExecutor"
@@ -95,6 +101,7 @@ fn examine_executors(set_up: &SetUp, diagnosis: &mut Diagnosis) {
     }
     for executor in &set_up.executors {
         let mut found = Vec::new();
+        found.extend(flags::of_interchange(executor, set_up, own));
         examine_program(executor, set_up, &mut found, diagnosis);
         examine_network(executor, &mut found, diagnosis);
         examine_blocks(executor, set_up, &mut found, diagnosis);
@@ -109,7 +116,7 @@ fn examine_executors(set_up: &SetUp, diagnosis: &mut Diagnosis) {
         }
     }
     diagnosis.add(ports::twice(&set_up.executors));
-    diagnosis.add(flags::metrics_twice(set_up));
+    diagnosis.add(flags::metrics_twice(set_up, own));
     diagnosis.not_examined("firewalls between the nodes and this machine");
 }
 

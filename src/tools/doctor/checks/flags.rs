@@ -3,35 +3,54 @@
 use std::collections::BTreeMap;
 use std::iter;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::Parser as _;
+use clap::{ArgMatches, Command};
 use nix::unistd::{AccessFlags, access};
 
 use super::super::description::{Executor, SetUp};
 use super::super::finding::Finding;
 use super::ports;
 use super::program::{Program, interchange};
-use crate::cli::Arguments;
 
-const OWN_NAME: &str = "htex-interchange";
+/// What `own`, this program, would make of them, if it is the one that is started.
+pub(in super::super) fn of_interchange(
+    executor: &Executor,
+    set_up: &SetUp,
+    own: &Command,
+) -> Vec<Finding> {
+    let arguments = arguments_of(executor, set_up);
+    arguments.map_or_else(Vec::new, |arguments| findings(arguments, own))
+}
 
-/// What it would make of them.
-pub(in super::super) fn of_interchange(arguments: &[String]) -> Vec<Finding> {
-    let parsed = match parsed(arguments) {
+fn arguments_of<'a>(executor: &'a Executor, set_up: &SetUp) -> Option<&'a [String]> {
+    let (_, arguments) = executor.command()?;
+    match interchange(executor, set_up).0 {
+        Program::Ours(_) => Some(arguments),
+        _ => None,
+    }
+}
+
+fn findings(arguments: &[String], own: &Command) -> Vec<Finding> {
+    let parsed = match parsed(arguments, own) {
         Ok(parsed) => parsed,
         Err(reason) => return vec![wrong(&reason)],
     };
     let mut found = Vec::new();
-    found.extend(parsed.metrics.and_then(metrics));
-    found.extend(parsed.events.as_deref().and_then(events));
+    found.extend(metrics_of(&parsed).and_then(metrics));
+    found.extend(
+        parsed
+            .get_one("events")
+            .and_then(|file: &PathBuf| events(file)),
+    );
     found
 }
 
-fn parsed(arguments: &[String]) -> Result<Arguments, String> {
-    let words = iter::once(OWN_NAME).chain(arguments.iter().map(String::as_str));
-    match Arguments::try_parse_from(words) {
-        Ok(parsed) if parsed.tool.is_none() => Ok(parsed),
+fn parsed(arguments: &[String], own: &Command) -> Result<ArgMatches, String> {
+    let name = own.get_name().to_owned();
+    let words = iter::once(name).chain(arguments.iter().cloned());
+    match own.clone().try_get_matches_from(words) {
+        Ok(parsed) if parsed.subcommand_name().is_none() => Ok(parsed),
         Ok(_) => Err("one of them names a tool".to_owned()),
         Err(error) => {
             let told = error.to_string();
@@ -39,6 +58,10 @@ fn parsed(arguments: &[String]) -> Result<Arguments, String> {
             Err(first.trim_start_matches("error: ").to_owned())
         }
     }
+}
+
+fn metrics_of(parsed: &ArgMatches) -> Option<SocketAddr> {
+    parsed.get_one("metrics").copied()
 }
 
 fn wrong(reason: &str) -> Finding {
@@ -89,14 +112,14 @@ fn events(file: &Path) -> Option<Finding> {
 }
 
 /// Two executors' metrics at one port.
-pub(in super::super) fn metrics_twice(set_up: &SetUp) -> Vec<Finding> {
+pub(in super::super) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
     let mut by_port: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for executor in &set_up.executors {
-        if let Some(address) = metrics_of(executor, set_up) {
-            by_port
-                .entry(address.port())
-                .or_default()
-                .push(executor.label());
+        let arguments = arguments_of(executor, set_up);
+        let parsed = arguments.and_then(|arguments| parsed(arguments, own).ok());
+        if let Some(address) = parsed.as_ref().and_then(metrics_of) {
+            let labels = by_port.entry(address.port()).or_default();
+            labels.push(executor.label());
         }
     }
     by_port.remove(&0);
@@ -115,24 +138,43 @@ pub(in super::super) fn metrics_twice(set_up: &SetUp) -> Vec<Finding> {
     told.collect()
 }
 
-fn metrics_of(executor: &Executor, set_up: &SetUp) -> Option<SocketAddr> {
-    let (program, _) = interchange(executor, set_up);
-    let (_, arguments) = executor.command()?;
-    match program {
-        Program::Ours(_) => parsed(arguments).ok()?.metrics,
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
 
+    use clap::{Arg, value_parser};
+
     use super::*;
+
+    /// With the arguments that are looked at, and a tool.
+    fn own() -> Command {
+        let address = |text: &str| {
+            text.parse()
+                .map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        Command::new("htex-interchange")
+            .arg(
+                Arg::new("io-threads")
+                    .long("io-threads")
+                    .value_parser(value_parser!(u8)),
+            )
+            .arg(
+                Arg::new("max")
+                    .long("max-queued-bytes")
+                    .value_parser(value_parser!(u64)),
+            )
+            .arg(Arg::new("metrics").long("metrics").value_parser(address))
+            .arg(
+                Arg::new("events")
+                    .long("events")
+                    .value_parser(value_parser!(PathBuf)),
+            )
+            .subcommand(Command::new("status"))
+    }
 
     fn ids(words: &str) -> Vec<&'static str> {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
-        let found = of_interchange(&words);
+        let found = findings(&words, &own());
         found.iter().map(|finding| finding.id).collect()
     }
 
@@ -149,7 +191,7 @@ mod tests {
         ] {
             assert_eq!(ids(wrong), ["arguments-wrong"], "{wrong}");
         }
-        let found = of_interchange(&["--metrics".to_owned()]);
+        let found = findings(&["--metrics".to_owned()], &own());
         assert!(found[0].what.contains("--metrics"), "{found:?}");
         assert!(!found[0].what.contains("error:"), "{found:?}");
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::super::description::{Executor, SetUp, Where};
 use super::super::finding::Finding;
-use super::{flags, versions};
+use super::versions;
 use crate::tools::shim::place::{Occupant, occupant_of};
 use crate::versions::candidates;
 
@@ -53,7 +53,6 @@ pub(in super::super) fn interchange(
             let other = other_release(file, &own);
             other
                 .into_iter()
-                .chain(flags::of_interchange(arguments))
                 .chain(versions::found_by_interchange(set_up, file, arguments))
                 .collect()
         }
