@@ -24,7 +24,7 @@ use htex_interchange::curve::Certificates;
 use htex_interchange::interchange::FindVersions;
 use htex_interchange::io::{
     self as sockets, End, EventLoop, EventSink, Helper, HelperCommand, Observing, Signals, Start,
-    WatchTarget,
+    Starter, WatchTarget,
 };
 use htex_interchange::logging::{self, LogGuard, LogSpec};
 use htex_interchange::tools;
@@ -46,7 +46,7 @@ const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
-    let parent = sockets::parent_pid();
+    let starter = Starter::read();
     let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&format!("signals cannot be handled: {error}"), None, None),
     };
     match RawConfig::read(&bytes) {
-        Ok(raw) => start(&arguments, &raw, signals, parent),
+        Ok(raw) => start(&arguments, &raw, signals, starter),
         Err(error) => refuse(&error.to_string(), None, None),
     }
 }
@@ -117,7 +117,7 @@ fn start(
     arguments: &Arguments,
     raw: &RawConfig<'_>,
     signals: Signals,
-    parent: Option<rustix::process::Pid>,
+    starter: Starter,
 ) -> ExitCode {
     let side = raw.submit_side().ok();
     let log = match raw
@@ -145,12 +145,12 @@ fn start(
         Err(reason) => return refuse(&reason, None, Some(log)),
     };
     raise_descriptor_limit();
-    let helper = match helper_of(&config.selector, hints(arguments, parent), raw) {
+    let helper = match helper_of(&config.selector, hints(arguments, starter.parent), raw) {
         Ok(helper) => helper,
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
     };
     let watch = arguments.watch_pid.unwrap_or(WatchTarget::Parent);
-    let about = observing::about(&config, watch.pid(parent));
+    let about = observing::about(&config, watch.pid(starter.parent));
     let events = match observing::events(arguments, &about, &config.logging.logdir) {
         Ok(events) => events.map(Rc::new),
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
@@ -164,11 +164,11 @@ fn start(
             .max_queued_bytes
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         watch,
-        parent,
+        find_versions: version_finder(hints(arguments, starter.parent)),
+        starter,
         selector: selector_of(&config.selector),
         helper,
         settings: settings_of(&config, arguments),
-        find_versions: version_finder(hints(arguments, parent)),
         observing: Observing {
             about,
             log_lines_dropped: log.dropped_counter(),

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from harness import processes
+from harness import environment, processes
 from harness.interchange import command_under_test
 from harness.programs import GONE_WITHIN_S, Program
-from harness.wire import FakeManager
+from harness.waiting import wait_until
+from harness.wire import FakeManager, FakeSubmitSide, tcp_url
 
 # How a user's site may start the interchange: directly, or below a shell that stays.
 THROUGH_A_SHELL = ["sh", "-c", '"$0" "$@"; exit $?']
+
+# Or below one that leaves it alone, as soon as a file is there: the first argument.
+INTO_THE_BACKGROUND = [
+    "sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & until [ -e "$0" ]; do sleep 0.05; done'
+]  # fmt: skip
 
 OURS_ONLY = pytest.mark.ours_only("stock outlives its submit process for ever")
 
@@ -68,6 +76,54 @@ def test_the_end_is_in_the_log(tmp_path):
     program.kill()
     log = (tmp_path / "log" / "interchange.log").read_text()
     assert re.search(r"submit (side|process)[^\n]*\b(gone|ended|died)", log), log
+
+
+@OURS_ONLY
+def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
+    """The interchange stays for the submit process above it, and ends with that."""
+    may_end = tmp_path / "the wrapper may end"
+    command = [*INTO_THE_BACKGROUND, str(may_end), *command_under_test()]
+    program = Program("bare_submit_side.py", tmp_path, "answered", *command)
+    may_end.touch()
+    log = tmp_path / "log" / "interchange.log"
+    wait_until(
+        lambda: "the submit process behind it lives" in log.read_text(), 10,
+        "the wrapper's end is noticed", context=log.read_text,
+    )  # fmt: skip
+    with FakeManager(f"tcp://127.0.0.1:{program.report['port']}") as manager:
+        manager.probe()
+    program.kill()
+
+
+@OURS_ONLY
+def test_a_wrapper_that_ends_before_the_configuration(tmp_path):
+    """This process is the submit process, and an ancestor of what the wrapper leaves behind."""
+    may_end = tmp_path / "the wrapper may end"
+    side = FakeSubmitSide(tmp_path)
+    command = [*INTO_THE_BACKGROUND, str(may_end), *command_under_test()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as wrapper:
+        (started,) = wait_until(
+            lambda: [each for each in processes.running_descendants() if _has_begun(each)],
+            10, "the interchange waits for its configuration",
+        )  # fmt: skip
+        may_end.touch()
+        assert wrapper.wait() == 0
+        wrapper.stdin.write(pickle.dumps(side.config()))
+    with FakeManager(tcp_url("127.0.0.1", side.worker_port)) as manager:
+        manager.probe()
+    side.close()
+    wait_until(lambda: not processes.alive(started.pid), GONE_WITHIN_S, "it ends with the sockets")
+
+
+def _has_begun(process: processes.Process) -> bool:
+    """Whether it is an interchange that holds signals back, after a look at its parent."""
+    try:
+        if processes.executable(process.pid) != environment.binary():
+            return False
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return False
+    return int(status.partition("SigBlk:")[2].split()[0], 16) != 0
 
 
 @OURS_ONLY

@@ -24,6 +24,7 @@ mod reading;
 mod refusal;
 mod sending;
 mod sockets;
+mod starter;
 mod unsent;
 mod wait;
 mod watch;
@@ -45,8 +46,9 @@ use crate::protocol::Answer;
 pub use facts::{EventSink, Observing};
 pub use helper::{Helper, HelperCommand};
 pub use refusal::refuse;
+pub use starter::Starter;
 pub use wait::is_readable_within;
-pub use watch::{Signals, WatchTarget, parent_pid};
+pub use watch::{Signals, WatchTarget};
 
 use channel::Channel;
 use clock::Clock;
@@ -74,8 +76,7 @@ pub struct Start<'a> {
     /// Most bytes of tasks and unsent results; None for a share of the memory.
     pub max_queued_bytes: Option<usize>,
     pub watch: WatchTarget,
-    /// Read by [`parent_pid`] as the first thing that the process did.
-    pub parent: Option<rustix::process::Pid>,
+    pub starter: Starter,
     pub selector: Box<dyn Selector>,
     /// Runs the user's own selector, which then decides instead.
     pub helper: Option<Helper>,
@@ -118,6 +119,8 @@ pub struct EventLoop {
     certificates: Option<Certificates>,
     submit_watch: ConnectionWatch,
     process_watch: ProcessWatch,
+    /// Who stands behind the process that is watched, if that is our parent.
+    behind: Option<(Starter, SubmitSide)>,
     signals: Signals,
     descriptors: Descriptors,
     observers: Observers,
@@ -146,7 +149,7 @@ impl EventLoop {
         let threshold = start.settings.heartbeat_threshold;
         let (workers, worker_monitor, port) =
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        let process_watch = ProcessWatch::open(start.watch, start.parent)
+        let process_watch = ProcessWatch::open(start.watch, &start.starter, &config.submit_side)
             .ok_or("the process that started it is gone")?;
         let observers = Observers::open(start.observing, config.interchange_address, port)?;
         let connections = WorkerConnections::new(worker_monitor);
@@ -191,6 +194,8 @@ impl EventLoop {
             certificates,
             submit_watch,
             process_watch,
+            behind: (start.watch == WatchTarget::Parent)
+                .then(|| (start.starter, config.submit_side.clone())),
             signals: start.signals,
             descriptors,
             observers,
@@ -326,7 +331,8 @@ impl EventLoop {
         if self.is_leaving {
             return;
         }
-        let how = match self.process_watch.has_ended(ready.process, now) {
+        let process_has_ended = self.process_watch.has_ended(ready.process, now);
+        let how = match process_has_ended && !self.watches_who_is_behind() {
             true => Some("the process that started us has ended"),
             false => self.submit_watch.verdict(now),
         };
@@ -335,6 +341,25 @@ impl EventLoop {
             self.descriptors.disregard_process(&self.process_watch);
             self.interchange.handle_submit_side_gone(how, now);
         }
+    }
+
+    /// Whether the process that has ended was a wrapper, and the one behind it is watched now.
+    fn watches_who_is_behind(&mut self) -> bool {
+        let Some((next, process)) = self
+            .behind
+            .take()
+            .and_then(|(starter, side)| ProcessWatch::behind(&starter, &side))
+        else {
+            return false;
+        };
+        self.descriptors.disregard_process(&self.process_watch);
+        if self.descriptors.regard_process(&next).is_err() {
+            return false;
+        }
+        info!("The process that started us has ended, the submit process behind it lives");
+        self.process_watch = next;
+        self.observers.watches(process);
+        true
     }
 
     /// Everything ends here. What is still to be said (managers are told to exit, the executor

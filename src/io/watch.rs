@@ -3,7 +3,8 @@
 //! There are two witnesses. A pidfd on the process to watch becomes readable when it ends. And the
 //! submit side's three listening sockets vanish with it, whoever our parent is (a wrapper, a
 //! shell): when all are closed and refused for [`REFUSED_FOR`], it is gone too. A submit process
-//! that is merely stopped keeps its sockets.
+//! that is merely stopped keeps its sockets. A parent that was no more than a wrapper hands over to
+//! the submit process above it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -14,7 +15,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
 use super::monitor::{Event, Monitor};
+use super::starter::Starter;
 use crate::broker::Now;
+use crate::config::SubmitSide;
 
 /// How long all three sockets must have been closed and refused. Shorter than the two seconds
 /// within which we are to be gone.
@@ -44,12 +47,6 @@ impl WatchTarget {
         };
         u32::try_from(pid).ok()
     }
-}
-
-/// The parent, for [`super::Start::parent`]: to be read first of all. None where it is outside of
-/// this pid namespace.
-pub fn parent_pid() -> Option<Pid> {
-    getppid()
 }
 
 /// The signals that we act on, taken out of their asynchronous way.
@@ -125,30 +122,44 @@ pub(super) enum ProcessWatch {
 }
 
 impl ProcessWatch {
-    /// `None` if the process is gone already. `parent_at_start` was read as early as could be.
-    pub(super) fn open(target: WatchTarget, parent_at_start: Option<Pid>) -> Option<Self> {
+    /// `None` if the process is gone already.
+    pub(super) fn open(
+        target: WatchTarget,
+        starter: &Starter,
+        submit_side: &SubmitSide,
+    ) -> Option<Self> {
         let pid = match target {
             WatchTarget::Nobody => return Some(Self::Nobody),
             WatchTarget::Process(pid) => Pid::from_raw(pid)?,
             // No parent in our own pid namespace: it is outside of the container.
-            WatchTarget::Parent => match parent_at_start {
+            WatchTarget::Parent => match starter.parent {
                 Some(parent) => parent,
                 None => return Some(Self::Nobody),
             },
         };
         let opened = pidfd_open(pid, PidfdFlags::empty());
         // Between the two readings the number may have passed to another process.
-        if target == WatchTarget::Parent && getppid() != parent_at_start {
-            return None;
+        if target == WatchTarget::Parent && getppid() != starter.parent {
+            return Self::behind(starter, submit_side).map(|(watch, _)| watch);
         }
         match opened {
             Ok(descriptor) => Some(Self::Descriptor(descriptor)),
             Err(rustix::io::Errno::SRCH) => None,
             Err(_) if target == WatchTarget::Parent => Some(Self::Asking {
-                parent: parent_at_start,
+                parent: starter.parent,
                 next: Duration::ZERO,
             }),
             Err(_) => Some(Self::Nobody),
+        }
+    }
+
+    /// The submit process itself, where the parent that has ended was a wrapper below it.
+    pub(super) fn behind(starter: &Starter, submit_side: &SubmitSide) -> Option<(Self, Pid)> {
+        let process = starter.submit_process(submit_side)?;
+        match pidfd_open(process, PidfdFlags::empty()) {
+            Ok(descriptor) => Some((Self::Descriptor(descriptor), process)),
+            Err(rustix::io::Errno::SRCH) => None,
+            Err(_) => Some((Self::Nobody, process)),
         }
     }
 

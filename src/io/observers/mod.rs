@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 use slab::Slab;
 use tracing::{info, warn};
 
@@ -128,6 +129,11 @@ impl Observers {
 
     pub(super) fn descriptor(&self) -> RawFd {
         self.set.as_raw_fd()
+    }
+
+    /// Another process than before is the submit process.
+    pub(super) fn watches(&mut self, process: Pid) {
+        self.telling.about.submit_pid = u32::try_from(process.as_raw_nonzero().get()).ok();
     }
 
     /// When it is to be visited though nobody came: to let somebody go, or to look again.
