@@ -11,7 +11,7 @@ use htex_interchange::broker::{
 use htex_interchange::config::{
     Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide, VersionCheckChoice,
 };
-use htex_interchange::io::{End, EventLoop, Observing, Signals, Start, WatchTarget, parent_pid};
+use htex_interchange::io::{End, EventLoop, Observing, Signals, Start, Starter, WatchTarget};
 use htex_interchange::pickle::{Encoder, Tree};
 use htex_interchange::telemetry::document::About;
 use zmq::{Context, Socket};
@@ -102,7 +102,7 @@ fn serve(submit_side: SubmitSide) -> End {
         io_threads: 2,
         signals: Signals::open().unwrap(),
         watch: WatchTarget::Nobody,
-        parent: parent_pid(),
+        starter: Starter::read(),
         selector: Box::new(FakeFaultySelector),
         helper: None,
         settings: Settings {
