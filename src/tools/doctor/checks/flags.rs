@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(ids("--io-threads 2 --max-queued-bytes=5"), [""; 0]);
         for wrong in [
             "--max-queue 5",
-            "--io-threads 0",
+            "--io-threads many",
             "stray",
             "status",
             "--help",
