@@ -42,7 +42,8 @@ MUTANTS = [
     ),
     Mutant(
         "a batch that was given back is lost", "returned.rs",
-        "        self.take_back(slot, shipment, now);\n        self.managers", "        self.managers",
+        "        self.take_back(slot, shipment, now);\n        self.managers",
+        "        self.managers",
     ),
     Mutant(
         "who takes batches again gets none", "returned.rs",
