@@ -235,6 +235,21 @@ impl LogGuard {
     }
 }
 
+/// So few are written as soon as the disk lets anything be written.
+const FEW_LINES: usize = 64;
+
+impl LogGuard {
+    /// At an end that is in a hurry: `limit` for a backlog, but `limit_for_few` if no more than a
+    /// few lines are left. They tell why the process ends, and a busy disk only delays them.
+    pub fn flush_last_lines(&self, limit: Duration, limit_for_few: Duration) -> bool {
+        let begin = Instant::now();
+        let waiting = || self.tail.as_ref().map_or(0, |t| t.books.waiting_lines());
+        self.flush_for(limit)
+            || (waiting() <= FEW_LINES
+                && self.flush_for(limit_for_few.saturating_sub(begin.elapsed())))
+    }
+}
+
 impl Drop for LogGuard {
     fn drop(&mut self) {
         self.flush_for(EXIT_FLUSH);

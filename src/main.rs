@@ -37,7 +37,8 @@ const BY_HAND_STATUS: u8 = 2;
 const VERSION_MISMATCH: u8 = 3;
 const BROKEN: u8 = 70;
 
-/// SIGTERM is answered within 50 ms; the log's last lines have this much of it.
+/// SIGTERM is answered within 50 ms, and a backlog of log lines has this much of it. The last few
+/// have as long as at any other end, if the disk is busy.
 const FLUSH_ON_SIGTERM: Duration = Duration::from_millis(30);
 /// HTEX writes its configuration right after it has started us.
 const CONFIGURED_WITHIN: Duration = Duration::from_secs(2);
@@ -192,12 +193,13 @@ fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ExitCode {
         End::VersionMismatch => (VERSION_MISMATCH, logging::EXIT_FLUSH, "version mismatch"),
         End::Broken => (BROKEN, logging::EXIT_FLUSH, "a fault of its own"),
     };
-    let give_up = Instant::now() + patience;
+    let begin = Instant::now();
     // Its writer is at work while we wait for the log's.
     let events = events.inspect(|events| events.end(why));
-    log.flush_for(patience);
+    log.flush_last_lines(patience, logging::EXIT_FLUSH);
     if let Some(events) = events {
-        events.flush_for(give_up.saturating_duration_since(Instant::now()));
+        let left = |limit: Duration| limit.saturating_sub(begin.elapsed());
+        events.flush_last_lines(left(patience), left(logging::EXIT_FLUSH));
     }
     exit_at_once(status)
 }

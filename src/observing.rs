@@ -102,8 +102,8 @@ impl Events {
     }
 
     /// At most so long to get everything to the disk.
-    pub fn flush_for(&self, patience: Duration) {
-        self.file.flush_for(patience);
+    pub fn flush_last_lines(&self, patience: Duration, patience_for_few: Duration) {
+        self.file.flush_last_lines(patience, patience_for_few);
     }
 }
 

@@ -4,8 +4,8 @@
 //! as a child that has a log of its own.
 
 use std::fs;
-use std::io::Read as _;
-use std::os::unix::fs::symlink;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use tracing::{Dispatch, dispatcher};
 
 const LONG: Duration = Duration::from_secs(20);
+/// What a pipe holds.
+const PIPE_BYTES: usize = 65_536;
 
 #[test]
 fn the_default_line_is_stocks() {
@@ -230,6 +232,37 @@ fn a_stalled_log_stops_nobody() {
     for (n, line) in head.lines().take(10).enumerate() {
         assert!(line.ends_with(&format!("queue n={n}")), "{line}");
     }
+}
+
+/// At an end that is in a hurry, a backlog is given up, and the last few lines are waited for.
+#[test]
+fn the_last_few_lines_have_more_time_than_a_backlog() {
+    let dir = TempDir::new().unwrap();
+    let fifo = dir.path().join("interchange.log");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut pipe = fs::OpenOptions::new();
+    pipe.read(true)
+        .write(true)
+        .custom_flags(nix::libc::O_NONBLOCK);
+    let mut pipe = pipe.open(&fifo).unwrap();
+    let (dispatch, guard) = logging::open(&LogSpec::parsl_file(dir.path(), 20)).unwrap();
+    pipe.write_all(&[b'.'; PIPE_BYTES]).unwrap();
+    let say = |lines| (0..lines).for_each(|n| tracing::info!(n, "line"));
+    dispatcher::with_default(&dispatch.unwrap(), || {
+        say(1000);
+        assert!(!guard.flush_last_lines(Duration::ZERO, Duration::MAX));
+        let mut room = vec![0; PIPE_BYTES];
+        while !guard.flush_for(Duration::from_millis(1)) {
+            while pipe.read(&mut room).is_ok() {}
+        }
+        while pipe.read(&mut room).is_ok() {}
+        pipe.write_all(&[b'.'; PIPE_BYTES]).unwrap();
+        say(3);
+        assert!(!guard.flush_last_lines(Duration::ZERO, Duration::ZERO));
+        let taking = std::thread::spawn(move || pipe.read(&mut room).map(|_| pipe));
+        assert!(guard.flush_last_lines(Duration::ZERO, LONG));
+        taking.join().unwrap().unwrap();
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::writer::{Intake, Room};
 use super::{LogGuard, make_directory_of, queue_before};
@@ -56,9 +57,9 @@ impl EventFile {
         self.guard.dropped_lines()
     }
 
-    /// Waits until every line so far is written or given up, but no longer than `limit`.
-    pub fn flush_for(&self, limit: std::time::Duration) -> bool {
-        self.guard.flush_for(limit)
+    /// As [`LogGuard::flush_last_lines`].
+    pub fn flush_last_lines(&self, limit: Duration, limit_for_few: Duration) -> bool {
+        self.guard.flush_last_lines(limit, limit_for_few)
     }
 }
 
@@ -180,7 +181,8 @@ mod tests {
         };
         let file = EventFile::open(spec, b"head\n".to_vec()).unwrap();
         assert!(file.write(b"line\n"));
-        assert!(file.flush_for(std::time::Duration::from_secs(20)));
+        let long = Duration::from_secs(20);
+        assert!(file.flush_last_lines(long, long));
         assert_eq!(fs::read_to_string(&path).unwrap(), "before\nhead\nline\n");
         assert_eq!(file.dropped_lines(), 0);
     }

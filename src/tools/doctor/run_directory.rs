@@ -141,7 +141,9 @@ fn no_ending(lines: &[Line], was_ended: bool) -> Option<Finding> {
                 "no-ending",
                 "Parsl ended the interchange, and its log's last lines did not get to the disk.",
             )
-            .because("It has 50 ms to end in, and the machine or its disk was busy.");
+            .because(
+                "Its last lines have 200 ms, and the machine or its disk was busy for longer.",
+            );
         }
         let who = pid.map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
         Finding::warning(
