@@ -55,11 +55,12 @@ class Terminal:
         while not self.closing.is_set():
             if not self._is_written(100):
                 continue
-            try:
-                written = os.read(self.master, 1 << 16)
-            except OSError:
-                return
+            # Whatever is read is in `raw` when the lock is free.
             with self.lock:
+                try:
+                    written = os.read(self.master, 1 << 16)
+                except OSError:
+                    return
                 self.raw += written
                 self.stream.feed(written)
 
@@ -109,8 +110,12 @@ class Terminal:
     def wait_exit(self) -> int:
         status = self.process.wait(SHOWN_WITHIN_S)
         # What it wrote before is read.
-        wait_until(lambda: not self._is_written(0), 5, "all is read")
+        wait_until(self._is_read, 5, "all is read")
         return status
+
+    def _is_read(self) -> bool:
+        with self.lock:
+            return not self._is_written(0)
 
     @property
     def is_restored(self) -> bool:
