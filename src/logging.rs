@@ -38,6 +38,8 @@ pub const PARSL_FORMAT: &str = "%(created)f %(asctime)s %(processName)s-%(proces
 
 /// How long the last lines may take at exit. A file system that needs longer is stalled.
 pub const EXIT_FLUSH: Duration = Duration::from_millis(200);
+/// So few are written as soon as the disk lets anything be written.
+const FEW_LINES: usize = 64;
 
 /// A level number of Python's `logging`: 10 is DEBUG, 50 is CRITICAL, 0 and 1 are everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,12 +235,7 @@ impl LogGuard {
         }
         true
     }
-}
 
-/// So few are written as soon as the disk lets anything be written.
-const FEW_LINES: usize = 64;
-
-impl LogGuard {
     /// At an end that is in a hurry: `limit` for a backlog, but `limit_for_few` if no more than a
     /// few lines are left. They tell why the process ends, and a busy disk only delays them.
     pub fn flush_last_lines(&self, limit: Duration, limit_for_few: Duration) -> bool {

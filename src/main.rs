@@ -95,10 +95,7 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
     let Ok(bytes) = config::read_pickle(io::stdin().lock()) else {
         return status;
     };
-    let text = error.to_string();
-    let what = text.lines().next().unwrap_or_default();
-    let what = what.strip_prefix("error: ").unwrap_or(what);
-    let line = refusal(&format!("wrong arguments: {what}"));
+    let line = refusal(&format!("wrong arguments: {}", tools::in_one_line(error)));
     if let Ok(raw) = RawConfig::read(&bytes) {
         let log = raw
             .logging()

@@ -8,6 +8,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use super::EventLoop;
 use super::memory;
 use super::radio::Radio;
+use super::starter;
 use crate::broker::{Complaint, Now};
 use crate::telemetry::Surroundings;
 use crate::telemetry::document::{About, BackPressure, Process, WorkerPort};
@@ -90,11 +91,10 @@ impl EventLoop {
     }
 }
 
-/// Behind the name, which is in brackets and may have some of its own: `4711 (python) S 1 …`.
+/// In the kernel's letter.
 fn state_of(pid: u32) -> Option<char> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(end + 2).map(|letter| char::from(*letter))
+    let line = starter::stat_of(pid)?;
+    starter::fields_behind_name(&line)?.next()?.chars().next()
 }
 
 /// Of all threads, in the system and out of it.

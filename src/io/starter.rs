@@ -1,8 +1,10 @@
 //! Who started us, and who stands behind: a parent that was only a wrapper (`setsid --fork`, a
 //! shell that puts us into its background) may end while the submit process lives.
 
+use std::fmt::Display;
 use std::fs;
 use std::iter;
+use std::str::SplitAsciiWhitespace;
 
 use rustix::process::{Pid, getppid};
 
@@ -48,14 +50,23 @@ impl Starter {
 }
 
 fn parent_of(process: Pid) -> Option<Pid> {
-    let line = fs::read(format!("/proc/{process}/stat")).ok()?;
-    parent_in(&String::from_utf8_lossy(&line))
+    parent_in(&stat_of(process)?)
 }
 
-/// The fourth field of a line of `/proc/PID/stat`; the second is a name that may hold anything.
-fn parent_in(line: &str) -> Option<Pid> {
+/// The process's line in `/proc/PID/stat`.
+pub(super) fn stat_of(process: impl Display) -> Option<String> {
+    let line = fs::read(format!("/proc/{process}/stat")).ok()?;
+    Some(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// The fields of such a line from the third on; the second is a name that may hold anything.
+pub(super) fn fields_behind_name(line: &str) -> Option<SplitAsciiWhitespace<'_>> {
     let (_, behind_name) = line.rsplit_once(')')?;
-    let parent = behind_name.split_ascii_whitespace().nth(1)?;
+    Some(behind_name.split_ascii_whitespace())
+}
+
+fn parent_in(line: &str) -> Option<Pid> {
+    let parent = fields_behind_name(line)?.nth(1)?;
     Pid::from_raw(parent.parse().ok()?)
 }
 

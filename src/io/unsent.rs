@@ -4,7 +4,7 @@
 //! manager that does not read costs. Above a bound it gets no more until it has taken what it is
 //! owed, and its share of the work goes to others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,7 +26,8 @@ const REMEMBERED_MIN: usize = 256;
 #[derive(Default)]
 pub(super) struct UnsentBatches {
     by_manager: BTreeMap<ManagerId, Owed>,
-    clogged: BTreeSet<ManagerId>,
+    /// Those to whom it has become too much.
+    clogged: BTreeMap<ManagerId, Clogged>,
     /// Owed to all of them.
     alive: Arc<AtomicUsize>,
     forget_above: usize,
@@ -35,8 +36,11 @@ pub(super) struct UnsentBatches {
 #[derive(Default)]
 struct Owed {
     alive: Arc<AtomicUsize>,
-    /// Since when it has been too much, on the monotonic clock.
-    clogged_since: Option<Duration>,
+}
+
+struct Clogged {
+    /// On the monotonic clock.
+    since: Duration,
     is_named: bool,
 }
 
@@ -56,18 +60,18 @@ impl UnsentBatches {
     }
 
     pub(super) fn is_clogged(&self, manager: &ManagerId) -> bool {
-        self.clogged.contains(manager)
+        self.clogged.contains_key(manager)
     }
 
     /// Whether what was sent just now made it too much for this manager.
     pub(super) fn has_become_clogged(&mut self, manager: &ManagerId, now: Duration) -> bool {
-        let Some(owed) = self.by_manager.get_mut(manager) else {
-            return false;
-        };
-        let is_news = owed.clogged_since.is_none() && owed.bytes() >= OWED_BYTES_MAX;
+        let is_news = self.owed_to(manager) >= OWED_BYTES_MAX && !self.is_clogged(manager);
         if is_news {
-            owed.clogged_since = Some(now);
-            self.clogged.insert(manager.clone());
+            let clogged = Clogged {
+                since: now,
+                is_named: false,
+            };
+            self.clogged.insert(manager.clone(), clogged);
         }
         is_news
     }
@@ -77,24 +81,29 @@ impl UnsentBatches {
         !self.clogged.is_empty()
     }
 
-    /// Those who may have more again.
+    /// Those who may have more again. The log is told who stays clogged.
     pub(super) fn unclogged(&mut self, now: Duration) -> Vec<ManagerId> {
-        let by_manager = &mut self.by_manager;
-        let is_free = |manager: &&ManagerId| {
-            let owed = by_manager.get_mut(*manager);
-            owed.is_none_or(|owed| owed.look(manager, now))
-        };
-        let free: Vec<ManagerId> = self.clogged.iter().filter(is_free).cloned().collect();
-        for manager in &free {
-            self.clogged.remove(manager);
+        let mut free = Vec::new();
+        for (manager, clogged) in std::mem::take(&mut self.clogged) {
+            let bytes = self.owed_to(&manager);
+            if bytes < OWED_BYTES_MAX / 2 {
+                clogged.tell_the_end(&manager);
+                free.push(manager);
+            } else {
+                let clogged = clogged.named_when_due(&manager, bytes, now);
+                self.clogged.insert(manager, clogged);
+            }
         }
         free
     }
 
+    fn owed_to(&self, manager: &ManagerId) -> usize {
+        self.by_manager.get(manager).map_or(0, Owed::bytes)
+    }
+
     fn forget(&mut self) {
         if self.by_manager.len() > self.forget_above {
-            let is_of_use = |owed: &Owed| owed.bytes() > 0 || owed.clogged_since.is_some();
-            self.by_manager.retain(|_, owed| is_of_use(owed));
+            self.by_manager.retain(|_, owed| owed.bytes() > 0);
             self.forget_above = REMEMBERED_MIN.max(2 * self.by_manager.len());
         }
     }
@@ -104,30 +113,27 @@ impl Owed {
     fn bytes(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
     }
+}
 
-    /// Whether a manager that was clogged is so no longer. The log is told who stays so.
-    fn look(&mut self, manager: &ManagerId, now: Duration) -> bool {
-        let bytes = self.bytes();
-        let is_free = bytes < OWED_BYTES_MAX / 2;
-        if is_free {
-            self.clogged_since = None;
-            if std::mem::take(&mut self.is_named) {
-                info!("Manager {manager} takes tasks again");
-            }
-        } else if !self.is_named && self.is_due(now) {
-            self.is_named = true;
-            warn!(
-                "Manager {manager} does not take the tasks that it was sent: {:.1} MB wait for it, \
-                 and it gets no more until it does. It is stopped, or the network to its node is \
-                 slow",
-                bytes as f64 / 1e6
-            );
+impl Clogged {
+    fn named_when_due(self, manager: &ManagerId, bytes: usize, now: Duration) -> Self {
+        if self.is_named || now.saturating_sub(self.since) < NAMED_AFTER {
+            return self;
         }
-        is_free
+        warn!(
+            "Manager {manager} does not take the tasks that it was sent: {:.1} MB wait for it, and \
+             it gets no more until it does. It is stopped, or the network to its node is slow",
+            bytes as f64 / 1e6
+        );
+        Self {
+            is_named: true,
+            ..self
+        }
     }
 
-    fn is_due(&self, now: Duration) -> bool {
-        let since = self.clogged_since.unwrap_or(now);
-        now.saturating_sub(since) >= NAMED_AFTER
+    fn tell_the_end(&self, manager: &ManagerId) {
+        if self.is_named {
+            info!("Manager {manager} takes tasks again");
+        }
     }
 }

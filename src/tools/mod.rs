@@ -62,6 +62,13 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
     })
 }
 
+/// What is wrong with arguments, without the usage behind it.
+pub fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default().trim();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+}
+
 /// Writes to standard output all at once.
 fn say(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -24,18 +24,18 @@ pub(super) fn examine(directory: &Path) -> Result<Diagnosis, Trouble> {
         format!("{it}: neither a run's directory (with parsl.log) nor an executor's in it")
     })?;
     let mut diagnosis = Diagnosis::new(format!("The run in {}", run.display()));
+    let parsl = ends_of(&run.join(PARSL_LOG), 0, PARSL_LOG_BYTES).ok();
+    let parsl = parsl.as_ref().map(|(text, _)| text.as_str());
     for executor in &executors {
-        let label = executor.file_name().unwrap_or_default().to_string_lossy();
-        examine_executor(&run, executor, &label, &mut diagnosis);
+        examine_executor(&run, executor, parsl.unwrap_or_default(), &mut diagnosis);
     }
     diagnosis.add(place::room_left(&run, &run));
-    let parsl = run.join(PARSL_LOG);
-    match ends_of(&parsl, 0, PARSL_LOG_BYTES) {
-        Ok((text, _)) => {
+    match parsl {
+        Some(text) => {
             diagnosis.examined("parsl.log");
-            diagnosis.add(of_parsl_log(&text, executors.is_empty()));
+            diagnosis.add(of_parsl_log(text, executors.is_empty()));
         }
-        Err(_) => diagnosis.not_examined("parsl.log, which is not there"),
+        None => diagnosis.not_examined("parsl.log, which is not there"),
     }
     Ok(diagnosis)
 }
@@ -71,7 +71,8 @@ fn log_of(directory: &Path) -> Option<PathBuf> {
         .find(|log| log.is_file())
 }
 
-fn examine_executor(run: &Path, directory: &Path, label: &str, diagnosis: &mut Diagnosis) {
+fn examine_executor(run: &Path, directory: &Path, parsl: &str, diagnosis: &mut Diagnosis) {
+    let label = directory.file_name().unwrap_or_default().to_string_lossy();
     let log = log_of(directory).map(|path| Log::read(&path));
     let Some(Ok(log)) = log else {
         diagnosis.not_examined(&format!("the interchange's log of {label}"));
@@ -86,9 +87,9 @@ fn examine_executor(run: &Path, directory: &Path, label: &str, diagnosis: &mut D
     let running = asked::of(directory);
     match &running {
         Some(document) => found.extend(asked::findings(document)),
-        None => found.extend(no_ending(&log.lines, was_ended_by_parsl(run))),
+        None => found.extend(no_ending(&log.lines, was_ended_by_parsl(parsl))),
     }
-    let blocks = Blocks::of(run, label);
+    let blocks = Blocks::of(run, &label);
     diagnosis.examined("blocks' standard error");
     let refused = found.iter().any(|finding| finding.id == "refused-start");
     let registered = log.lines.iter().any(events::is_registration);
@@ -99,7 +100,7 @@ fn examine_executor(run: &Path, directory: &Path, label: &str, diagnosis: &mut D
     } else {
         found.extend(blocks.failed());
     }
-    diagnosis.add_about(label, found);
+    diagnosis.add_about(&label, found);
 }
 
 /// Ours says so in its first line.
@@ -120,9 +121,8 @@ fn not_ours(lines: &[Line]) -> Option<Finding> {
 }
 
 /// Parsl says so before it does it.
-fn was_ended_by_parsl(run: &Path) -> bool {
-    let end = ends_of(&run.join(PARSL_LOG), 0, PARSL_LOG_BYTES);
-    end.is_ok_and(|(text, _)| text.contains("Terminating interchange"))
+fn was_ended_by_parsl(parsl_log: &str) -> bool {
+    parsl_log.contains("Terminating interchange")
 }
 
 /// A log that breaks off.

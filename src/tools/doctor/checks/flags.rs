@@ -12,6 +12,7 @@ use super::super::description::{Executor, SetUp};
 use super::super::finding::Finding;
 use super::ports;
 use super::program::{Program, interchange};
+use crate::tools::in_one_line;
 
 /// What `own`, this program, would make of them, if it is the one that is started.
 pub(in super::super) fn of_interchange(
@@ -52,11 +53,7 @@ fn parsed(arguments: &[String], own: &Command) -> Result<ArgMatches, String> {
     match own.clone().try_get_matches_from(words) {
         Ok(parsed) if parsed.subcommand_name().is_none() => Ok(parsed),
         Ok(_) => Err("one of them names a tool".to_owned()),
-        Err(error) => {
-            let told = error.to_string();
-            let first = told.lines().next().unwrap_or_default().trim();
-            Err(first.trim_start_matches("error: ").to_owned())
-        }
+        Err(error) => Err(in_one_line(&error)),
     }
 }
 
@@ -69,7 +66,7 @@ fn wrong(reason: &str) -> Finding {
         "arguments-wrong",
         format!("htex-interchange does not start with these arguments: {reason}."),
     )
-    .because("It ends at once, and parsl.load() waits for it in vain.")
+    .because("It refuses to start with them, and parsl.load() raises that.")
     .remedy("`htex-interchange --help` tells which there are.")
 }
 
