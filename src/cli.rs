@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use crate::io::WatchTarget;
-use crate::tools::Tool;
-use crate::versions::PythonVersion;
+use event_loop::WatchTarget;
+use submit_side::versions::PythonVersion;
+use tools::Tool;
 
 /// The interchange of Parsl's HighThroughputExecutor: the broker between a Parsl program and its
 /// workers.

@@ -13,22 +13,22 @@ use std::{env, io, panic};
 use clap::{CommandFactory, Parser};
 use tracing::{error, info, warn};
 
-use htex_interchange::broker::{
+use broker::{
     BlockIdSelector, Patience, RandomSelector, Selector, Settings, VersionCheck, Versions,
 };
-use htex_interchange::cli::{Arguments, PatienceChoice, by_hand};
-use htex_interchange::config::{
-    self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide, VersionCheckChoice,
-};
-use htex_interchange::curve::Certificates;
-use htex_interchange::interchange::FindVersions;
-use htex_interchange::io::{
+use event_loop::{
     self as sockets, End, EventLoop, EventSink, Helper, HelperCommand, Observing, Signals, Start,
     Starter, WatchTarget,
 };
-use htex_interchange::logging::{self, LogGuard, LogSpec};
-use htex_interchange::tools;
-use htex_interchange::versions::{self, Hints, Search, SubmitVersions};
+use htex_interchange::cli::{Arguments, PatienceChoice, by_hand};
+use interchange::FindVersions;
+use logging::{self, LogGuard, LogSpec};
+use submit_side::config::{
+    self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide, VersionCheckChoice,
+};
+use submit_side::curve::Certificates;
+use submit_side::versions::{self, Hints, Search, SubmitVersions};
+use tools;
 
 use observing::Events;
 

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::info;
 
+use event_loop::EventSink;
 use htex_interchange::cli::Arguments;
-use htex_interchange::config::{Config, LoggingKind, SelectorChoice};
-use htex_interchange::io::EventSink;
-use htex_interchange::logging::{EventFile, EventFileSpec};
-use htex_interchange::telemetry::document::About;
-use htex_interchange::telemetry::event_line::{self, Writer};
+use interchange::event_line::{self, Writer};
+use logging::{EventFile, EventFileSpec};
+use status::document::About;
+use submit_side::config::{Config, LoggingKind, SelectorChoice};
 
 /// How many older files of events are kept.
 const EVENT_FILES_KEPT: u32 = 4;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 mod bodies;
 
 /// Files below the project's top; each is looked into with what is below it.
-const SEEDS: [&str; 2] = ["tests/fuzz/seeds", "tests/pickle/golden"];
+const SEEDS: [&str; 2] = ["tests/fuzz/seeds", "src/pickle/tests/golden"];
 const FOUND: &str = "tests/fuzz/found";
 const CORPUS: &str = "tests/fuzz/corpus";
 

@@ -1,6 +1,6 @@
 //! The commands that `load` asks.
 
-use htex_interchange::pickle::{Encoder, Tree};
+use pickle::{Encoder, Tree};
 
 use super::managers::{Manager, Managers};
 

@@ -21,8 +21,8 @@ use std::process::exit;
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use htex_interchange::config::{RawConfig, read_pickle};
-use htex_interchange::curve::Certificates;
+use submit_side::config::{RawConfig, read_pickle};
+use submit_side::curve::Certificates;
 
 use fault::{Fault, Faults};
 use pass::PassThrough;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use zmq::{Context, Socket, SocketType};
 
-use htex_interchange::config::{Config, PortChoice};
-use htex_interchange::curve::Certificates;
+use submit_side::config::{Config, PortChoice};
+use submit_side::curve::Certificates;
 
 use super::Outcome;
 

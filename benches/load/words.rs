@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use htex_interchange::pickle::{Encoder, Tree};
+use pickle::{Encoder, Tree};
 
 /// As Python pickles them.
 pub const PROBE: &[u8] =

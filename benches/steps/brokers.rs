@@ -4,13 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::time::Duration;
 
-use htex_interchange::broker::{
+use broker::{
     Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Settings, StopReason,
     VersionCheck,
 };
-use htex_interchange::protocol::{
-    BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId,
-};
+use protocol::{BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId};
 
 use super::messages::FIRST_TASK;
 use super::{Step, Work};

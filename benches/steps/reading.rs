@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use htex_interchange::pickle;
-use htex_interchange::protocol::{FromManager, Opaque, Stay, Task, encode_batch};
+use pickle;
+use protocol::{FromManager, Opaque, Stay, Task, encode_batch};
 
 use super::messages::{self, FIRST_TASK};
 use super::{Step, Work};

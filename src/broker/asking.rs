@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::manager_table::Slot;
 use super::selector::{Candidate, RandomSelector, Selector};
-use crate::protocol::ManagerId;
+use protocol::ManagerId;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);

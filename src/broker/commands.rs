@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tracing::{debug, warn};
 
 use super::{Broker, Now, Output};
-use crate::protocol::{Command, ManagerId, ManagerStatus, Reply};
+use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
 impl<B> Broker<B> {
     pub fn handle_command(&mut self, command: Command, now: Now) {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::protocol::ManagerId;
+use protocol::ManagerId;
 
 /// How many are remembered; the oldest is forgotten first. A forgotten one that still speaks is
 /// treated as unknown, and ends by its own heartbeat threshold.

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::manager_table::{Manager, Slot};
 use super::{Broker, ManagerChange, Now, ticket};
-use crate::protocol::TaskId;
+use protocol::TaskId;
 
 /// How long the result of a task in doubt is waited for, from when its manager is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

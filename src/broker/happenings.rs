@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Now;
-use crate::protocol::{BlockId, ManagerId, TaskId};
+use protocol::{BlockId, ManagerId, TaskId};
 
 /// Changes of managers that are kept, for who looks later.
 const RECENT_MAX: usize = 256;

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::live_ids::LiveIds;
 use super::manager_table::Slot;
 use super::{Broker, Now, Output, StopReason};
-use crate::protocol::ToManager;
+use protocol::ToManager;
 
 /// How long managers that work may do so when nobody takes their results any more.
 const BUSY_MANAGERS_GET: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::protocol::TaskId;
+use protocol::TaskId;
 
 pub(super) struct LiveIds {
     seen: Seen,

@@ -9,7 +9,7 @@ use super::doubt::GivenUp;
 use super::liveness::Silence;
 use super::ticket::InFlight;
 use super::{ConnectionId, Now, Origin};
-use crate::protocol::{ManagerId, NodeInfo, Registration, TaskId};
+use protocol::{ManagerId, NodeInfo, Registration, TaskId};
 
 /// Names one registration. A place in the table is used again; its generation tells who is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,7 @@ use super::{
     Broker, Complaint, ConnectionId, ManagerChange, Now, Origin, Output, StopReason, VersionCheck,
     ticket,
 };
-use crate::protocol::{BlockId, Failure, ManagerId, Registration, TaskId, ToManager};
+use protocol::{BlockId, Failure, ManagerId, Registration, TaskId, ToManager};
 
 /// Above this, each block is remembered once, and the latest ones only.
 const BLOCKS_REMEMBERED_MAX: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! Every effect that the broker may ask for.
 
 use super::Happening;
-use crate::protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
+use protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::ticket::Ticket;
-use crate::protocol::{Priority, TaskId};
+use protocol::{Priority, TaskId};
 
 /// A task that waits.
 #[derive(Debug)]

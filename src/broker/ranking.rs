@@ -6,7 +6,7 @@ use super::asking::{Asking, News};
 use super::manager_table::Slot;
 use super::selector::{Candidate, Selector};
 use super::{Broker, Now, Output};
-use crate::protocol::{Answer, ManagerId, NodeInfo, Question};
+use protocol::{Answer, ManagerId, NodeInfo, Question};
 
 /// Who decides which manager gets tasks first.
 pub(super) enum Policy {

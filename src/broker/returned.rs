@@ -5,7 +5,7 @@ use tracing::info;
 use super::manager_table::Slot;
 use super::queue::QueuedTask;
 use super::{Broker, Now, Shipment};
-use crate::protocol::{ManagerId, Task};
+use protocol::{ManagerId, Task};
 
 impl<B> Broker<B> {
     /// A batch that the transport refused: nobody has seen it, so its tasks go back to the front

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::manager_table::Slot;
-use crate::protocol::BlockId;
+use protocol::BlockId;
 
 /// What a policy may see of a manager with room.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use super::manager_table::{Manager, Slot};
 use super::{
     Broker, FailedBy, Happening, ManagerChange, Now, Output, Rates, Shipment, Tally, TaskChange,
 };
-use crate::protocol::{BlockId, ManagerId, Priority, TaskId};
+use protocol::{BlockId, ManagerId, Priority, TaskId};
 
 /// Of a longer queue only so many tasks are looked at: a look must not hold up the tasks.
 const LOOKED_AT_MAX: usize = 200_000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use crate::protocol::TaskId;
+use protocol::TaskId;
 
 /// The duty to see that a task ends in one terminal message. It is moved, never copied; only
 /// [`Ticket::settle`] ends it.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{BlockId, Malformed, ManagerId, Opaque, Registration};
-use crate::pickle::{Encoder, Tree, View};
+use pickle::{Encoder, Tree, View};
 
 /// What the executor may ask. The names of all releases in the window, which do not collide.
 #[derive(Debug, Clone, PartialEq, Eq)]

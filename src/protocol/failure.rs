@@ -4,7 +4,7 @@
 //! window can read (PROTOCOL.md 1.8); class paths are those of all its releases.
 
 use super::{ManagerId, TaskId};
-use crate::pickle::Encoder;
+use pickle::Encoder;
 
 /// The id under which the executor fails everything that it has in hand.
 const EVERY_TASK: i64 = -1;

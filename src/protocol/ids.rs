@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use crate::pickle::{Encoder, View};
+use pickle::{Encoder, View};
 
 /// The executor's number of a task: 1 and up in HTEX; never negative here, because −1 on the
 /// result channel means "everything failed".

@@ -5,7 +5,7 @@
 //! whoever sends them.
 
 use super::{BlockId, Malformed, ManagerId, Opaque, Stay, TaskId};
-use crate::pickle::{self, Encoder, Flat, FlatValue, Program, Tree, View};
+use pickle::{self, Encoder, Flat, FlatValue, Program, Tree, View};
 
 /// A capacity that no manager has: what is claimed beyond it is cut to it.
 const CAPACITY_MAX: i64 = 1 << 24;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::pickle::{Encoder, Program};
+use pickle::{Encoder, Program};
 
 /// Bodies up to this size do not fill the buffer that libzmq received them into, and pin it: 1,906
 /// bytes resident for a queued 1 KiB task against 1,359 when copied. Larger ones have a buffer of

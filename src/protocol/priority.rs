@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::pickle::View;
+use pickle::View;
 
 /// A task's priority: any Python number, compared as Python compares them.
 ///

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::{Malformed, ManagerId, NodeInfo, Opaque};
-use crate::pickle::{Encoder, Tree, View};
+use pickle::{Encoder, Tree, View};
 
 /// "In which order?"
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::command::encode_item_of;
 use super::{Opaque, Registration, TaskId};
-use crate::pickle::Encoder;
+use pickle::Encoder;
 
 /// The number of `MessageType.NODE_INFO`.
 const NODE_INFO: i64 = 3;

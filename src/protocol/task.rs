@@ -7,8 +7,8 @@
 use tracing::warn;
 
 use super::{Malformed, Opaque, Priority, Stay, TaskId};
-use crate::pickle::opcode::{Arg, FRAME_HEADER_LEN, Instructions, op};
-use crate::pickle::{self, Fault, Flat, FlatValue, PickleError, Tree, View};
+use pickle::opcode::{Arg, FRAME_HEADER_LEN, Instructions, op};
+use pickle::{self, Fault, Flat, FlatValue, PickleError, Tree, View};
 
 /// A task: what we route by, and the body that the manager will get.
 #[derive(Debug)]

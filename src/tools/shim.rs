@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Trouble, say};
-use crate::versions::candidates;
+use submit_side::versions::candidates;
 
 use place::Occupant;
 

@@ -30,7 +30,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 use super::Trouble;
 use super::status::{none_found, with_directory};
 use super::watching::asking::{self, Found, Look, PATIENCE};
-use crate::telemetry::asking::{Held, Request};
+use status::asking::{Held, Request};
 
 use app::{App, Wish};
 

@@ -19,10 +19,6 @@ pub fn pickle(protocol: u8, expression: &str) -> Vec<u8> {
 
 /// The text of an expression over `x`, which is what `bytes` load to; by both of Python's
 /// unpicklers, which must agree. An error is told as `Type: text`.
-#[allow(
-    dead_code,
-    reason = "not every test binary that includes this reads answers"
-)]
 pub fn load(bytes: &[u8], expression: &str) -> String {
     let answer = ask(b'L', bytes, expression);
     let (len, texts) = answer.split_first_chunk().expect("a length");
@@ -66,7 +62,7 @@ impl Python {
 
 fn start() -> Python {
     let python = std::env::var("HTEX_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/python.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python.py");
     let mut child = Command::new(&python)
         .arg(script)
         .stdin(Stdio::piped())

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::finding::{Finding, counted};
-use crate::telemetry::document::Document;
-use crate::tools::watching::asking::{self, Answer, Found};
+use crate::watching::asking::{self, Answer, Found};
+use status::document::Document;
 
 /// Those of the same machine do; others may wait for hours in the batch system's queue.
 const BLOCKS_BEGIN_WITHIN_S: f64 = 20.0;

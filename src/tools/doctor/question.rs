@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::description::SetUp;
-use crate::children;
+use submit_side::children;
 
 const SCRIPT: &str = include_str!("question.py");
 /// Parsl takes a second from a warm disk, and may take long from a network file system.

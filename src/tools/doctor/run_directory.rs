@@ -9,8 +9,8 @@ use super::checks::place;
 use super::events;
 use super::finding::{Diagnosis, Finding, counted};
 use super::log::{Line, Log, ends_of};
-use crate::tools::Trouble;
-use crate::tools::watching::last_words;
+use crate::Trouble;
+use crate::watching::last_words;
 
 const PARSL_LOG: &str = "parsl.log";
 const PARSL_LOG_BYTES: u64 = 2 << 20;

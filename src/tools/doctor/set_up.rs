@@ -12,8 +12,8 @@ use super::checks::{
 use super::description::{Executor, SetUp};
 use super::finding::{Diagnosis, Finding, Severity};
 use super::question::{self, NoAnswer};
-use crate::tools::Trouble;
-use crate::versions::{Hints, python};
+use crate::Trouble;
+use submit_side::versions::{Hints, python};
 
 /// Loads `file` with `named`, or the Python that is found, and examines what is in it.
 pub(super) fn examine(

@@ -12,7 +12,7 @@ static MARK: &[u8] = b"This program is htex-interchange, whatever name its file 
 const ELF: &[u8] = b"\x7fELF";
 const PROGRAM: &str = "htex-interchange";
 
-pub(in crate::tools) enum Occupant {
+pub(crate) enum Occupant {
     Nobody,
     /// A link to htex-interchange, or a copy of it.
     Ours,
@@ -25,7 +25,7 @@ pub(in crate::tools) enum Occupant {
 /// # Errors
 ///
 /// What is there cannot be looked at; the text names it.
-pub(in crate::tools) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, String> {
+pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, String> {
     let trouble = |error: io::Error| format!("{} cannot be read: {error}", place.display());
     let is_link = match fs::symlink_metadata(place) {
         Ok(metadata) => metadata.is_symlink(),

@@ -7,7 +7,7 @@ use super::super::watching::format::{
 };
 use super::super::watching::paint::Paper;
 use super::table::Table;
-use crate::telemetry::document::{Document, Event, Manager, ManagerState, Priority, State};
+use status::document::{Document, Event, Manager, ManagerState, Priority, State};
 
 /// Labels stand in a column of their own.
 const LABEL_COLUMNS: usize = 15;

@@ -12,7 +12,7 @@ use super::super::watching::last_words;
 use super::News;
 use super::history::History;
 use super::rows::{Column, Order, listed};
-use crate::telemetry::document::Document;
+use status::document::Document;
 
 /// A filter is a word or two.
 const FILTER_MAX: usize = 64;

@@ -13,7 +13,7 @@ use super::super::watching::findings::{Finding, Severity, verdict};
 use super::super::watching::format::{bytes, count, duration, plain, rate, wrapped};
 use super::app::{App, Instance, Mode, Voice};
 use super::rows::Column;
-use crate::telemetry::document::{Document, Manager, ManagerState, State};
+use status::document::{Document, Manager, ManagerState, State};
 
 const BAR_COLUMNS: usize = 6;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::telemetry::document::Document;
+use status::document::Document;
 
 /// As many points as a wide terminal has columns.
 const POINTS_MAX: usize = 400;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::history::History;
-use crate::telemetry::document::{Document, Manager};
+use status::document::{Document, Manager};
 
 /// What the table is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::News;
 use super::app::{App, Mode, Wish};
 use super::draw::draw;
 use super::rows::Column;
-use crate::telemetry::document::Document;
+use status::document::Document;
 
 fn found(socket: &str, document: Document) -> Found {
     let json = String::new();

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use crate::telemetry::asking::{DIRECTORY_VARIABLE, Request, SOCKET_SUFFIX, directories};
-use crate::telemetry::document::Document;
+use status::asking::{DIRECTORY_VARIABLE, Request, SOCKET_SUFFIX, directories};
+use status::document::Document;
 
 use super::format::plain;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::format::duration;
-use crate::telemetry::document::{Document, Manager, ManagerState};
+use status::document::{Document, Manager, ManagerState};
 
 /// What there is of some managers.
 #[derive(Debug, Clone, Default, PartialEq)]

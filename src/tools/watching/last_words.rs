@@ -109,7 +109,7 @@ fn told(log: &Path) -> String {
         (true, None) => format!(
             "its process {pid} runs here, but none of these sockets is its own: it may have \
              another {}",
-            crate::telemetry::asking::DIRECTORY_VARIABLE
+            status::asking::DIRECTORY_VARIABLE
         ),
         (false, _) => gone(pid, head.lines().find_map(host_of)),
     }

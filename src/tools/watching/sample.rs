@@ -1,6 +1,6 @@
 //! A document for tests: an interchange that has nothing to do, and nobody to do it.
 
-use crate::telemetry::document::{
+use status::document::{
     About, BackPressure, Document, Event, FORMAT, Manager, Process, Queue, Rate, Rates, State,
     Totals, Traffic, WorkerPort,
 };

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use htex_interchange::pickle::{Tree, View};
-use htex_interchange::protocol::{FromManager, Priority, Stay, Task};
+use pickle::{Tree, View};
+use protocol::{FromManager, Priority, Stay, Task};
 
 use super::judging::{Case, Trouble};
 use super::{oracle, task};

@@ -1,6 +1,6 @@
 //! What the process with a user's manager selector answers.
 
-use htex_interchange::protocol::Answer;
+use protocol::Answer;
 
 pub fn run(data: &[u8]) {
     if let Ok(Answer::Order { number, managers }) = Answer::parse(data) {

@@ -1,9 +1,9 @@
 //! Certificate files, by their lines, and keys, by their characters.
 
-use htex_interchange::curve::{PublicKey, SecretKey};
+use submit_side::curve::{PublicKey, SecretKey};
 
 /// Private to the room of keys, and names nothing of it.
-#[path = "../../../src/curve/zpl.rs"]
+#[path = "../../../src/submit_side/curve/zpl.rs"]
 mod zpl;
 
 pub fn run(data: &[u8]) {

@@ -1,7 +1,7 @@
 //! Commands: anything that is a pickle is some command, known or not.
 
-use htex_interchange::pickle::Tree;
-use htex_interchange::protocol::Command;
+use pickle::Tree;
+use protocol::Command;
 
 pub fn run(data: &[u8]) {
     let command = Command::parse(data);

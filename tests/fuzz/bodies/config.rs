@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-use htex_interchange::config::{Config, LoggingKind, PortChoice, RawConfig, read_pickle};
-use htex_interchange::logging::LogSpec;
-use htex_interchange::pickle::scan;
+use logging::LogSpec;
+use pickle::scan;
+use submit_side::config::{Config, LoggingKind, PortChoice, RawConfig, read_pickle};
 
 pub fn run(data: &[u8]) {
     check_reading(data);

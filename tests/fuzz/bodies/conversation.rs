@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use htex_interchange::broker::{
+use broker::{
     BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, VersionCheck,
     Versions,
 };
-use htex_interchange::interchange::{Interchange, Parcel, Said, Transmit};
-use htex_interchange::protocol::{ManagerId, Opaque};
+use interchange::{Interchange, Parcel, Said, Transmit};
+use protocol::{ManagerId, Opaque};
 
 use super::{frames, is_well_formed};
 

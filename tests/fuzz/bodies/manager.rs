@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use htex_interchange::pickle::Tree;
-use htex_interchange::protocol::{
+use pickle::Tree;
+use protocol::{
     Answer, Failure, FromManager, ManagerId, NodeInfo, Opaque, Question, Registration, Reply,
     Report,
 };

@@ -1,6 +1,6 @@
 //! Messages of several frames, as managers sent them until 2026.10.5.
 
-use htex_interchange::protocol::FromManager;
+use protocol::FromManager;
 
 use super::{frames, manager};
 

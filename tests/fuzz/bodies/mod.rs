@@ -3,19 +3,19 @@
 //! what is committed.
 
 /// CPython itself, in a process of its own.
-#[path = "../../pickle/oracle.rs"]
+#[path = "../../../src/pickle/tests/oracle.rs"]
 mod oracle;
 
 /// What a tree holds, in the oracle's words.
-#[path = "../../pickle/describe.rs"]
+#[path = "../../../src/pickle/tests/describe.rs"]
 mod describe;
 
 /// What we say of a pickle, judged by the oracle.
-#[path = "../../pickle/judging.rs"]
+#[path = "../../../src/pickle/tests/judging.rs"]
 mod judging;
 
 /// The reader of flat dicts, judged by the tree.
-#[path = "../../pickle/agreement.rs"]
+#[path = "../../../src/pickle/tests/agreement.rs"]
 mod agreement;
 
 /// Several frames in one input.
@@ -35,7 +35,7 @@ pub mod task;
 pub mod tree;
 pub mod zap;
 
-use htex_interchange::pickle::{Fault, scan as walk};
+use pickle::{Fault, scan as walk};
 
 /// Whether CPython could load what we made, as far as its instructions go. Splicing leaves frame
 /// headers out, so a memo index may be beyond what we would take from a peer.

@@ -1,6 +1,6 @@
 //! The scanner and the splicer: what is accepted can be linked, and stays one object there.
 
-use htex_interchange::pickle::{Tree, scan};
+use pickle::{Tree, scan};
 
 pub fn run(data: &[u8]) {
     let Ok(program) = scan(data) else {

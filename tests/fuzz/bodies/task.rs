@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use htex_interchange::pickle::{Tree, scan};
-use htex_interchange::protocol::{Failure, Opaque, Stay, Task, encode_batch};
+use pickle::{Tree, scan};
+use protocol::{Failure, Opaque, Stay, Task, encode_batch};
 
 const NEIGHBOUR: &[u8] = b"\x80\x04}(\x8c\x07task_idK\x05\x8c\x06bufferC\x00u.";
 

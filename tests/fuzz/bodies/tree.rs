@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use htex_interchange::pickle::{Tree, View, scan};
+use pickle::{Tree, View, scan};
 
 pub fn run(data: &[u8]) {
     let Ok(tree) = Tree::read(data) else {

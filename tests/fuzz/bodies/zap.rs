@@ -1,6 +1,6 @@
 //! What libzmq tells of a peer that is shaking hands.
 
-use htex_interchange::curve::{Credential, Keyring, PublicKey, Verdict, parse, reply};
+use submit_side::curve::{Credential, Keyring, PublicKey, Verdict, parse, reply};
 
 use super::frames;
 

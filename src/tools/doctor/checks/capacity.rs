@@ -4,7 +4,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::super::description::{Executor, Where};
 use super::super::finding::Finding;
-use crate::config::DescriptorBudget;
+use submit_side::config::DescriptorBudget;
 
 /// What the interchange has open before the first manager comes: 36 were counted with encryption,
 /// monitoring, metrics and events.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::super::description::{Executor, SetUp};
 use super::super::finding::Finding;
-use crate::curve::{CertificateError, Certificates, Problem};
+use submit_side::curve::{CertificateError, Certificates, Problem};
 
 pub(in super::super) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<Finding> {
     if executor.encrypted != Some(true) {

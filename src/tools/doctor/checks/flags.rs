@@ -12,7 +12,7 @@ use super::super::description::{Executor, SetUp};
 use super::super::finding::Finding;
 use super::ports;
 use super::program::{Program, interchange};
-use crate::tools::in_one_line;
+use crate::in_one_line;
 
 /// What `own`, this program, would make of them, if it is the one that is started.
 pub(in super::super) fn of_interchange(

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::super::description::{Executor, SetUp, Where};
 use super::super::finding::Finding;
 use super::versions;
-use crate::tools::shim::place::{Occupant, occupant_of};
-use crate::versions::candidates;
+use crate::shim::place::{Occupant, occupant_of};
+use submit_side::versions::candidates;
 
 const STOCK_NAME: &str = "interchange.py";
 const POOL: &str = "process_worker_pool.py";

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::super::description::{Executor, SetUp};
 use super::super::finding::Finding;
-use crate::config::{PARSL_NEWEST, PARSL_OLDEST};
-use crate::versions::{self, Hints, PythonVersion, SubmitVersions};
+use submit_side::config::{PARSL_NEWEST, PARSL_OLDEST};
+use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
 
 /// Whether that Parsl is one that is served.
 pub(in super::super) fn window(parsl: &str) -> Option<Finding> {

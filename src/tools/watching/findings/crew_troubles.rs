@@ -3,7 +3,7 @@
 use super::super::crews::Crew;
 use super::super::format::{count, duration, moment, plain, some};
 use super::{Finding, Severity};
-use crate::telemetry::document::{Document, Event, Manager, ManagerState};
+use status::document::{Document, Event, Manager, ManagerState};
 
 /// A manager that was silent for this share of the threshold has missed several heartbeats.
 const SILENT_SHARE: f64 = 0.5;

@@ -3,7 +3,7 @@
 use super::super::format::{bytes, plain, some};
 use super::waiting::wrong_keys;
 use super::{Finding, Severity};
-use crate::telemetry::document::Document;
+use status::document::Document;
 
 /// Of the limit of descriptors, from which on the interchange itself warns.
 const DESCRIPTORS_SHARE: f64 = 0.8;

@@ -2,7 +2,7 @@
 
 use super::super::sample::{document, event, full_manager, manager};
 use super::{Severity, findings, verdict, worst};
-use crate::telemetry::document::{Document, Hub, State};
+use status::document::{Document, Hub, State};
 
 /// Severity and text of every finding, with its advice.
 fn told(document: &Document) -> Vec<(Severity, String)> {
@@ -435,7 +435,7 @@ fn a_peer_cannot_paint_by_its_name() {
     let (_, text) = one(&evil, "silent for");
     assert!(!text.contains('\u{1b}'));
     let lost = event(1.0, "lost\u{1b}", 1);
-    evil.events = vec![crate::telemetry::document::Event {
+    evil.events = vec![status::document::Event {
         detail: "\u{1b}c".to_owned(),
         ..lost
     }];

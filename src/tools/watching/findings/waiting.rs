@@ -4,7 +4,7 @@ use super::super::crews::Crew;
 use super::super::format::{bytes, count, duration, moment, some};
 use super::surroundings::stopped_submit_process;
 use super::{Finding, Severity};
-use crate::telemetry::document::{Document, ManagerState, State};
+use status::document::{Document, ManagerState, State};
 
 /// Blocks of the same machine are there within this time.
 const BLOCKS_COME_WITHIN_S: f64 = 20.0;

@@ -1,0 +1,437 @@
+//! The commands of a scenario.
+//!
+//! `> register m1 block=0 capacity=2`: a verb, its objects, and options. An option that nobody asks
+//! for is a slip of the pen and fails, and so does a verb that is not in the list of
+//! [`Player::play`].
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use broker::{
+    BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector, Selector,
+    Settings, Slot, StopReason, VersionCheck, Versions,
+};
+use protocol::{Answer, BlockId, Command, FromManager, Priority, Task, TaskId};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use super::events::Events;
+use super::words;
+use super::world::{self, Body, World, manager_id};
+
+/// A line of a scenario, taken apart.
+pub struct Line {
+    pub verb: String,
+    pub objects: Vec<String>,
+    options: BTreeMap<String, String>,
+}
+
+impl Line {
+    pub fn parse(text: &str) -> Self {
+        let mut words = text.split_whitespace();
+        let verb = words.next().expect("a verb").to_owned();
+        let mut line = Self {
+            verb,
+            objects: Vec::new(),
+            options: BTreeMap::new(),
+        };
+        for word in words {
+            match word.split_once('=') {
+                Some((key, value)) => {
+                    line.options.insert(key.to_owned(), value.to_owned());
+                }
+                None => line.objects.push(word.to_owned()),
+            }
+        }
+        line
+    }
+
+    fn object(&self, place: usize) -> &str {
+        let object = self.objects.get(place);
+        object.unwrap_or_else(|| panic!("'{}' wants more words", self.verb))
+    }
+
+    fn number<T: FromStr<Err: Debug>>(&self, place: usize) -> T {
+        let object = self.object(place);
+        object.parse().unwrap_or_else(|_| panic!("{object}"))
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        self.options.remove(key)
+    }
+
+    fn option<T: FromStr<Err: Debug>>(&mut self, key: &str) -> Option<T> {
+        let value = self.text(key)?;
+        Some(value.parse().unwrap_or_else(|_| panic!("{key}={value}")))
+    }
+
+    fn finish(self) {
+        assert!(
+            self.options.is_empty(),
+            "nobody reads {:?} of '{}'",
+            self.options,
+            self.verb
+        );
+    }
+}
+
+/// Plays one scenario.
+pub struct Player {
+    world: World,
+    events: Events,
+    shows_warnings: bool,
+}
+
+impl Player {
+    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown`
+    pub fn new(mut with: Line) -> Self {
+        let mut settings = Settings {
+            monitoring: with.text("monitoring").as_deref() == Some("on"),
+            happenings: with.text("happenings").as_deref() == Some("told"),
+            ..world::settings()
+        };
+        if let Some(seconds) = with.option("threshold") {
+            settings.heartbeat_threshold = Duration::from_secs_f64(seconds);
+        }
+        settings.disconnect_grace = with.option("grace").map(Duration::from_secs_f64);
+        settings.reconnect_patience = match with.text("patience").as_deref() {
+            None => Patience::Measured,
+            Some("none") => Patience::Endless,
+            Some(text) => Patience::Fixed(seconds(number(text) as f64)),
+        };
+        if let Some(check) = with.text("check") {
+            settings.version_check = match check.as_str() {
+                "both" => VersionCheck::PythonAndParsl,
+                "parsl" => VersionCheck::ParslOnly,
+                _ => panic!("check={check}"),
+            };
+        }
+        let wanted = with.text("selector");
+        let selector: Box<dyn Selector> = match wanted.as_deref() {
+            None | Some("asked") => Box::new(BlockIdSelector::default()),
+            Some("random") => Box::new(RandomSelector::new(1)),
+            Some("longest-waiting") => Box::new(LongestWaiting::default()),
+            Some(other) => panic!("selector={other}"),
+        };
+        let shows_warnings = with.text("warnings").is_some();
+        with.finish();
+        let mut world = World::new(settings, selector);
+        if wanted.as_deref() == Some("asked") {
+            world.broker.ask_for_order(1, world.now);
+        }
+        Self {
+            world,
+            events: Events::capture(LevelFilter::WARN),
+            shows_warnings,
+        }
+    }
+
+    /// What one command leads to.
+    pub fn play(&mut self, mut line: Line) -> Vec<String> {
+        let mut seen = self.carry_out(&mut line);
+        line.finish();
+        seen.extend(self.seen(""));
+        seen
+    }
+
+    /// Ends the scenario: whatever is left has a place in the books until the very end.
+    pub fn finish(mut self) {
+        self.world.broker.handle_stop(StopReason::SubmitSideGone);
+        drop(self.world.outputs());
+        let left = (self.world.broker.queued(), self.world.broker.in_flight());
+        assert_eq!(left, (0, 0), "a stopped broker has settled everything");
+    }
+
+    fn carry_out(&mut self, line: &mut Line) -> Vec<String> {
+        match line.verb.as_str() {
+            "register" | "heartbeat" | "drain" | "probe" | "result" | "spoilt" | "record" => {
+                self.say_by_manager(line);
+            }
+            "task" | "tasks" | "unreadable" | "refuse" | "dispatching" | "dispatch" => {
+                self.move_tasks(line);
+            }
+            "advance" => return self.advance(line),
+            "sleep" => self.world.pass(seconds(line.number(0))),
+            "wall" => self.world.now.wall_s += line.number::<f64>(0),
+            "time" => self.world.broker.handle_time(self.world.now),
+            "workers-empty" => self.world.broker.handle_workers_empty(self.world.now),
+            "deadline" => {
+                let deadline = self.world.broker.next_deadline();
+                return vec![deadline.map_or("none".to_owned(), show)];
+            }
+            "books" => return vec![self.books()],
+            "unfinished" => return vec![self.world.broker.unfinished()],
+            "versions" => self.world.broker.handle_versions(Versions {
+                python: line.text("python"),
+                parsl: line.text("parsl"),
+            }),
+            "command" => {
+                let command = command(line);
+                self.world.broker.handle_command(command, self.world.now);
+            }
+            "disconnect" => {
+                let connection = ConnectionId(line.number(0));
+                let now = self.world.now;
+                self.world.broker.handle_disconnected(connection, now);
+            }
+            "loaded" | "answer" | "answer-failed" | "asked-again" | "give-up" => {
+                self.answer_question(line);
+            }
+            "stop" => self.world.broker.handle_stop(StopReason::SubmitSideGone),
+            "gone" => {
+                let now = self.world.now;
+                self.world.broker.handle_submit_side_gone(now);
+            }
+            verb => panic!("no such command: {verb}"),
+        }
+        Vec::new()
+    }
+
+    fn say_by_manager(&mut self, line: &mut Line) {
+        let name = line.object(0).to_owned();
+        let message = match line.verb.as_str() {
+            "register" => FromManager::Registration(Box::new(registration(&name, line, self))),
+            "heartbeat" => FromManager::Heartbeat,
+            "drain" => FromManager::Drain,
+            "probe" => FromManager::ConnectionProbe,
+            "result" => FromManager::Result {
+                task: TaskId(line.number(1)),
+                frame: Body::Result {
+                    manager: name.clone(),
+                    task: line.number(1),
+                },
+            },
+            "spoilt" => FromManager::SpoiltResult {
+                task: TaskId(line.number(1)),
+                reason: line.objects[2..].join(" "),
+            },
+            _ => FromManager::Monitoring {
+                message: Body::Record(line.number(1)),
+            },
+        };
+        let origin = self.origin(&name, line);
+        let (id, now) = (manager_id(&name), self.world.now);
+        self.world.broker.handle_manager(&id, message, origin, now);
+    }
+
+    fn move_tasks(&mut self, line: &mut Line) {
+        let World {
+            broker,
+            now,
+            shipments,
+            ..
+        } = &mut self.world;
+        match line.verb.as_str() {
+            "task" => {
+                let task = task(line.number(0), line.text("priority").as_deref());
+                broker.handle_task(task, *now);
+            }
+            "tasks" => {
+                let (first, last) = line.object(0).split_once('-').expect("first-last");
+                for id in number(first)..=number(last) {
+                    broker.handle_task(task(id, None), *now);
+                }
+            }
+            "unreadable" => {
+                let reason = line.objects[1..].join(" ");
+                broker.handle_unreadable_task(TaskId(line.number(0)), reason, *now);
+            }
+            "refuse" => {
+                let manager = manager_id(line.object(0));
+                let place = shipments.iter().rposition(|(to, _)| *to == manager);
+                let (to, shipment) = shipments.remove(place.expect("a batch to refuse"));
+                broker.handle_refused(&to, shipment, *now);
+            }
+            "dispatching" => broker.handle_dispatching(line.object(0) == "on"),
+            _ => broker.dispatch(*now),
+        }
+    }
+
+    /// The process that runs a user's selector says something, or ends.
+    fn answer_question(&mut self, line: &Line) {
+        let (broker, now) = (&mut self.world.broker, self.world.now);
+        let answer = match line.verb.as_str() {
+            "asked-again" => return broker.handle_asked_again(now),
+            "give-up" => return broker.give_up_asking(&line.objects.join(" ")),
+            "loaded" => Answer::Loaded,
+            "answer" => Answer::Order {
+                number: line.number(0),
+                managers: line.objects[1..]
+                    .iter()
+                    .map(|name| manager_id(name))
+                    .collect(),
+            },
+            _ => Answer::Failed {
+                number: line.number(0),
+                traceback: line.objects[1..].join(" "),
+            },
+        };
+        broker.handle_answer(answer, now);
+    }
+
+    /// Lets time pass as the loop does: it wakes at every deadline, and finds the worker socket
+    /// empty unless it is said to be busy.
+    fn advance(&mut self, line: &Line) -> Vec<String> {
+        let until = self.world.now.monotonic + seconds(line.number(0));
+        let is_busy = line.objects.get(1).is_some_and(|word| word == "busy");
+        let mut seen = Vec::new();
+        for _ in 0..1000 {
+            let deadline = self.world.broker.next_deadline();
+            let now = self.world.now.monotonic;
+            let next = deadline.map_or(until, |at| at.clamp(now, until));
+            self.world.pass(next - now);
+            if !is_busy {
+                self.world.broker.handle_workers_empty(self.world.now);
+            }
+            self.world.broker.handle_time(self.world.now);
+            let at = format!("[{}] ", show(next));
+            seen.extend(self.seen(&at));
+            let is_due = |at: Duration| at <= next;
+            if next == until && !self.world.broker.next_deadline().is_some_and(is_due) {
+                return seen;
+            }
+        }
+        panic!("a deadline that does not go away");
+    }
+
+    /// The broker's effects and its log since the last call.
+    fn seen(&mut self, prefix: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        for output in self.world.outputs() {
+            let lines = words::of(&output, self.world.now);
+            seen.extend(lines.iter().map(|line| format!("{prefix}{line}")));
+            if let Output::Batch { to, shipment } = output {
+                self.world.shipments.push((to, shipment));
+            }
+        }
+        for line in self.events.take() {
+            match line.level {
+                Level::ERROR => seen.push(format!("{prefix}error {}", line.text)),
+                _ if self.shows_warnings => seen.push(format!("{prefix}warning {}", line.text)),
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn books(&self) -> String {
+        let broker = &self.world.broker;
+        format!(
+            "queued {}, in flight {}, managers {}",
+            broker.queued(),
+            broker.in_flight(),
+            broker.manager_count()
+        )
+    }
+
+    /// `conn=7`, `conn=none`, `addr=10.9.9.9`: the manager's connection from now on.
+    fn origin(&mut self, name: &str, line: &mut Line) -> Origin {
+        let mut origin = self.world.origin(name);
+        match line.text("conn").as_deref() {
+            None => {}
+            Some("none") => origin = Origin::default(),
+            Some(text) => origin.connection = Some(ConnectionId(number(text).unsigned_abs())),
+        }
+        if let Some(address) = line.option::<IpAddr>("addr") {
+            origin.address = Some(address);
+        }
+        if origin.connection.is_some() {
+            self.world.set_origin(name, origin);
+        }
+        origin
+    }
+}
+
+fn registration(name: &str, line: &mut Line, player: &Player) -> protocol::Registration<Body> {
+    let mut registration = world::registration(name);
+    if let Some(block) = line.text("block") {
+        registration.block = match block.strip_prefix('#') {
+            Some(block) => BlockId::Number(number(block)),
+            None => BlockId::Text(block.into()),
+        };
+    }
+    if let Some(capacity) = line.option("capacity") {
+        registration.max_capacity = capacity;
+    }
+    if let Some(workers) = line.option("workers") {
+        registration.worker_count = workers;
+    }
+    if let Some(drain_in) = line.option::<f64>("drain_in") {
+        registration.drain_time_s = player.world.now.wall_s + drain_in;
+    }
+    if let Some(python) = line.text("python") {
+        registration.python_version = python;
+    }
+    if let Some(parsl) = line.text("parsl") {
+        registration.parsl_version = parsl;
+    }
+    if let Some(host) = line.text("host") {
+        registration.hostname = host;
+    }
+    registration.has_packages = line.text("packages").as_deref() != Some("no");
+    registration
+}
+
+fn task(id: i64, priority: Option<&str>) -> Task<Body> {
+    let priority = match priority {
+        None => Priority::LOWEST,
+        Some(text) => match text.parse::<i64>() {
+            Ok(number) => Priority::from_i64(number),
+            Err(_) => Priority::from_f64(text.parse().expect("a number")).expect("not NaN"),
+        },
+    };
+    Task {
+        id: TaskId(id),
+        priority,
+        body: Body::Task(id),
+    }
+}
+
+fn command(line: &Line) -> Command {
+    match line.object(0) {
+        "WORKER_BINDS" => Command::WorkerBinds,
+        "CONNECTED_BLOCKS" => Command::ConnectedBlocks,
+        "MANAGERS" => Command::Managers,
+        "MANAGERS_PACKAGES" => Command::ManagersPackages,
+        "WORKERS" => Command::Workers,
+        "OUTSTANDING_C" => Command::Outstanding,
+        "WORKER_PORTS" => Command::WorkerPorts,
+        "HOLD" => Command::Hold(line.object(1).to_owned()),
+        other => Command::Unknown(other.to_owned()),
+    }
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().unwrap_or_else(|_| panic!("{text}"))
+}
+
+fn seconds(number: f64) -> Duration {
+    Duration::from_millis((number * 1000.0).round() as u64)
+}
+
+fn show(at: Duration) -> String {
+    words::rounded(at.as_secs_f64()).to_string()
+}
+
+/// A policy of the test's own: who has been on offer for longest comes first.
+#[derive(Default)]
+struct LongestWaiting(Vec<Slot>);
+
+impl Selector for LongestWaiting {
+    fn offer(&mut self, candidate: Candidate<'_>) {
+        if !self.0.contains(&candidate.slot) {
+            self.0.push(candidate.slot);
+        }
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        self.0.retain(|offered| *offered != slot);
+    }
+
+    fn best(&mut self) -> Option<Slot> {
+        self.0.first().copied()
+    }
+}

@@ -1,0 +1,525 @@
+//! The broker's host in the simulation: it reads, lets time pass, dispatches and sends in the order
+//! in which `src/io` does, and compares each effect with the model.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use broker::{ConnectionId, Output, Shipment};
+use protocol::{BlockId, Command, FromManager, ManagerId, Report, Task, TaskId, ToManager};
+use tracing::Level;
+
+use super::events::Events;
+use super::model::{Account, Model, Seen, Verdict};
+use super::network::{Network, Parcel, Sent, Unread};
+use super::plot::Saying;
+use super::words;
+use super::world::{self, Body, World, manager_id};
+
+/// Most messages that are read from managers in a turn: few, so that a backlog lasts.
+const BUDGET_MESSAGES: usize = 6;
+/// From so many batches on that it has not taken, a manager gets no more.
+const BATCHES_OWED_MAX: usize = 2;
+
+pub struct Host {
+    pub world: World,
+    pub model: Model,
+    pub tasks: VecDeque<(Task<Body>, i64, bool)>,
+    pub commands: VecDeque<Command>,
+    /// Questions to the user's own selector.
+    pub questions: VecDeque<(u64, Vec<ManagerId>)>,
+    pub results_stuck: bool,
+    outputs: VecDeque<Output<Body>>,
+    /// What the connection of a manager does not take now.
+    outboxes: BTreeMap<String, VecDeque<Parcel>>,
+    /// Those who are owed more than they take.
+    clogged: BTreeSet<String>,
+    /// Tasks that a connection took, each with the how manieth of its id it is.
+    sent: BTreeSet<(i64, u32)>,
+    events: Events,
+    turns_with_deadline_due: u32,
+    tells: bool,
+    pub step: usize,
+}
+
+impl Host {
+    pub fn new(world: World, model: Model, events: Events, tells: bool) -> Self {
+        Self {
+            world,
+            model,
+            tasks: VecDeque::new(),
+            commands: VecDeque::new(),
+            questions: VecDeque::new(),
+            results_stuck: false,
+            outputs: VecDeque::new(),
+            outboxes: BTreeMap::new(),
+            clogged: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            events,
+            turns_with_deadline_due: 0,
+            tells,
+            step: 0,
+        }
+    }
+
+    /// The process runs: whatever it is told first, it is told the time.
+    fn begin_turn(&mut self) {
+        // Without dispatching no answer of a selector is waited for: what is left is the managers'.
+        let broker = &mut self.world.broker;
+        broker.handle_dispatching(false);
+        let due = broker.next_deadline();
+        broker.handle_dispatching(self.model.dispatching);
+        self.model.begin_turn(self.world.now.monotonic, due);
+    }
+
+    /// One turn of the loop. `skips_workers` if poll did not say that there is something to read.
+    pub fn turn(&mut self, network: &mut Network, skips_workers: bool) -> Verdict {
+        self.model.set_now(self.now());
+        self.read_events(network)?;
+        while let Some(command) = self.commands.pop_front() {
+            self.command(command)?;
+            self.transmit(network)?;
+        }
+        self.read_tasks()?;
+        let now = self.world.now;
+        let due = self.world.broker.next_deadline();
+        if !skips_workers || due.is_some_and(|due| due <= now.monotonic) {
+            self.read_workers(network)?;
+        }
+        self.let_time_pass(network)?;
+        self.model.dispatching = !self.results_stuck;
+        self.world.broker.handle_dispatching(!self.results_stuck);
+        self.dispatch()?;
+        self.transmit(network)?;
+        self.check_deadline()?;
+        Ok(())
+    }
+
+    fn read_events(&mut self, network: &mut Network) -> Verdict {
+        for connection in network.read_events() {
+            self.begin_turn();
+            self.model.disconnect(connection);
+            let now = self.world.now;
+            self.world
+                .broker
+                .handle_disconnected(ConnectionId(connection), now);
+            self.expect(format_args!("connection {connection} closed"), Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn read_tasks(&mut self) -> Verdict {
+        while let Some((task, priority, is_readable)) = self.tasks.pop_front() {
+            let TaskId(id) = task.id;
+            let expected = self.model.task(id, priority, is_readable);
+            let told = format!("task {id}, priority {priority}, readable {is_readable}");
+            match is_readable {
+                true => {
+                    self.world.broker.handle_task(task, self.world.now);
+                }
+                false => {
+                    let broker = &mut self.world.broker;
+                    broker.handle_unreadable_task(task.id, "why".to_owned(), self.world.now);
+                }
+            }
+            self.expect(told, expected)?;
+        }
+        Ok(())
+    }
+
+    fn read_workers(&mut self, network: &mut Network) -> Verdict {
+        let count = network.unread.len().min(BUDGET_MESSAGES);
+        let inbox: Vec<Unread> = network.unread.drain(..count).collect();
+        if count < BUDGET_MESSAGES {
+            self.begin_turn();
+            self.model.workers_empty();
+            self.world.broker.handle_workers_empty(self.world.now);
+            self.expect("the worker socket is empty", Vec::new())?;
+        }
+        self.read_events(network)?;
+        for unread in inbox {
+            self.hear(network, unread)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, network: &Network, unread: Unread) -> Verdict {
+        self.begin_turn();
+        let origin = network.origin(&unread);
+        let connection = origin.connection.map(|ConnectionId(number)| number);
+        let Unread {
+            from: name, saying, ..
+        } = unread;
+        let told = format!("{name} by {connection:?}: {saying:?}");
+        let (message, expected) = match saying {
+            Saying::Probe => {
+                let expected = vec![format!("{name} < probe answer")];
+                (FromManager::ConnectionProbe, expected)
+            }
+            Saying::Register(account) => self.registration(&name, connection, account),
+            Saying::Heartbeat => {
+                let expected = self.model.heartbeat(&name, connection);
+                (FromManager::Heartbeat, expected)
+            }
+            Saying::Drain => (FromManager::Drain, self.model.drain(&name, connection)),
+            Saying::Record => {
+                let message = Body::Record(0);
+                let expected = self.model.record(&name, connection);
+                (FromManager::Monitoring { message }, expected)
+            }
+            Saying::Result(task) => {
+                let expected = self.model.result(&name, connection, task, false);
+                let manager = name.clone();
+                let frame = Body::Result { manager, task };
+                let task = TaskId(task);
+                (FromManager::Result { task, frame }, expected)
+            }
+            Saying::Spoilt(task) => {
+                let expected = self.model.result(&name, connection, task, true);
+                let (task, reason) = (TaskId(task), "why".to_owned());
+                (FromManager::SpoiltResult { task, reason }, expected)
+            }
+        };
+        let (id, now) = (manager_id(&name), self.world.now);
+        self.world.broker.handle_manager(&id, message, origin, now);
+        self.expect(told, expected)
+    }
+
+    fn registration(
+        &mut self,
+        name: &str,
+        connection: Option<u64>,
+        mut account: Account,
+    ) -> (FromManager<Body>, Vec<String>) {
+        // A process does not shrink: never less than it holds.
+        if let Some(known) = self.model.managers.get(name) {
+            account.capacity = account.capacity.max(known.tasks.len());
+        }
+        let mut registration = world::registration(name);
+        registration.block = BlockId::Text(account.block.as_str().into());
+        registration.max_capacity = account.capacity;
+        registration.worker_count = account.workers;
+        if let Some(drain_in) = account.drain_in {
+            registration.drain_time_s = self.world.now.wall_s + drain_in.as_secs_f64();
+        }
+        let expected = self.model.register(name, connection, account);
+        (FromManager::Registration(Box::new(registration)), expected)
+    }
+
+    fn let_time_pass(&mut self, network: &Network) -> Verdict {
+        self.begin_turn();
+        let now = self.world.now.monotonic;
+        let expected = self.model.time();
+        self.world.broker.handle_time(self.world.now);
+        let lost: Vec<String> = expected
+            .iter()
+            .filter_map(|text| text.strip_prefix("forgotten ").map(str::to_owned))
+            // A drained one is told, a lost one is not.
+            .filter(|name| !expected.contains(&format!("{name} < shutdown")))
+            .collect();
+        let answered = expected.clone();
+        self.expect(format_args!("time {now:?}"), expected)?;
+        self.check_nothing_unread_is_lost(network, &answered)?;
+        for name in lost.iter().filter(|_| !self.model.backlog_is_over()) {
+            if let Some(since) = network.oldest_of(name)
+                && since + self.model.threshold <= now
+            {
+                return Err(format!(
+                    "{name} is given up, its word of {since:?} is unread"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// No task is given up whose result can be read.
+    fn check_nothing_unread_is_lost(&self, network: &Network, answered: &[String]) -> Verdict {
+        if self.model.backlog_is_over() {
+            return Ok(());
+        }
+        for unread in &network.unread {
+            let (name, Saying::Result(task)) = (&unread.from, &unread.saying) else {
+                continue;
+            };
+            let text = format!("lost {task} with {name} on host-{name}");
+            if answered.contains(&text) && self.model.managers.contains_key(name) {
+                return Err(format!("{text}, while its result is unread"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_deadline(&mut self) -> Verdict {
+        let now = self.now();
+        let deadline = self.world.broker.next_deadline();
+        // What is refused in a turn may be dispatched in the next one.
+        let is_due = deadline.is_some_and(|at| at <= now);
+        self.turns_with_deadline_due = if is_due {
+            self.turns_with_deadline_due + 1
+        } else {
+            0
+        };
+        match (deadline, self.model.due()) {
+            _ if self.turns_with_deadline_due > 3 => {
+                Err("a deadline that does not go away".to_owned())
+            }
+            (at, Some(due)) if at.is_none_or(|at| at > due) => Err(format!(
+                "the next deadline is {at:?}, someone is due at {due:?}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn dispatch(&mut self) -> Verdict {
+        self.world.broker.dispatch(self.world.now);
+        let seen = self.seen()?;
+        self.tell("dispatch", &seen);
+        self.model.check_dispatch(&seen)
+    }
+
+    fn command(&mut self, command: Command) -> Verdict {
+        let told = format!("{command:?}");
+        let model = &mut self.model;
+        let list = |texts: Vec<String>| texts.join(", ");
+        let expected = match &command {
+            Command::Outstanding => vec![format!("reply {}", model.live())],
+            Command::Workers => vec![format!("reply {}", model.workers())],
+            Command::WorkerBinds => vec!["reply 54321".to_owned()],
+            Command::Managers => model.statuses(),
+            Command::ConnectedBlocks => {
+                let blocks = model.history.iter().map(|block| format!("{block:?}"));
+                vec![format!("reply [{}]", list(blocks.collect()))]
+            }
+            Command::ManagersPackages => {
+                vec![format!("reply packages [{}]", list(model.names_in_order()))]
+            }
+            Command::Hold(name) => {
+                model.hold(name);
+                vec!["reply none".to_owned()]
+            }
+            _ => vec!["reply none".to_owned()],
+        };
+        self.world.broker.handle_command(command, self.world.now);
+        let seen = self.seen()?;
+        self.tell(&told, &seen);
+        let expected: Vec<Seen> = expected.into_iter().map(Seen::Other).collect();
+        match seen == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "{told} is answered {seen:?}, and {expected:?} is so"
+            )),
+        }
+    }
+
+    /// Sends what wants to leave, as far as connections take it.
+    fn transmit(&mut self, network: &mut Network) -> Verdict {
+        for (name, mut parcels) in std::mem::take(&mut self.outboxes) {
+            while let Some(parcel) = parcels.pop_front() {
+                if let Some(parcel) = self.send(network, &name, parcel)? {
+                    parcels.push_front(parcel);
+                    break;
+                }
+            }
+            if !parcels.is_empty() {
+                self.outboxes.insert(name, parcels);
+            }
+        }
+        self.unclog(network)?;
+        while let Some(output) = self.outputs.pop_front() {
+            match output {
+                Output::Batch { to, shipment } => {
+                    self.send_batch(network, &to.to_text(), shipment)?;
+                }
+                Output::ToManager { to, message } => {
+                    self.send_or_hold(network, &to.to_text(), Parcel::Word(message))?;
+                }
+                Output::Forgotten(manager) => {
+                    if let Some(parcels) = self.outboxes.get_mut(&manager.to_text()) {
+                        parcels.retain(|p| matches!(p, Parcel::Word(ToManager::Shutdown)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.outboxes.retain(|_, parcels| !parcels.is_empty());
+        Ok(())
+    }
+
+    /// Unless more is owed to the manager than it takes: then its tasks wait again.
+    fn send_batch(&mut self, network: &mut Network, to: &str, shipment: Shipment<Body>) -> Verdict {
+        let now = self.world.now;
+        if self.clogged.contains(to) {
+            self.begin_turn();
+            let expected = self.model.give_back(to, &shipment.ids());
+            let told = format!("give back {to} {:?}", shipment.ids());
+            let broker = &mut self.world.broker;
+            broker.handle_returned(&manager_id(to), shipment, now);
+            return self.expect(told, expected);
+        }
+        self.send_or_hold(network, to, Parcel::Batch(shipment))?;
+        if self.owed(network, to) >= BATCHES_OWED_MAX {
+            self.clogged.insert(to.to_owned());
+            self.clog(to, true)?;
+        }
+        Ok(())
+    }
+
+    fn unclog(&mut self, network: &Network) -> Verdict {
+        for name in std::mem::take(&mut self.clogged) {
+            if self.owed(network, &name) > 0 {
+                self.clogged.insert(name);
+            } else {
+                self.clog(&name, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clog(&mut self, name: &str, is_clogged: bool) -> Verdict {
+        self.begin_turn();
+        self.model.clog(name, is_clogged);
+        let (id, now) = (manager_id(name), self.world.now);
+        self.world.broker.handle_clogged(&id, is_clogged, now);
+        self.expect(format_args!("{name} is clogged: {is_clogged}"), Vec::new())
+    }
+
+    /// Batches that a manager has not taken: here, or in its connection.
+    fn owed(&self, network: &Network, name: &str) -> usize {
+        let is_batch = |parcel: &&Parcel| matches!(parcel, Parcel::Batch(_));
+        let here = self.outboxes.get(name).into_iter().flatten();
+        here.chain(network.untaken(name)).filter(is_batch).count()
+    }
+
+    fn send_or_hold(&mut self, network: &mut Network, to: &str, parcel: Parcel) -> Verdict {
+        let left = match self.outboxes.contains_key(to) {
+            true => Some(parcel),
+            false => self.send(network, to, parcel)?,
+        };
+        if let Some(parcel) = left {
+            let waiting = self.outboxes.entry(to.to_owned()).or_default();
+            let is_repeated = waiting.iter().any(|other| match (other, &parcel) {
+                (Parcel::Word(other), Parcel::Word(new)) => other == new,
+                _ => false,
+            });
+            if !is_repeated {
+                waiting.push_back(parcel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what its connection does not take now.
+    fn send(
+        &mut self,
+        network: &mut Network,
+        to: &str,
+        parcel: Parcel,
+    ) -> Result<Option<Parcel>, String> {
+        let ids = match &parcel {
+            Parcel::Batch(shipment) => shipment.ids(),
+            Parcel::Word(_) => Vec::new(),
+        };
+        match network.send(to, parcel) {
+            Sent::Taken => {
+                for id in ids {
+                    if !self.sent.insert((id, self.model.times_taken(id))) {
+                        return Err(format!("task {id} is sent twice, the first may be running"));
+                    }
+                }
+            }
+            Sent::Later(parcel) => return Ok(Some(parcel)),
+            Sent::Refused(Parcel::Batch(shipment)) => self.refuse(to, shipment)?,
+            Sent::Refused(Parcel::Word(_)) => {}
+        }
+        Ok(None)
+    }
+
+    fn refuse(&mut self, name: &str, shipment: Shipment<Body>) -> Verdict {
+        self.begin_turn();
+        let expected = self.model.refuse(name, &shipment.ids());
+        let told = format!("refuse {name} {:?}", shipment.ids());
+        let now = self.world.now;
+        self.world
+            .broker
+            .handle_refused(&manager_id(name), shipment, now);
+        self.expect(told, expected)
+    }
+
+    /// What has come of an event, in any order, against what must.
+    pub fn expect(&mut self, event: impl fmt::Display, mut expected: Vec<String>) -> Verdict {
+        let seen = self.seen()?;
+        self.tell(&event, &seen);
+        let mut got = Vec::new();
+        for seen in seen {
+            match seen {
+                Seen::Other(text) => got.push(text),
+                other => return Err(format!("{other:?} at '{event}'")),
+            }
+        }
+        expected.sort_unstable();
+        got.sort_unstable();
+        match expected == got {
+            true => Ok(()),
+            false => Err(format!("at '{event}' expected {expected:?}, got {got:?}")),
+        }
+    }
+
+    pub fn tell(&self, event: impl fmt::Display, seen: &[Seen]) {
+        if self.tells {
+            let now = self.world.now.monotonic;
+            println!("{:4} {now:?} {event}: {seen:?}", self.step);
+        }
+    }
+
+    /// Hands on the broker's effects, and tells them to the model.
+    pub fn seen(&mut self) -> Result<Vec<Seen>, String> {
+        let mut seen = Vec::new();
+        for output in self.world.outputs() {
+            match &output {
+                // Records stand in the scenarios; here it is enough that they change nothing.
+                Output::Report(Report::NodeInfo(_) | Report::Relayed(_)) => {}
+                Output::Batch { to, shipment } => {
+                    words::check_bodies(shipment);
+                    let (to, ids) = (to.to_text(), shipment.ids());
+                    seen.push(Seen::Batch { to, ids });
+                }
+                Output::Rank(question) => {
+                    let names = question.candidates.iter().map(ManagerId::to_text);
+                    let among = names.collect();
+                    seen.push(Seen::Rank { among });
+                    let asked = (question.number, question.candidates.clone());
+                    self.questions.push_back(asked);
+                }
+                other => {
+                    let lines = words::of(other, self.world.now);
+                    seen.extend(lines.into_iter().map(Seen::Other));
+                }
+            }
+            self.outputs.push_back(output);
+        }
+        let lines = self.events.take();
+        match lines.iter().find(|line| line.level == Level::ERROR) {
+            Some(line) => Err(format!("an error in the log: {}", line.text)),
+            None => Ok(seen),
+        }
+    }
+
+    /// Nothing is left unanswered in the books.
+    pub fn check_nothing_is_left(&self) -> Verdict {
+        let broker = &self.world.broker;
+        let told = broker.unfinished();
+        let late = match self.model.late_results {
+            0 => "in flight 0 []".to_owned(),
+            number => format!("too late to be used: {number} results"),
+        };
+        match (broker.queued(), broker.in_flight()) {
+            (0, 0) if told.contains(&late) => Ok(()),
+            (0, 0) => Err(format!("'{told}', and {late}")),
+            left => Err(format!("{left:?} are left when everything is answered")),
+        }
+    }
+
+    pub fn now(&self) -> Duration {
+        self.world.now.monotonic
+    }
+}

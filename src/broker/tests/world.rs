@@ -1,0 +1,122 @@
+//! A broker with a clock that tests set, and managers that go by short names.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use broker::{
+    Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
+    VersionCheck, check_invariants,
+};
+use protocol::{BlockId, ManagerId, Registration};
+
+/// What passes through the broker, which cannot look into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Task(i64),
+    Result { manager: String, task: i64 },
+    Record(i64),
+    Registration(String),
+}
+
+/// The wall clock when the monotonic one stands at 0.
+pub const WALL_AT_START_S: f64 = 1_790_000_000.0;
+
+pub struct World {
+    pub broker: Broker<Body>,
+    pub now: Now,
+    /// Batches on their way, until they are refused.
+    pub shipments: Vec<(ManagerId, Shipment<Body>)>,
+    origins: BTreeMap<String, Origin>,
+    connections: u64,
+}
+
+impl World {
+    pub fn new(settings: Settings, selector: Box<dyn Selector>) -> Self {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_s: WALL_AT_START_S,
+        };
+        Self {
+            broker: Broker::new(settings, selector, now),
+            now,
+            shipments: Vec::new(),
+            origins: BTreeMap::new(),
+            connections: 0,
+        }
+    }
+
+    /// Where messages of this manager come from, unless it is said otherwise: a connection of its
+    /// own, and an address of its own.
+    pub fn origin(&mut self, manager: &str) -> Origin {
+        if let Some(origin) = self.origins.get(manager) {
+            return *origin;
+        }
+        self.reconnect(manager)
+    }
+
+    /// From now on its messages come by another connection.
+    pub fn reconnect(&mut self, manager: &str) -> Origin {
+        self.connections += 1;
+        let known = self.origins.get(manager).and_then(|known| known.address);
+        let fresh = || IpAddr::V4(Ipv4Addr::new(10, 0, 0, self.connections as u8));
+        let origin = Origin {
+            connection: Some(ConnectionId(self.connections)),
+            address: Some(known.unwrap_or_else(fresh)),
+        };
+        self.set_origin(manager, origin);
+        origin
+    }
+
+    pub fn set_origin(&mut self, manager: &str, origin: Origin) {
+        self.origins.insert(manager.to_owned(), origin);
+    }
+
+    /// Lets both clocks go on. Nobody is told.
+    pub fn pass(&mut self, time: Duration) {
+        self.now.monotonic += time;
+        self.now.wall_s += time.as_secs_f64();
+    }
+
+    /// What the broker wants done by now. Its books must be in order at such a moment.
+    pub fn outputs(&mut self) -> Vec<Output<Body>> {
+        let outputs: Vec<_> = std::iter::from_fn(|| self.broker.poll_output()).collect();
+        if let Err(broken) = check_invariants(&self.broker) {
+            panic!("the broker's books are out of order: {broken}");
+        }
+        outputs
+    }
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        heartbeat_threshold: Duration::from_secs(10),
+        disconnect_grace: None,
+        reconnect_patience: Patience::Measured,
+        version_check: VersionCheck::Off,
+        monitoring: false,
+        happenings: false,
+        worker_port: 54321,
+    }
+}
+
+pub fn manager_id(name: &str) -> ManagerId {
+    ManagerId::new(name.as_bytes())
+}
+
+/// What a manager of this name tells of itself, unless it is said otherwise.
+pub fn registration(name: &str) -> Registration<Body> {
+    Registration {
+        block: BlockId::Text("0".into()),
+        max_capacity: 1,
+        worker_count: 1,
+        hostname: format!("host-{name}"),
+        parsl_version: "2026.10.26".to_owned(),
+        python_version: "3.11.7".to_owned(),
+        drain_time_s: f64::INFINITY,
+        start_time_s: WALL_AT_START_S,
+        tells_capacity: true,
+        has_packages: true,
+        message: Body::Registration(name.to_owned()),
+    }
+}

@@ -1,0 +1,33 @@
+//! The only reader of clocks.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use broker::Now;
+
+pub(super) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+
+    /// What [`Now`] has of it, without the wall clock.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        // A wall clock before 1970 is a machine without one.
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Now {
+            monotonic: self.monotonic(),
+            wall_s: wall.as_secs_f64(),
+        }
+    }
+}

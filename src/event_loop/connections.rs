@@ -1,0 +1,163 @@
+//! The worker port's connections: who is connected from where, and lines about it in the log.
+
+use std::io::ErrorKind;
+use std::os::fd::RawFd;
+
+use tracing::{info, warn};
+
+use super::door::Door;
+use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
+use broker::{Complaint, Complaints, ConnectionId, Now, Origin};
+use protocol::ManagerId;
+
+pub(super) struct WorkerConnections {
+    monitor: Monitor,
+    open: Connections,
+    door: Door,
+    /// libzmq names no descriptor with a failed handshake, but closes its connection right after.
+    fault: Option<HandshakeFault>,
+}
+
+/// How many there are, and how many there may be.
+#[derive(Clone, Copy)]
+pub(super) struct Count {
+    pub(super) open: usize,
+    pub(super) lets_in: bool,
+    /// Of the whole process.
+    pub(super) descriptors: usize,
+    pub(super) descriptor_limit: usize,
+}
+
+impl WorkerConnections {
+    /// Call it when everything else is open.
+    pub(super) fn new(monitor: Monitor) -> Self {
+        Self {
+            monitor,
+            open: Connections::default(),
+            door: Door::new(),
+            fault: None,
+        }
+    }
+
+    /// For who asks how things are.
+    pub(super) fn count(&self) -> Count {
+        let open = self.open.len();
+        Count {
+            open,
+            lets_in: !self.door.is_shut(),
+            descriptors: self.door.used(open),
+            descriptor_limit: self.door.limit(),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &zmq::Socket {
+        self.monitor.socket()
+    }
+
+    /// Reads what has happened, and returns the connections that were closed.
+    pub(super) fn read_events(
+        &mut self,
+        complaints: &mut Complaints,
+        now: Now,
+    ) -> Vec<ConnectionId> {
+        let mut closed = Vec::new();
+        let mut has_failed = false;
+        while let Some(event) = self.monitor.next() {
+            match event {
+                Event::Accepted(descriptor) => {
+                    let connection = self.open.accept(descriptor);
+                    if complaints.may_say(Complaint::ConnectionOpened, &[], now) {
+                        info!("Accepted a connection from {}", place(connection));
+                    }
+                }
+                Event::Disconnected(descriptor) => {
+                    if let Some(connection) = self.open.close(descriptor) {
+                        self.log_closed(&connection, complaints, now);
+                        closed.push(connection.id);
+                    }
+                }
+                Event::HandshakeFailed(fault) => self.fault = Some(fault),
+                // Of many in a row the first one has shut the door, and the others are old.
+                Event::AcceptFailed(_) if has_failed => continue,
+                Event::AcceptFailed(errno) => {
+                    has_failed = true;
+                    self.note_accept_failed(errno);
+                    continue;
+                }
+                Event::Listening(descriptor) => self.door.handle_listening(descriptor),
+                Event::Connected | Event::Closed | Event::HandshakeSucceeded => continue,
+            }
+            self.door.handle_connections(self.open.len());
+        }
+        closed
+    }
+
+    fn note_accept_failed(&mut self, errno: i32) {
+        let error = std::io::Error::from_raw_os_error(errno);
+        // Whoever was waiting may have gone, or was turned away at the door.
+        if !self.door.handle_accept_failed(errno) && error.kind() != ErrorKind::WouldBlock {
+            warn!("Could not accept a connection of a worker: {error}");
+        }
+    }
+
+    /// As [`Self::sender`], if it spoke by the same connection before.
+    pub(super) fn known(
+        &self,
+        descriptor: Option<RawFd>,
+        identity: &[u8],
+    ) -> Option<(ManagerId, Origin)> {
+        let connection = self.open.get(descriptor?)?;
+        let manager = connection.known_manager(identity)?;
+        Some((manager, connection.origin()))
+    }
+
+    /// Who sent a message, and where it came from, by the descriptor that it names.
+    pub(super) fn sender(
+        &mut self,
+        descriptor: Option<RawFd>,
+        identity: &[u8],
+    ) -> (ManagerId, Origin) {
+        let connection = descriptor.and_then(|descriptor| self.open.by_descriptor(descriptor));
+        let Some(connection) = connection else {
+            return (ManagerId::new(identity), Origin::default());
+        };
+        (connection.manager(identity), connection.origin())
+    }
+
+    fn log_closed(&mut self, connection: &Connection, complaints: &mut Complaints, now: Now) {
+        let fault = self.fault.take();
+        let complaint = match fault {
+            None => Complaint::ConnectionClosed,
+            Some(_) => Complaint::HandshakeFailed,
+        };
+        let address = connection.address.map(|address| address.to_string());
+        if !complaints.may_say(complaint, address.unwrap_or_default().as_bytes(), now) {
+            return;
+        }
+        let place = place(connection);
+        match fault {
+            None => info!("Disconnected: {place}"),
+            Some(HandshakeFault::Broken(errno)) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                warn!("Handshake failed with {place}: {error}");
+            }
+            Some(HandshakeFault::Protocol(number)) => warn!(
+                "Handshake failed with {place}: it does not speak as this port does (encrypted or \
+                 not), or with another server's key; libzmq's number {number:#x}"
+            ),
+            Some(HandshakeFault::Refused(status)) => {
+                warn!(
+                    "Handshake refused to {place}: its key is not in the certificate directory, \
+                     status {status}"
+                );
+            }
+        }
+    }
+}
+
+fn place(connection: &Connection) -> String {
+    match connection.address {
+        Some(address) => format!("{address} port {}", connection.port),
+        None => "an address that was gone before it could be read".to_owned(),
+    }
+}

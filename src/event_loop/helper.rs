@@ -1,0 +1,264 @@
+//! The process that runs a user's own manager selector: Python, started with a small script that is
+//! part of this program, and spoken to over its standard input and output.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use protocol::Answer;
+use submit_side::children;
+
+const SCRIPT: &str = include_str!("selector_helper.py");
+/// An answer names managers, at 255 bytes each; beyond this it is none.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const HEAD_BYTES: usize = 8;
+/// How long the user's module may take to be imported before the start is refused.
+const LOADED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How to run it.
+#[derive(Debug, Clone)]
+pub struct HelperCommand {
+    pub python: PathBuf,
+    /// The start-up configuration as it came: the selector is in it.
+    pub config: Vec<u8>,
+}
+
+/// A running helper.
+pub struct Helper {
+    command: HelperCommand,
+    running: Running,
+    restarted: bool,
+}
+
+struct Running {
+    child: Child,
+    questions: ChildStdin,
+    answers: ChildStdout,
+    unsent: Vec<u8>,
+    unread: Vec<u8>,
+}
+
+/// What has come of it.
+#[derive(Debug)]
+pub(super) enum News {
+    Answer(Vec<u8>),
+    /// It ended, and was started once more.
+    StartedAgain,
+    /// It ended for good; the text says why.
+    Ended(String),
+}
+
+impl Helper {
+    /// Starts it, and waits until the selector is loaded.
+    ///
+    /// # Errors
+    /// Python's traceback, or what else kept it from being loaded: a start is refused with it.
+    pub fn start(command: HelperCommand) -> Result<Self, String> {
+        let running = Running::start(&command)
+            .map_err(|error| format!("{} cannot be run: {error}", command.python.display()))?;
+        let mut helper = Self {
+            command,
+            running,
+            restarted: false,
+        };
+        helper.wait_until_loaded()?;
+        Ok(helper)
+    }
+
+    pub(super) fn ask(&mut self, question: &[u8]) {
+        self.running.queue(question);
+        // An error shows when its answers are read.
+        let _ = self.running.flush();
+    }
+
+    /// Does what can be done without waiting.
+    pub(super) fn advance(&mut self) -> Vec<News> {
+        match self.running.flush().and_then(|()| self.running.read()) {
+            Ok(answers) => answers.into_iter().map(News::Answer).collect(),
+            Err(error) => vec![self.start_again(&error)],
+        }
+    }
+
+    /// What to wait for: its answers, and room for questions while some are unsent.
+    pub(super) fn waits_on(&self) -> [Option<(RawFd, PollFlags)>; 2] {
+        let unsent = !self.running.unsent.is_empty();
+        [
+            Some((self.running.answers.as_raw_fd(), PollFlags::IN)),
+            unsent.then(|| (self.running.questions.as_raw_fd(), PollFlags::OUT)),
+        ]
+    }
+
+    fn start_again(&mut self, error: &io::Error) -> News {
+        if self.restarted {
+            return News::Ended(format!("its process has ended twice: {error}"));
+        }
+        self.restarted = true;
+        match Running::start(&self.command) {
+            Ok(running) => {
+                self.running = running;
+                News::StartedAgain
+            }
+            Err(error) => News::Ended(format!("its process cannot be started again: {error}")),
+        }
+    }
+
+    fn wait_until_loaded(&mut self) -> Result<(), String> {
+        let end = Instant::now() + LOADED_WITHIN;
+        loop {
+            let _ = self.running.flush();
+            match self.running.read() {
+                Ok(answers) => {
+                    if let Some(first) = answers.first() {
+                        return loaded(first);
+                    }
+                }
+                Err(error) => return Err(format!("its process has ended: {error}")),
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!(
+                    "it was not loaded in {} s",
+                    LOADED_WITHIN.as_secs()
+                ));
+            }
+            self.running.wait(left);
+        }
+    }
+}
+
+fn loaded(answer: &[u8]) -> Result<(), String> {
+    match Answer::parse(answer) {
+        Ok(Answer::Loaded) => Ok(()),
+        // The last line of a traceback says what it was.
+        Ok(Answer::Failed { traceback, .. }) => Err(traceback
+            .trim_end()
+            .lines()
+            .next_back()
+            .unwrap_or("no reason given")
+            .to_owned()),
+        Ok(Answer::Order { .. }) => Err("its process answers what was not asked".to_owned()),
+        Err(reason) => Err(format!(
+            "its process does not answer as it should: {reason}"
+        )),
+    }
+}
+
+impl Running {
+    fn start(command: &HelperCommand) -> io::Result<Self> {
+        // libzmq's epoll descriptors would be passed on.
+        children::keep_descriptors_to_ourselves();
+        let mut child = Command::new(&command.python)
+            .args(["-u", "-c", SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A Ctrl-C at the submit process is none of its business.
+            .process_group(0)
+            .spawn()?;
+        let (Some(questions), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("no pipes to the process"));
+        };
+        rustix::io::ioctl_fionbio(&questions, true)?;
+        rustix::io::ioctl_fionbio(&answers, true)?;
+        let (unsent, unread) = (Vec::new(), Vec::new());
+        let mut running = Self {
+            child,
+            questions,
+            answers,
+            unsent,
+            unread,
+        };
+        running.queue(&command.config);
+        Ok(running)
+    }
+
+    fn queue(&mut self, message: &[u8]) {
+        self.unsent
+            .extend_from_slice(&(message.len() as u64).to_le_bytes());
+        self.unsent.extend_from_slice(message);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.questions.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole answers that have come.
+    fn read(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        let mut chunk = [0; 16 * 1024];
+        let mut ended = None;
+        loop {
+            match self.answers.read(&mut chunk) {
+                Ok(0) => ended = Some(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok(count) => {
+                    self.unread.extend_from_slice(&chunk[..count]);
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => ended = Some(error),
+            }
+            break;
+        }
+        let mut answers = Vec::new();
+        while let Some(answer) = self.take_answer()? {
+            answers.push(answer);
+        }
+        // What it said before it ended still counts.
+        match ended {
+            Some(error) if answers.is_empty() => Err(error),
+            _ => Ok(answers),
+        }
+    }
+
+    fn take_answer(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(head) = self.unread.first_chunk::<HEAD_BYTES>() else {
+            return Ok(None);
+        };
+        let length = u64::from_le_bytes(*head);
+        if length > ANSWER_BYTES_MAX as u64 {
+            return Err(io::Error::other("an answer of absurd length"));
+        }
+        let end = HEAD_BYTES + length as usize;
+        if self.unread.len() < end {
+            return Ok(None);
+        }
+        let answer = self.unread[HEAD_BYTES..end].to_vec();
+        self.unread.drain(..end);
+        Ok(Some(answer))
+    }
+
+    fn wait(&self, limit: Duration) {
+        let events = if self.unsent.is_empty() {
+            PollFlags::empty()
+        } else {
+            PollFlags::OUT
+        };
+        let mut items = [
+            PollFd::from_borrowed_fd(self.answers.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.questions.as_fd(), events),
+        ];
+        let timeout = Timespec::try_from(limit).ok();
+        // An interrupted poll is one that found nothing.
+        let _ = poll(&mut items, timeout.as_ref());
+    }
+}
+
+/// Nothing of ours outlives us.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,148 @@
+//! Memory of a long queue goes back to the system when the queue is gone.
+//!
+//! The allocator keeps what is freed for later. After a backlog of a million tasks that is a
+//! gigabyte, on a login node that others use as well. So a while after tasks have come, when few of
+//! them wait, the process looks at its size, and trims it if it has grown. Without tasks nothing is
+//! looked at, and nobody is woken for it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::raw;
+use broker::Now;
+
+/// How long after tasks have come. Long enough to cost nothing, and short of what a user waits for.
+const LOOK_AFTER: Duration = Duration::from_millis(1500);
+/// As long as more tasks wait, memory is in use.
+const FEW_TASKS: usize = 2048;
+/// Less is not worth a walk through the heap.
+const WORTH_BYTES: usize = 8 << 20;
+
+pub(super) struct Memory {
+    look_at: Option<Duration>,
+    /// Resident after it was last trimmed, or at the start.
+    usual_bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self {
+            look_at: None,
+            usual_bytes: resident_bytes(),
+        }
+    }
+
+    /// Tasks have come.
+    pub(super) fn handle_tasks(&mut self, now: Now) {
+        if self.look_at.is_none() {
+            self.look_at = Some(now.monotonic + LOOK_AFTER);
+        }
+    }
+
+    pub(super) fn handle_time(&mut self, queued: usize, now: Now) {
+        if self.look_at.is_none_or(|at| at > now.monotonic) {
+            return;
+        }
+        if queued > FEW_TASKS {
+            self.look_at = Some(now.monotonic + LOOK_AFTER);
+            return;
+        }
+        self.look_at = None;
+        let before = resident_bytes();
+        if before <= self.usual_bytes + WORTH_BYTES {
+            return;
+        }
+        raw::trim_heap();
+        self.usual_bytes = resident_bytes();
+        debug!(
+            "Gave memory back to the system: {} MB resident before, {} MB now",
+            before >> 20,
+            self.usual_bytes >> 20
+        );
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.look_at
+    }
+}
+
+/// What this process may use of the machine's memory: all of it, or what its control groups allow.
+/// None where the system does not tell.
+pub(super) fn available_to_us_bytes() -> Option<usize> {
+    let machine = fs::read_to_string("/proc/meminfo").ok();
+    let machine = machine.and_then(|text| total_of(&text));
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    machine.into_iter().chain(limits_of(&groups)).min()
+}
+
+/// `MemTotal:       24689764 kB`
+fn total_of(meminfo: &str) -> Option<usize> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: usize = line.split_ascii_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The limits of our control group and of those that it is part of. Lines are `0::/a/b` (version
+/// 2) or `4:memory:/a/b` (version 1); a group without a limit says `max`, or an absurd number.
+fn limits_of(groups: &str) -> Vec<usize> {
+    let mut limits = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(kind), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let (root, file) = match kind {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            kind if kind.split(',').any(|kind| kind == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        for group in Path::new(path).ancestors() {
+            let below_root = group.strip_prefix("/").unwrap_or(group);
+            let limit = fs::read_to_string(Path::new(root).join(below_root).join(file));
+            limits.extend(
+                limit
+                    .ok()
+                    .and_then(|text| text.trim().parse::<usize>().ok()),
+            );
+        }
+    }
+    limits
+}
+
+/// 0 where the system does not tell.
+pub(super) fn resident_bytes() -> usize {
+    let pages = || -> Option<usize> {
+        let statm = fs::read_to_string("/proc/self/statm").ok()?;
+        statm.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    pages().unwrap_or(0) * raw::page_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_tells_its_memory() {
+        assert_eq!(
+            total_of("MemFree: 5 kB\nMemTotal:       24 kB\n"),
+            Some(24 * 1024)
+        );
+        assert_eq!(total_of("MemFree: 5 kB\n"), None);
+        assert!(available_to_us_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn groups_that_are_not_there_limit_nothing() {
+        let groups = "0::/no/such/group\n4:memory:/nor/this\n7:cpu,cpuacct:/\nnonsense\n";
+        let own = limits_of("0::/\n4:memory:/\n");
+        assert_eq!(limits_of(groups), own);
+    }
+}

@@ -1,0 +1,85 @@
+//! As much of HTTP as one page of metrics needs: a request's head, and whole answers.
+
+use super::guest::Wish;
+use status::open_metrics::CONTENT_TYPE;
+
+/// A scraper sends a handful.
+const HEADERS_MAX: usize = 64;
+
+/// None until the request's head is whole.
+pub(super) fn read_request(said: &[u8]) -> Option<Wish> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(said) {
+        Ok(httparse::Status::Partial) => None,
+        Err(_) => Some(Wish::Unserved(failure("400 Bad Request"))),
+        Ok(httparse::Status::Complete(_)) => {
+            let path = request.path.unwrap_or_default();
+            let path = path.split_once('?').map_or(path, |(path, _)| path);
+            Some(match (request.method, path) {
+                (Some("GET"), "/metrics") => Wish::Metrics,
+                (Some("GET"), _) => Wish::Unserved(failure("404 Not Found")),
+                _ => Wish::Unserved(failure("405 Method Not Allowed")),
+            })
+        }
+    }
+}
+
+pub(super) fn page(body: &str) -> Vec<u8> {
+    whole("200 OK", CONTENT_TYPE, body)
+}
+
+fn failure(status: &str) -> Vec<u8> {
+    let body = format!("{status}: metrics are at /metrics\n");
+    whole(status, "text/plain; charset=utf-8", &body)
+}
+
+fn whole(status: &str, content_type: &str, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(request: &str) -> Option<String> {
+        read_request(request.as_bytes()).map(|wish| match wish {
+            Wish::Metrics => "metrics".to_owned(),
+            Wish::Unserved(bytes) => {
+                let text = String::from_utf8(bytes).unwrap();
+                text.lines().next().unwrap_or_default().to_owned()
+            }
+            Wish::Asked(request) => panic!("{request:?} is none of HTTP's"),
+        })
+    }
+
+    #[test]
+    fn one_page_and_nothing_else() {
+        assert_eq!(
+            answered("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").as_deref(),
+            Some("metrics")
+        );
+        assert_eq!(answered("GET /metrics HTTP/1.1\r\nHost: a\r\n"), None);
+        assert_eq!(
+            answered("GET /metrics?x=1 HTTP/1.0\r\n\r\n").as_deref(),
+            Some("metrics")
+        );
+        assert_eq!(
+            answered("GET / HTTP/1.1\r\n\r\n").as_deref(),
+            Some("HTTP/1.1 404 Not Found")
+        );
+        assert_eq!(
+            answered("POST /metrics HTTP/1.1\r\n\r\n").as_deref(),
+            Some("HTTP/1.1 405 Method Not Allowed")
+        );
+        assert_eq!(
+            answered("\x16\x03\x01 tls\r\n\r\n").as_deref(),
+            Some("HTTP/1.1 400 Bad Request")
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! The status socket's place: a directory that is the user's alone.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use status::asking::{self, SOCKET_SUFFIX};
+
+/// What the group and others must not have.
+const NOT_OURS_ALONE: u32 = 0o077;
+/// Sockets of interchanges that were killed are swept away, so many at a time.
+const SWEPT_MAX: usize = 64;
+
+/// A listening socket, and its name, which goes with it.
+pub(super) struct Place {
+    pub(super) listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Place {
+    /// In the first directory that serves.
+    ///
+    /// # Errors
+    /// Why none of them does.
+    pub(super) fn open() -> Result<Self, String> {
+        let uid = rustix::process::getuid().as_raw();
+        let mut reasons = Vec::new();
+        for directory in asking::directories(uid) {
+            match Self::open_in(&directory, uid) {
+                Ok(place) => return Ok(place),
+                Err(error) => reasons.push(format!("{}: {error}", directory.display())),
+            }
+        }
+        Err(reasons.join("; "))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open_in(directory: &Path, uid: u32) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let found = fs::symlink_metadata(directory)?;
+        if !found.is_dir() || found.uid() != uid || found.mode() & NOT_OURS_ALONE != 0 {
+            return Err(io::Error::other(
+                "it must be a directory of this user, of mode 0700",
+            ));
+        }
+        sweep(directory);
+        // Processes of two containers may have one number.
+        let name = format!(
+            "{}-{:08x}{SOCKET_SUFFIX}",
+            std::process::id(),
+            rand::random::<u32>()
+        );
+        let path = directory.join(name);
+        let listener = UnixListener::bind(&path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, path })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes what killed interchanges left: sockets at which nobody listens.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten().take(SWEPT_MAX) {
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if !is_socket {
+            continue;
+        }
+        if is_deserted(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether nobody listens there. Does not wait: whoever listens may be stopped.
+fn is_deserted(path: &Path) -> bool {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let (Ok(socket), Ok(address)) = (socket, SocketAddrUnix::new(path)) else {
+        return false;
+    };
+    connect(&socket, &address) == Err(Errno::CONNREFUSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn only_in_a_directory_of_ones_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        let directory = parent.path().join("sockets");
+        let place = Place::open_in(&directory, uid).unwrap();
+        let mode = fs::metadata(&directory).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let path = place.path().to_owned();
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(place);
+        assert!(!path.exists());
+
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
+        assert!(Place::open_in(&directory, uid).is_err());
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(Place::open_in(&directory, uid + 1).is_err());
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&directory, &link).unwrap();
+        assert!(Place::open_in(&link, uid).is_err());
+    }
+
+    #[test]
+    fn what_the_killed_left_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let dead = directory.path().join("1-dead.sock");
+        drop(UnixListener::bind(&dead).unwrap());
+        let alive = directory.path().join("2-alive.sock");
+        let listener = UnixListener::bind(&alive).unwrap();
+        // Full up with those whom nobody lets in.
+        let waiting: Vec<_> = std::iter::repeat_with(|| knock(&alive))
+            .take_while(Result::is_ok)
+            .collect();
+        assert!(!waiting.is_empty());
+        let file = directory.path().join("3.sock");
+        fs::write(&file, "").unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        let place = Place::open_in(directory.path(), uid).unwrap();
+        assert!(!dead.exists());
+        assert!(alive.exists() && file.exists());
+        drop((place, listener, waiting));
+    }
+
+    /// Without waiting.
+    fn knock(path: &Path) -> rustix::io::Result<rustix::fd::OwnedFd> {
+        let flags = SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(socket)
+    }
+}

@@ -1,0 +1,222 @@
+//! The way to the monitoring hub. It may be deaf, absent or slow, and none of that touches tasks:
+//! what it has not taken is held up to a bound, then the oldest is dropped and counted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use tracing::{debug, info, warn};
+use zmq::{Context, Socket};
+
+use super::greeting::{Mechanism, Question};
+use super::monitor::{Event, Monitor};
+use super::outbox::Outbox;
+use super::{raw, sockets};
+use broker::Now;
+use status::document::Hub;
+use submit_side::config::HubAddress;
+use submit_side::curve::Certificates;
+
+/// What is held for a hub that does not take it.
+const HELD_BYTES_MAX: usize = 64 << 20;
+/// How long the hub may take to say what it wants, and how long we wait to ask again.
+const ASKED_FOR: Duration = Duration::from_secs(2);
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+pub(super) struct Radio {
+    hub: HubAddress,
+    state: State,
+    held: Outbox<Vec<u8>>,
+    dropped: u64,
+}
+
+enum State {
+    /// The hub is to be asked at this time.
+    ToAsk(Duration),
+    Asking {
+        question: Question,
+        give_up_at: Duration,
+    },
+    Open(Way),
+    /// No socket could be made; said once.
+    Closed,
+}
+
+/// A socket to the hub, and whether anybody is at its other end.
+struct Way {
+    socket: Socket,
+    monitor: Monitor,
+    is_connected: bool,
+}
+
+impl Radio {
+    pub(super) fn new(hub: HubAddress, now: Now) -> Self {
+        Self {
+            hub,
+            state: State::ToAsk(now.monotonic),
+            held: Outbox::new(),
+            dropped: 0,
+        }
+    }
+
+    /// For who asks how things are.
+    pub(super) fn view(&mut self) -> Hub {
+        Hub {
+            address: SocketAddr::new(self.hub.address, self.hub.port).to_string(),
+            answers: match &mut self.state {
+                State::Open(way) => way.is_connected(),
+                _ => false,
+            },
+            held_bytes: self.held.bytes(),
+            dropped: self.dropped,
+        }
+    }
+
+    pub(super) fn send(&mut self, report: Vec<u8>) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.held.push(report.len(), report);
+        while self.held.bytes() > HELD_BYTES_MAX {
+            if self.dropped == 0 {
+                warn!("The monitoring hub takes nothing; its oldest records are dropped from here");
+            }
+            self.dropped += 1;
+            let _ = self.held.pop();
+        }
+    }
+
+    /// Does what can be done without waiting.
+    pub(super) fn advance(
+        &mut self,
+        context: &Context,
+        certificates: Option<&Certificates>,
+        now: Now,
+    ) {
+        match &mut self.state {
+            State::ToAsk(at) if *at <= now.monotonic => self.ask(context, certificates, now),
+            State::Asking {
+                question,
+                give_up_at,
+            } => match question.advance() {
+                Ok(Some(mechanism)) => self.open(context, certificates, mechanism),
+                Ok(None) if *give_up_at > now.monotonic => {}
+                Ok(None) => self.ask_again("it does not answer", now),
+                Err(error) => self.ask_again(&error.to_string(), now),
+            },
+            _ => {}
+        }
+        self.flush();
+    }
+
+    /// Sends as much as the hub takes.
+    pub(super) fn flush(&mut self) {
+        let State::Open(Way { socket, .. }) = &self.state else {
+            return;
+        };
+        while !self.held.is_empty() && super::is_writable(socket) {
+            let Some(report) = self.held.pop() else {
+                return;
+            };
+            if let Err(error) = socket.send(report, zmq::DONTWAIT) {
+                warn!("A monitoring record was not taken: {error}");
+                return;
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        match &self.state {
+            State::ToAsk(at) => Some(*at),
+            State::Asking { give_up_at, .. } => Some(*give_up_at),
+            _ => None,
+        }
+    }
+
+    /// What to wait on: the hub's socket while something is held for it, or its first words.
+    pub(super) fn waits_on(&self) -> Option<(RawFd, PollFlags)> {
+        match &self.state {
+            State::Open(way) if !self.held.is_empty() => {
+                Some((way.socket.get_fd().ok()?, PollFlags::IN))
+            }
+            State::Asking { question, .. } => {
+                let writing = question.waits_to_write();
+                let events = if writing {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::IN
+                };
+                Some((question.descriptor(), events))
+            }
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, context: &Context, certificates: Option<&Certificates>, now: Now) {
+        if certificates.is_none() {
+            // Without certificates nothing is encrypted, in any release.
+            self.open(context, None, Mechanism::Plain);
+            return;
+        }
+        match Question::ask(SocketAddr::new(self.hub.address, self.hub.port)) {
+            Ok(question) => {
+                let give_up_at = now.monotonic + ASKED_FOR;
+                self.state = State::Asking {
+                    question,
+                    give_up_at,
+                };
+            }
+            Err(error) => self.ask_again(&error.to_string(), now),
+        }
+    }
+
+    fn ask_again(&mut self, why: &str, now: Now) {
+        debug!("The monitoring hub could not be asked what it speaks: {why}");
+        self.state = State::ToAsk(now.monotonic + ASK_AGAIN_AFTER);
+    }
+
+    fn open(
+        &mut self,
+        context: &Context,
+        certificates: Option<&Certificates>,
+        mechanism: Mechanism,
+    ) {
+        let certificates = certificates.filter(|_| mechanism == Mechanism::Curve);
+        match self.connect(context, certificates) {
+            Ok(way) => {
+                info!(
+                    "Monitoring goes to {}:{}, {mechanism:?}",
+                    self.hub.address, self.hub.port
+                );
+                self.state = State::Open(way);
+            }
+            Err(error) => {
+                warn!("No way to the monitoring hub: {error}");
+                self.state = State::Closed;
+            }
+        }
+    }
+
+    fn connect(&self, context: &Context, certificates: Option<&Certificates>) -> io::Result<Way> {
+        let mut socket = sockets::open_hub(context, certificates)?;
+        let monitor = Monitor::of_successes(&socket, context, "hub")?;
+        let endpoint = sockets::endpoint(Some(self.hub.address), self.hub.port);
+        raw::connect(&mut socket, &endpoint)?;
+        Ok(Way {
+            socket,
+            monitor,
+            is_connected: false,
+        })
+    }
+}
+
+impl Way {
+    fn is_connected(&mut self) -> bool {
+        while let Some(event) = self.monitor.next() {
+            self.is_connected = matches!(event, Event::HandshakeSucceeded);
+        }
+        self.is_connected
+    }
+}

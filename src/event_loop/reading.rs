@@ -1,0 +1,163 @@
+//! Takes in what has come, channel by channel, in bounded turns.
+
+use tracing::warn;
+
+use super::EventLoop;
+use super::channel::Channel;
+use super::frame::Frame;
+use super::wait::Ready;
+use broker::{Complaint, Now};
+use interchange::Said;
+
+/// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
+/// enough that no other channel waits for more than about a millisecond.
+const BUDGET_MESSAGES: usize = 256;
+/// And most bytes: a turn of 10 MiB results is a short one too.
+const BUDGET_BYTES: usize = 8 << 20;
+/// Commands are few and must not wait.
+const BUDGET_COMMANDS: usize = 16;
+
+/// A message of the worker port, before anybody has looked at it.
+pub(super) struct Arrived {
+    identity: Frame,
+    first: Frame,
+    /// In the form of older releases; newer ones allocate nothing here.
+    more: Vec<Frame>,
+}
+
+impl EventLoop {
+    /// Reads what is ready, and tells which channels may have more.
+    pub(super) fn read(&mut self, ready: Ready, now: Now) -> Ready {
+        if ready.submit_connections {
+            self.submit_watch.read_events(now);
+        }
+        if ready.connections {
+            self.read_worker_connections(now);
+        }
+        // Nobody is given up for silence before their socket has been read to its end.
+        let due = self.interchange.next_deadline();
+        let workers = ready.workers || due.is_some_and(|due| due <= now.monotonic);
+        Ready {
+            commands: ready.commands && self.read_commands(now),
+            tasks: ready.tasks && self.intake.is_open() && self.read_tasks(now),
+            workers: workers && self.read_workers(now),
+            doorkeeper: ready.doorkeeper && self.answer_doorkeeper(now),
+            ..Ready::default()
+        }
+    }
+
+    fn read_commands(&mut self, now: Now) -> bool {
+        for _ in 0..BUDGET_COMMANDS {
+            let Some(request) = self.submit.commands.receive() else {
+                return false;
+            };
+            // A request of several frames is none of Parsl's; its first frame is answered for all.
+            self.submit.commands.skip_rest(&request);
+            self.interchange.handle_command(request.as_ref(), now);
+            // The next request is read only after this one's reply.
+            let stop = self.transmit(now);
+            debug_assert!(stop.is_none(), "no command ends the process");
+        }
+        true
+    }
+
+    fn read_tasks(&mut self, now: Now) -> bool {
+        let mut bytes = 0;
+        // A look at what is held follows the turn: no more than fits is taken before.
+        let budget = BUDGET_BYTES.min(self.intake.room_bytes(self.held_bytes()));
+        for _ in 0..BUDGET_MESSAGES {
+            if bytes >= budget {
+                return true;
+            }
+            let Some(frame) = self.submit.tasks.receive() else {
+                return false;
+            };
+            self.observers.traffic.tasks_bytes += frame.len() as u64;
+            if frame.has_more() {
+                self.submit.tasks.skip_rest(&frame);
+                warn!("Dropping a task message of several frames; a task has one");
+                continue;
+            }
+            bytes += frame.len();
+            self.memory.handle_tasks(now);
+            self.interchange.handle_task(frame, now);
+        }
+        true
+    }
+
+    fn read_workers(&mut self, now: Now) -> bool {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut bytes = 0;
+        let mut more = true;
+        while more && inbox.len() < BUDGET_MESSAGES && bytes < BUDGET_BYTES {
+            match receive(&self.workers, &mut bytes) {
+                Some(arrived) => inbox.push(arrived),
+                None => more = false,
+            }
+        }
+        self.observers.traffic.from_managers_bytes += bytes as u64;
+        if !more {
+            self.interchange.handle_workers_empty(now);
+        }
+        for arrived in inbox.drain(..) {
+            let Arrived {
+                identity,
+                first,
+                more,
+            } = arrived;
+            let descriptor = first.descriptor();
+            let said = Said::read(first, more);
+            // A connection's ACCEPTED was written before its first message, but may have come
+            // after the last look. Who is known by this connection need not be looked for; were it
+            // another one under the same number since, it would be suspect until it speaks again.
+            let known = match said.registers() {
+                true => None,
+                false => self.connections.known(descriptor, identity.as_ref()),
+            };
+            let (manager, origin) = known.unwrap_or_else(|| {
+                self.read_worker_connections(now);
+                self.connections.sender(descriptor, identity.as_ref())
+            });
+            self.interchange.handle_manager(&manager, said, origin, now);
+        }
+        self.inbox = inbox;
+        more
+    }
+
+    fn answer_doorkeeper(&mut self, now: Now) -> bool {
+        let Some(doorkeeper) = &self.doorkeeper else {
+            return false;
+        };
+        let complaints = self.interchange.complaints();
+        let mut may_say = |address: &[u8]| complaints.may_say(Complaint::PeerRefused, address, now);
+        (0..BUDGET_MESSAGES).all(|_| doorkeeper.answer_one(&mut may_say))
+    }
+
+    fn read_worker_connections(&mut self, now: Now) {
+        let complaints = self.interchange.complaints();
+        for connection in self.connections.read_events(complaints, now) {
+            self.interchange.handle_disconnected(connection, now);
+        }
+    }
+}
+
+/// One whole message: the identity that the ROUTER puts first, and what the peer sent.
+fn receive(workers: &Channel, bytes: &mut usize) -> Option<Arrived> {
+    let identity = workers.receive()?;
+    // The frames of one message come together, and behind an identity there is one at least.
+    let first = workers.receive()?;
+    let mut has_more = first.has_more();
+    let mut more = Vec::new();
+    *bytes += first.len();
+    while has_more {
+        let frame = workers.receive()?;
+        has_more = frame.has_more();
+        *bytes += frame.len();
+        more.push(frame);
+    }
+    Some(Arrived {
+        identity,
+        first,
+        more,
+    })
+}

@@ -1,0 +1,227 @@
+//! The network sockets, with every option set before they connect or bind.
+//!
+//! Stock leaves all high-water marks at 0, which means "never drop, never block" and also "grow
+//! without end". Here they are finite, every send is a DONTWAIT, and what cannot leave waits in
+//! counted queues ([`super::outbox`]): seen from outside, nothing is dropped and nothing blocks.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+use zmq::{Context, Socket, SocketType};
+
+use super::channel::Channel;
+use super::raw;
+use submit_side::config::{PortChoice, SubmitSide};
+use submit_side::curve::Certificates;
+
+/// Messages that libzmq may hold for us per peer, in each direction.
+const HIGH_WATER_MESSAGES: i32 = 1000;
+/// Tasks that it may take off the wire before they are read. It counts messages of whatever size,
+/// and they are outside of our bounds. (The limit cannot follow their size later: a peer that is
+/// told a lower one while its view of what was read lags behind stops for ever.)
+const TASKS_HIGH_WATER_MESSAGES: i32 = 128;
+/// Results may be large and come from many managers: few of each are taken off the wire before
+/// they are read.
+const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
+/// Largest message of a manager: far above real results, below what would exhaust a machine.
+pub(crate) const WORKER_MESSAGE_BYTES_MAX: i64 = 16 << 30;
+/// Thousands of managers connect at once; the kernel cuts this to its own maximum.
+const LISTEN_BACKLOG: i32 = 65_535;
+/// A node that vanished closes nothing. Its connection is asked for a sign of life by the kernel,
+/// and its descriptor comes back: after this much silence at the earliest, and not before its
+/// manager is lost, because what is on its way may still arrive when the network heals.
+const PROBED_AFTER_SILENCE_MIN: Duration = Duration::from_secs(60);
+/// The kernel takes no more.
+const PROBED_AFTER_SILENCE_MAX: Duration = Duration::from_secs(32_767);
+const PROBED_EVERY_S: i32 = 15;
+const PROBES: i32 = 8;
+/// Every CURVE socket names a domain, so that a missing ZAP handler keeps everybody out.
+const ZAP_DOMAIN: &str = "htex-interchange";
+/// The range for which Parsl lets the system choose.
+const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
+
+/// The three sockets towards the executor. It binds, we connect; yet it is the CURVE client.
+pub(super) struct SubmitSockets {
+    pub(super) tasks: Channel,
+    pub(super) results: Channel,
+    pub(super) commands: Channel,
+}
+
+impl SubmitSockets {
+    /// Opens the sockets; they are connected once their monitors listen.
+    pub(super) fn open(context: &Context, certificates: Option<&Certificates>) -> io::Result<Self> {
+        let open = |kind| -> io::Result<Channel> {
+            let mut socket = open(context, kind)?;
+            serve_curve(&mut socket, certificates)?;
+            Ok(Channel::of(socket))
+        };
+        let tasks = open(zmq::DEALER)?;
+        tasks.set_rcvhwm(TASKS_HIGH_WATER_MESSAGES)?;
+        Ok(Self {
+            tasks,
+            results: open(zmq::DEALER)?,
+            commands: open(zmq::REP)?,
+        })
+    }
+
+    pub(super) fn connect(&mut self, submit_side: &SubmitSide) -> io::Result<()> {
+        let address = submit_side.address;
+        raw::connect(
+            self.tasks.socket_mut(),
+            &endpoint(Some(address), submit_side.task_port),
+        )?;
+        raw::connect(
+            self.results.socket_mut(),
+            &endpoint(Some(address), submit_side.result_port),
+        )?;
+        raw::connect(
+            self.commands.socket_mut(),
+            &endpoint(Some(address), submit_side.command_port),
+        )
+    }
+}
+
+/// The socket that managers connect to, not bound yet.
+pub(super) fn open_workers(
+    context: &Context,
+    certificates: Option<&Certificates>,
+) -> io::Result<Channel> {
+    let mut socket = open(context, zmq::ROUTER)?;
+    serve_curve(&mut socket, certificates)?;
+    // A manager probes and then connects under one identity. Without this, a connection that comes
+    // before the one before it is torn down stays deaf.
+    socket.set_router_handover(true)?;
+    // Tells when a batch has nowhere to go.
+    socket.set_router_mandatory(true)?;
+    socket.set_backlog(LISTEN_BACKLOG)?;
+    socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
+    socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
+    Ok(Channel::of(socket))
+}
+
+/// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.
+pub(super) fn probe_if_silent(workers: Channel, silence: Duration) -> io::Result<Channel> {
+    let probed_after = silence.clamp(PROBED_AFTER_SILENCE_MIN, PROBED_AFTER_SILENCE_MAX);
+    workers.set_tcp_keepalive(1)?;
+    workers.set_tcp_keepalive_idle(probed_after.as_secs() as i32)?;
+    workers.set_tcp_keepalive_intvl(PROBED_EVERY_S)?;
+    workers.set_tcp_keepalive_cnt(PROBES)?;
+    Ok(workers)
+}
+
+/// Binds the worker socket, and returns the port.
+///
+/// # Errors
+/// One line that names the port or the range, and what was in the way.
+pub(super) fn bind_workers(
+    socket: &mut Socket,
+    address: Option<IpAddr>,
+    choice: PortChoice,
+) -> Result<u16, String> {
+    let place = address.map_or("every address".to_owned(), |address| address.to_string());
+    match choice {
+        PortChoice::Fixed(port) => match raw::bind(socket, &endpoint(address, port)) {
+            Ok(()) => Ok(port),
+            Err(error) => Err(format!(
+                "cannot listen for workers on {place}, port {port}: {error}"
+            )),
+        },
+        PortChoice::Range { first, end } if (first, end) == EPHEMERAL_RANGE => {
+            let host = host(address);
+            raw::bind(socket, &format!("tcp://{host}:*"))
+                .map_err(|error| format!("cannot listen for workers on {place}: {error}"))?;
+            bound_port(socket).ok_or_else(|| "libzmq does not tell the port it bound".to_owned())
+        }
+        PortChoice::Range { first, end } => bind_in_range(socket, address, &place, first, end),
+    }
+}
+
+/// At random, as stock does, so that neighbours on one machine rarely meet; but each port once.
+fn bind_in_range(
+    socket: &mut Socket,
+    address: Option<IpAddr>,
+    place: &str,
+    first: u16,
+    end: u32,
+) -> Result<u16, String> {
+    let mut ports: Vec<u16> = (u32::from(first)..end).map(|port| port as u16).collect();
+    ports.shuffle(&mut rand::rng());
+    for port in &ports {
+        match raw::bind(socket, &endpoint(address, *port)) {
+            Ok(()) => return Ok(*port),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                return Err(format!(
+                    "cannot listen for workers on {place}, port {port}: {error}"
+                ));
+            }
+        }
+    }
+    Err(format!(
+        "cannot listen for workers on {place}: all {} ports of worker_port_range ({first}, {end}) \
+         are in use",
+        ports.len()
+    ))
+}
+
+fn bound_port(socket: &Socket) -> Option<u16> {
+    let endpoint = socket.get_last_endpoint().ok()?.ok()?;
+    endpoint
+        .rsplit_once(':')?
+        .1
+        .trim_end_matches('\0')
+        .parse()
+        .ok()
+}
+
+/// The socket towards the monitoring hub: here we are the CURVE client, where the hub wants it.
+pub(super) fn open_hub(
+    context: &Context,
+    certificates: Option<&Certificates>,
+) -> io::Result<Socket> {
+    let socket = open(context, zmq::DEALER)?;
+    if let Some(certificates) = certificates {
+        let keys = certificates
+            .hub()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        socket.set_curve_publickey(keys.client_public.as_bytes())?;
+        socket.set_curve_secretkey(keys.client_secret.as_bytes())?;
+        socket.set_curve_serverkey(keys.server_public.as_bytes())?;
+    }
+    Ok(socket)
+}
+
+/// What all of them share.
+fn open(context: &Context, kind: SocketType) -> io::Result<Socket> {
+    let socket = context.socket(kind)?;
+    // The default, for ever, would hang our end on a peer that is dead.
+    socket.set_linger(0)?;
+    socket.set_ipv6(true)?;
+    socket.set_sndhwm(HIGH_WATER_MESSAGES)?;
+    socket.set_rcvhwm(HIGH_WATER_MESSAGES)?;
+    Ok(socket)
+}
+
+fn serve_curve(socket: &mut Socket, certificates: Option<&Certificates>) -> io::Result<()> {
+    let Some(certificates) = certificates else {
+        return Ok(());
+    };
+    socket.set_curve_server(true)?;
+    socket.set_curve_secretkey(certificates.server_secret().as_bytes())?;
+    socket.set_zap_domain(ZAP_DOMAIN)?;
+    raw::enforce_zap_domain(socket)
+}
+
+pub(super) fn endpoint(address: Option<IpAddr>, port: u16) -> String {
+    format!("tcp://{}:{port}", host(address))
+}
+
+fn host(address: Option<IpAddr>) -> String {
+    match address {
+        None => "*".to_owned(),
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("[{address}]"),
+    }
+}

@@ -1,0 +1,179 @@
+//! ZAP's carrier: libzmq asks over an inproc socket whether a CURVE key may come in, and waits for
+//! the answer before the handshake goes on.
+
+use std::io;
+
+use tracing::{debug, warn};
+use zmq::{Context, Socket};
+
+use super::raw;
+use submit_side::curve::{self, Keyring, Verdict, ZapRequest};
+
+/// The name is fixed by ZMQ RFC 27.
+const ENDPOINT: &str = "inproc://zeromq.zap.01";
+
+pub(super) struct Doorkeeper {
+    socket: Socket,
+    keyring: Keyring,
+}
+
+impl Doorkeeper {
+    /// Must stand before any CURVE socket does.
+    pub(super) fn open(context: &Context, keyring: Keyring) -> io::Result<Self> {
+        let mut socket = context.socket(zmq::REP)?;
+        socket.set_linger(0)?;
+        raw::bind(&mut socket, ENDPOINT)?;
+        Ok(Self { socket, keyring })
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Answers one request; false if there was none. `may_say` is asked for the line about a peer
+    /// at this address that is refused.
+    pub(super) fn answer_one(&self, may_say: impl FnOnce(&[u8]) -> bool) -> bool {
+        let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) else {
+            return false;
+        };
+        let answer = match curve::parse(&frames) {
+            Ok(request) => {
+                let verdict = self.keyring.judge(&request);
+                log(&request, &verdict, may_say);
+                curve::reply(request.request_id, &verdict)
+            }
+            Err(error) => {
+                warn!("An authentication request is malformed: {error}");
+                let id = frames.get(1).map(Vec::as_slice).unwrap_or_default();
+                curve::reply(
+                    id,
+                    &Verdict::Refuse {
+                        reason: "Malformed request",
+                    },
+                )
+            }
+        };
+        // Only a context that ends refuses this.
+        if let Err(error) = self.socket.send_multipart(answer, zmq::DONTWAIT) {
+            debug!("An authentication answer was not taken: {error}");
+        }
+        true
+    }
+}
+
+fn log(request: &ZapRequest<'_>, verdict: &Verdict, may_say: impl FnOnce(&[u8]) -> bool) {
+    match verdict {
+        Verdict::Admit { .. } => debug!(
+            "Admitted a peer at {}",
+            String::from_utf8_lossy(request.address)
+        ),
+        Verdict::Refuse { .. } if !may_say(request.address) => {}
+        Verdict::Refuse { reason } => {
+            warn!(
+                "Refused a peer at {}: {reason}",
+                String::from_utf8_lossy(request.address)
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use zmq::CurveKeyPair;
+
+    use super::*;
+    use crate::sockets;
+    use submit_side::config::PortChoice;
+    use submit_side::curve::Certificates;
+
+    /// How long a peer may need to get in, or is given to try in vain.
+    const WITHIN_MS: i64 = 3_000;
+    const IN_VAIN_MS: i64 = 700;
+
+    struct Keys {
+        directory: tempfile::TempDir,
+        server: CurveKeyPair,
+        client: CurveKeyPair,
+    }
+
+    #[test]
+    fn without_a_handler_nobody_gets_in() {
+        let keys = make_keys();
+        let context = Context::new();
+        let certificates = Certificates::load(keys.directory.path()).unwrap();
+        let mut workers = sockets::open_workers(&context, Some(&certificates)).unwrap();
+        let port = bind(workers.socket_mut());
+        let _peer = greet(&Context::new(), port, &keys.server, &keys.client);
+        assert_eq!(
+            workers.poll(zmq::POLLIN, IN_VAIN_MS),
+            Ok(0),
+            "an unasked peer got in"
+        );
+    }
+
+    #[test]
+    fn with_the_handler_the_known_key_gets_in_and_a_stranger_does_not() {
+        let keys = make_keys();
+        let context = Context::new();
+        let certificates = Certificates::load(keys.directory.path()).unwrap();
+        let doorkeeper = Doorkeeper::open(&context, certificates.keyring().clone()).unwrap();
+        let mut workers = sockets::open_workers(&context, Some(&certificates)).unwrap();
+        let port = bind(workers.socket_mut());
+        let outside = Context::new();
+        let stranger = CurveKeyPair::new().unwrap();
+        let _stranger = greet(&outside, port, &keys.server, &stranger);
+        assert_eq!(doorkeeper.socket().poll(zmq::POLLIN, WITHIN_MS), Ok(1));
+        assert!(doorkeeper.answer_one(|_| true));
+        assert_eq!(
+            workers.poll(zmq::POLLIN, IN_VAIN_MS),
+            Ok(0),
+            "a stranger got in"
+        );
+        let _known = greet(&outside, port, &keys.server, &keys.client);
+        while workers.poll(zmq::POLLIN, 20) == Ok(0) {
+            doorkeeper.answer_one(|_| true);
+        }
+        assert_eq!(workers.recv_multipart(0).unwrap()[1], b"hello");
+    }
+
+    fn make_keys() -> Keys {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let (server, client) = (CurveKeyPair::new().unwrap(), CurveKeyPair::new().unwrap());
+        for (name, pair) in [("server", &server), ("client", &client)] {
+            let public = zmq::z85_encode(&pair.public_key).unwrap();
+            let secret = zmq::z85_encode(&pair.secret_key).unwrap();
+            let public = format!("curve\n    public-key = \"{public}\"\n");
+            let both = format!("{public}    secret-key = \"{secret}\"\n");
+            fs::write(directory.path().join(format!("{name}.key")), public).unwrap();
+            fs::write(directory.path().join(format!("{name}.key_secret")), both).unwrap();
+        }
+        Keys {
+            directory,
+            server,
+            client,
+        }
+    }
+
+    fn bind(workers: &mut Socket) -> u16 {
+        let any = PortChoice::Range {
+            first: 49_152,
+            end: 65_536,
+        };
+        sockets::bind_workers(workers, Some([127, 0, 0, 1].into()), any).unwrap()
+    }
+
+    fn greet(context: &Context, port: u16, server: &CurveKeyPair, client: &CurveKeyPair) -> Socket {
+        let socket = context.socket(zmq::DEALER).unwrap();
+        socket.set_linger(0).unwrap();
+        socket.set_curve_serverkey(&server.public_key).unwrap();
+        socket.set_curve_publickey(&client.public_key).unwrap();
+        socket.set_curve_secretkey(&client.secret_key).unwrap();
+        socket.connect(&format!("tcp://127.0.0.1:{port}")).unwrap();
+        socket.send("hello", 0).unwrap();
+        socket
+    }
+}

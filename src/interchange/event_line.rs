@@ -1,0 +1,269 @@
+//! The file of events: one JSON object a line, one line a change.
+//!
+//! Every line has `t` (seconds since the epoch) and `event`: `start`, `task`, `manager`, `dropped`
+//! (lines that were lost before this one) or `end`. README lists the fields.
+
+use serde::Serialize;
+
+use broker::{FailedBy, Happening, ManagerChange, TaskChange, What};
+use protocol::{BlockId, ManagerId, TaskId};
+
+/// Which meaning the fields have.
+pub const FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    t: f64,
+    #[serde(flatten)]
+    event: Event<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    Start {
+        format: u32,
+        version: &'a str,
+        pid: u32,
+        host: &'a str,
+        logdir: &'a str,
+        label: &'a str,
+    },
+    Task {
+        task: i64,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        manager: Option<String>,
+    },
+    Manager(ManagerLine<'a>),
+    Dropped {
+        lines: u64,
+    },
+    End {
+        reason: &'a str,
+    },
+}
+
+#[derive(Serialize, Default)]
+struct ManagerLine<'a> {
+    manager: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<Block<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<usize>,
+    /// How many it held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tasks: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_s: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Block<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
+/// Who writes the file.
+pub struct Writer<'a> {
+    pub version: &'a str,
+    pub pid: u32,
+    pub host: &'a str,
+    pub logdir: &'a str,
+}
+
+/// The first line of each file.
+pub fn of_start(writer: &Writer<'_>, wall_s: f64) -> Vec<u8> {
+    let label = writer.logdir.trim_end_matches('/').rsplit('/').next();
+    line(
+        wall_s,
+        Event::Start {
+            format: FORMAT,
+            version: writer.version,
+            pid: writer.pid,
+            host: writer.host,
+            logdir: writer.logdir,
+            label: label.unwrap_or_default(),
+        },
+    )
+}
+
+/// Lines that the file never got.
+pub fn of_dropped(lines: u64, wall_s: f64) -> Vec<u8> {
+    line(wall_s, Event::Dropped { lines })
+}
+
+/// The last line.
+pub fn of_end(reason: &str, wall_s: f64) -> Vec<u8> {
+    line(wall_s, Event::End { reason })
+}
+
+/// One change.
+pub fn of_happening(happening: &Happening) -> Vec<u8> {
+    let event = match &happening.what {
+        What::Task { task, change } => of_task(*task, change),
+        What::Manager { manager, change } => Event::Manager(of_manager(manager, change)),
+    };
+    line(happening.wall_s, event)
+}
+
+fn of_task(task: TaskId, change: &TaskChange) -> Event<'static> {
+    let (state, reason, manager) = match change {
+        TaskChange::Queued => ("queued", None, None),
+        TaskChange::Dispatched { manager } => ("dispatched", None, Some(manager)),
+        TaskChange::Requeued { manager } => ("requeued", None, Some(manager)),
+        TaskChange::Done { manager } => ("done", None, Some(manager)),
+        TaskChange::Failed { reason, manager } => {
+            let reason = match reason {
+                FailedBy::ManagerLost => "ManagerLost",
+                FailedBy::Unreadable => "Unreadable",
+            };
+            ("failed", Some(reason), manager.as_ref())
+        }
+    };
+    Event::Task {
+        task: task.0,
+        state,
+        reason,
+        manager: manager.map(ManagerId::to_text),
+    }
+}
+
+fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine<'a> {
+    let line = ManagerLine {
+        manager: manager.to_text(),
+        state: name_of(change),
+        ..ManagerLine::default()
+    };
+    match change {
+        ManagerChange::Registered {
+            block,
+            hostname,
+            workers,
+            capacity,
+        } => ManagerLine {
+            block: Some(match block {
+                BlockId::Number(number) => Block::Number(*number),
+                BlockId::Text(text) => Block::Text(text),
+            }),
+            host: Some(hostname),
+            workers: Some(*workers),
+            capacity: Some(*capacity),
+            ..line
+        },
+        ManagerChange::Held | ManagerChange::Draining | ManagerChange::Drained => line,
+        ManagerChange::Suspect { in_flight } | ManagerChange::Back { in_flight } => ManagerLine {
+            tasks: Some(*in_flight),
+            ..line
+        },
+        ManagerChange::Lost { tasks, silent } => ManagerLine {
+            tasks: Some(tasks.len()),
+            silent_s: Some(silent.as_secs_f64()),
+            ..line
+        },
+        ManagerChange::GaveUp { tasks } | ManagerChange::Replaced { tasks } => ManagerLine {
+            tasks: Some(tasks.len()),
+            ..line
+        },
+    }
+}
+
+/// What a change is called, here and in the document.
+pub(super) fn name_of(change: &ManagerChange) -> &'static str {
+    match change {
+        ManagerChange::Registered { .. } => "registered",
+        ManagerChange::Held => "held",
+        ManagerChange::Draining => "draining",
+        ManagerChange::Drained => "drained",
+        ManagerChange::Suspect { .. } => "suspect",
+        ManagerChange::Back { .. } => "back",
+        ManagerChange::Lost { .. } => "lost",
+        ManagerChange::GaveUp { .. } => "gave_up",
+        ManagerChange::Replaced { .. } => "replaced",
+    }
+}
+
+fn line(wall_s: f64, event: Event<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    let line = Line { t: wall_s, event };
+    match serde_json::to_writer(&mut bytes, &line) {
+        Ok(()) => bytes.push(b'\n'),
+        Err(error) => {
+            debug_assert!(false, "texts and numbers are always JSON: {error}");
+            bytes.clear();
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(line: Vec<u8>) -> String {
+        String::from_utf8(line).unwrap()
+    }
+
+    fn happening(what: What) -> String {
+        let wall_s = 1700000000.25;
+        text(of_happening(&Happening { wall_s, what }))
+    }
+
+    #[test]
+    fn a_line_says_when_and_what() {
+        let manager = ManagerId::new(b"ab12");
+        let change = TaskChange::Dispatched {
+            manager: manager.clone(),
+        };
+        let task = TaskId(7);
+        assert_eq!(
+            happening(What::Task { task, change }),
+            "{\"t\":1700000000.25,\"event\":\"task\",\"task\":7,\"state\":\"dispatched\",\
+             \"manager\":\"ab12\"}\n"
+        );
+        let change = ManagerChange::Registered {
+            block: BlockId::Text("3".into()),
+            hostname: "node \"1\"\n".to_owned(),
+            workers: 4,
+            capacity: 8,
+        };
+        assert_eq!(
+            happening(What::Manager { manager, change }),
+            "{\"t\":1700000000.25,\"event\":\"manager\",\"manager\":\"ab12\",\
+             \"state\":\"registered\",\"block\":\"3\",\"host\":\"node \\\"1\\\"\\n\",\
+             \"workers\":4,\"capacity\":8}\n"
+        );
+    }
+
+    #[test]
+    fn a_file_begins_with_its_writer() {
+        let writer = Writer {
+            version: "1.2.3",
+            pid: 5,
+            host: "login1",
+            logdir: "/runs/000/htex",
+        };
+        let line = text(of_start(&writer, 2.5));
+        assert!(
+            line.starts_with("{\"t\":2.5,\"event\":\"start\",\"format\":1,"),
+            "{line}"
+        );
+        assert!(line.contains("\"label\":\"htex\""), "{line}");
+        assert_eq!(
+            text(of_dropped(12, 3.0)),
+            "{\"t\":3.0,\"event\":\"dropped\",\"lines\":12}\n"
+        );
+        assert_eq!(
+            text(of_end("SIGTERM", 4.0)),
+            "{\"t\":4.0,\"event\":\"end\",\"reason\":\"SIGTERM\"}\n"
+        );
+    }
+}

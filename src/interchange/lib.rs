@@ -1,0 +1,369 @@
+//! Frames to messages and back, around a [`Broker`].
+//!
+//! A frame that is not what its channel carries ends here: one WARNING with who sent it, and it is
+//! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
+//! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
+
+mod of_snapshot;
+
+pub mod event_line;
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use broker::{
+    Broker, Complaint, Complaints, ConnectionId, Now, Origin, Output, Shipment, Snapshot,
+    StopReason, Versions,
+};
+use protocol::{
+    Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
+    encode_batch,
+};
+
+pub use of_snapshot::{Surroundings, document, timings};
+
+/// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
+/// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.
+const SHORT_QUEUE_TASKS: usize = 2048;
+
+/// What a queued task costs beside its body, about: measured with 1 KiB tasks.
+const QUEUED_TASK_BYTES: usize = 200;
+
+/// What a channel is to carry.
+#[derive(Debug)]
+pub enum Parcel<F> {
+    /// A frame that came in, passed on untouched.
+    Frame(F),
+    /// Bytes of our own making.
+    Bytes(Vec<u8>),
+}
+
+/// What a manager said, read.
+pub struct Said<F>(Words<F>);
+
+enum Words<F> {
+    One(Result<FromManager<Opaque<F>>, Malformed>),
+    /// In the form of older releases, with a marker.
+    Several(Vec<Result<FromManager<Opaque<F>>, Malformed>>),
+}
+
+impl<F: AsRef<[u8]>> Said<F> {
+    /// The frame behind the identity, and (in the form of older releases) those behind that.
+    pub fn read(first: F, mut more: Vec<F>) -> Self {
+        if more.is_empty() {
+            return Self(Words::One(FromManager::parse(first)));
+        }
+        more.insert(0, first);
+        Self(Words::Several(FromManager::parse_marked(more)))
+    }
+
+    /// Whether it takes an identity: what came of the connection before must be known by then.
+    pub fn registers(&self) -> bool {
+        matches!(&self.0, Words::One(Ok(FromManager::Registration(_))))
+    }
+}
+
+/// Something to send, and where: in the order in which it is to leave.
+#[derive(Debug)]
+pub enum Transmit<F> {
+    /// Tasks for a manager. If the socket refuses it, the shipment goes back by
+    /// [`Interchange::handle_refused`].
+    Batch {
+        to: ManagerId,
+        bytes: Vec<u8>,
+        shipment: Shipment<Opaque<F>>,
+    },
+    /// A word to a manager.
+    Manager { to: ManagerId, message: ToManager },
+    /// A result, to the executor.
+    Result(Parcel<F>),
+    /// The answer to the command at hand.
+    Reply(Vec<u8>),
+    /// A record for the monitoring hub.
+    Report(Vec<u8>),
+    /// A line for the file of events.
+    Event(Vec<u8>),
+    /// A question for the process that runs the user's manager selector.
+    Rank(Vec<u8>),
+    /// What still waits for this manager need not leave.
+    Forget(ManagerId),
+    /// The last one.
+    Stop(StopReason),
+}
+
+/// Finds the submit side's versions. Asked once, when the first manager registers: it may read
+/// files and run an interpreter, which start-up has no time for.
+pub type FindVersions = Box<dyn FnOnce() -> Versions>;
+
+/// A broker with its doors.
+pub struct Interchange<F> {
+    broker: Broker<Opaque<F>>,
+    find_versions: Option<FindVersions>,
+    /// Of the tasks that wait for a manager.
+    queued_bytes: usize,
+    /// Parsl's name of the run, for reports.
+    run_id: Option<String>,
+}
+
+impl<F: AsRef<[u8]>> Interchange<F> {
+    pub fn new(
+        broker: Broker<Opaque<F>>,
+        find_versions: FindVersions,
+        run_id: Option<String>,
+    ) -> Self {
+        Self {
+            broker,
+            find_versions: Some(find_versions),
+            queued_bytes: 0,
+            run_id,
+        }
+    }
+
+    /// A frame from the task channel.
+    pub fn handle_task(&mut self, frame: F, now: Now) {
+        let stay = match self.broker.queued() < SHORT_QUEUE_TASKS {
+            true => Stay::Short,
+            false => Stay::Long,
+        };
+        match Task::parse(frame, stay) {
+            Ok(task) => {
+                let bytes = self.queued_bytes() + held_bytes(&task.body);
+                if self.broker.handle_task(task, now) {
+                    self.queued_bytes = bytes;
+                }
+            }
+            Err(unreadable) => match unreadable.id {
+                Some(id) => {
+                    warn!(
+                        "Task {id} cannot be read and is failed: {}",
+                        unreadable.reason
+                    );
+                    let reason = unreadable_text(id, &unreadable.reason);
+                    self.broker.handle_unreadable_task(id, reason, now);
+                }
+                None => warn!("Dropping a task message: {}", unreadable.reason),
+            },
+        }
+    }
+
+    /// A message of the worker port.
+    pub fn handle_manager(&mut self, id: &ManagerId, said: Said<F>, origin: Origin, now: Now) {
+        match said.0 {
+            Words::One(message) => self.handle_message(id, message, origin, now),
+            Words::Several(messages) => {
+                for message in messages {
+                    self.handle_message(id, message, origin, now);
+                }
+            }
+        }
+    }
+
+    /// A request of the command channel. Whatever it is, it gets one [`Transmit::Reply`].
+    pub fn handle_command(&mut self, frame: &[u8], now: Now) {
+        let command = Command::parse(frame).unwrap_or_else(|reason| {
+            warn!("Failed to read a command: {reason}");
+            Command::Unknown("an unreadable request".to_owned())
+        });
+        self.broker.handle_command(command, now);
+    }
+
+    /// An answer of the process that runs the user's manager selector.
+    pub fn handle_answer(&mut self, bytes: &[u8], now: Now) {
+        match Answer::parse(bytes) {
+            Ok(answer) => self.broker.handle_answer(answer, now),
+            Err(reason) => warn!("An answer of the manager selector cannot be read: {reason}"),
+        }
+    }
+
+    /// That process has ended, and another one was started.
+    pub fn handle_asked_again(&mut self, now: Now) {
+        self.broker.handle_asked_again(now);
+    }
+
+    /// That process has ended for good.
+    pub fn give_up_asking(&mut self, why: &str) {
+        self.broker.give_up_asking(why);
+    }
+
+    /// A connection of the worker port was closed.
+    pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
+        self.broker.handle_disconnected(connection, now);
+    }
+
+    /// A batch that the socket did not take.
+    pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
+        self.take_back(shipment, |broker, shipment| {
+            broker.handle_refused(to, shipment, now);
+        });
+    }
+
+    /// A batch that was not handed to the socket: it holds too much for this manager as it is.
+    pub fn handle_returned(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
+        self.take_back(shipment, |broker, shipment| {
+            broker.handle_returned(to, shipment, now);
+        });
+    }
+
+    /// What the socket holds for this manager has become too much, or no longer is.
+    pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
+        self.broker.handle_clogged(manager, is_clogged, now);
+    }
+
+    fn take_back(
+        &mut self,
+        shipment: Shipment<Opaque<F>>,
+        hand_over: impl FnOnce(&mut Broker<Opaque<F>>, Shipment<Opaque<F>>),
+    ) {
+        let queued = self.broker.queued();
+        let bytes: usize = shipment.bodies().map(held_bytes).sum();
+        hand_over(&mut self.broker, shipment);
+        // Those of a manager that is lost meanwhile are answered for, and do not wait again. (One
+        // whose result came before it left is counted too long: until the queue is empty.)
+        if self.broker.queued() > queued {
+            self.queued_bytes += bytes;
+        }
+    }
+
+    /// Whether tasks may leave: not while results pile up unsent.
+    pub fn handle_dispatching(&mut self, allowed: bool) {
+        self.broker.handle_dispatching(allowed);
+    }
+
+    /// The worker socket was found empty.
+    pub fn handle_workers_empty(&mut self, now: Now) {
+        self.broker.handle_workers_empty(now);
+    }
+
+    /// The submit side is gone, and nobody is left to answer.
+    pub fn handle_submit_side_gone(&mut self, how: &str, now: Now) {
+        info!("The submit side is gone ({how}); telling all managers to exit");
+        self.broker.handle_submit_side_gone(now);
+    }
+
+    /// Decides whether a line about bad input is written, here and in the sockets' ring.
+    pub fn complaints(&mut self) -> &mut Complaints {
+        self.broker.complaints()
+    }
+
+    /// Tasks that wait for a manager.
+    pub fn queued(&self) -> usize {
+        self.broker.queued()
+    }
+
+    /// What they take, about.
+    pub fn queued_bytes(&self) -> usize {
+        match self.queued() {
+            0 => 0,
+            _ => self.queued_bytes,
+        }
+    }
+
+    /// A look at everything, for who watches from outside.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        self.broker.snapshot(now)
+    }
+
+    /// Somebody who watches asks for it: nothing more is to be sent to this manager.
+    pub fn handle_hold(&mut self, manager: &ManagerId, now: Now) -> bool {
+        self.broker.handle_hold(manager, now)
+    }
+
+    /// What is here without an answer, for the last line of a log.
+    pub fn unfinished(&self) -> String {
+        self.broker.unfinished()
+    }
+
+    pub fn handle_time(&mut self, now: Now) {
+        self.broker.handle_time(now);
+    }
+
+    pub fn dispatch(&mut self, now: Now) {
+        self.broker.dispatch(now);
+    }
+
+    /// On the monotonic clock.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.broker.next_deadline()
+    }
+
+    /// The next thing to send.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Transmit<F>> {
+        loop {
+            return Some(match self.broker.poll_output()? {
+                Output::Batch { to, shipment } => {
+                    let sent: usize = shipment.bodies().map(held_bytes).sum();
+                    self.queued_bytes = self.queued_bytes().saturating_sub(sent);
+                    let bytes = encode_batch(shipment.bodies());
+                    Transmit::Batch {
+                        to,
+                        bytes,
+                        shipment,
+                    }
+                }
+                Output::ToManager { to, message } => Transmit::Manager { to, message },
+                Output::Result(result) => match result.into_frame() {
+                    Some(frame) => Transmit::Result(Parcel::Frame(frame)),
+                    None => {
+                        debug_assert!(false, "results are kept whole");
+                        continue;
+                    }
+                },
+                Output::Failure(failure) => Transmit::Result(Parcel::Bytes(failure.encode())),
+                Output::Reply(reply) => Transmit::Reply(reply.encode()),
+                Output::Report(report) => Transmit::Report(report.encode(self.run_id.as_deref())),
+                Output::Happening(happening) => {
+                    Transmit::Event(event_line::of_happening(&happening))
+                }
+                Output::Rank(question) => Transmit::Rank(question.encode()),
+                Output::Forgotten(manager) => Transmit::Forget(manager),
+                Output::Stop(reason) => Transmit::Stop(reason),
+            });
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        id: &ManagerId,
+        message: Result<FromManager<Opaque<F>>, Malformed>,
+        origin: Origin,
+        now: Now,
+    ) {
+        let message = match message {
+            Ok(message) => message,
+            Err(reason) => {
+                let unreadable = Complaint::UnreadableMessage;
+                if !self.complaints().may_say(unreadable, id.as_bytes(), now) {
+                    return;
+                }
+                let from = origin.address.map(|address| format!(" at {address}"));
+                let from = from.unwrap_or_default();
+                warn!("Failed to read manager message; ignoring message of {id}{from}: {reason}");
+                return;
+            }
+        };
+        debug!(
+            "Processing message type '{}' from manager {id}",
+            message.kind()
+        );
+        if matches!(message, FromManager::Registration(_)) {
+            self.learn_versions();
+        }
+        self.broker.handle_manager(id, message, origin, now);
+    }
+
+    fn learn_versions(&mut self) {
+        if let Some(find) = self.find_versions.take() {
+            self.broker.handle_versions(find());
+        }
+    }
+}
+
+fn held_bytes<F: AsRef<[u8]>>(body: &Opaque<F>) -> usize {
+    body.appended_len() + QUEUED_TASK_BYTES
+}
+
+fn unreadable_text(id: TaskId, reason: &dyn std::fmt::Display) -> String {
+    format!("htex-interchange could not read the message of task {id}: {reason}")
+}

@@ -1,0 +1,217 @@
+//! From the broker's own words to the document's.
+
+use super::event_line::name_of;
+use broker::{Happening, Histogram, ManagerChange, ManagerView, QueueView, Snapshot, Tally, What};
+use status::document::{
+    About, BackPressure, Document, Event, FORMAT, Hub, Manager, Priority, Process, Queue, Rate,
+    Rates, State, Totals, Traffic, WorkerPort,
+};
+use status::open_metrics::{Durations, Timings};
+
+/// Most priorities that are listed.
+const PRIORITIES_MAX: usize = 16;
+
+/// What is known outside the broker.
+pub struct Surroundings {
+    pub interchange: About,
+    pub queued_bytes: usize,
+    pub traffic: Traffic,
+    pub back_pressure: BackPressure,
+    pub hub: Option<Hub>,
+    pub worker_port: WorkerPort,
+    pub process: Process,
+}
+
+/// Everything in one piece.
+pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
+    let (lately, minute) = (snapshot.lately, snapshot.minute);
+    Document {
+        format: FORMAT,
+        interchange: About {
+            python: snapshot.python.clone(),
+            parsl: snapshot.parsl.clone(),
+            ..around.interchange
+        },
+        state: match snapshot.leaving {
+            true => State::Leaving,
+            false => State::Running,
+        },
+        queue: queue(&snapshot.queue, around.queued_bytes),
+        in_flight: snapshot.in_flight,
+        managers: snapshot.managers.iter().map(manager).collect(),
+        rates: Rates {
+            last_5_s: rate(lately),
+            last_60_s: rate(minute),
+        },
+        totals: totals(&snapshot.tally),
+        traffic: around.traffic,
+        back_pressure: BackPressure {
+            dispatches: snapshot.dispatching,
+            ..around.back_pressure
+        },
+        hub: around.hub,
+        worker_port: around.worker_port,
+        process: around.process,
+        events: snapshot
+            .recent
+            .iter()
+            .filter_map(|(number, happening)| event(*number, happening))
+            .collect(),
+    }
+}
+
+/// How long things took, and what the loop has timed of dispatching.
+pub fn timings(snapshot: &Snapshot, dispatch: &Histogram) -> Timings {
+    Timings {
+        queued: durations(&snapshot.tally.queued_for),
+        in_flight: durations(&snapshot.tally.in_flight_for),
+        dispatch: durations(dispatch),
+    }
+}
+
+fn durations(histogram: &Histogram) -> Durations {
+    Durations {
+        classes: histogram.classes().collect(),
+        count: histogram.count(),
+        sum: histogram.sum(),
+    }
+}
+
+fn queue(view: &QueueView, bytes: usize) -> Queue {
+    let listed = view.priorities.iter().take(PRIORITIES_MAX);
+    Queue {
+        tasks: view.tasks,
+        bytes,
+        oldest_s: view.oldest.map(|oldest| oldest.as_secs_f64()),
+        priorities: listed
+            .map(|(priority, tasks)| Priority {
+                priority: Some(priority.to_f64()).filter(|number| number.is_finite()),
+                tasks: *tasks,
+            })
+            .collect(),
+        more_priorities: view.priorities.len().saturating_sub(PRIORITIES_MAX),
+        looked_at: view.looked_at,
+    }
+}
+
+fn manager(view: &ManagerView) -> Manager {
+    Manager {
+        id: view.id.to_text(),
+        block: view.block.to_string(),
+        host: view.hostname.clone(),
+        address: view.address.map(|address| address.to_string()),
+        workers: view.workers,
+        capacity: view.capacity,
+        in_flight: view.in_flight,
+        oldest_task_s: view.oldest_task.map(|(_, time)| time.as_secs_f64()),
+        oldest_task: view.oldest_task.map(|(task, _)| task.0),
+        tasks_done: view.tasks_done,
+        held: view.held,
+        clogged: view.clogged,
+        draining: view.draining,
+        suspect_s: view.suspect_for.map(|time| time.as_secs_f64()),
+        last_heard_s: view.last_heard.as_secs_f64(),
+        idle_s: view.idle_for.map(|time| time.as_secs_f64()),
+        python: view.python.clone(),
+        parsl: view.parsl.clone(),
+    }
+}
+
+fn rate(rates: broker::Rates) -> Rate {
+    Rate {
+        received: rates.received,
+        dispatched: rates.dispatched,
+        done: rates.done,
+    }
+}
+
+fn totals(tally: &Tally) -> Totals {
+    Totals {
+        tasks_received: tally.tasks_received,
+        tasks_rejected: tally.tasks_rejected,
+        tasks_dispatched: tally.tasks_dispatched,
+        tasks_requeued: tally.tasks_requeued,
+        tasks_done: tally.tasks_done,
+        tasks_lost: tally.tasks_lost,
+        tasks_unreadable: tally.tasks_unreadable,
+        late_results: tally.late_results,
+        managers_registered: tally.managers_registered,
+        managers_lost: tally.managers_lost,
+        managers_drained: tally.managers_drained,
+        disconnects: tally.disconnects,
+        queued_mean_s: mean_s(&tally.queued_for),
+        queued_longest_s: tally.queued_for.longest().as_secs_f64(),
+        in_flight_mean_s: mean_s(&tally.in_flight_for),
+        in_flight_longest_s: tally.in_flight_for.longest().as_secs_f64(),
+    }
+}
+
+fn mean_s(histogram: &Histogram) -> Option<f64> {
+    let count = histogram.count();
+    (count > 0).then(|| histogram.sum().as_secs_f64() / count as f64)
+}
+
+/// `1 worker`, `2 workers`.
+fn counted(number: i64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+fn tasks(number: &usize) -> String {
+    counted(i64::try_from(*number).unwrap_or(i64::MAX), "task")
+}
+
+/// Tasks have no place here: they are too many.
+fn event(number: u64, happening: &Happening) -> Option<Event> {
+    let What::Manager { manager, change } = &happening.what else {
+        return None;
+    };
+    let (detail, tasks_lost) = match change {
+        ManagerChange::Registered {
+            block,
+            hostname,
+            workers,
+            capacity,
+        } => {
+            let workers = counted(*workers, "worker");
+            let room = format!("{workers}, capacity {capacity}");
+            (format!("block {block} on {hostname}, {room}"), 0)
+        }
+        ManagerChange::Held | ManagerChange::Draining | ManagerChange::Drained => {
+            (String::new(), 0)
+        }
+        ManagerChange::Suspect { in_flight } => (
+            format!("its connection closed, {} in flight", tasks(in_flight)),
+            0,
+        ),
+        ManagerChange::Back { in_flight } => (format!("{} in flight", tasks(in_flight)), 0),
+        ManagerChange::Lost {
+            tasks: lost,
+            silent,
+        } => {
+            let (silent, count) = (silent.as_secs_f64(), lost.len());
+            (
+                format!("silent for {silent:.1} s, {} lost", tasks(&count)),
+                count,
+            )
+        }
+        ManagerChange::GaveUp { tasks: lost } => {
+            let count = lost.len();
+            let text = format!("{} lost with a connection that broke", tasks(&count));
+            (text, count)
+        }
+        ManagerChange::Replaced { tasks: lost } => {
+            let count = lost.len();
+            let text = format!("by another process of its name, {} lost", tasks(&count));
+            (text, count)
+        }
+    };
+    Some(Event {
+        number,
+        at_s: happening.wall_s,
+        manager: manager.to_text(),
+        change: name_of(change).to_owned(),
+        detail,
+        tasks_lost,
+    })
+}

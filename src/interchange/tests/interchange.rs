@@ -1,0 +1,450 @@
+//! Frames in, frames out, without sockets: `src/interchange.rs` around a real broker.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use broker::{
+    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, StopReason,
+    VersionCheck, Versions,
+};
+use interchange::{Interchange, Parcel, Said, Transmit};
+use protocol::{ManagerId, Opaque};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+/// What is logged.
+use support::events;
+
+/// CPython, which pickles what peers send and loads what we send.
+use support::python;
+
+use events::Events;
+
+/// An interchange, and how often it looked for the submit side's versions.
+struct Desk {
+    interchange: Interchange<Vec<u8>>,
+    searches: Rc<Cell<u32>>,
+    refusable: Vec<(ManagerId, Shipment<Opaque<Vec<u8>>>)>,
+    now: Now,
+}
+
+impl Desk {
+    fn new(version_check: VersionCheck, monitoring: bool) -> Self {
+        let now = Now {
+            monotonic: Duration::ZERO,
+            wall_s: 1_790_000_000.0,
+        };
+        let settings = Settings {
+            heartbeat_threshold: Duration::from_secs(10),
+            disconnect_grace: None,
+            reconnect_patience: Patience::Measured,
+            version_check,
+            monitoring,
+            happenings: false,
+            worker_port: 54321,
+        };
+        let broker = Broker::new(settings, Box::new(BlockIdSelector::default()), now);
+        let searches = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&searches);
+        let find_versions = Box::new(move || {
+            counted.set(counted.get() + 1);
+            Versions {
+                python: Some("3.11".to_owned()),
+                parsl: Some("2026.10.26".to_owned()),
+            }
+        });
+        let run_id = Some("run-7".to_owned());
+        Self {
+            interchange: Interchange::new(broker, find_versions, run_id),
+            searches,
+            refusable: Vec::new(),
+            now,
+        }
+    }
+
+    fn task(&mut self, text: &str) {
+        self.interchange
+            .handle_task(python::pickle(4, text), self.now);
+    }
+
+    fn say(&mut self, manager: &[u8], frames: &[&str]) {
+        let frames = frames.iter().map(|text| python::pickle(4, text)).collect();
+        self.say_frames(manager, frames);
+    }
+
+    fn say_frames(&mut self, manager: &[u8], mut frames: Vec<Vec<u8>>) {
+        let origin = Origin {
+            connection: Some(ConnectionId(manager.len() as u64)),
+            address: Some(IpAddr::from([10, 0, 0, 1])),
+        };
+        let (manager, first) = (ManagerId::new(manager), frames.remove(0));
+        self.interchange
+            .handle_manager(&manager, Said::read(first, frames), origin, self.now);
+    }
+
+    fn ask(&mut self, text: &str) {
+        let frame = python::pickle(4, text);
+        self.interchange.handle_command(&frame, self.now);
+    }
+
+    /// What leaves, as the receiving side reads it.
+    fn sent(&mut self) -> Vec<String> {
+        let mut sent = Vec::new();
+        while let Some(transmit) = self.interchange.poll_transmit() {
+            sent.push(match transmit {
+                Transmit::Batch {
+                    to,
+                    bytes,
+                    shipment,
+                } => {
+                    let text = format!("{to} gets {}", python::load(&bytes, "x"));
+                    self.refusable.push((to, shipment));
+                    text
+                }
+                Transmit::Manager { to, message } => format!("{to} is told {message:?}"),
+                Transmit::Result(Parcel::Frame(frame)) => {
+                    format!("result {}", python::load(&frame, "x"))
+                }
+                Transmit::Result(Parcel::Bytes(bytes)) => {
+                    let seen = "x['task_id'], str(pickle.loads(x['exception'][3:]))[:50]";
+                    format!("failure {}", python::load(&bytes, seen))
+                }
+                Transmit::Reply(bytes) => format!("reply {}", python::load(&bytes, "repr(x)")),
+                Transmit::Report(bytes) => {
+                    format!("report {}", python::load(&bytes, "x[1].get('run_id', x)"))
+                }
+                Transmit::Event(line) => String::from_utf8(line).expect("a line is text"),
+                Transmit::Rank(bytes) => format!("asks {}", python::load(&bytes, "x")),
+                Transmit::Forget(manager) => format!("forget {manager}"),
+                Transmit::Stop(reason) => format!("stop {reason:?}"),
+            });
+        }
+        sent
+    }
+}
+
+/// What is still here has a place in the books until the very end.
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.interchange
+            .handle_submit_side_gone("the test is over", self.now);
+        // Who still works is not waited for longer than that.
+        self.now.monotonic += Duration::from_secs(1);
+        self.interchange.handle_time(self.now);
+    }
+}
+
+const REGISTRATION: &str = "{'type': 'registration', 'parsl_v': '2026.10.26', \
+    'python_v': '3.11.7', 'block_id': '0', 'max_capacity': 2, 'hostname': 'node1'}";
+
+fn desk() -> Desk {
+    Desk::new(VersionCheck::Off, false)
+}
+
+#[test]
+fn a_short_conversation() {
+    let events = Events::capture(LevelFilter::WARN);
+    let mut desk = Desk::new(VersionCheck::PythonAndParsl, true);
+    desk.ask("'WORKER_BINDS'");
+    assert_eq!(desk.sent(), ["reply 54321"]);
+    desk.say(b"m1", &["{'type': 'connection_probe'}"]);
+    assert_eq!(desk.sent(), ["b'm1' is told ProbeAnswer"]);
+    assert_eq!(desk.searches.get(), 0, "start-up has no time for a search");
+    desk.say(b"m1", &[REGISTRATION]);
+    assert_eq!(desk.sent(), ["report run-7"]);
+    desk.task("{'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}");
+    desk.task("{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, 'buffer': b'two'}");
+    desk.interchange.dispatch(desk.now);
+    let batch = "b'm1' gets [{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, \
+                 'buffer': b'two'}, {'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}]";
+    assert_eq!(desk.sent(), ["report run-7", batch]);
+    desk.say(b"m1", &["{'type': 'heartbeat'}"]);
+    assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho"]);
+    // By today's dialect, and by the one before.
+    desk.say(
+        b"m1",
+        &["{'type': 'result', 'task_id': 1, 'result': b'r1'}"],
+    );
+    let result = "result {'type': 'result', 'task_id': 1, 'result': b'r1'}";
+    assert_eq!(desk.sent(), [result, "report run-7"]);
+    desk.say(
+        b"m1",
+        &[
+            "{'type': 'result'}",
+            "{'type': 'result', 'task_id': 2, 'exception': b'r2'}",
+        ],
+    );
+    let result = "result {'type': 'result', 'task_id': 2, 'exception': b'r2'}";
+    assert_eq!(desk.sent(), [result, "report run-7"]);
+    desk.say(
+        b"m1",
+        &["{'type': 'monitoring', 'payload': (7, {'run_id': 'theirs'})}"],
+    );
+    assert_eq!(desk.sent(), ["report theirs"]);
+    desk.ask("['HOLD_MANAGER', 'm1']");
+    assert_eq!(desk.sent(), ["report run-7", "reply None"]);
+    desk.say(b"m1", &["{'type': 'drain'}"]);
+    assert_eq!(
+        desk.sent(),
+        ["b'm1' is told Shutdown", "forget b'm1'", "report run-7"]
+    );
+    desk.interchange
+        .handle_submit_side_gone("it is over", desk.now);
+    assert_eq!(desk.sent(), ["stop SubmitSideGone"]);
+    assert_eq!(desk.searches.get(), 1);
+    assert_eq!(events.take(), []);
+}
+
+#[test]
+fn a_result_leaves_as_the_very_frame_that_came() {
+    let mut desk = desk();
+    desk.say(b"m1", &[REGISTRATION]);
+    desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
+    desk.interchange.dispatch(desk.now);
+    desk.sent();
+    let frame = python::pickle(2, "{'type': 'result', 'task_id': 1, 'result': b'x' * 9000}");
+    let place = frame.as_ptr();
+    desk.say_frames(b"m1", vec![frame]);
+    let Some(Transmit::Result(Parcel::Frame(frame))) = desk.interchange.poll_transmit() else {
+        panic!("a result");
+    };
+    assert_eq!(frame.as_ptr(), place, "not even a copy");
+}
+
+#[test]
+fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
+    let events = Events::capture(LevelFilter::WARN);
+    let mut desk = desk();
+    desk.say(b"m1", &[REGISTRATION]);
+    desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
+    desk.interchange.dispatch(desk.now);
+    desk.sent();
+    for frames in [
+        vec![b"FuzzyByte\rSTREAM".to_vec()],
+        vec![b"{}".to_vec()],
+        vec![b"{\"type\":\"heartbeat\"}".to_vec()],
+        vec![vec![]],
+        vec![vec![], vec![]],
+        vec![python::pickle(4, "{'type': 'result', 'result': b''}")],
+        vec![python::pickle(4, "{'type': 'registration'}")],
+        vec![python::pickle(4, "[]"); 3],
+        vec![python::pickle(4, "{'type': 'heartbeat'}")[..20].to_vec()],
+    ] {
+        for manager in [&b"m1"[..], b"unknown", b"\xff\x00odd"] {
+            desk.say_frames(manager, frames.clone());
+            assert_eq!(desk.sent(), [""; 0], "{frames:?}");
+            let lines = events.take();
+            let [line] = &lines[..] else {
+                panic!("one line, not {lines:?}");
+            };
+            assert_eq!(line.level, Level::WARN);
+            let text = &line.text;
+            assert!(
+                text.contains(&format!("{}", ManagerId::new(manager))),
+                "{text}"
+            );
+            assert!(text.contains("10.0.0.1"), "{text}");
+        }
+    }
+    // And whoever sent it is as well as before.
+    desk.say(b"m1", &["{'type': 'result', 'task_id': 1, 'result': b''}"]);
+    assert_eq!(desk.sent().len(), 1);
+    assert_eq!(events.take(), []);
+}
+
+#[test]
+fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
+    let events = Events::capture(LevelFilter::WARN);
+    let mut desk = desk();
+    let whole = python::pickle(4, "{'task_id': 5, 'context': {}, 'buffer': b'b' * 100}");
+    desk.interchange.handle_task(whole[..60].to_vec(), desk.now);
+    let lines = events.take();
+    let sent = desk.sent();
+    assert_eq!(sent.len(), 1);
+    assert!(sent[0].starts_with("failure (5, "), "{sent:?}");
+    assert!(lines.len() == 1 && lines[0].level == Level::WARN && lines[0].text.contains('5'));
+    for frame in [
+        &whole[..20],
+        b"garbage",
+        b"",
+        &python::pickle(4, "{'task_id': -1}"),
+    ] {
+        desk.interchange.handle_task(frame.to_vec(), desk.now);
+        assert_eq!(desk.sent(), [""; 0]);
+        let lines = events.take();
+        assert!(
+            lines.len() == 1 && lines[0].level == Level::WARN,
+            "{lines:?}"
+        );
+    }
+    assert_eq!(
+        desk.interchange.unfinished(),
+        "Without an answer: queued 0 [], in flight 0 []"
+    );
+}
+
+#[test]
+fn a_command_has_exactly_one_answer_whatever_it_is() {
+    let mut desk = desk();
+    for (text, expected) in [
+        ("'CONNECTED_BLOCKS'", "reply []"),
+        ("'MANAGERS'", "reply []"),
+        ("'MANAGERS_PACKAGES'", "reply {}"),
+        ("'MANGERS_PACKAGES'", "reply None"),
+        ("['HOLD_MANAGER', 'nobody']", "reply None"),
+        ("['HOLD_MANAGER', 5]", "reply None"),
+        ("None", "reply None"),
+        ("users.Odd()", "reply None"),
+    ] {
+        desk.ask(text);
+        assert_eq!(desk.sent(), [expected], "{text}");
+    }
+    let request = python::pickle(4, "'MANAGERS'");
+    let cut = (0..request.len()).map(|len| &request[..len]);
+    for frame in cut.chain([
+        &b"garbage"[..],
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff.",
+    ]) {
+        desk.interchange.handle_command(frame, desk.now);
+        assert_eq!(desk.sent(), ["reply None"], "{}", frame.escape_ascii());
+    }
+}
+
+#[test]
+fn versions_are_looked_for_once_when_the_first_manager_registers() {
+    let mut desk = Desk::new(VersionCheck::PythonAndParsl, false);
+    desk.say(b"m1", &[REGISTRATION]);
+    desk.say(b"m22", &[REGISTRATION]);
+    assert_eq!(desk.sent(), [""; 0]);
+    assert_eq!(desk.searches.get(), 1);
+    let other = REGISTRATION.replace("3.11.7", "3.12.7");
+    desk.say(b"m333", &[&other]);
+    let sent = desk.sent();
+    assert!(sent[0].starts_with("failure (-1, "), "{sent:?}");
+    let words = [
+        "b'm333' is told Shutdown",
+        "b'm1' is told Shutdown",
+        "b'm22' is told Shutdown",
+    ];
+    assert_eq!(sent[1..4], words);
+    assert_eq!(sent[4..], ["stop VersionMismatch"]);
+    assert_eq!(desk.searches.get(), 1);
+}
+
+#[test]
+fn a_refused_batch_is_sent_again_as_it_was() {
+    let mut desk = desk();
+    desk.say(b"m1", &[REGISTRATION]);
+    desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 10}");
+    desk.task("{'task_id': 2, 'context': {}, 'buffer': b'y' * 9000}");
+    desk.interchange.dispatch(desk.now);
+    let first = desk.sent();
+    let (to, shipment) = desk.refusable.pop().unwrap();
+    desk.interchange.handle_refused(&to, shipment, desk.now);
+    desk.interchange.dispatch(desk.now);
+    assert_eq!(desk.sent(), [""; 0]);
+    desk.say(b"m1", &["{'type': 'heartbeat'}"]);
+    desk.interchange.dispatch(desk.now);
+    assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho", &first[0]]);
+}
+
+#[test]
+fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
+    let events = Events::capture(LevelFilter::WARN);
+    let count = |events: &Events, text: &str| -> (usize, Vec<String>) {
+        let lines = events.take();
+        let (full, more): (Vec<_>, Vec<_>) = lines
+            .into_iter()
+            .map(|line| line.text)
+            .partition(|line| line.contains(text));
+        (full.len(), more)
+    };
+    let mut desk = desk();
+    let garbage = |desk: &mut Desk, peer: &[u8]| desk.say_frames(peer, vec![b"garbage".to_vec()]);
+    for _ in 0..20 {
+        garbage(&mut desk, b"bad");
+    }
+    assert_eq!(count(&events, "b'bad'"), (20, vec![]));
+    assert_eq!(
+        desk.interchange.next_deadline(),
+        None,
+        "nothing is left to say"
+    );
+    for _ in 0..980 {
+        garbage(&mut desk, b"bad");
+    }
+    garbage(&mut desk, b"other");
+    assert_eq!(count(&events, "b'other'"), (1, vec![]));
+    // One second after the first line, the rest is told, though nothing more comes.
+    let due = Duration::from_secs(1);
+    assert_eq!(desk.interchange.next_deadline(), Some(due));
+    desk.now.monotonic = due - Duration::from_nanos(1);
+    desk.interchange.handle_time(desk.now);
+    assert_eq!(count(&events, ""), (0, vec![]));
+    desk.now.monotonic = due;
+    desk.interchange.handle_time(desk.now);
+    let told = "980 more manager messages that cannot be read within a second; the first ones \
+                stand above";
+    assert_eq!(count(&events, "b'"), (0, vec![told.to_owned()]));
+    assert_eq!(desk.interchange.next_deadline(), None);
+    // A peer that calls itself differently every time is no way around it.
+    for number in 0..1000 {
+        garbage(&mut desk, format!("bad-{number}").as_bytes());
+    }
+    assert_eq!(count(&events, "b'bad-"), (100, vec![]));
+    desk.interchange.complaints().tell();
+    assert!(count(&events, "b'").1[0].starts_with("900 more"));
+}
+
+#[test]
+fn the_rest_reaches_the_broker() {
+    let mut desk = desk();
+    assert_eq!(desk.interchange.next_deadline(), None);
+    desk.say(b"m1", &[REGISTRATION]);
+    assert_eq!(
+        desk.interchange.next_deadline(),
+        Some(Duration::from_secs(10))
+    );
+    desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
+    desk.interchange.handle_dispatching(false);
+    desk.interchange.dispatch(desk.now);
+    assert_eq!(desk.sent(), [""; 0]);
+    desk.interchange.handle_dispatching(true);
+    desk.interchange
+        .handle_disconnected(ConnectionId(2), desk.now);
+    desk.interchange.dispatch(desk.now);
+    assert_eq!(desk.sent(), [""; 0]);
+    assert_eq!(
+        desk.interchange.unfinished(),
+        "Without an answer: queued 1 [1], in flight 0 []"
+    );
+    desk.now.monotonic = Duration::from_secs(10);
+    desk.interchange.handle_workers_empty(desk.now);
+    desk.interchange.handle_time(desk.now);
+    assert_eq!(desk.sent(), ["forget b'm1'"]);
+    assert_eq!(desk.interchange.next_deadline(), None);
+    desk.interchange
+        .handle_submit_side_gone("it is over", desk.now);
+    assert_eq!(
+        desk.sent(),
+        [format!("stop {:?}", StopReason::SubmitSideGone)]
+    );
+}
+
+/// Parsl's own test greps the log for this line.
+#[test]
+fn a_task_is_mentioned_at_debug_level_when_it_is_queued() {
+    let events = Events::capture(LevelFilter::DEBUG);
+    let mut desk = desk();
+    desk.task("{'task_id': 17, 'context': {}, 'buffer': b''}");
+    let lines = events.take();
+    let expected = "Put task 17 onto pending_task_queue";
+    let found = lines.iter().find(|line| line.text == expected);
+    assert_eq!(
+        found.map(|line| line.level),
+        Some(Level::DEBUG),
+        "{lines:?}"
+    );
+}

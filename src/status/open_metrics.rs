@@ -1,0 +1,409 @@
+//! The page of metrics, in OpenMetrics' text format.
+//!
+//! Names follow Prometheus: `htex_interchange_` before everything of ours, base units, `_total`
+//! behind counters; those of the process are the usual ones. README lists them.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::document::{Document, ManagerState};
+
+const BYTES: Option<&Unit> = Some(&Unit::Bytes);
+const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
+
+/// For the header of HTTP.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long things took.
+#[derive(Debug)]
+pub struct Timings {
+    /// From acceptance to dispatch.
+    pub queued: Durations,
+    /// From dispatch to result.
+    pub in_flight: Durations,
+    /// From the beginning of the turn in which a batch was made to its being handed to the
+    /// transport.
+    pub dispatch: Durations,
+}
+
+/// Durations counted in classes.
+#[derive(Debug)]
+pub struct Durations {
+    /// The upper bound of each class and how many are in it; the last one has no bound.
+    pub classes: Vec<(Option<Duration>, u64)>,
+    /// How many there are in all.
+    pub count: u64,
+    /// How long they took together.
+    pub sum: Duration,
+}
+
+/// The whole page.
+pub fn page(document: Document, timings: Timings) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page { document, timings }));
+    let mut text = String::new();
+    if encode(&mut text, &registry).is_err() {
+        debug_assert!(false, "a text takes whatever is written to it");
+    }
+    text
+}
+
+#[derive(Debug)]
+struct Page {
+    document: Document,
+    timings: Timings,
+}
+
+/// A total that never shrinks. Without a value it is left out.
+struct Counter {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&Document) -> Option<u64>,
+}
+
+/// A value that goes up and down. Its name goes without its unit, which is put behind it.
+struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<&'static Unit>,
+    value: fn(&Document) -> Option<f64>,
+}
+
+const COUNTERS: &[Counter] = &[
+    Counter {
+        name: "htex_interchange_tasks_received",
+        help: "Tasks accepted from the submit side",
+        value: |told| Some(told.totals.tasks_received),
+    },
+    Counter {
+        name: "htex_interchange_tasks_rejected",
+        help: "Tasks not accepted: a second one under a live id, or after the end",
+        value: |told| Some(told.totals.tasks_rejected),
+    },
+    Counter {
+        name: "htex_interchange_tasks_dispatched",
+        help: "Times that a task left for a manager",
+        value: |told| Some(told.totals.tasks_dispatched),
+    },
+    Counter {
+        name: "htex_interchange_tasks_requeued",
+        help: "Times that a task came back unsent and waited again",
+        value: |told| Some(told.totals.tasks_requeued),
+    },
+    Counter {
+        name: "htex_interchange_tasks_done",
+        help: "Tasks that ended with a result of their own",
+        value: |told| Some(told.totals.tasks_done),
+    },
+    Counter {
+        name: "htex_interchange_tasks_lost",
+        help: "Tasks that failed because their manager was lost",
+        value: |told| Some(told.totals.tasks_lost),
+    },
+    Counter {
+        name: "htex_interchange_tasks_unreadable",
+        help: "Tasks that failed because they, or their results, could not be read",
+        value: |told| Some(told.totals.tasks_unreadable),
+    },
+    Counter {
+        name: "htex_interchange_late_results",
+        help: "Results that nobody waited for any more",
+        value: |told| Some(told.totals.late_results),
+    },
+    Counter {
+        name: "htex_interchange_managers_registered",
+        help: "Registrations of managers",
+        value: |told| Some(told.totals.managers_registered),
+    },
+    Counter {
+        name: "htex_interchange_managers_lost",
+        help: "Managers given up",
+        value: |told| Some(told.totals.managers_lost),
+    },
+    Counter {
+        name: "htex_interchange_managers_drained",
+        help: "Managers that were drained",
+        value: |told| Some(told.totals.managers_drained),
+    },
+    Counter {
+        name: "htex_interchange_manager_disconnects",
+        help: "Times that a registered manager's connection closed",
+        value: |told| Some(told.totals.disconnects),
+    },
+    Counter {
+        name: "htex_interchange_handshake_failures",
+        help: "Connections that failed before their first message",
+        value: |told| Some(told.worker_port.handshakes_failed),
+    },
+    Counter {
+        name: "htex_interchange_keys_refused",
+        help: "Peers whose key is not in the certificate directory",
+        value: |told| Some(told.worker_port.keys_refused),
+    },
+    Counter {
+        name: "htex_interchange_bad_messages",
+        help: "Messages of the worker port that could not be read",
+        value: |told| Some(told.worker_port.bad_messages),
+    },
+    Counter {
+        name: "htex_interchange_log_lines_dropped",
+        help: "Lines that the log could not take",
+        value: |told| Some(told.process.log_lines_dropped),
+    },
+    Counter {
+        name: "htex_interchange_event_lines_dropped",
+        help: "Lines that the file of events could not take",
+        value: |told| told.process.event_lines_dropped,
+    },
+    Counter {
+        name: "htex_interchange_hub_records_dropped",
+        help: "Records that the monitoring hub did not take, dropped",
+        value: |told| told.hub.as_ref().map(|hub| hub.dropped),
+    },
+];
+
+/// Totals of bytes.
+const BYTE_COUNTERS: &[Counter] = &[
+    Counter {
+        name: "htex_interchange_tasks",
+        help: "Tasks from the submit side",
+        value: |told| Some(told.traffic.tasks_bytes),
+    },
+    Counter {
+        name: "htex_interchange_batches",
+        help: "Batches for managers",
+        value: |told| Some(told.traffic.batches_bytes),
+    },
+    Counter {
+        name: "htex_interchange_from_managers",
+        help: "What managers said",
+        value: |told| Some(told.traffic.from_managers_bytes),
+    },
+    Counter {
+        name: "htex_interchange_results",
+        help: "Results for the submit side",
+        value: |told| Some(told.traffic.results_bytes),
+    },
+];
+
+const GAUGES: &[Gauge] = &[
+    Gauge {
+        name: "htex_interchange_queue_tasks",
+        help: "Tasks that wait for a manager",
+        unit: None,
+        value: |told| Some(told.queue.tasks as f64),
+    },
+    Gauge {
+        name: "htex_interchange_queue",
+        help: "What waiting tasks take",
+        unit: BYTES,
+        value: |told| Some(told.queue.bytes as f64),
+    },
+    Gauge {
+        name: "htex_interchange_queue_oldest",
+        help: "How long the task that has waited longest has waited",
+        unit: SECONDS,
+        value: |told| Some(told.queue.oldest_s.unwrap_or(0.0)),
+    },
+    Gauge {
+        name: "htex_interchange_tasks_in_flight",
+        help: "Tasks in managers' hands",
+        unit: None,
+        value: |told| Some(told.in_flight as f64),
+    },
+    Gauge {
+        name: "htex_interchange_workers",
+        help: "Workers of all registered managers",
+        unit: None,
+        value: |told| Some(told.managers.iter().map(|one| one.workers as f64).sum()),
+    },
+    Gauge {
+        name: "htex_interchange_capacity_tasks",
+        help: "Tasks that all registered managers may hold",
+        unit: None,
+        value: |told| Some(told.managers.iter().map(|one| one.capacity as f64).sum()),
+    },
+    Gauge {
+        name: "htex_interchange_held",
+        help: "Tasks and unsent results held",
+        unit: BYTES,
+        value: |told| Some(told.back_pressure.held_bytes as f64),
+    },
+    Gauge {
+        name: "htex_interchange_held_bound",
+        help: "Above so much held no task is taken (--max-queued-bytes)",
+        unit: BYTES,
+        value: |told| Some(told.back_pressure.bound_bytes as f64),
+    },
+    Gauge {
+        name: "htex_interchange_unsent_results",
+        help: "Results that the executor has not taken",
+        unit: BYTES,
+        value: |told| Some(told.back_pressure.unsent_results_bytes as f64),
+    },
+    Gauge {
+        name: "htex_interchange_takes_tasks",
+        help: "1 while tasks are taken from the submit side",
+        unit: None,
+        value: |told| Some(truth(told.back_pressure.takes_tasks)),
+    },
+    Gauge {
+        name: "htex_interchange_dispatches",
+        help: "1 while tasks may leave: the executor takes results",
+        unit: None,
+        value: |told| Some(truth(told.back_pressure.dispatches)),
+    },
+    Gauge {
+        name: "htex_interchange_connections",
+        help: "Open connections of the worker port",
+        unit: None,
+        value: |told| Some(told.worker_port.connections as f64),
+    },
+    Gauge {
+        name: "htex_interchange_lets_workers_in",
+        help: "1 while workers are let in; 0 when descriptors run out",
+        unit: None,
+        value: |told| Some(truth(told.worker_port.lets_in)),
+    },
+    Gauge {
+        name: "htex_interchange_hub_held",
+        help: "Records held for the monitoring hub",
+        unit: BYTES,
+        value: |told| told.hub.as_ref().map(|hub| hub.held_bytes as f64),
+    },
+    Gauge {
+        name: "process_resident_memory",
+        help: "Resident memory of the interchange",
+        unit: BYTES,
+        value: |told| Some(told.process.resident_bytes as f64),
+    },
+    Gauge {
+        name: "process_start_time",
+        help: "When the interchange was started, since the epoch",
+        unit: SECONDS,
+        value: |told| Some(told.interchange.started_at_s),
+    },
+    Gauge {
+        name: "process_open_fds",
+        help: "Descriptors in use, those kept in reserve included",
+        unit: None,
+        value: |told| Some(told.process.descriptors as f64),
+    },
+    Gauge {
+        name: "process_max_fds",
+        help: "Descriptors that may be in use",
+        unit: None,
+        value: |told| Some(told.process.descriptor_limit as f64),
+    },
+];
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut encoder;
+        for (counters, unit) in [(COUNTERS, None), (BYTE_COUNTERS, BYTES)] {
+            for Counter { name, help, value } in counters {
+                if let Some(value) = value(&self.document) {
+                    let encoder = out.encode_descriptor(name, help, unit, MetricType::Counter)?;
+                    ConstCounter::new(value).encode(encoder)?;
+                }
+            }
+        }
+        for gauge in GAUGES {
+            if let Some(value) = (gauge.value)(&self.document) {
+                let (name, help) = (gauge.name, gauge.help);
+                let encoder = out.encode_descriptor(name, help, gauge.unit, MetricType::Gauge)?;
+                ConstGauge::new(value).encode(encoder)?;
+            }
+        }
+        self.managers(out)?;
+        self.cpu(out)?;
+        self.timings(out)?;
+        self.about(out)
+    }
+}
+
+impl Page {
+    fn managers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let managers = &self.document.managers;
+        let help = "Registered managers, each in the first of these states that it is in: \
+                    suspect (no connection), draining, held, full, busy, idle";
+        let name = "htex_interchange_managers";
+        let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for state in ManagerState::ALL {
+            let count = managers.iter().filter(|manager| manager.state() == state);
+            let value = ConstGauge::new(count.count() as i64);
+            value.encode(family.encode_family(&[("state", state.name())])?)?;
+        }
+        Ok(())
+    }
+
+    fn cpu(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Processor time of the interchange";
+        let counter = MetricType::Counter;
+        let encoder = out.encode_descriptor("process_cpu", help, SECONDS, counter)?;
+        ConstCounter::new(self.document.process.cpu_s).encode(encoder)
+    }
+
+    fn timings(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, histogram) in [
+            (
+                "htex_interchange_task_queued",
+                "Time from a task's acceptance to its dispatch",
+                &self.timings.queued,
+            ),
+            (
+                "htex_interchange_task_in_flight",
+                "Time from a task's dispatch to its result",
+                &self.timings.in_flight,
+            ),
+            (
+                "htex_interchange_dispatch_latency",
+                "Time from the beginning of a turn of the loop to its batches' handing over",
+                &self.timings.dispatch,
+            ),
+        ] {
+            encode_histogram(out, name, help, histogram)?;
+        }
+        Ok(())
+    }
+
+    fn about(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let about = &self.document.interchange;
+        let (name, help) = ("htex_interchange", "Which interchange this is");
+        let mut info = out.encode_descriptor(name, help, None, MetricType::Info)?;
+        let labels = [
+            ("version", about.version.as_str()),
+            ("logdir", about.logdir.as_str()),
+            ("host", about.host.as_str()),
+        ];
+        info.encode_info(&labels)
+    }
+}
+
+fn truth(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
+}
+
+fn encode_histogram(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    durations: &Durations,
+) -> fmt::Result {
+    let mut encoder = out.encode_descriptor(name, help, SECONDS, MetricType::Histogram)?;
+    let bound_s = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |it| it.as_secs_f64());
+    let classes = durations.classes.iter();
+    let classes: Vec<(f64, u64)> = classes
+        .map(|(bound, count)| (bound_s(*bound), *count))
+        .collect();
+    let sum_s = durations.sum.as_secs_f64();
+    encoder.encode_histogram::<NoLabelSet>(sum_s, durations.count, &classes, None)
+}

@@ -1,0 +1,503 @@
+//! What Python said, and what this program runs with.
+//!
+//! HTEX writes one pickled dict to our standard input. [`RawConfig`] finds the values in it and
+//! checks their types; [`Config`] is what the rest of the program sees, with every choice made.
+//! Keys and their history are in PROTOCOL.md 1.2: one that is missing has the meaning that its
+//! absence had in the releases that did not send it; one that is unknown is logged and ignored,
+//! so that the next release of Parsl does not stop us.
+
+mod descriptors;
+
+pub use descriptors::DescriptorBudget;
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pickle::{Fault, PickleError, Tree, View};
+
+/// The releases of Parsl that this program was made for: PROTOCOL.md's window.
+pub const PARSL_OLDEST: &str = "2025.06.30";
+/// A newer one is served as long as it speaks as this one does.
+pub const PARSL_NEWEST: &str = "2026.10.26";
+/// A config beyond this is none: HTEX's has 600 bytes.
+const CONFIG_BYTES_MAX: usize = 16 << 20;
+/// Parsl's own module of selectors.
+const SELECTORS: &str = "parsl.executors.high_throughput.manager_selector";
+
+/// Why there is no config to run with: names the key and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the start-up configuration on standard input cannot be read: {0}")]
+    Unreadable(String),
+    #[error("the start-up configuration has no '{key}', which should be {expected}")]
+    Missing {
+        key: &'static str,
+        expected: &'static str,
+    },
+    #[error("'{key}' in the start-up configuration should be {expected}, not {found}")]
+    Wrong {
+        key: &'static str,
+        expected: &'static str,
+        found: String,
+    },
+    #[error(
+        "this Parsl gives the interchange 'worker_ports', as releases before 2025.06.30 did; \
+         htex-interchange serves Parsl {PARSL_OLDEST} and newer"
+    )]
+    TooOld,
+}
+
+/// Everything this program needs to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub submit_side: SubmitSide,
+    /// Where managers connect to; None for every address of the machine.
+    pub interchange_address: Option<IpAddr>,
+    pub worker_port: PortChoice,
+    pub hub: Option<HubAddress>,
+    pub logging: Logging,
+    pub heartbeat_threshold: Duration,
+    pub selector: SelectorChoice,
+    pub run_id: Option<String>,
+    pub version_check: VersionCheckChoice,
+    /// For the log: keys that no release of Parsl had when this program was written.
+    pub unknown_keys: Vec<String>,
+}
+
+/// Where the executor listens, and how it is talked to. This much is enough to tell it why nothing
+/// starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubmitSide {
+    pub address: IpAddr,
+    pub task_port: u16,
+    pub result_port: u16,
+    pub command_port: u16,
+    /// With certificates everything is encrypted, without nothing is.
+    pub cert_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct HubAddress {
+    pub address: IpAddr,
+    pub port: u16,
+}
+
+/// The port for managers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortChoice {
+    Fixed(u16),
+    /// Any free one from `first` on, below `end`.
+    Range {
+        first: u16,
+        end: u32,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SelectorChoice {
+    Random,
+    BlockId,
+    /// A class that only Python can run; its name is for the log.
+    User(String),
+}
+
+/// `_check_python_mismatch`, which has meant two things (PROTOCOL.md 1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionCheckChoice {
+    PythonAndParsl,
+    ParslOnly,
+    Off,
+}
+
+/// Where the log goes, and how it looks. Levels are Python's numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logging {
+    pub logdir: PathBuf,
+    pub kind: LoggingKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LoggingKind {
+    /// Parsl's own format in `interchange.log`.
+    Default { level: i64 },
+    /// `FileLogging`: a %-format in `interchange.log`.
+    File { format: Option<String>, level: i64 },
+    /// `JSONLogging`: `interchange.jsonlog`.
+    Json { level: i64 },
+    /// `NoopLogging`: nothing.
+    Noop,
+    /// A class of the user's, which only Python could run: the default takes its place, and a
+    /// warning names it.
+    Unknown { class: String, level: i64 },
+}
+
+/// The bytes of one pickle, read from `input` up to its STOP: the writer need not close it.
+pub fn read_pickle(mut input: impl Read) -> Result<Vec<u8>, ConfigError> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        match pickle::scan(&bytes) {
+            Ok(_) => return Ok(bytes),
+            Err(PickleError {
+                fault: Fault::Truncated,
+                ..
+            }) => {}
+            Err(error) => return Err(ConfigError::Unreadable(error.to_string())),
+        }
+        let count = match input.read(&mut chunk) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ConfigError::Unreadable(error.to_string())),
+        };
+        if count == 0 {
+            let text = format!(
+                "it ends after {} bytes, before its pickle does",
+                bytes.len()
+            );
+            return Err(ConfigError::Unreadable(text));
+        }
+        bytes.extend_from_slice(&chunk[..count]);
+        if bytes.len() > CONFIG_BYTES_MAX {
+            let text = format!("it has more than {CONFIG_BYTES_MAX} bytes");
+            return Err(ConfigError::Unreadable(text));
+        }
+    }
+}
+
+/// What Python said: typed access to the dict, one value at a time, so that a start can be refused
+/// with as much of it as is sound.
+pub struct RawConfig<'a> {
+    bytes: &'a [u8],
+    tree: Tree<'a>,
+}
+
+impl<'a> RawConfig<'a> {
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ConfigError> {
+        let tree = Tree::read(bytes).map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        if !tree.root().is_dict() {
+            let kind = tree.root().kind_name();
+            return Err(ConfigError::Unreadable(format!(
+                "it should be a dict, not {kind}"
+            )));
+        }
+        Ok(Self { bytes, tree })
+    }
+
+    /// As it came.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Where the executor is.
+    pub fn submit_side(&self) -> Result<SubmitSide, ConfigError> {
+        let expected = "a tuple of three ports (tasks, results, commands)";
+        let ports = self.needed("client_ports", expected)?;
+        let wrong = || wrong("client_ports", expected, ports);
+        let numbers: Vec<View<'_, '_>> = ports.items().ok_or_else(wrong)?.take(4).collect();
+        let [tasks, results, commands] = numbers.as_slice() else {
+            return Err(wrong());
+        };
+        let port = |view: &View<'_, '_>| port_number(*view).ok_or_else(wrong);
+        Ok(SubmitSide {
+            address: self
+                .address("client_address")?
+                .ok_or_else(|| missing("client_address", ADDRESS))?,
+            task_port: port(tasks)?,
+            result_port: port(results)?,
+            command_port: port(commands)?,
+            cert_dir: self.path("cert_dir")?,
+        })
+    }
+
+    /// Where to log. Whatever is wrong with the log configuration must not keep a run from
+    /// starting, so only a missing `logdir` is an error.
+    pub fn logging(&self) -> Result<Logging, ConfigError> {
+        let expected = "the path of a directory";
+        let logdir = self
+            .path("logdir")?
+            .ok_or_else(|| missing("logdir", expected))?;
+        let level = self
+            .get("logging_level")
+            .and_then(View::as_i64)
+            .unwrap_or(20);
+        let kind = match self.get("log_config") {
+            None => LoggingKind::Default { level },
+            Some(object) => logging_kind(object, level),
+        };
+        Ok(Logging { logdir, kind })
+    }
+
+    /// Everything.
+    pub fn check(&self) -> Result<Config, ConfigError> {
+        if self.tree.root().get("worker_ports").is_some() {
+            return Err(ConfigError::TooOld);
+        }
+        Ok(Config {
+            submit_side: self.submit_side()?,
+            interchange_address: self.address("interchange_address")?,
+            worker_port: self.worker_port()?,
+            hub: self.hub()?,
+            logging: self.logging()?,
+            heartbeat_threshold: self.heartbeat_threshold()?,
+            selector: self.selector()?,
+            run_id: self.text("run_id")?.map(str::to_owned),
+            version_check: self.version_check()?,
+            unknown_keys: self.unknown_keys(),
+        })
+    }
+
+    fn worker_port(&self) -> Result<PortChoice, ConfigError> {
+        // Stock takes 0 for "none", as Python does.
+        if let Some(port) = self
+            .get("worker_port")
+            .filter(|port| port.as_i64() != Some(0))
+        {
+            let port = port_number(port)
+                .ok_or_else(|| wrong("worker_port", "None or a port number", port))?;
+            return Ok(PortChoice::Fixed(port));
+        }
+        let expected = "a pair of port numbers, the first below the second";
+        let range = self.needed("worker_port_range", expected)?;
+        let wrong = || wrong("worker_port_range", expected, range);
+        let ends: Vec<View<'_, '_>> = range.items().ok_or_else(wrong)?.take(3).collect();
+        let [first, end] = ends.as_slice() else {
+            return Err(wrong());
+        };
+        let first = port_number(*first).ok_or_else(wrong)?;
+        let end = end
+            .as_i64()
+            .filter(|end| (1..=65536).contains(end))
+            .ok_or_else(wrong)? as u32;
+        if u32::from(first) >= end {
+            return Err(wrong());
+        }
+        Ok(PortChoice::Range { first, end })
+    }
+
+    /// The address alone means nothing: since 2025.03.10 it is always given.
+    fn hub(&self) -> Result<Option<HubAddress>, ConfigError> {
+        let Some(port) = self.get("hub_zmq_port") else {
+            return Ok(None);
+        };
+        let port = port_number(port)
+            .ok_or_else(|| wrong("hub_zmq_port", "None or a port number", port))?;
+        Ok(self
+            .address("hub_address")?
+            .map(|address| HubAddress { address, port }))
+    }
+
+    fn heartbeat_threshold(&self) -> Result<Duration, ConfigError> {
+        let expected = "a number of seconds above 0";
+        let view = self.needed("heartbeat_threshold", expected)?;
+        let seconds = view.as_f64().or_else(|| view.as_i64().map(|s| s as f64));
+        seconds
+            .filter(|seconds| *seconds > 0.0)
+            .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+            // Less than a nanosecond is none.
+            .filter(|threshold| !threshold.is_zero())
+            .ok_or_else(|| wrong("heartbeat_threshold", expected, view))
+    }
+
+    fn selector(&self) -> Result<SelectorChoice, ConfigError> {
+        let Some(object) = self.get("manager_selector") else {
+            return Ok(SelectorChoice::Random);
+        };
+        let Some((module, class)) = class_of(object) else {
+            return Err(wrong(
+                "manager_selector",
+                "an instance of a ManagerSelector",
+                object,
+            ));
+        };
+        match (module.as_str(), class.as_str()) {
+            (SELECTORS, "RandomManagerSelector") => Ok(SelectorChoice::Random),
+            (SELECTORS, "BlockIdManagerSelector") => Ok(SelectorChoice::BlockId),
+            _ => Ok(SelectorChoice::User(format!("{module}.{class}"))),
+        }
+    }
+
+    /// The flag came in 2025.09.15 and governed Python's version only; since 2026.05.18, which
+    /// also brought `log_config`, it governs both.
+    fn version_check(&self) -> Result<VersionCheckChoice, ConfigError> {
+        let key = "_check_python_mismatch";
+        let has_log_config = self.tree.root().get("log_config").is_some();
+        let Some(view) = self.get(key) else {
+            return Ok(VersionCheckChoice::PythonAndParsl);
+        };
+        match view
+            .as_bool()
+            .ok_or_else(|| wrong(key, "True or False", view))?
+        {
+            true => Ok(VersionCheckChoice::PythonAndParsl),
+            false if has_log_config => Ok(VersionCheckChoice::Off),
+            false => Ok(VersionCheckChoice::ParslOnly),
+        }
+    }
+
+    fn unknown_keys(&self) -> Vec<String> {
+        const KNOWN: [&str; 16] = [
+            "client_address",
+            "client_ports",
+            "interchange_address",
+            "worker_port",
+            "worker_port_range",
+            "hub_address",
+            "hub_zmq_port",
+            "logdir",
+            "heartbeat_threshold",
+            "poll_period",
+            "logging_level",
+            "cert_dir",
+            "manager_selector",
+            "run_id",
+            "log_config",
+            "_check_python_mismatch",
+        ];
+        let entries = self.tree.root().entries().into_iter().flatten();
+        entries
+            .map(|(key, _)| key.as_str().unwrap_or("a key that is no text"))
+            .filter(|key| !KNOWN.contains(key))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// None for a key that is absent or None: no key of the config tells these apart.
+    fn get(&self, key: &str) -> Option<View<'_, 'a>> {
+        self.tree.root().get(key).filter(|view| !view.is_none())
+    }
+
+    fn needed(
+        &self,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Result<View<'_, 'a>, ConfigError> {
+        self.get(key).ok_or_else(|| missing(key, expected))
+    }
+
+    fn text(&self, key: &'static str) -> Result<Option<&str>, ConfigError> {
+        self.get(key)
+            .map(|view| {
+                view.as_str()
+                    .ok_or_else(|| wrong(key, "None or a str", view))
+            })
+            .transpose()
+    }
+
+    /// IP addresses only, as in Parsl; `*` is stock's word for all of them.
+    fn address(&self, key: &'static str) -> Result<Option<IpAddr>, ConfigError> {
+        let Some(view) = self.get(key) else {
+            return Ok(None);
+        };
+        match view.as_str() {
+            Some("*") => Ok(None),
+            Some("localhost") => Ok(Some(IpAddr::from([127, 0, 0, 1]))),
+            Some(text) => match text.trim_matches(['[', ']']).parse() {
+                Ok(address) => Ok(Some(address)),
+                Err(_) => {
+                    let found = format!("'{text}'");
+                    Err(ConfigError::Wrong {
+                        key,
+                        expected: ADDRESS,
+                        found,
+                    })
+                }
+            },
+            None => Err(wrong(key, ADDRESS, view)),
+        }
+    }
+
+    /// A str, or a `pathlib` path: its class called with its parts.
+    fn path(&self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(view) = self.get(key) else {
+            return Ok(None);
+        };
+        if let Some(text) = view.as_str() {
+            return Ok(Some(PathBuf::from(text)));
+        }
+        let parts = view
+            .instance()
+            .filter(|i| {
+                i.callable
+                    .class_name()
+                    .is_some_and(|(m, _)| m.starts_with("pathlib"))
+            })
+            .and_then(|instance| instance.arguments.items());
+        let parts = parts.ok_or_else(|| wrong(key, "the path of a directory", view))?;
+        let parts: Option<Vec<&str>> = parts.map(View::as_str).collect();
+        parts
+            .map(|parts| Some(parts.iter().collect()))
+            .ok_or_else(|| wrong(key, "the path of a directory", view))
+    }
+}
+
+const ADDRESS: &str = "an IP address";
+
+fn missing(key: &'static str, expected: &'static str) -> ConfigError {
+    ConfigError::Missing { key, expected }
+}
+
+fn wrong(key: &'static str, expected: &'static str, found: View<'_, '_>) -> ConfigError {
+    let found = match (found.as_str(), found.as_i64()) {
+        (Some(text), _) => format!("'{}'", text.chars().take(80).collect::<String>()),
+        (_, Some(number)) => number.to_string(),
+        _ => found.kind_name().to_owned(),
+    };
+    ConfigError::Wrong {
+        key,
+        expected,
+        found,
+    }
+}
+
+fn port_number(view: View<'_, '_>) -> Option<u16> {
+    u16::try_from(view.as_i64()?).ok().filter(|port| *port > 0)
+}
+
+/// The class of an instance, however it was pickled: by `object.__reduce_ex__(2)` and up it is the
+/// callable itself (NEWOBJ), or the first argument of `copyreg`'s helpers (protocols 0 and 1).
+fn class_of(object: View<'_, '_>) -> Option<(String, String)> {
+    let instance = object.instance()?;
+    let (module, name) = instance.callable.class_name()?;
+    let helper = matches!(module, "copyreg" | "copy_reg");
+    let (module, name) = match helper {
+        true => instance.arguments.items()?.next()?.class_name()?,
+        false => (module, name),
+    };
+    Some((module.to_owned(), name.to_owned()))
+}
+
+/// Parsl's log configurations, told apart by class name alone: they have moved between modules.
+fn logging_kind(object: View<'_, '_>, default_level: i64) -> LoggingKind {
+    let Some((module, class)) = class_of(object) else {
+        let class = object.kind_name().to_owned();
+        return LoggingKind::Unknown {
+            class,
+            level: default_level,
+        };
+    };
+    let attribute = |name: &str| {
+        object
+            .instance()
+            .and_then(|i| i.state)
+            .and_then(|s| s.get(name))
+    };
+    // Parsl's classes log everything unless told otherwise.
+    let level = attribute("level").and_then(View::as_i64).unwrap_or(10);
+    let of_parsl = module.starts_with("parsl.logconfigs");
+    match class.as_str() {
+        "FileLogging" if of_parsl => {
+            let format = attribute("format_string")
+                .and_then(View::as_str)
+                .map(str::to_owned);
+            LoggingKind::File { format, level }
+        }
+        "JSONLogging" if of_parsl => LoggingKind::Json { level },
+        "NoopLogging" if of_parsl => LoggingKind::Noop,
+        _ => LoggingKind::Unknown {
+            class: format!("{module}.{class}"),
+            level: default_level,
+        },
+    }
+}

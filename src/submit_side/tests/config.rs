@@ -1,0 +1,548 @@
+//! What HTEX writes to our standard input, in every form that it may have, pickled by CPython.
+
+use std::io::{self, Cursor, Read};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use submit_side::config::{
+    self, Config, ConfigError, HubAddress, LoggingKind, PortChoice, RawConfig, SelectorChoice,
+    VersionCheckChoice,
+};
+
+/// CPython, which pickles what HTEX sends.
+use support::python;
+
+/// The dict of 2026.10.26 in its order, with keys changed, added or (`...`) left out. One string is
+/// used twice, as HTEX does, so that it comes from the memo the second time.
+fn dict(changes: &[(&str, &str)]) -> String {
+    let mut fields = vec![
+        ("client_address", "a"),
+        ("client_ports", "(50001, 50002, 50003)"),
+        ("interchange_address", "None"),
+        ("worker_port", "None"),
+        ("worker_port_range", "(54000, 55000)"),
+        ("hub_address", "a"),
+        ("hub_zmq_port", "None"),
+        ("logdir", "'/runs/000/htex'"),
+        ("heartbeat_threshold", "120"),
+        ("poll_period", "10"),
+        ("logging_level", "20"),
+        ("cert_dir", "None"),
+        (
+            "manager_selector",
+            "parsl.executors.high_throughput.manager_selector.RandomManagerSelector()",
+        ),
+        ("run_id", "'run-7'"),
+        ("log_config", "None"),
+        ("_check_python_mismatch", "True"),
+    ];
+    for (key, value) in changes {
+        match fields.iter_mut().find(|(known, _)| known == key) {
+            Some(field) => field.1 = value,
+            None => fields.push((key, value)),
+        }
+    }
+    fields.retain(|(_, value)| *value != "...");
+    let fields = fields
+        .iter()
+        .map(|(key, value)| format!("'{key}': {value}"));
+    let fields = fields.collect::<Vec<_>>().join(", ");
+    format!("(lambda a: {{{fields}}})('127.0.0.1')")
+}
+
+fn check(protocol: u8, changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let bytes = python::pickle(protocol, &dict(changes));
+    RawConfig::read(&bytes).and_then(|raw| raw.check())
+}
+
+fn good(changes: &[(&str, &str)]) -> Config {
+    check(4, changes).unwrap_or_else(|error| panic!("{changes:?}: {error}"))
+}
+
+/// The error's text, which names the key and what is expected.
+fn wrong(key: &str, value: &str) -> String {
+    match check(4, &[(key, value)]) {
+        Ok(config) => panic!("{key} = {value} is taken: {config:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_config_of_today_in_every_protocol() {
+    let expected = good(&[]);
+    assert_eq!(expected.submit_side.address, IpAddr::from([127, 0, 0, 1]));
+    let side = &expected.submit_side;
+    assert_eq!(
+        (side.task_port, side.result_port, side.command_port),
+        (50001, 50002, 50003)
+    );
+    assert_eq!(side.cert_dir, None);
+    assert_eq!(expected.interchange_address, None);
+    assert_eq!(
+        expected.worker_port,
+        PortChoice::Range {
+            first: 54000,
+            end: 55000
+        }
+    );
+    assert_eq!(expected.hub, None);
+    assert_eq!(expected.logging.logdir, PathBuf::from("/runs/000/htex"));
+    assert_eq!(expected.logging.kind, LoggingKind::Default { level: 20 });
+    assert_eq!(expected.heartbeat_threshold, Duration::from_secs(120));
+    assert_eq!(expected.selector, SelectorChoice::Random);
+    assert_eq!(expected.run_id.as_deref(), Some("run-7"));
+    assert_eq!(expected.version_check, VersionCheckChoice::PythonAndParsl);
+    assert!(expected.unknown_keys.is_empty());
+    for protocol in 0..=5 {
+        assert_eq!(
+            check(protocol, &[]).unwrap(),
+            expected,
+            "protocol {protocol}"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_missing_or_none_has_the_meaning_of_its_absence() {
+    for absent in ["...", "None"] {
+        let config = good(&[
+            ("interchange_address", absent),
+            ("worker_port", absent),
+            ("hub_address", absent),
+            ("hub_zmq_port", absent),
+            ("cert_dir", absent),
+            ("manager_selector", absent),
+            ("run_id", absent),
+            ("logging_level", absent),
+            ("poll_period", absent),
+            ("log_config", absent),
+            ("_check_python_mismatch", absent),
+        ]);
+        assert_eq!(config.interchange_address, None);
+        assert_eq!(config.hub, None);
+        assert_eq!(config.submit_side.cert_dir, None);
+        assert_eq!(config.selector, SelectorChoice::Random);
+        assert_eq!(config.run_id, None);
+        assert_eq!(config.logging.kind, LoggingKind::Default { level: 20 });
+        assert_eq!(config.version_check, VersionCheckChoice::PythonAndParsl);
+    }
+}
+
+#[test]
+fn a_needed_key_that_is_missing_or_none_is_named() {
+    for key in [
+        "client_address",
+        "client_ports",
+        "worker_port_range",
+        "logdir",
+        "heartbeat_threshold",
+    ] {
+        for absent in ["...", "None"] {
+            let told = wrong(key, absent);
+            assert!(told.contains(&format!("'{key}'")), "{told}");
+        }
+    }
+    // A fixed port needs no range.
+    good(&[("worker_port", "54321"), ("worker_port_range", "...")]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_named_with_what_was_found() {
+    for (key, value, found) in [
+        ("client_address", "5", "5"),
+        ("client_address", "'node.cluster'", "'node.cluster'"),
+        ("client_address", "''", "''"),
+        ("client_address", "b'127.0.0.1'", "bytes"),
+        ("client_ports", "50001", "50001"),
+        ("client_ports", "(1, 2)", "tuple"),
+        ("client_ports", "(1, 2, 3, 4)", "tuple"),
+        ("client_ports", "(1, 2, 0)", "tuple"),
+        ("client_ports", "(1, 2, -3)", "tuple"),
+        ("client_ports", "(1, 2, 65536)", "tuple"),
+        ("client_ports", "(1, 2, '3')", "tuple"),
+        ("client_ports", "(1, 2, True)", "tuple"),
+        ("client_ports", "{1: 2}", "dict"),
+        ("interchange_address", "'0.0.0'", "'0.0.0'"),
+        ("interchange_address", "7", "7"),
+        ("worker_port", "'54321'", "'54321'"),
+        ("worker_port", "65536", "65536"),
+        ("worker_port", "-1", "-1"),
+        ("worker_port", "True", "bool"),
+        ("worker_port", "1.5", "float"),
+        ("worker_port_range", "54000", "54000"),
+        ("worker_port_range", "(54000,)", "tuple"),
+        ("worker_port_range", "(55000, 54000)", "tuple"),
+        ("worker_port_range", "(54000, 54000)", "tuple"),
+        ("worker_port_range", "(0, 54000)", "tuple"),
+        ("worker_port_range", "(54000, 65537)", "tuple"),
+        ("worker_port_range", "(54000, 2**70)", "tuple"),
+        ("hub_zmq_port", "'55055'", "'55055'"),
+        ("hub_zmq_port", "0", "0"),
+        ("logdir", "7", "7"),
+        ("logdir", "['a']", "list"),
+        ("logdir", "uuid.UUID(int=1)", "an instance"),
+        ("heartbeat_threshold", "0", "0"),
+        ("heartbeat_threshold", "-1", "-1"),
+        ("heartbeat_threshold", "'120'", "'120'"),
+        ("heartbeat_threshold", "float('nan')", "float"),
+        ("cert_dir", "5", "5"),
+        ("manager_selector", "'random'", "'random'"),
+        (
+            "manager_selector",
+            "parsl.executors.high_throughput.manager_selector.RandomManagerSelector",
+            "a class",
+        ),
+        ("run_id", "7", "7"),
+        ("_check_python_mismatch", "1", "1"),
+        ("_check_python_mismatch", "'no'", "'no'"),
+    ] {
+        let told = wrong(key, value);
+        let names = told.contains(&format!("'{key}'")) && told.contains("should be");
+        assert!(
+            names && told.ends_with(&format!("not {found}")),
+            "{key} = {value}: {told}"
+        );
+        assert!(!told.contains('\n'));
+    }
+}
+
+#[test]
+fn what_is_found_is_cut_for_the_line() {
+    assert!(wrong("run_id", "[0] * 100000").len() < 200);
+    assert!(wrong("heartbeat_threshold", "'x' * 100000").len() < 300);
+}
+
+#[test]
+fn addresses() {
+    for (text, expected) in [
+        ("'127.0.0.1'", "127.0.0.1"),
+        ("'::1'", "::1"),
+        ("'[::1]'", "::1"),
+        ("'localhost'", "127.0.0.1"),
+        ("'fe80::1'", "fe80::1"),
+        ("'0.0.0.0'", "0.0.0.0"),
+    ] {
+        let config = good(&[("client_address", text), ("interchange_address", text)]);
+        let expected: IpAddr = expected.parse().unwrap();
+        assert_eq!(config.submit_side.address, expected);
+        assert_eq!(config.interchange_address, Some(expected));
+    }
+    assert_eq!(
+        good(&[("interchange_address", "'*'")]).interchange_address,
+        None
+    );
+}
+
+#[test]
+fn worker_ports() {
+    let fixed = |text| good(&[("worker_port", text)]).worker_port;
+    assert_eq!(fixed("54321"), PortChoice::Fixed(54321));
+    assert_eq!(fixed("65535"), PortChoice::Fixed(65535));
+    // Python takes 0 for "none".
+    assert_eq!(
+        fixed("0"),
+        PortChoice::Range {
+            first: 54000,
+            end: 55000
+        }
+    );
+    let range = |text| good(&[("worker_port_range", text)]).worker_port;
+    let whole = PortChoice::Range {
+        first: 49152,
+        end: 65536,
+    };
+    assert_eq!(range("(49152, 65536)"), whole);
+    assert_eq!(range("[49152, 65536]"), whole);
+    assert_eq!(range("(1, 2)"), PortChoice::Range { first: 1, end: 2 });
+}
+
+#[test]
+fn a_hub_has_an_address_and_a_port() {
+    let hub = |address, port| good(&[("hub_address", address), ("hub_zmq_port", port)]).hub;
+    let address = IpAddr::from([127, 0, 0, 1]);
+    assert_eq!(
+        hub("a", "55055"),
+        Some(HubAddress {
+            address,
+            port: 55055
+        })
+    );
+    let address = "::1".parse().unwrap();
+    assert_eq!(hub("'::1'", "1"), Some(HubAddress { address, port: 1 }));
+    assert_eq!(hub("None", "55055"), None);
+    assert_eq!(hub("a", "None"), None);
+    assert!(wrong("hub_zmq_port", "65536").contains("'hub_zmq_port'"));
+}
+
+#[test]
+fn thresholds() {
+    let threshold = |text| good(&[("heartbeat_threshold", text)]).heartbeat_threshold;
+    assert_eq!(threshold("2"), Duration::from_secs(2));
+    assert_eq!(threshold("2.5"), Duration::from_millis(2500));
+    assert_eq!(threshold("float('inf')"), Duration::MAX);
+    assert_eq!(threshold("1e300"), Duration::MAX);
+}
+
+#[test]
+fn directories_as_texts_and_as_paths() {
+    for protocol in 0..=5 {
+        for (text, expected) in [
+            ("'/runs/000'", "/runs/000"),
+            ("'./htex'", "./htex"),
+            ("'/nö/' + 'x' * 300", &*format!("/nö/{}", "x".repeat(300))),
+            ("pathlib.PosixPath('/runs/000/htex')", "/runs/000/htex"),
+            ("pathlib.PosixPath('runs') / '000'", "runs/000"),
+            ("pathlib.PurePosixPath('/a')", "/a"),
+            ("pathlib.PosixPath('.')", ""),
+            // Python 3.13 alone.
+            ("pathlib._local.PosixPath('/', 'runs', '000')", "/runs/000"),
+        ] {
+            let changes = [("logdir", text), ("cert_dir", text)];
+            let config = check(protocol, &changes).unwrap();
+            assert_eq!(
+                config.logging.logdir,
+                PathBuf::from(expected),
+                "{protocol}: {text}"
+            );
+            assert_eq!(config.submit_side.cert_dir, Some(PathBuf::from(expected)));
+        }
+    }
+    assert!(wrong("logdir", "users.Odd('/a')").contains("'logdir'"));
+}
+
+#[test]
+fn selectors_in_every_protocol() {
+    const PARSLS: &str = "parsl.executors.high_throughput.manager_selector.";
+    for protocol in 0..=5 {
+        for (class, expected) in [
+            ("RandomManagerSelector", SelectorChoice::Random),
+            ("BlockIdManagerSelector", SelectorChoice::BlockId),
+        ] {
+            let text = format!("{PARSLS}{class}()");
+            let config = check(protocol, &[("manager_selector", &text)]).unwrap();
+            assert_eq!(config.selector, expected, "protocol {protocol}");
+        }
+        // A class of the user's, whatever its name and state: only Python can run it.
+        for class in ["Selector", "RandomManagerSelector"] {
+            let text = format!("users.{class}()");
+            let config = check(protocol, &[("manager_selector", &text)]).unwrap();
+            let expected = SelectorChoice::User(format!("users.{class}"));
+            assert_eq!(config.selector, expected, "protocol {protocol}");
+        }
+    }
+}
+
+#[test]
+fn log_configurations_in_every_protocol() {
+    for protocol in 0..=5 {
+        let kind = |text| {
+            let changes = [("log_config", text), ("logging_level", "30")];
+            check(protocol, &changes).unwrap().logging.kind
+        };
+        let file = |format: &str, level| LoggingKind::File {
+            format: Some(format.to_owned()),
+            level,
+        };
+        let unknown = |class: &str| LoggingKind::Unknown {
+            class: class.to_owned(),
+            level: 30,
+        };
+        for (text, expected) in [
+            ("None", LoggingKind::Default { level: 30 }),
+            (
+                "parsl.logconfigs.file.FileLogging('X %(message)s')",
+                file("X %(message)s", 10),
+            ),
+            (
+                "parsl.logconfigs.file.FileLogging('X', level=40)",
+                file("X", 40),
+            ),
+            (
+                "parsl.logconfigs.file.FileLogging()",
+                LoggingKind::File {
+                    format: None,
+                    level: 10,
+                },
+            ),
+            (
+                "parsl.logconfigs.json.JSONLogging()",
+                LoggingKind::Json { level: 10 },
+            ),
+            (
+                "parsl.logconfigs.json.JSONLogging(level=1)",
+                LoggingKind::Json { level: 1 },
+            ),
+            ("parsl.logconfigs.noop.NoopLogging()", LoggingKind::Noop),
+            ("users.Logging('X')", unknown("users.Logging")),
+            ("'verbose'", unknown("str")),
+            ("users.Logging", unknown("a class")),
+        ] {
+            assert_eq!(kind(text), expected, "protocol {protocol}: {text}");
+        }
+    }
+}
+
+/// Whatever is wrong with how to log must not keep a run from starting.
+#[test]
+fn a_level_that_is_none_of_pythons_numbers() {
+    for odd in ["'DEBUG'", "None", "1.5", "2**70"] {
+        let kind = good(&[("logging_level", odd)]).logging.kind;
+        assert_eq!(kind, LoggingKind::Default { level: 20 }, "{odd}");
+    }
+    let kind = good(&[("logging_level", "-5")]).logging.kind;
+    assert_eq!(kind, LoggingKind::Default { level: -5 });
+}
+
+/// PROTOCOL.md 1.9: the key `log_config` tells the two meanings apart.
+#[test]
+fn the_version_flag_has_had_two_meanings() {
+    let mode = |flag, log_config| {
+        let changes = [("_check_python_mismatch", flag), ("log_config", log_config)];
+        good(&changes).version_check
+    };
+    assert_eq!(mode("True", "None"), VersionCheckChoice::PythonAndParsl);
+    assert_eq!(mode("True", "..."), VersionCheckChoice::PythonAndParsl);
+    assert_eq!(mode("...", "..."), VersionCheckChoice::PythonAndParsl);
+    assert_eq!(mode("False", "..."), VersionCheckChoice::ParslOnly);
+    assert_eq!(mode("False", "None"), VersionCheckChoice::Off);
+    assert_eq!(
+        mode("False", "parsl.logconfigs.noop.NoopLogging()"),
+        VersionCheckChoice::Off
+    );
+}
+
+#[test]
+fn a_release_with_two_worker_ports_is_too_old() {
+    for ports in ["None", "(54001, 54002)"] {
+        let changes = [("worker_ports", ports), ("worker_port", "...")];
+        let error = check(4, &changes).unwrap_err();
+        assert!(matches!(error, ConfigError::TooOld));
+        assert!(error.to_string().contains("2025.06.30"));
+        // It can be told so: where it listens is sound.
+        let bytes = python::pickle(4, &dict(&changes));
+        let raw = RawConfig::read(&bytes).unwrap();
+        assert_eq!(raw.submit_side().unwrap().command_port, 50003);
+        assert_eq!(
+            raw.logging().unwrap().logdir,
+            PathBuf::from("/runs/000/htex")
+        );
+    }
+}
+
+#[test]
+fn unknown_keys_are_ignored_and_remembered() {
+    let config = good(&[("new_in_2027", "users.Odd()"), ("é", "1")]);
+    assert_eq!(config.unknown_keys, ["new_in_2027", "é"]);
+    let text = format!("{{**{}, 7: 8}}", dict(&[]));
+    let bytes = python::pickle(4, &text);
+    let config = RawConfig::read(&bytes).unwrap().check().unwrap();
+    assert_eq!(config.unknown_keys.len(), 1);
+}
+
+#[test]
+fn what_is_no_dict_is_no_config() {
+    for (text, found) in [("[1]", "list"), ("None", "NoneType"), ("'x'", "str")] {
+        let bytes = python::pickle(4, text);
+        let error = RawConfig::read(&bytes).err().expect(text).to_string();
+        assert!(error.contains("dict") && error.contains(found), "{error}");
+    }
+    assert!(RawConfig::read(b"not a pickle").is_err());
+}
+
+/// Gives what it has in pieces; then it panics, as a pipe that is not closed would block.
+struct OpenPipe {
+    bytes: Cursor<Vec<u8>>,
+    piece: usize,
+}
+
+impl Read for OpenPipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let len = into.len().min(self.piece);
+        let count = self.bytes.read(&mut into[..len])?;
+        assert!(count > 0, "reads on behind the STOP");
+        Ok(count)
+    }
+}
+
+#[test]
+fn the_pickle_is_read_to_its_stop_and_no_further() {
+    for protocol in 0..=5 {
+        let bytes = python::pickle(protocol, &dict(&[]));
+        for piece in [1, 7, 100, 100_000] {
+            let pipe = OpenPipe {
+                bytes: Cursor::new(bytes.clone()),
+                piece,
+            };
+            assert_eq!(config::read_pickle(pipe).unwrap(), bytes);
+        }
+    }
+    let bytes = python::pickle(4, &dict(&[("new", "b'x' * 100_000")]));
+    let pipe = OpenPipe {
+        bytes: Cursor::new(bytes.clone()),
+        piece: 4096,
+    };
+    assert_eq!(config::read_pickle(pipe).unwrap(), bytes);
+}
+
+#[test]
+fn a_config_that_is_cut_short_or_broken_is_told_apart() {
+    let bytes = python::pickle(4, &dict(&[]));
+    for len in 0..bytes.len() {
+        let error = config::read_pickle(&bytes[..len]).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("ends after {len} bytes")),
+            "{error}"
+        );
+        assert!(RawConfig::read(&bytes[..len]).is_err());
+    }
+    for garbage in [&b"hello, world\n"[..], b"\x80\x04\x81", b"\x80\x09N."] {
+        let error = config::read_pickle(garbage).unwrap_err().to_string();
+        assert!(error.contains("byte"), "{error}");
+    }
+}
+
+#[test]
+fn a_stream_without_end_is_not_read_without_end() {
+    struct Endless(u64);
+    impl Read for Endless {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.0 += into.len() as u64;
+            assert!(self.0 < 64 << 20, "it reads on and on");
+            // Opens a text of 2 GiB once, and goes on with its letters.
+            into.fill(b'x');
+            if self.0 == into.len() as u64 {
+                into[..7].copy_from_slice(b"\x80\x04X\x00\x00\x00\x7f");
+            }
+            Ok(into.len())
+        }
+    }
+    let error = config::read_pickle(Endless(0)).unwrap_err().to_string();
+    assert!(error.contains("more than"), "{error}");
+}
+
+#[test]
+fn an_interrupted_read_is_tried_again_and_a_failed_one_is_told() {
+    struct Flaky(Vec<io::Result<Vec<u8>>>);
+    impl Read for Flaky {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let piece = self.0.remove(0)?;
+            into[..piece.len()].copy_from_slice(&piece);
+            Ok(piece.len())
+        }
+    }
+    let bytes = python::pickle(4, &dict(&[]));
+    let (one, other) = bytes.split_at(100);
+    let interrupted = Flaky(vec![
+        Ok(one.to_vec()),
+        Err(io::ErrorKind::Interrupted.into()),
+        Ok(other.to_vec()),
+    ]);
+    assert_eq!(config::read_pickle(interrupted).unwrap(), bytes);
+    let failed = Flaky(vec![
+        Ok(one.to_vec()),
+        Err(io::Error::other("the pipe burst")),
+    ]);
+    let error = config::read_pickle(failed).unwrap_err().to_string();
+    assert!(error.contains("the pipe burst"), "{error}");
+}

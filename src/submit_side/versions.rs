@@ -1,0 +1,306 @@
+//! The Python and the Parsl of the submit side, which managers are checked against.
+//!
+//! The start-up configuration has neither. They are needed when the first manager registers,
+//! and found in the order of [`find`]. The stock interchange compares with the environment that
+//! its own script runs in, so for us the nearest likeness of that comes first.
+//!
+//! Everything is read from text and names of files; Parsl's metadata is of no use, as it says
+//! `2026.10.5` where `parsl.version.VERSION` says `2026.10.05`. This room imports no other.
+
+mod ask;
+mod interpreter;
+mod layout;
+mod maps;
+mod script;
+
+pub use interpreter::python;
+pub use script::candidates;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::num::ParseIntError;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use script::Script;
+
+/// The part of Python's version that has to agree: pickled code depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PythonVersion {
+    /// 3.
+    pub major: u16,
+    /// 11, in 3.11.7.
+    pub minor: u16,
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Not a version of Python.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a Python version looks like 3.11")]
+pub struct BadPythonVersion;
+
+impl From<ParseIntError> for BadPythonVersion {
+    fn from(_: ParseIntError) -> Self {
+        Self
+    }
+}
+
+/// Takes `3.11`, and `3.11.7` or `3.14.0rc1` as well.
+impl FromStr for PythonVersion {
+    type Err = BadPythonVersion;
+
+    fn from_str(text: &str) -> Result<Self, BadPythonVersion> {
+        let (major, rest) = text.split_once('.').ok_or(BadPythonVersion)?;
+        let minor = rest.split_once('.').map_or(rest, |(minor, _)| minor);
+        Ok(Self {
+            major: major.parse()?,
+            minor: minor.parse()?,
+        })
+    }
+}
+
+/// What the search may go by.
+#[derive(Clone, Debug)]
+pub struct Hints {
+    /// `--python-version`.
+    pub python_flag: Option<PythonVersion>,
+    /// `--parsl-version`: exactly `parsl.version.VERSION`.
+    pub parsl_flag: Option<String>,
+    /// The process that started us, as a rule the submit process.
+    pub parent_pid: Option<u32>,
+    /// `PATH`, on which stock would find `interchange.py`.
+    pub path: OsString,
+    /// This program's file, links resolved.
+    pub own_exe: PathBuf,
+}
+
+/// Where a version was learned; shown in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was given on the command line.
+    Flag,
+    /// This program is installed in an environment.
+    BesideBinary(PathBuf),
+    /// So is the stock `interchange.py` on PATH.
+    BesideScript(PathBuf),
+    /// The files that the parent process has mapped.
+    Parent(u32),
+    /// The interpreter of the stock script told.
+    Interpreter(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("the command line"),
+            Self::BesideBinary(path) => write!(f, "the environment of {}", path.display()),
+            Self::BesideScript(path) => write!(f, "the environment of {}", path.display()),
+            Self::Parent(pid) => write!(f, "the memory map of process {pid}"),
+            Self::Interpreter(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A version and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known<T> {
+    /// The version.
+    pub version: T,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// The submit side's versions, as far as they could be found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubmitVersions {
+    /// Python's.
+    pub python: Option<Known<PythonVersion>>,
+    /// Parsl's `VERSION`, to the letter.
+    pub parsl: Option<Known<String>>,
+}
+
+/// Looks for both versions. Each half may stay unknown; the first manager then sets the measure.
+///
+/// The order, of which each step is taken only if a half is still missing:
+/// 1. the flags: exact, and the only way if a wrapper starts us;
+/// 2. the environment that this program is installed in: it is where the user put the pair;
+/// 3. the environment of the stock `interchange.py` on PATH: what stock would compare with;
+/// 4. the parent's memory map. It shows the submit process itself and would be the best witness
+///    if it always spoke; but a wrapper may stand between, and `--user` or editable installs of
+///    Parsl leave no trace in it. Steps 2 and 3 normally agree with it;
+/// 5. the interpreter of the stock script is run and asked where Parsl is. It alone knows
+///    editable installs and PYTHONPATH, and costs about 20 ms, at most 2 s.
+///
+/// A place that contradicts what is known already is another environment, and none of it counts.
+/// Several environments in one place count only if one of them agrees with what is known.
+///
+/// It reads files that may be on a stalled file system: call it where that may take its time,
+/// such as through [`Search`].
+#[must_use]
+pub fn find(hints: &Hints) -> SubmitVersions {
+    let mut found = SubmitVersions::given(hints);
+    if !found.is_complete() {
+        let source = || Source::BesideBinary(hints.own_exe.clone());
+        found.learn_of_prefix(layout::prefix_of(&hints.own_exe), None, source);
+    }
+    if found.is_complete() {
+        return found;
+    }
+    let script = Script::on_path(&hints.path, &hints.own_exe);
+    if let Some(script) = &script {
+        let named = script.named_python();
+        for prefix in script.prefixes() {
+            let source = || Source::BesideScript(script.path.clone());
+            found.learn_of_prefix(Some(prefix), named, source);
+        }
+    }
+    if let (false, Some(pid)) = (found.is_complete(), hints.parent_pid) {
+        found.learn(&maps::environment_of(pid), || Source::Parent(pid));
+    }
+    if let (false, Some(script)) = (found.is_complete(), &script)
+        && let Some(interpreter) = &script.interpreter
+    {
+        let told = ask::environment_of(interpreter, &script.path, ask::LIMIT);
+        found.learn(&told, || Source::Interpreter(interpreter.clone()));
+    }
+    found
+}
+
+/// What a Python script would run with: its interpreter is asked, which takes 2 s at the most.
+#[must_use]
+pub fn of_script(script: &Path, path: &OsStr) -> SubmitVersions {
+    let mut found = SubmitVersions::default();
+    if let Some(interpreter) = script::interpreter_of(script, path) {
+        let told = ask::environment_of(&interpreter, script, ask::LIMIT);
+        found.learn(&told, || Source::Interpreter(interpreter.clone()));
+    }
+    found
+}
+
+/// A [`find`] on a thread of its own, so that a stalled file system stalls nobody else.
+#[derive(Debug)]
+pub struct Search {
+    answer: Receiver<SubmitVersions>,
+}
+
+impl Search {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(hints: Hints) -> io::Result<Self> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("htex-versions".to_owned())
+            .spawn(move || {
+                // Nobody waits any longer: then nobody misses it.
+                let _ = sender.send(find(&hints));
+            })?;
+        Ok(Self { answer })
+    }
+
+    /// The answer, if there is one within `limit`; it is given once.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> Option<SubmitVersions> {
+        self.answer.recv_timeout(limit).ok()
+    }
+}
+
+impl SubmitVersions {
+    fn given(hints: &Hints) -> Self {
+        Self {
+            python: hints.python_flag.map(|version| Known {
+                version,
+                source: Source::Flag,
+            }),
+            parsl: hints.parsl_flag.clone().map(|version| Known {
+                version,
+                source: Source::Flag,
+            }),
+        }
+    }
+
+    /// Whether nothing is left to be found.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.python.is_some() && self.parsl.is_some()
+    }
+
+    fn learn_of_prefix(
+        &mut self,
+        prefix: Option<PathBuf>,
+        named: Option<PythonVersion>,
+        source: impl Fn() -> Source,
+    ) {
+        let Some(prefix) = prefix else { return };
+        let mut candidates = layout::environments_under(&prefix);
+        candidates.retain(|candidate| self.agrees_with(candidate));
+        candidates.retain(|candidate| named.is_none() || candidate.python == named);
+        if let [only] = &candidates[..] {
+            self.learn(only, source);
+        }
+    }
+
+    fn learn(&mut self, environment: &Environment, source: impl Fn() -> Source) {
+        if !self.agrees_with(environment) {
+            return;
+        }
+        if self.python.is_none() {
+            self.python = environment.python.map(|version| Known {
+                version,
+                source: source(),
+            });
+        }
+        if self.parsl.is_none() {
+            let parsl = environment.parsl.clone();
+            self.parsl = parsl.map(|version| Known {
+                version,
+                source: source(),
+            });
+        }
+    }
+
+    fn agrees_with(&self, environment: &Environment) -> bool {
+        let python = self.python.as_ref().map(|known| known.version);
+        let parsl = self.parsl.as_ref().map(|known| &known.version);
+        agree(python, environment.python) && agree(parsl, environment.parsl.as_ref())
+    }
+}
+
+/// What one place says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Environment {
+    python: Option<PythonVersion>,
+    parsl: Option<String>,
+}
+
+fn agree<T: PartialEq>(known: Option<T>, said: Option<T>) -> bool {
+    match (known, said) {
+        (Some(known), Some(said)) => known == said,
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// At most `limit` bytes of a regular file, as text. What is no regular file might block.
+fn read_text(path: &Path, limit: u64) -> Option<String> {
+    use std::io::Read as _;
+
+    if !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut content = Vec::new();
+    std::fs::File::open(path)
+        .ok()?
+        .take(limit)
+        .read_to_end(&mut content)
+        .ok()?;
+    Some(String::from_utf8_lossy(&content).into_owned())
+}

@@ -1,0 +1,160 @@
+//! The stock `interchange.py` that HTEX would find on PATH, and the interpreter that runs it.
+
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::layout::{prefix_of, python_of_name};
+use super::{PythonVersion, read_text};
+
+/// What HTEX runs if it is told nothing else.
+const NAME: &str = "interchange.py";
+/// The first two lines are in here: the kernel reads 256 bytes of the first, and behind it pip
+/// may spell the interpreter's path, of up to 4,096.
+const MAX_HEAD_BYTES: u64 = 8 << 10;
+const ELF: &[u8] = b"\x7fELF";
+
+/// The stock script.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    pub(super) path: PathBuf,
+    /// The Python that its first line names.
+    pub(super) interpreter: Option<PathBuf>,
+}
+
+impl Script {
+    /// The first one on PATH that is not this program: it may be installed by that name, too.
+    pub(super) fn on_path(path: &OsStr, own_exe: &Path) -> Option<Self> {
+        let own = fs::metadata(own_exe).ok();
+        let found = candidates(path, NAME).find_map(|(file, metadata)| {
+            let is_own = own.as_ref().is_some_and(|own| same_file(own, &metadata));
+            let head = read_text(&file, MAX_HEAD_BYTES)?;
+            // Any binary by this name is a copy of ours, or as little a script as ours.
+            (!is_own && !head.as_bytes().starts_with(ELF)).then_some((file, head))
+        });
+        let (file, head) = found?;
+        let interpreter = interpreter(&head, path);
+        Some(Self {
+            path: file,
+            interpreter,
+        })
+    }
+
+    /// Where its environment may be, the likeliest first.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = PathBuf> {
+        let resolved = fs::canonicalize(&self.path).ok();
+        // The interpreter's links stay: they lead out of a virtual environment.
+        let interpreter = self.interpreter.clone();
+        let files = [Some(self.path.clone()), interpreter, resolved];
+        files
+            .into_iter()
+            .flatten()
+            .filter_map(|file| prefix_of(&file))
+    }
+
+    /// The Python that the interpreter's name tells, as in `/usr/bin/python3.11`.
+    pub(super) fn named_python(&self) -> Option<PythonVersion> {
+        python_of_name(self.interpreter.as_ref()?.file_name()?.to_str()?)
+    }
+}
+
+/// The interpreter of a Python script, by its first lines.
+pub(super) fn interpreter_of(script: &Path, path: &OsStr) -> Option<PathBuf> {
+    interpreter(&read_text(script, MAX_HEAD_BYTES)?, path)
+}
+
+/// The executable files of a name, in the order of PATH; an empty entry is this directory.
+pub fn candidates<'a>(
+    path: &'a OsStr,
+    name: &'a str,
+) -> impl Iterator<Item = (PathBuf, Metadata)> + use<'a> {
+    std::env::split_paths(path).filter_map(move |directory| {
+        let directory = if directory.as_os_str().is_empty() {
+            ".".into()
+        } else {
+            directory
+        };
+        let file = directory.join(name);
+        let metadata = fs::metadata(&file).ok()?;
+        let runs = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+        runs.then_some((file, metadata))
+    })
+}
+
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// The Python that a script's first lines name: directly, by `env`, or as pip writes it where
+/// the path is too long for a first line or has a blank in it.
+fn interpreter(head: &str, path: &OsStr) -> Option<PathBuf> {
+    let mut lines = head.lines();
+    let mut words = lines.next()?.strip_prefix("#!")?.split_ascii_whitespace();
+    let first = Path::new(words.next()?);
+    let named = match first.file_name()?.to_str()? {
+        "env" => {
+            let name = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
+            if name.contains('/') {
+                PathBuf::from(name)
+            } else {
+                candidates(path, name).next()?.0
+            }
+        }
+        "sh" => PathBuf::from(execed(lines.next()?)?),
+        _ => first.to_owned(),
+    };
+    let name = named.file_name()?.to_str()?;
+    (name.starts_with("python") || name.starts_with("pypy")).then_some(named)
+}
+
+/// pip's `'''exec' /path/to/python "$0" "$@"`.
+fn execed(line: &str) -> Option<&str> {
+    let command = line.strip_prefix("'''exec' ")?;
+    match command.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').map(|(path, _)| path),
+        None => command.split_once(' ').map(|(path, _)| path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_lines_name_the_interpreter() {
+        for (head, found) in [
+            (
+                "#!/v/bin/python3\nimport datetime\n",
+                Some("/v/bin/python3"),
+            ),
+            ("#! /v/bin/python3.11 -sE\n", Some("/v/bin/python3.11")),
+            ("#!/v/bin/pypy3\r\n", Some("/v/bin/pypy3")),
+            (
+                "#!/usr/bin/env -S A=b /v/bin/python -u\n",
+                Some("/v/bin/python"),
+            ),
+            (
+                "#!/bin/sh\n'''exec' /v/bin/python3 \"$0\" \"$@\"\n' '''\n",
+                Some("/v/bin/python3"),
+            ),
+            (
+                "#!/bin/sh\n'''exec' \"/v e/python\" \"$0\" \"$@\"\n",
+                Some("/v e/python"),
+            ),
+            ("#!/usr/bin/env htex-no-such-python\n", None),
+            ("#!/bin/sh\nexec python \"$0\"\n", None),
+            ("#!/bin/bash\n", None),
+            ("#!\n", None),
+            ("#!/\n", None),
+            ("import datetime\n", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                interpreter(head, OsStr::new("")),
+                found.map(PathBuf::from),
+                "{head:?}"
+            );
+        }
+    }
+}
