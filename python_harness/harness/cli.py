@@ -11,7 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from harness import bench_cases, environment, processes, stages
+from harness.bench.cases import CASES
+from harness.machine import processes, runner
+from harness.setup import environment
 
 EXIT_INTERRUPTED = 130
 
@@ -23,7 +25,7 @@ def main(arguments: list[str]) -> int:
 
         return report.run(options)
     processes.become_subreaper()
-    stages.install_signal_handlers()
+    runner.install_signal_handlers()
     try:
         if not environment.inside_venv():
             if options.command != "env":
@@ -45,39 +47,39 @@ def main(arguments: list[str]) -> int:
 def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
     """Imports a command only when it runs: they need what the environment brings."""
     if options.command == "test":
-        from harness import suite
+        from harness.suite import run as suite
 
         return suite.run(extra, long=options.long, only=options.only)
     if options.command == "env":
         print(environment.VENV_BIN / "python")
         return 0
     if options.command == "demo":
-        from harness import demo
+        from harness.demo import run as demo
 
         return demo.run(environment.require_binary(), tasks=options.tasks)
     if options.command == "bench":
-        from harness import bench
+        from harness.bench import run as bench
 
         return bench.run(options)
     if options.command == "wheel":
-        from harness import wheel
+        from harness.setup import wheel
 
         print(wheel.build(Path(options.out).absolute() if options.out else wheel.WHEELS))
         return 0
     if options.command == "fuzz":
-        from harness import fuzz
+        from harness.fuzz import run as fuzz
 
         return fuzz.run(options)
     ours = environment.require_binary()
     if options.command == "parsl-tests":
-        from harness import parsl_tests
+        from harness.parsl_suite import run as parsl_tests
 
         return parsl_tests.run(ours, options)
     if options.command == "perf":
-        from harness import perf
+        from harness.measure import perf
 
         return perf.run(ours, options)
-    from harness import cpu
+    from harness.measure import cpu
 
     return cpu.run(ours, options)
 
@@ -120,7 +122,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     cpu.add_argument("--starts", type=int, default=10, help="launches to time")
 
     bench = commands.add_parser("bench", help="stock, ours and the floor under a compiled load")
-    cases = [case.name for case in bench_cases.CASES]
+    cases = [case.name for case in CASES]
     bench.add_argument(
         "--scenario", action="append", choices=cases, metavar="NAME",
         help=f"only this one (repeatable): {', '.join(cases)}",

@@ -10,8 +10,20 @@ from heapq import heappush, heappushpop, nlargest
 
 from harness.report_events import Batch, Reading, Source, batches
 from harness.report_model import (
-    AT_MANAGERS, CLOSING, EARLIEST_S, ENDING, IDS_KEPT, IN_QUEUE, LATEST_S,
-    LONGEST_KEPT, MARKS_KEPT, NOWHERE, Flight, Loss, Manager, Run,
+    AT_MANAGERS,
+    CLOSING,
+    EARLIEST_S,
+    ENDING,
+    IDS_KEPT,
+    IN_QUEUE,
+    LATEST_S,
+    LONGEST_KEPT,
+    MARKS_KEPT,
+    NOWHERE,
+    Flight,
+    Loss,
+    Manager,
+    Run,
 )  # fmt: skip
 from harness.report_steps import Columns, Steps
 

@@ -10,17 +10,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
+from htex_interchange.command import launch_command
+from htex_interchange.errors import InterchangeLost, interchange_lost
+from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
+from htex_interchange.watch import ProcessWatch
 from parsl import executors
 from parsl.executors.errors import BadStateException
 from parsl.executors.high_throughput import executor as parsl_executor
 from parsl.executors.high_throughput.errors import CommandClientBadError
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.states import JobStatus
-
-from htex_interchange.command import launch_command
-from htex_interchange.errors import InterchangeLost, interchange_lost
-from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
-from htex_interchange.watch import ProcessWatch
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, processes
-from harness.crowd import FakeCrowd
-from harness.interchange import line_level, stock_under_test
-from harness.wire import FakeManager, FakeSubmitSide
+from harness.fakes.crowd import FakeCrowd
+from harness.fakes.wire import FakeManager, FakeSubmitSide
+from harness.htex.interchange import line_level, stock_under_test
+from harness.machine import processes
+from harness.setup import environment
 
 # A process that was told to end gets this long before it counts as left behind.
 LEFT_BEHIND_AFTER_S = 8.0

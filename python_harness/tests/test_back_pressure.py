@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from harness import processes
-from harness.executors import add_blocks, running
-from harness.interchange import command_under_test
-from harness.waiting import wait_until
+from harness.htex.executors import add_blocks, running
+from harness.htex.interchange import command_under_test
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock takes in whatever comes")
 

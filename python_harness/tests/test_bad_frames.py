@@ -7,8 +7,8 @@ import pickle
 import pytest
 from parsl.serialize import deserialize
 
-from harness.waiting import wait_until
-from harness.wire import registration
+from harness.fakes.wire import registration
+from harness.machine.waiting import wait_until
 
 GOOD_RESULT = pickle.dumps({"type": "result", "task_id": 1, "result": b"x" * 100})
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, processes
+from harness.machine import processes
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

@@ -11,8 +11,8 @@ from contextlib import closing
 import pytest
 from parsl.executors.high_throughput.zmq_pipes import CommandClient
 
-from harness.waiting import wait_until
-from harness.wire import registration
+from harness.fakes.wire import registration
+from harness.machine.waiting import wait_until
 
 HOLDS_OF_OLD_AND_NEW_PARSL = [
     pytest.param(lambda uid: ["HOLD_MANAGER", uid], id="2026.07.27-and-newer"),

@@ -10,9 +10,9 @@ import time
 import pytest
 import zmq
 
-from harness import processes
-from harness.waiting import wait_until
-from harness.wire import HEARTBEAT_CODE, registration
+from harness.fakes.wire import HEARTBEAT_CODE, registration
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = [
     pytest.mark.ours_only("stock's listener spins when no descriptor is left"),

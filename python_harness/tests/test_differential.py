@@ -1,7 +1,7 @@
 """The same conversations with stock and with ours, and proof that a wrong candidate is caught.
 
-A difference is a failure unless a named rule (`harness/differential_rules.py`) or a named ending
-(`harness/differential_endings.py`) says that it is on purpose. 20 conversations, 500 with `--long`;
+A difference is a failure unless a named rule (`harness/differential/rules.py`) or a named ending
+(`harness/differential/endings.py`) says that it is on purpose. 20 conversations, 500 with `--long`;
 `HTEX_TEST_SEED=17` replays one, `HTEX_TEST_SEED=100-199` a hundred.
 """
 
@@ -11,13 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from harness import differential, environment
-from harness.differential_endings import ENDINGS
-from harness.differential_mutants import MUTANTS
-from harness.differential_rules import RULES
-from harness.differential_script import KINDS, draw
-from harness.interchange import stock_under_test
-
+from harness.differential import run as differential
+from harness.differential.endings import ENDINGS
+from harness.differential.mutants import MUTANTS
+from harness.differential.rules import RULES
+from harness.differential.script import KINDS, draw
+from harness.htex.interchange import stock_under_test
+from harness.setup import environment
 
 # A mutant that shows in none of this many conversations of its kind is not caught.
 CHANCES = 5

@@ -12,8 +12,8 @@ from fractions import Fraction
 import pytest
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
 
-from harness.waiting import wait_until
-from harness.wire import FakeManager, FakeSubmitSide
+from harness.fakes.wire import FakeManager, FakeSubmitSide
+from harness.machine.waiting import wait_until
 
 # What an application passes to its own executor function on the worker, types included.
 RICH_CONTEXT = {

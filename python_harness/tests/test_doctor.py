@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, releases
+from harness.releases import supported
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
@@ -213,12 +214,12 @@ def test_a_selector_that_no_other_process_can_load(tmp_path):
     assert only_problem(diagnosis(file, cwd="/"))["id"] == "selector-not-loaded"
 
 
-@pytest.mark.parametrize("name, problems", [(releases.TOO_OLD, ["parsl-too-old"])] + [
-    (name, []) for name in releases.EDGES_OF_A_SHORT_RUN
+@pytest.mark.parametrize("name, problems", [(supported.TOO_OLD, ["parsl-too-old"])] + [
+    (name, []) for name in supported.EDGES_OF_A_SHORT_RUN
 ])  # fmt: skip
 def test_releases_of_parsl(tmp_path, name, problems):
     """The same file with each of them; its Python is found by its interchange.py on PATH."""
-    release = releases.release(name)
+    release = supported.release(name)
     document = diagnosis(written(tmp_path), env=release.child_environment())
     assert ids(document) == problems
     assert str(release.place) in document["about"]
@@ -226,7 +227,7 @@ def test_releases_of_parsl(tmp_path, name, problems):
 
 def test_managers_of_another_environment(tmp_path):
     """The scripts of another release come first on PATH: the interchange's and the managers'."""
-    other = releases.release(releases.EDGES_OF_A_SHORT_RUN[0])
+    other = supported.release(supported.EDGES_OF_A_SHORT_RUN[0])
     path = f"{other.place}/bin:{os.environ['PATH']}"
     document = diagnosis(
         "--python", sys.executable, written(tmp_path), env={**os.environ, "PATH": path}

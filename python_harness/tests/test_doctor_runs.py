@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, executors, processes
-from harness.selectors import UnimportableSelector
-from harness.waiting import wait_until
+from harness.htex import executors
+from harness.htex.selectors import UnimportableSelector
+from harness.machine import processes
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

@@ -12,10 +12,12 @@ import struct
 import subprocess
 
 import pytest
-
-from harness import environment, executors, network
 from test_doctor import diagnosis, doctor, ids, only_problem, written
 from test_doctor_runs import diagnosis as diagnosis_of_run
+
+from harness.htex import executors
+from harness.machine import network
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import parsl
 import pytest
 
-from harness import environment, jobs, processes
-from harness.executors import kernel_config
-from harness.interchange import stock_under_test
-from harness.waiting import wait_until
+from harness.htex import jobs
+from harness.htex.executors import kernel_config
+from harness.htex.interchange import stock_under_test
+from harness.machine import processes
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 PROGRAM = Path(__file__).parent / "programs" / "unmodified.py"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, metrics
-from harness.waiting import wait_until
+from harness.htex import metrics
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("stock writes no events")
 

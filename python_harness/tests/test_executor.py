@@ -13,10 +13,11 @@ from parsl.executors.errors import BadStateException
 from parsl.executors.high_throughput.errors import ManagerLost, VersionMismatch, WorkerLost
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
 
-from harness import executors, jobs, processes
-from harness.executors import add_blocks, manager_processes
-from harness.waiting import wait_until
-from harness.wire import FakeManager
+from harness.fakes.wire import FakeManager
+from harness.htex import executors, jobs
+from harness.htex.executors import add_blocks, manager_processes
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 RESULT_S = 30
 FOUR_MB = 4_000_000
@@ -67,7 +68,7 @@ def test_context_of_an_application_reaches_the_worker(tmp_path):
     arguments = (uuid.UUID(int=5), None, ("a", ("tuple",)))
     keywords = {"path": tmp_path, "set": {1, 2}}
     context = {
-        "task_executor": {"f": "harness.jobs.run_buffer", "a": arguments, "k": keywords},
+        "task_executor": {"f": "harness.htex.jobs.run_buffer", "a": arguments, "k": keywords},
     }
     with executors.running(tmp_path / "run") as htex:
         result = htex.submit_payload(context, b"buffer").result(RESULT_S)

@@ -14,9 +14,10 @@ import pytest
 from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.serialize import deserialize
 
-from harness import environment, processes
-from harness.crowd import FakeCrowd, WireBooks
-from harness.waiting import wait_until
+from harness.fakes.crowd import FakeCrowd, WireBooks
+from harness.machine import processes
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 MIB = 1 << 20
 FILE_BYTES_MAX = 256 << 10

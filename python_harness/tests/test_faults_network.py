@@ -15,13 +15,14 @@ from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.serialize import deserialize
 
-from harness import executors, network, processes
-from harness.books import Books
-from harness.executors import add_blocks
-from harness.interchange import command_under_test, stock_under_test
-from harness.proxy import Proxy
-from harness.waiting import wait_until
-from harness.wire import FakeManager, Silence
+from harness.fakes.proxy import Proxy
+from harness.fakes.wire import FakeManager, Silence
+from harness.htex import executors
+from harness.htex.books import Books
+from harness.htex.executors import add_blocks
+from harness.htex.interchange import command_under_test, stock_under_test
+from harness.machine import network, processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 

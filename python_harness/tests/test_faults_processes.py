@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
-from harness import executors, jobs, processes
-from harness.books import Books
-from harness.executors import add_blocks, manager_processes
-from harness.programs import Program
-from harness.waiting import wait_until
+from harness.htex import executors, jobs
+from harness.htex.books import Books
+from harness.htex.executors import add_blocks, manager_processes
+from harness.htex.programs import Program
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 

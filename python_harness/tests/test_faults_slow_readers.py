@@ -9,11 +9,11 @@ import time
 import pytest
 import zmq
 
-from harness import processes
-from harness.crowd import WireBooks
-from harness.interchange import command_under_test
-from harness.waiting import wait_until
-from harness.wire import PATIENCE_S
+from harness.fakes.crowd import WireBooks
+from harness.fakes.wire import PATIENCE_S
+from harness.htex.interchange import command_under_test
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -14,9 +14,9 @@ import pytest
 import zmq
 import zmq.auth
 
-from harness import processes, sockets
-from harness.crowd import FakeCrowd, WireBooks
-from harness.waiting import wait_until
+from harness.fakes.crowd import FakeCrowd, WireBooks
+from harness.machine import processes, sockets
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import environment, fuzz
-from harness.interchange import stock_under_test
+from harness.fuzz import run as fuzz
+from harness.htex.interchange import stock_under_test
+from harness.setup import environment
 
 SECONDS = 20
 BUILD_S = 1800

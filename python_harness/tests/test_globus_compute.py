@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import environment
+from harness.setup import environment
 
 PLACE = environment.BUILD_DIR / "globus-compute"
 REQUIREMENTS = environment.HARNESS_DIR / "requirements-globus-compute.txt"
@@ -29,7 +29,7 @@ def test_its_engine_runs_tasks_and_learns_where_they_ran(tmp_path, measured):
     env["PATH"] = os.pathsep.join([str(PLACE / "bin"), env.get("PATH", os.defpath)])
     env["PYTHONPATH"] = str(environment.HARNESS_DIR)
     env["HOME"] = str(tmp_path)
-    program = [PLACE / "bin" / "python", "-m", "harness.globus_compute_program"]
+    program = [PLACE / "bin" / "python", "-m", "harness.releases.globus_compute_program"]
     ended = subprocess.run(
         [*program, str(tmp_path / "run"), str(environment.binary())],
         env=env, capture_output=True, text=True, timeout=300,

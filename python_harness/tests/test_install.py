@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, executors, jobs, processes, releases, wheel
+from harness.htex import executors, jobs
+from harness.machine import processes
+from harness.releases import supported
+from harness.setup import environment, wheel
 
 pytestmark = pytest.mark.ours_only("this is about our own package")
 
@@ -149,7 +152,7 @@ class Fresh:
         self.place = place
         self.scripts = place / "bin"
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        self.pip("install", f"parsl=={releases.NEWEST}")
+        self.pip("install", f"parsl=={supported.NEWEST}")
 
     def pip(self, *words: object) -> None:
         command = [self.scripts / "python", "-m", "pip", "--disable-pip-version-check"]

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import bench_build, environment
-from harness.interchange import stock_under_test
+from harness.bench import build as bench_build
+from harness.htex.interchange import stock_under_test
+from harness.setup import environment
 
 STORE_VARIABLE = "HTEX_TEST_STORE_INSTRUCTIONS"
 BOUNDS_FILE = environment.PROJECT_DIR / "benches" / "instructions.json"

@@ -27,12 +27,15 @@ from parsl.errors import ParslError
 from parsl.launchers import SimpleLauncher
 from parsl.version import VERSION
 
-from harness import environment, executors, jobs, processes, releases
-from harness.interchange import command_under_test, stock_under_test
-from harness.processes import alive
-from harness.provider import local_provider
-from harness.releases import EDGES_OF_A_SHORT_RUN, NEWEST, WINDOW
-from harness.waiting import wait_until
+from harness.htex import executors, jobs
+from harness.htex.interchange import command_under_test, stock_under_test
+from harness.htex.provider import local_provider
+from harness.machine import processes
+from harness.machine.processes import alive
+from harness.machine.waiting import wait_until
+from harness.releases import supported
+from harness.releases.supported import EDGES_OF_A_SHORT_RUN, NEWEST, WINDOW
+from harness.setup import environment
 
 # What is promised is one second; a loaded machine gets three.
 LOSS_S = 3.0
@@ -413,13 +416,13 @@ def short_or_long(name: str):
 @pytest.mark.ours_only("every release brings the stock interchange that it needs")
 @pytest.mark.parametrize("name", [short_or_long(name) for name in WINDOW])
 def test_each_release_of_the_window(name, tmp_path, measured):
-    release = releases.release(name)
+    release = supported.release(name)
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     request = {"run_dir": str(run_dir), "interchange": str(environment.binary())}
     request["encrypted"] = True
     told = subprocess.run(
-        [str(release.python), "-m", "harness.linked_ends_program", json.dumps(request)],
+        [str(release.python), "-m", "harness.releases.linked_ends_program", json.dumps(request)],
         cwd=run_dir, env=release.child_environment(), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr[-3000:]

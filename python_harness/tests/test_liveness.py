@@ -10,9 +10,9 @@ from parsl.app.errors import RemoteExceptionWrapper
 from parsl.executors.high_throughput.errors import ManagerLost, VersionMismatch
 from parsl.serialize import deserialize
 
-from harness.interchange import command_under_test, stock_under_test
-from harness.waiting import wait_until
-from harness.wire import HEARTBEAT_CODE, registration
+from harness.fakes.wire import HEARTBEAT_CODE, registration
+from harness.htex.interchange import command_under_test, stock_under_test
+from harness.machine.waiting import wait_until
 
 DRAIN_REACTION_S = 0.5
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness.waiting import wait_until
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock writes a line, or a traceback, for each")
 

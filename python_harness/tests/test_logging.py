@@ -12,7 +12,7 @@ from parsl.logconfigs.file import FileLogging
 from parsl.logconfigs.json import JSONLogging
 from parsl.logconfigs.noop import NoopLogging
 
-from harness.waiting import wait_until
+from harness.machine.waiting import wait_until
 
 DEFAULT_LINE = re.compile(
     r"\d{10}\.\d{6} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d MainProcess-(\d+) \S+-\d+ \S+:\d+ \S+ "

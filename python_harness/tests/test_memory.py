@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness import processes
-from harness.waiting import wait_until
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock keeps what it once had")
 

@@ -9,8 +9,10 @@ import urllib.error
 
 import pytest
 
-from harness import environment, metrics, processes, sockets
-from harness.waiting import wait_until
+from harness.htex import metrics
+from harness.machine import processes, sockets
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("stock tells no metrics")
 

@@ -12,9 +12,9 @@ import pytest
 from parsl.monitoring import MonitoringHub
 from parsl.monitoring.message_type import MessageType
 
-from harness import jobs
-from harness.executors import kernel_config
-from harness.waiting import wait_until
+from harness.htex import jobs
+from harness.htex.executors import kernel_config
+from harness.machine.waiting import wait_until
 
 NEEDED_BY_THE_DATABASE = {
     "run_id", "hostname", "uid", "block_id", "cpu_count", "total_memory", "active",

@@ -17,10 +17,10 @@ from parsl.executors import MPIExecutor
 from parsl.executors.errors import InvalidResourceSpecification
 from parsl.launchers import SimpleLauncher
 
-from harness import environment
-from harness.executors import add_blocks
-from harness.interchange import command_under_test
-from harness.provider import local_provider
+from harness.htex.executors import add_blocks
+from harness.htex.interchange import command_under_test
+from harness.htex.provider import local_provider
+from harness.setup import environment
 
 RESULT_S = 40
 NODES = ["node-a", "node-b", "node-c", "node-d"]

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness import environment, parsl_tests, releases
-from harness.parsl_tests import OURS
-from harness.parsl_tests_choice import PARTS, QUICK_PARTS
+from harness.parsl_suite import run as parsl_tests
+from harness.parsl_suite.choice import PARTS, QUICK_PARTS
+from harness.parsl_suite.run import OURS
+from harness.releases import supported
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("it compares with stock by itself")
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.ours_only("it compares with stock by itself")
 @pytest.mark.parametrize("part", QUICK_PARTS, ids=lambda part: part.name)
 def test_quick_subset(part, tmp_path_factory, measured):
     """With ours alone; what fails is tried once more, and named if it was flaky."""
-    release = releases.release(releases.NEWEST)
+    release = supported.release(supported.NEWEST)
     place = tmp_path_factory.mktemp("parsl-tests")
     parsl_tests.provide_missing_files(release)
     run = parsl_tests.run_part(release, OURS, environment.binary(), part, runs_dir=place)
@@ -41,7 +43,7 @@ def test_quick_subset(part, tmp_path_factory, measured):
 @pytest.mark.timeout(4 * parsl_tests.PART_LIMIT_S)
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_no_test_fails_with_ours_that_passes_with_stock(part, tmp_path_factory, measured):
-    release = releases.release(releases.NEWEST)
+    release = supported.release(supported.NEWEST)
     place = tmp_path_factory.mktemp("parsl-tests")
     (comparison,) = parsl_tests.compare(release, environment.binary(), (part,), runs_dir=place)
     ours = comparison.runs[OURS]

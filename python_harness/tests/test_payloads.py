@@ -28,9 +28,9 @@ from fractions import Fraction
 
 import pytest
 
-from harness import executors, jobs
-from harness.executors import add_blocks
-from harness.waiting import wait_until
+from harness.htex import executors, jobs
+from harness.htex.executors import add_blocks
+from harness.machine.waiting import wait_until
 
 RESULT_S = 40
 WORKERS = 2
@@ -76,7 +76,7 @@ VALUES = {
 
 
 def context_of(*arguments, **keywords) -> dict:
-    return {"task_executor": {"f": "harness.jobs.run_buffer", "a": arguments, "k": keywords}}
+    return {"task_executor": {"f": "harness.htex.jobs.run_buffer", "a": arguments, "k": keywords}}
 
 
 def same(left, right) -> bool:
@@ -168,7 +168,7 @@ def test_buffers_that_are_not_pickles(tmp_path):
 def test_a_context_that_only_the_worker_cannot_load_fails_that_task_alone(tmp_path):
     """An executor function that does not exist is an ordinary exception."""
     with executors.running(tmp_path / "run", blocks=0, max_workers_per_node=WORKERS) as htex:
-        missing = {"task_executor": {"f": "harness.jobs.no_such_function", "a": (), "k": {}}}
+        missing = {"task_executor": {"f": "harness.htex.jobs.no_such_function", "a": (), "k": {}}}
         bad = htex.submit_payload(missing, b"")
         good = htex.submit_payload(context_of(1), b"good")
         add_blocks(htex, 1)

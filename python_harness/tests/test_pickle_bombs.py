@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import bombs, processes
-from harness.interchange import Interchange
-from harness.waiting import wait_until
-from harness.wire import registration
+from harness.fakes import bombs
+from harness.fakes.wire import registration
+from harness.htex.interchange import Interchange
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock runs what it reads")
 
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 def test_each_bomb_is_a_real_one(folder):
     """Without this the other tests could not fail."""
-    command = [sys.executable, "-m", "harness.bombs", str(folder)]
+    command = [sys.executable, "-m", "harness.fakes.bombs", str(folder)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert told.returncode == 0, told.stderr
     assert sorted(path.name for path in folder.iterdir()) == KINDS

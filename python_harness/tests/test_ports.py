@@ -10,8 +10,8 @@ import pytest
 import zmq
 import zmq.auth
 
-from harness import processes, sockets
-from harness.wire import FakeManager
+from harness.fakes.wire import FakeManager
+from harness.machine import processes, sockets
 
 # As src/io/sockets.rs has it.
 MESSAGE_BYTES_MAX = 16 << 30

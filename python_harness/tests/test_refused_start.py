@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import executors
-from harness.interchange import Interchange, command_under_test
-from harness.selectors import UnimportableSelector
+from harness.htex import executors
+from harness.htex.interchange import Interchange, command_under_test
+from harness.htex.selectors import UnimportableSelector
 
 # int() quotes no more than 200 characters of what it cannot read, so a longer reason is cut.
 REFUSAL = "htex-interchange refused to start: "

@@ -1,6 +1,6 @@
 """The report as people see it: the page of made-up runs, as text and in a real browser.
 
-All events here are from harness/fake_events.py, which makes them up from a seed.
+All events here are from harness/fakes/events.py, which makes them up from a seed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import browser, debian, environment, report, report_axes, report_page
-from harness.fake_events import BEGIN, FakeRun
+from harness import report, report_axes, report_page
+from harness.fakes.events import BEGIN, FakeRun
 from harness.report_events import sources
 from harness.report_recorder import runs_of
 from harness.report_series import STRIP_ROWS_MAX, series_of
+from harness.setup import debian, environment
+from harness.web import browser
 
 # Where HTML and SVG name what a browser would fetch.
 REFERENCES = {"src", "href", "xlink:href", "srcset", "poster", "data", "action", "background"}

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from parsl.executors.high_throughput.errors import ManagerLost
 
-from harness import executors, jobs, processes, report, report_sentences
+from harness import report, report_sentences
 from harness import report_units as units
-from harness.interchange import command_under_test
-from harness.waiting import wait_until
+from harness.htex import executors, jobs
+from harness.htex.interchange import command_under_test
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock writes no events")
 

@@ -12,8 +12,8 @@ import zmq
 import zmq.auth
 from parsl import curvezmq
 
-from harness.waiting import wait_until
-from harness.wire import FakeManager
+from harness.fakes.wire import FakeManager
+from harness.machine.waiting import wait_until
 
 # A source address of the loopback network that no other socket of the test uses.
 STRANGERS_ADDRESS = "127.0.0.2"

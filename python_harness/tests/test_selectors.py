@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import executors, jobs, processes, selectors
-from harness.waiting import wait_until
+from harness.htex import executors, jobs, selectors
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 HARNESS = Path(__file__).resolve().parents[1]
 RESULT_S = 60

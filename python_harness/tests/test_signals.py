@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from harness import processes
-from harness.interchange import command_under_test
-from harness.waiting import wait_until
+from harness.htex.interchange import command_under_test
+from harness.machine import processes
+from harness.machine.waiting import wait_until
 
 # The promise is 50 ms; the bound allows for a machine that is busy with the other tests.
 PROMISED_MS = 50

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.mutants import Workshop, source_of
-from harness.mutants_table import MUTANTS
+from harness.mutants.run import Workshop, source_of
+from harness.mutants.table import MUTANTS
 
 pytestmark = [
     pytest.mark.ours_only("this is about our own broker"),

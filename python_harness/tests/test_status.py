@@ -15,8 +15,9 @@ from pathlib import Path
 import parsl
 import pytest
 
-from harness import environment, executors, jobs
-from harness.waiting import wait_until
+from harness.htex import executors, jobs
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

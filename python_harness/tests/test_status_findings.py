@@ -12,11 +12,11 @@ import subprocess
 import pytest
 import zmq
 from parsl import curvezmq
-
-from harness import environment
-from harness.waiting import wait_until
-from harness.wire import FakeManager, registration
 from test_status import NONE_FOUND, WRONG, documents, place, status, told  # noqa: F401
+
+from harness.fakes.wire import FakeManager, registration
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment, processes
-from harness.interchange import command_under_test
-from harness.programs import GONE_WITHIN_S, Program
-from harness.waiting import wait_until
-from harness.wire import FakeManager, FakeSubmitSide, tcp_url
+from harness.fakes.wire import FakeManager, FakeSubmitSide, tcp_url
+from harness.htex.interchange import command_under_test
+from harness.htex.programs import GONE_WITHIN_S, Program
+from harness.machine import processes
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 # How a user's site may start the interchange: directly, or below a shell that stays.
 THROUGH_A_SHELL = ["sh", "-c", '"$0" "$@"; exit $?']

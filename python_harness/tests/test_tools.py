@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

@@ -7,11 +7,12 @@ import signal
 import subprocess
 
 import pytest
-
-from harness import environment, executors, jobs
-from harness.terminal import Terminal
-from harness.waiting import wait_until
 from test_status import DIRECTORY_VARIABLE, NONE_FOUND, WRONG_ARGUMENTS, place  # noqa: F401
+
+from harness.htex import executors, jobs
+from harness.machine.terminal import Terminal
+from harness.machine.waiting import wait_until
+from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 

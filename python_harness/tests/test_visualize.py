@@ -18,9 +18,11 @@ import psutil
 import pytest
 from parsl.monitoring import MonitoringHub
 
-from harness import browser, debian, environment, jobs, visualization
-from harness.executors import kernel_config
-from harness.waiting import wait_until
+from harness.htex import jobs
+from harness.htex.executors import kernel_config
+from harness.machine.waiting import wait_until
+from harness.setup import debian, environment
+from harness.web import browser, visualization
 
 # The first time 180 MB are fetched: a browser, graphviz and what parsl-visualize needs.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from harness import releases, window
-from harness.releases import EDGES_OF_A_SHORT_RUN, NEWEST, TOO_OLD, WINDOW
+from harness.releases import supported, window
+from harness.releases.supported import EDGES_OF_A_SHORT_RUN, NEWEST, TOO_OLD, WINDOW
 
 # Making an environment belongs to the first test that needs it.
 pytestmark = [
@@ -43,7 +43,7 @@ def test_workflow_encrypted_with_monitoring(name, tmp_path):
     """A long workflow of its own kind per release: values, an exception, 4 MB, priorities, a
     hold, commands, and node records in the release's own database."""
     report = window.report_of(
-        releases.release(name), tmp_path / "run", encrypted=True, monitoring=True
+        supported.release(name), tmp_path / "run", encrypted=True, monitoring=True
     )
     assert report["version"] == padded(name)
     faults = window.workflow_faults(report, manager_version=padded(name))
@@ -54,7 +54,7 @@ def test_workflow_encrypted_with_monitoring(name, tmp_path):
 @pytest.mark.parametrize("name", WINDOW)
 def test_workflow_plain(name, tmp_path):
     report = window.report_of(
-        releases.release(name), tmp_path / "run", encrypted=False, monitoring=True
+        supported.release(name), tmp_path / "run", encrypted=False, monitoring=True
     )
     faults = window.workflow_faults(report, manager_version=padded(name))
     assert not faults + window.node_faults(report["nodes"])
@@ -72,9 +72,9 @@ def test_workflow_plain(name, tmp_path):
 )
 def test_managers_of_another_release(submitting, managing, tmp_path):
     """The check is off: results come in the framing of the manager's release, and count."""
-    managers = releases.release(managing)
+    managers = supported.release(managing)
     report = window.report_of(
-        releases.release(submitting), tmp_path / "run", monitoring=True,
+        supported.release(submitting), tmp_path / "run", monitoring=True,
         manager_path=str(managers.place / "bin"), check_versions=False,
     )  # fmt: skip
     faults = window.workflow_faults(report, manager_version=padded(managing))
@@ -91,9 +91,9 @@ def test_managers_of_another_release(submitting, managing, tmp_path):
     ],
 )
 def test_managers_of_another_release_are_refused(submitting, managing, check, tmp_path):
-    managers = releases.release(managing)
+    managers = supported.release(managing)
     report = window.report_of(
-        releases.release(submitting), tmp_path / "run",
+        supported.release(submitting), tmp_path / "run",
         manager_path=str(managers.place / "bin"), check_versions=check,
     )  # fmt: skip
     assert report["first_error"].startswith(("BadStateException", "VersionMismatch"))
@@ -104,7 +104,7 @@ def test_managers_of_another_release_are_refused(submitting, managing, check, tm
 def test_a_release_with_two_sockets_is_refused_at_once(tmp_path, measured):
     """parsl.load() raises the reason; nobody waits for HTEX's two minutes."""
     begin = time.monotonic()
-    report = window.report_of(releases.release(TOO_OLD), tmp_path / "run", encrypted=True)
+    report = window.report_of(supported.release(TOO_OLD), tmp_path / "run", encrypted=True)
     measured(f"refusal of Parsl {TOO_OLD}: load() raised after {report['load_s']:.1f} s, "
              f"the program ended after {time.monotonic() - begin:.1f} s")  # fmt: skip
     assert report["load_s"] < 10

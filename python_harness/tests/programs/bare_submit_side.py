@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.interchange import command_under_test
-from harness.wire import FakeSubmitSide
+from harness.fakes.wire import FakeSubmitSide
+from harness.htex.interchange import command_under_test
 
 workdir, stage = Path(sys.argv[1]), sys.argv[2]
 side = FakeSubmitSide(workdir)

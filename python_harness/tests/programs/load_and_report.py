@@ -11,8 +11,8 @@ from pathlib import Path
 
 import parsl
 
-from harness import executors
-from harness.selectors import UnimportableSelector
+from harness.htex import executors
+from harness.htex.selectors import UnimportableSelector
 
 config = executors.kernel_config(Path(sys.argv[1]), manager_selector=UnimportableSelector())
 begin = time.monotonic()

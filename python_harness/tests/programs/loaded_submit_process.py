@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from harness import executors
-from harness.books import Books
+from harness.htex import executors
+from harness.htex.books import Books
 
 directory, tasks = Path(sys.argv[1]), int(sys.argv[2])
 seconds, threshold_s = float(sys.argv[3]), int(sys.argv[4])

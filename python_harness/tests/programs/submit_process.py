@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from harness import executors, jobs
-from harness.waiting import wait_until
+from harness.htex import executors, jobs
+from harness.machine.waiting import wait_until
 
 run_dir = Path(sys.argv[1])
 options = {"interchange_launch_cmd": sys.argv[2:]} if len(sys.argv) > 2 else {}

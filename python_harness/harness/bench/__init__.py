@@ -1,0 +1,1 @@
+"""`bench`: stock, ours and the floor, side by side, under a compiled load."""

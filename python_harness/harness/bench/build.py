@@ -1,0 +1,50 @@
+"""Builds the compiled half of `bench`; where the executables are is what cargo reports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.machine import runner
+from harness.setup import environment
+
+
+@dataclass(frozen=True)
+class Tools:
+    load: Path
+    floor: Path
+
+
+def build() -> Tools:
+    """To be called before the product is built: building benches also leaves a binary where the
+    product goes, with the features that only tests and benches ask of crates."""
+    environment.check_compilers()
+    result = runner.run(
+        command("load", "floor"), cwd=environment.PROJECT_DIR, capture_stdout=True
+    )
+    if result.code != 0:
+        raise environment.Unprepared(
+            f"the build of the benches failed (exit {result.code}); the reason stands above.",
+            environment.EXIT_BUILD,
+        )
+    found = executables(result.stdout)
+    return Tools(load=found["load"], floor=found["floor"])
+
+
+def command(*benches: str) -> list[str]:
+    """Builds them, and tells what `executables` reads."""
+    words = [environment.cargo(), "build", "--release", "--locked"]
+    for bench in benches:
+        words += ["--bench", bench]
+    return [*words, "--message-format=json-render-diagnostics"]
+
+
+def executables(told: str) -> dict[str, Path]:
+    """The built benches by name, from cargo's messages."""
+    found: dict[str, Path] = {}
+    for line in told.splitlines():
+        message = json.loads(line) if line.startswith("{") else {}
+        if message.get("executable") and message["target"]["kind"] == ["bench"]:
+            found[message["target"]["name"]] = Path(message["executable"])
+    return found

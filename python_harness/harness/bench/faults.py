@@ -1,0 +1,45 @@
+"""Sees that the load finds what it is there to find: the floor does one thing wrong at a time."""
+
+from __future__ import annotations
+
+import subprocess
+
+from harness.bench.build import Tools
+from harness.measure.compare import console
+
+VIOLATION = 1
+
+# What the floor does wrong, and words of the line that must come of it.
+FAULTS = {
+    "lose": "nothing came for",
+    "double": "came twice",
+    "swap": "in the order of dispatch",
+    "flip": "is not what was submitted",
+    "overfill": "has 16 slots, and holds 17",
+    "starve": "slots could be filled",
+    "lose-result": "nothing came for",
+    "double-result": "came twice",
+    "flip-result": "this is no result that a manager sent",
+}
+
+
+def run(tools: Tools, versions: list[str]) -> int:
+    """0 if every fault was found, and without one nothing."""
+    missed = []
+    for fault, words in {"none": "", **FAULTS}.items():
+        arguments = ["--scenario", "throughput", "--tasks", "20000", "--patience-s", "3"]
+        floor = [str(tools.floor), *(["--fault", fault] if words else [])]
+        result = subprocess.run(
+            [str(tools.load), *versions, *arguments, "--", *floor],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        line = result.stderr.strip()
+        is_right = (
+            result.returncode == VIOLATION and words in line if words else result.returncode == 0
+        )
+        if not is_right:
+            missed.append(fault)
+        verdict = "right" if is_right else "WRONG"
+        console.print(f"  {fault}: {verdict}: {line[:160]}", markup=False, soft_wrap=True)
+    console.print(f"missed: {', '.join(missed)}" if missed else "every fault was found")
+    return 1 if missed else 0

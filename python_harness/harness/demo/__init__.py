@@ -1,0 +1,1 @@
+"""`demo`: a real workflow through the binary, with faults in it."""

@@ -1,0 +1,1 @@
+"""`fuzz`: the targets of tests/fuzz, and the real frames that they begin with."""

@@ -1,0 +1,161 @@
+"""`fuzz`: the targets of tests/fuzz, one after another, each for some seconds.
+
+It needs a nightly compiler; cargo-fuzz is installed into the ignored build folder if it is missing.
+What a run finds new stays in `target/fuzz/corpus`, and the next one goes on from there; `--keep`
+minimises it into tests/fuzz/corpus, which is committed. A finding ends with the input's path: mend
+the fault, and move the input below tests/fuzz/found, so that `cargo test` runs it from then on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.machine import runner
+from harness.setup import environment
+
+PROJECT = environment.PROJECT_DIR
+FUZZ_DIR = PROJECT / "tests" / "fuzz"
+BUILD_DIR = PROJECT / "target" / "fuzz"
+TOOLS_DIR = PROJECT / "target" / "cargo-fuzz"
+
+# What every target begins with, beside what was grown for it.
+SEEDS = [FUZZ_DIR / "seeds", FUZZ_DIR / "found", PROJECT / "tests" / "pickle" / "golden"]
+
+MEMORY_MB = 1024
+# A frame of this length has every shape; longer ones only take longer.
+INPUT_BYTES_MAX = 4096
+# Of one input; CPython is given a second for each question.
+SLOW_S = {"against_cpython": 30}
+SLOW_OTHERS_S = 5
+ORACLE_S = "1"
+
+DONE = re.compile(r"^#(\d+)\s+DONE\s+(.*)$")
+SHOWN_LINES = 20
+
+
+@dataclass
+class Outcome:
+    target: str
+    code: int
+    lines: list[str]
+
+    @property
+    def final(self) -> str:
+        """How often it was executed, and what it covered."""
+        done = [match for line in self.lines if (match := DONE.match(line))]
+        return f"{done[-1][1]} executions, {' '.join(done[-1][2].split())}" if done else ""
+
+    @property
+    def finding(self) -> str:
+        """What was said first of the fault, and where the input is."""
+        begin = [n for n, line in enumerate(self.lines) if "panicked" in line or "ERROR" in line]
+        about = self.lines[begin[0] :][:SHOWN_LINES] if begin else self.lines[-SHOWN_LINES:]
+        return "\n".join([*about, *(line for line in self.lines if "Test unit" in line)])
+
+
+def targets() -> list[str]:
+    """By the manifest, in its order."""
+    manifest = (FUZZ_DIR / "Cargo.toml").read_text()
+    return re.findall(r'\[\[bin\]\]\nname = "(\w+)"', manifest)
+
+
+def run(options) -> int:
+    """Fuzzes; 0 if nothing was found."""
+    if options.seeds:
+        from harness.fuzz import seeds
+
+        environment.require_binary()
+        seeds.make()
+        return 0
+    unknown = set(options.targets) - set(targets())
+    if unknown:
+        known = ", ".join(targets())
+        print(f"no target {', '.join(sorted(unknown))}; there are {known}", file=sys.stderr)
+        return 2
+    build()
+    outcomes = []
+    for target in options.targets or targets():
+        outcome = fuzz(target, options.seconds)
+        outcomes.append(outcome)
+        verdict = "FOUND" if outcome.code else "ok"
+        print(f"{verdict:6} {target:16} {outcome.final}", flush=True)
+        if outcome.code:
+            print(outcome.finding, flush=True)
+        elif options.keep:
+            keep(target)
+    found = [outcome.target for outcome in outcomes if outcome.code]
+    print(f"fuzz: {len(outcomes)} targets, findings in: {', '.join(found) or 'none'}")
+    return 1 if found else 0
+
+
+def build() -> None:
+    """All targets, and before them the tool if it is missing."""
+    cargo = environment.cargo()
+    if runner.run([cargo, "+nightly", "--version"], capture_stdout=True).code != 0:
+        raise environment.Unprepared(
+            "fuzzing needs a nightly compiler. Remedy: rustup toolchain install nightly",
+            environment.EXIT_ENVIRONMENT,
+        )
+    environment.check_compilers()
+    own = TOOLS_DIR / "bin"
+    env = dict(os.environ, PATH=os.pathsep.join([str(own), os.environ.get("PATH", os.defpath)]))
+    if not shutil.which("cargo-fuzz", path=env["PATH"]):
+        print("fuzz: installing cargo-fuzz (first run only)", flush=True)
+        install = [cargo, "install", "cargo-fuzz", "--locked", "--root", str(TOOLS_DIR)]
+        _built(runner.run(install, cwd=PROJECT).code, "cargo install cargo-fuzz")
+    command = [cargo, "+nightly", "fuzz", "build", "--fuzz-dir", str(FUZZ_DIR)]
+    # What is fuzzed holds no `unsafe`, and without a sanitizer it runs twice as fast.
+    command += ["--target-dir", str(BUILD_DIR), "--sanitizer", "none"]
+    _built(runner.run(command, cwd=PROJECT, env=env).code, "cargo fuzz build")
+
+
+def _built(code: int, what: str) -> None:
+    if code:
+        reason = f"{what} failed (exit {code}); the reason stands above."
+        raise environment.Unprepared(reason, environment.EXIT_BUILD)
+
+
+def fuzz(target: str, seconds: int) -> Outcome:
+    """One worker, for so long; a finding ends it early."""
+    grown, artifacts = BUILD_DIR / "corpus" / target, BUILD_DIR / "artifacts" / target
+    places = [grown, FUZZ_DIR / "corpus" / target, *SEEDS]
+    for place in (grown, artifacts):
+        place.mkdir(parents=True, exist_ok=True)
+    limits = [f"-max_total_time={seconds}", f"-artifact_prefix={artifacts}/"]
+    return _fuzzer(target, [*limits, *(str(place) for place in places if place.is_dir())])
+
+
+def keep(target: str) -> None:
+    """As few inputs as reach every place that any of them reaches, in place of what was
+    committed. How often a place is reached would want ten times as many."""
+    committed = FUZZ_DIR / "corpus" / target
+    places = [BUILD_DIR / "corpus" / target, committed, *SEEDS]
+    with tempfile.TemporaryDirectory(dir=BUILD_DIR) as folder:
+        merge = ["-merge=1", "-set_cover_merge=1", "-use_counters=0", folder]
+        outcome = _fuzzer(target, [*merge, *(str(place) for place in places if place.is_dir())])
+        if outcome.code:
+            raise RuntimeError(outcome.finding)
+        shutil.rmtree(committed, ignore_errors=True)
+        committed.mkdir(parents=True)
+        begun_with = {path.read_bytes() for place in SEEDS for path in place.glob("*")}
+        for path in Path(folder).iterdir():
+            if path.read_bytes() not in begun_with:
+                shutil.copyfile(path, committed / path.name)
+
+
+def _fuzzer(target: str, arguments: list[str]) -> Outcome:
+    (binary,) = BUILD_DIR.glob(f"*/release/{target}")
+    slow_s = SLOW_S.get(target, SLOW_OTHERS_S)
+    limits = [f"-rss_limit_mb={MEMORY_MB}", f"-timeout={slow_s}", f"-max_len={INPUT_BYTES_MAX}"]
+    env = dict(os.environ, HTEX_TEST_PYTHON=sys.executable, HTEX_TEST_ORACLE_S=ORACLE_S)
+    lines: list[str] = []
+    # What it says goes to its stderr.
+    joined = ["/bin/sh", "-c", 'exec "$@" 2>&1', "sh", str(binary)]
+    result = runner.run([*joined, *limits, *arguments], cwd=PROJECT, env=env, on_line=lines.append)
+    return Outcome(target, result.code, lines)

@@ -1,0 +1,105 @@
+"""The books of a load: what was submitted, what ran, and how each task ended.
+
+`Books` is for a real executor with real managers. Tasks write down that they ran, so a task that
+was given out twice is seen even where only one of its results arrived. A second result for one
+task would end the executor's result thread, which is looked at as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import CancelledError, Future, TimeoutError
+from pathlib import Path
+
+from parsl.executors import HighThroughputExecutor
+
+from harness.htex import jobs
+from harness.machine.waiting import wait_until
+
+SERVES_WITHIN_S = 30
+
+
+class Books:
+    """Submits tasks to a real executor, and at the end accounts for each of them."""
+
+    def __init__(self, htex: HighThroughputExecutor, tmp_path: Path) -> None:
+        self.htex = htex
+        self.ran = tmp_path / "ran"
+        self.ran.touch()
+        self.futures: dict[int, Future] = {}
+
+    def submit(self, count: int, seconds: float = 0.02) -> None:
+        for _ in range(count):
+            number = len(self.futures)
+            self.futures[number] = self.htex.submit(
+                jobs.counted, {}, str(self.ran), number, seconds
+            )
+
+    def all(self) -> list[Future]:
+        return list(self.futures.values())
+
+    def settled(self, for_s: float, within_s: float = 60) -> None:
+        """Returns when no task has ended for a while, or all have."""
+        seen, since = self.done(), time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal seen, since
+            if (now_done := self.done()) != seen:
+                seen, since = now_done, time.monotonic()
+            return seen == len(self.futures) or time.monotonic() - since >= for_s
+
+        wait_until(is_quiet, within_s, "nothing ends any more")
+
+    def done(self) -> int:
+        return sum(future.done() for future in self.futures.values())
+
+    def wait_done(self, count: int, within_s: float = 60) -> None:
+        wait_until(lambda: self.done() >= count, within_s, f"{count} tasks are done")
+
+    def nobody_above(self, capacity: int) -> None:
+        rows = self.htex.connected_managers()
+        assert all(row["tasks"] <= capacity for row in rows), rows
+
+    def balance(
+        self, within_s: float, losses: tuple[type[Exception], ...] = (), capacity: int | None = None
+    ) -> Counter:
+        """How many tasks ended in which way; fails if one did not end, or ran twice."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end and self.done() < len(self.futures):
+            if capacity is not None:
+                self.nobody_above(capacity)
+            time.sleep(0.05)
+        outcomes = Counter(self._outcome(*item, losses) for item in self.futures.items())
+        runs = Counter(self.ran.read_text().split())
+        twice = [number for number, times in runs.items() if times > 1]
+        assert not twice, f"these tasks ran more than once: {twice}"
+        self.serves()
+        return outcomes
+
+    def _outcome(self, number: int, future, losses) -> str:
+        try:
+            value = future.result(timeout=0)
+        except (TimeoutError, CancelledError):
+            open_ones = [n for n, other in self.futures.items() if not other.done()]
+            raise AssertionError(f"tasks without an end: {open_ones}") from None
+        except losses as loss:
+            return type(loss).__name__
+        assert value == number, f"task {number} has another's result: {value}"
+        return "result"
+
+    def no_wrong_end(self) -> None:
+        """Each task that is done has its own result."""
+        for number, future in self.futures.items():
+            assert not future.done() or future.result() == number
+
+    def serves(self) -> None:
+        """The interchange lives, answers, and no manager is thought to hold a task."""
+        htex = self.htex
+        assert htex._result_queue_thread.is_alive(), "the executor's result thread has died"
+        assert htex.interchange_proc.poll() is None, "the interchange has ended"
+        wait_until(
+            lambda: all(row["tasks"] == 0 for row in htex.connected_managers()), SERVES_WITHIN_S,
+            "nobody holds a task", every_s=0.05,
+        )  # fmt: skip
+        assert htex.outstanding() == 0 and not htex.tasks

@@ -1,0 +1,1 @@
+"""What the system says and does: processes, sockets, networks, terminals; and waiting."""

@@ -1,0 +1,1 @@
+"""`perf` and `cpu`, and what all comparisons share."""

@@ -1,0 +1,222 @@
+"""`parsl-tests`: Parsl's own tests of a release, with our binary as interchange and with stock.
+
+The tests are those that the release's distribution ships (`parsl/tests`), unchanged, under the
+release's own Python. Nothing in them names an interchange: HTEX starts the first `interchange.py`
+in PATH, and that is a wrapper which counts its starts and becomes the contender. What fails with
+ours and passes with stock fails the command; a failure is tried a second time, with both, so that
+what is merely flaky is told apart. What is chosen, and why, stands in `choice.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.machine import processes, runner
+from harness.parsl_suite.choice import LEFT_OUT_MARKS, MPI_TESTS, PARTS, QUICK_PARTS, Part
+from harness.releases import supported
+from harness.releases.supported import Release
+from harness.setup import environment
+
+RUNS_DIR = environment.BUILD_DIR / "parsl-tests"
+TEST_TIMEOUT_S = 150
+PART_LIMIT_S = 1800
+
+OURS, STOCK = "ours", "stock"
+NOT_REACHED = "the run ended before it"
+
+WRAPPER = """#!/bin/sh
+# Stands first in PATH: what HTEX starts as interchange. The process keeps its id and start time.
+read -r itself < /proc/$$/stat
+echo "$itself" >> {starts}
+exec {command} "$@"
+"""
+
+
+@dataclass
+class Verdict:
+    """What became of one test."""
+
+    outcome: str
+    why: str = ""
+    seconds: float = 0.0
+    served: list[str] = field(default_factory=list)
+    starts: int = 0
+
+
+@dataclass
+class PartRun:
+    """One part of the suite, run once with one contender."""
+
+    verdicts: dict[str, Verdict]
+    starts: int
+    seconds: float
+    place: Path
+    faults: list[str]
+
+    def named(self, outcome: str) -> set[str]:
+        return {test for test, verdict in self.verdicts.items() if verdict.outcome == outcome}
+
+    def with_interchange(self) -> set[str]:
+        """Tests that started an interchange, or during which one lived."""
+        return {test for test, one in self.verdicts.items() if one.served or one.starts}
+
+    def served_by(self) -> Counter:
+        """How many tests had an interchange of which executable."""
+        return Counter(path for verdict in self.verdicts.values() for path in verdict.served)
+
+
+@dataclass
+class Comparison:
+    """A part with both contenders, the second try included."""
+
+    part: Part
+    runs: dict[str, PartRun]
+    again: dict[str, PartRun] = field(default_factory=dict)
+
+    def fails(self, kind: str) -> set[str]:
+        """Failed both times."""
+        failed = self.runs[kind].named("failed")
+        return failed & self.again[kind].named("failed") if self.again else failed
+
+    def only_ours(self) -> set[str]:
+        passed = self.runs[STOCK].named("passed")
+        if self.again:
+            passed |= self.again[STOCK].named("passed")
+        return self.fails(OURS) & passed
+
+    def flaky(self, kind: str) -> set[str]:
+        return self.runs[kind].named("failed") - self.fails(kind)
+
+
+def run(binary: Path, options: argparse.Namespace) -> int:
+    """0 if no test fails with ours that passes with stock, for every release."""
+    from harness.parsl_suite import report
+
+    parts = QUICK_PARTS if options.quick else PARTS
+    wrong = []
+    for name in options.releases or [supported.NEWEST]:
+        begin = time.monotonic()
+        comparisons = compare(supported.release(name), binary, parts)
+        faults = report.show(name, comparisons, binary, time.monotonic() - begin)
+        wrong += [f"{name}: {fault}" for fault in faults]
+    return report.conclude(wrong)
+
+
+def compare(
+    release: Release, binary: Path, parts: tuple[Part, ...], runs_dir: Path = RUNS_DIR
+) -> list[Comparison]:
+    """Every part with stock and with ours, one after the other."""
+    provide_missing_files(release)
+    comparisons = []
+    for part in parts:
+        if not part.modules(release):
+            continue
+
+        def with_both(tests=None, part=part) -> dict[str, PartRun]:
+            return {
+                kind: run_part(release, kind, binary, part, tests, runs_dir=runs_dir)
+                for kind in (STOCK, OURS)
+            }
+
+        comparison = Comparison(part, with_both())
+        failed = set().union(*(one.named("failed") for one in comparison.runs.values()))
+        if failed:
+            comparison.again = with_both(sorted(failed))
+        comparisons.append(comparison)
+    return comparisons
+
+
+def run_part(
+    release: Release, kind: str, binary: Path, part: Part, tests: list[str] | None = None,
+    *, runs_dir: Path = RUNS_DIR,
+) -> PartRun:
+    """Runs a part (or these tests of it) in a directory of its own, and reads the record."""
+    again = "-again" if tests else ""
+    place = runs_dir / release.name / f"{part.name}-{kind}{again}"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "bin").mkdir(parents=True)
+    _write_wrapper(release, kind, binary, place)
+    site = release.package.parent
+    wanted = [str(site / test) for test in tests or part.modules(release)]
+    env = release.child_environment(place / "bin")
+    env["HOME"] = str(place)
+    env["PARSL_TESTS_RECORD"] = str(place / "record.jsonl")
+    env["PARSL_TESTS_STARTS"] = str(place / "starts")
+    env["PARSL_TESTS_LIMIT_S"] = str(PART_LIMIT_S)
+    command = [str(release.python), "-m", "pytest", "-p", "harness.parsl_suite.recorder"]
+    command += ["-p", "no:cacheprovider", "--rootdir", str(site), "--quiet", "-ra"]
+    command += ["--continue-on-collection-errors"]
+    command += ["--timeout", str(TEST_TIMEOUT_S), "--timeout-method", "signal"]
+    command += ["-m", LEFT_OUT_MARKS, "--config", part.config_argument(release), *wanted]
+    what = f"{len(tests)} again" if tests else part.name
+    print(f"parsl-tests: {release.name}, {what}, {kind} ...", flush=True)
+    begin = time.monotonic()
+    # Into a file, not a pipe: an orphan of a test that holds it open must not hold this up.
+    into_file = f"exec \"$@\" > {shlex.quote(str(place / 'pytest.txt'))} 2>&1"
+    command = [sys.executable, "-m", "harness.parsl_suite.init", *command]
+    result = runner.run(["sh", "-c", into_file, "sh", *command], cwd=place, env=env)
+    return _read(place, result, time.monotonic() - begin)
+
+
+def provide_missing_files(release: Release) -> None:
+    """The distribution holds only the Python files of the tests: the node lists that the MPI
+    tests read are made here, as those of a batch job of four and of eight nodes."""
+    for place in MPI_TESTS:
+        if not (release.package / "tests" / place).exists():
+            continue
+        folder = release.package / "tests" / place / "mocks"
+        folder.mkdir(exist_ok=True)
+        for name, nodes in (("pbs_nodefile", 4), ("pbs_nodefile.8", 8)):
+            names = [f"NODE{number:03}\n" for number in range(1, nodes + 1)]
+            (folder / name).write_text("".join(names))
+
+
+def _write_wrapper(release: Release, kind: str, binary: Path, place: Path) -> None:
+    stock = [str(release.python), str(release.place / "bin" / "interchange.py")]
+    command = [str(binary)] if kind == OURS else stock
+    path = place / "bin" / "interchange.py"
+    starts = shlex.quote(str(place / "starts"))
+    path.write_text(WRAPPER.format(starts=starts, command=shlex.join(command)))
+    path.chmod(0o755)
+
+
+def _read(place: Path, result: runner.Result, seconds: float) -> PartRun:
+    """The record of a run; a test that was collected and has no verdict failed with its run."""
+    record, starts = place / "record.jsonl", place / "starts"
+    lines = record.read_text().splitlines() if record.exists() else []
+    verdicts = {}
+    collected: list[str] = []
+    for event in map(json.loads, lines):
+        if event["event"] == "collected":
+            collected = event["tests"]
+        else:
+            verdicts[event["test"]] = Verdict(
+                event["verdict"], event["why"], event["seconds"], event["served"],
+                event["starts"],
+            )  # fmt: skip
+    faults = []
+    shown = os.path.relpath(place / "pytest.txt", environment.PROJECT_DIR)
+    missing = [test for test in collected if test not in verdicts]
+    verdicts.update({test: Verdict("failed", NOT_REACHED) for test in missing})
+    if missing or not collected or result.code not in (0, 1):
+        faults.append(
+            f"pytest ended with {result.code}, {len(missing)} of {len(collected)} tests without "
+            f"a verdict: {shown}"
+        )
+    if seconds >= PART_LIMIT_S:
+        faults.append(f"it hung, and was ended after {PART_LIMIT_S} s: {shown}")
+    left = [text for text in result.left_behind if "interchange" in text]
+    if left:
+        faults.append(f"left running: {left}")
+    processes.wait_gone(5.0)
+    count = len(starts.read_text().splitlines()) if starts.exists() else 0
+    return PartRun(verdicts, count, seconds, place, faults)

@@ -1,0 +1,88 @@
+"""The releases of Parsl that are supported, each in a virtual environment of its own.
+
+`WINDOW` holds one release per edge of the protocol: the first or the last that speaks a dialect.
+An environment is made when it is first asked for (`target/harness/releases/<release>`) and kept.
+Releases are named as PyPI names them; Parsl itself writes months and days with two digits. Only
+the standard library is used here: no Parsl is imported, programs run under the release's Python.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness.setup import environment
+
+RELEASES_DIR = environment.BUILD_DIR / "releases"
+REQUIREMENTS = environment.HARNESS_DIR / "requirements-releases.txt"
+
+NEWEST = "2026.10.26"
+
+# What begins, or ends, with each; the letters of the protocol's dialects in brackets.
+WINDOW = {
+    "2025.6.30": "[C] the first with one socket for managers; managers never probe",
+    "2025.7.7": "[C] managers probe before they register",
+    "2025.9.29": "[D] a task has a context; _check_python_mismatch exists",
+    "2026.1.5": "[D] exceptions only in dill's serialization; the last that is plain by default",
+    "2026.5.18": "[D] log_config; the unchecked mismatch covers Parsl too",
+    "2026.7.20": "[D] the last that holds with the words HOLD_WORKER;id",
+    "2026.7.27": "[E] HOLD_MANAGER; the last with a plain hub",
+    "2026.8.10": "[F] the hub is encrypted",
+    "2026.9.28": "[F] the last whose results come behind a marker frame",
+    "2026.10.5": "[G] one frame per result",
+    NEWEST: "[H] managers tell when they will drain",
+}
+
+# Enough for a short run: both ends, and the three places where a frame or a config changed most.
+EDGES_OF_A_SHORT_RUN = ("2025.6.30", "2026.7.20", "2026.9.28")
+
+# The last era with two sockets for managers: refused, with a reason.
+TOO_OLD = "2025.6.2"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One installed release; `release(name)` makes it."""
+
+    name: str
+
+    @property
+    def place(self) -> Path:
+        return RELEASES_DIR / self.name
+
+    @property
+    def python(self) -> Path:
+        return self.place / "bin" / "python"
+
+    @cached_property
+    def package(self) -> Path:
+        """Where its package `parsl` is."""
+        (found,) = (self.place / "lib").glob("python3.*/site-packages/parsl")
+        return found
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.name.split("."))
+
+    def child_environment(self, *first_in_path: Path) -> dict[str, str]:
+        """What its programs run with: its own scripts, then nothing of the harness's venv."""
+        env = dict(os.environ)
+        own = str(environment.VENV_BIN)
+        inherited = [part for part in env.get("PATH", os.defpath).split(os.pathsep) if part != own]
+        places = [*map(str, first_in_path), str(self.place / "bin"), *inherited]
+        env["PATH"] = os.pathsep.join(places)
+        env["PYTHONPATH"] = str(environment.HARNESS_DIR)
+        env["VIRTUAL_ENV"] = str(self.place)
+        env["PYTHONUNBUFFERED"] = "1"
+        return env
+
+
+def release(name: str) -> Release:
+    """The release's environment, made now if it is not there yet."""
+    wanted = Release(name)
+    pinned = f"parsl[monitoring]=={name}"
+    requirements = ["--requirement", str(REQUIREMENTS), pinned]
+    environment.prepare_venv(wanted.place, requirements, REQUIREMENTS.read_text() + pinned)
+    return wanted

@@ -1,0 +1,120 @@
+"""One release of Parsl through our binary: runs `window_program.py` under it, and what is right.
+
+The program runs in a process of its own, under the release's Python; here its report is read and
+judged, so that a test says in one list everything that was wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.releases.supported import Release
+from harness.setup import environment
+
+PROGRAM = "harness.releases.window_program"
+PROGRAM_S = 120
+
+# What the program reports, with any release.
+EXPECTED = {
+    "load_error": None,
+    "first_error": None,
+    "sums": [2 * number for number in range(40)],
+    "exception": ["Rejected", "no good"],
+    "four_mb_is_equal": True,
+    "order": ["minus", "zero", "ten", "none"],
+    "held": [False],
+    "next_block": "1",
+    "blocks": ["0", "1"],
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the program is asked for."""
+
+    run_dir: str
+    interchange: str
+    encrypted: bool = True
+    monitoring: bool = False
+    manager_path: str = ""
+    check_versions: bool = True
+
+
+class ProgramFailed(AssertionError):
+    """The program gave no report; the text is what it said."""
+
+
+# How often a run is made whose manager missed its own connection.
+MISSES_MAX = 3
+
+
+def report_of(release: Release, run_dir: Path, **options) -> dict:
+    """Runs the workflow under `release`, with the binary as interchange."""
+    for miss in range(MISSES_MAX - 1):
+        report = _report_of(release, run_dir, options)
+        if not _missed_its_connection(run_dir):
+            return report
+        run_dir.rename(run_dir.with_name(f"{run_dir.name}-missed-{miss}"))
+    return _report_of(release, run_dir, options)
+
+
+def _missed_its_connection(run_dir: Path) -> bool:
+    """Managers of before 2025.07.07 connect first and then begin to watch for that event: if it
+    comes in between, they wait 30 s for it and end, although they were let in."""
+    gave_up = any(
+        "No viable address found" in log.read_text(errors="replace")
+        for log in run_dir.rglob("manager.log")
+    )
+    was_let_in = any(
+        "Accepted a connection" in log.read_text(errors="replace")
+        for log in run_dir.rglob("interchange.log")
+    )
+    return gave_up and was_let_in
+
+
+def _report_of(release: Release, run_dir: Path, options: dict) -> dict:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    request = Request(str(run_dir), str(environment.binary()), **options)
+    try:
+        told = subprocess.run(
+            [str(release.python), "-m", PROGRAM, json.dumps(asdict(request))],
+            cwd=run_dir, env=release.child_environment(), capture_output=True, text=True,
+            timeout=PROGRAM_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        raise ProgramFailed(f"no report in {PROGRAM_S} s: {str(late.stderr)[-3000:]}") from None
+    lines = told.stdout.splitlines()
+    if told.returncode != 0 or not lines:
+        raise ProgramFailed(f"exit {told.returncode}\n{told.stderr[-3000:]}")
+    return json.loads(lines[-1])
+
+
+def workflow_faults(report: dict, *, manager_version: str) -> list[str]:
+    """Everything in the report of a whole workflow that is not as it should be."""
+    wanted = dict(EXPECTED, served=str(environment.binary()))
+    wanted["manager"] = {"block_id": "0", "active": True, "parsl_version": manager_version}
+    faults = [
+        f"{key}: {report.get(key)!r}, expected {value!r}"
+        for key, value in wanted.items()
+        if report.get(key) != value
+    ]
+    if report.get("workers", 1) != 1:
+        faults.append(f"workers: {report['workers']}")
+    if report.get("packages", 0) < 1:
+        faults.append("the manager's packages are not known")
+    return faults
+
+
+def node_faults(rows: list[dict]) -> list[str]:
+    """The hub's database: a block that was held, and one that took over."""
+    faults = []
+    if {row["block_id"] for row in rows} != {"0", "1"}:
+        faults.append(f"blocks in the node table: {rows}")
+    if not any(row["block_id"] == "0" and not row["active"] for row in rows):
+        faults.append("the hold is not in the node table")
+    if any(row["worker_count"] != 1 or not row["hostname"] for row in rows):
+        faults.append(f"node rows: {rows}")
+    return faults

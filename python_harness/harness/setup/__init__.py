@@ -1,0 +1,1 @@
+"""What is made before anything runs: environment, binary, wheel, programs of Debian."""

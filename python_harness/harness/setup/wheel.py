@@ -1,0 +1,82 @@
+"""`wheel`: what `pip install` puts beside Parsl, for any x86-64 Linux with glibc 2.17 or later.
+
+maturin packs the binary and the Python package; zig compiles and links against the symbols of an
+old glibc, and its libc++ goes inside. Tools, caches and what is built stay below `target/wheel`, so
+that a second build is quick, and no file of the repository changes. Neither the time of the build
+nor places of the machine that builds are in the file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.machine import runner
+from harness.setup import environment
+
+PROJECT = environment.PROJECT_DIR
+WORKSHOP = PROJECT / "target" / "wheel"
+VENV = WORKSHOP / "venv"
+REQUIREMENTS = environment.HARNESS_DIR / "requirements-wheel.txt"
+WHEELS = PROJECT / "target" / "wheels"
+
+TARGET = "x86_64-unknown-linux-gnu"
+PLATFORM = "manylinux_2_17"
+# The first moment that a zip file can name.
+SOURCE_DATE_EPOCH_S = 315532800
+
+
+def build(out: Path = WHEELS) -> Path:
+    """Builds the wheel into `out`, and returns it.
+
+    Raises:
+        Unprepared: a tool is missing, or the build failed; the reason was printed.
+    """
+    environment.check_compilers()
+    environment.prepare_venv(
+        VENV, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text()
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    before = _wheels_in(out)
+    command = [str(VENV / "bin" / "maturin"), "build", "--release", "--zig"]
+    command += ["--target", TARGET, "--compatibility", PLATFORM, "--out", str(out.resolve())]
+    result = runner.run(command, cwd=environment.HARNESS_DIR, env=_surroundings())
+    if result.code != 0:
+        raise environment.Unprepared(
+            f"the wheel could not be built (maturin build, exit {result.code}); the reason "
+            "stands above.",
+            environment.EXIT_BUILD,
+        )
+    after = _wheels_in(out)
+    (built,) = [wheel for wheel in after if after[wheel] != before.get(wheel)]
+    return built
+
+
+def _wheels_in(out: Path) -> dict[Path, tuple[int, int]]:
+    """With what changes when one is written."""
+    found = {wheel: wheel.stat() for wheel in out.glob("htex_interchange-*.whl")}
+    return {wheel: (status.st_ino, status.st_mtime_ns) for wheel, status in found.items()}
+
+
+def _surroundings() -> dict[str, str]:
+    cargo_home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    places = {str(PROJECT): "htex-interchange", str(cargo_home): "cargo"}
+    in_rust = [f"--remap-path-prefix={place}={name}" for place, name in places.items()]
+    in_c = [f"-ffile-prefix-map={place}={name}" for place, name in places.items()]
+    env = dict(os.environ)
+    # These mean the machine's own compiler.
+    for name in ("CC", "CXX", "AR", "RANLIB"):
+        env.pop(name, None)
+    env |= {
+        "PATH": os.pathsep.join(
+            [str(VENV / "bin"), str(Path(environment.cargo()).parent), env.get("PATH", os.defpath)]
+        ),
+        "CARGO_TARGET_DIR": str(WORKSHOP / "cargo"),
+        "CARGO_ZIGBUILD_CACHE_DIR": str(WORKSHOP / "zigbuild"),
+        "ZIG_GLOBAL_CACHE_DIR": str(WORKSHOP / "zig"),
+        "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH_S),
+        "RUSTFLAGS": " ".join([*filter(None, [env.get("RUSTFLAGS")]), *in_rust]),
+    }
+    for name in ("CFLAGS", "CXXFLAGS"):
+        env[name] = " ".join([*filter(None, [env.get(name)]), *in_c])
+    return env

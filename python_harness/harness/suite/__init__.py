@@ -1,0 +1,1 @@
+"""`test`: everything that tests, stage by stage."""

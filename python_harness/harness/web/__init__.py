@@ -1,0 +1,1 @@
+"""A real browser, and the web pages that it opens."""
