@@ -15,15 +15,19 @@ from harness.bench.cases import CASES
 from harness.machine import processes, runner
 from harness.setup import environment
 
+PROGRAM = "python3 python_harness"
+
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> int:
-    options, extra = _parse(arguments)
-    if options.command == "report":
-        from harness import report
+    if arguments[:1] == ["report"]:
+        from htex_interchange.report.command import main as report
 
-        return report.run(options)
+        # It needs no environment. Here a report without events is a wrong argument.
+        return EXIT_USAGE if report(arguments[1:], f"{PROGRAM} report") else 0
+    options, extra = _parse(arguments)
     processes.become_subreaper()
     runner.install_signal_handlers()
     try:
@@ -86,7 +90,7 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
-        prog="python3 python_harness",
+        prog=PROGRAM,
         description="Demo, tests and measurements of htex-interchange. The first run makes a "
         "virtual environment in target/harness and builds the binary.",
         epilog="HTEX_INTERCHANGE_BIN names another binary than target/release/htex-interchange.",
@@ -152,9 +156,8 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
     fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
 
-    report = commands.add_parser("report", help="a page with pictures of a run, from its events")
-    report.add_argument("rundir", metavar="RUNDIR", help="a folder above event files, or one")
-    report.add_argument("--out", metavar="FILE", help="HTML (default RUNDIR/htex-report.html)")
+    # Only for the list of commands: `main` hands it over before anything is parsed.
+    commands.add_parser("report", help="a page with pictures of a run, from its events")
 
     wheel = commands.add_parser("wheel", help="what pip installs, for clusters of long ago, too")
     wheel.add_argument("--out", metavar="DIR", help="where it goes (target/wheels)")

@@ -4,11 +4,20 @@
 
 is the one line that changes. If the interchange ends unexpectedly, every future fails with
 `InterchangeLost` within a second; stock leaves them waiting for ever.
+
+A name is imported when it is first asked for: `htex_interchange.report` starts without Parsl, and
+works where there is none.
 """
 
-from htex_interchange.command import find_binary, launch_command
-from htex_interchange.errors import InterchangeLost
-from htex_interchange.executor import HighThroughputExecutor, LinkedEnds, MPIExecutor
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from htex_interchange.command import find_binary, launch_command
+    from htex_interchange.errors import InterchangeLost
+    from htex_interchange.executor import HighThroughputExecutor, LinkedEnds, MPIExecutor
 
 __all__ = [
     "HighThroughputExecutor",
@@ -18,3 +27,27 @@ __all__ = [
     "find_binary",
     "launch_command",
 ]
+
+_MODULES = {
+    "HighThroughputExecutor": "executor",
+    "InterchangeLost": "errors",
+    "LinkedEnds": "executor",
+    "MPIExecutor": "executor",
+    "find_binary": "command",
+    "launch_command": "command",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES.values():
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    # Found without this function from now on.
+    globals()[name] = value = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

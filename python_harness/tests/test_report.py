@@ -10,12 +10,12 @@ import random
 from pathlib import Path
 
 import pytest
-
-from harness import report_events, report_figures, report_sentences
-from harness import report_units as units
-from harness.report_model import AT_MANAGERS, IN_QUEUE, NOWHERE
-from harness.report_recorder import runs_of
-from harness.report_steps import COLUMNS, Columns, Counts, Steps
+from htex_interchange.report import figures, units
+from htex_interchange.report.events import LINE_BYTES_MAX, NoEvents, sources
+from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE
+from htex_interchange.report.recorder import runs_of
+from htex_interchange.report.sentences import sentences
+from htex_interchange.report.steps import COLUMNS, Columns, Counts, Steps
 
 BEGIN = 1_790_000_000
 
@@ -79,11 +79,11 @@ def run_of(tmp_path):
 
 
 def read(place: Path) -> list:
-    return [run for source in report_events.sources(place) for run in runs_of(source)]
+    return [run for source in sources(place) for run in runs_of(source)]
 
 
 def says(run) -> list[str]:
-    texts = [sentence.text for sentence in report_sentences.sentences(run)]
+    texts = [sentence.text for sentence in sentences(run)]
     return [text.replace(units.NO_BREAK, " ") for text in texts]
 
 
@@ -98,10 +98,10 @@ def test_figures_of_four_tasks(run_of):
     assert (run.waiting_s[IN_QUEUE], run.waiting_s[AT_MANAGERS]) == (2, 2)
     assert run.waiting_s[NOWHERE] == 8 and run.saturated_s == 4
     assert sorted(run.waits_s) == [0, 0, 0, 2] and sorted(run.flights_s) == [2, 4, 5, 6]
-    flights = report_figures.quantiles(run.flights_s)
+    flights = figures.quantiles(run.flights_s)
     assert (flights.count, flights.median_s, flights.longest_s) == (4, 4.5, 6)
     assert (flights.p95_s, flights.p99_s) == pytest.approx((5.85, 5.97))
-    assert report_figures.throughput(run) == 0.5 and run.peak_in_a_second == 1
+    assert figures.throughput(run) == 0.5 and run.peak_in_a_second == 1
     assert [flight.task for flight in run.longest_flights] == [4, 3, 2, 1]
     assert run.longest_flights[0].waited_s == 2
 
@@ -117,7 +117,7 @@ def test_series_of_four_tasks(run_of):
     (manager,) = run.managers
     busy = [sum(manager.busy.integrals()[at : at + 32]) for at in range(0, 384, 32)]
     assert busy == pytest.approx([0, 0, 2, 2, 2, 2, 2, 1, 1, 1, 0, 0])
-    present = report_figures.present_by_column(run, manager)
+    present = figures.present_by_column(run, manager)
     assert sum(present) == pytest.approx(22) and sum(present[:32]) == 0
     assert sum(run.done_counts.by_column()) == 4
 
@@ -191,7 +191,7 @@ def test_losses_and_failures(run_of):
         "flight." in told  # fmt: skip
     assert "4 tasks failed in HTEX: 3 by ManagerLost and 1 by Unreadable." in told
     assert told[0] == "1 of 5 tasks were done and 4 failed. The events cover 14 s."
-    blocks = {block.name: block for block in report_figures.blocks(run)}
+    blocks = {block.name: block for block in figures.blocks(run)}
     assert list(blocks) == ["0", "3"]
     assert (blocks["3"].losses, blocks["3"].workers, blocks["3"].last) == (1, 2, BEGIN + 10)
 
@@ -249,7 +249,7 @@ def test_a_manager_that_registers_again(run_of):
     assert run.managers[0].spans == [(BEGIN, BEGIN + 2, 1), (BEGIN + 2, BEGIN + 6, 3)]
     assert run.worker_time.used == 5 and run.worker_time.registered == 2 + 12 + 10
     assert "1 manager was replaced by another process with 1 task in flight." in says(run)
-    (block,) = report_figures.blocks(run)
+    (block,) = figures.blocks(run)
     assert block.workers == 5
 
 
@@ -261,7 +261,7 @@ def test_late_managers_and_blocks(run_of):
     told = says(run)
     assert "The first manager registered 1 min after the first task came (20 % of the run)." in told
     assert "Block 9, the last of 3 blocks, came 2 min 10 s after block 7." in told
-    assert [block.name for block in report_figures.blocks(run)] == ["7", "9", "10"]
+    assert [block.name for block in figures.blocks(run)] == ["7", "9", "10"]
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_a_bad_line_is_counted_and_named(run_of, line):
 
 
 def test_many_bad_lines_and_a_huge_one(run_of):
-    huge = "x" * (3 * report_events.LINE_BYTES_MAX)
+    huge = "x" * (3 * LINE_BYTES_MAX)
     garbage = [f"garbage {number}" for number in range(50)]
     run = run_of([*FOUR_TASKS[:4], *garbage, "", huge, *FOUR_TASKS[4:]])
     assert run.reading.bad == 51 and len(run.reading.named) == 10
@@ -384,7 +384,7 @@ def test_many_bad_lines_and_a_huge_one(run_of):
 
 
 def test_a_line_that_is_too_long_to_keep(run_of):
-    huge = "x" * (3 * report_events.LINE_BYTES_MAX + 5)
+    huge = "x" * (3 * LINE_BYTES_MAX + 5)
     run = run_of([*FOUR_TASKS[:4], huge, "garbage", *FOUR_TASKS[4:]])
     assert [(line, reason) for _, line, reason in run.reading.named] == [
         (5, "longer than 1,048,576 bytes"), (6, "is no JSON object: garbage"),
@@ -418,13 +418,13 @@ def test_rotated_files_are_read_oldest_first(tmp_path):
     for name, event in zip(names, reversed(FOUR_TASKS), strict=True):
         (tmp_path / name).write_text(json.dumps(event) + "\n")
     (tmp_path / "events.jsonl.bak").write_text("not one of them\n")
-    (source,) = report_events.sources(tmp_path)
+    (source,) = sources(tmp_path)
     assert [path.name for path in source.files] == names[::-1] and not source.missing
     (run,) = runs_of(source)
     assert (run.done, run.worker_time.used, run.set_back_s) == (4, 13, 0) and run.start
     assert run.may_lack_beginning
     (tmp_path / "events.jsonl.6").unlink()
-    (source,) = report_events.sources(tmp_path / "events.jsonl.3")
+    (source,) = sources(tmp_path / "events.jsonl.3")
     assert source.missing == (6,)
     (run,) = runs_of(source)
     assert run.is_partial and any("rotated files are missing (number 6)" in text.lower()
@@ -486,7 +486,7 @@ def test_several_interchanges_and_runs(tmp_path):
         (tmp_path / place).write_text(lines)
     (tmp_path / "000" / "other.jsonl").write_text('{"time": 1}\n')
     (tmp_path / "001" / "one" / "events.jsonl").write_text(lines + lines.replace("htex", "next"))
-    assert [source.name for source in report_events.sources(tmp_path)] == [
+    assert [source.name for source in sources(tmp_path)] == [
         "000/one/events.jsonl", "000/two/log.jsonl", "001/one/events.jsonl",
     ]  # fmt: skip
     runs = read(tmp_path)
@@ -498,11 +498,11 @@ def test_several_interchanges_and_runs(tmp_path):
 def test_no_events_says_how_to_get_them(tmp_path, content):
     if content is not None:
         (tmp_path / "events.jsonl").write_text(content)
-    with pytest.raises(report_events.NoEvents) as refused:
-        report_events.sources(tmp_path)
+    with pytest.raises(NoEvents) as refused:
+        sources(tmp_path)
     assert '["htex-interchange", "--events", "events.jsonl"]' in str(refused.value)
-    with pytest.raises(report_events.NoEvents, match="does not exist"):
-        report_events.sources(tmp_path / "absent")
+    with pytest.raises(NoEvents, match="does not exist"):
+        sources(tmp_path / "absent")
 
 
 def test_a_clock_that_is_set_back(run_of):
@@ -543,7 +543,7 @@ def test_columns_hold_the_integral_however_often_they_fold(seed):
 
 def test_histogram():
     values = [0.0, 5e-6, 0.001, 0.0012, 0.1, 1.0, 1.25, 1.26]
-    found = report_figures.histogram(values)
+    found = figures.histogram(values)
     counts = {round(edge, 8): number for edge, number in zip(found.edges, found.counts)}
     # Ten bins in a decade: from 1 to 1.2589, from there to 1.585.
     assert counts[1e-05] == 2 and counts[0.001] == 2 and counts[0.1] == 1

@@ -16,12 +16,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from htex_interchange.report import axes
+from htex_interchange.report import page as report_page
+from htex_interchange.report.command import read
+from htex_interchange.report.events import sources
+from htex_interchange.report.recorder import runs_of
+from htex_interchange.report.series import STRIP_ROWS_MAX, series_of
 
-from harness import report, report_axes, report_page
 from harness.fakes.events import BEGIN, FakeRun
-from harness.report_events import sources
-from harness.report_recorder import runs_of
-from harness.report_series import STRIP_ROWS_MAX, series_of
 from harness.setup import debian, environment
 from harness.web import browser
 
@@ -94,7 +96,7 @@ class Reader(HTMLParser):
 
 
 def page_of(*places: Path) -> str:
-    return report_page.page_of([run for place in places for run in report.read(place)], BEGIN + 1e4)
+    return report_page.page_of([run for place in places for run in read(place)], BEGIN + 1e4)
 
 
 def made_up(folder: Path, **wanted) -> Path:
@@ -193,15 +195,28 @@ def test_texts_of_others_stay_texts(tmp_path):
     assert page.count("&lt;script&gt;window.injected = 1") > 20
 
 
-def test_command(tmp_path):
+NO_PARSL = [sys.executable, "-I", "-S"]
+AS_A_MODULE = [
+    *NO_PARSL,
+    "-c",
+    f"import runpy, sys; sys.path.insert(0, {str(environment.HARNESS_DIR)!r});"
+    "runpy.run_module('htex_interchange.report', run_name='__main__', alter_sys=True)",
+]
+
+
+@pytest.mark.parametrize(
+    "program, nothing",
+    [([*NO_PARSL, str(environment.HARNESS_DIR), "report"], 2), (AS_A_MODULE, 1)],
+    ids=["python_harness report", "python -m htex_interchange.report"],
+)
+def test_command(tmp_path, program, nothing):
     """With nothing but the standard library, and from anywhere."""
     made_up(tmp_path)
 
     def command(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-I", "-S", str(environment.HARNESS_DIR), "report", *arguments],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
 
     told = command("runinfo")
     assert told.returncode == 0, told.stderr
@@ -212,9 +227,11 @@ def test_command(tmp_path):
     assert (tmp_path / "here.html").exists()
     (tmp_path / "empty").mkdir()
     told = command("empty")
-    assert told.returncode == 2 and '"--events", "events.jsonl"' in told.stderr
+    assert told.returncode == nothing and '"--events", "events.jsonl"' in told.stderr
     told = command("runinfo", "--out", "nowhere/page.html")
-    assert told.returncode == 2 and "nowhere" in told.stderr
+    assert told.returncode == nothing and "nowhere" in told.stderr
+    told = command("--no-such-option", "runinfo")
+    assert told.returncode == 2 and "usage:" in told.stderr
 
 
 @pytest.fixture
@@ -239,7 +256,7 @@ def test_time_axis(local_zone):
     begin = time.mktime((2026, 10, 24, 22, 50, 0, 0, 0, -1))
 
     def labels(length: float, at_most: int = 9) -> list[str]:
-        marks = report_axes.time_ticks(begin, begin + length, at_most).marks
+        marks = axes.time_ticks(begin, begin + length, at_most).marks
         return [label.replace("\u00a0", " ") for _, label in marks]
 
     assert labels(4) == ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0", "3.5", "4.0"]
@@ -253,13 +270,13 @@ def test_time_axis(local_zone):
         "25 Oct", "12:00", "26 Oct", "12:00", "27 Oct", "12:00",
     ]  # fmt: skip
     assert labels(12 * DAY_S, 6) == ["26 Oct", "28 Oct", "30 Oct", "1 Nov", "3 Nov", "5 Nov"]
-    title = report_axes.time_ticks(begin, begin + DAY_S, 9).title
+    title = axes.time_ticks(begin, begin + DAY_S, 9).title
     assert title.replace("\u00a0", " ") == "local time (CEST/CET), 24 Oct to 25 Oct 2026"
 
 
 def test_count_axis():
     def labels(most: float, **options) -> list[str]:
-        ticks = report_axes.count_ticks(most, **options)
+        ticks = axes.count_ticks(most, **options)
         assert ticks[-1][0] >= most
         return [label.replace("\u00a0", " ") for _, label in ticks]
 

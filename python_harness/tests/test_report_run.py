@@ -8,10 +8,12 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+from htex_interchange.report import units
+from htex_interchange.report.command import read
+from htex_interchange.report.page import page_of
+from htex_interchange.report.sentences import sentences
 from parsl.executors.high_throughput.errors import ManagerLost
 
-from harness import report, report_sentences
-from harness import report_units as units
 from harness.htex import executors, jobs
 from harness.htex.interchange import command_under_test
 from harness.machine import processes
@@ -29,12 +31,12 @@ def with_events(*options: str) -> list[str]:
 
 
 def only_run(place: Path):
-    (run,) = report.read(place)
+    (run,) = read(place)
     return run
 
 
 def says(run) -> list[str]:
-    texts = [sentence.text for sentence in report_sentences.sentences(run)]
+    texts = [sentence.text for sentence in sentences(run)]
     return [text.replace(units.NO_BREAK, " ") for text in texts]
 
 
@@ -78,7 +80,7 @@ def test_a_run_that_loses_a_manager(tmp_path):
     assert 6 * TASK_S <= run.worker_time.used <= 2 * WORKERS * took_s
     assert run.worker_time.used < run.worker_time.registered <= 2 * WORKERS * run.duration_s
     assert max(run.waits_s) > TASK_S and run.saturated_s > 2 * TASK_S
-    page = report.page_of([run], time.time())
+    page = page_of([run], time.time())
     assert page.count("<figure") == 8 and loss.manager.name in page
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from harness.report_figures import natural, present_by_column
-from harness.report_model import Manager, Run
+from htex_interchange.report.figures import natural, present_by_column
+from htex_interchange.report.model import Manager, Run
 
 # As many as there are colours that can be told apart.
 STACKED_BLOCKS_MAX = 7

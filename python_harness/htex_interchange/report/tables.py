@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from harness import report_units as units
-from harness.report_figures import Block, blocks
-from harness.report_model import Flight, Loss, Manager, Run
+from htex_interchange.report import units
+from htex_interchange.report.figures import Block, blocks
+from htex_interchange.report.model import Flight, Loss, Manager, Run
 
 ROWS_MAX = 50
 IDS_SHOWN = 20

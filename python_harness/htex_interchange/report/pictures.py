@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness import report_strip
-from harness import report_units as units
-from harness.report_axes import count_ticks, duration_ticks, time_ticks
-from harness.report_figures import Histogram, Quantiles, throughput
-from harness.report_model import AT_MANAGERS, IN_QUEUE, NOWHERE, Run
-from harness.report_series import Series
-from harness.report_svg import HALF, LINE_PX, NARROW, WIDE, Drawing, Key, Layout
+from htex_interchange.report import strip, units
+from htex_interchange.report.axes import count_ticks, duration_ticks, time_ticks
+from htex_interchange.report.figures import Histogram, Quantiles, throughput
+from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE, Run
+from htex_interchange.report.series import Series
+from htex_interchange.report.svg import HALF, LINE_PX, NARROW, WIDE, Drawing, Key, Layout
 
 BLOCK_COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 LOSSES_MARKED = 100
@@ -183,14 +182,14 @@ class Picturer:
         )
         caption += ", in the order of blocks; empty where none was registered. The colour is the "
         caption += "share of the workers that had a task."
-        beyond = report_strip.marks_of(run, series.rows)[1]
+        beyond = strip.marks_of(run, series.rows)[1]
         if beyond:
             caption += f" {units.counted(beyond, 'mark')} more are not drawn."
         return self._picture(
             "managers", "Managers", caption,
             f"A strip of colours for each of {len(series.rows)} rows of managers over time; the "
             "tables below give the sums of blocks and the losses.",
-            lambda layout: report_strip.draw(run, series, layout),
+            lambda layout: strip.draw(run, series, layout),
         )  # fmt: skip
 
     def distribution(

@@ -1,34 +1,47 @@
-"""`report`: the event files of a run as one HTML page, with pictures and a summary in words.
+"""`htex-interchange report`: the event files of a run as one HTML page, with pictures and a summary in words.
 
 Standard library only: it runs on a login node with nothing but Python, and asks for no network.
+Exit status: 0 if the page is written, 1 if there are no events or it cannot be written (standard
+error says why), 2 for wrong arguments.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
 from pathlib import Path
 
-from harness import report_units as units
-from harness.report_events import NoEvents, sources
-from harness.report_model import Run
-from harness.report_page import label_of, page_of
-from harness.report_recorder import runs_of
-from harness.report_sentences import sentences
+from htex_interchange.report import units
+from htex_interchange.report.events import NoEvents, sources
+from htex_interchange.report.model import Run
+from htex_interchange.report.page import label_of, page_of
+from htex_interchange.report.recorder import runs_of
+from htex_interchange.report.sentences import sentences
 
 PAGE_NAME = "htex-report.html"
-EXIT_USAGE = 2
+EXIT_NOTHING = 1
 
 
-def run(options) -> int:
-    """Writes the page of `options.rundir`; 2 if there are no events, or it cannot be written."""
+def main(arguments: list[str], program: str = "htex-interchange report") -> int:
+    """Writes the page that `arguments` ask for; the exit status.
+
+    Raises:
+        SystemExit: help was asked for, or the arguments are wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program, description="A page with pictures of a run, from its events."
+    )
+    parser.add_argument("rundir", metavar="RUNDIR", help="a folder above event files, or one")
+    parser.add_argument("--out", metavar="FILE", help=f"HTML (default RUNDIR/{PAGE_NAME})")
+    options = parser.parse_args(arguments)
     place = Path(options.rundir)
     try:
         runs = read(place)
     except (NoEvents, OSError) as reason:
         print(f"htex-interchange report: {reason}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_NOTHING
     folder = place if place.is_dir() else place.parent
     target = Path(options.out) if options.out else folder / PAGE_NAME
     page = page_of(runs, time.time())
@@ -36,7 +49,7 @@ def run(options) -> int:
         write(page, target)
     except OSError as reason:
         print(f"htex-interchange report: {reason}. --out FILE names another.", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_NOTHING
     for one in runs:
         print(f"{label_of(one)}, {units.date(one.begin)} {units.clock(one.begin)}:")
         for sentence in sentences(one):

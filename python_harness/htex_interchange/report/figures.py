@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from harness.report_model import Manager, Run
+from htex_interchange.report.model import Manager, Run
 
 BINS_PER_DECADE = 10
 # The clock of the events is not finer; a shorter time counts as this.

@@ -12,8 +12,8 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from harness.report_events import Reading, Source
-from harness.report_steps import Columns, Counts, Steps
+from htex_interchange.report.events import Reading, Source
+from htex_interchange.report.steps import Columns, Counts, Steps
 
 # Where tasks wait, if any do: what an idle worker's time is put down to.
 NOWHERE, AT_MANAGERS, IN_QUEUE = range(3)

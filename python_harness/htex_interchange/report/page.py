@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from harness import report_tables
-from harness import report_units as units
-from harness.report_figures import Quantiles, histogram, quantiles, throughput
-from harness.report_model import Run
-from harness.report_pictures import Picture, Picturer
-from harness.report_sentences import LIMIT, LOOK, sentences
-from harness.report_series import Series, series_of
+from htex_interchange.report import tables, units
+from htex_interchange.report.figures import Quantiles, histogram, quantiles, throughput
+from htex_interchange.report.model import Run
+from htex_interchange.report.pictures import Picture, Picturer
+from htex_interchange.report.sentences import LIMIT, LOOK, sentences
+from htex_interchange.report.series import Series, series_of
 
 HERE = Path(__file__).resolve().parent
 NEW_LINE = "\n"
@@ -45,13 +44,13 @@ def page_of(runs: list[Run], made_at: float) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title>",
-        f'<style id="colours">{_asset("report_colours.css")}</style>',
-        f'<style>{_asset("report_dark.css")}{_asset("report.css")}</style>',
-        f'<style id="pictures">{_asset("report_svg.css")}</style></head><body><main>',
+        f'<style id="colours">{_asset("colours.css")}</style>',
+        f'<style>{_asset("dark.css")}{_asset("page.css")}</style>',
+        f'<style id="pictures">{_asset("svg.css")}</style></head><body><main>',
         _contents(runs) if len(runs) > 1 else "",
         *sections,
         f"<footer>{_footer(made_at)}</footer>",
-        f'</main><script>{_asset("report.js")}</script></body></html>\n',
+        f'</main><script>{_asset("page.js")}</script></body></html>\n',
     ))  # fmt: skip
 
 
@@ -122,7 +121,7 @@ def _section(run: Run, prefix: str) -> str:
         f'<section class="run" id="{prefix}"><h1>{escape(label_of(run))}</h1>',
         f'<p class="about">{_about(run)}</p>',
         "<h2>In words</h2>", _says(run),
-        _figures(run), _pictures(run, series_of(run), prefix), report_tables.all_of(run),
+        _figures(run), _pictures(run, series_of(run), prefix), tables.all_of(run),
         _origin(run), "</section>",
     ))  # fmt: skip
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from html import escape
 
-from harness import report_units as units
-from harness.report_axes import time_ticks
-from harness.report_figures import registered_s, used_s
-from harness.report_model import Run
-from harness.report_series import Row, Series
-from harness.report_svg import LEVELS, MARKS, Drawing, Key, Layout, text_width
+from htex_interchange.report import units
+from htex_interchange.report.axes import time_ticks
+from htex_interchange.report.figures import registered_s, used_s
+from htex_interchange.report.model import Run
+from htex_interchange.report.series import Row, Series
+from htex_interchange.report.svg import LEVELS, MARKS, Drawing, Key, Layout, text_width
 
 HEIGHT_PX = 420
 ROW_PX_MAX, ROW_PX_MIN = 22.0, 5.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from heapq import heappush, heappushpop, nlargest
 
-from harness.report_events import Batch, Reading, Source, batches
-from harness.report_model import (
+from htex_interchange.report.events import Batch, Reading, Source, batches
+from htex_interchange.report.model import (
     AT_MANAGERS,
     CLOSING,
     EARLIEST_S,
@@ -25,7 +25,7 @@ from harness.report_model import (
     Manager,
     Run,
 )  # fmt: skip
-from harness.report_steps import Columns, Steps
+from htex_interchange.report.steps import Columns, Steps
 
 MANAGER_LOST = "ManagerLost"
 

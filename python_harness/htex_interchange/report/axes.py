@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from harness import report_units as units
+from htex_interchange.report import units
 
 # Up to this long a run is told in seconds since its first event.
 ELAPSED_UP_TO_S = 120.0

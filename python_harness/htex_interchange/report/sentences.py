@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness import report_units as units
-from harness.report_figures import first_by_block
-from harness.report_model import AT_MANAGERS, IN_QUEUE, NOWHERE, Manager, Run
+from htex_interchange.report import units
+from htex_interchange.report.figures import first_by_block
+from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE, Manager, Run
 
 FACT, LOOK, LIMIT = "fact", "look", "limit"
 
