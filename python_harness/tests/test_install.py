@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.fakes.events import FakeRun
 from harness.htex import executors, jobs
 from harness.machine import processes
 from harness.releases import supported
@@ -121,9 +122,11 @@ def test_the_wheel_holds_what_it_should_and_can_be_built_again(built, tmp_path):
     """The same bytes, and nothing of the place that it was built in."""
     assert built.touched == []
     package = sorted(
-        f"htex_interchange/{path.name}"
-        for path in (environment.HARNESS_DIR / "htex_interchange").glob("*.py")
+        str(path.relative_to(environment.HARNESS_DIR))
+        for path in (environment.HARNESS_DIR / "htex_interchange").rglob("*.*")
+        if path.suffix != ".pyc"
     )
+    assert "htex_interchange/report/page.css" in package
     prefix = f"htex_interchange-{VERSION}"
     others = [name for name in built.names() if name not in package]
     assert set(built.names()) >= set(package)
@@ -207,6 +210,11 @@ def test_a_fresh_environment_gets_all_of_it_from_the_wheel(built, tmp_path):
     assert "the first interchange.py on PATH" in told.stdout
     unnamed = fresh.workflow("unnamed", tmp_path / "unnamed", before=shim)
     assert {str(binary)} == {run["executable"] for run in (linked, named, unnamed)}
+
+    FakeRun(seed=1).write(tmp_path / "runinfo" / "events.jsonl")
+    report = [fresh.scripts / "python", "-I", "-m", "htex_interchange.report"]
+    fresh.run([*report, tmp_path / "runinfo"])
+    assert (tmp_path / "runinfo" / "htex-report.html").read_text().endswith("</html>\n")
 
     fresh.pip("uninstall", "--yes", "htex-interchange")
     assert fresh.files() == before
