@@ -103,7 +103,9 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     test = commands.add_parser("test", help="everything that tests; more options go to pytest")
     test.add_argument("--long", action="store_true", help="also the tests marked `long`")
     test.add_argument(
-        "--only", action="append", choices=["fmt", "clippy", "cargo", "build", "pytest"],
+        "--only",
+        action="append",
+        choices=["fmt", "clippy", "cargo", "build", "pytest"],
         help="only this stage (repeatable)",
     )
 
@@ -128,23 +130,31 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     bench = commands.add_parser("bench", help="stock, ours and the floor under a compiled load")
     cases = [case.name for case in CASES]
     bench.add_argument(
-        "--scenario", action="append", choices=cases, metavar="NAME",
+        "--scenario",
+        action="append",
+        choices=cases,
+        metavar="NAME",
         help=f"only this one (repeatable): {', '.join(cases)}",
-    )  # fmt: skip
+    )
     bench.add_argument("--rounds", type=int, help="runs of each (default 3, with --quick 1)")
     bench.add_argument("--quick", action="store_true", help="small sizes, about two minutes in all")
     bench.add_argument("--goals", action="store_true", help="which goals are reached; 1 if not all")
     bench.add_argument("--json", metavar="FILE", help="results (target/harness/bench/results.json)")
     bench.add_argument("--picture", metavar="FILE", help="PNG (target/harness/bench/bench.png)")
     bench.add_argument(
-        "--with", action="append", default=[], dest="ours_options", metavar="OPTION",
+        "--with",
+        action="append",
+        default=[],
+        dest="ours_options",
+        metavar="OPTION",
         help="an option for htex-interchange itself, as --with=--io-threads=2 (repeatable)",
-    )  # fmt: skip
+    )
     bench.add_argument("--stored", action="store_true", help="only show the results in --json")
     bench.add_argument(
-        "--self-check", action="store_true",
+        "--self-check",
+        action="store_true",
         help="only see that the load finds what a deliberately wrong floor does",
-    )  # fmt: skip
+    )
 
     parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
     parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")

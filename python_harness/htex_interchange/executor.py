@@ -10,16 +10,17 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from htex_interchange.command import launch_command
-from htex_interchange.errors import InterchangeLost, interchange_lost
-from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
-from htex_interchange.watch import ProcessWatch
 from parsl import executors
 from parsl.executors.errors import BadStateException
 from parsl.executors.high_throughput import executor as parsl_executor
 from parsl.executors.high_throughput.errors import CommandClientBadError
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.states import JobStatus
+
+from htex_interchange.command import launch_command
+from htex_interchange.errors import InterchangeLost, interchange_lost
+from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
+from htex_interchange.watch import ProcessWatch
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +89,7 @@ class LinkedEnds:
             InterchangeLost: there is no interchange any more.
         """
         self._raise_if_lost()
-        return self._unless_too_late(
-            super().submit(func, resource_specification, *args, **kwargs)
-        )
+        return self._unless_too_late(super().submit(func, resource_specification, *args, **kwargs))
 
     # Parsl 2025.9.29 and later.
     if hasattr(parsl_executor.HighThroughputExecutor, "submit_payload"):

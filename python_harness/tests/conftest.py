@@ -124,8 +124,7 @@ def no_error_logged(request, tmp_path):
         f"{path.relative_to(tmp_path)}: {line}"
         for path in tmp_path.rglob("interchange.log")
         for line in path.read_text(errors="replace").splitlines()
-        if line_level(line) in ("ERROR", "CRITICAL")
-        and not any(text in line for text in expected)
+        if line_level(line) in ("ERROR", "CRITICAL") and not any(text in line for text in expected)
     ]
     assert not found, "ERROR lines of the interchange:\n" + "\n".join(found[:10])
 

@@ -138,9 +138,7 @@ def test_a_real_run(tmp_path):
     with running(tmp_path, blocks=0, interchange_launch_cmd=command) as executor:
         futures = [executor.submit(len, {}, bytes(50_000)) for _ in range(1000)]
         log = next(tmp_path.rglob("interchange.log"))
-        wait_until(
-            lambda: "no more tasks are taken" in log.read_text(), 20, "the bound is reached"
-        )
+        wait_until(lambda: "no more tasks are taken" in log.read_text(), 20, "the bound is reached")
         add_blocks(executor, 1)
         assert {future.result(timeout=60) for future in futures} == {50_000}
     assert "Tasks are taken again" in log.read_text()

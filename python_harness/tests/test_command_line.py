@@ -24,8 +24,11 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
     options.setdefault("stdin", subprocess.DEVNULL)
     return subprocess.run(
         [str(environment.binary()), *arguments],
-        capture_output=True, text=True, timeout=SECONDS, **options,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        **options,
+    )
 
 
 def test_version():
@@ -38,9 +41,13 @@ def test_help_names_every_option():
     told = run("--help")
     assert told.returncode == 0 and told.stderr == ""
     for option in (
-        "--watch-pid", "--python-version", "--parsl-version", "--disconnect-grace", "--version",
+        "--watch-pid",
+        "--python-version",
+        "--parsl-version",
+        "--disconnect-grace",
+        "--version",
         "--help",
-    ):  # fmt: skip
+    ):
         assert option in told.stdout
 
 

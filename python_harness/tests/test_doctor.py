@@ -44,9 +44,11 @@ def written(tmp_path: Path, options: str = "", provider: str = "", *, more: str 
     options = options and options.rstrip(", ") + ","
     file = tmp_path / "my_config.py"
     text = CONFIG.format(
-        binary=str(environment.binary()), options=options, provider=provider,
+        binary=str(environment.binary()),
+        options=options,
+        provider=provider,
         run_dir=str(tmp_path / "runinfo"),
-    )  # fmt: skip
+    )
     file.write_text(text + more)
     return file
 
@@ -54,9 +56,13 @@ def written(tmp_path: Path, options: str = "", provider: str = "", *, more: str 
 def doctor(*arguments, env=None, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         [environment.binary(), "doctor", *map(str, arguments)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
-        env=env, **options,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env=env,
+        **options,
+    )
 
 
 def diagnosis(*arguments, **options) -> dict:
@@ -100,9 +106,12 @@ def test_a_sound_set_up_is_called_sound_and_is(tmp_path):
         "    print(parsl.python_app(lambda: 6 * 7)().result(timeout=60))\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         timeout=SECONDS,
-    )  # fmt: skip
+    )
     assert ran.returncode == 0 and ran.stdout == "42\n", ran
     assert diagnosis(tmp_path / "runinfo")["findings"] == []
 
@@ -130,9 +139,12 @@ def test_a_range_without_a_free_port(tmp_path, listening):
 
 @pytest.mark.parametrize(
     "address, name",
-    [("203.0.113.7", "address-not-here"), ("localhost", "address-is-a-name"),
-     ("no-such-host.invalid", "address-is-a-name")],
-)  # fmt: skip
+    [
+        ("203.0.113.7", "address-not-here"),
+        ("localhost", "address-is-a-name"),
+        ("no-such-host.invalid", "address-is-a-name"),
+    ],
+)
 def test_an_address_that_nobody_gets_to(tmp_path, address, name):
     found = only_problem(diagnosis(written(tmp_path, f"address={address!r}")))
     assert found["id"] == name and address in found["what"]
@@ -214,9 +226,11 @@ def test_a_selector_that_no_other_process_can_load(tmp_path):
     assert only_problem(diagnosis(file, cwd="/"))["id"] == "selector-not-loaded"
 
 
-@pytest.mark.parametrize("name, problems", [(supported.TOO_OLD, ["parsl-too-old"])] + [
-    (name, []) for name in supported.EDGES_OF_A_SHORT_RUN
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, problems",
+    [(supported.TOO_OLD, ["parsl-too-old"])]
+    + [(name, []) for name in supported.EDGES_OF_A_SHORT_RUN],
+)
 def test_releases_of_parsl(tmp_path, name, problems):
     """The same file with each of them; its Python is found by its interchange.py on PATH."""
     release = supported.release(name)
@@ -244,9 +258,11 @@ def test_managers_of_another_environment(tmp_path):
 
 @pytest.mark.parametrize(
     "options, name",
-    [("heartbeat_period=30, heartbeat_threshold=30", "heartbeats"),
-     ("loopback_address='203.0.113.7'", "loopback-address")],
-)  # fmt: skip
+    [
+        ("heartbeat_period=30, heartbeat_threshold=30", "heartbeats"),
+        ("loopback_address='203.0.113.7'", "loopback-address"),
+    ],
+)
 def test_other_options(tmp_path, options, name):
     assert only_problem(diagnosis(written(tmp_path, options)))["id"] == name
 
@@ -269,10 +285,14 @@ def test_programs_that_cannot_be_started(tmp_path):
     assert ids(document) == ["launch-not-found", "no-worker-pool"]
 
 
-@pytest.mark.parametrize("words, name", [
-    (["--max-queue", "5"], "arguments-wrong"), (["--metrics"], "arguments-wrong"),
-    (["--events", "/nowhere/events.jsonl"], "events-file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, name",
+    [
+        (["--max-queue", "5"], "arguments-wrong"),
+        (["--metrics"], "arguments-wrong"),
+        (["--events", "/nowhere/events.jsonl"], "events-file"),
+    ],
+)
 def test_arguments_that_it_does_not_start_with(tmp_path, words, name):
     file = written(tmp_path)
     binary = f"[{str(environment.binary())!r}]"
@@ -354,9 +374,13 @@ def test_a_file_that_hangs_is_ended(tmp_path):
     assert time.monotonic() - begin < 70
 
 
-@pytest.mark.parametrize("text, word", [
-    ("x = 1\n", "no Config"), (None, "no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("x = 1\n", "no Config"),
+        (None, "no such file"),
+    ],
+)
 def test_what_cannot_be_examined(tmp_path, text, word):
     file = tmp_path / "file.py"
     if text is not None:
@@ -379,7 +403,5 @@ def test_a_newer_parsl_is_worth_a_note(tmp_path):
     """Made of the installed one, by a version of its own: there is no newer one yet."""
     fake_newer = "import parsl.version\nparsl.version.VERSION = '2027.01.04'\n"
     (tmp_path / "sitecustomize.py").write_text(fake_newer)
-    document = diagnosis(
-        written(tmp_path), env={**os.environ, "PYTHONPATH": str(tmp_path)}
-    )
+    document = diagnosis(written(tmp_path), env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert "parsl-newer" in ids(document, "note")

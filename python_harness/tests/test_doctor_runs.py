@@ -26,8 +26,11 @@ STATUS = {"note": 0, "warning": 3, "problem": 4}
 def diagnosis(directory: Path) -> dict:
     told = subprocess.run(
         [environment.binary(), "doctor", "--json", directory],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
     assert told.stdout, told
     document = json.loads(told.stdout)
     worst = max((STATUS[one["severity"]] for one in document["findings"]), default=0)

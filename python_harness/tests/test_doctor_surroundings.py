@@ -68,8 +68,11 @@ def on_a_small_disk(place, command: str) -> subprocess.CompletedProcess:
     mount = f"mount -t tmpfs -o size=1m small {shlex.quote(str(place))}"
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", f"{mount} || exit 99; {command}"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
 
 
 def test_a_disk_without_room(tmp_path):

@@ -43,8 +43,11 @@ def test_unmodified_program_with_the_binary_as_interchange_py(tmp_path, how):
     env = dict(os.environ, PATH=f"{place.parent}:{os.environ['PATH']}")
     told = subprocess.run(
         [sys.executable, str(PROGRAM), str(tmp_path / "run")],
-        env=env, capture_output=True, text=True, timeout=80,
-    )  # fmt: skip
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=80,
+    )
     assert told.returncode == 0, told.stderr
     report = json.loads(told.stdout.splitlines()[-1])
     assert report["results"] == [number**2 for number in range(20)]
@@ -62,8 +65,9 @@ def test_no_process_and_no_thread_is_left_and_the_directory_is_removable(removab
     assert not removable.exists()
     wait_until(
         lambda: {process.pid for process in processes.running_descendants()} <= before,
-        8, "every process of the run is gone",
-    )  # fmt: skip
+        8,
+        "every process of the run is gone",
+    )
     wait_until(lambda: set(threading.enumerate()) <= threads, 5, "every thread is gone")
     assert not removable.exists()
 

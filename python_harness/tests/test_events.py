@@ -63,7 +63,10 @@ def test_a_run_can_be_told_from_its_lines(start, connect):
     path = ended(side, event="manager", state="lost")
     tasks = [(line["task"], line["state"]) for line in of_kind(path, "task")]
     assert Counter(state for _, state in tasks) == {
-        "queued": 3, "dispatched": 3, "done": 1, "failed": 2
+        "queued": 3,
+        "dispatched": 3,
+        "done": 1,
+        "failed": 2,
     }
     for task_id in (1, 2, 3):
         last = "done" if task_id == held[0] else "failed"
@@ -72,9 +75,15 @@ def test_a_run_can_be_told_from_its_lines(start, connect):
     assert {(line["reason"], line["manager"]) for line in failed} == {("ManagerLost", "first")}
     registered, lost = of_kind(path, "manager")
     assert registered | {"t": 0} == {
-        "t": 0, "event": "manager", "manager": "first", "state": "registered", "block": "3",
-        "host": "n1", "workers": registered["workers"], "capacity": 2,
-    }  # fmt: skip
+        "t": 0,
+        "event": "manager",
+        "manager": "first",
+        "state": "registered",
+        "block": "3",
+        "host": "n1",
+        "workers": registered["workers"],
+        "capacity": 2,
+    }
     assert lost["state"] == "lost" and lost["tasks"] == 2 and 2 <= lost["silent_s"] < 8
     times = [line["t"] for line in lines(path)]
     assert times == sorted(times)

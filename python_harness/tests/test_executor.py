@@ -114,8 +114,10 @@ def test_scale_in_ends_the_idle_block(tmp_path):
     with executors.running(tmp_path / "run", blocks=2) as htex:
         wait_until(
             lambda: all(row["idle_duration"] > 0.3 for row in htex.connected_managers()),
-            RESULT_S, "both are idle", every_s=0.05,
-        )  # fmt: skip
+            RESULT_S,
+            "both are idle",
+            every_s=0.05,
+        )
         (killed,) = htex.scale_in(1, max_idletime=0.1)
         left = [row["block_id"] for row in htex.connected_managers() if row["active"]]
         assert left == [block for block in ("0", "1") if block != killed]
@@ -133,9 +135,7 @@ def test_highest_block_with_the_block_selector(tmp_path):
 def test_drain_period_of_a_real_manager(tmp_path, measured):
     with executors.running(tmp_path / "run", drain_period=8) as htex:
         future, proceed = running_task(htex, tmp_path)
-        wait_until(
-            lambda: htex.connected_managers()[0]["draining"], 20, "it drains", every_s=0.05
-        )
+        wait_until(lambda: htex.connected_managers()[0]["draining"], 20, "it drains", every_s=0.05)
         (row,) = htex.connected_managers()
         assert row["tasks"] == 1 and row["active"]
         waiting = htex.submit(jobs.where, {})

@@ -173,8 +173,10 @@ def test_a_thousand_managers_die_together(start, crowd, measured, encrypted):
     books.run(stayers, 2000, within_s=60)
     served_s = time.monotonic() - begin
     books.until(stayers, 6000, within_s=30)
-    measured(f"2000 tasks of others after {served_s:.1f} s, all {books.losses()} lost ones told "
-             f"after {time.monotonic() - begin:.1f} s (threshold 6 s)")  # fmt: skip
+    measured(
+        f"2000 tasks of others after {served_s:.1f} s, all {books.losses()} lost ones told "
+        f"after {time.monotonic() - begin:.1f} s (threshold 6 s)"
+    )
     used_s = processes.cpu_seconds(pid) - used_before
     logged = len(side.interchange.log()) - log_before
     measured(f"{used_s:.2f} s of CPU, {logged >> 10} KiB logged")

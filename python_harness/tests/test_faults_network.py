@@ -47,9 +47,11 @@ def across(net: network.Network, run_dir: Path, **options):
     options.setdefault("max_workers_per_node", 2)
     options.setdefault("prefetch_capacity", 2)
     with executors.running(
-        run_dir, address=network.HEAD_ADDRESS,
-        launch_cmd=net.node.prefix() + DEFAULT_LAUNCH_CMD, **options,
-    ) as htex:  # fmt: skip
+        run_dir,
+        address=network.HEAD_ADDRESS,
+        launch_cmd=net.node.prefix() + DEFAULT_LAUNCH_CMD,
+        **options,
+    ) as htex:
         yield htex
 
 
@@ -162,9 +164,12 @@ def test_the_descriptor_of_a_vanished_node_comes_back(net, tmp_path, measured):
 @contextmanager
 def behind_a_proxy(run_dir: Path, *, blocks: int, **options):
     """An executor whose managers connect to a proxy."""
-    with executors.running(
-        run_dir, blocks=0, max_workers_per_node=2, prefetch_capacity=2, **options
-    ) as htex, Proxy(("127.0.0.1", htex.worker_port)) as proxy:
+    with (
+        executors.running(
+            run_dir, blocks=0, max_workers_per_node=2, prefetch_capacity=2, **options
+        ) as htex,
+        Proxy(("127.0.0.1", htex.worker_port)) as proxy,
+    ):
         direct, indirect = f"--port={htex.worker_port}", f"--port={proxy.port}"
         assert direct in htex.launch_cmd
         htex.launch_cmd = htex.launch_cmd.replace(direct, indirect)
@@ -185,9 +190,10 @@ def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
         proxy.cut()
         log = Path(htex.logdir, "interchange.log")
         wait_until(
-            lambda: log.read_text().count("it gets no more until it speaks") == 2, 5,
+            lambda: log.read_text().count("it gets no more until it speaks") == 2,
+            5,
             "both are disconnected",
-        )  # fmt: skip
+        )
         books.submit(20)
         proxy.heal()
         assert books.balance(60, capacity=4) == {"result": 28}

@@ -77,9 +77,7 @@ def test_the_submit_process_is_killed(tmp_path, task_s, measured):
 def test_the_interchange_is_killed(tmp_path, measured):
     """Its managers end by themselves. Nothing that the user was told by then is wrong; who tells
     the rest is the executor's part."""
-    with executors.running(
-        tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE
-    ) as htex:
+    with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE) as htex:
         books = Books(htex, tmp_path)
         books.submit(400)
         books.wait_done(50)

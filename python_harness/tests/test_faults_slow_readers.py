@@ -50,9 +50,10 @@ def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
         deaf.send({"type": "heartbeat"})
     assert in_hand(side, "deaf") == 1
     wait_until(
-        lambda: processes.resident_bytes(pid) - before < 2 * LARGE + BESIDE_THE_TASKS, 10,
+        lambda: processes.resident_bytes(pid) - before < 2 * LARGE + BESIDE_THE_TASKS,
+        10,
         "memory is that of what it is owed",
-    )  # fmt: skip
+    )
     # It reads after all.
     (task,) = deaf.tasks(1) or pytest.fail("it has none")
     deaf.answer(task["task_id"])

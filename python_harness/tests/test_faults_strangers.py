@@ -239,10 +239,16 @@ NOISE = {
     "zeros": bytes(4096),
     "random": os.urandom(4096),
     # A greeting, READY, and then a frame that claims to have 2^62 bytes.
-    "huge-frame": b"\xff" + b"\x00" * 8 + b"\x7f\x03\x00" + b"NULL" + b"\x00" * 48
+    "huge-frame": b"\xff"
+    + b"\x00" * 8
+    + b"\x7f\x03\x00"
+    + b"NULL"
+    + b"\x00" * 48
     + b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
-    + b"\x02\x40" + b"\x00" * 7 + b"body",
-}  # fmt: skip
+    + b"\x02\x40"
+    + b"\x00" * 7
+    + b"body",
+}
 
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)

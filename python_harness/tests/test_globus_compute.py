@@ -22,9 +22,7 @@ pytestmark = [
 
 
 def test_its_engine_runs_tasks_and_learns_where_they_ran(tmp_path, measured):
-    environment.prepare_venv(
-        PLACE, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text()
-    )
+    environment.prepare_venv(PLACE, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text())
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([str(PLACE / "bin"), env.get("PATH", os.defpath)])
     env["PYTHONPATH"] = str(environment.HARNESS_DIR)
@@ -32,8 +30,11 @@ def test_its_engine_runs_tasks_and_learns_where_they_ran(tmp_path, measured):
     program = [PLACE / "bin" / "python", "-m", "harness.releases.globus_compute_program"]
     ended = subprocess.run(
         [*program, str(tmp_path / "run"), str(environment.binary())],
-        env=env, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout.splitlines()[-1])
     assert report.pop("shutdown_s") < 9

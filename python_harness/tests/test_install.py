@@ -132,8 +132,9 @@ def test_the_wheel_holds_what_it_should_and_can_be_built_again(built, tmp_path):
     assert set(built.names()) >= set(package)
     assert f"{prefix}.data/scripts/htex-interchange" in others
     assert f"{prefix}.dist-info/licenses/LICENSE" in others
-    assert all(name.startswith((f"{prefix}.data/scripts/", f"{prefix}.dist-info/"))
-               for name in others)  # fmt: skip
+    assert all(
+        name.startswith((f"{prefix}.data/scripts/", f"{prefix}.dist-info/")) for name in others
+    )
     with zipfile.ZipFile(built.wheel) as file:
         metadata = file.read(f"{prefix}.dist-info/METADATA").decode()
     assert f"\nVersion: {VERSION}\n" in metadata
@@ -171,9 +172,13 @@ class Fresh:
         env["PATH"] = ":".join([*([str(before)] if before else []), str(self.scripts), *rest])
         env["VIRTUAL_ENV"] = str(self.place)
         told = subprocess.run(
-            list(map(str, command)), env=env, cwd=self.place, capture_output=True, text=True,
+            list(map(str, command)),
+            env=env,
+            cwd=self.place,
+            capture_output=True,
+            text=True,
             timeout=timeout,
-        )  # fmt: skip
+        )
         assert told.returncode == 0, told.stdout + told.stderr
         return told
 

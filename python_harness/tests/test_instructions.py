@@ -54,9 +54,12 @@ def rustc() -> str:
     beside_cargo = Path(environment.cargo()).with_name("rustc")
     program = os.environ.get("RUSTC") or (str(beside_cargo) if beside_cargo.exists() else "rustc")
     told = subprocess.run(
-        [program, "--version"], cwd=environment.PROJECT_DIR,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [program, "--version"],
+        cwd=environment.PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return re.match(r"rustc (\d+\.\d+)\.", told.stdout)[1]
 
 
@@ -95,9 +98,13 @@ def build() -> Path:
     command = bench_build.command("counted")
     command += ["--target-dir", str(environment.BUILD_DIR / "counted")]
     built = subprocess.run(
-        command, cwd=environment.PROJECT_DIR, env=env, timeout=BUILD_S,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        command,
+        cwd=environment.PROJECT_DIR,
+        env=env,
+        timeout=BUILD_S,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert built.returncode == 0, "the build of `counted` failed; the reason stands above"
     return bench_build.executables(built.stdout)["counted"]
 

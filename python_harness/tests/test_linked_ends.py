@@ -16,13 +16,6 @@ from pathlib import Path
 
 import parsl
 import pytest
-from htex_interchange import (
-    HighThroughputExecutor,
-    InterchangeLost,
-    MPIExecutor,
-    command,
-    launch_command,
-)
 from parsl.errors import ParslError
 from parsl.launchers import SimpleLauncher
 from parsl.version import VERSION
@@ -36,6 +29,13 @@ from harness.machine.waiting import wait_until
 from harness.releases import supported
 from harness.releases.supported import EDGES_OF_A_SHORT_RUN, NEWEST, WINDOW
 from harness.setup import environment
+from htex_interchange import (
+    HighThroughputExecutor,
+    InterchangeLost,
+    MPIExecutor,
+    command,
+    launch_command,
+)
 
 # What is promised is one second; a loaded machine gets three.
 LOSS_S = 3.0
@@ -95,14 +95,21 @@ def test_running_and_queued_tasks_fail_within_a_second(tmp_path, encrypted, meas
 def test_nothing_waits_for_an_interchange_that_is_lost_at_rest(tmp_path, measured):
     """Commands, submissions and scaling say so or go on; the shutdown takes the blocks along."""
     with linked(tmp_path / "run", heartbeat_threshold=120, heartbeat_period=30) as htex:
-        managers = [process for process in processes.running_descendants()
-                    if "process_worker_pool" in processes.command_line(process.pid)]
+        managers = [
+            process
+            for process in processes.running_descendants()
+            if "process_worker_pool" in processes.command_line(process.pid)
+        ]
         assert managers
         begin = kill_interchange(htex)
         wait_until(lambda: htex.bad_state_is_set, LOSS_S, "the loss is noticed")
-        for ask in (htex.connected_managers, htex.connected_blocks, lambda: htex._hold_block("0"),
-                    lambda: htex.submit(jobs.add, {}, 1, 2),
-                    lambda: htex.submit_payload({}, b"")):  # fmt: skip
+        for ask in (
+            htex.connected_managers,
+            htex.connected_blocks,
+            lambda: htex._hold_block("0"),
+            lambda: htex.submit(jobs.add, {}, 1, 2),
+            lambda: htex.submit_payload({}, b""),
+        ):
             with pytest.raises(InterchangeLost):
                 ask()
         assert set(htex.status()) == {"0"}
@@ -363,8 +370,13 @@ def installed(tmp_path, monkeypatch):
 @pytest.mark.ours_only("stock is not looked for")
 def test_the_binary_is_found_and_given_the_exact_versions(tmp_path, installed):
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = [str(installed / command.BINARY_NAME), "--python-version", version,
-              "--parsl-version", VERSION]  # fmt: skip
+    wanted = [
+        str(installed / command.BINARY_NAME),
+        "--python-version",
+        version,
+        "--parsl-version",
+        VERSION,
+    ]
     assert launch_command() == wanted
     htex = executors.executor(kind=HighThroughputExecutor, interchange_launch_cmd=None)
     assert htex.interchange_launch_cmd == wanted
@@ -393,10 +405,13 @@ def test_path_is_searched_last_and_an_explicit_command_wins(installed, tmp_path,
 
 def test_mpi_executor_is_linked_too(tmp_path):
     htex = MPIExecutor(
-        max_workers_per_block=1, mpi_launcher="mpiexec", address="127.0.0.1",
-        interchange_launch_cmd="replaced below: the type here is one word", label="mpi",
+        max_workers_per_block=1,
+        mpi_launcher="mpiexec",
+        address="127.0.0.1",
+        interchange_launch_cmd="replaced below: the type here is one word",
+        label="mpi",
         provider=local_provider(init_blocks=0, launcher=SimpleLauncher()),
-    )  # fmt: skip
+    )
     htex.interchange_launch_cmd = command_under_test()
     htex.run_dir = str(tmp_path)
     htex.start()
@@ -423,8 +438,12 @@ def test_each_release_of_the_window(name, tmp_path, measured):
     request["encrypted"] = True
     told = subprocess.run(
         [str(release.python), "-m", "harness.releases.linked_ends_program", json.dumps(request)],
-        cwd=run_dir, env=release.child_environment(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=run_dir,
+        env=release.child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert told.returncode == 0, told.stderr[-3000:]
     report = json.loads(told.stdout.splitlines()[-1])
     times = {key: report.pop(key) for key in ("lost_s", "cleanup_s")}

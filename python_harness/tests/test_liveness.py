@@ -250,9 +250,11 @@ def test_manager_whose_connection_closed_gets_nothing_new(start, connect):
     _, port = leaver.local_endpoint()
     leaver.close()
     wait_until(
-        lambda: len(side.interchange.log_lines("INFO", f" port {port}")) >= 2, 3,
-        "connection and disconnection are logged", context=side.interchange.tail,
-    )  # fmt: skip
+        lambda: len(side.interchange.log_lines("INFO", f" port {port}")) >= 2,
+        3,
+        "connection and disconnection are logged",
+        context=side.interchange.tail,
+    )
     for task_id in range(1, 6):
         side.submit(task_id)
     assert len(stayer.tasks(5)) == 5

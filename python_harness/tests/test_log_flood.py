@@ -46,8 +46,12 @@ def test_a_flood_of_bad_messages_is_counted_not_written(start, connect, measured
     def sums() -> tuple[int, int]:
         return told(side, "WARNING", "of b'fuzzer'", "manager messages that cannot be read")
 
-    wait_until(lambda: sum(sums()) == count, 10, f"{count} are accounted for", context=lambda: (
-        f"{sums()}\n{side.interchange.tail()}"))  # fmt: skip
+    wait_until(
+        lambda: sum(sums()) == count,
+        10,
+        f"{count} are accounted for",
+        context=lambda: f"{sums()}\n{side.interchange.tail()}",
+    )
     written, _ = sums()
     measured(f"{count} bad messages in {seconds:.1f} s: {written} lines in full")
     assert written <= LINES_OF_ONE_PEER * (seconds + 2)
@@ -103,6 +107,10 @@ def test_a_flood_of_connections_is_counted_not_written(start, encrypted, said):
         opened = told(side, "INFO", "Accepted a connection", "accepted connections")
         return [sum(opened), sum(failed())]
 
-    wait_until(lambda: sums() == [count, count], 10, "all are accounted for", context=lambda: (
-        f"{sums()}\n{side.interchange.tail()}"))  # fmt: skip
+    wait_until(
+        lambda: sums() == [count, count],
+        10,
+        "all are accounted for",
+        context=lambda: f"{sums()}\n{side.interchange.tail()}",
+    )
     assert failed()[0] <= LINES_OF_ALL * (seconds + 2)

@@ -122,8 +122,19 @@ def test_json_logging(start):
     wait_until(lambda: "Put task 1 onto" in path.read_text(), 5, "the task in the log")
     records = [json.loads(line) for line in path.read_text().splitlines()]
     for record in records:
-        assert {"created", "process", "processName", "threadName", "thread", "name", "lineno",
-                "funcname", "levelname", "msg", "formatted"} <= record.keys()  # fmt: skip
+        assert {
+            "created",
+            "process",
+            "processName",
+            "threadName",
+            "thread",
+            "name",
+            "lineno",
+            "funcname",
+            "levelname",
+            "msg",
+            "formatted",
+        } <= record.keys()
         assert type(record["created"]) is float
         assert type(record["process"]) is int and record["process"] == side.interchange.pid
     assert not (side.interchange.logdir / "interchange.log").exists()
@@ -151,9 +162,11 @@ def test_connections_are_logged_with_the_address_of_the_peer(start, connect, enc
     before = mentions()
     manager.close()
     wait_until(
-        lambda: mentions() > before, 5, "the disconnection in the log",
+        lambda: mentions() > before,
+        5,
+        "the disconnection in the log",
         context=side.interchange.tail,
-    )  # fmt: skip
+    )
 
 
 def test_a_peer_cannot_forge_lines(start, connect):
@@ -180,10 +193,17 @@ def test_stdout_and_stderr_stay_silent(start, connect):
 
 @pytest.mark.parametrize(
     "zone",
-    [None, "Europe/Berlin", ":America/New_York", "EST5EDT", "CET-1CEST,M3.5.0,M10.5.0/3", "",
-     "No/Zone"],
+    [
+        None,
+        "Europe/Berlin",
+        ":America/New_York",
+        "EST5EDT",
+        "CET-1CEST,M3.5.0,M10.5.0/3",
+        "",
+        "No/Zone",
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_times_are_those_of_the_zone(zone, start, monkeypatch):
     """As Python's `time.localtime` has them, whichever way TZ is written."""
     if zone is None:

@@ -52,15 +52,24 @@ def test_metrics_say_what_was_done(start, connect):
     manager = connect(side).enlist(side, max_capacity=2)
     held = [task["task_id"] for task in manager.tasks(2)]
     wait_for(
-        side, queue_tasks=3, tasks_in_flight=2, tasks_dispatched_total=2, capacity_tasks=2,
-        managers_registered_total=1, connections=1,
+        side,
+        queue_tasks=3,
+        tasks_in_flight=2,
+        tasks_dispatched_total=2,
+        capacity_tasks=2,
+        managers_registered_total=1,
+        connections=1,
     )
     for task_id in held:
         manager.answer(task_id)
         side.result()
     told = wait_for(
-        side, tasks_done_total=2, tasks_dispatched_total=4, task_in_flight_seconds_count=2,
-        task_queued_seconds_count=4, tasks_lost_total=0,
+        side,
+        tasks_done_total=2,
+        tasks_dispatched_total=4,
+        task_in_flight_seconds_count=2,
+        task_queued_seconds_count=4,
+        tasks_lost_total=0,
     )
     assert told["task_queued_seconds_sum"] > 0 and told["dispatch_latency_seconds_count"] >= 2
     assert 5_000 < told["tasks_bytes_total"] < 8_000 and told["batches_bytes_total"] > 4_000

@@ -17,9 +17,18 @@ from harness.htex.executors import kernel_config
 from harness.machine.waiting import wait_until
 
 NEEDED_BY_THE_DATABASE = {
-    "run_id", "hostname", "uid", "block_id", "cpu_count", "total_memory", "active",
-    "worker_count", "python_v", "timestamp", "last_heartbeat",
-}  # fmt: skip
+    "run_id",
+    "hostname",
+    "uid",
+    "block_id",
+    "cpu_count",
+    "total_memory",
+    "active",
+    "worker_count",
+    "python_v",
+    "timestamp",
+    "last_heartbeat",
+}
 
 
 def one_task(side, manager, task_id: int = 1) -> None:
@@ -87,8 +96,10 @@ def test_expiry_and_drain_are_reported_as_inactive(start, connect):
     drained.expect_shutdown()
     last = {}
     wait_until(
-        lambda: last.update((row["uid"], row["active"]) for _, row in side.pending_reports())
-        or last == {"drained": False, "silent": False},
+        lambda: (
+            last.update((row["uid"], row["active"]) for _, row in side.pending_reports())
+            or last == {"drained": False, "silent": False}
+        ),
         5,
         "both are reported inactive",
     )
@@ -148,9 +159,7 @@ def test_absent_hub_holds_nothing_up(start, connect, encrypted, measured):
 def test_real_hub_with_its_database(removable):
     """Parsl's MonitoringHub and sqlite: one task on one real manager makes four node rows."""
     hello = parsl.python_app(jobs.echo)
-    config = kernel_config(
-        removable, monitoring=MonitoringHub(resource_monitoring_interval=1.0)
-    )
+    config = kernel_config(removable, monitoring=MonitoringHub(resource_monitoring_interval=1.0))
     with parsl.load(config) as kernel:
         assert hello("hello").result(timeout=60) == "hello"
         executor = kernel.executors["htex"]

@@ -54,13 +54,20 @@ def running(
     nodes.write_text("".join(f"{node}\n" for node in NODES))
     worker_init = f"export PATH={scripts}:$PATH PBS_NODEFILE={nodes}"
     htex = MPIExecutor(
-        address="127.0.0.1", heartbeat_period=1, heartbeat_threshold=10,
-        max_workers_per_block=workers, mpi_launcher=launcher,
+        address="127.0.0.1",
+        heartbeat_period=1,
+        heartbeat_threshold=10,
+        max_workers_per_block=workers,
+        mpi_launcher=launcher,
         provider=local_provider(
-            launcher=SimpleLauncher(), init_blocks=0, min_blocks=0, max_blocks=2,
+            launcher=SimpleLauncher(),
+            init_blocks=0,
+            min_blocks=0,
+            max_blocks=2,
             worker_init=worker_init,
-        ), **options,
-    )  # fmt: skip
+        ),
+        **options,
+    )
     if "interchange_launch_cmd" not in options:
         # Parsl types the argument as one string here, which has no place for arguments.
         htex.interchange_launch_cmd = command_under_test()
@@ -90,10 +97,16 @@ def shell(htex: MPIExecutor, command: str, **spec):
 )
 def test_ranks_run_on_the_nodes_of_the_task(tmp_path, launcher):
     with running(tmp_path, launcher=launcher, encrypted=launcher == "mpiexec") as htex:
-        told = shell(
-            htex, "$PARSL_MPI_PREFIX sh -c 'echo $RANK of $PARSL_NUM_RANKS on $NODES'",
-            num_nodes=2, ranks_per_node=3,
-        ).result(RESULT_S).splitlines()  # fmt: skip
+        told = (
+            shell(
+                htex,
+                "$PARSL_MPI_PREFIX sh -c 'echo $RANK of $PARSL_NUM_RANKS on $NODES'",
+                num_nodes=2,
+                ranks_per_node=3,
+            )
+            .result(RESULT_S)
+            .splitlines()
+        )
         nodes = told[0].split()[-1]
         assert told == [f"{rank} of 6 on {nodes}" for rank in range(6)]
         assert len(set(nodes.split(","))) == 2 and set(nodes.split(",")) <= set(NODES)
@@ -129,9 +142,7 @@ def test_two_tasks_at_once_share_no_node(tmp_path):
 def test_many_tasks_wait_for_nodes_and_all_are_done(tmp_path):
     with running(tmp_path) as htex:
         show = "$PARSL_MPI_PREFIX sh -c 'echo $NODES'"
-        futures = [
-            shell(htex, show, num_nodes=1 + turn % 4, num_ranks=1) for turn in range(24)
-        ]
+        futures = [shell(htex, show, num_nodes=1 + turn % 4, num_ranks=1) for turn in range(24)]
         sizes = [len(future.result(RESULT_S).split(",")) for future in futures]
         assert sizes == [1 + turn % 4 for turn in range(24)]
         (row,) = htex.connected_managers()

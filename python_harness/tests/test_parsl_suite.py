@@ -35,8 +35,10 @@ def test_quick_subset(part, tmp_path_factory, measured):
     assert not run.faults
     assert len(run.named("passed")) >= 9, "the tests were not found"
     assert run.served_by()[str(environment.binary())], "another interchange served"
-    measured(f"{part.name}: {len(run.verdicts)} of Parsl's tests, {run.starts} interchanges, "
-             f"{run.seconds:.0f} s")  # fmt: skip
+    measured(
+        f"{part.name}: {len(run.verdicts)} of Parsl's tests, {run.starts} interchanges, "
+        f"{run.seconds:.0f} s"
+    )
 
 
 @pytest.mark.long
@@ -47,8 +49,10 @@ def test_no_test_fails_with_ours_that_passes_with_stock(part, tmp_path_factory, 
     place = tmp_path_factory.mktemp("parsl-tests")
     (comparison,) = parsl_tests.compare(release, environment.binary(), (part,), runs_dir=place)
     ours = comparison.runs[OURS]
-    measured(f"{part.name}: {len(ours.named('passed'))} passed, flaky with ours: "
-             f"{sorted(comparison.flaky(OURS))}")  # fmt: skip
+    measured(
+        f"{part.name}: {len(ours.named('passed'))} passed, flaky with ours: "
+        f"{sorted(comparison.flaky(OURS))}"
+    )
     assert not comparison.only_ours(), {
         test: ours.verdicts[test].why for test in comparison.only_ours()
     }

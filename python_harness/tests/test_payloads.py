@@ -44,7 +44,9 @@ VALUES = {
     "decimal": (Decimal("1.10"), Decimal("-Infinity"), Decimal(10) ** 50),
     "fraction": Fraction(-7, 3),
     "paths": (
-        pathlib.PurePosixPath("/a/b"), pathlib.Path("relative"), pathlib.PureWindowsPath("c:/d"),
+        pathlib.PurePosixPath("/a/b"),
+        pathlib.Path("relative"),
+        pathlib.PureWindowsPath("c:/d"),
     ),
     "bytes": (b"", b"\0" * 300, bytes(range(256)), b"x" * 70_000, bytearray(b"abc")),
     "text": ("", "\0", "ü€😀", "\ud800", "x" * 70_000),
@@ -52,16 +54,20 @@ VALUES = {
     "floats": (0.0, -0.0, 1e-320, math.inf, -math.inf, 3.5, 2 + 3j),
     "times": (
         datetime.datetime(2026, 2, 3, 4, 5, 6, 7, datetime.timezone.utc),
-        datetime.timedelta(days=-1, microseconds=1), datetime.date(2026, 1, 1),
+        datetime.timedelta(days=-1, microseconds=1),
+        datetime.date(2026, 1, 1),
     ),
     "classes": (collections.OrderedDict, int, ValueError, jobs.Rejected),
     "functions": (len, os.path.join, jobs.add, operator.itemgetter, datetime.datetime.now),
     "bound methods": ("abc".upper, [1, 2].index, {}.get),
     "enumerations": (signal.SIGTERM, http.HTTPStatus.NOT_FOUND, re.IGNORECASE | re.DOTALL),
     "containers": (
-        collections.OrderedDict(b=1, a=2), collections.defaultdict(list, k=[1]),
-        collections.Counter("abca"), collections.deque([1, 2, 3], maxlen=3),
-        array.array("d", [1.5, 2.5]), types.SimpleNamespace(a=1, b=(2,)),
+        collections.OrderedDict(b=1, a=2),
+        collections.defaultdict(list, k=[1]),
+        collections.Counter("abca"),
+        collections.deque([1, 2, 3], maxlen=3),
+        array.array("d", [1.5, 2.5]),
+        types.SimpleNamespace(a=1, b=(2,)),
     ),
     "addresses": (ipaddress.ip_address("::1"), ipaddress.ip_network("10.0.0.0/8")),
     "singletons": (None, True, False, Ellipsis, NotImplemented),
@@ -69,10 +75,13 @@ VALUES = {
     "many keys": {f"key {number}": number for number in range(2500)},
     "many memos": [(str(number), [number]) for number in range(1200)],
     "the interchange's own words": {
-        "type": "result", "task_id": -1, "context": {"resource_spec": {"priority": "high"}},
-        "buffer": b"none", "priority": None,
+        "type": "result",
+        "task_id": -1,
+        "context": {"resource_spec": {"priority": "high"}},
+        "buffer": b"none",
+        "priority": None,
     },
-}  # fmt: skip
+}
 
 
 def context_of(*arguments, **keywords) -> dict:
@@ -179,15 +188,30 @@ def test_a_context_that_only_the_worker_cannot_load_fails_that_task_alone(tmp_pa
 PRIORITIES = {
     "plain numbers": [True, False, -5, 3, 2.5, -0.5, math.inf, -math.inf, 1e300, 1e-300],
     "huge integers": [
-        2**2000, -(2**2000), 10**30, -(10**30), 2**63, 2**64, 1.5e300, -1, 2**53 + 1, 2**53,
+        2**2000,
+        -(2**2000),
+        10**30,
+        -(10**30),
+        2**63,
+        2**64,
+        1.5e300,
+        -1,
+        2**53 + 1,
+        2**53,
     ],
     "decimals": [
-        Decimal("0.5"), Decimal("-1e100"), 0, 1, Decimal("Infinity"), Decimal("0.25"), -2.5,
+        Decimal("0.5"),
+        Decimal("-1e100"),
+        0,
+        1,
+        Decimal("Infinity"),
+        Decimal("0.25"),
+        -2.5,
     ],
     "fractions": [Fraction(1, 3), Fraction(-7, 2), 0, -3, -4, 0.3, Fraction(10**40, 3)],
     "enumerations": [http.HTTPStatus.OK, signal.SIGHUP, 100, 0, signal.SIGTERM, 1.5],
     "equals": [2, 1.0, True, Decimal(1), http.HTTPStatus.CONTINUE, 1, 0, 100.0, signal.SIGHUP],
-}  # fmt: skip
+}
 
 
 def order_of(htex, place: pathlib.Path, priorities: list) -> list[int]:
@@ -234,14 +258,30 @@ def numpy_order_is_right(tmp_path, kinds: list[tuple[str, object]]) -> None:
 
 
 def test_priorities_of_numpy(tmp_path):
-    numpy_order_is_right(tmp_path, [
-        ("float64", 2.5), ("int64", -3), ("float32", 0.5), ("int32", 2), ("float64", "-inf"),
-        ("float16", -1.5), ("int8", 100), ("int16", 300),
-    ])  # fmt: skip
+    numpy_order_is_right(
+        tmp_path,
+        [
+            ("float64", 2.5),
+            ("int64", -3),
+            ("float32", 0.5),
+            ("int32", 2),
+            ("float64", "-inf"),
+            ("float16", -1.5),
+            ("int8", 100),
+            ("int16", 300),
+        ],
+    )
 
 
 @pytest.mark.ours_only("stock negates: it dies of numpy's bool, and unsigned numbers wrap round")
 def test_priorities_of_numpy_that_cannot_be_negated(tmp_path):
-    numpy_order_is_right(tmp_path, [
-        ("uint8", 200), ("uint64", 2**64 - 1), ("bool_", True), ("uint16", 0), ("bool_", False),
-    ])  # fmt: skip
+    numpy_order_is_right(
+        tmp_path,
+        [
+            ("uint8", 200),
+            ("uint64", 2**64 - 1),
+            ("bool_", True),
+            ("uint16", 0),
+            ("bool_", False),
+        ],
+    )

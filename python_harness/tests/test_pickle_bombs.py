@@ -44,10 +44,14 @@ def by_worker_port(side, connect, program: bytes) -> None:
     bomber = connect(side, b"bomber")
     task = {"type": "result", "task_id": 1, "result": b""}
     for message in (
-        registration("bomber", max_capacity=0), {"type": "connection_probe"},
-        {"type": "heartbeat"}, {"type": "drain"}, {"type": "nonsense"},
-        {"type": "monitoring", "payload": ()}, task,
-    ):  # fmt: skip
+        registration("bomber", max_capacity=0),
+        {"type": "connection_probe"},
+        {"type": "heartbeat"},
+        {"type": "drain"},
+        {"type": "nonsense"},
+        {"type": "monitoring", "payload": ()},
+        task,
+    ):
         bomber.send_frames(bombs.within(message, program))
     bomber.send_frames(bombs.whole(program))
     bomber.send_frames(bombs.whole(b"}" + bombs.text("type") + program + b"s"))
@@ -71,8 +75,11 @@ def by_tasks(side, _connect, program: bytes) -> None:
 
 
 def by_commands(side, _connect, program: bytes) -> None:
-    for request in (program, b"]" + program + b"a", b"](" + bombs.text("HOLD_MANAGER") + program
-                    + b"e"):  # fmt: skip
+    for request in (
+        program,
+        b"]" + program + b"a",
+        b"](" + bombs.text("HOLD_MANAGER") + program + b"e",
+    ):
         side.command_raw(bombs.whole(request))
 
 

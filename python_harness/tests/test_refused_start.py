@@ -219,8 +219,10 @@ def test_executor_start_raises(tmp_path, options, word, encrypted, measured):
 def test_parsl_load_raises(tmp_path, measured):
     told = subprocess.run(
         [sys.executable, str(LOAD_PROGRAM), str(tmp_path)],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     report = json.loads(told.stdout.splitlines()[-1])
     measured(f"parsl.load() raised after {report['seconds'] * 1000:.0f} ms")
     assert report["type"] == "ValueError"

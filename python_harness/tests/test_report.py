@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from htex_interchange.report import figures, units
 from htex_interchange.report.events import LINE_BYTES_MAX, NoEvents, sources
 from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE
@@ -59,9 +60,19 @@ def queued(t: float, *numbers: int) -> list[dict]:
 
 # Two workers, four tasks: the third is prefetched, the fourth waits in the queue until 4 s.
 FOUR_TASKS = [
-    start(), joined(1, workers=2), *queued(2, 1, 2, 3, 4), sent(2, 1), sent(2, 2), sent(2, 3),
-    done(4, 1), sent(4, 4), done(6, 2), done(7, 3), done(10, 4), end(12),
-]  # fmt: skip
+    start(),
+    joined(1, workers=2),
+    *queued(2, 1, 2, 3, 4),
+    sent(2, 1),
+    sent(2, 2),
+    sent(2, 3),
+    done(4, 1),
+    sent(4, 4),
+    done(6, 2),
+    done(7, 3),
+    done(10, 4),
+    end(12),
+]
 
 
 @pytest.fixture
@@ -139,12 +150,21 @@ def test_sentences_of_four_tasks(run_of):
 def test_a_short_tail_and_a_busy_one_are_not_told(run_of):
     def told(last: float, idle_workers: int) -> bool:
         """A task waits until 95 s, and runs to `last` beside so many idle workers."""
-        run = run_of([
-            start(), joined(0, workers=1), *(joined(0, f"idle-{n}") for n in range(idle_workers)),
-            *(change(0, "held", f"idle-{n}") for n in range(idle_workers)),
-            *queued(0, 1, 2), sent(0, 1), done(95, 1), sent(95, 2),
-            *(joined(95, f"late-{n}") for n in range(idle_workers)), done(last, 2), end(last),
-        ])  # fmt: skip
+        run = run_of(
+            [
+                start(),
+                joined(0, workers=1),
+                *(joined(0, f"idle-{n}") for n in range(idle_workers)),
+                *(change(0, "held", f"idle-{n}") for n in range(idle_workers)),
+                *queued(0, 1, 2),
+                sent(0, 1),
+                done(95, 1),
+                sent(95, 2),
+                *(joined(95, f"late-{n}") for n in range(idle_workers)),
+                done(last, 2),
+                end(last),
+            ]
+        )
         return any("before the last answer" in text for text in says(run))
 
     assert told(102, 1) and not told(102, 0) and not told(97, 1)
@@ -153,32 +173,62 @@ def test_a_short_tail_and_a_busy_one_are_not_told(run_of):
 def test_idle_beside_prefetched_and_queued_tasks(run_of):
     """From 1 to 3 s one of two workers idles beside a prefetched task, from 3 to 7 s beside a
     queued one."""
-    run = run_of([
-        start(), joined(1, "m1"), joined(1, "m2"), *queued(1, 1, 2), sent(1, 1), sent(1, 2),
-        *queued(3, 3), done(7, 1), sent(7, 3, "m2"), done(8, 2), done(8, 3, "m2"), end(8),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(1, "m1"),
+            joined(1, "m2"),
+            *queued(1, 1, 2),
+            sent(1, 1),
+            sent(1, 2),
+            *queued(3, 3),
+            done(7, 1),
+            sent(7, 3, "m2"),
+            done(8, 2),
+            done(8, 3, "m2"),
+            end(8),
+        ]
+    )
     time = run.worker_time
     assert (time.used, time.idle[AT_MANAGERS], time.idle[IN_QUEUE]) == (8, 2, 4)
     assert time.idle[NOWHERE] == 0 and run.saturated_s == 0
     told = says(run)
-    assert any(text.startswith(
-        "Workers were idle for 29 % of their time (4 worker-seconds) while tasks waited in the"
-    ) for text in told), told  # fmt: skip
-    assert any(text.startswith(
-        "Workers were idle for 14 % of their time (2 worker-seconds) while tasks waited at other"
-    ) for text in told), told  # fmt: skip
+    assert any(
+        text.startswith(
+            "Workers were idle for 29 % of their time (4 worker-seconds) while tasks waited in the"
+        )
+        for text in told
+    ), told
+    assert any(
+        text.startswith(
+            "Workers were idle for 14 % of their time (2 worker-seconds) while tasks waited at other"
+        )
+        for text in told
+    ), told
     assert not any("more workers" in text and "would have had" in text for text in told)
 
 
 def test_losses_and_failures(run_of):
-    run = run_of([
-        start(), joined(1, "m1", workers=2, block="3"), joined(1, "m2"), *queued(2, 1, 2, 3, 4, 5),
-        sent(2, 1), sent(2, 2), sent(2, 3), sent(2, 4, "m2"),
-        task(3, 5, "failed", reason="Unreadable"),
-        change(10, "lost", tasks=3, silent_s=6.5), lost_task(10, 3), lost_task(10, 1),
-        lost_task(10, 2), done(11, 4, "m2"), change(12, "lost", "m2", tasks=0, silent_s=1.0),
-        end(14),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(1, "m1", workers=2, block="3"),
+            joined(1, "m2"),
+            *queued(2, 1, 2, 3, 4, 5),
+            sent(2, 1),
+            sent(2, 2),
+            sent(2, 3),
+            sent(2, 4, "m2"),
+            task(3, 5, "failed", reason="Unreadable"),
+            change(10, "lost", tasks=3, silent_s=6.5),
+            lost_task(10, 3),
+            lost_task(10, 1),
+            lost_task(10, 2),
+            done(11, 4, "m2"),
+            change(12, "lost", "m2", tasks=0, silent_s=1.0),
+            end(14),
+        ]
+    )
     assert run.failed == {"ManagerLost": 3, "Unreadable": 1} and run.done == 1
     first, second = run.losses
     assert (first.tasks, first.silent_s, first.manager.block) == (3, 6.5, "3")
@@ -187,8 +237,10 @@ def test_losses_and_failures(run_of):
     assert run.worker_time.registered == 29 and run.worker_time.used == 2 * 8 + 9
     assert not any(run.unplaced_steps.integrals())
     told = says(run)
-    assert "1 manager was lost with 3 tasks in flight and 1 manager was lost without a task in " \
-        "flight." in told  # fmt: skip
+    assert (
+        "1 manager was lost with 3 tasks in flight and 1 manager was lost without a task in "
+        "flight." in told
+    )
     assert "4 tasks failed in HTEX: 3 by ManagerLost and 1 by Unreadable." in told
     assert told[0] == "1 of 5 tasks were done and 4 failed. The events cover 14 s."
     blocks = {block.name: block for block in figures.blocks(run)}
@@ -198,11 +250,23 @@ def test_losses_and_failures(run_of):
 
 def test_tasks_that_went_down_with_a_connection(run_of):
     """Their manager goes on, with the others."""
-    run = run_of([
-        start(), joined(1, "m1", workers=2, block="3"), *queued(2, 1, 2, 3), sent(2, 1), sent(2, 2),
-        change(3, "suspect", tasks=2), change(4, "back", tasks=2), change(9, "gave_up", tasks=1),
-        lost_task(9, 1), sent(9, 3), done(10, 2), done(11, 3), end(12),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(1, "m1", workers=2, block="3"),
+            *queued(2, 1, 2, 3),
+            sent(2, 1),
+            sent(2, 2),
+            change(3, "suspect", tasks=2),
+            change(4, "back", tasks=2),
+            change(9, "gave_up", tasks=1),
+            lost_task(9, 1),
+            sent(9, 3),
+            done(10, 2),
+            done(11, 3),
+            end(12),
+        ]
+    )
     assert run.done == 2 and run.failed == {"ManagerLost": 1}
     (loss,) = run.losses
     assert (loss.how, loss.tasks, loss.manager.lost_ids) == ("gave_up", 1, [1])
@@ -213,26 +277,47 @@ def test_tasks_that_went_down_with_a_connection(run_of):
 def test_managers_that_get_nothing_new(run_of):
     """A held manager's idle workers are booked apart, and so are those of a suspect until it is
     back; a drained one is gone."""
-    run = run_of([
-        start(), joined(0, "m1", workers=2), joined(0, "m2"), joined(0, "m3"),
-        *queued(0, 1), sent(0, 1), change(1, "held"), change(2, "suspect", "m2"),
-        change(5, "back", "m2"), change(6, "draining", "m3"), change(6, "drained", "m3"),
-        done(8, 1), end(10),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(0, "m1", workers=2),
+            joined(0, "m2"),
+            joined(0, "m3"),
+            *queued(0, 1),
+            sent(0, 1),
+            change(1, "held"),
+            change(2, "suspect", "m2"),
+            change(5, "back", "m2"),
+            change(6, "draining", "m3"),
+            change(6, "drained", "m3"),
+            done(8, 1),
+            end(10),
+        ]
+    )
     time = run.worker_time
     assert time.registered == 20 + 10 + 6 and time.used == 8
     # m1: one worker from 1 to 8 s, two to 10 s; m2: from 2 to 5 s.
     assert time.closed == 7 + 4 + 3
     assert time.idle == [36 - 8 - 14, 0, 0]
-    assert says(run)[-1] == "1 manager was held, 1 manager was drained at the end of its time " \
-        "and the connection of 1 manager closed."  # fmt: skip
+    assert (
+        says(run)[-1] == "1 manager was held, 1 manager was drained at the end of its time "
+        "and the connection of 1 manager closed."
+    )
 
 
 def test_a_requeued_task_waits_since_its_acceptance(run_of):
-    run = run_of([
-        start(), joined(0), *queued(1, 1), sent(2, 1), task(3, 1, "requeued", manager="m1"),
-        sent(7, 1), done(9, 1), end(9),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(0),
+            *queued(1, 1),
+            sent(2, 1),
+            task(3, 1, "requeued", manager="m1"),
+            sent(7, 1),
+            done(9, 1),
+            end(9),
+        ]
+    )
     assert list(run.waits_s) == [6] and list(run.flights_s) == [2] and run.tasks == 1
     assert run.worker_time.used == 1 + 2 and run.waiting_s[IN_QUEUE] == 1 + 4
     assert "A task went back to the queue because it could not be sent once." in says(run)
@@ -240,11 +325,22 @@ def test_a_requeued_task_waits_since_its_acceptance(run_of):
 
 def test_a_manager_that_registers_again(run_of):
     """By the same connection it keeps its task; a replaced one does not, and is another one."""
-    run = run_of([
-        start(), joined(0), *queued(0, 1), sent(0, 1), joined(2, workers=3), done(4, 1),
-        *queued(5, 2), sent(5, 2), change(6, "replaced"), lost_task(6, 2), joined(6, workers=5),
-        end(8),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(0),
+            *queued(0, 1),
+            sent(0, 1),
+            joined(2, workers=3),
+            done(4, 1),
+            *queued(5, 2),
+            sent(5, 2),
+            change(6, "replaced"),
+            lost_task(6, 2),
+            joined(6, workers=5),
+            end(8),
+        ]
+    )
     assert [manager.workers for manager in run.managers] == [3, 5]
     assert run.managers[0].spans == [(BEGIN, BEGIN + 2, 1), (BEGIN + 2, BEGIN + 6, 3)]
     assert run.worker_time.used == 5 and run.worker_time.registered == 2 + 12 + 10
@@ -254,10 +350,18 @@ def test_a_manager_that_registers_again(run_of):
 
 
 def test_late_managers_and_blocks(run_of):
-    run = run_of([
-        start(), *queued(10, 1), joined(70, "m1", block="7"), sent(70, 1),
-        joined(190, "m2", block="10"), joined(200, "m3", block="9"), done(300, 1), end(300),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            *queued(10, 1),
+            joined(70, "m1", block="7"),
+            sent(70, 1),
+            joined(190, "m2", block="10"),
+            joined(200, "m3", block="9"),
+            done(300, 1),
+            end(300),
+        ]
+    )
     told = says(run)
     assert "The first manager registered 1 min after the first task came (20 % of the run)." in told
     assert "Block 9, the last of 3 blocks, came 2 min 10 s after block 7." in told
@@ -270,28 +374,40 @@ def test_late_managers_and_blocks(run_of):
         ([start(), end(3)], ["No task came in 3 s.", "No manager registered."]),
         (
             [start(), *queued(1, 1, 2), end(5)],
-            ["0 of 2 tasks were done and 2 have no answer in the events. The events cover 5 s.",
-             "No manager registered. Every task stayed in the queue."],
+            [
+                "0 of 2 tasks were done and 2 have no answer in the events. The events cover 5 s.",
+                "No manager registered. Every task stayed in the queue.",
+            ],
         ),
         ([start(), joined(1), end(5)], ["No task came in 5 s."]),
     ],
-)  # fmt: skip
+)
 def test_runs_of_nothing(run_of, events, told):
     assert says(run_of(events)) == told
 
 
 def test_a_run_without_an_end(run_of):
-    run = run_of([
-        start(), joined(0), *queued(0, 1, 2, 3), sent(0, 1), done(2, 1), sent(2, 2), *queued(9, 4),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            start(),
+            joined(0),
+            *queued(0, 1, 2, 3),
+            sent(0, 1),
+            done(2, 1),
+            sent(2, 2),
+            *queued(9, 4),
+        ]
+    )
     assert (run.unanswered_in_flight, run.unanswered_queued) == (1, 2)
     (oldest,) = run.oldest_in_flight
     assert (oldest.task, oldest.seconds, oldest.waited_s) == (2, 7, 2)
     assert [(one.task, one.seconds) for one in run.oldest_waiting] == [(3, 9), (4, 0)]
     told = says(run)
     assert any(text.startswith("The events end at ") and "was killed" in text for text in told)
-    assert "Task 2 has been in flight for 7 s at manager m1 (node-m1, block 0); the longest that " \
-        "was done took 2 s." in told  # fmt: skip
+    assert (
+        "Task 2 has been in flight for 7 s at manager m1 (node-m1, block 0); the longest that "
+        "was done took 2 s." in told
+    )
 
 
 def test_an_end_that_only_the_log_tells(run_of, tmp_path):
@@ -310,10 +426,18 @@ def test_an_end_that_only_the_log_tells(run_of, tmp_path):
 def test_events_that_begin_in_the_middle(run_of):
     """Managers and tasks of before are there, but not how many workers they have; what could be
     wrong is not said."""
-    run = run_of([
-        done(0, 1), sent(1, 2), *queued(1, 3), sent(2, 3), done(3, 2), joined(4, "m2"),
-        done(5, 3), end(6),
-    ])  # fmt: skip
+    run = run_of(
+        [
+            done(0, 1),
+            sent(1, 2),
+            *queued(1, 3),
+            sent(2, 3),
+            done(3, 2),
+            joined(4, "m2"),
+            done(5, 3),
+            end(6),
+        ]
+    )
     assert (run.tasks, run.done, run.unanswered) == (3, 3, 0)
     assert list(run.waits_s) == [1] and list(run.flights_s) == [2, 3]
     assert [manager.workers for manager in run.managers] == [None, 1]
@@ -328,8 +452,14 @@ def test_events_that_begin_in_the_middle(run_of):
 
 
 def test_dropped_and_unknown_lines(run_of):
-    known = run_of([*FOUR_TASKS, {"t": BEGIN + 12, "event": "weather"},
-                    task(12, 9, "dreamt"), change(12, "bored")])  # fmt: skip
+    known = run_of(
+        [
+            *FOUR_TASKS,
+            {"t": BEGIN + 12, "event": "weather"},
+            task(12, 9, "dreamt"),
+            change(12, "bored"),
+        ]
+    )
     assert known.reading.unknown == {"event weather": 1, "task dreamt": 1, "manager bored": 1}
     assert not known.is_partial and known.events == len(FOUR_TASKS)
     assert says(known)[-1].startswith("3 events of kinds that this report does not know")
@@ -351,17 +481,14 @@ BAD_LINES = {
     '{"t": 1790000001, "event": []}': "unhashable type: 'list'",
     '{"t": 1790000001, "event": "task", "task": "5", "state": "done"}': "task is '5'",
     '{"t": 1790000001, "event": "task", "task": 5, "state": "failed"}': "has no field 'reason'",
-    '{"t": 1790000001, "event": "task", "task": 5, "state": "dispatched", "manager": 7}':
-        "manager is 7",
-    '{"t": 1790000001, "event": "manager", "manager": "a", "state": "registered"}':
-        "has no field 'workers'",
-    '{"t": 1790000001, "event": "manager", "manager": "a", "state": "registered", "workers": -1}':
-        "workers is -1",
+    '{"t": 1790000001, "event": "task", "task": 5, "state": "dispatched", "manager": 7}': "manager is 7",
+    '{"t": 1790000001, "event": "manager", "manager": "a", "state": "registered"}': "has no field 'workers'",
+    '{"t": 1790000001, "event": "manager", "manager": "a", "state": "registered", "workers": -1}': "workers is -1",
     '{"t": 1790000001, "event": "manager", "manager": {}, "state": "held"}': "manager is {}",
     '{"t": 1790000001, "event": "dropped", "lines": null}': "lines is None",
     '{"t": 1790000001, "event": "end"} {"t": 1790000001, "event": "end"}': "is no JSON object: ",
     '{"t":1790000001,"event":"end","a":[{"b":1': "is no JSON object: ",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("line", BAD_LINES)
@@ -387,8 +514,9 @@ def test_a_line_that_is_too_long_to_keep(run_of):
     huge = "x" * (3 * LINE_BYTES_MAX + 5)
     run = run_of([*FOUR_TASKS[:4], huge, "garbage", *FOUR_TASKS[4:]])
     assert [(line, reason) for _, line, reason in run.reading.named] == [
-        (5, "longer than 1,048,576 bytes"), (6, "is no JSON object: garbage"),
-    ]  # fmt: skip
+        (5, "longer than 1,048,576 bytes"),
+        (6, "is no JSON object: garbage"),
+    ]
     assert run.done == 4
 
 
@@ -427,8 +555,9 @@ def test_rotated_files_are_read_oldest_first(tmp_path):
     (source,) = sources(tmp_path / "events.jsonl.3")
     assert source.missing == (6,)
     (run,) = runs_of(source)
-    assert run.is_partial and any("rotated files are missing (number 6)" in text.lower()
-                                  for text in says(run))  # fmt: skip
+    assert run.is_partial and any(
+        "rotated files are missing (number 6)" in text.lower() for text in says(run)
+    )
 
 
 def rotated(folder: Path, events: list[dict], count: int) -> Path:
@@ -487,8 +616,10 @@ def test_several_interchanges_and_runs(tmp_path):
     (tmp_path / "000" / "other.jsonl").write_text('{"time": 1}\n')
     (tmp_path / "001" / "one" / "events.jsonl").write_text(lines + lines.replace("htex", "next"))
     assert [source.name for source in sources(tmp_path)] == [
-        "000/one/events.jsonl", "000/two/log.jsonl", "001/one/events.jsonl",
-    ]  # fmt: skip
+        "000/one/events.jsonl",
+        "000/two/log.jsonl",
+        "001/one/events.jsonl",
+    ]
     runs = read(tmp_path)
     assert [run.start["label"] for run in runs] == ["htex", "htex", "htex", "next"]
     assert [(run.done, run.worker_time.used) for run in runs] == [(4, 13)] * 4
@@ -553,15 +684,46 @@ def test_histogram():
 
 
 def test_numbers_as_people_read_them():
-    shown = [units.duration(value) for value in (
-        0, 4e-7, 2.5e-5, 0.0123, 0.9996, 3.44, 59.96, 125, 3600, 4320, 86400 * 3 + 7200, 1e7,
-    )]  # fmt: skip
+    shown = [
+        units.duration(value)
+        for value in (
+            0,
+            4e-7,
+            2.5e-5,
+            0.0123,
+            0.9996,
+            3.44,
+            59.96,
+            125,
+            3600,
+            4320,
+            86400 * 3 + 7200,
+            1e7,
+        )
+    ]
     assert [text.replace(units.NO_BREAK, " ") for text in shown] == [
-        "0 s", "<1 µs", "25 µs", "12 ms", "1 s", "3.4 s", "1 min", "2 min 5 s", "1 h", "1 h 12 min",
-        "3 d 2 h", "115 d 18 h",
-    ]  # fmt: skip
+        "0 s",
+        "<1 µs",
+        "25 µs",
+        "12 ms",
+        "1 s",
+        "3.4 s",
+        "1 min",
+        "2 min 5 s",
+        "1 h",
+        "1 h 12 min",
+        "3 d 2 h",
+        "115 d 18 h",
+    ]
     shares = [units.share(part, 1000) for part in (0, 0.5, 1, 94, 380, 996, 999.5, 1000)]
     assert [text.replace(units.NO_BREAK, " ") for text in shares] == [
-        "0 %", "<0.1 %", "0.1 %", "9.4 %", "38 %", "99.6 %", ">99.9 %", "100 %",
-    ]  # fmt: skip
+        "0 %",
+        "<0.1 %",
+        "0.1 %",
+        "9.4 %",
+        "38 %",
+        "99.6 %",
+        ">99.9 %",
+        "100 %",
+    ]
     assert units.share(1, 0) == "–"

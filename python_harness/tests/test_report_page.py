@@ -16,6 +16,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from harness.fakes.events import BEGIN, FakeRun
+from harness.setup import debian, environment
+from harness.web import browser
 from htex_interchange.report import axes
 from htex_interchange.report import page as report_page
 from htex_interchange.report.command import read
@@ -23,15 +27,17 @@ from htex_interchange.report.events import sources
 from htex_interchange.report.recorder import runs_of
 from htex_interchange.report.series import STRIP_ROWS_MAX, series_of
 
-from harness.fakes.events import BEGIN, FakeRun
-from harness.setup import debian, environment
-from harness.web import browser
-
 # Where HTML and SVG name what a browser would fetch.
 REFERENCES = {"src", "href", "xlink:href", "srcset", "poster", "data", "action", "background"}
 
 PICTURES = [
-    "in-flight", "answered", "throughput", "workers", "worker-time", "managers", "queueing",
+    "in-flight",
+    "answered",
+    "throughput",
+    "workers",
+    "worker-time",
+    "managers",
+    "queueing",
     "flight",
 ]
 DAY_S = 86400.0
@@ -63,8 +69,10 @@ POINTED = """(() => {
     svg.dispatchEvent(new PointerEvent('pointerleave'));
     return [text, tip.hidden];
 })()"""
-SAVED = "(async () => [await file(document.querySelector('svg')).text(), await file(" \
-    "document.querySelector('#r1-managers svg')).text()])()"  # fmt: skip
+SAVED = (
+    "(async () => [await file(document.querySelector('svg')).text(), await file("
+    "document.querySelector('#r1-managers svg')).text()])()"
+)
 
 
 class Reader(HTMLParser):
@@ -107,23 +115,44 @@ def made_up(folder: Path, **wanted) -> Path:
 VARIANTS = {
     "minutes": {},
     "a second": {
-        "tasks": 200, "blocks": 1, "managers_per_block": 1, "block_every_s": 0, "prefetch": 0,
-        "waves_s": (25.5,), "median_task_s": 0.01, "lost_managers": 0, "drained_managers": 0,
+        "tasks": 200,
+        "blocks": 1,
+        "managers_per_block": 1,
+        "block_every_s": 0,
+        "prefetch": 0,
+        "waves_s": (25.5,),
+        "median_task_s": 0.01,
+        "lost_managers": 0,
+        "drained_managers": 0,
         "suspects": 0,
     },
     "days": {
-        "tasks": 1500, "blocks": 12, "block_every_s": 30000.0, "median_task_s": 9000.0,
-        "waves_s": (1.0, 200000.0), "managers_per_block": 1,
+        "tasks": 1500,
+        "blocks": 12,
+        "block_every_s": 30000.0,
+        "median_task_s": 9000.0,
+        "waves_s": (1.0, 200000.0),
+        "managers_per_block": 1,
     },
     "still running": {"ends": False, "seed": 5},
     "1,200 managers": {
-        "tasks": 20000, "blocks": 50, "managers_per_block": 24, "block_every_s": 20.0,
-        "median_task_s": 120.0, "lost_managers": 9, "drained_managers": 12, "suspects": 200,
+        "tasks": 20000,
+        "blocks": 50,
+        "managers_per_block": 24,
+        "block_every_s": 20.0,
+        "median_task_s": 120.0,
+        "lost_managers": 9,
+        "drained_managers": 12,
+        "suspects": 200,
     },
     "1,000 blocks": {
-        "tasks": 5000, "blocks": 1000, "managers_per_block": 1, "block_every_s": 1.0, "seed": 2,
+        "tasks": 5000,
+        "blocks": 1000,
+        "managers_per_block": 1,
+        "block_every_s": 1.0,
+        "seed": 2,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -264,11 +293,23 @@ def test_time_axis(local_zone):
     assert labels(1800) == ["22:50", "22:55", "23:00", "23:05", "23:10", "23:15", "23:20"]
     # The clock shows 02:00 to 03:00 twice in that night.
     assert labels(9 * 3600) == [
-        "23:00", "25 Oct", "01:00", "02:00", "03:00", "04:00", "05:00", "06:00",
-    ]  # fmt: skip
+        "23:00",
+        "25 Oct",
+        "01:00",
+        "02:00",
+        "03:00",
+        "04:00",
+        "05:00",
+        "06:00",
+    ]
     assert labels(3 * DAY_S) == [
-        "25 Oct", "12:00", "26 Oct", "12:00", "27 Oct", "12:00",
-    ]  # fmt: skip
+        "25 Oct",
+        "12:00",
+        "26 Oct",
+        "12:00",
+        "27 Oct",
+        "12:00",
+    ]
     assert labels(12 * DAY_S, 6) == ["26 Oct", "28 Oct", "30 Oct", "1 Nov", "3 Nov", "5 Nov"]
     title = axes.time_ticks(begin, begin + DAY_S, 9).title
     assert title.replace("\u00a0", " ") == "local time (CEST/CET), 24 Oct to 25 Oct 2026"
@@ -310,13 +351,19 @@ def test_pages_in_a_browser(chromium, tmp_path):
         page = tmp_path / f"{number}.html"
         page.write_text(page_of(made_up(tmp_path / str(number), **wanted)))
         for width, media, layout in (
-            (1280, "screen", "wide"), (400, "screen", "narrow"), (700, "print", "wide"),
-        ):  # fmt: skip
+            (1280, "screen", "wide"),
+            (400, "screen", "narrow"),
+            (700, "print", "wide"),
+        ):
             picture = tmp_path / f"{number}-{width}.png"
             seen = chromium.open(
-                page.as_uri(), read=READ, width=width, media=media, picture=picture,
+                page.as_uri(),
+                read=READ,
+                width=width,
+                media=media,
+                picture=picture,
                 printed=tmp_path / f"{number}.pdf",
-            )  # fmt: skip
+            )
             about = (name, width, media)
             assert seen.console_errors == [] and seen.refused == [], about
             assert list(seen.statuses) == [page.as_uri()], about
@@ -337,8 +384,10 @@ def test_page_answers_a_pointer_and_gives_its_pictures(chromium, tmp_path):
     text, hidden = chromium.open(page.as_uri(), read=POINTED, width=1280).value
     assert re.match(r"\d\d:\d\d:\d\d, \d+ min \d+ s after the start\n", text), text
     assert [line.split("\t")[0] for line in text.splitlines()[1:]] == [
-        "running", "waiting at managers", "in the queue",
-    ]  # fmt: skip
+        "running",
+        "waiting at managers",
+        "in the queue",
+    ]
     assert hidden
     saved = chromium.open(page.as_uri(), read=SAVED, width=1280)
     for place, svg in zip(pictures, saved.value, strict=True):

@@ -8,16 +8,16 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
-from htex_interchange.report import units
-from htex_interchange.report.command import read
-from htex_interchange.report.page import page_of
-from htex_interchange.report.sentences import sentences
 from parsl.executors.high_throughput.errors import ManagerLost
 
 from harness.htex import executors, jobs
 from harness.htex.interchange import command_under_test
 from harness.machine import processes
 from harness.machine.waiting import wait_until
+from htex_interchange.report import units
+from htex_interchange.report.command import read
+from htex_interchange.report.page import page_of
+from htex_interchange.report.sentences import sentences
 
 pytestmark = pytest.mark.ours_only("stock writes no events")
 
@@ -44,9 +44,12 @@ def test_a_run_that_loses_a_manager(tmp_path):
     """Each of two managers has two tasks when one is killed; the others wait for the other."""
     place = tmp_path / "run"
     with executors.running(
-        place, blocks=2, max_workers_per_node=WORKERS, heartbeat_threshold=3,
+        place,
+        blocks=2,
+        max_workers_per_node=WORKERS,
+        heartbeat_threshold=3,
         interchange_launch_cmd=with_events(),
-    ) as htex:  # fmt: skip
+    ) as htex:
         begun = time.time()
         flags = [(str(tmp_path / f"started-{n}"), str(tmp_path / "proceed")) for n in range(4)]
         futures = [htex.submit(jobs.touch_and_wait, {}, *paths) for paths in flags]
@@ -89,9 +92,10 @@ def test_a_run_whose_files_are_rotated(tmp_path):
     for tasks, is_whole in ((20, True), (300, False)):
         place = tmp_path / str(tasks)
         with executors.running(
-            place, max_workers_per_node=WORKERS,
+            place,
+            max_workers_per_node=WORKERS,
             interchange_launch_cmd=with_events("--events-max-bytes", "4096"),
-        ) as htex:  # fmt: skip
+        ) as htex:
             wait([htex.submit(jobs.add, {}, n, n) for n in range(tasks)], RESULT_S)
         run = only_run(place)
         assert 1 < len(run.source.files) <= 5 and run.set_back_s == 0

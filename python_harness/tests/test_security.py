@@ -37,9 +37,7 @@ class Stranger(FakeManager):
             self.socket.curve_publickey, self.socket.curve_secretkey = keys
             self.socket.curve_serverkey = server
         self.waiting = []
-        self.socket.connect(
-            f"tcp://{STRANGERS_ADDRESS}:0;{side.address}:{side.worker_port}"
-        )
+        self.socket.connect(f"tcp://{STRANGERS_ADDRESS}:0;{side.address}:{side.worker_port}")
 
 
 @pytest.fixture
@@ -81,7 +79,9 @@ def test_refusal_is_logged_with_the_address(start, intrude):
     stranger = intrude(side, keys=zmq.curve_keypair(), server=server_key(side))
     stranger.send({"type": "connection_probe"})
     wait_until(
-        lambda: side.interchange.log_lines("WARNING", STRANGERS_ADDRESS), 5, "a warning",
+        lambda: side.interchange.log_lines("WARNING", STRANGERS_ADDRESS),
+        5,
+        "a warning",
         context=side.interchange.tail,
     )
 
@@ -97,7 +97,9 @@ def test_connection_without_keys_is_logged_with_the_address(start, intrude):
     side = start(encrypted=True)
     stranger = intrude(side)
     wait_until(
-        lambda: STRANGERS_ADDRESS in side.interchange.log(), 5, "the address in the log",
+        lambda: STRANGERS_ADDRESS in side.interchange.log(),
+        5,
+        "the address in the log",
         context=side.interchange.tail,
     )
 

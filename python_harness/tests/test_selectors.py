@@ -69,10 +69,22 @@ def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
     assert last["order"] == ["m-a", "m-b"]
     record = last["records"]["m-a"]
     assert {
-        "block_id", "start_time", "tasks", "worker_count", "max_capacity", "active", "draining",
-        "drain_time", "last_heartbeat", "idle_since", "parsl_version", "python_version",
-        "hostname", "uid", "packages",
-    } <= record.keys()  # fmt: skip
+        "block_id",
+        "start_time",
+        "tasks",
+        "worker_count",
+        "max_capacity",
+        "active",
+        "draining",
+        "drain_time",
+        "last_heartbeat",
+        "idle_since",
+        "parsl_version",
+        "python_version",
+        "hostname",
+        "uid",
+        "packages",
+    } <= record.keys()
     assert record["block_id"] == "'7'" and record["active"] == "True"
     assert float(record["last_heartbeat"]) > 1.7e9
     assert rows[0]["records"]["m-a"]["tasks"] == "[]"
@@ -120,8 +132,9 @@ def test_a_selector_may_choose_nobody_for_now(start, connect):
     second = connect(side, b"m-b").enlist(side)
     taker = wait_until(
         lambda: next((m for m in (first, second) if m.waiting or m.socket.poll(0)), None),
-        10, "a manager has it",
-    )  # fmt: skip
+        10,
+        "a manager has it",
+    )
     assert taker.tasks(1)[0]["task_id"] == 1
 
 

@@ -40,9 +40,12 @@ def place(monkeypatch):
 
 def status(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [environment.binary(), "status", *map(str, arguments)], stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        [environment.binary(), "status", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
 
 
 def told(*arguments, exit_status: int = FINE) -> str:
@@ -67,8 +70,9 @@ def test_a_healthy_run(tmp_path):
         head = next(line for line in text.splitlines() if line.startswith("BLOCK"))
         rows = text.splitlines()[text.splitlines().index(head) + 1 :][:2]
         assert [row.split()[:5] for row in rows] == [
-            ["0", "1", "1", "2", "0/2"], ["1", "1", "1", "2", "0/2"]
-        ]  # fmt: skip
+            ["0", "1", "1", "2", "0/2"],
+            ["1", "1", "1", "2", "0/2"],
+        ]
         assert len([line for line in told("--managers").splitlines() if "idle" in line]) == 2
         for directory in ("runinfo", "runinfo/000", "runinfo/000/htex"):
             assert told(tmp_path / directory).splitlines()[1] == "Nothing is wrong."
@@ -219,10 +223,12 @@ def test_a_watched_one_ends(start):
     side = start()
     watching = subprocess.Popen(
         [environment.binary(), "status", "--watch=0.2", side.workdir],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         # Tests that run in the background of a shell ignore SIGINT, and so would this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     try:
         marks = (", up ", "has ended.")
         heads = (line for line in watching.stdout if any(mark in line for mark in marks))

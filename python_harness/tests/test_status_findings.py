@@ -33,9 +33,12 @@ def found(severity: str, *texts: str, within_s: float = FOUND_WITHIN_S) -> str:
         return next((line for line in lines if all(text in line for text in texts)), "")
 
     return wait_until(
-        line, within_s, f"{severity} with {texts}", every_s=0.2,
+        line,
+        within_s,
+        f"{severity} with {texts}",
+        every_s=0.2,
         context=lambda: status().stdout,
-    )  # fmt: skip
+    )
 
 
 def test_the_submit_process_is_stopped(start):
@@ -52,9 +55,11 @@ def test_the_submit_process_is_stopped(start):
             assert (about["submit_pid"], about["submit_state"]) == (watched.pid, "T")
             watched.send_signal(signal.SIGCONT)
             wait_until(
-                lambda: "submit process" not in status().stdout, FOUND_WITHIN_S, "it is well",
+                lambda: "submit process" not in status().stdout,
+                FOUND_WITHIN_S,
+                "it is well",
                 every_s=0.2,
-            )  # fmt: skip
+            )
         finally:
             side.interchange.expected_to_end = True
             watched.kill()
@@ -76,8 +81,9 @@ def test_keys_are_refused(start, tmp_path):
         found("PROBLEM", "1 task waits", "no manager has ever registered")
         wait_until(
             lambda: "refused for a key that is not of this run" in status().stdout,
-            FOUND_WITHIN_S, "it says why",
-        )  # fmt: skip
+            FOUND_WITHIN_S,
+            "it says why",
+        )
         assert "Turned away" in told(exit_status=WRONG)
 
 
@@ -110,9 +116,7 @@ def test_results_that_nobody_reads(start, connect):
     assert "NOTHING IS DISPATCHED" in told(exit_status=WRONG)
     for _ in range(answered):
         side.result()
-    wait_until(
-        lambda: "Nothing is dispatched" not in status().stdout, FOUND_WITHIN_S, "it goes on"
-    )
+    wait_until(lambda: "Nothing is dispatched" not in status().stdout, FOUND_WITHIN_S, "it goes on")
 
 
 def limited() -> None:
@@ -172,9 +176,13 @@ def test_what_a_killed_one_left_is_told_of(start, place):  # noqa: F811
     assert answer.returncode == NONE_FOUND
     assert f"no socket; 1 left by killed processes ({pid}), and removed" in answer.stderr
     below = subprocess.run(
-        [environment.binary(), "status", "."], cwd=side.workdir, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL, timeout=FOUND_WITHIN_S,
-    )  # fmt: skip
+        [environment.binary(), "status", "."],
+        cwd=side.workdir,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=FOUND_WITHIN_S,
+    )
     where = os.path.realpath(side.workdir)
     assert f"at or below {where}.\n" in below.stderr
     assert f"`htex-interchange doctor {where}` looks for what went wrong." in below.stderr

@@ -24,8 +24,10 @@ THROUGH_A_SHELL = ["sh", "-c", '"$0" "$@"; exit $?']
 
 # Or below one that leaves it alone, as soon as a file is there: the first argument.
 INTO_THE_BACKGROUND = [
-    "sh", "-c", 'exec 3<&0; "$@" <&3 3<&- & until [ -e "$0" ]; do sleep 0.05; done'
-]  # fmt: skip
+    "sh",
+    "-c",
+    'exec 3<&0; "$@" <&3 3<&- & until [ -e "$0" ]; do sleep 0.05; done',
+]
 
 OURS_ONLY = pytest.mark.ours_only("stock outlives its submit process for ever")
 
@@ -88,9 +90,11 @@ def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
     may_end.touch()
     log = tmp_path / "log" / "interchange.log"
     wait_until(
-        lambda: "the submit process behind it lives" in log.read_text(), 10,
-        "the wrapper's end is noticed", context=log.read_text,
-    )  # fmt: skip
+        lambda: "the submit process behind it lives" in log.read_text(),
+        10,
+        "the wrapper's end is noticed",
+        context=log.read_text,
+    )
     with FakeManager(f"tcp://127.0.0.1:{program.report['port']}") as manager:
         manager.probe()
     program.kill()
@@ -105,8 +109,9 @@ def test_a_wrapper_that_ends_before_the_configuration(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE) as wrapper:
         (started,) = wait_until(
             lambda: [each for each in processes.running_descendants() if _has_begun(each)],
-            10, "the interchange waits for its configuration",
-        )  # fmt: skip
+            10,
+            "the interchange waits for its configuration",
+        )
         may_end.touch()
         assert wrapper.wait() == 0
         wrapper.stdin.write(pickle.dumps(side.config()))

@@ -30,9 +30,14 @@ def tool(*arguments, path: str | None = None, **options) -> subprocess.Completed
     command = [str(options.pop("binary")), *map(str, arguments)]
     env = dict(os.environ) if path is None else {**os.environ, "PATH": path}
     return subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=SECONDS, **options,
-    )  # fmt: skip
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        **options,
+    )
 
 
 def install(*arguments, **options) -> str:
@@ -60,8 +65,10 @@ def test_a_shim_serves_an_unmodified_program(tmp_path, how):
     (line,) = [line for line in told.splitlines() if "export PATH" in line]
     ran = subprocess.run(
         ["sh", "-c", f'{line}\nexec "$@"', "sh", sys.executable, PROGRAM, tmp_path / "run"],
-        capture_output=True, text=True, timeout=80,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=80,
+    )
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout.splitlines()[-1])
     assert report["results"] == [number**2 for number in range(20)]
@@ -196,8 +203,11 @@ def complete(line: str) -> list[str]:
     )
     told = subprocess.run(
         ["bash", "--norc", "-c", f"{script}\n{ask}", "bash", *line.split(" ")],
-        capture_output=True, text=True, timeout=SECONDS, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
     return sorted(told.stdout.split())
 
 
@@ -238,10 +248,14 @@ def test_the_manual_page_names_everything():
     assert headings == SECTIONS
     if shutil.which("groff"):
         told = subprocess.run(
-            ["groff", "-man", "-Tascii", "-ww", "-rLL=200n"], input=page,
-            capture_output=True, text=True, timeout=SECONDS, check=True,
+            ["groff", "-man", "-Tascii", "-ww", "-rLL=200n"],
+            input=page,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
             env={**os.environ, "GROFF_NO_SGR": "1"},
-        )  # fmt: skip
+        )
         assert told.stderr == ""
         # Bold is a character, a backspace and the character again.
         while "\b" in told.stdout:

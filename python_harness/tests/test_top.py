@@ -166,9 +166,12 @@ def test_a_crowd_stays_smooth(start, crowd):
 
 def test_what_cannot_be_shown(tmp_path):
     piped = subprocess.run(
-        [environment.binary(), "top"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        [environment.binary(), "top"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         timeout=SECONDS,
-    )  # fmt: skip
+    )
     assert piped.returncode == WRONG_ARGUMENTS and piped.stdout == ""
     assert "this is none; status tells the same" in piped.stderr
     with top() as terminal:

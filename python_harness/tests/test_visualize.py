@@ -91,9 +91,11 @@ def run_workflow(place: Path) -> Path:
         last = touch_and_wait(str(place / "started"), str(place / "proceed"))
         seen = f"select count(*) from resource where task_id = {WAITING}"
         wait_until(
-            lambda: query(database, seen)[0][0] >= 3, RESULT_S,
-            "the database has three records of what a task uses", every_s=0.1,
-        )  # fmt: skip
+            lambda: query(database, seen)[0][0] >= 3,
+            RESULT_S,
+            "the database has three records of what a task uses",
+            every_s=0.1,
+        )
         (place / "proceed").touch()
         last.result(RESULT_S)
     return database
@@ -106,10 +108,11 @@ def visit(address: str) -> dict[str, browser.Page]:
 
         def open_page(name: str, path: str, charts: int = 0) -> browser.Page:
             pages[name] = chromium.open(
-                address + path, read=READ,
+                address + path,
+                read=READ,
                 until=f"document.querySelectorAll('.plotly-graph-div').length >= {charts} && "
                 + visualization.DRAWN,
-            )  # fmt: skip
+            )
             return pages[name]
 
         index = open_page("index", "/")
@@ -215,13 +218,17 @@ def check_nodes(pages: dict[str, browser.Page], database: Path) -> None:
     used = charts["Number of workers"]["traces"]["Total busy workers"]["y"]
     assert 0 < max(used) <= WORKERS and sum(used) >= 1.0, used
     # The axis begins with the first of: the manager's registration, the first launch.
-    moments = query(database, "select min(task_try_time_launched), max(task_try_time_returned), "
-                              "(select min(timestamp) from node) from try")  # fmt: skip
+    moments = query(
+        database,
+        "select min(task_try_time_launched), max(task_try_time_returned), "
+        "(select min(timestamp) from node) from try",
+    )
     launched, returned, registered = (f"'{moment}'" for moment in moments[0])
     ((seconds,),) = query(
-        database, f"select strftime('%s', {returned}) - "
+        database,
+        f"select strftime('%s', {returned}) - "
         f"min(strftime('%s', {launched}), strftime('%s', {registered}))",
-    )  # fmt: skip
+    )
     assert len(used) == seconds + 1, (used, moments)
 
 
@@ -233,8 +240,10 @@ def test_run_is_seen_in_parsl_visualize(prepared, removable, tmp_path, measured)
         served = time.monotonic()
         pages = visit(address)
     opened = time.monotonic()
-    measured(f"the run {ran - begin:.1f} s, parsl-visualize's start {served - ran:.1f} s, "
-             f"{len(pages)} pages {opened - served:.1f} s")  # fmt: skip
+    measured(
+        f"the run {ran - begin:.1f} s, parsl-visualize's start {served - ran:.1f} s, "
+        f"{len(pages)} pages {opened - served:.1f} s"
+    )
     check_every_page(pages)
     check_summary(pages, removable)
     check_states(pages)
@@ -254,7 +263,7 @@ def test_browser_tells_what_is_wrong_with_a_page(prepared, tmp_path):
     )
     finished = "document.getElementById('end').textContent === 'finished'"
     page = browser.screenshot(broken.as_uri(), tmp_path / "page.png", until=finished)
-    assert "<p id=\"end\">finished</p>" in page.html
+    assert '<p id="end">finished</p>' in page.html
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     assert page.refused == [script]
     absent, thrown, said = sorted(page.console_errors)

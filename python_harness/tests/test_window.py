@@ -74,9 +74,12 @@ def test_managers_of_another_release(submitting, managing, tmp_path):
     """The check is off: results come in the framing of the manager's release, and count."""
     managers = supported.release(managing)
     report = window.report_of(
-        supported.release(submitting), tmp_path / "run", monitoring=True,
-        manager_path=str(managers.place / "bin"), check_versions=False,
-    )  # fmt: skip
+        supported.release(submitting),
+        tmp_path / "run",
+        monitoring=True,
+        manager_path=str(managers.place / "bin"),
+        check_versions=False,
+    )
     faults = window.workflow_faults(report, manager_version=padded(managing))
     assert not faults + window.node_faults(report["nodes"])
 
@@ -93,9 +96,11 @@ def test_managers_of_another_release(submitting, managing, tmp_path):
 def test_managers_of_another_release_are_refused(submitting, managing, check, tmp_path):
     managers = supported.release(managing)
     report = window.report_of(
-        supported.release(submitting), tmp_path / "run",
-        manager_path=str(managers.place / "bin"), check_versions=check,
-    )  # fmt: skip
+        supported.release(submitting),
+        tmp_path / "run",
+        manager_path=str(managers.place / "bin"),
+        check_versions=check,
+    )
     assert report["first_error"].startswith(("BadStateException", "VersionMismatch"))
     assert padded(managing) in report["first_error"]
 
@@ -105,8 +110,10 @@ def test_a_release_with_two_sockets_is_refused_at_once(tmp_path, measured):
     """parsl.load() raises the reason; nobody waits for HTEX's two minutes."""
     begin = time.monotonic()
     report = window.report_of(supported.release(TOO_OLD), tmp_path / "run", encrypted=True)
-    measured(f"refusal of Parsl {TOO_OLD}: load() raised after {report['load_s']:.1f} s, "
-             f"the program ended after {time.monotonic() - begin:.1f} s")  # fmt: skip
+    measured(
+        f"refusal of Parsl {TOO_OLD}: load() raised after {report['load_s']:.1f} s, "
+        f"the program ended after {time.monotonic() - begin:.1f} s"
+    )
     assert report["load_s"] < 10
     assert "2025.06.30" in report["load_error"], report["load_error"]
     assert "2025.06.30" in interchange_log(tmp_path / "run")

@@ -25,7 +25,7 @@ import types
 import uuid
 
 STAND_INS = {
-    "parsl.app.errors": '''
+    "parsl.app.errors": """
 class RemoteExceptionWrapper:
     def __init__(self, e_type, e_value, traceback):
         raise AssertionError("made by __new__ and a state, as unpickled")
@@ -36,8 +36,8 @@ class RemoteExceptionWrapper:
         if self.e_traceback is not None:
             v = v.with_traceback(self.e_traceback.as_traceback())
         return v
-''',
-    "parsl.executors.high_throughput.errors": '''
+""",
+    "parsl.executors.high_throughput.errors": """
 import time
 class ManagerLost(Exception):
     def __init__(self, manager_id: bytes, hostname: str) -> None:
@@ -51,13 +51,13 @@ class VersionMismatch(Exception):
     def __init__(self, interchange_version: str, manager_version: str):
         self.interchange_version = interchange_version
         self.manager_version = manager_version
-''',
-    "parsl.serialize.errors": '''
+""",
+    "parsl.serialize.errors": """
 class DeserializationError(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-''',
-    "parsl.monitoring.message_type": '''
+""",
+    "parsl.monitoring.message_type": """
 from enum import Enum
 class MessageType(Enum):
     TASK_INFO = 0
@@ -65,30 +65,30 @@ class MessageType(Enum):
     WORKFLOW_INFO = 2
     NODE_INFO = 3
     BLOCK_INFO = 4
-''',
-    "parsl.executors.high_throughput.manager_selector": '''
+""",
+    "parsl.executors.high_throughput.manager_selector": """
 class RandomManagerSelector: pass
 class BlockIdManagerSelector: pass
-''',
-    "parsl.logconfigs.file": '''
+""",
+    "parsl.logconfigs.file": """
 import uuid
 class FileLogging:
     def __init__(self, format_string=None, level=10):
         self.uuid, self.format_string, self.level = uuid.uuid4(), format_string, level
-''',
-    "parsl.logconfigs.json": '''
+""",
+    "parsl.logconfigs.json": """
 import uuid
 class JSONLogging:
     def __init__(self, level=10):
         self.uuid, self.level = uuid.uuid4(), level
-''',
-    "parsl.logconfigs.noop": '''
+""",
+    "parsl.logconfigs.noop": """
 import uuid
 class NoopLogging:
     def __init__(self):
         self.uuid = uuid.uuid4()
-''',
-    "users": '''
+""",
+    "users": """
 import enum
 from parsl.executors.high_throughput.manager_selector import RandomManagerSelector as Random
 from parsl.logconfigs.file import FileLogging
@@ -104,14 +104,14 @@ class Number(int): pass
 class Odd:
     def __init__(self, *args): self.args = args
     def __reduce__(self): return Odd, self.args
-''',
-    "pathlib._local": '''
+""",
+    "pathlib._local": """
 class PosixPath:
     def __init__(self, *parts): self.parts = parts
     def __reduce__(self): return self.__class__, self.parts
-''',
+""",
     # Scalars as numpy pickles them: a function called with a dtype and its bytes.
-    "numpy._core.multiarray": '''
+    "numpy._core.multiarray": """
 import struct
 class dtype:
     def __init__(self, code, align, copy): self.code = code
@@ -124,7 +124,7 @@ class of:
     def __init__(self, code, form, value):
         self.parts = dtype(code, False, True), struct.pack(form, value)
     def __reduce__(self): return scalar, self.parts
-''',
+""",
 }
 
 

@@ -20,9 +20,7 @@ def build() -> Tools:
     """To be called before the product is built: building benches also leaves a binary where the
     product goes, with the features that only tests and benches ask of crates."""
     environment.check_compilers()
-    result = runner.run(
-        command("load", "floor"), cwd=environment.PROJECT_DIR, capture_stdout=True
-    )
+    result = runner.run(command("load", "floor"), cwd=environment.PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
         raise environment.Unprepared(
             f"the build of the benches failed (exit {result.code}); the reason stands above.",

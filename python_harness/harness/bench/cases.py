@@ -92,9 +92,13 @@ class Case:
 
 
 def _payload(
-    name: str, title: str, size: int, window: int,
-    tasks: tuple[int, int], stock_tasks: tuple[int, int],
-) -> Case:  # fmt: skip
+    name: str,
+    title: str,
+    size: int,
+    window: int,
+    tasks: tuple[int, int],
+    stock_tasks: tuple[int, int],
+) -> Case:
     """Two managers whose slots hold half a window: the other half waits or is on its way."""
     return Case(
         name=name,
@@ -102,12 +106,18 @@ def _payload(
         scenario="payload",
         figures=PAYLOAD,
         options=(
-            "--bytes", str(size), "--managers", "2",
-            "--slots", str(window // 4), "--window", str(window),
+            "--bytes",
+            str(size),
+            "--managers",
+            "2",
+            "--slots",
+            str(window // 4),
+            "--window",
+            str(window),
         ),
         tasks=tasks,
         stock_tasks=stock_tasks,
-    )  # fmt: skip
+    )
 
 
 TOO_MANY = "not run: its turns visit every manager, and this would take many minutes"

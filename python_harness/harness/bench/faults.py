@@ -31,8 +31,11 @@ def run(tools: Tools, versions: list[str]) -> int:
         floor = [str(tools.floor), *(["--fault", fault] if words else [])]
         result = subprocess.run(
             [str(tools.load), *versions, *arguments, "--", *floor],
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         line = result.stderr.strip()
         is_right = (
             result.returncode == VIOLATION and words in line if words else result.returncode == 0

@@ -69,40 +69,58 @@ def _goals() -> list[Goal]:
     for kind, floor_4 in (("plain", 1.3), ("encrypted", 1.25)):
         four, thousand = f"4 × 16, {kind}", f"1,000 × 4, {kind}"
         goals += [
-            Goal(f"{four}: CPU per task / floor", _ratio("throughput", kind, cpu, "floor"),
-                 floor_4),
-            Goal(f"{four}: tasks/s / floor", _ratio("throughput", kind, rate, "floor"),
-                 0.85, True),
+            Goal(
+                f"{four}: CPU per task / floor", _ratio("throughput", kind, cpu, "floor"), floor_4
+            ),
+            Goal(f"{four}: tasks/s / floor", _ratio("throughput", kind, rate, "floor"), 0.85, True),
             Goal(
                 f"{thousand}: CPU per task / floor",
-                _ratio("managers-1000", kind, cpu, "floor"), 1.4,
+                _ratio("managers-1000", kind, cpu, "floor"),
+                1.4,
             ),
-        ]  # fmt: skip
+        ]
     plain = "plain"
     goals += [
-        Goal("4 × 16: CPU per task / stock", _ratio("throughput", plain, cpu, "stock"),
-             STOCK_RATIO_4),
-        Goal("1,000 × 4: CPU per task / stock", _ratio("managers-1000", plain, cpu, "stock"),
-             STOCK_RATIO_1000),
-    ]  # fmt: skip
+        Goal(
+            "4 × 16: CPU per task / stock", _ratio("throughput", plain, cpu, "stock"), STOCK_RATIO_4
+        ),
+        Goal(
+            "1,000 × 4: CPU per task / stock",
+            _ratio("managers-1000", plain, cpu, "stock"),
+            STOCK_RATIO_1000,
+        ),
+    ]
     for kind in KINDS:
         goals += _goals_of_8192(kind)
         goals.append(
-            Goal(f"latency added p50, {kind} / floor",
-                 _ratio("latency", kind, "added_p50_us", "floor"), 1.1)
-        )  # fmt: skip
+            Goal(
+                f"latency added p50, {kind} / floor",
+                _ratio("latency", kind, "added_p50_us", "floor"),
+                1.1,
+            )
+        )
     for case in ("backlog", "backlog-priorities"):
         goals += _goals_of_backlog(case)
     for case in ("payload-1m", "payload-10m"):
         for kind in KINDS:
             goals += [
-                Goal(f"{case}, {kind}: MB/s / floor", _ratio(case, kind, "mb_per_s", "floor"),
-                     0.9, True),
-                Goal(f"{case}, {kind}: CPU per MB / floor",
-                     _ratio(case, kind, "cpu_ms_per_mb", "floor"), 1.1),
-                Goal(f"{case}, {kind}: peak, MB", _ours(case, kind, "rss_peak_growth_mb"),
-                     _peak_limit(case, kind)),
-            ]  # fmt: skip
+                Goal(
+                    f"{case}, {kind}: MB/s / floor",
+                    _ratio(case, kind, "mb_per_s", "floor"),
+                    0.9,
+                    True,
+                ),
+                Goal(
+                    f"{case}, {kind}: CPU per MB / floor",
+                    _ratio(case, kind, "cpu_ms_per_mb", "floor"),
+                    1.1,
+                ),
+                Goal(
+                    f"{case}, {kind}: peak, MB",
+                    _ours(case, kind, "rss_peak_growth_mb"),
+                    _peak_limit(case, kind),
+                ),
+            ]
     return goals + [
         Goal("start to ready, ms", _ours("start", plain, "start_ms"), 20),
         Goal("resident at the start, MB", _ours("start", plain, "rss_start_mb"), 10),
@@ -119,22 +137,23 @@ def _goals_of_8192(kind: str) -> list[Goal]:
                 medians.get(case, kind, "ours", rate)
                 / medians.get("throughput", kind, "ours", rate)
             ),
-            0.7, True,
+            0.7,
+            True,
         ),
         Goal(f"{name}: idle CPU / floor", _ratio(case, kind, "idle_cpu_percent", "floor"), 1.2),
-    ]  # fmt: skip
+    ]
 
 
 def _goals_of_backlog(case: str) -> list[Goal]:
     kind = "plain"
     return [
         Goal(f"{case}: a queued task, B", _ours(case, kind, "bytes_per_queued_task"), 1400),
-        Goal(f"{case}: accepted/s / floor", _ratio(case, kind, "accepted_per_s", "floor"),
-             0.8, True),
-        Goal(f"{case}: drained/s / floor", _ratio(case, kind, "drained_per_s", "floor"),
-             0.8, True),
+        Goal(
+            f"{case}: accepted/s / floor", _ratio(case, kind, "accepted_per_s", "floor"), 0.8, True
+        ),
+        Goal(f"{case}: drained/s / floor", _ratio(case, kind, "drained_per_s", "floor"), 0.8, True),
         Goal(f"{case}: left after the drain, MB", _ours(case, kind, "rss_left_mb"), 20),
-    ]  # fmt: skip
+    ]
 
 
 def show(results: dict) -> bool:

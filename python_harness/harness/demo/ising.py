@@ -48,9 +48,14 @@ def simulate(temperature: float, seed: int, side: int = SIDE, clusters: int = 60
             second += magnetisation**2
             taken += 1
     return Sample(
-        temperature, seed, first / taken, second / taken,
-        socket.gethostname(), os.environ.get("PARSL_WORKER_POOL_ID", "-"), os.getpid(),
-    )  # fmt: skip
+        temperature,
+        seed,
+        first / taken,
+        second / taken,
+        socket.gethostname(),
+        os.environ.get("PARSL_WORKER_POOL_ID", "-"),
+        os.getpid(),
+    )
 
 
 def _neighbours(side: int) -> list[tuple[int, int, int, int]]:

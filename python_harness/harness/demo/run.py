@@ -143,9 +143,12 @@ def _version(binary: Path) -> str:
     """What the binary says it is; empty if it does not say so."""
     try:
         told = subprocess.run(
-            [str(binary), "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            [str(binary), "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             timeout=10,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return ""
     return told.stdout.strip() if told.returncode == 0 else ""

@@ -108,8 +108,11 @@ def bombs(folder: Path) -> dict[str, bytes]:
             add(kind, _call(_global(module, name), code))
     stack = b"\x8c\x02os\x8c\x06system\x93"
     add("stack-global", stack + command("stack-global") + b"\x85R")
-    getattr_ = _call(_global("builtins", "getattr"), _global("os", "path") + b"0" + _call(
-        _global("builtins", "__import__"), text("os")), text("system"))  # fmt: skip
+    getattr_ = _call(
+        _global("builtins", "getattr"),
+        _global("os", "path") + b"0" + _call(_global("builtins", "__import__"), text("os")),
+        text("system"),
+    )
     add("getattr-of-a-module", _call(getattr_, command("getattr-of-a-module")))
     add("inst", b"(" + command("inst") + b"ios\nsystem\n")
     add("obj", b"(" + _global("os", "system") + command("obj") + b"o")
@@ -126,9 +129,10 @@ def bombs(folder: Path) -> dict[str, bytes]:
     attribute = b"N}" + text("path") + path("build-attribute") + b"s\x86b"
     add("build-attribute", _here("TouchesAsAttribute") + b")\x81" + attribute)
     for kind, begin, end in [
-        ("key-of-setitem", b"}", b"Ns"), ("key-of-dict", b"(", b"Nd"),
+        ("key-of-setitem", b"}", b"Ns"),
+        ("key-of-dict", b"(", b"Nd"),
         ("key-of-frozenset", b"(", b"\x91"),
-    ]:  # fmt: skip
+    ]:
         add(kind, begin + _call(_here("TouchesAsKey"), path(kind)) + end)
     add("persistent-id", b"P" + str(folder / "persistent-id").encode() + b"\n")
     add("binary-persistent-id", path("binary-persistent-id") + b"Q")
@@ -141,16 +145,16 @@ def bombs(folder: Path) -> dict[str, bytes]:
     loads = _global("pickle", "loads")
     add("nested-loads", _call(loads, _nested(_call(_here("touch"), path("nested-loads")))))
     memo = bytes([MEMO_INDEX])
-    add("from-the-memo", _here("touch") + b"q" + memo + b"0h" + memo + path("from-the-memo")
-        + b"\x85R")  # fmt: skip
+    add(
+        "from-the-memo",
+        _here("touch") + b"q" + memo + b"0h" + memo + path("from-the-memo") + b"\x85R",
+    )
     return found
 
 
 def costly() -> dict[str, bytes]:
     """Programs of few bytes that would cost a careless reader much memory, time or stack."""
-    laughs = b"]" + b"q\xfa" + b"".join(
-        b"(" + b"h\xfa" * 10 + b"lq\xfa" for _ in range(100)
-    )  # fmt: skip
+    laughs = b"]" + b"q\xfa" + b"".join(b"(" + b"h\xfa" * 10 + b"lq\xfa" for _ in range(100))
     huge = (2**62).to_bytes(8, "little")
     return {
         "billion-laughs-by-memo": laughs,

@@ -27,8 +27,16 @@ class FakeCrowd:
     """Managers that work when `work` is called, all alike."""
 
     def __init__(
-        self, side: FakeSubmitSide, count: int, *, max_capacity: int, prefix: str = "crowd",
-        beating: bool = True, url: str | None = None, result: bytes = b"done", **fields,
+        self,
+        side: FakeSubmitSide,
+        count: int,
+        *,
+        max_capacity: int,
+        prefix: str = "crowd",
+        beating: bool = True,
+        url: str | None = None,
+        result: bytes = b"done",
+        **fields,
     ) -> None:
         self.result = result
         self.answered = 0
@@ -137,9 +145,7 @@ class WireBooks:
     def losses(self) -> int:
         return len(self.lost)
 
-    def until(
-        self, crowds: FakeCrowd | Sequence[FakeCrowd], answers: int, within_s: float
-    ) -> None:
+    def until(self, crowds: FakeCrowd | Sequence[FakeCrowd], answers: int, within_s: float) -> None:
         """Lets these managers work until so many tasks have ended."""
         crowds = [crowds] if isinstance(crowds, FakeCrowd) else crowds
 
@@ -152,7 +158,10 @@ class WireBooks:
         wait_until(enough, within_s, f"{answers} tasks have ended", every_s=0)
 
     def run(
-        self, crowds: FakeCrowd | Sequence[FakeCrowd], count: int, within_s: float,
+        self,
+        crowds: FakeCrowd | Sequence[FakeCrowd],
+        count: int,
+        within_s: float,
         buffer: bytes = b"work",
     ) -> None:
         """Submits tasks and has them done: each with a result, and nothing twice."""

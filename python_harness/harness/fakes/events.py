@@ -109,9 +109,12 @@ class _Simulation:
             for place in range(wanted.managers_per_block):
                 number = block * wanted.managers_per_block + place
                 manager = FakeManager(
-                    f"{chance.getrandbits(48):012x}", str(block), f"node{number:03d}",
-                    wanted.workers, wanted.workers + wanted.prefetch,
-                )  # fmt: skip
+                    f"{chance.getrandbits(48):012x}",
+                    str(block),
+                    f"node{number:03d}",
+                    wanted.workers,
+                    wanted.workers + wanted.prefetch,
+                )
                 self.managers.append(manager)
                 self.plan(came + chance.expovariate(0.5), "registered", manager)
         numbers = iter(range(1, wanted.tasks + 1))
@@ -122,9 +125,12 @@ class _Simulation:
                 self.plan(t + place * 2e-4, "queued", next(numbers))
         expected = wanted.median_task_s * wanted.tasks
         expected /= max(1, wanted.workers * len(self.managers))
-        unlucky = chance.sample(self.managers, k=min(
-            len(self.managers), wanted.lost_managers + wanted.drained_managers + wanted.suspects
-        ))  # fmt: skip
+        unlucky = chance.sample(
+            self.managers,
+            k=min(
+                len(self.managers), wanted.lost_managers + wanted.drained_managers + wanted.suspects
+            ),
+        )
         for place, manager in enumerate(unlucky):
             t = wanted.block_every_s * (wanted.blocks - 1) + expected * chance.uniform(0.2, 0.6)
             if place < wanted.lost_managers:
@@ -143,9 +149,13 @@ class _Simulation:
         manager.registered = True
         self.open.append(manager)
         yield self.manager_event(
-            manager, "registered", block=manager.block, host=manager.host,
-            workers=manager.workers, capacity=manager.capacity,
-        )  # fmt: skip
+            manager,
+            "registered",
+            block=manager.block,
+            host=manager.host,
+            workers=manager.workers,
+            capacity=manager.capacity,
+        )
 
     def on_silent(self, manager: FakeManager) -> Iterator[dict]:
         """It dies; that is noticed later."""

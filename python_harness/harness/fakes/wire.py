@@ -71,8 +71,14 @@ class FakeSubmitSide:
     """Plays HighThroughputExecutor: binds three sockets, launches, submits, reads results."""
 
     def __init__(
-        self, workdir: Path, *, address: str = "127.0.0.1", encrypted: bool = False,
-        hub: bool = False, results_read_ahead: int = 0, **overrides,
+        self,
+        workdir: Path,
+        *,
+        address: str = "127.0.0.1",
+        encrypted: bool = False,
+        hub: bool = False,
+        results_read_ahead: int = 0,
+        **overrides,
     ) -> None:
         """With a read-ahead, the result socket takes so many messages before they are read; the
         executor's own takes all that come."""
@@ -83,7 +89,9 @@ class FakeSubmitSide:
         self.tasks, self.results, self.commands = (
             self._bound(self.context, kind, read_ahead)
             for kind, read_ahead in (
-                (zmq.DEALER, 0), (zmq.DEALER, results_read_ahead), (zmq.REQ, 0)
+                (zmq.DEALER, 0),
+                (zmq.DEALER, results_read_ahead),
+                (zmq.REQ, 0),
             )
         )
         # The hub is the CURVE server of its connection, alone among the submit side's sockets.
@@ -95,9 +103,7 @@ class FakeSubmitSide:
         # Ids of the tasks that only mark a place in the log, far above those of a test.
         self.marks = 1_000_000
 
-    def _bound(
-        self, context: curvezmq.BaseContext, kind: int, read_ahead: int = 0
-    ) -> zmq.Socket:
+    def _bound(self, context: curvezmq.BaseContext, kind: int, read_ahead: int = 0) -> zmq.Socket:
         sock = context.socket(kind)
         sock.setsockopt(zmq.LINGER, 0)
         if kind == zmq.DEALER:
@@ -205,8 +211,14 @@ class FakeManager:
     """Plays process_worker_pool: probes, registers, beats, takes batches and answers tasks."""
 
     def __init__(
-        self, url: str, identity: bytes = b"manager-a", *, cert_dir: str | None = None,
-        source: str | None = None, watched: bool = False, read_ahead: int | None = None,
+        self,
+        url: str,
+        identity: bytes = b"manager-a",
+        *,
+        cert_dir: str | None = None,
+        source: str | None = None,
+        watched: bool = False,
+        read_ahead: int | None = None,
     ) -> None:
         """With a read-ahead, so many messages are taken off the wire before they are read."""
         self.identity = identity

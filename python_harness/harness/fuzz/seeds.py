@@ -92,8 +92,12 @@ def record(name: str) -> dict[str, bytes]:
         request = Request(str(run_dir), str(RECORDING_DIR / "keep_config.py"), monitoring=True)
         told = subprocess.run(
             [str(release.python), "-m", PROGRAM, json.dumps(asdict(request))],
-            cwd=run_dir, env=env, capture_output=True, text=True, timeout=PROGRAM_S,
-        )  # fmt: skip
+            cwd=run_dir,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=PROGRAM_S,
+        )
         if told.returncode != 0:
             raise RuntimeError(f"Parsl {name}: exit {told.returncode}\n{told.stderr[-3000:]}")
         private = [folder, str(environment.PROJECT_DIR), str(Path.home()), socket.gethostname()]
@@ -163,13 +167,23 @@ def authored() -> dict[str, bytes]:
 def configs() -> dict[str, dict]:
     """In the dialects of the newest release that depend on what a user writes."""
     base = {
-        "client_address": "127.0.0.1", "client_ports": (55001, 55002, 55003),
-        "interchange_address": "::1", "worker_port": 54000, "worker_port_range": (54000, 55000),
-        "hub_address": "127.0.0.1", "hub_zmq_port": 55004, "logdir": Path("/runs/000"),
-        "heartbeat_threshold": 120, "poll_period": 10, "logging_level": 20,
-        "cert_dir": "/runs/certs", "manager_selector": RandomManagerSelector(),
-        "run_id": str(uuid.UUID(int=2)), "log_config": None, "_check_python_mismatch": False,
-    }  # fmt: skip
+        "client_address": "127.0.0.1",
+        "client_ports": (55001, 55002, 55003),
+        "interchange_address": "::1",
+        "worker_port": 54000,
+        "worker_port_range": (54000, 55000),
+        "hub_address": "127.0.0.1",
+        "hub_zmq_port": 55004,
+        "logdir": Path("/runs/000"),
+        "heartbeat_threshold": 120,
+        "poll_period": 10,
+        "logging_level": 20,
+        "cert_dir": "/runs/certs",
+        "manager_selector": RandomManagerSelector(),
+        "run_id": str(uuid.UUID(int=2)),
+        "log_config": None,
+        "_check_python_mismatch": False,
+    }
     changes = {
         "file": {"log_config": FileLogging(format_string="%(asctime)-20.8s %(levelno)+05d %%")},
         "json": {"log_config": JSONLogging(level=1), "worker_port": None},
@@ -183,10 +197,16 @@ def configs() -> dict[str, dict]:
 
 def priorities() -> dict[str, object]:
     return {
-        "int": 3, "huge": 2**80, "float": -1.5, "nan": float("nan"), "bool": True, "text": "high",
-        "decimal": decimal.Decimal("2.50"), "fraction": fractions.Fraction(1, 3),
+        "int": 3,
+        "huge": 2**80,
+        "float": -1.5,
+        "nan": float("nan"),
+        "bool": True,
+        "text": "high",
+        "decimal": decimal.Decimal("2.50"),
+        "fraction": fractions.Fraction(1, 3),
         "enum": Urgency.NOW,
-    }  # fmt: skip
+    }
 
 
 def handshakes() -> dict[str, bytes]:
@@ -199,9 +219,7 @@ def handshakes() -> dict[str, bytes]:
     # The key that `bodies/zap.rs` admits, and another one.
     keys = {"admitted": b"a key of thirty-two bytes, admit", "refused": bytes(32)}
     for name, key in keys.items():
-        seeds[f"zap-{name}"] = container(
-            b"1.0", b"7", b"htex", b"127.0.0.1", b"m0", b"CURVE", key
-        )
+        seeds[f"zap-{name}"] = container(b"1.0", b"7", b"htex", b"127.0.0.1", b"m0", b"CURVE", key)
     return seeds
 
 

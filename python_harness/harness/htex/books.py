@@ -99,7 +99,9 @@ class Books:
         assert htex._result_queue_thread.is_alive(), "the executor's result thread has died"
         assert htex.interchange_proc.poll() is None, "the interchange has ended"
         wait_until(
-            lambda: all(row["tasks"] == 0 for row in htex.connected_managers()), SERVES_WITHIN_S,
-            "nobody holds a task", every_s=0.05,
-        )  # fmt: skip
+            lambda: all(row["tasks"] == 0 for row in htex.connected_managers()),
+            SERVES_WITHIN_S,
+            "nobody holds a task",
+            every_s=0.05,
+        )
         assert htex.outstanding() == 0 and not htex.tasks

@@ -114,9 +114,7 @@ class Interchange:
         ]
 
     def wait_for_log(self, text: str, within_s: float = 5.0) -> None:
-        wait_until(
-            lambda: text in self.log(), within_s, f"{text!r} in the log", context=self.tail
-        )
+        wait_until(lambda: text in self.log(), within_s, f"{text!r} in the log", context=self.tail)
 
     def tail(self, lines: int = 15) -> str:
         """What to show when a test fails."""

@@ -22,8 +22,11 @@ class Program:
         before = {process.pid for process in processes.running_descendants()}
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAMS / name), *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         line = self.process.stdout.readline()
         assert line, f"{name} ended before it reported"
         self.report = json.loads(line)
@@ -42,7 +45,9 @@ class Program:
         self.process.wait()
         self.process.stdout.close()
         wait_until(
-            lambda: not self.still_running(), GONE_WITHIN_S, "everything is gone",
+            lambda: not self.still_running(),
+            GONE_WITHIN_S,
+            "everything is gone",
             context=lambda: "\n".join(p.describe() for p in self.still_running()),
         )
         return time.monotonic() - begin

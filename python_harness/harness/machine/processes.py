@@ -109,9 +109,7 @@ def running_descendants(root: int | None = None) -> list[Process]:
     with it, excepted."""
     own_tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
     return [
-        process
-        for process in descendants(root)
-        if process.running and process.pid != own_tracker
+        process for process in descendants(root) if process.running and process.pid != own_tracker
     ]
 
 

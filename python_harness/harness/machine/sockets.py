@@ -61,6 +61,6 @@ def _rows(pid: int, table: str) -> list[list[str]]:
 
 def _address(text: str) -> str:
     """The kernel writes words of four bytes in the machine's order."""
-    words = [int(text[at:at + 8], 16) for at in range(0, len(text), 8)]  # fmt: skip
+    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
     address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
     return str(getattr(address, "ipv4_mapped", None) or address)

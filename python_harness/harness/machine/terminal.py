@@ -36,9 +36,14 @@ class Terminal:
         self._set_size(columns, rows)
         self.modes_before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen(
-            command, stdin=self.slave, stdout=self.slave, stderr=self.slave,
-            start_new_session=True, preexec_fn=self._own, **popen,
-        )  # fmt: skip
+            command,
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            start_new_session=True,
+            preexec_fn=self._own,
+            **popen,
+        )
         self.closing = threading.Event()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -90,9 +95,11 @@ class Terminal:
     def wait_for(self, *texts: str, within_s: float = SHOWN_WITHIN_S) -> str:
         """The screen, once it shows all of them."""
         wait_until(
-            lambda: all(text in self.text() for text in texts), within_s,
-            f"the screen shows {texts}", context=self.text,
-        )  # fmt: skip
+            lambda: all(text in self.text() for text in texts),
+            within_s,
+            f"the screen shows {texts}",
+            context=self.text,
+        )
         return self.text()
 
     def wait_gone(self, text: str) -> None:

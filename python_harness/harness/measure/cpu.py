@@ -111,8 +111,10 @@ class _managers:
     def __enter__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harness.measure.cpu", *self.arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         ready = self.process.stdout.readline().strip()
         assert ready == "ready", f"the managers did not start: {ready!r}"
         assert len(self.side.managers()) == self.count

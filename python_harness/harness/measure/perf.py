@@ -120,10 +120,12 @@ def _parsl_perf(contender: Contender, options: argparse.Namespace) -> Measuremen
         config = Path(folder) / "config.py"
         config.write_text(
             CONFIG.format(
-                command=list(contender.command), encrypted=not options.plain,
-                workers=options.workers, run_dir=folder,
+                command=list(contender.command),
+                encrypted=not options.plain,
+                workers=options.workers,
+                run_dir=folder,
             )
-        )  # fmt: skip
+        )
         watch = Watch(contender.command)
         command = [sys.executable, str(environment.VENV_BIN / "parsl-perf")]
         command += ["--config", str(config), "--argsize", str(options.argsize)]

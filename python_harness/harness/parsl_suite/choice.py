@@ -72,54 +72,84 @@ class Part:
 
 PARTS = (
     Part(
-        "htex", "local", ("test_htex", "test_mpi_apps"),
+        "htex",
+        "local",
+        ("test_htex", "test_mpi_apps"),
         "the executor itself: blocks, drain, loss of managers and workers, commands, selectors, "
         "logs, priorities, MPI, encryption",
     ),
     Part(
-        "scaling", "local", ("test_scaling",),
+        "scaling",
+        "local",
+        ("test_scaling",),
         "scaling in and out asks the interchange for managers and idle times, and holds blocks",
     ),
     Part(
-        "monitoring", "local", ("test_monitoring", "test_shutdown"),
+        "monitoring",
+        "local",
+        ("test_monitoring", "test_shutdown"),
         "node records go from the interchange to the hub, and the hub is fuzzed and killed",
     ),
     Part(
-        "errors", "local",
-        ("test_error_handling", "test_regression", "test_serialization", "test_logging",
-         "test_staging"),
+        "errors",
+        "local",
+        (
+            "test_error_handling",
+            "test_regression",
+            "test_serialization",
+            "test_logging",
+            "test_staging",
+        ),
         "exceptions that cross it, large results, removal of the run directory, past regressions",
     ),
     Part(
-        "apps", "htex_local.py",
-        ("test_python_apps", "test_bash_apps", "test_error_handling", "test_regression",
-         "test_docs", "test_staging"),
+        "apps",
+        "htex_local.py",
+        (
+            "test_python_apps",
+            "test_bash_apps",
+            "test_error_handling",
+            "test_regression",
+            "test_docs",
+            "test_staging",
+        ),
         "every kind of app through one encrypted HTEX with IPv6 loopback",
     ),
     Part(
-        "apps-alternate", "htex_local_alternate.py",
+        "apps-alternate",
+        "htex_local_alternate.py",
         ("test_python_apps", "test_bash_apps", "test_error_handling"),
         "the same through an HTEX that scales by a strategy, with monitoring, memoization, "
         "retries, short heartbeats, a long poll period and JSON logs",
     ),
-)  # fmt: skip
+)
 
 # A minute's worth: commands, priorities, bad frames, a refused manager, a lost one, logs, apps.
 # Nothing in which a manager has to start within five seconds: a busy machine takes longer.
 QUICK_PARTS = (
     Part(
-        "quick-htex", "local",
-        ("test_htex/test_managers_command.py", "test_htex/test_priority_queue.py",
-         "test_htex/test_worker_interchange_bad_messages_3262.py",
-         "test_htex/test_interchange_exit_bad_registration.py", "test_htex/test_log_config.py",
-         "test_htex/test_command_concurrency_regression_1321.py",
-         "test_serialization/test_3495_deserialize_managerlost.py"),
+        "quick-htex",
+        "local",
+        (
+            "test_htex/test_managers_command.py",
+            "test_htex/test_priority_queue.py",
+            "test_htex/test_worker_interchange_bad_messages_3262.py",
+            "test_htex/test_interchange_exit_bad_registration.py",
+            "test_htex/test_log_config.py",
+            "test_htex/test_command_concurrency_regression_1321.py",
+            "test_serialization/test_3495_deserialize_managerlost.py",
+        ),
         "what Parsl itself asserts about an interchange",
     ),
     Part(
-        "quick-apps", "htex_local.py",
-        ("test_python_apps/test_basic.py", "test_python_apps/test_fail.py",
-         "test_python_apps/test_mapred.py", "test_error_handling"),
+        "quick-apps",
+        "htex_local.py",
+        (
+            "test_python_apps/test_basic.py",
+            "test_python_apps/test_fail.py",
+            "test_python_apps/test_mapred.py",
+            "test_error_handling",
+        ),
         "apps and their exceptions",
     ),
-)  # fmt: skip
+)

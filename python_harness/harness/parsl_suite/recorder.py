@@ -41,8 +41,15 @@ class Recorder:
     def pytest_collectreport(self, report) -> None:
         """A module that cannot be imported counts as one test that failed."""
         if report.failed:
-            self.write(event="test", test=report.nodeid, verdict="failed", why=_last_line(report),
-                       seconds=0, served=[], starts=0)  # fmt: skip
+            self.write(
+                event="test",
+                test=report.nodeid,
+                verdict="failed",
+                why=_last_line(report),
+                seconds=0,
+                served=[],
+                starts=0,
+            )
 
     def pytest_runtest_logstart(self, nodeid) -> None:
         self.phases, self.served = {}, set()
@@ -60,10 +67,14 @@ class Recorder:
         verdict = next((bad for bad in ("failed", "skipped") if bad in outcomes), "passed")
         why = " | ".join(text for _, text in self.phases.values() if text)
         self.write(
-            event="test", test=nodeid, verdict=verdict, why=why,
-            seconds=round(self.last_phase_s, 2), served=sorted(self.served),
+            event="test",
+            test=nodeid,
+            verdict=verdict,
+            why=why,
+            seconds=round(self.last_phase_s, 2),
+            served=sorted(self.served),
             starts=len(self._starts()) - self.started_before,
-        )  # fmt: skip
+        )
 
     def _starts(self) -> list[str]:
         """One line of /proc/<pid>/stat for each interchange, as it was when it began."""

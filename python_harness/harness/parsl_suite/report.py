@@ -35,8 +35,11 @@ def show(name: str, comparisons: list[Comparison], binary: Path, seconds: float)
 def conclude(faults: list[str]) -> int:
     for fault in faults:
         console.print(f"FAILED {fault}", soft_wrap=True)
-    console.print("parsl-tests failed" if faults else "parsl-tests passed: no test fails with "
-                  "ours that passes with stock")  # fmt: skip
+    console.print(
+        "parsl-tests failed"
+        if faults
+        else "parsl-tests passed: no test fails with ours that passes with stock"
+    )
     return 1 if faults else 0
 
 

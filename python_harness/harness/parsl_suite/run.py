@@ -136,8 +136,13 @@ def compare(
 
 
 def run_part(
-    release: Release, kind: str, binary: Path, part: Part, tests: list[str] | None = None,
-    *, runs_dir: Path = RUNS_DIR,
+    release: Release,
+    kind: str,
+    binary: Path,
+    part: Part,
+    tests: list[str] | None = None,
+    *,
+    runs_dir: Path = RUNS_DIR,
 ) -> PartRun:
     """Runs a part (or these tests of it) in a directory of its own, and reads the record."""
     again = "-again" if tests else ""
@@ -161,7 +166,7 @@ def run_part(
     print(f"parsl-tests: {release.name}, {what}, {kind} ...", flush=True)
     begin = time.monotonic()
     # Into a file, not a pipe: an orphan of a test that holds it open must not hold this up.
-    into_file = f"exec \"$@\" > {shlex.quote(str(place / 'pytest.txt'))} 2>&1"
+    into_file = f'exec "$@" > {shlex.quote(str(place / "pytest.txt"))} 2>&1'
     command = [sys.executable, "-m", "harness.parsl_suite.init", *command]
     result = runner.run(["sh", "-c", into_file, "sh", *command], cwd=place, env=env)
     return _read(place, result, time.monotonic() - begin)
@@ -200,9 +205,12 @@ def _read(place: Path, result: runner.Result, seconds: float) -> PartRun:
             collected = event["tests"]
         else:
             verdicts[event["test"]] = Verdict(
-                event["verdict"], event["why"], event["seconds"], event["served"],
+                event["verdict"],
+                event["why"],
+                event["seconds"],
+                event["served"],
                 event["starts"],
-            )  # fmt: skip
+            )
     faults = []
     shown = os.path.relpath(place / "pytest.txt", environment.PROJECT_DIR)
     missing = [test for test in collected if test not in verdicts]

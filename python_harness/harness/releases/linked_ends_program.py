@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import parsl
-from htex_interchange import HighThroughputExecutor, InterchangeLost
 from parsl import Config
 from parsl.version import VERSION
 
 from harness.htex import jobs
 from harness.htex.provider import local_provider
 from harness.machine.waiting import wait_until
+from htex_interchange import HighThroughputExecutor, InterchangeLost
 
 RESULT_S = 40
 QUEUED = 20

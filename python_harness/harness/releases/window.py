@@ -81,9 +81,12 @@ def _report_of(release: Release, run_dir: Path, options: dict) -> dict:
     try:
         told = subprocess.run(
             [str(release.python), "-m", PROGRAM, json.dumps(asdict(request))],
-            cwd=run_dir, env=release.child_environment(), capture_output=True, text=True,
+            cwd=run_dir,
+            env=release.child_environment(),
+            capture_output=True,
+            text=True,
             timeout=PROGRAM_S,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired as late:
         raise ProgramFailed(f"no report in {PROGRAM_S} s: {str(late.stderr)[-3000:]}") from None
     lines = told.stdout.splitlines()

@@ -45,16 +45,21 @@ def main(request: dict) -> dict:
         heartbeat_threshold=10,
         worker_debug=True,
         provider=local_provider(
-            init_blocks=1, max_blocks=2, min_blocks=0,
+            init_blocks=1,
+            max_blocks=2,
+            min_blocks=0,
             worker_init=f'export PATH="{path}:$PATH"' if path else "",
         ),
-    )  # fmt: skip
+    )
     executor._check_python_mismatch = request["check_versions"]
     hub = MonitoringHub(resource_monitoring_interval=1.0) if request["monitoring"] else None
     config = Config(
-        executors=[executor], run_dir=str(run_dir), strategy="none", monitoring=hub,
+        executors=[executor],
+        run_dir=str(run_dir),
+        strategy="none",
+        monitoring=hub,
         usage_tracking=0,
-    )  # fmt: skip
+    )
     report = {"version": VERSION, "load_error": None}
     begin = time.monotonic()
     try:

@@ -76,9 +76,11 @@ def runs(program: Path | str, *arguments: str) -> bool:
     """Whether a program of this or another system starts here and ends well."""
     try:
         told = subprocess.run(
-            [str(program), *arguments], capture_output=True, stdin=subprocess.DEVNULL,
+            [str(program), *arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
             timeout=STARTING_S,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return told.returncode == 0

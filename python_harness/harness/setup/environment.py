@@ -81,9 +81,7 @@ def child_environment() -> dict[str, str]:
     worker pool there), and the harness importable in workers."""
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([str(VENV_BIN), env.get("PATH", os.defpath)])
-    env["PYTHONPATH"] = os.pathsep.join(
-        [str(HARNESS_DIR), *filter(None, [env.get("PYTHONPATH")])]
-    )
+    env["PYTHONPATH"] = os.pathsep.join([str(HARNESS_DIR), *filter(None, [env.get("PYTHONPATH")])])
     env["VIRTUAL_ENV"] = str(VENV_DIR)
     env["PYTHONUNBUFFERED"] = "1"
     return env

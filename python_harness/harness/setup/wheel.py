@@ -33,9 +33,7 @@ def build(out: Path = WHEELS) -> Path:
         Unprepared: a tool is missing, or the build failed; the reason was printed.
     """
     environment.check_compilers()
-    environment.prepare_venv(
-        VENV, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text()
-    )
+    environment.prepare_venv(VENV, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text())
     out.mkdir(parents=True, exist_ok=True)
     before = _wheels_in(out)
     command = [str(VENV / "bin" / "maturin"), "build", "--release", "--zig"]

@@ -29,18 +29,31 @@ PLACE = environment.BUILD_DIR / "chromium"
 PACKAGE = "chromium-headless-shell"
 PROGRAM = Path("usr") / "lib" / "chromium" / PACKAGE
 NAMES_ON_PATH = (
-    "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable",
-    "google-chrome", "chrome",
-)  # fmt: skip
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+    "chrome",
+)
 
 # No sandbox: it refuses to run as root, and containers lack what it needs; all pages are ours.
 # No /dev/shm: containers have little of it. The rest keeps the browser from calling its makers.
 OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
-    "--disable-background-networking", "--disable-component-update", "--disable-quic",
-    "--disable-sync", "--no-first-run", "--no-default-browser-check", "--hide-scrollbars",
-    "--window-size=1280,1000", "--remote-debugging-pipe",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--hide-scrollbars",
+    "--window-size=1280,1000",
+    "--remote-debugging-pipe",
+)
 
 OWN_SCHEMES = {"about", "blob", "data", "file"}
 RENDERING_S = 30.0
@@ -108,9 +121,7 @@ class Browser:
 
     def __enter__(self) -> Browser:
         executable = program()
-        self._profile = tempfile.TemporaryDirectory(
-            prefix="browser-", ignore_cleanup_errors=True
-        )
+        self._profile = tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True)
         profile = Path(self._profile.name)
         command = [str(executable), *OPTIONS, f"--user-data-dir={profile / 'profile'}"]
         self._tools = DevTools([*command, "about:blank"], profile / "said", self._on_event)
@@ -121,17 +132,24 @@ class Browser:
         self._profile.cleanup()
 
     def open(
-        self, url: str, *, until: str = "true", read: str = "null",
-        picture: Path | None = None, printed: Path | None = None, width: int | None = None,
-        media: str = "", within_s: float = RENDERING_S,
-    ) -> Page:  # fmt: skip
+        self,
+        url: str,
+        *,
+        until: str = "true",
+        read: str = "null",
+        picture: Path | None = None,
+        printed: Path | None = None,
+        width: int | None = None,
+        media: str = "",
+        within_s: float = RENDERING_S,
+    ) -> Page:
         """Loads the page, waits for the JavaScript condition `until`, then evaluates `read`, takes
         its picture (PNG) and prints it (PDF). Fails if that is not so after `within_s`. `width` of
         the window in CSS pixels; `media` is what style sheets ask for: screen or print."""
         target = self._tools.call("Target.createTarget", url="about:blank")["targetId"]
-        session = self._tools.call(
-            "Target.attachToTarget", targetId=target, flatten=True
-        )["sessionId"]  # fmt: skip
+        session = self._tools.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         page = self._pages[session] = Page(url)
         try:
             for domain in ("Page", "Runtime", "Log", "Network", "Fetch"):
@@ -177,9 +195,12 @@ class Browser:
 
     def _evaluate(self, expression: str, session: str) -> Any:
         answer = self._tools.call(
-            "Runtime.evaluate", session, expression=expression, returnByValue=True,
+            "Runtime.evaluate",
+            session,
+            expression=expression,
+            returnByValue=True,
             awaitPromise=True,
-        )  # fmt: skip
+        )
         if "exceptionDetails" in answer:
             raise BrowserFailed(f"{expression}: {_exception(answer['exceptionDetails'])}")
         return answer["result"].get("value")

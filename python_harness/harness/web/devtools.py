@@ -45,9 +45,12 @@ class DevTools:
         with open(said, "wb") as stderr:
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", redirect, "sh", *command],
-                stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
-                pass_fds=(theirs_in, theirs_out), start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=(theirs_in, theirs_out),
+                start_new_session=True,
+            )
         os.close(theirs_in)
         os.close(theirs_out)
 
@@ -91,9 +94,7 @@ class DevTools:
             if "id" in message:
                 self._answers[message["id"]] = message
             else:
-                self.on_event(
-                    message["method"], message["params"], message.get("sessionId", "")
-                )
+                self.on_event(message["method"], message["params"], message.get("sessionId", ""))
 
     def close(self) -> None:
         """Ends the browser: by its own command, else its whole group by a signal."""

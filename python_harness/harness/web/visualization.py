@@ -71,13 +71,20 @@ def serving(database: Path, log: Path) -> Iterator[str]:
     with open(log, "wb") as said:
         process = subprocess.Popen(
             [*command, "--listen", "127.0.0.1", "--port", str(port)],
-            env=env, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-        )  # fmt: skip
+            env=env,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
     try:
         wait_until(
-            lambda: process.poll() is not None or _listens(port), START_S,
-            "parsl-visualize listens", every_s=0.05, context=log.read_text,
-        )  # fmt: skip
+            lambda: process.poll() is not None or _listens(port),
+            START_S,
+            "parsl-visualize listens",
+            every_s=0.05,
+            context=log.read_text,
+        )
         assert process.poll() is None, f"parsl-visualize ended:\n{log.read_text()}"
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -13,10 +13,20 @@ ELAPSED_UP_TO_S = 120.0
 
 # On a logarithmic axis of durations.
 DECADES = (
-    (1e-5, "10 µs"), (1e-4, "0.1 ms"), (1e-3, "1 ms"), (1e-2, "10 ms"), (0.1, "0.1 s"),
-    (1.0, "1 s"), (10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"),
-    (36000.0, "10 h"), (864000.0, "10 d"), (8640000.0, "100 d"),
-)  # fmt: skip
+    (1e-5, "10 µs"),
+    (1e-4, "0.1 ms"),
+    (1e-3, "1 ms"),
+    (1e-2, "10 ms"),
+    (0.1, "0.1 s"),
+    (1.0, "1 s"),
+    (10.0, "10 s"),
+    (60.0, "1 min"),
+    (600.0, "10 min"),
+    (3600.0, "1 h"),
+    (36000.0, "10 h"),
+    (864000.0, "10 d"),
+    (8640000.0, "100 d"),
+)
 
 # Steps of the time of the day, by unit: seconds of the unit, and its multiples.
 CLOCK_STEPS = (
@@ -45,9 +55,7 @@ def nice_step(span: float, at_most: int) -> float:
     return 10 * power
 
 
-def count_ticks(
-    most: float, at_most: int = 5, *, whole: bool = True
-) -> list[tuple[float, str]]:
+def count_ticks(most: float, at_most: int = 5, *, whole: bool = True) -> list[tuple[float, str]]:
     """From 0 to at least `most`; the last one is the end of the axis."""
     step = nice_step(most or 1.0, at_most)
     if whole:

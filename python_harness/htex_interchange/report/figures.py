@@ -55,9 +55,12 @@ def quantiles(values_s) -> Quantiles | None:
         return None
     ordered = sorted(values_s)
     return Quantiles(
-        len(ordered), _quantile(ordered, 0.5), _quantile(ordered, 0.95),
-        _quantile(ordered, 0.99), ordered[-1],
-    )  # fmt: skip
+        len(ordered),
+        _quantile(ordered, 0.5),
+        _quantile(ordered, 0.95),
+        _quantile(ordered, 0.99),
+        ordered[-1],
+    )
 
 
 def histogram(values_s) -> Histogram:
@@ -84,9 +87,7 @@ def blocks(run: Run) -> list[Block]:
     for manager in run.managers:
         by_name.setdefault(manager.block, []).append(manager)
     lost = [loss.manager.block for loss in run.losses]
-    return [
-        _block(name, by_name[name], lost.count(name)) for name in sorted(by_name, key=natural)
-    ]
+    return [_block(name, by_name[name], lost.count(name)) for name in sorted(by_name, key=natural)]
 
 
 def first_by_block(run: Run) -> dict[str, float]:

@@ -187,6 +187,9 @@ class Run:
     def is_partial(self) -> bool:
         """Whether events are missing, so that figures can only be near the truth."""
         return bool(
-            self.dropped or self.reading.bad or self.source.missing or self.orphans
+            self.dropped
+            or self.reading.bad
+            or self.source.missing
+            or self.orphans
             or self.may_lack_beginning
-        )  # fmt: skip
+        )

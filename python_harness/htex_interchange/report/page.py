@@ -39,19 +39,21 @@ def page_of(runs: list[Run], made_at: float) -> str:
     """The HTML of a page on these runs, a section for each. `made_at`: seconds since the epoch."""
     title = f"Run report: {label_of(runs[0])}" if len(runs) == 1 else "Run reports"
     sections = [_section(run, f"r{place}") for place, run in enumerate(runs, 1)]
-    return "".join((
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>",
-        f'<style id="colours">{_asset("colours.css")}</style>',
-        f'<style>{_asset("dark.css")}{_asset("page.css")}</style>',
-        f'<style id="pictures">{_asset("svg.css")}</style></head><body><main>',
-        _contents(runs) if len(runs) > 1 else "",
-        *sections,
-        f"<footer>{_footer(made_at)}</footer>",
-        f'</main><script>{_asset("page.js")}</script></body></html>\n',
-    ))  # fmt: skip
+    return "".join(
+        (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f'<style id="colours">{_asset("colours.css")}</style>',
+            f"<style>{_asset('dark.css')}{_asset('page.css')}</style>",
+            f'<style id="pictures">{_asset("svg.css")}</style></head><body><main>',
+            _contents(runs) if len(runs) > 1 else "",
+            *sections,
+            f"<footer>{_footer(made_at)}</footer>",
+            f"</main><script>{_asset('page.js')}</script></body></html>\n",
+        )
+    )
 
 
 def label_of(run: Run) -> str:
@@ -117,13 +119,19 @@ def _beyond(at: Quantiles) -> str:
 
 
 def _section(run: Run, prefix: str) -> str:
-    return "".join((
-        f'<section class="run" id="{prefix}"><h1>{escape(label_of(run))}</h1>',
-        f'<p class="about">{_about(run)}</p>',
-        "<h2>In words</h2>", _says(run),
-        _figures(run), _pictures(run, series_of(run), prefix), tables.all_of(run),
-        _origin(run), "</section>",
-    ))  # fmt: skip
+    return "".join(
+        (
+            f'<section class="run" id="{prefix}"><h1>{escape(label_of(run))}</h1>',
+            f'<p class="about">{_about(run)}</p>',
+            "<h2>In words</h2>",
+            _says(run),
+            _figures(run),
+            _pictures(run, series_of(run), prefix),
+            tables.all_of(run),
+            _origin(run),
+            "</section>",
+        )
+    )
 
 
 def _about(run: Run) -> str:
@@ -174,16 +182,26 @@ def _pictures(run: Run, series: Series, prefix: str) -> str:
         parts += map(_picture, (picturer.workers(), picturer.worker_time(), picturer.managers()))
     halves = []
     if waits := quantiles(run.waits_s):
-        halves.append(picturer.distribution(
-            "queueing", "Time in the queue", "From acceptance by the interchange to (the last) "
-            "dispatch to a manager.", histogram(run.waits_s), waits,
-        ))  # fmt: skip
+        halves.append(
+            picturer.distribution(
+                "queueing",
+                "Time in the queue",
+                "From acceptance by the interchange to (the last) dispatch to a manager.",
+                histogram(run.waits_s),
+                waits,
+            )
+        )
     if flights := quantiles(run.flights_s):
-        halves.append(picturer.distribution(
-            "flight", "Time in flight", "From dispatch until the result was passed on, of tasks "
-            "that were done; prefetched tasks wait at their manager first.",
-            histogram(run.flights_s), flights,
-        ))  # fmt: skip
+        halves.append(
+            picturer.distribution(
+                "flight",
+                "Time in flight",
+                "From dispatch until the result was passed on, of tasks "
+                "that were done; prefetched tasks wait at their manager first.",
+                histogram(run.flights_s),
+                flights,
+            )
+        )
     if halves:
         parts.append(f'<div class="pair">{"".join(map(_picture, halves))}</div>')
     return "".join(parts) if len(parts) > 1 else ""

@@ -47,28 +47,34 @@ class Picturer:
     def in_flight(self) -> Picture:
         series = self.series
         layers = [
-            ("running", series.running, "c1"), ("waiting at managers", series.prefetched, "c2"),
+            ("running", series.running, "c1"),
+            ("waiting at managers", series.prefetched, "c2"),
             ("in the queue", series.queued, "queue"),
-        ]  # fmt: skip
+        ]
         if any(series.unplaced):
             layers.insert(0, ("in flight at managers not known", series.unplaced, "c5"))
         most = [f"{name} {max(values):,.1f}" for name, values, _ in layers]
 
         def draw(layout: Layout) -> Drawing:
             drawing = self._time_drawing(
-                layout, "tasks", [Key(name, colour) for name, _, colour in layers],
+                layout,
+                "tasks",
+                [Key(name, colour) for name, _, colour in layers],
                 max(map(sum, zip(*(values for _, values, _ in layers), strict=True))),
-            )  # fmt: skip
+            )
             drawing.stacked(series.edges, [(values, colour) for _, values, colour in layers])
             return self._with_losses(drawing)
 
         return self._timed(
-            "in-flight", "Tasks in the queue and in flight",
+            "in-flight",
+            "Tasks in the queue and in flight",
             "Tasks that workers had, tasks that managers had prefetched and not begun, and tasks "
             "in the interchange's queue, on top of each other.",
             f"Stacked areas over time. The most at once, as means of columns: {', '.join(most)}.",
-            draw, series.edges, [(name, values) for name, values, _ in layers],
-        )  # fmt: skip
+            draw,
+            series.edges,
+            [(name, values) for name, values, _ in layers],
+        )
 
     def answered(self) -> Picture:
         series, run = self.series, self.run
@@ -85,12 +91,15 @@ class Picturer:
             return self._with_losses(drawing)
 
         return self._timed(
-            "answered", "Tasks answered so far",
+            "answered",
+            "Tasks answered so far",
             "Done is a task whose result was passed on, also if that result is an exception of "
             "its own; failed are those that HTEX gave up, as with a lost manager.",
             f"Lines over time that end at {run.done:,} done and {run.failed_count:,} failed.",
-            draw, series.edges, [(name, values) for name, values, _ in lines],
-        )  # fmt: skip
+            draw,
+            series.edges,
+            [(name, values) for name, values, _ in lines],
+        )
 
     def throughput(self) -> Picture:
         series, mean = self.series, throughput(self.run)
@@ -112,11 +121,14 @@ class Picturer:
 
         shown = "none" if mean is None else units.rate(mean)
         return self._timed(
-            "throughput", "Throughput",
+            "throughput",
+            "Throughput",
             "Tasks done. The mean is that from the first acceptance to the last answer.",
             f"Tasks done over time; mean {shown}, at most {units.rate(most)} over {width}.",
-            draw, series.throughput_edges, [(unit, rates)],
-        )  # fmt: skip
+            draw,
+            series.throughput_edges,
+            [(unit, rates)],
+        )
 
     def workers(self) -> Picture:
         series, run = self.series, self.run
@@ -137,14 +149,16 @@ class Picturer:
 
         used = units.share(run.worker_time.used, run.worker_time.registered)
         return self._timed(
-            "workers", "Workers with a task, by block",
+            "workers",
+            "Workers with a task, by block",
             "Coloured: workers that had a task. The line: workers of registered managers. What "
             "is between them was idle.",
             f"Stacked areas over time under a line. {used} of the registered time was used; at "
             f"most {max(series.registered):,.1f} workers were registered.",
-            draw, series.edges,
+            draw,
+            series.edges,
             [("registered", series.registered), *((name, values) for name, values, _ in layers)],
-        )  # fmt: skip
+        )
 
     def worker_time(self) -> Picture:
         parts = time_parts(self.run)
@@ -153,10 +167,13 @@ class Picturer:
         def draw(layout: Layout) -> Drawing:
             drawing = Drawing(layout, 34, below=8)
             drawing.left, drawing.right = 0, layout.width
-            drawing.legend("", [
-                Key(f"{name}: {units.share(seconds, whole)}", colour)
-                for name, seconds, colour in parts
-            ])
+            drawing.legend(
+                "",
+                [
+                    Key(f"{name}: {units.share(seconds, whole)}", colour)
+                    for name, seconds, colour in parts
+                ],
+            )
             drawing.x_range = (0.0, whole)
             begin = 0.0
             for name, seconds, colour in parts:
@@ -168,17 +185,23 @@ class Picturer:
 
         words = "; ".join(f"{name} {units.share(seconds, whole)}" for name, seconds, _ in parts)
         return self._picture(
-            "worker-time", "Where the workers' time went",
+            "worker-time",
+            "Where the workers' time went",
             f"All of the {units.worker_time(whole)} for which workers were registered. Only the "
             "time of idle workers beside waiting tasks could have been used by these tasks.",
-            f"A bar of shares: {words}.", draw,
-        )  # fmt: skip
+            f"A bar of shares: {words}.",
+            draw,
+        )
 
     def managers(self) -> Picture:
         run, series = self.run, self.series
-        caption = "Each row is a manager" if series.managers_in_a_row == 1 else (
-            f"Each row stands for up to {series.managers_in_a_row} managers, which are averaged: "
-            f"there are {units.count(len(run.managers))}"
+        caption = (
+            "Each row is a manager"
+            if series.managers_in_a_row == 1
+            else (
+                f"Each row stands for up to {series.managers_in_a_row} managers, which are averaged: "
+                f"there are {units.count(len(run.managers))}"
+            )
         )
         caption += ", in the order of blocks; empty where none was registered. The colour is the "
         caption += "share of the workers that had a task."
@@ -186,11 +209,13 @@ class Picturer:
         if beyond:
             caption += f" {units.counted(beyond, 'mark')} more are not drawn."
         return self._picture(
-            "managers", "Managers", caption,
+            "managers",
+            "Managers",
+            caption,
             f"A strip of colours for each of {len(series.rows)} rows of managers over time; the "
             "tables below give the sums of blocks and the losses.",
             lambda layout: strip.draw(run, series, layout),
-        )  # fmt: skip
+        )
 
     def distribution(
         self, name: str, heading: str, caption: str, found: Histogram, at: Quantiles
@@ -221,12 +246,15 @@ class Picturer:
             number = units.counted(found.clamped, "task")
             caption += f" {number} took less than 10 µs and stand in the first bar."
         return self._picture(
-            name, heading, caption,
+            name,
+            heading,
+            caption,
             f"Histogram of {at.count:,} tasks on a logarithmic axis. Median "
             f"{units.duration(at.median_s)}, 95 % within {units.duration(at.p95_s)}, 99 % within "
             f"{units.duration(at.p99_s)}, longest {units.duration(at.longest_s)}.",
-            draw, half=True,
-        )  # fmt: skip
+            draw,
+            half=True,
+        )
 
     def _time_drawing(
         self, layout: Layout, unit: str, keys: list[Key], most: float, *, whole: bool = True
@@ -251,24 +279,38 @@ class Picturer:
         return drawing
 
     def _timed(
-        self, name: str, heading: str, caption: str, description: str,
-        draw: Callable[[Layout], Drawing], edges: list[float], shown: list[tuple[str, list]],
-    ) -> Picture:  # fmt: skip
+        self,
+        name: str,
+        heading: str,
+        caption: str,
+        description: str,
+        draw: Callable[[Layout], Drawing],
+        edges: list[float],
+        shown: list[tuple[str, list]],
+    ) -> Picture:
         """A picture over time, with what a pointer over it shows."""
         offsets = {time.localtime(t).tm_gmtoff for t in (self.run.begin, self.run.until)}
         data = {
-            "begin": self.run.begin, "until": self.run.until,
+            "begin": self.run.begin,
+            "until": self.run.until,
             "width": edges[1] - edges[0],
             # Only if the clock was not changed to or from summer time meanwhile.
             "utc_offset_s": offsets.pop() if len(offsets) == 1 else None,
             "series": [[label, [_short(value) for value in values]] for label, values in shown],
-        }  # fmt: skip
+        }
         return self._picture(name, heading, caption, description, draw, data=json.dumps(data))
 
     def _picture(
-        self, name: str, heading: str, caption: str, description: str,
-        draw: Callable[[Layout], Drawing], *, data: str = "", half: bool = False,
-    ) -> Picture:  # fmt: skip
+        self,
+        name: str,
+        heading: str,
+        caption: str,
+        description: str,
+        draw: Callable[[Layout], Drawing],
+        *,
+        data: str = "",
+        half: bool = False,
+    ) -> Picture:
         layouts = [HALF] if half else [WIDE, NARROW]
         full = f"{self.prefix}-{name}"
         drawings = [

@@ -24,7 +24,7 @@ from htex_interchange.report.model import (
     Loss,
     Manager,
     Run,
-)  # fmt: skip
+)
 from htex_interchange.report.steps import Columns, Steps
 
 MANAGER_LOST = "ManagerLost"
@@ -56,13 +56,18 @@ class Recorder:
         self._head: dict | None = None
         self._lacks_beginning = source.may_lack_beginning
         self._others = {
-            "manager": self._manager, "start": self._start, "end": self._end,
+            "manager": self._manager,
+            "start": self._start,
+            "end": self._end,
             "dropped": self._dropped,
-        }  # fmt: skip
+        }
         self._task_states = {
-            "queued": self._queued, "dispatched": self._dispatched, "done": self._done,
-            "failed": self._failed, "requeued": self._requeued,
-        }  # fmt: skip
+            "queued": self._queued,
+            "dispatched": self._dispatched,
+            "done": self._done,
+            "failed": self._failed,
+            "requeued": self._requeued,
+        }
 
     def take(self, batch: Batch) -> None:
         task_states, others = self._task_states, self._others
@@ -234,10 +239,15 @@ class Recorder:
             seconds = self._now - dispatched
             run.flights_s.append(seconds)
             if seconds >= self._shortest_kept:
-                self._keep_flight(Flight(
-                    seconds, task, manager, dispatched,
-                    None if accepted is None else dispatched - accepted,
-                ))  # fmt: skip
+                self._keep_flight(
+                    Flight(
+                        seconds,
+                        task,
+                        manager,
+                        dispatched,
+                        None if accepted is None else dispatched - accepted,
+                    )
+                )
             if accepted is not None:
                 run.waits_s.append(dispatched - accepted)
         else:
@@ -458,11 +468,14 @@ class Recorder:
         run.oldest_waiting = nlargest(LONGEST_KEPT, waiting)
         flying = (
             Flight(
-                now - dispatched, task, manager, dispatched,
+                now - dispatched,
+                task,
+                manager,
+                dispatched,
                 None if accepted is None else dispatched - accepted,
             )
             for task, (manager, dispatched, accepted) in self._flying.items()
-        )  # fmt: skip
+        )
         run.oldest_in_flight = nlargest(LONGEST_KEPT, flying)
         for _, dispatched, accepted in self._flying.values():
             if accepted is not None:

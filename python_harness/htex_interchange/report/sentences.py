@@ -98,9 +98,10 @@ def utilisation(run: Run) -> Sentence | None:
     if not run.tasks or not time.registered or run.is_partial:
         return None
     return Sentence(
-        FACT, f"Workers had a task for {units.share(time.used, time.registered)} of the "
+        FACT,
+        f"Workers had a task for {units.share(time.used, time.registered)} of the "
         f"{units.worker_time(time.registered)} for which they were registered.",
-    )  # fmt: skip
+    )
 
 
 def first_manager_was_late(run: Run) -> Sentence | None:
@@ -113,9 +114,10 @@ def first_manager_was_late(run: Run) -> Sentence | None:
         return None
     share = units.share(late, run.duration_s)
     return Sentence(
-        LOOK, f"The first manager registered {units.duration(late)} after the first task came "
+        LOOK,
+        f"The first manager registered {units.duration(late)} after the first task came "
         f"({share} of the run).",
-    )  # fmt: skip
+    )
 
 
 def blocks_came_late(run: Run) -> Sentence | None:
@@ -127,9 +129,7 @@ def blocks_came_late(run: Run) -> Sentence | None:
     if late < max(LATE_S, LATE_SHARE * run.duration_s):
         return None
     which = "" if len(found) == 2 else f", the last of {units.counted(len(found), 'block')},"
-    return Sentence(
-        LOOK, f"Block {last}{which} came {units.duration(late)} after block {first}."
-    )
+    return Sentence(LOOK, f"Block {last}{which} came {units.duration(late)} after block {first}.")
 
 
 def more_workers(run: Run) -> Sentence | None:
@@ -150,10 +150,11 @@ def nothing_waited(run: Run) -> Sentence | None:
     if _is_small(run.waiting_s[NOWHERE], run.duration_s):
         return None
     return Sentence(
-        FACT, f"For {units.share(run.waiting_s[NOWHERE], run.duration_s)} of the run "
+        FACT,
+        f"For {units.share(run.waiting_s[NOWHERE], run.duration_s)} of the run "
         f"({units.duration(run.waiting_s[NOWHERE])}) no task waited, neither in the queue nor at "
         "a manager: more workers would not have helped then.",
-    )  # fmt: skip
+    )
 
 
 def idle_while_queued(run: Run) -> Sentence | None:
@@ -296,9 +297,10 @@ def missing_events(run: Run) -> Sentence | None:
         return None
     text = units.several(parts)
     return Sentence(
-        LIMIT, f"{text[0].upper()}{text[1:]}: figures are near the truth, not exact, and sentences "
+        LIMIT,
+        f"{text[0].upper()}{text[1:]}: figures are near the truth, not exact, and sentences "
         "on how the workers' time was used are left out.",
-    )  # fmt: skip
+    )
 
 
 def unknown_workers(run: Run) -> Sentence | None:
@@ -306,9 +308,10 @@ def unknown_workers(run: Run) -> Sentence | None:
     if not number:
         return None
     return Sentence(
-        LIMIT, f"The registration of {units.counted(number, 'manager')} is not in the events: how "
+        LIMIT,
+        f"The registration of {units.counted(number, 'manager')} is not in the events: how "
         "many workers they have is not known, and pictures of workers leave them out.",
-    )  # fmt: skip
+    )
 
 
 def unknown_events(run: Run) -> Sentence | None:
@@ -316,26 +319,45 @@ def unknown_events(run: Run) -> Sentence | None:
         return None
     number = units.counted(sum(run.reading.unknown.values()), "event")
     return Sentence(
-        LIMIT, f"{number} of kinds that this report does not know were passed over: "
+        LIMIT,
+        f"{number} of kinds that this report does not know were passed over: "
         f"{units.several(sorted(run.reading.unknown))}.",
-    )  # fmt: skip
+    )
 
 
 def clock_was_set_back(run: Run) -> Sentence | None:
     if run.set_back_s < CLOCK_SLACK_S:
         return None
     return Sentence(
-        LIMIT, f"The clock was set back by up to {units.duration(run.set_back_s)} during the run; "
+        LIMIT,
+        f"The clock was set back by up to {units.duration(run.set_back_s)} during the run; "
         "until it caught up, time stands still in this report.",
-    )  # fmt: skip
+    )
 
 
 RULES: tuple[Callable[[Run], Sentence | None], ...] = (
-    outcome, managers_or_none, utilisation, more_workers, first_manager_was_late, blocks_came_late,
-    idle_while_queued, idle_while_prefetched, tail, nothing_waited, idle_but_closed,
-    still_in_flight, losses, failures, closed_managers, requeued, how_it_ended, missing_events,
-    unknown_workers, unknown_events, clock_was_set_back,
-)  # fmt: skip
+    outcome,
+    managers_or_none,
+    utilisation,
+    more_workers,
+    first_manager_was_late,
+    blocks_came_late,
+    idle_while_queued,
+    idle_while_prefetched,
+    tail,
+    nothing_waited,
+    idle_but_closed,
+    still_in_flight,
+    losses,
+    failures,
+    closed_managers,
+    requeued,
+    how_it_ended,
+    missing_events,
+    unknown_workers,
+    unknown_events,
+    clock_was_set_back,
+)
 
 
 def place_of(manager: Manager | None) -> str:

@@ -85,10 +85,13 @@ class Steps:
             self.areas.append(0.0)
             self.jumps.append(0.0)
         areas, jumps = self.areas, self.jumps
-        self.areas = array("d", (
-            early + width_s * jump + late
-            for early, jump, late in zip(areas[::2], jumps[::2], areas[1::2], strict=True)
-        ))  # fmt: skip
+        self.areas = array(
+            "d",
+            (
+                early + width_s * jump + late
+                for early, jump, late in zip(areas[::2], jumps[::2], areas[1::2], strict=True)
+            ),
+        )
         self.jumps = array("d", map(sum, zip(jumps[::2], jumps[1::2], strict=True)))
         self.first //= 2
 

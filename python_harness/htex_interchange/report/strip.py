@@ -21,9 +21,14 @@ LABEL_PX = 12.0
 LABELS_PX_MAX = 110
 BESIDE_PX = 12
 MARK_WORDS = {
-    "lost": "lost", "replaced": "replaced", "draining": "drain", "held": "hold",
-    "suspect": "connection closed", "back": "back", "gave_up": "tasks given up",
-}  # fmt: skip
+    "lost": "lost",
+    "replaced": "replaced",
+    "draining": "drain",
+    "held": "hold",
+    "suspect": "connection closed",
+    "back": "back",
+    "gave_up": "tasks given up",
+}
 
 
 def draw(run: Run, series: Series, layout: Layout) -> Drawing:
@@ -34,10 +39,13 @@ def draw(run: Run, series: Series, layout: Layout) -> Drawing:
     drawing = Drawing(layout, math.ceil(height))
     widest = max(text_width(row.label) for row in rows) + BESIDE_PX
     drawing.left = max(layout.left, min(math.ceil(widest), LABELS_PX_MAX))
-    drawing.legend("block", [
-        Key("used (from 0 to 100 %)", "", "ramp"),
-        *(Key(MARK_WORDS[state], "", state) for state in states),
-    ])  # fmt: skip
+    drawing.legend(
+        "block",
+        [
+            Key("used (from 0 to 100 %)", "", "ramp"),
+            *(Key(MARK_WORDS[state], "", state) for state in states),
+        ],
+    )
     drawing.x_range = (run.begin, run.until)
     tops = [drawing.top + offset for offset in offsets]
     _add_cells(drawing, series, tops, row_px)

@@ -71,8 +71,10 @@ class Drawing:
     def text(
         self, x: float, y: float, text: str, *, anchor: str = "start", css: str = "label"
     ) -> None:
-        self.add(f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">'
-                 f"{escape(text)}</text>")  # fmt: skip
+        self.add(
+            f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">'
+            f"{escape(text)}</text>"
+        )
 
     def legend(self, title: str, keys: list[Key]) -> None:
         """The unit of the vertical axis, and what the colours mean: above the plot area, in as
@@ -148,8 +150,9 @@ class Drawing:
         )
         if wide > text_width(text) + 8:
             css = f"label inside on-{colour}"
-            self.text(x + wide / 2, (self.top + self.bottom) / 2 + 4.5, text, anchor="middle",
-                      css=css)  # fmt: skip
+            self.text(
+                x + wide / 2, (self.top + self.bottom) / 2 + 4.5, text, anchor="middle", css=css
+            )
 
     def stacked(self, edges: list[float], layers: list[tuple[list[float], str]]) -> None:
         """Areas upon each other, constant between edges."""

@@ -18,18 +18,23 @@ CLASSES = {True: ' class="number"', False: "", None: ' class="long"'}
 
 def all_of(run: Run) -> str:
     made = (
-        _blocks(run), _losses(run),
+        _blocks(run),
+        _losses(run),
         _flights(
-            run, "Longest flights", run.longest_flights,
+            run,
+            "Longest flights",
+            run.longest_flights,
             "From dispatch until the result was passed on, of tasks that were done; time that a "
             "prefetched task waited at its manager is part of it.",
         ),
         _flights(
-            run, "In flight when the events end", run.oldest_in_flight,
+            run,
+            "In flight when the events end",
+            run.oldest_in_flight,
             f"The oldest of {units.counted(run.unanswered_in_flight, 'task')}.",
         ),
         _waiting(run),
-    )  # fmt: skip
+    )
     return "".join(made)
 
 
@@ -38,10 +43,17 @@ def _blocks(run: Run) -> str:
     if not found:
         return ""
     columns = [
-        ("Block", False), ("Managers", True), ("Workers", True), ("First came", False),
-        ("After the start", True), ("Last gone", False), ("Tasks done", True),
-        ("Worker time", True), ("Used", True), ("Lost", True),
-    ]  # fmt: skip
+        ("Block", False),
+        ("Managers", True),
+        ("Workers", True),
+        ("First came", False),
+        ("After the start", True),
+        ("Last gone", False),
+        ("Tasks done", True),
+        ("Worker time", True),
+        ("Used", True),
+        ("Lost", True),
+    ]
     note = "Workers: the most at once. Worker time: of all of them while they were registered."
     if len(found) > ROWS_MAX:
         note += f" The first {ROWS_MAX} of {units.count(len(found))} blocks."
@@ -55,21 +67,28 @@ def _block_row(run: Run, block: Block) -> list[str]:
         "not known" if block.name is None else escape(block.name),
         units.count(len(block.managers)),
         units.count(block.workers) if is_known else "not known",
-        _moment(run, block.first), units.duration(block.first - run.begin),
+        _moment(run, block.first),
+        units.duration(block.first - run.begin),
         "still there" if block.last is None else _moment(run, block.last),
         units.count(block.done),
         units.worker_time(block.registered_s, of="") if is_known else "",
-        units.share(block.used_s, block.registered_s), units.count(block.losses),
-    ]  # fmt: skip
+        units.share(block.used_s, block.registered_s),
+        units.count(block.losses),
+    ]
 
 
 def _losses(run: Run) -> str:
     if not run.losses:
         return ""
     columns = [
-        ("When", False), ("Manager", False), ("Host", False), ("Block", False),
-        ("Silent for", True), ("Tasks lost", True), ("Their ids", None),
-    ]  # fmt: skip
+        ("When", False),
+        ("Manager", False),
+        ("Host", False),
+        ("Block", False),
+        ("Silent for", True),
+        ("Tasks lost", True),
+        ("Their ids", None),
+    ]
     with_tasks_first = sorted(run.losses, key=lambda loss: (-bool(loss.tasks), loss.t))
     note = (
         "A manager was replaced if another process registered under its name. One that came back "
@@ -91,27 +110,42 @@ def _loss_row(run: Run, loss: Loss) -> list[str]:
         shown += f" and {units.count(loss.manager.lost_count - IDS_SHOWN)} more"
     name = _manager(loss.manager) + HOW.get(loss.how, "")
     return [
-        _moment(run, loss.t), name, escape(loss.manager.host), escape(loss.manager.block or ""),
+        _moment(run, loss.t),
+        name,
+        escape(loss.manager.host),
+        escape(loss.manager.block or ""),
         "" if loss.silent_s is None else units.duration(loss.silent_s),
-        units.count(loss.tasks), shown,
-    ]  # fmt: skip
+        units.count(loss.tasks),
+        shown,
+    ]
 
 
 def _flights(run: Run, title: str, found: list[Flight], note: str) -> str:
     if not found:
         return ""
     columns = [
-        ("Task", True), ("In flight for", True), ("Dispatched", False), ("In the queue for", True),
-        ("Manager", False), ("Host", False), ("Block", False),
-    ]  # fmt: skip
+        ("Task", True),
+        ("In flight for", True),
+        ("Dispatched", False),
+        ("In the queue for", True),
+        ("Manager", False),
+        ("Host", False),
+        ("Block", False),
+    ]
     rows = []
     for flight in found:
         manager = flight.manager
-        rows.append([
-            str(flight.task), units.duration(flight.seconds), _moment(run, flight.dispatched),
-            "not known" if flight.waited_s is None else units.duration(flight.waited_s),
-            _manager(manager), escape(manager.host), escape(manager.block or ""),
-        ])  # fmt: skip
+        rows.append(
+            [
+                str(flight.task),
+                units.duration(flight.seconds),
+                _moment(run, flight.dispatched),
+                "not known" if flight.waited_s is None else units.duration(flight.waited_s),
+                _manager(manager),
+                escape(manager.host),
+                escape(manager.block or ""),
+            ]
+        )
     return _table(title, note, columns, rows)
 
 
@@ -144,9 +178,7 @@ def _table(title: str, note: str, columns: list[Column], rows: list[list[str]]) 
     )
     body = ""
     for first, *rest in rows:
-        cells = "".join(
-            f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, css[1:], strict=True)
-        )
+        cells = "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, css[1:], strict=True))
         body += f'<tr><th scope="row"{css[0]}>{first}</th>{cells}</tr>'
     caption = f"<caption><span>{escape(note)}</span></caption>" if note else ""
     return (

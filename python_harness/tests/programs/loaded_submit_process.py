@@ -17,9 +17,12 @@ from harness.htex.books import Books
 directory, tasks = Path(sys.argv[1]), int(sys.argv[2])
 seconds, threshold_s = float(sys.argv[3]), int(sys.argv[4])
 with executors.running(
-    directory / "run", blocks=2, heartbeat_threshold=threshold_s, max_workers_per_node=2,
+    directory / "run",
+    blocks=2,
+    heartbeat_threshold=threshold_s,
+    max_workers_per_node=2,
     prefetch_capacity=2,
-) as htex:  # fmt: skip
+) as htex:
     books = Books(htex, directory)
     books.submit(50)
     books.submit(tasks - 50, seconds)

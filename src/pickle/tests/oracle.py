@@ -73,8 +73,7 @@ MEMORY_BYTES = 1 << 30
 HARMLESS = {
     "shapes": "Plain Slots Stateful Made ListLike DictLike Outer Outer.Inner gather",
     "builtins": "set frozenset bytearray complex object Ellipsis NotImplemented dict float",
-    "__builtin__": "set frozenset bytearray complex object Ellipsis dict float"
-    " list int str tuple",
+    "__builtin__": "set frozenset bytearray complex object Ellipsis dict float list int str tuple",
     "collections": "OrderedDict deque defaultdict",
     "datetime": "datetime timedelta date",
     "decimal": "Decimal",
@@ -162,8 +161,17 @@ class Description:
         self.todo.append(Token("["))
 
     def instance(self, item):
-        if isinstance(item, (decimal.Decimal, fractions.Fraction, uuid.UUID, complex,
-                             datetime.date, datetime.timedelta)):
+        if isinstance(
+            item,
+            (
+                decimal.Decimal,
+                fractions.Fraction,
+                uuid.UUID,
+                complex,
+                datetime.date,
+                datetime.timedelta,
+            ),
+        ):
             return [Token(repr(item))]
         parts = []
         if isinstance(item, dict):
@@ -405,8 +413,7 @@ def main():
     # CPython prints this when a mutated pickle makes a memoryview of a bytearray it then drops.
     sys.excepthook = lambda kind, *rest: kind is SystemError or sys.__excepthook__(kind, *rest)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    handlers = {b"J": judge, b"L": load, b"D": describe, b"G": generate,
-                b"F": facts}
+    handlers = {b"J": judge, b"L": load, b"D": describe, b"G": generate, b"F": facts}
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while header := source.read(4):
         body = source.read(int.from_bytes(header, "little"))

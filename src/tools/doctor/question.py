@@ -268,9 +268,13 @@ def load(as_name):
 
 def is_found(module):
     kinds = (Config, ParslExecutor)
-    return loaded or found_executors or any(
-        isinstance(value, kinds) or makes_a_config(key, value)
-        for key, value in vars(module).items()
+    return (
+        loaded
+        or found_executors
+        or any(
+            isinstance(value, kinds) or makes_a_config(key, value)
+            for key, value in vars(module).items()
+        )
     )
 
 
