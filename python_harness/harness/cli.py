@@ -7,6 +7,7 @@ something (the message names the remedy); 4 the build failed; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -48,6 +49,17 @@ def main(arguments: list[str]) -> int:
         processes.end_descendants()
 
 
+# Where a command is that gets the binary and its options, by its name.
+ON_THE_BINARY = {
+    "cpu": "harness.measure.cpu",
+    "demo": "harness.demo.run",
+    "parsl-tests": "harness.parsl_suite.run",
+    "perf": "harness.measure.perf",
+}
+# These need no binary, or build their own.
+BY_THEMSELVES = {"bench": "harness.bench.run", "fuzz": "harness.fuzz.run"}
+
+
 def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
     """Imports a command only when it runs: they need what the environment brings."""
     if options.command == "test":
@@ -57,35 +69,15 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
     if options.command == "env":
         print(environment.VENV_BIN / "python")
         return 0
-    if options.command == "demo":
-        from harness.demo import run as demo
-
-        return demo.run(environment.require_binary(), tasks=options.tasks)
-    if options.command == "bench":
-        from harness.bench import run as bench
-
-        return bench.run(options)
     if options.command == "wheel":
         from harness.setup import wheel
 
         print(wheel.build(Path(options.out).absolute() if options.out else wheel.WHEELS))
         return 0
-    if options.command == "fuzz":
-        from harness.fuzz import run as fuzz
-
-        return fuzz.run(options)
+    if options.command in BY_THEMSELVES:
+        return importlib.import_module(BY_THEMSELVES[options.command]).run(options)
     ours = environment.require_binary()
-    if options.command == "parsl-tests":
-        from harness.parsl_suite import run as parsl_tests
-
-        return parsl_tests.run(ours, options)
-    if options.command == "perf":
-        from harness.measure import perf
-
-        return perf.run(ours, options)
-    from harness.measure import cpu
-
-    return cpu.run(ours, options)
+    return importlib.import_module(ON_THE_BINARY[options.command]).run(ours, options)
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -225,7 +225,8 @@ class LinkedEnds:
     def _abandon_start(self) -> None:
         """Parsl leaves its result thread and its sockets behind; nobody calls `shutdown`."""
         if self._process is not None:
-            return self.shutdown()
+            self.shutdown()
+            return
         self._result_queue_thread_exit.set()
         thread = getattr(self, "_result_queue_thread", None)
         if thread is not None:

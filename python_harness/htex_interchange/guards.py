@@ -108,7 +108,7 @@ class GuardedCommands:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
             if not self.ok or self._closed:
-                raise CommandClientBadError()
+                raise CommandClientBadError
             socket = self._pipe.zmq_socket
             self._send(socket, message, deadline)
             if not self._wait(socket, zmq.POLLIN, deadline):

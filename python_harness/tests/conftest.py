@@ -7,6 +7,7 @@ it expects). What still runs is ended by its id.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.fakes import history
 from harness.fakes.crowd import FakeCrowd
 from harness.fakes.wire import FakeManager, FakeSubmitSide
 from harness.htex.interchange import line_level, stock_under_test
@@ -214,3 +216,18 @@ def removable(tmp_path):
     path.mkdir()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def run_of(tmp_path):
+    """`run_of(events)` is what the report knows of the only run in a file of these; texts stand
+    for whole lines."""
+
+    def make(events: list[dict | str]):
+        place = tmp_path / "events.jsonl"
+        lines = [one if isinstance(one, str) else json.dumps(one) for one in events]
+        place.write_text("".join(line + "\n" for line in lines))
+        (run,) = history.read(place)
+        return run
+
+    return make

@@ -89,7 +89,7 @@ def test_on_a_terminal_it_says_what_it_is():
         os.close(master)
     assert told.returncode == 2
     assert told.stdout == ""
-    what, who, how, tools, *names = told.stderr.splitlines()
+    _what, _who, how, _tools, *names = told.stderr.splitlines()
     assert "interchange_launch_cmd" in how
     assert [line.split()[1] for line in names] == TOOLS
 

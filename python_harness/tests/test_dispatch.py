@@ -194,7 +194,7 @@ def test_lower_number_first_and_none_last(start, connect):
 
 
 @pytest.mark.parametrize(
-    "first, second",
+    ("first", "second"),
     [(-(2**80), -(2**63)), (2**64, 2**80), (1e-300, 1), (float("-inf"), -(2**200))],
     ids=repr,
 )

@@ -138,7 +138,7 @@ def test_a_range_without_a_free_port(tmp_path, listening):
 
 
 @pytest.mark.parametrize(
-    "address, name",
+    ("address", "name"),
     [
         ("203.0.113.7", "address-not-here"),
         ("localhost", "address-is-a-name"),
@@ -166,7 +166,7 @@ executor.cert_dir = {place!r}
 
 
 @pytest.mark.parametrize(
-    "spoil, name",
+    ("spoil", "name"),
     [
         (lambda place: os.chmod(place, 0o755), "certificates-mode"),
         (lambda place: (place / "server.key_secret").unlink(), "certificates-missing"),
@@ -227,7 +227,7 @@ def test_a_selector_that_no_other_process_can_load(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, problems",
+    ("name", "problems"),
     [(supported.TOO_OLD, ["parsl-too-old"])]
     + [(name, []) for name in supported.EDGES_OF_A_SHORT_RUN],
 )
@@ -249,7 +249,8 @@ def test_managers_of_another_environment(tmp_path):
     assert ids(document) == ["versions-differ", "manager-versions"]
     assert all("2025.06.30" in one["what"] for one in document["findings"])
     # Told the versions, the interchange need not look for them.
-    exact = '", "--python-version=3.%d", "--parsl-version", "2026.10.26"]' % sys.version_info[1]
+    version = f"--python-version=3.{sys.version_info[1]}"
+    exact = f'", "{version}", "--parsl-version", "2026.10.26"]'
     file = written(tmp_path)
     file.write_text(file.read_text().replace("']", "']" + " + [" + exact[3:], 1))
     document = diagnosis("--python", sys.executable, file, env={**os.environ, "PATH": path})
@@ -257,7 +258,7 @@ def test_managers_of_another_environment(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options, name",
+    ("options", "name"),
     [
         ("heartbeat_period=30, heartbeat_threshold=30", "heartbeats"),
         ("loopback_address='203.0.113.7'", "loopback-address"),
@@ -286,7 +287,7 @@ def test_programs_that_cannot_be_started(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, name",
+    ("words", "name"),
     [
         (["--max-queue", "5"], "arguments-wrong"),
         (["--metrics"], "arguments-wrong"),
@@ -375,7 +376,7 @@ def test_a_file_that_hangs_is_ended(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, word",
+    ("text", "word"),
     [
         ("x = 1\n", "no Config"),
         (None, "no such file"),

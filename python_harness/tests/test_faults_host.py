@@ -14,7 +14,7 @@ import pytest
 from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.serialize import deserialize
 
-from harness.fakes.crowd import FakeCrowd, WireBooks
+from harness.fakes.crowd import WireBooks
 from harness.machine import processes
 from harness.machine.waiting import wait_until
 from harness.setup import environment

@@ -186,7 +186,7 @@ def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
         books = Books(htex, tmp_path)
         books.submit(8, seconds=3.0)
         # From now on nothing is on its way for three seconds: all are given out, none is done.
-        wait_until(lambda: books.ran.read_text(), 30, "the first task runs")
+        wait_until(books.ran.read_text, 30, "the first task runs")
         proxy.cut()
         log = Path(htex.logdir, "interchange.log")
         wait_until(

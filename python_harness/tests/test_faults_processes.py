@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.ours_only("this is about our own package")
 
 PROGRAM = Path(__file__).parent / "programs" / "installed.py"
 PROJECT = environment.PROJECT_DIR
-VERSION = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.M)[1]
+VERSION = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 OLDEST_GLIBC = (2, 17)
 OF_GLIBC = {"libc", "libm", "libpthread", "libdl", "librt", "ld-linux-x86-64"}
 # The first build compiles libzmq, libsodium and libc++ as well.

@@ -262,9 +262,11 @@ def test_an_end_before_the_start_is_complete_raises(tmp_path, program, code):
         """With a configuration that is still being written at the end."""
         htex.run_id = "x" * 200_000
 
-    with pytest.raises(InterchangeLost) as raised:
-        with linked(tmp_path / "run", interchange_launch_cmd=command, prepare=fill_the_pipe):
-            pass
+    with (
+        pytest.raises(InterchangeLost) as raised,
+        linked(tmp_path / "run", interchange_launch_cmd=command, prepare=fill_the_pipe),
+    ):
+        pass
     assert raised.value.exit_code == code
     assert time.monotonic() - begin < 10
     assert own_threads() == []
@@ -275,16 +277,20 @@ def test_an_end_before_the_start_is_complete_raises(tmp_path, program, code):
 def test_a_refused_start_raises_its_reason_and_leaves_nothing(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as occupied:
         port = occupied.getsockname()[1]
-        with pytest.raises(ValueError, match="refused to start.*port"):
-            with linked(tmp_path / "run", worker_port=port):
-                pass
+        with (
+            pytest.raises(ValueError, match=r"refused to start.*port"),
+            linked(tmp_path / "run", worker_port=port),
+        ):
+            pass
     assert own_threads() == []
 
 
 def test_a_command_that_does_not_exist_raises_and_leaves_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no-such-interchange"):
-        with linked(tmp_path / "run", interchange_launch_cmd=["no-such-interchange"]):
-            pass
+    with (
+        pytest.raises(FileNotFoundError, match="no-such-interchange"),
+        linked(tmp_path / "run", interchange_launch_cmd=["no-such-interchange"]),
+    ):
+        pass
     assert own_threads() == []
 
 

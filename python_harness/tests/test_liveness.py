@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from functools import partial
 
 import pytest
 from parsl.app.errors import RemoteExceptionWrapper
@@ -39,7 +40,7 @@ def test_probe_socket_then_real_socket_with_one_identity(start, connect, encrypt
         manager = connect(side, b"one-name")
         # Stock keeps a reconnection deaf that comes before the old one is torn down.
         if stock_under_test():
-            wait_until(lambda: _probe_answered(manager), 10, "the probe is answered")
+            wait_until(partial(_probe_answered, manager), 10, "the probe is answered")
         else:
             manager.probe(within_s=3)
         manager.close()

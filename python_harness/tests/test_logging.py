@@ -48,7 +48,7 @@ def test_default_format(start, connect):
     lines = side.interchange.log().splitlines()
     matches = [DEFAULT_LINE.fullmatch(line) for line in lines]
     assert len(lines) > 3
-    assert [line for line, match in zip(lines, matches) if not match] == []
+    assert [line for line, match in zip(lines, matches, strict=True) if not match] == []
     assert {int(match[1]) for match in matches} == {side.interchange.pid}
 
 

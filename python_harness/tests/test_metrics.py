@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import urllib.error
+from contextlib import suppress
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_the_process_tells_of_itself(start):
     assert told[metrics.PREFIX + "info"] == 1
 
 
-@pytest.mark.parametrize("path, status", [("/", 404), ("/metrics/x", 404)])
+@pytest.mark.parametrize(("path", "status"), [("/", 404), ("/metrics/x", 404)])
 def test_there_is_one_page(start, path, status):
     side = start(command=with_metrics())
     with pytest.raises(urllib.error.HTTPError) as caught:
@@ -170,11 +171,9 @@ def test_who_asks_badly_holds_up_nobody(start, connect):
         for number in range(200):
             peer = socket.create_connection((host, int(port)), timeout=10)
             crowd.append(peer)
-            try:
+            # It may have been sent away already.
+            with suppress(OSError):
                 peer.sendall(BAD_REQUESTS[number % len(BAD_REQUESTS)])
-            except OSError:
-                # It was sent away already.
-                pass
         for task_id in range(1, 101):
             side.submit(task_id)
             manager.answer(manager.tasks(1)[0]["task_id"])

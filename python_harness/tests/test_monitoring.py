@@ -64,7 +64,7 @@ def test_report_has_what_the_database_needs(start, connect):
     assert type(message) is tuple and len(message) == 2
     kind, row = message
     assert kind is MessageType.NODE_INFO
-    assert NEEDED_BY_THE_DATABASE <= row.keys()
+    assert row.keys() >= NEEDED_BY_THE_DATABASE
     for name in ("timestamp", "last_heartbeat"):
         moment = row[name]
         assert type(moment) is datetime.datetime and moment.tzinfo is None

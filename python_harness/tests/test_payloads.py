@@ -170,7 +170,7 @@ def test_buffers_that_are_not_pickles(tmp_path):
     with executors.running(tmp_path / "run", blocks=0, max_workers_per_node=WORKERS) as htex:
         futures = [htex.submit_payload(context_of(k=len(one)), one) for one in buffers]
         add_blocks(htex, 1)
-        for buffer, future in zip(buffers, futures):
+        for buffer, future in zip(buffers, futures, strict=True):
             assert future.result(RESULT_S) == (buffer, (), {"k": len(buffer)})
 
 

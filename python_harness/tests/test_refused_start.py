@@ -56,17 +56,17 @@ def assert_said_once(interchange: Interchange, word: str, *, in_log: bool = True
 
 def refused(side, word: str, measured, *, in_log: bool = True) -> None:
     interchange = side.launch()
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=REFUSAL) as caught:
         side.command("WORKER_BINDS", within_s=3)
     assert interchange.wait_exit(within_s=3) == 1
     took_s = time.monotonic() - interchange.launched
     measured(f"launch to exit: {took_s * 1000:.0f} ms")
-    assert REFUSAL in str(caught.value) and word in str(caught.value)
+    assert word in str(caught.value)
     assert_said_once(interchange, word, in_log=in_log)
     assert took_s < EXIT_WITHIN_S
 
 
-@pytest.mark.parametrize("changes, word", ANSWERABLE.values(), ids=ANSWERABLE)
+@pytest.mark.parametrize(("changes", "word"), ANSWERABLE.values(), ids=ANSWERABLE)
 def test_refusal_reaches_the_first_command(start, changes, word, measured):
     refused(start(launch=False, **changes), word, measured)
 
@@ -199,7 +199,7 @@ EXECUTOR_FAULTS = {
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
-@pytest.mark.parametrize("options, word", EXECUTOR_FAULTS.values(), ids=EXECUTOR_FAULTS)
+@pytest.mark.parametrize(("options", "word"), EXECUTOR_FAULTS.values(), ids=EXECUTOR_FAULTS)
 def test_executor_start_raises(tmp_path, options, word, encrypted, measured):
     htex = executors.executor(encrypted=encrypted, **options)
     htex.run_dir = str(tmp_path)

@@ -11,9 +11,9 @@ import re
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -234,7 +234,7 @@ AS_A_MODULE = [
 
 
 @pytest.mark.parametrize(
-    "program, nothing",
+    ("program", "nothing"),
     [([*NO_PARSL, str(environment.HARNESS_DIR), "report"], 2), (AS_A_MODULE, 1)],
     ids=["python_harness report", "python -m htex_interchange.report"],
 )

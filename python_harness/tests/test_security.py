@@ -95,7 +95,7 @@ def test_no_keys_no_entry(start, intrude):
 @pytest.mark.ours_only("stock refuses in silence")
 def test_connection_without_keys_is_logged_with_the_address(start, intrude):
     side = start(encrypted=True)
-    stranger = intrude(side)
+    intrude(side)
     wait_until(
         lambda: STRANGERS_ADDRESS in side.interchange.log(),
         5,

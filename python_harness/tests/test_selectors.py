@@ -93,7 +93,7 @@ def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "selector, text",
+    ("selector", "text"),
     [
         (selectors.RaisingSelector(), "the selector has a fault"),
         (selectors.SlowSelector(), "took too long"),

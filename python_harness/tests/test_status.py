@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import parsl
@@ -262,20 +262,22 @@ def test_hostile_readers(tmp_path, place, measured):
         begin = time.monotonic()
         for number in range(200):
             stream = connected()
-            try:
+            with suppress(OSError):
                 stream.send(says[number % 4])
-            except OSError:
-                pass
             if number % 20 == 0:
                 assert htex.submit(jobs.add, {}, number, 1).result(RESULT_S) == number + 1
                 assert told().splitlines()[1] == "Nothing is wrong."
         stream = held.enter_context(socket.socket(socket.AF_UNIX))
         stream.settimeout(SECONDS)
         stream.connect(str(path))
-        with pytest.raises(OSError):
-            for _ in range(100):
-                stream.send(b"y" * 10_000)
-                time.sleep(0.01)
+        with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
+            send_for_a_second(stream)
         took = time.monotonic() - begin
         measured(f"200 hostile readers, with 10 tasks and 10 looks between them: {took:.1f} s")
         assert documents()[0]["totals"]["tasks_done"] == 11
+
+
+def send_for_a_second(stream: socket.socket) -> None:
+    for _ in range(100):
+        stream.send(b"y" * 10_000)
+        time.sleep(0.01)

@@ -4,18 +4,16 @@ Messages over standard input and output: eight bytes of length, little-endian, t
 first is the start-up configuration; each later one is a question, and gets one answer.
 """
 
+import contextlib
 import ctypes
 import os
 import pickle
 import struct
-import sys
 import traceback
 
-try:
+with contextlib.suppress(Exception):
     # End with the interchange, also while the selector is at work: PR_SET_PDEATHSIG, SIGKILL.
     ctypes.CDLL(None).prctl(1, 9)
-except Exception:
-    pass
 
 questions = os.fdopen(os.dup(0), "rb")
 answers = os.fdopen(os.dup(1), "wb")

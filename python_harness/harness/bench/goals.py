@@ -121,7 +121,8 @@ def _goals() -> list[Goal]:
                     _peak_limit(case, kind),
                 ),
             ]
-    return goals + [
+    return [
+        *goals,
         Goal("start to ready, ms", _ours("start", plain, "start_ms"), 20),
         Goal("resident at the start, MB", _ours("start", plain, "rss_start_mb"), 10),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 # Whose bars, in which colour, with which label.
@@ -74,7 +75,7 @@ def _draw_panel(panel, rows: list[dict[str, float]], kind: str) -> None:
         values = [row.get(who, float("nan")) for row in rows]
         panel.barh(places, values, BAR_HEIGHT * 0.92, color=colour, label=label)
         for place, value in zip(places, values, strict=True):
-            if value == value:
+            if not math.isnan(value):
                 panel.text(value * 1.06, place, _shown(value), va="center", fontsize=8.5)
             else:
                 panel.text(1.06, place, "not run", va="center", fontsize=8, color="#808080")

@@ -8,6 +8,7 @@ executable served as interchange, and fails if it is not our binary or if a proc
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -44,12 +45,12 @@ GONE_WITHIN_S = 10
 console = Console(highlight=False)
 
 
-def run(binary: Path, *, tasks: int) -> int:
+def run(binary: Path, options: argparse.Namespace) -> int:
     """0 if the physics, the faults, the served executable and the clean-up were right."""
     run_dir = Path(tempfile.mkdtemp(prefix="htex-interchange-demo-"))
     faults: list[str] = []
     try:
-        faults += _workflow(binary, run_dir, seeds=max(1, tasks // len(TEMPERATURES)))
+        faults += _workflow(binary, run_dir, seeds=max(1, options.tasks // len(TEMPERATURES)))
         faults += _left_behind()
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)

@@ -28,7 +28,7 @@ class Mutant(Tamper):
         self.changes_outgoing = outgoing
 
     def _matches(self, channel: str) -> bool:
-        return channel == self.channel or self.channel == "managers" and channel in TO_PEERS
+        return channel == self.channel or (self.channel == "managers" and channel in TO_PEERS)
 
     def _changed(self, frame: bytes) -> list[bytes]:
         try:

@@ -331,7 +331,7 @@ class Player:
             tasks = [{**task, "context": {}} for task in tasks]
         for place, task in enumerate(tasks):
             last = place == len(tasks) - 1
-            self.submit(step, settle=last or not burst and room > 0, **task)
+            self.submit(step, settle=last or (not burst and room > 0), **task)
 
     def _answer(self, step: Step, event: Event) -> None:
         nth, form = event.what["nth"], event.what["form"]

@@ -130,7 +130,7 @@ def _end(transcript: Transcript, told: Conversation) -> list[Part]:
 
 def _difference(expected: list[str], found: list[str]) -> str:
     place = next(
-        (n for n, pair in enumerate(zip(expected, found)) if pair[0] != pair[1]),
+        (n for n, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]),
         min(len(expected), len(found)),
     )
     both = "".join(f"\n    both:  {line[:300]}" for line in expected[max(0, place - 3) : place])
@@ -144,7 +144,7 @@ def _at(lines: list[str], place: int) -> str:
 
 def _cut(line: str, other: str, around: int = 300) -> str:
     """A long line from a little before the place where it differs."""
-    place = next((n for n, (a, b) in enumerate(zip(line, other)) if a != b), 0)
+    place = next((n for n, (a, b) in enumerate(zip(line, other, strict=False)) if a != b), 0)
     begin = max(0, place - around // 2)
     return ("…" if begin else "") + line[begin : begin + around]
 
@@ -228,9 +228,6 @@ def _last_of_each_run(records: list[tuple]) -> list[tuple]:
 
 def _all_given_out(step: Step) -> list[str]:
     """What anybody got, in no order; batches opened."""
-    lines = []
-    for messages in step.to_peers.values():
-        for line in (line for message in messages for line in describe_message(message)):
-            if line != "a batch:":
-                lines.append(f"somebody gets {line.strip()}")
-    return sorted(lines)
+    messages = (message for told in step.to_peers.values() for message in told)
+    lines = (line for message in messages for line in describe_message(message))
+    return sorted(f"somebody gets {line.strip()}" for line in lines if line != "a batch:")

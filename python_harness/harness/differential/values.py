@@ -56,7 +56,7 @@ PRIORITIES = [
     float("inf"),
     float("-inf"),
     Decimal("1.5"),
-    Decimal("-3"),
+    Decimal(-3),
     Fraction(3, 2),
     Fraction(-1, 4),
 ]

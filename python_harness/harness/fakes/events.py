@@ -63,8 +63,8 @@ class FakeRun:
     def write(self, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w") as file:
-            for event in self.lines():
-                file.write(json.dumps(event, separators=(",", ":")) + "\n")
+            lines = (json.dumps(event, separators=(",", ":")) for event in self.lines())
+            file.writelines(f"{line}\n" for line in lines)
         return path
 
 

@@ -125,8 +125,9 @@ class Proxy:
                 sink.write(data)
                 await sink.drain()
         except ConnectionError:
-            return reset(sink)
-        sink.close()
+            reset(sink)
+        else:
+            sink.close()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from concurrent.futures import CancelledError, Future, TimeoutError
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
 from parsl.executors import HighThroughputExecutor
@@ -80,7 +81,7 @@ class Books:
     def _outcome(self, number: int, future, losses) -> str:
         try:
             value = future.result(timeout=0)
-        except (TimeoutError, CancelledError):
+        except (FutureTimeoutError, CancelledError):
             open_ones = [n for n, other in self.futures.items() if not other.done()]
             raise AssertionError(f"tasks without an end: {open_ones}") from None
         except losses as loss:

@@ -6,6 +6,7 @@ workers would outlive a run. Where it is missing this ends the same process grou
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -20,10 +21,8 @@ class GroupEndingProvider(LocalProvider):
         for job_id in job_ids:
             job = self.resources[job_id]
             job["cancelled"] = True
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(os.getpgid(job["remote_pid"]), signal.SIGTERM)
-            except ProcessLookupError:
-                pass
         return [True for _ in job_ids]
 
 

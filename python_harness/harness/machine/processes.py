@@ -8,6 +8,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -159,19 +160,15 @@ def resident_bytes(pid: int) -> int:
 def send(process: Process, signal_number: int) -> None:
     """Signals that very process; a process that is gone, or whose id was reused, is left alone."""
     if process.same_as(read(process.pid)):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal_number)
-        except ProcessLookupError:
-            pass
 
 
 def reap(process: Process) -> None:
     """Collects an orphan that this process adopted. Not for a child that a Popen waits for."""
     if process.same_as(read(process.pid)):
-        try:
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
 
 
 def reap_zombies() -> None:

@@ -7,6 +7,7 @@ only, because the environment is made with it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -94,10 +95,8 @@ def _others(pid: int) -> list[processes.Process]:
 def _interrupt(process: subprocess.Popen) -> None:
     """Ctrl-C for the command's group, time to clean up, then the end."""
     for number, grace_s in ((signal.SIGINT, GRACE_S), (signal.SIGKILL, 5.0)):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
         try:
             process.wait(grace_s)
             return

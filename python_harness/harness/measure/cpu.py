@@ -64,7 +64,7 @@ def _load(contender: Contender, options: argparse.Namespace, encrypted: bool) ->
         side = FakeSubmitSide(Path(folder), encrypted=encrypted, logging_level=20)
         interchange = side.launch(list(contender.command))
         try:
-            with _managers(side, options.managers, options.slots):
+            with _Managers(side, options.managers, options.slots):
                 begin, cpu_begin = time.monotonic(), processes.cpu_seconds(interchange.pid)
                 _submit_and_collect(side, options)
                 seconds = time.monotonic() - begin
@@ -101,7 +101,7 @@ def _submit_and_collect(side: FakeSubmitSide, options: argparse.Namespace) -> No
     assert not side.results.poll(50), "more results than tasks"
 
 
-class _managers:
+class _Managers:
     """Managers in a process of their own; on leaving, what each did is checked."""
 
     def __init__(self, side: FakeSubmitSide, count: int, slots: int) -> None:
@@ -194,7 +194,7 @@ def _idle(contender: Contender, managers: int, seconds: float) -> float:
         side = FakeSubmitSide(Path(folder), logging_level=20)
         interchange = side.launch(list(contender.command))
         try:
-            with _managers(side, managers, 1):
+            with _Managers(side, managers, 1):
                 begin = processes.cpu_seconds_fine(interchange.pid)
                 time.sleep(seconds)
                 used_s = processes.cpu_seconds_fine(interchange.pid) - begin

@@ -54,7 +54,7 @@ def _table(name: str, comparisons: list[Comparison], seconds: float) -> Table:
         for kind in (STOCK, OURS):
             run = comparison.runs[kind]
             counts = [len(run.named(outcome)) for outcome in OUTCOMES]
-            totals[kind] = [one + other for one, other in zip(totals[kind], counts)]
+            totals[kind] = [one + other for one, other in zip(totals[kind], counts, strict=True)]
             shown = [*counts, len(run.with_interchange()), run.starts, f"{run.seconds:.0f}"]
             table.add_row(comparison.part.name, kind, *map(str, shown))
     for kind in (STOCK, OURS):

@@ -11,10 +11,10 @@ import os
 import re
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from xml.etree import ElementTree
 
 from harness.machine import runner
 from harness.setup import environment

@@ -1,4 +1,4 @@
-"""`htex-interchange report`: the event files of a run as one HTML page, with pictures and a summary in words.
+"""The event files of a run as one HTML page, with pictures and a summary in words.
 
 Standard library only: it runs on a login node with nothing but Python, and asks for no network.
 Exit status: 0 if the page is written, 1 if there are no events or it cannot be written (standard

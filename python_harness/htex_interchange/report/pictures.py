@@ -195,14 +195,10 @@ class Picturer:
 
     def managers(self) -> Picture:
         run, series = self.run, self.series
-        caption = (
-            "Each row is a manager"
-            if series.managers_in_a_row == 1
-            else (
-                f"Each row stands for up to {series.managers_in_a_row} managers, which are averaged: "
-                f"there are {units.count(len(run.managers))}"
-            )
-        )
+        caption = "Each row is a manager"
+        if series.managers_in_a_row > 1:
+            caption = f"Each row stands for up to {series.managers_in_a_row} managers, which are "
+            caption += f"averaged: there are {units.count(len(run.managers))}"
         caption += ", in the order of blocks; empty where none was registered. The colour is the "
         caption += "share of the workers that had a task."
         beyond = strip.marks_of(run, series.rows)[1]

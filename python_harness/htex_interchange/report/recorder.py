@@ -259,8 +259,7 @@ class Recorder:
             self._in_second += 1
         else:
             self._second, self._in_second = second, 1
-        if self._in_second > run.peak_in_a_second:
-            run.peak_in_a_second = self._in_second
+        run.peak_in_a_second = max(run.peak_in_a_second, self._in_second)
         self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
 
     def _failed(self, t: float, task: int, event: dict) -> None:

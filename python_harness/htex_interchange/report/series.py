@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -151,7 +152,7 @@ def _throughput(edges: list[float], done: list[int]) -> tuple[list[float], list[
         last = counts.pop()
         counts[-1] += last
         del wide[-2]
-    spans = [late - early for early, late in zip(wide[:-1], wide[1:], strict=True)]
+    spans = [late - early for early, late in itertools.pairwise(wide)]
     return wide, _means(counts, spans)
 
 

@@ -54,7 +54,7 @@ class Columns:
 class Steps:
     """A function of time that is 0 at first and changes in steps."""
 
-    __slots__ = ("columns", "first", "areas", "jumps")
+    __slots__ = ("areas", "columns", "first", "jumps")
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns

@@ -20,6 +20,7 @@ import collections
 import datetime
 import decimal
 import fractions
+import math
 import os
 import pickle
 import pickletools
@@ -102,10 +103,11 @@ def guard(event, args):
 LOADERS = [pickle.loads, pickle._loads]
 
 
+ATOMS = {type(None): "N", bool: "o", int: "i", float: "f", str: "s", bytes: "b"}
+
+
 class Description:
     """Text that is equal for two objects if and only if they cannot be told apart."""
-
-    ATOMS = {type(None): "N", bool: "o", int: "i", float: "f", str: "s", bytes: "b"}
 
     def __init__(self, root):
         self.numbers = {}
@@ -124,8 +126,8 @@ class Description:
 
     def visit(self, item):
         kind = type(item)
-        if kind in self.ATOMS:
-            self.out.append(self.ATOMS[kind] + atom(item))
+        if kind in ATOMS:
+            self.out.append(ATOMS[kind] + atom(item))
         elif kind in (tuple, frozenset) and not item:
             self.out.append("()" if kind is tuple else "frozenset()")
         elif isinstance(item, (type, types.FunctionType, types.BuiltinFunctionType)):
@@ -189,6 +191,8 @@ class Description:
 class Token(str):
     """A piece of a description, not an object to describe."""
 
+    __slots__ = ()
+
 
 def atom(item):
     if isinstance(item, bool):
@@ -199,7 +203,7 @@ def atom(item):
         size = (item if item >= 0 else ~item).bit_length() // 8 + 1
         return item.to_bytes(size, "little", signed=True).hex()
     if isinstance(item, float):
-        return "nan" if item != item else struct.pack(">d", item).hex()
+        return "nan" if math.isnan(item) else struct.pack(">d", item).hex()
     if isinstance(item, str):
         return item.encode("utf-8", "surrogatepass").hex()
     return item.hex()
@@ -239,8 +243,8 @@ def facts(original):
         return mapping.get(key, missing) if type(mapping) is dict else missing
 
     def plain(item):
-        if type(item) in Description.ATOMS:
-            return Description.ATOMS[type(item)] + atom(item)
+        if type(item) in ATOMS:
+            return ATOMS[type(item)] + atom(item)
         return "-" if item is missing else "?"
 
     spec = get(get(value, "context"), "resource_spec")

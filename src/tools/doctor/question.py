@@ -194,7 +194,7 @@ def ask_nobody_outside(addresses):
 
 
 document = {
-    "python": "%d.%d.%d" % sys.version_info[:3],
+    "python": "{}.{}.{}".format(*sys.version_info),
     "path": plain(os.environ.get("PATH", os.defpath)),
     "parsl": None,
     "parsl_trouble": None,
@@ -229,12 +229,12 @@ found_executors = []
 
 def capture_config(self, config=None, *arguments, **options):
     loaded.append(config)
-    raise Stopped()
+    raise Stopped
 
 
 def capture_executor(self, *arguments, **options):
     found_executors.append(("what is started", self, None))
-    raise Stopped()
+    raise Stopped
 
 
 DataFlowKernel.__init__ = capture_config

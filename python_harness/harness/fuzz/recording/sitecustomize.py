@@ -5,6 +5,7 @@ One file a shape of message goes to the folder that HTEX_RECORD_TO names; the fr
 stand in it as `fuzz_seeds.container` writes them. Nothing else is changed.
 """
 
+import contextlib
 import os
 import pickle
 import struct
@@ -32,7 +33,7 @@ def shape_of(kind, frames):
 
 
 def keep(folder, kind, frames):
-    if sum(map(len, frames)) > BYTES_MAX or (kind != "REQ" and kind != "DEALER"):
+    if sum(map(len, frames)) > BYTES_MAX or kind not in ("REQ", "DEALER"):
         return
     try:
         shape = shape_of(kind, frames)
@@ -43,8 +44,7 @@ def keep(folder, kind, frames):
     name = "".join(c if c.isalnum() else "-" for c in shape)
     try:
         with open(os.path.join(folder, name), "xb") as file:
-            for frame in frames:
-                file.write(struct.pack("<H", len(frame)) + frame)
+            file.writelines(struct.pack("<H", len(frame)) + frame for frame in frames)
     except FileExistsError:
         pass
 
@@ -65,7 +65,6 @@ def install(folder):
 
 
 if os.environ.get("HTEX_RECORD_TO"):
-    try:
+    # Another Python may be without ZeroMQ.
+    with contextlib.suppress(ImportError):
         install(os.environ["HTEX_RECORD_TO"])
-    except ImportError:
-        pass  # another Python, without ZeroMQ
