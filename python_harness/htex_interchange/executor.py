@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from parsl import executors
 from parsl.executors.errors import BadStateException
@@ -30,7 +30,18 @@ DRAIN_S = 0.5
 TELLING_S = 5.0
 
 
-class LinkedEnds:
+# Bases are Parsl's, after `LinkedEnds`; a type checker is told so.
+if TYPE_CHECKING:
+    _Executor = parsl_executor.HighThroughputExecutor
+    # Older releases have `Future` here.
+    from parsl.executors.high_throughput.executor import HTEXFuture
+else:
+    _Executor = object
+
+AFuture = TypeVar("AFuture", bound=Future[Any])
+
+
+class LinkedEnds(_Executor):
     """Put before a HighThroughputExecutor of Parsl's in the bases of a class: starts
     htex-interchange (an `interchange_launch_cmd` that is given wins), and watches that process.
 
@@ -43,11 +54,13 @@ class LinkedEnds:
     """
 
     _watch: ProcessWatch | None = None
+    # Stands in `incoming_q` from the start of the interchange on.
+    _results: GuardedResults
     _loss: InterchangeLost | None = None
     # Between a complete start and the begin of a shutdown, an end is a loss.
     _serving = False
     _shut = False
-    _process: subprocess.Popen | None = None
+    _process: subprocess.Popen[bytes] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._phase = threading.Lock()
@@ -56,12 +69,12 @@ class LinkedEnds:
             self.interchange_launch_cmd = launch_command()
 
     @property
-    def interchange_proc(self) -> subprocess.Popen | None:
+    def interchange_proc(self) -> subprocess.Popen[bytes] | None:
         """The process, watched from the moment that Parsl has started it."""
         return self._process
 
     @interchange_proc.setter
-    def interchange_proc(self, process: subprocess.Popen | None) -> None:
+    def interchange_proc(self, process: subprocess.Popen[bytes] | None) -> None:
         self._process = process
         if process is not None:
             self._watch = ProcessWatch(process, self._interchange_ended)
@@ -75,14 +88,18 @@ class LinkedEnds:
             ValueError: htex-interchange refused to start; the text says why.
         """
         try:
-            super().start()
+            super().start()  # type: ignore[no-untyped-call]  # Parsl's has no types
         except BaseException:
             self._abandon_start()
             raise
 
     def submit(
-        self, func: Callable, resource_specification: dict, *args: Any, **kwargs: Any
-    ) -> Future:
+        self,
+        func: Callable[..., Any],
+        resource_specification: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> HTEXFuture:
         """As Parsl's.
 
         Raises:
@@ -94,7 +111,7 @@ class LinkedEnds:
     # Parsl 2025.9.29 and later.
     if hasattr(parsl_executor.HighThroughputExecutor, "submit_payload"):
 
-        def submit_payload(self, context: dict, buffer: bytes) -> Future:
+        def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
             """As Parsl's.
 
             Raises:
@@ -160,9 +177,12 @@ class LinkedEnds:
         def ended() -> bool:
             return self._watch is not None and self._watch.ended.is_set()
 
-        self.outgoing_q = GuardedTasks(self.outgoing_q, ended)
-        self.incoming_q = GuardedResults(self.incoming_q, ended)
-        self.command_client = GuardedCommands(self.command_client, ended, self._why_no_reply)
+        self._results = GuardedResults(self.incoming_q, ended)
+        # To a type checker these are still the pipes that they stand before.
+        tasks: Any = GuardedTasks(self.outgoing_q, ended)
+        results: Any = self._results
+        commands: Any = GuardedCommands(self.command_client, ended, self._why_no_reply)
+        self.outgoing_q, self.incoming_q, self.command_client = tasks, results, commands
         try:
             super()._start_local_interchange_process()
         except BrokenPipeError:
@@ -180,15 +200,17 @@ class LinkedEnds:
         with self._phase:
             if not self._serving:
                 return
-            self.incoming_q.drained.wait(DRAIN_S)
-            self.incoming_q.drained.set()
+            self._results.drained.wait(DRAIN_S)
+            self._results.drained.set()
             self._loss = self._lost()
         # Parsl collects it at the shutdown, which may be hours away.
-        self._process.poll()
+        if self._process is not None:
+            self._process.poll()
         self.set_bad_state_and_fail_all(self._loss)
 
     def _lost(self) -> InterchangeLost:
-        return interchange_lost(self.label, self._watch.exit_code, self.logdir)
+        exit_code = None if self._watch is None else self._watch.exit_code
+        return interchange_lost(self.label, exit_code, self.logdir)
 
     def _why_no_reply(self) -> Exception:
         return CommandClientBadError("the executor was shut down") if self._shut else self._lost()
@@ -197,7 +219,7 @@ class LinkedEnds:
         if self._loss is not None:
             raise self._loss.copy()
 
-    def _unless_too_late(self, future: Future) -> Future:
+    def _unless_too_late(self, future: AFuture) -> AFuture:
         """A task that came into the books after all others were failed is failed here."""
         if self.bad_state_is_set:
             self._fail_outstanding()
@@ -238,11 +260,14 @@ class LinkedEnds:
             self.zmq_monitoring.close()
 
 
-def _with_signature_of(parsls: type) -> Callable:
+Initialiser = Callable[..., None]
+
+
+def _with_signature_of(parsls: type[Any]) -> Callable[[Initialiser], Initialiser]:
     """Parsl prints its executors from the signature of their constructor, seen through one
     wrapper."""
 
-    def wrap(init: Callable) -> Callable:
+    def wrap(init: Initialiser) -> Initialiser:
         wrapped = functools.wraps(parsls.__init__)(init)
         wrapped.__wrapped__ = getattr(parsls.__init__, "__wrapped__", parsls.__init__)
         return wrapped

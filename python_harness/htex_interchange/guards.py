@@ -33,7 +33,7 @@ class GuardedTasks:
         self.port: int = pipe.port
         pipe.zmq_socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
 
-    def put(self, message: dict) -> None:
+    def put(self, message: dict[str, Any]) -> None:
         """Sends a task. Once the interchange has ended it is dropped: its future is failed with
         all others."""
         while True:
@@ -122,16 +122,17 @@ class GuardedCommands:
                 self._closed = True
                 self._pipe.close()
 
-    def _send(self, socket: zmq.Socket, message: Any, deadline: float | None) -> None:
+    def _send(self, socket: zmq.Socket[bytes], message: Any, deadline: float | None) -> None:
         while self._wait(socket, zmq.POLLOUT, deadline):
             try:
-                return socket.send_pyobj(message, flags=zmq.DONTWAIT)
+                socket.send_pyobj(message, flags=zmq.DONTWAIT)
+                return
             except zmq.Again:
                 # The connection went between the look and the send.
                 continue
         raise CommandClientTimeoutError("Waiting for command channel to be ready for a command")
 
-    def _wait(self, socket: zmq.Socket, event: int, deadline: float | None) -> bool:
+    def _wait(self, socket: zmq.Socket[bytes], event: int, deadline: float | None) -> bool:
         """Whether `event` came before `deadline`, in seconds of the monotonic clock."""
         while True:
             wait_ms: float = SLICE_MS
@@ -139,7 +140,7 @@ class GuardedCommands:
                 wait_ms = min(wait_ms, 1000 * (deadline - time.monotonic()))
             # The last reply may be on its way when the process has ended: a refused start.
             ended = self._ended()
-            if socket.poll(max(wait_ms, 0), event):
+            if socket.poll(int(max(wait_ms, 0)), event):
                 return True
             if ended:
                 raise self._reason()

@@ -15,7 +15,7 @@ class ProcessWatch:
     whoever calls them and when: nothing is taken from them, and no id is used after its reaping.
     """
 
-    def __init__(self, process: subprocess.Popen, on_end: Callable[[], None]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], on_end: Callable[[], None]) -> None:
         self.ended = threading.Event()
         # As `Popen.returncode`; known once `ended` is set.
         self.exit_code: int | None = None
@@ -47,6 +47,8 @@ class ProcessWatch:
             # Reaped by another thread's Popen.wait, which notes the status; this returns it.
             self.exit_code = self._process.wait()
         else:
+            # Only with WNOHANG is there nothing to tell.
+            assert told is not None
             exited = told.si_code == os.CLD_EXITED
             self.exit_code = told.si_status if exited else -told.si_status
         self.ended.set()

@@ -370,7 +370,7 @@ def test_events_that_begin_in_the_middle(run_of):
     )
     assert (run.tasks, run.done, run.unanswered) == (3, 3, 0)
     assert list(run.waits_s) == [1] and list(run.flights_s) == [2, 3]
-    assert [manager.workers for manager in run.managers] == [None, 1]
+    assert [(one.workers, one.is_known) for one in run.managers] == [(0, False), (1, True)]
     assert run.worker_time.used == 0 and run.worker_time.registered == 2
     in_flight = sum(run.unplaced_steps.integrals())
     assert in_flight == pytest.approx(2 + 3)

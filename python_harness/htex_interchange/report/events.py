@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 BLOCK_BYTES = 1 << 20
 START = b'{"t":'
@@ -32,6 +32,10 @@ HOW_TO_GET_THEM = """\
 Events are written when the interchange is told so:
     HighThroughputExecutor(interchange_launch_cmd=["htex-interchange", "--events", "events.jsonl"])
 A relative path is relative to the interchange's log directory (runinfo/NNN/LABEL)."""
+
+
+# A line of an event file; what stands under which key is looked at where it is used.
+Event = dict[str, Any]
 
 
 class NoEvents(Exception):
@@ -85,7 +89,7 @@ class Batch:
 
     file: str
     first_line: int
-    events: list
+    events: list[Event | None]
 
 
 def sources(place: Path) -> list[Source]:
@@ -201,17 +205,17 @@ def _batches_of(name: str, file: BinaryIO, reading: Reading, *, newest: bool) ->
         yield Batch(name, line, _events([rest], name, line, reading))
 
 
-def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) -> list:
+def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) -> list[Event | None]:
     """All lines in one go, several times as fast as one by one, if each is one object."""
     reading.lines += len(lines)
     if all(text[:1] == b"{" and text[-1:] == b"}" for text in lines):
         try:
-            found = json.loads(b"[" + b",".join(lines) + b"]")
-            if len(found) == len(lines):
-                return found
+            all_of_them: list[Event | None] = json.loads(b"[" + b",".join(lines) + b"]")
+            if len(all_of_them) == len(lines):
+                return all_of_them
         except (ValueError, RecursionError):
             pass
-    found = []
+    found: list[Event | None] = []
     for number, text in enumerate(lines, first_line):
         text = text.strip()
         event = _parsed(text)
@@ -226,7 +230,7 @@ def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) ->
     return found
 
 
-def _parsed(text: bytes) -> dict | None:
+def _parsed(text: bytes) -> Event | None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

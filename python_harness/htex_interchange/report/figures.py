@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from htex_interchange.report.model import Manager, Run
@@ -49,7 +50,7 @@ class Block:
     losses: int
 
 
-def quantiles(values_s) -> Quantiles | None:
+def quantiles(values_s: Sequence[float]) -> Quantiles | None:
     """None if there are no values."""
     if not values_s:
         return None
@@ -63,7 +64,7 @@ def quantiles(values_s) -> Quantiles | None:
     )
 
 
-def histogram(values_s) -> Histogram:
+def histogram(values_s: Iterable[float]) -> Histogram:
     lowest = round(math.log10(SHORTEST_S) * BINS_PER_DECADE)
     counts: dict[int, int] = {}
     clamped, log10, floor = 0, math.log10, math.floor
@@ -99,7 +100,7 @@ def first_by_block(run: Run) -> dict[str, float]:
     return found
 
 
-def natural(name: str | None) -> tuple:
+def natural(name: str | None) -> tuple[int | str, ...]:
     """The key by which 2 comes before 10, and what has no name last."""
     if name is None:
         return (1,)

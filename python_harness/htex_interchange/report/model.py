@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from htex_interchange.report.events import Reading, Source
+from htex_interchange.report.events import Event, Reading, Source
 from htex_interchange.report.steps import Columns, Counts, Steps
 
 # Where tasks wait, if any do: what an idle worker's time is put down to.
@@ -31,14 +31,15 @@ CLOSING = ("held", "draining", "suspect")
 
 @dataclass(slots=True, eq=False)
 class Manager:
-    """One registration of a manager. `workers` is None if that is not in the events."""
+    """One registration of a manager. `workers` is 0 while that is not in the events."""
 
     name: str
     busy: Steps
     since: float
     block: str | None = None
     host: str = ""
-    workers: int | None = None
+    workers: int = 0
+    is_known: bool = False
     # When it was lost, drained or replaced; None if it was there to the end.
     until: float | None = None
     ended_by: str = ""
@@ -96,7 +97,7 @@ class WorkerTime:
         return self.used + sum(self.idle) + self.closed
 
 
-def _durations() -> array:
+def _durations() -> array[float]:
     return array("d")
 
 
@@ -108,8 +109,8 @@ class Run:
     reading: Reading
     columns: Columns
     # The first line of its process and its last; None if that is not there.
-    start: dict | None = None
-    end: dict | None = None
+    start: Event | None = None
+    end: Event | None = None
     events: int = 0
     # Lines that the interchange could not write in time.
     dropped: int = 0
@@ -129,8 +130,8 @@ class Run:
     first_task: float | None = None
     last_answer: float | None = None
     # From acceptance to (the last) dispatch, and from there to the passing on of the result.
-    waits_s: array = field(default_factory=_durations)
-    flights_s: array = field(default_factory=_durations)
+    waits_s: array[float] = field(default_factory=_durations)
+    flights_s: array[float] = field(default_factory=_durations)
     # Of tasks that were done; longest first.
     longest_flights: list[Flight] = field(default_factory=list)
     # At the end of the events.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from htex_interchange.report import strip, units
@@ -115,8 +115,8 @@ class Picturer:
             drawing = self._time_drawing(layout, unit, keys, max(rates), whole=False)
             drawing.stacked(series.throughput_edges, [(rates, "c1")])
             if mean is not None:
-                ends = [(t, factor * mean) for t in (self.run.first_task, self.run.last_answer)]
-                drawing.curve(ends, "ink")
+                ends = (self.run.first_task, self.run.last_answer)
+                drawing.curve([(t, factor * mean) for t in ends if t is not None], "ink")
             return self._with_losses(drawing)
 
         shown = "none" if mean is None else units.rate(mean)
@@ -282,7 +282,7 @@ class Picturer:
         description: str,
         draw: Callable[[Layout], Drawing],
         edges: list[float],
-        shown: list[tuple[str, list]],
+        shown: Sequence[tuple[str, Sequence[float]]],
     ) -> Picture:
         """A picture over time, with what a pointer over it shows."""
         offsets = {time.localtime(t).tm_gmtoff for t in (self.run.begin, self.run.until)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapq import heappush, heappushpop, nlargest
 
-from htex_interchange.report.events import Batch, Reading, Source, batches
+from htex_interchange.report.events import Batch, Event, Reading, Source, batches
 from htex_interchange.report.model import (
     AT_MANAGERS,
     CLOSING,
@@ -46,14 +46,17 @@ def runs_of(source: Source) -> list[Run]:
 class Recorder:
     """Takes batches of events; `finish` gives the runs in them."""
 
+    # Set when a run begins.
+    _run: Run
+
     def __init__(self, source: Source, reading: Reading) -> None:
         self._source = source
         self._reading = reading
         self._finished: list[Run] = []
-        self._run: Run | None = None
+        self._has_begun = False
         self._count = 0
         # The latest `start` line, and whether all that came before it may be gone.
-        self._head: dict | None = None
+        self._head: Event | None = None
         self._lacks_beginning = source.may_lack_beginning
         self._others = {
             "manager": self._manager,
@@ -78,7 +81,7 @@ class Recorder:
                 t, kind = event["t"], event["event"]
                 if not EARLIEST_S < t < LATEST_S:
                     raise ValueError(f"t is {t!r}")
-                if self._run is None and kind != "start":
+                if not self._has_begun and kind != "start":
                     self._begin(t)
                 if kind == "task":
                     task, state = event["task"], event["state"]
@@ -100,12 +103,13 @@ class Recorder:
                 self._reading.complain(batch.file, line, str(reason))
 
     def finish(self) -> list[Run]:
-        if self._run is not None:
+        if self._has_begun:
             self._close()
         return self._finished
 
     def _begin(self, t: float) -> None:
         self._columns = Columns(t)
+        self._has_begun = True
         self._run = Run(self._source, self._reading, self._columns, start=self._head)
         self._run.may_lack_beginning = self._lacks_beginning or self._head is None
         self._now = t
@@ -164,7 +168,7 @@ class Recorder:
 
     # --- tasks
 
-    def _queued(self, t: float, task: int, event: dict) -> None:
+    def _queued(self, t: float, task: int, event: Event) -> None:
         size = event.get("bytes") or 0
         run = self._run
         run.task_bytes += size
@@ -178,7 +182,7 @@ class Recorder:
         self._waiting[task] = self._now
         run.queued_steps.step(1)
 
-    def _dispatched(self, t: float, task: int, event: dict) -> None:
+    def _dispatched(self, t: float, task: int, event: Event) -> None:
         manager = self._present.get(event["manager"])
         if manager is None:
             manager = self._unregistered(event["manager"])
@@ -229,7 +233,7 @@ class Recorder:
             self._run.unplaced_steps.step(-1)
         return flight
 
-    def _done(self, t: float, task: int, _event: dict) -> None:
+    def _done(self, t: float, task: int, _event: Event) -> None:
         if t != self._now:
             self._advance(t)
         run = self._run
@@ -262,7 +266,7 @@ class Recorder:
         run.peak_in_a_second = max(run.peak_in_a_second, self._in_second)
         self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
 
-    def _failed(self, t: float, task: int, event: dict) -> None:
+    def _failed(self, t: float, task: int, event: Event) -> None:
         reason = str(event["reason"])
         if t != self._now:
             self._advance(t)
@@ -281,7 +285,7 @@ class Recorder:
         run.failed_counts.count()
         self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
 
-    def _requeued(self, t: float, task: int, _event: dict) -> None:
+    def _requeued(self, t: float, task: int, _event: Event) -> None:
         if t != self._now:
             self._advance(t)
         run = self._run
@@ -319,7 +323,7 @@ class Recorder:
 
     # --- managers
 
-    def _manager(self, t: float, event: dict) -> None:
+    def _manager(self, t: float, event: Event) -> None:
         name, state = event["manager"], event["state"]
         if not isinstance(name, str):
             raise TypeError(f"manager is {name!r}")
@@ -347,7 +351,7 @@ class Recorder:
             if state != "drained":
                 loss = Loss(self._now, manager, state, max(tasks, manager.in_flight), silent_s)
                 self._run.losses.append(loss)
-            if manager.workers is None and manager.in_flight:
+            if not manager.is_known and manager.in_flight:
                 self._run.unplaced_steps.step(-manager.in_flight)
             self._leave(manager)
             manager.until, manager.ended_by = self._now, state
@@ -362,7 +366,7 @@ class Recorder:
             if present:
                 self._enter(manager)
 
-    def _register(self, name: str, event: dict, workers: int) -> None:
+    def _register(self, name: str, event: Event, workers: int) -> None:
         """By the same connection a manager may register twice, and keeps its tasks."""
         manager = self._present.get(name)
         if manager is None:
@@ -370,14 +374,14 @@ class Recorder:
             self._present[name] = manager
             self._run.managers.append(manager)
         self._leave(manager)
-        if manager.workers is None and manager.in_flight:
+        if not manager.is_known and manager.in_flight:
             self._run.unplaced_steps.step(-manager.in_flight)
         block = event.get("block")
         manager.block = None if block is None else str(block)
         manager.host = str(event.get("host", ""))
-        if manager.workers is None:
+        if not manager.is_known:
             manager.since = self._now
-        manager.workers = workers
+        manager.workers, manager.is_known = workers, True
         self._mark(manager, "registered")
         self._enter(manager)
 
@@ -426,11 +430,11 @@ class Recorder:
 
     # --- the interchange itself
 
-    def _start(self, t: float, event: dict) -> None:
+    def _start(self, t: float, event: Event) -> None:
         """Each file repeats the line of its process: only another one begins another run."""
         if event == self._head:
             return
-        if self._run is not None:
+        if self._has_begun:
             self._close()
             self._lacks_beginning = False
         self._head = event
@@ -438,11 +442,11 @@ class Recorder:
         if not self._lacks_beginning:
             self._begin(t)
 
-    def _end(self, t: float, event: dict) -> None:
+    def _end(self, t: float, event: Event) -> None:
         self._advance(t)
         self._run.end = event
 
-    def _dropped(self, t: float, event: dict) -> None:
+    def _dropped(self, t: float, event: Event) -> None:
         lines = event["lines"]
         if type(lines) is not int or lines < 0:
             raise ValueError(f"lines is {lines!r}")
@@ -458,7 +462,8 @@ class Recorder:
         run.worker_time.used, run.worker_time.closed = self._used_s, self._closed_s
         run.saturated_s = self._saturated_s
         if self._last_answer:
-            run.last_answer, *run.used_and_idle_at_last_answer = self._last_answer
+            run.last_answer, used_s, idle_s = self._last_answer
+            run.used_and_idle_at_last_answer = (used_s, idle_s)
         run.unanswered_queued, run.unanswered_in_flight = len(self._waiting), len(self._flying)
         waiting = (
             Flight(now - accepted, task, None, None, now - accepted)
@@ -483,4 +488,4 @@ class Recorder:
         for manager in self._present.values():
             self._leave(manager)
         self._finished.append(run)
-        self._run = None
+        self._has_begun = False

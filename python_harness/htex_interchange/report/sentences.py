@@ -304,7 +304,7 @@ def missing_events(run: Run) -> Sentence | None:
 
 
 def unknown_workers(run: Run) -> Sentence | None:
-    number = sum(manager.workers is None for manager in run.managers)
+    number = sum(not manager.is_known for manager in run.managers)
     if not number:
         return None
     return Sentence(

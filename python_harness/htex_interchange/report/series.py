@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from htex_interchange.report.figures import natural, present_by_column
@@ -82,7 +83,7 @@ def _rows(run: Run) -> tuple[list[Row], int, dict[str, list[float]], list[float]
     """The strip's rows, how many managers at most share one, and sums by block and over all.
     Columns of single managers are not kept: there may be thousands."""
     length = run.columns.count
-    known = [manager for manager in run.managers if manager.workers is not None]
+    known = [manager for manager in run.managers if manager.is_known]
     known.sort(key=lambda manager: (natural(manager.block), manager.since, manager.name))
     groups, in_a_row = _groups(known)
     factor = _strip_factor(length)
@@ -164,11 +165,11 @@ def _every(edges: list[float], factor: int) -> list[float]:
     return [*edges[:-1:factor], edges[-1]]
 
 
-def _folded(values: list[float], factor: int) -> list[float]:
+def _folded(values: Sequence[float], factor: int) -> list[float]:
     return [sum(values[at : at + factor]) for at in range(0, len(values), factor)]
 
 
-def _means(integrals: list[float], spans: list[float]) -> list[float]:
+def _means(integrals: Sequence[float], spans: list[float]) -> list[float]:
     # What is added and taken away at the same moment leaves a rounding error.
     return [
         max(total / span, 0.0) if span > 0 else 0.0

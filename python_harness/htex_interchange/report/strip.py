@@ -115,13 +115,14 @@ def _add_cells(drawing: Drawing, series: Series, tops: list[float], row_px: floa
         for place in range(1, len(levels) + 1):
             if place < len(levels) and levels[place] == levels[begin]:
                 continue
-            if levels[begin] is not None:
+            level = levels[begin]
+            if level is not None:
                 x, end = xs[begin], max(xs[place], xs[begin] + 0.5)
-                paths[levels[begin]].append(f"M{x:.1f} {top:.1f}H{end:.1f}v{inner:.1f}H{x:.1f}Z")
+                paths[level].append(f"M{x:.1f} {top:.1f}H{end:.1f}v{inner:.1f}H{x:.1f}Z")
             begin = place
-    for level, path in enumerate(paths):
+    for number, path in enumerate(paths):
         if path:
-            drawing.add(f'<path class="u{level} cells" d="{"".join(path)}"/>')
+            drawing.add(f'<path class="u{number} cells" d="{"".join(path)}"/>')
 
 
 def _add_labels(drawing: Drawing, rows: list[Row], tops: list[float], row_px: float) -> None:
@@ -148,7 +149,7 @@ def _words(run: Run, row: Row) -> str:
     if len(row.managers) > 1:
         return f"{len(row.managers)} managers of block {row.label}: {share}"
     (manager,) = row.managers
-    workers = units.counted(manager.workers or 0, "worker")
+    workers = units.counted(manager.workers, "worker")
     text = f"{manager.host}, block {row.label}, manager {manager.name}: {workers}, {share}"
     if manager.until is not None:
         text += f"; {manager.ended_by} {units.moment(manager.until, run.begin, run.until)}"

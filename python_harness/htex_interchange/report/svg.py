@@ -6,7 +6,7 @@ is drawn twice, for wide and for narrow screens: text that is scaled with a pict
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -50,7 +50,8 @@ class Drawing:
         self.layout = layout
         self.parts: list[str] = []
         self.left, self.right = layout.left, layout.width - layout.right
-        self.top, self.bottom = 8, 8 + height
+        self.top: float = 8
+        self.bottom: float = 8 + height
         self.below = below
         self.x_range = (0.0, 1.0)
         self.y_range = (0.0, 1.0)
@@ -80,7 +81,7 @@ class Drawing:
         """The unit of the vertical axis, and what the colours mean: above the plot area, in as
         many rows as they need. Call it first."""
         x, row = 0.0, 0
-        places = []
+        places: list[tuple[float, int, str, Key | None]] = []
         if title:
             places.append((x, row, title, None))
             x += 1.08 * text_width(title) + 16
@@ -90,12 +91,13 @@ class Drawing:
                 x, row = 0.0, row + 1
             places.append((x, row, key.label, key))
             x += wide
-        for x, row, label, key in places:
-            y = 14 + row * LINE_PX
-            if key:
-                self.add(_swatch(key, x + 7, y - 4))
-            x += _swatch_width(key) if key else 0
-            self.text(x, y, label, css="label" if key else "label strong")
+        for left, above, label, swatch in places:
+            y = 14 + above * LINE_PX
+            if swatch:
+                self.add(_swatch(swatch, left + 7, y - 4))
+                self.text(left + _swatch_width(swatch), y, label, css="label")
+            else:
+                self.text(left, y, label, css="label strong")
         self.make_room((row + 1) * LINE_PX + 6)
 
     def make_room(self, height: float) -> None:
@@ -169,7 +171,7 @@ class Drawing:
         path = self._steps(edges, values)
         self.add(f'<path class="{css}" style="stroke:var(--{colour})" d="{path}"/>')
 
-    def curve(self, points: list[tuple[float, float]], colour: str) -> None:
+    def curve(self, points: Sequence[tuple[float, float]], colour: str) -> None:
         path = "L".join(f"{_n(self.x(x))} {_n(self.y(y))}" for x, y in points)
         self.add(f'<path class="line" style="stroke:var(--{colour})" d="M{path}"/>')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from htex_interchange.report import units
@@ -62,7 +63,7 @@ def _blocks(run: Run) -> str:
 
 
 def _block_row(run: Run, block: Block) -> list[str]:
-    is_known = any(manager.workers is not None for manager in block.managers)
+    is_known = any(manager.is_known for manager in block.managers)
     return [
         "not known" if block.name is None else escape(block.name),
         units.count(len(block.managers)),
@@ -135,6 +136,8 @@ def _flights(run: Run, title: str, found: list[Flight], note: str) -> str:
     rows = []
     for flight in found:
         manager = flight.manager
+        # Only of a flight in the queue, which is not shown here, is that not known.
+        assert manager is not None and flight.dispatched is not None
         rows.append(
             [
                 str(flight.task),
@@ -169,7 +172,7 @@ def _manager(manager: Manager) -> str:
     return f'<span class="id">{escape(manager.name)}</span>'
 
 
-def _table(title: str, note: str, columns: list[Column], rows: list[list[str]]) -> str:
+def _table(title: str, note: str, columns: Sequence[Column], rows: list[list[str]]) -> str:
     """Cells are HTML. The first of each row is its heading."""
     css = [CLASSES[is_number] for _, is_number in columns]
     head = "".join(
