@@ -1,4 +1,4 @@
-"""Entry point: `python3 python_harness demo|test|perf|cpu|parsl-tests|fuzz|report|wheel|env`.
+"""Entry point: `python3 python_harness COMMAND`, and `--help` names the commands.
 
 Only the standard library is used here, and only syntax that an old Python can parse, so that
 a Python that is too old is told so in one sentence. Everything else lives in `harness/`.

@@ -65,7 +65,7 @@ def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
     if options.command == "test":
         from harness.suite import run as suite
 
-        return suite.run(extra, long=options.long, only=options.only)
+        return suite.run(options, extra)
     if options.command == "env":
         print(environment.VENV_BIN / "python")
         return 0
@@ -93,11 +93,13 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     demo.add_argument("--tasks", type=int, default=1000, help="simulations (default 1000)")
 
     test = commands.add_parser("test", help="everything that tests; more options go to pytest")
-    test.add_argument("--long", action="store_true", help="also the tests marked `long`")
+    how_much = test.add_mutually_exclusive_group()
+    how_much.add_argument("--long", action="store_true", help="also the tests marked `long`")
+    how_much.add_argument("--quick", action="store_true", help="what breaks first, in 3 minutes")
     test.add_argument(
         "--only",
         action="append",
-        choices=["fmt", "clippy", "cargo", "build", "pytest"],
+        choices=["fmt", "ruff", "mypy", "clippy", "cargo", "build", "pytest"],
         help="only this stage (repeatable)",
     )
 

@@ -97,6 +97,7 @@ def test_the_warning_names_the_peer(start, connect):
     assert "bad-peer" in line
 
 
+@pytest.mark.quick
 def test_work_goes_on_under_a_stream_of_garbage(start, connect):
     side = start(logging_level=20)
     fuzzer = connect(side, b"fuzzer")

@@ -37,6 +37,7 @@ def test_nothing_registered(start):
     assert side.command("CONNECTED_BLOCKS") == []
 
 
+@pytest.mark.quick
 def test_managers_lists_what_htex_reads(start, connect):
     side = start()
     connect(side).enlist(side, worker_count=3, max_capacity=5, block_id="7")

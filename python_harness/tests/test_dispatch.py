@@ -186,6 +186,7 @@ def test_first_in_first_out(start, connect):
     assert drain_order(connect(side).enlist(side), side, 20) == list(range(1, 21))
 
 
+@pytest.mark.quick
 def test_lower_number_first_and_none_last(start, connect):
     side = start()
     queue(side, {1: None, 2: 10, 3: -1, 4: 0, 5: None, 6: 10, 7: 2.5, 8: True, 9: float("inf")})

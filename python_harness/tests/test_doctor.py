@@ -89,6 +89,7 @@ def only_problem(document: dict) -> dict:
     return found
 
 
+@pytest.mark.quick
 def test_a_sound_set_up_is_called_sound_and_is(tmp_path):
     file = written(tmp_path, more="\nassert __name__ != '__main__'\n")
     told = doctor(file)

@@ -49,6 +49,7 @@ def ended(side, **last) -> Path:
     return path
 
 
+@pytest.mark.quick
 def test_a_run_can_be_told_from_its_lines(start, connect):
     side = start(command=with_events(), heartbeat_threshold=2)
     first = connect(side, b"first").enlist(side, max_capacity=2, block_id="3", hostname="n1")

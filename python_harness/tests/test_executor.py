@@ -31,6 +31,7 @@ def running_task(htex, tmp_path, name: str = "task") -> tuple[Future, os.PathLik
     return future, proceed
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 def test_results_exceptions_and_large_values(tmp_path, encrypted, measured):
     with executors.running(tmp_path / "run", encrypted=encrypted, max_workers_per_node=2) as htex:

@@ -74,6 +74,7 @@ def own_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("HTEX")]
 
 
+@pytest.mark.quick
 def test_running_and_queued_tasks_fail_within_a_second(tmp_path, encrypted, measured):
     with linked(tmp_path / "run", encrypted=encrypted) as htex:
         futures = [busy(htex, tmp_path)]

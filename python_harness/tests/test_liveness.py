@@ -70,6 +70,7 @@ def test_heartbeat_is_echoed(start, connect):
     assert pickle.loads(manager.receive()) == HEARTBEAT_CODE
 
 
+@pytest.mark.quick
 def test_silent_manager_is_expired_and_its_tasks_fail(start, connect):
     side = start(heartbeat_threshold=2)
     manager = connect(side, b"silent").enlist(side, max_capacity=2, hostname="the-host")

@@ -216,6 +216,7 @@ def test_executor_start_raises(tmp_path, options, word, encrypted, measured):
     assert took_s < RAISE_WITHIN_S
 
 
+@pytest.mark.quick
 def test_parsl_load_raises(tmp_path, measured):
     told = subprocess.run(
         [sys.executable, str(LOAD_PROGRAM), str(tmp_path)],

@@ -26,6 +26,7 @@ def test_sigterm_when_idle(start, encrypted, measured):
     assert took_s < BOUND_S
 
 
+@pytest.mark.quick
 def test_sigterm_under_load(start, connect, encrypted, measured):
     """Tasks pour in, results are unsent, nobody reads: it is gone all the same."""
     side = start(encrypted=encrypted, hub=True, logging_level=20)

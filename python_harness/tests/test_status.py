@@ -59,6 +59,7 @@ def documents(*arguments) -> list[dict]:
     return [json.loads(line) for line in told("--json", *arguments).splitlines()]
 
 
+@pytest.mark.quick
 def test_a_healthy_run(tmp_path):
     with executors.running(tmp_path / "runinfo" / "000", blocks=2, max_workers_per_node=2) as htex:
         futures = [htex.submit(jobs.add, {}, number, 1) for number in range(10)]

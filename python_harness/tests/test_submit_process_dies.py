@@ -59,6 +59,7 @@ def test_killed_at_any_stage_of_the_start(tmp_path, stage, shell, measured):
     measured(f"interchange gone after {program.kill():.2f} s")
 
 
+@pytest.mark.quick
 @OURS_ONLY
 def test_managers_are_told_to_shut_down(tmp_path):
     program = Program("bare_submit_side.py", tmp_path, "answered")

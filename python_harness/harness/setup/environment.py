@@ -135,18 +135,18 @@ def check_compilers() -> None:
         )
 
 
-def build_binary() -> Path:
-    """`cargo build --release --locked`; the path of the executable is what cargo reports."""
+def build_binary(profile: str) -> Path:
+    """`cargo build --locked`; the path of the executable is what cargo reports."""
     if os.environ.get(BINARY_VARIABLE):
         return binary()
     check_compilers()
-    command = [cargo(), "build", "--release", "--locked"]
+    command = [cargo(), "build", "--locked", f"--profile={profile}"]
     command += ["--bin", BINARY_NAME, "--message-format=json-render-diagnostics"]
     result = runner.run(command, cwd=PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
         raise Unprepared(
-            f"the build failed (cargo build --release --locked, exit {result.code}); the reason "
-            "stands above.",
+            f"the build failed ({' '.join(command[1:4])}, exit {result.code}); the reason stands "
+            "above.",
             EXIT_BUILD,
         )
     for line in result.stdout.splitlines():
@@ -223,9 +223,10 @@ def stock_command() -> list[str]:
     return [str(VENV_BIN / "python"), str(VENV_BIN / "interchange.py")]
 
 
-def require_binary() -> Path:
-    """The built binary, or the sentence that says why there is none."""
-    path = build_binary()
+def require_binary(profile: str = "release") -> Path:
+    """The binary, built by this profile of cargo's unless HTEX_INTERCHANGE_BIN names one; or the
+    sentence that says why there is none."""
+    path = build_binary(profile)
     if not os.access(path, os.X_OK):
         raise Unprepared(
             f"{path} is not an executable file. Remedy: cargo build --release, or let "

@@ -1,0 +1,146 @@
+"""What `test` runs, each as one stage, and what it counts.
+
+Formatting, lints, types and the build count as one test each; cargo's and pytest's own counts are
+added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.machine import runner
+from harness.setup import environment
+from harness.suite import changed
+
+PROJECT = environment.PROJECT_DIR
+PYPROJECT = str(environment.HARNESS_DIR / "pyproject.toml")
+CARGO_SUMMARY = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+NOT_INSTALLED = "this toolchain has no {0}; remedy: rustup component add {0}"
+
+# Two at a time: many tests wait for a worker to start or a deadline to pass.
+PYTEST_PROCESSES = 2
+
+# pytest's exit code when no test matched the expression.
+PYTEST_NOTHING_SELECTED = 5
+
+
+@dataclass
+class Outcome:
+    """What one stage contributes to the last line."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_code(cls, code: int) -> Outcome:
+        return cls(passed=int(code == 0), failed=int(code != 0))
+
+
+def component_missing(name: str) -> bool:
+    return runner.run([environment.cargo(), name, "--version"], capture_stdout=True).code != 0
+
+
+def rustfmt() -> Outcome:
+    if component_missing("fmt"):
+        return Outcome(skipped=1, notes=[NOT_INSTALLED.format("rustfmt")])
+    command = [environment.cargo(), "fmt", "--all", "--check"]
+    return Outcome.of_code(runner.run(command, cwd=PROJECT).code)
+
+
+def ruff() -> Outcome:
+    """Rules and format, for all Python here, that inside the Rust tree too."""
+    code = 0
+    for command in (["check"], ["format", "--check"]):
+        program = [str(environment.VENV_BIN / "ruff"), *command, "--quiet", "--config", PYPROJECT]
+        code = code or runner.run([*program, "."], cwd=PROJECT).code
+    return Outcome.of_code(code)
+
+
+def mypy() -> Outcome:
+    """The types of the package that ships, strictly."""
+    command = [sys.executable, "-m", "mypy", "--config-file", PYPROJECT, "--no-error-summary"]
+    return Outcome.of_code(runner.run(command, cwd=environment.HARNESS_DIR).code)
+
+
+def clippy() -> Outcome:
+    if component_missing("clippy"):
+        return Outcome(skipped=1, notes=[NOT_INSTALLED.format("clippy")])
+    command = [environment.cargo(), "clippy", "--workspace", "--all-targets", "--locked"]
+    return Outcome.of_code(runner.run([*command, "--", "-D", "warnings"], cwd=PROJECT).code)
+
+
+def cargo_test() -> Outcome:
+    return _cargo_test(["--workspace"])
+
+
+def cargo_test_of_changes() -> Outcome:
+    """The tests of the crates that have changed, and of those right above them."""
+    crates = changed.crates_to_test()
+    if crates == []:
+        return Outcome(notes=["no crate has changed"])
+    if crates is None:
+        return _cargo_test(["--workspace"])
+    return _cargo_test([f"--package={crate}" for crate in crates])
+
+
+def _cargo_test(which: list[str]) -> Outcome:
+    """Adds up the summaries of all test programs; `--no-fail-fast` shows every failure."""
+    environment.check_compilers()
+    command = [environment.cargo(), "test", "--locked", "--no-fail-fast", *which]
+    result = runner.run(command, cwd=PROJECT, capture_stdout=True, echo=True)
+    outcome = Outcome()
+    for passed, failed, ignored in CARGO_SUMMARY.findall(result.stdout):
+        outcome.passed += int(passed)
+        outcome.failed += int(failed)
+        outcome.skipped += int(ignored)
+    if result.code != 0 and not outcome.failed:
+        outcome.failed = 1
+        outcome.notes.append(f"cargo test ended with exit code {result.code}")
+    return outcome
+
+
+def build(profile: str) -> Outcome:
+    environment.require_binary(profile)
+    return Outcome(passed=1)
+
+
+def pytest(arguments: list[str]) -> Outcome:
+    if not os.access(environment.binary(), os.X_OK):
+        return Outcome(failed=1, notes=["there is no binary to test"])
+    report = environment.BUILD_DIR / "pytest.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-c", str(environment.HARNESS_DIR / "pytest.ini")]
+    command += ["--rootdir", str(environment.HARNESS_DIR), f"--junitxml={report}"]
+    command += ["--numprocesses", str(PYTEST_PROCESSES), "--quiet"]
+    result = runner.run([*command, *arguments], cwd=environment.HARNESS_DIR)
+    outcome = _read_report(report) if report.exists() else Outcome()
+    if result.code not in (0, PYTEST_NOTHING_SELECTED) and not outcome.failed:
+        outcome.failed = 1
+        outcome.notes.append(f"pytest ended with exit code {result.code}")
+    if result.left_behind:
+        outcome.failed += 1
+        outcome.notes.append(f"the tests left processes behind: {result.left_behind}")
+    return outcome
+
+
+def _read_report(path: Path) -> Outcome:
+    """Counts tests: one that fails and whose clean-up fails too stands in the report twice."""
+    verdicts: dict[tuple, str] = {}
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        name = (case.get("classname"), case.get("name"))
+        if case.find("failure") is not None or case.find("error") is not None:
+            verdicts[name] = "failed"
+        elif case.find("skipped") is not None:
+            verdicts.setdefault(name, "skipped")
+        else:
+            verdicts.setdefault(name, "passed")
+    counts = Counter(verdicts.values())
+    return Outcome(counts["passed"], counts["failed"], counts["skipped"])
