@@ -21,6 +21,8 @@ PROGRAM = "python3 python_harness"
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+Commands = argparse._SubParsersAction
+
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["report"]:
@@ -92,6 +94,24 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     demo = commands.add_parser("demo", help="a real workflow through the binary")
     demo.add_argument("--tasks", type=int, default=1000, help="simulations (default 1000)")
 
+    _add_tests(commands)
+    _add_measurements(commands)
+
+    # Only for the list of commands: `main` hands it over before anything is parsed.
+    commands.add_parser("report", help="a page with pictures of a run, from its events")
+
+    wheel = commands.add_parser("wheel", help="what pip installs, for clusters of long ago, too")
+    wheel.add_argument("--out", metavar="DIR", help="where it goes (target/wheels)")
+
+    commands.add_parser("env", help="only make the environment; prints its Python")
+
+    options, extra = parser.parse_known_args(arguments)
+    if extra and options.command != "test":
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    return options, extra
+
+
+def _add_tests(commands: Commands) -> None:
     test = commands.add_parser("test", help="everything that tests; more options go to pytest")
     how_much = test.add_mutually_exclusive_group()
     how_much.add_argument("--long", action="store_true", help="also the tests marked `long`")
@@ -103,6 +123,18 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         help="only this stage (repeatable)",
     )
 
+    parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
+    parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")
+    parsl.add_argument("--quick", action="store_true", help="about a minute's worth of them")
+
+    fuzz = commands.add_parser("fuzz", help="what reads bytes of peers, under LLVM's fuzzer")
+    fuzz.add_argument("targets", nargs="*", metavar="TARGET", help="default: every one in turn")
+    fuzz.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
+    fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
+    fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
+
+
+def _add_measurements(commands: Commands) -> None:
     perf = commands.add_parser("perf", help="parsl-perf: stock and ours in turn")
     perf.add_argument("--pairs", type=int, default=3, help="runs of each (default 3)")
     perf.add_argument("--tasks", type=int, default=3000, help="tasks of a run (default 3000)")
@@ -149,26 +181,3 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         action="store_true",
         help="only see that the load finds what a deliberately wrong floor does",
     )
-
-    parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
-    parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")
-    parsl.add_argument("--quick", action="store_true", help="about a minute's worth of them")
-
-    fuzz = commands.add_parser("fuzz", help="what reads bytes of peers, under LLVM's fuzzer")
-    fuzz.add_argument("targets", nargs="*", metavar="TARGET", help="default: every one in turn")
-    fuzz.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
-    fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
-    fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
-
-    # Only for the list of commands: `main` hands it over before anything is parsed.
-    commands.add_parser("report", help="a page with pictures of a run, from its events")
-
-    wheel = commands.add_parser("wheel", help="what pip installs, for clusters of long ago, too")
-    wheel.add_argument("--out", metavar="DIR", help="where it goes (target/wheels)")
-
-    commands.add_parser("env", help="only make the environment; prints its Python")
-
-    options, extra = parser.parse_known_args(arguments)
-    if extra and options.command != "test":
-        parser.error(f"unrecognized arguments: {' '.join(extra)}")
-    return options, extra

@@ -1,4 +1,5 @@
-"""Real HighThroughputExecutors, with real managers, for tests and measurements.
+"""Real HighThroughputExecutors, with real managers, for tests and for programs that run under the
+Python of another release of Parsl.
 
 The interchange is the one under test (ours, or stock to validate a test). An executor can run
 bare, without Parsl's data-flow kernel: that is quicker and leaves the test in control of blocks.

@@ -14,11 +14,10 @@ import time
 from pathlib import Path
 
 import parsl
-from parsl import Config
 from parsl.version import VERSION
 
 from harness.htex import jobs
-from harness.htex.provider import local_provider
+from harness.htex.executors import kernel_config
 from harness.machine.waiting import wait_until
 from htex_interchange import HighThroughputExecutor, InterchangeLost
 
@@ -28,16 +27,13 @@ QUEUED = 20
 
 def main(request: dict) -> dict:
     run_dir = Path(request["run_dir"])
-    executor = HighThroughputExecutor(
-        label="htex",
+    config = kernel_config(
+        run_dir,
+        kind=HighThroughputExecutor,
         interchange_launch_cmd=[request["interchange"]],
         encrypted=request["encrypted"],
-        address="127.0.0.1",
-        max_workers_per_node=1,
-        cores_per_worker=0.1,
-        provider=local_provider(init_blocks=1, max_blocks=1, min_blocks=0),
     )
-    config = Config(executors=[executor], run_dir=str(run_dir), strategy="none", usage_tracking=0)
+    (executor,) = config.executors
     kernel = parsl.load(config)
     report = {"version": VERSION, "sum": parsl.python_app(jobs.add)(1, 2).result(RESULT_S)}
     report.update(_lose(executor, run_dir))

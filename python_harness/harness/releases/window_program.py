@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 import parsl
-from parsl import Config
 from parsl.executors import HighThroughputExecutor
 from parsl.monitoring import MonitoringHub
 from parsl.version import VERSION
 
 from harness.htex import jobs
+from harness.htex.executors import kernel_config
 from harness.htex.provider import local_provider
 from harness.machine.waiting import wait_until
 
@@ -34,14 +34,12 @@ PRIORITIES = {"none": None, "ten": 10, "minus": -1.5, "zero": 0}
 def main(request: dict) -> dict:
     run_dir = Path(request["run_dir"])
     path = request["manager_path"]
-    executor = HighThroughputExecutor(
-        label="htex",
+    hub = MonitoringHub(resource_monitoring_interval=1.0) if request["monitoring"] else None
+    config = kernel_config(
+        run_dir,
+        monitoring=hub,
         interchange_launch_cmd=[request["interchange"]],
         encrypted=request["encrypted"],
-        address="127.0.0.1",
-        max_workers_per_node=1,
-        cores_per_worker=0.1,
-        heartbeat_period=1,
         heartbeat_threshold=10,
         worker_debug=True,
         provider=local_provider(
@@ -51,15 +49,8 @@ def main(request: dict) -> dict:
             worker_init=f'export PATH="{path}:$PATH"' if path else "",
         ),
     )
+    (executor,) = config.executors
     executor._check_python_mismatch = request["check_versions"]
-    hub = MonitoringHub(resource_monitoring_interval=1.0) if request["monitoring"] else None
-    config = Config(
-        executors=[executor],
-        run_dir=str(run_dir),
-        strategy="none",
-        monitoring=hub,
-        usage_tracking=0,
-    )
     report = {"version": VERSION, "load_error": None}
     begin = time.monotonic()
     try:
