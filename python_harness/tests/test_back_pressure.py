@@ -11,7 +11,7 @@ import pytest
 
 from harness.htex.executors import add_blocks, running
 from harness.htex.interchange import command_under_test
-from harness.machine import processes
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock takes in whatever comes")
@@ -45,12 +45,12 @@ def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
     pid = side.interchange.pid
     # What an earlier test has freed would be used again, and not seen to grow.
     ctypes.CDLL(None).malloc_trim(0)
-    before, own_before = processes.resident_bytes(pid), processes.resident_bytes(os.getpid())
+    before, own_before = usage.resident_bytes(pid), usage.resident_bytes(os.getpid())
     for task_id in range(TASKS):
         side.submit(task_id, b"%06d" % task_id + bytes(TASK_BYTES - 6))
     side.interchange.wait_for_log("no more tasks are taken from the submit side", 30)
     manager = connect(side).enlist(side, max_capacity=0)
-    own_grown = processes.resident_bytes(os.getpid()) - own_before
+    own_grown = usage.resident_bytes(os.getpid()) - own_before
     assert own_grown > (TASKS * TASK_BYTES - BOUND_BYTES - BESIDE_THE_BOUND_BYTES) * 0.9
     manager.close()
 
@@ -80,12 +80,12 @@ def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
         side.submit(task_id, bytes(10_000))
     side.interchange.wait_for_log("no more tasks are taken from the submit side")
     manager = connect(side).enlist(side, max_capacity=0)
-    used_s = processes.cpu_seconds_fine(side.interchange.pid)
+    used_s = usage.cpu_seconds_fine(side.interchange.pid)
     # A second's worth of round trips that wait for nothing but the interchange.
     for _ in range(20):
         manager.beat()
         assert side.command("OUTSTANDING_C") in range(90, 110)
-    assert processes.cpu_seconds_fine(side.interchange.pid) - used_s < 0.5
+    assert usage.cpu_seconds_fine(side.interchange.pid) - used_s < 0.5
 
 
 def test_priorities_among_what_was_taken(bounded_side, connect):
@@ -101,7 +101,7 @@ def test_priorities_among_what_was_taken(bounded_side, connect):
 def test_results_that_nobody_takes_stop_the_dispatch(bounded_side, connect, measured):
     side = bounded_side(20_000_000, results_read_ahead=2)
     pid = side.interchange.pid
-    before = processes.resident_bytes(pid)
+    before = usage.resident_bytes(pid)
     count, result = 200, bytes(1_000_000)
     for task_id in range(count):
         side.submit(task_id)
@@ -118,7 +118,7 @@ def test_results_that_nobody_takes_stop_the_dispatch(bounded_side, connect, meas
     manager.beat()
     assert not manager.waiting
     assert len(side.managers()) == 1
-    held = processes.resident_bytes(pid) - before
+    held = usage.resident_bytes(pid) - before
     measured(f"{worked} of {count} results of 1 MB made: interchange +{held / 1e6:.0f} MB")
     assert held < 20_000_000 + 45_000_000
 

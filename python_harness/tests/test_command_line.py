@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine import processes
+from harness.machine import usage
 from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
@@ -134,6 +134,6 @@ def test_io_threads(count, start):
 def test_process_is_small_and_quick(start, measured):
     side = start()
     side.command("WORKER_BINDS")
-    resident = processes.resident_bytes(side.interchange.pid) / 1e6
+    resident = usage.resident_bytes(side.interchange.pid) / 1e6
     measured(f"resident after the start: {resident:.1f} MB")
     assert resident < 30

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from harness.fakes.wire import HEARTBEAT_CODE, registration
-from harness.machine import processes
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 
 pytestmark = [
@@ -67,10 +67,10 @@ def test_a_crowd_at_a_limit_of_64(start, crowd, measured):
     interchange.wait_for_log("No more workers are let in until some leave", 20)
     wait_until(lambda: len(inside(side)) >= SERVED_AT_LEAST, 20, "a part of them inside")
 
-    used_s = processes.cpu_seconds_fine(interchange.pid)
+    used_s = usage.cpu_seconds_fine(interchange.pid)
     begun = time.monotonic()
     wait_until(lambda: time.monotonic() - begun > OBSERVED_S, OBSERVED_S + 5, "the span measured")
-    used_s = processes.cpu_seconds_fine(interchange.pid) - used_s
+    used_s = usage.cpu_seconds_fine(interchange.pid) - used_s
     percent = used_s / (time.monotonic() - begun) * 100
     first = inside(side)
     measured(f"{len(first)} of {MANAGERS} inside, {percent:.2f} % CPU")

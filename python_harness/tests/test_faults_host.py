@@ -15,7 +15,7 @@ from parsl.executors.high_throughput.errors import ManagerLost
 from parsl.serialize import deserialize
 
 from harness.fakes.crowd import WireBooks
-from harness.machine import processes
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
@@ -47,11 +47,11 @@ def test_the_disk_of_the_log_is_full(start, crowd, small_disk):
     books = WireBooks(side)
     ballast = small_disk / "ballast"
     books.run(managers, 2000, within_s=60)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     assert os.statvfs(small_disk).f_bavail == 0, "the load has filled the disk"
     with open(ballast, "wb"):
         books.run(managers, 20_000, within_s=90)
-    assert processes.resident_bytes(side.interchange.pid) - before < 16 * MIB
+    assert usage.resident_bytes(side.interchange.pid) - before < 16 * MIB
     log = side.interchange.logdir / "interchange.log"
     os.truncate(log, 0)
     side.submit(1_000_000)
@@ -168,7 +168,7 @@ def test_a_thousand_managers_die_together(start, crowd, measured, encrypted):
     stayers = crowd(side, 4, max_capacity=8, prefix="stayer")
     assert len(side.managers()) == 1004
     log_before = len(side.interchange.log())
-    used_before, begin = processes.cpu_seconds(pid), time.monotonic()
+    used_before, begin = usage.cpu_seconds(pid), time.monotonic()
     doomed.die()
     books.run(stayers, 2000, within_s=60)
     served_s = time.monotonic() - begin
@@ -177,7 +177,7 @@ def test_a_thousand_managers_die_together(start, crowd, measured, encrypted):
         f"2000 tasks of others after {served_s:.1f} s, all {books.losses()} lost ones told "
         f"after {time.monotonic() - begin:.1f} s (threshold 6 s)"
     )
-    used_s = processes.cpu_seconds(pid) - used_before
+    used_s = usage.cpu_seconds(pid) - used_before
     logged = len(side.interchange.log()) - log_before
     measured(f"{used_s:.2f} s of CPU, {logged >> 10} KiB logged")
     assert books.losses() == 4000 and books.results() == 2000

@@ -12,7 +12,7 @@ import zmq
 from harness.fakes.crowd import WireBooks
 from harness.fakes.wire import PATIENCE_S
 from harness.htex.interchange import command_under_test
-from harness.machine import processes
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -40,7 +40,7 @@ def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
     side = start(heartbeat_threshold=30, logging_level=20)
     pid = side.interchange.pid
     deaf = connect(side, b"deaf").enlist(side, max_capacity=1)
-    before = processes.resident_bytes(pid)
+    before = usage.resident_bytes(pid)
     books = WireBooks(side)
     books.submit(1, os.urandom(LARGE))
     wait_until(lambda: in_hand(side, "deaf") == 1, 10, "it is given the task")
@@ -50,7 +50,7 @@ def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
         deaf.send({"type": "heartbeat"})
     assert in_hand(side, "deaf") == 1
     wait_until(
-        lambda: processes.resident_bytes(pid) - before < 2 * LARGE + BESIDE_THE_TASKS,
+        lambda: usage.resident_bytes(pid) - before < 2 * LARGE + BESIDE_THE_TASKS,
         10,
         "memory is that of what it is owed",
     )
@@ -70,13 +70,13 @@ def test_a_manager_with_ten_thousand_slots_never_reads(start, connect, crowd, me
     books.submit(10_000, b"x" * 1024)
     wait_until(lambda: in_hand(side, "deaf") == 10_000, 30, "it is given all of them")
     others = crowd(side, 2, max_capacity=50)
-    before = processes.resident_bytes(pid)
+    before = usage.resident_bytes(pid)
     for _ in range(20):
         for _ in range(1000):
             deaf.send({"type": "heartbeat"})
             deaf.send({"type": "connection_probe"})
         books.run(others, 100, within_s=30)
-    grown = processes.resident_bytes(pid) - before
+    grown = usage.resident_bytes(pid) - before
     measured(f"{grown / MIB:.1f} MiB more after 40,000 words to which the answers are not read")
     assert grown < BESIDE_THE_TASKS
     assert in_hand(side, "deaf") == 10_000
@@ -94,7 +94,7 @@ def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd
     side = start(command=command, encrypted=encrypted, logging_level=20)
     pid = side.interchange.pid
     deaf = connect(side, b"deaf", read_ahead=1).enlist(side, max_capacity=1_000_000)
-    before = processes.resident_bytes(pid)
+    before = usage.resident_bytes(pid)
     books = WireBooks(side)
     books.submit(400, b"x" * MIB)
     side.interchange.wait_for_log("does not take the tasks that it was sent", within_s=20)
@@ -104,7 +104,7 @@ def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd
     owed = in_hand(side, "deaf")
     assert 0 < owed < OWED_TO_ONE_MAX
     held_max = 64 + TASKS_UNREAD_MAX + 2 * OWED_TO_ONE_MAX
-    assert processes.resident_bytes(pid) - before < held_max * MIB
+    assert usage.resident_bytes(pid) - before < held_max * MIB
     # It reads after all.
     side.command(["HOLD_MANAGER", "deaf"])
     for task in deaf.tasks(owed):
@@ -126,7 +126,7 @@ def test_a_submit_side_that_never_reads_results(start, crowd, measured):
     side.results.bind_to_random_port("tcp://127.0.0.1")
     pid = side.launch().pid
     assert side.worker_port
-    before = processes.resident_bytes(pid)
+    before = usage.resident_bytes(pid)
     managers = crowd(side, 4, max_capacity=4, result=b"r" * RESULT)
     count = 2500
     books = WireBooks(side)
@@ -138,7 +138,7 @@ def test_a_submit_side_that_never_reads_results(start, crowd, measured):
 
     wait_until(is_quiet, 60, "nothing is dispatched any more")
     assert 16 < managers.answered < count
-    grown = processes.resident_bytes(pid) - before
+    grown = usage.resident_bytes(pid) - before
     answered = managers.answered * RESULT
     measured(f"{answered / MIB:.0f} MiB of results, {grown / MIB:.0f} MiB more in memory")
     assert grown < RESULTS_HELD_MAX + 64 * MIB
@@ -174,11 +174,11 @@ def test_results_for_nobody_do_not_pile_up(start, connect):
     side = start(logging_level=40)
     pid = side.interchange.pid
     liar = connect(side, b"liar").enlist(side)
-    before = processes.resident_bytes(pid)
+    before = usage.resident_bytes(pid)
     forged = pickle.dumps({"type": "result", "task_id": 7, "result": b"r" * 10_000})
     for _ in range(20):
         for _ in range(1000):
             liar.send_frames(forged)
         liar.beat()
     assert not side.results.poll(0)
-    assert processes.resident_bytes(pid) - before < BESIDE_THE_TASKS
+    assert usage.resident_bytes(pid) - before < BESIDE_THE_TASKS

@@ -15,7 +15,7 @@ import zmq
 import zmq.auth
 
 from harness.fakes.crowd import FakeCrowd, WireBooks
-from harness.machine import processes, sockets
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -89,12 +89,12 @@ def served(side, crowd, *, load: bytes = b"work") -> tuple[FakeCrowd, WireBooks]
 
 
 def descriptors(side) -> int:
-    return sockets.descriptors(side.interchange.pid)
+    return usage.descriptors(side.interchange.pid)
 
 
 def still_fine(side, managers: FakeCrowd, books: WireBooks, before: int, measured) -> None:
     books.run(managers, TASKS, SERVED_WITHIN_S)
-    grown = processes.resident_bytes(side.interchange.pid) - before
+    grown = usage.resident_bytes(side.interchange.pid) - before
     measured(f"{grown / MIB:.1f} MiB more")
     assert grown < GROWN_MAX
     names = {row["manager"] for row in side.managers()}
@@ -124,7 +124,7 @@ IN_EVERY_RUN = {"garbage", "probes-unread"}
 def test_a_hundred_thousand_messages_of_a_stranger(start, crowd, stranger, frames, measured):
     side = start(logging_level=20)
     managers, books = served(side, crowd)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     flooder = stranger(side, b"flooder")
     begin = time.monotonic()
     for _ in range(FLOOD):
@@ -151,7 +151,7 @@ def test_a_flood_of_one_who_is_not_let_in(start, crowd, stranger, keyed, measure
     """None of it is read, and the stranger's attempts to come again cost little."""
     side = start(encrypted=True, logging_level=20)
     managers, books = served(side, crowd)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     forged = pickle.dumps({"type": "result", "task_id": 150, "result": b"forged"})
 
     def flood() -> None:
@@ -176,7 +176,7 @@ def test_connections_come_and_go_in_a_loop(start, crowd, stranger, speaks, measu
     """Under names of their own, and gone without a word. Those who registered are lost later."""
     side = start(logging_level=20, heartbeat_threshold=2)
     managers, books = served(side, crowd)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     open_before = descriptors(side)
     number = 0
 
@@ -204,7 +204,7 @@ def test_handshakes_that_never_end(start, crowd, encrypted, measured):
     """100 connections that say nothing, and 100 that send a byte now and then."""
     side = start(encrypted=encrypted, logging_level=20)
     managers, books = served(side, crowd)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     greeting = b"\xff" + b"\x00" * 8 + b"\x7f" + b"\x03" + b"\x00" * 53
     place = (side.address, side.worker_port)
     held = [socket.create_connection(place) for _ in range(200)]
@@ -217,19 +217,19 @@ def test_handshakes_that_never_end(start, crowd, encrypted, measured):
         sent += 1
         time.sleep(0.2)  # Slowness is what is tested.
 
-    used_s = processes.cpu_seconds(side.interchange.pid)
+    used_s = usage.cpu_seconds(side.interchange.pid)
     with Nuisance(a_byte_each):
         for _ in range(10):
             books.run(managers, 300, SERVED_WITHIN_S)
             # A newcomer gets in beside them.
             if books.submitted == 1000:
                 crowd(side, 1, max_capacity=1, prefix="newcomer", beating=False).die()
-    used_s = processes.cpu_seconds(side.interchange.pid) - used_s
+    used_s = usage.cpu_seconds(side.interchange.pid) - used_s
     measured(f"{used_s * 1000:.0f} ms of CPU meanwhile")
     for sock in held:
         sock.close()
     books.run(managers, TASKS, SERVED_WITHIN_S)
-    grown = processes.resident_bytes(side.interchange.pid) - before
+    grown = usage.resident_bytes(side.interchange.pid) - before
     assert grown < GROWN_MAX and books.losses() == 0
 
 
@@ -255,7 +255,7 @@ NOISE = {
 def test_noise_instead_of_zeromq(start, crowd, noise, measured):
     side = start(logging_level=20)
     managers, books = served(side, crowd)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
 
     def make_noise() -> None:
         with socket.create_connection((side.address, side.worker_port)) as sock:
@@ -277,7 +277,7 @@ def test_registrations_of_any_size_without_end(start, crowd, connect, measured):
     """One peer registers again and again, each time as of another block, from another host."""
     side = start(logging_level=20)
     managers, books = served(side, crowd)
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     peer = connect(side, b"register")
     for number in range(100):
         text = f"{number}" + "x" * MIB

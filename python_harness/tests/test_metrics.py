@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from harness.htex import metrics
-from harness.machine import processes, sockets
+from harness.machine import sockets, usage
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
@@ -116,7 +116,7 @@ def test_the_process_tells_of_itself(start):
     side = start(command=with_metrics())
     told = {key[0]: value for key, value in metrics.samples(side).items()}
     pid = side.interchange.pid
-    resident = processes.resident_bytes(pid)
+    resident = usage.resident_bytes(pid)
     assert abs(told["process_resident_memory_bytes"] - resident) < 4e6
     assert 0 < told["process_cpu_seconds_total"] < 10
     assert told["process_open_fds"] < told["process_max_fds"]
@@ -165,7 +165,7 @@ def test_who_asks_badly_holds_up_nobody(start, connect):
     side = start(command=with_metrics())
     host, port = metrics.address_of(side).rsplit(":", 1)
     manager = connect(side).enlist(side, max_capacity=4)
-    before = sockets.descriptors(side.interchange.pid)
+    before = usage.descriptors(side.interchange.pid)
     crowd = []
     try:
         for number in range(200):
@@ -178,7 +178,7 @@ def test_who_asks_badly_holds_up_nobody(start, connect):
             side.submit(task_id)
             manager.answer(manager.tasks(1)[0]["task_id"])
             assert side.result()["task_id"] == task_id
-        assert sockets.descriptors(side.interchange.pid) < before + 40
+        assert usage.descriptors(side.interchange.pid) < before + 40
         wait_for(side, tasks_done_total=100)
     finally:
         for peer in crowd:

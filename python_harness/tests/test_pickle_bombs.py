@@ -13,7 +13,7 @@ import pytest
 from harness.fakes import bombs
 from harness.fakes.wire import registration
 from harness.htex.interchange import Interchange
-from harness.machine import processes
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.ours_only("stock runs what it reads")
@@ -110,11 +110,11 @@ def test_no_bomb_goes_off(start, connect, folder, channel):
 def test_costly_programs_cost_their_own_bytes(start, connect, channel, measured):
     side = start(hub=True)
     side.settle_log()
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     for program in bombs.costly().values():
         CHANNELS[channel](side, connect, program)
     work_goes_on(side, connect)
-    growth = processes.resident_bytes(side.interchange.pid) - before
+    growth = usage.resident_bytes(side.interchange.pid) - before
     measured(f"costly pickles by {channel}: {growth >> 20} MiB more")
     assert growth < GROWTH_BYTES_MAX
 

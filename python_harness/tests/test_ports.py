@@ -11,7 +11,7 @@ import zmq
 import zmq.auth
 
 from harness.fakes.wire import FakeManager
-from harness.machine import processes, sockets
+from harness.machine import sockets, usage
 
 # As src/io/sockets.rs has it.
 MESSAGE_BYTES_MAX = 16 << 30
@@ -41,7 +41,7 @@ def test_it_listens_at_an_ipv6_address_and_nowhere_else(start, ipv6_loopback):
 def test_a_message_beyond_the_limit_ends_its_connection_and_costs_nothing(start):
     """Its size is announced; so is that of one just below, which costs what has come of it."""
     side = start()
-    before = processes.resident_bytes(side.interchange.pid)
+    before = usage.resident_bytes(side.interchange.pid)
     with announcing(side, MESSAGE_BYTES_MAX + 1) as beyond:
         assert beyond.recv(1) == b"", "the connection is ended"
     with announcing(side, 1 << 30) as below:
@@ -50,7 +50,7 @@ def test_a_message_beyond_the_limit_ends_its_connection_and_costs_nothing(start)
         below.setblocking(False)
         with pytest.raises(BlockingIOError):
             below.recv(1)
-        assert processes.resident_bytes(side.interchange.pid) - before < 32 << 20
+        assert usage.resident_bytes(side.interchange.pid) - before < 32 << 20
 
 
 def announcing(side, size: int) -> socket.socket:

@@ -29,7 +29,7 @@ from rich.table import Table
 from harness.demo import ising
 from harness.htex import jobs
 from harness.htex.provider import local_provider
-from harness.machine import processes
+from harness.machine import processes, usage
 from harness.setup.environment import BINARY_NAME
 
 TEMPERATURES = [round(1.5 + 0.05 * step, 2) for step in range(40)]
@@ -79,9 +79,9 @@ def _workflow(binary: Path, run_dir: Path, *, seeds: int) -> list[str]:
         # While it runs: what the kernel says, not what we asked for.
         interchange = executor.interchange_proc.pid
         served, identity_faults = _what_served(interchange, binary)
-        cpu_at_start_s = processes.cpu_seconds(interchange)
+        cpu_at_start_s = usage.cpu_seconds(interchange)
         samples, seconds, fault_lines, faults = _sweep(seeds)
-        cpu_s = processes.cpu_seconds(interchange) - cpu_at_start_s
+        cpu_s = usage.cpu_seconds(interchange) - cpu_at_start_s
     points = ising.curve(samples)
     _chart(points)
     for line in fault_lines:

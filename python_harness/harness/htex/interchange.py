@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.machine import processes
+from harness.machine import usage
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
@@ -123,5 +123,4 @@ class Interchange:
         return f"--- {state}\n--- stderr\n{self.stderr()[-2000:]}\n--- log\n{log}"
 
     def threads(self) -> int:
-        process = processes.read(self.pid)
-        return process.threads if process else 0
+        return usage.threads(self.pid)

@@ -3,7 +3,7 @@
 Everything the harness starts stays a descendant of the harness: it becomes a *child subreaper*,
 so that a daemon or an orphan is re-parented to it and can be found, reported and ended by its id.
 A process is always named by (pid, start time), so that a reused pid is never mistaken for it.
-Standard library only.
+Standard library only: this runs before there is an environment with psutil in it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -33,8 +31,6 @@ class Process:
     state: str
     ppid: int
     pgid: int
-    cpu_ticks: int
-    threads: int
 
     @property
     def running(self) -> bool:
@@ -71,8 +67,6 @@ def read(pid: int) -> Process | None:
         state=field[0],
         ppid=int(field[1]),
         pgid=int(field[2]),
-        cpu_ticks=int(field[11]) + int(field[12]),
-        threads=int(field[17]),
     )
 
 
@@ -130,31 +124,6 @@ def sha256(path: Path | str) -> str:
 def sha256_of_running(pid: int) -> str:
     """Digest of the very file that the process was started from, even if it was replaced since."""
     return sha256(f"/proc/{pid}/exe")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads that ever lived, in steps of one clock tick."""
-    process = read(pid)
-    if process is None:
-        raise ProcessLookupError(pid)
-    return process.cpu_ticks / CLOCK_TICKS_PER_S
-
-
-def cpu_seconds_fine(pid: int) -> float:
-    """Time on a processor of the threads that live now, in nanosecond steps where the kernel
-    counts it (an idle process uses less than a tick), else the coarse value."""
-    try:
-        total_ns = 0
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            fields = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
-            total_ns += int(fields[0])
-        return total_ns / 1e9
-    except FileNotFoundError:
-        return cpu_seconds(pid)
-
-
-def resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
 def send(process: Process, signal_number: int) -> None:

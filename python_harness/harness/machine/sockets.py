@@ -1,29 +1,23 @@
-"""What sockets a process has, read from /proc."""
+"""What sockets a process has. psutil knows no raw ones, and not at which local ones it listens:
+those are read from /proc."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import struct
 from pathlib import Path
 
-LISTENING = "0A"
-
-
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+import psutil
 
 
 def listening(pid: int) -> list[tuple[str, int]]:
     """Address and port of every TCP socket on which this very process listens."""
-    inodes = _inodes(pid)
-    found = []
-    for table in ("tcp", "tcp6"):
-        for fields in _rows(pid, table):
-            if fields[3] == LISTENING and fields[9] in inodes:
-                address, port = fields[1].split(":")
-                found.append((_address(address), int(port, 16)))
-    return found
+    connections = psutil.Process(pid).net_connections(kind="tcp")
+    return [
+        # An address of IPv4 may be written as one of IPv6.
+        (one.laddr.ip.removeprefix("::ffff:"), one.laddr.port)
+        for one in connections
+        if one.status == psutil.CONN_LISTEN
+    ]
 
 
 def datagram_and_raw(pid: int) -> list[str]:
@@ -57,10 +51,3 @@ def _inodes(pid: int) -> set[str]:
 def _rows(pid: int, table: str) -> list[list[str]]:
     lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
     return [line.split() for line in lines]
-
-
-def _address(text: str) -> str:
-    """The kernel writes words of four bytes in the machine's order."""
-    words = [int(text[at : at + 8], 16) for at in range(0, len(text), 8)]
-    address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
-    return str(getattr(address, "ipv4_mapped", None) or address)

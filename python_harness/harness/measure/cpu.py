@@ -21,7 +21,7 @@ from pathlib import Path
 import zmq
 
 from harness.fakes.wire import FakeManager, FakeSubmitSide
-from harness.machine import processes
+from harness.machine import usage
 from harness.measure.compare import Contender, Measurement, Row, console, contenders, in_turn, show
 
 # The goals that the project set itself.
@@ -65,10 +65,10 @@ def _load(contender: Contender, options: argparse.Namespace, encrypted: bool) ->
         interchange = side.launch(list(contender.command))
         try:
             with _Managers(side, options.managers, options.slots):
-                begin, cpu_begin = time.monotonic(), processes.cpu_seconds(interchange.pid)
+                begin, cpu_begin = time.monotonic(), usage.cpu_seconds(interchange.pid)
                 _submit_and_collect(side, options)
                 seconds = time.monotonic() - begin
-                cpu_s = processes.cpu_seconds(interchange.pid) - cpu_begin
+                cpu_s = usage.cpu_seconds(interchange.pid) - cpu_begin
         finally:
             interchange.end()
             side.close()
@@ -182,7 +182,7 @@ def _starts(contender: Contender, times: int) -> Measurement:
             interchange = side.launch(list(contender.command))
             assert side.worker_port
             taken_ms.append((time.monotonic() - interchange.launched) * 1000)
-            resident.append(processes.resident_bytes(interchange.pid) / 1e6)
+            resident.append(usage.resident_bytes(interchange.pid) / 1e6)
             interchange.end()
             side.close()
     return {"start_ms": statistics.median(taken_ms), "rss_mb": statistics.median(resident)}
@@ -195,9 +195,9 @@ def _idle(contender: Contender, managers: int, seconds: float) -> float:
         interchange = side.launch(list(contender.command))
         try:
             with _Managers(side, managers, 1):
-                begin = processes.cpu_seconds_fine(interchange.pid)
+                begin = usage.cpu_seconds_fine(interchange.pid)
                 time.sleep(seconds)
-                used_s = processes.cpu_seconds_fine(interchange.pid) - begin
+                used_s = usage.cpu_seconds_fine(interchange.pid) - begin
         finally:
             interchange.end()
             side.close()

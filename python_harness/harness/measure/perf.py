@@ -1,7 +1,7 @@
 """`perf`: Parsl's own benchmark, parsl-perf, with the stock interchange and with ours in turn.
 
 Everything but the interchange is the same: real managers, real workers, this machine. CPU times of
-all processes are read from /proc when parsl-perf begins and ends a batch. A second run submits one
+all processes are read when parsl-perf begins and ends a batch. A second run submits one
 task after another, which is what a user waits for at a prompt.
 """
 
@@ -14,7 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.machine import processes, runner
+import psutil
+
+from harness.machine import processes, runner, usage
 from harness.measure.compare import Contender, Measurement, Row, console, contenders, in_turn, show
 from harness.setup import environment
 
@@ -71,8 +73,8 @@ class Watch:
         for process in processes.running_descendants():
             part = self._part(processes.command_line(process.pid).strip())
             try:
-                used[part] += processes.cpu_seconds(process.pid)
-            except ProcessLookupError:
+                used[part] += usage.cpu_seconds(process.pid)
+            except psutil.NoSuchProcess:
                 continue
         return used
 
