@@ -2,7 +2,7 @@
 this folder is on PYTHONPATH: in the submit process, in managers and in workers.
 
 One file a shape of message goes to the folder that HTEX_RECORD_TO names; the frames of a message
-stand in it as `fuzz_seeds.container` writes them. Nothing else is changed.
+stand in it as `harness/fuzz/seeds.py` writes them. Nothing else is changed.
 """
 
 import contextlib
