@@ -145,8 +145,8 @@ def build_binary(profile: str) -> Path:
     result = runner.run(command, cwd=PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
         raise Unprepared(
-            f"the build failed ({' '.join(command[1:4])}, exit {result.code}); the reason stands "
-            "above.",
+            f"the build failed (cargo {' '.join(command[1:4])}, exit {result.code}); the reason "
+            "stands above.",
             EXIT_BUILD,
         )
     for line in result.stdout.splitlines():
