@@ -1,8 +1,8 @@
 """Brokers that are broken on purpose, in their source: the simulation has to catch each of them.
 
-The broker is pure, so it is built here without sockets: its folder, what it is made of, and the
-simulation of `tests/broker/`, in a workspace of its own that builds in seconds. The same workspace
-plays many seeds against the unbroken one.
+It is the crate itself that is built: in a mirror of the workspace, in which everything but the
+broker's folder is a link to the project. The mirror keeps what it has built, so that a mutant costs
+the compilation of the broker and its simulation. It plays many seeds against the unbroken one, too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,18 @@ WITHIN_S = 240
 # A mutant that sends without end must not take the machine with it.
 MEMORY_MAX = 2 << 30
 
-BASE_NEEDS = ("arrayvec", "thiserror", "tracing")
-BROKER_NEEDS = ("foldhash", "rand", "slab", "tracing", "tracing-subscriber")
+# What the mirror links to: all that cargo has to see of a workspace before it builds one crate.
+LINKED = ("Cargo.toml", "src", "tests", "benches")
+BROKER = Path("src/broker")
+
+# Quick to build, and quick to play.
+PROFILE = {
+    "CARGO_PROFILE_DEV_DEBUG": "false",
+    "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
+    "CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS": "true",
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+}
 
 
 @dataclass(frozen=True)
@@ -46,16 +56,15 @@ class Verdict:
 
 
 def source_of(mutant: Mutant) -> str:
-    return (PROJECT / "src/broker" / mutant.file).read_text()
+    return (PROJECT / BROKER / mutant.file).read_text()
 
 
 class Workshop:
-    """A workspace that holds the broker and its simulation. Tests run in several processes; the
-    folder is built in by one at a time."""
+    """The mirror of the workspace. Tests run in several processes; it is built in by one at a time."""
 
     def __init__(self, folder: Path = ROOT) -> None:
         self.folder = folder
-        self.broker = folder / "broker/src/broker"
+        self.broker = folder / BROKER
 
     def play(self, mutant: Mutant | None, *, seeds: int, release: bool = False) -> Verdict:
         """Builds with this change (or none), and plays until a seed fails."""
@@ -65,8 +74,8 @@ class Workshop:
             return self._play(mutant, seeds, release)
 
     def _play(self, mutant: Mutant | None, seeds: int, release: bool) -> Verdict:
-        self._write()
-        self._copy(PROJECT / "src/broker", self.broker)
+        self._mirror()
+        self._copy(PROJECT / BROKER, self.broker)
         if mutant:
             source = source_of(mutant)
             if source.count(mutant.old) != 1:
@@ -91,7 +100,7 @@ class Workshop:
         return Verdict(True, failed[0])
 
     def _cargo(self, verb, *arguments, seeds=1, must_pass=True) -> subprocess.CompletedProcess:
-        command = [environment.cargo(), verb, "--offline", "--quiet", "-p", "htex-interchange"]
+        command = [environment.cargo(), verb, "--offline", "--locked", "--quiet", "-p", "broker"]
         process = subprocess.Popen(
             [*command, "--test", "broker", *arguments],
             cwd=self.folder,
@@ -99,6 +108,7 @@ class Workshop:
                 **os.environ,
                 "CARGO_TARGET_DIR": str(self.folder / "target"),
                 "HTEX_SIM_SEEDS": str(seeds),
+                **PROFILE,
                 "RUSTFLAGS": "-Awarnings",
                 "RUST_BACKTRACE": "0",
             },
@@ -122,32 +132,26 @@ class Workshop:
             raise AssertionError(f"{' '.join(command)} failed:\n{told.stdout[-3000:]}")
         return told
 
-    def _write(self) -> None:
-        base, broker = self.folder / "base", self.folder / "broker"
-        (base / "src").mkdir(parents=True, exist_ok=True)
-        (broker / "src").mkdir(parents=True, exist_ok=True)
-        self._copy(PROJECT / "src/pickle", base / "src/pickle")
-        self._copy(PROJECT / "src/protocol", base / "src/protocol")
-        self._copy(PROJECT / "tests/broker", broker / "tests/broker")
-        self._copy(PROJECT / "tests/support", broker / "tests/support")
-        shutil.copy(PROJECT / "tests/broker.rs", broker / "tests/broker.rs")
+    def _mirror(self) -> None:
+        self.broker.mkdir(parents=True, exist_ok=True)
+        for name in LINKED:
+            self._link(Path(name))
+        # Cargo writes to it where it is not up to date; `--locked` says so instead.
         shutil.copy(PROJECT / "Cargo.lock", self.folder / "Cargo.lock")
-        files = {
-            self.folder / "Cargo.toml": (
-                '[workspace]\nmembers = ["base", "broker"]\nresolver = "3"\n'
-                "[profile.dev]\ndebug = false\nopt-level = 1\n"
-                "[profile.release]\ndebug-assertions = true\n"
-            ),
-            base / "Cargo.toml": _manifest("base", BASE_NEEDS),
-            broker / "Cargo.toml": (
-                _manifest("htex-interchange", BROKER_NEEDS) + 'base = { path = "../base" }\n'
-            ),
-            base / "src/lib.rs": "pub mod pickle;\npub mod protocol;\n",
-            broker / "src/lib.rs": "pub mod broker;\npub use base::protocol;\n",
-        }
-        for path, text in files.items():
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
+
+    def _link(self, name: Path) -> None:
+        """Links to what the project has there, but for the folders above the broker's."""
+        place = self.folder / name
+        if name != BROKER.parent:
+            if not place.is_symlink():
+                place.symlink_to(PROJECT / name)
+            return
+        known = {path.name for path in (PROJECT / name).iterdir()} - {BROKER.name}
+        for there in place.iterdir():
+            if there.name not in known and there.is_symlink():
+                there.unlink()
+        for child in known:
+            self._link(name / child)
 
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
@@ -166,11 +170,3 @@ class Workshop:
 
 def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
-
-
-def _manifest(name: str, needs: tuple[str, ...]) -> str:
-    """With the project's own versions and features."""
-    manifest = (PROJECT / "Cargo.toml").read_text()
-    lines = [re.search(rf"^{need} = .*$", manifest, re.MULTILINE)[0] for need in needs]
-    head = f'[package]\nname = "{name}"\nversion = "0.0.0"\nedition = "2024"\n'
-    return head + "[dependencies]\n" + "\n".join(lines) + "\n"

@@ -7,19 +7,19 @@ from harness.mutants.run import Mutant
 MUTANTS = [
     Mutant(
         "a result is dropped",
-        "mod.rs",
+        "lib.rs",
         "            self.outputs.push_back(Output::Result(frame));\n",
         "            drop(frame);\n",
     ),
     Mutant(
         "a spoilt result is answered by nobody",
-        "mod.rs",
+        "lib.rs",
         "            self.outputs.push_back(Output::Failure(failure));\n",
         "            drop(failure);\n",
     ),
     Mutant(
         "a result is passed on although its manager does not hold the task",
-        "mod.rs",
+        "lib.rs",
         "            }\n            return false;\n        };\n        let flight",
         "            }\n            return true;\n        };\n        let flight",
     ),
@@ -32,7 +32,7 @@ MUTANTS = [
     ),
     Mutant(
         "a batch takes half of what there is room for",
-        "mod.rs",
+        "lib.rs",
         "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
         "            .free_capacity()\n            .div_ceil(2)\n"
         "            .min(BATCH_TASKS_MAX - 1)",
@@ -187,7 +187,7 @@ MUTANTS = [
     ),
     Mutant(
         "the run does not learn how long its tasks take",
-        "mod.rs",
+        "lib.rs",
         "        self.tally.in_flight_for.add(flight);\n",
         "        let _ = flight;\n",
     ),
@@ -373,7 +373,7 @@ MUTANTS = [
     ),
     Mutant(
         "an echo goes to another manager",
-        "mod.rs",
+        "lib.rs",
         "                let to = manager.id.clone();\n"
         "                self.send(&to, ToManager::HeartbeatEcho);",
         "                let to = self.managers.in_order_of_registration()[0].id.clone();\n"
@@ -417,19 +417,19 @@ MUTANTS = [
     ),
     Mutant(
         "a manager with tasks counts as idle",
-        "mod.rs",
+        "lib.rs",
         "        manager.idle_since = None;\n        debug!(",
         "        debug!(",
     ),
     Mutant(
         "tasks leave while results are stuck",
-        "mod.rs",
+        "lib.rs",
         "        if !self.dispatching || self.stopping",
         "        if self.stopping",
     ),
     Mutant(
         "the loop spins while results are stuck",
-        "mod.rs",
+        "lib.rs",
         ".filter(|_| self.dispatching && !self.queue.is_empty())",
         ".filter(|_| !self.queue.is_empty())",
     ),
