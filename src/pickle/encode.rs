@@ -4,9 +4,11 @@
 //! The encoder keeps no stack of its own: who calls `begin_list` calls `end_list`. In debug builds
 //! [`Encoder::finish`] scans what was written, so a test that encodes also checks.
 
-use super::error::Fault;
-use super::opcode::op;
-use super::scan::{Program, scan};
+use crate::error::Fault;
+use crate::literal::{push_bytes, push_str};
+use crate::op;
+use crate::program::Program;
+use crate::scan::scan;
 
 /// A pickle in the making.
 #[derive(Debug, Clone)]
@@ -242,58 +244,4 @@ fn is_well_formed(pickle: &[u8]) -> bool {
         |error| matches!(error.fault, Fault::MemoIndexTooLarge(_)),
         |_| true,
     )
-}
-
-/// Names the function that [`nested`] calls.
-const LOADS: &[u8] = b"\x8c\x06pickle\x8c\x05loads\x93";
-
-/// How many bytes [`nested`] appends for a pickle of so many bytes.
-pub(super) const fn nested_len(len: usize) -> usize {
-    LOADS.len() + bytes_header_len(len) + len + 2
-}
-
-/// Appends a call of `pickle.loads` on a whole pickle.
-pub(super) fn nested(pickle: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(LOADS);
-    push_bytes(out, pickle);
-    out.extend([op::TUPLE1, op::REDUCE]);
-}
-
-const fn bytes_header_len(len: usize) -> usize {
-    match len {
-        0..=0xff => 2,
-        0x100..=0xffff_ffff => 5,
-        _ => 9,
-    }
-}
-
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    push_len(
-        out,
-        bytes.len(),
-        [op::SHORT_BINBYTES, op::BINBYTES, op::BINBYTES8],
-    );
-    out.extend_from_slice(bytes);
-}
-
-fn push_str(out: &mut Vec<u8>, text: &str) {
-    push_len(
-        out,
-        text.len(),
-        [op::SHORT_BINUNICODE, op::BINUNICODE, op::BINUNICODE8],
-    );
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// The shortest of the three forms of length: one byte, four, or eight.
-fn push_len(out: &mut Vec<u8>, len: usize, [short, medium, long]: [u8; 3]) {
-    if let Ok(len) = u8::try_from(len) {
-        out.extend([short, len]);
-    } else if let Ok(len) = u32::try_from(len) {
-        out.push(medium);
-        out.extend(len.to_le_bytes());
-    } else {
-        out.push(long);
-        out.extend((len as u64).to_le_bytes());
-    }
 }

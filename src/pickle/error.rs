@@ -60,18 +60,18 @@ pub enum Fault {
     #[error("an out-of-band buffer")]
     OutOfBandBuffer,
     /// An object is used in a way that its type does not allow, such as an item for an int.
-    /// Only [`Tree::read`](super::Tree::read) looks at types.
+    /// Only [`Tree::read`](crate::Tree::read) looks at types.
     #[error("an operand of the wrong type")]
     WrongType,
     /// A list, dict, set or bytearray stands where Python would hash it.
-    /// Only [`Tree::read`](super::Tree::read) looks at types.
+    /// Only [`Tree::read`](crate::Tree::read) looks at types.
     #[error("an unhashable key")]
     Unhashable,
-    /// [`Tree::read`](super::Tree::read) counts in 32 bits and takes no pickle of 4 GiB or more.
+    /// [`Tree::read`](crate::Tree::read) counts in 32 bits and takes no pickle of 4 GiB or more.
     #[error("a pickle too long to be decoded")]
     TooLong,
     /// More instructions than are ever decoded: such an object is carried, not understood.
-    /// Only [`Tree::read`](super::Tree::read) has a limit.
+    /// Only [`Tree::read`](crate::Tree::read) has a limit.
     #[error("a pickle of too many objects to be decoded")]
     TooComplex,
 }

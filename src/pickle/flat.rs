@@ -1,15 +1,16 @@
 //! Reads the shape of nearly all traffic without building a tree: a dict of text keys, whose values
 //! are plain, or such dicts again.
 //!
-//! It takes exactly that shape, from the first byte to STOP, or nothing; [`super::Tree`] reads
-//! whatever is otherwise. A machine of small fixed size, so nothing is allocated.
+//! It takes exactly that shape, from the first byte to STOP, or nothing; [`Tree`](crate::Tree)
+//! reads whatever is otherwise. A machine of small fixed size, so nothing is allocated.
 
 use std::ops::ControlFlow;
 
 use arrayvec::ArrayVec;
 
-use super::opcode::{Arg, Instructions, op};
-use super::scan::{Layout, Program, Rest};
+use crate::instruction::{Arg, Instructions};
+use crate::op;
+use crate::program::{Layout, Program, Rest};
 
 /// Entries of all dicts together.
 const ENTRIES_MAX: usize = 12;
@@ -86,7 +87,8 @@ impl<'a> Flat<'a> {
         Some(found.value)
     }
 
-    /// How it travels inside another pickle: what [`super::scan`] finds out, without a second walk.
+    /// How it travels inside another pickle: what [`scan`](crate::scan()) finds out, without a
+    /// second walk.
     #[must_use]
     pub fn into_program(self) -> Program {
         self.program

@@ -7,7 +7,7 @@
 //! * [`Tree`] decodes one into inert data, in which classes, calls and instances are nodes.
 //! * [`Encoder`] writes the few pickles of our own, and splices foreign ones into them.
 //!
-//! [`opcode`] holds the instruction set that all three share. The measure of what is well formed
+//! [`op`] holds the opcodes that all three share. The measure of what is well formed
 //! is `pickle.loads` of Python, that is the unpickler in C; the pure Python one agrees except
 //! where the text says so.
 //!
@@ -15,14 +15,19 @@
 //! no input or output, keeps no state between calls, and never panics on what a peer sent.
 //! Everything is iterative, and time and memory are proportional to the bytes received.
 
-mod books;
 mod encode;
 mod error;
 mod flat;
-pub mod opcode;
+mod instruction;
+mod literal;
+mod marks;
+mod memo;
+mod nested;
+pub mod op;
+mod opcode_table;
+mod program;
 mod read;
 mod scan;
-mod table;
 mod text;
 mod tree;
 mod view;
@@ -30,6 +35,9 @@ mod view;
 pub use encode::{Encoder, MemoIndex};
 pub use error::{Fault, PickleError};
 pub use flat::{Flat, FlatDict, FlatValue};
-pub use scan::{Program, scan};
+pub use instruction::{Arg, FRAME_HEADER_LEN, Instruction, Instructions};
+pub use program::Program;
+pub use scan::scan;
+pub use text::{BigText, Escaped};
 pub use tree::Tree;
 pub use view::{Entries, Instance, Items, View};

@@ -1,15 +1,16 @@
 //! The stack machine that builds a [`Tree`] from a pickle.
 //!
-//! It moves node numbers where Python moves objects. The books of marks say how many objects an
+//! It moves node numbers where Python moves objects. The marks say how many objects an
 //! instruction may touch, so the stack itself never has to be searched.
 
-use super::books::Marks;
-use super::error::Fault;
-use super::opcode::{Arg, Instruction, op};
-use super::tree::{Made, Node, NodeId, Seq, Tree};
+use crate::error::Fault;
+use crate::instruction::{Arg, Instruction};
+use crate::marks::Marks;
+use crate::op;
+use crate::tree::{Made, Node, NodeId, Seq, Tree};
 
 /// The state of the machine.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     tree: Tree<'a>,
     stack: Vec<NodeId>,
     marks: Marks,
@@ -20,7 +21,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             tree: Tree::new(),
             stack: Vec::new(),
@@ -31,14 +32,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn into_tree(self, root: NodeId) -> Tree<'a> {
+    pub(crate) fn into_tree(self, root: NodeId) -> Tree<'a> {
         let mut tree = self.tree;
         tree.set_root(root);
         tree
     }
 
     /// Carries one instruction out. Returns the result of the pickle at its STOP.
-    pub(super) fn step(&mut self, instruction: &Instruction<'a>) -> Result<Option<NodeId>, Fault> {
+    pub(crate) fn step(&mut self, instruction: &Instruction<'a>) -> Result<Option<NodeId>, Fault> {
         match (instruction.code, instruction.arg) {
             (op::STOP, _) => return self.pop().map(Some),
             (op::PROTO | op::FRAME, _) => {}
@@ -333,7 +334,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Makes a tuple of the topmost objects, which the books have let go already.
+    /// Makes a tuple of the topmost objects, which the marks have let go already.
     fn tuple(&mut self, count: usize) {
         let id = if count == 0 {
             NodeId::EMPTY_TUPLE
@@ -345,13 +346,13 @@ impl<'a> Reader<'a> {
         self.push(id);
     }
 
-    /// Moves the topmost objects to the end of a container; the books have let them go already.
+    /// Moves the topmost objects to the end of a container; the marks have let them go already.
     fn extend(&mut self, seq: Seq, count: usize) -> Seq {
         let members = self.stack.drain(self.stack.len().saturating_sub(count)..);
         self.tree.extend(seq, members)
     }
 
-    /// Drops the topmost objects, which the books have let go already.
+    /// Drops the topmost objects, which the marks have let go already.
     fn unstack(&mut self, count: usize) {
         self.stack.truncate(self.stack.len().saturating_sub(count));
     }

@@ -5,11 +5,26 @@
 //! leading zero, an underscore in a float), the line must please both: no pickler writes such
 //! lines, and a refusal is better than two meanings.
 
-use super::error::Fault;
-use super::opcode::Arg;
+use crate::error::Fault;
 
 /// More decimal digits than this make Python's `int()` raise, by default.
 const MAX_DECIMAL_DIGITS: usize = 4300;
+
+/// What a line of INT or LONG says.
+pub(crate) enum Integer<'a> {
+    /// It fits.
+    Small(i64),
+    /// It does not.
+    Big(BigText<'a>),
+}
+
+/// What a line of STRING or UNICODE says.
+pub(crate) enum Str<'a> {
+    /// The line is the str.
+    Plain(&'a str),
+    /// It has escapes.
+    Escaped(Escaped<'a>),
+}
 
 /// The digits of an int beyond `i64`, known to be well formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +45,7 @@ pub enum Escaped<'a> {
 }
 
 /// The grammar of Python's `int(line, 0)`.
-pub(super) fn integer(line: &[u8]) -> Result<Arg<'_>, Fault> {
+pub(crate) fn integer(line: &[u8]) -> Result<Integer<'_>, Fault> {
     let (negative, unsigned) = sign(trim(line));
     let (radix, digits) = match unsigned {
         [b'0', b'x' | b'X', digits @ ..] => (16, digits),
@@ -49,8 +64,8 @@ pub(super) fn integer(line: &[u8]) -> Result<Arg<'_>, Fault> {
     }
     Ok(
         match magnitude(digits, radix).and_then(|value| signed(negative, value)) {
-            Some(value) => Arg::Int(value),
-            None => Arg::BigText(BigText {
+            Some(value) => Integer::Small(value),
+            None => Integer::Big(BigText {
                 negative,
                 radix,
                 digits,
@@ -60,7 +75,7 @@ pub(super) fn integer(line: &[u8]) -> Result<Arg<'_>, Fault> {
 }
 
 /// A memo index of GET or PUT: `int(line)`, with an index beyond `u64` given as the largest.
-pub(super) fn index(line: &[u8]) -> Result<u64, Fault> {
+pub(crate) fn index(line: &[u8]) -> Result<u64, Fault> {
     let (negative, digits) = sign(trim(line));
     check_digits(digits, 10)?;
     match magnitude(digits, 10) {
@@ -72,7 +87,7 @@ pub(super) fn index(line: &[u8]) -> Result<u64, Fault> {
 }
 
 /// A line of FLOAT: what C's reader takes, which is no blanks and no overflow.
-pub(super) fn float(line: &[u8]) -> Result<f64, Fault> {
+pub(crate) fn float(line: &[u8]) -> Result<f64, Fault> {
     let text = std::str::from_utf8(line).map_err(|_| Fault::BadNumber)?;
     let value: f64 = text.parse().map_err(|_| Fault::BadNumber)?;
     if value.is_infinite() && line.iter().any(u8::is_ascii_digit) {
@@ -82,34 +97,34 @@ pub(super) fn float(line: &[u8]) -> Result<f64, Fault> {
 }
 
 /// A line of STRING.
-pub(super) fn string(line: &[u8]) -> Result<Arg<'_>, Fault> {
+pub(crate) fn string(line: &[u8]) -> Result<Str<'_>, Fault> {
     let ([b'\'', inside @ .., b'\''] | [b'"', inside @ .., b'"']) = line else {
         return Err(Fault::BadText);
     };
     if !inside.contains(&b'\\') {
         return match std::str::from_utf8(inside) {
-            Ok(text) if text.is_ascii() => Ok(Arg::Text(text)),
+            Ok(text) if text.is_ascii() => Ok(Str::Plain(text)),
             _ => Err(Fault::BadText),
         };
     }
     unescape(inside, |_| ())?;
-    Ok(Arg::Escaped(Escaped::String(inside)))
+    Ok(Str::Escaped(Escaped::String(inside)))
 }
 
 /// A line of UNICODE.
-pub(super) fn unicode(line: &[u8]) -> Result<Arg<'_>, Fault> {
+pub(crate) fn unicode(line: &[u8]) -> Result<Str<'_>, Fault> {
     if !line.contains(&b'\\')
         && line.is_ascii()
         && let Ok(text) = std::str::from_utf8(line)
     {
-        return Ok(Arg::Text(text));
+        return Ok(Str::Plain(text));
     }
     raw_unicode(line, |_| ())?;
-    Ok(Arg::Escaped(Escaped::RawUnicode(line)))
+    Ok(Str::Escaped(Escaped::RawUnicode(line)))
 }
 
 /// UTF-8 in which surrogates may stand by themselves, as Python's "surrogatepass" reads it.
-pub(super) fn check_surrogatepass(mut bytes: &[u8]) -> Result<(), Fault> {
+pub(crate) fn check_surrogatepass(mut bytes: &[u8]) -> Result<(), Fault> {
     loop {
         let Err(error) = std::str::from_utf8(bytes) else {
             return Ok(());
@@ -165,7 +180,7 @@ impl BigText<'_> {
 }
 
 /// The byte that extends a two's complement number whose highest byte is `top`.
-pub(super) const fn sign_byte(top: u8) -> u8 {
+pub(crate) const fn sign_byte(top: u8) -> u8 {
     if top & 0x80 == 0 { 0 } else { 0xff }
 }
 

@@ -10,10 +10,10 @@
 //! (an item for an int, a list as a key), and it refuses assignments into a list or a bytearray:
 //! lawful Python, but no pickler writes them, and a tree that ignored them would lie.
 
-use super::error::{Fault, PickleError};
-use super::opcode::Instructions;
-use super::read::Reader;
-use super::view::View;
+use crate::error::{Fault, PickleError};
+use crate::instruction::Instructions;
+use crate::read::Reader;
+use crate::view::View;
 
 /// A pickle as inert data.
 #[derive(Debug, Clone)]
@@ -31,13 +31,13 @@ pub struct Tree<'a> {
 /// Most instructions that are decoded. A node takes some fifty bytes where an instruction takes
 /// one; this bounds what a peer can make us hold to about 30 MB, and is far beyond the messages
 /// that we need to understand.
-pub(super) const INSTRUCTIONS_MAX: usize = 1 << 18;
+pub(crate) const INSTRUCTIONS_MAX: usize = 1 << 18;
 
 impl<'a> Tree<'a> {
     /// Decodes the pickle at the start of `bytes`. What follows its STOP is ignored.
     ///
     /// # Errors
-    /// As [`scan`](super::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`],
+    /// As [`scan`](crate::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`],
     /// [`Fault::TooLong`] and [`Fault::TooComplex`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         // Nodes, members and runs are numbered in 32 bits. None of them costs less than a byte.
@@ -62,7 +62,7 @@ impl<'a> Tree<'a> {
         View::new(self, self.root)
     }
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let nothing = Span { start: 0, len: 0 };
         let nodes: [_; RESERVED] = [
             Node::None,
@@ -80,20 +80,20 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn node(&self, id: NodeId) -> &Node<'a> {
+    pub(crate) fn node(&self, id: NodeId) -> &Node<'a> {
         self.nodes.get(id.index()).unwrap_or(&Node::None)
     }
 
-    pub(super) fn owned(&self, place: u32) -> &[u8] {
+    pub(crate) fn owned(&self, place: u32) -> &[u8] {
         self.owned.get(place as usize).map_or(&[], |bytes| bytes)
     }
 
-    pub(super) fn made(&self, place: u32) -> Option<&Made> {
+    pub(crate) fn made(&self, place: u32) -> Option<&Made> {
         self.made.get(place as usize)
     }
 
     /// The first run of a sequence, and the sequence that is left without it.
-    pub(super) fn run(&self, seq: Seq) -> Option<(&[NodeId], Seq)> {
+    pub(crate) fn run(&self, seq: Seq) -> Option<(&[NodeId], Seq)> {
         let run = self.runs.get(seq.first as usize)?;
         let left = Seq {
             first: run.next,
@@ -102,41 +102,41 @@ impl<'a> Tree<'a> {
         Some((self.span(run.span), left))
     }
 
-    pub(super) fn span(&self, Span { start, len }: Span) -> &[NodeId] {
+    pub(crate) fn span(&self, Span { start, len }: Span) -> &[NodeId] {
         let members = self.members.get(start as usize..).unwrap_or_default();
         members.get(..len as usize).unwrap_or_default()
     }
 
-    pub(super) fn add(&mut self, node: Node<'a>) -> NodeId {
+    pub(crate) fn add(&mut self, node: Node<'a>) -> NodeId {
         let id = NodeId(number(self.nodes.len()));
         self.nodes.push(node);
         id
     }
 
-    pub(super) fn replace(&mut self, id: NodeId, node: Node<'a>) {
+    pub(crate) fn replace(&mut self, id: NodeId, node: Node<'a>) {
         if let Some(place) = self.nodes.get_mut(id.index()) {
             *place = node;
         }
     }
 
-    pub(super) fn add_made(&mut self, made: Made) -> NodeId {
+    pub(crate) fn add_made(&mut self, made: Made) -> NodeId {
         let place = number(self.made.len());
         self.made.push(made);
         self.add(Node::Instance(place))
     }
 
-    pub(super) fn made_mut(&mut self, place: u32) -> Option<&mut Made> {
+    pub(crate) fn made_mut(&mut self, place: u32) -> Option<&mut Made> {
         self.made.get_mut(place as usize)
     }
 
-    pub(super) fn own(&mut self, bytes: Vec<u8>) -> u32 {
+    pub(crate) fn own(&mut self, bytes: Vec<u8>) -> u32 {
         let place = number(self.owned.len());
         self.owned.push(bytes.into_boxed_slice());
         place
     }
 
     /// Members for a container that is complete with them.
-    pub(super) fn add_span(&mut self, members: impl Iterator<Item = NodeId>) -> Span {
+    pub(crate) fn add_span(&mut self, members: impl Iterator<Item = NodeId>) -> Span {
         let start = number(self.members.len());
         self.members.extend(members);
         Span {
@@ -146,7 +146,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Members for a container that may have some and may grow.
-    pub(super) fn extend(&mut self, seq: Seq, members: impl Iterator<Item = NodeId>) -> Seq {
+    pub(crate) fn extend(&mut self, seq: Seq, members: impl Iterator<Item = NodeId>) -> Seq {
         let span = self.add_span(members);
         let fresh = number(self.runs.len());
         match self.runs.get_mut(seq.last as usize) {
@@ -172,33 +172,33 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn set_root(&mut self, root: NodeId) {
+    pub(crate) fn set_root(&mut self, root: NodeId) {
         self.root = root;
     }
 }
 
 /// A node, by its place in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NodeId(u32);
+pub(crate) struct NodeId(u32);
 
 /// How many nodes there are before the first byte is read: the four below.
 const RESERVED: usize = 4;
 
 /// These values are one object each in Python too, and cost nothing however often they occur.
 impl NodeId {
-    pub(super) const NONE: Self = Self(0);
-    pub(super) const FALSE: Self = Self(1);
-    pub(super) const TRUE: Self = Self(2);
-    pub(super) const EMPTY_TUPLE: Self = Self(3);
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const FALSE: Self = Self(1);
+    pub(crate) const TRUE: Self = Self(2);
+    pub(crate) const EMPTY_TUPLE: Self = Self(3);
 
-    pub(super) const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 /// An object of the pickle.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Node<'a> {
+pub(crate) enum Node<'a> {
     None,
     Bool(bool),
     Int(i64),
@@ -225,21 +225,21 @@ pub(super) enum Node<'a> {
 
 /// The members of a container that was complete when it was made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(crate) struct Span {
     start: u32,
     len: u32,
 }
 
 /// The members of a container that may grow: a chain of runs, by its first and its last one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seq {
+pub(crate) struct Seq {
     first: u32,
     last: u32,
 }
 
 impl Seq {
     const NO_RUN: u32 = u32::MAX;
-    pub(super) const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         first: Self::NO_RUN,
         last: Self::NO_RUN,
     };
@@ -254,13 +254,13 @@ struct Run {
 
 /// What is known of an instance.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Made {
-    pub(super) callable: NodeId,
-    pub(super) arguments: NodeId,
-    pub(super) keywords: Option<NodeId>,
-    pub(super) state: Option<NodeId>,
-    pub(super) items: Seq,
-    pub(super) entries: Seq,
+pub(crate) struct Made {
+    pub(crate) callable: NodeId,
+    pub(crate) arguments: NodeId,
+    pub(crate) keywords: Option<NodeId>,
+    pub(crate) state: Option<NodeId>,
+    pub(crate) items: Seq,
+    pub(crate) entries: Seq,
 }
 
 /// A place in one of the tables, none of which is longer than the pickle.

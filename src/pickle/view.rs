@@ -3,7 +3,7 @@
 //! A view is a place in the tree and costs nothing to copy. Nothing here recurses; who follows a
 //! tree downwards must reckon with cycles, and can tell nodes apart by [`View::is_same`].
 
-use super::tree::{Made, Node, NodeId, Seq, Tree};
+use crate::tree::{Made, Node, NodeId, Seq, Tree};
 
 /// A node of a tree.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub struct Instance<'t, 'a> {
 }
 
 impl<'t, 'a> View<'t, 'a> {
-    pub(super) const fn new(tree: &'t Tree<'a>, id: NodeId) -> Self {
+    pub(crate) const fn new(tree: &'t Tree<'a>, id: NodeId) -> Self {
         Self { tree, id }
     }
 

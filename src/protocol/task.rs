@@ -7,8 +7,9 @@
 use tracing::warn;
 
 use super::{Malformed, Opaque, Priority, Stay, TaskId};
-use pickle::opcode::{Arg, FRAME_HEADER_LEN, Instructions, op};
-use pickle::{self, Fault, Flat, FlatValue, PickleError, Tree, View};
+use pickle::{
+    self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Tree, View, op,
+};
 
 /// A task: what we route by, and the body that the manager will get.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What the scanner, the splicer and the tree say of a pickle against what CPython says.
 
-use pickle::opcode::op;
+use pickle::op;
 use pickle::{Encoder, Fault, Program, Tree, scan};
 
 use super::describe::describe;

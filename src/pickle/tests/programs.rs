@@ -5,7 +5,7 @@
 //! routes, and the others fail in interesting places. Fewer and smaller numbers make a simpler
 //! program, which is how proptest finds the smallest one that shows a fault.
 
-use pickle::opcode::op;
+use pickle::op;
 use proptest::prelude::*;
 
 /// A random program; most of them are well formed.

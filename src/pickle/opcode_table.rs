@@ -3,11 +3,11 @@
 //! The iterator over instructions reads the second column and the scanner the third, so the
 //! instructions that make up nearly every pickle cost each of them one look-up.
 
-use super::opcode::op;
+use crate::op;
 
 /// What follows an opcode.
 #[derive(Clone, Copy)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Nothing.
     Bare,
     /// An int of one byte.
@@ -56,7 +56,7 @@ pub(super) enum Form {
 
 /// What an instruction does to the stack.
 #[derive(Clone, Copy)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Takes so many objects and leaves so many.
     Replace { takes: u8, gives: u8 },
     /// Writes the next memo entry.
@@ -77,14 +77,14 @@ pub(super) enum Effect {
 
 /// One opcode.
 #[derive(Clone, Copy)]
-pub(super) struct Row {
-    pub(super) form: Form,
-    pub(super) effect: Effect,
+pub(crate) struct Row {
+    pub(crate) form: Form,
+    pub(crate) effect: Effect,
 }
 
 /// The row of an opcode.
 #[inline]
-pub(super) const fn row(code: u8) -> Row {
+pub(crate) const fn row(code: u8) -> Row {
     TABLE[code as usize]
 }
 

@@ -1,0 +1,45 @@
+//! A str and bytes, with the shortest of the opcodes that tell their length.
+
+use crate::op;
+
+/// How many bytes [`push_bytes`] puts before so many.
+pub(crate) const fn bytes_header_len(len: usize) -> usize {
+    match len {
+        0..=0xff => 2,
+        0x100..=0xffff_ffff => 5,
+        _ => 9,
+    }
+}
+
+/// Appends bytes.
+pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    push_len(
+        out,
+        bytes.len(),
+        [op::SHORT_BINBYTES, op::BINBYTES, op::BINBYTES8],
+    );
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a str.
+pub(crate) fn push_str(out: &mut Vec<u8>, text: &str) {
+    push_len(
+        out,
+        text.len(),
+        [op::SHORT_BINUNICODE, op::BINUNICODE, op::BINUNICODE8],
+    );
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The shortest of the three forms of length: one byte, four, or eight.
+fn push_len(out: &mut Vec<u8>, len: usize, [short, medium, long]: [u8; 3]) {
+    if let Ok(len) = u8::try_from(len) {
+        out.extend([short, len]);
+    } else if let Ok(len) = u32::try_from(len) {
+        out.push(medium);
+        out.extend(len.to_le_bytes());
+    } else {
+        out.push(long);
+        out.extend((len as u64).to_le_bytes());
+    }
+}
