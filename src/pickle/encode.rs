@@ -80,19 +80,8 @@ impl Encoder {
         if let Ok(double) = i32::try_from(value) {
             return self.coded(op::BININT, &double.to_le_bytes());
         }
-        self.big_int(&value.to_le_bytes())
-    }
-
-    /// An int of any size, from its little-endian two's complement.
-    pub fn big_int(&mut self, bytes: &[u8]) -> &mut Self {
-        if let Ok(len) = u8::try_from(bytes.len()) {
-            self.coded(op::LONG1, &[len]);
-        } else {
-            debug_assert!(i32::try_from(bytes.len()).is_ok(), "no int takes 2 GiB");
-            let [a, b, c, d, ..] = bytes.len().to_le_bytes();
-            self.coded(op::LONG4, &[a, b, c, d]);
-        }
-        self.out.extend_from_slice(bytes);
+        self.coded(op::LONG1, &[8]);
+        self.out.extend_from_slice(&value.to_le_bytes());
         self
     }
 
@@ -215,14 +204,16 @@ impl Encoder {
     /// As [`Program::append_to`].
     pub fn object(&mut self, program: &Program, bytes: &[u8]) -> &mut Self {
         self.has_spliced |= program.is_spliceable();
-        self.out.reserve(program.appended_len());
         program.append_to(bytes, &mut self.out);
         self
     }
 
-    /// The bytes so far, for instructions that have no method here.
-    pub fn raw(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+    /// The same, from the instructions that [`Program::append_to`] or [`Program::body`] has taken
+    /// out of it before.
+    pub fn body(&mut self, instructions: &[u8]) -> &mut Self {
+        self.has_spliced = true;
+        self.out.extend_from_slice(instructions);
+        self
     }
 
     fn code(&mut self, code: u8) -> &mut Self {

@@ -79,7 +79,7 @@ pub enum Fault {
 impl Fault {
     /// This fault, found in the instruction that begins at `offset`.
     #[must_use]
-    pub const fn at(self, offset: usize) -> PickleError {
+    pub(crate) const fn at(self, offset: usize) -> PickleError {
         PickleError {
             fault: self,
             offset,

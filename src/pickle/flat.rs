@@ -146,6 +146,10 @@ impl<'a> Machine<'a> {
     /// Carries one instruction out, up to the STOP. None for whatever is beyond the shape.
     ///
     /// What nearly all traffic consists of is decoded here; the rest goes the general way.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "whatever is not named is beyond the shape"
+    )]
     #[inline]
     fn step(&mut self) -> Option<ControlFlow<()>> {
         let offset = self.instructions.offset();

@@ -129,7 +129,19 @@ impl<'a> Instructions<'a> {
                     utf8(text).map(drop)
                 }
             }
-            _ => self.arg(code).map(drop),
+            Form::Long1
+            | Form::Long4
+            | Form::Text4
+            | Form::Text8
+            | Form::Ascii1
+            | Form::Ascii4
+            | Form::Index1
+            | Form::Index2
+            | Form::Index4
+            | Form::Proto
+            | Form::Frame
+            | Form::Line
+            | Form::Unknown => self.arg(code).map(drop),
         }
     }
 
@@ -184,7 +196,7 @@ impl<'a> Instructions<'a> {
                 line => match text::integer(line)? {
                     // The C unpickler takes any two characters that mean 0 or 1 for a bool.
                     Integer::Small(value @ (0 | 1)) if line.len() == 2 => Arg::Bool(value == 1),
-                    number => number.into(),
+                    number @ (Integer::Small(_) | Integer::Big(_)) => number.into(),
                 },
             },
             op::LONG => {

@@ -18,7 +18,6 @@ const STOP_LEN: usize = 1;
 /// scanned have to be handed to [`append_to`](Self::append_to).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    protocol: u8,
     end: usize,
     passage: Passage,
 }
@@ -34,12 +33,6 @@ enum Passage {
 }
 
 impl Program {
-    /// The protocol that the pickle names first; 0 if it names none.
-    #[must_use]
-    pub const fn protocol(&self) -> u8 {
-        self.protocol
-    }
-
     /// How many bytes the pickle takes, STOP included.
     #[must_use]
     pub const fn end(&self) -> usize {
@@ -215,10 +208,6 @@ impl Layout {
                 len: end.max(self.frames_end),
             }
         };
-        Program {
-            protocol: self.protocol.unwrap_or(0),
-            end,
-            passage,
-        }
+        Program { end, passage }
     }
 }

@@ -183,7 +183,22 @@ impl<'a> Reader<'a> {
             // A global may be any object; but what is done to it is done to something that the
             // pickle does not contain.
             Node::Global { .. } => self.unstack(count),
-            _ => return Err(Fault::WrongType),
+            Node::None
+            | Node::Bool(_)
+            | Node::Int(_)
+            | Node::BigInt(_)
+            | Node::OwnBigInt(_)
+            | Node::Float(_)
+            | Node::Text(_)
+            | Node::Surrogates(_)
+            | Node::OwnText(_)
+            | Node::Bytes(_)
+            | Node::ByteArray(_)
+            | Node::Tuple(_)
+            | Node::List(_)
+            | Node::Dict(_)
+            | Node::Set(_)
+            | Node::FrozenSet(_) => return Err(Fault::WrongType),
         }
         Ok(())
     }

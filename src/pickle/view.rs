@@ -1,7 +1,7 @@
 //! Looking into a [`Tree`]: typed questions with `None` for an answer when the type is another.
 //!
 //! A view is a place in the tree and costs nothing to copy. Nothing here recurses; who follows a
-//! tree downwards must reckon with cycles, and can tell nodes apart by [`View::is_same`].
+//! tree downwards must reckon with cycles, and can tell nodes apart by [`View::index`].
 
 use crate::tree::{Made, Node, NodeId, Seq, Tree};
 
@@ -26,6 +26,10 @@ pub struct Instance<'t, 'a> {
     made: &'t Made,
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each question is for one kind of object or two, and all others answer None"
+)]
 impl<'t, 'a> View<'t, 'a> {
     pub(crate) const fn new(tree: &'t Tree<'a>, id: NodeId) -> Self {
         Self { tree, id }
@@ -52,14 +56,9 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// Whether both are one and the same object, in the sense of Python's `is`. Small values such
-    /// as ints may be several nodes where Python has one object.
-    #[must_use]
-    pub fn is_same(self, other: Self) -> bool {
-        std::ptr::eq(self.tree, other.tree) && self.id == other.id
-    }
-
-    /// The number of this node in its tree, for those who walk one and meet a node again.
+    /// The number of this node in its tree, for those who walk one and meet a node again: it is the
+    /// same object, in the sense of Python's `is`. Small values such as ints may be several nodes
+    /// where Python has one object.
     #[must_use]
     pub const fn index(self) -> usize {
         self.id.index()
@@ -153,28 +152,10 @@ impl<'t, 'a> View<'t, 'a> {
         matches!(self.node(), Node::List(_))
     }
 
-    /// Whether it is a tuple.
-    #[must_use]
-    pub fn is_tuple(self) -> bool {
-        matches!(self.node(), Node::Tuple(_))
-    }
-
     /// Whether it is a dict.
     #[must_use]
     pub fn is_dict(self) -> bool {
         matches!(self.node(), Node::Dict(_))
-    }
-
-    /// Whether it is a set.
-    #[must_use]
-    pub fn is_set(self) -> bool {
-        matches!(self.node(), Node::Set(_))
-    }
-
-    /// Whether it is a frozenset.
-    #[must_use]
-    pub fn is_frozen_set(self) -> bool {
-        matches!(self.node(), Node::FrozenSet(_))
     }
 
     /// The items of a list or tuple; of a set or frozenset too, as written: with duplicates.

@@ -74,17 +74,17 @@ impl<F: AsRef<[u8]>> Opaque<F> {
     /// Appends opcodes that leave the object on the stack.
     pub fn append_to(&self, out: &mut Encoder) {
         match &self.0 {
-            Form::Spliced(body) => out.raw().extend_from_slice(body),
+            Form::Spliced(body) => out.body(body),
             Form::Within { frame, body } => {
                 let body = body.start as usize..body.end as usize;
-                out.raw().extend_from_slice(&frame.as_ref()[body]);
+                out.body(&frame.as_ref()[body])
             }
-            Form::Kept { frame, program } => program.append_to(frame.as_ref(), out.raw()),
+            Form::Kept { frame, program } => out.object(program, frame.as_ref()),
             Form::Whole(frame) => {
                 debug_assert!(false, "a whole frame is forwarded, not spliced");
-                out.raw().extend_from_slice(frame.as_ref());
+                out.body(frame.as_ref())
             }
-        }
+        };
     }
 
     /// The frame that came, if it was kept whole.

@@ -3,7 +3,7 @@
 use pickle::{Flat, FlatDict, FlatValue, Tree, View, scan};
 
 /// Whether the pickle was read as a flat dict; an error if the tree sees another one.
-pub fn agrees(bytes: &[u8]) -> Result<bool, String> {
+pub(crate) fn agrees(bytes: &[u8]) -> Result<bool, String> {
     let Some(flat) = Flat::read(bytes) else {
         return Ok(false);
     };

@@ -97,6 +97,10 @@ const TREE_BYTES_MAX: usize = 32 << 20;
 /// Generous for a debug build; quadratic work on 4 MB would take hours.
 const TIME: Duration = Duration::from_secs(20);
 
+#[expect(
+    clippy::print_stdout,
+    reason = "shown if the test fails, and by --nocapture"
+)]
 fn bounded(name: &str, bytes: &[u8]) {
     let scanning = cost(|| scan(bytes));
     let reading = cost(|| Tree::read(bytes));

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use pickle::{Tree, View};
 
 /// The description; `None` if the tree holds instances or classes.
-pub fn describe(tree: &Tree<'_>) -> Option<String> {
+pub(crate) fn describe(tree: &Tree<'_>) -> Option<String> {
     describe_view(tree.root())
 }
 
@@ -49,7 +49,7 @@ fn describe_view(root: View<'_, '_>) -> Option<String> {
 }
 
 fn members<'t, 'a>(view: View<'t, 'a>) -> Option<Vec<Todo<'t, 'a>>> {
-    if view.is_set() || view.is_frozen_set() {
+    if matches!(view.kind_name(), "set" | "frozenset") {
         let mut seen = HashMap::new();
         for item in view.items()? {
             seen.entry(equality(item)?).or_insert(describe_view(item)?);
@@ -81,10 +81,10 @@ fn atom(view: View<'_, '_>) -> Option<String> {
     if view.is_none() {
         return Some("N".to_owned());
     }
-    if view.is_tuple() && view.items()?.next().is_none() {
+    if view.kind_name() == "tuple" && view.items()?.next().is_none() {
         return Some("()".to_owned());
     }
-    if view.is_frozen_set() && view.items()?.next().is_none() {
+    if view.kind_name() == "frozenset" && view.items()?.next().is_none() {
         return Some("frozenset()".to_owned());
     }
     let word = match view.kind_name() {
@@ -123,9 +123,9 @@ fn equality(view: View<'_, '_>) -> Option<String> {
             .replace("n-0", "n0"),
         );
     }
-    if view.is_tuple() || view.is_frozen_set() {
+    if matches!(view.kind_name(), "tuple" | "frozenset") {
         let mut parts = view.items()?.map(equality).collect::<Option<Vec<_>>>()?;
-        if view.is_frozen_set() {
+        if view.kind_name() == "frozenset" {
             parts.sort();
             parts.dedup();
         }

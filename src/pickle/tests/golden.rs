@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pickle::{Tree, View, scan};
 
 /// The bytes of a file.
-pub fn read(name: &str, protocol: u8) -> Vec<u8> {
+pub(crate) fn read(name: &str, protocol: u8) -> Vec<u8> {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     path.extend(["tests", "golden", &format!("{name}.{protocol}.pickle")]);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -18,7 +18,7 @@ fn each_protocol(name: &str, look: impl Fn(u8, View<'_, '_>)) {
         let bytes = read(name, protocol);
         let program = scan(&bytes).expect("well formed");
         assert_eq!(program.end(), bytes.len());
-        assert_eq!(program.protocol(), if protocol < 2 { 0 } else { protocol });
+        assert!(protocol >= 3 || !program.is_spliceable(), "{protocol}");
         let tree = Tree::read(&bytes).expect("well formed");
         look(protocol, tree.root());
     }
@@ -116,15 +116,21 @@ fn a_task_with_an_odd_context() {
         assert_eq!(spec.get("cores").and_then(View::as_i64), Some(2));
 
         assert_eq!(class_of(get("fraction")), ("fractions", "Fraction"));
-        assert_eq!(get("set").is_set(), protocol >= 4);
+        assert_eq!(get("set").kind_name() == "set", protocol >= 4);
         assert_eq!(
             get("bytes").as_bytes(),
             (protocol >= 3).then_some(&b"\xff"[..])
         );
         let shared: Vec<_> = get("shared").items().expect("a list").collect();
-        assert!(shared.len() == 2 && shared[0].is_same(shared[1]) && shared[0].is_tuple());
+        assert!(
+            shared.len() == 2
+                && shared[0].index() == shared[1].index()
+                && shared[0].kind_name() == "tuple"
+        );
         let me: Vec<_> = get("loop").items().expect("a list").collect();
-        assert!(me.len() == 2 && me[0].as_str() == Some("me") && me[1].is_same(get("loop")));
+        assert!(
+            me.len() == 2 && me[0].as_str() == Some("me") && me[1].index() == get("loop").index()
+        );
         assert_eq!(get("float").as_f64(), Some(-0.5));
         assert_eq!(get("huge").as_i64(), None);
         assert_eq!(
@@ -163,7 +169,7 @@ fn a_configuration_keeps_its_classes() {
         let get = |key| config.get(key).unwrap_or_else(|| panic!("{key}"));
         assert_eq!(keys(config).len(), 16);
         assert_eq!(get("client_address").as_str(), Some("127.0.0.1"));
-        assert!(get("hub_address").is_same(get("client_address")));
+        assert!(get("hub_address").index() == get("client_address").index());
         let ports: Vec<_> = get("client_ports").items().expect("a tuple").collect();
         let ports: Vec<_> = ports.into_iter().filter_map(View::as_i64).collect();
         assert_eq!(ports, [55_001, 55_002, 55_003]);
@@ -246,7 +252,7 @@ fn messages_of_managers() {
 fn what_goes_to_monitoring_and_what_comes_as_a_command() {
     each_protocol("node_info", |_, message| {
         let parts: Vec<_> = message.items().expect("a tuple").collect();
-        assert!(message.is_tuple() && parts.len() == 2);
+        assert!(message.kind_name() == "tuple" && parts.len() == 2);
         assert_eq!(
             class_of(parts[0]),
             ("parsl.monitoring.message_type", "MessageType")

@@ -8,7 +8,7 @@ use super::oracle;
 
 /// Why there is no verdict.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// A promise was broken.
     Broken(String),
     /// An object that only exhausts CPython says nothing about us.
@@ -28,13 +28,13 @@ impl From<oracle::Ended> for Trouble {
 }
 
 /// A pickle, and which two stand beside it in a batch.
-pub struct Case {
-    pub original: Vec<u8>,
+pub(crate) struct Case {
+    pub(crate) original: Vec<u8>,
     neighbours: u8,
 }
 
 impl Case {
-    pub fn new(original: Vec<u8>, neighbours: u8) -> Self {
+    pub(crate) fn new(original: Vec<u8>, neighbours: u8) -> Self {
         Self {
             original,
             neighbours,
@@ -42,7 +42,7 @@ impl Case {
     }
 
     /// What became of it, in a few words for the tally; an error if a promise was broken.
-    pub fn judge(&self) -> Result<Vec<String>, Trouble> {
+    pub(crate) fn judge(&self) -> Result<Vec<String>, Trouble> {
         match scan(&self.original) {
             Ok(program) => self.judge_accepted(&program),
             Err(error) => {
@@ -183,9 +183,10 @@ fn batch(program: &Program, original: &[u8], [left, right]: &[Vec<u8>; 2]) -> Ve
     let mut encoder = Encoder::new();
     encoder.begin_list();
     encoder.object(&scan(left).expect("well formed"), left);
-    let before = encoder.raw().len();
+    let mut linked = Vec::new();
+    program.append_to(original, &mut linked);
+    assert_eq!(linked.len(), program.appended_len());
     encoder.object(program, original);
-    assert_eq!(encoder.raw().len() - before, program.appended_len());
     encoder.object(&scan(right).expect("well formed"), right);
     encoder.end_list();
     encoder.finish()

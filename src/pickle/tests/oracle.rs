@@ -14,15 +14,15 @@ struct Oracle {
 
 /// What loading an original and a batch that carries it came to, by one unpickler.
 #[derive(Debug)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// "ok" or an error.
-    pub original: String,
+    pub(crate) original: String,
     /// "same", an error, or what is wrong.
-    pub batch: String,
+    pub(crate) batch: String,
 }
 
 impl Verdict {
-    pub fn original_loads(&self) -> bool {
+    pub(crate) fn original_loads(&self) -> bool {
         self.original == "ok"
     }
 }
@@ -30,10 +30,10 @@ impl Verdict {
 /// CPython ended, or took longer than it may, over what it was asked: an object that only exhausts
 /// it. The next question is put to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended;
+pub(crate) struct Ended;
 
 /// Judges a batch `[left, X, right]` by the unpickler in C and by the one in Python.
-pub fn judge(
+pub(crate) fn judge(
     original: &[u8],
     batch: &[u8],
     beside: &[Vec<u8>; 2],
@@ -50,7 +50,7 @@ pub fn judge(
 }
 
 /// What `pickle.loads` says, in C and in Python: "ok" or an error.
-pub fn load(original: &[u8]) -> Result<[String; 2], Ended> {
+pub(crate) fn load(original: &[u8]) -> Result<[String; 2], Ended> {
     let answer = ask_text(b'L', &[original])?;
     let (c, python) = answer.split_once('\t').expect("two fields");
     Ok([c.to_owned(), python.to_owned()])
@@ -58,7 +58,7 @@ pub fn load(original: &[u8]) -> Result<[String; 2], Ended> {
 
 /// A description of what the pickle holds, in the words of `describe.rs`; an error if it does not
 /// load, and `None` if it holds instances or classes.
-pub fn describe(original: &[u8]) -> Result<Result<Option<String>, String>, Ended> {
+pub(crate) fn describe(original: &[u8]) -> Result<Result<Option<String>, String>, Ended> {
     let answer = ask_text(b'D', &[original])?;
     Ok(match answer.split_once('\t') {
         Some(("plain", text)) => Ok(Some(text.to_owned())),
@@ -69,7 +69,7 @@ pub fn describe(original: &[u8]) -> Result<Result<Option<String>, String>, Ended
 
 /// A pickle of random objects.
 #[allow(dead_code, reason = "fuzzing has inputs of its own")]
-pub fn generate(seed: u64, protocol: u8) -> Vec<u8> {
+pub(crate) fn generate(seed: u64, protocol: u8) -> Vec<u8> {
     let (seed, protocol) = (seed.to_string(), protocol.to_string());
     ask(b'G', &[seed.as_bytes(), protocol.as_bytes()]).expect("it makes objects of any seed")
 }
@@ -77,7 +77,7 @@ pub fn generate(seed: u64, protocol: u8) -> Vec<u8> {
 /// What Python finds under the keys of a message that we route by, in the words of `facts` in
 /// `oracle.py`; None if it does not load.
 #[allow(dead_code, reason = "only fuzzing asks for messages")]
-pub fn facts(original: &[u8]) -> Result<Option<Vec<String>>, Ended> {
+pub(crate) fn facts(original: &[u8]) -> Result<Option<Vec<String>>, Ended> {
     let answer = ask_text(b'F', &[original])?;
     let loaded = answer.strip_prefix("loaded\t");
     Ok(loaded.map(|fields| fields.split('\t').map(str::to_owned).collect()))

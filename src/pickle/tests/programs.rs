@@ -9,7 +9,7 @@ use pickle::op;
 use proptest::prelude::*;
 
 /// A random program; most of them are well formed.
-pub fn programs() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn programs() -> impl Strategy<Value = Vec<u8>> {
     let header = prop_oneof![
         6 => Just(vec![op::PROTO, 4]),
         2 => Just(vec![op::PROTO, 5]),
@@ -31,7 +31,7 @@ pub fn programs() -> impl Strategy<Value = Vec<u8>> {
 
 /// Edits that may or may not leave a pickle well formed.
 #[derive(Debug, Clone)]
-pub enum Edit {
+pub(crate) enum Edit {
     Set(u16, u8),
     Insert(u16, u8),
     Remove(u16),
@@ -40,7 +40,7 @@ pub enum Edit {
 }
 
 /// One edit or a few.
-pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
+pub(crate) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let opcode = prop::sample::select(OPCODES);
     let byte = prop_oneof![3 => opcode, 1 => any::<u8>()];
     let edit = (any::<u16>(), byte, 0_u8..16).prop_map(|(at, byte, kind)| match kind {
@@ -54,7 +54,7 @@ pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
 }
 
 /// Carries the edits out, each at a place relative to the length.
-pub fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
+pub(crate) fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     for edit in edits {
         let place = |at: u16| usize::from(at) % bytes.len().max(1);
         match *edit {

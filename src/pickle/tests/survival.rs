@@ -47,6 +47,10 @@ fn mutated_pickles_survive_a_batch_or_are_refused() {
 }
 
 /// Runs one property. The seed is fixed unless HTEX_SEED gives another, so a failure comes again.
+#[expect(
+    clippy::print_stdout,
+    reason = "shown if the test fails, and by --nocapture"
+)]
 fn check<S: Strategy>(name: &str, strategy: &S, case: impl Fn(S::Value) -> Case) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let mut config = Config::with_cases(number("HTEX_CASES").map_or(CASES, |n: u64| n as u32));

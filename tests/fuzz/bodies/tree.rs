@@ -36,10 +36,10 @@ fn check_kind(view: View<'_, '_>) {
         view.as_bytes().is_some(),
         view.as_byte_array().is_some(),
         view.is_list(),
-        view.is_tuple(),
+        view.kind_name() == "tuple",
         view.is_dict(),
-        view.is_set(),
-        view.is_frozen_set(),
+        view.kind_name() == "set",
+        view.kind_name() == "frozenset",
         view.class_name().is_some(),
         view.instance().is_some(),
     ];
