@@ -2,15 +2,22 @@
 
 use std::rc::Rc;
 
-use super::{BlockId, Malformed, ManagerId, Opaque, Registration};
+use crate::ids::{BlockId, ManagerId};
+use crate::malformed::Malformed;
+use crate::opaque::Opaque;
+use crate::registration::Registration;
 use pickle::{Encoder, Tree, View};
 
 /// What the executor may ask. The names of all releases in the window, which do not collide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// Which port managers connect to: the executor's first question.
     WorkerBinds,
+    /// Which blocks have ever had a manager.
     ConnectedBlocks,
+    /// What each manager is and does.
     Managers,
+    /// Which Python packages each manager's node has.
     ManagersPackages,
     /// Until 2026.07.06: the sum of all worker counts.
     Workers,
@@ -25,6 +32,10 @@ pub enum Command {
 }
 
 impl Command {
+    /// Reads a request; whatever is a pickle is one, known or not.
+    ///
+    /// # Errors
+    /// [`Malformed::Pickle`] only.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let tree = Tree::read(bytes)?;
         let request = tree.root();
@@ -67,30 +78,43 @@ impl Command {
 /// What the interchange answers.
 #[derive(Debug)]
 pub enum Reply<B> {
+    /// Done, or not understood.
     None,
+    /// A port or a count.
     Number(i64),
+    /// The blocks that have ever had a manager.
     Blocks(Rc<Vec<BlockId>>),
+    /// A dict for each manager.
     Managers(Vec<ManagerStatus>),
+    /// A dict of each manager's packages, from its registration.
     Packages(Vec<(ManagerId, Rc<Registration<B>>)>),
 }
 
 /// One manager as MANAGERS lists it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManagerStatus {
+    /// Whose row it is.
     pub manager: ManagerId,
+    /// Where it runs.
     pub block: BlockId,
+    /// How many workers it has, by its own account.
     pub worker_count: i64,
+    /// How many tasks it has in hand, those that wait for a worker included.
     pub tasks: usize,
     /// Seconds since its last task ended, or since it registered; 0 while it is busy.
     pub idle_duration_s: f64,
     /// False once it is held.
     pub active: bool,
+    /// The Parsl that it registered with.
     pub parsl_version: String,
+    /// And its Python, as in 3.11.7.
     pub python_version: String,
+    /// It is drained, or about to be: it gets nothing more.
     pub draining: bool,
 }
 
 impl<F: AsRef<[u8]>> Reply<Opaque<F>> {
+    /// The answer's one frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         match self {
@@ -143,19 +167,12 @@ fn encode_packages<F: AsRef<[u8]>>(
     for (id, registration) in managers {
         out.str(&id.to_text());
         if registration.has_packages {
-            encode_item_of(&registration.message, "packages", out);
+            registration.message.append_item_to("packages", out);
         } else {
             out.begin_dict().end_dict();
         }
     }
     out.end_dict();
-}
-
-/// Appends `operator.getitem(object, key)`.
-pub(super) fn encode_item_of<F: AsRef<[u8]>>(object: &Opaque<F>, key: &str, out: &mut Encoder) {
-    out.global("operator", "getitem").begin_tuple();
-    object.append_to(out);
-    out.str(key).end_tuple().reduce();
 }
 
 /// An answer that raises `ValueError(reason)` where it is loaded, so that a refused start ends in

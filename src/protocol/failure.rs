@@ -3,7 +3,7 @@
 //! Exceptions go out as `02\n` and an ordinary protocol-4 pickle, which every release of the
 //! window can read (PROTOCOL.md 1.8); class paths are those of all its releases.
 
-use super::{ManagerId, TaskId};
+use crate::ids::{ManagerId, TaskId};
 use pickle::Encoder;
 
 /// The id under which the executor fails everything that it has in hand.
@@ -16,20 +16,34 @@ const SERIALIZER_HEADER: &[u8] = b"02\n";
 pub enum Failure {
     /// Its manager is gone; `ManagerLost`, in the wrapper that Parsl reraises from.
     ManagerLost {
+        /// Which task.
         task: TaskId,
+        /// Who had it.
         manager: ManagerId,
+        /// Where that one ran.
         hostname: String,
+        /// When it was declared lost, in seconds since the epoch.
         lost_at_s: f64,
     },
     /// The task's own message could not be passed on.
-    Unreadable { task: TaskId, reason: String },
+    Unreadable {
+        /// Which task.
+        task: TaskId,
+        /// What the user reads.
+        reason: String,
+    },
     /// A manager runs other versions; every task fails with `VersionMismatch`.
     VersionMismatch {
+        /// What the submit side runs, in words.
         interchange: String,
+        /// And the manager.
         manager: String,
     },
     /// This program cannot go on; every task fails with the reason.
-    Broken { reason: String },
+    Broken {
+        /// What the user reads.
+        reason: String,
+    },
 }
 
 impl Failure {

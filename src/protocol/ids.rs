@@ -21,10 +21,12 @@ impl fmt::Display for TaskId {
 pub struct ManagerId(Rc<[u8]>);
 
 impl ManagerId {
+    /// From the frame that ZeroMQ puts before a manager's message.
     pub fn new(identity: &[u8]) -> Self {
         Self(identity.into())
     }
 
+    /// As ZeroMQ routes by it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -55,7 +57,9 @@ impl fmt::Debug for ManagerId {
 /// Python would refuse to compare.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockId {
+    /// Some other client's.
     Number(i64),
+    /// Parsl's: a count in decimal, from '0' up.
     Text(Rc<str>),
 }
 

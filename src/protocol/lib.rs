@@ -1,45 +1,48 @@
 //! Who says what to whom: the vocabulary of Parsl's interchange as types, and their wire forms.
 //!
+//! | from → to | type | file |
+//! | --- | --- | --- |
+//! | executor → interchange | [`Task`] | `task` (what of it is read: [`Priority`] in `priority`) |
+//! | executor → interchange | [`Command`] | `command` |
+//! | interchange → executor | [`Reply`], [`refusal`] | `command` |
+//! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
+//! | manager → interchange | [`FromManager`] | `from_manager` |
+//! | | [`Registration`], one of these | `registration` |
+//! | interchange → manager | [`ToManager`], [`encode_batch`] | `to_manager` |
+//! | interchange → monitoring | [`Report`], [`NodeInfo`] | `report` |
+//! | interchange ⇄ the process of a user's selector | [`Question`], [`Answer`] | `user_selector` |
+//!
+//! A new type of message is a variant of the type in its row: the file's `parse` or `encode` is
+//! where its wire form goes, and the compiler then names whoever has to decide what it means.
+//! All of them share `ids`, [`Opaque`] (in `opaque`: bytes that are carried and never opened) and
+//! [`Malformed`].
+//!
 //! Bytes become a typed message or a [`Malformed`] here, once; behind this room nothing is checked
 //! again. Releases of Parsl differ in small ways (PROTOCOL.md 2), and those differences are told
-//! apart here, by what a message holds, never by a release's name. What we need not understand
-//! travels as [`Opaque`]. No sockets, no clock, no policy.
+//! apart here, by what a message holds, never by a release's name. No sockets, no clock, no policy.
 
 mod command;
 mod failure;
+mod from_manager;
 mod ids;
-mod manager;
+mod malformed;
 mod opaque;
 mod priority;
-mod ranking;
+mod registration;
 mod report;
 mod task;
+mod to_manager;
+mod user_selector;
 
 pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
+pub use from_manager::FromManager;
 pub use ids::{BlockId, ManagerId, TaskId};
-pub use manager::{FromManager, Registration, ToManager, encode_batch};
+pub use malformed::Malformed;
 pub use opaque::{Opaque, Stay};
 pub use priority::Priority;
-pub use ranking::{Answer, Question};
+pub use registration::Registration;
 pub use report::{NodeInfo, Report};
 pub use task::{Task, UnreadableTask};
-
-use pickle::PickleError;
-
-/// Why a message was not understood. The text is for one log line.
-#[derive(Debug, thiserror::Error)]
-pub enum Malformed {
-    /// Not a pickle, or one that no unpickler would load.
-    #[error("not a readable pickle: {0}")]
-    Pickle(#[from] PickleError),
-    /// A pickle of something else than the message expected there.
-    #[error("{0}")]
-    Shape(String),
-}
-
-impl Malformed {
-    pub(crate) fn shape(text: impl Into<String>) -> Self {
-        Self::Shape(text.into())
-    }
-}
+pub use to_manager::{ToManager, encode_batch};
+pub use user_selector::{Answer, Question};

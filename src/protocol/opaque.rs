@@ -87,6 +87,14 @@ impl<F: AsRef<[u8]>> Opaque<F> {
         };
     }
 
+    /// Appends opcodes that leave one item of the object on the stack: `operator.getitem(object,
+    /// key)`, worked out by whoever loads them.
+    pub(crate) fn append_item_to(&self, key: &str, out: &mut Encoder) {
+        out.global("operator", "getitem").begin_tuple();
+        self.append_to(out);
+        out.str(key).end_tuple().reduce();
+    }
+
     /// The frame that came, if it was kept whole.
     pub fn into_frame(self) -> Option<F> {
         match self.0 {

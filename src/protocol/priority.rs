@@ -22,6 +22,7 @@ impl Priority {
         distance: 0,
     };
 
+    /// An int, however large, is exact.
     pub fn from_i64(number: i64) -> Self {
         let nearest = number as f64;
         let distance = (i128::from(number) - nearest as i128) as i64;

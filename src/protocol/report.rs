@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use super::command::encode_item_of;
-use super::{Opaque, Registration, TaskId};
+use crate::ids::TaskId;
+use crate::opaque::Opaque;
+use crate::registration::Registration;
 use pickle::Encoder;
 
 /// The number of `MessageType.NODE_INFO`.
@@ -12,6 +13,7 @@ const NODE_INFO: i64 = 3;
 /// One record for the monitoring hub.
 #[derive(Debug)]
 pub enum Report<B> {
+    /// What has changed at a node.
     NodeInfo(Box<NodeInfo<B>>),
     /// A manager's own message, whose payload is passed on as it came.
     Relayed(B),
@@ -21,13 +23,19 @@ pub enum Report<B> {
 /// lost (PROTOCOL.md 1.11). Times are seconds since the epoch.
 #[derive(Debug)]
 pub struct NodeInfo<B> {
+    /// What its manager said of itself; the record lies over that.
     pub registration: Rc<Registration<B>>,
+    /// What it has in hand.
     pub tasks: Vec<TaskId>,
+    /// False once it is held or lost.
     pub active: bool,
+    /// It is drained, or about to be.
     pub draining: bool,
+    /// When it was heard of last.
     pub last_heartbeat_s: f64,
     /// None while it is busy.
     pub idle_since_s: Option<f64>,
+    /// When the record was made.
     pub timestamp_s: f64,
 }
 
@@ -38,7 +46,7 @@ impl<F: AsRef<[u8]>> Report<Opaque<F>> {
             Self::NodeInfo(info) => info.encode(run_id),
             Self::Relayed(message) => {
                 let mut out = Encoder::with_capacity(message.appended_len() + 64);
-                encode_item_of(message, "payload", &mut out);
+                message.append_item_to("payload", &mut out);
                 out.finish()
             }
         }
@@ -70,7 +78,7 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
 
     /// The registration as it came, and what the interchange knows laid over it: what stock's
     /// manager record holds, whatever the release.
-    pub(super) fn encode_record(&self, out: &mut Encoder) {
+    pub(crate) fn encode_record(&self, out: &mut Encoder) {
         let facts = &self.registration;
         facts.message.append_to(out);
         out.begin_update();
@@ -87,7 +95,7 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
     }
 
     /// The keys and values of a record that change while a manager is registered.
-    pub(super) fn encode_changing(&self, out: &mut Encoder) {
+    pub(crate) fn encode_changing(&self, out: &mut Encoder) {
         out.str("tasks").begin_list();
         for task in &self.tasks {
             out.int(task.0);

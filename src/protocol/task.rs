@@ -6,7 +6,10 @@
 
 use tracing::warn;
 
-use super::{Malformed, Opaque, Priority, Stay, TaskId};
+use crate::ids::TaskId;
+use crate::malformed::Malformed;
+use crate::opaque::{Opaque, Stay};
+use crate::priority::Priority;
 use pickle::{
     self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Tree, View, op,
 };
@@ -14,8 +17,11 @@ use pickle::{
 /// A task: what we route by, and the body that the manager will get.
 #[derive(Debug)]
 pub struct Task<B> {
+    /// The executor's number.
     pub id: TaskId,
+    /// Its place among those that wait.
     pub priority: Priority,
+    /// The whole message, for the manager.
     pub body: B,
 }
 
@@ -23,11 +29,17 @@ pub struct Task<B> {
 /// answer.
 #[derive(Debug)]
 pub struct UnreadableTask {
+    /// If it could be found.
     pub id: Option<TaskId>,
+    /// What is wrong.
     pub reason: Malformed,
 }
 
 impl<F: AsRef<[u8]>> Task<Opaque<F>> {
+    /// Reads the one frame of a task; `stay` says how long it will wait as a rule.
+    ///
+    /// # Errors
+    /// It is no task, or one that no manager could take.
     pub fn parse(frame: F, stay: Stay) -> Result<Self, UnreadableTask> {
         let plain = Flat::read(frame.as_ref()).and_then(|task| {
             let routing = plain_routing(&task)?;

@@ -13,7 +13,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
+    /// How grave it is.
     pub level: Level,
+    /// The message, without its fields.
     pub text: String,
 }
 

@@ -166,7 +166,7 @@ fn words_to_managers() {
 
 fn batch(tasks: &[Vec<u8>]) -> Vec<u8> {
     let bodies = |stay| -> Vec<Opaque<Vec<u8>>> {
-        let parse = |bytes: &Vec<u8>| Task::parse(bytes.clone(), stay).unwrap().body;
+        let parse = |bytes: &Vec<u8>| Task::parse(bytes.clone(), stay).expect("a task").body;
         tasks.iter().map(parse).collect()
     };
     let in_their_frames = encode_batch(bodies(Stay::Short).iter());

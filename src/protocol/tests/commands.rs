@@ -143,10 +143,11 @@ fn registration(protocol: u8, packages: &str) -> Rc<Registration<Opaque<Vec<u8>>
          'max_capacity': 1, {packages}}}"
     );
     let frame = python::pickle(protocol, &text);
-    match FromManager::parse(frame).unwrap() {
-        FromManager::Registration(registration) => Rc::from(registration),
-        other => panic!("{other:?}"),
-    }
+    let message = FromManager::parse(frame).expect("a message");
+    let FromManager::Registration(registration) = message else {
+        panic!("{message:?}");
+    };
+    Rc::from(registration)
 }
 
 #[test]

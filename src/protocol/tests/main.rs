@@ -22,7 +22,7 @@ mod authored;
 mod reports;
 
 /// Questions to a user's selector, and its answers.
-mod ranking;
+mod user_selector;
 
 /// Messages cut short, and bytes that are none.
 mod broken;

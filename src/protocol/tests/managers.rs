@@ -37,10 +37,11 @@ fn registration_with(key: &str, value: &str) -> String {
 }
 
 fn registration(key: &str, value: &str) -> Registration<Opaque<Vec<u8>>> {
-    match one(4, &registration_with(key, value)) {
-        FromManager::Registration(registration) => *registration,
-        other => panic!("{other:?}"),
-    }
+    let message = one(4, &registration_with(key, value));
+    let FromManager::Registration(registration) = message else {
+        panic!("{message:?}");
+    };
+    *registration
 }
 
 fn one(protocol: u8, expression: &str) -> Message {

@@ -15,10 +15,11 @@ const REGISTRATION: &str = "{'type': 'registration', 'parsl_v': '2026.10.26', \
 
 fn registration(protocol: u8, text: &str) -> Rc<Registration<Opaque<Vec<u8>>>> {
     let frame = python::pickle(protocol, text);
-    match FromManager::parse(frame).unwrap() {
-        FromManager::Registration(registration) => Rc::from(registration),
-        other => panic!("{other:?}"),
-    }
+    let message = FromManager::parse(frame).expect("a message");
+    let FromManager::Registration(registration) = message else {
+        panic!("{message:?}");
+    };
+    Rc::from(registration)
 }
 
 fn report(registration: Rc<Registration<Opaque<Vec<u8>>>>, tasks: &[i64]) -> Vec<u8> {

@@ -1,75 +1,46 @@
-//! What managers and the interchange say to each other on the worker port.
+//! What managers say on the worker port.
 //!
 //! A manager's message is `[identity, pickle]`; results and monitoring came behind a marker frame,
 //! `[identity, pickle({type: result}), pickle(item)…]`, until 2026.10.5. Both forms are read from
 //! whoever sends them.
 
-use super::{BlockId, Malformed, ManagerId, Opaque, Stay, TaskId};
-use pickle::{self, Encoder, Flat, FlatValue, Program, Tree, View};
-
-/// A capacity that no manager has: what is claimed beyond it is cut to it.
-const CAPACITY_MAX: i64 = 1 << 24;
-/// A registration is kept for as long as its manager is; real ones have some kilobytes, most of it
-/// names of packages.
-const REGISTRATION_BYTES_MAX: usize = 4 << 20;
-/// Its texts stand in log lines, in lists of the latest changes, and blocks are remembered.
-const TEXT_BYTES_MAX: usize = 1024;
+use crate::ids::TaskId;
+use crate::malformed::Malformed;
+use crate::opaque::{Opaque, Stay};
+use crate::registration::Registration;
+use pickle::{self, Flat, FlatValue, Tree, View};
 
 /// Everything that a manager may say.
 #[derive(Debug)]
 pub enum FromManager<B> {
     /// "Are you there?", asked before registering, by way of several addresses at once.
     ConnectionProbe,
+    /// "I am here, with so many workers": from now on it may get tasks.
     Registration(Box<Registration<B>>),
+    /// "I am still here", every few seconds; it is echoed.
     Heartbeat,
     /// "Send me nothing more, and tell me when my last task is done."
     Drain,
     /// The outcome of one task, to be forwarded as the very frame that came.
     Result {
+        /// Which task is done.
         task: TaskId,
+        /// What came.
         frame: B,
     },
     /// A result that would end the executor's only result thread: the task is done, and has no
     /// outcome that could be passed on.
     SpoiltResult {
+        /// Which task is done.
         task: TaskId,
+        /// What is wrong with its outcome.
         reason: String,
     },
     /// A monitoring record for the hub: an object with a `payload` in it.
     Monitoring {
+        /// The object.
         message: B,
     },
-}
-
-/// A manager's account of itself.
-#[derive(Debug)]
-pub struct Registration<B> {
-    pub block: BlockId,
-    /// Most tasks that it may hold at a time, prefetched ones included.
-    pub max_capacity: usize,
-    pub worker_count: i64,
-    pub hostname: String,
-    pub parsl_version: String,
-    pub python_version: String,
-    /// Seconds since the epoch, on the manager's clock; infinite if it never drains by itself.
-    pub drain_time_s: f64,
-    pub start_time_s: f64,
-    /// Whether the message tells the capacity itself: stock reports it as 0 where it does not.
-    pub tells_capacity: bool,
-    /// Whether the message tells the node's Python packages (since 2025.02.17).
-    pub has_packages: bool,
-    /// The whole message, as monitoring and MANAGERS_PACKAGES pass it on.
-    pub message: B,
-}
-
-impl<B> Registration<B> {
-    /// `3.11` of `3.11.7`: what is compared, as Parsl compares it.
-    pub fn python_minor(&self) -> &str {
-        match self.python_version.rsplit_once('.') {
-            Some((minor, _)) => minor,
-            None => &self.python_version,
-        }
-    }
 }
 
 impl<B> FromManager<B> {
@@ -151,12 +122,8 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
                 message: Opaque::object(frame, program, Stay::Short),
             })
         }
-        "registration" if bytes.len() > REGISTRATION_BYTES_MAX => Err(Malformed::shape(format!(
-            "a registration of {} bytes; more than {REGISTRATION_BYTES_MAX} are not taken",
-            bytes.len()
-        ))),
         "registration" => {
-            let facts = registration(message)?;
+            let facts = Registration::read(message, bytes.len())?;
             Ok(FromManager::Registration(Box::new(
                 facts.with(frame, program),
             )))
@@ -176,9 +143,12 @@ enum Plain {
 
 /// None for any other message.
 fn plain(message: &Flat<'_>) -> Option<Plain> {
-    match message.get("type")? {
-        FlatValue::Ascii(b"result") => plain_result(message).map(Plain::Result),
-        FlatValue::Ascii(b"heartbeat") => Some(Plain::Heartbeat),
+    let FlatValue::Ascii(kind) = message.get("type")? else {
+        return None;
+    };
+    match kind {
+        b"result" => plain_result(message).map(Plain::Result),
+        b"heartbeat" => Some(Plain::Heartbeat),
         _ => None,
     }
 }
@@ -197,7 +167,10 @@ fn parse_item<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malfor
         item @ (FromManager::Result { .. }
         | FromManager::SpoiltResult { .. }
         | FromManager::Monitoring { .. }) => Ok(item),
-        _ => Err(Malformed::shape(
+        FromManager::ConnectionProbe
+        | FromManager::Registration(_)
+        | FromManager::Heartbeat
+        | FromManager::Drain => Err(Malformed::shape(
             "neither a result nor monitoring stands behind a marker",
         )),
     }
@@ -240,122 +213,7 @@ fn spoilt(message: View<'_, '_>) -> Option<String> {
     (!is_bytes).then(|| format!("its outcome should be bytes, not {}", outcome.kind_name()))
 }
 
-fn registration(message: View<'_, '_>) -> Result<Registration<()>, Malformed> {
-    for key in ["block_id", "hostname", "parsl_v", "python_v"] {
-        let text = message.get(key).and_then(View::as_str);
-        if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(Malformed::shape(format!(
-                "a registration's '{key}' is longer than {TEXT_BYTES_MAX} bytes"
-            )));
-        }
-    }
-    let text = |key: &str| message.get(key).and_then(View::as_str).map(str::to_owned);
-    let needed = |key: &str| {
-        text(key).ok_or_else(|| Malformed::shape(format!("a registration needs '{key}', a str")))
-    };
-    let block = message
-        .get("block_id")
-        .and_then(BlockId::read)
-        .ok_or_else(|| Malformed::shape("a registration needs a 'block_id', a str or an int"))?;
-    // Stock takes one that does not tell its capacity, and never gives it anything.
-    let max_capacity = match message.get("max_capacity") {
-        None => 0,
-        Some(view) => view
-            .as_i64()
-            .ok_or_else(|| Malformed::shape("a registration's 'max_capacity' should be an int"))?,
-    };
-    // A manager that has no room gets nothing; that is its own affair.
-    let max_capacity = max_capacity.clamp(0, CAPACITY_MAX) as usize;
-    Ok(Registration {
-        block,
-        max_capacity,
-        worker_count: message
-            .get("worker_count")
-            .and_then(View::as_i64)
-            .unwrap_or(0),
-        hostname: text("hostname").unwrap_or_else(|| "unknown".to_owned()),
-        parsl_version: needed("parsl_v")?,
-        python_version: needed("python_v")?,
-        drain_time_s: seconds(message.get("drain_time")).unwrap_or(f64::INFINITY),
-        start_time_s: seconds(message.get("start_time")).unwrap_or(0.0),
-        tells_capacity: message.get("max_capacity").is_some(),
-        has_packages: message.get("packages").is_some(),
-        message: (),
-    })
-}
-
-/// A point in time as a number of seconds; NaN is none.
-fn seconds(view: Option<View<'_, '_>>) -> Option<f64> {
-    let view = view?;
-    view.as_f64()
-        .or_else(|| view.as_i64().map(|s| s as f64))
-        .filter(|s| !s.is_nan())
-}
-
-impl Registration<()> {
-    fn with<F: AsRef<[u8]>>(self, frame: F, program: Program) -> Registration<Opaque<F>> {
-        Registration {
-            block: self.block,
-            max_capacity: self.max_capacity,
-            worker_count: self.worker_count,
-            hostname: self.hostname,
-            parsl_version: self.parsl_version,
-            python_version: self.python_version,
-            drain_time_s: self.drain_time_s,
-            start_time_s: self.start_time_s,
-            tells_capacity: self.tells_capacity,
-            has_packages: self.has_packages,
-            message: Opaque::object(frame, program, Stay::Long),
-        }
-    }
-}
-
 /// What a peer wrote, as far as a log line wants it.
 fn shorten(text: &str) -> String {
     text.chars().take(40).collect()
-}
-
-/// What the interchange says to a manager, besides batches of tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToManager {
-    /// The answer to a probe: an empty frame.
-    ProbeAnswer,
-    /// The answer to a heartbeat.
-    HeartbeatEcho,
-    /// "You are drained (or not known any more): exit."
-    Shutdown,
-}
-
-impl ToManager {
-    pub fn encode(self) -> &'static [u8] {
-        // The pickled numbers 2³²−1 and 2³²−2, as LONG1 of five bytes.
-        match self {
-            Self::ProbeAnswer => b"",
-            Self::HeartbeatEcho => b"\x80\x04\x8a\x05\xff\xff\xff\xff\x00.",
-            Self::Shutdown => b"\x80\x04\x8a\x05\xfe\xff\xff\xff\x00.",
-        }
-    }
-}
-
-/// A batch: the pickled list of the task dicts, each as the executor wrote it.
-pub fn encode_batch<'a, F: AsRef<[u8]> + 'a>(
-    bodies: impl Iterator<Item = &'a Opaque<F>> + Clone,
-) -> Vec<u8> {
-    // PROTO, EMPTY_LIST, MARK; APPENDS, STOP. Exact, so that the room is handed on as it is.
-    const AROUND_BYTES: usize = 6;
-    let bytes = bodies.clone().map(Opaque::appended_len).sum::<usize>() + AROUND_BYTES;
-    let mut out = Encoder::with_capacity(bytes);
-    out.begin_list();
-    for body in bodies {
-        body.append_to(&mut out);
-    }
-    out.end_list();
-    out.finish()
-}
-
-/// How a manager is shown in a log line with where it runs.
-impl<B> Registration<B> {
-    pub fn place(&self, id: &ManagerId) -> String {
-        format!("{id} on {} (block {})", self.hostname, self.block)
-    }
 }

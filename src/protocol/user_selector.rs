@@ -5,17 +5,22 @@
 
 use std::borrow::Cow;
 
-use super::{Malformed, ManagerId, NodeInfo, Opaque};
+use crate::ids::ManagerId;
+use crate::malformed::Malformed;
+use crate::opaque::Opaque;
+use crate::report::NodeInfo;
 use pickle::{Encoder, Tree, View};
 
 /// "In which order?"
 #[derive(Debug)]
 pub struct Question<B> {
+    /// Comes back with the answer; from 1 up.
     pub number: u64,
     /// Managers whose records the other side has not seen yet.
     pub joined: Vec<(ManagerId, NodeInfo<B>)>,
     /// Managers about which something has changed.
     pub changed: Vec<(ManagerId, NodeInfo<B>)>,
+    /// Managers that are none any more.
     pub gone: Vec<ManagerId>,
     /// Who can take tasks.
     pub candidates: Vec<ManagerId>,
@@ -28,14 +33,22 @@ pub enum Answer {
     Loaded,
     /// The best is last, as Parsl has it.
     Order {
+        /// The question's.
         number: u64,
+        /// Ids of candidates, in the order that the selector gave them.
         managers: Vec<ManagerId>,
     },
     /// Python's traceback; number 0 says that the selector could not even be loaded.
-    Failed { number: u64, traceback: String },
+    Failed {
+        /// The question's.
+        number: u64,
+        /// What Python printed.
+        traceback: String,
+    },
 }
 
 impl<F: AsRef<[u8]>> Question<Opaque<F>> {
+    /// The question's one frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict();
