@@ -13,15 +13,15 @@ use jiff::tz::TimeZone;
 
 /// A moment as Python's `time.time()` would give it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// Seconds since 1970, UTC.
-    pub(super) seconds: i64,
+    pub(crate) seconds: i64,
     /// And this much of the next one.
-    pub(super) nanos: u32,
+    pub(crate) nanos: u32,
 }
 
 impl Moment {
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => Self {
                 seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -36,20 +36,20 @@ impl Moment {
     }
 
     /// Seconds as Python's float.
-    pub(super) fn as_f64(self) -> f64 {
+    pub(crate) fn as_f64(self) -> f64 {
         self.seconds as f64 + f64::from(self.nanos) * 1e-9
     }
 }
 
 /// Writes moments in the local zone as `%Y-%m-%d %H:%M:%S`, the `datefmt` of all of Parsl's logs.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     zone: TimeZone,
     last: Mutex<(i64, String)>,
 }
 
 impl Clock {
-    pub(super) fn local() -> Self {
+    pub(crate) fn local() -> Self {
         Self::in_zone(local_zone())
     }
 
@@ -61,7 +61,7 @@ impl Clock {
     }
 
     /// Appends the moment's text.
-    pub(super) fn write(&self, moment: Moment, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+    pub(crate) fn write(&self, moment: Moment, out: &mut impl std::fmt::Write) -> std::fmt::Result {
         // Nothing that is done under the lock can panic half-way or block.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.0 != moment.seconds {

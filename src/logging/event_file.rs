@@ -8,12 +8,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::writer::{Intake, Room};
-use super::{LogGuard, make_directory_of, queue_before};
+use crate::directory::make_directory_of;
+use crate::guard::{LogGuard, queue_before};
+use crate::line_queue::{LineQueue, QueueLimits};
 
 /// Three lines a task, at a hundred thousand tasks a second, come faster than a disk may write; a
 /// burst of twenty thousand tasks is taken whole.
-const ROOM: Room = Room {
+const EVENT_LIMITS: QueueLimits = QueueLimits {
     lines: 65_536,
     bytes: 16 << 20,
 };
@@ -31,7 +32,7 @@ pub struct EventFileSpec {
 
 /// Takes lines without waiting for the disk.
 pub struct EventFile {
-    intake: Intake,
+    queue: LineQueue,
     guard: LogGuard,
 }
 
@@ -42,14 +43,14 @@ impl EventFile {
     /// The file cannot be opened.
     pub fn open(spec: EventFileSpec, head: Vec<u8>) -> io::Result<Self> {
         make_directory_of(&spec.path)?;
-        let rotating = Rotating::open(spec, head)?;
-        let (intake, guard) = queue_before(rotating, ROOM);
-        Ok(Self { intake, guard })
+        let file = RotatingFile::open(spec, head)?;
+        let (queue, guard) = queue_before(file, EVENT_LIMITS);
+        Ok(Self { queue, guard })
     }
 
     /// Takes a line. False if there is no room for it: it is lost, and counted.
     pub fn write(&self, line: &[u8]) -> bool {
-        self.intake.take(line)
+        self.queue.take(line)
     }
 
     /// Lines that never reached the file.
@@ -64,7 +65,7 @@ impl EventFile {
 }
 
 /// Files of a bounded size, one after another.
-struct Rotating {
+struct RotatingFile {
     spec: EventFileSpec,
     head: Vec<u8>,
     file: File,
@@ -72,7 +73,7 @@ struct Rotating {
     is_between_lines: bool,
 }
 
-impl Rotating {
+impl RotatingFile {
     fn open(spec: EventFileSpec, head: Vec<u8>) -> io::Result<Self> {
         let mut file = append_to(&spec.path)?;
         let before = file.metadata()?.len();
@@ -114,7 +115,7 @@ impl Rotating {
     }
 }
 
-impl Write for Rotating {
+impl Write for RotatingFile {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let has_lines = self.written > self.head.len() as u64;
         let is_full = self.written.saturating_add(lines.len() as u64) > self.spec.bytes_max;
@@ -154,7 +155,7 @@ mod tests {
             bytes_max: 20,
             kept: 2,
         };
-        let mut file = Rotating::open(spec, b"head\n".to_vec()).unwrap();
+        let mut file = RotatingFile::open(spec, b"head\n".to_vec()).unwrap();
         for number in 0..10 {
             let line = format!("line {number}\n");
             assert_eq!(file.write(line.as_bytes()).unwrap(), line.len());

@@ -15,60 +15,34 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::clock::{Clock, Moment};
-use super::record::{Controls, LOGGER, PROCESS, Record, Thread};
+use crate::clock::{Clock, Moment};
+use crate::record::{Controls, LOGGER, PROCESS, Record, Thread};
 
-mod convert;
+mod attribute;
+mod bad_format;
+mod conversion;
 mod parse;
 
-use convert::Conversion;
+pub use bad_format::BadFormat;
 
-/// Why a format string cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadFormat {
-    /// Python's own check refuses such a format too.
-    #[error("no field, such as %(message)s, in it")]
-    NoField,
-    /// Python fails at each line with a KeyError.
-    #[error("log records have no field {0:?}")]
-    UnknownField(String),
-    /// `%s` (Python prints the whole record) or a width of `*` (it fails at each line).
-    #[error("the conversion at byte {0} takes a value that has no name")]
-    NoName(usize),
-    /// Python fails at each line.
-    #[error("the conversion that begins at byte {0} is incomplete")]
-    Incomplete(usize),
-    /// Python fails at each line.
-    #[error("no such conversion: %({field}){conversion}")]
-    UnknownConversion {
-        /// The field's name.
-        field: String,
-        /// What stands where one of `diouxXeEfFgGcrsa` should.
-        conversion: char,
-    },
-    /// Python fails at each line with a TypeError.
-    #[error("the value of {field} does not fit %{conversion}")]
-    WrongType {
-        /// The field's name.
-        field: String,
-        /// The conversion.
-        conversion: char,
-    },
-    /// Nobody means it, and each line would be that long.
-    #[error("a width or precision above {max}", max = parse::MAX_WIDTH)]
-    TooWide,
-}
+use attribute::Attribute;
+use conversion::{Conversion, Value};
+use parse::Piece;
+
+/// `parsl.log_utils.DEFAULT_FORMAT`, since 2026.01.26.
+pub const PARSL_FORMAT: &str = "%(created)f %(asctime)s %(processName)s-%(process)d \
+    %(threadName)s-%(thread)d %(name)s:%(lineno)d %(funcName)s %(levelname)s: %(message)s";
 
 /// The shape of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineFormat {
+pub(crate) struct LineFormat {
     pieces: Vec<Piece>,
 }
 
 impl LineFormat {
     /// Parsl's default.
-    pub fn parsl() -> Self {
-        match Self::compile(super::PARSL_FORMAT) {
+    pub(crate) fn parsl() -> Self {
+        match Self::compile(PARSL_FORMAT) {
             Ok(format) => format,
             // Kept from happening by a test.
             Err(_) => Self {
@@ -81,7 +55,7 @@ impl LineFormat {
     ///
     /// # Errors
     /// [`BadFormat`] names what Python could not format.
-    pub fn compile(format: &str) -> Result<Self, BadFormat> {
+    pub(crate) fn compile(format: &str) -> Result<Self, BadFormat> {
         let format = if format.is_empty() {
             "%(message)s"
         } else {
@@ -93,106 +67,9 @@ impl LineFormat {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Value(Attribute, Conversion),
-}
-
-/// An attribute of a `LogRecord`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attribute {
-    Args,
-    Asctime,
-    Created,
-    FileName,
-    FuncName,
-    LevelName,
-    LevelNo,
-    LineNo,
-    Message,
-    Module,
-    Msecs,
-    Msg,
-    Name,
-    /// `exc_info`, `exc_text`, `stack_info` and, since Python 3.12, `taskName`.
-    Nothing,
-    PathName,
-    Process,
-    ProcessName,
-    RelativeCreated,
-    Thread,
-    ThreadName,
-}
-
-impl Attribute {
-    fn of_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "args" => Self::Args,
-            "asctime" => Self::Asctime,
-            "created" => Self::Created,
-            "exc_info" | "exc_text" | "stack_info" | "taskName" => Self::Nothing,
-            "filename" => Self::FileName,
-            "funcName" => Self::FuncName,
-            "levelname" => Self::LevelName,
-            "levelno" => Self::LevelNo,
-            "lineno" => Self::LineNo,
-            "message" => Self::Message,
-            "module" => Self::Module,
-            "msecs" => Self::Msecs,
-            "msg" => Self::Msg,
-            "name" => Self::Name,
-            "pathname" => Self::PathName,
-            "process" => Self::Process,
-            "processName" => Self::ProcessName,
-            "relativeCreated" => Self::RelativeCreated,
-            "thread" => Self::Thread,
-            "threadName" => Self::ThreadName,
-            _ => return None,
-        })
-    }
-
-    fn kind(self) -> Kind {
-        match self {
-            Self::LevelNo | Self::LineNo | Self::Process | Self::Thread => Kind::Int,
-            Self::Created | Self::Msecs | Self::RelativeCreated => Kind::Float,
-            Self::Args | Self::Nothing => Kind::Object,
-            Self::Asctime
-            | Self::FileName
-            | Self::FuncName
-            | Self::LevelName
-            | Self::Message
-            | Self::Module
-            | Self::Msg
-            | Self::Name
-            | Self::PathName
-            | Self::ProcessName
-            | Self::ThreadName => Kind::Str,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Str,
-    Int,
-    Float,
-    /// Something whose `str` and `repr` are the same text.
-    Object,
-}
-
-/// A value to be converted, of the kind that its attribute has.
-#[derive(Clone, Copy, Debug)]
-enum Value<'a> {
-    Str(&'a str),
-    Int(u64),
-    Float(f64),
-    Object(&'static str),
-}
-
 /// Writes an event in the shape of a [`LineFormat`].
 #[derive(Debug)]
-pub(super) struct TextLines {
+pub(crate) struct TextLines {
     format: Arc<LineFormat>,
     clock: Clock,
     process: u64,
@@ -201,7 +78,7 @@ pub(super) struct TextLines {
 }
 
 impl TextLines {
-    pub(super) fn new(format: LineFormat) -> Self {
+    pub(crate) fn new(format: LineFormat) -> Self {
         Self {
             format: Arc::new(format),
             clock: Clock::local(),
@@ -443,11 +320,8 @@ mod tests {
         let laid_out = laid_out("%%(x)s %(lineno)ld%%%%", Value::Int(255));
         assert_eq!(laid_out, "%(x)s 255%%");
         assert_eq!(LineFormat::compile(""), LineFormat::compile("%(message)s"));
-        assert!(LineFormat::compile(super::super::PARSL_FORMAT).is_ok());
-        assert_eq!(
-            LineFormat::compile(super::super::PARSL_FORMAT),
-            Ok(LineFormat::parsl())
-        );
+        assert!(LineFormat::compile(PARSL_FORMAT).is_ok());
+        assert_eq!(LineFormat::compile(PARSL_FORMAT), Ok(LineFormat::parsl()));
     }
 
     /// `format % value`, after naming a field of the value's kind in each conversion.

@@ -10,16 +10,16 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::record::{Controls, LOGGER, PROCESS, Record, Thread};
+use crate::record::{Controls, LOGGER, PROCESS, Record, Thread};
 
 /// Writes an event as an object.
 #[derive(Debug)]
-pub(super) struct JsonLines {
+pub(crate) struct JsonLines {
     process: u32,
 }
 
 impl JsonLines {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             process: std::process::id(),
         }

@@ -9,12 +9,12 @@ use nix::sys::pthread::pthread_self;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 
-use super::clock::Moment;
+use crate::clock::Moment;
 
 /// `%(name)s`: the logger's name in stock, by which users filter.
-pub(super) const LOGGER: &str = "parsl.executors.high_throughput.interchange";
+pub(crate) const LOGGER: &str = "parsl.executors.high_throughput.interchange";
 /// `%(processName)s`, as `multiprocessing` calls a process that it did not start.
-pub(super) const PROCESS: &str = "MainProcess";
+pub(crate) const PROCESS: &str = "MainProcess";
 
 /// Longest message that is kept, in bytes; a traceback fits, an attack on the disk does not.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
@@ -22,20 +22,20 @@ const CUT: &str = "... [cut]";
 
 /// One event, ready to be laid out.
 #[derive(Debug)]
-pub(super) struct Record<'a> {
-    pub(super) moment: Moment,
-    pub(super) level: LevelName,
-    pub(super) pathname: &'a str,
-    pub(super) line: u32,
-    pub(super) function: &'a str,
+pub(crate) struct Record<'a> {
+    pub(crate) moment: Moment,
+    pub(crate) level: LevelName,
+    pub(crate) pathname: &'a str,
+    pub(crate) line: u32,
+    pub(crate) function: &'a str,
     /// The message and then its fields, as ` key=value`.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// How much of `text` is the message alone.
-    pub(super) message_bytes: usize,
+    pub(crate) message_bytes: usize,
 }
 
 impl<'a> Record<'a> {
-    pub(super) fn of(event: &Event<'_>, meta: &'a Metadata<'a>, controls: Controls) -> Self {
+    pub(crate) fn of(event: &Event<'_>, meta: &'a Metadata<'a>, controls: Controls) -> Self {
         let mut collector = Collector {
             message: Text::new(controls),
             fields: Text::new(controls),
@@ -56,17 +56,17 @@ impl<'a> Record<'a> {
         }
     }
 
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.text.get(..self.message_bytes).unwrap_or(&self.text)
     }
 
     /// `%(filename)s`.
-    pub(super) fn filename(&self) -> &'a str {
+    pub(crate) fn filename(&self) -> &'a str {
         self.pathname.rsplit('/').next().unwrap_or(self.pathname)
     }
 
     /// `%(module)s`.
-    pub(super) fn module(&self) -> &'a str {
+    pub(crate) fn module(&self) -> &'a str {
         self.filename()
             .rsplit_once('.')
             .map_or(self.filename(), |(stem, _)| stem)
@@ -75,9 +75,9 @@ impl<'a> Record<'a> {
 
 /// Python's name and number of a level.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LevelName {
-    pub(super) name: &'static str,
-    pub(super) number: u64,
+pub(crate) struct LevelName {
+    pub(crate) name: &'static str,
+    pub(crate) number: u64,
 }
 
 impl LevelName {
@@ -95,16 +95,16 @@ impl LevelName {
 
 /// The thread that an event happened on, as Python's `threading` would show it.
 #[derive(Debug)]
-pub(super) struct Thread {
+pub(crate) struct Thread {
     /// `pthread_self()`, which is what `threading.get_ident()` is.
-    pub(super) id: u64,
-    pub(super) name: String,
+    pub(crate) id: u64,
+    pub(crate) name: String,
 }
 
 impl Thread {
     /// The calling thread's. It is made once and never freed: a few bytes for each of a handful of
     /// threads, and a thread may log to its very end.
-    pub(super) fn current() -> &'static Self {
+    pub(crate) fn current() -> &'static Self {
         thread_local! {
             static CURRENT: &'static Thread = Box::leak(Box::new(Thread::describe()));
         }
@@ -127,7 +127,7 @@ impl Thread {
 
 /// What becomes of control characters in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Controls {
+pub(crate) enum Controls {
     /// Written as Python writes them in a literal, so that no message can forge a line.
     Escaped,
     /// Kept, because what is made of the text escapes them itself.
@@ -246,7 +246,7 @@ fn escape(character: char) -> String {
 }
 
 /// Python's `repr` of a string, or its `ascii`.
-pub(super) fn python_repr(text: &str, ascii: bool) -> String {
+pub(crate) fn python_repr(text: &str, ascii: bool) -> String {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
     } else {

@@ -1,10 +1,17 @@
 //! The grammar of a %-format: `%(name)`, flags, width, precision, conversion.
 
-use super::convert::{Conversion, Number};
-use super::{Attribute, BadFormat, Kind, Piece};
+use super::attribute::{Attribute, Kind};
+use super::bad_format::{BadFormat, MAX_WIDTH};
+use super::conversion::{Conversion, Number};
 
-/// Widest field, in characters, and highest precision.
-pub(super) const MAX_WIDTH: usize = 1_000;
+/// A part of a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// As it stands.
+    Text(String),
+    /// A field of the record, and how it is written.
+    Value(Attribute, Conversion),
+}
 
 /// Takes the whole string apart.
 pub(super) fn pieces(format: &str) -> Result<Vec<Piece>, BadFormat> {

@@ -351,17 +351,17 @@ fn one_of_each() {
 }
 
 fn logged(format: &str, level: i64, log: impl FnOnce()) -> String {
-    let dir = TempDir::new().unwrap();
+    let dir = TempDir::new().expect("a directory");
     log_to(
-        &LogSpec::file_logging(dir.path(), format, level).unwrap(),
+        &LogSpec::file_logging(dir.path(), format, level).expect("a format of Python's"),
         log,
     );
-    fs::read_to_string(dir.path().join("interchange.log")).unwrap()
+    fs::read_to_string(dir.path().join("interchange.log")).expect("the log is there")
 }
 
 /// Says how many lines were dropped.
 fn log_to(spec: &LogSpec, log: impl FnOnce()) -> u64 {
-    let (dispatch, guard) = logging::open(spec).unwrap();
+    let (dispatch, guard) = logging::open(spec).expect("it can be opened");
     dispatcher::with_default(&dispatch.unwrap_or_else(Dispatch::none), log);
     assert!(guard.flush_for(LONG));
     guard.dropped_lines()
@@ -369,30 +369,31 @@ fn log_to(spec: &LogSpec, log: impl FnOnce()) -> u64 {
 
 /// The `SigBlk` of the thread whose name begins so.
 fn blocked_signals(thread: &str) -> u64 {
-    for task in fs::read_dir("/proc/self/task").unwrap() {
-        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+    for task in fs::read_dir("/proc/self/task").expect("Linux has it") {
+        let status = fs::read_to_string(task.expect("readable").path().join("status"));
+        let status = status.expect("the thread lives");
         let entry = |key: &str| {
             status
                 .lines()
                 .find_map(|line| line.strip_prefix(key))
-                .unwrap()
+                .expect("each thread has it")
         };
         if entry("Name:").trim().starts_with(thread) {
-            return u64::from_str_radix(entry("SigBlk:").trim(), 16).unwrap();
+            return u64::from_str_radix(entry("SigBlk:").trim(), 16).expect("hexadecimal");
         }
     }
     panic!("no thread {thread}")
 }
 
 fn run_child(test: &str, logdir: &Path, zone: &str) -> Output {
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = Command::new(std::env::current_exe().expect("this test's file"));
     child
         .args([test, "--exact", "--nocapture"])
         .env("HTEX_TEST_LOGDIR", logdir);
     if !zone.is_empty() {
         child.env("TZ", zone);
     }
-    child.output().unwrap()
+    child.output().expect("it runs")
 }
 
 #[test]

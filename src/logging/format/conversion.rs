@@ -2,8 +2,16 @@
 
 use std::fmt::{self, Write};
 
-use super::super::record::python_repr;
-use super::Value;
+use crate::record::python_repr;
+
+/// A value to be converted, of the kind that its attribute has.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    Str(&'a str),
+    Int(u64),
+    Float(f64),
+    Object(&'static str),
+}
 
 /// What stands behind the name of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

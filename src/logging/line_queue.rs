@@ -1,4 +1,4 @@
-//! The queue before the log file, and the file behind it.
+//! The queue before a file of lines, and the writer behind it.
 //!
 //! `tracing-appender` brings the channel and the thread. What is added here is what it lacks: a
 //! bound in bytes, a count of what is still on its way (its guard can only be waited for up to
@@ -14,13 +14,13 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How much may be on its way to a file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    pub(super) lines: usize,
-    pub(super) bytes: usize,
+pub(crate) struct QueueLimits {
+    pub(crate) lines: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The log's; a burst of dispatches at DEBUG stays below it.
-pub(super) const LOG_ROOM: Room = Room {
+pub(crate) const LOG_LIMITS: QueueLimits = QueueLimits {
     lines: 16_384,
     bytes: 8 << 20,
 };
@@ -29,17 +29,17 @@ const WRITE_BYTES: usize = 64 << 10;
 
 /// What is on its way to the file, and what was lost on the way.
 #[derive(Debug)]
-pub(super) struct Books {
-    room: Room,
+pub(crate) struct Backlog {
+    limits: QueueLimits,
     lines: AtomicUsize,
     bytes: AtomicUsize,
     dropped: AtomicU64,
 }
 
-impl Books {
-    pub(super) fn new(room: Room) -> Self {
+impl Backlog {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
         Self {
-            room,
+            limits,
             lines: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
@@ -47,12 +47,12 @@ impl Books {
     }
 
     /// Lines that were taken and are neither written nor given up.
-    pub(super) fn waiting_lines(&self) -> usize {
+    pub(crate) fn waiting_lines(&self) -> usize {
         self.lines.load(Ordering::Acquire)
     }
 
     /// Lines that will never be in the file.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
@@ -60,8 +60,8 @@ impl Books {
     fn admit(&self, bytes: usize) -> bool {
         let lines_before = self.lines.fetch_add(1, Ordering::AcqRel);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits =
-            lines_before < self.room.lines && bytes_before.saturating_add(bytes) <= self.room.bytes;
+        let fits = lines_before < self.limits.lines
+            && bytes_before.saturating_add(bytes) <= self.limits.bytes;
         if !fits {
             self.settle(1, bytes);
             self.drop_lines(1);
@@ -80,34 +80,34 @@ impl Books {
 }
 
 /// The near end of the queue: what the formatter writes lines to.
-pub(super) struct Intake {
-    queue: NonBlocking,
-    books: Arc<Books>,
+pub(crate) struct LineQueue {
+    channel: NonBlocking,
+    backlog: Arc<Backlog>,
 }
 
-impl Intake {
-    pub(super) fn new(queue: NonBlocking, books: Arc<Books>) -> Self {
-        Self { queue, books }
+impl LineQueue {
+    pub(crate) fn new(channel: NonBlocking, backlog: Arc<Backlog>) -> Self {
+        Self { channel, backlog }
     }
 
     /// Takes a line, or counts it as dropped. False in the latter case.
-    pub(super) fn take(&self, line: &[u8]) -> bool {
-        self.books.admit(line.len()) && self.queue.clone().write_all(line).is_ok()
+    pub(crate) fn take(&self, line: &[u8]) -> bool {
+        self.backlog.admit(line.len()) && self.channel.clone().write_all(line).is_ok()
     }
 }
 
-impl<'a> MakeWriter<'a> for Intake {
-    type Writer = Line<'a>;
+impl<'a> MakeWriter<'a> for LineQueue {
+    type Writer = QueuedLine<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+    fn make_writer(&'a self) -> QueuedLine<'a> {
+        QueuedLine(self)
     }
 }
 
 /// Takes one line: the formatter hands it over in one piece.
-pub(super) struct Line<'a>(&'a Intake);
+pub(crate) struct QueuedLine<'a>(&'a LineQueue);
 
-impl Write for Line<'_> {
+impl Write for QueuedLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.take(line);
         Ok(line.len())
@@ -119,9 +119,9 @@ impl Write for Line<'_> {
 }
 
 /// The far end: gathers lines, writes them, and never fails.
-pub(super) struct LogFile<W> {
+pub(crate) struct GatheringWriter<W> {
     out: W,
-    books: Arc<Books>,
+    backlog: Arc<Backlog>,
     gathered: Vec<u8>,
     /// Where each gathered line ends.
     ends: Vec<usize>,
@@ -129,11 +129,11 @@ pub(super) struct LogFile<W> {
     torn: bool,
 }
 
-impl<W: Write> LogFile<W> {
-    pub(super) fn new(out: W, books: Arc<Books>) -> Self {
+impl<W: Write> GatheringWriter<W> {
+    pub(crate) fn new(out: W, backlog: Arc<Backlog>) -> Self {
         Self {
             out,
-            books,
+            backlog,
             gathered: Vec::new(),
             ends: Vec::new(),
             torn: false,
@@ -157,14 +157,14 @@ impl<W: Write> LogFile<W> {
         }
         let whole = self.ends.partition_point(|&end| end <= written);
         self.torn |= written > 0 && self.ends.binary_search(&written).is_err();
-        self.books.drop_lines(self.ends.len() - whole);
-        self.books.settle(self.ends.len(), self.gathered.len());
+        self.backlog.drop_lines(self.ends.len() - whole);
+        self.backlog.settle(self.ends.len(), self.gathered.len());
         self.gathered.clear();
         self.ends.clear();
     }
 }
 
-impl<W: Write> Write for LogFile<W> {
+impl<W: Write> Write for GatheringWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.gathered.extend_from_slice(line);
         self.ends.push(self.gathered.len());
@@ -188,56 +188,56 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let books = Books::new(LOG_ROOM);
-        for _ in 0..LOG_ROOM.lines {
-            assert!(books.admit(10));
+        let backlog = Backlog::new(LOG_LIMITS);
+        for _ in 0..LOG_LIMITS.lines {
+            assert!(backlog.admit(10));
         }
-        assert!(!books.admit(10));
+        assert!(!backlog.admit(10));
         assert_eq!(
-            (books.waiting_lines(), books.dropped()),
-            (LOG_ROOM.lines, 1)
+            (backlog.waiting_lines(), backlog.dropped()),
+            (LOG_LIMITS.lines, 1)
         );
-        books.settle(1, 10);
-        assert!(books.admit(10));
+        backlog.settle(1, 10);
+        assert!(backlog.admit(10));
     }
 
     #[test]
     fn few_lines_of_many_bytes_fill_it_too() {
-        let books = Books::new(LOG_ROOM);
-        assert!(books.admit(LOG_ROOM.bytes));
-        assert!(!books.admit(1));
-        books.settle(1, LOG_ROOM.bytes);
-        assert!(books.admit(1));
-        assert_eq!((books.waiting_lines(), books.dropped()), (1, 1));
+        let backlog = Backlog::new(LOG_LIMITS);
+        assert!(backlog.admit(LOG_LIMITS.bytes));
+        assert!(!backlog.admit(1));
+        backlog.settle(1, LOG_LIMITS.bytes);
+        assert!(backlog.admit(1));
+        assert_eq!((backlog.waiting_lines(), backlog.dropped()), (1, 1));
     }
 
     #[test]
     fn a_full_disk_costs_its_lines_and_tears_none_of_the_next() {
-        let books = Arc::new(Books::new(LOG_ROOM));
-        let mut file = LogFile::new(
+        let backlog = Arc::new(Backlog::new(LOG_LIMITS));
+        let mut file = GatheringWriter::new(
             Disk {
                 free: 12,
                 content: Vec::new(),
             },
-            Arc::clone(&books),
+            Arc::clone(&backlog),
         );
         for line in ["first\n", "second\n", "third\n"] {
-            assert!(books.admit(line.len()));
+            assert!(backlog.admit(line.len()));
             file.write_all(line.as_bytes()).unwrap();
         }
         file.flush().unwrap();
-        assert_eq!((books.waiting_lines(), books.dropped()), (0, 2));
+        assert_eq!((backlog.waiting_lines(), backlog.dropped()), (0, 2));
 
-        assert!(books.admit(7));
+        assert!(backlog.admit(7));
         file.write_all(b"fourth\n").unwrap();
         file.flush().unwrap();
-        assert_eq!((books.waiting_lines(), books.dropped()), (0, 3));
+        assert_eq!((backlog.waiting_lines(), backlog.dropped()), (0, 3));
 
         file.out.free = 100;
-        assert!(books.admit(6));
+        assert!(backlog.admit(6));
         file.write_all(b"fifth\n").unwrap();
         file.flush().unwrap();
-        assert_eq!((books.waiting_lines(), books.dropped()), (0, 3));
+        assert_eq!((backlog.waiting_lines(), backlog.dropped()), (0, 3));
         assert_eq!(
             String::from_utf8_lossy(&file.out.content),
             "first\nsecond\nfifth\n"
@@ -246,21 +246,21 @@ mod tests {
 
     #[test]
     fn a_long_run_of_lines_is_written_before_it_ends() {
-        let books = Arc::new(Books::new(LOG_ROOM));
-        let mut file = LogFile::new(
+        let backlog = Arc::new(Backlog::new(LOG_LIMITS));
+        let mut file = GatheringWriter::new(
             Disk {
                 free: usize::MAX,
                 content: Vec::new(),
             },
-            books.clone(),
+            backlog.clone(),
         );
         let line = [b'x'; 1024];
         for _ in 0..64 {
-            assert!(books.admit(line.len()));
+            assert!(backlog.admit(line.len()));
             file.write_all(&line).unwrap();
         }
         assert_eq!(
-            (file.out.content.len(), books.waiting_lines()),
+            (file.out.content.len(), backlog.waiting_lines()),
             (64 * 1024, 0)
         );
     }

@@ -1,0 +1,74 @@
+//! Opens the log, and sends the events of `tracing` there.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::directory::make_directory_of;
+use crate::format::TextLines;
+use crate::guard::{LogGuard, queue_before};
+use crate::json::JsonLines;
+use crate::line_queue::LOG_LIMITS;
+use crate::spec::{LogSpec, Sink};
+
+/// Opens the log and sends every event of the process there, from now to its end.
+///
+/// The directory and the file exist when this returns.
+///
+/// # Errors
+/// The directory or file cannot be made, or the process has a log already.
+///
+/// # Panics
+/// The system refuses a thread (`tracing-appender` decides so; libzmq would abort a moment later).
+pub fn start(spec: &LogSpec) -> io::Result<LogGuard> {
+    let (dispatch, guard) = open(spec)?;
+    if let Some(dispatch) = dispatch {
+        tracing::dispatcher::set_global_default(dispatch).map_err(io::Error::other)?;
+    }
+    Ok(guard)
+}
+
+/// As [`start`], but leaves it to the caller where the subscriber is in force (tests).
+///
+/// There is none if nothing is logged: an event then costs what it costs without a log.
+///
+/// # Errors
+/// The directory or file cannot be made.
+pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)> {
+    let filter = spec.level.filter();
+    match &spec.sink {
+        Sink::None => Ok((None, LogGuard::of_nothing())),
+        Sink::File { path, format } => {
+            make_directory_of(path)?;
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let (queue, guard) = queue_before(file, LOG_LIMITS);
+            let lines = fmt::layer().event_format(TextLines::new(format.clone()));
+            let layer = lines
+                .log_internal_errors(false)
+                .with_ansi(false)
+                .with_writer(queue);
+            Ok((Some(dispatch(filter, layer)), guard))
+        }
+        Sink::Json { path } => {
+            make_directory_of(path)?;
+            let file = File::create(path)?;
+            let (queue, guard) = queue_before(file, LOG_LIMITS);
+            let lines = fmt::layer().event_format(JsonLines::new());
+            let layer = lines
+                .log_internal_errors(false)
+                .with_ansi(false)
+                .with_writer(queue);
+            Ok((Some(dispatch(filter, layer)), guard))
+        }
+    }
+}
+
+fn dispatch<L>(filter: LevelFilter, layer: L) -> tracing::Dispatch
+where
+    L: Layer<tracing_subscriber::layer::Layered<LevelFilter, Registry>> + Send + Sync,
+{
+    tracing::Dispatch::new(Registry::default().with(filter).with(layer))
+}
