@@ -29,19 +29,28 @@ const SELECTORS: &str = "parsl.executors.high_throughput.manager_selector";
 /// Why there is no config to run with: names the key and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// Standard input has no dict in a pickle.
     #[error("the start-up configuration on standard input cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] Unreadable),
+    /// A key is absent, or None where that means nothing.
     #[error("the start-up configuration has no '{key}', which should be {expected}")]
     Missing {
+        /// The key.
         key: &'static str,
+        /// What it should be, in words.
         expected: &'static str,
     },
+    /// A value is of another type than it should be, or out of its bounds.
     #[error("'{key}' in the start-up configuration should be {expected}, not {found}")]
     Wrong {
+        /// The key.
         key: &'static str,
+        /// What its value should be, in words.
         expected: &'static str,
+        /// What it is: a short value, or the name of its type.
         found: String,
     },
+    /// The executor is older than the releases that are served.
     #[error(
         "this Parsl gives the interchange 'worker_ports', as releases before 2025.06.30 did; \
          htex-interchange serves Parsl {PARSL_OLDEST} and newer"
@@ -49,18 +58,46 @@ pub enum ConfigError {
     TooOld,
 }
 
+/// Why standard input has no dict in a pickle.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It is no pickle.
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
+    /// The system gives nothing to read.
+    #[error(transparent)]
+    Input(#[from] io::Error),
+    /// The writer closed it too early.
+    #[error("it ends after {0} bytes, before its pickle does")]
+    Ends(usize),
+    /// It goes on and on.
+    #[error("it has more than {CONFIG_BYTES_MAX} bytes")]
+    TooLong,
+    /// The pickle holds something else, by Python's word for its type.
+    #[error("it should be a dict, not {0}")]
+    NoDict(&'static str),
+}
+
 /// Everything this program needs to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// Where the executor is.
     pub submit_side: SubmitSide,
     /// Where managers connect to; None for every address of the machine.
     pub interchange_address: Option<IpAddr>,
+    /// Which port they connect to.
     pub worker_port: PortChoice,
+    /// The monitoring hub, if there is monitoring.
     pub hub: Option<HubAddress>,
+    /// Where the log goes.
     pub logging: Logging,
+    /// A manager that says nothing for so long is lost; above 0.
     pub heartbeat_threshold: Duration,
+    /// Who decides which manager gets tasks first.
     pub selector: SelectorChoice,
+    /// Parsl's name of the run, for monitoring; None where HTEX is used without a DataFlowKernel.
     pub run_id: Option<String>,
+    /// Which versions of a manager have to agree.
     pub version_check: VersionCheckChoice,
     /// For the log: keys that no release of Parsl had when this program was written.
     pub unknown_keys: Vec<String>,
@@ -70,34 +107,47 @@ pub struct Config {
 /// starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmitSide {
+    /// The address of its three ports.
     pub address: IpAddr,
+    /// Tasks come from here.
     pub task_port: u16,
+    /// Results go here.
     pub result_port: u16,
+    /// Commands come from here, and are answered.
     pub command_port: u16,
     /// With certificates everything is encrypted, without nothing is.
     pub cert_dir: Option<PathBuf>,
 }
 
+/// Where monitoring listens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HubAddress {
+    /// The hub's machine, which is the submit side's.
     pub address: IpAddr,
+    /// Its ZeroMQ port.
     pub port: u16,
 }
 
 /// The port for managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortChoice {
+    /// This one.
     Fixed(u16),
     /// Any free one from `first` on, below `end`.
     Range {
+        /// The lowest.
         first: u16,
+        /// One above the highest, up to 65,536.
         end: u32,
     },
 }
 
+/// HTEX's `manager_selector`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SelectorChoice {
+    /// `RandomManagerSelector`, the default.
     Random,
+    /// `BlockIdManagerSelector`: the greatest block id first.
     BlockId,
     /// A class that only Python can run; its name is for the log.
     User(String),
@@ -114,23 +164,42 @@ pub enum VersionCheckChoice {
 /// Where the log goes, and how it looks. Levels are Python's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logging {
+    /// The directory of the log file.
     pub logdir: PathBuf,
+    /// Its name and shape.
     pub kind: LoggingKind,
 }
 
+/// HTEX's `log_config`, since 2026.05.18.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LoggingKind {
     /// Parsl's own format in `interchange.log`.
-    Default { level: i64 },
+    Default {
+        /// The least that is logged.
+        level: i64,
+    },
     /// `FileLogging`: a %-format in `interchange.log`.
-    File { format: Option<String>, level: i64 },
+    File {
+        /// None for the default.
+        format: Option<String>,
+        /// The least that is logged.
+        level: i64,
+    },
     /// `JSONLogging`: `interchange.jsonlog`.
-    Json { level: i64 },
+    Json {
+        /// The least that is logged.
+        level: i64,
+    },
     /// `NoopLogging`: nothing.
     Noop,
     /// A class of the user's, which only Python could run: the default takes its place, and a
     /// warning names it.
-    Unknown { class: String, level: i64 },
+    Unknown {
+        /// Its module and name.
+        class: String,
+        /// The least that is logged.
+        level: i64,
+    },
 }
 
 /// The bytes of one pickle, read from `input` up to its STOP: the writer need not close it.
@@ -144,24 +213,19 @@ pub fn read_pickle(mut input: impl Read) -> Result<Vec<u8>, ConfigError> {
                 fault: Fault::Truncated,
                 ..
             }) => {}
-            Err(error) => return Err(ConfigError::Unreadable(error.to_string())),
+            Err(error) => return Err(Unreadable::Pickle(error).into()),
         }
         let count = match input.read(&mut chunk) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ConfigError::Unreadable(error.to_string())),
+            Err(error) => return Err(Unreadable::Input(error).into()),
         };
         if count == 0 {
-            let text = format!(
-                "it ends after {} bytes, before its pickle does",
-                bytes.len()
-            );
-            return Err(ConfigError::Unreadable(text));
+            return Err(Unreadable::Ends(bytes.len()).into());
         }
         bytes.extend_from_slice(&chunk[..count]);
         if bytes.len() > CONFIG_BYTES_MAX {
-            let text = format!("it has more than {CONFIG_BYTES_MAX} bytes");
-            return Err(ConfigError::Unreadable(text));
+            return Err(Unreadable::TooLong.into());
         }
     }
 }
@@ -174,13 +238,14 @@ pub struct RawConfig<'a> {
 }
 
 impl<'a> RawConfig<'a> {
+    /// Looks into what was read from standard input.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`]: values are looked at when they are asked for.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ConfigError> {
-        let tree = Tree::read(bytes).map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        let tree = Tree::read(bytes).map_err(Unreadable::Pickle)?;
         if !tree.root().is_dict() {
-            let kind = tree.root().kind_name();
-            return Err(ConfigError::Unreadable(format!(
-                "it should be a dict, not {kind}"
-            )));
+            return Err(Unreadable::NoDict(tree.root().kind_name()).into());
         }
         Ok(Self { bytes, tree })
     }

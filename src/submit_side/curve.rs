@@ -1,7 +1,7 @@
 //! Who may talk to us: the certificate files that HTEX writes, and the verdict on a peer's key.
 //!
 //! Everything here is a function of files and bytes. The ZAP socket, and the CURVE options of the
-//! others, are set by `io`. This room imports no other.
+//! others, are the event loop's.
 //!
 //! ```text
 //! cert_dir/server.key_secret ──► our secret key            (all sockets but the hub's)

@@ -1,8 +1,14 @@
-//! What the submit side said, and what can be found out about it.
+//! What the submit side said at the start, and what can be found out about it.
 //!
-//! [`config`] is what the executor wrote to our standard input, checked; [`curve`] are its
-//! certificates, and the verdict on whoever knocks; [`versions`] finds the Python and the Parsl
-//! that it runs; [`children`] ends processes that are started for that.
+//! | file | what is in it |
+//! | --- | --- |
+//! | [`config`] | what the executor wrote to our standard input, checked |
+//! | [`curve`] | the certificates that it wrote, and the verdict on whoever shakes hands |
+//! | [`versions`] | the Python and the Parsl that it runs, which managers are checked against |
+//! | [`children`] | what a process that we start gets of us |
+//!
+//! `versions` starts an interpreter as its last resort, and names `children` for that; otherwise
+//! they name nothing of each other. No sockets: the event loop has them.
 
 pub mod children;
 pub mod config;

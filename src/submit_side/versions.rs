@@ -5,82 +5,32 @@
 //! its own script runs in, so for us the nearest likeness of that comes first.
 //!
 //! Everything is read from text and names of files; Parsl's metadata is of no use, as it says
-//! `2026.10.5` where `parsl.version.VERSION` says `2026.10.05`. This room imports no other.
+//! `2026.10.5` where `parsl.version.VERSION` says `2026.10.05`.
 
-mod ask;
+mod ask_interpreter;
+mod environment;
+mod files;
+mod hints;
 mod interpreter;
 mod layout;
-mod maps;
-mod script;
+mod memory_map;
+mod python_version;
+mod stock_script;
 
+pub use files::candidates;
+pub use hints::Hints;
 pub use interpreter::python;
-pub use script::candidates;
+pub use python_version::{BadPythonVersion, PythonVersion};
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use script::Script;
-
-/// The part of Python's version that has to agree: pickled code depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PythonVersion {
-    /// 3.
-    pub major: u16,
-    /// 11, in 3.11.7.
-    pub minor: u16,
-}
-
-impl fmt::Display for PythonVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
-/// Not a version of Python.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a Python version looks like 3.11")]
-pub struct BadPythonVersion;
-
-impl From<ParseIntError> for BadPythonVersion {
-    fn from(_: ParseIntError) -> Self {
-        Self
-    }
-}
-
-/// Takes `3.11`, and `3.11.7` or `3.14.0rc1` as well.
-impl FromStr for PythonVersion {
-    type Err = BadPythonVersion;
-
-    fn from_str(text: &str) -> Result<Self, BadPythonVersion> {
-        let (major, rest) = text.split_once('.').ok_or(BadPythonVersion)?;
-        let minor = rest.split_once('.').map_or(rest, |(minor, _)| minor);
-        Ok(Self {
-            major: major.parse()?,
-            minor: minor.parse()?,
-        })
-    }
-}
-
-/// What the search may go by.
-#[derive(Clone, Debug)]
-pub struct Hints {
-    /// `--python-version`.
-    pub python_flag: Option<PythonVersion>,
-    /// `--parsl-version`: exactly `parsl.version.VERSION`.
-    pub parsl_flag: Option<String>,
-    /// The process that started us, as a rule the submit process.
-    pub parent_pid: Option<u32>,
-    /// `PATH`, on which stock would find `interchange.py`.
-    pub path: OsString,
-    /// This program's file, links resolved.
-    pub own_exe: PathBuf,
-}
+use environment::Environment;
+use stock_script::Script;
 
 /// Where a version was learned; shown in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,12 +113,13 @@ pub fn find(hints: &Hints) -> SubmitVersions {
         }
     }
     if let (false, Some(pid)) = (found.is_complete(), hints.parent_pid) {
-        found.learn(&maps::environment_of(pid), || Source::Parent(pid));
+        found.learn(&memory_map::environment_of(pid), || Source::Parent(pid));
     }
     if let (false, Some(script)) = (found.is_complete(), &script)
         && let Some(interpreter) = &script.interpreter
     {
-        let told = ask::environment_of(interpreter, &script.path, ask::LIMIT);
+        let told =
+            ask_interpreter::environment_of(interpreter, &script.path, ask_interpreter::LIMIT);
         found.learn(&told, || Source::Interpreter(interpreter.clone()));
     }
     found
@@ -178,8 +129,8 @@ pub fn find(hints: &Hints) -> SubmitVersions {
 #[must_use]
 pub fn of_script(script: &Path, path: &OsStr) -> SubmitVersions {
     let mut found = SubmitVersions::default();
-    if let Some(interpreter) = script::interpreter_of(script, path) {
-        let told = ask::environment_of(&interpreter, script, ask::LIMIT);
+    if let Some(interpreter) = stock_script::interpreter_of(script, path) {
+        let told = ask_interpreter::environment_of(&interpreter, script, ask_interpreter::LIMIT);
         found.learn(&told, || Source::Interpreter(interpreter.clone()));
     }
     found
@@ -229,8 +180,7 @@ impl SubmitVersions {
     }
 
     /// Whether nothing is left to be found.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.python.is_some() && self.parsl.is_some()
     }
 
@@ -275,32 +225,9 @@ impl SubmitVersions {
     }
 }
 
-/// What one place says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Environment {
-    python: Option<PythonVersion>,
-    parsl: Option<String>,
-}
-
 fn agree<T: PartialEq>(known: Option<T>, said: Option<T>) -> bool {
     match (known, said) {
         (Some(known), Some(said)) => known == said,
         (None, _) | (_, None) => true,
     }
-}
-
-/// At most `limit` bytes of a regular file, as text. What is no regular file might block.
-fn read_text(path: &Path, limit: u64) -> Option<String> {
-    use std::io::Read as _;
-
-    if !std::fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let mut content = Vec::new();
-    std::fs::File::open(path)
-        .ok()?
-        .take(limit)
-        .read_to_end(&mut content)
-        .ok()?;
-    Some(String::from_utf8_lossy(&content).into_owned())
 }

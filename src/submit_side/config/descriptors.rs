@@ -12,6 +12,7 @@ const KEPT_BACK: std::ops::RangeInclusive<usize> = 3..=64;
 /// What may be open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DescriptorBudget {
+    /// How many the system grants, after the soft limit was raised.
     pub limit: usize,
 }
 

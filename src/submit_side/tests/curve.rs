@@ -97,7 +97,11 @@ const SPOILT: [(Spoil, &str, &str); 12] = [
         "",
         "must have mode 0700, and has 0500",
     ),
-    (|dir| fs::remove_dir_all(dir).unwrap(), "", "cannot be read"),
+    (
+        |dir| fs::remove_dir_all(dir).expect("it is there"),
+        "",
+        "cannot be read",
+    ),
     (
         |dir| remove(dir, "server.key_secret"),
         "/server.key_secret",
@@ -140,12 +144,12 @@ const SPOILT: [(Spoil, &str, &str); 12] = [
         "larger than 65536",
     ),
     (
-        |dir| fs::create_dir(dir.join("new.key")).unwrap(),
+        |dir| fs::create_dir(dir.join("new.key")).expect("it can be made"),
         "/new.key",
         "regular file",
     ),
     (
-        |dir| symlink("nowhere", dir.join("new.key")).unwrap(),
+        |dir| symlink("nowhere", dir.join("new.key")).expect("it can be made"),
         "/new.key",
         "cannot be read",
     ),
@@ -288,14 +292,14 @@ fn replies_have_the_six_frames_of_rfc_27() {
 }
 
 fn certificates() -> TempDir {
-    let dir = TempDir::new().unwrap();
+    let dir = TempDir::new().expect("a directory");
     write_certificates(dir.path());
     dir
 }
 
 /// What `parsl.curvezmq.create_certificates` makes.
 fn write_certificates(dir: &Path) {
-    fs::create_dir_all(dir).unwrap();
+    fs::create_dir_all(dir).expect("it can be made");
     set_mode(dir, 0o700);
     for (name, [public_key, secret_key]) in [("server", SERVER), ("client", CLIENT)] {
         let head = "#   ****  Generated on 2026-10-26 12:00:00.000001 by pyzmq  ****\n\
@@ -309,17 +313,19 @@ fn write_certificates(dir: &Path) {
 }
 
 fn write(dir: &Path, name: &str, content: &str) {
-    fs::write(dir.join(name), content).unwrap();
+    fs::write(dir.join(name), content).expect("it can be written");
 }
 
 fn remove(dir: &Path, name: &str) {
-    fs::remove_file(dir.join(name)).unwrap();
+    fs::remove_file(dir.join(name)).expect("it is there");
 }
 
 fn set_mode(dir: &Path, mode: u32) {
-    fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(dir, Permissions::from_mode(mode)).expect("it is ours");
 }
 
 fn bytes(z85: &str) -> [u8; 32] {
-    *PublicKey::from_z85(z85.as_bytes()).unwrap().as_bytes()
+    *PublicKey::from_z85(z85.as_bytes())
+        .expect("a key")
+        .as_bytes()
 }

@@ -345,7 +345,7 @@ struct Place(TempDir);
 
 impl Place {
     fn new() -> Self {
-        Self(TempDir::new().unwrap())
+        Self(TempDir::new().expect("a directory"))
     }
 
     fn dir(&self) -> &Path {
@@ -366,8 +366,8 @@ impl Place {
     /// `<name>/bin` and, for each Python, a Parsl of a version.
     fn environment(&self, name: &str, pythons: &[(&str, &str)]) -> PathBuf {
         let prefix = self.dir().join(name);
-        fs::create_dir_all(prefix.join("bin")).unwrap();
-        fs::create_dir_all(prefix.join("lib/pkgconfig")).unwrap();
+        fs::create_dir_all(prefix.join("bin")).expect("it can be made");
+        fs::create_dir_all(prefix.join("lib/pkgconfig")).expect("it can be made");
         for (python, parsl) in pythons {
             let packages = prefix.join(format!("lib/python{python}/site-packages"));
             let version = format!("\"\"\"Set module version.\n\"\"\"\nVERSION = '{parsl}'\n");
@@ -383,7 +383,7 @@ impl Place {
 
     fn script(&self, path: &Path, content: &str) {
         write(path, content);
-        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).expect("it is ours");
     }
 }
 
@@ -412,11 +412,11 @@ sys.stdin.read()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap();
+            .expect("it runs");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
+        BufReader::new(child.stdout.take().expect("piped"))
             .read_line(&mut line)
-            .unwrap();
+            .expect("it says so");
         assert_eq!(line, "mapped\n");
         Self { child }
     }
@@ -425,7 +425,7 @@ sys.stdin.read()
 impl Drop for Parent {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        self.child.wait().unwrap();
+        self.child.wait().expect("it ends");
     }
 }
 
@@ -437,18 +437,21 @@ struct RealPython {
 /// The interpreter behind `python3`, which may be a shim.
 fn real_python() -> RealPython {
     let code = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)";
-    let output = Command::new("python3").args(["-c", code]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let (version, executable) = text.trim_end().split_once(' ').unwrap();
+    let output = Command::new("python3")
+        .args(["-c", code])
+        .output()
+        .expect("python3 runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let (version, executable) = text.trim_end().split_once(' ').expect("two words");
     RealPython {
         executable: executable.into(),
-        version: version.parse().unwrap(),
+        version: version.parse().expect("a version"),
     }
 }
 
 fn write(path: &Path, content: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
+    fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
+    fs::write(path, content).expect("it can be written");
 }
 
 fn said(found: &SubmitVersions) -> (&'static str, &'static str) {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Hints;
-use super::script::{Script, candidates};
+use super::files::candidates;
+use super::hints::Hints;
+use super::stock_script::Script;
 
 /// The interpreter that the submit process was started with; else that of the stock script; else
 /// the `python3` of PATH. The first is right whenever the parent is the submit process itself, and

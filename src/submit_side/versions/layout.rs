@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Environment, PythonVersion, read_text};
+use super::environment::Environment;
+use super::files::read_text;
+use super::python_version::PythonVersion;
 
 /// `version.py` is eight lines long.
 const MAX_VERSION_FILE_BYTES: u64 = 64 << 10;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::environment::Environment;
 use super::layout::version_in_file;
-use super::{Environment, PythonVersion};
+use super::python_version::PythonVersion;
 use crate::children;
 
 /// An interpreter on a slow file system may take this long; a manager waits for the answer.

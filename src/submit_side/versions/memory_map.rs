@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::environment::Environment;
+use super::files::read_text;
 use super::layout::{parsl_in, python_of_name};
-use super::{Environment, PythonVersion, read_text};
+use super::python_version::PythonVersion;
 
 /// A process with 10,000 mappings shows 1 MB; whoever has more is read in part.
 const MAX_MAPS_BYTES: u64 = 16 << 20;

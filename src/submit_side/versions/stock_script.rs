@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::files::{candidates, read_text};
 use super::layout::{prefix_of, python_of_name};
-use super::{PythonVersion, read_text};
+use super::python_version::PythonVersion;
 
 /// What HTEX runs if it is told nothing else.
 const NAME: &str = "interchange.py";
@@ -62,24 +63,6 @@ impl Script {
 /// The interpreter of a Python script, by its first lines.
 pub(super) fn interpreter_of(script: &Path, path: &OsStr) -> Option<PathBuf> {
     interpreter(&read_text(script, MAX_HEAD_BYTES)?, path)
-}
-
-/// The executable files of a name, in the order of PATH; an empty entry is this directory.
-pub fn candidates<'a>(
-    path: &'a OsStr,
-    name: &'a str,
-) -> impl Iterator<Item = (PathBuf, Metadata)> + use<'a> {
-    std::env::split_paths(path).filter_map(move |directory| {
-        let directory = if directory.as_os_str().is_empty() {
-            ".".into()
-        } else {
-            directory
-        };
-        let file = directory.join(name);
-        let metadata = fs::metadata(&file).ok()?;
-        let runs = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
-        runs.then_some((file, metadata))
-    })
 }
 
 fn same_file(one: &Metadata, other: &Metadata) -> bool {
