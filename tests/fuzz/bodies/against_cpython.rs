@@ -110,7 +110,11 @@ fn judge_message<B>(
         FromManager::Monitoring { .. } if payload == "-" => {
             Err("monitoring without a payload".to_owned().into())
         }
-        _ => Ok(()),
+        FromManager::Monitoring { .. }
+        | FromManager::Registration(_)
+        | FromManager::ConnectionProbe
+        | FromManager::Heartbeat
+        | FromManager::Drain => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// What is said of a frame, and what becomes of it.
-pub fn check(message: FromManager<Opaque<&[u8]>>, frame: &[u8]) {
+pub(crate) fn check(message: FromManager<Opaque<&[u8]>>, frame: &[u8]) {
     let tree = Tree::read(frame).expect("what is understood can be read");
     let told = |key| tree.root().get(key);
     let kind = told("type").and_then(|kind| kind.as_str());

@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// It stands between two others.
-pub fn batch(body: &Opaque<&[u8]>) -> Vec<u8> {
+pub(crate) fn batch(body: &Opaque<&[u8]>) -> Vec<u8> {
     let neighbour = || Task::parse(NEIGHBOUR, Stay::Short).expect("a task").body;
     let beside = [neighbour(), neighbour()];
     encode_batch([&beside[0], body, &beside[1]].into_iter())
