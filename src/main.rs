@@ -1,6 +1,6 @@
 //! The program: command line, then configuration, then log, then the loop.
 
-mod observing;
+mod telemetry;
 
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
@@ -17,8 +17,8 @@ use broker::{
     BlockIdSelector, Patience, RandomSelector, Selector, Settings, VersionCheck, Versions,
 };
 use event_loop::{
-    self as sockets, End, EventLoop, EventSink, Helper, HelperCommand, Observing, Signals, Start,
-    Starter, WatchTarget,
+    self as sockets, Ancestry, End, EventLoop, EventSink, SelectorHelper, SelectorHelperCommand,
+    Signals, Start, Telemetry, WatchTarget,
 };
 use htex_interchange::cli::{Arguments, PatienceChoice, by_hand};
 use interchange::FindVersions;
@@ -30,7 +30,7 @@ use submit_side::curve::Certificates;
 use submit_side::versions::{self, Hints, Search, SubmitVersions};
 use tools;
 
-use observing::Events;
+use telemetry::Events;
 
 const REFUSED: u8 = 1;
 const BY_HAND_STATUS: u8 = 2;
@@ -47,7 +47,7 @@ const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
-    let starter = Starter::read();
+    let ancestry = Ancestry::read();
     let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&format!("signals cannot be handled: {error}"), None, None),
     };
     match RawConfig::read(&bytes) {
-        Ok(raw) => start(&arguments, &raw, signals, starter),
+        Ok(raw) => start(&arguments, &raw, signals, ancestry),
         Err(error) => refuse(&error.to_string(), None, None),
     }
 }
@@ -115,7 +115,7 @@ fn start(
     arguments: &Arguments,
     raw: &RawConfig<'_>,
     signals: Signals,
-    starter: Starter,
+    ancestry: Ancestry,
 ) -> ExitCode {
     let side = raw.submit_side().ok();
     let log = match raw
@@ -143,13 +143,13 @@ fn start(
         Err(reason) => return refuse(&reason, None, Some(log)),
     };
     raise_descriptor_limit();
-    let helper = match helper_of(&config.selector, hints(arguments, starter.parent), raw) {
+    let helper = match helper_of(&config.selector, hints(arguments, ancestry.parent), raw) {
         Ok(helper) => helper,
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
     };
     let watch = arguments.watch_pid.unwrap_or(WatchTarget::Parent);
-    let about = observing::about(&config, watch.pid(starter.parent));
-    let events = match observing::events(arguments, &about, &config.logging.logdir) {
+    let about = telemetry::about(&config, watch.pid(ancestry.parent));
+    let events = match telemetry::events(arguments, &about, &config.logging.logdir) {
         Ok(events) => events.map(Rc::new),
         Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
     };
@@ -162,12 +162,12 @@ fn start(
             .max_queued_bytes
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         watch,
-        find_versions: version_finder(hints(arguments, starter.parent)),
-        starter,
+        find_versions: version_finder(hints(arguments, ancestry.parent)),
+        ancestry,
         selector: selector_of(&config.selector),
         helper,
         settings: settings_of(&config, arguments),
-        observing: Observing {
+        telemetry: Telemetry {
             about,
             log_lines_dropped: log.dropped_counter(),
             metrics_at: arguments.metrics,
@@ -277,7 +277,7 @@ fn start_log(wanted: &Logging) -> Result<LogGuard, String> {
 }
 
 fn log_config(config: &Config) {
-    let host = observing::host();
+    let host = telemetry::host();
     info!(
         "htex-interchange {} starts on {host}",
         env!("CARGO_PKG_VERSION")
@@ -315,7 +315,7 @@ fn helper_of(
     choice: &SelectorChoice,
     hints: Hints,
     raw: &RawConfig<'_>,
-) -> Result<Option<Helper>, String> {
+) -> Result<Option<SelectorHelper>, String> {
     let SelectorChoice::User(class) = choice else {
         return Ok(None);
     };
@@ -327,7 +327,7 @@ fn helper_of(
         python.display()
     );
     let config = raw.bytes().to_vec();
-    let helper = Helper::start(HelperCommand { python, config });
+    let helper = SelectorHelper::start(SelectorHelperCommand { python, config });
     helper.map(Some).map_err(trouble)
 }
 

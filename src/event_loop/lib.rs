@@ -4,31 +4,30 @@
 //! and carries out what it wants done; only when a whole turn found nothing does it wait, on all
 //! descriptors at once, until something comes or the next deadline is due.
 
-mod alarm;
-mod channel;
+mod ancestry;
 mod clock;
-mod connections;
-mod door;
-mod facts;
 mod frame;
-mod greeting;
-mod helper;
+mod frame_socket;
+mod hub;
 mod intake;
+mod key_check;
 mod memory;
-mod monitor;
-mod observers;
 mod outbox;
-mod radio;
 mod raw;
 mod reading;
 mod refusal;
+mod selector_helper;
 mod sending;
+mod signals;
+mod socket_monitor;
 mod sockets;
-mod starter;
-mod unsent;
+mod status_server;
+mod submit_watch;
+mod telemetry;
+mod timer;
+mod unsent_batches;
 mod wait;
-mod watch;
-mod zap;
+mod worker_connections;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,28 +42,30 @@ use protocol::Answer;
 use submit_side::config::{Config, SubmitSide};
 use submit_side::curve::Certificates;
 
-pub use facts::{EventSink, Observing};
-pub use helper::{Helper, HelperCommand};
+pub use ancestry::Ancestry;
 pub use refusal::refuse;
-pub use starter::Starter;
+pub use selector_helper::{SelectorHelper, SelectorHelperCommand};
+pub use signals::Signals;
+pub use submit_watch::WatchTarget;
+pub use telemetry::{EventSink, Telemetry};
 pub use wait::is_readable_within;
-pub use watch::{Signals, WatchTarget};
 
-use channel::Channel;
 use clock::Clock;
-use connections::WorkerConnections;
 use frame::Frame;
+use frame_socket::FrameSocket;
+use hub::HubSender;
 use intake::{Change, HeldBytes, Intake};
+use key_check::KeyCheck;
 use memory::Memory;
-use monitor::Monitor;
-use observers::Observers;
-use radio::Radio;
 use reading::Arrived;
 use sending::Sending;
+use signals::SignalMeaning;
+use socket_monitor::SocketMonitor;
 use sockets::SubmitSockets;
+use status_server::StatusServer;
+use submit_watch::{ConnectionWatch, ProcessWatch};
 use wait::{Descriptors, Ready};
-use watch::{Asked, ConnectionWatch, ProcessWatch};
-use zap::Doorkeeper;
+use worker_connections::WorkerConnections;
 
 /// Everything that the loop is started with.
 pub struct Start<'a> {
@@ -76,13 +77,13 @@ pub struct Start<'a> {
     /// Most bytes of tasks and unsent results; None for a share of the memory.
     pub max_queued_bytes: Option<usize>,
     pub watch: WatchTarget,
-    pub starter: Starter,
+    pub ancestry: Ancestry,
     pub selector: Box<dyn Selector>,
     /// Runs the user's own selector, which then decides instead.
-    pub helper: Option<Helper>,
+    pub helper: Option<SelectorHelper>,
     pub settings: Settings,
     pub find_versions: FindVersions,
-    pub observing: Observing,
+    pub telemetry: Telemetry,
 }
 
 /// How the process is to end.
@@ -103,7 +104,7 @@ pub struct EventLoop {
     clock: Clock,
     interchange: Interchange<Frame>,
     submit: SubmitSockets,
-    workers: Channel,
+    workers: FrameSocket,
     connections: WorkerConnections,
     sending: Sending,
     inbox: Vec<Arrived>,
@@ -113,17 +114,17 @@ pub struct EventLoop {
     intake: Intake,
     /// Tasks are held up by results that libzmq has not done with.
     awaits_release: bool,
-    radio: Option<Radio>,
-    helper: Option<Helper>,
-    doorkeeper: Option<Doorkeeper>,
+    hub: Option<HubSender>,
+    helper: Option<SelectorHelper>,
+    key_check: Option<KeyCheck>,
     certificates: Option<Certificates>,
     submit_watch: ConnectionWatch,
     process_watch: ProcessWatch,
     /// Who stands behind the process that is watched, if that is our parent.
-    behind: Option<(Starter, SubmitSide)>,
+    behind: Option<(Ancestry, SubmitSide)>,
     signals: Signals,
     descriptors: Descriptors,
-    observers: Observers,
+    status_server: StatusServer,
     /// Closed last: its sockets are above.
     context: Context,
 }
@@ -140,7 +141,7 @@ impl EventLoop {
         let now = clock.now();
         let certificates = start.certificates;
         let context = open_context(start.io_threads)?;
-        let doorkeeper = open_doorkeeper(&context, certificates.as_ref())
+        let key_check = open_key_check(&context, certificates.as_ref())
             .map_err(trouble("cannot open the socket for authentication"))?;
         let mut submit = SubmitSockets::open(&context, certificates.as_ref())
             .map_err(trouble("cannot open the sockets to the submit side"))?;
@@ -149,9 +150,9 @@ impl EventLoop {
         let threshold = start.settings.heartbeat_threshold;
         let (workers, worker_monitor, port) =
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        let process_watch = ProcessWatch::open(start.watch, &start.starter, &config.submit_side)
+        let process_watch = ProcessWatch::open(start.watch, &start.ancestry, &config.submit_side)
             .ok_or("the process that started it is gone")?;
-        let observers = Observers::open(start.observing, config.interchange_address, port)?;
+        let status_server = StatusServer::open(start.telemetry, config.interchange_address, port)?;
         let connections = WorkerConnections::new(worker_monitor);
         let descriptors = Descriptors::of(&wait::Sources {
             commands: &submit.commands,
@@ -160,10 +161,10 @@ impl EventLoop {
             results: &submit.results,
             connections: connections.socket(),
             submit_connections: submit_watch.sockets(),
-            doorkeeper: doorkeeper.as_ref().map(Doorkeeper::socket),
+            key_check: key_check.as_ref().map(KeyCheck::socket),
             signals: start.signals.descriptor(),
             process: process_watch.descriptor(),
-            observers: observers.descriptor(),
+            status_clients: status_server.descriptor(),
         })
         .map_err(trouble("cannot wait for the sockets"))?;
         // Nothing fails after this: a command taken by a start that is refused has no answer.
@@ -188,17 +189,17 @@ impl EventLoop {
             memory: Memory::new(),
             intake: Intake::new(start.max_queued_bytes),
             awaits_release: false,
-            radio: config.hub.clone().map(|hub| Radio::new(hub, now)),
+            hub: config.hub.clone().map(|hub| HubSender::new(hub, now)),
             helper: start.helper,
-            doorkeeper,
+            key_check,
             certificates,
             submit_watch,
             process_watch,
             behind: (start.watch == WatchTarget::Parent)
-                .then(|| (start.starter, config.submit_side.clone())),
+                .then(|| (start.ancestry, config.submit_side.clone())),
             signals: start.signals,
             descriptors,
-            observers,
+            status_server,
             clock,
             context,
         })
@@ -230,15 +231,15 @@ impl EventLoop {
     fn turn(&mut self, ready: Ready) -> Turn {
         let now = self.clock.now();
         let mut left = self.read(ready, now);
-        if let Some(radio) = &mut self.radio {
-            radio.advance(&self.context, self.certificates.as_ref(), now);
+        if let Some(hub) = &mut self.hub {
+            hub.advance(&self.context, self.certificates.as_ref(), now);
         }
         self.listen_to_helper(now);
         if ready.signals && self.is_told_to_stop() {
             return Turn::End(End::Terminated);
         }
         self.look_at_submit_side(ready, now);
-        self.see_observers(ready.observers, now);
+        self.serve_status_clients(ready.status_clients, now);
         self.interchange.handle_time(now);
         self.memory.handle_time(self.interchange.queued(), now);
         self.awaits_release = false;
@@ -298,11 +299,15 @@ impl EventLoop {
         let Some(helper) = &mut self.helper else {
             return;
         };
-        for news in helper.advance() {
-            match news {
-                helper::News::Answer(answer) => self.interchange.handle_answer(&answer, now),
-                helper::News::StartedAgain => self.interchange.handle_asked_again(now),
-                helper::News::Ended(why) => {
+        for event in helper.advance() {
+            match event {
+                selector_helper::HelperEvent::Answer(answer) => {
+                    self.interchange.handle_answer(&answer, now)
+                }
+                selector_helper::HelperEvent::StartedAgain => {
+                    self.interchange.handle_asked_again(now)
+                }
+                selector_helper::HelperEvent::Ended(why) => {
                     self.interchange.give_up_asking(&why);
                     self.helper = None;
                     return;
@@ -314,12 +319,12 @@ impl EventLoop {
     fn is_told_to_stop(&mut self) -> bool {
         while let Some((asked, signal)) = self.signals.next() {
             match asked {
-                Asked::Stop => {
+                SignalMeaning::Stop => {
                     self.interchange.complaints().tell();
                     info!("Exiting on {signal}. {}", self.interchange.unfinished());
                     return true;
                 }
-                Asked::Nothing => {
+                SignalMeaning::Nothing => {
                     info!("Ignoring {signal}: the submit side lives, and will end us itself");
                 }
             }
@@ -348,7 +353,7 @@ impl EventLoop {
         let Some((next, process)) = self
             .behind
             .take()
-            .and_then(|(starter, side)| ProcessWatch::behind(&starter, &side))
+            .and_then(|(ancestry, side)| ProcessWatch::behind(&ancestry, &side))
         else {
             return false;
         };
@@ -358,7 +363,7 @@ impl EventLoop {
         }
         info!("The process that started us has ended, the submit process behind it lives");
         self.process_watch = next;
-        self.observers.watches(process);
+        self.status_server.handle_submit_process(process);
         true
     }
 
@@ -371,10 +376,10 @@ impl EventLoop {
             submit,
             workers,
             context,
-            observers,
+            status_server,
             ..
         } = self;
-        drop(observers);
+        drop(status_server);
         interchange.complaints().tell();
         // Its tasks are written down or failed by now; walking a long queue to free it is time that
         // nobody has.
@@ -442,12 +447,12 @@ fn broker<B>(
     broker
 }
 
-fn open_doorkeeper(
+fn open_key_check(
     context: &Context,
     certificates: Option<&Certificates>,
-) -> std::io::Result<Option<Doorkeeper>> {
+) -> std::io::Result<Option<KeyCheck>> {
     certificates
-        .map(|certificates| Doorkeeper::open(context, certificates.keyring().clone()))
+        .map(|certificates| KeyCheck::open(context, certificates.keyring().clone()))
         .transpose()
 }
 
@@ -457,11 +462,11 @@ fn open_worker_port(
     certificates: Option<&Certificates>,
     config: &Config,
     threshold: Duration,
-) -> Result<(Channel, Monitor, u16), String> {
+) -> Result<(FrameSocket, SocketMonitor, u16), String> {
     let mut workers = sockets::open_workers(context, certificates)
         .and_then(|open| sockets::probe_if_silent(open, threshold))
         .map_err(trouble("cannot open the socket for workers"))?;
-    let monitor = Monitor::of(&workers, context, "workers")
+    let monitor = SocketMonitor::of(&workers, context, "workers")
         .map_err(trouble("cannot watch the socket for workers"))?;
     let (address, port) = (config.interchange_address, config.worker_port);
     let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
@@ -474,9 +479,9 @@ fn watch_submit_side(
     context: &Context,
     now: Now,
 ) -> std::io::Result<ConnectionWatch> {
-    let tasks = Monitor::of(&submit.tasks, context, "tasks")?;
-    let results = Monitor::of(&submit.results, context, "results")?;
-    let commands = Monitor::of(&submit.commands, context, "commands")?;
+    let tasks = SocketMonitor::of(&submit.tasks, context, "tasks")?;
+    let results = SocketMonitor::of(&submit.results, context, "results")?;
+    let commands = SocketMonitor::of(&submit.commands, context, "commands")?;
     Ok(ConnectionWatch::new([tasks, results, commands], now))
 }
 

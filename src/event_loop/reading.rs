@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::EventLoop;
-use super::channel::Channel;
 use super::frame::Frame;
+use super::frame_socket::FrameSocket;
 use super::wait::Ready;
 use broker::{Complaint, Now};
 use interchange::Said;
@@ -41,7 +41,7 @@ impl EventLoop {
             commands: ready.commands && self.read_commands(now),
             tasks: ready.tasks && self.intake.is_open() && self.read_tasks(now),
             workers: workers && self.read_workers(now),
-            doorkeeper: ready.doorkeeper && self.answer_doorkeeper(now),
+            key_check: ready.key_check && self.answer_key_checks(now),
             ..Ready::default()
         }
     }
@@ -72,7 +72,7 @@ impl EventLoop {
             let Some(frame) = self.submit.tasks.receive() else {
                 return false;
             };
-            self.observers.traffic.tasks_bytes += frame.len() as u64;
+            self.status_server.traffic.tasks_bytes += frame.len() as u64;
             if frame.has_more() {
                 self.submit.tasks.skip_rest(&frame);
                 warn!("Dropping a task message of several frames; a task has one");
@@ -95,7 +95,7 @@ impl EventLoop {
                 None => more = false,
             }
         }
-        self.observers.traffic.from_managers_bytes += bytes as u64;
+        self.status_server.traffic.from_managers_bytes += bytes as u64;
         if !more {
             self.interchange.handle_workers_empty(now);
         }
@@ -124,13 +124,13 @@ impl EventLoop {
         more
     }
 
-    fn answer_doorkeeper(&mut self, now: Now) -> bool {
-        let Some(doorkeeper) = &self.doorkeeper else {
+    fn answer_key_checks(&mut self, now: Now) -> bool {
+        let Some(key_check) = &self.key_check else {
             return false;
         };
         let complaints = self.interchange.complaints();
         let mut may_say = |address: &[u8]| complaints.may_say(Complaint::PeerRefused, address, now);
-        (0..BUDGET_MESSAGES).all(|_| doorkeeper.answer_one(&mut may_say))
+        (0..BUDGET_MESSAGES).all(|_| key_check.answer_one(&mut may_say))
     }
 
     fn read_worker_connections(&mut self, now: Now) {
@@ -142,7 +142,7 @@ impl EventLoop {
 }
 
 /// One whole message: the identity that the ROUTER puts first, and what the peer sent.
-fn receive(workers: &Channel, bytes: &mut usize) -> Option<Arrived> {
+fn receive(workers: &FrameSocket, bytes: &mut usize) -> Option<Arrived> {
     let identity = workers.receive()?;
     // The frames of one message come together, and behind an identity there is one at least.
     let first = workers.receive()?;

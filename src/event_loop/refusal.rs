@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use zmq::Context;
 
-use super::channel::Rest;
 use super::frame::Frame;
-use super::monitor::{Event, Monitor};
+use super::frame_socket::Part;
+use super::key_check::KeyCheck;
+use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::sockets::SubmitSockets;
-use super::zap::Doorkeeper;
-use super::{open_doorkeeper, raw, sockets};
+use super::{open_key_check, raw, sockets};
 use protocol;
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
@@ -34,20 +34,20 @@ pub fn refuse(
     reason: &str,
 ) -> io::Result<bool> {
     let context = Context::new();
-    let doorkeeper = open_doorkeeper(&context, certificates)?;
+    let key_check = open_key_check(&context, certificates)?;
     let mut commands = SubmitSockets::open(&context, certificates)?.commands;
     commands.set_linger(ANSWER_LINGER_MS)?;
-    let monitor = Monitor::of(&commands, &context, "refusal")?;
+    let monitor = SocketMonitor::of(&commands, &context, "refusal")?;
     raw::connect(
         commands.socket_mut(),
         &sockets::endpoint(Some(side.address), side.command_port),
     )?;
-    let asked = wait_for_command(&commands, &monitor, doorkeeper.as_ref())?;
+    let asked = wait_for_command(&commands, &monitor, key_check.as_ref())?;
     if asked {
         let _ = commands.receive();
         let answer = Frame::of_bytes(protocol::refusal(reason));
         commands
-            .send(answer, Rest::Last)
+            .send(answer, Part::Last)
             .map_err(|not_sent| io::Error::other(not_sent.to_string()))?;
     }
     // Dropped in this order: the sockets linger, the context waits for them.
@@ -56,8 +56,8 @@ pub fn refuse(
 
 fn wait_for_command(
     commands: &zmq::Socket,
-    monitor: &Monitor,
-    doorkeeper: Option<&Doorkeeper>,
+    monitor: &SocketMonitor,
+    key_check: Option<&KeyCheck>,
 ) -> io::Result<bool> {
     let started = Instant::now();
     let mut patience = CONNECTED_WITHIN;
@@ -70,8 +70,8 @@ fn wait_for_command(
             commands.as_poll_item(zmq::POLLIN),
             monitor.socket().as_poll_item(zmq::POLLIN),
         ];
-        if let Some(doorkeeper) = doorkeeper {
-            items.push(doorkeeper.socket().as_poll_item(zmq::POLLIN));
+        if let Some(key_check) = key_check {
+            items.push(key_check.socket().as_poll_item(zmq::POLLIN));
         }
         let _ = zmq::poll(&mut items, left.as_millis().max(1) as i64);
         if items[0].is_readable() {
@@ -79,12 +79,12 @@ fn wait_for_command(
         }
         while let Some(event) = monitor.next() {
             match event {
-                Event::Connected => patience = ASKED_WITHIN,
+                SocketEvent::Connected => patience = ASKED_WITHIN,
                 // It was there, and is gone.
-                Event::Disconnected(_) => return Ok(false),
+                SocketEvent::Disconnected(_) => return Ok(false),
                 _ => {}
             }
         }
-        while doorkeeper.is_some_and(|doorkeeper| doorkeeper.answer_one(|_| true)) {}
+        while key_check.is_some_and(|key_check| key_check.answer_one(|_| true)) {}
     }
 }

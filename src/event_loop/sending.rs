@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::EventLoop;
-use super::channel::{Channel, NotSent, Rest};
 use super::frame::Frame;
+use super::frame_socket::{FrameSocket, NotSent, Part};
 use super::outbox::{ManagerOutboxes, Outbox};
-use super::unsent::UnsentBatches;
+use super::unsent_batches::UnsentBatches;
 use broker::{Now, Shipment, StopReason};
 use interchange::{Parcel, Transmit};
 use protocol::{Failure, ManagerId, Opaque, ToManager};
@@ -38,7 +38,7 @@ pub(super) struct Sending {
     large_alive: Arc<AtomicUsize>,
     /// Those of them that are here.
     large_held: usize,
-    managers: ManagerOutboxes<Held>,
+    managers: ManagerOutboxes<Outgoing>,
     /// Batches, here or in libzmq's hands.
     batches: UnsentBatches,
     retry_at: Duration,
@@ -52,7 +52,7 @@ pub(super) struct Sending {
 }
 
 /// What waits for a manager's connection.
-enum Held {
+enum Outgoing {
     Word(ToManager),
     Batch {
         frame: Frame,
@@ -62,9 +62,9 @@ enum Held {
 
 /// Why something did not leave.
 enum NotTaken {
-    Later(Held),
+    Later(Outgoing),
     /// No such connection.
-    Never(Held),
+    Never(Outgoing),
 }
 
 impl Sending {
@@ -127,7 +127,7 @@ impl Sending {
     }
 
     /// Sends waiting results as far as the executor takes them.
-    fn flush_results(&mut self, channel: &Channel) {
+    fn flush_results(&mut self, socket: &FrameSocket) {
         self.wait_for_release = false;
         while !self.results.is_empty() {
             if self.is_transit_full() {
@@ -138,14 +138,14 @@ impl Sending {
                 return;
             };
             self.large_held -= large_part(&frame);
-            if let Some(frame) = try_result(channel, frame) {
+            if let Some(frame) = try_result(socket, frame) {
                 self.large_held += large_part(&frame);
                 return self.results.push_front(frame.len(), frame);
             }
         }
     }
 
-    fn send_result(&mut self, channel: &Channel, frame: Frame) {
+    fn send_result(&mut self, socket: &FrameSocket, frame: Frame) {
         let frame = match large_part(&frame) {
             0 => frame,
             _ => frame.counted(&self.large_alive),
@@ -157,7 +157,7 @@ impl Sending {
             self.wait_for_release = self.is_transit_full();
             match self.wait_for_release {
                 true => Some(frame),
-                false => try_result(channel, frame),
+                false => try_result(socket, frame),
             }
         };
         if let Some(frame) = left {
@@ -167,9 +167,9 @@ impl Sending {
     }
 
     /// Waits until all results have left, for a bounded time.
-    pub(super) fn flush_for(&mut self, channel: &Channel, patience: Duration) {
+    pub(super) fn flush_for(&mut self, socket: &FrameSocket, patience: Duration) {
         let end = Instant::now() + patience;
-        self.flush_results(channel);
+        self.flush_results(socket);
         while !self.results.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -180,18 +180,18 @@ impl Sending {
             if self.wait_for_release {
                 std::thread::sleep(left.min(RETRY_EVERY));
             } else {
-                let _ = channel.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
+                let _ = socket.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
             }
-            self.flush_results(channel);
+            self.flush_results(socket);
         }
     }
 
     /// The last resort: every future fails with the reason.
-    pub(super) fn fail_everything(&mut self, channel: &Channel, reason: &str) {
+    pub(super) fn fail_everything(&mut self, socket: &FrameSocket, reason: &str) {
         let failure = Failure::Broken {
             reason: reason.to_owned(),
         };
-        self.send_result(channel, Frame::of_bytes(failure.encode()));
+        self.send_result(socket, Frame::of_bytes(failure.encode()));
     }
 }
 
@@ -213,34 +213,34 @@ impl EventLoop {
                     shipment,
                 } => {
                     has_dispatched = true;
-                    self.observers.traffic.batches_bytes += bytes.len() as u64;
+                    self.status_server.traffic.batches_bytes += bytes.len() as u64;
                     self.send_batch(&to, bytes, shipment, now);
                 }
                 Transmit::Manager { to, message } => {
-                    self.send_to_manager(&to, Held::Word(message), now);
+                    self.send_to_manager(&to, Outgoing::Word(message), now);
                 }
                 Transmit::Result(parcel) => {
                     let frame = match parcel {
                         Parcel::Frame(frame) => frame,
                         Parcel::Bytes(bytes) => Frame::of_bytes(bytes),
                     };
-                    self.observers.traffic.results_bytes += frame.len() as u64;
+                    self.status_server.traffic.results_bytes += frame.len() as u64;
                     self.sending.send_result(&self.submit.results, frame);
                 }
                 Transmit::Reply(bytes) => {
                     let reply = Frame::of_bytes(bytes);
-                    if let Err(not_sent) = self.submit.commands.send(reply, Rest::Last) {
+                    if let Err(not_sent) = self.submit.commands.send(reply, Part::Last) {
                         warn!("The reply to a command was not taken: {not_sent}");
                     }
                 }
                 Transmit::Report(bytes) => {
-                    if let Some(radio) = &mut self.radio {
-                        radio.send(bytes);
-                        radio.flush();
+                    if let Some(hub) = &mut self.hub {
+                        hub.send(bytes);
+                        hub.flush();
                     }
                 }
                 Transmit::Event(line) => {
-                    if let Some(events) = &self.observers.telling.events {
+                    if let Some(events) = &self.status_server.telemetry.events {
                         events.write(&line);
                     }
                 }
@@ -255,7 +255,7 @@ impl EventLoop {
         }
         if has_dispatched {
             let took = self.clock.monotonic().saturating_sub(now.monotonic);
-            self.observers.dispatch_latency.add(took);
+            self.status_server.dispatch_latency.add(took);
         }
         None
     }
@@ -272,13 +272,13 @@ impl EventLoop {
             return self.interchange.handle_returned(to, shipment, now);
         }
         let frame = self.sending.batches.count(to, Frame::of_bytes(bytes));
-        self.send_to_manager(to, Held::Batch { frame, shipment }, now);
+        self.send_to_manager(to, Outgoing::Batch { frame, shipment }, now);
         if (self.sending.batches).has_become_clogged(to, now.monotonic) {
             self.interchange.handle_clogged(to, true, now);
         }
     }
 
-    fn send_to_manager(&mut self, to: &ManagerId, item: Held, now: Now) {
+    fn send_to_manager(&mut self, to: &ManagerId, item: Outgoing, now: Now) {
         if self.sending.managers.is_waiting(to) {
             self.sending.hold(to, item);
             return;
@@ -316,19 +316,19 @@ impl EventLoop {
         }
     }
 
-    fn give_back(&mut self, to: &ManagerId, item: Held, now: Now) {
+    fn give_back(&mut self, to: &ManagerId, item: Outgoing, now: Now) {
         match item {
-            Held::Batch { shipment, .. } => self.interchange.handle_refused(to, shipment, now),
-            Held::Word(word) => debug!("{word:?} for {to} has no connection to go by"),
+            Outgoing::Batch { shipment, .. } => self.interchange.handle_refused(to, shipment, now),
+            Outgoing::Word(word) => debug!("{word:?} for {to} has no connection to go by"),
         }
     }
 }
 
 impl Sending {
     /// One echo is as good as many: a manager that does not read must not make them pile up.
-    fn hold(&mut self, to: &ManagerId, item: Held) {
-        let repeated = |waiting: &Held| match (waiting, &item) {
-            (Held::Word(waiting), Held::Word(new)) => waiting == new,
+    fn hold(&mut self, to: &ManagerId, item: Outgoing) {
+        let repeated = |waiting: &Outgoing| match (waiting, &item) {
+            (Outgoing::Word(waiting), Outgoing::Word(new)) => waiting == new,
             _ => false,
         };
         if !self.managers.any(to, repeated) {
@@ -337,12 +337,12 @@ impl Sending {
     }
 }
 
-impl ManagerOutboxes<Held> {
+impl ManagerOutboxes<Outgoing> {
     /// The manager is not registered any more; its tasks are answered for already.
     fn forget_batches(&mut self, manager: &ManagerId) {
         if self.is_waiting(manager) {
             let mut items = self.take(manager);
-            items.retain(|item| matches!(item, Held::Word(ToManager::Shutdown)));
+            items.retain(|item| matches!(item, Outgoing::Word(ToManager::Shutdown)));
             self.put_back(manager, items);
         }
     }
@@ -356,8 +356,8 @@ fn large_part(frame: &Frame) -> usize {
 }
 
 /// Gives the result back if there is no room for it now.
-fn try_result(channel: &Channel, frame: Frame) -> Option<Frame> {
-    match channel.send(frame, Rest::Last) {
+fn try_result(socket: &FrameSocket, frame: Frame) -> Option<Frame> {
+    match socket.send(frame, Part::Last) {
         Ok(()) => None,
         Err(NotSent::Full(frame)) => Some(frame),
         Err(NotSent::Refused(error)) => {
@@ -368,17 +368,17 @@ fn try_result(channel: &Channel, frame: Frame) -> Option<Frame> {
 }
 
 /// A ROUTER decides by the first frame whether a message can go; behind it the body always goes.
-fn try_send(workers: &Channel, to: &ManagerId, item: Held) -> Result<(), NotTaken> {
-    match workers.send(Frame::copy_of(to.as_bytes()), Rest::MoreFollows) {
+fn try_send(workers: &FrameSocket, to: &ManagerId, item: Outgoing) -> Result<(), NotTaken> {
+    match workers.send(Frame::copy_of(to.as_bytes()), Part::MoreFollows) {
         Ok(()) => {}
         Err(NotSent::Full(_)) => return Err(NotTaken::Later(item)),
         Err(NotSent::Refused(_)) => return Err(NotTaken::Never(item)),
     }
     let body = match item {
-        Held::Word(word) => Frame::copy_of(word.encode()),
-        Held::Batch { frame, .. } => frame,
+        Outgoing::Word(word) => Frame::copy_of(word.encode()),
+        Outgoing::Batch { frame, .. } => frame,
     };
-    if let Err(not_sent) = workers.send(body, Rest::Last) {
+    if let Err(not_sent) = workers.send(body, Part::Last) {
         warn!("A message for {to} was cut off by its connection: {not_sent}");
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
 
-use super::channel::Channel;
+use super::frame_socket::FrameSocket;
 use super::raw;
 use submit_side::config::{PortChoice, SubmitSide};
 use submit_side::curve::Certificates;
@@ -44,18 +44,18 @@ const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 
 /// The three sockets towards the executor. It binds, we connect; yet it is the CURVE client.
 pub(super) struct SubmitSockets {
-    pub(super) tasks: Channel,
-    pub(super) results: Channel,
-    pub(super) commands: Channel,
+    pub(super) tasks: FrameSocket,
+    pub(super) results: FrameSocket,
+    pub(super) commands: FrameSocket,
 }
 
 impl SubmitSockets {
     /// Opens the sockets; they are connected once their monitors listen.
     pub(super) fn open(context: &Context, certificates: Option<&Certificates>) -> io::Result<Self> {
-        let open = |kind| -> io::Result<Channel> {
+        let open = |kind| -> io::Result<FrameSocket> {
             let mut socket = open(context, kind)?;
             serve_curve(&mut socket, certificates)?;
-            Ok(Channel::of(socket))
+            Ok(FrameSocket::of(socket))
         };
         let tasks = open(zmq::DEALER)?;
         tasks.set_rcvhwm(TASKS_HIGH_WATER_MESSAGES)?;
@@ -87,7 +87,7 @@ impl SubmitSockets {
 pub(super) fn open_workers(
     context: &Context,
     certificates: Option<&Certificates>,
-) -> io::Result<Channel> {
+) -> io::Result<FrameSocket> {
     let mut socket = open(context, zmq::ROUTER)?;
     serve_curve(&mut socket, certificates)?;
     // A manager probes and then connects under one identity. Without this, a connection that comes
@@ -98,11 +98,11 @@ pub(super) fn open_workers(
     socket.set_backlog(LISTEN_BACKLOG)?;
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
     socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
-    Ok(Channel::of(socket))
+    Ok(FrameSocket::of(socket))
 }
 
 /// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.
-pub(super) fn probe_if_silent(workers: Channel, silence: Duration) -> io::Result<Channel> {
+pub(super) fn probe_if_silent(workers: FrameSocket, silence: Duration) -> io::Result<FrameSocket> {
     let probed_after = silence.clamp(PROBED_AFTER_SILENCE_MIN, PROBED_AFTER_SILENCE_MAX);
     workers.set_tcp_keepalive(1)?;
     workers.set_tcp_keepalive_idle(probed_after.as_secs() as i32)?;

@@ -16,9 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use zmq::Socket;
 
 use super::EventLoop;
-use super::alarm::Alarm;
 use super::sending::RETRY_EVERY;
-use super::watch::ProcessWatch;
+use super::submit_watch::ProcessWatch;
+use super::timer::DeadlineTimer;
 use broker::Now;
 
 /// Which channels may have something to read.
@@ -29,10 +29,10 @@ pub(super) struct Ready {
     pub(super) commands: bool,
     pub(super) tasks: bool,
     pub(super) workers: bool,
-    pub(super) doorkeeper: bool,
+    pub(super) key_check: bool,
     pub(super) signals: bool,
     pub(super) process: bool,
-    pub(super) observers: bool,
+    pub(super) status_clients: bool,
 }
 
 impl Ready {
@@ -44,10 +44,10 @@ impl Ready {
             commands: true,
             tasks: true,
             workers: true,
-            doorkeeper: true,
+            key_check: true,
             signals: true,
             process: false,
-            observers: false,
+            status_clients: false,
         }
     }
 
@@ -63,10 +63,10 @@ impl Ready {
             commands: self.commands || left.commands,
             tasks: self.tasks || left.tasks,
             workers: self.workers || left.workers,
-            doorkeeper: self.doorkeeper || left.doorkeeper,
+            key_check: self.key_check || left.key_check,
             signals: self.signals || left.signals,
             process: self.process || left.process,
-            observers: self.observers || left.observers,
+            status_clients: self.status_clients || left.status_clients,
         }
     }
 }
@@ -95,7 +95,7 @@ impl Rest {
 /// is waited for is not told anew each time, which is a good part of the price of a short task.
 pub(super) struct Descriptors {
     set: OwnedFd,
-    alarm: Alarm,
+    timer: DeadlineTimer,
     /// Waited for only while results wait.
     results: RawFd,
 }
@@ -108,10 +108,10 @@ pub(super) struct Sources<'a> {
     pub(super) results: &'a Socket,
     pub(super) connections: &'a Socket,
     pub(super) submit_connections: [&'a Socket; 3],
-    pub(super) doorkeeper: Option<&'a Socket>,
+    pub(super) key_check: Option<&'a Socket>,
     pub(super) signals: RawFd,
     pub(super) process: Option<RawFd>,
-    pub(super) observers: RawFd,
+    pub(super) status_clients: RawFd,
 }
 
 /// What a descriptor of the set stands for.
@@ -120,21 +120,21 @@ const TASKS: u64 = 1;
 const WORKERS: u64 = 2;
 const CONNECTIONS: u64 = 3;
 const SUBMIT_CONNECTIONS: u64 = 4;
-const DOORKEEPER: u64 = 5;
+const KEY_CHECK: u64 = 5;
 const SIGNALS: u64 = 6;
 const PROCESS: u64 = 7;
-const ALARM: u64 = 8;
-const OBSERVERS: u64 = 9;
+const TIMER: u64 = 8;
+const STATUS_CLIENTS: u64 = 9;
 /// The most that one look can find; there are twelve at most.
 const FOUND_MAX: usize = 16;
-/// The set, results, the radio's, and two of the helper's.
+/// The set, results, the hub's, and two of the helper's.
 const AT_TIMES_MAX: usize = 5;
 
 impl Descriptors {
     pub(super) fn of(sources: &Sources<'_>) -> io::Result<Self> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let alarm = Alarm::new()?;
-        add(&set, alarm.descriptor(), ALARM)?;
+        let timer = DeadlineTimer::new()?;
+        add(&set, timer.descriptor(), TIMER)?;
         let [one, two, three] = sources.submit_connections;
         let sockets = [
             (COMMANDS, Some(sources.commands)),
@@ -144,7 +144,7 @@ impl Descriptors {
             (SUBMIT_CONNECTIONS, Some(one)),
             (SUBMIT_CONNECTIONS, Some(two)),
             (SUBMIT_CONNECTIONS, Some(three)),
-            (DOORKEEPER, sources.doorkeeper),
+            (KEY_CHECK, sources.key_check),
         ];
         for (meaning, socket) in sockets {
             if let Some(socket) = socket {
@@ -152,13 +152,13 @@ impl Descriptors {
             }
         }
         add(&set, sources.signals, SIGNALS)?;
-        add(&set, sources.observers, OBSERVERS)?;
+        add(&set, sources.status_clients, STATUS_CLIENTS)?;
         if let Some(process) = sources.process {
             add(&set, process, PROCESS)?;
         }
         Ok(Self {
             set,
-            alarm,
+            timer,
             results: sources.results.get_fd()?,
         })
     }
@@ -182,13 +182,13 @@ impl Descriptors {
         }
     }
 
-    /// Those who ask how things are must wait for a moment.
-    pub(super) fn disregard_observers(&self, observers: RawFd) {
-        let _ = remove(&self.set, observers);
+    /// Clients of status and metrics must wait for a moment.
+    pub(super) fn disregard_status_clients(&self, status_clients: RawFd) {
+        let _ = remove(&self.set, status_clients);
     }
 
-    pub(super) fn regard_observers(&self, observers: RawFd) {
-        let _ = add(&self.set, observers, OBSERVERS);
+    pub(super) fn regard_status_clients(&self, status_clients: RawFd) {
+        let _ = add(&self.set, status_clients, STATUS_CLIENTS);
     }
 
     /// Tasks are taken again.
@@ -209,11 +209,11 @@ impl Descriptors {
                 WORKERS => ready.workers = true,
                 CONNECTIONS => ready.connections = true,
                 SUBMIT_CONNECTIONS => ready.submit_connections = true,
-                DOORKEEPER => ready.doorkeeper = true,
+                KEY_CHECK => ready.key_check = true,
                 SIGNALS => ready.signals = true,
                 PROCESS => ready.process = true,
-                OBSERVERS => ready.observers = true,
-                ALARM => {}
+                STATUS_CLIENTS => ready.status_clients = true,
+                TIMER => {}
                 _ => debug_assert!(false, "nothing else is in the set"),
             }
         }
@@ -229,7 +229,7 @@ impl EventLoop {
         let workers = left.workers || sent && super::is_readable(&self.workers);
         let left = Ready { workers, ..left };
         let mut rest = Rest::No;
-        if left.is_nothing() && self.set_alarm(now).is_ok() {
+        if left.is_nothing() && self.set_timer(now).is_ok() {
             rest = Rest::UntilSomethingComes;
         }
         let mut at_times = self.waited_for_at_times();
@@ -248,16 +248,16 @@ impl EventLoop {
         if self.sending.results_wait() {
             items.push(item(self.descriptors.results, PollFlags::IN));
         }
-        let radio = self.radio.as_ref().and_then(|radio| radio.waits_on());
+        let hub = self.hub.as_ref().and_then(|hub| hub.waits_on());
         let helper = self.helper.iter().flat_map(|helper| helper.waits_on());
-        for (descriptor, events) in radio.into_iter().chain(helper.flatten()) {
+        for (descriptor, events) in hub.into_iter().chain(helper.flatten()) {
             items.push(item(descriptor, events));
         }
         items
     }
 
     /// Something is to be done by then even if nothing comes.
-    fn set_alarm(&mut self, now: Now) -> io::Result<()> {
+    fn set_timer(&mut self, now: Now) -> io::Result<()> {
         // Once the submit side is gone it is not looked for.
         let is_watched = !self.is_leaving;
         let deadlines = [
@@ -265,13 +265,13 @@ impl EventLoop {
             self.sending.next_deadline(),
             self.awaits_release.then_some(now.monotonic + RETRY_EVERY),
             self.memory.next_deadline(),
-            self.observers.next_deadline(),
-            self.radio.as_ref().and_then(|radio| radio.next_deadline()),
+            self.status_server.next_deadline(),
+            self.hub.as_ref().and_then(|hub| hub.next_deadline()),
             self.process_watch.next_deadline().filter(|_| is_watched),
             self.submit_watch.next_deadline().filter(|_| is_watched),
         ];
         let next = deadlines.into_iter().flatten().min();
-        self.descriptors.alarm.set(next, now.monotonic)
+        self.descriptors.timer.set(next, now.monotonic)
     }
 }
 

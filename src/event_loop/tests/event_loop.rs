@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use broker::{Candidate, Patience, Selector, Settings, Slot, VersionCheck, Versions};
-use event_loop::{End, EventLoop, Observing, Signals, Start, Starter, WatchTarget};
+use event_loop::{Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget};
 use pickle::{Encoder, Tree};
 use status::document::About;
 use submit_side::config::{
@@ -100,7 +100,7 @@ fn serve(submit_side: SubmitSide) -> End {
         io_threads: 2,
         signals: Signals::open().unwrap(),
         watch: WatchTarget::Nobody,
-        starter: Starter::read(),
+        ancestry: Ancestry::read(),
         selector: Box::new(FakeFaultySelector),
         helper: None,
         settings: Settings {
@@ -113,13 +113,13 @@ fn serve(submit_side: SubmitSide) -> End {
             worker_port: 0,
         },
         find_versions: Box::new(Versions::default),
-        observing: observing(),
+        telemetry: telemetry(),
     });
     event_loop.unwrap().run()
 }
 
-fn observing() -> Observing {
-    Observing {
+fn telemetry() -> Telemetry {
+    Telemetry {
         about: About {
             version: String::new(),
             pid: 0,

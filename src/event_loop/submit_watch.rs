@@ -1,4 +1,4 @@
-//! Whether the submit side lives, and what signals came: as readable descriptors.
+//! Whether the submit side lives.
 //!
 //! There are two witnesses. A pidfd on the process to watch becomes readable when it ends. And the
 //! submit side's three listening sockets vanish with it, whoever our parent is (a wrapper, a
@@ -6,16 +6,13 @@
 //! that is merely stopped keeps its sockets. A parent that was no more than a wrapper hands over to
 //! the submit process above it.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
-use super::monitor::{Event, Monitor};
-use super::starter::Starter;
+use super::ancestry::Ancestry;
+use super::socket_monitor::{SocketEvent, SocketMonitor};
 use broker::Now;
 use submit_side::config::SubmitSide;
 
@@ -49,67 +46,6 @@ impl WatchTarget {
     }
 }
 
-/// The signals that we act on, taken out of their asynchronous way.
-pub struct Signals {
-    descriptor: SignalFd,
-}
-
-/// What the process was asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// SIGTERM: the executor's ordinary way to end us.
-    Stop,
-    /// SIGINT and SIGHUP: they reach the whole process group or terminal. The executor will end us
-    /// itself, by SIGTERM, or go, which is noticed.
-    Nothing,
-}
-
-impl Signals {
-    /// Until there is a configuration, SIGTERM ends the process as it ends any other, whatever the
-    /// parent had blocked; SIGINT and SIGHUP wait.
-    ///
-    /// # Errors
-    /// None that a system with signals has.
-    pub fn until_configured() -> io::Result<()> {
-        let mut waiting = SigSet::empty();
-        waiting.add(Signal::SIGINT);
-        waiting.add(Signal::SIGHUP);
-        Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waiting), None)?)
-    }
-
-    /// Before any thread is started, so that all of them inherit the mask.
-    ///
-    /// # Errors
-    /// The system refuses a descriptor.
-    pub fn open() -> io::Result<Self> {
-        let mut mine = SigSet::empty();
-        mine.add(Signal::SIGTERM);
-        mine.add(Signal::SIGINT);
-        mine.add(Signal::SIGHUP);
-        // The parent may have blocked anything; what is not ours is let through again.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mine), None)?;
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self {
-            descriptor: SignalFd::with_flags(&mine, flags)?,
-        })
-    }
-
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.descriptor.as_fd().as_raw_fd()
-    }
-
-    pub(super) fn next(&self) -> Option<(Asked, Signal)> {
-        let info = self.descriptor.read_signal().ok()??;
-        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
-        let asked = if signal == Signal::SIGTERM {
-            Asked::Stop
-        } else {
-            Asked::Nothing
-        };
-        Some((asked, signal))
-    }
-}
-
 /// The first witness.
 pub(super) enum ProcessWatch {
     Descriptor(OwnedFd),
@@ -125,28 +61,28 @@ impl ProcessWatch {
     /// `None` if the process is gone already.
     pub(super) fn open(
         target: WatchTarget,
-        starter: &Starter,
+        ancestry: &Ancestry,
         submit_side: &SubmitSide,
     ) -> Option<Self> {
         let pid = match target {
             WatchTarget::Nobody => return Some(Self::Nobody),
             WatchTarget::Process(pid) => Pid::from_raw(pid)?,
             // No parent in our own pid namespace: it is outside of the container.
-            WatchTarget::Parent => match starter.parent {
+            WatchTarget::Parent => match ancestry.parent {
                 Some(parent) => parent,
                 None => return Some(Self::Nobody),
             },
         };
         let opened = pidfd_open(pid, PidfdFlags::empty());
         // Between the two readings the number may have passed to another process.
-        if target == WatchTarget::Parent && getppid() != starter.parent {
-            return Self::behind(starter, submit_side).map(|(watch, _)| watch);
+        if target == WatchTarget::Parent && getppid() != ancestry.parent {
+            return Self::behind(ancestry, submit_side).map(|(watch, _)| watch);
         }
         match opened {
             Ok(descriptor) => Some(Self::Descriptor(descriptor)),
             Err(rustix::io::Errno::SRCH) => None,
             Err(_) if target == WatchTarget::Parent => Some(Self::Asking {
-                parent: starter.parent,
+                parent: ancestry.parent,
                 next: Duration::ZERO,
             }),
             Err(_) => Some(Self::Nobody),
@@ -154,8 +90,8 @@ impl ProcessWatch {
     }
 
     /// The submit process itself, where the parent that has ended was a wrapper below it.
-    pub(super) fn behind(starter: &Starter, submit_side: &SubmitSide) -> Option<(Self, Pid)> {
-        let process = starter.submit_process(submit_side)?;
+    pub(super) fn behind(ancestry: &Ancestry, submit_side: &SubmitSide) -> Option<(Self, Pid)> {
+        let process = ancestry.submit_process(submit_side)?;
         match pidfd_open(process, PidfdFlags::empty()) {
             Ok(descriptor) => Some((Self::Descriptor(descriptor), process)),
             Err(rustix::io::Errno::SRCH) => None,
@@ -195,16 +131,16 @@ impl ProcessWatch {
 
 /// The second witness: the three connections to the submit side.
 pub(super) struct ConnectionWatch {
-    channels: [Channel; 3],
+    sockets: [WatchedSocket; 3],
 }
 
-struct Channel {
-    monitor: Monitor,
-    state: Reached,
+struct WatchedSocket {
+    monitor: SocketMonitor,
+    state: Reachability,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reached {
+enum Reachability {
     /// Since when, and whether an attempt since was refused. The submit side listens before it
     /// starts us, so a refusal tells as much before the first connection as after it.
     Not {
@@ -215,26 +151,26 @@ enum Reached {
 }
 
 impl ConnectionWatch {
-    pub(super) fn new(monitors: [Monitor; 3], now: Now) -> Self {
-        let state = Reached::Not {
+    pub(super) fn new(monitors: [SocketMonitor; 3], now: Now) -> Self {
+        let state = Reachability::Not {
             since: now.monotonic,
             refused: false,
         };
         Self {
-            channels: monitors.map(|monitor| Channel { monitor, state }),
+            sockets: monitors.map(|monitor| WatchedSocket { monitor, state }),
         }
     }
 
     pub(super) fn sockets(&self) -> [&zmq::Socket; 3] {
-        self.channels
+        self.sockets
             .each_ref()
-            .map(|channel| channel.monitor.socket())
+            .map(|socket| socket.monitor.socket())
     }
 
     pub(super) fn read_events(&mut self, now: Now) {
-        for channel in &mut self.channels {
-            while let Some(event) = channel.monitor.next() {
-                channel.state = channel.state.after(event, now);
+        for socket in &mut self.sockets {
+            while let Some(event) = socket.monitor.next() {
+                socket.state = socket.state.after(event, now);
             }
         }
     }
@@ -242,9 +178,9 @@ impl ConnectionWatch {
     /// When the submit side is to be given up if nothing changes. All three must be out of reach;
     /// the last of them decides.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        let given_up = self.channels.iter().map(|channel| match channel.state {
-            Reached::Connected => None,
-            Reached::Not { since, refused } => {
+        let given_up = self.sockets.iter().map(|socket| match socket.state {
+            Reachability::Connected => None,
+            Reachability::Not { since, refused } => {
                 Some(since + if refused { REFUSED_FOR } else { UNREACHED_FOR })
             }
         });
@@ -257,15 +193,15 @@ impl ConnectionWatch {
     }
 }
 
-impl Reached {
-    fn after(self, event: Event, now: Now) -> Self {
+impl Reachability {
+    fn after(self, event: SocketEvent, now: Now) -> Self {
         match (event, self) {
-            (Event::Connected, _) => Self::Connected,
-            (Event::Disconnected(_), Self::Connected) => Self::Not {
+            (SocketEvent::Connected, _) => Self::Connected,
+            (SocketEvent::Disconnected(_), Self::Connected) => Self::Not {
                 since: now.monotonic,
                 refused: false,
             },
-            (Event::Closed, Self::Not { since, .. }) => Self::Not {
+            (SocketEvent::Closed, Self::Not { since, .. }) => Self::Not {
                 since,
                 refused: true,
             },

@@ -1,4 +1,4 @@
-//! One who asks how things are: reads a request, writes an answer, never waits.
+//! One client of status or metrics: its request is read and its answer written without waiting.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -7,23 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use status::asking::{REQUEST_BYTES_MAX, Request};
+use super::http;
+use super::request::{self, ClientRequest};
+use status::asking::REQUEST_BYTES_MAX;
 
-/// What a guest wants.
-pub(super) enum Wish {
-    Asked(Request),
-    /// Metrics, by HTTP.
-    Metrics,
-    /// Something that is not served, and what is said to that.
-    Unserved(Vec<u8>),
-}
-
-/// What becomes of a guest after a visit.
-pub(super) enum Next {
-    Wish(Wish),
-    /// Wait until it says more, or takes more.
-    Wait,
-    Gone,
+/// What becomes of a client after a visit.
+pub(super) enum Progress {
+    Requested(ClientRequest),
+    /// Until it says more, or takes more.
+    Waiting,
+    Finished,
 }
 
 enum Stream {
@@ -36,14 +29,14 @@ enum Phase {
     Answering { bytes: Rc<[u8]>, sent: usize },
 }
 
-pub(super) struct Guest {
+pub(super) struct Client {
     stream: Stream,
     phase: Phase,
     /// On the monotonic clock.
     pub(super) leaves_at: Duration,
 }
 
-impl Guest {
+impl Client {
     pub(super) fn at_status(stream: UnixStream, leaves_at: Duration) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self::new(Stream::Status(stream), leaves_at))
@@ -75,66 +68,57 @@ impl Guest {
     }
 
     /// Begins the answer, and sends as much as is taken at once.
-    pub(super) fn answer(&mut self, bytes: Rc<[u8]>) -> Next {
+    pub(super) fn answer(&mut self, bytes: Rc<[u8]>) -> Progress {
         self.phase = Phase::Answering { bytes, sent: 0 };
         self.advance()
     }
 
     /// Reads or writes as far as it goes.
-    pub(super) fn advance(&mut self) -> Next {
+    pub(super) fn advance(&mut self) -> Progress {
         let outcome = match &mut self.phase {
             Phase::Asking(said) => listen(&mut self.stream, said),
             Phase::Answering { bytes, sent } => speak(&mut self.stream, bytes, sent),
         };
         match outcome {
             Ok(next) => next,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Wait,
-            Err(_) => Next::Gone,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Waiting,
+            Err(_) => Progress::Finished,
         }
     }
 }
 
 /// A bounded number of reads: a request is short, and one visit must be.
-fn listen(stream: &mut Stream, said: &mut Vec<u8>) -> io::Result<Next> {
+fn listen(stream: &mut Stream, said: &mut Vec<u8>) -> io::Result<Progress> {
     let mut room = [0; REQUEST_BYTES_MAX];
     let count = match stream {
         Stream::Status(stream) => stream.read(&mut room),
         Stream::Metrics(stream) => stream.read(&mut room),
     }?;
     if count == 0 {
-        return Ok(Next::Gone);
+        return Ok(Progress::Finished);
     }
     said.extend_from_slice(&room[..count]);
-    let wish = match stream {
-        Stream::Status(_) => read_line(said),
-        Stream::Metrics(_) => super::http::read_request(said),
+    let request = match stream {
+        Stream::Status(_) => request::read_line(said),
+        Stream::Metrics(_) => http::read_request(said),
     };
-    match wish {
-        Some(wish) => Ok(Next::Wish(wish)),
-        None if said.len() > REQUEST_BYTES_MAX => Ok(Next::Gone),
-        None => Ok(Next::Wait),
+    match request {
+        Some(request) => Ok(Progress::Requested(request)),
+        None if said.len() > REQUEST_BYTES_MAX => Ok(Progress::Finished),
+        None => Ok(Progress::Waiting),
     }
 }
 
-fn speak(stream: &mut Stream, bytes: &[u8], sent: &mut usize) -> io::Result<Next> {
+fn speak(stream: &mut Stream, bytes: &[u8], sent: &mut usize) -> io::Result<Progress> {
     while *sent < bytes.len() {
         let count = match stream {
             Stream::Status(stream) => stream.write(&bytes[*sent..]),
             Stream::Metrics(stream) => stream.write(&bytes[*sent..]),
         }?;
         if count == 0 {
-            return Ok(Next::Gone);
+            return Ok(Progress::Finished);
         }
         *sent += count;
     }
-    Ok(Next::Gone)
-}
-
-/// None until the line is whole.
-fn read_line(said: &[u8]) -> Option<Wish> {
-    let end = said.iter().position(|byte| *byte == b'\n')?;
-    Some(match serde_json::from_slice(&said[..end]) {
-        Ok(request) => Wish::Asked(request),
-        Err(error) => Wish::Unserved(super::refusal(&format!("unreadable request: {error}"))),
-    })
+    Ok(Progress::Finished)
 }

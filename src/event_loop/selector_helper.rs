@@ -22,15 +22,15 @@ const LOADED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How to run it.
 #[derive(Debug, Clone)]
-pub struct HelperCommand {
+pub struct SelectorHelperCommand {
     pub python: PathBuf,
     /// The start-up configuration as it came: the selector is in it.
     pub config: Vec<u8>,
 }
 
 /// A running helper.
-pub struct Helper {
-    command: HelperCommand,
+pub struct SelectorHelper {
+    command: SelectorHelperCommand,
     running: Running,
     restarted: bool,
 }
@@ -45,7 +45,7 @@ struct Running {
 
 /// What has come of it.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum HelperEvent {
     Answer(Vec<u8>),
     /// It ended, and was started once more.
     StartedAgain,
@@ -53,12 +53,12 @@ pub(super) enum News {
     Ended(String),
 }
 
-impl Helper {
+impl SelectorHelper {
     /// Starts it, and waits until the selector is loaded.
     ///
     /// # Errors
     /// Python's traceback, or what else kept it from being loaded: a start is refused with it.
-    pub fn start(command: HelperCommand) -> Result<Self, String> {
+    pub fn start(command: SelectorHelperCommand) -> Result<Self, String> {
         let running = Running::start(&command)
             .map_err(|error| format!("{} cannot be run: {error}", command.python.display()))?;
         let mut helper = Self {
@@ -77,9 +77,9 @@ impl Helper {
     }
 
     /// Does what can be done without waiting.
-    pub(super) fn advance(&mut self) -> Vec<News> {
+    pub(super) fn advance(&mut self) -> Vec<HelperEvent> {
         match self.running.flush().and_then(|()| self.running.read()) {
-            Ok(answers) => answers.into_iter().map(News::Answer).collect(),
+            Ok(answers) => answers.into_iter().map(HelperEvent::Answer).collect(),
             Err(error) => vec![self.start_again(&error)],
         }
     }
@@ -93,17 +93,19 @@ impl Helper {
         ]
     }
 
-    fn start_again(&mut self, error: &io::Error) -> News {
+    fn start_again(&mut self, error: &io::Error) -> HelperEvent {
         if self.restarted {
-            return News::Ended(format!("its process has ended twice: {error}"));
+            return HelperEvent::Ended(format!("its process has ended twice: {error}"));
         }
         self.restarted = true;
         match Running::start(&self.command) {
             Ok(running) => {
                 self.running = running;
-                News::StartedAgain
+                HelperEvent::StartedAgain
             }
-            Err(error) => News::Ended(format!("its process cannot be started again: {error}")),
+            Err(error) => {
+                HelperEvent::Ended(format!("its process cannot be started again: {error}"))
+            }
         }
     }
 
@@ -149,7 +151,7 @@ fn loaded(answer: &[u8]) -> Result<(), String> {
 }
 
 impl Running {
-    fn start(command: &HelperCommand) -> io::Result<Self> {
+    fn start(command: &SelectorHelperCommand) -> io::Result<Self> {
         // libzmq's epoll descriptors would be passed on.
         children::keep_descriptors_to_ourselves();
         let mut child = Command::new(&command.python)

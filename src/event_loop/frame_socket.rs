@@ -11,7 +11,7 @@ use super::frame::Frame;
 use super::raw;
 
 /// A ZeroMQ socket that frames go through.
-pub(super) struct Channel {
+pub(super) struct FrameSocket {
     socket: Socket,
     /// The same socket, as libzmq's own functions name it.
     raw: *mut c_void,
@@ -36,12 +36,12 @@ impl fmt::Display for NotSent {
 
 /// Whether a frame ends its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(super) enum Part {
     Last,
     MoreFollows,
 }
 
-impl Channel {
+impl FrameSocket {
     pub(super) fn of(mut socket: Socket) -> Self {
         let raw = socket.as_mut_ptr();
         Self { socket, raw }
@@ -65,10 +65,10 @@ impl Channel {
     }
 
     /// Hands a frame to the socket.
-    pub(super) fn send(&self, mut frame: Frame, rest: Rest) -> Result<(), NotSent> {
-        let flags = match rest {
-            Rest::Last => zmq::DONTWAIT,
-            Rest::MoreFollows => zmq::DONTWAIT | zmq::SNDMORE,
+    pub(super) fn send(&self, mut frame: Frame, part: Part) -> Result<(), NotSent> {
+        let flags = match part {
+            Part::Last => zmq::DONTWAIT,
+            Part::MoreFollows => zmq::DONTWAIT | zmq::SNDMORE,
         };
         // SAFETY: as for receive. A message that was taken is an empty one afterwards.
         let sent = unsafe { zmq_sys::zmq_msg_send(frame.as_mut_ptr(), self.raw, flags) };
@@ -88,7 +88,7 @@ impl Channel {
     }
 }
 
-impl Deref for Channel {
+impl Deref for FrameSocket {
     type Target = Socket;
 
     fn deref(&self) -> &Socket {

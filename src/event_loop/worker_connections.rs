@@ -1,19 +1,24 @@
 //! The worker port's connections: who is connected from where, and lines about it in the log.
 
+mod descriptor_guard;
+mod table;
+
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
 
 use tracing::{info, warn};
 
-use super::door::Door;
-use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
+use super::socket_monitor::{HandshakeFault, SocketEvent, SocketMonitor};
 use broker::{Complaint, Complaints, ConnectionId, Now, Origin};
 use protocol::ManagerId;
 
+use descriptor_guard::DescriptorGuard;
+use table::{Connection, Connections};
+
 pub(super) struct WorkerConnections {
-    monitor: Monitor,
+    monitor: SocketMonitor,
     open: Connections,
-    door: Door,
+    descriptor_guard: DescriptorGuard,
     /// libzmq names no descriptor with a failed handshake, but closes its connection right after.
     fault: Option<HandshakeFault>,
 }
@@ -30,23 +35,23 @@ pub(super) struct Count {
 
 impl WorkerConnections {
     /// Call it when everything else is open.
-    pub(super) fn new(monitor: Monitor) -> Self {
+    pub(super) fn new(monitor: SocketMonitor) -> Self {
         Self {
             monitor,
             open: Connections::default(),
-            door: Door::new(),
+            descriptor_guard: DescriptorGuard::new(),
             fault: None,
         }
     }
 
-    /// For who asks how things are.
+    /// For the status document.
     pub(super) fn count(&self) -> Count {
         let open = self.open.len();
         Count {
             open,
-            lets_in: !self.door.is_shut(),
-            descriptors: self.door.used(open),
-            descriptor_limit: self.door.limit(),
+            lets_in: !self.descriptor_guard.is_shut(),
+            descriptors: self.descriptor_guard.used(open),
+            descriptor_limit: self.descriptor_guard.limit(),
         }
     }
 
@@ -64,38 +69,44 @@ impl WorkerConnections {
         let mut has_failed = false;
         while let Some(event) = self.monitor.next() {
             match event {
-                Event::Accepted(descriptor) => {
+                SocketEvent::Accepted(descriptor) => {
                     let connection = self.open.accept(descriptor);
                     if complaints.may_say(Complaint::ConnectionOpened, &[], now) {
                         info!("Accepted a connection from {}", place(connection));
                     }
                 }
-                Event::Disconnected(descriptor) => {
+                SocketEvent::Disconnected(descriptor) => {
                     if let Some(connection) = self.open.close(descriptor) {
                         self.log_closed(&connection, complaints, now);
                         closed.push(connection.id);
                     }
                 }
-                Event::HandshakeFailed(fault) => self.fault = Some(fault),
-                // Of many in a row the first one has shut the door, and the others are old.
-                Event::AcceptFailed(_) if has_failed => continue,
-                Event::AcceptFailed(errno) => {
+                SocketEvent::HandshakeFailed(fault) => self.fault = Some(fault),
+                // Of many in a row the first one has shut the port, and the others are old.
+                SocketEvent::AcceptFailed(_) if has_failed => continue,
+                SocketEvent::AcceptFailed(errno) => {
                     has_failed = true;
                     self.note_accept_failed(errno);
                     continue;
                 }
-                Event::Listening(descriptor) => self.door.handle_listening(descriptor),
-                Event::Connected | Event::Closed | Event::HandshakeSucceeded => continue,
+                SocketEvent::Listening(descriptor) => {
+                    self.descriptor_guard.handle_listening(descriptor)
+                }
+                SocketEvent::Connected | SocketEvent::Closed | SocketEvent::HandshakeSucceeded => {
+                    continue;
+                }
             }
-            self.door.handle_connections(self.open.len());
+            self.descriptor_guard.handle_connections(self.open.len());
         }
         closed
     }
 
     fn note_accept_failed(&mut self, errno: i32) {
         let error = std::io::Error::from_raw_os_error(errno);
-        // Whoever was waiting may have gone, or was turned away at the door.
-        if !self.door.handle_accept_failed(errno) && error.kind() != ErrorKind::WouldBlock {
+        // Whoever was waiting may have gone, or was turned away by the guard.
+        if !self.descriptor_guard.handle_accept_failed(errno)
+            && error.kind() != ErrorKind::WouldBlock
+        {
             warn!("Could not accept a connection of a worker: {error}");
         }
     }

@@ -1,25 +1,25 @@
 //! As much of HTTP as one page of metrics needs: a request's head, and whole answers.
 
-use super::guest::Wish;
+use super::request::ClientRequest;
 use status::open_metrics::CONTENT_TYPE;
 
 /// A scraper sends a handful.
 const HEADERS_MAX: usize = 64;
 
 /// None until the request's head is whole.
-pub(super) fn read_request(said: &[u8]) -> Option<Wish> {
+pub(super) fn read_request(said: &[u8]) -> Option<ClientRequest> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(said) {
         Ok(httparse::Status::Partial) => None,
-        Err(_) => Some(Wish::Unserved(failure("400 Bad Request"))),
+        Err(_) => Some(ClientRequest::NotServed(failure("400 Bad Request"))),
         Ok(httparse::Status::Complete(_)) => {
             let path = request.path.unwrap_or_default();
             let path = path.split_once('?').map_or(path, |(path, _)| path);
             Some(match (request.method, path) {
-                (Some("GET"), "/metrics") => Wish::Metrics,
-                (Some("GET"), _) => Wish::Unserved(failure("404 Not Found")),
-                _ => Wish::Unserved(failure("405 Method Not Allowed")),
+                (Some("GET"), "/metrics") => ClientRequest::Metrics,
+                (Some("GET"), _) => ClientRequest::NotServed(failure("404 Not Found")),
+                _ => ClientRequest::NotServed(failure("405 Method Not Allowed")),
             })
         }
     }
@@ -48,13 +48,13 @@ mod tests {
     use super::*;
 
     fn answered(request: &str) -> Option<String> {
-        read_request(request.as_bytes()).map(|wish| match wish {
-            Wish::Metrics => "metrics".to_owned(),
-            Wish::Unserved(bytes) => {
+        read_request(request.as_bytes()).map(|request| match request {
+            ClientRequest::Metrics => "metrics".to_owned(),
+            ClientRequest::NotServed(bytes) => {
                 let text = String::from_utf8(bytes).unwrap();
                 text.lines().next().unwrap_or_default().to_owned()
             }
-            Wish::Asked(request) => panic!("{request:?} is none of HTTP's"),
+            ClientRequest::StatusSocket(request) => panic!("{request:?} is none of HTTP's"),
         })
     }
 

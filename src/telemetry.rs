@@ -1,4 +1,4 @@
-//! Puts together what is told outside about this run.
+//! Puts together what is told outside of this run: who we are, and the file of events.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,6 +1,8 @@
 //! The way to the monitoring hub. It may be deaf, absent or slow, and none of that touches tasks:
 //! what it has not taken is held up to a bound, then the oldest is dropped and counted.
 
+mod greeting;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -10,14 +12,15 @@ use rustix::event::PollFlags;
 use tracing::{debug, info, warn};
 use zmq::{Context, Socket};
 
-use super::greeting::{Mechanism, Question};
-use super::monitor::{Event, Monitor};
 use super::outbox::Outbox;
+use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::{raw, sockets};
 use broker::Now;
 use status::document::Hub;
 use submit_side::config::HubAddress;
 use submit_side::curve::Certificates;
+
+use greeting::{Mechanism, MechanismQuery};
 
 /// What is held for a hub that does not take it.
 const HELD_BYTES_MAX: usize = 64 << 20;
@@ -25,7 +28,7 @@ const HELD_BYTES_MAX: usize = 64 << 20;
 const ASKED_FOR: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-pub(super) struct Radio {
+pub(super) struct HubSender {
     hub: HubAddress,
     state: State,
     held: Outbox<Vec<u8>>,
@@ -36,22 +39,22 @@ enum State {
     /// The hub is to be asked at this time.
     ToAsk(Duration),
     Asking {
-        question: Question,
+        question: MechanismQuery,
         give_up_at: Duration,
     },
-    Open(Way),
+    Open(HubConnection),
     /// No socket could be made; said once.
     Closed,
 }
 
 /// A socket to the hub, and whether anybody is at its other end.
-struct Way {
+struct HubConnection {
     socket: Socket,
-    monitor: Monitor,
+    monitor: SocketMonitor,
     is_connected: bool,
 }
 
-impl Radio {
+impl HubSender {
     pub(super) fn new(hub: HubAddress, now: Now) -> Self {
         Self {
             hub,
@@ -61,12 +64,12 @@ impl Radio {
         }
     }
 
-    /// For who asks how things are.
+    /// For the status document.
     pub(super) fn view(&mut self) -> Hub {
         Hub {
             address: SocketAddr::new(self.hub.address, self.hub.port).to_string(),
             answers: match &mut self.state {
-                State::Open(way) => way.is_connected(),
+                State::Open(connection) => connection.is_connected(),
                 _ => false,
             },
             held_bytes: self.held.bytes(),
@@ -113,7 +116,7 @@ impl Radio {
 
     /// Sends as much as the hub takes.
     pub(super) fn flush(&mut self) {
-        let State::Open(Way { socket, .. }) = &self.state else {
+        let State::Open(HubConnection { socket, .. }) = &self.state else {
             return;
         };
         while !self.held.is_empty() && super::is_writable(socket) {
@@ -138,8 +141,8 @@ impl Radio {
     /// What to wait on: the hub's socket while something is held for it, or its first words.
     pub(super) fn waits_on(&self) -> Option<(RawFd, PollFlags)> {
         match &self.state {
-            State::Open(way) if !self.held.is_empty() => {
-                Some((way.socket.get_fd().ok()?, PollFlags::IN))
+            State::Open(connection) if !self.held.is_empty() => {
+                Some((connection.socket.get_fd().ok()?, PollFlags::IN))
             }
             State::Asking { question, .. } => {
                 let writing = question.waits_to_write();
@@ -160,7 +163,7 @@ impl Radio {
             self.open(context, None, Mechanism::Plain);
             return;
         }
-        match Question::ask(SocketAddr::new(self.hub.address, self.hub.port)) {
+        match MechanismQuery::ask(SocketAddr::new(self.hub.address, self.hub.port)) {
             Ok(question) => {
                 let give_up_at = now.monotonic + ASKED_FOR;
                 self.state = State::Asking {
@@ -185,12 +188,12 @@ impl Radio {
     ) {
         let certificates = certificates.filter(|_| mechanism == Mechanism::Curve);
         match self.connect(context, certificates) {
-            Ok(way) => {
+            Ok(connection) => {
                 info!(
                     "Monitoring goes to {}:{}, {mechanism:?}",
                     self.hub.address, self.hub.port
                 );
-                self.state = State::Open(way);
+                self.state = State::Open(connection);
             }
             Err(error) => {
                 warn!("No way to the monitoring hub: {error}");
@@ -199,12 +202,16 @@ impl Radio {
         }
     }
 
-    fn connect(&self, context: &Context, certificates: Option<&Certificates>) -> io::Result<Way> {
+    fn connect(
+        &self,
+        context: &Context,
+        certificates: Option<&Certificates>,
+    ) -> io::Result<HubConnection> {
         let mut socket = sockets::open_hub(context, certificates)?;
-        let monitor = Monitor::of_successes(&socket, context, "hub")?;
+        let monitor = SocketMonitor::of_successes(&socket, context, "hub")?;
         let endpoint = sockets::endpoint(Some(self.hub.address), self.hub.port);
         raw::connect(&mut socket, &endpoint)?;
-        Ok(Way {
+        Ok(HubConnection {
             socket,
             monitor,
             is_connected: false,
@@ -212,10 +219,10 @@ impl Radio {
     }
 }
 
-impl Way {
+impl HubConnection {
     fn is_connected(&mut self) -> bool {
         while let Some(event) = self.monitor.next() {
-            self.is_connected = matches!(event, Event::HandshakeSucceeded);
+            self.is_connected = matches!(event, SocketEvent::HandshakeSucceeded);
         }
         self.is_connected
     }

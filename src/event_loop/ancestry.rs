@@ -16,14 +16,14 @@ const ANCESTORS_MAX: usize = 16;
 /// The processes above us, as they were when we began. To be read first of all: later the parent
 /// may be another.
 #[derive(Debug, Clone, Default)]
-pub struct Starter {
+pub struct Ancestry {
     /// None where it is outside of this pid namespace.
     pub parent: Option<Pid>,
     /// Those above the parent, the nearest first.
     ancestors: Vec<Pid>,
 }
 
-impl Starter {
+impl Ancestry {
     pub fn read() -> Self {
         let parent = getppid();
         let above = iter::successors(parent, |process| parent_of(*process));

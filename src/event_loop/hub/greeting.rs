@@ -26,13 +26,13 @@ pub(super) enum Mechanism {
 }
 
 /// A question under way, on a connection of its own that never blocks.
-pub(super) struct Question {
+pub(super) struct MechanismQuery {
     stream: TcpStream,
     asked: bool,
     heard: Vec<u8>,
 }
 
-impl Question {
+impl MechanismQuery {
     pub(super) fn ask(hub: SocketAddr) -> io::Result<Self> {
         let family = if hub.is_ipv6() {
             AddressFamily::INET6

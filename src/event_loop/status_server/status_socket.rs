@@ -1,4 +1,4 @@
-//! The status socket's place: a directory that is the user's alone.
+//! The status socket, in a directory that is the user's alone.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -17,12 +17,12 @@ const NOT_OURS_ALONE: u32 = 0o077;
 const SWEPT_MAX: usize = 64;
 
 /// A listening socket, and its name, which goes with it.
-pub(super) struct Place {
+pub(super) struct StatusSocket {
     pub(super) listener: UnixListener,
     path: PathBuf,
 }
 
-impl Place {
+impl StatusSocket {
     /// In the first directory that serves.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Place {
         let mut reasons = Vec::new();
         for directory in asking::directories(uid) {
             match Self::open_in(&directory, uid) {
-                Ok(place) => return Ok(place),
+                Ok(socket) => return Ok(socket),
                 Err(error) => reasons.push(format!("{}: {error}", directory.display())),
             }
         }
@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StatusSocket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -111,22 +111,22 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let uid = rustix::process::getuid().as_raw();
         let directory = parent.path().join("sockets");
-        let place = Place::open_in(&directory, uid).unwrap();
+        let socket = StatusSocket::open_in(&directory, uid).unwrap();
         let mode = fs::metadata(&directory).unwrap().mode();
         assert_eq!(mode & 0o777, 0o700);
-        let path = place.path().to_owned();
+        let path = socket.path().to_owned();
         assert!(UnixStream::connect(&path).is_ok());
-        drop(place);
+        drop(socket);
         assert!(!path.exists());
 
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
-        assert!(Place::open_in(&directory, uid).is_err());
+        assert!(StatusSocket::open_in(&directory, uid).is_err());
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(Place::open_in(&directory, uid + 1).is_err());
+        assert!(StatusSocket::open_in(&directory, uid + 1).is_err());
         let link = parent.path().join("link");
         std::os::unix::fs::symlink(&directory, &link).unwrap();
-        assert!(Place::open_in(&link, uid).is_err());
+        assert!(StatusSocket::open_in(&link, uid).is_err());
     }
 
     #[test]
@@ -146,10 +146,10 @@ mod tests {
         let file = directory.path().join("3.sock");
         fs::write(&file, "").unwrap();
         let uid = rustix::process::getuid().as_raw();
-        let place = Place::open_in(directory.path(), uid).unwrap();
+        let socket = StatusSocket::open_in(directory.path(), uid).unwrap();
         assert!(!dead.exists());
         assert!(alive.exists() && file.exists());
-        drop((place, listener, waiting));
+        drop((socket, listener, waiting));
     }
 
     /// Without waiting.

@@ -1,12 +1,12 @@
-//! The door of the worker port: shut while descriptors run out, so that those inside are served.
+//! Shuts the worker port while descriptors run out, so that connected managers are served.
 //!
 //! When a process has no descriptor left, libzmq's listener tries to accept for ever and takes a
 //! whole processor. Unbinding it is no way out: libzmq closes what a listener has accepted with it.
-//! So the listening socket stays, and is given a filter that drops whatever comes to it: who knocks
+//! So the listening socket stays, and is given a filter that drops whatever comes to it: who connects
 //! waits in its kernel's hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody pays for
 //! it. Connections that are open are not touched.
 //!
-//! Some descriptors are kept back and given free while the door is shut: for a helper process, for
+//! Some descriptors are kept back and given free while the port is shut: for a helper process, for
 //! files.
 
 use std::fs::File;
@@ -16,10 +16,10 @@ use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
 
 use tracing::{error, info, warn};
 
-use super::raw;
+use crate::raw;
 use submit_side::config::DescriptorBudget;
 
-pub(super) struct Door {
+pub(super) struct DescriptorGuard {
     listener: Option<RawFd>,
     budget: DescriptorBudget,
     /// Open from the start to the end: sockets, files, libzmq's own.
@@ -29,10 +29,10 @@ pub(super) struct Door {
     has_warned: bool,
 }
 
-impl Door {
+impl DescriptorGuard {
     /// Call it when everything else is open.
     pub(super) fn new() -> Self {
-        let mut door = Self {
+        let mut guard = Self {
             listener: None,
             budget: DescriptorBudget {
                 limit: rustix::process::getrlimit(rustix::process::Resource::Nofile)
@@ -46,8 +46,8 @@ impl Door {
             is_shut: false,
             has_warned: false,
         };
-        door.keep_back();
-        door
+        guard.keep_back();
+        guard
     }
 
     /// libzmq listens, with this descriptor.
@@ -81,7 +81,7 @@ impl Door {
     }
 
     /// How many are in use with so many connections. What is kept back counts while it is given
-    /// free too, or the door would swing.
+    /// free too, or the port would open and shut in turns.
     pub(super) fn used(&self, open: usize) -> usize {
         self.fixed + self.budget.kept_back() + open
     }
@@ -209,8 +209,8 @@ mod tests {
     const AT_ONCE: Duration = Duration::from_millis(500);
     const AFTER_REPEATS: Duration = Duration::from_secs(30);
 
-    fn door(limit: usize, listener: &TcpListener) -> Door {
-        Door {
+    fn guard(limit: usize, listener: &TcpListener) -> DescriptorGuard {
+        DescriptorGuard {
             listener: Some(listener.as_raw_fd()),
             budget: DescriptorBudget { limit },
             fixed: 10,
@@ -229,15 +229,15 @@ mod tests {
     fn shut_at_95_percent_and_open_again_below_90() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let mut door = door(100, &listener);
+        let mut guard = guard(100, &listener);
         let inside = knock(&listener, AT_ONCE).unwrap();
         let (mut served, _) = listener.accept().unwrap();
-        door.handle_connections(81);
+        guard.handle_connections(81);
         assert!(knock(&listener, AT_ONCE).is_ok());
 
         // 10 from the start and 3 kept back.
-        door.handle_connections(82);
-        assert!(door.is_shut);
+        guard.handle_connections(82);
+        assert!(guard.is_shut);
         // The one that was not accepted yet was turned away with it, the one inside was not.
         assert!(listener.accept().is_err());
         io::Write::write_all(&mut &inside, b"here").unwrap();
@@ -246,13 +246,13 @@ mod tests {
         let shut = knock(&listener, AT_ONCE).unwrap_err();
         assert_eq!(shut.kind(), io::ErrorKind::TimedOut);
 
-        door.handle_connections(77);
-        assert!(door.is_shut, "not at once, or it would swing");
+        guard.handle_connections(77);
+        assert!(guard.is_shut, "not at once, or it would swing");
         let address = listener.local_addr().unwrap();
         let waiting =
             std::thread::spawn(move || TcpStream::connect_timeout(&address, AFTER_REPEATS));
-        door.handle_connections(76);
-        assert!(!door.is_shut);
+        guard.handle_connections(76);
+        assert!(!guard.is_shut);
         assert!(waiting.join().unwrap().is_ok());
     }
 
@@ -260,13 +260,13 @@ mod tests {
     fn shut_when_accepting_fails_for_want_of_descriptors_only() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let mut door = door(1000, &listener);
-        assert!(!door.handle_accept_failed(libc::ECONNABORTED));
-        assert!(!door.is_shut);
-        assert!(door.handle_accept_failed(libc::EMFILE));
-        assert!(door.is_shut);
-        assert!(door.handle_accept_failed(libc::ENFILE));
-        door.handle_connections(5);
-        assert!(!door.is_shut);
+        let mut guard = guard(1000, &listener);
+        assert!(!guard.handle_accept_failed(libc::ECONNABORTED));
+        assert!(!guard.is_shut);
+        assert!(guard.handle_accept_failed(libc::EMFILE));
+        assert!(guard.is_shut);
+        assert!(guard.handle_accept_failed(libc::ENFILE));
+        guard.handle_connections(5);
+        assert!(!guard.is_shut);
     }
 }

@@ -12,12 +12,12 @@ use submit_side::curve::{self, Keyring, Verdict, ZapRequest};
 /// The name is fixed by ZMQ RFC 27.
 const ENDPOINT: &str = "inproc://zeromq.zap.01";
 
-pub(super) struct Doorkeeper {
+pub(super) struct KeyCheck {
     socket: Socket,
     keyring: Keyring,
 }
 
-impl Doorkeeper {
+impl KeyCheck {
     /// Must stand before any CURVE socket does.
     pub(super) fn open(context: &Context, keyring: Keyring) -> io::Result<Self> {
         let mut socket = context.socket(zmq::REP)?;
@@ -119,14 +119,14 @@ mod tests {
         let keys = make_keys();
         let context = Context::new();
         let certificates = Certificates::load(keys.directory.path()).unwrap();
-        let doorkeeper = Doorkeeper::open(&context, certificates.keyring().clone()).unwrap();
+        let key_check = KeyCheck::open(&context, certificates.keyring().clone()).unwrap();
         let mut workers = sockets::open_workers(&context, Some(&certificates)).unwrap();
         let port = bind(workers.socket_mut());
         let outside = Context::new();
         let stranger = CurveKeyPair::new().unwrap();
         let _stranger = greet(&outside, port, &keys.server, &stranger);
-        assert_eq!(doorkeeper.socket().poll(zmq::POLLIN, WITHIN_MS), Ok(1));
-        assert!(doorkeeper.answer_one(|_| true));
+        assert_eq!(key_check.socket().poll(zmq::POLLIN, WITHIN_MS), Ok(1));
+        assert!(key_check.answer_one(|_| true));
         assert_eq!(
             workers.poll(zmq::POLLIN, IN_VAIN_MS),
             Ok(0),
@@ -134,7 +134,7 @@ mod tests {
         );
         let _known = greet(&outside, port, &keys.server, &keys.client);
         while workers.poll(zmq::POLLIN, 20) == Ok(0) {
-            doorkeeper.answer_one(|_| true);
+            key_check.answer_one(|_| true);
         }
         assert_eq!(workers.recv_multipart(0).unwrap()[1], b"hello");
     }

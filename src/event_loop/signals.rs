@@ -1,0 +1,68 @@
+//! The signals that the process acts on, as a readable descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// The signals that we act on, taken out of their asynchronous way.
+pub struct Signals {
+    descriptor: SignalFd,
+}
+
+/// What the process was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignalMeaning {
+    /// SIGTERM: the executor's ordinary way to end us.
+    Stop,
+    /// SIGINT and SIGHUP: they reach the whole process group or terminal. The executor will end us
+    /// itself, by SIGTERM, or go, which is noticed.
+    Nothing,
+}
+
+impl Signals {
+    /// Until there is a configuration, SIGTERM ends the process as it ends any other, whatever the
+    /// parent had blocked; SIGINT and SIGHUP wait.
+    ///
+    /// # Errors
+    /// None that a system with signals has.
+    pub fn until_configured() -> io::Result<()> {
+        let mut waiting = SigSet::empty();
+        waiting.add(Signal::SIGINT);
+        waiting.add(Signal::SIGHUP);
+        Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waiting), None)?)
+    }
+
+    /// Before any thread is started, so that all of them inherit the mask.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor.
+    pub fn open() -> io::Result<Self> {
+        let mut mine = SigSet::empty();
+        mine.add(Signal::SIGTERM);
+        mine.add(Signal::SIGINT);
+        mine.add(Signal::SIGHUP);
+        // The parent may have blocked anything; what is not ours is let through again.
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mine), None)?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            descriptor: SignalFd::with_flags(&mine, flags)?,
+        })
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.descriptor.as_fd().as_raw_fd()
+    }
+
+    pub(super) fn next(&self) -> Option<(SignalMeaning, Signal)> {
+        let info = self.descriptor.read_signal().ok()??;
+        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        let asked = if signal == Signal::SIGTERM {
+            SignalMeaning::Stop
+        } else {
+            SignalMeaning::Nothing
+        };
+        Some((asked, signal))
+    }
+}

@@ -1,0 +1,321 @@
+//! Serves the status document at the status socket, and metrics over HTTP.
+//!
+//! Clients are served from the loop, out of what is known there, and cost it nothing that grows: a
+//! few clients at a time, each for a few seconds, a few visits a second, and one snapshot of the
+//! broker for all who come within a while. The descriptors stand in a set of their own, of which the
+//! loop sees one.
+
+mod client;
+mod http;
+mod page_cache;
+mod request;
+mod status_socket;
+mod surroundings;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
+use slab::Slab;
+use tracing::{info, warn};
+
+use super::EventLoop;
+use super::telemetry::Telemetry;
+use super::wait::lent;
+use broker::{Histogram, Now};
+use interchange::{document, timings};
+use protocol::ManagerId;
+use status::asking::{Held, Request};
+use status::document::Traffic;
+use status::open_metrics;
+
+use client::{Client, Progress};
+use page_cache::{Page, PageCache};
+use request::{ClientRequest, json};
+use status_socket::StatusSocket;
+
+/// Who comes when so many are there takes the place of the one who came first.
+const CLIENTS_MAX: usize = 16;
+/// How long a client may take to ask and to read.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+/// Clients are served no more often than this, however many connect.
+const VISIT_EVERY: Duration = Duration::from_millis(20);
+const ACCEPTED_A_VISIT: usize = 8;
+
+/// What a descriptor of the set stands for; clients stand behind these.
+const STATUS: u64 = 0;
+const METRICS: u64 = 1;
+const CLIENTS: u64 = 2;
+
+pub(super) struct StatusServer {
+    set: OwnedFd,
+    status: Option<StatusSocket>,
+    metrics: Option<TcpListener>,
+    clients: Slab<Client>,
+    /// The set is left alone until then.
+    rests_until: Option<Duration>,
+    pages: PageCache,
+    pub(super) telemetry: Telemetry,
+    port: BoundPort,
+    /// From a turn's beginning to its batches' handing over.
+    pub(super) dispatch_latency: Histogram,
+    pub(super) traffic: Traffic,
+}
+
+/// Where managers connect to.
+struct BoundPort {
+    /// None for every address of the machine.
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+impl StatusServer {
+    /// Listens at both. Without the status socket a run goes on, and says why; metrics that were
+    /// asked for and cannot be served are an error.
+    ///
+    /// # Errors
+    /// The metrics' address cannot be listened at.
+    pub(super) fn open(
+        telemetry: Telemetry,
+        address: Option<IpAddr>,
+        port: u16,
+    ) -> Result<Self, String> {
+        let trouble = |error| format!("cannot wait for those who ask: {error}");
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC);
+        let set = set.map_err(|error| trouble(error.into()))?;
+        let metrics = telemetry.metrics_at.map(listen_for_metrics).transpose()?;
+        let status = match StatusSocket::open() {
+            Ok(socket) => {
+                info!("Status is told at {}", socket.path().display());
+                Some(socket)
+            }
+            Err(reasons) => {
+                warn!("There is no place for the status socket: {reasons}");
+                None
+            }
+        };
+        let status_listener = status.as_ref().map(|socket| socket.listener.as_raw_fd());
+        let metrics_listener = metrics.as_ref().map(|listener| listener.as_raw_fd());
+        for (listener, meaning) in [(status_listener, STATUS), (metrics_listener, METRICS)] {
+            if let Some(listener) = listener {
+                add(&set, listener, meaning, epoll::EventFlags::IN).map_err(trouble)?;
+            }
+        }
+        Ok(Self {
+            set,
+            status,
+            metrics,
+            clients: Slab::new(),
+            rests_until: None,
+            pages: PageCache::default(),
+            telemetry,
+            port: BoundPort { address, port },
+            dispatch_latency: Histogram::default(),
+            traffic: Traffic::default(),
+        })
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.set.as_raw_fd()
+    }
+
+    /// Another process than before is the submit process.
+    pub(super) fn handle_submit_process(&mut self, process: Pid) {
+        self.telemetry.about.submit_pid = u32::try_from(process.as_raw_nonzero().get()).ok();
+    }
+
+    /// When it is to be served though nobody came: to drop a client, or to look again.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let leaving = self
+            .clients
+            .iter()
+            .map(|(_, client)| client.leaves_at)
+            .min();
+        [leaving, self.rests_until].into_iter().flatten().min()
+    }
+
+    /// Accepts who has connected, up to a number.
+    fn accept(&mut self, now: Now) {
+        let leaves_at = now.monotonic + CLIENT_PATIENCE;
+        for _ in 0..ACCEPTED_A_VISIT {
+            let client = self.status.as_ref().and_then(|socket| {
+                let (stream, _) = socket.listener.accept().ok()?;
+                let is_ours = socket_peercred(&stream)
+                    .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::getuid());
+                is_ours.then(|| Client::at_status(stream, leaves_at).ok())?
+            });
+            let other = self.metrics.as_ref().and_then(|listener| {
+                let (stream, _) = listener.accept().ok()?;
+                Client::at_metrics(stream, leaves_at).ok()
+            });
+            if client.is_none() && other.is_none() {
+                return;
+            }
+            for client in [client, other].into_iter().flatten() {
+                self.admit(client);
+            }
+        }
+    }
+
+    fn admit(&mut self, client: Client) {
+        if self.clients.len() >= CLIENTS_MAX {
+            let first = self
+                .clients
+                .iter()
+                .min_by_key(|(_, client)| client.leaves_at);
+            if let Some(key) = first.map(|(key, _)| key) {
+                self.clients.remove(key);
+            }
+        }
+        let descriptor = client.descriptor();
+        let key = self.clients.insert(client);
+        let meaning = CLIENTS + key as u64;
+        if add(&self.set, descriptor, meaning, epoll::EventFlags::IN).is_err() {
+            self.clients.remove(key);
+        }
+    }
+
+    /// Who can go on: those that have said or taken something, and who has just come.
+    fn ready_clients(&mut self, now: Now) -> Vec<usize> {
+        let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; CLIENTS_MAX + 2];
+        const AT_ONCE: &Timespec = &Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let found = epoll::wait(&self.set, &mut room, Some(AT_ONCE));
+        let found = found.map_or(&mut [][..], |(found, _)| found);
+        let meanings: Vec<u64> = found.iter().map(|event| event.data.u64()).collect();
+        let mut ready: Vec<usize> = meanings
+            .iter()
+            .filter_map(|meaning| meaning.checked_sub(CLIENTS))
+            .map(|key| key as usize)
+            .collect();
+        if meanings.iter().any(|meaning| *meaning < CLIENTS) {
+            let before: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
+            self.accept(now);
+            let new = self.clients.iter().map(|(key, _)| key);
+            ready.extend(new.filter(|key| !before.contains(key)));
+        }
+        ready
+    }
+
+    /// Waits for a client to take more of its answer.
+    fn await_reader(&mut self, key: usize) {
+        let Some(client) = self.clients.get(key).filter(|client| client.is_answered()) else {
+            return;
+        };
+        let descriptor = lent(client.descriptor());
+        let meaning = epoll::EventData::new_u64(CLIENTS + key as u64);
+        if epoll::modify(&self.set, descriptor, meaning, epoll::EventFlags::OUT).is_err() {
+            self.clients.remove(key);
+        }
+    }
+}
+
+impl EventLoop {
+    /// Serves clients, if any can go on and it is time.
+    pub(super) fn serve_status_clients(&mut self, some_came: bool, now: Now) {
+        let status_server = &mut self.status_server;
+        if status_server
+            .rests_until
+            .is_some_and(|until| until <= now.monotonic)
+        {
+            status_server.rests_until = None;
+            self.descriptors
+                .regard_status_clients(status_server.descriptor());
+        }
+        status_server
+            .clients
+            .retain(|_, client| client.leaves_at > now.monotonic);
+        if !some_came {
+            return;
+        }
+        for key in self.status_server.ready_clients(now) {
+            self.serve_client(key, now);
+        }
+        // One visit, and then the tasks have their time, whoever else connects.
+        self.descriptors
+            .disregard_status_clients(self.status_server.descriptor());
+        self.status_server.rests_until = Some(now.monotonic + VISIT_EVERY);
+    }
+
+    fn serve_client(&mut self, key: usize, now: Now) {
+        let Some(client) = self.status_server.clients.get_mut(key) else {
+            return;
+        };
+        let next = match client.advance() {
+            Progress::Requested(request) => {
+                let answer = self.answer_to(request, now);
+                match self.status_server.clients.get_mut(key) {
+                    Some(client) => client.answer(answer),
+                    None => Progress::Finished,
+                }
+            }
+            next => next,
+        };
+        match next {
+            Progress::Waiting => self.status_server.await_reader(key),
+            Progress::Finished | Progress::Requested(_) => {
+                self.status_server.clients.try_remove(key);
+            }
+        }
+    }
+
+    fn answer_to(&mut self, request: ClientRequest, now: Now) -> Rc<[u8]> {
+        match request {
+            ClientRequest::StatusSocket(Request::Status) => self.page(Page::Status, now),
+            ClientRequest::Metrics => self.page(Page::Metrics, now),
+            ClientRequest::StatusSocket(Request::Hold { manager }) => {
+                info!("Asked by the status socket to hold manager {manager}");
+                let id = ManagerId::new(manager.as_bytes());
+                let held = self.interchange.handle_hold(&id, now);
+                self.status_server.pages.clear();
+                json(&Held { held }).into()
+            }
+            ClientRequest::NotServed(answer) => answer.into(),
+        }
+    }
+
+    /// Out of one snapshot for all who ask within a while.
+    fn page(&mut self, page: Page, now: Now) -> Rc<[u8]> {
+        if let Some(bytes) = self.status_server.pages.get(page, now) {
+            return bytes;
+        }
+        let begun = Instant::now();
+        let snapshot = self.interchange.snapshot(now);
+        let document = document(&snapshot, self.surroundings(now));
+        let bytes = match page {
+            Page::Status => {
+                let mut line = json(&document);
+                line.push(b'\n');
+                line
+            }
+            Page::Metrics => {
+                let timings = timings(&snapshot, &self.status_server.dispatch_latency);
+                http::page(&open_metrics::page(document, timings))
+            }
+        };
+        self.status_server.pages.keep(page, bytes, begun, now)
+    }
+}
+
+fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|error| format!("cannot listen for metrics at {address}: {error}"))?;
+    // The port may have been left to the system.
+    let address = listener.local_addr().unwrap_or(address);
+    info!("Metrics are told at {address}, path /metrics");
+    Ok(listener)
+}
+
+fn add(set: &OwnedFd, descriptor: RawFd, meaning: u64, on: epoll::EventFlags) -> io::Result<()> {
+    let meaning = epoll::EventData::new_u64(meaning);
+    Ok(epoll::add(set.as_fd(), lent(descriptor), meaning, on)?)
+}
