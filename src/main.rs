@@ -176,7 +176,7 @@ fn start(
     });
     let end = match opened {
         Ok(event_loop) => event_loop.run(),
-        Err(reason) => return refuse(&reason, side.as_ref(), Some(log)),
+        Err(error) => return refuse(&error.to_string(), side.as_ref(), Some(log)),
     };
     exit(end, &log, events.as_deref())
 }
@@ -328,7 +328,7 @@ fn helper_of(
     );
     let config = raw.bytes().to_vec();
     let helper = SelectorHelper::start(SelectorHelperCommand { python, config });
-    helper.map(Some).map_err(trouble)
+    helper.map(Some).map_err(|error| trouble(error.to_string()))
 }
 
 fn settings_of(config: &Config, arguments: &Arguments) -> Settings {

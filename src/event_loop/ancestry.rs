@@ -24,6 +24,7 @@ pub struct Ancestry {
 }
 
 impl Ancestry {
+    /// As they are now, from `getppid` and `/proc/PID/stat`.
     pub fn read() -> Self {
         let parent = getppid();
         let above = iter::successors(parent, |process| parent_of(*process));

@@ -17,7 +17,7 @@ const DESCRIPTOR_PROPERTY: &CStr = c"__fd";
 pub(super) struct Frame(zmq_msg_t);
 
 impl Frame {
-    /// Nothing yet; filled by [`super::frame_socket::FrameSocket::receive`].
+    /// Nothing yet; filled by a socket's `receive`.
     pub(super) fn new() -> Self {
         let mut message = zmq_msg_t::default();
         // SAFETY: the message is ours and has not been initialised before. It cannot fail.

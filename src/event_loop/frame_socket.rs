@@ -8,7 +8,7 @@ use std::{fmt, io};
 use zmq::Socket;
 
 use super::frame::Frame;
-use super::raw;
+use super::zmq_calls;
 
 /// A ZeroMQ socket that frames go through.
 pub(super) struct FrameSocket {
@@ -75,11 +75,11 @@ impl FrameSocket {
         if sent >= 0 {
             return Ok(());
         }
-        let error = raw::last_error();
-        match error.kind() {
-            io::ErrorKind::WouldBlock => Err(NotSent::Full(frame)),
-            _ => Err(NotSent::Refused(error)),
+        let error = zmq_calls::last_error();
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Err(NotSent::Full(frame));
         }
+        Err(NotSent::Refused(error))
     }
 
     /// For what is done once: binding, connecting.

@@ -14,7 +14,7 @@ use zmq::{Context, Socket};
 
 use super::outbox::Outbox;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
-use super::{raw, sockets};
+use super::{sockets, zmq_calls};
 use broker::Now;
 use status::document::Hub;
 use submit_side::config::HubAddress;
@@ -70,7 +70,7 @@ impl HubSender {
             address: SocketAddr::new(self.hub.address, self.hub.port).to_string(),
             answers: match &mut self.state {
                 State::Open(connection) => connection.is_connected(),
-                _ => false,
+                State::ToAsk(_) | State::Asking { .. } | State::Closed => false,
             },
             held_bytes: self.held.bytes(),
             dropped: self.dropped,
@@ -109,7 +109,7 @@ impl HubSender {
                 Ok(None) => self.ask_again("it does not answer", now),
                 Err(error) => self.ask_again(&error.to_string(), now),
             },
-            _ => {}
+            State::ToAsk(_) | State::Open(_) | State::Closed => {}
         }
         self.flush();
     }
@@ -119,7 +119,7 @@ impl HubSender {
         let State::Open(HubConnection { socket, .. }) = &self.state else {
             return;
         };
-        while !self.held.is_empty() && super::is_writable(socket) {
+        while !self.held.is_empty() && zmq_calls::is_writable(socket) {
             let Some(report) = self.held.pop() else {
                 return;
             };
@@ -134,7 +134,7 @@ impl HubSender {
         match &self.state {
             State::ToAsk(at) => Some(*at),
             State::Asking { give_up_at, .. } => Some(*give_up_at),
-            _ => None,
+            State::Open(_) | State::Closed => None,
         }
     }
 
@@ -153,7 +153,7 @@ impl HubSender {
                 };
                 Some((question.descriptor(), events))
             }
-            _ => None,
+            State::ToAsk(_) | State::Open(_) | State::Closed => None,
         }
     }
 
@@ -210,7 +210,7 @@ impl HubSender {
         let mut socket = sockets::open_hub(context, certificates)?;
         let monitor = SocketMonitor::of_successes(&socket, context, "hub")?;
         let endpoint = sockets::endpoint(Some(self.hub.address), self.hub.port);
-        raw::connect(&mut socket, &endpoint)?;
+        zmq_calls::connect(&mut socket, &endpoint)?;
         Ok(HubConnection {
             socket,
             monitor,

@@ -1,13 +1,13 @@
-//! ZAP's carrier: libzmq asks over an inproc socket whether a CURVE key may come in, and waits for
-//! the answer before the handshake goes on.
+//! Checks the keys of peers, as the ZAP handler of ZMQ RFC 27: libzmq asks over an inproc socket
+//! whether a CURVE key is known, and waits for the answer before the handshake goes on.
 
 use std::io;
 
 use tracing::{debug, warn};
 use zmq::{Context, Socket};
 
-use super::raw;
-use submit_side::curve::{self, Keyring, Verdict, ZapRequest};
+use super::zmq_calls;
+use submit_side::curve::{self, Certificates, Keyring, Verdict, ZapRequest};
 
 /// The name is fixed by ZMQ RFC 27.
 const ENDPOINT: &str = "inproc://zeromq.zap.01";
@@ -22,8 +22,18 @@ impl KeyCheck {
     pub(super) fn open(context: &Context, keyring: Keyring) -> io::Result<Self> {
         let mut socket = context.socket(zmq::REP)?;
         socket.set_linger(0)?;
-        raw::bind(&mut socket, ENDPOINT)?;
+        zmq_calls::bind(&mut socket, ENDPOINT)?;
         Ok(Self { socket, keyring })
+    }
+
+    /// None without certificates: then nobody has a key.
+    pub(super) fn open_if_encrypted(
+        context: &Context,
+        certificates: Option<&Certificates>,
+    ) -> io::Result<Option<Self>> {
+        certificates
+            .map(|certificates| Self::open(context, certificates.keyring().clone()))
+            .transpose()
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -87,7 +97,6 @@ mod tests {
     use super::*;
     use crate::sockets;
     use submit_side::config::PortChoice;
-    use submit_side::curve::Certificates;
 
     /// How long a peer may need to get in, or is given to try in vain.
     const WITHIN_MS: i64 = 3_000;

@@ -2,7 +2,41 @@
 //!
 //! One thread reads whatever is there in bounded turns, lets the interchange decide once a turn,
 //! and carries out what it wants done; only when a whole turn found nothing does it wait, on all
-//! descriptors at once, until something comes or the next deadline is due.
+//! descriptors at once, until something comes or the next deadline is due. This file holds the
+//! [`EventLoop`], its turn and its end. The others, in the order of a run:
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `opening` | opens everything in an order that lets nobody in unasked |
+//! | `refusal` | tells the executor why a start failed, so that `parsl.load()` raises |
+//! | **What comes** | |
+//! | `reading` | reads each socket, within a budget |
+//! | `intake` | bounds the bytes that are held; above the bound no task is read |
+//! | `worker_connections` | the connections of managers, in a table by descriptor |
+//! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
+//! | `key_check` | answers libzmq whether a CURVE key is known (ZAP) |
+//! | **What leaves** | |
+//! | `sending` | results to the executor, batches and words to managers; what waits |
+//! | `outbox` | the queues behind sockets, counted in bytes |
+//! | `unsent_batches` | what each manager has been sent and has not taken |
+//! | `hub` | reports to the monitoring hub; `hub/greeting` asks it whether it wants CURVE |
+//! | **When nothing is to do** | |
+//! | `wait` | the one wait, on an epoll set of all descriptors |
+//! | `timer` | wakes it for the next deadline; `clock` is the only reader of clocks |
+//! | **Who is watched** | |
+//! | `submit_watch` | whether the submit side lives: its process and its ports |
+//! | `ancestry` | who started us, and who stands behind that |
+//! | `signals` | SIGTERM, SIGINT and SIGHUP as a descriptor |
+//! | `memory` | gives memory of a long queue back to the system |
+//! | **Beside the tasks** | |
+//! | `selector_helper` | the Python process that runs a user's own manager selector |
+//! | `status_server` | serves the status document and the page of metrics |
+//! | `telemetry` | what is told outside, as whoever starts the loop gives it |
+//! | **Below all of these** | |
+//! | `sockets` | opens the network sockets with all their options |
+//! | `socket_monitor` | what happens to the connections of a socket |
+//! | `frame_socket`, `frame` | messages in libzmq's own form, without a copy |
+//! | `zmq_calls`, `system_calls` | the unsafe calls that no crate makes for us |
 
 mod ancestry;
 mod clock;
@@ -12,8 +46,8 @@ mod hub;
 mod intake;
 mod key_check;
 mod memory;
+mod opening;
 mod outbox;
-mod raw;
 mod reading;
 mod refusal;
 mod selector_helper;
@@ -23,29 +57,33 @@ mod socket_monitor;
 mod sockets;
 mod status_server;
 mod submit_watch;
+mod system_calls;
 mod telemetry;
 mod timer;
 mod unsent_batches;
 mod wait;
 mod worker_connections;
+mod zmq_calls;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
-use zmq::{Context, Socket};
+use zmq::Context;
 
-use broker::{Broker, Now, Selector, Settings, StopReason};
-use interchange::{FindVersions, Interchange};
-use protocol::Answer;
-use submit_side::config::{Config, SubmitSide};
+use broker::{Now, StopReason};
+use interchange::Interchange;
+use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
 pub use ancestry::Ancestry;
+pub use opening::{OpenError, Start};
 pub use refusal::refuse;
-pub use selector_helper::{SelectorHelper, SelectorHelperCommand};
+pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
 pub use signals::Signals;
+pub use sockets::BindError;
+pub use status_server::StatusServerError;
 pub use submit_watch::WatchTarget;
 pub use telemetry::{EventSink, Telemetry};
 pub use wait::is_readable_within;
@@ -60,31 +98,11 @@ use memory::Memory;
 use reading::Arrived;
 use sending::Sending;
 use signals::SignalMeaning;
-use socket_monitor::SocketMonitor;
 use sockets::SubmitSockets;
 use status_server::StatusServer;
 use submit_watch::{ConnectionWatch, ProcessWatch};
 use wait::{Descriptors, Ready};
 use worker_connections::WorkerConnections;
-
-/// Everything that the loop is started with.
-pub struct Start<'a> {
-    pub config: &'a Config,
-    pub certificates: Option<Certificates>,
-    pub signals: Signals,
-    /// libzmq's own, that move bytes and encrypt.
-    pub io_threads: u8,
-    /// Most bytes of tasks and unsent results; None for a share of the memory.
-    pub max_queued_bytes: Option<usize>,
-    pub watch: WatchTarget,
-    pub ancestry: Ancestry,
-    pub selector: Box<dyn Selector>,
-    /// Runs the user's own selector, which then decides instead.
-    pub helper: Option<SelectorHelper>,
-    pub settings: Settings,
-    pub find_versions: FindVersions,
-    pub telemetry: Telemetry,
-}
 
 /// How the process is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,81 +148,6 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// Opens everything, in an order that lets nobody in unasked, and connects to the executor
-    /// last: its first command is answered by a program that is ready.
-    ///
-    /// # Errors
-    /// One line that says what could not be opened; the executor is owed it.
-    pub fn open(start: Start<'_>) -> Result<Self, String> {
-        let config = start.config;
-        let clock = Clock::start();
-        let now = clock.now();
-        let certificates = start.certificates;
-        let context = open_context(start.io_threads)?;
-        let key_check = open_key_check(&context, certificates.as_ref())
-            .map_err(trouble("cannot open the socket for authentication"))?;
-        let mut submit = SubmitSockets::open(&context, certificates.as_ref())
-            .map_err(trouble("cannot open the sockets to the submit side"))?;
-        let submit_watch = watch_submit_side(&submit, &context, now)
-            .map_err(trouble("cannot watch the sockets to the submit side"))?;
-        let threshold = start.settings.heartbeat_threshold;
-        let (workers, worker_monitor, port) =
-            open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        let process_watch = ProcessWatch::open(start.watch, &start.ancestry, &config.submit_side)
-            .ok_or("the process that started it is gone")?;
-        let status_server = StatusServer::open(start.telemetry, config.interchange_address, port)?;
-        let connections = WorkerConnections::new(worker_monitor);
-        let descriptors = Descriptors::of(&wait::Sources {
-            commands: &submit.commands,
-            tasks: &submit.tasks,
-            workers: &workers,
-            results: &submit.results,
-            connections: connections.socket(),
-            submit_connections: submit_watch.sockets(),
-            key_check: key_check.as_ref().map(KeyCheck::socket),
-            signals: start.signals.descriptor(),
-            process: process_watch.descriptor(),
-            status_clients: status_server.descriptor(),
-        })
-        .map_err(trouble("cannot wait for the sockets"))?;
-        // Nothing fails after this: a command taken by a start that is refused has no answer.
-        submit
-            .connect(&config.submit_side)
-            .map_err(trouble("cannot connect to the submit side"))?;
-        log_connected(&config.submit_side);
-        let broker = broker(
-            (start.settings, port),
-            start.selector,
-            start.helper.is_some(),
-            now,
-        );
-        Ok(Self {
-            interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
-            submit,
-            workers,
-            connections,
-            sending: Sending::new(),
-            inbox: Vec::new(),
-            is_leaving: false,
-            memory: Memory::new(),
-            intake: Intake::new(start.max_queued_bytes),
-            awaits_release: false,
-            hub: config.hub.clone().map(|hub| HubSender::new(hub, now)),
-            helper: start.helper,
-            key_check,
-            certificates,
-            submit_watch,
-            process_watch,
-            behind: (start.watch == WatchTarget::Parent)
-                .then(|| (start.ancestry, config.submit_side.clone())),
-            signals: start.signals,
-            descriptors,
-            status_server,
-            clock,
-            context,
-        })
-    }
-
     /// Serves until there is a reason to end.
     pub fn run(mut self) -> End {
         let mut ready = Ready::everywhere();
@@ -308,7 +251,7 @@ impl EventLoop {
                     self.interchange.handle_asked_again(now)
                 }
                 selector_helper::HelperEvent::Ended(why) => {
-                    self.interchange.give_up_asking(&why);
+                    self.interchange.give_up_asking(&why.to_string());
                     self.helper = None;
                     return;
                 }
@@ -415,83 +358,6 @@ enum Turn {
     End(End),
 }
 
-/// What could not be opened, and why.
-fn trouble(what: &'static str) -> impl Fn(std::io::Error) -> String {
-    move |error| format!("{what}: {error}")
-}
-
-fn open_context(io_threads: u8) -> Result<Context, String> {
-    let context = Context::new();
-    context
-        .set_io_threads(io_threads.into())
-        .map_err(|error| format!("cannot have {io_threads} I/O threads: {error}"))?;
-    Ok(context)
-}
-
-/// One that asks the user's own selector, if there is a process that runs it.
-fn broker<B>(
-    (settings, worker_port): (Settings, u16),
-    own: Box<dyn Selector>,
-    asks: bool,
-    now: Now,
-) -> Broker<B> {
-    let settings = Settings {
-        worker_port,
-        ..settings
-    };
-    let mut broker = Broker::new(settings, own, now);
-    if asks {
-        broker.ask_for_order(rand::random(), now);
-        broker.handle_answer(Answer::Loaded, now);
-    }
-    broker
-}
-
-fn open_key_check(
-    context: &Context,
-    certificates: Option<&Certificates>,
-) -> std::io::Result<Option<KeyCheck>> {
-    certificates
-        .map(|certificates| KeyCheck::open(context, certificates.keyring().clone()))
-        .transpose()
-}
-
-/// Watched before anybody can come.
-fn open_worker_port(
-    context: &Context,
-    certificates: Option<&Certificates>,
-    config: &Config,
-    threshold: Duration,
-) -> Result<(FrameSocket, SocketMonitor, u16), String> {
-    let mut workers = sockets::open_workers(context, certificates)
-        .and_then(|open| sockets::probe_if_silent(open, threshold))
-        .map_err(trouble("cannot open the socket for workers"))?;
-    let monitor = SocketMonitor::of(&workers, context, "workers")
-        .map_err(trouble("cannot watch the socket for workers"))?;
-    let (address, port) = (config.interchange_address, config.worker_port);
-    let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
-    info!("Bound to port {port} for incoming worker connections");
-    Ok((workers, monitor, port))
-}
-
-fn watch_submit_side(
-    submit: &SubmitSockets,
-    context: &Context,
-    now: Now,
-) -> std::io::Result<ConnectionWatch> {
-    let tasks = SocketMonitor::of(&submit.tasks, context, "tasks")?;
-    let results = SocketMonitor::of(&submit.results, context, "results")?;
-    let commands = SocketMonitor::of(&submit.commands, context, "commands")?;
-    Ok(ConnectionWatch::new([tasks, results, commands], now))
-}
-
-fn log_connected(side: &SubmitSide) {
-    info!(
-        "Connected to client {} on ports: {},{},{}",
-        side.address, side.task_port, side.result_port, side.command_port
-    );
-}
-
 /// The text of a panic, for the users whose tasks it fails.
 fn reason_of(panic: &(dyn Any + Send)) -> String {
     let text = panic
@@ -501,16 +367,4 @@ fn reason_of(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no reason given".to_owned());
     error!("A fault of htex-interchange itself: {text}");
     format!("htex-interchange ended by a fault of its own: {text}")
-}
-
-fn is_readable(socket: &Socket) -> bool {
-    socket
-        .get_events()
-        .is_ok_and(|events| events.contains(zmq::POLLIN))
-}
-
-fn is_writable(socket: &Socket) -> bool {
-    socket
-        .get_events()
-        .is_ok_and(|events| events.contains(zmq::POLLOUT))
 }

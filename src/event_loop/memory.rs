@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use super::raw;
+use super::system_calls;
 use broker::Now;
 
 /// How long after tasks have come. Long enough to cost nothing, and short of what a user waits for.
@@ -55,7 +55,7 @@ impl Memory {
         if before <= self.usual_bytes + WORTH_BYTES {
             return;
         }
-        raw::trim_heap();
+        system_calls::trim_heap();
         self.usual_bytes = resident_bytes();
         debug!(
             "Gave memory back to the system: {} MB resident before, {} MB now",
@@ -122,7 +122,7 @@ pub(super) fn resident_bytes() -> usize {
         let statm = fs::read_to_string("/proc/self/statm").ok()?;
         statm.split_ascii_whitespace().nth(1)?.parse().ok()
     };
-    pages().unwrap_or(0) * raw::page_bytes()
+    pages().unwrap_or(0) * system_calls::page_bytes()
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use super::frame_socket::Part;
 use super::key_check::KeyCheck;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::sockets::SubmitSockets;
-use super::{open_key_check, raw, sockets};
-use protocol;
+use super::{sockets, zmq_calls};
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
@@ -34,11 +33,11 @@ pub fn refuse(
     reason: &str,
 ) -> io::Result<bool> {
     let context = Context::new();
-    let key_check = open_key_check(&context, certificates)?;
+    let key_check = KeyCheck::open_if_encrypted(&context, certificates)?;
     let mut commands = SubmitSockets::open(&context, certificates)?.commands;
     commands.set_linger(ANSWER_LINGER_MS)?;
     let monitor = SocketMonitor::of(&commands, &context, "refusal")?;
-    raw::connect(
+    zmq_calls::connect(
         commands.socket_mut(),
         &sockets::endpoint(Some(side.address), side.command_port),
     )?;
@@ -82,7 +81,12 @@ fn wait_for_command(
                 SocketEvent::Connected => patience = ASKED_WITHIN,
                 // It was there, and is gone.
                 SocketEvent::Disconnected(_) => return Ok(false),
-                _ => {}
+                SocketEvent::Listening(_)
+                | SocketEvent::Accepted(_)
+                | SocketEvent::AcceptFailed(_)
+                | SocketEvent::Closed
+                | SocketEvent::HandshakeSucceeded
+                | SocketEvent::HandshakeFailed(_) => {}
             }
         }
         while key_check.is_some_and(|key_check| key_check.answer_one(|_| true)) {}

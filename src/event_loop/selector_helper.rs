@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use protocol::Answer;
+use protocol::{Answer, Malformed};
 use submit_side::children;
 
 const SCRIPT: &str = include_str!("selector_helper.py");
@@ -23,9 +23,38 @@ const LOADED_WITHIN: Duration = Duration::from_secs(30);
 /// How to run it.
 #[derive(Debug, Clone)]
 pub struct SelectorHelperCommand {
+    /// The submit side's interpreter, which can import the selector's module.
     pub python: PathBuf,
     /// The start-up configuration as it came: the selector is in it.
     pub config: Vec<u8>,
+}
+
+/// Why the selector cannot be used; the start is refused with it.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectorHelperError {
+    /// The system refuses to run the interpreter.
+    #[error("{} cannot be run: {error}", python.display())]
+    NotRun {
+        /// Of the command.
+        python: PathBuf,
+        /// The system's.
+        error: io::Error,
+    },
+    /// It ended before it had said anything.
+    #[error("its process has ended: {0}")]
+    Ended(#[source] io::Error),
+    /// The user's module does not come to its end.
+    #[error("it was not loaded in {} s", LOADED_WITHIN.as_secs())]
+    NotLoaded,
+    /// The last line of Python's traceback.
+    #[error("{0}")]
+    Raised(String),
+    /// An order of managers, though none was asked for yet.
+    #[error("its process answers what was not asked")]
+    NotAsked,
+    /// The answer is none.
+    #[error("its process does not answer as it should: {0}")]
+    Unreadable(#[source] Malformed),
 }
 
 /// A running helper.
@@ -49,8 +78,17 @@ pub(super) enum HelperEvent {
     Answer(Vec<u8>),
     /// It ended, and was started once more.
     StartedAgain,
-    /// It ended for good; the text says why.
-    Ended(String),
+    /// It ended for good.
+    Ended(HelperEnd),
+}
+
+/// Why it does not run any more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HelperEnd {
+    #[error("its process has ended twice: {0}")]
+    Twice(#[source] io::Error),
+    #[error("its process cannot be started again: {0}")]
+    NotStartedAgain(#[source] io::Error),
 }
 
 impl SelectorHelper {
@@ -58,9 +96,14 @@ impl SelectorHelper {
     ///
     /// # Errors
     /// Python's traceback, or what else kept it from being loaded: a start is refused with it.
-    pub fn start(command: SelectorHelperCommand) -> Result<Self, String> {
-        let running = Running::start(&command)
-            .map_err(|error| format!("{} cannot be run: {error}", command.python.display()))?;
+    pub fn start(command: SelectorHelperCommand) -> Result<Self, SelectorHelperError> {
+        let running = match Running::start(&command) {
+            Ok(running) => running,
+            Err(error) => {
+                let python = command.python;
+                return Err(SelectorHelperError::NotRun { python, error });
+            }
+        };
         let mut helper = Self {
             command,
             running,
@@ -80,7 +123,7 @@ impl SelectorHelper {
     pub(super) fn advance(&mut self) -> Vec<HelperEvent> {
         match self.running.flush().and_then(|()| self.running.read()) {
             Ok(answers) => answers.into_iter().map(HelperEvent::Answer).collect(),
-            Err(error) => vec![self.start_again(&error)],
+            Err(error) => vec![self.start_again(error)],
         }
     }
 
@@ -93,9 +136,9 @@ impl SelectorHelper {
         ]
     }
 
-    fn start_again(&mut self, error: &io::Error) -> HelperEvent {
+    fn start_again(&mut self, error: io::Error) -> HelperEvent {
         if self.restarted {
-            return HelperEvent::Ended(format!("its process has ended twice: {error}"));
+            return HelperEvent::Ended(HelperEnd::Twice(error));
         }
         self.restarted = true;
         match Running::start(&self.command) {
@@ -103,13 +146,11 @@ impl SelectorHelper {
                 self.running = running;
                 HelperEvent::StartedAgain
             }
-            Err(error) => {
-                HelperEvent::Ended(format!("its process cannot be started again: {error}"))
-            }
+            Err(error) => HelperEvent::Ended(HelperEnd::NotStartedAgain(error)),
         }
     }
 
-    fn wait_until_loaded(&mut self) -> Result<(), String> {
+    fn wait_until_loaded(&mut self) -> Result<(), SelectorHelperError> {
         let end = Instant::now() + LOADED_WITHIN;
         loop {
             let _ = self.running.flush();
@@ -119,34 +160,28 @@ impl SelectorHelper {
                         return loaded(first);
                     }
                 }
-                Err(error) => return Err(format!("its process has ended: {error}")),
+                Err(error) => return Err(SelectorHelperError::Ended(error)),
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(format!(
-                    "it was not loaded in {} s",
-                    LOADED_WITHIN.as_secs()
-                ));
+                return Err(SelectorHelperError::NotLoaded);
             }
             self.running.wait(left);
         }
     }
 }
 
-fn loaded(answer: &[u8]) -> Result<(), String> {
+fn loaded(answer: &[u8]) -> Result<(), SelectorHelperError> {
     match Answer::parse(answer) {
         Ok(Answer::Loaded) => Ok(()),
         // The last line of a traceback says what it was.
-        Ok(Answer::Failed { traceback, .. }) => Err(traceback
-            .trim_end()
-            .lines()
-            .next_back()
-            .unwrap_or("no reason given")
-            .to_owned()),
-        Ok(Answer::Order { .. }) => Err("its process answers what was not asked".to_owned()),
-        Err(reason) => Err(format!(
-            "its process does not answer as it should: {reason}"
-        )),
+        Ok(Answer::Failed { traceback, .. }) => {
+            let last = traceback.trim_end().lines().next_back();
+            let raised = last.unwrap_or("no reason given").to_owned();
+            Err(SelectorHelperError::Raised(raised))
+        }
+        Ok(Answer::Order { .. }) => Err(SelectorHelperError::NotAsked),
+        Err(malformed) => Err(SelectorHelperError::Unreadable(malformed)),
     }
 }
 

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
 
 use super::frame_socket::FrameSocket;
-use super::raw;
+use super::zmq_calls;
 use submit_side::config::{PortChoice, SubmitSide};
 use submit_side::curve::Certificates;
 
@@ -68,15 +68,15 @@ impl SubmitSockets {
 
     pub(super) fn connect(&mut self, submit_side: &SubmitSide) -> io::Result<()> {
         let address = submit_side.address;
-        raw::connect(
+        zmq_calls::connect(
             self.tasks.socket_mut(),
             &endpoint(Some(address), submit_side.task_port),
         )?;
-        raw::connect(
+        zmq_calls::connect(
             self.results.socket_mut(),
             &endpoint(Some(address), submit_side.result_port),
         )?;
-        raw::connect(
+        zmq_calls::connect(
             self.commands.socket_mut(),
             &endpoint(Some(address), submit_side.command_port),
         )
@@ -111,30 +111,69 @@ pub(super) fn probe_if_silent(workers: FrameSocket, silence: Duration) -> io::Re
     Ok(workers)
 }
 
+/// Why there is no port for managers.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system refuses this port.
+    #[error("cannot listen for workers on {place}, port {port}: {error}")]
+    Port {
+        /// The address, or that it is every one.
+        place: String,
+        /// As the config or the range names it.
+        port: u16,
+        /// The system's.
+        error: io::Error,
+    },
+    /// The system refuses any port.
+    #[error("cannot listen for workers on {place}: {error}")]
+    AnyPort {
+        /// The address, or that it is every one.
+        place: String,
+        /// The system's.
+        error: io::Error,
+    },
+    /// No manager could be told where to connect to.
+    #[error("libzmq does not tell the port it bound")]
+    UnknownPort,
+    /// Somebody listens at each port of the range already.
+    #[error(
+        "cannot listen for workers on {place}: all {count} ports of worker_port_range ({first}, {end}) \
+         are in use"
+    )]
+    AllInUse {
+        /// The address, or that it is every one.
+        place: String,
+        /// How many ports were tried.
+        count: usize,
+        /// The range's first port.
+        first: u16,
+        /// The port behind its last one.
+        end: u32,
+    },
+}
+
 /// Binds the worker socket, and returns the port.
 ///
 /// # Errors
-/// One line that names the port or the range, and what was in the way.
+/// It names the port or the range, and what was in the way.
 pub(super) fn bind_workers(
     socket: &mut Socket,
     address: Option<IpAddr>,
     choice: PortChoice,
-) -> Result<u16, String> {
+) -> Result<u16, BindError> {
     let place = address.map_or("every address".to_owned(), |address| address.to_string());
     match choice {
-        PortChoice::Fixed(port) => match raw::bind(socket, &endpoint(address, port)) {
+        PortChoice::Fixed(port) => match zmq_calls::bind(socket, &endpoint(address, port)) {
             Ok(()) => Ok(port),
-            Err(error) => Err(format!(
-                "cannot listen for workers on {place}, port {port}: {error}"
-            )),
+            Err(error) => Err(BindError::Port { place, port, error }),
         },
         PortChoice::Range { first, end } if (first, end) == EPHEMERAL_RANGE => {
             let host = host(address);
-            raw::bind(socket, &format!("tcp://{host}:*"))
-                .map_err(|error| format!("cannot listen for workers on {place}: {error}"))?;
-            bound_port(socket).ok_or_else(|| "libzmq does not tell the port it bound".to_owned())
+            zmq_calls::bind(socket, &format!("tcp://{host}:*"))
+                .map_err(|error| BindError::AnyPort { place, error })?;
+            bound_port(socket).ok_or(BindError::UnknownPort)
         }
-        PortChoice::Range { first, end } => bind_in_range(socket, address, &place, first, end),
+        PortChoice::Range { first, end } => bind_in_range(socket, address, place, first, end),
     }
 }
 
@@ -142,28 +181,25 @@ pub(super) fn bind_workers(
 fn bind_in_range(
     socket: &mut Socket,
     address: Option<IpAddr>,
-    place: &str,
+    place: String,
     first: u16,
     end: u32,
-) -> Result<u16, String> {
+) -> Result<u16, BindError> {
     let mut ports: Vec<u16> = (u32::from(first)..end).map(|port| port as u16).collect();
     ports.shuffle(&mut rand::rng());
-    for port in &ports {
-        match raw::bind(socket, &endpoint(address, *port)) {
-            Ok(()) => return Ok(*port),
+    for &port in &ports {
+        match zmq_calls::bind(socket, &endpoint(address, port)) {
+            Ok(()) => return Ok(port),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => {
-                return Err(format!(
-                    "cannot listen for workers on {place}, port {port}: {error}"
-                ));
-            }
+            Err(error) => return Err(BindError::Port { place, port, error }),
         }
     }
-    Err(format!(
-        "cannot listen for workers on {place}: all {} ports of worker_port_range ({first}, {end}) \
-         are in use",
-        ports.len()
-    ))
+    Err(BindError::AllInUse {
+        place,
+        count: ports.len(),
+        first,
+        end,
+    })
 }
 
 fn bound_port(socket: &Socket) -> Option<u16> {
@@ -211,7 +247,7 @@ fn serve_curve(socket: &mut Socket, certificates: Option<&Certificates>) -> io::
     socket.set_curve_server(true)?;
     socket.set_curve_secretkey(certificates.server_secret().as_bytes())?;
     socket.set_zap_domain(ZAP_DOMAIN)?;
-    raw::enforce_zap_domain(socket)
+    zmq_calls::enforce_zap_domain(socket)
 }
 
 pub(super) fn endpoint(address: Option<IpAddr>, port: u16) -> String {

@@ -26,8 +26,8 @@ use slab::Slab;
 use tracing::{info, warn};
 
 use super::EventLoop;
+use super::system_calls::lent;
 use super::telemetry::Telemetry;
-use super::wait::lent;
 use broker::{Histogram, Now};
 use interchange::{document, timings};
 use protocol::ManagerId;
@@ -68,6 +68,23 @@ pub(super) struct StatusServer {
     pub(super) traffic: Traffic,
 }
 
+/// Why clients cannot be served. A run goes on without a status socket, but not without metrics that
+/// were asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusServerError {
+    /// The epoll set of the listeners and clients.
+    #[error("cannot wait for those who ask: {0}")]
+    Wait(#[source] io::Error),
+    /// The address of `--metrics`.
+    #[error("cannot listen for metrics at {address}: {error}")]
+    Metrics {
+        /// As the command line names it.
+        address: SocketAddr,
+        /// The system's.
+        error: io::Error,
+    },
+}
+
 /// Where managers connect to.
 struct BoundPort {
     /// None for every address of the machine.
@@ -85,10 +102,9 @@ impl StatusServer {
         telemetry: Telemetry,
         address: Option<IpAddr>,
         port: u16,
-    ) -> Result<Self, String> {
-        let trouble = |error| format!("cannot wait for those who ask: {error}");
+    ) -> Result<Self, StatusServerError> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC);
-        let set = set.map_err(|error| trouble(error.into()))?;
+        let set = set.map_err(|error| StatusServerError::Wait(error.into()))?;
         let metrics = telemetry.metrics_at.map(listen_for_metrics).transpose()?;
         let status = match StatusSocket::open() {
             Ok(socket) => {
@@ -104,7 +120,8 @@ impl StatusServer {
         let metrics_listener = metrics.as_ref().map(|listener| listener.as_raw_fd());
         for (listener, meaning) in [(status_listener, STATUS), (metrics_listener, METRICS)] {
             if let Some(listener) = listener {
-                add(&set, listener, meaning, epoll::EventFlags::IN).map_err(trouble)?;
+                add(&set, listener, meaning, epoll::EventFlags::IN)
+                    .map_err(StatusServerError::Wait)?;
             }
         }
         Ok(Self {
@@ -257,7 +274,7 @@ impl EventLoop {
                     None => Progress::Finished,
                 }
             }
-            next => next,
+            next @ (Progress::Waiting | Progress::Finished) => next,
         };
         match next {
             Progress::Waiting => self.status_server.await_reader(key),
@@ -305,10 +322,10 @@ impl EventLoop {
     }
 }
 
-fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, String> {
+fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, StatusServerError> {
     let listener = TcpListener::bind(address)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|error| format!("cannot listen for metrics at {address}: {error}"))?;
+        .map_err(|error| StatusServerError::Metrics { address, error })?;
     // The port may have been left to the system.
     let address = listener.local_addr().unwrap_or(address);
     info!("Metrics are told at {address}, path /metrics");

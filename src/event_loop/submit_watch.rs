@@ -28,7 +28,9 @@ const PARENT_ASKED_EVERY: Duration = Duration::from_millis(500);
 /// Whose end is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchTarget {
+    /// The process that started us, or the submit process behind it.
     Parent,
+    /// The one that `--watch-pid` names.
     Process(i32),
     /// Only the submit side's sockets are watched.
     Nobody,
@@ -102,14 +104,14 @@ impl ProcessWatch {
     pub(super) fn descriptor(&self) -> Option<RawFd> {
         match self {
             Self::Descriptor(descriptor) => Some(descriptor.as_raw_fd()),
-            _ => None,
+            Self::Asking { .. } | Self::Nobody => None,
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         match self {
             Self::Asking { next, .. } => Some(*next),
-            _ => None,
+            Self::Descriptor(_) | Self::Nobody => None,
         }
     }
 

@@ -7,6 +7,7 @@ use status::document::About;
 
 /// What is to be told outside, and where: given by who starts the loop.
 pub struct Telemetry {
+    /// Who this interchange is, as far as it does not change.
     pub about: About,
     /// Lines that the log could not take.
     pub log_lines_dropped: Box<dyn Fn() -> u64>,

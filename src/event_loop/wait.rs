@@ -8,7 +8,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -18,7 +18,9 @@ use zmq::Socket;
 use super::EventLoop;
 use super::sending::RETRY_EVERY;
 use super::submit_watch::ProcessWatch;
+use super::system_calls::lent;
 use super::timer::DeadlineTimer;
+use super::zmq_calls;
 use broker::Now;
 
 /// Which channels may have something to read.
@@ -226,7 +228,7 @@ impl EventLoop {
     pub(super) fn wait(&mut self, left: Ready, now: Now) -> Ready {
         // Batches and echoes went out by the worker socket: did anything come in with that?
         let sent = self.sending.take_sent_to_workers();
-        let workers = left.workers || sent && super::is_readable(&self.workers);
+        let workers = left.workers || sent && zmq_calls::is_readable(&self.workers);
         let left = Ready { workers, ..left };
         let mut rest = Rest::No;
         if left.is_nothing() && self.set_timer(now).is_ok() {
@@ -298,10 +300,4 @@ fn remove(set: &OwnedFd, descriptor: RawFd) -> io::Result<()> {
 
 fn item<'a>(descriptor: RawFd, events: PollFlags) -> PollFd<'a> {
     PollFd::from_borrowed_fd(lent(descriptor), events)
-}
-
-pub(super) fn lent<'a>(descriptor: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: each descriptor belongs to a socket or file that the loop holds, and lives longer
-    // than the call or the poll that it is lent to.
-    unsafe { BorrowedFd::borrow_raw(descriptor) }
 }

@@ -1,10 +1,10 @@
 //! The status socket, in a directory that is the user's alone.
 
 use std::fs::{self, DirBuilder};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -27,16 +27,16 @@ impl StatusSocket {
     ///
     /// # Errors
     /// Why none of them does.
-    pub(super) fn open() -> Result<Self, String> {
+    pub(super) fn open() -> Result<Self, NoStatusSocket> {
         let uid = rustix::process::getuid().as_raw();
-        let mut reasons = Vec::new();
+        let mut refused = Vec::new();
         for directory in asking::directories(uid) {
             match Self::open_in(&directory, uid) {
                 Ok(socket) => return Ok(socket),
-                Err(error) => reasons.push(format!("{}: {error}", directory.display())),
+                Err(error) => refused.push((directory, error)),
             }
         }
-        Err(reasons.join("; "))
+        Err(NoStatusSocket(refused))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -67,6 +67,22 @@ impl StatusSocket {
         Ok(Self { listener, path })
     }
 }
+
+/// Each directory, and why it does not serve.
+#[derive(Debug)]
+pub(super) struct NoStatusSocket(Vec<(PathBuf, io::Error)>);
+
+impl fmt::Display for NoStatusSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (directory, error)) in self.0.iter().enumerate() {
+            let before = if place == 0 { "" } else { "; " };
+            write!(f, "{before}{}: {error}", directory.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoStatusSocket {}
 
 impl Drop for StatusSocket {
     fn drop(&mut self) {

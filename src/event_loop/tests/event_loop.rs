@@ -1,5 +1,7 @@
 //! The loop on real sockets, driven from within: what cannot be provoked in the finished program.
 
+#![expect(clippy::unwrap_used, reason = "a test, and its helpers, fail by it")]
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::thread;

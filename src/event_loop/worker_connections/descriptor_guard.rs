@@ -16,7 +16,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
 
 use tracing::{error, info, warn};
 
-use crate::raw;
+use crate::system_calls;
 use submit_side::config::DescriptorBudget;
 
 pub(super) struct DescriptorGuard {
@@ -119,7 +119,7 @@ impl DescriptorGuard {
                  where Parsl is started",
                 self.budget.limit
             );
-            if let Err(error) = raw::drop_all_that_comes(listener) {
+            if let Err(error) = system_calls::drop_all_that_comes(listener) {
                 warn!("The worker port could not be shut: {error}");
             }
         }
@@ -133,7 +133,7 @@ impl DescriptorGuard {
             return;
         };
         self.keep_back();
-        match raw::let_come_again(listener) {
+        match system_calls::let_come_again(listener) {
             Ok(()) => {
                 self.is_shut = false;
                 info!(
@@ -165,7 +165,7 @@ fn turn_away(listener: RawFd) {
     let accepting = std::thread::Builder::new()
         .name("htex-door".to_owned())
         .spawn(move || {
-            raw::keep_only(listener)?;
+            system_calls::keep_only(listener)?;
             // SAFETY: the descriptor is open in this thread's own table, and only this thread's
             // entry is closed in the end.
             let lent = unsafe { TcpListener::from_raw_fd(listener) };

@@ -1,0 +1,237 @@
+//! Opens everything that the loop holds.
+
+use std::io;
+use std::time::Duration;
+
+use tracing::info;
+use zmq::Context;
+
+use super::EventLoop;
+use super::ancestry::Ancestry;
+use super::clock::Clock;
+use super::frame_socket::FrameSocket;
+use super::hub::HubSender;
+use super::intake::Intake;
+use super::key_check::KeyCheck;
+use super::memory::Memory;
+use super::selector_helper::SelectorHelper;
+use super::sending::Sending;
+use super::signals::Signals;
+use super::socket_monitor::SocketMonitor;
+use super::sockets::{self, BindError, SubmitSockets};
+use super::status_server::{StatusServer, StatusServerError};
+use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchTarget};
+use super::telemetry::Telemetry;
+use super::wait::{Descriptors, Sources};
+use super::worker_connections::WorkerConnections;
+use broker::{Broker, Now, Selector, Settings};
+use interchange::{FindVersions, Interchange};
+use protocol::Answer;
+use submit_side::config::{Config, SubmitSide};
+use submit_side::curve::Certificates;
+
+/// Everything that the loop is started with.
+pub struct Start<'a> {
+    /// What HTEX wrote to standard input.
+    pub config: &'a Config,
+    /// None where nothing is encrypted.
+    pub certificates: Option<Certificates>,
+    /// Opened before the first thread, which inherits their mask.
+    pub signals: Signals,
+    /// libzmq's own, that move bytes and encrypt.
+    pub io_threads: u8,
+    /// Most bytes of tasks and unsent results; None for a share of the memory.
+    pub max_queued_bytes: Option<usize>,
+    /// Whose end is ours.
+    pub watch: WatchTarget,
+    /// The processes above us, as they were when the program began.
+    pub ancestry: Ancestry,
+    /// Decides which manager gets the next task.
+    pub selector: Box<dyn Selector>,
+    /// Runs the user's own selector, which then decides instead.
+    pub helper: Option<SelectorHelper>,
+    /// The broker's; the loop fills in the worker port.
+    pub settings: Settings,
+    /// Looks for the submit side's versions, when the first manager registers.
+    pub find_versions: FindVersions,
+    /// What is told outside, and where.
+    pub telemetry: Telemetry,
+}
+
+/// What could not be opened, and why. The executor is owed it: `parsl.load()` raises it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// libzmq does not run with so many threads.
+    #[error("cannot have {count} I/O threads: {error}")]
+    IoThreads {
+        /// As the command line names it.
+        count: u8,
+        /// libzmq's.
+        error: zmq::Error,
+    },
+    /// The ZAP handler's socket: without it nobody with a key gets in.
+    #[error("cannot open the socket for authentication: {0}")]
+    KeyCheck(#[source] io::Error),
+    /// Those for tasks, results and commands.
+    #[error("cannot open the sockets to the submit side: {0}")]
+    SubmitSockets(#[source] io::Error),
+    /// Their monitors, which witness that the submit side lives.
+    #[error("cannot watch the sockets to the submit side: {0}")]
+    SubmitWatch(#[source] io::Error),
+    /// The one that managers connect to.
+    #[error("cannot open the socket for workers: {0}")]
+    WorkerSocket(#[source] io::Error),
+    /// Its monitor, which tells connections apart.
+    #[error("cannot watch the socket for workers: {0}")]
+    WorkerWatch(#[source] io::Error),
+    /// No port for managers.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// There is nobody to serve.
+    #[error("the process that started it is gone")]
+    StarterGone,
+    /// Metrics were asked for and cannot be served.
+    #[error(transparent)]
+    StatusServer(#[from] StatusServerError),
+    /// The epoll set of the one wait.
+    #[error("cannot wait for the sockets: {0}")]
+    Wait(#[source] io::Error),
+    /// libzmq refuses the submit side's address.
+    #[error("cannot connect to the submit side: {0}")]
+    Connect(#[source] io::Error),
+}
+
+impl EventLoop {
+    /// Opens everything, in an order that lets nobody in unasked, and connects to the executor
+    /// last: its first command is answered by a program that is ready.
+    ///
+    /// # Errors
+    /// What could not be opened; the executor is owed it.
+    pub fn open(start: Start<'_>) -> Result<Self, OpenError> {
+        let config = start.config;
+        let clock = Clock::start();
+        let now = clock.now();
+        let certificates = start.certificates;
+        let context = open_context(start.io_threads)?;
+        let key_check = KeyCheck::open_if_encrypted(&context, certificates.as_ref())
+            .map_err(OpenError::KeyCheck)?;
+        let mut submit = SubmitSockets::open(&context, certificates.as_ref())
+            .map_err(OpenError::SubmitSockets)?;
+        let submit_watch =
+            watch_submit_side(&submit, &context, now).map_err(OpenError::SubmitWatch)?;
+        let threshold = start.settings.heartbeat_threshold;
+        let (workers, worker_monitor, port) =
+            open_worker_port(&context, certificates.as_ref(), config, threshold)?;
+        let process_watch = ProcessWatch::open(start.watch, &start.ancestry, &config.submit_side)
+            .ok_or(OpenError::StarterGone)?;
+        let status_server = StatusServer::open(start.telemetry, config.interchange_address, port)?;
+        let connections = WorkerConnections::new(worker_monitor);
+        let descriptors = Descriptors::of(&Sources {
+            commands: &submit.commands,
+            tasks: &submit.tasks,
+            workers: &workers,
+            results: &submit.results,
+            connections: connections.socket(),
+            submit_connections: submit_watch.sockets(),
+            key_check: key_check.as_ref().map(KeyCheck::socket),
+            signals: start.signals.descriptor(),
+            process: process_watch.descriptor(),
+            status_clients: status_server.descriptor(),
+        })
+        .map_err(OpenError::Wait)?;
+        // Nothing fails after this: a command taken by a start that is refused has no answer.
+        connect(&mut submit, &config.submit_side)?;
+        let asks = start.helper.is_some();
+        let broker = broker((start.settings, port), start.selector, asks, now);
+        Ok(Self {
+            interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
+            submit,
+            workers,
+            connections,
+            sending: Sending::new(),
+            inbox: Vec::new(),
+            is_leaving: false,
+            memory: Memory::new(),
+            intake: Intake::new(start.max_queued_bytes),
+            awaits_release: false,
+            hub: config.hub.clone().map(|hub| HubSender::new(hub, now)),
+            helper: start.helper,
+            key_check,
+            certificates,
+            submit_watch,
+            process_watch,
+            behind: (start.watch == WatchTarget::Parent)
+                .then(|| (start.ancestry, config.submit_side.clone())),
+            signals: start.signals,
+            descriptors,
+            status_server,
+            clock,
+            context,
+        })
+    }
+}
+
+fn open_context(io_threads: u8) -> Result<Context, OpenError> {
+    let context = Context::new();
+    let set = context.set_io_threads(io_threads.into());
+    let count = io_threads;
+    set.map_err(|error| OpenError::IoThreads { count, error })?;
+    Ok(context)
+}
+
+/// Watched before anybody can come.
+fn open_worker_port(
+    context: &Context,
+    certificates: Option<&Certificates>,
+    config: &Config,
+    threshold: Duration,
+) -> Result<(FrameSocket, SocketMonitor, u16), OpenError> {
+    let mut workers = sockets::open_workers(context, certificates)
+        .and_then(|open| sockets::probe_if_silent(open, threshold))
+        .map_err(OpenError::WorkerSocket)?;
+    let monitor =
+        SocketMonitor::of(&workers, context, "workers").map_err(OpenError::WorkerWatch)?;
+    let (address, port) = (config.interchange_address, config.worker_port);
+    let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
+    info!("Bound to port {port} for incoming worker connections");
+    Ok((workers, monitor, port))
+}
+
+fn watch_submit_side(
+    submit: &SubmitSockets,
+    context: &Context,
+    now: Now,
+) -> io::Result<ConnectionWatch> {
+    let tasks = SocketMonitor::of(&submit.tasks, context, "tasks")?;
+    let results = SocketMonitor::of(&submit.results, context, "results")?;
+    let commands = SocketMonitor::of(&submit.commands, context, "commands")?;
+    Ok(ConnectionWatch::new([tasks, results, commands], now))
+}
+
+fn connect(submit: &mut SubmitSockets, side: &SubmitSide) -> Result<(), OpenError> {
+    submit.connect(side).map_err(OpenError::Connect)?;
+    info!(
+        "Connected to client {} on ports: {},{},{}",
+        side.address, side.task_port, side.result_port, side.command_port
+    );
+    Ok(())
+}
+
+/// One that asks the user's own selector, if there is a process that runs it.
+fn broker<B>(
+    (settings, worker_port): (Settings, u16),
+    own: Box<dyn Selector>,
+    asks: bool,
+    now: Now,
+) -> Broker<B> {
+    let settings = Settings {
+        worker_port,
+        ..settings
+    };
+    let mut broker = Broker::new(settings, own, now);
+    if asks {
+        broker.ask_for_order(rand::random(), now);
+        broker.handle_answer(Answer::Loaded, now);
+    }
+    broker
+}
