@@ -83,7 +83,9 @@ pub struct Arguments {
 /// How long tasks that may have been lost with a connection are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatienceChoice {
+    /// From the manager's return on.
     Seconds(Duration),
+    /// Until the manager itself ends.
     Endless,
 }
 
@@ -111,38 +113,50 @@ pub fn by_hand() -> String {
     text
 }
 
-fn some_seconds(text: &str) -> Result<Duration, String> {
+/// What a value should be; clap says which one, and of which option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum BadValue {
+    #[error("a number of seconds above 0")]
+    Seconds,
+    #[error("a number of seconds above 0, or none")]
+    SecondsOrNone,
+    #[error("a port, or an address and a port as 0.0.0.0:9464 or [::]:9464")]
+    MetricsAddress,
+    #[error("a process id, or none")]
+    WatchTarget,
+}
+
+fn some_seconds(text: &str) -> Result<Duration, BadValue> {
     let seconds = text.parse().ok().filter(|seconds: &f64| *seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|time| !time.is_zero())
-        .ok_or_else(|| "a number of seconds above 0".to_owned())
+        .ok_or(BadValue::Seconds)
 }
 
-fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+fn metrics_address(text: &str) -> Result<SocketAddr, BadValue> {
     if let Ok(port) = text.parse() {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    text.parse()
-        .map_err(|_| "a port, or an address and a port as 0.0.0.0:9464 or [::]:9464".to_owned())
+    text.parse().map_err(|_| BadValue::MetricsAddress)
 }
 
-fn patience(text: &str) -> Result<PatienceChoice, String> {
+fn patience(text: &str) -> Result<PatienceChoice, BadValue> {
     match text {
         "none" => Ok(PatienceChoice::Endless),
         _ => some_seconds(text)
             .map(PatienceChoice::Seconds)
-            .map_err(|error| format!("{error}, or none")),
+            .map_err(|_| BadValue::SecondsOrNone),
     }
 }
 
-fn watch_target(text: &str) -> Result<WatchTarget, String> {
+fn watch_target(text: &str) -> Result<WatchTarget, BadValue> {
     if text == "none" {
         return Ok(WatchTarget::Nobody);
     }
     match text.parse() {
         Ok(pid) if pid > 0 => Ok(WatchTarget::Process(pid)),
-        _ => Err("a process id, or none".to_owned()),
+        _ => Err(BadValue::WatchTarget),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Puts together what is told outside of this run: who we are, and the file of events.
 
-use std::path::Path;
+use std::cell::Cell;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::info;
@@ -16,11 +18,13 @@ use submit_side::config::{Config, LoggingKind, SelectorChoice};
 const EVENT_FILES_KEPT: u32 = 4;
 
 /// Who we are, as far as it does not change.
-pub fn about(config: &Config, submit_pid: Option<u32>) -> About {
+pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
     let log = match config.logging.kind {
         LoggingKind::Json { .. } => Some("interchange.jsonlog"),
         LoggingKind::Noop => None,
-        _ => Some("interchange.log"),
+        LoggingKind::Default { .. } | LoggingKind::File { .. } | LoggingKind::Unknown { .. } => {
+            Some("interchange.log")
+        }
     };
     let logdir = std::path::absolute(&config.logging.logdir);
     let logdir = logdir.unwrap_or_else(|_| config.logging.logdir.clone());
@@ -52,15 +56,23 @@ pub fn about(config: &Config, submit_pid: Option<u32>) -> About {
     }
 }
 
+/// There is no file of events, though one was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("events cannot be written to {}: {error}", path.display())]
+pub(crate) struct EventsError {
+    path: PathBuf,
+    error: io::Error,
+}
+
 /// Opens the file of events, if one is asked for.
 ///
 /// # Errors
-/// One line: which file, and why it cannot be written.
-pub fn events(
+/// Which file cannot be written, and why.
+pub(crate) fn events(
     arguments: &Arguments,
     about: &About,
     logdir: &Path,
-) -> Result<Option<Events>, String> {
+) -> Result<Option<Events>, EventsError> {
     let Some(file) = &arguments.events else {
         return Ok(None);
     };
@@ -79,30 +91,32 @@ pub fn events(
         bytes_max: arguments.events_max_bytes,
         kept: EVENT_FILES_KEPT,
     };
-    let file = EventFile::open(spec, head)
-        .map_err(|error| format!("events cannot be written to {}: {error}", path.display()))?;
+    let file = EventFile::open(spec, head).map_err(|error| EventsError {
+        path: path.clone(),
+        error,
+    })?;
     info!("Events are written to {}", path.display());
     Ok(Some(Events {
         file,
-        told: std::cell::Cell::new(0),
+        told: Cell::new(0),
     }))
 }
 
 /// Lines for the file of events. One that follows a gap is told how long it is.
-pub struct Events {
+pub(crate) struct Events {
     file: EventFile,
     /// How many lost lines the file tells of.
-    told: std::cell::Cell<u64>,
+    told: Cell<u64>,
 }
 
 impl Events {
     /// The last line.
-    pub fn end(&self, why: &str) {
+    pub(crate) fn end(&self, why: &str) {
         self.write(&event_line::of_end(why, wall_s()));
     }
 
     /// At most so long to get everything to the disk.
-    pub fn flush_last_lines(&self, patience: Duration, patience_for_few: Duration) {
+    pub(crate) fn flush_last_lines(&self, patience: Duration, patience_for_few: Duration) {
         self.file.flush_last_lines(patience, patience_for_few);
     }
 }
@@ -124,7 +138,7 @@ impl EventSink for Events {
 }
 
 /// The machine's name.
-pub fn host() -> String {
+pub(crate) fn host() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
 }

@@ -13,7 +13,7 @@ import zmq.auth
 from harness.fakes.wire import FakeManager
 from harness.machine import sockets, usage
 
-# As src/io/sockets.rs has it.
+# As src/event_loop/sockets.rs has it.
 MESSAGE_BYTES_MAX = 16 << 30
 
 

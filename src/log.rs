@@ -1,0 +1,82 @@
+//! The log, as the config asks for it.
+
+use std::io;
+use std::path::PathBuf;
+
+use tracing::{info, warn};
+
+use logging::{LogGuard, LogSpec};
+use submit_side::config::{Config, Logging, LoggingKind};
+
+use super::telemetry;
+
+/// There is no log, without which nobody would learn what goes wrong later.
+#[derive(Debug, thiserror::Error)]
+#[error("the log in {} cannot be opened: {error}", logdir.display())]
+pub(crate) struct LogError {
+    logdir: PathBuf,
+    error: io::Error,
+}
+
+/// The log as the config asks for it. A log configuration that only Python could run, or a format
+/// that it could not, costs its look and nothing else.
+pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
+    let logdir = &wanted.logdir;
+    let mut warning = None;
+    let spec = match &wanted.kind {
+        LoggingKind::Default { level } => LogSpec::parsl_file(logdir, *level),
+        LoggingKind::File {
+            format: None,
+            level,
+        } => LogSpec::parsl_file(logdir, *level),
+        LoggingKind::File {
+            format: Some(format),
+            level,
+        } => LogSpec::file_logging(logdir, format, *level).unwrap_or_else(|error| {
+            warning = Some(format!("Parsl's own line format is used: {error}"));
+            LogSpec::parsl_file(logdir, *level)
+        }),
+        LoggingKind::Json { level } => LogSpec::json_logging(logdir, *level),
+        LoggingKind::Noop => LogSpec::noop(),
+        LoggingKind::Unknown { class, level } => {
+            warning = Some(format!(
+                "The log configuration {class} can only be run by Python; the default log is used"
+            ));
+            LogSpec::parsl_file(logdir, *level)
+        }
+    };
+    let log = logging::start(&spec).map_err(|error| LogError {
+        logdir: logdir.clone(),
+        error,
+    })?;
+    if let Some(warning) = warning {
+        warn!("{warning}");
+    }
+    Ok(log)
+}
+
+/// What this run was started with, for who reads the log.
+pub(crate) fn log_config(config: &Config) {
+    let host = telemetry::host();
+    info!(
+        "htex-interchange {} starts on {host}",
+        env!("CARGO_PKG_VERSION")
+    );
+    if !config.unknown_keys.is_empty() {
+        info!(
+            "Ignoring unknown keys of the configuration: {}",
+            config.unknown_keys.join(", ")
+        );
+    }
+    let encryption = if config.submit_side.cert_dir.is_some() {
+        "CURVE"
+    } else {
+        "none"
+    };
+    info!(
+        "Encryption: {encryption}. Heartbeat threshold: {} s. Selector: {:?}. Monitoring: {}",
+        config.heartbeat_threshold.as_secs_f64(),
+        config.selector,
+        config.hub.is_some()
+    );
+}

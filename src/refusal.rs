@@ -1,0 +1,117 @@
+//! A start that fails: one line on stderr and in the log, and an exception in `parsl.load()`.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use tracing::{error, info, warn};
+
+use event_loop::{OpenError, Signals};
+use htex_interchange::cli::Arguments;
+use logging::LogGuard;
+use submit_side::config::{self, ConfigError, RawConfig, SubmitSide};
+use submit_side::curve::{CertificateError, Certificates};
+
+use super::exit::{self, exit_at_once};
+use super::log::{LogError, start_log};
+use super::selector::SelectorError;
+use super::telemetry::EventsError;
+
+/// HTEX writes its configuration right after it has started us.
+const CONFIGURED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why nothing starts.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RefusedStart {
+    #[error("wrong arguments: {0}")]
+    Arguments(String),
+    #[error("signals cannot be handled: {0}")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the certificates cannot be used: {0}")]
+    Certificates(#[from] CertificateError),
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error(transparent)]
+    Events(#[from] EventsError),
+    #[error(transparent)]
+    EventLoop(#[from] OpenError),
+}
+
+/// Says why, to whom it can be said, and ends the process.
+pub(crate) fn refuse(
+    reason: &RefusedStart,
+    side: Option<&SubmitSide>,
+    log: Option<&LogGuard>,
+) -> ! {
+    let line = line_about(reason);
+    let _ = writeln!(io::stderr(), "{line}");
+    error!("{line}");
+    tell_submit_side(&line, side);
+    if let Some(log) = log {
+        log.flush_for(logging::EXIT_FLUSH);
+    }
+    exit_at_once(exit::REFUSED)
+}
+
+/// Whoever types wrong arguments reads it on stderr. HTEX has sent its configuration by then, and
+/// is told as it is of any other start that is refused.
+pub(crate) fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let status = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::BY_HAND));
+    let first = env::args().nth(1).unwrap_or_default();
+    let is_tool = Arguments::command().find_subcommand(first).is_some();
+    let is_by_hand = is_tool || io::stdin().is_terminal();
+    if !error.use_stderr()
+        || is_by_hand
+        || !event_loop::is_readable_within(io::stdin(), CONFIGURED_WITHIN)
+        || Signals::until_configured().is_err()
+    {
+        return status;
+    }
+    let Ok(bytes) = config::read_pickle(io::stdin().lock()) else {
+        return status;
+    };
+    let line = line_about(&RefusedStart::Arguments(tools::in_one_line(error)));
+    if let Ok(raw) = RawConfig::read(&bytes) {
+        let log = raw
+            .logging()
+            .ok()
+            .and_then(|logging| start_log(&logging).ok());
+        error!("{line}");
+        tell_submit_side(&line, raw.submit_side().ok().as_ref());
+        if let Some(log) = log {
+            log.flush_for(logging::EXIT_FLUSH);
+        }
+    }
+    status
+}
+
+pub(crate) fn load_certificates(
+    side: &SubmitSide,
+) -> Result<Option<Certificates>, CertificateError> {
+    side.cert_dir.as_deref().map(Certificates::load).transpose()
+}
+
+fn line_about(reason: &RefusedStart) -> String {
+    format!("htex-interchange refused to start: {reason}")
+}
+
+fn tell_submit_side(line: &str, side: Option<&SubmitSide>) {
+    let Some(side) = side else {
+        return;
+    };
+    match load_certificates(side).map_err(RefusedStart::Certificates) {
+        Ok(certificates) => match event_loop::refuse(side, certificates.as_ref(), line) {
+            Ok(true) => info!("The submit side was told"),
+            Ok(false) => warn!("The submit side did not ask, and was not told"),
+            Err(error) => warn!("The submit side could not be told: {error}"),
+        },
+        Err(reason) => warn!("The submit side could not be told: {reason}"),
+    }
+}

@@ -1,0 +1,62 @@
+//! The manager selector: one of the broker's own, or a user's, which Python runs.
+
+use tracing::info;
+
+use broker::{BlockIdSelector, RandomSelector, Selector};
+use event_loop::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
+use submit_side::config::{RawConfig, SelectorChoice};
+use submit_side::versions::{self, Hints};
+
+/// A user's own selector does not run.
+#[derive(Debug, thiserror::Error)]
+#[error("the manager selector {class} cannot be used: {problem}")]
+pub(crate) struct SelectorError {
+    class: String,
+    problem: SelectorProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SelectorProblem {
+    #[error("there is no Python to run it with")]
+    NoPython,
+    #[error(transparent)]
+    Helper(#[from] SelectorHelperError),
+}
+
+pub(crate) fn selector_of(choice: &SelectorChoice) -> Box<dyn Selector> {
+    match choice {
+        SelectorChoice::BlockId => Box::new(BlockIdSelector::default()),
+        SelectorChoice::Random | SelectorChoice::User(_) => {
+            Box::new(RandomSelector::new(rand::random()))
+        }
+    }
+}
+
+/// A selector of the user's own is run by the submit side's Python.
+pub(crate) fn helper_of(
+    choice: &SelectorChoice,
+    hints: Hints,
+    raw: &RawConfig<'_>,
+) -> Result<Option<SelectorHelper>, SelectorError> {
+    let SelectorChoice::User(class) = choice else {
+        return Ok(None);
+    };
+    let helper = run(class, &hints, raw).map_err(|problem| SelectorError {
+        class: class.clone(),
+        problem,
+    })?;
+    Ok(Some(helper))
+}
+
+fn run(class: &str, hints: &Hints, raw: &RawConfig<'_>) -> Result<SelectorHelper, SelectorProblem> {
+    let python = versions::python(hints).ok_or(SelectorProblem::NoPython)?;
+    info!(
+        "The manager selector {class} is run by {}",
+        python.display()
+    );
+    let config = raw.bytes().to_vec();
+    Ok(SelectorHelper::start(SelectorHelperCommand {
+        python,
+        config,
+    })?)
+}

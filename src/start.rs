@@ -1,0 +1,115 @@
+//! From a configuration to a loop that runs.
+
+use std::io::{self, Write};
+use std::panic;
+use std::rc::Rc;
+
+use tracing::{error, info, warn};
+
+use broker::{Patience, Settings, VersionCheck};
+use event_loop::{Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget};
+use htex_interchange::cli::{Arguments, PatienceChoice};
+use logging::LogGuard;
+use submit_side::config::{Config, RawConfig, VersionCheckChoice};
+
+use super::exit::exit;
+use super::log::{log_config, start_log};
+use super::refusal::{RefusedStart, load_certificates, refuse};
+use super::selector::{helper_of, selector_of};
+use super::telemetry;
+use super::versions::{hints, version_finder};
+
+/// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
+pub(crate) fn start(
+    arguments: &Arguments,
+    raw: &RawConfig<'_>,
+    signals: Signals,
+    ancestry: Ancestry,
+) -> ! {
+    let side = raw.submit_side().ok();
+    let log = open_log(raw).unwrap_or_else(|reason| refuse(&reason, side.as_ref(), None));
+    let refused = |reason: RefusedStart| -> ! { refuse(&reason, side.as_ref(), Some(&log)) };
+    log_our_faults();
+    let config = raw.check().unwrap_or_else(|error| refused(error.into()));
+    log_config(&config);
+    // Without them the executor cannot be told either.
+    let certificates = load_certificates(&config.submit_side)
+        .unwrap_or_else(|error| refuse(&error.into(), None, Some(&log)));
+    raise_descriptor_limit();
+    let helper = helper_of(&config.selector, hints(arguments, ancestry.parent), raw)
+        .unwrap_or_else(|error| refused(error.into()));
+    let watch = arguments.watch_pid.unwrap_or(WatchTarget::Parent);
+    let about = telemetry::about(&config, watch.pid(ancestry.parent));
+    let events = telemetry::events(arguments, &about, &config.logging.logdir)
+        .unwrap_or_else(|error| refused(error.into()))
+        .map(Rc::new);
+    let event_loop = EventLoop::open(Start {
+        config: &config,
+        certificates,
+        signals,
+        io_threads: arguments.io_threads,
+        max_queued_bytes: arguments
+            .max_queued_bytes
+            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        watch,
+        find_versions: version_finder(hints(arguments, ancestry.parent)),
+        ancestry,
+        selector: selector_of(&config.selector),
+        helper,
+        settings: settings_of(&config, arguments),
+        telemetry: Telemetry {
+            about,
+            log_lines_dropped: log.dropped_counter(),
+            metrics_at: arguments.metrics,
+            events: events.clone().map(|events| events as Rc<dyn EventSink>),
+        },
+    })
+    .unwrap_or_else(|error| refused(error.into()));
+    exit(event_loop.run(), &log, events.as_deref())
+}
+
+fn open_log(raw: &RawConfig<'_>) -> Result<LogGuard, RefusedStart> {
+    Ok(start_log(&raw.logging()?)?)
+}
+
+/// A panic of ours has a line in the log, wherever it is caught.
+fn log_our_faults() {
+    panic::set_hook(Box::new(|panic| {
+        error!("A fault of htex-interchange itself: {panic}");
+        let _ = writeln!(
+            io::stderr(),
+            "htex-interchange: a fault of its own: {panic}"
+        );
+    }));
+}
+
+fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
+    Settings {
+        heartbeat_threshold: config.heartbeat_threshold,
+        disconnect_grace: arguments.disconnect_grace,
+        reconnect_patience: match arguments.reconnect_patience {
+            None => Patience::Measured,
+            Some(PatienceChoice::Seconds(patience)) => Patience::Fixed(patience),
+            Some(PatienceChoice::Endless) => Patience::Endless,
+        },
+        version_check: match config.version_check {
+            VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
+            VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,
+            VersionCheckChoice::Off => VersionCheck::Off,
+        },
+        monitoring: config.hub.is_some(),
+        happenings: arguments.events.is_some(),
+        worker_port: 0,
+    }
+}
+
+/// Each manager costs a descriptor; the soft limit is often 1,024 where the hard one is far higher.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => info!("Up to {limit} descriptors may be open"),
+        Err(error) => warn!("The limit of open descriptors could not be raised: {error}"),
+    }
+}

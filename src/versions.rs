@@ -1,0 +1,53 @@
+//! The submit side's versions of Python and Parsl, which the managers' are compared with.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::info;
+
+use broker::Versions;
+use htex_interchange::cli::Arguments;
+use interchange::FindVersions;
+use submit_side::versions::{Hints, Search, SubmitVersions};
+
+/// The search may run an interpreter, and gives up by itself before this.
+const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Where the search begins.
+pub(crate) fn hints(arguments: &Arguments, parent: Option<rustix::process::Pid>) -> Hints {
+    Hints {
+        python_flag: arguments.python_version,
+        parsl_flag: arguments.parsl_version.clone(),
+        parent_pid: parent.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()),
+        path: env::var_os("PATH").unwrap_or_else(|| OsStr::new("").to_owned()),
+        own_exe: env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
+    }
+}
+
+/// Looks for them once, when the first manager registers.
+pub(crate) fn version_finder(hints: Hints) -> FindVersions {
+    Box::new(move || {
+        let found = Search::start(hints)
+            .ok()
+            .and_then(|search| search.wait(VERSIONS_WITHIN));
+        let found: SubmitVersions = found.unwrap_or_default();
+        if let Some(python) = &found.python {
+            info!(
+                "The submit side has Python {}, by {}",
+                python.version, python.source
+            );
+        }
+        if let Some(parsl) = &found.parsl {
+            info!(
+                "The submit side has Parsl {}, by {}",
+                parsl.version, parsl.source
+            );
+        }
+        Versions {
+            python: found.python.map(|known| known.version.to_string()),
+            parsl: found.parsl.map(|known| known.version),
+        }
+    })
+}
