@@ -137,8 +137,8 @@ pub enum BindError {
     UnknownPort,
     /// Somebody listens at each port of the range already.
     #[error(
-        "cannot listen for workers on {place}: all {count} ports of worker_port_range ({first}, {end}) \
-         are in use"
+        "cannot listen for workers on {place}: all {count} ports of worker_port_range ({first}, \
+         {end}) are in use"
     )]
     AllInUse {
         /// The address, or that it is every one.

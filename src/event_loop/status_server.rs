@@ -2,8 +2,8 @@
 //!
 //! Clients are served from the loop, out of what is known there, and cost it nothing that grows: a
 //! few clients at a time, each for a few seconds, a few visits a second, and one snapshot of the
-//! broker for all who come within a while. The descriptors stand in a set of their own, of which the
-//! loop sees one.
+//! broker for all who come within a while. The descriptors stand in a set of their own, of which
+//! the loop sees one.
 
 mod client;
 mod http;
@@ -68,8 +68,8 @@ pub(super) struct StatusServer {
     pub(super) traffic: Traffic,
 }
 
-/// Why clients cannot be served. A run goes on without a status socket, but not without metrics that
-/// were asked for.
+/// Why clients cannot be served. A run goes on without a status socket, but not without metrics
+/// that were asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusServerError {
     /// The epoll set of the listeners and clients.

@@ -2,9 +2,9 @@
 //!
 //! When a process has no descriptor left, libzmq's listener tries to accept for ever and takes a
 //! whole processor. Unbinding it is no way out: libzmq closes what a listener has accepted with it.
-//! So the listening socket stays, and is given a filter that drops whatever comes to it: who connects
-//! waits in its kernel's hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody pays for
-//! it. Connections that are open are not touched.
+//! So the listening socket stays, and is given a filter that drops whatever comes to it: who
+//! connects waits in its kernel's hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody
+//! pays for it. Connections that are open are not touched.
 //!
 //! Some descriptors are kept back and given free while the port is shut: for a helper process, for
 //! files.
