@@ -7,6 +7,12 @@
 //! says how many operations that were. `counted --message NAME` writes the bytes of a message that
 //! steps are about. Without arguments it lists the steps.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
+
 mod steps;
 
 use std::io::{self, Write};

@@ -5,13 +5,13 @@
 //! what surrounds a run weighs nothing.
 
 mod brokers;
-pub mod messages;
+pub(crate) mod messages;
 mod reading;
 
 use std::hint::black_box;
 
 /// A step that was set up.
-pub trait Work {
+pub(crate) trait Work {
     /// Puts in place what one run uses up. Not measured.
     fn prepare(&mut self) {}
 
@@ -20,7 +20,7 @@ pub trait Work {
 }
 
 /// A step by its name.
-pub struct Step {
+pub(crate) struct Step {
     pub name: &'static str,
     /// Messages, tasks or turns of one run.
     pub operations: u64,
@@ -28,7 +28,7 @@ pub struct Step {
 }
 
 /// Every step, in the order in which a task takes them.
-pub const STEPS: [Step; 12] = [
+pub(crate) const STEPS: [Step; 12] = [
     reading::SCAN_TASK,
     reading::READ_TASK,
     reading::READ_TASK_THOROUGHLY,
@@ -46,7 +46,7 @@ pub const STEPS: [Step; 12] = [
 /// One run. Callgrind counts what happens between the entry to this function and its exit; it must
 /// be neither inlined nor left by a jump.
 #[inline(never)]
-pub fn measured(work: &mut dyn Work) {
+pub(crate) fn measured(work: &mut dyn Work) {
     black_box(&mut *work).run();
     black_box(work);
 }

@@ -164,14 +164,14 @@ fn build_shim(directory: &Path) -> std::path::PathBuf {
         &source,
         [SHIM, include_str!("support/wall_clock.c")].concat(),
     )
-    .unwrap();
+    .expect("a file of the shim");
     // A C compiler is at hand, or libzmq could not have been built.
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
     let built = Command::new(compiler)
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .args([&shim, &source])
         .output()
-        .unwrap();
+        .expect("a compiler that runs");
     let errors = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{errors}");
     shim
@@ -179,11 +179,13 @@ fn build_shim(directory: &Path) -> std::path::PathBuf {
 
 fn poll_before_the_shim() {
     let context = zmq::Context::new();
-    let socket = context.socket(zmq::PULL).unwrap();
-    socket.bind("inproc://silence").unwrap();
+    let socket = context.socket(zmq::PULL).expect("a socket");
+    socket.bind("inproc://silence").expect("an endpoint");
     let (wall, wall_of_c) = (SystemTime::now(), seconds_of_gettimeofday());
     let start = Instant::now();
-    let ready = socket.poll(zmq::POLLIN, POLL.as_millis() as i64).unwrap();
+    let ready = socket
+        .poll(zmq::POLLIN, POLL.as_millis() as i64)
+        .expect("a poll");
     let lasted = start.elapsed();
     assert_eq!(ready, 0);
     // First that the shim is at work, or the rest would show nothing.

@@ -5,7 +5,7 @@ use pickle::{Encoder, Tree};
 use super::managers::{Manager, Managers};
 
 /// The reply to a request; None to what is not known, as stock does.
-pub fn reply(request: &[u8], managers: &Managers, worker_port: u16) -> Vec<u8> {
+pub(crate) fn reply(request: &[u8], managers: &Managers, worker_port: u16) -> Vec<u8> {
     let tree = Tree::read(request).ok();
     let word = tree.as_ref().and_then(|tree| tree.root().as_str());
     let mut out = Encoder::new();
@@ -50,7 +50,7 @@ fn describe(manager: &Manager, out: &mut Encoder) {
 }
 
 /// A registration's block and slots.
-pub fn read_registration(message: &[u8]) -> Option<(String, usize)> {
+pub(crate) fn read_registration(message: &[u8]) -> Option<(String, usize)> {
     let tree = Tree::read(message).ok()?;
     let root = tree.root();
     let block = root.get("block_id")?.as_str()?.to_owned();
@@ -59,7 +59,7 @@ pub fn read_registration(message: &[u8]) -> Option<(String, usize)> {
 }
 
 /// What a heartbeat is answered with.
-pub fn heartbeat_echo() -> Vec<u8> {
+pub(crate) fn heartbeat_echo() -> Vec<u8> {
     let mut out = Encoder::new();
     out.int((1 << 32) - 1);
     out.finish()

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 const STRIKES_AT: u64 = 300;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A task is lost.
     Lose,
     /// A task is sent twice.
@@ -27,24 +27,24 @@ pub enum Fault {
     FlipResult,
 }
 
-pub struct Faults {
+pub(crate) struct Faults {
     kind: Option<Fault>,
     count: u64,
 }
 
 impl Faults {
-    pub fn new(kind: Option<Fault>) -> Self {
+    pub(crate) fn new(kind: Option<Fault>) -> Self {
         Self { kind, count: 0 }
     }
 
     /// True once: the time that it is due.
     #[inline]
-    pub fn strikes(&mut self, kind: Fault) -> bool {
+    pub(crate) fn strikes(&mut self, kind: Fault) -> bool {
         self.kind == Some(kind) && self.is_due()
     }
 
     /// True always.
-    pub fn is(&self, kind: Fault) -> bool {
+    pub(crate) fn is(&self, kind: Fault) -> bool {
         self.kind == Some(kind)
     }
 

@@ -9,6 +9,8 @@
 //!
 //! `--fault KIND` makes it do one thing wrong, once, to see that `load` finds it.
 
+#![expect(clippy::print_stderr, reason = "a program for the terminal")]
+
 mod commands;
 mod fault;
 mod managers;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub struct Manager {
+pub(crate) struct Manager {
     pub identity: Box<[u8]>,
     pub block: String,
     pub slots: usize,
@@ -13,14 +13,14 @@ pub struct Manager {
 }
 
 #[derive(Default)]
-pub struct Managers {
+pub(crate) struct Managers {
     all: Vec<Manager>,
     numbers: HashMap<Box<[u8]>, usize, BuildHasherDefault<Folding>>,
     ready: Vec<usize>,
 }
 
 impl Managers {
-    pub fn add(&mut self, identity: &[u8], block: String, slots: usize) {
+    pub(crate) fn add(&mut self, identity: &[u8], block: String, slots: usize) {
         self.numbers.insert(identity.into(), self.all.len());
         self.all.push(Manager {
             identity: identity.into(),
@@ -32,16 +32,16 @@ impl Managers {
         self.free(self.all.len() - 1, slots);
     }
 
-    pub fn all(&self) -> &[Manager] {
+    pub(crate) fn all(&self) -> &[Manager] {
         &self.all
     }
 
-    pub fn number_of(&self, identity: &[u8]) -> Option<usize> {
+    pub(crate) fn number_of(&self, identity: &[u8]) -> Option<usize> {
         self.numbers.get(identity).copied()
     }
 
     /// So many slots have become free.
-    pub fn free(&mut self, number: usize, slots: usize) {
+    pub(crate) fn free(&mut self, number: usize, slots: usize) {
         let manager = &mut self.all[number];
         manager.free += slots;
         if !manager.is_ready && manager.free > 0 {
@@ -51,7 +51,7 @@ impl Managers {
     }
 
     /// Takes up to `wanted` slots of one manager that has room.
-    pub fn take(&mut self, wanted: usize) -> Option<(&Manager, usize)> {
+    pub(crate) fn take(&mut self, wanted: usize) -> Option<(&Manager, usize)> {
         let number = *self.ready.last()?;
         let manager = &mut self.all[number];
         let count = wanted.min(manager.free);
@@ -66,7 +66,7 @@ impl Managers {
 
 /// Names are not chosen by an enemy here: one multiplication for eight bytes.
 #[derive(Default)]
-pub struct Folding(u64);
+pub(crate) struct Folding(u64);
 
 impl Hasher for Folding {
     fn write(&mut self, bytes: &[u8]) {

@@ -29,7 +29,7 @@ const RESULT: &[u8] = b"}\x94(\x8c\x04type\x94\x8c\x06result\x94";
 const BATCH_HEAD: &[u8] = b"\x80\x04](";
 const BATCH_TAIL: &[u8] = b"e.";
 
-pub struct PassThrough {
+pub(crate) struct PassThrough {
     sockets: Sockets,
     queue: VecDeque<Message>,
     managers: Managers,
@@ -38,7 +38,7 @@ pub struct PassThrough {
 }
 
 impl PassThrough {
-    pub fn new(sockets: Sockets, faults: Faults) -> Self {
+    pub(crate) fn new(sockets: Sockets, faults: Faults) -> Self {
         Self {
             sockets,
             queue: VecDeque::new(),
@@ -51,7 +51,7 @@ impl PassThrough {
     /// A socket's descriptor tells once that something came, and then no more until the socket was
     /// found empty; sending by it looks at what came as well. So a socket is asked from when its
     /// descriptor told, or something was sent by it, until it is empty, and no other is.
-    pub fn run(mut self) -> Outcome<()> {
+    pub(crate) fn run(mut self) -> Outcome<()> {
         let descriptors = [
             self.sockets.tasks.get_fd()?,
             self.sockets.workers.get_fd()?,

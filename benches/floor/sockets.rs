@@ -14,7 +14,7 @@ const HIGH_WATER_MESSAGES: i32 = 1000;
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
 const LISTEN_BACKLOG: i32 = 65_535;
 
-pub struct Sockets {
+pub(crate) struct Sockets {
     pub tasks: Socket,
     pub results: Socket,
     pub commands: Socket,
@@ -23,7 +23,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    pub fn open(config: &Config, certificates: Option<&Certificates>) -> Outcome<Self> {
+    pub(crate) fn open(config: &Config, certificates: Option<&Certificates>) -> Outcome<Self> {
         let context = Context::new();
         let open = |kind| open(&context, kind, certificates);
         let workers = open(zmq::ROUTER)?;

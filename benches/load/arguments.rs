@@ -14,7 +14,7 @@ const WINDOW_MIN: u64 = 512;
 /// Plays the submit side and N managers against an interchange, and checks what it measures.
 #[derive(Parser, Debug, Clone)]
 #[command(name = "load")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to measure.
     #[arg(long)]
     pub scenario: Scenario,
@@ -78,7 +78,7 @@ pub struct Arguments {
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scenario {
+pub(crate) enum Scenario {
     /// A window of outstanding tasks over a few managers.
     Throughput,
     /// One task outstanding, and the same without an interchange in between.
@@ -96,7 +96,7 @@ pub enum Scenario {
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Priorities {
+pub(crate) enum Priorities {
     /// The tasks name none.
     None,
     /// One of a thousand, each as likely.
@@ -104,7 +104,7 @@ pub enum Priorities {
 }
 
 impl Scenario {
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -112,18 +112,18 @@ impl Scenario {
 
 impl Arguments {
     /// Tasks that all managers hold together.
-    pub fn capacity(&self) -> u64 {
+    pub(crate) fn capacity(&self) -> u64 {
         self.managers as u64 * self.slots as u64
     }
 
-    pub fn window(&self) -> u64 {
+    pub(crate) fn window(&self) -> u64 {
         match self.window {
             0 => (2 * self.capacity()).clamp(WINDOW_MIN, WINDOW_MAX),
             window => window,
         }
     }
 
-    pub fn result_bytes(&self) -> usize {
+    pub(crate) fn result_bytes(&self) -> usize {
         let same = if self.scenario == Scenario::Payload {
             self.bytes
         } else {
@@ -132,11 +132,11 @@ impl Arguments {
         self.result_bytes.unwrap_or(same)
     }
 
-    pub fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs_f64(self.patience_s)
     }
 
-    pub fn heartbeat_period(&self) -> Duration {
+    pub(crate) fn heartbeat_period(&self) -> Duration {
         Duration::from_secs_f64(self.heartbeat_s)
     }
 
@@ -144,7 +144,7 @@ impl Arguments {
     ///
     /// # Errors
     /// One line that names the option.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let least = super::pattern::BYTES_MIN;
         if self.bytes < least || self.result_bytes() < least {
             return Err(format!(

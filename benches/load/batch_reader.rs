@@ -7,7 +7,7 @@
 
 /// One task of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Task {
+pub(crate) struct Task {
     pub id: u64,
     pub priority: Option<i64>,
     /// Where its contents stand in the message.
@@ -16,20 +16,20 @@ pub struct Task {
 
 /// A stretch of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub(crate) struct Span {
     pub at: usize,
     pub len: usize,
 }
 
 impl Span {
-    pub fn of(self, message: &[u8]) -> &[u8] {
+    pub(crate) fn of(self, message: &[u8]) -> &[u8] {
         &message[self.at..self.at + self.len]
     }
 }
 
 /// What came.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Read<'a> {
+pub(crate) enum Read<'a> {
     Number(i64),
     Tasks(&'a [Task]),
 }
@@ -54,7 +54,7 @@ struct Dict {
 
 /// The room that reading takes, kept from one message to the next.
 #[derive(Default)]
-pub struct BatchReader {
+pub(crate) struct BatchReader {
     stack: Vec<Value>,
     marks: Vec<usize>,
     memo: Vec<Value>,
@@ -68,7 +68,7 @@ impl BatchReader {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub fn read(&mut self, message: &[u8]) -> Result<Read<'_>, String> {
+    pub(crate) fn read(&mut self, message: &[u8]) -> Result<Read<'_>, String> {
         self.stack.clear();
         self.marks.clear();
         self.memo.clear();

@@ -9,7 +9,7 @@ use zmq::{CurveKeyPair, Socket};
 
 use super::trouble::{Outcome, Trouble};
 
-pub struct Certificates {
+pub(crate) struct Certificates {
     pub directory: PathBuf,
     server: CurveKeyPair,
     client: CurveKeyPair,
@@ -17,7 +17,7 @@ pub struct Certificates {
 
 impl Certificates {
     /// Makes both pairs, and the directory `certificates` in `place`.
-    pub fn create(place: &Path) -> Outcome<Self> {
+    pub(crate) fn create(place: &Path) -> Outcome<Self> {
         let directory = place.join("certificates");
         // Any other mode is refused by stock.
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
@@ -32,7 +32,7 @@ impl Certificates {
     }
 
     /// The submit side and the managers are clients, also where they bind.
-    pub fn make_client(&self, socket: &Socket) -> Outcome<()> {
+    pub(crate) fn make_client(&self, socket: &Socket) -> Outcome<()> {
         socket.set_curve_serverkey(&self.server.public_key)?;
         socket.set_curve_publickey(&self.client.public_key)?;
         socket.set_curve_secretkey(&self.client.secret_key)?;
@@ -40,7 +40,7 @@ impl Certificates {
     }
 
     /// In the place of an interchange.
-    pub fn make_server(&self, socket: &Socket) -> Outcome<()> {
+    pub(crate) fn make_server(&self, socket: &Socket) -> Outcome<()> {
         socket.set_curve_server(true)?;
         socket.set_curve_secretkey(&self.server.secret_key)?;
         Ok(())

@@ -9,20 +9,20 @@ use super::pattern::{Kind, Pattern};
 use super::trouble::{Outcome, violation};
 
 /// A set of ids from 0 on.
-pub struct Ids {
+pub(crate) struct Ids {
     bits: Vec<u64>,
 }
 
 impl Ids {
     /// For ids up to this one.
-    pub fn up_to(last: u64) -> Self {
+    pub(crate) fn up_to(last: u64) -> Self {
         Self {
             bits: vec![0; last as usize / 64 + 1],
         }
     }
 
     /// True if it was not in the set; None if it cannot be.
-    pub fn insert(&mut self, id: u64) -> Option<bool> {
+    pub(crate) fn insert(&mut self, id: u64) -> Option<bool> {
         let word = self.bits.get_mut(usize::try_from(id / 64).ok()?)?;
         let bit = 1 << (id % 64);
         let is_new = *word & bit == 0;
@@ -31,7 +31,7 @@ impl Ids {
     }
 }
 
-pub struct Checker {
+pub(crate) struct Checker {
     pub pattern: Arc<Pattern>,
     pub order: Order,
     pub priorities: Priorities,
@@ -43,7 +43,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    pub fn new(
+    pub(crate) fn new(
         pattern: Arc<Pattern>,
         order: Order,
         (priorities, seed): (Priorities, u64),
@@ -61,7 +61,7 @@ impl Checker {
     }
 
     /// Tasks that were in order so far.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
@@ -70,7 +70,7 @@ impl Checker {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(
+    pub(crate) fn check(
         &mut self,
         task: &Task,
         message: &[u8],

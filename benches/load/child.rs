@@ -16,14 +16,14 @@ use super::trouble::{Outcome, Trouble, failure, violation};
 const END_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-pub struct Interchange {
+pub(crate) struct Interchange {
     process: Child,
     pub launched: Instant,
 }
 
 impl Interchange {
     /// Starts the command, and writes the configuration to its standard input.
-    pub fn launch(command: &[OsString], config: &[u8]) -> Outcome<Self> {
+    pub(crate) fn launch(command: &[OsString], config: &[u8]) -> Outcome<Self> {
         let Some((program, arguments)) = command.split_first() else {
             return failure("there is no command");
         };
@@ -51,13 +51,13 @@ impl Interchange {
         Ok(interchange)
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// # Errors
     /// A violation if it has ended: nobody told it to.
-    pub fn check_running(&mut self) -> Outcome<()> {
+    pub(crate) fn check_running(&mut self) -> Outcome<()> {
         match self.process.try_wait()? {
             Some(status) => violation(format!("the interchange ended by itself: {status}")),
             None => Ok(()),
@@ -68,7 +68,7 @@ impl Interchange {
     ///
     /// # Errors
     /// A violation if it had ended already, or did not.
-    pub fn terminate(&mut self) -> Outcome<f64> {
+    pub(crate) fn terminate(&mut self) -> Outcome<f64> {
         self.check_running()?;
         let begin = Instant::now();
         kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM)?;

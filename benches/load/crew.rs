@@ -18,7 +18,7 @@ use zmq::{Message, Socket};
 use super::batch_reader::BatchReader;
 use super::certificates::Certificates;
 use super::checker::Checker;
-use super::manager::{Manager, News};
+use super::manager::{Manager, Received};
 use super::shared::Shared;
 use super::trouble::{Outcome, failure};
 use super::words::Registration;
@@ -28,7 +28,7 @@ const EVENTS_MAX: usize = 1024;
 /// What stands for the wake-up in epoll; managers are numbered from 0.
 const WAKE: u64 = u64::MAX;
 
-pub enum Order {
+pub(crate) enum Order {
     /// So many managers connect at once.
     Enlist { count: usize, endpoint: String },
     /// Tasks that come are held, not answered.
@@ -38,7 +38,7 @@ pub enum Order {
 }
 
 /// What the thread is made with.
-pub struct Setup {
+pub(crate) struct Setup {
     pub slots: usize,
     pub heartbeat_period: Duration,
     pub io_threads: u32,
@@ -52,7 +52,7 @@ pub struct Setup {
     pub wake: Arc<OwnedFd>,
 }
 
-pub struct Crew {
+pub(crate) struct Crew {
     setup: Setup,
     context: Context,
     epoll: OwnedFd,
@@ -67,7 +67,7 @@ pub struct Crew {
 }
 
 impl Crew {
-    pub fn new(setup: Setup) -> Outcome<Self> {
+    pub(crate) fn new(setup: Setup) -> Outcome<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = epoll::EventData::new_u64(WAKE);
         epoll::add(&epoll, &setup.wake, wake, epoll::EventFlags::IN)?;
@@ -86,7 +86,7 @@ impl Crew {
     }
 
     /// Works until there is trouble; the end of the program ends it otherwise.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.setup.shared);
         let Err(trouble) = self.work();
         shared.set_trouble(trouble);
@@ -200,19 +200,19 @@ impl Crew {
             room,
         )?;
         match news {
-            News::Tasks => {}
-            News::Answered => {
+            Received::Tasks => {}
+            Received::Answered => {
                 let registration = self.setup.registration.encode(&manager.name, number);
                 manager.register(&registration)?;
             }
-            News::Registered => {
+            Received::Registered => {
                 // Half a period first, so that a rest of whole periods sees whole rounds of beats.
                 let next = Instant::now() + self.setup.heartbeat_period / 2;
                 self.beats.push_back((next, number));
                 self.setup.shared.add_registered();
                 self.setup.shared.add_echo();
             }
-            News::Echo => self.setup.shared.add_echo(),
+            Received::Echo => self.setup.shared.add_echo(),
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::words;
 const HEAD_BYTES: usize = 11;
 
 /// The µs that each of `count` round trips took.
-pub fn round_trips_us(session: &mut Session, count: u64) -> Outcome<Vec<f64>> {
+pub(crate) fn round_trips_us(session: &mut Session, count: u64) -> Outcome<Vec<f64>> {
     let socket = session.side.context().socket(zmq::DEALER)?;
     socket.set_linger(0)?;
     if let Some(certificates) = &session.certificates {

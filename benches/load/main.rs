@@ -9,6 +9,8 @@
 //! out of order, a manager with more tasks than slots) is one line on standard error and exit
 //! status 1; what kept it from measuring is exit status 3.
 
+#![expect(clippy::print_stderr, reason = "a program for the terminal")]
+
 mod arguments;
 mod batch_reader;
 mod certificates;

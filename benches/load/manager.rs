@@ -20,7 +20,7 @@ enum Phase {
 
 /// What a message meant beyond tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum Received {
     Tasks,
     /// It may register now.
     Answered,
@@ -29,7 +29,7 @@ pub enum News {
     Echo,
 }
 
-pub struct Manager {
+pub(crate) struct Manager {
     socket: Socket,
     pub name: String,
     phase: Phase,
@@ -39,7 +39,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn new(socket: Socket, name: String) -> Self {
+    pub(crate) fn new(socket: Socket, name: String) -> Self {
         Self {
             socket,
             name,
@@ -49,22 +49,22 @@ impl Manager {
         }
     }
 
-    pub fn probe(&self) -> Outcome<()> {
+    pub(crate) fn probe(&self) -> Outcome<()> {
         Ok(self.socket.send(words::PROBE, zmq::DONTWAIT)?)
     }
 
-    pub fn register(&mut self, registration: &[u8]) -> Outcome<()> {
+    pub(crate) fn register(&mut self, registration: &[u8]) -> Outcome<()> {
         self.phase = Phase::Registering;
         self.socket.send(registration, zmq::DONTWAIT)?;
         self.beat()
     }
 
-    pub fn beat(&self) -> Outcome<()> {
+    pub(crate) fn beat(&self) -> Outcome<()> {
         Ok(self.socket.send(words::HEARTBEAT, zmq::DONTWAIT)?)
     }
 
     /// The next message, if one is there.
-    pub fn receive(&self, message: &mut Message) -> Outcome<bool> {
+    pub(crate) fn receive(&self, message: &mut Message) -> Outcome<bool> {
         match self.socket.recv(message, zmq::DONTWAIT) {
             Ok(()) if message.get_more() => {
                 violation(format!("manager {} received several frames", self.name))
@@ -76,17 +76,19 @@ impl Manager {
     }
 
     /// Takes in a message; tasks in it are checked and held.
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         message: &[u8],
         reader: &mut BatchReader,
         checker: &mut Checker,
         (slots, capacity): (usize, u64),
-    ) -> Outcome<News> {
+    ) -> Outcome<Received> {
         if message.is_empty() {
             return match self.phase {
-                Phase::Probing => Ok(News::Answered),
-                _ => violation(format!("manager {} received an empty message", self.name)),
+                Phase::Probing => Ok(Received::Answered),
+                Phase::Registering | Phase::Registered => {
+                    violation(format!("manager {} received an empty message", self.name))
+                }
             };
         }
         let name = &self.name;
@@ -114,21 +116,21 @@ impl Manager {
             checker.check(task, message, &mut self.last_rank, capacity)?;
             self.held.push(task.id);
         }
-        Ok(News::Tasks)
+        Ok(Received::Tasks)
     }
 
-    fn take_echo(&mut self) -> News {
+    fn take_echo(&mut self) -> Received {
         match self.phase {
             Phase::Registering => {
                 self.phase = Phase::Registered;
-                News::Registered
+                Received::Registered
             }
-            _ => News::Echo,
+            Phase::Probing | Phase::Registered => Received::Echo,
         }
     }
 
     /// Answers all that it holds; returns how many that were.
-    pub fn answer(&mut self, pattern: &Pattern, buffer: &mut Vec<u8>) -> Outcome<usize> {
+    pub(crate) fn answer(&mut self, pattern: &Pattern, buffer: &mut Vec<u8>) -> Outcome<usize> {
         let count = self.held.len();
         for id in self.held.drain(..) {
             pattern.write_result(id, buffer);

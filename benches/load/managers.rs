@@ -20,7 +20,7 @@ const SOCKETS_EXTRA: usize = 16;
 /// Where versions are not compared, something must be said all the same.
 const ANY_VERSION: &str = "0.0.0";
 
-pub struct Managers {
+pub(crate) struct Managers {
     orders: Sender<Order>,
     wake: Arc<OwnedFd>,
     pub shared: Arc<Shared>,
@@ -28,7 +28,7 @@ pub struct Managers {
 
 impl Managers {
     /// Starts the thread; nobody connects yet.
-    pub fn start(
+    pub(crate) fn start(
         arguments: &Arguments,
         certificates: Option<Arc<Certificates>>,
         checker: Checker,
@@ -64,7 +64,7 @@ impl Managers {
         })
     }
 
-    pub fn order(&self, order: Order) -> Outcome<()> {
+    pub(crate) fn order(&self, order: Order) -> Outcome<()> {
         let gone = |_| Trouble::Failure("the managers' thread is gone".to_owned());
         self.orders.send(order).map_err(gone)?;
         rustix::io::write(&*self.wake, &1_u64.to_ne_bytes())?;

@@ -6,7 +6,7 @@ use zmq::Message;
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
 /// What was written to `buffer`, which is used again if it is small.
-pub fn message_of(buffer: &mut Vec<u8>) -> Message {
+pub(crate) fn message_of(buffer: &mut Vec<u8>) -> Message {
     if buffer.len() <= COPIED_BYTES_MAX {
         Message::from(buffer.as_slice())
     } else {

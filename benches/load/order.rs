@@ -10,7 +10,7 @@ use super::trouble::{Outcome, violation};
 const PRIORITIES: u64 = 1000;
 
 /// The priority of the task with that id.
-pub fn priority_of(priorities: Priorities, seed: u64, id: u64) -> Option<i64> {
+pub(crate) fn priority_of(priorities: Priorities, seed: u64, id: u64) -> Option<i64> {
     match priorities {
         Priorities::None => None,
         Priorities::Random => Some((mix(seed ^ mix(!id)) % PRIORITIES) as i64),
@@ -18,7 +18,7 @@ pub fn priority_of(priorities: Priorities, seed: u64, id: u64) -> Option<i64> {
 }
 
 /// From id to rank.
-pub enum Order {
+pub(crate) enum Order {
     Submission,
     /// By id.
     Ranks(Vec<u32>),
@@ -28,7 +28,7 @@ pub enum Order {
 
 impl Order {
     /// That of `count` tasks with ids from 1 on, of which all are queued before the first leaves.
-    pub fn by_priority(priorities: Priorities, seed: u64, count: u64) -> Self {
+    pub(crate) fn by_priority(priorities: Priorities, seed: u64, count: u64) -> Self {
         let mut ids: Vec<u32> = (1..=count as u32).collect();
         ids.sort_by_key(|id| (priority_of(priorities, seed, u64::from(*id)), *id));
         let mut ranks = vec![0; count as usize + 1];
@@ -51,7 +51,7 @@ impl Order {
     ///
     /// # Errors
     /// The violation, if it came out of turn.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         id: u64,
         last: &mut Option<u64>,

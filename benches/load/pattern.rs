@@ -5,7 +5,7 @@
 //! making and checking cost one pass over the bytes, and no two neighbours are alike.
 
 /// A stamp at the beginning and one at the end.
-pub const BYTES_MIN: usize = 2 * STAMP;
+pub(crate) const BYTES_MIN: usize = 2 * STAMP;
 const STAMP: usize = 8;
 /// From how many places of the table contents may begin.
 const PLACES: usize = 4096;
@@ -17,13 +17,13 @@ const FRAME: u8 = 0x95;
 const FRAME_HEADER: usize = 9;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Task,
     Result,
 }
 
 /// Makes and recognises all contents of one run.
-pub struct Pattern {
+pub(crate) struct Pattern {
     seed: u64,
     table: Vec<u8>,
     task_bytes: usize,
@@ -32,7 +32,7 @@ pub struct Pattern {
 
 impl Pattern {
     /// Sizes are of the bare contents, in bytes.
-    pub fn new(seed: u64, task_bytes: usize, result_bytes: usize) -> Self {
+    pub(crate) fn new(seed: u64, task_bytes: usize, result_bytes: usize) -> Self {
         let len = task_bytes.max(result_bytes) + PLACES;
         let mut table = Vec::with_capacity(len + 8);
         let mut count = 0;
@@ -49,12 +49,12 @@ impl Pattern {
     }
 
     /// Size of the contents of a task, in bytes.
-    pub fn task_bytes(&self) -> u64 {
+    pub(crate) fn task_bytes(&self) -> u64 {
         self.task_bytes as u64
     }
 
     /// Size of the contents of a result, in bytes.
-    pub fn result_bytes(&self) -> u64 {
+    pub(crate) fn result_bytes(&self) -> u64 {
         self.result_bytes as u64
     }
 
@@ -79,7 +79,7 @@ impl Pattern {
     }
 
     /// Whether these are the contents for that id.
-    pub fn is(&self, kind: Kind, id: u64, bytes: &[u8]) -> bool {
+    pub(crate) fn is(&self, kind: Kind, id: u64, bytes: &[u8]) -> bool {
         if bytes.len() != self.len(kind) {
             return false;
         }
@@ -93,7 +93,7 @@ impl Pattern {
     }
 
     /// The pickle of `{"task_id": id, "context": …, "buffer": …}` takes the place of `out`.
-    pub fn write_task(&self, id: u64, priority: Option<i64>, out: &mut Vec<u8>) {
+    pub(crate) fn write_task(&self, id: u64, priority: Option<i64>, out: &mut Vec<u8>) {
         let begin = begin(out);
         out.extend_from_slice(b"}\x94(\x8c\x07task_id\x94");
         push_int(out, id as i64);
@@ -108,7 +108,7 @@ impl Pattern {
     }
 
     /// The pickle of `{"type": "result", "task_id": id, "result": …}` takes the place of `out`.
-    pub fn write_result(&self, id: u64, out: &mut Vec<u8>) {
+    pub(crate) fn write_result(&self, id: u64, out: &mut Vec<u8>) {
         let begin = begin(out);
         out.extend_from_slice(RESULT_HEAD);
         push_int(out, id as i64);
@@ -139,7 +139,7 @@ impl Pattern {
     /// The id of a result's pickle, if everything about it is as [`write_result`] made it.
     ///
     /// [`write_result`]: Self::write_result
-    pub fn read_result(&self, frame: &[u8]) -> Option<u64> {
+    pub(crate) fn read_result(&self, frame: &[u8]) -> Option<u64> {
         let rest = frame.strip_prefix(PROTO_4)?;
         let (&[FRAME], rest) = rest.split_at_checked(1)? else {
             return None;
@@ -215,7 +215,7 @@ fn read_int(bytes: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// splitmix64's finish: every bit of the input moves every bit of the output.
-pub fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

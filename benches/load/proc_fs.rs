@@ -8,13 +8,13 @@ use super::trouble::{Outcome, failure};
 
 /// Processor time of one process at one moment.
 #[derive(Debug, Clone)]
-pub struct Cpu {
+pub(crate) struct Cpu {
     /// By thread id: its name, nanoseconds on a processor, nanoseconds in wait for one.
     threads: BTreeMap<u32, (String, u64, u64)>,
 }
 
 impl Cpu {
-    pub fn of(pid: u32) -> Outcome<Self> {
+    pub(crate) fn of(pid: u32) -> Outcome<Self> {
         let mut threads = BTreeMap::new();
         for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
             let entry = entry?.path();
@@ -42,7 +42,7 @@ impl Cpu {
     }
 
     /// All threads but that one.
-    pub fn without(mut self, thread: u32) -> Self {
+    pub(crate) fn without(mut self, thread: u32) -> Self {
         self.threads.remove(&thread);
         self
     }
@@ -58,12 +58,12 @@ impl Cpu {
     }
 
     /// Nanoseconds on a processor since then.
-    pub fn used_since(&self, earlier: &Self) -> u64 {
+    pub(crate) fn used_since(&self, earlier: &Self) -> u64 {
         self.since(earlier).map(|(_, used, _)| used).sum()
     }
 
     /// Nanoseconds in which a thread ran or wanted to; of one that runs now, up to the last tick.
-    pub fn busy_since(&self, earlier: &Self) -> u64 {
+    pub(crate) fn busy_since(&self, earlier: &Self) -> u64 {
         self.since(earlier)
             .map(|(_, used, waited)| used + waited)
             .sum()
@@ -80,14 +80,14 @@ impl Cpu {
 }
 
 /// The clocks of everybody at one moment.
-pub struct Meter {
+pub(crate) struct Meter {
     pub at: Instant,
     interchange: Cpu,
     generator: Cpu,
 }
 
 /// What passed between two moments.
-pub struct Used {
+pub(crate) struct Used {
     pub wall_s: f64,
     pub interchange_ns: u64,
     /// In which its threads wanted a processor and had none: how busy the machine was.
@@ -98,7 +98,7 @@ pub struct Used {
 }
 
 impl Meter {
-    pub fn read(interchange: u32) -> Outcome<Self> {
+    pub(crate) fn read(interchange: u32) -> Outcome<Self> {
         Ok(Self {
             interchange: Cpu::of(interchange)?,
             generator: Cpu::of(std::process::id())?,
@@ -106,7 +106,7 @@ impl Meter {
         })
     }
 
-    pub fn since(&self, earlier: &Self) -> Used {
+    pub(crate) fn since(&self, earlier: &Self) -> Used {
         let interchange_ns = self.interchange.used_since(&earlier.interchange);
         let interchange_busy_ns = self.interchange.busy_since(&earlier.interchange);
         Used {
@@ -121,14 +121,14 @@ impl Meter {
 
 /// Resident memory, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Resident {
+pub(crate) struct Resident {
     pub now: u64,
     /// The most since the start, or since [`forget_peak`].
     pub peak: u64,
 }
 
 impl Resident {
-    pub fn of(pid: u32) -> Outcome<Self> {
+    pub(crate) fn of(pid: u32) -> Outcome<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -148,6 +148,6 @@ impl Resident {
 }
 
 /// Makes the peak what is resident now.
-pub fn forget_peak(pid: u32) -> Outcome<()> {
+pub(crate) fn forget_peak(pid: u32) -> Outcome<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

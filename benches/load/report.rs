@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::proc_fs::Used;
 
-pub enum Value {
+pub(crate) enum Value {
     Text(String),
     Number(f64),
     Bool(bool),
@@ -50,19 +50,19 @@ impl From<Report> for Value {
 
 /// Names carry their unit.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     entries: Vec<(String, Value)>,
 }
 
 impl Report {
-    pub fn add(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
+    pub(crate) fn add(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
         self.entries.push((name.to_owned(), value.into()));
         self
     }
 
     /// Processor time of a phase in which `count` things were done, as µs for each; names get
     /// `prefix`.
-    pub fn add_cpu(&mut self, prefix: &str, used: &Used, count: u64) -> &mut Self {
+    pub(crate) fn add_cpu(&mut self, prefix: &str, used: &Used, count: u64) -> &mut Self {
         let each_us = |ns: u64| ns as f64 / 1000.0 / count.max(1) as f64;
         let threads = per_thread(&used.interchange_ns_by_thread, each_us);
         self.add(
@@ -80,7 +80,7 @@ impl Report {
         )
     }
 
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let entries: Vec<String> = self
             .entries
             .iter()
@@ -91,7 +91,7 @@ impl Report {
 }
 
 /// Threads that used nothing worth a figure are left out.
-pub fn per_thread(threads: &BTreeMap<String, u64>, figure: impl Fn(u64) -> f64) -> Report {
+pub(crate) fn per_thread(threads: &BTreeMap<String, u64>, figure: impl Fn(u64) -> f64) -> Report {
     let mut report = Report::default();
     for (name, ns) in threads.iter().filter(|(_, ns)| **ns > 0) {
         report.add(name, figure(*ns));

@@ -15,7 +15,7 @@ use super::trouble::Outcome;
 const MB: f64 = 1e6;
 
 /// Runs one scenario from the launch to the end.
-pub fn run(arguments: &Arguments) -> Outcome<Report> {
+pub(crate) fn run(arguments: &Arguments) -> Outcome<Report> {
     let mut session = Session::start(arguments)?;
     match arguments.scenario {
         Scenario::Throughput => throughput(&mut session)?,

@@ -11,7 +11,7 @@ use super::report::Report;
 use super::trouble::Trouble;
 
 /// Panics if something is wrong.
-pub fn run() {
+pub(crate) fn run() {
     frames_are_pythons();
     batches_of_both_kinds_are_read();
     malformed_batches_are_refused();

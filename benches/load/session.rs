@@ -32,7 +32,7 @@ const QUIET_SAMPLES: usize = 5;
 
 /// How many tasks a run has, in their order.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Answered before anything is measured.
     pub warm_up: u64,
     pub measured: u64,
@@ -43,7 +43,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn of(arguments: &Arguments) -> Self {
+    pub(crate) fn of(arguments: &Arguments) -> Self {
         let (tasks, window) = (arguments.tasks, arguments.window());
         let plan = |warm_up, measured, run_out, direct| Self {
             warm_up,
@@ -65,12 +65,12 @@ impl Plan {
     }
 
     /// Tasks for the interchange.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.warm_up + self.measured + self.run_out
     }
 }
 
-pub struct Session {
+pub(crate) struct Session {
     pub arguments: Arguments,
     pub plan: Plan,
     pub side: SubmitSide,
@@ -87,7 +87,7 @@ pub struct Session {
 
 impl Session {
     /// Launches the interchange, and waits until it answers.
-    pub fn start(arguments: &Arguments) -> Outcome<Self> {
+    pub(crate) fn start(arguments: &Arguments) -> Outcome<Self> {
         let place = tempfile::Builder::new()
             .prefix("htex-interchange-load-")
             .tempdir()?;
@@ -139,20 +139,20 @@ impl Session {
         })
     }
 
-    pub fn meter(&self) -> Outcome<Meter> {
+    pub(crate) fn meter(&self) -> Outcome<Meter> {
         Meter::read(self.interchange.pid())
     }
 
-    pub fn resident(&self) -> Outcome<Resident> {
+    pub(crate) fn resident(&self) -> Outcome<Resident> {
         Resident::of(self.interchange.pid())
     }
 
-    pub fn order(&self, order: crew::Order) -> Outcome<()> {
+    pub(crate) fn order(&self, order: crew::Order) -> Outcome<()> {
         self.managers.order(order)
     }
 
     /// Connects all managers at once; returns the seconds until the interchange lists them all.
-    pub fn enlist_all(&mut self) -> Outcome<f64> {
+    pub(crate) fn enlist_all(&mut self) -> Outcome<f64> {
         let count = self.arguments.managers;
         if count == 0 {
             return Ok(0.0);
@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// Connects so many more managers, and waits until they have registered.
-    pub fn enlist(&mut self, count: usize, endpoint: String) -> Outcome<()> {
+    pub(crate) fn enlist(&mut self, count: usize, endpoint: String) -> Outcome<()> {
         let wanted = self.managers.shared.registered() + count;
         self.order(crew::Order::Enlist { count, endpoint })?;
         self.wait_until(wanted as u64, "managers registered", |session| {
@@ -179,7 +179,7 @@ impl Session {
     }
 
     /// Waits until a count of the managers' thread is reached; patient while it grows.
-    pub fn wait_until(
+    pub(crate) fn wait_until(
         &mut self,
         wanted: u64,
         what: &str,
@@ -203,7 +203,7 @@ impl Session {
         }
     }
 
-    pub fn pump(&mut self, goal: Goal) -> Outcome<()> {
+    pub(crate) fn pump(&mut self, goal: Goal) -> Outcome<()> {
         self.side
             .pump(goal, &self.managers.shared, &mut self.interchange)
     }
@@ -212,7 +212,7 @@ impl Session {
     /// one task more than it has slots. Before the load this tells that the interchange counts
     /// slots rightly, after it that it still does. Results that are on their way still come in, and
     /// the window is kept full.
-    pub fn check_slots(&mut self) -> Outcome<()> {
+    pub(crate) fn check_slots(&mut self) -> Outcome<()> {
         let goal = Goal {
             submitted: self.plan.total(),
             answered: u64::MAX,
@@ -250,7 +250,7 @@ impl Session {
     /// Waits until neither the interchange nor our own I/O threads have anything to do, and returns
     /// the clocks of the moment when that began. There is no command that tells how many tasks an
     /// interchange has taken in.
-    pub fn wait_quiet(&mut self) -> Outcome<Meter> {
+    pub(crate) fn wait_quiet(&mut self) -> Outcome<Meter> {
         let own = std::process::id();
         let read = |session: &Self| -> Outcome<(Meter, Cpu, Cpu)> {
             let theirs = Cpu::of(session.interchange.pid())?;
@@ -280,7 +280,7 @@ impl Session {
 
     /// # Errors
     /// A violation if a manager is not listed, not active, or still has tasks.
-    pub fn check_managers(&mut self) -> Outcome<()> {
+    pub(crate) fn check_managers(&mut self) -> Outcome<()> {
         let reply = self.side.ask("MANAGERS", &mut self.interchange)?;
         let Some(entries) = words::read_managers(&reply) else {
             return Err(Trouble::Violation("MANAGERS cannot be read".to_owned()));
@@ -298,7 +298,7 @@ impl Session {
     }
 
     /// Everything came exactly once and nothing else; then the end.
-    pub fn finish(mut self) -> Outcome<Report> {
+    pub(crate) fn finish(mut self) -> Outcome<Report> {
         let submitted = self.side.submitted;
         let (received, answered) = (self.managers.shared.received(), self.side.answered);
         self.managers.shared.check()?;

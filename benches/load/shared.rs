@@ -8,7 +8,7 @@ use super::trouble::{Outcome, Trouble};
 
 /// Counts of the managers' thread, for the submit side's. Only ever growing.
 #[derive(Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     registered: AtomicUsize,
     received: AtomicU64,
     results_sent: AtomicU64,
@@ -19,64 +19,64 @@ pub struct Shared {
 
 impl Shared {
     /// Managers whose registration was handled.
-    pub fn registered(&self) -> usize {
+    pub(crate) fn registered(&self) -> usize {
         self.registered.load(Ordering::Acquire)
     }
 
-    pub fn add_registered(&self) {
+    pub(crate) fn add_registered(&self) {
         self.registered.fetch_add(1, Ordering::Release);
     }
 
     /// Tasks that managers received.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Acquire)
     }
 
-    pub fn set_received(&self, count: u64) {
+    pub(crate) fn set_received(&self, count: u64) {
         self.received.store(count, Ordering::Release);
     }
 
     /// Results that managers sent.
-    pub fn results_sent(&self) -> u64 {
+    pub(crate) fn results_sent(&self) -> u64 {
         self.results_sent.load(Ordering::Acquire)
     }
 
-    pub fn set_results_sent(&self, count: u64) {
+    pub(crate) fn set_results_sent(&self, count: u64) {
         self.results_sent.store(count, Ordering::Release);
     }
 
     /// Tasks that managers received and have not answered.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         let answered = self.results_sent();
         self.received().saturating_sub(answered)
     }
 
     /// Heartbeats that were answered, those of registrations included.
-    pub fn echoes(&self) -> u64 {
+    pub(crate) fn echoes(&self) -> u64 {
         self.echoes.load(Ordering::Acquire)
     }
 
-    pub fn add_echo(&self) {
+    pub(crate) fn add_echo(&self) {
         self.echoes.fetch_add(1, Ordering::Release);
     }
 
     /// Just before the first of the managers connected.
-    pub fn first_connect(&self) -> Option<Instant> {
+    pub(crate) fn first_connect(&self) -> Option<Instant> {
         self.first_connect.get().copied()
     }
 
-    pub fn set_first_connect(&self) {
+    pub(crate) fn set_first_connect(&self) {
         self.first_connect.get_or_init(Instant::now);
     }
 
     /// The first trouble is what counts; the others often follow from it.
-    pub fn set_trouble(&self, trouble: Trouble) {
+    pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.trouble.get_or_init(|| trouble);
     }
 
     /// # Errors
     /// What the managers found.
-    pub fn check(&self) -> Outcome<()> {
+    pub(crate) fn check(&self) -> Outcome<()> {
         self.trouble.get().cloned().map_or(Ok(()), Err)
     }
 }

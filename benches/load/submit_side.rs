@@ -27,7 +27,7 @@ const TASKS_HIGH_WATER: i32 = 10_000;
 /// How long HTEX waits for the first answer.
 const START_WITHIN: Duration = Duration::from_secs(120);
 
-pub struct SubmitSide {
+pub(crate) struct SubmitSide {
     context: Context,
     tasks: Socket,
     results: Socket,
@@ -47,7 +47,7 @@ pub struct SubmitSide {
 
 /// How far to go; all counts are from the start of the program.
 #[derive(Debug, Clone, Copy)]
-pub struct Goal {
+pub(crate) struct Goal {
     /// Submit until so many were.
     pub submitted: u64,
     /// Go on until so many were answered; with 0, until all are submitted.
@@ -66,7 +66,7 @@ impl Goal {
 }
 
 impl SubmitSide {
-    pub fn open(
+    pub(crate) fn open(
         arguments: &Arguments,
         certificates: Option<&Certificates>,
         pattern: Arc<Pattern>,
@@ -100,12 +100,12 @@ impl SubmitSide {
         })
     }
 
-    pub fn context(&self) -> &Context {
+    pub(crate) fn context(&self) -> &Context {
         &self.context
     }
 
     /// Tasks, results, commands.
-    pub fn ports(&self) -> Outcome<[u16; 3]> {
+    pub(crate) fn ports(&self) -> Outcome<[u16; 3]> {
         Ok([
             port_of(&self.tasks)?,
             port_of(&self.results)?,
@@ -114,7 +114,7 @@ impl SubmitSide {
     }
 
     /// One command and its answer.
-    pub fn ask(&self, word: &str, interchange: &mut Interchange) -> Outcome<Vec<u8>> {
+    pub(crate) fn ask(&self, word: &str, interchange: &mut Interchange) -> Outcome<Vec<u8>> {
         let begin = Instant::now();
         let mut is_sent = false;
         loop {
@@ -138,7 +138,7 @@ impl SubmitSide {
     ///
     /// # Errors
     /// A violation: of a result, of a task at a manager, or that nothing came for too long.
-    pub fn pump(
+    pub(crate) fn pump(
         &mut self,
         goal: Goal,
         shared: &Shared,
@@ -167,7 +167,7 @@ impl SubmitSide {
     }
 
     /// Collects and submits what can be now; true if libzmq takes no more tasks.
-    pub fn turn(&mut self, goal: Goal, shared: &Shared) -> Outcome<bool> {
+    pub(crate) fn turn(&mut self, goal: Goal, shared: &Shared) -> Outcome<bool> {
         self.collect(goal.answered)?;
         self.submit(goal, shared)
     }
@@ -206,7 +206,7 @@ impl SubmitSide {
     }
 
     /// A result for this task has come.
-    pub fn note_answer(&mut self, id: u64) -> Outcome<()> {
+    pub(crate) fn note_answer(&mut self, id: u64) -> Outcome<()> {
         if id == 0 || id > self.submitted {
             return violation(format!(
                 "a result came for task {id}, which was not submitted"
@@ -220,7 +220,7 @@ impl SubmitSide {
     }
 
     /// Whether the goal and its window allow more tasks.
-    pub fn can_submit(&self, goal: Goal) -> bool {
+    pub(crate) fn can_submit(&self, goal: Goal) -> bool {
         self.submitted < goal.submitted && self.submitted - self.answered < goal.window
     }
 
@@ -270,7 +270,7 @@ impl SubmitSide {
 
     /// # Errors
     /// A violation if a result comes that nobody waits for.
-    pub fn check_nothing_more(&mut self) -> Outcome<()> {
+    pub(crate) fn check_nothing_more(&mut self) -> Outcome<()> {
         if self
             .results
             .poll(zmq::POLLIN, LOOK_EVERY.as_millis() as i64)?
@@ -283,7 +283,7 @@ impl SubmitSide {
     }
 
     /// Waits for the first answer: the port for managers.
-    pub fn await_start(&self, interchange: &mut Interchange) -> Outcome<u16> {
+    pub(crate) fn await_start(&self, interchange: &mut Interchange) -> Outcome<u16> {
         let reply = self.ask("WORKER_BINDS", interchange)?;
         let port = words::read_number(&reply).and_then(|port| u16::try_from(port).ok());
         port.ok_or_else(|| Trouble::Failure("WORKER_BINDS was not answered by a port".to_owned()))
@@ -305,7 +305,7 @@ fn open(
 }
 
 /// The port that a socket is bound to.
-pub fn port_of(socket: &Socket) -> Outcome<u16> {
+pub(crate) fn port_of(socket: &Socket) -> Outcome<u16> {
     let endpoint = socket.get_last_endpoint()?.unwrap_or_default();
     let port = endpoint.rsplit(':').next();
     match port.and_then(|port| port.trim_end_matches('\0').parse().ok()) {
@@ -316,7 +316,7 @@ pub fn port_of(socket: &Socket) -> Outcome<u16> {
 
 /// Rests until the descriptor of one of these sockets tells of something, or a moment has passed.
 /// Each must have been asked and found empty since something was last sent by it.
-pub fn wait_readable(sockets: &[&Socket]) -> Outcome<()> {
+pub(crate) fn wait_readable(sockets: &[&Socket]) -> Outcome<()> {
     let mut items = Vec::with_capacity(sockets.len());
     for socket in sockets {
         // SAFETY: the descriptor belongs to the socket, which is borrowed for longer.

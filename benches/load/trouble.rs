@@ -4,14 +4,14 @@ use std::fmt;
 
 /// Either ends the run; a violation is what this program exists to find.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The interchange did what it must not.
     Violation(String),
     /// Something in the way of measuring.
     Failure(String),
 }
 
-pub type Outcome<T> = Result<T, Trouble>;
+pub(crate) type Outcome<T> = Result<T, Trouble>;
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,10 +46,10 @@ impl From<nix::errno::Errno> for Trouble {
     }
 }
 
-pub fn violation<T>(text: impl Into<String>) -> Outcome<T> {
+pub(crate) fn violation<T>(text: impl Into<String>) -> Outcome<T> {
     Err(Trouble::Violation(text.into()))
 }
 
-pub fn failure<T>(text: impl Into<String>) -> Outcome<T> {
+pub(crate) fn failure<T>(text: impl Into<String>) -> Outcome<T> {
     Err(Trouble::Failure(text.into()))
 }

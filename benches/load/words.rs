@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pickle::{Encoder, Tree};
 
 /// As Python pickles them.
-pub const PROBE: &[u8] =
+pub(crate) const PROBE: &[u8] =
     b"\x80\x04\x95\x1e\0\0\0\0\0\0\0}\x94\x8c\x04type\x94\x8c\x10connection_probe\x94s.";
-pub const HEARTBEAT: &[u8] =
+pub(crate) const HEARTBEAT: &[u8] =
     b"\x80\x04\x95\x17\0\0\0\0\0\0\0}\x94\x8c\x04type\x94\x8c\theartbeat\x94s.";
-pub const HEARTBEAT_CODE: i64 = (1 << 32) - 1;
-pub const SHUTDOWN_CODE: i64 = (1 << 32) - 2;
+pub(crate) const HEARTBEAT_CODE: i64 = (1 << 32) - 1;
+pub(crate) const SHUTDOWN_CODE: i64 = (1 << 32) - 2;
 
 const ADDRESS: &str = "127.0.0.1";
 /// The range for which Parsl lets the system choose a port.
@@ -28,7 +28,7 @@ const POLL_PERIOD_MS: i64 = 10;
 const HEARTBEAT_THRESHOLD_S: i64 = 120;
 
 /// What the interchange is started with.
-pub struct StartConfig<'a> {
+pub(crate) struct StartConfig<'a> {
     /// Tasks, results, commands.
     pub client_ports: [u16; 3],
     pub logdir: &'a Path,
@@ -38,7 +38,7 @@ pub struct StartConfig<'a> {
 
 impl StartConfig<'_> {
     /// The keys of Parsl 2026.10.26, in its order.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict();
         out.str("client_address").str(ADDRESS);
@@ -77,7 +77,7 @@ impl StartConfig<'_> {
 }
 
 /// What managers say of themselves.
-pub struct Registration {
+pub(crate) struct Registration {
     pub parsl_version: String,
     pub python_version: String,
     pub slots: usize,
@@ -85,7 +85,7 @@ pub struct Registration {
 
 impl Registration {
     /// The fields of Parsl 2026.10.26, in its order.
-    pub fn encode(&self, name: &str, block: usize) -> Vec<u8> {
+    pub(crate) fn encode(&self, name: &str, block: usize) -> Vec<u8> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut out = Encoder::with_capacity(2048);
         out.begin_dict();
@@ -116,35 +116,35 @@ impl Registration {
 }
 
 /// A command of one word.
-pub fn command(word: &str) -> Vec<u8> {
+pub(crate) fn command(word: &str) -> Vec<u8> {
     let mut out = Encoder::new();
     out.str(word);
     out.finish()
 }
 
 /// A number, as an interchange would send it to a manager.
-pub fn number(value: i64) -> Vec<u8> {
+pub(crate) fn number(value: i64) -> Vec<u8> {
     let mut out = Encoder::new();
     out.int(value);
     out.finish()
 }
 
-pub fn read_number(reply: &[u8]) -> Option<i64> {
+pub(crate) fn read_number(reply: &[u8]) -> Option<i64> {
     Tree::read(reply).ok()?.root().as_i64()
 }
 
-pub fn read_list_len(reply: &[u8]) -> Option<usize> {
+pub(crate) fn read_list_len(reply: &[u8]) -> Option<usize> {
     Some(Tree::read(reply).ok()?.root().items()?.count())
 }
 
 /// One entry of the answer to MANAGERS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManagerEntry {
+pub(crate) struct ManagerEntry {
     pub is_active: bool,
     pub tasks: i64,
 }
 
-pub fn read_managers(reply: &[u8]) -> Option<Vec<ManagerEntry>> {
+pub(crate) fn read_managers(reply: &[u8]) -> Option<Vec<ManagerEntry>> {
     let tree = Tree::read(reply).ok()?;
     let entries = tree.root().items()?;
     entries
@@ -158,4 +158,4 @@ pub fn read_managers(reply: &[u8]) -> Option<Vec<ManagerEntry>> {
 }
 
 /// How long an interchange waits for a heartbeat. A period above it would lose every manager.
-pub const HEARTBEAT_THRESHOLD: Duration = Duration::from_secs(HEARTBEAT_THRESHOLD_S as u64);
+pub(crate) const HEARTBEAT_THRESHOLD: Duration = Duration::from_secs(HEARTBEAT_THRESHOLD_S as u64);

@@ -36,32 +36,32 @@ const TURN: Duration = Duration::from_micros(100);
 const THRESHOLD: Duration = Duration::from_secs(1_000_000);
 
 /// As HTEX sends without priorities.
-pub const QUEUE_IN_ORDER: Step = Step {
+pub(super) const QUEUE_IN_ORDER: Step = Step {
     name: "queue_in_order",
     operations: QUEUED as u64,
     set_up: || Queue::set_up(|_| Priority::LOWEST),
 };
 
-pub const QUEUE_RANDOM_PRIORITIES: Step = Step {
+pub(super) const QUEUE_RANDOM_PRIORITIES: Step = Step {
     name: "queue_random_priorities",
     operations: QUEUED as u64,
     set_up: || Queue::set_up(|id| Priority::from_i64((mix(id as u64) % PRIORITIES) as i64)),
 };
 
-pub const DISPATCH_4_MANAGERS: Step = Step {
+pub(super) const DISPATCH_4_MANAGERS: Step = Step {
     name: "dispatch_4_managers",
     operations: EXCHANGED as u64,
     set_up: || Exchange::set_up(4),
 };
 
-pub const DISPATCH_1000_MANAGERS: Step = Step {
+pub(super) const DISPATCH_1000_MANAGERS: Step = Step {
     name: "dispatch_1000_managers",
     operations: EXCHANGED as u64,
     set_up: || Exchange::set_up(1000),
 };
 
 /// What a turn costs in which nothing is due.
-pub const EXPIRE_NOTHING_8192: Step = Step {
+pub(super) const EXPIRE_NOTHING_8192: Step = Step {
     name: "expire_nothing_8192",
     operations: TURNS,
     set_up: || Box::new(Rest(World::new(8192, SLOTS))),

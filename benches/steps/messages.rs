@@ -7,14 +7,14 @@ const BUFFER_BYTES: usize = 1024;
 const PACKAGES: usize = 60;
 
 /// Ids of tasks begin here: all are written with the same opcode.
-pub const FIRST_TASK: i64 = 100_000;
+pub(crate) const FIRST_TASK: i64 = 100_000;
 
 /// Makes a message.
-pub type Make = fn() -> Vec<u8>;
+pub(crate) type Make = fn() -> Vec<u8>;
 
 /// The messages by name, for the test that compares them.
 #[allow(dead_code, reason = "only one of the programs shows its messages")]
-pub const MESSAGES: [(&str, Make); 6] = [
+pub(crate) const MESSAGES: [(&str, Make); 6] = [
     ("task", || task(FIRST_TASK)),
     ("task_with_priority", || task_with_priority(FIRST_TASK, 7)),
     ("task_with_executor", || task_with_executor(FIRST_TASK)),
@@ -24,14 +24,14 @@ pub const MESSAGES: [(&str, Make); 6] = [
 ];
 
 /// `{"task_id": id, "context": {"resource_spec": {}}, "buffer": …}`
-pub fn task(id: i64) -> Vec<u8> {
+pub(crate) fn task(id: i64) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94").text("resource_spec").op(b"}\x94s");
     out.end_task()
 }
 
 /// With `"resource_spec": {"priority": …}`.
-pub fn task_with_priority(id: i64, priority: u8) -> Vec<u8> {
+pub(crate) fn task_with_priority(id: i64, priority: u8) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94").text("resource_spec").op(b"}\x94");
     out.text("priority").op(&[b'K', priority]).op(b"ss");
@@ -40,7 +40,7 @@ pub fn task_with_priority(id: i64, priority: u8) -> Vec<u8> {
 
 /// As Globus Compute's engine submits: a tuple of two UUIDs, the class of the second by way of the
 /// memo. No short cut knows such a task.
-pub fn task_with_executor(id: i64) -> Vec<u8> {
+pub(crate) fn task_with_executor(id: i64) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94").text("task_executor").op(b"}\x94(");
     out.text("f")
@@ -62,7 +62,7 @@ pub fn task_with_executor(id: i64) -> Vec<u8> {
 
 /// `{"type": "result", "task_id": id, "result": …}`, where the last key is the very string that the
 /// first value is.
-pub fn result(id: i64) -> Vec<u8> {
+pub(crate) fn result(id: i64) -> Vec<u8> {
     let mut out = Pickle::begin();
     out.op(b"}\x94(").text("type").text("result");
     out.text("task_id").int(id);
@@ -71,14 +71,14 @@ pub fn result(id: i64) -> Vec<u8> {
 }
 
 /// `{"type": "heartbeat"}`
-pub fn heartbeat() -> Vec<u8> {
+pub(crate) fn heartbeat() -> Vec<u8> {
     let mut out = Pickle::begin();
     out.op(b"}\x94").text("type").text("heartbeat").op(b"s");
     out.end()
 }
 
 /// What a manager tells of itself when it comes.
-pub fn registration() -> Vec<u8> {
+pub(crate) fn registration() -> Vec<u8> {
     let mut out = Pickle::begin();
     out.op(b"}\x94(").text("type").text("registration");
     out.text("parsl_v").text("2026.10.26");

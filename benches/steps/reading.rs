@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 
-use pickle;
 use protocol::{FromManager, Opaque, Stay, Task, encode_batch};
 
 use super::messages::{self, FIRST_TASK};
@@ -15,7 +14,7 @@ const BATCH_TASKS: u64 = 16;
 const BATCHES: u64 = 4;
 
 /// What any program is walked through for, without an eye on Parsl's words.
-pub const SCAN_TASK: Step = Step {
+pub(super) const SCAN_TASK: Step = Step {
     name: "scan_task",
     operations: MESSAGES,
     set_up: || {
@@ -26,7 +25,7 @@ pub const SCAN_TASK: Step = Step {
 };
 
 /// Every other one with a priority.
-pub const READ_TASK: Step = Step {
+pub(super) const READ_TASK: Step = Step {
     name: "read_task",
     operations: MESSAGES,
     set_up: || {
@@ -38,32 +37,32 @@ pub const READ_TASK: Step = Step {
     },
 };
 
-pub const READ_TASK_THOROUGHLY: Step = Step {
+pub(super) const READ_TASK_THOROUGHLY: Step = Step {
     name: "read_task_thoroughly",
     operations: MESSAGES,
     set_up: || each(messages::task_with_executor, read_task),
 };
 
-pub const READ_RESULT: Step = Step {
+pub(super) const READ_RESULT: Step = Step {
     name: "read_result",
     operations: MESSAGES,
     set_up: || each(messages::result, read_manager),
 };
 
-pub const READ_HEARTBEAT: Step = Step {
+pub(super) const READ_HEARTBEAT: Step = Step {
     name: "read_heartbeat",
     operations: MESSAGES,
     set_up: || each(|_| messages::heartbeat(), read_manager),
 };
 
-pub const READ_REGISTRATION: Step = Step {
+pub(super) const READ_REGISTRATION: Step = Step {
     name: "read_registration",
     operations: MESSAGES,
     set_up: || each(|_| messages::registration(), read_manager),
 };
 
 /// Counted by the task.
-pub const SPLICE_BATCH: Step = Step {
+pub(super) const SPLICE_BATCH: Step = Step {
     name: "splice_batch",
     operations: BATCH_TASKS * BATCHES,
     set_up: || {

@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A file of the repository, by its path from the top.
-pub struct File {
+pub(crate) struct File {
     pub path: String,
     pub bytes: Vec<u8>,
 }
 
 impl File {
     /// None for what is not text.
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self.bytes.contains(&0) {
             true => None,
             false => std::str::from_utf8(&self.bytes).ok(),
         }
     }
 
-    pub fn is(&self, extension: &str) -> bool {
+    pub(crate) fn is(&self, extension: &str) -> bool {
         self.path.ends_with(extension)
     }
 }
 
 /// All files that belong to the repository: tracked ones, and new ones that are not ignored. In a
 /// copy without git: all but what builds and tools leave behind.
-pub fn files() -> Vec<File> {
+pub(crate) fn files() -> Vec<File> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let listed = Command::new("git")
         .args([
@@ -80,7 +80,7 @@ fn walk(top: &Path) -> Vec<PathBuf> {
 
 /// The code alone, in its lines: comments and what stands in quotes are blanked out, but the quotes
 /// stay.
-pub fn code_of(source: &str) -> String {
+pub(crate) fn code_of(source: &str) -> String {
     let chars: Vec<char> = source.chars().collect();
     let mut code = String::with_capacity(source.len());
     let mut place = 0;
@@ -104,7 +104,7 @@ pub fn code_of(source: &str) -> String {
 }
 
 /// Without the tests that a file ends with.
-pub fn without_tests(code: &str) -> &str {
+pub(crate) fn without_tests(code: &str) -> &str {
     match code.find("#[cfg(test)]\nmod tests {") {
         Some(place) => &code[..place],
         None => code,
@@ -187,7 +187,7 @@ fn end_of_char(chars: &[char], quote: usize) -> usize {
 }
 
 /// Words (identifiers and keywords) with the place of each in the code.
-pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut rest = 0;
     std::iter::from_fn(move || {
@@ -199,12 +199,12 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Counted from 1.
-pub fn line_of(text: &str, place: usize) -> usize {
+pub(crate) fn line_of(text: &str, place: usize) -> usize {
     text[..place].matches('\n').count() + 1
 }
 
 /// Name, first line and number of lines of every function with a body.
-pub fn functions(code: &str) -> Vec<(String, usize, usize)> {
+pub(crate) fn functions(code: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     let mut all = words(code);
     while let Some((place, word)) = all.next() {
