@@ -1,16 +1,10 @@
 //! `doctor CONFIG.py|RUNDIR`: what would go wrong with a configuration, or went wrong in a run, in
 //! plain words. Nothing is started and nothing is changed.
 
-mod asked;
-mod blocks;
-mod checks;
-mod description;
-mod events;
+mod configuration;
+mod disk;
 mod finding;
-mod log;
-mod question;
-mod run_directory;
-mod set_up;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,8 +41,8 @@ const AFTER_HELP: &str = "Exit status: 0 nothing wrong was found; 1 it could not
 /// `program` is what `interchange_launch_cmd` may name, with its arguments.
 pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, Trouble> {
     let diagnosis = match arguments.what.is_dir() {
-        true => run_directory::examine(&arguments.what)?,
-        false => set_up::examine(&arguments.what, arguments.python.as_deref(), program)?,
+        true => run::examine(&arguments.what)?,
+        false => configuration::examine(&arguments.what, arguments.python.as_deref(), program)?,
     };
     match arguments.json {
         true => say(diagnosis.as_json()?)?,

@@ -7,11 +7,12 @@
 
 mod completions;
 mod doctor;
+mod install_shim;
 mod man;
-mod shim;
+mod running;
+mod shared;
 mod status;
 mod top;
-mod watching;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -27,7 +28,7 @@ pub enum Tool {
     /// Watch running interchanges live, and hold managers
     Top(top::Arguments),
     /// Put this program where an unchanged Parsl finds it, as interchange.py
-    InstallShim(shim::Arguments),
+    InstallShim(install_shim::Arguments),
     /// Say what would go wrong with a Parsl configuration, or went wrong in a run
     Doctor(doctor::Arguments),
     /// Print the script that makes a shell complete this program's words
@@ -48,7 +49,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
     let ended = match tool {
         Tool::Status(arguments) => status::run(&arguments),
         Tool::Top(arguments) => top::run(&arguments),
-        Tool::InstallShim(arguments) => shim::run(&arguments),
+        Tool::InstallShim(arguments) => install_shim::run(&arguments),
         Tool::Doctor(arguments) => doctor::run(&arguments, &program),
         Tool::Completions(arguments) => completions::run(&arguments, program),
         Tool::Man => man::run(program),

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::watching::asking::{self, Answer, Found, Look};
-use super::watching::findings::{self, Severity};
-use super::watching::format::plain;
-use super::watching::last_words;
-use super::watching::paint::Paper;
 use super::{Trouble, say};
+use crate::running::client::{self, Answer, Found, Look};
+use crate::running::findings::{self, Severity};
+use crate::running::last_words;
+use crate::shared::paper::Paper;
+use crate::shared::words::plain;
 
 pub use screen::{name_of, told_of};
 
@@ -132,9 +132,9 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
-    let Look { found, places } = asking::look();
+    let Look { found, places } = client::look();
     let (found, left_out) = match &arguments.directory {
-        Some(directory) => asking::below(found, directory, arguments.all),
+        Some(directory) => client::below(found, directory, arguments.all),
         None => (found, 0),
     };
     let known = found.iter().map(|found| {
@@ -224,7 +224,7 @@ pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> Str
         ),
         None => "No interchange of this user runs on this machine.\n".to_owned(),
     };
-    text += &asking::told_of(places);
+    text += &client::told_of(places);
     if let Some(directory) = directory {
         let told = last_words::told_below(directory);
         text += &match told.is_empty() {

@@ -29,7 +29,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::Trouble;
 use super::status::{none_found, with_directory};
-use super::watching::asking::{self, Found, Look, PATIENCE};
+use crate::running::client::{self, Found, Look, PATIENCE};
 use status::asking::{Held, Request};
 
 use app::{App, Wish};
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
 }
 
 fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
-    let Look { found, places } = asking::look();
+    let Look { found, places } = client::look();
     let found = chosen(found, arguments);
     if found.is_empty() {
         let text = none_found(arguments.directory.as_deref(), &places);
@@ -122,7 +122,7 @@ fn end_with_the_terminal() {
 
 fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {
     match &arguments.directory {
-        Some(directory) => asking::below(found, directory, false).0,
+        Some(directory) => client::below(found, directory, false).0,
         None => found,
     }
 }
@@ -183,7 +183,7 @@ fn start_asking(
         let arguments = Arguments { directory };
         loop {
             thread::sleep(LOOK_EVERY);
-            let found = chosen(asking::look().found, &arguments);
+            let found = chosen(client::look().found, &arguments);
             if news.send(News::All(found)).is_err() {
                 return;
             }
@@ -199,7 +199,7 @@ fn ask_shown(news: &Sender<News>, shown: &Shown, wanted: &Receiver<(PathBuf, Str
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let socket = shown.read().unwrap_or_else(PoisonError::into_inner).clone();
-                let found = asking::ask_one(&socket);
+                let found = client::ask_one(&socket);
                 News::Shown(socket, found)
             }
         };
@@ -214,7 +214,7 @@ fn hold(socket: &std::path::Path, manager: String) -> String {
     let request = Request::Hold {
         manager: manager.clone(),
     };
-    let answer = asking::ask(socket, &request, PATIENCE);
+    let answer = client::ask(socket, &request, PATIENCE);
     let held = answer
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());

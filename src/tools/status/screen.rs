@@ -1,12 +1,12 @@
 //! An interchange on one screen.
 
-use super::super::watching::crews::{Crew, by_block};
-use super::super::watching::findings::{Finding, findings, verdict};
-use super::super::watching::format::{
+use super::table::Table;
+use crate::running::crew::{Crew, by_block};
+use crate::running::findings::{Finding, findings, verdict};
+use crate::shared::paper::Paper;
+use crate::shared::words::{
     bytes, clipped, count, duration, moment, plain, rate, some, width, wrapped,
 };
-use super::super::watching::paint::Paper;
-use super::table::Table;
 use status::document::{Document, Event, Manager, ManagerState, Priority, State};
 
 /// Labels stand in a column of their own.
@@ -466,8 +466,8 @@ fn priorities(document: &Document) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::watching::sample;
     use super::*;
+    use crate::running::sample;
 
     fn paper(columns: usize) -> Paper {
         Paper {

@@ -1,6 +1,6 @@
 //! Rows under heads. The first columns are texts, to the left; numbers stand to the right.
 
-use super::super::watching::format::width;
+use crate::shared::words::width;
 
 pub struct Table {
     rows: Vec<Vec<String>>,

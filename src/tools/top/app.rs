@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::super::status::name_of;
-use super::super::watching::asking::{Answer, Found};
-use super::super::watching::findings::{Finding, findings};
-use super::super::watching::format::plain;
-use super::super::watching::last_words;
 use super::News;
 use super::history::History;
 use super::rows::{Column, Order, listed};
+use crate::running::client::{Answer, Found};
+use crate::running::findings::{Finding, findings};
+use crate::running::last_words;
+use crate::shared::words::plain;
+use crate::status::name_of;
 use status::document::Document;
 
 /// A filter is a word or two.

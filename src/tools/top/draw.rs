@@ -8,11 +8,11 @@ use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, Wrap};
 
-use super::super::status::told_of;
-use super::super::watching::findings::{Finding, Severity, verdict};
-use super::super::watching::format::{bytes, count, duration, plain, rate, wrapped};
 use super::app::{App, Instance, Mode, Voice};
 use super::rows::Column;
+use crate::running::findings::{Finding, Severity, verdict};
+use crate::shared::words::{bytes, count, duration, plain, rate, wrapped};
+use crate::status::told_of;
 use status::document::{Document, Manager, ManagerState, State};
 
 const BAR_COLUMNS: usize = 6;

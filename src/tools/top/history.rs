@@ -69,8 +69,8 @@ fn push(points: &mut VecDeque<u64>, point: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::watching::sample;
     use super::*;
+    use crate::running::sample;
 
     #[test]
     fn rates_are_taken_over_some_seconds() {

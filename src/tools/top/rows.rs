@@ -109,8 +109,8 @@ fn compare(one: &Manager, other: &Manager, column: Column) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::watching::sample;
     use super::*;
+    use crate::running::sample;
 
     fn crew() -> Document {
         let mut document = sample::document();

@@ -6,12 +6,12 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::super::watching::asking::{Answer, Found, Silent};
-use super::super::watching::sample;
 use super::News;
 use super::app::{App, Mode, Wish};
 use super::draw::draw;
 use super::rows::Column;
+use crate::running::client::{Answer, Found, Silent};
+use crate::running::sample;
 use status::document::Document;
 
 fn found(socket: &str, document: Document) -> Found {

@@ -1,0 +1,194 @@
+//! A configuration that is to be started: all checks, one after another.
+
+mod checks;
+mod description;
+mod question;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+
+use super::disk;
+use super::finding::{Diagnosis, Finding, Severity};
+use crate::Trouble;
+use submit_side::versions::{Hints, python};
+
+use checks::program::Program;
+use checks::{address, capacity, certificates, flags, ports, program, selector, versions};
+use description::{Executor, SetUp};
+use question::NoAnswer;
+
+/// Loads `file` with `named`, or the Python that is found, and examines what is in it.
+pub(super) fn examine(
+    file: &Path,
+    named: Option<&Path>,
+    own: &Command,
+) -> Result<Diagnosis, Trouble> {
+    if !file.is_file() {
+        return Err(format!("{}: there is no such file or directory", file.display()).into());
+    }
+    let interpreter = named.map(Path::to_owned).or_else(found_python);
+    let interpreter = interpreter.ok_or("no Python was found; name one with --python")?;
+    let it = interpreter.display();
+    let mut diagnosis = Diagnosis::new(format!("{}, loaded by {it}", file.display()));
+    let set_up = match question::ask(&interpreter, file) {
+        Ok(set_up) => set_up,
+        Err(reason @ NoAnswer::NotLoaded) => {
+            diagnosis.add([hangs(file, &reason)]);
+            return Ok(diagnosis);
+        }
+        Err(reason) => return Err(format!("{}: {reason}", file.display()).into()),
+    };
+    if let Some(trouble) = &set_up.parsl_trouble {
+        let text = format!("{it} has no Parsl ({trouble}); name another Python with --python");
+        return Err(text.into());
+    }
+    let parsl = set_up.parsl.as_deref().unwrap_or("unknown");
+    diagnosis.about += &format!(" (Python {}, Parsl {parsl})", set_up.python);
+    diagnosis.examined("Parsl's release");
+    diagnosis.add(versions::window(parsl));
+    if let Some(lines) = &set_up.error {
+        diagnosis.add([raises(file, lines)]);
+        return Ok(diagnosis);
+    }
+    if set_up.executors.is_empty() && set_up.others.is_empty() {
+        let text = format!(
+            "{}: it binds no Config and no executor, and no function *config* makes one",
+            file.display()
+        );
+        return Err(text.into());
+    }
+    diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
+    examine_executors(&set_up, own, &mut diagnosis);
+    Ok(diagnosis)
+}
+
+/// As the interchange would, except that nobody has started us for a run.
+fn found_python() -> Option<PathBuf> {
+    python(&Hints {
+        python_flag: None,
+        parsl_flag: None,
+        parent_pid: None,
+        path: env::var_os("PATH").unwrap_or_default(),
+        own_exe: env::current_exe().unwrap_or_default(),
+    })
+}
+
+fn hangs(file: &Path, reason: &NoAnswer) -> Finding {
+    Finding::problem(
+        "config-hangs",
+        format!("{} was ended: {reason}.", file.display()),
+    )
+    .because("It waits for something, or does its work where it makes its configuration.")
+    .remedy("Put the configuration in a file of its own, which only makes it.")
+}
+
+fn raises(file: &Path, lines: &[String]) -> Finding {
+    Finding::problem(
+        "config-raises",
+        format!(
+            "{} cannot be loaded:\n{}\n",
+            file.display(),
+            lines.join("\n")
+        ),
+    )
+    .because("A program that uses it would end there.")
+    .remedy("Correct it; `python FILE` in the same environment shows the same.")
+}
+
+fn examine_executors(set_up: &SetUp, own: &Command, diagnosis: &mut Diagnosis) {
+    for other in &set_up.others {
+        diagnosis.not_examined(&format!(
+            "executor {other}, which is no HighThroughputExecutor"
+        ));
+    }
+    for executor in &set_up.executors {
+        let mut found = Vec::new();
+        found.extend(flags::of_interchange(executor, set_up, own));
+        examine_program(executor, set_up, &mut found, diagnosis);
+        examine_network(executor, &mut found, diagnosis);
+        examine_blocks(executor, set_up, &mut found, diagnosis);
+        diagnosis.add_about(executor.label(), found);
+        if let Some(unknown) = executor
+            .unknown
+            .as_ref()
+            .filter(|unknown| !unknown.is_empty())
+        {
+            let names = unknown.join(", ");
+            diagnosis.not_examined(&format!("{names}, which this Parsl's executor has not"));
+        }
+    }
+    diagnosis.add(ports::twice(&set_up.executors));
+    diagnosis.add(flags::metrics_twice(set_up, own));
+    diagnosis.not_examined("firewalls between the nodes and this machine");
+}
+
+fn examine_program(
+    executor: &Executor,
+    set_up: &SetUp,
+    found: &mut Vec<Finding>,
+    diagnosis: &mut Diagnosis,
+) {
+    diagnosis.examined("interchange_launch_cmd");
+    let (program, of_program) = program::interchange(executor, set_up);
+    found.extend(of_program);
+    if !matches!(program, Program::Stock(_)) {
+        diagnosis.examined("descriptors");
+        match (executor.managers_max(), capacity::descriptor_limit()) {
+            (Some(managers), Some(limit)) => found.extend(capacity::descriptors(managers, limit)),
+            _ => diagnosis.not_examined("descriptors, as the number of managers is not known"),
+        }
+    }
+    diagnosis.examined("manager selector");
+    found.extend(
+        executor
+            .manager_selector
+            .iter()
+            .flat_map(selector::selector),
+    );
+    diagnosis.examined("encryption and certificates");
+    found.extend(certificates::encryption(executor, set_up));
+}
+
+fn examine_network(executor: &Executor, found: &mut Vec<Finding>, diagnosis: &mut Diagnosis) {
+    diagnosis.examined("addresses");
+    let of_managers = address::of_managers(executor);
+    // At an address that is no good, no port is either.
+    let is_sound = of_managers
+        .iter()
+        .all(|finding| finding.severity != Severity::Problem);
+    found.extend(of_managers);
+    diagnosis.examined("ports");
+    if is_sound {
+        found.extend(ports::worker_port(executor, address::listened_at(executor)));
+    }
+    match address::loopback(executor) {
+        Ok(loopback) => found.extend(ports::submit_ports(executor, loopback)),
+        Err(finding) => found.push(finding),
+    }
+}
+
+fn examine_blocks(
+    executor: &Executor,
+    set_up: &SetUp,
+    found: &mut Vec<Finding>,
+    diagnosis: &mut Diagnosis,
+) {
+    diagnosis.examined("heartbeats");
+    found.extend(capacity::heartbeats(executor));
+    diagnosis.examined("blocks");
+    found.extend(capacity::blocks(executor));
+    found.extend(capacity::processes(executor));
+    found.extend(versions::worker_init(executor, set_up));
+    if program::is_pool_examined(executor) {
+        diagnosis.examined("the worker pool's versions");
+        found.extend(program::worker_pool(executor, set_up));
+    } else {
+        diagnosis.not_examined("the managers' environment");
+    }
+    if let Some(run_dir) = &executor.run_dir {
+        diagnosis.examined("run_dir");
+        found.extend(disk::run_dir(Path::new(run_dir)));
+    }
+}

@@ -1,0 +1,197 @@
+//! Addresses: whether they are this machine's, and whether anybody gets there.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use super::ports::try_port;
+use crate::doctor::configuration::description::{Executor, Where};
+use crate::doctor::finding::Finding;
+
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+const ADDRESSES_SHOWN: usize = 8;
+
+/// The address that the interchange would listen at; None for all of the machine's.
+pub(in super::super) fn listened_at(executor: &Executor) -> Option<IpAddr> {
+    literal(executor.address.as_deref()?)
+}
+
+/// `address`, by which managers reach the interchange.
+pub(in super::super) fn of_managers(executor: &Executor) -> Vec<Finding> {
+    let Some(text) = executor.address.as_deref() else {
+        return any_address(&executor.addresses()).into_iter().collect();
+    };
+    if text == "*" {
+        return Vec::new();
+    }
+    let Some(address) = literal(text) else {
+        return vec![no_literal(text)];
+    };
+    if let Some(finding) = not_here("address", text, address) {
+        return vec![finding];
+    }
+    let mut found = Vec::new();
+    if address.is_loopback() && executor.managers_run() == Where::Elsewhere {
+        let provider = executor
+            .provider
+            .as_ref()
+            .map_or("", |provider| &provider.class);
+        let provider = provider.rsplit('.').next().unwrap_or_default();
+        found.push(
+            Finding::problem(
+                "address-loopback",
+                format!("address is {text}, and {provider} starts managers on other machines."),
+            )
+            .because("Nobody but this machine can connect to its loopback address.")
+            .remedy(
+                "Leave address out, so that managers try all of this machine's, or name the one \
+                 that nodes reach (parsl.addresses.address_by_interface).",
+            ),
+        );
+    }
+    found.extend(unreachable(text, address));
+    found
+}
+
+/// `loopback_address`, by which submit process and interchange meet.
+pub(in super::super) fn loopback(executor: &Executor) -> Result<IpAddr, Finding> {
+    let text = executor.loopback_address.as_deref().unwrap_or("127.0.0.1");
+    let address = literal(text).ok_or_else(|| {
+        Finding::problem("loopback-address", format!("loopback_address is {text:?}."))
+            .because("It should be an IP address; Parsl takes no names there.")
+            .remedy("Leave it out, or write 127.0.0.1.")
+    })?;
+    match not_here("loopback_address", text, address) {
+        Some(finding) => Err(Finding {
+            id: "loopback-address",
+            ..finding
+        }),
+        None => Ok(address),
+    }
+}
+
+fn literal(text: &str) -> Option<IpAddr> {
+    text.trim_matches(['[', ']']).parse().ok()
+}
+
+fn no_literal(text: &str) -> Finding {
+    let resolved = (text, 0).to_socket_addrs().map(|found| {
+        let mut found: Vec<String> = found.map(|place| place.ip().to_string()).collect();
+        found.sort();
+        found.dedup();
+        found.join(", ")
+    });
+    let remedy = match &resolved {
+        Ok(found) => format!("Here it stands for {found}; write the one that nodes reach."),
+        Err(error) => format!("It cannot be resolved here either ({error}); leave it out."),
+    };
+    Finding::problem(
+        "address-is-a-name",
+        format!("address is {text:?}, which is no IP address."),
+    )
+    .because("Parsl's managers and the interchange take IP addresses only.")
+    .remedy(remedy)
+}
+
+/// Nobody can listen at another machine's address.
+fn not_here(name: &str, text: &str, address: IpAddr) -> Option<Finding> {
+    let error = try_port(Some(address), 0).err()?;
+    (error.kind() == ErrorKind::AddrNotAvailable).then(|| {
+        Finding::problem(
+            "address-not-here",
+            format!("{name} is {text}, which is not this machine's."),
+        )
+        .because(format!("The interchange cannot listen there: {error}."))
+        .remedy(format!(
+            "Start the run on the machine that has it, leave {name} out, or name one that \
+                 this machine has (ip address)."
+        ))
+    })
+}
+
+/// Whether this machine reaches itself by that address: who cannot, is kept off by a firewall.
+fn unreachable(text: &str, address: IpAddr) -> Option<Finding> {
+    let listener = try_port(Some(address), 0).ok()?;
+    let place: SocketAddr = listener.local_addr().ok()?;
+    let error = TcpStream::connect_timeout(&place, CONNECTED_WITHIN).err()?;
+    Some(
+        Finding::problem(
+            "address-unreachable",
+            format!("Not even this machine gets through to a port at {text}: {error}."),
+        )
+        .because("Managers connect to that address.")
+        .remedy("Let the firewall pass the ports of worker_port_range, or use another address."),
+    )
+}
+
+fn any_address(all: &[String]) -> Option<Finding> {
+    let beyond: Vec<&str> = all
+        .iter()
+        .map(String::as_str)
+        .filter(|text| literal(text).is_some_and(|address| !address.is_loopback()))
+        .collect();
+    (beyond.len() > 1).then(|| {
+        let shown = beyond[..beyond.len().min(ADDRESSES_SHOWN)].join(", ");
+        Finding::note(
+            "address-any",
+            format!("Without an address, managers try {shown}."),
+        )
+        .because(
+            "All are tried at once, and the first to answer is taken. Anybody who reaches \
+                      one of them may knock.",
+        )
+        .remedy("If nodes reach one network only, name this machine's address in it.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(address: &str) -> Vec<&'static str> {
+        let executor = Executor {
+            address: Some(address.to_owned()),
+            ..Executor::default()
+        };
+        of_managers(&executor)
+            .iter()
+            .map(|finding| finding.id)
+            .collect()
+    }
+
+    #[test]
+    fn an_address_is_an_ip_address_of_this_machine() {
+        assert_eq!(ids("127.0.0.1"), [""; 0]);
+        assert_eq!(ids("*"), [""; 0]);
+        assert_eq!(ids("203.0.113.7"), ["address-not-here"]);
+        assert_eq!(ids("localhost"), ["address-is-a-name"]);
+        assert!(no_literal("localhost").remedy.contains("127.0.0.1"));
+        assert!(
+            no_literal("no such host")
+                .remedy
+                .contains("cannot be resolved")
+        );
+    }
+
+    #[test]
+    fn several_addresses_are_worth_a_note() {
+        let texts = |all: &[&str]| -> Vec<String> { all.iter().map(|&one| one.into()).collect() };
+        assert_eq!(any_address(&texts(&["127.0.0.1", "203.0.113.7"])), None);
+        let two = texts(&["127.0.0.1", "203.0.113.7", "203.0.113.8"]);
+        assert!(any_address(&two).is_some_and(|note| note.what.contains("203.0.113.8")));
+    }
+
+    #[test]
+    fn the_loopback_address_is_examined_too() {
+        let with = |text: Option<&str>| {
+            loopback(&Executor {
+                loopback_address: text.map(str::to_owned),
+                ..Executor::default()
+            })
+            .map_err(|finding| finding.id)
+        };
+        assert!(with(None).is_ok());
+        assert_eq!(with(Some("203.0.113.7")), Err("loopback-address"));
+        assert_eq!(with(Some("localhost")), Err("loopback-address"));
+    }
+}

@@ -1,0 +1,203 @@
+//! Whether the system grants what the managers need, and whether there are any.
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::doctor::configuration::description::{Executor, Where};
+use crate::doctor::finding::Finding;
+use submit_side::config::DescriptorBudget;
+
+/// What the interchange has open before the first manager comes: 36 were counted with encryption,
+/// monitoring, metrics and events.
+const OPEN_AT_START: usize = 36;
+/// Beside its workers a manager has a few.
+const PROCESSES_OF_A_MANAGER: usize = 5;
+
+/// The limit that the interchange raises itself to.
+pub(in super::super) fn descriptor_limit() -> Option<usize> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    usize::try_from(hard).ok()
+}
+
+/// Each manager takes a descriptor of the interchange.
+pub(in super::super) fn descriptors(managers: usize, limit: usize) -> Option<Finding> {
+    let budget = DescriptorBudget { limit };
+    let needed = managers
+        .saturating_add(OPEN_AT_START)
+        .saturating_add(budget.kept_back());
+    let what = format!(
+        "Up to {managers} managers (max_blocks × nodes_per_block) need {needed} descriptors of the \
+         interchange, and {limit} are granted (ulimit -Hn)."
+    );
+    let remedy = "Raise the hard limit where the run is started, or ask for fewer blocks.";
+    if needed >= budget.shut_at() {
+        let let_in = budget
+            .shut_at()
+            .saturating_sub(OPEN_AT_START + budget.kept_back());
+        return Some(
+            Finding::problem("descriptors", what)
+                .because(format!(
+                    "No more than about {let_in} are let in; the others wait until some leave."
+                ))
+                .remedy(remedy),
+        );
+    }
+    (needed >= budget.warn_at()).then(|| {
+        Finding::warning("descriptors-scarce", what)
+            .because("Managers that come back, or a second run of this shell, may find none left.")
+            .remedy(remedy)
+    })
+}
+
+/// Workers that run here are processes of this user.
+pub(in super::super) fn processes(executor: &Executor) -> Option<Finding> {
+    if executor.managers_run() != Where::Here || rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
+    too_many_processes(executor, usize::try_from(limit).ok()?)
+}
+
+fn too_many_processes(executor: &Executor, limit: usize) -> Option<Finding> {
+    let managers = executor.managers_max()?;
+    let workers = executor.max_workers_per_node.unwrap_or(1.0).max(1.0) as usize;
+    let processes = managers.saturating_mul(workers.saturating_add(PROCESSES_OF_A_MANAGER));
+    (processes > limit).then(|| {
+        Finding::warning(
+            "processes",
+            format!(
+                "Up to {managers} managers with {workers} workers each are about {processes} \
+                 processes on this machine, and {limit} are granted (ulimit -u)."
+            ),
+        )
+        .because("Workers beyond it cannot be started.")
+        .remedy("Raise the limit where the run is started, or ask for fewer blocks or workers.")
+    })
+}
+
+/// A manager speaks once a period, and is lost when it is silent for the threshold.
+pub(in super::super) fn heartbeats(executor: &Executor) -> Option<Finding> {
+    let (period, threshold) = (executor.heartbeat_period?, executor.heartbeat_threshold?);
+    let remedy = "Parsl's own are a period of 30 s and a threshold of 120 s.";
+    if threshold <= period {
+        return Some(
+            Finding::problem(
+                "heartbeats",
+                format!(
+                    "heartbeat_threshold ({threshold} s) is no more than heartbeat_period \
+                     ({period} s)."
+                ),
+            )
+            .because("An idle manager is then declared lost before it would speak again.")
+            .remedy(remedy),
+        );
+    }
+    (threshold < 2.0 * period).then(|| {
+        Finding::warning(
+            "heartbeats-close",
+            format!(
+                "heartbeat_threshold ({threshold} s) is less than two of heartbeat_period \
+                 ({period} s)."
+            ),
+        )
+        .because("One heartbeat that is late makes a manager count as lost, and fails its tasks.")
+        .remedy(remedy)
+    })
+}
+
+/// Blocks that nobody starts.
+pub(in super::super) fn blocks(executor: &Executor) -> Option<Finding> {
+    let provider = executor.provider.as_ref()?;
+    if provider.max_blocks == Some(0) {
+        return Some(
+            Finding::problem("no-blocks", "max_blocks is 0.")
+                .because("No manager is ever started, and tasks wait for ever.")
+                .remedy("Give the provider a larger max_blocks."),
+        );
+    }
+    let is_scaled = !matches!(executor.strategy.as_deref(), None | Some("none"));
+    let starts_some = provider.init_blocks != Some(0);
+    (executor.has_config == Some(true) && !is_scaled && !starts_some).then(|| {
+        Finding::warning(
+            "no-blocks-by-itself",
+            "init_blocks is 0, and the strategy is 'none'.",
+        )
+        .because("Nobody starts a block, unless the program itself does; tasks wait until then.")
+        .remedy("Give the provider init_blocks, or the Config strategy='simple'.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::configuration::description::Provider;
+
+    #[test]
+    fn descriptors_are_enough_scarce_or_too_few() {
+        let id = |managers, limit| descriptors(managers, limit).map(|finding| finding.id);
+        // 1,024: 32 are kept back, 972 is where the door shuts, 819 is worth a warning.
+        assert_eq!(id(750, 1024), None);
+        assert_eq!(id(751, 1024), Some("descriptors-scarce"));
+        assert_eq!(id(903, 1024), Some("descriptors-scarce"));
+        assert_eq!(id(904, 1024), Some("descriptors"));
+        assert_eq!(id(usize::MAX, 1024), Some("descriptors"));
+        assert_eq!(id(100, usize::MAX), None);
+        assert_eq!(id(1, 16), Some("descriptors"));
+        let told = descriptors(2000, 1024).map(|finding| finding.why);
+        assert!(told.is_some_and(|why| why.contains("about 904 are let in")));
+    }
+
+    #[test]
+    fn a_threshold_leaves_room_for_a_heartbeat() {
+        let id = |period, threshold| {
+            let executor = Executor {
+                heartbeat_period: Some(period),
+                heartbeat_threshold: Some(threshold),
+                ..Executor::default()
+            };
+            heartbeats(&executor).map(|finding| finding.id)
+        };
+        assert_eq!(id(30.0, 120.0), None);
+        assert_eq!(id(30.0, 60.0), None);
+        assert_eq!(id(30.0, 59.0), Some("heartbeats-close"));
+        assert_eq!(id(30.0, 30.0), Some("heartbeats"));
+        assert_eq!(heartbeats(&Executor::default()), None);
+    }
+
+    #[test]
+    fn somebody_starts_blocks() {
+        let id = |init, max, strategy: &str| {
+            let executor = Executor {
+                has_config: Some(true),
+                strategy: Some(strategy.to_owned()),
+                provider: Some(Provider {
+                    init_blocks: Some(init),
+                    max_blocks: Some(max),
+                    ..Provider::default()
+                }),
+                ..Executor::default()
+            };
+            blocks(&executor).map(|finding| finding.id)
+        };
+        assert_eq!(id(1, 1, "none"), None);
+        assert_eq!(id(0, 1, "simple"), None);
+        assert_eq!(id(0, 1, "none"), Some("no-blocks-by-itself"));
+        assert_eq!(id(0, 0, "simple"), Some("no-blocks"));
+    }
+
+    #[test]
+    fn workers_here_are_processes() {
+        let executor = Executor {
+            max_workers_per_node: Some(95.0),
+            provider: Some(Provider {
+                class: "parsl.providers.local.local.LocalProvider".to_owned(),
+                max_blocks: Some(10),
+                nodes_per_block: Some(1),
+                ..Provider::default()
+            }),
+            ..Executor::default()
+        };
+        assert_eq!(too_many_processes(&executor, 1000), None);
+        let found = too_many_processes(&executor, 999);
+        assert_eq!(found.map(|finding| finding.id), Some("processes"));
+    }
+}

@@ -1,0 +1,146 @@
+//! Encryption: whether it can be had, and whether a directory of keys that is there can be used.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::doctor::configuration::description::{Executor, SetUp};
+use crate::doctor::finding::Finding;
+use submit_side::curve::{CertificateError, Certificates, Problem};
+
+pub(in super::super) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<Finding> {
+    if executor.encrypted != Some(true) {
+        let left = executor.cert_dir.as_deref().map(|cert_dir| {
+            Finding::problem(
+                "certificates-unused",
+                format!("cert_dir is {cert_dir}, and encrypted is False."),
+            )
+            .because("Parsl refuses to start an executor that has both.")
+            .remedy("Set encrypted=True, or leave cert_dir out.")
+        });
+        return left.into_iter().collect();
+    }
+    let mut found = Vec::new();
+    if set_up.curve == Some(false) {
+        found.push(
+            Finding::problem(
+                "no-curve",
+                "This Python's pyzmq has a libzmq without encryption (CURVE).",
+            )
+            .because("The executor is encrypted, and cannot make its keys.")
+            .remedy("Install pyzmq from a wheel (pip), or set encrypted=False."),
+        );
+    }
+    if let Some(cert_dir) = executor.cert_dir.as_deref() {
+        found.extend(directory(Path::new(cert_dir)));
+    }
+    found
+}
+
+/// A directory that the interchange is told to use.
+fn directory(cert_dir: &Path) -> Option<Finding> {
+    let error = match Certificates::load(cert_dir) {
+        Ok(certificates) => return unusual(cert_dir, &certificates),
+        Err(error) => error,
+    };
+    let (id, remedy) = match &error.problem {
+        Problem::NotPrivate(_) => (
+            "certificates-mode",
+            format!(
+                "chmod 700 {}, after looking at who could read it.",
+                cert_dir.display()
+            ),
+        ),
+        Problem::Unreadable(reason) if reason.kind() == ErrorKind::NotFound => (
+            "certificates-missing",
+            "Leave cert_dir out, so that Parsl makes keys for each run, or make them \
+             (parsl.curvezmq.create_certificates)."
+                .to_owned(),
+        ),
+        _ => (
+            "certificates-unreadable",
+            "Make them anew (parsl.curvezmq.create_certificates), or leave cert_dir out."
+                .to_owned(),
+        ),
+    };
+    Some(
+        Finding::problem(id, told(&error))
+            .because("Parsl and the interchange both refuse to start with such certificates.")
+            .remedy(remedy),
+    )
+}
+
+/// It says which file, and why.
+fn told(error: &CertificateError) -> String {
+    format!("The certificates cannot be used: {error}.")
+}
+
+fn unusual(cert_dir: &Path, certificates: &Certificates) -> Option<Finding> {
+    let owner = fs::metadata(cert_dir).ok()?.uid();
+    let us = rustix::process::geteuid().as_raw();
+    if owner != us && us != 0 {
+        return Some(
+            Finding::warning(
+                "certificates-owner",
+                format!(
+                    "{} belongs to user {owner}, not to you ({us}).",
+                    cert_dir.display()
+                ),
+            )
+            .because("Whoever owns it has all keys of the run, and can be a manager of it.")
+            .remedy("Leave cert_dir out, so that Parsl makes keys for each run."),
+        );
+    }
+    let without = certificates.without_effect().first()?;
+    Some(
+        Finding::warning(
+            "certificates-odd",
+            format!("{} holds no key.", without.display()),
+        )
+        .because("Nobody is let in by it.")
+        .remedy("Make the certificates anew, or take that file away."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_without_keys_is_no_directory_of_certificates() {
+        let place = tempfile::tempdir().unwrap();
+        let id = |path: &Path| directory(path).map(|finding| finding.id);
+        assert_eq!(id(&place.path().join("none")), Some("certificates-missing"));
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(id(place.path()), Some("certificates-mode"));
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(id(place.path()), Some("certificates-missing"));
+        fs::write(place.path().join("server.key_secret"), "nothing").unwrap();
+        assert_eq!(id(place.path()), Some("certificates-unreadable"));
+    }
+
+    #[test]
+    fn certificates_and_no_encryption_is_a_contradiction() {
+        let ids = |encrypted, cert_dir: Option<&str>, curve| {
+            let executor = Executor {
+                encrypted: Some(encrypted),
+                cert_dir: cert_dir.map(str::to_owned),
+                ..Executor::default()
+            };
+            let set_up = SetUp {
+                curve: Some(curve),
+                ..SetUp::default()
+            };
+            let found = encryption(&executor, &set_up);
+            found.iter().map(|finding| finding.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(false, Some("/nowhere"), true), ["certificates-unused"]);
+        assert_eq!(ids(false, None, false), [""; 0]);
+        assert_eq!(ids(true, None, true), [""; 0]);
+        assert_eq!(ids(true, None, false), ["no-curve"]);
+        assert_eq!(ids(true, Some("/nowhere"), true), ["certificates-missing"]);
+    }
+}

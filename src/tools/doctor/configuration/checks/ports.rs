@@ -1,0 +1,298 @@
+//! Ports: whether they can be had, and who has them. A port is tried by listening at it for a
+//! moment.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+
+use crate::doctor::configuration::description::Executor;
+use crate::doctor::finding::Finding;
+
+/// Tasks, results and commands; and the monitoring hub.
+const SUBMIT_PORTS: usize = 3;
+const COMMAND_CHARACTERS_MAX: usize = 120;
+
+/// The port at which managers are awaited.
+pub(in super::super) fn worker_port(executor: &Executor, address: Option<IpAddr>) -> Vec<Finding> {
+    // Stock takes 0 for "none", as Python does.
+    if let Some(port) = executor.worker_port.filter(|port| *port != 0) {
+        return match u16::try_from(port) {
+            Ok(port) => fixed(address, port).into_iter().collect(),
+            Err(_) => vec![
+                Finding::problem("port-invalid", format!("worker_port is {port}."))
+                    .because("A port is a number up to 65535.")
+                    .remedy("Leave worker_port out, or name another."),
+            ],
+        };
+    }
+    let Some((first, end)) = executor.worker_port_range else {
+        return vec![
+            Finding::problem(
+                "port-range-invalid",
+                "There is neither worker_port nor a range.",
+            )
+            .because("The interchange refuses to start without a port for managers.")
+            .remedy("Leave worker_port_range out, or give a pair of numbers."),
+        ];
+    };
+    range(
+        "worker_port_range",
+        "port-range-exhausted",
+        address,
+        (first, end),
+        1,
+    )
+    .into_iter()
+    .collect()
+}
+
+/// The ports at which the submit process awaits its interchange.
+pub(in super::super) fn submit_ports(executor: &Executor, loopback: IpAddr) -> Option<Finding> {
+    let ends = executor.interchange_port_range?;
+    let wanted = SUBMIT_PORTS + usize::from(executor.monitoring == Some(true));
+    range(
+        "interchange_port_range",
+        "submit-ports-exhausted",
+        Some(loopback),
+        ends,
+        wanted,
+    )
+}
+
+/// Executors that ask for one and the same port.
+pub(in super::super) fn twice(executors: &[Executor]) -> Vec<Finding> {
+    let fixed = |executor: &Executor| executor.worker_port.filter(|port| *port != 0);
+    let mut found = Vec::new();
+    for (place, executor) in executors.iter().enumerate() {
+        let Some(port) = fixed(executor) else {
+            continue;
+        };
+        let earlier = executors[..place].iter().find(|earlier| {
+            fixed(earlier) == Some(port)
+                && (earlier.address == executor.address
+                    || earlier.address.is_none()
+                    || executor.address.is_none())
+        });
+        if let Some(earlier) = earlier {
+            let (one, other) = (earlier.label(), executor.label());
+            found.push(
+                Finding::problem(
+                    "port-twice",
+                    format!("Executors {one} and {other} both have worker_port {port}."),
+                )
+                .because("The second of them refuses to start.")
+                .remedy("Give them different ports, or none."),
+            );
+        }
+    }
+    found
+}
+
+fn fixed(address: Option<IpAddr>, port: u16) -> Option<Finding> {
+    let error = try_port(address, port).err()?;
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let who = taker(port).unwrap_or_else(|| "another process".to_owned());
+            Some(
+                Finding::problem(
+                    "port-taken",
+                    format!("worker_port {port} is taken by {who}."),
+                )
+                .because("The interchange refuses to start when its port is taken.")
+                .remedy("End that process, name another port, or leave worker_port out."),
+            )
+        }
+        ErrorKind::PermissionDenied => Some(
+            Finding::problem(
+                "port-forbidden",
+                format!("worker_port {port} may not be used: {error}."),
+            )
+            .because("The interchange refuses to start when it cannot listen at its port.")
+            .remedy("Name a port above 1023, or leave worker_port out."),
+        ),
+        // The address is examined by itself.
+        _ => None,
+    }
+}
+
+/// Whether `wanted` ports from the first on, below the end, are free.
+fn range(
+    name: &str,
+    id: &'static str,
+    address: Option<IpAddr>,
+    (first, end): (i64, i64),
+    wanted: usize,
+) -> Option<Finding> {
+    let is_range = (1..=65535).contains(&first) && (2..=65536).contains(&end) && first < end;
+    if !is_range {
+        return Some(
+            Finding::problem("port-range-invalid", format!("{name} is ({first}, {end})."))
+                .because("It should be two ports, the first below the second, which is not used.")
+                .remedy("Correct it, or leave it out."),
+        );
+    }
+    let mut free = 0;
+    for port in first..end {
+        let Ok(port) = u16::try_from(port) else { break };
+        match try_port(address, port) {
+            Ok(_) => free += 1,
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            // The address, or the system, says no to any port.
+            Err(_) => return None,
+        }
+        if free == wanted {
+            return None;
+        }
+    }
+    Some(
+        Finding::problem(
+            id,
+            format!(
+                "Of the ports in {name} ({first}, {end}), {free} are free; {wanted} are needed."
+            ),
+        )
+        .because("Without them the executor does not start.")
+        .remedy("Give a larger range, or end what holds its ports."),
+    )
+}
+
+/// Listens at a port; of all addresses, without one.
+pub(in super::super) fn try_port(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    TcpListener::bind((address, port))
+}
+
+/// Who listens at a port, if this user may know it.
+fn taker(port: u16) -> Option<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let inode = tables
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .find_map(|table| inode_of(&table, port).map(str::to_owned))?;
+    let socket = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let id = process.file_name();
+        let Some(id) = id
+            .to_str()
+            .filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+        else {
+            continue;
+        };
+        let descriptors = fs::read_dir(process.path().join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+        if links.any(|link| link.as_os_str() == socket.as_str()) {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            let line: String = line
+                .trim_end()
+                .chars()
+                .take(COMMAND_CHARACTERS_MAX)
+                .collect();
+            return Some(format!("process {id} ({line})"));
+        }
+    }
+    None
+}
+
+/// The inode of the socket that listens at a port, by the kernel's table of sockets.
+fn inode_of(table: &str, port: u16) -> Option<&str> {
+    const LISTENING: &str = "0A";
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, local) = fields.get(1)?.rsplit_once(':')?;
+        let is_it = u16::from_str_radix(local, 16) == Ok(port) && fields.get(3) == Some(&LISTENING);
+        fields.get(9).copied().filter(|_| is_it)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+    fn ids(found: impl IntoIterator<Item = Finding>) -> Vec<&'static str> {
+        found.into_iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_who_has_it() {
+        let holder = try_port(HERE, 0).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let executor = Executor {
+            worker_port: Some(port.into()),
+            ..Executor::default()
+        };
+        let found = worker_port(&executor, HERE);
+        assert_eq!(ids(found.clone()), ["port-taken"]);
+        let process = format!("process {} (", std::process::id());
+        assert!(found[0].what.contains(&process), "{found:?}");
+        drop(holder);
+        assert_eq!(worker_port(&executor, HERE), []);
+        // Nor does the trial itself hold it.
+        assert_eq!(worker_port(&executor, HERE), []);
+    }
+
+    #[test]
+    fn a_range_is_large_enough_or_not() {
+        let holder = try_port(HERE, 0).unwrap();
+        let port = i64::from(holder.local_addr().unwrap().port());
+        let given = |ends| Executor {
+            worker_port_range: Some(ends),
+            interchange_port_range: Some(ends),
+            ..Executor::default()
+        };
+        assert_eq!(
+            ids(worker_port(&given((port, port + 1)), HERE)),
+            ["port-range-exhausted"]
+        );
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let found = submit_ports(&given((port, port + 3)), loopback);
+        assert_eq!(ids(found), ["submit-ports-exhausted"]);
+        for bad in [(0, 10), (10, 10), (20, 10), (60000, 70000)] {
+            assert_eq!(
+                ids(worker_port(&given(bad), HERE)),
+                ["port-range-invalid"],
+                "{bad:?}"
+            );
+        }
+        assert_eq!(
+            ids(worker_port(&Executor::default(), HERE)),
+            ["port-range-invalid"]
+        );
+    }
+
+    #[test]
+    fn a_port_is_for_one_executor() {
+        let with = |port, address: Option<&str>| Executor {
+            worker_port: Some(port),
+            address: address.map(str::to_owned),
+            ..Executor::default()
+        };
+        assert_eq!(ids(twice(&[with(5, None), with(6, None)])), [""; 0]);
+        assert_eq!(ids(twice(&[with(0, None), with(0, None)])), [""; 0]);
+        assert_eq!(
+            ids(twice(&[with(5, None), with(5, Some("a"))])),
+            ["port-twice"]
+        );
+        assert_eq!(
+            ids(twice(&[with(5, Some("b")), with(5, Some("a"))])),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn the_table_of_sockets_is_read() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+                     uid  timeout inode\n   0: 0100007F:D431 00000000:0000 0A 00000000:00000000 \
+                     00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n   1: \
+                     0100007F:D432 00000000:0000 01 00000000:00000000 00:00000000 00000000     0 \
+                     0 4712 1 0 100 0 0 10 0\n";
+        assert_eq!(inode_of(table, 0xD431), Some("4711"));
+        assert_eq!(inode_of(table, 0xD432), None, "it does not listen");
+        assert_eq!(inode_of(table, 1), None);
+    }
+}

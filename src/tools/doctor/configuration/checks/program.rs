@@ -1,0 +1,269 @@
+//! The programs that Parsl would start: the interchange, and the managers' worker pool.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::versions;
+use crate::doctor::configuration::description::{Executor, SetUp, Where};
+use crate::doctor::finding::Finding;
+use crate::shared::occupant::{Occupant, occupant_of};
+use submit_side::versions::candidates;
+
+const STOCK_NAME: &str = "interchange.py";
+const POOL: &str = "process_worker_pool.py";
+const SCRIPT_BYTES_MAX: u64 = 64 << 10;
+const VERSION_WITHIN: Duration = Duration::from_secs(2);
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// Who is started as the interchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Program {
+    /// htex-interchange, here.
+    Ours(PathBuf),
+    Stock(PathBuf),
+    /// A wrapper, maybe.
+    Unknown(PathBuf),
+    Nobody,
+}
+
+/// Finds the program as Python's Popen does, and says what is odd about it.
+pub(in super::super) fn interchange(
+    executor: &Executor,
+    set_up: &SetUp,
+) -> (Program, Vec<Finding>) {
+    let Some((name, arguments)) = executor.command() else {
+        return (Program::Nobody, Vec::new());
+    };
+    let Some(file) = found(name, &set_up.path) else {
+        return (Program::Nobody, vec![not_found(name, &set_up.path)]);
+    };
+    let own = std::env::current_exe().unwrap_or_default();
+    let program = match occupant_of(&file, &own) {
+        Ok(Occupant::Ours | Occupant::Running) => Program::Ours(file),
+        _ if is_stock(&file) => Program::Stock(file),
+        _ => Program::Unknown(file),
+    };
+    let findings = match &program {
+        Program::Ours(file) => {
+            let other = other_release(file, &own);
+            other
+                .into_iter()
+                .chain(versions::found_by_interchange(set_up, file, arguments))
+                .collect()
+        }
+        Program::Stock(file) => vec![
+            Finding::note(
+                "stock",
+                format!("The interchange would be Parsl's own, {}.", file.display()),
+            )
+            .because("htex-interchange has no part in this run.")
+            .remedy(
+                "interchange_launch_cmd=[\"htex-interchange\"] starts it, or a shim \
+                     (htex-interchange install-shim) first on PATH.",
+            ),
+        ],
+        Program::Unknown(file) => vec![
+            Finding::note(
+                "launch-unknown",
+                format!("The interchange would be started by {}.", file.display()),
+            )
+            .because(
+                "It is neither htex-interchange nor Parsl's own, and what it does is not known.",
+            ),
+        ],
+        Program::Nobody => Vec::new(),
+    };
+    (program, findings)
+}
+
+/// Managers that run here need the worker pool on PATH, with the submit side's versions.
+pub(in super::super) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
+    if !is_pool_examined(executor) {
+        return None;
+    }
+    match candidates(OsStr::new(&set_up.path), POOL).next() {
+        Some((pool, _)) => versions::of_worker_pool(set_up, &pool),
+        None => Some(
+            Finding::problem(
+                "no-worker-pool",
+                format!("No directory on PATH has a {POOL}."),
+            )
+            .because("Blocks run on this machine and start it by that name; none would register.")
+            .remedy(
+                "Activate the environment of this Python in the shell that starts the run, or \
+                     in the provider's worker_init.",
+            ),
+        ),
+    }
+}
+
+/// False if another environment may be entered before it is started.
+pub(in super::super) fn is_pool_examined(executor: &Executor) -> bool {
+    let Some(provider) = &executor.provider else {
+        return false;
+    };
+    let enters_nothing = provider
+        .worker_init
+        .as_deref()
+        .unwrap_or_default()
+        .trim()
+        .is_empty();
+    let starts_pool = executor
+        .launch_cmd
+        .as_deref()
+        .is_some_and(|line| line.split_ascii_whitespace().next() == Some(POOL));
+    executor.managers_run() == Where::Here && enters_nothing && starts_pool
+}
+
+fn found(name: &str, path: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        let file = PathBuf::from(name);
+        let metadata = fs::metadata(&file).ok()?;
+        let runs = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+        return runs.then_some(file);
+    }
+    candidates(OsStr::new(path), name)
+        .next()
+        .map(|(file, _)| file)
+}
+
+fn not_found(name: &str, path: &str) -> Finding {
+    let cannot_run = match name.contains('/') {
+        true => Some(PathBuf::from(name)),
+        false => std::env::split_paths(path)
+            .map(|part| part.join(name))
+            .next(),
+    };
+    let cannot_run = cannot_run.filter(|file| file.is_file());
+    let why = "Parsl cannot start its interchange, and parsl.load() raises.";
+    if let Some(file) = cannot_run {
+        return Finding::problem(
+            "launch-not-executable",
+            format!("{} may not be run.", file.display()),
+        )
+        .because(why)
+        .remedy(format!("chmod +x {}", file.display()));
+    }
+    let place = match name.contains('/') {
+        true => format!("There is no {name}."),
+        false => format!("No directory on PATH has a program {name:?}."),
+    };
+    let remedy = match name {
+        STOCK_NAME => {
+            "Activate the environment of this Python in the shell that starts the run, or set \
+             interchange_launch_cmd=[\"htex-interchange\"]."
+        }
+        _ if name.contains(' ') => {
+            "Write each word of the command as a text of its own, in a list."
+        }
+        _ => "Name it with its path, or put its directory on PATH where the run is started.",
+    };
+    Finding::problem("launch-not-found", place)
+        .because(why)
+        .remedy(remedy)
+}
+
+/// Parsl's script, by whatever name.
+fn is_stock(file: &Path) -> bool {
+    let mut text = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    read.is_ok()
+        && text.starts_with("#!")
+        && (text.contains("class Interchange") || text.contains("parsl.executors.high_throughput"))
+}
+
+fn other_release(file: &Path, own: &Path) -> Option<Finding> {
+    let version = version_of(file)?;
+    (version != OURS && file.canonicalize().ok() != own.canonicalize().ok()).then(|| {
+        Finding::note(
+            "other-release",
+            format!("{} is htex-interchange {version}.", file.display()),
+        )
+        .because(format!(
+            "This is {OURS}; what is said here holds for this one."
+        ))
+    })
+}
+
+fn version_of(file: &Path) -> Option<String> {
+    let mut child = Command::new(file)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let deadline = Instant::now() + VERSION_WITHIN;
+    while child.try_wait().ok()?.is_none() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut line = String::new();
+    child
+        .stdout
+        .take()?
+        .take(256)
+        .read_to_string(&mut line)
+        .ok()?;
+    line.trim()
+        .strip_prefix("htex-interchange ")
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::configuration::description::Words;
+
+    fn started_by(words: Words, path: &str) -> (Program, Vec<&'static str>) {
+        let executor = Executor {
+            interchange_launch_cmd: Some(words),
+            ..Executor::default()
+        };
+        let set_up = SetUp {
+            path: path.to_owned(),
+            ..SetUp::default()
+        };
+        let (program, found) = interchange(&executor, &set_up);
+        (program, found.iter().map(|finding| finding.id).collect())
+    }
+
+    #[test]
+    fn the_program_is_looked_for_as_python_does() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().to_str().unwrap();
+        let one = |name: &str| started_by(Words::One(name.to_owned()), path);
+        assert_eq!(one("tool"), (Program::Nobody, vec!["launch-not-found"]));
+        let file = place.path().join("tool");
+        fs::write(&file, "#!/bin/sh\nexec htex-interchange\n").unwrap();
+        assert_eq!(
+            one("tool"),
+            (Program::Nobody, vec!["launch-not-executable"])
+        );
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(
+            one("tool"),
+            (Program::Unknown(file.clone()), vec!["launch-unknown"])
+        );
+        assert_eq!(
+            one("tool --io-threads 2"),
+            (Program::Nobody, vec!["launch-not-found"])
+        );
+        fs::write(&file, "#!/usr/bin/python\nclass Interchange:\n").unwrap();
+        let by_path = Words::Many(vec![file.to_str().unwrap().to_owned()]);
+        assert_eq!(
+            started_by(by_path, ""),
+            (Program::Stock(file), vec!["stock"])
+        );
+    }
+}

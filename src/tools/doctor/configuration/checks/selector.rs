@@ -1,0 +1,72 @@
+//! The manager selector: Parsl's two are built in, any other is run by the submit side's Python.
+
+use crate::doctor::configuration::description::Selector;
+use crate::doctor::finding::Finding;
+
+const OF_PARSL: &str = "parsl.executors.high_throughput.manager_selector.";
+const BUILT_IN: [&str; 2] = ["RandomManagerSelector", "BlockIdManagerSelector"];
+
+pub(in super::super) fn selector(selector: &Selector) -> Vec<Finding> {
+    let class = &selector.class;
+    if class
+        .strip_prefix(OF_PARSL)
+        .is_some_and(|name| BUILT_IN.contains(&name))
+    {
+        return Vec::new();
+    }
+    let what = format!("manager_selector is of the class {class}.");
+    if !selector.sorts {
+        return vec![
+            Finding::problem("selector-without-method", what)
+                .because("It has no method sort_managers, by which managers are chosen.")
+                .remedy("Derive it from parsl's ManagerSelector, with that method."),
+        ];
+    }
+    if let Some(trouble) = &selector.trouble {
+        return vec![
+            Finding::problem("selector-not-loaded", what)
+                .because(format!(
+                    "Another process of this Python cannot load it ({trouble}), and the \
+                     interchange refuses to start."
+                ))
+                .remedy(
+                    "Put the class in a module that can be imported from there: installed, on \
+                     PYTHONPATH, or in the directory that the run is started in.",
+                ),
+        ];
+    }
+    vec![
+        Finding::note("selector-of-your-own", what)
+            .because("It is run by this Python in a process beside the interchange."),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_is_built_in_loadable_or_neither() {
+        let id = |class: &str, sorts, trouble: Option<&str>| {
+            let found = selector(&Selector {
+                class: class.to_owned(),
+                sorts,
+                trouble: trouble.map(str::to_owned),
+            });
+            found.first().map(|finding| finding.id)
+        };
+        for name in BUILT_IN {
+            assert_eq!(id(&format!("{OF_PARSL}{name}"), true, None), None);
+        }
+        assert_eq!(id("mine.Own", true, None), Some("selector-of-your-own"));
+        assert_eq!(
+            id("mine.Own", true, Some("no")),
+            Some("selector-not-loaded")
+        );
+        assert_eq!(id("mine.Own", false, None), Some("selector-without-method"));
+        assert_eq!(
+            id("mine.RandomManagerSelector", true, None),
+            Some("selector-of-your-own")
+        );
+    }
+}

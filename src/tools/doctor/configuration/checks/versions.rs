@@ -1,0 +1,214 @@
+//! The releases of Parsl and Python: the submit side's, the managers', and what the interchange
+//! would take for the submit side's.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::doctor::configuration::description::{Executor, SetUp};
+use crate::doctor::finding::Finding;
+use submit_side::config::{PARSL_NEWEST, PARSL_OLDEST};
+use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
+
+/// Whether that Parsl is one that is served.
+pub(in super::super) fn window(parsl: &str) -> Option<Finding> {
+    let number = |text: &str| -> Option<Vec<u32>> {
+        text.split('.').map(|part| part.parse().ok()).collect()
+    };
+    let Some(it) = number(parsl) else {
+        return Some(
+            Finding::note(
+                "parsl-unknown",
+                format!("Parsl calls itself {parsl}, which is no release that is known here."),
+            )
+            .because(format!(
+                "Releases {PARSL_OLDEST} to {PARSL_NEWEST} are tested."
+            )),
+        );
+    };
+    if number(PARSL_OLDEST).is_some_and(|oldest| it < oldest) {
+        return Some(
+            Finding::problem("parsl-too-old", format!("This Python has Parsl {parsl}."))
+                .because(format!(
+                    "htex-interchange serves Parsl {PARSL_OLDEST} and newer, and refuses to start \
+                     for an older one."
+                ))
+                .remedy("Install a newer Parsl, on the submit side and for the managers alike."),
+        );
+    }
+    number(PARSL_NEWEST).filter(|newest| it > *newest).map(|_| {
+        Finding::note("parsl-newer", format!("This Python has Parsl {parsl}."))
+            .because(format!(
+                "It is newer than {PARSL_NEWEST}, the last release that this program was tested \
+                 with; it is served as long as it speaks as that one does."
+            ))
+            .remedy("If anything is odd, look for a newer htex-interchange.")
+    })
+}
+
+/// What an interchange of ours at `program`, started with `arguments`, would take for the submit
+/// side's versions, against what they are.
+pub(in super::super) fn found_by_interchange(
+    set_up: &SetUp,
+    program: &Path,
+    arguments: &[String],
+) -> Option<Finding> {
+    let given = |flag: &str| flag_of(arguments, flag);
+    let found = versions::find(&Hints {
+        python_flag: given("--python-version").and_then(|text| text.parse().ok()),
+        parsl_flag: given("--parsl-version").map(str::to_owned),
+        parent_pid: None,
+        path: set_up.path.clone().into(),
+        own_exe: program
+            .canonicalize()
+            .unwrap_or_else(|_| program.to_owned()),
+    });
+    let wrong = differences(set_up, &found);
+    (!wrong.is_empty()).then(|| {
+        Finding::problem(
+            "versions-differ",
+            format!(
+                "The interchange would take {} for the submit side's.",
+                wrong.join(" and ")
+            ),
+        )
+        .because(
+            "Managers of the submit side's own versions are then refused, and the run ends with \
+             VersionMismatch.",
+        )
+        .remedy(
+            "Install the interchange in the environment of this Python, or add the arguments \
+             --python-version and --parsl-version to interchange_launch_cmd.",
+        )
+    })
+}
+
+/// `--flag value` and `--flag=value`.
+fn flag_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == flag {
+            return rest.next().map(String::as_str);
+        }
+        let value = argument
+            .strip_prefix(flag)
+            .and_then(|rest| rest.strip_prefix('='));
+        if value.is_some() {
+            return value;
+        }
+    }
+    None
+}
+
+/// Managers that run here, in the environment that the submit process has.
+pub(in super::super) fn of_worker_pool(set_up: &SetUp, pool: &Path) -> Option<Finding> {
+    let found = versions::of_script(pool, OsStr::new(&set_up.path));
+    let wrong = differences(set_up, &found);
+    (!wrong.is_empty()).then(|| {
+        Finding::problem(
+            "manager-versions",
+            format!(
+                "Managers are started with {}, which has {}.",
+                pool.display(),
+                wrong.join(" and ")
+            ),
+        )
+        .because(
+            "A manager of other versions than the submit side's is refused, and the run ends with \
+             VersionMismatch.",
+        )
+        .remedy("Put the scripts of the submit side's environment first on PATH (activate it).")
+    })
+}
+
+fn differences(set_up: &SetUp, found: &SubmitVersions) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let python = set_up.python.parse::<PythonVersion>().ok();
+    if let (Some(found), Some(is)) = (&found.python, python)
+        && found.version != is
+    {
+        wrong.push(format!(
+            "Python {} (it is {is}), by {}",
+            found.version, found.source
+        ));
+    }
+    if let (Some(found), Some(is)) = (&found.parsl, &set_up.parsl)
+        && found.version != *is
+    {
+        wrong.push(format!(
+            "Parsl {} (it is {is}), by {}",
+            found.version, found.source
+        ));
+    }
+    wrong
+}
+
+/// A `worker_init` may bring managers anywhere.
+pub(in super::super) fn worker_init(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
+    let provider = executor.provider.as_ref()?;
+    let init = provider.worker_init.as_deref()?;
+    let enters = ["activate", "module load", "module use", "PATH=", "conda "];
+    enters.iter().any(|word| init.contains(word)).then(|| {
+        let python = set_up
+            .python
+            .rsplit_once('.')
+            .map_or("", |(minor, _)| minor);
+        Finding::note(
+            "worker-environment",
+            "worker_init makes an environment for the managers.",
+        )
+        .because(format!(
+            "It must have Python {python} and Parsl {}, or the run ends with VersionMismatch. \
+                 This is not looked at.",
+            set_up.parsl.as_deref().unwrap_or("as here"),
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_has_two_ends() {
+        let id = |parsl| window(parsl).map(|finding| finding.id);
+        assert_eq!(id("2025.06.02"), Some("parsl-too-old"));
+        assert_eq!(id("1.3.0"), Some("parsl-too-old"));
+        assert_eq!(id("2025.06.30"), None);
+        assert_eq!(id("2025.6.30"), None);
+        assert_eq!(id("2026.10.26"), None);
+        assert_eq!(id("2026.11.02"), Some("parsl-newer"));
+        assert_eq!(id("2024.12.10a0"), Some("parsl-unknown"));
+    }
+
+    #[test]
+    fn flags_have_two_forms() {
+        let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        let split = words("--a 1 --parsl-version 2 --b=3");
+        assert_eq!(flag_of(&split, "--parsl-version"), Some("2"));
+        assert_eq!(flag_of(&split, "--b"), Some("3"));
+        assert_eq!(flag_of(&split, "--c"), None);
+        assert_eq!(flag_of(&words("--bc=3"), "--b"), None);
+    }
+
+    #[test]
+    fn only_what_is_known_on_both_sides_differs() {
+        let set_up = SetUp {
+            python: "3.11.7".to_owned(),
+            parsl: Some("2026.10.26".to_owned()),
+            ..SetUp::default()
+        };
+        assert!(differences(&set_up, &SubmitVersions::default()).is_empty());
+        let found = |python: &str, parsl: &str| {
+            versions::find(&Hints {
+                python_flag: python.parse().ok(),
+                parsl_flag: Some(parsl.to_owned()),
+                parent_pid: None,
+                path: "".into(),
+                own_exe: "/".into(),
+            })
+        };
+        assert!(differences(&set_up, &found("3.11", "2026.10.26")).is_empty());
+        assert_eq!(differences(&set_up, &found("3.12", "2026.10.26")).len(), 1);
+        assert_eq!(differences(&set_up, &found("3.12", "2026.10.05")).len(), 2);
+    }
+}

@@ -1,0 +1,100 @@
+//! Where the run's files go.
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
+
+use super::finding::Finding;
+
+/// Logs of a run that is left alone take some tens of MB.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+/// File systems of several machines, by the kernel's numbers.
+const NETWORK: [(u32, &str); 9] = [
+    (0x6969, "NFS"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x1983_0326, "BeeGFS"),
+    (0x00C3_6400, "Ceph"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB"),
+    (0x0102_1997, "9P"),
+    (0xAAD7_AAEA, "PanFS"),
+];
+
+/// `run_dir`, of which the last parts need not be there yet.
+pub(super) fn run_dir(run_dir: &Path) -> Vec<Finding> {
+    let Some(there) = existing(run_dir) else {
+        return Vec::new();
+    };
+    if !there.is_dir() || access(&there, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        return vec![
+            Finding::problem(
+                "run-dir",
+                format!(
+                    "run_dir is {}, and {} cannot be written to.",
+                    run_dir.display(),
+                    there.display()
+                ),
+            )
+            .because("Parsl makes its log, its scripts and the keys there, or does not start.")
+            .remedy("Name a run_dir in the Config that is yours."),
+        ];
+    }
+    let mut found = Vec::new();
+    found.extend(room_left(&there, run_dir));
+    found.extend(network(&there));
+    found
+}
+
+/// On the file system of `there`, for `place`.
+pub(super) fn room_left(there: &Path, place: &Path) -> Option<Finding> {
+    let free = statvfs(there).ok()?;
+    let bytes = free.blocks_available().saturating_mul(free.fragment_size());
+    (bytes < FREE_BYTES_MIN).then(|| {
+        Finding::warning(
+            "disk-full",
+            format!("{} MB are free for {}.", bytes >> 20, place.display()),
+        )
+        .because("Without room, logs break off and blocks cannot be submitted.")
+        .remedy("Make room, or name a run_dir in the Config on another file system.")
+    })
+}
+
+fn network(there: &Path) -> Option<Finding> {
+    let kind = statfs(there).ok()?.filesystem_type().0;
+    // Numbers of 32 bits, in whatever width and sign the system has.
+    let (_, name) = NETWORK.iter().find(|(number, _)| kind as u32 == *number)?;
+    Some(
+        Finding::note("network-file-system", format!("run_dir is on {name}."))
+            .because("Logs may come late there; the interchange itself does not wait for them."),
+    )
+}
+
+/// The nearest part that is there.
+fn existing(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors()
+        .find(|part| part.exists())
+        .map(Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_go_into_a_directory() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(
+            run_dir(&place.path().join("runinfo/deep"))
+                .iter()
+                .all(|f| f.id != "run-dir")
+        );
+        let file = place.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let found = run_dir(&file.join("runinfo"));
+        assert_eq!(found.first().map(|finding| finding.id), Some("run-dir"));
+    }
+}

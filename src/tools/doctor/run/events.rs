@@ -1,0 +1,447 @@
+//! What an interchange's log says in so many words, and what it means. Parsl's own interchange
+//! uses some of the same words.
+
+use super::log::{Level, Line};
+use crate::doctor::finding::{Finding, Severity, counted};
+
+const SAMPLE_CHARACTERS_MAX: usize = 400;
+
+/// One kind of thing that is told in a log.
+struct Kind {
+    id: &'static str,
+    severity: Severity,
+    /// A line is of this kind if it has one of them.
+    marks: &'static [&'static str],
+    /// Stands behind the number of such lines.
+    what: &'static str,
+    why: &'static str,
+    remedy: &'static str,
+}
+
+const KINDS: [Kind; 11] = [
+    Kind {
+        id: "refused-start",
+        severity: Severity::Problem,
+        marks: &["htex-interchange refused to start: "],
+        what: "The interchange refused to start",
+        why: "parsl.load() raised with this reason.",
+        remedy: "`htex-interchange doctor CONFIG.py` tells what to change.",
+    },
+    Kind {
+        id: "version-mismatch",
+        severity: Severity::Problem,
+        marks: &["has incompatible version info"],
+        what: "A manager had other versions than the submit side",
+        why: "As in Parsl, one such manager ends the run: every task fails with VersionMismatch.",
+        remedy: "Let the provider's worker_init enter an environment with the same Python and \
+                 Parsl.",
+    },
+    Kind {
+        id: "own-fault",
+        severity: Severity::Problem,
+        marks: &["A fault of htex-interchange itself"],
+        what: "The interchange ended by a fault of its own",
+        why: "Every task failed with the reason.",
+        remedy: "Please report it, with the log.",
+    },
+    Kind {
+        id: "descriptors-ran-out",
+        severity: Severity::Problem,
+        marks: &["because descriptors run out"],
+        what: "Managers were not let in, because descriptors ran out",
+        why: "Each manager takes one; those that were connected were served.",
+        remedy: "Raise the hard limit (ulimit -Hn) where the run is started, or ask for fewer \
+                 blocks.",
+    },
+    Kind {
+        id: "descriptors-scarce",
+        severity: Severity::Warning,
+        marks: &["descriptors are in use. Each manager needs one"],
+        what: "Descriptors became scarce",
+        why: "At 95 % of the limit no more managers are let in.",
+        remedy: "Raise the hard limit (ulimit -Hn) where the run is started.",
+    },
+    Kind {
+        id: "keys-refused",
+        severity: Severity::Warning,
+        marks: &["Handshake refused to "],
+        what: "Peers were refused, whose key is not in the certificate directory",
+        why: "They are managers of another run, or of an earlier one, or strangers.",
+        remedy: "If they should belong to this run: managers must read the very files of cert_dir.",
+    },
+    Kind {
+        id: "handshakes-failed",
+        severity: Severity::Warning,
+        marks: &["Handshake failed with "],
+        what: "Connections to the worker port failed",
+        why: "Who speaks otherwise than the port (encrypted or not) is no manager of this run, or \
+              has another server's key.",
+        remedy: "Look at the addresses in the log.",
+    },
+    Kind {
+        id: "suspended",
+        severity: Severity::Warning,
+        marks: &["This process did not run for "],
+        what: "The interchange's process did not run for a time",
+        why: "It was stopped (SIGSTOP, a suspended machine) or got no processor; no manager is \
+              blamed for that time, and no task was moved in it.",
+        remedy: "If nobody stopped it: the machine is overloaded, or its memory is.",
+    },
+    Kind {
+        id: "selector-failed",
+        severity: Severity::Warning,
+        marks: &[
+            "The manager selector failed",
+            "The manager selector is not used any more",
+            "The manager selector took too long",
+            "The process of the manager selector has ended",
+        ],
+        what: "The manager selector did not do its work",
+        why: "Managers were taken at random instead.",
+        remedy: "Its traceback is in the log.",
+    },
+    Kind {
+        id: "held-up",
+        severity: Severity::Warning,
+        marks: &["of unsent results are held: no more tasks are taken"],
+        what: "Tasks waited in the submit process, because the interchange held too many bytes",
+        why: "More came than managers took, or the executor did not take results.",
+        remedy: "More workers would help, or a larger --max-queued-bytes.",
+    },
+    Kind {
+        id: "bad-messages",
+        severity: Severity::Warning,
+        marks: &[
+            "Failed to read manager message",
+            "Dropping a task message",
+            "cannot be read and is failed",
+            "cannot be passed on",
+            "Failed to read a command",
+        ],
+        what: "Messages could not be read",
+        why: "Who sent them speaks another release's words, or is no part of Parsl.",
+        remedy: "Look at their senders in the log.",
+    },
+];
+
+/// Who does not come back is lost later; at a run's end every manager goes so.
+const DISCONNECTED: &str = " is disconnected, with ";
+const LOST: &str = " - removing manager";
+const TASKS_LOST: [&str; 2] = [
+    "Reported tasks lost with manager ",
+    "Cancelling htex tasks ",
+];
+const UNANSWERED: &str = "Without an answer: ";
+const SUBMIT_SIDE_GONE: &str = "The submit side is gone";
+/// Each is the last thing but one that an interchange says, or the last.
+const ENDINGS: [&str; 7] = [
+    UNANSWERED,
+    SUBMIT_SIDE_GONE,
+    "Exiting on ",
+    "refused to start: ",
+    "has incompatible version info",
+    "A fault of htex-interchange itself",
+    // Parsl's own.
+    "Processed ",
+];
+
+/// What the lines of one log mean.
+pub(super) fn findings(lines: &[Line]) -> Vec<Finding> {
+    let mut found: Vec<Finding> = KINDS
+        .iter()
+        .filter_map(|kind| of_kind(kind, lines))
+        .collect();
+    found.extend(lost_managers(lines));
+    found.extend(unanswered(lines));
+    found.extend(the_rest(lines));
+    found
+}
+
+/// Whether the log tells of its end.
+pub(super) fn has_ending(lines: &[Line]) -> bool {
+    let has = |line: &Line| ENDINGS.iter().any(|mark| line.message.contains(mark));
+    lines.iter().rev().take(20).any(has)
+}
+
+pub(super) fn is_registration(line: &Line) -> bool {
+    line.message.contains("Registration of manager ")
+        || line.message.contains("Registered manager ")
+}
+
+fn is_of(kind: &Kind, line: &Line) -> bool {
+    kind.marks.iter().any(|mark| line.message.contains(mark))
+}
+
+fn of_kind(kind: &Kind, lines: &[Line]) -> Option<Finding> {
+    let of_it: Vec<&Line> = lines.iter().filter(|line| is_of(kind, line)).collect();
+    let last = of_it.last()?;
+    let count = match of_it.len() {
+        1 => String::new(),
+        count => format!(" ({count} lines, of which this is the last)"),
+    };
+    let what = format!("{}{count}: {}", kind.what, shortened(&last.message));
+    let finding = match kind.severity {
+        Severity::Problem => Finding::problem(kind.id, what),
+        Severity::Warning | Severity::Note => Finding::warning(kind.id, what),
+    };
+    Some(finding.because(kind.why).remedy(kind.remedy))
+}
+
+fn lost_managers(lines: &[Line]) -> Option<Finding> {
+    let lost: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.message.contains(LOST))
+        .map(|line| line.message.as_str())
+        .collect();
+    let tasks: u64 = lines
+        .iter()
+        .filter_map(|line| tasks_lost(&line.message))
+        .sum();
+    let last = lost.last()?;
+    let mut hosts: Vec<&str> = lost.iter().filter_map(|message| host_of(message)).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let on = match hosts.len() {
+        0 => String::new(),
+        1..=8 => format!(" on {}", hosts.join(", ")),
+        more => format!(" on {more} hosts, {} among them", hosts[0]),
+    };
+    let what = format!(
+        "Lost: {}{on}, with {}. The last of them: {}",
+        counted(lost.len() as u64, "manager"),
+        counted(tasks, "task"),
+        shortened(last)
+    );
+    let finding = match tasks {
+        0 => Finding::warning("managers-lost", what),
+        _ => Finding::problem("managers-lost", what),
+    };
+    Some(
+        finding
+            .because("Tasks of a lost manager fail with ManagerLost, unless Parsl tries again.")
+            .remedy(
+                "Look at the end of that manager's manager.log and at the block's standard error: \
+                 a batch job's end, memory that ran out, a node that went. Config(retries=1) would \
+                 run such tasks again.",
+            ),
+    )
+}
+
+/// `… on node17 (block 3) …`.
+fn host_of(message: &str) -> Option<&str> {
+    let (before, _) = message.split_once(" (block ")?;
+    Some(before.rsplit_once(" on ")?.1)
+}
+
+/// Ours says `: 4 [1-3, 9]`, stock a list of ids.
+fn tasks_lost(message: &str) -> Option<u64> {
+    if !TASKS_LOST.iter().any(|mark| message.contains(mark)) {
+        return None;
+    }
+    let (before, listed) = message.rsplit_once('[')?;
+    let counted = before
+        .rsplit(": ")
+        .next()
+        .and_then(|text| text.trim().parse().ok());
+    let listed = listed.split(']').next().unwrap_or_default();
+    let ids = listed.split(',').filter(|id| !id.trim().is_empty()).count();
+    counted.or(u64::try_from(ids).ok())
+}
+
+/// Tasks that were there when the interchange ended.
+fn unanswered(lines: &[Line]) -> Option<Finding> {
+    let last = lines
+        .iter()
+        .rev()
+        .find(|line| line.message.contains(UNANSWERED))?;
+    let (_, told) = last.message.split_once(UNANSWERED)?;
+    let number = |word: &str| -> Option<u64> {
+        let (_, rest) = told.split_once(word)?;
+        rest.trim_start().split(' ').next()?.parse().ok()
+    };
+    let (queued, in_flight) = (number("queued")?, number("in flight")?);
+    let is_gone = lines
+        .iter()
+        .any(|line| line.message.contains(SUBMIT_SIDE_GONE));
+    if queued + in_flight == 0 {
+        return None;
+    }
+    let why = match is_gone {
+        true => {
+            "The submit process ended first: it was killed, or left before its tasks were done."
+        }
+        false => "Parsl ended its interchange before they were done.",
+    };
+    Some(
+        Finding::warning(
+            "tasks-unanswered",
+            format!(
+                "At the end {} waited, and {} {} in managers' hands.",
+                counted(queued, "task"),
+                in_flight,
+                if in_flight == 1 { "was" } else { "were" }
+            ),
+        )
+        .because(why)
+        .remedy("A program that wants all results waits for its futures."),
+    )
+}
+
+/// Warnings and errors that have no finding of their own.
+fn the_rest(lines: &[Line]) -> Vec<Finding> {
+    let is_known = |line: &Line| {
+        let marks = [
+            LOST,
+            DISCONNECTED,
+            UNANSWERED,
+            SUBMIT_SIDE_GONE,
+            "Refused a peer at ",
+        ];
+        KINDS.iter().any(|kind| is_of(kind, line))
+            || marks
+                .iter()
+                .chain(&TASKS_LOST)
+                .any(|mark| line.message.contains(mark))
+    };
+    let mut found = Vec::new();
+    for (level, id, name) in [
+        (Level::Error, "log-errors", "error"),
+        (Level::Warning, "log-warnings", "warning"),
+    ] {
+        let of_it = || {
+            lines
+                .iter()
+                .filter(|line| line.level == level && !is_known(line))
+        };
+        let Some(last) = of_it().next_back() else {
+            continue;
+        };
+        let what = format!(
+            "The log has {} of no kind known here. The last of them: {}",
+            counted(of_it().count() as u64, name),
+            shortened(&last.message)
+        );
+        found.push(match level {
+            Level::Error => Finding::warning(id, what),
+            _ => Finding::note(id, what),
+        });
+    }
+    found
+}
+
+fn shortened(message: &str) -> String {
+    let mut text: String = message.chars().take(SAMPLE_CHARACTERS_MAX).collect();
+    if text.len() < message.len() {
+        text.push('…');
+    }
+    if !text.ends_with(['.', '…', '!']) {
+        text.push('.');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(texts: &[(Level, &str)]) -> Vec<Line> {
+        texts
+            .iter()
+            .map(|(level, message)| Line {
+                level: *level,
+                pid: None,
+                message: (*message).to_owned(),
+            })
+            .collect()
+    }
+
+    fn ids(texts: &[(Level, &str)]) -> Vec<(&'static str, Severity)> {
+        let found = findings(&lines(texts));
+        found
+            .iter()
+            .map(|finding| (finding.id, finding.severity))
+            .collect()
+    }
+
+    #[test]
+    fn a_good_log_says_nothing() {
+        let good = [
+            (
+                Level::Warning,
+                "Manager b'a' is disconnected, with 0 tasks in flight; it gets no more",
+            ),
+            (
+                Level::Info,
+                "Registration of manager b'a' on n (block 0): capacity 1",
+            ),
+            (
+                Level::Info,
+                "Exiting on SIGTERM. Without an answer: queued 0 [], in flight 0 []",
+            ),
+        ];
+        assert_eq!(ids(&good), []);
+        assert!(has_ending(&lines(&good)));
+        assert!(!has_ending(&lines(&good[..2])));
+    }
+
+    #[test]
+    fn lost_managers_weigh_by_their_tasks() {
+        let lost = (
+            Level::Warning,
+            "Too many heartbeats missed for manager b'a' on n17 (block 0) - removing manager: \
+             nothing heard for 4.0 s",
+        );
+        assert_eq!(ids(&[lost]), [("managers-lost", Severity::Warning)]);
+        let tasks = (
+            Level::Warning,
+            "Reported tasks lost with manager b'a': 4 [1-3, 9]",
+        );
+        let found = findings(&lines(&[lost, lost, tasks]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].severity, Severity::Problem);
+        assert!(
+            found[0]
+                .what
+                .starts_with("Lost: 2 managers on n17, with 4 tasks")
+        );
+        let stock = "Cancelling htex tasks [5, 6] on removed manager";
+        assert_eq!(tasks_lost(stock), Some(2));
+    }
+
+    #[test]
+    fn tasks_without_an_answer_are_counted() {
+        let gone = (
+            Level::Info,
+            "The submit side is gone (how); telling all managers to exit",
+        );
+        let left = (
+            Level::Warning,
+            "Without an answer: queued 1 [1], in flight 2 [2-3]",
+        );
+        let found = findings(&lines(&[gone, left]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].what,
+            "At the end 1 task waited, and 2 were in managers' hands."
+        );
+        assert!(found[0].why.contains("submit process ended first"));
+    }
+
+    #[test]
+    fn each_kind_has_its_finding_and_the_rest_is_counted() {
+        for kind in &KINDS {
+            let found = ids(&[(Level::Warning, kind.marks[0])]);
+            assert_eq!(found, [(kind.id, kind.severity)]);
+        }
+        let rest = [
+            (Level::Error, "x"),
+            (Level::Warning, "y"),
+            (Level::Info, "z"),
+        ];
+        let expected = [
+            ("log-errors", Severity::Warning),
+            ("log-warnings", Severity::Note),
+        ];
+        assert_eq!(ids(&rest), expected);
+    }
+}

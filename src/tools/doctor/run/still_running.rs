@@ -1,0 +1,62 @@
+//! An interchange that still runs is asked how it does, by its status socket.
+
+use std::path::Path;
+
+use crate::doctor::finding::{Finding, counted};
+use crate::running::client::{self, Answer, Found};
+use status::document::Document;
+
+/// Those of the same machine do; others may wait for hours in the batch system's queue.
+const BLOCKS_BEGIN_WITHIN_S: f64 = 20.0;
+
+/// What the interchange that logs into `logdir` says, if it runs on this machine and as this user.
+pub(super) fn of(logdir: &Path) -> Option<Document> {
+    let wanted = logdir.canonicalize().ok()?;
+    let is_wanted = |found: &Found| {
+        let logdir = found.logdir().and_then(|logdir| logdir.canonicalize().ok());
+        logdir.as_ref() == Some(&wanted)
+    };
+    let mut of_it = client::look().found.into_iter().filter(is_wanted);
+    of_it.find_map(|found| match found.answer {
+        Answer::Told { document, .. } => Some(*document),
+        _ => None,
+    })
+}
+
+/// Whether its first blocks have hardly had the time to begin.
+pub(super) fn is_early(document: &Document) -> bool {
+    document.interchange.uptime_s < BLOCKS_BEGIN_WITHIN_S
+}
+
+/// What its answer is worth telling.
+pub(super) fn findings(document: &Document) -> Vec<Finding> {
+    let about = &document.interchange;
+    let queued = counted(document.queue.tasks as u64, "task");
+    let mut found = vec![Finding::note(
+        "still-running",
+        format!(
+            "It still runs, as process {} of {}, with {}. In the queue: {queued}; in managers' \
+             hands: {}.",
+            about.pid,
+            about.host,
+            counted(document.managers.len() as u64, "manager"),
+            document.in_flight,
+        ),
+    )];
+    let managers = &document.managers;
+    let is_served = managers
+        .iter()
+        .any(|manager| manager.takes_tasks() || manager.in_flight > 0);
+    if document.queue.tasks > 0 && !is_served {
+        let oldest_s = document.queue.oldest_s.unwrap_or_default();
+        found.push(
+            Finding::warning(
+                "nobody-takes-tasks",
+                format!("{queued} in the queue, for {oldest_s:.0} s, and no manager takes any."),
+            )
+            .because("Either no block has begun yet, or all managers are held, draining or gone.")
+            .remedy("Look at the blocks: the batch system's queue, and submit_scripts."),
+        );
+    }
+    found
+}

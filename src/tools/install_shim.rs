@@ -1,0 +1,188 @@
+//! `install-shim DIR`: this program by the name of `interchange.py`, which is what an unchanged
+//! Parsl starts: the first executable of that name on PATH.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf, absolute};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Trouble, say};
+use submit_side::versions::candidates;
+
+use crate::shared::occupant::{self, Occupant};
+
+/// HTEX's `interchange_launch_cmd`, unless somebody names another.
+const NAME: &str = "interchange.py";
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A directory for programs; it is made if its parent is there
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Put a copy there instead of a symbolic link to this program. It serves after this program
+    /// has gone, and stays as old as it is.
+    #[arg(long)]
+    copy: bool,
+
+    /// Replace an interchange.py that is not ours
+    #[arg(long)]
+    force: bool,
+
+    /// Take it away again, if it is ours
+    #[arg(long, conflicts_with_all = ["copy", "force"])]
+    remove: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    // As the user wrote it: a link in it may be meant to be moved later.
+    let directory = absolute(&arguments.directory)?;
+    let place = directory.join(NAME);
+    let mut told = match arguments.remove {
+        true => remove(&place)?,
+        false => install(&directory, &place, arguments)?,
+    };
+    told.push_str(&who_wins(&directory, !arguments.remove));
+    say(told)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<String, Trouble> {
+    if directory.as_os_str().as_encoded_bytes().contains(&b':') {
+        return Err(format!("{}: no PATH can name a colon", directory.display()).into());
+    }
+    make(directory)?;
+    let program = env::current_exe()?;
+    match occupant::occupant_of(place, &program)? {
+        Occupant::Running => {
+            let it = place.display();
+            return Err(format!("{it} is this very program; start one that stays").into());
+        }
+        Occupant::Stranger(what) if !arguments.force => {
+            let it = place.display();
+            return Err(format!("{it} is {what}, not ours; --force replaces it").into());
+        }
+        Occupant::Nobody | Occupant::Ours | Occupant::Stranger(_) => {}
+    }
+    let put = match arguments.copy {
+        true => occupant::copy,
+        false => occupant::link,
+    };
+    put(&program, place).map_err(|error| cannot("written", place, &error))?;
+    let how = match arguments.copy {
+        true => "is a copy of",
+        false => "is a link to",
+    };
+    Ok(format!(
+        "{} {how} {}.\n",
+        place.display(),
+        program.display()
+    ))
+}
+
+/// With its parent there: a missing one is a slip of the pen more often than a wish.
+fn make(directory: &Path) -> Result<(), Trouble> {
+    let told = match fs::create_dir(directory) {
+        Ok(()) => return Ok(()),
+        Err(_) if directory.is_dir() => return Ok(()),
+        Err(error) => match error.kind() {
+            io::ErrorKind::AlreadyExists => "it is there, and is no directory".to_owned(),
+            io::ErrorKind::NotFound => "its parent does not exist".to_owned(),
+            io::ErrorKind::NotADirectory => "its parent is no directory".to_owned(),
+            _ => error.to_string(),
+        },
+    };
+    Err(format!("{} cannot be made: {told}", directory.display()).into())
+}
+
+fn remove(place: &Path) -> Result<String, Trouble> {
+    let it = place.display();
+    match occupant::occupant_of(place, &env::current_exe()?)? {
+        Occupant::Nobody => Ok(format!("There is no {it}.\n")),
+        Occupant::Stranger(what) => Err(format!("{it} is {what}, not ours; it stays").into()),
+        Occupant::Ours | Occupant::Running => {
+            fs::remove_file(place).map_err(|error| cannot("removed", place, &error))?;
+            Ok(format!("{it} is removed.\n"))
+        }
+    }
+}
+
+fn cannot(be_what: &str, place: &Path, error: &io::Error) -> Trouble {
+    format!("{} cannot be {be_what}: {error}", place.display()).into()
+}
+
+/// Which interchange.py a Parsl that is started from here would run, and what to do if `wanted`
+/// and that is not ours.
+fn who_wins(directory: &Path, wanted: bool) -> String {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let winner = candidates(&path, NAME).next().map(|(file, _)| file);
+    let is_ours = |file: &Path| file.parent().is_some_and(|parent| same(parent, directory));
+    let on_path = env::split_paths(&path).any(|entry| same(&entry, directory));
+    let mut told = String::new();
+    let _ = match &winner {
+        None => writeln!(told, "No directory on PATH has an {NAME}."),
+        Some(file) if wanted && is_ours(file) => {
+            writeln!(
+                told,
+                "It is the first {NAME} on PATH: every Parsl that is started from here runs it."
+            )
+        }
+        Some(file) if wanted && on_path => writeln!(
+            told,
+            "{} comes before it on PATH, and is what Parsl would run.",
+            file.display()
+        ),
+        Some(file) => writeln!(told, "Parsl would run {}, by PATH.", file.display()),
+    };
+    if wanted && !winner.as_deref().is_some_and(is_ours) {
+        let _ = write!(
+            told,
+            "To use it, say in the shell or script that starts the program, after an environment \
+             is activated:\n    {}\n",
+            export(directory)
+        );
+    }
+    told
+}
+
+/// Whether both are one directory, by whatever way.
+fn same(one: &Path, other: &Path) -> bool {
+    let one = fs::canonicalize(if one.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        one
+    });
+    matches!((one, fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// The line for a shell.
+fn export(directory: &Path) -> String {
+    format!("export PATH={}:\"$PATH\"", quoted(directory.as_os_str()))
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@%,".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.into_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_directory_as_it_is() {
+        let line = |text| export(Path::new(text));
+        assert_eq!(line("/opt/a-b_c.d"), "export PATH=/opt/a-b_c.d:\"$PATH\"");
+        assert_eq!(line("/opt/a b"), "export PATH='/opt/a b':\"$PATH\"");
+        assert_eq!(line("/o'p$t"), r#"export PATH='/o'\''p$t':"$PATH""#);
+    }
+}

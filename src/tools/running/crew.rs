@@ -1,0 +1,111 @@
+//! Managers counted together: all of them, or those of a block.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::shared::words::duration;
+use status::document::{Document, Manager, ManagerState};
+
+/// What there is of some managers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Crew<'a> {
+    pub managers: usize,
+    pub hosts: HashSet<&'a str>,
+    pub workers: i64,
+    /// Tasks that they may hold.
+    pub capacity: usize,
+    pub in_flight: usize,
+    /// How many more tasks those could be given that take any.
+    pub room: usize,
+    in_state: [usize; ManagerState::ALL.len()],
+    /// Of the one that was silent for longest.
+    pub silent_s: f64,
+    /// The age of the task that one of them has had for longest.
+    pub oldest_task_s: Option<f64>,
+}
+
+impl<'a> Crew<'a> {
+    pub fn of(managers: impl IntoIterator<Item = &'a Manager>) -> Self {
+        let mut crew = Self::default();
+        for manager in managers {
+            crew.add(manager);
+        }
+        crew
+    }
+
+    pub fn add(&mut self, manager: &'a Manager) {
+        self.managers += 1;
+        self.hosts.insert(&manager.host);
+        self.workers = self.workers.saturating_add(manager.workers);
+        self.capacity = self.capacity.saturating_add(manager.capacity);
+        self.in_flight += manager.in_flight;
+        if manager.takes_tasks() {
+            let room = manager.capacity.saturating_sub(manager.in_flight);
+            self.room = self.room.saturating_add(room);
+        }
+        self.in_state[manager.state() as usize] += 1;
+        self.silent_s = self.silent_s.max(manager.last_heard_s);
+        let oldest = [self.oldest_task_s, manager.oldest_task_s];
+        self.oldest_task_s = oldest.into_iter().flatten().reduce(f64::max);
+    }
+
+    /// ` (the longest for 5 s)`, behind a number of tasks.
+    pub fn longest_in_hand(&self) -> String {
+        let told = |age| format!(" (the longest for {})", duration(age));
+        self.oldest_task_s.map_or_else(String::new, told)
+    }
+
+    pub fn count(&self, state: ManagerState) -> usize {
+        self.in_state[state as usize]
+    }
+}
+
+/// By block; numbers in their order, names after them.
+pub fn by_block(document: &Document) -> Vec<(&str, Crew<'_>)> {
+    let mut blocks: BTreeMap<(Option<i64>, &str), Crew<'_>> = BTreeMap::new();
+    for manager in &document.managers {
+        let block = manager.block.as_str();
+        let number = block.parse().ok();
+        blocks.entry((number, block)).or_default().add(manager);
+    }
+    let (names, numbers): (Vec<_>, Vec<_>) = blocks
+        .into_iter()
+        .partition(|((number, _), _)| number.is_none());
+    numbers
+        .into_iter()
+        .chain(names)
+        .map(|((_, block), crew)| (block, crew))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::running::sample;
+
+    #[test]
+    fn blocks_stand_in_the_order_of_their_numbers() {
+        let mut document = sample::document();
+        for block in ["10", "2", "a", "2"] {
+            document.managers.push(sample::manager(block, "n1"));
+        }
+        let blocks = by_block(&document);
+        let names: Vec<&str> = blocks.iter().map(|(block, _)| *block).collect();
+        assert_eq!(names, ["2", "10", "a"]);
+        assert_eq!(blocks[0].1.managers, 2);
+        assert_eq!(blocks[0].1.hosts.len(), 1);
+        assert_eq!(blocks[0].1.capacity, 8);
+    }
+
+    #[test]
+    fn only_those_have_room_who_take_tasks() {
+        let mut held = sample::manager("0", "n1");
+        held.held = true;
+        let mut busy = sample::manager("0", "n2");
+        busy.in_flight = 3;
+        let managers = [held, busy];
+        let crew = Crew::of(&managers);
+        assert_eq!((crew.room, crew.in_flight, crew.capacity), (1, 3, 8));
+        assert_eq!(crew.count(ManagerState::Held), 1);
+        assert_eq!(crew.count(ManagerState::Busy), 1);
+    }
+}

@@ -1,0 +1,149 @@
+//! What a document means, in plain words: what is wrong, why nothing moves, and where to look.
+
+mod managers;
+mod surroundings;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
+
+use super::crew::Crew;
+use crate::shared::words::some;
+use status::document::{Document, State};
+
+/// What to make of a finding; the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Tasks do not go on, or will not soon.
+    Problem,
+    /// Something to look at.
+    Warning,
+    /// How things are.
+    Note,
+}
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Problem => "PROBLEM",
+            Self::Warning => "WARNING",
+            Self::Note => "NOTE",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    /// What is the case: a sentence or two.
+    pub text: String,
+    /// What may be behind it, and where to look. Empty if there is nothing to do.
+    pub advice: String,
+}
+
+impl Finding {
+    fn new(severity: Severity, text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            severity,
+            text: text.into(),
+            advice: advice.into(),
+        }
+    }
+
+    fn problem(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Severity::Problem, text, advice)
+    }
+
+    fn warning(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, text, advice)
+    }
+
+    fn note(text: impl Into<String>) -> Self {
+        Self::new(Severity::Note, text, "")
+    }
+}
+
+/// Everything that is to be said about a document, the worst first.
+pub fn findings(document: &Document) -> Vec<Finding> {
+    let crew = Crew::of(&document.managers);
+    let mut found = Vec::new();
+    found.extend(leaving(document));
+    found.extend(waiting::why_nothing_moves(document, &crew));
+    found.extend(surroundings::of_the_worker_port(document));
+    found.extend(managers::of_managers(document, &crew));
+    found.extend(managers::of_losses(document));
+    found.extend(managers::of_slow_tasks(document));
+    found.extend(surroundings::of_the_submit_side(document));
+    found.extend(surroundings::of_what_is_written(document));
+    if !found.iter().any(explains_the_queue) {
+        found.extend(how_it_goes(document, &crew));
+    }
+    found.sort_by_key(|finding| finding.severity);
+    found
+}
+
+/// In a word or a sentence, for the top of a screen.
+pub fn verdict(findings: &[Finding]) -> String {
+    let count = |severity| {
+        let alike = findings.iter().filter(|found| found.severity == severity);
+        alike.count()
+    };
+    match (count(Severity::Problem), count(Severity::Warning)) {
+        (0, 0) => "Nothing is wrong.".to_owned(),
+        (0, warnings) => format!("{} to look at.", some(warnings, "thing")),
+        (problems, 0) => format!("{}.", some(problems, "problem")),
+        (problems, warnings) => format!(
+            "{}, and {} to look at.",
+            some(problems, "problem"),
+            some(warnings, "thing")
+        ),
+    }
+}
+
+pub fn worst(findings: &[Finding]) -> Severity {
+    let severities = findings.iter().map(|finding| finding.severity);
+    severities.min().unwrap_or(Severity::Note)
+}
+
+fn explains_the_queue(finding: &Finding) -> bool {
+    finding.severity == Severity::Problem
+}
+
+fn leaving(document: &Document) -> Option<Finding> {
+    let leaves = document.state == State::Leaving;
+    leaves.then(|| {
+        Finding::warning(
+            "The interchange is about to end: the submit side is gone, or has told it to.",
+            "Managers are told to exit. If the run should still be on, look for the end of the \
+             program in its own output and in parsl.log.",
+        )
+    })
+}
+
+/// Said when nothing worse is: idle, or at work.
+fn how_it_goes(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+    if document.state == State::Leaving || document.queue.tasks > 0 {
+        return None;
+    }
+    let text = match (document.in_flight, document.totals.tasks_received) {
+        (0, 0) => "The submit side has given no task yet. If some were started there, they wait \
+                   for others that they depend on, or for their files: parsl.log tells."
+            .to_owned(),
+        (0, _) => format!(
+            "Idle: every task that the submit side has given is answered, and {} for more. What \
+             is not done there waits for tasks or files that it depends on: parsl.log tells.",
+            match crew.managers {
+                0 => "nobody waits".to_owned(),
+                1 => "1 manager waits".to_owned(),
+                managers => format!("{} wait", some(managers, "manager")),
+            }
+        ),
+        (in_flight, _) => format!(
+            "{}{} in the hands of {}, none waits.",
+            some(in_flight, "task"),
+            crew.longest_in_hand(),
+            some(crew.managers, "manager")
+        ),
+    };
+    Some(Finding::note(text))
+}

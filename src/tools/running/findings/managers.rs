@@ -1,0 +1,281 @@
+//! What is wrong with managers, and what was lost with them.
+
+use super::{Finding, Severity};
+use crate::running::crew::Crew;
+use crate::shared::words::{count, duration, moment, plain, some};
+use status::document::{Document, Event, Manager, ManagerState};
+
+/// A manager that was silent for this share of the threshold has missed several heartbeats.
+const SILENT_SHARE: f64 = 0.5;
+/// What was lost longer ago is history.
+const RECENT_S: f64 = 600.0;
+/// A task that is in hand for so many times as long as the longest that was done …
+const SLOW_TIMES: f64 = 10.0;
+/// … and at least for this long is worth a word, …
+const SLOW_S: f64 = 60.0;
+/// … and for this long may be one that hangs.
+const HANGS_S: f64 = 600.0;
+/// So many of those that are concerned are named.
+const NAMED: usize = 3;
+
+pub(super) fn of_managers(document: &Document, crew: &Crew<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(silent(document));
+    found.extend(suspect(document, crew));
+    found.extend(clogged(document));
+    found.extend(other_versions(document));
+    let (held, draining) = (
+        crew.count(ManagerState::Held),
+        crew.count(ManagerState::Draining),
+    );
+    if held + draining > 0 && held + draining < crew.managers {
+        found.push(Finding::note(format!(
+            "Of {}, {} held and {} draining: they get no more tasks.",
+            some(crew.managers, "manager"),
+            count(held),
+            count(draining)
+        )));
+    }
+    found
+}
+
+fn silent(document: &Document) -> Option<Finding> {
+    let threshold = document.interchange.heartbeat_threshold_s;
+    let managers = document.managers.iter();
+    let silent: Vec<&Manager> = managers
+        .filter(|manager| {
+            manager.suspect_s.is_none() && manager.last_heard_s >= threshold * SILENT_SHARE
+        })
+        .collect();
+    let longest = silent.iter().map(|manager| manager.last_heard_s);
+    let longest = longest.fold(0.0, f64::max);
+    let in_flight: usize = silent.iter().map(|manager| manager.in_flight).sum();
+    (!silent.is_empty()).then(|| {
+        Finding::warning(
+            format!(
+                "{} been silent for {}{}: {}. At {} {} lost, with {}.",
+                match silent.len() {
+                    1 => "1 manager has".to_owned(),
+                    managers => format!("{} have", some(managers, "manager")),
+                },
+                if silent.len() == 1 { "" } else { "up to " },
+                duration(longest),
+                named(&silent),
+                duration(threshold),
+                if silent.len() == 1 {
+                    "it is"
+                } else {
+                    "they are"
+                },
+                some(in_flight, "task")
+            ),
+            "Their nodes are overloaded, short of memory or down, their processes are stopped, or \
+             the network between is.",
+        )
+    })
+}
+
+fn suspect(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+    // If nobody else is there, that was said.
+    if crew.count(ManagerState::Suspect) == crew.managers && document.queue.tasks > 0 {
+        return None;
+    }
+    let managers = document.managers.iter();
+    let gone: Vec<&Manager> = managers
+        .filter(|manager| manager.suspect_s.is_some())
+        .collect();
+    let in_flight: usize = gone.iter().map(|manager| manager.in_flight).sum();
+    (!gone.is_empty()).then(|| {
+        Finding::warning(
+            format!(
+                "{} without a connection: {}. They get no more tasks, and are lost with {} if \
+                 they do not come back.",
+                is_or_are(gone.len(), "manager"),
+                named(&gone),
+                some(in_flight, "task")
+            ),
+            "Their jobs have ended or were killed, their nodes are down, or the network is.",
+        )
+    })
+}
+
+fn clogged(document: &Document) -> Option<Finding> {
+    let managers = document.managers.iter();
+    let clogged: Vec<&Manager> = managers.filter(|manager| manager.clogged).collect();
+    let (do_not, they_do) = match clogged.len() {
+        1 => ("1 manager does not".to_owned(), "it does"),
+        managers => (format!("{} do not", some(managers, "manager")), "they do"),
+    };
+    let named = named(&clogged);
+    (!clogged.is_empty()).then(|| {
+        Finding::warning(
+            format!(
+                "{do_not} take the tasks that were sent: {named}. No more go there until {they_do}."
+            ),
+            "A process that is stopped, a node that is overloaded, or a network that is slow for \
+             tasks of this size. The other managers have the work meanwhile.",
+        )
+    })
+}
+
+/// Where Parsl's check is off, that is no fault, but may explain one.
+fn other_versions(document: &Document) -> Option<Finding> {
+    let about = &document.interchange;
+    let python = |version: &str| {
+        let parts: Vec<&str> = version.split('.').take(2).collect();
+        parts.join(".")
+    };
+    let differs = |manager: &&Manager| {
+        about
+            .python
+            .as_ref()
+            .is_some_and(|known| python(known) != python(&manager.python))
+            || about
+                .parsl
+                .as_ref()
+                .is_some_and(|known| *known != manager.parsl)
+    };
+    let others: Vec<&Manager> = document.managers.iter().filter(differs).collect();
+    let first = others.first()?;
+    Some(Finding::note(format!(
+        "{} another Python or Parsl than the submit side: {} (Python {}, Parsl {}).",
+        match others.len() {
+            1 => "1 manager has".to_owned(),
+            several => format!("{} have", some(several, "manager")),
+        },
+        named(&others),
+        plain(&first.python),
+        plain(&first.parsl)
+    )))
+}
+
+pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(lost(document));
+    let totals = &document.totals;
+    if totals.tasks_unreadable > 0 {
+        found.push(Finding::warning(
+            format!(
+                "{} failed because they, or their results, could not be read.",
+                some(totals.tasks_unreadable, "task")
+            ),
+            "interchange.log names them, and says what is wrong with them.",
+        ));
+    }
+    if totals.tasks_rejected > 0 {
+        found.push(Finding::warning(
+            format!(
+                "{} dropped: another one of the same number was here, or the end had come.",
+                was_or_were(totals.tasks_rejected as usize, "task")
+            ),
+            "No executor of Parsl's does so; interchange.log has their numbers.",
+        ));
+    }
+    if totals.late_results > 0 {
+        found.push(Finding::note(format!(
+            "{} came too late: nobody waited for them any more, as their managers had been given \
+             up.",
+            some(totals.late_results, "result")
+        )));
+    }
+    found
+}
+
+fn lost(document: &Document) -> Option<Finding> {
+    let totals = &document.totals;
+    if totals.managers_lost == 0 && totals.tasks_lost == 0 {
+        return None;
+    }
+    let about = &document.interchange;
+    let now = about.started_at_s + about.uptime_s;
+    let is_loss = |event: &&Event| event.change == "lost" || event.tasks_lost > 0;
+    let last = document.events.iter().rev().find(is_loss);
+    let is_recent = last.is_some_and(|event| now - event.at_s <= RECENT_S);
+    let mut text = format!(
+        "{} lost since the start, and {} with them",
+        was_or_were(totals.managers_lost as usize, "manager"),
+        some(totals.tasks_lost, "task")
+    );
+    if let Some(last) = last {
+        text += &format!(
+            "; the last one {} ago ({}): {}, {}",
+            duration(now - last.at_s),
+            moment(last.at_s, now),
+            plain(&last.manager),
+            plain(&last.detail)
+        );
+    }
+    let severity = match is_recent {
+        true => Severity::Warning,
+        false => Severity::Note,
+    };
+    let advice = match is_recent {
+        true => {
+            "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. The \
+                 end of such a manager's manager.log, and the batch system's word on its job, tell \
+                 why."
+        }
+        false => "",
+    };
+    Some(Finding::new(severity, text + ".", advice))
+}
+
+/// One that hangs keeps its worker for ever, and no manager is lost for it.
+pub(super) fn of_slow_tasks(document: &Document) -> Option<Finding> {
+    let usual = document.totals.in_flight_longest_s;
+    let bound = SLOW_S.max(usual * SLOW_TIMES);
+    let is_slow = |manager: &&Manager| manager.oldest_task_s.is_some_and(|age| age >= bound);
+    // Without anything to compare with, a long task is just a long task.
+    if document.totals.tasks_done == 0 {
+        return None;
+    }
+    let slow: Vec<&Manager> = document.managers.iter().filter(is_slow).collect();
+    let age = |manager: &Manager| manager.oldest_task_s.unwrap_or(0.0);
+    let oldest = slow
+        .iter()
+        .max_by(|one, other| age(one).total_cmp(&age(other)))?;
+    let task = oldest.oldest_task.unwrap_or(-1);
+    let severity = match age(oldest) >= HANGS_S {
+        true => Severity::Warning,
+        false => Severity::Note,
+    };
+    Some(Finding::new(
+        severity,
+        format!(
+            "Task {task} has been with manager {} for {}, and no other one took more than {}.",
+            place(oldest),
+            duration(age(oldest)),
+            duration(usual)
+        ),
+        format!(
+            "If it hangs: look at its worker on that node. {} such a task.",
+            match slow.len() {
+                1 => "1 manager has".to_owned(),
+                several => format!("{} have", some(several, "manager")),
+            }
+        ),
+    ))
+}
+
+fn named(managers: &[&Manager]) -> String {
+    let mut names: Vec<String> = managers.iter().take(NAMED).map(|m| place(m)).collect();
+    if managers.len() > NAMED {
+        names.push(format!("{} more", managers.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+/// `1a2b3c4d on node17`.
+fn place(manager: &Manager) -> String {
+    format!("{} on {}", plain(&manager.id), plain(&manager.host))
+}
+
+fn was_or_were(number: usize, what: &str) -> String {
+    let verb = if number == 1 { "was" } else { "were" };
+    format!("{} {verb}", some(number, what))
+}
+
+fn is_or_are(number: usize, what: &str) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", some(number, what))
+}

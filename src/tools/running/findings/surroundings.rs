@@ -1,0 +1,154 @@
+//! What is wrong around the interchange: its ports, its bounds, the hub, what it writes.
+
+use super::waiting::wrong_keys;
+use super::{Finding, Severity};
+use crate::shared::words::{bytes, plain, some};
+use status::document::Document;
+
+/// Of the limit of descriptors, from which on the interchange itself warns.
+const DESCRIPTORS_SHARE: f64 = 0.8;
+/// A hub answers at once, but may be started a little later.
+const HUB_ANSWERS_WITHIN_S: f64 = 5.0;
+/// Results of this size are more than are on their way.
+const UNSENT_BYTES: usize = 64 << 20;
+
+pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let (port, process) = (&document.worker_port, &document.process);
+    let used = process.descriptors as f64 / process.descriptor_limit.max(1) as f64;
+    let descriptors = format!(
+        "{} of {} descriptors are in use",
+        process.descriptors, process.descriptor_limit
+    );
+    let raise = "Each manager needs one. Raise the hard limit (ulimit -Hn) where the submit \
+                 process is started, or use fewer and larger blocks.";
+    if !port.lets_in {
+        found.push(Finding::problem(
+            format!("No more managers are let in until some leave: {descriptors}."),
+            raise,
+        ));
+    } else if used >= DESCRIPTORS_SHARE {
+        found.push(Finding::warning(format!("{descriptors}."), raise));
+    }
+    let knocks = port.keys_refused > 0 || port.handshakes_failed > 0;
+    let nobody_came = document.totals.managers_registered == 0;
+    // With tasks that wait for managers it was said already.
+    if knocks && !(nobody_came && document.queue.tasks > 0) {
+        let severity = match nobody_came {
+            true => Severity::Problem,
+            false => Severity::Note,
+        };
+        let text = match nobody_came {
+            true => "Some knock at the worker port and do not get in, and no manager has ever \
+                     registered."
+                .to_owned(),
+            false => "Some knocked at the worker port and did not get in.".to_owned(),
+        };
+        found.push(Finding::new(severity, text, wrong_keys(document)));
+    }
+    if port.bad_messages > 0 {
+        found.push(Finding::warning(
+            format!(
+                "{} at the worker port could not be read.",
+                some(port.bad_messages, "message")
+            ),
+            "interchange.log has who sent them, and what is wrong with them.",
+        ));
+    }
+    found
+}
+
+pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let pressure = &document.back_pressure;
+    // Where nothing is dispatched for it, that was said.
+    if let Some(stopped) = stopped_submit_process(document).filter(|_| pressure.dispatches) {
+        found.push(Finding::problem(
+            format!("The submit process is stopped: {stopped}."),
+            "It gives no tasks and takes no results, and futures do not end, until it goes on. \
+             Nothing is lost by it.",
+        ));
+    }
+    if !pressure.takes_tasks {
+        found.push(Finding::warning(
+            format!(
+                "No more tasks are taken from the submit process: {} are held here, and the bound \
+                 is {}. Others wait there.",
+                bytes(pressure.held_bytes),
+                bytes(pressure.bound_bytes)
+            ),
+            "It goes on by itself when three quarters of the bound are left; nothing is lost. \
+             --max-queued-bytes is the bound.",
+        ));
+    }
+    if pressure.dispatches && pressure.unsent_results_bytes >= UNSENT_BYTES {
+        found.push(Finding::warning(
+            format!(
+                "The submit process is slow to take results: {} wait for it.",
+                bytes(pressure.unsent_results_bytes)
+            ),
+            "It is busy, or stopped. If they become many more, nothing is dispatched.",
+        ));
+    }
+    found
+}
+
+/// By whom, and how it goes on.
+pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
+    let about = &document.interchange;
+    let pid = about.submit_pid?;
+    match about.submit_state? {
+        'T' => Some(format!(
+            "process {pid} was sent SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or kill \
+             -CONT {pid}, lets it go on"
+        )),
+        't' => Some(format!("a debugger holds process {pid}")),
+        _ => None,
+    }
+}
+
+pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(hub) = &document.hub {
+        let had_its_time = document.interchange.uptime_s >= HUB_ANSWERS_WITHIN_S;
+        if !hub.answers && had_its_time {
+            found.push(Finding::warning(
+                format!("The monitoring hub at {} does not answer.", hub.address),
+                "Tasks are not concerned. Look at the end of monitoring's logs in the run's \
+                 directory.",
+            ));
+        }
+        if hub.dropped > 0 {
+            found.push(Finding::warning(
+                format!(
+                    "{} dropped, because the hub takes nothing.",
+                    some(hub.dropped, "monitoring record")
+                ),
+                "What it stores has gaps.",
+            ));
+        }
+    }
+    let process = &document.process;
+    if process.log_lines_dropped > 0 {
+        found.push(Finding::warning(
+            format!(
+                "{} of the log dropped, because the disk did not keep up.",
+                some(process.log_lines_dropped, "line")
+            ),
+            format!(
+                "{} is on a slow or full file system (`df` tells).",
+                plain(&document.interchange.logdir)
+            ),
+        ));
+    }
+    if let Some(dropped) = process.event_lines_dropped.filter(|dropped| *dropped > 0) {
+        found.push(Finding::warning(
+            format!(
+                "{} of the file of events dropped, because the disk did not keep up.",
+                some(dropped, "line")
+            ),
+            "Its directory is on a slow or full file system (`df` tells).",
+        ));
+    }
+    found
+}

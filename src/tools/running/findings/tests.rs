@@ -1,0 +1,444 @@
+//! Each rule, from a document in which it holds, and one in which it just does not.
+
+use super::{Severity, findings, verdict, worst};
+use crate::running::sample::{document, event, full_manager, manager};
+use status::document::{Document, Hub, State};
+
+/// Severity and text of every finding, with its advice.
+fn told(document: &Document) -> Vec<(Severity, String)> {
+    let told = findings(document).into_iter();
+    told.map(|finding| {
+        (
+            finding.severity,
+            format!("{} {}", finding.text, finding.advice),
+        )
+    })
+    .collect()
+}
+
+/// The only finding that has `text`.
+#[track_caller]
+fn one(document: &Document, text: &str) -> (Severity, String) {
+    let all = told(document);
+    let mut having = all.iter().filter(|(_, told)| told.contains(text));
+    let first = having.next().cloned();
+    let first = first.unwrap_or_else(|| panic!("no finding has '{text}': {all:#?}"));
+    assert_eq!(having.next(), None, "{all:#?}");
+    first
+}
+
+#[track_caller]
+fn none(document: &Document, text: &str) {
+    let all = told(document);
+    assert!(!all.iter().any(|(_, told)| told.contains(text)), "{all:#?}");
+}
+
+fn waiting(tasks: usize, oldest_s: f64) -> Document {
+    let mut document = document();
+    document.queue.tasks = tasks;
+    document.queue.oldest_s = Some(oldest_s);
+    document.totals.tasks_received = tasks as u64;
+    document
+}
+
+/// As `waiting`, with two managers that registered, of two blocks.
+fn staffed(tasks: usize, oldest_s: f64) -> Document {
+    let mut document = waiting(tasks, oldest_s);
+    document.managers = vec![manager("0", "n1"), manager("1", "n2")];
+    document.totals.managers_registered = 2;
+    document
+}
+
+#[test]
+fn nobody_has_come() {
+    let (severity, text) = one(&waiting(5, 40.0), "has ever registered");
+    assert_eq!(severity, Severity::Problem);
+    for word in [
+        "5 tasks wait, the oldest for 40 s",
+        "Nobody is connected to port 54321 of login1",
+        "submit_scripts in /runs/runinfo/003; `htex-interchange doctor /runs/runinfo/003`",
+        "manager.log in /runs/runinfo/003/htex/block-*",
+        "`address`",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let (severity, _) = one(&waiting(1, 3.0), "1 task waits, for 3.0 s, and no manager");
+    assert_eq!(severity, Severity::Warning, "blocks need a moment to start");
+    let mut connected = waiting(5, 40.0);
+    connected.worker_port.connections = 2;
+    connected.worker_port.address = Some("10.0.0.7".to_owned());
+    let (_, text) = one(&connected, "has ever registered");
+    assert!(
+        text.contains("2 connections are open at port 54321 of 10.0.0.7, but none"),
+        "{text}"
+    );
+}
+
+#[test]
+fn those_who_knock_do_not_get_in() {
+    let mut refused = waiting(5, 1.0);
+    refused.worker_port.keys_refused = 3;
+    let (severity, text) = one(&refused, "has ever registered");
+    assert_eq!(severity, Severity::Problem, "waiting will not help");
+    assert!(text.contains("3 peers were refused for a key"), "{text}");
+    let mut failed = document();
+    failed.worker_port.handshakes_failed = 1;
+    let (severity, text) = one(&failed, "1 handshake failed");
+    assert_eq!(severity, Severity::Problem);
+    assert!(
+        text.contains("this run is encrypted, and those who knock are not"),
+        "{text}"
+    );
+    failed.interchange.encrypted = false;
+    one(
+        &failed,
+        "this run is not encrypted, and those who knock are,",
+    );
+    failed.totals.managers_registered = 1;
+    assert_eq!(one(&failed, "1 handshake failed").0, Severity::Note);
+}
+
+#[test]
+fn all_have_gone() {
+    let mut gone = waiting(7, 90.0);
+    gone.totals.managers_registered = 3;
+    gone.totals.managers_lost = 2;
+    gone.totals.tasks_lost = 5;
+    gone.totals.managers_drained = 1;
+    gone.events = vec![event(60.0, "lost", 5), event(30.0, "registered", 0)];
+    let (severity, text) = one(&gone, "no manager is left");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("2 lost (with 5 tasks), 1 drained, the last one 1 min 00 s ago"));
+    // Scaled in a moment ago: Parsl has its time to scale out.
+    gone.totals.managers_lost = 0;
+    gone.totals.tasks_lost = 0;
+    gone.events = vec![event(3.0, "drained", 0)];
+    assert_eq!(one(&gone, "no manager is left").0, Severity::Warning);
+    gone.events = vec![event(30.0, "drained", 0)];
+    assert_eq!(one(&gone, "no manager is left").0, Severity::Problem);
+}
+
+#[test]
+fn all_are_full_and_nothing_is_wrong() {
+    let mut full = staffed(100, 600.0);
+    full.managers = vec![full_manager("0", "n1"), full_manager("1", "n2")];
+    full.in_flight = 8;
+    let (severity, text) = one(&full, "are full");
+    assert_eq!(severity, Severity::Note);
+    assert!(text.contains("all 2 managers that take tasks are full, with 8 tasks"));
+    assert!(text.contains("8 tasks (the longest for 7.0 s) for 8 workers"));
+    assert_eq!(verdict(&findings(&full)), "Nothing is wrong.");
+    full.managers[1].held = true;
+    one(
+        &full,
+        "the 1 manager that takes tasks is full (1 take no tasks: 1 held)",
+    );
+}
+
+#[test]
+fn nobody_takes_tasks() {
+    let mut held = staffed(4, 9.0);
+    held.managers[0].held = true;
+    held.managers[1].draining = true;
+    let (severity, text) = one(&held, "none of 2 managers takes any");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("1 held, 1 draining"), "{text}");
+    assert!(
+        text.contains("Held: Parsl holds") && text.contains("Draining: "),
+        "{text}"
+    );
+    assert!(!text.contains("Suspect"), "{text}");
+    held.queue.oldest_s = Some(1.0);
+    assert_eq!(one(&held, "none of 2 managers").0, Severity::Warning);
+    let mut suspect = staffed(4, 9.0);
+    for manager in &mut suspect.managers {
+        manager.suspect_s = Some(3.0);
+    }
+    let (severity, text) = one(&suspect, "2 suspect");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("their connections have closed") || text.contains("Suspect: "));
+}
+
+#[test]
+fn there_is_room_but_nothing_moves() {
+    let mut stuck = staffed(4, 9.0);
+    let (severity, text) = one(&stuck, "though there is room for 8");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("a fault of the interchange itself"), "{text}");
+    stuck.interchange.selector = "mine.Selector".to_owned();
+    one(&stuck, "your own selector, mine.Selector");
+    let mut flowing = staffed(4, 9.0);
+    flowing.rates.last_5_s.dispatched = 0.2;
+    none(&flowing, "there is room");
+    none(&staffed(4, 0.5), "there is room");
+}
+
+#[test]
+fn the_submit_process_takes_no_results() {
+    let mut deaf = staffed(4, 9.0);
+    deaf.back_pressure.dispatches = false;
+    deaf.back_pressure.unsent_results_bytes = 256 << 20;
+    let (severity, text) = one(&deaf, "takes no results");
+    assert_eq!(severity, Severity::Problem);
+    assert!(
+        text.contains("256 MiB") && text.contains("debugger"),
+        "{text}"
+    );
+    none(&deaf, "there is room");
+    deaf.queue.tasks = 0;
+    one(&deaf, "takes no results");
+    deaf.interchange.submit_state = Some('T');
+    let (_, text) = one(&deaf, "takes no results");
+    assert!(text.contains("It is stopped: process 4700"), "{text}");
+    none(&deaf, "The submit process is stopped");
+    let mut slow = staffed(0, 0.0);
+    slow.back_pressure.unsent_results_bytes = 100 << 20;
+    assert_eq!(one(&slow, "is slow to take results").0, Severity::Warning);
+}
+
+#[test]
+fn the_submit_process_is_stopped() {
+    let mut stopped = staffed(4, 0.1);
+    none(&stopped, "submit process");
+    stopped.interchange.submit_state = Some('T');
+    let (severity, text) = one(&stopped, "The submit process is stopped");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("kill -CONT 4700"), "{text}");
+    stopped.interchange.submit_state = Some('t');
+    one(&stopped, "a debugger holds process 4700");
+}
+
+#[test]
+fn the_intake_is_shut() {
+    let mut shut = staffed(4, 0.1);
+    shut.back_pressure.takes_tasks = false;
+    shut.back_pressure.held_bytes = 1 << 30;
+    let (severity, text) = one(&shut, "No more tasks are taken");
+    assert_eq!(severity, Severity::Warning);
+    assert!(
+        text.contains("1.0 GiB") && text.contains("--max-queued-bytes"),
+        "{text}"
+    );
+}
+
+#[test]
+fn descriptors_run_out() {
+    let mut full = staffed(0, 0.0);
+    full.process.descriptors = 973;
+    assert_eq!(one(&full, "973 of 1024 descriptors").0, Severity::Warning);
+    full.worker_port.lets_in = false;
+    let (severity, text) = one(&full, "973 of 1024 descriptors");
+    assert_eq!(severity, Severity::Problem);
+    assert!(
+        text.contains("No more managers are let in") && text.contains("ulimit"),
+        "{text}"
+    );
+    full.process.descriptors = 800;
+    full.worker_port.lets_in = true;
+    none(&full, "descriptors");
+}
+
+#[test]
+fn managers_are_silent() {
+    let mut silent = staffed(0, 0.0);
+    silent.managers[0].last_heard_s = 59.0;
+    none(&silent, "silent");
+    silent.managers[0].last_heard_s = 75.0;
+    silent.managers[0].in_flight = 2;
+    let (severity, text) = one(&silent, "1 manager has been silent for 1 min 15 s");
+    assert_eq!(severity, Severity::Warning);
+    assert!(
+        text.contains("n1-manager on n1. At 2 min 00 s it is lost, with 2 tasks"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_connection_has_closed() {
+    let mut gone = staffed(0, 0.0);
+    gone.managers[1].suspect_s = Some(2.0);
+    gone.managers[1].in_flight = 4;
+    let (severity, text) = one(&gone, "without a connection");
+    assert_eq!(severity, Severity::Warning);
+    assert!(
+        text.contains("1 manager is") && text.contains("lost with 4 tasks"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_manager_does_not_take_what_it_was_sent() {
+    let mut document = staffed(5, 40.0);
+    none(&document, "take the tasks that were sent");
+    document.managers[0].clogged = true;
+    let (severity, text) = one(
+        &document,
+        "1 manager does not take the tasks that were sent",
+    );
+    assert_eq!(severity, Severity::Warning);
+    assert!(text.contains("until it does"), "{text}");
+    document.managers[1].clogged = true;
+    one(&document, "2 managers do not take the tasks that were sent");
+    // There is no room on them, and that tasks wait is no fault of ours.
+    none(&document, "fault of the interchange");
+}
+
+#[test]
+fn something_was_lost() {
+    let mut lost = staffed(0, 0.0);
+    lost.totals.managers_lost = 1;
+    lost.totals.tasks_lost = 3;
+    lost.events = vec![event(599.0, "lost", 3), event(1.0, "registered", 0)];
+    let (severity, text) = one(
+        &lost,
+        "1 manager was lost since the start, and 3 tasks with them",
+    );
+    assert_eq!(severity, Severity::Warning);
+    assert!(
+        text.contains("9 min 59 s ago") && text.contains("ManagerLost"),
+        "{text}"
+    );
+    lost.events = vec![event(601.0, "lost", 3)];
+    assert_eq!(one(&lost, "1 manager was lost").0, Severity::Note);
+    lost.totals.late_results = 2;
+    lost.totals.tasks_unreadable = 1;
+    assert_eq!(one(&lost, "2 results came too late").0, Severity::Note);
+    assert_eq!(one(&lost, "1 task failed because").0, Severity::Warning);
+}
+
+#[test]
+fn a_task_hangs() {
+    let mut slow = staffed(0, 0.0);
+    slow.managers[0] = full_manager("0", "n1");
+    slow.managers[0].oldest_task_s = Some(4000.0);
+    slow.totals.in_flight_longest_s = 30.0;
+    none(&slow, "Task 17");
+    slow.totals.tasks_done = 9;
+    let (severity, text) = one(&slow, "Task 17 has been with manager n1-manager on n1");
+    assert_eq!(severity, Severity::Warning);
+    assert!(
+        text.contains("1 h 06 min, and no other one took more than 30 s"),
+        "{text}"
+    );
+    // For a while it may just be a longer one.
+    slow.managers[0].oldest_task_s = Some(599.0);
+    assert_eq!(one(&slow, "Task 17").0, Severity::Note);
+    slow.managers[0].oldest_task_s = Some(4000.0);
+    // Where tasks take so long, that is how they are.
+    slow.totals.in_flight_longest_s = 401.0;
+    none(&slow, "Task 17");
+}
+
+#[test]
+fn what_is_written_is_dropped() {
+    let mut dropping = staffed(0, 0.0);
+    dropping.process.log_lines_dropped = 7;
+    dropping.process.event_lines_dropped = Some(1);
+    assert_eq!(one(&dropping, "7 lines of the log").0, Severity::Warning);
+    assert_eq!(
+        one(&dropping, "1 line of the file of events").0,
+        Severity::Warning
+    );
+    dropping.process.log_lines_dropped = 0;
+    dropping.process.event_lines_dropped = Some(0);
+    none(&dropping, "dropped");
+}
+
+#[test]
+fn the_hub_is_deaf() {
+    let mut document = staffed(0, 0.0);
+    let mut hub = Hub {
+        address: "127.0.0.1:55055".to_owned(),
+        answers: false,
+        held_bytes: 0,
+        dropped: 2,
+    };
+    document.hub = Some(hub.clone());
+    assert_eq!(one(&document, "55055 does not answer").0, Severity::Warning);
+    assert_eq!(
+        one(&document, "2 monitoring records dropped").0,
+        Severity::Warning
+    );
+    document.interchange.uptime_s = 3.0;
+    hub.dropped = 0;
+    document.hub = Some(hub);
+    none(&document, "monitoring");
+}
+
+#[test]
+fn it_is_leaving() {
+    let mut leaving = staffed(3, 100.0);
+    leaving.state = State::Leaving;
+    assert_eq!(one(&leaving, "about to end").0, Severity::Warning);
+    none(&leaving, "there is room");
+}
+
+#[test]
+fn nothing_is_to_be_done() {
+    assert_eq!(one(&document(), "has given no task yet").0, Severity::Note);
+    let mut done = staffed(0, 0.0);
+    done.totals.tasks_received = 12;
+    let (severity, text) = one(&done, "Idle: every task");
+    assert_eq!(severity, Severity::Note);
+    assert!(text.contains("2 managers wait for more"), "{text}");
+    assert_eq!(verdict(&findings(&done)), "Nothing is wrong.");
+    let mut at_work = done;
+    at_work.in_flight = 3;
+    one(&at_work, "3 tasks in the hands of 2 managers");
+    at_work.managers[1].oldest_task_s = Some(42.0);
+    one(&at_work, "3 tasks (the longest for 42 s) in the hands of");
+}
+
+#[test]
+fn versions_differ() {
+    let mut mixed = staffed(0, 0.0);
+    mixed.managers[1].python = "3.12.9".to_owned();
+    none(&mixed, "another Python");
+    mixed.managers[1].parsl = "2026.01.01".to_owned();
+    assert_eq!(
+        one(&mixed, "(Python 3.12.9, Parsl 2026.01.01)").0,
+        Severity::Note
+    );
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let mut bad = waiting(5, 40.0);
+    bad.process.log_lines_dropped = 7;
+    bad.totals.late_results = 1;
+    let severities: Vec<Severity> = told(&bad)
+        .into_iter()
+        .map(|(severity, _)| severity)
+        .collect();
+    assert_eq!(
+        severities,
+        [Severity::Problem, Severity::Warning, Severity::Note]
+    );
+    assert_eq!(worst(&findings(&bad)), Severity::Problem);
+    assert_eq!(
+        verdict(&findings(&bad)),
+        "1 problem, and 1 thing to look at."
+    );
+    bad.totals.tasks_unreadable = 1;
+    assert_eq!(
+        verdict(&findings(&bad)),
+        "1 problem, and 2 things to look at."
+    );
+    assert_eq!(worst(&[]), Severity::Note);
+}
+
+#[test]
+fn a_peer_cannot_paint_by_its_name() {
+    let mut evil = staffed(0, 0.0);
+    evil.managers[0].host = "\u{1b}[2J".to_owned();
+    evil.managers[0].last_heard_s = 100.0;
+    let (_, text) = one(&evil, "silent for");
+    assert!(!text.contains('\u{1b}'));
+    let lost = event(1.0, "lost\u{1b}", 1);
+    evil.events = vec![status::document::Event {
+        detail: "\u{1b}c".to_owned(),
+        ..lost
+    }];
+    evil.totals.managers_lost = 1;
+    assert!(told(&evil).iter().all(|(_, text)| !text.contains('\u{1b}')));
+}

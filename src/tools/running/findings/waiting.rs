@@ -1,0 +1,286 @@
+//! Why tasks wait.
+
+use super::surroundings::stopped_submit_process;
+use super::{Finding, Severity};
+use crate::running::crew::Crew;
+use crate::shared::words::{bytes, count, duration, moment, some};
+use status::document::{Document, ManagerState, State};
+
+/// Blocks of the same machine are there within this time.
+const BLOCKS_COME_WITHIN_S: f64 = 20.0;
+/// Managers are held for as long before their block is taken away.
+const HELD_FOR_A_MOMENT_S: f64 = 5.0;
+/// A task for which there is room is gone at once.
+const DISPATCHED_WITHIN_S: f64 = 1.0;
+
+pub(super) fn why_nothing_moves(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+    if document.state == State::Leaving {
+        return None;
+    }
+    if !document.back_pressure.dispatches {
+        return Some(results_are_not_taken(document));
+    }
+    if document.queue.tasks == 0 {
+        return None;
+    }
+    match (crew.managers, document.totals.managers_registered) {
+        (0, 0) => Some(nobody_came(document)),
+        (0, _) => Some(all_are_gone(document)),
+        _ if crew.room > 0 => room_is_left(document, crew),
+        _ if crew.count(ManagerState::Full) > 0 => Some(all_are_full(document, crew)),
+        _ => Some(nobody_takes_tasks(document, crew)),
+    }
+}
+
+/// `5 tasks wait, the oldest for 3 s`.
+fn queue(document: &Document) -> String {
+    let queue = &document.queue;
+    let wait = match queue.tasks {
+        1 => "1 task waits".to_owned(),
+        tasks => format!("{} wait", some(tasks, "task")),
+    };
+    match queue.oldest_s {
+        Some(oldest) if queue.tasks == 1 => format!("{wait}, for {}", duration(oldest)),
+        Some(oldest) => format!("{wait}, the oldest for {}", duration(oldest)),
+        None => wait,
+    }
+}
+
+fn oldest_s(document: &Document) -> f64 {
+    document.queue.oldest_s.unwrap_or(0.0)
+}
+
+fn results_are_not_taken(document: &Document) -> Finding {
+    let unsent = document.back_pressure.unsent_results_bytes;
+    let why = match stopped_submit_process(document) {
+        Some(stopped) => format!("It is stopped: {stopped}."),
+        None => "It is in a debugger, short of memory, or busy in code that does not let other \
+                 threads run."
+            .to_owned(),
+    };
+    Finding::problem(
+        format!(
+            "Nothing is dispatched, because the submit process takes no results: {} of them wait \
+             for it.",
+            bytes(unsent)
+        ),
+        format!("{why} As soon as it reads its results, tasks go on; nothing is lost."),
+    )
+}
+
+fn nobody_came(document: &Document) -> Finding {
+    let port = &document.worker_port;
+    let refused = port.keys_refused > 0 || port.handshakes_failed > 0;
+    let severity = match refused || oldest_s(document) >= BLOCKS_COME_WITHIN_S {
+        true => Severity::Problem,
+        false => Severity::Warning,
+    };
+    let logdir = &document.interchange.logdir;
+    let logs = format!("the managers' logs (manager.log in {logdir}/block-*)");
+    let place = place_of(document);
+    let advice = if refused {
+        wrong_keys(document)
+    } else if port.connections > 0 {
+        format!(
+            "{} at {place}, but none has registered. Look at {logs} for what they wait for.",
+            match port.connections {
+                1 => "1 connection is open".to_owned(),
+                open => format!("{} are open", some(open, "connection")),
+            }
+        )
+    } else {
+        format!(
+            "Nobody is connected to {place}. Either no block runs yet: ask the batch system for \
+             its queue, and look at what the blocks have printed (submit_scripts in {run}; \
+             `htex-interchange doctor {run}` shows the end of it). Or they run and cannot reach \
+             this place: look at {logs}, and at the executor's `address`.",
+            run = run_dir(logdir)
+        )
+    };
+    let text = format!("{}, and no manager has ever registered.", queue(document));
+    Finding::new(severity, text, advice)
+}
+
+/// Who knocks, but does not get in.
+pub(super) fn wrong_keys(document: &Document) -> String {
+    let port = &document.worker_port;
+    let mut told = String::new();
+    if port.keys_refused > 0 {
+        told += &format!(
+            "{} refused for a key that is not of this run: managers of another run, or with a \
+             certificate directory of another one.",
+            match port.keys_refused {
+                1 => "1 peer was".to_owned(),
+                peers => format!("{} were", some(peers, "peer")),
+            }
+        );
+    }
+    if port.handshakes_failed > 0 {
+        let gap = if told.is_empty() { "" } else { " " };
+        let (here, there) = match document.interchange.encrypted {
+            true => ("encrypted", "are not, or have another server's key"),
+            false => ("not encrypted", "are"),
+        };
+        told += &format!(
+            "{gap}{} failed: this run is {here}, and those who knock {there}, or are no managers \
+             at all.",
+            some(port.handshakes_failed, "handshake")
+        );
+    }
+    told + " interchange.log has their addresses."
+}
+
+fn place_of(document: &Document) -> String {
+    let port = &document.worker_port;
+    match &port.address {
+        Some(address) => format!("port {} of {address}", port.port),
+        None => format!("port {} of {}", port.port, document.interchange.host),
+    }
+}
+
+/// Parsl puts an executor's log directory into the run's.
+fn run_dir(logdir: &str) -> &str {
+    let cut = logdir.trim_end_matches('/').rfind('/');
+    cut.map_or(logdir, |cut| &logdir[..cut])
+}
+
+fn all_are_gone(document: &Document) -> Finding {
+    let totals = &document.totals;
+    let about = &document.interchange;
+    let now = about.started_at_s + about.uptime_s;
+    let is_end = |change: &str| matches!(change, "lost" | "drained");
+    let last = document
+        .events
+        .iter()
+        .rev()
+        .find(|event| is_end(&event.change));
+    let ago = last.map_or(f64::INFINITY, |event| now - event.at_s);
+    let new_ones_are_late = ago.min(oldest_s(document)) >= BLOCKS_COME_WITHIN_S;
+    let severity = match new_ones_are_late || totals.managers_lost > 0 {
+        true => Severity::Problem,
+        false => Severity::Warning,
+    };
+    let mut text = format!(
+        "{}, and no manager is left: {} lost (with {}), {} drained",
+        queue(document),
+        count(totals.managers_lost),
+        some(totals.tasks_lost, "task"),
+        count(totals.managers_drained),
+    );
+    if let Some(last) = last {
+        text += &format!(
+            ", the last one {} ago ({}, {})",
+            duration(now - last.at_s),
+            moment(last.at_s, now),
+            last.change
+        );
+    }
+    Finding::new(
+        severity,
+        text + ".",
+        format!(
+            "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system \
+             for its queue, and look at what the last blocks have printed (submit_scripts in {}) \
+             and at the managers' logs (manager.log in {}/block-*).",
+            run_dir(&about.logdir),
+            about.logdir
+        ),
+    )
+}
+
+fn all_are_full(document: &Document, crew: &Crew<'_>) -> Finding {
+    let full = crew.count(ManagerState::Full);
+    let rest = match crew.managers - full {
+        0 => String::new(),
+        _ => format!(
+            " ({} take no tasks: {})",
+            crew.managers - full,
+            unusable(crew)
+        ),
+    };
+    let who = match full {
+        1 => "the 1 manager that takes tasks is full".to_owned(),
+        full => format!("all {} that take tasks are full", some(full, "manager")),
+    };
+    Finding::note(format!(
+        "{}: {who}{rest}, with {}{} for {}. More workers would do more at a time.",
+        queue(document),
+        some(document.in_flight, "task"),
+        crew.longest_in_hand(),
+        some(u64::try_from(crew.workers).unwrap_or(0), "worker"),
+    ))
+}
+
+/// `2 held, 1 draining`.
+fn unusable(crew: &Crew<'_>) -> String {
+    let states = [
+        ManagerState::Held,
+        ManagerState::Draining,
+        ManagerState::Suspect,
+    ];
+    let told: Vec<String> = states
+        .iter()
+        .filter(|state| crew.count(**state) > 0)
+        .map(|state| format!("{} {}", crew.count(*state), state.name()))
+        .collect();
+    told.join(", ")
+}
+
+fn nobody_takes_tasks(document: &Document, crew: &Crew<'_>) -> Finding {
+    let severity = match oldest_s(document) >= HELD_FOR_A_MOMENT_S {
+        true => Severity::Problem,
+        false => Severity::Warning,
+    };
+    let mut advice = Vec::new();
+    if crew.count(ManagerState::Held) > 0 {
+        advice.push(
+            "Held: Parsl holds the managers of a block that it is about to cancel (it scales in), \
+             or somebody asked for it here. A held manager never takes tasks again; new blocks do.",
+        );
+    }
+    if crew.count(ManagerState::Draining) > 0 {
+        advice.push(
+            "Draining: they have reached their drain_period, that is, the end of their job comes \
+             near. They go when their last task is done.",
+        );
+    }
+    if crew.count(ManagerState::Suspect) > 0 {
+        advice.push(
+            "Suspect: their connections have closed. Their nodes or the network are down, or their \
+             jobs were killed; they are lost if they do not come back.",
+        );
+    }
+    let nobody = match crew.managers {
+        1 => "the 1 manager takes none".to_owned(),
+        managers => format!("none of {} takes any", some(managers, "manager")),
+    };
+    let text = format!("{}, and {nobody}: {}.", queue(document), unusable(crew));
+    Finding::new(severity, text, advice.join(" "))
+}
+
+/// Tasks pass through the queue on their way; something is wrong only if they stay.
+fn room_is_left(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+    let moves = document.rates.last_5_s.dispatched > 0.0;
+    if moves || oldest_s(document) < DISPATCHED_WITHIN_S {
+        return None;
+    }
+    let selector = &document.interchange.selector;
+    let advice = match selector.as_str() {
+        "random" | "block id" => "This should not be, and is a fault of the interchange itself. \
+             Please report it with the output of `status --json` and the interchange.log."
+            .to_owned(),
+        _ => format!(
+            "Which of them is given a task is decided by your own selector, {selector}: see what \
+             interchange.log says of it."
+        ),
+    };
+    Some(Finding::problem(
+        format!(
+            "{}, though there is room for {} on managers that take tasks, and none was \
+             dispatched in the last seconds.",
+            queue(document),
+            count(crew.room)
+        ),
+        advice,
+    ))
+}

@@ -1,0 +1,195 @@
+//! What the logs below a directory tell of interchanges that do not answer.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::client::logdir_of;
+use crate::shared::words::plain;
+
+/// Names of an interchange's log.
+pub const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
+/// From a directory of projects' runs: `runinfo/NNN/LABEL`.
+const DEPTH: usize = 3;
+/// A directory with more than this is not one of runs.
+const ENTRIES_MAX: usize = 20_000;
+/// What is read of either end of a log.
+const END_BYTES: u64 = 64 << 10;
+/// How the last lines of one begin that has ended.
+const ENDS: [&str; 4] = [
+    "Exiting on ",
+    "The submit side is gone",
+    "htex-interchange refused to start",
+    "A fault of htex-interchange itself",
+];
+/// The end as well, with who it was before it and both versions behind it.
+const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
+const STARTS: &str = "htex-interchange ";
+const NO_PLACE: &str = "There is no place for the status socket: ";
+
+/// Whether it is an interchange's log, by its name.
+pub fn is_log(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default();
+    NAMES.iter().any(|known| name == *known)
+}
+
+/// A line for each log of the latest run below `directory`; empty if there is none.
+pub fn told_below(directory: &Path) -> String {
+    let mut logs = Vec::new();
+    find(directory, DEPTH, &mut ENTRIES_MAX.clone(), &mut logs);
+    logs.sort();
+    let run_of = |log: &Path| log.parent().and_then(Path::parent).map(Path::to_owned);
+    let newest = logs.last().and_then(|(_, log)| run_of(log));
+    let of_it = logs.iter().filter(|(_, log)| run_of(log) == newest);
+    of_it
+        .map(|(_, log)| format!("{}: {}\n", log.display(), told(log)))
+        .collect()
+}
+
+/// Logs, and when they were written last.
+fn find(
+    directory: &Path,
+    depth: usize,
+    entries_left: &mut usize,
+    logs: &mut Vec<(SystemTime, PathBuf)>,
+) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let Some(left) = entries_left.checked_sub(1) else {
+            return;
+        };
+        *entries_left = left;
+        let path = entry.path();
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        if metadata.is_dir() && depth > 0 {
+            find(&path, depth - 1, entries_left, logs);
+        } else if metadata.is_file() && is_log(&path) {
+            let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            logs.push((written, path));
+        }
+    }
+}
+
+/// What became of the interchange whose log this is.
+fn told(log: &Path) -> String {
+    let (Ok(head), Ok(tail)) = (end_of(log, false), end_of(log, true)) else {
+        return "it cannot be read".to_owned();
+    };
+    let starts = head
+        .lines()
+        .any(|line| line.contains(STARTS) && line.contains(" starts"));
+    if !starts {
+        return "it is of another interchange, Parsl's own perhaps, which tells no status"
+            .to_owned();
+    }
+    if let Some(words) = tail.lines().rev().find_map(last_words) {
+        return format!("it has ended. {}", plain(&words));
+    }
+    let Some(pid) = head.lines().find_map(process_of) else {
+        return "nothing in it tells how the interchange does".to_owned();
+    };
+    let logdir = log
+        .parent()
+        .and_then(|parent| fs::canonicalize(parent).ok());
+    let runs = logdir.is_some() && logdir_of(pid).and_then(|d| fs::canonicalize(d).ok()) == logdir;
+    let no_place = [&head, &tail].into_iter().find_map(|part| {
+        let place = part.find(NO_PLACE)? + NO_PLACE.len();
+        part[place..].lines().next().map(plain)
+    });
+    match (runs, no_place) {
+        (true, Some(reason)) => format!(
+            "its process {pid} runs here and tells no status, because there was no place for its \
+             socket: {reason}"
+        ),
+        (true, None) => format!(
+            "its process {pid} runs here, but none of these sockets is its own: it may have \
+             another {}",
+            status::asking::DIRECTORY_VARIABLE
+        ),
+        (false, _) => gone(pid, head.lines().find_map(host_of)),
+    }
+}
+
+/// Not here, and without last words.
+fn gone(pid: u32, host: Option<String>) -> String {
+    let here = rustix::system::uname();
+    let here = here.nodename().to_string_lossy();
+    match host {
+        Some(host) if host == here => {
+            format!("its process {pid} ran here and was killed: its log has no end")
+        }
+        Some(host) => format!(
+            "its process {pid} was started on {}, and this is {here}: ask there. Its log has no \
+             end",
+            plain(&host)
+        ),
+        None => format!(
+            "its process {pid} does not run here, and its log has no end: it runs on another \
+             machine, or was killed"
+        ),
+    }
+}
+
+/// `htex-interchange 0.1.0 starts on login2`; in JSON a quotation mark ends it.
+fn host_of(line: &str) -> Option<String> {
+    let (_, after) = line.split_once(STARTS)?.1.split_once(" starts on ")?;
+    let name = after.split(['"', ' ']).next()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// From the beginning of its sentence.
+fn last_words(line: &str) -> Option<String> {
+    let record = serde_json::from_str::<serde_json::Value>(line).ok();
+    let message = record
+        .as_ref()
+        .and_then(|record| record.get("msg")?.as_str());
+    let line = message.unwrap_or(line);
+    let mismatch = || line[..line.find(MISMATCH.1)?].rfind(MISMATCH.0);
+    let place = ENDS.iter().filter_map(|end| line.find(end)).min();
+    let place = place.or_else(mismatch)?;
+    Some(line[place..].to_owned())
+}
+
+/// Parsl's line format has `MainProcess-4711`; JSON has `"process": 4711`.
+fn process_of(line: &str) -> Option<u32> {
+    let marks = ["MainProcess-", "\"process\": ", "\"process\":"];
+    let after = marks
+        .iter()
+        .find_map(|mark| line.split_once(mark).map(|(_, after)| after))?;
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+fn end_of(log: &Path, last: bool) -> std::io::Result<String> {
+    let mut file = File::open(log)?;
+    if last {
+        let bytes = file.metadata()?.len();
+        file.seek(SeekFrom::Start(bytes.saturating_sub(END_BYTES)))?;
+    }
+    let mut bytes = Vec::new();
+    file.take(END_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_ran_is_in_its_first_line() {
+        let line = "… INFO: htex-interchange 0.1.0 starts on login2";
+        assert_eq!(host_of(line).as_deref(), Some("login2"));
+        let line = r#"{"msg": "htex-interchange 0.1.0 starts on login2", "process": 5}"#;
+        assert_eq!(host_of(line).as_deref(), Some("login2"));
+        assert_eq!(host_of("htex-interchange 0.1.0 starts"), None);
+        assert!(gone(5, Some("login2".to_owned())).contains("started on login2"));
+        let here = rustix::system::uname();
+        let here = here.nodename().to_string_lossy().into_owned();
+        assert!(gone(5, Some(here)).contains("was killed"));
+    }
+}
