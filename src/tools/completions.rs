@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Trouble, say};
+use crate::shared::output::{Trouble, say};
 
 #[derive(Debug, Args)]
 pub struct Arguments {

@@ -2,8 +2,8 @@
 //! plain words. Nothing is started and nothing is changed.
 
 mod configuration;
+mod diagnosis;
 mod disk;
-mod finding;
 mod run;
 
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Command};
 
-use super::{Trouble, say};
-use finding::Severity;
+use crate::shared::finding::Severity;
+use crate::shared::output::{Trouble, say};
 
 const WARNINGS: u8 = 3;
 const PROBLEMS: u8 = 4;

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Trouble, say};
+use crate::shared::output::{Trouble, say};
 use submit_side::versions::candidates;
 
 use crate::shared::occupant::{self, Occupant};

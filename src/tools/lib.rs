@@ -37,9 +37,6 @@ pub enum Tool {
     Man,
 }
 
-/// What ends a tool early; its text is all that the user gets to see.
-type Trouble = Box<dyn Error>;
-
 /// Exit status of a tool that ended early; wrong arguments are clap's 2.
 const FAILED: u8 = 1;
 
@@ -68,13 +65,6 @@ pub fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default().trim();
     first.strip_prefix("error: ").unwrap_or(first).to_owned()
-}
-
-/// Writes to standard output all at once.
-fn say(text: impl AsRef<[u8]>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_ref())?;
-    out.flush()
 }
 
 /// Whoever reads our output has seen enough, as `head` does.

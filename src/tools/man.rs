@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Command;
 use clap_mangen::Man;
 
-use super::{Trouble, say};
+use crate::shared::output::{Trouble, say};
 
 pub(super) fn run(program: Command) -> Result<ExitCode, Trouble> {
     say(page(program)?)?;

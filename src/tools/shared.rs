@@ -1,5 +1,7 @@
 //! What several tools need, whatever they are about.
 
-pub mod occupant;
-pub mod paper;
-pub mod words;
+pub(crate) mod finding;
+pub(crate) mod occupant;
+pub(crate) mod output;
+pub(crate) mod paper;
+pub(crate) mod words;

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Trouble, say};
 use crate::running::client::{self, Answer, Found, Look};
-use crate::running::findings::{self, Severity};
+use crate::running::findings::findings;
 use crate::running::last_words;
+use crate::shared::finding::{Severity, worst};
+use crate::shared::output::{Trouble, say};
 use crate::shared::paper::Paper;
 use crate::shared::words::plain;
 
@@ -191,8 +192,8 @@ fn describe(
                 (false, true) => screen::short(document, paper),
                 (false, false) => screen::full(document, paper, arguments.managers),
             });
-            let found = findings::findings(document);
-            return Ok(findings::worst(&found) == Severity::Problem);
+            let found = findings(document);
+            return Ok(worst(&found) == Severity::Problem);
         }
         Answer::Silent(silent) => (silent.logdir.as_ref(), silent.described()),
         Answer::Unclear(why) => (None, format!("It is not understood: {}", plain(why))),

@@ -27,9 +27,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use super::Trouble;
 use super::status::{none_found, with_directory};
 use crate::running::client::{self, Found, Look, PATIENCE};
+use crate::shared::output::Trouble;
 use status::asking::{Held, Request};
 
 use app::{App, Wish};

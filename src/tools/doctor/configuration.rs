@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 
 use super::disk;
-use super::finding::{Diagnosis, Finding, Severity};
-use crate::Trouble;
+use crate::doctor::diagnosis::Diagnosis;
+use crate::shared::finding::{Finding, Severity};
+use crate::shared::output::Trouble;
 use submit_side::versions::{Hints, python};
 
 use checks::program::Program;

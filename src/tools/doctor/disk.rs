@@ -6,7 +6,7 @@ use nix::sys::statfs::statfs;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::finding::Finding;
+use crate::shared::finding::Finding;
 
 /// Logs of a run that is left alone take some tens of MB.
 const FREE_BYTES_MIN: u64 = 64 << 20;

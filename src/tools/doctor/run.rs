@@ -9,9 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::disk;
-use super::finding::{Diagnosis, Finding, counted};
-use crate::Trouble;
+use crate::doctor::diagnosis::Diagnosis;
 use crate::running::last_words;
+use crate::shared::finding::Finding;
+use crate::shared::output::Trouble;
+use crate::shared::words::counted;
 
 use blocks::Blocks;
 use log::{Line, Log, ends_of};

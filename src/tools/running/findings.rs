@@ -8,60 +8,9 @@ mod waiting;
 mod tests;
 
 use super::crew::Crew;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::some;
 use status::document::{Document, State};
-
-/// What to make of a finding; the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Tasks do not go on, or will not soon.
-    Problem,
-    /// Something to look at.
-    Warning,
-    /// How things are.
-    Note,
-}
-
-impl Severity {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Problem => "PROBLEM",
-            Self::Warning => "WARNING",
-            Self::Note => "NOTE",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub severity: Severity,
-    /// What is the case: a sentence or two.
-    pub text: String,
-    /// What may be behind it, and where to look. Empty if there is nothing to do.
-    pub advice: String,
-}
-
-impl Finding {
-    fn new(severity: Severity, text: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            severity,
-            text: text.into(),
-            advice: advice.into(),
-        }
-    }
-
-    fn problem(text: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::new(Severity::Problem, text, advice)
-    }
-
-    fn warning(text: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, text, advice)
-    }
-
-    fn note(text: impl Into<String>) -> Self {
-        Self::new(Severity::Note, text, "")
-    }
-}
 
 /// Everything that is to be said about a document, the worst first.
 pub fn findings(document: &Document) -> Vec<Finding> {
@@ -100,11 +49,6 @@ pub fn verdict(findings: &[Finding]) -> String {
     }
 }
 
-pub fn worst(findings: &[Finding]) -> Severity {
-    let severities = findings.iter().map(|finding| finding.severity);
-    severities.min().unwrap_or(Severity::Note)
-}
-
 fn explains_the_queue(finding: &Finding) -> bool {
     finding.severity == Severity::Problem
 }
@@ -113,9 +57,13 @@ fn leaving(document: &Document) -> Option<Finding> {
     let leaves = document.state == State::Leaving;
     leaves.then(|| {
         Finding::warning(
+            "leaving",
             "The interchange is about to end: the submit side is gone, or has told it to.",
-            "Managers are told to exit. If the run should still be on, look for the end of the \
-             program in its own output and in parsl.log.",
+        )
+        .because("Managers are told to exit.")
+        .remedy(
+            "If the run should still be on, look for the end of the program in its own output and \
+             in parsl.log.",
         )
     })
 }
@@ -125,25 +73,35 @@ fn how_it_goes(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
     if document.state == State::Leaving || document.queue.tasks > 0 {
         return None;
     }
-    let text = match (document.in_flight, document.totals.tasks_received) {
-        (0, 0) => "The submit side has given no task yet. If some were started there, they wait \
-                   for others that they depend on, or for their files: parsl.log tells."
-            .to_owned(),
-        (0, _) => format!(
-            "Idle: every task that the submit side has given is answered, and {} for more. What \
-             is not done there waits for tasks or files that it depends on: parsl.log tells.",
-            match crew.managers {
-                0 => "nobody waits".to_owned(),
-                1 => "1 manager waits".to_owned(),
-                managers => format!("{} wait", some(managers, "manager")),
-            }
+    let (id, text) = match (document.in_flight, document.totals.tasks_received) {
+        (0, 0) => (
+            "no-task-yet",
+            "The submit side has given no task yet. If some were started there, they wait for \
+             others that they depend on, or for their files: parsl.log tells."
+                .to_owned(),
         ),
-        (in_flight, _) => format!(
-            "{}{} in the hands of {}, none waits.",
-            some(in_flight, "task"),
-            crew.longest_in_hand(),
-            some(crew.managers, "manager")
+        (0, _) => (
+            "idle",
+            format!(
+                "Idle: every task that the submit side has given is answered, and {} for more. \
+                 What is not done there waits for tasks or files that it depends on: parsl.log \
+                 tells.",
+                match crew.managers {
+                    0 => "nobody waits".to_owned(),
+                    1 => "1 manager waits".to_owned(),
+                    managers => format!("{} wait", some(managers, "manager")),
+                }
+            ),
+        ),
+        (in_flight, _) => (
+            "at-work",
+            format!(
+                "{}{} in the hands of {}, none waits.",
+                some(in_flight, "task"),
+                crew.longest_in_hand(),
+                some(crew.managers, "manager")
+            ),
         ),
     };
-    Some(Finding::note(text))
+    Some(Finding::note(id, text))
 }

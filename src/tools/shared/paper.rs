@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::running::findings::Severity;
+use super::finding::Severity;
 
 /// Where there is no terminal, findings are broken into lines of this width; tables are not cut.
 const WIDTH_OF_PAPER: usize = 100;

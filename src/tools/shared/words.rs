@@ -1,7 +1,10 @@
 //! Numbers, times and texts as people read them.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 const MINUTE_S: u64 = 60;
@@ -9,7 +12,7 @@ const HOUR_S: u64 = 60 * MINUTE_S;
 const DAY_S: u64 = 24 * HOUR_S;
 
 /// The two largest units: `3.2 s`, `3 min 05 s`, `2 h 03 min`.
-pub fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     // What is negative came of clocks that differ; NaN too is no time.
     let seconds = seconds.max(0.0);
     if seconds < 0.0005 {
@@ -30,7 +33,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-pub fn bytes(bytes: usize) -> String {
+pub(crate) fn bytes(bytes: usize) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
@@ -46,7 +49,7 @@ pub fn bytes(bytes: usize) -> String {
 }
 
 /// With commas between thousands.
-pub fn count(number: impl TryInto<u64>) -> String {
+pub(crate) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(0).to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -59,7 +62,7 @@ pub fn count(number: impl TryInto<u64>) -> String {
 }
 
 /// A number of events a second.
-pub fn rate(a_second: f64) -> String {
+pub(crate) fn rate(a_second: f64) -> String {
     match a_second {
         ..0.005 => "0".to_owned(),
         0.005..0.0995 => format!("{a_second:.2}"),
@@ -68,17 +71,24 @@ pub fn rate(a_second: f64) -> String {
     }
 }
 
-/// `1 task`, `2 tasks`.
-pub fn some(number: impl TryInto<u64>, what: &str) -> String {
+/// `1 task`, `2,000 tasks`: for the screens of `status` and `top`.
+pub(crate) fn some(number: impl TryInto<u64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or(0);
-    match number {
-        1 => format!("1 {what}"),
-        _ => format!("{} {what}s", count(number)),
-    }
+    noun_of(number, &count(number), noun)
+}
+
+/// `1 task`, `2000 tasks`: for `doctor`, whose sentences stand in JSON as well.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    noun_of(number, &number.to_string(), noun)
+}
+
+fn noun_of(number: u64, digits: &str, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{digits} {noun}{plural}")
 }
 
 /// The wall clock's time here, with the day unless that was today.
-pub fn moment(at_s: f64, now_s: f64) -> String {
+pub(crate) fn moment(at_s: f64, now_s: f64) -> String {
     let local = |at_s: f64| {
         let moment = Timestamp::from_millisecond((at_s * 1e3) as i64).unwrap_or_default();
         moment.to_zoned(TimeZone::system())
@@ -92,7 +102,7 @@ pub fn moment(at_s: f64, now_s: f64) -> String {
 }
 
 /// What a peer wrote, without what would move a terminal's cursor or change its colours.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let seen = |c: char| match c.is_control() || matches!(c, '\u{202a}'..='\u{202e}') {
         true => '\u{fffd}',
         false => c,
@@ -101,12 +111,12 @@ pub fn plain(text: &str) -> String {
 }
 
 /// Columns on a terminal.
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
 /// At most so many columns, and a mark where something is missing.
-pub fn clipped(text: &str, columns: usize) -> String {
+pub(crate) fn clipped(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }
@@ -126,20 +136,38 @@ pub fn clipped(text: &str, columns: usize) -> String {
 }
 
 /// Lines of at most so many columns, broken between words; a longer word has a line of its own.
-pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        if !line.is_empty() && line.width() + 1 + word.width() > columns {
-            lines.push(std::mem::take(&mut line));
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let lines = textwrap::wrap(text, between_words(columns));
+    lines.into_iter().map(Cow::into_owned).collect()
+}
+
+/// Such lines behind an indent; what stands in a line of its own stays there, with its own indent
+/// added.
+pub(crate) fn paragraph(text: &str, indent: &str, columns: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        // As in a traceback.
+        let own = line.len() - line.trim_start_matches(' ').len();
+        let indent = indent.to_owned() + &" ".repeat(own.min(columns / 4));
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        if !words.is_empty() {
+            let options = between_words(columns)
+                .initial_indent(&indent)
+                .subsequent_indent(&indent);
+            out.push_str(&textwrap::fill(&words.join(" "), options));
         }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
+        out.push('\n');
     }
-    lines.push(line);
-    lines
+    out
+}
+
+/// Nothing is hyphenated or cut: names, paths and commands are copied from these texts.
+fn between_words(columns: usize) -> textwrap::Options<'static> {
+    textwrap::Options::new(columns)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit)
 }
 
 #[cfg(test)]
@@ -203,6 +231,36 @@ mod tests {
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
         assert_eq!(wrapped("overlong a", 3), ["overlong", "a"]);
         assert_eq!(wrapped("", 3), [""]);
+    }
+
+    /// By a loop that anybody can follow.
+    #[test]
+    fn lines_break_where_the_next_word_has_no_room() {
+        let by_hand = |text: &str, columns: usize| {
+            let mut lines = vec![String::new()];
+            for word in text.split(' ') {
+                let line = lines.last_mut().expect("there is one");
+                if line.is_empty() {
+                    line.push_str(word);
+                } else if width(line) + 1 + width(word) > columns {
+                    lines.push(word.to_owned());
+                } else {
+                    *line += &format!(" {word}");
+                }
+            }
+            lines
+        };
+        let text = "No manager-of-1,000 takes any: `/a/very/long/path-with-hyphens/in-it`, 節点 十七 \
+                    and so on … but 2 × 3 are (as told) sus\u{ad}pect.";
+        for columns in [0, 1, 5, 8, 13, 21, 34, 55, 89, usize::MAX] {
+            assert_eq!(wrapped(text, columns), by_hand(text, columns), "{columns}");
+        }
+    }
+
+    #[test]
+    fn a_paragraph_keeps_its_lines_and_their_indents() {
+        assert_eq!(paragraph("a\n  b c\n\n", "  ", 92), "  a\n    b c\n\n");
+        assert_eq!(paragraph("one  two three", "> ", 9), "> one two\n> three\n");
     }
 
     #[test]

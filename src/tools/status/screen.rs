@@ -2,7 +2,8 @@
 
 use super::table::Table;
 use crate::running::crew::{Crew, by_block};
-use crate::running::findings::{Finding, findings, verdict};
+use crate::running::findings::{findings, verdict};
+use crate::shared::finding::Finding;
 use crate::shared::paper::Paper;
 use crate::shared::words::{
     bytes, clipped, count, duration, moment, plain, rate, some, width, wrapped,
@@ -132,12 +133,12 @@ impl Screen {
             let gap = " ".repeat(LABEL_COLUMNS.saturating_sub(label.len()));
             let mut label = self.paper.severity(finding.severity) + &gap;
             let indent = " ".repeat(LABEL_COLUMNS);
-            for line in wrapped(&finding.text, columns) {
+            for line in wrapped(&finding.what, columns) {
                 self.push(&(label + &line));
                 label = indent.clone();
             }
-            if !finding.advice.is_empty() {
-                for line in wrapped(&finding.advice, columns) {
+            if !finding.advice().is_empty() {
+                for line in wrapped(&finding.advice(), columns) {
                     let line = self.paper.dim(&line);
                     self.push(&(indent.clone() + &line));
                 }

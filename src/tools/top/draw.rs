@@ -10,7 +10,8 @@ use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, Wra
 
 use super::app::{App, Instance, Mode, Voice};
 use super::rows::Column;
-use crate::running::findings::{Finding, Severity, verdict};
+use crate::running::findings::verdict;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, count, duration, plain, rate, wrapped};
 use crate::status::told_of;
 use status::document::{Document, Manager, ManagerState, State};
@@ -140,14 +141,14 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
     }
     for finding in findings {
         let text = match finding.severity {
-            Severity::Note => finding.text.clone(),
-            _ => format!("{}: {}", finding.severity.name(), finding.text),
+            Severity::Note => finding.what.clone(),
+            _ => format!("{}: {}", finding.severity.name(), finding.what),
         };
         add(&text, style_of(finding.severity));
     }
     // Where there is room: what is behind it, and what to do.
     for finding in findings {
-        add(&finding.advice, Style::new().dim());
+        add(&finding.advice(), Style::new().dim());
     }
     frame.render_widget(Paragraph::new(lines), area);
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::log::ends_of;
-use crate::doctor::finding::{Finding, counted};
+use crate::shared::finding::Finding;
+use crate::shared::words::counted;
 
 const SCRIPTS: &str = "submit_scripts";
 const FILES_MAX: usize = 10_000;

@@ -2,7 +2,8 @@
 //! uses some of the same words.
 
 use super::log::{Level, Line};
-use crate::doctor::finding::{Finding, Severity, counted};
+use crate::shared::finding::{Finding, Severity};
+use crate::shared::words::counted;
 
 const SAMPLE_CHARACTERS_MAX: usize = 400;
 

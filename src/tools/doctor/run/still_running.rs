@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::doctor::finding::{Finding, counted};
 use crate::running::client::{self, Answer, Found};
+use crate::shared::finding::Finding;
+use crate::shared::words::counted;
 use status::document::Document;
 
 /// Those of the same machine do; others may wait for hours in the batch system's queue.

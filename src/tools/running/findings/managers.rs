@@ -1,7 +1,7 @@
 //! What is wrong with managers, and what was lost with them.
 
-use super::{Finding, Severity};
 use crate::running::crew::Crew;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{count, duration, moment, plain, some};
 use status::document::{Document, Event, Manager, ManagerState};
 
@@ -29,12 +29,15 @@ pub(super) fn of_managers(document: &Document, crew: &Crew<'_>) -> Vec<Finding> 
         crew.count(ManagerState::Draining),
     );
     if held + draining > 0 && held + draining < crew.managers {
-        found.push(Finding::note(format!(
-            "Of {}, {} held and {} draining: they get no more tasks.",
-            some(crew.managers, "manager"),
-            count(held),
-            count(draining)
-        )));
+        found.push(Finding::note(
+            "managers-held",
+            format!(
+                "Of {}, {} held and {} draining: they get no more tasks.",
+                some(crew.managers, "manager"),
+                count(held),
+                count(draining)
+            ),
+        ));
     }
     found
 }
@@ -52,6 +55,7 @@ fn silent(document: &Document) -> Option<Finding> {
     let in_flight: usize = silent.iter().map(|manager| manager.in_flight).sum();
     (!silent.is_empty()).then(|| {
         Finding::warning(
+            "managers-silent",
             format!(
                 "{} been silent for {}{}: {}. At {} {} lost, with {}.",
                 match silent.len() {
@@ -69,6 +73,8 @@ fn silent(document: &Document) -> Option<Finding> {
                 },
                 some(in_flight, "task")
             ),
+        )
+        .because(
             "Their nodes are overloaded, short of memory or down, their processes are stopped, or \
              the network between is.",
         )
@@ -87,6 +93,7 @@ fn suspect(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
     let in_flight: usize = gone.iter().map(|manager| manager.in_flight).sum();
     (!gone.is_empty()).then(|| {
         Finding::warning(
+            "managers-suspect",
             format!(
                 "{} without a connection: {}. They get no more tasks, and are lost with {} if \
                  they do not come back.",
@@ -94,8 +101,8 @@ fn suspect(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
                 named(&gone),
                 some(in_flight, "task")
             ),
-            "Their jobs have ended or were killed, their nodes are down, or the network is.",
         )
+        .because("Their jobs have ended or were killed, their nodes are down, or the network is.")
     })
 }
 
@@ -109,9 +116,12 @@ fn clogged(document: &Document) -> Option<Finding> {
     let named = named(&clogged);
     (!clogged.is_empty()).then(|| {
         Finding::warning(
+            "managers-clogged",
             format!(
                 "{do_not} take the tasks that were sent: {named}. No more go there until {they_do}."
             ),
+        )
+        .because(
             "A process that is stopped, a node that is overloaded, or a network that is slow for \
              tasks of this size. The other managers have the work meanwhile.",
         )
@@ -137,16 +147,19 @@ fn other_versions(document: &Document) -> Option<Finding> {
     };
     let others: Vec<&Manager> = document.managers.iter().filter(differs).collect();
     let first = others.first()?;
-    Some(Finding::note(format!(
-        "{} another Python or Parsl than the submit side: {} (Python {}, Parsl {}).",
-        match others.len() {
-            1 => "1 manager has".to_owned(),
-            several => format!("{} have", some(several, "manager")),
-        },
-        named(&others),
-        plain(&first.python),
-        plain(&first.parsl)
-    )))
+    Some(Finding::note(
+        "manager-versions",
+        format!(
+            "{} another Python or Parsl than the submit side: {} (Python {}, Parsl {}).",
+            match others.len() {
+                1 => "1 manager has".to_owned(),
+                several => format!("{} have", some(several, "manager")),
+            },
+            named(&others),
+            plain(&first.python),
+            plain(&first.parsl)
+        ),
+    ))
 }
 
 pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
@@ -154,25 +167,31 @@ pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
     found.extend(lost(document));
     let totals = &document.totals;
     if totals.tasks_unreadable > 0 {
-        found.push(Finding::warning(
-            format!(
-                "{} failed because they, or their results, could not be read.",
-                some(totals.tasks_unreadable, "task")
-            ),
-            "interchange.log names them, and says what is wrong with them.",
-        ));
+        found.push(
+            Finding::warning(
+                "tasks-unreadable",
+                format!(
+                    "{} failed because they, or their results, could not be read.",
+                    some(totals.tasks_unreadable, "task")
+                ),
+            )
+            .remedy("interchange.log names them, and says what is wrong with them."),
+        );
     }
     if totals.tasks_rejected > 0 {
-        found.push(Finding::warning(
-            format!(
-                "{} dropped: another one of the same number was here, or the end had come.",
-                was_or_were(totals.tasks_rejected as usize, "task")
-            ),
-            "No executor of Parsl's does so; interchange.log has their numbers.",
-        ));
+        found.push(
+            Finding::warning(
+                "tasks-rejected",
+                format!(
+                    "{} dropped: another one of the same number was here, or the end had come.",
+                    was_or_were(totals.tasks_rejected as usize, "task")
+                ),
+            )
+            .remedy("No executor of Parsl's does so; interchange.log has their numbers."),
+        );
     }
     if totals.late_results > 0 {
-        found.push(Finding::note(format!(
+        found.push(Finding::note("late-results", format!(
             "{} came too late: nobody waited for them any more, as their managers had been given \
              up.",
             some(totals.late_results, "result")
@@ -217,7 +236,7 @@ fn lost(document: &Document) -> Option<Finding> {
         }
         false => "",
     };
-    Some(Finding::new(severity, text + ".", advice))
+    Some(Finding::new("managers-lost", severity, text + ".").remedy(advice))
 }
 
 /// One that hangs keeps its worker for ever, and no manager is lost for it.
@@ -239,22 +258,25 @@ pub(super) fn of_slow_tasks(document: &Document) -> Option<Finding> {
         true => Severity::Warning,
         false => Severity::Note,
     };
-    Some(Finding::new(
-        severity,
-        format!(
-            "Task {task} has been with manager {} for {}, and no other one took more than {}.",
-            place(oldest),
-            duration(age(oldest)),
-            duration(usual)
-        ),
-        format!(
+    Some(
+        Finding::new(
+            "slow-task",
+            severity,
+            format!(
+                "Task {task} has been with manager {} for {}, and no other one took more than {}.",
+                place(oldest),
+                duration(age(oldest)),
+                duration(usual)
+            ),
+        )
+        .remedy(format!(
             "If it hangs: look at its worker on that node. {} such a task.",
             match slow.len() {
                 1 => "1 manager has".to_owned(),
                 several => format!("{} have", some(several, "manager")),
             }
-        ),
-    ))
+        )),
+    )
 }
 
 fn named(managers: &[&Manager]) -> String {

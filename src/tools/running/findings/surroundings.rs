@@ -1,7 +1,7 @@
 //! What is wrong around the interchange: its ports, its bounds, the hub, what it writes.
 
 use super::waiting::wrong_keys;
-use super::{Finding, Severity};
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, plain, some};
 use status::document::Document;
 
@@ -23,12 +23,15 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
     let raise = "Each manager needs one. Raise the hard limit (ulimit -Hn) where the submit \
                  process is started, or use fewer and larger blocks.";
     if !port.lets_in {
-        found.push(Finding::problem(
-            format!("No more managers are let in until some leave: {descriptors}."),
-            raise,
-        ));
+        found.push(
+            Finding::problem(
+                "descriptors-ran-out",
+                format!("No more managers are let in until some leave: {descriptors}."),
+            )
+            .remedy(raise),
+        );
     } else if used >= DESCRIPTORS_SHARE {
-        found.push(Finding::warning(format!("{descriptors}."), raise));
+        found.push(Finding::warning("descriptors-scarce", format!("{descriptors}.")).remedy(raise));
     }
     let knocks = port.keys_refused > 0 || port.handshakes_failed > 0;
     let nobody_came = document.totals.managers_registered == 0;
@@ -44,16 +47,19 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
                 .to_owned(),
             false => "Some knocked at the worker port and did not get in.".to_owned(),
         };
-        found.push(Finding::new(severity, text, wrong_keys(document)));
+        found.push(Finding::new("peers-refused", severity, text).remedy(wrong_keys(document)));
     }
     if port.bad_messages > 0 {
-        found.push(Finding::warning(
-            format!(
-                "{} at the worker port could not be read.",
-                some(port.bad_messages, "message")
-            ),
-            "interchange.log has who sent them, and what is wrong with them.",
-        ));
+        found.push(
+            Finding::warning(
+                "bad-messages",
+                format!(
+                    "{} at the worker port could not be read.",
+                    some(port.bad_messages, "message")
+                ),
+            )
+            .remedy("interchange.log has who sent them, and what is wrong with them."),
+        );
     }
     found
 }
@@ -63,32 +69,37 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
     let pressure = &document.back_pressure;
     // Where nothing is dispatched for it, that was said.
     if let Some(stopped) = stopped_submit_process(document).filter(|_| pressure.dispatches) {
-        found.push(Finding::problem(
-            format!("The submit process is stopped: {stopped}."),
-            "It gives no tasks and takes no results, and futures do not end, until it goes on. \
+        found.push(
+            Finding::problem(
+                "submit-process-stopped",
+                format!("The submit process is stopped: {stopped}."),
+            )
+            .because(
+                "It gives no tasks and takes no results, and futures do not end, until it goes on. \
              Nothing is lost by it.",
-        ));
+            ),
+        );
     }
     if !pressure.takes_tasks {
-        found.push(Finding::warning(
-            format!(
+        found.push(Finding::warning("held-up", format!(
                 "No more tasks are taken from the submit process: {} are held here, and the bound \
                  is {}. Others wait there.",
                 bytes(pressure.held_bytes),
                 bytes(pressure.bound_bytes)
-            ),
-            "It goes on by itself when three quarters of the bound are left; nothing is lost. \
-             --max-queued-bytes is the bound.",
-        ));
+            )).because("It goes on by itself when three quarters of the bound are left; nothing is lost. \
+             --max-queued-bytes is the bound."));
     }
     if pressure.dispatches && pressure.unsent_results_bytes >= UNSENT_BYTES {
-        found.push(Finding::warning(
-            format!(
-                "The submit process is slow to take results: {} wait for it.",
-                bytes(pressure.unsent_results_bytes)
-            ),
-            "It is busy, or stopped. If they become many more, nothing is dispatched.",
-        ));
+        found.push(
+            Finding::warning(
+                "results-slow",
+                format!(
+                    "The submit process is slow to take results: {} wait for it.",
+                    bytes(pressure.unsent_results_bytes)
+                ),
+            )
+            .because("It is busy, or stopped. If they become many more, nothing is dispatched."),
+        );
     }
     found
 }
@@ -112,43 +123,57 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
     if let Some(hub) = &document.hub {
         let had_its_time = document.interchange.uptime_s >= HUB_ANSWERS_WITHIN_S;
         if !hub.answers && had_its_time {
-            found.push(Finding::warning(
-                format!("The monitoring hub at {} does not answer.", hub.address),
-                "Tasks are not concerned. Look at the end of monitoring's logs in the run's \
+            found.push(
+                Finding::warning(
+                    "hub-silent",
+                    format!("The monitoring hub at {} does not answer.", hub.address),
+                )
+                .remedy(
+                    "Tasks are not concerned. Look at the end of monitoring's logs in the run's \
                  directory.",
-            ));
+                ),
+            );
         }
         if hub.dropped > 0 {
-            found.push(Finding::warning(
-                format!(
-                    "{} dropped, because the hub takes nothing.",
-                    some(hub.dropped, "monitoring record")
-                ),
-                "What it stores has gaps.",
-            ));
+            found.push(
+                Finding::warning(
+                    "hub-records-dropped",
+                    format!(
+                        "{} dropped, because the hub takes nothing.",
+                        some(hub.dropped, "monitoring record")
+                    ),
+                )
+                .because("What it stores has gaps."),
+            );
         }
     }
     let process = &document.process;
     if process.log_lines_dropped > 0 {
-        found.push(Finding::warning(
-            format!(
-                "{} of the log dropped, because the disk did not keep up.",
-                some(process.log_lines_dropped, "line")
-            ),
-            format!(
+        found.push(
+            Finding::warning(
+                "log-lines-dropped",
+                format!(
+                    "{} of the log dropped, because the disk did not keep up.",
+                    some(process.log_lines_dropped, "line")
+                ),
+            )
+            .because(format!(
                 "{} is on a slow or full file system (`df` tells).",
                 plain(&document.interchange.logdir)
-            ),
-        ));
+            )),
+        );
     }
     if let Some(dropped) = process.event_lines_dropped.filter(|dropped| *dropped > 0) {
-        found.push(Finding::warning(
-            format!(
-                "{} of the file of events dropped, because the disk did not keep up.",
-                some(dropped, "line")
-            ),
-            "Its directory is on a slow or full file system (`df` tells).",
-        ));
+        found.push(
+            Finding::warning(
+                "event-lines-dropped",
+                format!(
+                    "{} of the file of events dropped, because the disk did not keep up.",
+                    some(dropped, "line")
+                ),
+            )
+            .because("Its directory is on a slow or full file system (`df` tells)."),
+        );
     }
     found
 }

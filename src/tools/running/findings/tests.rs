@@ -1,7 +1,8 @@
 //! Each rule, from a document in which it holds, and one in which it just does not.
 
-use super::{Severity, findings, verdict, worst};
+use super::{findings, verdict};
 use crate::running::sample::{document, event, full_manager, manager};
+use crate::shared::finding::{Severity, worst};
 use status::document::{Document, Hub, State};
 
 /// Severity and text of every finding, with its advice.
@@ -10,7 +11,7 @@ fn told(document: &Document) -> Vec<(Severity, String)> {
     told.map(|finding| {
         (
             finding.severity,
-            format!("{} {}", finding.text, finding.advice),
+            format!("{} {}", finding.what, finding.advice()),
         )
     })
     .collect()
@@ -441,4 +442,26 @@ fn a_peer_cannot_paint_by_its_name() {
     }];
     evil.totals.managers_lost = 1;
     assert!(told(&evil).iter().all(|(_, text)| !text.contains('\u{1b}')));
+}
+
+#[test]
+fn a_finding_keeps_its_id_whatever_its_words_and_severity() {
+    let ids = |document: &Document| -> Vec<&str> {
+        let found = findings(document);
+        found.iter().map(|finding| finding.id).collect()
+    };
+    assert_eq!(ids(&document()), ["no-task-yet"]);
+    for oldest_s in [3.0, 40.0] {
+        assert_eq!(ids(&waiting(5, oldest_s)), ["never-registered"]);
+    }
+    let mut held = staffed(5, 1.0);
+    held.managers
+        .iter_mut()
+        .for_each(|manager| manager.held = true);
+    assert_eq!(ids(&held), ["nobody-takes-tasks"]);
+    let mut scarce = document();
+    scarce.process.descriptors = scarce.process.descriptor_limit;
+    assert_eq!(ids(&scarce), ["descriptors-scarce", "no-task-yet"]);
+    scarce.worker_port.lets_in = false;
+    assert_eq!(ids(&scarce), ["descriptors-ran-out"]);
 }

@@ -1,8 +1,8 @@
 //! Why tasks wait.
 
 use super::surroundings::stopped_submit_process;
-use super::{Finding, Severity};
 use crate::running::crew::Crew;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, count, duration, moment, some};
 use status::document::{Document, ManagerState, State};
 
@@ -59,13 +59,16 @@ fn results_are_not_taken(document: &Document) -> Finding {
             .to_owned(),
     };
     Finding::problem(
+        "results-untaken",
         format!(
             "Nothing is dispatched, because the submit process takes no results: {} of them wait \
              for it.",
             bytes(unsent)
         ),
-        format!("{why} As soon as it reads its results, tasks go on; nothing is lost."),
     )
+    .because(format!(
+        "{why} As soon as it reads its results, tasks go on; nothing is lost."
+    ))
 }
 
 fn nobody_came(document: &Document) -> Finding {
@@ -98,7 +101,7 @@ fn nobody_came(document: &Document) -> Finding {
         )
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
-    Finding::new(severity, text, advice)
+    Finding::new("never-registered", severity, text).remedy(advice)
 }
 
 /// Who knocks, but does not get in.
@@ -175,17 +178,13 @@ fn all_are_gone(document: &Document) -> Finding {
             last.change
         );
     }
-    Finding::new(
-        severity,
-        text + ".",
-        format!(
-            "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system \
+    Finding::new("all-managers-gone", severity, text + ".").remedy(format!(
+        "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system \
              for its queue, and look at what the last blocks have printed (submit_scripts in {}) \
              and at the managers' logs (manager.log in {}/block-*).",
-            run_dir(&about.logdir),
-            about.logdir
-        ),
-    )
+        run_dir(&about.logdir),
+        about.logdir
+    ))
 }
 
 fn all_are_full(document: &Document, crew: &Crew<'_>) -> Finding {
@@ -202,13 +201,16 @@ fn all_are_full(document: &Document, crew: &Crew<'_>) -> Finding {
         1 => "the 1 manager that takes tasks is full".to_owned(),
         full => format!("all {} that take tasks are full", some(full, "manager")),
     };
-    Finding::note(format!(
-        "{}: {who}{rest}, with {}{} for {}. More workers would do more at a time.",
-        queue(document),
-        some(document.in_flight, "task"),
-        crew.longest_in_hand(),
-        some(u64::try_from(crew.workers).unwrap_or(0), "worker"),
-    ))
+    Finding::note(
+        "all-managers-full",
+        format!(
+            "{}: {who}{rest}, with {}{} for {}. More workers would do more at a time.",
+            queue(document),
+            some(document.in_flight, "task"),
+            crew.longest_in_hand(),
+            some(u64::try_from(crew.workers).unwrap_or(0), "worker"),
+        ),
+    )
 }
 
 /// `2 held, 1 draining`.
@@ -255,7 +257,7 @@ fn nobody_takes_tasks(document: &Document, crew: &Crew<'_>) -> Finding {
         managers => format!("none of {} takes any", some(managers, "manager")),
     };
     let text = format!("{}, and {nobody}: {}.", queue(document), unusable(crew));
-    Finding::new(severity, text, advice.join(" "))
+    Finding::new("nobody-takes-tasks", severity, text).because(advice.join(" "))
 }
 
 /// Tasks pass through the queue on their way; something is wrong only if they stay.
@@ -274,13 +276,16 @@ fn room_is_left(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
              interchange.log says of it."
         ),
     };
-    Some(Finding::problem(
-        format!(
-            "{}, though there is room for {} on managers that take tasks, and none was \
+    Some(
+        Finding::problem(
+            "room-unused",
+            format!(
+                "{}, though there is room for {} on managers that take tasks, and none was \
              dispatched in the last seconds.",
-            queue(document),
-            count(crew.room)
-        ),
-        advice,
-    ))
+                queue(document),
+                count(crew.room)
+            ),
+        )
+        .remedy(advice),
+    )
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ports::try_port;
 use crate::doctor::configuration::description::{Executor, Where};
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 const ADDRESSES_SHOWN: usize = 8;

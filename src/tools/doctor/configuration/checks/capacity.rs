@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::doctor::configuration::description::{Executor, Where};
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 use submit_side::config::DescriptorBudget;
 
 /// What the interchange has open before the first manager comes: 36 were counted with encryption,

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::doctor::configuration::description::{Executor, SetUp};
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 use submit_side::curve::{CertificateError, Certificates, Problem};
 
 pub(in super::super) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<Finding> {

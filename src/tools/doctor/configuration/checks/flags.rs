@@ -11,8 +11,8 @@ use nix::unistd::{AccessFlags, access};
 use super::ports;
 use super::program::{Program, interchange};
 use crate::doctor::configuration::description::{Executor, SetUp};
-use crate::doctor::finding::Finding;
 use crate::in_one_line;
+use crate::shared::finding::Finding;
 
 /// What `own`, this program, would make of them, if it is the one that is started.
 pub(in super::super) fn of_interchange(

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use crate::doctor::configuration::description::Executor;
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 
 /// Tasks, results and commands; and the monitoring hub.
 const SUBMIT_PORTS: usize = 3;

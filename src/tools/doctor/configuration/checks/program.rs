@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 use crate::shared::occupant::{Occupant, occupant_of};
 use submit_side::versions::candidates;
 

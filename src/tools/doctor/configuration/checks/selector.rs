@@ -1,7 +1,7 @@
 //! The manager selector: Parsl's two are built in, any other is run by the submit side's Python.
 
 use crate::doctor::configuration::description::Selector;
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 
 const OF_PARSL: &str = "parsl.executors.high_throughput.manager_selector.";
 const BUILT_IN: [&str; 2] = ["RandomManagerSelector", "BlockIdManagerSelector"];

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::doctor::configuration::description::{Executor, SetUp};
-use crate::doctor::finding::Finding;
+use crate::shared::finding::Finding;
 use submit_side::config::{PARSL_NEWEST, PARSL_OLDEST};
 use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
 

@@ -1,73 +1,15 @@
-//! What was found, and how it is told to people and to programs.
+//! All that was found about one configuration or one run, as people read it and as programs do.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::shared::finding::{Finding, Severity, worst};
+use crate::shared::words::paragraph;
+
 /// Which meaning the fields of the JSON document have.
 const FORMAT: u32 = 1;
 const COLUMNS: usize = 92;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
-    /// The run fails, or has failed, by it.
-    Problem,
-    /// It fails under circumstances that cannot be told from here.
-    Warning,
-    /// Good to know.
-    Note,
-}
-
-/// One paragraph: what there is, why it matters, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    /// Stays the same from release to release.
-    pub(super) id: &'static str,
-    pub(super) severity: Severity,
-    /// The executor's label, if it is about one.
-    pub(super) executor: Option<String>,
-    pub(super) what: String,
-    pub(super) why: String,
-    pub(super) remedy: String,
-}
-
-impl Finding {
-    pub(super) fn problem(id: &'static str, what: impl Into<String>) -> Self {
-        Self::new(id, Severity::Problem, what)
-    }
-
-    pub(super) fn warning(id: &'static str, what: impl Into<String>) -> Self {
-        Self::new(id, Severity::Warning, what)
-    }
-
-    pub(super) fn note(id: &'static str, what: impl Into<String>) -> Self {
-        Self::new(id, Severity::Note, what)
-    }
-
-    fn new(id: &'static str, severity: Severity, what: impl Into<String>) -> Self {
-        let what = what.into();
-        let (executor, why, remedy) = (None, String::new(), String::new());
-        Self {
-            id,
-            severity,
-            executor,
-            what,
-            why,
-            remedy,
-        }
-    }
-
-    pub(super) fn because(mut self, why: impl Into<String>) -> Self {
-        self.why = why.into();
-        self
-    }
-
-    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = remedy.into();
-        self
-    }
-}
 
 /// All that there is to say about a set-up or a run.
 #[derive(Debug, Default, Serialize)]
@@ -110,8 +52,7 @@ impl Diagnosis {
     }
 
     pub(super) fn worst(&self) -> Severity {
-        let severities = self.findings.iter().map(|finding| finding.severity);
-        severities.min().unwrap_or(Severity::Note)
+        worst(&self.findings)
     }
 
     /// # Errors
@@ -139,7 +80,7 @@ impl Diagnosis {
                 let _ = writeln!(text, "\n{title}");
             }
             for finding in of_it {
-                text.push_str(&paragraph(finding));
+                text.push_str(&told_of(finding));
             }
         }
         text.push('\n');
@@ -154,61 +95,23 @@ impl Diagnosis {
         for (title, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
             let _ = write!(end, "{title}: {}. ", list.join("; "));
         }
-        text.push_str(&wrapped(&end, ""));
+        text.push_str(&paragraph(&end, "", COLUMNS));
         text
     }
 }
 
-fn paragraph(finding: &Finding) -> String {
+fn told_of(finding: &Finding) -> String {
     let about = match &finding.executor {
         Some(label) => format!("{} (executor {label})", finding.id),
         None => finding.id.to_owned(),
     };
     let mut body = finding.what.clone();
-    for sentence in [&finding.why, &finding.remedy] {
-        if !sentence.is_empty() {
-            body.push(' ');
-            body.push_str(sentence);
-        }
+    let advice = finding.advice();
+    if !advice.is_empty() {
+        body.push(' ');
+        body.push_str(&advice);
     }
-    format!("  {about}\n{}", wrapped(&body, "    "))
-}
-
-/// `1 block`, `2 blocks`.
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
-    }
-}
-
-/// Lines of words; what stands in a line of its own stays there.
-fn wrapped(text: &str, indent: &str) -> String {
-    let mut out = String::new();
-    for line in text.lines() {
-        let mut columns = 0;
-        // As in a traceback.
-        let own = line.len() - line.trim_start_matches(' ').len();
-        let indent = indent.to_owned() + &" ".repeat(own.min(COLUMNS / 4));
-        for word in line.split(' ').filter(|word| !word.is_empty()) {
-            let width = word.chars().count();
-            if columns > 0 && columns + 1 + width > COLUMNS {
-                out.push('\n');
-                columns = 0;
-            }
-            if columns == 0 {
-                out.push_str(&indent);
-                columns = indent.len();
-            } else {
-                out.push(' ');
-                columns += 1;
-            }
-            out.push_str(word);
-            columns += width;
-        }
-        out.push('\n');
-    }
-    out
+    format!("  {about}\n{}", paragraph(&body, "    ", COLUMNS))
 }
 
 fn push_new(list: &mut Vec<String>, what: &str) {
@@ -246,10 +149,10 @@ mod tests {
     #[test]
     fn lines_are_short_and_lose_nothing() {
         let text = "word ".repeat(100);
-        let lines = wrapped(&text, "    ");
+        let lines = paragraph(&text, "    ", COLUMNS);
         assert!(lines.lines().all(|line| line.len() <= COLUMNS));
         assert_eq!(lines.split_whitespace().count(), 100);
-        assert_eq!(wrapped("a\n  b c", "  "), "  a\n    b c\n");
+        assert_eq!(paragraph("a\n  b c", "  ", COLUMNS), "  a\n    b c\n");
         // Also the last one.
         let mut diagnosis = Diagnosis::new("x");
         (0..30).for_each(|part| diagnosis.examined(&format!("part {part}")));
