@@ -1,10 +1,12 @@
 //! What `status` and `top` share: finding interchanges, asking them, and making sense of what they
 //! say.
 
-pub mod client;
-pub mod crew;
-pub mod findings;
-pub mod last_words;
+pub(crate) mod client;
+pub(crate) mod crew;
+pub(crate) mod findings;
+pub(crate) mod labels;
+pub(crate) mod last_words;
+pub(crate) mod search;
 
 #[cfg(test)]
-pub mod sample;
+pub(crate) mod sample;

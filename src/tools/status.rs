@@ -7,25 +7,24 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::running::client::{self, Answer, Found, Look};
+use crate::running::client::{Answer, Found};
 use crate::running::findings::findings;
+use crate::running::labels::name_of;
 use crate::running::last_words;
+use crate::running::search::{Survey, below, none_found, survey, with_directory};
 use crate::shared::finding::{Severity, worst};
 use crate::shared::output::{Trouble, say};
 use crate::shared::paper::Paper;
 use crate::shared::words::plain;
 
-pub use screen::{name_of, told_of};
-
 const WRONG: u8 = 1;
-const WRONG_ARGUMENTS: u8 = 2;
 const NONE_FOUND: u8 = 3;
 
 #[derive(Debug, Args)]
@@ -76,20 +75,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     with_directory(arguments.directory.as_deref(), || tell(arguments))
 }
 
-/// Runs `tool` if the directory that was named can be looked into; else says why not.
-pub fn with_directory(
-    directory: Option<&Path>,
-    tool: impl FnOnce() -> Result<ExitCode, Trouble>,
-) -> Result<ExitCode, Trouble> {
-    match directory.map(|directory| (directory.display(), directory.read_dir())) {
-        Some((directory, Err(error))) => {
-            let _ = writeln!(io::stderr(), "htex-interchange: {directory}: {error}");
-            Ok(ExitCode::from(WRONG_ARGUMENTS))
-        }
-        _ => tool(),
-    }
-}
-
 fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let mut known = BTreeMap::new();
     let mut is_first = true;
@@ -133,16 +118,16 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
-    let Look { found, places } = client::look();
+    let Survey { found, places } = survey();
     let (found, left_out) = match &arguments.directory {
-        Some(directory) => client::below(found, directory, arguments.all),
+        Some(directory) => below(found, directory, arguments.all),
         None => (found, 0),
     };
     let known = found.iter().map(|found| {
         let logdir = found.logdir().unwrap_or_default();
         let name = match &found.answer {
             Answer::Told { document, .. } => name_of(document),
-            _ => logdir.display().to_string(),
+            Answer::Silent(_) | Answer::Unclear(_) => logdir.display().to_string(),
         };
         (found.socket.clone(), Known { name, logdir })
     });
@@ -211,32 +196,6 @@ fn describe(
         }
     }
     Ok(true)
-}
-
-/// Where was looked, and what the logs there tell.
-pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
-    // So that `.` is told by its name.
-    let directory = directory.map(|named| named.canonicalize().unwrap_or_else(|_| named.into()));
-    let directory = directory.as_deref();
-    let mut text = match directory {
-        Some(directory) => format!(
-            "No running interchange of this user on this machine has its logs at or below {}.\n",
-            directory.display()
-        ),
-        None => "No interchange of this user runs on this machine.\n".to_owned(),
-    };
-    text += &client::told_of(places);
-    if let Some(directory) = directory {
-        let told = last_words::told_below(directory);
-        text += &match told.is_empty() {
-            true => "There is no log of an interchange, either.\n".to_owned(),
-            false => format!(
-                "{told}`htex-interchange doctor {}` looks for what went wrong.\n",
-                directory.display()
-            ),
-        };
-    }
-    text
 }
 
 /// On a watched screen one that has gone does not just vanish.

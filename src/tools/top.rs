@@ -27,8 +27,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use super::status::{none_found, with_directory};
-use crate::running::client::{self, Found, Look, PATIENCE};
+use crate::running::client::{self, Found, PATIENCE};
+use crate::running::search::{Survey, below, none_found, survey, with_directory};
 use crate::shared::output::Trouble;
 use status::asking::{Held, Request};
 
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
 }
 
 fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
-    let Look { found, places } = client::look();
+    let Survey { found, places } = survey();
     let found = chosen(found, arguments);
     if found.is_empty() {
         let text = none_found(arguments.directory.as_deref(), &places);
@@ -122,7 +122,7 @@ fn end_with_the_terminal() {
 
 fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {
     match &arguments.directory {
-        Some(directory) => client::below(found, directory, false).0,
+        Some(directory) => below(found, directory, false).0,
         None => found,
     }
 }
@@ -183,7 +183,7 @@ fn start_asking(
         let arguments = Arguments { directory };
         loop {
             thread::sleep(LOOK_EVERY);
-            let found = chosen(client::look().found, &arguments);
+            let found = chosen(survey().found, &arguments);
             if news.send(News::All(found)).is_err() {
                 return;
             }

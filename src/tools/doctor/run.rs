@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use super::disk;
 use crate::doctor::diagnosis::Diagnosis;
-use crate::running::last_words;
 use crate::shared::finding::Finding;
+use crate::shared::log_file::{NAMES, ends_of};
 use crate::shared::output::Trouble;
 use crate::shared::words::counted;
 
 use blocks::Blocks;
-use log::{Line, Log, ends_of};
+use log::{Line, Log};
 
 const PARSL_LOG: &str = "parsl.log";
 const PARSL_LOG_BYTES: u64 = 2 << 20;
@@ -71,7 +71,7 @@ fn places(directory: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
 }
 
 fn log_of(directory: &Path) -> Option<PathBuf> {
-    last_words::NAMES
+    NAMES
         .iter()
         .map(|name| directory.join(name))
         .find(|log| log.is_file())

@@ -1,32 +1,27 @@
-//! Finds the interchanges of this user on this machine, and asks them.
+//! A client of status sockets: one request, one answer, and what it means that there is none.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procfs::process::Process;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use status::asking::{DIRECTORY_VARIABLE, Request, SOCKET_SUFFIX, directories};
+use status::asking::Request;
 use status::document::Document;
 
+use crate::shared::log_file::logdir_of;
 use crate::shared::words::plain;
 
 /// One that lives answers in milliseconds; one that is stopped never does.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// A document of 8,192 managers has 3 MB.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// So many are asked at a time.
-const ASKED_AT_ONCE: usize = 16;
-/// What the group and others must not have of the sockets' directory.
-const NOT_OURS_ALONE: u32 = 0o077;
-/// Of processes that were killed.
-const PIDS_NAMED: usize = 5;
 /// Before another try, when somebody else's crowd had us turned away.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -59,15 +54,6 @@ pub struct Silent {
     pub logdir: Option<PathBuf>,
 }
 
-/// What was found where.
-#[derive(Debug, Default)]
-pub struct Look {
-    /// In order of their start.
-    pub found: Vec<Found>,
-    /// Each directory, and what there was to say of it.
-    pub places: Vec<(PathBuf, String)>,
-}
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Unanswered {
@@ -75,74 +61,6 @@ pub enum Unanswered {
     Nobody,
     Silence,
     Trouble(io::Error),
-}
-
-/// Asks every interchange of this user on this machine for its document.
-pub fn look() -> Look {
-    let mut look = Look::default();
-    let mut looked_into = Vec::new();
-    for directory in directories(rustix::process::getuid().as_raw()) {
-        match sockets_in(&directory) {
-            Ok(sockets) => looked_into.push((directory, sockets)),
-            Err(error) => look.places.push((directory, said(&error))),
-        }
-    }
-    for (directory, sockets) in looked_into {
-        let found = ask_all(&sockets);
-        let heard = |socket: &&PathBuf| !found.iter().any(|found| found.socket == **socket);
-        let dead: Vec<&PathBuf> = sockets.iter().filter(heard).collect();
-        look.places
-            .push((directory, told_of_sockets(found.len(), &dead)));
-        look.found.extend(found);
-    }
-    look.found.sort_by(|one, other| {
-        let key = |found: &Found| (found.started_at_s(), found.socket.clone());
-        let (one, other) = (key(one), key(other));
-        one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))
-    });
-    look
-}
-
-fn ask_all(sockets: &[PathBuf]) -> Vec<Found> {
-    let mut found = Vec::new();
-    for some in sockets.chunks(ASKED_AT_ONCE) {
-        thread::scope(|scope| {
-            let asked: Vec<_> = some
-                .iter()
-                .map(|socket| scope.spawn(|| ask_one(socket)))
-                .collect();
-            let answers = asked.into_iter().filter_map(|thread| thread.join().ok());
-            found.extend(answers.flatten());
-        });
-    }
-    found
-}
-
-/// How many are alive, and what those were that are swept away.
-fn told_of_sockets(alive: usize, dead: &[&PathBuf]) -> String {
-    let sockets = |number| match number {
-        0 => "no socket".to_owned(),
-        1 => "1 socket".to_owned(),
-        several => format!("{several} sockets"),
-    };
-    if dead.is_empty() {
-        return sockets(alive);
-    }
-    let mut pids: Vec<String> = dead
-        .iter()
-        .filter_map(|socket| Some(pid_of(socket)?.to_string()))
-        .collect();
-    if pids.len() > PIDS_NAMED {
-        pids.truncate(PIDS_NAMED);
-        pids.push("others".to_owned());
-    }
-    format!(
-        "{}; {} left by killed processes ({}), and removed: `htex-interchange status RUNDIR` says \
-         what a run's log tells",
-        sockets(alive),
-        dead.len(),
-        pids.join(", ")
-    )
 }
 
 /// None if nobody listens there: what a killed one left is swept away.
@@ -240,10 +158,10 @@ fn read(bytes: &[u8]) -> Answer {
 }
 
 impl Found {
-    fn started_at_s(&self) -> f64 {
+    pub(super) fn started_at_s(&self) -> f64 {
         match &self.answer {
             Answer::Told { document, .. } => document.interchange.started_at_s,
-            _ => 0.0,
+            Answer::Silent(_) | Answer::Unclear(_) => 0.0,
         }
     }
 
@@ -286,87 +204,15 @@ impl Silent {
     }
 }
 
+fn state_of(pid: u32) -> Option<String> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+    Some(process.status().ok()?.state)
+}
+
 /// A socket's name begins with its process.
-fn pid_of(socket: &Path) -> Option<u32> {
+pub(super) fn pid_of(socket: &Path) -> Option<u32> {
     let name = socket.file_name()?.to_string_lossy();
     name.split('-').next()?.parse().ok()
-}
-
-fn state_of(pid: u32) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let state = status
-        .lines()
-        .find_map(|line| line.strip_prefix("State:"))?;
-    Some(state.trim().to_owned())
-}
-
-/// It has its log open.
-pub fn logdir_of(pid: u32) -> Option<PathBuf> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let files = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let mut logs = files.filter(|file| super::last_words::is_log(file));
-    logs.next()?.parent().map(Path::to_owned)
-}
-
-fn sockets_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let found = fs::symlink_metadata(directory)?;
-    let uid = rustix::process::getuid().as_raw();
-    if !found.is_dir() || found.uid() != uid || found.mode() & NOT_OURS_ALONE != 0 {
-        return Err(io::Error::other(
-            "not looked into, nor used by an interchange: it must be a directory of this user, of \
-             mode 0700",
-        ));
-    }
-    let entries = fs::read_dir(directory)?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_socket = |path: &PathBuf| path.to_string_lossy().ends_with(SOCKET_SUFFIX);
-    let mut sockets: Vec<PathBuf> = paths.filter(is_socket).collect();
-    sockets.sort();
-    Ok(sockets)
-}
-
-fn said(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "is not there".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Where one looks if nothing is found.
-pub fn told_of(places: &[(PathBuf, String)]) -> String {
-    let mut told = "Looked for sockets in:\n".to_owned();
-    for (directory, what) in places {
-        told += &format!("    {}: {what}\n", directory.display());
-    }
-    told + &format!(
-        "Others are found on the machine where they run, by the user who runs them. \
-         {DIRECTORY_VARIABLE} names another directory, for both sides.\n"
-    )
-}
-
-/// Those whose log directory lies at or below `directory`: of several runs, the one that started
-/// last, unless all are wanted. And how many were left out.
-pub fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usize) {
-    let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
-    let directory = real(directory.to_owned());
-    let mut matching: Vec<(PathBuf, Found)> = found
-        .into_iter()
-        .filter_map(|found| Some((real(found.logdir()?), found)))
-        .filter(|(logdir, _)| logdir.starts_with(&directory))
-        .collect();
-    let count = matching.len();
-    // Executors of one run have their logs side by side.
-    let newest = matching
-        .last()
-        .and_then(|(logdir, _)| logdir.parent().map(Path::to_owned));
-    if !all {
-        matching.retain(|(logdir, _)| logdir.parent() == newest.as_deref());
-    }
-    let left_out = count - matching.len();
-    (
-        matching.into_iter().map(|(_, found)| found).collect(),
-        left_out,
-    )
 }
 
 #[cfg(test)]
@@ -374,51 +220,6 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::running::sample;
-
-    fn found(logdir: &Path, started_at_s: f64) -> Found {
-        let mut document = sample::document();
-        document.interchange.logdir = logdir.display().to_string();
-        document.interchange.started_at_s = started_at_s;
-        Found {
-            socket: PathBuf::from("/nowhere"),
-            answer: Answer::Told {
-                document: Box::new(document),
-                json: String::new(),
-            },
-        }
-    }
-
-    fn logdirs(found: &[Found]) -> Vec<PathBuf> {
-        found.iter().filter_map(Found::logdir).collect()
-    }
-
-    #[test]
-    fn of_a_directory_of_runs_the_newest_is_meant() {
-        let runs = tempfile::tempdir().unwrap();
-        let all = ["000/a", "001/a", "001/b"].map(|name| runs.path().join(name));
-        for directory in &all {
-            fs::create_dir_all(directory).unwrap();
-        }
-        let link = runs.path().join("link");
-        std::os::unix::fs::symlink(runs.path().join("000"), &link).unwrap();
-        let some = || {
-            vec![
-                found(&all[0], 1.0),
-                found(&all[1], 2.0),
-                found(&all[2], 2.5),
-            ]
-        };
-        let (chosen, left_out) = below(some(), runs.path(), false);
-        assert_eq!((logdirs(&chosen), left_out), (all[1..].to_vec(), 1));
-        assert_eq!(below(some(), runs.path(), true).0.len(), 3);
-        let (chosen, left_out) = below(some(), &link, false);
-        assert_eq!((logdirs(&chosen), left_out), (all[..1].to_vec(), 0));
-        assert_eq!(logdirs(&below(some(), &all[2], false).0), all[2..]);
-        assert!(below(some(), Path::new("/"), true).0.len() == 3);
-        // A name that only begins alike is another directory.
-        assert!(below(some(), &runs.path().join("00"), true).0.is_empty());
-    }
 
     #[test]
     fn a_place_where_nobody_listens_is_swept() {

@@ -1,15 +1,12 @@
 //! What the logs below a directory tell of interchanges that do not answer.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::client::logdir_of;
+use crate::shared::log_file::{ends_of, is_log, logdir_of};
 use crate::shared::words::plain;
 
-/// Names of an interchange's log.
-pub const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
 /// From a directory of projects' runs: `runinfo/NNN/LABEL`.
 const DEPTH: usize = 3;
 /// A directory with more than this is not one of runs.
@@ -27,12 +24,6 @@ const ENDS: [&str; 4] = [
 const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
 const STARTS: &str = "htex-interchange ";
 const NO_PLACE: &str = "There is no place for the status socket: ";
-
-/// Whether it is an interchange's log, by its name.
-pub fn is_log(file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default();
-    NAMES.iter().any(|known| name == *known)
-}
 
 /// A line for each log of the latest run below `directory`; empty if there is none.
 pub fn told_below(directory: &Path) -> String {
@@ -77,7 +68,8 @@ fn find(
 
 /// What became of the interchange whose log this is.
 fn told(log: &Path) -> String {
-    let (Ok(head), Ok(tail)) = (end_of(log, false), end_of(log, true)) else {
+    let (Ok((head, _)), Ok((tail, _))) = (ends_of(log, END_BYTES, 0), ends_of(log, 0, END_BYTES))
+    else {
         return "it cannot be read".to_owned();
     };
     let starts = head
@@ -163,17 +155,6 @@ fn process_of(line: &str) -> Option<u32> {
         .find_map(|mark| line.split_once(mark).map(|(_, after)| after))?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
-}
-
-fn end_of(log: &Path, last: bool) -> std::io::Result<String> {
-    let mut file = File::open(log)?;
-    if last {
-        let bytes = file.metadata()?.len();
-        file.seek(SeekFrom::Start(bytes.saturating_sub(END_BYTES)))?;
-    }
-    let mut bytes = Vec::new();
-    file.take(END_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

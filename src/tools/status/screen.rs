@@ -3,6 +3,7 @@
 use super::table::Table;
 use crate::running::crew::{Crew, by_block};
 use crate::running::findings::{findings, verdict};
+use crate::running::labels::{name_of, told_of};
 use crate::shared::finding::Finding;
 use crate::shared::paper::Paper;
 use crate::shared::words::{
@@ -54,12 +55,6 @@ pub fn short(document: &Document, paper: &Paper) -> String {
         ),
     );
     screen.text
-}
-
-/// `runinfo/003/htex`: enough of the log's directory to know which one it is.
-pub fn name_of(document: &Document) -> String {
-    let parts: Vec<&str> = document.interchange.logdir.split('/').collect();
-    plain(&parts[parts.len().saturating_sub(3)..].join("/"))
 }
 
 fn workers(crew: &Crew<'_>) -> u64 {
@@ -412,20 +407,6 @@ impl Screen {
             self.push(&line);
         }
     }
-}
-
-/// `14:03:12 lost 1a2b3c4d: silent for 120.0 s, 3 tasks lost`.
-pub fn told_of(event: &Event, now_s: f64) -> String {
-    let detail = match event.detail.is_empty() {
-        true => String::new(),
-        false => format!(": {}", plain(&event.detail)),
-    };
-    format!(
-        "{} {:<10} {}{detail}",
-        moment(event.at_s, now_s),
-        plain(&event.change),
-        plain(&event.manager)
-    )
 }
 
 /// All that it is: `held, draining`.

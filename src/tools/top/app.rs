@@ -9,10 +9,10 @@ use super::history::History;
 use super::rows::{Column, Order, listed};
 use crate::running::client::{Answer, Found};
 use crate::running::findings::findings;
+use crate::running::labels::name_of;
 use crate::running::last_words;
 use crate::shared::finding::Finding;
 use crate::shared::words::plain;
-use crate::status::name_of;
 use status::document::Document;
 
 /// A filter is a word or two.

@@ -11,9 +11,9 @@ use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, Wra
 use super::app::{App, Instance, Mode, Voice};
 use super::rows::Column;
 use crate::running::findings::verdict;
+use crate::running::labels::told_of;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, count, duration, plain, rate, wrapped};
-use crate::status::told_of;
 use status::document::{Document, Manager, ManagerState, State};
 
 const BAR_COLUMNS: usize = 6;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::log::ends_of;
 use crate::shared::finding::Finding;
+use crate::shared::log_file::ends_of;
 use crate::shared::words::counted;
 
 const SCRIPTS: &str = "submit_scripts";

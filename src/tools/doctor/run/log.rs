@@ -1,10 +1,11 @@
 //! An interchange's log, read back: its beginning and its last part, line by line.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+
+use crate::shared::log_file::ends_of;
 
 /// More than the lines that a start writes.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -43,22 +44,6 @@ impl Log {
         let lines = text.lines().filter_map(line).collect();
         Ok(Self { lines, is_whole })
     }
-}
-
-/// The first and the last bytes of a file, and whether that is all of it.
-pub(super) fn ends_of(path: &Path, head: u64, tail: u64) -> io::Result<(String, bool)> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut bytes = Vec::new();
-    if length <= head + tail {
-        file.take(head + tail).read_to_end(&mut bytes)?;
-        return Ok((String::from_utf8_lossy(&bytes).into_owned(), true));
-    }
-    (&mut file).take(head).read_to_end(&mut bytes)?;
-    bytes.push(b'\n');
-    file.seek(SeekFrom::Start(length - tail))?;
-    file.take(tail).read_to_end(&mut bytes)?;
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), false))
 }
 
 /// None for what belongs to the line before, as a traceback does.
@@ -137,14 +122,5 @@ mod tests {
             line("19:30 of a format of my own").unwrap().level,
             Level::Unknown
         );
-    }
-
-    #[test]
-    fn a_long_file_has_a_beginning_and_an_end() {
-        let place = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(place.path(), "first\nmiddle middle\nlast\n").unwrap();
-        assert!(ends_of(place.path(), 11, 14).unwrap().1);
-        let (text, is_whole) = ends_of(place.path(), 6, 5).unwrap();
-        assert_eq!((text.as_str(), is_whole), ("first\n\nlast\n", false));
     }
 }

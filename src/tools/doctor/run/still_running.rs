@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::running::client::{self, Answer, Found};
+use crate::running::client::{Answer, Found};
+use crate::running::search::survey;
 use crate::shared::finding::Finding;
 use crate::shared::words::counted;
 use status::document::Document;
@@ -17,10 +18,10 @@ pub(super) fn of(logdir: &Path) -> Option<Document> {
         let logdir = found.logdir().and_then(|logdir| logdir.canonicalize().ok());
         logdir.as_ref() == Some(&wanted)
     };
-    let mut of_it = client::look().found.into_iter().filter(is_wanted);
+    let mut of_it = survey().found.into_iter().filter(is_wanted);
     of_it.find_map(|found| match found.answer {
         Answer::Told { document, .. } => Some(*document),
-        _ => None,
+        Answer::Silent(_) | Answer::Unclear(_) => None,
     })
 }
 

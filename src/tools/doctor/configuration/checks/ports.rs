@@ -5,6 +5,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
+use procfs::net::{TcpNetEntry, TcpState};
+use procfs::process::{FDTarget, Process, all_processes};
+
 use crate::doctor::configuration::description::Executor;
 use crate::shared::finding::Finding;
 
@@ -164,52 +167,43 @@ pub(in super::super) fn try_port(address: Option<IpAddr>, port: u16) -> io::Resu
 
 /// Who listens at a port, if this user may know it.
 fn taker(port: u16) -> Option<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables = [procfs::net::tcp(), procfs::net::tcp6()];
     let inode = tables
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| inode_of(&table, port).map(str::to_owned))?;
-    let socket = format!("socket:[{inode}]");
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let id = process.file_name();
-        let Some(id) = id
-            .to_str()
-            .filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
-        else {
-            continue;
-        };
-        let descriptors = fs::read_dir(process.path().join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
-        if links.any(|link| link.as_os_str() == socket.as_str()) {
-            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            let line: String = line
-                .trim_end()
-                .chars()
-                .take(COMMAND_CHARACTERS_MAX)
-                .collect();
-            return Some(format!("process {id} ({line})"));
-        }
-    }
-    None
+        .into_iter()
+        .flatten()
+        .find_map(|table| inode_of(&table, port))?;
+    let has_it = |process: &Process| {
+        let mut open = process.fd().into_iter().flatten().flatten();
+        open.any(|descriptor| descriptor.target == FDTarget::Socket(inode))
+    };
+    let process = all_processes().ok()?.flatten().find(has_it)?;
+    let command = command_line(process.pid);
+    Some(format!("process {} ({command})", process.pid))
 }
 
 /// The inode of the socket that listens at a port, by the kernel's table of sockets.
-fn inode_of(table: &str, port: u16) -> Option<&str> {
-    const LISTENING: &str = "0A";
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (_, local) = fields.get(1)?.rsplit_once(':')?;
-        let is_it = u16::from_str_radix(local, 16) == Ok(port) && fields.get(3) == Some(&LISTENING);
-        fields.get(9).copied().filter(|_| is_it)
-    })
+fn inode_of(table: &[TcpNetEntry], port: u16) -> Option<u64> {
+    let is_it = |entry: &&TcpNetEntry| {
+        entry.local_address.port() == port && entry.state == TcpState::Listen
+    };
+    table.iter().find(is_it).map(|entry| entry.inode)
+}
+
+/// The beginning of it. Read by ourselves: procfs gives none that is not UTF-8.
+fn command_line(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    line.trim_end()
+        .chars()
+        .take(COMMAND_CHARACTERS_MAX)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromBufReadSI as _;
+    use procfs::net::TcpNetEntries;
+
     use super::*;
 
     const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -291,8 +285,11 @@ mod tests {
                      00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n   1: \
                      0100007F:D432 00000000:0000 01 00000000:00000000 00:00000000 00000000     0 \
                      0 4712 1 0 100 0 0 10 0\n";
-        assert_eq!(inode_of(table, 0xD431), Some("4711"));
-        assert_eq!(inode_of(table, 0xD432), None, "it does not listen");
-        assert_eq!(inode_of(table, 1), None);
+        let table = TcpNetEntries::from_buf_read(table.as_bytes(), procfs::current_system_info())
+            .unwrap()
+            .0;
+        assert_eq!(inode_of(&table, 0xD431), Some(4711));
+        assert_eq!(inode_of(&table, 0xD432), None, "it does not listen");
+        assert_eq!(inode_of(&table, 1), None);
     }
 }
