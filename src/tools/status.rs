@@ -13,6 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use ratatui::crossterm;
+use ratatui::crossterm::cursor::MoveTo;
+use ratatui::crossterm::terminal::{Clear, ClearType};
 
 use crate::running::client::{Answer, Found};
 use crate::running::findings::findings;
@@ -214,26 +217,46 @@ fn with_those_gone(text: String, found: &BTreeMap<PathBuf, Known>, gone: &[&Know
 
 /// In place of what was there before, without flicker; to a file, after it.
 fn redraw(text: &str, paper: &Paper, is_first: bool) -> io::Result<()> {
-    const HOME: &str = "\x1b[H";
-    const CLEAR_LINE: &str = "\x1b[K\n";
-    const CLEAR_BELOW: &str = "\x1b[J";
     if !paper.is_terminal {
         let gap = if is_first { "" } else { "\n" };
         return say(format!("{gap}{text}"));
     }
-    let rows = paper.rows.saturating_sub(1).max(1);
+    say(drawn_over(text, paper.rows, is_first))
+}
+
+fn drawn_over(text: &str, rows: usize, is_first: bool) -> String {
+    let rows = rows.saturating_sub(1).max(1);
     let count = text.lines().count();
-    let mut drawn = match is_first {
-        true => format!("\x1b[2J{HOME}"),
-        false => HOME.to_owned(),
-    };
+    let mut drawn = String::new();
+    if is_first {
+        add(&mut drawn, Clear(ClearType::All));
+    }
+    add(&mut drawn, MoveTo(0, 0));
     let shown = if count > rows { rows - 1 } else { count };
-    for line in text.lines().take(shown) {
+    let more = (shown < count).then(|| format!("… {} more lines", count - shown));
+    for line in text.lines().take(shown).chain(more.as_deref()) {
         drawn += line;
-        drawn += CLEAR_LINE;
+        add(&mut drawn, Clear(ClearType::UntilNewLine));
+        drawn.push('\n');
     }
-    if shown < count {
-        drawn += &format!("… {} more lines{CLEAR_LINE}", count - shown);
+    add(&mut drawn, Clear(ClearType::FromCursorDown));
+    drawn
+}
+
+fn add(drawn: &mut String, command: impl crossterm::Command) {
+    let written = command.write_ansi(drawn);
+    debug_assert!(written.is_ok(), "a text takes whatever is written to it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_is_drawn_over_the_one_before() {
+        let drawn = drawn_over("one\ntwo\n", 24, true);
+        assert_eq!(drawn, "\x1b[2J\x1b[1;1Hone\x1b[K\ntwo\x1b[K\n\x1b[J");
+        let drawn = drawn_over("one\ntwo\nthree\n", 3, false);
+        assert_eq!(drawn, "\x1b[1;1Hone\x1b[K\n… 2 more lines\x1b[K\n\x1b[J");
     }
-    say(drawn + CLEAR_BELOW)
 }
