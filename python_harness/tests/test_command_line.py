@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 5
 # What is run by hand, in the order in which it is listed.
-TOOLS = ["status", "top", "install-shim", "doctor", "completions", "man"]
+TOOLS = ["status", "top", "install-shim", "doctor", "report", "completions", "man"]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:

@@ -9,6 +9,7 @@ mod completions;
 mod doctor;
 mod install_shim;
 mod man;
+mod report;
 mod running;
 mod shared;
 mod status;
@@ -31,6 +32,8 @@ pub enum Tool {
     InstallShim(install_shim::Arguments),
     /// Say what would go wrong with a Parsl configuration, or went wrong in a run
     Doctor(doctor::Arguments),
+    /// Draw a page with pictures of a run, from its events
+    Report(report::Arguments),
     /// Print the script that makes a shell complete this program's words
     Completions(completions::Arguments),
     /// Print the manual page, in troff: htex-interchange man | man -l -
@@ -48,6 +51,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
         Tool::Top(arguments) => top::run(&arguments),
         Tool::InstallShim(arguments) => install_shim::run(&arguments),
         Tool::Doctor(arguments) => doctor::run(&arguments, &program),
+        Tool::Report(arguments) => report::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),
         Tool::Man => man::run(program),
     };

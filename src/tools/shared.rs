@@ -1,8 +1,10 @@
 //! What several tools need, whatever they are about.
 
+pub(crate) mod child;
 pub(crate) mod finding;
 pub(crate) mod log_file;
 pub(crate) mod occupant;
 pub(crate) mod output;
 pub(crate) mod paper;
+pub(crate) mod python;
 pub(crate) mod words;

@@ -4,8 +4,7 @@ mod checks;
 mod description;
 mod question;
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Command;
 
@@ -13,7 +12,7 @@ use super::disk;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::output::Trouble;
-use submit_side::versions::{Hints, python};
+use crate::shared::python;
 
 use checks::program::Program;
 use checks::{address, capacity, certificates, flags, ports, program, selector, versions};
@@ -29,7 +28,7 @@ pub(super) fn examine(
     if !file.is_file() {
         return Err(format!("{}: there is no such file or directory", file.display()).into());
     }
-    let interpreter = named.map(Path::to_owned).or_else(found_python);
+    let interpreter = named.map(Path::to_owned).or_else(python::of_submit_side);
     let interpreter = interpreter.ok_or("no Python was found; name one with --python")?;
     let it = interpreter.display();
     let mut diagnosis = Diagnosis::new(format!("{}, loaded by {it}", file.display()));
@@ -63,17 +62,6 @@ pub(super) fn examine(
     diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
     examine_executors(&set_up, own, &mut diagnosis);
     Ok(diagnosis)
-}
-
-/// As the interchange would, except that nobody has started us for a run.
-fn found_python() -> Option<PathBuf> {
-    python(&Hints {
-        python_flag: None,
-        parsl_flag: None,
-        parent_pid: None,
-        path: env::var_os("PATH").unwrap_or_default(),
-        own_exe: env::current_exe().unwrap_or_default(),
-    })
 }
 
 fn hangs(file: &Path, reason: &NoAnswer) -> Finding {

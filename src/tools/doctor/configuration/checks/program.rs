@@ -6,10 +6,11 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
+use crate::shared::child::ended_within;
 use crate::shared::finding::Finding;
 use crate::shared::occupant::{Occupant, occupant_of};
 use submit_side::versions::candidates;
@@ -199,15 +200,7 @@ fn version_of(file: &Path) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let deadline = Instant::now() + VERSION_WITHIN;
-    while child.try_wait().ok()?.is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    ended_within(&mut child, VERSION_WITHIN).ok()??;
     let mut line = String::new();
     child
         .stdout
