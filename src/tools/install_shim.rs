@@ -86,6 +86,10 @@ fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<Stri
 }
 
 /// With its parent there: a missing one is a slip of the pen more often than a wish.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the system has many kinds of errors"
+)]
 fn make(directory: &Path) -> Result<(), Trouble> {
     let told = match fs::create_dir(directory) {
         Ok(()) => return Ok(()),

@@ -32,7 +32,7 @@ use crate::running::search::{Survey, below, none_found, survey, with_directory};
 use crate::shared::output::Trouble;
 use status::asking::{Held, Request};
 
-use app::{App, Wish};
+use app::{Action, App, Update};
 
 const NOT_A_TERMINAL: u8 = 2;
 const NONE_FOUND: u8 = 3;
@@ -57,16 +57,6 @@ pub struct Arguments {
     /// machine.
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
-}
-
-/// What those who ask tell the one who draws.
-pub enum News {
-    /// The interchange that is shown; None: it is gone.
-    Shown(PathBuf, Option<Found>),
-    /// All that there are.
-    All(Vec<Found>),
-    /// What came of holding a manager.
-    Held(String),
 }
 
 /// Which interchange is shown; known to the one who asks it.
@@ -95,12 +85,12 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     }
     let mut app = App::new(found);
     let shown = Arc::new(RwLock::new(app.socket().to_owned()));
-    let (news, incoming) = mpsc::channel();
-    let wishes = start_asking(news, &shown, arguments);
+    let (updates, incoming) = mpsc::channel();
+    let holds = start_asking(updates, &shown, arguments);
     // It also has a panic put the terminal back.
     let mut terminal = ratatui::try_init()?;
     thread::spawn(end_with_the_terminal);
-    let outcome = live(&mut terminal, &mut app, &incoming, &wishes, &shown, &ended);
+    let outcome = live(&mut terminal, &mut app, &incoming, &holds, &shown, &ended);
     ratatui::try_restore()?;
     outcome?;
     Ok(match ended.load(Ordering::Relaxed) {
@@ -131,8 +121,8 @@ fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {
 fn live(
     terminal: &mut DefaultTerminal,
     app: &mut App,
-    incoming: &Receiver<News>,
-    wishes: &Sender<(PathBuf, String)>,
+    incoming: &Receiver<Update>,
+    holds: &Sender<(PathBuf, String)>,
     shown: &Shown,
     ended: &AtomicBool,
 ) -> io::Result<()> {
@@ -144,25 +134,25 @@ fn live(
         is_stale = false;
         if event::poll(LOOK_UP)? {
             is_stale = true;
-            let wish = match event::read()? {
+            let action = match event::read()? {
                 Event::Key(key) => app.handle_key(key),
                 Event::Paste(text) => app.handle_paste(&text),
-                _ => None,
+                Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Resize(..) => None,
             };
-            match wish {
-                Some(Wish::Quit) => return Ok(()),
-                Some(Wish::Hold { manager }) => {
-                    let _ = wishes.send((app.socket().to_owned(), manager));
+            match action {
+                Some(Action::Quit) => return Ok(()),
+                Some(Action::Hold { manager }) => {
+                    let _ = holds.send((app.socket().to_owned(), manager));
                 }
-                Some(Wish::Switch) => {
+                Some(Action::Switch) => {
                     let mut shown = shown.write().unwrap_or_else(PoisonError::into_inner);
                     *shown = app.socket().to_owned();
                 }
                 None => {}
             }
         }
-        for news in incoming.try_iter() {
-            app.handle_news(news);
+        for update in incoming.try_iter() {
+            app.handle_update(update);
             is_stale = true;
         }
     }
@@ -171,12 +161,12 @@ fn live(
 
 /// Starts those who ask. What is sent to them is a manager to hold.
 fn start_asking(
-    news: Sender<News>,
+    updates: Sender<Update>,
     shown: &Shown,
     arguments: &Arguments,
 ) -> Sender<(PathBuf, String)> {
-    let (wishes, wanted) = mpsc::channel();
-    let (to_app, shown) = (news.clone(), Arc::clone(shown));
+    let (holds, wanted) = mpsc::channel();
+    let (to_app, shown) = (updates.clone(), Arc::clone(shown));
     thread::spawn(move || ask_shown(&to_app, &shown, &wanted));
     let directory = arguments.directory.clone();
     thread::spawn(move || {
@@ -184,26 +174,26 @@ fn start_asking(
         loop {
             thread::sleep(LOOK_EVERY);
             let found = chosen(survey().found, &arguments);
-            if news.send(News::All(found)).is_err() {
+            if updates.send(Update::All(found)).is_err() {
                 return;
             }
         }
     });
-    wishes
+    holds
 }
 
-fn ask_shown(news: &Sender<News>, shown: &Shown, wanted: &Receiver<(PathBuf, String)>) {
+fn ask_shown(updates: &Sender<Update>, shown: &Shown, wanted: &Receiver<(PathBuf, String)>) {
     loop {
         let message = match wanted.recv_timeout(REFRESH) {
-            Ok((socket, manager)) => News::Held(hold(&socket, manager)),
+            Ok((socket, manager)) => Update::Held(hold(&socket, manager)),
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let socket = shown.read().unwrap_or_else(PoisonError::into_inner).clone();
                 let found = client::ask_one(&socket);
-                News::Shown(socket, found)
+                Update::Shown(socket, found)
             }
         };
-        if news.send(message).is_err() {
+        if updates.send(message).is_err() {
             return;
         }
     }

@@ -90,7 +90,7 @@ impl Diagnosis {
         ];
         let mut end = match self.worst() {
             Severity::Note => "Nothing wrong was found. ".to_owned(),
-            _ => String::new(),
+            Severity::Warning | Severity::Problem => String::new(),
         };
         for (title, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
             let _ = write!(end, "{title}: {}. ", list.join("; "));

@@ -19,7 +19,7 @@ use crate::shared::log_file::logdir_of;
 use crate::shared::words::plain;
 
 /// One that lives answers in milliseconds; one that is stopped never does.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// A document of 8,192 managers has 3 MB.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Before another try, when somebody else's crowd had us turned away.
@@ -27,13 +27,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// One interchange that listens.
 #[derive(Debug)]
-pub struct Found {
-    pub socket: PathBuf,
-    pub answer: Answer,
+pub(crate) struct Found {
+    pub(crate) socket: PathBuf,
+    pub(crate) answer: Answer,
 }
 
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     Told {
         document: Box<Document>,
         /// As it came, without the line's end.
@@ -47,16 +47,16 @@ pub enum Answer {
 
 /// What is known of a process that does not answer.
 #[derive(Debug, Default)]
-pub struct Silent {
-    pub pid: Option<u32>,
+pub(crate) struct Silent {
+    pub(crate) pid: Option<u32>,
     /// In the kernel's words: `T (stopped)`.
-    pub state: Option<String>,
-    pub logdir: Option<PathBuf>,
+    pub(crate) state: Option<String>,
+    pub(crate) logdir: Option<PathBuf>,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub enum Unanswered {
+pub(crate) enum Unanswered {
     /// Nobody listens there any more.
     Nobody,
     Silence,
@@ -64,7 +64,7 @@ pub enum Unanswered {
 }
 
 /// None if nobody listens there: what a killed one left is swept away.
-pub fn ask_one(socket: &Path) -> Option<Found> {
+pub(crate) fn ask_one(socket: &Path) -> Option<Found> {
     let answer = match ask(socket, &Request::Status, PATIENCE) {
         Ok(bytes) => read(&bytes),
         Err(Unanswered::Nobody) => {
@@ -82,7 +82,15 @@ pub fn ask_one(socket: &Path) -> Option<Found> {
 ///
 /// # Errors
 /// Nobody listens, or nobody answers within `patience`, or something else is wrong.
-pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Vec<u8>, Unanswered> {
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the system has many kinds of errors"
+)]
+pub(crate) fn ask(
+    socket: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Vec<u8>, Unanswered> {
     let give_up = Instant::now() + patience;
     loop {
         // Whoever came before too many others is turned away, and asks again.
@@ -165,7 +173,7 @@ impl Found {
         }
     }
 
-    pub fn logdir(&self) -> Option<PathBuf> {
+    pub(crate) fn logdir(&self) -> Option<PathBuf> {
         match &self.answer {
             Answer::Told { document, .. } => Some(PathBuf::from(&document.interchange.logdir)),
             Answer::Silent(silent) => silent.logdir.clone(),
@@ -188,7 +196,7 @@ impl Silent {
     }
 
     /// `process 4711 does not answer: it is stopped`.
-    pub fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let pid = self.pid.map_or("?".to_owned(), |pid| pid.to_string());
         let why = match self.state.as_deref().and_then(|state| state.chars().next()) {
             Some('T') => "it is stopped (SIGSTOP); kill -CONT lets it go on".to_owned(),

@@ -7,24 +7,24 @@ use status::document::{Document, Manager, ManagerState};
 
 /// What there is of some managers.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Crew<'a> {
-    pub managers: usize,
-    pub hosts: HashSet<&'a str>,
-    pub workers: i64,
+pub(crate) struct Crew<'a> {
+    pub(crate) managers: usize,
+    pub(crate) hosts: HashSet<&'a str>,
+    pub(crate) workers: i64,
     /// Tasks that they may hold.
-    pub capacity: usize,
-    pub in_flight: usize,
+    pub(crate) capacity: usize,
+    pub(crate) in_flight: usize,
     /// How many more tasks those could be given that take any.
-    pub room: usize,
+    pub(crate) room: usize,
     in_state: [usize; ManagerState::ALL.len()],
     /// Of the one that was silent for longest.
-    pub silent_s: f64,
+    pub(crate) silent_s: f64,
     /// The age of the task that one of them has had for longest.
-    pub oldest_task_s: Option<f64>,
+    pub(crate) oldest_task_s: Option<f64>,
 }
 
 impl<'a> Crew<'a> {
-    pub fn of(managers: impl IntoIterator<Item = &'a Manager>) -> Self {
+    pub(crate) fn of(managers: impl IntoIterator<Item = &'a Manager>) -> Self {
         let mut crew = Self::default();
         for manager in managers {
             crew.add(manager);
@@ -32,7 +32,7 @@ impl<'a> Crew<'a> {
         crew
     }
 
-    pub fn add(&mut self, manager: &'a Manager) {
+    pub(crate) fn add(&mut self, manager: &'a Manager) {
         self.managers += 1;
         self.hosts.insert(&manager.host);
         self.workers = self.workers.saturating_add(manager.workers);
@@ -49,18 +49,18 @@ impl<'a> Crew<'a> {
     }
 
     /// ` (the longest for 5 s)`, behind a number of tasks.
-    pub fn longest_in_hand(&self) -> String {
+    pub(crate) fn longest_in_hand(&self) -> String {
         let told = |age| format!(" (the longest for {})", duration(age));
         self.oldest_task_s.map_or_else(String::new, told)
     }
 
-    pub fn count(&self, state: ManagerState) -> usize {
+    pub(crate) fn count(&self, state: ManagerState) -> usize {
         self.in_state[state as usize]
     }
 }
 
 /// By block; numbers in their order, names after them.
-pub fn by_block(document: &Document) -> Vec<(&str, Crew<'_>)> {
+pub(crate) fn by_block(document: &Document) -> Vec<(&str, Crew<'_>)> {
     let mut blocks: BTreeMap<(Option<i64>, &str), Crew<'_>> = BTreeMap::new();
     for manager in &document.managers {
         let block = manager.block.as_str();

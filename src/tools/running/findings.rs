@@ -13,7 +13,7 @@ use crate::shared::words::some;
 use status::document::{Document, State};
 
 /// Everything that is to be said about a document, the worst first.
-pub fn findings(document: &Document) -> Vec<Finding> {
+pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     let crew = Crew::of(&document.managers);
     let mut found = Vec::new();
     found.extend(leaving(document));
@@ -32,7 +32,7 @@ pub fn findings(document: &Document) -> Vec<Finding> {
 }
 
 /// In a word or a sentence, for the top of a screen.
-pub fn verdict(findings: &[Finding]) -> String {
+pub(crate) fn verdict(findings: &[Finding]) -> String {
     let count = |severity| {
         let alike = findings.iter().filter(|found| found.severity == severity);
         alike.count()

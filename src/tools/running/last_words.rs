@@ -26,7 +26,7 @@ const STARTS: &str = "htex-interchange ";
 const NO_PLACE: &str = "There is no place for the status socket: ";
 
 /// A line for each log of the latest run below `directory`; empty if there is none.
-pub fn told_below(directory: &Path) -> String {
+pub(crate) fn told_below(directory: &Path) -> String {
     let mut logs = Vec::new();
     find(directory, DEPTH, &mut ENTRIES_MAX.clone(), &mut logs);
     logs.sort();

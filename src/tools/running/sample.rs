@@ -5,10 +5,10 @@ use status::document::{
     Totals, Traffic, WorkerPort,
 };
 
-pub const STARTED_AT_S: f64 = 1_700_000_000.0;
-pub const UPTIME_S: f64 = 3_600.0;
+pub(crate) const STARTED_AT_S: f64 = 1_700_000_000.0;
+pub(crate) const UPTIME_S: f64 = 3_600.0;
 
-pub fn document() -> Document {
+pub(crate) fn document() -> Document {
     Document {
         format: FORMAT,
         interchange: About {
@@ -76,7 +76,7 @@ pub fn document() -> Document {
 }
 
 /// With four workers, idle.
-pub fn manager(block: &str, host: &str) -> Manager {
+pub(crate) fn manager(block: &str, host: &str) -> Manager {
     Manager {
         id: format!("{host}-manager"),
         block: block.to_owned(),
@@ -100,7 +100,7 @@ pub fn manager(block: &str, host: &str) -> Manager {
 }
 
 /// A manager that works on as many tasks as it may hold.
-pub fn full_manager(block: &str, host: &str) -> Manager {
+pub(crate) fn full_manager(block: &str, host: &str) -> Manager {
     let mut manager = manager(block, host);
     manager.in_flight = manager.capacity;
     manager.idle_s = None;
@@ -110,7 +110,7 @@ pub fn full_manager(block: &str, host: &str) -> Manager {
 }
 
 /// So long before the document.
-pub fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
+pub(crate) fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
     Event {
         number: 1,
         at_s: STARTED_AT_S + UPTIME_S - ago_s,

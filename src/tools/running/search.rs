@@ -24,15 +24,15 @@ const WRONG_ARGUMENTS: u8 = 2;
 
 /// What was found where.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// In order of their start.
-    pub found: Vec<Found>,
+    pub(crate) found: Vec<Found>,
     /// Each directory, and what there was to say of it.
-    pub places: Vec<(PathBuf, String)>,
+    pub(crate) places: Vec<(PathBuf, String)>,
 }
 
 /// Asks every interchange of this user on this machine for its document.
-pub fn survey() -> Survey {
+pub(crate) fn survey() -> Survey {
     let mut survey = Survey::default();
     let mut looked_into = Vec::new();
     for directory in directories(rustix::process::getuid().as_raw()) {
@@ -118,14 +118,14 @@ fn sockets_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn said(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "is not there".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        return "is not there".to_owned();
     }
+    error.to_string()
 }
 
 /// Where one looks if nothing is found.
-pub fn told_of(places: &[(PathBuf, String)]) -> String {
+pub(crate) fn told_of(places: &[(PathBuf, String)]) -> String {
     let mut told = "Looked for sockets in:\n".to_owned();
     for (directory, what) in places {
         told += &format!("    {}: {what}\n", directory.display());
@@ -138,7 +138,7 @@ pub fn told_of(places: &[(PathBuf, String)]) -> String {
 
 /// Those whose log directory lies at or below `directory`: of several runs, the one that started
 /// last, unless all are wanted. And how many were left out.
-pub fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usize) {
+pub(crate) fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usize) {
     let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
     let directory = real(directory.to_owned());
     let mut matching: Vec<(PathBuf, Found)> = found
@@ -162,7 +162,7 @@ pub fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usi
 }
 
 /// Where was looked, and what the logs there tell.
-pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
+pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
     // So that `.` is told by its name.
     let directory = directory.map(|named| named.canonicalize().unwrap_or_else(|_| named.into()));
     let directory = directory.as_deref();
@@ -188,7 +188,7 @@ pub fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> Str
 }
 
 /// Runs `tool` if the directory that was named can be looked into; else says why not.
-pub fn with_directory(
+pub(crate) fn with_directory(
     directory: Option<&Path>,
     tool: impl FnOnce() -> Result<ExitCode, Trouble>,
 ) -> Result<ExitCode, Trouble> {

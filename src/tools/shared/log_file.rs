@@ -19,9 +19,11 @@ pub(crate) fn is_log(file: &Path) -> bool {
 pub(crate) fn logdir_of(pid: u32) -> Option<PathBuf> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let mut open = process.fd().ok()?.flatten();
-    open.find_map(|descriptor| match descriptor.target {
-        FDTarget::Path(file) if is_log(&file) => file.parent().map(Path::to_owned),
-        _ => None,
+    open.find_map(|descriptor| {
+        let FDTarget::Path(file) = descriptor.target else {
+            return None;
+        };
+        file.parent().filter(|_| is_log(&file)).map(Path::to_owned)
     })
 }
 

@@ -15,19 +15,19 @@ const WIDTH_MIN: usize = 40;
 
 /// What is written to.
 #[derive(Debug, Clone, Copy)]
-pub struct Paper {
-    pub is_terminal: bool,
-    pub colours: bool,
+pub(crate) struct Paper {
+    pub(crate) is_terminal: bool,
+    pub(crate) colours: bool,
     /// Columns for running text.
-    pub text_columns: usize,
+    pub(crate) text_columns: usize,
     /// Columns that a line may have.
-    pub line_columns: usize,
-    pub rows: usize,
+    pub(crate) line_columns: usize,
+    pub(crate) rows: usize,
 }
 
 impl Paper {
     /// Standard output.
-    pub fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let out = stdout();
         if !out.is_terminal() {
             return Self::piped();
@@ -45,7 +45,7 @@ impl Paper {
         }
     }
 
-    pub fn piped() -> Self {
+    pub(crate) fn piped() -> Self {
         Self {
             is_terminal: false,
             colours: false,
@@ -55,15 +55,15 @@ impl Paper {
         }
     }
 
-    pub fn bold(&self, text: &str) -> String {
+    pub(crate) fn bold(&self, text: &str) -> String {
         self.painted(text, Style::new().bold())
     }
 
-    pub fn dim(&self, text: &str) -> String {
+    pub(crate) fn dim(&self, text: &str) -> String {
         self.painted(text, Style::new().dimmed())
     }
 
-    pub fn severity(&self, severity: Severity) -> String {
+    pub(crate) fn severity(&self, severity: Severity) -> String {
         let colour = match severity {
             Severity::Problem => AnsiColor::Red,
             Severity::Warning => AnsiColor::Yellow,

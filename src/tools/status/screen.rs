@@ -18,7 +18,7 @@ const EVENTS_SHOWN: usize = 8;
 const PRIORITIES_SHOWN: usize = 6;
 
 /// Everything. With `managers` a line for each of them, instead of one for each block.
-pub fn full(document: &Document, paper: &Paper, managers: bool) -> String {
+pub(super) fn full(document: &Document, paper: &Paper, managers: bool) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
     screen.findings(&findings(document));
@@ -37,7 +37,7 @@ pub fn full(document: &Document, paper: &Paper, managers: bool) -> String {
 }
 
 /// What is wrong, and the numbers that matter most.
-pub fn short(document: &Document, paper: &Paper) -> String {
+pub(super) fn short(document: &Document, paper: &Paper) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
     screen.findings(&findings(document));

@@ -2,19 +2,19 @@
 
 use crate::shared::words::width;
 
-pub struct Table {
+pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub fn new(heads: &[&str]) -> Self {
+    pub(super) fn new(heads: &[&str]) -> Self {
         Self {
             rows: vec![heads.iter().map(|head| (*head).to_owned()).collect()],
         }
     }
 
     /// As many cells as there are heads.
-    pub fn push(&mut self, row: Vec<String>) {
+    pub(super) fn push(&mut self, row: Vec<String>) {
         debug_assert_eq!(
             row.len(),
             self.rows[0].len(),
@@ -24,7 +24,7 @@ impl Table {
     }
 
     /// The heads first.
-    pub fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let columns = self.rows[0].len();
         let widths: Vec<usize> = (0..columns)
             .map(|column| {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::News;
 use super::history::History;
 use super::rows::{Column, Order, listed};
 use crate::running::client::{Answer, Found};
@@ -18,9 +17,19 @@ use status::document::Document;
 /// A filter is a word or two.
 const FILTER_MAX: usize = 64;
 
+/// What those who ask hand to the one who draws.
+pub(super) enum Update {
+    /// The interchange that is shown; None: it is gone.
+    Shown(PathBuf, Option<Found>),
+    /// All that there are.
+    All(Vec<Found>),
+    /// What came of holding a manager.
+    Held(String),
+}
+
 /// What a key asks of those outside.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(super) enum Action {
     Quit,
     Hold {
         manager: String,
@@ -31,7 +40,7 @@ pub enum Wish {
 
 /// What keys mean at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     Watching,
     /// A filter is being typed; what it was before.
     Filtering(String),
@@ -42,7 +51,7 @@ pub enum Mode {
 
 /// Whether the interchange still tells how it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Voice {
+pub(super) enum Voice {
     Clear,
     /// It does not answer: why.
     Silent(String),
@@ -51,38 +60,38 @@ pub enum Voice {
 }
 
 /// One interchange, as it was told last.
-pub struct Instance {
-    pub socket: PathBuf,
-    pub name: String,
-    pub document: Option<Box<Document>>,
-    pub findings: Vec<Finding>,
-    pub history: History,
-    pub voice: Voice,
+pub(super) struct Instance {
+    pub(super) socket: PathBuf,
+    pub(super) name: String,
+    pub(super) document: Option<Box<Document>>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) history: History,
+    pub(super) voice: Voice,
 }
 
-pub struct App {
-    pub instances: Vec<Instance>,
+pub(super) struct App {
+    pub(super) instances: Vec<Instance>,
     current: usize,
-    pub mode: Mode,
-    pub order: Order,
-    pub filter: String,
-    pub is_paused: bool,
+    pub(super) mode: Mode,
+    pub(super) order: Order,
+    pub(super) filter: String,
+    pub(super) is_paused: bool,
     /// Indices of the managers that are listed, in their order.
-    pub listed: Vec<usize>,
+    pub(super) listed: Vec<usize>,
     /// The id of the selected manager; it keeps selected wherever it stands.
     selected: Option<String>,
     /// Which line of `listed` is the first one shown.
-    pub top: usize,
+    pub(super) top: usize,
     /// How many lines the table had when it was drawn last.
-    pub page: usize,
+    pub(super) page: usize,
     /// Said once, at the bottom.
-    pub message: String,
+    pub(super) message: String,
 }
 
 impl App {
     /// # Panics
     /// If nothing was found.
-    pub fn new(found: Vec<Found>) -> Self {
+    pub(super) fn new(found: Vec<Found>) -> Self {
         let mut app = Self {
             instances: found.into_iter().map(Instance::new).collect(),
             current: 0,
@@ -106,38 +115,38 @@ impl App {
         app
     }
 
-    pub fn shown(&self) -> &Instance {
+    pub(super) fn shown(&self) -> &Instance {
         &self.instances[self.current]
     }
 
-    pub fn socket(&self) -> &Path {
+    pub(super) fn socket(&self) -> &Path {
         &self.shown().socket
     }
 
     /// Which one is shown, of how many.
-    pub fn place(&self) -> (usize, usize) {
+    pub(super) fn place(&self) -> (usize, usize) {
         (self.current + 1, self.instances.len())
     }
 
     /// The line of the selected manager.
-    pub fn selected_line(&self) -> Option<usize> {
+    pub(super) fn selected_line(&self) -> Option<usize> {
         let selected = self.selected.as_deref()?;
         let document = self.shown().document.as_ref()?;
         let is_it = |place: &usize| document.managers[*place].id == selected;
         self.listed.iter().position(is_it)
     }
 
-    pub fn handle_news(&mut self, news: News) {
-        match news {
-            News::Held(told) => self.message = plain(&told),
+    pub(super) fn handle_update(&mut self, update: Update) {
+        match update {
+            Update::Held(told) => self.message = plain(&told),
             _ if self.is_paused => {}
-            News::Shown(socket, found) => {
+            Update::Shown(socket, found) => {
                 let mut all = self.instances.iter_mut();
                 if let Some(instance) = all.find(|instance| instance.socket == socket) {
                     instance.hear(found);
                 }
             }
-            News::All(found) => {
+            Update::All(found) => {
                 let shown = self.current;
                 for (place, instance) in self.instances.iter_mut().enumerate() {
                     let is_there = found.iter().any(|found| found.socket == instance.socket);
@@ -158,7 +167,7 @@ impl App {
         self.list();
     }
 
-    pub fn handle_paste(&mut self, text: &str) -> Option<Wish> {
+    pub(super) fn handle_paste(&mut self, text: &str) -> Option<Action> {
         if matches!(self.mode, Mode::Filtering(_)) {
             for c in text.chars() {
                 self.type_filter(c);
@@ -168,15 +177,15 @@ impl App {
         None
     }
 
-    pub fn handle_key(&mut self, key: KeyEvent) -> Option<Wish> {
+    pub(super) fn handle_key(&mut self, key: KeyEvent) -> Option<Action> {
         if key.kind == KeyEventKind::Release {
             return None;
         }
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
-            return Some(Wish::Quit);
+            return Some(Action::Quit);
         }
         self.message.clear();
-        let wish = match &self.mode {
+        let action = match &self.mode {
             Mode::Watching => self.watch(key.code),
             Mode::Filtering(before) => {
                 let before = before.clone();
@@ -186,12 +195,11 @@ impl App {
             Mode::Confirming(manager) => {
                 let manager = manager.clone();
                 self.mode = Mode::Watching;
-                match key.code {
-                    KeyCode::Char('y' | 'Y') => Some(Wish::Hold { manager }),
-                    _ => {
-                        self.message = "Not held.".to_owned();
-                        None
-                    }
+                if matches!(key.code, KeyCode::Char('y' | 'Y')) {
+                    Some(Action::Hold { manager })
+                } else {
+                    self.message = "Not held.".to_owned();
+                    None
                 }
             }
             Mode::Help => {
@@ -200,14 +208,18 @@ impl App {
             }
         };
         self.list();
-        wish
+        action
     }
 
-    fn watch(&mut self, key: KeyCode) -> Option<Wish> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a keyboard has more keys than have a meaning here"
+    )]
+    fn watch(&mut self, key: KeyCode) -> Option<Action> {
         let page = self.page.max(1) as isize;
         match key {
-            KeyCode::Char('q') => return Some(Wish::Quit),
-            KeyCode::Esc if self.filter.is_empty() => return Some(Wish::Quit),
+            KeyCode::Char('q') => return Some(Action::Quit),
+            KeyCode::Esc if self.filter.is_empty() => return Some(Action::Quit),
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('?') => self.mode = Mode::Help,
             KeyCode::Char('/') => self.mode = Mode::Filtering(self.filter.clone()),
@@ -235,6 +247,10 @@ impl App {
         None
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a keyboard has more keys than have a meaning here"
+    )]
     fn edit_filter(&mut self, key: KeyCode, before: String) {
         match key {
             KeyCode::Enter => self.mode = Mode::Watching,
@@ -286,14 +302,14 @@ impl App {
         self.selected = place.map(|place| document.managers[*place].id.clone());
     }
 
-    fn switch(&mut self, step: usize) -> Option<Wish> {
+    fn switch(&mut self, step: usize) -> Option<Action> {
         if self.instances.len() == 1 {
             self.message = "There is no other interchange.".to_owned();
             return None;
         }
         self.current = (self.current + step) % self.instances.len();
         (self.selected, self.top) = (None, 0);
-        Some(Wish::Switch)
+        Some(Action::Switch)
     }
 
     fn list(&mut self) {
@@ -305,7 +321,7 @@ impl App {
     }
 
     /// Moves the window so that the selected line is in it.
-    pub fn scroll(&mut self, page: usize) {
+    pub(super) fn scroll(&mut self, page: usize) {
         self.page = page;
         let last_top = self.listed.len().saturating_sub(page);
         if let Some(line) = self.selected_line() {

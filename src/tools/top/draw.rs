@@ -27,7 +27,7 @@ h           hold the selected one:   Esc      show all again; else end
 Tab         the next interchange     q Ctrl-C end
 ";
 
-pub fn draw(frame: &mut Frame<'_>, app: &mut App) {
+pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App) {
     let area = frame.area();
     let (findings, sparks, events) = match area.height {
         0..12 => (1, 0, 0),
@@ -127,7 +127,7 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
     // What was found before it ended is no matter any more.
     let findings = match instance.voice {
         Voice::Ended(_) => &[],
-        _ => instance.findings.as_slice(),
+        Voice::Clear | Voice::Silent(_) => instance.findings.as_slice(),
     };
     if let [
         Finding {
@@ -142,7 +142,9 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
     for finding in findings {
         let text = match finding.severity {
             Severity::Note => finding.what.clone(),
-            _ => format!("{}: {}", finding.severity.name(), finding.what),
+            Severity::Warning | Severity::Problem => {
+                format!("{}: {}", finding.severity.name(), finding.what)
+            }
         };
         add(&text, style_of(finding.severity));
     }
@@ -317,7 +319,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
             Line::from(question).yellow().bold()
         }
         _ if !app.message.is_empty() => Line::from(app.message.as_str()).bold(),
-        _ => {
+        Mode::Watching | Mode::Help => {
             let shown = match app.filter.is_empty() {
                 true => String::new(),
                 false => format!("[{}: {}] ", app.filter, count(app.listed.len())),

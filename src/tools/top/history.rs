@@ -10,18 +10,18 @@ const POINTS_MAX: usize = 400;
 const RATE_OVER_S: f64 = 5.0;
 
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     /// Results a second, rounded, from look to look; the newest last.
-    pub done_a_second: VecDeque<u64>,
+    pub(super) done_a_second: VecDeque<u64>,
     /// Tasks that waited at each look.
-    pub queued: VecDeque<u64>,
+    pub(super) queued: VecDeque<u64>,
     /// Tasks done by each manager, at the looks of the last seconds.
     looks: VecDeque<(f64, HashMap<String, u64>)>,
     last: Option<(f64, u64)>,
 }
 
 impl History {
-    pub fn add(&mut self, document: &Document) {
+    pub(super) fn add(&mut self, document: &Document) {
         let at_s = document.interchange.uptime_s;
         let done = document.totals.tasks_done;
         // The same look twice tells nothing.
@@ -47,7 +47,7 @@ impl History {
     }
 
     /// Results a second of one manager, over the last seconds.
-    pub fn rate_of(&self, manager: &str) -> f64 {
+    pub(super) fn rate_of(&self, manager: &str) -> f64 {
         let done_at = |look: &(f64, HashMap<String, u64>)| Some((look.0, *look.1.get(manager)?));
         let first = self.looks.iter().find_map(done_at);
         let last = self.looks.back().and_then(done_at);

@@ -7,7 +7,7 @@ use status::document::{Document, Manager};
 
 /// What the table is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
+pub(super) enum Column {
     Block,
     Host,
     Manager,
@@ -20,7 +20,7 @@ pub enum Column {
 }
 
 impl Column {
-    pub const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Block,
         Self::Host,
         Self::Manager,
@@ -32,7 +32,7 @@ impl Column {
         Self::Idle,
     ];
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Block => "BLOCK",
             Self::Host => "HOST",
@@ -48,29 +48,34 @@ impl Column {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
-    pub by: Column,
-    pub descending: bool,
+pub(super) struct Order {
+    pub(super) by: Column,
+    pub(super) descending: bool,
 }
 
 /// Indices into the document's managers: those that have `filter` in any text, in order.
-pub fn listed(document: &Document, history: &History, order: Order, filter: &str) -> Vec<usize> {
+pub(super) fn listed(
+    document: &Document,
+    history: &History,
+    order: Order,
+    filter: &str,
+) -> Vec<usize> {
     let managers = &document.managers;
     let filter = filter.to_lowercase();
     let is_wanted = |place: &usize| filter.is_empty() || matches(&managers[*place], &filter);
     let mut listed: Vec<usize> = (0..managers.len()).filter(is_wanted).collect();
     // Rates are looked up once for each, not once a comparison.
-    let rates: Vec<f64> = match order.by {
-        Column::Rate => managers
+    let rates: Vec<f64> = match order.by == Column::Rate {
+        true => managers
             .iter()
             .map(|manager| history.rate_of(&manager.id))
             .collect(),
-        _ => Vec::new(),
+        false => Vec::new(),
     };
     listed.sort_by(|one, other| {
-        let by = match order.by {
-            Column::Rate => rates[*one].total_cmp(&rates[*other]),
-            column => compare(&managers[*one], &managers[*other], column),
+        let by = match order.by == Column::Rate {
+            true => rates[*one].total_cmp(&rates[*other]),
+            false => compare(&managers[*one], &managers[*other], order.by),
         };
         let by = if order.descending { by.reverse() } else { by };
         by.then(one.cmp(other))

@@ -6,8 +6,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::News;
-use super::app::{App, Mode, Wish};
+use super::app::{Action, App, Mode, Update};
 use super::draw::draw;
 use super::rows::Column;
 use crate::running::client::{Answer, Found, Silent};
@@ -59,8 +58,8 @@ fn text(app: &mut App) -> String {
     screen(app, 80, 24).join("\n")
 }
 
-fn press(app: &mut App, keys: &str) -> Option<Wish> {
-    let mut wish = None;
+fn press(app: &mut App, keys: &str) -> Option<Action> {
+    let mut action = None;
     for key in keys.chars() {
         let code = match key {
             '\n' => KeyCode::Enter,
@@ -69,9 +68,9 @@ fn press(app: &mut App, keys: &str) -> Option<Wish> {
             '↓' => KeyCode::Down,
             key => KeyCode::Char(key),
         };
-        wish = app.handle_key(KeyEvent::new(code, KeyModifiers::NONE));
+        action = app.handle_key(KeyEvent::new(code, KeyModifiers::NONE));
     }
-    wish
+    action
 }
 
 #[test]
@@ -163,7 +162,7 @@ fn a_filter_is_typed_kept_and_forgotten() {
     assert_eq!(app.filter, "node1");
     assert_eq!(press(&mut app, "\u{1b}"), None);
     assert_eq!(app.filter, "");
-    assert_eq!(press(&mut app, "\u{1b}"), Some(Wish::Quit));
+    assert_eq!(press(&mut app, "\u{1b}"), Some(Action::Quit));
 }
 
 #[test]
@@ -176,8 +175,8 @@ fn a_manager_is_held_after_a_question() {
     assert_eq!(press(&mut app, "n"), None);
     assert!(text(&mut app).contains("Not held."));
     let manager = "node1-manager".to_owned();
-    assert_eq!(press(&mut app, "hy"), Some(Wish::Hold { manager }));
-    app.handle_news(News::Held("node1-manager is held.".to_owned()));
+    assert_eq!(press(&mut app, "hy"), Some(Action::Hold { manager }));
+    app.handle_update(Update::Held("node1-manager is held.".to_owned()));
     assert!(text(&mut app).contains("node1-manager is held."));
 }
 
@@ -190,9 +189,12 @@ fn a_selection_is_a_manager_and_not_a_line() {
     press(&mut app, "r");
     let mut document = crew(5);
     document.managers.remove(0);
-    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", document))));
+    app.handle_update(Update::Shown(
+        PathBuf::from("a"),
+        Some(found("a", document)),
+    ));
     assert_eq!(app.selected_line(), Some(1));
-    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", crew(2)))));
+    app.handle_update(Update::Shown(PathBuf::from("a"), Some(found("a", crew(2)))));
     assert_eq!(app.selected_line(), None);
 }
 
@@ -202,14 +204,14 @@ fn what_is_shown_can_be_changed_and_paused() {
     other.interchange.logdir = "/runs/runinfo/004/mpi".to_owned();
     let mut app = App::new(vec![found("a", crew(3)), found("b", other)]);
     assert!(text(&mut app).contains("runinfo/004/mpi (2 of 2, Tab)"));
-    assert_eq!(press(&mut app, "\t"), Some(Wish::Switch));
+    assert_eq!(press(&mut app, "\t"), Some(Action::Switch));
     assert!(text(&mut app).contains("runinfo/003/htex (1 of 2, Tab)"));
     press(&mut app, "p");
     assert!(text(&mut app).contains("PAUSED"));
-    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
+    app.handle_update(Update::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
     assert_eq!(app.listed.len(), 3);
     press(&mut app, "p");
-    app.handle_news(News::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
+    app.handle_update(Update::Shown(PathBuf::from("a"), Some(found("a", crew(7)))));
     assert_eq!(app.listed.len(), 7);
 }
 
@@ -224,15 +226,15 @@ fn an_interchange_goes_and_others_come() {
             logdir: None,
         }),
     };
-    app.handle_news(News::Shown(PathBuf::from("a"), Some(silent)));
+    app.handle_update(Update::Shown(PathBuf::from("a"), Some(silent)));
     assert!(text(&mut app).contains("Process 7 does not answer: it is stopped (SIGSTOP)"));
-    app.handle_news(News::Shown(PathBuf::from("a"), None));
+    app.handle_update(Update::Shown(PathBuf::from("a"), None));
     let shown = text(&mut app);
     assert!(
         shown.contains("ENDED: it has ended") && shown.contains("node1"),
         "{shown}"
     );
-    app.handle_news(News::All(vec![found("b", crew(1))]));
+    app.handle_update(Update::All(vec![found("b", crew(1))]));
     assert!(text(&mut app).contains("(1 of 2, Tab)"));
 }
 
@@ -245,7 +247,7 @@ fn help_is_shown_until_a_key() {
     assert!(!text(&mut app).contains("hold the selected one"));
     let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     press(&mut app, "?");
-    assert_eq!(app.handle_key(control_c), Some(Wish::Quit));
+    assert_eq!(app.handle_key(control_c), Some(Action::Quit));
 }
 
 #[test]

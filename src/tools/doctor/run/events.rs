@@ -181,10 +181,7 @@ fn of_kind(kind: &Kind, lines: &[Line]) -> Option<Finding> {
         count => format!(" ({count} lines, of which this is the last)"),
     };
     let what = format!("{}{count}: {}", kind.what, shortened(&last.message));
-    let finding = match kind.severity {
-        Severity::Problem => Finding::problem(kind.id, what),
-        Severity::Warning | Severity::Note => Finding::warning(kind.id, what),
-    };
+    let finding = Finding::new(kind.id, kind.severity, what);
     Some(finding.because(kind.why).remedy(kind.remedy))
 }
 
@@ -305,9 +302,9 @@ fn the_rest(lines: &[Line]) -> Vec<Finding> {
                 .any(|mark| line.message.contains(mark))
     };
     let mut found = Vec::new();
-    for (level, id, name) in [
-        (Level::Error, "log-errors", "error"),
-        (Level::Warning, "log-warnings", "warning"),
+    for (level, severity, id, name) in [
+        (Level::Error, Severity::Warning, "log-errors", "error"),
+        (Level::Warning, Severity::Note, "log-warnings", "warning"),
     ] {
         let of_it = || {
             lines
@@ -322,10 +319,7 @@ fn the_rest(lines: &[Line]) -> Vec<Finding> {
             counted(of_it().count() as u64, name),
             shortened(&last.message)
         );
-        found.push(match level {
-            Level::Error => Finding::warning(id, what),
-            _ => Finding::note(id, what),
-        });
+        found.push(Finding::new(id, severity, what));
     }
     found
 }

@@ -44,25 +44,31 @@ fn directory(cert_dir: &Path) -> Option<Finding> {
         Ok(certificates) => return unusual(cert_dir, &certificates),
         Err(error) => error,
     };
-    let (id, remedy) = match &error.problem {
-        Problem::NotPrivate(_) => (
+    let is_missing = matches!(
+        &error.problem,
+        Problem::Unreadable(reason) if reason.kind() == ErrorKind::NotFound
+    );
+    let (id, remedy) = if matches!(error.problem, Problem::NotPrivate(_)) {
+        (
             "certificates-mode",
             format!(
                 "chmod 700 {}, after looking at who could read it.",
                 cert_dir.display()
             ),
-        ),
-        Problem::Unreadable(reason) if reason.kind() == ErrorKind::NotFound => (
+        )
+    } else if is_missing {
+        (
             "certificates-missing",
             "Leave cert_dir out, so that Parsl makes keys for each run, or make them \
              (parsl.curvezmq.create_certificates)."
                 .to_owned(),
-        ),
-        _ => (
+        )
+    } else {
+        (
             "certificates-unreadable",
             "Make them anew (parsl.curvezmq.create_certificates), or leave cert_dir out."
                 .to_owned(),
-        ),
+        )
     };
     Some(
         Finding::problem(id, told(&error))

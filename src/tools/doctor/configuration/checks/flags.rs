@@ -28,7 +28,7 @@ fn arguments_of<'a>(executor: &'a Executor, set_up: &SetUp) -> Option<&'a [Strin
     let (_, arguments) = executor.command()?;
     match interchange(executor, set_up).0 {
         Program::Ours(_) => Some(arguments),
-        _ => None,
+        Program::Stock(_) | Program::Unknown(_) | Program::Nobody => None,
     }
 }
 

@@ -91,6 +91,10 @@ pub(in super::super) fn twice(executors: &[Executor]) -> Vec<Finding> {
     found
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the system has many kinds of errors"
+)]
 fn fixed(address: Option<IpAddr>, port: u16) -> Option<Finding> {
     let error = try_port(address, port).err()?;
     match error.kind() {
