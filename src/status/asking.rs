@@ -16,15 +16,20 @@ pub const SOCKET_SUFFIX: &str = ".sock";
 /// A longer request is none.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 
+/// What may be asked: `{"ask": "status"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Request {
     /// Answered with a [`super::document::Document`].
     Status,
     /// Sends nothing more to a manager. Answered with a [`Held`].
-    Hold { manager: String },
+    Hold {
+        /// Its [`id`](super::document::Manager::id).
+        manager: String,
+    },
 }
 
+/// What came of [`Request::Hold`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// False: no such manager is registered.
@@ -34,6 +39,7 @@ pub struct Held {
 /// What is answered to anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
+    /// Why, in one line.
     pub error: String,
 }
 

@@ -10,22 +10,34 @@ use serde::{Deserialize, Serialize};
 /// Which meaning the fields have.
 pub const FORMAT: u32 = 1;
 
+/// An interchange at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
+    /// Which meaning the fields have: [`FORMAT`] of the writer.
     pub format: u32,
+    /// Which interchange it is; this does not change, but for `uptime_s` and what is learned once.
     pub interchange: About,
+    /// Whether it serves, or is about to end.
     pub state: State,
+    /// Tasks that wait for a manager.
     pub queue: Queue,
     /// Tasks in managers' hands.
     pub in_flight: usize,
     /// In order of registration.
     pub managers: Vec<Manager>,
+    /// How fast tasks move at present.
     pub rates: Rates,
+    /// What was counted since the start.
     pub totals: Totals,
+    /// What was carried since the start.
     pub traffic: Traffic,
+    /// What is held in memory, and whether that holds anything up.
     pub back_pressure: BackPressure,
+    /// The monitoring hub; None if the executor has no monitoring.
     pub hub: Option<Hub>,
+    /// The port at which managers are awaited.
     pub worker_port: WorkerPort,
+    /// What the interchange costs this machine.
     pub process: Process,
     /// Latest changes of managers, oldest first: 256 at the most.
     pub events: Vec<Event>,
@@ -34,34 +46,46 @@ pub struct Document {
 /// Which interchange it is, and how it was started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct About {
+    /// Release of htex-interchange: `0.1.0`.
     pub version: String,
+    /// The interchange's process.
     pub pid: u32,
+    /// The machine that it runs on, by its own name (`uname -n`).
     pub host: String,
     /// Directory of its log; its last part is the executor's label as a rule.
     pub logdir: String,
     /// The log itself; none with `NoopLogging`.
     pub log: Option<String>,
+    /// When it was started; seconds since the epoch.
     pub started_at_s: f64,
+    /// How long ago that is; by the monotonic clock.
     pub uptime_s: f64,
-    /// Versions of the submit side, once the first manager has asked for them.
+    /// Python of the submit side, `3.11`, once the first manager has asked for it.
     pub python: Option<String>,
+    /// Parsl of the submit side, as `parsl.version.VERSION` has it; once the first manager has
+    /// asked for it.
     pub parsl: Option<String>,
+    /// Whether CURVE protects its sockets (HTEX's `encrypted`).
     pub encrypted: bool,
+    /// How managers are chosen: `random`, `block id`, or the class of a selector of the user's own.
     pub selector: String,
+    /// A manager that is silent for so long is lost (HTEX's `heartbeat_threshold`).
     pub heartbeat_threshold_s: f64,
     /// Parsl's name of the run.
     pub run_id: Option<String>,
-    /// Where the executor listens.
+    /// Where the executor listens: an address, and its ports for tasks, results and commands.
     pub submit_side: String,
-    /// The submit process, if it is on this machine and watched, and its state now, in the
-    /// kernel's letter: T is stopped.
+    /// The submit process, if it is on this machine and watched.
     pub submit_pid: Option<u32>,
+    /// Its state now, in the kernel's letter (proc_pid_stat(5)): T is stopped.
     pub submit_state: Option<char>,
 }
 
+/// Where an interchange is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// Tasks are taken and dispatched.
     Running,
     /// The submit side is gone; managers are told to exit.
     Leaving,
@@ -70,8 +94,11 @@ pub enum State {
 /// Tasks that wait for a manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
+    /// How many there are.
     pub tasks: usize,
+    /// What their pickles take.
     pub bytes: usize,
+    /// How long the one has waited that has waited longest; None if there is none.
     pub oldest_s: Option<f64>,
     /// The first to be served first; 16 at the most.
     pub priorities: Vec<Priority>,
@@ -82,17 +109,23 @@ pub struct Queue {
     pub looked_at: usize,
 }
 
+/// How many tasks wait with one priority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Priority {
     /// The lower, the sooner. None: tasks without one, which come last.
     pub priority: Option<f64>,
+    /// How many there are.
     pub tasks: usize,
 }
 
+/// A registered manager: one node, as a rule, with its workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manager {
+    /// Its identity at the worker port; Parsl makes it of twelve hexadecimal digits.
     pub id: String,
+    /// The block that it belongs to, as its registration has it: a number as a rule.
     pub block: String,
+    /// The name of its node, as its registration has it.
     pub host: String,
     /// Where it speaks from.
     pub address: Option<String>,
@@ -100,23 +133,31 @@ pub struct Manager {
     pub workers: i64,
     /// Tasks that it may hold, prefetched ones included.
     pub capacity: usize,
+    /// Tasks that it was sent and that are not answered.
     pub in_flight: usize,
-    /// How long ago the task was dispatched that it has had for longest, and its number.
+    /// How long ago the task was dispatched that it has had for longest; None if it has none.
     pub oldest_task_s: Option<f64>,
+    /// That task's number, which is Parsl's executor task id.
     pub oldest_task: Option<i64>,
     /// Tasks that it gave a result for.
     pub tasks_done: u64,
+    /// It gets no more tasks, for good: Parsl is about to cancel its block, or `top` has held it.
     pub held: bool,
     /// It does not take the tasks that it was sent, and gets no more until it does.
     #[serde(default)]
     pub clogged: bool,
+    /// It gets no more tasks, because the end of its `drain_period` is near; it goes with its last
+    /// task.
     pub draining: bool,
     /// How long it has been without a connection, if it is.
     pub suspect_s: Option<f64>,
+    /// How long ago anything came from it.
     pub last_heard_s: f64,
-    /// None while it has a task.
+    /// How long it has had no task; None while it has one.
     pub idle_s: Option<f64>,
+    /// Its Python: `3.11.7`.
     pub python: String,
+    /// Its Parsl, as `parsl.version.VERSION` has it.
     pub parsl: String,
 }
 
@@ -144,15 +185,20 @@ impl Manager {
 pub enum ManagerState {
     /// Without a connection: nothing new is sent to it until it speaks.
     Suspect,
+    /// Near the end of its `drain_period`: it gets no more tasks.
     Draining,
+    /// It gets no more tasks, for good.
     Held,
     /// It has as many tasks as it may hold.
     Full,
+    /// It has tasks, and takes more.
     Busy,
+    /// It has none.
     Idle,
 }
 
 impl ManagerState {
+    /// In the order in which the first that holds is the one that counts.
     pub const ALL: [Self; 6] = [
         Self::Suspect,
         Self::Draining,
@@ -162,6 +208,7 @@ impl ManagerState {
         Self::Idle,
     ];
 
+    /// As it stands in tables, and as the label of the metric.
     pub fn name(self) -> &'static str {
         match self {
             Self::Suspect => "suspect",
@@ -174,29 +221,38 @@ impl ManagerState {
     }
 }
 
-/// Tasks a second.
+/// Tasks a second, over two times that end with the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
+    /// Over the last five seconds.
     pub last_5_s: Rate,
+    /// Over the last minute.
     pub last_60_s: Rate,
 }
 
+/// Tasks a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
+    /// That came from the submit side.
     pub received: f64,
+    /// That left for managers.
     pub dispatched: f64,
+    /// That ended with a result of their own.
     pub done: f64,
 }
 
 /// Counted since the start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
+    /// Tasks accepted from the submit side.
     pub tasks_received: u64,
     /// A second task under a live id, or one that came after the end.
     pub tasks_rejected: u64,
+    /// Times that a task left for a manager.
     pub tasks_dispatched: u64,
-    /// Came back unsent, and waited again.
+    /// Times that a task came back unsent, and waited again.
     pub tasks_requeued: u64,
+    /// Tasks that ended with a result of their own.
     pub tasks_done: u64,
     /// Failed because their manager was lost.
     pub tasks_lost: u64,
@@ -204,15 +260,21 @@ pub struct Totals {
     pub tasks_unreadable: u64,
     /// Results that nobody waited for any more.
     pub late_results: u64,
+    /// Registrations of managers; one that registers again counts again.
     pub managers_registered: u64,
+    /// Managers given up because they were silent, or without a connection, for too long.
     pub managers_lost: u64,
+    /// Managers that went at the end of their drain, with nothing in hand.
     pub managers_drained: u64,
+    /// Times that a registered manager's connection closed.
     pub disconnects: u64,
-    /// From acceptance to dispatch, of all tasks.
+    /// From acceptance to dispatch, of all tasks; None before the first.
     pub queued_mean_s: Option<f64>,
+    /// The longest of these times.
     pub queued_longest_s: f64,
-    /// From dispatch to result.
+    /// From dispatch to result, of all tasks; None before the first.
     pub in_flight_mean_s: Option<f64>,
+    /// The longest of these times.
     pub in_flight_longest_s: f64,
 }
 
@@ -232,7 +294,9 @@ pub struct Traffic {
 /// What is held, and what is held up by it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackPressure {
+    /// Tasks that wait, and results that the executor has not taken.
     pub held_bytes: usize,
+    /// With more held than this, tasks wait in the submit process (`--max-queued-bytes`).
     pub bound_bytes: usize,
     /// False: no task is taken from the submit side, where tasks wait.
     pub takes_tasks: bool,
@@ -245,16 +309,20 @@ pub struct BackPressure {
 /// The way to the monitoring hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hub {
+    /// Where Parsl's monitoring listens.
     pub address: String,
     /// Whether there is a connection to it.
     pub answers: bool,
+    /// Records that it has not taken yet.
     pub held_bytes: usize,
     /// Records dropped because the hub took nothing.
     pub dropped: u64,
 }
 
+/// The port at which managers are awaited, and who came there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerPort {
+    /// Its number.
     pub port: u16,
     /// None: every address of the machine.
     pub address: Option<String>,
@@ -264,20 +332,27 @@ pub struct WorkerPort {
     pub lets_in: bool,
     /// Peers whose key is not in the certificate directory.
     pub keys_refused: u64,
+    /// Connections that failed before their first message: encrypted where this run is not, or the
+    /// other way round.
     pub handshakes_failed: u64,
     /// Messages that could not be read.
     pub bad_messages: u64,
 }
 
+/// The interchange's process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
+    /// Its resident memory.
     pub resident_bytes: usize,
+    /// Processor time since its start, of all threads, user and system.
     pub cpu_s: f64,
+    /// Descriptors in use; those that are kept in reserve count.
     pub descriptors: usize,
+    /// Descriptors that may be in use (`ulimit -n`, raised to the hard limit).
     pub descriptor_limit: usize,
     /// Lines that the log could not take.
     pub log_lines_dropped: u64,
-    /// And the file of events, if there is one.
+    /// Lines that the file of events could not take; None if there is none.
     pub event_lines_dropped: Option<u64>,
 }
 
@@ -286,7 +361,9 @@ pub struct Process {
 pub struct Event {
     /// Grows by one from the start of the interchange.
     pub number: u64,
+    /// When it was; seconds since the epoch.
     pub at_s: f64,
+    /// The manager's id.
     pub manager: String,
     /// `registered`, `held`, `draining`, `drained`, `suspect`, `back`, `lost`,
     /// `gave_up`, `replaced`.

@@ -1,6 +1,10 @@
-//! The document that a running interchange is seen by: behind `status` and `top`, and as a page of
-//! metrics. Words only: who listens is the event loop's business, and what it is made of the
-//! interchange's.
+//! The document that a running interchange is seen by. Words only: who listens is the event loop's
+//! business, and what the document is made of the interchange's.
+//!
+//! * [`document`]: everything that is told of an interchange, behind `status`, `top` and
+//!   `status --json`; a field that is added there stands in every one of them.
+//! * [`asking`]: how the document is asked for: the request, its limits, and where the socket lies.
+//! * [`open_metrics`]: the same document as a page of metrics.
 
 pub mod asking;
 pub mod document;
