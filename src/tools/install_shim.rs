@@ -1,6 +1,8 @@
 //! `install-shim DIR`: this program by the name of `interchange.py`, which is what an unchanged
 //! Parsl starts: the first executable of that name on PATH.
 
+mod put;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -14,7 +16,7 @@ use clap::Args;
 use crate::shared::output::{Trouble, say};
 use submit_side::versions::candidates;
 
-use crate::shared::occupant::{self, Occupant};
+use crate::shared::occupant::{Occupant, occupant_of};
 
 /// HTEX's `interchange_launch_cmd`, unless somebody names another.
 const NAME: &str = "interchange.py";
@@ -39,6 +41,25 @@ pub struct Arguments {
     remove: bool,
 }
 
+/// Why nothing has changed.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error("{}: no PATH can name a colon", .0.display())]
+    Colon(PathBuf),
+    #[error("{} is this very program; start one that stays", .0.display())]
+    Running(PathBuf),
+    #[error("{} is {what}, not ours; --force replaces it", place.display())]
+    Occupied { place: PathBuf, what: &'static str },
+    #[error("{} is {what}, not ours; it stays", place.display())]
+    Stays { place: PathBuf, what: &'static str },
+    #[error("{} cannot be made: {why}", directory.display())]
+    NotMade { directory: PathBuf, why: String },
+    #[error("{} cannot be written: {error}", place.display())]
+    NotWritten { place: PathBuf, error: io::Error },
+    #[error("{} cannot be removed: {error}", place.display())]
+    NotRemoved { place: PathBuf, error: io::Error },
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     // As the user wrote it: a link in it may be meant to be moved later.
     let directory = absolute(&arguments.directory)?;
@@ -54,26 +75,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
 
 fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<String, Trouble> {
     if directory.as_os_str().as_encoded_bytes().contains(&b':') {
-        return Err(format!("{}: no PATH can name a colon", directory.display()).into());
+        return Err(NotDone::Colon(directory.to_owned()).into());
     }
     make(directory)?;
     let program = env::current_exe()?;
-    match occupant::occupant_of(place, &program)? {
+    match occupant_of(place, &program)? {
         Occupant::Running => {
-            let it = place.display();
-            return Err(format!("{it} is this very program; start one that stays").into());
+            return Err(NotDone::Running(place.to_owned()).into());
         }
         Occupant::Stranger(what) if !arguments.force => {
-            let it = place.display();
-            return Err(format!("{it} is {what}, not ours; --force replaces it").into());
+            return Err(NotDone::Occupied {
+                place: place.to_owned(),
+                what,
+            }
+            .into());
         }
         Occupant::Nobody | Occupant::Ours | Occupant::Stranger(_) => {}
     }
     let put = match arguments.copy {
-        true => occupant::copy,
-        false => occupant::link,
+        true => put::copy,
+        false => put::link,
     };
-    put(&program, place).map_err(|error| cannot("written", place, &error))?;
+    put(&program, place).map_err(|error| NotDone::NotWritten {
+        place: place.to_owned(),
+        error,
+    })?;
     let how = match arguments.copy {
         true => "is a copy of",
         false => "is a link to",
@@ -90,7 +116,7 @@ fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<Stri
     clippy::wildcard_enum_match_arm,
     reason = "the system has many kinds of errors"
 )]
-fn make(directory: &Path) -> Result<(), Trouble> {
+fn make(directory: &Path) -> Result<(), NotDone> {
     let told = match fs::create_dir(directory) {
         Ok(()) => return Ok(()),
         Err(_) if directory.is_dir() => return Ok(()),
@@ -101,23 +127,29 @@ fn make(directory: &Path) -> Result<(), Trouble> {
             _ => error.to_string(),
         },
     };
-    Err(format!("{} cannot be made: {told}", directory.display()).into())
+    Err(NotDone::NotMade {
+        directory: directory.to_owned(),
+        why: told,
+    })
 }
 
 fn remove(place: &Path) -> Result<String, Trouble> {
     let it = place.display();
-    match occupant::occupant_of(place, &env::current_exe()?)? {
+    match occupant_of(place, &env::current_exe()?)? {
         Occupant::Nobody => Ok(format!("There is no {it}.\n")),
-        Occupant::Stranger(what) => Err(format!("{it} is {what}, not ours; it stays").into()),
+        Occupant::Stranger(what) => Err(NotDone::Stays {
+            place: place.to_owned(),
+            what,
+        }
+        .into()),
         Occupant::Ours | Occupant::Running => {
-            fs::remove_file(place).map_err(|error| cannot("removed", place, &error))?;
+            fs::remove_file(place).map_err(|error| NotDone::NotRemoved {
+                place: place.to_owned(),
+                error,
+            })?;
             Ok(format!("{it} is removed.\n"))
         }
     }
-}
-
-fn cannot(be_what: &str, place: &Path, error: &io::Error) -> Trouble {
-    format!("{} cannot be {be_what}: {error}", place.display()).into()
 }
 
 /// Which interchange.py a Parsl that is started from here would run, and what to do if `wanted`

@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use clap::{Command, Subcommand};
 
+pub use shared::output::in_one_line;
+
 /// A tool with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Tool {
@@ -62,13 +64,6 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
         let _ = writeln!(io::stderr(), "{name}: {trouble}");
         ExitCode::from(FAILED)
     })
-}
-
-/// What is wrong with arguments, without the usage behind it.
-pub fn in_one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default().trim();
-    first.strip_prefix("error: ").unwrap_or(first).to_owned()
 }
 
 /// Whoever reads our output has seen enough, as `head` does.

@@ -114,10 +114,15 @@ fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     }
 }
 
-fn some_seconds(text: &str) -> Result<Duration, String> {
+/// Not a pause between two looks.
+#[derive(Debug, thiserror::Error)]
+#[error("a number of seconds, at least 0.1")]
+struct BadPause;
+
+fn some_seconds(text: &str) -> Result<Duration, BadPause> {
     let seconds = text.parse().ok().filter(|seconds: &f64| *seconds >= 0.1);
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| "a number of seconds, at least 0.1".to_owned())
+    time.ok_or(BadPause)
 }
 
 fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {

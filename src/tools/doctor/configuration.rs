@@ -4,14 +4,13 @@ mod checks;
 mod description;
 mod question;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Command;
 
 use super::disk;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::output::Trouble;
 use crate::shared::python;
 
 use checks::program::Program;
@@ -19,17 +18,35 @@ use checks::{address, capacity, certificates, flags, ports, program, selector, v
 use description::{Executor, SetUp};
 use question::NoAnswer;
 
+/// Why there is no diagnosis.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotExamined {
+    #[error("{}: there is no such file or directory", .0.display())]
+    NoFile(PathBuf),
+    #[error("no Python was found; name one with --python")]
+    NoPython,
+    #[error("{}: {reason}", file.display())]
+    NoAnswer { file: PathBuf, reason: NoAnswer },
+    #[error("{} has no Parsl ({why}); name another Python with --python", python.display())]
+    NoParsl { python: PathBuf, why: String },
+    #[error(
+        "{}: it binds no Config and no executor, and no function *config* makes one",
+        .0.display()
+    )]
+    NoConfig(PathBuf),
+}
+
 /// Loads `file` with `named`, or the Python that is found, and examines what is in it.
 pub(super) fn examine(
     file: &Path,
     named: Option<&Path>,
     own: &Command,
-) -> Result<Diagnosis, Trouble> {
+) -> Result<Diagnosis, NotExamined> {
     if !file.is_file() {
-        return Err(format!("{}: there is no such file or directory", file.display()).into());
+        return Err(NotExamined::NoFile(file.to_owned()));
     }
     let interpreter = named.map(Path::to_owned).or_else(python::of_submit_side);
-    let interpreter = interpreter.ok_or("no Python was found; name one with --python")?;
+    let interpreter = interpreter.ok_or(NotExamined::NoPython)?;
     let it = interpreter.display();
     let mut diagnosis = Diagnosis::new(format!("{}, loaded by {it}", file.display()));
     let set_up = match question::ask(&interpreter, file) {
@@ -38,11 +55,18 @@ pub(super) fn examine(
             diagnosis.add([hangs(file, &reason)]);
             return Ok(diagnosis);
         }
-        Err(reason) => return Err(format!("{}: {reason}", file.display()).into()),
+        Err(reason) => {
+            return Err(NotExamined::NoAnswer {
+                file: file.to_owned(),
+                reason,
+            });
+        }
     };
     if let Some(trouble) = &set_up.parsl_trouble {
-        let text = format!("{it} has no Parsl ({trouble}); name another Python with --python");
-        return Err(text.into());
+        return Err(NotExamined::NoParsl {
+            python: interpreter,
+            why: trouble.clone(),
+        });
     }
     let parsl = set_up.parsl.as_deref().unwrap_or("unknown");
     diagnosis.about += &format!(" (Python {}, Parsl {parsl})", set_up.python);
@@ -53,11 +77,7 @@ pub(super) fn examine(
         return Ok(diagnosis);
     }
     if set_up.executors.is_empty() && set_up.others.is_empty() {
-        let text = format!(
-            "{}: it binds no Config and no executor, and no function *config* makes one",
-            file.display()
-        );
-        return Err(text.into());
+        return Err(NotExamined::NoConfig(file.to_owned()));
     }
     diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
     examine_executors(&set_up, own, &mut diagnosis);

@@ -12,7 +12,6 @@ use super::disk;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::Finding;
 use crate::shared::log_file::{NAMES, ends_of};
-use crate::shared::output::Trouble;
 use crate::shared::words::counted;
 
 use blocks::Blocks;
@@ -22,13 +21,18 @@ const PARSL_LOG: &str = "parsl.log";
 const PARSL_LOG_BYTES: u64 = 2 << 20;
 const REFUSAL: &str = "htex-interchange refused to start: ";
 
+/// It is no run's directory.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: neither a run's directory (with parsl.log) nor an executor's in it", .0.display())]
+pub(super) struct NoRun(PathBuf);
+
+/// All that the files in `directory` say, and the interchange if it still runs.
+///
 /// # Errors
 /// It is no run's directory.
-pub(super) fn examine(directory: &Path) -> Result<Diagnosis, Trouble> {
-    let (run, executors) = places(directory).ok_or_else(|| {
-        let it = directory.display();
-        format!("{it}: neither a run's directory (with parsl.log) nor an executor's in it")
-    })?;
+pub(super) fn examine(directory: &Path) -> Result<Diagnosis, NoRun> {
+    let found = places(directory);
+    let (run, executors) = found.ok_or_else(|| NoRun(directory.to_owned()))?;
     let mut diagnosis = Diagnosis::new(format!("The run in {}", run.display()));
     let parsl = ends_of(&run.join(PARSL_LOG), 0, PARSL_LOG_BYTES).ok();
     let parsl = parsl.as_ref().map(|(text, _)| text.as_str());

@@ -1,17 +1,15 @@
-//! Who stands at the shim's place, and how it is put there: always under another name first, so
-//! that a Parsl that starts meanwhile finds the old one or the new one.
+//! Whose program a file is: ours, by whatever name, or somebody else's.
 
-use std::ffi::OsString;
-use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::{fs, process};
+use std::{fs, io};
 
 /// Stands in every build, and tells a copy from somebody else's program, whatever its release.
 static MARK: &[u8] = b"This program is htex-interchange, whatever name its file may have.";
 const ELF: &[u8] = b"\x7fELF";
 const PROGRAM: &str = "htex-interchange";
 
+/// Who is there.
 pub(crate) enum Occupant {
     Nobody,
     /// A link to htex-interchange, or a copy of it.
@@ -22,11 +20,23 @@ pub(crate) enum Occupant {
     Stranger(&'static str),
 }
 
-/// # Errors
+/// What is there cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be read: {error}", place.display())]
+pub(crate) struct Unreadable {
+    place: PathBuf,
+    error: io::Error,
+}
+
+/// Who is at `place`, seen by `program`, which is this one's own file.
 ///
+/// # Errors
 /// What is there cannot be looked at; the text names it.
-pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, String> {
-    let trouble = |error: io::Error| format!("{} cannot be read: {error}", place.display());
+pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Unreadable> {
+    let trouble = |error| Unreadable {
+        place: place.to_owned(),
+        error,
+    };
     let is_link = match fs::symlink_metadata(place) {
         Ok(metadata) => metadata.is_symlink(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nobody),
@@ -62,34 +72,4 @@ pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Stri
 fn has_mark(file: &Path) -> io::Result<bool> {
     let bytes = fs::read(file)?;
     Ok(bytes.starts_with(ELF) && bytes.windows(MARK.len()).any(|part| part == MARK))
-}
-
-/// # Errors
-///
-/// The system's; nothing has changed then.
-pub(crate) fn link(program: &Path, place: &Path) -> io::Result<()> {
-    put(place, |new| symlink(program, new))
-}
-
-/// # Errors
-///
-/// The system's; nothing has changed then.
-pub(crate) fn copy(program: &Path, place: &Path) -> io::Result<()> {
-    put(place, |new| fs::copy(program, new).map(|_| ()))
-}
-
-fn put(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let new = beside(place);
-    let put = make(&new).and_then(|()| fs::rename(&new, place));
-    if put.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    put
-}
-
-fn beside(place: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(place.file_name().unwrap_or_default());
-    name.push(format!(".{}", process::id()));
-    place.with_file_name(name)
 }

@@ -15,3 +15,10 @@ pub(crate) fn say(text: impl AsRef<[u8]>) -> io::Result<()> {
     out.write_all(text.as_ref())?;
     out.flush()
 }
+
+/// What is wrong with arguments, without the usage behind it.
+pub fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default().trim();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+}

@@ -28,7 +28,7 @@ const STDERR_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub(in crate::doctor) enum NoAnswer {
     #[error("{0} cannot be run: {1}")]
     NotRun(String, std::io::Error),
     #[error("Python did not import Parsl in {} s", IMPORTED_WITHIN.as_secs())]

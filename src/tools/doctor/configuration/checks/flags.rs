@@ -11,8 +11,8 @@ use nix::unistd::{AccessFlags, access};
 use super::ports;
 use super::program::{Program, interchange};
 use crate::doctor::configuration::description::{Executor, SetUp};
-use crate::in_one_line;
 use crate::shared::finding::Finding;
+use crate::shared::output::in_one_line;
 
 /// What `own`, this program, would make of them, if it is the one that is started.
 pub(in super::super) fn of_interchange(
@@ -47,13 +47,22 @@ fn findings(arguments: &[String], own: &Command) -> Vec<Finding> {
     found
 }
 
-fn parsed(arguments: &[String], own: &Command) -> Result<ArgMatches, String> {
+/// Why the interchange does not start with these arguments.
+#[derive(Debug, thiserror::Error)]
+enum WrongArguments {
+    #[error("one of them names a tool")]
+    Tool,
+    #[error("{}", in_one_line(.0))]
+    Unknown(clap::Error),
+}
+
+fn parsed(arguments: &[String], own: &Command) -> Result<ArgMatches, WrongArguments> {
     let name = own.get_name().to_owned();
     let words = iter::once(name).chain(arguments.iter().cloned());
     match own.clone().try_get_matches_from(words) {
         Ok(parsed) if parsed.subcommand_name().is_none() => Ok(parsed),
-        Ok(_) => Err("one of them names a tool".to_owned()),
-        Err(error) => Err(in_one_line(&error)),
+        Ok(_) => Err(WrongArguments::Tool),
+        Err(error) => Err(WrongArguments::Unknown(error)),
     }
 }
 
@@ -61,7 +70,7 @@ fn metrics_of(parsed: &ArgMatches) -> Option<SocketAddr> {
     parsed.get_one("metrics").copied()
 }
 
-fn wrong(reason: &str) -> Finding {
+fn wrong(reason: &WrongArguments) -> Finding {
     Finding::problem(
         "arguments-wrong",
         format!("htex-interchange does not start with these arguments: {reason}."),

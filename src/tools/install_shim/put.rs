@@ -1,0 +1,39 @@
+//! How a file is put in place: always under another name first, so that a Parsl that starts
+//! meanwhile finds the old one or the new one.
+
+use std::ffi::OsString;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::{fs, io, process};
+
+/// A link to `program` at `place`.
+///
+/// # Errors
+/// The system's; nothing has changed then.
+pub(super) fn link(program: &Path, place: &Path) -> io::Result<()> {
+    put(place, |new| symlink(program, new))
+}
+
+/// A copy of `program` at `place`.
+///
+/// # Errors
+/// The system's; nothing has changed then.
+pub(super) fn copy(program: &Path, place: &Path) -> io::Result<()> {
+    put(place, |new| fs::copy(program, new).map(|_| ()))
+}
+
+fn put(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let new = beside(place);
+    let put = make(&new).and_then(|()| fs::rename(&new, place));
+    if put.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    put
+}
+
+fn beside(place: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(place.file_name().unwrap_or_default());
+    name.push(format!(".{}", process::id()));
+    place.with_file_name(name)
+}
