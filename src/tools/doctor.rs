@@ -1,5 +1,13 @@
 //! `doctor CONFIG.py|RUNDIR`: what would go wrong with a configuration, or went wrong in a run, in
 //! plain words. Nothing is started and nothing is changed.
+//!
+//! * [`configuration`], for a file: `question` has the user's Python load it (by `question.py`),
+//!   `description` is the answer, and each file of `checks` looks at one part of it. A new check is
+//!   a function there that gives findings, and a line in [`configuration::examine`].
+//! * [`run`](mod@run), for a directory: `log` reads the interchange's log, `events` knows its
+//!   sentences, `blocks` reads what blocks have left, and `still_running` asks an interchange that
+//!   is there. A new sentence of the log is an entry of `events::KINDS`.
+//! * [`diagnosis`] is what comes of either, as text and as JSON; [`disk`] is looked at by both.
 
 mod configuration;
 mod diagnosis;

@@ -3,7 +3,26 @@
 //! A tool is a module with its arguments and a `run`, a variant of [`Tool`], whose first line of
 //! documentation is what every list of tools shows, and an arm of [`run`]. Tools stand outside
 //! of the broker's life: `main` runs one before it has touched standard input or signals, and none
-//! names `io`, `broker` or `interchange`.
+//! can name the broker or a socket of ZeroMQ.
+//!
+//! | tool | module | what is in it |
+//! | --- | --- | --- |
+//! | `status` | `status` | `screen`: one interchange in full or in short; `table` |
+//! | `top` | `top` | `app`: what keys do; `draw`; `rows`: which managers; `history`: rates |
+//! | `doctor` | `doctor` | `configuration`: before a run; `run`: after one; `diagnosis` |
+//! | `report` | `report` | finds the Python whose package draws the page |
+//! | `install-shim` | `install_shim` | `put`: a file that is replaced at once |
+//! | `completions`, `man` | the same | the command line for a shell and for `man` |
+//!
+//! Below the tools lie two rooms, and no file of them knows a tool:
+//!
+//! * `running`: interchanges that run. `search` finds them, `client` asks one, `findings` says what
+//!   its answer means (a rule of what is wrong with a run goes there), `crew` counts managers,
+//!   `labels` names things, and `last_words` reads the logs of those that do not answer.
+//! * `shared`: what has nothing to do with that. `finding` (what was found, how bad it is),
+//!   `words` (numbers, times and lines as people read them), `paper` (colours and widths),
+//!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose
+//!   program a file is), `python` (which Pythons there are), `child` (programs run for a moment).
 
 mod completions;
 mod doctor;

@@ -1,5 +1,5 @@
-//! What `status` and `top` share: finding interchanges, asking them, and making sense of what they
-//! say.
+//! Interchanges that run, for `status`, `top` and `doctor`: finding them, asking them, and making
+//! sense of what they say.
 
 pub(crate) mod client;
 pub(crate) mod crew;

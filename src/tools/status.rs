@@ -60,8 +60,8 @@ pub struct Arguments {
     watch: Option<Duration>,
 }
 
-/// What one look found, for this program's exit and for the next look.
-struct Told {
+/// One round of `--watch`, or the only one.
+struct Round {
     text: String,
     is_wrong: bool,
     found: BTreeMap<PathBuf, Known>,
@@ -83,27 +83,27 @@ fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let mut is_first = true;
     loop {
         let paper = Paper::of_stdout();
-        let told = look(arguments, &paper)?;
-        if is_first && told.found.is_empty() {
-            io::stderr().write_all(told.text.as_bytes())?;
+        let round = look(arguments, &paper)?;
+        if is_first && round.found.is_empty() {
+            io::stderr().write_all(round.text.as_bytes())?;
             return Ok(ExitCode::from(NONE_FOUND));
         }
         let Some(pause) = arguments.watch else {
-            say(&told.text)?;
-            return Ok(match told.is_wrong {
+            say(&round.text)?;
+            return Ok(match round.is_wrong {
                 true => ExitCode::from(WRONG),
                 false => ExitCode::SUCCESS,
             });
         };
-        known.extend(told.found.clone());
+        known.extend(round.found.clone());
         let gone: Vec<&Known> = known
             .iter()
-            .filter(|(socket, _)| !told.found.contains_key(*socket))
+            .filter(|(socket, _)| !round.found.contains_key(*socket))
             .map(|(_, known)| known)
             .collect();
         let text = match arguments.json {
-            true => told.text,
-            false => with_those_gone(told.text, &told.found, &gone),
+            true => round.text,
+            false => with_those_gone(round.text, &round.found, &gone),
         };
         match arguments.json {
             true => say(&text)?,
@@ -125,7 +125,7 @@ fn some_seconds(text: &str) -> Result<Duration, BadPause> {
     time.ok_or(BadPause)
 }
 
-fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
+fn look(arguments: &Arguments, paper: &Paper) -> Result<Round, Trouble> {
     let Survey { found, places } = survey();
     let (found, left_out) = match &arguments.directory {
         Some(directory) => below(found, directory, arguments.all),
@@ -141,13 +141,13 @@ fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
     });
     let known = known.collect();
     if found.is_empty() {
-        return Ok(Told {
+        return Ok(Round {
             text: none_found(arguments.directory.as_deref(), &places),
             is_wrong: false,
             found: known,
         });
     }
-    let mut told = Told {
+    let mut round = Round {
         text: String::new(),
         is_wrong: false,
         found: known,
@@ -155,9 +155,9 @@ fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
     let in_short = found.len() > 1 && !arguments.all && !arguments.managers;
     for (place, one) in found.iter().enumerate() {
         if place > 0 && !arguments.json {
-            told.text.push('\n');
+            round.text.push('\n');
         }
-        told.is_wrong |= describe(one, arguments, in_short, paper, &mut told.text)?;
+        round.is_wrong |= describe(one, arguments, in_short, paper, &mut round.text)?;
     }
     if !arguments.json {
         let more = match (in_short, left_out) {
@@ -165,9 +165,9 @@ fn look(arguments: &Arguments, paper: &Paper) -> Result<Told, Trouble> {
             (_, 0) => String::new(),
             (_, earlier) => format!("\nAnd {earlier} of earlier runs; --all tells of all.\n"),
         };
-        told.text.push_str(&more);
+        round.text.push_str(&more);
     }
-    Ok(told)
+    Ok(round)
 }
 
 /// Adds what is to be said of one; whether that is something wrong.

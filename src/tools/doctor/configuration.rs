@@ -22,18 +22,18 @@ use question::NoAnswer;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotExamined {
     #[error("{}: there is no such file or directory", .0.display())]
-    NoFile(PathBuf),
+    FileMissing(PathBuf),
     #[error("no Python was found; name one with --python")]
-    NoPython,
+    PythonMissing,
     #[error("{}: {reason}", file.display())]
-    NoAnswer { file: PathBuf, reason: NoAnswer },
+    Unanswered { file: PathBuf, reason: NoAnswer },
     #[error("{} has no Parsl ({why}); name another Python with --python", python.display())]
-    NoParsl { python: PathBuf, why: String },
+    ParslMissing { python: PathBuf, why: String },
     #[error(
         "{}: it binds no Config and no executor, and no function *config* makes one",
         .0.display()
     )]
-    NoConfig(PathBuf),
+    ConfigMissing(PathBuf),
 }
 
 /// Loads `file` with `named`, or the Python that is found, and examines what is in it.
@@ -43,10 +43,10 @@ pub(super) fn examine(
     own: &Command,
 ) -> Result<Diagnosis, NotExamined> {
     if !file.is_file() {
-        return Err(NotExamined::NoFile(file.to_owned()));
+        return Err(NotExamined::FileMissing(file.to_owned()));
     }
     let interpreter = named.map(Path::to_owned).or_else(python::of_submit_side);
-    let interpreter = interpreter.ok_or(NotExamined::NoPython)?;
+    let interpreter = interpreter.ok_or(NotExamined::PythonMissing)?;
     let it = interpreter.display();
     let mut diagnosis = Diagnosis::new(format!("{}, loaded by {it}", file.display()));
     let set_up = match question::ask(&interpreter, file) {
@@ -56,14 +56,14 @@ pub(super) fn examine(
             return Ok(diagnosis);
         }
         Err(reason) => {
-            return Err(NotExamined::NoAnswer {
+            return Err(NotExamined::Unanswered {
                 file: file.to_owned(),
                 reason,
             });
         }
     };
     if let Some(trouble) = &set_up.parsl_trouble {
-        return Err(NotExamined::NoParsl {
+        return Err(NotExamined::ParslMissing {
             python: interpreter,
             why: trouble.clone(),
         });
@@ -77,7 +77,7 @@ pub(super) fn examine(
         return Ok(diagnosis);
     }
     if set_up.executors.is_empty() && set_up.others.is_empty() {
-        return Err(NotExamined::NoConfig(file.to_owned()));
+        return Err(NotExamined::ConfigMissing(file.to_owned()));
     }
     diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
     examine_executors(&set_up, own, &mut diagnosis);

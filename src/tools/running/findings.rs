@@ -1,5 +1,6 @@
 //! What a document means, in plain words: what is wrong, why nothing moves, and where to look.
 
+mod causes;
 mod managers;
 mod surroundings;
 mod waiting;

@@ -1,6 +1,6 @@
 //! What is wrong around the interchange: its ports, its bounds, the hub, what it writes.
 
-use super::waiting::wrong_keys;
+use super::causes::{stopped_submit_process, wrong_keys};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, plain, some};
 use status::document::Document;
@@ -102,20 +102,6 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
         );
     }
     found
-}
-
-/// By whom, and how it goes on.
-pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
-    let about = &document.interchange;
-    let pid = about.submit_pid?;
-    match about.submit_state? {
-        'T' => Some(format!(
-            "process {pid} was sent SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or kill \
-             -CONT {pid}, lets it go on"
-        )),
-        't' => Some(format!("a debugger holds process {pid}")),
-        _ => None,
-    }
 }
 
 pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {

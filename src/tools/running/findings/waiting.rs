@@ -1,6 +1,6 @@
 //! Why tasks wait.
 
-use super::surroundings::stopped_submit_process;
+use super::causes::{stopped_submit_process, wrong_keys};
 use crate::running::crew::Crew;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, count, duration, moment, some};
@@ -102,35 +102,6 @@ fn nobody_came(document: &Document) -> Finding {
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
     Finding::new("never-registered", severity, text).remedy(advice)
-}
-
-/// Who knocks, but does not get in.
-pub(super) fn wrong_keys(document: &Document) -> String {
-    let port = &document.worker_port;
-    let mut told = String::new();
-    if port.keys_refused > 0 {
-        told += &format!(
-            "{} refused for a key that is not of this run: managers of another run, or with a \
-             certificate directory of another one.",
-            match port.keys_refused {
-                1 => "1 peer was".to_owned(),
-                peers => format!("{} were", some(peers, "peer")),
-            }
-        );
-    }
-    if port.handshakes_failed > 0 {
-        let gap = if told.is_empty() { "" } else { " " };
-        let (here, there) = match document.interchange.encrypted {
-            true => ("encrypted", "are not, or have another server's key"),
-            false => ("not encrypted", "are"),
-        };
-        told += &format!(
-            "{gap}{} failed: this run is {here}, and those who knock {there}, or are no managers \
-             at all.",
-            some(port.handshakes_failed, "handshake")
-        );
-    }
-    told + " interchange.log has their addresses."
 }
 
 fn place_of(document: &Document) -> String {
