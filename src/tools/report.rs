@@ -1,5 +1,5 @@
-//! `report RUNDIR`: a page with pictures of a run. It is made by `htex_interchange.report`, a module
-//! of the Python package that the wheel brings, which is found and run here.
+//! `report RUNDIR`: a page with pictures of a run. A module of the wheel's Python package makes it,
+//! `htex_interchange.report`; here a Python that has it is found, and run.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;

@@ -230,9 +230,8 @@ fn lost(document: &Document) -> Option<Finding> {
     };
     let advice = match is_recent {
         true => {
-            "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. The \
-                 end of such a manager's manager.log, and the batch system's word on its job, tell \
-                 why."
+            "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. The end \
+             of such a manager's manager.log, and the batch system's word on its job, tell why."
         }
         false => "",
     };

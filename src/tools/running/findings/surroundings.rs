@@ -75,19 +75,27 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
                 format!("The submit process is stopped: {stopped}."),
             )
             .because(
-                "It gives no tasks and takes no results, and futures do not end, until it goes on. \
-             Nothing is lost by it.",
+                "It gives no tasks and takes no results, and futures do not end, until it goes \
+                 on. Nothing is lost by it.",
             ),
         );
     }
     if !pressure.takes_tasks {
-        found.push(Finding::warning("held-up", format!(
-                "No more tasks are taken from the submit process: {} are held here, and the bound \
-                 is {}. Others wait there.",
-                bytes(pressure.held_bytes),
-                bytes(pressure.bound_bytes)
-            )).because("It goes on by itself when three quarters of the bound are left; nothing is lost. \
-             --max-queued-bytes is the bound."));
+        found.push(
+            Finding::warning(
+                "held-up",
+                format!(
+                    "No more tasks are taken from the submit process: {} are held here, and the \
+                     bound is {}. Others wait there.",
+                    bytes(pressure.held_bytes),
+                    bytes(pressure.bound_bytes)
+                ),
+            )
+            .because(
+                "It goes on by itself when three quarters of the bound are left; nothing is lost. \
+                 --max-queued-bytes is the bound.",
+            ),
+        );
     }
     if pressure.dispatches && pressure.unsent_results_bytes >= UNSENT_BYTES {
         found.push(
@@ -116,7 +124,7 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                 )
                 .remedy(
                     "Tasks are not concerned. Look at the end of monitoring's logs in the run's \
-                 directory.",
+                     directory.",
                 ),
             );
         }

@@ -150,9 +150,9 @@ fn all_are_gone(document: &Document) -> Finding {
         );
     }
     Finding::new("all-managers-gone", severity, text + ".").remedy(format!(
-        "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system \
-             for its queue, and look at what the last blocks have printed (submit_scripts in {}) \
-             and at the managers' logs (manager.log in {}/block-*).",
+        "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system for \
+         its queue, and look at what the last blocks have printed (submit_scripts in {}) and at \
+         the managers' logs (manager.log in {}/block-*).",
         run_dir(&about.logdir),
         about.logdir
     ))
@@ -208,7 +208,8 @@ fn nobody_takes_tasks(document: &Document, crew: &Crew<'_>) -> Finding {
     if crew.count(ManagerState::Held) > 0 {
         advice.push(
             "Held: Parsl holds the managers of a block that it is about to cancel (it scales in), \
-             or somebody asked for it here. A held manager never takes tasks again; new blocks do.",
+             or somebody asked for it here. A held manager never takes tasks again; new blocks \
+             do.",
         );
     }
     if crew.count(ManagerState::Draining) > 0 {
@@ -219,8 +220,8 @@ fn nobody_takes_tasks(document: &Document, crew: &Crew<'_>) -> Finding {
     }
     if crew.count(ManagerState::Suspect) > 0 {
         advice.push(
-            "Suspect: their connections have closed. Their nodes or the network are down, or their \
-             jobs were killed; they are lost if they do not come back.",
+            "Suspect: their connections have closed. Their nodes or the network are down, or \
+             their jobs were killed; they are lost if they do not come back.",
         );
     }
     let nobody = match crew.managers {
@@ -240,7 +241,8 @@ fn room_is_left(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
     let selector = &document.interchange.selector;
     let advice = match selector.as_str() {
         "random" | "block id" => "This should not be, and is a fault of the interchange itself. \
-             Please report it with the output of `status --json` and the interchange.log."
+                                  Please report it with the output of `status --json` and the \
+                                  interchange.log."
             .to_owned(),
         _ => format!(
             "Which of them is given a task is decided by your own selector, {selector}: see what \
@@ -252,7 +254,7 @@ fn room_is_left(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
             "room-unused",
             format!(
                 "{}, though there is room for {} on managers that take tasks, and none was \
-             dispatched in the last seconds.",
+                 dispatched in the last seconds.",
                 queue(document),
                 count(crew.room)
             ),
