@@ -17,8 +17,9 @@
 //! Below the tools lie two rooms, and no file of them knows a tool:
 //!
 //! * `running`: interchanges that run. `search` finds them, `client` asks one, `findings` says what
-//!   its answer means (a rule of what is wrong with a run goes there), `crew` counts managers,
-//!   `labels` names things, and `last_words` reads the logs of those that do not answer.
+//!   its answer means (a rule of what is wrong with a run goes there), `manager_counts` adds
+//!   managers up, `labels` names things, and `last_words` reads the logs of those that do not
+//!   answer.
 //! * `shared`: what has nothing to do with that. `finding` (what was found, how bad it is),
 //!   `words` (numbers, times and lines as people read them), `paper` (colours and widths),
 //!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose

@@ -2,10 +2,10 @@
 //! sense of what they say.
 
 pub(crate) mod client;
-pub(crate) mod crew;
 pub(crate) mod findings;
 pub(crate) mod labels;
 pub(crate) mod last_words;
+pub(crate) mod manager_counts;
 pub(crate) mod search;
 
 #[cfg(test)]

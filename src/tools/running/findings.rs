@@ -8,25 +8,25 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use super::crew::Crew;
+use super::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::some;
 use status::document::{Document, State};
 
 /// Everything that is to be said about a document, the worst first.
 pub(crate) fn findings(document: &Document) -> Vec<Finding> {
-    let crew = Crew::of(&document.managers);
+    let counts = ManagerCounts::of(&document.managers);
     let mut found = Vec::new();
     found.extend(leaving(document));
-    found.extend(waiting::why_nothing_moves(document, &crew));
+    found.extend(waiting::why_nothing_moves(document, &counts));
     found.extend(surroundings::of_the_worker_port(document));
-    found.extend(managers::of_managers(document, &crew));
+    found.extend(managers::of_managers(document, &counts));
     found.extend(managers::of_losses(document));
     found.extend(managers::of_slow_tasks(document));
     found.extend(surroundings::of_the_submit_side(document));
     found.extend(surroundings::of_what_is_written(document));
     if !found.iter().any(explains_the_queue) {
-        found.extend(how_it_goes(document, &crew));
+        found.extend(how_it_goes(document, &counts));
     }
     found.sort_by_key(|finding| finding.severity);
     found
@@ -70,7 +70,7 @@ fn leaving(document: &Document) -> Option<Finding> {
 }
 
 /// Said when nothing worse is: idle, or at work.
-fn how_it_goes(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     if document.state == State::Leaving || document.queue.tasks > 0 {
         return None;
     }
@@ -87,7 +87,7 @@ fn how_it_goes(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
                 "Idle: every task that the submit side has given is answered, and {} for more. \
                  What is not done there waits for tasks or files that it depends on: parsl.log \
                  tells.",
-                match crew.managers {
+                match counts.managers {
                     0 => "nobody waits".to_owned(),
                     1 => "1 manager waits".to_owned(),
                     managers => format!("{} wait", some(managers, "manager")),
@@ -99,8 +99,8 @@ fn how_it_goes(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
             format!(
                 "{}{} in the hands of {}, none waits.",
                 some(in_flight, "task"),
-                crew.longest_in_hand(),
-                some(crew.managers, "manager")
+                counts.longest_in_hand(),
+                some(counts.managers, "manager")
             ),
         ),
     };

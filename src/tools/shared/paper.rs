@@ -32,6 +32,7 @@ impl Paper {
         if !out.is_terminal() {
             return Self::piped();
         }
+        // Of standard output itself; crossterm would ask the controlling terminal.
         let size = rustix::termios::tcgetwinsize(&out).ok();
         let columns = size.map_or(0, |size| usize::from(size.ws_col));
         let columns = if columns == 0 { 80 } else { columns };

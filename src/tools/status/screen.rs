@@ -1,9 +1,9 @@
 //! An interchange on one screen.
 
 use super::table::Table;
-use crate::running::crew::{Crew, by_block};
 use crate::running::findings::{findings, verdict};
 use crate::running::labels::{name_of, told_of};
+use crate::running::manager_counts::{ManagerCounts, by_block};
 use crate::shared::finding::Finding;
 use crate::shared::paper::Paper;
 use crate::shared::words::{
@@ -41,7 +41,7 @@ pub(super) fn short(document: &Document, paper: &Paper) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
     screen.findings(&findings(document));
-    let crew = Crew::of(&document.managers);
+    let counts = ManagerCounts::of(&document.managers);
     let done = document.rates.last_60_s.done;
     screen.line(
         "In short",
@@ -49,16 +49,16 @@ pub(super) fn short(document: &Document, paper: &Paper) -> String {
             "{} queued, {} in flight, {} with {}, {} done a second",
             count(document.queue.tasks),
             count(document.in_flight),
-            some(crew.managers, "manager"),
-            some(workers(&crew), "worker"),
+            some(counts.managers, "manager"),
+            some(workers(&counts), "worker"),
             rate(done)
         ),
     );
     screen.text
 }
 
-fn workers(crew: &Crew<'_>) -> u64 {
-    u64::try_from(crew.workers).unwrap_or(0)
+fn workers(counts: &ManagerCounts<'_>) -> u64 {
+    u64::try_from(counts.workers).unwrap_or(0)
 }
 
 struct Screen {
@@ -189,16 +189,16 @@ impl Screen {
         }
         waiting += &priorities(document);
         self.line("Queue", &waiting);
-        let crew = Crew::of(&document.managers);
+        let counts = ManagerCounts::of(&document.managers);
         self.line(
             "In flight",
             &format!(
                 "{}{}, with {} and {} on {}",
                 some(document.in_flight, "task"),
-                crew.longest_in_hand(),
-                some(crew.managers, "manager"),
-                some(workers(&crew), "worker"),
-                some(crew.hosts.len(), "host")
+                counts.longest_in_hand(),
+                some(counts.managers, "manager"),
+                some(workers(&counts), "worker"),
+                some(counts.hosts.len(), "host")
             ),
         );
         let (lately, minute) = (document.rates.last_5_s, document.rates.last_60_s);
@@ -326,20 +326,20 @@ impl Screen {
         heads.extend(states.iter().map(String::as_str));
         heads.push("UNHEARD");
         let mut table = Table::new(&heads);
-        for (block, crew) in by_block(document) {
+        for (block, counts) in by_block(document) {
             let mut row = vec![
                 plain(block),
-                count(crew.managers),
-                count(crew.hosts.len()),
-                count(workers(&crew)),
-                format!("{}/{}", count(crew.in_flight), count(crew.capacity)),
+                count(counts.managers),
+                count(counts.hosts.len()),
+                count(workers(&counts)),
+                format!("{}/{}", count(counts.in_flight), count(counts.capacity)),
             ];
-            let numbers = ManagerState::ALL.map(|state| match crew.count(state) {
+            let numbers = ManagerState::ALL.map(|state| match counts.count(state) {
                 0 => "·".to_owned(),
                 managers => count(managers),
             });
             row.extend(numbers);
-            row.push(duration(crew.silent_s));
+            row.push(duration(counts.silent_s));
             table.push(row);
         }
         self.table(&table, document.managers.is_empty());

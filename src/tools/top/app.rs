@@ -51,8 +51,8 @@ pub(super) enum Mode {
 
 /// Whether the interchange still tells how it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Voice {
-    Clear,
+pub(super) enum Contact {
+    Answers,
     /// It does not answer: why.
     Silent(String),
     /// It has ended, and how, as far as its log tells.
@@ -66,7 +66,7 @@ pub(super) struct Instance {
     pub(super) document: Option<Box<Document>>,
     pub(super) findings: Vec<Finding>,
     pub(super) history: History,
-    pub(super) voice: Voice,
+    pub(super) contact: Contact,
 }
 
 pub(super) struct App {
@@ -143,7 +143,7 @@ impl App {
             Update::Shown(socket, found) => {
                 let mut all = self.instances.iter_mut();
                 if let Some(instance) = all.find(|instance| instance.socket == socket) {
-                    instance.hear(found);
+                    instance.handle_answer(found);
                 }
             }
             Update::All(found) => {
@@ -151,14 +151,14 @@ impl App {
                 for (place, instance) in self.instances.iter_mut().enumerate() {
                     let is_there = found.iter().any(|found| found.socket == instance.socket);
                     if !is_there && place != shown {
-                        instance.hear(None);
+                        instance.handle_answer(None);
                     }
                 }
                 for found in found {
                     let mut all = self.instances.iter_mut().enumerate();
                     match all.find(|(_, instance)| instance.socket == found.socket) {
                         Some((place, _)) if place == shown => {}
-                        Some((_, instance)) => instance.hear(Some(found)),
+                        Some((_, instance)) => instance.handle_answer(Some(found)),
                         None => self.instances.push(Instance::new(found)),
                     }
                 }
@@ -341,26 +341,26 @@ impl Instance {
             document: None,
             findings: Vec::new(),
             history: History::default(),
-            voice: Voice::Clear,
+            contact: Contact::Answers,
         };
-        instance.hear(Some(found));
+        instance.handle_answer(Some(found));
         instance
     }
 
     /// What it said, or that it is gone.
-    fn hear(&mut self, found: Option<Found>) {
-        self.voice = match found.map(|found| found.answer) {
+    fn handle_answer(&mut self, found: Option<Found>) {
+        self.contact = match found.map(|found| found.answer) {
             Some(Answer::Told { document, .. }) => {
                 self.name = name_of(&document);
                 self.history.add(&document);
                 self.findings = findings(&document);
                 self.document = Some(document);
-                Voice::Clear
+                Contact::Answers
             }
-            Some(Answer::Silent(silent)) => Voice::Silent(silent.described()),
-            Some(Answer::Unclear(why)) => Voice::Silent(plain(&why)),
-            None if matches!(self.voice, Voice::Ended(_)) => return,
-            None => Voice::Ended(self.last_words()),
+            Some(Answer::Silent(silent)) => Contact::Silent(silent.described()),
+            Some(Answer::Unclear(why)) => Contact::Silent(plain(&why)),
+            None if matches!(self.contact, Contact::Ended(_)) => return,
+            None => Contact::Ended(self.last_words()),
         };
     }
 

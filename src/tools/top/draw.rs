@@ -8,7 +8,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Sparkline, Table, Wrap};
 
-use super::app::{App, Instance, Mode, Voice};
+use super::app::{App, Contact, Instance, Mode};
 use super::rows::Column;
 use crate::running::findings::verdict;
 use crate::running::labels::told_of;
@@ -119,15 +119,15 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
         let wrapped = wrapped(text, columns).into_iter();
         lines.extend(wrapped.map(|line| Line::styled(line, style)));
     };
-    match &instance.voice {
-        Voice::Clear => {}
-        Voice::Silent(why) => add(why, style_of(Severity::Problem)),
-        Voice::Ended(words) => add(&format!("ENDED: {words}"), style_of(Severity::Problem)),
+    match &instance.contact {
+        Contact::Answers => {}
+        Contact::Silent(why) => add(why, style_of(Severity::Problem)),
+        Contact::Ended(words) => add(&format!("ENDED: {words}"), style_of(Severity::Problem)),
     }
     // What was found before it ended is no matter any more.
-    let findings = match instance.voice {
-        Voice::Ended(_) => &[],
-        Voice::Clear | Voice::Silent(_) => instance.findings.as_slice(),
+    let findings = match instance.contact {
+        Contact::Ended(_) => &[],
+        Contact::Answers | Contact::Silent(_) => instance.findings.as_slice(),
     };
     if let [
         Finding {

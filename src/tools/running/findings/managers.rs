@@ -1,6 +1,6 @@
 //! What is wrong with managers, and what was lost with them.
 
-use crate::running::crew::Crew;
+use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{count, duration, moment, plain, some};
 use status::document::{Document, Event, Manager, ManagerState};
@@ -18,22 +18,22 @@ const HANGS_S: f64 = 600.0;
 /// So many of those that are concerned are named.
 const NAMED: usize = 3;
 
-pub(super) fn of_managers(document: &Document, crew: &Crew<'_>) -> Vec<Finding> {
+pub(super) fn of_managers(document: &Document, counts: &ManagerCounts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(silent(document));
-    found.extend(suspect(document, crew));
+    found.extend(suspect(document, counts));
     found.extend(clogged(document));
     found.extend(other_versions(document));
     let (held, draining) = (
-        crew.count(ManagerState::Held),
-        crew.count(ManagerState::Draining),
+        counts.count(ManagerState::Held),
+        counts.count(ManagerState::Draining),
     );
-    if held + draining > 0 && held + draining < crew.managers {
+    if held + draining > 0 && held + draining < counts.managers {
         found.push(Finding::note(
             "managers-held",
             format!(
                 "Of {}, {} held and {} draining: they get no more tasks.",
-                some(crew.managers, "manager"),
+                some(counts.managers, "manager"),
                 count(held),
                 count(draining)
             ),
@@ -81,9 +81,9 @@ fn silent(document: &Document) -> Option<Finding> {
     })
 }
 
-fn suspect(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+fn suspect(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     // If nobody else is there, that was said.
-    if crew.count(ManagerState::Suspect) == crew.managers && document.queue.tasks > 0 {
+    if counts.count(ManagerState::Suspect) == counts.managers && document.queue.tasks > 0 {
         return None;
     }
     let managers = document.managers.iter();

@@ -1,7 +1,7 @@
 //! Why tasks wait.
 
 use super::causes::{stopped_submit_process, wrong_keys};
-use crate::running::crew::Crew;
+use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, count, duration, moment, some};
 use status::document::{Document, ManagerState, State};
@@ -13,7 +13,10 @@ const HELD_FOR_A_MOMENT_S: f64 = 5.0;
 /// A task for which there is room is gone at once.
 const DISPATCHED_WITHIN_S: f64 = 1.0;
 
-pub(super) fn why_nothing_moves(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+pub(super) fn why_nothing_moves(
+    document: &Document,
+    counts: &ManagerCounts<'_>,
+) -> Option<Finding> {
     if document.state == State::Leaving {
         return None;
     }
@@ -23,12 +26,12 @@ pub(super) fn why_nothing_moves(document: &Document, crew: &Crew<'_>) -> Option<
     if document.queue.tasks == 0 {
         return None;
     }
-    match (crew.managers, document.totals.managers_registered) {
+    match (counts.managers, document.totals.managers_registered) {
         (0, 0) => Some(nobody_came(document)),
         (0, _) => Some(all_are_gone(document)),
-        _ if crew.room > 0 => room_is_left(document, crew),
-        _ if crew.count(ManagerState::Full) > 0 => Some(all_are_full(document, crew)),
-        _ => Some(nobody_takes_tasks(document, crew)),
+        _ if counts.room > 0 => room_is_left(document, counts),
+        _ if counts.count(ManagerState::Full) > 0 => Some(all_are_full(document, counts)),
+        _ => Some(nobody_takes_tasks(document, counts)),
     }
 }
 
@@ -158,14 +161,14 @@ fn all_are_gone(document: &Document) -> Finding {
     ))
 }
 
-fn all_are_full(document: &Document, crew: &Crew<'_>) -> Finding {
-    let full = crew.count(ManagerState::Full);
-    let rest = match crew.managers - full {
+fn all_are_full(document: &Document, counts: &ManagerCounts<'_>) -> Finding {
+    let full = counts.count(ManagerState::Full);
+    let rest = match counts.managers - full {
         0 => String::new(),
         _ => format!(
             " ({} take no tasks: {})",
-            crew.managers - full,
-            unusable(crew)
+            counts.managers - full,
+            unusable(counts)
         ),
     };
     let who = match full {
@@ -178,14 +181,14 @@ fn all_are_full(document: &Document, crew: &Crew<'_>) -> Finding {
             "{}: {who}{rest}, with {}{} for {}. More workers would do more at a time.",
             queue(document),
             some(document.in_flight, "task"),
-            crew.longest_in_hand(),
-            some(u64::try_from(crew.workers).unwrap_or(0), "worker"),
+            counts.longest_in_hand(),
+            some(u64::try_from(counts.workers).unwrap_or(0), "worker"),
         ),
     )
 }
 
 /// `2 held, 1 draining`.
-fn unusable(crew: &Crew<'_>) -> String {
+fn unusable(counts: &ManagerCounts<'_>) -> String {
     let states = [
         ManagerState::Held,
         ManagerState::Draining,
@@ -193,47 +196,47 @@ fn unusable(crew: &Crew<'_>) -> String {
     ];
     let told: Vec<String> = states
         .iter()
-        .filter(|state| crew.count(**state) > 0)
-        .map(|state| format!("{} {}", crew.count(*state), state.name()))
+        .filter(|state| counts.count(**state) > 0)
+        .map(|state| format!("{} {}", counts.count(*state), state.name()))
         .collect();
     told.join(", ")
 }
 
-fn nobody_takes_tasks(document: &Document, crew: &Crew<'_>) -> Finding {
+fn nobody_takes_tasks(document: &Document, counts: &ManagerCounts<'_>) -> Finding {
     let severity = match oldest_s(document) >= HELD_FOR_A_MOMENT_S {
         true => Severity::Problem,
         false => Severity::Warning,
     };
     let mut advice = Vec::new();
-    if crew.count(ManagerState::Held) > 0 {
+    if counts.count(ManagerState::Held) > 0 {
         advice.push(
             "Held: Parsl holds the managers of a block that it is about to cancel (it scales in), \
              or somebody asked for it here. A held manager never takes tasks again; new blocks \
              do.",
         );
     }
-    if crew.count(ManagerState::Draining) > 0 {
+    if counts.count(ManagerState::Draining) > 0 {
         advice.push(
             "Draining: they have reached their drain_period, that is, the end of their job comes \
              near. They go when their last task is done.",
         );
     }
-    if crew.count(ManagerState::Suspect) > 0 {
+    if counts.count(ManagerState::Suspect) > 0 {
         advice.push(
             "Suspect: their connections have closed. Their nodes or the network are down, or \
              their jobs were killed; they are lost if they do not come back.",
         );
     }
-    let nobody = match crew.managers {
+    let nobody = match counts.managers {
         1 => "the 1 manager takes none".to_owned(),
         managers => format!("none of {} takes any", some(managers, "manager")),
     };
-    let text = format!("{}, and {nobody}: {}.", queue(document), unusable(crew));
+    let text = format!("{}, and {nobody}: {}.", queue(document), unusable(counts));
     Finding::new("nobody-takes-tasks", severity, text).because(advice.join(" "))
 }
 
 /// Tasks pass through the queue on their way; something is wrong only if they stay.
-fn room_is_left(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
+fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     let moves = document.rates.last_5_s.dispatched > 0.0;
     if moves || oldest_s(document) < DISPATCHED_WITHIN_S {
         return None;
@@ -256,7 +259,7 @@ fn room_is_left(document: &Document, crew: &Crew<'_>) -> Option<Finding> {
                 "{}, though there is room for {} on managers that take tasks, and none was \
                  dispatched in the last seconds.",
                 queue(document),
-                count(crew.room)
+                count(counts.room)
             ),
         )
         .remedy(advice),

@@ -7,7 +7,7 @@ use status::document::{Document, Manager, ManagerState};
 
 /// What there is of some managers.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Crew<'a> {
+pub(crate) struct ManagerCounts<'a> {
     pub(crate) managers: usize,
     pub(crate) hosts: HashSet<&'a str>,
     pub(crate) workers: i64,
@@ -23,13 +23,13 @@ pub(crate) struct Crew<'a> {
     pub(crate) oldest_task_s: Option<f64>,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> ManagerCounts<'a> {
     pub(crate) fn of(managers: impl IntoIterator<Item = &'a Manager>) -> Self {
-        let mut crew = Self::default();
+        let mut counts = Self::default();
         for manager in managers {
-            crew.add(manager);
+            counts.add(manager);
         }
-        crew
+        counts
     }
 
     pub(crate) fn add(&mut self, manager: &'a Manager) {
@@ -60,8 +60,8 @@ impl<'a> Crew<'a> {
 }
 
 /// By block; numbers in their order, names after them.
-pub(crate) fn by_block(document: &Document) -> Vec<(&str, Crew<'_>)> {
-    let mut blocks: BTreeMap<(Option<i64>, &str), Crew<'_>> = BTreeMap::new();
+pub(crate) fn by_block(document: &Document) -> Vec<(&str, ManagerCounts<'_>)> {
+    let mut blocks: BTreeMap<(Option<i64>, &str), ManagerCounts<'_>> = BTreeMap::new();
     for manager in &document.managers {
         let block = manager.block.as_str();
         let number = block.parse().ok();
@@ -73,7 +73,7 @@ pub(crate) fn by_block(document: &Document) -> Vec<(&str, Crew<'_>)> {
     numbers
         .into_iter()
         .chain(names)
-        .map(|((_, block), crew)| (block, crew))
+        .map(|((_, block), counts)| (block, counts))
         .collect()
 }
 
@@ -103,9 +103,9 @@ mod tests {
         let mut busy = sample::manager("0", "n2");
         busy.in_flight = 3;
         let managers = [held, busy];
-        let crew = Crew::of(&managers);
-        assert_eq!((crew.room, crew.in_flight, crew.capacity), (1, 3, 8));
-        assert_eq!(crew.count(ManagerState::Held), 1);
-        assert_eq!(crew.count(ManagerState::Busy), 1);
+        let counts = ManagerCounts::of(&managers);
+        assert_eq!((counts.room, counts.in_flight, counts.capacity), (1, 3, 8));
+        assert_eq!(counts.count(ManagerState::Held), 1);
+        assert_eq!(counts.count(ManagerState::Busy), 1);
     }
 }
