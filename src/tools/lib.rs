@@ -23,7 +23,8 @@
 //! * `shared`: what has nothing to do with that. `finding` (what was found, how bad it is),
 //!   `words` (numbers, times and lines as people read them), `paper` (colours and widths),
 //!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose
-//!   program a file is), `python` (which Pythons there are), `child` (programs run for a moment).
+//!   program a file is), `process` (what `/proc` tells of one), `python` (which Pythons there are),
+//!   `child` (programs that are run for a moment).
 
 mod completions;
 mod doctor;

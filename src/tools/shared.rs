@@ -6,5 +6,6 @@ pub(crate) mod log_file;
 pub(crate) mod occupant;
 pub(crate) mod output;
 pub(crate) mod paper;
+pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod words;

@@ -12,6 +12,7 @@ use super::disk;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::Finding;
 use crate::shared::log_file::{NAMES, ends_of};
+use crate::shared::process::command_line;
 use crate::shared::words::counted;
 
 use blocks::Blocks;
@@ -168,8 +169,7 @@ fn no_ending(lines: &[Line], was_ended: bool) -> Option<Finding> {
 }
 
 fn is_interchange(pid: u32) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line).contains("interchange")
+    command_line(pid).contains("interchange")
 }
 
 /// What Parsl itself says.

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procfs::process::Process;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -16,6 +15,7 @@ use status::asking::Request;
 use status::document::Document;
 
 use crate::shared::log_file::logdir_of;
+use crate::shared::process::state_of;
 use crate::shared::words::plain;
 
 /// One that lives answers in milliseconds; one that is stopped never does.
@@ -210,11 +210,6 @@ impl Silent {
         };
         format!("Process {pid} does not answer: {why}.")
     }
-}
-
-fn state_of(pid: u32) -> Option<String> {
-    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
-    Some(process.status().ok()?.state)
 }
 
 /// A socket's name begins with its process.

@@ -12,12 +12,12 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 const ADDRESSES_SHOWN: usize = 8;
 
 /// The address that the interchange would listen at; None for all of the machine's.
-pub(in super::super) fn listened_at(executor: &Executor) -> Option<IpAddr> {
+pub(in crate::doctor) fn listened_at(executor: &Executor) -> Option<IpAddr> {
     literal(executor.address.as_deref()?)
 }
 
 /// `address`, by which managers reach the interchange.
-pub(in super::super) fn of_managers(executor: &Executor) -> Vec<Finding> {
+pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
     let Some(text) = executor.address.as_deref() else {
         return any_address(&executor.addresses()).into_iter().collect();
     };
@@ -54,7 +54,7 @@ pub(in super::super) fn of_managers(executor: &Executor) -> Vec<Finding> {
 }
 
 /// `loopback_address`, by which submit process and interchange meet.
-pub(in super::super) fn loopback(executor: &Executor) -> Result<IpAddr, Finding> {
+pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<IpAddr, Finding> {
     let text = executor.loopback_address.as_deref().unwrap_or("127.0.0.1");
     let address = literal(text).ok_or_else(|| {
         Finding::problem("loopback-address", format!("loopback_address is {text:?}."))

@@ -13,13 +13,13 @@ const OPEN_AT_START: usize = 36;
 const PROCESSES_OF_A_MANAGER: usize = 5;
 
 /// The limit that the interchange raises itself to.
-pub(in super::super) fn descriptor_limit() -> Option<usize> {
+pub(in crate::doctor) fn descriptor_limit() -> Option<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     usize::try_from(hard).ok()
 }
 
 /// Each manager takes a descriptor of the interchange.
-pub(in super::super) fn descriptors(managers: usize, limit: usize) -> Option<Finding> {
+pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Finding> {
     let budget = DescriptorBudget { limit };
     let needed = managers
         .saturating_add(OPEN_AT_START)
@@ -49,7 +49,7 @@ pub(in super::super) fn descriptors(managers: usize, limit: usize) -> Option<Fin
 }
 
 /// Workers that run here are processes of this user.
-pub(in super::super) fn processes(executor: &Executor) -> Option<Finding> {
+pub(in crate::doctor) fn processes(executor: &Executor) -> Option<Finding> {
     if executor.managers_run() != Where::Here || rustix::process::geteuid().is_root() {
         return None;
     }
@@ -75,7 +75,7 @@ fn too_many_processes(executor: &Executor, limit: usize) -> Option<Finding> {
 }
 
 /// A manager speaks once a period, and is lost when it is silent for the threshold.
-pub(in super::super) fn heartbeats(executor: &Executor) -> Option<Finding> {
+pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
     let (period, threshold) = (executor.heartbeat_period?, executor.heartbeat_threshold?);
     let remedy = "Parsl's own are a period of 30 s and a threshold of 120 s.";
     if threshold <= period {
@@ -105,7 +105,7 @@ pub(in super::super) fn heartbeats(executor: &Executor) -> Option<Finding> {
 }
 
 /// Blocks that nobody starts.
-pub(in super::super) fn blocks(executor: &Executor) -> Option<Finding> {
+pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
     let provider = executor.provider.as_ref()?;
     if provider.max_blocks == Some(0) {
         return Some(

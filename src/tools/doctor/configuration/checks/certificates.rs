@@ -9,7 +9,7 @@ use crate::doctor::configuration::description::{Executor, SetUp};
 use crate::shared::finding::Finding;
 use submit_side::curve::{CertificateError, Certificates, Problem};
 
-pub(in super::super) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<Finding> {
+pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<Finding> {
     if executor.encrypted != Some(true) {
         let left = executor.cert_dir.as_deref().map(|cert_dir| {
             Finding::problem(

@@ -15,7 +15,7 @@ use crate::shared::finding::Finding;
 use crate::shared::output::in_one_line;
 
 /// What `own`, this program, would make of them, if it is the one that is started.
-pub(in super::super) fn of_interchange(
+pub(in crate::doctor) fn of_interchange(
     executor: &Executor,
     set_up: &SetUp,
     own: &Command,
@@ -118,7 +118,7 @@ fn events(file: &Path) -> Option<Finding> {
 }
 
 /// Two executors' metrics at one port.
-pub(in super::super) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
+pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
     let mut by_port: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
     for executor in &set_up.executors {
         let arguments = arguments_of(executor, set_up);

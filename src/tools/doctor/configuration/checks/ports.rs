@@ -1,7 +1,6 @@
 //! Ports: whether they can be had, and who has them. A port is tried by listening at it for a
 //! moment.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
@@ -10,13 +9,14 @@ use procfs::process::{FDTarget, Process, all_processes};
 
 use crate::doctor::configuration::description::Executor;
 use crate::shared::finding::Finding;
+use crate::shared::process::command_line;
 
 /// Tasks, results and commands; and the monitoring hub.
 const SUBMIT_PORTS: usize = 3;
 const COMMAND_CHARACTERS_MAX: usize = 120;
 
 /// The port at which managers are awaited.
-pub(in super::super) fn worker_port(executor: &Executor, address: Option<IpAddr>) -> Vec<Finding> {
+pub(in crate::doctor) fn worker_port(executor: &Executor, address: Option<IpAddr>) -> Vec<Finding> {
     // Stock takes 0 for "none", as Python does.
     if let Some(port) = executor.worker_port.filter(|port| *port != 0) {
         return match u16::try_from(port) {
@@ -50,7 +50,7 @@ pub(in super::super) fn worker_port(executor: &Executor, address: Option<IpAddr>
 }
 
 /// The ports at which the submit process awaits its interchange.
-pub(in super::super) fn submit_ports(executor: &Executor, loopback: IpAddr) -> Option<Finding> {
+pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: IpAddr) -> Option<Finding> {
     let ends = executor.interchange_port_range?;
     let wanted = SUBMIT_PORTS + usize::from(executor.monitoring == Some(true));
     range(
@@ -63,7 +63,7 @@ pub(in super::super) fn submit_ports(executor: &Executor, loopback: IpAddr) -> O
 }
 
 /// Executors that ask for one and the same port.
-pub(in super::super) fn twice(executors: &[Executor]) -> Vec<Finding> {
+pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
     let fixed = |executor: &Executor| executor.worker_port.filter(|port| *port != 0);
     let mut found = Vec::new();
     for (place, executor) in executors.iter().enumerate() {
@@ -164,7 +164,7 @@ fn range(
 }
 
 /// Listens at a port; of all addresses, without one.
-pub(in super::super) fn try_port(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
+pub(in crate::doctor) fn try_port(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     TcpListener::bind((address, port))
 }
@@ -181,7 +181,8 @@ fn taker(port: u16) -> Option<String> {
         open.any(|descriptor| descriptor.target == FDTarget::Socket(inode))
     };
     let process = all_processes().ok()?.flatten().find(has_it)?;
-    let command = command_line(process.pid);
+    let command = command_line(u32::try_from(process.pid).ok()?);
+    let command: String = command.chars().take(COMMAND_CHARACTERS_MAX).collect();
     Some(format!("process {} ({command})", process.pid))
 }
 
@@ -191,16 +192,6 @@ fn inode_of(table: &[TcpNetEntry], port: u16) -> Option<u64> {
         entry.local_address.port() == port && entry.state == TcpState::Listen
     };
     table.iter().find(is_it).map(|entry| entry.inode)
-}
-
-/// The beginning of it. Read by ourselves: procfs gives none that is not UTF-8.
-fn command_line(pid: i32) -> String {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-    line.trim_end()
-        .chars()
-        .take(COMMAND_CHARACTERS_MAX)
-        .collect()
 }
 
 #[cfg(test)]

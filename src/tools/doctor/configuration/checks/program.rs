@@ -23,7 +23,7 @@ const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// Who is started as the interchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Program {
+pub(in crate::doctor) enum Program {
     /// htex-interchange, here.
     Ours(PathBuf),
     Stock(PathBuf),
@@ -33,7 +33,7 @@ pub(in super::super) enum Program {
 }
 
 /// Finds the program as Python's Popen does, and says what is odd about it.
-pub(in super::super) fn interchange(
+pub(in crate::doctor) fn interchange(
     executor: &Executor,
     set_up: &SetUp,
 ) -> (Program, Vec<Finding>) {
@@ -83,7 +83,7 @@ pub(in super::super) fn interchange(
 }
 
 /// Managers that run here need the worker pool on PATH, with the submit side's versions.
-pub(in super::super) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
+pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
     if !is_pool_examined(executor) {
         return None;
     }
@@ -104,7 +104,7 @@ pub(in super::super) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Opti
 }
 
 /// False if another environment may be entered before it is started.
-pub(in super::super) fn is_pool_examined(executor: &Executor) -> bool {
+pub(in crate::doctor) fn is_pool_examined(executor: &Executor) -> bool {
     let Some(provider) = &executor.provider else {
         return false;
     };

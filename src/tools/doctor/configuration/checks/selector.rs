@@ -6,7 +6,7 @@ use crate::shared::finding::Finding;
 const OF_PARSL: &str = "parsl.executors.high_throughput.manager_selector.";
 const BUILT_IN: [&str; 2] = ["RandomManagerSelector", "BlockIdManagerSelector"];
 
-pub(in super::super) fn selector(selector: &Selector) -> Vec<Finding> {
+pub(in crate::doctor) fn selector(selector: &Selector) -> Vec<Finding> {
     let class = &selector.class;
     if class
         .strip_prefix(OF_PARSL)

@@ -10,7 +10,7 @@ use submit_side::config::{PARSL_NEWEST, PARSL_OLDEST};
 use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
 
 /// Whether that Parsl is one that is served.
-pub(in super::super) fn window(parsl: &str) -> Option<Finding> {
+pub(in crate::doctor) fn window(parsl: &str) -> Option<Finding> {
     let number = |text: &str| -> Option<Vec<u32>> {
         text.split('.').map(|part| part.parse().ok()).collect()
     };
@@ -47,7 +47,7 @@ pub(in super::super) fn window(parsl: &str) -> Option<Finding> {
 
 /// What an interchange of ours at `program`, started with `arguments`, would take for the submit
 /// side's versions, against what they are.
-pub(in super::super) fn found_by_interchange(
+pub(in crate::doctor) fn found_by_interchange(
     set_up: &SetUp,
     program: &Path,
     arguments: &[String],
@@ -100,7 +100,7 @@ fn flag_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
 }
 
 /// Managers that run here, in the environment that the submit process has.
-pub(in super::super) fn of_worker_pool(set_up: &SetUp, pool: &Path) -> Option<Finding> {
+pub(in crate::doctor) fn of_worker_pool(set_up: &SetUp, pool: &Path) -> Option<Finding> {
     let found = versions::of_script(pool, OsStr::new(&set_up.path));
     let wrong = differences(set_up, &found);
     (!wrong.is_empty()).then(|| {
@@ -143,7 +143,7 @@ fn differences(set_up: &SetUp, found: &SubmitVersions) -> Vec<String> {
 }
 
 /// A `worker_init` may bring managers anywhere.
-pub(in super::super) fn worker_init(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
+pub(in crate::doctor) fn worker_init(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
     let provider = executor.provider.as_ref()?;
     let init = provider.worker_init.as_deref()?;
     let enters = ["activate", "module load", "module use", "PATH=", "conda "];
