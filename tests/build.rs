@@ -1,13 +1,14 @@
 //! What the binary is built of: nothing outside but glibc, CURVE inside, and a libzmq that does not
 //! take its time from the wall clock.
 
-use std::ffi::CStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, ptr};
 
 use nix::libc;
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object};
 
 #[test]
 fn curve_is_inside() {
@@ -27,82 +28,41 @@ fn libzmq_is_the_one_that_was_measured() {
 
 #[test]
 fn the_binary_needs_nothing_but_glibc() {
-    const OF_GLIBC: [&str; 6] = ["libc", "libm", "libpthread", "libdl", "librt", "ld-linux"];
-    let bytes = fs::read(env!("CARGO_BIN_EXE_htex-interchange")).expect("it was built");
-    let needed = Elf(&bytes).needed_libraries();
+    let binary = Path::new(env!("CARGO_BIN_EXE_htex-interchange"));
+    let needed = needed_libraries(binary);
     assert!(needed.iter().any(|name| name == "libc.so.6"), "{needed:?}");
     for name in needed {
-        let stem = name.split('.').next().unwrap_or_default();
-        let is_of_glibc = OF_GLIBC
-            .iter()
-            .any(|of_glibc| stem == *of_glibc || stem.starts_with("ld-linux"));
-        assert!(is_of_glibc, "the binary needs {name}");
+        assert!(is_of_glibc(&name), "the binary needs {name}");
     }
 }
 
-/// A 64-bit little-endian ELF file, as far as its list of libraries.
-struct Elf<'a>(&'a [u8]);
+/// The check above would see a library that came in.
+#[test]
+fn a_library_of_somebody_else_is_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let other = build_library(directory.path(), "libother.so", "int other;", &[]);
+    let user = build_library(directory.path(), "libuser.so", "", &[&other]);
+    let needed = needed_libraries(&user);
+    let others: Vec<&String> = needed.iter().filter(|name| !is_of_glibc(name)).collect();
+    assert_eq!(others, ["libother.so"]);
+}
 
-impl Elf<'_> {
-    const SEGMENT_LOAD: u32 = 1;
-    const SEGMENT_DYNAMIC: u32 = 2;
-    const NEEDED: u64 = 1;
-    const STRING_TABLE: u64 = 5;
+fn is_of_glibc(library: &str) -> bool {
+    const OF_GLIBC: [&str; 5] = ["libc", "libm", "libpthread", "libdl", "librt"];
+    let stem = library.split('.').next().unwrap_or_default();
+    OF_GLIBC.contains(&stem) || stem.starts_with("ld-linux")
+}
 
-    fn needed_libraries(&self) -> Vec<String> {
-        assert_eq!(&self.0[..6], b"\x7fELF\x02\x01", "64 bits, little-endian");
-        let (_, start, _, len) = self
-            .segments()
-            .find(|(kind, ..)| *kind == Self::SEGMENT_DYNAMIC)
-            .expect("a dynamic segment");
-        let entries: Vec<(u64, u64)> = (start..start + len)
-            .step_by(16)
-            .map(|at| (self.u64(at), self.u64(at + 8)))
-            .take_while(|(tag, _)| *tag != 0)
-            .collect();
-        let of_tag = |wanted| entries.iter().filter(move |(tag, _)| *tag == wanted);
-        let (_, texts) = of_tag(Self::STRING_TABLE).next().expect("a string table");
-        let texts = self.place_of(*texts);
-        of_tag(Self::NEEDED)
-            .map(|(_, offset)| self.text(texts + *offset as usize))
-            .collect()
-    }
-
-    /// Kind, place in the file, address in memory, and length.
-    fn segments(&self) -> impl Iterator<Item = (u32, usize, u64, usize)> {
-        let (start, size, count) = (self.u64(32) as usize, self.u16(54), self.u16(56));
-        (0..count).map(move |number| {
-            let at = start + size * number;
-            let kind = u32::from_le_bytes(self.0[at..at + 4].try_into().unwrap());
-            (
-                kind,
-                self.u64(at + 8) as usize,
-                self.u64(at + 16),
-                self.u64(at + 32) as usize,
-            )
+fn needed_libraries(program: &Path) -> Vec<String> {
+    let bytes = fs::read(program).expect("it was built");
+    let file = ElfFile64::<LittleEndian>::parse(&*bytes).expect("ELF, 64 bits, little-endian");
+    let libraries = file.import_libraries().expect("a dynamic table");
+    libraries
+        .map(|library| {
+            let name = library.expect("in the table of strings").name();
+            String::from_utf8(name.to_owned()).expect("a name")
         })
-    }
-
-    fn place_of(&self, address: u64) -> usize {
-        self.segments()
-            .filter(|(kind, ..)| *kind == Self::SEGMENT_LOAD)
-            .find(|(_, _, start, len)| (*start..*start + *len as u64).contains(&address))
-            .map(|(_, place, start, _)| place + (address - start) as usize)
-            .expect("the address is loaded from the file")
-    }
-
-    fn text(&self, at: usize) -> String {
-        let text = CStr::from_bytes_until_nul(&self.0[at..]).expect("it ends");
-        text.to_str().expect("a name").to_owned()
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.0[at..at + 8].try_into().unwrap())
-    }
-
-    fn u16(&self, at: usize) -> usize {
-        u16::from_le_bytes(self.0[at..at + 2].try_into().unwrap()).into()
-    }
+        .collect()
 }
 
 /// Stands before glibc: the first wait in `poll` sets the wall clock back by 5 s, by whichever call
@@ -141,7 +101,8 @@ fn a_poll_lasts_as_long_whatever_the_wall_clock_does() {
         return poll_before_the_shim();
     }
     let directory = tempfile::tempdir().unwrap();
-    let shim = build_shim(directory.path());
+    let source = [SHIM, include_str!("support/wall_clock.c")].concat();
+    let shim = build_library(directory.path(), "shim.so", &source, &[]);
     let child = Command::new(env::current_exe().unwrap())
         .args([
             "--exact",
@@ -158,29 +119,28 @@ fn a_poll_lasts_as_long_whatever_the_wall_clock_does() {
     assert!(text.contains("1 passed"), "{text}\n{errors}");
 }
 
-fn build_shim(directory: &Path) -> std::path::PathBuf {
-    let (source, shim) = (directory.join("shim.c"), directory.join("shim.so"));
-    fs::write(
-        &source,
-        [SHIM, include_str!("support/wall_clock.c")].concat(),
-    )
-    .expect("a file of the shim");
+fn build_library(directory: &Path, name: &str, source: &str, linked: &[&Path]) -> PathBuf {
+    let library = directory.join(name);
+    let text = library.with_extension("c");
+    fs::write(&text, source).expect("a directory of ours");
     // A C compiler is at hand, or libzmq could not have been built.
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
     let built = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&shim, &source])
+        .args(["-shared", "-fPIC", "-O1", "-Wl,--no-as-needed"])
+        .args([&format!("-Wl,-soname={name}"), "-o"])
+        .args([&library, &text])
+        .args(linked)
         .output()
-        .expect("a compiler that runs");
+        .expect("a C compiler starts");
     let errors = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{errors}");
-    shim
+    library
 }
 
 fn poll_before_the_shim() {
     let context = zmq::Context::new();
     let socket = context.socket(zmq::PULL).expect("a socket");
-    socket.bind("inproc://silence").expect("an endpoint");
+    socket.bind("inproc://silence").expect("a free name");
     let (wall, wall_of_c) = (SystemTime::now(), seconds_of_gettimeofday());
     let start = Instant::now();
     let ready = socket
