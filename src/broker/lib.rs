@@ -8,6 +8,15 @@
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
 
+// .cargo/clippy.toml lists what only a program with a world around it may name.
+#![forbid(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::iter_over_hash_type,
+    unsafe_code
+)]
+
 mod asking;
 mod commands;
 mod complaints;
