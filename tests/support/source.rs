@@ -6,8 +6,8 @@ use std::process::Command;
 
 /// A file of the repository, by its path from the top.
 pub(crate) struct File {
-    pub path: String,
-    pub bytes: Vec<u8>,
+    pub(crate) path: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl File {
@@ -203,52 +203,6 @@ pub(crate) fn line_of(text: &str, place: usize) -> usize {
     text[..place].matches('\n').count() + 1
 }
 
-/// Name, first line and number of lines of every function with a body.
-pub(crate) fn functions(code: &str) -> Vec<(String, usize, usize)> {
-    let mut found = Vec::new();
-    let mut all = words(code);
-    while let Some((place, word)) = all.next() {
-        if word != "fn" || !code[place + 2..].starts_with(' ') {
-            continue;
-        }
-        let name = all.next().map_or("", |(_, name)| name);
-        // A `;` inside brackets is the length of an array.
-        let (mut depth, mut body) = (0, None);
-        for (at, c) in code[place..].char_indices() {
-            match c {
-                '(' | '[' => depth += 1,
-                ')' | ']' => depth -= 1,
-                '{' if depth == 0 => body = Some(place + at),
-                ';' if depth == 0 => break,
-                _ => {}
-            }
-            if body.is_some() {
-                break;
-            }
-        }
-        if let Some(body) = body {
-            let lines = code[place..end_of_braces(code, body)].matches('\n').count() + 1;
-            found.push((name.to_owned(), line_of(code, place), lines));
-        }
-    }
-    found
-}
-
-fn end_of_braces(code: &str, open: usize) -> usize {
-    let mut depth = 0;
-    for (at, c) in code[open..].char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return open + at;
-        }
-    }
-    code.len()
-}
-
 #[test]
 fn comments_and_quoted_text_are_no_code() {
     let source = r####"a(); // b "c"
@@ -259,13 +213,4 @@ r(); b + c; format!("{}", 'q');"####;
     let expected = ["a", "g", "p", "static", "str", "r", "b", "c", "format"];
     assert_eq!(found, expected);
     assert_eq!(code.lines().count(), source.lines().count());
-}
-
-#[test]
-fn functions_are_measured() {
-    let code = "fn a() {\n}\ntrait T {\n    fn b(x: [u8; 4]);\n    fn c() -> u8 { 1 }\n}\n\
-                const F: fn(u8) = d;\nfn e<T>()\nwhere\n    T: Ord,\n{\n    {}\n}\n";
-    let expected = [("a", 1, 2), ("c", 5, 1), ("e", 8, 6)];
-    let expected = expected.map(|(name, line, lines)| (name.to_owned(), line, lines));
-    assert_eq!(functions(code), expected);
 }
