@@ -228,23 +228,6 @@ fn no_trace_of_the_machine_that_it_was_written_on() {
     nothing(found);
 }
 
-/// Whoever builds this gets the crates from where everybody does.
-#[test]
-fn packages_come_from_the_public_registry() {
-    let files = files();
-    let lock = files
-        .iter()
-        .find(|file| file.path == "Cargo.lock")
-        .expect("it is tracked");
-    let lock = lock.text().expect("text");
-    let sources: BTreeSet<&str> = lock
-        .lines()
-        .filter_map(|line| line.strip_prefix("source = "))
-        .collect();
-    let public = "\"registry+https://github.com/rust-lang/crates.io-index\"";
-    assert_eq!(sources, BTreeSet::from([public]));
-}
-
 #[test]
 fn the_top_level_stays_as_it_is() {
     let files = files();
