@@ -1,4 +1,5 @@
-//! What README says of flags, tools, log lines and metrics is what the program has.
+//! What README says of flags, tools, log lines and metrics is what the program has, and what any
+//! page says of a file is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -162,6 +163,34 @@ fn every_metric_that_is_told_is_one_of_ours() {
                 source.contains(&format!("\"{name}\"")),
                 "no metric is called '{name}'"
             );
+        }
+    }
+}
+
+/// A path between backquotes, from the top of the repository.
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    const PAGES: [&str; 4] = [
+        "README.md",
+        ".github/CONTRIBUTING.md",
+        ".github/SECURITY.md",
+        "tests/fuzz/README.md",
+    ];
+    const TOPS: [&str; 7] = [
+        "src/",
+        "tests/",
+        "benches/",
+        "python_harness/",
+        ".ci/",
+        ".cargo/",
+        ".github/",
+    ];
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in PAGES {
+        let text = fs::read_to_string(top.join(page)).expect(page);
+        for path in quoted(&text) {
+            let is_path = TOPS.iter().any(|folder| path.starts_with(folder));
+            assert!(!is_path || top.join(&path).exists(), "{page}: {path}");
         }
     }
 }
