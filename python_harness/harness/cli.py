@@ -119,7 +119,7 @@ def _add_tests(commands: Commands) -> None:
     test.add_argument(
         "--only",
         action="append",
-        choices=["fmt", "ruff", "mypy", "clippy", "cargo", "build", "pytest"],
+        choices=["fmt", "ruff", "mypy", "clippy", "deny", "cargo", "build", "pytest"],
         help="only this stage (repeatable)",
     )
 

@@ -70,6 +70,7 @@ def _checks() -> dict[str, Stage]:
         "ruff": ("ruff check, ruff format --check", stages.ruff),
         "mypy": ("mypy --strict", stages.mypy),
         "clippy": ("cargo clippy --all-targets -- -D warnings", stages.clippy),
+        "deny": ("cargo deny check", stages.deny),
     }
 
 

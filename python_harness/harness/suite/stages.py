@@ -1,13 +1,12 @@
 """What `test` runs, each as one stage, and what it counts.
 
-Formatting, lints, types and the build count as one test each; cargo's and pytest's own counts are
-added.
+Formatting, lints, types and the build count as one test each; the tests in nextest's and pytest's
+reports are added.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ from harness.suite import changed
 
 PROJECT = environment.PROJECT_DIR
 PYPROJECT = str(environment.HARNESS_DIR / "pyproject.toml")
-CARGO_SUMMARY = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+NEXTEST_CONFIG = str(PROJECT / ".ci" / "nextest.toml")
+NEXTEST_REPORT = PROJECT / "target" / "nextest" / "default" / "junit.xml"
+DENY_CONFIG = str(PROJECT / ".ci" / "deny.toml")
 NOT_INSTALLED = "this toolchain has no {0}; remedy: rustup component add {0}"
 
 # Two at a time: many tests wait for a worker to start or a deadline to pass.
@@ -28,6 +29,9 @@ PYTEST_PROCESSES = 2
 
 # pytest's exit code when no test matched the expression.
 PYTEST_NOTHING_SELECTED = 5
+
+# And nextest's where the crates that were asked for have no test.
+NEXTEST_NOTHING_SELECTED = 4
 
 
 @dataclass
@@ -77,8 +81,26 @@ def clippy() -> Outcome:
     return Outcome.of_code(runner.run([*command, "--", "-D", "warnings"], cwd=PROJECT).code)
 
 
+def deny() -> Outcome:
+    """Licences, versions and sources of what comes from outside; of the fuzz targets, which nobody
+    gets, the sources alone."""
+    command = [environment.cargo(), "deny", "--locked", "--config", DENY_CONFIG]
+    of_fuzzing = ["--manifest-path", str(PROJECT / "tests" / "fuzz" / "Cargo.toml")]
+    code = runner.run([*command, "check", "licenses", "bans", "sources"], cwd=PROJECT).code
+    code = code or runner.run([*command, *of_fuzzing, "check", "sources"], cwd=PROJECT).code
+    return Outcome.of_code(code)
+
+
 def cargo_test() -> Outcome:
-    return _cargo_test(["--workspace"])
+    """Every test of every crate; then what nextest does not run: the benchmark's check of itself,
+    and examples in documentation, if there are any."""
+    outcome = _nextest(["--workspace"])
+    for rest in (["--bench", "load"], ["--workspace", "--doc"]):
+        command = [environment.cargo(), "test", "--locked", "--quiet", *rest]
+        code = runner.run(command, cwd=PROJECT).code
+        outcome.passed += int(code == 0)
+        outcome.failed += int(code != 0)
+    return outcome
 
 
 def cargo_test_of_changes() -> Outcome:
@@ -87,23 +109,19 @@ def cargo_test_of_changes() -> Outcome:
     if crates == []:
         return Outcome(notes=["no crate has changed"])
     if crates is None:
-        return _cargo_test(["--workspace"])
-    return _cargo_test([f"--package={crate}" for crate in crates])
+        return _nextest(["--workspace"])
+    return _nextest([f"--package={crate}" for crate in crates])
 
 
-def _cargo_test(which: list[str]) -> Outcome:
-    """Adds up the summaries of all test programs; `--no-fail-fast` shows every failure."""
+def _nextest(which: list[str]) -> Outcome:
     environment.check_compilers()
-    command = [environment.cargo(), "test", "--locked", "--no-fail-fast", *which]
-    result = runner.run(command, cwd=PROJECT, capture_stdout=True, echo=True)
-    outcome = Outcome()
-    for passed, failed, ignored in CARGO_SUMMARY.findall(result.stdout):
-        outcome.passed += int(passed)
-        outcome.failed += int(failed)
-        outcome.skipped += int(ignored)
-    if result.code != 0 and not outcome.failed:
+    NEXTEST_REPORT.unlink(missing_ok=True)
+    command = [environment.cargo(), "nextest", "run", "--locked", "--config-file", NEXTEST_CONFIG]
+    result = runner.run([*command, *which], cwd=PROJECT)
+    outcome = _read_report(NEXTEST_REPORT) if NEXTEST_REPORT.exists() else Outcome()
+    if result.code not in (0, NEXTEST_NOTHING_SELECTED) and not outcome.failed:
         outcome.failed = 1
-        outcome.notes.append(f"cargo test ended with exit code {result.code}")
+        outcome.notes.append(f"cargo nextest ended with exit code {result.code}")
     return outcome
 
 
