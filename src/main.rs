@@ -13,9 +13,7 @@ use std::{env, io, panic};
 use clap::{CommandFactory, Parser};
 use tracing::{error, info, warn};
 
-use broker::{
-    BlockIdSelector, Patience, RandomSelector, Selector, Settings, VersionCheck, Versions,
-};
+use broker::{BlockIdSelector, Patience, RandomSelector, Selector, Settings, Versions};
 use event_loop::{
     self as sockets, End, EventLoop, EventSink, Helper, HelperCommand, Observing, Signals, Start,
     Starter, WatchTarget,
@@ -24,7 +22,7 @@ use htex_interchange::cli::{Arguments, PatienceChoice, by_hand};
 use interchange::FindVersions;
 use logging::{self, LogGuard, LogSpec};
 use submit_side::config::{
-    self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide, VersionCheckChoice,
+    self, Config, Logging, LoggingKind, RawConfig, SelectorChoice, SubmitSide,
 };
 use submit_side::curve::Certificates;
 use submit_side::versions::{self, Hints, Search, SubmitVersions};
@@ -340,11 +338,7 @@ fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
             Some(PatienceChoice::Seconds(patience)) => Patience::Fixed(patience),
             Some(PatienceChoice::Endless) => Patience::Endless,
         },
-        version_check: match config.version_check {
-            VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
-            VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,
-            VersionCheckChoice::Off => VersionCheck::Off,
-        },
+        version_check: config.version_check,
         monitoring: config.hub.is_some(),
         happenings: arguments.events.is_some(),
         worker_port: 0,

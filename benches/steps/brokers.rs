@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use broker::{
     Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Settings, StopReason,
-    VersionCheck,
 };
-use protocol::{BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId};
+use protocol::{
+    BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId, VersionCheck,
+};
 
 use super::messages::FIRST_TASK;
 use super::{Step, Work};

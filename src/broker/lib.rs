@@ -39,6 +39,7 @@ use tracing::{debug, warn};
 
 use protocol::{
     BlockId, Failure, FromManager, ManagerId, NodeInfo, Report, Task, TaskId, ToManager,
+    VersionCheck,
 };
 
 pub use complaints::{Complaint, Complaints};
@@ -85,15 +86,6 @@ pub struct Origin {
     /// None if the connection is closed by now.
     pub connection: Option<ConnectionId>,
     pub address: Option<IpAddr>,
-}
-
-/// What Parsl's version check compares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionCheck {
-    PythonAndParsl,
-    /// `_check_python_mismatch` off, before 2026.05.18.
-    ParslOnly,
-    Off,
 }
 
 /// The versions of the submit side, as far as they are known.

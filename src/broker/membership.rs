@@ -8,10 +8,9 @@ use tracing::{error, info, warn};
 use super::manager_table::{Manager, Slot};
 use super::ticket::InFlight;
 use super::{
-    Broker, Complaint, ConnectionId, ManagerChange, Now, Origin, Output, StopReason, VersionCheck,
-    ticket,
+    Broker, Complaint, ConnectionId, ManagerChange, Now, Origin, Output, StopReason, ticket,
 };
-use protocol::{BlockId, Failure, ManagerId, Registration, TaskId, ToManager};
+use protocol::{BlockId, Failure, ManagerId, Registration, TaskId, ToManager, VersionCheck};
 
 /// Above this, each block is remembered once, and the latest ones only.
 const BLOCKS_REMEMBERED_MAX: usize = 64 * 1024;

@@ -14,6 +14,7 @@ mod priority;
 mod ranking;
 mod report;
 mod task;
+mod version_check;
 
 pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
@@ -24,6 +25,7 @@ pub use priority::Priority;
 pub use ranking::{Answer, Question};
 pub use report::{NodeInfo, Report};
 pub use task::{Task, UnreadableTask};
+pub use version_check::VersionCheck;
 
 use pickle::PickleError;
 

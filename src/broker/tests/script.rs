@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use broker::{
     BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector, Selector,
-    Settings, Slot, StopReason, VersionCheck, Versions,
+    Settings, Slot, StopReason, Versions,
 };
-use protocol::{Answer, BlockId, Command, FromManager, Priority, Task, TaskId};
+use protocol::{Answer, BlockId, Command, FromManager, Priority, Task, TaskId, VersionCheck};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 

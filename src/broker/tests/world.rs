@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use broker::{
     Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
-    VersionCheck, check_invariants,
+    check_invariants,
 };
-use protocol::{BlockId, ManagerId, Registration};
+use protocol::{BlockId, ManagerId, Registration, VersionCheck};
 
 /// What passes through the broker, which cannot look into it.
 #[derive(Debug, Clone, PartialEq, Eq)]

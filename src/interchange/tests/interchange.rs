@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use broker::{
     BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, StopReason,
-    VersionCheck, Versions,
+    Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
-use protocol::{ManagerId, Opaque};
+use protocol::{ManagerId, Opaque, VersionCheck};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 

@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use broker::{
-    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, VersionCheck,
-    Versions,
+    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
-use protocol::{ManagerId, Opaque};
+use protocol::{ManagerId, Opaque, VersionCheck};
 
 use super::{frames, is_well_formed};
 
