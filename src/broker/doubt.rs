@@ -157,9 +157,7 @@ impl<B> Broker<B> {
         let (id, registration) = (manager.id.clone(), manager.registration.clone());
         let tasks = self.report_lost(given_up, &id, &registration.hostname, now);
         self.managers.get_mut(slot).given_up.remember(&tasks);
-        let change = ManagerChange::GaveUp {
-            tasks: tasks.clone(),
-        };
+        let change = ManagerChange::GaveUp { tasks: tasks.len() };
         self.note_manager(&id, change, now);
         warn!(
             "Reported tasks lost that were in doubt since manager {place} came back: {}. Their \

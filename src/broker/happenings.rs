@@ -80,18 +80,18 @@ pub enum ManagerChange {
     Back {
         in_flight: usize,
     },
-    /// Given up, with what it held.
+    /// Given up, with the tasks that it held.
     Lost {
-        tasks: Vec<TaskId>,
+        tasks: usize,
         silent: Duration,
     },
     /// It lives, but some of its tasks were given up: a broken connection may have taken them.
     GaveUp {
-        tasks: Vec<TaskId>,
+        tasks: usize,
     },
-    /// Another process took its identity. What the one before held is lost.
+    /// Another process took its identity. The tasks that the one before held are lost.
     Replaced {
-        tasks: Vec<TaskId>,
+        tasks: usize,
     },
 }
 

@@ -272,7 +272,7 @@ impl<B> Broker<B> {
             manager.held = true;
             self.report_of(&manager, now);
         }
-        let tasks = manager.task_ids().collect();
+        let tasks = manager.in_flight.len();
         self.note_manager(&manager.id, ManagerChange::Lost { tasks, silent }, now);
         self.fail_tasks(&mut manager, now);
     }
@@ -356,7 +356,7 @@ impl<B> Broker<B> {
             }
             self.outputs
                 .push_back(Output::Forgotten(manager.id.clone()));
-            let tasks = earlier.task_ids().collect();
+            let tasks = earlier.in_flight.len();
             self.note_manager(&manager.id, ManagerChange::Replaced { tasks }, now);
             self.fail_tasks(&mut earlier, now);
         }

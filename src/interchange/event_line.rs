@@ -165,12 +165,12 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
             ..line
         },
         ManagerChange::Lost { tasks, silent } => ManagerLine {
-            tasks: Some(tasks.len()),
+            tasks: Some(*tasks),
             silent_s: Some(silent.as_secs_f64()),
             ..line
         },
         ManagerChange::GaveUp { tasks } | ManagerChange::Replaced { tasks } => ManagerLine {
-            tasks: Some(tasks.len()),
+            tasks: Some(*tasks),
             ..line
         },
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use broker::{Happening, ManagerChange, Now, Output, Shipment, StopReason, TaskChange, What};
 use protocol::{
     BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Question, Registration, Reply, Report,
-    TaskId, ToManager,
+    ToManager,
 };
 
 use super::world::{Body, WALL_AT_START_S};
@@ -65,7 +65,6 @@ fn of_task_change(change: &TaskChange) -> String {
 }
 
 fn of_manager_change(change: &ManagerChange) -> String {
-    let ids = |tasks: &[TaskId]| fold(&tasks.iter().map(|task| task.0).collect::<Vec<_>>());
     match change {
         ManagerChange::Registered {
             block,
@@ -79,10 +78,10 @@ fn of_manager_change(change: &ManagerChange) -> String {
         ManagerChange::Suspect { in_flight } => format!("suspect with {in_flight}"),
         ManagerChange::Back { in_flight } => format!("back with {in_flight}"),
         ManagerChange::Lost { tasks, silent } => {
-            format!("lost with {} after {}", ids(tasks), silent.as_secs_f64())
+            format!("lost with {tasks} after {}", silent.as_secs_f64())
         }
-        ManagerChange::GaveUp { tasks } => format!("gave up {}", ids(tasks)),
-        ManagerChange::Replaced { tasks } => format!("replaced, lost {}", ids(tasks)),
+        ManagerChange::GaveUp { tasks } => format!("gave up {tasks}"),
+        ManagerChange::Replaced { tasks } => format!("replaced, lost {tasks}"),
     }
 }
 
