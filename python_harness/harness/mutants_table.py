@@ -6,17 +6,17 @@ from harness.mutants import Mutant
 
 MUTANTS = [
     Mutant(
-        "a result is dropped", "mod.rs",
+        "a result is dropped", "lib.rs",
         "            self.outputs.push_back(Output::Result(frame));\n",
         "            drop(frame);\n",
     ),
     Mutant(
-        "a spoilt result is answered by nobody", "mod.rs",
+        "a spoilt result is answered by nobody", "lib.rs",
         "            self.outputs.push_back(Output::Failure(failure));\n",
         "            drop(failure);\n",
     ),
     Mutant(
-        "a result is passed on although its manager does not hold the task", "mod.rs",
+        "a result is passed on although its manager does not hold the task", "lib.rs",
         "            }\n            return false;\n        };\n        let flight",
         "            }\n            return true;\n        };\n        let flight",
     ),
@@ -27,7 +27,7 @@ MUTANTS = [
         "            .saturating_add(usize::from(self.in_flight.len() == 3))",
     ),
     Mutant(
-        "a batch takes half of what there is room for", "mod.rs",
+        "a batch takes half of what there is room for", "lib.rs",
         "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
         "            .free_capacity()\n            .div_ceil(2)\n"
         "            .min(BATCH_TASKS_MAX - 1)",
@@ -41,12 +41,12 @@ MUTANTS = [
         " || self.clogged || self.is_suspect();", " || self.is_suspect();",
     ),
     Mutant(
-        "a batch that was given back is lost", "returned.rs",
+        "a batch that was given back is lost", "returned_batches.rs",
         "        self.take_back(slot, shipment, now);\n        self.managers",
         "        self.managers",
     ),
     Mutant(
-        "who takes batches again gets none", "returned.rs",
+        "who takes batches again gets none", "returned_batches.rs",
         ".clogged = is_clogged;", ".clogged |= is_clogged;",
     ),
     Mutant(
@@ -129,11 +129,11 @@ MUTANTS = [
         "        if manager.suspect_since.is_none() {", "        {",
     ),
     Mutant(
-        "nothing is in doubt after a break", "doubt.rs",
+        "nothing is in doubt after a break", "tasks_in_doubt.rs",
         "age.is_some_and(|age| age <= young)", "age.is_some_and(|age| age < Duration::ZERO)",
     ),
     Mutant(
-        "after a break everything is in doubt, however old", "doubt.rs",
+        "after a break everything is in doubt, however old", "tasks_in_doubt.rs",
         "age.is_some_and(|age| age <= young)", "age.is_some()",
     ),
     Mutant(
@@ -142,12 +142,12 @@ MUTANTS = [
         "let is_another = manager.is_suspect();",
     ),
     Mutant(
-        "the run does not learn how long its tasks take", "mod.rs",
+        "the run does not learn how long its tasks take", "lib.rs",
         "        self.tally.in_flight_for.add(flight);\n",
         "        let _ = flight;\n",
     ),
     Mutant(
-        "the next doubt of a manager is not watched", "doubt.rs",
+        "the next doubt of a manager is not watched", "tasks_in_doubt.rs",
         "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
         "        self.after_result(slot, now);\n",
     ),
@@ -156,25 +156,25 @@ MUTANTS = [
         "let is_connected = known.suspect_since.is_none();", "let is_connected = true;",
     ),
     Mutant(
-        "what is overdue when its manager comes back is given up at once", "doubt.rs",
+        "what is overdue when its manager comes back is given up at once", "tasks_in_doubt.rs",
         "(Some(until), _) if until <= awake =>", "(Some(until), _) if until < Duration::ZERO =>",
     ),
     Mutant(
-        "each break puts a doubt off", "doubt.rs",
+        "each break puts a doubt off", "tasks_in_doubt.rs",
         "(Some(until), _) if until <= awake =>", "(Some(_), _) =>",
     ),
     Mutant(
-        "of several doubts all end with the first", "doubt.rs",
+        "of several doubts all end with the first", "tasks_in_doubt.rs",
         "let is_over = |at: Duration| at <= until;",
         "let is_over = |at: Duration| at <= until.max(at);",
     ),
     Mutant(
-        "the place of a task that was given up is not free", "doubt.rs",
+        "the place of a task that was given up is not free", "tasks_in_doubt.rs",
         "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
         "        self.watch_doubts(slot);\n        self.report(slot, now);\n",
     ),
     Mutant(
-        "the late result of a task that was given up is not counted", "doubt.rs",
+        "the late result of a task that was given up is not counted", "tasks_in_doubt.rs",
         "        self.0.extend(tasks);\n", "        let _ = tasks;\n",
     ),
     Mutant(
@@ -182,31 +182,31 @@ MUTANTS = [
         "        [awake, drain].into_iter().flatten().min()", "        awake.or(drain)",
     ),
     Mutant(
-        "a refused batch is lost", "returned.rs",
+        "a refused batch is lost", "returned_batches.rs",
         "            if let Some(held) = record.take(id) {\n                self.queue.push",
         "            if let Some(held) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
         "                self.queue.push",
     ),
     Mutant(
-        "a refused batch stays with its manager", "returned.rs",
+        "a refused batch stays with its manager", "returned_batches.rs",
         "        for Task { id, priority, body } in shipment.into_tasks() {",
         "        for Task { id, priority, body } in shipment.into_tasks().take(0) {",
     ),
     Mutant(
-        "a refused task forgets its priority", "returned.rs",
+        "a refused task forgets its priority", "returned_batches.rs",
         "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
         "                    priority,\n",
         "                let _ = priority;\n"
         "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
-        "                    priority: crate::protocol::Priority::LOWEST,\n",
+        "                    priority: protocol::Priority::LOWEST,\n",
     ),
     Mutant(
-        "a manager whose batch was refused is asked at once again", "returned.rs",
+        "a manager whose batch was refused is asked at once again", "returned_batches.rs",
         "        self.suspect(slot, now);\n        self.index(slot);\n        self.finish_draining",
         "        self.index(slot);\n        self.finish_draining",
     ),
     Mutant(
-        "a draining manager whose last batch was refused is kept", "returned.rs",
+        "a draining manager whose last batch was refused is kept", "returned_batches.rs",
         "        self.index(slot);\n        self.finish_draining(slot, now);\n    }\n\n"
         "    /// A batch that was not",
         "        self.index(slot);\n    }\n\n    /// A batch that was not",
@@ -273,14 +273,14 @@ MUTANTS = [
         "=> first.key < in_line.key(),", "=> first.key.0 < in_line.key().0,",
     ),
     Mutant(
-        "a stop forgets what managers hold", "leaving.rs",
+        "a stop forgets what managers hold", "shutdown.rs",
         "            for held in manager.in_flight.drain(..) {\n"
         "                held.ticket.settle();",
         "            for held in manager.in_flight.drain(..).skip(1) {\n"
         "                held.ticket.settle();",
     ),
     Mutant(
-        "at a stop managers are not told", "leaving.rs",
+        "at a stop managers are not told", "shutdown.rs",
         "            let to = manager.id.clone();\n"
         "            self.outputs.push_back(Output::ToManager {",
         "            let to = manager.id.clone();\n            if manager.draining {\n"
@@ -288,7 +288,7 @@ MUTANTS = [
         "            self.outputs.push_back(Output::ToManager {",
     ),
     Mutant(
-        "an echo goes to another manager", "mod.rs",
+        "an echo goes to another manager", "lib.rs",
         "                let to = manager.id.clone();\n"
         "                self.send(&to, ToManager::HeartbeatEcho);",
         "                let to = self.managers.in_order_of_registration()[0].id.clone();\n"
@@ -322,24 +322,24 @@ MUTANTS = [
         "                active: !manager.held,", "                active: true,",
     ),
     Mutant(
-        "a manager with tasks counts as idle", "mod.rs",
+        "a manager with tasks counts as idle", "lib.rs",
         "        manager.idle_since = None;\n        debug!(", "        debug!(",
     ),
     Mutant(
-        "tasks leave while results are stuck", "mod.rs",
+        "tasks leave while results are stuck", "lib.rs",
         "        if !self.dispatching || self.stopping", "        if self.stopping",
     ),
     Mutant(
-        "the loop spins while results are stuck", "mod.rs",
+        "the loop spins while results are stuck", "lib.rs",
         ".filter(|_| self.dispatching && !self.queue.is_empty())",
         ".filter(|_| !self.queue.is_empty())",
     ),
     Mutant(
-        "an answer of the user's selector is waited for without end", "asking.rs",
+        "an answer of the user's selector is waited for without end", "user_selector.rs",
         "            State::Asked { until } if until <= now => Some(self.number),\n", "",
     ),
     Mutant(
-        "the user's selector is asked about managers that left", "asking.rs",
+        "the user's selector is asked about managers that left", "user_selector.rs",
         "        self.withdraw(slot);\n        self.changed.remove(&slot);",
         "        self.random.withdraw(slot);\n        self.changed.remove(&slot);",
     ),
@@ -348,7 +348,7 @@ MUTANTS = [
         "self.ranking.last().map", "self.ranking.first().map",
     ),
     Mutant(
-        "a selector is not told that a manager has left", "ranking.rs",
+        "a selector is not told that a manager has left", "policy.rs",
         "            Self::Own(selector) => selector.withdraw(slot),\n"
         "            Self::Asked(asking) => asking.forget(slot, id),",
         "            Self::Own(_) => {}\n"

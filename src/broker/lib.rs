@@ -8,27 +8,27 @@
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
 
-mod asking;
 mod commands;
 mod complaints;
-mod departed;
-mod doubt;
+mod departed_managers;
 mod happenings;
 mod histogram;
 mod invariants;
-mod leaving;
 mod live_ids;
 mod liveness;
 mod manager_table;
 mod membership;
 mod output;
+mod policy;
 mod queue;
-mod ranking;
-mod returned;
+mod returned_batches;
 mod selector;
+mod shutdown;
 mod snapshot;
 mod tally;
+mod tasks_in_doubt;
 mod ticket;
+mod user_selector;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -43,7 +43,6 @@ use protocol::{
 };
 
 pub use complaints::{Complaint, Complaints};
-pub use doubt::Patience;
 pub use happenings::{FailedBy, Happening, ManagerChange, TaskChange, What};
 pub use histogram::Histogram;
 pub use invariants::check as check_invariants;
@@ -52,14 +51,15 @@ pub use output::{Output, Shipment, StopReason};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
 pub use snapshot::{ManagerView, QueueView, Snapshot};
 pub use tally::{Rates, Tally};
+pub use tasks_in_doubt::Patience;
 
-use departed::Departed;
+use departed_managers::Departed;
 use happenings::Recent;
 use live_ids::LiveIds;
 use liveness::Liveness;
 use manager_table::ManagerTable;
+use policy::Policy;
 use queue::{QueuedTask, TaskQueue};
-use ranking::Policy;
 use tally::Pace;
 use ticket::{InFlight, Ticket};
 

@@ -7,8 +7,8 @@
 //! break, overdue is overdue.
 //!
 //! A manager without a connection may have less time than the threshold: the grace, on the same
-//! clock and under the same rules. So has the result of a task in doubt ([`super::doubt`]), as long
-//! as its manager has a connection.
+//! clock and under the same rules. So has the result of a task in doubt
+//! ([`super::tasks_in_doubt`]), as long as its manager has a connection.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::doubt::GivenUp;
 use super::liveness::Silence;
+use super::tasks_in_doubt::GivenUp;
 use super::ticket::InFlight;
 use super::{ConnectionId, Now, Origin};
 use protocol::{ManagerId, NodeInfo, Registration, TaskId};

@@ -4,7 +4,7 @@
 //! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
 //! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
 
-mod of_snapshot;
+mod status_document;
 
 pub mod event_line;
 
@@ -21,7 +21,7 @@ use protocol::{
     encode_batch,
 };
 
-pub use of_snapshot::{Surroundings, document, timings};
+pub use status_document::{Surroundings, document, timings};
 
 /// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
 /// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.

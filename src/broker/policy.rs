@@ -2,9 +2,9 @@
 
 use tracing::{error, warn};
 
-use super::asking::{Asking, News};
 use super::manager_table::Slot;
 use super::selector::{Candidate, Selector};
+use super::user_selector::{Asking, News};
 use super::{Broker, Now, Output};
 use protocol::{Answer, ManagerId, NodeInfo, Question};
 
