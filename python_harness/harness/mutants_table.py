@@ -6,38 +6,38 @@ from harness.mutants import Mutant
 
 MUTANTS = [
     Mutant(
-        "a result is dropped", "lib.rs",
+        "a result is dropped", "results.rs",
         "            self.outputs.push_back(Output::Result(frame));\n",
         "            drop(frame);\n",
     ),
     Mutant(
-        "a spoilt result is answered by nobody", "lib.rs",
+        "a spoilt result is answered by nobody", "results.rs",
         "            self.outputs.push_back(Output::Failure(failure));\n",
         "            drop(failure);\n",
     ),
     Mutant(
-        "a result is passed on although its manager does not hold the task", "lib.rs",
+        "a result is passed on although its manager does not hold the task", "results.rs",
         "            }\n            return false;\n        };\n        let flight",
         "            }\n            return true;\n        };\n        let flight",
     ),
     Mutant(
-        "a manager with three tasks counts one place more than it has", "manager_table.rs",
+        "a manager with three tasks counts one place more than it has", "dispatch.rs",
         "            .saturating_sub(self.in_flight.len())",
         "            .saturating_sub(self.in_flight.len())\n"
         "            .saturating_add(usize::from(self.in_flight.len() == 3))",
     ),
     Mutant(
-        "a batch takes half of what there is room for", "lib.rs",
+        "a batch takes half of what there is room for", "dispatch.rs",
         "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
         "            .free_capacity()\n            .div_ceil(2)\n"
         "            .min(BATCH_TASKS_MAX - 1)",
     ),
     Mutant(
-        "a suspect manager gets tasks", "manager_table.rs",
+        "a suspect manager gets tasks", "dispatch.rs",
         " || self.clogged || self.is_suspect();", " || self.clogged;",
     ),
     Mutant(
-        "a manager that does not take its batches gets more", "manager_table.rs",
+        "a manager that does not take its batches gets more", "dispatch.rs",
         " || self.clogged || self.is_suspect();", " || self.is_suspect();",
     ),
     Mutant(
@@ -50,27 +50,27 @@ MUTANTS = [
         ".clogged = is_clogged;", ".clogged |= is_clogged;",
     ),
     Mutant(
-        "a held manager gets tasks", "manager_table.rs",
+        "a held manager gets tasks", "dispatch.rs",
         " = self.held || self.draining", " = self.draining",
     ),
     Mutant(
-        "a draining manager gets tasks", "manager_table.rs",
+        "a draining manager gets tasks", "dispatch.rs",
         " = self.held || self.draining ||", " = self.held ||",
     ),
     Mutant(
-        "a hold is told to nobody who chooses", "membership.rs",
+        "a hold is told to nobody who chooses", "hold_and_drain.rs",
         "                self.index(slot);\n                self.report(slot, now);\n",
         "                self.report(slot, now);\n",
     ),
     Mutant(
-        "the end of a connection is told to nobody who chooses", "membership.rs",
+        "the end of a connection is told to nobody who chooses", "connections.rs",
         "                address,\n            },\n        );\n        self.index(slot);\n",
         "                address,\n            },\n        );\n",
     ),
     Mutant(
-        "who speaks again stays without tasks", "membership.rs",
-        "        self.index(slot);\n    }\n\n    pub(super) fn start_draining",
-        "    }\n\n    pub(super) fn start_draining",
+        "who speaks again stays without tasks", "connections.rs",
+        "is_another.then_some(last_word), now);\n        }\n        self.index(slot);\n",
+        "is_another.then_some(last_word), now);\n        }\n",
     ),
     Mutant(
         "silence is too long a little too early", "liveness.rs",
@@ -85,7 +85,7 @@ MUTANTS = [
         "            }",
     ),
     Mutant(
-        "only the registration shows that a manager lives", "membership.rs",
+        "only the registration shows that a manager lives", "connections.rs",
         "std::mem::replace(&mut manager.last_heard, heard);", "manager.last_heard;",
     ),
     Mutant(
@@ -125,7 +125,7 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "a grace begins again with every sign of a closed connection", "membership.rs",
+        "a grace begins again with every sign of a closed connection", "connections.rs",
         "        if manager.suspect_since.is_none() {", "        {",
     ),
     Mutant(
@@ -137,12 +137,12 @@ MUTANTS = [
         "age.is_some_and(|age| age <= young)", "age.is_some()",
     ),
     Mutant(
-        "a half-open connection counts as none that broke", "membership.rs",
+        "a half-open connection counts as none that broke", "connections.rs",
         "let is_another = manager.spoke_by != origin.connection;",
         "let is_another = manager.is_suspect();",
     ),
     Mutant(
-        "the run does not learn how long its tasks take", "lib.rs",
+        "the run does not learn how long its tasks take", "results.rs",
         "        self.tally.in_flight_for.add(flight);\n",
         "        let _ = flight;\n",
     ),
@@ -174,7 +174,7 @@ MUTANTS = [
         "        self.watch_doubts(slot);\n        self.report(slot, now);\n",
     ),
     Mutant(
-        "the late result of a task that was given up is not counted", "tasks_in_doubt.rs",
+        "the late result of a task that was given up is not counted", "given_up.rs",
         "        self.0.extend(tasks);\n", "        let _ = tasks;\n",
     ),
     Mutant(
@@ -212,16 +212,16 @@ MUTANTS = [
         "        self.index(slot);\n    }\n\n    /// A batch that was not",
     ),
     Mutant(
-        "registering again takes a manager's tasks from it", "membership.rs",
+        "registering again takes a manager's tasks from it", "registration.rs",
         "            manager.in_flight = std::mem::take(&mut earlier.in_flight);\n",
         "            self.fail_tasks(&mut earlier, now);\n",
     ),
     Mutant(
-        "another process inherits the tasks of the one before", "membership.rs",
+        "another process inherits the tasks of the one before", "registration.rs",
         "            && earlier.registered_by == origin.connection\n", "",
     ),
     Mutant(
-        "a registration by another connection keeps tasks", "membership.rs",
+        "a registration by another connection keeps tasks", "registration.rs",
         "            && earlier.registered_by == origin.connection\n"
         "            && earlier.origin == origin;",
         "            || true;",
@@ -236,26 +236,26 @@ MUTANTS = [
         "        self.set_origin(slot, Origin::default());\n        let place", "        let place",
     ),
     Mutant(
-        "a lost manager is forgotten at once, and not told to exit", "membership.rs",
+        "a lost manager is forgotten at once, and not told to exit", "registration.rs",
         "        self.departed.remember(&manager.id);\n", "",
     ),
     Mutant(
-        "a lost manager that registers anew is still taken for a lost one", "membership.rs",
+        "a lost manager that registers anew is still taken for a lost one", "registration.rs",
         "        self.departed.forget(id);\n", "",
     ),
     Mutant(
-        "what waits for a lost manager still leaves", "membership.rs",
+        "what waits for a lost manager still leaves", "registration.rs",
         "        self.outputs\n            .push_back(Output::Forgotten(manager.id.clone()));\n"
         "        manager\n",
         "        manager\n",
     ),
     Mutant(
-        "the loss of a task is told twice", "membership.rs",
+        "the loss of a task is told twice", "lost_managers.rs",
         "        for task in &tasks {\n",
         "        for task in tasks.iter().chain(tasks.last()) {\n",
     ),
     Mutant(
-        "one lost task is not told", "membership.rs",
+        "one lost task is not told", "lost_managers.rs",
         "        for task in &tasks {\n", "        for task in tasks.iter().skip(1) {\n",
     ),
     Mutant(
@@ -295,7 +295,7 @@ MUTANTS = [
         "                self.send(&to, ToManager::HeartbeatEcho);",
     ),
     Mutant(
-        "the history of blocks knows each block once", "membership.rs",
+        "the history of blocks knows each block once", "registration.rs",
         "        history.push(block);\n",
         "        if !history.contains(&block) {\n            history.push(block);\n        }\n",
     ),
@@ -322,11 +322,11 @@ MUTANTS = [
         "                active: !manager.held,", "                active: true,",
     ),
     Mutant(
-        "a manager with tasks counts as idle", "lib.rs",
+        "a manager with tasks counts as idle", "dispatch.rs",
         "        manager.idle_since = None;\n        debug!(", "        debug!(",
     ),
     Mutant(
-        "tasks leave while results are stuck", "lib.rs",
+        "tasks leave while results are stuck", "dispatch.rs",
         "        if !self.dispatching || self.stopping", "        if self.stopping",
     ),
     Mutant(

@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use tracing::{debug, warn};
 
-use super::{Broker, Now, Output};
+use super::Broker;
+use super::manager::Manager;
+use super::now::Now;
+use super::output::Output;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
 impl<B> Broker<B> {
@@ -22,8 +25,7 @@ impl<B> Broker<B> {
                     .collect(),
             ),
             Command::Workers => {
-                let count =
-                    |manager: &super::manager_table::Manager<B>| manager.registration.worker_count;
+                let count = |manager: &Manager<B>| manager.registration.worker_count;
                 Reply::Number(
                     self.managers
                         .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::Now;
+use super::now::Now;
 
 /// Lines of one kind are counted over a span of this length, which begins with the first of any.
 const SPAN: Duration = Duration::from_secs(1);

@@ -8,50 +8,64 @@
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
 
+mod change;
 mod commands;
 mod complaints;
+mod connections;
 mod departed_managers;
+mod dispatch;
+mod given_up;
 mod happenings;
 mod histogram;
+mod hold_and_drain;
 mod invariants;
 mod live_ids;
 mod liveness;
+mod lost_managers;
+mod manager;
 mod manager_table;
-mod membership;
+mod monitoring;
+mod now;
+mod origin;
 mod output;
 mod policy;
 mod queue;
+mod registration;
+mod results;
 mod returned_batches;
 mod selector;
+mod settings;
 mod shutdown;
+mod silence;
+mod slot;
 mod snapshot;
+mod strangers;
 mod tally;
 mod tasks_in_doubt;
 mod ticket;
+mod time;
 mod user_selector;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use protocol::{
-    BlockId, Failure, FromManager, ManagerId, NodeInfo, Report, Task, TaskId, ToManager,
-    VersionCheck,
-};
+use protocol::{BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager};
 
+pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
 pub use complaints::{Complaint, Complaints};
-pub use happenings::{FailedBy, Happening, ManagerChange, TaskChange, What};
 pub use histogram::Histogram;
 pub use invariants::check as check_invariants;
-pub use manager_table::Slot;
+pub use now::Now;
+pub use origin::{ConnectionId, Origin};
 pub use output::{Output, Shipment, StopReason};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
+pub use settings::{Patience, Settings, Versions};
+pub use slot::Slot;
 pub use snapshot::{ManagerView, QueueView, Snapshot};
 pub use tally::{Rates, Tally};
-pub use tasks_in_doubt::Patience;
 
 use departed_managers::Departed;
 use happenings::Recent;
@@ -61,60 +75,7 @@ use manager_table::ManagerTable;
 use policy::Policy;
 use queue::{QueuedTask, TaskQueue};
 use tally::Pace;
-use ticket::{InFlight, Ticket};
-
-/// Most tasks in one batch. A manager with room for more gets another batch in the same turn; no
-/// single message grows with the queue.
-const BATCH_TASKS_MAX: usize = 1024;
-
-/// The time of one turn of the loop, captured once.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Now {
-    /// Since some fixed point in the past; never goes back, whatever happens to the wall clock.
-    pub monotonic: Duration,
-    /// Seconds since the epoch: for reports, and for times that managers tell in it.
-    pub wall_s: f64,
-}
-
-/// Names one connection of the worker socket for as long as the process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// Where a manager's message came from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// None if the connection is closed by now.
-    pub connection: Option<ConnectionId>,
-    pub address: Option<IpAddr>,
-}
-
-/// The versions of the submit side, as far as they are known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Versions {
-    /// `3.11`
-    pub python: Option<String>,
-    /// `VERSION` of `parsl/version.py`, zero-padded: `2026.08.10`.
-    pub parsl: Option<String>,
-}
-
-/// What the broker is told once.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// A manager that says nothing for longer is lost.
-    pub heartbeat_threshold: Duration,
-    /// A manager whose connection closed is lost when it has not come back for so long, if that is
-    /// sooner. None: its silence alone counts.
-    pub disconnect_grace: Option<Duration>,
-    /// For tasks that a connection which broke and healed may have taken with it.
-    pub reconnect_patience: Patience,
-    pub version_check: VersionCheck,
-    /// Whether a hub listens: reports are made only then.
-    pub monitoring: bool,
-    /// Whether state changes of tasks and managers are told, by [`Output::Happening`].
-    pub happenings: bool,
-    /// The port that WORKER_BINDS tells.
-    pub worker_port: u16,
-}
+use ticket::Ticket;
 
 /// The state machine. See the module's page for how to drive it.
 pub struct Broker<B> {
@@ -295,26 +256,6 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Whether tasks may leave.
-    pub fn handle_dispatching(&mut self, allowed: bool) {
-        self.dispatching = allowed;
-    }
-
-    /// Hands out what waits to managers with room, the selector's best first.
-    pub fn dispatch(&mut self, now: Now) {
-        if !self.dispatching || self.stopping || self.leaving_until.is_some() {
-            return;
-        }
-        self.stop_waiting_if_overdue(now);
-        while !self.queue.is_empty() {
-            let Some(slot) = self.policy.best(now) else {
-                break;
-            };
-            self.dispatch_to(slot, now);
-        }
-        self.ask_if_needed(now);
-    }
-
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
@@ -332,50 +273,6 @@ impl<B> Broker<B> {
             warn!("Task {id} is here already; the second one is dropped");
         }
         fresh
-    }
-
-    fn dispatch_to(&mut self, slot: Slot, now: Now) {
-        let dispatched = self.liveness.awake(now);
-        let manager = self.managers.get_mut(slot);
-        let count = manager
-            .free_capacity()
-            .min(BATCH_TASKS_MAX)
-            .min(self.queue.len());
-        let mut shipment = Shipment::with_capacity(count);
-        while shipment.len() < count {
-            let Some(QueuedTask {
-                ticket,
-                priority,
-                since,
-                body,
-            }) = self.queue.pop()
-            else {
-                break;
-            };
-            shipment.add(Task {
-                id: ticket.task(),
-                priority,
-                body,
-            });
-            let queued_for = now.monotonic.saturating_sub(since);
-            self.tally.queued_for.add(queued_for);
-            manager.in_flight.push_back(InFlight {
-                ticket,
-                dispatched,
-                in_doubt: None,
-            });
-        }
-        self.tally.batches += 1;
-        self.tally.tasks_dispatched += shipment.len() as u64;
-        manager.idle_since = None;
-        debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
-        let to = manager.id.clone();
-        self.index(slot);
-        // Its record leaves before the batch: clients read from it where a task runs, right after
-        // the task is done.
-        self.report(slot, now);
-        self.tell_of_batch(&to, &shipment, now);
-        self.outputs.push_back(Output::Batch { to, shipment });
     }
 
     fn handle_known(&mut self, slot: Slot, message: FromManager<B>, now: Now) {
@@ -404,134 +301,10 @@ impl<B> Broker<B> {
         }
     }
 
-    /// An identity that was here and is not any more is told to exit, so that it stops using up
-    /// its allocation. One that never was gets nothing, as in Parsl.
-    fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>, now: Now) {
-        let unknown = Complaint::UnknownManager;
-        let may_say = self.complaints.may_say(unknown, id.as_bytes(), now);
-        let is_departed = self.departed.contains(id);
-        if is_departed {
-            self.send(id, ToManager::Shutdown);
-        }
-        let is_result = matches!(
-            message,
-            FromManager::Result { .. } | FromManager::SpoiltResult { .. }
-        );
-        if is_departed && is_result {
-            self.tally.late_results += 1;
-        }
-        if !may_say {
-            return;
-        }
-        let what = match message {
-            FromManager::Result { task, .. } | FromManager::SpoiltResult { task, .. } => {
-                let late = match is_departed {
-                    true => format!(" (late result number {})", self.tally.late_results),
-                    false => String::new(),
-                };
-                format!("the result of task {task}{late}")
-            }
-            other => format!("a message ({})", other.kind()),
-        };
-        if is_departed {
-            warn!("Dropping {what} of {id}, which is not registered any more; it is told to exit");
-        } else {
-            warn!("Ignoring message from unknown manager: {id}: {what}");
-        }
-    }
-
-    fn take_result(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
-        if self.settle(slot, task, now) {
-            if self.leaving_until.is_none() {
-                self.outputs.push_back(Output::Result(frame));
-            }
-            self.note_done(slot, task, now);
-            self.after_result(slot, now);
-        }
-    }
-
-    /// The task is done and gave nothing that the executor could take: it is failed.
-    fn take_spoilt_result(&mut self, slot: Slot, task: TaskId, reason: String, now: Now) {
-        if self.settle(slot, task, now) {
-            let manager = &self.managers.get(slot).id;
-            warn!("Task {task} is failed, the result from {manager} cannot be passed on: {reason}");
-            let manager = manager.clone();
-            let reason = format!("the result of task {task} could not be passed on: {reason}");
-            let failure = Failure::Unreadable { task, reason };
-            self.outputs.push_back(Output::Failure(failure));
-            self.note_unreadable(task, Some(manager), now);
-            self.after_result(slot, now);
-        }
-    }
-
-    /// Takes a task that is done out of a manager's hands. False if it was not in them.
-    fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
-        let manager = self.managers.get_mut(slot);
-        let Some(held) = manager.take(task) else {
-            let is_late = manager.given_up.forget(task);
-            self.tally.late_results += u64::from(is_late);
-            let (id, late) = (&manager.id, self.tally.late_results);
-            let not_held = Complaint::ResultNotHeld;
-            if self.complaints.may_say(not_held, id.as_bytes(), now) {
-                match is_late {
-                    true => warn!(
-                        "Dropping the result of task {task} (late result number {late}): it was \
-                         given up, in doubt since manager {id} came back (see --reconnect-patience)"
-                    ),
-                    false => {
-                        warn!("Dropping the result of task {task}: manager {id} does not hold it");
-                    }
-                }
-            }
-            return false;
-        };
-        let flight = self.liveness.awake(now).saturating_sub(held.dispatched);
-        self.tally.in_flight_for.add(flight);
-        self.live.remove(held.ticket.settle());
-        if manager.in_flight.is_empty() {
-            manager.idle_since = Some(now);
-        }
-        if held.in_doubt.is_some() {
-            self.watch_doubts(slot);
-        }
-        true
-    }
-
-    fn after_result(&mut self, slot: Slot, now: Now) {
-        self.index(slot);
-        self.report(slot, now);
-        self.finish_draining(slot, now);
-    }
-
     fn send(&mut self, to: &ManagerId, message: ToManager) {
         self.outputs.push_back(Output::ToManager {
             to: to.clone(),
             message,
         });
-    }
-
-    /// Tells the selector whether this manager can take tasks now.
-    fn index(&mut self, slot: Slot) {
-        let manager = self.managers.get(slot);
-        if manager.is_eligible() {
-            self.policy.offer(Candidate {
-                slot,
-                block: &manager.registration.block,
-            });
-        } else {
-            self.policy.withdraw(slot);
-        }
-    }
-
-    fn report(&mut self, slot: Slot, now: Now) {
-        if self.settings.monitoring {
-            let info = self.managers.get(slot).info(now);
-            self.send_report(info);
-        }
-    }
-
-    fn send_report(&mut self, info: NodeInfo<B>) {
-        let report = Report::NodeInfo(Box::new(info));
-        self.outputs.push_back(Output::Report(report));
     }
 }

@@ -1,6 +1,6 @@
 //! Every effect that the broker may ask for.
 
-use super::Happening;
+use super::change::Happening;
 use protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
 
 /// One effect, in the order in which it is to be carried out.

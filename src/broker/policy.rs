@@ -2,10 +2,12 @@
 
 use tracing::{error, warn};
 
-use super::manager_table::Slot;
-use super::selector::{Candidate, Selector};
+use super::Broker;
+use super::now::Now;
+use super::output::Output;
+use super::selector::{Candidate, RandomSelector, Selector};
+use super::slot::Slot;
 use super::user_selector::{Asking, News};
-use super::{Broker, Now, Output};
 use protocol::{Answer, ManagerId, NodeInfo, Question};
 
 /// Who decides which manager gets tasks first.
@@ -108,7 +110,7 @@ impl<B> Broker<B> {
 
     /// The selector cannot be asked any more.
     pub fn give_up_asking(&mut self, why: &str) {
-        let own = Policy::Own(Box::new(super::RandomSelector::new(0)));
+        let own = Policy::Own(Box::new(RandomSelector::new(0)));
         match std::mem::replace(&mut self.policy, own) {
             Policy::Asked(asking) => {
                 error!(

@@ -2,9 +2,11 @@
 
 use tracing::info;
 
-use super::manager_table::Slot;
+use super::Broker;
+use super::now::Now;
+use super::output::Shipment;
 use super::queue::QueuedTask;
-use super::{Broker, Now, Shipment};
+use super::slot::Slot;
 use protocol::{ManagerId, Task};
 
 impl<B> Broker<B> {

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::manager_table::Slot;
+use super::slot::Slot;
 use protocol::BlockId;
 
 /// What a policy may see of a manager with room.

@@ -1,13 +1,14 @@
-//! What the broker looks like from outside at one moment, and the telling of what changes in it.
+//! What the broker looks like from outside at one moment.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::manager_table::{Manager, Slot};
-use super::{
-    Broker, FailedBy, Happening, ManagerChange, Now, Output, Rates, Shipment, Tally, TaskChange,
-};
+use super::Broker;
+use super::change::Happening;
+use super::manager::Manager;
+use super::now::Now;
+use super::tally::{Rates, Tally};
 use protocol::{BlockId, ManagerId, Priority, TaskId};
 
 /// Of a longer queue only so many tasks are looked at: a look must not hold up the tasks.
@@ -140,76 +141,5 @@ impl<B> Broker<B> {
             python: registration.python_version.clone(),
             parsl: registration.parsl_version.clone(),
         }
-    }
-
-    /// Nothing is made of a task's change unless somebody wants it.
-    pub(super) fn tell_of_task(&mut self, now: Now, make: impl FnOnce() -> (TaskId, TaskChange)) {
-        if self.settings.happenings {
-            let (task, change) = make();
-            let happening = Happening::of_task(task, change, now);
-            self.outputs.push_back(Output::Happening(happening));
-        }
-    }
-
-    pub(super) fn tell_of_batch(&mut self, to: &ManagerId, shipment: &Shipment<B>, now: Now) {
-        if !self.settings.happenings {
-            return;
-        }
-        for id in shipment.ids() {
-            let manager = to.clone();
-            self.tell_of_task(now, || (TaskId(id), TaskChange::Dispatched { manager }));
-        }
-    }
-
-    pub(super) fn note_done(&mut self, slot: Slot, task: TaskId, now: Now) {
-        self.tally.tasks_done += 1;
-        let manager = self.managers.get_mut(slot);
-        manager.tasks_done += 1;
-        if self.settings.happenings {
-            let manager = manager.id.clone();
-            self.tell_of_task(now, || (task, TaskChange::Done { manager }));
-        }
-    }
-
-    pub(super) fn note_unreadable(&mut self, task: TaskId, manager: Option<ManagerId>, now: Now) {
-        self.tally.tasks_unreadable += 1;
-        let reason = FailedBy::Unreadable;
-        self.tell_of_task(now, || (task, TaskChange::Failed { reason, manager }));
-    }
-
-    pub(super) fn note_lost(&mut self, tasks: &[TaskId], manager: &ManagerId, now: Now) {
-        self.tally.tasks_lost += tasks.len() as u64;
-        for task in tasks {
-            let failed = || TaskChange::Failed {
-                reason: FailedBy::ManagerLost,
-                manager: Some(manager.clone()),
-            };
-            self.tell_of_task(now, || (*task, failed()));
-        }
-    }
-
-    pub(super) fn note_requeued(&mut self, manager: &ManagerId, tasks: &[TaskId], now: Now) {
-        self.tally.tasks_requeued += tasks.len() as u64;
-        for task in tasks {
-            let manager = manager.clone();
-            self.tell_of_task(now, || (*task, TaskChange::Requeued { manager }));
-        }
-    }
-
-    /// What becomes of managers is rare, and kept for a while in any case.
-    pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
-        match &change {
-            ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
-            ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
-            ManagerChange::Drained => self.tally.managers_drained += 1,
-            ManagerChange::Suspect { .. } => self.tally.disconnects += 1,
-            _ => {}
-        }
-        let happening = Happening::of_manager(id, change, now);
-        if self.settings.happenings {
-            let copy = happening.clone();
-            self.outputs.push_back(Output::Happening(copy));
-        }
-        self.recent.add(happening);
     }
 }

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::manager_table::Slot;
 use super::selector::{Candidate, RandomSelector, Selector};
+use super::slot::Slot;
 use protocol::ManagerId;
 
 /// How long an answer may take.
