@@ -256,7 +256,7 @@ impl Work for Queue {
 
     fn run(&mut self) {
         for task in self.coming.drain(..) {
-            self.world.broker.handle_task(task, self.world.now);
+            self.world.broker.handle_task(task, 1, self.world.now);
         }
         self.world.end_turn();
     }
@@ -275,7 +275,7 @@ impl Exchange {
         let mut world = World::new(managers, SLOTS);
         for _ in 0..managers * SLOTS + BACKLOG {
             let task = world.next_task(Priority::LOWEST);
-            world.broker.handle_task(task, world.now);
+            world.broker.handle_task(task, 1, world.now);
         }
         world.end_turn();
         let mut exchange = Self {
@@ -311,7 +311,7 @@ impl Work for Exchange {
 
     fn run(&mut self) {
         for task in self.tasks.drain(..) {
-            self.world.broker.handle_task(task, self.world.now);
+            self.world.broker.handle_task(task, 1, self.world.now);
         }
         for result in self.results.drain(..) {
             self.world.hear(result);

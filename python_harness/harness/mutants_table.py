@@ -189,8 +189,8 @@ MUTANTS = [
     ),
     Mutant(
         "a refused batch stays with its manager", "returned_batches.rs",
-        "        for Task { id, priority, body } in shipment.into_tasks() {",
-        "        for Task { id, priority, body } in shipment.into_tasks().take(0) {",
+        "        for Shipped { task, weight } in shipment.into_tasks() {",
+        "        for Shipped { task, weight } in shipment.into_tasks().take(0) {",
     ),
     Mutant(
         "a refused task forgets its priority", "returned_batches.rs",
@@ -199,6 +199,10 @@ MUTANTS = [
         "                let _ = priority;\n"
         "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
         "                    priority: protocol::Priority::LOWEST,\n",
+    ),
+    Mutant(
+        "a refused task weighs nothing in the queue", "returned_batches.rs",
+        "                    weight,\n", "                    weight: weight * 0,\n",
     ),
     Mutant(
         "a manager whose batch was refused is asked at once again", "returned_batches.rs",

@@ -65,7 +65,7 @@ impl<B> Broker<B> {
     }
 
     fn dispatch_to(&mut self, slot: Slot, now: Now) {
-        let dispatched = self.liveness.awake(now);
+        let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
         let manager = self.managers.get_mut(slot);
         let count = manager
             .free_capacity()
@@ -76,19 +76,18 @@ impl<B> Broker<B> {
             let Some(QueuedTask {
                 ticket,
                 priority,
-                since,
+                since_ns,
+                weight,
                 body,
             }) = self.queue.pop()
             else {
                 break;
             };
-            shipment.add(Task {
-                id: ticket.task(),
-                priority,
-                body,
-            });
-            let queued_for = now.monotonic.saturating_sub(since);
-            self.tally.queued_for.add(queued_for);
+            let id = ticket.task();
+            shipment.add(Task { id, priority, body }, weight);
+            self.tally
+                .queued_for
+                .add_ns(now_ns.saturating_sub(since_ns));
             manager.in_flight.push_back(InFlight {
                 ticket,
                 dispatched,

@@ -16,6 +16,13 @@ pub fn check<B>(broker: &Broker<B>) -> Result<(), String> {
             return Err(format!("task {id} is queued twice"));
         }
     }
+    let weight: usize = broker.queue.iter().map(|task| task.weight).sum();
+    if weight != broker.queue.weight() {
+        return Err(format!(
+            "the queue weighs {}, its tasks {weight}",
+            broker.queue.weight()
+        ));
+    }
     for (slot, manager) in broker.managers.iter() {
         for id in manager.task_ids() {
             if !places.insert(id) {

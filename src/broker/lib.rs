@@ -131,6 +131,11 @@ impl<B> Broker<B> {
         self.queue.len()
     }
 
+    /// What they weigh in all.
+    pub fn queued_weight(&self) -> usize {
+        self.queue.weight()
+    }
+
     /// Decides whether a line about bad input is written, here and in the rings around.
     pub fn complaints(&mut self) -> &mut Complaints {
         &mut self.complaints
@@ -200,24 +205,25 @@ impl<B> Broker<B> {
         self.versions = versions;
     }
 
-    /// A task from the executor. Whether it waits now; a second one under a live id is dropped.
-    pub fn handle_task(&mut self, task: Task<B>, now: Now) -> bool {
+    /// A task from the executor. A second one under a live id is dropped. `weight`: what it takes
+    /// to keep it, in any unit; [`Self::queued_weight`] sums it up.
+    pub fn handle_task(&mut self, task: Task<B>, weight: usize, now: Now) {
         let Task { id, priority, body } = task;
         self.pace.turn(&self.tally, now.monotonic);
         if !self.claim(id) {
             self.tally.tasks_rejected += 1;
-            return false;
+            return;
         }
         self.tally.tasks_received += 1;
         self.queue.push(QueuedTask {
             ticket: Ticket::issue(id),
             priority,
-            since: now.monotonic,
+            since_ns: now.monotonic_ns(),
+            weight,
             body,
         });
         self.tell_of_task(now, || (id, TaskChange::Queued));
         debug!("Put task {id} onto pending_task_queue");
-        true
     }
 
     /// A task that cannot be passed on, but whose id is known: it is answered.

@@ -1,7 +1,7 @@
 //! Every effect that the broker may ask for.
 
 use super::change::Happening;
-use protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
+use protocol::{Failure, ManagerId, Question, Reply, Report, Task, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]
@@ -43,7 +43,14 @@ pub enum StopReason {
 /// The bodies of one batch on their way; the duty for its tasks is with the manager by then.
 #[derive(Debug)]
 pub struct Shipment<B> {
-    tasks: Vec<Task<B>>,
+    tasks: Vec<Shipped<B>>,
+}
+
+/// A task in a shipment, and what it weighs in the queue if it has to go back.
+#[derive(Debug)]
+pub(super) struct Shipped<B> {
+    pub(super) task: Task<B>,
+    pub(super) weight: usize,
 }
 
 impl<B> Shipment<B> {
@@ -53,11 +60,11 @@ impl<B> Shipment<B> {
         }
     }
 
-    pub(super) fn add(&mut self, task: Task<B>) {
-        self.tasks.push(task);
+    pub(super) fn add(&mut self, task: Task<B>, weight: usize) {
+        self.tasks.push(Shipped { task, weight });
     }
 
-    pub(super) fn into_tasks(self) -> impl Iterator<Item = Task<B>> {
+    pub(super) fn into_tasks(self) -> impl Iterator<Item = Shipped<B>> {
         self.tasks.into_iter()
     }
 
@@ -70,14 +77,14 @@ impl<B> Shipment<B> {
     }
 
     pub fn bodies(&self) -> impl Iterator<Item = &B> + Clone {
-        self.tasks.iter().map(|task| &task.body)
+        self.tasks.iter().map(|shipped| &shipped.task.body)
     }
 
     /// For log lines.
     pub fn ids(&self) -> Vec<i64> {
         self.tasks
             .iter()
-            .map(|Task { id: TaskId(id), .. }| *id)
+            .map(|Shipped { task, .. }| task.id.0)
             .collect()
     }
 }

@@ -97,17 +97,18 @@ impl<B> Broker<B> {
     }
 
     fn queue_view(&self, now: Now) -> QueueView {
-        let mut since = None;
+        let mut since_ns = None;
         let mut priorities = BTreeMap::new();
         let mut looked_at = 0;
         for task in self.queue.iter().take(LOOKED_AT_MAX) {
-            since = Some(since.map_or(task.since, |first: Duration| first.min(task.since)));
+            since_ns = Some(since_ns.map_or(task.since_ns, |first: u64| first.min(task.since_ns)));
             *priorities.entry(task.priority).or_insert(0) += 1;
             looked_at += 1;
         }
         QueueView {
             tasks: self.queue.len(),
-            oldest: since.map(|since| now.monotonic.saturating_sub(since)),
+            oldest: since_ns
+                .map(|since_ns| Duration::from_nanos(now.monotonic_ns().saturating_sub(since_ns))),
             priorities: priorities.into_iter().collect(),
             looked_at,
         }

@@ -100,8 +100,6 @@ pub type FindVersions = Box<dyn FnOnce() -> Versions>;
 pub struct Interchange<F> {
     broker: Broker<Opaque<F>>,
     find_versions: Option<FindVersions>,
-    /// Of the tasks that wait for a manager.
-    queued_bytes: usize,
     /// Parsl's name of the run, for reports.
     run_id: Option<String>,
 }
@@ -115,7 +113,6 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         Self {
             broker,
             find_versions: Some(find_versions),
-            queued_bytes: 0,
             run_id,
         }
     }
@@ -128,10 +125,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         };
         match Task::parse(frame, stay) {
             Ok(task) => {
-                let bytes = self.queued_bytes() + held_bytes(&task.body);
-                if self.broker.handle_task(task, now) {
-                    self.queued_bytes = bytes;
-                }
+                let bytes = held_bytes(&task.body);
+                self.broker.handle_task(task, bytes, now);
             }
             Err(unreadable) => match unreadable.id {
                 Some(id) => {
@@ -193,36 +188,17 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// A batch that the socket did not take.
     pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
-        self.take_back(shipment, |broker, shipment| {
-            broker.handle_refused(to, shipment, now);
-        });
+        self.broker.handle_refused(to, shipment, now);
     }
 
     /// A batch that was not handed to the socket: it holds too much for this manager as it is.
     pub fn handle_returned(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
-        self.take_back(shipment, |broker, shipment| {
-            broker.handle_returned(to, shipment, now);
-        });
+        self.broker.handle_returned(to, shipment, now);
     }
 
     /// What the socket holds for this manager has become too much, or no longer is.
     pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
         self.broker.handle_clogged(manager, is_clogged, now);
-    }
-
-    fn take_back(
-        &mut self,
-        shipment: Shipment<Opaque<F>>,
-        hand_over: impl FnOnce(&mut Broker<Opaque<F>>, Shipment<Opaque<F>>),
-    ) {
-        let queued = self.broker.queued();
-        let bytes: usize = shipment.bodies().map(held_bytes).sum();
-        hand_over(&mut self.broker, shipment);
-        // Those of a manager that is lost meanwhile are answered for, and do not wait again. (One
-        // whose result came before it left is counted too long: until the queue is empty.)
-        if self.broker.queued() > queued {
-            self.queued_bytes += bytes;
-        }
     }
 
     /// Whether tasks may leave: not while results pile up unsent.
@@ -253,10 +229,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// What they take, about.
     pub fn queued_bytes(&self) -> usize {
-        match self.queued() {
-            0 => 0,
-            _ => self.queued_bytes,
-        }
+        self.broker.queued_weight()
     }
 
     /// A look at everything, for who watches from outside.
@@ -293,8 +266,6 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         loop {
             return Some(match self.broker.poll_output()? {
                 Output::Batch { to, shipment } => {
-                    let sent: usize = shipment.bodies().map(held_bytes).sum();
-                    self.queued_bytes = self.queued_bytes().saturating_sub(sent);
                     let bytes = encode_batch(shipment.bodies());
                     Transmit::Batch {
                         to,

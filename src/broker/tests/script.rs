@@ -227,12 +227,12 @@ impl Player {
         match line.verb.as_str() {
             "task" => {
                 let task = task(line.number(0), line.text("priority").as_deref());
-                broker.handle_task(task, *now);
+                broker.handle_task(task, 1, *now);
             }
             "tasks" => {
                 let (first, last) = line.object(0).split_once('-').expect("first-last");
                 for id in number(first)..=number(last) {
-                    broker.handle_task(task(id, None), *now);
+                    broker.handle_task(task(id, None), 1, *now);
                 }
             }
             "unreadable" => {

@@ -351,6 +351,31 @@ fn a_refused_batch_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn queued_bytes_are_those_of_the_tasks_that_wait() {
+    let mut desk = desk();
+    desk.say(b"m1", &[REGISTRATION]);
+    let bytes_of_none = desk.interchange.queued_bytes();
+    desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 100}");
+    let bytes_of_one = desk.interchange.queued_bytes();
+    desk.task("{'task_id': 2, 'context': {}, 'buffer': b'y' * 9000}");
+    let bytes_of_both = desk.interchange.queued_bytes();
+    assert_eq!(bytes_of_none, 0);
+    assert!((300..500).contains(&bytes_of_one), "{bytes_of_one}");
+    assert!(bytes_of_both > bytes_of_one + 9000, "{bytes_of_both}");
+    // The second of an id does not wait.
+    desk.task("{'task_id': 2, 'context': {}, 'buffer': b'z' * 9000}");
+    assert_eq!(desk.interchange.queued_bytes(), bytes_of_both);
+    desk.interchange.dispatch(desk.now);
+    desk.sent();
+    assert_eq!(desk.interchange.queued_bytes(), 0);
+    // One that was answered before its batch came back does not wait again.
+    desk.say(b"m1", &["{'type': 'result', 'task_id': 2, 'result': b''}"]);
+    let (to, shipment) = desk.refusable.pop().unwrap();
+    desk.interchange.handle_refused(&to, shipment, desk.now);
+    assert_eq!(desk.interchange.queued_bytes(), bytes_of_one);
+}
+
+#[test]
 fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
     let events = Events::capture(LevelFilter::WARN);
     let count = |events: &Events, text: &str| -> (usize, Vec<String>) {

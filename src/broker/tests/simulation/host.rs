@@ -115,7 +115,8 @@ impl Host {
             let told = format!("task {id}, priority {priority}, readable {is_readable}");
             match is_readable {
                 true => {
-                    self.world.broker.handle_task(task, self.world.now);
+                    let (weight, now) = (weight_of(id), self.world.now);
+                    self.world.broker.handle_task(task, weight, now);
                 }
                 false => {
                     let broker = &mut self.world.broker;
@@ -458,9 +459,19 @@ impl Host {
         }
         expected.sort_unstable();
         got.sort_unstable();
-        match expected == got {
-            true => Ok(()),
-            false => Err(format!("at '{event}' expected {expected:?}, got {got:?}")),
+        if expected != got {
+            return Err(format!("at '{event}' expected {expected:?}, got {got:?}"));
+        }
+        let waiting = self.model.waiting.iter();
+        let weight: usize = waiting.map(|(_, id)| weight_of(*id)).sum();
+        let broker = &self.world.broker;
+        match broker.queued_weight() {
+            seen if seen == weight => Ok(()),
+            // At the end the queue is disbanded.
+            0 if broker.queued() == 0 => Ok(()),
+            seen => Err(format!(
+                "at '{event}' the queue weighs {weight}, not {seen}"
+            )),
         }
     }
 
@@ -522,4 +533,9 @@ impl Host {
     pub fn now(&self) -> Duration {
         self.world.now.monotonic
     }
+}
+
+/// Of a task, while it waits: any number that is not the same for all.
+fn weight_of(id: i64) -> usize {
+    id.unsigned_abs() as usize % 7
 }
