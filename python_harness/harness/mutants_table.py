@@ -17,8 +17,8 @@ MUTANTS = [
     ),
     Mutant(
         "a result is passed on although its manager does not hold the task", "results.rs",
-        "            }\n            return false;\n        };\n        let flight",
-        "            }\n            return true;\n        };\n        let flight",
+        "now);\n            return false;\n        };\n        let flight",
+        "now);\n            return true;\n        };\n        let flight",
     ),
     Mutant(
         "a manager with three tasks counts one place more than it has", "dispatch.rs",

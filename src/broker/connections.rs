@@ -1,10 +1,10 @@
 //! What a closed connection, and a message by another one, say of a manager.
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Broker;
+use super::anomaly::Anomaly;
 use super::change::ManagerChange;
-use super::complaints::Complaint;
 use super::now::Now;
 use super::origin::{ConnectionId, Origin};
 use super::slot::Slot;
@@ -60,14 +60,13 @@ impl<B> Broker<B> {
         }
         if let (Some(known), Some(new)) = (manager.origin.address, origin.address)
             && known != new
-            && self
-                .complaints
-                .may_say(Complaint::AnotherAddress, manager.id.as_bytes(), now)
         {
-            warn!(
-                "Manager {} now speaks from {new}, before from {known}",
-                manager.id
-            );
+            let anomaly = Anomaly::AnotherAddress {
+                manager: &manager.id,
+                known,
+                new,
+            };
+            self.anomalies.note(&anomaly, now);
         }
         // What is read when its connection is closed was said before.
         let last_word = manager

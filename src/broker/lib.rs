@@ -8,9 +8,9 @@
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
 
+mod anomaly;
 mod change;
 mod commands;
-mod complaints;
 mod connections;
 mod departed_managers;
 mod dispatch;
@@ -54,8 +54,8 @@ use tracing::{debug, warn};
 
 use protocol::{BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager};
 
+pub use anomaly::{Anomaly, AnomalyLog, Remark};
 pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
-pub use complaints::{Complaint, Complaints};
 pub use histogram::Histogram;
 pub use invariants::check as check_invariants;
 pub use now::Now;
@@ -67,6 +67,7 @@ pub use slot::Slot;
 pub use snapshot::{ManagerView, QueueView, Snapshot};
 pub use tally::{Rates, Tally};
 
+use anomaly::LogEach;
 use departed_managers::Departed;
 use happenings::Recent;
 use live_ids::LiveIds;
@@ -87,7 +88,7 @@ pub struct Broker<B> {
     live: LiveIds,
     managers: ManagerTable<B>,
     departed: Departed,
-    complaints: Complaints,
+    anomalies: Box<dyn AnomalyLog>,
     /// Block of every manager that ever registered, in that order, as CONNECTED_BLOCKS tells it.
     block_history: Rc<Vec<BlockId>>,
     liveness: Liveness,
@@ -114,7 +115,7 @@ impl<B> Broker<B> {
             live: LiveIds::new(),
             managers: ManagerTable::new(),
             departed: Departed::new(),
-            complaints: Complaints::default(),
+            anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
             outputs: VecDeque::new(),
             dispatching: true,
@@ -136,9 +137,9 @@ impl<B> Broker<B> {
         self.queue.weight()
     }
 
-    /// Decides whether a line about bad input is written, here and in the rings around.
-    pub fn complaints(&mut self) -> &mut Complaints {
-        &mut self.complaints
+    /// From now on what does not fit is logged, or not, by this.
+    pub fn log_anomalies_by(&mut self, log: Box<dyn AnomalyLog>) {
+        self.anomalies = log;
     }
 
     /// Tasks that managers hold.
@@ -190,13 +191,7 @@ impl<B> Broker<B> {
             .policy
             .next_deadline()
             .filter(|_| self.dispatching && !self.queue.is_empty());
-        let complaints = self.complaints.next_deadline();
-        let deadlines = [
-            self.liveness.next_deadline(),
-            policy,
-            complaints,
-            self.leaving_until,
-        ];
+        let deadlines = [self.liveness.next_deadline(), policy, self.leaving_until];
         deadlines.into_iter().flatten().min()
     }
 

@@ -1,13 +1,14 @@
 //! How managers come: registrations, checked for versions, and what becomes of an earlier one.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::rc::Rc;
 
 use tracing::{error, info, warn};
 
 use super::Broker;
+use super::anomaly::Anomaly;
 use super::change::ManagerChange;
-use super::complaints::Complaint;
 use super::manager::Manager;
 use super::now::Now;
 use super::origin::Origin;
@@ -27,18 +28,23 @@ impl<B> Broker<B> {
         now: Now,
     ) {
         let known = self.managers.slot_of(id).is_some();
-        let again = Complaint::Registration;
-        let may_say = !known || self.complaints.may_say(again, id.as_bytes(), now);
-        if may_say {
-            info!(
-                "Registration of manager {}: capacity {}, workers {}, Python {}, Parsl {}",
-                registration.place(id),
-                registration.max_capacity,
-                registration.worker_count,
-                registration.python_version,
-                registration.parsl_version,
-            );
-        }
+        let line = InWords {
+            id,
+            registration: &registration,
+        };
+        let is_logged = match known {
+            true => {
+                let anomaly = Anomaly::RegisteredAgain {
+                    manager: id,
+                    line: &line,
+                };
+                self.anomalies.note(&anomaly, now)
+            }
+            false => {
+                info!("{line}");
+                true
+            }
+        };
         if self.stopping || self.leaving_until.is_some() {
             self.send(id, ToManager::Shutdown);
             return;
@@ -51,7 +57,7 @@ impl<B> Broker<B> {
             return;
         }
         manager.registered_by = origin.connection;
-        self.end_earlier_registration(&mut manager, origin, may_say, now);
+        self.end_earlier_registration(&mut manager, origin, is_logged, now);
         self.departed.forget(id);
         self.remember_block(manager.registration.block.clone());
         let drain_in_s = manager.registration.drain_time_s - now.wall_s;
@@ -91,7 +97,7 @@ impl<B> Broker<B> {
         &mut self,
         manager: &mut Manager<B>,
         origin: Origin,
-        may_say: bool,
+        is_logged: bool,
         now: Now,
     ) {
         let Some(slot) = self.managers.slot_of(&manager.id) else {
@@ -106,7 +112,7 @@ impl<B> Broker<B> {
         let mut earlier = self.remove_quietly(slot);
         manager.take_place_of(&earlier);
         if same_process {
-            if may_say {
+            if is_logged {
                 warn!(
                     "Manager {} registers again by the same connection",
                     manager.id
@@ -118,7 +124,7 @@ impl<B> Broker<B> {
                 manager.idle_since = None;
             }
         } else {
-            if may_say {
+            if is_logged {
                 warn!(
                     "Manager {} registers anew; its earlier registration ends",
                     manager.id
@@ -196,5 +202,26 @@ impl<B> Broker<B> {
         let manager = self.managers.remove(slot);
         self.policy.forget(slot, &manager.id);
         manager
+    }
+}
+
+/// Shows a registration in a log line.
+struct InWords<'a, B> {
+    id: &'a ManagerId,
+    registration: &'a Registration<B>,
+}
+
+impl<B> fmt::Display for InWords<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registration = self.registration;
+        write!(
+            f,
+            "Registration of manager {}: capacity {}, workers {}, Python {}, Parsl {}",
+            registration.place(self.id),
+            registration.max_capacity,
+            registration.worker_count,
+            registration.python_version,
+            registration.parsl_version,
+        )
     }
 }

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::Broker;
-use super::complaints::Complaint;
+use super::anomaly::Anomaly;
 use super::now::Now;
 use super::output::Output;
 use super::slot::Slot;
@@ -46,19 +46,12 @@ impl<B> Broker<B> {
         let Some(held) = manager.take(task) else {
             let is_late = manager.given_up.forget(task);
             self.tally.late_results += u64::from(is_late);
-            let (id, late) = (&manager.id, self.tally.late_results);
-            let not_held = Complaint::ResultNotHeld;
-            if self.complaints.may_say(not_held, id.as_bytes(), now) {
-                match is_late {
-                    true => warn!(
-                        "Dropping the result of task {task} (late result number {late}): it was \
-                         given up, in doubt since manager {id} came back (see --reconnect-patience)"
-                    ),
-                    false => {
-                        warn!("Dropping the result of task {task}: manager {id} does not hold it");
-                    }
-                }
-            }
+            let anomaly = Anomaly::ResultNotHeld {
+                manager: &manager.id,
+                task,
+                late: is_late.then_some(self.tally.late_results),
+            };
+            self.anomalies.note(&anomaly, now);
             return false;
         };
         let flight = self.liveness.awake(now).saturating_sub(held.dispatched);

@@ -16,7 +16,6 @@ impl<B> Broker<B> {
     /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.
     pub fn handle_time(&mut self, now: Now) {
         self.begin_turn(now);
-        self.complaints.handle_time(now);
         while let Some(slot) = self.liveness.pop_drain_due(now) {
             if let Some(manager) = self.managers.find(slot) {
                 info!(
@@ -44,8 +43,8 @@ impl<B> Broker<B> {
     }
 
     /// Whatever comes first in a turn, a sleep before it is known before anybody's silence is
-    /// measured.
-    pub(super) fn begin_turn(&mut self, now: Now) {
+    /// measured. Each `handle_*` that needs it does so by itself, and once a turn is enough.
+    pub fn begin_turn(&mut self, now: Now) {
         self.pace.turn(&self.tally, now.monotonic);
         if let Some(stalled) = self.liveness.turn(now) {
             warn!(

@@ -7,7 +7,8 @@ use tracing::{info, warn};
 
 use super::door::Door;
 use super::monitor::{Connection, Connections, Event, HandshakeFault, Monitor};
-use broker::{Complaint, Complaints, ConnectionId, Now, Origin};
+use broker::{ConnectionId, Now, Origin};
+use interchange::{Complaint, Complaints};
 use protocol::ManagerId;
 
 pub(super) struct WorkerConnections {
@@ -55,11 +56,7 @@ impl WorkerConnections {
     }
 
     /// Reads what has happened, and returns the connections that were closed.
-    pub(super) fn read_events(
-        &mut self,
-        complaints: &mut Complaints,
-        now: Now,
-    ) -> Vec<ConnectionId> {
+    pub(super) fn read_events(&mut self, complaints: &Complaints, now: Now) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
         let mut has_failed = false;
         while let Some(event) = self.monitor.next() {
@@ -124,7 +121,7 @@ impl WorkerConnections {
         (connection.manager(identity), connection.origin())
     }
 
-    fn log_closed(&mut self, connection: &Connection, complaints: &mut Complaints, now: Now) {
+    fn log_closed(&mut self, connection: &Connection, complaints: &Complaints, now: Now) {
         let fault = self.fault.take();
         let complaint = match fault {
             None => Complaint::ConnectionClosed,

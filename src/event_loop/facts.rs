@@ -9,8 +9,8 @@ use super::EventLoop;
 use super::memory;
 use super::radio::Radio;
 use super::starter;
-use broker::{Complaint, Now};
-use interchange::Surroundings;
+use broker::Now;
+use interchange::{Complaint, Surroundings};
 use status::document::{About, BackPressure, Process, WorkerPort};
 
 /// What is to be told outside, and where: given by who starts the loop.

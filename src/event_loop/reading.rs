@@ -6,8 +6,8 @@ use super::EventLoop;
 use super::channel::Channel;
 use super::frame::Frame;
 use super::wait::Ready;
-use broker::{Complaint, Now};
-use interchange::Said;
+use broker::Now;
+use interchange::{Complaint, Said};
 
 /// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
 /// enough that no other channel waits for more than about a millisecond.

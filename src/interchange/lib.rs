@@ -4,6 +4,7 @@
 //! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
 //! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
 
+mod complaints;
 mod status_document;
 
 pub mod event_line;
@@ -12,15 +13,13 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use broker::{
-    Broker, Complaint, Complaints, ConnectionId, Now, Origin, Output, Shipment, Snapshot,
-    StopReason, Versions,
-};
+use broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, Snapshot, StopReason, Versions};
 use protocol::{
     Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
     encode_batch,
 };
 
+pub use complaints::{Complaint, Complaints};
 pub use status_document::{Surroundings, document, timings};
 
 /// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
@@ -100,19 +99,23 @@ pub type FindVersions = Box<dyn FnOnce() -> Versions>;
 pub struct Interchange<F> {
     broker: Broker<Opaque<F>>,
     find_versions: Option<FindVersions>,
+    complaints: Complaints,
     /// Parsl's name of the run, for reports.
     run_id: Option<String>,
 }
 
 impl<F: AsRef<[u8]>> Interchange<F> {
     pub fn new(
-        broker: Broker<Opaque<F>>,
+        mut broker: Broker<Opaque<F>>,
         find_versions: FindVersions,
         run_id: Option<String>,
     ) -> Self {
+        let complaints = Complaints::default();
+        broker.log_anomalies_by(Box::new(complaints.clone()));
         Self {
             broker,
             find_versions: Some(find_versions),
+            complaints,
             run_id,
         }
     }
@@ -218,8 +221,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     /// Decides whether a line about bad input is written, here and in the sockets' ring.
-    pub fn complaints(&mut self) -> &mut Complaints {
-        self.broker.complaints()
+    pub fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     /// Tasks that wait for a manager.
@@ -248,6 +251,9 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     pub fn handle_time(&mut self, now: Now) {
+        // A sleep of the process is logged before what was held back in it.
+        self.broker.begin_turn(now);
+        self.complaints.handle_time(now);
         self.broker.handle_time(now);
     }
 
@@ -257,7 +263,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// On the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.broker.next_deadline()
+        let deadlines = [self.broker.next_deadline(), self.complaints.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next thing to send.
@@ -305,7 +312,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             Ok(message) => message,
             Err(reason) => {
                 let unreadable = Complaint::UnreadableMessage;
-                if !self.complaints().may_say(unreadable, id.as_bytes(), now) {
+                if !self.complaints.may_say(unreadable, id.as_bytes(), now) {
                     return;
                 }
                 let from = origin.address.map(|address| format!(" at {address}"));

@@ -423,6 +423,41 @@ fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
     assert!(count(&events, "b'").1[0].starts_with("900 more"));
 }
 
+/// And a sleep of the process is told before what was held back in it.
+#[test]
+fn what_the_broker_finds_wrong_is_limited_alike() {
+    let events = Events::capture(LevelFilter::INFO);
+    let mut desk = desk();
+    for _ in 0..25 {
+        desk.say(b"stranger", &["{'type': 'heartbeat'}"]);
+        desk.say(b"m1", &[REGISTRATION]);
+    }
+    let count = |lines: &[events::Line], text: &str| {
+        lines.iter().filter(|line| line.text.contains(text)).count()
+    };
+    let lines = events.take();
+    let unknown = "Ignoring message from unknown manager: b'stranger': a message (heartbeat)";
+    assert_eq!(count(&lines, unknown), 20);
+    // The first is none that is known already.
+    assert_eq!(count(&lines, "Registration of manager b'm1'"), 21);
+    assert_eq!(count(&lines, "b'm1' registers again"), 20);
+    assert_eq!(lines.len(), 61);
+    assert_eq!(
+        desk.interchange.next_deadline(),
+        Some(Duration::from_secs(1))
+    );
+    desk.now.monotonic = Duration::from_secs(30);
+    desk.interchange.handle_time(desk.now);
+    let texts: Vec<String> = events.take().into_iter().map(|line| line.text).collect();
+    let told = [
+        "This process did not run for 30.0 s; managers are not blamed for it",
+        "5 more messages of managers that are not registered within a second; the first ones \
+         stand above",
+        "4 more registrations of known managers within a second; the first ones stand above",
+    ];
+    assert_eq!(texts, told);
+}
+
 #[test]
 fn the_rest_reaches_the_broker() {
     let mut desk = desk();
