@@ -354,8 +354,8 @@ MUTANTS = [
     Mutant(
         "a selector is not told that a manager has left", "policy.rs",
         "            Self::Own(selector) => selector.withdraw(slot),\n"
-        "            Self::Asked(asking) => asking.forget(slot, id),",
+        "            Self::Asked(user) => user.forget(slot, id),",
         "            Self::Own(_) => {}\n"
-        "            Self::Asked(asking) => asking.forget(slot, id),",
+        "            Self::Asked(user) => user.forget(slot, id),",
     ),
 ]

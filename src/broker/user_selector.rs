@@ -18,7 +18,7 @@ const LOADED_WITHIN: Duration = Duration::from_secs(60);
 /// After a round that placed nothing, the selector is not asked again at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) struct Asking {
+pub(super) struct UserSelector {
     state: State,
     /// The number of the last question.
     number: u64,
@@ -51,7 +51,7 @@ enum State {
 }
 
 /// Which records the next question has to tell.
-pub(super) struct News {
+pub(super) struct NextQuestion {
     pub(super) number: u64,
     pub(super) joined: Vec<Slot>,
     pub(super) changed: Vec<Slot>,
@@ -59,7 +59,7 @@ pub(super) struct News {
     pub(super) candidates: Vec<Slot>,
 }
 
-impl Asking {
+impl UserSelector {
     pub(super) fn new(seed: u64, now: Duration) -> Self {
         Self {
             state: State::Loading {
@@ -124,7 +124,7 @@ impl Asking {
     }
 
     /// What to ask, if it is time to. Said once: the question is open from then on.
-    pub(super) fn ask(&mut self, now: Duration) -> Option<News> {
+    pub(super) fn ask(&mut self, now: Duration) -> Option<NextQuestion> {
         match self.state {
             State::Idle { from } if from <= now && !self.offered.is_empty() => {}
             _ => return None,
@@ -137,15 +137,15 @@ impl Asking {
         let (changed, joined) = changed
             .into_iter()
             .partition(|slot| self.told.contains(slot));
-        let news = News {
+        let next = NextQuestion {
             number: self.number,
             joined,
             changed,
             gone: std::mem::take(&mut self.gone),
             candidates: self.offered.iter().copied().collect(),
         };
-        self.told.extend(&news.joined);
-        Some(news)
+        self.told.extend(&next.joined);
+        Some(next)
     }
 
     /// It is loaded.
