@@ -240,14 +240,17 @@ impl EventLoop {
         self.look_at_submit_side(ready, now);
         self.see_observers(ready.observers, now);
         self.interchange.handle_time(now);
-        self.memory.handle_time(self.interchange.queued(), now);
+        self.memory
+            .handle_time(self.interchange.broker().queued(), now);
         self.awaits_release = false;
         let in_transit = self.sending.in_transit();
         let unsent = self.sending.unsent_results_bytes();
         let may_dispatch = self.intake.may_dispatch(unsent);
         self.note_held_up(!may_dispatch, in_transit);
-        self.interchange.handle_dispatching(may_dispatch);
-        self.interchange.dispatch(now);
+        self.interchange
+            .broker_mut()
+            .handle_dispatching(may_dispatch);
+        self.interchange.broker_mut().dispatch(now);
         if let Some(reason) = self.transmit(now) {
             return Turn::End(match reason {
                 StopReason::SubmitSideGone => End::SubmitSideGone,
@@ -301,9 +304,9 @@ impl EventLoop {
         for news in helper.advance() {
             match news {
                 helper::News::Answer(answer) => self.interchange.handle_answer(&answer, now),
-                helper::News::StartedAgain => self.interchange.handle_asked_again(now),
+                helper::News::StartedAgain => self.interchange.broker_mut().handle_asked_again(now),
                 helper::News::Ended(why) => {
-                    self.interchange.give_up_asking(&why);
+                    self.interchange.broker_mut().give_up_asking(&why);
                     self.helper = None;
                     return;
                 }
@@ -316,7 +319,10 @@ impl EventLoop {
             match asked {
                 Asked::Stop => {
                     self.interchange.complaints().tell();
-                    info!("Exiting on {signal}. {}", self.interchange.unfinished());
+                    info!(
+                        "Exiting on {signal}. {}",
+                        self.interchange.broker().unfinished()
+                    );
                     return true;
                 }
                 Asked::Nothing => {

@@ -272,7 +272,7 @@ impl EventLoop {
             Wish::Asked(Request::Hold { manager }) => {
                 info!("Asked by the status socket to hold manager {manager}");
                 let id = ManagerId::new(manager.as_bytes());
-                let held = self.interchange.handle_hold(&id, now);
+                let held = self.interchange.broker_mut().handle_hold(&id, now);
                 self.observers.looks = Looks::default();
                 json(&Held { held }).into()
             }
@@ -286,7 +286,7 @@ impl EventLoop {
             return bytes;
         }
         let begun = Instant::now();
-        let snapshot = self.interchange.snapshot(now);
+        let snapshot = self.interchange.broker().snapshot(now);
         let document = document(&snapshot, self.surroundings(now));
         let bytes = match what {
             Told::Status => {

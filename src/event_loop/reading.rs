@@ -97,7 +97,7 @@ impl EventLoop {
         }
         self.observers.traffic.from_managers_bytes += bytes as u64;
         if !more {
-            self.interchange.handle_workers_empty(now);
+            self.interchange.broker_mut().handle_workers_empty(now);
         }
         for arrived in inbox.drain(..) {
             let Arrived {
@@ -136,7 +136,9 @@ impl EventLoop {
     fn read_worker_connections(&mut self, now: Now) {
         let complaints = self.interchange.complaints();
         for connection in self.connections.read_events(complaints, now) {
-            self.interchange.handle_disconnected(connection, now);
+            self.interchange
+                .broker_mut()
+                .handle_disconnected(connection, now);
         }
     }
 }

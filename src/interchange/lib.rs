@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use broker::{Broker, ConnectionId, Now, Origin, Output, Shipment, Snapshot, StopReason, Versions};
+use broker::{Broker, Now, Origin, Output, Shipment, StopReason, Versions};
 use protocol::{
     Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
     encode_batch,
@@ -67,7 +67,7 @@ impl<F: AsRef<[u8]>> Said<F> {
 #[derive(Debug)]
 pub enum Transmit<F> {
     /// Tasks for a manager. If the socket refuses it, the shipment goes back by
-    /// [`Interchange::handle_refused`].
+    /// [`Broker::handle_refused`].
     Batch {
         to: ManagerId,
         bytes: Vec<u8>,
@@ -174,50 +174,22 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// That process has ended, and another one was started.
-    pub fn handle_asked_again(&mut self, now: Now) {
-        self.broker.handle_asked_again(now);
-    }
-
-    /// That process has ended for good.
-    pub fn give_up_asking(&mut self, why: &str) {
-        self.broker.give_up_asking(why);
-    }
-
-    /// A connection of the worker port was closed.
-    pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
-        self.broker.handle_disconnected(connection, now);
-    }
-
-    /// A batch that the socket did not take.
-    pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
-        self.broker.handle_refused(to, shipment, now);
-    }
-
-    /// A batch that was not handed to the socket: it holds too much for this manager as it is.
-    pub fn handle_returned(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
-        self.broker.handle_returned(to, shipment, now);
-    }
-
-    /// What the socket holds for this manager has become too much, or no longer is.
-    pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
-        self.broker.handle_clogged(manager, is_clogged, now);
-    }
-
-    /// Whether tasks may leave: not while results pile up unsent.
-    pub fn handle_dispatching(&mut self, allowed: bool) {
-        self.broker.handle_dispatching(allowed);
-    }
-
-    /// The worker socket was found empty.
-    pub fn handle_workers_empty(&mut self, now: Now) {
-        self.broker.handle_workers_empty(now);
-    }
-
     /// The submit side is gone, and nobody is left to answer.
     pub fn handle_submit_side_gone(&mut self, how: &str, now: Now) {
         info!("The submit side is gone ({how}); telling all managers to exit");
         self.broker.handle_submit_side_gone(now);
+    }
+
+    /// The broker, for its getters.
+    pub fn broker(&self) -> &Broker<Opaque<F>> {
+        &self.broker
+    }
+
+    /// The broker, for what comes as no frame: a closed connection, a batch that came back, whether
+    /// tasks may leave, the dispatch. Frames, time and the end of the submit side have doors of
+    /// their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
+    pub fn broker_mut(&mut self) -> &mut Broker<Opaque<F>> {
+        &mut self.broker
     }
 
     /// Decides whether a line about bad input is written, here and in the sockets' ring.
@@ -225,29 +197,9 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         &self.complaints
     }
 
-    /// Tasks that wait for a manager.
-    pub fn queued(&self) -> usize {
-        self.broker.queued()
-    }
-
     /// What they take, about.
     pub fn queued_bytes(&self) -> usize {
         self.broker.queued_weight()
-    }
-
-    /// A look at everything, for who watches from outside.
-    pub fn snapshot(&self, now: Now) -> Snapshot {
-        self.broker.snapshot(now)
-    }
-
-    /// Somebody who watches asks for it: nothing more is to be sent to this manager.
-    pub fn handle_hold(&mut self, manager: &ManagerId, now: Now) -> bool {
-        self.broker.handle_hold(manager, now)
-    }
-
-    /// What is here without an answer, for the last line of a log.
-    pub fn unfinished(&self) -> String {
-        self.broker.unfinished()
     }
 
     pub fn handle_time(&mut self, now: Now) {
@@ -255,10 +207,6 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.begin_turn(now);
         self.complaints.handle_time(now);
         self.broker.handle_time(now);
-    }
-
-    pub fn dispatch(&mut self, now: Now) {
-        self.broker.dispatch(now);
     }
 
     /// On the monotonic clock.

@@ -156,7 +156,7 @@ fn a_short_conversation() {
     assert_eq!(desk.sent(), ["report run-7"]);
     desk.task("{'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}");
     desk.task("{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, 'buffer': b'two'}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     let batch = "b'm1' gets [{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, \
                  'buffer': b'two'}, {'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}]";
     assert_eq!(desk.sent(), ["report run-7", batch]);
@@ -202,7 +202,7 @@ fn a_result_leaves_as_the_very_frame_that_came() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     desk.sent();
     let frame = python::pickle(2, "{'type': 'result', 'task_id': 1, 'result': b'x' * 9000}");
     let place = frame.as_ptr();
@@ -219,7 +219,7 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     desk.sent();
     for frames in [
         vec![b"FuzzyByte\rSTREAM".to_vec()],
@@ -280,7 +280,7 @@ fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
         );
     }
     assert_eq!(
-        desk.interchange.unfinished(),
+        desk.interchange.broker().unfinished(),
         "Without an answer: queued 0 [], in flight 0 []"
     );
 }
@@ -339,14 +339,16 @@ fn a_refused_batch_is_sent_again_as_it_was() {
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 10}");
     desk.task("{'task_id': 2, 'context': {}, 'buffer': b'y' * 9000}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     let first = desk.sent();
     let (to, shipment) = desk.refusable.pop().unwrap();
-    desk.interchange.handle_refused(&to, shipment, desk.now);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange
+        .broker_mut()
+        .handle_refused(&to, shipment, desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
     desk.say(b"m1", &["{'type': 'heartbeat'}"]);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho", &first[0]]);
 }
 
@@ -365,13 +367,15 @@ fn queued_bytes_are_those_of_the_tasks_that_wait() {
     // The second of an id does not wait.
     desk.task("{'task_id': 2, 'context': {}, 'buffer': b'z' * 9000}");
     assert_eq!(desk.interchange.queued_bytes(), bytes_of_both);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     desk.sent();
     assert_eq!(desk.interchange.queued_bytes(), 0);
     // One that was answered before its batch came back does not wait again.
     desk.say(b"m1", &["{'type': 'result', 'task_id': 2, 'result': b''}"]);
     let (to, shipment) = desk.refusable.pop().unwrap();
-    desk.interchange.handle_refused(&to, shipment, desk.now);
+    desk.interchange
+        .broker_mut()
+        .handle_refused(&to, shipment, desk.now);
     assert_eq!(desk.interchange.queued_bytes(), bytes_of_one);
 }
 
@@ -468,20 +472,21 @@ fn the_rest_reaches_the_broker() {
         Some(Duration::from_secs(10))
     );
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.handle_dispatching(false);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().handle_dispatching(false);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
-    desk.interchange.handle_dispatching(true);
+    desk.interchange.broker_mut().handle_dispatching(true);
     desk.interchange
+        .broker_mut()
         .handle_disconnected(ConnectionId(2), desk.now);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
     assert_eq!(
-        desk.interchange.unfinished(),
+        desk.interchange.broker().unfinished(),
         "Without an answer: queued 1 [1], in flight 0 []"
     );
     desk.now.monotonic = Duration::from_secs(10);
-    desk.interchange.handle_workers_empty(desk.now);
+    desk.interchange.broker_mut().handle_workers_empty(desk.now);
     desk.interchange.handle_time(desk.now);
     assert_eq!(desk.sent(), ["forget b'm1'"]);
     assert_eq!(desk.interchange.next_deadline(), None);
