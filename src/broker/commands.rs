@@ -11,6 +11,7 @@ use super::output::Output;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
 impl<B> Broker<B> {
+    /// A question of the command channel: one [`Output::Reply`] comes of it, whatever it is.
     pub fn handle_command(&mut self, command: Command, now: Now) {
         debug!("Received command request: {command:?}");
         let reply = match command {

@@ -75,7 +75,11 @@ impl<B> Broker<B> {
             ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
             ManagerChange::Drained => self.tally.managers_drained += 1,
             ManagerChange::Suspect { .. } => self.tally.disconnects += 1,
-            _ => {}
+            ManagerChange::Held
+            | ManagerChange::Draining
+            | ManagerChange::Back { .. }
+            | ManagerChange::GaveUp { .. }
+            | ManagerChange::Replaced { .. } => {}
         }
         let happening = Happening::of_manager(id, change, now);
         if self.settings.happenings {

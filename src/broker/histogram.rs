@@ -31,6 +31,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// Counts one more.
     pub fn add(&mut self, took: Duration) {
         self.add_ns(nanoseconds(took));
     }
@@ -49,10 +50,12 @@ impl Histogram {
         self.count
     }
 
+    /// Of all of them.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
+    /// Zero if there was none.
     pub fn longest(&self) -> Duration {
         Duration::from_nanos(self.longest_ns)
     }

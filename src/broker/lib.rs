@@ -57,7 +57,7 @@ use protocol::{BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, T
 pub use anomaly::{Anomaly, AnomalyLog, Remark};
 pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
 pub use histogram::Histogram;
-pub use invariants::check as check_invariants;
+pub use invariants::{Disorder, check as check_invariants};
 pub use now::Now;
 pub use origin::{ConnectionId, Origin};
 pub use output::{Output, Shipment, StopReason};
@@ -105,6 +105,7 @@ pub struct Broker<B> {
 }
 
 impl<B> Broker<B> {
+    /// A broker without tasks and managers, that begins at this time.
     pub fn new(settings: Settings, selector: Box<dyn Selector>, now: Now) -> Self {
         Self {
             liveness: Liveness::new(settings.heartbeat_threshold, settings.disconnect_grace, now),
@@ -247,7 +248,11 @@ impl<B> Broker<B> {
             FromManager::Registration(registration) => {
                 self.register(id, *registration, origin, now);
             }
-            message => match self.managers.slot_of(id) {
+            FromManager::Heartbeat
+            | FromManager::Result { .. }
+            | FromManager::SpoiltResult { .. }
+            | FromManager::Drain
+            | FromManager::Monitoring { .. } => match self.managers.slot_of(id) {
                 Some(slot) => {
                     self.note_alive(slot, origin, now);
                     self.handle_known(slot, message, now);

@@ -11,5 +11,6 @@ pub struct ConnectionId(pub u64);
 pub struct Origin {
     /// None if the connection is closed by now.
     pub connection: Option<ConnectionId>,
+    /// None if it was gone before it could be read.
     pub address: Option<IpAddr>,
 }

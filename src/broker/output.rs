@@ -9,11 +9,16 @@ pub enum Output<B> {
     /// Tasks for a manager, in one message. If the transport refuses it, the shipment comes back
     /// through [`super::Broker::handle_refused`].
     Batch {
+        /// Who gets it.
         to: ManagerId,
+        /// Its tasks, with the duty to take them back.
         shipment: Shipment<B>,
     },
+    /// One of the few words that managers are told beside their tasks.
     ToManager {
+        /// Who is told.
         to: ManagerId,
+        /// What.
         message: ToManager,
     },
     /// A manager's result, for the executor.
@@ -22,6 +27,7 @@ pub enum Output<B> {
     Failure(Failure),
     /// The answer to the command that was handled last.
     Reply(Reply<B>),
+    /// A record for the monitoring hub.
     Report(Report<B>),
     /// A state change, for whoever follows the run.
     Happening(Happening),
@@ -36,7 +42,9 @@ pub enum Output<B> {
 /// Why the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
+    /// Nobody is left to take results.
     SubmitSideGone,
+    /// A manager of other versions came; Parsl ends the whole run then.
     VersionMismatch,
 }
 
@@ -68,14 +76,17 @@ impl<B> Shipment<B> {
         self.tasks.into_iter()
     }
 
+    /// How many tasks are in it.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
+    /// Whether it holds nothing: never, as the broker sends it.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
+    /// What is to stand in the batch, in this order.
     pub fn bodies(&self) -> impl Iterator<Item = &B> + Clone {
         self.tasks.iter().map(|shipped| &shipped.task.body)
     }

@@ -14,6 +14,7 @@ pub struct Settings {
     pub disconnect_grace: Option<Duration>,
     /// For tasks that a connection which broke and healed may have taken with it.
     pub reconnect_patience: Patience,
+    /// Whether managers must run the submit side's versions.
     pub version_check: VersionCheck,
     /// Whether a hub listens: reports are made only then.
     pub monitoring: bool,
@@ -28,6 +29,7 @@ pub struct Settings {
 pub enum Patience {
     /// The heartbeat threshold, 30 s, or three times the longest flight: whichever is most.
     Measured,
+    /// So long (`--reconnect-patience`).
     Fixed(Duration),
     /// No task is ever in doubt.
     Endless,

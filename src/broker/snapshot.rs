@@ -17,13 +17,17 @@ const LOOKED_AT_MAX: usize = 200_000;
 /// The broker at one moment. Times are durations until then.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// What waits.
     pub queue: QueueView,
+    /// Tasks in the hands of all managers.
     pub in_flight: usize,
     /// In order of registration.
     pub managers: Vec<ManagerView>,
+    /// Everything counted since the start.
     pub tally: Tally,
     /// Over the last five seconds.
     pub lately: Rates,
+    /// Over the last minute.
     pub minute: Rates,
     /// Changes of managers with their numbers, oldest first.
     pub recent: Vec<(u64, Happening)>,
@@ -33,11 +37,14 @@ pub struct Snapshot {
     pub leaving: bool,
     /// What managers are compared with, as far as it is known.
     pub python: Option<String>,
+    /// As Parsl's `VERSION`: `2026.08.10`.
     pub parsl: Option<String>,
 }
 
+/// The tasks that wait, summed up.
 #[derive(Debug, Clone, Default)]
 pub struct QueueView {
+    /// How many there are.
     pub tasks: usize,
     /// How long the one that has waited longest has waited.
     pub oldest: Option<Duration>,
@@ -47,22 +54,32 @@ pub struct QueueView {
     pub looked_at: usize,
 }
 
+/// One manager at that moment.
 #[derive(Debug, Clone)]
 pub struct ManagerView {
+    /// Its identity on the worker socket.
     pub id: ManagerId,
+    /// The block that it was submitted in.
     pub block: BlockId,
+    /// The node, in its own words.
     pub hostname: String,
     /// Where it speaks from, as far as is known.
     pub address: Option<IpAddr>,
+    /// How many it says it has.
     pub workers: i64,
+    /// Most tasks that it may hold: workers and prefetch.
     pub capacity: usize,
+    /// Tasks in its hands.
     pub in_flight: usize,
     /// The one that it has had for longest, and for how long.
     pub oldest_task: Option<(TaskId, Duration)>,
+    /// Tasks that it gave a result for.
     pub tasks_done: u64,
+    /// By HOLD_MANAGER: it gets nothing more.
     pub held: bool,
     /// It does not take what it was sent.
     pub clogged: bool,
+    /// It gets nothing more, and goes after its last task.
     pub draining: bool,
     /// For how long it has had no connection, if it has none.
     pub suspect_for: Option<Duration>,
@@ -70,7 +87,9 @@ pub struct ManagerView {
     pub last_heard: Duration,
     /// None while it has a task.
     pub idle_for: Option<Duration>,
+    /// As it told when it registered: `3.11.7`.
     pub python: String,
+    /// And of Parsl: `2026.10.26`.
     pub parsl: String,
 }
 

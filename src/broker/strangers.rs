@@ -19,7 +19,11 @@ impl<B> Broker<B> {
                 let late = departed.then_some(self.tally.late_results);
                 Remark::Result { task: *task, late }
             }
-            other => Remark::Other(other.kind()),
+            FromManager::ConnectionProbe
+            | FromManager::Registration(_)
+            | FromManager::Heartbeat
+            | FromManager::Drain
+            | FromManager::Monitoring { .. } => Remark::Other(message.kind()),
         };
         let anomaly = Anomaly::NotRegistered {
             manager: id,

@@ -127,7 +127,10 @@ impl UserSelector {
     pub(super) fn ask(&mut self, now: Duration) -> Option<NextQuestion> {
         match self.state {
             State::Idle { from } if from <= now && !self.offered.is_empty() => {}
-            _ => return None,
+            State::Idle { .. }
+            | State::Loading { .. }
+            | State::Asked { .. }
+            | State::Answered { .. } => return None,
         }
         self.state = State::Asked {
             until: now + ANSWER_WITHIN,
@@ -187,7 +190,10 @@ impl UserSelector {
         match self.state {
             State::Asked { until } if until <= now => Some(self.number),
             State::Loading { until } if until <= now => Some(0),
-            _ => None,
+            State::Asked { .. }
+            | State::Loading { .. }
+            | State::Idle { .. }
+            | State::Answered { .. } => None,
         }
     }
 
@@ -195,7 +201,7 @@ impl UserSelector {
         match self.state {
             State::Asked { until } | State::Loading { until } => Some(until),
             State::Idle { from } if !self.offered.is_empty() => Some(from),
-            _ => None,
+            State::Idle { .. } | State::Answered { .. } => None,
         }
     }
 

@@ -16,15 +16,23 @@ const SPAN: Duration = Duration::from_secs(1);
 /// What a stranger or a bad peer can cause a line with, as often as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Complaint {
+    /// Bytes on the worker port that are no message of a manager.
     UnreadableMessage,
+    /// A message of an identity that is not registered, or not any more.
     UnknownManager,
+    /// A result of a task that its sender does not hold.
     ResultNotHeld,
+    /// A registration behind an identity that is registered.
     Registration,
+    /// A manager speaks from another address than before.
     AnotherAddress,
+    /// A connection that ended in its handshake: another protocol, or another key.
     HandshakeFailed,
+    /// A key that is not in the certificate directory (ZAP).
     PeerRefused,
     /// Not bad by itself, but free for everybody who reaches the port.
     ConnectionOpened,
+    /// The end of one, which whoever opened it may bring about.
     ConnectionClosed,
 }
 
@@ -46,10 +54,14 @@ impl Complaint {
     /// Lines in a span: of one peer, and of all together. A peer may call itself differently
     /// every time, so the second one is what bounds the log; a cluster's managers connect together.
     fn limits(self) -> (u32, u32) {
-        match self {
-            Self::ConnectionOpened | Self::ConnectionClosed => (1000, 1000),
-            _ => (20, 100),
+        match self.is_ordinary() {
+            true => (1000, 1000),
+            false => (20, 100),
         }
+    }
+
+    fn is_ordinary(self) -> bool {
+        matches!(self, Self::ConnectionOpened | Self::ConnectionClosed)
     }
 }
 
@@ -152,12 +164,12 @@ impl Account {
         self.until = None;
         for (complaint, count) in std::mem::take(&mut self.counts) {
             let (more, what) = (count.held_back, complaint.words());
-            match complaint {
-                _ if more == 0 => {}
-                Complaint::ConnectionOpened | Complaint::ConnectionClosed => {
-                    info!("{more} more {what} within a second");
-                }
-                _ => warn!("{more} more {what} within a second; the first ones stand above"),
+            if more == 0 {
+                continue;
+            }
+            match complaint.is_ordinary() {
+                true => info!("{more} more {what} within a second"),
+                false => warn!("{more} more {what} within a second; the first ones stand above"),
             }
         }
     }

@@ -69,12 +69,20 @@ pub enum Transmit<F> {
     /// Tasks for a manager. If the socket refuses it, the shipment goes back by
     /// [`Broker::handle_refused`].
     Batch {
+        /// Who gets it.
         to: ManagerId,
+        /// The batch in Parsl's form.
         bytes: Vec<u8>,
+        /// Its tasks, with the duty to hand them back.
         shipment: Shipment<Opaque<F>>,
     },
     /// A word to a manager.
-    Manager { to: ManagerId, message: ToManager },
+    Manager {
+        /// Who is told.
+        to: ManagerId,
+        /// What, in Parsl's form by [`ToManager::encode`].
+        message: ToManager,
+    },
     /// A result, to the executor.
     Result(Parcel<F>),
     /// The answer to the command at hand.
@@ -105,6 +113,7 @@ pub struct Interchange<F> {
 }
 
 impl<F: AsRef<[u8]>> Interchange<F> {
+    /// `run_id` is Parsl's name of the run, which reports bear.
     pub fn new(
         mut broker: Broker<Opaque<F>>,
         find_versions: FindVersions,
@@ -202,6 +211,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.queued_weight()
     }
 
+    /// Time has passed: whoever is overdue is lost, and what was held back of the log is told.
     pub fn handle_time(&mut self, now: Now) {
         // A sleep of the process is logged before what was held back in it.
         self.broker.begin_turn(now);

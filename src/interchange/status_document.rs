@@ -13,12 +13,19 @@ const PRIORITIES_MAX: usize = 16;
 
 /// What is known outside the broker.
 pub struct Surroundings {
+    /// Who and where this process is.
     pub interchange: About,
+    /// What the tasks that wait take, about.
     pub queued_bytes: usize,
+    /// Bytes by channel since the start.
     pub traffic: Traffic,
+    /// What is held, and what may be.
     pub back_pressure: BackPressure,
+    /// The sender to the monitoring hub, if there is one.
     pub hub: Option<Hub>,
+    /// Where managers connect to.
     pub worker_port: WorkerPort,
+    /// What the kernel says of it.
     pub process: Process,
 }
 

@@ -1,4 +1,8 @@
 //! Tests of `src/broker/`: what it promises, as texts and as a simulation.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it is about, and takes the rest alike"
+)]
 
 /// What is logged.
 use support::events;

@@ -175,6 +175,7 @@ fn is_as_expected(got: &str, expected: &str) -> bool {
 struct TellOnPanic(String);
 
 impl Drop for TellOnPanic {
+    #[expect(clippy::print_stderr, reason = "read by whoever runs the tests")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("in {}", self.0);

@@ -23,14 +23,14 @@ use super::words;
 use super::world::{self, Body, World, manager_id};
 
 /// A line of a scenario, taken apart.
-pub struct Line {
+pub(crate) struct Line {
     pub verb: String,
     pub objects: Vec<String>,
     options: BTreeMap<String, String>,
 }
 
 impl Line {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace();
         let verb = words.next().expect("a verb").to_owned();
         let mut line = Self {
@@ -79,7 +79,7 @@ impl Line {
 }
 
 /// Plays one scenario.
-pub struct Player {
+pub(crate) struct Player {
     world: World,
     events: Events,
     shows_warnings: bool,
@@ -87,7 +87,7 @@ pub struct Player {
 
 impl Player {
     /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown`
-    pub fn new(mut with: Line) -> Self {
+    pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
             happenings: with.text("happenings").as_deref() == Some("told"),
@@ -130,7 +130,7 @@ impl Player {
     }
 
     /// What one command leads to.
-    pub fn play(&mut self, mut line: Line) -> Vec<String> {
+    pub(crate) fn play(&mut self, mut line: Line) -> Vec<String> {
         let mut seen = self.carry_out(&mut line);
         line.finish();
         seen.extend(self.seen(""));
@@ -138,7 +138,7 @@ impl Player {
     }
 
     /// Ends the scenario: whatever is left has a place in the books until the very end.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.world.broker.handle_stop(StopReason::SubmitSideGone);
         drop(self.world.outputs());
         let left = (self.world.broker.queued(), self.world.broker.in_flight());

@@ -13,7 +13,7 @@ use protocol::{
 use super::world::{Body, WALL_AT_START_S};
 
 /// One line an effect; MANAGERS has one more for each manager.
-pub fn of(output: &Output<Body>, now: Now) -> Vec<String> {
+pub(crate) fn of(output: &Output<Body>, now: Now) -> Vec<String> {
     let line = match output {
         Output::Batch { to, shipment } => format!("batch {}: {}", to.to_text(), ids_in(shipment)),
         Output::ToManager { to, message } => {
@@ -91,7 +91,7 @@ fn ids_in(shipment: &Shipment<Body>) -> String {
 }
 
 /// Each id goes with the body that came with it.
-pub fn check_bodies(shipment: &Shipment<Body>) {
+pub(crate) fn check_bodies(shipment: &Shipment<Body>) {
     let ids = shipment.ids();
     let bodies: Vec<Body> = shipment.bodies().cloned().collect();
     let own: Vec<Body> = ids.iter().map(|id| Body::Task(*id)).collect();
@@ -101,7 +101,7 @@ pub fn check_bodies(shipment: &Shipment<Body>) {
 }
 
 /// `1 2 5-9`: in their order, with runs of three and more folded.
-pub fn fold(ids: &[i64]) -> String {
+pub(crate) fn fold(ids: &[i64]) -> String {
     let mut runs: Vec<(i64, i64)> = Vec::new();
     for id in ids {
         match runs.last_mut() {
@@ -234,6 +234,6 @@ fn block(block: &BlockId) -> String {
 }
 
 /// To the millisecond, without zeros at the end.
-pub fn rounded(seconds: f64) -> f64 {
+pub(crate) fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
