@@ -7,6 +7,32 @@
 //! the outputs before waiting; [`Broker::next_deadline`] says until when.
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
+//!
+//! Where each rule stands, by file:
+//!
+//! | rule | file |
+//! | --- | --- |
+//! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
+//! | in which order tasks wait | `queue` |
+//! | which manager comes first | `policy`, by our `selector`s or the `user_selector` |
+//! | registrations: versions, an identity that is registered already | `registration` |
+//! | a connection that closed, a message by another one | `connections` |
+//! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |
+//! | HOLD_MANAGER, drain | `hold_and_drain` |
+//! | who has been silent for too long, and what is done about it | `liveness`, `time` |
+//! | what becomes of a lost manager's tasks | `lost_managers` |
+//! | results, whole, spoilt or late | `results` |
+//! | batches that come back, managers that take none | `returned_batches` |
+//! | messages of those who are not registered, or not any more | `strangers`, `departed_managers` |
+//! | one terminal message for each task, no id twice | `ticket`, `live_ids` |
+//! | answers to commands | `commands` |
+//! | how the run ends | `shutdown` |
+//! | records for the monitoring hub | `monitoring` |
+//! | what is told of each change, and remembered | `happenings`, `change` |
+//! | what is counted, and what a look from outside shows | `tally`, `snapshot` |
+//! | what peers say that does not fit the books | `anomaly` |
+//! | what a manager's record and the table of managers hold | `manager`, `manager_table` |
+//! | what must hold after every step | `invariants` |
 
 mod anomaly;
 mod change;

@@ -1,5 +1,5 @@
-//! Who decides which manager gets tasks first: a policy of ours, or the user's own selector, which is
-//! asked outside: questions out, answers in.
+//! Who decides which manager gets tasks first: a policy of ours, or the user's own selector, which
+//! is asked outside: questions out, answers in.
 
 use tracing::{error, warn};
 

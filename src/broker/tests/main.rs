@@ -16,7 +16,7 @@ mod words;
 /// The commands of a scenario.
 mod script;
 
-/// Behaviour, theme by theme, as texts in `tests/broker/scenarios/`.
+/// Behaviour, theme by theme, as texts in `scenarios/`.
 mod scenarios;
 
 /// Chance, and what is remembered for a while only.

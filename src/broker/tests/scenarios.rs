@@ -1,4 +1,4 @@
-//! Runs the texts in `tests/broker/scenarios/`, one file a theme.
+//! Runs the texts in `src/broker/tests/scenarios/`, one file a theme.
 //!
 //! ```text
 //! scenario what it shows

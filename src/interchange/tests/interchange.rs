@@ -1,4 +1,4 @@
-//! Frames in, frames out, without sockets: `src/interchange.rs` around a real broker.
+//! Frames in, frames out, without sockets: `src/interchange/` around a real broker.
 
 use std::cell::Cell;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
 //! The broker's host in the simulation: it reads, lets time pass, dispatches and sends in the order
-//! in which `src/io` does, and compares each effect with the model.
+//! in which the event loop does, and compares each effect with the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
