@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use tracing::{error, info, warn};
 
-use broker::{Patience, Settings, VersionCheck};
+use broker::{Patience, Settings};
 use event_loop::{Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget};
 use htex_interchange::cli::{Arguments, PatienceChoice};
 use logging::LogGuard;
-use submit_side::config::{Config, RawConfig, VersionCheckChoice};
+use submit_side::config::{Config, RawConfig};
 
 use super::exit::exit;
 use super::log::{log_config, start_log};
@@ -92,11 +92,7 @@ fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
             Some(PatienceChoice::Seconds(patience)) => Patience::Fixed(patience),
             Some(PatienceChoice::Endless) => Patience::Endless,
         },
-        version_check: match config.version_check {
-            VersionCheckChoice::PythonAndParsl => VersionCheck::PythonAndParsl,
-            VersionCheckChoice::ParslOnly => VersionCheck::ParslOnly,
-            VersionCheckChoice::Off => VersionCheck::Off,
-        },
+        version_check: config.version_check,
         monitoring: config.hub.is_some(),
         happenings: arguments.events.is_some(),
         worker_port: 0,

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use broker::{
     Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Settings, StopReason,
-    VersionCheck,
 };
-use protocol::{BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId};
+use protocol::{
+    BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId, VersionCheck,
+};
 
 use super::messages::FIRST_TASK;
 use super::{Step, Work};
@@ -255,7 +256,7 @@ impl Work for Queue {
 
     fn run(&mut self) {
         for task in self.coming.drain(..) {
-            self.world.broker.handle_task(task, self.world.now);
+            self.world.broker.handle_task(task, 1, self.world.now);
         }
         self.world.end_turn();
     }
@@ -274,7 +275,7 @@ impl Exchange {
         let mut world = World::new(managers, SLOTS);
         for _ in 0..managers * SLOTS + BACKLOG {
             let task = world.next_task(Priority::LOWEST);
-            world.broker.handle_task(task, world.now);
+            world.broker.handle_task(task, 1, world.now);
         }
         world.end_turn();
         let mut exchange = Self {
@@ -310,7 +311,7 @@ impl Work for Exchange {
 
     fn run(&mut self) {
         for task in self.tasks.drain(..) {
-            self.world.broker.handle_task(task, self.world.now);
+            self.world.broker.handle_task(task, 1, self.world.now);
         }
         for result in self.results.drain(..) {
             self.world.hear(result);

@@ -13,7 +13,7 @@ from harness.machine.waiting import wait_until
 pytestmark = pytest.mark.ours_only("stock writes a line, or a traceback, for each")
 
 MORE = re.compile(r" (\d+) more (.*?) within a second")
-# As src/broker/complaints.rs has them: of one peer, and of all.
+# As src/interchange/complaints.rs has them: of one peer, and of all.
 LINES_OF_ONE_PEER, LINES_OF_ALL = 20, 100
 
 

@@ -4,10 +4,14 @@ use std::rc::Rc;
 
 use tracing::{debug, warn};
 
-use super::{Broker, Now, Output};
+use super::Broker;
+use super::manager::Manager;
+use super::now::Now;
+use super::output::Output;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
 impl<B> Broker<B> {
+    /// A question of the command channel: one [`Output::Reply`] comes of it, whatever it is.
     pub fn handle_command(&mut self, command: Command, now: Now) {
         debug!("Received command request: {command:?}");
         let reply = match command {
@@ -22,8 +26,7 @@ impl<B> Broker<B> {
                     .collect(),
             ),
             Command::Workers => {
-                let count =
-                    |manager: &super::manager_table::Manager<B>| manager.registration.worker_count;
+                let count = |manager: &Manager<B>| manager.registration.worker_count;
                 Reply::Number(
                     self.managers
                         .iter()

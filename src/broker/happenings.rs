@@ -1,98 +1,93 @@
-//! What is told to whoever watches a run: state changes of tasks and managers, as they come.
+//! What happens to tasks and managers: it is counted, told to whoever watches the run, and (of
+//! managers) remembered for a while.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use super::Now;
-use protocol::{BlockId, ManagerId, TaskId};
+use super::Broker;
+use super::change::{FailedBy, Happening, ManagerChange, TaskChange};
+use super::now::Now;
+use super::output::{Output, Shipment};
+use super::slot::Slot;
+use protocol::{ManagerId, TaskId};
 
 /// Changes of managers that are kept, for who looks later.
 const RECENT_MAX: usize = 256;
 
-/// One change, and when it was.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Happening {
-    /// Seconds since the epoch.
-    pub wall_s: f64,
-    pub what: What,
-}
+impl<B> Broker<B> {
+    /// Nothing is made of a task's change unless somebody wants it.
+    pub(super) fn tell_of_task(&mut self, now: Now, make: impl FnOnce() -> (TaskId, TaskChange)) {
+        if self.settings.happenings {
+            let (task, change) = make();
+            let happening = Happening::of_task(task, change, now);
+            self.outputs.push_back(Output::Happening(happening));
+        }
+    }
 
-#[derive(Debug, Clone, PartialEq)]
-pub enum What {
-    Task {
-        task: TaskId,
-        change: TaskChange,
-    },
-    Manager {
-        manager: ManagerId,
-        change: ManagerChange,
-    },
-}
+    pub(super) fn tell_of_batch(&mut self, to: &ManagerId, shipment: &Shipment<B>, now: Now) {
+        if !self.settings.happenings {
+            return;
+        }
+        for id in shipment.ids() {
+            let manager = to.clone();
+            self.tell_of_task(now, || (TaskId(id), TaskChange::Dispatched { manager }));
+        }
+    }
 
-/// What became of a task.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TaskChange {
-    /// Accepted from the submit side: it waits.
-    Queued,
-    Dispatched {
-        manager: ManagerId,
-    },
-    /// Its batch could not leave: it waits again.
-    Requeued {
-        manager: ManagerId,
-    },
-    /// Its own result was passed on.
-    Done {
-        manager: ManagerId,
-    },
-    /// A failure of our making was passed on.
-    Failed {
-        reason: FailedBy,
-        manager: Option<ManagerId>,
-    },
-}
+    pub(super) fn note_done(&mut self, slot: Slot, task: TaskId, now: Now) {
+        self.tally.tasks_done += 1;
+        let manager = self.managers.get_mut(slot);
+        manager.tasks_done += 1;
+        if self.settings.happenings {
+            let manager = manager.id.clone();
+            self.tell_of_task(now, || (task, TaskChange::Done { manager }));
+        }
+    }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailedBy {
-    /// Its manager was lost, or another one took its place.
-    ManagerLost,
-    /// The task, or its result, could not be passed on.
-    Unreadable,
-}
+    pub(super) fn note_unreadable(&mut self, task: TaskId, manager: Option<ManagerId>, now: Now) {
+        self.tally.tasks_unreadable += 1;
+        let reason = FailedBy::Unreadable;
+        self.tell_of_task(now, || (task, TaskChange::Failed { reason, manager }));
+    }
 
-/// What became of a manager.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ManagerChange {
-    Registered {
-        block: BlockId,
-        hostname: String,
-        workers: i64,
-        capacity: usize,
-    },
-    Held,
-    Draining,
-    Drained,
-    /// Its connection closed.
-    Suspect {
-        in_flight: usize,
-    },
-    /// It speaks again.
-    Back {
-        in_flight: usize,
-    },
-    /// Given up, with what it held.
-    Lost {
-        tasks: Vec<TaskId>,
-        silent: Duration,
-    },
-    /// It lives, but some of its tasks were given up: a broken connection may have taken them.
-    GaveUp {
-        tasks: Vec<TaskId>,
-    },
-    /// Another process took its identity. What the one before held is lost.
-    Replaced {
-        tasks: Vec<TaskId>,
-    },
+    pub(super) fn note_lost(&mut self, tasks: &[TaskId], manager: &ManagerId, now: Now) {
+        self.tally.tasks_lost += tasks.len() as u64;
+        for task in tasks {
+            let failed = || TaskChange::Failed {
+                reason: FailedBy::ManagerLost,
+                manager: Some(manager.clone()),
+            };
+            self.tell_of_task(now, || (*task, failed()));
+        }
+    }
+
+    pub(super) fn note_requeued(&mut self, manager: &ManagerId, tasks: &[TaskId], now: Now) {
+        self.tally.tasks_requeued += tasks.len() as u64;
+        for task in tasks {
+            let manager = manager.clone();
+            self.tell_of_task(now, || (*task, TaskChange::Requeued { manager }));
+        }
+    }
+
+    /// What becomes of managers is rare, and kept for a while in any case.
+    pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
+        match &change {
+            ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
+            ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
+            ManagerChange::Drained => self.tally.managers_drained += 1,
+            ManagerChange::Suspect { .. } => self.tally.disconnects += 1,
+            ManagerChange::Held
+            | ManagerChange::Draining
+            | ManagerChange::Back { .. }
+            | ManagerChange::GaveUp { .. }
+            | ManagerChange::Replaced { .. } => {}
+        }
+        let happening = Happening::of_manager(id, change, now);
+        if self.settings.happenings {
+            let copy = happening.clone();
+            self.outputs.push_back(Output::Happening(copy));
+        }
+        self.recent.add(happening);
+    }
 }
 
 /// The latest changes of managers, each under its number.
@@ -114,24 +109,5 @@ impl Recent {
     /// Oldest first. Numbers grow by one from the start of the process.
     pub(super) fn latest(&self) -> impl Iterator<Item = &(u64, Happening)> {
         self.latest.iter()
-    }
-}
-
-impl Happening {
-    pub(super) fn of_task(task: TaskId, change: TaskChange, now: Now) -> Self {
-        Self {
-            wall_s: now.wall_s,
-            what: What::Task { task, change },
-        }
-    }
-
-    pub(super) fn of_manager(manager: &ManagerId, change: ManagerChange, now: Now) -> Self {
-        Self {
-            wall_s: now.wall_s,
-            what: What::Manager {
-                manager: manager.clone(),
-                change,
-            },
-        }
     }
 }

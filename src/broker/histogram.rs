@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::now::nanoseconds;
+
 /// Upper bounds of the classes: 1/8 ms, and twice the one before from there on, up to 37 hours.
 /// What takes longer is counted in no class, only in all.
 const CLASSES: usize = 31;
@@ -29,8 +31,12 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// Counts one more.
     pub fn add(&mut self, took: Duration) {
-        let took_ns = nanoseconds(took);
+        self.add_ns(nanoseconds(took));
+    }
+
+    pub(super) fn add_ns(&mut self, took_ns: u64) {
         if let Some(class) = self.counts.get_mut(class_of(took_ns)) {
             *class += 1;
         }
@@ -44,10 +50,12 @@ impl Histogram {
         self.count
     }
 
+    /// Of all of them.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
+    /// Zero if there was none.
     pub fn longest(&self) -> Duration {
         Duration::from_nanos(self.longest_ns)
     }
@@ -59,11 +67,6 @@ impl Histogram {
         let classes = bounds.map(Some).zip(self.counts.iter().copied());
         classes.chain([(None, beyond)])
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    let whole = time.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(time.subsec_nanos().into())
 }
 
 fn class_of(took_ns: u64) -> usize {

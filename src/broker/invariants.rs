@@ -3,61 +3,121 @@
 use std::collections::HashSet;
 
 use super::Broker;
+use super::manager::Manager;
+use super::slot::Slot;
+use protocol::{ManagerId, TaskId};
 
-/// The first rule that does not hold, in words.
+/// A rule that does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum Disorder {
+    /// One id waits in two places of the queue.
+    #[error("task {0} is queued twice")]
+    QueuedTwice(TaskId),
+    /// The sum that is kept is not the sum.
+    #[error("the queue weighs {kept}, its tasks {tasks}")]
+    Weight {
+        /// What the queue says.
+        kept: usize,
+        /// What its tasks weigh together.
+        tasks: usize,
+    },
+    /// A task is held by a manager, and by another one or by the queue.
+    #[error("task {task} is in two places, one of them {manager}")]
+    InTwoPlaces {
+        /// Which task.
+        task: TaskId,
+        /// Who holds it.
+        manager: ManagerId,
+    },
+    /// More tasks than the manager registered for.
+    #[error("{0} holds more than its capacity")]
+    OverCapacity(ManagerId),
+    /// The index by identity names another registration, or none.
+    #[error("{0} is not found by its id")]
+    NotFoundById(ManagerId),
+    /// The index by connection names another registration, or none.
+    #[error("{0} is not found by its connection")]
+    NotFoundByConnection(ManagerId),
+    /// It has tasks and a time since when it has none, or neither.
+    #[error("{0} is idle and busy at once")]
+    IdleAndBusy(ManagerId),
+    /// The first of its tasks in doubt is not the one that is watched.
+    #[error("{0} has a doubt that nobody watches")]
+    UnwatchedDoubt(ManagerId),
+    /// It is in the table, and among those who left it.
+    #[error("{0} is registered and departed at once")]
+    RegisteredAndDeparted(ManagerId),
+    /// The count of live tasks is not theirs.
+    #[error("{here} tasks are here, {live} are live")]
+    LiveTasks {
+        /// Queued and in flight.
+        here: usize,
+        /// As counted.
+        live: usize,
+    },
+}
+
+/// Walks over the books.
 ///
 /// # Errors
-/// Each task is in exactly one place, no manager holds more than its capacity, the count of live
-/// tasks is theirs, doubts are watched, and ids name one manager each.
-pub fn check<B>(broker: &Broker<B>) -> Result<(), String> {
+/// The first rule that does not hold: each task is in exactly one place, no manager holds more than
+/// its capacity, the queue's weight and the count of live tasks are theirs, doubts are watched, and
+/// ids name one manager each.
+pub fn check<B>(broker: &Broker<B>) -> Result<(), Disorder> {
     let mut places = HashSet::new();
     for id in broker.queue.ids() {
         if !places.insert(id) {
-            return Err(format!("task {id} is queued twice"));
+            return Err(Disorder::QueuedTwice(id));
         }
+    }
+    let (kept, tasks) = (
+        broker.queue.weight(),
+        broker.queue.iter().map(|task| task.weight).sum(),
+    );
+    if kept != tasks {
+        return Err(Disorder::Weight { kept, tasks });
     }
     for (slot, manager) in broker.managers.iter() {
-        for id in manager.task_ids() {
-            if !places.insert(id) {
-                return Err(format!(
-                    "task {id} is in two places, one of them {}",
-                    manager.id
-                ));
+        for task in manager.task_ids() {
+            if !places.insert(task) {
+                let manager = manager.id.clone();
+                return Err(Disorder::InTwoPlaces { task, manager });
             }
         }
-        if manager.in_flight.len() > manager.registration.max_capacity {
-            return Err(format!("{} holds more than its capacity", manager.id));
-        }
-        if broker.managers.slot_of(&manager.id) != Some(slot) {
-            return Err(format!("{} is not found by its id", manager.id));
-        }
-        let by_connection = manager
-            .origin
-            .connection
-            .map(|c| broker.managers.slot_by_connection(c));
-        if by_connection.is_some_and(|found| found != Some(slot)) {
-            return Err(format!("{} is not found by its connection", manager.id));
-        }
-        // A broker that has stopped has taken every task away, and keeps no record of idleness.
-        if !broker.stopping && manager.in_flight.is_empty() != manager.idle_since.is_some() {
-            return Err(format!("{} is idle and busy at once", manager.id));
-        }
-        if !broker.stopping && !manager.is_suspect() {
-            let doubts = (manager.first_doubt(), manager.doubts_watched);
-            if doubts.0 != doubts.1 {
-                return Err(format!("{} has a doubt that nobody watches", manager.id));
-            }
-        }
-        if broker.departed.contains(&manager.id) {
-            return Err(format!("{} is registered and departed at once", manager.id));
-        }
+        check_manager(broker, slot, manager)?;
     }
-    if places.len() != broker.live.len() {
-        return Err(format!(
-            "{} tasks are here, {} are live",
-            places.len(),
-            broker.live.len()
-        ));
+    let (here, live) = (places.len(), broker.live.len());
+    match here == live {
+        true => Ok(()),
+        false => Err(Disorder::LiveTasks { here, live }),
     }
-    Ok(())
+}
+
+fn check_manager<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> Result<(), Disorder> {
+    let id = || manager.id.clone();
+    if manager.in_flight.len() > manager.registration.max_capacity {
+        return Err(Disorder::OverCapacity(id()));
+    }
+    if broker.managers.slot_of(&manager.id) != Some(slot) {
+        return Err(Disorder::NotFoundById(id()));
+    }
+    let by_connection = manager
+        .origin
+        .connection
+        .map(|connection| broker.managers.slot_by_connection(connection));
+    if by_connection.is_some_and(|found| found != Some(slot)) {
+        return Err(Disorder::NotFoundByConnection(id()));
+    }
+    // A broker that has stopped has taken every task away, and keeps no record of idleness.
+    if !broker.stopping && manager.in_flight.is_empty() != manager.idle_since.is_some() {
+        return Err(Disorder::IdleAndBusy(id()));
+    }
+    if !broker.stopping && !manager.is_suspect() && manager.first_doubt() != manager.doubts_watched
+    {
+        return Err(Disorder::UnwatchedDoubt(id()));
+    }
+    match broker.departed.contains(&manager.id) {
+        true => Err(Disorder::RegisteredAndDeparted(id())),
+        false => Ok(()),
+    }
 }

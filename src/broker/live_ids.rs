@@ -57,10 +57,10 @@ impl LiveIds {
         }
         self.live = self.live.saturating_sub(1);
         if self.live == 0 {
-            match &mut self.seen {
+            match &self.seen {
                 // One run is the ordinary case, and costs nothing to keep.
                 Seen::Runs(runs) if runs.len() <= 1 => {}
-                seen => *seen = Seen::Runs(BTreeMap::new()),
+                Seen::Runs(_) | Seen::Exact(_) => self.seen = Seen::Runs(BTreeMap::new()),
             }
         }
     }

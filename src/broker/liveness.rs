@@ -7,15 +7,16 @@
 //! break, overdue is overdue.
 //!
 //! A manager without a connection may have less time than the threshold: the grace, on the same
-//! clock and under the same rules. So has the result of a task in doubt ([`super::doubt`]), as long
-//! as its manager has a connection.
+//! clock and under the same rules. So has the result of a task in doubt
+//! ([`super::tasks_in_doubt`]), as long as its manager has a connection.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::Now;
-use super::manager_table::Slot;
+use super::now::Now;
+use super::silence::Silence;
+use super::slot::Slot;
 
 /// A turn that comes later than it was due by more than this was not late by load: the process
 /// (or the machine) was stopped.
@@ -26,15 +27,6 @@ const STALL_MIN: Duration = Duration::from_secs(1);
 const ENTRIES_UNSWEPT_MIN: usize = 4096;
 
 type Heap = BinaryHeap<Reverse<(Duration, Slot)>>;
-
-/// What is known of a manager's silence, on the awake clock.
-#[derive(Clone, Copy)]
-pub(super) struct Silence {
-    pub(super) last_heard: Duration,
-    /// Since when it has had no connection, if it has none.
-    pub(super) suspect_since: Option<Duration>,
-    pub(super) doubts_watched: Option<Duration>,
-}
 
 /// What nobody needs to wait for any more.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Every effect that the broker may ask for.
 
-use super::Happening;
-use protocol::{Failure, ManagerId, Question, Reply, Report, Task, TaskId, ToManager};
+use super::change::Happening;
+use protocol::{Failure, ManagerId, Reply, Report, SelectorQuestion, Task, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]
@@ -9,11 +9,16 @@ pub enum Output<B> {
     /// Tasks for a manager, in one message. If the transport refuses it, the shipment comes back
     /// through [`super::Broker::handle_refused`].
     Batch {
+        /// Who gets it.
         to: ManagerId,
+        /// Its tasks, with the duty to take them back.
         shipment: Shipment<B>,
     },
+    /// One of the few words that managers are told beside their tasks.
     ToManager {
+        /// Who is told.
         to: ManagerId,
+        /// What.
         message: ToManager,
     },
     /// A manager's result, for the executor.
@@ -22,11 +27,12 @@ pub enum Output<B> {
     Failure(Failure),
     /// The answer to the command that was handled last.
     Reply(Reply<B>),
+    /// A record for the monitoring hub.
     Report(Report<B>),
     /// A state change, for whoever follows the run.
     Happening(Happening),
     /// In which order should managers get tasks? For the process that runs a user's selector.
-    Rank(Question<B>),
+    Rank(SelectorQuestion<B>),
     /// The manager is not registered any more: what waits for it need not leave.
     Forgotten(ManagerId),
     /// The last output: what stands before it is sent, then the process ends.
@@ -36,14 +42,23 @@ pub enum Output<B> {
 /// Why the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
+    /// Nobody is left to take results.
     SubmitSideGone,
+    /// A manager of other versions came; Parsl ends the whole run then.
     VersionMismatch,
 }
 
 /// The bodies of one batch on their way; the duty for its tasks is with the manager by then.
 #[derive(Debug)]
 pub struct Shipment<B> {
-    tasks: Vec<Task<B>>,
+    tasks: Vec<Shipped<B>>,
+}
+
+/// A task in a shipment, and what it weighs in the queue if it has to go back.
+#[derive(Debug)]
+pub(super) struct Shipped<B> {
+    pub(super) task: Task<B>,
+    pub(super) weight: usize,
 }
 
 impl<B> Shipment<B> {
@@ -53,31 +68,34 @@ impl<B> Shipment<B> {
         }
     }
 
-    pub(super) fn add(&mut self, task: Task<B>) {
-        self.tasks.push(task);
+    pub(super) fn add(&mut self, task: Task<B>, weight: usize) {
+        self.tasks.push(Shipped { task, weight });
     }
 
-    pub(super) fn into_tasks(self) -> impl Iterator<Item = Task<B>> {
+    pub(super) fn into_tasks(self) -> impl Iterator<Item = Shipped<B>> {
         self.tasks.into_iter()
     }
 
+    /// How many tasks are in it.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
+    /// Whether it holds nothing: never, as the broker sends it.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
+    /// What is to stand in the batch, in this order.
     pub fn bodies(&self) -> impl Iterator<Item = &B> + Clone {
-        self.tasks.iter().map(|task| &task.body)
+        self.tasks.iter().map(|shipped| &shipped.task.body)
     }
 
     /// For log lines.
     pub fn ids(&self) -> Vec<i64> {
         self.tasks
             .iter()
-            .map(|Task { id: TaskId(id), .. }| *id)
+            .map(|Shipped { task, .. }| task.id.0)
             .collect()
     }
 }

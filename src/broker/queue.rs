@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::time::Duration;
 
 use slab::Slab;
 
@@ -15,8 +14,11 @@ use protocol::{Priority, TaskId};
 pub(super) struct QueuedTask<B> {
     pub(super) ticket: Ticket,
     pub(super) priority: Priority,
-    /// Since when it waits, on the monotonic clock.
-    pub(super) since: Duration,
+    /// Since when it waits, on the monotonic clock. (A `Duration` would take twice the room, and
+    /// queues are long.)
+    pub(super) since_ns: u64,
+    /// What it takes to keep it, in the unit of whoever handed it in.
+    pub(super) weight: usize,
     pub(super) body: B,
 }
 
@@ -34,6 +36,8 @@ pub(super) struct TaskQueue<B> {
     /// places for each that it gives.
     ranking: BinaryHeap<Reverse<Rank>>,
     ranked: Slab<QueuedTask<B>>,
+    /// Of all that waits.
+    weight: usize,
 }
 
 /// Ordered by its fields from the first to the last.
@@ -49,6 +53,7 @@ impl<B> TaskQueue<B> {
             line: VecDeque::new(),
             ranking: BinaryHeap::new(),
             ranked: Slab::new(),
+            weight: 0,
         }
     }
 
@@ -60,7 +65,13 @@ impl<B> TaskQueue<B> {
         self.len() == 0
     }
 
+    /// The sum over everything that waits.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
     pub(super) fn push(&mut self, task: QueuedTask<B>) {
+        self.weight += task.weight;
         match self.line.back() {
             Some(last) if last.key() > task.key() => {
                 let key = task.key();
@@ -79,14 +90,15 @@ impl<B> TaskQueue<B> {
         };
         let task = if ranked_first {
             let Reverse(first) = self.ranking.pop()?;
-            Some(self.ranked.remove(first.place))
+            self.ranked.remove(first.place)
         } else {
-            self.line.pop_front()
+            self.line.pop_front()?
         };
+        self.weight -= task.weight;
         if self.is_empty() {
             self.give_back_room();
         }
-        task
+        Some(task)
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> {
@@ -102,6 +114,7 @@ impl<B> TaskQueue<B> {
     /// Everything that waits, in no order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedTask<B>> {
         self.ranking.clear();
+        self.weight = 0;
         self.line.drain(..).chain(self.ranked.drain())
     }
 
@@ -126,7 +139,8 @@ mod tests {
             queue.push(QueuedTask {
                 ticket: Ticket::issue(TaskId(*id)),
                 priority: Priority::from_i64(*priority),
-                since: Duration::ZERO,
+                since_ns: 0,
+                weight: 10,
                 body: (),
             });
         }
@@ -142,16 +156,19 @@ mod tests {
     #[test]
     fn lowest_priority_number_then_lowest_id() {
         let mut queue = queue_of(&[(5, 1), (3, 2), (3, 3), (9, 4), (1, 5), (5, 6)]);
-        assert_eq!(queue.len(), 6);
+        assert_eq!((queue.len(), queue.weight()), (6, 60));
         assert_eq!(drained(&mut queue), [5, 2, 3, 1, 6, 4]);
         assert!(queue.is_empty());
+        assert_eq!(queue.weight(), 0);
     }
 
     #[test]
     fn what_goes_back_is_first_again() {
         let mut queue = queue_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = queue.pop().unwrap();
+        assert_eq!(queue.weight(), 20);
         queue.push(first);
+        assert_eq!(queue.weight(), 30);
         assert_eq!(drained(&mut queue), [1, 2, 3]);
     }
 }

@@ -11,13 +11,15 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::manager_table::Slot;
+use super::slot::Slot;
 use protocol::BlockId;
 
 /// What a policy may see of a manager with room.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
+    /// Its registration: what the policy answers with.
     pub slot: Slot,
+    /// Its block, which [`BlockIdSelector`] goes by.
     pub block: &'a BlockId,
 }
 
@@ -40,6 +42,7 @@ pub struct RandomSelector {
 }
 
 impl RandomSelector {
+    /// Its choices come from the seed and from nothing else.
     pub fn new(seed: u64) -> Self {
         let random = SmallRng::seed_from_u64(seed);
         Self {

@@ -1,13 +1,14 @@
-//! What the broker looks like from outside at one moment, and the telling of what changes in it.
+//! What the broker looks like from outside at one moment.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::manager_table::{Manager, Slot};
-use super::{
-    Broker, FailedBy, Happening, ManagerChange, Now, Output, Rates, Shipment, Tally, TaskChange,
-};
+use super::Broker;
+use super::change::Happening;
+use super::manager::Manager;
+use super::now::Now;
+use super::tally::{Rates, Tally};
 use protocol::{BlockId, ManagerId, Priority, TaskId};
 
 /// Of a longer queue only so many tasks are looked at: a look must not hold up the tasks.
@@ -16,13 +17,17 @@ const LOOKED_AT_MAX: usize = 200_000;
 /// The broker at one moment. Times are durations until then.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// What waits.
     pub queue: QueueView,
+    /// Tasks in the hands of all managers.
     pub in_flight: usize,
     /// In order of registration.
     pub managers: Vec<ManagerView>,
+    /// Everything counted since the start.
     pub tally: Tally,
     /// Over the last five seconds.
     pub lately: Rates,
+    /// Over the last minute.
     pub minute: Rates,
     /// Changes of managers with their numbers, oldest first.
     pub recent: Vec<(u64, Happening)>,
@@ -32,11 +37,14 @@ pub struct Snapshot {
     pub leaving: bool,
     /// What managers are compared with, as far as it is known.
     pub python: Option<String>,
+    /// As Parsl's `VERSION`: `2026.08.10`.
     pub parsl: Option<String>,
 }
 
+/// The tasks that wait, summed up.
 #[derive(Debug, Clone, Default)]
 pub struct QueueView {
+    /// How many there are.
     pub tasks: usize,
     /// How long the one that has waited longest has waited.
     pub oldest: Option<Duration>,
@@ -46,22 +54,32 @@ pub struct QueueView {
     pub looked_at: usize,
 }
 
+/// One manager at that moment.
 #[derive(Debug, Clone)]
 pub struct ManagerView {
+    /// Its identity on the worker socket.
     pub id: ManagerId,
+    /// The block that it was submitted in.
     pub block: BlockId,
+    /// The node, in its own words.
     pub hostname: String,
     /// Where it speaks from, as far as is known.
     pub address: Option<IpAddr>,
+    /// How many it says it has.
     pub workers: i64,
+    /// Most tasks that it may hold: workers and prefetch.
     pub capacity: usize,
+    /// Tasks in its hands.
     pub in_flight: usize,
     /// The one that it has had for longest, and for how long.
     pub oldest_task: Option<(TaskId, Duration)>,
+    /// Tasks that it gave a result for.
     pub tasks_done: u64,
+    /// By HOLD_MANAGER: it gets nothing more.
     pub held: bool,
     /// It does not take what it was sent.
     pub clogged: bool,
+    /// It gets nothing more, and goes after its last task.
     pub draining: bool,
     /// For how long it has had no connection, if it has none.
     pub suspect_for: Option<Duration>,
@@ -69,7 +87,9 @@ pub struct ManagerView {
     pub last_heard: Duration,
     /// None while it has a task.
     pub idle_for: Option<Duration>,
+    /// As it told when it registered: `3.11.7`.
     pub python: String,
+    /// And of Parsl: `2026.10.26`.
     pub parsl: String,
 }
 
@@ -96,17 +116,18 @@ impl<B> Broker<B> {
     }
 
     fn queue_view(&self, now: Now) -> QueueView {
-        let mut since = None;
+        let mut since_ns = None;
         let mut priorities = BTreeMap::new();
         let mut looked_at = 0;
         for task in self.queue.iter().take(LOOKED_AT_MAX) {
-            since = Some(since.map_or(task.since, |first: Duration| first.min(task.since)));
+            since_ns = Some(since_ns.map_or(task.since_ns, |first: u64| first.min(task.since_ns)));
             *priorities.entry(task.priority).or_insert(0) += 1;
             looked_at += 1;
         }
         QueueView {
             tasks: self.queue.len(),
-            oldest: since.map(|since| now.monotonic.saturating_sub(since)),
+            oldest: since_ns
+                .map(|since_ns| Duration::from_nanos(now.monotonic_ns().saturating_sub(since_ns))),
             priorities: priorities.into_iter().collect(),
             looked_at,
         }
@@ -140,76 +161,5 @@ impl<B> Broker<B> {
             python: registration.python_version.clone(),
             parsl: registration.parsl_version.clone(),
         }
-    }
-
-    /// Nothing is made of a task's change unless somebody wants it.
-    pub(super) fn tell_of_task(&mut self, now: Now, make: impl FnOnce() -> (TaskId, TaskChange)) {
-        if self.settings.happenings {
-            let (task, change) = make();
-            let happening = Happening::of_task(task, change, now);
-            self.outputs.push_back(Output::Happening(happening));
-        }
-    }
-
-    pub(super) fn tell_of_batch(&mut self, to: &ManagerId, shipment: &Shipment<B>, now: Now) {
-        if !self.settings.happenings {
-            return;
-        }
-        for id in shipment.ids() {
-            let manager = to.clone();
-            self.tell_of_task(now, || (TaskId(id), TaskChange::Dispatched { manager }));
-        }
-    }
-
-    pub(super) fn note_done(&mut self, slot: Slot, task: TaskId, now: Now) {
-        self.tally.tasks_done += 1;
-        let manager = self.managers.get_mut(slot);
-        manager.tasks_done += 1;
-        if self.settings.happenings {
-            let manager = manager.id.clone();
-            self.tell_of_task(now, || (task, TaskChange::Done { manager }));
-        }
-    }
-
-    pub(super) fn note_unreadable(&mut self, task: TaskId, manager: Option<ManagerId>, now: Now) {
-        self.tally.tasks_unreadable += 1;
-        let reason = FailedBy::Unreadable;
-        self.tell_of_task(now, || (task, TaskChange::Failed { reason, manager }));
-    }
-
-    pub(super) fn note_lost(&mut self, tasks: &[TaskId], manager: &ManagerId, now: Now) {
-        self.tally.tasks_lost += tasks.len() as u64;
-        for task in tasks {
-            let failed = || TaskChange::Failed {
-                reason: FailedBy::ManagerLost,
-                manager: Some(manager.clone()),
-            };
-            self.tell_of_task(now, || (*task, failed()));
-        }
-    }
-
-    pub(super) fn note_requeued(&mut self, manager: &ManagerId, tasks: &[TaskId], now: Now) {
-        self.tally.tasks_requeued += tasks.len() as u64;
-        for task in tasks {
-            let manager = manager.clone();
-            self.tell_of_task(now, || (*task, TaskChange::Requeued { manager }));
-        }
-    }
-
-    /// What becomes of managers is rare, and kept for a while in any case.
-    pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
-        match &change {
-            ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
-            ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
-            ManagerChange::Drained => self.tally.managers_drained += 1,
-            ManagerChange::Suspect { .. } => self.tally.disconnects += 1,
-            _ => {}
-        }
-        let happening = Happening::of_manager(id, change, now);
-        if self.settings.happenings {
-            let copy = happening.clone();
-            self.outputs.push_back(Output::Happening(copy));
-        }
-        self.recent.add(happening);
     }
 }

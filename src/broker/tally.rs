@@ -21,6 +21,7 @@ pub struct Tally {
     pub tasks_rejected: u64,
     /// Times that a task went into a batch for a manager.
     pub tasks_dispatched: u64,
+    /// Messages that those tasks went in.
     pub batches: u64,
     /// Times that a task came back unsent, and waited again.
     pub tasks_requeued: u64,
@@ -32,8 +33,11 @@ pub struct Tally {
     pub tasks_unreadable: u64,
     /// Results that nobody waited for any more.
     pub late_results: u64,
+    /// Registrations that were accepted.
     pub managers_registered: u64,
+    /// Managers that were given up.
     pub managers_lost: u64,
+    /// Managers that left after their last task.
     pub managers_drained: u64,
     /// Times that a registered manager's connection closed.
     pub disconnects: u64,
@@ -46,8 +50,11 @@ pub struct Tally {
 /// Tasks a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
+    /// Accepted from the submit side.
     pub received: f64,
+    /// Handed to managers; one that came back counts again.
     pub dispatched: f64,
+    /// Ended with a result of their own.
     pub done: f64,
 }
 

@@ -184,14 +184,17 @@ impl EventLoop {
         self.look_at_submit_side(ready, now);
         self.serve_status_clients(ready.status_clients, now);
         self.interchange.handle_time(now);
-        self.memory.handle_time(self.interchange.queued(), now);
+        self.memory
+            .handle_time(self.interchange.broker().queued(), now);
         self.awaits_release = false;
         let in_transit = self.sending.in_transit();
         let unsent = self.sending.unsent_results_bytes();
         let may_dispatch = self.intake.may_dispatch(unsent);
         self.note_held_up(!may_dispatch, in_transit);
-        self.interchange.handle_dispatching(may_dispatch);
-        self.interchange.dispatch(now);
+        self.interchange
+            .broker_mut()
+            .handle_dispatching(may_dispatch);
+        self.interchange.broker_mut().dispatch(now);
         if let Some(reason) = self.transmit(now) {
             return Turn::End(match reason {
                 StopReason::SubmitSideGone => End::SubmitSideGone,
@@ -248,10 +251,12 @@ impl EventLoop {
                     self.interchange.handle_answer(&answer, now)
                 }
                 selector_helper::HelperEvent::StartedAgain => {
-                    self.interchange.handle_asked_again(now)
+                    self.interchange.broker_mut().handle_asked_again(now)
                 }
                 selector_helper::HelperEvent::Ended(why) => {
-                    self.interchange.give_up_asking(&why.to_string());
+                    self.interchange
+                        .broker_mut()
+                        .give_up_asking(&why.to_string());
                     self.helper = None;
                     return;
                 }
@@ -264,7 +269,10 @@ impl EventLoop {
             match asked {
                 SignalMeaning::Stop => {
                     self.interchange.complaints().tell();
-                    info!("Exiting on {signal}. {}", self.interchange.unfinished());
+                    info!(
+                        "Exiting on {signal}. {}",
+                        self.interchange.broker().unfinished()
+                    );
                     return true;
                 }
                 SignalMeaning::Nothing => {
@@ -314,7 +322,7 @@ impl EventLoop {
     /// that everything failed) has a moment to leave.
     fn close(self, end: End) {
         let Self {
-            mut interchange,
+            interchange,
             mut sending,
             submit,
             workers,

@@ -26,7 +26,7 @@ use super::wait::{Descriptors, Sources};
 use super::worker_connections::WorkerConnections;
 use broker::{Broker, Now, Selector, Settings};
 use interchange::{FindVersions, Interchange};
-use protocol::Answer;
+use protocol::SelectorAnswer;
 use submit_side::config::{Config, SubmitSide};
 use submit_side::curve::Certificates;
 
@@ -231,7 +231,7 @@ fn broker<B>(
     let mut broker = Broker::new(settings, own, now);
     if asks {
         broker.ask_for_order(rand::random(), now);
-        broker.handle_answer(Answer::Loaded, now);
+        broker.handle_answer(SelectorAnswer::Loaded, now);
     }
     broker
 }

@@ -6,8 +6,8 @@ use super::EventLoop;
 use super::frame::Frame;
 use super::frame_socket::FrameSocket;
 use super::wait::Ready;
-use broker::{Complaint, Now};
-use interchange::Said;
+use broker::Now;
+use interchange::{Complaint, Said};
 
 /// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
 /// enough that no other channel waits for more than about a millisecond.
@@ -97,7 +97,7 @@ impl EventLoop {
         }
         self.status_server.traffic.from_managers_bytes += bytes as u64;
         if !more {
-            self.interchange.handle_workers_empty(now);
+            self.interchange.broker_mut().handle_workers_empty(now);
         }
         for arrived in inbox.drain(..) {
             let Arrived {
@@ -136,7 +136,9 @@ impl EventLoop {
     fn read_worker_connections(&mut self, now: Now) {
         let complaints = self.interchange.complaints();
         for connection in self.connections.read_events(complaints, now) {
-            self.interchange.handle_disconnected(connection, now);
+            self.interchange
+                .broker_mut()
+                .handle_disconnected(connection, now);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use protocol::{Answer, Malformed};
+use protocol::{Malformed, SelectorAnswer};
 use submit_side::children;
 
 const SCRIPT: &str = include_str!("selector_helper.py");
@@ -172,15 +172,15 @@ impl SelectorHelper {
 }
 
 fn loaded(answer: &[u8]) -> Result<(), SelectorHelperError> {
-    match Answer::parse(answer) {
-        Ok(Answer::Loaded) => Ok(()),
+    match SelectorAnswer::parse(answer) {
+        Ok(SelectorAnswer::Loaded) => Ok(()),
         // The last line of a traceback says what it was.
-        Ok(Answer::Failed { traceback, .. }) => {
+        Ok(SelectorAnswer::Failed { traceback, .. }) => {
             let last = traceback.trim_end().lines().next_back();
             let raised = last.unwrap_or("no reason given").to_owned();
             Err(SelectorHelperError::Raised(raised))
         }
-        Ok(Answer::Order { .. }) => Err(SelectorHelperError::NotAsked),
+        Ok(SelectorAnswer::Order { .. }) => Err(SelectorHelperError::NotAsked),
         Err(malformed) => Err(SelectorHelperError::Unreadable(malformed)),
     }
 }

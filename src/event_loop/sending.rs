@@ -200,7 +200,9 @@ impl EventLoop {
     pub(super) fn transmit(&mut self, now: Now) -> Option<StopReason> {
         self.retry_managers(now);
         for manager in self.sending.batches.unclogged(now.monotonic) {
-            self.interchange.handle_clogged(&manager, false, now);
+            self.interchange
+                .broker_mut()
+                .handle_clogged(&manager, false, now);
         }
         self.sending.flush_results(&self.submit.results);
         self.sending.flushed_at = now.monotonic;
@@ -269,12 +271,15 @@ impl EventLoop {
         now: Now,
     ) {
         if self.sending.batches.is_clogged(to) {
-            return self.interchange.handle_returned(to, shipment, now);
+            return self
+                .interchange
+                .broker_mut()
+                .handle_returned(to, shipment, now);
         }
         let frame = self.sending.batches.count(to, Frame::of_bytes(bytes));
         self.send_to_manager(to, Outgoing::Batch { frame, shipment }, now);
         if (self.sending.batches).has_become_clogged(to, now.monotonic) {
-            self.interchange.handle_clogged(to, true, now);
+            self.interchange.broker_mut().handle_clogged(to, true, now);
         }
     }
 
@@ -318,7 +323,10 @@ impl EventLoop {
 
     fn give_back(&mut self, to: &ManagerId, item: Outgoing, now: Now) {
         match item {
-            Outgoing::Batch { shipment, .. } => self.interchange.handle_refused(to, shipment, now),
+            Outgoing::Batch { shipment, .. } => self
+                .interchange
+                .broker_mut()
+                .handle_refused(to, shipment, now),
             Outgoing::Word(word) => debug!("{word:?} for {to} has no connection to go by"),
         }
     }

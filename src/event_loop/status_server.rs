@@ -291,7 +291,7 @@ impl EventLoop {
             ClientRequest::StatusSocket(Request::Hold { manager }) => {
                 info!("Asked by the status socket to hold manager {manager}");
                 let id = ManagerId::new(manager.as_bytes());
-                let held = self.interchange.handle_hold(&id, now);
+                let held = self.interchange.broker_mut().handle_hold(&id, now);
                 self.status_server.pages.clear();
                 json(&Held { held }).into()
             }
@@ -305,7 +305,7 @@ impl EventLoop {
             return bytes;
         }
         let begun = Instant::now();
-        let snapshot = self.interchange.snapshot(now);
+        let snapshot = self.interchange.broker().snapshot(now);
         let document = document(&snapshot, self.surroundings(now));
         let bytes = match page {
             Page::Status => {

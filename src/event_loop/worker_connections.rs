@@ -9,7 +9,8 @@ use std::os::fd::RawFd;
 use tracing::{info, warn};
 
 use super::socket_monitor::{HandshakeFault, SocketEvent, SocketMonitor};
-use broker::{Complaint, Complaints, ConnectionId, Now, Origin};
+use broker::{ConnectionId, Now, Origin};
+use interchange::{Complaint, Complaints};
 use protocol::ManagerId;
 
 use descriptor_guard::DescriptorGuard;
@@ -60,11 +61,7 @@ impl WorkerConnections {
     }
 
     /// Reads what has happened, and returns the connections that were closed.
-    pub(super) fn read_events(
-        &mut self,
-        complaints: &mut Complaints,
-        now: Now,
-    ) -> Vec<ConnectionId> {
+    pub(super) fn read_events(&mut self, complaints: &Complaints, now: Now) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
         let mut has_failed = false;
         while let Some(event) = self.monitor.next() {
@@ -135,7 +132,7 @@ impl WorkerConnections {
         (connection.manager(identity), connection.origin())
     }
 
-    fn log_closed(&mut self, connection: &Connection, complaints: &mut Complaints, now: Now) {
+    fn log_closed(&mut self, connection: &Connection, complaints: &Complaints, now: Now) {
         let fault = self.fault.take();
         let complaint = match fault {
             None => Complaint::ConnectionClosed,

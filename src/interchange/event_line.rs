@@ -74,9 +74,13 @@ enum Block<'a> {
 
 /// Who writes the file.
 pub struct Writer<'a> {
+    /// Of this program.
     pub version: &'a str,
+    /// The process that writes it.
     pub pid: u32,
+    /// The node that it runs on.
     pub host: &'a str,
+    /// The directory of its log; the last part of the path is the executor's label.
     pub logdir: &'a str,
 }
 
@@ -165,12 +169,12 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
             ..line
         },
         ManagerChange::Lost { tasks, silent } => ManagerLine {
-            tasks: Some(tasks.len()),
+            tasks: Some(*tasks),
             silent_s: Some(silent.as_secs_f64()),
             ..line
         },
         ManagerChange::GaveUp { tasks } | ManagerChange::Replaced { tasks } => ManagerLine {
-            tasks: Some(tasks.len()),
+            tasks: Some(*tasks),
             ..line
         },
     }

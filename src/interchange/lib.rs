@@ -4,7 +4,8 @@
 //! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
 //! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
 
-mod of_snapshot;
+mod complaints;
+mod status_document;
 
 pub mod event_line;
 
@@ -12,16 +13,14 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use broker::{
-    Broker, Complaint, Complaints, ConnectionId, Now, Origin, Output, Shipment, Snapshot,
-    StopReason, Versions,
-};
+use broker::{Broker, Now, Origin, Output, Shipment, StopReason, Versions};
 use protocol::{
-    Answer, Command, FromManager, Malformed, ManagerId, Opaque, Stay, Task, TaskId, ToManager,
-    encode_batch,
+    Command, FromManager, Malformed, ManagerId, Opaque, SelectorAnswer, Stay, Task, TaskId,
+    ToManager, encode_batch,
 };
 
-pub use of_snapshot::{Surroundings, document, timings};
+pub use complaints::{Complaint, Complaints};
+pub use status_document::{Surroundings, document, timings};
 
 /// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
 /// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.
@@ -68,14 +67,22 @@ impl<F: AsRef<[u8]>> Said<F> {
 #[derive(Debug)]
 pub enum Transmit<F> {
     /// Tasks for a manager. If the socket refuses it, the shipment goes back by
-    /// [`Interchange::handle_refused`].
+    /// [`Broker::handle_refused`].
     Batch {
+        /// Who gets it.
         to: ManagerId,
+        /// The batch in Parsl's form.
         bytes: Vec<u8>,
+        /// Its tasks, with the duty to hand them back.
         shipment: Shipment<Opaque<F>>,
     },
     /// A word to a manager.
-    Manager { to: ManagerId, message: ToManager },
+    Manager {
+        /// Who is told.
+        to: ManagerId,
+        /// What, in Parsl's form by [`ToManager::encode`].
+        message: ToManager,
+    },
     /// A result, to the executor.
     Result(Parcel<F>),
     /// The answer to the command at hand.
@@ -100,22 +107,24 @@ pub type FindVersions = Box<dyn FnOnce() -> Versions>;
 pub struct Interchange<F> {
     broker: Broker<Opaque<F>>,
     find_versions: Option<FindVersions>,
-    /// Of the tasks that wait for a manager.
-    queued_bytes: usize,
+    complaints: Complaints,
     /// Parsl's name of the run, for reports.
     run_id: Option<String>,
 }
 
 impl<F: AsRef<[u8]>> Interchange<F> {
+    /// `run_id` is Parsl's name of the run, which reports bear.
     pub fn new(
-        broker: Broker<Opaque<F>>,
+        mut broker: Broker<Opaque<F>>,
         find_versions: FindVersions,
         run_id: Option<String>,
     ) -> Self {
+        let complaints = Complaints::default();
+        broker.log_anomalies_by(Box::new(complaints.clone()));
         Self {
             broker,
             find_versions: Some(find_versions),
-            queued_bytes: 0,
+            complaints,
             run_id,
         }
     }
@@ -128,10 +137,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         };
         match Task::parse(frame, stay) {
             Ok(task) => {
-                let bytes = self.queued_bytes() + held_bytes(&task.body);
-                if self.broker.handle_task(task, now) {
-                    self.queued_bytes = bytes;
-                }
+                let bytes = held_bytes(&task.body);
+                self.broker.handle_task(task, bytes, now);
             }
             Err(unreadable) => match unreadable.id {
                 Some(id) => {
@@ -170,69 +177,10 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// An answer of the process that runs the user's manager selector.
     pub fn handle_answer(&mut self, bytes: &[u8], now: Now) {
-        match Answer::parse(bytes) {
+        match SelectorAnswer::parse(bytes) {
             Ok(answer) => self.broker.handle_answer(answer, now),
             Err(reason) => warn!("An answer of the manager selector cannot be read: {reason}"),
         }
-    }
-
-    /// That process has ended, and another one was started.
-    pub fn handle_asked_again(&mut self, now: Now) {
-        self.broker.handle_asked_again(now);
-    }
-
-    /// That process has ended for good.
-    pub fn give_up_asking(&mut self, why: &str) {
-        self.broker.give_up_asking(why);
-    }
-
-    /// A connection of the worker port was closed.
-    pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
-        self.broker.handle_disconnected(connection, now);
-    }
-
-    /// A batch that the socket did not take.
-    pub fn handle_refused(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
-        self.take_back(shipment, |broker, shipment| {
-            broker.handle_refused(to, shipment, now);
-        });
-    }
-
-    /// A batch that was not handed to the socket: it holds too much for this manager as it is.
-    pub fn handle_returned(&mut self, to: &ManagerId, shipment: Shipment<Opaque<F>>, now: Now) {
-        self.take_back(shipment, |broker, shipment| {
-            broker.handle_returned(to, shipment, now);
-        });
-    }
-
-    /// What the socket holds for this manager has become too much, or no longer is.
-    pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
-        self.broker.handle_clogged(manager, is_clogged, now);
-    }
-
-    fn take_back(
-        &mut self,
-        shipment: Shipment<Opaque<F>>,
-        hand_over: impl FnOnce(&mut Broker<Opaque<F>>, Shipment<Opaque<F>>),
-    ) {
-        let queued = self.broker.queued();
-        let bytes: usize = shipment.bodies().map(held_bytes).sum();
-        hand_over(&mut self.broker, shipment);
-        // Those of a manager that is lost meanwhile are answered for, and do not wait again. (One
-        // whose result came before it left is counted too long: until the queue is empty.)
-        if self.broker.queued() > queued {
-            self.queued_bytes += bytes;
-        }
-    }
-
-    /// Whether tasks may leave: not while results pile up unsent.
-    pub fn handle_dispatching(&mut self, allowed: bool) {
-        self.broker.handle_dispatching(allowed);
-    }
-
-    /// The worker socket was found empty.
-    pub fn handle_workers_empty(&mut self, now: Now) {
-        self.broker.handle_workers_empty(now);
     }
 
     /// The submit side is gone, and nobody is left to answer.
@@ -241,50 +189,40 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.handle_submit_side_gone(now);
     }
 
-    /// Decides whether a line about bad input is written, here and in the sockets' ring.
-    pub fn complaints(&mut self) -> &mut Complaints {
-        self.broker.complaints()
+    /// The broker, for its getters.
+    pub fn broker(&self) -> &Broker<Opaque<F>> {
+        &self.broker
     }
 
-    /// Tasks that wait for a manager.
-    pub fn queued(&self) -> usize {
-        self.broker.queued()
+    /// The broker, for what comes as no frame: a closed connection, a batch that came back, whether
+    /// tasks may leave, the dispatch. Frames, time and the end of the submit side have doors of
+    /// their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
+    pub fn broker_mut(&mut self) -> &mut Broker<Opaque<F>> {
+        &mut self.broker
+    }
+
+    /// Decides whether a line about bad input is written, here and in the sockets' ring.
+    pub fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     /// What they take, about.
     pub fn queued_bytes(&self) -> usize {
-        match self.queued() {
-            0 => 0,
-            _ => self.queued_bytes,
-        }
+        self.broker.queued_weight()
     }
 
-    /// A look at everything, for who watches from outside.
-    pub fn snapshot(&self, now: Now) -> Snapshot {
-        self.broker.snapshot(now)
-    }
-
-    /// Somebody who watches asks for it: nothing more is to be sent to this manager.
-    pub fn handle_hold(&mut self, manager: &ManagerId, now: Now) -> bool {
-        self.broker.handle_hold(manager, now)
-    }
-
-    /// What is here without an answer, for the last line of a log.
-    pub fn unfinished(&self) -> String {
-        self.broker.unfinished()
-    }
-
+    /// Time has passed: whoever is overdue is lost, and what was held back of the log is told.
     pub fn handle_time(&mut self, now: Now) {
+        // A sleep of the process is logged before what was held back in it.
+        self.broker.begin_turn(now);
+        self.complaints.handle_time(now);
         self.broker.handle_time(now);
-    }
-
-    pub fn dispatch(&mut self, now: Now) {
-        self.broker.dispatch(now);
     }
 
     /// On the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.broker.next_deadline()
+        let deadlines = [self.broker.next_deadline(), self.complaints.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next thing to send.
@@ -293,8 +231,6 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         loop {
             return Some(match self.broker.poll_output()? {
                 Output::Batch { to, shipment } => {
-                    let sent: usize = shipment.bodies().map(held_bytes).sum();
-                    self.queued_bytes = self.queued_bytes().saturating_sub(sent);
                     let bytes = encode_batch(shipment.bodies());
                     Transmit::Batch {
                         to,
@@ -334,7 +270,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             Ok(message) => message,
             Err(reason) => {
                 let unreadable = Complaint::UnreadableMessage;
-                if !self.complaints().may_say(unreadable, id.as_bytes(), now) {
+                if !self.complaints.may_say(unreadable, id.as_bytes(), now) {
                     return;
                 }
                 let from = origin.address.map(|address| format!(" at {address}"));

@@ -10,7 +10,7 @@
 //! | | [`Registration`], one of these | `registration` |
 //! | interchange → manager | [`ToManager`], [`encode_batch`] | `to_manager` |
 //! | interchange → monitoring | [`Report`], [`NodeInfo`] | `report` |
-//! | interchange ⇄ the process of a user's selector | [`Question`], [`Answer`] | `user_selector` |
+//! | interchange ⇄ the process of a user's selector | [`SelectorQuestion`], [`SelectorAnswer`] | `user_selector` |
 //!
 //! A new type of message is a variant of the type in its row: the file's `parse` or `encode` is
 //! where its wire form goes, and the compiler then names whoever has to decide what it means.
@@ -33,6 +33,7 @@ mod report;
 mod task;
 mod to_manager;
 mod user_selector;
+mod version_check;
 
 pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
@@ -45,4 +46,5 @@ pub use registration::Registration;
 pub use report::{NodeInfo, Report};
 pub use task::{Task, UnreadableTask};
 pub use to_manager::{ToManager, encode_batch};
-pub use user_selector::{Answer, Question};
+pub use user_selector::{SelectorAnswer, SelectorQuestion};
+pub use version_check::VersionCheck;

@@ -13,7 +13,7 @@ use pickle::{Encoder, Tree, View};
 
 /// "In which order?"
 #[derive(Debug)]
-pub struct Question<B> {
+pub struct SelectorQuestion<B> {
     /// Comes back with the answer; from 1 up.
     pub number: u64,
     /// Managers whose records the other side has not seen yet.
@@ -28,7 +28,7 @@ pub struct Question<B> {
 
 /// What comes back.
 #[derive(Debug, PartialEq)]
-pub enum Answer {
+pub enum SelectorAnswer {
     /// The selector is loaded and can be asked.
     Loaded,
     /// The best is last, as Parsl has it.
@@ -47,7 +47,7 @@ pub enum Answer {
     },
 }
 
-impl<F: AsRef<[u8]>> Question<Opaque<F>> {
+impl<F: AsRef<[u8]>> SelectorQuestion<Opaque<F>> {
     /// The question's one frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
@@ -83,7 +83,7 @@ fn encode_ids(ids: &[ManagerId], out: &mut Encoder) {
     out.end_list();
 }
 
-impl Answer {
+impl SelectorAnswer {
     /// `(number, ids, None)`, `(number, None, traceback)`, and `(0, [], None)` once loaded.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let malformed = || Malformed::shape("an answer is a number, a list of ids and a text");

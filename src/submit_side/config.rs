@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pickle::{Fault, PickleError, Tree, View};
+use protocol::VersionCheck;
 
 /// The releases of Parsl that this program was made for: PROTOCOL.md's window.
 pub const PARSL_OLDEST: &str = "2025.06.30";
@@ -98,7 +99,7 @@ pub struct Config {
     /// Parsl's name of the run, for monitoring; None where HTEX is used without a DataFlowKernel.
     pub run_id: Option<String>,
     /// Which versions of a manager have to agree.
-    pub version_check: VersionCheckChoice,
+    pub version_check: VersionCheck,
     /// For the log: keys that no release of Parsl had when this program was written.
     pub unknown_keys: Vec<String>,
 }
@@ -151,14 +152,6 @@ pub enum SelectorChoice {
     BlockId,
     /// A class that only Python can run; its name is for the log.
     User(String),
-}
-
-/// `_check_python_mismatch`, which has meant two things (PROTOCOL.md 1.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VersionCheckChoice {
-    PythonAndParsl,
-    ParslOnly,
-    Off,
 }
 
 /// Where the log goes, and how it looks. Levels are Python's numbers.
@@ -385,19 +378,19 @@ impl<'a> RawConfig<'a> {
 
     /// The flag came in 2025.09.15 and governed Python's version only; since 2026.05.18, which
     /// also brought `log_config`, it governs both.
-    fn version_check(&self) -> Result<VersionCheckChoice, ConfigError> {
+    fn version_check(&self) -> Result<VersionCheck, ConfigError> {
         let key = "_check_python_mismatch";
         let has_log_config = self.tree.root().get("log_config").is_some();
         let Some(view) = self.get(key) else {
-            return Ok(VersionCheckChoice::PythonAndParsl);
+            return Ok(VersionCheck::PythonAndParsl);
         };
         match view
             .as_bool()
             .ok_or_else(|| wrong(key, "True or False", view))?
         {
-            true => Ok(VersionCheckChoice::PythonAndParsl),
-            false if has_log_config => Ok(VersionCheckChoice::Off),
-            false => Ok(VersionCheckChoice::ParslOnly),
+            true => Ok(VersionCheck::PythonAndParsl),
+            false if has_log_config => Ok(VersionCheck::Off),
+            false => Ok(VersionCheck::ParslOnly),
         }
     }
 

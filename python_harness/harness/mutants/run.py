@@ -60,7 +60,7 @@ def source_of(mutant: Mutant) -> str:
 
 
 class Workshop:
-    """The mirror of the workspace. Tests run in several processes; it is built in by one at a time."""
+    """The mirror of the workspace. Tests run in several processes; one at a time builds in it."""
 
     def __init__(self, folder: Path = ROOT) -> None:
         self.folder = folder

@@ -7,89 +7,89 @@ from harness.mutants.run import Mutant
 MUTANTS = [
     Mutant(
         "a result is dropped",
-        "lib.rs",
+        "results.rs",
         "            self.outputs.push_back(Output::Result(frame));\n",
         "            drop(frame);\n",
     ),
     Mutant(
         "a spoilt result is answered by nobody",
-        "lib.rs",
+        "results.rs",
         "            self.outputs.push_back(Output::Failure(failure));\n",
         "            drop(failure);\n",
     ),
     Mutant(
         "a result is passed on although its manager does not hold the task",
-        "lib.rs",
-        "            }\n            return false;\n        };\n        let flight",
-        "            }\n            return true;\n        };\n        let flight",
+        "results.rs",
+        "now);\n            return false;\n        };\n        let flight",
+        "now);\n            return true;\n        };\n        let flight",
     ),
     Mutant(
         "a manager with three tasks counts one place more than it has",
-        "manager_table.rs",
+        "dispatch.rs",
         "            .saturating_sub(self.in_flight.len())",
         "            .saturating_sub(self.in_flight.len())\n"
         "            .saturating_add(usize::from(self.in_flight.len() == 3))",
     ),
     Mutant(
         "a batch takes half of what there is room for",
-        "lib.rs",
+        "dispatch.rs",
         "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
         "            .free_capacity()\n            .div_ceil(2)\n"
         "            .min(BATCH_TASKS_MAX - 1)",
     ),
     Mutant(
         "a suspect manager gets tasks",
-        "manager_table.rs",
+        "dispatch.rs",
         " || self.clogged || self.is_suspect();",
         " || self.clogged;",
     ),
     Mutant(
         "a manager that does not take its batches gets more",
-        "manager_table.rs",
+        "dispatch.rs",
         " || self.clogged || self.is_suspect();",
         " || self.is_suspect();",
     ),
     Mutant(
         "a batch that was given back is lost",
-        "returned.rs",
+        "returned_batches.rs",
         "        self.take_back(slot, shipment, now);\n        self.managers",
         "        self.managers",
     ),
     Mutant(
         "who takes batches again gets none",
-        "returned.rs",
+        "returned_batches.rs",
         ".clogged = is_clogged;",
         ".clogged |= is_clogged;",
     ),
     Mutant(
         "a held manager gets tasks",
-        "manager_table.rs",
+        "dispatch.rs",
         " = self.held || self.draining",
         " = self.draining",
     ),
     Mutant(
         "a draining manager gets tasks",
-        "manager_table.rs",
+        "dispatch.rs",
         " = self.held || self.draining ||",
         " = self.held ||",
     ),
     Mutant(
         "a hold is told to nobody who chooses",
-        "membership.rs",
+        "hold_and_drain.rs",
         "                self.index(slot);\n                self.report(slot, now);\n",
         "                self.report(slot, now);\n",
     ),
     Mutant(
         "the end of a connection is told to nobody who chooses",
-        "membership.rs",
+        "connections.rs",
         "                address,\n            },\n        );\n        self.index(slot);\n",
         "                address,\n            },\n        );\n",
     ),
     Mutant(
         "who speaks again stays without tasks",
-        "membership.rs",
-        "        self.index(slot);\n    }\n\n    pub(super) fn start_draining",
-        "    }\n\n    pub(super) fn start_draining",
+        "connections.rs",
+        "is_another.then_some(last_word), now);\n        }\n        self.index(slot);\n",
+        "is_another.then_some(last_word), now);\n        }\n",
     ),
     Mutant(
         "silence is too long a little too early",
@@ -107,7 +107,7 @@ MUTANTS = [
     ),
     Mutant(
         "only the registration shows that a manager lives",
-        "membership.rs",
+        "connections.rs",
         "std::mem::replace(&mut manager.last_heard, heard);",
         "manager.last_heard;",
     ),
@@ -163,37 +163,37 @@ MUTANTS = [
     ),
     Mutant(
         "a grace begins again with every sign of a closed connection",
-        "membership.rs",
+        "connections.rs",
         "        if manager.suspect_since.is_none() {",
         "        {",
     ),
     Mutant(
         "nothing is in doubt after a break",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "age.is_some_and(|age| age <= young)",
         "age.is_some_and(|age| age < Duration::ZERO)",
     ),
     Mutant(
         "after a break everything is in doubt, however old",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "age.is_some_and(|age| age <= young)",
         "age.is_some()",
     ),
     Mutant(
         "a half-open connection counts as none that broke",
-        "membership.rs",
+        "connections.rs",
         "let is_another = manager.spoke_by != origin.connection;",
         "let is_another = manager.is_suspect();",
     ),
     Mutant(
         "the run does not learn how long its tasks take",
-        "lib.rs",
+        "results.rs",
         "        self.tally.in_flight_for.add(flight);\n",
         "        let _ = flight;\n",
     ),
     Mutant(
         "the next doubt of a manager is not watched",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
         "        self.after_result(slot, now);\n",
     ),
@@ -205,31 +205,31 @@ MUTANTS = [
     ),
     Mutant(
         "what is overdue when its manager comes back is given up at once",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "(Some(until), _) if until <= awake =>",
         "(Some(until), _) if until < Duration::ZERO =>",
     ),
     Mutant(
         "each break puts a doubt off",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "(Some(until), _) if until <= awake =>",
         "(Some(_), _) =>",
     ),
     Mutant(
         "of several doubts all end with the first",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "let is_over = |at: Duration| at <= until;",
         "let is_over = |at: Duration| at <= until.max(at);",
     ),
     Mutant(
         "the place of a task that was given up is not free",
-        "doubt.rs",
+        "tasks_in_doubt.rs",
         "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
         "        self.watch_doubts(slot);\n        self.report(slot, now);\n",
     ),
     Mutant(
         "the late result of a task that was given up is not counted",
-        "doubt.rs",
+        "given_up.rs",
         "        self.0.extend(tasks);\n",
         "        let _ = tasks;\n",
     ),
@@ -241,54 +241,60 @@ MUTANTS = [
     ),
     Mutant(
         "a refused batch is lost",
-        "returned.rs",
+        "returned_batches.rs",
         "            if let Some(held) = record.take(id) {\n                self.queue.push",
         "            if let Some(held) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
         "                self.queue.push",
     ),
     Mutant(
         "a refused batch stays with its manager",
-        "returned.rs",
-        "        for Task { id, priority, body } in shipment.into_tasks() {",
-        "        for Task { id, priority, body } in shipment.into_tasks().take(0) {",
+        "returned_batches.rs",
+        "        for Shipped { task, weight } in shipment.into_tasks() {",
+        "        for Shipped { task, weight } in shipment.into_tasks().take(0) {",
     ),
     Mutant(
         "a refused task forgets its priority",
-        "returned.rs",
+        "returned_batches.rs",
         "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
         "                    priority,\n",
         "                let _ = priority;\n"
         "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
-        "                    priority: crate::protocol::Priority::LOWEST,\n",
+        "                    priority: protocol::Priority::LOWEST,\n",
+    ),
+    Mutant(
+        "a refused task weighs nothing in the queue",
+        "returned_batches.rs",
+        "                    weight,\n",
+        "                    weight: weight * 0,\n",
     ),
     Mutant(
         "a manager whose batch was refused is asked at once again",
-        "returned.rs",
+        "returned_batches.rs",
         "        self.suspect(slot, now);\n        self.index(slot);\n        self.finish_draining",
         "        self.index(slot);\n        self.finish_draining",
     ),
     Mutant(
         "a draining manager whose last batch was refused is kept",
-        "returned.rs",
+        "returned_batches.rs",
         "        self.index(slot);\n        self.finish_draining(slot, now);\n    }\n\n"
         "    /// A batch that was not",
         "        self.index(slot);\n    }\n\n    /// A batch that was not",
     ),
     Mutant(
         "registering again takes a manager's tasks from it",
-        "membership.rs",
+        "registration.rs",
         "            manager.in_flight = std::mem::take(&mut earlier.in_flight);\n",
         "            self.fail_tasks(&mut earlier, now);\n",
     ),
     Mutant(
         "another process inherits the tasks of the one before",
-        "membership.rs",
+        "registration.rs",
         "            && earlier.registered_by == origin.connection\n",
         "",
     ),
     Mutant(
         "a registration by another connection keeps tasks",
-        "membership.rs",
+        "registration.rs",
         "            && earlier.registered_by == origin.connection\n"
         "            && earlier.origin == origin;",
         "            || true;",
@@ -307,32 +313,32 @@ MUTANTS = [
     ),
     Mutant(
         "a lost manager is forgotten at once, and not told to exit",
-        "membership.rs",
+        "registration.rs",
         "        self.departed.remember(&manager.id);\n",
         "",
     ),
     Mutant(
         "a lost manager that registers anew is still taken for a lost one",
-        "membership.rs",
+        "registration.rs",
         "        self.departed.forget(id);\n",
         "",
     ),
     Mutant(
         "what waits for a lost manager still leaves",
-        "membership.rs",
+        "registration.rs",
         "        self.outputs\n            .push_back(Output::Forgotten(manager.id.clone()));\n"
         "        manager\n",
         "        manager\n",
     ),
     Mutant(
         "the loss of a task is told twice",
-        "membership.rs",
+        "lost_managers.rs",
         "        for task in &tasks {\n",
         "        for task in tasks.iter().chain(tasks.last()) {\n",
     ),
     Mutant(
         "one lost task is not told",
-        "membership.rs",
+        "lost_managers.rs",
         "        for task in &tasks {\n",
         "        for task in tasks.iter().skip(1) {\n",
     ),
@@ -356,7 +362,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stop forgets what managers hold",
-        "leaving.rs",
+        "shutdown.rs",
         "            for held in manager.in_flight.drain(..) {\n"
         "                held.ticket.settle();",
         "            for held in manager.in_flight.drain(..).skip(1) {\n"
@@ -364,7 +370,7 @@ MUTANTS = [
     ),
     Mutant(
         "at a stop managers are not told",
-        "leaving.rs",
+        "shutdown.rs",
         "            let to = manager.id.clone();\n"
         "            self.outputs.push_back(Output::ToManager {",
         "            let to = manager.id.clone();\n            if manager.draining {\n"
@@ -381,7 +387,7 @@ MUTANTS = [
     ),
     Mutant(
         "the history of blocks knows each block once",
-        "membership.rs",
+        "registration.rs",
         "        history.push(block);\n",
         "        if !history.contains(&block) {\n            history.push(block);\n        }\n",
     ),
@@ -417,13 +423,13 @@ MUTANTS = [
     ),
     Mutant(
         "a manager with tasks counts as idle",
-        "lib.rs",
+        "dispatch.rs",
         "        manager.idle_since = None;\n        debug!(",
         "        debug!(",
     ),
     Mutant(
         "tasks leave while results are stuck",
-        "lib.rs",
+        "dispatch.rs",
         "        if !self.dispatching || self.stopping",
         "        if self.stopping",
     ),
@@ -435,13 +441,13 @@ MUTANTS = [
     ),
     Mutant(
         "an answer of the user's selector is waited for without end",
-        "asking.rs",
+        "user_selector.rs",
         "            State::Asked { until } if until <= now => Some(self.number),\n",
         "",
     ),
     Mutant(
         "the user's selector is asked about managers that left",
-        "asking.rs",
+        "user_selector.rs",
         "        self.withdraw(slot);\n        self.changed.remove(&slot);",
         "        self.random.withdraw(slot);\n        self.changed.remove(&slot);",
     ),
@@ -453,10 +459,9 @@ MUTANTS = [
     ),
     Mutant(
         "a selector is not told that a manager has left",
-        "ranking.rs",
+        "policy.rs",
         "            Self::Own(selector) => selector.withdraw(slot),\n"
-        "            Self::Asked(asking) => asking.forget(slot, id),",
-        "            Self::Own(_) => {}\n"
-        "            Self::Asked(asking) => asking.forget(slot, id),",
+        "            Self::Asked(user) => user.forget(slot, id),",
+        "            Self::Own(_) => {}\n            Self::Asked(user) => user.forget(slot, id),",
     ),
 ]

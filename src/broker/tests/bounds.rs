@@ -33,7 +33,7 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
             priority: Priority::LOWEST,
             body: Body::Task(id),
         };
-        world.broker.handle_task(task, world.now);
+        world.broker.handle_task(task, 1, world.now);
         world.broker.dispatch(world.now);
         let outputs = world.outputs();
         let [Output::Batch { to, .. }] = &outputs[..] else {

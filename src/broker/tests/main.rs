@@ -1,4 +1,8 @@
 //! Tests of `src/broker/`: what it promises, as texts and as a simulation.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it is about, and takes the rest alike"
+)]
 
 /// What is logged.
 use support::events;
@@ -12,7 +16,7 @@ mod words;
 /// The commands of a scenario.
 mod script;
 
-/// Behaviour, theme by theme, as texts in `tests/broker/scenarios/`.
+/// Behaviour, theme by theme, as texts in `scenarios/`.
 mod scenarios;
 
 /// Chance, and what is remembered for a while only.

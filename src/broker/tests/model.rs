@@ -15,7 +15,7 @@ use doubt::Held;
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Batch {
         to: String,
         ids: Vec<i64>,
@@ -27,11 +27,11 @@ pub enum Seen {
     Other(String),
 }
 
-pub type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 /// Who chooses among the managers that may get tasks.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Choice {
+pub(crate) enum Choice {
     Random,
     GreatestBlock,
     /// Chosen outside, and only when the answer has come.
@@ -43,7 +43,7 @@ const BATCH_MAX: usize = 1024;
 /// DESIGN.md: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
-pub struct Model {
+pub(crate) struct Model {
     pub threshold: Duration,
     pub grace: Option<Duration>,
     /// How long tasks in doubt are waited for; None: three flights, as DESIGN.md has it.
@@ -69,14 +69,14 @@ pub struct Model {
 
 /// What a manager tells of itself.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub(crate) struct Account {
     pub block: String,
     pub capacity: usize,
     pub workers: i64,
     pub drain_in: Option<Duration>,
 }
 
-pub struct Manager {
+pub(crate) struct Manager {
     pub account: Account,
     order: u64,
     held: bool,
@@ -105,7 +105,7 @@ impl Manager {
 }
 
 impl Model {
-    pub fn new(
+    pub(crate) fn new(
         threshold: Duration,
         grace: Option<Duration>,
         patience: Option<Duration>,
@@ -133,30 +133,30 @@ impl Model {
         }
     }
 
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.waiting.len() + self.in_flight()
     }
 
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.managers.values().map(|m| m.tasks.len()).sum()
     }
 
-    pub fn is_live(&self, id: i64) -> bool {
+    pub(crate) fn is_live(&self, id: i64) -> bool {
         let books = self.books.get(&id);
         books.is_some_and(|(taken, answered)| taken > answered)
     }
 
     /// How often a task by this id was accepted.
-    pub fn times_taken(&self, id: i64) -> u32 {
+    pub(crate) fn times_taken(&self, id: i64) -> u32 {
         self.books.get(&id).map_or(0, |(taken, _)| *taken)
     }
 
-    pub fn set_now(&mut self, now: Duration) {
+    pub(crate) fn set_now(&mut self, now: Duration) {
         self.now = now;
     }
 
     /// The process runs, at this time; it meant to run at `due`.
-    pub fn begin_turn(&mut self, now: Duration, due: Option<Duration>) {
+    pub(crate) fn begin_turn(&mut self, now: Duration, due: Option<Duration>) {
         self.now = now;
         let due = due.unwrap_or(now).max(self.last_turn);
         if now.saturating_sub(due) >= STALL_MIN {
@@ -169,12 +169,12 @@ impl Model {
         self.now - self.slept
     }
 
-    pub fn workers_empty(&mut self) {
+    pub(crate) fn workers_empty(&mut self) {
         self.workers_empty_at = self.awake();
     }
 
     /// By when somebody has to be looked at, at the latest.
-    pub fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let awake = self.managers.values().map(|manager| {
             let deadline = self.deadline(manager);
             let first = manager.first_doubt();
@@ -190,7 +190,7 @@ impl Model {
     }
 
     /// A task comes; `readable` or not.
-    pub fn task(&mut self, id: i64, priority: i64, readable: bool) -> Vec<String> {
+    pub(crate) fn task(&mut self, id: i64, priority: i64, readable: bool) -> Vec<String> {
         if self.is_live(id) {
             return Vec::new();
         }
@@ -203,7 +203,7 @@ impl Model {
         Vec::new()
     }
 
-    pub fn register(
+    pub(crate) fn register(
         &mut self,
         name: &str,
         connection: Option<u64>,
@@ -279,7 +279,7 @@ impl Model {
         true
     }
 
-    pub fn heartbeat(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
+    pub(crate) fn heartbeat(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
         let mut expected = Vec::new();
         if self.hear(name, connection, &mut expected) {
             expected.push(format!("{name} < heartbeat echo"));
@@ -288,13 +288,13 @@ impl Model {
     }
 
     /// A record for a hub: no more than a sign of life, here.
-    pub fn record(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
+    pub(crate) fn record(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
         let mut expected = Vec::new();
         self.hear(name, connection, &mut expected);
         expected
     }
 
-    pub fn drain(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
+    pub(crate) fn drain(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
         let mut expected = Vec::new();
         if self.hear(name, connection, &mut expected) {
             self.manager(name).draining = true;
@@ -303,7 +303,7 @@ impl Model {
         expected
     }
 
-    pub fn result(
+    pub(crate) fn result(
         &mut self,
         name: &str,
         connection: Option<u64>,
@@ -336,13 +336,13 @@ impl Model {
         expected
     }
 
-    pub fn hold(&mut self, name: &str) {
+    pub(crate) fn hold(&mut self, name: &str) {
         if let Some(manager) = self.managers.get_mut(name) {
             manager.held = true;
         }
     }
 
-    pub fn disconnect(&mut self, connection: u64) {
+    pub(crate) fn disconnect(&mut self, connection: u64) {
         let awake = self.awake();
         for manager in self.managers.values_mut() {
             if manager.connection == Some(connection) {
@@ -352,7 +352,7 @@ impl Model {
         }
     }
 
-    pub fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
+    pub(crate) fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
         let awake = self.awake();
         let Some(manager) = self.managers.get_mut(name) else {
             return Vec::new();
@@ -362,12 +362,12 @@ impl Model {
     }
 
     /// A batch was not sent, because too much is on its way to this manager.
-    pub fn give_back(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
+    pub(crate) fn give_back(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
         self.clog(name, true);
         self.take_back(name, ids)
     }
 
-    pub fn clog(&mut self, name: &str, is_clogged: bool) {
+    pub(crate) fn clog(&mut self, name: &str, is_clogged: bool) {
         if let Some(manager) = self.managers.get_mut(name) {
             manager.clogged = is_clogged;
         }
@@ -403,12 +403,12 @@ impl Model {
     }
 
     /// Whether what a manager says may stand unread while it is given up.
-    pub fn backlog_is_over(&self) -> bool {
+    pub(crate) fn backlog_is_over(&self) -> bool {
         self.awake() >= self.backlog_end()
     }
 
     /// Time has come: who drains, who is lost.
-    pub fn time(&mut self) -> Vec<String> {
+    pub(crate) fn time(&mut self) -> Vec<String> {
         let mut expected = Vec::new();
         let names: Vec<String> = self.managers.keys().cloned().collect();
         for name in &names {
@@ -441,7 +441,7 @@ impl Model {
     }
 
     /// The submit side is gone: everybody is told, and nothing is left.
-    pub fn stop(&mut self) -> Vec<String> {
+    pub(crate) fn stop(&mut self) -> Vec<String> {
         let names = self
             .managers
             .keys()
@@ -453,7 +453,7 @@ impl Model {
 
     /// What was handed out: to somebody with room, the first in the queue, as much as goes; and
     /// nothing stays behind that could go.
-    pub fn check_dispatch(&mut self, seen: &[Seen]) -> Verdict {
+    pub(crate) fn check_dispatch(&mut self, seen: &[Seen]) -> Verdict {
         for effect in seen {
             match effect {
                 Seen::Batch { to, ids } => self.check_batch(to, ids)?,
@@ -505,7 +505,7 @@ impl Model {
     }
 
     /// Each accepted task has been answered once, except those that live.
-    pub fn check_books(&self) -> Verdict {
+    pub(crate) fn check_books(&self) -> Verdict {
         let live = self
             .books
             .iter()
@@ -524,7 +524,7 @@ impl Model {
     }
 
     /// What MANAGERS tells, in the words of `words.rs`.
-    pub fn statuses(&self) -> Vec<String> {
+    pub(crate) fn statuses(&self) -> Vec<String> {
         let of_one = |(name, manager): &(&String, &Manager)| {
             let idle = manager
                 .idle_since
@@ -547,7 +547,7 @@ impl Model {
             .collect()
     }
 
-    pub fn names_in_order(&self) -> Vec<String> {
+    pub(crate) fn names_in_order(&self) -> Vec<String> {
         let in_order = self.in_order();
         in_order.iter().map(|(name, _)| (*name).clone()).collect()
     }
@@ -558,7 +558,7 @@ impl Model {
         managers
     }
 
-    pub fn workers(&self) -> i64 {
+    pub(crate) fn workers(&self) -> i64 {
         self.managers.values().map(|m| m.account.workers).sum()
     }
 

@@ -1,4 +1,4 @@
-//! Runs the texts in `tests/broker/scenarios/`, one file a theme.
+//! Runs the texts in `src/broker/tests/scenarios/`, one file a theme.
 //!
 //! ```text
 //! scenario what it shows
@@ -175,6 +175,7 @@ fn is_as_expected(got: &str, expected: &str) -> bool {
 struct TellOnPanic(String);
 
 impl Drop for TellOnPanic {
+    #[expect(clippy::print_stderr, reason = "read by whoever runs the tests")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("in {}", self.0);

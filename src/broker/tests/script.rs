@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use broker::{
     BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector, Selector,
-    Settings, Slot, StopReason, VersionCheck, Versions,
+    Settings, Slot, StopReason, Versions,
 };
-use protocol::{Answer, BlockId, Command, FromManager, Priority, Task, TaskId};
+use protocol::{
+    BlockId, Command, FromManager, Priority, SelectorAnswer, Task, TaskId, VersionCheck,
+};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -23,14 +25,14 @@ use super::words;
 use super::world::{self, Body, World, manager_id};
 
 /// A line of a scenario, taken apart.
-pub struct Line {
+pub(crate) struct Line {
     pub verb: String,
     pub objects: Vec<String>,
     options: BTreeMap<String, String>,
 }
 
 impl Line {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace();
         let verb = words.next().expect("a verb").to_owned();
         let mut line = Self {
@@ -79,7 +81,7 @@ impl Line {
 }
 
 /// Plays one scenario.
-pub struct Player {
+pub(crate) struct Player {
     world: World,
     events: Events,
     shows_warnings: bool,
@@ -87,7 +89,7 @@ pub struct Player {
 
 impl Player {
     /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown`
-    pub fn new(mut with: Line) -> Self {
+    pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
             happenings: with.text("happenings").as_deref() == Some("told"),
@@ -130,7 +132,7 @@ impl Player {
     }
 
     /// What one command leads to.
-    pub fn play(&mut self, mut line: Line) -> Vec<String> {
+    pub(crate) fn play(&mut self, mut line: Line) -> Vec<String> {
         let mut seen = self.carry_out(&mut line);
         line.finish();
         seen.extend(self.seen(""));
@@ -138,7 +140,7 @@ impl Player {
     }
 
     /// Ends the scenario: whatever is left has a place in the books until the very end.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.world.broker.handle_stop(StopReason::SubmitSideGone);
         drop(self.world.outputs());
         let left = (self.world.broker.queued(), self.world.broker.in_flight());
@@ -227,12 +229,12 @@ impl Player {
         match line.verb.as_str() {
             "task" => {
                 let task = task(line.number(0), line.text("priority").as_deref());
-                broker.handle_task(task, *now);
+                broker.handle_task(task, 1, *now);
             }
             "tasks" => {
                 let (first, last) = line.object(0).split_once('-').expect("first-last");
                 for id in number(first)..=number(last) {
-                    broker.handle_task(task(id, None), *now);
+                    broker.handle_task(task(id, None), 1, *now);
                 }
             }
             "unreadable" => {
@@ -256,15 +258,15 @@ impl Player {
         let answer = match line.verb.as_str() {
             "asked-again" => return broker.handle_asked_again(now),
             "give-up" => return broker.give_up_asking(&line.objects.join(" ")),
-            "loaded" => Answer::Loaded,
-            "answer" => Answer::Order {
+            "loaded" => SelectorAnswer::Loaded,
+            "answer" => SelectorAnswer::Order {
                 number: line.number(0),
                 managers: line.objects[1..]
                     .iter()
                     .map(|name| manager_id(name))
                     .collect(),
             },
-            _ => Answer::Failed {
+            _ => SelectorAnswer::Failed {
                 number: line.number(0),
                 traceback: line.objects[1..].join(" "),
             },

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use broker::{BlockIdSelector, Patience, RandomSelector, Selector, Settings, StopReason};
-use protocol::{Answer, Command, Priority, Task, TaskId};
+use protocol::{Command, Priority, SelectorAnswer, Task, TaskId};
 use tracing::level_filters::LevelFilter;
 
 use super::events::Events;
@@ -106,7 +106,9 @@ impl Simulation {
         let mut world = World::new(settings, selector);
         if choice == Choice::Asked {
             world.broker.ask_for_order(seed, world.now);
-            world.broker.handle_answer(Answer::Loaded, world.now);
+            world
+                .broker
+                .handle_answer(SelectorAnswer::Loaded, world.now);
         }
         let model = Model::new(THRESHOLD, grace, patience, choice);
         let events = Events::capture(LevelFilter::ERROR);
@@ -296,21 +298,21 @@ impl Simulation {
         let Some((number, mut managers)) = self.host.questions.pop_front() else {
             if self.is_asked && self.cast.chance(0.1) {
                 broker.handle_asked_again(now);
-                broker.handle_answer(Answer::Loaded, now);
+                broker.handle_answer(SelectorAnswer::Loaded, now);
             }
             return Ok(());
         };
         let answer = match self.cast.below(6) {
-            0 => Answer::Failed {
+            0 => SelectorAnswer::Failed {
                 number,
                 traceback: "why".to_owned(),
             },
             1 => {
                 managers.insert(0, manager_id("nobody"));
                 managers.truncate(2);
-                Answer::Order { number, managers }
+                SelectorAnswer::Order { number, managers }
             }
-            _ => Answer::Order { number, managers },
+            _ => SelectorAnswer::Order { number, managers },
         };
         broker.handle_answer(answer, now);
         self.host.expect("the selector's answer", Vec::new())

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use broker::{Happening, ManagerChange, Now, Output, Shipment, StopReason, TaskChange, What};
 use protocol::{
-    BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Question, Registration, Reply, Report,
-    TaskId, ToManager,
+    BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Registration, Reply, Report,
+    SelectorQuestion, ToManager,
 };
 
 use super::world::{Body, WALL_AT_START_S};
 
 /// One line an effect; MANAGERS has one more for each manager.
-pub fn of(output: &Output<Body>, now: Now) -> Vec<String> {
+pub(crate) fn of(output: &Output<Body>, now: Now) -> Vec<String> {
     let line = match output {
         Output::Batch { to, shipment } => format!("batch {}: {}", to.to_text(), ids_in(shipment)),
         Output::ToManager { to, message } => {
@@ -65,7 +65,6 @@ fn of_task_change(change: &TaskChange) -> String {
 }
 
 fn of_manager_change(change: &ManagerChange) -> String {
-    let ids = |tasks: &[TaskId]| fold(&tasks.iter().map(|task| task.0).collect::<Vec<_>>());
     match change {
         ManagerChange::Registered {
             block,
@@ -79,10 +78,10 @@ fn of_manager_change(change: &ManagerChange) -> String {
         ManagerChange::Suspect { in_flight } => format!("suspect with {in_flight}"),
         ManagerChange::Back { in_flight } => format!("back with {in_flight}"),
         ManagerChange::Lost { tasks, silent } => {
-            format!("lost with {} after {}", ids(tasks), silent.as_secs_f64())
+            format!("lost with {tasks} after {}", silent.as_secs_f64())
         }
-        ManagerChange::GaveUp { tasks } => format!("gave up {}", ids(tasks)),
-        ManagerChange::Replaced { tasks } => format!("replaced, lost {}", ids(tasks)),
+        ManagerChange::GaveUp { tasks } => format!("gave up {tasks}"),
+        ManagerChange::Replaced { tasks } => format!("replaced, lost {tasks}"),
     }
 }
 
@@ -92,7 +91,7 @@ fn ids_in(shipment: &Shipment<Body>) -> String {
 }
 
 /// Each id goes with the body that came with it.
-pub fn check_bodies(shipment: &Shipment<Body>) {
+pub(crate) fn check_bodies(shipment: &Shipment<Body>) {
     let ids = shipment.ids();
     let bodies: Vec<Body> = shipment.bodies().cloned().collect();
     let own: Vec<Body> = ids.iter().map(|id| Body::Task(*id)).collect();
@@ -102,7 +101,7 @@ pub fn check_bodies(shipment: &Shipment<Body>) {
 }
 
 /// `1 2 5-9`: in their order, with runs of three and more folded.
-pub fn fold(ids: &[i64]) -> String {
+pub(crate) fn fold(ids: &[i64]) -> String {
     let mut runs: Vec<(i64, i64)> = Vec::new();
     for id in ids {
         match runs.last_mut() {
@@ -139,7 +138,7 @@ fn of_failure(failure: &Failure, now: Now) -> String {
 }
 
 /// `ask 2: among m1 m2, new m2, changed m1, gone m3`: for a selector that is asked outside.
-fn of_question(question: &Question<Body>) -> String {
+fn of_question(question: &SelectorQuestion<Body>) -> String {
     let of_records = |records: &[(ManagerId, NodeInfo<Body>)]| -> Vec<ManagerId> {
         records.iter().map(|(id, _)| id.clone()).collect()
     };
@@ -235,6 +234,6 @@ fn block(block: &BlockId) -> String {
 }
 
 /// To the millisecond, without zeros at the end.
-pub fn rounded(seconds: f64) -> f64 {
+pub(crate) fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use broker::{
     Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
-    VersionCheck, check_invariants,
+    check_invariants,
 };
-use protocol::{BlockId, ManagerId, Registration};
+use protocol::{BlockId, ManagerId, Registration, VersionCheck};
 
 /// What passes through the broker, which cannot look into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Body {
+pub(crate) enum Body {
     Task(i64),
     Result { manager: String, task: i64 },
     Record(i64),
@@ -20,9 +20,9 @@ pub enum Body {
 }
 
 /// The wall clock when the monotonic one stands at 0.
-pub const WALL_AT_START_S: f64 = 1_790_000_000.0;
+pub(crate) const WALL_AT_START_S: f64 = 1_790_000_000.0;
 
-pub struct World {
+pub(crate) struct World {
     pub broker: Broker<Body>,
     pub now: Now,
     /// Batches on their way, until they are refused.
@@ -32,7 +32,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(settings: Settings, selector: Box<dyn Selector>) -> Self {
+    pub(crate) fn new(settings: Settings, selector: Box<dyn Selector>) -> Self {
         let now = Now {
             monotonic: Duration::ZERO,
             wall_s: WALL_AT_START_S,
@@ -48,7 +48,7 @@ impl World {
 
     /// Where messages of this manager come from, unless it is said otherwise: a connection of its
     /// own, and an address of its own.
-    pub fn origin(&mut self, manager: &str) -> Origin {
+    pub(crate) fn origin(&mut self, manager: &str) -> Origin {
         if let Some(origin) = self.origins.get(manager) {
             return *origin;
         }
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// From now on its messages come by another connection.
-    pub fn reconnect(&mut self, manager: &str) -> Origin {
+    pub(crate) fn reconnect(&mut self, manager: &str) -> Origin {
         self.connections += 1;
         let known = self.origins.get(manager).and_then(|known| known.address);
         let fresh = || IpAddr::V4(Ipv4Addr::new(10, 0, 0, self.connections as u8));
@@ -68,18 +68,18 @@ impl World {
         origin
     }
 
-    pub fn set_origin(&mut self, manager: &str, origin: Origin) {
+    pub(crate) fn set_origin(&mut self, manager: &str, origin: Origin) {
         self.origins.insert(manager.to_owned(), origin);
     }
 
     /// Lets both clocks go on. Nobody is told.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic += time;
         self.now.wall_s += time.as_secs_f64();
     }
 
     /// What the broker wants done by now. Its books must be in order at such a moment.
-    pub fn outputs(&mut self) -> Vec<Output<Body>> {
+    pub(crate) fn outputs(&mut self) -> Vec<Output<Body>> {
         let outputs: Vec<_> = std::iter::from_fn(|| self.broker.poll_output()).collect();
         if let Err(broken) = check_invariants(&self.broker) {
             panic!("the broker's books are out of order: {broken}");
@@ -88,7 +88,7 @@ impl World {
     }
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         heartbeat_threshold: Duration::from_secs(10),
         disconnect_grace: None,
@@ -100,12 +100,12 @@ pub fn settings() -> Settings {
     }
 }
 
-pub fn manager_id(name: &str) -> ManagerId {
+pub(crate) fn manager_id(name: &str) -> ManagerId {
     ManagerId::new(name.as_bytes())
 }
 
 /// What a manager of this name tells of itself, unless it is said otherwise.
-pub fn registration(name: &str) -> Registration<Body> {
+pub(crate) fn registration(name: &str) -> Registration<Body> {
     Registration {
         block: BlockId::Text("0".into()),
         max_capacity: 1,

@@ -4,8 +4,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::hub::HubSender;
 use crate::{EventLoop, ancestry, memory};
-use broker::{Complaint, Now};
-use interchange::Surroundings;
+use broker::Now;
+use interchange::{Complaint, Surroundings};
 use status::document::{About, BackPressure, Process, WorkerPort};
 
 impl EventLoop {

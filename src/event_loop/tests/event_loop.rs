@@ -7,13 +7,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use broker::{Candidate, Patience, Selector, Settings, Slot, VersionCheck, Versions};
+use broker::{Candidate, Patience, Selector, Settings, Slot, Versions};
 use event_loop::{Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget};
 use pickle::{Encoder, Tree};
+use protocol::VersionCheck;
 use status::document::About;
-use submit_side::config::{
-    Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide, VersionCheckChoice,
-};
+use submit_side::config::{Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide};
 use zmq::{Context, Socket};
 
 const WITHIN_MS: i64 = 5_000;
@@ -92,7 +91,7 @@ fn serve(submit_side: SubmitSide) -> End {
         heartbeat_threshold: Duration::from_secs(60),
         selector: SelectorChoice::Random,
         run_id: None,
-        version_check: VersionCheckChoice::Off,
+        version_check: VersionCheck::Off,
         unknown_keys: Vec::new(),
     };
     let event_loop = EventLoop::open(Start {

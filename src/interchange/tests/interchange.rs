@@ -1,4 +1,4 @@
-//! Frames in, frames out, without sockets: `src/interchange.rs` around a real broker.
+//! Frames in, frames out, without sockets: `src/interchange/` around a real broker.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use broker::{
     BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, StopReason,
-    VersionCheck, Versions,
+    Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
-use protocol::{ManagerId, Opaque};
+use protocol::{ManagerId, Opaque, VersionCheck};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -156,7 +156,7 @@ fn a_short_conversation() {
     assert_eq!(desk.sent(), ["report run-7"]);
     desk.task("{'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}");
     desk.task("{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, 'buffer': b'two'}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     let batch = "b'm1' gets [{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, \
                  'buffer': b'two'}, {'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}]";
     assert_eq!(desk.sent(), ["report run-7", batch]);
@@ -202,7 +202,7 @@ fn a_result_leaves_as_the_very_frame_that_came() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     desk.sent();
     let frame = python::pickle(2, "{'type': 'result', 'task_id': 1, 'result': b'x' * 9000}");
     let place = frame.as_ptr();
@@ -219,7 +219,7 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     desk.sent();
     for frames in [
         vec![b"FuzzyByte\rSTREAM".to_vec()],
@@ -280,7 +280,7 @@ fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
         );
     }
     assert_eq!(
-        desk.interchange.unfinished(),
+        desk.interchange.broker().unfinished(),
         "Without an answer: queued 0 [], in flight 0 []"
     );
 }
@@ -339,15 +339,44 @@ fn a_refused_batch_is_sent_again_as_it_was() {
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 10}");
     desk.task("{'task_id': 2, 'context': {}, 'buffer': b'y' * 9000}");
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     let first = desk.sent();
     let (to, shipment) = desk.refusable.pop().unwrap();
-    desk.interchange.handle_refused(&to, shipment, desk.now);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange
+        .broker_mut()
+        .handle_refused(&to, shipment, desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
     desk.say(b"m1", &["{'type': 'heartbeat'}"]);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho", &first[0]]);
+}
+
+#[test]
+fn queued_bytes_are_those_of_the_tasks_that_wait() {
+    let mut desk = desk();
+    desk.say(b"m1", &[REGISTRATION]);
+    let bytes_of_none = desk.interchange.queued_bytes();
+    desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 100}");
+    let bytes_of_one = desk.interchange.queued_bytes();
+    desk.task("{'task_id': 2, 'context': {}, 'buffer': b'y' * 9000}");
+    let bytes_of_both = desk.interchange.queued_bytes();
+    assert_eq!(bytes_of_none, 0);
+    assert!((300..500).contains(&bytes_of_one), "{bytes_of_one}");
+    assert!(bytes_of_both > bytes_of_one + 9000, "{bytes_of_both}");
+    // The second of an id does not wait.
+    desk.task("{'task_id': 2, 'context': {}, 'buffer': b'z' * 9000}");
+    assert_eq!(desk.interchange.queued_bytes(), bytes_of_both);
+    desk.interchange.broker_mut().dispatch(desk.now);
+    desk.sent();
+    assert_eq!(desk.interchange.queued_bytes(), 0);
+    // One that was answered before its batch came back does not wait again.
+    desk.say(b"m1", &["{'type': 'result', 'task_id': 2, 'result': b''}"]);
+    let (to, shipment) = desk.refusable.pop().unwrap();
+    desk.interchange
+        .broker_mut()
+        .handle_refused(&to, shipment, desk.now);
+    assert_eq!(desk.interchange.queued_bytes(), bytes_of_one);
 }
 
 #[test]
@@ -398,6 +427,41 @@ fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
     assert!(count(&events, "b'").1[0].starts_with("900 more"));
 }
 
+/// And a sleep of the process is told before what was held back in it.
+#[test]
+fn what_the_broker_finds_wrong_is_limited_alike() {
+    let events = Events::capture(LevelFilter::INFO);
+    let mut desk = desk();
+    for _ in 0..25 {
+        desk.say(b"stranger", &["{'type': 'heartbeat'}"]);
+        desk.say(b"m1", &[REGISTRATION]);
+    }
+    let count = |lines: &[events::Line], text: &str| {
+        lines.iter().filter(|line| line.text.contains(text)).count()
+    };
+    let lines = events.take();
+    let unknown = "Ignoring message from unknown manager: b'stranger': a message (heartbeat)";
+    assert_eq!(count(&lines, unknown), 20);
+    // The first is none that is known already.
+    assert_eq!(count(&lines, "Registration of manager b'm1'"), 21);
+    assert_eq!(count(&lines, "b'm1' registers again"), 20);
+    assert_eq!(lines.len(), 61);
+    assert_eq!(
+        desk.interchange.next_deadline(),
+        Some(Duration::from_secs(1))
+    );
+    desk.now.monotonic = Duration::from_secs(30);
+    desk.interchange.handle_time(desk.now);
+    let texts: Vec<String> = events.take().into_iter().map(|line| line.text).collect();
+    let told = [
+        "This process did not run for 30.0 s; managers are not blamed for it",
+        "5 more messages of managers that are not registered within a second; the first ones \
+         stand above",
+        "4 more registrations of known managers within a second; the first ones stand above",
+    ];
+    assert_eq!(texts, told);
+}
+
 #[test]
 fn the_rest_reaches_the_broker() {
     let mut desk = desk();
@@ -408,20 +472,21 @@ fn the_rest_reaches_the_broker() {
         Some(Duration::from_secs(10))
     );
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.handle_dispatching(false);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().handle_dispatching(false);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
-    desk.interchange.handle_dispatching(true);
+    desk.interchange.broker_mut().handle_dispatching(true);
     desk.interchange
+        .broker_mut()
         .handle_disconnected(ConnectionId(2), desk.now);
-    desk.interchange.dispatch(desk.now);
+    desk.interchange.broker_mut().dispatch(desk.now);
     assert_eq!(desk.sent(), [""; 0]);
     assert_eq!(
-        desk.interchange.unfinished(),
+        desk.interchange.broker().unfinished(),
         "Without an answer: queued 1 [1], in flight 0 []"
     );
     desk.now.monotonic = Duration::from_secs(10);
-    desk.interchange.handle_workers_empty(desk.now);
+    desk.interchange.broker_mut().handle_workers_empty(desk.now);
     desk.interchange.handle_time(desk.now);
     assert_eq!(desk.sent(), ["forget b'm1'"]);
     assert_eq!(desk.interchange.next_deadline(), None);

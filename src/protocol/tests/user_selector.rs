@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use protocol::{Answer, FromManager, ManagerId, NodeInfo, Opaque, Question, TaskId};
+use protocol::{
+    FromManager, ManagerId, NodeInfo, Opaque, SelectorAnswer, SelectorQuestion, TaskId,
+};
 
 use super::python;
 
@@ -27,7 +29,7 @@ fn record(tasks: &[i64]) -> NodeInfo<Opaque<Vec<u8>>> {
 /// Ids are bytes, as in Parsl; times are numbers, where monitoring has datetimes.
 #[test]
 fn a_question_holds_records_as_parsls_selectors_see_them() {
-    let question = Question {
+    let question = SelectorQuestion {
         number: 7,
         joined: vec![(ManagerId::new(b"m1"), record(&[]))],
         changed: vec![(ManagerId::new(b"\xff"), record(&[3, 4]))],
@@ -58,7 +60,7 @@ fn a_question_holds_records_as_parsls_selectors_see_them() {
     ] {
         assert_eq!(python::load(&bytes, seen), expected);
     }
-    let nothing: Question<Opaque<Vec<u8>>> = Question {
+    let nothing: SelectorQuestion<Opaque<Vec<u8>>> = SelectorQuestion {
         number: 1,
         joined: Vec::new(),
         changed: Vec::new(),
@@ -77,30 +79,30 @@ fn answers() {
             .map(|name| ManagerId::new(name.as_bytes()))
             .collect()
     };
-    let failed = |number, traceback: &str| Answer::Failed {
+    let failed = |number, traceback: &str| SelectorAnswer::Failed {
         number,
         traceback: traceback.to_owned(),
     };
     for protocol in 3..=5 {
         for (text, expected) in [
-            ("(0, [], None)", Answer::Loaded),
+            ("(0, [], None)", SelectorAnswer::Loaded),
             (
                 "(1, [b'm1', b'm2'], None)",
-                Answer::Order {
+                SelectorAnswer::Order {
                     number: 1,
                     managers: ids(&["m1", "m2"]),
                 },
             ),
             (
                 "(2, (b'm1',), None)",
-                Answer::Order {
+                SelectorAnswer::Order {
                     number: 2,
                     managers: ids(&["m1"]),
                 },
             ),
             (
                 "(3, [], None)",
-                Answer::Order {
+                SelectorAnswer::Order {
                     number: 3,
                     managers: ids(&[]),
                 },
@@ -108,7 +110,7 @@ fn answers() {
             ("(4, None, 'Tráce\\nback')", failed(4, "Tráce\nback")),
             ("(0, None, 'no module')", failed(0, "no module")),
         ] {
-            let answer = Answer::parse(&python::pickle(protocol, text));
+            let answer = SelectorAnswer::parse(&python::pickle(protocol, text));
             assert_eq!(answer.unwrap(), expected, "{protocol}: {text}");
         }
     }
@@ -124,7 +126,10 @@ fn answers() {
         "(1, 5, None)",
         "{}",
     ] {
-        assert!(Answer::parse(&python::pickle(4, text)).is_err(), "{text}");
+        assert!(
+            SelectorAnswer::parse(&python::pickle(4, text)).is_err(),
+            "{text}"
+        );
     }
-    assert!(Answer::parse(b"Traceback").is_err());
+    assert!(SelectorAnswer::parse(b"Traceback").is_err());
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::VersionCheck;
 use submit_side::config::{
     self, Config, ConfigError, HubAddress, LoggingKind, PortChoice, RawConfig, SelectorChoice,
-    VersionCheckChoice,
 };
 
 /// CPython, which pickles what HTEX sends.
@@ -92,7 +92,7 @@ fn the_config_of_today_in_every_protocol() {
     assert_eq!(expected.heartbeat_threshold, Duration::from_secs(120));
     assert_eq!(expected.selector, SelectorChoice::Random);
     assert_eq!(expected.run_id.as_deref(), Some("run-7"));
-    assert_eq!(expected.version_check, VersionCheckChoice::PythonAndParsl);
+    assert_eq!(expected.version_check, VersionCheck::PythonAndParsl);
     assert!(expected.unknown_keys.is_empty());
     for protocol in 0..=5 {
         assert_eq!(
@@ -125,7 +125,7 @@ fn a_key_that_is_missing_or_none_has_the_meaning_of_its_absence() {
         assert_eq!(config.selector, SelectorChoice::Random);
         assert_eq!(config.run_id, None);
         assert_eq!(config.logging.kind, LoggingKind::Default { level: 20 });
-        assert_eq!(config.version_check, VersionCheckChoice::PythonAndParsl);
+        assert_eq!(config.version_check, VersionCheck::PythonAndParsl);
     }
 }
 
@@ -401,14 +401,14 @@ fn the_version_flag_has_had_two_meanings() {
         let changes = [("_check_python_mismatch", flag), ("log_config", log_config)];
         good(&changes).version_check
     };
-    assert_eq!(mode("True", "None"), VersionCheckChoice::PythonAndParsl);
-    assert_eq!(mode("True", "..."), VersionCheckChoice::PythonAndParsl);
-    assert_eq!(mode("...", "..."), VersionCheckChoice::PythonAndParsl);
-    assert_eq!(mode("False", "..."), VersionCheckChoice::ParslOnly);
-    assert_eq!(mode("False", "None"), VersionCheckChoice::Off);
+    assert_eq!(mode("True", "None"), VersionCheck::PythonAndParsl);
+    assert_eq!(mode("True", "..."), VersionCheck::PythonAndParsl);
+    assert_eq!(mode("...", "..."), VersionCheck::PythonAndParsl);
+    assert_eq!(mode("False", "..."), VersionCheck::ParslOnly);
+    assert_eq!(mode("False", "None"), VersionCheck::Off);
     assert_eq!(
         mode("False", "parsl.logconfigs.noop.NoopLogging()"),
-        VersionCheckChoice::Off
+        VersionCheck::Off
     );
 }
 

@@ -1,9 +1,9 @@
 //! What the process with a user's manager selector answers.
 
-use protocol::Answer;
+use protocol::SelectorAnswer;
 
 pub fn run(data: &[u8]) {
-    if let Ok(Answer::Order { number, managers }) = Answer::parse(data) {
+    if let Ok(SelectorAnswer::Order { number, managers }) = SelectorAnswer::parse(data) {
         assert!(number > 0, "0 says that the selector is loaded");
         assert!(managers.len() <= data.len());
     }

@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use broker::{
-    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, VersionCheck,
-    Versions,
+    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
-use protocol::{ManagerId, Opaque};
+use protocol::{ManagerId, Opaque, VersionCheck};
 
 use super::{frames, is_well_formed};
 
@@ -84,19 +83,25 @@ impl Desk {
             }
             4 => self
                 .interchange
+                .broker_mut()
                 .handle_disconnected(connection(manager), self.now),
             5 => self.pass(Duration::from_millis(100 * u64::from(number))),
             6 => {
                 if let Some((to, shipment)) = self.shipments.pop() {
-                    self.interchange.handle_refused(&to, shipment, self.now);
+                    self.interchange
+                        .broker_mut()
+                        .handle_refused(&to, shipment, self.now);
                 }
             }
-            7 => self.interchange.handle_workers_empty(self.now),
-            8 => self.interchange.handle_dispatching(number % 2 == 0),
+            7 => self.interchange.broker_mut().handle_workers_empty(self.now),
+            8 => self
+                .interchange
+                .broker_mut()
+                .handle_dispatching(number % 2 == 0),
             9 => self.interchange.handle_answer(frame, self.now),
             _ => return,
         }
-        self.interchange.dispatch(self.now);
+        self.interchange.broker_mut().dispatch(self.now);
         assert_eq!(self.drain(), replies_owed, "replies");
     }
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use pickle::Tree;
 use protocol::{
-    Answer, Failure, FromManager, ManagerId, NodeInfo, Opaque, Question, Registration, Reply,
-    Report,
+    Failure, FromManager, ManagerId, NodeInfo, Opaque, Registration, Reply, Report, SelectorAnswer,
+    SelectorQuestion,
 };
 
 use super::is_well_formed;
@@ -64,7 +64,7 @@ fn check_registration(registration: Registration<Opaque<&[u8]>>) {
     assert!(is_well_formed(
         &Report::NodeInfo(Box::new(info())).encode(Some("run"))
     ));
-    let question = Question {
+    let question = SelectorQuestion {
         number: 1,
         joined: vec![(id.clone(), info())],
         changed: vec![(id.clone(), info())],
@@ -73,5 +73,8 @@ fn check_registration(registration: Registration<Opaque<&[u8]>>) {
     };
     let question = question.encode();
     assert!(is_well_formed(&question));
-    assert!(Answer::parse(&question).is_err(), "a question is no answer");
+    assert!(
+        SelectorAnswer::parse(&question).is_err(),
+        "a question is no answer"
+    );
 }

@@ -11,7 +11,7 @@ const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
 
 /// A task in a manager's hands; times are on the awake clock.
 #[derive(Clone, Copy)]
-pub struct Held {
+pub(crate) struct Held {
     pub(super) dispatched: Duration,
     /// By when its result must have come, if it may be lost.
     pub(super) doubt: Option<Duration>,
@@ -64,7 +64,7 @@ impl Model {
     }
 
     /// By when everything that is in doubt now has been decided, as time is told outside.
-    pub fn last_doubt(&self) -> Option<Duration> {
+    pub(crate) fn last_doubt(&self) -> Option<Duration> {
         let held = self.managers.values().flat_map(|m| m.tasks.values());
         let last = held.filter_map(|held| held.doubt).max();
         last.map(|at| at + self.slept)

@@ -16,13 +16,13 @@ use super::world::Body;
 
 /// What a manager is sent, and what waits while its connection takes nothing.
 #[derive(Debug)]
-pub enum Parcel {
+pub(crate) enum Parcel {
     Word(ToManager),
     Batch(Shipment<Body>),
 }
 
 /// What became of it.
-pub enum Sent {
+pub(crate) enum Sent {
     Taken,
     /// Its connection takes nothing for now.
     Later(Parcel),
@@ -32,7 +32,7 @@ pub enum Sent {
 
 /// A message in the worker socket.
 #[derive(Debug)]
-pub struct Unread {
+pub(crate) struct Unread {
     pub from: String,
     pub saying: Saying,
     connection: u64,
@@ -59,7 +59,7 @@ struct Connection {
 const PARCELS_MAX: usize = 2;
 
 #[derive(Default)]
-pub struct Network {
+pub(crate) struct Network {
     now: Duration,
     opened: u64,
     connections: BTreeMap<u64, Connection>,
@@ -76,12 +76,12 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn set_now(&mut self, now: Duration) {
+    pub(crate) fn set_now(&mut self, now: Duration) {
         self.now = now;
     }
 
     /// A new connection under an identity. The one before it is closed, which is told `late`.
-    pub fn connect(&mut self, identity: &str, late: Duration) -> u64 {
+    pub(crate) fn connect(&mut self, identity: &str, late: Duration) -> u64 {
         self.opened += 1;
         let descriptor = (10..).find(|number| !self.descriptors.contains(number));
         let descriptor = descriptor.expect("numbers do not end");
@@ -114,16 +114,16 @@ impl Network {
     }
 
     /// By which an identity is reached.
-    pub fn route(&self, identity: &str) -> Option<u64> {
+    pub(crate) fn route(&self, identity: &str) -> Option<u64> {
         self.routes.get(identity).copied()
     }
 
-    pub fn is_open(&self, connection: u64) -> bool {
+    pub(crate) fn is_open(&self, connection: u64) -> bool {
         self.connections.contains_key(&connection)
     }
 
     /// The connection ends; what was sent by it stays in the worker socket.
-    pub fn close(&mut self, connection: u64, late: Duration) {
+    pub(crate) fn close(&mut self, connection: u64, late: Duration) {
         if let Some(Connection {
             descriptor,
             parcels,
@@ -140,7 +140,7 @@ impl Network {
 
     /// What has been said by a connection and is not read: so much may be lost with it, without a
     /// registration. (Who registers has an identity of its own, in reality.)
-    pub fn losable(&self, connection: u64) -> usize {
+    pub(crate) fn losable(&self, connection: u64) -> usize {
         let latest_first = self.unread.iter().rev();
         latest_first
             .filter(|unread| unread.connection == connection)
@@ -149,7 +149,7 @@ impl Network {
     }
 
     /// The last words by a connection never arrive.
-    pub fn lose(&mut self, connection: u64, count: usize) {
+    pub(crate) fn lose(&mut self, connection: u64, count: usize) {
         for _ in 0..count {
             let is_by_it = |unread: &Unread| unread.connection == connection;
             let place = self.unread.iter().rposition(is_by_it);
@@ -166,13 +166,13 @@ impl Network {
         }
     }
 
-    pub fn set_reads(&mut self, connection: u64, reads: bool) {
+    pub(crate) fn set_reads(&mut self, connection: u64, reads: bool) {
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.reads = reads;
         }
     }
 
-    pub fn set_dead(&mut self, connection: u64) {
+    pub(crate) fn set_dead(&mut self, connection: u64) {
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.is_dead = true;
             let parcels = std::mem::take(&mut connection.parcels);
@@ -181,13 +181,13 @@ impl Network {
     }
 
     /// The dead connections, which a healed network closes.
-    pub fn dead(&self) -> Vec<u64> {
+    pub(crate) fn dead(&self) -> Vec<u64> {
         let dead = self.connections.iter().filter(|(_, c)| c.is_dead);
         dead.map(|(number, _)| *number).collect()
     }
 
     /// A manager says something.
-    pub fn say(&mut self, connection: u64, from: &str, saying: Saying) {
+    pub(crate) fn say(&mut self, connection: u64, from: &str, saying: Saying) {
         if let Some(Connection { descriptor, .. }) = self.connections.get(&connection) {
             self.unread.push_back(Unread {
                 from: from.to_owned(),
@@ -200,13 +200,13 @@ impl Network {
     }
 
     /// What has come for a manager.
-    pub fn receive(&mut self, connection: u64) -> Option<Parcel> {
+    pub(crate) fn receive(&mut self, connection: u64) -> Option<Parcel> {
         let connection = self.connections.get_mut(&connection)?;
         connection.parcels.pop_front().filter(|_| connection.reads)
     }
 
     /// The broker's side: sends to an identity.
-    pub fn send(&mut self, to: &str, parcel: Parcel) -> Sent {
+    pub(crate) fn send(&mut self, to: &str, parcel: Parcel) -> Sent {
         let route = self
             .routes
             .get(to)
@@ -226,13 +226,13 @@ impl Network {
     }
 
     /// What a manager's connection holds for it.
-    pub fn untaken(&self, name: &str) -> impl Iterator<Item = &Parcel> {
+    pub(crate) fn untaken(&self, name: &str) -> impl Iterator<Item = &Parcel> {
         let connection = self.route(name).and_then(|r| self.connections.get(&r));
         connection.into_iter().flat_map(|c| &c.parcels)
     }
 
     /// The broker's side: which connections have closed, as far as can be read now.
-    pub fn read_events(&mut self) -> Vec<u64> {
+    pub(crate) fn read_events(&mut self) -> Vec<u64> {
         let mut closed = Vec::new();
         while let Some((at, event)) = self.events.front().copied() {
             if at > self.now {
@@ -251,7 +251,7 @@ impl Network {
     }
 
     /// The broker's side: where a message came from, as far as can be told.
-    pub fn origin(&self, unread: &Unread) -> Origin {
+    pub(crate) fn origin(&self, unread: &Unread) -> Origin {
         let connection = self.table.get(&unread.descriptor).copied();
         Origin {
             connection: connection.map(ConnectionId),
@@ -260,7 +260,7 @@ impl Network {
     }
 
     /// The oldest message of this manager that stands unread.
-    pub fn oldest_of(&self, manager: &str) -> Option<Duration> {
+    pub(crate) fn oldest_of(&self, manager: &str) -> Option<Duration> {
         let mut of_it = self.unread.iter().filter(|unread| unread.from == manager);
         of_it.next().map(|unread| unread.since)
     }

@@ -10,11 +10,11 @@ use super::network::{Network, Parcel};
 use protocol::ToManager;
 
 /// All times are whole numbers of these: exact in a float, too.
-pub const TICK: Duration = Duration::from_nanos(1_000_000_000 / 64);
+pub(crate) const TICK: Duration = Duration::from_nanos(1_000_000_000 / 64);
 
 /// What a manager says.
 #[derive(Debug, Clone)]
-pub enum Saying {
+pub(crate) enum Saying {
     Probe,
     Register(Account),
     Heartbeat,
@@ -25,7 +25,7 @@ pub enum Saying {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Happening {
+pub(crate) enum Happening {
     Tasks,
     TaskAgain,
     UnreadableTask,
@@ -61,7 +61,7 @@ pub enum Happening {
 }
 
 /// With how often each happens, where it happens at all.
-pub const HAPPENINGS: [(Happening, usize); 32] = [
+pub(crate) const HAPPENINGS: [(Happening, usize); 32] = [
     (Happening::Tasks, 9),
     (Happening::TaskAgain, 2),
     (Happening::UnreadableTask, 1),
@@ -97,7 +97,7 @@ pub const HAPPENINGS: [(Happening, usize); 32] = [
 ];
 
 /// A manager's process, or nobody under its name.
-pub struct Manager {
+pub(crate) struct Manager {
     pub name: String,
     pub is_running: bool,
     /// SIGSTOPped: it says nothing and reads nothing.
@@ -128,7 +128,7 @@ impl Manager {
 }
 
 /// Everybody outside the broker.
-pub struct Cast {
+pub(crate) struct Cast {
     pub random: SmallRng,
     pub network: Network,
     pub managers: Vec<Manager>,
@@ -137,7 +137,7 @@ pub struct Cast {
 }
 
 impl Cast {
-    pub fn new(seed: u64, beat_every: Duration) -> Self {
+    pub(crate) fn new(seed: u64, beat_every: Duration) -> Self {
         Self {
             random: SmallRng::seed_from_u64(seed),
             network: Network::default(),
@@ -147,16 +147,16 @@ impl Cast {
         }
     }
 
-    pub fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.random.random_bool(probability)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.random.random_range(0..end)
     }
 
     /// A whole number of ticks, at least one.
-    pub fn time_below(&mut self, end: Duration) -> Duration {
+    pub(crate) fn time_below(&mut self, end: Duration) -> Duration {
         let ticks = (end.as_nanos() / TICK.as_nanos()).max(2) as u32;
         TICK * self.random.random_range(1..ticks)
     }
@@ -169,19 +169,19 @@ impl Cast {
         }
     }
 
-    pub fn pass_to(&mut self, now: Duration) {
+    pub(crate) fn pass_to(&mut self, now: Duration) {
         self.now = now;
         self.network.set_now(now);
     }
 
     /// When somebody does something by itself.
-    pub fn next_beat(&self) -> Option<Duration> {
+    pub(crate) fn next_beat(&self) -> Option<Duration> {
         let beating = self.managers.iter().filter(|m| m.is_beating());
         beating.map(|manager| manager.next_beat).min()
     }
 
     /// Beats what is due, and takes in what has come.
-    pub fn act(&mut self) {
+    pub(crate) fn act(&mut self) {
         for place in 0..self.managers.len() {
             let manager = &self.managers[place];
             if manager.is_beating() && manager.next_beat <= self.now {
@@ -210,7 +210,7 @@ impl Cast {
         }
     }
 
-    pub fn say(&mut self, place: usize, saying: Saying) {
+    pub(crate) fn say(&mut self, place: usize, saying: Saying) {
         let manager = &self.managers[place];
         if let Some(connection) = manager.connection
             && manager.is_running
@@ -220,7 +220,7 @@ impl Cast {
     }
 
     /// Takes up a connection, as the same process or as another one.
-    pub fn connect(&mut self, place: usize) {
+    pub(crate) fn connect(&mut self, place: usize) {
         let late = self.lateness();
         self.lose_last_words(place);
         let manager = &mut self.managers[place];
@@ -230,7 +230,7 @@ impl Cast {
     }
 
     /// A process starts, under a name that may have been another's.
-    pub fn join(&mut self, place: usize, account: Account) {
+    pub(crate) fn join(&mut self, place: usize, account: Account) {
         self.connect(place);
         let manager = &mut self.managers[place];
         manager.is_running = true;
@@ -246,7 +246,7 @@ impl Cast {
     }
 
     /// The process ends, and its connection with it.
-    pub fn die(&mut self, place: usize) {
+    pub(crate) fn die(&mut self, place: usize) {
         self.disconnect(place);
         self.end(place);
     }
@@ -260,7 +260,7 @@ impl Cast {
     }
 
     /// Its node goes dark: the connection seems to live.
-    pub fn die_unnoticed(&mut self, place: usize) {
+    pub(crate) fn die_unnoticed(&mut self, place: usize) {
         if let Some(connection) = self.managers[place].connection {
             self.network.set_dead(connection);
         }
@@ -268,7 +268,7 @@ impl Cast {
     }
 
     /// Its connection breaks, and may take with it what is on its way.
-    pub fn disconnect(&mut self, place: usize) {
+    pub(crate) fn disconnect(&mut self, place: usize) {
         self.lose_last_words(place);
         if let Some(connection) = self.managers[place].connection.take() {
             let late = self.lateness();
@@ -287,7 +287,7 @@ impl Cast {
     }
 
     /// Somebody else takes the manager's identity, which closes its connection; it may go again.
-    pub fn take_over(&mut self, place: usize) {
+    pub(crate) fn take_over(&mut self, place: usize) {
         let late = self.lateness();
         self.lose_last_words(place);
         let name = self.managers[place].name.clone();
@@ -305,7 +305,7 @@ impl Cast {
         }
     }
 
-    pub fn set_reads(&mut self, place: usize, reads: bool) {
+    pub(crate) fn set_reads(&mut self, place: usize, reads: bool) {
         let manager = &mut self.managers[place];
         manager.reads = reads;
         if let Some(connection) = manager.connection {
@@ -313,7 +313,7 @@ impl Cast {
         }
     }
 
-    pub fn account(&mut self, at_least: usize) -> Account {
+    pub(crate) fn account(&mut self, at_least: usize) -> Account {
         let drain_in = match self.chance(0.2) {
             true => Some(Duration::from_secs(self.below(20) as u64)),
             false => None,
@@ -327,7 +327,7 @@ impl Cast {
     }
 
     /// One of what it was sent, answered.
-    pub fn answer(&mut self, place: usize) {
+    pub(crate) fn answer(&mut self, place: usize) {
         let manager = &self.managers[place];
         let open = manager.connection.filter(|c| self.network.is_open(*c));
         // Without a connection it keeps its results, as ZeroMQ does.
@@ -346,7 +346,7 @@ impl Cast {
         self.say(place, saying);
     }
 
-    pub fn say_again(&mut self, place: usize) {
+    pub(crate) fn say_again(&mut self, place: usize) {
         let manager = &self.managers[place];
         if !manager.answered.is_empty() {
             let count = manager.answered.len();
@@ -357,7 +357,7 @@ impl Cast {
     }
 
     /// Nothing is wrong any more: who is there beats, reads, answers and has a connection.
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         for connection in self.network.dead() {
             self.network.close(connection, Duration::ZERO);
         }

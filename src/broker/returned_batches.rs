@@ -2,9 +2,11 @@
 
 use tracing::info;
 
-use super::manager_table::Slot;
+use super::Broker;
+use super::now::Now;
+use super::output::{Shipment, Shipped};
 use super::queue::QueuedTask;
-use super::{Broker, Now, Shipment};
+use super::slot::Slot;
 use protocol::{ManagerId, Task};
 
 impl<B> Broker<B> {
@@ -52,12 +54,14 @@ impl<B> Broker<B> {
     fn take_back(&mut self, slot: Slot, shipment: Shipment<B>, now: Now) {
         let record = self.managers.get_mut(slot);
         let mut requeued = Vec::new();
-        for Task { id, priority, body } in shipment.into_tasks() {
+        for Shipped { task, weight } in shipment.into_tasks() {
+            let Task { id, priority, body } = task;
             if let Some(held) = record.take(id) {
                 self.queue.push(QueuedTask {
                     ticket: held.ticket,
                     priority,
-                    since: now.monotonic,
+                    since_ns: now.monotonic_ns(),
+                    weight,
                     body,
                 });
                 requeued.push(id);

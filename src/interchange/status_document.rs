@@ -13,12 +13,19 @@ const PRIORITIES_MAX: usize = 16;
 
 /// What is known outside the broker.
 pub struct Surroundings {
+    /// Who and where this process is.
     pub interchange: About,
+    /// What the tasks that wait take, about.
     pub queued_bytes: usize,
+    /// Bytes by channel since the start.
     pub traffic: Traffic,
+    /// What is held, and what may be.
     pub back_pressure: BackPressure,
+    /// The sender to the monitoring hub, if there is one.
     pub hub: Option<Hub>,
+    /// Where managers connect to.
     pub worker_port: WorkerPort,
+    /// What the kernel says of it.
     pub process: Process,
 }
 
@@ -157,8 +164,8 @@ fn counted(number: i64, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-fn tasks(number: &usize) -> String {
-    counted(i64::try_from(*number).unwrap_or(i64::MAX), "task")
+fn tasks(number: usize) -> String {
+    counted(i64::try_from(number).unwrap_or(i64::MAX), "task")
 }
 
 /// Tasks have no place here: they are too many.
@@ -181,29 +188,25 @@ fn event(number: u64, happening: &Happening) -> Option<Event> {
             (String::new(), 0)
         }
         ManagerChange::Suspect { in_flight } => (
-            format!("its connection closed, {} in flight", tasks(in_flight)),
+            format!("its connection closed, {} in flight", tasks(*in_flight)),
             0,
         ),
-        ManagerChange::Back { in_flight } => (format!("{} in flight", tasks(in_flight)), 0),
+        ManagerChange::Back { in_flight } => (format!("{} in flight", tasks(*in_flight)), 0),
         ManagerChange::Lost {
             tasks: lost,
             silent,
         } => {
-            let (silent, count) = (silent.as_secs_f64(), lost.len());
-            (
-                format!("silent for {silent:.1} s, {} lost", tasks(&count)),
-                count,
-            )
+            let silent = silent.as_secs_f64();
+            let text = format!("silent for {silent:.1} s, {} lost", tasks(*lost));
+            (text, *lost)
         }
         ManagerChange::GaveUp { tasks: lost } => {
-            let count = lost.len();
-            let text = format!("{} lost with a connection that broke", tasks(&count));
-            (text, count)
+            let text = format!("{} lost with a connection that broke", tasks(*lost));
+            (text, *lost)
         }
         ManagerChange::Replaced { tasks: lost } => {
-            let count = lost.len();
-            let text = format!("by another process of its name, {} lost", tasks(&count));
-            (text, count)
+            let text = format!("by another process of its name, {} lost", tasks(*lost));
+            (text, *lost)
         }
     };
     Some(Event {

@@ -1,32 +1,35 @@
-//! The broker's side of a selector that is asked outside: questions out, answers in.
+//! Who decides which manager gets tasks first: a policy of ours, or the user's own selector, which
+//! is asked outside: questions out, answers in.
 
 use tracing::{error, warn};
 
-use super::asking::{Asking, News};
-use super::manager_table::Slot;
-use super::selector::{Candidate, Selector};
-use super::{Broker, Now, Output};
-use protocol::{Answer, ManagerId, NodeInfo, Question};
+use super::Broker;
+use super::now::Now;
+use super::output::Output;
+use super::selector::{Candidate, RandomSelector, Selector};
+use super::slot::Slot;
+use super::user_selector::{NextQuestion, UserSelector};
+use protocol::{ManagerId, NodeInfo, SelectorAnswer, SelectorQuestion};
 
 /// Who decides which manager gets tasks first.
 pub(super) enum Policy {
     /// A policy of ours, which decides at once.
     Own(Box<dyn Selector>),
-    Asked(Box<Asking>),
+    Asked(Box<UserSelector>),
 }
 
 impl Policy {
     pub(super) fn offer(&mut self, candidate: Candidate<'_>) {
         match self {
             Self::Own(selector) => selector.offer(candidate),
-            Self::Asked(asking) => asking.offer(candidate),
+            Self::Asked(user) => user.offer(candidate),
         }
     }
 
     pub(super) fn withdraw(&mut self, slot: Slot) {
         match self {
             Self::Own(selector) => selector.withdraw(slot),
-            Self::Asked(asking) => asking.withdraw(slot),
+            Self::Asked(user) => user.withdraw(slot),
         }
     }
 
@@ -34,28 +37,28 @@ impl Policy {
     pub(super) fn forget(&mut self, slot: Slot, id: &ManagerId) {
         match self {
             Self::Own(selector) => selector.withdraw(slot),
-            Self::Asked(asking) => asking.forget(slot, id),
+            Self::Asked(user) => user.forget(slot, id),
         }
     }
 
     /// Something in the manager's record has changed that a policy of ours does not look at.
     pub(super) fn note_change(&mut self, slot: Slot) {
-        if let Self::Asked(asking) = self {
-            asking.note_change(slot);
+        if let Self::Asked(user) = self {
+            user.note_change(slot);
         }
     }
 
     pub(super) fn best(&mut self, now: Now) -> Option<Slot> {
         match self {
             Self::Own(selector) => selector.best(),
-            Self::Asked(asking) => asking.best(now.monotonic),
+            Self::Asked(user) => user.best(now.monotonic),
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<std::time::Duration> {
         match self {
             Self::Own(_) => None,
-            Self::Asked(asking) => asking.next_deadline(),
+            Self::Asked(user) => user.next_deadline(),
         }
     }
 }
@@ -64,17 +67,17 @@ impl<B> Broker<B> {
     /// From now on the order of managers is asked for outside, by [`Output::Rank`], and given by
     /// [`Self::handle_answer`]. Said before the first manager registers.
     pub fn ask_for_order(&mut self, seed: u64, now: Now) {
-        self.policy = Policy::Asked(Box::new(Asking::new(seed, now.monotonic)));
+        self.policy = Policy::Asked(Box::new(UserSelector::new(seed, now.monotonic)));
     }
 
     /// What came back.
-    pub fn handle_answer(&mut self, answer: Answer, now: Now) {
-        let Policy::Asked(asking) = &mut self.policy else {
+    pub fn handle_answer(&mut self, answer: SelectorAnswer, now: Now) {
+        let Policy::Asked(user) = &mut self.policy else {
             return;
         };
         match answer {
-            Answer::Loaded => asking.loaded(now.monotonic),
-            Answer::Order { number, managers } => {
+            SelectorAnswer::Loaded => user.loaded(now.monotonic),
+            SelectorAnswer::Order { number, managers } => {
                 let mut order = Vec::with_capacity(managers.len());
                 for id in managers {
                     match self.managers.slot_of(&id) {
@@ -83,17 +86,17 @@ impl<B> Broker<B> {
                     }
                 }
                 // An answer that comes too late has been answered at random.
-                let _ = asking.answer(number, order);
+                let _ = user.answer(number, order);
             }
-            Answer::Failed {
+            SelectorAnswer::Failed {
                 number: 0,
                 traceback,
             } => {
                 self.give_up_asking(&format!("it cannot be loaded: {traceback}"));
             }
-            Answer::Failed { number, traceback } => {
+            SelectorAnswer::Failed { number, traceback } => {
                 warn!("The manager selector failed; managers are taken at random: {traceback}");
-                let _ = asking.answer_at_random(number);
+                let _ = user.answer_at_random(number);
             }
         }
     }
@@ -101,21 +104,21 @@ impl<B> Broker<B> {
     /// The process that ran the selector has ended, and another one was started.
     pub fn handle_asked_again(&mut self, now: Now) {
         warn!("The process of the manager selector has ended; it is started once more");
-        if let Policy::Asked(asking) = &mut self.policy {
-            asking.start_again(now.monotonic);
+        if let Policy::Asked(user) = &mut self.policy {
+            user.start_again(now.monotonic);
         }
     }
 
     /// The selector cannot be asked any more.
     pub fn give_up_asking(&mut self, why: &str) {
-        let own = Policy::Own(Box::new(super::RandomSelector::new(0)));
+        let own = Policy::Own(Box::new(RandomSelector::new(0)));
         match std::mem::replace(&mut self.policy, own) {
-            Policy::Asked(asking) => {
+            Policy::Asked(user) => {
                 error!(
                     "The manager selector is not used any more, managers are taken at random: \
                         {why}"
                 );
-                self.policy = Policy::Own(Box::new(asking.into_random()));
+                self.policy = Policy::Own(Box::new(user.into_random()));
             }
             own => self.policy = own,
         }
@@ -123,44 +126,44 @@ impl<B> Broker<B> {
 
     /// An answer that has not come in time is given at random.
     pub(super) fn stop_waiting_if_overdue(&mut self, now: Now) {
-        let Policy::Asked(asking) = &mut self.policy else {
+        let Policy::Asked(user) = &mut self.policy else {
             return;
         };
-        match asking.overdue(now.monotonic) {
+        match user.overdue(now.monotonic) {
             None => {}
             Some(0) => self.give_up_asking("it was not loaded in time"),
             Some(number) => {
                 warn!("The manager selector took too long; managers are taken at random this time");
-                let _ = asking.answer_at_random(number);
+                let _ = user.answer_at_random(number);
             }
         }
     }
 
     /// Asks, if there is something to decide and nobody is asked already.
     pub(super) fn ask_if_needed(&mut self, now: Now) {
-        let Policy::Asked(asking) = &mut self.policy else {
+        let Policy::Asked(user) = &mut self.policy else {
             return;
         };
         if self.queue.is_empty() {
-            asking.end_round(now.monotonic);
-        } else if let Some(news) = asking.ask(now.monotonic) {
-            let question = self.question(news, now);
+            user.end_round(now.monotonic);
+        } else if let Some(next) = user.ask(now.monotonic) {
+            let question = self.question(next, now);
             self.outputs.push_back(Output::Rank(question));
         }
     }
 
-    fn question(&self, news: News, now: Now) -> Question<B> {
+    fn question(&self, next: NextQuestion, now: Now) -> SelectorQuestion<B> {
         let record = |slot: Slot| -> Option<(ManagerId, NodeInfo<B>)> {
             let manager = self.managers.find(slot)?;
             Some((manager.id.clone(), manager.info(now)))
         };
         let id = |slot: Slot| self.managers.find(slot).map(|manager| manager.id.clone());
-        Question {
-            number: news.number,
-            joined: news.joined.into_iter().filter_map(record).collect(),
-            changed: news.changed.into_iter().filter_map(record).collect(),
-            gone: news.gone,
-            candidates: news.candidates.into_iter().filter_map(id).collect(),
+        SelectorQuestion {
+            number: next.number,
+            joined: next.joined.into_iter().filter_map(record).collect(),
+            changed: next.changed.into_iter().filter_map(record).collect(),
+            gone: next.gone,
+            candidates: next.candidates.into_iter().filter_map(id).collect(),
         }
     }
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::Broker;
 use super::live_ids::LiveIds;
-use super::manager_table::Slot;
-use super::{Broker, Now, Output, StopReason};
+use super::now::Now;
+use super::output::{Output, StopReason};
+use super::slot::Slot;
 use protocol::ToManager;
 
 /// How long managers that work may do so when nobody takes their results any more.

@@ -15,19 +15,14 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::manager_table::{Manager, Slot};
-use super::{Broker, ManagerChange, Now, ticket};
+use super::Broker;
+use super::change::ManagerChange;
+use super::manager::Manager;
+use super::now::Now;
+use super::settings::Patience;
+use super::slot::Slot;
+use super::ticket;
 use protocol::TaskId;
-
-/// How long the result of a task in doubt is waited for, from when its manager is back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// The heartbeat threshold, 30 s, or three times the longest flight: whichever is most.
-    Measured,
-    Fixed(Duration),
-    /// No task is ever in doubt.
-    Endless,
-}
 
 /// How many times the longest flight of the run a task may take.
 const FLIGHTS: u32 = 3;
@@ -35,26 +30,6 @@ const FLIGHTS: u32 = 3;
 const FLIGHTS_MIN: Duration = Duration::from_secs(30);
 /// A manager that is back has its results in a queue of its own; this is for them to arrive.
 const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
-/// How many given up tasks of a manager are remembered; the oldest is forgotten first.
-const REMEMBERED_MAX: usize = 1024;
-
-/// What was given up while its manager lived: a result that still comes is late.
-#[derive(Debug, Default)]
-pub(super) struct GivenUp(Vec<TaskId>);
-
-impl GivenUp {
-    fn remember(&mut self, tasks: &[TaskId]) {
-        self.0.extend(tasks);
-        let surplus = self.0.len().saturating_sub(REMEMBERED_MAX);
-        self.0.drain(..surplus);
-    }
-
-    /// Whether the task was given up. Said once: one result is late, not its repetitions.
-    pub(super) fn forget(&mut self, task: TaskId) -> bool {
-        let place = self.0.iter().position(|given_up| *given_up == task);
-        place.map(|place| self.0.remove(place)).is_some()
-    }
-}
 
 impl<B> Manager<B> {
     /// By when the first of its tasks in doubt must be answered: awake clock.
@@ -157,9 +132,7 @@ impl<B> Broker<B> {
         let (id, registration) = (manager.id.clone(), manager.registration.clone());
         let tasks = self.report_lost(given_up, &id, &registration.hostname, now);
         self.managers.get_mut(slot).given_up.remember(&tasks);
-        let change = ManagerChange::GaveUp {
-            tasks: tasks.clone(),
-        };
+        let change = ManagerChange::GaveUp { tasks: tasks.len() };
         self.note_manager(&id, change, now);
         warn!(
             "Reported tasks lost that were in doubt since manager {place} came back: {}. Their \

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::manager_table::Slot;
 use super::selector::{Candidate, RandomSelector, Selector};
+use super::slot::Slot;
 use protocol::ManagerId;
 
 /// How long an answer may take.
@@ -18,7 +18,7 @@ const LOADED_WITHIN: Duration = Duration::from_secs(60);
 /// After a round that placed nothing, the selector is not asked again at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) struct Asking {
+pub(super) struct UserSelector {
     state: State,
     /// The number of the last question.
     number: u64,
@@ -51,7 +51,7 @@ enum State {
 }
 
 /// Which records the next question has to tell.
-pub(super) struct News {
+pub(super) struct NextQuestion {
     pub(super) number: u64,
     pub(super) joined: Vec<Slot>,
     pub(super) changed: Vec<Slot>,
@@ -59,7 +59,7 @@ pub(super) struct News {
     pub(super) candidates: Vec<Slot>,
 }
 
-impl Asking {
+impl UserSelector {
     pub(super) fn new(seed: u64, now: Duration) -> Self {
         Self {
             state: State::Loading {
@@ -124,10 +124,13 @@ impl Asking {
     }
 
     /// What to ask, if it is time to. Said once: the question is open from then on.
-    pub(super) fn ask(&mut self, now: Duration) -> Option<News> {
+    pub(super) fn ask(&mut self, now: Duration) -> Option<NextQuestion> {
         match self.state {
             State::Idle { from } if from <= now && !self.offered.is_empty() => {}
-            _ => return None,
+            State::Idle { .. }
+            | State::Loading { .. }
+            | State::Asked { .. }
+            | State::Answered { .. } => return None,
         }
         self.state = State::Asked {
             until: now + ANSWER_WITHIN,
@@ -137,15 +140,15 @@ impl Asking {
         let (changed, joined) = changed
             .into_iter()
             .partition(|slot| self.told.contains(slot));
-        let news = News {
+        let next = NextQuestion {
             number: self.number,
             joined,
             changed,
             gone: std::mem::take(&mut self.gone),
             candidates: self.offered.iter().copied().collect(),
         };
-        self.told.extend(&news.joined);
-        Some(news)
+        self.told.extend(&next.joined);
+        Some(next)
     }
 
     /// It is loaded.
@@ -187,7 +190,10 @@ impl Asking {
         match self.state {
             State::Asked { until } if until <= now => Some(self.number),
             State::Loading { until } if until <= now => Some(0),
-            _ => None,
+            State::Asked { .. }
+            | State::Loading { .. }
+            | State::Idle { .. }
+            | State::Answered { .. } => None,
         }
     }
 
@@ -195,7 +201,7 @@ impl Asking {
         match self.state {
             State::Asked { until } | State::Loading { until } => Some(until),
             State::Idle { from } if !self.offered.is_empty() => Some(from),
-            _ => None,
+            State::Idle { .. } | State::Answered { .. } => None,
         }
     }
 

@@ -1,0 +1,24 @@
+//! What a manager is known to have lost, while it lives.
+
+use protocol::TaskId;
+
+/// How many given up tasks of a manager are remembered; the oldest is forgotten first.
+const REMEMBERED_MAX: usize = 1024;
+
+/// What was given up while its manager lived: a result that still comes is late.
+#[derive(Debug, Default)]
+pub(super) struct GivenUp(Vec<TaskId>);
+
+impl GivenUp {
+    pub(super) fn remember(&mut self, tasks: &[TaskId]) {
+        self.0.extend(tasks);
+        let surplus = self.0.len().saturating_sub(REMEMBERED_MAX);
+        self.0.drain(..surplus);
+    }
+
+    /// Whether the task was given up. Said once: one result is late, not its repetitions.
+    pub(super) fn forget(&mut self, task: TaskId) -> bool {
+        let place = self.0.iter().position(|given_up| *given_up == task);
+        place.map(|place| self.0.remove(place)).is_some()
+    }
+}

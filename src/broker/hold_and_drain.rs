@@ -1,0 +1,55 @@
+//! Managers that are to get nothing more: held by a command, or draining until their last task is
+//! done.
+
+use tracing::{info, warn};
+
+use super::Broker;
+use super::change::ManagerChange;
+use super::now::Now;
+use super::slot::Slot;
+use protocol::{ManagerId, ToManager};
+
+impl<B> Broker<B> {
+    pub(super) fn start_draining(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get_mut(slot);
+        if !std::mem::replace(&mut manager.draining, true) {
+            let id = manager.id.clone();
+            self.note_manager(&id, ManagerChange::Draining, now);
+        }
+        self.index(slot);
+        self.finish_draining(slot, now);
+    }
+
+    /// A draining manager whose last task is done is told to exit, and is forgotten.
+    pub(super) fn finish_draining(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get(slot);
+        if !manager.draining || !manager.in_flight.is_empty() {
+            return;
+        }
+        info!(
+            "Manager {} is drained - telling manager to shutdown",
+            manager.id
+        );
+        let id = manager.id.clone();
+        self.send(&id, ToManager::Shutdown);
+        let mut manager = self.remove(slot);
+        manager.held = true;
+        self.note_manager(&id, ManagerChange::Drained, now);
+        self.report_of(&manager, now);
+    }
+
+    /// Nothing more is sent to a held manager; what it holds goes on.
+    pub(super) fn hold(&mut self, id: &ManagerId, now: Now) {
+        info!("Received HOLD_MANAGER for {id}");
+        match self.managers.slot_of(id) {
+            Some(slot) => {
+                if !std::mem::replace(&mut self.managers.get_mut(slot).held, true) {
+                    self.note_manager(id, ManagerChange::Held, now);
+                }
+                self.index(slot);
+                self.report(slot, now);
+            }
+            None => warn!("Worker to hold was not in ready managers list: {id}"),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Managers that are given up: each task that they held is answered with ManagerLost.
+
+use std::collections::VecDeque;
+
+use tracing::warn;
+
+use super::Broker;
+use super::change::ManagerChange;
+use super::manager::Manager;
+use super::now::Now;
+use super::output::Output;
+use super::slot::Slot;
+use super::ticket::{self, InFlight};
+use protocol::{Failure, ManagerId, TaskId};
+
+impl<B> Broker<B> {
+    pub(super) fn expire(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get(slot);
+        let awake = self.liveness.awake(now);
+        let silent = awake.saturating_sub(manager.last_heard);
+        let place = manager.registration.place(&manager.id);
+        match manager.suspect_since {
+            Some(since) if silent < self.settings.heartbeat_threshold => warn!(
+                "Manager {place} has not come back in the {:.1} s since its connection closed - \
+                 removing manager",
+                awake.saturating_sub(since).as_secs_f64()
+            ),
+            _ => warn!(
+                "Too many heartbeats missed for manager {place} - removing manager: nothing heard \
+                 for {:.1} s",
+                silent.as_secs_f64()
+            ),
+        }
+        let mut manager = self.remove(slot);
+        if !manager.held {
+            manager.held = true;
+            self.report_of(&manager, now);
+        }
+        let tasks = manager.in_flight.len();
+        self.note_manager(&manager.id, ManagerChange::Lost { tasks, silent }, now);
+        self.fail_tasks(&mut manager, now);
+    }
+
+    /// Each task of a lost manager is answered with ManagerLost.
+    pub(super) fn fail_tasks(&mut self, manager: &mut Manager<B>, now: Now) {
+        let held = std::mem::take(&mut manager.in_flight);
+        if held.is_empty() {
+            return;
+        }
+        let tasks = self.report_lost(held, &manager.id, &manager.registration.hostname, now);
+        warn!(
+            "Reported tasks lost with manager {}: {}",
+            manager.id,
+            ticket::ranges(tasks)
+        );
+    }
+
+    /// Each of these tasks is answered with ManagerLost.
+    pub(super) fn report_lost(
+        &mut self,
+        held: VecDeque<InFlight>,
+        manager: &ManagerId,
+        hostname: &str,
+        now: Now,
+    ) -> Vec<TaskId> {
+        let tasks: Vec<TaskId> = held.into_iter().map(|held| held.ticket.settle()).collect();
+        for task in &tasks {
+            self.live.remove(*task);
+            self.outputs
+                .push_back(Output::Failure(Failure::ManagerLost {
+                    task: *task,
+                    manager: manager.clone(),
+                    hostname: hostname.to_owned(),
+                    lost_at_s: now.wall_s,
+                }));
+        }
+        self.note_lost(&tasks, manager, now);
+        tasks
+    }
+}

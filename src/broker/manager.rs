@@ -1,0 +1,117 @@
+//! One manager's record.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::given_up::GivenUp;
+use super::now::Now;
+use super::origin::{ConnectionId, Origin};
+use super::silence::Silence;
+use super::ticket::InFlight;
+use protocol::{ManagerId, NodeInfo, Registration, TaskId};
+
+/// One manager's record. Held, draining and suspect are independent of each other: each is set and
+/// reported by itself, and any of them keeps tasks away.
+pub(super) struct Manager<B> {
+    pub(super) id: ManagerId,
+    pub(super) registration: Rc<Registration<B>>,
+    /// In order of dispatch. Results come in about that order, so a search from the front is short.
+    pub(super) in_flight: VecDeque<InFlight>,
+    pub(super) held: bool,
+    pub(super) draining: bool,
+    /// It does not take what it is sent as fast as that is sent.
+    pub(super) clogged: bool,
+    /// Since when it has had no connection, as far as is known; on the awake clock, as below.
+    pub(super) suspect_since: Option<Duration>,
+    pub(super) origin: Origin,
+    /// The connection by which it last spoke, whatever has become of that since.
+    pub(super) spoke_by: Option<ConnectionId>,
+    /// The connection that its registration came by.
+    pub(super) registered_by: Option<ConnectionId>,
+    /// On the clock of [`super::liveness::Liveness::awake`].
+    pub(super) last_heard: Duration,
+    pub(super) last_heartbeat_wall_s: f64,
+    pub(super) idle_since: Option<Now>,
+    /// Tasks that it gave a result for.
+    pub(super) tasks_done: u64,
+    /// By when the first of its tasks in doubt has to be answered, as [`super::liveness`] watches
+    /// it while there is a connection.
+    pub(super) doubts_watched: Option<Duration>,
+    pub(super) given_up: GivenUp,
+    /// Its turn among the registrations; 0 before the table gave it one.
+    pub(super) order: u64,
+}
+
+impl<B> Manager<B> {
+    pub(super) fn new(
+        id: ManagerId,
+        registration: Registration<B>,
+        now: Now,
+        heard: Duration,
+    ) -> Self {
+        Self {
+            id,
+            registration: Rc::new(registration),
+            in_flight: VecDeque::new(),
+            held: false,
+            draining: false,
+            clogged: false,
+            suspect_since: None,
+            origin: Origin::default(),
+            spoke_by: None,
+            registered_by: None,
+            last_heard: heard,
+            last_heartbeat_wall_s: now.wall_s,
+            idle_since: Some(now),
+            tasks_done: 0,
+            doubts_watched: None,
+            given_up: GivenUp::default(),
+            order: 0,
+        }
+    }
+
+    /// Stands where its earlier registration stood when managers are listed, as in Parsl.
+    pub(super) fn take_place_of(&mut self, earlier: &Self) {
+        self.order = earlier.order;
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect_since.is_some()
+    }
+
+    pub(super) fn silence(&self) -> Silence {
+        Silence {
+            last_heard: self.last_heard,
+            suspect_since: self.suspect_since,
+            doubts_watched: self.doubts_watched,
+        }
+    }
+
+    /// Takes a task out of its hands.
+    pub(super) fn take(&mut self, task: TaskId) -> Option<InFlight> {
+        let is_it = |held: &InFlight| held.task() == task;
+        // The one that was dispatched first, in nearly all runs of equal tasks.
+        if self.in_flight.front().is_some_and(is_it) {
+            return self.in_flight.pop_front();
+        }
+        let place = self.in_flight.iter().position(is_it)?;
+        self.in_flight.remove(place)
+    }
+
+    pub(super) fn task_ids(&self) -> impl Iterator<Item = TaskId> {
+        self.in_flight.iter().map(InFlight::task)
+    }
+
+    pub(super) fn info(&self, now: Now) -> NodeInfo<B> {
+        NodeInfo {
+            registration: Rc::clone(&self.registration),
+            tasks: self.task_ids().collect(),
+            active: !self.held,
+            draining: self.draining,
+            last_heartbeat_s: self.last_heartbeat_wall_s,
+            idle_since_s: self.idle_since.map(|since| since.wall_s),
+            timestamp_s: now.wall_s,
+        }
+    }
+}

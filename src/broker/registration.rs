@@ -1,0 +1,227 @@
+//! How managers come: registrations, checked for versions, and what becomes of an earlier one.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::rc::Rc;
+
+use tracing::{error, info, warn};
+
+use super::Broker;
+use super::anomaly::Anomaly;
+use super::change::ManagerChange;
+use super::manager::Manager;
+use super::now::Now;
+use super::origin::Origin;
+use super::output::{Output, StopReason};
+use super::slot::Slot;
+use protocol::{BlockId, Failure, ManagerId, Registration, ToManager, VersionCheck};
+
+/// Above this, each block is remembered once, and the latest ones only.
+const BLOCKS_REMEMBERED_MAX: usize = 64 * 1024;
+
+impl<B> Broker<B> {
+    pub(super) fn register(
+        &mut self,
+        id: &ManagerId,
+        registration: Registration<B>,
+        origin: Origin,
+        now: Now,
+    ) {
+        let known = self.managers.slot_of(id).is_some();
+        let line = InWords {
+            id,
+            registration: &registration,
+        };
+        let is_logged = match known {
+            true => {
+                let anomaly = Anomaly::RegisteredAgain {
+                    manager: id,
+                    line: &line,
+                };
+                self.anomalies.note(&anomaly, now)
+            }
+            false => {
+                info!("{line}");
+                true
+            }
+        };
+        if self.stopping || self.leaving_until.is_some() {
+            self.send(id, ToManager::Shutdown);
+            return;
+        }
+        let failure = self.mismatch(&registration);
+        let heard = self.liveness.awake(now);
+        let mut manager = Manager::new(id.clone(), registration, now, heard);
+        if let Some(failure) = failure {
+            self.refuse_versions(manager, failure, now);
+            return;
+        }
+        manager.registered_by = origin.connection;
+        self.end_earlier_registration(&mut manager, origin, is_logged, now);
+        self.departed.forget(id);
+        self.remember_block(manager.registration.block.clone());
+        let drain_in_s = manager.registration.drain_time_s - now.wall_s;
+        let change = ManagerChange::Registered {
+            block: manager.registration.block.clone(),
+            hostname: manager.registration.hostname.clone(),
+            workers: manager.registration.worker_count,
+            capacity: manager.registration.max_capacity,
+        };
+        self.note_manager(id, change, now);
+        let slot = self.managers.insert(manager);
+        self.managers.set_origin(slot, origin);
+        self.liveness.watch(slot, heard, drain_in_s, now);
+        self.sweep_deadlines();
+        self.watch_doubts(slot);
+        self.report(slot, now);
+        self.index(slot);
+    }
+
+    /// Every registration is told by CONNECTED_BLOCKS, of which HTEX makes a set; who registers
+    /// without end must not make it grow without end.
+    fn remember_block(&mut self, block: BlockId) {
+        let history = Rc::make_mut(&mut self.block_history);
+        if history.len() >= BLOCKS_REMEMBERED_MAX {
+            let mut told = HashSet::new();
+            history.retain(|block| told.insert(block.clone()));
+            let surplus = history.len().saturating_sub(BLOCKS_REMEMBERED_MAX / 2);
+            history.drain(..surplus);
+        }
+        history.push(block);
+    }
+
+    /// A registration is only sent by a process that has just started. Behind a known identity it
+    /// is another process then, and the tasks of the one before are lost with it; by the very
+    /// connection of the earlier one it is the same process, which keeps its tasks.
+    fn end_earlier_registration(
+        &mut self,
+        manager: &mut Manager<B>,
+        origin: Origin,
+        is_logged: bool,
+        now: Now,
+    ) {
+        let Some(slot) = self.managers.slot_of(&manager.id) else {
+            return;
+        };
+        let earlier = self.managers.get(slot);
+        // By both: what the earlier process said last may be read when its connection is closed and
+        // the descriptor that it came by names the connection of this one.
+        let same_process = origin.connection.is_some()
+            && earlier.registered_by == origin.connection
+            && earlier.origin == origin;
+        let mut earlier = self.remove_quietly(slot);
+        manager.take_place_of(&earlier);
+        if same_process {
+            if is_logged {
+                warn!(
+                    "Manager {} registers again by the same connection",
+                    manager.id
+                );
+            }
+            manager.in_flight = std::mem::take(&mut earlier.in_flight);
+            manager.given_up = std::mem::take(&mut earlier.given_up);
+            if !manager.in_flight.is_empty() {
+                manager.idle_since = None;
+            }
+        } else {
+            if is_logged {
+                warn!(
+                    "Manager {} registers anew; its earlier registration ends",
+                    manager.id
+                );
+            }
+            self.outputs
+                .push_back(Output::Forgotten(manager.id.clone()));
+            let tasks = earlier.in_flight.len();
+            self.note_manager(&manager.id, ManagerChange::Replaced { tasks }, now);
+            self.fail_tasks(&mut earlier, now);
+        }
+    }
+
+    /// The failure to report if the manager runs other versions than the submit side.
+    fn mismatch(&mut self, manager: &Registration<B>) -> Option<Failure> {
+        let check = self.settings.version_check;
+        if check == VersionCheck::Off {
+            return None;
+        }
+        let python = manager.python_minor();
+        if self.versions.python.is_none() || self.versions.parsl.is_none() {
+            warn!(
+                "The submit side's versions are not all known; those of the first manager (Python \
+                 {python}, Parsl {}) are what others are compared with",
+                manager.parsl_version
+            );
+        }
+        let known_python = self
+            .versions
+            .python
+            .get_or_insert_with(|| python.to_owned());
+        let known_parsl = self
+            .versions
+            .parsl
+            .get_or_insert_with(|| manager.parsl_version.clone());
+        let python_differs = check == VersionCheck::PythonAndParsl && python != known_python;
+        let parsl_differs = manager.parsl_version != *known_parsl;
+        (python_differs || parsl_differs).then(|| Failure::VersionMismatch {
+            interchange: format!("py.v={known_python} parsl.v={known_parsl}"),
+            manager: format!("py.v={python} parsl.v={}", manager.parsl_version),
+        })
+    }
+
+    /// As in Parsl, one manager of other versions ends the whole run.
+    fn refuse_versions(&mut self, manager: Manager<B>, failure: Failure, now: Now) {
+        self.report_of(&manager, now);
+        if let Failure::VersionMismatch {
+            interchange,
+            manager: other,
+        } = &failure
+        {
+            error!(
+                "Manager {} has incompatible version info ({other}); the submit side has \
+                 {interchange}; sending failure reports and shutting down",
+                manager.id
+            );
+        }
+        self.outputs.push_back(Output::Failure(failure));
+        self.send(&manager.id, ToManager::Shutdown);
+        self.handle_stop(StopReason::VersionMismatch);
+    }
+
+    /// Takes a manager out for good. What it held is the caller's to settle.
+    pub(super) fn remove(&mut self, slot: Slot) -> Manager<B> {
+        let manager = self.remove_quietly(slot);
+        self.departed.remember(&manager.id);
+        self.outputs
+            .push_back(Output::Forgotten(manager.id.clone()));
+        manager
+    }
+
+    /// Takes a manager out of every index. What it held is the caller's to settle, and so is what
+    /// still waits to be sent to it.
+    pub(super) fn remove_quietly(&mut self, slot: Slot) -> Manager<B> {
+        let manager = self.managers.remove(slot);
+        self.policy.forget(slot, &manager.id);
+        manager
+    }
+}
+
+/// Shows a registration in a log line.
+struct InWords<'a, B> {
+    id: &'a ManagerId,
+    registration: &'a Registration<B>,
+}
+
+impl<B> fmt::Display for InWords<'_, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registration = self.registration;
+        write!(
+            f,
+            "Registration of manager {}: capacity {}, workers {}, Python {}, Parsl {}",
+            registration.place(self.id),
+            registration.max_capacity,
+            registration.worker_count,
+            registration.python_version,
+            registration.parsl_version,
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! Results of managers: a task that is done leaves its manager's hands.
+
+use tracing::warn;
+
+use super::Broker;
+use super::anomaly::Anomaly;
+use super::now::Now;
+use super::output::Output;
+use super::slot::Slot;
+use protocol::{Failure, TaskId};
+
+impl<B> Broker<B> {
+    pub(super) fn take_result(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
+        if self.settle(slot, task, now) {
+            if self.leaving_until.is_none() {
+                self.outputs.push_back(Output::Result(frame));
+            }
+            self.note_done(slot, task, now);
+            self.after_result(slot, now);
+        }
+    }
+
+    /// The task is done and gave nothing that the executor could take: it is failed.
+    pub(super) fn take_spoilt_result(
+        &mut self,
+        slot: Slot,
+        task: TaskId,
+        reason: String,
+        now: Now,
+    ) {
+        if self.settle(slot, task, now) {
+            let manager = &self.managers.get(slot).id;
+            warn!("Task {task} is failed, the result from {manager} cannot be passed on: {reason}");
+            let manager = manager.clone();
+            let reason = format!("the result of task {task} could not be passed on: {reason}");
+            let failure = Failure::Unreadable { task, reason };
+            self.outputs.push_back(Output::Failure(failure));
+            self.note_unreadable(task, Some(manager), now);
+            self.after_result(slot, now);
+        }
+    }
+
+    /// Takes a task that is done out of a manager's hands. False if it was not in them.
+    fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
+        let manager = self.managers.get_mut(slot);
+        let Some(held) = manager.take(task) else {
+            let is_late = manager.given_up.forget(task);
+            self.tally.late_results += u64::from(is_late);
+            let anomaly = Anomaly::ResultNotHeld {
+                manager: &manager.id,
+                task,
+                late: is_late.then_some(self.tally.late_results),
+            };
+            self.anomalies.note(&anomaly, now);
+            return false;
+        };
+        let flight = self.liveness.awake(now).saturating_sub(held.dispatched);
+        self.tally.in_flight_for.add(flight);
+        self.live.remove(held.ticket.settle());
+        if manager.in_flight.is_empty() {
+            manager.idle_since = Some(now);
+        }
+        if held.in_doubt.is_some() {
+            self.watch_doubts(slot);
+        }
+        true
+    }
+
+    pub(super) fn after_result(&mut self, slot: Slot, now: Now) {
+        self.index(slot);
+        self.report(slot, now);
+        self.finish_draining(slot, now);
+    }
+}
