@@ -129,8 +129,8 @@ impl EventLoop {
             return false;
         };
         let complaints = self.interchange.complaints();
-        let mut may_say = |address: &[u8]| complaints.may_say(Complaint::PeerRefused, address, now);
-        (0..BUDGET_MESSAGES).all(|_| key_check.answer_one(&mut may_say))
+        let may_say = |address: &[u8]| complaints.may_say(Complaint::PeerRefused, address, now);
+        (0..BUDGET_MESSAGES).all(|_| key_check.answer_one(may_say))
     }
 
     fn read_worker_connections(&mut self, now: Now) {

@@ -4,6 +4,15 @@
 //! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
 //! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
 
+// .cargo/clippy.toml lists what only a program with a world around it may name.
+#![forbid(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::iter_over_hash_type,
+    unsafe_code
+)]
+
 mod complaints;
 mod status_document;
 

@@ -51,6 +51,15 @@
 //! input or output, keeps no state between calls, and never panics on what a peer sent. Everything
 //! is iterative, and time and memory are proportional to the bytes received.
 
+// .cargo/clippy.toml lists what only a program with a world around it may name.
+#![forbid(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::iter_over_hash_type,
+    unsafe_code
+)]
+
 mod encode;
 mod error;
 mod flat;

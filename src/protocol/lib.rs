@@ -10,7 +10,7 @@
 //! | | [`Registration`], one of these | `registration` |
 //! | interchange → manager | [`ToManager`], [`encode_batch`] | `to_manager` |
 //! | interchange → monitoring | [`Report`], [`NodeInfo`] | `report` |
-//! | interchange ⇄ the process of a user's selector | [`SelectorQuestion`], [`SelectorAnswer`] | `user_selector` |
+//! | interchange ⇄ user's selector | [`SelectorQuestion`], [`SelectorAnswer`] | `user_selector` |
 //!
 //! A new type of message is a variant of the type in its row: the file's `parse` or `encode` is
 //! where its wire form goes, and the compiler then names whoever has to decide what it means.
@@ -20,6 +20,15 @@
 //! Bytes become a typed message or a [`Malformed`] here, once; behind this room nothing is checked
 //! again. Releases of Parsl differ in small ways (PROTOCOL.md 2), and those differences are told
 //! apart here, by what a message holds, never by a release's name. No sockets, no clock, no policy.
+
+// .cargo/clippy.toml lists what only a program with a world around it may name.
+#![forbid(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::iter_over_hash_type,
+    unsafe_code
+)]
 
 mod command;
 mod failure;
