@@ -9,7 +9,7 @@ import pytest
 
 from harness.parsl_suite import run as parsl_tests
 from harness.parsl_suite.choice import PARTS, QUICK_PARTS
-from harness.parsl_suite.run import OURS
+from harness.parsl_suite.outcome import OURS
 from harness.releases import supported
 from harness.setup import environment
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from harness.machine import processes
 from harness.measure.compare import console
-from harness.parsl_suite.run import NOT_REACHED, OURS, STOCK, Comparison
+from harness.parsl_suite.outcome import NOT_REACHED, OURS, STOCK, Comparison
 from harness.setup import environment
 
 OUTCOMES = ("passed", "failed", "skipped")

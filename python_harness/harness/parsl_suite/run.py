@@ -16,12 +16,12 @@ import shlex
 import shutil
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.machine import processes, runner
+from harness.parsl_suite import report
 from harness.parsl_suite.choice import LEFT_OUT_MARKS, MPI_TESTS, PARTS, QUICK_PARTS, Part
+from harness.parsl_suite.outcome import NOT_REACHED, OURS, STOCK, Comparison, PartRun, Verdict
 from harness.releases import supported
 from harness.releases.supported import Release
 from harness.setup import environment
@@ -30,8 +30,6 @@ RUNS_DIR = environment.BUILD_DIR / "parsl-tests"
 TEST_TIMEOUT_S = 150
 PART_LIMIT_S = 1800
 
-OURS, STOCK = "ours", "stock"
-NOT_REACHED = "the run ended before it"
 
 WRAPPER = """#!/bin/sh
 # Stands first in PATH: what HTEX starts as interchange. The process keeps its id and start time.
@@ -41,66 +39,8 @@ exec {command} "$@"
 """
 
 
-@dataclass
-class Verdict:
-    """What became of one test."""
-
-    outcome: str
-    why: str = ""
-    seconds: float = 0.0
-    served: list[str] = field(default_factory=list)
-    starts: int = 0
-
-
-@dataclass
-class PartRun:
-    """One part of the suite, run once with one contender."""
-
-    verdicts: dict[str, Verdict]
-    starts: int
-    seconds: float
-    place: Path
-    faults: list[str]
-
-    def named(self, outcome: str) -> set[str]:
-        return {test for test, verdict in self.verdicts.items() if verdict.outcome == outcome}
-
-    def with_interchange(self) -> set[str]:
-        """Tests that started an interchange, or during which one lived."""
-        return {test for test, one in self.verdicts.items() if one.served or one.starts}
-
-    def served_by(self) -> Counter:
-        """How many tests had an interchange of which executable."""
-        return Counter(path for verdict in self.verdicts.values() for path in verdict.served)
-
-
-@dataclass
-class Comparison:
-    """A part with both contenders, the second try included."""
-
-    part: Part
-    runs: dict[str, PartRun]
-    again: dict[str, PartRun] = field(default_factory=dict)
-
-    def fails(self, kind: str) -> set[str]:
-        """Failed both times."""
-        failed = self.runs[kind].named("failed")
-        return failed & self.again[kind].named("failed") if self.again else failed
-
-    def only_ours(self) -> set[str]:
-        passed = self.runs[STOCK].named("passed")
-        if self.again:
-            passed |= self.again[STOCK].named("passed")
-        return self.fails(OURS) & passed
-
-    def flaky(self, kind: str) -> set[str]:
-        return self.runs[kind].named("failed") - self.fails(kind)
-
-
 def run(binary: Path, options: argparse.Namespace) -> int:
     """0 if no test fails with ours that passes with stock, for every release."""
-    from harness.parsl_suite import report
-
     parts = QUICK_PARTS if options.quick else PARTS
     wrong = []
     for name in options.releases or [supported.NEWEST]:
