@@ -2,8 +2,8 @@
 
 use std::fs;
 
-/// In the kernel's words: `T (stopped)`. None if there is no such process. Read by ourselves: procfs
-/// takes all fifty lines apart for this one, in 50 KB of code.
+/// In the kernel's words: `T (stopped)`. None if there is no such process. Read by ourselves:
+/// procfs takes all fifty lines apart for this one, in 50 KB of code.
 pub(crate) fn state_of(pid: u32) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let state = status
