@@ -96,7 +96,7 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
 
 fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
     let bytes = frame.as_ref();
-    let program = pickle::scan(bytes)?;
+    // What is read refuses what is scanned, and stops at a number of objects.
     let tree = Tree::read(bytes)?;
     let message = tree.root();
     let kind = kind_of(message)?;
@@ -118,11 +118,13 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
             if message.get("payload").is_none() {
                 return Err(Malformed::shape("a monitoring message needs a 'payload'"));
             }
+            let program = pickle::scan(bytes)?;
             Ok(FromManager::Monitoring {
                 message: Opaque::object(frame, program, Stay::Short),
             })
         }
         "registration" => {
+            let program = pickle::scan(bytes)?;
             let facts = Registration::read(message, bytes.len())?;
             Ok(FromManager::Registration(Box::new(
                 facts.with(frame, program),
