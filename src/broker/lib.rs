@@ -82,12 +82,15 @@ mod time;
 mod user_selector;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use protocol::{BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager};
+use protocol::{
+    BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager, WideTaskId,
+};
 
 pub use anomaly::{Anomaly, AnomalyLog, Remark};
 pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
@@ -269,6 +272,17 @@ impl<B> Broker<B> {
         }
     }
 
+    /// A task whose id is beyond those that are kept here: it is answered, and never live.
+    pub fn handle_task_of_wide_id(&mut self, task: WideTaskId, reason: String, now: Now) {
+        self.pace.turn(&self.tally, now.monotonic);
+        if self.takes_tasks(&task) {
+            self.tally.tasks_received += 1;
+            self.tally.tasks_unreadable += 1;
+            self.outputs
+                .push_back(Output::Failure(Failure::WideId { task, reason }));
+        }
+    }
+
     /// One message of a manager.
     pub fn handle_manager(
         &mut self,
@@ -300,9 +314,7 @@ impl<B> Broker<B> {
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
-        if self.stopping || self.leaving_until.is_some() {
-            // What was here has been written down; nobody would do that for a latecomer.
-            warn!("Task {id} came after the end and is dropped");
+        if !self.takes_tasks(&id) {
             return false;
         }
         let (queue, managers) = (&self.queue, &self.managers);
@@ -314,6 +326,15 @@ impl<B> Broker<B> {
             warn!("Task {id} is here already; the second one is dropped");
         }
         fresh
+    }
+
+    fn takes_tasks(&self, id: &dyn Display) -> bool {
+        let is_leaving = self.stopping || self.leaving_until.is_some();
+        if is_leaving {
+            // What was here has been written down; nobody would do that for a latecomer.
+            warn!("Task {id} came after the end and is dropped");
+        }
+        !is_leaving
     }
 
     fn handle_known(&mut self, slot: Slot, message: FromManager<B>, now: Now) {

@@ -157,8 +157,8 @@ fn plain(message: &Flat<'_>) -> Option<Plain> {
 
 fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
     let outcome = message.get("result").or_else(|| message.get("exception"));
-    match (message.get("task_id"), outcome) {
-        (Some(FlatValue::Int(task)), Some(FlatValue::Bytes(_))) => Some(TaskId(task)),
+    match outcome {
+        Some(FlatValue::Bytes(_)) => TaskId::of_flat(message.get("task_id")?),
         _ => None,
     }
 }
@@ -200,9 +200,8 @@ fn kind_of<'t>(message: View<'t, '_>) -> Result<&'t str, Malformed> {
 }
 
 fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
-    let task = message.get("task_id").and_then(View::as_i64);
-    task.map(TaskId)
-        .ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))
+    let task = message.get("task_id").and_then(TaskId::read);
+    task.ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))
 }
 
 /// The executor's one result thread ends on a message without an outcome, or with an outcome that

@@ -47,7 +47,7 @@ mod version_check;
 pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
 pub use from_manager::FromManager;
-pub use ids::{BlockId, ManagerId, TaskId};
+pub use ids::{AnyTaskId, BlockId, ManagerId, TaskId, WideTaskId};
 pub use malformed::Malformed;
 pub use opaque::{Opaque, Stay};
 pub use priority::Priority;
