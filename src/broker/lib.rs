@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
 //! | in which order tasks wait | `queue` |
+//! | which tasks share no batch with others | `dispatch`, `live_ids` |
 //! | which manager comes first | `policy`, by our `selector`s or the `user_selector` |
 //! | registrations: versions, an identity that is registered already | `registration` |
 //! | a connection that closed, a message by another one | `connections` |
@@ -242,13 +243,22 @@ impl<B> Broker<B> {
     /// A task from the executor. A second one under a live id is dropped. `weight`: what it takes
     /// to keep it, in any unit; [`Self::queued_weight`] sums it up.
     pub fn handle_task(&mut self, task: Task<B>, weight: usize, now: Now) {
-        let Task { id, priority, body } = task;
+        let Task {
+            id,
+            priority,
+            foreign_name,
+            body,
+        } = task;
         self.pace.turn(&self.tally, now.monotonic);
         if !self.claim(id) {
             self.tally.tasks_rejected += 1;
             return;
         }
         self.tally.tasks_received += 1;
+        if let Some(name) = foreign_name {
+            debug!("Task {id} names {name} and travels alone");
+            self.live.send_alone(id, name);
+        }
         self.queue.push(QueuedTask {
             ticket: Ticket::issue(id),
             priority,
