@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
     let (bytes, signals) = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
     match RawConfig::read(&bytes) {
-        Ok(raw) => start::start(&arguments, &raw, signals, ancestry),
+        Ok(raw) => start::start(&arguments, raw, signals, ancestry),
         Err(error) => refuse(&error.into(), None, None),
     }
 }

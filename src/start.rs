@@ -22,12 +22,12 @@ use super::versions::{hints, version_finder};
 /// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
 pub(crate) fn start(
     arguments: &Arguments,
-    raw: &RawConfig<'_>,
+    raw: RawConfig<'_>,
     signals: Signals,
     ancestry: Ancestry,
 ) -> ! {
     let side = raw.submit_side().ok();
-    let log = open_log(raw).unwrap_or_else(|reason| refuse(&reason, side.as_ref(), None));
+    let log = open_log(&raw).unwrap_or_else(|reason| refuse(&reason, side.as_ref(), None));
     let refused = |reason: RefusedStart| -> ! { refuse(&reason, side.as_ref(), Some(&log)) };
     log_our_faults();
     let config = raw.check().unwrap_or_else(|error| refused(error.into()));
@@ -36,8 +36,10 @@ pub(crate) fn start(
     let certificates = load_certificates(&config.submit_side)
         .unwrap_or_else(|error| refuse(&error.into(), None, Some(&log)));
     raise_descriptor_limit();
-    let helper = helper_of(&config.selector, hints(arguments, ancestry.parent), raw)
+    let helper = helper_of(&config.selector, hints(arguments, ancestry.parent), &raw)
         .unwrap_or_else(|error| refused(error.into()));
+    // What the user's selector holds need not be held here, too, for as long as the run lasts.
+    drop(raw);
     let watch = arguments.watch_pid.unwrap_or(WatchTarget::Parent);
     let about = telemetry::about(&config, watch.pid(ancestry.parent));
     let events = telemetry::events(arguments, &about, &config.logging.logdir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,18 @@ def test_the_helper_ends_with_the_interchange(start):
     (helper,) = helpers_of(side)
     side.interchange.end()
     wait_until(lambda: not is_running(helper), 5, "the helper is gone")
+
+
+def test_a_selector_with_a_great_table(start, connect, measured):
+    rows = 200_000
+    begin = time.monotonic()
+    side = start(manager_selector=selectors.TableSelector(rows))
+    measured(f"a selector with {rows} rows: {time.monotonic() - begin:.1f} s to the first answer")
+    managers = {name: connect(side, name).enlist(side) for name in (b"m-a", b"m-b")}
+    for task_id, name in enumerate([b"m-b", b"m-a"], start=1):
+        side.submit(task_id)
+        assert managers[name].tasks(1)[0]["task_id"] == task_id
+    assert not side.interchange.log_lines("WARNING")
 
 
 def test_real_managers_and_a_selector_of_the_user(tmp_path):

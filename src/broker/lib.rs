@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
 //! | in which order tasks wait | `queue` |
+//! | which tasks share no batch with others | `dispatch`, `live_ids` |
 //! | which manager comes first | `policy`, by our `selector`s or the `user_selector` |
 //! | registrations: versions, an identity that is registered already | `registration` |
 //! | a connection that closed, a message by another one | `connections` |
@@ -82,12 +83,15 @@ mod time;
 mod user_selector;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use protocol::{BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager};
+use protocol::{
+    BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager, WideTaskId,
+};
 
 pub use anomaly::{Anomaly, AnomalyLog, Remark};
 pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
@@ -239,13 +243,22 @@ impl<B> Broker<B> {
     /// A task from the executor. A second one under a live id is dropped. `weight`: what it takes
     /// to keep it, in any unit; [`Self::queued_weight`] sums it up.
     pub fn handle_task(&mut self, task: Task<B>, weight: usize, now: Now) {
-        let Task { id, priority, body } = task;
+        let Task {
+            id,
+            priority,
+            foreign_name,
+            body,
+        } = task;
         self.pace.turn(&self.tally, now.monotonic);
         if !self.claim(id) {
             self.tally.tasks_rejected += 1;
             return;
         }
         self.tally.tasks_received += 1;
+        if let Some(name) = foreign_name {
+            debug!("Task {id} names {name} and travels alone");
+            self.live.send_alone(id, name);
+        }
         self.queue.push(QueuedTask {
             ticket: Ticket::issue(id),
             priority,
@@ -266,6 +279,17 @@ impl<B> Broker<B> {
             self.outputs
                 .push_back(Output::Failure(Failure::Unreadable { task, reason }));
             self.note_unreadable(task, None, now);
+        }
+    }
+
+    /// A task whose id is beyond those that are kept here: it is answered, and never live.
+    pub fn handle_task_of_wide_id(&mut self, task: WideTaskId, reason: String, now: Now) {
+        self.pace.turn(&self.tally, now.monotonic);
+        if self.takes_tasks(&task) {
+            self.tally.tasks_received += 1;
+            self.tally.tasks_unreadable += 1;
+            self.outputs
+                .push_back(Output::Failure(Failure::WideId { task, reason }));
         }
     }
 
@@ -300,9 +324,7 @@ impl<B> Broker<B> {
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
-        if self.stopping || self.leaving_until.is_some() {
-            // What was here has been written down; nobody would do that for a latecomer.
-            warn!("Task {id} came after the end and is dropped");
+        if !self.takes_tasks(&id) {
             return false;
         }
         let (queue, managers) = (&self.queue, &self.managers);
@@ -314,6 +336,15 @@ impl<B> Broker<B> {
             warn!("Task {id} is here already; the second one is dropped");
         }
         fresh
+    }
+
+    fn takes_tasks(&self, id: &dyn Display) -> bool {
+        let is_leaving = self.stopping || self.leaving_until.is_some();
+        if is_leaving {
+            // What was here has been written down; nobody would do that for a latecomer.
+            warn!("Task {id} came after the end and is dropped");
+        }
+        !is_leaving
     }
 
     fn handle_known(&mut self, slot: Slot, message: FromManager<B>, now: Now) {

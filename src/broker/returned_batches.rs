@@ -55,7 +55,9 @@ impl<B> Broker<B> {
         let record = self.managers.get_mut(slot);
         let mut requeued = Vec::new();
         for Shipped { task, weight } in shipment.into_tasks() {
-            let Task { id, priority, body } = task;
+            let Task {
+                id, priority, body, ..
+            } = task;
             if let Some(held) = record.take(id) {
                 self.queue.push(QueuedTask {
                     ticket: held.ticket,

@@ -1,6 +1,7 @@
 //! The process that runs a user's own manager selector: Python, started with a small script that is
 //! part of this program, and spoken to over its standard input and output.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -68,7 +69,7 @@ struct Running {
     child: Child,
     questions: ChildStdin,
     answers: ChildStdout,
-    unsent: Vec<u8>,
+    unsent: VecDeque<u8>,
     unread: Vec<u8>,
 }
 
@@ -201,7 +202,7 @@ impl Running {
         };
         rustix::io::ioctl_fionbio(&questions, true)?;
         rustix::io::ioctl_fionbio(&answers, true)?;
-        let (unsent, unread) = (Vec::new(), Vec::new());
+        let (unsent, unread) = (VecDeque::new(), Vec::new());
         let mut running = Self {
             child,
             questions,
@@ -214,14 +215,14 @@ impl Running {
     }
 
     fn queue(&mut self, message: &[u8]) {
-        self.unsent
-            .extend_from_slice(&(message.len() as u64).to_le_bytes());
-        self.unsent.extend_from_slice(message);
+        self.unsent.extend((message.len() as u64).to_le_bytes());
+        self.unsent.extend(message);
     }
 
     fn flush(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
-            match self.questions.write(&self.unsent) {
+            // A pipe takes little at a time: what has left goes without a move of all the rest.
+            match self.questions.write(self.unsent.as_slices().0) {
                 Ok(count) => drop(self.unsent.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

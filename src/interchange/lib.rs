@@ -18,14 +18,15 @@ mod status_document;
 
 pub mod event_line;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use broker::{Broker, Now, Origin, Output, Shipment, StopReason, Versions};
 use protocol::{
-    Command, FromManager, Malformed, ManagerId, Opaque, SelectorAnswer, Stay, Task, TaskId,
-    ToManager, encode_batch,
+    AnyTaskId, Command, FromManager, Malformed, ManagerId, Opaque, SelectorAnswer, Stay, Task,
+    ToManager, UnreadableTask, encode_batch,
 };
 
 pub use complaints::{Complaint, Complaints};
@@ -149,17 +150,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                 let bytes = held_bytes(&task.body);
                 self.broker.handle_task(task, bytes, now);
             }
-            Err(unreadable) => match unreadable.id {
-                Some(id) => {
-                    warn!(
-                        "Task {id} cannot be read and is failed: {}",
-                        unreadable.reason
-                    );
-                    let reason = unreadable_text(id, &unreadable.reason);
-                    self.broker.handle_unreadable_task(id, reason, now);
-                }
-                None => warn!("Dropping a task message: {}", unreadable.reason),
-            },
+            Err(unreadable) => self.handle_unreadable_task(unreadable, now),
         }
     }
 
@@ -268,6 +259,23 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
+    fn handle_unreadable_task(&mut self, task: UnreadableTask, now: Now) {
+        let UnreadableTask { id, reason } = task;
+        match id {
+            Some(AnyTaskId::Ordinary(id)) => {
+                warn!("Task {id} cannot be read and is failed: {reason}");
+                let reason = unreadable_text(&id, &reason);
+                self.broker.handle_unreadable_task(id, reason, now);
+            }
+            Some(AnyTaskId::Wide(id)) => {
+                warn!("Task {id} cannot be served and is failed: {reason}");
+                let reason = unreadable_text(&id, &reason);
+                self.broker.handle_task_of_wide_id(id, reason, now);
+            }
+            None => warn!("Dropping a task message: {reason}"),
+        }
+    }
+
     fn handle_message(
         &mut self,
         id: &ManagerId,
@@ -309,6 +317,6 @@ fn held_bytes<F: AsRef<[u8]>>(body: &Opaque<F>) -> usize {
     body.appended_len() + QUEUED_TASK_BYTES
 }
 
-fn unreadable_text(id: TaskId, reason: &dyn std::fmt::Display) -> String {
+fn unreadable_text(id: &dyn Display, reason: &Malformed) -> String {
     format!("htex-interchange could not read the message of task {id}: {reason}")
 }

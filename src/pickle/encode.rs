@@ -85,6 +85,22 @@ impl Encoder {
         self
     }
 
+    /// An int of any size, in little-endian two's complement.
+    ///
+    /// # Panics
+    /// If it has 2 GiB or more.
+    pub fn big_int(&mut self, bytes: &[u8]) -> &mut Self {
+        match u8::try_from(bytes.len()) {
+            Ok(len) => self.coded(op::LONG1, &[len]),
+            Err(_) => {
+                let len = i32::try_from(bytes.len()).expect("an int of less than 2 GiB");
+                self.coded(op::LONG4, &len.to_le_bytes())
+            }
+        };
+        self.out.extend_from_slice(bytes);
+        self
+    }
+
     /// A float.
     pub fn float(&mut self, value: f64) -> &mut Self {
         self.coded(op::BINFLOAT, &value.to_be_bytes())

@@ -74,6 +74,14 @@ impl<'a> Instructions<'a> {
         }
     }
 
+    /// Goes on at an instruction of a pickle.
+    pub(crate) fn at(offset: usize, bytes: &'a [u8]) -> Self {
+        Self {
+            len: bytes.len(),
+            rest: bytes.get(offset..).unwrap_or_default(),
+        }
+    }
+
     /// Where the next instruction begins, in bytes from the start.
     #[inline]
     #[must_use]

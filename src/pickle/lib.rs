@@ -35,7 +35,7 @@
 //! | `marks`, `memo` | what a walk keeps in place of a stack and a memo |
 //! | `literal` | a str and bytes as instructions |
 //! | `nested`, `program` | [`Program`]: how a pickle travels inside another one |
-//! | `scan` | [`scan`](scan()): a walk to STOP that builds nothing |
+//! | `scan` | [`scan`](scan()), [`Scanner`]: a walk to STOP that builds nothing |
 //! | `flat` | [`Flat`]: a dict of plain values, read in one walk without a tree |
 //! | `read`, `tree`, `view` | [`Tree`] and [`View`]: anything, as inert data |
 //! | `encode` | [`Encoder`]: pickles of our own, with others spliced in |
@@ -82,7 +82,7 @@ pub use error::{Fault, PickleError};
 pub use flat::{Flat, FlatDict, FlatValue};
 pub use instruction::{Arg, FRAME_HEADER_LEN, Instruction, Instructions};
 pub use program::Program;
-pub use scan::scan;
+pub use scan::{Scanner, scan};
 pub use text::{BigText, Escaped};
 pub use tree::Tree;
 pub use view::{Entries, Instance, Items, View};

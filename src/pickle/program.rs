@@ -20,6 +20,7 @@ const STOP_LEN: usize = 1;
 pub struct Program {
     end: usize,
     passage: Passage,
+    looks_up_names: bool,
 }
 
 /// How a program travels inside another one.
@@ -44,6 +45,12 @@ impl Program {
     #[must_use]
     pub const fn is_spliceable(&self) -> bool {
         matches!(self.passage, Passage::Spliced(_))
+    }
+
+    /// Whether it names a class, a function or another global: who loads it imports that.
+    #[must_use]
+    pub const fn looks_up_names(&self) -> bool {
+        self.looks_up_names
     }
 
     /// Exactly how many bytes [`append_to`](Self::append_to) adds.
@@ -208,6 +215,10 @@ impl Layout {
                 len: end.max(self.frames_end),
             }
         };
-        Program { end, passage }
+        Program {
+            end,
+            passage,
+            looks_up_names: self.looks_up_names,
+        }
     }
 }

@@ -6,6 +6,7 @@
 use crate::error::Fault;
 use crate::instruction::{Arg, Instruction};
 use crate::marks::Marks;
+use crate::memo::Entries;
 use crate::op;
 use crate::tree::{Made, Node, NodeId, Seq, Tree};
 
@@ -14,21 +15,17 @@ pub(crate) struct Reader<'a> {
     tree: Tree<'a>,
     stack: Vec<NodeId>,
     marks: Marks,
-    memo: Vec<Option<NodeId>>,
-    memoized: usize,
-    /// The length of the pickle, which bounds the indices of its memo.
-    limit: usize,
+    memo: Entries<NodeId>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// For a pickle of so many bytes.
+    pub(crate) fn new(len: usize) -> Self {
         Self {
             tree: Tree::new(),
             stack: Vec::new(),
             marks: Marks::new(),
-            memo: Vec::new(),
-            memoized: 0,
-            limit,
+            memo: Entries::new(len),
         }
     }
 
@@ -53,9 +50,13 @@ impl<'a> Reader<'a> {
                 self.unstack(count);
             }
             (op::DUP, _) => self.top().map(|id| self.push(id))?,
-            (op::MEMOIZE, _) => self.put(self.memoized as u64)?,
-            (op::PUT | op::BINPUT | op::LONG_BINPUT, Arg::Index(index)) => self.put(index)?,
-            (op::GET | op::BINGET | op::LONG_BINGET, Arg::Index(index)) => self.get(index)?,
+            (op::MEMOIZE, _) => self.top().and_then(|id| self.memo.write_next(id))?,
+            (op::PUT | op::BINPUT | op::LONG_BINPUT, Arg::Index(index)) => {
+                self.top().and_then(|id| self.memo.write(index, id))?;
+            }
+            (op::GET | op::BINGET | op::LONG_BINGET, Arg::Index(index)) => {
+                self.memo.read(index).map(|id| self.push(id))?;
+            }
             (op::TUPLE1, _) => self.take(1).map(|count| self.tuple(count))?,
             (op::TUPLE2, _) => self.take(2).map(|count| self.tuple(count))?,
             (op::TUPLE3, _) => self.take(3).map(|count| self.tuple(count))?,
@@ -289,31 +290,6 @@ impl<'a> Reader<'a> {
             return Err(Fault::WrongType);
         }
         let id = self.tree.add(Node::Global { module, name });
-        self.push(id);
-        Ok(())
-    }
-
-    fn put(&mut self, index: u64) -> Result<(), Fault> {
-        let id = self.top()?;
-        let place = usize::try_from(index)
-            .ok()
-            .filter(|&place| place < self.limit);
-        let place = place.ok_or(Fault::MemoIndexTooLarge(index))?;
-        if self.memo.len() <= place {
-            self.memo.resize(place + 1, None);
-        }
-        if let Some(entry) = self.memo.get_mut(place) {
-            self.memoized += usize::from(entry.is_none());
-            *entry = Some(id);
-        }
-        Ok(())
-    }
-
-    fn get(&mut self, index: u64) -> Result<(), Fault> {
-        let entry = usize::try_from(index)
-            .ok()
-            .and_then(|place| self.memo.get(place));
-        let id = entry.copied().flatten().ok_or(Fault::MemoMissing(index))?;
         self.push(id);
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::instruction::{Arg, Instruction, Instructions};
 use crate::marks::Marks;
 use crate::memo::Memo;
 use crate::op;
-use crate::opcode_table::{Effect, row};
+use crate::opcode_table::{Effect, Form, row};
 use crate::program::{Layout, Program, Rest};
 
 /// Walks a pickle to its STOP once. What follows the STOP is ignored, as `pickle.loads` does.
@@ -35,7 +35,70 @@ pub fn scan(bytes: &[u8]) -> Result<Program, PickleError> {
     }
 }
 
+/// A walk over a pickle that is still arriving. It goes on where the bytes ended, so that a pickle
+/// costs one walk in all, in however many pieces it comes.
+#[derive(Debug)]
+pub struct Scanner {
+    walk: Walk,
+    /// Where the first instruction stands that was not whole.
+    offset: usize,
+    /// How many bytes have been looked at in vain for the end of that one's line.
+    searched: Option<usize>,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scanner {
+    /// At the first byte of a pickle.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            // How long the pickle will be is not known: its memo indices are bounded by whoever
+            // reads it when it is whole.
+            walk: Walk::new(usize::MAX),
+            offset: 0,
+            searched: None,
+        }
+    }
+
+    /// Walks on. `bytes` are all that have arrived: those of the last call, and more behind them.
+    /// Returns whether the STOP is among them.
+    ///
+    /// # Errors
+    /// As [`scan`], but neither [`Fault::Truncated`] nor [`Fault::MemoIndexTooLarge`].
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<bool, PickleError> {
+        if let Some(searched) = self.searched {
+            let fresh = bytes.get(searched..).unwrap_or_default();
+            if !fresh.contains(&b'\n') {
+                self.searched = Some(bytes.len());
+                return Ok(false);
+            }
+        }
+        let mut instructions = Instructions::at(self.offset, bytes);
+        loop {
+            self.offset = instructions.offset();
+            match self.walk.step(&mut instructions) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return Ok(true),
+                // An instruction that is not whole has changed nothing yet.
+                Err(Fault::Truncated) => {
+                    let code = bytes.get(self.offset);
+                    let is_line = code.is_some_and(|code| matches!(row(*code).form, Form::Line));
+                    self.searched = is_line.then_some(bytes.len());
+                    return Ok(false);
+                }
+                Err(fault) => return Err(fault.at(self.offset)),
+            }
+        }
+    }
+}
+
 /// The state of the simulated machine, and what it has shown so far about splicing.
+#[derive(Debug)]
 struct Walk {
     marks: Marks,
     memo: Memo,
@@ -43,7 +106,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(len: usize) -> Self {
+    const fn new(len: usize) -> Self {
         Self {
             marks: Marks::new(),
             memo: Memo::new(len),

@@ -28,25 +28,38 @@ pub struct Tree<'a> {
     root: NodeId,
 }
 
-/// Most instructions that are decoded. A node takes some fifty bytes where an instruction takes
+/// Most instructions of a peer that are decoded. A node takes some fifty bytes where an instruction takes
 /// one; this bounds what a peer can make us hold to about 30 MB, and is far beyond the messages
 /// that we need to understand.
 pub(crate) const INSTRUCTIONS_MAX: usize = 1 << 18;
 
 impl<'a> Tree<'a> {
-    /// Decodes the pickle at the start of `bytes`. What follows its STOP is ignored.
+    /// Decodes the pickle at the start of `bytes`, which a peer sent. What follows its STOP is
+    /// ignored.
     ///
     /// # Errors
     /// As [`scan`](crate::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`],
     /// [`Fault::TooLong`] and [`Fault::TooComplex`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+        Self::read_up_to(INSTRUCTIONS_MAX, bytes)
+    }
+
+    /// The same, of whoever may make us hold any number of objects.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but never [`Fault::TooComplex`].
+    pub fn read_trusted(bytes: &'a [u8]) -> Result<Self, PickleError> {
+        Self::read_up_to(usize::MAX, bytes)
+    }
+
+    fn read_up_to(instructions_max: usize, bytes: &'a [u8]) -> Result<Self, PickleError> {
         // Nodes, members and runs are numbered in 32 bits. None of them costs less than a byte.
         if u32::try_from(bytes.len().saturating_add(RESERVED)).is_err() {
             return Err(Fault::TooLong.at(0));
         }
         let mut instructions = Instructions::new(bytes);
         let mut reader = Reader::new(bytes.len());
-        for _ in 0..INSTRUCTIONS_MAX {
+        for _ in 0..instructions_max {
             let instruction = instructions.next()?;
             let stepped = reader.step(&instruction);
             if let Some(root) = stepped.map_err(|fault| fault.at(instruction.offset))? {
@@ -60,6 +73,15 @@ impl<'a> Tree<'a> {
     #[must_use]
     pub const fn root(&self) -> View<'_, 'a> {
         View::new(self, self.root)
+    }
+
+    /// The classes, functions and other globals that it names, each as often as it is looked up.
+    pub fn globals(&self) -> impl Iterator<Item = View<'_, 'a>> {
+        let places = self.nodes.iter().zip(0..);
+        let is_global = |node: &Node<'a>| matches!(node, Node::Global { .. });
+        places.filter_map(move |(node, place)| {
+            is_global(node).then_some(View::new(self, NodeId(place)))
+        })
     }
 
     pub(crate) fn new() -> Self {

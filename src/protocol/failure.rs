@@ -3,7 +3,7 @@
 //! Exceptions go out as `02\n` and an ordinary protocol-4 pickle, which every release of the
 //! window can read (PROTOCOL.md 1.8); class paths are those of all its releases.
 
-use crate::ids::{ManagerId, TaskId};
+use crate::ids::{ManagerId, TaskId, WideTaskId};
 use pickle::Encoder;
 
 /// The id under which the executor fails everything that it has in hand.
@@ -32,6 +32,13 @@ pub enum Failure {
         /// What the user reads.
         reason: String,
     },
+    /// The task's id is beyond what is served.
+    WideId {
+        /// Which task.
+        task: WideTaskId,
+        /// What the user reads.
+        reason: String,
+    },
     /// A manager runs other versions; every task fails with `VersionMismatch`.
     VersionMismatch {
         /// What the submit side runs, in words.
@@ -49,30 +56,41 @@ pub enum Failure {
 impl Failure {
     /// The whole message for the result channel.
     pub fn encode(&self) -> Vec<u8> {
-        let (task, exception) = match self {
+        let mut out = Encoder::new();
+        out.begin_dict();
+        out.str("type").str("result");
+        out.str("task_id");
+        let exception = match self {
             Self::ManagerLost {
                 task,
                 manager,
                 hostname,
                 lost_at_s,
-            } => (task.0, manager_lost(manager, hostname, *lost_at_s)),
-            Self::Unreadable { task, reason } => (
-                task.0,
-                call("parsl.serialize.errors", "DeserializationError", &[reason]),
-            ),
+            } => {
+                out.int(task.0);
+                manager_lost(manager, hostname, *lost_at_s)
+            }
+            Self::Unreadable { task, reason } => {
+                out.int(task.0);
+                call("parsl.serialize.errors", "DeserializationError", &[reason])
+            }
+            Self::WideId { task, reason } => {
+                task.encode(&mut out);
+                call("builtins", "OverflowError", &[reason])
+            }
             Self::VersionMismatch {
                 interchange,
                 manager,
             } => {
+                out.int(EVERY_TASK);
                 let texts = [interchange.as_str(), manager.as_str()];
-                (EVERY_TASK, call(ERRORS, "VersionMismatch", &texts))
+                call(ERRORS, "VersionMismatch", &texts)
             }
-            Self::Broken { reason } => (EVERY_TASK, call("builtins", "RuntimeError", &[reason])),
+            Self::Broken { reason } => {
+                out.int(EVERY_TASK);
+                call("builtins", "RuntimeError", &[reason])
+            }
         };
-        let mut out = Encoder::new();
-        out.begin_dict();
-        out.str("type").str("result");
-        out.str("task_id").int(task);
         out.str("exception").bytes(&exception);
         out.end_dict();
         out.finish()

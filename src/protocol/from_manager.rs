@@ -96,7 +96,7 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
 
 fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
     let bytes = frame.as_ref();
-    let program = pickle::scan(bytes)?;
+    // What is read refuses what is scanned, and stops at a number of objects.
     let tree = Tree::read(bytes)?;
     let message = tree.root();
     let kind = kind_of(message)?;
@@ -118,11 +118,13 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
             if message.get("payload").is_none() {
                 return Err(Malformed::shape("a monitoring message needs a 'payload'"));
             }
+            let program = pickle::scan(bytes)?;
             Ok(FromManager::Monitoring {
                 message: Opaque::object(frame, program, Stay::Short),
             })
         }
         "registration" => {
+            let program = pickle::scan(bytes)?;
             let facts = Registration::read(message, bytes.len())?;
             Ok(FromManager::Registration(Box::new(
                 facts.with(frame, program),
@@ -155,8 +157,8 @@ fn plain(message: &Flat<'_>) -> Option<Plain> {
 
 fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
     let outcome = message.get("result").or_else(|| message.get("exception"));
-    match (message.get("task_id"), outcome) {
-        (Some(FlatValue::Int(task)), Some(FlatValue::Bytes(_))) => Some(TaskId(task)),
+    match outcome {
+        Some(FlatValue::Bytes(_)) => TaskId::of_flat(message.get("task_id")?),
         _ => None,
     }
 }
@@ -198,9 +200,8 @@ fn kind_of<'t>(message: View<'t, '_>) -> Result<&'t str, Malformed> {
 }
 
 fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
-    let task = message.get("task_id").and_then(View::as_i64);
-    task.map(TaskId)
-        .ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))
+    let task = message.get("task_id").and_then(TaskId::read);
+    task.ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))
 }
 
 /// The executor's one result thread ends on a message without an outcome, or with an outcome that

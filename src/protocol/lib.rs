@@ -2,7 +2,7 @@
 //!
 //! | from → to | type | file |
 //! | --- | --- | --- |
-//! | executor → interchange | [`Task`] | `task` (what of it is read: [`Priority`] in `priority`) |
+//! | executor → interchange | [`Task`] | `task` (what of it is read: [`Priority`] in `priority`, `foreign_names`) |
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
 //! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
@@ -32,6 +32,7 @@
 
 mod command;
 mod failure;
+mod foreign_names;
 mod from_manager;
 mod ids;
 mod malformed;
@@ -47,7 +48,7 @@ mod version_check;
 pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
 pub use from_manager::FromManager;
-pub use ids::{BlockId, ManagerId, TaskId};
+pub use ids::{AnyTaskId, BlockId, ManagerId, TaskId, WideTaskId};
 pub use malformed::Malformed;
 pub use opaque::{Opaque, Stay};
 pub use priority::Priority;

@@ -6,12 +6,14 @@
 
 use tracing::warn;
 
-use crate::ids::TaskId;
+use crate::foreign_names::{foreign_name, unseen_name};
+use crate::ids::{AnyTaskId, TaskId, WideTaskId};
 use crate::malformed::Malformed;
 use crate::opaque::{Opaque, Stay};
 use crate::priority::Priority;
 use pickle::{
-    self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Tree, View, op,
+    self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Program, Tree,
+    View, op,
 };
 
 /// A task: what we route by, and the body that the manager will get.
@@ -21,6 +23,9 @@ pub struct Task<B> {
     pub id: TaskId,
     /// Its place among those that wait.
     pub priority: Priority,
+    /// A name that it looks up, and that a manager may not be able to import: such a task stands in
+    /// no batch beside others.
+    pub foreign_name: Option<Box<str>>,
     /// The whole message, for the manager.
     pub body: B,
 }
@@ -30,7 +35,7 @@ pub struct Task<B> {
 #[derive(Debug)]
 pub struct UnreadableTask {
     /// If it could be found.
-    pub id: Option<TaskId>,
+    pub id: Option<AnyTaskId>,
     /// What is wrong.
     pub reason: Malformed,
 }
@@ -48,8 +53,13 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
         let Some(((id, priority), program)) = plain else {
             return Self::parse_thoroughly(frame, stay);
         };
-        let body = Opaque::object(frame, program, stay);
-        Ok(Self { id, priority, body })
+        Ok(Self {
+            id,
+            priority,
+            // A flat dict names nothing.
+            foreign_name: None,
+            body: Opaque::object(frame, program, stay),
+        })
     }
 
     fn parse_thoroughly(frame: F, stay: Stay) -> Result<Self, UnreadableTask> {
@@ -58,10 +68,11 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
             Ok(program) => program,
             Err(error) => return Err(unreadable(bytes, error)),
         };
-        let (id, priority) = thorough_routing(bytes)?;
+        let (id, priority, foreign_name) = thorough_routing(&program, bytes)?;
         Ok(Self {
             id,
             priority,
+            foreign_name,
             body: Opaque::object(frame, program, stay),
         })
     }
@@ -69,9 +80,7 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
 
 /// The shape that HTEX writes. None for any other, which is read thoroughly.
 fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
-    let Some(FlatValue::Int(id @ 0..)) = task.get("task_id") else {
-        return None;
-    };
+    let id = TaskId::of_flat(task.get("task_id")?)?;
     task.get("buffer")?;
     let spec = match task.get("context") {
         Some(FlatValue::Dict(context)) => task.entry_of(context, "resource_spec"),
@@ -87,29 +96,61 @@ fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
         Some(FlatValue::Float(number)) => Priority::from_f64(number)?,
         Some(_) => return None,
     };
-    Some((TaskId(id), priority))
+    Some((id, priority))
 }
 
-fn thorough_routing(bytes: &[u8]) -> Result<(TaskId, Priority), UnreadableTask> {
+/// What is read of a task in whatever form it comes.
+type Read = (TaskId, Priority, Option<Box<str>>);
+
+fn thorough_routing(program: &Program, bytes: &[u8]) -> Result<Read, UnreadableTask> {
     let tree = match Tree::read(bytes) {
         Ok(tree) => tree,
-        Err(error) => return carried_blindly(bytes, error),
+        Err(error) => return carried_blindly(program, bytes, error),
     };
-    routing(tree.root()).map_err(|reason| UnreadableTask {
-        id: task_id(tree.root()),
-        reason,
-    })
+    match routing(tree.root()) {
+        Ok((id, priority)) => Ok((id, priority, foreign_name(program, &tree))),
+        Err(reason) => Err(UnreadableTask {
+            id: tree.root().get("task_id").and_then(AnyTaskId::read),
+            reason,
+        }
+        .not_for_everybody()),
+    }
 }
 
 /// A task of too many objects to be looked through is sound all the same, and is carried.
-fn carried_blindly(bytes: &[u8], error: PickleError) -> Result<(TaskId, Priority), UnreadableTask> {
+fn carried_blindly(
+    program: &Program,
+    bytes: &[u8],
+    error: PickleError,
+) -> Result<Read, UnreadableTask> {
     let found = unreadable(bytes, error);
     match (error.fault, found.id) {
-        (Fault::TooComplex | Fault::TooLong, Some(id)) => {
+        (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Ordinary(id))) => {
             warn!("The priority of task {id} is not looked for, it gets the lowest: {error}");
-            Ok((id, Priority::LOWEST))
+            Ok((id, Priority::LOWEST, unseen_name(program)))
         }
-        _ => Err(found),
+        (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Wide(id))) => Err(UnreadableTask {
+            reason: beyond(&id),
+            id: Some(AnyTaskId::Wide(id)),
+        }),
+        (_, id) => Err(UnreadableTask {
+            id,
+            reason: found.reason,
+        }),
+    }
+}
+
+fn beyond(id: &WideTaskId) -> Malformed {
+    Malformed::shape(format!(
+        "task ids have up to 64 bits here, and {id} has more"
+    ))
+}
+
+impl UnreadableTask {
+    /// An exception under −1 would fail every task: a task of that number is not answered with one.
+    fn not_for_everybody(mut self) -> Self {
+        self.id = self.id.filter(|id| *id != AnyTaskId::Ordinary(TaskId(-1)));
+        self
     }
 }
 
@@ -120,18 +161,16 @@ fn routing(task: View<'_, '_>) -> Result<(TaskId, Priority), Malformed> {
             "a task should be a dict, not {kind}"
         )));
     }
-    let id = task_id(task)
-        .ok_or_else(|| Malformed::shape("a task needs a 'task_id', an int of 0 or more"))?;
+    let id = task.get("task_id").and_then(AnyTaskId::read);
+    let id = match id.ok_or_else(|| Malformed::shape("a task needs a 'task_id', an int"))? {
+        AnyTaskId::Ordinary(id) => id,
+        AnyTaskId::Wide(id) => return Err(beyond(&id)),
+    };
     // The manager takes the buffer without a look; a task without one would end its thread.
     if task.get("buffer").is_none() {
         return Err(Malformed::shape("a task needs a 'buffer'"));
     }
     Ok((id, priority(task, id)))
-}
-
-fn task_id(task: View<'_, '_>) -> Option<TaskId> {
-    let id = task.get("task_id")?.as_i64()?;
-    (id >= 0).then_some(TaskId(id))
 }
 
 fn priority(task: View<'_, '_>, id: TaskId) -> Priority {
@@ -172,7 +211,16 @@ fn unreadable(bytes: &[u8], error: PickleError) -> UnreadableTask {
             (Arg::Int(number), op::BININT | op::BININT1 | op::BININT2 | op::LONG1)
                 if behind_key =>
             {
-                id = (*number >= 0).then_some(TaskId(*number));
+                id = Some(AnyTaskId::Ordinary(TaskId(*number)));
+                break;
+            }
+            (Arg::BigInt(bytes), _) if behind_key => {
+                id = WideTaskId::new(bytes).map(AnyTaskId::Wide);
+                break;
+            }
+            (_, op::NEWFALSE | op::NEWTRUE) if behind_key => {
+                let number = i64::from(instruction.code == op::NEWTRUE);
+                id = Some(AnyTaskId::Ordinary(TaskId(number)));
                 break;
             }
             (_, op::MEMOIZE | op::BINPUT | op::LONG_BINPUT | op::PUT | op::FRAME) => {}
@@ -185,4 +233,5 @@ fn unreadable(bytes: &[u8], error: PickleError) -> UnreadableTask {
         id,
         reason: error.into(),
     }
+    .not_for_everybody()
 }

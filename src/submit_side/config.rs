@@ -15,15 +15,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pickle::{Fault, PickleError, Tree, View};
+use pickle::{PickleError, Scanner, Tree, View};
 use protocol::VersionCheck;
 
 /// The releases of Parsl that this program was made for: PROTOCOL.md's window.
 pub const PARSL_OLDEST: &str = "2025.06.30";
 /// A newer one is served as long as it speaks as this one does.
 pub const PARSL_NEWEST: &str = "2026.10.26";
-/// A config beyond this is none: HTEX's has 600 bytes.
-const CONFIG_BYTES_MAX: usize = 16 << 20;
+/// A config beyond this is none: HTEX's has 600 bytes, and what the user's own selector holds.
+const CONFIG_BYTES_MAX: usize = 48 << 20;
 /// Parsl's own module of selectors.
 const SELECTORS: &str = "parsl.executors.high_throughput.manager_selector";
 
@@ -199,14 +199,10 @@ pub enum LoggingKind {
 pub fn read_pickle(mut input: impl Read) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
+    let mut scanner = Scanner::new();
     loop {
-        match pickle::scan(&bytes) {
-            Ok(_) => return Ok(bytes),
-            Err(PickleError {
-                fault: Fault::Truncated,
-                ..
-            }) => {}
-            Err(error) => return Err(Unreadable::Pickle(error).into()),
+        if scanner.advance(&bytes).map_err(Unreadable::Pickle)? {
+            return Ok(bytes);
         }
         let count = match input.read(&mut chunk) {
             Ok(count) => count,
@@ -236,7 +232,8 @@ impl<'a> RawConfig<'a> {
     /// # Errors
     /// [`ConfigError::Unreadable`]: values are looked at when they are asked for.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ConfigError> {
-        let tree = Tree::read(bytes).map_err(Unreadable::Pickle)?;
+        // The user's own objects, such as a table in a selector, are as large as the user wants.
+        let tree = Tree::read_trusted(bytes).map_err(Unreadable::Pickle)?;
         if !tree.root().is_dict() {
             return Err(Unreadable::NoDict(tree.root().kind_name()).into());
         }

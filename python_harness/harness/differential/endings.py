@@ -17,6 +17,7 @@ from harness.differential.play import CLOSER, Player
 from harness.differential.rules import OURS, STOCK
 
 NEWCOMER = "newcomer"
+WIDE_ID = 2**70
 DIED = {"process": "exit 1"}
 
 Facts = dict[str, object]
@@ -76,7 +77,7 @@ def _lives(player: Player, step: Step, speaker: Peer | None = None) -> Facts:
 
 def _short(text: str) -> str:
     """A result without what follows from the conversation: its id, and the exact failure."""
-    for name in ("ManagerLost", "DeserializationError"):
+    for name in ("ManagerLost", "DeserializationError", "OverflowError"):
         if f"{name}(" in text:
             return name
     return "byte for byte" if text.endswith("byte for byte") else text.split(" ", 2)[2]
@@ -96,7 +97,9 @@ def _task(frame_of: Callable[[int], bytes]) -> Callable[[Player, Step], Facts]:
         task_id = player.next_task_id()
         player.send_task(frame_of(task_id))
         facts = _lives(player, step)
-        facts["given"] = ["it" if given in (task_id, -5) else given for given in facts["given"]]
+        facts["given"] = [
+            "it" if given in (task_id, WIDE_ID) else given for given in facts["given"]
+        ]
         return facts
 
     return play
@@ -167,12 +170,12 @@ TASK_ENDINGS = {
         GIVEN,
         FAILED,
     ),
-    "task_id_negative": Ending(
-        "So is a task with a negative id",
-        "a task with a negative id is dropped; stock passes it on",
-        _task(lambda _: _task_of(context={}, buffer=b"")(-5)),
+    "task_id_wide": Ending(
+        "A task whose id is beyond 64 bits fails",
+        "a task whose id is beyond 64 bits is failed; stock passes it on",
+        _task(lambda _: _task_of(context={}, buffer=b"")(WIDE_ID)),
         GIVEN,
-        NOTHING,
+        {"process": "lives", "given": [], "results": ["OverflowError"]},
     ),
     "task_id_taken": Ending(
         "A second task under the id of a live one is dropped",

@@ -20,6 +20,17 @@ class AlphabeticalSelector(ManagerSelector):
         return sorted(manager_list)
 
 
+class TableSelector(AlphabeticalSelector):
+    """Knows a weight for each of a great many nodes."""
+
+    def __init__(self, rows: int) -> None:
+        self.weights = {f"node-{row}": [row, f"rack-{row}"] for row in range(rows)}
+
+    def sort_managers(self, ready_managers, manager_list):
+        assert self.weights["node-7"] == [7, "rack-7"]
+        return super().sort_managers(ready_managers, manager_list)
+
+
 class RecordingSelector(ManagerSelector):
     """Writes down what it is shown, and where it runs."""
 

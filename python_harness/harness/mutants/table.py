@@ -38,6 +38,19 @@ MUTANTS = [
         "            .min(BATCH_TASKS_MAX - 1)",
     ),
     Mutant(
+        "a task that may end its manager has others before it in its batch",
+        "dispatch.rs",
+        "            if !shipment.is_empty() && next_travels_alone(&self.queue, &self.live) {\n"
+        "                break;\n            }\n",
+        "",
+    ),
+    Mutant(
+        "a task that may end its manager has others behind it in its batch",
+        "dispatch.rs",
+        "            true => 1,\n",
+        "            true => room,\n",
+    ),
+    Mutant(
         "a suspect manager gets tasks",
         "dispatch.rs",
         " || self.clogged || self.is_suspect();",

@@ -4,6 +4,8 @@
 //! Only the choice of a manager for a task is the broker's; of that, the model says whether it was
 //! allowed.
 
+#[path = "model/batches.rs"]
+mod batches;
 #[path = "model/doubt.rs"]
 mod doubt;
 
@@ -38,8 +40,6 @@ pub(crate) enum Choice {
     Asked,
 }
 
-/// Most tasks in one batch.
-const BATCH_MAX: usize = 1024;
 /// DESIGN.md: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
@@ -65,6 +65,8 @@ pub(crate) struct Model {
     /// By id: how often it was accepted, and how often answered.
     books: BTreeMap<i64, (u32, u32)>,
     priorities: BTreeMap<i64, i64>,
+    /// Live tasks that share no batch with others.
+    alone: BTreeSet<i64>,
 }
 
 /// What a manager tells of itself.
@@ -130,6 +132,7 @@ impl Model {
             late_results: 0,
             books: BTreeMap::new(),
             priorities: BTreeMap::new(),
+            alone: BTreeSet::new(),
         }
     }
 
@@ -189,8 +192,14 @@ impl Model {
         [awake, drain].into_iter().flatten().min()
     }
 
-    /// A task comes; `readable` or not.
-    pub(crate) fn task(&mut self, id: i64, priority: i64, readable: bool) -> Vec<String> {
+    /// A task comes; `readable` or not, and perhaps one that shares no batch with others.
+    pub(crate) fn task(
+        &mut self,
+        id: i64,
+        priority: i64,
+        readable: bool,
+        alone: bool,
+    ) -> Vec<String> {
         if self.is_live(id) {
             return Vec::new();
         }
@@ -198,6 +207,10 @@ impl Model {
         if !readable {
             return vec![self.answered(id, format!("unreadable {id}: why"))];
         }
+        match alone {
+            true => self.alone.insert(id),
+            false => self.alone.remove(&id),
+        };
         self.priorities.insert(id, priority);
         self.waiting.insert((priority, id));
         Vec::new()
@@ -449,59 +462,6 @@ impl Model {
         let mut expected: Vec<String> = names.collect();
         expected.push("stop: submit side gone".to_owned());
         expected
-    }
-
-    /// What was handed out: to somebody with room, the first in the queue, as much as goes; and
-    /// nothing stays behind that could go.
-    pub(crate) fn check_dispatch(&mut self, seen: &[Seen]) -> Verdict {
-        for effect in seen {
-            match effect {
-                Seen::Batch { to, ids } => self.check_batch(to, ids)?,
-                Seen::Rank { among } if self.choice == Choice::Asked => {
-                    let able = self.managers.iter().filter(|(_, m)| m.room() > 0);
-                    let able: BTreeSet<String> = able.map(|(name, _)| name.clone()).collect();
-                    if *among != able || able.is_empty() {
-                        return Err(format!("asked about {among:?}, able are {able:?}"));
-                    }
-                }
-                other => return Err(format!("{other:?} comes of a dispatch")),
-            }
-        }
-        let is_room = self.managers.values().any(|manager| manager.room() > 0);
-        let waits = is_room && !self.waiting.is_empty();
-        if self.dispatching && waits && self.choice != Choice::Asked {
-            return Err("tasks wait although there is room".to_owned());
-        }
-        Ok(())
-    }
-
-    fn check_batch(&mut self, to: &str, ids: &[i64]) -> Verdict {
-        if !self.dispatching {
-            return Err("tasks leave while nothing may leave".to_owned());
-        }
-        let room = self.managers.get(to).map_or(0, Manager::room);
-        let count = room.min(BATCH_MAX).min(self.waiting.len());
-        let first: Vec<i64> = self.waiting.iter().take(count).map(|(_, id)| *id).collect();
-        if *ids != first || ids.is_empty() {
-            return Err(format!(
-                "{to} has room for {room} and got [{}], where [{}] come first",
-                words::fold(ids),
-                words::fold(&first),
-            ));
-        }
-        let able = self.managers.values().filter(|m| m.room() > 0);
-        let greatest = able.map(|m| &m.account.block).max();
-        if self.choice == Choice::GreatestBlock && greatest > Some(&self.managers[to].account.block)
-        {
-            return Err(format!("{to} got tasks, a greater block has room"));
-        }
-        for _ in ids {
-            let (_, id) = self.waiting.pop_first().expect("counted");
-            let held = Held::since(self.awake());
-            self.manager(to).tasks.insert(id, held);
-        }
-        self.manager(to).idle_since = None;
-        Ok(())
     }
 
     /// Each accepted task has been answered once, except those that live.

@@ -228,7 +228,8 @@ impl Player {
         } = &mut self.world;
         match line.verb.as_str() {
             "task" => {
-                let task = task(line.number(0), line.text("priority").as_deref());
+                let mut task = task(line.number(0), line.text("priority").as_deref());
+                task.foreign_name = line.text("names").map(String::into_boxed_str);
                 broker.handle_task(task, 1, *now);
             }
             "tasks" => {
@@ -388,6 +389,7 @@ fn task(id: i64, priority: Option<&str>) -> Task<Body> {
     Task {
         id: TaskId(id),
         priority,
+        foreign_name: None,
         body: Body::Task(id),
     }
 }

@@ -281,9 +281,11 @@ impl Simulation {
                 true => 5,
                 false => self.cast.below(10) as i64,
             };
+            let names_a_class = self.cast.chance(0.1);
             let task = Task {
                 id: TaskId(id),
                 priority: Priority::from_i64(priority),
+                foreign_name: names_a_class.then(|| "users.Class".into()),
                 body: Body::Task(id),
             };
             let is_readable = happening != Happening::UnreadableTask;

@@ -129,6 +129,7 @@ fn of_failure(failure: &Failure, now: Now) -> String {
             format!("lost {task} with {} on {hostname}", manager.to_text())
         }
         Failure::Unreadable { task, reason } => format!("unreadable {task}: {reason}"),
+        Failure::WideId { task, reason } => format!("wide {task}: {reason}"),
         Failure::VersionMismatch {
             interchange,
             manager,

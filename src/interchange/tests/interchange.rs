@@ -513,3 +513,30 @@ fn a_task_is_mentioned_at_debug_level_when_it_is_queued() {
         "{lines:?}"
     );
 }
+
+/// The executor waits for it as for any other, and the next one is served.
+#[test]
+fn a_task_whose_id_is_beyond_64_bits_is_answered() {
+    let events = Events::capture(LevelFilter::WARN);
+    let mut desk = desk();
+    desk.say(b"m1", &[REGISTRATION]);
+    for id in ["2**64", "2**64", "-2**63 - 1", "True"] {
+        desk.task(&format!(
+            "{{'task_id': {id}, 'context': {{}}, 'buffer': b''}}"
+        ));
+    }
+    desk.interchange.broker_mut().dispatch(desk.now);
+    let reason = "htex-interchange could not read the message of tas";
+    assert_eq!(
+        desk.sent(),
+        [
+            format!("failure (18446744073709551616, '{reason}')"),
+            format!("failure (18446744073709551616, '{reason}')"),
+            format!("failure (-9223372036854775809, '{reason}')"),
+            "b'm1' gets [{'task_id': True, 'context': {}, 'buffer': b''}]".to_owned(),
+        ]
+    );
+    assert_eq!(events.take().len(), 3);
+    let broker = desk.interchange.broker();
+    assert_eq!((broker.queued(), broker.in_flight()), (0, 1));
+}

@@ -265,6 +265,44 @@ fn indices_and_lengths_that_were_not_received() {
     bounded("memo downwards", &bytes);
 }
 
+/// One entry with a great index in a long message: it costs an entry, not a table of the length.
+#[test]
+fn a_memo_costs_what_is_used_of_it() {
+    const LEN: u32 = 50_000_000;
+    let padding = [&b"B"[..], &LEN.to_le_bytes(), &vec![0; LEN as usize], b"0"].concat();
+    let far: Vec<u8> = (1..=10).flat_map(|n: u32| put(LEN / 10 * n)).collect();
+    let bytes = program(&[
+        (&padding, 1),
+        (b"N", 1),
+        (&far, 1),
+        (&get(LEN), 1),
+        (b"0", 1),
+    ]);
+    assert!(scan(&bytes).is_ok() && Tree::read(&bytes).is_ok());
+    for work in [cost(|| scan(&bytes)), cost(|| Tree::read(&bytes))] {
+        assert!(work.bytes < 16 << 10, "{} bytes held", work.bytes);
+    }
+    // As many as there is room for, each as far from the others as can be.
+    for step in [5, 64, 500, 513, 4096] {
+        let count = MANY / 5;
+        let puts: Vec<u8> = (0..count as u32)
+            .flat_map(|n| put(n.wrapping_mul(step) % (MANY as u32)))
+            .collect();
+        bounded(
+            "scattered memo",
+            &program(&[(b"N", 1), (&puts, 1), (&get(0), 1), (b"0", 1)]),
+        );
+    }
+}
+
+fn put(index: u32) -> Vec<u8> {
+    [&b"r"[..], &index.to_le_bytes()].concat()
+}
+
+fn get(index: u32) -> Vec<u8> {
+    [&b"j"[..], &index.to_le_bytes()].concat()
+}
+
 #[test]
 fn numbers_of_many_digits() {
     let decimal = [b"L".to_vec(), b"9".repeat(4300), b"L\n0".to_vec()].concat();

@@ -333,3 +333,58 @@ fn same(ours: &Value, theirs: &Value) -> bool {
         _ => ours == theirs,
     }
 }
+
+#[test]
+fn ints_of_any_size_are_written_as_they_are_read() {
+    for bytes in [
+        &[0, 0, 0, 0, 0, 0, 0, 0x80, 0][..],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0xff],
+        &[1; 255],
+        &[1; 256],
+        &[0x81; 70_000],
+    ] {
+        let mut encoder = Encoder::new();
+        encoder.big_int(bytes);
+        let written = encoder.finish();
+        let tree = Tree::read(&written).expect("well formed");
+        assert_eq!(tree.root().as_big_int(), Some(bytes));
+        assert_eq!(oracle::load(&written).expect("it answers"), ["ok", "ok"]);
+    }
+}
+
+#[test]
+fn the_names_that_are_looked_up() {
+    let names = |bytes: &[u8]| -> Vec<String> {
+        let tree = Tree::read(bytes).expect("well formed");
+        let names = tree.globals().map(|global| global.class_name());
+        names.map(|name| format!("{name:?}")).collect()
+    };
+    let looks_up = |bytes: &[u8]| scan(bytes).expect("well formed").looks_up_names();
+    for bytes in [
+        &b"ca\nb\n."[..],
+        b"(ia\nb\n.",
+        b"\x80\x04\x8c\x01a\x8c\x01b\x93.",
+        b"\x80\x04\x8c\x01a\x94\x8c\x01b\x93h\x000.",
+        b"\x80\x02](ca\nb\nq\x00h\x00h\x00e.",
+    ] {
+        assert_eq!(
+            names(bytes),
+            [r#"Some(("a", "b"))"#],
+            "{}",
+            bytes.escape_ascii()
+        );
+        assert!(looks_up(bytes));
+    }
+    // Names are text and nothing else, whatever stands in the text.
+    let quiet = b"\x80\x04](\x8c\x01a\x8c\x01bC\x05ca\nb\ne.";
+    assert!(names(quiet).is_empty() && !looks_up(quiet));
+}
+
+#[test]
+fn who_is_trusted_may_have_any_number_of_objects() {
+    let bytes = [&b"\x80\x04]("[..], &b"N".repeat(1 << 19), b"e."].concat();
+    let error = Tree::read(&bytes).expect_err("too many for a peer");
+    assert_eq!(error.fault, pickle::Fault::TooComplex);
+    let tree = Tree::read_trusted(&bytes).expect("well formed");
+    assert_eq!(tree.root().items().map(Iterator::count), Some(1 << 19));
+}

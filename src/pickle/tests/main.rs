@@ -30,5 +30,8 @@ mod flat;
 /// The encoder, and second opinions on the tree.
 mod encoding;
 
+/// Pickles that arrive in pieces.
+mod pieces;
+
 /// Hostile bytes and what they may cost.
 mod attacks;

@@ -249,6 +249,9 @@ def facts(original):
 
     spec = get(get(value, "context"), "resource_spec")
     spec = get(value, "resource_spec") if spec is missing else spec
+    if type(get(value, "task_id")) is bool:
+        # As an id it is the int that it equals.
+        value["task_id"] = int(value["task_id"])
     keys = ["type", "task_id", "buffer", "result", "exception", "payload"]
     fields = [plain(get(value, key)) for key in keys] + [plain(get(spec, "priority"))]
     return "loaded\t" + "\t".join(fields)

@@ -1,6 +1,6 @@
 //! Tasks: the id and the priority are found in every dialect, and whatever is odd has an outcome.
 
-use protocol::{Opaque, Priority, Stay, Task, UnreadableTask};
+use protocol::{AnyTaskId, Opaque, Priority, Stay, Task, UnreadableTask};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -96,6 +96,10 @@ fn ids_of_every_width() {
         "2**31 - 1",
         "2**31",
         "2**63 - 1",
+        "-1",
+        "-2",
+        "-2**31 - 1",
+        "-2**63",
     ] {
         for protocol in 0..=5 {
             let text = format!("{{'task_id': {id}, 'context': {{}}, 'buffer': b''}}");
@@ -233,11 +237,6 @@ fn a_task_of_another_shape_is_refused_with_the_reason() {
         ),
         ("{'context': {}, 'buffer': b''}", None, "'task_id'"),
         (
-            "{'task_id': -1, 'context': {}, 'buffer': b''}",
-            None,
-            "'task_id'",
-        ),
-        (
             "{'task_id': '7', 'context': {}, 'buffer': b''}",
             None,
             "'task_id'",
@@ -248,30 +247,112 @@ fn a_task_of_another_shape_is_refused_with_the_reason() {
             "'task_id'",
         ),
         (
-            "{'task_id': True, 'context': {}, 'buffer': b''}",
-            None,
-            "'task_id'",
-        ),
-        (
-            "{'task_id': 2**63, 'context': {}, 'buffer': b''}",
-            None,
-            "'task_id'",
-        ),
-        (
             "{b'task_id': 7, 'context': {}, 'buffer': b''}",
             None,
             "'task_id'",
         ),
         ("{'task_id': 7, 'context': {}}", Some(7), "'buffer'"),
         ("{'task_id': 7}", Some(7), "'buffer'"),
+        ("{'task_id': -7}", Some(-7), "'buffer'"),
+        ("{'task_id': True}", Some(1), "'buffer'"),
+        // An exception under this one would be everybody's.
+        ("{'task_id': -1}", None, "'buffer'"),
     ] {
         for protocol in 2..=5 {
             let refused = parse(python::pickle(protocol, text)).expect_err(text);
-            assert_eq!(refused.id.map(|id| id.0), id, "{text}");
+            assert_eq!(ordinary(&refused), id, "{text}");
             let told = refused.reason.to_string();
             assert!(told.contains(reason), "{text}: {told}");
         }
     }
+}
+
+fn ordinary(refused: &UnreadableTask) -> Option<i64> {
+    match refused.id {
+        Some(AnyTaskId::Ordinary(id)) => Some(id.0),
+        Some(AnyTaskId::Wide(_)) | None => None,
+    }
+}
+
+/// In Python they are the ints 0 and 1, and found under these.
+#[test]
+fn bools_are_ids() {
+    for (id, expected) in [("False", 0), ("True", 1)] {
+        for protocol in 0..=5 {
+            let text = format!("{{'task_id': {id}, 'context': {{}}, 'buffer': b''}}");
+            assert_eq!(routing(protocol, &text).0, expected);
+        }
+    }
+}
+
+/// Beyond 64 bits: refused, with the very number for the answer.
+#[test]
+fn ids_beyond_64_bits_can_be_answered() {
+    for id in [
+        "2**63",
+        "-2**63 - 1",
+        "2**64",
+        "-2**64",
+        "10**400",
+        "2**14000",
+        "-2**14000",
+    ] {
+        for protocol in 0..=5 {
+            let text = format!("{{'task_id': {id}, 'context': {{}}, 'buffer': b''}}");
+            let refused = parse(python::pickle(protocol, &text)).expect_err("beyond");
+            let reason = refused.reason.to_string();
+            assert!(reason.contains("64 bits"), "{reason}");
+            assert!(reason.len() < 150, "{reason}");
+            let Some(AnyTaskId::Wide(task)) = refused.id else {
+                panic!("{id} is an id beyond 64 bits");
+            };
+            let answer = protocol::Failure::WideId { task, reason }.encode();
+            let seen = format!(
+                "x['task_id'] == {id}, x['type'], \
+                 type(pickle.loads(x['exception'][3:])).__name__"
+            );
+            assert_eq!(
+                python::load(&answer, &seen),
+                "(True, 'result', 'OverflowError')"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_id_beyond_64_bits_is_shown_as_python_reads_it() {
+    for (id, shown) in [
+        ("2**63", "0x8000000000000000"),
+        ("-2**63 - 1", "-0x8000000000000001"),
+        ("-2**64", "-0x10000000000000000"),
+    ] {
+        let text = format!("{{'task_id': {id}, 'buffer': b''}}");
+        let refused = parse(python::pickle(4, &text)).expect_err("beyond");
+        let reason = refused.reason.to_string();
+        assert!(reason.contains(&format!(" {shown} ")), "{reason}");
+    }
+}
+
+/// Its pickle is cut behind the id, or has more objects than are looked through.
+#[test]
+fn an_id_of_any_int_is_found_in_what_cannot_be_read() {
+    for (id, expected) in [
+        ("True", Some("1")),
+        ("-7", Some("-7")),
+        ("-1", None),
+        ("2**63", Some("0x8000000000000000")),
+    ] {
+        let cut = python::pickle(4, &format!("{{'task_id': {id}, 'buffer': b'b' * 99}}"));
+        let refused = parse(cut[..cut.len() - 9].to_vec()).expect_err("cut");
+        let found = refused.id.map(|id| match id {
+            AnyTaskId::Ordinary(id) => id.to_string(),
+            AnyTaskId::Wide(id) => id.to_string(),
+        });
+        assert_eq!(found.as_deref(), expected, "{id}");
+    }
+    let many = "{'task_id': 2**64, 'context': [None] * 2**19, 'buffer': b''}";
+    let refused = parse(python::pickle(4, many)).expect_err("beyond");
+    assert!(refused.reason.to_string().contains("64 bits"));
 }
 
 #[test]
@@ -287,6 +368,6 @@ fn a_task_that_no_worker_could_load_is_refused_but_has_its_id() {
     // A persistent id in the context, which nobody resolves.
     let bytes = b"\x80\x04}(\x8c\x07task_idK\x05\x8c\x07contextPx\n\x8c\x06bufferC\x00u.";
     let refused = parse(bytes.to_vec()).unwrap_err();
-    assert_eq!(refused.id.map(|id| id.0), Some(5));
+    assert_eq!(ordinary(&refused), Some(5));
     assert!(refused.reason.to_string().contains("persistent"));
 }

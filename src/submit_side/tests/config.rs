@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use protocol::VersionCheck;
 use submit_side::config::{
     self, Config, ConfigError, HubAddress, LoggingKind, PortChoice, RawConfig, SelectorChoice,
@@ -545,4 +546,46 @@ fn an_interrupted_read_is_tried_again_and_a_failed_one_is_told() {
     ]);
     let error = config::read_pickle(failed).unwrap_err().to_string();
     assert!(error.contains("the pipe burst"), "{error}");
+}
+
+/// The user's own selector is as large as the user wants.
+#[test]
+fn a_selector_with_a_great_table() {
+    let table = "users.Odd({f'manager-{n}': [n] for n in range(200_000)})";
+    let config = good(&[("manager_selector", table)]);
+    assert_eq!(config.selector, SelectorChoice::User("users.Odd".into()));
+    assert_eq!(config.submit_side.command_port, 50003);
+}
+
+/// What has been looked at is not looked at again for each piece that arrives.
+#[test]
+fn a_long_config_is_read_in_the_time_of_one_look() {
+    let lines = "'\\n' * 99 + 'x' * 500_000";
+    let objects = "[[n] for n in range(200_000)]";
+    for (protocol, content) in [(4, objects), (0, objects), (0, lines)] {
+        let bytes = python::pickle(protocol, &dict(&[("new", content)]));
+        let once = cpu_time_of(|| drop(pickle::scan(&bytes).expect("well formed")));
+        let pipe = OpenPipe {
+            bytes: Cursor::new(bytes.clone()),
+            piece: 1024,
+        };
+        let in_pieces = cpu_time_of(|| drop(config::read_pickle(pipe).expect("well formed")));
+        let bound = once * 5 + Duration::from_millis(500);
+        assert!(
+            in_pieces < bound,
+            "{} bytes: {once:?} at once, {in_pieces:?} in pieces",
+            bytes.len()
+        );
+    }
+}
+
+/// Of this thread: a busy machine takes nobody's time but its own.
+fn cpu_time_of(work: impl FnOnce()) -> Duration {
+    let now = || {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+        Duration::from(time.expect("every Linux has this clock"))
+    };
+    let start = now();
+    work();
+    now() - start
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use pickle::{Tree, scan};
-use protocol::{Failure, Opaque, Stay, Task, encode_batch};
+use protocol::{AnyTaskId, Failure, Opaque, Stay, Task, encode_batch};
 
 const NEIGHBOUR: &[u8] = b"\x80\x04}(\x8c\x07task_idK\x05\x8c\x06bufferC\x00u.";
 
@@ -14,7 +14,7 @@ pub fn run(data: &[u8]) {
     ) {
         (Ok(short), Ok(long)) => {
             assert_eq!(short.id, long.id);
-            assert!(short.id.0 >= 0);
+            assert_eq!(short.foreign_name, long.foreign_name);
             assert_eq!(short.priority.cmp(&long.priority), Ordering::Equal);
             let batch = batch(&short.body);
             assert_eq!(batch, self::batch(&long.body));
@@ -24,8 +24,11 @@ pub fn run(data: &[u8]) {
             assert_eq!(short.id, long.id);
             let reason = short.reason.to_string();
             assert_eq!(reason, long.reason.to_string());
-            if let Some(task) = short.id {
-                let failure = Failure::Unreadable { task, reason };
+            let failure = short.id.map(|id| match id {
+                AnyTaskId::Ordinary(task) => Failure::Unreadable { task, reason },
+                AnyTaskId::Wide(task) => Failure::WideId { task, reason },
+            });
+            if let Some(failure) = failure {
                 assert!(scan(&failure.encode()).is_ok());
             }
         }

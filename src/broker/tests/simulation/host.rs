@@ -111,8 +111,10 @@ impl Host {
     fn read_tasks(&mut self) -> Verdict {
         while let Some((task, priority, is_readable)) = self.tasks.pop_front() {
             let TaskId(id) = task.id;
-            let expected = self.model.task(id, priority, is_readable);
-            let told = format!("task {id}, priority {priority}, readable {is_readable}");
+            let is_alone = task.foreign_name.is_some();
+            let expected = self.model.task(id, priority, is_readable, is_alone);
+            let told =
+                format!("task {id}, priority {priority}, readable {is_readable}, alone {is_alone}");
             match is_readable {
                 true => {
                     let (weight, now) = (weight_of(id), self.world.now);
