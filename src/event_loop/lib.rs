@@ -14,6 +14,7 @@
 //! | `intake` | bounds the bytes that are held; above the bound no task is read |
 //! | `worker_connections` | the connections of managers, in a table by descriptor |
 //! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
+//! | `worker_connections/listener_wait` | has libzmq wait for the port no longer, and again |
 //! | `key_check` | answers libzmq whether a CURVE key is known (ZAP) |
 //! | **What leaves** | |
 //! | `sending` | results to the executor, batches and words to managers; what waits |
