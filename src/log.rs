@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tracing::{info, warn};
 
+use event_loop::check_threads;
 use logging::{LogGuard, LogSpec};
 use submit_side::config::{Config, Logging, LoggingKind};
 
@@ -45,7 +46,9 @@ pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
             LogSpec::parsl_file(logdir, *level)
         }
     };
-    let log = logging::start(&spec).map_err(|error| LogError {
+    let started = check_threads(1).map_err(io::Error::other);
+    let log = started.and_then(|()| logging::start(&spec));
+    let log = log.map_err(|error| LogError {
         logdir: logdir.clone(),
         error,
     })?;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::info;
 
-use event_loop::EventSink;
+use event_loop::{EventSink, check_threads};
 use htex_interchange::cli::Arguments;
 use interchange::event_line::{self, Writer};
 use logging::{EventFile, EventFileSpec};
@@ -91,7 +91,9 @@ pub(crate) fn events(
         bytes_max: arguments.events_max_bytes,
         kept: EVENT_FILES_KEPT,
     };
-    let file = EventFile::open(spec, head).map_err(|error| EventsError {
+    let opened = check_threads(1).map_err(io::Error::other);
+    let opened = opened.and_then(|()| EventFile::open(spec, head));
+    let file = opened.map_err(|error| EventsError {
         path: path.clone(),
         error,
     })?;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
+import re
+import resource
 import subprocess
 
 import pytest
@@ -158,3 +160,28 @@ def peak_bytes(pid: int) -> int:
     with open(f"/proc/{pid}/status") as status:
         line = next(line for line in status if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
+
+
+LIMITS = {"ulimit-v": resource.RLIMIT_AS, "ulimit-d": resource.RLIMIT_DATA}
+LIMIT_BYTES = 512 << 20
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_the_bound_is_within_what_limits_of_the_process_leave(start, limit, measured):
+    """And with as many tasks as it takes in, it ends as it should."""
+
+    def limited() -> None:
+        resource.setrlimit(LIMITS[limit], (LIMIT_BYTES, LIMIT_BYTES))
+
+    side = start(launch=False, heartbeat_threshold=60)
+    interchange = side.launch(preexec_fn=limited)
+    interchange.wait_for_log("of tasks and unsent results are held")
+    (bound_mb,) = re.findall(r"Up to ([\d.]+) MB of tasks and unsent", interchange.log())
+    measured(f"{bound_mb} MB of tasks within {LIMIT_BYTES / 1e6:.0f} MB")
+    assert 10 < float(bound_mb) <= LIMIT_BYTES / 4e6
+    for task_id in range(2 * int(float(bound_mb) * 1e6) // 4096):
+        side.submit(task_id, bytes(4096))
+    interchange.wait_for_log("no more tasks are taken from the submit side", 30)
+    assert side.command("WORKERS") == 0
+    interchange.terminate()
+    assert interchange.process.returncode == 0

@@ -3,6 +3,7 @@ wall clock that is set; and the death of a thousand managers at once. At the end
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -154,6 +155,18 @@ def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
     assert books.losses() == 1
     assert 5.5 < time.monotonic() - begin < 12
     assert len(side.managers()) == 4
+    told = document_of(interchange)
+    assert 0 < told["interchange"]["uptime_s"] < time.monotonic() - interchange.launched
+    ages = [event["ago_s"] for event in told["events"]]
+    assert ages == sorted(ages, reverse=True) and 0 <= ages[-1] <= ages[0] < 60
+
+
+def document_of(interchange) -> dict:
+    """What it tells at its status socket."""
+    command = [str(environment.binary()), "status", "--json", str(interchange.logdir)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    (line,) = answer.stdout.splitlines()
+    return json.loads(line)
 
 
 @pytest.mark.parametrize("encrypted", [False, pytest.param(True, marks=pytest.mark.long)])

@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from parsl.logconfigs.noop import NoopLogging
 
 from harness.htex import executors
 from harness.htex.interchange import Interchange, command_under_test
 from harness.htex.selectors import UnimportableSelector
+from harness.machine import refused_calls
 
 # int() quotes no more than 200 characters of what it cannot read, so a longer reason is cut.
 REFUSAL = "htex-interchange refused to start: "
 LOAD_PROGRAM = Path(__file__).parent / "programs" / "load_and_report.py"
+
+# Of a user that has no other process.
+NOBODYS_ID = 54_321
 
 # What the process takes from its launch to its end, and what the user waits for the exception.
 EXIT_WITHIN_S = 1.0
@@ -101,6 +109,47 @@ def test_log_directory_cannot_be_made(start, tmp_path, measured):
     (tmp_path / "file").write_text("in the way")
     side = start(launch=False, logdir=str(tmp_path / "file" / "log"))
     refused(side, "log", measured, in_log=False)
+
+
+@pytest.mark.parametrize("log_config", [None, NoopLogging()], ids=["log", "no-log"])
+def test_no_thread_can_be_had(start, log_config):
+    """Neither for the log nor, where there is none, for libzmq, which would abort."""
+    side = start(launch=False, log_config=log_config)
+    interchange = side.launch(preexec_fn=refused_calls.refusing_threads())
+    exits_with_reason(interchange, "threads are needed and 0 can be had", in_log=False)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody without processes")
+def test_too_few_threads_for_libzmq(start, measured, nobodys_place):
+    """At `ulimit -u` there is one for the log and two of libzmq's, but not as many as asked for."""
+    program, logdir = nobodys_place
+    side = start(launch=False, logdir=str(logdir))
+
+    def limited() -> None:
+        os.setgroups([])
+        os.setgid(NOBODYS_ID)
+        os.setuid(NOBODYS_ID)
+        # The process itself counts.
+        resource.setrlimit(resource.RLIMIT_NPROC, (1 + 1 + 2, 1 + 1 + 2))
+
+    command = [str(program), "--io-threads", "4"]
+    interchange = side.launch(command, preexec_fn=limited)
+    with pytest.raises(ValueError, match="5 more threads are needed and 2 can be had"):
+        side.command("WORKER_BINDS", within_s=3)
+    exits_with_reason(interchange, "5 more threads are needed and 2 can be had", in_log=True)
+
+
+@pytest.fixture
+def nobodys_place():
+    """A copy of the program, and a log directory, that somebody without rights can reach."""
+    with tempfile.TemporaryDirectory(prefix="htex-nobody-") as directory:
+        program = Path(shutil.copy(command_under_test()[0], directory))
+        logdir = Path(directory) / "log"
+        logdir.mkdir()
+        for path in (Path(directory), program, logdir):
+            path.chmod(0o755)
+            os.chown(path, NOBODYS_ID, NOBODYS_ID)
+        yield program, logdir
 
 
 def test_refusal_is_given_to_an_encrypted_submit_side(start, measured):

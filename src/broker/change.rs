@@ -10,6 +10,8 @@ use protocol::{BlockId, ManagerId, TaskId};
 pub struct Happening {
     /// Seconds since the epoch.
     pub wall_s: f64,
+    /// On the monotonic clock, which nobody sets.
+    pub monotonic: Duration,
     /// Whom it befell, and what it was.
     pub what: What,
 }
@@ -124,6 +126,7 @@ impl Happening {
     pub(super) fn of_task(task: TaskId, change: TaskChange, now: Now) -> Self {
         Self {
             wall_s: now.wall_s,
+            monotonic: now.monotonic,
             what: What::Task { task, change },
         }
     }
@@ -131,6 +134,7 @@ impl Happening {
     pub(super) fn of_manager(manager: &ManagerId, change: ManagerChange, now: Now) -> Self {
         Self {
             wall_s: now.wall_s,
+            monotonic: now.monotonic,
             what: What::Manager {
                 manager: manager.clone(),
                 change,

@@ -17,6 +17,8 @@ const LOOKED_AT_MAX: usize = 200_000;
 /// The broker at one moment. Times are durations until then.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// When it was taken, on the monotonic clock.
+    pub monotonic: Duration,
     /// What waits.
     pub queue: QueueView,
     /// Tasks in the hands of all managers.
@@ -99,6 +101,7 @@ impl<B> Broker<B> {
         let (lately, minute) = self.pace.rates(&self.tally, now.monotonic);
         let managers = self.managers.in_order_of_registration().into_iter();
         Snapshot {
+            monotonic: now.monotonic,
             queue: self.queue_view(now),
             in_flight: self.in_flight(),
             managers: managers

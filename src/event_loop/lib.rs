@@ -14,6 +14,7 @@
 //! | `intake` | bounds the bytes that are held; above the bound no task is read |
 //! | `worker_connections` | the connections of managers, in a table by descriptor |
 //! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
+//! | `worker_connections/listener_wait` | has libzmq wait for the port no longer, and again |
 //! | `key_check` | answers libzmq whether a CURVE key is known (ZAP) |
 //! | **What leaves** | |
 //! | `sending` | results to the executor, batches and words to managers; what waits |
@@ -32,6 +33,7 @@
 //! | `selector_helper` | the Python process that runs a user's own manager selector |
 //! | `status_server` | serves the status document and the page of metrics |
 //! | `telemetry` | what is told outside, as whoever starts the loop gives it |
+//! | `threads` | whether there are the threads that libzmq aborts without |
 //! | **Below all of these** | |
 //! | `sockets` | opens the network sockets with all their options |
 //! | `socket_monitor` | what happens to the connections of a socket |
@@ -59,6 +61,7 @@ mod status_server;
 mod submit_watch;
 mod system_calls;
 mod telemetry;
+mod threads;
 mod timer;
 mod unsent_batches;
 mod wait;
@@ -86,6 +89,7 @@ pub use sockets::BindError;
 pub use status_server::StatusServerError;
 pub use submit_watch::WatchTarget;
 pub use telemetry::{EventSink, Telemetry};
+pub use threads::{ThreadShortage, check_threads};
 pub use wait::is_readable_within;
 
 use clock::Clock;

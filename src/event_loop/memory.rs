@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tracing::debug;
 
 use super::system_calls;
@@ -69,13 +70,14 @@ impl Memory {
     }
 }
 
-/// What this process may use of the machine's memory: all of it, or what its control groups allow.
-/// None where the system does not tell.
+/// What this process may still use of the machine's memory: all of it, what its control groups
+/// allow, or what limits of its own leave. None where the system does not tell.
 pub(super) fn available_to_us_bytes() -> Option<usize> {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.and_then(|text| total_of(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    machine.into_iter().chain(limits_of(&groups)).min()
+    let groups = limits_of(&groups, Path::new("/sys/fs/cgroup"));
+    machine.into_iter().chain(groups).chain(left_of_own()).min()
 }
 
 /// `MemTotal:       24689764 kB`
@@ -87,42 +89,75 @@ fn total_of(meminfo: &str) -> Option<usize> {
     kib.checked_mul(1024)
 }
 
-/// The limits of our control group and of those that it is part of. Lines are `0::/a/b` (version
-/// 2) or `4:memory:/a/b` (version 1); a group without a limit says `max`, or an absurd number.
-fn limits_of(groups: &str) -> Vec<usize> {
+/// The limits of our control group and of those that it is part of, which are mounted at `root`.
+/// Lines are `0::/a/b` (version 2) or `4:memory:/a/b` (version 1); a group without a limit says
+/// `max`, or an absurd number. Above `memory.high` nobody is ended, but everybody is slowed down
+/// until almost nothing moves.
+fn limits_of(groups: &str, root: &Path) -> Vec<usize> {
     let mut limits = Vec::new();
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':');
         let (Some(_), Some(kind), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
             continue;
         };
-        let (root, file) = match kind {
-            "" => ("/sys/fs/cgroup", "memory.max"),
+        let (root, files) = match kind {
+            "" => (root.to_owned(), &["memory.max", "memory.high"][..]),
             kind if kind.split(',').any(|kind| kind == "memory") => {
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                (root.join("memory"), &["memory.limit_in_bytes"][..])
             }
             _ => continue,
         };
         for group in Path::new(path).ancestors() {
-            let below_root = group.strip_prefix("/").unwrap_or(group);
-            let limit = fs::read_to_string(Path::new(root).join(below_root).join(file));
-            limits.extend(
-                limit
-                    .ok()
-                    .and_then(|text| text.trim().parse::<usize>().ok()),
-            );
+            let group = root.join(group.strip_prefix("/").unwrap_or(group));
+            let texts = files
+                .iter()
+                .filter_map(|file| fs::read_to_string(group.join(file)).ok());
+            limits.extend(texts.filter_map(|text| text.trim().parse::<usize>().ok()));
         }
     }
     limits
 }
 
+/// What `ulimit -v` and `ulimit -d` leave: programs, libraries and the threads' stacks and heaps
+/// count against them too, whether they are touched or not.
+fn left_of_own() -> Vec<usize> {
+    let limit = |resource| {
+        let bytes = getrlimit(resource).current?;
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
+    };
+    let left = |resource, used: Statm| limit(resource).map(|all| all.saturating_sub(used.bytes()));
+    [
+        left(Resource::As, Statm::Mapped),
+        left(Resource::Data, Statm::Data),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 /// 0 where the system does not tell.
 pub(super) fn resident_bytes() -> usize {
-    let pages = || -> Option<usize> {
-        let statm = fs::read_to_string("/proc/self/statm").ok()?;
-        statm.split_ascii_whitespace().nth(1)?.parse().ok()
-    };
-    pages().unwrap_or(0) * system_calls::page_bytes()
+    Statm::Resident.bytes()
+}
+
+/// A number of /proc/self/statm, by its place there.
+#[derive(Debug, Clone, Copy)]
+enum Statm {
+    Mapped = 0,
+    Resident = 1,
+    Data = 5,
+}
+
+impl Statm {
+    /// 0 where the system does not tell.
+    fn bytes(self) -> usize {
+        let pages = || -> Option<usize> {
+            let statm = fs::read_to_string("/proc/self/statm").ok()?;
+            let page = statm.split_ascii_whitespace().nth(self as usize)?;
+            page.parse().ok()
+        };
+        pages().unwrap_or(0) * system_calls::page_bytes()
+    }
 }
 
 #[cfg(test)]
@@ -141,8 +176,35 @@ mod tests {
 
     #[test]
     fn groups_that_are_not_there_limit_nothing() {
+        let root = Path::new("/sys/fs/cgroup");
         let groups = "0::/no/such/group\n4:memory:/nor/this\n7:cpu,cpuacct:/\nnonsense\n";
-        let own = limits_of("0::/\n4:memory:/\n");
-        assert_eq!(limits_of(groups), own);
+        let own = limits_of("0::/\n4:memory:/\n", root);
+        assert_eq!(limits_of(groups, root), own);
+    }
+
+    #[test]
+    fn every_group_above_limits_us_by_what_ends_and_by_what_throttles() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("memory.max", "max\n");
+        write("a/memory.max", "5000\n");
+        write("a/memory.high", "3000\n");
+        write("a/b/memory.max", "max\n");
+        write("a/b/memory.high", "4000\n");
+        write("memory/c/memory.limit_in_bytes", "7000\n");
+        let mut limits = limits_of("0::/a/b\n4:cpu,memory:/c\n", root.path());
+        limits.sort_unstable();
+        assert_eq!(limits, [3000, 4000, 5000, 7000]);
+    }
+
+    #[test]
+    fn what_is_mapped_is_more_than_what_is_resident_or_data() {
+        let mapped = Statm::Mapped.bytes();
+        assert!(mapped > Statm::Resident.bytes());
+        assert!(mapped > Statm::Data.bytes() && Statm::Data.bytes() > 0);
     }
 }

@@ -22,6 +22,7 @@ use super::sockets::{self, BindError, SubmitSockets};
 use super::status_server::{StatusServer, StatusServerError};
 use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchTarget};
 use super::telemetry::Telemetry;
+use super::threads::{ThreadShortage, check_threads};
 use super::wait::{Descriptors, Sources};
 use super::worker_connections::WorkerConnections;
 use broker::{Broker, Now, Selector, Settings};
@@ -29,6 +30,9 @@ use interchange::{FindVersions, Interchange};
 use protocol::SelectorAnswer;
 use submit_side::config::{Config, SubmitSide};
 use submit_side::curve::Certificates;
+
+/// What libzmq has beside those that move bytes: one that ends sockets.
+pub(super) const OWN_THREADS: usize = 1;
 
 /// Everything that the loop is started with.
 pub struct Start<'a> {
@@ -69,6 +73,9 @@ pub enum OpenError {
         /// libzmq's.
         error: zmq::Error,
     },
+    /// Neither would libzmq have them, and it would abort.
+    #[error(transparent)]
+    Threads(#[from] ThreadShortage),
     /// The ZAP handler's socket: without it nobody with a key gets in.
     #[error("cannot open the socket for authentication: {0}")]
     KeyCheck(#[source] io::Error),
@@ -176,6 +183,7 @@ fn open_context(io_threads: u8) -> Result<Context, OpenError> {
     let set = context.set_io_threads(io_threads.into());
     let count = io_threads;
     set.map_err(|error| OpenError::IoThreads { count, error })?;
+    check_threads(OWN_THREADS + usize::from(io_threads))?;
     Ok(context)
 }
 

@@ -1,5 +1,7 @@
 //! Takes in what has come, channel by channel, in bounded turns.
 
+use std::time::Duration;
+
 use tracing::warn;
 
 use super::EventLoop;
@@ -31,12 +33,12 @@ impl EventLoop {
         if ready.submit_connections {
             self.submit_watch.read_events(now);
         }
-        if ready.connections {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now.monotonic);
+        if ready.connections || is_due(self.connections.next_deadline()) {
             self.read_worker_connections(now);
         }
         // Nobody is given up for silence before their socket has been read to its end.
-        let due = self.interchange.next_deadline();
-        let workers = ready.workers || due.is_some_and(|due| due <= now.monotonic);
+        let workers = ready.workers || is_due(self.interchange.next_deadline());
         Ready {
             commands: ready.commands && self.read_commands(now),
             tasks: ready.tasks && self.intake.is_open() && self.read_tasks(now),

@@ -9,12 +9,16 @@ use zmq::Context;
 use super::frame::Frame;
 use super::frame_socket::Part;
 use super::key_check::KeyCheck;
+use super::opening::OWN_THREADS;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::sockets::SubmitSockets;
+use super::threads::check_threads;
 use super::{sockets, zmq_calls};
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
+/// Those that libzmq has unless told otherwise.
+const IO_THREADS: usize = 1;
 /// An executor that is there is connected within this.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(700);
 /// One that is connected asks at once, unless its machine is very slow.
@@ -26,13 +30,14 @@ const ANSWER_LINGER_MS: i32 = 1000;
 /// asked for.
 ///
 /// # Errors
-/// No socket could be opened.
+/// No socket could be opened, or there are no threads for them.
 pub fn refuse(
     side: &SubmitSide,
     certificates: Option<&Certificates>,
     reason: &str,
 ) -> io::Result<bool> {
     let context = Context::new();
+    check_threads(OWN_THREADS + IO_THREADS).map_err(io::Error::other)?;
     let key_check = KeyCheck::open_if_encrypted(&context, certificates)?;
     let mut commands = SubmitSockets::open(&context, certificates)?.commands;
     commands.set_linger(ANSWER_LINGER_MS)?;

@@ -28,30 +28,6 @@ pub(super) fn let_come_again(listener: RawFd) -> io::Result<()> {
     set_listener_option(listener, libc::SO_DETACH_FILTER, &unused)
 }
 
-/// Gives this thread a table of descriptors of its own, in which only this one is open. What other
-/// threads see stays as it is.
-pub(super) fn keep_only(descriptor: RawFd) -> io::Result<()> {
-    let kept = descriptor.unsigned_abs();
-    // SAFETY: the table is copied, and from then on nobody else sees this thread's entries.
-    if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    close_all(0, kept.checked_sub(1))?;
-    close_all(kept + 1, Some(u32::MAX))
-}
-
-/// From the first to the last; of nothing, if there is no last.
-fn close_all(first: u32, last: Option<u32>) -> io::Result<()> {
-    let Some(last) = last else {
-        return Ok(());
-    };
-    // SAFETY: only called with a table of this thread's own.
-    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 fn set_listener_option<T>(listener: RawFd, option: c_int, value: &T) -> io::Result<()> {
     // SAFETY: the value has the size that is told, and the kernel copies it before it returns. A
     // descriptor that is no socket gives an error.

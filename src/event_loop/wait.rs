@@ -267,6 +267,7 @@ impl EventLoop {
             self.sending.next_deadline(),
             self.awaits_release.then_some(now.monotonic + RETRY_EVERY),
             self.memory.next_deadline(),
+            self.connections.next_deadline(),
             self.status_server.next_deadline(),
             self.hub.as_ref().and_then(|hub| hub.next_deadline()),
             self.process_watch.next_deadline().filter(|_| is_watched),

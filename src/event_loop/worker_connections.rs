@@ -1,14 +1,17 @@
 //! The worker port's connections: who is connected from where, and lines about it in the log.
 
 mod descriptor_guard;
+mod listener_wait;
 mod table;
 
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::socket_monitor::{HandshakeFault, SocketEvent, SocketMonitor};
+use super::zmq_calls;
 use broker::{ConnectionId, Now, Origin};
 use interchange::{Complaint, Complaints};
 use protocol::ManagerId;
@@ -60,10 +63,9 @@ impl WorkerConnections {
         self.monitor.socket()
     }
 
-    /// Reads what has happened, and returns the connections that were closed.
+    /// Reads what has happened or is due, and returns the connections that were closed.
     pub(super) fn read_events(&mut self, complaints: &Complaints, now: Now) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
-        let mut has_failed = false;
         while let Some(event) = self.monitor.next() {
             match event {
                 SocketEvent::Accepted(descriptor) => {
@@ -79,11 +81,8 @@ impl WorkerConnections {
                     }
                 }
                 SocketEvent::HandshakeFailed(fault) => self.fault = Some(fault),
-                // Of many in a row the first one has shut the port, and the others are old.
-                SocketEvent::AcceptFailed(_) if has_failed => continue,
                 SocketEvent::AcceptFailed(errno) => {
-                    has_failed = true;
-                    self.note_accept_failed(errno);
+                    self.note_accept_failed(errno, complaints, now);
                     continue;
                 }
                 SocketEvent::Listening(descriptor) => {
@@ -93,16 +92,32 @@ impl WorkerConnections {
                     continue;
                 }
             }
-            self.descriptor_guard.handle_connections(self.open.len());
+            self.attend_to_descriptors(now);
         }
+        self.attend_to_descriptors(now);
         closed
     }
 
-    fn note_accept_failed(&mut self, errno: i32) {
-        let error = std::io::Error::from_raw_os_error(errno);
+    /// When it is to be read though nothing has happened.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.descriptor_guard.next_deadline(self.open.len())
+    }
+
+    fn attend_to_descriptors(&mut self, now: Now) {
+        let open = self.open.len();
+        self.descriptor_guard
+            .handle_connections(open, now.monotonic);
+    }
+
+    fn note_accept_failed(&mut self, errno: i32, complaints: &Complaints, now: Now) {
+        let guard = &mut self.descriptor_guard;
+        if guard.handle_accept_failed(errno, now.monotonic) {
+            return;
+        }
+        let error = zmq_calls::error_of(errno);
         // Whoever was waiting may have gone, or was turned away by the guard.
-        if !self.descriptor_guard.handle_accept_failed(errno)
-            && error.kind() != ErrorKind::WouldBlock
+        if error.kind() != ErrorKind::WouldBlock
+            && complaints.may_say(Complaint::ConnectionNotAccepted, &[], now)
         {
             warn!("Could not accept a connection of a worker: {error}");
         }
@@ -146,7 +161,7 @@ impl WorkerConnections {
         match fault {
             None => info!("Disconnected: {place}"),
             Some(HandshakeFault::Broken(errno)) => {
-                let error = std::io::Error::from_raw_os_error(errno);
+                let error = zmq_calls::error_of(errno);
                 warn!("Handshake failed with {place}: {error}");
             }
             Some(HandshakeFault::Protocol(number)) => warn!(

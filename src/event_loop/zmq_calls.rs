@@ -2,13 +2,15 @@
 //! that it does not list (EAFNOSUPPORT, EPERM …), options that it does not know, and what is asked
 //! of any socket.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 
 use zmq::Socket;
 
 /// `ZMQ_ZAP_ENFORCE_DOMAIN` of zmq.h.
 const ZMQ_ZAP_ENFORCE_DOMAIN: c_int = 93;
+/// Where libzmq's own errors begin.
+const ZMQ_HAUSNUMERO: c_int = 156_384_712;
 
 pub(super) fn bind(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
     let endpoint = CString::new(endpoint)?;
@@ -56,13 +58,51 @@ fn check(status: c_int) -> io::Result<()> {
     }
 }
 
-/// What the call before failed of. libzmq's own errors lie beyond the system's and have its text.
+/// What the call before failed of.
 pub(super) fn last_error() -> io::Error {
     // SAFETY: zmq_errno has no preconditions.
-    let errno = unsafe { zmq_sys::zmq_errno() };
-    let known_to_system = errno < 0x0953_0000;
-    if known_to_system {
+    error_of(unsafe { zmq_sys::zmq_errno() })
+}
+
+/// An error by its number. libzmq's own lie beyond the system's, which knows nothing of them.
+pub(super) fn error_of(errno: c_int) -> io::Error {
+    if errno < ZMQ_HAUSNUMERO {
         return io::Error::from_raw_os_error(errno);
     }
-    io::Error::other(zmq::Error::from_raw(errno).message())
+    // SAFETY: zmq_strerror takes any number, and its texts are there for ever.
+    let text = unsafe { CStr::from_ptr(zmq_sys::zmq_strerror(errno)) };
+    io::Error::other(text.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_in_the_words_of_whose_they_are() {
+        let own = ZMQ_HAUSNUMERO + 51;
+        assert_eq!(
+            error_of(own).to_string(),
+            "Operation cannot be accomplished in current state"
+        );
+        assert_eq!(
+            error_of(ZMQ_HAUSNUMERO + 53).to_string(),
+            "Context was terminated"
+        );
+        let address_in_use = error_of(libc::EADDRINUSE);
+        assert_eq!(address_in_use.kind(), io::ErrorKind::AddrInUse);
+        assert!(address_in_use.to_string().contains("in use"));
+    }
+
+    #[test]
+    fn what_libzmq_refuses_is_told_in_its_words() {
+        let socket = zmq::Context::new().socket(zmq::REP).unwrap();
+        // Nobody has asked.
+        let refused = socket.send("answer", zmq::DONTWAIT);
+        assert_eq!(refused, Err(zmq::Error::EFSM));
+        assert_eq!(
+            last_error().to_string(),
+            "Operation cannot be accomplished in current state"
+        );
+    }
 }

@@ -34,6 +34,8 @@ pub enum Complaint {
     ConnectionOpened,
     /// The end of one, which whoever opened it may bring about.
     ConnectionClosed,
+    /// Whoever opens many may bring about that one fails.
+    ConnectionNotAccepted,
 }
 
 impl Complaint {
@@ -48,6 +50,7 @@ impl Complaint {
             Self::PeerRefused => "refused peers",
             Self::ConnectionOpened => "accepted connections",
             Self::ConnectionClosed => "closed connections",
+            Self::ConnectionNotAccepted => "connections that could not be accepted",
         }
     }
 

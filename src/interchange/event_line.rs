@@ -210,6 +210,8 @@ fn line(wall_s: f64, event: Event<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn text(line: Vec<u8>) -> String {
@@ -218,7 +220,11 @@ mod tests {
 
     fn happening(what: What) -> String {
         let wall_s = 1700000000.25;
-        text(of_happening(&Happening { wall_s, what }))
+        text(of_happening(&Happening {
+            wall_s,
+            monotonic: Duration::ZERO,
+            what,
+        }))
     }
 
     #[test]

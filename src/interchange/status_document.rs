@@ -1,5 +1,7 @@
 //! From the broker's own words to the document's.
 
+use std::time::Duration;
+
 use super::event_line::name_of;
 use broker::{Happening, Histogram, ManagerChange, ManagerView, QueueView, Snapshot, Tally, What};
 use status::document::{
@@ -62,7 +64,7 @@ pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
         events: snapshot
             .recent
             .iter()
-            .filter_map(|(number, happening)| event(*number, happening))
+            .filter_map(|(number, happening)| event(*number, happening, snapshot.monotonic))
             .collect(),
     }
 }
@@ -169,7 +171,7 @@ fn tasks(number: usize) -> String {
 }
 
 /// Tasks have no place here: they are too many.
-fn event(number: u64, happening: &Happening) -> Option<Event> {
+fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
     let What::Manager { manager, change } = &happening.what else {
         return None;
     };
@@ -212,6 +214,7 @@ fn event(number: u64, happening: &Happening) -> Option<Event> {
     Some(Event {
         number,
         at_s: happening.wall_s,
+        ago_s: now.saturating_sub(happening.monotonic).as_secs_f64(),
         manager: manager.to_text(),
         change: name_of(change).to_owned(),
         detail,

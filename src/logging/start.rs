@@ -22,7 +22,7 @@ use crate::spec::{LogSpec, Sink};
 /// The directory or file cannot be made, or the process has a log already.
 ///
 /// # Panics
-/// The system refuses a thread (`tracing-appender` decides so; libzmq would abort a moment later).
+/// The system refuses a thread (`tracing-appender` decides so): ask for one before.
 pub fn start(spec: &LogSpec) -> io::Result<LogGuard> {
     let (dispatch, guard) = open(spec)?;
     if let Some(dispatch) = dispatch {

@@ -356,13 +356,16 @@ pub struct Process {
     pub event_lines_dropped: Option<u64>,
 }
 
-/// A change of a manager. Its fields beyond these three are those of the file of events.
+/// A change of a manager. From `manager` on, fields are those of the file of events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Grows by one from the start of the interchange.
     pub number: u64,
     /// When it was; seconds since the epoch.
     pub at_s: f64,
+    /// How long ago that is; by the monotonic clock.
+    #[serde(default)]
+    pub ago_s: f64,
     /// The manager's id.
     pub manager: String,
     /// `registered`, `held`, `draining`, `drained`, `suspect`, `back`, `lost`,

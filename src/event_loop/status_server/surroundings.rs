@@ -18,7 +18,7 @@ impl EventLoop {
         let connections = self.connections.count();
         Surroundings {
             interchange: About {
-                uptime_s: now.wall_s - about.started_at_s,
+                uptime_s: now.monotonic.as_secs_f64(),
                 submit_state: about.submit_pid.and_then(state_of),
                 ..about.clone()
             },

@@ -2,71 +2,107 @@
 //!
 //! When a process has no descriptor left, libzmq's listener tries to accept for ever and takes a
 //! whole processor. Unbinding it is no way out: libzmq closes what a listener has accepted with it.
-//! So the listening socket stays, and is given a filter that drops whatever comes to it: who
-//! connects waits in its kernel's hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody
-//! pays for it. Connections that are open are not touched.
+//! So the listening socket stays, and libzmq's thread no longer waits for it. Nobody else accepts
+//! then, and those whom the kernel has accepted for us are turned away, with one of the descriptors
+//! that were kept back. A filter drops what comes later: who connects waits in its own kernel's
+//! hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody pays for it. Connections that
+//! are open are not touched.
 //!
-//! Some descriptors are kept back and given free while the port is shut: for a helper process, for
-//! files.
+//! The other descriptors that were kept back are free while the port is shut: for a helper process,
+//! for files.
 
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{BorrowedFd, FromRawFd, RawFd};
+use std::os::fd::RawFd;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use crate::system_calls;
+use super::listener_wait::ListenerWait;
+use crate::system_calls::{self, lent};
 use submit_side::config::DescriptorBudget;
+
+/// How long the port stays shut when accepting has failed though descriptors should be left: what
+/// is not counted here took them, or another process did.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// However often it is shut and opened, it is said no more often than this.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+/// At most so many are turned away at once; it takes some milliseconds. Others stay where they are,
+/// and are accepted when the port opens.
+const TURNED_AWAY_MAX: usize = 512;
+/// libzmq's thread begins to wait for the listener a moment after it listens. Where the system does
+/// not tell, no look finds anything.
+const LOOKS_MAX: u8 = 20;
+const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 pub(super) struct DescriptorGuard {
     listener: Option<RawFd>,
+    /// How libzmq waits for it.
+    wait: Option<ListenerWait>,
+    /// How often that is looked for, and when next.
+    looks_left: u8,
+    looks_at: Duration,
     budget: DescriptorBudget,
     /// Open from the start to the end: sockets, files, libzmq's own.
     fixed: usize,
     kept_back: Vec<File>,
     is_shut: bool,
+    is_filtered: bool,
+    /// After accepting has failed, not before this.
+    opens_at: Duration,
+    /// When it was last said that it is shut.
+    said_at: Option<Duration>,
+    /// That it opens is said if it was said that it is shut.
+    is_said: bool,
     has_warned: bool,
 }
 
 impl DescriptorGuard {
     /// Call it when everything else is open.
     pub(super) fn new() -> Self {
-        let mut guard = Self {
-            listener: None,
-            budget: DescriptorBudget {
-                limit: rustix::process::getrlimit(rustix::process::Resource::Nofile)
-                    .current
-                    .map_or(usize::MAX, |limit| {
-                        usize::try_from(limit).unwrap_or(usize::MAX)
-                    }),
-            },
-            fixed: open_descriptors(),
-            kept_back: Vec::new(),
-            is_shut: false,
-            has_warned: false,
-        };
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limit = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        let mut guard = Self::of(DescriptorBudget { limit }, open_descriptors());
         guard.keep_back();
         guard
+    }
+
+    fn of(budget: DescriptorBudget, fixed: usize) -> Self {
+        Self {
+            listener: None,
+            wait: None,
+            looks_left: LOOKS_MAX,
+            looks_at: Duration::ZERO,
+            budget,
+            fixed,
+            kept_back: Vec::new(),
+            is_shut: false,
+            is_filtered: false,
+            opens_at: Duration::ZERO,
+            said_at: None,
+            is_said: false,
+            has_warned: false,
+        }
     }
 
     /// libzmq listens, with this descriptor.
     pub(super) fn handle_listening(&mut self, listener: RawFd) {
         // libzmq's is a blocking one, and accepting is tried here as well.
-        // SAFETY: the descriptor is open until the end of the process, and only lent for the call.
-        let lent = unsafe { BorrowedFd::borrow_raw(listener) };
-        if let Err(error) = rustix::io::ioctl_fionbio(lent, true) {
+        if let Err(error) = rustix::io::ioctl_fionbio(lent(listener), true) {
             warn!("The worker port's descriptors are not watched: {error}");
             return;
         }
         self.listener = Some(listener);
     }
 
-    /// A connection could not be accepted. True if that was for want of descriptors.
-    pub(super) fn handle_accept_failed(&mut self, errno: i32) -> bool {
-        let exhausted = is_exhaustion(&io::Error::from_raw_os_error(errno));
+    /// A connection could not be accepted. True if that was for want of descriptors or memory.
+    pub(super) fn handle_accept_failed(&mut self, errno: i32, now: Duration) -> bool {
+        let exhausted = is_exhaustion(errno);
         if exhausted {
-            self.shut("none is left");
+            self.opens_at = now + TRIED_AGAIN_AFTER;
+            self.shut(&io::Error::from_raw_os_error(errno).to_string(), now);
         }
         exhausted
     }
@@ -86,13 +122,25 @@ impl DescriptorGuard {
         self.fixed + self.budget.kept_back() + open
     }
 
+    /// When [`Self::handle_connections`] is due though no connection comes or goes.
+    pub(super) fn next_deadline(&self, open: usize) -> Option<Duration> {
+        let may_open = self.is_shut && self.used(open) < self.budget.open_below();
+        let opens_at = may_open.then_some(self.opens_at);
+        let looks_at = self.is_looking().then_some(self.looks_at);
+        [opens_at, looks_at].into_iter().flatten().min()
+    }
+
     /// So many connections are open now.
-    pub(super) fn handle_connections(&mut self, open: usize) {
+    pub(super) fn handle_connections(&mut self, open: usize, now: Duration) {
+        if self.is_looking() && now >= self.looks_at {
+            self.looks_at = now + LOOKS_EVERY;
+            self.look_for_wait();
+        }
         let used = self.used(open);
         let budget = self.budget;
         if used >= budget.shut_at() {
-            self.shut(&format!("{used} of {} are in use", budget.limit));
-        } else if used < budget.open_below() {
+            self.shut(&format!("{used} of {} are in use", budget.limit), now);
+        } else if used < budget.open_below() && now >= self.opens_at {
             self.open(used);
         }
         if used < budget.warn_at() {
@@ -107,41 +155,71 @@ impl DescriptorGuard {
         }
     }
 
-    fn shut(&mut self, why: &str) {
-        let Some(listener) = self.listener else {
+    fn is_looking(&self) -> bool {
+        self.listener.is_some() && self.wait.is_none() && self.looks_left > 0
+    }
+
+    fn look_for_wait(&mut self) {
+        self.looks_left = self.looks_left.saturating_sub(1);
+        self.wait = self.listener.and_then(ListenerWait::find);
+    }
+
+    fn shut(&mut self, why: &str, now: Duration) {
+        let (false, Some(listener)) = (self.is_shut, self.listener) else {
             return;
         };
-        if !self.is_shut {
-            self.is_shut = true;
+        self.is_shut = true;
+        self.is_said = self.said_at.is_none_or(|at| now >= at + SAID_EVERY);
+        if self.is_said {
+            self.said_at = Some(now);
             error!(
                 "No more workers are let in until some leave, because descriptors run out ({why}). \
                  Those that are connected are served. Remedy: a higher limit (ulimit -n, now {}) \
                  where Parsl is started",
                 self.budget.limit
             );
-            if let Err(error) = system_calls::drop_all_that_comes(listener) {
-                warn!("The worker port could not be shut: {error}");
-            }
         }
-        turn_away(listener);
-        // Nobody comes who could take them.
+        if self.wait.is_none() {
+            // The last chance, with what was kept back to look with.
+            self.kept_back.clear();
+            self.look_for_wait();
+        }
+        let suspended = self.wait.map(ListenerWait::suspend);
+        let filtered = system_calls::drop_all_that_comes(listener);
+        self.is_filtered = filtered.is_ok();
         self.kept_back.clear();
+        if let Some(Ok(())) = suspended {
+            turn_away(listener);
+        }
+        // Where libzmq waits on, it lets in as many as what was kept back has room for.
+        let faults = [suspended.and_then(Result::err), filtered.err()];
+        for error in faults.into_iter().flatten().filter(|_| self.is_said) {
+            warn!("The worker port could not be shut as it should: {error}");
+        }
     }
 
     fn open(&mut self, used: usize) {
         let (true, Some(listener)) = (self.is_shut, self.listener) else {
             return;
         };
+        self.is_shut = false;
         self.keep_back();
-        match system_calls::let_come_again(listener) {
-            Ok(()) => {
-                self.is_shut = false;
-                info!(
-                    "Workers are let in again: {used} of {} descriptors are in use",
-                    self.budget.limit
-                );
-            }
-            Err(error) => warn!("The worker port could not be opened again: {error}"),
+        let unfiltered = self
+            .is_filtered
+            .then(|| system_calls::let_come_again(listener));
+        let resumed = self.wait.map(ListenerWait::resume);
+        for error in [unfiltered, resumed]
+            .into_iter()
+            .flatten()
+            .filter_map(Result::err)
+        {
+            warn!("The worker port could not be opened again: {error}");
+        }
+        if self.is_said {
+            info!(
+                "Workers are let in again: {used} of {} descriptors are in use",
+                self.budget.limit
+            );
         }
     }
 
@@ -156,35 +234,19 @@ impl DescriptorGuard {
     }
 }
 
-/// Those that the kernel has accepted for us are closed: they come again.
-///
-/// Accepting needs a descriptor, and one that is given free here is taken by libzmq's listener, in
-/// its own thread, until none is left. So it is done by a thread with a table of descriptors of its
-/// own, in which nothing but the listener is open.
+/// Those that the kernel has accepted for us are closed: they come again. While libzmq does not
+/// wait for them, one descriptor is enough.
 fn turn_away(listener: RawFd) {
-    let accepting = std::thread::Builder::new()
-        .name("htex-door".to_owned())
-        .spawn(move || {
-            system_calls::keep_only(listener)?;
-            // SAFETY: the descriptor is open in this thread's own table, and only this thread's
-            // entry is closed in the end.
-            let lent = unsafe { TcpListener::from_raw_fd(listener) };
-            while lent.accept().is_ok() {}
-            Ok(())
-        });
-    let ended = accepting.map(std::thread::JoinHandle::join);
-    match ended {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) | Err(error) => {
-            let error: io::Error = error;
-            warn!("Those who wait at the worker port could not be turned away: {error}");
+    for _ in 0..TURNED_AWAY_MAX {
+        if rustix::net::accept(lent(listener)).is_err() {
+            return;
         }
-        Ok(Err(_)) => warn!("Those who wait at the worker port could not be turned away"),
     }
 }
 
-fn is_exhaustion(error: &io::Error) -> bool {
-    [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&error.raw_os_error())
+/// What accepting needs is not there, and will not be at once.
+fn is_exhaustion(errno: i32) -> bool {
+    [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].contains(&errno)
 }
 
 fn spare() -> io::Result<File> {
@@ -199,74 +261,145 @@ fn open_descriptors() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-    use std::os::fd::AsRawFd;
-    use std::time::Duration;
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use rustix::event::{Timespec, epoll};
 
     use super::*;
 
     /// Long enough for a connection on this machine, short of the first repeated SYN.
     const AT_ONCE: Duration = Duration::from_millis(500);
     const AFTER_REPEATS: Duration = Duration::from_secs(30);
+    const START: Duration = Duration::from_secs(1);
 
-    fn guard(limit: usize, listener: &TcpListener) -> DescriptorGuard {
-        DescriptorGuard {
-            listener: Some(listener.as_raw_fd()),
-            budget: DescriptorBudget { limit },
-            fixed: 10,
-            kept_back: Vec::new(),
-            is_shut: false,
-            has_warned: false,
-        }
+    /// As libzmq's thread waits for it.
+    struct Waiting {
+        listener: TcpListener,
+        set: OwnedFd,
     }
 
-    fn knock(listener: &TcpListener, patience: Duration) -> io::Result<TcpStream> {
-        let address: SocketAddr = listener.local_addr()?;
-        TcpStream::connect_timeout(&address, patience)
+    impl Waiting {
+        fn new() -> Self {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+            let data = epoll::EventData::new_u64(0x7f00_dead_beef);
+            epoll::add(&set, &listener, data, epoll::EventFlags::IN).unwrap();
+            Self { listener, set }
+        }
+
+        fn guard(&self, limit: usize) -> DescriptorGuard {
+            let mut guard = DescriptorGuard::of(DescriptorBudget { limit }, 10);
+            guard.handle_listening(self.listener.as_raw_fd());
+            guard
+        }
+
+        fn knock(&self, patience: Duration) -> io::Result<TcpStream> {
+            let address: SocketAddr = self.listener.local_addr()?;
+            TcpStream::connect_timeout(&address, patience)
+        }
+
+        /// Whether libzmq would be woken, and with which word of its own.
+        fn wakes(&self) -> Option<u64> {
+            let mut room = Vec::with_capacity(1);
+            let at_once = Timespec::default();
+            let filled = rustix::buffer::spare_capacity(&mut room);
+            epoll::wait(&self.set, filled, Some(&at_once)).unwrap();
+            room.first().map(|event: &epoll::Event| event.data.u64())
+        }
     }
 
     #[test]
     fn shut_at_95_percent_and_open_again_below_90() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let mut guard = guard(100, &listener);
-        let inside = knock(&listener, AT_ONCE).unwrap();
-        let (mut served, _) = listener.accept().unwrap();
-        guard.handle_connections(81);
-        assert!(knock(&listener, AT_ONCE).is_ok());
+        let port = Waiting::new();
+        let mut guard = port.guard(100);
+        let inside = port.knock(AT_ONCE).unwrap();
+        let (mut served, _) = port.listener.accept().unwrap();
+        guard.handle_connections(81, START);
+        let _outside = port.knock(AT_ONCE).unwrap();
+        assert_eq!(port.wakes(), Some(0x7f00_dead_beef));
 
         // 10 from the start and 3 kept back.
-        guard.handle_connections(82);
+        guard.handle_connections(82, START);
         assert!(guard.is_shut);
         // The one that was not accepted yet was turned away with it, the one inside was not.
-        assert!(listener.accept().is_err());
+        assert!(port.listener.accept().is_err());
         io::Write::write_all(&mut &inside, b"here").unwrap();
         let mut heard = [0; 4];
         io::Read::read_exact(&mut served, &mut heard).unwrap();
-        let shut = knock(&listener, AT_ONCE).unwrap_err();
+        let shut = port.knock(AT_ONCE).unwrap_err();
         assert_eq!(shut.kind(), io::ErrorKind::TimedOut);
 
-        guard.handle_connections(77);
+        guard.handle_connections(77, START);
         assert!(guard.is_shut, "not at once, or it would swing");
-        let address = listener.local_addr().unwrap();
+        let address = port.listener.local_addr().unwrap();
         let waiting =
             std::thread::spawn(move || TcpStream::connect_timeout(&address, AFTER_REPEATS));
-        guard.handle_connections(76);
+        guard.handle_connections(76, START);
         assert!(!guard.is_shut);
         assert!(waiting.join().unwrap().is_ok());
+        assert_eq!(port.wakes(), Some(0x7f00_dead_beef));
+    }
+
+    #[test]
+    fn while_it_is_shut_nobody_is_woken_even_by_those_who_wait() {
+        let port = Waiting::new();
+        let mut guard = port.guard(100);
+        guard.handle_connections(82, START);
+        assert!(guard.is_shut);
+        // As where the kernel takes no filter.
+        system_calls::let_come_again(port.listener.as_raw_fd()).unwrap();
+        let _waits = port.knock(AT_ONCE).unwrap();
+        assert_eq!(port.wakes(), None);
     }
 
     #[test]
     fn shut_when_accepting_fails_for_want_of_descriptors_only() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let mut guard = guard(1000, &listener);
-        assert!(!guard.handle_accept_failed(libc::ECONNABORTED));
+        let port = Waiting::new();
+        let mut guard = port.guard(1000);
+        assert!(!guard.handle_accept_failed(libc::ECONNABORTED, START));
         assert!(!guard.is_shut);
-        assert!(guard.handle_accept_failed(libc::EMFILE));
+        assert!(guard.handle_accept_failed(libc::EMFILE, START));
         assert!(guard.is_shut);
-        assert!(guard.handle_accept_failed(libc::ENFILE));
-        guard.handle_connections(5);
+        assert!(guard.handle_accept_failed(libc::ENFILE, START));
+    }
+
+    #[test]
+    fn what_took_the_descriptors_may_be_gone_and_it_is_tried_again_by_and_by() {
+        let port = Waiting::new();
+        let mut guard = port.guard(1000);
+        assert_eq!(
+            guard.next_deadline(5),
+            Some(Duration::ZERO),
+            "to look how libzmq waits"
+        );
+        guard.handle_connections(5, START);
+        assert_eq!(guard.next_deadline(5), None);
+        guard.handle_accept_failed(libc::ENFILE, START);
+        let later = START + TRIED_AGAIN_AFTER;
+        assert_eq!(guard.next_deadline(5), Some(later));
+        assert_eq!(guard.next_deadline(990), None, "those have to leave first");
+        guard.handle_connections(5, later - Duration::from_millis(1));
+        assert!(guard.is_shut);
+        guard.handle_connections(5, later);
         assert!(!guard.is_shut);
+        assert_eq!(guard.next_deadline(5), None);
+    }
+
+    #[test]
+    fn however_often_it_swings_it_is_said_once_a_minute() {
+        let port = Waiting::new();
+        let mut guard = port.guard(1000);
+        let mut said = 0;
+        for second in 1..=120 {
+            let now = Duration::from_secs(second);
+            let before = guard.said_at;
+            guard.handle_accept_failed(libc::EMFILE, now);
+            said += usize::from(guard.said_at != before);
+            guard.handle_connections(5, now + TRIED_AGAIN_AFTER);
+            assert!(!guard.is_shut);
+        }
+        assert_eq!(said, 2);
     }
 }

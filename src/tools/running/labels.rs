@@ -4,6 +4,11 @@ use status::document::{Document, Event};
 
 use crate::shared::words::{moment, plain};
 
+/// When it was, as a wall clock that nobody has set since would tell it.
+pub(crate) fn moment_of(event: &Event) -> String {
+    moment(event.at_s, event.at_s + event.ago_s)
+}
+
 /// `runinfo/003/htex`: enough of the log's directory to know which one it is.
 pub(crate) fn name_of(document: &Document) -> String {
     let parts: Vec<&str> = document.interchange.logdir.split('/').collect();
@@ -11,14 +16,14 @@ pub(crate) fn name_of(document: &Document) -> String {
 }
 
 /// `14:03:12 lost 1a2b3c4d: silent for 120.0 s, 3 tasks lost`.
-pub(crate) fn told_of(event: &Event, now_s: f64) -> String {
+pub(crate) fn told_of(event: &Event) -> String {
     let detail = match event.detail.is_empty() {
         true => String::new(),
         false => format!(": {}", plain(&event.detail)),
     };
     format!(
         "{} {:<10} {}{detail}",
-        moment(event.at_s, now_s),
+        moment_of(event),
         plain(&event.change),
         plain(&event.manager)
     )

@@ -114,6 +114,7 @@ pub(crate) fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
     Event {
         number: 1,
         at_s: STARTED_AT_S + UPTIME_S - ago_s,
+        ago_s,
         manager: "n1-manager".to_owned(),
         change: change.to_owned(),
         detail: "silent for 120.0 s".to_owned(),

@@ -395,15 +395,13 @@ impl Screen {
         if document.events.is_empty() {
             return;
         }
-        let about = &document.interchange;
-        let now = about.started_at_s + about.uptime_s;
         self.blank();
         let shown = document.events.iter().rev().take(EVENTS_SHOWN);
         let shown: Vec<&Event> = shown.collect();
         let title = "Latest changes of managers";
         self.push(&self.paper.dim(title));
         for event in shown.into_iter().rev() {
-            let line = clipped(&told_of(event, now), self.paper.line_columns);
+            let line = clipped(&told_of(event), self.paper.line_columns);
             self.push(&line);
         }
     }

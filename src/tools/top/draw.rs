@@ -298,13 +298,11 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
     let Some(document) = &instance.document else {
         return;
     };
-    let about = &document.interchange;
-    let now = about.started_at_s + about.uptime_s;
     let room = usize::from(area.height.saturating_sub(1));
     let first = document.events.len().saturating_sub(room);
     let title = Line::from("Latest changes of managers").dim();
     let events = document.events[first..].iter();
-    let lines = std::iter::once(title).chain(events.map(|event| Line::from(told_of(event, now))));
+    let lines = std::iter::once(title).chain(events.map(|event| Line::from(told_of(event))));
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), area);
 }
 

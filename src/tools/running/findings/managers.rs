@@ -1,8 +1,9 @@
 //! What is wrong with managers, and what was lost with them.
 
+use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{count, duration, moment, plain, some};
+use crate::shared::words::{count, duration, plain, some};
 use status::document::{Document, Event, Manager, ManagerState};
 
 /// A manager that was silent for this share of the threshold has missed several heartbeats.
@@ -205,11 +206,9 @@ fn lost(document: &Document) -> Option<Finding> {
     if totals.managers_lost == 0 && totals.tasks_lost == 0 {
         return None;
     }
-    let about = &document.interchange;
-    let now = about.started_at_s + about.uptime_s;
     let is_loss = |event: &&Event| event.change == "lost" || event.tasks_lost > 0;
     let last = document.events.iter().rev().find(is_loss);
-    let is_recent = last.is_some_and(|event| now - event.at_s <= RECENT_S);
+    let is_recent = last.is_some_and(|event| event.ago_s <= RECENT_S);
     let mut text = format!(
         "{} lost since the start, and {} with them",
         was_or_were(totals.managers_lost as usize, "manager"),
@@ -218,8 +217,8 @@ fn lost(document: &Document) -> Option<Finding> {
     if let Some(last) = last {
         text += &format!(
             "; the last one {} ago ({}): {}, {}",
-            duration(now - last.at_s),
-            moment(last.at_s, now),
+            duration(last.ago_s),
+            moment_of(last),
             plain(&last.manager),
             plain(&last.detail)
         );

@@ -1,9 +1,10 @@
 //! Why tasks wait.
 
 use super::causes::{stopped_submit_process, wrong_keys};
+use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{bytes, count, duration, moment, some};
+use crate::shared::words::{bytes, count, duration, some};
 use status::document::{Document, ManagerState, State};
 
 /// Blocks of the same machine are there within this time.
@@ -124,14 +125,13 @@ fn run_dir(logdir: &str) -> &str {
 fn all_are_gone(document: &Document) -> Finding {
     let totals = &document.totals;
     let about = &document.interchange;
-    let now = about.started_at_s + about.uptime_s;
     let is_end = |change: &str| matches!(change, "lost" | "drained");
     let last = document
         .events
         .iter()
         .rev()
         .find(|event| is_end(&event.change));
-    let ago = last.map_or(f64::INFINITY, |event| now - event.at_s);
+    let ago = last.map_or(f64::INFINITY, |event| event.ago_s);
     let new_ones_are_late = ago.min(oldest_s(document)) >= BLOCKS_COME_WITHIN_S;
     let severity = match new_ones_are_late || totals.managers_lost > 0 {
         true => Severity::Problem,
@@ -147,8 +147,8 @@ fn all_are_gone(document: &Document) -> Finding {
     if let Some(last) = last {
         text += &format!(
             ", the last one {} ago ({}, {})",
-            duration(now - last.at_s),
-            moment(last.at_s, now),
+            duration(last.ago_s),
+            moment_of(last),
             last.change
         );
     }
