@@ -35,6 +35,14 @@ def test_log_directory_may_be_a_path_object_of_any_depth(start, tmp_path):
     assert (logdir / "interchange.log").exists()
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_log_directory_may_have_bytes_that_are_no_text(start, connect, tmp_path, kind):
+    logdir = tmp_path / os.fsdecode(b"Zo\xeb")
+    side = start(logdir=kind(logdir))
+    connect(side).enlist(side)
+    assert os.listdir(os.fsencode(tmp_path / os.fsdecode(b"Zo\xeb"))) == [b"interchange.log"]
+
+
 @pytest.mark.ours_only("stock waits for a reader, whatever signal comes")
 def test_a_log_that_nobody_reads_holds_up_neither_the_start_nor_the_end(start, connect, tmp_path):
     logdir = tmp_path / "log"
