@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +36,7 @@ pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
         host: host(),
         log: log.map(|name| logdir.join(name).display().to_string()),
         logdir: logdir.display().to_string(),
+        logdir_bytes: bytes_unless_utf8(&logdir),
         started_at_s: wall_s(),
         uptime_s: 0.0,
         python: None,
@@ -137,6 +139,11 @@ impl EventSink for Events {
     fn dropped_lines(&self) -> u64 {
         self.file.dropped_lines()
     }
+}
+
+fn bytes_unless_utf8(path: &Path) -> Option<Vec<u8>> {
+    let is_text = path.to_str().is_some();
+    (!is_text).then(|| path.as_os_str().as_bytes().to_vec())
 }
 
 /// The machine's name.

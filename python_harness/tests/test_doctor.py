@@ -186,6 +186,25 @@ def test_certificates(tmp_path, spoil, name):
     assert found["id"] == name and str(place) in found["what"]
 
 
+def test_directories_whose_names_are_no_text(tmp_path):
+    """They are looked into, by their bytes."""
+    from parsl.curvezmq import create_certificates
+
+    above = tmp_path / os.fsdecode(b"Zo\xeb")
+    above.mkdir()
+    place = Path(create_certificates(above))
+    (above / "runinfo").write_text("in the way")
+    more = CERTIFICATES.format(place=str(place))
+    more += f"config.run_dir = {str(above / 'runinfo')!r}\n"
+    file = written(tmp_path, "encrypted=True", more=more)
+    found = only_problem(diagnosis(file))
+    assert found["id"] == "run-dir" and "Zo\ufffd/runinfo" in found["what"]
+    (above / "runinfo").unlink()
+    assert diagnosis(file)["findings"] == []
+    os.chmod(place, 0o755)
+    assert only_problem(diagnosis(file))["id"] == "certificates-mode"
+
+
 def limit_to(descriptors: int):
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -144,6 +147,74 @@ def test_a_disk_that_takes_nothing_costs_lines_and_no_tasks(start, connect, tmp_
         assert {side.result()["task_id"] for _ in range(3000)} == set(range(1, 3001))
         assert metrics.values(side)["event_lines_dropped_total"] > 1000
         assert side.interchange.terminate() < 1.0
+    finally:
+        os.close(reader)
+
+
+def test_a_file_that_is_moved_away_is_followed_by_another(start, connect):
+    """And older ones stay, however often."""
+    side = start(command=with_events("--events-max-bytes", "20000"))
+    manager = connect(side).enlist(side, max_capacity=500)
+    path = side.interchange.logdir / "events.jsonl"
+    oldest = path.with_name("events.jsonl.4")
+    ids = iter(range(1, 1_000_000))
+
+    def work() -> None:
+        side.submit(next(ids))
+        for task in manager.tasks(1):
+            manager.answer(task["task_id"])
+        side.result()
+
+    def work_until(done, what: str) -> None:
+        deadline = time.monotonic() + WRITTEN_WITHIN_S
+        while not done():
+            assert time.monotonic() < deadline, what
+            work()
+
+    def is_rotated() -> bool:
+        """To its last step, which removes the file beyond those that are kept."""
+        with suppress(FileNotFoundError):
+            if oldest.read_text() == "older 3\n":
+                return len(list(path.parent.glob("events.jsonl*"))) == 5
+        return False
+
+    for number in range(1, 5):
+        path.with_name(f"events.jsonl.{number}").write_text(f"older {number}\n")
+    for number in range(3):
+        away = path.with_name(f"away-{number}")
+        wait_until(path.exists, WRITTEN_WITHIN_S, "there is a file")
+        path.rename(away)
+        work_until(lambda: path.exists() and lines(path), "there is another file")
+        assert lines(path)[0]["event"] == "start"
+        assert lines(away)[0]["event"] == "start"
+    for number in range(1, 5):
+        assert path.with_name(f"events.jsonl.{number}").read_text() == f"older {number}\n"
+    side.interchange.wait_for_log("was moved away or removed")
+    work_until(is_rotated, "one rotation")
+    assert lines(path.with_name("events.jsonl.1"))[0]["event"] == "start"
+    assert len(side.interchange.log_lines("WARNING")) == 1
+
+
+def test_a_pipe_is_not_renamed(start, connect, tmp_path):
+    pipe = tmp_path / "read"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        side = start(command=with_events("--events-max-bytes", "4096", file=str(pipe)))
+        manager = connect(side).enlist(side)
+        text = b""
+        for task_id in range(1, 51):
+            side.submit(task_id)
+            manager.tasks(1)
+            manager.answer(task_id)
+            side.result()
+        while b'"task":50,"state":"done"' not in text:
+            assert select.select([reader], [], [], WRITTEN_WITHIN_S)[0], text[-1000:]
+            piece = os.read(reader, 65536)
+            assert piece, text[-1000:]
+            text += piece
+        assert [path.name for path in tmp_path.glob("read*")] == ["read"]
+        assert pipe.is_fifo()
     finally:
         os.close(reader)
 

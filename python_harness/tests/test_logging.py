@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -32,6 +33,32 @@ def test_log_directory_may_be_a_path_object_of_any_depth(start, tmp_path):
     logdir = tmp_path / "several" / "levels" / "down"
     start(logdir=logdir)
     assert (logdir / "interchange.log").exists()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_log_directory_may_have_bytes_that_are_no_text(start, connect, tmp_path, kind):
+    logdir = tmp_path / os.fsdecode(b"Zo\xeb")
+    side = start(logdir=kind(logdir))
+    connect(side).enlist(side)
+    assert os.listdir(os.fsencode(tmp_path / os.fsdecode(b"Zo\xeb"))) == [b"interchange.log"]
+
+
+@pytest.mark.ours_only("stock waits for a reader, whatever signal comes")
+def test_a_log_that_nobody_reads_holds_up_neither_the_start_nor_the_end(start, connect, tmp_path):
+    logdir = tmp_path / "log"
+    logdir.mkdir()
+    os.mkfifo(logdir / "interchange.jsonlog")
+    side = start(log_config=JSONLogging(level=10), logdir=str(logdir))
+    manager = connect(side).enlist(side, max_capacity=500)
+    # More lines than a pipe holds.
+    for task_id in range(1, 2001):
+        side.submit(task_id)
+    for _ in range(4):
+        for task in manager.tasks(500):
+            manager.answer(task["task_id"])
+    for _ in range(2000):
+        side.result()
+    assert side.interchange.terminate() < 1.0
 
 
 def test_relative_log_directory(start, tmp_path):

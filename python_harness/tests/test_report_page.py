@@ -263,6 +263,29 @@ def test_command(tmp_path, program, nothing):
     assert told.returncode == 2 and "usage:" in told.stderr
 
 
+def test_folders_whose_names_are_no_text(tmp_path):
+    made_up(tmp_path)
+    (tmp_path / "runinfo").rename(tmp_path / os.fsdecode(b"Zo\xeb"))
+    told = subprocess.run(
+        [
+            *AS_A_MODULE,
+            str(tmp_path / os.fsdecode(b"Zo\xeb")),
+            "--out",
+            str(tmp_path / "page.html"),
+        ],
+        capture_output=True,
+        timeout=60,
+    )
+    assert told.returncode == 0, told.stderr
+    whole = subprocess.run(
+        [*AS_A_MODULE, str(tmp_path), "--out", os.fsencode(tmp_path) + b"/\xeb.html"],
+        capture_output=True,
+        timeout=60,
+    )
+    assert whole.returncode == 0, whole.stderr
+    assert "Zo\ufffd/000/htex" in (tmp_path / os.fsdecode(b"\xeb.html")).read_text()
+
+
 @pytest.fixture
 def local_zone():
     """`local_zone(name)` sets the zone of this process for the test."""

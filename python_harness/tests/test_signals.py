@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -77,6 +78,41 @@ def test_ctrl_c_reaches_the_group_while_the_parent_lives(start, connect):
         assert side.result()["task_id"] == 1
         assert len(side.managers()) == 1
     assert side.interchange.terminate() < BOUND_S
+
+
+FLOOD = """
+import os, signal, sys
+while True:
+    os.kill(int(sys.argv[1]), signal.SIGINT)
+    os.kill(int(sys.argv[1]), signal.SIGHUP)
+"""
+# As src/interchange/complaints.rs has it, for each of the two.
+LINES_A_SECOND = 20
+
+
+@pytest.mark.ours_only("stock dies of the first one")
+def test_a_flood_of_signals_holds_up_neither_tasks_nor_the_end(start, connect, measured):
+    side = start(logging_level=20)
+    manager = connect(side).enlist(side)
+    said = "Ignoring SIG"
+    with subprocess.Popen([sys.executable, "-c", FLOOD, str(side.interchange.pid)]) as flood:
+        try:
+            side.interchange.wait_for_log(said)
+            begin = time.monotonic()
+            for task_id in range(1, 101):
+                side.submit(task_id)
+                manager.tasks(1)
+                manager.answer(task_id)
+                assert side.result()["task_id"] == task_id
+            side.interchange.wait_for_log("more ignored signals within a second")
+            took_s = side.interchange.terminate()
+            seconds = time.monotonic() - begin
+        finally:
+            flood.kill()
+    lines = side.interchange.log().count(said)
+    measured(f"{lines} lines in {seconds:.1f} s; SIGTERM to gone: {took_s * 1000:.1f} ms")
+    assert took_s < BOUND_S
+    assert lines <= 2 * LINES_A_SECOND * (seconds + 2)
 
 
 @pytest.mark.ours_only("stock inherits the mask and then needs SIGKILL")

@@ -212,6 +212,30 @@ def test_one_that_was_killed(start, place):
     assert list(place.iterdir()) == []
 
 
+def test_a_directory_whose_name_is_no_text(start, tmp_path):
+    """It is told as text where it is read, and found by its bytes."""
+    run = tmp_path / os.fsdecode(b"Zo\xeb")
+    side = start(logdir=str(run / "htex"))
+    (document,) = documents(run)
+    about = document["interchange"]
+    assert bytes(about["logdir_bytes"]) == os.fsencode(run / "htex")
+    assert about["logdir"].endswith("/Zo\ufffd/htex")
+    assert "Zo\ufffd/htex" in told(run).splitlines()[0]
+    doctor = subprocess.run(
+        [environment.binary(), "doctor", "--json", run / "htex"], capture_output=True, text=True
+    )
+    assert "still-running" in {one["id"] for one in json.loads(doctor.stdout)["findings"]}
+    os.kill(side.interchange.pid, signal.SIGSTOP)
+    try:
+        silent = status(run)
+    finally:
+        os.kill(side.interchange.pid, signal.SIGCONT)
+    assert silent.returncode == WRONG and "it is stopped" in silent.stdout
+    side.interchange.terminate()
+    ended = status(run)
+    assert ended.returncode == NONE_FOUND and "it has ended" in ended.stderr
+
+
 def test_wrong_arguments(tmp_path):
     both = ["--json", "--managers"]
     for wrong in ([tmp_path / "nothing"], ["--watch=0"], ["--watch=soon"], both):

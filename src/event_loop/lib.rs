@@ -76,7 +76,7 @@ use tracing::{error, info, warn};
 use zmq::Context;
 
 use broker::{Now, StopReason};
-use interchange::Interchange;
+use interchange::{Complaint, Interchange};
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
@@ -107,6 +107,9 @@ use status_server::StatusServer;
 use submit_watch::{ConnectionWatch, ProcessWatch};
 use wait::{Descriptors, Ready};
 use worker_connections::WorkerConnections;
+
+/// One of each kind that there is, and the one that came meanwhile.
+const SIGNALS_A_TURN: usize = 4;
 
 /// How the process is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +185,7 @@ impl EventLoop {
             hub.advance(&self.context, self.certificates.as_ref(), now);
         }
         self.listen_to_helper(now);
-        if ready.signals && self.is_told_to_stop() {
+        if ready.signals && self.is_told_to_stop(now) {
             return Turn::End(End::Terminated);
         }
         self.look_at_submit_side(ready, now);
@@ -268,8 +271,12 @@ impl EventLoop {
         }
     }
 
-    fn is_told_to_stop(&mut self) -> bool {
-        while let Some((asked, signal)) = self.signals.next() {
+    fn is_told_to_stop(&mut self, now: Now) -> bool {
+        // Whoever sends more than these has the next turn's share.
+        for _ in 0..SIGNALS_A_TURN {
+            let Some((asked, signal)) = self.signals.next() else {
+                return false;
+            };
             match asked {
                 SignalMeaning::Stop => {
                     self.interchange.complaints().tell();
@@ -280,7 +287,11 @@ impl EventLoop {
                     return true;
                 }
                 SignalMeaning::Nothing => {
-                    info!("Ignoring {signal}: the submit side lives, and will end us itself");
+                    let complaints = self.interchange.complaints();
+                    let name = signal.as_str().as_bytes();
+                    if complaints.may_say(Complaint::IgnoredSignal, name, now) {
+                        info!("Ignoring {signal}: the submit side lives, and will end us itself");
+                    }
                 }
             }
         }

@@ -9,6 +9,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 /// The signals that we act on, taken out of their asynchronous way.
 pub struct Signals {
     descriptor: SignalFd,
+    /// Of SIGTERM alone. The system hands signals out by their numbers, and would hand out the
+    /// others first for as long as somebody sends them.
+    stop: SignalFd,
 }
 
 /// What the process was asked to do.
@@ -46,8 +49,11 @@ impl Signals {
         // The parent may have blocked anything; what is not ours is let through again.
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mine), None)?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let mut stop = SigSet::empty();
+        stop.add(Signal::SIGTERM);
         Ok(Self {
             descriptor: SignalFd::with_flags(&mine, flags)?,
+            stop: SignalFd::with_flags(&stop, flags)?,
         })
     }
 
@@ -55,9 +61,9 @@ impl Signals {
         self.descriptor.as_fd().as_raw_fd()
     }
 
+    /// SIGTERM before all others.
     pub(super) fn next(&self) -> Option<(SignalMeaning, Signal)> {
-        let info = self.descriptor.read_signal().ok()??;
-        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        let signal = read(&self.stop).or_else(|| read(&self.descriptor))?;
         let asked = if signal == Signal::SIGTERM {
             SignalMeaning::Stop
         } else {
@@ -65,4 +71,9 @@ impl Signals {
         };
         Some((asked, signal))
     }
+}
+
+fn read(descriptor: &SignalFd) -> Option<Signal> {
+    let info = descriptor.read_signal().ok()??;
+    Signal::try_from(info.ssi_signo as i32).ok()
 }

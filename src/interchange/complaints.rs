@@ -36,6 +36,8 @@ pub enum Complaint {
     ConnectionClosed,
     /// Whoever opens many may bring about that one fails.
     ConnectionNotAccepted,
+    /// SIGINT or SIGHUP, from whoever may send one.
+    IgnoredSignal,
 }
 
 impl Complaint {
@@ -51,20 +53,32 @@ impl Complaint {
             Self::ConnectionOpened => "accepted connections",
             Self::ConnectionClosed => "closed connections",
             Self::ConnectionNotAccepted => "connections that could not be accepted",
+            Self::IgnoredSignal => "ignored signals",
         }
     }
 
     /// Lines in a span: of one peer, and of all together. A peer may call itself differently
     /// every time, so the second one is what bounds the log; a cluster's managers connect together.
     fn limits(self) -> (u32, u32) {
-        match self.is_ordinary() {
-            true => (1000, 1000),
-            false => (20, 100),
+        match self {
+            Self::ConnectionOpened | Self::ConnectionClosed => (1000, 1000),
+            Self::UnreadableMessage
+            | Self::UnknownManager
+            | Self::ResultNotHeld
+            | Self::Registration
+            | Self::AnotherAddress
+            | Self::HandshakeFailed
+            | Self::PeerRefused
+            | Self::ConnectionNotAccepted
+            | Self::IgnoredSignal => (20, 100),
         }
     }
 
     fn is_ordinary(self) -> bool {
-        matches!(self, Self::ConnectionOpened | Self::ConnectionClosed)
+        matches!(
+            self,
+            Self::ConnectionOpened | Self::ConnectionClosed | Self::IgnoredSignal
+        )
     }
 }
 

@@ -14,7 +14,8 @@
 //! | `format` | lines of text, by a %-format of Python's `logging` |
 //! | `json` | lines of JSON |
 //! | `line_queue` | the bounded queue before a file, and the writer behind it |
-//! | `event_file` | [`EventFile`]: lines made elsewhere, by the same queue, in files that rotate |
+//! | `event_file` | [`EventFile`]: lines made elsewhere, by the same queue |
+//! | `event_file/rotating_file` | the files that they go to, whatever becomes of these |
 //! | `directory` | where files are made |
 //!
 //! This room imports no other room. It does not decide what is worth a line, nor what happens

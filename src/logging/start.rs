@@ -2,7 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -42,8 +45,7 @@ pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)>
     match &spec.sink {
         Sink::None => Ok((None, LogGuard::of_nothing())),
         Sink::File { path, format } => {
-            make_directory_of(path)?;
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let file = make(path, OpenOptions::new().append(true))?;
             let (queue, guard) = queue_before(file, LOG_LIMITS);
             let lines = fmt::layer().event_format(TextLines::new(format.clone()));
             let layer = lines
@@ -53,8 +55,7 @@ pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)>
             Ok((Some(dispatch(filter, layer)), guard))
         }
         Sink::Json { path } => {
-            make_directory_of(path)?;
-            let file = File::create(path)?;
+            let file = make(path, OpenOptions::new().write(true).truncate(true))?;
             let (queue, guard) = queue_before(file, LOG_LIMITS);
             let lines = fmt::layer().event_format(JsonLines::new());
             let layer = lines
@@ -71,4 +72,24 @@ where
     L: Layer<tracing_subscriber::layer::Layered<LevelFilter, Registry>> + Send + Sync,
 {
     tracing::Dispatch::new(Registry::default().with(filter).with(layer))
+}
+
+/// Does not wait for somebody who reads the log, should it be a pipe; only the writer does that,
+/// behind its queue.
+fn make(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    make_directory_of(path)?;
+    options.create(true).custom_flags(libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        // Nobody has the pipe's other end yet. We have it then, as long as we have this one.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            options.read(true).open(path).map_err(|_| error)?
+        }
+        opened => opened?,
+    };
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(
+        &file,
+        FcntlArg::F_SETFL(flags.difference(OFlag::O_NONBLOCK)),
+    )?;
+    Ok(file)
 }

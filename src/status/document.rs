@@ -5,6 +5,10 @@
 //! Times with `_s` are seconds: `…_at_s` since the epoch, all others until the moment of the
 //! document. Sizes with `_bytes` are bytes. What is not known is `null`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Which meaning the fields have.
@@ -54,6 +58,9 @@ pub struct About {
     pub host: String,
     /// Directory of its log; its last part is the executor's label as a rule.
     pub logdir: String,
+    /// The very bytes of `logdir`, where these are not UTF-8; no JSON text can hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logdir_bytes: Option<Vec<u8>>,
     /// The log itself; none with `NoopLogging`.
     pub log: Option<String>,
     /// When it was started; seconds since the epoch.
@@ -79,6 +86,16 @@ pub struct About {
     pub submit_pid: Option<u32>,
     /// Its state now, in the kernel's letter (proc_pid_stat(5)): T is stopped.
     pub submit_state: Option<char>,
+}
+
+impl About {
+    /// The directory of its log, as the system knows it.
+    pub fn logdir_path(&self) -> PathBuf {
+        match &self.logdir_bytes {
+            Some(bytes) => PathBuf::from(OsString::from_vec(bytes.clone())),
+            None => PathBuf::from(&self.logdir),
+        }
+    }
 }
 
 /// Where an interchange is in its life.

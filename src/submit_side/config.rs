@@ -7,6 +7,7 @@
 //! so that the next release of Parsl does not stop us.
 
 mod descriptors;
+mod file_name;
 
 pub use descriptors::DescriptorBudget;
 
@@ -468,8 +469,10 @@ impl<'a> RawConfig<'a> {
         let Some(view) = self.get(key) else {
             return Ok(None);
         };
-        if let Some(text) = view.as_str() {
-            return Ok(Some(PathBuf::from(text)));
+        let not_a_path = || wrong(key, "the path of a directory", view);
+        if let Some(text) = view.as_wtf8() {
+            let path = file_name::encode(text).ok_or_else(not_a_path)?;
+            return Ok(Some(PathBuf::from(path)));
         }
         let parts = view
             .instance()
@@ -479,11 +482,11 @@ impl<'a> RawConfig<'a> {
                     .is_some_and(|(m, _)| m.starts_with("pathlib"))
             })
             .and_then(|instance| instance.arguments.items());
-        let parts = parts.ok_or_else(|| wrong(key, "the path of a directory", view))?;
-        let parts: Option<Vec<&str>> = parts.map(View::as_str).collect();
-        parts
-            .map(|parts| Some(parts.iter().collect()))
-            .ok_or_else(|| wrong(key, "the path of a directory", view))
+        let parts = parts.ok_or_else(not_a_path)?;
+        let path: Option<PathBuf> = parts
+            .map(|part| part.as_wtf8().and_then(file_name::encode))
+            .collect();
+        path.map(Some).ok_or_else(not_a_path)
     }
 }
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from htex_interchange.report import units
-from htex_interchange.report.events import NoEvents, sources
+from htex_interchange.report.events import NoEvents, shown, sources
 from htex_interchange.report.model import Run
 from htex_interchange.report.page import label_of, page_of
 from htex_interchange.report.recorder import runs_of
@@ -54,7 +54,7 @@ def main(arguments: list[str], program: str = "htex-interchange report") -> int:
         print(f"{label_of(one)}, {units.date(one.begin)} {units.clock(one.begin)}:")
         for sentence in sentences(one):
             print(f"  {sentence.text}".replace(units.NO_BREAK, " "))
-    print(f"{target} ({units.size(len(page.encode()))})".replace(units.NO_BREAK, " "))
+    print(f"{shown(target)} ({units.size(len(page.encode()))})".replace(units.NO_BREAK, " "))
     return 0
 
 

@@ -9,6 +9,7 @@ parsed, so that the memory for reading does not grow with the files.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -122,9 +123,14 @@ def batches(source: Source, reading: Reading) -> Iterator[Batch]:
     """All lines of a source in the order in which they were written. A file that still grows is
     read as far as it went when it was opened."""
     with ExitStack() as stack:
-        opened = [(path.name, stack.enter_context(file)) for path, file in _opened(source)]
+        opened = [(shown(path.name), stack.enter_context(file)) for path, file in _opened(source)]
         for place, (name, file) in enumerate(opened):
             yield from _batches_of(name, file, reading, newest=place == len(opened) - 1)
+
+
+def shown(path: Path | str) -> str:
+    """A path as text, whatever bytes it has: those of no character are replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _groups(folder: Path, candidates: list[Path]) -> dict[Path, dict[int, Path]]:
@@ -141,7 +147,7 @@ def _groups(folder: Path, candidates: list[Path]) -> dict[Path, dict[int, Path]]
 def _source(base: Path, numbered: dict[int, Path], shown_below: Path) -> Source:
     oldest_first = sorted(numbered, reverse=True)
     missing = tuple(set(range(oldest_first[0])) - set(numbered))
-    name = str(base.relative_to(shown_below))
+    name = shown(base.relative_to(shown_below))
     files = tuple(numbered[number] for number in oldest_first)
     return Source(name, files, missing, oldest_first[0])
 

@@ -126,6 +126,7 @@ fn telemetry() -> Telemetry {
             pid: 0,
             host: String::new(),
             logdir: String::new(),
+            logdir_bytes: None,
             log: None,
             started_at_s: 0.0,
             uptime_s: 0.0,

@@ -4,10 +4,11 @@
 //! as a child that has a log of its own.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use logging::{self, LogSpec, PARSL_FORMAT};
@@ -232,6 +233,36 @@ fn a_stalled_log_stops_nobody() {
     for (n, line) in head.lines().take(10).enumerate() {
         assert!(line.ends_with(&format!("queue n={n}")), "{line}");
     }
+}
+
+/// Somebody may come later, and reads from the first line on.
+#[test]
+fn a_pipe_that_nobody_reads_holds_up_neither_the_start_nor_the_end() {
+    log_to_a_pipe_alone("interchange.log", LogSpec::parsl_file);
+    log_to_a_pipe_alone("interchange.jsonlog", LogSpec::json_logging);
+}
+
+fn log_to_a_pipe_alone(name: &str, spec: fn(&Path, i64) -> LogSpec) {
+    let dir = TempDir::new().expect("a directory");
+    let fifo = dir.path().join(name);
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let spec = spec(dir.path(), 10);
+    let (sender, opened) = mpsc::channel();
+    std::thread::spawn(move || sender.send(logging::open(&spec)));
+    let opened = opened.recv_timeout(LONG).expect("it does not wait");
+    let (dispatch, guard) = opened.expect("it can be opened");
+    dispatcher::with_default(&dispatch.unwrap_or_else(Dispatch::none), || {
+        (0..PIPE_BYTES).for_each(|n| tracing::info!(n, "line"));
+    });
+    let ending = Instant::now();
+    assert!(!guard.flush_last_lines(Duration::ZERO, Duration::ZERO));
+    assert!(!guard.flush_for(Duration::from_millis(200)));
+    assert!(ending.elapsed() < LONG, "{:?}", ending.elapsed());
+    assert!(guard.dropped_lines() > 0);
+    let mut reader = BufReader::new(fs::File::open(&fifo).expect("it can be read"));
+    let mut first = String::new();
+    reader.read_line(&mut first).expect("it is text");
+    assert!(first.contains("line n=0"), "{name}: {first}");
 }
 
 /// At an end that is in a hurry, a backlog is given up, and the last few lines are waited for.

@@ -1,7 +1,9 @@
 //! What HTEX writes to our standard input, in every form that it may have, pickled by CPython.
 
+use std::ffi::OsString;
 use std::io::{self, Cursor, Read};
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -310,6 +312,34 @@ fn directories_as_texts_and_as_paths() {
         }
     }
     assert!(wrong("logdir", "users.Odd('/a')").contains("'logdir'"));
+}
+
+/// As `os.fsencode` makes the bytes of a name that Python reads from the system.
+#[test]
+fn directories_with_bytes_that_are_not_utf_8() {
+    let expected = PathBuf::from(OsString::from_vec(
+        b"/scratch/Zo\xeb/\xc3\xab/\x80\xff".to_vec(),
+    ));
+    let text = r"'/scratch/Zo\udceb/\xeb/\udc80\udcff'";
+    let path = format!("pathlib.PosixPath({text})");
+    for protocol in 0..=5 {
+        for named in [text, &path] {
+            let config = check(protocol, &[("logdir", named), ("cert_dir", named)]).unwrap();
+            assert_eq!(config.logging.logdir, expected, "{protocol}: {named}");
+            assert_eq!(config.submit_side.cert_dir.as_ref(), Some(&expected));
+        }
+    }
+    for no_byte in [
+        r"'/a/\ud800'",
+        r"'/a/\udc7f'",
+        r"pathlib.PosixPath('/a/\udfff')",
+    ] {
+        let told = wrong("logdir", no_byte);
+        assert!(
+            told.contains("'logdir'") && told.contains("path of a directory"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

@@ -198,6 +198,6 @@ fn examine_blocks(
     }
     if let Some(run_dir) = &executor.run_dir {
         diagnosis.examined("run_dir");
-        found.extend(disk::run_dir(Path::new(run_dir)));
+        found.extend(disk::run_dir(run_dir));
     }
 }

@@ -175,7 +175,7 @@ impl Found {
 
     pub(crate) fn logdir(&self) -> Option<PathBuf> {
         match &self.answer {
-            Answer::Told { document, .. } => Some(PathBuf::from(&document.interchange.logdir)),
+            Answer::Told { document, .. } => Some(document.interchange.logdir_path()),
             Answer::Silent(silent) => silent.logdir.clone(),
             Answer::Unclear(_) => None,
         }

@@ -11,24 +11,7 @@ pub(crate) const UPTIME_S: f64 = 3_600.0;
 pub(crate) fn document() -> Document {
     Document {
         format: FORMAT,
-        interchange: About {
-            version: "0.1.0".to_owned(),
-            pid: 4711,
-            host: "login1".to_owned(),
-            logdir: "/runs/runinfo/003/htex".to_owned(),
-            log: Some("/runs/runinfo/003/htex/interchange.log".to_owned()),
-            started_at_s: STARTED_AT_S,
-            uptime_s: UPTIME_S,
-            python: Some("3.12.3".to_owned()),
-            parsl: Some("2026.10.26".to_owned()),
-            encrypted: true,
-            selector: "random".to_owned(),
-            heartbeat_threshold_s: 120.0,
-            run_id: Some("a-run".to_owned()),
-            submit_side: "127.0.0.1, ports 50001, 50002, 50003".to_owned(),
-            submit_pid: Some(4700),
-            submit_state: Some('S'),
-        },
+        interchange: about(),
         state: State::Running,
         queue: Queue {
             tasks: 0,
@@ -119,6 +102,28 @@ pub(crate) fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
         change: change.to_owned(),
         detail: "silent for 120.0 s".to_owned(),
         tasks_lost,
+    }
+}
+
+fn about() -> About {
+    About {
+        version: "0.1.0".to_owned(),
+        pid: 4711,
+        host: "login1".to_owned(),
+        logdir: "/runs/runinfo/003/htex".to_owned(),
+        logdir_bytes: None,
+        log: Some("/runs/runinfo/003/htex/interchange.log".to_owned()),
+        started_at_s: STARTED_AT_S,
+        uptime_s: UPTIME_S,
+        python: Some("3.12.3".to_owned()),
+        parsl: Some("2026.10.26".to_owned()),
+        encrypted: true,
+        selector: "random".to_owned(),
+        heartbeat_threshold_s: 120.0,
+        run_id: Some("a-run".to_owned()),
+        submit_side: "127.0.0.1, ports 50001, 50002, 50003".to_owned(),
+        submit_pid: Some(4700),
+        submit_state: Some('S'),
     }
 }
 

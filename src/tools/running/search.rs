@@ -203,6 +203,9 @@ pub(crate) fn with_directory(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use crate::running::client::Answer;
     use crate::running::sample;
 
@@ -250,5 +253,35 @@ mod tests {
         assert!(below(some(), Path::new("/"), true).0.len() == 3);
         // A name that only begins alike is another directory.
         assert!(below(some(), &runs.path().join("00"), true).0.is_empty());
+    }
+
+    /// As the document says it, which is text.
+    #[test]
+    fn a_directory_whose_name_is_no_text_is_found() {
+        let runs = tempfile::tempdir().unwrap();
+        let directory = |name: &[u8]| runs.path().join(OsStr::from_bytes(name));
+        let names = [directory(b"Zo\xeb"), directory(b"Zo\xec")];
+        let said = names.each_ref().map(|directory| {
+            fs::create_dir_all(directory).unwrap();
+            let mut document = sample::document();
+            document.interchange.logdir = directory.display().to_string();
+            document.interchange.logdir_bytes = Some(directory.as_os_str().as_bytes().to_vec());
+            serde_json::to_string(&document).unwrap()
+        });
+        let some = || {
+            said.iter()
+                .map(|json| Found {
+                    socket: PathBuf::from("/nowhere"),
+                    answer: Answer::Told {
+                        document: Box::new(serde_json::from_str(json).unwrap()),
+                        json: json.clone(),
+                    },
+                })
+                .collect()
+        };
+        for directory in &names {
+            let chosen = below(some(), directory, true).0;
+            assert_eq!(logdirs(&chosen), std::slice::from_ref(directory));
+        }
     }
 }

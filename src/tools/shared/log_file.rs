@@ -1,10 +1,8 @@
 //! An interchange's log as a file: its names, its ends, and the process that has it open.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-
-use procfs::process::{FDTarget, Process};
 
 /// By Parsl's `FileLogging` and `JSONLogging`.
 pub(crate) const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
@@ -15,14 +13,12 @@ pub(crate) fn is_log(file: &Path) -> bool {
     NAMES.iter().any(|known| name == *known)
 }
 
-/// The directory that process `pid` logs into: it has its log open.
+/// The directory that process `pid` logs into: it has its log open. Read by ourselves: procfs
+/// replaces what is not UTF-8.
 pub(crate) fn logdir_of(pid: u32) -> Option<PathBuf> {
-    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
-    let mut open = process.fd().ok()?.flatten();
+    let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     open.find_map(|descriptor| {
-        let FDTarget::Path(file) = descriptor.target else {
-            return None;
-        };
+        let file = fs::read_link(descriptor.path()).ok()?;
         file.parent().filter(|_| is_log(&file)).map(Path::to_owned)
     })
 }
@@ -45,6 +41,9 @@ pub(crate) fn ends_of(path: &Path, head: u64, tail: u64) -> io::Result<(String, 
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -60,6 +59,8 @@ mod tests {
     fn who_has_a_log_open_logs_into_its_directory() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().canonicalize().unwrap();
+        let place = place.join(OsStr::from_bytes(b"Zo\xeb"));
+        fs::create_dir(&place).unwrap();
         let log = File::create(place.join("interchange.jsonlog")).unwrap();
         assert_eq!(logdir_of(std::process::id()), Some(place));
         drop(log);

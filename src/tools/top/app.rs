@@ -368,8 +368,8 @@ impl Instance {
         let logdir = self
             .document
             .as_ref()
-            .map(|document| &document.interchange.logdir);
-        let told = logdir.map(|logdir| last_words::told_below(Path::new(logdir)));
+            .map(|document| document.interchange.logdir_path());
+        let told = logdir.map(|logdir| last_words::told_below(&logdir));
         let told = told.unwrap_or_default();
         let line = told.lines().next().unwrap_or("it has ended");
         // Which log it was is known.

@@ -1,6 +1,10 @@
 //! What the user's Python tells about a configuration. What a release does not have, or has in
 //! another shape, is None.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -53,8 +57,8 @@ pub(super) struct Executor {
     pub(super) interchange_port_range: Option<(i64, i64)>,
     #[serde(deserialize_with = "lenient")]
     pub(super) encrypted: Option<bool>,
-    #[serde(deserialize_with = "lenient")]
-    pub(super) cert_dir: Option<String>,
+    #[serde(deserialize_with = "lenient_path")]
+    pub(super) cert_dir: Option<PathBuf>,
     #[serde(deserialize_with = "lenient")]
     pub(super) heartbeat_period: Option<f64>,
     #[serde(deserialize_with = "lenient")]
@@ -65,8 +69,8 @@ pub(super) struct Executor {
     pub(super) manager_selector: Option<Selector>,
     #[serde(deserialize_with = "lenient")]
     pub(super) provider: Option<Provider>,
-    #[serde(deserialize_with = "lenient")]
-    pub(super) run_dir: Option<String>,
+    #[serde(deserialize_with = "lenient_path")]
+    pub(super) run_dir: Option<PathBuf>,
     #[serde(deserialize_with = "lenient")]
     pub(super) strategy: Option<String>,
     /// False for an executor that is in no Config.
@@ -190,6 +194,12 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Op
     Ok(serde_json::from_value(value).ok())
 }
 
+/// Its bytes, if that is what there is.
+fn lenient_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let bytes: Option<Vec<u8>> = lenient(from)?;
+    Ok(bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +218,13 @@ mod tests {
         assert_eq!(odd.command(), None);
         assert_eq!(odd.managers_run(), Where::Unknown);
         assert_eq!(odd.managers_max(), None);
+    }
+
+    #[test]
+    fn a_directory_is_its_bytes() {
+        let named = executor(r#"{"run_dir": [47, 90, 111, 235], "cert_dir": "/a"}"#);
+        let expected = PathBuf::from(OsString::from_vec(b"/Zo\xeb".to_vec()));
+        assert_eq!((named.run_dir, named.cert_dir), (Some(expected), None));
     }
 
     #[test]

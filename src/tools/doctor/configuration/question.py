@@ -62,6 +62,14 @@ def plain(value):
     return name_of(value)
 
 
+def path(value):
+    """Byte for byte: JSON has no text for one that is not UTF-8."""
+    try:
+        return list(os.fsencode(value))
+    except (TypeError, ValueError):
+        return None
+
+
 def name_of(value):
     kind = value if isinstance(value, type) else type(value)
     return f"{kind.__module__}.{kind.__qualname__}"
@@ -71,7 +79,7 @@ def attributes(thing, names, unknown, prefix=""):
     found = {}
     for name in names:
         try:
-            found[name] = plain(getattr(thing, name))
+            found[name] = PLACES.get(name, plain)(getattr(thing, name))
         except Exception:
             unknown.append(prefix + name)
     return found
@@ -145,6 +153,8 @@ PROVIDER = (
     "launcher",
     "worker_init",
 )
+# Directories, that are looked into.
+PLACES = {"cert_dir": path}
 # Not every provider has them, and nobody misses them.
 OPTIONAL = {"provider.walltime", "provider.launcher", "provider.worker_init"}
 
@@ -159,7 +169,7 @@ def executor_of(executor, config):
     if provider is not None:
         about["provider"] = attributes(provider, PROVIDER, unknown, "provider.")
         about["provider"]["class"] = name_of(provider)
-    about["run_dir"] = plain(getattr(config, "run_dir", None))
+    about["run_dir"] = path(getattr(config, "run_dir", None))
     about["strategy"] = plain(getattr(config, "strategy", None))
     about["has_config"] = config is not None
     about["monitoring"] = getattr(config, "monitoring", None) is not None

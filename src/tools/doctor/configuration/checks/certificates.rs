@@ -14,7 +14,10 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
         let left = executor.cert_dir.as_deref().map(|cert_dir| {
             Finding::problem(
                 "certificates-unused",
-                format!("cert_dir is {cert_dir}, and encrypted is False."),
+                format!(
+                    "cert_dir is {}, and encrypted is False.",
+                    cert_dir.display()
+                ),
             )
             .because("Parsl refuses to start an executor that has both.")
             .remedy("Set encrypted=True, or leave cert_dir out.")
@@ -33,7 +36,7 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
         );
     }
     if let Some(cert_dir) = executor.cert_dir.as_deref() {
-        found.extend(directory(Path::new(cert_dir)));
+        found.extend(directory(cert_dir));
     }
     found
 }
@@ -112,6 +115,7 @@ fn unusual(cert_dir: &Path, certificates: &Certificates) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -133,7 +137,7 @@ mod tests {
         let ids = |encrypted, cert_dir: Option<&str>, curve| {
             let executor = Executor {
                 encrypted: Some(encrypted),
-                cert_dir: cert_dir.map(str::to_owned),
+                cert_dir: cert_dir.map(PathBuf::from),
                 ..Executor::default()
             };
             let set_up = SetUp {
