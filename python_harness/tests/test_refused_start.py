@@ -41,6 +41,8 @@ ANSWERABLE = {
     "selector-of-the-user": ({"manager_selector": UnimportableSelector()}, "UnimportableSelector"),
     "address-of-another-machine": ({"interchange_address": "203.0.113.7"}, "203.0.113.7"),
     "address-that-is-none": ({"interchange_address": "no such host"}, "no such host"),
+    "zone-that-is-none": ({"interchange_address": "fe80::1%nowhere0"}, "no interface nowhere0"),
+    "hub-at-every-address": ({"hub_address": "", "hub_zmq_port": 5}, "hub_address"),
     "two-socket-parsl": ({"worker_ports": None}, "worker_ports"),
 }
 

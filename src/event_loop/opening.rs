@@ -124,7 +124,8 @@ impl EventLoop {
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
         let process_watch = ProcessWatch::open(start.watch, &start.ancestry, &config.submit_side)
             .ok_or(OpenError::StarterGone)?;
-        let status_server = StatusServer::open(start.telemetry, config.interchange_address, port)?;
+        let status_server =
+            StatusServer::open(start.telemetry, config.interchange_address.clone(), port)?;
         let connections = WorkerConnections::new(worker_monitor);
         let descriptors = Descriptors::of(&Sources {
             commands: &submit.commands,
@@ -191,7 +192,7 @@ fn open_worker_port(
         .map_err(OpenError::WorkerSocket)?;
     let monitor =
         SocketMonitor::of(&workers, context, "workers").map_err(OpenError::WorkerWatch)?;
-    let (address, port) = (config.interchange_address, config.worker_port);
+    let (address, port) = (config.interchange_address.as_ref(), config.worker_port);
     let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
     info!("Bound to port {port} for incoming worker connections");
     Ok((workers, monitor, port))

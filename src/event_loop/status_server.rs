@@ -14,7 +14,7 @@ mod surroundings;
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ use protocol::ManagerId;
 use status::asking::{Held, Request};
 use status::document::Traffic;
 use status::open_metrics;
+use submit_side::address::Address;
 
 use client::{Client, Progress};
 use page_cache::{Page, PageCache};
@@ -88,7 +89,7 @@ pub enum StatusServerError {
 /// Where managers connect to.
 struct BoundPort {
     /// None for every address of the machine.
-    address: Option<IpAddr>,
+    address: Option<Address>,
     port: u16,
 }
 
@@ -100,7 +101,7 @@ impl StatusServer {
     /// The metrics' address cannot be listened at.
     pub(super) fn open(
         telemetry: Telemetry,
-        address: Option<IpAddr>,
+        address: Option<Address>,
         port: u16,
     ) -> Result<Self, StatusServerError> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC);

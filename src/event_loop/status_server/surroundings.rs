@@ -50,7 +50,7 @@ impl EventLoop {
         let complaints = self.interchange.complaints();
         WorkerPort {
             port: bound.port,
-            address: bound.address.map(|address| address.to_string()),
+            address: bound.address.as_ref().map(ToString::to_string),
             connections: connections.open,
             lets_in: connections.lets_in,
             keys_refused: complaints.total(Complaint::PeerRefused),

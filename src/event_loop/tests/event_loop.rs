@@ -12,6 +12,7 @@ use event_loop::{Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarge
 use pickle::{Encoder, Tree};
 use protocol::VersionCheck;
 use status::document::About;
+use submit_side::address::Address;
 use submit_side::config::{Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide};
 use zmq::{Context, Socket};
 
@@ -34,7 +35,7 @@ fn a_panic_fails_every_future_with_its_reason() {
     let [tasks, results, commands] =
         [zmq::DEALER, zmq::DEALER, zmq::REQ].map(|kind| listen(&context, kind));
     let side = SubmitSide {
-        address: IpAddr::from([127, 0, 0, 1]),
+        address: Address::from(IpAddr::from([127, 0, 0, 1])),
         task_port: port_of(&tasks),
         result_port: port_of(&results),
         command_port: port_of(&commands),
@@ -78,7 +79,7 @@ fn a_panic_fails_every_future_with_its_reason() {
 fn serve(submit_side: SubmitSide) -> End {
     let config = Config {
         submit_side,
-        interchange_address: Some(IpAddr::from([127, 0, 0, 1])),
+        interchange_address: Some(Address::from(IpAddr::from([127, 0, 0, 1]))),
         worker_port: PortChoice::Range {
             first: 49_152,
             end: 65_536,
