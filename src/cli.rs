@@ -25,8 +25,9 @@ pub struct Arguments {
     #[command(subcommand)]
     pub tool: Option<Tool>,
 
-    /// End when this process ends. Without it: the process that started us. With `none` only the
-    /// submit side's ports are watched, for launchers that end before the run does.
+    /// End when this process ends. Without it: the submit process, or whoever started us if it
+    /// cannot be seen. With `none` only the submit side's ports are watched, for launchers that
+    /// end before the run does.
     #[arg(long, value_name = "PID|none", value_parser = watch_target)]
     pub watch_pid: Option<WatchTarget>,
 

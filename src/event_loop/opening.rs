@@ -7,7 +7,6 @@ use tracing::info;
 use zmq::Context;
 
 use super::EventLoop;
-use super::ancestry::Ancestry;
 use super::clock::Clock;
 use super::frame_socket::FrameSocket;
 use super::hub::HubSender;
@@ -20,7 +19,7 @@ use super::signals::Signals;
 use super::socket_monitor::SocketMonitor;
 use super::sockets::{self, BindError, SubmitSockets};
 use super::status_server::{StatusServer, StatusServerError};
-use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchTarget};
+use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchedProcess};
 use super::telemetry::Telemetry;
 use super::wait::{Descriptors, Sources};
 use super::worker_connections::WorkerConnections;
@@ -43,9 +42,7 @@ pub struct Start<'a> {
     /// Most bytes of tasks and unsent results; None for a share of the memory.
     pub max_queued_bytes: Option<usize>,
     /// Whose end is ours.
-    pub watch: WatchTarget,
-    /// The processes above us, as they were when the program began.
-    pub ancestry: Ancestry,
+    pub watched: WatchedProcess,
     /// Decides which manager gets the next task.
     pub selector: Box<dyn Selector>,
     /// Runs the user's own selector, which then decides instead.
@@ -122,8 +119,8 @@ impl EventLoop {
         let threshold = start.settings.heartbeat_threshold;
         let (workers, worker_monitor, port) =
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        let process_watch = ProcessWatch::open(start.watch, &start.ancestry, &config.submit_side)
-            .ok_or(OpenError::StarterGone)?;
+        let process_watch = ProcessWatch::open(start.watched).ok_or(OpenError::StarterGone)?;
+        info!("Ends with {}", start.watched);
         let status_server =
             StatusServer::open(start.telemetry, config.interchange_address.clone(), port)?;
         let connections = WorkerConnections::new(worker_monitor);
@@ -161,8 +158,6 @@ impl EventLoop {
             certificates,
             submit_watch,
             process_watch,
-            behind: (start.watch == WatchTarget::Parent)
-                .then(|| (start.ancestry, config.submit_side.clone())),
             signals: start.signals,
             descriptors,
             status_server,

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::Pid;
 use slab::Slab;
 use tracing::{info, warn};
 
@@ -141,11 +140,6 @@ impl StatusServer {
 
     pub(super) fn descriptor(&self) -> RawFd {
         self.set.as_raw_fd()
-    }
-
-    /// Another process than before is the submit process.
-    pub(super) fn handle_submit_process(&mut self, process: Pid) {
-        self.telemetry.about.submit_pid = u32::try_from(process.as_raw_nonzero().get()).ok();
     }
 
     /// When it is to be served though nobody came: to drop a client, or to look again.

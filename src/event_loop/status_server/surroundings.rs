@@ -3,7 +3,8 @@
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::hub::HubSender;
-use crate::{EventLoop, ancestry, memory};
+use crate::process::ProcessStat;
+use crate::{EventLoop, memory};
 use broker::Now;
 use interchange::{Complaint, Surroundings};
 use status::document::{About, BackPressure, Process, WorkerPort};
@@ -62,8 +63,7 @@ impl EventLoop {
 
 /// In the kernel's letter.
 fn state_of(pid: u32) -> Option<char> {
-    let line = ancestry::stat_of(pid)?;
-    ancestry::fields_behind_name(&line)?.next()?.chars().next()
+    Some(ProcessStat::read(pid).ok()?.state)
 }
 
 /// Of all threads, in the system and out of it.

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use broker::{Candidate, Patience, Selector, Settings, Slot, Versions};
-use event_loop::{Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget};
+use event_loop::{
+    Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
+};
 use pickle::{Encoder, Tree};
 use protocol::VersionCheck;
 use status::document::About;
@@ -101,8 +103,7 @@ fn serve(submit_side: SubmitSide) -> End {
         certificates: None,
         io_threads: 2,
         signals: Signals::open().unwrap(),
-        watch: WatchTarget::Nobody,
-        ancestry: Ancestry::read(),
+        watched: WatchedProcess::of(WatchTarget::Nobody, &Ancestry::read(), &config.submit_side),
         selector: Box::new(FakeFaultySelector),
         helper: None,
         settings: Settings {
