@@ -31,6 +31,7 @@
 //! | `memory` | gives memory of a long queue back to the system |
 //! | **Beside the tasks** | |
 //! | `selector_helper` | the Python process that runs a user's own manager selector |
+//! | `selector_helper/keeper` | starts it on a thread of its own, which waits for its end |
 //! | `status_server` | serves the status document and the page of metrics |
 //! | `telemetry` | what is told outside, as whoever starts the loop gives it |
 //! | **Below all of these** | |
