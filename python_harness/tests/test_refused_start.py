@@ -197,6 +197,15 @@ EXECUTOR_FAULTS = {
         {"interchange_launch_cmd": [*command_under_test(), "--disconnect-grace", "0"]},
         "--disconnect-grace",
     ),
+    # As Python has a byte that is no text.
+    "arguments-that-are-no-text": (
+        {"interchange_launch_cmd": [*command_under_test(), "--io-threads", "Zo\udceb"]},
+        "wrong arguments: invalid UTF-8",
+    ),
+    "first-argument-that-is-no-text": (
+        {"interchange_launch_cmd": [*command_under_test(), "Zo\udceb"]},
+        "wrong arguments: ",
+    ),
 }
 
 
