@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 
 use event_loop::WatchTarget;
+use submit_side::address::Address;
 use submit_side::versions::PythonVersion;
 use tools::Tool;
 
@@ -24,8 +25,9 @@ pub struct Arguments {
     #[command(subcommand)]
     pub tool: Option<Tool>,
 
-    /// End when this process ends. Without it: the process that started us. With `none` only the
-    /// submit side's ports are watched, for launchers that end before the run does.
+    /// End when this process ends. Without it: the submit process, or whoever started us if it
+    /// cannot be seen. With `none` only the submit side's ports are watched, for launchers that
+    /// end before the run does.
     #[arg(long, value_name = "PID|none", value_parser = watch_target)]
     pub watch_pid: Option<WatchTarget>,
 
@@ -138,7 +140,13 @@ fn metrics_address(text: &str) -> Result<SocketAddr, BadValue> {
     if let Ok(port) = text.parse() {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    text.parse().map_err(|_| BadValue::MetricsAddress)
+    // IPv6 in brackets, so that it is seen where it ends.
+    let (host, port) = text.rsplit_once(':').ok_or(BadValue::MetricsAddress)?;
+    let address: Address = host.parse().map_err(|_| BadValue::MetricsAddress)?;
+    let port = port.parse().map_err(|_| BadValue::MetricsAddress)?;
+    let is_shown_so = address.ip().is_ipv4() || host.starts_with('[') && host.ends_with(']');
+    let place = address.at(port).ok().filter(|_| is_shown_so);
+    place.ok_or(BadValue::MetricsAddress)
 }
 
 fn patience(text: &str) -> Result<PatienceChoice, BadValue> {
@@ -205,7 +213,17 @@ mod tests {
         assert_eq!(parsed("9464"), Ok("127.0.0.1:9464".to_owned()));
         assert_eq!(parsed("0.0.0.0:9464"), Ok("0.0.0.0:9464".to_owned()));
         assert_eq!(parsed("[::1]:0"), Ok("[::1]:0".to_owned()));
-        for bad in ["", "localhost", "70000", "1.2.3.4", ":9464"] {
+        assert_eq!(parsed("[::1%lo]:9464"), parsed("[::1%1]:9464"));
+        assert!(parsed("[::1%lo]:9464").is_ok());
+        for bad in [
+            "",
+            "localhost",
+            "70000",
+            "1.2.3.4",
+            ":9464",
+            "::1:9464",
+            "[fe80::1%nowhere0]:9464",
+        ] {
             assert!(parsed(bad).is_err(), "{bad}");
         }
     }

@@ -64,7 +64,7 @@ pub(crate) fn refuse(
 pub(crate) fn refuse_arguments(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     let status = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::BY_HAND));
-    let first = env::args().nth(1).unwrap_or_default();
+    let first = env::args_os().nth(1).unwrap_or_default();
     let is_tool = Arguments::command().find_subcommand(first).is_some();
     let is_by_hand = is_tool || io::stdin().is_terminal();
     if !error.use_stderr()

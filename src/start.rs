@@ -7,7 +7,9 @@ use std::rc::Rc;
 use tracing::{error, info, warn};
 
 use broker::{Patience, Settings};
-use event_loop::{Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget};
+use event_loop::{
+    Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
+};
 use htex_interchange::cli::{Arguments, PatienceChoice};
 use logging::LogGuard;
 use submit_side::config::{Config, RawConfig};
@@ -36,12 +38,14 @@ pub(crate) fn start(
     let certificates = load_certificates(&config.submit_side)
         .unwrap_or_else(|error| refuse(&error.into(), None, Some(&log)));
     raise_descriptor_limit();
-    let helper = helper_of(&config.selector, hints(arguments, ancestry.parent), &raw)
+    let watching = |target| WatchedProcess::of(target, &ancestry, &config.submit_side);
+    let starter = watching(WatchTarget::Starter);
+    let watched = arguments.watch_pid.map_or(starter, watching);
+    let helper = helper_of(&config.selector, hints(arguments, starter.pid()), &raw)
         .unwrap_or_else(|error| refused(error.into()));
     // What the user's selector holds need not be held here, too, for as long as the run lasts.
     drop(raw);
-    let watch = arguments.watch_pid.unwrap_or(WatchTarget::Parent);
-    let about = telemetry::about(&config, watch.pid(ancestry.parent));
+    let about = telemetry::about(&config, watched.pid());
     let events = telemetry::events(arguments, &about, &config.logging.logdir)
         .unwrap_or_else(|error| refused(error.into()))
         .map(Rc::new);
@@ -53,9 +57,8 @@ pub(crate) fn start(
         max_queued_bytes: arguments
             .max_queued_bytes
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-        watch,
-        find_versions: version_finder(hints(arguments, ancestry.parent)),
-        ancestry,
+        watched,
+        find_versions: version_finder(hints(arguments, starter.pid())),
         selector: selector_of(&config.selector),
         helper,
         settings: settings_of(&config, arguments),

@@ -16,11 +16,11 @@ use submit_side::versions::{Hints, Search, SubmitVersions};
 const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where the search begins.
-pub(crate) fn hints(arguments: &Arguments, parent: Option<rustix::process::Pid>) -> Hints {
+pub(crate) fn hints(arguments: &Arguments, starter: Option<u32>) -> Hints {
     Hints {
         python_flag: arguments.python_version,
         parsl_flag: arguments.parsl_version.clone(),
-        parent_pid: parent.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()),
+        starter_pid: starter,
         path: env::var_os("PATH").unwrap_or_else(|| OsStr::new("").to_owned()),
         own_exe: env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
     }

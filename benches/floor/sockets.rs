@@ -1,9 +1,8 @@
 //! The sockets, with the options that the interchange gives them.
 
-use std::net::IpAddr;
-
 use zmq::{Context, Socket, SocketType};
 
+use submit_side::address::Address;
 use submit_side::config::{Config, PortChoice};
 use submit_side::curve::Certificates;
 
@@ -31,7 +30,8 @@ impl Sockets {
         workers.set_router_mandatory(true)?;
         workers.set_backlog(LISTEN_BACKLOG)?;
         workers.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
-        let host = config.interchange_address.map_or("*".to_owned(), host_of);
+        let address = config.interchange_address.as_ref();
+        let host = address.map_or(Ok("*".to_owned()), Address::zmq_host)?;
         let port = match config.worker_port {
             PortChoice::Fixed(port) => port.to_string(),
             PortChoice::Range { .. } => "*".to_owned(),
@@ -41,9 +41,10 @@ impl Sockets {
         let port = endpoint.rsplit(':').next().unwrap_or_default();
         let worker_port = port.trim_end_matches('\0').parse()?;
         let side = &config.submit_side;
+        let host = side.address.zmq_host()?;
         let connected = |kind, port: u16| -> Outcome<Socket> {
             let socket = open(kind)?;
-            socket.connect(&format!("tcp://{}:{port}", host_of(side.address)))?;
+            socket.connect(&format!("tcp://{host}:{port}"))?;
             Ok(socket)
         };
         Ok(Self {
@@ -71,11 +72,4 @@ fn open(
         socket.set_curve_secretkey(certificates.server_secret().as_bytes())?;
     }
     Ok(socket)
-}
-
-fn host_of(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
 }

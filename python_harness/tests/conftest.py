@@ -7,6 +7,7 @@ it expects). What still runs is ended by its id.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -207,6 +208,19 @@ def ipv6_loopback():
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     return "::1"
+
+
+@pytest.fixture
+def link_local():
+    """An address of this machine that needs its interface: fe80::1%eth0."""
+    table = Path("/proc/net/if_inet6")
+    for line in table.read_text().splitlines() if table.exists() else []:
+        digits, _, _, scope, flags, interface = line.split()
+        # In use, and of the scope of a link.
+        if int(scope, 16) == 0x20 and int(flags, 16) & 0x40 == 0:
+            address = ipaddress.IPv6Address(int(digits, 16))
+            return f"{address}%{interface}"
+    pytest.skip("this machine has no link-local address")
 
 
 @pytest.fixture

@@ -69,8 +69,12 @@ def test_help_names_every_option():
         ["install-shim", "--remove", "--copy", "somewhere"],
         ["completions", "no-shell"],
         ["--io-threads", "2", "completions", "bash"],
+        ["Zo\udceb"],
+        ["--io-threads", "\udceb"],
+        ["--\udceb"],
+        ["completions", "\udceb"],
     ],
-    ids=" ".join,
+    ids=lambda words: ascii(" ".join(words)),
 )
 def test_wrong_usage(arguments):
     told = run(*arguments)

@@ -142,6 +142,8 @@ def test_a_range_without_a_free_port(tmp_path, listening):
     ("address", "name"),
     [
         ("203.0.113.7", "address-not-here"),
+        ("fe80::1%nowhere0", "address-not-here"),
+        ("fe80::1", "address-not-here"),
         ("localhost", "address-is-a-name"),
         ("no-such-host.invalid", "address-is-a-name"),
     ],
@@ -149,6 +151,11 @@ def test_a_range_without_a_free_port(tmp_path, listening):
 def test_an_address_that_nobody_gets_to(tmp_path, address, name):
     found = only_problem(diagnosis(written(tmp_path, f"address={address!r}")))
     assert found["id"] == name and address in found["what"]
+
+
+@pytest.mark.parametrize("address", ["", "*", "::1%lo"])
+def test_an_address_that_serves(tmp_path, ipv6_loopback, address):
+    assert ids(diagnosis(written(tmp_path, f"address={address!r}"))) == []
 
 
 def test_a_loopback_address_for_other_machines(tmp_path):

@@ -52,6 +52,14 @@ def ended(side, **last) -> Path:
     return path
 
 
+def test_a_file_whose_name_is_no_text(start, connect):
+    """As Python has a byte that is none, in the arguments of the command."""
+    side = start(command=with_events(file="Zo\udceb.jsonl"))
+    connect(side).enlist(side)
+    path = side.interchange.logdir / "Zo\udceb.jsonl"
+    wait_until(lambda: of_kind(path, "manager"), WRITTEN_WITHIN_S, "the registration is written")
+
+
 @pytest.mark.quick
 def test_a_run_can_be_told_from_its_lines(start, connect):
     side = start(command=with_events(), heartbeat_threshold=2)

@@ -59,9 +59,16 @@ def test_ipv6_loopback(tmp_path, ipv6_loopback):
         assert htex.submit(jobs.add, {}, 1, 2).result(RESULT_S) == 3
 
 
-def test_managers_probe_every_address(tmp_path):
+def test_a_zone_of_ipv6(tmp_path, link_local, ipv6_loopback):
+    addresses = {"address": link_local, "loopback_address": f"{ipv6_loopback}%lo"}
+    with executors.running(tmp_path / "run", **addresses) as htex:
+        assert htex.submit(jobs.add, {}, 1, 2).result(RESULT_S) == 3
+
+
+@pytest.mark.parametrize("address", [None, ""])
+def test_managers_probe_every_address(tmp_path, address):
     """HTEX's default: no address, all interfaces are tried at the same time."""
-    with executors.running(tmp_path / "run", address=None) as htex:
+    with executors.running(tmp_path / "run", address=address) as htex:
         assert htex.submit(jobs.add, {}, 1, 2).result(RESULT_S) == 3
 
 

@@ -19,7 +19,8 @@ MESSAGE_BYTES_MAX = 16 << 30
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @pytest.mark.parametrize(
-    ("named", "bound"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.3", "127.0.0.3"), (None, "::")]
+    ("named", "bound"),
+    [("127.0.0.1", "127.0.0.1"), ("127.0.0.3", "127.0.0.3"), (None, "::"), ("", "::")],
 )
 def test_it_listens_for_workers_at_the_address_and_nowhere_else(
     start, status_directory, named, bound, encrypted
@@ -35,6 +36,28 @@ def test_it_listens_for_workers_at_the_address_and_nowhere_else(
 def test_it_listens_at_an_ipv6_address_and_nowhere_else(start, ipv6_loopback):
     side = start(address=ipv6_loopback)
     assert sockets.listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("zone", ["lo", str(socket.if_nametoindex("lo"))])
+def test_a_zone_of_ipv6_by_its_name_and_its_number(start, connect, ipv6_loopback, zone, encrypted):
+    """For the submit side, for managers and for the hub."""
+    side = start(address=f"{ipv6_loopback}%{zone}", encrypted=encrypted, hub=True)
+    assert sockets.listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
+    manager = connect(side).enlist(side)
+    side.submit(1)
+    manager.tasks(1)
+    manager.answer(1)
+    assert side.result()["task_id"] == 1
+    assert side.report()
+
+
+def test_an_address_that_each_interface_may_have(start, connect, link_local):
+    side = start(address=link_local)
+    manager = connect(side).enlist(side)
+    side.submit(1)
+    manager.tasks(1)
+    assert link_local in side.interchange.log()
 
 
 @pytest.mark.ours_only("stock sets no limit")

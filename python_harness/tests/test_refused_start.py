@@ -49,6 +49,8 @@ ANSWERABLE = {
     "selector-of-the-user": ({"manager_selector": UnimportableSelector()}, "UnimportableSelector"),
     "address-of-another-machine": ({"interchange_address": "203.0.113.7"}, "203.0.113.7"),
     "address-that-is-none": ({"interchange_address": "no such host"}, "no such host"),
+    "zone-that-is-none": ({"interchange_address": "fe80::1%nowhere0"}, "no interface nowhere0"),
+    "hub-at-every-address": ({"hub_address": "", "hub_zmq_port": 5}, "hub_address"),
     "two-socket-parsl": ({"worker_ports": None}, "worker_ports"),
 }
 
@@ -243,6 +245,15 @@ EXECUTOR_FAULTS = {
     "arguments": (
         {"interchange_launch_cmd": [*command_under_test(), "--disconnect-grace", "0"]},
         "--disconnect-grace",
+    ),
+    # As Python has a byte that is no text.
+    "arguments-that-are-no-text": (
+        {"interchange_launch_cmd": [*command_under_test(), "--io-threads", "Zo\udceb"]},
+        "wrong arguments: invalid UTF-8",
+    ),
+    "first-argument-that-is-no-text": (
+        {"interchange_launch_cmd": [*command_under_test(), "Zo\udceb"]},
+        "wrong arguments: ",
     ),
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from harness.fakes.wire import FakeManager, FakeSubmitSide, tcp_url
 from harness.htex.interchange import command_under_test
-from harness.htex.programs import GONE_WITHIN_S, Program
+from harness.htex.programs import GONE_WITHIN_S, PROGRAMS, Program
 from harness.machine import processes
 from harness.machine.waiting import wait_until
 from harness.setup import environment
@@ -28,6 +30,15 @@ INTO_THE_BACKGROUND = [
     "-c",
     'exec 3<&0; "$@" <&3 3<&- & until [ -e "$0" ]; do sleep 0.05; done',
 ]
+
+# A kernel before 5.3, and a container whose profile does not know the call.
+WITHOUT_PIDFD = {
+    name: [sys.executable, str(PROGRAMS / "without_pidfd.py"), str(number)]
+    for name, number in (("old-kernel", errno.ENOSYS), ("denied", errno.EPERM))
+}
+EVERY_KERNEL = pytest.mark.parametrize(
+    "kernel", [[], *WITHOUT_PIDFD.values()], ids=["this-kernel", *WITHOUT_PIDFD]
+)
 
 OURS_ONLY = pytest.mark.ours_only("stock outlives its submit process for ever")
 
@@ -88,14 +99,11 @@ def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
     may_end = tmp_path / "the wrapper may end"
     command = [*INTO_THE_BACKGROUND, str(may_end), *command_under_test()]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
+    log = (tmp_path / "log" / "interchange.log").read_text()
+    assert f"Ends with the submit process, {program.process.pid}\n" in log
+    wrapper = program.report["interchange"]
     may_end.touch()
-    log = tmp_path / "log" / "interchange.log"
-    wait_until(
-        lambda: "the submit process behind it lives" in log.read_text(),
-        10,
-        "the wrapper's end is noticed",
-        context=log.read_text,
-    )
+    wait_until(lambda: not processes.alive(wrapper), 10, "the wrapper has ended")
     with FakeManager(f"tcp://127.0.0.1:{program.report['port']}") as manager:
         manager.probe()
     program.kill()
@@ -122,6 +130,22 @@ def test_a_wrapper_that_ends_before_the_configuration(tmp_path):
     wait_until(lambda: not processes.alive(started.pid), GONE_WITHIN_S, "it ends with the sockets")
 
 
+@OURS_ONLY
+@EVERY_KERNEL
+@pytest.mark.parametrize("shell", [[], THROUGH_A_SHELL], ids=["direct", "below-a-shell"])
+def test_a_fork_of_the_submit_process_keeps_its_ports(tmp_path, shell, kernel):
+    """Neither its ports nor the parent's end tell then, if a shell stands between."""
+    command = [*kernel, *shell, *command_under_test()]
+    program = Program("bare_submit_side.py", tmp_path, "forked", *command)
+    (fork,) = [each for each in program.started if each.pid == program.report["fork"]]
+    program.started.remove(fork)
+    try:
+        program.kill()
+        assert processes.alive(fork.pid)
+    finally:
+        processes.send(fork, signal.SIGKILL)
+
+
 def _has_begun(process: processes.Process) -> bool:
     """Whether it is an interchange that holds signals back, after a look at its parent."""
     try:
@@ -134,9 +158,11 @@ def _has_begun(process: processes.Process) -> bool:
 
 
 @OURS_ONLY
-def test_a_stopped_submit_process_is_alive(tmp_path):
+@EVERY_KERNEL
+def test_a_stopped_submit_process_is_alive(tmp_path, kernel):
     """SIGSTOP is what a debugger or a suspended laptop does; longer than any grace of ours."""
-    program = Program("bare_submit_side.py", tmp_path, "answered")
+    command = [*kernel, *command_under_test()]
+    program = Program("bare_submit_side.py", tmp_path, "answered", *command)
     os.kill(program.process.pid, signal.SIGSTOP)
     interchange = program.report["interchange"]
     end = time.monotonic() + 4.0
@@ -151,14 +177,15 @@ def test_a_stopped_submit_process_is_alive(tmp_path):
 
 
 @OURS_ONLY
-def test_watched_pid_may_be_named(start):
+@EVERY_KERNEL
+def test_watched_pid_may_be_named(start, kernel):
     with subprocess.Popen(["sleep", "600"]) as watched:
         side = start(launch=False)
-        side.launch([*command_under_test(), "--watch-pid", str(watched.pid)])
+        side.launch([*kernel, *command_under_test(), "--watch-pid", str(watched.pid)])
         assert side.worker_port
         side.interchange.expected_to_end = True
+        # It is not collected before we have gone.
         watched.kill()
-        watched.wait()
         assert side.interchange.wait_exit(GONE_WITHIN_S) == 0
 
 

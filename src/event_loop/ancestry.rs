@@ -1,14 +1,13 @@
-//! Who started us, and who stands behind: a parent that was only a wrapper (`setsid --fork`, a
-//! shell that puts us into its background) may end while the submit process lives.
+//! Who started us, and who stands behind: the parent may be only a wrapper, which ends while the
+//! submit process lives (`setsid --fork`, a shell that puts us into its background), or which
+//! lives on when that has ended.
 
-use std::fmt::Display;
 use std::fs;
 use std::iter;
-use std::str::SplitAsciiWhitespace;
 
 use rustix::process::{Pid, getppid};
 
-use submit_side::config::SubmitSide;
+use super::process::{Process, ProcessStat};
 
 /// More than any chain of wrappers has.
 const ANCESTORS_MAX: usize = 16;
@@ -17,58 +16,38 @@ const ANCESTORS_MAX: usize = 16;
 /// may be another.
 #[derive(Debug, Clone, Default)]
 pub struct Ancestry {
-    /// None where it is outside of this pid namespace.
-    pub parent: Option<Pid>,
-    /// Those above the parent, the nearest first.
-    ancestors: Vec<Pid>,
+    /// The nearest first. Empty where the parent is outside of this pid namespace.
+    pub(super) processes: Vec<Process>,
 }
 
 impl Ancestry {
     /// As they are now, from `getppid` and `/proc/PID/stat`.
     pub fn read() -> Self {
-        let parent = getppid();
-        let above = iter::successors(parent, |process| parent_of(*process));
+        let above = iter::successors(getppid(), |process| parent_of(*process));
         Self {
-            parent,
-            ancestors: above.skip(1).take(ANCESTORS_MAX).collect(),
+            processes: above.take(ANCESTORS_MAX).map(Process::of).collect(),
         }
     }
 
-    /// The ancestor that listens as the submit side does. It is asked for when the parent has
-    /// ended, whose own sockets are gone then.
-    pub(super) fn submit_process(&self, side: &SubmitSide) -> Option<Pid> {
-        // Asked of nobody where nobody is left: tables of sockets can be long.
-        let mut ancestors = self.ancestors.iter().copied().peekable();
-        ancestors.peek()?;
+    /// The process that holds the socket that listens at this port.
+    pub(super) fn listener_at(&self, port: u16) -> Option<Process> {
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
         let sockets: Vec<String> = tables
             .iter()
             .flatten()
-            .flat_map(|table| listening(table, side.command_port))
+            .flat_map(|table| listening(table, port))
             .collect();
-        ancestors.find(|process| holds_one_of(&sockets, *process))
+        let holds_it = |process: &&Process| {
+            !sockets.is_empty() && holds_one_of(&sockets, process.pid) && process.is_alive()
+        };
+        // Whoever is below the uppermost of several is a fork of it that has inherited the socket.
+        self.processes.iter().rfind(holds_it).copied()
     }
 }
 
 fn parent_of(process: Pid) -> Option<Pid> {
-    parent_in(&stat_of(process)?)
-}
-
-/// The process's line in `/proc/PID/stat`.
-pub(super) fn stat_of(process: impl Display) -> Option<String> {
-    let line = fs::read(format!("/proc/{process}/stat")).ok()?;
-    Some(String::from_utf8_lossy(&line).into_owned())
-}
-
-/// The fields of such a line from the third on; the second is a name that may hold anything.
-pub(super) fn fields_behind_name(line: &str) -> Option<SplitAsciiWhitespace<'_>> {
-    let (_, behind_name) = line.rsplit_once(')')?;
-    Some(behind_name.split_ascii_whitespace())
-}
-
-fn parent_in(line: &str) -> Option<Pid> {
-    let parent = fields_behind_name(line)?.nth(1)?;
-    Pid::from_raw(parent.parse().ok()?)
+    let number = process.as_raw_nonzero().get().unsigned_abs();
+    ProcessStat::read(number).ok()?.parent
 }
 
 /// What descriptors of the sockets that listen at a port are called.
@@ -84,7 +63,7 @@ fn listening(table: &str, port: u16) -> impl Iterator<Item = String> {
 }
 
 fn holds_one_of(sockets: &[String], process: Pid) -> bool {
-    let descriptors = fs::read_dir(format!("/proc/{process}/fd"));
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", process.as_raw_nonzero()));
     let mut links = descriptors
         .into_iter()
         .flatten()
@@ -104,14 +83,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_is_passed_over() {
-        let line = "17 (a) 1 (b) S 12 17 17 0 -1";
-        assert_eq!(parent_in(line), Pid::from_raw(12));
-        assert_eq!(parent_in("17 (a) S 0 17"), None);
-        assert_eq!(parent_in(""), None);
-    }
-
-    #[test]
     fn a_listening_socket_is_found_with_its_process() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -120,8 +91,13 @@ mod tests {
         let sockets: Vec<String> = listening(&table(), port).collect();
         assert_eq!(sockets.len(), 1);
         assert!(holds_one_of(&sockets, here));
+        let ancestry = Ancestry {
+            processes: vec![Process::of(here)],
+        };
+        assert_eq!(ancestry.listener_at(port), Some(Process::of(here)));
         drop(listener);
         assert!(!holds_one_of(&sockets, here));
         assert_eq!(listening(&table(), port).count(), 0);
+        assert_eq!(ancestry.listener_at(port), None);
     }
 }

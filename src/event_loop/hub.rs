@@ -4,7 +4,6 @@
 mod greeting;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ impl HubSender {
     /// For the status document.
     pub(super) fn view(&mut self) -> Hub {
         Hub {
-            address: SocketAddr::new(self.hub.address, self.hub.port).to_string(),
+            address: self.hub.address.with_port(self.hub.port),
             answers: match &mut self.state {
                 State::Open(connection) => connection.is_connected(),
                 State::ToAsk(_) | State::Asking { .. } | State::Closed => false,
@@ -163,7 +162,8 @@ impl HubSender {
             self.open(context, None, Mechanism::Plain);
             return;
         }
-        match MechanismQuery::ask(SocketAddr::new(self.hub.address, self.hub.port)) {
+        let place = self.hub.address.at(self.hub.port);
+        match place.and_then(MechanismQuery::ask) {
             Ok(question) => {
                 let give_up_at = now.monotonic + ASKED_FOR;
                 self.state = State::Asking {
@@ -190,8 +190,8 @@ impl HubSender {
         match self.connect(context, certificates) {
             Ok(connection) => {
                 info!(
-                    "Monitoring goes to {}:{}, {mechanism:?}",
-                    self.hub.address, self.hub.port
+                    "Monitoring goes to {}, {mechanism:?}",
+                    self.hub.address.with_port(self.hub.port)
                 );
                 self.state = State::Open(connection);
             }
@@ -209,7 +209,7 @@ impl HubSender {
     ) -> io::Result<HubConnection> {
         let mut socket = sockets::open_hub(context, certificates)?;
         let monitor = SocketMonitor::of_successes(&socket, context, "hub")?;
-        let endpoint = sockets::endpoint(Some(self.hub.address), self.hub.port);
+        let endpoint = sockets::endpoint(&self.hub.address.zmq_host()?, self.hub.port);
         zmq_calls::connect(&mut socket, &endpoint)?;
         Ok(HubConnection {
             socket,

@@ -90,6 +90,7 @@ fn log(request: &ZapRequest<'_>, verdict: &Verdict, may_say: impl FnOnce(&[u8]) 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::net::IpAddr;
     use std::os::unix::fs::PermissionsExt;
 
     use zmq::CurveKeyPair;
@@ -172,7 +173,8 @@ mod tests {
             first: 49_152,
             end: 65_536,
         };
-        sockets::bind_workers(workers, Some([127, 0, 0, 1].into()), any).unwrap()
+        let address = IpAddr::from([127, 0, 0, 1]).into();
+        sockets::bind_workers(workers, Some(&address), any).unwrap()
     }
 
     fn greet(context: &Context, port: u16, server: &CurveKeyPair, client: &CurveKeyPair) -> Socket {

@@ -27,11 +27,13 @@
 //! | **Who is watched** | |
 //! | `submit_watch` | whether the submit side lives: its process and its ports |
 //! | `ancestry` | who started us, and who stands behind that |
+//! | `process` | a process by its number and its start, and whether it lives |
 //! | `signals` | SIGTERM, SIGINT and SIGHUP as a descriptor |
 //! | `memory` | what this process may use, and when memory of a long queue is given back |
 //! | `heap_release` | gives it back in small steps |
 //! | **Beside the tasks** | |
 //! | `selector_helper` | the Python process that runs a user's own manager selector |
+//! | `selector_helper/keeper` | starts it on a thread of its own, which waits for its end |
 //! | `status_server` | serves the status document and the page of metrics |
 //! | `telemetry` | what is told outside, as whoever starts the loop gives it |
 //! | `threads` | whether there are the threads that libzmq aborts without |
@@ -52,6 +54,7 @@ mod key_check;
 mod memory;
 mod opening;
 mod outbox;
+mod process;
 mod reading;
 mod refusal;
 mod selector_helper;
@@ -79,7 +82,6 @@ use zmq::Context;
 
 use broker::{Now, StopReason};
 use interchange::{Complaint, Interchange};
-use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
 pub use ancestry::Ancestry;
@@ -89,7 +91,7 @@ pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperE
 pub use signals::Signals;
 pub use sockets::BindError;
 pub use status_server::StatusServerError;
-pub use submit_watch::WatchTarget;
+pub use submit_watch::{WatchTarget, WatchedProcess};
 pub use telemetry::{EventSink, Telemetry};
 pub use threads::{ThreadShortage, check_threads};
 pub use wait::is_readable_within;
@@ -147,8 +149,6 @@ pub struct EventLoop {
     certificates: Option<Certificates>,
     submit_watch: ConnectionWatch,
     process_watch: ProcessWatch,
-    /// Who stands behind the process that is watched, if that is our parent.
-    behind: Option<(Ancestry, SubmitSide)>,
     signals: Signals,
     descriptors: Descriptors,
     status_server: StatusServer,
@@ -304,35 +304,12 @@ impl EventLoop {
         if self.is_leaving {
             return;
         }
-        let process_has_ended = self.process_watch.has_ended(ready.process, now);
-        let how = match process_has_ended && !self.watches_who_is_behind() {
-            true => Some("the process that started us has ended"),
-            false => self.submit_watch.verdict(now),
-        };
-        if let Some(how) = how {
+        let how = self.process_watch.verdict(ready.process, now);
+        if let Some(how) = how.or_else(|| self.submit_watch.verdict(now)) {
             self.is_leaving = true;
             self.descriptors.disregard_process(&self.process_watch);
             self.interchange.handle_submit_side_gone(how, now);
         }
-    }
-
-    /// Whether the process that has ended was a wrapper, and the one behind it is watched now.
-    fn watches_who_is_behind(&mut self) -> bool {
-        let Some((next, process)) = self
-            .behind
-            .take()
-            .and_then(|(ancestry, side)| ProcessWatch::behind(&ancestry, &side))
-        else {
-            return false;
-        };
-        self.descriptors.disregard_process(&self.process_watch);
-        if self.descriptors.regard_process(&next).is_err() {
-            return false;
-        }
-        info!("The process that started us has ended, the submit process behind it lives");
-        self.process_watch = next;
-        self.status_server.handle_submit_process(process);
-        true
     }
 
     /// Everything ends here. What is still to be said (managers are told to exit, the executor

@@ -7,7 +7,6 @@ use tracing::info;
 use zmq::Context;
 
 use super::EventLoop;
-use super::ancestry::Ancestry;
 use super::clock::Clock;
 use super::frame_socket::FrameSocket;
 use super::hub::HubSender;
@@ -20,7 +19,7 @@ use super::signals::Signals;
 use super::socket_monitor::SocketMonitor;
 use super::sockets::{self, BindError, SubmitSockets};
 use super::status_server::{StatusServer, StatusServerError};
-use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchTarget};
+use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchedProcess};
 use super::telemetry::Telemetry;
 use super::threads::{ThreadShortage, check_threads};
 use super::wait::{Descriptors, Sources};
@@ -47,9 +46,7 @@ pub struct Start<'a> {
     /// Most bytes of tasks and unsent results; None for a share of the memory.
     pub max_queued_bytes: Option<usize>,
     /// Whose end is ours.
-    pub watch: WatchTarget,
-    /// The processes above us, as they were when the program began.
-    pub ancestry: Ancestry,
+    pub watched: WatchedProcess,
     /// Decides which manager gets the next task.
     pub selector: Box<dyn Selector>,
     /// Runs the user's own selector, which then decides instead.
@@ -129,9 +126,10 @@ impl EventLoop {
         let threshold = start.settings.heartbeat_threshold;
         let (workers, worker_monitor, port) =
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        let process_watch = ProcessWatch::open(start.watch, &start.ancestry, &config.submit_side)
-            .ok_or(OpenError::StarterGone)?;
-        let status_server = StatusServer::open(start.telemetry, config.interchange_address, port)?;
+        let process_watch = ProcessWatch::open(start.watched).ok_or(OpenError::StarterGone)?;
+        info!("Ends with {}", start.watched);
+        let status_server =
+            StatusServer::open(start.telemetry, config.interchange_address.clone(), port)?;
         let connections = WorkerConnections::new(worker_monitor);
         let descriptors = Descriptors::of(&Sources {
             commands: &submit.commands,
@@ -167,8 +165,6 @@ impl EventLoop {
             certificates,
             submit_watch,
             process_watch,
-            behind: (start.watch == WatchTarget::Parent)
-                .then(|| (start.ancestry, config.submit_side.clone())),
             signals: start.signals,
             descriptors,
             status_server,
@@ -199,7 +195,7 @@ fn open_worker_port(
         .map_err(OpenError::WorkerSocket)?;
     let monitor =
         SocketMonitor::of(&workers, context, "workers").map_err(OpenError::WorkerWatch)?;
-    let (address, port) = (config.interchange_address, config.worker_port);
+    let (address, port) = (config.interchange_address.as_ref(), config.worker_port);
     let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
     info!("Bound to port {port} for incoming worker connections");
     Ok((workers, monitor, port))

@@ -44,7 +44,7 @@ pub fn refuse(
     let monitor = SocketMonitor::of(&commands, &context, "refusal")?;
     zmq_calls::connect(
         commands.socket_mut(),
-        &sockets::endpoint(Some(side.address), side.command_port),
+        &sockets::endpoint(&side.address.zmq_host()?, side.command_port),
     )?;
     let asked = wait_for_command(&commands, &monitor, key_check.as_ref())?;
     if asked {

@@ -1,24 +1,30 @@
 //! The process that runs a user's own manager selector: Python, started with a small script that is
-//! part of this program, and spoken to over its standard input and output.
+//! part of this program, and spoken to over its standard input and output. Nothing here waits, but
+//! for the first start.
+
+mod keeper;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use protocol::{Malformed, SelectorAnswer};
-use submit_side::children;
+
+use keeper::{Kept, Start};
 
 const SCRIPT: &str = include_str!("selector_helper.py");
 /// An answer names managers, at 255 bytes each; beyond this it is none.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES: usize = 8;
-/// How long the user's module may take to be imported before the start is refused.
+/// Of 16 KiB each.
+const CHUNKS_AT_A_TIME: usize = 256;
+/// How long Python may take to run, and to import the user's module, before the start is refused.
 const LOADED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How to run it.
@@ -61,14 +67,17 @@ pub enum SelectorHelperError {
 /// A running helper.
 pub struct SelectorHelper {
     command: SelectorHelperCommand,
-    running: Running,
+    state: State,
     restarted: bool,
 }
 
+enum State {
+    Starting(Start),
+    Running(Running),
+}
+
 struct Running {
-    child: Child,
-    questions: ChildStdin,
-    answers: ChildStdout,
+    process: Kept,
     unsent: VecDeque<u8>,
     unread: Vec<u8>,
 }
@@ -98,43 +107,72 @@ impl SelectorHelper {
     /// # Errors
     /// Python's traceback, or what else kept it from being loaded: a start is refused with it.
     pub fn start(command: SelectorHelperCommand) -> Result<Self, SelectorHelperError> {
-        let running = match Running::start(&command) {
-            Ok(running) => running,
+        Self::start_by(command, Instant::now() + LOADED_WITHIN)
+    }
+
+    fn start_by(command: SelectorHelperCommand, end: Instant) -> Result<Self, SelectorHelperError> {
+        let mut running = match Running::started_by(&command, end) {
+            Ok(Some(running)) => running,
+            Ok(None) => return Err(SelectorHelperError::NotLoaded),
             Err(error) => {
                 let python = command.python;
                 return Err(SelectorHelperError::NotRun { python, error });
             }
         };
-        let mut helper = Self {
+        running.wait_until_loaded(end)?;
+        Ok(Self {
             command,
-            running,
+            state: State::Running(running),
             restarted: false,
-        };
-        helper.wait_until_loaded()?;
-        Ok(helper)
+        })
     }
 
     pub(super) fn ask(&mut self, question: &[u8]) {
-        self.running.queue(question);
-        // An error shows when its answers are read.
-        let _ = self.running.flush();
+        // While it is started nobody asks: first it has to say that it is loaded.
+        if let State::Running(running) = &mut self.state {
+            running.queue(question);
+            // An error shows when its answers are read.
+            let _ = running.flush();
+        }
     }
 
     /// Does what can be done without waiting.
     pub(super) fn advance(&mut self) -> Vec<HelperEvent> {
-        match self.running.flush().and_then(|()| self.running.read()) {
+        if let Err(error) = self.become_running() {
+            return vec![HelperEvent::Ended(HelperEnd::NotStartedAgain(error))];
+        }
+        let State::Running(running) = &mut self.state else {
+            return Vec::new();
+        };
+        match running.flush().and_then(|()| running.read()) {
             Ok(answers) => answers.into_iter().map(HelperEvent::Answer).collect(),
             Err(error) => vec![self.start_again(error)],
         }
     }
 
-    /// What to wait for: its answers, and room for questions while some are unsent.
+    /// What to wait for: its start, or its answers, and room for questions while some are unsent.
     pub(super) fn waits_on(&self) -> [Option<(RawFd, PollFlags)>; 2] {
-        let unsent = !self.running.unsent.is_empty();
-        [
-            Some((self.running.answers.as_raw_fd(), PollFlags::IN)),
-            unsent.then(|| (self.running.questions.as_raw_fd(), PollFlags::OUT)),
-        ]
+        match &self.state {
+            State::Starting(start) => [Some((start.descriptor(), PollFlags::IN)), None],
+            State::Running(running) => {
+                let unsent = !running.unsent.is_empty();
+                let (questions, answers) = (&running.process.questions, &running.process.answers);
+                [
+                    Some((answers.as_raw_fd(), PollFlags::IN)),
+                    unsent.then(|| (questions.as_raw_fd(), PollFlags::OUT)),
+                ]
+            }
+        }
+    }
+
+    /// If it is started by now.
+    fn become_running(&mut self) -> io::Result<()> {
+        if let State::Starting(start) = &self.state
+            && let Some(outcome) = start.outcome()
+        {
+            self.state = State::Running(Running::of(outcome?, &self.command.config)?);
+        }
+        Ok(())
     }
 
     fn start_again(&mut self, error: io::Error) -> HelperEvent {
@@ -142,20 +180,56 @@ impl SelectorHelper {
             return HelperEvent::Ended(HelperEnd::Twice(error));
         }
         self.restarted = true;
-        match Running::start(&self.command) {
-            Ok(running) => {
-                self.running = running;
+        match Start::begin(self.command.process()) {
+            Ok(start) => {
+                self.state = State::Starting(start);
                 HelperEvent::StartedAgain
             }
             Err(error) => HelperEvent::Ended(HelperEnd::NotStartedAgain(error)),
         }
     }
+}
 
-    fn wait_until_loaded(&mut self) -> Result<(), SelectorHelperError> {
-        let end = Instant::now() + LOADED_WITHIN;
+impl SelectorHelperCommand {
+    fn process(&self) -> Command {
+        let mut process = Command::new(&self.python);
+        process
+            .args(["-u", "-c", SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A Ctrl-C at the submit process is none of its business.
+            .process_group(0);
+        process
+    }
+}
+
+impl Running {
+    fn started_by(command: &SelectorHelperCommand, end: Instant) -> io::Result<Option<Self>> {
+        let start = Start::begin(command.process())?;
+        let left = end.saturating_duration_since(Instant::now());
+        let outcome = start.outcome_within(left);
+        outcome
+            .map(|process| Self::of(process?, &command.config))
+            .transpose()
+    }
+
+    fn of(process: Kept, config: &[u8]) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&process.questions, true)?;
+        rustix::io::ioctl_fionbio(&process.answers, true)?;
+        let (unsent, unread) = (VecDeque::new(), Vec::new());
+        let mut running = Self {
+            process,
+            unsent,
+            unread,
+        };
+        running.queue(config);
+        Ok(running)
+    }
+
+    fn wait_until_loaded(&mut self, end: Instant) -> Result<(), SelectorHelperError> {
         loop {
-            let _ = self.running.flush();
-            match self.running.read() {
+            let _ = self.flush();
+            match self.read() {
                 Ok(answers) => {
                     if let Some(first) = answers.first() {
                         return loaded(first);
@@ -167,51 +241,8 @@ impl SelectorHelper {
             if left.is_zero() {
                 return Err(SelectorHelperError::NotLoaded);
             }
-            self.running.wait(left);
+            self.wait(left);
         }
-    }
-}
-
-fn loaded(answer: &[u8]) -> Result<(), SelectorHelperError> {
-    match SelectorAnswer::parse(answer) {
-        Ok(SelectorAnswer::Loaded) => Ok(()),
-        // The last line of a traceback says what it was.
-        Ok(SelectorAnswer::Failed { traceback, .. }) => {
-            let last = traceback.trim_end().lines().next_back();
-            let raised = last.unwrap_or("no reason given").to_owned();
-            Err(SelectorHelperError::Raised(raised))
-        }
-        Ok(SelectorAnswer::Order { .. }) => Err(SelectorHelperError::NotAsked),
-        Err(malformed) => Err(SelectorHelperError::Unreadable(malformed)),
-    }
-}
-
-impl Running {
-    fn start(command: &SelectorHelperCommand) -> io::Result<Self> {
-        // libzmq's epoll descriptors would be passed on.
-        children::keep_descriptors_to_ourselves();
-        let mut child = Command::new(&command.python)
-            .args(["-u", "-c", SCRIPT])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // A Ctrl-C at the submit process is none of its business.
-            .process_group(0)
-            .spawn()?;
-        let (Some(questions), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(io::Error::other("no pipes to the process"));
-        };
-        rustix::io::ioctl_fionbio(&questions, true)?;
-        rustix::io::ioctl_fionbio(&answers, true)?;
-        let (unsent, unread) = (VecDeque::new(), Vec::new());
-        let mut running = Self {
-            child,
-            questions,
-            answers,
-            unsent,
-            unread,
-        };
-        running.queue(&command.config);
-        Ok(running)
     }
 
     fn queue(&mut self, message: &[u8]) {
@@ -222,7 +253,7 @@ impl Running {
     fn flush(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
             // A pipe takes little at a time: what has left goes without a move of all the rest.
-            match self.questions.write(self.unsent.as_slices().0) {
+            match self.process.questions.write(self.unsent.as_slices().0) {
                 Ok(count) => drop(self.unsent.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -232,12 +263,12 @@ impl Running {
         Ok(())
     }
 
-    /// Whole answers that have come.
+    /// Whole answers that have come. Of a stream without end, no more than a part at a time.
     fn read(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let mut chunk = [0; 16 * 1024];
         let mut ended = None;
-        loop {
-            match self.answers.read(&mut chunk) {
+        for _ in 0..CHUNKS_AT_A_TIME {
+            match self.process.answers.read(&mut chunk) {
                 Ok(0) => ended = Some(io::Error::from(io::ErrorKind::UnexpectedEof)),
                 Ok(count) => {
                     self.unread.extend_from_slice(&chunk[..count]);
@@ -284,8 +315,8 @@ impl Running {
             PollFlags::OUT
         };
         let mut items = [
-            PollFd::from_borrowed_fd(self.answers.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.questions.as_fd(), events),
+            PollFd::from_borrowed_fd(self.process.answers.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.process.questions.as_fd(), events),
         ];
         let timeout = Timespec::try_from(limit).ok();
         // An interrupted poll is one that found nothing.
@@ -293,10 +324,19 @@ impl Running {
     }
 }
 
-/// Nothing of ours outlives us.
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn loaded(answer: &[u8]) -> Result<(), SelectorHelperError> {
+    match SelectorAnswer::parse(answer) {
+        Ok(SelectorAnswer::Loaded) => Ok(()),
+        // The last line of a traceback says what it was.
+        Ok(SelectorAnswer::Failed { traceback, .. }) => {
+            let last = traceback.trim_end().lines().next_back();
+            let raised = last.unwrap_or("no reason given").to_owned();
+            Err(SelectorHelperError::Raised(raised))
+        }
+        Ok(SelectorAnswer::Order { .. }) => Err(SelectorHelperError::NotAsked),
+        Err(malformed) => Err(SelectorHelperError::Unreadable(malformed)),
     }
 }
+
+#[cfg(test)]
+mod tests;

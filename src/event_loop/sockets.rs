@@ -5,7 +5,6 @@
 //! counted queues ([`super::outbox`]): seen from outside, nothing is dropped and nothing blocks.
 
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
@@ -13,6 +12,7 @@ use zmq::{Context, Socket, SocketType};
 
 use super::frame_socket::FrameSocket;
 use super::zmq_calls;
+use submit_side::address::Address;
 use submit_side::config::{PortChoice, SubmitSide};
 use submit_side::curve::Certificates;
 
@@ -67,19 +67,15 @@ impl SubmitSockets {
     }
 
     pub(super) fn connect(&mut self, submit_side: &SubmitSide) -> io::Result<()> {
-        let address = submit_side.address;
-        zmq_calls::connect(
-            self.tasks.socket_mut(),
-            &endpoint(Some(address), submit_side.task_port),
-        )?;
-        zmq_calls::connect(
-            self.results.socket_mut(),
-            &endpoint(Some(address), submit_side.result_port),
-        )?;
-        zmq_calls::connect(
-            self.commands.socket_mut(),
-            &endpoint(Some(address), submit_side.command_port),
-        )
+        let host = submit_side.address.zmq_host()?;
+        for (socket, port) in [
+            (&mut self.tasks, submit_side.task_port),
+            (&mut self.results, submit_side.result_port),
+            (&mut self.commands, submit_side.command_port),
+        ] {
+            zmq_calls::connect(socket.socket_mut(), &endpoint(&host, port))?;
+        }
+        Ok(())
     }
 }
 
@@ -158,29 +154,32 @@ pub enum BindError {
 /// It names the port or the range, and what was in the way.
 pub(super) fn bind_workers(
     socket: &mut Socket,
-    address: Option<IpAddr>,
+    address: Option<&Address>,
     choice: PortChoice,
 ) -> Result<u16, BindError> {
-    let place = address.map_or("every address".to_owned(), |address| address.to_string());
+    let place = address.map_or("every address".to_owned(), Address::to_string);
+    let host = match address.map_or(Ok("*".to_owned()), Address::zmq_host) {
+        Ok(host) => host,
+        Err(error) => return Err(BindError::AnyPort { place, error }),
+    };
     match choice {
-        PortChoice::Fixed(port) => match zmq_calls::bind(socket, &endpoint(address, port)) {
+        PortChoice::Fixed(port) => match zmq_calls::bind(socket, &endpoint(&host, port)) {
             Ok(()) => Ok(port),
             Err(error) => Err(BindError::Port { place, port, error }),
         },
         PortChoice::Range { first, end } if (first, end) == EPHEMERAL_RANGE => {
-            let host = host(address);
             zmq_calls::bind(socket, &format!("tcp://{host}:*"))
                 .map_err(|error| BindError::AnyPort { place, error })?;
             bound_port(socket).ok_or(BindError::UnknownPort)
         }
-        PortChoice::Range { first, end } => bind_in_range(socket, address, place, first, end),
+        PortChoice::Range { first, end } => bind_in_range(socket, &host, place, first, end),
     }
 }
 
 /// At random, as stock does, so that neighbours on one machine rarely meet; but each port once.
 fn bind_in_range(
     socket: &mut Socket,
-    address: Option<IpAddr>,
+    host: &str,
     place: String,
     first: u16,
     end: u32,
@@ -188,7 +187,7 @@ fn bind_in_range(
     let mut ports: Vec<u16> = (u32::from(first)..end).map(|port| port as u16).collect();
     ports.shuffle(&mut rand::rng());
     for &port in &ports {
-        match zmq_calls::bind(socket, &endpoint(address, port)) {
+        match zmq_calls::bind(socket, &endpoint(host, port)) {
             Ok(()) => return Ok(port),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(BindError::Port { place, port, error }),
@@ -250,14 +249,6 @@ fn serve_curve(socket: &mut Socket, certificates: Option<&Certificates>) -> io::
     zmq_calls::enforce_zap_domain(socket)
 }
 
-pub(super) fn endpoint(address: Option<IpAddr>, port: u16) -> String {
-    format!("tcp://{}:{port}", host(address))
-}
-
-fn host(address: Option<IpAddr>) -> String {
-    match address {
-        None => "*".to_owned(),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => format!("[{address}]"),
-    }
+pub(super) fn endpoint(host: &str, port: u16) -> String {
+    format!("tcp://{host}:{port}")
 }

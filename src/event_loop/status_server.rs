@@ -14,14 +14,13 @@ mod surroundings;
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::Pid;
 use slab::Slab;
 use tracing::{info, warn};
 
@@ -34,6 +33,7 @@ use protocol::ManagerId;
 use status::asking::{Held, Request};
 use status::document::Traffic;
 use status::open_metrics;
+use submit_side::address::Address;
 
 use client::{Client, Progress};
 use page_cache::{Page, PageCache};
@@ -88,7 +88,7 @@ pub enum StatusServerError {
 /// Where managers connect to.
 struct BoundPort {
     /// None for every address of the machine.
-    address: Option<IpAddr>,
+    address: Option<Address>,
     port: u16,
 }
 
@@ -100,7 +100,7 @@ impl StatusServer {
     /// The metrics' address cannot be listened at.
     pub(super) fn open(
         telemetry: Telemetry,
-        address: Option<IpAddr>,
+        address: Option<Address>,
         port: u16,
     ) -> Result<Self, StatusServerError> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC);
@@ -140,11 +140,6 @@ impl StatusServer {
 
     pub(super) fn descriptor(&self) -> RawFd {
         self.set.as_raw_fd()
-    }
-
-    /// Another process than before is the submit process.
-    pub(super) fn handle_submit_process(&mut self, process: Pid) {
-        self.telemetry.about.submit_pid = u32::try_from(process.as_raw_nonzero().get()).ok();
     }
 
     /// When it is to be served though nobody came: to drop a client, or to look again.

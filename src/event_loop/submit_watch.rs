@@ -1,17 +1,19 @@
 //! Whether the submit side lives.
 //!
-//! There are two witnesses. A pidfd on the process to watch becomes readable when it ends. And the
-//! submit side's three listening sockets vanish with it, whoever our parent is (a wrapper, a
-//! shell): when all are closed and refused for [`REFUSED_FOR`], it is gone too. A submit process
-//! that is merely stopped keeps its sockets. A parent that was no more than a wrapper hands over to
-//! the submit process above it.
+//! There are two witnesses. The process to watch is decided once, at the start: the one above us
+//! that holds the port of commands, else whoever started us. A pidfd on it becomes readable when it
+//! ends; without one it is looked for again and again. And the submit side's three listening
+//! sockets vanish with it, whoever it is: when all are closed and refused for [`REFUSED_FOR`], it
+//! is gone too. A submit process that is merely stopped keeps its sockets.
 
+use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 
 use super::ancestry::Ancestry;
+use super::process::Process;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use broker::Now;
 use submit_side::config::SubmitSide;
@@ -22,112 +24,142 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// How long the three sockets may be silent, neither connected nor refused: their machine may be
 /// another one, behind a network that drops packets for a while.
 const UNREACHED_FOR: Duration = Duration::from_secs(60);
-/// Where the kernel has no pidfd, the parent is asked for this often.
-const PARENT_ASKED_EVERY: Duration = Duration::from_millis(500);
+/// Without a pidfd, the process is looked for this often.
+const LOOKED_FOR_EVERY: Duration = Duration::from_millis(500);
 
-/// Whose end is ours.
+/// Whose end is ours, as the command line has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchTarget {
-    /// The process that started us, or the submit process behind it.
-    Parent,
+    /// The submit process, or whoever started us.
+    Starter,
     /// The one that `--watch-pid` names.
     Process(i32),
     /// Only the submit side's sockets are watched.
     Nobody,
 }
 
-impl WatchTarget {
-    /// The process that is meant, if any, and if it is in our own pid namespace.
-    pub fn pid(self, parent: Option<Pid>) -> Option<u32> {
-        let pid = match self {
-            Self::Parent => parent?.as_raw_nonzero().get(),
-            Self::Process(pid) => pid,
-            Self::Nobody => return None,
+/// Whose end is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchedProcess(Option<(Process, Role)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It holds the port of commands.
+    SubmitProcess,
+    /// None above us does, as far as we may see.
+    Starter,
+    Named,
+}
+
+impl WatchedProcess {
+    /// Decides.
+    pub fn of(target: WatchTarget, ancestry: &Ancestry, side: &SubmitSide) -> Self {
+        Self(match target {
+            WatchTarget::Nobody => None,
+            WatchTarget::Process(pid) => {
+                Pid::from_raw(pid).map(|pid| (Process::of(pid), Role::Named))
+            }
+            WatchTarget::Starter => {
+                let submit_process = ancestry.listener_at(side.command_port);
+                let starter = || Some((*ancestry.processes.first()?, Role::Starter));
+                submit_process
+                    .map(|process| (process, Role::SubmitProcess))
+                    .or_else(starter)
+            }
+        })
+    }
+
+    /// None if only ports are watched.
+    pub fn pid(self) -> Option<u32> {
+        self.0.map(|(process, _)| process.number())
+    }
+}
+
+impl fmt::Display for WatchedProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((process, role)) = self.0 else {
+            return f.write_str("the submit side's ports");
         };
-        u32::try_from(pid).ok()
+        let process = process.number();
+        match role {
+            Role::SubmitProcess => write!(f, "the submit process, {process}"),
+            Role::Starter => write!(f, "the process that started us, {process}"),
+            Role::Named => write!(f, "the process of --watch-pid, {process}"),
+        }
     }
 }
 
 /// The first witness.
-pub(super) enum ProcessWatch {
+pub(super) struct ProcessWatch {
+    watched: WatchedProcess,
+    means: Means,
+}
+
+enum Means {
     Descriptor(OwnedFd),
-    /// No pidfd in this kernel: the parent's id changes when it ends.
-    Asking {
-        parent: Option<Pid>,
+    /// The kernel is older than pidfds (5.3), or does not let us have one.
+    Looking {
         next: Duration,
     },
-    Nobody,
+    /// There is nobody to watch.
+    None,
 }
 
 impl ProcessWatch {
     /// `None` if the process is gone already.
-    pub(super) fn open(
-        target: WatchTarget,
-        ancestry: &Ancestry,
-        submit_side: &SubmitSide,
-    ) -> Option<Self> {
-        let pid = match target {
-            WatchTarget::Nobody => return Some(Self::Nobody),
-            WatchTarget::Process(pid) => Pid::from_raw(pid)?,
-            // No parent in our own pid namespace: it is outside of the container.
-            WatchTarget::Parent => match ancestry.parent {
-                Some(parent) => parent,
-                None => return Some(Self::Nobody),
+    pub(super) fn open(watched: WatchedProcess) -> Option<Self> {
+        let Some((process, _)) = watched.0 else {
+            let means = Means::None;
+            return Some(Self { watched, means });
+        };
+        let means = match pidfd_open(process.pid, PidfdFlags::empty()) {
+            Ok(descriptor) => Means::Descriptor(descriptor),
+            Err(_) => Means::Looking {
+                next: Duration::ZERO,
             },
         };
-        let opened = pidfd_open(pid, PidfdFlags::empty());
-        // Between the two readings the number may have passed to another process.
-        if target == WatchTarget::Parent && getppid() != ancestry.parent {
-            return Self::behind(ancestry, submit_side).map(|(watch, _)| watch);
-        }
-        match opened {
-            Ok(descriptor) => Some(Self::Descriptor(descriptor)),
-            Err(rustix::io::Errno::SRCH) => None,
-            Err(_) if target == WatchTarget::Parent => Some(Self::Asking {
-                parent: ancestry.parent,
-                next: Duration::ZERO,
-            }),
-            Err(_) => Some(Self::Nobody),
-        }
-    }
-
-    /// The submit process itself, where the parent that has ended was a wrapper below it.
-    pub(super) fn behind(ancestry: &Ancestry, submit_side: &SubmitSide) -> Option<(Self, Pid)> {
-        let process = ancestry.submit_process(submit_side)?;
-        match pidfd_open(process, PidfdFlags::empty()) {
-            Ok(descriptor) => Some((Self::Descriptor(descriptor), process)),
-            Err(rustix::io::Errno::SRCH) => None,
-            Err(_) => Some((Self::Nobody, process)),
-        }
+        let watch = Self { watched, means };
+        // Looked at again: the number may have passed to another process before it was opened.
+        watch.finds_it().then_some(watch)
     }
 
     pub(super) fn descriptor(&self) -> Option<RawFd> {
-        match self {
-            Self::Descriptor(descriptor) => Some(descriptor.as_raw_fd()),
-            Self::Asking { .. } | Self::Nobody => None,
+        match &self.means {
+            Means::Descriptor(descriptor) => Some(descriptor.as_raw_fd()),
+            Means::Looking { .. } | Means::None => None,
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        match self {
-            Self::Asking { next, .. } => Some(*next),
-            Self::Descriptor(_) | Self::Nobody => None,
+        match &self.means {
+            Means::Looking { next } => Some(*next),
+            Means::Descriptor(_) | Means::None => None,
         }
     }
 
-    /// Whether the process has ended. `readable` is what the poll said of the descriptor.
-    pub(super) fn has_ended(&mut self, readable: bool, now: Now) -> bool {
-        match self {
-            Self::Descriptor(_) => readable,
-            Self::Asking { parent, next } => {
-                if now.monotonic < *next {
-                    return false;
-                }
-                *next = now.monotonic + PARENT_ASKED_EVERY;
-                getppid() != *parent
+    /// Which process has ended, if it has. `readable` is what the poll said of the descriptor.
+    pub(super) fn verdict(&mut self, readable: bool, now: Now) -> Option<&'static str> {
+        let has_ended = match &mut self.means {
+            Means::Descriptor(_) => readable,
+            Means::Looking { next } if *next <= now.monotonic => {
+                *next = now.monotonic + LOOKED_FOR_EVERY;
+                !self.finds_it()
             }
-            Self::Nobody => false,
-        }
+            Means::Looking { .. } | Means::None => false,
+        };
+        let (_, role) = self.watched.0.filter(|_| has_ended)?;
+        Some(match role {
+            Role::SubmitProcess => "the submit process has ended",
+            Role::Starter => "the process that started us has ended",
+            Role::Named => "the process of --watch-pid has ended",
+        })
+    }
+
+    fn finds_it(&self) -> bool {
+        self.watched.0.is_none_or(|(process, role)| {
+            // A parent that `/proc` does not show is known by that it is still ours.
+            process.is_alive() && (role != Role::Starter || getppid() == Some(process.pid))
+        })
     }
 }
 

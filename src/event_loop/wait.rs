@@ -165,13 +165,6 @@ impl Descriptors {
         })
     }
 
-    /// Another process than before is watched.
-    pub(super) fn regard_process(&self, process: &ProcessWatch) -> io::Result<()> {
-        process
-            .descriptor()
-            .map_or(Ok(()), |descriptor| add(&self.set, descriptor, PROCESS))
-    }
-
     /// Tasks are not taken for now.
     pub(super) fn disregard_tasks(&self, tasks: &Socket) -> io::Result<()> {
         remove(&self.set, tasks.get_fd()?)

@@ -12,10 +12,11 @@ mod file_name;
 pub use descriptors::DescriptorBudget;
 
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::address::Address;
 use pickle::{PickleError, Scanner, Tree, View};
 use protocol::VersionCheck;
 
@@ -86,7 +87,7 @@ pub struct Config {
     /// Where the executor is.
     pub submit_side: SubmitSide,
     /// Where managers connect to; None for every address of the machine.
-    pub interchange_address: Option<IpAddr>,
+    pub interchange_address: Option<Address>,
     /// Which port they connect to.
     pub worker_port: PortChoice,
     /// The monitoring hub, if there is monitoring.
@@ -110,7 +111,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmitSide {
     /// The address of its three ports.
-    pub address: IpAddr,
+    pub address: Address,
     /// Tasks come from here.
     pub task_port: u16,
     /// Results go here.
@@ -125,7 +126,7 @@ pub struct SubmitSide {
 #[derive(Debug, Clone, PartialEq)]
 pub struct HubAddress {
     /// The hub's machine, which is the submit side's.
-    pub address: IpAddr,
+    pub address: Address,
     /// Its ZeroMQ port.
     pub port: u16,
 }
@@ -292,7 +293,7 @@ impl<'a> RawConfig<'a> {
         }
         Ok(Config {
             submit_side: self.submit_side()?,
-            interchange_address: self.address("interchange_address")?,
+            interchange_address: self.interchange_address()?,
             worker_port: self.worker_port()?,
             hub: self.hub()?,
             logging: self.logging()?,
@@ -441,27 +442,26 @@ impl<'a> RawConfig<'a> {
             .transpose()
     }
 
-    /// IP addresses only, as in Parsl; `*` is stock's word for all of them.
-    fn address(&self, key: &'static str) -> Result<Option<IpAddr>, ConfigError> {
+    /// `*` is stock's word for every address, and so is an empty one, as HTEX has it too.
+    fn interchange_address(&self) -> Result<Option<Address>, ConfigError> {
+        let key = "interchange_address";
+        match self.get(key).and_then(View::as_str) {
+            Some("" | "*") => Ok(None),
+            _ => self.address(key),
+        }
+    }
+
+    /// IP addresses only, as in Parsl.
+    fn address(&self, key: &'static str) -> Result<Option<Address>, ConfigError> {
         let Some(view) = self.get(key) else {
             return Ok(None);
         };
-        match view.as_str() {
-            Some("*") => Ok(None),
-            Some("localhost") => Ok(Some(IpAddr::from([127, 0, 0, 1]))),
-            Some(text) => match text.trim_matches(['[', ']']).parse() {
-                Ok(address) => Ok(Some(address)),
-                Err(_) => {
-                    let found = format!("'{text}'");
-                    Err(ConfigError::Wrong {
-                        key,
-                        expected: ADDRESS,
-                        found,
-                    })
-                }
-            },
-            None => Err(wrong(key, ADDRESS, view)),
-        }
+        let address = match view.as_str() {
+            Some("localhost") => Some(Address::from(IpAddr::V4(Ipv4Addr::LOCALHOST))),
+            Some(text) => text.parse().ok(),
+            None => None,
+        };
+        address.map(Some).ok_or_else(|| wrong(key, ADDRESS, view))
     }
 
     /// A str, or a `pathlib` path: its class called with its parts.

@@ -2,14 +2,17 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
+//! | [`address`] | an IP address, with the zone that it may need |
 //! | [`config`] | what the executor wrote to our standard input, checked |
 //! | [`curve`] | the certificates that it wrote, and the verdict on whoever shakes hands |
 //! | [`versions`] | the Python and the Parsl that it runs, which managers are checked against |
 //! | [`children`] | what a process that we start gets of us |
 //!
-//! `versions` starts an interpreter as its last resort, and names `children` for that; otherwise
-//! they name nothing of each other. No sockets: the event loop has them.
+//! `config` reads addresses, and `versions` starts an interpreter as its last resort, and names
+//! `children` for that; otherwise they name nothing of each other. No sockets: the event loop has
+//! them.
 
+pub mod address;
 pub mod children;
 pub mod config;
 pub mod curve;

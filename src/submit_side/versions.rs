@@ -41,8 +41,8 @@ pub enum Source {
     BesideBinary(PathBuf),
     /// So is the stock `interchange.py` on PATH.
     BesideScript(PathBuf),
-    /// The files that the parent process has mapped.
-    Parent(u32),
+    /// The files that the submit process has mapped.
+    Starter(u32),
     /// The interpreter of the stock script told.
     Interpreter(PathBuf),
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Source {
             Self::Flag => f.write_str("the command line"),
             Self::BesideBinary(path) => write!(f, "the environment of {}", path.display()),
             Self::BesideScript(path) => write!(f, "the environment of {}", path.display()),
-            Self::Parent(pid) => write!(f, "the memory map of process {pid}"),
+            Self::Starter(pid) => write!(f, "the memory map of process {pid}"),
             Self::Interpreter(path) => write!(f, "{}", path.display()),
         }
     }
@@ -83,9 +83,9 @@ pub struct SubmitVersions {
 /// 1. the flags: exact, and the only way if a wrapper starts us;
 /// 2. the environment that this program is installed in: it is where the user put the pair;
 /// 3. the environment of the stock `interchange.py` on PATH: what stock would compare with;
-/// 4. the parent's memory map. It shows the submit process itself and would be the best witness
-///    if it always spoke; but a wrapper may stand between, and `--user` or editable installs of
-///    Parsl leave no trace in it. Steps 2 and 3 normally agree with it;
+/// 4. the submit process's memory map. It would be the best witness if it always spoke; but it may
+///    be out of sight behind a wrapper, and `--user` or editable installs of Parsl leave no trace
+///    in it. Steps 2 and 3 normally agree with it;
 /// 5. the interpreter of the stock script is run and asked where Parsl is. It alone knows
 ///    editable installs and PYTHONPATH, and costs about 20 ms, at most 2 s.
 ///
@@ -112,8 +112,8 @@ pub fn find(hints: &Hints) -> SubmitVersions {
             found.learn_of_prefix(Some(prefix), named, source);
         }
     }
-    if let (false, Some(pid)) = (found.is_complete(), hints.parent_pid) {
-        found.learn(&memory_map::environment_of(pid), || Source::Parent(pid));
+    if let (false, Some(pid)) = (found.is_complete(), hints.starter_pid) {
+        found.learn(&memory_map::environment_of(pid), || Source::Starter(pid));
     }
     if let (false, Some(script)) = (found.is_complete(), &script)
         && let Some(interpreter) = &script.interpreter

@@ -2,10 +2,12 @@
 
 Usage: bare_submit_side.py WORKDIR STAGE [COMMAND ...]. STAGE is how far it gets before it prints
 its JSON line and waits: `launched` (nothing written to stdin), `written` (the configuration is,
-but stdin stays open), `closed` (stdin closed, nothing asked), `answered` (the port is known).
+but stdin stays open), `closed` (stdin closed, nothing asked), `answered` (the port is known),
+`forked` (then it has a child that keeps its sockets and outlives it).
 """
 
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -22,9 +24,12 @@ process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=Tru
 if stage != "launched":
     process.stdin.write(pickle.dumps(side.config()))
     process.stdin.flush()
-if stage in ("closed", "answered"):
+if stage in ("closed", "answered", "forked"):
     process.stdin.close()
-port = side.worker_port if stage == "answered" else None
-print(json.dumps({"interchange": process.pid, "port": port}), flush=True)
+port = side.worker_port if stage in ("answered", "forked") else None
+fork = os.fork() if stage == "forked" else None
+if fork != 0:
+    report = {"interchange": process.pid, "port": port, "fork": fork}
+    print(json.dumps(report), flush=True)
 while True:
     signal.pause()

@@ -9,12 +9,14 @@ use std::{fmt, io};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use status::asking::{self, SOCKET_SUFFIX};
+use status::{asking, socket_name};
 
 /// What the group and others must not have.
 const NOT_OURS_ALONE: u32 = 0o077;
 /// Sockets of interchanges that were killed are swept away, so many at a time.
 const SWEPT_MAX: usize = 64;
+/// Of a socket's name, until it listens.
+const UNSEEN_SUFFIX: &str = ".new";
 
 /// A listening socket, and its name, which goes with it.
 pub(super) struct StatusSocket {
@@ -55,15 +57,18 @@ impl StatusSocket {
             ));
         }
         sweep(directory);
-        // Processes of two containers may have one number.
-        let name = format!(
-            "{}-{:08x}{SOCKET_SUFFIX}",
-            std::process::id(),
-            rand::random::<u32>()
-        );
-        let path = directory.join(name);
-        let listener = UnixListener::bind(&path)?;
-        listener.set_nonblocking(true)?;
+        let name = socket_name::new(std::process::id(), rand::random());
+        let path = directory.join(&name);
+        // Between being bound and listening it looks deserted: nobody else knows its name so long.
+        let unseen = directory.join(name + UNSEEN_SUFFIX);
+        let listener = UnixListener::bind(&unseen)?;
+        let seen = listener
+            .set_nonblocking(true)
+            .and_then(|()| fs::rename(&unseen, &path));
+        if let Err(error) = seen {
+            let _ = fs::remove_file(&unseen);
+            return Err(error);
+        }
         Ok(Self { listener, path })
     }
 }
@@ -90,16 +95,16 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Removes what killed interchanges left: sockets at which nobody listens.
+/// Removes what killed interchanges of this machine left: sockets at which nobody listens.
 fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
-    for entry in entries.flatten().take(SWEPT_MAX) {
+    let sockets = entries.flatten().filter(|entry| {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        if !is_socket {
-            continue;
-        }
+        is_socket && socket_name::is_of_this_boot(&entry.path())
+    });
+    for entry in sockets.take(SWEPT_MAX) {
         if is_deserted(&entry.path()) {
             let _ = fs::remove_file(entry.path());
         }
@@ -150,22 +155,52 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let dead = directory.path().join("1-dead.sock");
+        let dead = directory.path().join(socket_name::new(1, 1));
         drop(UnixListener::bind(&dead).unwrap());
-        let alive = directory.path().join("2-alive.sock");
+        let alive = directory.path().join(socket_name::new(2, 2));
         let listener = UnixListener::bind(&alive).unwrap();
         // Full up with those whom nobody lets in.
         let waiting: Vec<_> = std::iter::repeat_with(|| knock(&alive))
             .take_while(Result::is_ok)
             .collect();
         assert!(!waiting.is_empty());
-        let file = directory.path().join("3.sock");
+        let file = directory.path().join(socket_name::new(3, 3));
         fs::write(&file, "").unwrap();
         let uid = rustix::process::getuid().as_raw();
         let socket = StatusSocket::open_in(directory.path(), uid).unwrap();
         assert!(!dead.exists());
         assert!(alive.exists() && file.exists());
         drop((socket, listener, waiting));
+    }
+
+    /// More than are swept at a time, so that they are in nobody's way either.
+    #[test]
+    fn what_another_machine_may_hear_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let mut others = Vec::new();
+        for number in 0..=SWEPT_MAX {
+            // Without a boot, as earlier releases had it, and with another one.
+            for name in [
+                format!("{number}-0badf00d.sock"),
+                format!("{number}-0123456789ab-0badf00d.sock"),
+            ] {
+                let other = directory.path().join(name);
+                drop(UnixListener::bind(&other).unwrap());
+                others.push(other);
+            }
+        }
+        let dead = directory.path().join(socket_name::new(1, 1));
+        drop(UnixListener::bind(&dead).unwrap());
+        let uid = rustix::process::getuid().as_raw();
+        drop(StatusSocket::open_in(directory.path(), uid).unwrap());
+        assert!(!dead.exists());
+        assert_eq!(others.iter().find(|other| !other.exists()), None);
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            others.len()
+        );
     }
 
     /// Without waiting.

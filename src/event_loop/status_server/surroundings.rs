@@ -3,7 +3,8 @@
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::hub::HubSender;
-use crate::{EventLoop, ancestry, memory};
+use crate::process::ProcessStat;
+use crate::{EventLoop, memory};
 use broker::Now;
 use interchange::{Complaint, Surroundings};
 use status::document::{About, BackPressure, Process, WorkerPort};
@@ -50,7 +51,7 @@ impl EventLoop {
         let complaints = self.interchange.complaints();
         WorkerPort {
             port: bound.port,
-            address: bound.address.map(|address| address.to_string()),
+            address: bound.address.as_ref().map(ToString::to_string),
             connections: connections.open,
             lets_in: connections.lets_in,
             keys_refused: complaints.total(Complaint::PeerRefused),
@@ -62,8 +63,7 @@ impl EventLoop {
 
 /// In the kernel's letter.
 fn state_of(pid: u32) -> Option<char> {
-    let line = ancestry::stat_of(pid)?;
-    ancestry::fields_behind_name(&line)?.next()?.chars().next()
+    Some(ProcessStat::read(pid).ok()?.state)
 }
 
 /// Of all threads, in the system and out of it.

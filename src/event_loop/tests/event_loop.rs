@@ -8,10 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use broker::{Candidate, Patience, Selector, Settings, Slot, Versions};
-use event_loop::{Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget};
+use event_loop::{
+    Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
+};
 use pickle::{Encoder, Tree};
 use protocol::VersionCheck;
 use status::document::About;
+use submit_side::address::Address;
 use submit_side::config::{Config, Logging, LoggingKind, PortChoice, SelectorChoice, SubmitSide};
 use zmq::{Context, Socket};
 
@@ -34,7 +37,7 @@ fn a_panic_fails_every_future_with_its_reason() {
     let [tasks, results, commands] =
         [zmq::DEALER, zmq::DEALER, zmq::REQ].map(|kind| listen(&context, kind));
     let side = SubmitSide {
-        address: IpAddr::from([127, 0, 0, 1]),
+        address: Address::from(IpAddr::from([127, 0, 0, 1])),
         task_port: port_of(&tasks),
         result_port: port_of(&results),
         command_port: port_of(&commands),
@@ -78,7 +81,7 @@ fn a_panic_fails_every_future_with_its_reason() {
 fn serve(submit_side: SubmitSide) -> End {
     let config = Config {
         submit_side,
-        interchange_address: Some(IpAddr::from([127, 0, 0, 1])),
+        interchange_address: Some(Address::from(IpAddr::from([127, 0, 0, 1]))),
         worker_port: PortChoice::Range {
             first: 49_152,
             end: 65_536,
@@ -100,8 +103,7 @@ fn serve(submit_side: SubmitSide) -> End {
         certificates: None,
         io_threads: 2,
         signals: Signals::open().unwrap(),
-        watch: WatchTarget::Nobody,
-        ancestry: Ancestry::read(),
+        watched: WatchedProcess::of(WatchTarget::Nobody, &Ancestry::read(), &config.submit_side),
         selector: Box::new(FakeFaultySelector),
         helper: None,
         settings: Settings {

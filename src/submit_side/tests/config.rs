@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use protocol::VersionCheck;
+use submit_side::address::Address;
 use submit_side::config::{
     self, Config, ConfigError, HubAddress, LoggingKind, PortChoice, RawConfig, SelectorChoice,
 };
@@ -74,7 +75,7 @@ fn wrong(key: &str, value: &str) -> String {
 #[test]
 fn the_config_of_today_in_every_protocol() {
     let expected = good(&[]);
-    assert_eq!(expected.submit_side.address, IpAddr::from([127, 0, 0, 1]));
+    assert_eq!(expected.submit_side.address, ip([127, 0, 0, 1]));
     let side = &expected.submit_side;
     assert_eq!(
         (side.task_port, side.result_port, side.command_port),
@@ -156,6 +157,9 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_found() {
         ("client_address", "5", "5"),
         ("client_address", "'node.cluster'", "'node.cluster'"),
         ("client_address", "''", "''"),
+        ("client_address", "'*'", "'*'"),
+        ("client_address", "'127.0.0.1%lo'", "'127.0.0.1%lo'"),
+        ("client_address", "'::1%'", "'::1%'"),
         ("client_address", "b'127.0.0.1'", "bytes"),
         ("client_ports", "50001", "50001"),
         ("client_ports", "(1, 2)", "tuple"),
@@ -214,6 +218,11 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_found() {
 fn what_is_found_is_cut_for_the_line() {
     assert!(wrong("run_id", "[0] * 100000").len() < 200);
     assert!(wrong("heartbeat_threshold", "'x' * 100000").len() < 300);
+    assert!(wrong("interchange_address", "'x' * 100000").len() < 300);
+}
+
+fn ip(octets: [u8; 4]) -> Address {
+    IpAddr::from(octets).into()
 }
 
 #[test]
@@ -225,16 +234,19 @@ fn addresses() {
         ("'localhost'", "127.0.0.1"),
         ("'fe80::1'", "fe80::1"),
         ("'0.0.0.0'", "0.0.0.0"),
+        ("'fe80::1%eth0'", "fe80::1%eth0"),
+        ("'::1%lo'", "::1%lo"),
+        ("'[fe80::1%2]'", "fe80::1%2"),
     ] {
         let config = good(&[("client_address", text), ("interchange_address", text)]);
-        let expected: IpAddr = expected.parse().unwrap();
+        let expected: Address = expected.parse().unwrap();
         assert_eq!(config.submit_side.address, expected);
         assert_eq!(config.interchange_address, Some(expected));
     }
-    assert_eq!(
-        good(&[("interchange_address", "'*'")]).interchange_address,
-        None
-    );
+    for all in ["'*'", "''", "None"] {
+        let config = good(&[("interchange_address", all)]);
+        assert_eq!(config.interchange_address, None, "{all}");
+    }
 }
 
 #[test]
@@ -263,7 +275,7 @@ fn worker_ports() {
 #[test]
 fn a_hub_has_an_address_and_a_port() {
     let hub = |address, port| good(&[("hub_address", address), ("hub_zmq_port", port)]).hub;
-    let address = IpAddr::from([127, 0, 0, 1]);
+    let address = ip([127, 0, 0, 1]);
     assert_eq!(
         hub("a", "55055"),
         Some(HubAddress {
@@ -275,7 +287,15 @@ fn a_hub_has_an_address_and_a_port() {
     assert_eq!(hub("'::1'", "1"), Some(HubAddress { address, port: 1 }));
     assert_eq!(hub("None", "55055"), None);
     assert_eq!(hub("a", "None"), None);
+    let hub_at_a_zone = hub("'fe80::1%eth0'", "1").unwrap();
+    assert_eq!(hub_at_a_zone.address.to_string(), "fe80::1%eth0");
     assert!(wrong("hub_zmq_port", "65536").contains("'hub_zmq_port'"));
+    // Nobody is reached at every address.
+    for nowhere in ["'*'", "''"] {
+        let told = check(4, &[("hub_address", nowhere), ("hub_zmq_port", "1")]);
+        let told = told.unwrap_err().to_string();
+        assert!(told.contains("'hub_address'"), "{told}");
+    }
 }
 
 #[test]

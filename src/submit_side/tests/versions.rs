@@ -139,10 +139,10 @@ fn the_parents_memory_map_tells_python_and_where_its_packages_are() {
         packages.join("zmq/backend/cython/_zmq.abi3.so"),
     ]);
     let mut hints = place.hints();
-    hints.parent_pid = Some(parent.child.id());
+    hints.starter_pid = Some(parent.child.id());
     let found = find(&hints);
     assert_eq!(said(&found), (&*version.to_string(), "2026.10.05"));
-    let source = Source::Parent(parent.child.id());
+    let source = Source::Starter(parent.child.id());
     assert_eq!(sources(&found), [Some(source.clone()), Some(source)]);
 
     // What is known already is not overruled, and another environment adds nothing to it.
@@ -163,7 +163,7 @@ fn a_parent_that_is_no_python_or_is_gone_tells_nothing() {
     let mut hints = place.hints();
     // `cat` waits for its input, and then ends.
     let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-    hints.parent_pid = Some(cat.id());
+    hints.starter_pid = Some(cat.id());
     assert_eq!(find(&hints), SubmitVersions::default());
     drop(cat.stdin.take());
     cat.wait().unwrap();
@@ -357,7 +357,7 @@ impl Place {
         Hints {
             python_flag: None,
             parsl_flag: None,
-            parent_pid: None,
+            starter_pid: None,
             path: self.dir().join("empty").into(),
             own_exe: self.dir().join("nowhere/bin/htex-interchange"),
         }

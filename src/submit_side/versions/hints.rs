@@ -12,8 +12,8 @@ pub struct Hints {
     pub python_flag: Option<PythonVersion>,
     /// `--parsl-version`: exactly `parsl.version.VERSION`.
     pub parsl_flag: Option<String>,
-    /// The process that started us, as a rule the submit process.
-    pub parent_pid: Option<u32>,
+    /// The submit process, or whoever started us if it cannot be seen.
+    pub starter_pid: Option<u32>,
     /// `PATH`, on which stock would find `interchange.py`.
     pub path: OsString,
     /// This program's file, links resolved.

@@ -8,12 +8,12 @@ use super::hints::Hints;
 use super::stock_script::Script;
 
 /// The interpreter that the submit process was started with; else that of the stock script; else
-/// the `python3` of PATH. The first is right whenever the parent is the submit process itself, and
-/// is the name by which it was called, because a virtual environment is found by its name.
+/// the `python3` of PATH. The first is right whenever the submit process can be seen, and is the
+/// name by which it was called, because a virtual environment is found by its name.
 #[must_use]
 pub fn python(hints: &Hints) -> Option<PathBuf> {
-    let parent = hints
-        .parent_pid
+    let starter = hints
+        .starter_pid
         .and_then(|pid| python_of_process(pid, hints));
     let stock = || Script::on_path(&hints.path, &hints.own_exe)?.interpreter;
     let any = || {
@@ -21,7 +21,7 @@ pub fn python(hints: &Hints) -> Option<PathBuf> {
             .next()
             .map(|(file, _)| file)
     };
-    parent.or_else(stock).or_else(any)
+    starter.or_else(stock).or_else(any)
 }
 
 fn python_of_process(pid: u32, hints: &Hints) -> Option<PathBuf> {

@@ -170,10 +170,11 @@ fn examine_network(executor: &Executor, found: &mut Vec<Finding>, diagnosis: &mu
     found.extend(of_managers);
     diagnosis.examined("ports");
     if is_sound {
-        found.extend(ports::worker_port(executor, address::listened_at(executor)));
+        let listened_at = address::listened_at(executor);
+        found.extend(ports::worker_port(executor, listened_at.as_ref()));
     }
     match address::loopback(executor) {
-        Ok(loopback) => found.extend(ports::submit_ports(executor, loopback)),
+        Ok(loopback) => found.extend(ports::submit_ports(executor, &loopback)),
         Err(finding) => found.push(finding),
     }
 }

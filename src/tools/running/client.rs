@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use status::asking::Request;
 use status::document::Document;
+use status::socket_name;
 
 use crate::shared::log_file::logdir_of;
 use crate::shared::process::state_of;
@@ -63,12 +64,14 @@ pub(crate) enum Unanswered {
     Trouble(io::Error),
 }
 
-/// None if nobody listens there: what a killed one left is swept away.
+/// None if nobody listens there: what a killed one of this machine left is swept away.
 pub(crate) fn ask_one(socket: &Path) -> Option<Found> {
     let answer = match ask(socket, &Request::Status, PATIENCE) {
         Ok(bytes) => read(&bytes),
         Err(Unanswered::Nobody) => {
-            let _ = fs::remove_file(socket);
+            if socket_name::is_of_this_boot(socket) {
+                let _ = fs::remove_file(socket);
+            }
             return None;
         }
         Err(Unanswered::Silence) => Answer::Silent(Silent::of(socket)),
@@ -185,7 +188,7 @@ impl Found {
 impl Silent {
     /// From the process that the socket's name tells.
     fn of(socket: &Path) -> Self {
-        let Some(pid) = pid_of(socket) else {
+        let Some(pid) = socket_name::pid_in(socket) else {
             return Self::default();
         };
         Self {
@@ -212,12 +215,6 @@ impl Silent {
     }
 }
 
-/// A socket's name begins with its process.
-pub(super) fn pid_of(socket: &Path) -> Option<u32> {
-    let name = socket.file_name()?.to_string_lossy();
-    name.split('-').next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
@@ -227,10 +224,14 @@ mod tests {
     #[test]
     fn a_place_where_nobody_listens_is_swept() {
         let directory = tempfile::tempdir().unwrap();
-        let dead = directory.path().join("1-dead.sock");
-        drop(UnixListener::bind(&dead).unwrap());
-        assert!(ask_one(&dead).is_none());
+        let dead = directory.path().join(socket_name::new(1, 1));
+        let of_another_machine = directory.path().join("1-0123456789ab-0badf00d.sock");
+        for socket in [&dead, &of_another_machine] {
+            drop(UnixListener::bind(socket).unwrap());
+            assert!(ask_one(socket).is_none());
+        }
         assert!(!dead.exists());
+        assert!(of_another_machine.exists());
     }
 
     #[test]

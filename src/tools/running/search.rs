@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use std::thread;
 
 use status::asking::{DIRECTORY_VARIABLE, SOCKET_SUFFIX, directories};
+use status::socket_name;
 
-use super::client::{Found, ask_one, pid_of};
+use super::client::{Found, ask_one};
 use super::last_words;
 use crate::shared::output::Trouble;
 
@@ -43,11 +44,11 @@ pub(crate) fn survey() -> Survey {
     }
     for (directory, sockets) in looked_into {
         let found = ask_all(&sockets);
-        let heard = |socket: &&PathBuf| !found.iter().any(|found| found.socket == **socket);
-        let dead: Vec<&PathBuf> = sockets.iter().filter(heard).collect();
+        let unheard = |socket: &&PathBuf| !found.iter().any(|found| found.socket == **socket);
+        let unheard: Vec<&PathBuf> = sockets.iter().filter(unheard).collect();
         survey
             .places
-            .push((directory, told_of_sockets(found.len(), &dead)));
+            .push((directory, told_of_sockets(found.len(), &unheard)));
         survey.found.extend(found);
     }
     survey.found.sort_by(|one, other| {
@@ -73,28 +74,37 @@ fn ask_all(sockets: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-/// How many are alive, and what those were that are swept away.
-fn told_of_sockets(alive: usize, dead: &[&PathBuf]) -> String {
+/// How many are alive, what those were that are swept away, and that others are left alone.
+fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
+    let (dead, foreign): (Vec<&PathBuf>, Vec<&PathBuf>) = unheard
+        .iter()
+        .partition(|socket| socket_name::is_of_this_boot(socket));
     let sockets = |number| match number {
         0 => "no socket".to_owned(),
         1 => "1 socket".to_owned(),
         several => format!("{several} sockets"),
     };
+    let mut told = sockets(alive);
+    if !foreign.is_empty() {
+        told += &format!(
+            "; {} of other machines, or of before the last boot, left alone",
+            foreign.len()
+        );
+    }
     if dead.is_empty() {
-        return sockets(alive);
+        return told;
     }
     let mut pids: Vec<String> = dead
         .iter()
-        .filter_map(|socket| Some(pid_of(socket)?.to_string()))
+        .filter_map(|socket| Some(socket_name::pid_in(socket)?.to_string()))
         .collect();
     if pids.len() > PIDS_NAMED {
         pids.truncate(PIDS_NAMED);
         pids.push("others".to_owned());
     }
     format!(
-        "{}; {} left by killed processes ({}), and removed: `htex-interchange status RUNDIR` says \
-         what a run's log tells",
-        sockets(alive),
+        "{told}; {} left by killed processes ({}), and removed: `htex-interchange status RUNDIR` \
+         says what a run's log tells",
         dead.len(),
         pids.join(", ")
     )
@@ -226,6 +236,23 @@ mod tests {
 
     fn logdirs(found: &[Found]) -> Vec<PathBuf> {
         found.iter().filter_map(Found::logdir).collect()
+    }
+
+    #[test]
+    fn sockets_of_other_machines_are_told_apart() {
+        let [dead, other] = [
+            PathBuf::from(socket_name::new(7, 7)),
+            PathBuf::from("8-0123456789ab-00000008.sock"),
+        ];
+        let told = told_of_sockets(2, &[&dead, &other]);
+        assert!(
+            told.starts_with("2 sockets; 1 of other machines, or of"),
+            "{told}"
+        );
+        assert!(
+            told.contains("1 left by killed processes (7), and removed"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) fn of_submit_side() -> Option<PathBuf> {
     versions::python(&Hints {
         python_flag: None,
         parsl_flag: None,
-        parent_pid: None,
+        starter_pid: None,
         path: env::var_os("PATH").unwrap_or_default(),
         own_exe: env::current_exe().unwrap_or_default(),
     })

@@ -129,6 +129,16 @@ impl Executor {
         self.label.as_deref().unwrap_or("without a label")
     }
 
+    /// `address`, unless it is empty, which Parsl takes for none.
+    pub(super) fn named_address(&self) -> Option<&str> {
+        self.address.as_deref().filter(|text| !text.is_empty())
+    }
+
+    /// Whether the interchange listens at every address of the machine.
+    pub(super) fn is_reached_everywhere(&self) -> bool {
+        matches!(self.named_address(), None | Some("*"))
+    }
+
     /// The program that is the interchange, and its arguments.
     pub(super) fn command(&self) -> Option<(&str, &[String])> {
         match self.interchange_launch_cmd.as_ref()? {

@@ -7,31 +7,32 @@ use std::time::Duration;
 use super::ports::try_port;
 use crate::doctor::configuration::description::{Executor, Where};
 use crate::shared::finding::Finding;
+use submit_side::address::Address;
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 const ADDRESSES_SHOWN: usize = 8;
 
 /// The address that the interchange would listen at; None for all of the machine's.
-pub(in crate::doctor) fn listened_at(executor: &Executor) -> Option<IpAddr> {
-    literal(executor.address.as_deref()?)
+pub(in crate::doctor) fn listened_at(executor: &Executor) -> Option<Address> {
+    executor.named_address()?.parse().ok()
 }
 
 /// `address`, by which managers reach the interchange.
 pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
-    let Some(text) = executor.address.as_deref() else {
+    let Some(text) = executor.named_address() else {
         return any_address(&executor.addresses()).into_iter().collect();
     };
     if text == "*" {
         return Vec::new();
     }
-    let Some(address) = literal(text) else {
+    let Ok(address) = text.parse::<Address>() else {
         return vec![no_literal(text)];
     };
-    if let Some(finding) = not_here("address", text, address) {
+    if let Some(finding) = not_here("address", text, &address) {
         return vec![finding];
     }
     let mut found = Vec::new();
-    if address.is_loopback() && executor.managers_run() == Where::Elsewhere {
+    if address.ip().is_loopback() && executor.managers_run() == Where::Elsewhere {
         let provider = executor
             .provider
             .as_ref()
@@ -49,29 +50,25 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
             ),
         );
     }
-    found.extend(unreachable(text, address));
+    found.extend(unreachable(text, &address));
     found
 }
 
 /// `loopback_address`, by which submit process and interchange meet.
-pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<IpAddr, Finding> {
+pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<Address, Finding> {
     let text = executor.loopback_address.as_deref().unwrap_or("127.0.0.1");
-    let address = literal(text).ok_or_else(|| {
+    let address = text.parse::<Address>().map_err(|_| {
         Finding::problem("loopback-address", format!("loopback_address is {text:?}."))
             .because("It should be an IP address; Parsl takes no names there.")
             .remedy("Leave it out, or write 127.0.0.1.")
     })?;
-    match not_here("loopback_address", text, address) {
+    match not_here("loopback_address", text, &address) {
         Some(finding) => Err(Finding {
             id: "loopback-address",
             ..finding
         }),
         None => Ok(address),
     }
-}
-
-fn literal(text: &str) -> Option<IpAddr> {
-    text.trim_matches(['[', ']']).parse().ok()
 }
 
 fn no_literal(text: &str) -> Finding {
@@ -94,8 +91,18 @@ fn no_literal(text: &str) -> Finding {
 }
 
 /// Nobody can listen at another machine's address.
-fn not_here(name: &str, text: &str, address: IpAddr) -> Option<Finding> {
+fn not_here(name: &str, text: &str, address: &Address) -> Option<Finding> {
     let error = try_port(Some(address), 0).err()?;
+    if is_link_local(address) && error.kind() == ErrorKind::InvalidInput {
+        return Some(
+            Finding::problem(
+                "address-not-here",
+                format!("{name} is {text}, which each interface may have."),
+            )
+            .because("Nobody can listen at a link-local address without its interface.")
+            .remedy(format!("Name the interface too, as in {text}%eth0.")),
+        );
+    }
     (error.kind() == ErrorKind::AddrNotAvailable).then(|| {
         Finding::problem(
             "address-not-here",
@@ -109,8 +116,12 @@ fn not_here(name: &str, text: &str, address: IpAddr) -> Option<Finding> {
     })
 }
 
+fn is_link_local(address: &Address) -> bool {
+    matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
+
 /// Whether this machine reaches itself by that address: who cannot, is kept off by a firewall.
-fn unreachable(text: &str, address: IpAddr) -> Option<Finding> {
+fn unreachable(text: &str, address: &Address) -> Option<Finding> {
     let listener = try_port(Some(address), 0).ok()?;
     let place: SocketAddr = listener.local_addr().ok()?;
     let error = TcpStream::connect_timeout(&place, CONNECTED_WITHIN).err()?;
@@ -128,7 +139,10 @@ fn any_address(all: &[String]) -> Option<Finding> {
     let beyond: Vec<&str> = all
         .iter()
         .map(String::as_str)
-        .filter(|text| literal(text).is_some_and(|address| !address.is_loopback()))
+        .filter(|text| {
+            let address = text.parse::<Address>();
+            address.is_ok_and(|address| !address.ip().is_loopback())
+        })
         .collect();
     (beyond.len() > 1).then(|| {
         let shown = beyond[..beyond.len().min(ADDRESSES_SHOWN)].join(", ");
@@ -163,6 +177,10 @@ mod tests {
     fn an_address_is_an_ip_address_of_this_machine() {
         assert_eq!(ids("127.0.0.1"), [""; 0]);
         assert_eq!(ids("*"), [""; 0]);
+        assert_eq!(ids(""), [""; 0]);
+        assert_eq!(ids("::1%lo"), [""; 0]);
+        assert_eq!(ids("fe80::1%nowhere0"), ["address-not-here"]);
+        assert_eq!(ids("fe80::1"), ["address-not-here"]);
         assert_eq!(ids("203.0.113.7"), ["address-not-here"]);
         assert_eq!(ids("localhost"), ["address-is-a-name"]);
         assert!(no_literal("localhost").remedy.contains("127.0.0.1"));

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::iter;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use nix::unistd::{AccessFlags, access};
 
-use super::ports;
 use super::program::{Program, interchange};
 use crate::doctor::configuration::description::{Executor, SetUp};
 use crate::shared::finding::Finding;
@@ -81,8 +80,10 @@ fn wrong(reason: &WrongArguments) -> Finding {
 
 fn metrics(address: SocketAddr) -> Option<Finding> {
     // A port that the system chooses is free.
-    let port = Some(address.port()).filter(|port| *port != 0)?;
-    let error = ports::try_port(Some(address.ip()), port).err()?;
+    if address.port() == 0 {
+        return None;
+    }
+    let error = TcpListener::bind(address).err()?;
     Some(
         Finding::problem(
             "metrics-port",
@@ -146,8 +147,6 @@ pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Fin
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use clap::{Arg, value_parser};
 
     use super::*;

@@ -2,7 +2,7 @@
 //! moment.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, all_processes};
@@ -10,13 +10,17 @@ use procfs::process::{FDTarget, Process, all_processes};
 use crate::doctor::configuration::description::Executor;
 use crate::shared::finding::Finding;
 use crate::shared::process::command_line;
+use submit_side::address::Address;
 
 /// Tasks, results and commands; and the monitoring hub.
 const SUBMIT_PORTS: usize = 3;
 const COMMAND_CHARACTERS_MAX: usize = 120;
 
 /// The port at which managers are awaited.
-pub(in crate::doctor) fn worker_port(executor: &Executor, address: Option<IpAddr>) -> Vec<Finding> {
+pub(in crate::doctor) fn worker_port(
+    executor: &Executor,
+    address: Option<&Address>,
+) -> Vec<Finding> {
     // Stock takes 0 for "none", as Python does.
     if let Some(port) = executor.worker_port.filter(|port| *port != 0) {
         return match u16::try_from(port) {
@@ -50,7 +54,7 @@ pub(in crate::doctor) fn worker_port(executor: &Executor, address: Option<IpAddr
 }
 
 /// The ports at which the submit process awaits its interchange.
-pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: IpAddr) -> Option<Finding> {
+pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: &Address) -> Option<Finding> {
     let ends = executor.interchange_port_range?;
     let wanted = SUBMIT_PORTS + usize::from(executor.monitoring == Some(true));
     range(
@@ -73,8 +77,8 @@ pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
         let earlier = executors[..place].iter().find(|earlier| {
             fixed(earlier) == Some(port)
                 && (earlier.address == executor.address
-                    || earlier.address.is_none()
-                    || executor.address.is_none())
+                    || earlier.is_reached_everywhere()
+                    || executor.is_reached_everywhere())
         });
         if let Some(earlier) = earlier {
             let (one, other) = (earlier.label(), executor.label());
@@ -95,7 +99,7 @@ pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
     clippy::wildcard_enum_match_arm,
     reason = "the system has many kinds of errors"
 )]
-fn fixed(address: Option<IpAddr>, port: u16) -> Option<Finding> {
+fn fixed(address: Option<&Address>, port: u16) -> Option<Finding> {
     let error = try_port(address, port).err()?;
     match error.kind() {
         ErrorKind::AddrInUse => {
@@ -126,7 +130,7 @@ fn fixed(address: Option<IpAddr>, port: u16) -> Option<Finding> {
 fn range(
     name: &str,
     id: &'static str,
-    address: Option<IpAddr>,
+    address: Option<&Address>,
     (first, end): (i64, i64),
     wanted: usize,
 ) -> Option<Finding> {
@@ -164,9 +168,9 @@ fn range(
 }
 
 /// Listens at a port; of all addresses, without one.
-pub(in crate::doctor) fn try_port(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener> {
-    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    TcpListener::bind((address, port))
+pub(in crate::doctor) fn try_port(address: Option<&Address>, port: u16) -> io::Result<TcpListener> {
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    TcpListener::bind(address.map_or(Ok(everywhere), |address| address.at(port))?)
 }
 
 /// Who listens at a port, if this user may know it.
@@ -196,12 +200,16 @@ fn inode_of(table: &[TcpNetEntry], port: u16) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use procfs::FromBufReadSI as _;
     use procfs::net::TcpNetEntries;
 
     use super::*;
 
-    const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    fn loopback() -> Address {
+        IpAddr::V4(Ipv4Addr::LOCALHOST).into()
+    }
 
     fn ids(found: impl IntoIterator<Item = Finding>) -> Vec<&'static str> {
         found.into_iter().map(|finding| finding.id).collect()
@@ -209,25 +217,25 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_told_with_who_has_it() {
-        let holder = try_port(HERE, 0).unwrap();
+        let holder = try_port(Some(&loopback()), 0).unwrap();
         let port = holder.local_addr().unwrap().port();
         let executor = Executor {
             worker_port: Some(port.into()),
             ..Executor::default()
         };
-        let found = worker_port(&executor, HERE);
+        let found = worker_port(&executor, Some(&loopback()));
         assert_eq!(ids(found.clone()), ["port-taken"]);
         let process = format!("process {} (", std::process::id());
         assert!(found[0].what.contains(&process), "{found:?}");
         drop(holder);
-        assert_eq!(worker_port(&executor, HERE), []);
+        assert_eq!(worker_port(&executor, Some(&loopback())), []);
         // Nor does the trial itself hold it.
-        assert_eq!(worker_port(&executor, HERE), []);
+        assert_eq!(worker_port(&executor, Some(&loopback())), []);
     }
 
     #[test]
     fn a_range_is_large_enough_or_not() {
-        let holder = try_port(HERE, 0).unwrap();
+        let holder = try_port(Some(&loopback()), 0).unwrap();
         let port = i64::from(holder.local_addr().unwrap().port());
         let given = |ends| Executor {
             worker_port_range: Some(ends),
@@ -235,21 +243,20 @@ mod tests {
             ..Executor::default()
         };
         assert_eq!(
-            ids(worker_port(&given((port, port + 1)), HERE)),
+            ids(worker_port(&given((port, port + 1)), Some(&loopback()))),
             ["port-range-exhausted"]
         );
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let found = submit_ports(&given((port, port + 3)), loopback);
+        let found = submit_ports(&given((port, port + 3)), &loopback());
         assert_eq!(ids(found), ["submit-ports-exhausted"]);
         for bad in [(0, 10), (10, 10), (20, 10), (60000, 70000)] {
             assert_eq!(
-                ids(worker_port(&given(bad), HERE)),
+                ids(worker_port(&given(bad), Some(&loopback()))),
                 ["port-range-invalid"],
                 "{bad:?}"
             );
         }
         assert_eq!(
-            ids(worker_port(&Executor::default(), HERE)),
+            ids(worker_port(&Executor::default(), Some(&loopback()))),
             ["port-range-invalid"]
         );
     }
@@ -271,6 +278,10 @@ mod tests {
             ids(twice(&[with(5, Some("b")), with(5, Some("a"))])),
             [""; 0]
         );
+        for all in ["", "*"] {
+            let both = [with(5, Some(all)), with(5, Some("a"))];
+            assert_eq!(ids(twice(&both)), ["port-twice"], "{all:?}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(in crate::doctor) fn found_by_interchange(
     let found = versions::find(&Hints {
         python_flag: given("--python-version").and_then(|text| text.parse().ok()),
         parsl_flag: given("--parsl-version").map(str::to_owned),
-        parent_pid: None,
+        starter_pid: None,
         path: set_up.path.clone().into(),
         own_exe: program
             .canonicalize()
@@ -202,7 +202,7 @@ mod tests {
             versions::find(&Hints {
                 python_flag: python.parse().ok(),
                 parsl_flag: Some(parsl.to_owned()),
-                parent_pid: None,
+                starter_pid: None,
                 path: "".into(),
                 own_exe: "/".into(),
             })

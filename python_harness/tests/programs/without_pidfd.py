@@ -1,0 +1,9 @@
+"""Becomes another program, to which the kernel gives no pidfd: without_pidfd.py ERRNO COMMAND …"""
+
+import os
+import sys
+
+from harness.machine import denied_calls
+
+denied_calls.deny(denied_calls.PIDFD_OPEN, int(sys.argv[1]))
+os.execvp(sys.argv[2], sys.argv[2:])
