@@ -77,3 +77,28 @@ fn read(descriptor: &SignalFd) -> Option<Signal> {
     let info = descriptor.read_signal().ok()??;
     Signal::try_from(info.ssi_signo as i32).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    /// To this thread, whose mask is its own.
+    #[test]
+    fn sigterm_comes_before_all_that_came_earlier() {
+        let signals = Signals::open().unwrap();
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+            raise(signal).unwrap();
+        }
+        let came: Vec<_> = std::iter::from_fn(|| signals.next()).collect();
+        assert_eq!(
+            came,
+            [
+                (SignalMeaning::Stop, Signal::SIGTERM),
+                (SignalMeaning::Nothing, Signal::SIGHUP),
+                (SignalMeaning::Nothing, Signal::SIGINT),
+            ]
+        );
+    }
+}
