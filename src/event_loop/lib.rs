@@ -28,7 +28,8 @@
 //! | `submit_watch` | whether the submit side lives: its process and its ports |
 //! | `ancestry` | who started us, and who stands behind that |
 //! | `signals` | SIGTERM, SIGINT and SIGHUP as a descriptor |
-//! | `memory` | gives memory of a long queue back to the system |
+//! | `memory` | what this process may use, and when memory of a long queue is given back |
+//! | `heap_release` | gives it back in small steps |
 //! | **Beside the tasks** | |
 //! | `selector_helper` | the Python process that runs a user's own manager selector |
 //! | `status_server` | serves the status document and the page of metrics |
@@ -38,12 +39,14 @@
 //! | `sockets` | opens the network sockets with all their options |
 //! | `socket_monitor` | what happens to the connections of a socket |
 //! | `frame_socket`, `frame` | messages in libzmq's own form, without a copy |
+//! | `statm` | what the system counts of our memory |
 //! | `zmq_calls`, `system_calls` | the unsafe calls that no crate makes for us |
 
 mod ancestry;
 mod clock;
 mod frame;
 mod frame_socket;
+mod heap_release;
 mod hub;
 mod intake;
 mod key_check;
@@ -57,6 +60,7 @@ mod sending;
 mod signals;
 mod socket_monitor;
 mod sockets;
+mod statm;
 mod status_server;
 mod submit_watch;
 mod system_calls;

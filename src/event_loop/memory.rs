@@ -2,8 +2,8 @@
 //!
 //! The allocator keeps what is freed for later. After a backlog of a million tasks that is a
 //! gigabyte, on a login node that others use as well. So a while after tasks have come, when few of
-//! them wait, the process looks at its size, and trims it if it has grown. Without tasks nothing is
-//! looked at, and nobody is woken for it.
+//! them wait, the process looks at its size, and if it has grown, memory is given back, in steps
+//! that other things come between. Without tasks nothing is looked at, and nobody is woken for it.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit};
 use tracing::debug;
 
+use super::heap_release::HeapRelease;
+use super::statm::Statm;
 use super::system_calls;
 use broker::Now;
 
@@ -24,14 +26,22 @@ const WORTH_BYTES: usize = 8 << 20;
 
 pub(super) struct Memory {
     look_at: Option<Duration>,
+    /// Under way.
+    release: Option<Release>,
     /// Resident after it was last trimmed, or at the start.
     usual_bytes: usize,
+}
+
+struct Release {
+    steps: HeapRelease,
+    bytes_before: usize,
 }
 
 impl Memory {
     pub(super) fn new() -> Self {
         Self {
             look_at: None,
+            release: None,
             usual_bytes: resident_bytes(),
         }
     }
@@ -44,6 +54,7 @@ impl Memory {
     }
 
     pub(super) fn handle_time(&mut self, queued: usize, now: Now) {
+        self.advance_release(queued, now);
         if self.look_at.is_none_or(|at| at > now.monotonic) {
             return;
         }
@@ -52,21 +63,43 @@ impl Memory {
             return;
         }
         self.look_at = None;
-        let before = resident_bytes();
-        if before <= self.usual_bytes + WORTH_BYTES {
+        let bytes_before = resident_bytes();
+        if self.release.is_none() && bytes_before > self.usual_bytes + WORTH_BYTES {
+            self.release = Some(Release {
+                steps: HeapRelease::begin(),
+                bytes_before,
+            });
+        }
+    }
+
+    /// When [`Self::handle_time`] has something to do; at once, while memory is given back.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        match self.release {
+            Some(_) => Some(Duration::ZERO),
+            None => self.look_at,
+        }
+    }
+
+    fn advance_release(&mut self, queued: usize, now: Now) {
+        let Some(mut release) = self.release.take() else {
+            return;
+        };
+        if queued > FEW_TASKS {
+            // Memory is needed. Another look follows.
+            self.look_at.get_or_insert(now.monotonic + LOOK_AFTER);
+            return;
+        }
+        if release.steps.advance() {
+            self.release = Some(release);
             return;
         }
         system_calls::trim_heap();
         self.usual_bytes = resident_bytes();
         debug!(
             "Gave memory back to the system: {} MB resident before, {} MB now",
-            before >> 20,
+            release.bytes_before >> 20,
             self.usual_bytes >> 20
         );
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.look_at
     }
 }
 
@@ -140,29 +173,44 @@ pub(super) fn resident_bytes() -> usize {
     Statm::Resident.bytes()
 }
 
-/// A number of /proc/self/statm, by its place there.
-#[derive(Debug, Clone, Copy)]
-enum Statm {
-    Mapped = 0,
-    Resident = 1,
-    Data = 5,
-}
-
-impl Statm {
-    /// 0 where the system does not tell.
-    fn bytes(self) -> usize {
-        let pages = || -> Option<usize> {
-            let statm = fs::read_to_string("/proc/self/statm").ok()?;
-            let page = statm.split_ascii_whitespace().nth(self as usize)?;
-            page.parse().ok()
-        };
-        pages().unwrap_or(0) * system_calls::page_bytes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_queue_is_given_back_without_a_pause() {
+        const TASKS: usize = 500_000;
+        const PAUSE_MAX: Duration = Duration::from_millis(20);
+        let mut memory = Memory::new();
+        let at = |seconds| Now {
+            monotonic: Duration::from_secs(seconds),
+            wall_s: 0.0,
+        };
+        let before = resident_bytes();
+        let mut queue: Vec<Box<[u8]>> = Vec::new();
+        queue.resize_with(TASKS, || vec![7; 1200].into_boxed_slice());
+        memory.handle_tasks(at(1));
+        // Something stays behind them, as it does in a real heap.
+        let behind = vec![7_u8; 1200];
+        assert!(resident_bytes() > before + 500_000_000);
+        queue.clear();
+        let mut longest = Duration::ZERO;
+        while memory.next_deadline().is_some() {
+            let begun = thread_time();
+            memory.handle_time(0, at(10));
+            longest = longest.max(thread_time() - begun);
+        }
+        assert!(longest < PAUSE_MAX, "a pause of {longest:?}");
+        let left = resident_bytes().saturating_sub(before);
+        assert!(left < 50_000_000, "{left} bytes are still here");
+        drop(behind);
+    }
+
+    /// Whatever else the machine does.
+    fn thread_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap()
+    }
 
     #[test]
     fn the_machine_tells_its_memory() {

@@ -1,5 +1,6 @@
 //! Calls of the system that no crate here has.
 
+use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::{io, ptr};
@@ -50,6 +51,51 @@ fn set_listener_option<T>(listener: RawFd, option: c_int, value: &T) -> io::Resu
 pub(super) fn trim_heap() {
     // SAFETY: it has no preconditions. Other threads wait for their part of the heap meanwhile.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// A part of the heap that was free.
+pub(super) struct TakenBlock {
+    start: *mut u8,
+    layout: Layout,
+}
+
+impl TakenBlock {
+    /// None if there is no memory.
+    pub(super) fn take(bytes: usize) -> Option<Self> {
+        let layout = Layout::array::<u8>(bytes).ok()?;
+        // SAFETY: the layout is checked to have a size.
+        let start = (bytes > 0).then(|| unsafe { alloc(layout) })?;
+        (!start.is_null()).then_some(Self { start, layout })
+    }
+
+    /// Its whole pages are the system's again, until somebody writes to them. False if none of them
+    /// was in memory.
+    pub(super) fn give_pages_back(&mut self) -> bool {
+        let page = page_bytes();
+        let skipped = self.start.align_offset(page);
+        let pages = self.layout.size().saturating_sub(skipped) / page;
+        if pages == 0 {
+            return false;
+        }
+        let begin = self.start.wrapping_add(skipped).cast::<c_void>();
+        let mut in_memory = vec![0_u8; pages];
+        // SAFETY: these pages lie within the block, which nobody else uses and nothing was written
+        // to; there is a byte for each of them.
+        unsafe {
+            let asked = libc::mincore(begin, pages * page, in_memory.as_mut_ptr());
+            if asked == 0 && in_memory.iter().all(|page| page & 1 == 0) {
+                return false;
+            }
+            libc::madvise(begin, pages * page, libc::MADV_DONTNEED) == 0
+        }
+    }
+}
+
+impl Drop for TakenBlock {
+    fn drop(&mut self) {
+        // SAFETY: this is what `take` was given, by the same layout.
+        unsafe { dealloc(self.start, self.layout) };
+    }
 }
 
 pub(super) fn page_bytes() -> usize {
