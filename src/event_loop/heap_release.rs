@@ -1,12 +1,12 @@
 //! Gives freed memory back to the system in small steps.
 //!
-//! `malloc_trim` does all of it at once, with the heap locked: 85 ms a gigabyte, in which no command
-//! is answered, whichever thread calls it. So what is free is taken from the allocator here, a block
-//! at a time, and the pages of the block are given back; when nothing free is left, the blocks are
-//! freed again. Their edges keep a page each: for those there is another pass with blocks of another
-//! size, and what then remains is little for `malloc_trim`.
+//! `malloc_trim` does all of it at once, with the heap locked: 85 ms a gigabyte, in which no
+//! command is answered, whichever thread calls it. So what is free is taken from the allocator
+//! here, a block at a time, and the pages of the block are given back; when nothing free is left,
+//! the blocks are freed again. Their edges keep a page each: for those there is another pass with
+//! blocks of another size, and what then remains is little for `malloc_trim`.
 
-use super::memory::Statm;
+use super::statm::Statm;
 use super::system_calls::TakenBlock;
 
 /// Smaller than what the allocator maps by itself, and no multiples of each other.

@@ -41,6 +41,7 @@
 //! | `sockets` | opens the network sockets with all their options |
 //! | `socket_monitor` | what happens to the connections of a socket |
 //! | `frame_socket`, `frame` | messages in libzmq's own form, without a copy |
+//! | `statm` | what the system counts of our memory |
 //! | `zmq_calls`, `system_calls` | the unsafe calls that no crate makes for us |
 
 mod ancestry;
@@ -62,6 +63,7 @@ mod sending;
 mod signals;
 mod socket_monitor;
 mod sockets;
+mod statm;
 mod status_server;
 mod submit_watch;
 mod system_calls;

@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use tracing::debug;
 
 use super::heap_release::HeapRelease;
+use super::statm::Statm;
 use super::system_calls;
 use broker::Now;
 
@@ -170,26 +171,6 @@ fn left_of_own() -> Vec<usize> {
 /// 0 where the system does not tell.
 pub(super) fn resident_bytes() -> usize {
     Statm::Resident.bytes()
-}
-
-/// A number of /proc/self/statm, by its place there.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Statm {
-    Mapped = 0,
-    Resident = 1,
-    Data = 5,
-}
-
-impl Statm {
-    /// 0 where the system does not tell.
-    pub(super) fn bytes(self) -> usize {
-        let pages = || -> Option<usize> {
-            let statm = fs::read_to_string("/proc/self/statm").ok()?;
-            let page = statm.split_ascii_whitespace().nth(self as usize)?;
-            page.parse().ok()
-        };
-        pages().unwrap_or(0) * system_calls::page_bytes()
-    }
 }
 
 #[cfg(test)]
