@@ -108,7 +108,7 @@ impl<B> Broker<B> {
             manager.in_flight.push_back(InFlight {
                 ticket,
                 dispatched,
-                in_doubt: None,
+                link: manager.link.number,
             });
         }
         self.tally.batches += 1;

@@ -19,7 +19,7 @@ impl<B> Broker<B> {
         let awake = self.liveness.awake(now);
         let silent = awake.saturating_sub(manager.last_heard);
         let place = manager.registration.place(&manager.id);
-        match manager.suspect_since {
+        match manager.link.closed_since() {
             Some(since) if silent < self.settings.heartbeat_threshold => warn!(
                 "Manager {place} has not come back in the {:.1} s since its connection closed - \
                  removing manager",

@@ -24,7 +24,6 @@ impl<B> Broker<B> {
         );
         self.take_back(slot, shipment, now);
         self.suspect(slot, now);
-        self.index(slot);
         self.finish_draining(slot, now);
     }
 

@@ -8,12 +8,15 @@
 mod batches;
 #[path = "model/doubt.rs"]
 mod doubt;
+#[path = "model/grace.rs"]
+mod grace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::words;
 use doubt::Held;
+use grace::Suspect;
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,10 @@ pub(crate) enum Choice {
 
 /// DESIGN.md: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
+/// From so late a turn on, what had come may not have been fetched from the kernel yet...
+const LATE_MIN: Duration = Duration::from_millis(20);
+/// ... and is so long after.
+const FETCHED_WITHIN: Duration = Duration::from_millis(200);
 
 pub(crate) struct Model {
     pub threshold: Duration,
@@ -55,6 +62,8 @@ pub(crate) struct Model {
     /// How long the process slept in all.
     slept: Duration,
     workers_empty_at: Duration,
+    /// By when all has been fetched that had come before a late turn.
+    fetched_at: Duration,
     pub waiting: BTreeSet<(i64, i64)>,
     pub managers: BTreeMap<String, Manager>,
     departed: BTreeSet<String>,
@@ -75,6 +84,8 @@ pub(crate) struct Account {
     pub block: String,
     pub capacity: usize,
     pub workers: i64,
+    /// By its own clock, which may be off by years.
+    pub started_s: f64,
     pub drain_in: Option<Duration>,
 }
 
@@ -85,7 +96,7 @@ pub(crate) struct Manager {
     /// More is owed to it than it takes.
     clogged: bool,
     draining: bool,
-    suspect_since: Option<Duration>,
+    suspect: Option<Suspect>,
     drain_at: Option<Duration>,
     connection: Option<u64>,
     registered_by: Option<u64>,
@@ -99,7 +110,7 @@ pub(crate) struct Manager {
 impl Manager {
     fn room(&self) -> usize {
         let is_kept_away = self.held || self.draining || self.clogged;
-        match is_kept_away || self.suspect_since.is_some() {
+        match is_kept_away || self.suspect.is_some() {
             true => 0,
             false => self.account.capacity - self.tasks.len(),
         }
@@ -123,6 +134,7 @@ impl Model {
             last_turn: Duration::ZERO,
             slept: Duration::ZERO,
             workers_empty_at: Duration::ZERO,
+            fetched_at: Duration::ZERO,
             waiting: BTreeSet::new(),
             managers: BTreeMap::new(),
             departed: BTreeSet::new(),
@@ -162,10 +174,14 @@ impl Model {
     pub(crate) fn begin_turn(&mut self, now: Duration, due: Option<Duration>) {
         self.now = now;
         let due = due.unwrap_or(now).max(self.last_turn);
-        if now.saturating_sub(due) >= STALL_MIN {
+        let late = now.saturating_sub(due);
+        if late >= STALL_MIN {
             self.slept += now - self.last_turn;
         }
         self.last_turn = now;
+        if late >= LATE_MIN {
+            self.fetched_at = self.awake() + FETCHED_WITHIN;
+        }
     }
 
     fn awake(&self) -> Duration {
@@ -173,19 +189,21 @@ impl Model {
     }
 
     pub(crate) fn workers_empty(&mut self) {
-        self.workers_empty_at = self.awake();
+        if self.awake() >= self.fetched_at {
+            self.workers_empty_at = self.awake();
+        }
     }
 
     /// By when somebody has to be looked at, at the latest.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let awake = self.managers.values().map(|manager| {
-            let deadline = self.deadline(manager);
-            let first = manager.first_doubt();
-            let due = first.map_or(deadline, |doubt| doubt.min(deadline));
-            match due <= self.awake() {
-                true => self.backlog_end(),
-                false => due,
-            }
+        let again = Some(self.fetched_at).filter(|at| *at > self.awake());
+        let backlog_end = self.backlog_end();
+        let again = again.map_or(backlog_end, |at| at.min(backlog_end));
+        let awake = self.managers.values().flat_map(|manager| {
+            let deadlines = [Some(self.deadline(manager)), manager.first_doubt()];
+            let deadlines = deadlines.into_iter().flatten();
+            let heard_out = deadlines.map(|at| if at <= self.awake() { again } else { at });
+            heard_out.chain(manager.suspect.and_then(|suspect| suspect.ask_at))
         });
         let awake = awake.min().map(|at| at + self.slept);
         let drain = self.managers.values().filter_map(|m| m.drain_at).min();
@@ -240,13 +258,19 @@ impl Model {
         }
         self.departed.remove(name);
         self.history.push(account.block.clone());
-        self.take_connection(connection);
+        let suspect = match connection {
+            Some(connection) => {
+                expected.extend(self.take_connection(name, connection));
+                None
+            }
+            None => Some(self.suspect()),
+        };
         let manager = Manager {
             order,
             held: false,
             clogged: false,
             draining: false,
-            suspect_since: None,
+            suspect,
             drain_at: account.drain_in.map(|drain_in| self.now + drain_in),
             connection,
             registered_by: connection,
@@ -261,15 +285,6 @@ impl Model {
         expected
     }
 
-    /// A connection belongs to whoever spoke by it last.
-    fn take_connection(&mut self, connection: Option<u64>) {
-        for manager in self.managers.values_mut() {
-            if manager.connection == connection {
-                manager.connection = None;
-            }
-        }
-    }
-
     /// A message other than a probe or a registration. False if the manager is not registered;
     /// then `expected` is all that comes of it.
     fn hear(&mut self, name: &str, connection: Option<u64>, expected: &mut Vec<String>) -> bool {
@@ -281,13 +296,17 @@ impl Model {
             return false;
         }
         let heard = std::mem::replace(&mut self.manager(name).heard, awake);
-        if connection.is_some() {
-            self.take_connection(connection);
-            self.doubt(name, connection, heard);
-            let manager = self.manager(name);
-            manager.connection = connection;
-            manager.spoke_by = connection;
-            manager.suspect_since = None;
+        match connection {
+            Some(number) => {
+                expected.extend(self.take_connection(name, number));
+                self.doubt(name, connection, heard);
+                let manager = self.manager(name);
+                manager.connection = connection;
+                manager.spoke_by = connection;
+                manager.suspect = None;
+            }
+            // It was said before the connection closed.
+            None => self.reachable(name),
         }
         true
     }
@@ -355,22 +374,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn disconnect(&mut self, connection: u64) {
-        let awake = self.awake();
-        for manager in self.managers.values_mut() {
-            if manager.connection == Some(connection) {
-                manager.connection = None;
-                manager.suspect_since.get_or_insert(awake);
-            }
-        }
-    }
-
     pub(crate) fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
-        let awake = self.awake();
-        let Some(manager) = self.managers.get_mut(name) else {
-            return Vec::new();
-        };
-        manager.suspect_since.get_or_insert(awake);
+        self.cut_off(name);
         self.take_back(name, ids)
     }
 
@@ -402,14 +407,6 @@ impl Model {
         self.finish_draining(name)
     }
 
-    fn deadline(&self, manager: &Manager) -> Duration {
-        let silent = manager.heard + self.threshold;
-        match (manager.suspect_since, self.grace) {
-            (Some(since), Some(grace)) => silent.min(since.max(manager.heard) + grace),
-            _ => silent,
-        }
-    }
-
     /// DESIGN.md: after two thresholds of backlog without a break, overdue is overdue.
     fn backlog_end(&self) -> Duration {
         self.workers_empty_at + self.threshold * 2
@@ -432,6 +429,9 @@ impl Model {
                 manager.draining = true;
                 expected.extend(self.finish_draining(name));
             }
+        }
+        for name in &names {
+            expected.extend(self.ask(name));
         }
         for name in &names {
             let Some(manager) = self.managers.get(name) else {
