@@ -79,6 +79,8 @@ fn holds_one_of(sockets: &[String], process: Pid) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+    use std::os::fd::OwnedFd;
+    use std::process::Command;
 
     use super::*;
 
@@ -99,5 +101,25 @@ mod tests {
         assert!(!holds_one_of(&sockets, here));
         assert_eq!(listening(&table(), port).count(), 0);
         assert_eq!(ancestry.listener_at(port), None);
+    }
+
+    #[test]
+    fn of_those_that_hold_a_socket_the_uppermost_has_opened_it() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let inherited = OwnedFd::from(listener.try_clone().expect("a descriptor"));
+        let mut sleep = Command::new("sleep");
+        let mut heir = sleep
+            .arg("600")
+            .stdin(inherited)
+            .spawn()
+            .expect("a process");
+        let here = Process::of(rustix::process::getpid());
+        let ancestry = Ancestry {
+            processes: vec![Process::of(Pid::from_child(&heir)), here],
+        };
+        assert_eq!(ancestry.listener_at(port), Some(here));
+        heir.kill().expect("it runs");
+        heir.wait().expect("it has ended");
     }
 }
