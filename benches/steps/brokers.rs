@@ -169,7 +169,6 @@ impl World {
         Task {
             id: TaskId(self.next_task),
             priority,
-            foreign_name: None,
             body: body(),
         }
     }

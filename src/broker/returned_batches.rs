@@ -24,6 +24,7 @@ impl<B> Broker<B> {
         );
         self.take_back(slot, shipment, now);
         self.suspect(slot, now);
+        self.index(slot);
         self.finish_draining(slot, now);
     }
 
@@ -54,9 +55,7 @@ impl<B> Broker<B> {
         let record = self.managers.get_mut(slot);
         let mut requeued = Vec::new();
         for Shipped { task, weight } in shipment.into_tasks() {
-            let Task {
-                id, priority, body, ..
-            } = task;
+            let Task { id, priority, body } = task;
             if let Some(held) = record.take(id) {
                 self.queue.push(QueuedTask {
                     ticket: held.ticket,

@@ -8,11 +8,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Behind every other one in their order.
-    pub(super) const LAST: Self = Self {
-        place: u32::MAX,
-        generation: u32::MAX,
-    };
+    #[cfg(test)]
+    pub(super) fn numbered(generation: u32) -> Self {
+        Self {
+            place: 0,
+            generation,
+        }
+    }
 
     /// Small, and nobody else's while the registration lasts: an index for tables of others.
     pub(super) fn place(self) -> usize {

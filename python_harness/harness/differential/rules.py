@@ -200,8 +200,7 @@ def describe_record(record: tuple) -> str:
     if isinstance(told["idle_since"], float):
         told["idle_since"] = "a moment"
     if told["drain_time"] != float("inf"):
-        for name in ("start_time", "drain_time"):
-            told[name] = f"a finite {type(told[name]).__name__}"
+        told["drain_time"] = f"a finite {type(told['drain_time']).__name__}"
     return f"{type(record).__name__} {kind} {values.describe(told)}"
 
 
