@@ -28,9 +28,9 @@ pub struct Tree<'a> {
     root: NodeId,
 }
 
-/// Most instructions of a peer that are decoded. A node takes some fifty bytes where an instruction takes
-/// one; this bounds what a peer can make us hold to about 30 MB, and is far beyond the messages
-/// that we need to understand.
+/// Most instructions of a peer that are decoded. A node takes some fifty bytes where an instruction
+/// takes one; this bounds what a peer can make us hold to about 30 MB, and is far beyond the
+/// messages that we need to understand.
 pub(crate) const INSTRUCTIONS_MAX: usize = 1 << 18;
 
 impl<'a> Tree<'a> {
