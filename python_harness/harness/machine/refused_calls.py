@@ -1,6 +1,7 @@
 """Has the kernel refuse system calls to a program, as an older kernel or a container does.
 
 What is returned here is a `preexec_fn`: it runs in the child, and holds for what it executes.
+Called at once it holds for the caller, and for all that it starts.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ NUMBER_AT, FIRST_ARGUMENT_AT = 0, 16
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 CLONE_THREAD = 0x10000
 
+# Since Linux 5.1 new calls have one number on every machine.
+NEWER = {"clone3": 435, "close_range": 436, "pidfd_open": 434}
 # By machine; what is not here cannot be refused here.
 NUMBERS = {
-    "x86_64": {"clone": 56, "clone3": 435, "close_range": 436, "unshare": 272},
-    "aarch64": {"clone": 220, "clone3": 435, "close_range": 436, "unshare": 97},
+    "x86_64": {"clone": 56, "unshare": 272, **NEWER},
+    "aarch64": {"clone": 220, "unshare": 97, **NEWER},
 }
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from harness.machine import denied_calls
+from harness.machine import refused_calls
 
-denied_calls.deny(denied_calls.PIDFD_OPEN, int(sys.argv[1]))
+refused_calls.refusing({"pidfd_open": int(sys.argv[1])})()
 os.execvp(sys.argv[2], sys.argv[2:])

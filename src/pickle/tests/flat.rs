@@ -9,15 +9,6 @@ use crate::agreement::agrees;
 use crate::golden;
 use crate::programs::{edited, edits};
 
-const SHAPES: [&str; 6] = [
-    "task_plain",
-    "task_priority",
-    "registration",
-    "result",
-    "heartbeat",
-    "command",
-];
-
 #[test]
 fn messages_of_managers_and_tasks_are_flat() {
     for name in ["task_plain", "task_priority", "result", "heartbeat"] {
@@ -32,7 +23,7 @@ fn mutated_messages_are_read_alike_or_not_at_all() {
     let mut config = ProptestConfig::with_cases(10_000);
     config.rng_seed = RngSeed::Fixed(20_261_026);
     config.failure_persistence = None;
-    let source = (prop::sample::select(&SHAPES[..]), 3_u8..=5);
+    let source = (prop::sample::select(&golden::MESSAGES[..]), 3_u8..=5);
     let flat = std::cell::Cell::new(0);
     proptest!(config, |((name, protocol) in source, edits in edits())| {
         let bytes = edited(golden::read(name, protocol), &edits);

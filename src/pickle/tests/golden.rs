@@ -5,6 +5,16 @@ use std::path::PathBuf;
 
 use pickle::{Tree, View, scan};
 
+/// The files that hold whole messages.
+pub(crate) const MESSAGES: [&str; 6] = [
+    "task_plain",
+    "task_priority",
+    "registration",
+    "result",
+    "heartbeat",
+    "command",
+];
+
 /// The bytes of a file.
 pub(crate) fn read(name: &str, protocol: u8) -> Vec<u8> {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

@@ -7,15 +7,6 @@ use proptest::test_runner::RngSeed;
 use crate::golden;
 use crate::programs::{edited, edits, programs};
 
-const SHAPES: [&str; 6] = [
-    "task_plain",
-    "task_priority",
-    "registration",
-    "result",
-    "heartbeat",
-    "command",
-];
-
 /// Hands out the first so many bytes, and more of them each time.
 fn agrees(bytes: &[u8], pieces: &[usize]) -> Result<(), String> {
     let mut scanner = Scanner::new();
@@ -44,7 +35,7 @@ fn agrees(bytes: &[u8], pieces: &[usize]) -> Result<(), String> {
 
 #[test]
 fn the_shapes_that_parsl_sends_in_pieces_of_every_size() {
-    for name in SHAPES {
+    for name in golden::MESSAGES {
         for protocol in 0..=5 {
             let bytes = golden::read(name, protocol);
             for piece in 1..20 {
@@ -61,7 +52,7 @@ fn whatever_a_pickle_holds() {
     config.failure_persistence = None;
     let source = prop_oneof![
         programs(),
-        (prop::sample::select(&SHAPES[..]), 0_u8..=5)
+        (prop::sample::select(&golden::MESSAGES[..]), 0_u8..=5)
             .prop_map(|(name, protocol)| golden::read(name, protocol)),
     ];
     let pieces = prop::collection::vec(1_usize..40, 1..6);
