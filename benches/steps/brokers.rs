@@ -169,6 +169,7 @@ impl World {
         Task {
             id: TaskId(self.next_task),
             priority,
+            foreign_name: None,
             body: body(),
         }
     }

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.timeout(180)
 ESTABLISHED = "01"
 KEEPALIVE_TIMER = "02"
 THRESHOLD_S = 120
+DISCONNECTED = "it gets no more until it speaks"
 
 
 @pytest.fixture
@@ -178,6 +179,28 @@ def behind_a_proxy(run_dir: Path, *, blocks: int, **options):
         yield htex, proxy
 
 
+@pytest.mark.ours_only("stock has no such option")
+def test_connections_that_heal_in_silence_outlive_the_grace(tmp_path, encrypted):
+    """Real managers are at work and say nothing for several graces: the echoes by which their
+    connections are asked for are nothing to them."""
+    grace_s = 3
+    command = [*command_under_test(), "--disconnect-grace", str(grace_s)]
+    options = {"encrypted": encrypted, "heartbeat_period": 30, "heartbeat_threshold": THRESHOLD_S}
+    with behind_a_proxy(tmp_path / "run", blocks=2, interchange_launch_cmd=command, **options) as (
+        htex,
+        proxy,
+    ):
+        books = Books(htex, tmp_path)
+        books.submit(4, seconds=3.0 * grace_s)
+        wait_until(books.ran.read_text, 30, "the first task runs")
+        proxy.cut()
+        log = Path(htex.logdir, "interchange.log")
+        wait_until(lambda: log.read_text().count(DISCONNECTED) == 2, 5, "both are disconnected")
+        proxy.heal()
+        assert books.balance(60, capacity=4) == {"result": 4}
+        assert "has not come back" not in log.read_text()
+
+
 def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
     """A firewall forgets its connections: managers come back by new ones, with what they hold."""
     with behind_a_proxy(
@@ -190,7 +213,7 @@ def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
         proxy.cut()
         log = Path(htex.logdir, "interchange.log")
         wait_until(
-            lambda: log.read_text().count("it gets no more until it speaks") == 2,
+            lambda: log.read_text().count(DISCONNECTED) == 2,
             5,
             "both are disconnected",
         )

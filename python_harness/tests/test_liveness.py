@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import time
 from functools import partial
 
@@ -160,6 +161,68 @@ def test_expired_manager_that_speaks_again_is_told_to_shut_down(start, connect):
     wait_until(lambda: gone(side), 5, "it is expired")
     manager.send({"type": "heartbeat"})
     manager.expect_shutdown(within_s=3)
+
+
+@pytest.mark.ours_only("stock blames its managers for its own sleep")
+def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, connect):
+    """Stopped for a moment around the deadlines of its managers: their heartbeats have come, but
+    libzmq's thread has to fetch them first."""
+    side = start(heartbeat_threshold=1)
+    managers = [connect(side, f"m{number}".encode()) for number in range(60)]
+    for _ in range(5):
+        for manager in managers:
+            manager.register()
+            manager.beat()
+        heard_at = time.monotonic()
+        for manager in managers:
+            manager.beat()
+        # The spans themselves are what is tested.
+        time.sleep(heard_at + 0.8 - time.monotonic())
+        side.interchange.process.send_signal(signal.SIGSTOP)
+        for manager in managers:
+            manager.send({"type": "heartbeat"})
+        time.sleep(0.9)
+        side.interchange.process.send_signal(signal.SIGCONT)
+        for manager in managers:
+            assert pickle.loads(manager.receive()) == HEARTBEAT_CODE
+    assert len(side.managers()) == len(managers)
+
+
+@pytest.mark.ours_only("stock does not notice")
+def test_managers_that_register_and_are_gone_are_suspect(start, connect):
+    """Their registrations may be read when their connections are closed, and their descriptors
+    those of others."""
+    side = start()
+    ghosts = [connect(side, f"ghost{number}".encode()) for number in range(20)]
+    for ghost in ghosts:
+        ghost.probe()
+    for ghost in ghosts:
+        ghost.register()
+        # What was said leaves before the connection is closed.
+        ghost.socket.close(linger=5000)
+    suspect = " is disconnected, with 0 tasks in flight"
+    wait_until(
+        lambda: len(side.interchange.log_lines("INFO", suspect)) >= len(ghosts),
+        5,
+        "all of them are suspect",
+        context=side.interchange.tail,
+    )
+    stayer = connect(side, b"stayer").enlist(side, max_capacity=20)
+    for task_id in range(1, 21):
+        side.submit(task_id)
+    assert len(stayer.tasks(20)) == 20
+
+
+@pytest.mark.parametrize("off_by_s", [-365 * 86400, 365 * 86400], ids=["behind", "ahead"])
+@pytest.mark.ours_only("stock compares the clocks")
+def test_the_clock_of_a_manager_may_be_off(start, connect, off_by_s):
+    side = start()
+    clock_s = time.time() + off_by_s
+    drains = connect(side, b"drains").enlist(side, start_time=clock_s, drain_time=clock_s + 1.0)
+    stays = connect(side, b"stays")
+    stays.enlist(side, start_time=clock_s, drain_time=clock_s + 3600)
+    drains.expect_shutdown(within_s=3)
+    assert [row["manager"] for row in side.managers()] == ["stays"]
 
 
 def test_drain_message_of_an_idle_manager(start, connect):

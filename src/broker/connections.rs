@@ -1,52 +1,105 @@
-//! What a closed connection, and a message by another one, say of a manager.
+//! What is known of managers' connections: one closed, a message came by another one, or a word had
+//! none to go by.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::info;
 
 use super::Broker;
 use super::anomaly::Anomaly;
 use super::change::ManagerChange;
+use super::deadlines::What;
+use super::link::LinkState;
 use super::now::Now;
 use super::origin::{ConnectionId, Origin};
 use super::slot::Slot;
+use protocol::{ManagerId, ToManager};
 
 impl<B> Broker<B> {
     /// A connection of the worker socket was closed. Its manager is suspect: nothing new is sent to
     /// it until it speaks again, by another connection.
     pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
         self.begin_turn(now);
-        let Some(slot) = self.managers.slot_by_connection(connection) else {
+        if let Some(slot) = self.managers.slot_by_connection(connection) {
+            self.suspect(slot, now);
+        }
+    }
+
+    /// The transport has no connection by which a word could go to this manager.
+    pub fn handle_unreachable(&mut self, manager: &ManagerId, now: Now) {
+        self.begin_turn(now);
+        let Some(slot) = self.managers.slot_of(manager) else {
             return;
         };
         self.suspect(slot, now);
-        let manager = self.managers.get(slot);
-        info!(
-            "Manager {} is disconnected, with {} tasks in flight; it gets no more until it speaks",
-            manager.registration.place(&manager.id),
-            manager.in_flight.len()
-        );
-        // The address stays, to compare with the one that it speaks from next.
-        let address = manager.origin.address;
-        let connection = None;
-        self.managers.set_origin(
-            slot,
-            Origin {
-                connection,
-                address,
-            },
-        );
-        self.index(slot);
+        if let Some(ends) = self.grace_of(slot)
+            && ends <= self.liveness.awake(now)
+        {
+            self.liveness.watch(slot, What::Grace, Some(ends));
+        }
+    }
+
+    /// The transport has a connection for a word to this manager. That says nothing of the manager
+    /// itself, but if it is suspect, it has come back so far.
+    pub fn handle_reachable(&mut self, manager: &ManagerId, now: Now) {
+        self.begin_turn(now);
+        if let Some(slot) = self.managers.slot_of(manager) {
+            self.begin_grace(slot, now);
+        }
     }
 
     /// Nothing new goes to a manager without a connection. From now on its grace runs.
     pub(super) fn suspect(&mut self, slot: Slot, now: Now) {
-        let since = self.liveness.awake(now);
-        let manager = self.managers.get_mut(slot);
-        if manager.suspect_since.is_none() {
-            manager.suspect_since = Some(since);
-            let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
-            self.liveness.watch_suspect(slot, since);
-            self.sweep_deadlines();
-            self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
+        if !self.managers.get(slot).is_suspect() {
+            self.managers.close(slot, self.liveness.awake(now));
+            self.note_suspect(slot, now);
+        }
+    }
+
+    /// For a manager whose link is closed.
+    pub(super) fn note_suspect(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get(slot);
+        let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
+        info!(
+            "Manager {} is disconnected, with {in_flight} tasks in flight; it gets no more until \
+             it speaks",
+            manager.registration.place(&id),
+        );
+        self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
+        self.begin_grace(slot, now);
+        self.watch_doubts(slot);
+        self.index(slot);
+    }
+
+    /// The transport is asked in the middle of a grace, because a connection that heals says
+    /// nothing by itself, and at its end.
+    pub(super) fn ask(&mut self, slot: Slot, now: Now) {
+        let awake = self.liveness.awake(now);
+        let next = self.grace_of(slot).filter(|ends| *ends > awake);
+        self.liveness.watch(slot, What::Ask, next);
+        let to = self.managers.get(slot).id.clone();
+        self.send(&to, ToManager::HeartbeatEcho);
+    }
+
+    /// If the manager is suspect, it was not lost by now: its grace begins, or begins anew.
+    fn begin_grace(&mut self, slot: Slot, now: Now) {
+        let awake = self.liveness.awake(now);
+        if let Some(grace) = self.settings.disconnect_grace
+            && let LinkState::Closed { grace_ends, .. } =
+                &mut self.managers.get_mut(slot).link.state
+        {
+            let ends = awake.saturating_add(grace);
+            *grace_ends = Some(ends);
+            self.liveness.watch(slot, What::Ask, Some(ends - grace / 2));
+            self.liveness.watch(slot, What::Grace, None);
+        }
+    }
+
+    fn grace_of(&self, slot: Slot) -> Option<Duration> {
+        match self.managers.get(slot).link.state {
+            LinkState::Closed { grace_ends, .. } => grace_ends,
+            LinkState::Open | LinkState::Claimed => None,
         }
     }
 
@@ -55,10 +108,14 @@ impl<B> Broker<B> {
         let heard = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
         let last_heard = std::mem::replace(&mut manager.last_heard, heard);
-        if origin == manager.origin && !manager.is_suspect() || origin.connection.is_none() {
+        if manager.link.is_open_by(origin.connection) {
             return;
         }
-        if let (Some(known), Some(new)) = (manager.origin.address, origin.address)
+        let Some(connection) = origin.connection else {
+            // What it said before its connection closed may be read long after.
+            return self.begin_grace(slot, now);
+        };
+        if let (Some(known), Some(new)) = (manager.link.address, origin.address)
             && known != new
         {
             let anomaly = Anomaly::AnotherAddress {
@@ -68,16 +125,28 @@ impl<B> Broker<B> {
             };
             self.anomalies.note(&anomaly, now);
         }
+        let closed_since = manager.link.closed_since();
         // What is read when its connection is closed was said before.
-        let last_word = manager
-            .suspect_since
-            .map_or(last_heard, |since| since.min(last_heard));
-        let is_another = manager.spoke_by != origin.connection;
-        let is_back = is_another || manager.is_suspect();
-        self.managers.set_origin(slot, origin);
-        if is_back {
-            self.come_back(slot, is_another.then_some(last_word), now);
+        let last_word = closed_since.map_or(last_heard, |since| since.min(last_heard));
+        let is_another = manager.link.spoke_by != Some(connection);
+        self.open(slot, connection, origin.address);
+        if is_another || closed_since.is_some() {
+            let last_word = is_another.then_some(last_word);
+            self.come_back(slot, closed_since.is_some(), last_word, now);
         }
         self.index(slot);
+    }
+
+    /// A manager speaks by this connection. If another one did so before, one of the two messages
+    /// stood unread while its own connection closed, and the transport is asked whose that was.
+    pub(super) fn open(&mut self, slot: Slot, connection: ConnectionId, address: Option<IpAddr>) {
+        self.liveness.watch(slot, What::Ask, None);
+        self.liveness.watch(slot, What::Grace, None);
+        if let Some(other) = self.managers.open(slot, connection, address) {
+            for asked in [other, slot] {
+                let to = self.managers.get(asked).id.clone();
+                self.send(&to, ToManager::HeartbeatEcho);
+            }
+        }
     }
 }

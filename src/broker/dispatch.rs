@@ -1,13 +1,17 @@
 //! Which manager may get tasks, and handing them out: a held, draining, suspect, clogged or full
 //! manager gets nothing.
+//!
+//! A batch is loaded in one go: what a manager cannot load takes the whole batch with it, and the
+//! manager. A task that may be such a one stands in no batch beside others.
 
 use tracing::debug;
 
 use super::Broker;
+use super::live_ids::LiveIds;
 use super::manager::Manager;
 use super::now::Now;
 use super::output::{Output, Shipment};
-use super::queue::QueuedTask;
+use super::queue::{QueuedTask, TaskQueue};
 use super::selector::Candidate;
 use super::slot::Slot;
 use super::ticket::InFlight;
@@ -67,12 +71,19 @@ impl<B> Broker<B> {
     fn dispatch_to(&mut self, slot: Slot, now: Now) {
         let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
         let manager = self.managers.get_mut(slot);
-        let count = manager
+        let room = manager
             .free_capacity()
             .min(BATCH_TASKS_MAX)
             .min(self.queue.len());
+        let count = match next_travels_alone(&self.queue, &self.live) {
+            true => 1,
+            false => room,
+        };
         let mut shipment = Shipment::with_capacity(count);
         while shipment.len() < count {
+            if !shipment.is_empty() && next_travels_alone(&self.queue, &self.live) {
+                break;
+            }
             let Some(QueuedTask {
                 ticket,
                 priority,
@@ -84,14 +95,20 @@ impl<B> Broker<B> {
                 break;
             };
             let id = ticket.task();
-            shipment.add(Task { id, priority, body }, weight);
+            let task = Task {
+                id,
+                priority,
+                foreign_name: None,
+                body,
+            };
+            shipment.add(task, weight);
             self.tally
                 .queued_for
                 .add_ns(now_ns.saturating_sub(since_ns));
             manager.in_flight.push_back(InFlight {
                 ticket,
                 dispatched,
-                in_doubt: None,
+                link: manager.link.number,
             });
         }
         self.tally.batches += 1;
@@ -106,4 +123,11 @@ impl<B> Broker<B> {
         self.tell_of_batch(&to, &shipment, now);
         self.outputs.push_back(Output::Batch { to, shipment });
     }
+}
+
+/// Looked at for each task of a batch, so that nothing is looked up where no such task is live.
+#[inline]
+fn next_travels_alone<B>(queue: &TaskQueue<B>, live: &LiveIds) -> bool {
+    let is_alone = |id| live.foreign_name(id).is_some();
+    live.some_travel_alone() && queue.first().is_some_and(is_alone)
 }

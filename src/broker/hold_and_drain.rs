@@ -1,13 +1,36 @@
 //! Managers that are to get nothing more: held by a command, or draining until their last task is
 //! done.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::Broker;
 use super::change::ManagerChange;
+use super::manager::Manager;
 use super::now::Now;
 use super::slot::Slot;
 use protocol::{ManagerId, ToManager};
+
+impl<B> Manager<B> {
+    /// How long it is until its drain time. None if that never comes.
+    ///
+    /// Times of the registration are on the manager's clock, which may be off by any amount; but
+    /// their difference is not, and a manager registers right after its start. Without a time of
+    /// its start nothing is left but to compare its clock with ours.
+    pub(super) fn drains_in(&self, now: Now) -> Option<Duration> {
+        let (start_s, drain_s) = (
+            self.registration.start_time_s,
+            self.registration.drain_time_s,
+        );
+        let tells_start = start_s.is_finite() && start_s > 0.0;
+        let in_s = match tells_start {
+            true => drain_s - start_s - (now.monotonic - self.started).as_secs_f64(),
+            false => drain_s - now.wall_s,
+        };
+        Duration::try_from_secs_f64(in_s.max(0.0)).ok()
+    }
+}
 
 impl<B> Broker<B> {
     pub(super) fn start_draining(&mut self, slot: Slot, now: Now) {

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::Broker;
+use super::deadlines::What;
+use super::link::LinkState;
 use super::manager::Manager;
 use super::slot::Slot;
 use protocol::{ManagerId, TaskId};
@@ -41,9 +43,12 @@ pub enum Disorder {
     /// It has tasks and a time since when it has none, or neither.
     #[error("{0} is idle and busy at once")]
     IdleAndBusy(ManagerId),
-    /// The first of its tasks in doubt is not the one that is watched.
-    #[error("{0} has a doubt that nobody watches")]
-    UnwatchedDoubt(ManagerId),
+    /// It has a deadline that is none of its record's, or its record has one more.
+    #[error("{0} is not watched as it should be")]
+    Unwatched(ManagerId),
+    /// There is a deadline of a registration that has ended.
+    #[error("a deadline is nobody's")]
+    NobodysDeadline,
     /// It is in the table, and among those who left it.
     #[error("{0} is registered and departed at once")]
     RegisteredAndDeparted(ManagerId),
@@ -61,8 +66,8 @@ pub enum Disorder {
 ///
 /// # Errors
 /// The first rule that does not hold: each task is in exactly one place, no manager holds more than
-/// its capacity, the queue's weight and the count of live tasks are theirs, doubts are watched, and
-/// ids name one manager each.
+/// its capacity, the queue's weight and the count of live tasks are theirs, deadlines are those of
+/// the managers' records, and ids name one manager each.
 pub fn check<B>(broker: &Broker<B>) -> Result<(), Disorder> {
     let mut places = HashSet::new();
     for id in broker.queue.ids() {
@@ -86,6 +91,10 @@ pub fn check<B>(broker: &Broker<B>) -> Result<(), Disorder> {
         }
         check_manager(broker, slot, manager)?;
     }
+    let mut watched = broker.liveness.deadlines().slots();
+    if watched.any(|slot| broker.managers.find(slot).is_none()) {
+        return Err(Disorder::NobodysDeadline);
+    }
     let (here, live) = (places.len(), broker.live.len());
     match here == live {
         true => Ok(()),
@@ -101,23 +110,43 @@ fn check_manager<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> Res
     if broker.managers.slot_of(&manager.id) != Some(slot) {
         return Err(Disorder::NotFoundById(id()));
     }
-    let by_connection = manager
-        .origin
-        .connection
-        .map(|connection| broker.managers.slot_by_connection(connection));
-    if by_connection.is_some_and(|found| found != Some(slot)) {
+    let leads_to = |connection| broker.managers.slot_by_connection(connection) == Some(slot);
+    let is_open = manager.link.connection().is_some();
+    if manager.link.spoke_by.is_some_and(leads_to) != is_open {
         return Err(Disorder::NotFoundByConnection(id()));
     }
     // A broker that has stopped has taken every task away, and keeps no record of idleness.
     if !broker.stopping && manager.in_flight.is_empty() != manager.idle_since.is_some() {
         return Err(Disorder::IdleAndBusy(id()));
     }
-    if !broker.stopping && !manager.is_suspect() && manager.first_doubt() != manager.doubts_watched
-    {
-        return Err(Disorder::UnwatchedDoubt(id()));
+    if !broker.stopping && !is_watched(broker, slot, manager) {
+        return Err(Disorder::Unwatched(id()));
     }
     match broker.departed.contains(&manager.id) {
         true => Err(Disorder::RegisteredAndDeparted(id())),
         false => Ok(()),
     }
+}
+
+/// Whether its deadlines are those of its record. Silence is looked at in time, and put off then.
+fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
+    let at = |what| broker.liveness.deadlines().at(slot, what);
+    let silent_at = (manager.last_heard).saturating_add(broker.settings.heartbeat_threshold);
+    let doubts = manager
+        .in_flight
+        .iter()
+        .map(|held| manager.doubts.get(&held.link));
+    let first_doubt = doubts.flatten().min().copied();
+    let is_in_time = at(What::Silence).is_some_and(|at| at <= silent_at);
+    is_in_time
+        && match manager.link.state {
+            LinkState::Closed { grace_ends, .. } => {
+                let is_over = at(What::Grace);
+                at(What::Doubt).is_none() && (is_over.is_none() || is_over == grace_ends)
+            }
+            LinkState::Open | LinkState::Claimed => {
+                let of_grace = at(What::Ask).or(at(What::Grace));
+                at(What::Doubt) == first_doubt && of_grace.is_none()
+            }
+        }
 }

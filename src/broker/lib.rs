@@ -14,12 +14,13 @@
 //! | --- | --- |
 //! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
 //! | in which order tasks wait | `queue` |
+//! | which tasks share no batch with others | `dispatch`, `live_ids` |
 //! | which manager comes first | `policy`, by our `selector`s or the `user_selector` |
 //! | registrations: versions, an identity that is registered already | `registration` |
-//! | a connection that closed, a message by another one | `connections` |
+//! | connections that close, or are others; words that have none to go by | `link`, `connections` |
 //! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |
 //! | HOLD_MANAGER, drain | `hold_and_drain` |
-//! | who has been silent for too long, and what is done about it | `liveness`, `time` |
+//! | when to look at whom, and what was read by then | `deadlines`, `liveness`, `time` |
 //! | what becomes of a lost manager's tasks | `lost_managers` |
 //! | results, whole, spoilt or late | `results` |
 //! | batches that come back, managers that take none | `returned_batches` |
@@ -47,6 +48,7 @@ mod anomaly;
 mod change;
 mod commands;
 mod connections;
+mod deadlines;
 mod departed_managers;
 mod dispatch;
 mod given_up;
@@ -54,6 +56,7 @@ mod happenings;
 mod histogram;
 mod hold_and_drain;
 mod invariants;
+mod link;
 mod live_ids;
 mod liveness;
 mod lost_managers;
@@ -71,7 +74,6 @@ mod returned_batches;
 mod selector;
 mod settings;
 mod shutdown;
-mod silence;
 mod slot;
 mod snapshot;
 mod strangers;
@@ -146,7 +148,7 @@ impl<B> Broker<B> {
     /// A broker without tasks and managers, that begins at this time.
     pub fn new(settings: Settings, selector: Box<dyn Selector>, now: Now) -> Self {
         Self {
-            liveness: Liveness::new(settings.heartbeat_threshold, settings.disconnect_grace, now),
+            liveness: Liveness::new(settings.heartbeat_threshold, now),
             settings,
             policy: Policy::Own(selector),
             versions: Versions::default(),
@@ -242,13 +244,22 @@ impl<B> Broker<B> {
     /// A task from the executor. A second one under a live id is dropped. `weight`: what it takes
     /// to keep it, in any unit; [`Self::queued_weight`] sums it up.
     pub fn handle_task(&mut self, task: Task<B>, weight: usize, now: Now) {
-        let Task { id, priority, body } = task;
+        let Task {
+            id,
+            priority,
+            foreign_name,
+            body,
+        } = task;
         self.pace.turn(&self.tally, now.monotonic);
         if !self.claim(id) {
             self.tally.tasks_rejected += 1;
             return;
         }
         self.tally.tasks_received += 1;
+        if let Some(name) = foreign_name {
+            debug!("Task {id} names {name} and travels alone");
+            self.live.send_alone(id, name);
+        }
         self.queue.push(QueuedTask {
             ticket: Ticket::issue(id),
             priority,

@@ -11,6 +11,8 @@ use protocol::TaskId;
 pub(super) struct LiveIds {
     seen: Seen,
     live: usize,
+    /// Those that share no batch with others, each with the name that it looks up.
+    alone: BTreeMap<TaskId, Box<str>>,
 }
 
 enum Seen {
@@ -25,7 +27,24 @@ impl LiveIds {
         Self {
             seen: Seen::Runs(BTreeMap::new()),
             live: 0,
+            alone: BTreeMap::new(),
         }
+    }
+
+    /// This task, which is live, must not disturb others: it looks up a name that managers may be
+    /// unable to import, and that ends them.
+    pub(super) fn send_alone(&mut self, id: TaskId, foreign_name: Box<str>) {
+        self.alone.insert(id, foreign_name);
+    }
+
+    #[inline]
+    pub(super) fn some_travel_alone(&self) -> bool {
+        !self.alone.is_empty()
+    }
+
+    /// Of a task that travels alone, the name that it looks up.
+    pub(super) fn foreign_name(&self, id: TaskId) -> Option<&str> {
+        self.alone.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,6 +73,9 @@ impl LiveIds {
     pub(super) fn remove(&mut self, id: TaskId) {
         if let Seen::Exact(set) = &mut self.seen {
             set.remove(&id.0);
+        }
+        if self.some_travel_alone() {
+            self.alone.remove(&id);
         }
         self.live = self.live.saturating_sub(1);
         if self.live == 0 {

@@ -19,7 +19,7 @@ impl<B> Broker<B> {
         let awake = self.liveness.awake(now);
         let silent = awake.saturating_sub(manager.last_heard);
         let place = manager.registration.place(&manager.id);
-        match manager.suspect_since {
+        match manager.link.closed_since() {
             Some(since) if silent < self.settings.heartbeat_threshold => warn!(
                 "Manager {place} has not come back in the {:.1} s since its connection closed - \
                  removing manager",
@@ -47,12 +47,31 @@ impl<B> Broker<B> {
         if held.is_empty() {
             return;
         }
+        self.name_suspects(&held, manager);
         let tasks = self.report_lost(held, &manager.id, &manager.registration.hostname, now);
         warn!(
             "Reported tasks lost with manager {}: {}",
             manager.id,
             ticket::ranges(tasks)
         );
+    }
+
+    /// A manager ends at a name that it cannot import; its own log may be on a node that is gone.
+    fn name_suspects(&self, held: &VecDeque<InFlight>, manager: &Manager<B>) {
+        const NAMED_MAX: usize = 10;
+        let names = held.iter().filter_map(|held| {
+            let name = self.live.foreign_name(held.task())?;
+            Some(format!("task {}, which names {name}", held.task()))
+        });
+        let named: Vec<String> = names.take(NAMED_MAX).collect();
+        if !named.is_empty() {
+            warn!(
+                "Manager {} may have been ended by {}: no manager survives a name in a task's \
+                 context that it cannot import",
+                manager.registration.place(&manager.id),
+                named.join("; or by ")
+            );
+        }
     }
 
     /// Each of these tasks is answered with ManagerLost.

@@ -1,13 +1,12 @@
 //! One manager's record.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::given_up::GivenUp;
+use super::link::Link;
 use super::now::Now;
-use super::origin::{ConnectionId, Origin};
-use super::silence::Silence;
 use super::ticket::InFlight;
 use protocol::{ManagerId, NodeInfo, Registration, TaskId};
 
@@ -22,22 +21,18 @@ pub(super) struct Manager<B> {
     pub(super) draining: bool,
     /// It does not take what it is sent as fast as that is sent.
     pub(super) clogged: bool,
-    /// Since when it has had no connection, as far as is known; on the awake clock, as below.
-    pub(super) suspect_since: Option<Duration>,
-    pub(super) origin: Origin,
-    /// The connection by which it last spoke, whatever has become of that since.
-    pub(super) spoke_by: Option<ConnectionId>,
-    /// The connection that its registration came by.
-    pub(super) registered_by: Option<ConnectionId>,
+    pub(super) link: Link,
+    /// By when tasks that left by an earlier link must be answered, by the number of that: on the
+    /// awake clock, as below.
+    pub(super) doubts: BTreeMap<u64, Duration>,
     /// On the clock of [`super::liveness::Liveness::awake`].
     pub(super) last_heard: Duration,
     pub(super) last_heartbeat_wall_s: f64,
+    /// When this process first registered: monotonic clock.
+    pub(super) started: Duration,
     pub(super) idle_since: Option<Now>,
     /// Tasks that it gave a result for.
     pub(super) tasks_done: u64,
-    /// By when the first of its tasks in doubt has to be answered, as [`super::liveness`] watches
-    /// it while there is a connection.
-    pub(super) doubts_watched: Option<Duration>,
     pub(super) given_up: GivenUp,
     /// Its turn among the registrations; 0 before the table gave it one.
     pub(super) order: u64,
@@ -47,6 +42,7 @@ impl<B> Manager<B> {
     pub(super) fn new(
         id: ManagerId,
         registration: Registration<B>,
+        link: Link,
         now: Now,
         heard: Duration,
     ) -> Self {
@@ -57,15 +53,13 @@ impl<B> Manager<B> {
             held: false,
             draining: false,
             clogged: false,
-            suspect_since: None,
-            origin: Origin::default(),
-            spoke_by: None,
-            registered_by: None,
+            link,
+            doubts: BTreeMap::new(),
             last_heard: heard,
             last_heartbeat_wall_s: now.wall_s,
+            started: now.monotonic,
             idle_since: Some(now),
             tasks_done: 0,
-            doubts_watched: None,
             given_up: GivenUp::default(),
             order: 0,
         }
@@ -77,15 +71,7 @@ impl<B> Manager<B> {
     }
 
     pub(super) fn is_suspect(&self) -> bool {
-        self.suspect_since.is_some()
-    }
-
-    pub(super) fn silence(&self) -> Silence {
-        Silence {
-            last_heard: self.last_heard,
-            suspect_since: self.suspect_since,
-            doubts_watched: self.doubts_watched,
-        }
+        self.link.closed_since().is_some()
     }
 
     /// Takes a task out of its hands.

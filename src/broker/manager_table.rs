@@ -2,9 +2,12 @@
 //! out of step.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
+use super::link::LinkState;
 use super::manager::Manager;
-use super::origin::{ConnectionId, Origin};
+use super::origin::ConnectionId;
 use super::slot::Slot;
 use protocol::ManagerId;
 
@@ -93,7 +96,7 @@ impl<B> ManagerTable<B> {
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Manager<B> {
-        self.set_origin(slot, Origin::default());
+        self.release(slot);
         let place = &mut self.places[slot.place as usize];
         let manager = place
             .manager
@@ -105,21 +108,31 @@ impl<B> ManagerTable<B> {
         manager
     }
 
-    pub(super) fn set_origin(&mut self, slot: Slot, origin: Origin) {
-        let manager = self.get_mut(slot);
-        let before = std::mem::replace(&mut manager.origin, origin);
-        manager.spoke_by = origin.connection.or(manager.spoke_by);
-        if let Some(connection) = before.connection {
+    /// Takes a manager's connection from it.
+    pub(super) fn close(&mut self, slot: Slot, since: Duration) {
+        self.release(slot);
+        self.get_mut(slot).link.state = LinkState::closed(since);
+    }
+
+    /// Its connection, if it has one, leads to it no longer.
+    fn release(&mut self, slot: Slot) {
+        if let Some(connection) = self.get(slot).link.connection() {
             self.by_connection.remove(&connection);
         }
-        // A message that stood unread while its connection closed may name the next one that got
-        // its descriptor. A connection belongs to whoever spoke by it last.
-        if let Some(connection) = origin.connection
-            && let Some(other) = self.by_connection.insert(connection, slot)
-            && other != slot
-        {
-            self.get_mut(other).origin.connection = None;
-        }
+    }
+
+    /// A connection belongs to whoever spoke by it last. Returns whose it was.
+    pub(super) fn open(
+        &mut self,
+        slot: Slot,
+        connection: ConnectionId,
+        address: Option<IpAddr>,
+    ) -> Option<Slot> {
+        self.release(slot);
+        self.get_mut(slot).link.open(connection, address);
+        let other = self.by_connection.insert(connection, slot)?;
+        self.get_mut(other).link.state = LinkState::Claimed;
+        Some(other)
     }
 
     /// By place in the table.

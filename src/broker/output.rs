@@ -14,7 +14,9 @@ pub enum Output<B> {
         /// Its tasks, with the duty to take them back.
         shipment: Shipment<B>,
     },
-    /// One of the few words that managers are told beside their tasks.
+    /// One of the few words that managers are told beside their tasks. Whether the transport had a
+    /// connection for it is told by [`super::Broker::handle_reachable`], even if the word has to
+    /// wait, or [`super::Broker::handle_unreachable`].
     ToManager {
         /// Who is told.
         to: ManagerId,

@@ -83,12 +83,7 @@ impl<B> TaskQueue<B> {
     }
 
     pub(super) fn pop(&mut self) -> Option<QueuedTask<B>> {
-        let ranked_first = match (self.line.front(), self.ranking.peek()) {
-            (Some(in_line), Some(Reverse(first))) => first.key < in_line.key(),
-            (None, Some(_)) => true,
-            _ => false,
-        };
-        let task = if ranked_first {
+        let task = if self.is_ranked_first() {
             let Reverse(first) = self.ranking.pop()?;
             self.ranked.remove(first.place)
         } else {
@@ -99,6 +94,24 @@ impl<B> TaskQueue<B> {
             self.give_back_room();
         }
         Some(task)
+    }
+
+    /// Whose turn it is.
+    pub(super) fn first(&self) -> Option<TaskId> {
+        if self.is_ranked_first() {
+            let Reverse(Rank { key: (_, id), .. }) = self.ranking.peek()?;
+            return Some(*id);
+        }
+        self.line.front().map(|task| task.ticket.task())
+    }
+
+    #[inline]
+    fn is_ranked_first(&self) -> bool {
+        match (self.line.front(), self.ranking.peek()) {
+            (Some(in_line), Some(Reverse(first))) => first.key < in_line.key(),
+            (None, Some(_)) => true,
+            _ => false,
+        }
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> {
@@ -157,6 +170,7 @@ mod tests {
     fn lowest_priority_number_then_lowest_id() {
         let mut queue = queue_of(&[(5, 1), (3, 2), (3, 3), (9, 4), (1, 5), (5, 6)]);
         assert_eq!((queue.len(), queue.weight()), (6, 60));
+        assert_eq!(queue.first(), Some(TaskId(5)));
         assert_eq!(drained(&mut queue), [5, 2, 3, 1, 6, 4]);
         assert!(queue.is_empty());
         assert_eq!(queue.weight(), 0);
@@ -166,7 +180,7 @@ mod tests {
     fn what_goes_back_is_first_again() {
         let mut queue = queue_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = queue.pop().unwrap();
-        assert_eq!(queue.weight(), 20);
+        assert_eq!((queue.first(), queue.weight()), (Some(TaskId(2)), 20));
         queue.push(first);
         assert_eq!(queue.weight(), 30);
         assert_eq!(drained(&mut queue), [1, 2, 3]);

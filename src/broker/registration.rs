@@ -9,6 +9,8 @@ use tracing::{error, info, warn};
 use super::Broker;
 use super::anomaly::Anomaly;
 use super::change::ManagerChange;
+use super::deadlines::What;
+use super::link::Link;
 use super::manager::Manager;
 use super::now::Now;
 use super::origin::Origin;
@@ -51,16 +53,16 @@ impl<B> Broker<B> {
         }
         let failure = self.mismatch(&registration);
         let heard = self.liveness.awake(now);
-        let mut manager = Manager::new(id.clone(), registration, now, heard);
+        let link = Link::new(origin.connection, heard);
+        let mut manager = Manager::new(id.clone(), registration, link, now, heard);
         if let Some(failure) = failure {
             self.refuse_versions(manager, failure, now);
             return;
         }
-        manager.registered_by = origin.connection;
         self.end_earlier_registration(&mut manager, origin, is_logged, now);
         self.departed.forget(id);
         self.remember_block(manager.registration.block.clone());
-        let drain_in_s = manager.registration.drain_time_s - now.wall_s;
+        let drain_at = manager.drains_in(now).map(|in_| heard.saturating_add(in_));
         let change = ManagerChange::Registered {
             block: manager.registration.block.clone(),
             hostname: manager.registration.hostname.clone(),
@@ -69,12 +71,18 @@ impl<B> Broker<B> {
         };
         self.note_manager(id, change, now);
         let slot = self.managers.insert(manager);
-        self.managers.set_origin(slot, origin);
-        self.liveness.watch(slot, heard, drain_in_s, now);
-        self.sweep_deadlines();
-        self.watch_doubts(slot);
+        let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
+        self.liveness.watch(slot, What::Silence, Some(silent_at));
+        self.liveness.watch(slot, What::Drain, drain_at);
         self.report(slot, now);
-        self.index(slot);
+        match origin.connection {
+            Some(connection) => {
+                self.open(slot, connection, origin.address);
+                self.watch_doubts(slot);
+                self.index(slot);
+            }
+            None => self.note_suspect(slot, now),
+        }
     }
 
     /// Every registration is told by CONNECTED_BLOCKS, of which HTEX makes a set; who registers
@@ -106,9 +114,8 @@ impl<B> Broker<B> {
         let earlier = self.managers.get(slot);
         // By both: what the earlier process said last may be read when its connection is closed and
         // the descriptor that it came by names the connection of this one.
-        let same_process = origin.connection.is_some()
-            && earlier.registered_by == origin.connection
-            && earlier.origin == origin;
+        let same_process = earlier.link.registered_by == origin.connection
+            && earlier.link.is_open_by(origin.connection);
         let mut earlier = self.remove_quietly(slot);
         manager.take_place_of(&earlier);
         if same_process {
@@ -118,7 +125,12 @@ impl<B> Broker<B> {
                     manager.id
                 );
             }
+            manager.link = earlier.link;
+            if manager.registration.start_time_s == earlier.registration.start_time_s {
+                manager.started = earlier.started;
+            }
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
+            manager.doubts = std::mem::take(&mut earlier.doubts);
             manager.given_up = std::mem::take(&mut earlier.given_up);
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
@@ -201,6 +213,7 @@ impl<B> Broker<B> {
     pub(super) fn remove_quietly(&mut self, slot: Slot) -> Manager<B> {
         let manager = self.managers.remove(slot);
         self.policy.forget(slot, &manager.id);
+        self.liveness.forget(slot);
         manager
     }
 }

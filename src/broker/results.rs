@@ -60,7 +60,7 @@ impl<B> Broker<B> {
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }
-        if held.in_doubt.is_some() {
+        if held.link != manager.link.number {
             self.watch_doubts(slot);
         }
         true

@@ -24,7 +24,6 @@ impl<B> Broker<B> {
         );
         self.take_back(slot, shipment, now);
         self.suspect(slot, now);
-        self.index(slot);
         self.finish_draining(slot, now);
     }
 
@@ -55,7 +54,9 @@ impl<B> Broker<B> {
         let record = self.managers.get_mut(slot);
         let mut requeued = Vec::new();
         for Shipped { task, weight } in shipment.into_tasks() {
-            let Task { id, priority, body } = task;
+            let Task {
+                id, priority, body, ..
+            } = task;
             if let Some(held) = record.take(id) {
                 self.queue.push(QueuedTask {
                     ticket: held.ticket,

@@ -8,13 +8,11 @@ pub struct Slot {
 }
 
 impl Slot {
-    #[cfg(test)]
-    pub(super) fn numbered(generation: u32) -> Self {
-        Self {
-            place: 0,
-            generation,
-        }
-    }
+    /// Behind every other one in their order.
+    pub(super) const LAST: Self = Self {
+        place: u32::MAX,
+        generation: u32::MAX,
+    };
 
     /// Small, and nobody else's while the registration lasts: an index for tables of others.
     pub(super) fn place(self) -> usize {

@@ -144,7 +144,7 @@ impl<B> Broker<B> {
             id: manager.id.clone(),
             block: registration.block.clone(),
             hostname: registration.hostname.clone(),
-            address: manager.origin.address,
+            address: manager.link.address,
             workers: registration.worker_count,
             capacity: registration.max_capacity,
             in_flight: manager.in_flight.len(),
@@ -156,7 +156,7 @@ impl<B> Broker<B> {
             held: manager.held,
             clogged: manager.clogged,
             draining: manager.draining,
-            suspect_for: manager.suspect_since.map(since),
+            suspect_for: manager.link.closed_since().map(since),
             last_heard: since(manager.last_heard),
             idle_for: manager
                 .idle_since

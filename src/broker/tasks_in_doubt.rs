@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::Broker;
 use super::change::ManagerChange;
+use super::deadlines::What;
 use super::manager::Manager;
 use super::now::Now;
 use super::settings::Patience;
@@ -32,16 +33,10 @@ const FLIGHTS_MIN: Duration = Duration::from_secs(30);
 const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
 
 impl<B> Manager<B> {
-    /// By when the first of its tasks in doubt must be answered: awake clock.
-    pub(super) fn first_doubt(&self) -> Option<Duration> {
-        let doubts = self.in_flight.iter().filter_map(|held| held.in_doubt);
-        doubts.min()
-    }
-
     /// For a log line: `; in doubt: 2 [1-2], given up without a result in 30.0 s`.
     fn doubts_in_words(&self, awake: Duration) -> String {
         let held = self.in_flight.iter();
-        let doubts = held.filter_map(|held| Some((held.task(), held.in_doubt?)));
+        let doubts = held.filter_map(|held| Some((held.task(), *self.doubts.get(&held.link)?)));
         let (ids, ends): (Vec<TaskId>, Vec<Duration>) = doubts.unzip();
         let (Some(first), Some(last)) = (ends.iter().min(), ends.iter().max()) else {
             return String::new();
@@ -60,29 +55,23 @@ impl<B> Broker<B> {
     /// The manager speaks again, after its connection was closed or by another one than before.
     /// `last_word`: when it was last heard by the connection before this one (awake clock); None if
     /// this is the same.
-    pub(super) fn come_back(&mut self, slot: Slot, last_word: Option<Duration>, now: Now) {
+    pub(super) fn come_back(
+        &mut self,
+        slot: Slot,
+        was_suspect: bool,
+        last_word: Option<Duration>,
+        now: Now,
+    ) {
         let awake = self.liveness.awake(now);
-        let patience = self.patience();
-        let young = self.flights();
-        let threshold = self.settings.heartbeat_threshold;
-        let manager = self.managers.get_mut(slot);
-        let was_suspect = manager.suspect_since.take().is_some();
-        let mut is_news = was_suspect;
-        for held in &mut manager.in_flight {
-            let age = last_word.map(|at| at.saturating_sub(held.dispatched));
-            match (held.in_doubt, patience) {
-                (None, Some(patience)) if age.is_some_and(|age| age <= young) => {
-                    held.in_doubt = Some(awake.saturating_add(patience));
-                    is_news = true;
-                }
-                (Some(until), _) if until <= awake => {
-                    let more = QUEUED_RESULTS_GET.min(threshold);
-                    held.in_doubt = Some(awake.saturating_add(more));
-                }
-                _ => {}
+        let more = QUEUED_RESULTS_GET.min(self.settings.heartbeat_threshold);
+        for until in self.managers.get_mut(slot).doubts.values_mut() {
+            if *until <= awake {
+                *until = awake.saturating_add(more);
             }
         }
-        if is_news {
+        let is_doubtful = last_word.is_some_and(|at| self.doubt_young_tasks(slot, at, awake));
+        if was_suspect || is_doubtful {
+            let manager = self.managers.get(slot);
             info!(
                 "Manager {} speaks {}, with {} tasks in flight from before{}",
                 manager.registration.place(&manager.id),
@@ -99,32 +88,49 @@ impl<B> Broker<B> {
         self.watch_doubts(slot);
     }
 
-    /// Sees that the first of the manager's doubts is looked at in time.
+    /// Of what left by the link before this one, the young are in doubt from now on; the others are
+    /// held to be running, as if they had left by this one. Whether there are any in doubt.
+    fn doubt_young_tasks(&mut self, slot: Slot, last_word: Duration, awake: Duration) -> bool {
+        let (patience, young) = (self.patience(), self.flights());
+        let manager = self.managers.get_mut(slot);
+        let broken = manager.link.number - 1;
+        for held in &mut manager.in_flight {
+            let age = last_word.saturating_sub(held.dispatched);
+            if held.link == broken {
+                match patience {
+                    Some(patience) if age <= young => {
+                        let until = awake.saturating_add(patience);
+                        manager.doubts.insert(broken, until);
+                    }
+                    _ => held.link = manager.link.number,
+                }
+            }
+        }
+        manager.doubts.contains_key(&broken)
+    }
+
+    /// Sees that the first of the manager's doubts is looked at in time. Without a connection no
+    /// result can come, and none is waited for.
     pub(super) fn watch_doubts(&mut self, slot: Slot) {
         let manager = self.managers.get_mut(slot);
-        let first = manager.first_doubt();
-        if first == manager.doubts_watched {
-            return;
-        }
-        manager.doubts_watched = first;
-        if let Some(at) = first {
-            self.liveness.watch_doubts(slot, at);
-        }
+        let in_flight = &manager.in_flight;
+        let is_held = |link: &u64| in_flight.iter().any(|held| held.link == *link);
+        manager.doubts.retain(|link, _| is_held(link));
+        let first = manager.doubts.values().min().copied();
+        let first = first.filter(|_| !manager.is_suspect());
+        self.liveness.watch(slot, What::Doubt, first);
     }
 
     /// Doubts that ended by `until` are certain enough: everything that the manager may have said
     /// before was read.
     pub(super) fn give_up_doubts(&mut self, slot: Slot, until: Duration, now: Now) {
         let manager = self.managers.get_mut(slot);
-        let is_over = |at: Duration| at <= until;
+        let is_over = |at: &Duration| *at <= until;
+        let doubts = &manager.doubts;
         let held = std::mem::take(&mut manager.in_flight).into_iter();
         let (given_up, kept): (VecDeque<_>, _) =
-            held.partition(|held| held.in_doubt.is_some_and(is_over));
+            held.partition(|held| doubts.get(&held.link).is_some_and(is_over));
         manager.in_flight = kept;
-        if given_up.is_empty() {
-            self.watch_doubts(slot);
-            return;
-        }
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }

@@ -36,9 +36,9 @@ pub(super) struct InFlight {
     pub(super) ticket: Ticket,
     /// When it was dispatched, on the clock of [`super::liveness::Liveness::awake`].
     pub(super) dispatched: Duration,
-    /// Since a connection broke that may have taken its batch or its result: by when the result has
-    /// to be here, on the same clock.
-    pub(super) in_doubt: Option<Duration>,
+    /// The number of the link that it left by, or is held to be running behind. If there is a later
+    /// one, it is in doubt: the connection that broke may have taken its batch or its result.
+    pub(super) link: u64,
 }
 
 impl InFlight {

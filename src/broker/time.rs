@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 
 use super::Broker;
-use super::manager::Manager;
+use super::deadlines::{Entry, What};
 use super::now::Now;
 
 impl<B> Broker<B> {
@@ -16,30 +16,41 @@ impl<B> Broker<B> {
     /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.
     pub fn handle_time(&mut self, now: Now) {
         self.begin_turn(now);
-        while let Some(slot) = self.liveness.pop_drain_due(now) {
-            if let Some(manager) = self.managers.find(slot) {
+        for entry in self.liveness.due(now) {
+            self.look_at(entry, now);
+        }
+        self.leave_if_done(now);
+    }
+
+    fn look_at(&mut self, (at, slot, what): Entry, now: Now) {
+        // It may have left by what was done before in this turn.
+        let Some(manager) = self.managers.find(slot) else {
+            return;
+        };
+        let deadline = match what {
+            What::Silence => (manager.last_heard).saturating_add(self.settings.heartbeat_threshold),
+            What::Drain | What::Ask | What::Grace | What::Doubt => at,
+        };
+        let heard_until = self.liveness.heard_until(now);
+        if deadline > at {
+            self.liveness.watch(slot, what, Some(deadline));
+        }
+        if deadline > self.liveness.awake(now) || what.is_heard_out() && heard_until < deadline {
+            return;
+        }
+        match what {
+            What::Drain => {
                 info!(
                     "Manager {} has reached its drain time - draining",
                     manager.id
                 );
+                self.liveness.watch(slot, what, None);
                 self.start_draining(slot, now);
             }
+            What::Ask => self.ask(slot, now),
+            What::Silence | What::Grace => self.expire(slot, now),
+            What::Doubt => self.give_up_doubts(slot, heard_until, now),
         }
-        let managers = &self.managers;
-        let due = self
-            .liveness
-            .overdue(now, |slot| managers.find(slot).map(Manager::silence));
-        for slot in due.lost {
-            if self.managers.find(slot).is_some() {
-                self.expire(slot, now);
-            }
-        }
-        for (slot, until) in due.doubts {
-            if self.managers.find(slot).is_some() {
-                self.give_up_doubts(slot, until, now);
-            }
-        }
-        self.leave_if_done(now);
     }
 
     /// Whatever comes first in a turn, a sleep before it is known before anybody's silence is
@@ -52,11 +63,5 @@ impl<B> Broker<B> {
                 stalled.as_secs_f64()
             );
         }
-    }
-
-    pub(super) fn sweep_deadlines(&mut self) {
-        let managers = &self.managers;
-        self.liveness
-            .sweep(|slot| managers.find(slot).map(Manager::silence));
     }
 }

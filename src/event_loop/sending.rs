@@ -289,14 +289,27 @@ impl EventLoop {
             return;
         }
         self.sending.sent_to_workers = true;
-        match try_send(&self.workers, to, item) {
-            Ok(()) => {}
-            Err(NotTaken::Later(item)) => {
-                self.sending.retry_at = now.monotonic + RETRY_EVERY;
-                self.sending.hold(to, item);
-            }
-            Err(NotTaken::Never(item)) => self.give_back(to, item, now),
+        if let Some(item) = self.try_manager(to, item, now) {
+            self.sending.retry_at = now.monotonic + RETRY_EVERY;
+            self.sending.hold(to, item);
         }
+    }
+
+    /// Gives the item back if the manager's connection does not take it now.
+    fn try_manager(&mut self, to: &ManagerId, item: Outgoing, now: Now) -> Option<Outgoing> {
+        let is_word = matches!(item, Outgoing::Word(_));
+        let left = match try_send(&self.workers, to, item) {
+            Ok(()) => None,
+            Err(NotTaken::Later(item)) => Some(item),
+            Err(NotTaken::Never(item)) => {
+                self.give_back(to, item, now);
+                return None;
+            }
+        };
+        if is_word {
+            self.interchange.broker_mut().handle_reachable(to, now);
+        }
+        left
     }
 
     fn retry_managers(&mut self, now: Now) {
@@ -308,13 +321,9 @@ impl EventLoop {
         for manager in self.sending.managers.managers() {
             let mut items = self.sending.managers.take(&manager);
             while let Some(item) = items.pop_front() {
-                match try_send(&self.workers, &manager, item) {
-                    Ok(()) => {}
-                    Err(NotTaken::Later(item)) => {
-                        items.push_front(item);
-                        break;
-                    }
-                    Err(NotTaken::Never(item)) => self.give_back(&manager, item, now),
+                if let Some(item) = self.try_manager(&manager, item, now) {
+                    items.push_front(item);
+                    break;
                 }
             }
             self.sending.managers.put_back(&manager, items);
@@ -327,7 +336,10 @@ impl EventLoop {
                 .interchange
                 .broker_mut()
                 .handle_refused(to, shipment, now),
-            Outgoing::Word(word) => debug!("{word:?} for {to} has no connection to go by"),
+            Outgoing::Word(word) => {
+                debug!("{word:?} for {to} has no connection to go by");
+                self.interchange.broker_mut().handle_unreachable(to, now);
+            }
         }
     }
 }

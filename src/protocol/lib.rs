@@ -2,7 +2,7 @@
 //!
 //! | from → to | type | file |
 //! | --- | --- | --- |
-//! | executor → interchange | [`Task`] | `task` (what of it is read: [`Priority`] in `priority`) |
+//! | executor → interchange | [`Task`] | `task` (what is read: `priority`, `foreign_names`) |
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
 //! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
@@ -32,6 +32,7 @@
 
 mod command;
 mod failure;
+mod foreign_names;
 mod from_manager;
 mod ids;
 mod malformed;

@@ -6,12 +6,14 @@
 
 use tracing::warn;
 
+use crate::foreign_names::{foreign_name, unseen_name};
 use crate::ids::{AnyTaskId, TaskId, WideTaskId};
 use crate::malformed::Malformed;
 use crate::opaque::{Opaque, Stay};
 use crate::priority::Priority;
 use pickle::{
-    self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Tree, View, op,
+    self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Program, Tree,
+    View, op,
 };
 
 /// A task: what we route by, and the body that the manager will get.
@@ -21,6 +23,9 @@ pub struct Task<B> {
     pub id: TaskId,
     /// Its place among those that wait.
     pub priority: Priority,
+    /// A name that it looks up, and that a manager may not be able to import: such a task stands in
+    /// no batch beside others.
+    pub foreign_name: Option<Box<str>>,
     /// The whole message, for the manager.
     pub body: B,
 }
@@ -51,6 +56,8 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
         Ok(Self {
             id,
             priority,
+            // A flat dict names nothing.
+            foreign_name: None,
             body: Opaque::object(frame, program, stay),
         })
     }
@@ -61,10 +68,11 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
             Ok(program) => program,
             Err(error) => return Err(unreadable(bytes, error)),
         };
-        let (id, priority) = thorough_routing(bytes)?;
+        let (id, priority, foreign_name) = thorough_routing(&program, bytes)?;
         Ok(Self {
             id,
             priority,
+            foreign_name,
             body: Opaque::object(frame, program, stay),
         })
     }
@@ -91,13 +99,16 @@ fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
     Some((id, priority))
 }
 
-fn thorough_routing(bytes: &[u8]) -> Result<(TaskId, Priority), UnreadableTask> {
+/// What is read of a task in whatever form it comes.
+type Read = (TaskId, Priority, Option<Box<str>>);
+
+fn thorough_routing(program: &Program, bytes: &[u8]) -> Result<Read, UnreadableTask> {
     let tree = match Tree::read(bytes) {
         Ok(tree) => tree,
-        Err(error) => return carried_blindly(bytes, error),
+        Err(error) => return carried_blindly(program, bytes, error),
     };
     match routing(tree.root()) {
-        Ok(routing) => Ok(routing),
+        Ok((id, priority)) => Ok((id, priority, foreign_name(program, &tree))),
         Err(reason) => Err(UnreadableTask {
             id: tree.root().get("task_id").and_then(AnyTaskId::read),
             reason,
@@ -107,12 +118,16 @@ fn thorough_routing(bytes: &[u8]) -> Result<(TaskId, Priority), UnreadableTask> 
 }
 
 /// A task of too many objects to be looked through is sound all the same, and is carried.
-fn carried_blindly(bytes: &[u8], error: PickleError) -> Result<(TaskId, Priority), UnreadableTask> {
+fn carried_blindly(
+    program: &Program,
+    bytes: &[u8],
+    error: PickleError,
+) -> Result<Read, UnreadableTask> {
     let found = unreadable(bytes, error);
     match (error.fault, found.id) {
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Ordinary(id))) => {
             warn!("The priority of task {id} is not looked for, it gets the lowest: {error}");
-            Ok((id, Priority::LOWEST))
+            Ok((id, Priority::LOWEST, unseen_name(program)))
         }
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Wide(id))) => Err(UnreadableTask {
             reason: beyond(&id),

@@ -297,7 +297,8 @@ class Player:
         if "python_v" not in fields:
             fields["python_v"] = ".".join(platform.python_version_tuple()[:2]) + ".99"
         if drain_in_s is not None:
-            fields["drain_time"] = time.time() + drain_in_s
+            fields["start_time"] = time.time()
+            fields["drain_time"] = fields["start_time"] + drain_in_s
         message = self.registration(peer.name, **fields)
         for key in event.what["omit"]:
             if drain_in_s is None or key != "drain_time":

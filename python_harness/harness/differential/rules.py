@@ -200,7 +200,8 @@ def describe_record(record: tuple) -> str:
     if isinstance(told["idle_since"], float):
         told["idle_since"] = "a moment"
     if told["drain_time"] != float("inf"):
-        told["drain_time"] = f"a finite {type(told['drain_time']).__name__}"
+        for name in ("start_time", "drain_time"):
+            told[name] = f"a finite {type(told[name]).__name__}"
     return f"{type(record).__name__} {kind} {values.describe(told)}"
 
 

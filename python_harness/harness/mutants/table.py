@@ -38,6 +38,19 @@ MUTANTS = [
         "            .min(BATCH_TASKS_MAX - 1)",
     ),
     Mutant(
+        "a task that may end its manager has others before it in its batch",
+        "dispatch.rs",
+        "            if !shipment.is_empty() && next_travels_alone(&self.queue, &self.live) {\n"
+        "                break;\n            }\n",
+        "",
+    ),
+    Mutant(
+        "a task that may end its manager has others behind it in its batch",
+        "dispatch.rs",
+        "            true => 1,\n",
+        "            true => room,\n",
+    ),
+    Mutant(
         "a suspect manager gets tasks",
         "dispatch.rs",
         " || self.clogged || self.is_suspect();",
@@ -82,28 +95,31 @@ MUTANTS = [
     Mutant(
         "the end of a connection is told to nobody who chooses",
         "connections.rs",
-        "                address,\n            },\n        );\n        self.index(slot);\n",
-        "                address,\n            },\n        );\n",
+        "        self.watch_doubts(slot);\n"
+        "        self.index(slot);\n"
+        "    }\n"
+        "\n"
+        "    /// The transport is asked",
+        "        self.watch_doubts(slot);\n    }\n\n    /// The transport is asked",
     ),
     Mutant(
         "who speaks again stays without tasks",
         "connections.rs",
-        "is_another.then_some(last_word), now);\n        }\n        self.index(slot);\n",
-        "is_another.then_some(last_word), now);\n        }\n",
+        "closed_since.is_some(), last_word, now);\n        }\n        self.index(slot);\n",
+        "closed_since.is_some(), last_word, now);\n        }\n",
     ),
     Mutant(
         "silence is too long a little too early",
-        "liveness.rs",
-        "Some(known.last_heard.saturating_add(self.threshold)),",
-        "Some(known.last_heard.saturating_add(self.threshold * 9 / 10)),",
+        "time.rs",
+        "(manager.last_heard).saturating_add(self.settings.heartbeat_threshold),",
+        "(manager.last_heard).saturating_add(self.settings.heartbeat_threshold * 9 / 10),",
     ),
     Mutant(
         "a manager that was heard once is looked at a threshold too late",
-        "liveness.rs",
-        "            Overdue::Silent(slot) => self.expiry.push(Reverse((deadline, slot))),",
-        "            Overdue::Silent(slot) => {\n"
-        "                self.expiry.push(Reverse((deadline + self.threshold, slot)));\n"
-        "            }",
+        "time.rs",
+        "            self.liveness.watch(slot, what, Some(deadline));\n",
+        "            let late = deadline + self.settings.heartbeat_threshold;\n"
+        "            self.liveness.watch(slot, what, Some(late));\n",
     ),
     Mutant(
         "only the registration shows that a manager lives",
@@ -126,20 +142,20 @@ MUTANTS = [
     Mutant(
         "a turn that is late by load counts as a sleep",
         "liveness.rs",
-        "        if late < STALL_MIN {",
-        "        if late < STALL_MIN / 8 {",
+        "let is_stall = late >= STALL_MIN;",
+        "let is_stall = late >= STALL_MIN / 8;",
     ),
     Mutant(
         "nobody waits until the worker socket is empty",
-        "liveness.rs",
-        "} else if heard_out < deadline {",
-        "} else if false {",
+        "time.rs",
+        " || what.is_heard_out() && heard_until < deadline {",
+        " || what.is_heard_out() && false {",
     ),
     Mutant(
         "that the worker socket was empty before the deadline is enough",
-        "liveness.rs",
-        "} else if heard_out < deadline {",
-        "} else if heard_out + self.threshold < deadline {",
+        "time.rs",
+        "what.is_heard_out() && heard_until < deadline {",
+        "what.is_heard_out() && heard_until + self.settings.heartbeat_threshold < deadline {",
     ),
     Mutant(
         "a backlog protects the silent for ever",
@@ -148,41 +164,75 @@ MUTANTS = [
         "let backlog_too_long = false;",
     ),
     Mutant(
+        "after a late turn nobody wakes to look again",
+        "liveness.rs",
+        "[ahead, again, backlog_end].into_iter()",
+        "[ahead, again.and(None), backlog_end].into_iter()",
+    ),
+    Mutant(
+        "after a late turn an empty worker socket is believed at once",
+        "liveness.rs",
+        "        if awake >= self.look_again_at {",
+        "        {",
+    ),
+    Mutant(
         "nobody wakes for the end of a grace, or of a doubt",
         "liveness.rs",
-        "let awake = [expiry, breaks, backlog]",
-        "let _ = breaks;\n        let awake = [expiry, backlog]",
+        "        self.deadlines.set(slot, what, at);\n",
+        "        self.deadlines.set(slot, what, at.filter(|_| what < What::Grace));\n",
     ),
     Mutant(
         "a grace goes on when the manager has come back",
-        "liveness.rs",
-        "                if known.suspect_since != Some(since) {\n"
-        "                    return None;\n"
-        "                }\n",
-        "",
+        "connections.rs",
+        "        self.liveness.watch(slot, What::Ask, None);\n"
+        "        self.liveness.watch(slot, What::Grace, None);\n"
+        "        if let Some(other)",
+        "        if let Some(other)",
+    ),
+    Mutant(
+        "at the end of a grace nobody waits for the transport's word",
+        "connections.rs",
+        "        self.liveness.watch(slot, What::Ask, next);\n",
+        "        self.liveness.watch(slot, What::Ask, next);\n"
+        "        let ends = self.grace_of(slot);\n"
+        "        self.liveness.watch(slot, What::Grace, ends);\n",
+    ),
+    Mutant(
+        "nobody is asked at the end of a grace",
+        "connections.rs",
+        "        self.liveness.watch(slot, What::Ask, next);\n",
+        "        self.liveness.watch(slot, What::Ask, next.and(None));\n",
+    ),
+    Mutant(
+        "a connection that heals in silence does not end a grace",
+        "connections.rs",
+        "        if let Some(slot) = self.managers.slot_of(manager) {\n"
+        "            self.begin_grace(slot, now);\n"
+        "        }\n",
+        "        let _ = (manager, now);\n",
     ),
     Mutant(
         "a grace begins again with every sign of a closed connection",
         "connections.rs",
-        "        if manager.suspect_since.is_none() {",
-        "        {",
+        "        if !self.managers.get(slot).is_suspect() {\n            self.managers.close",
+        "        {\n            self.managers.close",
     ),
     Mutant(
         "nothing is in doubt after a break",
         "tasks_in_doubt.rs",
-        "age.is_some_and(|age| age <= young)",
-        "age.is_some_and(|age| age < Duration::ZERO)",
+        "Some(patience) if age <= young =>",
+        "Some(patience) if age < Duration::ZERO =>",
     ),
     Mutant(
         "after a break everything is in doubt, however old",
         "tasks_in_doubt.rs",
-        "age.is_some_and(|age| age <= young)",
-        "age.is_some()",
+        "Some(patience) if age <= young =>",
+        "Some(patience) if age <= young.max(age) =>",
     ),
     Mutant(
         "a half-open connection counts as none that broke",
         "connections.rs",
-        "let is_another = manager.spoke_by != origin.connection;",
+        "let is_another = manager.link.spoke_by != Some(connection);",
         "let is_another = manager.is_suspect();",
     ),
     Mutant(
@@ -199,27 +249,33 @@ MUTANTS = [
     ),
     Mutant(
         "tasks in doubt are given up while their manager has no connection",
-        "liveness.rs",
-        "let is_connected = known.suspect_since.is_none();",
-        "let is_connected = true;",
+        "tasks_in_doubt.rs",
+        "        let first = first.filter(|_| !manager.is_suspect());\n",
+        "",
     ),
     Mutant(
         "what is overdue when its manager comes back is given up at once",
         "tasks_in_doubt.rs",
-        "(Some(until), _) if until <= awake =>",
-        "(Some(until), _) if until < Duration::ZERO =>",
+        "            if *until <= awake {",
+        "            if *until < Duration::ZERO {",
     ),
     Mutant(
         "each break puts a doubt off",
         "tasks_in_doubt.rs",
-        "(Some(until), _) if until <= awake =>",
-        "(Some(_), _) =>",
+        "            if *until <= awake {",
+        "            if *until <= Duration::MAX {",
     ),
     Mutant(
         "of several doubts all end with the first",
         "tasks_in_doubt.rs",
-        "let is_over = |at: Duration| at <= until;",
-        "let is_over = |at: Duration| at <= until.max(at);",
+        "let is_over = |at: &Duration| *at <= until;",
+        "let is_over = |at: &Duration| *at <= until.max(*at);",
+    ),
+    Mutant(
+        "what is held to be running is in doubt after all",
+        "tasks_in_doubt.rs",
+        "                    _ => held.link = manager.link.number,",
+        "                    _ => {}",
     ),
     Mutant(
         "the place of a task that was given up is not free",
@@ -236,8 +292,36 @@ MUTANTS = [
     Mutant(
         "a drain time is forgotten when nothing else is due",
         "liveness.rs",
-        "        [awake, drain].into_iter().flatten().min()",
-        "        awake.or(drain)",
+        "            _ => first,\n        };\n        Some(next",
+        "            _ => first,\n"
+        "        };\n"
+        "        let mut due = self.deadlines.until(next);\n"
+        "        due.find(|(_, _, what)| *what != What::Drain)?;\n"
+        "        Some(next",
+    ),
+    Mutant(
+        "a new deadline stands beside the one before",
+        "deadlines.rs",
+        "            self.by_time.remove(&(before, slot, what));\n",
+        "            let _ = before;\n",
+    ),
+    Mutant(
+        "deadlines of registrations that have ended stay",
+        "registration.rs",
+        "        self.liveness.forget(slot);\n",
+        "",
+    ),
+    Mutant(
+        "a drain time is taken from the manager's clock",
+        "hold_and_drain.rs",
+        "            true => drain_s - start_s - (now.monotonic - self.started).as_secs_f64(),",
+        "            true => drain_s - now.wall_s,",
+    ),
+    Mutant(
+        "a sleep of the process puts drain times off",
+        "liveness.rs",
+        "            self.deadlines.advance(What::Drain, gap);\n",
+        "",
     ),
     Mutant(
         "a refused batch is lost",
@@ -270,15 +354,14 @@ MUTANTS = [
     Mutant(
         "a manager whose batch was refused is asked at once again",
         "returned_batches.rs",
-        "        self.suspect(slot, now);\n        self.index(slot);\n        self.finish_draining",
+        "        self.suspect(slot, now);\n        self.finish_draining",
         "        self.index(slot);\n        self.finish_draining",
     ),
     Mutant(
         "a draining manager whose last batch was refused is kept",
         "returned_batches.rs",
-        "        self.index(slot);\n        self.finish_draining(slot, now);\n    }\n\n"
-        "    /// A batch that was not",
-        "        self.index(slot);\n    }\n\n    /// A batch that was not",
+        "        self.suspect(slot, now);\n        self.finish_draining(slot, now);\n",
+        "        self.suspect(slot, now);\n",
     ),
     Mutant(
         "registering again takes a manager's tasks from it",
@@ -289,27 +372,45 @@ MUTANTS = [
     Mutant(
         "another process inherits the tasks of the one before",
         "registration.rs",
-        "            && earlier.registered_by == origin.connection\n",
-        "",
+        "let same_process = earlier.link.registered_by == origin.connection\n"
+        "            && earlier",
+        "let same_process = earlier",
     ),
     Mutant(
         "a registration by another connection keeps tasks",
         "registration.rs",
-        "            && earlier.registered_by == origin.connection\n"
-        "            && earlier.origin == origin;",
+        "            && earlier.link.is_open_by(origin.connection);",
         "            || true;",
     ),
     Mutant(
         "a connection belongs to two managers",
         "manager_table.rs",
-        "            self.get_mut(other).origin.connection = None;\n",
-        "            let _ = other;\n",
+        "        self.get_mut(other).link.state = LinkState::Claimed;\n",
+        "",
     ),
     Mutant(
         "the connection of a removed manager stays in the table",
         "manager_table.rs",
-        "        self.set_origin(slot, Origin::default());\n        let place",
+        "        self.release(slot);\n        let place",
         "        let place",
+    ),
+    Mutant(
+        "the transport's word that there is no connection is lost",
+        "connections.rs",
+        "        self.suspect(slot, now);\n        if let Some(ends)",
+        "        if let Some(ends)",
+    ),
+    Mutant(
+        "of two who speak by one connection nobody is asked",
+        "connections.rs",
+        "            for asked in [other, slot] {",
+        "            for asked in [other, slot].into_iter().take(0) {",
+    ),
+    Mutant(
+        "a registration that is read after its connection closed gets tasks",
+        "link.rs",
+        "            state: LinkState::closed(now),",
+        "            state: LinkState::Claimed,",
     ),
     Mutant(
         "a lost manager is forgotten at once, and not told to exit",

@@ -31,6 +31,7 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
         let task = Task {
             id: TaskId(id),
             priority: Priority::LOWEST,
+            foreign_name: None,
             body: Body::Task(id),
         };
         world.broker.handle_task(task, 1, world.now);

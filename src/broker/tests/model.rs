@@ -4,14 +4,19 @@
 //! Only the choice of a manager for a task is the broker's; of that, the model says whether it was
 //! allowed.
 
+#[path = "model/batches.rs"]
+mod batches;
 #[path = "model/doubt.rs"]
 mod doubt;
+#[path = "model/grace.rs"]
+mod grace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::words;
 use doubt::Held;
+use grace::Suspect;
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +43,12 @@ pub(crate) enum Choice {
     Asked,
 }
 
-/// Most tasks in one batch.
-const BATCH_MAX: usize = 1024;
 /// DESIGN.md: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
+/// From so late a turn on, what had come may not have been fetched from the kernel yet...
+const LATE_MIN: Duration = Duration::from_millis(20);
+/// ... and is so long after.
+const FETCHED_WITHIN: Duration = Duration::from_millis(200);
 
 pub(crate) struct Model {
     pub threshold: Duration,
@@ -55,6 +62,8 @@ pub(crate) struct Model {
     /// How long the process slept in all.
     slept: Duration,
     workers_empty_at: Duration,
+    /// By when all has been fetched that had come before a late turn.
+    fetched_at: Duration,
     pub waiting: BTreeSet<(i64, i64)>,
     pub managers: BTreeMap<String, Manager>,
     departed: BTreeSet<String>,
@@ -65,6 +74,8 @@ pub(crate) struct Model {
     /// By id: how often it was accepted, and how often answered.
     books: BTreeMap<i64, (u32, u32)>,
     priorities: BTreeMap<i64, i64>,
+    /// Live tasks that share no batch with others.
+    alone: BTreeSet<i64>,
 }
 
 /// What a manager tells of itself.
@@ -73,6 +84,8 @@ pub(crate) struct Account {
     pub block: String,
     pub capacity: usize,
     pub workers: i64,
+    /// By its own clock, which may be off by years.
+    pub started_s: f64,
     pub drain_in: Option<Duration>,
 }
 
@@ -83,7 +96,7 @@ pub(crate) struct Manager {
     /// More is owed to it than it takes.
     clogged: bool,
     draining: bool,
-    suspect_since: Option<Duration>,
+    suspect: Option<Suspect>,
     drain_at: Option<Duration>,
     connection: Option<u64>,
     registered_by: Option<u64>,
@@ -97,7 +110,7 @@ pub(crate) struct Manager {
 impl Manager {
     fn room(&self) -> usize {
         let is_kept_away = self.held || self.draining || self.clogged;
-        match is_kept_away || self.suspect_since.is_some() {
+        match is_kept_away || self.suspect.is_some() {
             true => 0,
             false => self.account.capacity - self.tasks.len(),
         }
@@ -121,6 +134,7 @@ impl Model {
             last_turn: Duration::ZERO,
             slept: Duration::ZERO,
             workers_empty_at: Duration::ZERO,
+            fetched_at: Duration::ZERO,
             waiting: BTreeSet::new(),
             managers: BTreeMap::new(),
             departed: BTreeSet::new(),
@@ -130,6 +144,7 @@ impl Model {
             late_results: 0,
             books: BTreeMap::new(),
             priorities: BTreeMap::new(),
+            alone: BTreeSet::new(),
         }
     }
 
@@ -159,10 +174,14 @@ impl Model {
     pub(crate) fn begin_turn(&mut self, now: Duration, due: Option<Duration>) {
         self.now = now;
         let due = due.unwrap_or(now).max(self.last_turn);
-        if now.saturating_sub(due) >= STALL_MIN {
+        let late = now.saturating_sub(due);
+        if late >= STALL_MIN {
             self.slept += now - self.last_turn;
         }
         self.last_turn = now;
+        if late >= LATE_MIN {
+            self.fetched_at = self.awake() + FETCHED_WITHIN;
+        }
     }
 
     fn awake(&self) -> Duration {
@@ -170,27 +189,35 @@ impl Model {
     }
 
     pub(crate) fn workers_empty(&mut self) {
-        self.workers_empty_at = self.awake();
+        if self.awake() >= self.fetched_at {
+            self.workers_empty_at = self.awake();
+        }
     }
 
     /// By when somebody has to be looked at, at the latest.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let awake = self.managers.values().map(|manager| {
-            let deadline = self.deadline(manager);
-            let first = manager.first_doubt();
-            let due = first.map_or(deadline, |doubt| doubt.min(deadline));
-            match due <= self.awake() {
-                true => self.backlog_end(),
-                false => due,
-            }
+        let again = Some(self.fetched_at).filter(|at| *at > self.awake());
+        let backlog_end = self.backlog_end();
+        let again = again.map_or(backlog_end, |at| at.min(backlog_end));
+        let awake = self.managers.values().flat_map(|manager| {
+            let deadlines = [Some(self.deadline(manager)), manager.first_doubt()];
+            let deadlines = deadlines.into_iter().flatten();
+            let heard_out = deadlines.map(|at| if at <= self.awake() { again } else { at });
+            heard_out.chain(manager.suspect.and_then(|suspect| suspect.ask_at))
         });
         let awake = awake.min().map(|at| at + self.slept);
         let drain = self.managers.values().filter_map(|m| m.drain_at).min();
         [awake, drain].into_iter().flatten().min()
     }
 
-    /// A task comes; `readable` or not.
-    pub(crate) fn task(&mut self, id: i64, priority: i64, readable: bool) -> Vec<String> {
+    /// A task comes; `readable` or not, and perhaps one that shares no batch with others.
+    pub(crate) fn task(
+        &mut self,
+        id: i64,
+        priority: i64,
+        readable: bool,
+        alone: bool,
+    ) -> Vec<String> {
         if self.is_live(id) {
             return Vec::new();
         }
@@ -198,6 +225,10 @@ impl Model {
         if !readable {
             return vec![self.answered(id, format!("unreadable {id}: why"))];
         }
+        match alone {
+            true => self.alone.insert(id),
+            false => self.alone.remove(&id),
+        };
         self.priorities.insert(id, priority);
         self.waiting.insert((priority, id));
         Vec::new()
@@ -227,13 +258,19 @@ impl Model {
         }
         self.departed.remove(name);
         self.history.push(account.block.clone());
-        self.take_connection(connection);
+        let suspect = match connection {
+            Some(connection) => {
+                expected.extend(self.take_connection(name, connection));
+                None
+            }
+            None => Some(self.suspect()),
+        };
         let manager = Manager {
             order,
             held: false,
             clogged: false,
             draining: false,
-            suspect_since: None,
+            suspect,
             drain_at: account.drain_in.map(|drain_in| self.now + drain_in),
             connection,
             registered_by: connection,
@@ -248,15 +285,6 @@ impl Model {
         expected
     }
 
-    /// A connection belongs to whoever spoke by it last.
-    fn take_connection(&mut self, connection: Option<u64>) {
-        for manager in self.managers.values_mut() {
-            if manager.connection == connection {
-                manager.connection = None;
-            }
-        }
-    }
-
     /// A message other than a probe or a registration. False if the manager is not registered;
     /// then `expected` is all that comes of it.
     fn hear(&mut self, name: &str, connection: Option<u64>, expected: &mut Vec<String>) -> bool {
@@ -268,13 +296,17 @@ impl Model {
             return false;
         }
         let heard = std::mem::replace(&mut self.manager(name).heard, awake);
-        if connection.is_some() {
-            self.take_connection(connection);
-            self.doubt(name, connection, heard);
-            let manager = self.manager(name);
-            manager.connection = connection;
-            manager.spoke_by = connection;
-            manager.suspect_since = None;
+        match connection {
+            Some(number) => {
+                expected.extend(self.take_connection(name, number));
+                self.doubt(name, connection, heard);
+                let manager = self.manager(name);
+                manager.connection = connection;
+                manager.spoke_by = connection;
+                manager.suspect = None;
+            }
+            // It was said before the connection closed.
+            None => self.reachable(name),
         }
         true
     }
@@ -342,22 +374,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn disconnect(&mut self, connection: u64) {
-        let awake = self.awake();
-        for manager in self.managers.values_mut() {
-            if manager.connection == Some(connection) {
-                manager.connection = None;
-                manager.suspect_since.get_or_insert(awake);
-            }
-        }
-    }
-
     pub(crate) fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
-        let awake = self.awake();
-        let Some(manager) = self.managers.get_mut(name) else {
-            return Vec::new();
-        };
-        manager.suspect_since.get_or_insert(awake);
+        self.cut_off(name);
         self.take_back(name, ids)
     }
 
@@ -389,14 +407,6 @@ impl Model {
         self.finish_draining(name)
     }
 
-    fn deadline(&self, manager: &Manager) -> Duration {
-        let silent = manager.heard + self.threshold;
-        match (manager.suspect_since, self.grace) {
-            (Some(since), Some(grace)) => silent.min(since.max(manager.heard) + grace),
-            _ => silent,
-        }
-    }
-
     /// DESIGN.md: after two thresholds of backlog without a break, overdue is overdue.
     fn backlog_end(&self) -> Duration {
         self.workers_empty_at + self.threshold * 2
@@ -419,6 +429,9 @@ impl Model {
                 manager.draining = true;
                 expected.extend(self.finish_draining(name));
             }
+        }
+        for name in &names {
+            expected.extend(self.ask(name));
         }
         for name in &names {
             let Some(manager) = self.managers.get(name) else {
@@ -449,59 +462,6 @@ impl Model {
         let mut expected: Vec<String> = names.collect();
         expected.push("stop: submit side gone".to_owned());
         expected
-    }
-
-    /// What was handed out: to somebody with room, the first in the queue, as much as goes; and
-    /// nothing stays behind that could go.
-    pub(crate) fn check_dispatch(&mut self, seen: &[Seen]) -> Verdict {
-        for effect in seen {
-            match effect {
-                Seen::Batch { to, ids } => self.check_batch(to, ids)?,
-                Seen::Rank { among } if self.choice == Choice::Asked => {
-                    let able = self.managers.iter().filter(|(_, m)| m.room() > 0);
-                    let able: BTreeSet<String> = able.map(|(name, _)| name.clone()).collect();
-                    if *among != able || able.is_empty() {
-                        return Err(format!("asked about {among:?}, able are {able:?}"));
-                    }
-                }
-                other => return Err(format!("{other:?} comes of a dispatch")),
-            }
-        }
-        let is_room = self.managers.values().any(|manager| manager.room() > 0);
-        let waits = is_room && !self.waiting.is_empty();
-        if self.dispatching && waits && self.choice != Choice::Asked {
-            return Err("tasks wait although there is room".to_owned());
-        }
-        Ok(())
-    }
-
-    fn check_batch(&mut self, to: &str, ids: &[i64]) -> Verdict {
-        if !self.dispatching {
-            return Err("tasks leave while nothing may leave".to_owned());
-        }
-        let room = self.managers.get(to).map_or(0, Manager::room);
-        let count = room.min(BATCH_MAX).min(self.waiting.len());
-        let first: Vec<i64> = self.waiting.iter().take(count).map(|(_, id)| *id).collect();
-        if *ids != first || ids.is_empty() {
-            return Err(format!(
-                "{to} has room for {room} and got [{}], where [{}] come first",
-                words::fold(ids),
-                words::fold(&first),
-            ));
-        }
-        let able = self.managers.values().filter(|m| m.room() > 0);
-        let greatest = able.map(|m| &m.account.block).max();
-        if self.choice == Choice::GreatestBlock && greatest > Some(&self.managers[to].account.block)
-        {
-            return Err(format!("{to} got tasks, a greater block has room"));
-        }
-        for _ in ids {
-            let (_, id) = self.waiting.pop_first().expect("counted");
-            let held = Held::since(self.awake());
-            self.manager(to).tasks.insert(id, held);
-        }
-        self.manager(to).idle_since = None;
-        Ok(())
     }
 
     /// Each accepted task has been answered once, except those that live.

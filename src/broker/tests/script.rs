@@ -4,7 +4,7 @@
 //! for is a slip of the pen and fails, and so does a verb that is not in the list of
 //! [`Player::play`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use broker::{
     Settings, Slot, StopReason, Versions,
 };
 use protocol::{
-    BlockId, Command, FromManager, Priority, SelectorAnswer, Task, TaskId, VersionCheck,
+    BlockId, Command, FromManager, ManagerId, Priority, SelectorAnswer, Task, TaskId, VersionCheck,
 };
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -85,6 +85,8 @@ pub(crate) struct Player {
     world: World,
     events: Events,
     shows_warnings: bool,
+    /// Managers that the transport has no connection to.
+    unreachable: BTreeSet<String>,
 }
 
 impl Player {
@@ -128,6 +130,7 @@ impl Player {
             world,
             events: Events::capture(LevelFilter::WARN),
             shows_warnings,
+            unreachable: BTreeSet::new(),
         }
     }
 
@@ -177,8 +180,12 @@ impl Player {
             "disconnect" => {
                 let connection = ConnectionId(line.number(0));
                 let now = self.world.now;
+                self.unreachable.extend(self.world.speakers_by(connection));
                 self.world.broker.handle_disconnected(connection, now);
             }
+            // The transport knows; the broker is not told.
+            "reconnect" => drop(self.unreachable.remove(line.object(0))),
+            "cut" => drop(self.unreachable.insert(line.object(0).to_owned())),
             "loaded" | "answer" | "answer-failed" | "asked-again" | "give-up" => {
                 self.answer_question(line);
             }
@@ -228,7 +235,8 @@ impl Player {
         } = &mut self.world;
         match line.verb.as_str() {
             "task" => {
-                let task = task(line.number(0), line.text("priority").as_deref());
+                let mut task = task(line.number(0), line.text("priority").as_deref());
+                task.foreign_name = line.text("names").map(String::into_boxed_str);
                 broker.handle_task(task, 1, *now);
             }
             "tasks" => {
@@ -245,6 +253,7 @@ impl Player {
                 let manager = manager_id(line.object(0));
                 let place = shipments.iter().rposition(|(to, _)| *to == manager);
                 let (to, shipment) = shipments.remove(place.expect("a batch to refuse"));
+                self.unreachable.insert(to.to_text());
                 broker.handle_refused(&to, shipment, *now);
             }
             "dispatching" => broker.handle_dispatching(line.object(0) == "on"),
@@ -302,11 +311,17 @@ impl Player {
     /// The broker's effects and its log since the last call.
     fn seen(&mut self, prefix: &str) -> Vec<String> {
         let mut seen = Vec::new();
-        for output in self.world.outputs() {
+        let mut outputs = VecDeque::from(self.world.outputs());
+        while let Some(output) = outputs.pop_front() {
             let lines = words::of(&output, self.world.now);
             seen.extend(lines.iter().map(|line| format!("{prefix}{line}")));
-            if let Output::Batch { to, shipment } = output {
-                self.world.shipments.push((to, shipment));
+            match output {
+                Output::Batch { to, shipment } => self.world.shipments.push((to, shipment)),
+                Output::ToManager { to, .. } => {
+                    self.carry_word(&to);
+                    outputs.extend(self.world.outputs());
+                }
+                _ => {}
             }
         }
         for line in self.events.take() {
@@ -317,6 +332,15 @@ impl Player {
             }
         }
         seen
+    }
+
+    /// The transport takes a word, or has no connection for it.
+    fn carry_word(&mut self, to: &ManagerId) {
+        let (broker, now) = (&mut self.world.broker, self.world.now);
+        match self.unreachable.contains(&to.to_text()) {
+            true => broker.handle_unreachable(to, now),
+            false => broker.handle_reachable(to, now),
+        }
     }
 
     fn books(&self) -> String {
@@ -334,13 +358,17 @@ impl Player {
         let mut origin = self.world.origin(name);
         match line.text("conn").as_deref() {
             None => {}
-            Some("none") => origin = Origin::default(),
+            Some("none") => {
+                self.unreachable.insert(name.to_owned());
+                origin = Origin::default();
+            }
             Some(text) => origin.connection = Some(ConnectionId(number(text).unsigned_abs())),
         }
         if let Some(address) = line.option::<IpAddr>("addr") {
             origin.address = Some(address);
         }
         if origin.connection.is_some() {
+            self.unreachable.remove(name);
             self.world.set_origin(name, origin);
         }
         origin
@@ -363,6 +391,19 @@ fn registration(name: &str, line: &mut Line, player: &Player) -> protocol::Regis
     }
     if let Some(drain_in) = line.option::<f64>("drain_in") {
         registration.drain_time_s = player.world.now.wall_s + drain_in;
+        registration.start_time_s = player.world.now.wall_s;
+    }
+    // Its clock may be off, and it may not say when it started.
+    if let Some(off_by) = line.option::<f64>("clock") {
+        registration.drain_time_s += off_by;
+        registration.start_time_s += off_by;
+    }
+    match line.text("start").as_deref() {
+        None => {}
+        Some("untold") => registration.start_time_s = 0.0,
+        // That of the scenario.
+        Some("first") => registration.start_time_s -= player.world.now.monotonic.as_secs_f64(),
+        Some(other) => panic!("start={other}"),
     }
     if let Some(python) = line.text("python") {
         registration.python_version = python;
@@ -388,6 +429,7 @@ fn task(id: i64, priority: Option<&str>) -> Task<Body> {
     Task {
         id: TaskId(id),
         priority,
+        foreign_name: None,
         body: Body::Task(id),
     }
 }

@@ -68,6 +68,13 @@ impl World {
         origin
     }
 
+    /// Whose last message came by this connection.
+    pub(crate) fn speakers_by(&self, connection: ConnectionId) -> Vec<String> {
+        let is_it = |origin: &Origin| origin.connection == Some(connection);
+        let found = self.origins.iter().filter(|(_, origin)| is_it(origin));
+        found.map(|(name, _)| name.clone()).collect()
+    }
+
     pub(crate) fn set_origin(&mut self, manager: &str, origin: Origin) {
         self.origins.insert(manager.to_owned(), origin);
     }

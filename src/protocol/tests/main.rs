@@ -9,6 +9,9 @@ use support::python;
 /// Tasks, and what of them we route by.
 mod tasks;
 
+/// Which of them a manager may be unable to load.
+mod foreign_names;
+
 /// What managers say, in every dialect.
 mod managers;
 

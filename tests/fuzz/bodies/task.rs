@@ -14,6 +14,7 @@ pub fn run(data: &[u8]) {
     ) {
         (Ok(short), Ok(long)) => {
             assert_eq!(short.id, long.id);
+            assert_eq!(short.foreign_name, long.foreign_name);
             assert_eq!(short.priority.cmp(&long.priority), Ordering::Equal);
             let batch = batch(&short.body);
             assert_eq!(batch, self::batch(&long.body));

@@ -33,7 +33,7 @@ impl Manager {
     /// By when one of its tasks must be answered; nobody waits for it without a connection.
     pub(super) fn first_doubt(&self) -> Option<Duration> {
         let doubts = self.tasks.values().filter_map(|held| held.doubt);
-        doubts.min().filter(|_| self.suspect_since.is_none())
+        doubts.min().filter(|_| self.suspect.is_none())
     }
 }
 
@@ -46,7 +46,7 @@ impl Model {
         let more = self.threshold.min(QUEUED_RESULTS_GET);
         let manager = self.manager(name);
         let is_another = manager.spoke_by != connection;
-        let since = manager.suspect_since;
+        let since = manager.suspect.map(|suspect| suspect.since);
         if !is_another && since.is_none() {
             return;
         }
@@ -78,7 +78,7 @@ impl Model {
         };
         let now = self.now;
         let manager = self.manager(name);
-        if manager.suspect_since.is_some() {
+        if manager.suspect.is_some() {
             return Vec::new();
         }
         let is_over = |held: &Held| held.doubt.is_some_and(|at| at <= heard_out);

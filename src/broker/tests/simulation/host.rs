@@ -64,12 +64,18 @@ impl Host {
 
     /// The process runs: whatever it is told first, it is told the time.
     fn begin_turn(&mut self) {
+        let due = self.due();
+        self.model.begin_turn(self.world.now.monotonic, due);
+    }
+
+    /// The first deadline of a manager.
+    pub(crate) fn due(&mut self) -> Option<Duration> {
         // Without dispatching no answer of a selector is waited for: what is left is the managers'.
         let broker = &mut self.world.broker;
         broker.handle_dispatching(false);
         let due = broker.next_deadline();
         broker.handle_dispatching(self.model.dispatching);
-        self.model.begin_turn(self.world.now.monotonic, due);
+        due
     }
 
     /// One turn of the loop. `skips_workers` if poll did not say that there is something to read.
@@ -111,8 +117,10 @@ impl Host {
     fn read_tasks(&mut self) -> Verdict {
         while let Some((task, priority, is_readable)) = self.tasks.pop_front() {
             let TaskId(id) = task.id;
-            let expected = self.model.task(id, priority, is_readable);
-            let told = format!("task {id}, priority {priority}, readable {is_readable}");
+            let is_alone = task.foreign_name.is_some();
+            let expected = self.model.task(id, priority, is_readable, is_alone);
+            let told =
+                format!("task {id}, priority {priority}, readable {is_readable}, alone {is_alone}");
             match is_readable {
                 true => {
                     let (weight, now) = (weight_of(id), self.world.now);
@@ -200,8 +208,10 @@ impl Host {
         registration.block = BlockId::Text(account.block.as_str().into());
         registration.max_capacity = account.capacity;
         registration.worker_count = account.workers;
+        // On a clock of its own.
+        registration.start_time_s = account.started_s;
         if let Some(drain_in) = account.drain_in {
-            registration.drain_time_s = self.world.now.wall_s + drain_in.as_secs_f64();
+            registration.drain_time_s = account.started_s + drain_in.as_secs_f64();
         }
         let expected = self.model.register(name, connection, account);
         (FromManager::Registration(Box::new(registration)), expected)
@@ -210,6 +220,7 @@ impl Host {
     fn let_time_pass(&mut self, network: &Network) -> Verdict {
         self.begin_turn();
         let now = self.world.now.monotonic;
+        let deadlines = self.model.deadlines();
         let expected = self.model.time();
         self.world.broker.handle_time(self.world.now);
         let lost: Vec<String> = expected
@@ -223,7 +234,7 @@ impl Host {
         self.check_nothing_unread_is_lost(network, &answered)?;
         for name in lost.iter().filter(|_| !self.model.backlog_is_over()) {
             if let Some(since) = network.oldest_of(name)
-                && since + self.model.threshold <= now
+                && since < deadlines[name]
             {
                 return Err(format!(
                     "{name} is given up, its word of {since:?} is unread"
@@ -264,7 +275,7 @@ impl Host {
             _ if self.turns_with_deadline_due > 3 => {
                 Err("a deadline that does not go away".to_owned())
             }
-            (at, Some(due)) if at.is_none_or(|at| at > due) => Err(format!(
+            (at, Some(due)) if at.is_none_or(|at| at > due.max(now)) => Err(format!(
                 "the next deadline is {at:?}, someone is due at {due:?}"
             )),
             _ => Ok(()),
@@ -416,9 +427,9 @@ impl Host {
         to: &str,
         parcel: Parcel,
     ) -> Result<Option<Parcel>, String> {
-        let ids = match &parcel {
-            Parcel::Batch(shipment) => shipment.ids(),
-            Parcel::Word(_) => Vec::new(),
+        let (is_word, ids) = match &parcel {
+            Parcel::Batch(shipment) => (false, shipment.ids()),
+            Parcel::Word(_) => (true, Vec::new()),
         };
         match network.send(to, parcel) {
             Sent::Taken => {
@@ -428,11 +439,41 @@ impl Host {
                     }
                 }
             }
-            Sent::Later(parcel) => return Ok(Some(parcel)),
-            Sent::Refused(Parcel::Batch(shipment)) => self.refuse(to, shipment)?,
-            Sent::Refused(Parcel::Word(_)) => {}
+            Sent::Later(left) => {
+                if is_word {
+                    self.answer_word(to, true)?;
+                }
+                return Ok(Some(left));
+            }
+            Sent::Refused(Parcel::Batch(shipment)) => {
+                return self.refuse(to, shipment).map(|()| None);
+            }
+            Sent::Refused(Parcel::Word(_)) => return self.answer_word(to, false).map(|()| None),
+        }
+        if is_word {
+            self.answer_word(to, true)?;
         }
         Ok(None)
+    }
+
+    /// Whether the transport has a connection for a word.
+    fn answer_word(&mut self, name: &str, is_reachable: bool) -> Verdict {
+        self.begin_turn();
+        let (id, now) = (manager_id(name), self.world.now);
+        match is_reachable {
+            true => {
+                self.model.reachable(name);
+                self.world.broker.handle_reachable(&id, now);
+            }
+            false => {
+                self.model.unreachable(name);
+                self.world.broker.handle_unreachable(&id, now);
+            }
+        }
+        self.expect(
+            format_args!("{name} is reachable: {is_reachable}"),
+            Vec::new(),
+        )
     }
 
     fn refuse(&mut self, name: &str, shipment: Shipment<Body>) -> Verdict {

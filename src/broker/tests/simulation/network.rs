@@ -67,6 +67,10 @@ pub(crate) struct Network {
     routes: BTreeMap<String, u64>,
     descriptors: BTreeSet<u64>,
     pub unread: VecDeque<Unread>,
+    /// What has come and is not in the worker socket: libzmq's own thread does not run...
+    in_kernel: VecDeque<Unread>,
+    /// ... before this time.
+    fetches_at: Duration,
     /// Tasks whose batch a connection took and nobody ever read, or whose result it lost.
     pub vanished: BTreeSet<i64>,
     /// With when each can be read.
@@ -78,6 +82,24 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn set_now(&mut self, now: Duration) {
         self.now = now;
+        if self.fetches_at <= now {
+            self.unread.append(&mut self.in_kernel);
+        }
+    }
+
+    /// The process is stopped, until it is said when its threads have run again.
+    pub(crate) fn stop(&mut self) {
+        self.fetches_at = Duration::MAX;
+    }
+
+    pub(crate) fn go_on(&mut self, fetches_at: Duration) {
+        self.fetches_at = fetches_at;
+        self.set_now(self.now);
+    }
+
+    /// When something comes into the worker socket by itself.
+    pub(crate) fn next_fetch(&self) -> Option<Duration> {
+        (!self.in_kernel.is_empty()).then_some(self.fetches_at)
     }
 
     /// A new connection under an identity. The one before it is closed, which is told `late`.
@@ -189,13 +211,17 @@ impl Network {
     /// A manager says something.
     pub(crate) fn say(&mut self, connection: u64, from: &str, saying: Saying) {
         if let Some(Connection { descriptor, .. }) = self.connections.get(&connection) {
-            self.unread.push_back(Unread {
+            let unread = Unread {
                 from: from.to_owned(),
                 saying,
                 connection,
                 descriptor: *descriptor,
                 since: self.now,
-            });
+            };
+            match self.fetches_at <= self.now {
+                true => self.unread.push_back(unread),
+                false => self.in_kernel.push_back(unread),
+            }
         }
     }
 
@@ -261,7 +287,8 @@ impl Network {
 
     /// The oldest message of this manager that stands unread.
     pub(crate) fn oldest_of(&self, manager: &str) -> Option<Duration> {
-        let mut of_it = self.unread.iter().filter(|unread| unread.from == manager);
+        let unread = self.unread.iter().chain(&self.in_kernel);
+        let mut of_it = unread.filter(|unread| unread.from == manager);
         of_it.next().map(|unread| unread.since)
     }
 }

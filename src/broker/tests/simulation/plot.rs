@@ -55,13 +55,14 @@ pub(crate) enum Happening {
     PassLong,
     Load,
     Suspend,
+    SuspendShortly,
     WallJump,
     ResultsStuck,
     Helper,
 }
 
 /// With how often each happens, where it happens at all.
-pub(crate) const HAPPENINGS: [(Happening, usize); 32] = [
+pub(crate) const HAPPENINGS: [(Happening, usize); 33] = [
     (Happening::Tasks, 9),
     (Happening::TaskAgain, 2),
     (Happening::UnreadableTask, 1),
@@ -91,6 +92,7 @@ pub(crate) const HAPPENINGS: [(Happening, usize); 32] = [
     (Happening::PassLong, 2),
     (Happening::Load, 2),
     (Happening::Suspend, 1),
+    (Happening::SuspendShortly, 2),
     (Happening::WallJump, 1),
     (Happening::ResultsStuck, 1),
     (Happening::Helper, 2),
@@ -322,6 +324,7 @@ impl Cast {
             block: self.below(3).to_string(),
             capacity: at_least + self.below(6),
             workers: self.below(4) as i64,
+            started_s: (1 + self.below(1 << 31)) as f64,
             drain_in,
         }
     }

@@ -1,0 +1,93 @@
+"""Tasks that name what a manager cannot import: such a one ends the manager that loads it, and
+takes nothing with it that stood beside it."""
+
+from __future__ import annotations
+
+import sys
+import types
+import uuid
+from pathlib import Path
+
+import pytest
+from parsl.executors.high_throughput.errors import ManagerLost
+
+from harness.htex import executors, jobs
+
+RESULT_S = 40
+
+pytestmark = pytest.mark.ours_only("stock sends them in one batch with others, and dies of them")
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A class whose module exists in this process only, as that of a notebook does."""
+    module = types.ModuleType("only_here")
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    module.Homeless = type("Homeless", (), {"__module__": "only_here"})
+    return module.Homeless
+
+
+def registered(manager, capacity: int):
+    """Batches may follow at once, and are read one by one."""
+    manager.probe()
+    manager.register(max_capacity=capacity)
+    return manager
+
+
+def batches_of(manager, count: int) -> list[list[int]]:
+    """The ids in each batch, until so many tasks have come."""
+    batches: list[list[int]] = []
+    while sum(map(len, batches)) < count:
+        batches.append([task["task_id"] for task in manager.batch()])
+    return batches
+
+
+def test_it_stands_in_no_batch_beside_others(start, connect, homeless):
+    side = start()
+    plain, foreign = {"x": uuid.UUID(int=1)}, {"x": homeless()}
+    for task_id, context in enumerate([plain, plain, foreign, foreign, plain, plain], start=1):
+        side.submit(task_id, b"", context)
+    side.interchange.wait_for_log("Put task 6 onto pending_task_queue")
+    manager = registered(connect(side), 9)
+    assert batches_of(manager, 6) == [[1, 2], [3], [4], [5, 6]]
+
+
+def test_a_batch_that_is_refused_keeps_the_rule(start, connect, homeless):
+    """The manager's connection is gone when the batch leaves: another one gets it."""
+    side = start()
+    gone = connect(side, b"gone").enlist(side, max_capacity=3)
+    gone.socket.close(0)
+    contexts = [{}, {"x": homeless}, {}]
+    for task_id, context in enumerate(contexts, start=1):
+        side.submit(task_id, b"", context)
+    side.interchange.wait_for_log("Put task 3 onto pending_task_queue")
+    manager = registered(connect(side, b"here"), 3)
+    assert batches_of(manager, 3) == [[1], [2], [3]]
+
+
+def test_a_real_manager_ends_of_it_and_is_named(tmp_path, homeless):
+    """Its receiving thread does; the process is silent from then on, and lost."""
+    with executors.running(tmp_path / "run", heartbeat_threshold=3) as htex:
+        (row,) = htex.connected_managers()
+        bad = htex.submit_payload({"x": homeless()}, b"")
+        others = [htex.submit(jobs.add, {}, number, 1) for number in range(5)]
+        htex.scale_out_facade(1)
+        with pytest.raises(ManagerLost):
+            bad.result(RESULT_S)
+        assert [future.result(RESULT_S) for future in others] == [1, 2, 3, 4, 5]
+        log = (Path(htex.logdir) / "interchange.log").read_text()
+    (line,) = [line for line in log.splitlines() if "may have been ended by" in line]
+    assert f"task {bad.parsl_executor_task_id}, which names only_here.Homeless" in line
+    assert row["manager"] in line
+
+
+def test_a_priority_of_a_class_of_the_users_is_served(start, connect, homeless):
+    """It is foreign, and a number all the same."""
+    number = type("Number", (int,), {"__module__": "only_here"})
+    sys.modules["only_here"].Number = number
+    side = start()
+    for task_id, priority in enumerate([number(5), 3, number(1)], start=1):
+        side.submit(task_id, b"", {"resource_spec": {"priority": priority}})
+    side.interchange.wait_for_log("Put task 3 onto pending_task_queue")
+    manager = registered(connect(side), 9)
+    assert batches_of(manager, 3) == [[3], [2], [1]]

@@ -1,0 +1,107 @@
+//! One set of deadlines: when to look at whom, and what for. Each manager has one of a kind at the
+//! most, which is replaced when the facts change and goes with its registration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::time::Duration;
+
+use super::slot::Slot;
+
+/// What is looked at. What is due in one turn is done in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// It drains.
+    Drain,
+    /// Without a connection for a while: the transport is asked whether there is one again.
+    Ask,
+    /// It is lost, unless it was heard: the only one that facts may put off without a word here.
+    Silence,
+    /// Its grace is over, and the transport has no connection to it.
+    Grace,
+    /// The first of its tasks in doubt is given up.
+    Doubt,
+}
+
+impl What {
+    /// Whether a word of the manager's that stands unread could change it.
+    pub(super) fn is_heard_out(self) -> bool {
+        match self {
+            Self::Drain | Self::Ask => false,
+            Self::Silence | Self::Grace | Self::Doubt => true,
+        }
+    }
+}
+
+/// When, who, what for.
+pub(super) type Entry = (Duration, Slot, What);
+
+#[derive(Default)]
+pub(super) struct Deadlines {
+    by_time: BTreeSet<Entry>,
+    times: BTreeMap<(Slot, What), Duration>,
+    /// Asked for several times a turn.
+    first: Option<Duration>,
+}
+
+impl Deadlines {
+    /// Replaces what there was of this kind; None takes it away.
+    pub(super) fn set(&mut self, slot: Slot, what: What, at: Option<Duration>) {
+        let before = match at {
+            Some(at) => self.times.insert((slot, what), at),
+            None => self.times.remove(&(slot, what)),
+        };
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.by_time.remove(&(before, slot, what));
+        }
+        if let Some(at) = at {
+            self.by_time.insert((at, slot, what));
+        }
+        self.first = self.by_time.first().map(|(at, ..)| *at);
+    }
+
+    /// The registration has ended.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        let of_slot = self.times.range((slot, What::Drain)..=(slot, What::Doubt));
+        let kinds: Vec<What> = of_slot.map(|((_, what), _)| *what).collect();
+        for what in kinds {
+            self.set(slot, what, None);
+        }
+    }
+
+    /// Those of one kind come sooner by so much.
+    pub(super) fn advance(&mut self, kind: What, by: Duration) {
+        let of_kind = self.times.iter().filter(|((_, what), _)| *what == kind);
+        let of_kind: Vec<(Slot, Duration)> = of_kind.map(|((slot, _), at)| (*slot, *at)).collect();
+        for (slot, at) in of_kind {
+            self.set(slot, kind, Some(at.saturating_sub(by)));
+        }
+    }
+
+    pub(super) fn at(&self, slot: Slot, what: What) -> Option<Duration> {
+        self.times.get(&(slot, what)).copied()
+    }
+
+    pub(super) fn first(&self) -> Option<Duration> {
+        self.first
+    }
+
+    pub(super) fn first_after(&self, time: Duration) -> Option<Duration> {
+        let last = (time, Slot::LAST, What::Doubt);
+        let mut later = self.by_time.range((Excluded(last), Unbounded));
+        later.next().map(|(at, ..)| *at)
+    }
+
+    /// In the order of time.
+    pub(super) fn until(&self, time: Duration) -> impl Iterator<Item = &Entry> {
+        let is_any = self.first.is_some_and(|first| first <= time);
+        let entries = is_any.then(|| self.by_time.iter().take_while(move |(at, ..)| *at <= time));
+        entries.into_iter().flatten()
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.times.keys().map(|(slot, _)| *slot)
+    }
+}

@@ -1,0 +1,81 @@
+//! A manager's connection to us, as one fact: how many it has had, and whether the last is open.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::origin::ConnectionId;
+
+/// How a manager is reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    /// Counts the connections that it has spoken by, each time that it is another one.
+    pub(super) number: u64,
+    pub(super) state: LinkState,
+    /// Where it spoke from last; it stays when the connection closes, to compare with the next.
+    pub(super) address: Option<IpAddr>,
+    /// The connection by which it last spoke, whatever has become of that since.
+    pub(super) spoke_by: Option<ConnectionId>,
+    /// The connection that its registration came by.
+    pub(super) registered_by: Option<ConnectionId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// It spoke by its connection, which leads to it and to nobody else.
+    Open,
+    /// Another one has spoken by its connection since. A message that stood unread while its
+    /// connection closed names whichever got the descriptor, so either of them may have none.
+    Claimed,
+    /// Times are on the awake clock.
+    Closed {
+        since: Duration,
+        /// When it is lost, if it has no connection by then. None: its silence alone counts.
+        grace_ends: Option<Duration>,
+    },
+}
+
+impl Link {
+    /// Of a process that registers: closed, until a connection shows that it is there.
+    pub(super) fn new(registered_by: Option<ConnectionId>, now: Duration) -> Self {
+        Self {
+            number: 0,
+            state: LinkState::closed(now),
+            address: None,
+            spoke_by: None,
+            registered_by,
+        }
+    }
+
+    pub(super) fn is_open_by(&self, connection: Option<ConnectionId>) -> bool {
+        self.state == LinkState::Open && self.spoke_by == connection
+    }
+
+    /// The connection that leads to it.
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        self.spoke_by.filter(|_| self.state == LinkState::Open)
+    }
+
+    pub(super) fn closed_since(&self) -> Option<Duration> {
+        match self.state {
+            LinkState::Closed { since, .. } => Some(since),
+            LinkState::Open | LinkState::Claimed => None,
+        }
+    }
+
+    /// It speaks by this connection.
+    pub(super) fn open(&mut self, connection: ConnectionId, address: Option<IpAddr>) {
+        self.number += u64::from(self.spoke_by != Some(connection));
+        self.spoke_by = Some(connection);
+        self.address = address.or(self.address);
+        self.state = LinkState::Open;
+    }
+}
+
+impl LinkState {
+    pub(super) fn closed(since: Duration) -> Self {
+        Self::Closed {
+            since,
+            grace_ends: None,
+        }
+    }
+}

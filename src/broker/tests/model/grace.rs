@@ -1,0 +1,109 @@
+//! Managers without a connection, and the transport that is asked about them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Manager, Model};
+
+/// Since when it gets nothing; times are on the awake clock.
+#[derive(Clone, Copy)]
+pub(super) struct Suspect {
+    pub(super) since: Duration,
+    grace_ends: Option<Duration>,
+    /// When the transport is asked next: in the middle of the grace, and at its end.
+    pub(super) ask_at: Option<Duration>,
+    /// The end of its grace, once the transport has said that it has no connection by then.
+    pub(super) lost_at: Option<Duration>,
+}
+
+impl Model {
+    /// Who has lost its connection just now.
+    pub(super) fn suspect(&self) -> Suspect {
+        let since = self.awake();
+        let grace_ends = self.grace.map(|grace| since + grace);
+        Suspect {
+            since,
+            grace_ends,
+            ask_at: self.grace.map(|grace| since + grace - grace / 2),
+            lost_at: None,
+        }
+    }
+
+    /// A connection belongs to whoever spoke by it last. Which of two has none is asked.
+    pub(super) fn take_connection(&mut self, name: &str, connection: u64) -> Vec<String> {
+        let mut expected = Vec::new();
+        for (other, manager) in &mut self.managers {
+            if other != name && manager.connection == Some(connection) {
+                manager.connection = None;
+                expected = vec![
+                    format!("{other} < heartbeat echo"),
+                    format!("{name} < heartbeat echo"),
+                ];
+            }
+        }
+        expected
+    }
+
+    pub(crate) fn disconnect(&mut self, connection: u64) {
+        let suspect = self.suspect();
+        for manager in self.managers.values_mut() {
+            if manager.connection == Some(connection) {
+                manager.connection = None;
+                manager.suspect.get_or_insert(suspect);
+            }
+        }
+    }
+
+    /// The transport says that it has no connection to this manager.
+    pub(crate) fn unreachable(&mut self, name: &str) {
+        self.cut_off(name);
+        let awake = self.awake();
+        let manager = self.managers.get_mut(name);
+        if let Some(suspect) = manager.and_then(|manager| manager.suspect.as_mut()) {
+            suspect.lost_at = suspect.grace_ends.filter(|ends| *ends <= awake);
+        }
+    }
+
+    /// It says that it has one: the grace begins anew.
+    pub(crate) fn reachable(&mut self, name: &str) {
+        let anew = self.suspect();
+        let manager = self.managers.get_mut(name);
+        if let Some(suspect) = manager.and_then(|manager| manager.suspect.as_mut()) {
+            *suspect = Suspect {
+                since: suspect.since,
+                ..anew
+            };
+        }
+    }
+
+    pub(super) fn cut_off(&mut self, name: &str) {
+        let suspect = self.suspect();
+        if let Some(manager) = self.managers.get_mut(name) {
+            manager.connection = None;
+            manager.suspect.get_or_insert(suspect);
+        }
+    }
+
+    /// By when each must have been heard, as time is told outside.
+    pub(crate) fn deadlines(&self) -> BTreeMap<String, Duration> {
+        let managers = self.managers.iter();
+        managers
+            .map(|(name, manager)| (name.clone(), self.deadline(manager) + self.slept))
+            .collect()
+    }
+
+    /// When it is lost, as things stand.
+    pub(super) fn deadline(&self, manager: &Manager) -> Duration {
+        let silent = manager.heard + self.threshold;
+        let lost_at = manager.suspect.and_then(|suspect| suspect.lost_at);
+        lost_at.map_or(silent, |at| at.min(silent))
+    }
+
+    pub(super) fn ask(&mut self, name: &str) -> Option<String> {
+        let awake = self.awake();
+        let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;
+        suspect.ask_at.filter(|at| *at <= awake)?;
+        suspect.ask_at = suspect.grace_ends.filter(|ends| *ends > awake);
+        Some(format!("{name} < heartbeat echo"))
+    }
+}

@@ -1,0 +1,104 @@
+//! Tasks that look up names which a manager may not have.
+
+use protocol::{Opaque, Stay, Task};
+
+use super::python;
+
+fn foreign_name(protocol: u8, context: &str) -> Option<String> {
+    let text = format!("{{'task_id': 7, 'context': {context}, 'buffer': b'b'}}");
+    let bytes = python::pickle(protocol, &text);
+    let task: Task<Opaque<Vec<u8>>> = Task::parse(bytes, Stay::Long).expect("sound");
+    assert_eq!(task.id.0, 7);
+    task.foreign_name.map(String::from)
+}
+
+#[test]
+fn what_parsl_and_plain_data_write_is_everywhere() {
+    for context in [
+        "{}",
+        "{'resource_spec': {'priority': 3}}",
+        "{'resource_spec': {'priority': decimal.Decimal('1.5')}}",
+        "{'resource_spec': {'priority': fractions.Fraction(1, 3)}}",
+        // As an endpoint of Globus Compute has it.
+        "{'task_executor': {'f': 'users.no_such_function', 'a': (uuid.UUID(int=7), None), \
+          'k': {'run_dir': 'd', 'run_in_sandbox': False}}}",
+        "{'p': pathlib.PurePosixPath('/a'), 'd': datetime.datetime(2026, 1, 2, \
+          tzinfo=datetime.timezone.utc), 't': datetime.timedelta(1), 'b': bytearray(b'x'), \
+          'o': collections.OrderedDict(a=1), 'c': collections.Counter('ab'), \
+          'q': collections.deque([1]), 'l': collections.defaultdict(list), 'z': 1j, \
+          'r': range(3), 's': slice(1), 'e': Ellipsis, 'F': frozenset([1]), 'S': {1, 2}, \
+          'k': (int, str, bytes, b'', b'x')}",
+        // A name in a text, or in bytes, is none.
+        "{'x': 'users.Odd', 'y': b'cusers\\nOdd\\n.'}",
+    ] {
+        for protocol in 0..=5 {
+            assert_eq!(
+                foreign_name(protocol, context),
+                None,
+                "{protocol}: {context}"
+            );
+        }
+    }
+}
+
+#[test]
+fn any_other_name_is_foreign_wherever_it_stands() {
+    for (context, name) in [
+        ("{'x': users.Odd(1)}", "users.Odd"),
+        ("{'x': users.Odd}", "users.Odd"),
+        (
+            "{'resource_spec': {'priority': users.Urgency.NOW}}",
+            "users.Urgency",
+        ),
+        (
+            "{'x': {'y': [uuid.UUID(int=1), (users.Number(5),)]}}",
+            "users.Number",
+        ),
+        ("{users.Number(5): 1}", "users.Number"),
+        ("{'x': users.Odd(users.Odd, [1])}", "users.Odd"),
+        // Of this name a manager may have another one, or none.
+        ("{'x': numpy.of('i8', '<q', 1)}", "numpy"),
+        (
+            "{'x': pathlib._local.PosixPath('a')}",
+            "pathlib._local.PosixPath",
+        ),
+        ("{'x': __import__('struct').Struct}", "struct.Struct"),
+        ("{'x': eval}", "eval"),
+    ] {
+        for protocol in 2..=5 {
+            let found = foreign_name(protocol, context);
+            let found = found.unwrap_or_else(|| panic!("{protocol}: {context}"));
+            assert!(found.contains(name), "{protocol}: {context}: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_name_is_shown_in_a_line_of_a_log() {
+    let global = |module: &str, name: &str| -> String {
+        let bytes = [
+            &b"\x80\x04}(\x8c\x07task_idK\x01\x8c\x06bufferC\x00\x8c\x01x"[..],
+            b"X",
+            &(module.len() as u32).to_le_bytes(),
+            module.as_bytes(),
+            b"X",
+            &(name.len() as u32).to_le_bytes(),
+            name.as_bytes(),
+            b"\x93u.",
+        ];
+        let task = Task::parse(bytes.concat(), Stay::Short).expect("sound");
+        String::from(task.foreign_name.expect("foreign"))
+    };
+    assert_eq!(global("a\nb", "c\x1b"), "a\\nb.c\\u{1b}");
+    assert_eq!(global(&"m".repeat(9999), "c"), "m".repeat(80));
+}
+
+/// Of too many objects to be looked through: any name may be among them.
+#[test]
+fn a_task_that_is_carried_blindly() {
+    let many = "{'x': [None] * 2**19}";
+    assert_eq!(foreign_name(4, many), None);
+    let many = "{'x': [None] * 2**19, 'y': users.Odd}";
+    let found = foreign_name(4, many).expect("a name is looked up");
+    assert!(found.contains("too many"), "{found}");
+}
