@@ -45,11 +45,6 @@ pub enum TaskChange {
         /// The one that gets it.
         manager: ManagerId,
     },
-    /// Its batch could not leave: it waits again.
-    Requeued {
-        /// The one that it was meant for.
-        manager: ManagerId,
-    },
     /// Its own result was passed on.
     Done {
         /// The one that sent the result.

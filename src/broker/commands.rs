@@ -7,14 +7,13 @@ use tracing::{debug, warn};
 use super::Broker;
 use super::manager::Manager;
 use super::now::Now;
-use super::output::Output;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
 impl<B> Broker<B> {
-    /// A question of the command channel: one [`Output::Reply`] comes of it, whatever it is.
-    pub fn handle_command(&mut self, command: Command, now: Now) {
+    /// A question of the command channel, and its answer.
+    pub fn handle_command(&mut self, command: Command, now: Now) -> Reply<B> {
         debug!("Received command request: {command:?}");
-        let reply = match command {
+        match command {
             Command::WorkerBinds => Reply::Number(self.settings.worker_port.into()),
             Command::ConnectedBlocks => Reply::Blocks(Rc::clone(&self.block_history)),
             Command::Managers => Reply::Managers(self.statuses(now)),
@@ -43,8 +42,7 @@ impl<B> Broker<B> {
                 warn!("Received unknown command: {command:?}");
                 Reply::None
             }
-        };
-        self.outputs.push_back(Output::Reply(reply));
+        }
     }
 
     /// As the command, asked for by another way. False if no such manager is registered.

@@ -1,6 +1,9 @@
 //! Which manager may get tasks, and handing them out: a held, draining, suspect, clogged or full
 //! manager gets nothing.
 //!
+//! Batch by batch: who gets the next one is chosen first, then the transport is asked whether a
+//! batch can go there, and only then tasks leave the queue. So nothing ever comes back.
+//!
 //! A batch is loaded in one go: what a manager cannot load takes the whole batch with it, and the
 //! manager. A task that may be such a one stands in no batch beside others.
 
@@ -10,16 +13,33 @@ use super::Broker;
 use super::live_ids::LiveIds;
 use super::manager::Manager;
 use super::now::Now;
-use super::output::{Output, Shipment};
+use super::output::Shipment;
 use super::queue::{QueuedTask, TaskQueue};
 use super::selector::Candidate;
 use super::slot::Slot;
 use super::ticket::InFlight;
-use protocol::Task;
+use protocol::ManagerId;
 
-/// Most tasks in one batch. A manager with room for more gets another batch in the same turn; no
-/// single message grows with the queue.
+/// Most tasks in one batch. A manager with room for more gets another batch; no single message
+/// grows with the queue.
 const BATCH_TASKS_MAX: usize = 1024;
+
+/// Who gets the next batch.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    slot: Slot,
+    /// Its name, for the transport.
+    pub id: ManagerId,
+}
+
+/// How much a batch may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRoom {
+    /// Most tasks.
+    pub tasks: usize,
+    /// Most that they may weigh together, unless it is a single one.
+    pub weight: usize,
+}
 
 impl<B> Manager<B> {
     fn is_eligible(&self) -> bool {
@@ -40,19 +60,90 @@ impl<B> Broker<B> {
         self.dispatching = allowed;
     }
 
-    /// Hands out what waits to managers with room, the selector's best first.
-    pub fn dispatch(&mut self, now: Now) {
-        if !self.dispatching || self.stopping || self.leaving_until.is_some() {
-            return;
+    /// The manager takes what is sent to it more slowly than it is sent, or does so no longer.
+    /// While that lasts it gets nothing new.
+    pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
+        self.begin_turn(now);
+        if let Some(slot) = self.managers.slot_of(manager) {
+            self.managers.get_mut(slot).clogged = is_clogged;
+            self.index(slot);
+        }
+    }
+
+    /// Whether a batch could be handed out now.
+    pub fn can_dispatch(&self) -> bool {
+        self.may_dispatch() && !self.queue.is_empty() && self.policy.has_best()
+    }
+
+    /// Who gets the next batch: the selector's best. None if nothing waits, or nobody has room, or
+    /// the user's selector is asked first, in which case the question is among the outputs.
+    pub fn next_recipient(&mut self, now: Now) -> Option<Recipient> {
+        if !self.may_dispatch() {
+            return None;
         }
         self.stop_waiting_if_overdue(now);
-        while !self.queue.is_empty() {
-            let Some(slot) = self.policy.best(now) else {
+        let best = match self.queue.is_empty() {
+            true => None,
+            false => self.policy.best(now),
+        };
+        let Some(slot) = best else {
+            self.ask_if_needed(now);
+            return None;
+        };
+        let id = self.managers.get(slot).id.clone();
+        Some(Recipient { slot, id })
+    }
+
+    /// A batch for a recipient that was named just now: what waits, as far as there is room for it
+    /// here and there. What is told of it stands in the outputs.
+    pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
+        let slot = to.slot;
+        let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
+        let manager = self.managers.get_mut(slot);
+        let count = manager
+            .free_capacity()
+            .min(BATCH_TASKS_MAX)
+            .min(room.tasks)
+            .min(self.queue.len());
+        let mut shipment = Shipment::with_capacity(count);
+        let mut weight = 0;
+        while shipment.len() < count {
+            let next = NextTask::of(&self.queue, &self.live);
+            let fits = weight + next.weight <= room.weight;
+            if !shipment.is_empty() && (!fits || next.travels_alone) {
+                break;
+            }
+            let Some(QueuedTask {
+                ticket,
+                since_ns,
+                body,
+                ..
+            }) = self.queue.pop()
+            else {
                 break;
             };
-            self.dispatch_to(slot, now);
+            weight += next.weight;
+            shipment.add(ticket.task(), body);
+            self.tally
+                .queued_for
+                .add_ns(now_ns.saturating_sub(since_ns));
+            manager.in_flight.push_back(InFlight {
+                ticket,
+                dispatched,
+                link: manager.link.number,
+            });
+            if next.travels_alone {
+                break;
+            }
         }
-        self.ask_if_needed(now);
+        self.tally.batches += 1;
+        self.tally.tasks_dispatched += shipment.len() as u64;
+        manager.idle_since = None;
+        debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
+        self.index(slot);
+        self.report(slot, now);
+        self.tell_of_batch(&to.id, &shipment, now);
+        shipment
     }
 
     /// Tells the selector whether this manager can take tasks now.
@@ -68,66 +159,27 @@ impl<B> Broker<B> {
         }
     }
 
-    fn dispatch_to(&mut self, slot: Slot, now: Now) {
-        let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
-        let manager = self.managers.get_mut(slot);
-        let room = manager
-            .free_capacity()
-            .min(BATCH_TASKS_MAX)
-            .min(self.queue.len());
-        let count = match next_travels_alone(&self.queue, &self.live) {
-            true => 1,
-            false => room,
-        };
-        let mut shipment = Shipment::with_capacity(count);
-        while shipment.len() < count {
-            if !shipment.is_empty() && next_travels_alone(&self.queue, &self.live) {
-                break;
-            }
-            let Some(QueuedTask {
-                ticket,
-                priority,
-                since_ns,
-                weight,
-                body,
-            }) = self.queue.pop()
-            else {
-                break;
-            };
-            let id = ticket.task();
-            let task = Task {
-                id,
-                priority,
-                foreign_name: None,
-                body,
-            };
-            shipment.add(task, weight);
-            self.tally
-                .queued_for
-                .add_ns(now_ns.saturating_sub(since_ns));
-            manager.in_flight.push_back(InFlight {
-                ticket,
-                dispatched,
-                link: manager.link.number,
-            });
-        }
-        self.tally.batches += 1;
-        self.tally.tasks_dispatched += shipment.len() as u64;
-        manager.idle_since = None;
-        debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
-        let to = manager.id.clone();
-        self.index(slot);
-        // Its record leaves before the batch: clients read from it where a task runs, right after
-        // the task is done.
-        self.report(slot, now);
-        self.tell_of_batch(&to, &shipment, now);
-        self.outputs.push_back(Output::Batch { to, shipment });
+    fn may_dispatch(&self) -> bool {
+        self.dispatching && !self.stopping && self.leaving_until.is_none()
     }
 }
 
-/// Looked at for each task of a batch, so that nothing is looked up where no such task is live.
-#[inline]
-fn next_travels_alone<B>(queue: &TaskQueue<B>, live: &LiveIds) -> bool {
-    let is_alone = |id| live.foreign_name(id).is_some();
-    live.some_travel_alone() && queue.first().is_some_and(is_alone)
+/// What is to be known of the first of a queue before it is taken.
+struct NextTask {
+    weight: usize,
+    travels_alone: bool,
+}
+
+impl NextTask {
+    /// Looked at for each task of a batch, so that nothing is looked up where none that travels
+    /// alone is live.
+    #[inline]
+    fn of<B>(queue: &TaskQueue<B>, live: &LiveIds) -> Self {
+        let first = queue.first();
+        let is_alone = |task: &QueuedTask<B>| live.foreign_name(task.ticket.task()).is_some();
+        Self {
+            weight: first.map_or(0, |task| task.weight),
+            travels_alone: live.some_travel_alone() && first.is_some_and(is_alone),
+        }
+    }
 }

@@ -60,14 +60,6 @@ impl<B> Broker<B> {
         }
     }
 
-    pub(super) fn note_requeued(&mut self, manager: &ManagerId, tasks: &[TaskId], now: Now) {
-        self.tally.tasks_requeued += tasks.len() as u64;
-        for task in tasks {
-            let manager = manager.clone();
-            self.tell_of_task(now, || (*task, TaskChange::Requeued { manager }));
-        }
-    }
-
     /// What becomes of managers is rare, and kept for a while in any case.
     pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
         match &change {

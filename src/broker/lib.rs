@@ -2,9 +2,10 @@
 //!
 //! It has no socket, clock, file or randomness of its own. Methods are of four kinds: getters;
 //! `handle_*`, which take in one fact each, record it and mark what it changes;
-//! [`Broker::dispatch`], which decides once a turn, with everything that came in view; and
-//! [`Broker::poll_output`], which hands out the effects. After any `handle_*` or `dispatch`, drain
-//! the outputs before waiting; [`Broker::next_deadline`] says until when.
+//! [`Broker::next_recipient`] and [`Broker::hand_out`], which decide batch by batch, once a turn
+//! has everything that came in view; and [`Broker::poll_output`], which hands out the effects.
+//! After any of them, drain the outputs before waiting; [`Broker::next_deadline`] says until when,
+//! and [`Broker::can_dispatch`] whether to wait at all.
 //!
 //! `B` is a message body that passes through. Nothing here can open one.
 //!
@@ -23,7 +24,6 @@
 //! | when to look at whom, and what was read by then | `deadlines`, `liveness`, `time` |
 //! | what becomes of a lost manager's tasks | `lost_managers` |
 //! | results, whole, spoilt or late | `results` |
-//! | batches that come back, managers that take none | `returned_batches` |
 //! | messages of those who are not registered, or not any more | `strangers`, `departed_managers` |
 //! | one terminal message for each task, no id twice | `ticket`, `live_ids` |
 //! | answers to commands | `commands` |
@@ -70,7 +70,6 @@ mod policy;
 mod queue;
 mod registration;
 mod results;
-mod returned_batches;
 mod selector;
 mod settings;
 mod shutdown;
@@ -96,6 +95,7 @@ use protocol::{
 
 pub use anomaly::{Anomaly, AnomalyLog, Remark};
 pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
+pub use dispatch::{BatchRoom, Recipient};
 pub use histogram::Histogram;
 pub use invariants::{Disorder, check as check_invariants};
 pub use now::Now;

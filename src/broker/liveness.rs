@@ -2,11 +2,9 @@
 //!
 //! The clock stands still while this process does not run, so that a suspended broker blames nobody
 //! for its own sleep. And nobody is given up for what may stand unread: after a stall heartbeats
-//! sit behind thousands of results. A deadline has been heard out once the worker socket has been
-//! found empty after it. If it was noticed late, this process may have been stopped, and what had
-//! come is still in the kernel, where libzmq's own thread has to fetch it first: the socket has to
-//! be found empty once more, a moment later. Without end that must not last: after two thresholds
-//! of backlog without a break, overdue is overdue.
+//! sit behind thousands of results. A deadline has been heard out once everything was read that had
+//! come by then, which the transport tells. Without end that must not last: after two thresholds of
+//! backlog without a break, overdue is overdue.
 
 use std::time::Duration;
 
@@ -17,12 +15,6 @@ use super::slot::Slot;
 /// A turn that comes later than it was due by more than this was not late by load: the process
 /// (or the machine) was stopped.
 const STALL_MIN: Duration = Duration::from_secs(1);
-
-/// A timer and a turn take less as a rule. Who looks again without need has lost little.
-const LATE_MIN: Duration = Duration::from_millis(20);
-
-/// So long after a turn that came late, libzmq's own thread has run as well.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) struct Liveness {
     threshold: Duration,
@@ -35,10 +27,10 @@ pub(super) struct Liveness {
     stalled: Duration,
     /// The turn before this one: monotonic clock.
     last_turn: Duration,
-    /// When the worker socket was last found empty: awake clock.
+    /// When nothing was left to read from managers: awake clock.
     workers_empty_at: Duration,
-    /// Before this time an empty worker socket says nothing: awake clock.
-    look_again_at: Duration,
+    /// Everything was read that had come by then: awake clock.
+    heard_until: Duration,
 }
 
 impl Liveness {
@@ -50,7 +42,7 @@ impl Liveness {
             stalled: Duration::ZERO,
             last_turn: now.monotonic,
             workers_empty_at: now.monotonic,
-            look_again_at: Duration::ZERO,
+            heard_until: now.monotonic,
         }
     }
 
@@ -65,9 +57,8 @@ impl Liveness {
         let next = match self.noticed {
             Some(noticed) if first <= noticed => {
                 let ahead = self.deadlines.first_after(noticed);
-                let again = Some(self.look_again_at).filter(|at| *at > noticed);
-                let backlog_end = Some(self.backlog_end());
-                [ahead, again, backlog_end].into_iter().flatten().min()?
+                let backlog_end = self.backlog_end();
+                ahead.map_or(backlog_end, |ahead| ahead.min(backlog_end))
             }
             _ => first,
         };
@@ -95,11 +86,18 @@ impl Liveness {
         &self.deadlines
     }
 
-    pub(super) fn workers_empty(&mut self, now: Now) {
-        let awake = self.awake(now);
-        if awake >= self.look_again_at {
-            self.workers_empty_at = awake;
-        }
+    /// Whether a deadline has passed that is not heard out.
+    pub(super) fn is_listening(&self) -> bool {
+        self.deadlines
+            .first()
+            .is_some_and(|first| Some(first) <= self.noticed)
+    }
+
+    /// Nothing is left to read, and everything was read that had come by that time (monotonic).
+    pub(super) fn workers_empty(&mut self, heard_until: Duration, now: Now) {
+        self.workers_empty_at = self.awake(now);
+        let heard_until = heard_until.saturating_sub(self.stalled);
+        self.heard_until = self.heard_until.max(heard_until);
     }
 
     /// Begins a turn. If the process was stopped since the one before, the whole gap counts for
@@ -120,17 +118,13 @@ impl Liveness {
         let late = now.monotonic.saturating_sub(due);
         let gap = now.monotonic.saturating_sub(self.last_turn);
         self.last_turn = now.monotonic;
-        if late < LATE_MIN {
+        if late < STALL_MIN {
             return None;
         }
-        let is_stall = late >= STALL_MIN;
-        if is_stall {
-            self.stalled = self.stalled.saturating_add(gap);
-            // A manager drains at its time, whoever slept.
-            self.deadlines.advance(What::Drain, gap);
-        }
-        self.look_again_at = self.awake(now).saturating_add(LOOK_AGAIN_AFTER);
-        is_stall.then_some(gap)
+        self.stalled = self.stalled.saturating_add(gap);
+        // A manager drains at its time, whoever slept.
+        self.deadlines.advance(What::Drain, gap);
+        Some(gap)
     }
 
     /// What is to be looked at now, in the order in which it is done.
@@ -148,7 +142,7 @@ impl Liveness {
         let backlog_too_long = awake >= self.backlog_end();
         match backlog_too_long {
             true => awake,
-            false => self.workers_empty_at,
+            false => self.heard_until,
         }
     }
 

@@ -1,19 +1,11 @@
 //! Every effect that the broker may ask for.
 
 use super::change::Happening;
-use protocol::{Failure, ManagerId, Reply, Report, SelectorQuestion, Task, ToManager};
+use protocol::{Failure, ManagerId, Report, SelectorQuestion, TaskId, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]
 pub enum Output<B> {
-    /// Tasks for a manager, in one message. If the transport refuses it, the shipment comes back
-    /// through [`super::Broker::handle_refused`].
-    Batch {
-        /// Who gets it.
-        to: ManagerId,
-        /// Its tasks, with the duty to take them back.
-        shipment: Shipment<B>,
-    },
     /// One of the few words that managers are told beside their tasks. Whether the transport had a
     /// connection for it is told by [`super::Broker::handle_reachable`], even if the word has to
     /// wait, or [`super::Broker::handle_unreachable`].
@@ -27,15 +19,13 @@ pub enum Output<B> {
     Result(B),
     /// A result of our own making, for the executor.
     Failure(Failure),
-    /// The answer to the command that was handled last.
-    Reply(Reply<B>),
     /// A record for the monitoring hub.
     Report(Report<B>),
     /// A state change, for whoever follows the run.
     Happening(Happening),
     /// In which order should managers get tasks? For the process that runs a user's selector.
     Rank(SelectorQuestion<B>),
-    /// The manager is not registered any more: what waits for it need not leave.
+    /// The manager is not registered any more: what it has not taken need not reach it.
     Forgotten(ManagerId),
     /// The last output: what stands before it is sent, then the process ends.
     Stop(StopReason),
@@ -50,17 +40,11 @@ pub enum StopReason {
     VersionMismatch,
 }
 
-/// The bodies of one batch on their way; the duty for its tasks is with the manager by then.
+/// The tasks of one batch, for the transport that has taken it; the duty for them is with the
+/// manager by then.
 #[derive(Debug)]
 pub struct Shipment<B> {
-    tasks: Vec<Shipped<B>>,
-}
-
-/// A task in a shipment, and what it weighs in the queue if it has to go back.
-#[derive(Debug)]
-pub(super) struct Shipped<B> {
-    pub(super) task: Task<B>,
-    pub(super) weight: usize,
+    tasks: Vec<(TaskId, B)>,
 }
 
 impl<B> Shipment<B> {
@@ -70,12 +54,8 @@ impl<B> Shipment<B> {
         }
     }
 
-    pub(super) fn add(&mut self, task: Task<B>, weight: usize) {
-        self.tasks.push(Shipped { task, weight });
-    }
-
-    pub(super) fn into_tasks(self) -> impl Iterator<Item = Shipped<B>> {
-        self.tasks.into_iter()
+    pub(super) fn add(&mut self, task: TaskId, body: B) {
+        self.tasks.push((task, body));
     }
 
     /// How many tasks are in it.
@@ -83,21 +63,18 @@ impl<B> Shipment<B> {
         self.tasks.len()
     }
 
-    /// Whether it holds nothing: never, as the broker sends it.
+    /// Whether it holds nothing: never, as the broker makes it.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
     /// What is to stand in the batch, in this order.
     pub fn bodies(&self) -> impl Iterator<Item = &B> + Clone {
-        self.tasks.iter().map(|shipped| &shipped.task.body)
+        self.tasks.iter().map(|(_, body)| body)
     }
 
     /// For log lines.
     pub fn ids(&self) -> Vec<i64> {
-        self.tasks
-            .iter()
-            .map(|Shipped { task, .. }| task.id.0)
-            .collect()
+        self.tasks.iter().map(|(id, _)| id.0).collect()
     }
 }

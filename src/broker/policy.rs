@@ -55,6 +55,14 @@ impl Policy {
         }
     }
 
+    /// Whether [`Self::best`] would name somebody.
+    pub(super) fn has_best(&self) -> bool {
+        match self {
+            Self::Own(selector) => !selector.is_empty(),
+            Self::Asked(user) => user.has_best(),
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<std::time::Duration> {
         match self {
             Self::Own(_) => None,

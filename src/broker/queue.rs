@@ -97,12 +97,12 @@ impl<B> TaskQueue<B> {
     }
 
     /// Whose turn it is.
-    pub(super) fn first(&self) -> Option<TaskId> {
+    pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
         if self.is_ranked_first() {
-            let Reverse(Rank { key: (_, id), .. }) = self.ranking.peek()?;
-            return Some(*id);
+            let Reverse(first) = self.ranking.peek()?;
+            return self.ranked.get(first.place);
         }
-        self.line.front().map(|task| task.ticket.task())
+        self.line.front()
     }
 
     #[inline]
@@ -160,6 +160,10 @@ mod tests {
         queue
     }
 
+    fn first_of(queue: &TaskQueue<()>) -> Option<TaskId> {
+        queue.first().map(|task| task.ticket.task())
+    }
+
     fn drained(queue: &mut TaskQueue<()>) -> Vec<i64> {
         std::iter::from_fn(|| queue.pop())
             .map(|task| task.ticket.settle().0)
@@ -170,7 +174,7 @@ mod tests {
     fn lowest_priority_number_then_lowest_id() {
         let mut queue = queue_of(&[(5, 1), (3, 2), (3, 3), (9, 4), (1, 5), (5, 6)]);
         assert_eq!((queue.len(), queue.weight()), (6, 60));
-        assert_eq!(queue.first(), Some(TaskId(5)));
+        assert_eq!(first_of(&queue), Some(TaskId(5)));
         assert_eq!(drained(&mut queue), [5, 2, 3, 1, 6, 4]);
         assert!(queue.is_empty());
         assert_eq!(queue.weight(), 0);
@@ -180,7 +184,7 @@ mod tests {
     fn what_goes_back_is_first_again() {
         let mut queue = queue_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = queue.pop().unwrap();
-        assert_eq!((queue.first(), queue.weight()), (Some(TaskId(2)), 20));
+        assert_eq!((first_of(&queue), queue.weight()), (Some(TaskId(2)), 20));
         queue.push(first);
         assert_eq!(queue.weight(), 30);
         assert_eq!(drained(&mut queue), [1, 2, 3]);

@@ -31,6 +31,8 @@ pub trait Selector {
     fn withdraw(&mut self, slot: Slot);
     /// Which of those that were offered should get tasks next; it stays offered.
     fn best(&mut self) -> Option<Slot>;
+    /// Whether [`Self::best`] would name nobody.
+    fn is_empty(&self) -> bool;
 }
 
 /// Parsl's RandomManagerSelector: any manager with room, each as likely.
@@ -93,6 +95,10 @@ impl Selector for RandomSelector {
         let place = self.random.random_range(0..self.offered.len());
         self.offered.get(place).copied()
     }
+
+    fn is_empty(&self) -> bool {
+        self.offered.is_empty()
+    }
 }
 
 /// Parsl's BlockIdManagerSelector: the greatest block id first, so that the newest blocks are busy
@@ -120,5 +126,9 @@ impl Selector for BlockIdSelector {
 
     fn best(&mut self) -> Option<Slot> {
         self.ranking.last().map(|(_, slot)| *slot)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ranking.is_empty()
     }
 }

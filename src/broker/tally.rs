@@ -23,8 +23,6 @@ pub struct Tally {
     pub tasks_dispatched: u64,
     /// Messages that those tasks went in.
     pub batches: u64,
-    /// Times that a task came back unsent, and waited again.
-    pub tasks_requeued: u64,
     /// Tasks that ended with a result of their own.
     pub tasks_done: u64,
     /// Tasks that ended with a failure of our making, because of their manager's loss.

@@ -1,5 +1,7 @@
 //! What time brings: deadlines that are due, and sleeps of this process.
 
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::Broker;
@@ -7,10 +9,16 @@ use super::deadlines::{Entry, What};
 use super::now::Now;
 
 impl<B> Broker<B> {
-    /// The worker socket was found empty: whoever seems silent has truly said nothing.
-    pub fn handle_workers_empty(&mut self, now: Now) {
+    /// Nothing is left to read from managers, and everything was read that had come by
+    /// `heard_until` (monotonic clock): whoever was silent until then has truly said nothing.
+    pub fn handle_workers_empty(&mut self, heard_until: Duration, now: Now) {
         self.begin_turn(now);
-        self.liveness.workers_empty(now);
+        self.liveness.workers_empty(heard_until, now);
+    }
+
+    /// Whether somebody is overdue, and only what may stand unread speaks for it.
+    pub fn is_listening(&self) -> bool {
+        self.liveness.is_listening()
     }
 
     /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.

@@ -100,20 +100,26 @@ impl UserSelector {
         self.changed.insert(slot);
     }
 
-    /// The next manager of this round.
+    /// The next manager of this round: the same until it has no room any more.
     pub(super) fn best(&mut self, now: Duration) -> Option<Slot> {
         let State::Answered { order, placed } = &mut self.state else {
             return None;
         };
-        while let Some(slot) = order.pop() {
-            if self.offered.contains(&slot) {
+        while let Some(slot) = order.last() {
+            if self.offered.contains(slot) {
                 *placed = true;
-                return Some(slot);
+                return Some(*slot);
             }
+            order.pop();
         }
         let from = if *placed { now } else { now + PAUSE };
         self.state = State::Idle { from };
         None
+    }
+
+    pub(super) fn has_best(&self) -> bool {
+        let is_offered = |slot: &Slot| self.offered.contains(slot);
+        matches!(&self.state, State::Answered { order, .. } if order.iter().any(is_offered))
     }
 
     /// The queue is empty: what is left of this round's order is not for tasks that come later.

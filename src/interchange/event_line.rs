@@ -123,7 +123,6 @@ fn of_task(task: TaskId, change: &TaskChange) -> Event<'static> {
     let (state, reason, manager) = match change {
         TaskChange::Queued => ("queued", None, None),
         TaskChange::Dispatched { manager } => ("dispatched", None, Some(manager)),
-        TaskChange::Requeued { manager } => ("requeued", None, Some(manager)),
         TaskChange::Done { manager } => ("done", None, Some(manager)),
         TaskChange::Failed { reason, manager } => {
             let reason = match reason {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use broker::{Broker, Now, Origin, Output, Shipment, StopReason, Versions};
+use broker::{BatchRoom, Broker, Now, Origin, Output, Recipient, StopReason, Versions};
 use protocol::{
     AnyTaskId, Command, FromManager, Malformed, ManagerId, Opaque, SelectorAnswer, Stay, Task,
     ToManager, UnreadableTask, encode_batch,
@@ -76,16 +76,6 @@ impl<F: AsRef<[u8]>> Said<F> {
 /// Something to send, and where: in the order in which it is to leave.
 #[derive(Debug)]
 pub enum Transmit<F> {
-    /// Tasks for a manager. If the socket refuses it, the shipment goes back by
-    /// [`Broker::handle_refused`].
-    Batch {
-        /// Who gets it.
-        to: ManagerId,
-        /// The batch in Parsl's form.
-        bytes: Vec<u8>,
-        /// Its tasks, with the duty to hand them back.
-        shipment: Shipment<Opaque<F>>,
-    },
     /// A word to a manager.
     Manager {
         /// Who is told.
@@ -95,15 +85,13 @@ pub enum Transmit<F> {
     },
     /// A result, to the executor.
     Result(Parcel<F>),
-    /// The answer to the command at hand.
-    Reply(Vec<u8>),
     /// A record for the monitoring hub.
     Report(Vec<u8>),
     /// A line for the file of events.
     Event(Vec<u8>),
     /// A question for the process that runs the user's manager selector.
     Rank(Vec<u8>),
-    /// What still waits for this manager need not leave.
+    /// This manager is not registered any more: what it has not taken need not reach it.
     Forget(ManagerId),
     /// The last one.
     Stop(StopReason),
@@ -166,13 +154,14 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// A request of the command channel. Whatever it is, it gets one [`Transmit::Reply`].
-    pub fn handle_command(&mut self, frame: &[u8], now: Now) {
+    /// A request of the command channel, and its reply: whatever it is, it gets one.
+    #[must_use]
+    pub fn handle_command(&mut self, frame: &[u8], now: Now) -> Vec<u8> {
         let command = Command::parse(frame).unwrap_or_else(|reason| {
             warn!("Failed to read a command: {reason}");
             Command::Unknown("an unreadable request".to_owned())
         });
-        self.broker.handle_command(command, now);
+        self.broker.handle_command(command, now).encode()
     }
 
     /// An answer of the process that runs the user's manager selector.
@@ -194,8 +183,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         &self.broker
     }
 
-    /// The broker, for what comes as no frame: a closed connection, a batch that came back, whether
-    /// tasks may leave, the dispatch. Frames, time and the end of the submit side have doors of
+    /// The broker, for what comes as no frame: a closed connection, who takes nothing, whether tasks
+    /// may leave, who gets the next. Frames, time and the end of the submit side have doors of
     /// their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
     pub fn broker_mut(&mut self) -> &mut Broker<Opaque<F>> {
         &mut self.broker
@@ -225,19 +214,18 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         deadlines.into_iter().flatten().min()
     }
 
+    /// A batch for a recipient that [`Broker::next_recipient`] named just now, in Parsl's form. What
+    /// is told of it stands before everything else that is to be sent.
+    pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Vec<u8> {
+        let shipment = self.broker.hand_out(to, room, now);
+        encode_batch(shipment.bodies())
+    }
+
     /// The next thing to send.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit<F>> {
         loop {
             return Some(match self.broker.poll_output()? {
-                Output::Batch { to, shipment } => {
-                    let bytes = encode_batch(shipment.bodies());
-                    Transmit::Batch {
-                        to,
-                        bytes,
-                        shipment,
-                    }
-                }
                 Output::ToManager { to, message } => Transmit::Manager { to, message },
                 Output::Result(result) => match result.into_frame() {
                     Some(frame) => Transmit::Result(Parcel::Frame(frame)),
@@ -247,7 +235,6 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                     }
                 },
                 Output::Failure(failure) => Transmit::Result(Parcel::Bytes(failure.encode())),
-                Output::Reply(reply) => Transmit::Reply(reply.encode()),
                 Output::Report(report) => Transmit::Report(report.encode(self.run_id.as_deref())),
                 Output::Happening(happening) => {
                     Transmit::Event(event_line::of_happening(&happening))

@@ -139,7 +139,6 @@ fn totals(tally: &Tally) -> Totals {
         tasks_received: tally.tasks_received,
         tasks_rejected: tally.tasks_rejected,
         tasks_dispatched: tally.tasks_dispatched,
-        tasks_requeued: tally.tasks_requeued,
         tasks_done: tally.tasks_done,
         tasks_lost: tally.tasks_lost,
         tasks_unreadable: tally.tasks_unreadable,

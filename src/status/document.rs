@@ -267,8 +267,6 @@ pub struct Totals {
     pub tasks_rejected: u64,
     /// Times that a task left for a manager.
     pub tasks_dispatched: u64,
-    /// Times that a task came back unsent, and waited again.
-    pub tasks_requeued: u64,
     /// Tasks that ended with a result of their own.
     pub tasks_done: u64,
     /// Failed because their manager was lost.

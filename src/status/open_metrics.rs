@@ -94,11 +94,6 @@ const COUNTERS: &[Counter] = &[
         value: |told| Some(told.totals.tasks_dispatched),
     },
     Counter {
-        name: "htex_interchange_tasks_requeued",
-        help: "Times that a task came back unsent and waited again",
-        value: |told| Some(told.totals.tasks_requeued),
-    },
-    Counter {
         name: "htex_interchange_tasks_done",
         help: "Tasks that ended with a result of their own",
         value: |told| Some(told.totals.tasks_done),

@@ -132,7 +132,6 @@ fn totals() -> Totals {
         tasks_received: 0,
         tasks_rejected: 0,
         tasks_dispatched: 0,
-        tasks_requeued: 0,
         tasks_done: 0,
         tasks_lost: 0,
         tasks_unreadable: 0,

@@ -239,7 +239,6 @@ impl Screen {
         for (number, what) in [
             (totals.tasks_unreadable, "unreadable"),
             (totals.tasks_rejected, "rejected"),
-            (totals.tasks_requeued, "sent twice"),
             (totals.late_results, "answered too late"),
         ] {
             if number > 0 {
