@@ -178,6 +178,16 @@ impl<B> Broker<B> {
         self.queue.weight()
     }
 
+    /// What the next of them weighs; 0 if there is none.
+    pub fn next_weight(&self) -> usize {
+        self.queue.first().map_or(0, |task| task.weight)
+    }
+
+    /// Whether [`Self::poll_output`] has something.
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// From now on what does not fit is logged, or not, by this.
     pub fn log_anomalies_by(&mut self, log: Box<dyn AnomalyLog>) {
         self.anomalies = log;

@@ -4,17 +4,22 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{ptr, slice};
 
 use zmq_sys::zmq_msg_t;
+
+use super::unreleased::Unreleased;
 
 /// The property under which libzmq names the descriptor that a message came by: kept for an old
 /// interface of its own, and the only way to tell two connections of one identity apart.
 const DESCRIPTOR_PROPERTY: &CStr = c"__fd";
 
 /// A received message, or one to be sent.
-pub(super) struct Frame(zmq_msg_t);
+pub(super) struct Frame {
+    message: zmq_msg_t,
+    /// Of a counted one, what libzmq gives back when it has done with it; null for others.
+    counted: *mut Counted,
+}
 
 impl Frame {
     /// Nothing yet; filled by a socket's `receive`.
@@ -22,7 +27,7 @@ impl Frame {
         let mut message = zmq_msg_t::default();
         // SAFETY: the message is ours and has not been initialised before. It cannot fail.
         unsafe { zmq_sys::zmq_msg_init(&raw mut message) };
-        Self(message)
+        Self::of(message)
     }
 
     /// Takes bytes over without a copy.
@@ -42,7 +47,7 @@ impl Frame {
             )
         };
         assert_eq!(status, 0, "out of memory for a message of {len} bytes");
-        Self(message)
+        Self::of(message)
     }
 
     /// A copy: for a few bytes, which libzmq keeps inside the message itself.
@@ -61,43 +66,75 @@ impl Frame {
             let room = zmq_sys::zmq_msg_data(&raw mut message).cast::<u8>();
             ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
         }
-        Self(message)
+        Self::of(message)
     }
 
-    /// The same bytes, which count as `alive` until libzmq has done with them.
-    pub(super) fn counted(self, alive: &Arc<AtomicUsize>) -> Self {
+    fn of(message: zmq_msg_t) -> Self {
+        Self {
+            message,
+            counted: ptr::null_mut(),
+        }
+    }
+
+    /// Bytes that count from now on until libzmq has done with them.
+    pub(super) fn of_counted_bytes(bytes: Vec<u8>, as_unreleased: &Arc<Unreleased>) -> Self {
+        let (data, len) = (bytes.as_ptr(), bytes.len());
+        Self::keeping(Kept::Bytes(bytes), data, len, as_unreleased)
+    }
+
+    /// The same frame, which counts from now on.
+    pub(super) fn counted(self, as_unreleased: &Arc<Unreleased>) -> Self {
         let (data, len) = (self.as_ref().as_ptr(), self.len());
-        let kept = Box::new(Counted {
-            _frame: self,
+        Self::keeping(Kept::Frame(self), data, len, as_unreleased)
+    }
+
+    fn keeping(kept: Kept, data: *const u8, len: usize, as_unreleased: &Arc<Unreleased>) -> Self {
+        as_unreleased.add(len);
+        let counted = Box::into_raw(Box::new(Counted {
+            kept,
             len,
-            alive: Arc::clone(alive),
-        });
-        alive.fetch_add(len, Ordering::Relaxed);
+            unreleased: Arc::clone(as_unreleased),
+        }));
         let mut message = zmq_msg_t::default();
-        // SAFETY: the message is not initialised yet. The bytes belong to the frame that the hint
-        // keeps until libzmq gives it to `free_counted`.
+        // SAFETY: the message is not initialised yet. The bytes belong to what the hint keeps until
+        // libzmq gives it to `free_counted`.
         let status = unsafe {
             zmq_sys::zmq_msg_init_data(
                 &raw mut message,
                 data.cast_mut().cast::<c_void>(),
                 len,
                 Some(free_counted),
-                Box::into_raw(kept).cast::<c_void>(),
+                counted.cast::<c_void>(),
             )
         };
         assert_eq!(status, 0, "out of memory for a message");
-        Self(message)
+        Self { message, counted }
+    }
+
+    /// What was counted and did not leave.
+    pub(super) fn uncounted(self) -> Self {
+        if self.counted.is_null() {
+            return self;
+        }
+        // SAFETY: it is alive until its message is closed, and libzmq, which has not taken that,
+        // does not look at it.
+        let kept = unsafe { std::mem::replace(&mut (*self.counted).kept, Kept::Nothing) };
+        match kept {
+            Kept::Frame(frame) => frame,
+            Kept::Bytes(bytes) => Self::of_bytes(bytes),
+            Kept::Nothing => Self::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         // SAFETY: the message is initialised, and is only looked at.
-        unsafe { zmq_sys::zmq_msg_size(&raw const self.0) }
+        unsafe { zmq_sys::zmq_msg_size(&raw const self.message) }
     }
 
     /// Whether more frames of the same message follow.
     pub(super) fn has_more(&self) -> bool {
         // SAFETY: as for `len`.
-        unsafe { zmq_sys::zmq_msg_more(&raw const self.0) != 0 }
+        unsafe { zmq_sys::zmq_msg_more(&raw const self.message) != 0 }
     }
 
     /// Which descriptor it came by; None for a frame of our own.
@@ -105,7 +142,7 @@ impl Frame {
         // SAFETY: the message is initialised. The text belongs to it, and is read at once.
         unsafe {
             let text: *const c_char =
-                zmq_sys::zmq_msg_gets(&raw const self.0, DESCRIPTOR_PROPERTY.as_ptr());
+                zmq_sys::zmq_msg_gets(&raw const self.message, DESCRIPTOR_PROPERTY.as_ptr());
             if text.is_null() {
                 return None;
             }
@@ -115,14 +152,14 @@ impl Frame {
 
     /// For libzmq's functions.
     pub(super) fn as_mut_ptr(&mut self) -> *mut zmq_msg_t {
-        &raw mut self.0
+        &raw mut self.message
     }
 }
 
 impl AsRef<[u8]> for Frame {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: libzmq only looks; it asks for a mutable pointer because it gives one back.
-        let data = unsafe { zmq_sys::zmq_msg_data((&raw const self.0).cast_mut()) };
+        let data = unsafe { zmq_sys::zmq_msg_data((&raw const self.message).cast_mut()) };
         if data.is_null() {
             return &[];
         }
@@ -134,7 +171,7 @@ impl AsRef<[u8]> for Frame {
 impl Drop for Frame {
     fn drop(&mut self) {
         // SAFETY: the message is initialised; a message that was sent is an empty one.
-        let status: c_int = unsafe { zmq_sys::zmq_msg_close(&raw mut self.0) };
+        let status: c_int = unsafe { zmq_sys::zmq_msg_close(&raw mut self.message) };
         debug_assert_eq!(status, 0);
     }
 }
@@ -147,34 +184,46 @@ unsafe extern "C" fn free_bytes(data: *mut c_void, len: *mut c_void) {
 }
 
 struct Counted {
-    /// Closed in libzmq's thread; what it refers to is counted atomically.
-    _frame: Frame,
+    kept: Kept,
     len: usize,
-    alive: Arc<AtomicUsize>,
+    unreleased: Arc<Unreleased>,
+}
+
+/// Whose the bytes are.
+enum Kept {
+    /// Closed in libzmq's thread; what it refers to is counted atomically.
+    Frame(Frame),
+    Bytes(Vec<u8>),
+    Nothing,
 }
 
 /// Called by libzmq, in a thread of its own, when the bytes have left.
-unsafe extern "C" fn free_counted(_data: *mut c_void, kept: *mut c_void) {
+unsafe extern "C" fn free_counted(_data: *mut c_void, counted: *mut c_void) {
     // SAFETY: this is the pointer that `counted` made of a box.
-    let kept = unsafe { Box::from_raw(kept.cast::<Counted>()) };
-    kept.alive.fetch_sub(kept.len, Ordering::Relaxed);
+    let counted = unsafe { Box::from_raw(counted.cast::<Counted>()) };
+    drop(counted.kept);
+    counted.unreleased.release(counted.len);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unreleased::{Everything, WakeUp};
 
     #[test]
     fn counted_bytes_count_as_long_as_they_are_there() {
-        let alive = Arc::new(AtomicUsize::new(0));
-        let frame = Frame::of_bytes(vec![7; 100_000]).counted(&alive);
-        let small = Frame::copy_of(b"x").counted(&alive);
-        assert_eq!(alive.load(Ordering::Relaxed), 100_001);
+        let all = Arc::new(Everything::new(&Arc::new(WakeUp::new().unwrap())));
+        let unreleased = Arc::new(Unreleased::of(&all));
+        let frame = Frame::of_bytes(vec![7; 100_000]).counted(&unreleased);
+        let small = Frame::copy_of(b"x").counted(&unreleased);
+        assert_eq!((unreleased.bytes(), all.bytes()), (100_001, 100_001));
         assert_eq!(frame.as_ref(), [7; 100_000]);
-        drop(frame);
-        assert_eq!(alive.load(Ordering::Relaxed), 1);
+        let frame = frame.uncounted();
+        assert_eq!(frame.as_ref(), [7; 100_000]);
+        assert_eq!(unreleased.bytes(), 1);
         drop(small);
-        assert_eq!(alive.load(Ordering::Relaxed), 0);
+        assert_eq!((unreleased.bytes(), all.bytes()), (0, 0));
+        assert_eq!(frame.uncounted().as_ref(), [7; 100_000]);
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! A socket for [`Frame`]s: the calls that are made for every task, which never block and lose
-//! nothing.
+//! nothing; and whether there may be more to receive.
+//!
+//! A ZeroMQ socket has a descriptor that becomes readable when there is something for the socket to
+//! look at. It tells that once: who has begun to read must go on until nothing is left, and who has
+//! sent must ask before resting, because sending looks at what came as well.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::ops::Deref;
 use std::{fmt, io};
@@ -15,6 +20,17 @@ pub(super) struct FrameSocket {
     socket: Socket,
     /// The same socket, as libzmq's own functions name it.
     raw: *mut c_void,
+    more: Cell<More>,
+}
+
+/// What is known of messages to receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    /// There was none, and nothing was done since.
+    No,
+    /// Something was sent since.
+    Unknown,
+    Maybe,
 }
 
 /// Why a frame did not leave.
@@ -44,7 +60,26 @@ pub(super) enum Part {
 impl FrameSocket {
     pub(super) fn of(mut socket: Socket) -> Self {
         let raw = socket.as_mut_ptr();
-        Self { socket, raw }
+        Self {
+            socket,
+            raw,
+            more: Cell::new(More::Maybe),
+        }
+    }
+
+    /// Its descriptor was readable.
+    pub(super) fn note_wake_up(&self) {
+        self.more.set(More::Maybe);
+    }
+
+    pub(super) fn may_have_more(&self) -> bool {
+        if self.more.get() == More::Unknown {
+            self.more.set(match zmq_calls::is_readable(&self.socket) {
+                true => More::Maybe,
+                false => More::No,
+            });
+        }
+        self.more.get() == More::Maybe
     }
 
     /// The next frame, if there is one.
@@ -53,7 +88,11 @@ impl FrameSocket {
         // SAFETY: the socket is open as long as `self` lives, and the message is initialised.
         let received =
             unsafe { zmq_sys::zmq_msg_recv(frame.as_mut_ptr(), self.raw, zmq::DONTWAIT) };
-        (received >= 0).then_some(frame)
+        if received < 0 {
+            self.more.set(More::No);
+            return None;
+        }
+        Some(frame)
     }
 
     /// Takes what follows a frame in its message, and drops it.
@@ -70,6 +109,9 @@ impl FrameSocket {
             Part::Last => zmq::DONTWAIT,
             Part::MoreFollows => zmq::DONTWAIT | zmq::SNDMORE,
         };
+        if self.more.get() == More::No {
+            self.more.set(More::Unknown);
+        }
         // SAFETY: as for receive. A message that was taken is an empty one afterwards.
         let sent = unsafe { zmq_sys::zmq_msg_send(frame.as_mut_ptr(), self.raw, flags) };
         if sent >= 0 {

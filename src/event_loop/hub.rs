@@ -7,11 +7,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use rustix::event::PollFlags;
+use rustix::event::epoll::EventFlags;
 use tracing::{debug, info, warn};
+use turn::Outbox;
 use zmq::{Context, Socket};
 
-use super::outbox::Outbox;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::{sockets, zmq_calls};
 use broker::Now;
@@ -58,7 +58,7 @@ impl HubSender {
         Self {
             hub,
             state: State::ToAsk(now.monotonic),
-            held: Outbox::new(),
+            held: Outbox::default(),
             dropped: 0,
         }
     }
@@ -138,17 +138,15 @@ impl HubSender {
     }
 
     /// What to wait on: the hub's socket while something is held for it, or its first words.
-    pub(super) fn waits_on(&self) -> Option<(RawFd, PollFlags)> {
+    pub(super) fn waits_on(&self) -> Option<(RawFd, EventFlags)> {
         match &self.state {
             State::Open(connection) if !self.held.is_empty() => {
-                Some((connection.socket.get_fd().ok()?, PollFlags::IN))
+                Some((connection.socket.get_fd().ok()?, EventFlags::IN))
             }
             State::Asking { question, .. } => {
-                let writing = question.waits_to_write();
-                let events = if writing {
-                    PollFlags::OUT
-                } else {
-                    PollFlags::IN
+                let events = match question.waits_to_write() {
+                    true => EventFlags::OUT,
+                    false => EventFlags::IN,
                 };
                 Some((question.descriptor(), events))
             }

@@ -1,6 +1,7 @@
 //! Checks the keys of peers, as the ZAP handler of ZMQ RFC 27: libzmq asks over an inproc socket
 //! whether a CURVE key is known, and waits for the answer before the handshake goes on.
 
+use std::cell::Cell;
 use std::io;
 
 use tracing::{debug, warn};
@@ -15,6 +16,8 @@ const ENDPOINT: &str = "inproc://zeromq.zap.01";
 pub(super) struct KeyCheck {
     socket: Socket,
     keyring: Keyring,
+    /// False once no request was left, until its descriptor is readable again.
+    may_have_more: Cell<bool>,
 }
 
 impl KeyCheck {
@@ -23,7 +26,11 @@ impl KeyCheck {
         let mut socket = context.socket(zmq::REP)?;
         socket.set_linger(0)?;
         zmq_calls::bind(&mut socket, ENDPOINT)?;
-        Ok(Self { socket, keyring })
+        Ok(Self {
+            socket,
+            keyring,
+            may_have_more: Cell::new(true),
+        })
     }
 
     /// None without certificates: then nobody has a key.
@@ -40,10 +47,20 @@ impl KeyCheck {
         &self.socket
     }
 
+    /// Its descriptor was readable.
+    pub(super) fn note_wake_up(&self) {
+        self.may_have_more.set(true);
+    }
+
+    pub(super) fn may_have_more(&self) -> bool {
+        self.may_have_more.get()
+    }
+
     /// Answers one request; false if there was none. `may_say` is asked for the line about a peer
     /// at this address that is refused.
     pub(super) fn answer_one(&self, may_say: impl FnOnce(&[u8]) -> bool) -> bool {
         let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) else {
+            self.may_have_more.set(false);
             return false;
         };
         let answer = match curve::parse(&frames) {

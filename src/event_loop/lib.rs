@@ -1,25 +1,21 @@
 //! The loop: sockets, descriptors and the clock around an [`Interchange`].
 //!
-//! One thread reads whatever is there in bounded turns, lets the interchange decide once a turn,
-//! and carries out what it wants done; only when a whole turn found nothing does it wait, on all
+//! One thread does everything: it learns what the parts around the [`Turn`] have seen, lets the turn
+//! learn, decide and send by its [`Ports`], and rests only if neither has anything to do, on all
 //! descriptors at once, until something comes or the next deadline is due. This file holds the
-//! [`EventLoop`], its turn and its end. The others, in the order of a run:
+//! [`EventLoop`], its pass and its end. The others, in the order of a run:
 //!
 //! | file | what it does |
 //! | --- | --- |
 //! | `opening` | opens everything in an order that lets nobody in unasked |
 //! | `refusal` | tells the executor why a start failed, so that `parsl.load()` raises |
-//! | **What comes** | |
-//! | `reading` | reads each socket, within a budget |
-//! | `intake` | bounds the bytes that are held; above the bound no task is read |
+//! | **What comes and what leaves** | |
+//! | `ports` | the sockets of tasks, results, commands and managers, as the turn knows them |
+//! | `unreleased` | what libzmq has not done with, in bytes, and the wake-up when it has |
 //! | `worker_connections` | the connections of managers, in a table by descriptor |
 //! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
 //! | `worker_connections/listener_wait` | has libzmq wait for the port no longer, and again |
 //! | `key_check` | answers libzmq whether a CURVE key is known (ZAP) |
-//! | **What leaves** | |
-//! | `sending` | results to the executor, batches and words to managers; what waits |
-//! | `outbox` | the queues behind sockets, counted in bytes |
-//! | `unsent_batches` | what each manager has been sent and has not taken |
 //! | `hub` | reports to the monitoring hub; `hub/greeting` asks it whether it wants CURVE |
 //! | **When nothing is to do** | |
 //! | `wait` | the one wait, on an epoll set of all descriptors |
@@ -50,16 +46,13 @@ mod frame;
 mod frame_socket;
 mod heap_release;
 mod hub;
-mod intake;
 mod key_check;
 mod memory;
 mod opening;
-mod outbox;
+mod ports;
 mod process;
-mod reading;
 mod refusal;
 mod selector_helper;
-mod sending;
 mod signals;
 mod socket_monitor;
 mod sockets;
@@ -70,16 +63,18 @@ mod system_calls;
 mod telemetry;
 mod threads;
 mod timer;
-mod unsent_batches;
+mod unreleased;
 mod wait;
 mod worker_connections;
 mod zmq_calls;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::epoll::EventFlags;
 use tracing::{error, info, warn};
+use turn::{Rest, Turn};
 use zmq::Context;
 
 use broker::{Now, StopReason};
@@ -100,22 +95,23 @@ pub use wait::is_readable_within;
 
 use clock::Clock;
 use frame::Frame;
-use frame_socket::FrameSocket;
-use hub::HubSender;
-use intake::{Change, HeldBytes, Intake};
 use key_check::KeyCheck;
 use memory::Memory;
-use reading::Arrived;
-use sending::Sending;
+use ports::Ports;
+use selector_helper::HelperEvent;
 use signals::SignalMeaning;
-use sockets::SubmitSockets;
 use status_server::StatusServer;
 use submit_watch::{ConnectionWatch, ProcessWatch};
-use wait::{Descriptors, Ready};
-use worker_connections::WorkerConnections;
+use wait::{Descriptors, Patience, Ready, Source};
 
+/// How long the last words to managers may take: they are to be gone soon after the submit side.
+const LAST_WORDS_TO_WORKERS_WITHIN: Duration = Duration::from_millis(500);
+/// How long the last words to the executor may take.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+/// Most questions about keys that are answered in a pass.
+const KEY_CHECKS_A_PASS: usize = 256;
 /// One of each kind that there is, and the one that came meanwhile.
-const SIGNALS_A_TURN: usize = 4;
+const SIGNALS_A_PASS: usize = 4;
 
 /// How the process is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,20 +129,11 @@ pub enum End {
 /// The loop. It holds every descriptor of the process.
 pub struct EventLoop {
     clock: Clock,
-    interchange: Interchange<Frame>,
-    submit: SubmitSockets,
-    workers: FrameSocket,
-    connections: WorkerConnections,
-    sending: Sending,
-    inbox: Vec<Arrived>,
+    turn: Turn<Frame>,
+    ports: Ports,
     /// The submit side is gone.
     is_leaving: bool,
     memory: Memory,
-    intake: Intake,
-    /// Tasks are held up by results that libzmq has not done with.
-    awaits_release: bool,
-    hub: Option<HubSender>,
-    helper: Option<SelectorHelper>,
     key_check: Option<KeyCheck>,
     certificates: Option<Certificates>,
     submit_watch: ConnectionWatch,
@@ -163,15 +150,15 @@ impl EventLoop {
     pub fn run(mut self) -> End {
         let mut ready = Ready::everywhere();
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.turn(ready))) {
-                Ok(Turn::Again(next)) => ready = next,
-                Ok(Turn::End(end)) => {
+            match catch_unwind(AssertUnwindSafe(|| self.pass(ready))) {
+                Ok(Pass::Again(next)) => ready = next,
+                Ok(Pass::End(end)) => {
                     self.close(end);
                     return end;
                 }
                 Err(panic) => {
-                    self.sending
-                        .fail_everything(&self.submit.results, &reason_of(&*panic));
+                    let reason = reason_of(&*panic);
+                    self.turn.fail_everything(&mut self.ports, &reason);
                     self.close(End::Broken);
                     return End::Broken;
                 }
@@ -179,96 +166,154 @@ impl EventLoop {
         }
     }
 
-    /// One turn, in a fixed order: connections, commands, tasks, managers, authentication, the
-    /// hub, the watches; then time; then one dispatch; then everything that wants to leave; then
-    /// rest, if nothing is left to read.
-    fn turn(&mut self, ready: Ready) -> Turn {
+    /// Once around: what the parts have learned, one turn, and rest.
+    fn pass(&mut self, ready: Ready) -> Pass {
         let now = self.clock.now();
-        let mut left = self.read(ready, now);
-        if let Some(hub) = &mut self.hub {
+        self.wake_channels(ready, now);
+        if ready.has(Source::Signals) && self.is_told_to_stop(now) {
+            return Pass::End(End::Terminated);
+        }
+        self.look_at_submit_side(ready, now);
+        self.answer_key_checks(ready, now);
+        if let Some(hub) = &mut self.ports.hub {
             hub.advance(&self.context, self.certificates.as_ref(), now);
         }
         self.listen_to_helper(now);
-        if ready.signals && self.is_told_to_stop(now) {
-            return Turn::End(End::Terminated);
-        }
-        self.look_at_submit_side(ready, now);
-        self.serve_status_clients(ready.status_clients, now);
-        self.interchange.handle_time(now);
-        self.memory
-            .handle_time(self.interchange.broker().queued(), now);
-        self.awaits_release = false;
-        let in_transit = self.sending.in_transit();
-        let unsent = self.sending.unsent_results_bytes();
-        let may_dispatch = self.intake.may_dispatch(unsent);
-        self.note_held_up(!may_dispatch, in_transit);
-        self.interchange
-            .broker_mut()
-            .handle_dispatching(may_dispatch);
-        self.interchange.broker_mut().dispatch(now);
-        if let Some(reason) = self.transmit(now) {
-            return Turn::End(match reason {
+        self.serve_status_clients(ready.has(Source::StatusClients), now);
+        let (traffic, batches) = (self.turn.traffic(), self.turn.batches());
+        if let Some(reason) = self.turn.take(&mut self.ports, now) {
+            return Pass::End(match reason {
                 StopReason::SubmitSideGone => End::SubmitSideGone,
                 StopReason::VersionMismatch => End::VersionMismatch,
             });
         }
-        self.regulate_intake(&mut left);
-        Turn::Again(self.wait(left, now))
+        if self.turn.batches() > batches {
+            let took = self.clock.monotonic().saturating_sub(now.monotonic);
+            self.status_server.dispatch_latency.add(took);
+        }
+        if self.turn.traffic().tasks_bytes > traffic.tasks_bytes {
+            self.memory.handle_tasks(now);
+        }
+        let queued = self.turn.interchange().broker().queued();
+        self.memory.handle_time(queued, now);
+        Pass::Again(self.rest(now))
     }
 
-    /// Shuts the task channel while too much is held. While it is shut nobody waits for it: its
-    /// descriptor would be ready all the time.
-    fn regulate_intake(&mut self, left: &mut Ready) {
-        let in_transit = self.sending.in_transit();
-        let change = self.intake.decide(self.held_bytes());
-        self.note_held_up(!self.intake.is_open(), in_transit);
-        let changed = match change {
-            None => return,
-            Some(Change::Shut) => {
-                left.tasks = false;
-                self.descriptors.disregard_tasks(&self.submit.tasks)
+    /// Tells each channel that was found ready, or is due.
+    fn wake_channels(&mut self, ready: Ready, now: Now) {
+        let ports = &mut self.ports;
+        for (source, socket) in [
+            (Source::Commands, &ports.submit.commands),
+            (Source::Tasks, &ports.submit.tasks),
+            (Source::Workers, &ports.workers),
+        ] {
+            if ready.has(source) {
+                socket.note_wake_up();
             }
-            Some(Change::Open) => {
-                left.tasks = true;
-                self.descriptors.regard_tasks(&self.submit.tasks)
-            }
-        };
-        if let Err(error) = changed {
-            warn!("The task socket cannot be waited for as it should: {error}");
+        }
+        let due = ports.connections.next_deadline();
+        ports.has_connection_events |=
+            ready.has(Source::Connections) || due.is_some_and(|at| at <= now.monotonic);
+        if ready.has(Source::Release) {
+            ports.unsent.note_wake_up();
         }
     }
 
-    /// Nobody tells when libzmq has done with results. Who is held up by them has to look again;
-    /// `in_transit` was read before that was decided, because it only shrinks meanwhile.
-    fn note_held_up(&mut self, is_held_up: bool, in_transit: usize) {
-        self.awaits_release |= is_held_up && in_transit > 0;
+    /// Rests if nothing is left to do, and tells what is ready then.
+    fn rest(&mut self, now: Now) -> Ready {
+        self.choose_sources();
+        let has_key_checks = (self.key_check.as_ref()).is_some_and(KeyCheck::may_have_more);
+        let patience = match self.turn.rest(&mut self.ports, now) {
+            _ if has_key_checks => Patience::None,
+            Rest::No => Patience::None,
+            Rest::Until(deadline) => Patience::Until(self.first_deadline(deadline)),
+        };
+        self.descriptors.wait(patience, now.monotonic)
     }
 
-    fn held_bytes(&self) -> HeldBytes {
-        HeldBytes {
-            queued: self.interchange.queued_bytes(),
-            unsent_batches: self.sending.unsent_batches_bytes(),
-            unsent_results: self.sending.unsent_results_bytes(),
+    /// What is waited for at times only, as things are now.
+    fn choose_sources(&mut self) {
+        let (ports, descriptors) = (&self.ports, &mut self.descriptors);
+        let to_read = |socket: &zmq::Socket| Some((socket.get_fd().ok()?, EventFlags::IN));
+        // Who is not read would be ready all the time.
+        let tasks = self.turn.takes_tasks();
+        let results = self.turn.waits_for_results_socket();
+        let process = self.process_watch.descriptor().filter(|_| !self.is_leaving);
+        let helper = ports.helper.as_ref();
+        let questions = helper.and_then(|helper| helper.unsent_questions());
+        for (source, wanted) in [
+            (
+                Source::Tasks,
+                tasks.then(|| to_read(&ports.submit.tasks)).flatten(),
+            ),
+            (
+                Source::Results,
+                results.then(|| to_read(&ports.submit.results)).flatten(),
+            ),
+            (
+                Source::Process,
+                process.map(|process| (process, EventFlags::IN)),
+            ),
+            (Source::StatusClients, self.status_server.waits_on()),
+            (
+                Source::Hub,
+                ports.hub.as_ref().and_then(|hub| hub.waits_on()),
+            ),
+            (
+                Source::HelperAnswers,
+                helper.map(|helper| (helper.answers(), EventFlags::IN)),
+            ),
+            (
+                Source::HelperQuestions,
+                questions.map(|pipe| (pipe, EventFlags::OUT)),
+            ),
+        ] {
+            descriptors.wait_for(source, wanted);
+        }
+    }
+
+    /// Something is to be done by then even if nothing comes.
+    fn first_deadline(&self, of_turn: Option<Duration>) -> Option<Duration> {
+        // Once the submit side is gone it is not looked for.
+        let is_watched = !self.is_leaving;
+        let deadlines = [
+            of_turn,
+            self.memory.next_deadline(),
+            self.ports.connections.next_deadline(),
+            self.status_server.next_deadline(),
+            self.ports.hub.as_ref().and_then(|hub| hub.next_deadline()),
+            self.process_watch.next_deadline().filter(|_| is_watched),
+            self.submit_watch.next_deadline().filter(|_| is_watched),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn answer_key_checks(&mut self, ready: Ready, now: Now) {
+        let Some(key_check) = &self.key_check else {
+            return;
+        };
+        if ready.has(Source::KeyCheck) {
+            key_check.note_wake_up();
+        }
+        if key_check.may_have_more() {
+            let complaints = self.turn.interchange().complaints();
+            let may_say = |address: &[u8]| complaints.may_say(Complaint::PeerRefused, address, now);
+            let _ = (0..KEY_CHECKS_A_PASS).all(|_| key_check.answer_one(may_say));
         }
     }
 
     fn listen_to_helper(&mut self, now: Now) {
-        let Some(helper) = &mut self.helper else {
+        let Some(helper) = &mut self.ports.helper else {
             return;
         };
+        let interchange = self.turn.interchange_mut();
         for event in helper.advance() {
             match event {
-                selector_helper::HelperEvent::Answer(answer) => {
-                    self.interchange.handle_answer(&answer, now)
-                }
-                selector_helper::HelperEvent::StartedAgain => {
-                    self.interchange.broker_mut().handle_asked_again(now)
-                }
-                selector_helper::HelperEvent::Ended(why) => {
-                    self.interchange
-                        .broker_mut()
-                        .give_up_asking(&why.to_string());
-                    self.helper = None;
+                HelperEvent::Answer(answer) => interchange.handle_answer(&answer, now),
+                HelperEvent::StartedAgain => interchange.broker_mut().handle_asked_again(now),
+                HelperEvent::Ended(why) => {
+                    interchange.broker_mut().give_up_asking(&why.to_string());
+                    self.ports.helper = None;
                     return;
                 }
             }
@@ -276,22 +321,20 @@ impl EventLoop {
     }
 
     fn is_told_to_stop(&mut self, now: Now) -> bool {
-        // Whoever sends more than these has the next turn's share.
-        for _ in 0..SIGNALS_A_TURN {
+        // Whoever sends more than these has the next pass's share.
+        for _ in 0..SIGNALS_A_PASS {
             let Some((asked, signal)) = self.signals.next() else {
                 return false;
             };
             match asked {
                 SignalMeaning::Stop => {
-                    self.interchange.complaints().tell();
-                    info!(
-                        "Exiting on {signal}. {}",
-                        self.interchange.broker().unfinished()
-                    );
+                    let interchange = self.turn.interchange();
+                    interchange.complaints().tell();
+                    info!("Exiting on {signal}. {}", interchange.broker().unfinished());
                     return true;
                 }
                 SignalMeaning::Nothing => {
-                    let complaints = self.interchange.complaints();
+                    let complaints = self.turn.interchange().complaints();
                     let name = signal.as_str().as_bytes();
                     if complaints.may_say(Complaint::IgnoredSignal, name, now) {
                         info!("Ignoring {signal}: the submit side lives, and will end us itself");
@@ -303,61 +346,86 @@ impl EventLoop {
     }
 
     fn look_at_submit_side(&mut self, ready: Ready, now: Now) {
+        if ready.has(Source::SubmitConnections) {
+            self.submit_watch.read_events(now);
+        }
         if self.is_leaving {
             return;
         }
-        let how = self.process_watch.verdict(ready.process, now);
+        let has_ended = ready.has(Source::Process);
+        let how = self.process_watch.verdict(has_ended, now);
         if let Some(how) = how.or_else(|| self.submit_watch.verdict(now)) {
             self.is_leaving = true;
-            self.descriptors.disregard_process(&self.process_watch);
-            self.interchange.handle_submit_side_gone(how, now);
+            self.turn
+                .interchange_mut()
+                .handle_submit_side_gone(how, now);
         }
     }
 
     /// Everything ends here. What is still to be said (managers are told to exit, the executor
     /// that everything failed) has a moment to leave.
-    fn close(self, end: End) {
+    fn close(mut self, end: End) {
+        let (to_submit_side, to_workers) = match end {
+            End::Terminated => (Duration::ZERO, Duration::ZERO),
+            End::SubmitSideGone => (Duration::ZERO, LAST_WORDS_TO_WORKERS_WITHIN),
+            End::VersionMismatch | End::Broken => (LAST_WORDS_WITHIN, LAST_WORDS_TO_WORKERS_WITHIN),
+        };
+        if end != End::Terminated {
+            self.flush_results_within(to_submit_side);
+        }
         let Self {
-            interchange,
-            mut sending,
-            submit,
-            workers,
+            turn,
+            ports,
             context,
             status_server,
             ..
         } = self;
         drop(status_server);
+        let interchange: Interchange<Frame> = turn.into_interchange();
         interchange.complaints().tell();
         // Its tasks are written down or failed by now; walking a long queue to free it is time that
         // nobody has.
         std::mem::forget(interchange);
-        let (to_submit_side, to_workers) = match end {
-            End::Terminated => {
-                std::mem::forget((sending, submit, workers, context));
-                return;
-            }
-            End::SubmitSideGone => (Duration::ZERO, sending::LAST_WORDS_TO_WORKERS_WITHIN),
-            End::VersionMismatch | End::Broken => (
-                sending::LAST_WORDS_WITHIN,
-                sending::LAST_WORDS_TO_WORKERS_WITHIN,
-            ),
-        };
-        sending.flush_for(&submit.results, to_submit_side);
+        if end == End::Terminated {
+            std::mem::forget((ports, context));
+            return;
+        }
         for (socket, patience) in [
-            (&submit.results, to_submit_side),
-            (&submit.commands, to_submit_side),
-            (&workers, to_workers),
+            (&ports.submit.results, to_submit_side),
+            (&ports.submit.commands, to_submit_side),
+            (&ports.workers, to_workers),
         ] {
             let _ = socket.set_linger(patience.as_millis() as i32);
         }
         // The context waits for what lingers, and no longer.
-        drop((submit, workers, sending));
+        drop(ports);
         drop(context);
+    }
+
+    /// Waits until all results have left, for a bounded time.
+    fn flush_results_within(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        while let count = self.turn.flush_results(&mut self.ports)
+            && count > 0
+        {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                warn!("Ending with {count} results that the executor did not take");
+                return;
+            }
+            let left = left.min(turn::RETRY_EVERY);
+            if self.turn.waits_for_results_socket() {
+                let results = &self.ports.submit.results;
+                let _ = results.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
+            } else {
+                std::thread::sleep(left);
+            }
+        }
     }
 }
 
-/// What a turn leads to.
-enum Turn {
+/// What a pass leads to.
+enum Pass {
     Again(Ready),
     End(End),
 }

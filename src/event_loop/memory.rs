@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::heap_release::HeapRelease;
 use super::statm::Statm;
@@ -21,6 +21,10 @@ use broker::Now;
 const LOOK_AFTER: Duration = Duration::from_millis(1500);
 /// As long as more tasks wait, memory is in use.
 const FEW_TASKS: usize = 2048;
+/// What is held where nobody names a bound: this share of what the machine (or our part of it) has.
+const SHARE_OF_MEMORY: usize = 4;
+/// Where that cannot be found out.
+const BOUND_IF_UNKNOWN_BYTES: usize = 1 << 30;
 /// Less is not worth a walk through the heap.
 const WORTH_BYTES: usize = 8 << 20;
 
@@ -101,6 +105,24 @@ impl Memory {
             self.usual_bytes >> 20
         );
     }
+}
+
+/// How much may be held: what the operator names, or a share of the memory. The log is told.
+pub(super) fn bound_bytes(named: Option<usize>) -> usize {
+    let share = || match available_to_us_bytes() {
+        Some(bytes) => bytes / SHARE_OF_MEMORY,
+        None => BOUND_IF_UNKNOWN_BYTES,
+    };
+    let source = match named {
+        Some(_) => "--max-queued-bytes",
+        None => "a share of the memory; --max-queued-bytes names another",
+    };
+    let bound = named.unwrap_or_else(share);
+    info!(
+        "Up to {:.1} MB of tasks and unsent results are held ({source})",
+        bound as f64 / 1e6
+    );
+    bound
 }
 
 /// What this process may still use of the machine's memory: all of it, what its control groups

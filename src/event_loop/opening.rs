@@ -4,17 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use tracing::info;
+use turn::Turn;
 use zmq::Context;
 
 use super::EventLoop;
 use super::clock::Clock;
 use super::frame_socket::FrameSocket;
 use super::hub::HubSender;
-use super::intake::Intake;
 use super::key_check::KeyCheck;
-use super::memory::Memory;
+use super::memory::{self, Memory};
+use super::ports::{Ports, Unsent};
 use super::selector_helper::SelectorHelper;
-use super::sending::Sending;
 use super::signals::Signals;
 use super::socket_monitor::SocketMonitor;
 use super::sockets::{self, BindError, SubmitSockets};
@@ -22,7 +22,7 @@ use super::status_server::{StatusServer, StatusServerError};
 use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchedProcess};
 use super::telemetry::Telemetry;
 use super::threads::{ThreadShortage, check_threads};
-use super::wait::{Descriptors, Sources};
+use super::wait::{Descriptors, Source};
 use super::worker_connections::WorkerConnections;
 use broker::{Broker, Now, Selector, Settings};
 use interchange::{FindVersions, Interchange};
@@ -119,7 +119,7 @@ impl EventLoop {
         let context = open_context(start.io_threads)?;
         let key_check = KeyCheck::open_if_encrypted(&context, certificates.as_ref())
             .map_err(OpenError::KeyCheck)?;
-        let mut submit = SubmitSockets::open(&context, certificates.as_ref())
+        let submit = SubmitSockets::open(&context, certificates.as_ref())
             .map_err(OpenError::SubmitSockets)?;
         let submit_watch =
             watch_submit_side(&submit, &context, now).map_err(OpenError::SubmitWatch)?;
@@ -130,37 +130,27 @@ impl EventLoop {
         info!("Ends with {}", start.watched);
         let status_server =
             StatusServer::open(start.telemetry, config.interchange_address.clone(), port)?;
-        let connections = WorkerConnections::new(worker_monitor);
-        let descriptors = Descriptors::of(&Sources {
-            commands: &submit.commands,
-            tasks: &submit.tasks,
-            workers: &workers,
-            results: &submit.results,
-            connections: connections.socket(),
-            submit_connections: submit_watch.sockets(),
-            key_check: key_check.as_ref().map(KeyCheck::socket),
-            signals: start.signals.descriptor(),
-            process: process_watch.descriptor(),
-            status_clients: status_server.descriptor(),
-        })
-        .map_err(OpenError::Wait)?;
-        // Nothing fails after this: a command taken by a start that is refused has no answer.
-        connect(&mut submit, &config.submit_side)?;
-        let asks = start.helper.is_some();
-        let broker = broker((start.settings, port), start.selector, asks, now);
-        Ok(Self {
-            interchange: Interchange::new(broker, start.find_versions, config.run_id.clone()),
+        let ports = Ports {
             submit,
             workers,
-            connections,
-            sending: Sending::new(),
-            inbox: Vec::new(),
-            is_leaving: false,
-            memory: Memory::new(),
-            intake: Intake::new(start.max_queued_bytes),
-            awaits_release: false,
+            connections: WorkerConnections::new(worker_monitor),
+            has_connection_events: true,
             hub: config.hub.clone().map(|hub| HubSender::new(hub, now)),
             helper: start.helper,
+            events: status_server.telemetry.events.clone(),
+            unsent: Unsent::new().map_err(OpenError::Wait)?,
+        };
+        let descriptors = descriptors(&ports, &submit_watch, key_check.as_ref(), &start.signals)
+            .map_err(OpenError::Wait)?;
+        let asks = ports.helper.is_some();
+        let broker = broker((start.settings, port), start.selector, asks, now);
+        let interchange = Interchange::new(broker, start.find_versions, config.run_id.clone());
+        let bound_bytes = memory::bound_bytes(start.max_queued_bytes);
+        let mut event_loop = Self {
+            turn: Turn::new(interchange, bound_bytes),
+            ports,
+            is_leaving: false,
+            memory: Memory::new(),
             key_check,
             certificates,
             submit_watch,
@@ -170,8 +160,38 @@ impl EventLoop {
             status_server,
             clock,
             context,
-        })
+        };
+        // Nothing fails after this: a command taken by a start that is refused has no answer.
+        connect(&mut event_loop.ports.submit, &config.submit_side)?;
+        Ok(event_loop)
     }
+}
+
+/// Of what there is from the start to the end.
+fn descriptors(
+    ports: &Ports,
+    submit_watch: &ConnectionWatch,
+    key_check: Option<&KeyCheck>,
+    signals: &Signals,
+) -> io::Result<Descriptors> {
+    let descriptors = Descriptors::new()?;
+    let [one, two, three] = submit_watch.sockets();
+    for (source, socket) in [
+        (Source::Commands, &*ports.submit.commands),
+        (Source::Workers, &*ports.workers),
+        (Source::Connections, ports.connections.socket()),
+        (Source::SubmitConnections, one),
+        (Source::SubmitConnections, two),
+        (Source::SubmitConnections, three),
+    ] {
+        descriptors.add_socket(source, socket)?;
+    }
+    if let Some(key_check) = key_check {
+        descriptors.add_socket(Source::KeyCheck, key_check.socket())?;
+    }
+    descriptors.add(Source::Release, ports.unsent.descriptor())?;
+    descriptors.add(Source::Signals, signals.descriptor())?;
+    Ok(descriptors)
 }
 
 fn open_context(io_threads: u8) -> Result<Context, OpenError> {

@@ -150,18 +150,21 @@ impl SelectorHelper {
         }
     }
 
-    /// What to wait for: its start, or its answers, and room for questions while some are unsent.
-    pub(super) fn waits_on(&self) -> [Option<(RawFd, PollFlags)>; 2] {
+    /// Its answers, or that it has started.
+    pub(super) fn answers(&self) -> RawFd {
         match &self.state {
-            State::Starting(start) => [Some((start.descriptor(), PollFlags::IN)), None],
-            State::Running(running) => {
-                let unsent = !running.unsent.is_empty();
-                let (questions, answers) = (&running.process.questions, &running.process.answers);
-                [
-                    Some((answers.as_raw_fd(), PollFlags::IN)),
-                    unsent.then(|| (questions.as_raw_fd(), PollFlags::OUT)),
-                ]
+            State::Starting(start) => start.descriptor(),
+            State::Running(running) => running.process.answers.as_raw_fd(),
+        }
+    }
+
+    /// Where questions go, while some are unsent.
+    pub(super) fn unsent_questions(&self) -> Option<RawFd> {
+        match &self.state {
+            State::Running(running) if !running.unsent.is_empty() => {
+                Some(running.process.questions.as_raw_fd())
             }
+            State::Running(_) | State::Starting(_) => None,
         }
     }
 

@@ -31,7 +31,6 @@ use broker::{Histogram, Now};
 use interchange::{document, timings};
 use protocol::ManagerId;
 use status::asking::{Held, Request};
-use status::document::Traffic;
 use status::open_metrics;
 use submit_side::address::Address;
 
@@ -65,7 +64,6 @@ pub(super) struct StatusServer {
     port: BoundPort,
     /// From a turn's beginning to its batches' handing over.
     pub(super) dispatch_latency: Histogram,
-    pub(super) traffic: Traffic,
 }
 
 /// Why clients cannot be served. A run goes on without a status socket, but not without metrics
@@ -134,12 +132,13 @@ impl StatusServer {
             telemetry,
             port: BoundPort { address, port },
             dispatch_latency: Histogram::default(),
-            traffic: Traffic::default(),
         })
     }
 
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.set.as_raw_fd()
+    /// To wait for, unless clients have to.
+    pub(super) fn waits_on(&self) -> Option<(RawFd, epoll::EventFlags)> {
+        let rests = self.rests_until.is_some();
+        (!rests).then(|| (self.set.as_raw_fd(), epoll::EventFlags::IN))
     }
 
     /// When it is to be served though nobody came: to drop a client, or to look again.
@@ -234,14 +233,9 @@ impl EventLoop {
     /// Serves clients, if any can go on and it is time.
     pub(super) fn serve_status_clients(&mut self, some_came: bool, now: Now) {
         let status_server = &mut self.status_server;
-        if status_server
+        status_server.rests_until = status_server
             .rests_until
-            .is_some_and(|until| until <= now.monotonic)
-        {
-            status_server.rests_until = None;
-            self.descriptors
-                .regard_status_clients(status_server.descriptor());
-        }
+            .filter(|until| *until > now.monotonic);
         status_server
             .clients
             .retain(|_, client| client.leaves_at > now.monotonic);
@@ -252,8 +246,6 @@ impl EventLoop {
             self.serve_client(key, now);
         }
         // One visit, and then the tasks have their time, whoever else connects.
-        self.descriptors
-            .disregard_status_clients(self.status_server.descriptor());
         self.status_server.rests_until = Some(now.monotonic + VISIT_EVERY);
     }
 
@@ -286,7 +278,8 @@ impl EventLoop {
             ClientRequest::StatusSocket(Request::Hold { manager }) => {
                 info!("Asked by the status socket to hold manager {manager}");
                 let id = ManagerId::new(manager.as_bytes());
-                let held = self.interchange.broker_mut().handle_hold(&id, now);
+                let broker = self.turn.interchange_mut().broker_mut();
+                let held = broker.handle_hold(&id, now);
                 self.status_server.pages.clear();
                 json(&Held { held }).into()
             }
@@ -300,7 +293,7 @@ impl EventLoop {
             return bytes;
         }
         let begun = Instant::now();
-        let snapshot = self.interchange.broker().snapshot(now);
+        let snapshot = self.turn.interchange().broker().snapshot(now);
         let document = document(&snapshot, self.surroundings(now));
         let bytes = match page {
             Page::Status => {

@@ -221,6 +221,11 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         encode_batch(shipment.bodies())
     }
 
+    /// Whether [`Self::poll_transmit`] has something.
+    pub fn has_effects(&self) -> bool {
+        self.broker.has_outputs()
+    }
+
     /// The next thing to send.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit<F>> {

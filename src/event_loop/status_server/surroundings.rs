@@ -14,9 +14,9 @@ impl EventLoop {
         let worker_port = self.worker_port();
         let telemetry = &self.status_server.telemetry;
         let about = &telemetry.about;
-        let held = self.held_bytes();
+        let held = self.turn.held_bytes(&self.ports);
         let unsent_results_bytes = held.unsent_results;
-        let connections = self.connections.count();
+        let connections = self.ports.connections.count();
         Surroundings {
             interchange: About {
                 uptime_s: now.monotonic.as_secs_f64(),
@@ -24,15 +24,15 @@ impl EventLoop {
                 ..about.clone()
             },
             queued_bytes: held.queued,
-            traffic: self.status_server.traffic,
+            traffic: self.turn.traffic(),
             back_pressure: BackPressure {
                 held_bytes: held.all(),
-                bound_bytes: self.intake.bound_bytes(),
-                takes_tasks: self.intake.is_open(),
+                bound_bytes: self.turn.bound_bytes(),
+                takes_tasks: self.turn.takes_tasks(),
                 unsent_results_bytes,
-                dispatches: true,
+                dispatches: self.turn.may_dispatch(&self.ports),
             },
-            hub: self.hub.as_mut().map(HubSender::view),
+            hub: self.ports.hub.as_mut().map(HubSender::view),
             worker_port,
             process: Process {
                 resident_bytes: memory::resident_bytes(),
@@ -46,9 +46,9 @@ impl EventLoop {
     }
 
     fn worker_port(&mut self) -> WorkerPort {
-        let connections = self.connections.count();
+        let connections = self.ports.connections.count();
         let bound = &self.status_server.port;
-        let complaints = self.interchange.complaints();
+        let complaints = self.turn.interchange().complaints();
         WorkerPort {
             port: bound.port,
             address: bound.address.as_ref().map(ToString::to_string),

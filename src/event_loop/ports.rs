@@ -1,0 +1,235 @@
+//! The turn's [`Transport`] on libzmq: the sockets that tasks, results and words go by, and what is
+//! told outside.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracing::warn;
+use turn::{Arrived, Channel, NotTaken, Outgoing, Transport};
+
+use super::frame::Frame;
+use super::frame_socket::{FrameSocket, NotSent, Part};
+use super::hub::HubSender;
+use super::selector_helper::SelectorHelper;
+use super::sockets::SubmitSockets;
+use super::telemetry::EventSink;
+use super::unreleased::{Everything, Unreleased, WakeUp};
+use super::worker_connections::WorkerConnections;
+use broker::{ConnectionId, Now, Origin};
+use interchange::Complaints;
+use protocol::ManagerId;
+
+/// Results from this size on are followed until libzmq has done with them. Smaller ones it counts
+/// well enough by itself.
+const LARGE_RESULT_BYTES: usize = 64 * 1024;
+
+pub(super) struct Ports {
+    pub(super) submit: SubmitSockets,
+    pub(super) workers: FrameSocket,
+    pub(super) connections: WorkerConnections,
+    /// Something has happened to connections, or is due.
+    pub(super) has_connection_events: bool,
+    pub(super) hub: Option<HubSender>,
+    pub(super) helper: Option<SelectorHelper>,
+    pub(super) events: Option<Rc<dyn EventSink>>,
+    pub(super) unsent: Unsent,
+}
+
+/// What libzmq holds, in bytes.
+pub(super) struct Unsent {
+    batches: Arc<Everything>,
+    /// Asked for every batch, by peers that were let in: a fast hash is good enough.
+    by_manager: HashMap<ManagerId, Arc<Unreleased>, foldhash::fast::RandomState>,
+    large_results: Arc<Unreleased>,
+    wake_up: Arc<WakeUp>,
+    has_released: bool,
+}
+
+impl Unsent {
+    pub(super) fn new() -> io::Result<Self> {
+        let wake_up = Arc::new(WakeUp::new()?);
+        let results = Arc::new(Everything::new(&wake_up));
+        Ok(Self {
+            batches: Arc::new(Everything::new(&wake_up)),
+            by_manager: HashMap::default(),
+            large_results: Arc::new(Unreleased::of(&results)),
+            wake_up,
+            has_released: false,
+        })
+    }
+
+    /// Readable once libzmq has done with something that was awaited.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.wake_up.descriptor()
+    }
+
+    /// It was readable.
+    pub(super) fn note_wake_up(&mut self) {
+        self.wake_up.take();
+        self.has_released = true;
+    }
+
+    fn of(&mut self, manager: &ManagerId) -> Arc<Unreleased> {
+        if let Some(owed) = self.by_manager.get(manager) {
+            return Arc::clone(owed);
+        }
+        let owed = Arc::new(Unreleased::of(&self.batches));
+        self.by_manager.insert(manager.clone(), Arc::clone(&owed));
+        owed
+    }
+}
+
+impl Transport for Ports {
+    type Frame = Frame;
+
+    fn may_have_more(&mut self, channel: Channel) -> bool {
+        match channel {
+            Channel::Connections => self.has_connection_events,
+            Channel::Commands => self.submit.commands.may_have_more(),
+            Channel::Tasks => self.submit.tasks.may_have_more(),
+            Channel::Managers => self.workers.may_have_more(),
+        }
+    }
+
+    fn closed_connections(&mut self, complaints: &Complaints, now: Now) -> Vec<ConnectionId> {
+        self.has_connection_events = false;
+        self.connections.read_events(complaints, now)
+    }
+
+    /// A request of several frames is none of Parsl's; its first frame is answered for all.
+    fn receive_command(&mut self) -> Option<Frame> {
+        let request = self.submit.commands.receive()?;
+        self.submit.commands.skip_rest(&request);
+        Some(request)
+    }
+
+    fn reply(&mut self, bytes: Vec<u8>) {
+        let reply = Frame::of_bytes(bytes);
+        if let Err(not_sent) = self.submit.commands.send(reply, Part::Last) {
+            warn!("The reply to a command was not taken: {not_sent}");
+        }
+    }
+
+    fn receive_task(&mut self) -> Option<(Frame, bool)> {
+        let frame = self.submit.tasks.receive()?;
+        let is_whole = !frame.has_more();
+        self.submit.tasks.skip_rest(&frame);
+        Some((frame, is_whole))
+    }
+
+    /// One whole message: the identity that the ROUTER puts first, and what the peer sent.
+    fn receive_from_manager(&mut self) -> Option<Arrived<Frame>> {
+        let identity = self.workers.receive()?;
+        // The frames of one message come together, and behind an identity there is one at least.
+        let first = self.workers.receive()?;
+        let mut has_more = first.has_more();
+        let mut more = Vec::new();
+        while has_more {
+            let frame = self.workers.receive()?;
+            has_more = frame.has_more();
+            more.push(frame);
+        }
+        Some(Arrived {
+            identity,
+            via: first.descriptor(),
+            first,
+            more,
+        })
+    }
+
+    fn known_sender(&self, via: Option<i32>, identity: &[u8]) -> Option<(ManagerId, Origin)> {
+        self.connections.known(via, identity)
+    }
+
+    fn sender(&mut self, via: Option<i32>, identity: &[u8]) -> (ManagerId, Origin) {
+        self.connections.sender(via, identity)
+    }
+
+    /// A ROUTER decides by the first frame whether a message can go; behind it the body always goes.
+    fn address(&mut self, to: &ManagerId) -> Result<(), NotTaken> {
+        let address = Frame::copy_of(to.as_bytes());
+        match self.workers.send(address, Part::MoreFollows) {
+            Ok(()) => Ok(()),
+            Err(NotSent::Full(_)) => Err(NotTaken::Full),
+            Err(NotSent::Refused(_)) => Err(NotTaken::NoConnection),
+        }
+    }
+
+    fn send(&mut self, to: &ManagerId, what: Outgoing) {
+        let body = match what {
+            Outgoing::Word(word) => Frame::copy_of(word.encode()),
+            Outgoing::Batch(bytes) => Frame::of_counted_bytes(bytes, &self.unsent.of(to)),
+        };
+        if let Err(not_sent) = self.workers.send(body, Part::Last) {
+            warn!("A message for {to} was cut off by its connection: {not_sent}");
+        }
+    }
+
+    fn owed_to(&self, manager: &ManagerId) -> usize {
+        let owed = self.unsent.by_manager.get(manager);
+        owed.map_or(0, |owed| owed.bytes())
+    }
+
+    fn owed(&self) -> usize {
+        self.unsent.batches.bytes()
+    }
+
+    fn give_up_owed(&mut self, manager: &ManagerId) {
+        if let Some(owed) = self.unsent.by_manager.remove(manager) {
+            owed.give_up();
+        }
+    }
+
+    fn frame_of(bytes: Vec<u8>) -> Frame {
+        Frame::of_bytes(bytes)
+    }
+
+    fn send_result(&mut self, frame: Frame) -> Result<(), Frame> {
+        let frame = match frame.len() < LARGE_RESULT_BYTES {
+            true => frame,
+            false => frame.counted(&self.unsent.large_results),
+        };
+        match self.submit.results.send(frame, Part::Last) {
+            Ok(()) => Ok(()),
+            Err(NotSent::Full(frame)) => Err(frame.uncounted()),
+            Err(NotSent::Refused(error)) => {
+                warn!("A result was not taken by its socket: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    fn results_in_transit(&self) -> usize {
+        self.unsent.large_results.bytes()
+    }
+
+    fn await_release(&mut self) {
+        self.unsent.wake_up.await_release();
+    }
+
+    fn has_released(&mut self) -> bool {
+        std::mem::take(&mut self.unsent.has_released)
+    }
+
+    fn report(&mut self, record: Vec<u8>) {
+        if let Some(hub) = &mut self.hub {
+            hub.send(record);
+            hub.flush();
+        }
+    }
+
+    fn tell_event(&mut self, line: &[u8]) {
+        if let Some(events) = &self.events {
+            events.write(line);
+        }
+    }
+
+    fn ask_selector(&mut self, question: &[u8]) {
+        if let Some(helper) = &mut self.helper {
+            helper.ask(question);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How much is taken in: what does not fit stays with the submit side.
+//!
+//! Tasks that wait for a manager, those that a manager has not taken yet, and results that wait for
+//! the executor are counted. Above the bound the task socket is not read: libzmq and TCP fill up,
+//! and then tasks wait in the submit process. Below a lower mark they are taken again. A single
+//! task larger than the bound is taken when nothing else is here. Managers that do not take their
+//! tasks may use up half of the bound and no more: they never shut out the tasks of others.
+
+use tracing::{info, warn};
+
+/// Results that the executor has not taken: above this no task is dispatched, because managers and
+/// heartbeats share one socket, and only what is not dispatched gives no result.
+const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
+
+/// What counts against the bound.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldBytes {
+    /// Of tasks that wait for a manager.
+    pub queued: usize,
+    /// Of tasks that were handed out, and are still here.
+    pub unsent_batches: usize,
+    /// Of results that wait for the executor.
+    pub unsent_results: usize,
+}
+
+impl HeldBytes {
+    /// All of them.
+    pub fn all(self) -> usize {
+        self.tasks().saturating_add(self.unsent_results)
+    }
+
+    fn tasks(self) -> usize {
+        self.queued.saturating_add(self.unsent_batches)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Intake {
+    bound_bytes: usize,
+    is_open: bool,
+}
+
+impl Intake {
+    pub(super) fn new(bound_bytes: usize) -> Self {
+        Self {
+            bound_bytes,
+            is_open: true,
+        }
+    }
+
+    pub(super) fn bound_bytes(&self) -> usize {
+        self.bound_bytes
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// What managers may not have taken, at the most.
+    pub(super) fn unsent_batches_bytes_max(&self) -> usize {
+        self.bound_bytes / 2
+    }
+
+    /// How much more is taken before the next decision.
+    pub(super) fn room_bytes(&self, held: HeldBytes) -> usize {
+        self.bound_bytes.saturating_sub(self.counted(held))
+    }
+
+    /// Whether tasks may leave, with so many bytes of results that cannot.
+    pub(super) fn may_dispatch(&self, unsent_results_bytes: usize) -> bool {
+        unsent_results_bytes < self.bound_bytes.min(RESULTS_HELD_BYTES_MAX)
+    }
+
+    /// Looks at what is held now.
+    pub(super) fn decide(&mut self, held: HeldBytes) {
+        let counted = self.counted(held);
+        if self.is_open && counted >= self.bound_bytes {
+            self.is_open = false;
+            warn!(
+                "{} of tasks and {} of unsent results are held: no more tasks are taken from the \
+                 submit side, where they wait, until less than {} are. Nothing is lost. More \
+                 workers would help, or a larger --max-queued-bytes",
+                megabytes(held.tasks()),
+                megabytes(held.unsent_results),
+                megabytes(self.low_mark_bytes())
+            );
+        } else if !self.is_open && counted < self.low_mark_bytes() {
+            self.is_open = true;
+            info!("Tasks are taken again: {} are held", megabytes(held.all()));
+        }
+    }
+
+    fn counted(&self, held: HeldBytes) -> usize {
+        let unsent_batches = held.unsent_batches.min(self.unsent_batches_bytes_max());
+        HeldBytes {
+            unsent_batches,
+            ..held
+        }
+        .all()
+    }
+
+    fn low_mark_bytes(&self) -> usize {
+        self.bound_bytes - self.bound_bytes / 4
+    }
+}
+
+fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(queued: usize, unsent_batches: usize, unsent_results: usize) -> HeldBytes {
+        HeldBytes {
+            queued,
+            unsent_batches,
+            unsent_results,
+        }
+    }
+
+    fn opens(intake: &mut Intake, held: HeldBytes) -> bool {
+        intake.decide(held);
+        intake.is_open()
+    }
+
+    #[test]
+    fn shut_at_the_bound_and_open_below_the_mark() {
+        let mut intake = Intake::new(1000);
+        assert!(opens(&mut intake, held(600, 0, 399)));
+        assert!(!opens(&mut intake, held(600, 0, 400)));
+        assert!(!opens(&mut intake, held(5000, 0, 0)));
+        assert!(!opens(&mut intake, held(650, 100, 0)));
+        assert!(opens(&mut intake, held(0, 0, 749)));
+    }
+
+    #[test]
+    fn a_bound_below_every_task_lets_them_in_one_by_one() {
+        let mut intake = Intake::new(1);
+        assert!(!opens(&mut intake, held(50, 0, 0)));
+        assert!(opens(&mut intake, held(0, 0, 0)));
+    }
+
+    #[test]
+    fn managers_that_take_nothing_do_not_shut_it() {
+        let mut intake = Intake::new(1000);
+        assert!(opens(&mut intake, held(499, 1 << 40, 0)));
+        assert_eq!(intake.room_bytes(held(400, 1 << 40, 0)), 100);
+        assert!(!opens(&mut intake, held(500, 500, 0)));
+        assert!(opens(&mut intake, held(249, 1 << 40, 0)));
+    }
+
+    #[test]
+    fn results_that_cannot_leave_stop_the_dispatch() {
+        let intake = Intake::new(1000);
+        assert!(intake.may_dispatch(999));
+        assert!(!intake.may_dispatch(1000));
+        assert!(!Intake::new(usize::MAX).may_dispatch(RESULTS_HELD_BYTES_MAX));
+    }
+}
