@@ -51,9 +51,10 @@ impl Source {
 pub(super) struct Ready(u16);
 
 impl Ready {
-    /// Nothing is known: look everywhere.
+    /// Nothing is known of what there is to read: look everywhere.
     pub(super) fn everywhere() -> Self {
-        Self(u16::MAX)
+        // That a process has ended is said by its descriptor alone.
+        Self(!Source::Process.bit())
     }
 
     pub(super) fn has(self, source: Source) -> bool {

@@ -175,10 +175,11 @@ fn next_events(helper: &mut SelectorHelper) -> Vec<HelperEvent> {
 }
 
 fn is_ready(helper: &SelectorHelper, within: Duration) -> bool {
-    let waits_on = helper.waits_on();
-    let mut items: Vec<PollFd<'_>> = waits_on
+    let questions = helper.unsent_questions();
+    let waits_on = questions.map(|descriptor| (descriptor, PollFlags::OUT));
+    let mut items: Vec<PollFd<'_>> = [(helper.answers(), PollFlags::IN)]
         .into_iter()
-        .flatten()
+        .chain(waits_on)
         .map(|(descriptor, flags)| PollFd::from_borrowed_fd(lent(descriptor), flags))
         .collect();
     let timeout = Timespec::try_from(within).unwrap();
