@@ -19,6 +19,7 @@ import pytest
 
 from harness.fakes import history
 from harness.fakes.crowd import FakeCrowd
+from harness.fakes.manager_process import ManagerProcess
 from harness.fakes.wire import FakeManager, FakeSubmitSide
 from harness.htex.interchange import line_level, stock_under_test
 from harness.machine import processes
@@ -178,6 +179,20 @@ def connect():
     yield make
     for manager in managers:
         manager.close()
+
+
+@pytest.fixture
+def connect_process():
+    """`connect_process(side, "name", max_capacity=2)` gives a ManagerProcess; `.enlist(side)`."""
+    managers: list[ManagerProcess] = []
+
+    def make(side: FakeSubmitSide, identity: str, **fields) -> ManagerProcess:
+        managers.append(ManagerProcess(side, identity, **fields))
+        return managers[-1]
+
+    yield make
+    for manager in managers:
+        manager.kill()
 
 
 @pytest.fixture

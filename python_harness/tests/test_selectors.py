@@ -51,6 +51,25 @@ def test_the_last_of_its_list_gets_the_work(start, connect, encrypted):
     assert managers["m-b"].tasks(1)[0]["task_id"] == 5
 
 
+def test_each_manager_of_its_order_is_filled_before_the_next(start, connect):
+    """However many slots are free: one answer places all that there is room for."""
+    slots, count = 3000, 4000
+    side = start(manager_selector=selectors.GatheringSelector(2))
+    for task_id in range(1, count + 1):
+        side.submit(task_id)
+    side.interchange.wait_for_log(f"Put task {count} onto pending_task_queue", within_s=20)
+    second = connect(side, b"m-a").enlist(side, max_capacity=slots)
+    first = connect(side, b"m-b").enlist(side, max_capacity=slots)
+
+    def in_hand() -> dict[str, int]:
+        return {row["manager"]: row["tasks"] for row in side.managers()}
+
+    wait_until(lambda: sum(in_hand().values()) == count, 10, "all of them are handed out")
+    assert in_hand() == {"m-b": slots, "m-a": count - slots}
+    assert [task["task_id"] for task in first.tasks(slots)] == list(range(1, slots + 1))
+    assert second.tasks(1)[0]["task_id"] == slots + 1
+
+
 def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
     seen = tmp_path / "seen"
     side = start(manager_selector=selectors.RecordingSelector(seen))

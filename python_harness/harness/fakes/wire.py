@@ -219,8 +219,10 @@ class FakeManager:
         source: str | None = None,
         watched: bool = False,
         read_ahead: int | None = None,
+        receive_buffer_bytes: int | None = None,
     ) -> None:
-        """With a read-ahead, so many messages are taken off the wire before they are read."""
+        """With a read-ahead, so many messages are taken off the wire before they are read; with a
+        receive buffer, the kernel takes no more than that."""
         self.identity = identity
         self.context = curvezmq.ClientContext(cert_dir)
         self.socket = self.context.socket(zmq.DEALER)
@@ -228,6 +230,8 @@ class FakeManager:
         self.socket.setsockopt(zmq.IDENTITY, identity)
         if read_ahead is not None:
             self.socket.setsockopt(zmq.RCVHWM, read_ahead)
+        if receive_buffer_bytes is not None:
+            self.socket.setsockopt(zmq.RCVBUF, receive_buffer_bytes)
         self.monitor = self.socket.get_monitor_socket() if watched else None
         # libzmq connects from a chosen local address when it stands before a semicolon.
         self.socket.connect(url.replace("tcp://", f"tcp://{source}:0;") if source else url)

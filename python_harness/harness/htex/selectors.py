@@ -20,6 +20,17 @@ class AlphabeticalSelector(ManagerSelector):
         return sorted(manager_list)
 
 
+class GatheringSelector(AlphabeticalSelector):
+    """Chooses nobody, until so many are there."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def sort_managers(self, ready_managers, manager_list):
+        gathered = len(ready_managers) >= self.count
+        return super().sort_managers(ready_managers, manager_list) if gathered else []
+
+
 class TableSelector(AlphabeticalSelector):
     """Knows a weight for each of a great many nodes."""
 

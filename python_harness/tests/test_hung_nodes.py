@@ -1,0 +1,128 @@
+"""Nodes that hang keep their connections and take nothing: what they are owed never shuts the door
+for those who read.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.fakes.crowd import WireBooks
+from harness.fakes.wire import FakeManager
+from harness.htex.interchange import command_under_test
+from harness.machine.waiting import wait_until
+
+MIB = 1 << 20
+BOUND_BYTES = 10 * MIB
+THRESHOLD_S = 3
+BEAT_EVERY_S = 0.5
+# So many of 1 MiB that half of them are above the bound and what the kernel takes.
+LARGE_TASKS = 40
+SMALL_TASKS = 80
+SERVED_WITHIN_S = 1.0
+# Where large ones have to be sent as well.
+ALL_SERVED_WITHIN_S = 5.0
+DEAF = {"read_ahead": 1, "receive_buffer_bytes": 256 << 10}
+
+
+@pytest.fixture
+def books(start):
+    """Of an interchange with a small bound."""
+    command = [*command_under_test(), "--max-queued-bytes", str(BOUND_BYTES)]
+    return WireBooks(start(command=command, heartbeat_threshold=THRESHOLD_S, logging_level=20))
+
+
+def test_a_lost_manager_that_was_sent_tasks_as_they_came(books, connect_process, crowd, measured):
+    """Its process is stopped, and its connection stays for as long as its node does."""
+    hung = connect_process(books.side, "hung", max_capacity=1000).enlist(books.side)
+    hung.stop()
+    books.submit(LARGE_TASKS, b"x" * MIB)
+    wait_until(lambda: tasks_of(books, "hung"), THRESHOLD_S, "it was sent some")
+    idle_ones_are_served(books, crowd, measured)
+
+
+@pytest.mark.ours_only("stock takes in whatever comes")
+def test_a_lost_manager_that_was_sent_one_large_batch(books, connect, crowd, measured):
+    """All that the bound allows goes to the first who has room."""
+    books.submit(LARGE_TASKS, b"x" * MIB)
+    books.side.interchange.wait_for_log("no more tasks are taken from the submit side")
+    connect(books.side, b"hung", **DEAF).register(max_capacity=1000)
+    wait_until(lambda: tasks_of(books, "hung"), THRESHOLD_S, "it was sent some")
+    idle_ones_are_served(books, crowd, measured)
+
+
+def test_those_who_beat_and_do_not_read_leave_the_work_to_others(books, connect, crowd, measured):
+    deaf = DeafManagers([connect(books.side, b"deaf-%d" % number, **DEAF) for number in range(3)])
+    for manager in deaf.managers:
+        manager.enlist(books.side, max_capacity=1000)
+    idle = crowd(books.side, 2, max_capacity=4)
+
+    def all_served() -> bool:
+        deaf.beat()
+        idle.work()
+        books.read()
+        return len(books.answers) == books.submitted - tasks_of(books, "deaf")
+
+    served_in = []
+    for _ in range(3):
+        books.submit(LARGE_TASKS, b"x" * MIB)
+        books.submit(SMALL_TASKS)
+        begin = time.monotonic()
+        wait_until(
+            all_served,
+            ALL_SERVED_WITHIN_S,
+            "whatever no deaf manager was given is done",
+            every_s=0,
+            context=lambda: f"{len(books.answers)} of {books.submitted} tasks are done",
+        )
+        served_in.append(f"{time.monotonic() - begin:.2f} s")
+    measured(f"all are done in {', '.join(served_in)}; {tasks_of(books, 'deaf')} with the deaf")
+    assert books.losses() == 0
+    assert {f"deaf-{number}" for number in range(3)} <= in_hand(books).keys()
+
+
+class DeafManagers:
+    """They beat, and never read."""
+
+    def __init__(self, managers: list[FakeManager]) -> None:
+        self.managers = managers
+        self.beat_at = 0.0
+
+    def beat(self) -> None:
+        """If it is time."""
+        if time.monotonic() >= self.beat_at:
+            self.beat_at = time.monotonic() + BEAT_EVERY_S
+            for manager in self.managers:
+                manager.send({"type": "heartbeat"})
+
+
+def idle_ones_are_served(books: WireBooks, crowd, measured) -> None:
+    """Two of them have everything done that was not lost, at once after the loss."""
+    idle = crowd(books.side, 2, max_capacity=4)
+    books.submit(SMALL_TASKS)
+    owed = 0
+
+    def is_lost() -> bool:
+        nonlocal owed
+        idle.work()
+        books.read()
+        row = in_hand(books).get("hung")
+        owed = owed if row is None else row
+        return row is None
+
+    wait_until(is_lost, 2 * THRESHOLD_S, "it is declared lost", every_s=0)
+    begin = time.monotonic()
+    books.until(idle, LARGE_TASKS + SMALL_TASKS, SERVED_WITHIN_S)
+    measured(f"all have ended {time.monotonic() - begin:.2f} s after the loss of {owed} tasks")
+    assert books.losses() == owed > 0
+
+
+def tasks_of(books: WireBooks, prefix: str) -> int:
+    """How many tasks these managers were given and have not answered."""
+    return sum(count for name, count in in_hand(books).items() if name.startswith(prefix))
+
+
+def in_hand(books: WireBooks) -> dict[str, int]:
+    """How many tasks each manager was given and has not answered."""
+    return {row["manager"]: row["tasks"] for row in books.side.managers()}
