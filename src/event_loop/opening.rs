@@ -119,7 +119,9 @@ impl EventLoop {
         let context = open_context(start.io_threads)?;
         let key_check = KeyCheck::open_if_encrypted(&context, certificates.as_ref())
             .map_err(OpenError::KeyCheck)?;
-        let submit = SubmitSockets::open(&context, certificates.as_ref())
+        let bound_bytes = memory::bound_bytes(start.max_queued_bytes);
+        let ahead = turn::read_ahead_tasks(bound_bytes);
+        let submit = SubmitSockets::open(&context, certificates.as_ref(), ahead)
             .map_err(OpenError::SubmitSockets)?;
         let submit_watch =
             watch_submit_side(&submit, &context, now).map_err(OpenError::SubmitWatch)?;
@@ -145,7 +147,6 @@ impl EventLoop {
         let asks = ports.helper.is_some();
         let broker = broker((start.settings, port), start.selector, asks, now);
         let interchange = Interchange::new(broker, start.find_versions, config.run_id.clone());
-        let bound_bytes = memory::bound_bytes(start.max_queued_bytes);
         let mut event_loop = Self {
             turn: Turn::new(interchange, bound_bytes),
             ports,

@@ -23,6 +23,8 @@ const IO_THREADS: usize = 1;
 const CONNECTED_WITHIN: Duration = Duration::from_millis(700);
 /// One that is connected asks at once, unless its machine is very slow.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// Nobody takes tasks here, and the fewest are read ahead.
+const NO_TASKS_READ: usize = 1;
 /// How long the answer may take to leave.
 const ANSWER_LINGER_MS: i32 = 1000;
 
@@ -39,7 +41,7 @@ pub fn refuse(
     let context = Context::new();
     check_threads(OWN_THREADS + IO_THREADS).map_err(io::Error::other)?;
     let key_check = KeyCheck::open_if_encrypted(&context, certificates)?;
-    let mut commands = SubmitSockets::open(&context, certificates)?.commands;
+    let mut commands = SubmitSockets::open(&context, certificates, NO_TASKS_READ)?.commands;
     commands.set_linger(ANSWER_LINGER_MS)?;
     let monitor = SocketMonitor::of(&commands, &context, "refusal")?;
     zmq_calls::connect(

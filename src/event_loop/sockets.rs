@@ -18,10 +18,6 @@ use submit_side::curve::Certificates;
 
 /// Messages that libzmq may hold for us per peer, in each direction.
 const HIGH_WATER_MESSAGES: i32 = 1000;
-/// Tasks that it may take off the wire before they are read. It counts messages of whatever size,
-/// and they are outside of our bounds. (The limit cannot follow their size later: a peer that is
-/// told a lower one while its view of what was read lags behind stops for ever.)
-const TASKS_HIGH_WATER_MESSAGES: i32 = 128;
 /// Results may be large and come from many managers: few of each are taken off the wire before
 /// they are read.
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
@@ -50,15 +46,22 @@ pub(super) struct SubmitSockets {
 }
 
 impl SubmitSockets {
-    /// Opens the sockets; they are connected once their monitors listen.
-    pub(super) fn open(context: &Context, certificates: Option<&Certificates>) -> io::Result<Self> {
+    /// Opens the sockets; they are connected once their monitors listen. So many tasks may be taken
+    /// off the wire before they are read, of whatever size. (The limit cannot follow their size
+    /// later: a peer that is told a lower one while its view of what was read lags behind stops for
+    /// ever.)
+    pub(super) fn open(
+        context: &Context,
+        certificates: Option<&Certificates>,
+        read_ahead_tasks: usize,
+    ) -> io::Result<Self> {
         let open = |kind| -> io::Result<FrameSocket> {
             let mut socket = open(context, kind)?;
             serve_curve(&mut socket, certificates)?;
             Ok(FrameSocket::of(socket))
         };
         let tasks = open(zmq::DEALER)?;
-        tasks.set_rcvhwm(TASKS_HIGH_WATER_MESSAGES)?;
+        tasks.set_rcvhwm(read_ahead_tasks as i32)?;
         Ok(Self {
             tasks,
             results: open(zmq::DEALER)?,

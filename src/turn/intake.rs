@@ -1,16 +1,35 @@
 //! How much is taken in: what does not fit stays with the submit side.
 //!
 //! Tasks that wait for a manager, those that a manager has not taken yet, and results that wait for
-//! the executor are counted. Above the bound the task socket is not read: libzmq and TCP fill up,
-//! and then tasks wait in the submit process. Below a lower mark they are taken again. A single
+//! the executor are counted, and so is what the transport may have taken off the wire ahead of us,
+//! as large as tasks were lately. Above the bound the task socket is not read: libzmq and TCP fill
+//! up, and then tasks wait in the submit process. Below a lower mark they are taken again. A single
 //! task larger than the bound is taken when nothing else is here. Managers that do not take their
-//! tasks may use up half of the bound and no more: they never shut out the tasks of others.
+//! tasks, and tasks that are read ahead, may each use up a third of the bound and no more: they
+//! never shut out the tasks of others.
 
 use tracing::{info, warn};
 
 /// Results that the executor has not taken: above this no task is dispatched, because managers and
 /// heartbeats share one socket, and only what is not dispatched gives no result.
 const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
+
+/// Of what counts only up to a part of the bound, this is the part. Two of these lie below the mark
+/// at which tasks are taken again.
+const PART: usize = 3;
+/// Most tasks that are read ahead. Fewer cost more: at 16 of them, a quarter of the CPU.
+const READ_AHEAD_MAX: usize = 128;
+/// Fewer than these would hold up everything.
+const READ_AHEAD_MIN: usize = 2;
+/// A large task, which as many as are read ahead may be without filling the bound.
+const LARGE_TASK_BYTES: usize = 32 << 20;
+/// So many tasks are remembered for how large the next may be, at least.
+const LATELY_TASKS: usize = 128;
+
+/// How many tasks the transport may take off the wire before they are read.
+pub fn read_ahead_tasks(bound_bytes: usize) -> usize {
+    (bound_bytes / LARGE_TASK_BYTES).clamp(READ_AHEAD_MIN, READ_AHEAD_MAX)
+}
 
 /// What counts against the bound.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +57,16 @@ impl HeldBytes {
 pub(super) struct Intake {
     bound_bytes: usize,
     is_open: bool,
+    lately: Lately,
+}
+
+/// The largest of the tasks that came lately.
+#[derive(Debug, Default)]
+struct Lately {
+    largest_bytes: usize,
+    /// Of those before these.
+    before_bytes: usize,
+    tasks: usize,
 }
 
 impl Intake {
@@ -45,7 +74,21 @@ impl Intake {
         Self {
             bound_bytes,
             is_open: true,
+            lately: Lately::default(),
         }
+    }
+
+    /// A task has come.
+    pub(super) fn note_task(&mut self, bytes: usize) {
+        let lately = &mut self.lately;
+        if lately.tasks == LATELY_TASKS {
+            *lately = Lately {
+                before_bytes: lately.largest_bytes,
+                ..Lately::default()
+            };
+        }
+        lately.tasks += 1;
+        lately.largest_bytes = lately.largest_bytes.max(bytes);
     }
 
     pub(super) fn bound_bytes(&self) -> usize {
@@ -58,7 +101,14 @@ impl Intake {
 
     /// What managers may not have taken, at the most.
     pub(super) fn unsent_batches_bytes_max(&self) -> usize {
-        self.bound_bytes / 2
+        self.bound_bytes / PART
+    }
+
+    /// What the transport may hold of tasks that have not been read.
+    fn read_ahead_bytes(&self) -> usize {
+        let largest = self.lately.largest_bytes.max(self.lately.before_bytes);
+        let all = largest.saturating_mul(read_ahead_tasks(self.bound_bytes));
+        all.min(self.bound_bytes / PART)
     }
 
     /// How much more is taken before the next decision.
@@ -92,11 +142,11 @@ impl Intake {
 
     fn counted(&self, held: HeldBytes) -> usize {
         let unsent_batches = held.unsent_batches.min(self.unsent_batches_bytes_max());
-        HeldBytes {
+        let counted = HeldBytes {
             unsent_batches,
             ..held
-        }
-        .all()
+        };
+        counted.all().saturating_add(self.read_ahead_bytes())
     }
 
     fn low_mark_bytes(&self) -> usize {
@@ -145,10 +195,32 @@ mod tests {
     #[test]
     fn managers_that_take_nothing_do_not_shut_it() {
         let mut intake = Intake::new(1000);
-        assert!(opens(&mut intake, held(499, 1 << 40, 0)));
-        assert_eq!(intake.room_bytes(held(400, 1 << 40, 0)), 100);
-        assert!(!opens(&mut intake, held(500, 500, 0)));
-        assert!(opens(&mut intake, held(249, 1 << 40, 0)));
+        assert!(opens(&mut intake, held(666, 1 << 40, 0)));
+        assert_eq!(intake.room_bytes(held(400, 1 << 40, 0)), 267);
+        assert!(!opens(&mut intake, held(667, 333, 0)));
+        assert!(opens(&mut intake, held(416, 1 << 40, 0)));
+    }
+
+    #[test]
+    fn what_is_read_ahead_counts_as_large_as_tasks_were_lately() {
+        let mut intake = Intake::new(1000);
+        intake.note_task(100);
+        assert_eq!(intake.room_bytes(held(0, 0, 0)), 800);
+        // However large they are, and whatever managers do not take.
+        intake.note_task(1 << 40);
+        assert_eq!(intake.room_bytes(held(0, 0, 0)), 667);
+        assert!(!opens(&mut intake, held(334, 333, 0)));
+        assert!(opens(&mut intake, held(83, 1 << 40, 0)));
+        for _ in 0..2 * LATELY_TASKS {
+            intake.note_task(10);
+        }
+        assert_eq!(intake.room_bytes(held(0, 0, 0)), 980);
+    }
+
+    #[test]
+    fn fewer_are_read_ahead_below_a_small_bound() {
+        let ahead = [0, 100_000_000, 1 << 30, usize::MAX].map(read_ahead_tasks);
+        assert_eq!(ahead, [2, 2, 32, 128]);
     }
 
     #[test]

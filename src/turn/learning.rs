@@ -74,6 +74,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
                 continue;
             }
             bytes += len;
+            self.intake.note_task(len);
             self.interchange.handle_task(frame, now);
         }
     }

@@ -42,7 +42,7 @@ use broker::{Now, StopReason};
 use interchange::Interchange;
 use status::document::Traffic;
 
-pub use intake::HeldBytes;
+pub use intake::{HeldBytes, read_ahead_tasks};
 pub use outbox::Outbox;
 pub use transport::{Arrived, Channel, NotTaken, Outgoing, Transport};
 

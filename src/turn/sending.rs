@@ -6,9 +6,9 @@ use broker::{BatchRoom, Now, Recipient, StopReason};
 use interchange::{Parcel, Transmit};
 
 /// Most tasks that are handed out in a turn. Beyond that a command must not wait.
-const HANDED_OUT_TASKS_MAX: usize = 4096;
+const HANDED_OUT_TASKS_MAX: usize = 1024;
 /// And most bytes of them, unless it is a single task.
-const HANDED_OUT_BYTES_MAX: usize = 16 << 20;
+const HANDED_OUT_BYTES_MAX: usize = 8 << 20;
 
 impl<F: AsRef<[u8]>> Turn<F> {
     pub(super) fn send<T: Transport<Frame = F>>(
