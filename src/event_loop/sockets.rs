@@ -58,7 +58,7 @@ impl SubmitSockets {
         let open = |kind| -> io::Result<FrameSocket> {
             let mut socket = open(context, kind)?;
             serve_curve(&mut socket, certificates)?;
-            Ok(FrameSocket::of(socket))
+            FrameSocket::of(socket)
         };
         let tasks = open(zmq::DEALER)?;
         tasks.set_rcvhwm(read_ahead_tasks as i32)?;
@@ -97,7 +97,7 @@ pub(super) fn open_workers(
     socket.set_backlog(LISTEN_BACKLOG)?;
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
     socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
-    Ok(FrameSocket::of(socket))
+    FrameSocket::of(socket)
 }
 
 /// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.
