@@ -50,7 +50,7 @@ pub(crate) struct Model {
     /// How long tasks in doubt are waited for; None: three flights, as DESIGN.md has it.
     patience: Option<Duration>,
     longest_flight: Duration,
-    choice: Choice,
+    pub choice: Choice,
     now: Duration,
     last_turn: Duration,
     /// How long the process slept in all.
@@ -139,11 +139,6 @@ impl Model {
             books: BTreeMap::new(),
             alone: BTreeSet::new(),
         }
-    }
-
-    /// Whether managers are chosen outside.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.choice == Choice::Asked
     }
 
     pub(crate) fn live(&self) -> usize {

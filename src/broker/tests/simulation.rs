@@ -2,7 +2,7 @@
 //! what they may, and after every step the broker is compared with a model of its promises. In the
 //! end everything heals, and every task must end.
 //!
-//! `HTEX_SIM_SEED=17 cargo test --test broker simulation -- --nocapture` plays one seed again and
+//! `HTEX_SIM_SEED=17 cargo test -p broker simulation -- --nocapture` plays one seed again and
 //! tells each step; `HTEX_SIM_SEEDS=10000` plays so many.
 
 use std::env;
@@ -34,8 +34,8 @@ fn the_broker_keeps_its_promises() {
     for seed in first..first + number_in_env("HTEX_SIM_SEEDS").unwrap_or(SEEDS) {
         if let Err(failure) = play(seed, false) {
             panic!(
-                "{failure}\nplay it again: HTEX_SIM_SEED={seed} cargo test --test broker \
-                 simulation -- --nocapture"
+                "{failure}\nplay it again: HTEX_SIM_SEED={seed} cargo test -p broker simulation \
+                 -- --nocapture"
             );
         }
     }
@@ -192,8 +192,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// A manager that reads no more is perhaps full of echoes when tasks come for it; it drains, and
-    /// its connection closes before it takes them.
+    /// A manager that reads no more is perhaps full of echoes when tasks come for it; it drains,
+    /// and its connection closes before it takes them.
     fn leave_unread(&mut self, place: usize) -> Verdict {
         self.cast.set_reads(place, false);
         for _ in 0..self.cast.below(4) {

@@ -1,5 +1,5 @@
-//! A whole conversation, frame by frame, around a real broker: nothing ends it, nothing is left that
-//! could be handed out, and what leaves is well formed.
+//! A whole conversation, frame by frame, around a real broker: nothing ends it, nothing is left
+//! that could be handed out, and what leaves is well formed.
 
 use std::time::Duration;
 

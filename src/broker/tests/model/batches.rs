@@ -26,8 +26,8 @@ impl Model {
         }
     }
 
-    /// Whether somebody may be the next to get a batch.
-    pub(crate) fn check_recipient(&self, to: &str) -> Verdict {
+    /// Whether somebody may be the next to get a batch, after `last` in the same turn.
+    pub(crate) fn check_recipient(&self, to: &str, last: Option<&str>) -> Verdict {
         if !self.dispatching || self.waiting.is_empty() {
             return Err(format!("{to} is to get tasks, and none may leave"));
         }
@@ -40,6 +40,10 @@ impl Model {
         if self.choice == Choice::GreatestBlock && greatest > Some(&self.managers[to].account.block)
         {
             return Err(format!("{to} is to get tasks, a greater block has room"));
+        }
+        let last = last.filter(|last| self.managers[*last].room() > 0);
+        if self.choice != Choice::Random && last.is_some_and(|last| last != to) {
+            return Err(format!("{to} is to get tasks, {last:?} has room still"));
         }
         Ok(())
     }

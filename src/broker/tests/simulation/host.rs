@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use tracing::Level;
 
 use super::events::Events;
-use super::model::{Account, Model, Seen, Verdict, weight_of};
+use super::model::{Account, Choice, Model, Seen, Verdict, weight_of};
 use super::network::{Network, Unread};
 use super::plot::Saying;
 use super::words;
@@ -302,7 +302,8 @@ impl Host {
             return Err("a batch could be handed out, and was not".to_owned());
         }
         let soon = self.now() + ANSWER_WITHIN;
-        let is_asked = self.model.is_asked() && broker.next_deadline().is_some_and(|at| at <= soon);
+        let is_soon = broker.next_deadline().is_some_and(|at| at <= soon);
+        let is_asked = self.model.choice == Choice::Asked && is_soon;
         match self.model.could_dispatch() && !is_asked {
             true => Err("tasks wait although there is room".to_owned()),
             false => Ok(()),

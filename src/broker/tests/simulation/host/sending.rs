@@ -5,7 +5,7 @@ use broker::{Output, Recipient};
 use protocol::ToManager;
 use rand::RngExt as _;
 
-use super::super::model::{Seen, Verdict};
+use super::super::model::{Choice, Seen, Verdict};
 use super::super::network::{Network, Parcel, Reach};
 use super::super::words;
 use super::super::world::{ANY_ROOM, Way, manager_id};
@@ -14,6 +14,8 @@ use broker::BatchRoom;
 
 /// From so many batches on that it has not taken, a manager gets no more.
 const BATCHES_OWED_MAX: usize = 2;
+/// In one turn, far more than there can be.
+const BATCHES_MAX: usize = 10_000;
 
 impl Host {
     pub(super) fn let_leave(&mut self, network: &mut Network) -> Verdict {
@@ -26,11 +28,20 @@ impl Host {
         self.send_words(network)
     }
 
+    /// Whether something can be handed out is known before, and who gets it stays so until it has
+    /// no room any more, unless that is left to chance.
     fn dispatch(&mut self, network: &mut Network) -> Verdict {
         let now = self.world.now;
-        loop {
+        let mut last: Option<String> = None;
+        for _ in 0..BATCHES_MAX {
             self.begin_turn();
+            let was_possible = self.world.broker.can_dispatch();
             let next = self.world.broker.next_recipient(now);
+            // A user's selector that has not answered in time is passed over just now.
+            let may_be_more = self.model.choice == Choice::Asked && !was_possible;
+            if was_possible != next.is_some() && !may_be_more {
+                return Err(format!("can dispatch: {was_possible}, next is {next:?}"));
+            }
             let seen = self.seen()?;
             self.tell(format_args!("next is {next:?}"), &seen);
             for effect in &seen {
@@ -43,7 +54,7 @@ impl Host {
                 return Ok(());
             };
             let to = recipient.id.to_text();
-            self.model.check_recipient(&to)?;
+            self.model.check_recipient(&to, last.as_deref())?;
             match self.way(network, &to) {
                 Way::Open(room) => self.hand_out(network, &recipient, room)?,
                 Way::None => self.answer_word(&to, false)?,
@@ -52,7 +63,9 @@ impl Host {
                     self.clog(&to, true)?;
                 }
             }
+            last = Some(to);
         }
+        Err("there is no end to what is handed out".to_owned())
     }
 
     fn way(&mut self, network: &Network, to: &str) -> Way {
