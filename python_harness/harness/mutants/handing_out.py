@@ -138,6 +138,13 @@ MUTANTS = [
         "                *placed = true;\n                return order.pop();",
     ),
     Mutant(
+        "the order of a user's selector is read from its other end",
+        "user_selector.rs",
+        "            self.state = State::Answered {\n                order,\n",
+        "            self.state = State::Answered {\n"
+        "                order: order.into_iter().rev().collect(),\n",
+    ),
+    Mutant(
         "the answer of a user's selector is no reason to go on",
         "user_selector.rs",
         "if order.iter().any(is_offered))",

@@ -6,6 +6,8 @@
 
 #[path = "model/batches.rs"]
 mod batches;
+#[path = "model/choice.rs"]
+mod choice;
 #[path = "model/doubt.rs"]
 mod doubt;
 #[path = "model/grace.rs"]
@@ -15,31 +17,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::words;
+use choice::Round;
 use doubt::Held;
 use grace::Suspect;
 
 pub(crate) use batches::weight_of;
+pub(crate) use choice::{ANSWER_WITHIN, Choice};
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// A question for the user's own selector, with the managers to choose from.
     Rank {
+        number: u64,
         among: BTreeSet<String>,
     },
     Other(String),
 }
 
 pub(crate) type Verdict = Result<(), String>;
-
-/// Who chooses among the managers that may get tasks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Choice {
-    Random,
-    GreatestBlock,
-    /// Chosen outside, and only when the answer has come.
-    Asked,
-}
 
 /// DESIGN.md: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
@@ -51,6 +47,7 @@ pub(crate) struct Model {
     patience: Option<Duration>,
     longest_flight: Duration,
     pub choice: Choice,
+    round: Round,
     now: Duration,
     last_turn: Duration,
     /// How long the process slept in all.
@@ -124,6 +121,7 @@ impl Model {
             patience,
             longest_flight: Duration::ZERO,
             choice,
+            round: Round::default(),
             now: Duration::ZERO,
             last_turn: Duration::ZERO,
             slept: Duration::ZERO,
@@ -253,6 +251,7 @@ impl Model {
             }
         }
         self.departed.remove(name);
+        self.forget_in_order(name);
         self.history.push(account.block.clone());
         let suspect = match connection {
             Some(connection) => {

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use broker::{BlockIdSelector, Patience, RandomSelector, Selector, Settings, StopReason};
-use protocol::{Command, Priority, SelectorAnswer, Task, TaskId};
+use protocol::{Command, ManagerId, Priority, SelectorAnswer, Task, TaskId};
 use tracing::level_filters::LevelFilter;
 
 use super::events::Events;
@@ -175,6 +175,7 @@ impl Simulation {
             Happening::StopReading => cast.set_reads(place, false),
             Happening::LeaveUnread => return self.leave_unread(place),
             Happening::Flap => return self.flap(place),
+            Happening::GrowOld => return self.grow_old(place),
             Happening::Flood => {
                 for _ in 0..cast.below(200) {
                     cast.say(place, Saying::Record);
@@ -225,6 +226,15 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    /// A manager works on some tasks for longer than any took before, and on others not so long,
+    /// when its connection breaks.
+    fn grow_old(&mut self, place: usize) -> Verdict {
+        self.submit(Happening::Tasks);
+        let time = self.cast.time_below(THRESHOLD * 5);
+        self.pass(time)?;
+        self.flap(place)
     }
 
     fn happen_to_the_host(&mut self, happening: Happening, place: usize) -> Verdict {
@@ -300,6 +310,7 @@ impl Simulation {
         let broker = &mut self.host.world.broker;
         let Some((number, mut managers)) = self.host.questions.pop_front() else {
             if self.is_asked && self.cast.chance(0.1) {
+                self.host.model.forget_question();
                 broker.handle_asked_again(now);
                 broker.handle_answer(SelectorAnswer::Loaded, now);
             }
@@ -317,6 +328,13 @@ impl Simulation {
             }
             _ => SelectorAnswer::Order { number, managers },
         };
+        let order = match &answer {
+            SelectorAnswer::Order { managers, .. } => {
+                Some(managers.iter().map(ManagerId::to_text).collect())
+            }
+            _ => None,
+        };
+        self.host.model.answer_question(number, order);
         broker.handle_answer(answer, now);
         self.host.expect("the selector's answer", Vec::new())
     }

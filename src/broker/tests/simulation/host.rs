@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use tracing::Level;
 
 use super::events::Events;
-use super::model::{Account, Choice, Model, Seen, Verdict, weight_of};
+use super::model::{ANSWER_WITHIN, Account, Choice, Model, Seen, Verdict, weight_of};
 use super::network::{Network, Unread};
 use super::plot::Saying;
 use super::words;
@@ -23,8 +23,6 @@ use super::world::{self, Body, World, manager_id};
 
 /// Most messages that are read from managers in a turn: few, so that a backlog lasts.
 const BUDGET_MESSAGES: usize = 6;
-/// A user's selector answers within so long, or is not waited for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Host {
     pub world: World,
@@ -396,8 +394,9 @@ impl Host {
                 Output::Rank(question) => {
                     let names = question.candidates.iter().map(ManagerId::to_text);
                     let among = names.collect();
-                    seen.push(Seen::Rank { among });
-                    let asked = (question.number, question.candidates.clone());
+                    let number = question.number;
+                    seen.push(Seen::Rank { number, among });
+                    let asked = (number, question.candidates.clone());
                     self.questions.push_back(asked);
                 }
                 other => seen.push(Seen::Other(words::of(other, self.world.now))),

@@ -35,6 +35,7 @@ impl Host {
         let mut last: Option<String> = None;
         for _ in 0..BATCHES_MAX {
             self.begin_turn();
+            self.model.begin_choice();
             let was_possible = self.world.broker.can_dispatch();
             let next = self.world.broker.next_recipient(now);
             // A user's selector that has not answered in time is passed over just now.
@@ -46,7 +47,7 @@ impl Host {
             self.tell(format_args!("next is {next:?}"), &seen);
             for effect in &seen {
                 match effect {
-                    Seen::Rank { among } => self.model.check_question(among)?,
+                    Seen::Rank { number, among } => self.model.ask_question(*number, among)?,
                     other => return Err(format!("{other:?} comes of a dispatch")),
                 }
             }
