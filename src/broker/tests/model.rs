@@ -22,7 +22,7 @@ use doubt::Held;
 use grace::Suspect;
 
 pub(crate) use batches::weight_of;
-pub(crate) use choice::{ANSWER_WITHIN, Choice};
+pub(crate) use choice::Choice;
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]

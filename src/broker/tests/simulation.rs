@@ -1,6 +1,7 @@
 //! A world around the real broker, from a seed: managers, a network, a submit side and a clock do
-//! what they may, and after every step the broker is compared with a model of its promises. In the
-//! end everything heals, and every task must end.
+//! what they may, and after every step the broker is compared with a model of its promises. After
+//! every turn nothing rests that could move: no batch could be handed out, and no task waits while
+//! somebody has room for it. In the end everything heals, and every task must end.
 //!
 //! `HTEX_SIM_SEED=17 cargo test -p broker simulation -- --nocapture` plays one seed again and
 //! tells each step; `HTEX_SIM_SEEDS=10000` plays so many.

@@ -15,7 +15,7 @@ pub(crate) enum Choice {
 }
 
 /// An answer of the user's selector is waited for so long.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is asked of the user's selector, and what it answers.
 #[derive(Default)]
@@ -40,6 +40,11 @@ impl Model {
         self.round.open = Some((number, self.now));
         self.round.order = None;
         Ok(())
+    }
+
+    /// Whether an answer is awaited.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.round.open.is_some()
     }
 
     /// None: it has failed, and managers are taken at random.

@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use tracing::Level;
 
 use super::events::Events;
-use super::model::{ANSWER_WITHIN, Account, Choice, Model, Seen, Verdict, weight_of};
+use super::model::{Account, Choice, Model, Seen, Verdict, weight_of};
 use super::network::{Network, Unread};
 use super::plot::Saying;
 use super::words;
@@ -23,6 +23,9 @@ use super::world::{self, Body, World, manager_id};
 
 /// Most messages that are read from managers in a turn: few, so that a backlog lasts.
 const BUDGET_MESSAGES: usize = 6;
+
+/// A user's selector whose answer placed nothing is asked again after so long.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Host {
     pub world: World,
@@ -299,9 +302,9 @@ impl Host {
         if broker.can_dispatch() {
             return Err("a batch could be handed out, and was not".to_owned());
         }
-        let soon = self.now() + ANSWER_WITHIN;
+        let soon = self.now() + PAUSE;
         let is_soon = broker.next_deadline().is_some_and(|at| at <= soon);
-        let is_asked = self.model.choice == Choice::Asked && is_soon;
+        let is_asked = self.model.is_asked() || self.model.choice == Choice::Asked && is_soon;
         match self.model.could_dispatch() && !is_asked {
             true => Err("tasks wait although there is room".to_owned()),
             false => Ok(()),

@@ -1,7 +1,7 @@
 //! The second half of a turn: batches that are handed out one by one, as far as connections take
 //! them, and words, which wait where they do not.
 
-use broker::{Output, Recipient};
+use broker::{BatchRoom, Output, Recipient};
 use protocol::ToManager;
 use rand::RngExt as _;
 
@@ -10,7 +10,6 @@ use super::super::network::{Network, Parcel, Reach};
 use super::super::words;
 use super::super::world::{ANY_ROOM, Way, manager_id};
 use super::Host;
-use broker::BatchRoom;
 
 /// From so many batches on that it has not taken, a manager gets no more.
 const BATCHES_OWED_MAX: usize = 2;
