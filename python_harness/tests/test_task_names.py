@@ -52,7 +52,7 @@ def test_it_stands_in_no_batch_beside_others(start, connect, homeless):
     assert batches_of(manager, 6) == [[1, 2], [3], [4], [5, 6]]
 
 
-def test_a_batch_that_is_refused_keeps_the_rule(start, connect, homeless):
+def test_a_batch_that_cannot_go_to_the_first_keeps_the_rule(start, connect, homeless):
     """The manager's connection is gone when the batch leaves: another one gets it."""
     side = start()
     gone = connect(side, b"gone").enlist(side, max_capacity=3)
