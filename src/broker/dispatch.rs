@@ -164,8 +164,8 @@ impl<B> Broker<B> {
     }
 }
 
-/// Looked at for each task of a batch, so that nothing is looked up where none that travels alone is
-/// live.
+/// Looked at for each task of a batch, so that nothing is looked up where none that travels alone
+/// is live.
 #[inline]
 fn travels_alone<B>(task: &QueuedTask<B>, live: &LiveIds) -> bool {
     live.some_travel_alone() && live.foreign_name(task.ticket.task()).is_some()

@@ -1,8 +1,8 @@
 //! The loop: sockets, descriptors and the clock around an [`Interchange`].
 //!
-//! One thread does everything: it learns what the parts around the [`Turn`] have seen, lets the turn
-//! learn, decide and send by its [`Ports`], and rests only if neither has anything to do, on all
-//! descriptors at once, until something comes or the next deadline is due. This file holds the
+//! One thread does everything: it learns what the parts around the [`Turn`] have seen, lets the
+//! turn learn, decide and send by its [`Ports`], and rests only if neither has anything to do, on
+//! all descriptors at once, until something comes or the next deadline is due. This file holds the
 //! [`EventLoop`], its pass and its end. The others, in the order of a run:
 //!
 //! | file | what it does |

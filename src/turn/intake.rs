@@ -20,7 +20,7 @@ const UNSENT_BATCHES_PART: usize = 4;
 const READ_AHEAD_PART: usize = 2;
 /// So far below the bound tasks are taken again.
 const LOW_MARK_PART: usize = 8;
-/// Most tasks that are read ahead. Fewer cost more: 31 cost 8 % more CPU than 128, and 15 cost 45 %.
+/// Most tasks that are read ahead. Fewer cost more CPU: 31 cost 8 % more than 128, 15 cost 45 %.
 const READ_AHEAD_MAX: usize = 128;
 /// As many as are read ahead may be as large as this.
 const LARGE_TASK_BYTES: usize = 16 << 20;

@@ -1,13 +1,13 @@
 //! The turn: what the loop does each time that it is awake, as a machine that knows sockets only by
 //! the [`Transport`] and time only as it is told. In this order ([`Turn::take`]):
 //!
-//! 1. **Learn** (`learning`): whose connections have closed; commands, each answered at once; tasks,
-//!    while the `intake` is open; what managers say; up to when everything was `heard` that they had
-//!    said; who has taken some of what it was `owed`; and what time has brought.
+//! 1. **Learn** (`learning`): whose connections have closed; commands, each answered at once;
+//!    tasks, while the `intake` is open; what managers say, and up to when all was `heard` that
+//!    they had said; who has taken some of what it was `owed`; and what time has brought.
 //! 2. **Decide and send** (`sending`): `results` first, then batch by batch: the broker names who
-//!    gets the next one, what that manager is owed already says how much may go there, the transport
-//!    takes the address or not, and only then tasks leave the queue and are encoded. What does not
-//!    fit stays a set of queued tasks. Of all that managers are sent, only `words` ever wait.
+//!    gets the next one, what that manager is owed already says how much may go there, the
+//!    transport takes the address or not, and only then tasks leave the queue and are encoded. What
+//!    does not fit stays a set of queued tasks. Of all that managers are sent, only `words` wait.
 //! 3. **Rest** ([`Turn::rest`]): one question to every part: is there anything that you could do
 //!    now? A channel that may have more, tasks for somebody who has room, an effect that has not
 //!    left. If not, until when? What only the other side can end (a full socket, bytes that it has
