@@ -114,16 +114,19 @@ impl<F: AsRef<[u8]>> Turn<F> {
         let is_listening = broker.is_listening();
         let is_held_up = !self.intake.is_open() || !self.may_dispatch(transport);
         let in_transit = transport.owed() + transport.results_in_transit();
-        let looks_again = self.owed.is_anybody_clogged()
-            || self.words.is_any_waiting()
-            || self.results.waiting() > 0
-            || is_held_up && in_transit > 0;
-        if looks_again {
+        let is_stuck = self.results.waiting() > 0 || is_held_up && in_transit > 0;
+        let tries = [
+            self.owed.next_look(),
+            self.words.next_try(),
+            is_stuck.then_some(now.monotonic + RETRY_EVERY),
+        ];
+        let next_try = tries.into_iter().flatten().min();
+        if next_try.is_some() {
             transport.await_release();
         }
         let deadlines = [
             self.interchange.next_deadline(),
-            looks_again.then_some(now.monotonic + RETRY_EVERY),
+            next_try,
             self.heard.next_look().filter(|_| is_listening),
         ];
         Rest::Until(deadlines.into_iter().flatten().min())
