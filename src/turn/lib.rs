@@ -66,6 +66,8 @@ pub struct Turn<F> {
     inbox: Vec<Arrived<F>>,
     traffic: Traffic,
     batches: u64,
+    /// In this turn.
+    effects_left: usize,
 }
 
 /// Whether there is something to do.
@@ -91,6 +93,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             inbox: Vec::new(),
             traffic: Traffic::default(),
             batches: 0,
+            effects_left: 0,
         }
     }
 
