@@ -29,7 +29,7 @@ const ON_THEIR_WAY: usize = 2;
 /// So many tasks are remembered for how large the next may be, at least.
 const LATELY_TASKS: usize = 128;
 
-/// How many tasks the transport may take off the wire before they are read.
+/// How many tasks the transport should take off the wire before they are read, at the most.
 pub fn read_ahead_tasks(bound_bytes: usize) -> usize {
     let large_tasks = bound_bytes / READ_AHEAD_PART / LARGE_TASK_BYTES;
     large_tasks.saturating_sub(1).clamp(1, READ_AHEAD_MAX)
@@ -60,6 +60,7 @@ impl HeldBytes {
 #[derive(Debug)]
 pub(super) struct Intake {
     bound_bytes: usize,
+    read_ahead_tasks: usize,
     is_open: bool,
     lately: Lately,
 }
@@ -74,9 +75,10 @@ struct Lately {
 }
 
 impl Intake {
-    pub(super) fn new(bound_bytes: usize) -> Self {
+    pub(super) fn new(bound_bytes: usize, read_ahead_tasks: usize) -> Self {
         Self {
             bound_bytes,
+            read_ahead_tasks,
             is_open: true,
             lately: Lately::default(),
         }
@@ -111,7 +113,7 @@ impl Intake {
     /// What tasks may take that have not been read.
     fn read_ahead_bytes(&self) -> usize {
         let largest = self.lately.largest_bytes.max(self.lately.before_bytes);
-        let all = largest.saturating_mul(read_ahead_tasks(self.bound_bytes) + ON_THEIR_WAY);
+        let all = largest.saturating_mul(self.read_ahead_tasks + ON_THEIR_WAY);
         all.min(self.bound_bytes / READ_AHEAD_PART)
     }
 
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn shut_at_the_bound_and_open_below_the_mark() {
-        let mut intake = Intake::new(1000);
+        let mut intake = Intake::new(1000, 1);
         assert!(opens(&mut intake, held(600, 0, 399)));
         assert!(!opens(&mut intake, held(600, 0, 400)));
         assert!(!opens(&mut intake, held(5000, 0, 0)));
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_bound_below_every_task_lets_them_in_one_by_one() {
-        let mut intake = Intake::new(1);
+        let mut intake = Intake::new(1, 1);
         intake.note_task(50);
         assert!(!opens(&mut intake, held(50, 0, 0)));
         assert!(opens(&mut intake, held(0, 0, 0)));
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn managers_that_take_nothing_do_not_shut_it() {
-        let mut intake = Intake::new(1000);
+        let mut intake = Intake::new(1000, 1);
         assert!(opens(&mut intake, held(749, 1 << 40, 0)));
         assert_eq!(intake.room_bytes(held(400, 1 << 40, 0)), 350);
         assert!(!opens(&mut intake, held(750, 250, 0)));
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_read_ahead_counts_as_large_as_tasks_were_lately() {
-        let mut intake = Intake::new(1000);
+        let mut intake = Intake::new(1000, 1);
         intake.note_task(100);
         assert_eq!(intake.room_bytes(held(0, 0, 0)), 700);
         // However large they are, and whatever managers do not take.
@@ -230,9 +232,9 @@ mod tests {
 
     #[test]
     fn results_that_cannot_leave_stop_the_dispatch() {
-        let intake = Intake::new(1000);
+        let intake = Intake::new(1000, 1);
         assert!(intake.may_dispatch(999));
         assert!(!intake.may_dispatch(1000));
-        assert!(!Intake::new(usize::MAX).may_dispatch(RESULTS_HELD_BYTES_MAX));
+        assert!(!Intake::new(usize::MAX, 1).may_dispatch(RESULTS_HELD_BYTES_MAX));
     }
 }

@@ -80,9 +80,10 @@ pub enum Rest {
 }
 
 impl<F: AsRef<[u8]>> Turn<F> {
-    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held.
-    pub fn new(interchange: Interchange<F>, bound_bytes: usize) -> Self {
-        let intake = Intake::new(bound_bytes);
+    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held, of which the
+    /// transport may hold so many tasks before they are read.
+    pub fn new(interchange: Interchange<F>, bound_bytes: usize, read_ahead_tasks: usize) -> Self {
+        let intake = Intake::new(bound_bytes, read_ahead_tasks);
         Self {
             interchange,
             owed: Owed::new(intake.unsent_batches_bytes_max()),
