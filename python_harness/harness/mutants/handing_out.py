@@ -22,13 +22,13 @@ MUTANTS = [
     Mutant(
         "a task that may end its manager has others before it in its batch",
         "dispatch.rs",
-        "            if !shipment.is_empty() && (!fits || next.travels_alone) {\n",
-        "            if !shipment.is_empty() && !fits {\n",
+        " && !travels_alone(next, &self.live)\n",
+        "\n",
     ),
     Mutant(
         "a task that may end its manager has others behind it in its batch",
         "dispatch.rs",
-        "            if next.travels_alone {\n                break;\n            }\n",
+        "            if is_alone {\n                break;\n            }\n",
         "",
     ),
     Mutant(
@@ -46,9 +46,9 @@ MUTANTS = [
     Mutant(
         "a task that a batch has no room for is lost",
         "dispatch.rs",
-        "            if !shipment.is_empty() && (!fits || next.travels_alone) {\n",
-        "            if !shipment.is_empty() && (!fits || next.travels_alone) {\n"
-        "                self.queue.pop().map(|task| task.ticket.settle());\n",
+        "            let Some(task) = next else {\n",
+        "            let Some(task) = next else {\n"
+        "                self.queue.pop_if(|_| true).map(|task| task.ticket.settle());\n",
     ),
     Mutant(
         "who takes batches again gets none",
@@ -98,25 +98,25 @@ MUTANTS = [
     Mutant(
         "a batch weighs more than there is room for",
         "dispatch.rs",
-        "weight + next.weight <= room.weight;",
-        "next.weight <= room.weight;",
+        "is_first || weight + next.weight <= room.weight",
+        "is_first || next.weight <= room.weight",
     ),
     Mutant(
         "what a batch may weigh is not asked",
         "dispatch.rs",
-        "weight + next.weight <= room.weight;",
-        "weight + next.weight <= usize::MAX;",
+        "is_first || weight + next.weight <= room.weight",
+        "is_first || weight + next.weight <= usize::MAX",
     ),
     Mutant(
         "a task that is heavier than a batch may be does not leave",
         "dispatch.rs",
-        "            if !shipment.is_empty() && (!fits || next.travels_alone) {\n",
-        "            if !fits || !shipment.is_empty() && next.travels_alone {\n",
+        "is_first || weight + next.weight <= room.weight",
+        "weight + next.weight <= room.weight",
     ),
     Mutant(
         "a batch holds more tasks than there is room for",
         "dispatch.rs",
-        "            .min(room.tasks)\n",
+        "            .min(room.tasks.max(1))\n",
         "",
     ),
     Mutant(
