@@ -19,7 +19,7 @@ pub(crate) struct Books {
     pub(crate) managers: BTreeMap<String, Book>,
     /// Read by the turn, not sent to anybody, not answered.
     pub(crate) waiting: BTreeSet<i64>,
-    sent: BTreeSet<i64>,
+    pub(crate) sent: BTreeMap<i64, Duration>,
     departed: BTreeSet<String>,
     /// What each of these is owed, and since when.
     pub(crate) words_owed: BTreeMap<(String, Word), Duration>,
@@ -57,6 +57,8 @@ pub(crate) struct Book {
     pub(crate) gaps_before: Duration,
     /// When its connection was told to be closed, for the first time.
     closed_at: Duration,
+    /// Since when it is without one, as far as the transport was asked; and the books' gaps then.
+    unreachable_since: (Duration, Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +84,10 @@ impl Book {
         self.link == Link::Open && self.spoke_by == connection
     }
 
-    fn close(&mut self, now: Duration) {
+    fn close(&mut self, now: Duration, gaps: Duration) {
         if self.link != Link::Closed {
             self.closed_at = now;
+            self.unreachable_since = (now, gaps);
         }
         self.link = Link::Closed;
     }
@@ -97,7 +100,7 @@ impl Books {
             grace,
             managers: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            sent: BTreeSet::new(),
+            sent: BTreeMap::new(),
             departed: BTreeSet::new(),
             words_owed: BTreeMap::new(),
             foreseen: Vec::new(),
@@ -138,6 +141,7 @@ impl Books {
         };
         book.last_read = now;
         book.gaps_before = self.gaps;
+        book.unreachable_since = (now, self.gaps);
         let is_by_another = !book.is_open_by(origin.connection);
         if let Some(connection) = origin.connection.filter(|_| is_by_another) {
             self.open(name, connection);
@@ -185,6 +189,7 @@ impl Books {
             last_read: now,
             gaps_before: self.gaps,
             closed_at: now,
+            unreachable_since: (now, self.gaps),
         };
         self.managers.insert(name.to_owned(), book);
         if let Some(connection) = origin.connection {
@@ -230,16 +235,30 @@ impl Books {
         self.tell(now, format_args!("{connection:?} is closed"));
         for book in self.managers.values_mut() {
             if book.is_open_by(connection) {
-                book.close(now);
+                book.close(now, self.gaps);
             }
         }
+    }
+
+    /// The ROUTER has a connection to it.
+    pub(crate) fn reachable(&mut self, name: &str, now: Duration) {
+        if let Some(book) = self.managers.get_mut(name) {
+            book.unreachable_since = (now, self.gaps);
+        }
+    }
+
+    /// When a manager without a connection is lost, if it stays so.
+    pub(crate) fn end_of_grace(&self, book: &Book) -> Option<Duration> {
+        let (since, gaps) = book.unreachable_since;
+        let grace = self.grace.filter(|_| book.link == Link::Closed)?;
+        Some(since + grace + (self.gaps - gaps))
     }
 
     /// The ROUTER had no connection to it.
     pub(crate) fn unreachable(&mut self, name: &str, now: Duration) {
         self.tell(now, format_args!("{name} is not reachable"));
         if let Some(book) = self.managers.get_mut(name) {
-            book.close(now);
+            book.close(now, self.gaps);
         }
         self.words_owed.remove(&(name.to_owned(), Word::Echo));
         self.words_owed.remove(&(name.to_owned(), Word::Shutdown));
@@ -254,7 +273,7 @@ impl Books {
         self.words_owed.remove(&(name.to_owned(), word));
     }
 
-    pub(crate) fn send_batch(&mut self, name: &str, tasks: &[i64]) -> Verdict {
+    pub(crate) fn send_batch(&mut self, name: &str, tasks: &[i64], now: Duration) -> Verdict {
         let Some(book) = self.managers.get_mut(name) else {
             return Err(format!("{name} gets {tasks:?}, and is not registered"));
         };
@@ -262,7 +281,7 @@ impl Books {
             if !book.is_eligible() {
                 return Err(format!("{name} gets task {task}, and may not: {book:?}"));
             }
-            if !self.waiting.remove(task) || !self.sent.insert(*task) {
+            if !self.waiting.remove(task) || self.sent.insert(*task, now).is_some() {
                 return Err(format!("task {task} is sent to {name}, and did not wait"));
             }
             book.tasks.insert(*task);

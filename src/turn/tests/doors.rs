@@ -144,12 +144,9 @@ impl Agenda {
         (at <= time).then(|| (at, first.remove()))
     }
 
-    /// Those of this process's own threads that are due by then.
-    pub(crate) fn take_ours(&mut self, until: Duration) -> VecDeque<Event> {
-        let is_due = |(key, event): (&(Duration, u64), &Event)| event.is_ours().then_some(*key);
-        let due = self.by_time.range(..=(until, u64::MAX));
-        let due: Vec<(Duration, u64)> = due.filter_map(is_due).collect();
-        let taken = due.iter().filter_map(|key| self.by_time.remove(key));
-        taken.collect()
+    /// All that are due by then.
+    pub(crate) fn take_until(&mut self, time: Duration) -> VecDeque<Event> {
+        let taken = std::iter::from_fn(|| self.pop_until(time));
+        taken.map(|(_, event)| event).collect()
     }
 }

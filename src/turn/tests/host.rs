@@ -193,6 +193,9 @@ impl Host {
     /// What must hold while the loop rests, unless something wakes it at once.
     fn check_rest(&mut self) -> Verdict {
         self.rests += 1;
+        if self.turn.interchange().has_effects() {
+            return Err("the loop rests, and something is to be sent".to_owned());
+        }
         if self.rests.is_multiple_of(4) {
             self.check_books()?;
         }
@@ -221,12 +224,18 @@ impl Host {
         broker::check_invariants(broker).map_err(|disorder| disorder.to_string())
     }
 
-    /// Managers that do not read cost their part of the bound and a task each.
+    /// Managers that do not read cost their part of the bound, each a part of that, and a task each.
     fn check_bounds(&self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let managers = self.world.books.borrow().managers.len();
         let task = self.largest_task_bytes + 300;
         let owed_max = self.bound_bytes / 2 + managers * task;
+        for name in self.world.books.borrow().managers.keys() {
+            let owed = self.world.owed_to(&ManagerId::new(name.as_bytes()));
+            if owed > self.bound_bytes / 16 + task {
+                return Err(format!("{name} alone is owed {owed} bytes"));
+            }
+        }
         if held.unsent_batches > owed_max {
             return Err(format!(
                 "{} bytes are owed, and {owed_max} may be",
@@ -313,12 +322,13 @@ impl Host {
         Ok(())
     }
 
-    /// Whoever says nothing any more is given up, and not much later.
+    /// Whoever says nothing any more is given up, and not much later; or stays without connection.
     fn check_silence(&self) -> Verdict {
         const LATE_MAX: Duration = ms(1_000);
         let books = self.world.books.borrow();
         for (name, book) in &books.managers {
-            let due = book.last_read + books.threshold + (books.gaps - book.gaps_before);
+            let silence = book.last_read + books.threshold + (books.gaps - book.gaps_before);
+            let due = silence.min(books.end_of_grace(book).unwrap_or(silence));
             let is_unread = self.world.oldest_word_of(name).is_some();
             if self.world.now > due + LATE_MAX && !is_unread {
                 return Err(format!(

@@ -130,6 +130,7 @@ struct Simulation {
     started: usize,
     bound_bytes: usize,
     task_bytes: usize,
+    patience: Patience,
 }
 
 impl Simulation {
@@ -178,6 +179,7 @@ impl Simulation {
             started: 0,
             bound_bytes,
             task_bytes,
+            patience,
         }
     }
 
@@ -194,8 +196,11 @@ impl Simulation {
     }
 
     fn run(&mut self) -> Verdict {
-        if self.bound_bytes >= 1_000_000 && self.chance(0.15) {
+        if self.bound_bytes >= 1_000_000 && self.chance(0.06) {
             self.crowd()?;
+        }
+        if self.bound_bytes <= 250_000 && self.chance(0.08) {
+            self.deaf_crowd()?;
         }
         for _ in 0..2 {
             self.join();
@@ -278,6 +283,21 @@ impl Simulation {
         let peer = self.host.world.start("large", 2 * TASKS, None);
         self.places.push(peer);
         Ok(())
+    }
+
+    /// More managers do not read than there is room for what they are owed.
+    fn deaf_crowd(&mut self) -> Verdict {
+        const MANAGERS: usize = 20;
+        const TASKS: usize = 200;
+        for number in 0..MANAGERS {
+            let name = format!("deaf{number}");
+            let peer = self.host.world.start(&name, TASKS, None);
+            self.host.world.peers[peer].reads = Reading::Not;
+        }
+        for _ in 0..TASKS {
+            self.host.submit(self.bound_bytes / TASKS, None);
+        }
+        self.host.pass(ms(500))
     }
 
     fn join(&mut self) {
@@ -368,7 +388,9 @@ impl Simulation {
             world.go_on(peer);
         }
         world.start("last", 8, None);
+        let healed = self.host.world.now;
         self.pass_until_answered(Duration::from_secs(45))?;
+        self.check_doubts(healed)?;
         // What a connection took with it may be in nobody's hand, and its manager live on.
         for place in 0..self.places.len() {
             self.host.world.exit(self.places[place]);
@@ -376,6 +398,25 @@ impl Simulation {
         self.pass_until_answered(THRESHOLD * 4)?;
         self.host.pass(ms(1_000))?;
         self.host.check_end()
+    }
+
+    /// Tasks that a connection took with it are given up, unless they may be running: no task of a
+    /// run takes so long.
+    fn check_doubts(&self, healed: Duration) -> Verdict {
+        const OLD: Duration = Duration::from_secs(29);
+        if self.patience == Patience::Measured {
+            return Ok(());
+        }
+        let books = self.host.world.books.borrow();
+        let young = books.sent.iter().filter(|(_, sent)| **sent + OLD > healed);
+        for (task, sent) in young {
+            if !self.host.world.is_answered(*task) {
+                return Err(format!(
+                    "task {task}, sent at {sent:?}, is in nobody's hands"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn pass_until_answered(&mut self, longest: Duration) -> Verdict {

@@ -197,12 +197,12 @@ impl World {
         }
     }
 
-    /// Some of what the other threads are about to do happens in the middle of a turn.
+    /// Some of what others are about to do happens in the middle of a turn.
     fn sneak(&mut self) {
         let is_stopped = self.now < self.stopped_until;
         if !is_stopped && self.sneaks > 0.0 && self.chance(self.sneaks) {
             let soon = self.now + self.turn_takes;
-            for event in self.agenda.take_ours(soon) {
+            for event in self.agenda.take_until(soon) {
                 self.happen(event);
             }
         }
@@ -415,7 +415,11 @@ impl Transport for World {
                 "{name} is addressed in the middle of another message"
             ));
         }
-        match self.route_with_room(&name) {
+        let route = self.route_with_room(&name);
+        if route.is_some() {
+            self.books.get_mut().reachable(&name, self.now);
+        }
+        match route {
             Some(Ok(connection)) => {
                 self.addressed = Some(connection);
                 Ok(())
@@ -429,7 +433,7 @@ impl Transport for World {
     }
 
     fn send(&mut self, to: &ManagerId, what: Outgoing) {
-        let name = to.to_text();
+        let (name, now) = (to.to_text(), self.now);
         self.moved += 1;
         self.workers.note_sending();
         let Some(connection) = self.addressed.take() else {
@@ -449,7 +453,7 @@ impl Transport for World {
             }
             Outgoing::Batch(bytes) => {
                 let tasks = messages::tasks_of(&bytes);
-                if let Err(failure) = self.books.get_mut().send_batch(&name, &tasks) {
+                if let Err(failure) = self.books.get_mut().send_batch(&name, &tasks, now) {
                     self.fail(failure);
                 }
                 let accounts = &mut self.accounts;
@@ -491,6 +495,7 @@ impl Transport for World {
 
     fn send_result(&mut self, frame: Vec<u8>) -> Result<(), Vec<u8>> {
         const LARGE_RESULT_BYTES: usize = 512;
+        self.sneak();
         self.is_results_socket_readable = false;
         if self.are_results_stuck || self.executor.results.len() >= self.executor.results_max {
             self.are_results_stuck = true;
