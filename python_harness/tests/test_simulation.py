@@ -1,25 +1,32 @@
-"""The simulation of the broker: many seeds, and brokers broken on purpose that it must catch."""
+"""The simulations of broker and turn: many seeds, every order of few events, and brokers and turns
+broken on purpose that they must catch."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.mutants.run import Workshop, source_of
-from harness.mutants.table import MUTANTS
+from harness.mutants import table, turn_table
+from harness.mutants.run import BROKEN_ROOMS, Workshop, source_of
 
 pytestmark = [
-    pytest.mark.ours_only("this is about our own broker"),
+    pytest.mark.ours_only("this is about our own broker and turn"),
     # A build from nothing on a busy machine.
     pytest.mark.timeout(1200),
 ]
 
 SEEDS = 300
 SEEDS_LONG = 10_000
-# In every run: one about results, one about liveness, one about connections.
+# What takes about a minute.
+STEPS_LONG = 5
+MUTANTS = [*table.MUTANTS, *turn_table.MUTANTS]
+# In every run: one about results, one about liveness, one about connections, and of the turn one
+# about each half of its promise.
 ALWAYS = (
     "a result is dropped",
     "nobody waits until the worker socket is empty",
     "a connection belongs to two managers",
+    "no release is awaited",
+    "what all are owed together does not count",
 )
 
 
@@ -29,7 +36,8 @@ def workshop() -> Workshop:
 
 
 def test_what_is_to_be_broken_is_there_once():
-    assert len(MUTANTS) >= 25
+    assert len(table.MUTANTS) >= 25
+    assert len(turn_table.MUTANTS) >= 25
     names = [mutant.what for mutant in MUTANTS]
     assert len(set(names)) == len(names) and set(ALWAYS) <= set(names)
     counts = {mutant.what: source_of(mutant).count(mutant.old) for mutant in MUTANTS}
@@ -45,13 +53,20 @@ def test_what_is_to_be_broken_is_there_once():
     ],
     ids=lambda mutant: mutant.what.replace(" ", "-"),
 )
-def test_broken_broker_is_caught(workshop, mutant, measured):
+def test_what_is_broken_is_caught(workshop, mutant, measured):
     verdict = workshop.play(mutant, seeds=SEEDS)
     assert verdict.caught, f"{mutant.what}: {verdict.how}"
     measured(f"{mutant.what}: {verdict.how[:120]}")
 
 
 @pytest.mark.long
-def test_ten_thousand_seeds(workshop):
-    verdict = workshop.play(None, seeds=SEEDS_LONG, release=True)
+@pytest.mark.parametrize("room", BROKEN_ROOMS)
+def test_ten_thousand_seeds(workshop, room):
+    verdict = workshop.play(None, room=room, seeds=SEEDS_LONG, release=True)
+    assert not verdict.caught, verdict.how
+
+
+@pytest.mark.long
+def test_every_order_of_some_more_events(workshop):
+    verdict = workshop.play(None, room="turn", explores=STEPS_LONG, release=True)
     assert not verdict.caught, verdict.how

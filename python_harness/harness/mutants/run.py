@@ -1,8 +1,9 @@
-"""Brokers that are broken on purpose, in their source: the simulation has to catch each of them.
+"""Brokers and turns that are broken on purpose, in their source: a simulation has to catch each.
 
 It is the crate itself that is built: in a mirror of the workspace, in which everything but the
-broker's folder is a link to the project. The mirror keeps what it has built, so that a mutant costs
-the compilation of the broker and its simulation. It plays many seeds against the unbroken one, too.
+folders of broker and turn is a link to the project. The mirror keeps what it has built, so that a
+mutant costs the compilation of its crate and the simulation. It plays many seeds against the
+unbroken ones, too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from harness.setup import environment
 
 PROJECT = environment.PROJECT_DIR
 ROOT = PROJECT / "target" / "mutants"
-FAILED_SEED = re.compile(r"seed (\d+), step (\d+): (.*)")
+FAILED = re.compile(r"seed \d+, step \d+: .*|path \[.*\] in a .*")
 # A mutant that never ends is caught as well, after this long.
 WITHIN_S = 240
 # A mutant that sends without end must not take the machine with it.
@@ -29,7 +30,9 @@ MEMORY_MAX = 2 << 30
 
 # What the mirror links to: all that cargo has to see of a workspace before it builds one crate.
 LINKED = ("Cargo.toml", "src", "tests", "benches")
-BROKER = Path("src/broker")
+ROOMS = Path("src")
+# Those that are broken, and simulated.
+BROKEN_ROOMS = ("broker", "turn")
 
 # Quick to build, and quick to play.
 PROFILE = {
@@ -47,6 +50,17 @@ class Mutant:
     file: str
     old: str
     new: str
+    # Whose file it is, and whose simulation is to catch it: the same room's, unless it says so.
+    room: str = "broker"
+    played_by: str = ""
+
+    @property
+    def path(self) -> Path:
+        return ROOMS / self.room / self.file
+
+    @property
+    def simulation(self) -> str:
+        return self.played_by or self.room
 
 
 @dataclass
@@ -56,7 +70,7 @@ class Verdict:
 
 
 def source_of(mutant: Mutant) -> str:
-    return (PROJECT / BROKER / mutant.file).read_text()
+    return (PROJECT / mutant.path).read_text()
 
 
 class Workshop:
@@ -64,50 +78,59 @@ class Workshop:
 
     def __init__(self, folder: Path = ROOT) -> None:
         self.folder = folder
-        self.broker = folder / BROKER
 
-    def play(self, mutant: Mutant | None, *, seeds: int, release: bool = False) -> Verdict:
-        """Builds with this change (or none), and plays until a seed fails."""
+    def play(
+        self,
+        mutant: Mutant | None,
+        *,
+        room: str = "",
+        seeds: int = 1,
+        release: bool = False,
+        explores: int = 0,
+    ) -> Verdict:
+        """Builds with this change (or none), and plays a room's simulation until a seed fails. Or
+        (`explores`) every order of so many events."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return self._play(mutant, seeds, release)
+            self._mirror()
+            for name in BROKEN_ROOMS:
+                self._copy(PROJECT / ROOMS / name, self.folder / ROOMS / name)
+            if mutant:
+                source = source_of(mutant)
+                if source.count(mutant.old) != 1:
+                    raise AssertionError(f"not found exactly once in {mutant.path}: {mutant.old!r}")
+                (self.folder / mutant.path).write_text(source.replace(mutant.old, mutant.new))
+            player = room or (mutant.simulation if mutant else BROKEN_ROOMS[0])
+            profile = ["--release"] if release else []
+            self._cargo("test", player, "--no-run", *profile)
+            return self._run(player, seeds, profile, explores)
 
-    def _play(self, mutant: Mutant | None, seeds: int, release: bool) -> Verdict:
-        self._mirror()
-        self._copy(PROJECT / BROKER, self.broker)
-        if mutant:
-            source = source_of(mutant)
-            if source.count(mutant.old) != 1:
-                raise AssertionError(f"not found exactly once in {mutant.file}: {mutant.old!r}")
-            (self.broker / mutant.file).write_text(source.replace(mutant.old, mutant.new))
-        profile = ["--release"] if release else []
-        self._cargo("test", "--no-run", *profile)
-        return self._run(seeds, profile)
-
-    def _run(self, seeds: int, profile: list[str]) -> Verdict:
+    def _run(self, player: str, seeds: int, profile: list[str], explores: int) -> Verdict:
+        test = "every_order_of_few_events" if explores else f"the_{player}_keeps_its_promises"
+        played = {"HTEX_SIM_SEEDS": str(seeds), "HTEX_SMALL_WORLD_STEPS": str(explores)}
         try:
-            told = self._cargo(
-                "test", *profile, "the_broker_keeps_its_promises", seeds=seeds, must_pass=False
-            )
+            told = self._cargo("test", player, *profile, test, played=played, must_pass=False)
         except subprocess.TimeoutExpired:
             return Verdict(True, f"no end within {WITHIN_S} s")
         if told.returncode == 0:
             assert "1 passed" in told.stdout, told.stdout
-            return Verdict(False, f"{seeds} seeds passed")
-        failed = FAILED_SEED.search(told.stdout)
+            return Verdict(False, f"{explores} steps" if explores else f"{seeds} seeds passed")
+        failed = FAILED.search(told.stdout)
         assert failed, f"it failed without naming a seed:\n{told.stdout[-2000:]}"
         return Verdict(True, failed[0])
 
-    def _cargo(self, verb, *arguments, seeds=1, must_pass=True) -> subprocess.CompletedProcess:
-        command = [environment.cargo(), verb, "--offline", "--locked", "--quiet", "-p", "broker"]
+    def _cargo(
+        self, verb: str, room: str, *arguments: str, played=None, must_pass=True
+    ) -> subprocess.CompletedProcess:
+        command = [environment.cargo(), verb, "--offline", "--locked", "--quiet", "-p", room]
         process = subprocess.Popen(
-            [*command, "--test", "broker", *arguments],
+            [*command, "--test", room, *arguments],
             cwd=self.folder,
             env={
                 **os.environ,
                 "CARGO_TARGET_DIR": str(self.folder / "target"),
-                "HTEX_SIM_SEEDS": str(seeds),
+                **(played or {}),
                 **PROFILE,
                 "RUSTFLAGS": "-Awarnings",
                 "RUST_BACKTRACE": "0",
@@ -120,6 +143,7 @@ class Workshop:
             preexec_fn=None if must_pass else _limit_memory,
         )
         try:
+            seeds = int((played or {}).get("HTEX_SIM_SEEDS", 1))
             patience_s = None if must_pass else WITHIN_S * max(1, seeds // 300)
             stdout, _ = process.communicate(timeout=patience_s)
         except BaseException:
@@ -133,20 +157,27 @@ class Workshop:
         return told
 
     def _mirror(self) -> None:
-        self.broker.mkdir(parents=True, exist_ok=True)
+        for room in BROKEN_ROOMS:
+            place = self.folder / ROOMS / room
+            if place.is_symlink():
+                place.unlink()
+            place.mkdir(parents=True, exist_ok=True)
         for name in LINKED:
             self._link(Path(name))
         # Cargo writes to it where it is not up to date; `--locked` says so instead.
         shutil.copy(PROJECT / "Cargo.lock", self.folder / "Cargo.lock")
 
     def _link(self, name: Path) -> None:
-        """Links to what the project has there, but for the folders above the broker's."""
+        """Links to what the project has there, but for the folder of the broken rooms."""
         place = self.folder / name
-        if name != BROKER.parent:
+        if name != ROOMS:
+            # A mirror that was copied with another project's is that one's.
+            if place.is_symlink() and place.readlink() != PROJECT / name:
+                place.unlink()
             if not place.is_symlink():
                 place.symlink_to(PROJECT / name)
             return
-        known = {path.name for path in (PROJECT / name).iterdir()} - {BROKER.name}
+        known = {path.name for path in (PROJECT / name).iterdir()} - set(BROKEN_ROOMS)
         for there in place.iterdir():
             if there.name not in known and there.is_symlink():
                 there.unlink()

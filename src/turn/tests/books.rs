@@ -1,0 +1,414 @@
+//! What the turn has been told and has done, kept beside it: who may get tasks, who has which, and
+//! what somebody is still to be told. A step that was not allowed is found when it is made.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::messages::{self, Saying};
+use super::network::{Incoming, State};
+use super::world::{World, ms};
+use broker::{ConnectionId, Origin};
+use protocol::ToManager;
+
+/// What was not as promised.
+pub(crate) type Verdict = Result<(), String>;
+
+pub(crate) struct Books {
+    pub(crate) threshold: Duration,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) managers: BTreeMap<String, Book>,
+    /// Read by the turn, not sent to anybody, not answered.
+    pub(crate) waiting: BTreeSet<i64>,
+    pub(crate) sent: BTreeMap<i64, Duration>,
+    departed: BTreeSet<String>,
+    /// What each of these is owed, and since when.
+    pub(crate) words_owed: BTreeMap<(String, Word), Duration>,
+    /// What these books knew before it was told.
+    foreseen: Vec<(String, &'static str)>,
+    /// The command that was read and not answered.
+    unanswered: Option<Vec<u8>>,
+    /// Results in the order in which they were read.
+    results: VecDeque<i64>,
+    /// How long the process was stopped in all, and what it did not hear before that.
+    pub(crate) gaps: Duration,
+    /// What is told of each step, for a single seed.
+    pub(crate) tells: bool,
+}
+
+/// An echo that waits, or a shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Word {
+    Echo,
+    Shutdown,
+}
+
+/// What is known of a registered manager.
+#[derive(Debug)]
+pub(crate) struct Book {
+    capacity: usize,
+    is_held: bool,
+    is_draining: bool,
+    spoke_by: Option<ConnectionId>,
+    registered_by: Option<ConnectionId>,
+    link: Link,
+    pub(crate) tasks: BTreeSet<i64>,
+    pub(crate) last_read: Duration,
+    /// As the books' own, when it was read.
+    pub(crate) gaps_before: Duration,
+    /// When its connection was told to be closed, for the first time.
+    closed_at: Duration,
+    /// Since when it is without one, as far as the transport was asked; and the books' gaps then.
+    unreachable_since: (Duration, Duration),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Open,
+    Claimed,
+    Closed,
+}
+
+impl Book {
+    /// Whether it may get a task, as far as anybody was told.
+    pub(crate) fn is_eligible(&self) -> bool {
+        let is_kept_away = self.is_held || self.is_draining || self.link == Link::Closed;
+        !is_kept_away && self.tasks.len() < self.capacity
+    }
+
+    fn open(&mut self, connection: Option<ConnectionId>) {
+        self.spoke_by = connection;
+        self.link = Link::Open;
+    }
+
+    fn is_open_by(&self, connection: Option<ConnectionId>) -> bool {
+        self.link == Link::Open && self.spoke_by == connection
+    }
+
+    fn close(&mut self, now: Duration, gaps: Duration) {
+        if self.link != Link::Closed {
+            self.closed_at = now;
+            self.unreachable_since = (now, gaps);
+        }
+        self.link = Link::Closed;
+    }
+}
+
+impl Books {
+    pub(crate) fn new(threshold: Duration, grace: Option<Duration>) -> Self {
+        Self {
+            threshold,
+            grace,
+            managers: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            departed: BTreeSet::new(),
+            words_owed: BTreeMap::new(),
+            foreseen: Vec::new(),
+            unanswered: None,
+            results: VecDeque::new(),
+            gaps: Duration::ZERO,
+            tells: false,
+        }
+    }
+
+    #[expect(clippy::print_stdout, reason = "one seed is played to be read")]
+    pub(crate) fn tell(&self, now: Duration, what: impl std::fmt::Display) {
+        if self.tells {
+            println!("{now:?} {what}");
+        }
+    }
+
+    pub(crate) fn take_task(&mut self, task: i64) {
+        self.waiting.insert(task);
+    }
+
+    /// The turn looks at a message.
+    pub(crate) fn hear(&mut self, incoming: &Incoming, origin: Origin, now: Duration) -> Verdict {
+        let name = &incoming.name;
+        self.tell(
+            now,
+            format_args!("{name} by {origin:?}: {:?}", incoming.saying),
+        );
+        if let Saying::Register { capacity, .. } = incoming.saying {
+            self.register(name, capacity, origin, now);
+            return Ok(());
+        }
+        let Some(book) = self.managers.get_mut(name) else {
+            if self.departed.contains(name) {
+                self.owe(name, Word::Shutdown, now);
+            }
+            return Ok(());
+        };
+        book.last_read = now;
+        book.gaps_before = self.gaps;
+        book.unreachable_since = (now, self.gaps);
+        let is_by_another = !book.is_open_by(origin.connection);
+        if let Some(connection) = origin.connection.filter(|_| is_by_another) {
+            self.open(name, connection);
+        }
+        let book = self.managers.get_mut(name).expect("it was there before");
+        match incoming.saying {
+            Saying::Heartbeat => self.owe(name, Word::Echo, now),
+            Saying::Drain => {
+                if !std::mem::replace(&mut book.is_draining, true) {
+                    self.foreseen.push((name.to_owned(), "draining"));
+                }
+            }
+            Saying::Result { task, .. } => {
+                if book.tasks.remove(&task) {
+                    self.results.push_back(task);
+                }
+            }
+            Saying::Register { .. } => {}
+        }
+        match incoming.saying {
+            Saying::Drain | Saying::Result { .. } => self.leave_if_drained(name, now),
+            Saying::Heartbeat | Saying::Register { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, name: &str, capacity: usize, origin: Origin, now: Duration) {
+        let before = self.managers.remove(name);
+        let same = before.filter(|before| {
+            before.registered_by == origin.connection && before.is_open_by(origin.connection)
+        });
+        if same.is_none() {
+            self.words_owed.remove(&(name.to_owned(), Word::Echo));
+        }
+        let tasks = same.map(|before| before.tasks).unwrap_or_default();
+        self.departed.remove(name);
+        let book = Book {
+            capacity,
+            is_held: false,
+            is_draining: false,
+            spoke_by: None,
+            registered_by: origin.connection,
+            link: Link::Closed,
+            tasks,
+            last_read: now,
+            gaps_before: self.gaps,
+            closed_at: now,
+            unreachable_since: (now, self.gaps),
+        };
+        self.managers.insert(name.to_owned(), book);
+        if let Some(connection) = origin.connection {
+            self.open(name, connection);
+        }
+    }
+
+    /// A connection belongs to whoever spoke by it last.
+    fn open(&mut self, name: &str, connection: ConnectionId) {
+        for (other, book) in &mut self.managers {
+            if other != name && book.is_open_by(Some(connection)) {
+                book.link = Link::Claimed;
+            }
+        }
+        if let Some(book) = self.managers.get_mut(name) {
+            book.open(Some(connection));
+        }
+    }
+
+    fn owe(&mut self, name: &str, word: Word, now: Duration) {
+        let key = (name.to_owned(), word);
+        self.words_owed.entry(key).or_insert(now);
+    }
+
+    fn leave_if_drained(&mut self, name: &str, now: Duration) {
+        let book = self.managers.get(name);
+        if book.is_some_and(|book| book.is_draining && book.tasks.is_empty()) {
+            self.foreseen.push((name.to_owned(), "drained"));
+            self.leave(name);
+            self.owe(name, Word::Shutdown, now);
+        }
+    }
+
+    fn leave(&mut self, name: &str) {
+        self.managers.remove(name);
+        self.departed.insert(name.to_owned());
+        self.words_owed.remove(&(name.to_owned(), Word::Echo));
+    }
+
+    /// It was told that a connection is closed.
+    pub(crate) fn closed(&mut self, connection: usize, now: Duration) {
+        let connection = Some(ConnectionId(connection as u64));
+        self.tell(now, format_args!("{connection:?} is closed"));
+        for book in self.managers.values_mut() {
+            if book.is_open_by(connection) {
+                book.close(now, self.gaps);
+            }
+        }
+    }
+
+    /// The ROUTER has a connection to it.
+    pub(crate) fn reachable(&mut self, name: &str, now: Duration) {
+        if let Some(book) = self.managers.get_mut(name) {
+            book.unreachable_since = (now, self.gaps);
+        }
+    }
+
+    /// When a manager without a connection is lost, if it stays so.
+    pub(crate) fn end_of_grace(&self, book: &Book) -> Option<Duration> {
+        let (since, gaps) = book.unreachable_since;
+        let grace = self.grace.filter(|_| book.link == Link::Closed)?;
+        Some(since + grace + (self.gaps - gaps))
+    }
+
+    /// The ROUTER had no connection to it.
+    pub(crate) fn unreachable(&mut self, name: &str, now: Duration) {
+        self.tell(now, format_args!("{name} is not reachable"));
+        if let Some(book) = self.managers.get_mut(name) {
+            book.close(now, self.gaps);
+        }
+        self.words_owed.remove(&(name.to_owned(), Word::Echo));
+        self.words_owed.remove(&(name.to_owned(), Word::Shutdown));
+    }
+
+    pub(crate) fn send_word(&mut self, name: &str, word: ToManager) {
+        let word = match word {
+            ToManager::HeartbeatEcho => Word::Echo,
+            ToManager::Shutdown => Word::Shutdown,
+            ToManager::ProbeAnswer => return,
+        };
+        self.words_owed.remove(&(name.to_owned(), word));
+    }
+
+    pub(crate) fn send_batch(&mut self, name: &str, tasks: &[i64], now: Duration) -> Verdict {
+        let Some(book) = self.managers.get_mut(name) else {
+            return Err(format!("{name} gets {tasks:?}, and is not registered"));
+        };
+        for task in tasks {
+            if !book.is_eligible() {
+                return Err(format!("{name} gets task {task}, and may not: {book:?}"));
+            }
+            if !self.waiting.remove(task) || self.sent.insert(*task, now).is_some() {
+                return Err(format!("task {task} is sent to {name}, and did not wait"));
+            }
+            book.tasks.insert(*task);
+        }
+        match tasks.is_empty() {
+            true => Err(format!("{name} gets an empty batch")),
+            false => Ok(()),
+        }
+    }
+
+    /// A terminal message leaves: a manager's own, or a failure.
+    pub(crate) fn pass_result(&mut self, task: i64, is_failure: bool) -> Verdict {
+        if self.waiting.contains(&task) {
+            return Err(format!("task {task} is answered, and waits"));
+        }
+        for (name, book) in &mut self.managers {
+            if book.tasks.remove(&task) && !is_failure {
+                return Err(format!("task {task} is answered, and {name} has it"));
+            }
+        }
+        if is_failure {
+            return Ok(());
+        }
+        match self.results.pop_front() {
+            Some(next) if next == task => Ok(()),
+            next => Err(format!("the result of {task} leaves before {next:?}")),
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: &[u8]) {
+        for (name, book) in &mut self.managers {
+            if command == messages::hold(name) {
+                book.is_held = true;
+            }
+        }
+        self.unanswered = Some(command.to_owned());
+    }
+
+    pub(crate) fn reply(&mut self, reply: &[u8]) -> Verdict {
+        let Some(command) = self.unanswered.take() else {
+            return Err("a reply to no command".to_owned());
+        };
+        let held: usize = self.managers.values().map(|book| book.tasks.len()).sum();
+        let live = (held + self.waiting.len()) as i64;
+        let told = messages::number_of(reply);
+        match told {
+            Some(told) if command == messages::outstanding() && told != live => Err(format!(
+                "{told} tasks are outstanding, and should be {live}"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl World {
+    /// A line for the file of events.
+    pub(crate) fn note_event(&mut self, line: &str) -> Verdict {
+        let now = self.now;
+        let field = |key: &str| {
+            let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
+            rest.split('"').next()
+        };
+        let books = self.books.get_mut();
+        books.tell(now, line.trim_end());
+        let (Some(state), Some(name)) = (field("state"), field("manager")) else {
+            return Ok(());
+        };
+        let is_of_task = field("event") == Some("task");
+        let is_foreseen = |(who, what): &(String, &str)| who == name && *what == state;
+        match state {
+            "failed" if is_of_task => {
+                let (_, rest) = line.split_once("\"task\":").unwrap_or_default();
+                let number = rest.split(',').next().unwrap_or_default();
+                let task: i64 = number.parse().expect("a task's number");
+                if let Some(book) = books.managers.get_mut(name) {
+                    book.tasks.remove(&task);
+                }
+            }
+            "draining" | "drained" => {
+                if let Some(place) = books.foreseen.iter().position(is_foreseen) {
+                    books.foreseen.remove(place);
+                } else if state == "drained" {
+                    books.leave(name);
+                    books.owe(name, Word::Shutdown, now);
+                } else if let Some(book) = books.managers.get_mut(name) {
+                    book.is_draining = true;
+                }
+            }
+            "lost" => {
+                self.check_loss(name)?;
+                self.books.get_mut().leave(name);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Nobody is given up whose word had come in time, read or not, or too early.
+    fn check_loss(&self, name: &str) -> Verdict {
+        let books = self.books.borrow();
+        let Some(book) = books.managers.get(name) else {
+            return Err(format!("{name} is lost, and was not registered"));
+        };
+        let silence = book.last_read + books.threshold;
+        let grace = books.grace.filter(|_| book.link == Link::Closed);
+        let due = grace.map_or(silence, |grace| silence.min(book.closed_at + grace));
+        if self.now < due {
+            return Err(format!("{name} is lost before {due:?}"));
+        }
+        let oldest = self.oldest_word_of(name);
+        match oldest.filter(|came| *came + ms(1) < due) {
+            Some(came) => Err(format!(
+                "{name} is lost, its word of {came:?} is unread, and it had until {due:?}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Of those that were not read, in the kernel or here: when it came.
+    pub(crate) fn oldest_word_of(&self, name: &str) -> Option<Duration> {
+        let connections = self.network.connections.iter();
+        let in_kernel = connections
+            .filter(|connection| connection.name == name && connection.state != State::Closed)
+            .flat_map(|connection| connection.unread.front())
+            .map(|(came, _)| *came);
+        let here = self.network.inbox.iter();
+        let here = here.filter(|incoming| incoming.name == name);
+        in_kernel.chain(here.map(|incoming| incoming.came)).min()
+    }
+}

@@ -1,0 +1,398 @@
+//! The loop around the turn, as `event_loop` makes it, and what must hold whenever it rests.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::books::{Books, Verdict, Word};
+use super::events::Events;
+use super::messages;
+use super::network::Sizes;
+use super::world::{World, ms};
+use broker::{BlockIdSelector, Broker, Patience, RandomSelector, Selector, Settings, Versions};
+use interchange::Interchange;
+use protocol::{ManagerId, VersionCheck};
+use turn::{RETRY_EVERY, Rest, Transport as _, Turn};
+
+/// So many turns in a row may move nothing: a bit may have to be taken back.
+const IDLE_TURNS_MAX: u32 = 8;
+/// Above this no task leaves, whatever the bound.
+const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
+/// What is queued weighs more than its frame, and so many are taken in one turn.
+const QUEUED_TASKS_WEIGH_MORE: usize = 256 * 300;
+
+/// How a run begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) seed: Option<u64>,
+    pub(crate) sizes: Sizes,
+    pub(crate) bound_bytes: usize,
+    pub(crate) threshold: Duration,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) patience: Patience,
+    pub(crate) tells: bool,
+}
+
+pub(crate) struct Host {
+    pub(crate) turn: Turn<Vec<u8>>,
+    pub(crate) world: World,
+    events: Events,
+    bound_bytes: usize,
+    largest_task_bytes: usize,
+    idle_turns: u32,
+    rests: u64,
+    /// Since when the intake is shut though there is room.
+    shut_since: Option<Duration>,
+    last_turn: Duration,
+    pub(crate) next_task: i64,
+}
+
+impl Host {
+    pub(crate) fn new(beginning: Beginning) -> Self {
+        let mut books = Books::new(beginning.threshold, beginning.grace);
+        books.tells = beginning.tells;
+        let mut world = World::new(beginning.seed, beginning.sizes, books);
+        let settings = Settings {
+            heartbeat_threshold: beginning.threshold,
+            disconnect_grace: beginning.grace,
+            reconnect_patience: beginning.patience,
+            version_check: VersionCheck::Off,
+            monitoring: false,
+            happenings: true,
+            worker_port: 54321,
+        };
+        let selector: Box<dyn Selector> = match (beginning.seed, world.chance(0.5)) {
+            (Some(seed), true) => Box::new(RandomSelector::new(seed)),
+            _ => Box::new(BlockIdSelector::default()),
+        };
+        let broker = Broker::new(settings, selector, world.time());
+        let interchange = Interchange::new(broker, Box::new(Versions::default), None);
+        Self {
+            turn: Turn::new(interchange, beginning.bound_bytes),
+            world,
+            events: Events::capture(LevelFilter::ERROR),
+            bound_bytes: beginning.bound_bytes,
+            largest_task_bytes: 0,
+            idle_turns: 0,
+            rests: 0,
+            shut_since: None,
+            last_turn: Duration::ZERO,
+            next_task: 1,
+        }
+    }
+
+    pub(crate) fn submit(&mut self, size: usize, priority: Option<i64>) {
+        let task = self.next_task;
+        self.next_task += 1;
+        let bytes = messages::task(task, size, priority);
+        self.largest_task_bytes = self.largest_task_bytes.max(bytes.len());
+        self.world.executor.tasks.push_back((task, bytes));
+        self.world.fetch_tasks_soon();
+    }
+
+    /// Time passes, and the loop goes round whenever something wakes it.
+    pub(crate) fn pass(&mut self, time: Duration) -> Verdict {
+        let until = self.world.now + time;
+        while self.world.now < until {
+            self.go_round(until)?;
+        }
+        Ok(())
+    }
+
+    /// Until nothing moves, without time.
+    pub(crate) fn settle(&mut self) -> Verdict {
+        loop {
+            self.world.run_to(self.world.now);
+            let rest = self.take_turn()?;
+            self.world.run_to(self.world.now);
+            let takes_tasks = self.turn.takes_tasks();
+            let is_ready = self.is_ready();
+            self.world.wake(takes_tasks);
+            if rest != Rest::No && !is_ready {
+                self.check_rest()?;
+                return self.check_books();
+            }
+        }
+    }
+
+    fn go_round(&mut self, until: Duration) -> Verdict {
+        let rest = self.take_turn()?;
+        // Which sockets are watched is chosen before the rest.
+        let takes_tasks = self.turn.takes_tasks();
+        if let Rest::Until(deadline) = rest {
+            self.check_rest()?;
+            let end = deadline.map_or(until, |deadline| deadline.min(until));
+            self.world.run_to(self.world.now + self.world.turn_takes);
+            while !self.is_ready() && self.world.now < end {
+                let next = self.world.agenda.next_at();
+                self.world.run_to(next.map_or(end, |next| next.min(end)));
+                self.check_sleep()?;
+            }
+        } else {
+            self.world.run_to(self.world.now + self.world.turn_takes);
+        }
+        self.world.wake(takes_tasks);
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let waits_for_results = self.turn.waits_for_results_socket();
+        self.world
+            .is_ready(self.turn.takes_tasks(), waits_for_results)
+    }
+
+    fn take_turn(&mut self) -> Result<Rest, String> {
+        let (turn, world) = (&mut self.turn, &mut self.world);
+        let (now, moved) = (world.time(), world.moved);
+        let (before, batches) = (turn.held_bytes(world), turn.batches());
+        let was_open = turn.takes_tasks();
+        let was_stopped = std::mem::take(&mut world.was_stopped);
+        if was_stopped {
+            // Nobody is blamed for what the process did not hear, from its last turn on.
+            world.books.get_mut().gaps += now.monotonic - self.last_turn;
+        }
+        self.last_turn = now.monotonic;
+        world.task_bytes_read = 0;
+        if let Some(reason) = turn.take(world, now) {
+            return Err(format!("the end, because of {reason:?}"));
+        }
+        let read = world.task_bytes_read;
+        let room = self.bound_bytes.saturating_sub(before.queued);
+        if read > room + self.largest_task_bytes || !was_open && read > 0 {
+            return Err(format!(
+                "{read} bytes of tasks are taken in, and there is room for {room}"
+            ));
+        }
+        let results = turn.held_bytes(world).unsent_results;
+        let results_max = self.bound_bytes.min(RESULTS_HELD_BYTES_MAX);
+        if turn.batches() > batches && results >= results_max {
+            return Err(format!("tasks leave beside {results} bytes of results"));
+        }
+        let rest = turn.rest(world, now);
+        if let Some(failure) = world.failure.take() {
+            return Err(failure);
+        }
+        if let Some(line) = self.events.take().first() {
+            return Err(format!("an error in the log: {}", line.text));
+        }
+        let rests = match rest {
+            Rest::No => false,
+            Rest::Until(deadline) => deadline.is_none_or(|at| at > now.monotonic),
+        };
+        self.idle_turns = match rests || self.world.moved > moved {
+            true => 0,
+            false => self.idle_turns + 1,
+        };
+        if self.idle_turns > IDLE_TURNS_MAX {
+            return Err(format!("the loop spins: {rest:?}"));
+        }
+        Ok(rest)
+    }
+
+    /// What must hold while the loop rests, unless something wakes it at once.
+    fn check_rest(&mut self) -> Verdict {
+        self.rests += 1;
+        if self.turn.interchange().has_effects() {
+            return Err("the loop rests, and something is to be sent".to_owned());
+        }
+        if self.rests.is_multiple_of(4) {
+            self.check_books()?;
+        }
+        self.check_bounds()?;
+        self.check_channels()?;
+        self.check_sleep()
+    }
+
+    /// What must hold at any time of a rest that nothing ends.
+    fn check_sleep(&mut self) -> Verdict {
+        if self.is_ready() {
+            return Ok(());
+        }
+        self.check_tasks()?;
+        self.check_words()?;
+        self.check_silence()?;
+        self.check_intake()
+    }
+
+    fn check_books(&self) -> Verdict {
+        let broker = self.turn.interchange().broker();
+        let (queued, waiting) = (broker.queued(), self.world.books.borrow().waiting.len());
+        if queued != waiting {
+            return Err(format!("{queued} tasks are queued, and {waiting} wait"));
+        }
+        broker::check_invariants(broker).map_err(|disorder| disorder.to_string())
+    }
+
+    /// Managers that do not read cost their part of the bound, each a part of that, and a task each.
+    fn check_bounds(&self) -> Verdict {
+        let held = self.turn.held_bytes(&self.world);
+        let managers = self.world.books.borrow().managers.len();
+        let task = self.largest_task_bytes + 300;
+        let owed_max = self.bound_bytes / 2 + managers * task;
+        for name in self.world.books.borrow().managers.keys() {
+            let owed = self.world.owed_to(&ManagerId::new(name.as_bytes()));
+            if owed > self.bound_bytes / 16 + task {
+                return Err(format!("{name} alone is owed {owed} bytes"));
+            }
+        }
+        if held.unsent_batches > owed_max {
+            return Err(format!(
+                "{} bytes are owed, and {owed_max} may be",
+                held.unsent_batches
+            ));
+        }
+        let tasks = held.queued + held.unsent_batches.min(self.bound_bytes / 3);
+        if tasks > self.bound_bytes + task + QUEUED_TASKS_WEIGH_MORE {
+            return Err(format!("{tasks} bytes of tasks are held: {held:?}"));
+        }
+        Ok(())
+    }
+
+    /// Who has told of a message once does not do it again.
+    fn check_channels(&self) -> Verdict {
+        let world = &self.world;
+        let is_read = self.turn.takes_tasks();
+        for (what, count, door) in [
+            ("managers", world.network.inbox.len(), &world.workers),
+            ("commands", world.executor.commands.len(), &world.commands),
+            ("connections", world.network.told.len(), &world.monitor),
+            ("tasks", world.tasks_here.len(), &world.tasks),
+        ] {
+            if count > 0 && !door.is_readable() && (what != "tasks" || is_read) {
+                return Err(format!("the loop rests, {count} of {what} can be read"));
+            }
+        }
+        match world.are_results_stuck && !self.turn.waits_for_results_socket() {
+            true => Err("results do not fit, and nobody waits for room".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// What only time can tell is told by then: that a connection takes messages again, and that
+    /// a manager has taken what it was owed. A turn in between puts the next look off once.
+    fn has_been_looked_at(&self, since: Duration) -> bool {
+        let step = self.world.turn_takes * 2 + ms(1);
+        self.world.now > since + RETRY_EVERY * 2 + step
+    }
+
+    /// No task waits while somebody eligible has room.
+    fn check_tasks(&self) -> Verdict {
+        let world = &self.world;
+        let books = world.books.borrow();
+        let Some(task) = books.waiting.first() else {
+            return Ok(());
+        };
+        if !self.turn.may_dispatch(world) {
+            return Ok(());
+        }
+        let eligible = books.managers.iter().filter(|(_, book)| book.is_eligible());
+        for (name, book) in eligible {
+            let owed = world.owed_to(&ManagerId::new(name.as_bytes()));
+            let Some(since) = world.decided_since(name) else {
+                continue;
+            };
+            let taken = world.owes_nothing_since.get(name).copied();
+            let since = since.max(taken.unwrap_or_default());
+            if owed == 0 && self.has_been_looked_at(since) {
+                return Err(format!(
+                    "the loop rests, {} tasks wait from {task} on, and {name} has had room since \
+                     {since:?}: {book:?}",
+                    books.waiting.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever reads again gets the word that it is owed.
+    fn check_words(&self) -> Verdict {
+        let books = self.world.books.borrow();
+        for ((name, word), owed_since) in &books.words_owed {
+            let Some(since) = self.world.decided_since(name) else {
+                continue;
+            };
+            let since = since.max(*owed_since);
+            if self.has_been_looked_at(since) {
+                return Err(format!(
+                    "the loop rests, {name} is owed {word:?} and has had room since {since:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever says nothing any more is given up, and not much later; or stays without connection.
+    fn check_silence(&self) -> Verdict {
+        const LATE_MAX: Duration = ms(1_000);
+        let books = self.world.books.borrow();
+        for (name, book) in &books.managers {
+            let silence = book.last_read + books.threshold + (books.gaps - book.gaps_before);
+            let due = silence.min(books.end_of_grace(book).unwrap_or(silence));
+            let is_unread = self.world.oldest_word_of(name).is_some();
+            if self.world.now > due + LATE_MAX && !is_unread {
+                return Err(format!(
+                    "{name} said nothing, and was to be lost at {due:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The intake is open when there is room, whatever is read ahead.
+    fn check_intake(&mut self) -> Verdict {
+        let held = self.turn.held_bytes(&self.world);
+        let counted = held.queued + held.unsent_results;
+        let counted = counted + held.unsent_batches.min(self.bound_bytes / 3);
+        let is_room = counted < self.bound_bytes * 5 / 12;
+        if self.turn.takes_tasks() || !is_room {
+            self.shut_since = None;
+            return Ok(());
+        }
+        let since = *self.shut_since.get_or_insert(self.world.now);
+        match self.has_been_looked_at(since) {
+            true => Err(format!("no tasks are taken since {since:?}: {held:?}")),
+            false => Ok(()),
+        }
+    }
+
+    /// Everything was answered, and nothing is left.
+    pub(crate) fn check_end(&self) -> Verdict {
+        let world = &self.world;
+        for task in 1..self.next_task {
+            if !world.is_answered(task) {
+                return Err(format!(
+                    "task {task} is not answered: {}",
+                    self.unfinished()
+                ));
+            }
+        }
+        let held = self.turn.held_bytes(world);
+        if held.all() > 0 || !self.turn.takes_tasks() {
+            return Err(format!("in the end there is left: {held:?}"));
+        }
+        if self.turn.interchange().has_effects() {
+            return Err("in the end there is something to send".to_owned());
+        }
+        match world.books.borrow().words_owed.first_key_value() {
+            Some(((name, Word::Echo), _)) => Err(format!("{name} never got its echo")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn unfinished(&self) -> String {
+        self.turn.interchange().broker().unfinished()
+    }
+
+    /// Dropping a broker with live tasks panics, and says nothing new.
+    pub(crate) fn end(mut self) {
+        let mut now = self.world.time();
+        let _ = catch_unwind(AssertUnwindSafe(move || {
+            let interchange = self.turn.interchange_mut();
+            interchange.handle_submit_side_gone("it is over", now);
+            now.monotonic += Duration::from_secs(1);
+            interchange.handle_time(now);
+            while interchange.poll_transmit().is_some() {}
+        }));
+    }
+}

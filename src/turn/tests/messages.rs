@@ -1,0 +1,105 @@
+//! What executor and managers write and read, as Python's pickle has it.
+
+use pickle::{Encoder, Tree, View};
+
+/// What a manager says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Saying {
+    Register {
+        capacity: usize,
+        drain_in_s: Option<f64>,
+    },
+    Heartbeat,
+    Drain,
+    Result {
+        task: i64,
+        size: usize,
+    },
+}
+
+impl Saying {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.begin_dict().str("type");
+        match self {
+            Self::Register {
+                capacity,
+                drain_in_s,
+            } => {
+                out.str("registration");
+                out.str("parsl_v").str("2026.10.26");
+                out.str("python_v").str("3.11.7");
+                out.str("block_id").str("0");
+                out.str("hostname").str("node");
+                out.str("worker_count").int(1);
+                out.str("max_capacity").int(*capacity as i64);
+                out.str("start_time").float(1000.0);
+                if let Some(drain_in_s) = drain_in_s {
+                    out.str("drain_time").float(1000.0 + drain_in_s);
+                }
+            }
+            Self::Heartbeat => {
+                out.str("heartbeat");
+            }
+            Self::Drain => {
+                out.str("drain");
+            }
+            Self::Result { task, size } => {
+                out.str("result").str("task_id").int(*task);
+                out.str("result").bytes(&vec![7; *size]);
+            }
+        }
+        out.end_dict();
+        out.finish()
+    }
+}
+
+pub(crate) fn task(id: i64, size: usize, priority: Option<i64>) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.begin_dict().str("task_id").int(id);
+    out.str("context").begin_dict();
+    out.str("resource_spec").begin_dict();
+    if let Some(priority) = priority {
+        out.str("priority").int(priority);
+    }
+    out.end_dict().end_dict();
+    out.str("buffer").bytes(&vec![9; size]).end_dict();
+    out.finish()
+}
+
+pub(crate) fn outstanding() -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.str("OUTSTANDING_C");
+    out.finish()
+}
+
+pub(crate) fn hold(manager: &str) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.begin_list().str("HOLD_MANAGER").str(manager).end_list();
+    out.finish()
+}
+
+pub(crate) fn tasks_of(batch: &[u8]) -> Vec<i64> {
+    let tree = Tree::read(batch).expect("a batch can be read");
+    let tasks = tree.root().items().expect("a batch is a list");
+    tasks.map(task_of).collect()
+}
+
+/// Which task it is of, and whether it is a failure.
+pub(crate) fn task_of_result(result: &[u8]) -> (i64, bool) {
+    let tree = Tree::read(result).expect("a result can be read");
+    let is_failure = tree.root().get("exception").is_some();
+    (task_of(tree.root()), is_failure)
+}
+
+fn task_of(message: View<'_, '_>) -> i64 {
+    let task = message.get("task_id").and_then(View::as_i64);
+    task.expect("it names its task")
+}
+
+pub(crate) fn number_of(reply: &[u8]) -> Option<i64> {
+    Tree::read(reply)
+        .expect("a reply can be read")
+        .root()
+        .as_i64()
+}

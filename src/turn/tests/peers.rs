@@ -1,0 +1,280 @@
+//! Both ends beyond the network: manager processes, and the executor.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::doors::Event;
+use super::messages::Saying;
+use super::network::Content;
+use super::world::{World, ms};
+use protocol::ToManager;
+
+/// A manager process.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) capacity: usize,
+    pub(crate) is_running: bool,
+    /// It is stopped: it neither reads nor speaks.
+    pub(crate) is_frozen: bool,
+    pub(crate) beats: bool,
+    pub(crate) answers: bool,
+    pub(crate) reads: Reading,
+    pub(crate) connection: Option<usize>,
+    /// Tasks that it has read.
+    pub(crate) in_hand: VecDeque<i64>,
+    /// What it has said while it had no connection.
+    unsent: VecDeque<Saying>,
+    is_answer_due: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Fast,
+    Slowly,
+    Not,
+}
+
+/// The executor's side.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    /// In its socket, or on the wire.
+    pub(crate) tasks: VecDeque<(i64, Vec<u8>)>,
+    pub(crate) is_fetch_due: bool,
+    pub(crate) reads: Reading,
+    /// Results that stand in the transport.
+    pub(crate) results: VecDeque<usize>,
+    pub(crate) results_max: usize,
+    pub(crate) is_read_due: bool,
+    /// How often each task was answered.
+    pub(crate) answers: BTreeMap<i64, u32>,
+    pub(crate) commands: VecDeque<Vec<u8>>,
+}
+
+impl World {
+    /// A new process, which registers.
+    pub(crate) fn start(&mut self, name: &str, capacity: usize, drain_in_s: Option<f64>) -> usize {
+        let peer = self.peers.len();
+        self.peers.push(Peer {
+            name: name.to_owned(),
+            capacity,
+            is_running: true,
+            is_frozen: false,
+            beats: true,
+            answers: true,
+            reads: Reading::Fast,
+            connection: None,
+            in_hand: VecDeque::new(),
+            unsent: VecDeque::new(),
+            is_answer_due: false,
+        });
+        self.connect_peer(peer);
+        self.say(
+            peer,
+            Saying::Register {
+                capacity,
+                drain_in_s,
+            },
+        );
+        if let Some(period) = self.heartbeat_period {
+            let at = self.now + period;
+            self.agenda.add(at, Event::Beat(peer));
+        }
+        peer
+    }
+
+    pub(crate) fn connect_peer(&mut self, peer: usize) {
+        let name = self.peers[peer].name.clone();
+        let connection = self.connect(peer, &name);
+        let process = &mut self.peers[peer];
+        process.connection = Some(connection);
+        for saying in std::mem::take(&mut process.unsent) {
+            self.say_by(connection, saying);
+        }
+    }
+
+    /// Its connection breaks: the transport is told, or (if not `is_told`) is not.
+    pub(crate) fn break_connection(&mut self, peer: usize, is_told: bool, is_reset: bool) {
+        if let Some(connection) = self.peers[peer].connection.take()
+            && is_told
+        {
+            self.end(connection, is_reset);
+        }
+    }
+
+    pub(crate) fn say(&mut self, peer: usize, saying: Saying) {
+        let process = &mut self.peers[peer];
+        match process.connection {
+            Some(connection) => self.say_by(connection, saying),
+            None => process.unsent.push_back(saying),
+        }
+    }
+
+    pub(crate) fn exit(&mut self, peer: usize) {
+        self.peers[peer].is_running = false;
+        self.peers[peer].in_hand.clear();
+        self.break_connection(peer, true, false);
+    }
+
+    pub(crate) fn beat(&mut self, peer: usize) {
+        let process = &self.peers[peer];
+        if !process.is_running {
+            return;
+        }
+        if process.beats && !process.is_frozen && process.connection.is_some() {
+            self.say(peer, Saying::Heartbeat);
+        }
+        if let Some(period) = self.heartbeat_period {
+            let at = self.now + period;
+            self.agenda.add(at, Event::Beat(peer));
+        }
+    }
+
+    pub(crate) fn answer_soon(&mut self, peer: usize) {
+        let process = &mut self.peers[peer];
+        let works = process.is_running && process.answers && !process.is_frozen;
+        if works && !process.is_answer_due && !process.in_hand.is_empty() {
+            process.is_answer_due = true;
+            let at = self.now + self.time_below(self.task_takes);
+            self.agenda.add(at, Event::Answer(peer));
+        }
+    }
+
+    pub(crate) fn answer(&mut self, peer: usize) {
+        let process = &mut self.peers[peer];
+        process.is_answer_due = false;
+        if !process.is_running || process.is_frozen || !process.answers {
+            return;
+        }
+        let burst = self.random_below(4) + 1;
+        for _ in 0..burst {
+            self.answer_one(peer);
+        }
+        self.answer_soon(peer);
+    }
+
+    pub(crate) fn answer_one(&mut self, peer: usize) {
+        if let Some(task) = self.peers[peer].in_hand.pop_front() {
+            let size = self.result_size();
+            self.say(peer, Saying::Result { task, size });
+        }
+    }
+
+    pub(crate) fn read_soon(&mut self, connection: usize) {
+        let place = &self.network.connections[connection];
+        let process = &self.peers[place.peer];
+        let is_read = process.connection == Some(connection) && !process.is_frozen;
+        if place.is_read_due || !is_read || !place.has_untaken() {
+            return;
+        }
+        let latest = match process.reads {
+            Reading::Not => return,
+            Reading::Fast => ms(2),
+            Reading::Slowly => ms(80),
+        };
+        self.network.connections[connection].is_read_due = true;
+        let at = self.now + self.time_below(latest);
+        self.agenda.add(at, Event::Read(connection));
+    }
+
+    /// The manager takes what has come.
+    pub(crate) fn read(&mut self, connection: usize) {
+        self.network.connections[connection].is_read_due = false;
+        let peer = self.network.connections[connection].peer;
+        let process = &self.peers[peer];
+        if process.connection != Some(connection) || process.is_frozen {
+            return;
+        }
+        let bytes_max = match process.reads {
+            Reading::Not => return,
+            Reading::Fast => usize::MAX,
+            Reading::Slowly => (self.network.sizes.kernel / 4).max(1),
+        };
+        for content in self.swallow(connection, bytes_max) {
+            match content {
+                Content::Batch(tasks) => self.peers[peer].in_hand.extend(tasks),
+                Content::Word(ToManager::Shutdown) => return self.exit(peer),
+                Content::Word(ToManager::HeartbeatEcho | ToManager::ProbeAnswer) => {}
+            }
+        }
+        self.answer_soon(peer);
+        self.read_soon(connection);
+    }
+
+    /// After something about how it reads has changed.
+    pub(crate) fn go_on(&mut self, peer: usize) {
+        if let Some(connection) = self.peers[peer].connection {
+            self.read_soon(connection);
+        }
+        self.answer_soon(peer);
+    }
+
+    pub(crate) fn fetch_tasks_soon(&mut self) {
+        if !self.executor.is_fetch_due && !self.executor.tasks.is_empty() {
+            self.executor.is_fetch_due = true;
+            let at = self.soon();
+            self.agenda.add(at, Event::FetchTasks);
+        }
+    }
+
+    /// In the transport's thread: as many as it reads ahead.
+    pub(crate) fn fetch_tasks(&mut self) {
+        self.executor.is_fetch_due = false;
+        while self.tasks_here.len() < self.tasks_read_ahead
+            && let Some(task) = self.executor.tasks.pop_front()
+        {
+            self.tasks_here.push_back(task);
+            self.tasks.note_arrival();
+        }
+    }
+
+    pub(crate) fn read_results_soon(&mut self) {
+        let executor = &mut self.executor;
+        let latest = match executor.reads {
+            Reading::Not => return,
+            Reading::Fast => ms(2),
+            Reading::Slowly => ms(80),
+        };
+        if !executor.is_read_due && !executor.results.is_empty() {
+            executor.is_read_due = true;
+            let at = self.now + self.time_below(latest);
+            self.agenda.add(at, Event::ReadResults);
+        }
+    }
+
+    pub(crate) fn read_results(&mut self) {
+        self.executor.is_read_due = false;
+        let count = match self.executor.reads {
+            Reading::Not => return,
+            Reading::Fast => usize::MAX,
+            Reading::Slowly => 1,
+        };
+        let there = self.executor.results.len();
+        let large: Vec<usize> = (self.executor.results)
+            .drain(..there.min(count))
+            .filter(|bytes| *bytes > 0)
+            .collect();
+        for bytes in large {
+            let at = self.now + self.time_below(ms(3));
+            self.agenda.add(at, Event::ReleaseResult(bytes));
+        }
+        let left = self.executor.results.len();
+        if self.are_results_stuck && left <= self.executor.results_max / 2 {
+            self.are_results_stuck = false;
+            self.is_results_socket_readable = true;
+        }
+        self.read_results_soon();
+    }
+
+    pub(crate) fn is_answered(&self, task: i64) -> bool {
+        self.executor.answers.contains_key(&task)
+    }
+}
+
+/// What is drawn from the seed.
+impl World {
+    pub(crate) fn soon(&mut self) -> Duration {
+        let latest = self.thread_takes;
+        self.now + self.time_below(latest)
+    }
+}

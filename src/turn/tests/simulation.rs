@@ -1,0 +1,430 @@
+//! A world around the turn, from a seed: managers that read in bursts, slowly or not at all, an
+//! executor, connections that fill, break and heal, and stops of the whole process. The loop is
+//! woken by nothing but what wakes it in truth, and its promises are checked whenever it rests. In
+//! the end everything heals, and every task must end.
+//!
+//! `HTEX_SIM_SEED=17 cargo test -p turn simulation -- --nocapture` plays one seed again and tells
+//! each step; `HTEX_SIM_SEEDS=10000` plays so many.
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::books::Verdict;
+use super::host::{Beginning, Host};
+use super::messages::{self, Saying};
+use super::network::Sizes;
+use super::peers::Reading;
+use super::world::ms;
+use broker::Patience;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+const SEEDS: u64 = 300;
+const STEPS: usize = 80;
+const THRESHOLD: Duration = Duration::from_secs(4);
+
+#[test]
+fn the_turn_keeps_its_promises() {
+    if let Some(seed) = number_in_env("HTEX_SIM_SEED") {
+        assert_eq!(play(seed, true), Ok(()), "seed {seed}");
+        return;
+    }
+    let first = number_in_env("HTEX_SIM_FIRST").unwrap_or(0);
+    for seed in first..first + number_in_env("HTEX_SIM_SEEDS").unwrap_or(SEEDS) {
+        if let Err(failure) = play(seed, false) {
+            panic!(
+                "{failure}\nplay it again: HTEX_SIM_SEED={seed} cargo test -p turn simulation -- \
+                 --nocapture"
+            );
+        }
+    }
+}
+
+pub(crate) fn number_in_env(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
+}
+
+/// # Errors
+/// What was not as promised, and when.
+fn play(seed: u64, tells: bool) -> Verdict {
+    let mut simulation = Simulation::new(seed, tells);
+    let played = catch_unwind(AssertUnwindSafe(|| simulation.run()));
+    let (step, now) = (simulation.step, simulation.host.world.now);
+    let verdict = match played {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(failure)) => Err(format!("seed {seed}, step {step}: {failure} (at {now:?})")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            Err(format!("seed {seed}, step {step}: panic: {text:?}"))
+        }
+    };
+    simulation.host.end();
+    verdict
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Happening {
+    Tasks,
+    Join,
+    Pass,
+    PassLong,
+    /// A connection breaks.
+    Break,
+    /// Nobody is told.
+    BreakUnnoticed,
+    Reconnect,
+    /// It breaks and heals at once.
+    Flap,
+    /// A manager is stopped as a process, and goes on.
+    Freeze,
+    Thaw,
+    ReadOtherwise,
+    StopBeats,
+    StopAnswers,
+    ExecutorReadsOtherwise,
+    Hold,
+    Drain,
+    RegisterAgain,
+    /// Another process takes a name.
+    Replace,
+    Die,
+    /// This process is stopped.
+    Stop,
+    StopShortly,
+    Ask,
+}
+
+/// How often each, among all that a run has.
+const HAPPENINGS: [(Happening, usize); 20] = [
+    (Happening::Tasks, 6),
+    (Happening::PassLong, 1),
+    (Happening::Break, 2),
+    (Happening::BreakUnnoticed, 1),
+    (Happening::Reconnect, 4),
+    (Happening::Flap, 2),
+    (Happening::Freeze, 2),
+    (Happening::Thaw, 2),
+    (Happening::ReadOtherwise, 4),
+    (Happening::StopBeats, 1),
+    (Happening::StopAnswers, 2),
+    (Happening::ExecutorReadsOtherwise, 3),
+    (Happening::Hold, 1),
+    (Happening::Drain, 1),
+    (Happening::RegisterAgain, 1),
+    (Happening::Replace, 1),
+    (Happening::Die, 1),
+    (Happening::Stop, 1),
+    (Happening::StopShortly, 2),
+    (Happening::Ask, 1),
+];
+
+struct Simulation {
+    random: SmallRng,
+    host: Host,
+    menu: Vec<Happening>,
+    step: usize,
+    /// The managers that run or ran, a place each.
+    places: Vec<usize>,
+    started: usize,
+    bound_bytes: usize,
+    task_bytes: usize,
+    patience: Patience,
+}
+
+impl Simulation {
+    fn new(seed: u64, tells: bool) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed ^ 0x7475_726e);
+        let mut menu = vec![Happening::Tasks, Happening::Join, Happening::Pass];
+        // Whole kinds of events are absent from some runs, so that others go further.
+        for (happening, weight) in HAPPENINGS {
+            if random.random_bool(0.6) {
+                menu.extend(std::iter::repeat_n(happening, weight));
+            }
+        }
+        let mut one_of = |among: &[usize]| among[random.random_range(0..among.len())];
+        let bound_bytes = one_of(&[60_000, 250_000, 1_000_000, 4_000_000]);
+        let sizes = Sizes {
+            high_water: one_of(&[1, 2, 3, 8, 1000]),
+            kernel: one_of(&[100, 3_000, 50_000, 400_000]),
+        };
+        let grace = [None, Some(ms(700)), Some(ms(2_500))][one_of(&[0, 1, 2])];
+        let patience = [Patience::Measured, Patience::Fixed(ms(2_000))][one_of(&[0, 1])];
+        let task_bytes = one_of(&[60, 600, 3_000, bound_bytes / 40]);
+        let mut host = Host::new(Beginning {
+            seed: Some(seed),
+            sizes,
+            bound_bytes,
+            threshold: THRESHOLD,
+            grace,
+            patience,
+            tells,
+        });
+        let world = &mut host.world;
+        world.heartbeat_period = Some(THRESHOLD / 4);
+        world.task_takes = ms([1, 20, 300][one_of(&[0, 1, 2])] as u64);
+        world.thread_takes = Duration::from_micros(one_of(&[20, 500, 3_000]) as u64);
+        world.turn_takes = Duration::from_micros(one_of(&[20, 200, 2_000]) as u64);
+        world.executor.results_max = one_of(&[1, 4, 1000]);
+        world.result_size = one_of(&[30, 300, 3_000]);
+        world.result_weight = one_of(&[1, 1, 1, 10_000]);
+        world.sneaks = [0.0, 0.1, 0.5][one_of(&[0, 1, 2])];
+        Self {
+            random,
+            host,
+            menu,
+            step: 0,
+            places: Vec::new(),
+            started: 0,
+            bound_bytes,
+            task_bytes,
+            patience,
+        }
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.random.random_range(0..end)
+    }
+
+    fn chance(&mut self, probability: f64) -> bool {
+        self.random.random_bool(probability)
+    }
+
+    fn time_below(&mut self, end: Duration) -> Duration {
+        Duration::from_micros(self.random.random_range(0..end.as_micros() as u64))
+    }
+
+    fn run(&mut self) -> Verdict {
+        if self.bound_bytes >= 1_000_000 && self.chance(0.06) {
+            self.crowd()?;
+        }
+        if self.bound_bytes <= 250_000 && self.chance(0.08) {
+            self.deaf_crowd()?;
+        }
+        for _ in 0..2 {
+            self.join();
+        }
+        for step in 0..STEPS {
+            self.step = step;
+            let happening = self.menu[self.random.random_range(0..self.menu.len())];
+            let now = self.host.world.now;
+            self.host
+                .world
+                .books
+                .borrow()
+                .tell(now, format_args!("=== {happening:?}"));
+            self.happen(happening)?;
+            let time = self.time_below(ms(60));
+            self.host.pass(time)?;
+        }
+        self.heal()
+    }
+
+    fn happen(&mut self, happening: Happening) -> Verdict {
+        match happening {
+            Happening::Tasks => self.submit(),
+            Happening::Join => self.join(),
+            Happening::Pass | Happening::PassLong => {
+                let longest = match happening {
+                    Happening::Pass => ms(500),
+                    _ => THRESHOLD * 2,
+                };
+                let time = self.time_below(longest);
+                return self.host.pass(time);
+            }
+            Happening::ExecutorReadsOtherwise => {
+                self.host.world.executor.reads = self.reading();
+                self.host.world.read_results_soon();
+            }
+            Happening::Stop => {
+                let time = self.time_below(THRESHOLD * 3);
+                return self.stop(time);
+            }
+            Happening::StopShortly => {
+                let time = self.time_below(ms(1_100));
+                return self.stop(time);
+            }
+            Happening::Ask => self.host.world.command(messages::outstanding()),
+            _ => {
+                let place = self.below(self.places.len());
+                self.happen_to(place, happening);
+            }
+        }
+        Ok(())
+    }
+
+    /// One stop at a time: the transport's thread has run before the next.
+    fn stop(&mut self, time: Duration) -> Verdict {
+        self.host.world.stop(time);
+        self.host.pass(ms(400))
+    }
+
+    fn submit(&mut self) {
+        let count = 1 + self.below(12);
+        for _ in 0..count {
+            let size = match self.chance(0.03) {
+                true => self.below(self.bound_bytes.min(400_000)),
+                false => self.below(self.task_bytes),
+            };
+            let priority = self.chance(0.3).then(|| self.below(10) as i64);
+            self.host.submit(size, priority);
+        }
+    }
+
+    /// More waits than leaves in a turn.
+    fn crowd(&mut self) -> Verdict {
+        const TASKS: usize = 1_300;
+        for _ in 0..TASKS {
+            self.host.submit(10, None);
+        }
+        self.host.world.tasks_read_ahead = TASKS;
+        self.host.pass(ms(200))?;
+        let peer = self.host.world.start("large", 2 * TASKS, None);
+        self.places.push(peer);
+        Ok(())
+    }
+
+    /// More managers do not read than there is room for what they are owed.
+    fn deaf_crowd(&mut self) -> Verdict {
+        const MANAGERS: usize = 20;
+        const TASKS: usize = 200;
+        for number in 0..MANAGERS {
+            let name = format!("deaf{number}");
+            let peer = self.host.world.start(&name, TASKS, None);
+            self.host.world.peers[peer].reads = Reading::Not;
+        }
+        for _ in 0..TASKS {
+            self.host.submit(self.bound_bytes / TASKS, None);
+        }
+        self.host.pass(ms(500))
+    }
+
+    fn join(&mut self) {
+        const PLACES: usize = 6;
+        self.started += 1;
+        let name = format!("m{}", self.started);
+        let capacity = [1, 2, 5, 40][self.below(4)];
+        let drain_in_s = self.chance(0.05).then(|| self.below(8) as f64);
+        let peer = self.host.world.start(&name, capacity, drain_in_s);
+        match self.places.len() < PLACES {
+            true => self.places.push(peer),
+            false => {
+                let place = self.below(PLACES);
+                let before = std::mem::replace(&mut self.places[place], peer);
+                self.host.world.exit(before);
+            }
+        }
+    }
+
+    fn reading(&mut self) -> Reading {
+        [Reading::Fast, Reading::Slowly, Reading::Not][self.below(3)]
+    }
+
+    fn happen_to(&mut self, place: usize, happening: Happening) {
+        let peer = self.places[place];
+        let is_reset = self.chance(0.4);
+        let reading = self.reading();
+        let world = &mut self.host.world;
+        let process = &mut world.peers[peer];
+        match happening {
+            Happening::Freeze => process.is_frozen = true,
+            Happening::Thaw => process.is_frozen = false,
+            Happening::ReadOtherwise => process.reads = reading,
+            Happening::StopBeats => process.beats = !process.beats,
+            Happening::StopAnswers => process.answers = !process.answers,
+            Happening::Hold => {
+                let hold = messages::hold(&process.name);
+                world.command(hold);
+            }
+            _ if !process.is_running => {}
+            Happening::Break => world.break_connection(peer, true, is_reset),
+            Happening::BreakUnnoticed => world.break_connection(peer, false, false),
+            Happening::Reconnect if process.connection.is_none() => world.connect_peer(peer),
+            Happening::Flap => {
+                world.break_connection(peer, !is_reset, false);
+                world.connect_peer(peer);
+            }
+            Happening::Drain => world.say(peer, Saying::Drain),
+            Happening::RegisterAgain => {
+                let capacity = process.capacity;
+                let drain_in_s = None;
+                world.say(
+                    peer,
+                    Saying::Register {
+                        capacity,
+                        drain_in_s,
+                    },
+                );
+            }
+            Happening::Replace => {
+                let (name, capacity) = (process.name.clone(), process.capacity);
+                world.exit(peer);
+                self.places[place] = world.start(&name, capacity, None);
+                return;
+            }
+            Happening::Die => world.exit(peer),
+            _ => {}
+        }
+        world.go_on(peer);
+    }
+
+    /// Everybody does what it should, and one is there that always did.
+    fn heal(&mut self) -> Verdict {
+        self.step = STEPS;
+        let world = &mut self.host.world;
+        world.network.sizes.kernel = 1 << 20;
+        world.executor.reads = Reading::Fast;
+        world.read_results_soon();
+        for peer in 0..world.peers.len() {
+            let process = &mut world.peers[peer];
+            process.is_frozen = false;
+            process.reads = Reading::Fast;
+            process.beats = true;
+            process.answers = true;
+            if process.is_running && process.connection.is_none() {
+                world.connect_peer(peer);
+            }
+            world.go_on(peer);
+        }
+        world.start("last", 8, None);
+        let healed = self.host.world.now;
+        self.pass_until_answered(Duration::from_secs(45))?;
+        self.check_doubts(healed)?;
+        // What a connection took with it may be in nobody's hand, and its manager live on.
+        for place in 0..self.places.len() {
+            self.host.world.exit(self.places[place]);
+        }
+        self.pass_until_answered(THRESHOLD * 4)?;
+        self.host.pass(ms(1_000))?;
+        self.host.check_end()
+    }
+
+    /// Tasks that a connection took with it are given up, unless they may be running: no task of a
+    /// run takes so long.
+    fn check_doubts(&self, healed: Duration) -> Verdict {
+        const OLD: Duration = Duration::from_secs(29);
+        if self.patience == Patience::Measured {
+            return Ok(());
+        }
+        let books = self.host.world.books.borrow();
+        let young = books.sent.iter().filter(|(_, sent)| **sent + OLD > healed);
+        for (task, sent) in young {
+            if !self.host.world.is_answered(*task) {
+                return Err(format!(
+                    "task {task}, sent at {sent:?}, is in nobody's hands"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_until_answered(&mut self, longest: Duration) -> Verdict {
+        let until = self.host.world.now + longest;
+        let count = (self.host.next_task - 1) as usize;
+        while self.host.world.executor.answers.len() < count && self.host.world.now < until {
+            self.host.pass(ms(500))?;
+        }
+        Ok(())
+    }
+}
