@@ -60,6 +60,11 @@ impl<B> Broker<B> {
         self.dispatching = allowed;
     }
 
+    /// As it was told last.
+    pub fn is_dispatching(&self) -> bool {
+        self.dispatching
+    }
+
     /// The manager takes what is sent to it more slowly than it is sent, or does so no longer.
     /// While that lasts it gets nothing new.
     pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {

@@ -110,14 +110,18 @@ impl<F: AsRef<[u8]>> Turn<F> {
 
     /// Whether something could be done now, and until when nothing can.
     pub fn rest<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) -> Rest {
+        // It shrinks at any time. What is done with after this look is looked for again; what was
+        // before counts for the decisions that follow.
+        let in_transit = transport.owed() + transport.results_in_transit();
+        self.regulate_dispatch(transport);
+        self.intake.decide(self.held_bytes(transport));
         let broker = self.interchange.broker();
         let could_send = self.interchange.has_effects() || self.words.is_any_fresh();
         if could_send || broker.can_dispatch() || self.may_have_more(transport) {
             return Rest::No;
         }
         let is_listening = broker.is_listening();
-        let is_held_up = !self.intake.is_open() || !self.may_dispatch(transport);
-        let in_transit = transport.owed() + transport.results_in_transit();
+        let is_held_up = !self.intake.is_open() || !broker.is_dispatching();
         let is_stuck = self.results.waiting() > 0 || is_held_up && in_transit > 0;
         let tries = [
             self.owed.next_look(),

@@ -21,17 +21,20 @@ impl<F: AsRef<[u8]>> Turn<F> {
         self.results.flush(transport);
         self.effects_left = EFFECTS_MAX;
         let mut stop = self.carry_out(transport);
-        let may_dispatch = self.may_dispatch(transport);
-        self.interchange
-            .broker_mut()
-            .handle_dispatching(may_dispatch);
+        self.regulate_dispatch(transport);
         if stop.is_none() {
             self.hand_out(transport, now);
             stop = self.carry_out(transport);
         }
         self.words.flush(transport, &mut self.interchange, now);
-        self.intake.decide(self.held_bytes(transport));
         stop
+    }
+
+    /// Tasks leave as long as not too many results cannot.
+    pub(super) fn regulate_dispatch<T: Transport<Frame = F>>(&mut self, transport: &T) {
+        let may_dispatch = self.may_dispatch(transport);
+        let broker = self.interchange.broker_mut();
+        broker.handle_dispatching(may_dispatch);
     }
 
     /// Hands out what waits to managers with room, the selector's best first.
