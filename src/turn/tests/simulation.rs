@@ -374,6 +374,7 @@ impl Simulation {
         self.step = STEPS;
         let world = &mut self.host.world;
         world.network.sizes.kernel = 1 << 20;
+        world.task_takes = ms(1);
         world.executor.reads = Reading::Fast;
         world.read_results_soon();
         for peer in 0..world.peers.len() {
@@ -409,8 +410,11 @@ impl Simulation {
         }
         let books = self.host.world.books.borrow();
         let young = books.sent.iter().filter(|(_, sent)| **sent + OLD > healed);
+        let world = &self.host.world;
         for (task, sent) in young {
-            if !self.host.world.is_answered(*task) {
+            let mut at_work = world.peers.iter().filter(|peer| peer.is_running);
+            let is_at_work = at_work.any(|peer| peer.in_hand.contains(task));
+            if !world.is_answered(*task) && !is_at_work {
                 return Err(format!(
                     "task {task}, sent at {sent:?}, is in nobody's hands"
                 ));
