@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use broker::{
-    Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Settings, StopReason,
+    BatchRoom, Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Recipient,
+    Settings, Shipment, StopReason,
 };
 use protocol::{
     BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId, VersionCheck,
@@ -33,6 +34,11 @@ const BACKLOG: usize = 256;
 
 const TURNS: u64 = 64;
 const TURN: Duration = Duration::from_micros(100);
+/// As much as the transport takes.
+const BATCH_ROOM: BatchRoom = BatchRoom {
+    tasks: usize::MAX,
+    weight: usize::MAX,
+};
 /// Longer than all the turns that a benchmark makes, so that nobody is ever overdue.
 const THRESHOLD: Duration = Duration::from_secs(1_000_000);
 
@@ -94,6 +100,7 @@ struct World {
     managers: Vec<Manager>,
     numbers: HashMap<ManagerId, usize>,
     outputs: Vec<Output<Body>>,
+    batches: Vec<(Recipient, Shipment<Body>)>,
     next_task: i64,
 }
 
@@ -125,6 +132,7 @@ impl World {
             managers: Vec::new(),
             numbers: HashMap::new(),
             outputs: Vec::with_capacity(2 * QUEUED),
+            batches: Vec::with_capacity(QUEUED),
             next_task: FIRST_TASK,
         };
         for number in 0..managers {
@@ -192,7 +200,10 @@ impl World {
     /// The rest of a turn, of which all is measured.
     fn end_turn(&mut self) {
         self.broker.handle_time(self.now);
-        self.broker.dispatch(self.now);
+        while let Some(to) = self.broker.next_recipient(self.now) {
+            let shipment = self.broker.hand_out(&to, BATCH_ROOM, self.now);
+            self.batches.push((to, shipment));
+        }
         while let Some(output) = self.broker.poll_output() {
             self.outputs.push(output);
         }
@@ -203,11 +214,10 @@ impl World {
 
     /// Managers take what was sent to them.
     fn deliver(&mut self) {
-        for output in self.outputs.drain(..) {
-            if let Output::Batch { to, shipment } = output {
-                let held = &mut self.managers[self.numbers[&to]].held;
-                held.extend(shipment.ids().into_iter().map(TaskId));
-            }
+        self.outputs.clear();
+        for (to, shipment) in self.batches.drain(..) {
+            let held = &mut self.managers[self.numbers[&to.id]].held;
+            held.extend(shipment.ids().into_iter().map(TaskId));
         }
     }
 }

@@ -95,6 +95,7 @@ def test_priorities_among_what_was_taken(bounded_side, connect):
     for task_id in range(50):
         priority = {"resource_spec": {"priority": 1000 - task_id}}
         side.submit(task_id, bytes(10_000), priority)
+    wait_until(lambda: side.command("OUTSTANDING_C") == 50, 10, "all of them are queued")
     manager = connect(side).enlist(side, max_capacity=50)
     numbers = [task["task_id"] for task in manager.tasks(50)]
     assert numbers == sorted(numbers, reverse=True)

@@ -15,7 +15,8 @@ from harness.differential import run as differential
 from harness.differential.endings import ENDINGS
 from harness.differential.mutants import MUTANTS
 from harness.differential.rules import RULES
-from harness.differential.script import KINDS, draw
+from harness.differential.script import KINDS, Conversation, draw
+from harness.differential.values import names_foreign
 from harness.htex.interchange import stock_under_test
 from harness.setup import environment
 
@@ -83,8 +84,15 @@ def seeds_that(needs: str) -> list[int]:
     able = [each for each in told if each.by_block and (each.hub or needs != "hub")]
     if needs != "silence":
         able = [each for each in able if each.kind == "plain"]
-    able.sort(key=lambda each: -sum(event.kind == wanted for event in each.events))
+    if needs == "names":
+        able.sort(key=lambda each: -sum(map(names_foreign, tasks_of(each))))
+    else:
+        able.sort(key=lambda each: -sum(event.kind == wanted for event in each.events))
     return [each.seed for each in able]
+
+
+def tasks_of(told: Conversation) -> list[dict]:
+    return [task for event in told.events for task in event.what.get("tasks", [])]
 
 
 def test_every_difference_stands_in_the_readme():

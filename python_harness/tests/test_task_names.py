@@ -52,19 +52,6 @@ def test_it_stands_in_no_batch_beside_others(start, connect, homeless):
     assert batches_of(manager, 6) == [[1, 2], [3], [4], [5, 6]]
 
 
-def test_a_batch_that_is_refused_keeps_the_rule(start, connect, homeless):
-    """The manager's connection is gone when the batch leaves: another one gets it."""
-    side = start()
-    gone = connect(side, b"gone").enlist(side, max_capacity=3)
-    gone.socket.close(0)
-    contexts = [{}, {"x": homeless}, {}]
-    for task_id, context in enumerate(contexts, start=1):
-        side.submit(task_id, b"", context)
-    side.interchange.wait_for_log("Put task 3 onto pending_task_queue")
-    manager = registered(connect(side, b"here"), 3)
-    assert batches_of(manager, 3) == [[1], [2], [3]]
-
-
 def test_a_real_manager_ends_of_it_and_is_named(tmp_path, homeless):
     """Its receiving thread does; the process is silent from then on, and lost."""
     with executors.running(tmp_path / "run", heartbeat_threshold=3) as htex:

@@ -14,7 +14,7 @@ use super::live_ids::LiveIds;
 use super::manager::Manager;
 use super::now::Now;
 use super::output::Shipment;
-use super::queue::{QueuedTask, TaskQueue};
+use super::queue::QueuedTask;
 use super::selector::Candidate;
 use super::slot::Slot;
 use super::ticket::InFlight;
@@ -35,7 +35,7 @@ pub struct Recipient {
 /// How much a batch may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRoom {
-    /// Most tasks.
+    /// Most tasks; one goes in any case.
     pub tasks: usize,
     /// Most that they may weigh together, unless it is a single one.
     pub weight: usize,
@@ -58,6 +58,11 @@ impl<B> Broker<B> {
     /// Whether tasks may leave.
     pub fn handle_dispatching(&mut self, allowed: bool) {
         self.dispatching = allowed;
+    }
+
+    /// As it was told last.
+    pub fn is_dispatching(&self) -> bool {
+        self.dispatching
     }
 
     /// The manager takes what is sent to it more slowly than it is sent, or does so no longer.
@@ -103,26 +108,26 @@ impl<B> Broker<B> {
         let count = manager
             .free_capacity()
             .min(BATCH_TASKS_MAX)
-            .min(room.tasks)
+            .min(room.tasks.max(1))
             .min(self.queue.len());
         let mut shipment = Shipment::with_capacity(count);
         let mut weight = 0;
         while shipment.len() < count {
-            let next = NextTask::of(&self.queue, &self.live);
-            let fits = weight + next.weight <= room.weight;
-            if !shipment.is_empty() && (!fits || next.travels_alone) {
+            let is_first = shipment.is_empty();
+            let next = self.queue.pop_if(|next| {
+                is_first || weight + next.weight <= room.weight && !travels_alone(next, &self.live)
+            });
+            let Some(task) = next else {
                 break;
-            }
-            let Some(QueuedTask {
+            };
+            let is_alone = travels_alone(&task, &self.live);
+            let QueuedTask {
                 ticket,
                 since_ns,
                 body,
                 ..
-            }) = self.queue.pop()
-            else {
-                break;
-            };
-            weight += next.weight;
+            } = task;
+            weight += task.weight;
             shipment.add(ticket.task(), body);
             self.tally
                 .queued_for
@@ -132,7 +137,7 @@ impl<B> Broker<B> {
                 dispatched,
                 link: manager.link.number,
             });
-            if next.travels_alone {
+            if is_alone {
                 break;
             }
         }
@@ -164,22 +169,9 @@ impl<B> Broker<B> {
     }
 }
 
-/// What is to be known of the first of a queue before it is taken.
-struct NextTask {
-    weight: usize,
-    travels_alone: bool,
-}
-
-impl NextTask {
-    /// Looked at for each task of a batch, so that nothing is looked up where none that travels
-    /// alone is live.
-    #[inline]
-    fn of<B>(queue: &TaskQueue<B>, live: &LiveIds) -> Self {
-        let first = queue.first();
-        let is_alone = |task: &QueuedTask<B>| live.foreign_name(task.ticket.task()).is_some();
-        Self {
-            weight: first.map_or(0, |task| task.weight),
-            travels_alone: live.some_travel_alone() && first.is_some_and(is_alone),
-        }
-    }
+/// Looked at for each task of a batch, so that nothing is looked up where none that travels alone
+/// is live.
+#[inline]
+fn travels_alone<B>(task: &QueuedTask<B>, live: &LiveIds) -> bool {
+    live.some_travel_alone() && live.foreign_name(task.ticket.task()).is_some()
 }

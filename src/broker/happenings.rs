@@ -7,6 +7,7 @@ use super::Broker;
 use super::change::{FailedBy, Happening, ManagerChange, TaskChange};
 use super::now::Now;
 use super::output::{Output, Shipment};
+use super::outputs::Lost;
 use super::slot::Slot;
 use protocol::{ManagerId, TaskId};
 
@@ -49,14 +50,10 @@ impl<B> Broker<B> {
         self.tell_of_task(now, || (task, TaskChange::Failed { reason, manager }));
     }
 
-    pub(super) fn note_lost(&mut self, tasks: &[TaskId], manager: &ManagerId, now: Now) {
-        self.tally.tasks_lost += tasks.len() as u64;
-        for task in tasks {
-            let failed = || TaskChange::Failed {
-                reason: FailedBy::ManagerLost,
-                manager: Some(manager.clone()),
-            };
-            self.tell_of_task(now, || (*task, failed()));
+    pub(super) fn note_lost(&mut self, lost: Lost) {
+        self.tally.tasks_lost += lost.tasks.len() as u64;
+        if self.settings.happenings {
+            self.outputs.push_happenings(lost);
         }
     }
 

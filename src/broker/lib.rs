@@ -33,6 +33,7 @@
 //! | what is counted, and what a look from outside shows | `tally`, `snapshot` |
 //! | what peers say that does not fit the books | `anomaly` |
 //! | what a manager's record and the table of managers hold | `manager`, `manager_table` |
+//! | in which order effects leave, and what is made only then | `outputs` |
 //! | what must hold after every step | `invariants` |
 
 // .cargo/clippy.toml lists what only a program with a world around it may name.
@@ -66,6 +67,7 @@ mod monitoring;
 mod now;
 mod origin;
 mod output;
+mod outputs;
 mod policy;
 mod queue;
 mod registration;
@@ -82,7 +84,6 @@ mod ticket;
 mod time;
 mod user_selector;
 
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
@@ -113,6 +114,7 @@ use happenings::Recent;
 use live_ids::LiveIds;
 use liveness::Liveness;
 use manager_table::ManagerTable;
+use outputs::Outputs;
 use policy::Policy;
 use queue::{QueuedTask, TaskQueue};
 use tally::Pace;
@@ -132,7 +134,7 @@ pub struct Broker<B> {
     /// Block of every manager that ever registered, in that order, as CONNECTED_BLOCKS tells it.
     block_history: Rc<Vec<BlockId>>,
     liveness: Liveness,
-    outputs: VecDeque<Output<B>>,
+    outputs: Outputs<B>,
     /// False while results cannot leave: what managers would answer has nowhere to go.
     dispatching: bool,
     /// The submit side is gone: by when the managers must have been told.
@@ -158,7 +160,7 @@ impl<B> Broker<B> {
             departed: Departed::new(),
             anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
-            outputs: VecDeque::new(),
+            outputs: Outputs::new(),
             dispatching: true,
             leaving_until: None,
             stopping: false,

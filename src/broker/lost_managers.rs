@@ -8,10 +8,10 @@ use super::Broker;
 use super::change::ManagerChange;
 use super::manager::Manager;
 use super::now::Now;
-use super::output::Output;
+use super::outputs::Lost;
 use super::slot::Slot;
 use super::ticket::{self, InFlight};
-use protocol::{Failure, ManagerId, TaskId};
+use protocol::{ManagerId, TaskId};
 
 impl<B> Broker<B> {
     pub(super) fn expire(&mut self, slot: Slot, now: Now) {
@@ -85,15 +85,10 @@ impl<B> Broker<B> {
         let tasks: Vec<TaskId> = held.into_iter().map(|held| held.ticket.settle()).collect();
         for task in &tasks {
             self.live.remove(*task);
-            self.outputs
-                .push_back(Output::Failure(Failure::ManagerLost {
-                    task: *task,
-                    manager: manager.clone(),
-                    hostname: hostname.to_owned(),
-                    lost_at_s: now.wall_s,
-                }));
         }
-        self.note_lost(&tasks, manager, now);
+        let lost = Lost::new(&tasks, manager, hostname, now);
+        self.outputs.push_failures(lost.clone());
+        self.note_lost(lost);
         tasks
     }
 }

@@ -81,7 +81,12 @@ impl<B> Manager<B> {
         if self.in_flight.front().is_some_and(is_it) {
             return self.in_flight.pop_front();
         }
-        let place = self.in_flight.iter().position(is_it)?;
+        // Ids grow as a rule, and a manager may hold a million.
+        let guess = self.in_flight.partition_point(|held| held.task() < task);
+        let place = match self.in_flight.get(guess).is_some_and(is_it) {
+            true => guess,
+            false => self.in_flight.iter().position(is_it)?,
+        };
         self.in_flight.remove(place)
     }
 

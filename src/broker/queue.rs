@@ -82,11 +82,23 @@ impl<B> TaskQueue<B> {
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<QueuedTask<B>> {
+    /// The next one, if it is wanted.
+    #[inline]
+    pub(super) fn pop_if(
+        &mut self,
+        is_wanted: impl FnOnce(&QueuedTask<B>) -> bool,
+    ) -> Option<QueuedTask<B>> {
         let task = if self.is_ranked_first() {
-            let Reverse(first) = self.ranking.pop()?;
+            let Reverse(first) = *self.ranking.peek()?;
+            if !is_wanted(self.ranked.get(first.place)?) {
+                return None;
+            }
+            self.ranking.pop();
             self.ranked.remove(first.place)
         } else {
+            if !is_wanted(self.line.front()?) {
+                return None;
+            }
             self.line.pop_front()?
         };
         self.weight -= task.weight;
@@ -165,7 +177,7 @@ mod tests {
     }
 
     fn drained(queue: &mut TaskQueue<()>) -> Vec<i64> {
-        std::iter::from_fn(|| queue.pop())
+        std::iter::from_fn(|| queue.pop_if(|_| true))
             .map(|task| task.ticket.settle().0)
             .collect()
     }
@@ -183,7 +195,7 @@ mod tests {
     #[test]
     fn what_goes_back_is_first_again() {
         let mut queue = queue_of(&[(1, 1), (1, 2), (1, 3)]);
-        let first = queue.pop().unwrap();
+        let first = queue.pop_if(|_| true).unwrap();
         assert_eq!((first_of(&queue), queue.weight()), (Some(TaskId(2)), 20));
         queue.push(first);
         assert_eq!(queue.weight(), 30);

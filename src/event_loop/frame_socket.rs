@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ops::Deref;
+use std::os::fd::RawFd;
 use std::{fmt, io};
 
 use zmq::Socket;
@@ -20,6 +21,7 @@ pub(super) struct FrameSocket {
     socket: Socket,
     /// The same socket, as libzmq's own functions name it.
     raw: *mut c_void,
+    descriptor: RawFd,
     more: Cell<More>,
 }
 
@@ -58,13 +60,21 @@ pub(super) enum Part {
 }
 
 impl FrameSocket {
-    pub(super) fn of(mut socket: Socket) -> Self {
+    /// # Errors
+    /// None for a socket that is open.
+    pub(super) fn of(mut socket: Socket) -> io::Result<Self> {
         let raw = socket.as_mut_ptr();
-        Self {
+        Ok(Self {
+            descriptor: socket.get_fd()?,
             socket,
             raw,
             more: Cell::new(More::Maybe),
-        }
+        })
+    }
+
+    /// Readable when there is something for the socket to look at.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.descriptor
     }
 
     /// Its descriptor was readable.

@@ -1,8 +1,8 @@
 //! The loop: sockets, descriptors and the clock around an [`Interchange`].
 //!
-//! One thread does everything: it learns what the parts around the [`Turn`] have seen, lets the turn
-//! learn, decide and send by its [`Ports`], and rests only if neither has anything to do, on all
-//! descriptors at once, until something comes or the next deadline is due. This file holds the
+//! One thread does everything: it learns what the parts around the [`Turn`] have seen, lets the
+//! turn learn, decide and send by its [`Ports`], and rests only if neither has anything to do, on
+//! all descriptors at once, until something comes or the next deadline is due. This file holds the
 //! [`EventLoop`], its pass and its end. The others, in the order of a run:
 //!
 //! | file | what it does |
@@ -233,42 +233,35 @@ impl EventLoop {
 
     /// What is waited for at times only, as things are now.
     fn choose_sources(&mut self) {
-        let (ports, descriptors) = (&self.ports, &mut self.descriptors);
-        let to_read = |socket: &zmq::Socket| Some((socket.get_fd().ok()?, EventFlags::IN));
-        // Who is not read would be ready all the time.
-        let tasks = self.turn.takes_tasks();
-        let results = self.turn.waits_for_results_socket();
-        let process = self.process_watch.descriptor().filter(|_| !self.is_leaving);
+        let (ports, leaves) = (&self.ports, self.is_leaving);
         let helper = ports.helper.as_ref();
+        // Who is not read would be ready all the time.
+        let tasks = self
+            .turn
+            .takes_tasks()
+            .then(|| ports.submit.tasks.descriptor());
+        let waits = self.turn.waits_for_results_socket();
+        let results = waits.then(|| ports.submit.results.descriptor());
+        let process = self.process_watch.descriptor().filter(|_| !leaves);
+        let answers = helper.map(|helper| helper.answers());
         let questions = helper.and_then(|helper| helper.unsent_questions());
+        let to_read = |descriptor| (descriptor, EventFlags::IN);
         for (source, wanted) in [
-            (
-                Source::Tasks,
-                tasks.then(|| to_read(&ports.submit.tasks)).flatten(),
-            ),
-            (
-                Source::Results,
-                results.then(|| to_read(&ports.submit.results)).flatten(),
-            ),
-            (
-                Source::Process,
-                process.map(|process| (process, EventFlags::IN)),
-            ),
+            (Source::Tasks, tasks.map(to_read)),
+            (Source::Results, results.map(to_read)),
+            (Source::Process, process.map(to_read)),
             (Source::StatusClients, self.status_server.waits_on()),
             (
                 Source::Hub,
                 ports.hub.as_ref().and_then(|hub| hub.waits_on()),
             ),
-            (
-                Source::HelperAnswers,
-                helper.map(|helper| (helper.answers(), EventFlags::IN)),
-            ),
+            (Source::HelperAnswers, answers.map(to_read)),
             (
                 Source::HelperQuestions,
                 questions.map(|pipe| (pipe, EventFlags::OUT)),
             ),
         ] {
-            descriptors.wait_for(source, wanted);
+            self.descriptors.wait_for(source, wanted);
         }
     }
 

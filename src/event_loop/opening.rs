@@ -120,7 +120,7 @@ impl EventLoop {
         let key_check = KeyCheck::open_if_encrypted(&context, certificates.as_ref())
             .map_err(OpenError::KeyCheck)?;
         let bound_bytes = memory::bound_bytes(start.max_queued_bytes);
-        let ahead = turn::read_ahead_tasks(bound_bytes);
+        let ahead = sockets::read_ahead_tasks(bound_bytes, certificates.is_some());
         let submit = SubmitSockets::open(&context, certificates.as_ref(), ahead)
             .map_err(OpenError::SubmitSockets)?;
         let submit_watch =
@@ -148,7 +148,7 @@ impl EventLoop {
         let broker = broker((start.settings, port), start.selector, asks, now);
         let interchange = Interchange::new(broker, start.find_versions, config.run_id.clone());
         let mut event_loop = Self {
-            turn: Turn::new(interchange, bound_bytes),
+            turn: Turn::new(interchange, bound_bytes, ahead),
             ports,
             is_leaving: false,
             memory: Memory::new(),

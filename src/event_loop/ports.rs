@@ -148,7 +148,7 @@ impl Transport for Ports {
         self.connections.sender(via, identity)
     }
 
-    /// A ROUTER decides by the first frame whether a message can go; behind it the body always goes.
+    /// A ROUTER decides by the address whether a message can go; the body behind it always goes.
     fn address(&mut self, to: &ManagerId) -> Result<(), NotTaken> {
         let address = Frame::copy_of(to.as_bytes());
         match self.workers.send(address, Part::MoreFollows) {

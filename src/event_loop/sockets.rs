@@ -38,6 +38,17 @@ const ZAP_DOMAIN: &str = "htex-interchange";
 /// The range for which Parsl lets the system choose.
 const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 
+/// With every CURVE handshake libzmq puts the peer's key into the pipe, and counts it as a message
+/// that nobody ever reads (4.3.5, `write_credential` and `pipe_t::read`): at a limit of 1 no task
+/// would come, and a connection that breaks and heals costs another one.
+const KEYS_IN_THE_PIPE: usize = 4;
+
+/// How many tasks libzmq may take off the wire before they are read.
+pub(super) fn read_ahead_tasks(bound_bytes: usize, is_encrypted: bool) -> usize {
+    let keys = if is_encrypted { KEYS_IN_THE_PIPE } else { 0 };
+    turn::read_ahead_tasks(bound_bytes) + keys
+}
+
 /// The three sockets towards the executor. It binds, we connect; yet it is the CURVE client.
 pub(super) struct SubmitSockets {
     pub(super) tasks: FrameSocket,
@@ -58,7 +69,7 @@ impl SubmitSockets {
         let open = |kind| -> io::Result<FrameSocket> {
             let mut socket = open(context, kind)?;
             serve_curve(&mut socket, certificates)?;
-            Ok(FrameSocket::of(socket))
+            FrameSocket::of(socket)
         };
         let tasks = open(zmq::DEALER)?;
         tasks.set_rcvhwm(read_ahead_tasks as i32)?;
@@ -97,7 +108,7 @@ pub(super) fn open_workers(
     socket.set_backlog(LISTEN_BACKLOG)?;
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
     socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
-    Ok(FrameSocket::of(socket))
+    FrameSocket::of(socket)
 }
 
 /// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.

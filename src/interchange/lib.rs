@@ -183,9 +183,9 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         &self.broker
     }
 
-    /// The broker, for what comes as no frame: a closed connection, who takes nothing, whether tasks
-    /// may leave, who gets the next. Frames, time and the end of the submit side have doors of
-    /// their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
+    /// The broker, for what comes as no frame: a closed connection, who takes nothing, whether
+    /// tasks may leave, who gets the next. Frames, time and the end of the submit side have doors
+    /// of their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
     pub fn broker_mut(&mut self) -> &mut Broker<Opaque<F>> {
         &mut self.broker
     }
@@ -214,8 +214,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// A batch for a recipient that [`Broker::next_recipient`] named just now, in Parsl's form. What
-    /// is told of it stands before everything else that is to be sent.
+    /// A batch for a recipient that [`Broker::next_recipient`] named just now, in Parsl's form.
+    /// What is told of it stands before everything else that is to be sent.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Vec<u8> {
         let shipment = self.broker.hand_out(to, room, now);
         encode_batch(shipment.bodies())

@@ -3,22 +3,37 @@
 //! A manager loads a whole batch at once, on the thread that receives, answers and sends its
 //! heartbeats. A name that it cannot import ends that thread, and with it everything in the batch.
 //! What Parsl itself writes names nothing; applications put plain data of the standard library
-//! beside it. These kinds of data are named here one by one, and not by module: they are in every
-//! Python that Parsl runs on, and made by nothing but their value. Any other name is foreign: it
-//! may be a class of the user's, of `__main__`, of a package of other versions (numpy's numbers),
-//! or of another Python (`pathlib._local`).
+//! beside it. Its kinds are named here one by one, and not by module. Such a name is the same in
+//! every Python that Parsl runs on, and what it makes needs nothing but its value. Any other name
+//! is foreign: a class of the user's, of `__main__`, of a package of other versions (numpy's
+//! numbers), of one Python only (`pathlib._local`), or what wants something of the host
+//! (`zoneinfo`: its files). So are functions, `os.path.join` too, although they are everywhere: a
+//! list of them has no end, hardly anybody puts one beside a task, and it costs no more than a
+//! batch.
 
-use pickle::{Program, Tree, View};
+use std::cell::LazyCell;
+
+use pickle::{Arg, Instructions, Program, Tree, op};
 
 /// More of a name is not shown.
 const SHOWN_CHARACTERS: usize = 80;
 
+/// From this protocol on the names of Python 2 are those of no module.
+const PROTOCOL_OF_PYTHON_3: i64 = 3;
+
 /// The first foreign name that a task looks up, as a log line shows it.
-pub(crate) fn foreign_name(program: &Program, tree: &Tree<'_>) -> Option<Box<str>> {
+pub(crate) fn foreign_name(program: &Program, bytes: &[u8], tree: &Tree<'_>) -> Option<Box<str>> {
     if !program.looks_up_names() {
         return None;
     }
-    let foreign = tree.globals().find(|global| !is_known(*global))?;
+    // A task may have many names, and is read through once for all of them.
+    let is_of_python_2 = LazyCell::new(|| are_names_of_python_2(bytes));
+    let is_known = |(module, name)| {
+        is_plain_data(module, name) || is_plain_data_of_python_2(module, name) && *is_of_python_2
+    };
+    let foreign = tree
+        .globals()
+        .find(|global| !global.class_name().is_some_and(is_known))?;
     let shown = match foreign.class_name() {
         Some((module, name)) => {
             let whole = format!("{module}.{name}");
@@ -36,16 +51,9 @@ pub(crate) fn unseen_name(program: &Program) -> Option<Box<str>> {
     looks_up.then(|| "something among too many objects to be looked through".into())
 }
 
-fn is_known(global: View<'_, '_>) -> bool {
-    global
-        .class_name()
-        .is_some_and(|(module, name)| is_plain_data(module, name))
-}
-
-/// By the names of Python 2 as well, which pickles below protocol 3 use.
 fn is_plain_data(module: &str, name: &str) -> bool {
     match module {
-        "builtins" | "__builtin__" => matches!(
+        "builtins" => matches!(
             name,
             "Ellipsis"
                 | "NotImplemented"
@@ -58,21 +66,16 @@ fn is_plain_data(module: &str, name: &str) -> bool {
                 | "frozenset"
                 | "int"
                 | "list"
-                | "long"
                 | "object"
                 | "range"
                 | "set"
                 | "slice"
                 | "str"
                 | "tuple"
-                | "unicode"
-                | "xrange"
         ),
         "_codecs" => name == "encode",
         "collections" => matches!(name, "Counter" | "OrderedDict" | "defaultdict" | "deque"),
-        "copyreg" | "copy_reg" => {
-            matches!(name, "_reconstructor" | "__newobj__" | "__newobj_ex__")
-        }
+        "copyreg" => matches!(name, "_reconstructor" | "__newobj__" | "__newobj_ex__"),
         "datetime" => matches!(
             name,
             "date" | "datetime" | "time" | "timedelta" | "timezone"
@@ -83,4 +86,28 @@ fn is_plain_data(module: &str, name: &str) -> bool {
         "uuid" => matches!(name, "SafeUUID" | "UUID"),
         _ => false,
     }
+}
+
+/// The same things by the names that Python 3 writes for Python 2.
+fn is_plain_data_of_python_2(module: &str, name: &str) -> bool {
+    match module {
+        "__builtin__" => {
+            matches!(name, "long" | "unicode" | "xrange") || is_plain_data("builtins", name)
+        }
+        "copy_reg" => is_plain_data("copyreg", name),
+        _ => false,
+    }
+}
+
+/// Whether a loader takes the names in a pickle for those of Python 2, to its very end.
+fn are_names_of_python_2(bytes: &[u8]) -> bool {
+    let mut instructions = Instructions::new(bytes);
+    while let Ok(instruction) = instructions.next() {
+        match (instruction.code, instruction.arg) {
+            (op::PROTO, Arg::Int(protocol)) if protocol >= PROTOCOL_OF_PYTHON_3 => return false,
+            (op::STOP, _) => break,
+            _ => {}
+        }
+    }
+    true
 }

@@ -108,7 +108,7 @@ fn thorough_routing(program: &Program, bytes: &[u8]) -> Result<Read, UnreadableT
         Err(error) => return carried_blindly(program, bytes, error),
     };
     match routing(tree.root()) {
-        Ok((id, priority)) => Ok((id, priority, foreign_name(program, &tree))),
+        Ok((id, priority)) => Ok((id, priority, foreign_name(program, bytes, &tree))),
         Err(reason) => Err(UnreadableTask {
             id: tree.root().get("task_id").and_then(AnyTaskId::read),
             reason,

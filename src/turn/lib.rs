@@ -1,13 +1,13 @@
 //! The turn: what the loop does each time that it is awake, as a machine that knows sockets only by
 //! the [`Transport`] and time only as it is told. In this order ([`Turn::take`]):
 //!
-//! 1. **Learn** (`learning`): whose connections have closed; commands, each answered at once; tasks,
-//!    while the `intake` is open; what managers say; up to when everything was `heard` that they had
-//!    said; who has taken some of what it was `owed`; and what time has brought.
+//! 1. **Learn** (`learning`): whose connections have closed; commands, each answered at once;
+//!    tasks, while the `intake` is open; what managers say, and up to when all was `heard` that
+//!    they had said; who has taken some of what it was `owed`; and what time has brought.
 //! 2. **Decide and send** (`sending`): `results` first, then batch by batch: the broker names who
-//!    gets the next one, what that manager is owed already says how much may go there, the transport
-//!    takes the address or not, and only then tasks leave the queue and are encoded. What does not
-//!    fit stays a set of queued tasks. Of all that managers are sent, only `words` ever wait.
+//!    gets the next one, what that manager is owed already says how much may go there, the
+//!    transport takes the address or not, and only then tasks leave the queue and are encoded. What
+//!    does not fit stays a set of queued tasks. Of all that managers are sent, only `words` wait.
 //! 3. **Rest** ([`Turn::rest`]): one question to every part: is there anything that you could do
 //!    now? A channel that may have more, tasks for somebody who has room, an effect that has not
 //!    left. If not, until when? What only the other side can end (a full socket, bytes that it has
@@ -66,6 +66,8 @@ pub struct Turn<F> {
     inbox: Vec<Arrived<F>>,
     traffic: Traffic,
     batches: u64,
+    /// In this turn.
+    effects_left: usize,
 }
 
 /// Whether there is something to do.
@@ -78,9 +80,10 @@ pub enum Rest {
 }
 
 impl<F: AsRef<[u8]>> Turn<F> {
-    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held.
-    pub fn new(interchange: Interchange<F>, bound_bytes: usize) -> Self {
-        let intake = Intake::new(bound_bytes);
+    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held, of which the
+    /// transport may hold so many tasks before they are read.
+    pub fn new(interchange: Interchange<F>, bound_bytes: usize, read_ahead_tasks: usize) -> Self {
+        let intake = Intake::new(bound_bytes, read_ahead_tasks);
         Self {
             interchange,
             owed: Owed::new(intake.unsent_batches_bytes_max()),
@@ -91,6 +94,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             inbox: Vec::new(),
             traffic: Traffic::default(),
             batches: 0,
+            effects_left: 0,
         }
     }
 
@@ -106,24 +110,31 @@ impl<F: AsRef<[u8]>> Turn<F> {
 
     /// Whether something could be done now, and until when nothing can.
     pub fn rest<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) -> Rest {
+        // It shrinks at any time. What is done with after this look is looked for again; what was
+        // before counts for the decisions that follow.
+        let in_transit = transport.owed() + transport.results_in_transit();
+        self.regulate_dispatch(transport);
+        self.intake.decide(self.held_bytes(transport));
         let broker = self.interchange.broker();
         let could_send = self.interchange.has_effects() || self.words.is_any_fresh();
         if could_send || broker.can_dispatch() || self.may_have_more(transport) {
             return Rest::No;
         }
         let is_listening = broker.is_listening();
-        let is_held_up = !self.intake.is_open() || !self.may_dispatch(transport);
-        let in_transit = transport.owed() + transport.results_in_transit();
-        let looks_again = self.owed.is_anybody_clogged()
-            || self.words.is_any_waiting()
-            || self.results.waiting() > 0
-            || is_held_up && in_transit > 0;
-        if looks_again {
+        let is_held_up = !self.intake.is_open() || !broker.is_dispatching();
+        let is_stuck = self.results.waiting() > 0 || is_held_up && in_transit > 0;
+        let tries = [
+            self.owed.next_look(),
+            self.words.next_try(),
+            is_stuck.then_some(now.monotonic + RETRY_EVERY),
+        ];
+        let next_try = tries.into_iter().flatten().min();
+        if next_try.is_some() {
             transport.await_release();
         }
         let deadlines = [
             self.interchange.next_deadline(),
-            looks_again.then_some(now.monotonic + RETRY_EVERY),
+            next_try,
             self.heard.next_look().filter(|_| is_listening),
         ];
         Rest::Until(deadlines.into_iter().flatten().min())

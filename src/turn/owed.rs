@@ -66,8 +66,9 @@ impl Owed {
         (owed == 0 || next_bytes <= room).then_some(room)
     }
 
-    pub(super) fn is_anybody_clogged(&self) -> bool {
-        !self.clogged.is_empty()
+    /// When those who get nothing are looked at again.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        (!self.clogged.is_empty()).then_some(self.look_at)
     }
 
     /// The manager gets nothing for now.
@@ -79,7 +80,9 @@ impl Owed {
         now: Now,
     ) {
         let owed = transport.owed_to(manager);
-        self.look_at = now.monotonic + RETRY_EVERY;
+        if self.clogged.is_empty() {
+            self.look_at = now.monotonic + RETRY_EVERY;
+        }
         let clogged = self.clogged.entry(manager.clone()).or_insert(Clogged {
             since: now.monotonic,
             owed,

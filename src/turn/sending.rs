@@ -7,7 +7,9 @@ use interchange::{Parcel, Transmit};
 
 /// Most tasks that are handed out in a turn. Beyond that a command must not wait.
 const HANDED_OUT_TASKS_MAX: usize = 1024;
-/// And most bytes of them, unless it is a single task.
+/// And most effects that are carried out: a manager may be lost with a million tasks.
+const EFFECTS_MAX: usize = 4096;
+/// Most bytes of tasks, unless it is a single one.
 const HANDED_OUT_BYTES_MAX: usize = 8 << 20;
 
 impl<F: AsRef<[u8]>> Turn<F> {
@@ -17,18 +19,22 @@ impl<F: AsRef<[u8]>> Turn<F> {
         now: Now,
     ) -> Option<StopReason> {
         self.results.flush(transport);
+        self.effects_left = EFFECTS_MAX;
         let mut stop = self.carry_out(transport);
-        let may_dispatch = self.may_dispatch(transport);
-        self.interchange
-            .broker_mut()
-            .handle_dispatching(may_dispatch);
+        self.regulate_dispatch(transport);
         if stop.is_none() {
             self.hand_out(transport, now);
             stop = self.carry_out(transport);
         }
         self.words.flush(transport, &mut self.interchange, now);
-        self.intake.decide(self.held_bytes(transport));
         stop
+    }
+
+    /// Tasks leave as long as not too many results cannot.
+    pub(super) fn regulate_dispatch<T: Transport<Frame = F>>(&mut self, transport: &T) {
+        let may_dispatch = self.may_dispatch(transport);
+        let broker = self.interchange.broker_mut();
+        broker.handle_dispatching(may_dispatch);
     }
 
     /// Hands out what waits to managers with room, the selector's best first.
@@ -92,7 +98,10 @@ impl<F: AsRef<[u8]>> Turn<F> {
     /// Sends everything that the interchange has to say, but for words, which are sent once for a
     /// turn.
     fn carry_out<T: Transport<Frame = F>>(&mut self, transport: &mut T) -> Option<StopReason> {
-        while let Some(transmit) = self.interchange.poll_transmit() {
+        while self.effects_left > 0
+            && let Some(transmit) = self.interchange.poll_transmit()
+        {
+            self.effects_left -= 1;
             match transmit {
                 Transmit::Manager { to, message } => self.words.add(to, message),
                 Transmit::Result(parcel) => {

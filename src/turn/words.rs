@@ -30,8 +30,9 @@ impl Words {
         !self.fresh.is_empty()
     }
 
-    pub(super) fn is_any_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// When what waits is tried again.
+    pub(super) fn next_try(&self) -> Option<Duration> {
+        (!self.waiting.is_empty()).then_some(self.retry_at)
     }
 
     /// The manager is not registered any more: all that it still has to hear is that.
@@ -85,7 +86,9 @@ impl Words {
             }
             Err(NotTaken::Full) => {
                 broker.handle_reachable(&to, now);
-                self.retry_at = now.monotonic + RETRY_EVERY;
+                if self.waiting.is_empty() {
+                    self.retry_at = now.monotonic + RETRY_EVERY;
+                }
                 self.waiting.insert(to, vec![word]);
             }
             Err(NotTaken::NoConnection) => {

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from parsl.monitoring.message_type import MessageType
 from parsl.serialize import serialize
 
+from harness.differential import values
 from harness.differential.peers import Tamper
 from harness.differential.play import MARKER
 from harness.fakes.wire import HEARTBEAT_CODE, SHUTDOWN_CODE
@@ -158,6 +159,25 @@ class ToldOnce(Tamper):
         return [frame]
 
 
+class JoinedBatches(Tamper):
+    """A task that names a function stands in one batch with what came just before or behind it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list] = {}
+
+    def incoming(self, channel: str, frame: bytes) -> list[bytes]:
+        if channel not in TO_PEERS:
+            return [frame]
+        message = pickle.loads(frame) if frame else None
+        before = self.kept.pop(channel, [])
+        if not isinstance(message, list):
+            return [pickle.dumps(before), frame] if before else [frame]
+        if any(map(values.names_foreign, before + message)):
+            before, message = [], before + message
+        self.kept[channel] = message
+        return [pickle.dumps(before)] if before else []
+
+
 class MarkersUnread(Tamper):
     """Messages behind a marker frame are dropped, as stock does."""
 
@@ -177,8 +197,9 @@ def _drop(_: object) -> list:
     return []
 
 
-# Of which events a conversation must have many for the fault to show; "hub" for those with a hub.
-ANY, HUB, EXPIRY, DRAIN = "submit", "hub", "silence", "drain"
+# Of which events a conversation must have many for the fault to show; "hub" for those with a hub,
+# "names" for tasks that name a function.
+ANY, HUB, EXPIRY, DRAIN, NAMES = "submit", "hub", "silence", "drain", "names"
 HOLD, ANSWER, OLDER = "hold", "answer", "older"
 
 # Name → (what it needs, how it is made).
@@ -200,6 +221,11 @@ MUTANTS: dict[str, tuple[str, Callable[[], Tamper]]] = {
     ),
     "a task is lost": (ANY, _in("managers", lambda: Nth(3, _batch(1), lambda m: [m[1:]]))),
     "a tuple becomes a list": (ANY, _in("managers", lambda: _always(_rich, _tuples_to_lists))),
+    "a batch is cut for no reason": (
+        ANY,
+        _in("managers", lambda: Nth(1, _batch(2), lambda m: [m[:1], m[1:]])),
+    ),
+    "a name of a function stands beside others": (NAMES, JoinedBatches),
     "one task too many for a manager": (
         ANY,
         _out("managers", lambda: _always(_is("registration"), _more_capacity)),

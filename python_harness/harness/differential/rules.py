@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 
 from parsl.monitoring.message_type import MessageType
 
@@ -26,13 +27,13 @@ OURS, STOCK = "ours", "stock"
 @dataclass(frozen=True)
 class Rule:
     """A deliberate difference: the words of its entry in the README, and how a step of ours is
-    changed into what stock's would be."""
+    changed into what stock's would be, beside what stock's is."""
 
     readme: str
-    apply: Callable[[Step], None]
+    apply: Callable[[Step, Step], None]
 
 
-def departed_are_told_to_exit(step: Step) -> None:
+def departed_are_told_to_exit(step: Step, _stock: Step) -> None:
     """A manager that was lost or drained, and speaks again, is told to exit; stock ignores it."""
     for name, count in step.spoke_after_its_end.items():
         messages = step.to_peers.get(name, [])
@@ -43,7 +44,7 @@ def departed_are_told_to_exit(step: Step) -> None:
             messages.remove(SHUTDOWN)
 
 
-def older_framing_is_read(step: Step) -> None:
+def older_framing_is_read(step: Step, _stock: Step) -> None:
     """Results and records behind a marker frame are taken, as those releases sent them; stock drops
     them. A result is then sent again without it, so that the two stay in step."""
     if step.expected.get("older result") == "dropped":
@@ -57,7 +58,7 @@ def older_framing_is_read(step: Step) -> None:
         step.hub.append((MessageType.RESOURCE_INFO, {"RULE": "older_framing_is_read: no record"}))
 
 
-def older_commands_are_answered(step: Step) -> None:
+def older_commands_are_answered(step: Step, _stock: Step) -> None:
     """WORKERS, OUTSTANDING_C and HOLD_WORKER;id of older releases; stock answers None."""
     if "older commands" not in step.expected:
         return
@@ -73,10 +74,82 @@ def older_commands_are_answered(step: Step) -> None:
             step.hub.remove(held[0])
 
 
+def foreign_names_stand_alone(step: Step, stock: Step) -> None:
+    """A task that names what managers may be unable to import is a batch of its own; stock's batch
+    goes on. Ours have to be stock's, cut beside such tasks and nowhere else, and the node is
+    reported at each cut as well, with what it has by then."""
+    for name, messages in step.to_peers.items():
+        if any(len(tasks) > 1 and _foreign(tasks) for tasks in map(_tasks, messages)):
+            messages.append("RULE foreign_names_stand_alone: one stands beside others")
+            continue
+        whole = stock.to_peers.get(name, [])
+        cut = [list(_cut_beside_foreign(message)) for message in whole]
+        pieces = [piece for parts in cut for piece in parts]
+        if [*map(_outline, messages)] != [*map(_outline, pieces)]:
+            continue  # Whatever differs shows in the comparison.
+        left = iter(messages)
+        step.to_peers[name] = [_joined(islice(left, len(parts))) for parts in cut]
+        if any(record[1].get("uid") == name for record in stock.hub):
+            for parts in cut:
+                if len(parts) > 1:
+                    _take_away_reports(step, name, [len(_tasks(part)) for part in parts])
+
+
+def _take_away_reports(step: Step, name: str, sizes: list[int]) -> None:
+    """Those before the report that stock sends too, of a batch in pieces of these sizes."""
+    surplus = len(sizes) - 1
+    for last in range(surplus, len(step.hub)):
+        kind, told = step.hub[last]
+        if told.get("uid") != name or kind is not MessageType.NODE_INFO:
+            continue
+        had = len(told["tasks"]) - sum(sizes)
+        wanted = [
+            describe_record((kind, {**told, "tasks": told["tasks"][: had + held]}))
+            for held in accumulate(sizes[:-1])
+        ]
+        before = slice(last - surplus, last)
+        if had >= 0 and [*map(describe_record, step.hub[before])] == wanted:
+            del step.hub[before]
+            return
+    missing = f"foreign_names_stand_alone: no report at each piece of a batch to {name}"
+    step.hub.append((MessageType.RESOURCE_INFO, {"RULE": missing}))
+
+
+def _tasks(message: object) -> list:
+    return message[1] if isinstance(message, tuple) and message[:1] == ("tasks",) else []
+
+
+def _foreign(tasks: list) -> bool:
+    return any(map(values.names_foreign, tasks))
+
+
+def _cut_beside_foreign(message: object) -> Iterator[object]:
+    """A batch in pieces, each of one such task or of none; any other message as it is."""
+    piece: list = []
+    for task in _tasks(message):
+        if piece and _foreign([*piece[-1:], task]):
+            yield ("tasks", piece)
+            piece = []
+        piece.append(task)
+    yield ("tasks", piece) if piece else message
+
+
+def _outline(message: object) -> object:
+    """Of a batch, which tasks are in it."""
+    ids = [task.get("task_id") if isinstance(task, dict) else task for task in _tasks(message)]
+    return ids or message
+
+
+def _joined(pieces: Iterator[object]) -> object:
+    first, *more = pieces
+    return ("tasks", [t for piece in (first, *more) for t in _tasks(piece)]) if more else first
+
+
 RULES = [
     Rule("A manager that was lost or drained and speaks again", departed_are_told_to_exit),
     Rule("results behind a marker frame", older_framing_is_read),
     Rule("`WORKERS`, `OUTSTANDING_C`, `HOLD_WORKER;id`", older_commands_are_answered),
+    Rule("A task that names what managers may not be able to import", foreign_names_stand_alone),
 ]
 
 Part = tuple[str, list[str]]
@@ -84,7 +157,12 @@ Part = tuple[str, list[str]]
 
 def first_difference(stock: Transcript, ours: Transcript, told: Conversation) -> str | None:
     """The first place where two transcripts differ, in words."""
-    of_stock, of_ours = _steps(stock, told), _steps(ours, told)
+    steps_of_stock, steps_of_ours = _steps(stock), _steps(ours)
+    if ours.kind == OURS:
+        for step, beside in zip(steps_of_ours, steps_of_stock, strict=False):
+            for rule in RULES:
+                rule.apply(step, beside)
+    of_stock, of_ours = _parts(steps_of_stock, told), _parts(steps_of_ours, told)
     whole = stock.broke_off is None and ours.broke_off is None
     if whole:
         of_stock += _end(stock, told)
@@ -99,20 +177,22 @@ def first_difference(stock: Transcript, ours: Transcript, told: Conversation) ->
     return "broke off: " + "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
 
 
-def _steps(transcript: Transcript, told: Conversation) -> list[Part]:
-    parts = []
+def _steps(transcript: Transcript) -> list[Step]:
+    """Copies, for the rules to change."""
+    steps = []
     # Where it broke off, the last step is not whole.
     for original in transcript.steps[: -1 if transcript.broke_off else None]:
         step = copy.copy(original)
         step.hub = list(original.hub)
         step.replies = list(original.replies)
         step.to_peers = {name: list(got) for name, got in original.to_peers.items()}
-        if transcript.kind == OURS:
-            for rule in RULES:
-                rule.apply(step)
-        title = f"step {step.number}: {step.event}"
-        parts.append((title, _lines(step, by_chance=not told.by_block)))
-    return parts
+        steps.append(step)
+    return steps
+
+
+def _parts(steps: list[Step], told: Conversation) -> list[Part]:
+    by_chance = not told.by_block
+    return [(f"step {step.number}: {step.event}", _lines(step, by_chance)) for step in steps]
 
 
 def _end(transcript: Transcript, told: Conversation) -> list[Part]:

@@ -160,6 +160,12 @@ def _thing(rng: random.Random) -> object:
     )
 
 
+def names_foreign(task: object) -> bool:
+    """Whether a task names what a manager may be unable to import: of all things, the function."""
+    executor = isinstance(task, dict) and task.get("context", {}).get("task_executor")
+    return bool(executor) and posixpath.join in (*executor["a"], *executor["k"].values())
+
+
 def buffer(rng: random.Random) -> bytes:
     size = rng.choice(
         [0, 1, 10, 100, 255, 256, 1000] + [65535, 65536, 70000] * (rng.random() < 0.1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from harness.mutants import handing_out
 from harness.mutants.run import Mutant
 
 MUTANTS = [
+    *handing_out.MUTANTS,
     Mutant(
         "a result is dropped",
         "results.rs",
@@ -22,69 +24,6 @@ MUTANTS = [
         "results.rs",
         "now);\n            return false;\n        };\n        let flight",
         "now);\n            return true;\n        };\n        let flight",
-    ),
-    Mutant(
-        "a manager with three tasks counts one place more than it has",
-        "dispatch.rs",
-        "            .saturating_sub(self.in_flight.len())",
-        "            .saturating_sub(self.in_flight.len())\n"
-        "            .saturating_add(usize::from(self.in_flight.len() == 3))",
-    ),
-    Mutant(
-        "a batch takes half of what there is room for",
-        "dispatch.rs",
-        "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
-        "            .free_capacity()\n            .div_ceil(2)\n"
-        "            .min(BATCH_TASKS_MAX - 1)",
-    ),
-    Mutant(
-        "a task that may end its manager has others before it in its batch",
-        "dispatch.rs",
-        "            if !shipment.is_empty() && next_travels_alone(&self.queue, &self.live) {\n"
-        "                break;\n            }\n",
-        "",
-    ),
-    Mutant(
-        "a task that may end its manager has others behind it in its batch",
-        "dispatch.rs",
-        "            true => 1,\n",
-        "            true => room,\n",
-    ),
-    Mutant(
-        "a suspect manager gets tasks",
-        "dispatch.rs",
-        " || self.clogged || self.is_suspect();",
-        " || self.clogged;",
-    ),
-    Mutant(
-        "a manager that does not take its batches gets more",
-        "dispatch.rs",
-        " || self.clogged || self.is_suspect();",
-        " || self.is_suspect();",
-    ),
-    Mutant(
-        "a batch that was given back is lost",
-        "returned_batches.rs",
-        "        self.take_back(slot, shipment, now);\n        self.managers",
-        "        self.managers",
-    ),
-    Mutant(
-        "who takes batches again gets none",
-        "returned_batches.rs",
-        ".clogged = is_clogged;",
-        ".clogged |= is_clogged;",
-    ),
-    Mutant(
-        "a held manager gets tasks",
-        "dispatch.rs",
-        " = self.held || self.draining",
-        " = self.draining",
-    ),
-    Mutant(
-        "a draining manager gets tasks",
-        "dispatch.rs",
-        " = self.held || self.draining ||",
-        " = self.held ||",
     ),
     Mutant(
         "a hold is told to nobody who chooses",
@@ -142,8 +81,8 @@ MUTANTS = [
     Mutant(
         "a turn that is late by load counts as a sleep",
         "liveness.rs",
-        "let is_stall = late >= STALL_MIN;",
-        "let is_stall = late >= STALL_MIN / 8;",
+        "        if late < STALL_MIN {",
+        "        if late < STALL_MIN / 8 {",
     ),
     Mutant(
         "nobody waits until the worker socket is empty",
@@ -164,16 +103,22 @@ MUTANTS = [
         "let backlog_too_long = false;",
     ),
     Mutant(
-        "after a late turn nobody wakes to look again",
+        "whoever is overdue and not heard out is not listened to",
         "liveness.rs",
-        "[ahead, again, backlog_end].into_iter()",
-        "[ahead, again.and(None), backlog_end].into_iter()",
+        "            .is_some_and(|first| Some(first) <= self.noticed)",
+        "            .is_some_and(|_| false)",
     ),
     Mutant(
-        "after a late turn an empty worker socket is believed at once",
+        "an empty worker socket is believed, whatever may lie in the kernel",
         "liveness.rs",
-        "        if awake >= self.look_again_at {",
-        "        {",
+        "            false => self.heard_until,",
+        "            false => self.workers_empty_at,",
+    ),
+    Mutant(
+        "what was heard before a sleep counts for what was said in it",
+        "liveness.rs",
+        "        let heard_until = heard_until.saturating_sub(self.stalled);\n",
+        "",
     ),
     Mutant(
         "nobody wakes for the end of a grace, or of a doubt",
@@ -320,48 +265,8 @@ MUTANTS = [
     Mutant(
         "a sleep of the process puts drain times off",
         "liveness.rs",
-        "            self.deadlines.advance(What::Drain, gap);\n",
+        "        self.deadlines.advance(What::Drain, gap);\n",
         "",
-    ),
-    Mutant(
-        "a refused batch is lost",
-        "returned_batches.rs",
-        "            if let Some(held) = record.take(id) {\n                self.queue.push",
-        "            if let Some(held) = record.take(id).filter(|_| id.0 % 5 != 0) {\n"
-        "                self.queue.push",
-    ),
-    Mutant(
-        "a refused batch stays with its manager",
-        "returned_batches.rs",
-        "        for Shipped { task, weight } in shipment.into_tasks() {",
-        "        for Shipped { task, weight } in shipment.into_tasks().take(0) {",
-    ),
-    Mutant(
-        "a refused task forgets its priority",
-        "returned_batches.rs",
-        "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
-        "                    priority,\n",
-        "                let _ = priority;\n"
-        "                self.queue.push(QueuedTask {\n                    ticket: held.ticket,\n"
-        "                    priority: protocol::Priority::LOWEST,\n",
-    ),
-    Mutant(
-        "a refused task weighs nothing in the queue",
-        "returned_batches.rs",
-        "                    weight,\n",
-        "                    weight: weight * 0,\n",
-    ),
-    Mutant(
-        "a manager whose batch was refused is asked at once again",
-        "returned_batches.rs",
-        "        self.suspect(slot, now);\n        self.finish_draining",
-        "        self.index(slot);\n        self.finish_draining",
-    ),
-    Mutant(
-        "a draining manager whose last batch was refused is kept",
-        "returned_batches.rs",
-        "        self.suspect(slot, now);\n        self.finish_draining(slot, now);\n",
-        "        self.suspect(slot, now);\n",
     ),
     Mutant(
         "registering again takes a manager's tasks from it",
@@ -444,24 +349,6 @@ MUTANTS = [
         "        for task in tasks.iter().skip(1) {\n",
     ),
     Mutant(
-        "of equal priorities the last one goes first",
-        "queue.rs",
-        "        (self.priority, self.ticket.task())",
-        "        (self.priority, TaskId(-self.ticket.task().0))",
-    ),
-    Mutant(
-        "tasks go in the order in which they came",
-        "queue.rs",
-        "            Some(last) if last.key() > task.key() => {",
-        "            Some(last) if last.key() > task.key() && false => {",
-    ),
-    Mutant(
-        "ranked tasks wait for those in line",
-        "queue.rs",
-        "=> first.key < in_line.key(),",
-        "=> first.key.0 < in_line.key().0,",
-    ),
-    Mutant(
         "a stop forgets what managers hold",
         "shutdown.rs",
         "            for held in manager.in_flight.drain(..) {\n"
@@ -523,46 +410,9 @@ MUTANTS = [
         "                active: true,",
     ),
     Mutant(
-        "a manager with tasks counts as idle",
-        "dispatch.rs",
-        "        manager.idle_since = None;\n        debug!(",
-        "        debug!(",
-    ),
-    Mutant(
-        "tasks leave while results are stuck",
-        "dispatch.rs",
-        "        if !self.dispatching || self.stopping",
-        "        if self.stopping",
-    ),
-    Mutant(
         "the loop spins while results are stuck",
         "lib.rs",
         ".filter(|_| self.dispatching && !self.queue.is_empty())",
         ".filter(|_| !self.queue.is_empty())",
-    ),
-    Mutant(
-        "an answer of the user's selector is waited for without end",
-        "user_selector.rs",
-        "            State::Asked { until } if until <= now => Some(self.number),\n",
-        "",
-    ),
-    Mutant(
-        "the user's selector is asked about managers that left",
-        "user_selector.rs",
-        "        self.withdraw(slot);\n        self.changed.remove(&slot);",
-        "        self.random.withdraw(slot);\n        self.changed.remove(&slot);",
-    ),
-    Mutant(
-        "the newest block does not come first",
-        "selector.rs",
-        "self.ranking.last().map",
-        "self.ranking.first().map",
-    ),
-    Mutant(
-        "a selector is not told that a manager has left",
-        "policy.rs",
-        "            Self::Own(selector) => selector.withdraw(slot),\n"
-        "            Self::Asked(user) => user.forget(slot, id),",
-        "            Self::Own(_) => {}\n            Self::Asked(user) => user.forget(slot, id),",
     ),
 ]

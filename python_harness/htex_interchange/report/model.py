@@ -125,11 +125,10 @@ class Run:
     done: int = 0
     # By reason.
     failed: dict[str, int] = field(default_factory=dict)
-    requeued: int = 0
     task_bytes: int = 0
     first_task: float | None = None
     last_answer: float | None = None
-    # From acceptance to (the last) dispatch, and from there to the passing on of the result.
+    # From acceptance to dispatch, and from there to the passing on of the result.
     waits_s: array[float] = field(default_factory=_durations)
     flights_s: array[float] = field(default_factory=_durations)
     # Of tasks that were done; longest first.

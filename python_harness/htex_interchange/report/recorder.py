@@ -69,7 +69,6 @@ class Recorder:
             "dispatched": self._dispatched,
             "done": self._done,
             "failed": self._failed,
-            "requeued": self._requeued,
         }
 
     def take(self, batch: Batch) -> None:
@@ -193,8 +192,8 @@ class Recorder:
         if accepted is not None:
             run.queued_steps.step(-1)
         elif task in self._flying:
-            # That it was requeued is missing.
-            accepted = self._land(task)[2]
+            # That it was answered, and accepted once more, is missing.
+            self._land(task)
         else:
             self._note_orphan()
         self._flying[task] = (manager, self._now, accepted)
@@ -284,22 +283,6 @@ class Recorder:
         run.failed[reason] = run.failed.get(reason, 0) + 1
         run.failed_counts.count()
         self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
-
-    def _requeued(self, t: float, task: int, _event: Event) -> None:
-        if t != self._now:
-            self._advance(t)
-        run = self._run
-        run.requeued += 1
-        if task in self._flying:
-            accepted = self._land(task)[2]
-        elif task in self._waiting:
-            return
-        else:
-            self._note_orphan()
-            accepted = None
-        # Without its first acceptance, the wait that is known begins now.
-        self._waiting[task] = self._now if accepted is None else accepted
-        run.queued_steps.step(1)
 
     def _settle_undispatched(self, task: int) -> None:
         """Answered without an event of its dispatch: it had none, or that is missing."""

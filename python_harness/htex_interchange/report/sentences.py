@@ -271,13 +271,6 @@ def closed_managers(run: Run) -> Sentence | None:
     return Sentence(FACT, f"{text[0].upper()}{text[1:]}.") if parts else None
 
 
-def requeued(run: Run) -> Sentence | None:
-    if not run.requeued:
-        return None
-    times = "once" if run.requeued == 1 else f"{units.count(run.requeued)} times"
-    return Sentence(FACT, f"A task went back to the queue because it could not be sent {times}.")
-
-
 def missing_events(run: Run) -> Sentence | None:
     parts = []
     if run.may_lack_beginning:
@@ -351,7 +344,6 @@ RULES: tuple[Callable[[Run], Sentence | None], ...] = (
     losses,
     failures,
     closed_managers,
-    requeued,
     how_it_ended,
     missing_events,
     unknown_workers,

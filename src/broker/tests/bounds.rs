@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use broker::{BlockIdSelector, Output, RandomSelector, Selector, StopReason};
 use protocol::{FromManager, Priority, Task, TaskId, ToManager};
 
-use super::world::{self, Body, World, manager_id, registration};
+use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id, registration};
 
 fn say(world: &mut World, name: &str, message: FromManager<Body>) -> Vec<Output<Body>> {
     let origin = world.origin(name);
@@ -35,10 +35,9 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
             body: Body::Task(id),
         };
         world.broker.handle_task(task, 1, world.now);
-        world.broker.dispatch(world.now);
-        let outputs = world.outputs();
-        let [Output::Batch { to, .. }] = &outputs[..] else {
-            panic!("one batch: {outputs:?}");
+        let departures = world.dispatch(|_| Way::Open(ANY_ROOM));
+        let [Departure::Batch(to, _)] = &departures[..] else {
+            panic!("one batch");
         };
         let name = to.to_text();
         *shares.entry(name.clone()).or_default() += 1;

@@ -6,6 +6,8 @@
 
 #[path = "model/batches.rs"]
 mod batches;
+#[path = "model/choice.rs"]
+mod choice;
 #[path = "model/doubt.rs"]
 mod doubt;
 #[path = "model/grace.rs"]
@@ -15,18 +17,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::words;
+use choice::Round;
 use doubt::Held;
 use grace::Suspect;
+
+pub(crate) use batches::weight_of;
+pub(crate) use choice::Choice;
 
 /// An effect of the broker, as far as the model looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Batch {
-        to: String,
-        ids: Vec<i64>,
-    },
     /// A question for the user's own selector, with the managers to choose from.
     Rank {
+        number: u64,
         among: BTreeSet<String>,
     },
     Other(String),
@@ -34,21 +37,8 @@ pub(crate) enum Seen {
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// Who chooses among the managers that may get tasks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Choice {
-    Random,
-    GreatestBlock,
-    /// Chosen outside, and only when the answer has come.
-    Asked,
-}
-
 /// DESIGN.md: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
-/// From so late a turn on, what had come may not have been fetched from the kernel yet...
-const LATE_MIN: Duration = Duration::from_millis(20);
-/// ... and is so long after.
-const FETCHED_WITHIN: Duration = Duration::from_millis(200);
 
 pub(crate) struct Model {
     pub threshold: Duration,
@@ -56,14 +46,16 @@ pub(crate) struct Model {
     /// How long tasks in doubt are waited for; None: three flights, as DESIGN.md has it.
     patience: Option<Duration>,
     longest_flight: Duration,
-    choice: Choice,
+    pub choice: Choice,
+    round: Round,
     now: Duration,
     last_turn: Duration,
     /// How long the process slept in all.
     slept: Duration,
+    /// When nothing was left to read; on the awake clock, as the next.
     workers_empty_at: Duration,
-    /// By when all has been fetched that had come before a late turn.
-    fetched_at: Duration,
+    /// By when everything had come that was read.
+    heard_until: Duration,
     pub waiting: BTreeSet<(i64, i64)>,
     pub managers: BTreeMap<String, Manager>,
     departed: BTreeSet<String>,
@@ -73,7 +65,6 @@ pub(crate) struct Model {
     pub late_results: u64,
     /// By id: how often it was accepted, and how often answered.
     books: BTreeMap<i64, (u32, u32)>,
-    priorities: BTreeMap<i64, i64>,
     /// Live tasks that share no batch with others.
     alone: BTreeSet<i64>,
 }
@@ -93,7 +84,7 @@ pub(crate) struct Manager {
     pub account: Account,
     order: u64,
     held: bool,
-    /// More is owed to it than it takes.
+    /// Its connection takes nothing more.
     clogged: bool,
     draining: bool,
     suspect: Option<Suspect>,
@@ -130,11 +121,12 @@ impl Model {
             patience,
             longest_flight: Duration::ZERO,
             choice,
+            round: Round::default(),
             now: Duration::ZERO,
             last_turn: Duration::ZERO,
             slept: Duration::ZERO,
             workers_empty_at: Duration::ZERO,
-            fetched_at: Duration::ZERO,
+            heard_until: Duration::ZERO,
             waiting: BTreeSet::new(),
             managers: BTreeMap::new(),
             departed: BTreeSet::new(),
@@ -143,7 +135,6 @@ impl Model {
             registrations: 0,
             late_results: 0,
             books: BTreeMap::new(),
-            priorities: BTreeMap::new(),
             alone: BTreeSet::new(),
         }
     }
@@ -179,30 +170,34 @@ impl Model {
             self.slept += now - self.last_turn;
         }
         self.last_turn = now;
-        if late >= LATE_MIN {
-            self.fetched_at = self.awake() + FETCHED_WITHIN;
-        }
     }
 
     fn awake(&self) -> Duration {
         self.now - self.slept
     }
 
-    pub(crate) fn workers_empty(&mut self) {
-        if self.awake() >= self.fetched_at {
-            self.workers_empty_at = self.awake();
-        }
+    pub(crate) fn workers_empty(&mut self, heard_until: Duration) {
+        self.workers_empty_at = self.awake();
+        let heard_until = heard_until.saturating_sub(self.slept);
+        self.heard_until = self.heard_until.max(heard_until);
+    }
+
+    /// Whether somebody's time is over, and not everything was read that had come by then.
+    pub(crate) fn is_listening(&self) -> bool {
+        let awake = self.awake();
+        let is_over = |manager: &Manager| {
+            self.deadline(manager) <= awake || manager.first_doubt().is_some_and(|at| at <= awake)
+        };
+        self.managers.values().any(is_over)
     }
 
     /// By when somebody has to be looked at, at the latest.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let again = Some(self.fetched_at).filter(|at| *at > self.awake());
         let backlog_end = self.backlog_end();
-        let again = again.map_or(backlog_end, |at| at.min(backlog_end));
         let awake = self.managers.values().flat_map(|manager| {
             let deadlines = [Some(self.deadline(manager)), manager.first_doubt()];
             let deadlines = deadlines.into_iter().flatten();
-            let heard_out = deadlines.map(|at| if at <= self.awake() { again } else { at });
+            let heard_out = deadlines.map(|at| if at <= self.awake() { backlog_end } else { at });
             heard_out.chain(manager.suspect.and_then(|suspect| suspect.ask_at))
         });
         let awake = awake.min().map(|at| at + self.slept);
@@ -229,7 +224,6 @@ impl Model {
             true => self.alone.insert(id),
             false => self.alone.remove(&id),
         };
-        self.priorities.insert(id, priority);
         self.waiting.insert((priority, id));
         Vec::new()
     }
@@ -257,6 +251,7 @@ impl Model {
             }
         }
         self.departed.remove(name);
+        self.forget_in_order(name);
         self.history.push(account.block.clone());
         let suspect = match connection {
             Some(connection) => {
@@ -374,37 +369,11 @@ impl Model {
         }
     }
 
-    pub(crate) fn refuse(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
-        self.cut_off(name);
-        self.take_back(name, ids)
-    }
-
-    /// A batch was not sent, because too much is on its way to this manager.
-    pub(crate) fn give_back(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
-        self.clog(name, true);
-        self.take_back(name, ids)
-    }
-
+    /// Whether its connection takes nothing more.
     pub(crate) fn clog(&mut self, name: &str, is_clogged: bool) {
         if let Some(manager) = self.managers.get_mut(name) {
             manager.clogged = is_clogged;
         }
-    }
-
-    fn take_back(&mut self, name: &str, ids: &[i64]) -> Vec<String> {
-        let now = self.now;
-        let Some(manager) = self.managers.get_mut(name) else {
-            return Vec::new();
-        };
-        for id in ids {
-            if manager.tasks.remove(id).is_some() {
-                self.waiting.insert((self.priorities[id], *id));
-                if manager.tasks.is_empty() {
-                    manager.idle_since = Some(now);
-                }
-            }
-        }
-        self.finish_draining(name)
     }
 
     /// DESIGN.md: after two thresholds of backlog without a break, overdue is overdue.
@@ -438,7 +407,7 @@ impl Model {
                 continue;
             };
             let deadline = self.deadline(manager);
-            let was_heard_out = self.workers_empty_at >= deadline || self.backlog_is_over();
+            let was_heard_out = self.heard_until >= deadline || self.backlog_is_over();
             if deadline <= self.awake() && was_heard_out {
                 let tasks = self.depart(name).tasks;
                 expected.push(format!("forgotten {name}"));

@@ -52,7 +52,7 @@ themes!(
     task_ids,
     spoilt_results,
     connections,
-    refused_batches,
+    transport,
     versions,
     commands,
     stopping,

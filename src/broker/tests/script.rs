@@ -11,8 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use broker::{
-    BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector, Selector,
-    Settings, Slot, StopReason, Versions,
+    BatchRoom, BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector,
+    Selector, Settings, Slot, StopReason, Versions,
 };
 use protocol::{
     BlockId, Command, FromManager, ManagerId, Priority, SelectorAnswer, Task, TaskId, VersionCheck,
@@ -22,7 +22,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::events::Events;
 use super::words;
-use super::world::{self, Body, World, manager_id};
+use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id};
 
 /// A line of a scenario, taken apart.
 pub(crate) struct Line {
@@ -87,6 +87,8 @@ pub(crate) struct Player {
     shows_warnings: bool,
     /// Managers that the transport has no connection to.
     unreachable: BTreeSet<String>,
+    /// Those whose connection takes nothing.
+    full: BTreeSet<String>,
 }
 
 impl Player {
@@ -131,6 +133,7 @@ impl Player {
             events: Events::capture(LevelFilter::WARN),
             shows_warnings,
             unreachable: BTreeSet::new(),
+            full: BTreeSet::new(),
         }
     }
 
@@ -155,14 +158,23 @@ impl Player {
             "register" | "heartbeat" | "drain" | "probe" | "result" | "spoilt" | "record" => {
                 self.say_by_manager(line);
             }
-            "task" | "tasks" | "unreadable" | "refuse" | "dispatching" | "dispatch" => {
-                self.move_tasks(line);
+            "task" | "tasks" | "unreadable" => self.submit(line),
+            "dispatching" => {
+                let is_on = line.object(0) == "on";
+                self.world.broker.handle_dispatching(is_on);
             }
+            "dispatch" => return self.dispatch(line),
             "advance" => return self.advance(line),
             "sleep" => self.world.pass(seconds(line.number(0))),
             "wall" => self.world.now.wall_s += line.number::<f64>(0),
             "time" => self.world.broker.handle_time(self.world.now),
-            "workers-empty" => self.world.broker.handle_workers_empty(self.world.now),
+            "workers-empty" => {
+                let now = self.world.now;
+                let heard_until = line.option("until").map_or(now.monotonic, seconds);
+                self.world.broker.handle_workers_empty(heard_until, now);
+            }
+            "oldest" => return vec![self.oldest()],
+            "listening" => return vec![self.world.broker.is_listening().to_string()],
             "deadline" => {
                 let deadline = self.world.broker.next_deadline();
                 return vec![deadline.map_or("none".to_owned(), show)];
@@ -175,7 +187,10 @@ impl Player {
             }),
             "command" => {
                 let command = command(line);
-                self.world.broker.handle_command(command, self.world.now);
+                let reply = self.world.broker.handle_command(command, self.world.now);
+                let mut seen = self.seen("");
+                seen.extend(words::of_reply(&reply));
+                return seen;
             }
             "disconnect" => {
                 let connection = ConnectionId(line.number(0));
@@ -186,6 +201,8 @@ impl Player {
             // The transport knows; the broker is not told.
             "reconnect" => drop(self.unreachable.remove(line.object(0))),
             "cut" => drop(self.unreachable.insert(line.object(0).to_owned())),
+            "full" => drop(self.full.insert(line.object(0).to_owned())),
+            "clogged" => self.clog(line),
             "loaded" | "answer" | "answer-failed" | "asked-again" | "give-up" => {
                 self.answer_question(line);
             }
@@ -226,39 +243,59 @@ impl Player {
         self.world.broker.handle_manager(&id, message, origin, now);
     }
 
-    fn move_tasks(&mut self, line: &mut Line) {
-        let World {
-            broker,
-            now,
-            shipments,
-            ..
-        } = &mut self.world;
+    fn submit(&mut self, line: &mut Line) {
+        let World { broker, now, .. } = &mut self.world;
+        // What it takes to keep one.
+        let weight = line.option("weight").unwrap_or(1);
         match line.verb.as_str() {
             "task" => {
                 let mut task = task(line.number(0), line.text("priority").as_deref());
                 task.foreign_name = line.text("names").map(String::into_boxed_str);
-                broker.handle_task(task, 1, *now);
+                broker.handle_task(task, weight, *now);
             }
             "tasks" => {
                 let (first, last) = line.object(0).split_once('-').expect("first-last");
                 for id in number(first)..=number(last) {
-                    broker.handle_task(task(id, None), 1, *now);
+                    broker.handle_task(task(id, None), weight, *now);
                 }
             }
-            "unreadable" => {
+            _ => {
                 let reason = line.objects[1..].join(" ");
                 broker.handle_unreadable_task(TaskId(line.number(0)), reason, *now);
             }
-            "refuse" => {
-                let manager = manager_id(line.object(0));
-                let place = shipments.iter().rposition(|(to, _)| *to == manager);
-                let (to, shipment) = shipments.remove(place.expect("a batch to refuse"));
-                self.unreachable.insert(to.to_text());
-                broker.handle_refused(&to, shipment, *now);
-            }
-            "dispatching" => broker.handle_dispatching(line.object(0) == "on"),
-            _ => broker.dispatch(*now),
         }
+    }
+
+    /// `> dispatch tasks=2 weight=5`: as far as connections are there and take something, and no
+    /// batch is larger than that.
+    fn dispatch(&mut self, line: &mut Line) -> Vec<String> {
+        let room = BatchRoom {
+            tasks: line.option("tasks").unwrap_or(ANY_ROOM.tasks),
+            weight: line.option("weight").unwrap_or(ANY_ROOM.weight),
+        };
+        let (unreachable, full) = (&self.unreachable, &self.full);
+        let departures = self.world.dispatch(|to| match &to.to_text() {
+            to if unreachable.contains(to) => Way::None,
+            to if full.contains(to) => Way::Full,
+            _ => Way::Open(room),
+        });
+        let in_words = |departure: &Departure| match departure {
+            Departure::Output(output) => words::of(output, self.world.now),
+            Departure::Batch(to, shipment) => words::of_batch(to, shipment),
+        };
+        departures.iter().map(in_words).collect()
+    }
+
+    /// `> clogged m1 on`: its connection takes nothing any more, or something again, and the
+    /// transport says so.
+    fn clog(&mut self, line: &Line) {
+        let (name, is_clogged) = (line.object(0), line.object(1) == "on");
+        match is_clogged {
+            true => drop(self.full.insert(name.to_owned())),
+            false => drop(self.full.remove(name)),
+        }
+        let (id, now) = (manager_id(name), self.world.now);
+        self.world.broker.handle_clogged(&id, is_clogged, now);
     }
 
     /// The process that runs a user's selector says something, or ends.
@@ -283,8 +320,8 @@ impl Player {
         broker.handle_answer(answer, now);
     }
 
-    /// Lets time pass as the loop does: it wakes at every deadline, and finds the worker socket
-    /// empty unless it is said to be busy.
+    /// Lets time pass as the loop does: it wakes at every deadline, and has read everything that
+    /// had come by then, unless it is said to be busy.
     fn advance(&mut self, line: &Line) -> Vec<String> {
         let until = self.world.now.monotonic + seconds(line.number(0));
         let is_busy = line.objects.get(1).is_some_and(|word| word == "busy");
@@ -292,10 +329,14 @@ impl Player {
         for _ in 0..1000 {
             let deadline = self.world.broker.next_deadline();
             let now = self.world.now.monotonic;
-            let next = deadline.map_or(until, |at| at.clamp(now, until));
+            let next = match self.world.broker.is_listening() && !is_busy {
+                true => now,
+                false => deadline.map_or(until, |at| at.clamp(now, until)),
+            };
             self.world.pass(next - now);
             if !is_busy {
-                self.world.broker.handle_workers_empty(self.world.now);
+                let now = self.world.now;
+                self.world.broker.handle_workers_empty(now.monotonic, now);
             }
             self.world.broker.handle_time(self.world.now);
             let at = format!("[{}] ", show(next));
@@ -313,15 +354,10 @@ impl Player {
         let mut seen = Vec::new();
         let mut outputs = VecDeque::from(self.world.outputs());
         while let Some(output) = outputs.pop_front() {
-            let lines = words::of(&output, self.world.now);
-            seen.extend(lines.iter().map(|line| format!("{prefix}{line}")));
-            match output {
-                Output::Batch { to, shipment } => self.world.shipments.push((to, shipment)),
-                Output::ToManager { to, .. } => {
-                    self.carry_word(&to);
-                    outputs.extend(self.world.outputs());
-                }
-                _ => {}
+            seen.push(format!("{prefix}{}", words::of(&output, self.world.now)));
+            if let Output::ToManager { to, .. } = output {
+                self.carry_word(&to);
+                outputs.extend(self.world.outputs());
             }
         }
         for line in self.events.take() {
@@ -341,6 +377,12 @@ impl Player {
             true => broker.handle_unreachable(to, now),
             false => broker.handle_reachable(to, now),
         }
+    }
+
+    /// How long the one that came first has waited.
+    fn oldest(&self) -> String {
+        let oldest = self.world.broker.snapshot(self.world.now).queue.oldest;
+        oldest.map_or("none".to_owned(), show)
     }
 
     fn books(&self) -> String {
@@ -477,5 +519,9 @@ impl Selector for LongestWaiting {
 
     fn best(&mut self) -> Option<Slot> {
         self.0.first().copied()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

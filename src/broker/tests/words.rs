@@ -12,10 +12,8 @@ use protocol::{
 
 use super::world::{Body, WALL_AT_START_S};
 
-/// One line an effect; MANAGERS has one more for each manager.
-pub(crate) fn of(output: &Output<Body>, now: Now) -> Vec<String> {
-    let line = match output {
-        Output::Batch { to, shipment } => format!("batch {}: {}", to.to_text(), ids_in(shipment)),
+pub(crate) fn of(output: &Output<Body>, now: Now) -> String {
+    match output {
         Output::ToManager { to, message } => {
             let word = match message {
                 ToManager::ProbeAnswer => "probe answer",
@@ -27,7 +25,6 @@ pub(crate) fn of(output: &Output<Body>, now: Now) -> Vec<String> {
         Output::Result(Body::Result { manager, task }) => format!("result {task} by {manager}"),
         Output::Result(other) => format!("result that is {other:?}"),
         Output::Failure(failure) => of_failure(failure, now),
-        Output::Reply(reply) => return of_reply(reply),
         Output::Happening(happening) => of_happening(happening),
         Output::Report(Report::NodeInfo(info)) => of_node_info(info, now),
         Output::Report(Report::Relayed(Body::Record(number))) => format!("relayed {number}"),
@@ -36,8 +33,12 @@ pub(crate) fn of(output: &Output<Body>, now: Now) -> Vec<String> {
         Output::Forgotten(manager) => format!("forgotten {}", manager.to_text()),
         Output::Stop(StopReason::SubmitSideGone) => "stop: submit side gone".to_owned(),
         Output::Stop(StopReason::VersionMismatch) => "stop: version mismatch".to_owned(),
-    };
-    vec![line]
+    }
+}
+
+pub(crate) fn of_batch(to: &ManagerId, shipment: &Shipment<Body>) -> String {
+    check_bodies(shipment);
+    format!("batch {}: {}", to.to_text(), fold(&shipment.ids()))
 }
 
 fn of_happening(happening: &Happening) -> String {
@@ -53,7 +54,6 @@ fn of_task_change(change: &TaskChange) -> String {
     match change {
         TaskChange::Queued => "queued".to_owned(),
         TaskChange::Dispatched { manager } => format!("dispatched to {}", manager.to_text()),
-        TaskChange::Requeued { manager } => format!("requeued from {}", manager.to_text()),
         TaskChange::Done { manager } => format!("done by {}", manager.to_text()),
         TaskChange::Failed { reason, manager } => {
             let by = manager
@@ -85,11 +85,6 @@ fn of_manager_change(change: &ManagerChange) -> String {
     }
 }
 
-fn ids_in(shipment: &Shipment<Body>) -> String {
-    check_bodies(shipment);
-    fold(&shipment.ids())
-}
-
 /// Each id goes with the body that came with it.
 pub(crate) fn check_bodies(shipment: &Shipment<Body>) {
     let ids = shipment.ids();
@@ -97,7 +92,7 @@ pub(crate) fn check_bodies(shipment: &Shipment<Body>) {
     let own: Vec<Body> = ids.iter().map(|id| Body::Task(*id)).collect();
     assert_eq!(bodies, own);
     assert_eq!(shipment.len(), ids.len());
-    assert_eq!(shipment.is_empty(), ids.is_empty());
+    assert!(!shipment.is_empty(), "a batch of nothing");
 }
 
 /// `1 2 5-9`: in their order, with runs of three and more folded.
@@ -182,7 +177,8 @@ fn of_node_info(info: &NodeInfo<Body>, now: Now) -> String {
     line
 }
 
-fn of_reply(reply: &Reply<Body>) -> Vec<String> {
+/// One line; MANAGERS has one more for each manager.
+pub(crate) fn of_reply(reply: &Reply<Body>) -> Vec<String> {
     let line = match reply {
         Reply::None => "reply none".to_owned(),
         Reply::Number(number) => format!("reply {number}"),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use broker::{
-    Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
+    BatchRoom, Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
     check_invariants,
 };
 use protocol::{BlockId, ManagerId, Registration, VersionCheck};
@@ -22,11 +22,30 @@ pub(crate) enum Body {
 /// The wall clock when the monotonic one stands at 0.
 pub(crate) const WALL_AT_START_S: f64 = 1_790_000_000.0;
 
+/// As much as a manager has room for.
+pub(crate) const ANY_ROOM: BatchRoom = BatchRoom {
+    tasks: usize::MAX,
+    weight: usize::MAX,
+};
+
+/// What the transport says when it is asked whether a batch can go to somebody.
+pub(crate) enum Way {
+    Open(BatchRoom),
+    /// It has no connection by that name.
+    None,
+    /// The connection takes nothing for now.
+    Full,
+}
+
+/// What comes of a dispatch, in the order in which it leaves.
+pub(crate) enum Departure {
+    Output(Output<Body>),
+    Batch(ManagerId, Shipment<Body>),
+}
+
 pub(crate) struct World {
     pub broker: Broker<Body>,
     pub now: Now,
-    /// Batches on their way, until they are refused.
-    pub shipments: Vec<(ManagerId, Shipment<Body>)>,
     origins: BTreeMap<String, Origin>,
     connections: u64,
 }
@@ -40,7 +59,6 @@ impl World {
         Self {
             broker: Broker::new(settings, selector, now),
             now,
-            shipments: Vec::new(),
             origins: BTreeMap::new(),
             connections: 0,
         }
@@ -83,6 +101,33 @@ impl World {
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic += time;
         self.now.wall_s += time.as_secs_f64();
+    }
+
+    /// Hands out what can be, batch by batch, as far as the transport has a way. Then nothing is
+    /// left that could be handed out.
+    pub(crate) fn dispatch(&mut self, way: impl Fn(&ManagerId) -> Way) -> Vec<Departure> {
+        let now = self.now;
+        let mut departures = Vec::new();
+        while let Some(recipient) = self.broker.next_recipient(now) {
+            let to = recipient.id.clone();
+            let shipment = match way(&to) {
+                Way::Open(room) => Some(self.broker.hand_out(&recipient, room, now)),
+                Way::None => {
+                    self.broker.handle_unreachable(&to, now);
+                    None
+                }
+                Way::Full => {
+                    self.broker.handle_clogged(&to, true, now);
+                    None
+                }
+            };
+            // What is told of a batch leaves before it.
+            departures.extend(self.outputs().into_iter().map(Departure::Output));
+            departures.extend(shipment.map(|shipment| Departure::Batch(to, shipment)));
+        }
+        departures.extend(self.outputs().into_iter().map(Departure::Output));
+        assert!(!self.broker.can_dispatch(), "something is left to hand out");
+        departures
     }
 
     /// What the broker wants done by now. Its books must be in order at such a moment.

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use broker::{
-    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, StopReason,
+    BatchRoom, BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, StopReason,
     Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
-use protocol::{ManagerId, Opaque, VersionCheck};
+use protocol::{ManagerId, VersionCheck};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -26,7 +26,6 @@ use events::Events;
 struct Desk {
     interchange: Interchange<Vec<u8>>,
     searches: Rc<Cell<u32>>,
-    refusable: Vec<(ManagerId, Shipment<Opaque<Vec<u8>>>)>,
     now: Now,
 }
 
@@ -59,7 +58,6 @@ impl Desk {
         Self {
             interchange: Interchange::new(broker, find_versions, run_id),
             searches,
-            refusable: Vec::new(),
             now,
         }
     }
@@ -84,9 +82,32 @@ impl Desk {
             .handle_manager(&manager, Said::read(first, frames), origin, self.now);
     }
 
-    fn ask(&mut self, text: &str) {
-        let frame = python::pickle(4, text);
-        self.interchange.handle_command(&frame, self.now);
+    /// The answer to a command, as the asking side reads it.
+    fn ask(&mut self, text: &str) -> String {
+        self.ask_by(&python::pickle(4, text))
+    }
+
+    fn ask_by(&mut self, frame: &[u8]) -> String {
+        let reply = self.interchange.handle_command(frame, self.now);
+        format!("reply {}", python::load(&reply, "repr(x)"))
+    }
+
+    /// What leaves when all is handed out that can be.
+    fn dispatch(&mut self) -> Vec<String> {
+        self.dispatch_by(BatchRoom {
+            tasks: usize::MAX,
+            weight: usize::MAX,
+        })
+    }
+
+    fn dispatch_by(&mut self, room: BatchRoom) -> Vec<String> {
+        let mut sent = self.sent();
+        while let Some(to) = self.interchange.broker_mut().next_recipient(self.now) {
+            let bytes = self.interchange.hand_out(&to, room, self.now);
+            sent.extend(self.sent());
+            sent.push(format!("{} gets {}", to.id, python::load(&bytes, "x")));
+        }
+        sent
     }
 
     /// What leaves, as the receiving side reads it.
@@ -94,15 +115,6 @@ impl Desk {
         let mut sent = Vec::new();
         while let Some(transmit) = self.interchange.poll_transmit() {
             sent.push(match transmit {
-                Transmit::Batch {
-                    to,
-                    bytes,
-                    shipment,
-                } => {
-                    let text = format!("{to} gets {}", python::load(&bytes, "x"));
-                    self.refusable.push((to, shipment));
-                    text
-                }
                 Transmit::Manager { to, message } => format!("{to} is told {message:?}"),
                 Transmit::Result(Parcel::Frame(frame)) => {
                     format!("result {}", python::load(&frame, "x"))
@@ -111,7 +123,6 @@ impl Desk {
                     let seen = "x['task_id'], str(pickle.loads(x['exception'][3:]))[:50]";
                     format!("failure {}", python::load(&bytes, seen))
                 }
-                Transmit::Reply(bytes) => format!("reply {}", python::load(&bytes, "repr(x)")),
                 Transmit::Report(bytes) => {
                     format!("report {}", python::load(&bytes, "x[1].get('run_id', x)"))
                 }
@@ -147,8 +158,8 @@ fn desk() -> Desk {
 fn a_short_conversation() {
     let events = Events::capture(LevelFilter::WARN);
     let mut desk = Desk::new(VersionCheck::PythonAndParsl, true);
-    desk.ask("'WORKER_BINDS'");
-    assert_eq!(desk.sent(), ["reply 54321"]);
+    assert_eq!(desk.ask("'WORKER_BINDS'"), "reply 54321");
+    assert_eq!(desk.sent(), [""; 0]);
     desk.say(b"m1", &["{'type': 'connection_probe'}"]);
     assert_eq!(desk.sent(), ["b'm1' is told ProbeAnswer"]);
     assert_eq!(desk.searches.get(), 0, "start-up has no time for a search");
@@ -156,10 +167,9 @@ fn a_short_conversation() {
     assert_eq!(desk.sent(), ["report run-7"]);
     desk.task("{'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}");
     desk.task("{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, 'buffer': b'two'}");
-    desk.interchange.broker_mut().dispatch(desk.now);
     let batch = "b'm1' gets [{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, \
                  'buffer': b'two'}, {'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}]";
-    assert_eq!(desk.sent(), ["report run-7", batch]);
+    assert_eq!(desk.dispatch(), ["report run-7", batch]);
     desk.say(b"m1", &["{'type': 'heartbeat'}"]);
     assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho"]);
     // By today's dialect, and by the one before.
@@ -183,8 +193,8 @@ fn a_short_conversation() {
         &["{'type': 'monitoring', 'payload': (7, {'run_id': 'theirs'})}"],
     );
     assert_eq!(desk.sent(), ["report theirs"]);
-    desk.ask("['HOLD_MANAGER', 'm1']");
-    assert_eq!(desk.sent(), ["report run-7", "reply None"]);
+    assert_eq!(desk.ask("['HOLD_MANAGER', 'm1']"), "reply None");
+    assert_eq!(desk.sent(), ["report run-7"]);
     desk.say(b"m1", &["{'type': 'drain'}"]);
     assert_eq!(
         desk.sent(),
@@ -202,8 +212,7 @@ fn a_result_leaves_as_the_very_frame_that_came() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.broker_mut().dispatch(desk.now);
-    desk.sent();
+    desk.dispatch();
     let frame = python::pickle(2, "{'type': 'result', 'task_id': 1, 'result': b'x' * 9000}");
     let place = frame.as_ptr();
     desk.say_frames(b"m1", vec![frame]);
@@ -219,8 +228,7 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
-    desk.interchange.broker_mut().dispatch(desk.now);
-    desk.sent();
+    desk.dispatch();
     for frames in [
         vec![b"FuzzyByte\rSTREAM".to_vec()],
         vec![b"{}".to_vec()],
@@ -298,8 +306,8 @@ fn a_command_has_exactly_one_answer_whatever_it_is() {
         ("None", "reply None"),
         ("users.Odd()", "reply None"),
     ] {
-        desk.ask(text);
-        assert_eq!(desk.sent(), [expected], "{text}");
+        assert_eq!(desk.ask(text), expected, "{text}");
+        assert_eq!(desk.sent(), [""; 0], "{text}");
     }
     let request = python::pickle(4, "'MANAGERS'");
     let cut = (0..request.len()).map(|len| &request[..len]);
@@ -307,8 +315,7 @@ fn a_command_has_exactly_one_answer_whatever_it_is() {
         &b"garbage"[..],
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff.",
     ]) {
-        desk.interchange.handle_command(frame, desk.now);
-        assert_eq!(desk.sent(), ["reply None"], "{}", frame.escape_ascii());
+        assert_eq!(desk.ask_by(frame), "reply None", "{}", frame.escape_ascii());
     }
 }
 
@@ -334,22 +341,23 @@ fn versions_are_looked_for_once_when_the_first_manager_registers() {
 }
 
 #[test]
-fn a_refused_batch_is_sent_again_as_it_was() {
+fn what_could_not_leave_at_first_leaves_as_it_came() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 10}");
     desk.task("{'task_id': 2, 'context': {}, 'buffer': b'y' * 9000}");
-    desk.interchange.broker_mut().dispatch(desk.now);
-    let first = desk.sent();
-    let (to, shipment) = desk.refusable.pop().unwrap();
-    desk.interchange
-        .broker_mut()
-        .handle_refused(&to, shipment, desk.now);
-    desk.interchange.broker_mut().dispatch(desk.now);
-    assert_eq!(desk.sent(), [""; 0]);
+    let broker = desk.interchange.broker_mut();
+    let to = broker.next_recipient(desk.now).expect("it has room");
+    broker.handle_unreachable(&to.id, desk.now);
+    assert_eq!(desk.dispatch(), [""; 0]);
     desk.say(b"m1", &["{'type': 'heartbeat'}"]);
-    desk.interchange.broker_mut().dispatch(desk.now);
-    assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho", &first[0]]);
+    let batch = format!(
+        "b'm1' gets [{{'task_id': 1, 'context': {{}}, 'buffer': b'{}'}}, \
+         {{'task_id': 2, 'context': {{}}, 'buffer': b'{}'}}]",
+        "x".repeat(10),
+        "y".repeat(9000),
+    );
+    assert_eq!(desk.dispatch(), ["b'm1' is told HeartbeatEcho", &batch]);
 }
 
 #[test]
@@ -367,16 +375,20 @@ fn queued_bytes_are_those_of_the_tasks_that_wait() {
     // The second of an id does not wait.
     desk.task("{'task_id': 2, 'context': {}, 'buffer': b'z' * 9000}");
     assert_eq!(desk.interchange.queued_bytes(), bytes_of_both);
-    desk.interchange.broker_mut().dispatch(desk.now);
-    desk.sent();
+    let bytes_of_second = bytes_of_both - bytes_of_one;
+    // A batch's room is counted in the same bytes.
+    let too_little_for_both = BatchRoom {
+        tasks: usize::MAX,
+        weight: bytes_of_both - 1,
+    };
+    let to = desk.interchange.broker_mut().next_recipient(desk.now);
+    let to = to.expect("it has room");
+    let _ = desk
+        .interchange
+        .hand_out(&to, too_little_for_both, desk.now);
+    assert_eq!(desk.interchange.queued_bytes(), bytes_of_second);
+    assert_eq!(desk.dispatch_by(too_little_for_both).len(), 1);
     assert_eq!(desk.interchange.queued_bytes(), 0);
-    // One that was answered before its batch came back does not wait again.
-    desk.say(b"m1", &["{'type': 'result', 'task_id': 2, 'result': b''}"]);
-    let (to, shipment) = desk.refusable.pop().unwrap();
-    desk.interchange
-        .broker_mut()
-        .handle_refused(&to, shipment, desk.now);
-    assert_eq!(desk.interchange.queued_bytes(), bytes_of_one);
 }
 
 #[test]
@@ -473,20 +485,21 @@ fn the_rest_reaches_the_broker() {
     );
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
     desk.interchange.broker_mut().handle_dispatching(false);
-    desk.interchange.broker_mut().dispatch(desk.now);
-    assert_eq!(desk.sent(), [""; 0]);
+    assert_eq!(desk.dispatch(), [""; 0]);
     desk.interchange.broker_mut().handle_dispatching(true);
     desk.interchange
         .broker_mut()
         .handle_disconnected(ConnectionId(2), desk.now);
-    desk.interchange.broker_mut().dispatch(desk.now);
-    assert_eq!(desk.sent(), [""; 0]);
+    assert_eq!(desk.dispatch(), [""; 0]);
     assert_eq!(
         desk.interchange.broker().unfinished(),
         "Without an answer: queued 1 [1], in flight 0 []"
     );
     desk.now.monotonic = Duration::from_secs(10);
-    desk.interchange.broker_mut().handle_workers_empty(desk.now);
+    let heard_until = desk.now.monotonic;
+    desk.interchange
+        .broker_mut()
+        .handle_workers_empty(heard_until, desk.now);
     desk.interchange.handle_time(desk.now);
     assert_eq!(desk.sent(), ["forget b'm1'"]);
     assert_eq!(desk.interchange.next_deadline(), None);
@@ -525,10 +538,9 @@ fn a_task_whose_id_is_beyond_64_bits_is_answered() {
             "{{'task_id': {id}, 'context': {{}}, 'buffer': b''}}"
         ));
     }
-    desk.interchange.broker_mut().dispatch(desk.now);
     let reason = "htex-interchange could not read the message of tas";
     assert_eq!(
-        desk.sent(),
+        desk.dispatch(),
         [
             format!("failure (18446744073709551616, '{reason}')"),
             format!("failure (18446744073709551616, '{reason}')"),

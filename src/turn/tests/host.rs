@@ -13,7 +13,7 @@ use super::world::{World, ms};
 use broker::{BlockIdSelector, Broker, Patience, RandomSelector, Selector, Settings, Versions};
 use interchange::Interchange;
 use protocol::{ManagerId, VersionCheck};
-use turn::{RETRY_EVERY, Rest, Transport as _, Turn};
+use turn::{RETRY_EVERY, Rest, Transport as _, Turn, read_ahead_tasks};
 
 /// So many turns in a row may move nothing: a bit may have to be taken back.
 const IDLE_TURNS_MAX: u32 = 8;
@@ -68,8 +68,9 @@ impl Host {
         };
         let broker = Broker::new(settings, selector, world.time());
         let interchange = Interchange::new(broker, Box::new(Versions::default), None);
+        let read_ahead = read_ahead_tasks(beginning.bound_bytes);
         Self {
-            turn: Turn::new(interchange, beginning.bound_bytes),
+            turn: Turn::new(interchange, beginning.bound_bytes, read_ahead),
             world,
             events: Events::capture(LevelFilter::ERROR),
             bound_bytes: beginning.bound_bytes,
@@ -229,10 +230,10 @@ impl Host {
         let held = self.turn.held_bytes(&self.world);
         let managers = self.world.books.borrow().managers.len();
         let task = self.largest_task_bytes + 300;
-        let owed_max = self.bound_bytes / 2 + managers * task;
+        let owed_max = self.bound_bytes / 4 + managers * task;
         for name in self.world.books.borrow().managers.keys() {
             let owed = self.world.owed_to(&ManagerId::new(name.as_bytes()));
-            if owed > self.bound_bytes / 16 + task {
+            if owed > self.bound_bytes / 32 + task {
                 return Err(format!("{name} alone is owed {owed} bytes"));
             }
         }
@@ -242,7 +243,7 @@ impl Host {
                 held.unsent_batches
             ));
         }
-        let tasks = held.queued + held.unsent_batches.min(self.bound_bytes / 3);
+        let tasks = held.queued + held.unsent_batches.min(self.bound_bytes / 4);
         if tasks > self.bound_bytes + task + QUEUED_TASKS_WEIGH_MORE {
             return Err(format!("{tasks} bytes of tasks are held: {held:?}"));
         }
@@ -343,8 +344,8 @@ impl Host {
     fn check_intake(&mut self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let counted = held.queued + held.unsent_results;
-        let counted = counted + held.unsent_batches.min(self.bound_bytes / 3);
-        let is_room = counted < self.bound_bytes * 5 / 12;
+        let counted = counted + held.unsent_batches.min(self.bound_bytes / 4);
+        let is_room = counted < self.bound_bytes * 3 / 8;
         if self.turn.takes_tasks() || !is_room {
             self.shut_since = None;
             return Ok(());

@@ -1,13 +1,13 @@
-//! A whole conversation, frame by frame, around a real broker: nothing ends it, every command has
-//! one answer, and what leaves is well formed.
+//! A whole conversation, frame by frame, around a real broker: nothing ends it, nothing is left
+//! that could be handed out, and what leaves is well formed.
 
 use std::time::Duration;
 
 use broker::{
-    BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Shipment, Versions,
+    BatchRoom, BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
-use protocol::{ManagerId, Opaque, VersionCheck};
+use protocol::{ManagerId, VersionCheck};
 
 use super::{frames, is_well_formed};
 
@@ -30,7 +30,8 @@ pub fn run(data: &[u8]) {
 
 struct Desk {
     interchange: Interchange<Vec<u8>>,
-    shipments: Vec<(ManagerId, Shipment<Opaque<Vec<u8>>>)>,
+    /// How large batches may be.
+    room: BatchRoom,
     now: Now,
 }
 
@@ -59,7 +60,10 @@ impl Desk {
         let find_versions = Box::new(Versions::default);
         Self {
             interchange: Interchange::new(broker, find_versions, Some("run".to_owned())),
-            shipments: Vec::new(),
+            room: BatchRoom {
+                tasks: usize::MAX,
+                weight: usize::MAX,
+            },
             now,
         }
     }
@@ -69,7 +73,6 @@ impl Desk {
         let manager = action >> 4;
         let id = ManagerId::new(&[b'm', b'0' + manager % 3]);
         let number = frame.first().copied().unwrap_or_default();
-        let mut replies_owed = 0;
         match action & 0xf {
             0 => self.interchange.handle_task(frame.to_vec(), self.now),
             1 => self.say(&id, manager, vec![frame.to_vec()]),
@@ -78,31 +81,57 @@ impl Desk {
                 self.say(&id, manager, frames.into_iter().map(Vec::from).collect());
             }
             3 => {
-                self.interchange.handle_command(frame, self.now);
-                replies_owed = 1;
+                let reply = self.interchange.handle_command(frame, self.now);
+                assert!(is_well_formed(&reply), "{}", reply.escape_ascii());
             }
             4 => self
                 .interchange
                 .broker_mut()
                 .handle_disconnected(connection(manager), self.now),
             5 => self.pass(Duration::from_millis(100 * u64::from(number))),
-            6 => {
-                if let Some((to, shipment)) = self.shipments.pop() {
-                    self.interchange
-                        .broker_mut()
-                        .handle_refused(&to, shipment, self.now);
-                }
+            6 => self.tell_of_transport(&id, number),
+            7 => {
+                let since = Duration::from_millis(100 * u64::from(number));
+                let heard_until = self.now.monotonic.saturating_sub(since);
+                self.interchange
+                    .broker_mut()
+                    .handle_workers_empty(heard_until, self.now);
             }
-            7 => self.interchange.broker_mut().handle_workers_empty(self.now),
             8 => self
                 .interchange
                 .broker_mut()
                 .handle_dispatching(number % 2 == 0),
             9 => self.interchange.handle_answer(frame, self.now),
+            10 => {
+                let room = usize::from(number);
+                self.room = BatchRoom {
+                    tasks: room.max(1),
+                    weight: room * room,
+                };
+            }
             _ => return,
         }
-        self.interchange.broker_mut().dispatch(self.now);
-        assert_eq!(self.drain(), replies_owed, "replies");
+        self.dispatch();
+        self.drain();
+    }
+
+    /// Whether the transport has a connection to a manager, and whether that takes something.
+    fn tell_of_transport(&mut self, manager: &ManagerId, number: u8) {
+        let broker = self.interchange.broker_mut();
+        match number % 4 {
+            0 => broker.handle_unreachable(manager, self.now),
+            1 => broker.handle_reachable(manager, self.now),
+            2 => broker.handle_clogged(manager, true, self.now),
+            _ => broker.handle_clogged(manager, false, self.now),
+        }
+    }
+
+    fn dispatch(&mut self) {
+        while let Some(to) = self.interchange.broker_mut().next_recipient(self.now) {
+            let batch = self.interchange.hand_out(&to, self.room, self.now);
+            assert!(is_well_formed(&batch), "{}", batch.escape_ascii());
+        }
+        assert!(!self.interchange.broker().can_dispatch());
     }
 
     fn say(&mut self, id: &ManagerId, manager: u8, frames: Vec<Vec<u8>>) {
@@ -118,9 +147,7 @@ impl Desk {
         self.interchange.handle_manager(id, said, origin, self.now);
     }
 
-    /// A refusal comes in the turn of its batch or never.
     fn pass(&mut self, time: Duration) {
-        self.shipments.clear();
         self.now.monotonic += time;
         self.now.wall_s += time.as_secs_f64();
         self.interchange.handle_time(self.now);
@@ -128,40 +155,21 @@ impl Desk {
         let _ = self.interchange.next_deadline();
     }
 
-    /// How many replies were among what leaves.
-    fn drain(&mut self) -> usize {
-        let mut replies = 0;
+    fn drain(&mut self) {
         while let Some(transmit) = self.interchange.poll_transmit() {
             let bytes = match transmit {
-                Transmit::Batch {
-                    to,
-                    bytes,
-                    shipment,
-                } => {
-                    self.shipments.push((to, shipment));
-                    bytes
-                }
-                Transmit::Reply(bytes) => {
-                    replies += 1;
-                    bytes
-                }
                 Transmit::Result(Parcel::Frame(bytes) | Parcel::Bytes(bytes))
                 | Transmit::Report(bytes)
                 | Transmit::Rank(bytes) => bytes,
-                Transmit::Forget(manager) => {
-                    self.shipments.retain(|(to, _)| *to != manager);
-                    continue;
-                }
                 Transmit::Event(line) => {
                     let read = serde_json::from_slice::<serde_json::Value>(&line);
                     assert!(read.is_ok(), "{}", line.escape_ascii());
                     continue;
                 }
-                Transmit::Manager { .. } | Transmit::Stop(_) => continue,
+                Transmit::Manager { .. } | Transmit::Forget(_) | Transmit::Stop(_) => continue,
             };
             assert!(is_well_formed(&bytes), "{}", bytes.escape_ascii());
         }
-        replies
     }
 }
 

@@ -1,57 +1,29 @@
-//! What was handed out: which tasks stand in a batch, and who may get it.
+//! Which tasks stand in a batch.
 
-use std::collections::BTreeSet;
+use broker::BatchRoom;
 
 use super::doubt::Held;
-use super::{Choice, Manager, Model, Seen, Verdict, words};
+use super::{Model, Verdict, words};
 
 /// Most tasks in one batch.
 const BATCH_MAX: usize = 1024;
 
-impl Model {
-    /// What was handed out: to somebody with room, the first in the queue, as much as goes; and
-    /// nothing stays behind that could go.
-    pub(crate) fn check_dispatch(&mut self, seen: &[Seen]) -> Verdict {
-        for effect in seen {
-            match effect {
-                Seen::Batch { to, ids } => self.check_batch(to, ids)?,
-                Seen::Rank { among } if self.choice == Choice::Asked => {
-                    let able = self.managers.iter().filter(|(_, m)| m.room() > 0);
-                    let able: BTreeSet<String> = able.map(|(name, _)| name.clone()).collect();
-                    if *among != able || able.is_empty() {
-                        return Err(format!("asked about {among:?}, able are {able:?}"));
-                    }
-                }
-                other => return Err(format!("{other:?} comes of a dispatch")),
-            }
-        }
-        let is_room = self.managers.values().any(|manager| manager.room() > 0);
-        let waits = is_room && !self.waiting.is_empty();
-        if self.dispatching && waits && self.choice != Choice::Asked {
-            return Err("tasks wait although there is room".to_owned());
-        }
-        Ok(())
-    }
+/// Of a task, while it waits: any number that is not the same for all.
+pub(crate) fn weight_of(id: i64) -> usize {
+    id.unsigned_abs() as usize % 7
+}
 
-    fn check_batch(&mut self, to: &str, ids: &[i64]) -> Verdict {
-        if !self.dispatching {
-            return Err("tasks leave while nothing may leave".to_owned());
-        }
-        let room = self.managers.get(to).map_or(0, Manager::room);
-        let count = room.min(BATCH_MAX).min(self.waiting.len());
-        let first = self.first_batch(count);
-        if *ids != first || ids.is_empty() {
+impl Model {
+    /// A batch: the first in the queue, as much as goes.
+    pub(crate) fn hand_out(&mut self, to: &str, ids: &[i64], batch: BatchRoom) -> Verdict {
+        let first = self.first_batch(self.managers[to].room(), batch);
+        if *ids != first {
             return Err(format!(
-                "{to} has room for {room} and got [{}], where [{}] come first",
+                "{to} has room for {} and got [{}], where [{}] come first by {batch:?}",
+                self.managers[to].room(),
                 words::fold(ids),
                 words::fold(&first),
             ));
-        }
-        let able = self.managers.values().filter(|m| m.room() > 0);
-        let greatest = able.map(|m| &m.account.block).max();
-        if self.choice == Choice::GreatestBlock && greatest > Some(&self.managers[to].account.block)
-        {
-            return Err(format!("{to} got tasks, a greater block has room"));
         }
         for _ in ids {
             let (_, id) = self.waiting.pop_first().expect("counted");
@@ -62,14 +34,21 @@ impl Model {
         Ok(())
     }
 
-    /// The first in the queue: up to one that stands alone, or that one.
-    fn first_batch(&self, count: usize) -> Vec<i64> {
-        let ids: Vec<i64> = self.waiting.iter().take(count).map(|(_, id)| *id).collect();
-        let place = ids.iter().position(|id| self.alone.contains(id));
-        match place {
-            Some(0) => ids[..1].to_vec(),
-            Some(place) => ids[..place].to_vec(),
-            None => ids,
+    /// The first in the queue: at least one; up to one that stands alone, or that one; and no more
+    /// than is wanted.
+    fn first_batch(&self, room: usize, batch: BatchRoom) -> Vec<i64> {
+        let count = room.min(BATCH_MAX).min(batch.tasks);
+        let mut ids: Vec<i64> = Vec::new();
+        let mut weight = 0;
+        for (_, id) in self.waiting.iter().take(count) {
+            weight += weight_of(*id);
+            let stands_apart =
+                self.alone.contains(id) || ids.iter().any(|id| self.alone.contains(id));
+            if !ids.is_empty() && (stands_apart || weight > batch.weight) {
+                break;
+            }
+            ids.push(*id);
         }
+        ids
     }
 }

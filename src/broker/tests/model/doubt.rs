@@ -74,7 +74,7 @@ impl Model {
     pub(super) fn give_up_doubts(&mut self, name: &str) -> Vec<String> {
         let heard_out = match self.backlog_is_over() {
             true => self.awake(),
-            false => self.workers_empty_at,
+            false => self.heard_until,
         };
         let now = self.now;
         let manager = self.manager(name);

@@ -1,25 +1,31 @@
-//! The broker's host in the simulation: it reads, lets time pass, dispatches and sends in the order
-//! in which `src/event_loop` does, and compares each effect with the model.
+//! The broker's host in the simulation: it learns what there is, has the broker decide, sends and
+//! rests, and compares each effect with the model.
+
+#[path = "host/sending.rs"]
+mod sending;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use broker::{ConnectionId, Output, Shipment};
+use broker::{ConnectionId, Output};
 use protocol::{BlockId, Command, FromManager, ManagerId, Report, Task, TaskId, ToManager};
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 use tracing::Level;
 
 use super::events::Events;
-use super::model::{Account, Model, Seen, Verdict};
-use super::network::{Network, Parcel, Sent, Unread};
+use super::model::{Account, Choice, Model, Seen, Verdict, weight_of};
+use super::network::{Network, Unread};
 use super::plot::Saying;
 use super::words;
 use super::world::{self, Body, World, manager_id};
 
 /// Most messages that are read from managers in a turn: few, so that a backlog lasts.
 const BUDGET_MESSAGES: usize = 6;
-/// From so many batches on that it has not taken, a manager gets no more.
-const BATCHES_OWED_MAX: usize = 2;
+
+/// A user's selector whose answer placed nothing is asked again after so long.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Host {
     pub world: World,
@@ -31,11 +37,13 @@ pub(crate) struct Host {
     pub results_stuck: bool,
     outputs: VecDeque<Output<Body>>,
     /// What the connection of a manager does not take now.
-    outboxes: BTreeMap<String, VecDeque<Parcel>>,
-    /// Those who are owed more than they take.
+    outboxes: BTreeMap<String, VecDeque<ToManager>>,
+    /// Those whose connection takes no batch.
     clogged: BTreeSet<String>,
     /// Tasks that a connection took, each with the how manieth of its id it is.
     sent: BTreeSet<(i64, u32)>,
+    /// How large batches may be, and what leaves first.
+    random: SmallRng,
     events: Events,
     turns_with_deadline_due: u32,
     tells: bool,
@@ -43,7 +51,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(world: World, model: Model, events: Events, tells: bool) -> Self {
+    pub(crate) fn new(seed: u64, world: World, model: Model, events: Events, tells: bool) -> Self {
         Self {
             world,
             model,
@@ -55,6 +63,7 @@ impl Host {
             outboxes: BTreeMap::new(),
             clogged: BTreeSet::new(),
             sent: BTreeSet::new(),
+            random: SmallRng::seed_from_u64(!seed),
             events,
             turns_with_deadline_due: 0,
             tells,
@@ -84,21 +93,21 @@ impl Host {
         self.read_events(network)?;
         while let Some(command) = self.commands.pop_front() {
             self.command(command)?;
-            self.transmit(network)?;
+            self.send_words(network)?;
         }
         self.read_tasks()?;
         let now = self.world.now;
         let due = self.world.broker.next_deadline();
-        if !skips_workers || due.is_some_and(|due| due <= now.monotonic) {
+        let is_due = due.is_some_and(|due| due <= now.monotonic);
+        if !skips_workers || is_due || self.world.broker.is_listening() {
             self.read_workers(network)?;
         }
         self.let_time_pass(network)?;
         self.model.dispatching = !self.results_stuck;
         self.world.broker.handle_dispatching(!self.results_stuck);
-        self.dispatch()?;
-        self.transmit(network)?;
+        self.let_leave(network)?;
         self.check_deadline()?;
-        Ok(())
+        self.check_nothing_could_move()
     }
 
     fn read_events(&mut self, network: &mut Network) -> Verdict {
@@ -141,9 +150,12 @@ impl Host {
         let inbox: Vec<Unread> = network.unread.drain(..count).collect();
         if count < BUDGET_MESSAGES {
             self.begin_turn();
-            self.model.workers_empty();
-            self.world.broker.handle_workers_empty(self.world.now);
-            self.expect("the worker socket is empty", Vec::new())?;
+            let heard_until = network.heard_until();
+            self.model.workers_empty(heard_until);
+            let now = self.world.now;
+            self.world.broker.handle_workers_empty(heard_until, now);
+            let told = format!("all is read that had come by {heard_until:?}");
+            self.expect(told, Vec::new())?;
         }
         self.read_events(network)?;
         for unread in inbox {
@@ -264,7 +276,6 @@ impl Host {
     fn check_deadline(&mut self) -> Verdict {
         let now = self.now();
         let deadline = self.world.broker.next_deadline();
-        // What is refused in a turn may be dispatched in the next one.
         let is_due = deadline.is_some_and(|at| at <= now);
         self.turns_with_deadline_due = if is_due {
             self.turns_with_deadline_due + 1
@@ -278,15 +289,26 @@ impl Host {
             (at, Some(due)) if at.is_none_or(|at| at > due.max(now)) => Err(format!(
                 "the next deadline is {at:?}, someone is due at {due:?}"
             )),
+            _ if !is_due && self.model.is_listening() != self.world.broker.is_listening() => {
+                Err("somebody who is overdue is not listened to".to_owned())
+            }
             _ => Ok(()),
         }
     }
 
-    fn dispatch(&mut self) -> Verdict {
-        self.world.broker.dispatch(self.world.now);
-        let seen = self.seen()?;
-        self.tell("dispatch", &seen);
-        self.model.check_dispatch(&seen)
+    /// Whoever rests now misses nothing.
+    fn check_nothing_could_move(&self) -> Verdict {
+        let broker = &self.world.broker;
+        if broker.can_dispatch() {
+            return Err("a batch could be handed out, and was not".to_owned());
+        }
+        let soon = self.now() + PAUSE;
+        let is_soon = broker.next_deadline().is_some_and(|at| at <= soon);
+        let is_asked = self.model.is_asked() || self.model.choice == Choice::Asked && is_soon;
+        match self.model.could_dispatch() && !is_asked {
+            true => Err("tasks wait although there is room".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn command(&mut self, command: Command) -> Verdict {
@@ -311,8 +333,9 @@ impl Host {
             }
             _ => vec!["reply none".to_owned()],
         };
-        self.world.broker.handle_command(command, self.world.now);
-        let seen = self.seen()?;
+        let reply = self.world.broker.handle_command(command, self.world.now);
+        let mut seen = self.seen()?;
+        seen.extend(words::of_reply(&reply).into_iter().map(Seen::Other));
         self.tell(&told, &seen);
         let expected: Vec<Seen> = expected.into_iter().map(Seen::Other).collect();
         match seen == expected {
@@ -321,170 +344,6 @@ impl Host {
                 "{told} is answered {seen:?}, and {expected:?} is so"
             )),
         }
-    }
-
-    /// Sends what wants to leave, as far as connections take it.
-    fn transmit(&mut self, network: &mut Network) -> Verdict {
-        for (name, mut parcels) in std::mem::take(&mut self.outboxes) {
-            while let Some(parcel) = parcels.pop_front() {
-                if let Some(parcel) = self.send(network, &name, parcel)? {
-                    parcels.push_front(parcel);
-                    break;
-                }
-            }
-            if !parcels.is_empty() {
-                self.outboxes.insert(name, parcels);
-            }
-        }
-        self.unclog(network)?;
-        while let Some(output) = self.outputs.pop_front() {
-            match output {
-                Output::Batch { to, shipment } => {
-                    self.send_batch(network, &to.to_text(), shipment)?;
-                }
-                Output::ToManager { to, message } => {
-                    self.send_or_hold(network, &to.to_text(), Parcel::Word(message))?;
-                }
-                Output::Forgotten(manager) => {
-                    if let Some(parcels) = self.outboxes.get_mut(&manager.to_text()) {
-                        parcels.retain(|p| matches!(p, Parcel::Word(ToManager::Shutdown)));
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.outboxes.retain(|_, parcels| !parcels.is_empty());
-        Ok(())
-    }
-
-    /// Unless more is owed to the manager than it takes: then its tasks wait again.
-    fn send_batch(&mut self, network: &mut Network, to: &str, shipment: Shipment<Body>) -> Verdict {
-        let now = self.world.now;
-        if self.clogged.contains(to) {
-            self.begin_turn();
-            let expected = self.model.give_back(to, &shipment.ids());
-            let told = format!("give back {to} {:?}", shipment.ids());
-            let broker = &mut self.world.broker;
-            broker.handle_returned(&manager_id(to), shipment, now);
-            return self.expect(told, expected);
-        }
-        self.send_or_hold(network, to, Parcel::Batch(shipment))?;
-        if self.owed(network, to) >= BATCHES_OWED_MAX {
-            self.clogged.insert(to.to_owned());
-            self.clog(to, true)?;
-        }
-        Ok(())
-    }
-
-    fn unclog(&mut self, network: &Network) -> Verdict {
-        for name in std::mem::take(&mut self.clogged) {
-            if self.owed(network, &name) > 0 {
-                self.clogged.insert(name);
-            } else {
-                self.clog(&name, false)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn clog(&mut self, name: &str, is_clogged: bool) -> Verdict {
-        self.begin_turn();
-        self.model.clog(name, is_clogged);
-        let (id, now) = (manager_id(name), self.world.now);
-        self.world.broker.handle_clogged(&id, is_clogged, now);
-        self.expect(format_args!("{name} is clogged: {is_clogged}"), Vec::new())
-    }
-
-    /// Batches that a manager has not taken: here, or in its connection.
-    fn owed(&self, network: &Network, name: &str) -> usize {
-        let is_batch = |parcel: &&Parcel| matches!(parcel, Parcel::Batch(_));
-        let here = self.outboxes.get(name).into_iter().flatten();
-        here.chain(network.untaken(name)).filter(is_batch).count()
-    }
-
-    fn send_or_hold(&mut self, network: &mut Network, to: &str, parcel: Parcel) -> Verdict {
-        let left = match self.outboxes.contains_key(to) {
-            true => Some(parcel),
-            false => self.send(network, to, parcel)?,
-        };
-        if let Some(parcel) = left {
-            let waiting = self.outboxes.entry(to.to_owned()).or_default();
-            let is_repeated = waiting.iter().any(|other| match (other, &parcel) {
-                (Parcel::Word(other), Parcel::Word(new)) => other == new,
-                _ => false,
-            });
-            if !is_repeated {
-                waiting.push_back(parcel);
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives back what its connection does not take now.
-    fn send(
-        &mut self,
-        network: &mut Network,
-        to: &str,
-        parcel: Parcel,
-    ) -> Result<Option<Parcel>, String> {
-        let (is_word, ids) = match &parcel {
-            Parcel::Batch(shipment) => (false, shipment.ids()),
-            Parcel::Word(_) => (true, Vec::new()),
-        };
-        match network.send(to, parcel) {
-            Sent::Taken => {
-                for id in ids {
-                    if !self.sent.insert((id, self.model.times_taken(id))) {
-                        return Err(format!("task {id} is sent twice, the first may be running"));
-                    }
-                }
-            }
-            Sent::Later(left) => {
-                if is_word {
-                    self.answer_word(to, true)?;
-                }
-                return Ok(Some(left));
-            }
-            Sent::Refused(Parcel::Batch(shipment)) => {
-                return self.refuse(to, shipment).map(|()| None);
-            }
-            Sent::Refused(Parcel::Word(_)) => return self.answer_word(to, false).map(|()| None),
-        }
-        if is_word {
-            self.answer_word(to, true)?;
-        }
-        Ok(None)
-    }
-
-    /// Whether the transport has a connection for a word.
-    fn answer_word(&mut self, name: &str, is_reachable: bool) -> Verdict {
-        self.begin_turn();
-        let (id, now) = (manager_id(name), self.world.now);
-        match is_reachable {
-            true => {
-                self.model.reachable(name);
-                self.world.broker.handle_reachable(&id, now);
-            }
-            false => {
-                self.model.unreachable(name);
-                self.world.broker.handle_unreachable(&id, now);
-            }
-        }
-        self.expect(
-            format_args!("{name} is reachable: {is_reachable}"),
-            Vec::new(),
-        )
-    }
-
-    fn refuse(&mut self, name: &str, shipment: Shipment<Body>) -> Verdict {
-        self.begin_turn();
-        let expected = self.model.refuse(name, &shipment.ids());
-        let told = format!("refuse {name} {:?}", shipment.ids());
-        let now = self.world.now;
-        self.world
-            .broker
-            .handle_refused(&manager_id(name), shipment, now);
-        self.expect(told, expected)
     }
 
     /// What has come of an event, in any order, against what must.
@@ -535,22 +394,15 @@ impl Host {
             match &output {
                 // Records stand in the scenarios; here it is enough that they change nothing.
                 Output::Report(Report::NodeInfo(_) | Report::Relayed(_)) => {}
-                Output::Batch { to, shipment } => {
-                    words::check_bodies(shipment);
-                    let (to, ids) = (to.to_text(), shipment.ids());
-                    seen.push(Seen::Batch { to, ids });
-                }
                 Output::Rank(question) => {
                     let names = question.candidates.iter().map(ManagerId::to_text);
                     let among = names.collect();
-                    seen.push(Seen::Rank { among });
-                    let asked = (question.number, question.candidates.clone());
+                    let number = question.number;
+                    seen.push(Seen::Rank { number, among });
+                    let asked = (number, question.candidates.clone());
                     self.questions.push_back(asked);
                 }
-                other => {
-                    let lines = words::of(other, self.world.now);
-                    seen.extend(lines.into_iter().map(Seen::Other));
-                }
+                other => seen.push(Seen::Other(words::of(other, self.world.now))),
             }
             self.outputs.push_back(output);
         }
@@ -579,9 +431,4 @@ impl Host {
     pub(crate) fn now(&self) -> Duration {
         self.world.now.monotonic
     }
-}
-
-/// Of a task, while it waits: any number that is not the same for all.
-fn weight_of(id: i64) -> usize {
-    id.unsigned_abs() as usize % 7
 }

@@ -21,13 +21,14 @@ pub(crate) enum Parcel {
     Batch(Shipment<Body>),
 }
 
-/// What became of it.
-pub(crate) enum Sent {
-    Taken,
+/// What the ROUTER says of a manager.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Reach {
+    Open,
     /// Its connection takes nothing for now.
-    Later(Parcel),
+    Full,
     /// There is no connection by that name.
-    Refused(Parcel),
+    None,
 }
 
 /// A message in the worker socket.
@@ -95,6 +96,14 @@ impl Network {
     pub(crate) fn go_on(&mut self, fetches_at: Duration) {
         self.fetches_at = fetches_at;
         self.set_now(self.now);
+    }
+
+    /// With nothing unread: by when everything had come that was read.
+    pub(crate) fn heard_until(&self) -> Duration {
+        let in_kernel = self.in_kernel.front();
+        in_kernel.map_or(self.now, |oldest| {
+            oldest.since.saturating_sub(Duration::from_nanos(1))
+        })
     }
 
     /// When something comes into the worker socket by itself.
@@ -231,24 +240,26 @@ impl Network {
         connection.parcels.pop_front().filter(|_| connection.reads)
     }
 
-    /// The broker's side: sends to an identity.
-    pub(crate) fn send(&mut self, to: &str, parcel: Parcel) -> Sent {
-        let route = self
-            .routes
-            .get(to)
-            .and_then(|r| self.connections.get_mut(r));
-        let Some(connection) = route else {
-            return Sent::Refused(parcel);
-        };
-        if connection.is_dead {
-            self.vanish(parcel);
-            return Sent::Taken;
+    /// The broker's side: whether something could be sent to an identity.
+    pub(crate) fn reach(&self, to: &str) -> Reach {
+        let connection = self
+            .route(to)
+            .and_then(|route| self.connections.get(&route));
+        match connection {
+            None => Reach::None,
+            Some(c) if !c.is_dead && !c.reads && c.parcels.len() >= PARCELS_MAX => Reach::Full,
+            Some(_) => Reach::Open,
         }
-        if !connection.reads && connection.parcels.len() >= PARCELS_MAX {
-            return Sent::Later(parcel);
+    }
+
+    /// Sends to an identity that is in reach.
+    pub(crate) fn send(&mut self, to: &str, parcel: Parcel) {
+        assert_eq!(self.reach(to), Reach::Open, "{to}");
+        let route = self.routes[to];
+        match self.connections.get_mut(&route) {
+            Some(connection) if !connection.is_dead => connection.parcels.push_back(parcel),
+            _ => self.vanish(parcel),
         }
-        connection.parcels.push_back(parcel);
-        Sent::Taken
     }
 
     /// What a manager's connection holds for it.

@@ -42,6 +42,7 @@ pub(crate) enum Happening {
     Disconnect,
     Reconnect,
     Flap,
+    GrowOld,
     Takeover,
     Stall,
     Wake,
@@ -62,7 +63,7 @@ pub(crate) enum Happening {
 }
 
 /// With how often each happens, where it happens at all.
-pub(crate) const HAPPENINGS: [(Happening, usize); 33] = [
+pub(crate) const HAPPENINGS: [(Happening, usize); 34] = [
     (Happening::Tasks, 9),
     (Happening::TaskAgain, 2),
     (Happening::UnreadableTask, 1),
@@ -79,6 +80,7 @@ pub(crate) const HAPPENINGS: [(Happening, usize); 33] = [
     (Happening::Disconnect, 2),
     (Happening::Reconnect, 3),
     (Happening::Flap, 1),
+    (Happening::GrowOld, 1),
     (Happening::Takeover, 1),
     (Happening::Stall, 2),
     (Happening::Wake, 3),

@@ -1,0 +1,208 @@
+"""What is broken where tasks wait and are handed out; see `table.py`."""
+
+from __future__ import annotations
+
+from harness.mutants.run import Mutant
+
+MUTANTS = [
+    Mutant(
+        "a manager with three tasks counts one place more than it has",
+        "dispatch.rs",
+        "            .saturating_sub(self.in_flight.len())",
+        "            .saturating_sub(self.in_flight.len())\n"
+        "            .saturating_add(usize::from(self.in_flight.len() == 3))",
+    ),
+    Mutant(
+        "a batch takes half of what there is room for",
+        "dispatch.rs",
+        "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
+        "            .free_capacity()\n            .div_ceil(2)\n"
+        "            .min(BATCH_TASKS_MAX - 1)",
+    ),
+    Mutant(
+        "a task that may end its manager has others before it in its batch",
+        "dispatch.rs",
+        " && !travels_alone(next, &self.live)\n",
+        "\n",
+    ),
+    Mutant(
+        "a task that may end its manager has others behind it in its batch",
+        "dispatch.rs",
+        "            if is_alone {\n                break;\n            }\n",
+        "",
+    ),
+    Mutant(
+        "a suspect manager gets tasks",
+        "dispatch.rs",
+        " || self.clogged || self.is_suspect();",
+        " || self.clogged;",
+    ),
+    Mutant(
+        "a manager that does not take its batches gets more",
+        "dispatch.rs",
+        " || self.clogged || self.is_suspect();",
+        " || self.is_suspect();",
+    ),
+    Mutant(
+        "a task that a batch has no room for is lost",
+        "dispatch.rs",
+        "            let Some(task) = next else {\n",
+        "            let Some(task) = next else {\n"
+        "                self.queue.pop_if(|_| true).map(|task| task.ticket.settle());\n",
+    ),
+    Mutant(
+        "who takes batches again gets none",
+        "dispatch.rs",
+        ".clogged = is_clogged;",
+        ".clogged |= is_clogged;",
+    ),
+    Mutant(
+        "a held manager gets tasks",
+        "dispatch.rs",
+        " = self.held || self.draining",
+        " = self.draining",
+    ),
+    Mutant(
+        "a draining manager gets tasks",
+        "dispatch.rs",
+        " = self.held || self.draining ||",
+        " = self.held ||",
+    ),
+    Mutant(
+        "what has left the queue still weighs",
+        "queue.rs",
+        "        self.weight -= task.weight;\n",
+        "",
+    ),
+    Mutant(
+        "a batch is measured by another task than the one that leaves",
+        "queue.rs",
+        "            return self.ranked.get(first.place);",
+        "            return self.line.front().or(self.ranked.get(first.place));",
+    ),
+    Mutant(
+        "a manager whose connection takes nothing is chosen at once again",
+        "dispatch.rs",
+        ".clogged = is_clogged;\n            self.index(slot);\n",
+        ".clogged = is_clogged;\n",
+    ),
+    Mutant(
+        "the next to get tasks is any that may get some",
+        "dispatch.rs",
+        "            false => self.policy.best(now),\n",
+        "            false => self.policy.best(now).and_then(|_| {\n"
+        "                let mut all = self.managers.iter();\n"
+        "                all.find(|(_, manager)| manager.is_eligible()).map(|(slot, _)| slot)\n"
+        "            }),\n",
+    ),
+    Mutant(
+        "a batch weighs more than there is room for",
+        "dispatch.rs",
+        "is_first || weight + next.weight <= room.weight",
+        "is_first || next.weight <= room.weight",
+    ),
+    Mutant(
+        "what a batch may weigh is not asked",
+        "dispatch.rs",
+        "is_first || weight + next.weight <= room.weight",
+        "is_first || weight + next.weight <= usize::MAX",
+    ),
+    Mutant(
+        "a task that is heavier than a batch may be does not leave",
+        "dispatch.rs",
+        "is_first || weight + next.weight <= room.weight",
+        "weight + next.weight <= room.weight",
+    ),
+    Mutant(
+        "a batch holds more tasks than there is room for",
+        "dispatch.rs",
+        "            .min(room.tasks.max(1))\n",
+        "",
+    ),
+    Mutant(
+        "a single task that waits is no reason to go on",
+        "dispatch.rs",
+        "self.may_dispatch() && !self.queue.is_empty() && self.policy",
+        "self.may_dispatch() && self.queue.len() > 1 && self.policy",
+    ),
+    Mutant(
+        "the loop goes on although nobody has room",
+        "dispatch.rs",
+        " && !self.queue.is_empty() && self.policy.has_best()",
+        " && !self.queue.is_empty()",
+    ),
+    Mutant(
+        "the best of a round gets one batch, whatever room it has",
+        "user_selector.rs",
+        "                *placed = true;\n                return Some(*slot);",
+        "                *placed = true;\n                return order.pop();",
+    ),
+    Mutant(
+        "the order of a user's selector is read from its other end",
+        "user_selector.rs",
+        "            self.state = State::Answered {\n                order,\n",
+        "            self.state = State::Answered {\n"
+        "                order: order.into_iter().rev().collect(),\n",
+    ),
+    Mutant(
+        "the answer of a user's selector is no reason to go on",
+        "user_selector.rs",
+        "if order.iter().any(is_offered))",
+        "if order.iter().all(|slot| !is_offered(slot)))",
+    ),
+    Mutant(
+        "of equal priorities the last one goes first",
+        "queue.rs",
+        "        (self.priority, self.ticket.task())",
+        "        (self.priority, TaskId(-self.ticket.task().0))",
+    ),
+    Mutant(
+        "tasks go in the order in which they came",
+        "queue.rs",
+        "            Some(last) if last.key() > task.key() => {",
+        "            Some(last) if last.key() > task.key() && false => {",
+    ),
+    Mutant(
+        "ranked tasks wait for those in line",
+        "queue.rs",
+        "=> first.key < in_line.key(),",
+        "=> first.key.0 < in_line.key().0,",
+    ),
+    Mutant(
+        "a manager with tasks counts as idle",
+        "dispatch.rs",
+        "        manager.idle_since = None;\n        debug!(",
+        "        debug!(",
+    ),
+    Mutant(
+        "tasks leave while results are stuck",
+        "dispatch.rs",
+        "        self.dispatching && !self.stopping",
+        "        !self.stopping",
+    ),
+    Mutant(
+        "an answer of the user's selector is waited for without end",
+        "user_selector.rs",
+        "            State::Asked { until } if until <= now => Some(self.number),\n",
+        "",
+    ),
+    Mutant(
+        "the user's selector is asked about managers that left",
+        "user_selector.rs",
+        "        self.withdraw(slot);\n        self.changed.remove(&slot);",
+        "        self.random.withdraw(slot);\n        self.changed.remove(&slot);",
+    ),
+    Mutant(
+        "the newest block does not come first",
+        "selector.rs",
+        "self.ranking.last().map",
+        "self.ranking.first().map",
+    ),
+    Mutant(
+        "a selector is not told that a manager has left",
+        "policy.rs",
+        "            Self::Own(selector) => selector.withdraw(slot),\n"
+        "            Self::Asked(user) => user.forget(slot, id),",
+        "            Self::Own(_) => {}\n            Self::Asked(user) => user.forget(slot, id),",
+    ),
+]
