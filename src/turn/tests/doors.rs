@@ -69,6 +69,7 @@ impl Door {
     /// Something was received.
     pub(crate) fn note_received(&mut self) {
         self.is_readable = false;
+        self.more = More::Maybe;
     }
 
     pub(crate) fn note_sending(&mut self) {

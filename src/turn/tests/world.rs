@@ -197,13 +197,17 @@ impl World {
         }
     }
 
-    /// Some of what others are about to do happens in the middle of a turn.
+    /// Some of what others are about to do happens in the middle of a turn; but that a large result
+    /// has left is noticed between turns.
     fn sneak(&mut self) {
         let is_stopped = self.now < self.stopped_until;
-        if !is_stopped && self.sneaks > 0.0 && self.chance(self.sneaks) {
-            let soon = self.now + self.turn_takes;
-            for event in self.agenda.take_until(soon) {
-                self.happen(event);
+        if is_stopped || self.sneaks == 0.0 || !self.chance(self.sneaks) {
+            return;
+        }
+        for event in self.agenda.take_until(self.now + self.turn_takes) {
+            match event {
+                Event::ReleaseResult(_) => self.agenda.add(self.now, event),
+                _ => self.happen(event),
             }
         }
     }
@@ -285,6 +289,7 @@ impl Transport for World {
         match channel {
             Channel::Connections => self.monitor.may_have_more(self.network.told.is_empty()),
             Channel::Commands => {
+                self.sneak();
                 let is_empty = self.executor.commands.is_empty();
                 self.commands.may_have_more(is_empty)
             }
