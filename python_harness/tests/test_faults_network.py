@@ -358,3 +358,27 @@ def test_without_a_patience_it_is_in_flight_for_as_long_as_its_manager(behind_pr
         side.result(within_s=4)
     manager.beat()
     assert [row["tasks"] for row in side.managers()] == [1]
+
+
+@pytest.mark.ours_only("stock reads ahead without a limit")
+def test_a_connection_for_tasks_that_breaks_time_and_again(start, connect, encrypted):
+    """With the fewest tasks read ahead: each handshake takes a place among them."""
+    side = start(launch=False, encrypted=encrypted)
+    task_port, *others = side.config()["client_ports"]
+    with Proxy(("127.0.0.1", task_port)) as proxy:
+        side.overrides["client_ports"] = (proxy.port, *others)
+        side.launch([*command_under_test(), "--max-queued-bytes", "1000000"])
+        manager = connect(side).enlist(side, max_capacity=1)
+        for task_id in range(1, 13):
+            side.submit(task_id, bytes(2000))
+            assert [task["task_id"] for task in manager.tasks(1, within_s=10)] == [task_id]
+            manager.answer(task_id)
+            assert side.result()["task_id"] == task_id
+            connections = proxy.accepted
+            proxy.cut()
+            proxy.heal()
+            wait_until(
+                lambda before=connections: proxy.accepted > before and proxy.open_connections,
+                10,
+                "the interchange connects again",
+            )

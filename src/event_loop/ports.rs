@@ -22,9 +22,9 @@ use broker::{ConnectionId, Now, Origin};
 use interchange::Complaints;
 use protocol::ManagerId;
 
-/// Results from this size on are followed until libzmq has done with them. Smaller ones it counts
-/// well enough by itself.
-const LARGE_RESULT_BYTES: usize = 64 * 1024;
+/// Results from this size on are followed until libzmq has done with them. Of smaller ones it holds
+/// a thousand, by its own count.
+const LARGE_RESULT_BYTES: usize = 4 * 1024;
 
 pub(super) struct Ports {
     pub(super) submit: SubmitSockets,

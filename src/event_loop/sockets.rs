@@ -38,14 +38,14 @@ const ZAP_DOMAIN: &str = "htex-interchange";
 /// The range for which Parsl lets the system choose.
 const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 
-/// With every CURVE handshake libzmq puts the peer's key into the pipe, and counts it as a message
-/// that nobody ever reads (4.3.5, `write_credential` and `pipe_t::read`): at a limit of 1 no task
-/// would come, and a connection that breaks and heals costs another one.
-const KEYS_IN_THE_PIPE: usize = 4;
+/// With a CURVE handshake libzmq puts the peer's key into the pipe, and counts it as a message that
+/// nobody ever reads (4.3.5, `write_credential` and `pipe_t::read`): at a limit of 1 no task would
+/// come.
+const KEYS_IN_A_PIPE: usize = 1;
 
 /// How many tasks libzmq may take off the wire before they are read.
 pub(super) fn read_ahead_tasks(bound_bytes: usize, is_encrypted: bool) -> usize {
-    let keys = if is_encrypted { KEYS_IN_THE_PIPE } else { 0 };
+    let keys = if is_encrypted { KEYS_IN_A_PIPE } else { 0 };
     turn::read_ahead_tasks(bound_bytes) + keys
 }
 
@@ -73,6 +73,9 @@ impl SubmitSockets {
         };
         let tasks = open(zmq::DEALER)?;
         tasks.set_rcvhwm(read_ahead_tasks as i32)?;
+        // A connection that heals has a pipe of its own then, and keys do not gather in one. What
+        // stands unread in the one before is still read.
+        tasks.set_immediate(true)?;
         Ok(Self {
             tasks,
             results: open(zmq::DEALER)?,

@@ -21,8 +21,7 @@ impl<F: AsRef<[u8]>> Results<F> {
         }
     }
 
-    /// Here or in the transport's hands. What it holds of small ones is left out: some hundred
-    /// kilobytes as a rule.
+    /// Here or in the transport's hands. What it holds of small ones is left out: a few megabytes.
     pub(super) fn bytes<T: Transport<Frame = F>>(&self, transport: &T) -> usize {
         self.waiting.bytes() + transport.results_in_transit()
     }
