@@ -102,6 +102,8 @@ impl FrameSocket {
             self.more.set(More::No);
             return None;
         }
+        // Whoever read without having been woken must go on as well.
+        self.more.set(More::Maybe);
         Some(frame)
     }
 

@@ -80,8 +80,8 @@ pub enum Rest {
 }
 
 impl<F: AsRef<[u8]>> Turn<F> {
-    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held, of which the
-    /// transport may hold so many tasks before they are read.
+    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held, of which
+    /// the transport may hold so many tasks before they are read.
     pub fn new(interchange: Interchange<F>, bound_bytes: usize, read_ahead_tasks: usize) -> Self {
         let intake = Intake::new(bound_bytes, read_ahead_tasks);
         Self {

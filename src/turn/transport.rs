@@ -55,8 +55,8 @@ pub trait Transport {
     /// The bytes of a message, which is passed on without a copy.
     type Frame: AsRef<[u8]>;
 
-    /// Whether there may be something to receive: after a wake-up, and after something was sent by
-    /// the same socket, until a receive has found nothing.
+    /// Whether there may be something to receive: after a wake-up, after something was received,
+    /// and after something was sent by the same socket, until a receive has found nothing.
     fn may_have_more(&mut self, channel: Channel) -> bool;
 
     /// The connections that have closed since this was asked last.
