@@ -211,11 +211,15 @@ impl Host {
         if self.turn.interchange().has_effects() {
             return Err("the loop rests, and something is to be sent".to_owned());
         }
+        if self.turn.interchange().broker().can_dispatch() {
+            return Err("the loop rests, and a batch could be handed out".to_owned());
+        }
         if self.rests.is_multiple_of(4) {
             self.check_books()?;
         }
         self.check_bounds()?;
         self.check_channels()?;
+        self.check_release()?;
         self.check_sleep()
     }
 
@@ -283,6 +287,22 @@ impl Host {
         }
         match world.are_results_stuck && !self.turn.waits_for_results_socket() {
             true => Err("results do not fit, and nobody waits for room".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// What waits for the transport to have done with something goes on at once when it has.
+    fn check_release(&self) -> Verdict {
+        let (world, books) = (&self.world, self.world.books.borrow());
+        let owes = |name: &String| world.owed_to(&ManagerId::new(name.as_bytes())) > 0;
+        let mut managers = books.managers.iter();
+        let is_clogged = managers.any(|(name, book)| book.is_eligible() && owes(name));
+        let may_dispatch = self.turn.may_dispatch(world);
+        let waits = !books.waiting.is_empty() && may_dispatch && is_clogged
+            || !may_dispatch && world.results_in_transit() > 0
+            || !self.turn.takes_tasks() && world.owed() > 0;
+        match waits && !world.is_release_awaited() && !self.is_ready() {
+            true => Err("something waits for a release that wakes nobody".to_owned()),
             false => Ok(()),
         }
     }

@@ -237,6 +237,10 @@ impl World {
             || self.is_release_readable
     }
 
+    pub(crate) fn is_release_awaited(&self) -> bool {
+        self.is_release_awaited
+    }
+
     /// The loop goes on, and tells each channel what it found.
     pub(crate) fn wake(&mut self, takes_tasks: bool) {
         self.workers.wake();
@@ -245,7 +249,13 @@ impl World {
         if takes_tasks {
             self.tasks.wake();
         }
-        self.has_released |= std::mem::take(&mut self.is_release_readable);
+        if std::mem::take(&mut self.is_release_readable) {
+            self.has_released = true;
+            // Nobody has to find out by looking.
+            for since in self.owes_nothing_since.values_mut() {
+                *since = Duration::ZERO;
+            }
+        }
     }
 
     pub(crate) fn command(&mut self, command: Vec<u8>) {
