@@ -246,7 +246,7 @@ impl Host {
         broker::check_invariants(broker).map_err(|disorder| disorder.to_string())
     }
 
-    /// Managers that do not read cost their part of the bound, each a part of that, and a task each.
+    /// Managers that do not read cost a part of the bound, each a part of that, and a task each.
     fn check_bounds(&self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let managers = self.world.books.borrow().managers.len();

@@ -201,7 +201,7 @@ impl Simulation {
     }
 
     fn run(&mut self) -> Verdict {
-        if self.bound_bytes == BOUND_BYTES_MAX && self.chance(0.15) {
+        if self.bound_bytes == BOUND_BYTES_MAX && self.chance(0.08) {
             self.crowd()?;
         }
         if self.bound_bytes <= 250_000 && self.chance(0.08) {
