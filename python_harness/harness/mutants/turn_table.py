@@ -37,22 +37,22 @@ MUTANTS = [
     Mutant(
         "nobody looks again in a moment",
         "lib.rs",
-        "looks_again.then_some(now.monotonic + RETRY_EVERY),",
-        "looks_again.then_some(now.monotonic + RETRY_EVERY * 100),",
+        "            next_try,\n            self.heard",
+        "            next_try.map(|at| at + RETRY_EVERY * 100),\n            self.heard",
         room="turn",
     ),
     Mutant(
         "what waits for somebody to read is not looked at again",
         "lib.rs",
-        "let looks_again = self.owed.is_anybody_clogged()\n            || ",
-        "let looks_again = ",
+        "            self.owed.next_look(),\n",
+        "            self.owed.next_look().and(None),\n",
         room="turn",
     ),
     Mutant(
         "words that wait are not looked at again",
         "lib.rs",
-        "            || self.words.is_any_waiting()\n",
-        "",
+        "            self.words.next_try(),\n",
+        "            self.words.next_try().and(None),\n",
         room="turn",
     ),
     Mutant(
@@ -65,8 +65,8 @@ MUTANTS = [
     Mutant(
         "a closed intake waits for no release",
         "lib.rs",
-        "            || is_held_up && in_transit > 0;\n",
-        ";\n",
+        "let is_held_up = !self.intake.is_open() || !broker",
+        "let is_held_up = !broker",
         room="turn",
     ),
     Mutant(
@@ -194,8 +194,15 @@ MUTANTS = [
     Mutant(
         "an empty socket speaks for the present",
         "heard.rs",
-        "self.until = before.unwrap_or(self.until);",
-        "self.until = before.map_or(self.until, |_| now.monotonic);",
+        "        self.until\n",
+        "        now.monotonic\n",
+        room="turn",
+    ),
+    Mutant(
+        "a second look at an empty socket may come late",
+        "heard.rs",
+        "                && !is_late\n",
+        "                && (!is_late || is_late)\n",
         room="turn",
     ),
     Mutant(

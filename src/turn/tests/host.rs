@@ -22,6 +22,14 @@ const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
 /// What is queued weighs more than its frame, and so many are taken in one turn.
 const QUEUED_TASKS_WEIGH_MORE: usize = 256 * 300;
 
+/// So much of the bound may be owed to all managers, and so much of that to one.
+const OWED_PART: usize = 4;
+const OWED_TO_ONE_PART: usize = 8;
+/// Below this part of the bound tasks are taken, whatever may have been read ahead.
+const SURELY_OPEN: (usize, usize) = (3, 8);
+/// What the transport may take off the wire before it is asked for.
+pub(crate) const TASKS_READ_AHEAD: usize = 8;
+
 /// How a run begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beginning {
@@ -44,6 +52,8 @@ pub(crate) struct Host {
     rests: u64,
     /// Since when the intake is shut though there is room.
     shut_since: Option<Duration>,
+    /// Since when results keep no task from leaving; from the beginning of a look on.
+    may_dispatch_since: Option<Duration>,
     last_turn: Duration,
     pub(crate) next_task: i64,
 }
@@ -78,6 +88,7 @@ impl Host {
             idle_turns: 0,
             rests: 0,
             shut_since: None,
+            may_dispatch_since: Some(Duration::ZERO),
             last_turn: Duration::ZERO,
             next_task: 1,
         }
@@ -171,6 +182,9 @@ impl Host {
             return Err(format!("tasks leave beside {results} bytes of results"));
         }
         let rest = turn.rest(world, now);
+        if !self.turn.interchange().broker().is_dispatching() {
+            self.may_dispatch_since = None;
+        }
         if let Some(failure) = world.failure.take() {
             return Err(failure);
         }
@@ -197,16 +211,23 @@ impl Host {
         if self.turn.interchange().has_effects() {
             return Err("the loop rests, and something is to be sent".to_owned());
         }
+        if self.turn.interchange().broker().can_dispatch() {
+            return Err("the loop rests, and a batch could be handed out".to_owned());
+        }
         if self.rests.is_multiple_of(4) {
             self.check_books()?;
         }
         self.check_bounds()?;
         self.check_channels()?;
+        self.check_release()?;
         self.check_sleep()
     }
 
     /// What must hold at any time of a rest that nothing ends.
     fn check_sleep(&mut self) -> Verdict {
+        let may_dispatch = self.turn.may_dispatch(&self.world);
+        let before = self.may_dispatch_since.take();
+        self.may_dispatch_since = may_dispatch.then(|| before.unwrap_or(self.world.now));
         if self.is_ready() {
             return Ok(());
         }
@@ -225,15 +246,15 @@ impl Host {
         broker::check_invariants(broker).map_err(|disorder| disorder.to_string())
     }
 
-    /// Managers that do not read cost their part of the bound, each a part of that, and a task each.
+    /// Managers that do not read cost a part of the bound, each a part of that, and a task each.
     fn check_bounds(&self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let managers = self.world.books.borrow().managers.len();
         let task = self.largest_task_bytes + 300;
-        let owed_max = self.bound_bytes / 4 + managers * task;
+        let owed_max = self.bound_bytes / OWED_PART + managers * task;
         for name in self.world.books.borrow().managers.keys() {
             let owed = self.world.owed_to(&ManagerId::new(name.as_bytes()));
-            if owed > self.bound_bytes / 32 + task {
+            if owed > self.bound_bytes / OWED_PART / OWED_TO_ONE_PART + task {
                 return Err(format!("{name} alone is owed {owed} bytes"));
             }
         }
@@ -243,7 +264,7 @@ impl Host {
                 held.unsent_batches
             ));
         }
-        let tasks = held.queued + held.unsent_batches.min(self.bound_bytes / 4);
+        let tasks = held.queued + held.unsent_batches.min(self.bound_bytes / OWED_PART);
         if tasks > self.bound_bytes + task + QUEUED_TASKS_WEIGH_MORE {
             return Err(format!("{tasks} bytes of tasks are held: {held:?}"));
         }
@@ -270,23 +291,37 @@ impl Host {
         }
     }
 
+    /// What waits for the transport to have done with something goes on at once when it has.
+    fn check_release(&self) -> Verdict {
+        let (world, books) = (&self.world, self.world.books.borrow());
+        let owes = |name: &String| world.owed_to(&ManagerId::new(name.as_bytes())) > 0;
+        let mut managers = books.managers.iter();
+        let is_clogged = managers.any(|(name, book)| book.is_eligible() && owes(name));
+        let may_dispatch = self.turn.may_dispatch(world);
+        let waits = !books.waiting.is_empty() && may_dispatch && is_clogged
+            || !may_dispatch && world.results_in_transit() > 0
+            || !self.turn.takes_tasks() && world.owed() > 0;
+        match waits && !world.is_release_awaited() && !self.is_ready() {
+            true => Err("something waits for a release that wakes nobody".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     /// What only time can tell is told by then: that a connection takes messages again, and that
-    /// a manager has taken what it was owed. A turn in between puts the next look off once.
+    /// a manager has taken what it was owed.
     fn has_been_looked_at(&self, since: Duration) -> bool {
         let step = self.world.turn_takes * 2 + ms(1);
-        self.world.now > since + RETRY_EVERY * 2 + step
+        self.world.now > since + RETRY_EVERY + step
     }
 
     /// No task waits while somebody eligible has room.
     fn check_tasks(&self) -> Verdict {
         let world = &self.world;
         let books = world.books.borrow();
-        let Some(task) = books.waiting.first() else {
+        let (Some(task), Some(dispatch_since)) = (books.waiting.first(), self.may_dispatch_since)
+        else {
             return Ok(());
         };
-        if !self.turn.may_dispatch(world) {
-            return Ok(());
-        }
         let eligible = books.managers.iter().filter(|(_, book)| book.is_eligible());
         for (name, book) in eligible {
             let owed = world.owed_to(&ManagerId::new(name.as_bytes()));
@@ -294,7 +329,7 @@ impl Host {
                 continue;
             };
             let taken = world.owes_nothing_since.get(name).copied();
-            let since = since.max(taken.unwrap_or_default());
+            let since = since.max(taken.unwrap_or_default()).max(dispatch_since);
             if owed == 0 && self.has_been_looked_at(since) {
                 return Err(format!(
                     "the loop rests, {} tasks wait from {task} on, and {name} has had room since \
@@ -344,8 +379,8 @@ impl Host {
     fn check_intake(&mut self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let counted = held.queued + held.unsent_results;
-        let counted = counted + held.unsent_batches.min(self.bound_bytes / 4);
-        let is_room = counted < self.bound_bytes * 3 / 8;
+        let counted = counted + held.unsent_batches.min(self.bound_bytes / OWED_PART);
+        let is_room = counted < self.bound_bytes * SURELY_OPEN.0 / SURELY_OPEN.1;
         if self.turn.takes_tasks() || !is_room {
             self.shut_since = None;
             return Ok(());

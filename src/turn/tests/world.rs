@@ -10,6 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::books::Books;
 use super::doors::{Agenda, Door, Event};
+use super::host::TASKS_READ_AHEAD;
 use super::messages;
 use super::network::{Content, Incoming, Network, Parcel, Sizes, Told};
 use super::peers::{Executor, Peer, Reading};
@@ -101,7 +102,7 @@ impl World {
             tasks: Door::default(),
             commands: Door::default(),
             monitor: Door::default(),
-            tasks_read_ahead: 8,
+            tasks_read_ahead: TASKS_READ_AHEAD,
             tasks_here: VecDeque::new(),
             are_results_stuck: false,
             is_results_socket_readable: false,
@@ -197,18 +198,14 @@ impl World {
         }
     }
 
-    /// Some of what others are about to do happens in the middle of a turn; but that a large result
-    /// has left is noticed between turns.
+    /// Some of what others are about to do happens in the middle of a turn.
     fn sneak(&mut self) {
         let is_stopped = self.now < self.stopped_until;
         if is_stopped || self.sneaks == 0.0 || !self.chance(self.sneaks) {
             return;
         }
         for event in self.agenda.take_until(self.now + self.turn_takes) {
-            match event {
-                Event::ReleaseResult(_) => self.agenda.add(self.now, event),
-                _ => self.happen(event),
-            }
+            self.happen(event);
         }
     }
 
@@ -240,6 +237,10 @@ impl World {
             || self.is_release_readable
     }
 
+    pub(crate) fn is_release_awaited(&self) -> bool {
+        self.is_release_awaited
+    }
+
     /// The loop goes on, and tells each channel what it found.
     pub(crate) fn wake(&mut self, takes_tasks: bool) {
         self.workers.wake();
@@ -248,7 +249,13 @@ impl World {
         if takes_tasks {
             self.tasks.wake();
         }
-        self.has_released |= std::mem::take(&mut self.is_release_readable);
+        if std::mem::take(&mut self.is_release_readable) {
+            self.has_released = true;
+            // Nobody has to find out by looking.
+            for since in self.owes_nothing_since.values_mut() {
+                *since = Duration::ZERO;
+            }
+        }
     }
 
     pub(crate) fn command(&mut self, command: Vec<u8>) {
