@@ -77,8 +77,8 @@ MUTANTS = [
     Mutant(
         "a batch is measured by another task than the one that leaves",
         "queue.rs",
-        "            return self.ranked.get(first.place);",
-        "            return self.line.front().or(self.ranked.get(first.place));",
+        "            if !is_wanted(self.ranked.get(first.place)?) {\n",
+        "            if !is_wanted(self.line.front().or(self.ranked.get(first.place))?) {\n",
     ),
     Mutant(
         "a manager whose connection takes nothing is chosen at once again",
