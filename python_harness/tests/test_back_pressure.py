@@ -8,6 +8,7 @@ import pickle
 import re
 import resource
 import subprocess
+import time
 
 import pytest
 
@@ -88,6 +89,22 @@ def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
         manager.beat()
         assert side.command("OUTSTANDING_C") in range(90, 110)
     assert usage.cpu_seconds_fine(side.interchange.pid) - used_s < 0.5
+
+
+def test_at_rest_while_large_results_wait(start, connect):
+    """The socket is full by count: that one of them does not fit is no reason to look again."""
+    side = start(heartbeat_threshold=120, results_read_ahead=1)
+    manager = connect(side).enlist(side, max_capacity=2000)
+    for task_id in range(2000):
+        side.submit(task_id)
+    for task in manager.tasks(2000):
+        manager.answer(task["task_id"], bytes(5_000))
+    wait_until(lambda: side.command("OUTSTANDING_C") == 0, 30, "all of them are answered")
+    used_s = usage.cpu_seconds_fine(side.interchange.pid)
+    # The span itself is what is measured.
+    time.sleep(1.0)
+    assert usage.cpu_seconds_fine(side.interchange.pid) - used_s < 0.2
+    assert len([side.result() for _ in range(2000)]) == 2000
 
 
 def test_priorities_among_what_was_taken(bounded_side, connect):

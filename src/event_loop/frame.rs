@@ -111,15 +111,16 @@ impl Frame {
         Self { message, counted }
     }
 
-    /// What was counted and did not leave.
+    /// What was counted and did not leave. Nobody who awaits a release is woken for it.
     pub(super) fn uncounted(self) -> Self {
         if self.counted.is_null() {
             return self;
         }
         // SAFETY: it is alive until its message is closed, and libzmq, which has not taken that,
         // does not look at it.
-        let kept = unsafe { std::mem::replace(&mut (*self.counted).kept, Kept::Nothing) };
-        match kept {
+        let counted = unsafe { &mut *self.counted };
+        counted.unreleased.take_back(counted.len);
+        match std::mem::replace(&mut counted.kept, Kept::Nothing) {
             Kept::Frame(frame) => frame,
             Kept::Bytes(bytes) => Self::of_bytes(bytes),
             Kept::Nothing => Self::new(),
@@ -201,13 +202,18 @@ enum Kept {
 unsafe extern "C" fn free_counted(_data: *mut c_void, counted: *mut c_void) {
     // SAFETY: this is the pointer that `counted` made of a box.
     let counted = unsafe { Box::from_raw(counted.cast::<Counted>()) };
-    drop(counted.kept);
-    counted.unreleased.release(counted.len);
+    if !matches!(counted.kept, Kept::Nothing) {
+        drop(counted.kept);
+        counted.unreleased.release(counted.len);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::system_calls::lent;
     use crate::unreleased::{Everything, WakeUp};
 
     #[test]
@@ -224,6 +230,18 @@ mod tests {
         drop(small);
         assert_eq!((unreleased.bytes(), all.bytes()), (0, 0));
         assert_eq!(frame.uncounted().as_ref(), [7; 100_000]);
+    }
+
+    #[test]
+    fn what_did_not_leave_wakes_nobody() {
+        let wake_up = Arc::new(WakeUp::new().unwrap());
+        let unreleased = Arc::new(Unreleased::of(&Arc::new(Everything::new(&wake_up))));
+        let is_awake = || crate::is_readable_within(lent(wake_up.descriptor()), Duration::ZERO);
+        wake_up.await_release();
+        drop(Frame::copy_of(b"x").counted(&unreleased).uncounted());
+        assert!(!is_awake());
+        drop(Frame::copy_of(b"x").counted(&unreleased));
+        assert!(is_awake());
     }
 
     #[test]

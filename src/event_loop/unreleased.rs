@@ -90,16 +90,17 @@ impl Unreleased {
 
     /// In libzmq's thread.
     pub(super) fn release(&self, bytes: usize) {
-        self.take(bytes);
+        self.take_back(bytes);
         self.all.wake_up.note_release();
     }
 
     /// What is left counts no longer, whenever libzmq has done with it.
     pub(super) fn give_up(&self) {
-        self.take(usize::MAX);
+        self.take_back(usize::MAX);
     }
 
-    fn take(&self, bytes: usize) {
+    /// So many do not count any more, and nobody is woken.
+    pub(super) fn take_back(&self, bytes: usize) {
         let rest = |left: usize| Some(left.saturating_sub(bytes));
         let before = self
             .bytes
