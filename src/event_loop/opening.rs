@@ -120,7 +120,7 @@ impl EventLoop {
         let key_check = KeyCheck::open_if_encrypted(&context, certificates.as_ref())
             .map_err(OpenError::KeyCheck)?;
         let bound_bytes = memory::bound_bytes(start.max_queued_bytes);
-        let ahead = sockets::read_ahead_tasks(bound_bytes, certificates.is_some());
+        let ahead = sockets::read_ahead_tasks(start.max_queued_bytes, certificates.is_some());
         let submit = SubmitSockets::open(&context, certificates.as_ref(), ahead)
             .map_err(OpenError::SubmitSockets)?;
         let submit_watch =

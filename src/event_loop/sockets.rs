@@ -43,10 +43,11 @@ const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 /// come.
 const KEYS_IN_A_PIPE: usize = 1;
 
-/// How many tasks libzmq may take off the wire before they are read.
-pub(super) fn read_ahead_tasks(bound_bytes: usize, is_encrypted: bool) -> usize {
+/// How many tasks libzmq may take off the wire before they are read. Where nobody names a bound,
+/// less CPU is worth more than a bound that holds for tasks of any size.
+pub(super) fn read_ahead_tasks(named_bound_bytes: Option<usize>, is_encrypted: bool) -> usize {
     let keys = if is_encrypted { KEYS_IN_A_PIPE } else { 0 };
-    turn::read_ahead_tasks(bound_bytes) + keys
+    turn::read_ahead_tasks(named_bound_bytes.unwrap_or(usize::MAX)) + keys
 }
 
 /// The three sockets towards the executor. It binds, we connect; yet it is the CURVE client.
