@@ -2,7 +2,6 @@
 //! none to go by.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use tracing::info;
 
@@ -33,10 +32,13 @@ impl<B> Broker<B> {
             return;
         };
         self.suspect(slot, now);
-        if let Some(ends) = self.grace_of(slot)
-            && ends <= self.liveness.awake(now)
+        let state = self.managers.get(slot).link.state;
+        if let LinkState::Closed {
+            is_last_question: true,
+            ..
+        } = state
         {
-            self.liveness.watch(slot, What::Grace, Some(ends));
+            self.expire(slot, now);
         }
     }
 
@@ -73,33 +75,41 @@ impl<B> Broker<B> {
     }
 
     /// The transport is asked in the middle of a grace, because a connection that heals says
-    /// nothing by itself, and at its end.
-    pub(super) fn ask(&mut self, slot: Slot, now: Now) {
-        let awake = self.liveness.awake(now);
-        let next = self.grace_of(slot).filter(|ends| *ends > awake);
-        self.liveness.watch(slot, What::Ask, next);
+    /// nothing by itself.
+    pub(super) fn ask(&mut self, slot: Slot) {
+        self.liveness.watch(slot, What::Ask, None);
         let to = self.managers.get(slot).id.clone();
         self.send(&to, ToManager::HeartbeatEcho);
+    }
+
+    /// And once more when its end has been heard out: what the transport says then, counts. (Right
+    /// after a stop of this process it knows of no connection that stands in the kernel.)
+    pub(super) fn ask_for_the_last_time(&mut self, slot: Slot) {
+        self.liveness.watch(slot, What::Grace, None);
+        let state = &mut self.managers.get_mut(slot).link.state;
+        if let LinkState::Closed {
+            is_last_question, ..
+        } = state
+        {
+            *is_last_question = true;
+            self.ask(slot);
+        }
     }
 
     /// If the manager is suspect, it was not lost by now: its grace begins, or begins anew.
     fn begin_grace(&mut self, slot: Slot, now: Now) {
         let awake = self.liveness.awake(now);
         if let Some(grace) = self.settings.disconnect_grace
-            && let LinkState::Closed { grace_ends, .. } =
-                &mut self.managers.get_mut(slot).link.state
+            && let LinkState::Closed {
+                grace_ends,
+                is_last_question,
+                ..
+            } = &mut self.managers.get_mut(slot).link.state
         {
             let ends = awake.saturating_add(grace);
-            *grace_ends = Some(ends);
+            (*grace_ends, *is_last_question) = (Some(ends), false);
             self.liveness.watch(slot, What::Ask, Some(ends - grace / 2));
-            self.liveness.watch(slot, What::Grace, None);
-        }
-    }
-
-    fn grace_of(&self, slot: Slot) -> Option<Duration> {
-        match self.managers.get(slot).link.state {
-            LinkState::Closed { grace_ends, .. } => grace_ends,
-            LinkState::Open | LinkState::Claimed => None,
+            self.liveness.watch(slot, What::Grace, Some(ends));
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) enum What {
     Ask,
     /// It is lost, unless it was heard: the only one that facts may put off without a word here.
     Silence,
-    /// Its grace is over, and the transport has no connection to it.
+    /// Its grace is over: it is lost if the transport still has no connection to it.
     Grace,
     /// The first of its tasks in doubt is given up.
     Doubt,

@@ -140,9 +140,13 @@ fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
     let is_in_time = at(What::Silence).is_some_and(|at| at <= silent_at);
     is_in_time
         && match manager.link.state {
-            LinkState::Closed { grace_ends, .. } => {
-                let is_over = at(What::Grace);
-                at(What::Doubt).is_none() && (is_over.is_none() || is_over == grace_ends)
+            LinkState::Closed {
+                grace_ends,
+                is_last_question,
+                ..
+            } => {
+                let ends = grace_ends.filter(|_| !is_last_question);
+                at(What::Doubt).is_none() && at(What::Grace) == ends
             }
             LinkState::Open | LinkState::Claimed => {
                 let of_grace = at(What::Ask).or(at(What::Grace));

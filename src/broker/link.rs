@@ -31,6 +31,8 @@ pub(super) enum LinkState {
         since: Duration,
         /// When it is lost, if it has no connection by then. None: its silence alone counts.
         grace_ends: Option<Duration>,
+        /// That time has been heard out, and the transport was asked once more.
+        is_last_question: bool,
     },
 }
 
@@ -76,6 +78,7 @@ impl LinkState {
         Self::Closed {
             since,
             grace_ends: None,
+            is_last_question: false,
         }
     }
 }

@@ -27,7 +27,8 @@ impl<F: AsRef<[u8]>> Turn<F> {
             stop = self.carry_out(transport);
         }
         self.words.flush(transport, &mut self.interchange, now);
-        stop
+        // That a word has no connection to go by may be the end of its manager.
+        stop.or_else(|| self.carry_out(transport))
     }
 
     /// Tasks leave as long as not too many results cannot.

@@ -136,17 +136,15 @@ MUTANTS = [
     ),
     Mutant(
         "at the end of a grace nobody waits for the transport's word",
-        "connections.rs",
-        "        self.liveness.watch(slot, What::Ask, next);\n",
-        "        self.liveness.watch(slot, What::Ask, next);\n"
-        "        let ends = self.grace_of(slot);\n"
-        "        self.liveness.watch(slot, What::Grace, ends);\n",
+        "time.rs",
+        "            What::Grace => self.ask_for_the_last_time(slot),\n",
+        "            What::Grace => self.expire(slot, now),\n",
     ),
     Mutant(
         "nobody is asked at the end of a grace",
         "connections.rs",
-        "        self.liveness.watch(slot, What::Ask, next);\n",
-        "        self.liveness.watch(slot, What::Ask, next.and(None));\n",
+        "            *is_last_question = true;\n            self.ask(slot);\n",
+        "            *is_last_question = true;\n",
     ),
     Mutant(
         "a connection that heals in silence does not end a grace",
@@ -302,8 +300,9 @@ MUTANTS = [
     Mutant(
         "the transport's word that there is no connection is lost",
         "connections.rs",
-        "        self.suspect(slot, now);\n        if let Some(ends)",
-        "        if let Some(ends)",
+        "            is_last_question: true,\n            ..\n        } = state\n",
+        "            is_last_question: true,\n            grace_ends: None,\n            ..\n"
+        "        } = state\n",
     ),
     Mutant(
         "of two who speak by one connection nobody is asked",

@@ -406,12 +406,9 @@ impl Model {
             let Some(manager) = self.managers.get(name) else {
                 continue;
             };
-            let deadline = self.deadline(manager);
-            let was_heard_out = self.heard_until >= deadline || self.backlog_is_over();
-            if deadline <= self.awake() && was_heard_out {
-                let tasks = self.depart(name).tasks;
-                expected.push(format!("forgotten {name}"));
-                expected.extend(self.lost(name, &tasks));
+            match manager.heard + self.threshold <= self.heard_out_until() {
+                true => expected.extend(self.lose(name)),
+                false => expected.extend(self.ask_for_the_last_time(name)),
             }
         }
         for name in &names {
@@ -507,6 +504,21 @@ impl Model {
     fn depart(&mut self, name: &str) -> Manager {
         self.departed.insert(name.to_owned());
         self.managers.remove(name).expect("registered")
+    }
+
+    /// Deadlines up to then have been heard out.
+    fn heard_out_until(&self) -> Duration {
+        match self.backlog_is_over() {
+            true => self.awake(),
+            false => self.heard_until.min(self.awake()),
+        }
+    }
+
+    fn lose(&mut self, name: &str) -> Vec<String> {
+        let tasks = self.depart(name).tasks;
+        let mut expected = vec![format!("forgotten {name}")];
+        expected.extend(self.lost(name, &tasks));
+        expected
     }
 
     fn lost(&mut self, name: &str, tasks: &BTreeMap<i64, Held>) -> Vec<String> {

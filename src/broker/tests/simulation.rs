@@ -439,6 +439,8 @@ impl Simulation {
             started_s: 1.0,
             drain_in: None,
         };
+        // What processes said before is answered by then, and not to those who take their names.
+        self.pass(TICK * 64)?;
         for (place, block) in [(0, "0"), (1, "9")] {
             self.cast.join(place, account(block));
         }

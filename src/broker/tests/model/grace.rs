@@ -9,11 +9,11 @@ use super::{Manager, Model};
 #[derive(Clone, Copy)]
 pub(super) struct Suspect {
     pub(super) since: Duration,
-    grace_ends: Option<Duration>,
-    /// When the transport is asked next: in the middle of the grace, and at its end.
+    /// None without a grace, and once the transport was asked for the last time.
+    pub(super) grace_ends: Option<Duration>,
+    /// When the transport is asked in the middle of the grace.
     pub(super) ask_at: Option<Duration>,
-    /// The end of its grace, once the transport has said that it has no connection by then.
-    pub(super) lost_at: Option<Duration>,
+    is_last_question: bool,
 }
 
 impl Model {
@@ -25,7 +25,7 @@ impl Model {
             since,
             grace_ends,
             ask_at: self.grace.map(|grace| since + grace - grace / 2),
-            lost_at: None,
+            is_last_question: false,
         }
     }
 
@@ -55,12 +55,12 @@ impl Model {
     }
 
     /// The transport says that it has no connection to this manager.
-    pub(crate) fn unreachable(&mut self, name: &str) {
+    pub(crate) fn unreachable(&mut self, name: &str) -> Vec<String> {
         self.cut_off(name);
-        let awake = self.awake();
-        let manager = self.managers.get_mut(name);
-        if let Some(suspect) = manager.and_then(|manager| manager.suspect.as_mut()) {
-            suspect.lost_at = suspect.grace_ends.filter(|ends| *ends <= awake);
+        let suspect = self.managers.get(name).and_then(|manager| manager.suspect);
+        match suspect.is_some_and(|suspect| suspect.is_last_question) {
+            true => self.lose(name),
+            false => Vec::new(),
         }
     }
 
@@ -92,18 +92,28 @@ impl Model {
             .collect()
     }
 
-    /// When it is lost, as things stand.
+    /// What has to be heard out next of a manager.
     pub(super) fn deadline(&self, manager: &Manager) -> Duration {
         let silent = manager.heard + self.threshold;
-        let lost_at = manager.suspect.and_then(|suspect| suspect.lost_at);
-        lost_at.map_or(silent, |at| at.min(silent))
+        let grace_ends = manager.suspect.and_then(|suspect| suspect.grace_ends);
+        grace_ends.map_or(silent, |at| at.min(silent))
     }
 
+    /// In the middle of the grace.
     pub(super) fn ask(&mut self, name: &str) -> Option<String> {
         let awake = self.awake();
         let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;
-        suspect.ask_at.filter(|at| *at <= awake)?;
-        suspect.ask_at = suspect.grace_ends.filter(|ends| *ends > awake);
+        suspect.ask_at.take_if(|at| *at <= awake)?;
+        Some(format!("{name} < heartbeat echo"))
+    }
+
+    /// Whose grace has been heard out, and was not silent for too long besides.
+    pub(super) fn ask_for_the_last_time(&mut self, name: &str) -> Option<String> {
+        let until = self.heard_out_until();
+        let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;
+        suspect.grace_ends.take_if(|ends| *ends <= until)?;
+        suspect.ask_at = None;
+        suspect.is_last_question = true;
         Some(format!("{name} < heartbeat echo"))
     }
 }

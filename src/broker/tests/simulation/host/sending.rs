@@ -151,19 +151,20 @@ impl Host {
     fn answer_word(&mut self, name: &str, is_reachable: bool) -> Verdict {
         self.begin_turn();
         let (id, now) = (manager_id(name), self.world.now);
-        match is_reachable {
+        let expected = match is_reachable {
             true => {
                 self.model.reachable(name);
                 self.world.broker.handle_reachable(&id, now);
+                Vec::new()
             }
             false => {
-                self.model.unreachable(name);
                 self.world.broker.handle_unreachable(&id, now);
+                self.model.unreachable(name)
             }
-        }
+        };
         self.expect(
             format_args!("{name} is reachable: {is_reachable}"),
-            Vec::new(),
+            expected,
         )
     }
 
