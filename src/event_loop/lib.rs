@@ -221,13 +221,14 @@ impl EventLoop {
 
     /// Rests if nothing is left to do, and tells what is ready then.
     fn rest(&mut self, now: Now) -> Ready {
-        self.choose_sources();
         let has_key_checks = (self.key_check.as_ref()).is_some_and(KeyCheck::may_have_more);
         let patience = match self.turn.rest(&mut self.ports, now) {
             _ if has_key_checks => Patience::None,
             Rest::No => Patience::None,
             Rest::Until(deadline) => Patience::Until(self.first_deadline(deadline)),
         };
+        // After the turn's last word: whether tasks are taken is decided in it.
+        self.choose_sources();
         self.descriptors.wait(patience, now.monotonic)
     }
 
