@@ -1,8 +1,8 @@
 //! The network sockets, with every option set before they connect or bind.
 //!
 //! Stock leaves all high-water marks at 0, which means "never drop, never block" and also "grow
-//! without end". Here they are finite, every send is a DONTWAIT, and what cannot leave waits in
-//! counted queues ([`super::outbox`]): seen from outside, nothing is dropped and nothing blocks.
+//! without end". Here they are finite, every send is a DONTWAIT, and what cannot leave waits with
+//! the turn, counted: seen from outside, nothing is dropped and nothing blocks.
 
 use std::io;
 use std::time::Duration;

@@ -215,7 +215,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     /// A batch for a recipient that [`Broker::next_recipient`] named just now, in Parsl's form.
-    /// What is told of it stands before everything else that is to be sent.
+    /// What is told of it is the last of what [`Self::poll_transmit`] has then, and leaves first.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Vec<u8> {
         let shipment = self.broker.hand_out(to, room, now);
         encode_batch(shipment.bodies())
