@@ -158,6 +158,8 @@ impl World {
             python_version: "3.11.7".to_owned(),
             drain_time_s: f64::INFINITY,
             start_time_s: self.now.wall_s,
+            cpu_count: None,
+            total_memory_mb: None,
             tells_capacity: true,
             has_packages: true,
             message: body(),
@@ -178,6 +180,7 @@ impl World {
             id: TaskId(self.next_task),
             priority,
             foreign_name: None,
+            needs: None,
             body: body(),
         }
     }
@@ -187,7 +190,14 @@ impl World {
         let task = self.managers[number].held.pop_front();
         let task = task.expect("it has been given tasks");
         let frame = body();
-        (number, FromManager::Result { task, frame })
+        (
+            number,
+            FromManager::Result {
+                task,
+                is_exception: false,
+                frame,
+            },
+        )
     }
 
     /// Measured in part.

@@ -260,6 +260,7 @@ impl<B> Broker<B> {
             id,
             priority,
             foreign_name,
+            needs: _,
             body,
         } = task;
         self.pace.turn(&self.tally, now.monotonic);
@@ -369,7 +370,7 @@ impl<B> Broker<B> {
                 let to = manager.id.clone();
                 self.send(&to, ToManager::HeartbeatEcho);
             }
-            FromManager::Result { task, frame } => self.take_result(slot, task, frame, now),
+            FromManager::Result { task, frame, .. } => self.take_result(slot, task, frame, now),
             FromManager::SpoiltResult { task, reason } => {
                 self.take_spoilt_result(slot, task, reason, now);
             }

@@ -25,6 +25,8 @@ pub enum FromManager<B> {
     Result {
         /// Which task is done.
         task: TaskId,
+        /// Whether it holds an exception, as far as can be seen without opening it.
+        is_exception: bool,
         /// What came.
         frame: B,
     },
@@ -73,7 +75,11 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
             Some(Plain::Heartbeat) => Ok(Self::Heartbeat),
             Some(Plain::Result(task)) => {
                 let frame = Opaque::whole(frame);
-                Ok(Self::Result { task, frame })
+                Ok(Self::Result {
+                    task,
+                    is_exception: false,
+                    frame,
+                })
             }
             None => parse_thoroughly(frame),
         }
@@ -108,6 +114,7 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
             }
             Ok(FromManager::Result {
                 task,
+                is_exception: false,
                 frame: Opaque::whole(frame),
             })
         }

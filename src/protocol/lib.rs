@@ -2,7 +2,7 @@
 //!
 //! | from → to | type | file |
 //! | --- | --- | --- |
-//! | executor → interchange | [`Task`] | `task` (what is read: `priority`, `foreign_names`) |
+//! | executor → interchange | [`Task`] | `task` (what is read: `priority`, `needs`, `foreign_names`) |
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
 //! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
@@ -36,6 +36,7 @@ mod foreign_names;
 mod from_manager;
 mod ids;
 mod malformed;
+mod needs;
 mod opaque;
 mod priority;
 mod registration;
@@ -50,6 +51,7 @@ pub use failure::Failure;
 pub use from_manager::FromManager;
 pub use ids::{AnyTaskId, BlockId, ManagerId, TaskId, WideTaskId};
 pub use malformed::Malformed;
+pub use needs::{Affinity, Amount, Needs, NodeNeeds, Routing};
 pub use opaque::{Opaque, Stay};
 pub use priority::Priority;
 pub use registration::Registration;

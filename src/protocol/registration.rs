@@ -32,6 +32,10 @@ pub struct Registration<B> {
     pub drain_time_s: f64,
     /// When it started, on its own clock; 0 if it does not say.
     pub start_time_s: f64,
+    /// Processor cores of its node, if it says (`psutil`'s, without hyperthreads).
+    pub cpu_count: Option<f64>,
+    /// Memory of its node in MB of 2²⁰ bytes, if it says.
+    pub total_memory_mb: Option<f64>,
     /// Whether the message tells the capacity itself: stock reports it as 0 where it does not.
     pub tells_capacity: bool,
     /// Whether the message tells the node's Python packages (since 2025.02.17).
@@ -103,6 +107,8 @@ impl Registration<()> {
             python_version: needed("python_v")?,
             drain_time_s: seconds(message.get("drain_time")).unwrap_or(f64::INFINITY),
             start_time_s: seconds(message.get("start_time")).unwrap_or(0.0),
+            cpu_count: None,
+            total_memory_mb: None,
             tells_capacity: message.get("max_capacity").is_some(),
             has_packages: message.get("packages").is_some(),
             message: (),
@@ -124,6 +130,8 @@ impl Registration<()> {
             python_version: self.python_version,
             drain_time_s: self.drain_time_s,
             start_time_s: self.start_time_s,
+            cpu_count: self.cpu_count,
+            total_memory_mb: self.total_memory_mb,
             tells_capacity: self.tells_capacity,
             has_packages: self.has_packages,
             message: Opaque::object(frame, program, Stay::Long),

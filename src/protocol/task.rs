@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::foreign_names::{foreign_name, unseen_name};
 use crate::ids::{AnyTaskId, TaskId, WideTaskId};
 use crate::malformed::Malformed;
+use crate::needs::Needs;
 use crate::opaque::{Opaque, Stay};
 use crate::priority::Priority;
 use pickle::{
@@ -26,6 +27,8 @@ pub struct Task<B> {
     /// A name that it looks up, and that a manager may not be able to import: such a task stands in
     /// no batch beside others.
     pub foreign_name: Option<Box<str>>,
+    /// What it asks of the manager that is to run it, if it asks for anything.
+    pub needs: Option<Box<Needs>>,
     /// The whole message, for the manager.
     pub body: B,
 }
@@ -58,6 +61,7 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
             priority,
             // A flat dict names nothing.
             foreign_name: None,
+            needs: None,
             body: Opaque::object(frame, program, stay),
         })
     }
@@ -73,6 +77,7 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
             id,
             priority,
             foreign_name,
+            needs: None,
             body: Opaque::object(frame, program, stay),
         })
     }

@@ -32,6 +32,7 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
             id: TaskId(id),
             priority: Priority::LOWEST,
             foreign_name: None,
+            needs: None,
             body: Body::Task(id),
         };
         world.broker.handle_task(task, 1, world.now);
@@ -46,7 +47,15 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
             task: id,
         };
         let task = TaskId(id);
-        say(&mut world, &name, FromManager::Result { task, frame });
+        say(
+            &mut world,
+            &name,
+            FromManager::Result {
+                task,
+                is_exception: false,
+                frame,
+            },
+        );
     }
     shares
 }

@@ -224,6 +224,7 @@ impl Player {
             "drain" => FromManager::Drain,
             "probe" => FromManager::ConnectionProbe,
             "result" => FromManager::Result {
+                is_exception: false,
                 task: TaskId(line.number(1)),
                 frame: Body::Result {
                     manager: name.clone(),
@@ -472,6 +473,7 @@ fn task(id: i64, priority: Option<&str>) -> Task<Body> {
         id: TaskId(id),
         priority,
         foreign_name: None,
+        needs: None,
         body: Body::Task(id),
     }
 }

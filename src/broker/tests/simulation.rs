@@ -298,6 +298,7 @@ impl Simulation {
                 id: TaskId(id),
                 priority: Priority::from_i64(priority),
                 foreign_name: names_a_class.then(|| "users.Class".into()),
+                needs: None,
                 body: Body::Task(id),
             };
             let is_readable = happening != Happening::UnreadableTask;

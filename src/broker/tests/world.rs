@@ -167,6 +167,8 @@ pub(crate) fn registration(name: &str) -> Registration<Body> {
         python_version: "3.11.7".to_owned(),
         drain_time_s: f64::INFINITY,
         start_time_s: WALL_AT_START_S,
+        cpu_count: None,
+        total_memory_mb: None,
         tells_capacity: true,
         has_packages: true,
         message: Body::Registration(name.to_owned()),

@@ -234,7 +234,10 @@ fn results_of_both_dialects_are_kept_byte_for_byte() {
             let marker = python::pickle(protocol, "{'type': 'result'}");
             for frames in [vec![frame.clone()], vec![marker, frame.clone()]] {
                 let mut messages = messages_of(frames);
-                let Some(Ok(FromManager::Result { task, frame: kept })) = messages.pop() else {
+                let Some(Ok(FromManager::Result {
+                    task, frame: kept, ..
+                })) = messages.pop()
+                else {
                     panic!("{item}");
                 };
                 assert!(messages.is_empty());

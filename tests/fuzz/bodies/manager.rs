@@ -23,7 +23,9 @@ pub(crate) fn check(message: FromManager<Opaque<&[u8]>>, frame: &[u8]) {
     let kind = told("type").and_then(|kind| kind.as_str());
     assert_eq!(kind, Some(message.kind()));
     match message {
-        FromManager::Result { task, frame: kept } => {
+        FromManager::Result {
+            task, frame: kept, ..
+        } => {
             assert_eq!(told("task_id").and_then(|id| id.as_i64()), Some(task.0));
             let kept = kept.into_frame().expect("kept whole");
             assert_eq!(kept, frame, "a result is forwarded as it came");

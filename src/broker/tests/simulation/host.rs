@@ -193,7 +193,14 @@ impl Host {
                 let manager = name.clone();
                 let frame = Body::Result { manager, task };
                 let task = TaskId(task);
-                (FromManager::Result { task, frame }, expected)
+                (
+                    FromManager::Result {
+                        task,
+                        is_exception: false,
+                        frame,
+                    },
+                    expected,
+                )
             }
             Saying::Spoilt(task) => {
                 let expected = self.model.result(&name, connection, task, true);
