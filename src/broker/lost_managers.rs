@@ -31,7 +31,7 @@ impl<B> Broker<B> {
                 silent.as_secs_f64()
             ),
         }
-        let mut manager = self.remove(slot);
+        let mut manager = self.remove(slot, now);
         if !manager.held {
             manager.held = true;
             self.report_of(&manager, now);

@@ -9,6 +9,7 @@ use super::change::Happening;
 use super::manager::Manager;
 use super::now::Now;
 use super::tally::{Rates, Tally};
+use super::unmet::Unmet;
 use protocol::{BlockId, ManagerId, Priority, TaskId};
 
 /// Of a longer queue only so many tasks are looked at: a look must not hold up the tasks.
@@ -54,6 +55,8 @@ pub struct QueueView {
     pub priorities: Vec<(Priority, usize)>,
     /// How many tasks the two above were taken from: fewer than `tasks` in a very long queue.
     pub looked_at: usize,
+    /// Tasks that fit no manager that is here.
+    pub unmet: Vec<Unmet>,
 }
 
 /// One manager at that moment.
@@ -133,6 +136,7 @@ impl<B> Broker<B> {
                 .map(|since_ns| Duration::from_nanos(now.monotonic_ns().saturating_sub(since_ns))),
             priorities: priorities.into_iter().collect(),
             looked_at,
+            unmet: self.unmet(now),
         }
     }
 

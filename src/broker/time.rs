@@ -27,6 +27,7 @@ impl<B> Broker<B> {
         for entry in self.liveness.due(now) {
             self.look_at(entry, now);
         }
+        self.tell_unmet_when_due(now);
         self.leave_if_done(now);
     }
 

@@ -526,4 +526,8 @@ impl Selector for LongestWaiting {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn another(&self) -> Box<dyn Selector> {
+        Box::new(Self::default())
+    }
 }
