@@ -11,7 +11,8 @@ use super::demand::{Amounts, Demand, Fit, Room};
 use super::lane::Key;
 use protocol::{Amount, NodeNeeds, Routing};
 
-/// Numbers whose first bits are equal are in one class: sixteen classes from a number to its double.
+/// Numbers whose first bits are equal are in one class: there are sixteen from a number to its
+/// double.
 const BITS_BELOW: u32 = 48;
 
 /// The kinds that any manager may get, or those that a certain one must get.

@@ -15,11 +15,11 @@
 //! | --- | --- |
 //! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
 //! | in which order tasks wait | `lane`, `queue` |
-//! | which task goes to which manager, where tasks ask for something | `placement`, `kinds`, `classes` |
+//! | which task goes where, if tasks ask for something | `placement`, `kinds`, `classes` |
 //! | what waits for a manager that is not here | `unmet` |
 //! | what a task asks for and what a manager has | `demand`, `placed_tasks`, `affinities` |
 //! | which tasks share no batch with others | `dispatch`, `live_ids` |
-//! | which manager comes first | `policy`, by our `selector`s, `load_selectors`, or the `user_selector` |
+//! | which manager comes first | `policy`: `selector`s, `load_selectors`, the `user_selector` |
 //! | registrations: versions, an identity that is registered already | `registration` |
 //! | connections that close, or are others; words that have none to go by | `link`, `connections` |
 //! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |

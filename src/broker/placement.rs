@@ -4,9 +4,9 @@
 //! A manager gets the first task in order that fits it, however many before it do not. So a task
 //! that needs much is passed by small ones without end. After [`PATIENCE`] it gets a manager that
 //! can hold it reserved, one in the whole run: that one gets nothing which stands behind the task,
-//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on,
-//! for at most the patience and the longest flight on the reserved manager, once for itself and once
-//! for each reservation before it.
+//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on, no
+//! longer than the patience and the longest flight on the reserved manager, and another such flight
+//! if a manager is reserved for another task by then.
 //!
 //! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
 

@@ -2,8 +2,8 @@
 //!
 //! The model is a list of managers and a list of tasks; it knows nothing of kinds, classes or
 //! reservations. After every step it looks at the promises: nothing is dispatched where it does not
-//! fit; no slot is idle that could work, but on one manager; who stands first in the queue and could
-//! be held by somebody goes within a bound; and a manager's tasks go by their order.
+//! fit; no slot is idle that could work, but on one manager; who stands first in the queue and
+//! could be held by somebody goes within a bound; and a manager's tasks go by their order.
 //!
 //! `HTEX_SIM_SEED=17 cargo test -p broker placement -- --nocapture` plays one seed again.
 

@@ -270,8 +270,8 @@ impl Model {
         );
     }
 
-    /// The first that fits a manager goes there; but if that one is of a type, another one of a type
-    /// and of the same priority may go before it.
+    /// The first that fits a manager goes there; but if that one is of a type, another one of a
+    /// type and of the same priority may go before it.
     fn check_order(&self, id: i64, task: &Waiting, to: &str, now: Duration) {
         let fits = |other: &Waiting| {
             let mut holders = self.holders(&other.needs, now);
