@@ -235,10 +235,10 @@ impl<B> Broker<B> {
                     }
                 }
                 Choice::Asking(found) => {
-                    if let Some((task, demand)) = self.queue.asking.pop(&found) {
-                        let id = task.ticket.task();
-                        batch.load(task, self.managers.get_mut(slot), &mut self.tally);
-                        self.note_placed(slot, id, &found, &demand);
+                    if let Some(popped) = self.queue.asking.pop(&found) {
+                        self.note_placed(slot, &found, &popped);
+                        let manager = self.managers.get_mut(slot);
+                        batch.load(popped.task, manager, &mut self.tally);
                     }
                 }
             }

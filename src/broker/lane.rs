@@ -60,6 +60,14 @@ impl<B> Lane<B> {
         }
     }
 
+    /// One of few tasks, as a rule of one.
+    pub(super) fn of(task: QueuedTask<B>) -> Self {
+        let mut lane = Self::new();
+        lane.line.reserve_exact(1);
+        lane.push(task);
+        lane
+    }
+
     pub(super) fn len(&self) -> usize {
         self.line.len() + self.ranking.len()
     }

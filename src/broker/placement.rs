@@ -4,9 +4,9 @@
 //! A manager gets the first task in order that fits it, however many before it do not. So a task
 //! that needs much is passed by small ones without end. After [`PATIENCE`] it gets a manager that
 //! can hold it reserved, one in the whole run: that one gets nothing which stands behind the task,
-//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on, no
-//! longer than the patience and the longest flight on the reserved manager, and another such flight
-//! if a manager is reserved for another task by then.
+//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on,
+//! no longer than the patience and the longest flight on the reserved manager, and one more such
+//! flight if a manager is reserved for another task by then.
 //!
 //! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
 
@@ -14,9 +14,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Broker;
-use super::demand::{Demand, Fit, Room};
+use super::demand::{Fit, Room};
 use super::dispatch::Recipient;
-use super::kinds::{Choice, ClassName, Found, PATIENCE};
+use super::kinds::{Choice, ClassName, Found, PATIENCE, Popped};
 use super::lane::QueuedTask;
 use super::manager::Manager;
 use super::now::Now;
@@ -109,17 +109,12 @@ impl<B> Broker<B> {
         walk.choice
     }
 
-    /// The task is in the manager's hands.
-    pub(super) fn note_placed(
-        &mut self,
-        slot: Slot,
-        task: TaskId,
-        found: &Found,
-        demand: &Rc<Demand>,
-    ) {
+    /// The task goes into the manager's hands.
+    pub(super) fn note_placed(&mut self, slot: Slot, found: &Found, popped: &Popped<B>) {
+        let (task, demand) = (popped.task.ticket.task(), &popped.demand);
         let manager = self.managers.get_mut(slot);
         let placed = manager.placed.get_or_insert_default();
-        let cooled = placed.add(task, demand, found.slots);
+        let cooled = placed.add(task, demand, popped.affinity.clone(), found.slots);
         if let Some(task_type) = &demand.task_type {
             let warm = self.warm.entry(Rc::clone(task_type)).or_default();
             warm.insert(slot);
@@ -127,7 +122,7 @@ impl<B> Broker<B> {
         if let Some(task_type) = cooled {
             self.note_cold(slot, &task_type);
         }
-        if let Some(affinity) = &demand.needs.affinity {
+        if let Some(affinity) = &popped.affinity {
             self.affinities.dispatched(affinity, slot);
             self.queue.asking.bind(affinity, slot);
         }
@@ -141,9 +136,8 @@ impl<B> Broker<B> {
     /// The task is not in the manager's hands any more.
     pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId) {
         let placed = &mut self.managers.get_mut(slot).placed;
-        let demand = placed.as_mut().and_then(|placed| placed.remove(task));
-        if let Some(affinity) = demand.as_deref().and_then(|it| it.needs.affinity.as_ref()) {
-            self.affinities.done(affinity, slot);
+        if let Some(affinity) = placed.as_mut().and_then(|placed| placed.remove(task)) {
+            self.affinities.done(&affinity, slot);
         }
     }
 
@@ -161,6 +155,9 @@ impl<B> Broker<B> {
         for task_type in manager.placed.iter().flat_map(|placed| placed.warm()) {
             self.note_cold(slot, task_type);
         }
+        for affinity in manager.placed.iter().flat_map(|placed| placed.affinities()) {
+            self.affinities.done(affinity, slot);
+        }
         if self.reservation.is_some_and(|held| held.slot == slot) {
             self.reservation = None;
         }
@@ -169,15 +166,18 @@ impl<B> Broker<B> {
 
     /// The same process goes on under another registration.
     pub(super) fn keep_placement(&mut self, before: Slot, slot: Slot) {
-        let placed = self.managers.get(slot).placed.as_deref();
-        for task_type in placed.iter().flat_map(|placed| placed.warm()) {
+        let Some(placed) = self.managers.get(slot).placed.as_deref() else {
+            return;
+        };
+        for task_type in placed.warm() {
             let warm = self.warm.entry(Rc::clone(task_type)).or_default();
             warm.insert(slot);
         }
-        if placed.is_some() {
-            for affinity in self.affinities.rebind(before, slot) {
-                self.queue.asking.bind(&affinity, slot);
-            }
+        for affinity in self.affinities.rebind(before, slot) {
+            self.queue.asking.bind(&affinity, slot);
+        }
+        for affinity in placed.affinities() {
+            self.affinities.dispatched(affinity, slot);
         }
     }
 

@@ -138,7 +138,7 @@ impl<B> Broker<B> {
             None => self.lack(class, now)?,
         };
         Some(Unmet {
-            tasks: self.queue.asking.tasks_in(class),
+            tasks: class.tasks,
             needs: class.demand().needs.to_string(),
             lack,
         })
