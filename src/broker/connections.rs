@@ -9,7 +9,6 @@ use super::Broker;
 use super::anomaly::Anomaly;
 use super::change::ManagerChange;
 use super::deadlines::What;
-use super::link::LinkState;
 use super::now::Now;
 use super::origin::{ConnectionId, Origin};
 use super::slot::Slot;
@@ -32,12 +31,7 @@ impl<B> Broker<B> {
             return;
         };
         self.suspect(slot, now);
-        let state = self.managers.get(slot).link.state;
-        if let LinkState::Closed {
-            is_last_question: true,
-            ..
-        } = state
-        {
+        if self.is_last_question(slot) {
             self.expire(slot, now);
         }
     }
@@ -74,43 +68,45 @@ impl<B> Broker<B> {
         self.index(slot);
     }
 
-    /// The transport is asked in the middle of a grace, because a connection that heals says
-    /// nothing by itself.
-    pub(super) fn ask(&mut self, slot: Slot) {
-        self.liveness.watch(slot, What::Ask, None);
-        let to = self.managers.get(slot).id.clone();
-        self.send(&to, ToManager::HeartbeatEcho);
+    /// The transport is asked at each quarter of a grace, because a connection that heals says
+    /// nothing by itself, and may break again before anybody has seen it.
+    pub(super) fn ask(&mut self, slot: Slot, now: Now) {
+        self.watch_quarter(slot, now);
+        self.send_echo(slot);
     }
 
     /// And once more when its end has been heard out: what the transport says then, counts. (Right
     /// after a stop of this process it knows of no connection that stands in the kernel.)
     pub(super) fn ask_for_the_last_time(&mut self, slot: Slot) {
+        self.liveness.watch(slot, What::Ask, None);
         self.liveness.watch(slot, What::Grace, None);
-        let state = &mut self.managers.get_mut(slot).link.state;
-        if let LinkState::Closed {
-            is_last_question, ..
-        } = state
-        {
-            *is_last_question = true;
-            self.ask(slot);
-        }
+        self.send_echo(slot);
+    }
+
+    fn is_last_question(&self, slot: Slot) -> bool {
+        let has_grace = self.settings.disconnect_grace.is_some();
+        let is_over = self.liveness.deadlines().at(slot, What::Grace).is_none();
+        has_grace && is_over && self.managers.get(slot).is_suspect()
     }
 
     /// If the manager is suspect, it was not lost by now: its grace begins, or begins anew.
     fn begin_grace(&mut self, slot: Slot, now: Now) {
-        let awake = self.liveness.awake(now);
         if let Some(grace) = self.settings.disconnect_grace
-            && let LinkState::Closed {
-                grace_ends,
-                is_last_question,
-                ..
-            } = &mut self.managers.get_mut(slot).link.state
+            && self.managers.get(slot).is_suspect()
         {
-            let ends = awake.saturating_add(grace);
-            (*grace_ends, *is_last_question) = (Some(ends), false);
-            self.liveness.watch(slot, What::Ask, Some(ends - grace / 2));
+            let ends = self.liveness.awake(now).saturating_add(grace);
             self.liveness.watch(slot, What::Grace, Some(ends));
+            self.watch_quarter(slot, now);
         }
+    }
+
+    /// The next quarter, if it is not the last.
+    fn watch_quarter(&mut self, slot: Slot, now: Now) {
+        let quarter = self.settings.disconnect_grace.map(|grace| grace / 4);
+        let at = quarter.map(|quarter| self.liveness.awake(now).saturating_add(quarter));
+        let ends = self.liveness.deadlines().at(slot, What::Grace);
+        self.liveness
+            .watch(slot, What::Ask, at.filter(|_| at < ends));
     }
 
     /// Any valid message shows that its manager lives (stock counts heartbeats only).
@@ -154,9 +150,13 @@ impl<B> Broker<B> {
         self.liveness.watch(slot, What::Grace, None);
         if let Some(other) = self.managers.open(slot, connection, address) {
             for asked in [other, slot] {
-                let to = self.managers.get(asked).id.clone();
-                self.send(&to, ToManager::HeartbeatEcho);
+                self.send_echo(asked);
             }
         }
+    }
+
+    pub(super) fn send_echo(&mut self, slot: Slot) {
+        let to = self.managers.get(slot).id.clone();
+        self.send(&to, ToManager::HeartbeatEcho);
     }
 }

@@ -364,10 +364,8 @@ impl<B> Broker<B> {
         match message {
             FromManager::Heartbeat => {
                 self.policy.note_change(slot);
-                let manager = self.managers.get_mut(slot);
-                manager.last_heartbeat_wall_s = now.wall_s;
-                let to = manager.id.clone();
-                self.send(&to, ToManager::HeartbeatEcho);
+                self.managers.get_mut(slot).last_heartbeat_wall_s = now.wall_s;
+                self.send_echo(slot);
             }
             FromManager::Result { task, frame } => self.take_result(slot, task, frame, now),
             FromManager::SpoiltResult { task, reason } => {

@@ -111,7 +111,7 @@ impl<B> ManagerTable<B> {
     /// Takes a manager's connection from it.
     pub(super) fn close(&mut self, slot: Slot, since: Duration) {
         self.release(slot);
-        self.get_mut(slot).link.state = LinkState::closed(since);
+        self.get_mut(slot).link.state = LinkState::Closed(since);
     }
 
     /// Its connection, if it has one, leads to it no longer.

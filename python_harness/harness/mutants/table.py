@@ -143,8 +143,15 @@ MUTANTS = [
     Mutant(
         "nobody is asked at the end of a grace",
         "connections.rs",
-        "            *is_last_question = true;\n            self.ask(slot);\n",
-        "            *is_last_question = true;\n",
+        "        self.liveness.watch(slot, What::Grace, None);\n        self.send_echo(slot);\n",
+        "        self.liveness.watch(slot, What::Grace, None);\n",
+    ),
+    Mutant(
+        "a manager without a connection is asked at the first quarter of its grace alone",
+        "connections.rs",
+        "        self.watch_quarter(slot, now);\n        self.send_echo(slot);\n",
+        "        let _ = now;\n        self.liveness.watch(slot, What::Ask, None);\n"
+        "        self.send_echo(slot);\n",
     ),
     Mutant(
         "a connection that heals in silence does not end a grace",
@@ -300,9 +307,8 @@ MUTANTS = [
     Mutant(
         "the transport's word that there is no connection is lost",
         "connections.rs",
-        "            is_last_question: true,\n            ..\n        } = state\n",
-        "            is_last_question: true,\n            grace_ends: None,\n            ..\n"
-        "        } = state\n",
+        "        if self.is_last_question(slot) {\n",
+        "        if self.is_last_question(slot) && now.wall_s < 0.0 {\n",
     ),
     Mutant(
         "of two who speak by one connection nobody is asked",
@@ -313,7 +319,7 @@ MUTANTS = [
     Mutant(
         "a registration that is read after its connection closed gets tasks",
         "link.rs",
-        "            state: LinkState::closed(now),",
+        "            state: LinkState::Closed(now),",
         "            state: LinkState::Claimed,",
     ),
     Mutant(

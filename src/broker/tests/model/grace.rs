@@ -11,7 +11,7 @@ pub(super) struct Suspect {
     pub(super) since: Duration,
     /// None without a grace, and once the transport was asked for the last time.
     pub(super) grace_ends: Option<Duration>,
-    /// When the transport is asked in the middle of the grace.
+    /// When the transport is asked next: at each quarter of the grace but the last.
     pub(super) ask_at: Option<Duration>,
     is_last_question: bool,
 }
@@ -24,7 +24,7 @@ impl Model {
         Suspect {
             since,
             grace_ends,
-            ask_at: self.grace.map(|grace| since + grace - grace / 2),
+            ask_at: self.grace.map(|grace| since + grace / 4),
             is_last_question: false,
         }
     }
@@ -99,11 +99,14 @@ impl Model {
         grace_ends.map_or(silent, |at| at.min(silent))
     }
 
-    /// In the middle of the grace.
+    /// At a quarter of the grace.
     pub(super) fn ask(&mut self, name: &str) -> Option<String> {
-        let awake = self.awake();
+        let (awake, quarter) = (self.awake(), self.grace.map(|grace| grace / 4));
         let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;
         suspect.ask_at.take_if(|at| *at <= awake)?;
+        suspect.ask_at = quarter
+            .map(|quarter| awake + quarter)
+            .filter(|at| suspect.grace_ends.is_some_and(|ends| *at < ends));
         Some(format!("{name} < heartbeat echo"))
     }
 
