@@ -2,6 +2,7 @@
 //! none to go by.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -41,7 +42,8 @@ impl<B> Broker<B> {
     pub fn handle_reachable(&mut self, manager: &ManagerId, now: Now) {
         self.begin_turn(now);
         if let Some(slot) = self.managers.slot_of(manager) {
-            self.begin_grace(slot, now);
+            // Until the next question nobody would learn that it is gone again.
+            self.begin_grace(slot, self.next_question(now), now);
         }
     }
 
@@ -63,20 +65,21 @@ impl<B> Broker<B> {
             manager.registration.place(&id),
         );
         self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
-        self.begin_grace(slot, now);
+        self.begin_grace(slot, self.liveness.awake(now), now);
         self.watch_doubts(slot);
         self.index(slot);
     }
 
-    /// The transport is asked at each quarter of a grace, because a connection that heals says
-    /// nothing by itself, and may break again before anybody has seen it.
+    /// The transport is asked at each quarter of a grace, and on until its end has been heard out:
+    /// a connection that heals says nothing by itself, and may break again unseen.
     pub(super) fn ask(&mut self, slot: Slot, now: Now) {
-        self.watch_quarter(slot, now);
+        let next = self.next_question(now);
+        self.liveness.watch(slot, What::Ask, Some(next));
         self.send_echo(slot);
     }
 
-    /// And once more when its end has been heard out: what the transport says then, counts. (Right
-    /// after a stop of this process it knows of no connection that stands in the kernel.)
+    /// And once more then: what the transport says to that, counts. (Right after a stop of this
+    /// process it knows of no connection that stands in the kernel.)
     pub(super) fn ask_for_the_last_time(&mut self, slot: Slot) {
         self.liveness.watch(slot, What::Ask, None);
         self.liveness.watch(slot, What::Grace, None);
@@ -89,24 +92,22 @@ impl<B> Broker<B> {
         has_grace && is_over && self.managers.get(slot).is_suspect()
     }
 
-    /// If the manager is suspect, it was not lost by now: its grace begins, or begins anew.
-    fn begin_grace(&mut self, slot: Slot, now: Now) {
+    /// If the manager is suspect, it was not lost by then: its grace begins, or begins anew.
+    fn begin_grace(&mut self, slot: Slot, from: Duration, now: Now) {
         if let Some(grace) = self.settings.disconnect_grace
             && self.managers.get(slot).is_suspect()
         {
-            let ends = self.liveness.awake(now).saturating_add(grace);
-            self.liveness.watch(slot, What::Grace, Some(ends));
-            self.watch_quarter(slot, now);
+            let ends = Some(from.saturating_add(grace));
+            let ends = ends.max(self.liveness.deadlines().at(slot, What::Grace));
+            self.liveness.watch(slot, What::Grace, ends);
+            let next = self.next_question(now);
+            self.liveness.watch(slot, What::Ask, Some(next));
         }
     }
 
-    /// The next quarter, if it is not the last.
-    fn watch_quarter(&mut self, slot: Slot, now: Now) {
-        let quarter = self.settings.disconnect_grace.map(|grace| grace / 4);
-        let at = quarter.map(|quarter| self.liveness.awake(now).saturating_add(quarter));
-        let ends = self.liveness.deadlines().at(slot, What::Grace);
-        self.liveness
-            .watch(slot, What::Ask, at.filter(|_| at < ends));
+    fn next_question(&self, now: Now) -> Duration {
+        let grace = self.settings.disconnect_grace.unwrap_or_default();
+        self.liveness.awake(now).saturating_add(grace / 4)
     }
 
     /// Any valid message shows that its manager lives (stock counts heartbeats only).
@@ -119,7 +120,7 @@ impl<B> Broker<B> {
         }
         let Some(connection) = origin.connection else {
             // What it said before its connection closed may be read long after.
-            return self.begin_grace(slot, now);
+            return self.begin_grace(slot, heard, now);
         };
         if let (Some(known), Some(new)) = (manager.link.address, origin.address)
             && known != new

@@ -140,8 +140,8 @@ fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
     let (ask, grace) = (at(What::Ask), at(What::Grace));
     is_in_time
         && match manager.link.closed_since() {
-            // At the end of a grace nobody is asked any more.
-            Some(_) => at(What::Doubt).is_none() && ask.is_none_or(|ask| Some(ask) < grace),
+            // As long as a grace is not over it is asked for.
+            Some(_) => at(What::Doubt).is_none() && ask.is_some() == grace.is_some(),
             None => at(What::Doubt) == first_doubt && ask.or(grace).is_none(),
         }
 }

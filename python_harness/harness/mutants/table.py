@@ -149,15 +149,21 @@ MUTANTS = [
     Mutant(
         "a manager without a connection is asked at the first quarter of its grace alone",
         "connections.rs",
-        "        self.watch_quarter(slot, now);\n        self.send_echo(slot);\n",
-        "        let _ = now;\n        self.liveness.watch(slot, What::Ask, None);\n"
-        "        self.send_echo(slot);\n",
+        "        self.liveness.watch(slot, What::Ask, Some(next));\n        self.send_echo",
+        "        self.liveness.watch(slot, What::Ask, Some(next * 9));\n        self.send_echo",
+    ),
+    Mutant(
+        "a grace begins anew before it could be seen that the connection is gone again",
+        "connections.rs",
+        "self.begin_grace(slot, self.next_question(now), now);",
+        "self.begin_grace(slot, self.liveness.awake(now), now);",
     ),
     Mutant(
         "a connection that heals in silence does not end a grace",
         "connections.rs",
         "        if let Some(slot) = self.managers.slot_of(manager) {\n"
-        "            self.begin_grace(slot, now);\n"
+        "            // Until the next question nobody would learn that it is gone again.\n"
+        "            self.begin_grace(slot, self.next_question(now), now);\n"
         "        }\n",
         "        let _ = (manager, now);\n",
     ),
