@@ -378,11 +378,10 @@ MUTANTS = [
     ),
     Mutant(
         "an echo goes to another manager",
-        "lib.rs",
-        "                let to = manager.id.clone();\n"
-        "                self.send(&to, ToManager::HeartbeatEcho);",
-        "                let to = self.managers.in_order_of_registration()[0].id.clone();\n"
-        "                self.send(&to, ToManager::HeartbeatEcho);",
+        "connections.rs",
+        "        let to = self.managers.get(slot).id.clone();\n        self.send(",
+        "        let first = self.managers.in_order_of_registration().next();\n"
+        "        let to = first.unwrap_or(self.managers.get(slot)).id.clone();\n        self.send(",
     ),
     Mutant(
         "the history of blocks knows each block once",
