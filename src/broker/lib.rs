@@ -157,7 +157,7 @@ impl<B> Broker<B> {
             queue: TaskQueue::new(),
             live: LiveIds::new(),
             managers: ManagerTable::new(),
-            departed: Departed::new(),
+            departed: Departed::default(),
             anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
             outputs: Outputs::new(),
@@ -165,7 +165,7 @@ impl<B> Broker<B> {
             leaving_until: None,
             stopping: false,
             tally: Tally::default(),
-            pace: Pace::new(),
+            pace: Pace::default(),
             recent: Recent::default(),
         }
     }
@@ -203,19 +203,10 @@ impl<B> Broker<B> {
             .sum()
     }
 
-    /// Managers that are registered.
-    pub fn manager_count(&self) -> usize {
-        self.managers.len()
-    }
-
     /// The tasks that have no terminal message yet, for the last line of a log.
     pub fn unfinished(&self) -> String {
         let queued = self.queue.ids().collect();
-        let held = self
-            .managers
-            .iter()
-            .flat_map(|(_, manager)| manager.task_ids())
-            .collect();
+        let held = self.managers.task_ids().collect();
         let mut line = format!(
             "Without an answer: queued {}, in flight {}",
             ticket::ranges(queued),
@@ -341,10 +332,9 @@ impl<B> Broker<B> {
             return false;
         }
         let (queue, managers) = (&self.queue, &self.managers);
-        let fresh = self.live.insert(id, || {
-            let held = managers.iter().flat_map(|(_, manager)| manager.task_ids());
-            queue.ids().chain(held).collect()
-        });
+        let fresh = self
+            .live
+            .insert(id, || queue.ids().chain(managers.task_ids()).collect());
         if !fresh {
             warn!("Task {id} is here already; the second one is dropped");
         }
