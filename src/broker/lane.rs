@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_is_first_again() {
+    fn a_lesser_one_that_comes_late_is_first() {
         let mut lane = lane_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = lane.pop_if(|_| true).unwrap();
         assert_eq!((first_of(&lane), lane.weight()), (Some(TaskId(2)), 20));

@@ -102,7 +102,7 @@ impl<B> Broker<B> {
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         self.look_for_unmet_at = is_asking.then_some(next);
         // Blocks are on their way as a rule.
-        if self.managers.len() == 0 {
+        if self.managers.iter().next().is_none() {
             return;
         }
         let asking = &self.queue.asking;
