@@ -128,8 +128,8 @@ MUTANTS = [
     Mutant(
         "what a manager is owed is forgotten with it",
         "owed.rs",
-        "            debt.account.set_apart(&mut self.all);\n        }\n",
-        "            debt.account.set_apart(&mut self.all);\n        }\n"
+        "            self.apart.push(manager.clone());\n        }\n",
+        "            self.apart.push(manager.clone());\n        }\n"
         "        self.debts.remove(manager);\n",
         room="turn",
     ),
@@ -179,8 +179,7 @@ MUTANTS = [
         "a full connection is asked in vain without end",
         "sending.rs",
         "                Err(NotTaken::Full) => {\n"
-        "                    self.owed\n"
-        "                        .clog(transport, &mut self.interchange, &to.id, now);\n"
+        "                    self.owed.clog(&mut self.interchange, &to.id, now);\n"
         "                }\n",
         "                Err(NotTaken::Full) => return,\n",
         room="turn",
