@@ -157,7 +157,7 @@ impl<B> Broker<B> {
             queue: TaskQueue::new(),
             live: LiveIds::new(),
             managers: ManagerTable::new(),
-            departed: Departed::new(),
+            departed: Departed::default(),
             anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
             outputs: Outputs::new(),
@@ -165,7 +165,7 @@ impl<B> Broker<B> {
             leaving_until: None,
             stopping: false,
             tally: Tally::default(),
-            pace: Pace::new(),
+            pace: Pace::default(),
             recent: Recent::default(),
         }
     }
@@ -203,19 +203,10 @@ impl<B> Broker<B> {
             .sum()
     }
 
-    /// Managers that are registered.
-    pub fn manager_count(&self) -> usize {
-        self.managers.len()
-    }
-
     /// The tasks that have no terminal message yet, for the last line of a log.
     pub fn unfinished(&self) -> String {
         let queued = self.queue.ids().collect();
-        let held = self
-            .managers
-            .iter()
-            .flat_map(|(_, manager)| manager.task_ids())
-            .collect();
+        let held = self.managers.task_ids().collect();
         let mut line = format!(
             "Without an answer: queued {}, in flight {}",
             ticket::ranges(queued),
@@ -341,10 +332,9 @@ impl<B> Broker<B> {
             return false;
         }
         let (queue, managers) = (&self.queue, &self.managers);
-        let fresh = self.live.insert(id, || {
-            let held = managers.iter().flat_map(|(_, manager)| manager.task_ids());
-            queue.ids().chain(held).collect()
-        });
+        let fresh = self
+            .live
+            .insert(id, || queue.ids().chain(managers.task_ids()).collect());
         if !fresh {
             warn!("Task {id} is here already; the second one is dropped");
         }
@@ -364,10 +354,8 @@ impl<B> Broker<B> {
         match message {
             FromManager::Heartbeat => {
                 self.policy.note_change(slot);
-                let manager = self.managers.get_mut(slot);
-                manager.last_heartbeat_wall_s = now.wall_s;
-                let to = manager.id.clone();
-                self.send(&to, ToManager::HeartbeatEcho);
+                self.managers.get_mut(slot).last_heartbeat_wall_s = now.wall_s;
+                self.send_echo(slot);
             }
             FromManager::Result { task, frame } => self.take_result(slot, task, frame, now),
             FromManager::SpoiltResult { task, reason } => {

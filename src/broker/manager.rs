@@ -65,11 +65,6 @@ impl<B> Manager<B> {
         }
     }
 
-    /// Stands where its earlier registration stood when managers are listed, as in Parsl.
-    pub(super) fn take_place_of(&mut self, earlier: &Self) {
-        self.order = earlier.order;
-    }
-
     pub(super) fn is_suspect(&self) -> bool {
         self.link.closed_since().is_some()
     }

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_is_first_again() {
+    fn a_lesser_one_that_comes_late_is_first() {
         let mut queue = queue_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = queue.pop_if(|_| true).unwrap();
         assert_eq!((first_of(&queue), queue.weight()), (Some(TaskId(2)), 20));

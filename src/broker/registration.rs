@@ -117,7 +117,8 @@ impl<B> Broker<B> {
         let same_process = earlier.link.registered_by == origin.connection
             && earlier.link.is_open_by(origin.connection);
         let mut earlier = self.remove_quietly(slot);
-        manager.take_place_of(&earlier);
+        // It stands where the earlier one stood when managers are listed, as in Parsl.
+        manager.order = earlier.order;
         if same_process {
             if is_logged {
                 warn!(
