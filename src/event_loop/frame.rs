@@ -3,7 +3,6 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::{ptr, slice};
 
 use account::Receipt;
@@ -78,8 +77,8 @@ impl Frame {
     }
 
     /// The same frame: when libzmq has done with it, the receipt is dropped and the release noted.
-    pub(super) fn counted(mut self, receipt: Receipt, release: &Arc<Release>) -> Self {
-        let counting = Some((receipt, Arc::clone(release)));
+    pub(super) fn counted(mut self, receipt: Receipt, release: &'static Release) -> Self {
+        let counting = Some((receipt, release));
         if !self.counted.is_null() {
             self.set_counting(counting);
             return self;
@@ -115,7 +114,7 @@ impl Frame {
         self
     }
 
-    fn set_counting(&mut self, counting: Option<(Receipt, Arc<Release>)>) {
+    fn set_counting(&mut self, counting: Option<(Receipt, &'static Release)>) {
         // SAFETY: it is alive until its message is closed, and libzmq, which has not taken that,
         // does not look at it.
         unsafe { (*self.counted).counting = counting };
@@ -181,7 +180,7 @@ unsafe extern "C" fn free_bytes(data: *mut c_void, len: *mut c_void) {
 struct Counted {
     /// Whose the bytes are. Closed in libzmq's thread; what it refers to is counted atomically.
     frame: Frame,
-    counting: Option<(Receipt, Arc<Release>)>,
+    counting: Option<(Receipt, &'static Release)>,
 }
 
 /// Called by libzmq, in a thread of its own, when the bytes have left.
@@ -207,16 +206,16 @@ mod tests {
 
     #[test]
     fn counted_bytes_count_as_long_as_they_are_there() {
-        let release = Arc::new(Release::new().unwrap());
+        let release = Release::leaked().unwrap();
         let mut account = Account::default();
-        let frame = Frame::of_bytes(vec![7; 100_000]).counted(account.hand_over(100_000), &release);
-        let small = Frame::copy_of(b"x").counted(account.hand_over(1), &release);
+        let frame = Frame::of_bytes(vec![7; 100_000]).counted(account.hand_over(100_000), release);
+        let small = Frame::copy_of(b"x").counted(account.hand_over(1), release);
         assert_eq!(account.bytes(), 100_001);
         assert_eq!(frame.as_ref(), [7; 100_000]);
         let frame = frame.uncounted();
         assert_eq!(frame.as_ref(), [7; 100_000]);
         assert_eq!(account.bytes(), 1);
-        let frame = frame.counted(account.hand_over(100_000), &release);
+        let frame = frame.counted(account.hand_over(100_000), release);
         assert_eq!(frame.as_ref(), [7; 100_000]);
         assert_eq!(account.bytes(), 100_001);
         assert_eq!(small.as_ref(), b"x");
@@ -227,9 +226,9 @@ mod tests {
 
     #[test]
     fn what_did_not_leave_wakes_nobody() {
-        let release = Arc::new(Release::new().unwrap());
+        let release = Release::leaked().unwrap();
         let mut account = Account::default();
-        let mut counted = || Frame::copy_of(b"x").counted(account.hand_over(1), &release);
+        let mut counted = || Frame::copy_of(b"x").counted(account.hand_over(1), release);
         let is_awake = || crate::is_readable_within(lent(release.descriptor()), Duration::ZERO);
         release.begin_waiting();
         drop(counted().uncounted());

@@ -1,7 +1,6 @@
 //! Opens everything that the loop holds.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use account::Account;
@@ -144,7 +143,7 @@ impl EventLoop {
             helper: start.helper,
             events: status_server.telemetry.events.clone(),
             large_results: Account::default(),
-            release: Arc::new(Release::new().map_err(OpenError::Wait)?),
+            release: Release::leaked().map_err(OpenError::Wait)?,
             has_released: false,
         };
         let descriptors = descriptors(&ports, &submit_watch, key_check.as_ref(), &start.signals)

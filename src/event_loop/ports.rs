@@ -2,7 +2,6 @@
 //! told outside.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use account::Account;
 use tracing::warn;
@@ -34,7 +33,7 @@ pub(super) struct Ports {
     pub(super) helper: Option<SelectorHelper>,
     pub(super) events: Option<Rc<dyn EventSink>>,
     pub(super) large_results: Account,
-    pub(super) release: Arc<Release>,
+    pub(super) release: &'static Release,
     /// It was found readable.
     pub(super) has_released: bool,
 }
@@ -118,9 +117,8 @@ impl Transport for Ports {
     fn send(&mut self, to: &ManagerId, what: Outgoing) {
         let body = match what {
             Outgoing::Word(word) => Frame::copy_of(word.encode()),
-            Outgoing::Batch(bytes, None) => Frame::of_bytes(bytes),
-            Outgoing::Batch(bytes, Some(receipt)) => {
-                Frame::of_bytes(bytes).counted(receipt, &self.release)
+            Outgoing::Batch(bytes, receipt) => {
+                Frame::of_bytes(bytes).counted(receipt, self.release)
             }
         };
         if let Err(not_sent) = self.workers.send(body, Part::Last) {
@@ -137,7 +135,7 @@ impl Transport for Ports {
             true => frame,
             false => {
                 let receipt = self.large_results.hand_over(frame.len());
-                frame.counted(receipt, &self.release)
+                frame.counted(receipt, self.release)
             }
         };
         match self.submit.results.send(frame, Part::Last) {

@@ -12,11 +12,13 @@ pub(super) struct Release {
 }
 
 impl Release {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
+    /// It lives as long as the process, as libzmq's thread does.
+    pub(super) fn leaked() -> io::Result<&'static Self> {
+        let release = Self {
             is_awaited: AtomicBool::new(false),
             descriptor: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-        })
+        };
+        Ok(Box::leak(Box::new(release)))
     }
 
     /// Readable once something was released that was awaited.
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn only_what_is_awaited_wakes_and_only_once() {
-        let release = Release::new().unwrap();
+        let release = Release::leaked().unwrap();
         let is_readable =
             || crate::is_readable_within(&release.descriptor, std::time::Duration::ZERO);
         release.note();

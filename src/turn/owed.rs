@@ -23,11 +23,10 @@ use protocol::ManagerId;
 const EACH_BYTES_MAX: usize = 16 << 20;
 /// And which part of what may be owed to all of them.
 const SHARE_OF_EACH: usize = 8;
-/// Batches of fewer bytes wait to be counted with those that follow, and this is what that may cost
-/// for each manager: counting is two threads that wait for each other's memory.
-const UNCOUNTED_BYTES_MAX: usize = 16 << 10;
+/// A task of fewer bytes is no matter for one that is owed nothing, whatever is owed to all.
+const SMALL_BYTES_MAX: usize = 16 << 10;
 /// And which part of what one manager may be owed.
-const UNCOUNTED_PART: usize = 8;
+const SMALL_PART: usize = 8;
 /// So many debts of managers that are not registered are kept, whether they are over or not.
 const APART_MIN: usize = 64;
 /// A network is slow at times; who takes nothing for so long is named.
@@ -40,7 +39,7 @@ const TRY_TAKES_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Owed {
     all_bytes_max: usize,
     each_bytes_max: usize,
-    uncounted_bytes_max: usize,
+    small_bytes_max: usize,
     all: Account,
     /// Asked for every batch, by peers that were let in: a fast hash is good enough.
     debts: HashMap<ManagerId, Debt, foldhash::fast::RandomState>,
@@ -58,7 +57,6 @@ pub(super) struct Owed {
 #[derive(Debug)]
 struct Debt {
     account: Account,
-    uncounted: usize,
     /// When something was handed over last.
     crowd: u64,
 }
@@ -86,7 +84,7 @@ impl Owed {
         Self {
             all_bytes_max,
             each_bytes_max,
-            uncounted_bytes_max: UNCOUNTED_BYTES_MAX.min(each_bytes_max / UNCOUNTED_PART),
+            small_bytes_max: SMALL_BYTES_MAX.min(each_bytes_max / SMALL_PART),
             all: Account::default(),
             debts: HashMap::default(),
             apart: Vec::new(),
@@ -115,21 +113,12 @@ impl Owed {
         may_have.then_some(room)
     }
 
-    /// The batch counts until this is dropped. None: it counts with one that follows.
-    pub(super) fn hand_over(
-        &mut self,
-        manager: &ManagerId,
-        bytes: usize,
-        now: Now,
-    ) -> Option<Receipt> {
+    /// The batch counts until this is dropped.
+    pub(super) fn hand_over(&mut self, manager: &ManagerId, bytes: usize, now: Now) -> Receipt {
+        let all = &mut self.all;
         let debt = self.debts.entry(manager.clone());
-        let debt = debt.or_insert_with(|| Debt::of(&self.all));
-        debt.uncounted += bytes;
-        if debt.uncounted < self.uncounted_bytes_max {
-            return None;
-        }
+        let debt = debt.or_insert_with(|| Debt::of(all));
         let before = self.all.bytes();
-        let bytes = std::mem::take(&mut debt.uncounted);
         let receipt = debt.account.hand_over_of(&mut self.all, bytes);
         let is_stranger = debt.crowd != self.crowd;
         if before < self.all_bytes_max && self.all.bytes() >= self.all_bytes_max {
@@ -139,7 +128,7 @@ impl Owed {
         if before >= self.all_bytes_max && is_stranger {
             self.begin_try(manager, now);
         }
-        Some(receipt)
+        receipt
     }
 
     /// When those who get nothing are looked at again.
@@ -207,11 +196,11 @@ impl Owed {
             self.apart.push(manager.clone());
         }
         if self.apart.len() >= self.apart_max {
-            let debts = &mut self.debts;
+            let (debts, all) = (&mut self.debts, &mut self.all);
             self.apart.retain(|manager| {
                 let is_over = debts.get(manager).is_some_and(Debt::is_over);
-                if is_over {
-                    debts.remove(manager);
+                if is_over && let Some(debt) = debts.remove(manager) {
+                    debt.account.close(all);
                 }
                 let is_apart = |debt: &Debt| debt.account.is_set_apart();
                 debts.get(manager).is_some_and(is_apart)
@@ -233,7 +222,7 @@ impl Owed {
     fn may_exceed(&self, has_read: bool, next_bytes: usize, now: Now) -> bool {
         let may_try = |last: &Try| now.monotonic >= last.until || self.is_taken(last);
         self.bytes() < self.all_bytes_max
-            || next_bytes < self.uncounted_bytes_max
+            || next_bytes < self.small_bytes_max
             || has_read
             || self.last_try.as_ref().is_none_or(may_try)
     }
@@ -254,10 +243,9 @@ impl Owed {
 }
 
 impl Debt {
-    fn of(all: &Account) -> Self {
+    fn of(all: &mut Account) -> Self {
         Self {
             account: Account::part_of(all),
-            uncounted: 0,
             crowd: 0,
         }
     }

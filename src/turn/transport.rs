@@ -49,7 +49,7 @@ pub enum Outgoing {
     Word(ToManager),
     /// Tasks, and what is dropped when the transport has done with them. What goes to one manager
     /// is done with in its order.
-    Batch(Vec<u8>, Option<Receipt>),
+    Batch(Vec<u8>, Receipt),
 }
 
 /// The sockets, and what is told outside. Nothing here ever waits.

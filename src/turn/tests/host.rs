@@ -25,8 +25,6 @@ const QUEUED_TASKS_WEIGH_MORE: usize = 256 * 300;
 /// So much of the bound may be owed to all managers, and so much of that to one.
 const OWED_PART: usize = 4;
 const OWED_TO_ONE_PART: usize = 8;
-/// What is not counted of what one is owed.
-const UNCOUNTED_PART: usize = 8;
 /// Of those who may not read, another one is tried within this time.
 const TRY_TAKES_MAX: Duration = Duration::from_secs(10);
 /// Below this part of the bound tasks are taken, whatever may have been read ahead.
@@ -275,7 +273,7 @@ impl Host {
         for name in self.world.books.borrow().managers.keys() {
             let owed = self.world.owed_to(name);
             let owed_max = self.bound_bytes / OWED_PART / OWED_TO_ONE_PART;
-            if owed > owed_max + owed_max / UNCOUNTED_PART + task {
+            if owed > owed_max + task {
                 return Err(format!("{name} alone is owed {owed} bytes"));
             }
         }

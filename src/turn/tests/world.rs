@@ -503,7 +503,7 @@ impl Transport for World {
                     content: Content::Batch(tasks),
                     bytes: bytes.len(),
                     account: Some(account),
-                    receipt,
+                    receipt: Some(receipt),
                 }
             }
         };
