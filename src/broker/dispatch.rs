@@ -150,6 +150,11 @@ impl<B> Broker<B> {
         to.next_weight.or_else(plain).unwrap_or(0)
     }
 
+    /// What a task weighs that stands first among those that wait; 0 if there is none.
+    pub fn first_weight(&self) -> usize {
+        self.queue.first().map_or(0, |task| task.weight)
+    }
+
     /// A batch for a recipient that was named just now: what waits, as far as there is room for it
     /// here and there. What is told of it stands in the outputs.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
