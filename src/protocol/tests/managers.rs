@@ -248,6 +248,27 @@ fn results_of_both_dialects_are_kept_byte_for_byte() {
     }
 }
 
+/// Without opening it: an outcome under the other key is an exception.
+#[test]
+fn a_result_says_whether_it_is_an_exception() {
+    for (outcome, expected) in [
+        ("'result': b'ok'", false),
+        ("'exception': b'bad'", true),
+        ("'result': b'ok', 'exception': b'bad'", false),
+        ("'exception': b'bad', 'result': b'ok'", false),
+    ] {
+        for protocol in 0..=5 {
+            for odd in ["", ", 'more': ()"] {
+                let item = format!("{{'type': 'result', 'task_id': 1, {outcome}{odd}}}");
+                let FromManager::Result { is_exception, .. } = one(protocol, &item) else {
+                    panic!("{item}");
+                };
+                assert_eq!(is_exception, expected, "{protocol}: {item}");
+            }
+        }
+    }
+}
+
 /// What the real pickler writes for a worker's result: the key comes from the memo, because the
 /// value of `type` is the same string.
 #[test]

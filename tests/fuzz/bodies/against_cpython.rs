@@ -97,8 +97,12 @@ fn judge_message<B>(
         .collect();
     expect("type", &format!("s{ours}"), kind)?;
     match message {
-        FromManager::Result { task, .. } => {
+        FromManager::Result {
+            task, is_exception, ..
+        } => {
             expect("task_id", &format!("i{}", int_text(task.0)), task_id)?;
+            let theirs = result.as_str() == "-";
+            expect("exception", &is_exception.to_string(), &theirs.to_string())?;
             let has_outcome = [result, exception]
                 .iter()
                 .any(|outcome| outcome.as_str() != "-");
