@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use protocol::{FromManager, Opaque, Stay, Task, encode_batch};
+use protocol::{FromManager, Opaque, Stay, Task, UnreadWords, encode_batch};
 
 use super::messages::{self, FIRST_TASK};
 use super::{Step, Work};
@@ -67,7 +67,7 @@ pub(super) const SPLICE_BATCH: Step = Step {
     operations: BATCH_TASKS * BATCHES,
     set_up: || {
         let bodies = frames(messages::task).into_iter().map(|frame| {
-            let task = Task::parse(frame, Stay::Short).expect("sound");
+            let task = Task::parse(frame, Stay::Short, &mut UnreadWords::default()).expect("sound");
             task.body
         });
         Box::new(Splice(bodies.collect()))
@@ -75,7 +75,8 @@ pub(super) const SPLICE_BATCH: Step = Step {
 };
 
 fn read_task(frame: &[u8]) {
-    black_box(Task::parse(frame, Stay::Short).expect("sound"));
+    let unread = &mut UnreadWords::default();
+    black_box(Task::parse(frame, Stay::Short, unread).expect("sound"));
 }
 
 fn read_manager(frame: &[u8]) {

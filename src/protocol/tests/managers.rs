@@ -269,6 +269,31 @@ fn a_result_says_whether_it_is_an_exception() {
     }
 }
 
+#[test]
+fn a_node_says_what_it_has() {
+    for (value, expected) in [
+        ("...", None),
+        ("None", None),
+        ("128", Some(128.0)),
+        ("2.5", Some(2.5)),
+        ("2**70", Some(2f64.powi(70))),
+        ("numpy.of('i8', '<q', 16)", Some(16.0)),
+        ("0", None),
+        ("-1", None),
+        ("float('nan')", None),
+        ("float('inf')", None),
+        ("True", None),
+        ("'128'", None),
+        ("[128]", None),
+    ] {
+        assert_eq!(registration("cpu_count", value).cpu_count, expected);
+        let told = registration("total_memory", value).total_memory_mb;
+        assert_eq!(told, expected.map(|bytes| bytes / 1_048_576.0));
+    }
+    let told = registration("total_memory", "2**38").total_memory_mb;
+    assert_eq!(told, Some(262_144.0));
+}
+
 /// What the real pickler writes for a worker's result: the key comes from the memo, because the
 /// value of `type` is the same string.
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pickle::{Tree, View};
-use protocol::{FromManager, Priority, Stay, Task};
+use protocol::{FromManager, Priority, Stay};
 
 use super::judging::{Case, Trouble};
 use super::{oracle, task};
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn judge_messages(data: &[u8]) -> Result<(), Trouble> {
-    let task = Task::parse(data, Stay::Short);
+    let task = task::parse(data, Stay::Short);
     if task.is_err() && FromManager::parse(data).is_err() {
         return Ok(());
     }
