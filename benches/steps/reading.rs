@@ -37,6 +37,13 @@ pub(super) const READ_TASK: Step = Step {
     },
 };
 
+/// With as many words as are read in one walk.
+pub(super) const READ_TASK_WITH_NEEDS: Step = Step {
+    name: "read_task_with_needs",
+    operations: MESSAGES,
+    set_up: || each(messages::task_with_needs, read_task),
+};
+
 pub(super) const READ_TASK_THOROUGHLY: Step = Step {
     name: "read_task_thoroughly",
     operations: MESSAGES,
