@@ -264,6 +264,29 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
     assert_eq!(events.take(), []);
 }
 
+/// A mistake in a program is in each of its tasks.
+#[test]
+fn needs_that_cannot_be_read_are_told_of_once_for_each_word() {
+    let events = Events::capture(LevelFilter::WARN);
+    let mut desk = desk();
+    for (id, words) in [
+        (1, "{'cores': -1}"),
+        (2, "{'cores': 'x', 'memory': []}"),
+        (3, "{'memory': -5}"),
+    ] {
+        desk.task(&format!(
+            "{{'task_id': {id}, 'context': {{'placement': {words}}}, 'buffer': b''}}"
+        ));
+    }
+    let lines: Vec<_> = events.take().into_iter().map(|line| line.text).collect();
+    let [cores, memory] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(cores.contains("'cores' of task 1"), "{cores}");
+    assert!(memory.contains("'memory' of task 2"), "{memory}");
+    assert_eq!(desk.interchange.broker().queued(), 3);
+}
+
 #[test]
 fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
     let events = Events::capture(LevelFilter::WARN);
