@@ -171,7 +171,7 @@ impl<B> Broker<B> {
     }
 
     /// Where no task asks for anything.
-    #[inline]
+    #[inline(never)]
     fn fill(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
         let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
         let manager = self.managers.get_mut(to.slot);
@@ -184,25 +184,21 @@ impl<B> Broker<B> {
         let mut shipment = Shipment::with_capacity(count);
         let mut weight = 0;
         while shipment.len() < count {
-            let is_first = shipment.is_empty();
-            let next = self.queue.plain.pop_if(|next| {
-                is_first || weight + next.weight <= room.weight && !travels_alone(next, &self.live)
-            });
-            let Some(task) = next else {
+            let Some((first, next)) = self.queue.plain.look() else {
                 break;
             };
-            let is_alone = travels_alone(&task, &self.live);
-            let QueuedTask {
-                ticket,
-                since_ns,
-                body,
-                ..
-            } = task;
-            weight += task.weight;
-            shipment.add(ticket.task(), body);
+            let is_alone = travels_alone(next, &self.live);
+            weight += next.weight;
+            if !shipment.is_empty() && (weight > room.weight || is_alone) {
+                break;
+            }
             self.tally
                 .queued_for
-                .add_ns(now_ns.saturating_sub(since_ns));
+                .add_ns(now_ns.saturating_sub(next.since_ns));
+            let Some(QueuedTask { ticket, body, .. }) = self.queue.plain.take(first) else {
+                break;
+            };
+            shipment.add(ticket.task(), body);
             manager.in_flight.push_back(InFlight {
                 ticket,
                 dispatched,
@@ -212,6 +208,7 @@ impl<B> Broker<B> {
                 break;
             }
         }
+        self.queue.plain.give_back_room();
         shipment
     }
 
@@ -247,7 +244,7 @@ impl<B> Broker<B> {
 
     fn take_chosen(&mut self, slot: Slot, choice: &Choice) -> Option<QueuedTask<B>> {
         match choice {
-            Choice::Plain => self.queue.plain.pop_if(|_| true),
+            Choice::Plain => self.queue.plain.pop(),
             Choice::Asking(found) => {
                 let popped = self.queue.asking.pop(found)?;
                 self.note_placed(slot, found, &popped);

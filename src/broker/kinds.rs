@@ -211,7 +211,7 @@ impl<B> Kinds<B> {
             class.passed_since = None;
         }
         let kind = self.kinds.get_mut(found.kind)?;
-        let task = kind.lane.pop_if(|_| true)?;
+        let task = kind.lane.pop()?;
         let (demand, affinity) = (Rc::clone(&kind.demand), kind.affinity.clone());
         let (class, home, after) = (kind.class, kind.home, kind.lane.first_key());
         self.tasks -= 1;

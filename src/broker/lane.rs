@@ -43,6 +43,13 @@ pub(super) struct Lane<B> {
     weight: usize,
 }
 
+/// The next one, as [`Lane::look`] found it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct First {
+    is_ranked: bool,
+    weight: usize,
+}
+
 /// Ordered by its fields from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
@@ -94,30 +101,37 @@ impl<B> Lane<B> {
         }
     }
 
-    /// The next one, if it is wanted.
-    #[inline]
-    pub(super) fn pop_if(
-        &mut self,
-        is_wanted: impl FnOnce(&QueuedTask<B>) -> bool,
-    ) -> Option<QueuedTask<B>> {
-        let task = if self.is_ranked_first() {
-            let Reverse(first) = *self.ranking.peek()?;
-            if !is_wanted(self.ranked.get(first.place)?) {
-                return None;
-            }
-            self.ranking.pop();
-            self.ranked.remove(first.place)
-        } else {
-            if !is_wanted(self.line.front()?) {
-                return None;
-            }
-            self.line.pop_front()?
+    /// Where the next one stands, and that one.
+    #[inline(always)]
+    pub(super) fn look(&self) -> Option<(First, &QueuedTask<B>)> {
+        let is_ranked = self.is_ranked_first();
+        let task = match is_ranked {
+            true => self.ranked.get(self.ranking.peek()?.0.place)?,
+            false => self.line.front()?,
         };
-        self.weight -= task.weight;
-        if self.is_empty() {
-            self.give_back_room();
+        let weight = task.weight;
+        Some((First { is_ranked, weight }, task))
+    }
+
+    /// Takes the one that was looked at just now. The room of a long lane is given back by whoever
+    /// has taken what he wants.
+    #[inline(always)]
+    pub(super) fn take(&mut self, first: First) -> Option<QueuedTask<B>> {
+        self.weight -= first.weight;
+        if first.is_ranked {
+            let Reverse(first) = self.ranking.pop()?;
+            Some(self.ranked.remove(first.place))
+        } else {
+            self.line.pop_front()
         }
-        Some(task)
+    }
+
+    /// The next one.
+    pub(super) fn pop(&mut self) -> Option<QueuedTask<B>> {
+        let (first, _) = self.look()?;
+        let task = self.take(first);
+        self.give_back_room();
+        task
     }
 
     pub(super) fn first_key(&self) -> Option<Key> {
@@ -126,14 +140,10 @@ impl<B> Lane<B> {
 
     /// Whose turn it is.
     pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
-        if self.is_ranked_first() {
-            let Reverse(first) = self.ranking.peek()?;
-            return self.ranked.get(first.place);
-        }
-        self.line.front()
+        Some(self.look()?.1)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_ranked_first(&self) -> bool {
         match (self.line.front(), self.ranking.peek()) {
             (Some(in_line), Some(Reverse(first))) => first.key < in_line.key(),
@@ -155,8 +165,15 @@ impl<B> Lane<B> {
         self.line.drain(..).chain(self.ranked.drain())
     }
 
-    /// The room of a long queue is not kept after it.
-    fn give_back_room(&mut self) {
+    /// The room of a long lane is not kept after it.
+    #[inline]
+    pub(super) fn give_back_room(&mut self) {
+        if self.is_empty() {
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
         const KEPT: usize = 1024;
         self.line.shrink_to(KEPT);
         self.ranking.shrink_to(KEPT);
@@ -189,7 +206,7 @@ mod tests {
     }
 
     fn drained(lane: &mut Lane<()>) -> Vec<i64> {
-        std::iter::from_fn(|| lane.pop_if(|_| true))
+        std::iter::from_fn(|| lane.pop())
             .map(|task| task.ticket.settle().0)
             .collect()
     }
@@ -207,7 +224,7 @@ mod tests {
     #[test]
     fn a_lesser_one_that_comes_late_is_first() {
         let mut lane = lane_of(&[(1, 1), (1, 2), (1, 3)]);
-        let first = lane.pop_if(|_| true).unwrap();
+        let first = lane.pop().unwrap();
         assert_eq!((first_of(&lane), lane.weight()), (Some(TaskId(2)), 20));
         lane.push(first);
         assert_eq!(lane.weight(), 30);
