@@ -188,13 +188,15 @@ impl Screen {
             waiting += &format!(", the oldest for {}", duration(oldest));
         }
         waiting += &priorities(document);
+        waiting += &unmet(document);
         self.line("Queue", &waiting);
         let counts = ManagerCounts::of(&document.managers);
         self.line(
             "In flight",
             &format!(
-                "{}{}, with {} and {} on {}",
+                "{}{}{}, with {} and {} on {}",
                 some(document.in_flight, "task"),
+                counts.slots_in_hand(),
                 counts.longest_in_hand(),
                 some(counts.managers, "manager"),
                 some(workers(&counts), "worker"),
@@ -321,8 +323,17 @@ impl Screen {
 
     fn blocks(&mut self, document: &Document) {
         let mut heads = vec!["BLOCK", "MANAGERS", "HOSTS", "WORKERS", "IN FLIGHT"];
-        let states = ManagerState::ALL.map(|state| state.name().to_uppercase());
-        heads.extend(states.iter().map(String::as_str));
+        // Columns of what a task asked for stand only where one did.
+        let all = ManagerCounts::of(&document.managers);
+        if all.has_wide_tasks {
+            heads.push("SLOTS");
+        }
+        let is_shown = |state: &ManagerState| {
+            *state != ManagerState::Reserved || all.count(ManagerState::Reserved) > 0
+        };
+        let states: Vec<ManagerState> = ManagerState::ALL.into_iter().filter(is_shown).collect();
+        let names: Vec<String> = states.iter().map(|it| it.name().to_uppercase()).collect();
+        heads.extend(names.iter().map(String::as_str));
         heads.push("UNHEARD");
         let mut table = Table::new(&heads);
         for (block, counts) in by_block(document) {
@@ -333,7 +344,10 @@ impl Screen {
                 count(workers(&counts)),
                 format!("{}/{}", count(counts.in_flight), count(counts.capacity)),
             ];
-            let numbers = ManagerState::ALL.map(|state| match counts.count(state) {
+            if all.has_wide_tasks {
+                row.push(slots(counts.busy_slots, counts.slots));
+            }
+            let numbers = states.iter().map(|state| match counts.count(*state) {
                 0 => "·".to_owned(),
                 managers => count(managers),
             });
@@ -345,33 +359,33 @@ impl Screen {
     }
 
     fn managers(&mut self, document: &Document) {
-        let heads = [
-            "BLOCK",
-            "MANAGER",
-            "HOST",
-            "STATE",
-            "IN FLIGHT",
-            "WORKERS",
-            "DONE",
-            "OLDEST",
-            "UNHEARD",
-            "IDLE",
-        ];
+        let mut heads = vec!["BLOCK", "MANAGER", "HOST", "STATE", "IN FLIGHT"];
+        let has_wide_tasks = document.managers.iter().any(Manager::has_wide_tasks);
+        if has_wide_tasks {
+            heads.push("SLOTS");
+        }
+        heads.extend(["WORKERS", "DONE", "OLDEST", "UNHEARD", "IDLE"]);
         let mut table = Table::new(&heads);
         let or_dash = |time: Option<f64>| time.map_or("-".to_owned(), duration);
         for manager in &document.managers {
-            table.push(vec![
+            let mut row = vec![
                 plain(&manager.block),
                 plain(&manager.id),
                 plain(&manager.host),
                 states(manager),
                 format!("{}/{}", count(manager.in_flight), count(manager.capacity)),
+            ];
+            if has_wide_tasks {
+                row.push(slots(manager.busy_slots, manager.slots));
+            }
+            row.extend([
                 count(manager.workers),
                 count(manager.tasks_done),
                 or_dash(manager.oldest_task_s),
                 duration(manager.last_heard_s),
                 or_dash(manager.idle_s),
             ]);
+            table.push(row);
         }
         self.table(&table, document.managers.is_empty());
     }
@@ -416,7 +430,24 @@ fn states(manager: &Manager) -> String {
     if manager.held && first != ManagerState::Held {
         told.push("held");
     }
+    if manager.reserved && first != ManagerState::Reserved {
+        told.push("reserved");
+    }
     told.join(", ")
+}
+
+/// `8/16`: how many have a task.
+fn slots(busy: usize, all: usize) -> String {
+    format!("{}/{}", count(busy), count(all))
+}
+
+/// `; 12 fit no manager`.
+fn unmet(document: &Document) -> String {
+    match document.queue.unmet_tasks() {
+        0 => String::new(),
+        1 => "; 1 fits no manager".to_owned(),
+        tasks => format!("; {} fit no manager", count(tasks)),
+    }
 }
 
 fn priorities(document: &Document) -> String {
@@ -447,6 +478,7 @@ fn priorities(document: &Document) -> String {
 mod tests {
     use super::*;
     use crate::running::sample;
+    use status::document::{Lack, Unmet};
 
     fn paper(columns: usize) -> Paper {
         Paper {
@@ -523,6 +555,49 @@ mod tests {
             .find(|line| line.contains("a-node-with-a-long-name-3 "))
             .unwrap();
         assert!(line.contains("held") && line.contains("4/4"), "{line}");
+    }
+
+    #[test]
+    fn slots_and_reservations_are_shown_where_tasks_ask_for_them() {
+        let mut document = busy();
+        for screen in [false, true].map(|managers| full(&document, &Paper::piped(), managers)) {
+            let told = |word| screen.contains(word);
+            assert!(
+                !told("SLOTS") && !told("RESERVED") && !told("fit no manager"),
+                "{screen}"
+            );
+        }
+        document.managers.truncate(2);
+        document.in_flight = 3;
+        let [wide, reserved] = document.managers.as_mut_slice() else {
+            panic!("two managers");
+        };
+        (wide.in_flight, wide.busy_slots) = (1, 4);
+        (reserved.in_flight, reserved.busy_slots, reserved.reserved) = (2, 2, true);
+        document.queue.asking = 12;
+        document.queue.unmet = vec![Unmet {
+            tasks: 12,
+            needs: "8 cores".to_owned(),
+            lack: Lack::Node,
+        }];
+        let blocks = full(&document, &Paper::piped(), false);
+        let managers = full(&document, &Paper::piped(), true);
+        for (screen, told) in [
+            (&blocks, "; 12 fit no manager"),
+            (&blocks, "3 tasks on 6 slots (the longest"),
+            (
+                &blocks,
+                "SLOTS  SUSPECT  DRAINING  HELD  FULL  RESERVED  BUSY",
+            ),
+            (
+                &blocks,
+                "1/4    4/4        ·         ·     ·     1         ·     ·",
+            ),
+            (&managers, "reserved        2/4    2/4"),
+            (&managers, "full            1/4    4/4"),
+        ] {
+            assert!(screen.contains(told), "{told} in\n{screen}");
+        }
     }
 
     #[test]
