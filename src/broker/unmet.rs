@@ -90,7 +90,12 @@ impl fmt::Display for Unmet {
             write!(f, "{} for {}, and ", one_or_all("asks", "ask"), self.needs)?;
         }
         let wait = one_or_all("waits", "wait");
-        write!(f, "{wait} for a block whose managers can hold {them}")
+        match &self.lack {
+            Lack::Affinity(_) => write!(f, "{wait} until that manager is held or goes"),
+            Lack::Managers | Lack::Node | Lack::Slots { .. } | Lack::Time { .. } => {
+                write!(f, "{wait} for a block whose managers can hold {them}")
+            }
+        }
     }
 }
 
@@ -230,5 +235,38 @@ impl Look {
 
     fn is_over(&self) -> bool {
         self.comparisons.get() >= COMPARISONS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(tasks: usize, needs: &str, lack: Lack) -> String {
+        let needs = needs.to_owned();
+        Unmet { tasks, needs, lack }.to_string()
+    }
+
+    #[test]
+    fn one_or_many_that_ask_for_something_or_an_affinity_alone() {
+        let slots = Lack::Slots {
+            needed: 8,
+            largest: 4,
+        };
+        assert_eq!(
+            told(12, "8 cores", slots),
+            "12 tasks need 8 slots on one manager; the largest has 4. They ask for 8 cores, and \
+             wait for a block whose managers can hold them"
+        );
+        assert_eq!(
+            told(1, "600 s left", Lack::Time { longest_s: 59.6 }),
+            "1 task needs more time than any manager has left; the longest is 60 s. It asks for \
+             600 s left, and waits for a block whose managers can hold it"
+        );
+        assert_eq!(
+            told(2, "", Lack::Affinity(ManagerId::new(b"ab12"))),
+            "2 tasks need manager b'ab12', which runs others of the same affinity and cannot hold \
+             them. They wait until that manager is held or goes"
+        );
     }
 }
