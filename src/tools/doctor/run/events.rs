@@ -112,7 +112,10 @@ const KINDS: [Kind; 12] = [
     Kind {
         id: "no-manager-fits",
         severity: Severity::Warning,
-        marks: &[" for a block whose managers can hold "],
+        marks: &[
+            " for a block whose managers can hold ",
+            ", which runs others of the same affinity and cannot hold ",
+        ],
         what: "Tasks asked for more than any manager had",
         why: "Such a task waits until a block comes that has it; each kind of them is told once.",
         remedy: "Ask for what a manager has (cores, memory, running_time_min, node), or for other \
