@@ -18,7 +18,7 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("stock tells no metrics")
 
 DASHBOARD = environment.PROJECT_DIR / "python_harness" / "grafana" / "htex-interchange.json"
-STATES = {"suspect", "draining", "held", "full", "busy", "idle"}
+STATES = {"suspect", "draining", "held", "full", "reserved", "busy", "idle"}
 # Those who ask are served 50 times a second, and a look is good for 100 ms.
 LOOK_S = 5.0
 # Nothing, half of a request, nonsense, and a whole one whose answer is not read.
@@ -44,7 +44,7 @@ def wait_for(side, **expected) -> dict:
 
 def test_metrics_say_what_was_done(start, connect):
     side = start(command=with_metrics())
-    told = wait_for(side, tasks_received_total=0, queue_tasks=0)
+    told = wait_for(side, tasks_received_total=0, queue_tasks=0, queue_asking_tasks=0, slots=0)
     assert told["held_bound_bytes"] > 1e6 and told["takes_tasks"] == told["dispatches"] == 1
     for task_id in range(1, 6):
         side.submit(task_id, b"x" * 1000)

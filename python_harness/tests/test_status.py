@@ -15,7 +15,7 @@ from pathlib import Path
 import parsl
 import pytest
 
-from harness.htex import executors, jobs
+from harness.htex import executors, jobs, metrics
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
@@ -148,6 +148,40 @@ def test_everyone_is_held(tmp_path):
         text = told(exit_status=WRONG)
         assert text.splitlines()[1] == "1 problem."
         assert "none of 2 managers takes any: 2 held." in text
+
+
+def test_tasks_that_fit_no_manager(start, connect):
+    side = start(command=[str(environment.binary()), "--metrics", "0"])
+    small = connect(side).enlist(side, worker_count=4, max_capacity=8, cpu_count=4)
+    for task_id in (1, 2):
+        side.submit(task_id, context={"placement": {"cores": 8}})
+    side.submit(3, context={"placement": {"cores": 4}})
+    assert [task["task_id"] for task in small.tasks(1)] == [3]
+    sentence = "2 tasks need 8 slots on one manager; the largest has 4."
+    side.interchange.wait_for_log(f"{sentence} They ask for 8 cores, and wait for a block")
+    assert len(side.interchange.log_lines("WARNING", "slots on one manager")) == 1
+    text = told(side.workdir, "--managers")
+    assert f"WARNING        {sentence}" in text and "Asked for: 8 cores." in text
+    assert "; 2 fit no manager" in text and "1 task on 4 slots" in text
+    (row,) = [line for line in text.splitlines() if "fake-host" in line and "full" in line]
+    assert "1/8" in row and "4/4" in row
+    (document,) = documents(side.workdir)
+    (unmet,) = document["queue"]["unmet"]
+    assert document["queue"]["asking"] == unmet["tasks"] == 2 and document["reservation"] is None
+    lack = {"lack": "slots", "slots_needed": 8, "slots_largest": 4}
+    assert lack.items() <= unmet.items() and unmet["needs"] == "8 cores"
+    samples = metrics.samples(side)
+    name = metrics.PREFIX + "queue_unmet_tasks"
+    by_lack = {key[1][1]: value for key, value in samples.items() if key[0] == name}
+    assert by_lack == {"slots": 2, "time": 0, "node": 0, "affinity": 0, "managers": 0}
+    values = metrics.values(side)
+    assert (values["slots"], values["busy_slots"], values["queue_asking_tasks"]) == (4, 4, 2)
+    # Another block has what they need.
+    large = connect(side, b"large").enlist(side, worker_count=8, max_capacity=8, cpu_count=8)
+    assert [task["task_id"] for task in large.tasks(1)] == [1]
+    text = told(side.workdir)
+    assert "fit no manager" not in text and "slots on one manager" not in text
+    assert "2 tasks on 12 slots" in text
 
 
 def test_one_that_is_stopped_does_not_hold_up_the_others(start, measured):

@@ -119,7 +119,7 @@ pub use output::{Output, Shipment, StopReason};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
 pub use settings::{Patience, Placement, Settings, Versions};
 pub use slot::Slot;
-pub use snapshot::{ManagerView, QueueView, Snapshot};
+pub use snapshot::{ManagerView, QueueView, ReservationView, Snapshot};
 pub use tally::{Rates, Tally};
 pub use unmet::{Lack, Unmet};
 

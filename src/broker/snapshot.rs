@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub in_flight: usize,
     /// In order of registration.
     pub managers: Vec<ManagerView>,
+    /// The manager that is let run empty for a task, if there is one.
+    pub reservation: Option<ReservationView>,
     /// Everything counted since the start.
     pub tally: Tally,
     /// Over the last five seconds.
@@ -55,8 +57,24 @@ pub struct QueueView {
     pub priorities: Vec<(Priority, usize)>,
     /// How many tasks the two above were taken from: fewer than `tasks` in a very long queue.
     pub looked_at: usize,
+    /// Of all tasks, those that ask for something of their manager. Only these may wait although a
+    /// manager has room.
+    pub asking: usize,
     /// Tasks that fit no manager that is here.
     pub unmet: Vec<Unmet>,
+}
+
+/// For whom a manager is let run empty.
+#[derive(Debug, Clone)]
+pub struct ReservationView {
+    /// Which one.
+    pub manager: ManagerId,
+    /// What the tasks ask for that it is reserved for, in words.
+    pub needs: String,
+    /// How many of these wait.
+    pub tasks: usize,
+    /// How long others have gone before the first of them.
+    pub passed_for: Duration,
 }
 
 /// One manager at that moment.
@@ -76,6 +94,12 @@ pub struct ManagerView {
     pub capacity: usize,
     /// Tasks in its hands.
     pub in_flight: usize,
+    /// How many tasks its workers can run at a time.
+    pub slots: usize,
+    /// How many of these have a task, or a share of one.
+    pub busy_slots: usize,
+    /// It is let run empty for a task that needs much.
+    pub reserved: bool,
     /// The one that it has had for longest, and for how long.
     pub oldest_task: Option<(TaskId, Duration)>,
     /// Tasks that it gave a result for.
@@ -110,6 +134,7 @@ impl<B> Broker<B> {
             managers: managers
                 .map(|manager| self.manager_view(manager, now))
                 .collect(),
+            reservation: self.reservation_view(now),
             tally: self.tally.clone(),
             lately,
             minute,
@@ -134,8 +159,29 @@ impl<B> Broker<B> {
                 .map(|since_ns| Duration::from_nanos(now.monotonic_ns().saturating_sub(since_ns))),
             priorities: priorities.into_iter().collect(),
             looked_at: self.queue.len().min(LOOKED_AT_MAX),
+            asking: self.queue.asking.len(),
             unmet: self.unmet(now),
         }
+    }
+
+    fn reservation_view(&self, now: Now) -> Option<ReservationView> {
+        let held = self.reservation?;
+        let (manager, class) = (
+            self.managers.find(held.slot)?,
+            self.queue.asking.find(held.class)?,
+        );
+        let since = |then: Duration| now.monotonic.saturating_sub(then);
+        Some(ReservationView {
+            manager: manager.id.clone(),
+            needs: class.demand().needs.to_string(),
+            tasks: class.tasks,
+            passed_for: class.passed_since.map_or(Duration::ZERO, since),
+        })
+    }
+
+    fn is_reserved(&self, manager: &Manager<B>) -> bool {
+        let slot = self.reservation.map(|held| held.slot);
+        slot.is_some() && self.managers.slot_of(&manager.id) == slot
     }
 
     fn manager_view(&self, manager: &Manager<B>, now: Now) -> ManagerView {
@@ -150,6 +196,9 @@ impl<B> Broker<B> {
             workers: registration.worker_count,
             capacity: registration.max_capacity,
             in_flight: manager.in_flight.len(),
+            slots: manager.site.slots,
+            busy_slots: manager.busy_slots().min(manager.site.slots),
+            reserved: self.is_reserved(manager),
             oldest_task: manager
                 .in_flight
                 .front()

@@ -1,5 +1,6 @@
 //! Tasks that wait for a manager which is not here: what they ask for, and what there is.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
@@ -17,15 +18,16 @@ use protocol::ManagerId;
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(1);
 /// Time alone ends what a manager can hold.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// In one look, so many classes of tasks are compared with all managers.
-const CLASSES_MAX: usize = 256;
+/// In one look, managers are compared with classes of tasks so many times.
+const COMPARISONS_MAX: usize = 200_000;
 
 /// Tasks that no manager can hold, whatever else it does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unmet {
     /// How many.
     pub tasks: usize,
-    /// What they ask for; of tasks that ask for nearly the same, what one of them does.
+    /// What they ask for; of tasks that ask for nearly the same, what one of them does. Empty if
+    /// that is an affinity alone.
     pub needs: String,
     /// Why there is none.
     pub lack: Lack,
@@ -40,9 +42,9 @@ pub enum Lack {
     Node,
     /// Of those whose node is, none has so many slots.
     Slots {
-        /// How many it takes, where it takes the fewest.
+        /// How many it takes on the manager that comes nearest: a slot's share differs.
         needed: usize,
-        /// How many the largest has.
+        /// How many that one has.
         largest: usize,
     },
     /// Of those that have them, none lasts for so long.
@@ -54,23 +56,45 @@ pub enum Lack {
     Affinity(ManagerId),
 }
 
-impl fmt::Display for Lack {
+/// For the log: `12 tasks need 8 slots on one manager; the largest has 4. They ask for …`.
+impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Managers => write!(f, "no manager gets tasks"),
-            Self::Node => write!(f, "no manager is on such a node"),
-            Self::Slots { needed, largest } => write!(
+        let one_or_all = |one: &'static str, all: &'static str| match self.tasks {
+            1 => one,
+            _ => all,
+        };
+        let (need, them) = (one_or_all("needs", "need"), one_or_all("it", "them"));
+        write!(f, "{} {} ", self.tasks, one_or_all("task", "tasks"))?;
+        match &self.lack {
+            Lack::Managers => write!(f, "{need} a manager; none gets tasks"),
+            Lack::Node => write!(f, "{need} a node that no manager is on"),
+            Lack::Slots { needed, largest } => {
+                let slots = if *needed == 1 { "slot" } else { "slots" };
+                write!(
+                    f,
+                    "{need} {needed} {slots} on one manager; the largest has {largest}"
+                )
+            }
+            Lack::Time { longest_s } => write!(
                 f,
-                "they need {needed} slots on one manager; the largest has {largest}"
+                "{need} more time than any manager has left; the longest is {longest_s:.0} s"
             ),
-            Self::Time { longest_s } => write!(
+            Lack::Affinity(manager) => write!(
                 f,
-                "no manager lasts for so long; the one that lasts longest does for {longest_s:.0} s"
+                "{need} manager {manager}, which runs others of the same affinity and cannot hold \
+                 {them}"
             ),
-            Self::Affinity(manager) => write!(
-                f,
-                "tasks of their affinity run on manager {manager}, which cannot hold them"
-            ),
+        }?;
+        write!(f, ". {} ", one_or_all("It", "They"))?;
+        if !self.needs.is_empty() {
+            write!(f, "{} for {}, and ", one_or_all("asks", "ask"), self.needs)?;
+        }
+        let wait = one_or_all("waits", "wait");
+        match &self.lack {
+            Lack::Affinity(_) => write!(f, "{wait} until that manager is held or goes"),
+            Lack::Managers | Lack::Node | Lack::Slots { .. } | Lack::Time { .. } => {
+                write!(f, "{wait} for a block whose managers can hold {them}")
+            }
         }
     }
 }
@@ -78,12 +102,8 @@ impl fmt::Display for Lack {
 impl<B> Broker<B> {
     /// Tasks that wait, and that no manager here can hold.
     pub(super) fn unmet(&self, now: Now) -> Vec<Unmet> {
-        let names = self.queue.asking.all_classes().take(CLASSES_MAX);
-        let unmet = names.filter_map(|name| {
-            let class = self.queue.asking.find(name)?;
-            self.unmet_class(name, class, now)
-        });
-        unmet.collect()
+        let unmet = self.unmet_among(self.queue.asking.all_classes(), now);
+        unmet.into_iter().map(|(_, unmet)| unmet).collect()
     }
 
     /// Has the log say soon what waits in vain.
@@ -101,36 +121,38 @@ impl<B> Broker<B> {
         let is_asking = self.queue.asking.len() > 0;
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         self.look_for_unmet_at = is_asking.then_some(next);
-        // Blocks are on their way as a rule.
-        if self.managers.iter().next().is_none() {
-            return;
-        }
         let asking = &self.queue.asking;
-        let names = asking.all_classes();
         let is_new = |name: &ClassName| asking.find(*name).is_some_and(|class| !class.is_told);
-        let names: Vec<ClassName> = names.filter(is_new).take(CLASSES_MAX).collect();
-        for name in names {
-            let Some(unmet) = self
-                .queue
-                .asking
-                .find(name)
-                .and_then(|class| self.unmet_class(name, class, now))
-            else {
-                continue;
-            };
-            warn!(
-                "{} tasks wait that ask for {}: {}",
-                unmet.tasks, unmet.needs, unmet.lack
-            );
+        let new = self.unmet_among(asking.all_classes().filter(is_new), now);
+        // While nobody gets tasks blocks are on their way as a rule, and what those will lack is
+        // not known.
+        let lacking = |(_, unmet): &(ClassName, Unmet)| unmet.lack != Lack::Managers;
+        for (name, unmet) in new.into_iter().filter(lacking) {
+            warn!("{unmet}");
             if let Some(class) = self.queue.asking.find_mut(name) {
                 class.is_told = true;
             }
         }
     }
 
+    /// Of very many, the first are looked at.
+    fn unmet_among(
+        &self,
+        names: impl Iterator<Item = ClassName>,
+        now: Now,
+    ) -> Vec<(ClassName, Unmet)> {
+        let look = Look::new(now);
+        let names = names.take_while(|_| !look.is_over());
+        let unmet = names.filter_map(|name| {
+            let class = self.queue.asking.find(name)?;
+            Some((name, self.unmet_class(name, class, &look)?))
+        });
+        unmet.collect()
+    }
+
     /// Where some of a class fit and others do not, those others are told.
-    fn unmet_class(&self, name: ClassName, class: &Class, now: Now) -> Option<Unmet> {
-        if let Some(lack) = self.lack(name, class.least(), class.demand(), now) {
+    fn unmet_class(&self, name: ClassName, class: &Class, look: &Look) -> Option<Unmet> {
+        if let Some(lack) = self.lack(name, class.least(), class.demand(), look) {
             return Some(Unmet {
                 tasks: class.tasks,
                 needs: class.demand().needs.to_string(),
@@ -138,9 +160,9 @@ impl<B> Broker<B> {
             });
         }
         let kinds = self.queue.asking.demands_in(class);
-        let kinds = kinds.filter(|_| class.is_mixed());
+        let kinds = kinds.take_while(|_| class.is_mixed() && !look.is_over());
         let unmet = kinds.filter_map(|(demand, tasks)| {
-            let lack = self.lack(name, &demand.amounts, demand, now)?;
+            let lack = self.lack(name, &demand.amounts, demand, look)?;
             let needs = demand.needs.to_string();
             Some(Unmet { tasks, needs, lack })
         });
@@ -151,8 +173,18 @@ impl<B> Broker<B> {
     }
 
     /// None if a manager can hold so much.
-    fn lack(&self, name: ClassName, amounts: &Amounts, demand: &Demand, now: Now) -> Option<Lack> {
-        let can_hold = |it: &Manager<B>| Room::of(it, now).fit(amounts, demand) != Fit::Never;
+    fn lack(
+        &self,
+        name: ClassName,
+        amounts: &Amounts,
+        demand: &Demand,
+        look: &Look,
+    ) -> Option<Lack> {
+        let now = look.now;
+        let can_hold = |it: &Manager<B>| {
+            look.note_comparison();
+            Room::of(it, now).fit(amounts, demand) != Fit::Never
+        };
         if let Some(slot) = name.home {
             let manager = self.managers.find(slot)?;
             return (!can_hold(manager)).then(|| Lack::Affinity(manager.id.clone()));
@@ -171,14 +203,70 @@ impl<B> Broker<B> {
             let left_s = large.map(|it| Room::of(it, now).left_s());
             let longest_s = left_s.fold(0.0, f64::max);
             Lack::Time { longest_s }
-        } else if let Some(needed) = nodes().map(slots).min() {
-            let largest = nodes().map(|it| it.site.slots).max().unwrap_or(0);
-            Lack::Slots { needed, largest }
+        } else if let Some(nearest) = nodes().min_by_key(|it| slots(it) - it.site.slots) {
+            Lack::Slots {
+                needed: slots(nearest),
+                largest: nearest.site.slots,
+            }
         } else if managers().next().is_some() {
             Lack::Node
         } else {
             Lack::Managers
         };
         Some(lack)
+    }
+}
+
+/// One look at what waits, which must not hold up the tasks.
+struct Look {
+    now: Now,
+    comparisons: Cell<usize>,
+}
+
+impl Look {
+    fn new(now: Now) -> Self {
+        let comparisons = Cell::new(0);
+        Self { now, comparisons }
+    }
+
+    fn note_comparison(&self) {
+        self.comparisons.update(|count| count + 1);
+    }
+
+    fn is_over(&self) -> bool {
+        self.comparisons.get() >= COMPARISONS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(tasks: usize, needs: &str, lack: Lack) -> String {
+        let needs = needs.to_owned();
+        Unmet { tasks, needs, lack }.to_string()
+    }
+
+    #[test]
+    fn one_or_many_that_ask_for_something_or_an_affinity_alone() {
+        let slots = Lack::Slots {
+            needed: 8,
+            largest: 4,
+        };
+        assert_eq!(
+            told(12, "8 cores", slots),
+            "12 tasks need 8 slots on one manager; the largest has 4. They ask for 8 cores, and \
+             wait for a block whose managers can hold them"
+        );
+        assert_eq!(
+            told(1, "600 s left", Lack::Time { longest_s: 59.6 }),
+            "1 task needs more time than any manager has left; the longest is 60 s. It asks for \
+             600 s left, and waits for a block whose managers can hold it"
+        );
+        assert_eq!(
+            told(2, "", Lack::Affinity(ManagerId::new(b"ab12"))),
+            "2 tasks need manager b'ab12', which runs others of the same affinity and cannot hold \
+             them. They wait until that manager is held or goes"
+        );
     }
 }

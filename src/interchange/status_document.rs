@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::event_line::name_of;
-use broker::{Happening, Histogram, ManagerChange, ManagerView, QueueView, Snapshot, Tally, What};
+use broker::{
+    Happening, Histogram, ManagerChange, ManagerView, QueueView, ReservationView, Snapshot, Tally,
+    What,
+};
 use status::document::{
-    About, BackPressure, Document, Event, FORMAT, Hub, Manager, Priority, Process, Queue, Rate,
-    Rates, State, Totals, Traffic, WorkerPort,
+    About, BackPressure, Document, Event, FORMAT, Hub, Lack, Manager, Priority, Process, Queue,
+    Rate, Rates, Reservation, State, Totals, Traffic, Unmet, WorkerPort,
 };
 use status::open_metrics::{Durations, Timings};
 
@@ -48,6 +51,7 @@ pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
         queue: queue(&snapshot.queue, around.queued_bytes),
         in_flight: snapshot.in_flight,
         managers: snapshot.managers.iter().map(manager).collect(),
+        reservation: snapshot.reservation.as_ref().map(reservation),
         rates: Rates {
             last_5_s: rate(lately),
             last_60_s: rate(minute),
@@ -100,6 +104,38 @@ fn queue(view: &QueueView, bytes: usize) -> Queue {
             .collect(),
         more_priorities: view.priorities.len().saturating_sub(PRIORITIES_MAX),
         looked_at: view.looked_at,
+        asking: view.asking,
+        unmet: view.unmet.iter().map(unmet).collect(),
+    }
+}
+
+fn unmet(unmet: &broker::Unmet) -> Unmet {
+    Unmet {
+        tasks: unmet.tasks,
+        needs: unmet.needs.clone(),
+        lack: match &unmet.lack {
+            broker::Lack::Managers => Lack::Managers,
+            broker::Lack::Node => Lack::Node,
+            broker::Lack::Slots { needed, largest } => Lack::Slots {
+                slots_needed: *needed,
+                slots_largest: *largest,
+            },
+            broker::Lack::Time { longest_s } => Lack::Time {
+                longest_s: *longest_s,
+            },
+            broker::Lack::Affinity(manager) => Lack::Affinity {
+                manager: manager.to_text(),
+            },
+        },
+    }
+}
+
+fn reservation(view: &ReservationView) -> Reservation {
+    Reservation {
+        manager: view.manager.to_text(),
+        needs: view.needs.clone(),
+        tasks: view.tasks,
+        passed_s: view.passed_for.as_secs_f64(),
     }
 }
 
@@ -112,6 +148,9 @@ fn manager(view: &ManagerView) -> Manager {
         workers: view.workers,
         capacity: view.capacity,
         in_flight: view.in_flight,
+        slots: view.slots,
+        busy_slots: view.busy_slots,
+        reserved: view.reserved,
         oldest_task_s: view.oldest_task.map(|(_, time)| time.as_secs_f64()),
         oldest_task: view.oldest_task.map(|(task, _)| task.0),
         tasks_done: view.tasks_done,
@@ -219,4 +258,54 @@ fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
         detail,
         tasks_lost,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ManagerId;
+
+    #[test]
+    fn what_fits_no_manager_is_told_by_what_lacks() {
+        let manager = ManagerId::new(b"ab12");
+        let lacks = [
+            broker::Lack::Managers,
+            broker::Lack::Node,
+            broker::Lack::Slots {
+                needed: 8,
+                largest: 4,
+            },
+            broker::Lack::Time { longest_s: 1.5 },
+            broker::Lack::Affinity(manager.clone()),
+        ];
+        let view = QueueView {
+            tasks: 9,
+            asking: 7,
+            unmet: lacks
+                .into_iter()
+                .map(|lack| broker::Unmet {
+                    tasks: 1,
+                    needs: "8 cores".to_owned(),
+                    lack,
+                })
+                .collect(),
+            ..QueueView::default()
+        };
+        let told = queue(&view, 100);
+        assert_eq!((told.tasks, told.asking, told.unmet_tasks()), (9, 7, 5));
+        let names: Vec<&str> = told.unmet.iter().map(|unmet| unmet.lack.name()).collect();
+        assert_eq!(names, Lack::NAMES);
+        let slots = Lack::Slots {
+            slots_needed: 8,
+            slots_largest: 4,
+        };
+        assert_eq!(told.unmet[2].lack, slots);
+        let told = reservation(&ReservationView {
+            manager,
+            needs: "8 cores".to_owned(),
+            tasks: 3,
+            passed_for: Duration::from_millis(5500),
+        });
+        assert_eq!((told.manager.as_str(), told.passed_s), ("ab12", 5.5));
+    }
 }

@@ -29,6 +29,9 @@ pub struct Document {
     pub in_flight: usize,
     /// In order of registration.
     pub managers: Vec<Manager>,
+    /// The manager that is let run empty for a task that needs much; None if there is none.
+    #[serde(default)]
+    pub reservation: Option<Reservation>,
     /// How fast tasks move at present.
     pub rates: Rates,
     /// What was counted since the start.
@@ -74,7 +77,8 @@ pub struct About {
     pub parsl: Option<String>,
     /// Whether CURVE protects its sockets (HTEX's `encrypted`).
     pub encrypted: bool,
-    /// How managers are chosen: `random`, `block id`, or the class of a selector of the user's own.
+    /// How managers are chosen: `random`, `block id`, `spread`, `pack`, or the class of a selector
+    /// of the user's own.
     pub selector: String,
     /// A manager that is silent for so long is lost (HTEX's `heartbeat_threshold`).
     pub heartbeat_threshold_s: f64,
@@ -124,6 +128,90 @@ pub struct Queue {
     /// How many tasks `oldest_s` and the priorities were taken from: fewer than `tasks` in a queue
     /// of more than 200,000.
     pub looked_at: usize,
+    /// Of all tasks that wait, those that ask for something of their manager (`cores`, `node` and
+    /// the like). Only these may wait although a manager has room.
+    #[serde(default)]
+    pub asking: usize,
+    /// What of these fits no manager that is here, by what is asked for; of very many kinds, the
+    /// first. It waits until a block comes that has what it needs.
+    #[serde(default)]
+    pub unmet: Vec<Unmet>,
+}
+
+impl Queue {
+    /// Tasks that fit no manager that is here.
+    pub fn unmet_tasks(&self) -> usize {
+        self.unmet.iter().map(|unmet| unmet.tasks).sum()
+    }
+}
+
+/// Tasks that fit no manager that is here, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// How many there are.
+    pub tasks: usize,
+    /// What they ask for, in words: `8 cores, 4000 MB`; of tasks that ask for nearly the same, what
+    /// one of them does. Empty if that is an affinity alone.
+    pub needs: String,
+    /// What no manager has. Further fields tell how much.
+    #[serde(flatten)]
+    pub lack: Lack,
+}
+
+/// What no manager has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "lack", rename_all = "lowercase")]
+pub enum Lack {
+    /// No manager gets tasks at all.
+    Managers,
+    /// None is on a node of the kind that is asked for.
+    Node,
+    /// None of those has so many worker slots.
+    Slots {
+        /// How many such a task takes on the manager that comes nearest.
+        slots_needed: usize,
+        /// How many that one has.
+        slots_largest: usize,
+    },
+    /// None of those that have them lasts for so long.
+    Time {
+        /// For how long the one does that lasts longest.
+        longest_s: f64,
+    },
+    /// Tasks of its affinity run on a manager that cannot hold it.
+    Affinity {
+        /// Which one.
+        manager: String,
+    },
+}
+
+impl Lack {
+    /// All that [`Self::name`] gives.
+    pub const NAMES: [&'static str; 5] = ["managers", "node", "slots", "time", "affinity"];
+
+    /// As in JSON, and as the label of the metric.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Managers => "managers",
+            Self::Node => "node",
+            Self::Slots { .. } => "slots",
+            Self::Time { .. } => "time",
+            Self::Affinity { .. } => "affinity",
+        }
+    }
+}
+
+/// The manager that is let run empty, so that a task which needs much gets its turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// Its id.
+    pub manager: String,
+    /// What the tasks ask for that it is reserved for, in words.
+    pub needs: String,
+    /// How many of these wait.
+    pub tasks: usize,
+    /// How long others have gone before the first of them.
+    pub passed_s: f64,
 }
 
 /// How many tasks wait with one priority.
@@ -152,6 +240,16 @@ pub struct Manager {
     pub capacity: usize,
     /// Tasks that it was sent and that are not answered.
     pub in_flight: usize,
+    /// Tasks of one slot each that its workers can run at a time.
+    #[serde(default)]
+    pub slots: usize,
+    /// How many of these have a task, or a share of one: more than `in_flight` where tasks take
+    /// several.
+    #[serde(default)]
+    pub busy_slots: usize,
+    /// It is let run empty for a task that needs much, and gets nothing else meanwhile.
+    #[serde(default)]
+    pub reserved: bool,
     /// How long ago the task was dispatched that it has had for longest; None if it has none.
     pub oldest_task_s: Option<f64>,
     /// That task's number, which is Parsl's executor task id.
@@ -179,9 +277,32 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Whether it would be given a task.
+    /// Whether it would be given a task that fits.
     pub fn takes_tasks(&self) -> bool {
-        matches!(self.state(), ManagerState::Busy | ManagerState::Idle)
+        matches!(
+            self.state(),
+            ManagerState::Reserved | ManagerState::Busy | ManagerState::Idle
+        )
+    }
+
+    /// How many more tasks of one slot it may hold.
+    pub fn room(&self) -> usize {
+        let (load, most) = self.load();
+        most.saturating_sub(load)
+    }
+
+    /// What it has in hand, and how much it may have, in the unit that says when it is full: slots
+    /// where a task takes several, since nothing is prefetched beside such a task; else tasks.
+    pub fn load(&self) -> (usize, usize) {
+        match self.has_wide_tasks() {
+            true => (self.busy_slots, self.slots),
+            false => (self.in_flight, self.capacity),
+        }
+    }
+
+    /// Whether one of its tasks takes several slots.
+    pub fn has_wide_tasks(&self) -> bool {
+        self.busy_slots > self.in_flight
     }
 
     /// What it is in the first place: the first of the states, in their order, that it is in.
@@ -190,7 +311,8 @@ impl Manager {
             _ if self.suspect_s.is_some() => ManagerState::Suspect,
             _ if self.draining => ManagerState::Draining,
             _ if self.held => ManagerState::Held,
-            _ if self.clogged || self.in_flight >= self.capacity => ManagerState::Full,
+            _ if self.clogged || self.room() == 0 => ManagerState::Full,
+            _ if self.reserved => ManagerState::Reserved,
             _ if self.in_flight > 0 => ManagerState::Busy,
             _ => ManagerState::Idle,
         }
@@ -208,6 +330,8 @@ pub enum ManagerState {
     Held,
     /// It has as many tasks as it may hold.
     Full,
+    /// It has room, but is let run empty for a task that needs more.
+    Reserved,
     /// It has tasks, and takes more.
     Busy,
     /// It has none.
@@ -216,11 +340,12 @@ pub enum ManagerState {
 
 impl ManagerState {
     /// In the order in which the first that holds is the one that counts.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Suspect,
         Self::Draining,
         Self::Held,
         Self::Full,
+        Self::Reserved,
         Self::Busy,
         Self::Idle,
     ];
@@ -232,6 +357,7 @@ impl ManagerState {
             Self::Draining => "draining",
             Self::Held => "held",
             Self::Full => "full",
+            Self::Reserved => "reserved",
             Self::Busy => "busy",
             Self::Idle => "idle",
         }
@@ -390,4 +516,51 @@ pub struct Event {
     pub detail: String,
     /// Tasks that were lost with it.
     pub tasks_lost: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_stands_beside_what_is_asked_for() {
+        for (lack, told) in [
+            (Lack::Node, r#""lack":"node""#),
+            (
+                Lack::Slots {
+                    slots_needed: 8,
+                    slots_largest: 4,
+                },
+                r#""lack":"slots","slots_needed":8,"slots_largest":4"#,
+            ),
+            (
+                Lack::Time { longest_s: 9.5 },
+                r#""lack":"time","longest_s":9.5"#,
+            ),
+        ] {
+            let needs = "8 cores".to_owned();
+            let name = lack.name();
+            let unmet = Unmet {
+                tasks: 12,
+                needs,
+                lack,
+            };
+            let json = serde_json::to_string(&unmet).unwrap();
+            assert_eq!(json, format!(r#"{{"tasks":12,"needs":"8 cores",{told}}}"#));
+            assert_eq!(serde_json::from_str::<Unmet>(&json).unwrap(), unmet);
+            assert!(Lack::NAMES.contains(&name) && told.contains(name));
+        }
+    }
+
+    #[test]
+    fn an_interchange_that_tells_no_slots_has_room_by_its_tasks() {
+        let json = r#"{"id": "a", "block": "0", "host": "n", "address": null, "workers": 4,
+            "capacity": 4, "in_flight": 3, "oldest_task_s": null, "oldest_task": null,
+            "tasks_done": 0, "held": false, "draining": false, "suspect_s": null,
+            "last_heard_s": 0.1, "idle_s": null, "python": "3.12.3", "parsl": "2026.10.26"}"#;
+        let mut manager: Manager = serde_json::from_str(json).unwrap();
+        assert_eq!((manager.room(), manager.state()), (1, ManagerState::Busy));
+        manager.in_flight = 4;
+        assert_eq!((manager.room(), manager.state()), (0, ManagerState::Full));
+    }
 }

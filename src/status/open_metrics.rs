@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::document::{Document, ManagerState};
+use super::document::{Document, Lack, ManagerState};
 
 const BYTES: Option<&Unit> = Some(&Unit::Bytes);
 const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
@@ -197,6 +197,12 @@ const GAUGES: &[Gauge] = &[
         value: |told| Some(told.queue.tasks as f64),
     },
     Gauge {
+        name: "htex_interchange_queue_asking_tasks",
+        help: "Tasks that wait and ask for something of their manager",
+        unit: None,
+        value: |told| Some(told.queue.asking as f64),
+    },
+    Gauge {
         name: "htex_interchange_queue",
         help: "What waiting tasks take",
         unit: BYTES,
@@ -219,6 +225,18 @@ const GAUGES: &[Gauge] = &[
         help: "Workers of all registered managers",
         unit: None,
         value: |told| Some(told.managers.iter().map(|one| one.workers as f64).sum()),
+    },
+    Gauge {
+        name: "htex_interchange_slots",
+        help: "Tasks of one slot that all registered managers can run at a time",
+        unit: None,
+        value: |told| Some(told.managers.iter().map(|one| one.slots as f64).sum()),
+    },
+    Gauge {
+        name: "htex_interchange_busy_slots",
+        help: "Slots that have a task, or a share of one",
+        unit: None,
+        value: |told| Some(told.managers.iter().map(|one| one.busy_slots as f64).sum()),
     },
     Gauge {
         name: "htex_interchange_capacity_tasks",
@@ -319,6 +337,7 @@ impl Collector for Page {
             }
         }
         self.managers(out)?;
+        self.unmet(out)?;
         self.cpu(out)?;
         self.timings(out)?;
         self.about(out)
@@ -329,13 +348,30 @@ impl Page {
     fn managers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let managers = &self.document.managers;
         let help = "Registered managers, each in the first of these states that it is in: \
-                    suspect (no connection), draining, held, full, busy, idle";
+                    suspect (no connection), draining, held, full, reserved (let run empty for a \
+                    task that needs more than it has room for), busy, idle";
         let name = "htex_interchange_managers";
         let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for state in ManagerState::ALL {
             let count = managers.iter().filter(|manager| manager.state() == state);
             let value = ConstGauge::new(count.count() as i64);
             value.encode(family.encode_family(&[("state", state.name())])?)?;
+        }
+        Ok(())
+    }
+
+    /// A series for each thing that may lack, so that none appears and vanishes.
+    fn unmet(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Tasks that wait and fit no manager that is here, by what lacks: slots (of one \
+                    manager), time (until it ends), node (its name, block or size), affinity (its \
+                    manager cannot hold it), managers (none gets tasks)";
+        let name = "htex_interchange_queue_unmet_tasks";
+        let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for lack in Lack::NAMES {
+            let unmet = self.document.queue.unmet.iter();
+            let of_it = unmet.filter(|unmet| unmet.lack.name() == lack);
+            let value = ConstGauge::new(of_it.map(|unmet| unmet.tasks as i64).sum::<i64>());
+            value.encode(family.encode_family(&[("lack", lack)])?)?;
         }
         Ok(())
     }

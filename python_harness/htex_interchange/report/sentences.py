@@ -165,8 +165,10 @@ def idle_while_queued(run: Run) -> Sentence | None:
         LOOK,
         f"Workers were idle for {units.share(time.idle[IN_QUEUE], time.registered)} of their time "
         f"({units.worker_time(time.idle[IN_QUEUE])}) while tasks waited in the interchange's "
-        "queue. A manager selector that keeps tasks from some managers can do that, or a submit "
-        "process that does not take its results; interchange.log tells of the latter.",
+        "queue. Tasks that ask for more than those workers had (`cores`, `node` and the like) can "
+        "do that, or a manager selector that keeps tasks from some managers, or a submit process "
+        "that does not take its results; interchange.log tells of the latter, and of tasks that "
+        "fit no manager.",
     )
 
 

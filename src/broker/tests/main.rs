@@ -13,6 +13,9 @@ mod world;
 /// A broker's effects in words.
 mod words;
 
+/// What tasks ask for, and what is shown of it.
+mod needs;
+
 /// The commands of a scenario.
 mod script;
 

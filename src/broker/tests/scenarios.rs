@@ -60,6 +60,7 @@ themes!(
     asked_selector,
     happenings,
     absurd,
+    placement,
 );
 
 fn directory() -> PathBuf {

@@ -11,8 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use broker::{
-    BatchRoom, BlockIdSelector, Candidate, ConnectionId, Origin, Output, Patience, RandomSelector,
-    Selector, Settings, Slot, StopReason, Versions,
+    BatchRoom, BlockIdSelector, Candidate, ConnectionId, Origin, Output, PackSelector, Patience,
+    RandomSelector, Selector, Settings, Slot, SpreadSelector, StopReason, Versions,
 };
 use protocol::{
     BlockId, Command, FromManager, ManagerId, Priority, SelectorAnswer, Task, TaskId, VersionCheck,
@@ -21,6 +21,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::events::Events;
+use super::needs;
 use super::words;
 use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id};
 
@@ -61,11 +62,11 @@ impl Line {
         object.parse().unwrap_or_else(|_| panic!("{object}"))
     }
 
-    fn text(&mut self, key: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
         self.options.remove(key)
     }
 
-    fn option<T: FromStr<Err: Debug>>(&mut self, key: &str) -> Option<T> {
+    pub(crate) fn option<T: FromStr<Err: Debug>>(&mut self, key: &str) -> Option<T> {
         let value = self.text(key)?;
         Some(value.parse().unwrap_or_else(|_| panic!("{key}={value}")))
     }
@@ -92,7 +93,8 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown`
+    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown
+    /// walltime=60 cores_per_worker=2 routing=hard`
     pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -115,10 +117,13 @@ impl Player {
                 _ => panic!("check={check}"),
             };
         }
+        settings.placement = needs::placement(&mut with);
         let wanted = with.text("selector");
         let selector: Box<dyn Selector> = match wanted.as_deref() {
             None | Some("asked") => Box::new(BlockIdSelector::default()),
             Some("random") => Box::new(RandomSelector::new(1)),
+            Some("spread") => Box::new(SpreadSelector::default()),
+            Some("pack") => Box::new(PackSelector::default()),
             Some("longest-waiting") => Box::new(LongestWaiting::default()),
             Some(other) => panic!("selector={other}"),
         };
@@ -180,6 +185,9 @@ impl Player {
                 return vec![deadline.map_or("none".to_owned(), show)];
             }
             "books" => return vec![self.books()],
+            "unmet" => return needs::unmet(&self.world),
+            "reserved" => return vec![needs::reserved(&self.world)],
+            "slots" => return needs::slots(&self.world),
             "unfinished" => return vec![self.world.broker.unfinished()],
             "versions" => self.world.broker.handle_versions(Versions {
                 python: line.text("python"),
@@ -224,7 +232,7 @@ impl Player {
             "drain" => FromManager::Drain,
             "probe" => FromManager::ConnectionProbe,
             "result" => FromManager::Result {
-                is_exception: false,
+                is_exception: line.objects.get(2).is_some_and(|word| word == "exception"),
                 task: TaskId(line.number(1)),
                 frame: Body::Result {
                     manager: name.clone(),
@@ -251,13 +259,18 @@ impl Player {
         match line.verb.as_str() {
             "task" => {
                 let mut task = task(line.number(0), line.text("priority").as_deref());
+                task.needs = needs::of(line).map(Box::new);
                 task.foreign_name = line.text("names").map(String::into_boxed_str);
                 broker.handle_task(task, weight, *now);
             }
             "tasks" => {
+                let needs = needs::of(line).map(Box::new);
+                let priority = line.text("priority");
                 let (first, last) = line.object(0).split_once('-').expect("first-last");
                 for id in number(first)..=number(last) {
-                    broker.handle_task(task(id, None), weight, *now);
+                    let mut task = task(id, priority.as_deref());
+                    task.needs = needs.clone();
+                    broker.handle_task(task, weight, *now);
                 }
             }
             _ => {
@@ -432,6 +445,7 @@ fn registration(name: &str, line: &mut Line, player: &Player) -> protocol::Regis
     if let Some(workers) = line.option("workers") {
         registration.worker_count = workers;
     }
+    needs::tell_site(&mut registration, line);
     if let Some(drain_in) = line.option::<f64>("drain_in") {
         registration.drain_time_s = player.world.now.wall_s + drain_in;
         registration.start_time_s = player.world.now.wall_s;

@@ -2,11 +2,14 @@
 
 mod causes;
 mod managers;
+mod placement;
 mod surroundings;
 mod waiting;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use placement::fits_nowhere;
 
 use super::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
@@ -19,6 +22,8 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(leaving(document));
     found.extend(waiting::why_nothing_moves(document, &counts));
+    found.extend(fits_nowhere(document));
+    found.extend(placement::reserved(document));
     found.extend(surroundings::of_the_worker_port(document));
     found.extend(managers::of_managers(document, &counts));
     found.extend(managers::of_losses(document));
@@ -97,8 +102,9 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
         (in_flight, _) => (
             "at-work",
             format!(
-                "{}{} in the hands of {}, none waits.",
+                "{}{}{} in the hands of {}, none waits.",
                 some(in_flight, "task"),
+                counts.slots_in_hand(),
                 counts.longest_in_hand(),
                 some(counts.managers, "manager")
             ),

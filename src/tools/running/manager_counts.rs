@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::shared::words::duration;
+use crate::shared::words::{duration, some};
 use status::document::{Document, Manager, ManagerState};
 
 /// What there is of some managers.
@@ -14,8 +14,14 @@ pub(crate) struct ManagerCounts<'a> {
     /// Tasks that they may hold.
     pub(crate) capacity: usize,
     pub(crate) in_flight: usize,
-    /// How many more tasks those could be given that take any.
+    /// Tasks that workers can run at a time, and how many of these slots have one.
+    pub(crate) slots: usize,
+    pub(crate) busy_slots: usize,
+    /// How many more tasks of one slot those could be given that take any, but for the one that is
+    /// reserved.
     pub(crate) room: usize,
+    /// Whether a task takes several slots.
+    pub(crate) has_wide_tasks: bool,
     in_state: [usize; ManagerState::ALL.len()],
     /// Of the one that was silent for longest.
     pub(crate) silent_s: f64,
@@ -38,14 +44,24 @@ impl<'a> ManagerCounts<'a> {
         self.workers = self.workers.saturating_add(manager.workers);
         self.capacity = self.capacity.saturating_add(manager.capacity);
         self.in_flight += manager.in_flight;
-        if manager.takes_tasks() {
-            let room = manager.capacity.saturating_sub(manager.in_flight);
-            self.room = self.room.saturating_add(room);
+        self.slots = self.slots.saturating_add(manager.slots);
+        self.busy_slots = self.busy_slots.saturating_add(manager.busy_slots);
+        self.has_wide_tasks |= manager.has_wide_tasks();
+        if manager.takes_tasks() && !manager.reserved {
+            self.room = self.room.saturating_add(manager.room());
         }
         self.in_state[manager.state() as usize] += 1;
         self.silent_s = self.silent_s.max(manager.last_heard_s);
         let oldest = [self.oldest_task_s, manager.oldest_task_s];
         self.oldest_task_s = oldest.into_iter().flatten().reduce(f64::max);
+    }
+
+    /// ` on 8 slots`, behind a number of tasks some of which take several.
+    pub(crate) fn slots_in_hand(&self) -> String {
+        match self.has_wide_tasks {
+            true => format!(" on {}", some(self.busy_slots, "slot")),
+            false => String::new(),
+        }
     }
 
     /// ` (the longest for 5 s)`, behind a number of tasks.
@@ -107,5 +123,26 @@ mod tests {
         assert_eq!((counts.room, counts.in_flight, counts.capacity), (1, 3, 8));
         assert_eq!(counts.count(ManagerState::Held), 1);
         assert_eq!(counts.count(ManagerState::Busy), 1);
+    }
+
+    #[test]
+    fn a_task_of_several_slots_takes_their_room() {
+        let mut wide = sample::manager("0", "n1");
+        (wide.in_flight, wide.busy_slots, wide.capacity) = (1, 4, 8);
+        let mut half = sample::manager("0", "n2");
+        (half.in_flight, half.busy_slots, half.capacity) = (2, 3, 8);
+        let mut reserved = sample::manager("0", "n3");
+        (reserved.in_flight, reserved.busy_slots, reserved.reserved) = (1, 1, true);
+        let managers = [wide, half, reserved];
+        let counts = ManagerCounts::of(&managers);
+        assert_eq!((counts.room, counts.slots, counts.busy_slots), (1, 12, 8));
+        assert_eq!(counts.slots_in_hand(), " on 8 slots");
+        for state in [
+            ManagerState::Full,
+            ManagerState::Busy,
+            ManagerState::Reserved,
+        ] {
+            assert_eq!(counts.count(state), 1, "{state:?}");
+        }
     }
 }

@@ -20,9 +20,12 @@ pub(crate) fn document() -> Document {
             priorities: Vec::new(),
             more_priorities: 0,
             looked_at: 0,
+            asking: 0,
+            unmet: Vec::new(),
         },
         in_flight: 0,
         managers: Vec::new(),
+        reservation: None,
         rates: Rates {
             last_5_s: Rate::default(),
             last_60_s: Rate::default(),
@@ -68,6 +71,9 @@ pub(crate) fn manager(block: &str, host: &str) -> Manager {
         workers: 4,
         capacity: 4,
         in_flight: 0,
+        slots: 4,
+        busy_slots: 0,
+        reserved: false,
         oldest_task_s: None,
         oldest_task: None,
         tasks_done: 0,
@@ -86,6 +92,7 @@ pub(crate) fn manager(block: &str, host: &str) -> Manager {
 pub(crate) fn full_manager(block: &str, host: &str) -> Manager {
     let mut manager = manager(block, host);
     manager.in_flight = manager.capacity;
+    manager.busy_slots = manager.capacity;
     manager.idle_s = None;
     manager.oldest_task_s = Some(7.0);
     manager.oldest_task = Some(17);

@@ -1,5 +1,8 @@
 //! An interchange on one screen.
 
+#[cfg(test)]
+mod tests;
+
 use super::table::Table;
 use crate::running::findings::{findings, verdict};
 use crate::running::labels::{name_of, told_of};
@@ -188,13 +191,15 @@ impl Screen {
             waiting += &format!(", the oldest for {}", duration(oldest));
         }
         waiting += &priorities(document);
+        waiting += &unmet(document);
         self.line("Queue", &waiting);
         let counts = ManagerCounts::of(&document.managers);
         self.line(
             "In flight",
             &format!(
-                "{}{}, with {} and {} on {}",
+                "{}{}{}, with {} and {} on {}",
                 some(document.in_flight, "task"),
+                counts.slots_in_hand(),
                 counts.longest_in_hand(),
                 some(counts.managers, "manager"),
                 some(workers(&counts), "worker"),
@@ -321,8 +326,17 @@ impl Screen {
 
     fn blocks(&mut self, document: &Document) {
         let mut heads = vec!["BLOCK", "MANAGERS", "HOSTS", "WORKERS", "IN FLIGHT"];
-        let states = ManagerState::ALL.map(|state| state.name().to_uppercase());
-        heads.extend(states.iter().map(String::as_str));
+        // Columns of what a task asked for stand only where one did.
+        let all = ManagerCounts::of(&document.managers);
+        if all.has_wide_tasks {
+            heads.push("SLOTS");
+        }
+        let is_shown = |state: &ManagerState| {
+            *state != ManagerState::Reserved || all.count(ManagerState::Reserved) > 0
+        };
+        let states: Vec<ManagerState> = ManagerState::ALL.into_iter().filter(is_shown).collect();
+        let names: Vec<String> = states.iter().map(|it| it.name().to_uppercase()).collect();
+        heads.extend(names.iter().map(String::as_str));
         heads.push("UNHEARD");
         let mut table = Table::new(&heads);
         for (block, counts) in by_block(document) {
@@ -333,7 +347,10 @@ impl Screen {
                 count(workers(&counts)),
                 format!("{}/{}", count(counts.in_flight), count(counts.capacity)),
             ];
-            let numbers = ManagerState::ALL.map(|state| match counts.count(state) {
+            if all.has_wide_tasks {
+                row.push(slots(counts.busy_slots, counts.slots));
+            }
+            let numbers = states.iter().map(|state| match counts.count(*state) {
                 0 => "·".to_owned(),
                 managers => count(managers),
             });
@@ -345,33 +362,33 @@ impl Screen {
     }
 
     fn managers(&mut self, document: &Document) {
-        let heads = [
-            "BLOCK",
-            "MANAGER",
-            "HOST",
-            "STATE",
-            "IN FLIGHT",
-            "WORKERS",
-            "DONE",
-            "OLDEST",
-            "UNHEARD",
-            "IDLE",
-        ];
+        let mut heads = vec!["BLOCK", "MANAGER", "HOST", "STATE", "IN FLIGHT"];
+        let has_wide_tasks = document.managers.iter().any(Manager::has_wide_tasks);
+        if has_wide_tasks {
+            heads.push("SLOTS");
+        }
+        heads.extend(["WORKERS", "DONE", "OLDEST", "UNHEARD", "IDLE"]);
         let mut table = Table::new(&heads);
         let or_dash = |time: Option<f64>| time.map_or("-".to_owned(), duration);
         for manager in &document.managers {
-            table.push(vec![
+            let mut row = vec![
                 plain(&manager.block),
                 plain(&manager.id),
                 plain(&manager.host),
                 states(manager),
                 format!("{}/{}", count(manager.in_flight), count(manager.capacity)),
+            ];
+            if has_wide_tasks {
+                row.push(slots(manager.busy_slots, manager.slots));
+            }
+            row.extend([
                 count(manager.workers),
                 count(manager.tasks_done),
                 or_dash(manager.oldest_task_s),
                 duration(manager.last_heard_s),
                 or_dash(manager.idle_s),
             ]);
+            table.push(row);
         }
         self.table(&table, document.managers.is_empty());
     }
@@ -416,7 +433,24 @@ fn states(manager: &Manager) -> String {
     if manager.held && first != ManagerState::Held {
         told.push("held");
     }
+    if manager.reserved && first != ManagerState::Reserved {
+        told.push("reserved");
+    }
     told.join(", ")
+}
+
+/// `8/16`: how many have a task.
+fn slots(busy: usize, all: usize) -> String {
+    format!("{}/{}", count(busy), count(all))
+}
+
+/// `; 12 fit no manager`.
+fn unmet(document: &Document) -> String {
+    match document.queue.unmet_tasks() {
+        0 => String::new(),
+        1 => "; 1 fits no manager".to_owned(),
+        tasks => format!("; {} fit no manager", count(tasks)),
+    }
 }
 
 fn priorities(document: &Document) -> String {
@@ -441,99 +475,4 @@ fn priorities(document: &Document) -> String {
         more => format!(", {more} more"),
     };
     format!("; by priority {}{rest}", told.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::running::sample;
-
-    fn paper(columns: usize) -> Paper {
-        Paper {
-            is_terminal: true,
-            text_columns: columns,
-            line_columns: columns,
-            ..Paper::piped()
-        }
-    }
-
-    fn busy() -> Document {
-        let mut document = sample::document();
-        for number in 0..20 {
-            let host = format!("a-node-with-a-long-name-{number}");
-            document
-                .managers
-                .push(sample::full_manager(&number.to_string(), &host));
-        }
-        document.in_flight = 80;
-        document.totals.managers_registered = 20;
-        document.queue.tasks = 12_345;
-        document.queue.bytes = 5 << 20;
-        document.queue.oldest_s = Some(42.0);
-        document.queue.priorities = vec![
-            Priority {
-                priority: Some(1.0),
-                tasks: 345,
-            },
-            Priority {
-                priority: None,
-                tasks: 12_000,
-            },
-        ];
-        document.events.push(sample::event(5.0, "registered", 0));
-        document
-    }
-
-    #[test]
-    fn every_line_fits_a_terminal() {
-        for columns in [40, 80, 132] {
-            for managers in [false, true] {
-                let screen = full(&busy(), &paper(columns), managers);
-                for line in screen.lines() {
-                    assert!(width(line) <= columns, "{columns}: {line}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_screen_tells_what_there_is() {
-        let screen = full(&busy(), &Paper::piped(), false);
-        for told in [
-            "runinfo/003/htex",
-            "process 4711 on login1, up 1 h 00 min",
-            "Nothing is wrong.",
-            "12,345 tasks, 5.0 MiB, the oldest for 42 s; by priority 1: 345, none: 12,000",
-            "80 tasks (the longest for 7.0 s), with 20 managers and 80 workers on 20 hosts",
-            "Parsl 2026.10.26, Python 3.12.3, encrypted",
-            "54321 of every address",
-        ] {
-            assert!(screen.contains(told), "{told} in\n{screen}");
-        }
-        assert!(!screen.contains('\u{1b}'));
-    }
-
-    #[test]
-    fn a_manager_has_a_line_if_wanted() {
-        let mut document = busy();
-        document.managers[3].held = true;
-        let screen = full(&document, &Paper::piped(), true);
-        let line = screen
-            .lines()
-            .find(|line| line.contains("a-node-with-a-long-name-3 "))
-            .unwrap();
-        assert!(line.contains("held") && line.contains("4/4"), "{line}");
-    }
-
-    #[test]
-    fn names_of_peers_cannot_paint_the_screen() {
-        let mut document = busy();
-        document.managers[0].host = "evil\u{1b}[2J".to_owned();
-        document.managers[0].block = "\r\n".to_owned();
-        document.events[0].detail = "\u{1b}]0;title\u{7}".to_owned();
-        for managers in [false, true] {
-            let screen = full(&document, &Paper::piped(), managers);
-            assert!(!screen.contains(['\u{1b}', '\u{7}', '\r']));
-        }
-    }
 }

@@ -100,8 +100,13 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
 
 fn numbers(document: &Document) -> String {
     let lately = document.rates.last_5_s;
+    // Where none lacks anything, its place is left to the others.
+    let unmet = match document.queue.unmet_tasks() {
+        0 => String::new(),
+        tasks => format!(" ({} fit nobody)", count(tasks)),
+    };
     format!(
-        "queue {}  in flight {}  in {}/s  done {}/s  managers {}  lost {}  mem {}",
+        "queue {}{unmet}  in flight {}  in {}/s  done {}/s  managers {}  lost {}  mem {}",
         count(document.queue.tasks),
         count(document.in_flight),
         rate(lately.received),
@@ -198,7 +203,7 @@ fn columns(width: u16) -> Vec<(Column, Constraint)> {
         (Column::Host, Constraint::Min(8), 0),
         (Column::Manager, Constraint::Length(12), 78),
         (Column::State, Constraint::Length(8), 0),
-        (Column::InFlight, Constraint::Length(15), 48),
+        (Column::InFlight, Constraint::Length(16), 48),
         (Column::Done, Constraint::Length(7), 56),
         (Column::Rate, Constraint::Length(6), 64),
         (Column::Unheard, Constraint::Length(8), 70),
@@ -269,17 +274,21 @@ fn cell<'a>(column: Column, manager: &Manager, instance: &Instance) -> Cell<'a> 
             let style = match state {
                 ManagerState::Suspect => Style::new().red(),
                 ManagerState::Draining | ManagerState::Held => Style::new().yellow(),
+                ManagerState::Reserved => Style::new().cyan(),
                 ManagerState::Full | ManagerState::Busy => Style::new().green(),
                 ManagerState::Idle => Style::new(),
             };
             Cell::from(state.name()).style(style)
         }
-        Column::InFlight => Cell::from(format!(
-            "{} {}/{}",
-            bar(manager),
-            manager.in_flight,
-            manager.capacity
-        )),
+        Column::InFlight => {
+            let (load, most) = manager.load();
+            let unit = if manager.has_wide_tasks() {
+                " slots"
+            } else {
+                ""
+            };
+            Cell::from(format!("{} {load}/{most}{unit}", bar(manager)))
+        }
         Column::Done => Cell::from(count(manager.tasks_done)),
         Column::Rate => Cell::from(rate(instance.history.rate_of(&manager.id))),
         Column::Unheard => Cell::from(duration(manager.last_heard_s)),
@@ -289,7 +298,8 @@ fn cell<'a>(column: Column, manager: &Manager, instance: &Instance) -> Cell<'a> 
 
 /// How full it is.
 fn bar(manager: &Manager) -> String {
-    let share = manager.in_flight as f64 / manager.capacity.max(1) as f64;
+    let (load, most) = manager.load();
+    let share = load as f64 / most.max(1) as f64;
     let full = (share.min(1.0) * BAR_COLUMNS as f64).round() as usize;
     "█".repeat(full) + &"░".repeat(BAR_COLUMNS - full)
 }

@@ -100,7 +100,7 @@ fn compare(one: &Manager, other: &Manager, column: Column) -> Ordering {
         Column::Host => one.host.cmp(&other.host),
         Column::Manager => one.id.cmp(&other.id),
         Column::State => one.state().cmp(&other.state()),
-        Column::InFlight => one.in_flight.cmp(&other.in_flight),
+        Column::InFlight => one.load().0.cmp(&other.load().0),
         Column::Done => one.tasks_done.cmp(&other.tasks_done),
         // Sorted where the rates are.
         Column::Rate => Ordering::Equal,

@@ -11,7 +11,7 @@ use super::draw::draw;
 use super::rows::Column;
 use crate::running::client::{Answer, Found, Silent};
 use crate::running::sample;
-use status::document::Document;
+use status::document::{Document, Lack, Unmet};
 
 fn found(socket: &str, document: Document) -> Found {
     let json = String::new();
@@ -88,6 +88,33 @@ fn a_usual_terminal_has_everything() {
         "done/s",
         "Latest changes of managers",
         "q end",
+    ] {
+        assert!(text.contains(told), "{told} in\n{text}");
+    }
+}
+
+#[test]
+fn slots_stand_where_tasks_take_several() {
+    let mut document = crew(3);
+    let [wide, reserved, plain] = document.managers.as_mut_slice() else {
+        panic!("three managers");
+    };
+    (wide.in_flight, wide.busy_slots) = (1, 4);
+    (reserved.in_flight, reserved.busy_slots, reserved.reserved) = (1, 1, true);
+    (plain.in_flight, plain.busy_slots) = (2, 2);
+    document.queue.unmet = vec![Unmet {
+        tasks: 1200,
+        needs: String::new(),
+        lack: Lack::Node,
+    }];
+    let mut app = App::new(vec![found("a", document)]);
+    let text = text(&mut app);
+    for told in [
+        "queue 0 (1,200 fit nobody)  in flight 0",
+        "full     ██████ 4/4 slots",
+        "reserved ██░░░░ 1/4 ",
+        "busy     ███░░░ 2/4 ",
+        "1,200 tasks need a node that no manager is on.",
     ] {
         assert!(text.contains(told), "{told} in\n{text}");
     }

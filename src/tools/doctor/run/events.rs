@@ -19,7 +19,7 @@ struct Kind {
     remedy: &'static str,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind {
         id: "refused-start",
         severity: Severity::Problem,
@@ -108,6 +108,18 @@ const KINDS: [Kind; 11] = [
         what: "Tasks waited in the submit process, because the interchange held too many bytes",
         why: "More came than managers took, or the executor did not take results.",
         remedy: "More workers would help, or a larger --max-queued-bytes.",
+    },
+    Kind {
+        id: "no-manager-fits",
+        severity: Severity::Warning,
+        marks: &[
+            " for a block whose managers can hold ",
+            ", which runs others of the same affinity and cannot hold ",
+        ],
+        what: "Tasks asked for more than any manager had",
+        why: "Such a task waits until a block comes that has it; each kind of them is told once.",
+        remedy: "Ask for what a manager has (cores, memory, running_time_min, node), or for other \
+                 blocks.",
     },
     Kind {
         id: "bad-messages",

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::running::client::{Answer, Found};
+use crate::running::findings::fits_nowhere;
 use crate::running::search::survey;
 use crate::shared::finding::Finding;
 use crate::shared::words::counted;
@@ -45,6 +46,7 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
             document.in_flight,
         ),
     )];
+    found.extend(fits_nowhere(document));
     let managers = &document.managers;
     let is_served = managers
         .iter()

@@ -1,5 +1,7 @@
 //! Each rule, from a document in which it holds, and one in which it just does not.
 
+mod placement;
+
 use super::{findings, verdict};
 use crate::running::sample::{document, event, full_manager, manager};
 use crate::shared::finding::{Severity, worst};

@@ -8,7 +8,7 @@ use crate::shared::words::{bytes, count, duration, some};
 use status::document::{Document, ManagerState, State};
 
 /// Blocks of the same machine are there within this time.
-const BLOCKS_COME_WITHIN_S: f64 = 20.0;
+pub(super) const BLOCKS_COME_WITHIN_S: f64 = 20.0;
 /// Managers are held for as long before their block is taken away.
 const HELD_FOR_A_MOMENT_S: f64 = 5.0;
 /// A task for which there is room is gone at once.
@@ -32,6 +32,8 @@ pub(super) fn why_nothing_moves(
         (0, _) => Some(all_are_gone(document)),
         _ if counts.room > 0 => room_is_left(document, counts),
         _ if counts.count(ManagerState::Full) > 0 => Some(all_are_full(document, counts)),
+        // What it waits for is said where that is told.
+        _ if counts.count(ManagerState::Reserved) > 0 => None,
         _ => Some(nobody_takes_tasks(document, counts)),
     }
 }
@@ -178,9 +180,10 @@ fn all_are_full(document: &Document, counts: &ManagerCounts<'_>) -> Finding {
     Finding::note(
         "all-managers-full",
         format!(
-            "{}: {who}{rest}, with {}{} for {}. More workers would do more at a time.",
+            "{}: {who}{rest}, with {}{}{} for {}. More workers would do more at a time.",
             queue(document),
             some(document.in_flight, "task"),
+            counts.slots_in_hand(),
             counts.longest_in_hand(),
             some(u64::try_from(counts.workers).unwrap_or(0), "worker"),
         ),
@@ -193,6 +196,7 @@ fn unusable(counts: &ManagerCounts<'_>) -> String {
         ManagerState::Held,
         ManagerState::Draining,
         ManagerState::Suspect,
+        ManagerState::Reserved,
     ];
     let told: Vec<String> = states
         .iter()
@@ -241,12 +245,17 @@ fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
     if moves || oldest_s(document) < DISPATCHED_WITHIN_S {
         return None;
     }
+    let queued = &document.queue;
+    if queued.asking >= queued.tasks {
+        return fits_no_room(document, counts);
+    }
     let selector = &document.interchange.selector;
     let advice = match selector.as_str() {
-        "random" | "block id" => "This should not be, and is a fault of the interchange itself. \
-                                  Please report it with the output of `status --json` and the \
-                                  interchange.log."
-            .to_owned(),
+        "random" | "block id" | "spread" | "pack" => {
+            "This should not be, and is a fault of the interchange itself. Please report it with \
+             the output of `status --json` and the interchange.log."
+                .to_owned()
+        }
         _ => format!(
             "Which of them is given a task is decided by your own selector, {selector}: see what \
              interchange.log says of it."
@@ -264,4 +273,21 @@ fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
         )
         .remedy(advice),
     )
+}
+
+/// Whoever asks for something waits beside free slots that are not what it needs.
+fn fits_no_room(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
+    let unmet = document.queue.unmet_tasks();
+    (unmet < document.queue.tasks).then(|| {
+        Finding::note(
+            "room-does-not-fit",
+            format!(
+                "{}. Managers that take tasks have room for {} of one slot, but what is asked for \
+                 (slots of one manager, its time, type, node or affinity) is free on none of them \
+                 now.",
+                queue(document),
+                some(counts.room, "more task")
+            ),
+        )
+    })
 }

@@ -1,0 +1,131 @@
+//! Tasks that ask for something of their manager: those that fit none, and the manager that is
+//! reserved for one.
+
+use super::waiting::BLOCKS_COME_WITHIN_S;
+use crate::shared::finding::{Finding, Severity};
+use crate::shared::words::{count, duration, plain, some};
+use status::document::{Document, Lack, Manager, State, Unmet};
+
+/// Of what fits nowhere, so many kinds are told one by one.
+const KINDS_SHOWN: usize = 3;
+
+/// Tasks that no manager which is here can hold, whatever else it does.
+pub(crate) fn fits_nowhere(document: &Document) -> Option<Finding> {
+    if document.state == State::Leaving {
+        return None;
+    }
+    // That nobody gets tasks is said elsewhere, and is no matter of what is asked for.
+    let unmet = document.queue.unmet.iter();
+    let mut unmet: Vec<&Unmet> = unmet.filter(|it| it.lack != Lack::Managers).collect();
+    unmet.sort_by_key(|unmet| std::cmp::Reverse(unmet.tasks));
+    let (shown, others) = unmet.split_at(unmet.len().min(KINDS_SHOWN));
+    let mut told: Vec<String> = shown.iter().map(|unmet| lacking(unmet)).collect();
+    if !others.is_empty() {
+        told.push(format!(
+            "{} of {} fit no manager either.",
+            some(
+                others.iter().map(|unmet| unmet.tasks).sum::<usize>(),
+                "task"
+            ),
+            some(others.len(), "more kind")
+        ));
+    }
+    let tasks: usize = unmet.iter().map(|unmet| unmet.tasks).sum();
+    let waits_long = document.queue.oldest_s.unwrap_or(0.0) >= BLOCKS_COME_WITHIN_S;
+    let severity = match tasks >= document.queue.tasks && waits_long {
+        true => Severity::Problem,
+        false => Severity::Warning,
+    };
+    let needs: Vec<String> = shown.iter().map(|unmet| plain(&unmet.needs)).collect();
+    let needs = needs.into_iter().filter(|needs| !needs.is_empty());
+    let needs: Vec<String> = needs.collect();
+    let finding = || {
+        let finding = Finding::new("no-manager-fits", severity, told.join(" "));
+        match needs.is_empty() {
+            true => finding,
+            false => finding.because(format!("Asked for: {}.", needs.join("; "))),
+        }
+    };
+    (!unmet.is_empty()).then(|| finding().remedy(remedies(&unmet)))
+}
+
+/// `12 tasks need 8 slots on one manager; the largest has 4.`
+fn lacking(unmet: &Unmet) -> String {
+    let (need, them) = match unmet.tasks {
+        1 => ("needs", "it"),
+        _ => ("need", "them"),
+    };
+    let tasks = some(unmet.tasks, "task");
+    match &unmet.lack {
+        Lack::Managers => format!("{tasks} {need} a manager; none gets tasks."),
+        Lack::Node => format!("{tasks} {need} a node that no manager is on."),
+        Lack::Slots {
+            slots_needed,
+            slots_largest,
+        } => format!(
+            "{tasks} {need} {} on one manager; the largest has {}.",
+            some(*slots_needed, "slot"),
+            count(*slots_largest)
+        ),
+        Lack::Time { longest_s } => format!(
+            "{tasks} {need} more time than any manager has left; the longest is {}.",
+            duration(*longest_s)
+        ),
+        Lack::Affinity { manager } => format!(
+            "{tasks} {need} manager {}, which runs others of the same affinity and cannot hold \
+             {them}.",
+            plain(manager)
+        ),
+    }
+}
+
+/// What to do, once for each thing that lacks.
+fn remedies(unmet: &[&Unmet]) -> String {
+    let lacks = |name: &str| unmet.iter().any(|unmet| unmet.lack.name() == name);
+    let mut told = vec![
+        "They wait until a block comes that has it, and hold up nothing else. Blocks of the same \
+         kind will not have it.",
+    ];
+    if lacks("slots") {
+        told.push(
+            "A slot has the share of cores and memory that cores_per_worker and mem_per_worker \
+             give it: ask for less, or for larger nodes (nodes_per_block does not help: a task \
+             runs on one manager).",
+        );
+    }
+    if lacks("time") {
+        told.push("Time: a longer walltime in the provider, or a smaller running_time_min.");
+    }
+    if lacks("node") {
+        told.push(
+            "Node: compare the patterns with `status --managers`, which has each manager's host \
+             and block, and the numbers with the nodes.",
+        );
+    }
+    if lacks("affinity") {
+        told.push("Affinity: those tasks go elsewhere when that manager goes or is held.");
+    }
+    told.join(" ")
+}
+
+/// As promised, and yet a manager with room that gets nothing is worth a word.
+pub(super) fn reserved(document: &Document) -> Option<Finding> {
+    let reservation = document.reservation.as_ref()?;
+    let is_it = |manager: &&Manager| manager.id == reservation.manager;
+    let host = document.managers.iter().find(is_it);
+    let on = host.map_or(String::new(), |it| format!(" on {}", plain(&it.host)));
+    let what = match reservation.tasks {
+        1 => "1 task that asks".to_owned(),
+        tasks => format!("the first of {} that ask", some(tasks, "task")),
+    };
+    Some(Finding::note(
+        "manager-reserved",
+        format!(
+            "Manager {}{on} is reserved for {what} for {}: others have gone before it for {}. \
+             Nothing that stands behind it goes there until it has begun.",
+            plain(&reservation.manager),
+            plain(&reservation.needs),
+            duration(reservation.passed_s)
+        ),
+    ))
+}
