@@ -26,9 +26,10 @@ enum SelectorProblem {
 pub(crate) fn selector_of(choice: &SelectorChoice) -> Box<dyn Selector> {
     match choice {
         SelectorChoice::BlockId => Box::new(BlockIdSelector::default()),
-        SelectorChoice::Random | SelectorChoice::User(_) => {
-            Box::new(RandomSelector::new(rand::random()))
-        }
+        SelectorChoice::Random
+        | SelectorChoice::Spread
+        | SelectorChoice::Pack
+        | SelectorChoice::User(_) => Box::new(RandomSelector::new(rand::random())),
     }
 }
 
