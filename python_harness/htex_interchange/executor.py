@@ -350,9 +350,12 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
                 InterchangeLost: there is no interchange any more.
                 InvalidResourceSpecification: a word has a value that it does not take.
             """
-            seen, placement = split(context.get("resource_spec"))
+            specification = context.get("resource_spec")
+            seen, placement = split(specification)
+            if seen is not specification:
+                context = {**context, "resource_spec": seen}
             if placement:
-                context = {**context, "resource_spec": seen, "placement": placement}
+                context["placement"] = placement
             return self._count(super().submit_payload(context, buffer), placement)
 
     else:

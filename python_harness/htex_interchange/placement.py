@@ -52,14 +52,19 @@ class Share:
 
 
 def split(specification: Any) -> tuple[Any, dict[str, Any]]:
-    """What workers may see of a resource specification, and the placement, which is checked.
+    """What workers may see of a resource specification, and the placement, which is checked. One
+    without any of the words is given back as it is.
 
     Raises:
         InvalidResourceSpecification: a word has a value that it does not take.
     """
-    if not isinstance(specification, Mapping) or _WORDS.keys().isdisjoint(specification):
+    if not isinstance(specification, Mapping) or _KNOWN.isdisjoint(specification):
         return specification, {}
-    seen = {key: value for key, value in specification.items() if key not in _WORDS}
+    seen = {
+        key: value
+        for key, value in specification.items()
+        if key not in _WORDS and not (key in _REFUSED and value is None)
+    }
     return seen, _placement_of(specification)
 
 
@@ -76,8 +81,7 @@ def check(specification: Any, share: Share) -> None:
         if specification.get(key) is not None:
             given = _shown(specification[key])
             raise InvalidResourceSpecification({key}, f"'{key}' ({given}) is not taken: {instead}")
-    known = _WORDS.keys() | _REFUSED.keys() | {"priority"}
-    if unknown := {key for key in specification if key not in known}:
+    if unknown := {key for key in specification if key != "priority" and key not in _KNOWN}:
         words = ", ".join(["priority", *_WORDS])
         raise InvalidResourceSpecification(unknown, f"Known are {words}.")
     cores = _placement_of(specification).get("cores", 0)
@@ -269,3 +273,4 @@ _REFUSED = {
     "and give tasks of other needs an executor of their own, or name nodes with "
     "node={'hostname': …}.",
 }
+_KNOWN = _WORDS.keys() | _REFUSED.keys()

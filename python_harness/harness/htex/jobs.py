@@ -44,6 +44,15 @@ def where() -> tuple[str, str, int]:
     return os.environ["PARSL_WORKER_BLOCK_ID"], pool, os.getpid()
 
 
+def exported() -> list[str]:
+    """What the worker's environment has of Parsl's, but for what every worker has."""
+    return sorted(
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if name.startswith("PARSL_") and not name.startswith(("PARSL_WORKER_", "PARSL_MPI_"))
+    )
+
+
 def touch_and_wait(started: str, proceed: str) -> int:
     """Says that it runs by making one file; ends when another one appears."""
     with open(started, "w"):
