@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tracing::{error, info, warn};
 
-use broker::{Patience, Settings};
+use broker::{Patience, Placement, Settings};
 use event_loop::{
     Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
 };
@@ -101,6 +101,7 @@ fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
         monitoring: config.hub.is_some(),
         happenings: arguments.events.is_some(),
         worker_port: 0,
+        placement: Placement::default(),
     }
 }
 

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use broker::{
-    BatchRoom, Broker, ConnectionId, Now, Origin, Output, Patience, RandomSelector, Recipient,
-    Settings, Shipment, StopReason,
+    BatchRoom, Broker, ConnectionId, Now, Origin, Output, Patience, Placement, RandomSelector,
+    Recipient, Settings, Shipment, StopReason,
 };
 use protocol::{
     BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId, VersionCheck,
@@ -124,6 +124,7 @@ impl World {
             monitoring: false,
             happenings: false,
             worker_port: 54321,
+            placement: Placement::default(),
         };
         let selector = Box::new(RandomSelector::new(SEED));
         let mut world = Self {

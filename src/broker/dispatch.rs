@@ -7,16 +7,21 @@
 //! A batch is loaded in one go: what a manager cannot load takes the whole batch with it, and the
 //! manager. A task that may be such a one stands in no batch beside others.
 
+use std::time::Duration;
+
 use tracing::debug;
 
 use super::Broker;
+use super::kinds::Choice;
+use super::lane::QueuedTask;
 use super::live_ids::LiveIds;
 use super::manager::Manager;
 use super::now::Now;
 use super::output::Shipment;
-use super::queue::QueuedTask;
+use super::policy::Among;
 use super::selector::Candidate;
 use super::slot::Slot;
+use super::tally::Tally;
 use super::ticket::InFlight;
 use protocol::ManagerId;
 
@@ -27,9 +32,13 @@ const BATCH_TASKS_MAX: usize = 1024;
 /// Who gets the next batch.
 #[derive(Debug, Clone)]
 pub struct Recipient {
-    slot: Slot,
+    pub(super) slot: Slot,
+    /// How many slots it may be given before another manager may be better.
+    pub(super) share: usize,
     /// Its name, for the transport.
     pub id: ManagerId,
+    /// What the first task of the batch weighs.
+    pub next_weight: usize,
 }
 
 /// How much a batch may hold.
@@ -42,15 +51,46 @@ pub struct BatchRoom {
 }
 
 impl<B> Manager<B> {
-    fn is_eligible(&self) -> bool {
-        let is_kept_away = self.held || self.draining || self.clogged || self.is_suspect();
-        self.free_capacity() > 0 && !is_kept_away
+    #[inline]
+    pub(super) fn is_eligible(&self) -> bool {
+        self.free_capacity() > 0 && self.may_get_tasks()
     }
 
-    fn free_capacity(&self) -> usize {
-        self.registration
-            .max_capacity
-            .saturating_sub(self.in_flight.len())
+    /// As far as it does not depend on its room.
+    pub(super) fn may_get_tasks(&self) -> bool {
+        self.is_kept() && !self.clogged && !self.is_suspect()
+    }
+
+    /// Whether it will get tasks again, sooner or later.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.held && !self.draining
+    }
+
+    /// How many tasks of a slot each it could get. What runs on several slots leaves no room for
+    /// prefetch: a worker that it keeps idle would take the prefetched task.
+    #[inline]
+    pub(super) fn free_capacity(&self) -> usize {
+        let most = match self.extra_slots() {
+            0 => self.registration.max_capacity,
+            _ => self.site.slots,
+        };
+        most.saturating_sub(self.busy_slots())
+    }
+
+    /// How many of its workers have nothing to do, nor will have by what is prefetched.
+    pub(super) fn free_workers(&self) -> usize {
+        self.site.slots.saturating_sub(self.busy_slots())
+    }
+
+    pub(super) fn busy_slots(&self) -> usize {
+        self.in_flight.len() + self.extra_slots()
+    }
+
+    #[inline]
+    fn extra_slots(&self) -> usize {
+        self.placed
+            .as_deref()
+            .map_or(0, |placed| placed.extra_slots())
     }
 }
 
@@ -77,7 +117,12 @@ impl<B> Broker<B> {
 
     /// Whether a batch could be handed out now.
     pub fn can_dispatch(&self) -> bool {
-        self.may_dispatch() && !self.queue.is_empty() && self.policy.has_best()
+        self.may_dispatch()
+            && !self.queue.is_empty()
+            && match self.queue.asking.len() {
+                0 => self.policy.has_best(Among::All),
+                _ => self.can_place(),
+            }
     }
 
     /// Who gets the next batch: the selector's best. None if nothing waits, or nobody has room, or
@@ -87,77 +132,141 @@ impl<B> Broker<B> {
             return None;
         }
         self.stop_waiting_if_overdue(now);
+        if self.queue.asking.len() > 0 {
+            return self.next_recipient_asking(now);
+        }
         let best = match self.queue.is_empty() {
             true => None,
-            false => self.policy.best(now),
+            false => self.policy.best(now, Among::All),
         };
         let Some(slot) = best else {
             self.ask_if_needed(now);
             return None;
         };
-        let id = self.managers.get(slot).id.clone();
-        Some(Recipient { slot, id })
+        let first = self.queue.plain.first();
+        Some(Recipient {
+            slot,
+            share: self.policy.share(Among::All),
+            id: self.managers.get(slot).id.clone(),
+            next_weight: first.map_or(0, |task| task.weight),
+        })
     }
 
     /// A batch for a recipient that was named just now: what waits, as far as there is room for it
     /// here and there. What is told of it stands in the outputs.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
-        let slot = to.slot;
-        let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
-        let manager = self.managers.get_mut(slot);
-        let count = manager
-            .free_capacity()
-            .min(BATCH_TASKS_MAX)
-            .min(room.tasks.max(1))
-            .min(self.queue.len());
-        let mut shipment = Shipment::with_capacity(count);
-        let mut weight = 0;
-        while shipment.len() < count {
-            let is_first = shipment.is_empty();
-            let next = self.queue.pop_if(|next| {
-                is_first || weight + next.weight <= room.weight && !travels_alone(next, &self.live)
-            });
-            let Some(task) = next else {
-                break;
-            };
-            let is_alone = travels_alone(&task, &self.live);
-            let QueuedTask {
-                ticket,
-                since_ns,
-                body,
-                ..
-            } = task;
-            weight += task.weight;
-            shipment.add(ticket.task(), body);
-            self.tally
-                .queued_for
-                .add_ns(now_ns.saturating_sub(since_ns));
-            manager.in_flight.push_back(InFlight {
-                ticket,
-                dispatched,
-                link: manager.link.number,
-            });
-            if is_alone {
-                break;
-            }
+        let mut batch = Batch {
+            shipment: Shipment::with_capacity(0),
+            weight: 0,
+            now_ns: now.monotonic_ns(),
+            dispatched: self.liveness.awake(now),
+        };
+        let tasks_max = room.tasks.clamp(1, BATCH_TASKS_MAX).min(to.share.max(1));
+        match self.queue.asking.len() {
+            0 => self.fill(
+                &mut batch,
+                to.slot,
+                BatchRoom {
+                    tasks: tasks_max,
+                    ..room
+                },
+            ),
+            _ => self.fill_asking(
+                &mut batch,
+                to,
+                BatchRoom {
+                    tasks: tasks_max,
+                    ..room
+                },
+                now,
+            ),
         }
+        let shipment = batch.shipment;
         self.tally.batches += 1;
         self.tally.tasks_dispatched += shipment.len() as u64;
+        let manager = self.managers.get_mut(to.slot);
         manager.idle_since = None;
         debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
-        self.index(slot);
-        self.report(slot, now);
+        self.index(to.slot);
+        self.report(to.slot, now);
         self.tell_of_batch(&to.id, &shipment, now);
         shipment
     }
 
+    /// Where no task asks for anything.
+    fn fill(&mut self, batch: &mut Batch<B>, slot: Slot, room: BatchRoom) {
+        let manager = self.managers.get_mut(slot);
+        let count = manager
+            .free_capacity()
+            .min(room.tasks)
+            .min(self.queue.plain.len());
+        batch.shipment = Shipment::with_capacity(count);
+        while batch.shipment.len() < count {
+            let next = self
+                .queue
+                .plain
+                .pop_if(|next| batch.takes(next, room, &self.live));
+            let Some(task) = next else {
+                break;
+            };
+            let is_alone = travels_alone(&task, &self.live);
+            batch.load(task, manager, &mut self.tally);
+            if is_alone {
+                break;
+            }
+        }
+    }
+
+    fn fill_asking(&mut self, batch: &mut Batch<B>, to: &Recipient, room: BatchRoom, now: Now) {
+        let slot = to.slot;
+        let busy = self.managers.get(slot).busy_slots();
+        while batch.shipment.len() < room.tasks
+            && self.managers.get(slot).free_capacity() > 0
+            && self.managers.get(slot).busy_slots() - busy < to.share.max(1)
+            && let Some(choice) = self.choose(slot, now)
+            && let Some(next) = self.queue.peek(&choice)
+            && batch.takes(next, room, &self.live)
+        {
+            let is_alone = travels_alone(next, &self.live);
+            match choice {
+                Choice::Plain => {
+                    if let Some(task) = self.queue.plain.pop_if(|_| true) {
+                        batch.load(task, self.managers.get_mut(slot), &mut self.tally);
+                    }
+                }
+                Choice::Asking(found) => {
+                    if let Some(popped) = self.queue.asking.pop(&found) {
+                        self.note_placed(slot, &found, &popped);
+                        let manager = self.managers.get_mut(slot);
+                        batch.load(popped.task, manager, &mut self.tally);
+                    }
+                }
+            }
+            if is_alone {
+                break;
+            }
+        }
+    }
+
     /// Tells the selector whether this manager can take tasks now.
     pub(super) fn index(&mut self, slot: Slot) {
+        if self.policy.sets_aside() {
+            self.aside.remove(&slot);
+            if let Some(held) = &mut self.reservation
+                && held.slot == slot
+            {
+                // Nobody else gives it anything.
+                held.has_news = true;
+                return self.policy.withdraw(slot);
+            }
+        }
         let manager = self.managers.get(slot);
         if manager.is_eligible() {
             self.policy.offer(Candidate {
                 slot,
                 block: &manager.registration.block,
+                slots: manager.site.slots,
+                busy: manager.busy_slots(),
             });
         } else {
             self.policy.withdraw(slot);
@@ -166,6 +275,45 @@ impl<B> Broker<B> {
 
     fn may_dispatch(&self) -> bool {
         self.dispatching && !self.stopping && self.leaving_until.is_none()
+    }
+}
+
+/// A batch that is being put together.
+struct Batch<B> {
+    shipment: Shipment<B>,
+    weight: usize,
+    /// The monotonic clock.
+    now_ns: u64,
+    /// The awake clock.
+    dispatched: Duration,
+}
+
+impl<B> Batch<B> {
+    #[inline]
+    fn takes(&self, next: &QueuedTask<B>, room: BatchRoom, live: &LiveIds) -> bool {
+        self.shipment.is_empty()
+            || self.weight + next.weight <= room.weight && !travels_alone(next, live)
+    }
+
+    /// From now on the task is in the manager's hands.
+    #[inline]
+    fn load(&mut self, task: QueuedTask<B>, manager: &mut Manager<B>, tally: &mut Tally) {
+        let QueuedTask {
+            ticket,
+            since_ns,
+            body,
+            weight,
+            ..
+        } = task;
+        self.weight += weight;
+        self.shipment.add(ticket.task(), body);
+        let waited_ns = self.now_ns.saturating_sub(since_ns);
+        tally.queued_for.add_ns(waited_ns);
+        manager.in_flight.push_back(InFlight {
+            ticket,
+            dispatched: self.dispatched,
+            link: manager.link.number,
+        });
     }
 }
 

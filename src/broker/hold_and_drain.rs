@@ -9,6 +9,7 @@ use super::Broker;
 use super::change::ManagerChange;
 use super::manager::Manager;
 use super::now::Now;
+use super::settings::Placement;
 use super::slot::Slot;
 use protocol::{ManagerId, ToManager};
 
@@ -32,12 +33,27 @@ impl<B> Manager<B> {
     }
 }
 
+impl<B> Manager<B> {
+    /// How long its block still lasts, if HTEX told for how long blocks do. A manager whose start
+    /// is in the future, by a clock of its own, started just now.
+    pub(super) fn walltime_left(&self, told: &Placement, now: Now) -> Option<Duration> {
+        let start_s = self.registration.start_time_s;
+        let age_s = match start_s > 0.0 {
+            true => (now.wall_s - start_s).max(0.0),
+            false => 0.0,
+        };
+        let age = Duration::try_from_secs_f64(age_s).unwrap_or_default();
+        Some(told.walltime?.saturating_sub(age))
+    }
+}
+
 impl<B> Broker<B> {
     pub(super) fn start_draining(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get_mut(slot);
         if !std::mem::replace(&mut manager.draining, true) {
             let id = manager.id.clone();
             self.note_manager(&id, ManagerChange::Draining, now);
+            self.release_bound(slot, now);
         }
         self.index(slot);
         self.finish_draining(slot, now);
@@ -55,7 +71,7 @@ impl<B> Broker<B> {
         );
         let id = manager.id.clone();
         self.send(&id, ToManager::Shutdown);
-        let mut manager = self.remove(slot);
+        let mut manager = self.remove(slot, now);
         manager.held = true;
         self.note_manager(&id, ManagerChange::Drained, now);
         self.report_of(&manager, now);
@@ -68,6 +84,7 @@ impl<B> Broker<B> {
             Some(slot) => {
                 if !std::mem::replace(&mut self.managers.get_mut(slot).held, true) {
                     self.note_manager(id, ManagerChange::Held, now);
+                    self.release_bound(slot, now);
                 }
                 self.index(slot);
                 self.report(slot, now);

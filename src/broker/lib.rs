@@ -14,9 +14,12 @@
 //! | rule | file |
 //! | --- | --- |
 //! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
-//! | in which order tasks wait | `queue` |
+//! | in which order tasks wait | `lane`, `queue` |
+//! | which task goes where, if tasks ask for something | `placement`, `kinds`, `classes` |
+//! | what waits for a manager that is not here | `unmet` |
+//! | what a task asks for and what a manager has | `demand`, `placed_tasks`, `affinities` |
 //! | which tasks share no batch with others | `dispatch`, `live_ids` |
-//! | which manager comes first | `policy`, by our `selector`s or the `user_selector` |
+//! | which manager comes first | `policy`: `selector`s, `load_selectors`, the `user_selector` |
 //! | registrations: versions, an identity that is registered already | `registration` |
 //! | connections that close, or are others; words that have none to go by | `link`, `connections` |
 //! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |
@@ -45,11 +48,14 @@
     unsafe_code
 )]
 
+mod affinities;
 mod anomaly;
 mod change;
+mod classes;
 mod commands;
 mod connections;
 mod deadlines;
+mod demand;
 mod departed_managers;
 mod dispatch;
 mod given_up;
@@ -57,9 +63,12 @@ mod happenings;
 mod histogram;
 mod hold_and_drain;
 mod invariants;
+mod kinds;
+mod lane;
 mod link;
 mod live_ids;
 mod liveness;
+mod load_selectors;
 mod lost_managers;
 mod manager;
 mod manager_table;
@@ -68,6 +77,8 @@ mod now;
 mod origin;
 mod output;
 mod outputs;
+mod placed_tasks;
+mod placement;
 mod policy;
 mod queue;
 mod registration;
@@ -82,8 +93,10 @@ mod tally;
 mod tasks_in_doubt;
 mod ticket;
 mod time;
+mod unmet;
 mod user_selector;
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
@@ -99,24 +112,29 @@ pub use change::{FailedBy, Happening, ManagerChange, TaskChange, What};
 pub use dispatch::{BatchRoom, Recipient};
 pub use histogram::Histogram;
 pub use invariants::{Disorder, check as check_invariants};
+pub use load_selectors::{PackSelector, SpreadSelector};
 pub use now::Now;
 pub use origin::{ConnectionId, Origin};
 pub use output::{Output, Shipment, StopReason};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
-pub use settings::{Patience, Settings, Versions};
+pub use settings::{Patience, Placement, Settings, Versions};
 pub use slot::Slot;
 pub use snapshot::{ManagerView, QueueView, Snapshot};
 pub use tally::{Rates, Tally};
+pub use unmet::{Lack, Unmet};
 
+use affinities::Affinities;
 use anomaly::LogEach;
 use departed_managers::Departed;
 use happenings::Recent;
+use lane::QueuedTask;
 use live_ids::LiveIds;
 use liveness::Liveness;
 use manager_table::ManagerTable;
 use outputs::Outputs;
-use policy::Policy;
-use queue::{QueuedTask, TaskQueue};
+use placement::Reservation;
+use policy::{Own, Policy};
+use queue::TaskQueue;
 use tally::Pace;
 use ticket::Ticket;
 
@@ -128,6 +146,14 @@ pub struct Broker<B> {
     versions: Versions,
     queue: TaskQueue<B>,
     live: LiveIds,
+    affinities: Affinities,
+    /// Which managers have run a type of task lately.
+    warm: HashMap<Rc<str>, BTreeSet<Slot>>,
+    /// Those with room whom nothing fits that waits.
+    aside: BTreeSet<Slot>,
+    reservation: Option<Reservation>,
+    /// When the log may have to be told of tasks that fit nobody: monotonic clock.
+    look_for_unmet_at: Option<Duration>,
     managers: ManagerTable<B>,
     departed: Departed,
     anomalies: Box<dyn AnomalyLog>,
@@ -152,12 +178,17 @@ impl<B> Broker<B> {
         Self {
             liveness: Liveness::new(settings.heartbeat_threshold, now),
             settings,
-            policy: Policy::Own(selector),
+            policy: Policy::Own(Own::new(selector)),
             versions: Versions::default(),
             queue: TaskQueue::new(),
             live: LiveIds::new(),
+            affinities: Affinities::default(),
+            warm: HashMap::new(),
+            aside: BTreeSet::new(),
+            reservation: None,
+            look_for_unmet_at: None,
             managers: ManagerTable::new(),
-            departed: Departed::new(),
+            departed: Departed::default(),
             anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
             outputs: Outputs::new(),
@@ -165,7 +196,7 @@ impl<B> Broker<B> {
             leaving_until: None,
             stopping: false,
             tally: Tally::default(),
-            pace: Pace::new(),
+            pace: Pace::default(),
             recent: Recent::default(),
         }
     }
@@ -178,11 +209,6 @@ impl<B> Broker<B> {
     /// What they weigh in all.
     pub fn queued_weight(&self) -> usize {
         self.queue.weight()
-    }
-
-    /// What the next of them weighs; 0 if there is none.
-    pub fn next_weight(&self) -> usize {
-        self.queue.first().map_or(0, |task| task.weight)
     }
 
     /// Whether [`Self::poll_output`] has something.
@@ -203,19 +229,10 @@ impl<B> Broker<B> {
             .sum()
     }
 
-    /// Managers that are registered.
-    pub fn manager_count(&self) -> usize {
-        self.managers.len()
-    }
-
     /// The tasks that have no terminal message yet, for the last line of a log.
     pub fn unfinished(&self) -> String {
         let queued = self.queue.ids().collect();
-        let held = self
-            .managers
-            .iter()
-            .flat_map(|(_, manager)| manager.task_ids())
-            .collect();
+        let held = self.managers.task_ids().collect();
         let mut line = format!(
             "Without an answer: queued {}, in flight {}",
             ticket::ranges(queued),
@@ -244,7 +261,12 @@ impl<B> Broker<B> {
             .policy
             .next_deadline()
             .filter(|_| self.dispatching && !self.queue.is_empty());
-        let deadlines = [self.liveness.next_deadline(), policy, self.leaving_until];
+        let deadlines = [
+            self.liveness.next_deadline(),
+            policy,
+            self.leaving_until,
+            self.look_for_unmet_at,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -260,7 +282,7 @@ impl<B> Broker<B> {
             id,
             priority,
             foreign_name,
-            needs: _,
+            needs,
             body,
         } = task;
         self.pace.turn(&self.tally, now.monotonic);
@@ -273,13 +295,17 @@ impl<B> Broker<B> {
             debug!("Task {id} names {name} and travels alone");
             self.live.send_alone(id, name);
         }
-        self.queue.push(QueuedTask {
+        let task = QueuedTask {
             ticket: Ticket::issue(id),
             priority,
             since_ns: now.monotonic_ns(),
             weight,
             body,
-        });
+        };
+        match needs {
+            None => self.queue_plain(task),
+            Some(needs) => self.queue_asking(task, *needs, now),
+        }
         self.tell_of_task(now, || (id, TaskChange::Queued));
         debug!("Put task {id} onto pending_task_queue");
     }
@@ -335,6 +361,16 @@ impl<B> Broker<B> {
         }
     }
 
+    #[inline]
+    fn queue_plain(&mut self, task: QueuedTask<B>) {
+        // It fits whoever stands aside; a selector of ours has these in its other list.
+        if !self.aside.is_empty() && self.queue.plain.is_empty() && self.policy.is_asked() {
+            self.recall();
+        }
+        self.note_news_for_reserved();
+        self.queue.plain.push(task);
+    }
+
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
@@ -342,10 +378,9 @@ impl<B> Broker<B> {
             return false;
         }
         let (queue, managers) = (&self.queue, &self.managers);
-        let fresh = self.live.insert(id, || {
-            let held = managers.iter().flat_map(|(_, manager)| manager.task_ids());
-            queue.ids().chain(held).collect()
-        });
+        let fresh = self
+            .live
+            .insert(id, || queue.ids().chain(managers.task_ids()).collect());
         if !fresh {
             warn!("Task {id} is here already; the second one is dropped");
         }
@@ -365,10 +400,8 @@ impl<B> Broker<B> {
         match message {
             FromManager::Heartbeat => {
                 self.policy.note_change(slot);
-                let manager = self.managers.get_mut(slot);
-                manager.last_heartbeat_wall_s = now.wall_s;
-                let to = manager.id.clone();
-                self.send(&to, ToManager::HeartbeatEcho);
+                self.managers.get_mut(slot).last_heartbeat_wall_s = now.wall_s;
+                self.send_echo(slot);
             }
             FromManager::Result { task, frame, .. } => self.take_result(slot, task, frame, now),
             FromManager::SpoiltResult { task, reason } => {

@@ -26,14 +26,8 @@ pub(super) enum LinkState {
     /// Another one has spoken by its connection since. A message that stood unread while its
     /// connection closed names whichever got the descriptor, so either of them may have none.
     Claimed,
-    /// Times are on the awake clock.
-    Closed {
-        since: Duration,
-        /// When it is lost, if it has no connection by then. None: its silence alone counts.
-        grace_ends: Option<Duration>,
-        /// That time has been heard out, and the transport was asked once more.
-        is_last_question: bool,
-    },
+    /// Since this time on the awake clock.
+    Closed(Duration),
 }
 
 impl Link {
@@ -41,7 +35,7 @@ impl Link {
     pub(super) fn new(registered_by: Option<ConnectionId>, now: Duration) -> Self {
         Self {
             number: 0,
-            state: LinkState::closed(now),
+            state: LinkState::Closed(now),
             address: None,
             spoke_by: None,
             registered_by,
@@ -59,7 +53,7 @@ impl Link {
 
     pub(super) fn closed_since(&self) -> Option<Duration> {
         match self.state {
-            LinkState::Closed { since, .. } => Some(since),
+            LinkState::Closed(since) => Some(since),
             LinkState::Open | LinkState::Claimed => None,
         }
     }
@@ -70,15 +64,5 @@ impl Link {
         self.spoke_by = Some(connection);
         self.address = address.or(self.address);
         self.state = LinkState::Open;
-    }
-}
-
-impl LinkState {
-    pub(super) fn closed(since: Duration) -> Self {
-        Self::Closed {
-            since,
-            grace_ends: None,
-            is_last_question: false,
-        }
     }
 }

@@ -31,7 +31,7 @@ impl<B> Broker<B> {
                 silent.as_secs_f64()
             ),
         }
-        let mut manager = self.remove(slot);
+        let mut manager = self.remove(slot, now);
         if !manager.held {
             manager.held = true;
             self.report_of(&manager, now);
@@ -86,9 +86,7 @@ impl<B> Broker<B> {
         for task in &tasks {
             self.live.remove(*task);
         }
-        let lost = Lost::new(&tasks, manager, hostname, now);
-        self.outputs.push_failures(lost.clone());
-        self.note_lost(lost);
+        self.note_lost(Lost::new(&tasks, manager, hostname, now));
         tasks
     }
 }

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::demand::Site;
 use super::given_up::GivenUp;
 use super::link::Link;
 use super::now::Now;
+use super::placed_tasks::PlacedTasks;
+use super::settings::Placement;
 use super::ticket::InFlight;
 use protocol::{ManagerId, NodeInfo, Registration, TaskId};
 
@@ -34,6 +37,12 @@ pub(super) struct Manager<B> {
     /// Tasks that it gave a result for.
     pub(super) tasks_done: u64,
     pub(super) given_up: GivenUp,
+    /// What its workers have.
+    pub(super) site: Site,
+    /// Where nothing may be left of what it does: monotonic clock.
+    pub(super) ends_at: Option<Duration>,
+    /// None as long as it got no task that asks for something.
+    pub(super) placed: Option<Box<PlacedTasks>>,
     /// Its turn among the registrations; 0 before the table gave it one.
     pub(super) order: u64,
 }
@@ -43,11 +52,15 @@ impl<B> Manager<B> {
         id: ManagerId,
         registration: Registration<B>,
         link: Link,
+        told: &Placement,
         now: Now,
         heard: Duration,
     ) -> Self {
         Self {
             id,
+            site: Site::of(&registration, told),
+            ends_at: None,
+            placed: None,
             registration: Rc::new(registration),
             in_flight: VecDeque::new(),
             held: false,
@@ -63,11 +76,6 @@ impl<B> Manager<B> {
             given_up: GivenUp::default(),
             order: 0,
         }
-    }
-
-    /// Stands where its earlier registration stood when managers are listed, as in Parsl.
-    pub(super) fn take_place_of(&mut self, earlier: &Self) {
-        self.order = earlier.order;
     }
 
     pub(super) fn is_suspect(&self) -> bool {

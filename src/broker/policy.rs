@@ -14,21 +14,64 @@ use protocol::{ManagerId, NodeInfo, SelectorAnswer, SelectorQuestion};
 /// Who decides which manager gets tasks first.
 pub(super) enum Policy {
     /// A policy of ours, which decides at once.
-    Own(Box<dyn Selector>),
+    Own(Own),
     Asked(Box<UserSelector>),
+}
+
+/// A selector, and where tasks ask for something a second one, of those that do not stand aside.
+pub(super) struct Own {
+    all: Box<dyn Selector>,
+    hopeful: Option<Box<dyn Selector>>,
+}
+
+/// Of whom the best is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Everybody with room: a task that asks for nothing fits anywhere.
+    All,
+    /// Those that do not stand aside because nothing fits them.
+    Hopeful,
+}
+
+impl Own {
+    pub(super) fn new(selector: Box<dyn Selector>) -> Self {
+        Self {
+            all: selector,
+            hopeful: None,
+        }
+    }
+
+    fn among(&self, among: Among) -> &dyn Selector {
+        match (among, &self.hopeful) {
+            (Among::Hopeful, Some(hopeful)) => hopeful.as_ref(),
+            (Among::All, _) | (Among::Hopeful, None) => self.all.as_ref(),
+        }
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        self.all.withdraw(slot);
+        if let Some(hopeful) = &mut self.hopeful {
+            hopeful.withdraw(slot);
+        }
+    }
 }
 
 impl Policy {
     pub(super) fn offer(&mut self, candidate: Candidate<'_>) {
         match self {
-            Self::Own(selector) => selector.offer(candidate),
+            Self::Own(own) => {
+                own.all.offer(candidate);
+                if let Some(hopeful) = &mut own.hopeful {
+                    hopeful.offer(candidate);
+                }
+            }
             Self::Asked(user) => user.offer(candidate),
         }
     }
 
     pub(super) fn withdraw(&mut self, slot: Slot) {
         match self {
-            Self::Own(selector) => selector.withdraw(slot),
+            Self::Own(own) => own.withdraw(slot),
             Self::Asked(user) => user.withdraw(slot),
         }
     }
@@ -36,7 +79,7 @@ impl Policy {
     /// The registration has ended.
     pub(super) fn forget(&mut self, slot: Slot, id: &ManagerId) {
         match self {
-            Self::Own(selector) => selector.withdraw(slot),
+            Self::Own(own) => own.withdraw(slot),
             Self::Asked(user) => user.forget(slot, id),
         }
     }
@@ -48,17 +91,63 @@ impl Policy {
         }
     }
 
-    pub(super) fn best(&mut self, now: Now) -> Option<Slot> {
+    /// From now on some may stand aside. False if that was so.
+    pub(super) fn begin_to_set_aside(&mut self) -> bool {
         match self {
-            Self::Own(selector) => selector.best(),
+            Self::Own(own) if own.hopeful.is_none() => {
+                own.hopeful = Some(own.all.another());
+                true
+            }
+            Self::Own(_) | Self::Asked(_) => false,
+        }
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self, Self::Asked(_))
+    }
+
+    pub(super) fn sets_aside(&self) -> bool {
+        match self {
+            Self::Own(own) => own.hopeful.is_some(),
+            Self::Asked(_) => true,
+        }
+    }
+
+    /// Nothing fits it for now. (A user's selector knows one list of managers.)
+    pub(super) fn set_aside(&mut self, slot: Slot) {
+        match self {
+            Self::Own(own) => {
+                if let Some(hopeful) = &mut own.hopeful {
+                    hopeful.withdraw(slot);
+                }
+            }
+            Self::Asked(user) => user.withdraw(slot),
+        }
+    }
+
+    /// How many slots the best one may be given before another may be better.
+    pub(super) fn share(&self, among: Among) -> usize {
+        match self {
+            Self::Own(own) => own.among(among).share(),
+            Self::Asked(_) => usize::MAX,
+        }
+    }
+
+    pub(super) fn best(&mut self, now: Now, among: Among) -> Option<Slot> {
+        match self {
+            Self::Own(Own {
+                hopeful: Some(hopeful),
+                ..
+            }) if among == Among::Hopeful => hopeful.best(),
+            Self::Own(own) => own.all.best(),
             Self::Asked(user) => user.best(now.monotonic),
         }
     }
 
     /// Whether [`Self::best`] would name somebody.
-    pub(super) fn has_best(&self) -> bool {
+    pub(super) fn has_best(&self, among: Among) -> bool {
         match self {
-            Self::Own(selector) => !selector.is_empty(),
+            Self::Own(own) => !own.among(among).is_empty(),
             Self::Asked(user) => user.has_best(),
         }
     }
@@ -119,14 +208,14 @@ impl<B> Broker<B> {
 
     /// The selector cannot be asked any more.
     pub fn give_up_asking(&mut self, why: &str) {
-        let own = Policy::Own(Box::new(RandomSelector::new(0)));
+        let own = Policy::Own(Own::new(Box::new(RandomSelector::new(0))));
         match std::mem::replace(&mut self.policy, own) {
             Policy::Asked(user) => {
                 error!(
                     "The manager selector is not used any more, managers are taken at random: \
                         {why}"
                 );
-                self.policy = Policy::Own(Box::new(user.into_random()));
+                self.policy = Policy::Own(Own::new(Box::new(user.into_random())));
             }
             own => self.policy = own,
         }

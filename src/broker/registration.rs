@@ -54,15 +54,19 @@ impl<B> Broker<B> {
         let failure = self.mismatch(&registration);
         let heard = self.liveness.awake(now);
         let link = Link::new(origin.connection, heard);
-        let mut manager = Manager::new(id.clone(), registration, link, now, heard);
+        let told = &self.settings.placement;
+        let mut manager = Manager::new(id.clone(), registration, link, told, now, heard);
         if let Some(failure) = failure {
             self.refuse_versions(manager, failure, now);
             return;
         }
-        self.end_earlier_registration(&mut manager, origin, is_logged, now);
+        let before = self.end_earlier_registration(&mut manager, origin, is_logged, now);
         self.departed.forget(id);
         self.remember_block(manager.registration.block.clone());
-        let drain_at = manager.drains_in(now).map(|in_| heard.saturating_add(in_));
+        let drains_in = manager.drains_in(now);
+        let drain_at = drains_in.map(|in_| heard.saturating_add(in_));
+        let ends_in = drains_in.or_else(|| manager.walltime_left(&self.settings.placement, now));
+        manager.ends_at = ends_in.map(|in_| now.monotonic.saturating_add(in_));
         let change = ManagerChange::Registered {
             block: manager.registration.block.clone(),
             hostname: manager.registration.hostname.clone(),
@@ -71,6 +75,9 @@ impl<B> Broker<B> {
         };
         self.note_manager(id, change, now);
         let slot = self.managers.insert(manager);
+        if let Some(before) = before {
+            self.keep_placement(before, slot);
+        }
         let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
         self.liveness.watch(slot, What::Silence, Some(silent_at));
         self.liveness.watch(slot, What::Drain, drain_at);
@@ -100,24 +107,24 @@ impl<B> Broker<B> {
 
     /// A registration is only sent by a process that has just started. Behind a known identity it
     /// is another process then, and the tasks of the one before are lost with it; by the very
-    /// connection of the earlier one it is the same process, which keeps its tasks.
+    /// connection of the earlier one it is the same process, which keeps its tasks; its slot until
+    /// now is returned.
     fn end_earlier_registration(
         &mut self,
         manager: &mut Manager<B>,
         origin: Origin,
         is_logged: bool,
         now: Now,
-    ) {
-        let Some(slot) = self.managers.slot_of(&manager.id) else {
-            return;
-        };
+    ) -> Option<Slot> {
+        let slot = self.managers.slot_of(&manager.id)?;
         let earlier = self.managers.get(slot);
         // By both: what the earlier process said last may be read when its connection is closed and
         // the descriptor that it came by names the connection of this one.
         let same_process = earlier.link.registered_by == origin.connection
             && earlier.link.is_open_by(origin.connection);
-        let mut earlier = self.remove_quietly(slot);
-        manager.take_place_of(&earlier);
+        let mut earlier = self.remove_quietly(slot, now);
+        // Stands where its earlier registration stood when managers are listed, as in Parsl.
+        manager.order = earlier.order;
         if same_process {
             if is_logged {
                 warn!(
@@ -132,6 +139,7 @@ impl<B> Broker<B> {
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
             manager.doubts = std::mem::take(&mut earlier.doubts);
             manager.given_up = std::mem::take(&mut earlier.given_up);
+            manager.placed = earlier.placed.take();
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
             }
@@ -148,6 +156,7 @@ impl<B> Broker<B> {
             self.note_manager(&manager.id, ManagerChange::Replaced { tasks }, now);
             self.fail_tasks(&mut earlier, now);
         }
+        same_process.then_some(slot)
     }
 
     /// The failure to report if the manager runs other versions than the submit side.
@@ -200,8 +209,8 @@ impl<B> Broker<B> {
     }
 
     /// Takes a manager out for good. What it held is the caller's to settle.
-    pub(super) fn remove(&mut self, slot: Slot) -> Manager<B> {
-        let manager = self.remove_quietly(slot);
+    pub(super) fn remove(&mut self, slot: Slot, now: Now) -> Manager<B> {
+        let manager = self.remove_quietly(slot, now);
         self.departed.remember(&manager.id);
         self.outputs
             .push_back(Output::Forgotten(manager.id.clone()));
@@ -210,10 +219,13 @@ impl<B> Broker<B> {
 
     /// Takes a manager out of every index. What it held is the caller's to settle, and so is what
     /// still waits to be sent to it.
-    pub(super) fn remove_quietly(&mut self, slot: Slot) -> Manager<B> {
+    pub(super) fn remove_quietly(&mut self, slot: Slot, now: Now) -> Manager<B> {
         let manager = self.managers.remove(slot);
         self.policy.forget(slot, &manager.id);
         self.liveness.forget(slot);
+        if self.policy.sets_aside() {
+            self.forget_placement(slot, &manager, now);
+        }
         manager
     }
 }

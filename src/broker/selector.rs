@@ -21,6 +21,10 @@ pub struct Candidate<'a> {
     pub slot: Slot,
     /// Its block, which [`BlockIdSelector`] goes by.
     pub block: &'a BlockId,
+    /// How many tasks its workers can run at a time.
+    pub slots: usize,
+    /// How many slots of its capacity are taken, prefetched ones included.
+    pub busy: usize,
 }
 
 /// A policy.
@@ -33,6 +37,12 @@ pub trait Selector {
     fn best(&mut self) -> Option<Slot>;
     /// Whether [`Self::best`] would name nobody.
     fn is_empty(&self) -> bool;
+    /// How many slots the best one may be given before another may be better.
+    fn share(&self) -> usize {
+        usize::MAX
+    }
+    /// Another one of the same kind, to which nobody was offered.
+    fn another(&self) -> Box<dyn Selector>;
 }
 
 /// Parsl's RandomManagerSelector: any manager with room, each as likely.
@@ -99,6 +109,15 @@ impl Selector for RandomSelector {
     fn is_empty(&self) -> bool {
         self.offered.is_empty()
     }
+
+    fn another(&self) -> Box<dyn Selector> {
+        // Forked, so that its choices come from the seed as well.
+        Box::new(Self {
+            random: self.random.clone(),
+            offered: Vec::new(),
+            standing: Vec::new(),
+        })
+    }
 }
 
 /// Parsl's BlockIdManagerSelector: the greatest block id first, so that the newest blocks are busy
@@ -130,5 +149,9 @@ impl Selector for BlockIdSelector {
 
     fn is_empty(&self) -> bool {
         self.ranking.is_empty()
+    }
+
+    fn another(&self) -> Box<dyn Selector> {
+        Box::new(Self::default())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::VersionCheck;
+use protocol::{Routing, VersionCheck};
 
 /// What the broker is told once.
 #[derive(Debug, Clone)]
@@ -22,6 +22,24 @@ pub struct Settings {
     pub happenings: bool,
     /// The port that WORKER_BINDS tells.
     pub worker_port: u16,
+    /// What is known beforehand of where tasks fit.
+    pub placement: Placement,
+}
+
+/// What HTEX knows of its managers and they do not tell, and what is to be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Placement {
+    /// A worker's share of its node: HTEX's `cores_per_worker`. None: the manager's cores by its
+    /// workers.
+    pub cores_per_worker: Option<f64>,
+    /// In MB of 2²⁰ bytes: HTEX's `mem_per_worker`. None: the manager's memory by its workers.
+    pub memory_per_worker_mb: Option<f64>,
+    /// How long a block lasts, for managers that do not drain by themselves.
+    pub walltime: Option<Duration>,
+    /// How strict the types of tasks are that do not say so themselves.
+    pub routing: Routing,
+    /// A manager that fails everything while others do not is held.
+    pub hold_failing_managers: bool,
 }
 
 /// How long the result of a task in doubt is waited for, from when its manager is back.

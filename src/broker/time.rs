@@ -27,6 +27,7 @@ impl<B> Broker<B> {
         for entry in self.liveness.due(now) {
             self.look_at(entry, now);
         }
+        self.tell_unmet_when_due(now);
         self.leave_if_done(now);
     }
 
@@ -55,7 +56,7 @@ impl<B> Broker<B> {
                 self.liveness.watch(slot, what, None);
                 self.start_draining(slot, now);
             }
-            What::Ask => self.ask(slot),
+            What::Ask => self.ask(slot, now),
             What::Grace => self.ask_for_the_last_time(slot),
             What::Silence => self.expire(slot, now),
             What::Doubt => self.give_up_doubts(slot, heard_until, now),

@@ -2,7 +2,7 @@
 //!
 //! | from → to | type | file |
 //! | --- | --- | --- |
-//! | executor → interchange | [`Task`] | `task` (what is read: `priority`, `needs`, `foreign_names`) |
+//! | executor → interchange | [`Task`] | `task` (read: `priority`, `needs`, `foreign_names`) |
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
 //! | interchange → executor | [`Failure`] (a result of our own) | `failure` |

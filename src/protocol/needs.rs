@@ -7,6 +7,7 @@
 //! entry of which a worker exports as `PARSL_<KEY>`.
 
 use std::fmt;
+use std::rc::Rc;
 
 /// What a task asks for; at least one of these is something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -54,12 +55,24 @@ pub struct NodeNeeds {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(u64);
 
+/// As a log line tells them.
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
 impl Amount {
     /// None for what is no such number.
     pub fn new(number: f64) -> Option<Self> {
         let is_one = number.is_finite() && number >= 0.0;
         // Of numbers that are not negative, the order of their bits is theirs; −0.0 is 0.0.
         is_one.then(|| Self((number + 0.0).to_bits()))
+    }
+
+    /// Ordered as the numbers are.
+    pub fn to_bits(self) -> u64 {
+        self.0
     }
 
     /// The number.
@@ -82,8 +95,8 @@ impl fmt::Display for Amount {
 
 /// A plain Python value, in a form that is equal for those that Python calls equal: 1, 1.0 and True
 /// are one value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Affinity(Box<[u8]>);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Affinity(Rc<[u8]>);
 
 impl Affinity {
     /// Of the form that was made of a value.

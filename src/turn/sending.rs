@@ -48,8 +48,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             && left.weight > 0
             && let Some(to) = self.interchange.broker_mut().next_recipient(now)
         {
-            let next_bytes = self.interchange.broker().next_weight();
-            let Some(room) = self.owed.room(transport, &to.id, next_bytes) else {
+            let Some(room) = self.owed.room(transport, &to.id, to.next_weight) else {
                 self.owed
                     .clog(transport, &mut self.interchange, &to.id, now);
                 continue;

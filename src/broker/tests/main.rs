@@ -39,3 +39,6 @@ mod host;
 
 /// A world around the broker, from a seed.
 mod simulation;
+
+/// Tasks that ask for something of their manager, against a model that tries everything.
+mod placement;

@@ -301,7 +301,7 @@ impl Model {
                 manager.suspect = None;
             }
             // It was said before the connection closed.
-            None => self.reachable(name),
+            None => self.begin_anew(name, Duration::ZERO),
         }
         true
     }

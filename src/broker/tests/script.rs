@@ -392,7 +392,7 @@ impl Player {
             "queued {}, in flight {}, managers {}",
             broker.queued(),
             broker.in_flight(),
-            broker.manager_count()
+            broker.snapshot(self.world.now).managers.len()
         )
     }
 
@@ -525,5 +525,9 @@ impl Selector for LongestWaiting {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn another(&self) -> Box<dyn Selector> {
+        Box::new(Self::default())
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use broker::{
-    BatchRoom, Broker, ConnectionId, Now, Origin, Output, Patience, Selector, Settings, Shipment,
-    check_invariants,
+    BatchRoom, Broker, ConnectionId, Now, Origin, Output, Patience, Placement, Selector, Settings,
+    Shipment, check_invariants,
 };
 use protocol::{BlockId, ManagerId, Registration, VersionCheck};
 
@@ -149,6 +149,7 @@ pub(crate) fn settings() -> Settings {
         monitoring: false,
         happenings: false,
         worker_port: 54321,
+        placement: Placement::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use broker::{Candidate, Patience, Selector, Settings, Slot, Versions};
+use broker::{Candidate, Patience, Placement, Selector, Settings, Slot, Versions};
 use event_loop::{
     Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
 };
@@ -31,6 +31,9 @@ impl Selector for FakeFaultySelector {
     }
     fn is_empty(&self) -> bool {
         false
+    }
+    fn another(&self) -> Box<dyn Selector> {
+        Box::new(Self)
     }
 }
 
@@ -117,6 +120,7 @@ fn serve(submit_side: SubmitSide) -> End {
             monitoring: false,
             happenings: false,
             worker_port: 0,
+            placement: Placement::default(),
         },
         find_versions: Box::new(Versions::default),
         telemetry: telemetry(),

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use broker::{
-    BatchRoom, BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, StopReason,
-    Versions,
+    BatchRoom, BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Placement, Settings,
+    StopReason, Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
 use protocol::{ManagerId, VersionCheck};
@@ -43,6 +43,7 @@ impl Desk {
             monitoring,
             happenings: false,
             worker_port: 54321,
+            placement: Placement::default(),
         };
         let broker = Broker::new(settings, Box::new(BlockIdSelector::default()), now);
         let searches = Rc::new(Cell::new(0));

@@ -10,7 +10,9 @@ use super::events::Events;
 use super::messages;
 use super::network::Sizes;
 use super::world::{World, ms};
-use broker::{BlockIdSelector, Broker, Patience, RandomSelector, Selector, Settings, Versions};
+use broker::{
+    BlockIdSelector, Broker, Patience, Placement, RandomSelector, Selector, Settings, Versions,
+};
 use interchange::Interchange;
 use protocol::{ManagerId, VersionCheck};
 use turn::{RETRY_EVERY, Rest, Transport as _, Turn, read_ahead_tasks};
@@ -71,6 +73,7 @@ impl Host {
             monitoring: false,
             happenings: true,
             worker_port: 54321,
+            placement: Placement::default(),
         };
         let selector: Box<dyn Selector> = match (beginning.seed, world.chance(0.5)) {
             (Some(seed), true) => Box::new(RandomSelector::new(seed)),

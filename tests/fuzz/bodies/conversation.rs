@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use broker::{
-    BatchRoom, BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Settings, Versions,
+    BatchRoom, BlockIdSelector, Broker, ConnectionId, Now, Origin, Patience, Placement, Settings,
+    Versions,
 };
 use interchange::{Interchange, Parcel, Said, Transmit};
 use protocol::{ManagerId, VersionCheck};
@@ -55,6 +56,7 @@ impl Desk {
             monitoring: setting & 1 == 1,
             happenings: setting & 8 == 8,
             worker_port: 54321,
+            placement: Placement::default(),
         };
         let broker = Broker::new(settings, Box::new(BlockIdSelector::default()), now);
         let find_versions = Box::new(Versions::default);

@@ -1,0 +1,205 @@
+//! What a task asks for, compared with what a manager has.
+
+use std::rc::Rc;
+
+use glob::Pattern;
+
+use super::manager::Manager;
+use super::now::Now;
+use super::settings::Placement;
+use protocol::{Amount, Needs, Registration, Routing};
+
+/// Shares are quotients: a task that asks for a third of a core three times over has one.
+const ROUNDING: f64 = 1e-9;
+
+/// What a task asks for, ready to be compared. All tasks that ask for the same share one.
+#[derive(Debug)]
+pub(super) struct Demand {
+    /// Without an affinity, which is not a matter of what a manager has.
+    pub(super) needs: Rc<Needs>,
+    pub(super) amounts: Amounts,
+    pub(super) task_type: Option<Rc<str>>,
+    pub(super) routing: Routing,
+    hostname: Vec<Pattern>,
+    block_id: Vec<Pattern>,
+}
+
+/// What of it is a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Amounts {
+    pub(super) cores: Option<Amount>,
+    pub(super) memory_mb: Option<Amount>,
+    pub(super) running_time_s: Option<Amount>,
+}
+
+/// What a manager's workers have, by its registration and by what HTEX was told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Site {
+    /// How many tasks its workers can run at a time.
+    pub(super) slots: usize,
+    /// A worker's share; None where nobody tells.
+    cores_per_slot: Option<f64>,
+    memory_per_slot_mb: Option<f64>,
+}
+
+/// A manager at one moment.
+pub(super) struct Room<'a, B> {
+    manager: &'a Manager<B>,
+    left_s: f64,
+}
+
+/// Whether a task could go to a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// At once, and it takes so many slots.
+    Now(usize),
+    /// When some of what it does is done.
+    Later,
+    Never,
+}
+
+impl Demand {
+    pub(super) fn new(needs: Rc<Needs>, routing: Routing) -> Self {
+        let node = needs.node.as_deref();
+        let patterns = |texts: &[Box<str>]| texts.iter().map(|text| pattern(text)).collect();
+        Self {
+            amounts: Amounts {
+                cores: needs.cores,
+                memory_mb: needs.memory_mb,
+                running_time_s: needs.running_time_s,
+            },
+            task_type: needs.task_type.as_deref().map(Rc::from),
+            routing: needs.routing.unwrap_or(routing),
+            hostname: node.map_or_else(Vec::new, |node| patterns(&node.hostname)),
+            block_id: node.map_or_else(Vec::new, |node| patterns(&node.block_id)),
+            needs,
+        }
+    }
+
+    /// Whether the node is one of those that are asked for.
+    pub(super) fn accepts<B>(&self, registration: &Registration<B>) -> bool {
+        let Some(node) = &self.needs.node else {
+            return true;
+        };
+        let is_named = |patterns: &[Pattern], name: &str| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
+        };
+        let has = |least: Option<Amount>, told: Option<f64>| {
+            least.is_none_or(|least| told.is_some_and(|told| told >= least.get()))
+        };
+        is_named(&self.hostname, &registration.hostname)
+            && is_named(&self.block_id, &registration.block.to_string())
+            && has(node.cpu_count, registration.cpu_count)
+            && has(node.total_memory_mb, registration.total_memory_mb)
+    }
+
+    pub(super) fn is_hard(&self) -> bool {
+        self.task_type.is_some() && self.routing == Routing::Hard
+    }
+}
+
+/// A text that is no pattern names itself.
+fn pattern(text: &str) -> Pattern {
+    let escaped = || Pattern::new(&Pattern::escape(text));
+    Pattern::new(text)
+        .or_else(|_| escaped())
+        .unwrap_or_default()
+}
+
+impl Amounts {
+    /// How many worker slots of such a manager it takes.
+    pub(super) fn slots_on(&self, site: &Site) -> usize {
+        let of = |amount: Option<Amount>, share: f64| {
+            amount.map_or(1, |amount| {
+                (amount.get() / share - ROUNDING).ceil() as usize
+            })
+        };
+        // Where nobody tells a share, a worker has a core, and memory is no matter.
+        let cores = of(self.cores, site.cores_per_slot.unwrap_or(1.0));
+        let memory = of(
+            self.memory_mb,
+            site.memory_per_slot_mb.unwrap_or(f64::INFINITY),
+        );
+        cores.max(memory).max(1)
+    }
+
+    /// Whether it must begin at once on workers of its own: prefetched, it would have neither its
+    /// cores nor its time.
+    pub(super) fn need_workers(&self) -> bool {
+        self.cores.is_some() || self.memory_mb.is_some() || self.running_time_s.is_some()
+    }
+}
+
+impl Site {
+    pub(super) fn of<B>(registration: &Registration<B>, told: &Placement) -> Self {
+        let workers = usize::try_from(registration.worker_count).unwrap_or(0);
+        // One that does not say how many workers it has is taken at its capacity.
+        let slots = match workers {
+            0 => registration.max_capacity,
+            _ => workers.min(registration.max_capacity),
+        };
+        let share = |of_node: Option<f64>| {
+            let share = of_node? / slots as f64;
+            (share.is_finite() && share > 0.0).then_some(share)
+        };
+        Self {
+            slots,
+            cores_per_slot: told.cores_per_worker.or(share(registration.cpu_count)),
+            memory_per_slot_mb: told
+                .memory_per_worker_mb
+                .or(share(registration.total_memory_mb)),
+        }
+    }
+}
+
+impl<'a, B> Room<'a, B> {
+    pub(super) fn of(manager: &'a Manager<B>, now: Now) -> Self {
+        let left = manager.ends_at.map_or(f64::INFINITY, |ends_at| {
+            ends_at.saturating_sub(now.monotonic).as_secs_f64()
+        });
+        Self {
+            manager,
+            left_s: left,
+        }
+    }
+
+    pub(super) fn left_s(&self) -> f64 {
+        self.left_s
+    }
+
+    /// Its types of tasks that it has run, the latest first.
+    pub(super) fn warm_types(&self) -> impl Iterator<Item = &'a Rc<str>> {
+        self.manager.placed.iter().flat_map(|placed| placed.warm())
+    }
+
+    /// How well so much fits here, for a task that asks for the rest of `demand`.
+    pub(super) fn fit(&self, amounts: &Amounts, demand: &Demand) -> Fit {
+        let manager = self.manager;
+        let slots = amounts.slots_on(&manager.site);
+        let is_too_long = |time: Amount| time.get() > self.left_s;
+        if slots > manager.site.slots
+            || amounts.running_time_s.is_some_and(is_too_long)
+            || !demand.accepts(&manager.registration)
+        {
+            return Fit::Never;
+        }
+        let has_room = match amounts.need_workers() {
+            true => slots <= manager.free_workers(),
+            false => manager.free_capacity() > 0,
+        };
+        let is_admitted = || {
+            let placed = manager.placed.as_deref();
+            placed.is_none_or(|placed| placed.admits(demand))
+        };
+        match has_room && is_admitted() {
+            true => Fit::Now(slots),
+            false => Fit::Later,
+        }
+    }
+
+    /// How many slots it lacks for so much.
+    pub(super) fn lacks(&self, amounts: &Amounts) -> usize {
+        let slots = amounts.slots_on(&self.manager.site);
+        slots.saturating_sub(self.manager.free_workers())
+    }
+}

@@ -1,0 +1,470 @@
+//! Tasks that ask for something: those that ask for the same are one kind, and wait in one lane.
+
+use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
+use std::rc::Rc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::classes::{Class, ClassId, Classes};
+use super::demand::{Demand, Fit, Room};
+use super::lane::{Key, Lane, QueuedTask};
+use super::slot::Slot;
+use protocol::{Affinity, Needs, Routing};
+
+/// How long the first task of a class may see others go before it, out of turn, because it does not
+/// fit yet or because a manager goes on with the type that it has. Then it gets its turn: a manager
+/// that can hold it gets nothing that stands behind it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Among the classes of a type that a manager has run, so many are looked at.
+const WARM_CLASSES_MAX: usize = 8;
+
+pub(super) struct Kinds<B> {
+    kinds: Slab<Kind<B>>,
+    demands: HashMap<Rc<Needs>, Shared>,
+    by_affinity: HashMap<Affinity, Vec<usize>>,
+    /// What any manager may get.
+    common: Classes,
+    /// What only this manager may get.
+    bound: BTreeMap<Slot, Classes>,
+    tasks: usize,
+    weight: usize,
+}
+
+/// Tasks of one demand and one affinity.
+struct Kind<B> {
+    demand: Rc<Demand>,
+    affinity: Option<Affinity>,
+    /// Never empty.
+    lane: Lane<B>,
+    /// The only manager that may get it.
+    home: Option<Slot>,
+    class: usize,
+}
+
+/// A demand that several kinds may have, each with an affinity of its own.
+struct Shared {
+    demand: Rc<Demand>,
+    kinds: usize,
+    /// The one without an affinity.
+    plain: Option<usize>,
+}
+
+/// Names one class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClassName {
+    pub(super) home: Option<Slot>,
+    id: ClassId,
+}
+
+/// A task that fits a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) kind: usize,
+    pub(super) class: ClassName,
+    /// How many slots it takes there.
+    pub(super) slots: usize,
+}
+
+/// A task that has left its lane.
+pub(super) struct Popped<B> {
+    pub(super) task: QueuedTask<B>,
+    pub(super) demand: Rc<Demand>,
+    pub(super) affinity: Option<Affinity>,
+}
+
+/// What a manager gets next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The next of those that ask for nothing.
+    Plain,
+    Asking(Found),
+}
+
+/// What was seen on the way to a choice.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) choice: Option<Choice>,
+    /// The first class that the manager could hold, but not now.
+    pub(super) blocked: Option<ClassName>,
+    /// One that fits and was left for the sake of a type that the manager has run.
+    pub(super) deferred: Option<ClassName>,
+}
+
+impl<B> Kinds<B> {
+    pub(super) fn new() -> Self {
+        Self {
+            kinds: Slab::new(),
+            demands: HashMap::new(),
+            by_affinity: HashMap::new(),
+            common: Classes::default(),
+            bound: BTreeMap::new(),
+            tasks: 0,
+            weight: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tasks
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Where tasks of this value go that wait here already.
+    pub(super) fn home_of(&self, affinity: &Affinity) -> Option<Slot> {
+        let kinds = self.by_affinity.get(affinity)?;
+        self.kinds.get(*kinds.first()?)?.home
+    }
+
+    /// Whether it may fit where nothing did before.
+    pub(super) fn push(
+        &mut self,
+        task: QueuedTask<B>,
+        mut needs: Needs,
+        routing: Routing,
+        home: Option<Slot>,
+    ) -> bool {
+        self.tasks += 1;
+        self.weight += task.weight;
+        let affinity = needs.affinity.take();
+        let Some(kind) = self.kind_of(&needs, affinity.as_ref()) else {
+            return self.add(task, needs, affinity, routing, home);
+        };
+        let entry = &mut self.kinds[kind];
+        let before = entry.lane.first_key();
+        entry.lane.push(task);
+        let (after, class, home) = (entry.lane.first_key(), entry.class, entry.home);
+        let classes = self.classes_mut(home);
+        classes.count(class, 1);
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            classes.rekey(class, kind, before, after);
+        }
+        false
+    }
+
+    fn kind_of(&self, needs: &Needs, affinity: Option<&Affinity>) -> Option<usize> {
+        let shared = self.demands.get(needs)?;
+        let Some(affinity) = affinity else {
+            return shared.plain;
+        };
+        let mut kinds = self.by_affinity.get(affinity)?.iter().copied();
+        kinds.find(|kind| Rc::ptr_eq(&self.kinds[*kind].demand, &shared.demand))
+    }
+
+    fn add(
+        &mut self,
+        task: QueuedTask<B>,
+        needs: Needs,
+        affinity: Option<Affinity>,
+        routing: Routing,
+        home: Option<Slot>,
+    ) -> bool {
+        let key = task.key();
+        let shared = self.demands.entry(Rc::new(needs));
+        let needs = Rc::clone(shared.key());
+        let shared = shared.or_insert_with(|| Shared {
+            demand: Rc::new(Demand::new(needs, routing)),
+            kinds: 0,
+            plain: None,
+        });
+        let demand = Rc::clone(&shared.demand);
+        let kind = self.kinds.insert(Kind {
+            demand: Rc::clone(&demand),
+            affinity: affinity.clone(),
+            lane: Lane::of(task),
+            home,
+            class: 0,
+        });
+        shared.kinds += 1;
+        match affinity {
+            None => shared.plain = Some(kind),
+            Some(affinity) => {
+                let kinds = self.by_affinity.entry(affinity);
+                kinds
+                    .and_modify(|kinds| kinds.push(kind))
+                    .or_insert_with(|| vec![kind]);
+            }
+        }
+        let (class, is_news) = self.classes_mut(home).insert(kind, key, &demand, 1);
+        self.kinds[kind].class = class;
+        is_news
+    }
+
+    /// The next task of the kind.
+    pub(super) fn peek(&self, kind: usize) -> Option<&QueuedTask<B>> {
+        self.kinds.get(kind)?.lane.first()
+    }
+
+    pub(super) fn pop(&mut self, found: &Found) -> Option<Popped<B>> {
+        if let Some(class) = self.find_mut(found.class) {
+            class.passed_since = None;
+        }
+        let kind = self.kinds.get_mut(found.kind)?;
+        let task = kind.lane.pop_if(|_| true)?;
+        let (demand, affinity) = (Rc::clone(&kind.demand), kind.affinity.clone());
+        let (class, home, after) = (kind.class, kind.home, kind.lane.first_key());
+        self.tasks -= 1;
+        self.weight -= task.weight;
+        let classes = self.classes_mut(home);
+        classes.count(class, -1);
+        match after {
+            Some(after) => classes.rekey(class, found.kind, task.key(), after),
+            None => self.remove(found.kind, task.key()),
+        }
+        Some(Popped {
+            task,
+            demand,
+            affinity,
+        })
+    }
+
+    fn remove(&mut self, kind: usize, key: Key) {
+        let Kind {
+            demand,
+            affinity,
+            home,
+            class,
+            ..
+        } = self.kinds.remove(kind);
+        if let Some(shared) = self.demands.get_mut(&demand.needs) {
+            shared.kinds -= 1;
+            if affinity.is_none() {
+                shared.plain = None;
+            }
+            if shared.kinds == 0 {
+                self.demands.remove(&demand.needs);
+            }
+        }
+        if let Some(affinity) = &affinity
+            && let Some(kinds) = self.by_affinity.get_mut(affinity)
+        {
+            kinds.retain(|other| *other != kind);
+            if kinds.is_empty() {
+                self.by_affinity.remove(affinity);
+            }
+        }
+        self.classes_mut(home).remove(class, kind, key, 0);
+        if let Some(slot) = home
+            && self.bound.get(&slot).is_some_and(Classes::is_empty)
+        {
+            self.bound.remove(&slot);
+        }
+    }
+
+    /// From now on only this manager may get tasks of this value.
+    pub(super) fn bind(&mut self, affinity: &Affinity, slot: Slot) {
+        let kinds = self.by_affinity.get(affinity).cloned().unwrap_or_default();
+        for kind in kinds {
+            if self.kinds[kind].home != Some(slot) {
+                self.move_to(kind, Some(slot));
+            }
+        }
+    }
+
+    /// What only this manager could get may go to any other. Whether there was something.
+    pub(super) fn release(&mut self, slot: Slot) -> bool {
+        let Some(classes) = self.bound.remove(&slot) else {
+            return false;
+        };
+        for kind in classes.into_kinds() {
+            self.settle_in(kind, None);
+        }
+        true
+    }
+
+    fn move_to(&mut self, kind: usize, home: Option<Slot>) {
+        let entry = &self.kinds[kind];
+        let (from, class, tasks) = (entry.home, entry.class, entry.lane.len());
+        if let Some(key) = entry.lane.first_key() {
+            self.classes_mut(from).remove(class, kind, key, tasks);
+        }
+        self.settle_in(kind, home);
+    }
+
+    fn settle_in(&mut self, kind: usize, home: Option<Slot>) {
+        let entry = &self.kinds[kind];
+        let (demand, tasks) = (Rc::clone(&entry.demand), entry.lane.len());
+        if let Some(key) = entry.lane.first_key() {
+            let (class, _) = self.classes_mut(home).insert(kind, key, &demand, tasks);
+            let entry = &mut self.kinds[kind];
+            (entry.class, entry.home) = (class, home);
+        }
+    }
+
+    pub(super) fn find(&self, name: ClassName) -> Option<&Class> {
+        self.classes(name.home)?.find(name.id)
+    }
+
+    pub(super) fn find_mut(&mut self, name: ClassName) -> Option<&mut Class> {
+        match name.home {
+            None => self.common.find_mut(name.id),
+            Some(slot) => self.bound.get_mut(&slot)?.find_mut(name.id),
+        }
+    }
+
+    /// All classes, those that any manager may get first.
+    pub(super) fn all_classes(&self) -> impl Iterator<Item = ClassName> {
+        let homes = self.bound.keys().map(|slot| Some(*slot));
+        std::iter::once(None).chain(homes).flat_map(|home| {
+            let classes = self.classes(home).into_iter().flat_map(Classes::in_order);
+            classes.map(move |(_, id)| ClassName { home, id })
+        })
+    }
+
+    /// What a manager gets next: the first in order that fits it now. `plain`: the key of the first
+    /// task that asks for nothing. `until`: what stands behind this class is not for it.
+    pub(super) fn walk(
+        &self,
+        (slot, room): (Slot, &Room<'_, B>),
+        plain: Option<Key>,
+        until: Option<ClassName>,
+        now: Duration,
+    ) -> Walk {
+        let mut walk = Walk::default();
+        for (key, name) in self.in_order(slot) {
+            if plain.is_some_and(|plain| plain < key) {
+                break;
+            }
+            let Some(class) = self.find(name) else {
+                continue;
+            };
+            match self.fit(class, name, room) {
+                Ok(found) => {
+                    let warmer = self.warmer(slot, room, class, key, now);
+                    walk.deferred = warmer.map(|_| name);
+                    walk.choice = Some(Choice::Asking(warmer.unwrap_or(found)));
+                    return walk;
+                }
+                Err(Fit::Later) => walk.blocked = walk.blocked.or(Some(name)),
+                Err(Fit::Now(_) | Fit::Never) => {}
+            }
+            if until == Some(name) {
+                return walk;
+            }
+        }
+        walk.choice = plain.map(|_| Choice::Plain);
+        walk
+    }
+
+    /// Of the same priority, tasks of a type that the manager has run lately go before those of
+    /// another type; but not before a class that has been passed for long enough.
+    fn warmer(
+        &self,
+        slot: Slot,
+        room: &Room<'_, B>,
+        first: &Class,
+        (priority, _): Key,
+        now: Duration,
+    ) -> Option<Found> {
+        let task_type = first.task_type()?;
+        let is_overdue = |since: Duration| now.saturating_sub(since) >= PATIENCE;
+        if first.passed_since.is_some_and(is_overdue) {
+            return None;
+        }
+        let warmer = room.warm_types().take_while(|warm| *warm != task_type);
+        let classes = warmer.flat_map(|warm| {
+            let of_type = merged(
+                self.common.of_type(warm).map(named(None)),
+                self.of_home(slot)
+                    .flat_map(|classes| classes.of_type(warm))
+                    .map(named(Some(slot))),
+            );
+            of_type
+                .take_while(|((of, _), _)| *of == priority)
+                .take(WARM_CLASSES_MAX)
+        });
+        classes
+            .filter_map(|(_, name)| self.fit(self.find(name)?, name, room).ok())
+            .next()
+    }
+
+    /// The first of a class that fits now.
+    fn fit(&self, class: &Class, name: ClassName, room: &Room<'_, B>) -> Result<Found, Fit> {
+        let found = |kind, slots| Found {
+            kind,
+            class: name,
+            slots,
+        };
+        match class.fit(room) {
+            Fit::Now(slots) if !class.is_mixed() => {
+                let kind = class.kinds().next();
+                kind.map(|kind| found(kind, slots)).ok_or(Fit::Never)
+            }
+            Fit::Now(_) => {
+                let mut worst = Fit::Never;
+                for number in class.kinds() {
+                    let Some(kind) = self.kinds.get(number) else {
+                        continue;
+                    };
+                    match room.fit(&kind.demand.amounts, &kind.demand) {
+                        Fit::Now(slots) => return Ok(found(number, slots)),
+                        Fit::Later => worst = Fit::Later,
+                        Fit::Never => {}
+                    }
+                }
+                Err(worst)
+            }
+            fit @ (Fit::Later | Fit::Never) => Err(fit),
+        }
+    }
+
+    fn in_order(&self, slot: Slot) -> impl Iterator<Item = (Key, ClassName)> {
+        let bound = self.of_home(slot).flat_map(Classes::in_order);
+        merged(
+            self.common.in_order().map(named(None)),
+            bound.map(named(Some(slot))),
+        )
+    }
+
+    fn of_home(&self, slot: Slot) -> impl Iterator<Item = &Classes> {
+        self.bound.get(&slot).into_iter()
+    }
+
+    fn classes(&self, home: Option<Slot>) -> Option<&Classes> {
+        match home {
+            None => Some(&self.common),
+            Some(slot) => self.bound.get(&slot),
+        }
+    }
+
+    fn classes_mut(&mut self, home: Option<Slot>) -> &mut Classes {
+        match home {
+            None => &mut self.common,
+            Some(slot) => self.bound.entry(slot).or_default(),
+        }
+    }
+
+    /// In no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedTask<B>> {
+        self.kinds.iter().flat_map(|(_, kind)| kind.lane.iter())
+    }
+
+    /// Everything that waits, in no order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedTask<B>> + use<B> {
+        let all = std::mem::replace(self, Self::new());
+        let kinds = all.kinds.into_iter();
+        kinds.flat_map(|(_, mut kind)| kind.lane.drain().collect::<Vec<_>>())
+    }
+}
+
+fn named(home: Option<Slot>) -> impl Fn((Key, ClassId)) -> (Key, ClassName) {
+    move |(key, id)| (key, ClassName { home, id })
+}
+
+/// Two sequences in order as one.
+fn merged<T: Ord, N>(
+    one: impl Iterator<Item = (T, N)>,
+    other: impl Iterator<Item = (T, N)>,
+) -> impl Iterator<Item = (T, N)> {
+    let (mut one, mut other): (Peekable<_>, Peekable<_>) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some((left, _)), Some((right, _))) if right < left => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
+}

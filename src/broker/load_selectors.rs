@@ -1,0 +1,185 @@
+//! Selectors that go by how busy managers are.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::selector::{Candidate, Selector};
+use super::slot::Slot;
+use protocol::BlockId;
+
+/// Managers with a worker that could begin at once come first, those with prefetch room alone last;
+/// among these, by how busy they are.
+#[derive(Default)]
+struct ByLoad {
+    ranking: BTreeSet<Rank>,
+    ranks: HashMap<Slot, Rank>,
+}
+
+/// Ordered by its fields from the first to the last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_prefetch: bool,
+    load: i64,
+    block: BlockId,
+    slot: Slot,
+    slots: usize,
+    busy: usize,
+}
+
+impl ByLoad {
+    fn offer(&mut self, load: i64, candidate: Candidate<'_>) {
+        self.withdraw(candidate.slot);
+        let rank = Rank {
+            is_prefetch: candidate.busy >= candidate.slots,
+            load,
+            block: candidate.block.clone(),
+            slot: candidate.slot,
+            slots: candidate.slots,
+            busy: candidate.busy,
+        };
+        self.ranks.insert(candidate.slot, rank.clone());
+        self.ranking.insert(rank);
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        if let Some(rank) = self.ranks.remove(&slot) {
+            self.ranking.remove(&rank);
+        }
+    }
+
+    fn best(&self) -> Option<Slot> {
+        Some(self.ranking.first()?.slot)
+    }
+}
+
+/// The manager with the fewest busy slots first, so that all nodes work alike. Prefetch room is
+/// used when no worker anywhere is free.
+#[derive(Default)]
+pub struct SpreadSelector(ByLoad);
+
+impl Selector for SpreadSelector {
+    fn offer(&mut self, candidate: Candidate<'_>) {
+        self.0.offer(candidate.busy as i64, candidate);
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        self.0.withdraw(slot);
+    }
+
+    fn best(&mut self) -> Option<Slot> {
+        self.0.best()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.ranking.is_empty()
+    }
+
+    /// Up to where it is busier than the next one.
+    fn share(&self) -> usize {
+        let mut ranks = self.0.ranking.iter();
+        let (Some(best), next) = (ranks.next(), ranks.next()) else {
+            return usize::MAX;
+        };
+        let to_next = match next {
+            Some(next) if next.is_prefetch == best.is_prefetch => next.busy - best.busy + 1,
+            _ => usize::MAX,
+        };
+        to_next.min(left_of_workers(best))
+    }
+
+    fn another(&self) -> Box<dyn Selector> {
+        Box::new(Self::default())
+    }
+}
+
+/// The busiest manager that has a free worker first, and among equals the one of the lesser block,
+/// so that others, and whole blocks, become idle and can be scaled in. Prefetch room is used when
+/// no worker anywhere is free.
+#[derive(Default)]
+pub struct PackSelector(ByLoad);
+
+impl Selector for PackSelector {
+    fn offer(&mut self, candidate: Candidate<'_>) {
+        self.0.offer(-(candidate.busy as i64), candidate);
+    }
+
+    fn withdraw(&mut self, slot: Slot) {
+        self.0.withdraw(slot);
+    }
+
+    fn best(&mut self) -> Option<Slot> {
+        self.0.best()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.ranking.is_empty()
+    }
+
+    fn share(&self) -> usize {
+        self.0.ranking.first().map_or(usize::MAX, left_of_workers)
+    }
+
+    fn another(&self) -> Box<dyn Selector> {
+        Box::new(Self::default())
+    }
+}
+
+/// How much its free workers take; of one without any, all that it has room for.
+fn left_of_workers(rank: &Rank) -> usize {
+    match rank.is_prefetch {
+        true => usize::MAX,
+        false => rank.slots - rank.busy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(selector: &mut dyn Selector, place: u32, block: &str, slots: usize, busy: usize) {
+        selector.offer(Candidate {
+            slot: Slot {
+                place,
+                generation: 0,
+            },
+            block: &BlockId::Text(block.into()),
+            slots,
+            busy,
+        });
+    }
+
+    /// The best one, and how much it may be given.
+    fn best(selector: &mut dyn Selector) -> Option<(u32, usize)> {
+        let best = selector.best()?;
+        Some((best.place, selector.share()))
+    }
+
+    #[test]
+    fn spread_levels_out_and_prefetches_last() {
+        let mut spread = SpreadSelector::default();
+        offer(&mut spread, 0, "0", 4, 3);
+        offer(&mut spread, 1, "1", 4, 0);
+        assert_eq!(best(&mut spread), Some((1, 4)));
+        offer(&mut spread, 1, "1", 4, 4);
+        assert_eq!(best(&mut spread), Some((0, 1)));
+        offer(&mut spread, 0, "0", 4, 5);
+        assert_eq!(best(&mut spread), Some((1, 2)));
+        spread.withdraw(Slot {
+            place: 1,
+            generation: 0,
+        });
+        assert_eq!(best(&mut spread), Some((0, usize::MAX)));
+    }
+
+    #[test]
+    fn pack_fills_the_fullest_and_leaves_a_whole_block_alone() {
+        let mut pack = PackSelector::default();
+        offer(&mut pack, 0, "1", 4, 0);
+        offer(&mut pack, 1, "0", 4, 0);
+        assert_eq!(best(&mut pack), Some((1, 4)));
+        offer(&mut pack, 0, "1", 4, 3);
+        assert_eq!(best(&mut pack), Some((0, 1)));
+        offer(&mut pack, 0, "1", 4, 4);
+        assert_eq!(best(&mut pack), Some((1, 4)));
+        assert!(pack.another().is_empty() && !pack.is_empty());
+    }
+}

@@ -1,0 +1,330 @@
+//! Tasks that ask for something of their manager: who gets the next one, and a reservation for the
+//! one that would wait for ever.
+//!
+//! A manager gets the first task in order that fits it, however many before it do not. So a task
+//! that needs much is passed by small ones without end. After [`PATIENCE`] it gets a manager that
+//! can hold it reserved, one in the whole run: that one gets nothing which stands behind the task,
+//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on,
+//! no longer than the patience and the longest flight on the reserved manager, and one more such
+//! flight if a manager is reserved for another task by then.
+//!
+//! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Broker;
+use super::demand::{Fit, Room};
+use super::dispatch::Recipient;
+use super::kinds::{Choice, ClassName, Found, PATIENCE, Popped};
+use super::lane::QueuedTask;
+use super::manager::Manager;
+use super::now::Now;
+use super::policy::Among;
+use super::slot::Slot;
+use protocol::{Needs, TaskId};
+
+/// So many managers that have run a type are looked at for room.
+const WARM_MANAGERS_MAX: usize = 16;
+
+/// One manager is let run empty for the first task of one class.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reservation {
+    pub(super) class: ClassName,
+    pub(super) slot: Slot,
+    /// Something may fit there that did not when it was looked at.
+    pub(super) has_news: bool,
+}
+
+impl<B> Broker<B> {
+    /// A task that asks for something waits from now on.
+    pub(super) fn queue_asking(&mut self, task: QueuedTask<B>, needs: Needs, now: Now) {
+        if self.policy.begin_to_set_aside() {
+            let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
+            slots.into_iter().for_each(|slot| self.index(slot));
+        }
+        let home = needs.affinity.as_ref().and_then(|affinity| {
+            let known = self.affinities.bound_to(affinity);
+            let is_here = |slot: &Slot| self.managers.find(*slot).is_some_and(Manager::is_kept);
+            let queued = self.queue.asking.home_of(affinity);
+            known.or(queued).filter(is_here)
+        });
+        let routing = self.settings.placement.routing;
+        if self.queue.asking.push(task, needs, routing, home) {
+            self.recall();
+            self.look_for_unmet(now);
+        }
+        self.note_news_for_reserved();
+    }
+
+    /// As [`Self::next_recipient`], where tasks ask for something.
+    pub(super) fn next_recipient_asking(&mut self, now: Now) -> Option<Recipient> {
+        loop {
+            if let Some(slot) = self.reserved(now) {
+                match self.choose(slot, now) {
+                    Some(choice) => return Some(self.recipient(slot, &choice, 1)),
+                    None => self.note_no_news(),
+                }
+            }
+            let among = self.among();
+            let Some(slot) = self.policy.best(now, among) else {
+                self.ask_if_needed(now);
+                return None;
+            };
+            let share = self.policy.share(among);
+            match self.choose(slot, now) {
+                Some(choice) => {
+                    let warm = self.warm_manager(&choice, slot, now);
+                    let slot = warm.unwrap_or(slot);
+                    return Some(self.recipient(slot, &choice, share));
+                }
+                None => self.set_aside(slot),
+            }
+        }
+    }
+
+    /// Whether a task could go to somebody, where tasks ask for something.
+    pub(super) fn can_place(&self) -> bool {
+        self.reservation.is_some_and(|held| held.has_news) || self.policy.has_best(self.among())
+    }
+
+    /// What the manager gets next, if anything fits; who is passed by for it is noted.
+    pub(super) fn choose(&mut self, slot: Slot, now: Now) -> Option<Choice> {
+        let room = Room::of(self.managers.get(slot), now);
+        let held = self.reservation.filter(|held| held.slot == slot);
+        let until = held.map(|held| held.class);
+        let walk = self.queue.walk((slot, &room), until, now.monotonic);
+        if let Some(class) = walk.deferred {
+            self.note_passed(class, now);
+        }
+        if let Some(class) = walk.blocked
+            && self.note_passed(class, now) >= PATIENCE
+            && self.reservation.is_none()
+        {
+            self.reserve(class, now);
+            if self.reservation.is_some_and(|held| held.slot == slot) {
+                return self.choose(slot, now);
+            }
+        }
+        walk.choice
+    }
+
+    /// The task goes into the manager's hands.
+    pub(super) fn note_placed(&mut self, slot: Slot, found: &Found, popped: &Popped<B>) {
+        let (task, demand) = (popped.task.ticket.task(), &popped.demand);
+        let manager = self.managers.get_mut(slot);
+        let placed = manager.placed.get_or_insert_default();
+        let cooled = placed.add(task, demand, popped.affinity.clone(), found.slots);
+        if let Some(task_type) = &demand.task_type {
+            let warm = self.warm.entry(Rc::clone(task_type)).or_default();
+            warm.insert(slot);
+        }
+        if let Some(task_type) = cooled {
+            self.note_cold(slot, &task_type);
+        }
+        if let Some(affinity) = &popped.affinity {
+            self.affinities.dispatched(affinity, slot);
+            self.queue.asking.bind(affinity, slot);
+        }
+        if let Some(held) = self.reservation
+            && (held.class == found.class || self.queue.asking.find(held.class).is_none())
+        {
+            self.end_reservation();
+        }
+    }
+
+    /// The task is not in the manager's hands any more.
+    pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId) {
+        let placed = &mut self.managers.get_mut(slot).placed;
+        if let Some(affinity) = placed.as_mut().and_then(|placed| placed.remove(task)) {
+            self.affinities.done(&affinity, slot);
+        }
+    }
+
+    /// The manager is to get nothing more: what only it could get goes to others.
+    pub(super) fn release_bound(&mut self, slot: Slot, now: Now) {
+        if self.queue.asking.release(slot) {
+            self.recall();
+        }
+        self.look_for_unmet(now);
+    }
+
+    /// The registration has ended.
+    pub(super) fn forget_placement(&mut self, slot: Slot, manager: &Manager<B>, now: Now) {
+        self.aside.remove(&slot);
+        for task_type in manager.placed.iter().flat_map(|placed| placed.warm()) {
+            self.note_cold(slot, task_type);
+        }
+        for affinity in manager.placed.iter().flat_map(|placed| placed.affinities()) {
+            self.affinities.done(affinity, slot);
+        }
+        if self.reservation.is_some_and(|held| held.slot == slot) {
+            self.reservation = None;
+        }
+        self.release_bound(slot, now);
+    }
+
+    /// The same process goes on under another registration.
+    pub(super) fn keep_placement(&mut self, before: Slot, slot: Slot) {
+        let Some(placed) = self.managers.get(slot).placed.as_deref() else {
+            return;
+        };
+        for task_type in placed.warm() {
+            let warm = self.warm.entry(Rc::clone(task_type)).or_default();
+            warm.insert(slot);
+        }
+        for affinity in self.affinities.rebind(before, slot) {
+            self.queue.asking.bind(&affinity, slot);
+        }
+        for affinity in placed.affinities() {
+            self.affinities.dispatched(affinity, slot);
+        }
+    }
+
+    /// Whoever stands aside is looked at again.
+    pub(super) fn recall(&mut self) {
+        for slot in std::mem::take(&mut self.aside) {
+            if self.managers.find(slot).is_some() {
+                self.index(slot);
+            }
+        }
+        self.note_news_for_reserved();
+    }
+
+    /// What came may stand before the task that a manager is reserved for.
+    #[inline]
+    pub(super) fn note_news_for_reserved(&mut self) {
+        if let Some(held) = &mut self.reservation {
+            held.has_news = true;
+        }
+    }
+
+    /// It is as if it had no room until something changes.
+    fn set_aside(&mut self, slot: Slot) {
+        self.aside.insert(slot);
+        self.policy.set_aside(slot);
+    }
+
+    /// Of those that are asked whether something fits them.
+    fn among(&self) -> Among {
+        match self.queue.plain.is_empty() {
+            true => Among::Hopeful,
+            false => Among::All,
+        }
+    }
+
+    fn recipient(&self, slot: Slot, choice: &Choice, share: usize) -> Recipient {
+        let next = self.queue.peek(choice);
+        Recipient {
+            slot,
+            share,
+            id: self.managers.get(slot).id.clone(),
+            next_weight: next.map_or(0, |task| task.weight),
+        }
+    }
+
+    /// A task of a type goes to a manager that has run it, if one of these has room.
+    fn warm_manager(&self, choice: &Choice, slot: Slot, now: Now) -> Option<Slot> {
+        let Choice::Asking(found) = choice else {
+            return None;
+        };
+        let class = self.queue.asking.find(found.class)?;
+        let task_type = class.task_type()?;
+        let is_warm = |manager: &Manager<B>| {
+            let placed = manager.placed.as_deref();
+            placed.is_some_and(|placed| placed.is_warm(task_type))
+        };
+        if is_warm(self.managers.get(slot)) || found.class.home.is_some() {
+            return None;
+        }
+        let warm = self.warm.get(task_type)?.iter().copied();
+        let held = self.reservation.map(|held| held.slot);
+        let mut others = warm
+            .filter(|slot| Some(*slot) != held)
+            .take(WARM_MANAGERS_MAX);
+        others.find(|slot| {
+            let manager = self.managers.get(*slot);
+            let fit = || class.fit(&Room::of(manager, now));
+            manager.is_eligible() && !class.is_mixed() && matches!(fit(), Fit::Now(_))
+        })
+    }
+
+    fn note_cold(&mut self, slot: Slot, task_type: &Rc<str>) {
+        if let Some(warm) = self.warm.get_mut(task_type) {
+            warm.remove(&slot);
+            if warm.is_empty() {
+                self.warm.remove(task_type);
+            }
+        }
+    }
+
+    /// For how long others have gone before the first task of this class.
+    fn note_passed(&mut self, class: ClassName, now: Now) -> Duration {
+        let class = self.queue.asking.find_mut(class);
+        let since = class.map(|class| *class.passed_since.get_or_insert(now.monotonic));
+        since.map_or(Duration::ZERO, |since| now.monotonic.saturating_sub(since))
+    }
+
+    /// The manager that lacks the fewest slots for the class is reserved for it, unless one has
+    /// room already.
+    fn reserve(&mut self, name: ClassName, now: Now) {
+        let Some(class) = self.queue.asking.find(name) else {
+            return;
+        };
+        let is_home = |slot: Slot| name.home.is_none_or(|home| home == slot);
+        let candidates = self.managers.iter();
+        let candidates = candidates.filter(|(slot, it)| it.may_get_tasks() && is_home(*slot));
+        let mut best = None;
+        for (slot, manager) in candidates {
+            let room = Room::of(manager, now);
+            match class.fit(&room) {
+                Fit::Now(_) if !class.is_mixed() => return,
+                Fit::Now(_) | Fit::Later => {
+                    let rank = (class.lacks(&room), slot);
+                    best = Some(best.map_or(rank, |best: (usize, Slot)| best.min(rank)));
+                }
+                Fit::Never => {}
+            }
+        }
+        if let Some((_, slot)) = best {
+            self.reservation = Some(Reservation {
+                class: name,
+                slot,
+                has_news: true,
+            });
+            self.aside.remove(&slot);
+            self.policy.withdraw(slot);
+        }
+    }
+
+    /// The reserved manager, if something may fit it; a reservation that serves nobody ends.
+    fn reserved(&mut self, now: Now) -> Option<Slot> {
+        let held = self.reservation?;
+        let class = self.queue.asking.find(held.class);
+        let manager = self.managers.find(held.slot);
+        let serves = class.zip(manager).filter(|(class, manager)| {
+            manager.may_get_tasks() && class.fit(&Room::of(manager, now)) != Fit::Never
+        });
+        let Some((_, manager)) = serves else {
+            self.end_reservation();
+            return None;
+        };
+        let has_news = held.has_news && manager.is_eligible();
+        self.reservation = Some(Reservation { has_news, ..held });
+        has_news.then_some(held.slot)
+    }
+
+    fn note_no_news(&mut self) {
+        if let Some(held) = &mut self.reservation {
+            held.has_news = false;
+        }
+    }
+
+    fn end_reservation(&mut self) {
+        if let Some(held) = self.reservation.take()
+            && self.managers.find(held.slot).is_some()
+        {
+            self.index(held.slot);
+        }
+    }
+}
