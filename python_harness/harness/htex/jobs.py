@@ -84,6 +84,15 @@ def die_once(marker: str) -> str:
     return "not reached"
 
 
+def span(path: str, name: str, seconds: float) -> str:
+    """Writes down where and from when to when it ran; tells in which block."""
+    block, manager, _ = where()
+    begin = time.time()
+    time.sleep(seconds)
+    note(path, f"{name} {manager} {begin!r} {time.time()!r}")
+    return block
+
+
 def counted(path: str, number: int, seconds: float) -> int:
     """Writes down that it runs; a second run of one task would be seen."""
     note(path, str(number))
