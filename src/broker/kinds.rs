@@ -216,6 +216,9 @@ impl<B> Kinds<B> {
             Some(after) => classes.rekey(class, found.kind, task.key(), after),
             None => self.remove(found.kind, task.key()),
         }
+        if self.tasks == 0 {
+            self.give_back_room();
+        }
         Some(Popped {
             task,
             demand,
@@ -253,6 +256,16 @@ impl<B> Kinds<B> {
             && self.bound.get(&slot).is_some_and(Classes::is_empty)
         {
             self.bound.remove(&slot);
+        }
+    }
+
+    /// The room of a million kinds is not kept after them.
+    fn give_back_room(&mut self) {
+        const KEPT: usize = 1024;
+        self.demands.shrink_to(KEPT);
+        self.by_affinity.shrink_to(KEPT);
+        if self.kinds.capacity() > KEPT {
+            self.kinds.shrink_to_fit();
         }
     }
 
@@ -314,6 +327,14 @@ impl<B> Kinds<B> {
             let classes = self.classes(home).into_iter().flat_map(Classes::in_order);
             classes.map(move |(_, id)| ClassName { home, id })
         })
+    }
+
+    /// What the kinds of a class ask for, with how many tasks do; of many, those that come first.
+    pub(super) fn demands_in(&self, class: &Class) -> impl Iterator<Item = (&Rc<Demand>, usize)> {
+        const LOOKED_AT_MAX: usize = 64;
+        let kinds = class.kinds().take(LOOKED_AT_MAX);
+        let kinds = kinds.filter_map(|kind| self.kinds.get(kind));
+        kinds.map(|kind| (&kind.demand, kind.lane.len()))
     }
 
     /// What a manager gets next: the first in order that fits it now. `plain`: the key of the first

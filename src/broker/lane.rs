@@ -81,6 +81,7 @@ impl<B> Lane<B> {
         self.weight
     }
 
+    #[inline(always)]
     pub(super) fn push(&mut self, task: QueuedTask<B>) {
         self.weight += task.weight;
         match self.line.back() {

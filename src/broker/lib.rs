@@ -146,6 +146,8 @@ pub struct Broker<B> {
     versions: Versions,
     queue: TaskQueue<B>,
     live: LiveIds,
+    /// Some task has asked for something. Where none ever did, nothing of it is looked at.
+    has_asked: bool,
     affinities: Affinities,
     /// Which managers have run a type of task lately.
     warm: HashMap<Rc<str>, BTreeSet<Slot>>,
@@ -182,6 +184,7 @@ impl<B> Broker<B> {
             versions: Versions::default(),
             queue: TaskQueue::new(),
             live: LiveIds::new(),
+            has_asked: false,
             affinities: Affinities::default(),
             warm: HashMap::new(),
             aside: BTreeSet::new(),
@@ -303,7 +306,8 @@ impl<B> Broker<B> {
             body,
         };
         match needs {
-            None => self.queue_plain(task),
+            None if !self.has_asked => self.queue.plain.push(task),
+            None => self.queue_plain_among_asking(task),
             Some(needs) => self.queue_asking(task, *needs, now),
         }
         self.tell_of_task(now, || (id, TaskChange::Queued));
@@ -359,16 +363,6 @@ impl<B> Broker<B> {
                 None => self.handle_stranger(id, &message, now),
             },
         }
-    }
-
-    #[inline]
-    fn queue_plain(&mut self, task: QueuedTask<B>) {
-        // It fits whoever stands aside; a selector of ours has these in its other list.
-        if !self.aside.is_empty() && self.queue.plain.is_empty() && self.policy.is_asked() {
-            self.recall();
-        }
-        self.note_news_for_reserved();
-        self.queue.plain.push(task);
     }
 
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only

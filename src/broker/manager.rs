@@ -41,6 +41,8 @@ pub(super) struct Manager<B> {
     pub(super) site: Site,
     /// Where nothing may be left of what it does: monotonic clock.
     pub(super) ends_at: Option<Duration>,
+    /// Slots that its tasks take beyond one for each.
+    pub(super) extra_slots: usize,
     /// None as long as it got no task that asks for something.
     pub(super) placed: Option<Box<PlacedTasks>>,
     /// Its turn among the registrations; 0 before the table gave it one.
@@ -60,6 +62,7 @@ impl<B> Manager<B> {
             id,
             site: Site::of(&registration, told),
             ends_at: None,
+            extra_slots: 0,
             placed: None,
             registration: Rc::new(registration),
             in_flight: VecDeque::new(),

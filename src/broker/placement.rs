@@ -38,11 +38,10 @@ pub(super) struct Reservation {
 
 impl<B> Broker<B> {
     /// A task that asks for something waits from now on.
+    #[inline(never)]
     pub(super) fn queue_asking(&mut self, task: QueuedTask<B>, needs: Needs, now: Now) {
-        if self.policy.begin_to_set_aside() {
-            let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
-            slots.into_iter().for_each(|slot| self.index(slot));
-        }
+        self.has_asked = true;
+        self.begin_to_set_aside();
         let home = needs.affinity.as_ref().and_then(|affinity| {
             let known = self.affinities.bound_to(affinity);
             let is_here = |slot: &Slot| self.managers.find(*slot).is_some_and(Manager::is_kept);
@@ -57,7 +56,27 @@ impl<B> Broker<B> {
         self.note_news_for_reserved();
     }
 
+    /// A task that asks for nothing, where others do.
+    #[inline(never)]
+    pub(super) fn queue_plain_among_asking(&mut self, task: QueuedTask<B>) {
+        // It fits whoever stands aside; a selector of ours has these in its other list.
+        if !self.aside.is_empty() && self.queue.plain.is_empty() && self.policy.is_asked() {
+            self.recall();
+        }
+        self.note_news_for_reserved();
+        self.queue.plain.push(task);
+    }
+
+    /// From now on managers may stand aside.
+    pub(super) fn begin_to_set_aside(&mut self) {
+        if self.has_asked && self.policy.begin_to_set_aside() {
+            let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
+            slots.into_iter().for_each(|slot| self.index(slot));
+        }
+    }
+
     /// As [`Self::next_recipient`], where tasks ask for something.
+    #[inline(never)]
     pub(super) fn next_recipient_asking(&mut self, now: Now) -> Option<Recipient> {
         loop {
             if let Some(slot) = self.reserved(now) {
@@ -115,6 +134,7 @@ impl<B> Broker<B> {
         let manager = self.managers.get_mut(slot);
         let placed = manager.placed.get_or_insert_default();
         let cooled = placed.add(task, demand, popped.affinity.clone(), found.slots);
+        manager.extra_slots = placed.extra_slots();
         if let Some(task_type) = &demand.task_type {
             let warm = self.warm.entry(Rc::clone(task_type)).or_default();
             warm.insert(slot);
@@ -135,8 +155,13 @@ impl<B> Broker<B> {
 
     /// The task is not in the manager's hands any more.
     pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId) {
-        let placed = &mut self.managers.get_mut(slot).placed;
-        if let Some(affinity) = placed.as_mut().and_then(|placed| placed.remove(task)) {
+        let manager = self.managers.get_mut(slot);
+        let Some(placed) = &mut manager.placed else {
+            return;
+        };
+        let affinity = placed.remove(task);
+        manager.extra_slots = placed.extra_slots();
+        if let Some(affinity) = affinity {
             self.affinities.done(&affinity, slot);
         }
     }
@@ -191,6 +216,18 @@ impl<B> Broker<B> {
         self.note_news_for_reserved();
     }
 
+    /// Before the selector is told of a manager: it stands aside no longer. Whether it is reserved,
+    /// so that the selector must not know of it.
+    pub(super) fn is_reserved_or_recalled(&mut self, slot: Slot) -> bool {
+        self.aside.remove(&slot);
+        let Some(held) = self.reservation.as_mut().filter(|held| held.slot == slot) else {
+            return false;
+        };
+        held.has_news = true;
+        self.policy.withdraw(slot);
+        true
+    }
+
     /// What came may stand before the task that a manager is reserved for.
     #[inline]
     pub(super) fn note_news_for_reserved(&mut self) {
@@ -219,7 +256,7 @@ impl<B> Broker<B> {
             slot,
             share,
             id: self.managers.get(slot).id.clone(),
-            next_weight: next.map_or(0, |task| task.weight),
+            next_weight: next.map(|task| task.weight),
         }
     }
 

@@ -139,7 +139,7 @@ impl<B> Broker<B> {
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
             manager.doubts = std::mem::take(&mut earlier.doubts);
             manager.given_up = std::mem::take(&mut earlier.given_up);
-            manager.placed = earlier.placed.take();
+            (manager.extra_slots, manager.placed) = (earlier.extra_slots, earlier.placed.take());
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
             }
@@ -223,7 +223,7 @@ impl<B> Broker<B> {
         let manager = self.managers.remove(slot);
         self.policy.forget(slot, &manager.id);
         self.liveness.forget(slot);
-        if self.policy.sets_aside() {
+        if self.has_asked {
             self.forget_placement(slot, &manager, now);
         }
         manager

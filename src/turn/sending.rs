@@ -48,7 +48,8 @@ impl<F: AsRef<[u8]>> Turn<F> {
             && left.weight > 0
             && let Some(to) = self.interchange.broker_mut().next_recipient(now)
         {
-            let Some(room) = self.owed.room(transport, &to.id, to.next_weight) else {
+            let next_bytes = self.interchange.broker().next_weight(&to);
+            let Some(room) = self.owed.room(transport, &to.id, next_bytes) else {
                 self.owed
                     .clog(transport, &mut self.interchange, &to.id, now);
                 continue;
