@@ -20,12 +20,13 @@ ROUTINGS = ("soft", "hard")
 TEXT_BYTES_MAX = 1000
 PATTERNS_MAX = 64
 NESTING_MAX = 8
-# A tuple's own, and for each of its members.
-MEMBER_BYTES = 8
+# A tuple's own, and for each of its members, beyond what it holds.
+MEMBER_BYTES = 12
+FLOAT_BYTES = 8
 # Beyond it an integer is a float to whoever reads it.
 PLAIN_INT_MAX = 2**63 - 1
-# 0.3 cores are three times 0.1, whatever binary fractions (of 32 bits, too) make of it.
-ROUNDING = 1e-6
+# 0.3 cores are three times 0.1, whatever binary fractions make of it. As the interchange has it.
+ROUNDING = 1e-9
 SHOWN_CHARACTERS = 80
 
 
@@ -47,7 +48,7 @@ class Share:
         needs: list[float] = [placement.get("cores", 0) / self.cores]
         if self.memory_mb:
             needs.append(placement.get("memory", 0) / self.memory_mb)
-        slots = max(1, *(math.ceil(need * (1 - ROUNDING)) for need in needs))
+        slots = max(1, *(math.ceil(need - ROUNDING) for need in needs))
         return min(slots, self.slots or slots)
 
 
@@ -85,7 +86,7 @@ def check(specification: Any, share: Share) -> None:
         words = ", ".join(["priority", *_WORDS])
         raise InvalidResourceSpecification(unknown, f"Known are {words}.")
     cores = _placement_of(specification).get("cores", 0)
-    if share.pinned_by is not None and cores * (1 - ROUNDING) > share.cores:
+    if share.pinned_by is not None and cores - ROUNDING > share.cores:
         raise InvalidResourceSpecification(
             {"cores"},
             f"'cores' is {_shown(specification['cores'])}, but cpu_affinity={share.pinned_by!r} "
@@ -123,7 +124,9 @@ def _amount(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         raise _NotTakenError
     try:
-        number = float(value)
+        # Of 32 bits, 0.1 is not the 0.1 of 64; its text is.
+        is_narrow = _is_numpys(value) and not isinstance(value, numbers.Integral)
+        number = float(str(value) if is_narrow else value)
     except (OverflowError, ValueError):
         raise _NotTakenError from None
     if not math.isfinite(number) or number < 0:
@@ -167,7 +170,7 @@ def _plain(value: Any, nesting: int) -> Any:
         if nesting == 0:
             raise _NotTakenError(f" (more than {NESTING_MAX} tuples in each other)")
         return tuple(_plain(member, nesting - 1) for member in value)
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+    if _is_numpys(value) and getattr(value, "ndim", None) == 0:
         value = value.item()
     if isinstance(value, bool):
         return value
@@ -189,6 +192,10 @@ _PLAIN: dict[type, Callable[[Any], Any]] = {
 }
 
 
+def _is_numpys(value: object) -> bool:
+    return type(value).__module__ == "numpy"
+
+
 def _size(plain: Any) -> int:
     if isinstance(plain, tuple):
         return MEMBER_BYTES + sum(MEMBER_BYTES + _size(member) for member in plain)
@@ -196,7 +203,7 @@ def _size(plain: Any) -> int:
         return _utf8_length(plain)
     if isinstance(plain, bytes):
         return len(plain)
-    return plain.bit_length() // 8 if isinstance(plain, int) else MEMBER_BYTES
+    return (plain.bit_length() + 7) // 8 if isinstance(plain, int) else FLOAT_BYTES
 
 
 def _node(value: Any) -> dict[str, Any] | None:

@@ -85,7 +85,10 @@ ACCEPTED = [
     ({"cores": numpy.int64(4)}, {"cores": 4}),
     ({"cores": numpy.uint8(4)}, {"cores": 4}),
     ({"memory": numpy.float32(0.5)}, {"memory": 0.5}),
-    ({"memory": numpy.float64(0.5)}, {"memory": 0.5}),
+    ({"cores": numpy.float32(0.1)}, {"cores": 0.1}),
+    ({"cores": numpy.float16(1e4)}, {"cores": 1e4}),
+    ({"memory": numpy.float64(0.1)}, {"memory": 0.1}),
+    ({"memory": numpy.longdouble(0.5)}, {"memory": 0.5}),
     ({"cores": fractions.Fraction(5, 2)}, {"cores": 2.5}),
     ({"memory": decimal.Decimal("1.5")}, {"memory": 1.5}),
     ({"cores": Level.HIGH}, {"cores": 3}),
@@ -326,7 +329,7 @@ def test_outstanding_counts_slots():
 
 @pytest.mark.parametrize(
     ("cores", "share", "wanted"),
-    [(0.3, 0.1, 3), (0.7, 0.1, 7), (numpy.float32(0.1), 0.1, 1), (3, 1, 3), (3.001, 1, 4)],
+    [(0.3, 0.1, 3), (0.7, 0.1, 7), (numpy.float32(0.7), 0.1, 7), (3, 1, 3), (3.001, 1, 4)],
 )
 def test_fractions_of_cores_are_counted_as_they_are_meant(cores, share, wanted):
     assert slots(unstarted(cores_per_worker=share), {"cores": cores}) == wanted
