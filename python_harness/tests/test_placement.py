@@ -4,9 +4,11 @@ wrote down."""
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from concurrent.futures import Future
@@ -265,6 +267,55 @@ def test_what_fits_nowhere_waits_and_is_told_of(tmp_path):
         # Once for each kind.
         assert results([htex.submit(jobs.add, {}, number, 1) for number in range(50)])
         assert len(warnings(htex)) == 2
+
+
+def test_every_value_that_is_accepted_is_read(tmp_path):
+    """The largest of each kind."""
+    affinities = [
+        "x" * 1000,
+        "ä" * 500,
+        b"\0" * 1000,
+        2**8000 - 1,
+        -(2**8000 - 1),
+        float("-inf"),
+        5e-324,
+        tuple(range(76)),
+        (0.1,) * 49,
+        (((((((("deep",),),),),),),),),
+        (),
+        "",
+        False,
+    ]
+    specifications = [{"manager_affinity": affinity} for affinity in affinities]
+    specifications += [{"task_type": "ä" * 500, "routing": "hard"}, {"memory": 1e-300}]
+    specifications += [{"node": {"hostname": ["x" * 1000] * 63 + ["*"], "total_memory": 0.5}}]
+    with placing(tmp_path / "run") as htex:
+        assert len(results([htex.submit(jobs.where, one) for one in specifications])) == 16
+        assert warnings(htex) == []
+
+
+def test_the_example_of_the_page_runs(tmp_path):
+    page = (environment.PROJECT_DIR / "README.md").read_text()
+    section = page.partition("\n## A task goes where it fits\n")[2].partition("\n## ")[0]
+    (example,) = [block.split("```")[0] for block in section.split("```python\n")[1:]]
+    env = {
+        **os.environ,
+        "PATH": f"{environment.binary().parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(environment.HARNESS_DIR),
+    }
+    told = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=RESULT_S,
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
+    wanted = ["large is done", *(f"small {number} is done" for number in range(20))]
+    assert told.stdout.splitlines() == wanted
+    (log,) = tmp_path.rglob("interchange.log")
+    assert "Selector: Pack" in log.read_text()
 
 
 def test_the_workers_environment_stays_clean(tmp_path):
