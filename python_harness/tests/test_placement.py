@@ -75,22 +75,23 @@ def two_blocks_that_drain(htex, first_s: int, second_s: int) -> None:
 
 
 def test_tasks_run_where_there_is_time_for_them(tmp_path):
-    """The second block has room for six times what the first has left."""
-    with placing(tmp_path / "run", blocks=0, drain_period=30, max_workers_per_node=2) as htex:
-        two_blocks_that_drain(htex, 30, 600)
-        long = [htex.submit(jobs.where, {"running_time_min": 60}) for _ in range(40)]
-        assert {block for block, *_ in results(long)} == {"1"}
-        # While the second is busy, the first is still of use to others, and to short ones.
-        blockers = [busy(htex, tmp_path, f"long{n}", {"running_time_min": 60}) for n in range(2)]
-        waiting = htex.submit(jobs.where, {"running_time_min": 60})
+    """The first block has room for twelve times what the second has left at most."""
+    with placing(tmp_path / "run", blocks=0, drain_period=3600, max_workers_per_node=2) as htex:
+        two_blocks_that_drain(htex, 3600, 120)
+        long = {"running_time_min": 300}
+        blocks = results([htex.submit(jobs.where, long) for _ in range(40)])
+        assert {block for block, *_ in blocks} == {"0"}
+        # While that one is busy, the other is still of use to others, and to short ones.
+        blockers = [busy(htex, tmp_path, f"long{number}", long) for number in range(2)]
+        waiting = htex.submit(jobs.where, long)
         short = [htex.submit(jobs.where, {"running_time_min": 1}) for _ in range(3)]
         short += [htex.submit(jobs.where, {}) for _ in range(3)]
-        assert {block for block, *_ in results(short)} == {"0"}
+        assert {block for block, *_ in results(short)} == {"1"}
         assert not waiting.done()
         for future, proceed in blockers:
             proceed.touch()
             future.result(RESULT_S)
-        assert waiting.result(RESULT_S)[0] == "1"
+        assert waiting.result(RESULT_S)[0] == "0"
 
 
 def test_a_walltime_ends_what_has_no_drain_time(tmp_path):
