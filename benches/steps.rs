@@ -28,9 +28,10 @@ pub(crate) struct Step {
 }
 
 /// Every step, in the order in which a task takes them.
-pub(crate) const STEPS: [Step; 12] = [
+pub(crate) const STEPS: [Step; 13] = [
     reading::SCAN_TASK,
     reading::READ_TASK,
+    reading::READ_TASK_WITH_NEEDS,
     reading::READ_TASK_THOROUGHLY,
     reading::READ_RESULT,
     reading::READ_HEARTBEAT,

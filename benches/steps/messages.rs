@@ -14,9 +14,10 @@ pub(crate) type Make = fn() -> Vec<u8>;
 
 /// The messages by name, for the test that compares them.
 #[allow(dead_code, reason = "only one of the programs shows its messages")]
-pub(crate) const MESSAGES: [(&str, Make); 6] = [
+pub(crate) const MESSAGES: [(&str, Make); 7] = [
     ("task", || task(FIRST_TASK)),
     ("task_with_priority", || task_with_priority(FIRST_TASK, 7)),
+    ("task_with_needs", || task_with_needs(FIRST_TASK)),
     ("task_with_executor", || task_with_executor(FIRST_TASK)),
     ("result", || result(FIRST_TASK)),
     ("heartbeat", heartbeat),
@@ -35,6 +36,21 @@ pub(crate) fn task_with_priority(id: i64, priority: u8) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94").text("resource_spec").op(b"}\x94");
     out.text("priority").op(&[b'K', priority]).op(b"ss");
+    out.end_task()
+}
+
+/// With a priority, and six words of what it asks of its manager.
+pub(crate) fn task_with_needs(id: i64) -> Vec<u8> {
+    let mut out = Pickle::of_task(id);
+    out.op(b"}\x94(").text("resource_spec").op(b"}\x94");
+    out.text("priority").op(b"K\x07s");
+    out.text("placement").op(b"}\x94(");
+    out.text("cores").op(b"K\x04");
+    out.text("memory").op(b"M\xa0\x0f");
+    out.text("running_time_min").float(60.0);
+    out.text("manager_affinity").text("sample 17");
+    out.text("task_type").text("relax");
+    out.text("routing").text("hard").op(b"uu");
     out.end_task()
 }
 

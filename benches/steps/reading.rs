@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use protocol::{FromManager, Opaque, Stay, Task, encode_batch};
+use protocol::{FromManager, Opaque, Stay, Task, UnreadWords, encode_batch};
 
 use super::messages::{self, FIRST_TASK};
 use super::{Step, Work};
@@ -37,6 +37,13 @@ pub(super) const READ_TASK: Step = Step {
     },
 };
 
+/// With as many words as are read in one walk.
+pub(super) const READ_TASK_WITH_NEEDS: Step = Step {
+    name: "read_task_with_needs",
+    operations: MESSAGES,
+    set_up: || each(messages::task_with_needs, read_task),
+};
+
 pub(super) const READ_TASK_THOROUGHLY: Step = Step {
     name: "read_task_thoroughly",
     operations: MESSAGES,
@@ -67,7 +74,7 @@ pub(super) const SPLICE_BATCH: Step = Step {
     operations: BATCH_TASKS * BATCHES,
     set_up: || {
         let bodies = frames(messages::task).into_iter().map(|frame| {
-            let task = Task::parse(frame, Stay::Short).expect("sound");
+            let task = Task::parse(frame, Stay::Short, &mut UnreadWords::default()).expect("sound");
             task.body
         });
         Box::new(Splice(bodies.collect()))
@@ -75,7 +82,8 @@ pub(super) const SPLICE_BATCH: Step = Step {
 };
 
 fn read_task(frame: &[u8]) {
-    black_box(Task::parse(frame, Stay::Short).expect("sound"));
+    let unread = &mut UnreadWords::default();
+    black_box(Task::parse(frame, Stay::Short, unread).expect("sound"));
 }
 
 fn read_manager(frame: &[u8]) {

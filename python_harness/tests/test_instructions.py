@@ -170,6 +170,19 @@ def task(context: dict) -> dict:
 MESSAGES = {
     "task": task({"resource_spec": {}}),
     "task_with_priority": task({"resource_spec": {"priority": 7}}),
+    "task_with_needs": task(
+        {
+            "resource_spec": {"priority": 7},
+            "placement": {
+                "cores": 4,
+                "memory": 4000,
+                "running_time_min": 60.0,
+                "manager_affinity": "sample 17",
+                "task_type": "relax",
+                "routing": "hard",
+            },
+        }
+    ),
     "task_with_executor": task(
         {
             "task_executor": {

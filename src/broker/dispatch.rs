@@ -7,8 +7,6 @@
 //! A batch is loaded in one go: what a manager cannot load takes the whole batch with it, and the
 //! manager. A task that may be such a one stands in no batch beside others.
 
-use std::time::Duration;
-
 use tracing::debug;
 
 use super::Broker;
@@ -21,7 +19,6 @@ use super::output::Shipment;
 use super::policy::Among;
 use super::selector::Candidate;
 use super::slot::Slot;
-use super::tally::Tally;
 use super::ticket::InFlight;
 use protocol::ManagerId;
 
@@ -128,7 +125,7 @@ impl<B> Broker<B> {
         if self.is_asking() {
             return self.next_recipient_asking(now);
         }
-        let best = match self.queue.is_empty() {
+        let best = match self.queue.plain.is_empty() {
             true => None,
             false => self.policy.best(now, Among::All),
         };
@@ -150,25 +147,18 @@ impl<B> Broker<B> {
         to.next_weight.or_else(plain).unwrap_or(0)
     }
 
+    /// What a task weighs that stands first among those that wait; 0 if there is none.
+    pub fn first_weight(&self) -> usize {
+        self.queue.first().map_or(0, |task| task.weight)
+    }
+
     /// A batch for a recipient that was named just now: what waits, as far as there is room for it
     /// here and there. What is told of it stands in the outputs.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
-        let mut batch = Batch {
-            shipment: Shipment::with_capacity(0),
-            weight: 0,
-            now_ns: now.monotonic_ns(),
-            dispatched: self.liveness.awake(now),
+        let shipment = match self.is_asking() {
+            false => self.fill(to, room, now),
+            true => self.fill_asking(to, room, now),
         };
-        let tasks_max = room.tasks.clamp(1, BATCH_TASKS_MAX).min(to.share.max(1));
-        let room = BatchRoom {
-            tasks: tasks_max,
-            ..room
-        };
-        match self.is_asking() {
-            false => self.fill(&mut batch, to.slot, room),
-            true => self.fill_asking(&mut batch, to, room, now),
-        }
-        let shipment = batch.shipment;
         self.tally.batches += 1;
         self.tally.tasks_dispatched += shipment.len() as u64;
         let manager = self.managers.get_mut(to.slot);
@@ -182,59 +172,102 @@ impl<B> Broker<B> {
 
     /// Where no task asks for anything.
     #[inline]
-    fn fill(&mut self, batch: &mut Batch<B>, slot: Slot, room: BatchRoom) {
-        let manager = self.managers.get_mut(slot);
+    fn fill(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
+        let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
+        let manager = self.managers.get_mut(to.slot);
         let count = manager
             .free_capacity()
-            .min(room.tasks)
+            .min(BATCH_TASKS_MAX)
+            .min(room.tasks.max(1))
+            .min(to.share)
             .min(self.queue.plain.len());
-        batch.shipment = Shipment::with_capacity(count);
-        while batch.shipment.len() < count {
-            let next = self
-                .queue
-                .plain
-                .pop_if(|next| batch.takes(next, room, &self.live));
+        let mut shipment = Shipment::with_capacity(count);
+        let mut weight = 0;
+        while shipment.len() < count {
+            let is_first = shipment.is_empty();
+            let next = self.queue.plain.pop_if(|next| {
+                is_first || weight + next.weight <= room.weight && !travels_alone(next, &self.live)
+            });
             let Some(task) = next else {
                 break;
             };
             let is_alone = travels_alone(&task, &self.live);
-            batch.load(task, manager, &mut self.tally);
+            let QueuedTask {
+                ticket,
+                since_ns,
+                body,
+                ..
+            } = task;
+            weight += task.weight;
+            shipment.add(ticket.task(), body);
+            self.tally
+                .queued_for
+                .add_ns(now_ns.saturating_sub(since_ns));
+            manager.in_flight.push_back(InFlight {
+                ticket,
+                dispatched,
+                link: manager.link.number,
+            });
             if is_alone {
                 break;
+            }
+        }
+        shipment
+    }
+
+    #[inline(never)]
+    fn fill_asking(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
+        let slot = to.slot;
+        let count = room.tasks.clamp(1, BATCH_TASKS_MAX);
+        let busy = self.managers.get(slot).busy_slots();
+        let mut shipment = Shipment::with_capacity(0);
+        let mut weight = 0;
+        while shipment.len() < count
+            && self.managers.get(slot).free_capacity() > 0
+            && self.managers.get(slot).busy_slots() - busy < to.share
+            && let Some(choice) = self.choose(slot, now)
+            && let Some(next) = self.queue.peek(&choice)
+        {
+            let is_alone = travels_alone(next, &self.live);
+            let is_fit = weight + next.weight <= room.weight && !is_alone;
+            if !shipment.is_empty() && !is_fit {
+                break;
+            }
+            weight += next.weight;
+            let Some(task) = self.take_chosen(slot, &choice) else {
+                break;
+            };
+            self.load(slot, &mut shipment, task, now);
+            if is_alone {
+                break;
+            }
+        }
+        shipment
+    }
+
+    fn take_chosen(&mut self, slot: Slot, choice: &Choice) -> Option<QueuedTask<B>> {
+        match choice {
+            Choice::Plain => self.queue.plain.pop_if(|_| true),
+            Choice::Asking(found) => {
+                let popped = self.queue.asking.pop(found)?;
+                self.note_placed(slot, found, &popped);
+                Some(popped.task)
             }
         }
     }
 
-    #[inline(never)]
-    fn fill_asking(&mut self, batch: &mut Batch<B>, to: &Recipient, room: BatchRoom, now: Now) {
-        let slot = to.slot;
-        let busy = self.managers.get(slot).busy_slots();
-        while batch.shipment.len() < room.tasks
-            && self.managers.get(slot).free_capacity() > 0
-            && self.managers.get(slot).busy_slots() - busy < to.share.max(1)
-            && let Some(choice) = self.choose(slot, now)
-            && let Some(next) = self.queue.peek(&choice)
-            && batch.takes(next, room, &self.live)
-        {
-            let is_alone = travels_alone(next, &self.live);
-            match choice {
-                Choice::Plain => {
-                    if let Some(task) = self.queue.plain.pop_if(|_| true) {
-                        batch.load(task, self.managers.get_mut(slot), &mut self.tally);
-                    }
-                }
-                Choice::Asking(found) => {
-                    if let Some(popped) = self.queue.asking.pop(&found) {
-                        self.note_placed(slot, &found, &popped);
-                        let manager = self.managers.get_mut(slot);
-                        batch.load(popped.task, manager, &mut self.tally);
-                    }
-                }
-            }
-            if is_alone {
-                break;
-            }
-        }
+    /// From now on the task is in the manager's hands.
+    fn load(&mut self, slot: Slot, shipment: &mut Shipment<B>, task: QueuedTask<B>, now: Now) {
+        let dispatched = self.liveness.awake(now);
+        let manager = self.managers.get_mut(slot);
+        let waited_ns = now.monotonic_ns().saturating_sub(task.since_ns);
+        self.tally.queued_for.add_ns(waited_ns);
+        shipment.add(task.ticket.task(), task.body);
+        manager.in_flight.push_back(InFlight {
+            ticket: task.ticket,
+            dispatched,
+            link: manager.link.number,
+        });
     }
 
     /// Tells the selector whether this manager can take tasks now.
@@ -264,45 +297,6 @@ impl<B> Broker<B> {
 
     fn may_dispatch(&self) -> bool {
         self.dispatching && !self.stopping && self.leaving_until.is_none()
-    }
-}
-
-/// A batch that is being put together.
-struct Batch<B> {
-    shipment: Shipment<B>,
-    weight: usize,
-    /// The monotonic clock.
-    now_ns: u64,
-    /// The awake clock.
-    dispatched: Duration,
-}
-
-impl<B> Batch<B> {
-    #[inline]
-    fn takes(&self, next: &QueuedTask<B>, room: BatchRoom, live: &LiveIds) -> bool {
-        self.shipment.is_empty()
-            || self.weight + next.weight <= room.weight && !travels_alone(next, live)
-    }
-
-    /// From now on the task is in the manager's hands.
-    #[inline(always)]
-    fn load(&mut self, task: QueuedTask<B>, manager: &mut Manager<B>, tally: &mut Tally) {
-        let QueuedTask {
-            ticket,
-            since_ns,
-            body,
-            weight,
-            ..
-        } = task;
-        self.weight += weight;
-        self.shipment.add(ticket.task(), body);
-        let waited_ns = self.now_ns.saturating_sub(since_ns);
-        tally.queued_for.add_ns(waited_ns);
-        manager.in_flight.push_back(InFlight {
-            ticket,
-            dispatched: self.dispatched,
-            link: manager.link.number,
-        });
     }
 }
 

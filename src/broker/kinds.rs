@@ -195,6 +195,12 @@ impl<B> Kinds<B> {
         is_news
     }
 
+    /// The first task of the first class.
+    pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
+        let class = self.find(self.all_classes().next()?)?;
+        self.peek(class.kinds().next()?)
+    }
+
     /// The next task of the kind.
     pub(super) fn peek(&self, kind: usize) -> Option<&QueuedTask<B>> {
         self.kinds.get(kind)?.lane.first()

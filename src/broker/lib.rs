@@ -305,10 +305,10 @@ impl<B> Broker<B> {
             weight,
             body,
         };
-        match needs {
-            None if !self.has_asked => self.queue.plain.push(task),
-            None => self.queue_plain_among_asking(task),
-            Some(needs) => self.queue_asking(task, *needs, now),
+        if needs.is_none() && !self.has_asked {
+            self.queue.plain.push(task);
+        } else {
+            self.queue_where_some_ask(task, needs, now);
         }
         self.tell_of_task(now, || (id, TaskChange::Queued));
         debug!("Put task {id} onto pending_task_queue");

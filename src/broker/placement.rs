@@ -37,9 +37,29 @@ pub(super) struct Reservation {
 }
 
 impl<B> Broker<B> {
-    /// A task that asks for something waits from now on.
+    /// A task waits from now on. It, or one before it, asks for something.
     #[inline(never)]
-    pub(super) fn queue_asking(&mut self, task: QueuedTask<B>, needs: Needs, now: Now) {
+    pub(super) fn queue_where_some_ask(
+        &mut self,
+        task: QueuedTask<B>,
+        needs: Option<Box<Needs>>,
+        now: Now,
+    ) {
+        match needs {
+            Some(needs) => self.queue_asking(task, *needs, now),
+            None => {
+                // It fits whoever stands aside; a selector of ours has these in its other list.
+                let is_first = self.queue.plain.is_empty();
+                if is_first && !self.aside.is_empty() && self.policy.is_asked() {
+                    self.recall();
+                }
+                self.queue.plain.push(task);
+            }
+        }
+        self.note_news_for_reserved();
+    }
+
+    fn queue_asking(&mut self, task: QueuedTask<B>, needs: Needs, now: Now) {
         self.has_asked = true;
         self.begin_to_set_aside();
         let home = needs.affinity.as_ref().and_then(|affinity| {
@@ -53,18 +73,6 @@ impl<B> Broker<B> {
             self.recall();
             self.look_for_unmet(now);
         }
-        self.note_news_for_reserved();
-    }
-
-    /// A task that asks for nothing, where others do.
-    #[inline(never)]
-    pub(super) fn queue_plain_among_asking(&mut self, task: QueuedTask<B>) {
-        // It fits whoever stands aside; a selector of ours has these in its other list.
-        if !self.aside.is_empty() && self.queue.plain.is_empty() && self.policy.is_asked() {
-            self.recall();
-        }
-        self.note_news_for_reserved();
-        self.queue.plain.push(task);
     }
 
     /// From now on managers may stand aside.

@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 use broker::{BatchRoom, Broker, Now, Origin, Output, Recipient, StopReason, Versions};
 use protocol::{
     AnyTaskId, Command, FromManager, Malformed, ManagerId, Opaque, SelectorAnswer, Stay, Task,
-    ToManager, UnreadableTask, encode_batch,
+    ToManager, UnreadWords, UnreadableTask, encode_batch,
 };
 
 pub use complaints::{Complaint, Complaints};
@@ -106,6 +106,8 @@ pub struct Interchange<F> {
     broker: Broker<Opaque<F>>,
     find_versions: Option<FindVersions>,
     complaints: Complaints,
+    /// What of the needs of tasks could not be read.
+    unread: UnreadWords,
     /// Parsl's name of the run, for reports.
     run_id: Option<String>,
 }
@@ -123,6 +125,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             broker,
             find_versions: Some(find_versions),
             complaints,
+            unread: UnreadWords::default(),
             run_id,
         }
     }
@@ -133,7 +136,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             true => Stay::Short,
             false => Stay::Long,
         };
-        match Task::parse(frame, stay) {
+        match Task::parse(frame, stay, &mut self.unread) {
             Ok(task) => {
                 let bytes = held_bytes(&task.body);
                 self.broker.handle_task(task, bytes, now);
@@ -214,11 +217,12 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// A batch for a recipient that [`Broker::next_recipient`] named just now, in Parsl's form.
+    /// A batch for a recipient that [`Broker::next_recipient`] named just now: how many tasks are
+    /// in it, and its bytes in Parsl's form.
     /// What is told of it is the last of what [`Self::poll_transmit`] has then, and leaves first.
-    pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Vec<u8> {
+    pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> (usize, Vec<u8>) {
         let shipment = self.broker.hand_out(to, room, now);
-        encode_batch(shipment.bodies())
+        (shipment.len(), encode_batch(shipment.bodies()))
     }
 
     /// Whether [`Self::poll_transmit`] has something.

@@ -65,9 +65,10 @@ impl<'a> Flat<'a> {
         let mut machine = Machine::new(bytes);
         while let ControlFlow::Continue(()) = machine.step()? {}
         let end = machine.instructions.offset();
+        let program = machine.layout.program(end, Rest::Nothing);
         Some(Self {
             entries: machine.entries,
-            program: machine.layout.program(end, Rest::Nothing),
+            program,
         })
     }
 
@@ -85,6 +86,18 @@ impl<'a> Flat<'a> {
             .iter()
             .rfind(|entry| entry.dict == dict && entry.key == key.as_bytes())?;
         Some(found.value)
+    }
+
+    /// Keys and values of one of the dicts, as written: a later value for the same key comes again.
+    pub fn entries_of(&self, dict: FlatDict) -> impl Iterator<Item = (&'a [u8], FlatValue<'a>)> {
+        let own = self.entries.iter().filter(move |entry| entry.dict == dict);
+        own.map(|entry| (entry.key, entry.value))
+    }
+
+    /// How many entries all dicts together have.
+    #[must_use]
+    pub const fn entry_count(&self) -> usize {
+        self.entries.len()
     }
 
     /// How it travels inside another pickle: what [`scan`](crate::scan()) finds out, without a

@@ -152,6 +152,12 @@ impl<'t, 'a> View<'t, 'a> {
         matches!(self.node(), Node::List(_))
     }
 
+    /// Whether it is a tuple.
+    #[must_use]
+    pub fn is_tuple(self) -> bool {
+        matches!(self.node(), Node::Tuple(_))
+    }
+
     /// Whether it is a dict.
     #[must_use]
     pub fn is_dict(self) -> bool {

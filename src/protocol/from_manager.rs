@@ -25,7 +25,7 @@ pub enum FromManager<B> {
     Result {
         /// Which task is done.
         task: TaskId,
-        /// Whether it holds an exception, as far as can be seen without opening it.
+        /// Whether it has an exception, and no result.
         is_exception: bool,
         /// What came.
         frame: B,
@@ -73,11 +73,11 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
         };
         match plain {
             Some(Plain::Heartbeat) => Ok(Self::Heartbeat),
-            Some(Plain::Result(task)) => {
+            Some(Plain::Result { task, is_exception }) => {
                 let frame = Opaque::whole(frame);
                 Ok(Self::Result {
                     task,
-                    is_exception: false,
+                    is_exception,
                     frame,
                 })
             }
@@ -114,7 +114,7 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
             }
             Ok(FromManager::Result {
                 task,
-                is_exception: false,
+                is_exception: message.get("result").is_none(),
                 frame: Opaque::whole(frame),
             })
         }
@@ -147,7 +147,7 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
 /// What managers say all the time, in the shape in which they write it.
 enum Plain {
     Heartbeat,
-    Result(TaskId),
+    Result { task: TaskId, is_exception: bool },
 }
 
 /// None for any other message.
@@ -156,18 +156,20 @@ fn plain(message: &Flat<'_>) -> Option<Plain> {
         return None;
     };
     match kind {
-        b"result" => plain_result(message).map(Plain::Result),
+        b"result" => plain_result(message),
         b"heartbeat" => Some(Plain::Heartbeat),
         _ => None,
     }
 }
 
-fn plain_result(message: &Flat<'_>) -> Option<TaskId> {
-    let outcome = message.get("result").or_else(|| message.get("exception"));
-    match outcome {
-        Some(FlatValue::Bytes(_)) => TaskId::of_flat(message.get("task_id")?),
-        _ => None,
-    }
+fn plain_result(message: &Flat<'_>) -> Option<Plain> {
+    let result = message.get("result");
+    let is_exception = result.is_none();
+    let Some(FlatValue::Bytes(_)) = result.or_else(|| message.get("exception")) else {
+        return None;
+    };
+    let task = TaskId::of_flat(message.get("task_id")?)?;
+    Some(Plain::Result { task, is_exception })
 }
 
 /// An item behind a marker: results and monitoring only, as every release sent them.

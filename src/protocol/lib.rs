@@ -2,7 +2,8 @@
 //!
 //! | from → to | type | file |
 //! | --- | --- | --- |
-//! | executor → interchange | [`Task`] | `task` (read: `priority`, `needs`, `foreign_names`) |
+//! | executor → interchange | [`Task`] | `task` (read: `priority`, `foreign_names`) |
+//! | | [`Needs`], in one of these | `needs` (read by `placement`) |
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
 //! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
@@ -15,7 +16,8 @@
 //! A new type of message is a variant of the type in its row: the file's `parse` or `encode` is
 //! where its wire form goes, and the compiler then names whoever has to decide what it means.
 //! All of them share `ids`, [`Opaque`] (in `opaque`: bytes that are carried and never opened) and
-//! [`Malformed`].
+//! [`Malformed`]. What applications write as any of Python's types is read by `number` and `text`;
+//! `affinity` makes one form of whatever Python calls equal, with integers from `magnitude`.
 //!
 //! Bytes become a typed message or a [`Malformed`] here, once; behind this room nothing is checked
 //! again. Releases of Parsl differ in small ways (PROTOCOL.md 2), and those differences are told
@@ -30,29 +32,36 @@
     unsafe_code
 )]
 
+mod affinity;
 mod command;
 mod failure;
 mod foreign_names;
 mod from_manager;
 mod ids;
+mod magnitude;
 mod malformed;
 mod needs;
+mod number;
 mod opaque;
+mod placement;
 mod priority;
 mod registration;
 mod report;
 mod task;
+mod text;
 mod to_manager;
 mod user_selector;
 mod version_check;
 
+pub use affinity::Affinity;
 pub use command::{Command, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
 pub use from_manager::FromManager;
 pub use ids::{AnyTaskId, BlockId, ManagerId, TaskId, WideTaskId};
 pub use malformed::Malformed;
-pub use needs::{Affinity, Amount, Needs, NodeNeeds, Routing};
+pub use needs::{Amount, Needs, NodeNeeds, Routing};
 pub use opaque::{Opaque, Stay};
+pub use placement::UnreadWords;
 pub use priority::Priority;
 pub use registration::Registration;
 pub use report::{NodeInfo, Report};

@@ -1,13 +1,41 @@
 //! What a task asks of the manager that is to run it: the words of a resource specification that
 //! say where it fits.
 //!
-//! `cores`, `memory` (MB) and `running_time_min` (s) are the words of Parsl's Work Queue and
-//! TaskVine executors; `manager_affinity` is that of Parsl's pull request 4083. They stand in
-//! `context.placement`, where workers do not look, or beside `priority` in `resource_spec`, each
-//! entry of which a worker exports as `PARSL_<KEY>`.
+//! | word | type | of what is none |
+//! | --- | --- | --- |
+//! | `cores` | a number | 0 |
+//! | `memory` (MB) | a number | 0 |
+//! | `running_time_min` (s) | a number | 0 |
+//! | `manager_affinity` | a plain value ([`Affinity`]) | |
+//! | `task_type` | a str | |
+//! | `routing` | `"soft"` or `"hard"` | without a type |
+//! | `node` | a dict of the four below | an empty one |
+//! | `hostname`, `block_id` | a pattern or a list of them, each a str | an empty list |
+//! | `cpu_count`, `total_memory` (MB) | a number | 0 |
+//!
+//! `cores`, `memory` and `running_time_min` are the words of Parsl's Work Queue and TaskVine
+//! executors; `manager_affinity` is that of Parsl's pull request 4083. They stand in a dict:
+//!
+//! ```text
+//! {task_id, context: {placement: {…words…}, resource_spec: {priority?}}, buffer}
+//! {task_id, placement: {…words…}, resource_spec: {priority?}, buffer}    until 2025.09.22
+//! {task_id, context: {resource_spec: {priority?, …words…}}, buffer}      without a placement
+//! ```
+//!
+//! Workers do not look into `placement`, and export each entry of `resource_spec` as
+//! `PARSL_<KEY>`; where there is a `placement`, words beside the priority are not looked for. None
+//! is as good as an absent key, and so is a value that cannot be read (`placement` has the
+//! reading): a number that is negative, infinite, NaN or a bool, a text or a value of more than
+//! 1,024 bytes, a list of more than 64 patterns.
 
 use std::fmt;
-use std::rc::Rc;
+
+use crate::affinity::Affinity;
+
+/// More of a text is not shown.
+const SHOWN_CHARACTERS: usize = 40;
+/// Nor more patterns.
+const SHOWN_PATTERNS: usize = 3;
 
 /// What a task asks for; at least one of these is something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -28,6 +56,45 @@ pub struct Needs {
     pub node: Option<Box<NodeNeeds>>,
 }
 
+impl Needs {
+    /// What is not said is not shown, and what is said stands in a log line: nothing in it is a
+    /// line break, and long texts are cut.
+    fn parts(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        if let Some(cores) = self.cores {
+            let noun = if cores.get() == 1.0 { "core" } else { "cores" };
+            parts.push(format!("{cores} {noun}"));
+        }
+        parts.extend(self.memory_mb.map(|memory| format!("{memory} MB")));
+        parts.extend(self.running_time_s.map(|time| format!("{time} s left")));
+        parts.extend(self.affinity.as_ref().map(|it| format!("affinity {it}")));
+        if let Some(task_type) = &self.task_type {
+            let routing = match self.routing {
+                None => "",
+                Some(Routing::Soft) => " (soft)",
+                Some(Routing::Hard) => " (hard)",
+            };
+            parts.push(format!("type \"{}\"{routing}", shorten(task_type)));
+        }
+        if let Some(node) = &self.node {
+            parts.extend(patterns("host", &node.hostname));
+            parts.extend(patterns("block", &node.block_id));
+            let cores = node.cpu_count;
+            parts.extend(cores.map(|cores| format!("node of {cores} cores")));
+            let memory = node.total_memory_mb;
+            parts.extend(memory.map(|memory| format!("node of {memory} MB")));
+        }
+        parts
+    }
+}
+
+/// As log lines and the status show it: `8 cores, 4000 MB, type "a" (hard), host gpu*`.
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts().join(", "))
+    }
+}
+
 /// How strictly managers are kept to one type of task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Routing {
@@ -41,7 +108,8 @@ pub enum Routing {
 /// What a manager's registration must tell of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct NodeNeeds {
-    /// Patterns as a shell has them, one of which the host's name matches; none: any name does.
+    /// Patterns as a shell has them, one of which the host's name matches; none: any name does. In
+    /// order, each once.
     pub hostname: Vec<Box<str>>,
     /// The same of the block's id.
     pub block_id: Vec<Box<str>>,
@@ -54,13 +122,6 @@ pub struct NodeNeeds {
 /// A finite number that is not negative.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(u64);
-
-/// As a log line tells them.
-impl fmt::Display for Needs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
 
 impl Amount {
     /// None for what is no such number.
@@ -87,20 +148,31 @@ impl fmt::Debug for Amount {
     }
 }
 
+/// Very large and very small ones with an exponent.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get().fmt(f)
+        match self.get() {
+            number if number == 0.0 || (1e-3..1e15).contains(&number) => number.fmt(f),
+            number => write!(f, "{number:e}"),
+        }
     }
 }
 
-/// A plain Python value, in a form that is equal for those that Python calls equal: 1, 1.0 and True
-/// are one value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Affinity(Rc<[u8]>);
+fn patterns(what: &str, patterns: &[Box<str>]) -> Option<String> {
+    let shown = patterns.iter().take(SHOWN_PATTERNS);
+    let shown: Vec<_> = shown.map(|pattern| shorten(pattern)).collect();
+    let more = match patterns.len().checked_sub(SHOWN_PATTERNS) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" or {more} more"),
+    };
+    (!shown.is_empty()).then(|| format!("{what} {}{more}", shown.join(" or ")))
+}
 
-impl Affinity {
-    /// Of the form that was made of a value.
-    pub fn new(form: &[u8]) -> Self {
-        Self(form.into())
+fn shorten(text: &str) -> String {
+    let shown = text.chars().take(SHOWN_CHARACTERS);
+    let mut shown: String = shown.flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN_CHARACTERS).is_some() {
+        shown.push('…');
     }
+    shown
 }

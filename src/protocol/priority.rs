@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::number::Number;
 use pickle::View;
 
 /// A task's priority: any Python number, compared as Python compares them.
@@ -43,10 +44,24 @@ impl Priority {
         self.nearest
     }
 
-    /// Reads a priority out of a pickle: bool, int, float, and the number types whose pickle says
-    /// their value (Decimal, Fraction, numpy scalars, enums).
+    /// Reads a priority out of a pickle. `None` for what is no number, or NaN.
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {
-        read_number(view, 4)
+        Self::of(&Number::read(view)?)
+    }
+
+    /// Of any number; `None` for NaN.
+    pub(crate) fn of(number: &Number<'_>) -> Option<Self> {
+        match number {
+            Number::Bool(flag) => Some(Self::from_i64(i64::from(*flag))),
+            Number::Int(number) => Some(Self::from_i64(*number)),
+            Number::BigInt(bytes) => Some(from_big_int(bytes)),
+            Number::Float(number) => Self::from_f64(*number),
+            Number::Decimal(text) => Self::from_f64(text.parse().ok()?),
+            Number::Ratio(terms) => {
+                let [over, under] = &**terms;
+                Self::from_f64(Self::of(over)?.nearest / Self::of(under)?.nearest)
+            }
+        }
     }
 }
 
@@ -70,91 +85,6 @@ impl Ord for Priority {
         self.nearest
             .total_cmp(&other.nearest)
             .then(self.distance.cmp(&other.distance))
-    }
-}
-
-/// `depth_left` bounds how many wrappers (an enum of a Fraction …) are looked through.
-fn read_number(view: View<'_, '_>, depth_left: u8) -> Option<Priority> {
-    if let Some(flag) = view.as_bool() {
-        return Some(Priority::from_i64(i64::from(flag)));
-    }
-    if let Some(number) = view.as_i64() {
-        return Some(Priority::from_i64(number));
-    }
-    if let Some(number) = view.as_f64() {
-        return Priority::from_f64(number);
-    }
-    if let Some(bytes) = view.as_big_int() {
-        return Some(from_big_int(bytes));
-    }
-    if depth_left == 0 {
-        return None;
-    }
-    read_instance(view, depth_left - 1)
-}
-
-fn read_instance(view: View<'_, '_>, depth_left: u8) -> Option<Priority> {
-    let instance = view.instance()?;
-    let (module, class) = instance.callable.class_name()?;
-    let arguments: Vec<_> = instance.arguments.items()?.collect();
-    match (module, class, arguments.as_slice()) {
-        ("decimal" | "_decimal" | "_pydecimal", "Decimal", [text]) => {
-            Priority::from_f64(text.as_str()?.trim().parse().ok()?)
-        }
-        // A Fraction is pickled as the text of its ratio, or as its two numbers.
-        ("fractions", "Fraction", [ratio]) => match ratio.as_str() {
-            Some(text) => from_ratio_text(text),
-            None => read_number(*ratio, depth_left),
-        },
-        ("fractions", "Fraction", [over, under]) => {
-            Priority::from_f64(as_float(*over, depth_left)? / as_float(*under, depth_left)?)
-        }
-        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar", [dtype, bytes]) => {
-            from_numpy(
-                dtype.instance()?.arguments.items()?.next()?.as_str()?,
-                bytes.as_bytes()?,
-            )
-        }
-        // An enum member, or a subclass of a number, is its class called with the value.
-        (_, _, [value]) => read_number(*value, depth_left),
-        _ => None,
-    }
-}
-
-fn as_float(view: View<'_, '_>, depth_left: u8) -> Option<f64> {
-    read_number(view, depth_left).map(|number| number.nearest)
-}
-
-fn from_ratio_text(text: &str) -> Option<Priority> {
-    let (over, under) = text.split_once('/').unwrap_or((text, "1"));
-    let (over, under): (f64, f64) = (over.trim().parse().ok()?, under.trim().parse().ok()?);
-    Priority::from_f64(over / under)
-}
-
-/// `code` is numpy's: a kind and a width in bytes. Scalars are written little-endian by every
-/// machine that Parsl runs on.
-fn from_numpy(code: &str, bytes: &[u8]) -> Option<Priority> {
-    let code = code.trim_start_matches(['<', '=', '|']);
-    match (code.as_bytes().first()?, bytes.len()) {
-        (b'f', 8) => Priority::from_f64(f64::from_le_bytes(bytes.try_into().ok()?)),
-        (b'f', 4) => Priority::from_f64(f32::from_le_bytes(bytes.try_into().ok()?).into()),
-        (b'f', 2) => Priority::from_f64(half_to_f64(u16::from_le_bytes(bytes.try_into().ok()?))),
-        (b'i', 1..=8) => Some(from_big_int(bytes)),
-        (b'u' | b'b', 1..=8) => Some(from_big_int(&[bytes, &[0]].concat())),
-        _ => None,
-    }
-}
-
-/// IEEE 754 binary16.
-fn half_to_f64(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f64::from(bits & 0x3ff) / 1024.0;
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-14),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1.0 + fraction) * 2f64.powi(exponent - 15),
     }
 }
 
@@ -224,20 +154,5 @@ mod tests {
         assert!(from_big_int(&[0, 0, 0, 0, 0, 0, 0, 0, 1]) > int(i64::MAX));
         assert!(from_big_int(&[0xff; 9]) == int(-1));
         assert!(from_big_int(&[0x7f; 20]) > from_big_int(&[0x7f; 19]));
-    }
-
-    #[test]
-    fn numpy_scalars_are_read_by_kind_and_width() {
-        assert_eq!(
-            from_numpy("f8", &1.5f64.to_le_bytes()),
-            Priority::from_f64(1.5)
-        );
-        assert_eq!(from_numpy("<i4", &(-7i32).to_le_bytes()), Some(int(-7)));
-        assert_eq!(from_numpy("u1", &[200]), Some(int(200)));
-        assert_eq!(
-            from_numpy("f2", &0x3e00u16.to_le_bytes()),
-            Priority::from_f64(1.5)
-        );
-        assert_eq!(from_numpy("U3", b"abc"), None);
     }
 }

@@ -3,6 +3,7 @@
 use crate::ids::{BlockId, ManagerId};
 use crate::malformed::Malformed;
 use crate::opaque::{Opaque, Stay};
+use crate::placement::amount;
 use pickle::{Program, View};
 
 /// A capacity that no manager has: what is claimed beyond it is cut to it.
@@ -12,6 +13,7 @@ const CAPACITY_MAX: i64 = 1 << 24;
 const BYTES_MAX: usize = 4 << 20;
 /// Its texts stand in log lines, in lists of the latest changes, and blocks are remembered.
 const TEXT_BYTES_MAX: usize = 1024;
+const BYTES_PER_MB: f64 = (1 << 20) as f64;
 
 /// A manager's account of itself.
 #[derive(Debug)]
@@ -67,27 +69,13 @@ impl Registration<()> {
                 "a registration of {bytes} bytes; more than {BYTES_MAX} are not taken"
             )));
         }
-        for key in ["block_id", "hostname", "parsl_v", "python_v"] {
-            let text = message.get(key).and_then(View::as_str);
-            if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-                return Err(Malformed::shape(format!(
-                    "a registration's '{key}' is longer than {TEXT_BYTES_MAX} bytes"
-                )));
-            }
-        }
-        let text = |key: &str| message.get(key).and_then(View::as_str).map(str::to_owned);
-        let needed = |key: &str| {
-            text(key)
-                .ok_or_else(|| Malformed::shape(format!("a registration needs '{key}', a str")))
-        };
-        let block = message
-            .get("block_id")
-            .and_then(BlockId::read)
-            .ok_or_else(|| {
-                Malformed::shape("a registration needs a 'block_id', a str or an int")
-            })?;
+        let block = bounded(message, "block_id")?.and_then(BlockId::read);
+        let block = block.ok_or_else(|| {
+            Malformed::shape("a registration needs a 'block_id', a str or an int")
+        })?;
+        let told_capacity = message.get("max_capacity");
         // Stock takes one that does not tell its capacity, and never gives it anything.
-        let max_capacity = match message.get("max_capacity") {
+        let max_capacity = match told_capacity {
             None => 0,
             Some(view) => view.as_i64().ok_or_else(|| {
                 Malformed::shape("a registration's 'max_capacity' should be an int")
@@ -102,14 +90,14 @@ impl Registration<()> {
                 .get("worker_count")
                 .and_then(View::as_i64)
                 .unwrap_or(0),
-            hostname: text("hostname").unwrap_or_else(|| "unknown".to_owned()),
-            parsl_version: needed("parsl_v")?,
-            python_version: needed("python_v")?,
+            hostname: text(message, "hostname")?.unwrap_or_else(|| "unknown".to_owned()),
+            parsl_version: needed(message, "parsl_v")?,
+            python_version: needed(message, "python_v")?,
             drain_time_s: seconds(message.get("drain_time")).unwrap_or(f64::INFINITY),
             start_time_s: seconds(message.get("start_time")).unwrap_or(0.0),
-            cpu_count: None,
-            total_memory_mb: None,
-            tells_capacity: message.get("max_capacity").is_some(),
+            cpu_count: some_of(message.get("cpu_count")),
+            total_memory_mb: some_of(message.get("total_memory")).map(|b| b / BYTES_PER_MB),
+            tells_capacity: told_capacity.is_some(),
             has_packages: message.get("packages").is_some(),
             message: (),
         })
@@ -137,6 +125,33 @@ impl Registration<()> {
             message: Opaque::object(frame, program, Stay::Long),
         }
     }
+}
+
+/// The value of a key, unless it is a text that is too long.
+fn bounded<'t, 'a>(message: View<'t, 'a>, key: &str) -> Result<Option<View<'t, 'a>>, Malformed> {
+    let value = message.get(key);
+    match value.and_then(View::as_str) {
+        Some(text) if text.len() > TEXT_BYTES_MAX => Err(Malformed::shape(format!(
+            "a registration's '{key}' is longer than {TEXT_BYTES_MAX} bytes"
+        ))),
+        _ => Ok(value),
+    }
+}
+
+fn text(message: View<'_, '_>, key: &str) -> Result<Option<String>, Malformed> {
+    let value = bounded(message, key)?;
+    Ok(value.and_then(View::as_str).map(str::to_owned))
+}
+
+fn needed(message: View<'_, '_>, key: &str) -> Result<String, Malformed> {
+    let text = text(message, key)?;
+    text.ok_or_else(|| Malformed::shape(format!("a registration needs '{key}', a str")))
+}
+
+/// How much there is of something that no node is without.
+fn some_of(view: Option<View<'_, '_>>) -> Option<f64> {
+    let amount = amount(view?)?.get();
+    (amount > 0.0).then_some(amount)
 }
 
 /// A point in time as a number of seconds; NaN is none.

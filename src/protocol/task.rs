@@ -1,8 +1,8 @@
 //! What the executor sends on the task channel: one pickled dict a task.
 //!
 //! `{task_id, context: {resource_spec?: {priority?}}, buffer}` since 2025.09.29; before that
-//! `resource_spec` stood at the top (PROTOCOL.md 1.4). Only the id and the priority are ours to
-//! know; the rest is carried.
+//! `resource_spec` stood at the top (PROTOCOL.md 1.4). Only the id, the priority and what it asks
+//! of its manager (`needs`) are ours to know; the rest is carried.
 
 use tracing::warn;
 
@@ -11,6 +11,7 @@ use crate::ids::{AnyTaskId, TaskId, WideTaskId};
 use crate::malformed::Malformed;
 use crate::needs::Needs;
 use crate::opaque::{Opaque, Stay};
+use crate::placement::{self, FlatPlace, UnreadWords, Value};
 use crate::priority::Priority;
 use pickle::{
     self, Arg, FRAME_HEADER_LEN, Fault, Flat, FlatValue, Instructions, PickleError, Program, Tree,
@@ -48,50 +49,63 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
     ///
     /// # Errors
     /// It is no task, or one that no manager could take.
-    pub fn parse(frame: F, stay: Stay) -> Result<Self, UnreadableTask> {
-        let plain = Flat::read(frame.as_ref()).and_then(|task| {
-            let routing = plain_routing(&task)?;
-            Some((routing, task.into_program()))
-        });
-        let Some(((id, priority), program)) = plain else {
-            return Self::parse_thoroughly(frame, stay);
+    pub fn parse(frame: F, stay: Stay, unread: &mut UnreadWords) -> Result<Self, UnreadableTask> {
+        let flat = Flat::read(frame.as_ref());
+        // By reference: what was read is half a kilobyte, and would be copied into a closure.
+        let routing = match &flat {
+            Some(task) => plain_routing(task, unread),
+            None => None,
+        };
+        let program = flat.map(Flat::into_program);
+        let (Some((id, priority, needs)), Some(program)) = (routing, program) else {
+            return Self::parse_thoroughly(frame, stay, unread);
         };
         Ok(Self {
             id,
             priority,
             // A flat dict names nothing.
             foreign_name: None,
-            needs: None,
+            needs,
             body: Opaque::object(frame, program, stay),
         })
     }
 
-    fn parse_thoroughly(frame: F, stay: Stay) -> Result<Self, UnreadableTask> {
+    fn parse_thoroughly(
+        frame: F,
+        stay: Stay,
+        unread: &mut UnreadWords,
+    ) -> Result<Self, UnreadableTask> {
         let bytes = frame.as_ref();
         let program = match pickle::scan(bytes) {
             Ok(program) => program,
             Err(error) => return Err(unreadable(bytes, error)),
         };
-        let (id, priority, foreign_name) = thorough_routing(&program, bytes)?;
+        let read = thorough_routing(&program, bytes, unread)?;
         Ok(Self {
-            id,
-            priority,
-            foreign_name,
-            needs: None,
+            id: read.id,
+            priority: read.priority,
+            foreign_name: read.foreign_name,
+            needs: read.needs,
             body: Opaque::object(frame, program, stay),
         })
     }
 }
 
 /// The shape that HTEX writes. None for any other, which is read thoroughly.
-fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
+fn plain_routing(
+    task: &Flat<'_>,
+    unread: &mut UnreadWords,
+) -> Option<(TaskId, Priority, Option<Box<Needs>>)> {
     let id = TaskId::of_flat(task.get("task_id")?)?;
     task.get("buffer")?;
-    let spec = match task.get("context") {
-        Some(FlatValue::Dict(context)) => task.entry_of(context, "resource_spec"),
+    let context = match task.get("context") {
+        Some(FlatValue::Dict(context)) => Some(context),
         _ => None,
     };
-    let number = match spec.or_else(|| task.get("resource_spec")) {
+    let of_context = |key| task.entry_of(context?, key);
+    let spec_of_context = of_context("resource_spec");
+    let spec = spec_of_context.or_else(|| task.get("resource_spec"));
+    let number = match spec {
         Some(FlatValue::Dict(spec)) => task.entry_of(spec, "priority"),
         _ => None,
     };
@@ -101,21 +115,49 @@ fn plain_routing(task: &Flat<'_>) -> Option<(TaskId, Priority)> {
         Some(FlatValue::Float(number)) => Priority::from_f64(number)?,
         Some(_) => return None,
     };
-    Some((id, priority))
+    // Nearly every task asks for nothing, and has no more entries than these: its id, the buffer,
+    // the context, or the specification in its place; and what was found in them.
+    let has_more = task.entry_count()
+        > 3 + usize::from(spec_of_context.is_some()) + usize::from(number.is_some());
+    let needs = match has_more {
+        true => {
+            let placement = of_context("placement").or_else(|| task.get("placement"));
+            let [placement, spec] = [placement, spec].map(|it| Some(FlatPlace::new(task, it?)));
+            placement::read(placement, spec, id, unread)
+        }
+        false => None,
+    };
+    Some((id, priority, needs))
 }
 
 /// What is read of a task in whatever form it comes.
-type Read = (TaskId, Priority, Option<Box<str>>);
+struct Read {
+    id: TaskId,
+    priority: Priority,
+    foreign_name: Option<Box<str>>,
+    needs: Option<Box<Needs>>,
+}
 
-fn thorough_routing(program: &Program, bytes: &[u8]) -> Result<Read, UnreadableTask> {
+fn thorough_routing(
+    program: &Program,
+    bytes: &[u8],
+    unread: &mut UnreadWords,
+) -> Result<Read, UnreadableTask> {
     let tree = match Tree::read(bytes) {
         Ok(tree) => tree,
         Err(error) => return carried_blindly(program, bytes, error),
     };
-    match routing(tree.root()) {
-        Ok((id, priority)) => Ok((id, priority, foreign_name(program, bytes, &tree))),
+    let task = tree.root();
+    let parts = Parts::of(task);
+    match task_id(task, &parts) {
+        Ok(id) => Ok(Read {
+            id,
+            priority: priority(parts.priority, id),
+            foreign_name: foreign_name(program, bytes, &tree),
+            needs: placement::read(parts.placement, parts.spec, id, unread),
+        }),
         Err(reason) => Err(UnreadableTask {
-            id: tree.root().get("task_id").and_then(AnyTaskId::read),
+            id: parts.id.and_then(AnyTaskId::read),
             reason,
         }
         .not_for_everybody()),
@@ -131,8 +173,16 @@ fn carried_blindly(
     let found = unreadable(bytes, error);
     match (error.fault, found.id) {
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Ordinary(id))) => {
-            warn!("The priority of task {id} is not looked for, it gets the lowest: {error}");
-            Ok((id, Priority::LOWEST, unseen_name(program)))
+            warn!(
+                "The priority and the needs of task {id} are not looked for, it gets the lowest \
+                 and goes to any manager: {error}"
+            );
+            Ok(Read {
+                id,
+                priority: Priority::LOWEST,
+                foreign_name: unseen_name(program),
+                needs: None,
+            })
         }
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Wide(id))) => Err(UnreadableTask {
             reason: beyond(&id),
@@ -159,31 +209,67 @@ impl UnreadableTask {
     }
 }
 
-fn routing(task: View<'_, '_>) -> Result<(TaskId, Priority), Malformed> {
+/// What is looked for in a tree, in one walk through each of its dicts.
+struct Parts<'t, 'a> {
+    id: Option<View<'t, 'a>>,
+    buffer: Option<View<'t, 'a>>,
+    priority: Option<View<'t, 'a>>,
+    placement: Option<View<'t, 'a>>,
+    spec: Option<View<'t, 'a>>,
+}
+
+impl<'t, 'a> Parts<'t, 'a> {
+    fn of(task: View<'t, 'a>) -> Self {
+        let (mut id, mut buffer, mut context) = (None, None, None);
+        let (mut spec, mut placement) = (None, None);
+        task.visit(|key, value| match key {
+            b"task_id" => id = Some(value),
+            b"buffer" => buffer = Some(value),
+            b"context" => context = Some(value),
+            b"resource_spec" => spec = Some(value),
+            b"placement" => placement = Some(value),
+            _ => {}
+        });
+        // What stands in the context goes before what stands beside it.
+        if let Some(context) = context {
+            context.visit(|key, value| match key {
+                b"resource_spec" => spec = Some(value),
+                b"placement" => placement = Some(value),
+                _ => {}
+            });
+        }
+        Self {
+            id,
+            buffer,
+            priority: spec.and_then(|spec| spec.get("priority")),
+            placement,
+            spec,
+        }
+    }
+}
+
+/// That of what can be a task.
+fn task_id(task: View<'_, '_>, parts: &Parts<'_, '_>) -> Result<TaskId, Malformed> {
     if !task.is_dict() {
         let kind = task.kind_name();
         return Err(Malformed::shape(format!(
             "a task should be a dict, not {kind}"
         )));
     }
-    let id = task.get("task_id").and_then(AnyTaskId::read);
+    let id = parts.id.and_then(AnyTaskId::read);
     let id = match id.ok_or_else(|| Malformed::shape("a task needs a 'task_id', an int"))? {
         AnyTaskId::Ordinary(id) => id,
         AnyTaskId::Wide(id) => return Err(beyond(&id)),
     };
     // The manager takes the buffer without a look; a task without one would end its thread.
-    if task.get("buffer").is_none() {
+    if parts.buffer.is_none() {
         return Err(Malformed::shape("a task needs a 'buffer'"));
     }
-    Ok((id, priority(task, id)))
+    Ok(id)
 }
 
-fn priority(task: View<'_, '_>, id: TaskId) -> Priority {
-    let spec = task
-        .get("context")
-        .and_then(|context| context.get("resource_spec"))
-        .or_else(|| task.get("resource_spec"));
-    let Some(number) = spec.and_then(|spec| spec.get("priority")) else {
+fn priority(number: Option<View<'_, '_>>, id: TaskId) -> Priority {
+    let Some(number) = number else {
         return Priority::LOWEST;
     };
     Priority::read(number).unwrap_or_else(|| {

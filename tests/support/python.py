@@ -104,6 +104,9 @@ class Urgency(enum.IntEnum):
 class Level(enum.Enum):
     HIGH = 7
 class Number(int): pass
+class Name(str): pass
+class Kind(str, enum.Enum):
+    GPU = 'gpu'
 class Odd:
     def __init__(self, *args): self.args = args
     def __reduce__(self): return Odd, self.args

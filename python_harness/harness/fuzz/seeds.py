@@ -150,6 +150,11 @@ def authored() -> dict[str, bytes]:
             spec = {"resource_spec": {"priority": priority}}
             task = {"task_id": 7, "context": spec, "buffer": b"work"}
             seeds[f"task-{name}-{protocol}"] = pickle.dumps(task, protocol)
+    for name, words in needs().items():
+        for protocol in (2, 4):
+            context = {"resource_spec": {"priority": 3}, "placement": words}
+            task = {"task_id": 9, "context": context, "buffer": b"work"}
+            seeds[f"task-needs-{name}-{protocol}"] = pickle.dumps(task, protocol)
     work = ((uuid.UUID(int=1), None), {"path": Path("a")})
     task = {"task_id": 8, "context": {"task_executor": {"a": work}}, "buffer": b"work"}
     seeds["task-executor"] = pickle.dumps(task, 4)
@@ -206,6 +211,27 @@ def priorities() -> dict[str, object]:
         "decimal": decimal.Decimal("2.50"),
         "fraction": fractions.Fraction(1, 3),
         "enum": Urgency.NOW,
+    }
+
+
+def needs() -> dict[str, dict]:
+    """What tasks ask of their managers; the last of them is not to be read."""
+    return {
+        "flat": {
+            "cores": 4,
+            "memory": 2000.5,
+            "running_time_min": 60,
+            "manager_affinity": "x",
+            "task_type": "a",
+            "routing": "hard",
+        },
+        "node": {"node": {"hostname": ["gpu*", "a"], "block_id": "0", "cpu_count": 64}},
+        "odd": {
+            "cores": decimal.Decimal("2.50"),
+            "memory": fractions.Fraction(1, 3),
+            "manager_affinity": (1, 2.5, (None, b"x", "é"), 2**80, decimal.Decimal("1E-3")),
+        },
+        "unread": {"cores": -1, "manager_affinity": [1], "node": {"hostname": 5}},
     }
 
 

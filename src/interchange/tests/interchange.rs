@@ -104,7 +104,8 @@ impl Desk {
     fn dispatch_by(&mut self, room: BatchRoom) -> Vec<String> {
         let mut sent = self.sent();
         while let Some(to) = self.interchange.broker_mut().next_recipient(self.now) {
-            let bytes = self.interchange.hand_out(&to, room, self.now);
+            let (tasks, bytes) = self.interchange.hand_out(&to, room, self.now);
+            assert!(tasks > 0);
             sent.extend(self.sent());
             sent.push(format!("{} gets {}", to.id, python::load(&bytes, "x")));
         }
@@ -261,6 +262,29 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
     desk.say(b"m1", &["{'type': 'result', 'task_id': 1, 'result': b''}"]);
     assert_eq!(desk.sent().len(), 1);
     assert_eq!(events.take(), []);
+}
+
+/// A mistake in a program is in each of its tasks.
+#[test]
+fn needs_that_cannot_be_read_are_told_of_once_for_each_word() {
+    let events = Events::capture(LevelFilter::WARN);
+    let mut desk = desk();
+    for (id, words) in [
+        (1, "{'cores': -1}"),
+        (2, "{'cores': 'x', 'memory': []}"),
+        (3, "{'memory': -5}"),
+    ] {
+        desk.task(&format!(
+            "{{'task_id': {id}, 'context': {{'placement': {words}}}, 'buffer': b''}}"
+        ));
+    }
+    let lines: Vec<_> = events.take().into_iter().map(|line| line.text).collect();
+    let [cores, memory] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(cores.contains("'cores' of task 1"), "{cores}");
+    assert!(memory.contains("'memory' of task 2"), "{memory}");
+    assert_eq!(desk.interchange.broker().queued(), 3);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Results, words and batches that we author, as the other side reads them.
 
-use protocol::{Failure, ManagerId, Opaque, Stay, Task, TaskId, ToManager, encode_batch};
+use protocol::{
+    Failure, ManagerId, Opaque, Stay, Task, TaskId, ToManager, UnreadWords, encode_batch,
+};
 
 use super::python;
 
@@ -166,7 +168,11 @@ fn words_to_managers() {
 
 fn batch(tasks: &[Vec<u8>]) -> Vec<u8> {
     let bodies = |stay| -> Vec<Opaque<Vec<u8>>> {
-        let parse = |bytes: &Vec<u8>| Task::parse(bytes.clone(), stay).expect("a task").body;
+        let parse = |bytes: &Vec<u8>| {
+            Task::parse(bytes.clone(), stay, &mut UnreadWords::default())
+                .expect("a task")
+                .body
+        };
         tasks.iter().map(parse).collect()
     };
     let in_their_frames = encode_batch(bodies(Stay::Short).iter());

@@ -2,7 +2,8 @@
 //! an answer to each, and never a panic.
 
 use protocol::{
-    AnyTaskId, Command, FromManager, Opaque, Stay, Task, TaskId, UnreadableTask, encode_batch,
+    AnyTaskId, Command, FromManager, Opaque, Stay, Task, TaskId, UnreadWords, UnreadableTask,
+    encode_batch,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -26,7 +27,7 @@ const FROM_MANAGERS: [&str; 5] = [
 const COMMANDS: [&str; 3] = ["'MANAGERS'", "['HOLD_MANAGER', 'abc']", "'HOLD_WORKER;abc'"];
 
 fn parse_task(bytes: &[u8]) -> Result<Task<Opaque<Vec<u8>>>, UnreadableTask> {
-    Task::parse(bytes.to_vec(), Stay::Long)
+    Task::parse(bytes.to_vec(), Stay::Long, &mut UnreadWords::default())
 }
 
 /// Where a task's id is complete, by protocol: HTEX writes it first.

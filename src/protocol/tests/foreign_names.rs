@@ -1,13 +1,14 @@
 //! Tasks that look up names which a manager may not have.
 
-use protocol::{Opaque, Stay, Task};
+use protocol::{Opaque, Stay, Task, UnreadWords};
 
 use super::python;
 
 fn foreign_name(protocol: u8, context: &str) -> Option<String> {
     let text = format!("{{'task_id': 7, 'context': {context}, 'buffer': b'b'}}");
     let bytes = python::pickle(protocol, &text);
-    let task: Task<Opaque<Vec<u8>>> = Task::parse(bytes, Stay::Long).expect("sound");
+    let task: Task<Opaque<Vec<u8>>> =
+        Task::parse(bytes, Stay::Long, &mut UnreadWords::default()).expect("sound");
     assert_eq!(task.id.0, 7);
     task.foreign_name.map(String::from)
 }
@@ -87,7 +88,7 @@ fn task_that_names(protocol: u8, module: &str, name: &str) -> Vec<u8> {
 
 fn is_known(protocol: u8, module: &str, name: &str) -> bool {
     let bytes = task_that_names(protocol, module, name);
-    let task = Task::parse(bytes, Stay::Short).expect("sound");
+    let task = Task::parse(bytes, Stay::Short, &mut UnreadWords::default()).expect("sound");
     task.foreign_name.is_none()
 }
 
@@ -136,7 +137,7 @@ fn names_of_python_2_are_known_to_its_protocols_alone() {
         let place = bytes.len() - format!("c{module}\n{name}\ns.").len();
         bytes.splice(place..place, [0x80, 4]);
         assert!(python::load(&bytes, "x").starts_with("ModuleNotFoundError"));
-        let task = Task::parse(bytes, Stay::Short).expect("sound");
+        let task = Task::parse(bytes, Stay::Short, &mut UnreadWords::default()).expect("sound");
         assert!(task.foreign_name.is_some());
     }
     assert!(!is_known(2, "builtins", "long"));
@@ -155,7 +156,8 @@ fn a_name_is_shown_in_a_line_of_a_log() {
             name.as_bytes(),
             b"\x93u.",
         ];
-        let task = Task::parse(bytes.concat(), Stay::Short).expect("sound");
+        let task =
+            Task::parse(bytes.concat(), Stay::Short, &mut UnreadWords::default()).expect("sound");
         String::from(task.foreign_name.expect("foreign"))
     };
     assert_eq!(global("a\nb", "c\x1b"), "a\\nb.c\\u{1b}");

@@ -9,6 +9,9 @@ use support::python;
 /// Tasks, and what of them we route by.
 mod tasks;
 
+/// What they ask of their managers.
+mod needs;
+
 /// Which of them a manager may be unable to load.
 mod foreign_names;
 

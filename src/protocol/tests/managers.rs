@@ -248,6 +248,52 @@ fn results_of_both_dialects_are_kept_byte_for_byte() {
     }
 }
 
+/// Without opening it: an outcome under the other key is an exception.
+#[test]
+fn a_result_says_whether_it_is_an_exception() {
+    for (outcome, expected) in [
+        ("'result': b'ok'", false),
+        ("'exception': b'bad'", true),
+        ("'result': b'ok', 'exception': b'bad'", false),
+        ("'exception': b'bad', 'result': b'ok'", false),
+    ] {
+        for protocol in 0..=5 {
+            for odd in ["", ", 'more': ()"] {
+                let item = format!("{{'type': 'result', 'task_id': 1, {outcome}{odd}}}");
+                let FromManager::Result { is_exception, .. } = one(protocol, &item) else {
+                    panic!("{item}");
+                };
+                assert_eq!(is_exception, expected, "{protocol}: {item}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_says_what_it_has() {
+    for (value, expected) in [
+        ("...", None),
+        ("None", None),
+        ("128", Some(128.0)),
+        ("2.5", Some(2.5)),
+        ("2**70", Some(2f64.powi(70))),
+        ("numpy.of('i8', '<q', 16)", Some(16.0)),
+        ("0", None),
+        ("-1", None),
+        ("float('nan')", None),
+        ("float('inf')", None),
+        ("True", None),
+        ("'128'", None),
+        ("[128]", None),
+    ] {
+        assert_eq!(registration("cpu_count", value).cpu_count, expected);
+        let told = registration("total_memory", value).total_memory_mb;
+        assert_eq!(told, expected.map(|bytes| bytes / 1_048_576.0));
+    }
+    let told = registration("total_memory", "2**38").total_memory_mb;
+    assert_eq!(told, Some(262_144.0));
+}
+
 /// What the real pickler writes for a worker's result: the key comes from the memo, because the
 /// value of `type` is the same string.
 #[test]

@@ -1,6 +1,6 @@
 //! Tasks: the id and the priority are found in every dialect, and whatever is odd has an outcome.
 
-use protocol::{AnyTaskId, Opaque, Priority, Stay, Task, UnreadableTask};
+use protocol::{AnyTaskId, Opaque, Priority, Stay, Task, UnreadWords, UnreadableTask};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
@@ -8,7 +8,7 @@ use super::events::Events;
 use super::python;
 
 fn parse(bytes: Vec<u8>) -> Result<Task<Opaque<Vec<u8>>>, UnreadableTask> {
-    Task::parse(bytes, Stay::Long)
+    Task::parse(bytes, Stay::Long, &mut UnreadWords::default())
 }
 
 /// Id, priority, and how many warnings there were.

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pickle::{Tree, View};
-use protocol::{FromManager, Priority, Stay, Task};
+use protocol::{FromManager, Priority, Stay};
 
 use super::judging::{Case, Trouble};
 use super::{oracle, task};
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
 }
 
 fn judge_messages(data: &[u8]) -> Result<(), Trouble> {
-    let task = Task::parse(data, Stay::Short);
+    let task = task::parse(data, Stay::Short);
     if task.is_err() && FromManager::parse(data).is_err() {
         return Ok(());
     }
@@ -97,8 +97,12 @@ fn judge_message<B>(
         .collect();
     expect("type", &format!("s{ours}"), kind)?;
     match message {
-        FromManager::Result { task, .. } => {
+        FromManager::Result {
+            task, is_exception, ..
+        } => {
             expect("task_id", &format!("i{}", int_text(task.0)), task_id)?;
+            let theirs = result.as_str() == "-";
+            expect("exception", &is_exception.to_string(), &theirs.to_string())?;
             let has_outcome = [result, exception]
                 .iter()
                 .any(|outcome| outcome.as_str() != "-");

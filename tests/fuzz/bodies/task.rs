@@ -2,23 +2,29 @@
 
 use std::cmp::Ordering;
 
-use pickle::{Tree, scan};
-use protocol::{AnyTaskId, Failure, Opaque, Stay, Task, encode_batch};
+use pickle::{Tree, op, scan};
+use protocol::{AnyTaskId, Failure, Opaque, Stay, Task, UnreadWords, UnreadableTask, encode_batch};
 
 const NEIGHBOUR: &[u8] = b"\x80\x04}(\x8c\x07task_idK\x05\x8c\x06bufferC\x00u.";
 
+/// Longer ones may have more objects than trees take.
+const READ_BY_TREES_UP_TO_BYTES: usize = 1 << 16;
+/// A log line has room for it.
+const SHOWN_BYTES_MAX: usize = 4096;
+
 pub fn run(data: &[u8]) {
-    match (
-        Task::parse(data, Stay::Short),
-        Task::parse(data, Stay::Long),
-    ) {
+    match (parse(data, Stay::Short), parse(data, Stay::Long)) {
         (Ok(short), Ok(long)) => {
-            assert_eq!(short.id, long.id);
-            assert_eq!(short.foreign_name, long.foreign_name);
-            assert_eq!(short.priority.cmp(&long.priority), Ordering::Equal);
+            check_same_routing(&short, &long);
             let batch = batch(&short.body);
             assert_eq!(batch, self::batch(&long.body));
             check_members(&batch);
+            check_thorough_reading(data, &short);
+            if let Some(needs) = short.needs {
+                let shown = needs.to_string();
+                assert!(!shown.is_empty() && shown.len() < SHOWN_BYTES_MAX);
+                assert!(!shown.contains(char::is_control), "{shown:?}");
+            }
         }
         (Err(short), Err(long)) => {
             assert_eq!(short.id, long.id);
@@ -36,9 +42,37 @@ pub fn run(data: &[u8]) {
     }
 }
 
+pub(crate) fn parse(data: &[u8], stay: Stay) -> Result<Task<Opaque<&[u8]>>, UnreadableTask> {
+    Task::parse(data, stay, &mut UnreadWords::default())
+}
+
+fn check_same_routing<A, B>(one: &Task<A>, other: &Task<B>) {
+    assert_eq!(one.id, other.id);
+    assert_eq!(one.foreign_name, other.foreign_name);
+    assert_eq!(one.needs, other.needs);
+    assert_eq!(one.priority.cmp(&other.priority), Ordering::Equal);
+}
+
+/// The reader of flat dicts declines whatever pops an object, and the tree is asked for the same
+/// task: both find the same.
+fn check_thorough_reading<B>(data: &[u8], task: &Task<B>) {
+    if data.len() > READ_BY_TREES_UP_TO_BYTES {
+        return;
+    }
+    let proto_len = if data[0] == op::PROTO { 2 } else { 0 };
+    let (proto, rest) = data.split_at(proto_len);
+    let popping = [proto, &[op::NONE, op::POP], rest].concat();
+    let thorough = parse(&popping, Stay::Short).expect("the same task");
+    check_same_routing(task, &thorough);
+}
+
 /// It stands between two others.
 pub(crate) fn batch(body: &Opaque<&[u8]>) -> Vec<u8> {
-    let neighbour = || Task::parse(NEIGHBOUR, Stay::Short).expect("a task").body;
+    let neighbour = || {
+        Task::parse(NEIGHBOUR, Stay::Short, &mut UnreadWords::default())
+            .expect("a task")
+            .body
+    };
     let beside = [neighbour(), neighbour()];
     encode_batch([&beside[0], body, &beside[1]].into_iter())
 }
