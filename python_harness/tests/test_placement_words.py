@@ -234,7 +234,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("key", "bad"), REFUSED, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("key", "bad"), REFUSED, ids=[f"{key}-{number}" for number, (key, _) in enumerate(REFUSED)]
+)
 def test_a_bad_value_is_refused_with_the_key_and_what_it_takes(key, bad):
     htex = unstarted()
     with pytest.raises(InvalidResourceSpecification) as caught:
