@@ -80,6 +80,31 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20, requires = "events",
           value_parser = clap::value_parser!(u64).range(4096..))]
     pub events_max_bytes: u64,
+
+    /// Cores that each worker has of its node, HTEX's `cores_per_worker`: a task that asks for more
+    /// takes several slots. Without it: a manager's cores by its workers.
+    #[arg(long, value_name = "N", value_parser = above_zero, allow_negative_numbers = true)]
+    pub cores_per_worker: Option<f64>,
+
+    /// MB of 2^20 bytes that each worker has of its node, HTEX's `mem_per_worker` times 1,024.
+    /// Without it: a manager's memory by its workers.
+    #[arg(long, value_name = "MB", value_parser = above_zero, allow_negative_numbers = true)]
+    pub memory_per_worker_mb: Option<f64>,
+
+    /// How long after a manager's start its batch system ends it, if the manager tells no drain
+    /// time: tasks with a `running_time_min` go where so much is left. Without it: never.
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
+    pub walltime_s: Option<Duration>,
+
+    /// What a task's `task_type` means where it has no `routing` of its own. soft: managers that
+    /// have run the type are preferred. hard: and a manager holds tasks of one type at a time.
+    #[arg(long, value_name = "soft|hard", default_value = "soft", value_parser = routing)]
+    pub task_type_routing: RoutingChoice,
+
+    /// Give nothing more to a manager that fails all its tasks, faster than others do theirs, while
+    /// others do not fail. Without it such a manager is reported.
+    #[arg(long)]
+    pub hold_failing_managers: bool,
 }
 
 /// How long tasks that may have been lost with a connection are waited for.
@@ -89,6 +114,15 @@ pub enum PatienceChoice {
     Seconds(Duration),
     /// Until the manager itself ends.
     Endless,
+}
+
+/// What a type of tasks means to managers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoutingChoice {
+    /// Those that have run it are preferred.
+    Soft,
+    /// And each holds tasks of one type at a time.
+    Hard,
 }
 
 /// More would only wait for each other: one thread decides about all that they bring.
@@ -126,6 +160,10 @@ enum BadValue {
     MetricsAddress,
     #[error("a process id, or none")]
     WatchTarget,
+    #[error("a number above 0")]
+    AboveZero,
+    #[error("soft or hard")]
+    Routing,
 }
 
 fn some_seconds(text: &str) -> Result<Duration, BadValue> {
@@ -155,6 +193,21 @@ fn patience(text: &str) -> Result<PatienceChoice, BadValue> {
         _ => some_seconds(text)
             .map(PatienceChoice::Seconds)
             .map_err(|_| BadValue::SecondsOrNone),
+    }
+}
+
+fn above_zero(text: &str) -> Result<f64, BadValue> {
+    let number = text.parse().ok();
+    number
+        .filter(|number: &f64| number.is_finite() && *number > 0.0)
+        .ok_or(BadValue::AboveZero)
+}
+
+fn routing(text: &str) -> Result<RoutingChoice, BadValue> {
+    match text {
+        "soft" => Ok(RoutingChoice::Soft),
+        "hard" => Ok(RoutingChoice::Hard),
+        _ => Err(BadValue::Routing),
     }
 }
 
@@ -244,6 +297,77 @@ mod tests {
         }
         let arguments = Arguments::parse_from(["htex-interchange"]);
         assert_eq!(arguments.reconnect_patience, None);
+    }
+
+    #[test]
+    fn a_share_of_a_node_is_above_zero() {
+        let parsed = |flag: &str, text: &str| {
+            Arguments::try_parse_from(["htex-interchange", &format!("{flag}={text}")])
+                .map(|arguments| (arguments.cores_per_worker, arguments.memory_per_worker_mb))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed("--cores-per-worker", "0.1"), Ok((Some(0.1), None)));
+        // As Python writes floats.
+        assert_eq!(
+            parsed("--memory-per-worker-mb", "1e+16"),
+            Ok((None, Some(1e16)))
+        );
+        for flag in ["--cores-per-worker", "--memory-per-worker-mb"] {
+            for bad in ["0", "-1", "nan", "inf", "1e999", "None", ""] {
+                let error = parsed(flag, bad).expect_err(bad);
+                assert!(
+                    error.contains(flag) && error.contains("a number above 0"),
+                    "{error}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_walltime_is_some_time() {
+        let parsed = |text: &str| {
+            Arguments::try_parse_from(["htex-interchange", "--walltime-s", text])
+                .map(|arguments| arguments.walltime_s)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed("36000"), Ok(Some(Duration::from_secs(36000))));
+        for bad in ["0", "-1", "10:00:00", "inf", ""] {
+            let error = parsed(bad).expect_err(bad);
+            assert!(error.contains("seconds above 0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_routing_is_soft_unless_it_is_hard() {
+        let parsed = |rest: &[&str]| {
+            let words = ["htex-interchange"].iter().chain(rest);
+            Arguments::try_parse_from(words)
+                .map(|arguments| arguments.task_type_routing)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(parsed(&[]), Ok(RoutingChoice::Soft));
+        assert_eq!(
+            parsed(&["--task-type-routing=soft"]),
+            Ok(RoutingChoice::Soft)
+        );
+        assert_eq!(
+            parsed(&["--task-type-routing", "hard"]),
+            Ok(RoutingChoice::Hard)
+        );
+        for bad in ["Hard", "none", ""] {
+            let error = parsed(&["--task-type-routing", bad]).expect_err(bad);
+            assert!(error.contains("soft or hard"), "{error}");
+        }
+    }
+
+    #[test]
+    fn failing_managers_are_held_only_if_asked_for() {
+        let parsed = |rest: &[&str]| {
+            let words = ["htex-interchange"].iter().chain(rest);
+            Arguments::parse_from(words).hold_failing_managers
+        };
+        assert!(!parsed(&[]));
+        assert!(parsed(&["--hold-failing-managers"]));
     }
 
     #[test]

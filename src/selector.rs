@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use broker::{BlockIdSelector, RandomSelector, Selector};
+use broker::{BlockIdSelector, PackSelector, RandomSelector, Selector, SpreadSelector};
 use event_loop::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
 use submit_side::config::{RawConfig, SelectorChoice};
 use submit_side::versions::{self, Hints};
@@ -26,6 +26,8 @@ enum SelectorProblem {
 pub(crate) fn selector_of(choice: &SelectorChoice) -> Box<dyn Selector> {
     match choice {
         SelectorChoice::BlockId => Box::new(BlockIdSelector::default()),
+        SelectorChoice::Spread => Box::new(SpreadSelector::default()),
+        SelectorChoice::Pack => Box::new(PackSelector::default()),
         SelectorChoice::Random | SelectorChoice::User(_) => {
             Box::new(RandomSelector::new(rand::random()))
         }

@@ -10,8 +10,9 @@ use broker::{Patience, Placement, Settings};
 use event_loop::{
     Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
 };
-use htex_interchange::cli::{Arguments, PatienceChoice};
+use htex_interchange::cli::{Arguments, PatienceChoice, RoutingChoice};
 use logging::LogGuard;
+use protocol::Routing;
 use submit_side::config::{Config, RawConfig};
 
 use super::exit::exit;
@@ -101,7 +102,20 @@ fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
         monitoring: config.hub.is_some(),
         happenings: arguments.events.is_some(),
         worker_port: 0,
-        placement: Placement::default(),
+        placement: placement_of(arguments),
+    }
+}
+
+fn placement_of(arguments: &Arguments) -> Placement {
+    Placement {
+        cores_per_worker: arguments.cores_per_worker,
+        memory_per_worker_mb: arguments.memory_per_worker_mb,
+        walltime: arguments.walltime_s,
+        routing: match arguments.task_type_routing {
+            RoutingChoice::Soft => Routing::Soft,
+            RoutingChoice::Hard => Routing::Hard,
+        },
+        hold_failing_managers: arguments.hold_failing_managers,
     }
 }
 

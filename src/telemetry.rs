@@ -45,6 +45,8 @@ pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
         selector: match &config.selector {
             SelectorChoice::Random => "random".to_owned(),
             SelectorChoice::BlockId => "block id".to_owned(),
+            SelectorChoice::Spread => "spread".to_owned(),
+            SelectorChoice::Pack => "pack".to_owned(),
             SelectorChoice::User(class) => class.clone(),
         },
         heartbeat_threshold_s: config.heartbeat_threshold.as_secs_f64(),

@@ -49,8 +49,10 @@ fn every_flag_is_told_with_its_value() {
         .get_arguments()
         .filter_map(|argument| {
             let long = argument.get_long()?;
-            let value = argument.get_value_names().map(|names| names[0].to_string());
-            Some(match value {
+            let names = argument.get_value_names();
+            let value = names.map(|names| names[0].to_string());
+            let takes_one = argument.get_action().takes_values();
+            Some(match value.filter(|_| takes_one) {
                 Some(value) => format!("--{long} {value}"),
                 None => format!("--{long}"),
             })

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from htex_interchange.command import find_binary, launch_command
     from htex_interchange.errors import InterchangeLost
     from htex_interchange.executor import HighThroughputExecutor, LinkedEnds, MPIExecutor
+    from htex_interchange.selectors import PackManagerSelector, SpreadManagerSelector
 
 __all__ = [
     "HighThroughputExecutor",
     "InterchangeLost",
     "LinkedEnds",
     "MPIExecutor",
+    "PackManagerSelector",
+    "SpreadManagerSelector",
     "find_binary",
     "launch_command",
 ]
@@ -33,6 +36,8 @@ _MODULES = {
     "InterchangeLost": "errors",
     "LinkedEnds": "executor",
     "MPIExecutor": "executor",
+    "PackManagerSelector": "selectors",
+    "SpreadManagerSelector": "selectors",
     "find_binary": "command",
     "launch_command": "command",
 }

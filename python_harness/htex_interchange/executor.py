@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import subprocess
 import threading
@@ -19,7 +20,9 @@ from parsl.jobs.states import JobStatus
 
 from htex_interchange.command import launch_command
 from htex_interchange.errors import InterchangeLost, interchange_lost
+from htex_interchange.flags import placement_flags, share_of, with_flags
 from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
+from htex_interchange.placement import ROUTINGS, check, split
 from htex_interchange.watch import ProcessWatch
 
 logger = logging.getLogger(__name__)
@@ -179,7 +182,7 @@ class LinkedEnds(_Executor):
 
         self._results = GuardedResults(self.incoming_q, ended)
         # To a type checker these are still the pipes that they stand before.
-        tasks: Any = GuardedTasks(self.outgoing_q, ended)
+        tasks: Any = GuardedTasks(self.outgoing_q, ended, self._completed)
         results: Any = self._results
         commands: Any = GuardedCommands(self.command_client, ended, self._why_no_reply)
         self.outgoing_q, self.incoming_q, self.command_client = tasks, results, commands
@@ -194,6 +197,10 @@ class LinkedEnds(_Executor):
             self._serving = not ended()
         if not self._serving:
             raise self._lost()
+
+    def _completed(self, message: dict[str, Any]) -> dict[str, Any]:
+        """A task's message as it is sent; in the thread that submits it."""
+        return message
 
     def _interchange_ended(self) -> None:
         """In the watching thread. A start or a shutdown that is under way tells it itself."""
@@ -265,11 +272,21 @@ Initialiser = Callable[..., None]
 
 def _with_signature_of(parsls: type[Any]) -> Callable[[Initialiser], Initialiser]:
     """Parsl prints its executors from the signature of their constructor, seen through one
-    wrapper."""
+    wrapper. What the constructor here has of its own stands at the end."""
 
     def wrap(init: Initialiser) -> Initialiser:
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        own = [p for p in inspect.signature(init).parameters.values() if p.kind is keyword_only]
+        theirs: Any = getattr(parsls.__init__, "__wrapped__", parsls.__init__)
+        signature = inspect.signature(theirs)
+
+        def shown() -> None:
+            """Has the signature alone."""
+
+        both: Any = shown
+        both.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
         wrapped = functools.wraps(parsls.__init__)(init)
-        wrapped.__wrapped__ = getattr(parsls.__init__, "__wrapped__", parsls.__init__)
+        wrapped.__wrapped__ = both
         return wrapped
 
     return wrap
@@ -277,11 +294,117 @@ def _with_signature_of(parsls: type[Any]) -> Callable[[Initialiser], Initialiser
 
 class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
     """Parsl's HighThroughputExecutor, with every option that it has, linked to
-    htex-interchange: see `LinkedEnds`."""
+    htex-interchange: see `LinkedEnds`. It takes resource specifications that say where a task
+    fits (`htex_interchange.placement`), and tells its interchange what that depends on.
+
+    Args:
+        task_type_routing: what a `task_type` means where a task has no `routing` of its own.
+            `soft`: managers that have run the type are preferred; `hard`: and a manager holds
+            tasks of one type at a time.
+        hold_failing_managers: whether a manager that fails all its tasks, fast, while others do
+            not, gets nothing any more.
+    """
 
     @_with_signature_of(executors.HighThroughputExecutor)
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        task_type_routing: str = "soft",
+        hold_failing_managers: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if task_type_routing not in ROUTINGS:
+            raise ValueError(f"task_type_routing is 'soft' or 'hard', not {task_type_routing!r}")
+        if not isinstance(hold_failing_managers, bool):
+            raise TypeError(
+                f"hold_failing_managers is True or False, not {hold_failing_managers!r}"
+            )
         super().__init__(*args, **kwargs)
+        self.task_type_routing = task_type_routing
+        self.hold_failing_managers = hold_failing_managers
+        self.interchange_launch_cmd = with_flags(self.interchange_launch_cmd, placement_flags(self))
+        self._share = share_of(self)
+        # What outstanding tasks take beyond one slot each.
+        self._more_slots = 0
+        self._counting = threading.Lock()
+        # The placement of the task that this thread is submitting.
+        self._submitting = threading.local()
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """As Parsl's, for what htex-interchange takes as well.
+
+        Raises:
+            InvalidResourceSpecification: the text names the key, and says what it takes.
+        """
+        if resource_specification:
+            check(resource_specification, self._share)
+
+    # Parsl 2025.9.29 and later.
+    if hasattr(executors.HighThroughputExecutor, "submit_payload"):
+
+        def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
+            """As Parsl's; words in its `resource_spec` that say where the task fits become its
+            `placement`, which workers do not see.
+
+            Raises:
+                InterchangeLost: there is no interchange any more.
+                InvalidResourceSpecification: a word has a value that it does not take.
+            """
+            specification = context.get("resource_spec")
+            seen, placement = split(specification)
+            if seen is not specification:
+                context = {**context, "resource_spec": seen}
+            if placement:
+                context["placement"] = placement
+            return self._count(super().submit_payload(context, buffer), placement)
+
+    else:
+
+        def submit(
+            self,
+            func: Callable[..., Any],
+            resource_specification: dict[str, Any],
+            *args: Any,
+            **kwargs: Any,
+        ) -> Any:
+            """As Parsl's. These releases write the specification into the task itself, for the
+            worker: words that say where it fits are taken out before.
+
+            Raises:
+                InterchangeLost: there is no interchange any more.
+            """
+            self.validate_resource_spec(resource_specification)
+            seen, placement = split(resource_specification)
+            self._submitting.placement = placement
+            try:
+                future = super().submit(func, seen, *args, **kwargs)
+            finally:
+                del self._submitting.placement
+            return self._count(future, placement)
+
+        def _completed(self, message: dict[str, Any]) -> dict[str, Any]:
+            placement = getattr(self._submitting, "placement", None)
+            return {**message, "placement": placement} if placement else message
+
+    def _outstanding(self) -> int:
+        """How many slots the tasks take that are not done: with so many, Parsl asks for as many
+        blocks as they need."""
+        return len(self.tasks) + self._more_slots
+
+    # A property in the first releases.
+    _IS_PROPERTY = isinstance(executors.HighThroughputExecutor.outstanding, property)
+    outstanding: Any = property(_outstanding) if _IS_PROPERTY else _outstanding
+
+    def _count(self, future: AFuture, placement: dict[str, Any]) -> AFuture:
+        more = self._share.slots_of(placement) - 1 if placement else 0
+        if more:
+            self._add_slots(more)
+            future.add_done_callback(lambda _: self._add_slots(-more))
+        return future
+
+    def _add_slots(self, more: int) -> None:
+        with self._counting:
+            self._more_slots += more
 
 
 class MPIExecutor(LinkedEnds, executors.MPIExecutor):

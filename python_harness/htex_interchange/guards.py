@@ -26,9 +26,15 @@ QUIET_MS = 50
 class GuardedTasks:
     """`zmq_pipes.TasksOutgoing`."""
 
-    def __init__(self, pipe: Any, ended: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        ended: Callable[[], bool],
+        completed: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
         self._pipe = pipe
         self._ended = ended
+        self._completed = completed
         self._closed = False
         self.port: int = pipe.port
         pipe.zmq_socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
@@ -36,6 +42,7 @@ class GuardedTasks:
     def put(self, message: dict[str, Any]) -> None:
         """Sends a task. Once the interchange has ended it is dropped: its future is failed with
         all others."""
+        message = self._completed(message)
         while True:
             try:
                 self._pipe.zmq_socket.send_pyobj(message)

@@ -385,6 +385,7 @@ def test_the_binary_is_found_and_given_the_exact_versions(tmp_path, installed):
         VERSION,
     ]
     assert launch_command() == wanted
+    wanted += ["--cores-per-worker=0.1"]
     htex = executors.executor(kind=HighThroughputExecutor, interchange_launch_cmd=None)
     assert htex.interchange_launch_cmd == wanted
     assert str(installed) in repr(htex)

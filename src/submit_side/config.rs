@@ -28,6 +28,8 @@ pub const PARSL_NEWEST: &str = "2026.10.26";
 const CONFIG_BYTES_MAX: usize = 48 << 20;
 /// Parsl's own module of selectors.
 const SELECTORS: &str = "parsl.executors.high_throughput.manager_selector";
+/// That of the package that is installed with this program.
+const OWN_SELECTORS: &str = "htex_interchange.selectors";
 
 /// Why there is no config to run with: names the key and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +154,10 @@ pub enum SelectorChoice {
     Random,
     /// `BlockIdManagerSelector`: the greatest block id first.
     BlockId,
+    /// `SpreadManagerSelector` of `htex_interchange`: the least busy first.
+    Spread,
+    /// `PackManagerSelector` of `htex_interchange`: the busiest with a free worker first.
+    Pack,
     /// A class that only Python can run; its name is for the log.
     User(String),
 }
@@ -371,6 +377,8 @@ impl<'a> RawConfig<'a> {
         match (module.as_str(), class.as_str()) {
             (SELECTORS, "RandomManagerSelector") => Ok(SelectorChoice::Random),
             (SELECTORS, "BlockIdManagerSelector") => Ok(SelectorChoice::BlockId),
+            (OWN_SELECTORS, "SpreadManagerSelector") => Ok(SelectorChoice::Spread),
+            (OWN_SELECTORS, "PackManagerSelector") => Ok(SelectorChoice::Pack),
             _ => Ok(SelectorChoice::User(format!("{module}.{class}"))),
         }
     }

@@ -68,6 +68,10 @@ class MessageType(Enum):
 class RandomManagerSelector: pass
 class BlockIdManagerSelector: pass
 """,
+    "htex_interchange.selectors": """
+class SpreadManagerSelector: pass
+class PackManagerSelector: pass
+""",
     "parsl.logconfigs.file": """
 import uuid
 class FileLogging:
@@ -93,6 +97,7 @@ from parsl.logconfigs.file import FileLogging
 class Selector:
     def __init__(self): self.weights = [1, 2, 3]
 class RandomManagerSelector(Random): pass
+class PackManagerSelector: pass
 class Logging(FileLogging): pass
 class Urgency(enum.IntEnum):
     NOW = -3
@@ -149,6 +154,7 @@ NAMES = {
     "datetime": datetime,
     "decimal": decimal,
     "fractions": fractions,
+    "htex_interchange": sys.modules["htex_interchange"],
     "numpy": MODULES["numpy._core.multiarray"],
     "parsl": sys.modules["parsl"],
     "pathlib": pathlib,

@@ -44,6 +44,15 @@ def where() -> tuple[str, str, int]:
     return os.environ["PARSL_WORKER_BLOCK_ID"], pool, os.getpid()
 
 
+def exported() -> list[str]:
+    """What the worker's environment has of Parsl's, but for what every worker has."""
+    return sorted(
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if name.startswith("PARSL_") and not name.startswith(("PARSL_WORKER_", "PARSL_MPI_"))
+    )
+
+
 def touch_and_wait(started: str, proceed: str) -> int:
     """Says that it runs by making one file; ends when another one appears."""
     with open(started, "w"):
@@ -73,6 +82,15 @@ def die_once(marker: str) -> str:
         pass
     exit_worker()
     return "not reached"
+
+
+def span(path: str, name: str, seconds: float) -> str:
+    """Writes down where and from when to when it ran; tells in which block."""
+    block, manager, _ = where()
+    begin = time.time()
+    time.sleep(seconds)
+    note(path, f"{name} {manager} {begin!r} {time.time()!r}")
+    return block
 
 
 def counted(path: str, number: int, seconds: float) -> int:

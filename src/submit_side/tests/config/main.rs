@@ -366,17 +366,20 @@ fn directories_with_bytes_that_are_not_utf_8() {
 #[test]
 fn selectors_in_every_protocol() {
     const PARSLS: &str = "parsl.executors.high_throughput.manager_selector.";
+    const OURS: &str = "htex_interchange.selectors.";
     for protocol in 0..=5 {
-        for (class, expected) in [
-            ("RandomManagerSelector", SelectorChoice::Random),
-            ("BlockIdManagerSelector", SelectorChoice::BlockId),
+        for (module, class, expected) in [
+            (PARSLS, "RandomManagerSelector", SelectorChoice::Random),
+            (PARSLS, "BlockIdManagerSelector", SelectorChoice::BlockId),
+            (OURS, "SpreadManagerSelector", SelectorChoice::Spread),
+            (OURS, "PackManagerSelector", SelectorChoice::Pack),
         ] {
-            let text = format!("{PARSLS}{class}()");
+            let text = format!("{module}{class}()");
             let config = check(protocol, &[("manager_selector", &text)]).unwrap();
             assert_eq!(config.selector, expected, "protocol {protocol}");
         }
         // A class of the user's, whatever its name and state: only Python can run it.
-        for class in ["Selector", "RandomManagerSelector"] {
+        for class in ["Selector", "RandomManagerSelector", "PackManagerSelector"] {
             let text = format!("users.{class}()");
             let config = check(protocol, &[("manager_selector", &text)]).unwrap();
             let expected = SelectorChoice::User(format!("users.{class}"));

@@ -1,17 +1,19 @@
-//! The manager selector: Parsl's two are built in, any other is run by the submit side's Python.
+//! The manager selector: Parsl's two and those of our package are built in, any other is run by the
+//! submit side's Python.
 
 use crate::doctor::configuration::description::Selector;
 use crate::shared::finding::Finding;
 
-const OF_PARSL: &str = "parsl.executors.high_throughput.manager_selector.";
-const BUILT_IN: [&str; 2] = ["RandomManagerSelector", "BlockIdManagerSelector"];
+const BUILT_IN: [&str; 4] = [
+    "parsl.executors.high_throughput.manager_selector.RandomManagerSelector",
+    "parsl.executors.high_throughput.manager_selector.BlockIdManagerSelector",
+    "htex_interchange.selectors.SpreadManagerSelector",
+    "htex_interchange.selectors.PackManagerSelector",
+];
 
 pub(in crate::doctor) fn selector(selector: &Selector) -> Vec<Finding> {
     let class = &selector.class;
-    if class
-        .strip_prefix(OF_PARSL)
-        .is_some_and(|name| BUILT_IN.contains(&name))
-    {
+    if BUILT_IN.contains(&class.as_str()) {
         return Vec::new();
     }
     let what = format!("manager_selector is of the class {class}.");
@@ -55,8 +57,8 @@ mod tests {
             });
             found.first().map(|finding| finding.id)
         };
-        for name in BUILT_IN {
-            assert_eq!(id(&format!("{OF_PARSL}{name}"), true, None), None);
+        for class in BUILT_IN {
+            assert_eq!(id(class, true, None), None);
         }
         assert_eq!(id("mine.Own", true, None), Some("selector-of-your-own"));
         assert_eq!(
