@@ -270,6 +270,15 @@ impl<B> Broker<B> {
     /// Tells the selector whether this manager can take tasks now.
     #[inline]
     pub(super) fn index(&mut self, slot: Slot) {
+        let manager = self.managers.get_mut(slot);
+        let is_eligible = manager.is_eligible();
+        let is_known = std::mem::replace(&mut manager.is_offered, is_eligible) == is_eligible;
+        if !is_known || self.has_asked || self.policy.follows_load() {
+            self.tell_selector(slot);
+        }
+    }
+
+    fn tell_selector(&mut self, slot: Slot) {
         if self.has_asked && self.is_reserved_or_recalled(slot) {
             return;
         }

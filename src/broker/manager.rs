@@ -41,6 +41,8 @@ pub(super) struct Manager<B> {
     pub(super) site: Site,
     /// Where nothing may be left of what it does: monotonic clock.
     pub(super) ends_at: Option<Duration>,
+    /// The selector was told last that it can take tasks.
+    pub(super) is_offered: bool,
     /// Slots that its tasks take beyond one for each.
     pub(super) extra_slots: usize,
     /// None as long as it got no task that asks for something.
@@ -62,6 +64,7 @@ impl<B> Manager<B> {
             id,
             site: Site::of(&registration, told),
             ends_at: None,
+            is_offered: false,
             extra_slots: 0,
             placed: None,
             registration: Rc::new(registration),

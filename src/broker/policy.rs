@@ -109,6 +109,15 @@ impl Policy {
         matches!(self, Self::Asked(_))
     }
 
+    /// Whether a manager that has room is to be offered again when its room is another.
+    #[inline]
+    pub(super) fn follows_load(&self) -> bool {
+        match self {
+            Self::Own(own) => own.shares,
+            Self::Asked(_) => true,
+        }
+    }
+
     /// Nothing fits it for now. (A user's selector knows one list of managers.)
     pub(super) fn set_aside(&mut self, slot: Slot) {
         match self {
