@@ -60,17 +60,21 @@ impl<B> Broker<B> {
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }
+        // It has more room now; that it had some, the selector knew.
+        let is_known = manager.is_offered && !self.has_asked && !self.policy.follows_load();
         if held.link != manager.link.number {
             self.watch_doubts(slot);
         }
         if self.has_asked {
             self.note_taken_back(slot, task);
         }
+        if !is_known {
+            self.index(slot);
+        }
         true
     }
 
     pub(super) fn after_result(&mut self, slot: Slot, now: Now) {
-        self.index(slot);
         self.report(slot, now);
         self.finish_draining(slot, now);
     }

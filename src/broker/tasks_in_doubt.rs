@@ -150,6 +150,7 @@ impl<B> Broker<B> {
             ticket::ranges(tasks)
         );
         self.watch_doubts(slot);
+        self.index(slot);
         self.after_result(slot, now);
     }
 
