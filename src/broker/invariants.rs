@@ -148,7 +148,7 @@ fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
                 let ends = grace_ends.filter(|_| !is_last_question);
                 at(What::Doubt).is_none() && at(What::Grace) == ends
             }
-            LinkState::Open | LinkState::Claimed => {
+            LinkState::Open | LinkState::Claimed | LinkState::Awaited { .. } => {
                 let of_grace = at(What::Ask).or(at(What::Grace));
                 at(What::Doubt) == first_doubt && of_grace.is_none()
             }

@@ -27,6 +27,8 @@ from htex_interchange.report.model import (
 )
 from htex_interchange.report.steps import Columns, Steps
 
+# Whatever may become of a manager after its registration.
+STATES = (*ENDING, *CLOSING, "failing", "back", "gave_up")
 MANAGER_LOST = "ManagerLost"
 
 
@@ -317,7 +319,7 @@ class Recorder:
             self._advance(t)
             self._register(name, event, workers)
             return
-        if state not in ENDING and state not in CLOSING and state not in ("back", "gave_up"):
+        if state not in STATES:
             raise Unknown(f"manager {state}")
         tasks, silent_s = event.get("tasks", 0), event.get("silent_s")
         if type(tasks) is list:
@@ -339,11 +341,11 @@ class Recorder:
             self._leave(manager)
             manager.until, manager.ended_by = self._now, state
             del self._present[name]
-        else:
+        elif state != "failing":
             present = manager.present
             self._leave(manager)
             if state == "back":
-                manager.closed.discard("suspect")
+                manager.closed -= {"suspect", "awaited"}
             else:
                 manager.closed.add(state)
             if present:

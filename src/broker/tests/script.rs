@@ -24,6 +24,9 @@ use super::events::Events;
 use super::words;
 use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id};
 
+#[path = "script/work.rs"]
+mod work;
+
 /// A line of a scenario, taken apart.
 pub(crate) struct Line {
     pub verb: String,
@@ -89,10 +92,13 @@ pub(crate) struct Player {
     unreachable: BTreeSet<String>,
     /// Those whose connection takes nothing.
     full: BTreeSet<String>,
+    /// Tasks that managers have begun by [`work`].
+    begun: BTreeMap<String, VecDeque<i64>>,
 }
 
 impl Player {
-    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown`
+    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block failing=held
+    /// warnings=shown`
     pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -115,6 +121,7 @@ impl Player {
                 _ => panic!("check={check}"),
             };
         }
+        settings.placement.hold_failing_managers = with.text("failing").as_deref() == Some("held");
         let wanted = with.text("selector");
         let selector: Box<dyn Selector> = match wanted.as_deref() {
             None | Some("asked") => Box::new(BlockIdSelector::default()),
@@ -134,6 +141,7 @@ impl Player {
             shows_warnings,
             unreachable: BTreeSet::new(),
             full: BTreeSet::new(),
+            begun: BTreeMap::new(),
         }
     }
 
@@ -155,7 +163,8 @@ impl Player {
 
     fn carry_out(&mut self, line: &mut Line) -> Vec<String> {
         match line.verb.as_str() {
-            "register" | "heartbeat" | "drain" | "probe" | "result" | "spoilt" | "record" => {
+            "register" | "heartbeat" | "drain" | "probe" | "result" | "raised" | "spoilt"
+            | "record" => {
                 self.say_by_manager(line);
             }
             "task" | "tasks" | "unreadable" => self.submit(line),
@@ -173,6 +182,7 @@ impl Player {
                 let heard_until = line.option("until").map_or(now.monotonic, seconds);
                 self.world.broker.handle_workers_empty(heard_until, now);
             }
+            "raises" | "works" | "spoils" | "begins" | "ends" => return self.work(line),
             "oldest" => return vec![self.oldest()],
             "listening" => return vec![self.world.broker.is_listening().to_string()],
             "deadline" => {
@@ -223,8 +233,8 @@ impl Player {
             "heartbeat" => FromManager::Heartbeat,
             "drain" => FromManager::Drain,
             "probe" => FromManager::ConnectionProbe,
-            "result" => FromManager::Result {
-                is_exception: false,
+            "result" | "raised" => FromManager::Result {
+                is_exception: line.verb == "raised",
                 task: TaskId(line.number(1)),
                 frame: Body::Result {
                     manager: name.clone(),
