@@ -49,6 +49,7 @@ pub(super) struct Class {
     issue: u64,
     /// By the first task of each.
     kinds: BTreeSet<(Key, usize)>,
+    pub(super) tasks: usize,
     demand: Rc<Demand>,
     least: Amounts,
     most: Amounts,
@@ -91,9 +92,15 @@ impl Classes {
         )
     }
 
-    /// A kind whose first task has this key. Returns its class, and whether it may fit where
+    /// A kind of so many tasks, the first of which has this key. Returns its class, and whether it may fit where
     /// nothing did before.
-    pub(super) fn insert(&mut self, kind: usize, key: Key, demand: &Rc<Demand>) -> (usize, bool) {
+    pub(super) fn insert(
+        &mut self,
+        kind: usize,
+        key: Key,
+        demand: &Rc<Demand>,
+        tasks: usize,
+    ) -> (usize, bool) {
         let traits = Traits::of(demand);
         let (place, is_news) = match self.by_traits.get(&traits) {
             Some(place) => {
@@ -105,10 +112,13 @@ impl Classes {
         self.change(place, |kinds| {
             kinds.insert((key, kind));
         });
+        self.classes[place].tasks += tasks;
         (place, is_news)
     }
 
-    pub(super) fn remove(&mut self, place: usize, kind: usize, key: Key) {
+    /// And so many tasks with it.
+    pub(super) fn remove(&mut self, place: usize, kind: usize, key: Key, tasks: usize) {
+        self.classes[place].tasks -= tasks;
         self.change(place, |kinds| {
             kinds.remove(&(key, kind));
         });
@@ -120,6 +130,16 @@ impl Classes {
             let class = self.classes.remove(place);
             self.by_traits.remove(&class.traits);
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// The class has so many tasks more.
+    pub(super) fn count(&mut self, place: usize, more: isize) {
+        let tasks = &mut self.classes[place].tasks;
+        *tasks = tasks.saturating_add_signed(more);
     }
 
     /// Another task of the kind is its first.
@@ -145,6 +165,7 @@ impl Classes {
             traits: traits.clone(),
             issue: self.issued,
             kinds: BTreeSet::new(),
+            tasks: 0,
             demand: Rc::clone(demand),
             least: demand.amounts,
             most: demand.amounts,

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use tracing::{debug, warn};
 
 use super::Broker;
-use super::manager::Manager;
 use super::now::Now;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
@@ -20,18 +19,13 @@ impl<B> Broker<B> {
             Command::ManagersPackages => Reply::Packages(
                 self.managers
                     .in_order_of_registration()
-                    .into_iter()
                     .map(|manager| (manager.id.clone(), Rc::clone(&manager.registration)))
                     .collect(),
             ),
             Command::Workers => {
-                let count = |manager: &Manager<B>| manager.registration.worker_count;
-                Reply::Number(
-                    self.managers
-                        .iter()
-                        .map(|(_, manager)| count(manager))
-                        .fold(0, i64::saturating_add),
-                )
+                let managers = self.managers.iter();
+                let counts = managers.map(|(_, manager)| manager.registration.worker_count);
+                Reply::Number(counts.fold(0, i64::saturating_add))
             }
             Command::Outstanding => Reply::Number((self.queued() + self.in_flight()) as i64),
             Command::Hold(id) => {
@@ -53,7 +47,7 @@ impl<B> Broker<B> {
     }
 
     fn statuses(&self, now: Now) -> Vec<ManagerStatus> {
-        let managers = self.managers.in_order_of_registration().into_iter();
+        let managers = self.managers.in_order_of_registration();
         managers
             .map(|manager| ManagerStatus {
                 manager: manager.id.clone(),

@@ -2,6 +2,7 @@
 //! none to go by.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -9,7 +10,6 @@ use super::Broker;
 use super::anomaly::Anomaly;
 use super::change::ManagerChange;
 use super::deadlines::What;
-use super::link::LinkState;
 use super::now::Now;
 use super::origin::{ConnectionId, Origin};
 use super::slot::Slot;
@@ -32,12 +32,7 @@ impl<B> Broker<B> {
             return;
         };
         self.suspect(slot, now);
-        let state = self.managers.get(slot).link.state;
-        if let LinkState::Closed {
-            is_last_question: true,
-            ..
-        } = state
-        {
+        if self.is_last_question(slot) {
             self.expire(slot, now);
         }
     }
@@ -47,7 +42,8 @@ impl<B> Broker<B> {
     pub fn handle_reachable(&mut self, manager: &ManagerId, now: Now) {
         self.begin_turn(now);
         if let Some(slot) = self.managers.slot_of(manager) {
-            self.begin_grace(slot, now);
+            // Until the next question nobody would learn that it is gone again.
+            self.begin_grace(slot, self.next_question(now), now);
         }
     }
 
@@ -70,48 +66,49 @@ impl<B> Broker<B> {
         );
         self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
         self.note_vanished(slot, now);
-        self.begin_grace(slot, now);
+        self.begin_grace(slot, self.liveness.awake(now), now);
         self.watch_doubts(slot);
         self.index(slot);
     }
 
-    /// The transport is asked in the middle of a grace, because a connection that heals says
-    /// nothing by itself.
-    pub(super) fn ask(&mut self, slot: Slot) {
-        self.liveness.watch(slot, What::Ask, None);
-        let to = self.managers.get(slot).id.clone();
-        self.send(&to, ToManager::HeartbeatEcho);
+    /// The transport is asked at each quarter of a grace, and on until its end has been heard out:
+    /// a connection that heals says nothing by itself, and may break again unseen.
+    pub(super) fn ask(&mut self, slot: Slot, now: Now) {
+        let next = self.next_question(now);
+        self.liveness.watch(slot, What::Ask, Some(next));
+        self.send_echo(slot);
     }
 
-    /// And once more when its end has been heard out: what the transport says then, counts. (Right
-    /// after a stop of this process it knows of no connection that stands in the kernel.)
+    /// And once more then: what the transport says to that, counts. (Right after a stop of this
+    /// process it knows of no connection that stands in the kernel.)
     pub(super) fn ask_for_the_last_time(&mut self, slot: Slot) {
+        self.liveness.watch(slot, What::Ask, None);
         self.liveness.watch(slot, What::Grace, None);
-        let state = &mut self.managers.get_mut(slot).link.state;
-        if let LinkState::Closed {
-            is_last_question, ..
-        } = state
+        self.send_echo(slot);
+    }
+
+    fn is_last_question(&self, slot: Slot) -> bool {
+        let has_grace = self.settings.disconnect_grace.is_some();
+        let is_over = self.liveness.deadlines().at(slot, What::Grace).is_none();
+        has_grace && is_over && self.managers.get(slot).is_suspect()
+    }
+
+    /// If the manager is suspect, it was not lost by then: its grace begins, or begins anew.
+    fn begin_grace(&mut self, slot: Slot, from: Duration, now: Now) {
+        if let Some(grace) = self.settings.disconnect_grace
+            && self.managers.get(slot).is_suspect()
         {
-            *is_last_question = true;
-            self.ask(slot);
+            let ends = Some(from.saturating_add(grace));
+            let ends = ends.max(self.liveness.deadlines().at(slot, What::Grace));
+            self.liveness.watch(slot, What::Grace, ends);
+            let next = self.next_question(now);
+            self.liveness.watch(slot, What::Ask, Some(next));
         }
     }
 
-    /// If the manager is suspect, it was not lost by now: its grace begins, or begins anew.
-    fn begin_grace(&mut self, slot: Slot, now: Now) {
-        let awake = self.liveness.awake(now);
-        if let Some(grace) = self.settings.disconnect_grace
-            && let LinkState::Closed {
-                grace_ends,
-                is_last_question,
-                ..
-            } = &mut self.managers.get_mut(slot).link.state
-        {
-            let ends = awake.saturating_add(grace);
-            (*grace_ends, *is_last_question) = (Some(ends), false);
-            self.liveness.watch(slot, What::Ask, Some(ends - grace / 2));
-            self.liveness.watch(slot, What::Grace, Some(ends));
-        }
+    fn next_question(&self, now: Now) -> Duration {
+        let grace = self.settings.disconnect_grace.unwrap_or_default();
+        self.liveness.awake(now).saturating_add(grace / 4)
     }
 
     /// Any valid message shows that its manager lives (stock counts heartbeats only).
@@ -124,7 +121,7 @@ impl<B> Broker<B> {
         }
         let Some(connection) = origin.connection else {
             // What it said before its connection closed may be read long after.
-            return self.begin_grace(slot, now);
+            return self.begin_grace(slot, heard, now);
         };
         if let (Some(known), Some(new)) = (manager.link.address, origin.address)
             && known != new
@@ -159,9 +156,13 @@ impl<B> Broker<B> {
         self.liveness.watch(slot, What::Grace, None);
         if let Some(other) = self.managers.open(slot, connection, address) {
             for asked in [other, slot] {
-                let to = self.managers.get(asked).id.clone();
-                self.send(&to, ToManager::HeartbeatEcho);
+                self.send_echo(asked);
             }
         }
+    }
+
+    pub(super) fn send_echo(&mut self, slot: Slot) {
+        let to = self.managers.get(slot).id.clone();
+        self.send(&to, ToManager::HeartbeatEcho);
     }
 }

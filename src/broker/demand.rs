@@ -15,6 +15,7 @@ const ROUNDING: f64 = 1e-9;
 /// What a task asks for, ready to be compared. All tasks that ask for the same share one.
 #[derive(Debug)]
 pub(super) struct Demand {
+    /// Without an affinity, which is not a matter of what a manager has.
     pub(super) needs: Rc<Needs>,
     pub(super) amounts: Amounts,
     pub(super) task_type: Option<Rc<str>>,

@@ -8,19 +8,13 @@ use protocol::ManagerId;
 /// treated as unknown, and ends by its own heartbeat threshold.
 const REMEMBERED_MAX: usize = 16 * 1024;
 
+#[derive(Default)]
 pub(super) struct Departed {
     set: HashSet<ManagerId>,
     order: VecDeque<ManagerId>,
 }
 
 impl Departed {
-    pub(super) fn new() -> Self {
-        Self {
-            set: HashSet::new(),
-            order: VecDeque::new(),
-        }
-    }
-
     pub(super) fn contains(&self, id: &ManagerId) -> bool {
         self.set.contains(id)
     }

@@ -37,8 +37,8 @@ pub struct Recipient {
     pub(super) share: usize,
     /// Its name, for the transport.
     pub id: ManagerId,
-    /// What the first task of the batch weighs.
-    pub next_weight: usize,
+    /// What the first task of the batch weighs, if it asks for something.
+    pub(super) next_weight: Option<usize>,
 }
 
 /// How much a batch may hold.
@@ -70,7 +70,7 @@ impl<B> Manager<B> {
     /// prefetch: a worker that it keeps idle would take the prefetched task.
     #[inline]
     pub(super) fn free_capacity(&self) -> usize {
-        let most = match self.extra_slots() {
+        let most = match self.extra_slots {
             0 => self.registration.max_capacity,
             _ => self.site.slots,
         };
@@ -83,14 +83,7 @@ impl<B> Manager<B> {
     }
 
     pub(super) fn busy_slots(&self) -> usize {
-        self.in_flight.len() + self.extra_slots()
-    }
-
-    #[inline]
-    fn extra_slots(&self) -> usize {
-        self.placed
-            .as_deref()
-            .map_or(0, |placed| placed.extra_slots())
+        self.in_flight.len() + self.extra_slots
     }
 }
 
@@ -119,9 +112,9 @@ impl<B> Broker<B> {
     pub fn can_dispatch(&self) -> bool {
         self.may_dispatch()
             && !self.queue.is_empty()
-            && match self.queue.asking.len() {
-                0 => self.policy.has_best(Among::All),
-                _ => self.can_place(),
+            && match self.is_asking() {
+                false => self.policy.has_best(Among::All),
+                true => self.can_place(),
             }
     }
 
@@ -132,7 +125,7 @@ impl<B> Broker<B> {
             return None;
         }
         self.stop_waiting_if_overdue(now);
-        if self.queue.asking.len() > 0 {
+        if self.is_asking() {
             return self.next_recipient_asking(now);
         }
         let best = match self.queue.is_empty() {
@@ -143,13 +136,23 @@ impl<B> Broker<B> {
             self.ask_if_needed(now);
             return None;
         };
-        let first = self.queue.plain.first();
         Some(Recipient {
             slot,
             share: self.policy.share(Among::All),
             id: self.managers.get(slot).id.clone(),
-            next_weight: first.map_or(0, |task| task.weight),
+            next_weight: None,
         })
+    }
+
+    /// What the first task of a recipient's batch weighs.
+    pub fn next_weight(&self, to: &Recipient) -> usize {
+        let plain = || self.queue.plain.first().map(|task| task.weight);
+        to.next_weight.or_else(plain).unwrap_or(0)
+    }
+
+    /// What a task weighs that stands first among those that wait; 0 if there is none.
+    pub fn first_weight(&self) -> usize {
+        self.queue.first().map_or(0, |task| task.weight)
     }
 
     /// A batch for a recipient that was named just now: what waits, as far as there is room for it
@@ -162,24 +165,13 @@ impl<B> Broker<B> {
             dispatched: self.liveness.awake(now),
         };
         let tasks_max = room.tasks.clamp(1, BATCH_TASKS_MAX).min(to.share.max(1));
-        match self.queue.asking.len() {
-            0 => self.fill(
-                &mut batch,
-                to.slot,
-                BatchRoom {
-                    tasks: tasks_max,
-                    ..room
-                },
-            ),
-            _ => self.fill_asking(
-                &mut batch,
-                to,
-                BatchRoom {
-                    tasks: tasks_max,
-                    ..room
-                },
-                now,
-            ),
+        let room = BatchRoom {
+            tasks: tasks_max,
+            ..room
+        };
+        match self.is_asking() {
+            false => self.fill(&mut batch, to.slot, room),
+            true => self.fill_asking(&mut batch, to, room, now),
         }
         let shipment = batch.shipment;
         self.tally.batches += 1;
@@ -194,6 +186,7 @@ impl<B> Broker<B> {
     }
 
     /// Where no task asks for anything.
+    #[inline]
     fn fill(&mut self, batch: &mut Batch<B>, slot: Slot, room: BatchRoom) {
         let manager = self.managers.get_mut(slot);
         let count = manager
@@ -217,6 +210,7 @@ impl<B> Broker<B> {
         }
     }
 
+    #[inline(never)]
     fn fill_asking(&mut self, batch: &mut Batch<B>, to: &Recipient, room: BatchRoom, now: Now) {
         let slot = to.slot;
         let busy = self.managers.get(slot).busy_slots();
@@ -235,10 +229,10 @@ impl<B> Broker<B> {
                     }
                 }
                 Choice::Asking(found) => {
-                    if let Some((task, demand)) = self.queue.asking.pop(&found) {
-                        let id = task.ticket.task();
-                        batch.load(task, self.managers.get_mut(slot), &mut self.tally);
-                        self.note_placed(slot, id, &found, &demand);
+                    if let Some(popped) = self.queue.asking.pop(&found) {
+                        self.note_placed(slot, &found, &popped);
+                        let manager = self.managers.get_mut(slot);
+                        batch.load(popped.task, manager, &mut self.tally);
                     }
                 }
             }
@@ -249,16 +243,10 @@ impl<B> Broker<B> {
     }
 
     /// Tells the selector whether this manager can take tasks now.
+    #[inline]
     pub(super) fn index(&mut self, slot: Slot) {
-        if self.policy.sets_aside() {
-            self.aside.remove(&slot);
-            if let Some(held) = &mut self.reservation
-                && held.slot == slot
-            {
-                // Nobody else gives it anything.
-                held.has_news = true;
-                return self.policy.withdraw(slot);
-            }
+        if self.has_asked && self.is_reserved_or_recalled(slot) {
+            return;
         }
         let manager = self.managers.get(slot);
         if manager.is_eligible() {
@@ -271,6 +259,12 @@ impl<B> Broker<B> {
         } else {
             self.policy.withdraw(slot);
         }
+    }
+
+    /// Whether a task waits that asks for something.
+    #[inline]
+    fn is_asking(&self) -> bool {
+        self.has_asked && self.queue.asking.len() > 0
     }
 
     fn may_dispatch(&self) -> bool {
@@ -296,7 +290,7 @@ impl<B> Batch<B> {
     }
 
     /// From now on the task is in the manager's hands.
-    #[inline]
+    #[inline(always)]
     fn load(&mut self, task: QueuedTask<B>, manager: &mut Manager<B>, tally: &mut Tally) {
         let QueuedTask {
             ticket,

@@ -52,9 +52,8 @@ impl<B> Broker<B> {
 
     pub(super) fn note_lost(&mut self, lost: Lost) {
         self.tally.tasks_lost += lost.tasks.len() as u64;
-        if self.settings.happenings {
-            self.outputs.push_happenings(lost);
-        }
+        let told = self.settings.happenings.then(|| lost.clone());
+        self.outputs.push_lost(lost, told);
     }
 
     /// What becomes of managers is rare, and kept for a while in any case.

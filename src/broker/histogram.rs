@@ -13,24 +13,13 @@ const CLASSES: usize = 31;
 const FIRST_BOUND_US: u64 = 125;
 
 /// Durations by class. Bounds are inclusive, as OpenMetrics has them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
     counts: [u64; CLASSES],
     count: u64,
     /// Nanoseconds of 64 bits are five hundred years; an addition in them is one instruction.
     sum_ns: u64,
     longest_ns: u64,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self {
-            counts: [0; CLASSES],
-            count: 0,
-            sum_ns: 0,
-            longest_ns: 0,
-        }
-    }
 }
 
 impl Histogram {

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::Broker;
 use super::deadlines::What;
-use super::link::LinkState;
 use super::manager::Manager;
 use super::slot::Slot;
 use protocol::{ManagerId, TaskId};
@@ -138,19 +137,11 @@ fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
         .map(|held| manager.doubts.get(&held.link));
     let first_doubt = doubts.flatten().min().copied();
     let is_in_time = at(What::Silence).is_some_and(|at| at <= silent_at);
+    let (ask, grace) = (at(What::Ask), at(What::Grace));
     is_in_time
-        && match manager.link.state {
-            LinkState::Closed {
-                grace_ends,
-                is_last_question,
-                ..
-            } => {
-                let ends = grace_ends.filter(|_| !is_last_question);
-                at(What::Doubt).is_none() && at(What::Grace) == ends
-            }
-            LinkState::Open | LinkState::Claimed | LinkState::Awaited { .. } => {
-                let of_grace = at(What::Ask).or(at(What::Grace));
-                at(What::Doubt) == first_doubt && of_grace.is_none()
-            }
+        && match manager.link.closed_since() {
+            // As long as a grace is not over it is asked for.
+            Some(_) => at(What::Doubt).is_none() && ask.is_some() == grace.is_some(),
+            None => at(What::Doubt) == first_doubt && ask.or(grace).is_none(),
         }
 }

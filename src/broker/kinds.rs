@@ -22,7 +22,7 @@ const WARM_CLASSES_MAX: usize = 8;
 
 pub(super) struct Kinds<B> {
     kinds: Slab<Kind<B>>,
-    by_needs: HashMap<Rc<Needs>, usize>,
+    demands: HashMap<Rc<Needs>, Shared>,
     by_affinity: HashMap<Affinity, Vec<usize>>,
     /// What any manager may get.
     common: Classes,
@@ -32,13 +32,23 @@ pub(super) struct Kinds<B> {
     weight: usize,
 }
 
+/// Tasks of one demand and one affinity.
 struct Kind<B> {
     demand: Rc<Demand>,
+    affinity: Option<Affinity>,
     /// Never empty.
     lane: Lane<B>,
     /// The only manager that may get it.
     home: Option<Slot>,
     class: usize,
+}
+
+/// A demand that several kinds may have, each with an affinity of its own.
+struct Shared {
+    demand: Rc<Demand>,
+    kinds: usize,
+    /// The one without an affinity.
+    plain: Option<usize>,
 }
 
 /// Names one class.
@@ -55,6 +65,13 @@ pub(super) struct Found {
     pub(super) class: ClassName,
     /// How many slots it takes there.
     pub(super) slots: usize,
+}
+
+/// A task that has left its lane.
+pub(super) struct Popped<B> {
+    pub(super) task: QueuedTask<B>,
+    pub(super) demand: Rc<Demand>,
+    pub(super) affinity: Option<Affinity>,
 }
 
 /// What a manager gets next.
@@ -79,7 +96,7 @@ impl<B> Kinds<B> {
     pub(super) fn new() -> Self {
         Self {
             kinds: Slab::new(),
-            by_needs: HashMap::new(),
+            demands: HashMap::new(),
             by_affinity: HashMap::new(),
             common: Classes::default(),
             bound: BTreeMap::new(),
@@ -106,46 +123,82 @@ impl<B> Kinds<B> {
     pub(super) fn push(
         &mut self,
         task: QueuedTask<B>,
-        needs: Needs,
+        mut needs: Needs,
         routing: Routing,
         home: Option<Slot>,
     ) -> bool {
         self.tasks += 1;
         self.weight += task.weight;
-        let Some(kind) = self.by_needs.get(&needs).copied() else {
-            let demand = Rc::new(Demand::new(Rc::new(needs), routing));
-            return self.add(task, demand, home);
+        let affinity = needs.affinity.take();
+        let Some(kind) = self.kind_of(&needs, affinity.as_ref()) else {
+            return self.add(task, needs, affinity, routing, home);
         };
         let entry = &mut self.kinds[kind];
         let before = entry.lane.first_key();
         entry.lane.push(task);
         let (after, class, home) = (entry.lane.first_key(), entry.class, entry.home);
+        let classes = self.classes_mut(home);
+        classes.count(class, 1);
         if let (Some(before), Some(after)) = (before, after)
             && before != after
         {
-            self.classes_mut(home).rekey(class, kind, before, after);
+            classes.rekey(class, kind, before, after);
         }
         false
     }
 
-    fn add(&mut self, task: QueuedTask<B>, demand: Rc<Demand>, home: Option<Slot>) -> bool {
+    fn kind_of(&self, needs: &Needs, affinity: Option<&Affinity>) -> Option<usize> {
+        let shared = self.demands.get(needs)?;
+        let Some(affinity) = affinity else {
+            return shared.plain;
+        };
+        let mut kinds = self.by_affinity.get(affinity)?.iter().copied();
+        kinds.find(|kind| Rc::ptr_eq(&self.kinds[*kind].demand, &shared.demand))
+    }
+
+    fn add(
+        &mut self,
+        task: QueuedTask<B>,
+        needs: Needs,
+        affinity: Option<Affinity>,
+        routing: Routing,
+        home: Option<Slot>,
+    ) -> bool {
         let key = task.key();
-        let mut lane = Lane::new();
-        lane.push(task);
+        let shared = self.demands.entry(Rc::new(needs));
+        let needs = Rc::clone(shared.key());
+        let shared = shared.or_insert_with(|| Shared {
+            demand: Rc::new(Demand::new(needs, routing)),
+            kinds: 0,
+            plain: None,
+        });
+        let demand = Rc::clone(&shared.demand);
         let kind = self.kinds.insert(Kind {
             demand: Rc::clone(&demand),
-            lane,
+            affinity: affinity.clone(),
+            lane: Lane::of(task),
             home,
             class: 0,
         });
-        self.by_needs.insert(Rc::clone(&demand.needs), kind);
-        if let Some(affinity) = &demand.needs.affinity {
-            let kinds = self.by_affinity.entry(affinity.clone()).or_default();
-            kinds.push(kind);
+        shared.kinds += 1;
+        match affinity {
+            None => shared.plain = Some(kind),
+            Some(affinity) => {
+                let kinds = self.by_affinity.entry(affinity);
+                kinds
+                    .and_modify(|kinds| kinds.push(kind))
+                    .or_insert_with(|| vec![kind]);
+            }
         }
-        let (class, is_news) = self.classes_mut(home).insert(kind, key, &demand);
+        let (class, is_news) = self.classes_mut(home).insert(kind, key, &demand, 1);
         self.kinds[kind].class = class;
         is_news
+    }
+
+    /// The first task of the first class.
+    pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
+        let class = self.find(self.all_classes().next()?)?;
+        self.peek(class.kinds().next()?)
     }
 
     /// The next task of the kind.
@@ -153,35 +206,50 @@ impl<B> Kinds<B> {
         self.kinds.get(kind)?.lane.first()
     }
 
-    pub(super) fn pop(&mut self, found: &Found) -> Option<(QueuedTask<B>, Rc<Demand>)> {
+    pub(super) fn pop(&mut self, found: &Found) -> Option<Popped<B>> {
         if let Some(class) = self.find_mut(found.class) {
             class.passed_since = None;
         }
         let kind = self.kinds.get_mut(found.kind)?;
         let task = kind.lane.pop_if(|_| true)?;
-        let demand = Rc::clone(&kind.demand);
+        let (demand, affinity) = (Rc::clone(&kind.demand), kind.affinity.clone());
+        let (class, home, after) = (kind.class, kind.home, kind.lane.first_key());
         self.tasks -= 1;
         self.weight -= task.weight;
-        let (class, home) = (kind.class, kind.home);
-        match kind.lane.first_key() {
-            Some(after) => {
-                let classes = self.classes_mut(home);
-                classes.rekey(class, found.kind, task.key(), after);
-            }
+        let classes = self.classes_mut(home);
+        classes.count(class, -1);
+        match after {
+            Some(after) => classes.rekey(class, found.kind, task.key(), after),
             None => self.remove(found.kind, task.key()),
         }
-        Some((task, demand))
+        if self.tasks == 0 {
+            self.give_back_room();
+        }
+        Some(Popped {
+            task,
+            demand,
+            affinity,
+        })
     }
 
     fn remove(&mut self, kind: usize, key: Key) {
         let Kind {
             demand,
+            affinity,
             home,
             class,
             ..
         } = self.kinds.remove(kind);
-        self.by_needs.remove(&demand.needs);
-        if let Some(affinity) = &demand.needs.affinity
+        if let Some(shared) = self.demands.get_mut(&demand.needs) {
+            shared.kinds -= 1;
+            if affinity.is_none() {
+                shared.plain = None;
+            }
+            if shared.kinds == 0 {
+                self.demands.remove(&demand.needs);
+            }
+        }
+        if let Some(affinity) = &affinity
             && let Some(kinds) = self.by_affinity.get_mut(affinity)
         {
             kinds.retain(|other| *other != kind);
@@ -189,11 +257,21 @@ impl<B> Kinds<B> {
                 self.by_affinity.remove(affinity);
             }
         }
-        self.classes_mut(home).remove(class, kind, key);
+        self.classes_mut(home).remove(class, kind, key, 0);
         if let Some(slot) = home
-            && self.classes_mut(home).in_order().next().is_none()
+            && self.bound.get(&slot).is_some_and(Classes::is_empty)
         {
             self.bound.remove(&slot);
+        }
+    }
+
+    /// The room of a million kinds is not kept after them.
+    fn give_back_room(&mut self) {
+        const KEPT: usize = 1024;
+        self.demands.shrink_to(KEPT);
+        self.by_affinity.shrink_to(KEPT);
+        if self.kinds.capacity() > KEPT {
+            self.kinds.shrink_to_fit();
         }
     }
 
@@ -220,18 +298,18 @@ impl<B> Kinds<B> {
 
     fn move_to(&mut self, kind: usize, home: Option<Slot>) {
         let entry = &self.kinds[kind];
-        let (from, class) = (entry.home, entry.class);
+        let (from, class, tasks) = (entry.home, entry.class, entry.lane.len());
         if let Some(key) = entry.lane.first_key() {
-            self.classes_mut(from).remove(class, kind, key);
+            self.classes_mut(from).remove(class, kind, key, tasks);
         }
         self.settle_in(kind, home);
     }
 
     fn settle_in(&mut self, kind: usize, home: Option<Slot>) {
         let entry = &self.kinds[kind];
-        let (demand, key) = (Rc::clone(&entry.demand), entry.lane.first_key());
-        if let Some(key) = key {
-            let (class, _) = self.classes_mut(home).insert(kind, key, &demand);
+        let (demand, tasks) = (Rc::clone(&entry.demand), entry.lane.len());
+        if let Some(key) = entry.lane.first_key() {
+            let (class, _) = self.classes_mut(home).insert(kind, key, &demand, tasks);
             let entry = &mut self.kinds[kind];
             (entry.class, entry.home) = (class, home);
         }
@@ -257,10 +335,12 @@ impl<B> Kinds<B> {
         })
     }
 
-    /// How many tasks are in a class.
-    pub(super) fn tasks_in(&self, class: &Class) -> usize {
-        let kinds = class.kinds().filter_map(|kind| self.kinds.get(kind));
-        kinds.map(|kind| kind.lane.len()).sum()
+    /// What the kinds of a class ask for, with how many tasks do; of many, those that come first.
+    pub(super) fn demands_in(&self, class: &Class) -> impl Iterator<Item = (&Rc<Demand>, usize)> {
+        const LOOKED_AT_MAX: usize = 64;
+        let kinds = class.kinds().take(LOOKED_AT_MAX);
+        let kinds = kinds.filter_map(|kind| self.kinds.get(kind));
+        kinds.map(|kind| (&kind.demand, kind.lane.len()))
     }
 
     /// What a manager gets next: the first in order that fits it now. `plain`: the key of the first

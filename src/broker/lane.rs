@@ -60,6 +60,14 @@ impl<B> Lane<B> {
         }
     }
 
+    /// One of few tasks, as a rule of one.
+    pub(super) fn of(task: QueuedTask<B>) -> Self {
+        let mut lane = Self::new();
+        lane.line.reserve_exact(1);
+        lane.push(task);
+        lane
+    }
+
     pub(super) fn len(&self) -> usize {
         self.line.len() + self.ranking.len()
     }
@@ -73,6 +81,7 @@ impl<B> Lane<B> {
         self.weight
     }
 
+    #[inline(always)]
     pub(super) fn push(&mut self, task: QueuedTask<B>) {
         self.weight += task.weight;
         match self.line.back() {
@@ -196,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_is_first_again() {
+    fn a_lesser_one_that_comes_late_is_first() {
         let mut lane = lane_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = lane.pop_if(|_| true).unwrap();
         assert_eq!((first_of(&lane), lane.weight()), (Some(TaskId(2)), 20));

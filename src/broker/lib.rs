@@ -152,6 +152,8 @@ pub struct Broker<B> {
     versions: Versions,
     queue: TaskQueue<B>,
     live: LiveIds,
+    /// Some task has asked for something. Where none ever did, nothing of it is looked at.
+    has_asked: bool,
     affinities: Affinities,
     /// Which managers have run a type of task lately.
     warm: HashMap<Rc<str>, BTreeSet<Slot>>,
@@ -190,13 +192,14 @@ impl<B> Broker<B> {
             versions: Versions::default(),
             queue: TaskQueue::new(),
             live: LiveIds::new(),
+            has_asked: false,
             affinities: Affinities::default(),
             warm: HashMap::new(),
             aside: BTreeSet::new(),
             reservation: None,
             look_for_unmet_at: None,
             managers: ManagerTable::new(),
-            departed: Departed::new(),
+            departed: Departed::default(),
             anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
             blocks: Blocks::default(),
@@ -206,7 +209,7 @@ impl<B> Broker<B> {
             stopping: false,
             tally: Tally::default(),
             exceptions: Exceptions::default(),
-            pace: Pace::new(),
+            pace: Pace::default(),
             recent: Recent::default(),
         }
     }
@@ -239,19 +242,10 @@ impl<B> Broker<B> {
             .sum()
     }
 
-    /// Managers that are registered.
-    pub fn manager_count(&self) -> usize {
-        self.managers.len()
-    }
-
     /// The tasks that have no terminal message yet, for the last line of a log.
     pub fn unfinished(&self) -> String {
         let queued = self.queue.ids().collect();
-        let held = self
-            .managers
-            .iter()
-            .flat_map(|(_, manager)| manager.task_ids())
-            .collect();
+        let held = self.managers.task_ids().collect();
         let mut line = format!(
             "Without an answer: queued {}, in flight {}",
             ticket::ranges(queued),
@@ -323,7 +317,8 @@ impl<B> Broker<B> {
             body,
         };
         match needs {
-            None => self.queue_plain(task),
+            None if !self.has_asked => self.queue.plain.push(task),
+            None => self.queue_plain_among_asking(task),
             Some(needs) => self.queue_asking(task, *needs, now),
         }
         self.tell_of_task(now, || (id, TaskChange::Queued));
@@ -381,16 +376,6 @@ impl<B> Broker<B> {
         }
     }
 
-    #[inline]
-    fn queue_plain(&mut self, task: QueuedTask<B>) {
-        // It fits whoever stands aside; a selector of ours has these in its other list.
-        if !self.aside.is_empty() && self.queue.plain.is_empty() && self.policy.is_asked() {
-            self.recall();
-        }
-        self.note_news_for_reserved();
-        self.queue.plain.push(task);
-    }
-
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
     fn claim(&mut self, id: TaskId) -> bool {
@@ -398,10 +383,9 @@ impl<B> Broker<B> {
             return false;
         }
         let (queue, managers) = (&self.queue, &self.managers);
-        let fresh = self.live.insert(id, || {
-            let held = managers.iter().flat_map(|(_, manager)| manager.task_ids());
-            queue.ids().chain(held).collect()
-        });
+        let fresh = self
+            .live
+            .insert(id, || queue.ids().chain(managers.task_ids()).collect());
         if !fresh {
             warn!("Task {id} is here already; the second one is dropped");
         }
@@ -421,10 +405,8 @@ impl<B> Broker<B> {
         match message {
             FromManager::Heartbeat => {
                 self.policy.note_change(slot);
-                let manager = self.managers.get_mut(slot);
-                manager.last_heartbeat_wall_s = now.wall_s;
-                let to = manager.id.clone();
-                self.send(&to, ToManager::HeartbeatEcho);
+                self.managers.get_mut(slot).last_heartbeat_wall_s = now.wall_s;
+                self.send_echo(slot);
             }
             FromManager::Result {
                 task,

@@ -28,14 +28,8 @@ pub(super) enum LinkState {
     Claimed,
     /// It has not spoken since others of its block vanished. Otherwise it is open, or claimed.
     Awaited { is_claimed: bool },
-    /// Times are on the awake clock.
-    Closed {
-        since: Duration,
-        /// When it is lost, if it has no connection by then. None: its silence alone counts.
-        grace_ends: Option<Duration>,
-        /// That time has been heard out, and the transport was asked once more.
-        is_last_question: bool,
-    },
+    /// Since this time on the awake clock.
+    Closed(Duration),
 }
 
 impl Link {
@@ -43,7 +37,7 @@ impl Link {
     pub(super) fn new(registered_by: Option<ConnectionId>, now: Duration) -> Self {
         Self {
             number: 0,
-            state: LinkState::closed(now),
+            state: LinkState::Closed(now),
             address: None,
             spoke_by: None,
             registered_by,
@@ -77,7 +71,7 @@ impl Link {
         match self.state {
             LinkState::Open => self.state = LinkState::Awaited { is_claimed: false },
             LinkState::Claimed => self.state = LinkState::Awaited { is_claimed: true },
-            LinkState::Awaited { .. } | LinkState::Closed { .. } => {}
+            LinkState::Awaited { .. } | LinkState::Closed(_) => {}
         }
     }
 
@@ -85,13 +79,13 @@ impl Link {
     pub(super) fn claim(&mut self) {
         self.state = match self.state {
             LinkState::Awaited { .. } => LinkState::Awaited { is_claimed: true },
-            LinkState::Open | LinkState::Claimed | LinkState::Closed { .. } => LinkState::Claimed,
+            LinkState::Open | LinkState::Claimed | LinkState::Closed(_) => LinkState::Claimed,
         };
     }
 
     pub(super) fn closed_since(&self) -> Option<Duration> {
         match self.state {
-            LinkState::Closed { since, .. } => Some(since),
+            LinkState::Closed(since) => Some(since),
             LinkState::Open | LinkState::Claimed | LinkState::Awaited { .. } => None,
         }
     }
@@ -102,15 +96,5 @@ impl Link {
         self.spoke_by = Some(connection);
         self.address = address.or(self.address);
         self.state = LinkState::Open;
-    }
-}
-
-impl LinkState {
-    pub(super) fn closed(since: Duration) -> Self {
-        Self::Closed {
-            since,
-            grace_ends: None,
-            is_last_question: false,
-        }
     }
 }

@@ -81,7 +81,7 @@ impl Liveness {
         self.deadlines.forget(slot);
     }
 
-    /// For those who check the books.
+    /// When to look at whom.
     pub(super) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
     }

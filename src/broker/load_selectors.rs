@@ -73,6 +73,10 @@ impl Selector for SpreadSelector {
         self.0.ranking.is_empty()
     }
 
+    fn shares(&self) -> bool {
+        true
+    }
+
     /// Up to where it is busier than the next one.
     fn share(&self) -> usize {
         let mut ranks = self.0.ranking.iter();
@@ -112,6 +116,10 @@ impl Selector for PackSelector {
 
     fn is_empty(&self) -> bool {
         self.0.ranking.is_empty()
+    }
+
+    fn shares(&self) -> bool {
+        true
     }
 
     fn share(&self) -> usize {

@@ -89,9 +89,7 @@ impl<B> Broker<B> {
         for task in &tasks {
             self.live.remove(*task);
         }
-        let lost = Lost::new(&tasks, manager, hostname, now);
-        self.outputs.push_failures(lost.clone());
-        self.note_lost(lost);
+        self.note_lost(Lost::new(&tasks, manager, hostname, now));
         tasks
     }
 }

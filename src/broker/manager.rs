@@ -44,6 +44,8 @@ pub(super) struct Manager<B> {
     pub(super) site: Site,
     /// Where nothing may be left of what it does: monotonic clock.
     pub(super) ends_at: Option<Duration>,
+    /// Slots that its tasks take beyond one for each.
+    pub(super) extra_slots: usize,
     /// None as long as it got no task that asks for something.
     pub(super) placed: Option<Box<PlacedTasks>>,
     /// Its turn among the registrations; 0 before the table gave it one.
@@ -63,6 +65,7 @@ impl<B> Manager<B> {
             id,
             site: Site::of(&registration, told),
             ends_at: None,
+            extra_slots: 0,
             placed: None,
             registration: Rc::new(registration),
             in_flight: VecDeque::new(),
@@ -80,11 +83,6 @@ impl<B> Manager<B> {
             row: None,
             order: 0,
         }
-    }
-
-    /// Stands where its earlier registration stood when managers are listed, as in Parsl.
-    pub(super) fn take_place_of(&mut self, earlier: &Self) {
-        self.order = earlier.order;
     }
 
     pub(super) fn is_suspect(&self) -> bool {

@@ -9,7 +9,7 @@ use super::link::LinkState;
 use super::manager::Manager;
 use super::origin::ConnectionId;
 use super::slot::Slot;
-use protocol::ManagerId;
+use protocol::{ManagerId, TaskId};
 
 pub(super) struct ManagerTable<B> {
     places: Vec<Place<B>>,
@@ -34,10 +34,6 @@ impl<B> ManagerTable<B> {
             by_connection: HashMap::new(),
             registrations: 0,
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
     }
 
     pub(super) fn slot_of(&self, id: &ManagerId) -> Option<Slot> {
@@ -111,7 +107,7 @@ impl<B> ManagerTable<B> {
     /// Takes a manager's connection from it.
     pub(super) fn close(&mut self, slot: Slot, since: Duration) {
         self.release(slot);
-        self.get_mut(slot).link.state = LinkState::closed(since);
+        self.get_mut(slot).link.state = LinkState::Closed(since);
     }
 
     /// Its connection, if it has one, leads to it no longer.
@@ -152,9 +148,14 @@ impl<B> ManagerTable<B> {
             .filter_map(|place| place.manager.as_mut())
     }
 
-    pub(super) fn in_order_of_registration(&self) -> Vec<&Manager<B>> {
+    /// What is in all their hands.
+    pub(super) fn task_ids(&self) -> impl Iterator<Item = TaskId> {
+        self.iter().flat_map(|(_, manager)| manager.task_ids())
+    }
+
+    pub(super) fn in_order_of_registration(&self) -> impl Iterator<Item = &Manager<B>> {
         let mut managers: Vec<_> = self.iter().map(|(_, manager)| manager).collect();
         managers.sort_unstable_by_key(|manager| manager.order);
-        managers
+        managers.into_iter()
     }
 }

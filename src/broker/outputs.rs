@@ -47,15 +47,11 @@ impl<B> Outputs<B> {
         self.waiting.push_back(Waiting::One(output));
     }
 
-    pub(super) fn push_failures(&mut self, lost: Lost) {
+    /// `told`: the same again, if somebody watches the run.
+    pub(super) fn push_lost(&mut self, lost: Lost, told: Option<Lost>) {
         if !lost.tasks.is_empty() {
             self.waiting.push_back(Waiting::Failures(lost));
-        }
-    }
-
-    pub(super) fn push_happenings(&mut self, lost: Lost) {
-        if !lost.tasks.is_empty() {
-            self.waiting.push_back(Waiting::Happenings(lost));
+            self.waiting.extend(told.map(Waiting::Happenings));
         }
     }
 

@@ -1,17 +1,17 @@
 //! What a manager holds of tasks that asked for something, and which types it has run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use super::demand::Demand;
-use protocol::TaskId;
+use protocol::{Affinity, TaskId};
 
 /// So many types are held to be warm: what a node keeps loaded has an end.
 const WARM_TYPES_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct PlacedTasks {
-    tasks: HashMap<TaskId, Placed>,
+    tasks: BTreeMap<TaskId, Placed>,
     /// Slots beyond the first of each task.
     extra_slots: usize,
     types: BTreeMap<Rc<str>, HeldType>,
@@ -22,6 +22,7 @@ pub(super) struct PlacedTasks {
 #[derive(Debug)]
 struct Placed {
     demand: Rc<Demand>,
+    affinity: Option<Affinity>,
     slots: usize,
 }
 
@@ -62,11 +63,13 @@ impl PlacedTasks {
         &mut self,
         task: TaskId,
         demand: &Rc<Demand>,
+        affinity: Option<Affinity>,
         slots: usize,
     ) -> Option<Rc<str>> {
         self.extra_slots += slots - 1;
         let placed = Placed {
             demand: Rc::clone(demand),
+            affinity,
             slots,
         };
         self.tasks.insert(task, placed);
@@ -84,9 +87,13 @@ impl PlacedTasks {
         }
     }
 
-    /// None for a task that asked for nothing.
-    pub(super) fn remove(&mut self, task: TaskId) -> Option<Rc<Demand>> {
-        let Placed { demand, slots } = self.tasks.remove(&task)?;
+    /// Returns its affinity, if it has one.
+    pub(super) fn remove(&mut self, task: TaskId) -> Option<Affinity> {
+        let Placed {
+            demand,
+            affinity,
+            slots,
+        } = self.tasks.remove(&task)?;
         self.extra_slots -= slots - 1;
         if let Some(task_type) = &demand.task_type
             && let Some(held) = self.types.get_mut(task_type)
@@ -97,6 +104,13 @@ impl PlacedTasks {
                 self.types.remove(task_type);
             }
         }
-        Some(demand)
+        affinity
+    }
+
+    /// One for each task that has one.
+    pub(super) fn affinities(&self) -> impl Iterator<Item = &Affinity> {
+        self.tasks
+            .values()
+            .filter_map(|placed| placed.affinity.as_ref())
     }
 }

@@ -4,9 +4,9 @@
 //! A manager gets the first task in order that fits it, however many before it do not. So a task
 //! that needs much is passed by small ones without end. After [`PATIENCE`] it gets a manager that
 //! can hold it reserved, one in the whole run: that one gets nothing which stands behind the task,
-//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on, no
-//! longer than the patience and the longest flight on the reserved manager, and another such flight
-//! if a manager is reserved for another task by then.
+//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on,
+//! no longer than the patience and the longest flight on the reserved manager, and one more such
+//! flight if a manager is reserved for another task by then.
 //!
 //! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
 
@@ -14,9 +14,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Broker;
-use super::demand::{Demand, Fit, Room};
+use super::demand::{Fit, Room};
 use super::dispatch::Recipient;
-use super::kinds::{Choice, ClassName, Found, PATIENCE};
+use super::kinds::{Choice, ClassName, Found, PATIENCE, Popped};
 use super::lane::QueuedTask;
 use super::manager::Manager;
 use super::now::Now;
@@ -38,11 +38,10 @@ pub(super) struct Reservation {
 
 impl<B> Broker<B> {
     /// A task that asks for something waits from now on.
+    #[inline(never)]
     pub(super) fn queue_asking(&mut self, task: QueuedTask<B>, needs: Needs, now: Now) {
-        if self.policy.begin_to_set_aside() {
-            let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
-            slots.into_iter().for_each(|slot| self.index(slot));
-        }
+        self.has_asked = true;
+        self.begin_to_set_aside();
         let home = needs.affinity.as_ref().and_then(|affinity| {
             let known = self.affinities.bound_to(affinity);
             let is_here = |slot: &Slot| self.managers.find(*slot).is_some_and(Manager::is_kept);
@@ -57,7 +56,27 @@ impl<B> Broker<B> {
         self.note_news_for_reserved();
     }
 
+    /// A task that asks for nothing, where others do.
+    #[inline(never)]
+    pub(super) fn queue_plain_among_asking(&mut self, task: QueuedTask<B>) {
+        // It fits whoever stands aside; a selector of ours has these in its other list.
+        if !self.aside.is_empty() && self.queue.plain.is_empty() && self.policy.is_asked() {
+            self.recall();
+        }
+        self.note_news_for_reserved();
+        self.queue.plain.push(task);
+    }
+
+    /// From now on managers may stand aside.
+    pub(super) fn begin_to_set_aside(&mut self) {
+        if self.has_asked && self.policy.begin_to_set_aside() {
+            let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
+            slots.into_iter().for_each(|slot| self.index(slot));
+        }
+    }
+
     /// As [`Self::next_recipient`], where tasks ask for something.
+    #[inline(never)]
     pub(super) fn next_recipient_asking(&mut self, now: Now) -> Option<Recipient> {
         loop {
             if let Some(slot) = self.reserved(now) {
@@ -109,17 +128,13 @@ impl<B> Broker<B> {
         walk.choice
     }
 
-    /// The task is in the manager's hands.
-    pub(super) fn note_placed(
-        &mut self,
-        slot: Slot,
-        task: TaskId,
-        found: &Found,
-        demand: &Rc<Demand>,
-    ) {
+    /// The task goes into the manager's hands.
+    pub(super) fn note_placed(&mut self, slot: Slot, found: &Found, popped: &Popped<B>) {
+        let (task, demand) = (popped.task.ticket.task(), &popped.demand);
         let manager = self.managers.get_mut(slot);
         let placed = manager.placed.get_or_insert_default();
-        let cooled = placed.add(task, demand, found.slots);
+        let cooled = placed.add(task, demand, popped.affinity.clone(), found.slots);
+        manager.extra_slots = placed.extra_slots();
         if let Some(task_type) = &demand.task_type {
             let warm = self.warm.entry(Rc::clone(task_type)).or_default();
             warm.insert(slot);
@@ -127,7 +142,7 @@ impl<B> Broker<B> {
         if let Some(task_type) = cooled {
             self.note_cold(slot, &task_type);
         }
-        if let Some(affinity) = &demand.needs.affinity {
+        if let Some(affinity) = &popped.affinity {
             self.affinities.dispatched(affinity, slot);
             self.queue.asking.bind(affinity, slot);
         }
@@ -140,10 +155,14 @@ impl<B> Broker<B> {
 
     /// The task is not in the manager's hands any more.
     pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId) {
-        let placed = &mut self.managers.get_mut(slot).placed;
-        let demand = placed.as_mut().and_then(|placed| placed.remove(task));
-        if let Some(affinity) = demand.as_deref().and_then(|it| it.needs.affinity.as_ref()) {
-            self.affinities.done(affinity, slot);
+        let manager = self.managers.get_mut(slot);
+        let Some(placed) = &mut manager.placed else {
+            return;
+        };
+        let affinity = placed.remove(task);
+        manager.extra_slots = placed.extra_slots();
+        if let Some(affinity) = affinity {
+            self.affinities.done(&affinity, slot);
         }
     }
 
@@ -161,6 +180,9 @@ impl<B> Broker<B> {
         for task_type in manager.placed.iter().flat_map(|placed| placed.warm()) {
             self.note_cold(slot, task_type);
         }
+        for affinity in manager.placed.iter().flat_map(|placed| placed.affinities()) {
+            self.affinities.done(affinity, slot);
+        }
         if self.reservation.is_some_and(|held| held.slot == slot) {
             self.reservation = None;
         }
@@ -169,15 +191,18 @@ impl<B> Broker<B> {
 
     /// The same process goes on under another registration.
     pub(super) fn keep_placement(&mut self, before: Slot, slot: Slot) {
-        let placed = self.managers.get(slot).placed.as_deref();
-        for task_type in placed.iter().flat_map(|placed| placed.warm()) {
+        let Some(placed) = self.managers.get(slot).placed.as_deref() else {
+            return;
+        };
+        for task_type in placed.warm() {
             let warm = self.warm.entry(Rc::clone(task_type)).or_default();
             warm.insert(slot);
         }
-        if placed.is_some() {
-            for affinity in self.affinities.rebind(before, slot) {
-                self.queue.asking.bind(&affinity, slot);
-            }
+        for affinity in self.affinities.rebind(before, slot) {
+            self.queue.asking.bind(&affinity, slot);
+        }
+        for affinity in placed.affinities() {
+            self.affinities.dispatched(affinity, slot);
         }
     }
 
@@ -189,6 +214,18 @@ impl<B> Broker<B> {
             }
         }
         self.note_news_for_reserved();
+    }
+
+    /// Before the selector is told of a manager: it stands aside no longer. Whether it is reserved,
+    /// so that the selector must not know of it.
+    pub(super) fn is_reserved_or_recalled(&mut self, slot: Slot) -> bool {
+        self.aside.remove(&slot);
+        let Some(held) = self.reservation.as_mut().filter(|held| held.slot == slot) else {
+            return false;
+        };
+        held.has_news = true;
+        self.policy.withdraw(slot);
+        true
     }
 
     /// What came may stand before the task that a manager is reserved for.
@@ -219,7 +256,7 @@ impl<B> Broker<B> {
             slot,
             share,
             id: self.managers.get(slot).id.clone(),
-            next_weight: next.map_or(0, |task| task.weight),
+            next_weight: next.map(|task| task.weight),
         }
     }
 

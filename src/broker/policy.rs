@@ -22,6 +22,8 @@ pub(super) enum Policy {
 pub(super) struct Own {
     all: Box<dyn Selector>,
     hopeful: Option<Box<dyn Selector>>,
+    /// Whether the best one may be given so much only that another is better.
+    shares: bool,
 }
 
 /// Of whom the best is asked for.
@@ -36,6 +38,7 @@ pub(super) enum Among {
 impl Own {
     pub(super) fn new(selector: Box<dyn Selector>) -> Self {
         Self {
+            shares: selector.shares(),
             all: selector,
             hopeful: None,
         }
@@ -106,13 +109,6 @@ impl Policy {
         matches!(self, Self::Asked(_))
     }
 
-    pub(super) fn sets_aside(&self) -> bool {
-        match self {
-            Self::Own(own) => own.hopeful.is_some(),
-            Self::Asked(_) => true,
-        }
-    }
-
     /// Nothing fits it for now. (A user's selector knows one list of managers.)
     pub(super) fn set_aside(&mut self, slot: Slot) {
         match self {
@@ -128,8 +124,8 @@ impl Policy {
     /// How many slots the best one may be given before another may be better.
     pub(super) fn share(&self, among: Among) -> usize {
         match self {
-            Self::Own(own) => own.among(among).share(),
-            Self::Asked(_) => usize::MAX,
+            Self::Own(own) if own.shares => own.among(among).share(),
+            Self::Own(_) | Self::Asked(_) => usize::MAX,
         }
     }
 
@@ -216,6 +212,7 @@ impl<B> Broker<B> {
                         {why}"
                 );
                 self.policy = Policy::Own(Own::new(Box::new(user.into_random())));
+                self.begin_to_set_aside();
             }
             own => self.policy = own,
         }

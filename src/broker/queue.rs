@@ -45,6 +45,11 @@ impl<B> TaskQueue<B> {
         self.asking.walk(manager, plain, until, now)
     }
 
+    /// Of those that ask for nothing, or else of those that any manager may get.
+    pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
+        self.plain.first().or_else(|| self.asking.first())
+    }
+
     pub(super) fn peek(&self, choice: &Choice) -> Option<&QueuedTask<B>> {
         match choice {
             Choice::Plain => self.plain.first(),

@@ -128,7 +128,8 @@ impl<B> Broker<B> {
             .is_some_and(|it| Some(it) == origin.connection);
         let same_process = leads_here && earlier.link.registered_by == origin.connection;
         let mut earlier = self.remove_quietly(slot, now);
-        manager.take_place_of(&earlier);
+        // Stands where its earlier registration stood when managers are listed, as in Parsl.
+        manager.order = earlier.order;
         if same_process {
             if is_logged {
                 warn!(
@@ -143,7 +144,7 @@ impl<B> Broker<B> {
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
             manager.doubts = std::mem::take(&mut earlier.doubts);
             manager.given_up = std::mem::take(&mut earlier.given_up);
-            manager.placed = earlier.placed.take();
+            (manager.extra_slots, manager.placed) = (earlier.extra_slots, earlier.placed.take());
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
             }
@@ -228,7 +229,7 @@ impl<B> Broker<B> {
         self.blocks.leave(&manager.registration.block, slot);
         self.policy.forget(slot, &manager.id);
         self.liveness.forget(slot);
-        if self.policy.sets_aside() {
+        if self.has_asked {
             self.forget_placement(slot, &manager, now);
         }
         manager

@@ -60,11 +60,10 @@ impl<B> Broker<B> {
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }
-        let was_asking = manager.placed.is_some();
         if held.link != manager.link.number {
             self.watch_doubts(slot);
         }
-        if was_asking {
+        if self.has_asked {
             self.note_taken_back(slot, task);
         }
         true

@@ -37,6 +37,10 @@ pub trait Selector {
     fn best(&mut self) -> Option<Slot>;
     /// Whether [`Self::best`] would name nobody.
     fn is_empty(&self) -> bool;
+    /// Whether [`Self::share`] has something to say.
+    fn shares(&self) -> bool {
+        false
+    }
     /// How many slots the best one may be given before another may be better.
     fn share(&self) -> usize {
         usize::MAX

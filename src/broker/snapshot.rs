@@ -106,7 +106,7 @@ impl<B> Broker<B> {
     /// A look from outside: a walk over everything.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let (lately, minute) = self.pace.rates(&self.tally, now.monotonic);
-        let managers = self.managers.in_order_of_registration().into_iter();
+        let managers = self.managers.in_order_of_registration();
         Snapshot {
             monotonic: now.monotonic,
             queue: self.queue_view(now),
@@ -128,18 +128,16 @@ impl<B> Broker<B> {
     fn queue_view(&self, now: Now) -> QueueView {
         let mut since_ns = None;
         let mut priorities = BTreeMap::new();
-        let mut looked_at = 0;
         for task in self.queue.iter().take(LOOKED_AT_MAX) {
             since_ns = Some(since_ns.map_or(task.since_ns, |first: u64| first.min(task.since_ns)));
             *priorities.entry(task.priority).or_insert(0) += 1;
-            looked_at += 1;
         }
         QueueView {
             tasks: self.queue.len(),
             oldest: since_ns
                 .map(|since_ns| Duration::from_nanos(now.monotonic_ns().saturating_sub(since_ns))),
             priorities: priorities.into_iter().collect(),
-            looked_at,
+            looked_at: self.queue.len().min(LOOKED_AT_MAX),
             unmet: self.unmet(now),
         }
     }

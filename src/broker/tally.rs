@@ -68,20 +68,13 @@ struct Sample {
 }
 
 /// The totals of the last minute, one sample a second in which anything happened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pace {
     samples: VecDeque<Sample>,
     next_at: Duration,
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
-        Self {
-            samples: VecDeque::new(),
-            next_at: Duration::ZERO,
-        }
-    }
-
     /// Call it at the beginning of a turn: what is counted by then happened before.
     #[inline]
     pub(super) fn turn(&mut self, tally: &Tally, now: Duration) {
@@ -153,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_steady_stream_has_its_rate() {
-        let (mut tally, mut pace) = (Tally::default(), Pace::new());
+        let (mut tally, mut pace) = (Tally::default(), Pace::default());
         for turn in 0..1000 {
             pace.turn(&tally, at(f64::from(turn) / 10.0));
             tally.tasks_received += 3;
@@ -167,7 +160,7 @@ mod tests {
 
     #[test]
     fn after_a_burst_nothing_happens() {
-        let (mut tally, mut pace) = (Tally::default(), Pace::new());
+        let (mut tally, mut pace) = (Tally::default(), Pace::default());
         pace.turn(&tally, at(0.0));
         pace.turn(&tally, at(10.0));
         tally.tasks_received = 600;
@@ -183,7 +176,7 @@ mod tests {
 
     #[test]
     fn before_anything_there_is_no_rate() {
-        let (lately, minute) = Pace::new().rates(&Tally::default(), at(3.0));
+        let (lately, minute) = Pace::default().rates(&Tally::default(), at(3.0));
         assert_eq!((lately, minute), (Rates::default(), Rates::default()));
     }
 }

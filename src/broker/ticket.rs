@@ -66,22 +66,15 @@ impl Drop for Ticket {
 pub(super) fn ranges(mut ids: Vec<TaskId>) -> String {
     const RUNS_MAX: usize = 100;
     ids.sort_unstable();
-    let mut runs: Vec<(i64, i64)> = Vec::new();
-    for TaskId(id) in &ids {
-        match runs.last_mut() {
-            Some((_, end)) if *end + 1 == *id => *end = *id,
-            _ => runs.push((*id, *id)),
-        }
-    }
-    let texts = runs
-        .iter()
-        .take(RUNS_MAX)
-        .map(|(start, end)| match start == end {
-            true => start.to_string(),
-            false => format!("{start}-{end}"),
-        });
+    let mut runs =
+        ids.chunk_by(|TaskId(before), TaskId(next)| before.checked_add(1) == Some(*next));
+    let texts = runs.by_ref().take(RUNS_MAX).filter_map(|run| match run {
+        [] => None,
+        [id] => Some(id.to_string()),
+        [first, .., last] => Some(format!("{first}-{last}")),
+    });
     let mut text = texts.collect::<Vec<_>>().join(", ");
-    if runs.len() > RUNS_MAX {
+    if runs.next().is_some() {
         text.push_str(", …");
     }
     format!("{} [{text}]", ids.len())
@@ -102,5 +95,15 @@ mod tests {
         let ids = [3, 1, 2, 9].map(TaskId).to_vec();
         assert_eq!(ranges(ids), "4 [1-3, 9]");
         assert_eq!(ranges(vec![]), "0 []");
+        let ends = [i64::MAX, i64::MIN].map(TaskId).to_vec();
+        let text = format!("2 [{}, {}]", i64::MIN, i64::MAX);
+        assert_eq!(ranges(ends), text);
+    }
+
+    #[test]
+    fn of_many_ranges_the_first_are_shown() {
+        let ids = |count: i64| (0..count).map(|id| TaskId(id * 2)).collect();
+        assert!(ranges(ids(100)).ends_with("196, 198]"));
+        assert!(ranges(ids(101)).ends_with("196, 198, …]"));
     }
 }

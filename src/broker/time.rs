@@ -57,7 +57,7 @@ impl<B> Broker<B> {
                 self.liveness.watch(slot, what, None);
                 self.start_draining(slot, now);
             }
-            What::Ask => self.ask(slot),
+            What::Ask => self.ask(slot, now),
             What::Grace => self.ask_for_the_last_time(slot),
             What::Silence => self.expire(slot, now),
             What::Doubt => self.give_up_doubts(slot, heard_until, now),

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Broker;
 use super::classes::Class;
-use super::demand::{Fit, Room};
+use super::demand::{Amounts, Demand, Fit, Room};
 use super::kinds::ClassName;
 use super::manager::Manager;
 use super::now::Now;
@@ -102,7 +102,7 @@ impl<B> Broker<B> {
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         self.look_for_unmet_at = is_asking.then_some(next);
         // Blocks are on their way as a rule.
-        if self.managers.len() == 0 {
+        if self.managers.iter().next().is_none() {
             return;
         }
         let asking = &self.queue.asking;
@@ -128,35 +128,44 @@ impl<B> Broker<B> {
         }
     }
 
+    /// Where some of a class fit and others do not, those others are told.
     fn unmet_class(&self, name: ClassName, class: &Class, now: Now) -> Option<Unmet> {
-        let lack = match name.home {
-            Some(slot) => {
-                let manager = self.managers.find(slot)?;
-                let is_held_by = class.fit(&Room::of(manager, now)) != Fit::Never;
-                (!is_held_by).then(|| Lack::Affinity(manager.id.clone()))?
-            }
-            None => self.lack(class, now)?,
-        };
-        Some(Unmet {
-            tasks: self.queue.asking.tasks_in(class),
-            needs: class.demand().needs.to_string(),
-            lack,
+        if let Some(lack) = self.lack(name, class.least(), class.demand(), now) {
+            return Some(Unmet {
+                tasks: class.tasks,
+                needs: class.demand().needs.to_string(),
+                lack,
+            });
+        }
+        let kinds = self.queue.asking.demands_in(class);
+        let kinds = kinds.filter(|_| class.is_mixed());
+        let unmet = kinds.filter_map(|(demand, tasks)| {
+            let lack = self.lack(name, &demand.amounts, demand, now)?;
+            let needs = demand.needs.to_string();
+            Some(Unmet { tasks, needs, lack })
+        });
+        unmet.reduce(|first, other| Unmet {
+            tasks: first.tasks + other.tasks,
+            ..first
         })
     }
 
-    /// None if a manager can hold it.
-    fn lack(&self, class: &Class, now: Now) -> Option<Lack> {
+    /// None if a manager can hold so much.
+    fn lack(&self, name: ClassName, amounts: &Amounts, demand: &Demand, now: Now) -> Option<Lack> {
+        let can_hold = |it: &Manager<B>| Room::of(it, now).fit(amounts, demand) != Fit::Never;
+        if let Some(slot) = name.home {
+            let manager = self.managers.find(slot)?;
+            return (!can_hold(manager)).then(|| Lack::Affinity(manager.id.clone()));
+        }
         let managers = || {
             let all = self.managers.iter().map(|(_, manager)| manager);
             all.filter(|manager| manager.is_kept())
         };
-        let can_hold = |it: &Manager<B>| class.fit(&Room::of(it, now)) != Fit::Never;
         if managers().any(can_hold) {
             return None;
         }
-        let demand = class.demand();
         let nodes = || managers().filter(|it| demand.accepts(&it.registration));
-        let slots = |it: &Manager<B>| class.least().slots_on(&it.site);
+        let slots = |it: &Manager<B>| amounts.slots_on(&it.site);
         let mut large = nodes().filter(|it| slots(it) <= it.site.slots).peekable();
         let lack = if large.peek().is_some() {
             let left_s = large.map(|it| Room::of(it, now).left_s());

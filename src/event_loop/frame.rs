@@ -3,12 +3,12 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::{ptr, slice};
 
+use account::Receipt;
 use zmq_sys::zmq_msg_t;
 
-use super::unreleased::Unreleased;
+use super::release::Release;
 
 /// The property under which libzmq names the descriptor that a message came by: kept for an old
 /// interface of its own, and the only way to tell two connections of one identity apart.
@@ -17,7 +17,7 @@ const DESCRIPTOR_PROPERTY: &CStr = c"__fd";
 /// A received message, or one to be sent.
 pub(super) struct Frame {
     message: zmq_msg_t,
-    /// Of a counted one, what libzmq gives back when it has done with it; null for others.
+    /// What libzmq gives back when it has done with it, of one that was ever counted; else null.
     counted: *mut Counted,
 }
 
@@ -76,28 +76,23 @@ impl Frame {
         }
     }
 
-    /// Bytes that count from now on until libzmq has done with them.
-    pub(super) fn of_counted_bytes(bytes: Vec<u8>, as_unreleased: &Arc<Unreleased>) -> Self {
-        let (data, len) = (bytes.as_ptr(), bytes.len());
-        Self::keeping(Kept::Bytes(bytes), data, len, as_unreleased)
-    }
-
-    /// The same frame, which counts from now on.
-    pub(super) fn counted(self, as_unreleased: &Arc<Unreleased>) -> Self {
-        let (data, len) = (self.as_ref().as_ptr(), self.len());
-        Self::keeping(Kept::Frame(self), data, len, as_unreleased)
-    }
-
-    fn keeping(kept: Kept, data: *const u8, len: usize, as_unreleased: &Arc<Unreleased>) -> Self {
-        as_unreleased.add(len);
-        let counted = Box::into_raw(Box::new(Counted {
-            kept,
-            len,
-            unreleased: Arc::clone(as_unreleased),
-        }));
+    /// The same frame: when libzmq has done with it, the receipt is dropped and the release noted.
+    pub(super) fn counted(mut self, receipt: Receipt, release: &'static Release) -> Self {
+        let counting = Some((receipt, release));
+        if !self.counted.is_null() {
+            self.set_counting(counting);
+            return self;
+        }
+        let counted = Box::new(Counted {
+            frame: self,
+            counting,
+        });
+        // From where it stays: a few bytes lie in the frame itself.
+        let (data, len) = (counted.frame.as_ref().as_ptr(), counted.frame.len());
+        let counted = Box::into_raw(counted);
         let mut message = zmq_msg_t::default();
-        // SAFETY: the message is not initialised yet. The bytes belong to what the hint keeps until
-        // libzmq gives it to `free_counted`.
+        // SAFETY: the message is not initialised yet. The bytes belong to the frame that the hint
+        // keeps until libzmq gives it to `free_counted`.
         let status = unsafe {
             zmq_sys::zmq_msg_init_data(
                 &raw mut message,
@@ -112,19 +107,17 @@ impl Frame {
     }
 
     /// What was counted and did not leave. Nobody who awaits a release is woken for it.
-    pub(super) fn uncounted(self) -> Self {
-        if self.counted.is_null() {
-            return self;
+    pub(super) fn uncounted(mut self) -> Self {
+        if !self.counted.is_null() {
+            self.set_counting(None);
         }
+        self
+    }
+
+    fn set_counting(&mut self, counting: Option<(Receipt, &'static Release)>) {
         // SAFETY: it is alive until its message is closed, and libzmq, which has not taken that,
         // does not look at it.
-        let counted = unsafe { &mut *self.counted };
-        counted.unreleased.take_back(counted.len);
-        match std::mem::replace(&mut counted.kept, Kept::Nothing) {
-            Kept::Frame(frame) => frame,
-            Kept::Bytes(bytes) => Self::of_bytes(bytes),
-            Kept::Nothing => Self::new(),
-        }
+        unsafe { (*self.counted).counting = counting };
     }
 
     pub(super) fn len(&self) -> usize {
@@ -185,26 +178,20 @@ unsafe extern "C" fn free_bytes(data: *mut c_void, len: *mut c_void) {
 }
 
 struct Counted {
-    kept: Kept,
-    len: usize,
-    unreleased: Arc<Unreleased>,
-}
-
-/// Whose the bytes are.
-enum Kept {
-    /// Closed in libzmq's thread; what it refers to is counted atomically.
-    Frame(Frame),
-    Bytes(Vec<u8>),
-    Nothing,
+    /// Whose the bytes are. Closed in libzmq's thread; what it refers to is counted atomically.
+    frame: Frame,
+    counting: Option<(Receipt, &'static Release)>,
 }
 
 /// Called by libzmq, in a thread of its own, when the bytes have left.
 unsafe extern "C" fn free_counted(_data: *mut c_void, counted: *mut c_void) {
     // SAFETY: this is the pointer that `counted` made of a box.
     let counted = unsafe { Box::from_raw(counted.cast::<Counted>()) };
-    if !matches!(counted.kept, Kept::Nothing) {
-        drop(counted.kept);
-        counted.unreleased.release(counted.len);
+    let Counted { frame, counting } = *counted;
+    drop(frame);
+    if let Some((receipt, release)) = counting {
+        drop(receipt);
+        release.note();
     }
 }
 
@@ -212,35 +199,41 @@ unsafe extern "C" fn free_counted(_data: *mut c_void, counted: *mut c_void) {
 mod tests {
     use std::time::Duration;
 
+    use account::Account;
+
     use super::*;
     use crate::system_calls::lent;
-    use crate::unreleased::{Everything, WakeUp};
 
     #[test]
     fn counted_bytes_count_as_long_as_they_are_there() {
-        let all = Arc::new(Everything::new(&Arc::new(WakeUp::new().unwrap())));
-        let unreleased = Arc::new(Unreleased::of(&all));
-        let frame = Frame::of_bytes(vec![7; 100_000]).counted(&unreleased);
-        let small = Frame::copy_of(b"x").counted(&unreleased);
-        assert_eq!((unreleased.bytes(), all.bytes()), (100_001, 100_001));
+        let release = Release::leaked().unwrap();
+        let mut account = Account::default();
+        let frame = Frame::of_bytes(vec![7; 100_000]).counted(account.hand_over(100_000), release);
+        let small = Frame::copy_of(b"x").counted(account.hand_over(1), release);
+        assert_eq!(account.bytes(), 100_001);
         assert_eq!(frame.as_ref(), [7; 100_000]);
         let frame = frame.uncounted();
         assert_eq!(frame.as_ref(), [7; 100_000]);
-        assert_eq!(unreleased.bytes(), 1);
+        assert_eq!(account.bytes(), 1);
+        let frame = frame.counted(account.hand_over(100_000), release);
+        assert_eq!(frame.as_ref(), [7; 100_000]);
+        assert_eq!(account.bytes(), 100_001);
+        assert_eq!(small.as_ref(), b"x");
         drop(small);
-        assert_eq!((unreleased.bytes(), all.bytes()), (0, 0));
-        assert_eq!(frame.uncounted().as_ref(), [7; 100_000]);
+        drop(frame);
+        assert_eq!(account.bytes(), 0);
     }
 
     #[test]
     fn what_did_not_leave_wakes_nobody() {
-        let wake_up = Arc::new(WakeUp::new().unwrap());
-        let unreleased = Arc::new(Unreleased::of(&Arc::new(Everything::new(&wake_up))));
-        let is_awake = || crate::is_readable_within(lent(wake_up.descriptor()), Duration::ZERO);
-        wake_up.await_release();
-        drop(Frame::copy_of(b"x").counted(&unreleased).uncounted());
+        let release = Release::leaked().unwrap();
+        let mut account = Account::default();
+        let mut counted = || Frame::copy_of(b"x").counted(account.hand_over(1), release);
+        let is_awake = || crate::is_readable_within(lent(release.descriptor()), Duration::ZERO);
+        release.begin_waiting();
+        drop(counted().uncounted());
         assert!(!is_awake());
-        drop(Frame::copy_of(b"x").counted(&unreleased));
+        drop(counted());
         assert!(is_awake());
     }
 

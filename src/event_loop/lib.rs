@@ -11,7 +11,7 @@
 //! | `refusal` | tells the executor why a start failed, so that `parsl.load()` raises |
 //! | **What comes and what leaves** | |
 //! | `ports` | the sockets of tasks, results, commands and managers, as the turn knows them |
-//! | `unreleased` | what libzmq has not done with, in bytes, and the wake-up when it has |
+//! | `release` | the wake-up when libzmq has done with something |
 //! | `worker_connections` | the connections of managers, in a table by descriptor |
 //! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
 //! | `worker_connections/listener_wait` | has libzmq wait for the port no longer, and again |
@@ -52,6 +52,7 @@ mod opening;
 mod ports;
 mod process;
 mod refusal;
+mod release;
 mod selector_helper;
 mod signals;
 mod socket_monitor;
@@ -63,7 +64,6 @@ mod system_calls;
 mod telemetry;
 mod threads;
 mod timer;
-mod unreleased;
 mod wait;
 mod worker_connections;
 mod zmq_calls;
@@ -74,7 +74,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 use tracing::{error, info, warn};
-use turn::{Rest, Turn};
+use turn::{Outlook, Rest, Turn};
 use zmq::Context;
 
 use broker::{Now, StopReason};
@@ -102,7 +102,7 @@ use selector_helper::HelperEvent;
 use signals::SignalMeaning;
 use status_server::StatusServer;
 use submit_watch::{ConnectionWatch, ProcessWatch};
-use wait::{Descriptors, Patience, Ready, Source};
+use wait::{Descriptors, Ready, Source};
 
 /// How long the last words to managers may take: they are to be gone soon after the submit side.
 const LAST_WORDS_TO_WORKERS_WITHIN: Duration = Duration::from_millis(500);
@@ -215,34 +215,32 @@ impl EventLoop {
         ports.has_connection_events |=
             ready.has(Source::Connections) || due.is_some_and(|at| at <= now.monotonic);
         if ready.has(Source::Release) {
-            ports.unsent.note_wake_up();
+            ports.release.take();
+            ports.has_released = true;
         }
     }
 
     /// Rests if nothing is left to do, and tells what is ready then.
     fn rest(&mut self, now: Now) -> Ready {
         let has_key_checks = (self.key_check.as_ref()).is_some_and(KeyCheck::may_have_more);
-        let patience = match self.turn.rest(&mut self.ports, now) {
-            _ if has_key_checks => Patience::None,
-            Rest::No => Patience::None,
-            Rest::Until(deadline) => Patience::Until(self.first_deadline(deadline)),
+        let outlook = self.turn.rest(&mut self.ports, now);
+        self.choose_sources(outlook);
+        let rest = match outlook.rest {
+            Rest::Until(deadline) if !has_key_checks => Rest::Until(self.first_deadline(deadline)),
+            Rest::Until(_) | Rest::No => Rest::No,
         };
-        // After the turn's last word: whether tasks are taken is decided in it.
-        self.choose_sources();
-        self.descriptors.wait(patience, now.monotonic)
+        self.descriptors.wait(rest, now.monotonic)
     }
 
     /// What is waited for at times only, as things are now.
-    fn choose_sources(&mut self) {
+    fn choose_sources(&mut self, outlook: Outlook) {
         let (ports, leaves) = (&self.ports, self.is_leaving);
         let helper = ports.helper.as_ref();
         // Who is not read would be ready all the time.
-        let tasks = self
-            .turn
-            .takes_tasks()
-            .then(|| ports.submit.tasks.descriptor());
-        let waits = self.turn.waits_for_results_socket();
-        let results = waits.then(|| ports.submit.results.descriptor());
+        let tasks = &ports.submit.tasks;
+        let tasks = outlook.awaits_tasks.then(|| tasks.descriptor());
+        let results = &ports.submit.results;
+        let results = outlook.awaits_results_socket.then(|| results.descriptor());
         let process = self.process_watch.descriptor().filter(|_| !leaves);
         let answers = helper.map(|helper| helper.answers());
         let questions = helper.and_then(|helper| helper.unsent_questions());
@@ -399,7 +397,7 @@ impl EventLoop {
     /// Waits until all results have left, for a bounded time.
     fn flush_results_within(&mut self, patience: Duration) {
         let end = Instant::now() + patience;
-        while let count = self.turn.flush_results(&mut self.ports)
+        while let (count, awaits_socket) = self.turn.flush_results(&mut self.ports)
             && count > 0
         {
             let left = end.saturating_duration_since(Instant::now());
@@ -408,7 +406,7 @@ impl EventLoop {
                 return;
             }
             let left = left.min(turn::RETRY_EVERY);
-            if self.turn.waits_for_results_socket() {
+            if awaits_socket {
                 let results = &self.ports.submit.results;
                 let _ = results.poll(zmq::POLLOUT, left.as_millis().max(1) as i64);
             } else {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use account::Account;
 use tracing::info;
 use turn::Turn;
 use zmq::Context;
@@ -13,7 +14,8 @@ use super::frame_socket::FrameSocket;
 use super::hub::HubSender;
 use super::key_check::KeyCheck;
 use super::memory::{self, Memory};
-use super::ports::{Ports, Unsent};
+use super::ports::Ports;
+use super::release::Release;
 use super::selector_helper::SelectorHelper;
 use super::signals::Signals;
 use super::socket_monitor::SocketMonitor;
@@ -140,7 +142,9 @@ impl EventLoop {
             hub: config.hub.clone().map(|hub| HubSender::new(hub, now)),
             helper: start.helper,
             events: status_server.telemetry.events.clone(),
-            unsent: Unsent::new().map_err(OpenError::Wait)?,
+            large_results: Account::default(),
+            release: Release::leaked().map_err(OpenError::Wait)?,
+            has_released: false,
         };
         let descriptors = descriptors(&ports, &submit_watch, key_check.as_ref(), &start.signals)
             .map_err(OpenError::Wait)?;
@@ -190,7 +194,7 @@ fn descriptors(
     if let Some(key_check) = key_check {
         descriptors.add_socket(Source::KeyCheck, key_check.socket())?;
     }
-    descriptors.add(Source::Release, ports.unsent.descriptor())?;
+    descriptors.add(Source::Release, ports.release.descriptor())?;
     descriptors.add(Source::Signals, signals.descriptor())?;
     Ok(descriptors)
 }

@@ -1,22 +1,19 @@
 //! The turn's [`Transport`] on libzmq: the sockets that tasks, results and words go by, and what is
 //! told outside.
 
-use std::collections::HashMap;
-use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
 
+use account::Account;
 use tracing::warn;
 use turn::{Arrived, Channel, NotTaken, Outgoing, Transport};
 
 use super::frame::Frame;
 use super::frame_socket::{FrameSocket, NotSent, Part};
 use super::hub::HubSender;
+use super::release::Release;
 use super::selector_helper::SelectorHelper;
 use super::sockets::SubmitSockets;
 use super::telemetry::EventSink;
-use super::unreleased::{Everything, Unreleased, WakeUp};
 use super::worker_connections::WorkerConnections;
 use broker::{ConnectionId, Now, Origin};
 use interchange::Complaints;
@@ -35,51 +32,10 @@ pub(super) struct Ports {
     pub(super) hub: Option<HubSender>,
     pub(super) helper: Option<SelectorHelper>,
     pub(super) events: Option<Rc<dyn EventSink>>,
-    pub(super) unsent: Unsent,
-}
-
-/// What libzmq holds, in bytes.
-pub(super) struct Unsent {
-    batches: Arc<Everything>,
-    /// Asked for every batch, by peers that were let in: a fast hash is good enough.
-    by_manager: HashMap<ManagerId, Arc<Unreleased>, foldhash::fast::RandomState>,
-    large_results: Arc<Unreleased>,
-    wake_up: Arc<WakeUp>,
-    has_released: bool,
-}
-
-impl Unsent {
-    pub(super) fn new() -> io::Result<Self> {
-        let wake_up = Arc::new(WakeUp::new()?);
-        let results = Arc::new(Everything::new(&wake_up));
-        Ok(Self {
-            batches: Arc::new(Everything::new(&wake_up)),
-            by_manager: HashMap::default(),
-            large_results: Arc::new(Unreleased::of(&results)),
-            wake_up,
-            has_released: false,
-        })
-    }
-
-    /// Readable once libzmq has done with something that was awaited.
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.wake_up.descriptor()
-    }
-
-    /// It was readable.
-    pub(super) fn note_wake_up(&mut self) {
-        self.wake_up.take();
-        self.has_released = true;
-    }
-
-    fn of(&mut self, manager: &ManagerId) -> Arc<Unreleased> {
-        if let Some(owed) = self.by_manager.get(manager) {
-            return Arc::clone(owed);
-        }
-        let owed = Arc::new(Unreleased::of(&self.batches));
-        self.by_manager.insert(manager.clone(), Arc::clone(&owed));
-        owed
-    }
+    pub(super) large_results: Account,
+    pub(super) release: &'static Release,
+    /// It was found readable.
+    pub(super) has_released: bool,
 }
 
 impl Transport for Ports {
@@ -161,25 +117,12 @@ impl Transport for Ports {
     fn send(&mut self, to: &ManagerId, what: Outgoing) {
         let body = match what {
             Outgoing::Word(word) => Frame::copy_of(word.encode()),
-            Outgoing::Batch(bytes) => Frame::of_counted_bytes(bytes, &self.unsent.of(to)),
+            Outgoing::Batch(bytes, receipt) => {
+                Frame::of_bytes(bytes).counted(receipt, self.release)
+            }
         };
         if let Err(not_sent) = self.workers.send(body, Part::Last) {
             warn!("A message for {to} was cut off by its connection: {not_sent}");
-        }
-    }
-
-    fn owed_to(&self, manager: &ManagerId) -> usize {
-        let owed = self.unsent.by_manager.get(manager);
-        owed.map_or(0, |owed| owed.bytes())
-    }
-
-    fn owed(&self) -> usize {
-        self.unsent.batches.bytes()
-    }
-
-    fn give_up_owed(&mut self, manager: &ManagerId) {
-        if let Some(owed) = self.unsent.by_manager.remove(manager) {
-            owed.give_up();
         }
     }
 
@@ -190,7 +133,10 @@ impl Transport for Ports {
     fn send_result(&mut self, frame: Frame) -> Result<(), Frame> {
         let frame = match frame.len() < LARGE_RESULT_BYTES {
             true => frame,
-            false => frame.counted(&self.unsent.large_results),
+            false => {
+                let receipt = self.large_results.hand_over(frame.len());
+                frame.counted(receipt, self.release)
+            }
         };
         match self.submit.results.send(frame, Part::Last) {
             Ok(()) => Ok(()),
@@ -203,15 +149,15 @@ impl Transport for Ports {
     }
 
     fn results_in_transit(&self) -> usize {
-        self.unsent.large_results.bytes()
+        self.large_results.bytes()
     }
 
     fn await_release(&mut self) {
-        self.unsent.wake_up.await_release();
+        self.release.begin_waiting();
     }
 
     fn has_released(&mut self) -> bool {
-        std::mem::take(&mut self.unsent.has_released)
+        std::mem::take(&mut self.has_released)
     }
 
     fn report(&mut self, record: Vec<u8>) {

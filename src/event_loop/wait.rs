@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use turn::Rest;
 use zmq::Socket;
 
 use super::system_calls::lent;
@@ -64,15 +65,6 @@ impl Ready {
 
 /// The most that one look can find; submit connections are three.
 const FOUND_MAX: usize = Source::COUNT + 2;
-
-/// Whether a rest may last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
-    /// A look.
-    None,
-    /// Until something comes, or until this time at the latest.
-    Until(Option<Duration>),
-}
 
 pub(super) struct Descriptors {
     set: OwnedFd,
@@ -129,14 +121,14 @@ impl Descriptors {
     }
 
     /// What is ready. Rests until something is, if it may.
-    pub(super) fn wait(&mut self, patience: Patience, now: Duration) -> Ready {
+    pub(super) fn wait(&mut self, rest: Rest, now: Duration) -> Ready {
         const AT_ONCE: &Timespec = &Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        let timeout = match patience {
-            Patience::Until(deadline) if self.timer.set(deadline, now).is_ok() => None,
-            Patience::Until(_) | Patience::None => Some(AT_ONCE),
+        let timeout = match rest {
+            Rest::Until(deadline) if self.timer.set(deadline, now).is_ok() => None,
+            Rest::Until(_) | Rest::No => Some(AT_ONCE),
         };
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; FOUND_MAX];
         // An interrupted wait is one that found nothing.

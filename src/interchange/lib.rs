@@ -214,11 +214,12 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// A batch for a recipient that [`Broker::next_recipient`] named just now, in Parsl's form.
+    /// A batch for a recipient that [`Broker::next_recipient`] named just now: how many tasks are
+    /// in it, and its bytes in Parsl's form.
     /// What is told of it is the last of what [`Self::poll_transmit`] has then, and leaves first.
-    pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Vec<u8> {
+    pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> (usize, Vec<u8>) {
         let shipment = self.broker.hand_out(to, room, now);
-        encode_batch(shipment.bodies())
+        (shipment.len(), encode_batch(shipment.bodies()))
     }
 
     /// Whether [`Self::poll_transmit`] has something.

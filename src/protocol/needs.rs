@@ -7,6 +7,7 @@
 //! entry of which a worker exports as `PARSL_<KEY>`.
 
 use std::fmt;
+use std::rc::Rc;
 
 /// What a task asks for; at least one of these is something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -95,7 +96,7 @@ impl fmt::Display for Amount {
 /// A plain Python value, in a form that is equal for those that Python calls equal: 1, 1.0 and True
 /// are one value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Affinity(Box<[u8]>);
+pub struct Affinity(Rc<[u8]>);
 
 impl Affinity {
     /// Of the form that was made of a value.

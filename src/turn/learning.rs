@@ -34,8 +34,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             self.read_managers(transport, now);
         }
         let released = transport.has_released();
-        self.owed
-            .look(transport, &mut self.interchange, released, now);
+        self.owed.look(&mut self.interchange, released, now);
         self.interchange.handle_time(now);
     }
 

@@ -70,6 +70,18 @@ pub struct Turn<F> {
     effects_left: usize,
 }
 
+/// What a turn ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Outlook {
+    /// Whether the loop may rest.
+    pub rest: Rest,
+    /// Whether tasks are waited for: not while they would not be taken.
+    pub awaits_tasks: bool,
+    /// Whether it is waited for that the socket of results has room.
+    pub awaits_results_socket: bool,
+}
+
 /// Whether there is something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
@@ -108,13 +120,27 @@ impl<F: AsRef<[u8]>> Turn<F> {
         self.send(transport, now)
     }
 
-    /// Whether something could be done now, and until when nothing can.
-    pub fn rest<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) -> Rest {
+    /// The last word of a turn: whether something could be done now, until when nothing can, and
+    /// what is waited for.
+    pub fn rest<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) -> Outlook {
         // It shrinks at any time. What is done with after this look is looked for again; what was
         // before counts for the decisions that follow.
-        let in_transit = transport.owed() + transport.results_in_transit();
+        let in_transit = self.owed.bytes() + transport.results_in_transit();
         self.regulate_dispatch(transport);
         self.intake.decide(self.held_bytes(transport));
+        Outlook {
+            rest: self.may_rest(transport, in_transit, now),
+            awaits_tasks: self.intake.is_open(),
+            awaits_results_socket: self.results.wait_for_socket(),
+        }
+    }
+
+    fn may_rest<T: Transport<Frame = F>>(
+        &self,
+        transport: &mut T,
+        in_transit: usize,
+        now: Now,
+    ) -> Rest {
         let broker = self.interchange.broker();
         let could_send = self.interchange.has_effects() || self.words.is_any_fresh();
         if could_send || broker.can_dispatch() || self.may_have_more(transport) {
@@ -169,7 +195,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
     pub fn held_bytes<T: Transport<Frame = F>>(&self, transport: &T) -> HeldBytes {
         HeldBytes {
             queued: self.interchange.queued_bytes(),
-            unsent_batches: transport.owed(),
+            unsent_batches: self.owed.bytes(),
             unsent_results: self.results.bytes(transport),
         }
     }
@@ -184,15 +210,11 @@ impl<F: AsRef<[u8]>> Turn<F> {
         self.batches
     }
 
-    /// Whether results wait for their socket, which says when it has room.
-    pub fn waits_for_results_socket(&self) -> bool {
-        self.results.wait_for_socket()
-    }
-
-    /// Sends waiting results as far as they can go, and tells how many are left.
-    pub fn flush_results<T: Transport<Frame = F>>(&mut self, transport: &mut T) -> usize {
+    /// Sends waiting results as far as they can go, and tells how many are left, and whether they
+    /// wait for their socket.
+    pub fn flush_results<T: Transport<Frame = F>>(&mut self, transport: &mut T) -> (usize, bool) {
         self.results.flush(transport);
-        self.results.waiting()
+        (self.results.waiting(), self.results.wait_for_socket())
     }
 
     /// The last resort: every future of the executor fails with the reason.

@@ -2,16 +2,19 @@
 //!
 //! libzmq's own limit counts messages, and a manager's capacity counts tasks; neither says what a
 //! manager that does not read costs. So it is known before a batch is made how much may go to whom.
-//! A manager that takes nothing gets no more, and its share of the work goes to others; and however
-//! many of them there are, one that is owed nothing always gets a task.
+//! A manager that takes nothing gets no more, and its share of the work goes to others. One that is
+//! owed nothing gets a task of any size as long as not too much is owed to all. From then on it has
+//! to be one that has taken something since; the others are tried one by one, each after it is
+//! known that the one before reads, or after a while: the longer, the more tries were in vain, but
+//! never so long that somebody who reads is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use account::{Account, Receipt};
 use tracing::{info, warn};
 
 use super::RETRY_EVERY;
-use super::transport::Transport;
 use broker::Now;
 use interchange::Interchange;
 use protocol::ManagerId;
@@ -20,16 +23,50 @@ use protocol::ManagerId;
 const EACH_BYTES_MAX: usize = 16 << 20;
 /// And which part of what may be owed to all of them.
 const SHARE_OF_EACH: usize = 8;
+/// A task of fewer bytes is no matter for one that is owed nothing, whatever is owed to all.
+const SMALL_BYTES_MAX: usize = 16 << 10;
+/// And which part of what one manager may be owed.
+const SMALL_PART: usize = 8;
+/// So many debts of managers that are not registered are kept, whether they are over or not.
+const APART_MIN: usize = 64;
 /// A network is slow at times; who takes nothing for so long is named.
 const NAMED_AFTER: Duration = Duration::from_secs(1);
+/// So long the next try waits for one that is not taken; twice as long after another.
+const TRY_TAKES_MIN: Duration = Duration::from_millis(200);
+const TRY_TAKES_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Owed {
     all_bytes_max: usize,
     each_bytes_max: usize,
+    small_bytes_max: usize,
+    all: Account,
+    /// Asked for every batch, by peers that were let in: a fast hash is good enough.
+    debts: HashMap<ManagerId, Debt, foldhash::fast::RandomState>,
+    /// Whose debts are of managers that are not registered, and how many are looked through.
+    apart: Vec<ManagerId>,
+    apart_max: usize,
     /// Those that get nothing until they have taken some of what they are owed.
     clogged: BTreeMap<ManagerId, Clogged>,
     look_at: Duration,
+    /// How often too much was owed to all.
+    crowd: u64,
+    last_try: Option<Try>,
+}
+
+#[derive(Debug)]
+struct Debt {
+    account: Account,
+    /// When something was handed over last.
+    crowd: u64,
+}
+
+/// The last task for somebody of whom it was not known that it reads.
+#[derive(Debug)]
+struct Try {
+    manager: ManagerId,
+    takes: Duration,
+    until: Duration,
 }
 
 #[derive(Debug)]
@@ -43,27 +80,55 @@ struct Clogged {
 impl Owed {
     /// With the most that may be owed to all managers together.
     pub(super) fn new(all_bytes_max: usize) -> Self {
+        let each_bytes_max = EACH_BYTES_MAX.min(all_bytes_max / SHARE_OF_EACH);
         Self {
             all_bytes_max,
-            each_bytes_max: EACH_BYTES_MAX.min(all_bytes_max / SHARE_OF_EACH),
+            each_bytes_max,
+            small_bytes_max: SMALL_BYTES_MAX.min(each_bytes_max / SMALL_PART),
+            all: Account::default(),
+            debts: HashMap::default(),
+            apart: Vec::new(),
+            apart_max: APART_MIN,
             clogged: BTreeMap::new(),
             look_at: Duration::ZERO,
+            crowd: 0,
+            last_try: None,
         }
+    }
+
+    /// What all of them are owed.
+    pub(super) fn bytes(&self) -> usize {
+        self.all.bytes()
     }
 
     /// How many bytes the next batch for this manager may have; of a single task, any number. None:
     /// it gets nothing now, because `next_bytes` more would be too much.
-    pub(super) fn room<T: Transport>(
-        &self,
-        transport: &T,
-        manager: &ManagerId,
-        next_bytes: usize,
-    ) -> Option<usize> {
-        let owed = transport.owed_to(manager);
+    pub(super) fn room(&self, manager: &ManagerId, next_bytes: usize, now: Now) -> Option<usize> {
+        let (owed, has_read) = self.standing(manager);
         let here = self.each_bytes_max.saturating_sub(owed);
-        let everywhere = self.all_bytes_max.saturating_sub(transport.owed());
+        let everywhere = self.all_bytes_max.saturating_sub(self.bytes());
         let room = here.min(everywhere);
-        (owed == 0 || next_bytes <= room).then_some(room)
+        let may_have =
+            next_bytes <= room || owed == 0 && self.may_exceed(has_read, next_bytes, now);
+        may_have.then_some(room)
+    }
+
+    /// The batch counts until this is dropped.
+    pub(super) fn hand_over(&mut self, manager: &ManagerId, bytes: usize, now: Now) -> Receipt {
+        let all = &mut self.all;
+        let debt = self.debts.entry(manager.clone());
+        let debt = debt.or_insert_with(|| Debt::of(all));
+        let before = self.all.bytes();
+        let receipt = debt.account.hand_over_of(&mut self.all, bytes);
+        let is_stranger = debt.crowd != self.crowd;
+        if before < self.all_bytes_max && self.all.bytes() >= self.all_bytes_max {
+            self.crowd += 1;
+        }
+        debt.crowd = self.crowd;
+        if before >= self.all_bytes_max && is_stranger {
+            self.begin_try(manager, now);
+        }
+        receipt
     }
 
     /// When those who get nothing are looked at again.
@@ -72,14 +137,13 @@ impl Owed {
     }
 
     /// The manager gets nothing for now.
-    pub(super) fn clog<T: Transport>(
+    pub(super) fn clog<F: AsRef<[u8]>>(
         &mut self,
-        transport: &T,
-        interchange: &mut Interchange<T::Frame>,
+        interchange: &mut Interchange<F>,
         manager: &ManagerId,
         now: Now,
     ) {
-        let owed = transport.owed_to(manager);
+        let (owed, _) = self.standing(manager);
         if self.clogged.is_empty() {
             self.look_at = now.monotonic + RETRY_EVERY;
         }
@@ -93,10 +157,9 @@ impl Owed {
     }
 
     /// Those who have taken something may have more again. The log is told who takes nothing.
-    pub(super) fn look<T: Transport>(
+    pub(super) fn look<F: AsRef<[u8]>>(
         &mut self,
-        transport: &T,
-        interchange: &mut Interchange<T::Frame>,
+        interchange: &mut Interchange<F>,
         released: bool,
         now: Now,
     ) {
@@ -105,23 +168,90 @@ impl Owed {
         }
         self.look_at = now.monotonic + RETRY_EVERY;
         let half = self.each_bytes_max / 2;
-        self.clogged.retain(|manager, clogged| {
-            let owed = transport.owed_to(manager);
-            let is_free = owed == 0 || owed <= half && owed < clogged.owed;
+        let next_bytes = interchange.broker().first_weight();
+        let mut all_clogged = std::mem::take(&mut self.clogged);
+        all_clogged.retain(|manager, clogged| {
+            let (owed, has_read) = self.standing(manager);
+            let is_free = match owed {
+                0 => self.may_exceed(has_read, next_bytes, now),
+                _ => owed <= half && owed < clogged.owed,
+            };
             if is_free {
                 clogged.tell_the_end(manager);
                 interchange.broker_mut().handle_clogged(manager, false, now);
-            } else {
+            } else if owed > 0 {
                 clogged.name_when_due(manager, owed, now);
             }
             !is_free
         });
+        self.clogged = all_clogged;
     }
 
-    /// The manager is not registered any more.
-    pub(super) fn forget<T: Transport>(&mut self, transport: &mut T, manager: &ManagerId) {
+    /// The manager is not registered any more. Should it be again before it has taken what it was
+    /// owed, it begins with that.
+    pub(super) fn forget(&mut self, manager: &ManagerId) {
         self.clogged.remove(manager);
-        transport.give_up_owed(manager);
+        if let Some(debt) = self.debts.get_mut(manager) {
+            debt.account.set_apart(&mut self.all);
+            self.apart.push(manager.clone());
+        }
+        if self.apart.len() >= self.apart_max {
+            let (debts, all) = (&mut self.debts, &mut self.all);
+            self.apart.retain(|manager| {
+                let is_over = debts.get(manager).is_some_and(Debt::is_over);
+                if is_over && let Some(debt) = debts.remove(manager) {
+                    debt.account.close(all);
+                }
+                let is_apart = |debt: &Debt| debt.account.is_set_apart();
+                debts.get(manager).is_some_and(is_apart)
+            });
+            self.apart_max = 2 * self.apart.len().max(APART_MIN);
+        }
+    }
+
+    /// What this manager is owed, and whether it has read since too much was owed to all, if it is
+    /// owed nothing.
+    fn standing(&self, manager: &ManagerId) -> (usize, bool) {
+        let debt = self.debts.get(manager);
+        debt.map_or((0, false), |debt| {
+            (debt.account.bytes(), debt.crowd == self.crowd)
+        })
+    }
+
+    /// Whether somebody who is owed nothing may have a task for which too little is left.
+    fn may_exceed(&self, has_read: bool, next_bytes: usize, now: Now) -> bool {
+        let may_try = |last: &Try| now.monotonic >= last.until || self.is_taken(last);
+        self.bytes() < self.all_bytes_max
+            || next_bytes < self.small_bytes_max
+            || has_read
+            || self.last_try.as_ref().is_none_or(may_try)
+    }
+
+    fn begin_try(&mut self, manager: &ManagerId, now: Now) {
+        let in_vain = self.last_try.take().filter(|last| !self.is_taken(last));
+        let takes = in_vain.map_or(TRY_TAKES_MIN, |last| (last.takes * 2).min(TRY_TAKES_MAX));
+        self.last_try = Some(Try {
+            manager: manager.clone(),
+            takes,
+            until: now.monotonic + takes,
+        });
+    }
+
+    fn is_taken(&self, last: &Try) -> bool {
+        self.standing(&last.manager).0 == 0
+    }
+}
+
+impl Debt {
+    fn of(all: &mut Account) -> Self {
+        Self {
+            account: Account::part_of(all),
+            crowd: 0,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.account.is_set_apart() && self.account.bytes() == 0
     }
 }
 

@@ -48,9 +48,9 @@ impl<F: AsRef<[u8]>> Turn<F> {
             && left.weight > 0
             && let Some(to) = self.interchange.broker_mut().next_recipient(now)
         {
-            let Some(room) = self.owed.room(transport, &to.id, to.next_weight) else {
-                self.owed
-                    .clog(transport, &mut self.interchange, &to.id, now);
+            let next_bytes = self.interchange.broker().next_weight(&to);
+            let Some(room) = self.owed.room(&to.id, next_bytes, now) else {
+                self.owed.clog(&mut self.interchange, &to.id, now);
                 continue;
             };
             match transport.address(&to.id) {
@@ -62,8 +62,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
                     left.weight = left.weight.saturating_sub(bytes);
                 }
                 Err(NotTaken::Full) => {
-                    self.owed
-                        .clog(transport, &mut self.interchange, &to.id, now);
+                    self.owed.clog(&mut self.interchange, &to.id, now);
                 }
                 Err(NotTaken::NoConnection) => {
                     let broker = self.interchange.broker_mut();
@@ -81,9 +80,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
         room: BatchRoom,
         now: Now,
     ) -> (usize, usize) {
-        let queued = self.interchange.broker().queued();
-        let batch = self.interchange.hand_out(to, room, now);
-        let tasks = queued - self.interchange.broker().queued();
+        let (tasks, batch) = self.interchange.hand_out(to, room, now);
         let bytes = batch.len();
         self.batches += 1;
         self.traffic.batches_bytes += bytes as u64;
@@ -91,7 +88,8 @@ impl<F: AsRef<[u8]>> Turn<F> {
         // the task is done. No word leaves here: the batch is begun.
         let stop = self.carry_out(transport);
         debug_assert!(stop.is_none(), "handing out does not end the process");
-        transport.send(&to.id, Outgoing::Batch(batch));
+        let receipt = self.owed.hand_over(&to.id, bytes, now);
+        transport.send(&to.id, Outgoing::Batch(batch, receipt));
         (tasks, bytes)
     }
 
@@ -117,7 +115,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
                 Transmit::Rank(question) => transport.ask_selector(&question),
                 Transmit::Forget(manager) => {
                     self.words.forget(&manager);
-                    self.owed.forget(transport, &manager);
+                    self.owed.forget(&manager);
                 }
                 Transmit::Stop(reason) => return Some(reason),
             }

@@ -1,6 +1,7 @@
 //! What the turn knows of sockets: this trait and nothing else. `event_loop` implements it on
 //! libzmq, and the tests of this crate in memory.
 
+use account::Receipt;
 use broker::{ConnectionId, Now, Origin};
 use interchange::Complaints;
 use protocol::{ManagerId, ToManager};
@@ -46,8 +47,9 @@ pub enum NotTaken {
 pub enum Outgoing {
     /// One of the few words.
     Word(ToManager),
-    /// Tasks. Each byte counts as owed until the transport has done with it.
-    Batch(Vec<u8>),
+    /// Tasks, and what is dropped when the transport has done with them. What goes to one manager
+    /// is done with in its order.
+    Batch(Vec<u8>, Receipt),
 }
 
 /// The sockets, and what is told outside. Nothing here ever waits.
@@ -83,12 +85,6 @@ pub trait Transport {
     fn address(&mut self, to: &ManagerId) -> Result<(), NotTaken>;
     /// Ends the message that was begun. It is taken in any case.
     fn send(&mut self, to: &ManagerId, what: Outgoing);
-    /// Bytes of batches for this manager that it may not have taken.
-    fn owed_to(&self, manager: &ManagerId) -> usize;
-    /// The same of all managers.
-    fn owed(&self) -> usize;
-    /// What the manager was owed does not count any more.
-    fn give_up_owed(&mut self, manager: &ManagerId);
 
     /// A frame of these bytes.
     fn frame_of(bytes: Vec<u8>) -> Self::Frame;
@@ -100,8 +96,8 @@ pub trait Transport {
     /// Bytes of large results that were taken, and that the executor may not have.
     fn results_in_transit(&self) -> usize;
 
-    /// From now on, the next time that something of all these bytes is done with ends a rest, and
-    /// [`Self::has_released`] is true once.
+    /// From now on, the next time that a receipt was dropped, or that something of these bytes is
+    /// done with, ends a rest, and [`Self::has_released`] is true once.
     fn await_release(&mut self);
     /// Whether something that was awaited has been done with.
     fn has_released(&mut self) -> bool;

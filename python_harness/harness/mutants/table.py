@@ -143,14 +143,27 @@ MUTANTS = [
     Mutant(
         "nobody is asked at the end of a grace",
         "connections.rs",
-        "            *is_last_question = true;\n            self.ask(slot);\n",
-        "            *is_last_question = true;\n",
+        "        self.liveness.watch(slot, What::Grace, None);\n        self.send_echo(slot);\n",
+        "        self.liveness.watch(slot, What::Grace, None);\n",
+    ),
+    Mutant(
+        "a manager without a connection is asked at the first quarter of its grace alone",
+        "connections.rs",
+        "        self.liveness.watch(slot, What::Ask, Some(next));\n        self.send_echo",
+        "        self.liveness.watch(slot, What::Ask, Some(next * 9));\n        self.send_echo",
+    ),
+    Mutant(
+        "a grace begins anew before it could be seen that the connection is gone again",
+        "connections.rs",
+        "self.begin_grace(slot, self.next_question(now), now);",
+        "self.begin_grace(slot, self.liveness.awake(now), now);",
     ),
     Mutant(
         "a connection that heals in silence does not end a grace",
         "connections.rs",
         "        if let Some(slot) = self.managers.slot_of(manager) {\n"
-        "            self.begin_grace(slot, now);\n"
+        "            // Until the next question nobody would learn that it is gone again.\n"
+        "            self.begin_grace(slot, self.next_question(now), now);\n"
         "        }\n",
         "        let _ = (manager, now);\n",
     ),
@@ -300,9 +313,8 @@ MUTANTS = [
     Mutant(
         "the transport's word that there is no connection is lost",
         "connections.rs",
-        "            is_last_question: true,\n            ..\n        } = state\n",
-        "            is_last_question: true,\n            grace_ends: None,\n            ..\n"
-        "        } = state\n",
+        "        if self.is_last_question(slot) {\n",
+        "        if self.is_last_question(slot) && now.wall_s < 0.0 {\n",
     ),
     Mutant(
         "of two who speak by one connection nobody is asked",
@@ -313,7 +325,7 @@ MUTANTS = [
     Mutant(
         "a registration that is read after its connection closed gets tasks",
         "link.rs",
-        "            state: LinkState::closed(now),",
+        "            state: LinkState::Closed(now),",
         "            state: LinkState::Claimed,",
     ),
     Mutant(
@@ -366,11 +378,10 @@ MUTANTS = [
     ),
     Mutant(
         "an echo goes to another manager",
-        "lib.rs",
-        "                let to = manager.id.clone();\n"
-        "                self.send(&to, ToManager::HeartbeatEcho);",
-        "                let to = self.managers.in_order_of_registration()[0].id.clone();\n"
-        "                self.send(&to, ToManager::HeartbeatEcho);",
+        "connections.rs",
+        "        let to = self.managers.get(slot).id.clone();\n        self.send(",
+        "        let first = self.managers.in_order_of_registration().next();\n"
+        "        let to = first.unwrap_or(self.managers.get(slot)).id.clone();\n        self.send(",
     ),
     Mutant(
         "the history of blocks knows each block once",

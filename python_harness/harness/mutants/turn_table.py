@@ -79,15 +79,15 @@ MUTANTS = [
     Mutant(
         "who has taken what it was owed gets nothing more",
         "owed.rs",
-        "let is_free = owed == 0 || owed <= half && owed < clogged.owed;",
-        "let is_free = false && owed <= half;",
+        "            if is_free {\n",
+        "            if is_free && false {\n",
         room="turn",
     ),
     Mutant(
         "what a manager is owed does not count",
         "owed.rs",
-        "(owed == 0 || next_bytes <= room).then_some(room)",
-        "(owed == owed.max(room) || next_bytes <= usize::MAX).then_some(self.all_bytes_max)",
+        "may_have.then_some(room)",
+        "(may_have || room <= usize::MAX).then_some(self.all_bytes_max)",
         room="turn",
     ),
     Mutant(
@@ -107,15 +107,37 @@ MUTANTS = [
     Mutant(
         "who is owed nothing waits for those who do not read",
         "owed.rs",
-        "(owed == 0 || next_bytes <= room).then_some(room)",
-        "(next_bytes <= room).then_some(room)",
+        "next_bytes <= room || owed == 0 && self.may",
+        "next_bytes <= room || false && self.may",
+        room="turn",
+    ),
+    Mutant(
+        "everybody is tried at once",
+        "owed.rs",
+        "            || self.last_try.as_ref().is_none_or(may_try)\n",
+        "            || self.last_try.as_ref().is_none_or(may_try)\n            || true\n",
+        room="turn",
+    ),
+    Mutant(
+        "nobody is tried who is not known to read",
+        "owed.rs",
+        "            || self.last_try.as_ref().is_none_or(may_try)\n",
+        "            || self.last_try.as_ref().is_some_and(may_try) && false\n",
+        room="turn",
+    ),
+    Mutant(
+        "what a manager is owed is forgotten with it",
+        "owed.rs",
+        "            self.apart.push(manager.clone());\n        }\n",
+        "            self.apart.push(manager.clone());\n        }\n"
+        "        self.debts.remove(manager);\n",
         room="turn",
     ),
     Mutant(
         "what a lost manager was owed counts on",
         "owed.rs",
-        "        self.clogged.remove(manager);\n        transport.give_up_owed(manager);\n",
-        "        self.clogged.remove(manager);\n        let _ = transport;\n",
+        "            debt.account.set_apart(&mut self.all);\n",
+        "            debt.account.hand_over_of(&mut self.all, 0);\n",
         room="turn",
     ),
     Mutant(
@@ -157,8 +179,7 @@ MUTANTS = [
         "a full connection is asked in vain without end",
         "sending.rs",
         "                Err(NotTaken::Full) => {\n"
-        "                    self.owed\n"
-        "                        .clog(transport, &mut self.interchange, &to.id, now);\n"
+        "                    self.owed.clog(&mut self.interchange, &to.id, now);\n"
         "                }\n",
         "                Err(NotTaken::Full) => return,\n",
         room="turn",
@@ -199,10 +220,10 @@ MUTANTS = [
         room="turn",
     ),
     Mutant(
-        "a second look at an empty socket may come late",
+        "one more look at an empty socket is enough",
         "heard.rs",
-        "                && !is_late\n",
-        "                && (!is_late || is_late)\n",
+        "self.more == LOOKS",
+        "self.more == LOOKS.min(1)",
         room="turn",
     ),
     Mutant(

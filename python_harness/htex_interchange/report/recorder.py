@@ -342,14 +342,18 @@ class Recorder:
             manager.until, manager.ended_by = self._now, state
             del self._present[name]
         elif state != "failing":
-            present = manager.present
-            self._leave(manager)
-            if state == "back":
-                manager.closed -= {"suspect", "awaited"}
-            else:
-                manager.closed.add(state)
-            if present:
-                self._enter(manager)
+            self._change(manager, state)
+
+    def _change(self, manager: Manager, state: str) -> None:
+        """It gets no tasks from now on, or gets some again."""
+        present = manager.present
+        self._leave(manager)
+        if state == "back":
+            manager.closed -= {"suspect", "awaited"}
+        else:
+            manager.closed.add(state)
+        if present:
+            self._enter(manager)
 
     def _register(self, name: str, event: Event, workers: int) -> None:
         """By the same connection a manager may register twice, and keeps its tasks."""

@@ -314,7 +314,7 @@ impl Model {
                 manager.awaited = false;
             }
             // It was said before the connection closed.
-            None => self.reachable(name),
+            None => self.begin_anew(name, Duration::ZERO),
         }
         true
     }

@@ -402,7 +402,7 @@ impl Player {
             "queued {}, in flight {}, managers {}",
             broker.queued(),
             broker.in_flight(),
-            broker.manager_count()
+            broker.snapshot(self.world.now).managers.len()
         )
     }
 

@@ -104,7 +104,8 @@ impl Desk {
     fn dispatch_by(&mut self, room: BatchRoom) -> Vec<String> {
         let mut sent = self.sent();
         while let Some(to) = self.interchange.broker_mut().next_recipient(self.now) {
-            let bytes = self.interchange.hand_out(&to, room, self.now);
+            let (tasks, bytes) = self.interchange.hand_out(&to, room, self.now);
+            assert!(tasks > 0);
             sent.extend(self.sent());
             sent.push(format!("{} gets {}", to.id, python::load(&bytes, "x")));
         }

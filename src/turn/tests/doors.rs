@@ -88,7 +88,7 @@ pub(crate) enum Event {
     /// It writes to it.
     Write(usize),
     /// It has done with bytes of a manager's batches.
-    Release { account: usize, bytes: usize },
+    Release,
     /// It has done with bytes of a large result.
     ReleaseResult(usize),
     /// It closes a connection that another one has taken over.

@@ -14,8 +14,8 @@ use broker::{
     BlockIdSelector, Broker, Patience, Placement, RandomSelector, Selector, Settings, Versions,
 };
 use interchange::Interchange;
-use protocol::{ManagerId, VersionCheck};
-use turn::{RETRY_EVERY, Rest, Transport as _, Turn, read_ahead_tasks};
+use protocol::VersionCheck;
+use turn::{Outlook, RETRY_EVERY, Rest, Transport as _, Turn, read_ahead_tasks};
 
 /// So many turns in a row may move nothing: a bit may have to be taken back.
 const IDLE_TURNS_MAX: u32 = 8;
@@ -27,6 +27,8 @@ const QUEUED_TASKS_WEIGH_MORE: usize = 256 * 300;
 /// So much of the bound may be owed to all managers, and so much of that to one.
 const OWED_PART: usize = 4;
 const OWED_TO_ONE_PART: usize = 8;
+/// Of those who may not read, another one is tried within this time.
+const TRY_TAKES_MAX: Duration = Duration::from_secs(10);
 /// Below this part of the bound tasks are taken, whatever may have been read ahead.
 const SURELY_OPEN: (usize, usize) = (3, 8);
 /// What the transport may take off the wire before it is asked for.
@@ -52,11 +54,15 @@ pub(crate) struct Host {
     largest_task_bytes: usize,
     idle_turns: u32,
     rests: u64,
+    outlook: Outlook,
     /// Since when the intake is shut though there is room.
     shut_since: Option<Duration>,
     /// Since when results keep no task from leaving; from the beginning of a look on.
     may_dispatch_since: Option<Duration>,
     last_turn: Duration,
+    last_batch: Duration,
+    /// When too much was owed to all.
+    crowded_at: Duration,
     pub(crate) next_task: i64,
 }
 
@@ -90,9 +96,16 @@ impl Host {
             largest_task_bytes: 0,
             idle_turns: 0,
             rests: 0,
+            outlook: Outlook {
+                rest: Rest::No,
+                awaits_tasks: true,
+                awaits_results_socket: false,
+            },
             shut_since: None,
             may_dispatch_since: Some(Duration::ZERO),
             last_turn: Duration::ZERO,
+            last_batch: Duration::ZERO,
+            crowded_at: Duration::ZERO,
             next_task: 1,
         }
     }
@@ -121,9 +134,8 @@ impl Host {
             self.world.run_to(self.world.now);
             let rest = self.take_turn()?;
             self.world.run_to(self.world.now);
-            let takes_tasks = self.turn.takes_tasks();
             let is_ready = self.is_ready();
-            self.world.wake(takes_tasks);
+            self.world.wake(self.outlook.awaits_tasks);
             if rest != Rest::No && !is_ready {
                 self.check_rest()?;
                 return self.check_books();
@@ -133,8 +145,6 @@ impl Host {
 
     fn go_round(&mut self, until: Duration) -> Verdict {
         let rest = self.take_turn()?;
-        // Which sockets are watched is chosen before the rest.
-        let takes_tasks = self.turn.takes_tasks();
         if let Rest::Until(deadline) = rest {
             self.check_rest()?;
             let end = deadline.map_or(until, |deadline| deadline.min(until));
@@ -147,17 +157,18 @@ impl Host {
         } else {
             self.world.run_to(self.world.now + self.world.turn_takes);
         }
-        self.world.wake(takes_tasks);
+        self.world.wake(self.outlook.awaits_tasks);
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
-        let waits_for_results = self.turn.waits_for_results_socket();
+        let outlook = self.outlook;
         self.world
-            .is_ready(self.turn.takes_tasks(), waits_for_results)
+            .is_ready(outlook.awaits_tasks, outlook.awaits_results_socket)
     }
 
     fn take_turn(&mut self) -> Result<Rest, String> {
+        self.note_crowd();
         let (turn, world) = (&mut self.turn, &mut self.world);
         let (now, moved) = (world.time(), world.moved);
         let (before, batches) = (turn.held_bytes(world), turn.batches());
@@ -169,6 +180,7 @@ impl Host {
         }
         self.last_turn = now.monotonic;
         world.task_bytes_read = 0;
+        world.owed_max = 0;
         if let Some(reason) = turn.take(world, now) {
             return Err(format!("the end, because of {reason:?}"));
         }
@@ -181,16 +193,21 @@ impl Host {
         }
         let results = turn.held_bytes(world).unsent_results;
         let results_max = self.bound_bytes.min(RESULTS_HELD_BYTES_MAX);
-        if turn.batches() > batches && results >= results_max {
-            return Err(format!("tasks leave beside {results} bytes of results"));
+        if turn.batches() > batches {
+            self.last_batch = now.monotonic;
+            if results >= results_max {
+                return Err(format!("tasks leave beside {results} bytes of results"));
+            }
         }
-        let rest = turn.rest(world, now);
+        self.outlook = turn.rest(world, now);
+        let rest = self.outlook.rest;
         if !self.turn.interchange().broker().is_dispatching() {
             self.may_dispatch_since = None;
         }
         if let Some(failure) = world.failure.take() {
             return Err(failure);
         }
+        self.note_crowd();
         if let Some(line) = self.events.take().first() {
             return Err(format!("an error in the log: {}", line.text));
         }
@@ -231,6 +248,7 @@ impl Host {
         let may_dispatch = self.turn.may_dispatch(&self.world);
         let before = self.may_dispatch_since.take();
         self.may_dispatch_since = may_dispatch.then(|| before.unwrap_or(self.world.now));
+        self.note_crowd();
         if self.is_ready() {
             return Ok(());
         }
@@ -256,8 +274,9 @@ impl Host {
         let task = self.largest_task_bytes + 300;
         let owed_max = self.bound_bytes / OWED_PART + managers * task;
         for name in self.world.books.borrow().managers.keys() {
-            let owed = self.world.owed_to(&ManagerId::new(name.as_bytes()));
-            if owed > self.bound_bytes / OWED_PART / OWED_TO_ONE_PART + task {
+            let owed = self.world.owed_to(name);
+            let owed_max = self.bound_bytes / OWED_PART / OWED_TO_ONE_PART;
+            if owed > owed_max + task {
                 return Err(format!("{name} alone is owed {owed} bytes"));
             }
         }
@@ -277,7 +296,7 @@ impl Host {
     /// Who has told of a message once does not do it again.
     fn check_channels(&self) -> Verdict {
         let world = &self.world;
-        let is_read = self.turn.takes_tasks();
+        let is_read = self.outlook.awaits_tasks;
         for (what, count, door) in [
             ("managers", world.network.inbox.len(), &world.workers),
             ("commands", world.executor.commands.len(), &world.commands),
@@ -288,7 +307,7 @@ impl Host {
                 return Err(format!("the loop rests, {count} of {what} can be read"));
             }
         }
-        match world.are_results_stuck && !self.turn.waits_for_results_socket() {
+        match world.are_results_stuck && !self.outlook.awaits_results_socket {
             true => Err("results do not fit, and nobody waits for room".to_owned()),
             false => Ok(()),
         }
@@ -297,13 +316,13 @@ impl Host {
     /// What waits for the transport to have done with something goes on at once when it has.
     fn check_release(&self) -> Verdict {
         let (world, books) = (&self.world, self.world.books.borrow());
-        let owes = |name: &String| world.owed_to(&ManagerId::new(name.as_bytes())) > 0;
+        let owes = |name: &String| world.owed_to(name) > 0;
         let mut managers = books.managers.iter();
         let is_clogged = managers.any(|(name, book)| book.is_eligible() && owes(name));
         let may_dispatch = self.turn.may_dispatch(world);
         let waits = !books.waiting.is_empty() && may_dispatch && is_clogged
             || !may_dispatch && world.results_in_transit() > 0
-            || !self.turn.takes_tasks() && world.owed() > 0;
+            || !self.turn.takes_tasks() && self.owed() > 0;
         match waits && !world.is_release_awaited() && !self.is_ready() {
             true => Err("something waits for a release that wakes nobody".to_owned()),
             false => Ok(()),
@@ -317,6 +336,22 @@ impl Host {
         self.world.now > since + RETRY_EVERY + step
     }
 
+    /// Only who is known to read has more then, and others one by one.
+    fn is_crowded(&self) -> bool {
+        self.owed() >= self.bound_bytes / OWED_PART
+    }
+
+    fn note_crowd(&mut self) {
+        let owed_max = std::mem::take(&mut self.world.owed_max);
+        if self.owed().max(owed_max) >= self.bound_bytes / OWED_PART {
+            self.crowded_at = self.world.now;
+        }
+    }
+
+    fn owed(&self) -> usize {
+        self.turn.held_bytes(&self.world).unsent_batches
+    }
+
     /// No task waits while somebody eligible has room.
     fn check_tasks(&self) -> Verdict {
         let world = &self.world;
@@ -327,12 +362,16 @@ impl Host {
         };
         let eligible = books.managers.iter().filter(|(_, book)| book.is_eligible());
         for (name, book) in eligible {
-            let owed = world.owed_to(&ManagerId::new(name.as_bytes()));
+            let owed = world.owed_to(name);
             let Some(since) = world.decided_since(name) else {
                 continue;
             };
             let taken = world.owes_nothing_since.get(name).copied();
             let since = since.max(taken.unwrap_or_default()).max(dispatch_since);
+            let since = match self.is_crowded() {
+                true => since.max(self.last_batch) + TRY_TAKES_MAX,
+                false => since.max(self.crowded_at),
+            };
             if owed == 0 && self.has_been_looked_at(since) {
                 return Err(format!(
                     "the loop rests, {} tasks wait from {task} on, and {name} has had room since \

@@ -33,3 +33,6 @@ mod simulation;
 
 /// Every order of few events.
 mod small_worlds;
+
+/// Many that do not read.
+mod crowds;

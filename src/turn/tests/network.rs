@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::doors::Event;
 use super::messages::Saying;
 use super::world::{World, ms};
+use account::Receipt;
 use protocol::ToManager;
 
 /// A connection of one manager; its number is never used again.
@@ -56,8 +57,10 @@ pub(crate) enum Content {
 pub(crate) struct Parcel {
     pub(crate) content: Content,
     pub(crate) bytes: usize,
-    /// Who owes it.
+    /// Of whose account it is.
     pub(crate) account: Option<usize>,
+    /// What the turn counts by.
+    pub(crate) receipt: Option<Receipt>,
 }
 
 /// What the ROUTER may give next.
@@ -272,7 +275,7 @@ impl World {
         self.tell(Told::Closed { descriptor });
         self.announce(News::Gone(number));
         for parcel in left {
-            self.release_later(&parcel, ms(300));
+            self.release_later(parcel, ms(300));
         }
     }
 
@@ -359,7 +362,7 @@ impl World {
     pub(crate) fn put(&mut self, number: usize, parcel: Parcel) {
         let connection = &mut self.network.connections[number];
         if connection.state != State::Open {
-            return self.release_later(&parcel, ms(300));
+            return self.release_later(parcel, ms(300));
         }
         connection.taken += 1;
         connection.pipe.push_back(parcel);
@@ -402,7 +405,7 @@ impl World {
             connection.has_room_since = now;
         }
         for parcel in released {
-            self.release_later(&parcel, ms(3));
+            self.release_later(parcel, ms(3));
         }
         self.read_soon(number);
     }
@@ -424,7 +427,7 @@ impl World {
             connection.wire.push_back((end, parcel.content.clone()));
             let parcel = connection.writing.take().map(|(parcel, _)| parcel);
             if let Some(parcel) = parcel {
-                self.release_later(&parcel, ms(3));
+                self.release_later(parcel, ms(3));
             }
         }
         let connection = &mut self.network.connections[number];
@@ -441,11 +444,11 @@ impl World {
         complete
     }
 
-    fn release_later(&mut self, parcel: &Parcel, latest: Duration) {
-        if let Some(account) = parcel.account {
-            let bytes = parcel.bytes;
+    fn release_later(&mut self, parcel: Parcel, latest: Duration) {
+        if parcel.account.is_some() {
             let at = self.now + self.time_below(latest);
-            self.agenda.add(at, Event::Release { account, bytes });
+            self.releasing.push_back(parcel);
+            self.agenda.add(at, Event::Release);
         }
     }
 }

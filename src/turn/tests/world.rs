@@ -54,7 +54,12 @@ pub(crate) struct World {
     /// What a byte of a result counts for: large ones, without their memory.
     pub(crate) result_weight: usize,
     addressed: Option<usize>,
+    /// Written or dropped, and soon done with.
+    pub(crate) releasing: VecDeque<Parcel>,
+    /// Bytes of each manager's batches that are here, whatever the turn counts.
     accounts: Vec<usize>,
+    /// The most of them all in this turn.
+    pub(crate) owed_max: usize,
     account_of: BTreeMap<String, usize>,
     pub(crate) owes_nothing_since: BTreeMap<String, Duration>,
     is_release_awaited: bool,
@@ -109,7 +114,9 @@ impl World {
             results_in_transit: 0,
             result_weight: 1,
             addressed: None,
+            releasing: VecDeque::new(),
             accounts: Vec::new(),
+            owed_max: 0,
             account_of: BTreeMap::new(),
             owes_nothing_since: BTreeMap::new(),
             is_release_awaited: false,
@@ -184,7 +191,7 @@ impl World {
             Event::Fetch(connection) => self.fetch(connection),
             Event::Write(connection) => self.write(connection),
             Event::Close(connection) => self.close(connection),
-            Event::Release { account, bytes } => self.release(account, bytes),
+            Event::Release => self.release(),
             Event::ReleaseResult(bytes) => {
                 self.results_in_transit -= bytes * self.result_weight;
                 self.note_release();
@@ -209,10 +216,20 @@ impl World {
         }
     }
 
-    fn release(&mut self, account: usize, bytes: usize) {
-        let before = self.accounts[account];
-        self.accounts[account] = before.saturating_sub(bytes);
-        if before > 0 && self.accounts[account] == 0 {
+    /// In their order, as far as it is one connection.
+    fn release(&mut self) {
+        let Some(Parcel {
+            account: Some(account),
+            bytes,
+            receipt,
+            ..
+        }) = self.releasing.pop_front()
+        else {
+            return;
+        };
+        drop(receipt);
+        self.accounts[account] -= bytes;
+        if self.accounts[account] == 0 {
             let of_account = self.account_of.iter().find(|(_, known)| **known == account);
             if let Some((name, _)) = of_account {
                 self.owes_nothing_since.insert(name.clone(), self.now);
@@ -256,6 +273,12 @@ impl World {
                 *since = Duration::ZERO;
             }
         }
+    }
+
+    /// Bytes of this manager's batches that are here.
+    pub(crate) fn owed_to(&self, name: &str) -> usize {
+        let account = self.account_of.get(name);
+        account.map_or(0, |account| self.accounts[*account])
     }
 
     pub(crate) fn command(&mut self, command: Vec<u8>) {
@@ -382,7 +405,7 @@ impl Transport for World {
         let arrived = Arrived {
             identity: incoming.name.clone().into_bytes(),
             via: Some(incoming.descriptor),
-            first: incoming.saying.encode(),
+            first: incoming.saying.encode(&incoming.name),
             more: Vec::new(),
         };
         self.unheard.get_mut().push_back(incoming);
@@ -461,9 +484,10 @@ impl Transport for World {
                     content: Content::Word(word),
                     bytes: word.encode().len(),
                     account: None,
+                    receipt: None,
                 }
             }
-            Outgoing::Batch(bytes) => {
+            Outgoing::Batch(bytes, receipt) => {
                 let tasks = messages::tasks_of(&bytes);
                 if let Err(failure) = self.books.get_mut().send_batch(&name, &tasks, now) {
                     self.fail(failure);
@@ -474,31 +498,16 @@ impl Transport for World {
                     accounts.len() - 1
                 });
                 self.accounts[account] += bytes.len();
+                self.owed_max = self.owed_max.max(self.accounts.iter().sum());
                 Parcel {
                     content: Content::Batch(tasks),
                     bytes: bytes.len(),
                     account: Some(account),
+                    receipt: Some(receipt),
                 }
             }
         };
         self.put(connection, parcel);
-    }
-
-    fn owed_to(&self, manager: &ManagerId) -> usize {
-        let account = self.account_of.get(&manager.to_text());
-        account.map_or(0, |account| self.accounts[*account])
-    }
-
-    fn owed(&self) -> usize {
-        self.accounts.iter().sum()
-    }
-
-    fn give_up_owed(&mut self, manager: &ManagerId) {
-        let name = manager.to_text();
-        if let Some(account) = self.account_of.remove(&name) {
-            self.accounts[account] = 0;
-        }
-        self.owes_nothing_since.insert(name, self.now);
     }
 
     fn frame_of(bytes: Vec<u8>) -> Vec<u8> {

@@ -130,7 +130,7 @@ impl Desk {
 
     fn dispatch(&mut self) {
         while let Some(to) = self.interchange.broker_mut().next_recipient(self.now) {
-            let batch = self.interchange.hand_out(&to, self.room, self.now);
+            let (_, batch) = self.interchange.hand_out(&to, self.room, self.now);
             assert!(is_well_formed(&batch), "{}", batch.escape_ascii());
         }
         assert!(!self.interchange.broker().can_dispatch());

@@ -11,7 +11,8 @@ pub(super) struct Suspect {
     pub(super) since: Duration,
     /// None without a grace, and once the transport was asked for the last time.
     pub(super) grace_ends: Option<Duration>,
-    /// When the transport is asked in the middle of the grace.
+    /// When the transport is asked next: at each quarter of the grace, and on until its end has
+    /// been heard out.
     pub(super) ask_at: Option<Duration>,
     is_last_question: bool,
 }
@@ -24,7 +25,7 @@ impl Model {
         Suspect {
             since,
             grace_ends,
-            ask_at: self.grace.map(|grace| since + grace - grace / 2),
+            ask_at: self.grace.map(|grace| since + grace / 4),
             is_last_question: false,
         }
     }
@@ -67,13 +68,21 @@ impl Model {
         }
     }
 
-    /// It says that it has one: the grace begins anew.
+    /// It says that it has one: the grace begins anew, from the next question on.
     pub(crate) fn reachable(&mut self, name: &str) {
-        let anew = self.suspect();
+        let quarter = self.grace.map_or(Duration::ZERO, |grace| grace / 4);
+        self.begin_anew(name, quarter);
+    }
+
+    /// It was not lost by now, or by so much later. What was known before still holds.
+    pub(super) fn begin_anew(&mut self, name: &str, later: Duration) {
+        let mut anew = self.suspect();
+        anew.grace_ends = anew.grace_ends.map(|ends| ends + later);
         let manager = self.managers.get_mut(name);
         if let Some(suspect) = manager.and_then(|manager| manager.suspect.as_mut()) {
             *suspect = Suspect {
                 since: suspect.since,
+                grace_ends: anew.grace_ends.max(suspect.grace_ends),
                 ..anew
             };
         }
@@ -106,11 +115,12 @@ impl Model {
         grace_ends.map_or(silent, |at| at.min(silent))
     }
 
-    /// In the middle of the grace.
+    /// At a quarter of the grace.
     pub(super) fn ask(&mut self, name: &str) -> Option<String> {
-        let awake = self.awake();
+        let (awake, quarter) = (self.awake(), self.grace.map(|grace| grace / 4));
         let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;
         suspect.ask_at.take_if(|at| *at <= awake)?;
+        suspect.ask_at = quarter.map(|quarter| awake + quarter);
         Some(format!("{name} < heartbeat echo"))
     }
 

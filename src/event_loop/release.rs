@@ -1,0 +1,66 @@
+//! Wakes the loop when libzmq has done with something, if that is waited for.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+pub(super) struct Release {
+    is_awaited: AtomicBool,
+    descriptor: OwnedFd,
+}
+
+impl Release {
+    /// It lives as long as the process, as libzmq's thread does.
+    pub(super) fn leaked() -> io::Result<&'static Self> {
+        let release = Self {
+            is_awaited: AtomicBool::new(false),
+            descriptor: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        };
+        Ok(Box::leak(Box::new(release)))
+    }
+
+    /// Readable once something was released that was awaited.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+
+    /// The next release wakes.
+    pub(super) fn begin_waiting(&self) {
+        self.is_awaited.store(true, Ordering::SeqCst);
+    }
+
+    /// The descriptor is readable no longer.
+    pub(super) fn take(&self) {
+        let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
+    }
+
+    /// In libzmq's thread.
+    pub(super) fn note(&self) {
+        let awaited = &self.is_awaited;
+        if awaited.load(Ordering::SeqCst) && awaited.swap(false, Ordering::SeqCst) {
+            let _ = rustix::io::write(&self.descriptor, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_awaited_wakes_and_only_once() {
+        let release = Release::leaked().unwrap();
+        let is_readable =
+            || crate::is_readable_within(&release.descriptor, std::time::Duration::ZERO);
+        release.note();
+        assert!(!is_readable());
+        release.begin_waiting();
+        release.note();
+        assert!(is_readable());
+        release.take();
+        release.note();
+        assert!(!is_readable());
+    }
+}
