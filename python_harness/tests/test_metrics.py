@@ -18,7 +18,7 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("stock tells no metrics")
 
 DASHBOARD = environment.PROJECT_DIR / "python_harness" / "grafana" / "htex-interchange.json"
-STATES = {"suspect", "draining", "held", "full", "reserved", "busy", "idle"}
+STATES = {"suspect", "draining", "held", "awaited", "full", "reserved", "busy", "idle"}
 # Those who ask are served 50 times a second, and a look is good for 100 ms.
 LOOK_S = 5.0
 # Nothing, half of a request, nonsense, and a whole one whose answer is not read.

@@ -82,7 +82,12 @@ pub enum ManagerChange {
         /// How many tasks it may hold: workers and prefetch.
         capacity: usize,
     },
-    /// By HOLD_MANAGER: it gets nothing more, and stays.
+    /// Its tasks raise, all of them and soon, while those of others do not.
+    Failing {
+        /// How many did so in a row.
+        tasks: u64,
+    },
+    /// By HOLD_MANAGER, or because it fails everything: it gets nothing more, and stays.
     Held,
     /// By its own word or its drain time: it gets nothing more, and goes after its last task.
     Draining,
@@ -93,6 +98,8 @@ pub enum ManagerChange {
         /// Tasks that it held at that moment.
         in_flight: usize,
     },
+    /// Others of its block vanished: it gets nothing more until it speaks.
+    Awaited,
     /// It speaks again.
     Back {
         /// Tasks that it still holds.

@@ -65,6 +65,7 @@ impl<B> Broker<B> {
             manager.registration.place(&id),
         );
         self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
+        self.note_vanished(slot, now);
         self.begin_grace(slot, self.liveness.awake(now), now);
         self.watch_doubts(slot);
         self.index(slot);
@@ -136,10 +137,14 @@ impl<B> Broker<B> {
         // What is read when its connection is closed was said before.
         let last_word = closed_since.map_or(last_heard, |since| since.min(last_heard));
         let is_another = manager.link.spoke_by != Some(connection);
+        let was_awaited = manager.link.is_awaited();
         self.open(slot, connection, origin.address);
+        self.note_heard(slot);
         if is_another || closed_since.is_some() {
             let last_word = is_another.then_some(last_word);
-            self.come_back(slot, closed_since.is_some(), last_word, now);
+            self.come_back(slot, closed_since.is_some() || was_awaited, last_word, now);
+        } else if was_awaited {
+            self.tell_of_return(slot, "again", now);
         }
         self.index(slot);
     }

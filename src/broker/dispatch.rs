@@ -1,5 +1,5 @@
-//! Which manager may get tasks, and handing them out: a held, draining, suspect, clogged or full
-//! manager gets nothing.
+//! Which manager may get tasks, and handing them out: a held, draining, suspect, awaited, clogged
+//! or full manager gets nothing.
 //!
 //! Batch by batch: who gets the next one is chosen first, then the transport is asked whether a
 //! batch can go there, and only then tasks leave the queue. So nothing ever comes back.
@@ -55,7 +55,7 @@ impl<B> Manager<B> {
 
     /// As far as it does not depend on its room.
     pub(super) fn may_get_tasks(&self) -> bool {
-        self.is_kept() && !self.clogged && !self.is_suspect()
+        self.is_kept() && !self.clogged && self.link.is_heard()
     }
 
     /// Whether it will get tasks again, sooner or later.

@@ -62,9 +62,11 @@ impl<B> Broker<B> {
             ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
             ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
             ManagerChange::Drained => self.tally.managers_drained += 1,
+            ManagerChange::Failing { .. } => self.tally.managers_failing += 1,
             ManagerChange::Suspect { .. } => self.tally.disconnects += 1,
             ManagerChange::Held
             | ManagerChange::Draining
+            | ManagerChange::Awaited
             | ManagerChange::Back { .. }
             | ManagerChange::GaveUp { .. }
             | ManagerChange::Replaced { .. } => {}

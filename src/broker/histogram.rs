@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::now::nanoseconds;
 
+/// How many there were of each class, and beyond all of them.
+pub(super) type Counts = [u64; CLASSES + 1];
+
 /// Upper bounds of the classes: 1/8 ms, and twice the one before from there on, up to 37 hours.
 /// What takes longer is counted in no class, only in all.
 const CLASSES: usize = 31;
@@ -37,6 +40,15 @@ impl Histogram {
     /// How many there were in all.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The same, of each class.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = [0; CLASSES + 1];
+        for (count, (_, number)) in counts.iter_mut().zip(self.classes()) {
+            *count = number;
+        }
+        counts
     }
 
     /// Of all of them.

@@ -82,14 +82,20 @@ impl<B> Broker<B> {
         info!("Received HOLD_MANAGER for {id}");
         match self.managers.slot_of(id) {
             Some(slot) => {
-                if !std::mem::replace(&mut self.managers.get_mut(slot).held, true) {
-                    self.note_manager(id, ManagerChange::Held, now);
-                    self.release_bound(slot, now);
-                }
-                self.index(slot);
-                self.report(slot, now);
+                self.hold_slot(slot, now);
             }
             None => warn!("Worker to hold was not in ready managers list: {id}"),
         }
+    }
+
+    pub(super) fn hold_slot(&mut self, slot: Slot, now: Now) {
+        let manager = self.managers.get_mut(slot);
+        if !std::mem::replace(&mut manager.held, true) {
+            let id = manager.id.clone();
+            self.note_manager(&id, ManagerChange::Held, now);
+            self.release_bound(slot, now);
+        }
+        self.index(slot);
+        self.report(slot, now);
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! | rule | file |
 //! | --- | --- |
-//! | who may get tasks (nobody held, draining, suspect, clogged or full) | `dispatch` |
+//! | who may get tasks (nobody held, draining, suspect, awaited, clogged or full) | `dispatch` |
 //! | in which order tasks wait | `lane`, `queue` |
 //! | which task goes where, if tasks ask for something | `placement`, `kinds`, `classes` |
 //! | what waits for a manager that is not here | `unmet` |
@@ -23,10 +23,12 @@
 //! | registrations: versions, an identity that is registered already | `registration` |
 //! | connections that close, or are others; words that have none to go by | `link`, `connections` |
 //! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |
+//! | whose block has lost several managers, and who has not spoken since | `vanished` |
 //! | HOLD_MANAGER, drain | `hold_and_drain` |
 //! | when to look at whom, and what was read by then | `deadlines`, `liveness`, `time` |
 //! | what becomes of a lost manager's tasks | `lost_managers` |
 //! | results, whole, spoilt or late | `results` |
+//! | managers that fail everything | `failing` |
 //! | messages of those who are not registered, or not any more | `strangers`, `departed_managers` |
 //! | one terminal message for each task, no id twice | `ticket`, `live_ids` |
 //! | answers to commands | `commands` |
@@ -58,6 +60,7 @@ mod deadlines;
 mod demand;
 mod departed_managers;
 mod dispatch;
+mod failing;
 mod given_up;
 mod happenings;
 mod histogram;
@@ -95,6 +98,7 @@ mod ticket;
 mod time;
 mod unmet;
 mod user_selector;
+mod vanished;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
@@ -126,6 +130,7 @@ pub use unmet::{Lack, Unmet};
 use affinities::Affinities;
 use anomaly::LogEach;
 use departed_managers::Departed;
+use failing::Exceptions;
 use happenings::Recent;
 use lane::QueuedTask;
 use live_ids::LiveIds;
@@ -137,6 +142,7 @@ use policy::{Own, Policy};
 use queue::TaskQueue;
 use tally::Pace;
 use ticket::Ticket;
+use vanished::Blocks;
 
 /// The state machine. See the module's page for how to drive it.
 pub struct Broker<B> {
@@ -162,6 +168,7 @@ pub struct Broker<B> {
     /// Block of every manager that ever registered, in that order, as CONNECTED_BLOCKS tells it.
     block_history: Rc<Vec<BlockId>>,
     liveness: Liveness,
+    blocks: Blocks,
     outputs: Outputs<B>,
     /// False while results cannot leave: what managers would answer has nowhere to go.
     dispatching: bool,
@@ -169,6 +176,7 @@ pub struct Broker<B> {
     leaving_until: Option<Duration>,
     stopping: bool,
     tally: Tally,
+    exceptions: Exceptions,
     pace: Pace,
     /// What became of managers lately.
     recent: Recent,
@@ -194,11 +202,13 @@ impl<B> Broker<B> {
             departed: Departed::default(),
             anomalies: Box::new(LogEach),
             block_history: Rc::new(Vec::new()),
+            blocks: Blocks::default(),
             outputs: Outputs::new(),
             dispatching: true,
             leaving_until: None,
             stopping: false,
             tally: Tally::default(),
+            exceptions: Exceptions::default(),
             pace: Pace::default(),
             recent: Recent::default(),
         }
@@ -269,6 +279,7 @@ impl<B> Broker<B> {
             policy,
             self.leaving_until,
             self.look_for_unmet_at,
+            self.exceptions.look_at(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -397,6 +408,11 @@ impl<B> Broker<B> {
                 self.managers.get_mut(slot).last_heartbeat_wall_s = now.wall_s;
                 self.send_echo(slot);
             }
+            FromManager::Result {
+                task,
+                is_exception: true,
+                frame,
+            } => self.take_exception(slot, task, frame, now),
             FromManager::Result { task, frame, .. } => self.take_result(slot, task, frame, now),
             FromManager::SpoiltResult { task, reason } => {
                 self.take_spoilt_result(slot, task, reason, now);

@@ -26,6 +26,8 @@ pub(super) enum LinkState {
     /// Another one has spoken by its connection since. A message that stood unread while its
     /// connection closed names whichever got the descriptor, so either of them may have none.
     Claimed,
+    /// It has not spoken since others of its block vanished. Otherwise it is open, or claimed.
+    Awaited { is_claimed: bool },
     /// Since this time on the awake clock.
     Closed(Duration),
 }
@@ -48,13 +50,43 @@ impl Link {
 
     /// The connection that leads to it.
     pub(super) fn connection(&self) -> Option<ConnectionId> {
-        self.spoke_by.filter(|_| self.state == LinkState::Open)
+        let is_its_own = matches!(
+            self.state,
+            LinkState::Open | LinkState::Awaited { is_claimed: false }
+        );
+        self.spoke_by.filter(|_| is_its_own)
+    }
+
+    /// Whether it has spoken since it, or its block, gave a reason to doubt that it is there.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self.state, LinkState::Open | LinkState::Claimed)
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(self.state, LinkState::Awaited { .. })
+    }
+
+    /// Others of its block have vanished.
+    pub(super) fn await_word(&mut self) {
+        match self.state {
+            LinkState::Open => self.state = LinkState::Awaited { is_claimed: false },
+            LinkState::Claimed => self.state = LinkState::Awaited { is_claimed: true },
+            LinkState::Awaited { .. } | LinkState::Closed(_) => {}
+        }
+    }
+
+    /// Another one has spoken by its connection.
+    pub(super) fn claim(&mut self) {
+        self.state = match self.state {
+            LinkState::Awaited { .. } => LinkState::Awaited { is_claimed: true },
+            LinkState::Open | LinkState::Claimed | LinkState::Closed(_) => LinkState::Claimed,
+        };
     }
 
     pub(super) fn closed_since(&self) -> Option<Duration> {
         match self.state {
             LinkState::Closed(since) => Some(since),
-            LinkState::Open | LinkState::Claimed => None,
+            LinkState::Open | LinkState::Claimed | LinkState::Awaited { .. } => None,
         }
     }
 

@@ -31,6 +31,9 @@ impl<B> Broker<B> {
                 silent.as_secs_f64()
             ),
         }
+        if !manager.is_suspect() {
+            self.note_vanished(slot, now);
+        }
         let mut manager = self.remove(slot, now);
         if !manager.held {
             manager.held = true;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::demand::Site;
+use super::failing::Row;
 use super::given_up::GivenUp;
 use super::link::Link;
 use super::now::Now;
@@ -37,6 +38,8 @@ pub(super) struct Manager<B> {
     /// Tasks that it gave a result for.
     pub(super) tasks_done: u64,
     pub(super) given_up: GivenUp,
+    /// Its last results, if they were exceptions; None as long as it gave none.
+    pub(super) row: Option<Box<Row>>,
     /// What its workers have.
     pub(super) site: Site,
     /// Where nothing may be left of what it does: monotonic clock.
@@ -80,6 +83,7 @@ impl<B> Manager<B> {
             idle_since: Some(now),
             tasks_done: 0,
             given_up: GivenUp::default(),
+            row: None,
             order: 0,
         }
     }
@@ -95,13 +99,21 @@ impl<B> Manager<B> {
         if self.in_flight.front().is_some_and(is_it) {
             return self.in_flight.pop_front();
         }
+        self.in_flight.remove(self.place_of(task)?)
+    }
+
+    pub(super) fn find(&self, task: TaskId) -> Option<&InFlight> {
+        self.in_flight.get(self.place_of(task)?)
+    }
+
+    fn place_of(&self, task: TaskId) -> Option<usize> {
+        let is_it = |held: &InFlight| held.task() == task;
         // Ids grow as a rule, and a manager may hold a million.
         let guess = self.in_flight.partition_point(|held| held.task() < task);
-        let place = match self.in_flight.get(guess).is_some_and(is_it) {
-            true => guess,
-            false => self.in_flight.iter().position(is_it)?,
-        };
-        self.in_flight.remove(place)
+        match self.in_flight.get(guess).is_some_and(is_it) {
+            true => Some(guess),
+            false => self.in_flight.iter().position(is_it),
+        }
     }
 
     pub(super) fn task_ids(&self) -> impl Iterator<Item = TaskId> {

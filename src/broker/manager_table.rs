@@ -127,7 +127,7 @@ impl<B> ManagerTable<B> {
         self.release(slot);
         self.get_mut(slot).link.open(connection, address);
         let other = self.by_connection.insert(connection, slot)?;
-        self.get_mut(other).link.state = LinkState::Claimed;
+        self.get_mut(other).link.claim();
         Some(other)
     }
 

@@ -74,7 +74,9 @@ impl<B> Broker<B> {
             capacity: manager.registration.max_capacity,
         };
         self.note_manager(id, change, now);
+        let block = manager.registration.block.clone();
         let slot = self.managers.insert(manager);
+        self.blocks.join(block, slot);
         if let Some(before) = before {
             self.keep_placement(before, slot);
         }
@@ -120,8 +122,11 @@ impl<B> Broker<B> {
         let earlier = self.managers.get(slot);
         // By both: what the earlier process said last may be read when its connection is closed and
         // the descriptor that it came by names the connection of this one.
-        let same_process = earlier.link.registered_by == origin.connection
-            && earlier.link.is_open_by(origin.connection);
+        let leads_here = earlier
+            .link
+            .connection()
+            .is_some_and(|it| Some(it) == origin.connection);
+        let same_process = leads_here && earlier.link.registered_by == origin.connection;
         let mut earlier = self.remove_quietly(slot, now);
         // Stands where its earlier registration stood when managers are listed, as in Parsl.
         manager.order = earlier.order;
@@ -221,6 +226,7 @@ impl<B> Broker<B> {
     /// still waits to be sent to it.
     pub(super) fn remove_quietly(&mut self, slot: Slot, now: Now) -> Manager<B> {
         let manager = self.managers.remove(slot);
+        self.blocks.leave(&manager.registration.block, slot);
         self.policy.forget(slot, &manager.id);
         self.liveness.forget(slot);
         if self.has_asked {

@@ -104,7 +104,9 @@ pub struct ManagerView {
     pub oldest_task: Option<(TaskId, Duration)>,
     /// Tasks that it gave a result for.
     pub tasks_done: u64,
-    /// By HOLD_MANAGER: it gets nothing more.
+    /// How many of its tasks raised in a row, if it is known to fail everything.
+    pub failing: Option<u64>,
+    /// By HOLD_MANAGER, or because it fails everything: it gets nothing more.
     pub held: bool,
     /// It does not take what it was sent.
     pub clogged: bool,
@@ -112,6 +114,8 @@ pub struct ManagerView {
     pub draining: bool,
     /// For how long it has had no connection, if it has none.
     pub suspect_for: Option<Duration>,
+    /// Others of its block vanished, and it has not spoken since: it gets nothing until it does.
+    pub awaited: bool,
     /// Not counting the time in which this process slept.
     pub last_heard: Duration,
     /// None while it has a task.
@@ -204,10 +208,12 @@ impl<B> Broker<B> {
                 .front()
                 .map(|first| (first.task(), since(first.dispatched))),
             tasks_done: manager.tasks_done,
+            failing: manager.failing(),
             held: manager.held,
             clogged: manager.clogged,
             draining: manager.draining,
             suspect_for: manager.link.closed_since().map(since),
+            awaited: manager.link.is_awaited(),
             last_heard: since(manager.last_heard),
             idle_for: manager
                 .idle_since

@@ -37,6 +37,8 @@ pub struct Tally {
     pub managers_lost: u64,
     /// Managers that left after their last task.
     pub managers_drained: u64,
+    /// Times that a manager was found to fail everything.
+    pub managers_failing: u64,
     /// Times that a registered manager's connection closed.
     pub disconnects: u64,
     /// From a task's acceptance (or its coming back unsent) to its dispatch.

@@ -71,21 +71,27 @@ impl<B> Broker<B> {
         }
         let is_doubtful = last_word.is_some_and(|at| self.doubt_young_tasks(slot, at, awake));
         if was_suspect || is_doubtful {
-            let manager = self.managers.get(slot);
-            info!(
-                "Manager {} speaks {}, with {} tasks in flight from before{}",
-                manager.registration.place(&manager.id),
-                match was_suspect {
-                    true => "again",
-                    false => "by another connection",
-                },
-                manager.in_flight.len(),
-                manager.doubts_in_words(awake)
-            );
-            let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
-            self.note_manager(&id, ManagerChange::Back { in_flight }, now);
+            let how = match was_suspect {
+                true => "again",
+                false => "by another connection",
+            };
+            self.tell_of_return(slot, how, now);
         }
         self.watch_doubts(slot);
+    }
+
+    /// It gets tasks again, as far as its connection is concerned.
+    pub(super) fn tell_of_return(&mut self, slot: Slot, how: &str, now: Now) {
+        let awake = self.liveness.awake(now);
+        let manager = self.managers.get(slot);
+        info!(
+            "Manager {} speaks {how}, with {} tasks in flight from before{}",
+            manager.registration.place(&manager.id),
+            manager.in_flight.len(),
+            manager.doubts_in_words(awake)
+        );
+        let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
+        self.note_manager(&id, ManagerChange::Back { in_flight }, now);
     }
 
     /// Of what left by the link before this one, the young are in doubt from now on; the others are

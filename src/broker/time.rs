@@ -27,6 +27,7 @@ impl<B> Broker<B> {
         for entry in self.liveness.due(now) {
             self.look_at(entry, now);
         }
+        self.look_for_failing_when_due(now);
         self.tell_unmet_when_due(now);
         self.leave_if_done(now);
     }

@@ -162,7 +162,14 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
             capacity: Some(*capacity),
             ..line
         },
-        ManagerChange::Held | ManagerChange::Draining | ManagerChange::Drained => line,
+        ManagerChange::Held
+        | ManagerChange::Draining
+        | ManagerChange::Drained
+        | ManagerChange::Awaited => line,
+        ManagerChange::Failing { tasks } => ManagerLine {
+            tasks: usize::try_from(*tasks).ok(),
+            ..line
+        },
         ManagerChange::Suspect { in_flight } | ManagerChange::Back { in_flight } => ManagerLine {
             tasks: Some(*in_flight),
             ..line
@@ -183,10 +190,12 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
 pub(super) fn name_of(change: &ManagerChange) -> &'static str {
     match change {
         ManagerChange::Registered { .. } => "registered",
+        ManagerChange::Failing { .. } => "failing",
         ManagerChange::Held => "held",
         ManagerChange::Draining => "draining",
         ManagerChange::Drained => "drained",
         ManagerChange::Suspect { .. } => "suspect",
+        ManagerChange::Awaited => "awaited",
         ManagerChange::Back { .. } => "back",
         ManagerChange::Lost { .. } => "lost",
         ManagerChange::GaveUp { .. } => "gave_up",

@@ -154,10 +154,12 @@ fn manager(view: &ManagerView) -> Manager {
         oldest_task_s: view.oldest_task.map(|(_, time)| time.as_secs_f64()),
         oldest_task: view.oldest_task.map(|(task, _)| task.0),
         tasks_done: view.tasks_done,
+        failing: view.failing,
         held: view.held,
         clogged: view.clogged,
         draining: view.draining,
         suspect_s: view.suspect_for.map(|time| time.as_secs_f64()),
+        awaited: view.awaited,
         last_heard_s: view.last_heard.as_secs_f64(),
         idle_s: view.idle_for.map(|time| time.as_secs_f64()),
         python: view.python.clone(),
@@ -185,6 +187,7 @@ fn totals(tally: &Tally) -> Totals {
         managers_registered: tally.managers_registered,
         managers_lost: tally.managers_lost,
         managers_drained: tally.managers_drained,
+        managers_failing: tally.managers_failing,
         disconnects: tally.disconnects,
         queued_mean_s: mean_s(&tally.queued_for),
         queued_longest_s: tally.queued_for.longest().as_secs_f64(),
@@ -227,6 +230,8 @@ fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
         ManagerChange::Held | ManagerChange::Draining | ManagerChange::Drained => {
             (String::new(), 0)
         }
+        ManagerChange::Failing { tasks } => (format!("{tasks} tasks raised in a row"), 0),
+        ManagerChange::Awaited => ("others of its block vanished".to_owned(), 0),
         ManagerChange::Suspect { in_flight } => (
             format!("its connection closed, {} in flight", tasks(*in_flight)),
             0,

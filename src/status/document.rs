@@ -256,7 +256,11 @@ pub struct Manager {
     pub oldest_task: Option<i64>,
     /// Tasks that it gave a result for.
     pub tasks_done: u64,
-    /// It gets no more tasks, for good: Parsl is about to cancel its block, or `top` has held it.
+    /// How many of its tasks raised in a row, if it fails everything while others do not.
+    #[serde(default)]
+    pub failing: Option<u64>,
+    /// It gets no more tasks, for good: Parsl is about to cancel its block, or `top` has held it,
+    /// or it fails everything.
     pub held: bool,
     /// It does not take the tasks that it was sent, and gets no more until it does.
     #[serde(default)]
@@ -266,6 +270,10 @@ pub struct Manager {
     pub draining: bool,
     /// How long it has been without a connection, if it is.
     pub suspect_s: Option<f64>,
+    /// Others of its block vanished together, and it has not spoken since: it gets no more tasks
+    /// until it does.
+    #[serde(default)]
+    pub awaited: bool,
     /// How long ago anything came from it.
     pub last_heard_s: f64,
     /// How long it has had no task; None while it has one.
@@ -311,6 +319,7 @@ impl Manager {
             _ if self.suspect_s.is_some() => ManagerState::Suspect,
             _ if self.draining => ManagerState::Draining,
             _ if self.held => ManagerState::Held,
+            _ if self.awaited => ManagerState::Awaited,
             _ if self.clogged || self.room() == 0 => ManagerState::Full,
             _ if self.reserved => ManagerState::Reserved,
             _ if self.in_flight > 0 => ManagerState::Busy,
@@ -328,6 +337,8 @@ pub enum ManagerState {
     Draining,
     /// It gets no more tasks, for good.
     Held,
+    /// Others of its block have vanished: nothing new is sent to it until it speaks.
+    Awaited,
     /// It has as many tasks as it may hold.
     Full,
     /// It has room, but is let run empty for a task that needs more.
@@ -340,10 +351,11 @@ pub enum ManagerState {
 
 impl ManagerState {
     /// In the order in which the first that holds is the one that counts.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Suspect,
         Self::Draining,
         Self::Held,
+        Self::Awaited,
         Self::Full,
         Self::Reserved,
         Self::Busy,
@@ -356,6 +368,7 @@ impl ManagerState {
             Self::Suspect => "suspect",
             Self::Draining => "draining",
             Self::Held => "held",
+            Self::Awaited => "awaited",
             Self::Full => "full",
             Self::Reserved => "reserved",
             Self::Busy => "busy",
@@ -407,6 +420,9 @@ pub struct Totals {
     pub managers_lost: u64,
     /// Managers that went at the end of their drain, with nothing in hand.
     pub managers_drained: u64,
+    /// Times that a manager was found to fail everything.
+    #[serde(default)]
+    pub managers_failing: u64,
     /// Times that a registered manager's connection closed.
     pub disconnects: u64,
     /// From acceptance to dispatch, of all tasks; None before the first.
@@ -509,8 +525,8 @@ pub struct Event {
     pub ago_s: f64,
     /// The manager's id.
     pub manager: String,
-    /// `registered`, `held`, `draining`, `drained`, `suspect`, `back`, `lost`,
-    /// `gave_up`, `replaced`.
+    /// `registered`, `held`, `failing`, `draining`, `drained`, `suspect`, `awaited`, `back`,
+    /// `lost`, `gave_up`, `replaced`.
     pub change: String,
     /// What else there is to say, in words: `block 3 on node17, 4 workers`.
     pub detail: String,

@@ -129,6 +129,11 @@ const COUNTERS: &[Counter] = &[
         value: |told| Some(told.totals.managers_drained),
     },
     Counter {
+        name: "htex_interchange_managers_failing",
+        help: "Managers found to fail everything while others did not",
+        value: |told| Some(told.totals.managers_failing),
+    },
+    Counter {
         name: "htex_interchange_manager_disconnects",
         help: "Times that a registered manager's connection closed",
         value: |told| Some(told.totals.disconnects),
@@ -348,8 +353,9 @@ impl Page {
     fn managers(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let managers = &self.document.managers;
         let help = "Registered managers, each in the first of these states that it is in: \
-                    suspect (no connection), draining, held, full, reserved (let run empty for a \
-                    task that needs more than it has room for), busy, idle";
+                     suspect (no connection), draining, held, awaited (others of its block \
+                     vanished), full, reserved (let run empty for a task that needs more than it \
+                     has room for), busy, idle";
         let name = "htex_interchange_managers";
         let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for state in ManagerState::ALL {

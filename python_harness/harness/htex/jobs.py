@@ -6,6 +6,9 @@ import os
 import signal
 import time
 
+# What the environment of a node has that is broken.
+BROKEN_NODE = "HTEX_TEST_BROKEN_NODE"
+
 
 class Rejected(ValueError):
     """A typed exception with an argument, to come back as it was raised."""
@@ -61,6 +64,14 @@ def touch_and_wait(started: str, proceed: str) -> int:
     while not os.path.exists(proceed) and time.monotonic() < deadline:
         time.sleep(0.02)
     return os.getpid()
+
+
+def work_unless_broken(seconds: float) -> str:
+    """Tells its block; on a broken node it raises at once."""
+    if os.environ.get(BROKEN_NODE):
+        raise OSError("a mount is missing")
+    time.sleep(seconds)
+    return os.environ["PARSL_WORKER_BLOCK_ID"]
 
 
 def note(path: str, text: str) -> None:

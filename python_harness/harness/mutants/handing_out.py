@@ -8,40 +8,39 @@ MUTANTS = [
     Mutant(
         "a manager with three tasks counts one place more than it has",
         "dispatch.rs",
-        "            .saturating_sub(self.in_flight.len())",
-        "            .saturating_sub(self.in_flight.len())\n"
-        "            .saturating_add(usize::from(self.in_flight.len() == 3))",
+        "        most.saturating_sub(self.busy_slots())\n",
+        "        most.saturating_sub(self.busy_slots())\n"
+        "            .saturating_add(usize::from(self.in_flight.len() == 3))\n",
     ),
     Mutant(
         "a batch takes half of what there is room for",
         "dispatch.rs",
-        "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
-        "            .free_capacity()\n            .div_ceil(2)\n"
-        "            .min(BATCH_TASKS_MAX - 1)",
+        "            .free_capacity()\n            .min(room.tasks)",
+        "            .free_capacity()\n            .div_ceil(2)\n            .min(room.tasks)",
     ),
     Mutant(
         "a task that may end its manager has others before it in its batch",
         "dispatch.rs",
-        " && !travels_alone(next, &self.live)\n",
+        " && !travels_alone(next, live)\n",
         "\n",
     ),
     Mutant(
         "a task that may end its manager has others behind it in its batch",
         "dispatch.rs",
-        "            if is_alone {\n                break;\n            }\n",
-        "",
+        "self.tally);\n            if is_alone {\n                break;\n            }\n",
+        "self.tally);\n            let _ = is_alone;\n",
     ),
     Mutant(
         "a suspect manager gets tasks",
         "dispatch.rs",
-        " || self.clogged || self.is_suspect();",
-        " || self.clogged;",
+        " && !self.clogged && self.link.is_heard()\n",
+        " && !self.clogged && (self.link.is_heard() || self.is_suspect())\n",
     ),
     Mutant(
         "a manager that does not take its batches gets more",
         "dispatch.rs",
-        " || self.clogged || self.is_suspect();",
-        " || self.is_suspect();",
+        "self.is_kept() && !self.clogged && ",
+        "self.is_kept() && ",
     ),
     Mutant(
         "a task that a batch has no room for is lost",
@@ -59,24 +58,24 @@ MUTANTS = [
     Mutant(
         "a held manager gets tasks",
         "dispatch.rs",
-        " = self.held || self.draining",
-        " = self.draining",
+        "        !self.held && !self.draining\n",
+        "        !self.draining\n",
     ),
     Mutant(
         "a draining manager gets tasks",
         "dispatch.rs",
-        " = self.held || self.draining ||",
-        " = self.held ||",
+        "        !self.held && !self.draining\n",
+        "        !self.held\n",
     ),
     Mutant(
         "what has left the queue still weighs",
-        "queue.rs",
+        "lane.rs",
         "        self.weight -= task.weight;\n",
         "",
     ),
     Mutant(
         "a batch is measured by another task than the one that leaves",
-        "queue.rs",
+        "lane.rs",
         "            if !is_wanted(self.ranked.get(first.place)?) {\n",
         "            if !is_wanted(self.line.front().or(self.ranked.get(first.place))?) {\n",
     ),
@@ -89,8 +88,8 @@ MUTANTS = [
     Mutant(
         "the next to get tasks is any that may get some",
         "dispatch.rs",
-        "            false => self.policy.best(now),\n",
-        "            false => self.policy.best(now).and_then(|_| {\n"
+        "            false => self.policy.best(now, Among::All),\n",
+        "            false => self.policy.best(now, Among::All).and_then(|_| {\n"
         "                let mut all = self.managers.iter();\n"
         "                all.find(|(_, manager)| manager.is_eligible()).map(|(slot, _)| slot)\n"
         "            }),\n",
@@ -98,38 +97,38 @@ MUTANTS = [
     Mutant(
         "a batch weighs more than there is room for",
         "dispatch.rs",
-        "is_first || weight + next.weight <= room.weight",
-        "is_first || next.weight <= room.weight",
+        "            || self.weight + next.weight <= room.weight",
+        "            || next.weight <= room.weight",
     ),
     Mutant(
         "what a batch may weigh is not asked",
         "dispatch.rs",
-        "is_first || weight + next.weight <= room.weight",
-        "is_first || weight + next.weight <= usize::MAX",
+        "            || self.weight + next.weight <= room.weight",
+        "            || self.weight + next.weight <= usize::MAX",
     ),
     Mutant(
         "a task that is heavier than a batch may be does not leave",
         "dispatch.rs",
-        "is_first || weight + next.weight <= room.weight",
-        "weight + next.weight <= room.weight",
+        "        self.shipment.is_empty()\n            || self.weight",
+        "        self.weight",
     ),
     Mutant(
         "a batch holds more tasks than there is room for",
         "dispatch.rs",
-        "            .min(room.tasks.max(1))\n",
-        "",
+        "room.tasks.clamp(1, BATCH_TASKS_MAX)",
+        "BATCH_TASKS_MAX",
     ),
     Mutant(
         "a single task that waits is no reason to go on",
         "dispatch.rs",
-        "self.may_dispatch() && !self.queue.is_empty() && self.policy",
-        "self.may_dispatch() && self.queue.len() > 1 && self.policy",
+        "            && !self.queue.is_empty()\n            && match",
+        "            && self.queue.len() > 1\n            && match",
     ),
     Mutant(
         "the loop goes on although nobody has room",
         "dispatch.rs",
-        " && !self.queue.is_empty() && self.policy.has_best()",
-        " && !self.queue.is_empty()",
+        "                false => self.policy.has_best(Among::All),\n",
+        "                false => true,\n",
     ),
     Mutant(
         "the best of a round gets one batch, whatever room it has",
@@ -152,19 +151,19 @@ MUTANTS = [
     ),
     Mutant(
         "of equal priorities the last one goes first",
-        "queue.rs",
+        "lane.rs",
         "        (self.priority, self.ticket.task())",
         "        (self.priority, TaskId(-self.ticket.task().0))",
     ),
     Mutant(
         "tasks go in the order in which they came",
-        "queue.rs",
+        "lane.rs",
         "            Some(last) if last.key() > task.key() => {",
         "            Some(last) if last.key() > task.key() && false => {",
     ),
     Mutant(
         "ranked tasks wait for those in line",
-        "queue.rs",
+        "lane.rs",
         "=> first.key < in_line.key(),",
         "=> first.key.0 < in_line.key().0,",
     ),
@@ -201,7 +200,7 @@ MUTANTS = [
     Mutant(
         "a selector is not told that a manager has left",
         "policy.rs",
-        "            Self::Own(selector) => selector.withdraw(slot),\n"
+        "            Self::Own(own) => own.withdraw(slot),\n"
         "            Self::Asked(user) => user.forget(slot, id),",
         "            Self::Own(_) => {}\n            Self::Asked(user) => user.forget(slot, id),",
     ),

@@ -22,7 +22,9 @@ from harness.setup import environment
 
 PROJECT = environment.PROJECT_DIR
 ROOT = PROJECT / "target" / "mutants"
-FAILED = re.compile(r"seed \d+, step \d+: .*|path \[.*\] in a .*")
+FAILED = re.compile(
+    r"seed \d+, step \d+: .*|path \[.*\] in a .*|HTEX_SIM_SEED=\d+|\w+\.txt:\d+: .*"
+)
 # A mutant that never ends is caught as well, after this long.
 WITHIN_S = 240
 # A mutant that sends without end must not take the machine with it.
@@ -53,6 +55,8 @@ class Mutant:
     # Whose file it is, and whose simulation is to catch it: the same room's, unless it says so.
     room: str = "broker"
     played_by: str = ""
+    # The test of that room's that is played, if it is not the one of its promises.
+    test: str = ""
 
     @property
     def path(self) -> Path:
@@ -104,10 +108,14 @@ class Workshop:
             player = room or (mutant.simulation if mutant else BROKEN_ROOMS[0])
             profile = ["--release"] if release else []
             self._cargo("test", player, "--no-run", *profile)
-            return self._run(player, seeds, profile, explores)
+            test = mutant.test if mutant else ""
+            return self._run(player, seeds, profile, explores, test)
 
-    def _run(self, player: str, seeds: int, profile: list[str], explores: int) -> Verdict:
-        test = "every_order_of_few_events" if explores else f"the_{player}_keeps_its_promises"
+    def _run(
+        self, player: str, seeds: int, profile: list[str], explores: int, test: str
+    ) -> Verdict:
+        promises = "every_order_of_few_events" if explores else f"the_{player}_keeps_its_promises"
+        test = test or promises
         played = {"HTEX_SIM_SEEDS": str(seeds), "HTEX_SMALL_WORLD_STEPS": str(explores)}
         try:
             told = self._cargo("test", player, *profile, test, played=played, must_pass=False)

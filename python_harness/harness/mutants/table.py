@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from harness.mutants import handing_out
+from harness.mutants import handing_out, placing, reliability
 from harness.mutants.run import Mutant
 
 MUTANTS = [
     *handing_out.MUTANTS,
+    *placing.MUTANTS,
+    *reliability.MUTANTS,
     Mutant(
         "a result is dropped",
         "results.rs",
@@ -28,8 +30,8 @@ MUTANTS = [
     Mutant(
         "a hold is told to nobody who chooses",
         "hold_and_drain.rs",
-        "                self.index(slot);\n                self.report(slot, now);\n",
-        "                self.report(slot, now);\n",
+        "        self.index(slot);\n        self.report(slot, now);\n",
+        "        self.report(slot, now);\n",
     ),
     Mutant(
         "the end of a connection is told to nobody who chooses",
@@ -44,8 +46,8 @@ MUTANTS = [
     Mutant(
         "who speaks again stays without tasks",
         "connections.rs",
-        "closed_since.is_some(), last_word, now);\n        }\n        self.index(slot);\n",
-        "closed_since.is_some(), last_word, now);\n        }\n",
+        ' self.tell_of_return(slot, "again", now);\n        }\n        self.index(slot);\n',
+        ' self.tell_of_return(slot, "again", now);\n        }\n',
     ),
     Mutant(
         "silence is too long a little too early",
@@ -288,20 +290,19 @@ MUTANTS = [
     Mutant(
         "another process inherits the tasks of the one before",
         "registration.rs",
-        "let same_process = earlier.link.registered_by == origin.connection\n"
-        "            && earlier",
-        "let same_process = earlier",
+        "let same_process = leads_here && earlier.link.registered_by == origin.connection;",
+        "let same_process = leads_here;",
     ),
     Mutant(
         "a registration by another connection keeps tasks",
         "registration.rs",
-        "            && earlier.link.is_open_by(origin.connection);",
-        "            || true;",
+        "let same_process = leads_here && earlier.link.registered_by",
+        "let same_process = earlier.link.registered_by",
     ),
     Mutant(
         "a connection belongs to two managers",
         "manager_table.rs",
-        "        self.get_mut(other).link.state = LinkState::Claimed;\n",
+        "        self.get_mut(other).link.claim();\n",
         "",
     ),
     Mutant(

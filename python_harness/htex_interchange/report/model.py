@@ -26,7 +26,7 @@ EARLIEST_S, LATEST_S = 1e8, 1e11
 
 # States after which a manager is gone, and those in which it gets nothing new.
 ENDING = ("lost", "drained", "replaced")
-CLOSING = ("held", "draining", "suspect")
+CLOSING = ("held", "draining", "suspect", "awaited")
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +89,7 @@ class WorkerTime:
     used: float = 0.0
     # Of idle workers that could have had tasks, by where tasks waited meanwhile.
     idle: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    # Of idle workers whose managers were held, draining or suspect.
+    # Of idle workers whose managers were held, draining, suspect or awaited.
     closed: float = 0.0
 
     @property

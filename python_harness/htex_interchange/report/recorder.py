@@ -27,6 +27,8 @@ from htex_interchange.report.model import (
 )
 from htex_interchange.report.steps import Columns, Steps
 
+# Whatever may become of a manager after its registration.
+STATES = (*ENDING, *CLOSING, "failing", "back", "gave_up")
 MANAGER_LOST = "ManagerLost"
 
 
@@ -317,7 +319,7 @@ class Recorder:
             self._advance(t)
             self._register(name, event, workers)
             return
-        if state not in ENDING and state not in CLOSING and state not in ("back", "gave_up"):
+        if state not in STATES:
             raise Unknown(f"manager {state}")
         tasks, silent_s = event.get("tasks", 0), event.get("silent_s")
         if type(tasks) is list:
@@ -339,15 +341,19 @@ class Recorder:
             self._leave(manager)
             manager.until, manager.ended_by = self._now, state
             del self._present[name]
+        elif state != "failing":
+            self._change(manager, state)
+
+    def _change(self, manager: Manager, state: str) -> None:
+        """It gets no tasks from now on, or gets some again."""
+        present = manager.present
+        self._leave(manager)
+        if state == "back":
+            manager.closed -= {"suspect", "awaited"}
         else:
-            present = manager.present
-            self._leave(manager)
-            if state == "back":
-                manager.closed.discard("suspect")
-            else:
-                manager.closed.add(state)
-            if present:
-                self._enter(manager)
+            manager.closed.add(state)
+        if present:
+            self._enter(manager)
 
     def _register(self, name: str, event: Event, workers: int) -> None:
         """By the same connection a manager may register twice, and keeps its tasks."""

@@ -25,7 +25,9 @@ MARK_WORDS = {
     "replaced": "replaced",
     "draining": "drain",
     "held": "hold",
+    "failing": "fails everything",
     "suspect": "connection closed",
+    "awaited": "block lost others",
     "back": "back",
     "gave_up": "tasks given up",
 }

@@ -207,7 +207,9 @@ MARKS = {
     "replaced": ("bad", "M-4 0H4M0 -4V4"),
     "draining": ("ink", "M0 -4L4 0L0 4L-4 0Z"),
     "held": ("ink", "M-2.5 -4V4M2.5 -4V4"),
+    "failing": ("bad", "M-4 0L4 0M-3 -3L3 3"),
     "suspect": ("warn", "M0 -4L4 4H-4Z"),
+    "awaited": ("warn", "M-4 0L0 -4L4 0"),
     "back": ("warn", "M0 4L4 -4H-4Z"),
     "gave_up": ("bad", "M-3 -3H3V3H-3Z"),
 }

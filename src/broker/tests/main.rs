@@ -45,3 +45,6 @@ mod simulation;
 
 /// Tasks that ask for something of their manager, against a model that tries everything.
 mod placement;
+
+/// Managers that fail everything, against a model that looks at every result again.
+mod failing;

@@ -12,6 +12,8 @@ mod choice;
 mod doubt;
 #[path = "model/grace.rs"]
 mod grace;
+#[path = "model/vanished.rs"]
+mod vanished;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,6 +61,8 @@ pub(crate) struct Model {
     pub waiting: BTreeSet<(i64, i64)>,
     pub managers: BTreeMap<String, Manager>,
     departed: BTreeSet<String>,
+    /// Block, manager and time (awake clock) of whoever vanished.
+    vanished: Vec<(String, String, Duration)>,
     pub history: Vec<String>,
     pub dispatching: bool,
     registrations: u64,
@@ -88,6 +92,8 @@ pub(crate) struct Manager {
     clogged: bool,
     draining: bool,
     suspect: Option<Suspect>,
+    /// It has not spoken since others of its block vanished.
+    awaited: bool,
     drain_at: Option<Duration>,
     connection: Option<u64>,
     registered_by: Option<u64>,
@@ -100,7 +106,7 @@ pub(crate) struct Manager {
 
 impl Manager {
     fn room(&self) -> usize {
-        let is_kept_away = self.held || self.draining || self.clogged;
+        let is_kept_away = self.held || self.draining || self.clogged || self.awaited;
         match is_kept_away || self.suspect.is_some() {
             true => 0,
             false => self.account.capacity - self.tasks.len(),
@@ -130,6 +136,7 @@ impl Model {
             waiting: BTreeSet::new(),
             managers: BTreeMap::new(),
             departed: BTreeSet::new(),
+            vanished: Vec::new(),
             history: Vec::new(),
             dispatching: true,
             registrations: 0,
@@ -241,6 +248,7 @@ impl Model {
         let mut order = self.registrations;
         if let Some(earlier) = self.managers.remove(name) {
             order = earlier.order;
+            self.forget_block(&earlier.account.block);
             let by = (earlier.connection, earlier.registered_by);
             if by == (connection, connection) && connection.is_some() {
                 tasks = earlier.tasks;
@@ -266,6 +274,7 @@ impl Model {
             clogged: false,
             draining: false,
             suspect,
+            awaited: false,
             drain_at: account.drain_in.map(|drain_in| self.now + drain_in),
             connection,
             registered_by: connection,
@@ -277,6 +286,9 @@ impl Model {
             account,
         };
         self.managers.insert(name.to_owned(), manager);
+        if connection.is_none() {
+            self.vanish(name);
+        }
         expected
     }
 
@@ -299,6 +311,7 @@ impl Model {
                 manager.connection = connection;
                 manager.spoke_by = connection;
                 manager.suspect = None;
+                manager.awaited = false;
             }
             // It was said before the connection closed.
             None => self.begin_anew(name, Duration::ZERO),
@@ -503,7 +516,9 @@ impl Model {
 
     fn depart(&mut self, name: &str) -> Manager {
         self.departed.insert(name.to_owned());
-        self.managers.remove(name).expect("registered")
+        let manager = self.managers.remove(name).expect("registered");
+        self.forget_block(&manager.account.block);
+        manager
     }
 
     /// Deadlines up to then have been heard out.
@@ -515,6 +530,9 @@ impl Model {
     }
 
     fn lose(&mut self, name: &str) -> Vec<String> {
+        if self.managers[name].suspect.is_none() {
+            self.vanish(name);
+        }
         let tasks = self.depart(name).tasks;
         let mut expected = vec![format!("forgotten {name}")];
         expected.extend(self.lost(name, &tasks));

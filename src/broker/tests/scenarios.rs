@@ -48,6 +48,8 @@ themes!(
     expiry,
     lost_managers,
     disconnect_grace,
+    vanished,
+    failing,
     reconnect_patience,
     task_ids,
     spoilt_results,

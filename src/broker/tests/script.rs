@@ -25,6 +25,9 @@ use super::needs;
 use super::words;
 use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id};
 
+#[path = "script/work.rs"]
+mod work;
+
 /// A line of a scenario, taken apart.
 pub(crate) struct Line {
     pub verb: String,
@@ -90,11 +93,13 @@ pub(crate) struct Player {
     unreachable: BTreeSet<String>,
     /// Those whose connection takes nothing.
     full: BTreeSet<String>,
+    /// Tasks that managers have begun by [`work`].
+    begun: BTreeMap<String, VecDeque<i64>>,
 }
 
 impl Player {
     /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown
-    /// walltime=60 cores_per_worker=2 routing=hard`
+    /// walltime=60 cores_per_worker=2 routing=hard failing=held`
     pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -118,6 +123,7 @@ impl Player {
             };
         }
         settings.placement = needs::placement(&mut with);
+        settings.placement.hold_failing_managers = with.text("failing").as_deref() == Some("held");
         let wanted = with.text("selector");
         let selector: Box<dyn Selector> = match wanted.as_deref() {
             None | Some("asked") => Box::new(BlockIdSelector::default()),
@@ -139,6 +145,7 @@ impl Player {
             shows_warnings,
             unreachable: BTreeSet::new(),
             full: BTreeSet::new(),
+            begun: BTreeMap::new(),
         }
     }
 
@@ -160,7 +167,8 @@ impl Player {
 
     fn carry_out(&mut self, line: &mut Line) -> Vec<String> {
         match line.verb.as_str() {
-            "register" | "heartbeat" | "drain" | "probe" | "result" | "spoilt" | "record" => {
+            "register" | "heartbeat" | "drain" | "probe" | "result" | "raised" | "spoilt"
+            | "record" => {
                 self.say_by_manager(line);
             }
             "task" | "tasks" | "unreadable" => self.submit(line),
@@ -178,6 +186,7 @@ impl Player {
                 let heard_until = line.option("until").map_or(now.monotonic, seconds);
                 self.world.broker.handle_workers_empty(heard_until, now);
             }
+            "raises" | "works" | "spoils" | "begins" | "ends" => return self.work(line),
             "oldest" => return vec![self.oldest()],
             "listening" => return vec![self.world.broker.is_listening().to_string()],
             "deadline" => {
@@ -231,8 +240,9 @@ impl Player {
             "heartbeat" => FromManager::Heartbeat,
             "drain" => FromManager::Drain,
             "probe" => FromManager::ConnectionProbe,
-            "result" => FromManager::Result {
-                is_exception: line.objects.get(2).is_some_and(|word| word == "exception"),
+            "result" | "raised" => FromManager::Result {
+                is_exception: line.verb == "raised"
+                    || line.objects.get(2).is_some_and(|word| word == "exception"),
                 task: TaskId(line.number(1)),
                 frame: Body::Result {
                     manager: name.clone(),

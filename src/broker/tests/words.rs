@@ -72,10 +72,12 @@ fn of_manager_change(change: &ManagerChange) -> String {
             workers,
             capacity,
         } => format!("registered block={block} {hostname} workers={workers} capacity={capacity}"),
+        ManagerChange::Failing { tasks } => format!("failing with {tasks}"),
         ManagerChange::Held => "held".to_owned(),
         ManagerChange::Draining => "draining".to_owned(),
         ManagerChange::Drained => "drained".to_owned(),
         ManagerChange::Suspect { in_flight } => format!("suspect with {in_flight}"),
+        ManagerChange::Awaited => "awaited".to_owned(),
         ManagerChange::Back { in_flight } => format!("back with {in_flight}"),
         ManagerChange::Lost { tasks, silent } => {
             format!("lost with {tasks} after {}", silent.as_secs_f64())

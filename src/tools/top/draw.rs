@@ -273,7 +273,9 @@ fn cell<'a>(column: Column, manager: &Manager, instance: &Instance) -> Cell<'a> 
             let state = manager.state();
             let style = match state {
                 ManagerState::Suspect => Style::new().red(),
-                ManagerState::Draining | ManagerState::Held => Style::new().yellow(),
+                ManagerState::Draining | ManagerState::Held | ManagerState::Awaited => {
+                    Style::new().yellow()
+                }
                 ManagerState::Reserved => Style::new().cyan(),
                 ManagerState::Full | ManagerState::Busy => Style::new().green(),
                 ManagerState::Idle => Style::new(),

@@ -18,7 +18,8 @@ pub(crate) enum Saying {
 }
 
 impl Saying {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// As this manager writes it.
+    pub(crate) fn encode(&self, name: &str) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict().str("type");
         match self {
@@ -29,7 +30,8 @@ impl Saying {
                 out.str("registration");
                 out.str("parsl_v").str("2026.10.26");
                 out.str("python_v").str("3.11.7");
-                out.str("block_id").str("0");
+                // Managers of one block that vanish together stand in the broker's own simulation.
+                out.str("block_id").str(name);
                 out.str("hostname").str("node");
                 out.str("worker_count").int(1);
                 out.str("max_capacity").int(*capacity as i64);

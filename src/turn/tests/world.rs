@@ -405,7 +405,7 @@ impl Transport for World {
         let arrived = Arrived {
             identity: incoming.name.clone().into_bytes(),
             via: Some(incoming.descriptor),
-            first: incoming.saying.encode(),
+            first: incoming.saying.encode(&incoming.name),
             more: Vec::new(),
         };
         self.unheard.get_mut().push_back(incoming);

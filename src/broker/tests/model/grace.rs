@@ -46,12 +46,15 @@ impl Model {
     }
 
     pub(crate) fn disconnect(&mut self, connection: u64) {
-        let suspect = self.suspect();
-        for manager in self.managers.values_mut() {
-            if manager.connection == Some(connection) {
-                manager.connection = None;
-                manager.suspect.get_or_insert(suspect);
-            }
+        let by = |(_, manager): &(&String, &Manager)| manager.connection == Some(connection);
+        let names: Vec<String> = self
+            .managers
+            .iter()
+            .filter(by)
+            .map(|(n, _)| n.clone())
+            .collect();
+        for name in names {
+            self.cut_off(&name);
         }
     }
 
@@ -89,7 +92,11 @@ impl Model {
         let suspect = self.suspect();
         if let Some(manager) = self.managers.get_mut(name) {
             manager.connection = None;
-            manager.suspect.get_or_insert(suspect);
+            if manager.suspect.is_none() {
+                manager.suspect = Some(suspect);
+                manager.awaited = false;
+                self.vanish(name);
+            }
         }
     }
 

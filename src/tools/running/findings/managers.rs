@@ -23,7 +23,9 @@ pub(super) fn of_managers(document: &Document, counts: &ManagerCounts<'_>) -> Ve
     let mut found = Vec::new();
     found.extend(silent(document));
     found.extend(suspect(document, counts));
+    found.extend(awaited(document));
     found.extend(clogged(document));
+    found.extend(failing(document));
     found.extend(other_versions(document));
     let (held, draining) = (
         counts.count(ManagerState::Held),
@@ -107,6 +109,28 @@ fn suspect(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     })
 }
 
+fn awaited(document: &Document) -> Option<Finding> {
+    let managers = document.managers.iter();
+    let awaited: Vec<&Manager> = managers.filter(|manager| manager.awaited).collect();
+    let named = named(&awaited);
+    let (get, they_have) = match awaited.len() {
+        1 => ("1 manager gets".to_owned(), "it has"),
+        managers => (format!("{} get", some(managers, "manager")), "they have"),
+    };
+    (!awaited.is_empty()).then(|| {
+        Finding::note(
+            "managers-awaited",
+            format!(
+                "{get} no more tasks until {they_have} spoken, as others of the same block \
+                 vanished together: {named}."
+            ),
+        )
+        .because(
+            "What took those nodes may have taken these as well. They speak every few seconds.",
+        )
+    })
+}
+
 fn clogged(document: &Document) -> Option<Finding> {
     let managers = document.managers.iter();
     let clogged: Vec<&Manager> = managers.filter(|manager| manager.clogged).collect();
@@ -126,6 +150,52 @@ fn clogged(document: &Document) -> Option<Finding> {
             "A process that is stopped, a node that is overloaded, or a network that is slow for \
              tasks of this size. The other managers have the work meanwhile.",
         )
+    })
+}
+
+/// It takes whatever waits, and spoils it.
+fn failing(document: &Document) -> Option<Finding> {
+    let is_failing = |manager: &&Manager| manager.failing.is_some();
+    let failing: Vec<&Manager> = document.managers.iter().filter(is_failing).collect();
+    let in_a_row: u64 = failing.iter().filter_map(|manager| manager.failing).sum();
+    let all_are_held = failing.iter().all(|manager| manager.held);
+    let (one, its, it) = match failing.len() {
+        1 => ("1 manager fails".to_owned(), "its", "it is"),
+        managers => (
+            format!("{} fail", some(managers, "manager")),
+            "their",
+            "they are",
+        ),
+    };
+    (!failing.is_empty()).then(|| {
+        Finding::warning(
+            "managers-failing",
+            format!(
+                "{one} every task, and sooner than others are done: {}. The last {} there have \
+                 raised, while tasks of other managers did not.{}",
+                named(&failing),
+                some(in_a_row, "task"),
+                match all_are_held {
+                    true => format!(" No more tasks go there: {it} held."),
+                    false => String::new(),
+                }
+            ),
+        )
+        .because(
+            "A node may be broken: a mount that is missing, a GPU that is dead, an environment \
+             that is another one. Or only such tasks go there that would fail anywhere.",
+        )
+        .remedy(format!(
+            "Look at what these tasks raised, and at {its} manager.log; have the node taken \
+             out. {}",
+            match all_are_held {
+                true => "",
+                false => {
+                    "`htex-interchange top` holds a manager, and --hold-failing-managers does so \
+                     by itself."
+                }
+            }
+        ))
     })
 }
 

@@ -270,6 +270,50 @@ fn a_connection_has_closed() {
 }
 
 #[test]
+fn a_block_has_lost_several_managers() {
+    let mut document = staffed(5, 40.0);
+    none(&document, "vanished together");
+    document.managers[0].awaited = true;
+    let (severity, text) = one(
+        &document,
+        "1 manager gets no more tasks until it has spoken",
+    );
+    assert_eq!(severity, Severity::Note);
+    assert!(text.contains("n1-manager on n1"), "{text}");
+    for manager in &mut document.managers {
+        manager.awaited = true;
+    }
+    one(
+        &document,
+        "2 managers get no more tasks until they have spoken",
+    );
+    let (severity, text) = one(&document, "2 awaited");
+    assert_eq!(severity, Severity::Problem);
+    assert!(text.contains("with their next heartbeat"), "{text}");
+}
+
+#[test]
+fn a_manager_fails_everything() {
+    let mut document = staffed(5, 40.0);
+    none(&document, "every task");
+    document.managers[0].failing = Some(12);
+    let (severity, text) = one(&document, "1 manager fails every task");
+    assert_eq!(severity, Severity::Warning);
+    assert!(
+        text.contains("n1-manager on n1. The last 12 tasks"),
+        "{text}"
+    );
+    assert!(text.contains("--hold-failing-managers"), "{text}");
+    document.managers[0].held = true;
+    let (_, text) = one(&document, "1 manager fails every task");
+    assert!(
+        text.contains("No more tasks go there: it is held"),
+        "{text}"
+    );
+    assert!(!text.contains("--hold-failing-managers"), "{text}");
+}
+
+#[test]
 fn a_manager_does_not_take_what_it_was_sent() {
     let mut document = staffed(5, 40.0);
     none(&document, "take the tasks that were sent");

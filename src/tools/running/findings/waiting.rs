@@ -197,6 +197,7 @@ fn unusable(counts: &ManagerCounts<'_>) -> String {
         ManagerState::Draining,
         ManagerState::Suspect,
         ManagerState::Reserved,
+        ManagerState::Awaited,
     ];
     let told: Vec<String> = states
         .iter()
@@ -229,6 +230,12 @@ fn nobody_takes_tasks(document: &Document, counts: &ManagerCounts<'_>) -> Findin
         advice.push(
             "Suspect: their connections have closed. Their nodes or the network are down, or \
              their jobs were killed; they are lost if they do not come back.",
+        );
+    }
+    if counts.count(ManagerState::Awaited) > 0 {
+        advice.push(
+            "Awaited: several managers of their block have vanished together, so these get tasks \
+             when they have spoken, with their next heartbeat at the latest.",
         );
     }
     let nobody = match counts.managers {

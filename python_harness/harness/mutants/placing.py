@@ -1,0 +1,110 @@
+"""What is broken where tasks ask for something of their manager; see `table.py`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from harness.mutants.run import Mutant
+
+PLACING = partial(Mutant, test="tasks_go_where_they_fit")
+
+MUTANTS = [
+    PLACING(
+        "no manager is ever reserved",
+        "placement.rs",
+        "            self.reserve(class, now);\n",
+        "            let _ = class;\n",
+    ),
+    PLACING(
+        "the patience of a task that is passed by never ends",
+        "placement.rs",
+        "&& self.note_passed(class, now) >= PATIENCE",
+        "&& self.note_passed(class, now) >= PATIENCE * 1000",
+    ),
+    PLACING(
+        "a reservation that has served is not released",
+        "placement.rs",
+        "        if let Some(held) = self.reservation\n            && (held.class == found.class",
+        "        if let Some(held) = self.reservation\n            && false\n"
+        "            && (held.class == found.class",
+    ),
+    PLACING(
+        "a reserved manager gets what stands behind the task that it is reserved for",
+        "kinds.rs",
+        "            if until == Some(name) {\n                return walk;\n            }\n",
+        "            let _ = until;\n",
+    ),
+    PLACING(
+        "the affinity of a held manager binds others",
+        "hold_and_drain.rs",
+        "            self.note_manager(&id, ManagerChange::Held, now);\n"
+        "            self.release_bound(slot, now);\n",
+        "            self.note_manager(&id, ManagerChange::Held, now);\n",
+    ),
+    PLACING(
+        "tasks of one affinity go anywhere",
+        "placement.rs",
+        "            self.queue.asking.bind(affinity, slot);\n        }\n        if let Some(held)",
+        "        }\n        if let Some(held)",
+    ),
+    PLACING(
+        "tasks are prefetched beside one that takes several slots",
+        "dispatch.rs",
+        "            _ => self.site.slots,\n",
+        "            _ => self.registration.max_capacity,\n",
+    ),
+    PLACING(
+        "how long a manager lasts is not compared",
+        "demand.rs",
+        "            || amounts.running_time_s.is_some_and(is_too_long)\n",
+        "            || amounts.running_time_s.is_some_and(is_too_long) && false\n",
+    ),
+    PLACING(
+        "a task of a hard type runs beside those of another one",
+        "placed_tasks.rs",
+        "            true => others.next().is_none(),\n",
+        "            true => others.next().is_none() || true,\n",
+    ),
+    PLACING(
+        "those that stand aside are not looked at again when another kind waits",
+        "placement.rs",
+        "routing, home) {\n            self.recall();\n",
+        "routing, home) {\n",
+    ),
+    PLACING(
+        "what is released from a manager that goes recalls nobody",
+        "placement.rs",
+        "        if self.queue.asking.release(slot) {\n            self.recall();\n        }\n",
+        "        let _ = self.queue.asking.release(slot);\n",
+    ),
+    PLACING(
+        "what becomes free on a reserved manager is no news",
+        "placement.rs",
+        "        held.has_news = true;\n        self.policy.withdraw(slot);\n        true\n",
+        "        held.has_news = false;\n        self.policy.withdraw(slot);\n        true\n",
+    ),
+    PLACING(
+        "a warm type goes before a higher priority",
+        "kinds.rs",
+        ".take_while(|((of, _), _)| *of == priority)",
+        ".take_while(|((of, _), _)| *of >= priority || *of < priority)",
+    ),
+    PLACING(
+        "a task takes one slot, whatever it asks for",
+        "placed_tasks.rs",
+        "        self.extra_slots += slots - 1;\n",
+        "        self.extra_slots += (slots - 1).min(0);\n",
+    ),
+    PLACING(
+        "a task that asks for its own workers is prefetched",
+        "demand.rs",
+        "            true => slots <= manager.free_workers(),\n",
+        "            true => slots <= manager.free_capacity(),\n",
+    ),
+    PLACING(
+        "which node is asked for is no matter",
+        "demand.rs",
+        "            || !demand.accepts(&manager.registration)\n",
+        "",
+    ),
+]
