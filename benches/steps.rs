@@ -28,7 +28,7 @@ pub(crate) struct Step {
 }
 
 /// Every step, in the order in which a task takes them.
-pub(crate) const STEPS: [Step; 13] = [
+pub(crate) const STEPS: [Step; 15] = [
     reading::SCAN_TASK,
     reading::READ_TASK,
     reading::READ_TASK_WITH_NEEDS,
@@ -41,6 +41,8 @@ pub(crate) const STEPS: [Step; 13] = [
     brokers::QUEUE_RANDOM_PRIORITIES,
     brokers::DISPATCH_4_MANAGERS,
     brokers::DISPATCH_1000_MANAGERS,
+    brokers::DISPATCH_ASKING,
+    brokers::DISPATCH_1000_KINDS,
     brokers::EXPIRE_NOTHING_8192,
 ];
 

@@ -9,7 +9,8 @@ use broker::{
     Recipient, Settings, Shipment, StopReason,
 };
 use protocol::{
-    BlockId, FromManager, ManagerId, Opaque, Priority, Registration, Task, TaskId, VersionCheck,
+    Amount, BlockId, FromManager, ManagerId, Needs, Opaque, Priority, Registration, Task, TaskId,
+    VersionCheck,
 };
 
 use super::messages::FIRST_TASK;
@@ -31,6 +32,9 @@ const RESULTS_EACH: usize = 4;
 const EXCHANGED: usize = SPEAKERS * RESULTS_EACH;
 /// Tasks that wait throughout.
 const BACKLOG: usize = 256;
+/// Or so many, of so many kinds.
+const LONG_BACKLOG: usize = 16_384;
+const KINDS: i64 = 1000;
 
 const TURNS: u64 = 64;
 const TURN: Duration = Duration::from_micros(100);
@@ -58,13 +62,27 @@ pub(super) const QUEUE_RANDOM_PRIORITIES: Step = Step {
 pub(super) const DISPATCH_4_MANAGERS: Step = Step {
     name: "dispatch_4_managers",
     operations: EXCHANGED as u64,
-    set_up: || Exchange::set_up(4),
+    set_up: || Exchange::set_up(4, BACKLOG, |_| None),
 };
 
 pub(super) const DISPATCH_1000_MANAGERS: Step = Step {
     name: "dispatch_1000_managers",
     operations: EXCHANGED as u64,
-    set_up: || Exchange::set_up(1000),
+    set_up: || Exchange::set_up(1000, BACKLOG, |_| None),
+};
+
+/// Each asks for a core.
+pub(super) const DISPATCH_ASKING: Step = Step {
+    name: "dispatch_asking",
+    operations: EXCHANGED as u64,
+    set_up: || Exchange::set_up(4, BACKLOG, |_| Some(cores(1.0))),
+};
+
+/// A long queue of as many kinds of memory and of types.
+pub(super) const DISPATCH_1000_KINDS: Step = Step {
+    name: "dispatch_1000_kinds",
+    operations: EXCHANGED as u64,
+    set_up: || Exchange::set_up(4, LONG_BACKLOG, |id| Some(kind(id % KINDS))),
 };
 
 /// What a turn costs in which nothing is due.
@@ -73,6 +91,22 @@ pub(super) const EXPIRE_NOTHING_8192: Step = Step {
     operations: TURNS,
     set_up: || Box::new(Rest(World::new(8192, SLOTS))),
 };
+
+fn cores(number: f64) -> Box<Needs> {
+    Box::new(Needs {
+        cores: Amount::new(number),
+        ..Needs::default()
+    })
+}
+
+fn kind(number: i64) -> Box<Needs> {
+    let mut needs = Needs::default();
+    match number % 2 {
+        0 => needs.memory_mb = Amount::new(1000.0 + number as f64),
+        _ => needs.task_type = Some(format!("type-{number}").into()),
+    }
+    Box::new(needs)
+}
 
 /// As large as libzmq's frame, so that a task that moves is as heavy as in earnest.
 #[derive(Debug)]
@@ -287,21 +321,28 @@ impl Work for Queue {
 /// All managers are busy. Results come from a few of them, and tasks go where they came from.
 struct Exchange {
     world: World,
+    needs: fn(i64) -> Option<Box<Needs>>,
     next_speaker: usize,
     tasks: Vec<Task<Body>>,
     results: Vec<(usize, FromManager<Body>)>,
 }
 
 impl Exchange {
-    fn set_up(managers: usize) -> Box<dyn Work> {
+    fn set_up(
+        managers: usize,
+        backlog: usize,
+        needs: fn(i64) -> Option<Box<Needs>>,
+    ) -> Box<dyn Work> {
         let mut world = World::new(managers, SLOTS);
-        for _ in 0..managers * SLOTS + BACKLOG {
-            let task = world.next_task(Priority::LOWEST);
+        for _ in 0..managers * SLOTS + backlog {
+            let mut task = world.next_task(Priority::LOWEST);
+            task.needs = needs(task.id.0);
             world.broker.handle_task(task, 1, world.now);
         }
         world.end_turn();
         let mut exchange = Self {
             world,
+            needs,
             next_speaker: 0,
             tasks: Vec::with_capacity(EXCHANGED),
             results: Vec::with_capacity(EXCHANGED),
@@ -319,7 +360,8 @@ impl Work for Exchange {
     fn prepare(&mut self) {
         self.world.deliver();
         for _ in 0..EXCHANGED {
-            let task = self.world.next_task(Priority::LOWEST);
+            let mut task = self.world.next_task(Priority::LOWEST);
+            task.needs = (self.needs)(task.id.0);
             self.tasks.push(task);
         }
         for _ in 0..SPEAKERS {

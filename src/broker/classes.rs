@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use slab::Slab;
 
 use super::demand::{Amounts, Demand, Fit, Room};
@@ -19,10 +20,10 @@ const BITS_BELOW: u32 = 48;
 #[derive(Debug, Default)]
 pub(super) struct Classes {
     classes: Slab<Class>,
-    by_traits: HashMap<Traits, usize>,
+    by_traits: HashMap<Traits, usize, RandomState>,
     /// By the first task of each.
     order: BTreeSet<(Key, usize)>,
-    by_type: HashMap<Rc<str>, BTreeSet<(Key, usize)>>,
+    by_type: HashMap<Rc<str>, BTreeSet<(Key, usize)>, RandomState>,
     issued: u64,
 }
 

@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use std::rc::Rc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use slab::Slab;
 
 use super::classes::{Class, ClassId, Classes};
@@ -22,8 +23,8 @@ const WARM_CLASSES_MAX: usize = 8;
 
 pub(super) struct Kinds<B> {
     kinds: Slab<Kind<B>>,
-    demands: HashMap<Rc<Needs>, Shared>,
-    by_affinity: HashMap<Affinity, Vec<usize>>,
+    demands: HashMap<Rc<Needs>, Shared, RandomState>,
+    by_affinity: HashMap<Affinity, Vec<usize>, RandomState>,
     /// What any manager may get.
     common: Classes,
     /// What only this manager may get.
@@ -96,8 +97,8 @@ impl<B> Kinds<B> {
     pub(super) fn new() -> Self {
         Self {
             kinds: Slab::new(),
-            demands: HashMap::new(),
-            by_affinity: HashMap::new(),
+            demands: HashMap::default(),
+            by_affinity: HashMap::default(),
             common: Classes::default(),
             bound: BTreeMap::new(),
             tasks: 0,

@@ -156,7 +156,7 @@ pub struct Broker<B> {
     has_asked: bool,
     affinities: Affinities,
     /// Which managers have run a type of task lately.
-    warm: HashMap<Rc<str>, BTreeSet<Slot>>,
+    warm: HashMap<Rc<str>, BTreeSet<Slot>, foldhash::fast::RandomState>,
     /// Those with room whom nothing fits that waits.
     aside: BTreeSet<Slot>,
     reservation: Option<Reservation>,
@@ -194,7 +194,7 @@ impl<B> Broker<B> {
             live: LiveIds::new(),
             has_asked: false,
             affinities: Affinities::default(),
-            warm: HashMap::new(),
+            warm: HashMap::default(),
             aside: BTreeSet::new(),
             reservation: None,
             look_for_unmet_at: None,
