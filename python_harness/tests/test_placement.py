@@ -258,8 +258,8 @@ def test_what_fits_nowhere_waits_and_is_told_of(tmp_path):
         assert results([htex.submit(jobs.add, {}, number, 1) for number in range(50)])
         wait_until(lambda: len(warnings(htex)) >= 2, 30, "both kinds are told", every_s=0.1)
         text = "\n".join(warnings(htex))
-        assert "they need 8 slots on one manager; the largest has 4" in text
-        assert "nowhere*" in text and "no manager is on such a node" in text
+        assert "12 tasks need 8 slots on one manager; the largest has 4" in text
+        assert "nowhere*" in text and "needs a node that no manager is on" in text
         assert not any(future.done() for future in [*too_large, nowhere])
         told = subprocess.run(
             [environment.binary(), "status", str(tmp_path)], capture_output=True, text=True

@@ -92,8 +92,8 @@ impl Classes {
         )
     }
 
-    /// A kind of so many tasks, the first of which has this key. Returns its class, and whether it may
-    /// fit where nothing did before.
+    /// A kind of so many tasks, the first of which has this key. Returns its class, and whether it
+    /// may fit where nothing did before.
     pub(super) fn insert(
         &mut self,
         kind: usize,
