@@ -26,6 +26,7 @@ use tracing::warn;
 use super::Broker;
 use super::change::ManagerChange;
 use super::histogram::{Counts, Histogram};
+use super::looks::LookFor;
 use super::manager::Manager;
 use super::now::Now;
 use super::slot::Slot;
@@ -45,8 +46,6 @@ pub(super) struct Exceptions {
     flights: Histogram,
     /// Managers whose row is long enough, and that may yet turn out to fail everything.
     undecided: BTreeSet<Slot>,
-    /// When these are looked at: monotonic clock.
-    look_at: Option<Duration>,
 }
 
 /// Exceptions of one manager, without anything else in between.
@@ -62,12 +61,6 @@ pub(super) struct Row {
     /// How many tasks will be done, of all managers, when those are that are in flight elsewhere
     /// after the last of them.
     others_done_at: u64,
-}
-
-impl Exceptions {
-    pub(super) fn look_at(&self) -> Option<Duration> {
-        self.look_at
-    }
 }
 
 /// Results of all managers by some time.
@@ -171,14 +164,14 @@ impl<B> Broker<B> {
             }
             self.exceptions.undecided.insert(slot);
             let soon = now.monotonic.saturating_add(LOOK_EVERY);
-            self.exceptions.look_at.get_or_insert(soon);
+            self.looks.advance(LookFor::Failing, soon);
             self.tell_if_failing(slot, now);
         }
     }
 
     /// Those that raised, while others were not done with what they had.
     pub(super) fn look_for_failing_when_due(&mut self, now: Now) {
-        if self.exceptions.look_at.is_none_or(|at| at > now.monotonic) {
+        if !self.looks.is_due(LookFor::Failing, now.monotonic) {
             return;
         }
         for slot in std::mem::take(&mut self.exceptions.undecided) {
@@ -194,7 +187,7 @@ impl<B> Broker<B> {
         }
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         let is_any = !self.exceptions.undecided.is_empty();
-        self.exceptions.look_at = is_any.then_some(next);
+        self.looks.set(LookFor::Failing, is_any.then_some(next));
     }
 
     fn in_flight_elsewhere(&self, slot: Slot) -> usize {

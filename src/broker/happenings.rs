@@ -34,6 +34,7 @@ impl<B> Broker<B> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn note_done(&mut self, slot: Slot, task: TaskId, now: Now) {
         self.tally.tasks_done += 1;
         let manager = self.managers.get_mut(slot);

@@ -25,7 +25,7 @@
 //! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |
 //! | whose block has lost several managers, and who has not spoken since | `vanished` |
 //! | HOLD_MANAGER, drain | `hold_and_drain` |
-//! | when to look at whom, and what was read by then | `deadlines`, `liveness`, `time` |
+//! | when to look at whom, and what was read by then | `deadlines`, `liveness`, `looks`, `time` |
 //! | what becomes of a lost manager's tasks | `lost_managers` |
 //! | results, whole, spoilt or late | `results` |
 //! | managers that fail everything | `failing` |
@@ -72,6 +72,7 @@ mod link;
 mod live_ids;
 mod liveness;
 mod load_selectors;
+mod looks;
 mod lost_managers;
 mod manager;
 mod manager_table;
@@ -135,6 +136,7 @@ use happenings::Recent;
 use lane::QueuedTask;
 use live_ids::LiveIds;
 use liveness::Liveness;
+use looks::Looks;
 use manager_table::ManagerTable;
 use outputs::Outputs;
 use placement::Reservation;
@@ -160,8 +162,7 @@ pub struct Broker<B> {
     /// Those with room whom nothing fits that waits.
     aside: BTreeSet<Slot>,
     reservation: Option<Reservation>,
-    /// When the log may have to be told of tasks that fit nobody: monotonic clock.
-    look_for_unmet_at: Option<Duration>,
+    looks: Looks,
     managers: ManagerTable<B>,
     departed: Departed,
     anomalies: Box<dyn AnomalyLog>,
@@ -197,7 +198,7 @@ impl<B> Broker<B> {
             warm: HashMap::default(),
             aside: BTreeSet::new(),
             reservation: None,
-            look_for_unmet_at: None,
+            looks: Looks::default(),
             managers: ManagerTable::new(),
             departed: Departed::default(),
             anomalies: Box::new(LogEach),
@@ -278,8 +279,7 @@ impl<B> Broker<B> {
             self.liveness.next_deadline(),
             policy,
             self.leaving_until,
-            self.look_for_unmet_at,
-            self.exceptions.look_at(),
+            self.looks.first(),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -21,13 +21,15 @@ pub(super) struct Link {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkState {
+    /// It was open, and has not spoken since others of its block vanished.
+    Awaited,
+    /// The same of one that was claimed.
+    AwaitedAndClaimed,
     /// It spoke by its connection, which leads to it and to nobody else.
     Open,
     /// Another one has spoken by its connection since. A message that stood unread while its
     /// connection closed names whichever got the descriptor, so either of them may have none.
     Claimed,
-    /// It has not spoken since others of its block vanished. Otherwise it is open, or claimed.
-    Awaited { is_claimed: bool },
     /// Since this time on the awake clock.
     Closed(Duration),
 }
@@ -50,35 +52,38 @@ impl Link {
 
     /// The connection that leads to it.
     pub(super) fn connection(&self) -> Option<ConnectionId> {
-        let is_its_own = matches!(
-            self.state,
-            LinkState::Open | LinkState::Awaited { is_claimed: false }
-        );
+        let is_its_own = matches!(self.state, LinkState::Open | LinkState::Awaited);
         self.spoke_by.filter(|_| is_its_own)
     }
 
     /// Whether it has spoken since it, or its block, gave a reason to doubt that it is there.
+    #[inline]
     pub(super) fn is_heard(&self) -> bool {
         matches!(self.state, LinkState::Open | LinkState::Claimed)
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        matches!(self.state, LinkState::Awaited { .. })
+        matches!(
+            self.state,
+            LinkState::Awaited | LinkState::AwaitedAndClaimed
+        )
     }
 
     /// Others of its block have vanished.
     pub(super) fn await_word(&mut self) {
-        match self.state {
-            LinkState::Open => self.state = LinkState::Awaited { is_claimed: false },
-            LinkState::Claimed => self.state = LinkState::Awaited { is_claimed: true },
-            LinkState::Awaited { .. } | LinkState::Closed(_) => {}
-        }
+        self.state = match self.state {
+            LinkState::Open => LinkState::Awaited,
+            LinkState::Claimed => LinkState::AwaitedAndClaimed,
+            other @ (LinkState::Awaited | LinkState::AwaitedAndClaimed | LinkState::Closed(_)) => {
+                other
+            }
+        };
     }
 
     /// Another one has spoken by its connection.
     pub(super) fn claim(&mut self) {
         self.state = match self.state {
-            LinkState::Awaited { .. } => LinkState::Awaited { is_claimed: true },
+            LinkState::Awaited | LinkState::AwaitedAndClaimed => LinkState::AwaitedAndClaimed,
             LinkState::Open | LinkState::Claimed | LinkState::Closed(_) => LinkState::Claimed,
         };
     }
@@ -86,7 +91,10 @@ impl Link {
     pub(super) fn closed_since(&self) -> Option<Duration> {
         match self.state {
             LinkState::Closed(since) => Some(since),
-            LinkState::Open | LinkState::Claimed | LinkState::Awaited { .. } => None,
+            LinkState::Open
+            | LinkState::Claimed
+            | LinkState::Awaited
+            | LinkState::AwaitedAndClaimed => None,
         }
     }
 

@@ -27,8 +27,11 @@ impl<B> Broker<B> {
         for entry in self.liveness.due(now) {
             self.look_at(entry, now);
         }
-        self.look_for_failing_when_due(now);
-        self.tell_unmet_when_due(now);
+        let is_due = |at: Duration| at <= now.monotonic;
+        if self.looks.first().is_some_and(is_due) {
+            self.look_for_failing_when_due(now);
+            self.tell_unmet_when_due(now);
+        }
         self.leave_if_done(now);
     }
 

@@ -10,6 +10,7 @@ use super::Broker;
 use super::classes::Class;
 use super::demand::{Amounts, Demand, Fit, Room};
 use super::kinds::ClassName;
+use super::looks::LookFor;
 use super::manager::Manager;
 use super::now::Now;
 use protocol::ManagerId;
@@ -110,17 +111,17 @@ impl<B> Broker<B> {
     pub(super) fn look_for_unmet(&mut self, now: Now) {
         if self.queue.asking.len() > 0 {
             let soon = now.monotonic.saturating_add(FIRST_LOOK_AFTER);
-            self.look_for_unmet_at = Some(self.look_for_unmet_at.map_or(soon, |at| at.min(soon)));
+            self.looks.advance(LookFor::Unmet, soon);
         }
     }
 
     pub(super) fn tell_unmet_when_due(&mut self, now: Now) {
-        if self.look_for_unmet_at.is_none_or(|at| at > now.monotonic) {
+        if !self.looks.is_due(LookFor::Unmet, now.monotonic) {
             return;
         }
         let is_asking = self.queue.asking.len() > 0;
         let next = now.monotonic.saturating_add(LOOK_EVERY);
-        self.look_for_unmet_at = is_asking.then_some(next);
+        self.looks.set(LookFor::Unmet, is_asking.then_some(next));
         let asking = &self.queue.asking;
         let is_new = |name: &ClassName| asking.find(*name).is_some_and(|class| !class.is_told);
         let new = self.unmet_among(asking.all_classes().filter(is_new), now);

@@ -15,20 +15,20 @@ MUTANTS = [
     Mutant(
         "a batch takes half of what there is room for",
         "dispatch.rs",
-        "            .free_capacity()\n            .min(room.tasks)",
-        "            .free_capacity()\n            .div_ceil(2)\n            .min(room.tasks)",
+        "            .free_capacity()\n            .min(BATCH_TASKS_MAX)",
+        "            .free_capacity()\n            .div_ceil(2)\n            .min(BATCH_TASKS_MAX)",
     ),
     Mutant(
         "a task that may end its manager has others before it in its batch",
         "dispatch.rs",
-        " && !travels_alone(next, live)\n",
-        "\n",
+        "(weight > room.weight || is_alone)",
+        "weight > room.weight",
     ),
     Mutant(
         "a task that may end its manager has others behind it in its batch",
         "dispatch.rs",
-        "self.tally);\n            if is_alone {\n                break;\n            }\n",
-        "self.tally);\n            let _ = is_alone;\n",
+        "link: manager.link.number,\n            });\n            if is_alone {\n                break;\n",
+        "link: manager.link.number,\n            });\n            if is_alone {\n",
     ),
     Mutant(
         "a suspect manager gets tasks",
@@ -45,9 +45,9 @@ MUTANTS = [
     Mutant(
         "a task that a batch has no room for is lost",
         "dispatch.rs",
-        "            let Some(task) = next else {\n",
-        "            let Some(task) = next else {\n"
-        "                self.queue.pop_if(|_| true).map(|task| task.ticket.settle());\n",
+        "(weight > room.weight || is_alone) {\n",
+        "(weight > room.weight || is_alone) {\n"
+        "                self.queue.plain.pop().map(|task| task.ticket.settle());\n",
     ),
     Mutant(
         "who takes batches again gets none",
@@ -70,14 +70,17 @@ MUTANTS = [
     Mutant(
         "what has left the queue still weighs",
         "lane.rs",
-        "        self.weight -= task.weight;\n",
+        "        self.weight -= first.weight;\n",
         "",
     ),
     Mutant(
         "a batch is measured by another task than the one that leaves",
         "lane.rs",
-        "            if !is_wanted(self.ranked.get(first.place)?) {\n",
-        "            if !is_wanted(self.line.front().or(self.ranked.get(first.place))?) {\n",
+        "            true => self.ranked.get(self.ranking.peek()?.0.place)?,\n",
+        "            true => {\n"
+        "                let ranked = self.ranked.get(self.ranking.peek()?.0.place);\n"
+        "                self.line.front().or(ranked)?\n"
+        "            }\n",
     ),
     Mutant(
         "a manager whose connection takes nothing is chosen at once again",
@@ -97,20 +100,20 @@ MUTANTS = [
     Mutant(
         "a batch weighs more than there is room for",
         "dispatch.rs",
-        "            || self.weight + next.weight <= room.weight",
-        "            || next.weight <= room.weight",
+        "(weight > room.weight || is_alone)",
+        "(next.weight > room.weight || is_alone)",
     ),
     Mutant(
         "what a batch may weigh is not asked",
         "dispatch.rs",
-        "            || self.weight + next.weight <= room.weight",
-        "            || self.weight + next.weight <= usize::MAX",
+        "(weight > room.weight || is_alone)",
+        "is_alone",
     ),
     Mutant(
         "a task that is heavier than a batch may be does not leave",
         "dispatch.rs",
-        "        self.shipment.is_empty()\n            || self.weight",
-        "        self.weight",
+        "if !shipment.is_empty() && (weight > room.weight || is_alone) {",
+        "if weight > room.weight || !shipment.is_empty() && is_alone {",
     ),
     Mutant(
         "a batch holds more tasks than there is room for",

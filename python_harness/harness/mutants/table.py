@@ -202,8 +202,10 @@ MUTANTS = [
     Mutant(
         "the next doubt of a manager is not watched",
         "tasks_in_doubt.rs",
-        "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
+        "        self.watch_doubts(slot);\n"
+        "        self.index(slot);\n"
         "        self.after_result(slot, now);\n",
+        "        self.index(slot);\n        self.after_result(slot, now);\n",
     ),
     Mutant(
         "tasks in doubt are given up while their manager has no connection",
@@ -238,7 +240,9 @@ MUTANTS = [
     Mutant(
         "the place of a task that was given up is not free",
         "tasks_in_doubt.rs",
-        "        self.watch_doubts(slot);\n        self.after_result(slot, now);\n",
+        "        self.watch_doubts(slot);\n"
+        "        self.index(slot);\n"
+        "        self.after_result(slot, now);\n",
         "        self.watch_doubts(slot);\n        self.report(slot, now);\n",
     ),
     Mutant(
