@@ -270,18 +270,21 @@ impl<B> Broker<B> {
 
     /// When [`Self::handle_time`] has something to do next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
+        let sooner =
+            |first: Option<Duration>, at: Duration| Some(first.map_or(at, |first| first.min(at)));
+        let mut first = self.liveness.next_deadline();
+        if let Some(at) = self.looks.first() {
+            first = sooner(first, at);
+        }
         // While nothing may be dispatched nobody is asked, and no answer is awaited.
-        let policy = self
-            .policy
-            .next_deadline()
-            .filter(|_| self.dispatching && !self.queue.is_empty());
-        let deadlines = [
-            self.liveness.next_deadline(),
-            policy,
-            self.leaving_until,
-            self.looks.first(),
-        ];
-        deadlines.into_iter().flatten().min()
+        if self.policy.is_asked()
+            && self.dispatching
+            && !self.queue.is_empty()
+            && let Some(at) = self.policy.next_deadline()
+        {
+            first = sooner(first, at);
+        }
+        first
     }
 
     /// The versions of the submit side, found outside; told before the first registration.

@@ -10,6 +10,8 @@ pub(super) enum LookFor {
     Unmet,
     /// Managers that fail everything.
     Failing,
+    /// Managers that still work when the submit side is gone.
+    Leaving,
 }
 
 /// On the monotonic clock.
@@ -17,6 +19,7 @@ pub(super) enum LookFor {
 pub(super) struct Looks {
     unmet_at: Option<Duration>,
     failing_at: Option<Duration>,
+    leaving_at: Option<Duration>,
     first: Option<Duration>,
 }
 
@@ -29,6 +32,7 @@ impl Looks {
         match look {
             LookFor::Unmet => self.unmet_at,
             LookFor::Failing => self.failing_at,
+            LookFor::Leaving => self.leaving_at,
         }
     }
 
@@ -41,8 +45,9 @@ impl Looks {
         match look {
             LookFor::Unmet => self.unmet_at = at,
             LookFor::Failing => self.failing_at = at,
+            LookFor::Leaving => self.leaving_at = at,
         }
-        let all = [self.unmet_at, self.failing_at];
+        let all = [self.unmet_at, self.failing_at, self.leaving_at];
         self.first = all.into_iter().flatten().min();
     }
 

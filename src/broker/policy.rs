@@ -243,7 +243,14 @@ impl<B> Broker<B> {
     }
 
     /// Asks, if there is something to decide and nobody is asked already.
+    #[inline]
     pub(super) fn ask_if_needed(&mut self, now: Now) {
+        if self.policy.is_asked() {
+            self.ask_user_if_needed(now);
+        }
+    }
+
+    fn ask_user_if_needed(&mut self, now: Now) {
         let Policy::Asked(user) = &mut self.policy else {
             return;
         };

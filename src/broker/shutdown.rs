@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::Broker;
 use super::live_ids::LiveIds;
+use super::looks::LookFor;
 use super::now::Now;
 use super::output::{Output, StopReason};
 use super::slot::Slot;
@@ -23,7 +24,9 @@ impl<B> Broker<B> {
         if self.leaving_until.is_some() || self.stopping {
             return;
         }
-        self.leaving_until = Some(now.monotonic.saturating_add(BUSY_MANAGERS_GET));
+        let until = now.monotonic.saturating_add(BUSY_MANAGERS_GET);
+        self.leaving_until = Some(until);
+        self.looks.set(LookFor::Leaving, Some(until));
         let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.start_draining(slot, now);
@@ -38,6 +41,7 @@ impl<B> Broker<B> {
         }
         self.stopping = true;
         self.leaving_until = None;
+        self.looks.set(LookFor::Leaving, None);
         for (_, manager) in self.managers.iter() {
             let to = manager.id.clone();
             self.outputs.push_back(Output::ToManager {
