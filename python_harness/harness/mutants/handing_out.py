@@ -27,8 +27,8 @@ MUTANTS = [
     Mutant(
         "a task that may end its manager has others behind it in its batch",
         "dispatch.rs",
-        "link: manager.link.number,\n            });\n            if is_alone {\n                break;\n",
-        "link: manager.link.number,\n            });\n            if is_alone {\n",
+        ".link.number,\n            });\n            if is_alone {\n                break;\n",
+        ".link.number,\n            });\n            if is_alone {\n",
     ),
     Mutant(
         "a suspect manager gets tasks",
