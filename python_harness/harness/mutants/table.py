@@ -427,7 +427,7 @@ MUTANTS = [
     Mutant(
         "the loop spins while results are stuck",
         "lib.rs",
-        ".filter(|_| self.dispatching && !self.queue.is_empty())",
-        ".filter(|_| !self.queue.is_empty())",
+        "            && self.dispatching\n            && !self.queue.is_empty()\n",
+        "            && !self.queue.is_empty()\n",
     ),
 ]
