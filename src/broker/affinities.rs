@@ -31,6 +31,17 @@ impl Affinities {
         Some(self.bound.get(affinity)?.to)
     }
 
+    /// Whether a task of this value is in the hands of the manager that it is bound to.
+    pub(super) fn is_in_flight(&self, affinity: &Affinity) -> bool {
+        let bound = self.bound.get(affinity);
+        bound.is_some_and(|bound| bound.in_flight > 0)
+    }
+
+    /// The next task of this value may go to any manager.
+    pub(super) fn unbind(&mut self, affinity: &Affinity) {
+        self.bound.remove(affinity);
+    }
+
     /// A task of this value goes to that manager.
     pub(super) fn dispatched(&mut self, affinity: &Affinity, to: Slot) {
         self.marks += 1;

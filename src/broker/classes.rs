@@ -1,5 +1,5 @@
-//! Kinds of tasks in classes: what is in one class fits a manager alike, as a rule, so that a
-//! million tasks that fit nowhere are passed by in one step.
+//! Kinds of tasks in classes: what is in one class fits a manager alike, so that a million tasks
+//! that fit nowhere are passed by in one step.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -10,11 +10,7 @@ use slab::Slab;
 
 use super::demand::{Amounts, Demand, Fit, Room};
 use super::lane::Key;
-use protocol::{Amount, NodeNeeds, Routing};
-
-/// Numbers whose first bits are equal are in one class: there are sixteen from a number to its
-/// double.
-const BITS_BELOW: u32 = 48;
+use protocol::{NodeNeeds, Routing};
 
 /// The kinds that any manager may get, or those that a certain one must get.
 #[derive(Debug, Default)]
@@ -34,11 +30,10 @@ pub(super) struct ClassId {
     issue: u64,
 }
 
+/// All that decides whether a task fits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Traits {
-    cores: Option<u64>,
-    memory: Option<u64>,
-    running_time: Option<u64>,
+    amounts: Amounts,
     node: Option<Box<NodeNeeds>>,
     task_type: Option<Rc<str>>,
     routing: Routing,
@@ -52,8 +47,6 @@ pub(super) struct Class {
     kinds: BTreeSet<(Key, usize)>,
     pub(super) tasks: usize,
     demand: Rc<Demand>,
-    least: Amounts,
-    most: Amounts,
     /// Since when others go before its first task, out of turn: monotonic clock.
     pub(super) passed_since: Option<Duration>,
     /// The log has been told that it fits no manager.
@@ -104,10 +97,7 @@ impl Classes {
     ) -> (usize, bool) {
         let traits = Traits::of(demand);
         let (place, is_news) = match self.by_traits.get(&traits) {
-            Some(place) => {
-                let class = &mut self.classes[*place];
-                (*place, class.widen(&demand.amounts) || class.is_mixed())
-            }
+            Some(place) => (*place, false),
             None => (self.add(traits, demand), true),
         };
         self.change(place, |kinds| {
@@ -168,8 +158,6 @@ impl Classes {
             kinds: BTreeSet::new(),
             tasks: 0,
             demand: Rc::clone(demand),
-            least: demand.amounts,
-            most: demand.amounts,
             passed_since: None,
             is_told: false,
         });
@@ -226,51 +214,19 @@ impl Class {
         self.kinds.iter().map(|(_, kind)| *kind)
     }
 
-    /// The least that one of its kinds asks for.
-    pub(super) fn least(&self) -> &Amounts {
-        &self.least
-    }
-
     pub(super) fn task_type(&self) -> Option<&Rc<str>> {
         self.traits.task_type.as_ref()
     }
 
-    /// How well the least of it fits.
     pub(super) fn fit<B>(&self, room: &Room<'_, B>) -> Fit {
-        room.fit(&self.least, &self.demand)
-    }
-
-    /// Whether whatever fits by its least amounts fits by those of any of its kinds.
-    pub(super) fn is_mixed(&self) -> bool {
-        self.least != self.most
-    }
-
-    pub(super) fn lacks<B>(&self, room: &Room<'_, B>) -> usize {
-        room.lacks(&self.least)
-    }
-
-    /// Whether its bounds are others now.
-    fn widen(&mut self, amounts: &Amounts) -> bool {
-        let bound =
-            |of: fn(Option<Amount>, Option<Amount>) -> Option<Amount>, bounds: &Amounts| Amounts {
-                cores: of(bounds.cores, amounts.cores),
-                memory_mb: of(bounds.memory_mb, amounts.memory_mb),
-                running_time_s: of(bounds.running_time_s, amounts.running_time_s),
-            };
-        let (least, most) = (bound(Ord::min, &self.least), bound(Ord::max, &self.most));
-        let is_wider = (least, most) != (self.least, self.most);
-        (self.least, self.most) = (least, most);
-        is_wider
+        room.fit(&self.demand)
     }
 }
 
 impl Traits {
     fn of(demand: &Demand) -> Self {
-        let bits = |amount: Option<Amount>| amount.map(|amount| amount.to_bits() >> BITS_BELOW);
         Self {
-            cores: bits(demand.amounts.cores),
-            memory: bits(demand.amounts.memory_mb),
-            running_time: bits(demand.amounts.running_time_s),
+            amounts: demand.amounts,
             node: demand.needs.node.clone(),
             task_type: demand.task_type.clone(),
             routing: demand.routing,

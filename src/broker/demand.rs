@@ -25,7 +25,7 @@ pub(super) struct Demand {
 }
 
 /// What of it is a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Amounts {
     pub(super) cores: Option<Amount>,
     pub(super) memory_mb: Option<Amount>,
@@ -172,9 +172,9 @@ impl<'a, B> Room<'a, B> {
         self.manager.placed.iter().flat_map(|placed| placed.warm())
     }
 
-    /// How well so much fits here, for a task that asks for the rest of `demand`.
-    pub(super) fn fit(&self, amounts: &Amounts, demand: &Demand) -> Fit {
-        let manager = self.manager;
+    /// How well it fits here.
+    pub(super) fn fit(&self, demand: &Demand) -> Fit {
+        let (manager, amounts) = (self.manager, &demand.amounts);
         let slots = amounts.slots_on(&manager.site);
         let is_too_long = |time: Amount| time.get() > self.left_s;
         if slots > manager.site.slots

@@ -336,14 +336,6 @@ impl<B> Kinds<B> {
         })
     }
 
-    /// What the kinds of a class ask for, with how many tasks do; of many, those that come first.
-    pub(super) fn demands_in(&self, class: &Class) -> impl Iterator<Item = (&Rc<Demand>, usize)> {
-        const LOOKED_AT_MAX: usize = 64;
-        let kinds = class.kinds().take(LOOKED_AT_MAX);
-        let kinds = kinds.filter_map(|kind| self.kinds.get(kind));
-        kinds.map(|kind| (&kind.demand, kind.lane.len()))
-    }
-
     /// What a manager gets next: the first in order that fits it now. `plain`: the key of the first
     /// task that asks for nothing. `until`: what stands behind this class is not for it.
     pub(super) fn walk(
@@ -411,33 +403,30 @@ impl<B> Kinds<B> {
             .next()
     }
 
-    /// The first of a class that fits now.
+    /// The first of a class, if it fits now.
     fn fit(&self, class: &Class, name: ClassName, room: &Room<'_, B>) -> Result<Found, Fit> {
-        let found = |kind, slots| Found {
-            kind,
-            class: name,
-            slots,
-        };
-        match class.fit(room) {
-            Fit::Now(slots) if !class.is_mixed() => {
-                let kind = class.kinds().next();
-                kind.map(|kind| found(kind, slots)).ok_or(Fit::Never)
-            }
-            Fit::Now(_) => {
-                let mut worst = Fit::Never;
-                for number in class.kinds() {
-                    let Some(kind) = self.kinds.get(number) else {
-                        continue;
-                    };
-                    match room.fit(&kind.demand.amounts, &kind.demand) {
-                        Fit::Now(slots) => return Ok(found(number, slots)),
-                        Fit::Later => worst = Fit::Later,
-                        Fit::Never => {}
-                    }
-                }
-                Err(worst)
-            }
-            fit @ (Fit::Later | Fit::Never) => Err(fit),
+        match (class.fit(room), class.kinds().next()) {
+            (Fit::Now(slots), Some(kind)) => Ok(Found {
+                kind,
+                class: name,
+                slots,
+            }),
+            (fit, _) => Err(fit),
+        }
+    }
+
+    /// Whether a task of this value could never be held there.
+    pub(super) fn is_in_vain(&self, affinity: &Affinity, room: &Room<'_, B>) -> bool {
+        let kinds = self.by_affinity.get(affinity).into_iter().flatten();
+        let mut kinds = kinds.filter_map(|kind| self.kinds.get(*kind));
+        kinds.any(|kind| room.fit(&kind.demand) == Fit::Never)
+    }
+
+    /// From now on any manager may get tasks of this value.
+    pub(super) fn unbind(&mut self, affinity: &Affinity) {
+        let kinds = self.by_affinity.get(affinity).cloned().unwrap_or_default();
+        for kind in kinds {
+            self.move_to(kind, None);
         }
     }
 

@@ -4,9 +4,9 @@
 //! A manager gets the first task in order that fits it, however many before it do not. So a task
 //! that needs much is passed by small ones without end. After [`PATIENCE`] it gets a manager that
 //! can hold it reserved, one in the whole run: that one gets nothing which stands behind the task,
-//! runs empty, and takes it. A task that some manager can hold therefore waits, from its turn on,
-//! no longer than the patience and the longest flight on the reserved manager, and one more such
-//! flight if a manager is reserved for another task by then.
+//! runs empty, and takes it; if that takes long, another one is tried, each for twice as long. A
+//! task that some manager can hold therefore waits, from its turn on, for the patience and for what
+//! is in flight where it goes, and reservations for tasks before it are served before its own.
 //!
 //! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
 
@@ -22,8 +22,11 @@ use super::manager::Manager;
 use super::now::Now;
 use super::policy::Among;
 use super::slot::Slot;
-use protocol::{Needs, TaskId};
+use protocol::{Affinity, Needs, TaskId};
 
+/// So long a manager may take to run empty before another one is tried; twice as long after each
+/// try. A task that runs for days must not hold up what could go elsewhere in a moment.
+const FIRST_TRY_TAKES: Duration = Duration::from_secs(10);
 /// So many managers that have run a type are looked at for room.
 const WARM_MANAGERS_MAX: usize = 16;
 
@@ -34,6 +37,9 @@ pub(super) struct Reservation {
     pub(super) slot: Slot,
     /// Something may fit there that did not when it was looked at.
     pub(super) has_news: bool,
+    /// Then another manager is let run empty: monotonic clock.
+    until: Duration,
+    tries: u32,
 }
 
 impl<B> Broker<B> {
@@ -69,9 +75,13 @@ impl<B> Broker<B> {
             known.or(queued).filter(is_here)
         });
         let routing = self.settings.placement.routing;
+        let affinity = needs.affinity.clone();
         if self.queue.asking.push(task, needs, routing, home) {
             self.recall();
             self.look_for_unmet(now);
+        }
+        if let Some((affinity, slot)) = affinity.zip(home) {
+            self.unbind_if_in_vain(&affinity, slot, now);
         }
     }
 
@@ -128,7 +138,7 @@ impl<B> Broker<B> {
             && self.note_passed(class, now) >= PATIENCE
             && self.reservation.is_none()
         {
-            self.reserve(class, now);
+            self.reserve(class, None, now);
             if self.reservation.is_some_and(|held| held.slot == slot) {
                 return self.choose(slot, now);
             }
@@ -162,7 +172,7 @@ impl<B> Broker<B> {
     }
 
     /// The task is not in the manager's hands any more.
-    pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId) {
+    pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId, now: Now) {
         let manager = self.managers.get_mut(slot);
         let Some(placed) = &mut manager.placed else {
             return;
@@ -171,6 +181,24 @@ impl<B> Broker<B> {
         manager.extra_slots = placed.extra_slots();
         if let Some(affinity) = affinity {
             self.affinities.done(&affinity, slot);
+            self.unbind_if_in_vain(&affinity, slot, now);
+        }
+    }
+
+    /// A task must not wait for a manager that can never hold it for the sake of others that are
+    /// done: all tasks of its affinity go to another one then.
+    fn unbind_if_in_vain(&mut self, affinity: &Affinity, slot: Slot, now: Now) {
+        if self.affinities.is_in_flight(affinity)
+            || self.queue.asking.home_of(affinity) != Some(slot)
+        {
+            return;
+        }
+        let room = Room::of(self.managers.get(slot), now);
+        if self.queue.asking.is_in_vain(affinity, &room) {
+            self.affinities.unbind(affinity);
+            self.queue.asking.unbind(affinity);
+            self.recall();
+            self.look_for_unmet(now);
         }
     }
 
@@ -290,7 +318,7 @@ impl<B> Broker<B> {
         others.find(|slot| {
             let manager = self.managers.get(*slot);
             let fit = || class.fit(&Room::of(manager, now));
-            manager.is_eligible() && !class.is_mixed() && matches!(fit(), Fit::Now(_))
+            manager.is_eligible() && matches!(fit(), Fit::Now(_))
         })
     }
 
@@ -311,8 +339,8 @@ impl<B> Broker<B> {
     }
 
     /// The manager that lacks the fewest slots for the class is reserved for it, unless one has
-    /// room already.
-    fn reserve(&mut self, name: ClassName, now: Now) {
+    /// room already. `last`: that one was tried in vain.
+    fn reserve(&mut self, name: ClassName, last: Option<Reservation>, now: Now) {
         let Some(class) = self.queue.asking.find(name) else {
             return;
         };
@@ -323,19 +351,25 @@ impl<B> Broker<B> {
         for (slot, manager) in candidates {
             let room = Room::of(manager, now);
             match class.fit(&room) {
-                Fit::Now(_) if !class.is_mixed() => return,
-                Fit::Now(_) | Fit::Later => {
-                    let rank = (class.lacks(&room), slot);
-                    best = Some(best.map_or(rank, |best: (usize, Slot)| best.min(rank)));
+                Fit::Now(_) => return,
+                Fit::Later => {
+                    let was_tried = last.is_some_and(|last| last.slot == slot);
+                    let rank = (was_tried, room.lacks(&class.demand().amounts), slot);
+                    best = Some(best.map_or(rank, |best: (bool, usize, Slot)| best.min(rank)));
                 }
                 Fit::Never => {}
             }
         }
-        if let Some((_, slot)) = best {
+        if let Some((_, _, slot)) = best {
+            let tries = last.map_or(0, |last| last.tries.saturating_add(1));
+            let takes =
+                FIRST_TRY_TAKES.saturating_mul(1_u32.checked_shl(tries).unwrap_or(u32::MAX));
             self.reservation = Some(Reservation {
                 class: name,
                 slot,
                 has_news: true,
+                until: now.monotonic.saturating_add(takes),
+                tries,
             });
             self.aside.remove(&slot);
             self.policy.withdraw(slot);
@@ -344,7 +378,12 @@ impl<B> Broker<B> {
 
     /// The reserved manager, if something may fit it; a reservation that serves nobody ends.
     fn reserved(&mut self, now: Now) -> Option<Slot> {
-        let held = self.reservation?;
+        let mut held = self.reservation?;
+        if held.until <= now.monotonic {
+            self.end_reservation();
+            self.reserve(held.class, Some(held), now);
+            held = self.reservation?;
+        }
         let class = self.queue.asking.find(held.class);
         let manager = self.managers.find(held.slot);
         let serves = class.zip(manager).filter(|(class, manager)| {

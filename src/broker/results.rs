@@ -68,7 +68,7 @@ impl<B> Broker<B> {
             self.watch_doubts(slot);
         }
         if self.has_asked {
-            self.note_taken_back(slot, task);
+            self.note_taken_back(slot, task, now);
         }
         if !is_known {
             self.index(slot);

@@ -145,7 +145,7 @@ impl<B> Broker<B> {
         let tasks = self.report_lost(given_up, &id, &registration.hostname, now);
         self.managers.get_mut(slot).given_up.remember(&tasks);
         for task in &tasks {
-            self.note_taken_back(slot, *task);
+            self.note_taken_back(slot, *task, now);
         }
         let change = ManagerChange::GaveUp { tasks: tasks.len() };
         self.note_manager(&id, change, now);

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::Broker;
 use super::classes::Class;
-use super::demand::{Amounts, Demand, Fit, Room};
+use super::demand::{Demand, Fit, Room};
 use super::kinds::ClassName;
 use super::looks::LookFor;
 use super::manager::Manager;
@@ -19,6 +19,8 @@ use protocol::ManagerId;
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(1);
 /// Time alone ends what a manager can hold.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// In one look, so many kinds are told of; status tells of all.
+const TOLD_MAX: usize = 10;
 /// In one look, managers are compared with classes of tasks so many times.
 const COMPARISONS_MAX: usize = 200_000;
 
@@ -128,7 +130,7 @@ impl<B> Broker<B> {
         // While nobody gets tasks blocks are on their way as a rule, and what those will lack is
         // not known.
         let lacking = |(_, unmet): &(ClassName, Unmet)| unmet.lack != Lack::Managers;
-        for (name, unmet) in new.into_iter().filter(lacking) {
+        for (name, unmet) in new.into_iter().filter(lacking).take(TOLD_MAX) {
             warn!("{unmet}");
             if let Some(class) = self.queue.asking.find_mut(name) {
                 class.is_told = true;
@@ -151,40 +153,21 @@ impl<B> Broker<B> {
         unmet.collect()
     }
 
-    /// Where some of a class fit and others do not, those others are told.
     fn unmet_class(&self, name: ClassName, class: &Class, look: &Look) -> Option<Unmet> {
-        if let Some(lack) = self.lack(name, class.least(), class.demand(), look) {
-            return Some(Unmet {
-                tasks: class.tasks,
-                needs: class.demand().needs.to_string(),
-                lack,
-            });
-        }
-        let kinds = self.queue.asking.demands_in(class);
-        let kinds = kinds.take_while(|_| class.is_mixed() && !look.is_over());
-        let unmet = kinds.filter_map(|(demand, tasks)| {
-            let lack = self.lack(name, &demand.amounts, demand, look)?;
-            let needs = demand.needs.to_string();
-            Some(Unmet { tasks, needs, lack })
-        });
-        unmet.reduce(|first, other| Unmet {
-            tasks: first.tasks + other.tasks,
-            ..first
+        let lack = self.lack(name, class.demand(), look)?;
+        Some(Unmet {
+            tasks: class.tasks,
+            needs: class.demand().needs.to_string(),
+            lack,
         })
     }
 
-    /// None if a manager can hold so much.
-    fn lack(
-        &self,
-        name: ClassName,
-        amounts: &Amounts,
-        demand: &Demand,
-        look: &Look,
-    ) -> Option<Lack> {
-        let now = look.now;
+    /// None if a manager can hold it.
+    fn lack(&self, name: ClassName, demand: &Demand, look: &Look) -> Option<Lack> {
+        let (now, amounts) = (look.now, &demand.amounts);
         let can_hold = |it: &Manager<B>| {
             look.note_comparison();
-            Room::of(it, now).fit(amounts, demand) != Fit::Never
+            Room::of(it, now).fit(demand) != Fit::Never
         };
         if let Some(slot) = name.home {
             let manager = self.managers.find(slot)?;

@@ -236,7 +236,7 @@ impl Play {
             manager: manager.to_owned(),
             task,
         };
-        self.model.done(manager, task);
+        self.model.done(manager, task, self.world.now.monotonic);
         let is_exception = self.random.random_bool(0.1);
         let task = TaskId(task);
         let message = FromManager::Result {

@@ -199,13 +199,15 @@ impl Model {
         self.end_drained();
     }
 
-    pub(super) fn submit(&mut self, id: i64, priority: Priority, needs: Needs, _now: Duration) {
+    pub(super) fn submit(&mut self, id: i64, priority: Priority, needs: Needs, now: Duration) {
+        let affinity = needs.affinity.clone();
         let waiting = Waiting {
             priority,
             needs,
             first_since: None,
         };
         self.waiting.insert(id, waiting);
+        self.unbind_in_vain(affinity, now);
     }
 
     /// Whoever is drained leaves; whoever's time is over drains.
@@ -291,10 +293,27 @@ impl Model {
         );
     }
 
-    pub(super) fn done(&mut self, manager: &str, id: i64) {
+    pub(super) fn done(&mut self, manager: &str, id: i64, now: Duration) {
         let manager = self.managers.get_mut(manager).expect("it is here");
-        assert!(manager.held.remove(&id).is_some());
+        let held = manager.held.remove(&id).expect("it is held");
+        self.unbind_in_vain(held.needs.affinity, now);
         self.end_drained();
+    }
+
+    /// A home that holds nothing of the value any more, and can never hold one that waits, is none.
+    fn unbind_in_vain(&mut self, affinity: Option<Affinity>, now: Duration) {
+        let home = affinity.as_ref().and_then(|it| self.homes.get(it));
+        let Some((affinity, home)) = affinity.as_ref().zip(home) else {
+            return;
+        };
+        let manager = &self.managers[home];
+        let is_of_it = |needs: &Needs| needs.affinity.as_ref() == Some(affinity);
+        let holds_some = manager.held.values().any(|held| is_of_it(&held.needs));
+        let mut waiting = self.waiting.values().filter(|it| is_of_it(&it.needs));
+        let is_in_vain = waiting.any(|it| !manager.could_hold(&it.needs, &self.told, now));
+        if !holds_some && is_in_vain {
+            self.homes.remove(affinity);
+        }
     }
 
     pub(super) fn due(&self, now: Duration) -> Vec<(String, i64)> {
