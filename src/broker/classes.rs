@@ -20,6 +20,7 @@ pub(super) struct Classes {
     /// By the first task of each.
     order: BTreeSet<(Key, usize)>,
     by_type: HashMap<Rc<str>, BTreeSet<(Key, usize)>, RandomState>,
+    tasks: usize,
     issued: u64,
 }
 
@@ -59,6 +60,10 @@ impl Classes {
         (class.issue == id.issue).then_some(class)
     }
 
+    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut Class> {
+        self.classes.get_mut(place)
+    }
+
     pub(super) fn find_mut(&mut self, id: ClassId) -> Option<&mut Class> {
         let class = self.classes.get_mut(id.place)?;
         (class.issue == id.issue).then_some(class)
@@ -76,14 +81,12 @@ impl Classes {
     }
 
     fn named(&self, (key, place): &(Key, usize)) -> (Key, ClassId) {
-        let issue = self.classes.get(*place).map_or(0, |class| class.issue);
-        (
-            *key,
-            ClassId {
-                place: *place,
-                issue,
-            },
-        )
+        (*key, self.id_of(*place))
+    }
+
+    pub(super) fn id_of(&self, place: usize) -> ClassId {
+        let issue = self.classes.get(place).map_or(0, |class| class.issue);
+        ClassId { place, issue }
     }
 
     /// A kind of so many tasks, the first of which has this key. Returns its class, and whether it
@@ -104,12 +107,14 @@ impl Classes {
             kinds.insert((key, kind));
         });
         self.classes[place].tasks += tasks;
+        self.tasks += tasks;
         (place, is_news)
     }
 
     /// And so many tasks with it.
     pub(super) fn remove(&mut self, place: usize, kind: usize, key: Key, tasks: usize) {
         self.classes[place].tasks -= tasks;
+        self.tasks -= tasks;
         self.change(place, |kinds| {
             kinds.remove(&(key, kind));
         });
@@ -127,10 +132,21 @@ impl Classes {
         self.classes.is_empty()
     }
 
+    /// How many tasks are in all of them.
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    /// Whether tasks that ask for the same are here.
+    pub(super) fn has_like(&self, demand: &Demand) -> bool {
+        self.by_traits.contains_key(&Traits::of(demand))
+    }
+
     /// The class has so many tasks more.
     pub(super) fn count(&mut self, place: usize, more: isize) {
         let tasks = &mut self.classes[place].tasks;
         *tasks = tasks.saturating_add_signed(more);
+        self.tasks = self.tasks.saturating_add_signed(more);
     }
 
     /// Another task of the kind is its first.

@@ -108,9 +108,8 @@ impl<B> Broker<B> {
     /// Whether a batch could be handed out now.
     pub fn can_dispatch(&self) -> bool {
         self.may_dispatch()
-            && !self.queue.is_empty()
             && match self.is_asking() {
-                false => self.policy.has_best(Among::All),
+                false => !self.queue.plain.is_empty() && self.policy.has_best(Among::All),
                 true => self.can_place(),
             }
     }
@@ -295,10 +294,10 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Whether a task waits that asks for something.
+    /// Whether a task waits that asks for something, and that some manager could hold.
     #[inline]
     fn is_asking(&self) -> bool {
-        self.has_asked && self.queue.asking.len() > 0
+        self.has_asked && self.queue.asking.holdable() > 0
     }
 
     fn may_dispatch(&self) -> bool {

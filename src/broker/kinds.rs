@@ -18,6 +18,8 @@ use protocol::{Affinity, Needs, Routing};
 /// fit yet or because a manager goes on with the type that it has. Then it gets its turn: a manager
 /// that can hold it gets nothing that stands behind it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Whose tasks are those that no manager can hold: a manager that registers looks through them.
+pub(super) const NOBODY: Slot = Slot::LAST;
 /// Among the classes of a type that a manager has run, so many are looked at.
 const WARM_CLASSES_MAX: usize = 8;
 
@@ -114,20 +116,26 @@ impl<B> Kinds<B> {
         self.weight
     }
 
+    /// How many of them some manager could hold.
+    pub(super) fn holdable(&self) -> usize {
+        let of_nobody = self.bound.get(&NOBODY).map_or(0, Classes::tasks);
+        self.tasks - of_nobody
+    }
+
     /// Where tasks of this value go that wait here already.
     pub(super) fn home_of(&self, affinity: &Affinity) -> Option<Slot> {
         let kinds = self.by_affinity.get(affinity)?;
         self.kinds.get(*kinds.first()?)?.home
     }
 
-    /// Whether it may fit where nothing did before.
+    /// Its class, if that may fit where nothing did before.
     pub(super) fn push(
         &mut self,
         task: QueuedTask<B>,
         mut needs: Needs,
         routing: Routing,
         home: Option<Slot>,
-    ) -> bool {
+    ) -> Option<ClassName> {
         self.tasks += 1;
         self.weight += task.weight;
         let affinity = needs.affinity.take();
@@ -145,7 +153,7 @@ impl<B> Kinds<B> {
         {
             classes.rekey(class, kind, before, after);
         }
-        false
+        None
     }
 
     fn kind_of(&self, needs: &Needs, affinity: Option<&Affinity>) -> Option<usize> {
@@ -164,7 +172,7 @@ impl<B> Kinds<B> {
         affinity: Option<Affinity>,
         routing: Routing,
         home: Option<Slot>,
-    ) -> bool {
+    ) -> Option<ClassName> {
         let key = task.key();
         let shared = self.demands.entry(Rc::new(needs));
         let needs = Rc::clone(shared.key());
@@ -174,6 +182,11 @@ impl<B> Kinds<B> {
             plain: None,
         });
         let demand = Rc::clone(&shared.demand);
+        let is_like = |classes: &Classes| classes.has_like(&demand);
+        let home = match self.bound.get(&NOBODY) {
+            Some(classes) if home.is_none() && is_like(classes) => Some(NOBODY),
+            _ => home,
+        };
         let kind = self.kinds.insert(Kind {
             demand: Rc::clone(&demand),
             affinity: affinity.clone(),
@@ -191,9 +204,11 @@ impl<B> Kinds<B> {
                     .or_insert_with(|| vec![kind]);
             }
         }
-        let (class, is_news) = self.classes_mut(home).insert(kind, key, &demand, 1);
+        let classes = self.classes_mut(home);
+        let (class, is_news) = classes.insert(kind, key, &demand, 1);
+        let id = classes.id_of(class);
         self.kinds[kind].class = class;
-        is_news
+        (is_news && home != Some(NOBODY)).then_some(ClassName { home, id })
     }
 
     /// The first task of the first class.
@@ -259,6 +274,10 @@ impl<B> Kinds<B> {
             }
         }
         self.classes_mut(home).remove(class, kind, key, 0);
+        self.drop_if_empty(home);
+    }
+
+    fn drop_if_empty(&mut self, home: Option<Slot>) {
         if let Some(slot) = home
             && self.bound.get(&slot).is_some_and(Classes::is_empty)
         {
@@ -303,6 +322,7 @@ impl<B> Kinds<B> {
         if let Some(key) = entry.lane.first_key() {
             self.classes_mut(from).remove(class, kind, key, tasks);
         }
+        self.drop_if_empty(from);
         self.settle_in(kind, home);
     }
 
@@ -316,6 +336,29 @@ impl<B> Kinds<B> {
         }
     }
 
+    /// No manager can hold a task of this class, or one can again.
+    pub(super) fn move_class(&mut self, name: ClassName, home: Option<Slot>) {
+        let class = self.find(name);
+        let kinds: Vec<usize> = class.into_iter().flat_map(Class::kinds).collect();
+        let is_told = class.is_some_and(|class| class.is_told);
+        for kind in kinds {
+            self.move_to(kind, home);
+            let place = self.kinds[kind].class;
+            if let Some(class) = self.classes_mut(home).at_mut(place) {
+                class.is_told |= is_told;
+            }
+        }
+    }
+
+    /// The classes that no manager could hold.
+    pub(super) fn of_nobody(&self) -> impl Iterator<Item = ClassName> {
+        let classes = self.of_home(NOBODY).flat_map(Classes::in_order);
+        classes.map(|(_, id)| ClassName {
+            home: Some(NOBODY),
+            id,
+        })
+    }
+
     pub(super) fn find(&self, name: ClassName) -> Option<&Class> {
         self.classes(name.home)?.find(name.id)
     }
@@ -327,10 +370,12 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// All classes, those that any manager may get first.
+    /// All classes: what any manager may get, what nobody could hold, and what one must get.
     pub(super) fn all_classes(&self) -> impl Iterator<Item = ClassName> {
-        let homes = self.bound.keys().map(|slot| Some(*slot));
-        std::iter::once(None).chain(homes).flat_map(|home| {
+        let bound = self.bound.keys().filter(|slot| **slot != NOBODY);
+        let homes = bound.map(|slot| Some(*slot));
+        let all = [None, Some(NOBODY)].into_iter().chain(homes);
+        all.flat_map(|home| {
             let classes = self.classes(home).into_iter().flat_map(Classes::in_order);
             classes.map(move |(_, id)| ClassName { home, id })
         })

@@ -279,7 +279,7 @@ impl<B> Broker<B> {
         // While nothing may be dispatched nobody is asked, and no answer is awaited.
         if self.policy.is_asked()
             && self.dispatching
-            && !self.queue.is_empty()
+            && self.queue.has_work()
             && let Some(at) = self.policy.next_deadline()
         {
             first = sooner(first, at);

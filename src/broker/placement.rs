@@ -76,8 +76,10 @@ impl<B> Broker<B> {
         });
         let routing = self.settings.placement.routing;
         let affinity = needs.affinity.clone();
-        if self.queue.asking.push(task, needs, routing, home) {
-            self.recall();
+        if let Some(class) = self.queue.asking.push(task, needs, routing, home) {
+            if self.keep_if_holdable(class, now) {
+                self.recall();
+            }
             self.look_for_unmet(now);
         }
         if let Some((affinity, slot)) = affinity.zip(home) {
@@ -225,8 +227,15 @@ impl<B> Broker<B> {
         self.release_bound(slot, now);
     }
 
-    /// The same process goes on under another registration.
-    pub(super) fn keep_placement(&mut self, before: Slot, slot: Slot) {
+    /// A manager has registered; or the same process goes on under another registration.
+    pub(super) fn begin_placement(&mut self, before: Option<Slot>, slot: Slot, now: Now) {
+        if let Some(before) = before {
+            self.keep_placement(before, slot);
+        }
+        self.offer_unmet_to(slot, now);
+    }
+
+    fn keep_placement(&mut self, before: Slot, slot: Slot) {
         let Some(placed) = self.managers.get(slot).placed.as_deref() else {
             return;
         };

@@ -254,7 +254,7 @@ impl<B> Broker<B> {
         let Policy::Asked(user) = &mut self.policy else {
             return;
         };
-        if self.queue.is_empty() {
+        if !self.queue.has_work() {
             user.end_round(now.monotonic);
         } else if let Some(next) = user.ask(now.monotonic) {
             let question = self.question(next, now);

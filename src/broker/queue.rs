@@ -29,6 +29,11 @@ impl<B> TaskQueue<B> {
         self.len() == 0
     }
 
+    /// Whether something waits that some manager could hold.
+    pub(super) fn has_work(&self) -> bool {
+        !self.plain.is_empty() || self.asking.holdable() > 0
+    }
+
     /// The sum over everything that waits.
     pub(super) fn weight(&self) -> usize {
         self.plain.weight() + self.asking.weight()

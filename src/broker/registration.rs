@@ -77,8 +77,8 @@ impl<B> Broker<B> {
         let block = manager.registration.block.clone();
         let slot = self.managers.insert(manager);
         self.blocks.join(block, slot);
-        if let Some(before) = before {
-            self.keep_placement(before, slot);
+        if self.has_asked {
+            self.begin_placement(before, slot, now);
         }
         let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
         self.liveness.watch(slot, What::Silence, Some(silent_at));

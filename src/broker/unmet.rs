@@ -9,10 +9,11 @@ use tracing::warn;
 use super::Broker;
 use super::classes::Class;
 use super::demand::{Demand, Fit, Room};
-use super::kinds::ClassName;
+use super::kinds::{ClassName, NOBODY};
 use super::looks::LookFor;
 use super::manager::Manager;
 use super::now::Now;
+use super::slot::Slot;
 use protocol::ManagerId;
 
 /// A block that comes a moment later must not be missed.
@@ -125,16 +126,56 @@ impl<B> Broker<B> {
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         self.looks.set(LookFor::Unmet, is_asking.then_some(next));
         let asking = &self.queue.asking;
-        let is_new = |name: &ClassName| asking.find(*name).is_some_and(|class| !class.is_told);
-        let new = self.unmet_among(asking.all_classes().filter(is_new), now);
+        let is_news = |name: &ClassName| {
+            let is_told = asking.find(*name).is_some_and(|class| class.is_told);
+            name.home.is_none() || !is_told
+        };
+        let unmet = self.unmet_among(asking.all_classes().filter(is_news), now);
         // While nobody gets tasks blocks are on their way as a rule, and what those will lack is
         // not known.
         let lacking = |(_, unmet): &(ClassName, Unmet)| unmet.lack != Lack::Managers;
-        for (name, unmet) in new.into_iter().filter(lacking).take(TOLD_MAX) {
-            warn!("{unmet}");
-            if let Some(class) = self.queue.asking.find_mut(name) {
+        let mut left_to_tell = TOLD_MAX;
+        for (name, unmet) in unmet.into_iter().filter(lacking) {
+            if let Some(class) = self.queue.asking.find_mut(name)
+                && !class.is_told
+                && left_to_tell > 0
+            {
+                left_to_tell -= 1;
                 class.is_told = true;
+                warn!("{unmet}");
             }
+            if name.home.is_none() {
+                self.queue.asking.move_class(name, Some(NOBODY));
+            }
+        }
+    }
+
+    /// Whether some manager could hold tasks of this class. If there are managers and none could,
+    /// nobody looks at them until another one registers.
+    pub(super) fn keep_if_holdable(&mut self, name: ClassName, now: Now) -> bool {
+        let class = self.queue.asking.find(name);
+        let lack = class.and_then(|class| self.lack(name, class.demand(), &Look::new(now)));
+        let is_holdable = lack.is_none_or(|lack| lack == Lack::Managers);
+        if !is_holdable && name.home.is_none() {
+            self.queue.asking.move_class(name, Some(NOBODY));
+        }
+        is_holdable
+    }
+
+    /// A manager has registered that may hold what nobody could.
+    pub(super) fn offer_unmet_to(&mut self, slot: Slot, now: Now) {
+        let asking = &self.queue.asking;
+        let room = Room::of(self.managers.get(slot), now);
+        let fits = |name: &ClassName| {
+            let class = asking.find(*name);
+            class.is_some_and(|class| class.fit(&room) != Fit::Never)
+        };
+        let names: Vec<ClassName> = asking.of_nobody().filter(fits).collect();
+        for name in &names {
+            self.queue.asking.move_class(*name, None);
+        }
+        if !names.is_empty() {
+            self.recall();
         }
     }
 
@@ -169,7 +210,7 @@ impl<B> Broker<B> {
             look.note_comparison();
             Room::of(it, now).fit(demand) != Fit::Never
         };
-        if let Some(slot) = name.home {
+        if let Some(slot) = name.home.filter(|slot| *slot != NOBODY) {
             let manager = self.managers.find(slot)?;
             return (!can_hold(manager)).then(|| Lack::Affinity(manager.id.clone()));
         }

@@ -124,14 +124,14 @@ MUTANTS = [
     Mutant(
         "a single task that waits is no reason to go on",
         "dispatch.rs",
-        "            && !self.queue.is_empty()\n            && match",
-        "            && self.queue.len() > 1\n            && match",
+        "!self.queue.plain.is_empty() && self.policy.has_best(Among::All)",
+        "self.queue.plain.len() > 1 && self.policy.has_best(Among::All)",
     ),
     Mutant(
         "the loop goes on although nobody has room",
         "dispatch.rs",
-        "                false => self.policy.has_best(Among::All),\n",
-        "                false => true,\n",
+        "false => !self.queue.plain.is_empty() && self.policy.has_best(Among::All),\n",
+        "false => !self.queue.plain.is_empty(),\n",
     ),
     Mutant(
         "the best of a round gets one batch, whatever room it has",

@@ -12,7 +12,7 @@ MUTANTS = [
     PLACING(
         "no manager is ever reserved",
         "placement.rs",
-        "            self.reserve(class, now);\n",
+        "            self.reserve(class, None, now);\n",
         "            let _ = class;\n",
     ),
     PLACING(
@@ -66,10 +66,28 @@ MUTANTS = [
         "            true => others.next().is_none() || true,\n",
     ),
     PLACING(
+        "a manager that registers is not offered what nobody could hold",
+        "unmet.rs",
+        "        if !names.is_empty() {\n            self.recall();\n        }\n",
+        "",
+    ),
+    PLACING(
+        "what nobody could hold stays so when a manager comes that can",
+        "unmet.rs",
+        "class.is_some_and(|class| class.fit(&room) != Fit::Never)",
+        "class.is_some_and(|class| class.fit(&room) == Fit::Later)",
+    ),
+    PLACING(
+        "an affinity stays with a manager that can never hold its task",
+        "placement.rs",
+        "        if self.queue.asking.is_in_vain(affinity, &room) {\n",
+        "        if self.queue.asking.is_in_vain(affinity, &room) && slot == Slot::LAST {\n",
+    ),
+    PLACING(
         "those that stand aside are not looked at again when another kind waits",
         "placement.rs",
-        "routing, home) {\n            self.recall();\n",
-        "routing, home) {\n",
+        "            if self.keep_if_holdable(class, now) {\n                self.recall();\n            }\n",
+        "            self.keep_if_holdable(class, now);\n",
     ),
     PLACING(
         "what is released from a manager that goes recalls nobody",

@@ -427,7 +427,7 @@ MUTANTS = [
     Mutant(
         "the loop spins while results are stuck",
         "lib.rs",
-        "            && self.dispatching\n            && !self.queue.is_empty()\n",
-        "            && !self.queue.is_empty()\n",
+        "            && self.dispatching\n            && self.queue.has_work()\n",
+        "            && self.queue.has_work()\n",
     ),
 ]
