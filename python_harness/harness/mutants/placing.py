@@ -86,7 +86,9 @@ MUTANTS = [
     PLACING(
         "those that stand aside are not looked at again when another kind waits",
         "placement.rs",
-        "            if self.keep_if_holdable(class, now) {\n                self.recall();\n            }\n",
+        "            if self.keep_if_holdable(class, now) {\n"
+        "                self.recall();\n"
+        "            }\n",
         "            self.keep_if_holdable(class, now);\n",
     ),
     PLACING(
