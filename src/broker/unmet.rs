@@ -22,6 +22,8 @@ const FIRST_LOOK_AFTER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// In one look, so many kinds are told of; status tells of all.
 const TOLD_MAX: usize = 10;
+/// Seen from outside, so many kinds stand one by one.
+const SHOWN_MAX: usize = 100;
 /// In one look, managers are compared with classes of tasks so many times.
 const COMPARISONS_MAX: usize = 200_000;
 
@@ -107,7 +109,7 @@ impl<B> Broker<B> {
     /// Tasks that wait, and that no manager here can hold.
     pub(super) fn unmet(&self, now: Now) -> Vec<Unmet> {
         let unmet = self.unmet_among(self.queue.asking.all_classes(), now);
-        unmet.into_iter().map(|(_, unmet)| unmet).collect()
+        summed_up(unmet.into_iter().map(|(_, unmet)| unmet).collect())
     }
 
     /// Has the log say soon what waits in vain.
@@ -242,6 +244,34 @@ impl<B> Broker<B> {
     }
 }
 
+/// Of very many kinds, those of most tasks are shown one by one, and the others by what they lack.
+fn summed_up(mut unmet: Vec<Unmet>) -> Vec<Unmet> {
+    if unmet.len() <= SHOWN_MAX {
+        return unmet;
+    }
+    unmet.sort_by_key(|it| std::cmp::Reverse(it.tasks));
+    let mut others: Vec<(usize, Unmet)> = Vec::new();
+    for it in unmet.drain(SHOWN_MAX..) {
+        let is_alike =
+            |other: &Unmet| std::mem::discriminant(&other.lack) == std::mem::discriminant(&it.lack);
+        match others.iter_mut().find(|(_, other)| is_alike(other)) {
+            Some((kinds, other)) => {
+                *kinds += 1;
+                other.tasks += it.tasks;
+            }
+            None => others.push((1, it)),
+        }
+    }
+    unmet.extend(others.into_iter().map(|(kinds, other)| match kinds {
+        1 => other,
+        _ => Unmet {
+            needs: format!("{}, and of {} other kinds", other.needs, kinds - 1),
+            ..other
+        },
+    }));
+    unmet
+}
+
 /// One look at what waits, which must not hold up the tasks.
 struct Look {
     now: Now,
@@ -293,5 +323,25 @@ mod tests {
             "2 tasks need manager b'ab12', which runs others of the same affinity and cannot hold \
              them. They wait until that manager is held or goes"
         );
+    }
+
+    #[test]
+    fn of_very_many_kinds_the_small_ones_are_summed_up() {
+        let kind = |number: usize| Unmet {
+            tasks: 1 + number % 7,
+            needs: format!("host n{number}"),
+            lack: match number % 2 {
+                0 => Lack::Node,
+                _ => Lack::Time { longest_s: 1.0 },
+            },
+        };
+        let few: Vec<Unmet> = (0..SHOWN_MAX).map(kind).collect();
+        assert_eq!(summed_up(few.clone()), few);
+        let many: Vec<Unmet> = (0..SHOWN_MAX * 10).map(kind).collect();
+        let shown = summed_up(many.clone());
+        assert_eq!(shown.len(), SHOWN_MAX + 2);
+        let tasks = |unmet: &[Unmet]| unmet.iter().map(|it| it.tasks).sum::<usize>();
+        assert_eq!(tasks(&shown), tasks(&many));
+        assert!(shown[SHOWN_MAX].needs.ends_with("and of 449 other kinds"));
     }
 }
