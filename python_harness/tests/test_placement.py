@@ -107,7 +107,7 @@ def test_a_walltime_ends_what_has_no_drain_time(tmp_path):
         assert not waits.done()
 
 
-@pytest.mark.parametrize("prefetch", [0, 3])
+@pytest.mark.parametrize("prefetch", [0, pytest.param(3, marks=pytest.mark.long)])
 def test_large_tasks_amid_thousands_of_small_ones(tmp_path, prefetch, measured):
     """Managers never run more than they have slots, and nobody waits for ever."""
     workers, small_count, large_count = 8, 4000, 6

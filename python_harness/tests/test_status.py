@@ -179,9 +179,10 @@ def test_tasks_that_fit_no_manager(start, connect):
     # Another block has what they need.
     large = connect(side, b"large").enlist(side, worker_count=8, max_capacity=8, cpu_count=8)
     assert [task["task_id"] for task in large.tasks(1)] == [1]
+    # What was looked at a moment ago is shown again.
+    wait_until(lambda: "2 tasks on 12 slots" in told(side.workdir), 10, "both tasks are shown")
     text = told(side.workdir)
     assert "fit no manager" not in text and "slots on one manager" not in text
-    assert "2 tasks on 12 slots" in text
 
 
 def test_one_that_is_stopped_does_not_hold_up_the_others(start, measured):

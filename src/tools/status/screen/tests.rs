@@ -111,11 +111,11 @@ fn slots_and_reservations_are_shown_where_tasks_ask_for_them() {
         (&blocks, "3 tasks on 6 slots (the longest"),
         (
             &blocks,
-            "SLOTS  SUSPECT  DRAINING  HELD  FULL  RESERVED  BUSY",
+            "SLOTS  SUSPECT  DRAINING  HELD  AWAITED  FULL  RESERVED  BUSY",
         ),
         (
             &blocks,
-            "1/4    4/4        ·         ·     ·     1         ·     ·",
+            "1/4    4/4        ·         ·     ·        ·     1         ·     ·",
         ),
         (&managers, "reserved        2/4    2/4"),
         (&managers, "full            1/4    4/4"),
