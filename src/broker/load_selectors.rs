@@ -1,17 +1,66 @@
 //! Selectors that go by how busy managers are.
 
 use std::collections::{BTreeSet, HashMap};
+use std::marker::PhantomData;
 
 use super::selector::{Candidate, Selector};
 use super::slot::Slot;
 use protocol::BlockId;
 
+/// The manager with the fewest busy slots first, so that all nodes work alike. Prefetch room is
+/// used when no worker anywhere is free.
+pub type SpreadSelector = ByLoad<Spread>;
+
+/// The busiest manager that has a free worker first, and among equals the one of the lesser block,
+/// so that others, and whole blocks, become idle and can be scaled in. Prefetch room is used when
+/// no worker anywhere is free.
+pub type PackSelector = ByLoad<Pack>;
+
 /// Managers with a worker that could begin at once come first, those with prefetch room alone last;
 /// among these, by how busy they are.
 #[derive(Default)]
-struct ByLoad {
+pub struct ByLoad<O> {
     ranking: BTreeSet<Rank>,
     ranks: HashMap<Slot, Rank>,
+    order: PhantomData<O>,
+}
+
+/// In which order, and for how long one stays the best.
+pub trait Order: Default + 'static {
+    /// The least comes first.
+    fn load(busy: usize) -> i64;
+    /// How many slots the best may get before the next one is better.
+    fn to_next(best_busy: usize, next_busy: usize) -> usize;
+}
+
+/// The least busy first.
+#[derive(Default)]
+pub struct Spread;
+
+impl Order for Spread {
+    fn load(busy: usize) -> i64 {
+        busy as i64
+    }
+
+    /// Up to where it is busier.
+    fn to_next(best_busy: usize, next_busy: usize) -> usize {
+        next_busy - best_busy + 1
+    }
+}
+
+/// The busiest first.
+#[derive(Default)]
+pub struct Pack;
+
+impl Order for Pack {
+    fn load(busy: usize) -> i64 {
+        -(busy as i64)
+    }
+
+    /// Whatever it gets makes it better still.
+    fn to_next(_: usize, _: usize) -> usize {
+        usize::MAX
+    }
 }
 
 /// Ordered by its fields from the first to the last.
@@ -25,12 +74,12 @@ struct Rank {
     busy: usize,
 }
 
-impl ByLoad {
-    fn offer(&mut self, load: i64, candidate: Candidate<'_>) {
+impl<O: Order> Selector for ByLoad<O> {
+    fn offer(&mut self, candidate: Candidate<'_>) {
         self.withdraw(candidate.slot);
         let rank = Rank {
             is_prefetch: candidate.busy >= candidate.slots,
-            load,
+            load: O::load(candidate.busy),
             block: candidate.block.clone(),
             slot: candidate.slot,
             slots: candidate.slots,
@@ -46,84 +95,28 @@ impl ByLoad {
         }
     }
 
-    fn best(&self) -> Option<Slot> {
-        Some(self.ranking.first()?.slot)
-    }
-}
-
-/// The manager with the fewest busy slots first, so that all nodes work alike. Prefetch room is
-/// used when no worker anywhere is free.
-#[derive(Default)]
-pub struct SpreadSelector(ByLoad);
-
-impl Selector for SpreadSelector {
-    fn offer(&mut self, candidate: Candidate<'_>) {
-        self.0.offer(candidate.busy as i64, candidate);
-    }
-
-    fn withdraw(&mut self, slot: Slot) {
-        self.0.withdraw(slot);
-    }
-
     fn best(&mut self) -> Option<Slot> {
-        self.0.best()
+        Some(self.ranking.first()?.slot)
     }
 
     fn is_empty(&self) -> bool {
-        self.0.ranking.is_empty()
+        self.ranking.is_empty()
     }
 
     fn shares(&self) -> bool {
         true
     }
 
-    /// Up to where it is busier than the next one.
     fn share(&self) -> usize {
-        let mut ranks = self.0.ranking.iter();
+        let mut ranks = self.ranking.iter();
         let (Some(best), next) = (ranks.next(), ranks.next()) else {
             return usize::MAX;
         };
         let to_next = match next {
-            Some(next) if next.is_prefetch == best.is_prefetch => next.busy - best.busy + 1,
+            Some(next) if next.is_prefetch == best.is_prefetch => O::to_next(best.busy, next.busy),
             _ => usize::MAX,
         };
         to_next.min(left_of_workers(best))
-    }
-
-    fn another(&self) -> Box<dyn Selector> {
-        Box::new(Self::default())
-    }
-}
-
-/// The busiest manager that has a free worker first, and among equals the one of the lesser block,
-/// so that others, and whole blocks, become idle and can be scaled in. Prefetch room is used when
-/// no worker anywhere is free.
-#[derive(Default)]
-pub struct PackSelector(ByLoad);
-
-impl Selector for PackSelector {
-    fn offer(&mut self, candidate: Candidate<'_>) {
-        self.0.offer(-(candidate.busy as i64), candidate);
-    }
-
-    fn withdraw(&mut self, slot: Slot) {
-        self.0.withdraw(slot);
-    }
-
-    fn best(&mut self) -> Option<Slot> {
-        self.0.best()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.ranking.is_empty()
-    }
-
-    fn shares(&self) -> bool {
-        true
-    }
-
-    fn share(&self) -> usize {
-        self.0.ranking.first().map_or(usize::MAX, left_of_workers)
     }
 
     fn another(&self) -> Box<dyn Selector> {
