@@ -46,27 +46,19 @@ impl Affinities {
     pub(super) fn dispatched(&mut self, affinity: &Affinity, to: Slot) {
         self.marks += 1;
         let mark = self.marks;
-        match self.bound.get_mut(affinity) {
-            Some(bound) if bound.to == to => {
-                bound.in_flight += 1;
-                bound.mark = mark;
-            }
-            Some(bound) => {
-                *bound = Bound {
-                    to,
-                    in_flight: 1,
-                    mark,
-                }
-            }
-            None => {
-                let in_flight = 1;
-                let bound = Bound {
-                    to,
-                    in_flight,
-                    mark,
-                };
-                self.bound.insert(affinity.clone(), bound);
-            }
+        if let Some(bound) = self.bound.get_mut(affinity)
+            && bound.to == to
+        {
+            bound.in_flight += 1;
+            bound.mark = mark;
+        } else {
+            let in_flight = 1;
+            let bound = Bound {
+                to,
+                in_flight,
+                mark,
+            };
+            self.bound.insert(affinity.clone(), bound);
         }
     }
 

@@ -101,7 +101,7 @@ mod unmet;
 mod user_selector;
 mod vanished;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
@@ -139,7 +139,7 @@ use liveness::Liveness;
 use looks::Looks;
 use manager_table::ManagerTable;
 use outputs::Outputs;
-use placement::Reservation;
+use placement::{Reservation, WarmManagers};
 use policy::{Own, Policy};
 use queue::TaskQueue;
 use tally::Pace;
@@ -157,8 +157,7 @@ pub struct Broker<B> {
     /// Some task has asked for something. Where none ever did, nothing of it is looked at.
     has_asked: bool,
     affinities: Affinities,
-    /// Which managers have run a type of task lately.
-    warm: HashMap<Rc<str>, BTreeSet<Slot>, foldhash::fast::RandomState>,
+    warm: WarmManagers,
     /// Those with room whom nothing fits that waits.
     aside: BTreeSet<Slot>,
     reservation: Option<Reservation>,
@@ -195,7 +194,7 @@ impl<B> Broker<B> {
             live: LiveIds::new(),
             has_asked: false,
             affinities: Affinities::default(),
-            warm: HashMap::default(),
+            warm: WarmManagers::default(),
             aside: BTreeSet::new(),
             reservation: None,
             looks: Looks::default(),

@@ -10,6 +10,7 @@
 //!
 //! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
 
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ use protocol::{Affinity, Needs, TaskId};
 const FIRST_TRY_TAKES: Duration = Duration::from_secs(10);
 /// So many managers that have run a type are looked at for room.
 const WARM_MANAGERS_MAX: usize = 16;
+
+/// Which managers have run a type of task lately.
+pub(super) type WarmManagers = HashMap<Rc<str>, BTreeSet<Slot>, foldhash::fast::RandomState>;
 
 /// One manager is let run empty for the first task of one class.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +160,7 @@ impl<B> Broker<B> {
         let cooled = placed.add(task, demand, popped.affinity.clone(), found.slots);
         manager.extra_slots = placed.extra_slots();
         if let Some(task_type) = &demand.task_type {
-            let warm = self.warm.entry(Rc::clone(task_type)).or_default();
-            warm.insert(slot);
+            note_warm(&mut self.warm, slot, task_type);
         }
         if let Some(task_type) = cooled {
             self.note_cold(slot, &task_type);
@@ -240,8 +243,7 @@ impl<B> Broker<B> {
             return;
         };
         for task_type in placed.warm() {
-            let warm = self.warm.entry(Rc::clone(task_type)).or_default();
-            warm.insert(slot);
+            note_warm(&mut self.warm, slot, task_type);
         }
         for affinity in self.affinities.rebind(before, slot) {
             self.queue.asking.bind(&affinity, slot);
@@ -420,4 +422,9 @@ impl<B> Broker<B> {
             self.index(held.slot);
         }
     }
+}
+
+/// The manager has run the type. (Not of the broker: its records are being looked at.)
+fn note_warm(warm: &mut WarmManagers, slot: Slot, task_type: &Rc<str>) {
+    warm.entry(Rc::clone(task_type)).or_default().insert(slot);
 }

@@ -32,8 +32,7 @@ const COMPARISONS_MAX: usize = 200_000;
 pub struct Unmet {
     /// How many.
     pub tasks: usize,
-    /// What they ask for; of tasks that ask for nearly the same, what one of them does. Empty if
-    /// that is an affinity alone.
+    /// What they ask for. Empty if that is an affinity alone.
     pub needs: String,
     /// Why there is none.
     pub lack: Lack,
