@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import pickle
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -444,16 +442,7 @@ def test_each_release_of_the_window(name, tmp_path, measured):
     run_dir.mkdir()
     request = {"run_dir": str(run_dir), "interchange": str(environment.binary())}
     request["encrypted"] = True
-    told = subprocess.run(
-        [str(release.python), "-m", "harness.releases.linked_ends_program", json.dumps(request)],
-        cwd=run_dir,
-        env=release.child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert told.returncode == 0, told.stderr[-3000:]
-    report = json.loads(told.stdout.splitlines()[-1])
+    report = release.report_of("harness.releases.linked_ends_program", request, run_dir)
     times = {key: report.pop(key) for key in ("lost_s", "cleanup_s")}
     measured(f"Parsl {name}: {times}")
     year, month, day = name.split(".")

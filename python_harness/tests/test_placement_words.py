@@ -9,7 +9,6 @@ import decimal
 import enum
 import fractions
 import inspect
-import json
 import subprocess
 from concurrent.futures import Future
 
@@ -518,16 +517,7 @@ def test_each_release_of_the_window(name, tmp_path):
     """Where the words stand in a task's message, and that no worker exports them."""
     release = supported.release(name)
     request = {"run_dir": str(tmp_path / "run"), "interchange": str(environment.binary())}
-    told = subprocess.run(
-        [str(release.python), "-m", "harness.releases.placement_program", json.dumps(request)],
-        cwd=tmp_path,
-        env=release.child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert told.returncode == 0, told.stderr[-3000:]
-    report = json.loads(told.stdout.splitlines()[-1])
+    report = release.report_of("harness.releases.placement_program", request, tmp_path)
     placement = {"cores": 2, "manager_affinity": "x", "task_type": "t"}
     of_this_release = report.pop("with_context")
     assert of_this_release is (release.version >= (2025, 9, 29))

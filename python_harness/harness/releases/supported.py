@@ -8,10 +8,14 @@ the standard library is used here: no Parsl is imported, programs run under the 
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from harness.setup import environment
 
@@ -40,6 +44,10 @@ EDGES_OF_A_SHORT_RUN = ("2025.6.30", "2026.7.20", "2026.9.28")
 
 # The last era with two sockets for managers: refused, with a reason.
 TOO_OLD = "2025.6.2"
+
+
+class ProgramFailed(AssertionError):
+    """The program gave no report; the text is what it said."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,32 @@ class Release:
         env["VIRTUAL_ENV"] = str(self.place)
         env["PYTHONUNBUFFERED"] = "1"
         return env
+
+    def report_of(
+        self, program: str, request: Mapping[str, Any], cwd: Path, timeout_s: float = 120
+    ) -> dict[str, Any]:
+        """What a program (a module of `harness.releases`) reports in its last line, run by this
+        release.
+
+        Raises:
+            ProgramFailed: it has no report; the text says how it ended.
+        """
+        try:
+            told = subprocess.run(
+                [str(self.python), "-m", program, json.dumps(request)],
+                cwd=cwd,
+                env=self.child_environment(),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired as late:
+            raise ProgramFailed(f"no report in {timeout_s} s: {str(late.stderr)[-3000:]}") from None
+        lines = told.stdout.splitlines()
+        if told.returncode != 0 or not lines:
+            raise ProgramFailed(f"exit {told.returncode}\n{told.stderr[-3000:]}")
+        report: dict[str, Any] = json.loads(lines[-1])
+        return report
 
 
 def release(name: str) -> Release:

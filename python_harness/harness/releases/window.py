@@ -6,8 +6,6 @@ judged, so that a test says in one list everything that was wrong.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,10 +41,6 @@ class Request:
     check_versions: bool = True
 
 
-class ProgramFailed(AssertionError):
-    """The program gave no report; the text is what it said."""
-
-
 # How often a run is made whose manager missed its own connection.
 MISSES_MAX = 3
 
@@ -78,21 +72,7 @@ def _missed_its_connection(run_dir: Path) -> bool:
 def _report_of(release: Release, run_dir: Path, options: dict) -> dict:
     run_dir.mkdir(parents=True, exist_ok=True)
     request = Request(str(run_dir), str(environment.binary()), **options)
-    try:
-        told = subprocess.run(
-            [str(release.python), "-m", PROGRAM, json.dumps(asdict(request))],
-            cwd=run_dir,
-            env=release.child_environment(),
-            capture_output=True,
-            text=True,
-            timeout=PROGRAM_S,
-        )
-    except subprocess.TimeoutExpired as late:
-        raise ProgramFailed(f"no report in {PROGRAM_S} s: {str(late.stderr)[-3000:]}") from None
-    lines = told.stdout.splitlines()
-    if told.returncode != 0 or not lines:
-        raise ProgramFailed(f"exit {told.returncode}\n{told.stderr[-3000:]}")
-    return json.loads(lines[-1])
+    return release.report_of(PROGRAM, asdict(request), run_dir, PROGRAM_S)
 
 
 def workflow_faults(report: dict, *, manager_version: str) -> list[str]:
