@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tracing::{debug, warn};
 
 use super::Broker;
+use super::manager::Manager;
 use super::now::Now;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
@@ -29,7 +30,7 @@ impl<B> Broker<B> {
             }
             Command::Outstanding => Reply::Number((self.queued() + self.in_flight()) as i64),
             Command::Hold(id) => {
-                self.hold(&ManagerId::new(id.as_bytes()), now);
+                self.hold(&id, now);
                 Reply::None
             }
             Command::WorkerPorts | Command::Unknown(_) => {
@@ -46,22 +47,32 @@ impl<B> Broker<B> {
         self.managers.slot_of(id).is_some()
     }
 
-    fn statuses(&self, now: Now) -> Vec<ManagerStatus> {
+    pub(super) fn statuses(&self, now: Now) -> Vec<ManagerStatus> {
         let managers = self.managers.in_order_of_registration();
-        managers
-            .map(|manager| ManagerStatus {
-                manager: manager.id.clone(),
-                block: manager.registration.block.clone(),
-                worker_count: manager.registration.worker_count,
-                tasks: manager.in_flight.len(),
-                idle_duration_s: manager.idle_since.map_or(0.0, |since| {
-                    now.monotonic.saturating_sub(since.monotonic).as_secs_f64()
-                }),
-                active: !manager.held,
-                parsl_version: manager.registration.parsl_version.clone(),
-                python_version: manager.registration.python_version.clone(),
-                draining: manager.draining,
-            })
-            .collect()
+        managers.map(|manager| manager.status(now)).collect()
+    }
+
+    pub(super) fn status_of(&self, id: &ManagerId, now: Now) -> Option<ManagerStatus> {
+        let slot = self.managers.slot_of(id)?;
+        Some(self.managers.get(slot).status(now))
+    }
+}
+
+impl<B> Manager<B> {
+    /// As the executor is told.
+    fn status(&self, now: Now) -> ManagerStatus {
+        ManagerStatus {
+            manager: self.id.clone(),
+            block: self.registration.block.clone(),
+            worker_count: self.registration.worker_count,
+            tasks: self.in_flight.len(),
+            idle_duration_s: self.idle_since.map_or(0.0, |since| {
+                now.monotonic.saturating_sub(since.monotonic).as_secs_f64()
+            }),
+            active: !self.held,
+            parsl_version: self.registration.parsl_version.clone(),
+            python_version: self.registration.python_version.clone(),
+            draining: self.draining,
+        }
     }
 }

@@ -72,6 +72,9 @@ impl<B> Broker<B> {
             | ManagerChange::GaveUp { .. }
             | ManagerChange::Replaced { .. } => {}
         }
+        if self.observations.is_some() {
+            self.observe_change(id, &change, now);
+        }
         let happening = Happening::of_manager(id, change, now);
         if self.settings.happenings {
             let copy = happening.clone();

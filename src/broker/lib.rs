@@ -34,6 +34,7 @@
 //! | answers to commands | `commands` |
 //! | how the run ends | `shutdown` |
 //! | records for the monitoring hub | `monitoring` |
+//! | what the executor is told where it does not ask | `observations` |
 //! | what is told of each change, and remembered | `happenings`, `change` |
 //! | what is counted, and what a look from outside shows | `tally`, `snapshot` |
 //! | what peers say that does not fit the books | `anomaly` |
@@ -78,6 +79,7 @@ mod manager;
 mod manager_table;
 mod monitoring;
 mod now;
+mod observations;
 mod origin;
 mod output;
 mod outputs;
@@ -138,6 +140,7 @@ use live_ids::LiveIds;
 use liveness::Liveness;
 use looks::Looks;
 use manager_table::ManagerTable;
+use observations::Observations;
 use outputs::Outputs;
 use placement::{Reservation, WarmManagers};
 use policy::{Own, Policy};
@@ -162,6 +165,8 @@ pub struct Broker<B> {
     aside: BTreeSet<Slot>,
     reservation: Option<Reservation>,
     looks: Looks,
+    /// Where the executor is told and does not ask.
+    observations: Option<Observations>,
     managers: ManagerTable<B>,
     departed: Departed,
     anomalies: Box<dyn AnomalyLog>,
@@ -198,6 +203,7 @@ impl<B> Broker<B> {
             aside: BTreeSet::new(),
             reservation: None,
             looks: Looks::default(),
+            observations: None,
             managers: ManagerTable::new(),
             departed: Departed::default(),
             anomalies: Box::new(LogEach),

@@ -10,6 +10,8 @@ pub(super) enum LookFor {
     Unmet,
     /// Managers that fail everything.
     Failing,
+    /// What the executor is to be told without asking.
+    Observations,
     /// Managers that still work when the submit side is gone.
     Leaving,
 }
@@ -19,6 +21,7 @@ pub(super) enum LookFor {
 pub(super) struct Looks {
     unmet_at: Option<Duration>,
     failing_at: Option<Duration>,
+    observations_at: Option<Duration>,
     leaving_at: Option<Duration>,
     first: Option<Duration>,
 }
@@ -32,6 +35,7 @@ impl Looks {
         match look {
             LookFor::Unmet => self.unmet_at,
             LookFor::Failing => self.failing_at,
+            LookFor::Observations => self.observations_at,
             LookFor::Leaving => self.leaving_at,
         }
     }
@@ -45,9 +49,15 @@ impl Looks {
         match look {
             LookFor::Unmet => self.unmet_at = at,
             LookFor::Failing => self.failing_at = at,
+            LookFor::Observations => self.observations_at = at,
             LookFor::Leaving => self.leaving_at = at,
         }
-        let all = [self.unmet_at, self.failing_at, self.leaving_at];
+        let all = [
+            self.unmet_at,
+            self.failing_at,
+            self.observations_at,
+            self.leaving_at,
+        ];
         self.first = all.into_iter().flatten().min();
     }
 

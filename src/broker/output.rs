@@ -1,7 +1,7 @@
 //! Every effect that the broker may ask for.
 
 use super::change::Happening;
-use protocol::{Failure, ManagerId, Report, SelectorQuestion, TaskId, ToManager};
+use protocol::{Failure, ManagerId, Observation, Report, SelectorQuestion, TaskId, ToManager};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub enum Output<B> {
     Result(B),
     /// A result of our own making, for the executor.
     Failure(Failure),
+    /// Something that the executor is told without asking.
+    Observation(Observation<B>),
     /// A record for the monitoring hub.
     Report(Report<B>),
     /// A state change, for whoever follows the run.

@@ -73,9 +73,9 @@ impl<B> Broker<B> {
             workers: manager.registration.worker_count,
             capacity: manager.registration.max_capacity,
         };
-        self.note_manager(id, change, now);
         let block = manager.registration.block.clone();
         let slot = self.managers.insert(manager);
+        self.note_manager(id, change, now);
         self.blocks.join(block, slot);
         if self.has_asked {
             self.begin_placement(before, slot, now);

@@ -31,6 +31,7 @@ impl<B> Broker<B> {
         if self.looks.first().is_some_and(is_due) {
             self.look_for_failing_when_due(now);
             self.tell_unmet_when_due(now);
+            self.observe_when_due(now);
         }
         self.leave_if_done(now);
     }

@@ -244,6 +244,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                     }
                 },
                 Output::Failure(failure) => Transmit::Result(Parcel::Bytes(failure.encode())),
+                Output::Observation(told) => Transmit::Result(Parcel::Bytes(told.encode())),
                 Output::Report(report) => Transmit::Report(report.encode(self.run_id.as_deref())),
                 Output::Happening(happening) => {
                     Transmit::Event(event_line::of_happening(&happening))

@@ -23,8 +23,9 @@ pub enum Command {
     Workers,
     /// Until 2024.10.07: queued and outstanding tasks.
     Outstanding,
-    /// `["HOLD_MANAGER", id]`, or `"HOLD_WORKER;id"` until 2026.07.20.
-    Hold(String),
+    /// `["HOLD_MANAGER", id]`, or `"HOLD_WORKER;id"` until 2026.07.20; `["HOLD_WORKER", id]` in
+    /// the dialect without questions, where an id is bytes.
+    Hold(ManagerId),
     /// Before 2025.06.30, when managers had two ports.
     WorkerPorts,
     /// Answered None, as Parsl does; the text is for the log.
@@ -47,20 +48,25 @@ impl Command {
         };
         let items: Vec<View<'_, '_>> = items.take(3).collect();
         match items.as_slice() {
-            [name, id] if name.as_str() == Some("HOLD_MANAGER") => match id.as_str() {
-                Some(id) => Ok(Self::Hold(id.to_owned())),
-                None => Ok(Self::Unknown(format!("HOLD_MANAGER of {}", id.kind_name()))),
-            },
-            _ => Ok(Self::Unknown(format!(
-                "{} of other things",
-                request.kind_name()
-            ))),
+            [name, id] => Ok(match (name.as_str(), id.as_str(), id.as_bytes()) {
+                (Some("HOLD_MANAGER"), Some(id), _) => Self::Hold(ManagerId::new(id.as_bytes())),
+                (Some("HOLD_WORKER"), _, Some(id)) => Self::Hold(ManagerId::new(id)),
+                (Some(name @ ("HOLD_MANAGER" | "HOLD_WORKER")), ..) => {
+                    Self::Unknown(format!("{name} of {}", id.kind_name()))
+                }
+                _ => Self::of_other_things(request),
+            }),
+            _ => Ok(Self::of_other_things(request)),
         }
+    }
+
+    fn of_other_things(request: View<'_, '_>) -> Self {
+        Self::Unknown(format!("{} of other things", request.kind_name()))
     }
 
     fn named(name: &str) -> Self {
         if let Some(id) = name.strip_prefix("HOLD_WORKER;") {
-            return Self::Hold(id.to_owned());
+            return Self::Hold(ManagerId::new(id.as_bytes()));
         }
         match name {
             "WORKER_BINDS" => Self::WorkerBinds,
@@ -140,20 +146,93 @@ impl<F: AsRef<[u8]>> Reply<Opaque<F>> {
     }
 }
 
+/// One entry of a manager's dict.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ManagerFact {
+    /// Whose they are.
+    Manager(ManagerId),
+    /// See [`ManagerStatus::block`].
+    Block(BlockId),
+    /// See [`ManagerStatus::worker_count`].
+    WorkerCount(i64),
+    /// See [`ManagerStatus::tasks`].
+    Tasks(usize),
+    /// See [`ManagerStatus::idle_duration_s`].
+    IdleDurationS(f64),
+    /// See [`ManagerStatus::active`].
+    Active(bool),
+    /// See [`ManagerStatus::parsl_version`].
+    ParslVersion(String),
+    /// See [`ManagerStatus::python_version`].
+    PythonVersion(String),
+    /// See [`ManagerStatus::draining`].
+    Draining(bool),
+}
+
 impl ManagerStatus {
+    /// Its entries, in the order that they have in Parsl.
+    pub fn into_facts(self) -> [ManagerFact; 9] {
+        [
+            ManagerFact::Manager(self.manager),
+            ManagerFact::Block(self.block),
+            ManagerFact::WorkerCount(self.worker_count),
+            ManagerFact::Tasks(self.tasks),
+            ManagerFact::IdleDurationS(self.idle_duration_s),
+            ManagerFact::Active(self.active),
+            ManagerFact::ParslVersion(self.parsl_version),
+            ManagerFact::PythonVersion(self.python_version),
+            ManagerFact::Draining(self.draining),
+        ]
+    }
+
     fn encode(&self, out: &mut Encoder) {
         out.begin_dict();
-        out.str("manager").str(&self.manager.to_text());
-        out.str("block_id");
-        self.block.encode(out);
-        out.str("worker_count").int(self.worker_count);
-        out.str("tasks").int(self.tasks as i64);
-        out.str("idle_duration").float(self.idle_duration_s);
-        out.str("active").bool(self.active);
-        out.str("parsl_version").str(&self.parsl_version);
-        out.str("python_version").str(&self.python_version);
-        out.str("draining").bool(self.draining);
+        for fact in self.clone().into_facts() {
+            out.str(fact.key());
+            fact.encode(out);
+        }
         out.end_dict();
+    }
+}
+
+impl ManagerFact {
+    /// Its name in the dict.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::Manager(_) => "manager",
+            Self::Block(_) => "block_id",
+            Self::WorkerCount(_) => "worker_count",
+            Self::Tasks(_) => "tasks",
+            Self::IdleDurationS(_) => "idle_duration",
+            Self::Active(_) => "active",
+            Self::ParslVersion(_) => "parsl_version",
+            Self::PythonVersion(_) => "python_version",
+            Self::Draining(_) => "draining",
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        match self {
+            Self::Manager(id) => {
+                out.str(&id.to_text());
+            }
+            Self::Block(block) => block.encode(out),
+            Self::WorkerCount(count) => {
+                out.int(*count);
+            }
+            Self::Tasks(count) => {
+                out.int(*count as i64);
+            }
+            Self::IdleDurationS(seconds) => {
+                out.float(*seconds);
+            }
+            Self::Active(is_so) | Self::Draining(is_so) => {
+                out.bool(*is_so);
+            }
+            Self::ParslVersion(version) | Self::PythonVersion(version) => {
+                out.str(version);
+            }
+        }
     }
 }
 
@@ -166,13 +245,21 @@ fn encode_packages<F: AsRef<[u8]>>(
     out.begin_dict();
     for (id, registration) in managers {
         out.str(&id.to_text());
-        if registration.has_packages {
-            registration.message.append_item_to("packages", out);
-        } else {
-            out.begin_dict().end_dict();
-        }
+        encode_packages_of(registration, out);
     }
     out.end_dict();
+}
+
+/// The packages of one manager.
+pub(crate) fn encode_packages_of<F: AsRef<[u8]>>(
+    registration: &Registration<Opaque<F>>,
+    out: &mut Encoder,
+) {
+    if registration.has_packages {
+        registration.message.append_item_to("packages", out);
+    } else {
+        out.begin_dict().end_dict();
+    }
 }
 
 /// An answer that raises `ValueError(reason)` where it is loaded, so that a refused start ends in

@@ -7,6 +7,7 @@
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
 //! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
+//! | | [`Observation`] (where nobody asks) | `observation` |
 //! | manager → interchange | [`FromManager`] | `from_manager` |
 //! | | [`Registration`], one of these | `registration` |
 //! | interchange → manager | [`ToManager`], [`encode_batch`] | `to_manager` |
@@ -42,6 +43,7 @@ mod magnitude;
 mod malformed;
 mod needs;
 mod number;
+mod observation;
 mod opaque;
 mod placement;
 mod priority;
@@ -54,12 +56,13 @@ mod user_selector;
 mod version_check;
 
 pub use affinity::Affinity;
-pub use command::{Command, ManagerStatus, Reply, refusal};
+pub use command::{Command, ManagerFact, ManagerStatus, Reply, refusal};
 pub use failure::Failure;
 pub use from_manager::FromManager;
 pub use ids::{AnyTaskId, BlockId, ManagerId, TaskId, WideTaskId};
 pub use malformed::Malformed;
 pub use needs::{Amount, Needs, NodeNeeds, Routing};
+pub use observation::{Observation, OfManager};
 pub use opaque::{Opaque, Stay};
 pub use placement::UnreadWords;
 pub use priority::Priority;

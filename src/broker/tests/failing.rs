@@ -13,7 +13,7 @@ use std::time::Duration;
 use broker::{
     Happening, ManagerChange, Output, Placement, RandomSelector, Settings, StopReason, What,
 };
-use protocol::{BlockId, Command, FromManager, Priority, Registration, Task, TaskId};
+use protocol::{BlockId, Command, FromManager, ManagerId, Priority, Registration, Task, TaskId};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -242,7 +242,7 @@ impl Play {
     fn hold(&mut self) {
         let name = self.some_name();
         self.model.hold(&name);
-        let command = Command::Hold(name);
+        let command = Command::Hold(ManagerId::new(name.as_bytes()));
         let _ = self.world.broker.handle_command(command, self.world.now);
         self.world.outputs();
     }

@@ -18,8 +18,8 @@ use broker::{
     StopReason,
 };
 use protocol::{
-    Affinity, Amount, BlockId, Command, FromManager, Needs, NodeNeeds, Priority, Registration,
-    Routing, Task, TaskId,
+    Affinity, Amount, BlockId, Command, FromManager, ManagerId, Needs, NodeNeeds, Priority,
+    Registration, Routing, Task, TaskId,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -262,7 +262,7 @@ impl Play {
     fn hold(&mut self) {
         if let Some(name) = self.model.some_manager(self.random.random_range(0..64)) {
             self.model.hold(&name);
-            let command = Command::Hold(name.clone());
+            let command = Command::Hold(ManagerId::new(name.as_bytes()));
             let _ = self.world.broker.handle_command(command, self.world.now);
             self.world.outputs();
         }

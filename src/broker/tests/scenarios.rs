@@ -59,6 +59,7 @@ themes!(
     commands,
     stopping,
     monitoring,
+    observations,
     asked_selector,
     happenings,
     absurd,

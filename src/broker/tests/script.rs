@@ -193,6 +193,7 @@ impl Player {
                 let deadline = self.world.broker.next_deadline();
                 return vec![deadline.map_or("none".to_owned(), show)];
             }
+            "observe" => self.world.broker.begin_observations(self.world.now),
             "books" => return vec![self.books()],
             "unmet" => return needs::unmet(&self.world),
             "reserved" => return vec![needs::reserved(&self.world)],
@@ -511,7 +512,7 @@ fn command(line: &Line) -> Command {
         "WORKERS" => Command::Workers,
         "OUTSTANDING_C" => Command::Outstanding,
         "WORKER_PORTS" => Command::WorkerPorts,
-        "HOLD" => Command::Hold(line.object(1).to_owned()),
+        "HOLD" => Command::Hold(ManagerId::new(line.object(1).as_bytes())),
         other => Command::Unknown(other.to_owned()),
     }
 }

@@ -242,7 +242,9 @@ impl Simulation {
         match happening {
             Happening::Hold => {
                 let name = self.cast.managers[place].name.clone();
-                self.host.commands.push_back(Command::Hold(name));
+                self.host
+                    .commands
+                    .push_back(Command::Hold(ManagerId::new(name.as_bytes())));
             }
             Happening::Ask => self.host.commands.extend([
                 Command::Outstanding,

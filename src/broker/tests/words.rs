@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use broker::{Happening, ManagerChange, Now, Output, Shipment, StopReason, TaskChange, What};
 use protocol::{
-    BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Registration, Reply, Report,
-    SelectorQuestion, ToManager,
+    BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Observation, OfManager, Registration,
+    Reply, Report, SelectorQuestion, ToManager,
 };
 
 use super::world::{Body, WALL_AT_START_S};
@@ -26,6 +26,7 @@ pub(crate) fn of(output: &Output<Body>, now: Now) -> String {
         Output::Result(other) => format!("result that is {other:?}"),
         Output::Failure(failure) => of_failure(failure, now),
         Output::Happening(happening) => of_happening(happening),
+        Output::Observation(observation) => of_observation(observation),
         Output::Report(Report::NodeInfo(info)) => of_node_info(info, now),
         Output::Report(Report::Relayed(Body::Record(number))) => format!("relayed {number}"),
         Output::Report(Report::Relayed(other)) => format!("relayed {other:?}"),
@@ -39,6 +40,20 @@ pub(crate) fn of(output: &Output<Body>, now: Now) -> String {
 pub(crate) fn of_batch(to: &ManagerId, shipment: &Shipment<Body>) -> String {
     check_bodies(shipment);
     format!("batch {}: {}", to.to_text(), fold(&shipment.ids()))
+}
+
+fn of_observation(observation: &Observation<Body>) -> String {
+    match observation {
+        Observation::WorkerPort(port) => format!("observed port {port}"),
+        Observation::ConnectedBlocks(blocks) => {
+            let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+            format!("observed blocks {}", blocks.join(" "))
+        }
+        Observation::Manager { manager, what } => match what {
+            OfManager::Packages(_) => format!("observed {} packages", manager.to_text()),
+            OfManager::Fact(fact) => format!("observed {} {fact:?}", manager.to_text()),
+        },
+    }
 }
 
 fn of_happening(happening: &Happening) -> String {

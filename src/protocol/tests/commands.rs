@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use protocol::{
-    BlockId, Command, FromManager, ManagerId, ManagerStatus, Opaque, Registration, Reply, refusal,
+    BlockId, Command, FromManager, ManagerFact, ManagerId, ManagerStatus, Observation, OfManager,
+    Opaque, Registration, Reply, refusal,
 };
 
 use super::python;
@@ -21,10 +22,13 @@ fn every_name_of_every_release_in_every_protocol() {
             ("'WORKERS'", Command::Workers),
             ("'OUTSTANDING_C'", Command::Outstanding),
             ("'WORKER_PORTS'", Command::WorkerPorts),
-            ("['HOLD_MANAGER', 'abc']", Command::Hold("abc".to_owned())),
-            ("['HOLD_MANAGER', '']", Command::Hold(String::new())),
-            ("'HOLD_WORKER;abc'", Command::Hold("abc".to_owned())),
-            ("'HOLD_WORKER;a;b'", Command::Hold("a;b".to_owned())),
+            (
+                "['HOLD_MANAGER', 'abc']",
+                Command::Hold(ManagerId::new(b"abc")),
+            ),
+            ("['HOLD_MANAGER', '']", Command::Hold(ManagerId::new(b""))),
+            ("'HOLD_WORKER;abc'", Command::Hold(ManagerId::new(b"abc"))),
+            ("'HOLD_WORKER;a;b'", Command::Hold(ManagerId::new(b"a;b"))),
         ] {
             let bytes = python::pickle(protocol, text);
             assert_eq!(
@@ -33,6 +37,16 @@ fn every_name_of_every_release_in_every_protocol() {
                 "{protocol}: {text}"
             );
         }
+    }
+}
+
+/// Before protocol 3 Python writes bytes as a call; no executor does that.
+#[test]
+fn a_hold_where_ids_are_bytes() {
+    for protocol in 3..=5 {
+        let bytes = python::pickle(protocol, "['HOLD_WORKER', b'a\\xff']");
+        let hold = Command::Hold(ManagerId::new(b"a\xff"));
+        assert_eq!(Command::parse(&bytes).unwrap(), hold);
     }
 }
 
@@ -55,6 +69,7 @@ fn everything_else_is_an_unknown_command() {
         "['HOLD_MANAGER', 5]",
         "['HOLD_MANAGER', None]",
         "['HOLD_MANAGER', b'abc']",
+        "['HOLD_WORKER', 'abc']",
         "['HOLD_MANAGER', 'a', 'b']",
         "[b'HOLD_MANAGER', 'a']",
         "users.Odd()",
@@ -179,6 +194,69 @@ fn packages_come_back_as_they_were_sent() {
             ),
             "[True, {'m1': {'a': '1', None: None}, 'm2': {}, 'm3': None, 'm5': {}}]"
         );
+    }
+}
+
+#[test]
+fn what_is_told_without_a_question_is_a_value_by_itself() {
+    let of_manager = |what| Observation::Manager {
+        manager: ManagerId::new(b"m\xff"),
+        what,
+    };
+    let fact = |fact| of_manager(OfManager::Fact(fact));
+    let packages = registration(4, "'packages': {'a': '1'}");
+    let blocks = vec![BlockId::Text("0".into()), BlockId::Number(7)];
+    let of_run = |key: &str, value: &str| {
+        format!("{{'type': 'observation', 'key': '{key}', 'value': {value}}}")
+    };
+    let of_m = |key: &str, value: &str| {
+        format!(
+            "{{'type': 'manager-observation', 'manager': b'm\\xff', 'key': '{key}', 'value': {value}}}"
+        )
+    };
+    for (told, expected) in [
+        (
+            Observation::WorkerPort(54321),
+            of_run("worker_port", "54321"),
+        ),
+        (
+            Observation::ConnectedBlocks(Rc::new(blocks)),
+            of_run("connected_blocks", "['0', 7]"),
+        ),
+        (
+            of_manager(OfManager::Packages(packages)),
+            of_m("packages", "{'a': '1'}"),
+        ),
+        (
+            of_manager(OfManager::Packages(registration(4, ""))),
+            of_m("packages", "{}"),
+        ),
+        (
+            fact(ManagerFact::Manager(ManagerId::new(b"m\xff"))),
+            of_m("manager", "b'm\\xff'"),
+        ),
+        (
+            fact(ManagerFact::Block(BlockId::Text("0".into()))),
+            of_m("block_id", "'0'"),
+        ),
+        (fact(ManagerFact::WorkerCount(4)), of_m("worker_count", "4")),
+        (fact(ManagerFact::Tasks(2)), of_m("tasks", "2")),
+        (
+            fact(ManagerFact::IdleDurationS(1.5)),
+            of_m("idle_duration", "1.5"),
+        ),
+        (fact(ManagerFact::Active(false)), of_m("active", "False")),
+        (
+            fact(ManagerFact::ParslVersion("2026.10.26".to_owned())),
+            of_m("parsl_version", "'2026.10.26'"),
+        ),
+        (
+            fact(ManagerFact::PythonVersion("3.11.7".to_owned())),
+            of_m("python_version", "'3.11.7'"),
+        ),
+        (fact(ManagerFact::Draining(true)), of_m("draining", "True")),
+    ] {
+        assert_eq!(python::load(&told.encode(), "repr(x)"), expected);
     }
 }
 

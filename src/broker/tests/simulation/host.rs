@@ -335,7 +335,7 @@ impl Host {
                 vec![format!("reply packages [{}]", list(model.names_in_order()))]
             }
             Command::Hold(name) => {
-                model.hold(name);
+                model.hold(&name.to_text());
                 vec!["reply none".to_owned()]
             }
             _ => vec!["reply none".to_owned()],

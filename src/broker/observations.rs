@@ -1,0 +1,174 @@
+//! The dialect without questions: the executor is told what it would ask, when it changes.
+//!
+//! What grows by itself has to be told again and again: scaling in looks for managers without tasks
+//! that have been idle for long. The branch of Parsl that shows this dialect leaves that open, and
+//! its executor reads `tasks` and `idle_duration` as they were told last, once in Parsl's
+//! `strategy_period`, so that is how often they are told.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Broker;
+use super::change::ManagerChange;
+use super::looks::LookFor;
+use super::now::Now;
+use super::output::Output;
+use protocol::{ManagerFact, ManagerId, ManagerStatus, Observation, OfManager};
+
+/// Parsl's `strategy_period`.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// A crowd that registers brings the list of blocks once.
+const TELL_BLOCKS_AFTER: Duration = Duration::from_millis(100);
+
+/// What the executor knows.
+#[derive(Debug, Default)]
+pub(super) struct Observations {
+    /// How many tasks each manager was told to have.
+    tasks: BTreeMap<ManagerId, usize>,
+    blocks_at: Option<Duration>,
+    activity_at: Duration,
+}
+
+impl<B> Broker<B> {
+    /// Whether the executor is told and does not ask.
+    pub fn is_observed(&self) -> bool {
+        self.observations.is_some()
+    }
+
+    /// From now on the executor is told. Everything that is here is told at once.
+    pub fn begin_observations(&mut self, now: Now) {
+        if self.observations.is_some() {
+            return;
+        }
+        self.observations = Some(Observations {
+            blocks_at: Some(now.monotonic),
+            activity_at: now.monotonic.saturating_add(TELL_EVERY),
+            ..Observations::default()
+        });
+        let port = self.settings.worker_port;
+        self.observe(Observation::WorkerPort(port));
+        for status in self.statuses(now) {
+            self.observe_registered(status);
+        }
+        self.look_for_observers();
+    }
+
+    /// After the change is in the books, or (of one that has left) before.
+    pub(super) fn observe_change(&mut self, id: &ManagerId, change: &ManagerChange, now: Now) {
+        match change {
+            ManagerChange::Registered { .. } => {
+                let status = self.status_of(id, now);
+                status
+                    .into_iter()
+                    .for_each(|it| self.observe_registered(it));
+                if let Some(observations) = &mut self.observations {
+                    let soon = now.monotonic.saturating_add(TELL_BLOCKS_AFTER);
+                    observations.blocks_at.get_or_insert(soon);
+                }
+                self.look_for_observers();
+            }
+            ManagerChange::Held | ManagerChange::Draining => {
+                let status = self.status_of(id, now);
+                status.into_iter().for_each(|it| self.observe_status(it));
+            }
+            ManagerChange::Drained | ManagerChange::Lost { .. } => {
+                self.observe_fact(id, ManagerFact::Active(false));
+                self.observe_fact(id, ManagerFact::Tasks(0));
+                if let Some(observations) = &mut self.observations {
+                    observations.tasks.remove(id);
+                }
+            }
+            ManagerChange::Replaced { .. }
+            | ManagerChange::Failing { .. }
+            | ManagerChange::Suspect { .. }
+            | ManagerChange::Awaited
+            | ManagerChange::Back { .. }
+            | ManagerChange::GaveUp { .. } => {}
+        }
+    }
+
+    pub(super) fn observe_when_due(&mut self, now: Now) {
+        if !self.looks.is_due(LookFor::Observations, now.monotonic) {
+            return;
+        }
+        let Some(observations) = &mut self.observations else {
+            return;
+        };
+        if observations.blocks_at.is_some_and(|at| at <= now.monotonic) {
+            observations.blocks_at = None;
+            let blocks = Rc::clone(&self.block_history);
+            self.observe(Observation::ConnectedBlocks(blocks));
+        }
+        self.observe_activity(now);
+        self.look_for_observers();
+    }
+
+    fn observe_activity(&mut self, now: Now) {
+        let statuses = self.statuses(now);
+        let Some(observations) = &mut self.observations else {
+            return;
+        };
+        if observations.activity_at > now.monotonic {
+            return;
+        }
+        observations.activity_at = now.monotonic.saturating_add(TELL_EVERY);
+        let mut facts = Vec::new();
+        for status in statuses {
+            let told = observations
+                .tasks
+                .insert(status.manager.clone(), status.tasks);
+            if told != Some(status.tasks) {
+                facts.push((status.manager.clone(), ManagerFact::Tasks(status.tasks)));
+            }
+            if told != Some(status.tasks) || status.tasks == 0 {
+                let idle = ManagerFact::IdleDurationS(status.idle_duration_s);
+                facts.push((status.manager, idle));
+            }
+        }
+        for (id, fact) in facts {
+            self.observe_fact(&id, fact);
+        }
+    }
+
+    /// Packages first, as in the branch.
+    fn observe_registered(&mut self, status: ManagerStatus) {
+        if let Some(slot) = self.managers.slot_of(&status.manager) {
+            let registration = Rc::clone(&self.managers.get(slot).registration);
+            self.observe(Observation::Manager {
+                manager: status.manager.clone(),
+                what: OfManager::Packages(registration),
+            });
+        }
+        self.observe_status(status);
+    }
+
+    fn observe_status(&mut self, status: ManagerStatus) {
+        let id = status.manager.clone();
+        if let Some(observations) = &mut self.observations {
+            observations.tasks.insert(id.clone(), status.tasks);
+        }
+        for fact in status.into_facts() {
+            self.observe_fact(&id, fact);
+        }
+    }
+
+    fn observe_fact(&mut self, id: &ManagerId, fact: ManagerFact) {
+        self.observe(Observation::Manager {
+            manager: id.clone(),
+            what: OfManager::Fact(fact),
+        });
+    }
+
+    fn observe(&mut self, observation: Observation<B>) {
+        self.outputs.push_back(Output::Observation(observation));
+    }
+
+    fn look_for_observers(&mut self) {
+        let next = self.observations.as_ref().map(|observations| {
+            let blocks_at = observations.blocks_at.unwrap_or(Duration::MAX);
+            blocks_at.min(observations.activity_at)
+        });
+        self.looks.set(LookFor::Observations, next);
+    }
+}
