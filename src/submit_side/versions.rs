@@ -75,6 +75,8 @@ pub struct SubmitVersions {
     pub python: Option<Known<PythonVersion>>,
     /// Parsl's `VERSION`, to the letter.
     pub parsl: Option<Known<String>>,
+    /// The directory of that Parsl's modules.
+    pub package: Option<PathBuf>,
 }
 
 /// Looks for both versions. Each half may stay unknown; the first manager then sets the measure.
@@ -176,6 +178,7 @@ impl SubmitVersions {
                 version,
                 source: Source::Flag,
             }),
+            package: None,
         }
     }
 
@@ -211,6 +214,7 @@ impl SubmitVersions {
         }
         if self.parsl.is_none() {
             let parsl = environment.parsl.clone();
+            self.package = environment.package.clone();
             self.parsl = parsl.map(|version| Known {
                 version,
                 source: source(),

@@ -116,5 +116,9 @@ fn environment(answer: &str) -> Environment {
     let python = after("htex-python ").and_then(|text| text.parse::<PythonVersion>().ok());
     let package = after("htex-parsl ").and_then(|origin| Path::new(origin).parent());
     let parsl = package.and_then(|package| version_in_file(&package.join("version.py")));
-    Environment { python, parsl }
+    Environment {
+        python,
+        parsl,
+        package: package.map(Path::to_owned),
+    }
 }

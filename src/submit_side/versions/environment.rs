@@ -1,5 +1,7 @@
 //! A Python and a Parsl that go together, as one place shows them.
 
+use std::path::PathBuf;
+
 use super::python_version::PythonVersion;
 
 /// What one place says.
@@ -7,4 +9,6 @@ use super::python_version::PythonVersion;
 pub(super) struct Environment {
     pub(super) python: Option<PythonVersion>,
     pub(super) parsl: Option<String>,
+    /// Parsl's directory of modules.
+    pub(super) package: Option<PathBuf>,
 }

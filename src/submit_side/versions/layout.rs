@@ -30,13 +30,20 @@ pub(super) fn environments_under(prefix: &Path) -> Vec<Environment> {
             continue;
         };
         for packages in ["site-packages", "dist-packages"] {
-            let parsl = parsl_in(&entry.path().join(packages));
-            let environment = Environment {
-                python: Some(python),
-                parsl,
+            let packages = entry.path().join(packages);
+            let Some(parsl) = parsl_in(&packages) else {
+                continue;
             };
-            if environment.parsl.is_some() && !found.contains(&environment) {
-                found.push(environment);
+            let is_new = |found: &[Environment]| {
+                let known = (Some(python), Some(&parsl));
+                !found.iter().any(|it| (it.python, it.parsl.as_ref()) == known)
+            };
+            if is_new(&found) {
+                found.push(Environment {
+                    python: Some(python),
+                    parsl: Some(parsl),
+                    package: Some(package_in(&packages)),
+                });
             }
         }
     }
@@ -45,7 +52,12 @@ pub(super) fn environments_under(prefix: &Path) -> Vec<Environment> {
 
 /// The version of the Parsl in a directory of packages.
 pub(super) fn parsl_in(packages: &Path) -> Option<String> {
-    version_in_file(&packages.join("parsl/version.py"))
+    version_in_file(&package_in(packages).join("version.py"))
+}
+
+/// Parsl's own directory among the packages.
+pub(super) fn package_in(packages: &Path) -> PathBuf {
+    packages.join("parsl")
 }
 
 /// What a `version.py` says.

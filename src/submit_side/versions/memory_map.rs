@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::files::read_text;
-use super::layout::{parsl_in, python_of_name};
+use super::layout::{package_in, parsl_in, python_of_name};
 use super::python_version::PythonVersion;
 
 /// A process with 10,000 mappings shows 1 MB; whoever has more is read in part.
@@ -30,19 +30,23 @@ fn environment(mapped: &Mapped<'_>) -> Environment {
     }
     let parsl = only(versions(&mapped.zmq_packages));
     let parsl = parsl.or_else(|| only(versions(&mapped.packages)));
+    let (parsl, package) = parsl.unzip();
     Environment {
         python: mapped.python,
         parsl,
+        package,
     }
 }
 
-fn versions(directories: &[&str]) -> Vec<String> {
+/// Each once, with a place where it is.
+fn versions(directories: &[&str]) -> Vec<(String, PathBuf)> {
     let mut found: Vec<_> = directories
         .iter()
-        .filter_map(|at| parsl_in(&PathBuf::from(at)))
+        .map(Path::new)
+        .filter_map(|at| Some((parsl_in(at)?, package_in(at))))
         .collect();
     found.sort();
-    found.dedup();
+    found.dedup_by(|(one, _), (other, _)| one == other);
     found
 }
 
