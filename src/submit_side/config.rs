@@ -17,13 +17,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::releases::OLDEST_TESTED;
 use pickle::{PickleError, Scanner, Tree, View};
 use protocol::VersionCheck;
 
-/// The releases of Parsl that this program was made for: PROTOCOL.md's window.
-pub const PARSL_OLDEST: &str = "2025.06.30";
-/// A newer one is served as long as it speaks as this one does.
-pub const PARSL_NEWEST: &str = "2026.10.26";
 /// A config beyond this is none: HTEX's has 600 bytes, and what the user's own selector holds.
 const CONFIG_BYTES_MAX: usize = 48 << 20;
 /// Parsl's own module of selectors.
@@ -58,7 +55,7 @@ pub enum ConfigError {
     /// The executor is older than the releases that are served.
     #[error(
         "this Parsl gives the interchange 'worker_ports', as releases before 2025.06.30 did; \
-         htex-interchange serves Parsl {PARSL_OLDEST} and newer"
+         htex-interchange serves Parsl {OLDEST_TESTED} and newer"
     )]
     TooOld,
 }

@@ -6,9 +6,10 @@
 //! | [`config`] | what the executor wrote to our standard input, checked |
 //! | [`curve`] | the certificates that it wrote, and the verdict on whoever shakes hands |
 //! | [`versions`] | the Python and the Parsl that it runs, which managers are checked against |
+//! | [`releases`] | which Parsl this program is tested with |
 //! | [`children`] | what a process that we start gets of us |
 //!
-//! `config` reads addresses, and `versions` starts an interpreter as its last resort, and names
+//! `config` reads addresses and names `releases`, and `versions` starts an interpreter as its last resort, and names
 //! `children` for that; otherwise they name nothing of each other. No sockets: the event loop has
 //! them.
 
@@ -16,4 +17,5 @@ pub mod address;
 pub mod children;
 pub mod config;
 pub mod curve;
+pub mod releases;
 pub mod versions;

@@ -6,43 +6,36 @@ use std::path::Path;
 
 use crate::doctor::configuration::description::{Executor, SetUp};
 use crate::shared::finding::Finding;
-use submit_side::config::{PARSL_NEWEST, PARSL_OLDEST};
+use submit_side::releases::{self, NEWEST_TESTED, OLDEST_TESTED, Standing};
 use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
 
 /// Whether that Parsl is one that is served.
 pub(in crate::doctor) fn window(parsl: &str) -> Option<Finding> {
-    let number = |text: &str| -> Option<Vec<u32>> {
-        text.split('.').map(|part| part.parse().ok()).collect()
-    };
-    let Some(it) = number(parsl) else {
-        return Some(
-            Finding::note(
-                "parsl-unknown",
-                format!("Parsl calls itself {parsl}, which is no release that is known here."),
-            )
-            .because(format!(
-                "Releases {PARSL_OLDEST} to {PARSL_NEWEST} are tested."
-            )),
-        );
-    };
-    if number(PARSL_OLDEST).is_some_and(|oldest| it < oldest) {
-        return Some(
+    let finding = match releases::standing(parsl) {
+        Standing::Tested => return None,
+        Standing::Unknown => Finding::note(
+            "parsl-unknown",
+            format!("Parsl calls itself {parsl}, which is no release that is known here."),
+        )
+        .because(format!(
+            "Releases {OLDEST_TESTED} to {NEWEST_TESTED} are tested."
+        )),
+        Standing::Older => {
             Finding::problem("parsl-too-old", format!("This Python has Parsl {parsl}."))
                 .because(format!(
-                    "htex-interchange serves Parsl {PARSL_OLDEST} and newer, and refuses to start \
+                    "htex-interchange serves Parsl {OLDEST_TESTED} and newer, and refuses to start \
                      for an older one."
                 ))
-                .remedy("Install a newer Parsl, on the submit side and for the managers alike."),
-        );
-    }
-    number(PARSL_NEWEST).filter(|newest| it > *newest).map(|_| {
-        Finding::note("parsl-newer", format!("This Python has Parsl {parsl}."))
+                .remedy("Install a newer Parsl, on the submit side and for the managers alike.")
+        }
+        Standing::Newer => Finding::note("parsl-newer", format!("This Python has Parsl {parsl}."))
             .because(format!(
-                "It is newer than {PARSL_NEWEST}, the last release that this program was tested \
-                 with; it is served as long as it speaks as that one does."
+                "It is newer than {NEWEST_TESTED}, the last release that this program was \
+                     tested with; it is served as long as it speaks as that one does."
             ))
-            .remedy("If anything is odd, look for a newer htex-interchange.")
-    })
+            .remedy("If anything is odd, look for a newer htex-interchange."),
+    };
+    Some(finding)
 }
 
 /// What an interchange of ours at `program`, started with `arguments`, would take for the submit
@@ -169,14 +162,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_window_has_two_ends() {
+    fn a_release_of_the_window_is_no_finding() {
         let id = |parsl| window(parsl).map(|finding| finding.id);
         assert_eq!(id("2025.06.02"), Some("parsl-too-old"));
-        assert_eq!(id("1.3.0"), Some("parsl-too-old"));
-        assert_eq!(id("2025.06.30"), None);
-        assert_eq!(id("2025.6.30"), None);
-        assert_eq!(id("2026.10.26"), None);
-        assert_eq!(id("2026.11.02"), Some("parsl-newer"));
+        assert_eq!(id(OLDEST_TESTED), None);
+        assert_eq!(id(NEWEST_TESTED), None);
+        assert_eq!(id("9999.01.04"), Some("parsl-newer"));
         assert_eq!(id("2024.12.10a0"), Some("parsl-unknown"));
     }
 
