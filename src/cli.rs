@@ -41,6 +41,11 @@ pub struct Arguments {
     #[arg(long, value_name = "VERSION")]
     pub parsl_version: Option<String>,
 
+    /// Who serves a Parsl that is newer than every release that this program was tested with.
+    /// serve: this program. stock: that Parsl's own interchange, which takes over this process.
+    #[arg(long, value_name = "serve|stock", default_value = "serve", value_parser = newer_parsl)]
+    pub newer_parsl: NewerParsl,
+
     /// Threads that encrypt, decrypt and move bytes. One serves about 100,000 small tasks a second,
     /// or some hundred MB of encrypted payload; more need processors of their own.
     #[arg(long, value_name = "N", default_value_t = 1,
@@ -116,6 +121,15 @@ pub enum PatienceChoice {
     Endless,
 }
 
+/// Who serves a Parsl that is newer than those that are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewerParsl {
+    /// This program, with a warning.
+    Serve,
+    /// Its own interchange.
+    Stock,
+}
+
 /// What a type of tasks means to managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoutingChoice {
@@ -164,6 +178,8 @@ enum BadValue {
     AboveZero,
     #[error("soft or hard")]
     Routing,
+    #[error("serve or stock")]
+    NewerParsl,
 }
 
 fn some_seconds(text: &str) -> Result<Duration, BadValue> {
@@ -193,6 +209,14 @@ fn patience(text: &str) -> Result<PatienceChoice, BadValue> {
         _ => some_seconds(text)
             .map(PatienceChoice::Seconds)
             .map_err(|_| BadValue::SecondsOrNone),
+    }
+}
+
+fn newer_parsl(text: &str) -> Result<NewerParsl, BadValue> {
+    match text {
+        "serve" => Ok(NewerParsl::Serve),
+        "stock" => Ok(NewerParsl::Stock),
+        _ => Err(BadValue::NewerParsl),
     }
 }
 

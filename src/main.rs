@@ -3,6 +3,7 @@
 
 mod exit;
 mod log;
+mod newer_parsl;
 mod refusal;
 mod selector;
 mod start;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     }
     let (bytes, signals) = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
     match RawConfig::read(&bytes) {
-        Ok(raw) => start::start(&arguments, raw, signals, ancestry),
+        Ok(raw) => start::start(&arguments, (&bytes, raw), signals, ancestry),
         Err(error) => refuse(&error.into(), None, None),
     }
 }

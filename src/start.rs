@@ -17,15 +17,16 @@ use submit_side::config::{Config, RawConfig};
 
 use super::exit::exit;
 use super::log::{log_config, start_log};
+use super::newer_parsl::hand_over_if_newer;
 use super::refusal::{RefusedStart, load_certificates, refuse};
 use super::selector::{helper_of, selector_of};
 use super::telemetry;
-use super::versions::{hints, version_finder};
+use super::versions::{awaits_observations, hints, version_finder};
 
 /// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
 pub(crate) fn start(
     arguments: &Arguments,
-    raw: RawConfig<'_>,
+    (config, raw): (&[u8], RawConfig<'_>),
     signals: Signals,
     ancestry: Ancestry,
 ) -> ! {
@@ -33,6 +34,7 @@ pub(crate) fn start(
     let log = open_log(&raw).unwrap_or_else(|reason| refuse(&reason, side.as_ref(), None));
     let refused = |reason: RefusedStart| -> ! { refuse(&reason, side.as_ref(), Some(&log)) };
     log_our_faults();
+    hand_over_if_newer(arguments, config, &ancestry, side.as_ref(), &log);
     let config = raw.check().unwrap_or_else(|error| refused(error.into()));
     log_config(&config);
     // Without them the executor cannot be told either.
@@ -60,6 +62,7 @@ pub(crate) fn start(
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         watched,
         find_versions: version_finder(hints(arguments, starter.pid())),
+        awaits_observations: awaits_observations(hints(arguments, starter.pid())),
         selector: selector_of(&config.selector),
         helper,
         settings: settings_of(&config, arguments),

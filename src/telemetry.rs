@@ -14,6 +14,7 @@ use interchange::event_line::{self, Writer};
 use logging::{EventFile, EventFileSpec};
 use status::document::About;
 use submit_side::config::{Config, LoggingKind, SelectorChoice};
+use submit_side::releases::NEWEST_TESTED;
 
 /// How many older files of events are kept.
 const EVENT_FILES_KEPT: u32 = 4;
@@ -41,6 +42,7 @@ pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
         uptime_s: 0.0,
         python: None,
         parsl: None,
+        parsl_newest_tested: Some(NEWEST_TESTED.to_owned()),
         encrypted: side.cert_dir.is_some(),
         selector: match &config.selector {
             SelectorChoice::Random => "random".to_owned(),

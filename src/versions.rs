@@ -5,15 +5,17 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use broker::Versions;
+use event_loop::AwaitsObservations;
 use htex_interchange::cli::Arguments;
 use interchange::FindVersions;
-use submit_side::versions::{Hints, Search, SubmitVersions};
+use submit_side::releases::{NEWEST_TESTED, Standing, standing};
+use submit_side::versions::{self, Hints, Search, SubmitVersions};
 
 /// The search may run an interpreter, and gives up by itself before this.
-const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where the search begins.
 pub(crate) fn hints(arguments: &Arguments, starter: Option<u32>) -> Hints {
@@ -44,10 +46,24 @@ pub(crate) fn version_finder(hints: Hints) -> FindVersions {
                 "The submit side has Parsl {}, by {}",
                 parsl.version, parsl.source
             );
+            if standing(&parsl.version) == Standing::Newer {
+                warn!(
+                    "Parsl {} is newer than {NEWEST_TESTED}, the newest release that \
+                     htex-interchange {} was tested with. It is served as that one is; \
+                     --newer-parsl stock has its own interchange serve",
+                    parsl.version,
+                    env!("CARGO_PKG_VERSION")
+                );
+            }
         }
         Versions {
             python: found.python.map(|known| known.version.to_string()),
             parsl: found.parsl.map(|known| known.version),
         }
     })
+}
+
+/// Reads how the executor speaks, should it not ask for anything.
+pub(crate) fn awaits_observations(hints: Hints) -> AwaitsObservations {
+    Box::new(move || versions::awaits_observations(&hints))
 }

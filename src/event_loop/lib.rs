@@ -22,6 +22,7 @@
 //! | `timer` | wakes it for the next deadline; `clock` is the only reader of clocks |
 //! | **Who is watched** | |
 //! | `submit_watch` | whether the submit side lives: its process and its ports |
+//! | `dialect` | whether the executor asks, or waits to be told |
 //! | `ancestry` | who started us, and who stands behind that |
 //! | `process` | a process by its number and its start, and whether it lives |
 //! | `signals` | SIGTERM, SIGINT and SIGHUP as a descriptor |
@@ -42,6 +43,7 @@
 
 mod ancestry;
 mod clock;
+mod dialect;
 mod frame;
 mod frame_socket;
 mod heap_release;
@@ -82,6 +84,7 @@ use interchange::{Complaint, Interchange};
 use submit_side::curve::Certificates;
 
 pub use ancestry::Ancestry;
+pub use dialect::AwaitsObservations;
 pub use opening::{OpenError, Start};
 pub use refusal::refuse;
 pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
@@ -94,6 +97,7 @@ pub use threads::{ThreadShortage, check_threads};
 pub use wait::is_readable_within;
 
 use clock::Clock;
+use dialect::DialectWatch;
 use frame::Frame;
 use key_check::KeyCheck;
 use memory::Memory;
@@ -137,6 +141,7 @@ pub struct EventLoop {
     key_check: Option<KeyCheck>,
     certificates: Option<Certificates>,
     submit_watch: ConnectionWatch,
+    dialect_watch: DialectWatch,
     process_watch: ProcessWatch,
     signals: Signals,
     descriptors: Descriptors,
@@ -174,6 +179,7 @@ impl EventLoop {
             return Pass::End(End::Terminated);
         }
         self.look_at_submit_side(ready, now);
+        self.look_for_dialect(now);
         self.answer_key_checks(ready, now);
         if let Some(hub) = &mut self.ports.hub {
             hub.advance(&self.context, self.certificates.as_ref(), now);
@@ -272,6 +278,7 @@ impl EventLoop {
             of_turn,
             self.memory.next_deadline(),
             self.ports.connections.next_deadline(),
+            self.dialect_watch.next_deadline(),
             self.status_server.next_deadline(),
             self.ports.hub.as_ref().and_then(|hub| hub.next_deadline()),
             self.process_watch.next_deadline().filter(|_| is_watched),
@@ -351,6 +358,16 @@ impl EventLoop {
             self.turn
                 .interchange_mut()
                 .handle_submit_side_gone(how, now);
+        }
+    }
+
+    /// An executor that does not ask is told from now on.
+    fn look_for_dialect(&mut self, now: Now) {
+        let interchange = self.turn.interchange_mut();
+        let has_asked = interchange.commands() > 0;
+        if self.dialect_watch.is_found_waiting(has_asked, now) {
+            info!("The executor asks nothing and is told what it would ask");
+            interchange.broker_mut().begin_observations(now);
         }
     }
 

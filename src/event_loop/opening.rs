@@ -10,6 +10,7 @@ use zmq::Context;
 
 use super::EventLoop;
 use super::clock::Clock;
+use super::dialect::{AwaitsObservations, DialectWatch};
 use super::frame_socket::FrameSocket;
 use super::hub::HubSender;
 use super::key_check::KeyCheck;
@@ -57,6 +58,8 @@ pub struct Start<'a> {
     pub settings: Settings,
     /// Looks for the submit side's versions, when the first manager registers.
     pub find_versions: FindVersions,
+    /// Reads whether the executor waits to be told, if it does not ask.
+    pub awaits_observations: AwaitsObservations,
     /// What is told outside, and where.
     pub telemetry: Telemetry,
 }
@@ -159,6 +162,7 @@ impl EventLoop {
             key_check,
             certificates,
             submit_watch,
+            dialect_watch: DialectWatch::new(start.awaits_observations, now),
             process_watch,
             signals: start.signals,
             descriptors,

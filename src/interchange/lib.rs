@@ -106,6 +106,8 @@ pub struct Interchange<F> {
     broker: Broker<Opaque<F>>,
     find_versions: Option<FindVersions>,
     complaints: Complaints,
+    /// How many there were.
+    commands: u64,
     /// What of the needs of tasks could not be read.
     unread: UnreadWords,
     /// Parsl's name of the run, for reports.
@@ -125,6 +127,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             broker,
             find_versions: Some(find_versions),
             complaints,
+            commands: 0,
             unread: UnreadWords::default(),
             run_id,
         }
@@ -160,6 +163,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     /// A request of the command channel, and its reply: whatever it is, it gets one.
     #[must_use]
     pub fn handle_command(&mut self, frame: &[u8], now: Now) -> Vec<u8> {
+        self.commands += 1;
         let command = Command::parse(frame).unwrap_or_else(|reason| {
             warn!("Failed to read a command: {reason}");
             Command::Unknown("an unreadable request".to_owned())
@@ -191,6 +195,11 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     /// of their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
     pub fn broker_mut(&mut self) -> &mut Broker<Opaque<F>> {
         &mut self.broker
+    }
+
+    /// How many commands the executor has sent.
+    pub fn commands(&self) -> u64 {
+        self.commands
     }
 
     /// Decides whether a line about bad input is written, here and in the sockets' ring.

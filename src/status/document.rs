@@ -75,6 +75,9 @@ pub struct About {
     /// Parsl of the submit side, as `parsl.version.VERSION` has it; once the first manager has
     /// asked for it.
     pub parsl: Option<String>,
+    /// The newest release of Parsl that this program was tested with.
+    #[serde(default)]
+    pub parsl_newest_tested: Option<String>,
     /// Whether CURVE protects its sockets (HTEX's `encrypted`).
     pub encrypted: bool,
     /// How managers are chosen: `random`, `block id`, `spread`, `pack`, or the class of a selector

@@ -9,9 +9,9 @@
 //! | [`releases`] | which Parsl this program is tested with |
 //! | [`children`] | what a process that we start gets of us |
 //!
-//! `config` reads addresses and names `releases`, and `versions` starts an interpreter as its last resort, and names
-//! `children` for that; otherwise they name nothing of each other. No sockets: the event loop has
-//! them.
+//! `config` reads addresses; `versions` starts an interpreter as its last resort, and names
+//! `children` for that; both name `releases`. Otherwise they name nothing of each other. No
+//! sockets: the event loop has them.
 
 pub mod address;
 pub mod children;

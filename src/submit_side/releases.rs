@@ -36,6 +36,13 @@ pub fn standing(parsl: &str) -> Standing {
     }
 }
 
+/// Whether one release came after another; false where they cannot be compared.
+#[must_use]
+pub fn is_after(release: &str, other: &str) -> bool {
+    let both = numbers(release).zip(numbers(other));
+    both.is_some_and(|(release, other)| release > other)
+}
+
 fn numbers(release: &str) -> Option<Vec<u32>> {
     release.split('.').map(|part| part.parse().ok()).collect()
 }
@@ -43,6 +50,13 @@ fn numbers(release: &str) -> Option<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_release_is_not_after_one() {
+        assert!(is_after("2027.01.04", "2026.12.28"));
+        assert!(!is_after("2026.10.05", "2026.10.5"));
+        assert!(!is_after("2027.dev", "2026.10.26"));
+    }
 
     #[test]
     fn the_window_has_two_ends() {

@@ -14,12 +14,14 @@ mod hints;
 mod interpreter;
 mod layout;
 mod memory_map;
+mod own_interchange;
 mod python_version;
 mod stock_script;
 
 pub use files::candidates;
 pub use hints::Hints;
 pub use interpreter::python;
+pub use own_interchange::{OwnInterchange, awaits_observations, own_interchange};
 pub use python_version::{BadPythonVersion, PythonVersion};
 
 use std::ffi::OsStr;

@@ -39,6 +39,7 @@ class Request:
     monitoring: bool = False
     manager_path: str = ""
     check_versions: bool = True
+    interchange_options: tuple[str, ...] = ()
 
 
 # How often a run is made whose manager missed its own connection.
@@ -75,9 +76,10 @@ def _report_of(release: Release, run_dir: Path, options: dict) -> dict:
     return release.report_of(PROGRAM, asdict(request), run_dir, PROGRAM_S)
 
 
-def workflow_faults(report: dict, *, manager_version: str) -> list[str]:
-    """Everything in the report of a whole workflow that is not as it should be."""
-    wanted = dict(EXPECTED, served=str(environment.binary()))
+def workflow_faults(report: dict, *, manager_version: str, served: str = "") -> list[str]:
+    """Everything in the report of a whole workflow that is not as it should be. `served`: by
+    another program than the binary."""
+    wanted = dict(EXPECTED, served=served or str(environment.binary()))
     wanted["manager"] = {"block_id": "0", "active": True, "parsl_version": manager_version}
     faults = [
         f"{key}: {report.get(key)!r}, expected {value!r}"

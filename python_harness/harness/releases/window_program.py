@@ -1,9 +1,9 @@
 """A workflow under one release of Parsl, run by that release's Python; prints one JSON report.
 
 Usage: python -m harness.releases.window_program REQUEST, a JSON object: `run_dir`; `interchange`,
-the binary; `encrypted`; `monitoring`; `manager_path`, a folder whose process_worker_pool.py is to
-serve instead of the release's own; `check_versions`. It uses what every supported release has, and
-judges nothing: `harness/releases/window.py` does.
+the binary; `interchange_options`; `encrypted`; `monitoring`; `manager_path`, a folder whose
+process_worker_pool.py is to serve instead of the release's own; `check_versions`. It uses what
+every supported release has, and judges nothing: `harness/releases/window.py` does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(request: dict) -> dict:
     config = kernel_config(
         run_dir,
         monitoring=hub,
-        interchange_launch_cmd=[request["interchange"]],
+        interchange_launch_cmd=[request["interchange"], *request["interchange_options"]],
         encrypted=request["encrypted"],
         heartbeat_threshold=10,
         worker_debug=True,
@@ -82,7 +82,9 @@ def _workflow(executor: HighThroughputExecutor, run_dir: Path) -> dict:
     report["order"] = _priorities(executor, run_dir)
     (manager,) = executor.connected_managers()
     report["manager"] = {key: manager[key] for key in ("block_id", "active", "parsl_version")}
-    report["packages"] = len(executor.connected_managers_packages()[manager["manager"]])
+    name = manager["manager"]
+    name = name.decode() if isinstance(name, bytes) else name
+    report["packages"] = len(executor.connected_managers_packages()[name])
     if hasattr(executor, "connected_workers"):
         report["workers"] = _called(executor.connected_workers)
     report.update(_hold(executor))
@@ -113,10 +115,16 @@ def _priorities(executor: HighThroughputExecutor, run_dir: Path) -> list[str]:
 def _hold(executor: HighThroughputExecutor) -> dict:
     """Holds the block; the next task has to wait for another one."""
     executor._hold_block("0")
+    # An executor that is told has it a little later.
+    wait_until(lambda: not _actives(executor), 10, "the block is held")
     held = [row["active"] for row in executor.connected_managers()]
     future = parsl.python_app(jobs.where)()
     executor.scale_out_facade(1)
     return {"held": held, "next_block": future.result(RESULT_S)[0]}
+
+
+def _actives(executor: HighThroughputExecutor) -> list[dict]:
+    return [row for row in executor.connected_managers() if row["active"]]
 
 
 def _called(what):

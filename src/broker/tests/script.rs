@@ -172,10 +172,7 @@ impl Player {
                 self.say_by_manager(line);
             }
             "task" | "tasks" | "unreadable" => self.submit(line),
-            "dispatching" => {
-                let is_on = line.object(0) == "on";
-                self.world.broker.handle_dispatching(is_on);
-            }
+            "dispatching" => self.world.broker.handle_dispatching(line.object(0) == "on"),
             "dispatch" => return self.dispatch(line),
             "advance" => return self.advance(line),
             "sleep" => self.world.pass(seconds(line.number(0))),

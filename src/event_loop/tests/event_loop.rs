@@ -123,6 +123,7 @@ fn serve(submit_side: SubmitSide) -> End {
             placement: Placement::default(),
         },
         find_versions: Box::new(Versions::default),
+        awaits_observations: Box::new(|| false),
         telemetry: telemetry(),
     });
     event_loop.unwrap().run()
@@ -141,6 +142,7 @@ fn telemetry() -> Telemetry {
             uptime_s: 0.0,
             python: None,
             parsl: None,
+            parsl_newest_tested: None,
             encrypted: false,
             selector: String::new(),
             heartbeat_threshold_s: 0.0,

@@ -211,7 +211,8 @@ fn what_is_told_without_a_question_is_a_value_by_itself() {
     };
     let of_m = |key: &str, value: &str| {
         format!(
-            "{{'type': 'manager-observation', 'manager': b'm\\xff', 'key': '{key}', 'value': {value}}}"
+            "{{'type': 'manager-observation', 'manager': b'm\\xff', 'key': '{key}', \
+             'value': {value}}}"
         )
     };
     for (told, expected) in [

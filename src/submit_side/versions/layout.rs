@@ -36,7 +36,9 @@ pub(super) fn environments_under(prefix: &Path) -> Vec<Environment> {
             };
             let is_new = |found: &[Environment]| {
                 let known = (Some(python), Some(&parsl));
-                !found.iter().any(|it| (it.python, it.parsl.as_ref()) == known)
+                !found
+                    .iter()
+                    .any(|it| (it.python, it.parsl.as_ref()) == known)
             };
             if is_new(&found) {
                 found.push(Environment {

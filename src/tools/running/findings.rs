@@ -29,6 +29,7 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     found.extend(managers::of_losses(document));
     found.extend(managers::of_slow_tasks(document));
     found.extend(surroundings::of_the_submit_side(document));
+    found.extend(surroundings::of_a_newer_parsl(document));
     found.extend(surroundings::of_what_is_written(document));
     if !found.iter().any(explains_the_queue) {
         found.extend(how_it_goes(document, &counts));

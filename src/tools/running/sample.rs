@@ -126,6 +126,7 @@ fn about() -> About {
         uptime_s: UPTIME_S,
         python: Some("3.12.3".to_owned()),
         parsl: Some("2026.10.26".to_owned()),
+        parsl_newest_tested: Some("2026.10.26".to_owned()),
         encrypted: true,
         selector: "random".to_owned(),
         heartbeat_threshold_s: 120.0,

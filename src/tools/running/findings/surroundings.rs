@@ -4,6 +4,7 @@ use super::causes::{stopped_submit_process, wrong_keys};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, plain, some};
 use status::document::Document;
+use submit_side::releases::is_after;
 
 /// Of the limit of descriptors, from which on the interchange itself warns.
 const DESCRIPTORS_SHARE: f64 = 0.8;
@@ -110,6 +111,29 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
         );
     }
     found
+}
+
+pub(super) fn of_a_newer_parsl(document: &Document) -> Option<Finding> {
+    let about = &document.interchange;
+    let (parsl, tested) = about
+        .parsl
+        .as_ref()
+        .zip(about.parsl_newest_tested.as_ref())?;
+    is_after(parsl, tested).then(|| {
+        Finding::note(
+            "parsl-newer",
+            format!(
+                "Parsl {parsl} is newer than {tested}, the newest release that htex-interchange {} \
+                 was tested with.",
+                about.version
+            ),
+        )
+        .because("It is served as that one is.")
+        .remedy(
+            "If anything is odd, look for a newer htex-interchange; --newer-parsl stock has \
+             Parsl's own interchange serve.",
+        )
+    })
 }
 
 pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {

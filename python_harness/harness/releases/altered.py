@@ -1,0 +1,118 @@
+"""The newest release of Parsl, altered into one that does not exist: under another version, or with
+an executor that asks its interchange nothing.
+
+Each is an environment of its own that holds the altered package and Parsl's two programs, and has
+everything else from the release's environment. Of Parsl's text only the places are named at which
+something of ours is put.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.releases import supported
+
+SCRIPTS = ("interchange.py", "process_worker_pool.py")
+EXECUTOR = "executors/high_throughput/executor.py"
+FUTURE = "2027.01.04"
+
+# As the branch of Parsl #4133 has it: values are told on the result channel, and a hold names a
+# manager by bytes.
+OBSERVING = [
+    (
+        '                else:\n                    raise BadMessage("Message received with un',
+        """\
+                elif msg['type'] == 'observation':
+                    self.observed[msg['key']] = msg['value']
+                elif msg['type'] == 'manager-observation':
+                    self.observed_of.setdefault(msg['manager'], {})[msg['key']] = msg['value']
+""",
+    ),
+    (
+        "    def _hold_manager(self",
+        """\
+    def _await_observation(self, key):
+        import time
+        end = time.monotonic() + 60
+        while key not in self.observed:
+            assert time.monotonic() < end, f"no {key} was told"
+            time.sleep(0.01)
+        return self.observed[key]
+
+""",
+    ),
+    (
+        "        self.worker_port = worker_port\n",
+        "        self.observed = {}\n        self.observed_of = {}\n",
+    ),
+]
+INSTEAD = [
+    (
+        'self.command_client.run("WORKER_BINDS", timeout_s=120)',
+        'self._await_observation("worker_port")',
+    ),
+    (
+        'self.command_client.run("MANAGERS")',
+        "[dict(told) for told in list(self.observed_of.values())]",
+    ),
+    (
+        'self.command_client.run("MANAGERS_PACKAGES")',
+        '{name.decode(): told["packages"] for name, told in list(self.observed_of.items())}',
+    ),
+    (
+        'self.command_client.run("CONNECTED_BLOCKS")',
+        'self.observed.get("connected_blocks", [])',
+    ),
+    ('["HOLD_MANAGER", manager_id]', '["HOLD_WORKER", manager_id]'),
+]
+
+
+@dataclass(frozen=True)
+class Altered(supported.Release):
+    """Lies where a test wants it."""
+
+    at: Path = Path()
+
+    @property
+    def place(self) -> Path:
+        return self.at
+
+
+def of_the_future(at: Path) -> Altered:
+    """Calls itself newer than any release that is tested."""
+    altered = _copy(at)
+    (altered.package / "version.py").write_text(f"VERSION = '{FUTURE}'\n")
+    return altered
+
+
+def observing(at: Path) -> Altered:
+    """Has an executor that asks nothing and waits to be told."""
+    altered = _copy(at)
+    file = altered.package / EXECUTOR
+    text = file.read_text()
+    for before, added in OBSERVING:
+        assert text.count(before) == 1, before
+        text = text.replace(before, added + before)
+    for asks, looks in INSTEAD:
+        assert text.count(asks) == 1, asks
+        text = text.replace(asks, looks)
+    file.write_text(text)
+    return altered
+
+
+def _copy(at: Path) -> Altered:
+    base = supported.release(supported.NEWEST)
+    subprocess.run([base.python, "-m", "venv", "--without-pip", at], check=True)
+    packages = at / base.package.parent.relative_to(base.place)
+    shutil.copytree(base.package, packages / "parsl")
+    # Behind this environment's own packages.
+    (packages / "base.pth").write_text(f"{base.package.parent}\n")
+    for name in SCRIPTS:
+        lines = (base.place / "bin" / name).read_text().splitlines(keepends=True)
+        script = at / "bin" / name
+        script.write_text("".join([f"#!{at / 'bin' / 'python'}\n", *lines[1:]]))
+        script.chmod(0o755)
+    return Altered(supported.NEWEST, at)

@@ -1,0 +1,99 @@
+"""A Parsl that is newer than every release that is tested, and one whose executor asks nothing."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import pytest
+
+from harness.releases import altered, supported, window
+from harness.setup import environment
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.ours_only("stock is of the very release that it serves"),
+]
+
+
+@pytest.fixture(scope="module")
+def observing(tmp_path_factory):
+    return altered.observing(tmp_path_factory.mktemp("observing") / "venv")
+
+
+@pytest.fixture(scope="module")
+def of_the_future(tmp_path_factory):
+    return altered.of_the_future(tmp_path_factory.mktemp("future") / "venv")
+
+
+def interchange_log(run_dir) -> str:
+    (log,) = run_dir.rglob("interchange.log")
+    return log.read_text(errors="replace")
+
+
+def test_an_executor_that_asks_nothing_is_told(observing, tmp_path):
+    report = window.report_of(observing, tmp_path / "run", encrypted=True, monitoring=True)
+    faults = window.workflow_faults(report, manager_version="2026.10.26")
+    assert not faults + window.node_faults(report["nodes"])
+    log = interchange_log(tmp_path / "run")
+    assert "asks nothing and is told" in log and "Received command request: WorkerBinds" not in log
+
+
+def test_idleness_is_told_so_that_blocks_are_scaled_in(observing, tmp_path):
+    """While a task runs in one block, Parsl's own strategy ends the other."""
+    request = {"run_dir": str(tmp_path), "interchange": str(environment.binary())}
+    report = observing.report_of("harness.releases.scaling_program", request, tmp_path)
+    assert report == {"blocks_before": 2, "blocks_after": 1}
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["asks-late", "asks-nothing"])
+def test_only_who_waits_to_be_told_is_told(request, start, is_told, monkeypatch):
+    """By the environment that is first on PATH: a recorder stands where the result thread reads."""
+    if is_told:
+        places = [request.getfixturevalue("observing").place / "bin", environment.VENV_BIN]
+        monkeypatch.setenv("PATH", os.pathsep.join(map(str, [*places, "/usr/bin", "/bin"])))
+    side = start(launch=False)
+    side.launch()
+    if is_told:
+        told = pickle.loads(side.results.recv() if side.results.poll(20_000) else b"")
+        assert told.keys() == {"type", "key", "value"}
+        assert (told["type"], told["key"]) == ("observation", "worker_port")
+    else:
+        # Longer than an executor needs for its first question: the span is what is tested.
+        assert side.results.poll(3_000) == 0
+        assert isinstance(side.worker_port, int)
+        assert side.results.poll(1_000) == 0
+
+
+def test_a_newer_release_is_served_with_a_warning(of_the_future, tmp_path):
+    report = window.report_of(of_the_future, tmp_path / "run")
+    assert not window.workflow_faults(report, manager_version=altered.FUTURE)
+    (line,) = [line for line in interchange_log(tmp_path / "run").splitlines() if "WARNING" in line]
+    assert f"Parsl {altered.FUTURE} is newer than {supported_as_written()}" in line
+
+
+def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
+    report = window.report_of(
+        of_the_future,
+        tmp_path / "run",
+        encrypted=True,
+        interchange_options=("--newer-parsl", "stock"),
+    )
+    python = str((of_the_future.place / "bin" / "python").resolve())
+    assert not window.workflow_faults(report, manager_version=altered.FUTURE, served=python)
+    log = interchange_log(tmp_path / "run")
+    assert f"its own interchange serves, {of_the_future.place}/bin/interchange.py" in log
+
+
+def test_a_tested_release_is_served_here_whatever_is_wanted_of_newer_ones(tmp_path):
+    report = window.report_of(
+        supported.release(supported.NEWEST),
+        tmp_path / "run",
+        interchange_options=("--newer-parsl=stock",),
+    )
+    assert not window.workflow_faults(report, manager_version=supported_as_written())
+
+
+def supported_as_written() -> str:
+    year, month, day = supported.NEWEST.split(".")
+    return f"{year}.{int(month):02}.{int(day):02}"

@@ -1,0 +1,96 @@
+//! `--newer-parsl stock`: for a Parsl that this program was not tested with, that Parsl's own
+//! interchange takes over this process, as if we had never been there.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use tracing::warn;
+
+use event_loop::{Ancestry, WatchTarget, WatchedProcess};
+use htex_interchange::cli::{Arguments, NewerParsl};
+use logging::LogGuard;
+use submit_side::config::SubmitSide;
+use submit_side::releases::{NEWEST_TESTED, Standing, standing};
+use submit_side::versions::{OwnInterchange, Search, own_interchange};
+
+use super::versions::{VERSIONS_WITHIN, hints};
+
+/// Set for what takes over. Whoever is started with it has come back here by some wrapper.
+const HANDED_OVER: &str = "HTEX_INTERCHANGE_HANDED_OVER";
+
+/// Hands over if that is wanted, and returns if not, or if it cannot be done. `config` is what HTEX
+/// wrote to standard input.
+pub(crate) fn hand_over_if_newer(
+    arguments: &Arguments,
+    config: &[u8],
+    ancestry: &Ancestry,
+    side: Option<&SubmitSide>,
+    log: &LogGuard,
+) {
+    if arguments.newer_parsl != NewerParsl::Stock {
+        return;
+    }
+    let starter = side.map(|side| WatchedProcess::of(WatchTarget::Starter, ancestry, side));
+    let hints = hints(arguments, starter.and_then(|starter| starter.pid()));
+    let search = Search::start(hints.clone()).ok();
+    let Some(found) = search.and_then(|search| search.wait(VERSIONS_WITHIN)) else {
+        warn!("The submit side's Parsl was not found, so it is served here");
+        return;
+    };
+    let Some(parsl) = found.parsl.as_ref().map(|known| &known.version) else {
+        warn!("The submit side's Parsl was not found, so it is served here");
+        return;
+    };
+    if standing(parsl) != Standing::Newer {
+        return;
+    }
+    let newer = format!("Parsl {parsl} is newer than {NEWEST_TESTED}, which is tested");
+    if std::env::var_os(HANDED_OVER).is_some() {
+        warn!("{newer}, but its own interchange leads back here, so it is served here");
+        return;
+    }
+    let Some(own) = own_interchange(&hints, &found) else {
+        warn!("{newer}, but no interchange of its own was found, so it is served here");
+        return;
+    };
+    warn!("{newer}: its own interchange serves, {}", shown(&own));
+    log.flush_for(logging::EXIT_FLUSH);
+    let error = take_over(&own, config);
+    warn!(
+        "{} could not be started, so Parsl is served here: {error}",
+        shown(&own)
+    );
+}
+
+/// Returns only if it fails.
+fn take_over(own: &OwnInterchange, config: &[u8]) -> io::Error {
+    match stdin_with(config) {
+        // The standard library gives it an empty signal mask.
+        Ok(stdin) => Command::new(&own.program)
+            .args(&own.arguments)
+            .env(HANDED_OVER, "1")
+            .stdin(stdin)
+            .exec(),
+        Err(error) => error,
+    }
+}
+
+/// Kernels before 3.17 have no memfd.
+fn stdin_with(config: &[u8]) -> io::Result<File> {
+    let memory = memfd_create(c"htex-configuration", MFdFlags::MFD_CLOEXEC);
+    let mut file = memory.map(File::from).or_else(|_| tempfile::tempfile())?;
+    file.write_all(config)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn shown(own: &OwnInterchange) -> String {
+    let words = [own.program.as_os_str()].into_iter();
+    let words = words.chain(own.arguments.iter().map(OsString::as_os_str));
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    words.join(" ")
+}
