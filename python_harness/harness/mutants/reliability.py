@@ -7,6 +7,7 @@ from functools import partial
 from harness.mutants.run import Mutant
 
 FAILING = partial(Mutant, test="managers_that_fail_everything_are_known")
+OBSERVED = partial(Mutant, test="scenarios::observations")
 
 MUTANTS = [
     Mutant(
@@ -129,5 +130,29 @@ MUTANTS = [
         "failing.rs",
         "(row.is_failing && row.tasks_done == self.tasks_done).then_some(row.count)",
         "row.is_failing.then_some(row.count)",
+    ),
+    OBSERVED(
+        "idleness is told once",
+        "observations.rs",
+        "told != Some(status.tasks) || status.tasks == 0",
+        "told != Some(status.tasks)",
+    ),
+    OBSERVED(
+        "a hold is not told to who does not ask",
+        "observations.rs",
+        "            ManagerChange::Held | ManagerChange::Draining => {\n",
+        "            ManagerChange::Held => {}\n            ManagerChange::Draining => {\n",
+    ),
+    OBSERVED(
+        "who has gone stays active for who does not ask",
+        "observations.rs",
+        "                self.observe_fact(id, ManagerFact::Active(false));\n",
+        "",
+    ),
+    OBSERVED(
+        "everybody is told without asking",
+        "happenings.rs",
+        "        if self.observations.is_some() {\n",
+        "        {\n",
     ),
 ]

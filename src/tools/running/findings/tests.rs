@@ -511,3 +511,16 @@ fn a_finding_keeps_its_id_whatever_its_words_and_severity() {
     scarce.worker_port.lets_in = false;
     assert_eq!(ids(&scarce), ["descriptors-ran-out"]);
 }
+
+#[test]
+fn a_parsl_newer_than_the_tested_ones_is_told() {
+    let mut document = document();
+    none(&document, "is newer than");
+    document.interchange.parsl = Some("2027.01.04".to_owned());
+    let (severity, told) = one(&document, "Parsl 2027.01.04 is newer than 2026.10.26");
+    assert_eq!(severity, Severity::Note);
+    assert!(told.contains("--newer-parsl stock"), "{told}");
+    // Of an older interchange, which does not say what it was tested with.
+    document.interchange.parsl_newest_tested = None;
+    none(&document, "is newer than");
+}
