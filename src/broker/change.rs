@@ -39,11 +39,16 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskChange {
     /// Accepted from the submit side: it waits.
-    Queued,
+    Queued {
+        /// What it asks for, in words; None if that is nothing.
+        needs: Option<String>,
+    },
     /// It went into a batch for a manager.
     Dispatched {
         /// The one that gets it.
         manager: ManagerId,
+        /// How many of its slots it takes.
+        slots: usize,
     },
     /// Its own result was passed on.
     Done {

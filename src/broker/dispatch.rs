@@ -165,7 +165,7 @@ impl<B> Broker<B> {
         debug!("Sent tasks: {:?} to manager {}", shipment.ids(), manager.id);
         self.index(to.slot);
         self.report(to.slot, now);
-        self.tell_of_batch(&to.id, &shipment, now);
+        self.tell_of_batch(to.slot, &shipment, now);
         shipment
     }
 

@@ -24,13 +24,16 @@ impl<B> Broker<B> {
         }
     }
 
-    pub(super) fn tell_of_batch(&mut self, to: &ManagerId, shipment: &Shipment<B>, now: Now) {
+    pub(super) fn tell_of_batch(&mut self, to: Slot, shipment: &Shipment<B>, now: Now) {
         if !self.settings.happenings {
             return;
         }
-        for id in shipment.ids() {
-            let manager = to.clone();
-            self.tell_of_task(now, || (TaskId(id), TaskChange::Dispatched { manager }));
+        for task in shipment.ids().into_iter().map(TaskId) {
+            let manager = self.managers.get(to);
+            let placed = manager.placed.as_deref();
+            let slots = placed.map_or(1, |placed| placed.slots_of(task));
+            let manager = manager.id.clone();
+            self.tell_of_task(now, || (task, TaskChange::Dispatched { manager, slots }));
         }
     }
 

@@ -324,12 +324,15 @@ impl<B> Broker<B> {
             weight,
             body,
         };
+        self.tell_of_task(now, || {
+            let needs = needs.as_deref().map(ToString::to_string);
+            (id, TaskChange::Queued { needs })
+        });
         if needs.is_none() && !self.has_asked {
             self.queue.plain.push(task);
         } else {
             self.queue_where_some_ask(task, needs, now);
         }
-        self.tell_of_task(now, || (id, TaskChange::Queued));
         debug!("Put task {id} onto pending_task_queue");
     }
 

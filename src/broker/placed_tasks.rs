@@ -38,6 +38,11 @@ impl PlacedTasks {
         self.extra_slots
     }
 
+    /// How many slots a task takes that is here; one that asked for nothing takes one.
+    pub(super) fn slots_of(&self, task: TaskId) -> usize {
+        self.tasks.get(&task).map_or(1, |placed| placed.slots)
+    }
+
     pub(super) fn warm(&self) -> impl Iterator<Item = &Rc<str>> {
         self.warm.iter()
     }

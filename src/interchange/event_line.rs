@@ -29,14 +29,7 @@ enum Event<'a> {
         logdir: &'a str,
         label: &'a str,
     },
-    Task {
-        task: i64,
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'static str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        manager: Option<String>,
-    },
+    Task(TaskLine<'a>),
     Manager(ManagerLine<'a>),
     Dropped {
         lines: u64,
@@ -44,6 +37,21 @@ enum Event<'a> {
     End {
         reason: &'a str,
     },
+}
+
+#[derive(Serialize, Default)]
+struct TaskLine<'a> {
+    task: i64,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manager: Option<String>,
+    /// If they are several: nearly every task takes one, and there are many lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<usize>,
 }
 
 #[derive(Serialize, Default)]
@@ -113,30 +121,40 @@ pub fn of_end(reason: &str, wall_s: f64) -> Vec<u8> {
 /// One change.
 pub fn of_happening(happening: &Happening) -> Vec<u8> {
     let event = match &happening.what {
-        What::Task { task, change } => of_task(*task, change),
+        What::Task { task, change } => Event::Task(of_task(*task, change)),
         What::Manager { manager, change } => Event::Manager(of_manager(manager, change)),
     };
     line(happening.wall_s, event)
 }
 
-fn of_task(task: TaskId, change: &TaskChange) -> Event<'static> {
-    let (state, reason, manager) = match change {
-        TaskChange::Queued => ("queued", None, None),
-        TaskChange::Dispatched { manager } => ("dispatched", None, Some(manager)),
-        TaskChange::Done { manager } => ("done", None, Some(manager)),
-        TaskChange::Failed { reason, manager } => {
-            let reason = match reason {
-                FailedBy::ManagerLost => "ManagerLost",
-                FailedBy::Unreadable => "Unreadable",
-            };
-            ("failed", Some(reason), manager.as_ref())
-        }
-    };
-    Event::Task {
+fn of_task(task: TaskId, change: &TaskChange) -> TaskLine<'_> {
+    let of = |state| TaskLine {
         task: task.0,
         state,
-        reason,
-        manager: manager.map(ManagerId::to_text),
+        ..TaskLine::default()
+    };
+    match change {
+        TaskChange::Queued { needs } => TaskLine {
+            needs: needs.as_deref(),
+            ..of("queued")
+        },
+        TaskChange::Dispatched { manager, slots } => TaskLine {
+            manager: Some(manager.to_text()),
+            slots: (*slots > 1).then_some(*slots),
+            ..of("dispatched")
+        },
+        TaskChange::Done { manager } => TaskLine {
+            manager: Some(manager.to_text()),
+            ..of("done")
+        },
+        TaskChange::Failed { reason, manager } => TaskLine {
+            reason: Some(match reason {
+                FailedBy::ManagerLost => "ManagerLost",
+                FailedBy::Unreadable => "Unreadable",
+            }),
+            manager: manager.as_ref().map(ManagerId::to_text),
+            ..of("failed")
+        },
     }
 }
 
@@ -236,17 +254,43 @@ mod tests {
     }
 
     #[test]
+    fn a_task_says_what_it_asks_for_and_how_many_slots_it_takes_if_it_does() {
+        let manager = ManagerId::new(b"ab12");
+        let of = |state: &str| {
+            format!("{{\"t\":1700000000.25,\"event\":\"task\",\"task\":7,\"state\":\"{state}\"")
+        };
+        let line = |change| {
+            happening(What::Task {
+                task: TaskId(7),
+                change,
+            })
+        };
+        let needs = Some("2 cores, type \"a\"".to_owned());
+        for (change, told) in [
+            (TaskChange::Queued { needs: None }, of("queued") + "}\n"),
+            (
+                TaskChange::Queued { needs },
+                of("queued") + ",\"needs\":\"2 cores, type \\\"a\\\"\"}\n",
+            ),
+            (
+                TaskChange::Dispatched {
+                    manager: manager.clone(),
+                    slots: 1,
+                },
+                of("dispatched") + ",\"manager\":\"ab12\"}\n",
+            ),
+            (
+                TaskChange::Dispatched { manager, slots: 2 },
+                of("dispatched") + ",\"manager\":\"ab12\",\"slots\":2}\n",
+            ),
+        ] {
+            assert_eq!(line(change), told);
+        }
+    }
+
+    #[test]
     fn a_line_says_when_and_what() {
         let manager = ManagerId::new(b"ab12");
-        let change = TaskChange::Dispatched {
-            manager: manager.clone(),
-        };
-        let task = TaskId(7);
-        assert_eq!(
-            happening(What::Task { task, change }),
-            "{\"t\":1700000000.25,\"event\":\"task\",\"task\":7,\"state\":\"dispatched\",\
-             \"manager\":\"ab12\"}\n"
-        );
         let change = ManagerChange::Registered {
             block: BlockId::Text("3".into()),
             hostname: "node \"1\"\n".to_owned(),

@@ -67,8 +67,12 @@ fn of_happening(happening: &Happening) -> String {
 
 fn of_task_change(change: &TaskChange) -> String {
     match change {
-        TaskChange::Queued => "queued".to_owned(),
-        TaskChange::Dispatched { manager } => format!("dispatched to {}", manager.to_text()),
+        TaskChange::Queued { needs: None } => "queued".to_owned(),
+        TaskChange::Queued { needs: Some(needs) } => format!("queued, asks for {needs}"),
+        TaskChange::Dispatched { manager, slots } => match slots {
+            1 => format!("dispatched to {}", manager.to_text()),
+            _ => format!("dispatched to {slots} slots of {}", manager.to_text()),
+        },
         TaskChange::Done { manager } => format!("done by {}", manager.to_text()),
         TaskChange::Failed { reason, manager } => {
             let by = manager
