@@ -19,6 +19,8 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("stock writes no events")
 
 WRITTEN_WITHIN_S = 5.0
+# Of each line about a task.
+COMMON = {"t", "event", "task", "state"}
 
 
 def with_events(*more: str, file: str = "events.jsonl") -> list[str]:
@@ -99,6 +101,29 @@ def test_a_run_can_be_told_from_its_lines(start, connect):
     assert lost["state"] == "lost" and lost["tasks"] == 2 and 2 <= lost["silent_s"] < 8
     times = [line["t"] for line in lines(path)]
     assert times == sorted(times)
+
+
+def test_what_a_task_asks_for_and_takes_stands_in_its_lines(start, connect):
+    """In both forms that a message may have; a task that asks for nothing has no such field."""
+    side = start(command=with_events())
+    manager = connect(side).enlist(side, worker_count=4, max_capacity=4, cpu_count=8)
+    side.submit(1, context={"placement": {"cores": 6, "task_type": "a"}})
+    side.submit(2)
+    side.submit(3, context={"resource_spec": {"memory": 1}})
+    manager.tasks(2)
+    manager.answer(1)
+    manager.tasks(1)
+    manager.answer(2)
+    manager.answer(3)
+    tasks = of_kind(ended(side, task=3, state="done"), "task")
+    fields = {(line["task"], line["state"]): line.keys() - COMMON for line in tasks}
+    assert len(fields) == len(tasks) == 9
+    needs = {line["task"]: line["needs"] for line in tasks if "needs" in line}
+    assert needs == {1: '6 cores, type "a"', 3: "1 MB"}
+    assert fields[1, "queued"] == {"needs"} and fields[2, "queued"] == set()
+    slots = {line["task"]: line["slots"] for line in tasks if "slots" in line}
+    assert slots == {1: 3} and fields[1, "dispatched"] == {"manager", "slots"}
+    assert fields[2, "dispatched"] == fields[1, "done"] == {"manager"}
 
 
 def test_the_first_line_says_who_and_the_last_one_why(start):

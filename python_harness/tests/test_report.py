@@ -23,8 +23,9 @@ from harness.fakes.history import (
     start,
     task,
 )
-from htex_interchange.report import figures, units
+from htex_interchange.report import figures, tables, units
 from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE
+from htex_interchange.report.series import series_of
 from htex_interchange.report.steps import COLUMNS, Columns, Counts, Steps
 
 
@@ -136,6 +137,57 @@ def test_idle_beside_prefetched_and_queued_tasks(run_of):
         for text in told
     ), told
     assert not any("more workers" in text and "would have had" in text for text in told)
+
+
+def test_a_task_of_several_slots_keeps_as_many_workers_busy(run_of):
+    """Four workers: from 1 to 5 s three have one task and one has another; a third task waits for
+    four of them until 6 s, and is held up by nothing that is prefetched beside it."""
+    run = run_of(
+        [
+            start(),
+            joined(0, workers=4),
+            task(1, 1, "queued", needs="3 cores"),
+            *queued(1, 2),
+            sent(1, 1, slots=3),
+            sent(1, 2),
+            task(2, 3, "queued", needs="4 cores"),
+            done(5, 1),
+            done(6, 2),
+            sent(6, 3, slots=4),
+            change(7, "suspect"),
+            change(8, "back"),
+            done(9, 3),
+            # Two of it at once, which no interchange does.
+            *queued(9, 4, 5),
+            sent(9, 4, slots=3),
+            sent(9, 5, slots=2),
+            done(11, 4),
+            done(12, 5),
+            end(12),
+        ]
+    )
+    time = run.worker_time
+    first = 4 * 4 + 1 * 1 + 3 * 4
+    assert (time.registered, time.used) == (48, first + 2 * 4 + 1 * 2)
+    # From 5 to 6 s three workers idle beside the task that needs four.
+    assert (time.idle[IN_QUEUE], time.closed) == (3, 0)
+    # From 2 to 5 s, and while one of two at the end waits.
+    assert run.saturated_s == 3 + 2 and run.waiting_s[AT_MANAGERS] == 2
+    assert (run.wide_tasks, run.widest) == (4, 4)
+    # Tasks that workers had: two from 1 to 5 s, then one; whatever they took.
+    spans = run.columns.spans()
+    running = zip(series_of(run).running, spans, strict=True)
+    assert sum(mean * span for mean, span in running) == pytest.approx(8 + 1 + 3 + 2 + 1)
+    told = says(run)
+    assert told[1].startswith("Workers had a task for 81 % of the 48 worker-seconds")
+    assert told[2] == (
+        "4 of 5 tasks took several workers of a manager each, up to 4: all of these count as "
+        "workers that had a task."
+    )
+    assert [flight.slots for flight in run.longest_flights] == [1, 3, 2, 4, 3]
+    page = tables.all_of(run)
+    assert ">Slots</th>" in page
+    assert ">Slots</th>" not in tables.all_of(run_of(FOUR_TASKS))
 
 
 def test_losses_and_failures(run_of):

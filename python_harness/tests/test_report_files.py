@@ -46,6 +46,9 @@ BAD_LINES = {
     '{"t": 1790000001, "event": "task", "task": "5", "state": "done"}': "task is '5'",
     '{"t": 1790000001, "event": "task", "task": 5, "state": "failed"}': "has no field 'reason'",
     "{" + T + '"task", "task": 5, "state": "dispatched", "manager": 7}': "manager is 7",
+    "{"
+    + T
+    + '"task", "task": 5, "state": "dispatched", "manager": "m1", "slots": 0}': "slots is 0",
     "{" + T + '"manager", "manager": "a", "state": "registered"}': "has no field 'workers'",
     "{" + T + '"manager", "manager": "a", "state": "registered", "workers": -1}': "workers is -1",
     '{"t": 1790000001, "event": "manager", "manager": {}, "state": "held"}': "manager is {}",

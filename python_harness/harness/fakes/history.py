@@ -27,8 +27,8 @@ def task(t: float, number: int, state: str, **fields) -> dict:
     return {"t": BEGIN + t, "event": "task", "task": number, "state": state, **fields}
 
 
-def sent(t: float, number: int, manager: str = "m1") -> dict:
-    return task(t, number, "dispatched", manager=manager)
+def sent(t: float, number: int, manager: str = "m1", **fields) -> dict:
+    return task(t, number, "dispatched", manager=manager, **fields)
 
 
 def done(t: float, number: int, manager: str = "m1") -> dict:

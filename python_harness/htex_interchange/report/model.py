@@ -1,7 +1,9 @@
 """A run as its events tell it: what became of every task and manager, and of the workers' time.
 
-A manager can run `workers` tasks at once. What it holds beyond that are prefetched tasks, which
-wait beside it. So its busy workers are min(in flight, workers), and the rest of its tasks wait.
+A manager can run `workers` tasks at once, or fewer if some take several workers each. What it holds
+beyond that are prefetched tasks, which wait beside it, and take one worker each: nothing is
+prefetched beside a task of several. So its busy workers are min(taken, workers), and as many tasks
+wait as would take more.
 
 Memory: 16 bytes for each task that was answered, about 300 for each one that waits or is in
 flight, and at most 8 KiB for each manager (less for one that was there for a part of the run).
@@ -53,10 +55,17 @@ class Manager:
     marks: list[tuple[float, str]] = field(default_factory=list)
     marks_beyond: int = 0
     in_flight: int = 0
+    # How many workers these take, if each is begun.
+    taken: int = 0
     done: int = 0
     lost_count: int = 0
     # The first IDS_KEPT of them.
     lost_ids: list[int] = field(default_factory=list)
+
+    def busy_and_waiting(self) -> tuple[int, int]:
+        """Its workers that have a task, or a share of one, and its tasks that no worker has."""
+        beyond = self.taken - self.workers
+        return (self.taken, 0) if beyond <= 0 else (self.workers, min(beyond, self.in_flight))
 
 
 @dataclass(slots=True)
@@ -80,6 +89,8 @@ class Flight:
     manager: Manager | None = field(compare=False)
     dispatched: float | None = field(compare=False)
     waited_s: float | None = field(compare=False)
+    # Workers of its manager that it takes.
+    slots: int = field(compare=False, default=1)
 
 
 @dataclass(slots=True)
@@ -140,6 +151,9 @@ class Run:
     oldest_in_flight: list[Flight] = field(default_factory=list)
     # Tasks done within one second.
     peak_in_a_second: int = 0
+    # Tasks that took several workers of a manager, and the most that one took.
+    wide_tasks: int = 0
+    widest: int = 1
 
     managers: list[Manager] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
@@ -157,6 +171,8 @@ class Run:
     def __post_init__(self) -> None:
         self.queued_steps = Steps(self.columns)
         self.prefetched_steps = Steps(self.columns)
+        # Busy workers beyond the first of each task.
+        self.shared_steps = Steps(self.columns)
         # In flight at managers whose number of workers is not known.
         self.unplaced_steps = Steps(self.columns)
         self.done_counts = Counts(self.columns)

@@ -250,10 +250,10 @@ def _footer(made_at: float) -> str:
     return (
         f"Made {units.date(made_at)} {units.clock(made_at)} {units.zone(made_at, made_at)} from "
         "the interchange's events. A worker counts as used while its manager has a task for it: a "
-        "manager's used workers are its tasks in flight, at most as many as it has workers; those "
-        "of a manager that was lost count until it was given up. A task that takes several worker "
-        "slots (by its `cores` or `memory`) counts as one, and the others as idle. The interchange "
-        "does not see when a worker begins a task, nor whether a result is an exception."
+        "manager's used workers are its tasks in flight (a task that takes several worker slots, "
+        "by its `cores` or `memory`, is as many), at most as many as it has workers; those of a "
+        "manager that was lost count until it was given up. The interchange does not see when a "
+        "worker begins a task, nor whether a result is an exception."
     )
 
 

@@ -31,6 +31,9 @@ from htex_interchange.report.steps import Columns, Steps
 STATES = (*ENDING, *CLOSING, "failing", "back", "gave_up")
 MANAGER_LOST = "ManagerLost"
 
+# Manager, when it was dispatched, when it was accepted, and how many of its workers it takes.
+InFlight = tuple[Manager, float, float | None, int]
+
 
 class Unknown(Exception):
     """An event that this report does not know; a newer interchange may write it."""
@@ -116,8 +119,7 @@ class Recorder:
         self._now = t
         self._count = 0
         self._waiting: dict[int, float] = {}
-        # Manager, when it was dispatched, and when it was accepted.
-        self._flying: dict[int, tuple[Manager, float, float | None]] = {}
+        self._flying: dict[int, InFlight] = {}
         self._present: dict[str, Manager] = {}
         # Over all registered managers: busy workers, idle ones of those that take tasks and of
         # those that do not, and tasks that wait at managers.
@@ -184,6 +186,9 @@ class Recorder:
         run.queued_steps.step(1)
 
     def _dispatched(self, t: float, task: int, event: Event) -> None:
+        slots = event.get("slots", 1)
+        if type(slots) is not int or slots < 1:
+            raise ValueError(f"slots is {slots!r}")
         manager = self._present.get(event["manager"])
         if manager is None:
             manager = self._unregistered(event["manager"])
@@ -198,48 +203,35 @@ class Recorder:
             self._land(task)
         else:
             self._note_orphan()
-        self._flying[task] = (manager, self._now, accepted)
-        if manager.present:
-            if manager.in_flight < manager.workers:
-                manager.busy.step(1)
-                self._busy += 1
-                if manager.closed:
-                    self._idle_closed -= 1
-                else:
-                    self._idle -= 1
-            else:
-                self._prefetched += 1
-                run.prefetched_steps.step(1)
-        else:
-            run.unplaced_steps.step(1)
-        manager.in_flight += 1
+        self._flying[task] = (manager, self._now, accepted, slots)
+        if slots > 1:
+            run.wide_tasks += 1
+            run.widest = max(run.widest, slots)
+        self._load(manager, 1, slots)
 
-    def _land(self, task: int) -> tuple[Manager, float, float | None]:
+    def _land(self, task: int) -> InFlight:
         """The task is at its manager no longer."""
         flight = self._flying.pop(task)
-        manager = flight[0]
-        manager.in_flight -= 1
-        if manager.present:
-            if manager.in_flight < manager.workers:
-                manager.busy.step(-1)
-                self._busy -= 1
-                if manager.closed:
-                    self._idle_closed += 1
-                else:
-                    self._idle += 1
-            else:
-                self._prefetched -= 1
-                self._run.prefetched_steps.step(-1)
-        elif manager.until is None:
-            self._run.unplaced_steps.step(-1)
+        self._load(flight[0], -1, -flight[3])
         return flight
+
+    def _load(self, manager: Manager, tasks: int, slots: int) -> None:
+        """A manager has so many more tasks, which take so many more of its workers."""
+        busy, waiting = manager.busy_and_waiting()
+        manager.in_flight += tasks
+        manager.taken += slots
+        if manager.present:
+            busy_then, waiting_then = manager.busy_and_waiting()
+            self._shift(manager, 0, busy_then - busy, waiting_then - waiting, tasks)
+        elif manager.until is None:
+            self._run.unplaced_steps.step(tasks)
 
     def _done(self, t: float, task: int, _event: Event) -> None:
         if t != self._now:
             self._advance(t)
         run = self._run
         if task in self._flying:
-            manager, dispatched, accepted = self._land(task)
+            manager, dispatched, accepted, slots = self._land(task)
             manager.done += 1
             seconds = self._now - dispatched
             run.flights_s.append(seconds)
@@ -251,6 +243,7 @@ class Recorder:
                         manager,
                         dispatched,
                         None if accepted is None else dispatched - accepted,
+                        slots,
                     )
                 )
             if accepted is not None:
@@ -273,7 +266,7 @@ class Recorder:
             self._advance(t)
         run = self._run
         if task in self._flying:
-            manager, dispatched, accepted = self._land(task)
+            manager, dispatched, accepted, _slots = self._land(task)
             if accepted is not None:
                 run.waits_s.append(dispatched - accepted)
             if reason == MANAGER_LOST:
@@ -403,19 +396,26 @@ class Recorder:
             manager.spans.append((manager.counted_since, self._now, manager.workers))
 
     def _count_workers(self, manager: Manager, sign: int) -> None:
-        busy = min(manager.in_flight, manager.workers)
-        prefetched = manager.in_flight - busy
-        idle = sign * (manager.workers - busy)
-        self._busy += sign * busy
-        self._prefetched += sign * prefetched
+        busy, waiting = manager.busy_and_waiting()
+        tasks = sign * manager.in_flight
+        self._shift(manager, sign * manager.workers, sign * busy, sign * waiting, tasks)
+
+    def _shift(self, manager: Manager, workers: int, busy: int, waiting: int, tasks: int) -> None:
+        """So many more are registered, busy, waiting, and in flight at a manager."""
+        idle = workers - busy
         if manager.closed:
             self._idle_closed += idle
         else:
             self._idle += idle
+        self._busy += busy
         if busy:
-            manager.busy.step(sign * busy)
-        if prefetched:
-            self._run.prefetched_steps.step(sign * prefetched)
+            manager.busy.step(busy)
+        self._prefetched += waiting
+        if waiting:
+            self._run.prefetched_steps.step(waiting)
+        shared = busy - (tasks - waiting)
+        if shared:
+            self._run.shared_steps.step(shared)
 
     # --- the interchange itself
 
@@ -466,11 +466,12 @@ class Recorder:
                 manager,
                 dispatched,
                 None if accepted is None else dispatched - accepted,
+                slots,
             )
-            for task, (manager, dispatched, accepted) in self._flying.items()
+            for task, (manager, dispatched, accepted, slots) in self._flying.items()
         )
         run.oldest_in_flight = nlargest(LONGEST_KEPT, flying)
-        for _, dispatched, accepted in self._flying.values():
+        for _, dispatched, accepted, _slots in self._flying.values():
             if accepted is not None:
                 run.waits_s.append(dispatched - accepted)
         run.longest_flights.sort(reverse=True)

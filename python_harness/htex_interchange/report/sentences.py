@@ -104,6 +104,17 @@ def utilisation(run: Run) -> Sentence | None:
     )
 
 
+def wide_tasks(run: Run) -> Sentence | None:
+    if not run.wide_tasks:
+        return None
+    which = f"{units.count(run.wide_tasks)} of {units.counted(run.tasks, 'task')}"
+    return Sentence(
+        FACT,
+        f"{which} took several workers of a manager each, up to {units.count(run.widest)}: all of "
+        "these count as workers that had a task.",
+    )
+
+
 def first_manager_was_late(run: Run) -> Sentence | None:
     """Tasks that waited for a first worker at all: time of the batch system."""
     known = [manager.since for manager in run.managers]
@@ -334,6 +345,7 @@ RULES: tuple[Callable[[Run], Sentence | None], ...] = (
     outcome,
     managers_or_none,
     utilisation,
+    wide_tasks,
     more_workers,
     first_manager_was_late,
     blocks_came_late,

@@ -59,13 +59,15 @@ def series_of(run: Run) -> Series:
     rows, in_a_row, used_by_block, registered = _rows(run)
     used = [sum(column) for column in zip(*used_by_block.values(), strict=True)]
     used = used or [0.0] * len(spans)
+    shared = run.shared_steps.integrals()
+    running = [workers - more for workers, more in zip(used, shared, strict=True)]
     done = run.done_counts.by_column()
     throughput_edges, throughput = _throughput(edges, done)
     return Series(
         edges=edges,
         queued=_means(run.queued_steps.integrals(), spans),
         prefetched=_means(run.prefetched_steps.integrals(), spans),
-        running=_means(used, spans),
+        running=_means(running, spans),
         unplaced=_means(run.unplaced_steps.integrals(), spans),
         done=_summed_up(done),
         failed=_summed_up(run.failed_counts.by_column()),

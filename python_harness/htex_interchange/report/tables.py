@@ -133,6 +133,9 @@ def _flights(run: Run, title: str, found: list[Flight], note: str) -> str:
         ("Host", False),
         ("Block", False),
     ]
+    takes_several = any(flight.slots > 1 for flight in found)
+    if takes_several:
+        columns.insert(1, ("Slots", True))
     rows = []
     for flight in found:
         manager = flight.manager
@@ -141,6 +144,7 @@ def _flights(run: Run, title: str, found: list[Flight], note: str) -> str:
         rows.append(
             [
                 str(flight.task),
+                *([units.count(flight.slots)] if takes_several else []),
                 units.duration(flight.seconds),
                 _moment(run, flight.dispatched),
                 "not known" if flight.waited_s is None else units.duration(flight.waited_s),
