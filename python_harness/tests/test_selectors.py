@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -129,6 +130,25 @@ def test_a_selector_with_a_fault_costs_the_order_and_not_the_work(start, connect
     assert side.result()["task_id"] == 1
     side.interchange.wait_for_log(text)
     assert side.interchange.log_lines("WARNING", text)
+
+
+def test_a_selector_that_raises_each_time_is_told_once_and_counted(start, connect):
+    """Each task is a question of its own, and its answer a traceback."""
+    side = start(manager_selector=selectors.RaisingSelector())
+    manager = connect(side).enlist(side)
+    count = 30
+    for task_id in range(count):
+        side.submit(task_id)
+        manager.tasks(1)
+        manager.answer(task_id)
+        side.result()
+    side.interchange.terminate()
+    text = side.interchange.log()
+    assert text.count("Traceback (most recent call last)") == 1
+    assert len(side.interchange.log_lines("WARNING", "The manager selector failed")) == 1
+    (rest,) = side.interchange.log_lines("WARNING", "more faults of the manager selector")
+    (more,) = re.findall(r" (\d+) more faults of the manager selector within a minute", rest)
+    assert int(more) == count - 1
 
 
 def test_names_of_nobody_and_names_twice_are_taken_for_what_they_are(start, connect):

@@ -1,8 +1,9 @@
-//! What managers and strangers say that does not fit the books.
+//! What managers, strangers and a user's selector say that does not fit the books.
 //!
 //! Each costs a line in the log, and whoever reaches the port may bring it about as often as they
-//! like. So the broker logs none of these lines itself: it reports what is wrong, at once (the line
-//! stands where it belongs), to whoever limits what is logged.
+//! like; a selector with a fault has it in each answer. So the broker logs none of these lines
+//! itself: it reports what is wrong, at once (the line stands where it belongs), to whoever limits
+//! what is logged.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -48,6 +49,11 @@ pub enum Anomaly<'a> {
         /// The one that it speaks from now.
         new: IpAddr,
     },
+    /// The user's own selector does not do its work.
+    Selector {
+        /// What it did instead: the line.
+        fault: &'a str,
+    },
 }
 
 /// What an identity said that is not registered.
@@ -86,17 +92,19 @@ impl Anomaly<'_> {
             Self::RegisteredAgain { .. } => info!("{self}"),
             Self::NotRegistered { .. }
             | Self::ResultNotHeld { .. }
-            | Self::AnotherAddress { .. } => warn!("{self}"),
+            | Self::AnotherAddress { .. }
+            | Self::Selector { .. } => warn!("{self}"),
         }
     }
 
-    /// Who is to blame for it.
-    pub fn manager(&self) -> &ManagerId {
+    /// Who is to blame for it, by name; of a selector, each fault by itself.
+    pub fn source(&self) -> &[u8] {
         match self {
             Self::NotRegistered { manager, .. }
             | Self::ResultNotHeld { manager, .. }
             | Self::RegisteredAgain { manager, .. }
-            | Self::AnotherAddress { manager, .. } => manager,
+            | Self::AnotherAddress { manager, .. } => manager.as_bytes(),
+            Self::Selector { fault } => fault.as_bytes(),
         }
     }
 }
@@ -142,6 +150,7 @@ impl fmt::Display for Anomaly<'_> {
                 f,
                 "Manager {manager} now speaks from {new}, before from {known}"
             ),
+            Self::Selector { fault } => f.write_str(fault),
         }
     }
 }

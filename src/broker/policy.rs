@@ -4,6 +4,7 @@
 use tracing::{error, warn};
 
 use super::Broker;
+use super::anomaly::Anomaly;
 use super::now::Now;
 use super::output::Output;
 use super::selector::{Candidate, RandomSelector, Selector};
@@ -184,7 +185,12 @@ impl<B> Broker<B> {
                 for id in managers {
                     match self.managers.slot_of(&id) {
                         Some(slot) => order.push(slot),
-                        None => warn!("The manager selector names {id}, which is not registered"),
+                        None => {
+                            let fault =
+                                format!("The manager selector names {id}, which is not registered");
+                            self.anomalies
+                                .note(&Anomaly::Selector { fault: &fault }, now);
+                        }
                     }
                 }
                 // An answer that comes too late has been answered at random.
@@ -197,7 +203,11 @@ impl<B> Broker<B> {
                 self.give_up_asking(&format!("it cannot be loaded: {traceback}"));
             }
             SelectorAnswer::Failed { number, traceback } => {
-                warn!("The manager selector failed; managers are taken at random: {traceback}");
+                let fault = format!(
+                    "The manager selector failed; managers are taken at random: {traceback}"
+                );
+                self.anomalies
+                    .note(&Anomaly::Selector { fault: &fault }, now);
                 let _ = user.answer_at_random(number);
             }
         }
@@ -236,7 +246,9 @@ impl<B> Broker<B> {
             None => {}
             Some(0) => self.give_up_asking("it was not loaded in time"),
             Some(number) => {
-                warn!("The manager selector took too long; managers are taken at random this time");
+                let fault =
+                    "The manager selector took too long; managers are taken at random this time";
+                self.anomalies.note(&Anomaly::Selector { fault }, now);
                 let _ = user.answer_at_random(number);
             }
         }

@@ -1,5 +1,7 @@
 //! How many lines bad input may cost. Whoever sends 100,000 bad messages must not write 100,000
 //! lines: the first ones of a second are written in full, then one line says how many more came.
+//! What a user's own code does wrong it does again and again, and says the same: that is written in
+//! full when it begins, and then counted, a line a minute, until a minute passes without it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,9 +11,6 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use broker::{Anomaly, AnomalyLog, Now};
-
-/// Lines of one kind are counted over a span of this length, which begins with the first of any.
-const SPAN: Duration = Duration::from_secs(1);
 
 /// What a stranger or a bad peer can cause a line with, as often as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +37,42 @@ pub enum Complaint {
     ConnectionNotAccepted,
     /// SIGINT or SIGHUP, from whoever may send one.
     IgnoredSignal,
+    /// An answer of the user's own selector, or its absence.
+    SelectorFault,
+}
+
+/// How many lines there may be.
+struct Limits {
+    /// Of one peer, in a span.
+    of_one: u32,
+    /// And of all together. A peer may call itself differently every time, so this one is what
+    /// bounds the log; a cluster's managers connect together.
+    of_all: u32,
+    span: Span,
+}
+
+/// Lines of one kind are counted over a span, which begins with the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Span {
+    Second,
+    /// If there were more than could be said, the next one is none of new lines.
+    Minute,
+}
+
+impl Span {
+    fn length(self) -> Duration {
+        match self {
+            Self::Second => Duration::from_secs(1),
+            Self::Minute => Duration::from_secs(60),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Second => "a second",
+            Self::Minute => "a minute",
+        }
+    }
 }
 
 impl Complaint {
@@ -54,14 +89,13 @@ impl Complaint {
             Self::ConnectionClosed => "closed connections",
             Self::ConnectionNotAccepted => "connections that could not be accepted",
             Self::IgnoredSignal => "ignored signals",
+            Self::SelectorFault => "faults of the manager selector",
         }
     }
 
-    /// Lines in a span: of one peer, and of all together. A peer may call itself differently
-    /// every time, so the second one is what bounds the log; a cluster's managers connect together.
-    fn limits(self) -> (u32, u32) {
-        match self {
-            Self::ConnectionOpened | Self::ConnectionClosed => (1000, 1000),
+    fn limits(self) -> Limits {
+        let (of_one, of_all, span) = match self {
+            Self::ConnectionOpened | Self::ConnectionClosed => (1000, 1000, Span::Second),
             Self::UnreadableMessage
             | Self::UnknownManager
             | Self::ResultNotHeld
@@ -70,7 +104,22 @@ impl Complaint {
             | Self::HandshakeFailed
             | Self::PeerRefused
             | Self::ConnectionNotAccepted
-            | Self::IgnoredSignal => (20, 100),
+            | Self::IgnoredSignal => (20, 100, Span::Second),
+            Self::SelectorFault => (1, 5, Span::Minute),
+        };
+        Limits {
+            of_one,
+            of_all,
+            span,
+        }
+    }
+
+    fn tell_more(self, more: u64) {
+        let (what, span) = (self.words(), self.limits().span.words());
+        match (more, self.is_ordinary()) {
+            (0, _) => {}
+            (_, true) => info!("{more} more {what} within {span}"),
+            (_, false) => warn!("{more} more {what} within {span}; the first ones stand above"),
         }
     }
 
@@ -82,14 +131,14 @@ impl Complaint {
     }
 }
 
-/// What was said in the span at hand, and what was not: one account, for the broker and the rings
+/// What was said in the spans at hand, and what was not: one account, for the broker and the rings
 /// around it alike.
 #[derive(Debug, Clone, Default)]
 pub struct Complaints(Rc<RefCell<Account>>);
 
 #[derive(Debug, Default)]
 struct Account {
-    /// On the monotonic clock; None if nothing was said since the last span.
+    /// When the first of the spans ends, on the monotonic clock.
     until: Option<Duration>,
     counts: BTreeMap<Complaint, Count>,
     /// Of each kind since the start, said or not.
@@ -98,6 +147,7 @@ struct Account {
 
 #[derive(Debug, Default)]
 struct Count {
+    until: Duration,
     said: u32,
     /// At most as many peers as lines were said.
     said_of: BTreeMap<Vec<u8>, u32>,
@@ -139,8 +189,9 @@ impl AnomalyLog for Complaints {
             Anomaly::ResultNotHeld { .. } => Complaint::ResultNotHeld,
             Anomaly::RegisteredAgain { .. } => Complaint::Registration,
             Anomaly::AnotherAddress { .. } => Complaint::AnotherAddress,
+            Anomaly::Selector { .. } => Complaint::SelectorFault,
         };
-        let may_say = self.may_say(complaint, anomaly.manager().as_bytes(), now);
+        let may_say = self.may_say(complaint, anomaly.source(), now);
         if may_say {
             anomaly.log();
         }
@@ -152,11 +203,17 @@ impl Account {
     fn may_say(&mut self, complaint: Complaint, peer: &[u8], now: Now) -> bool {
         self.handle_time(now);
         *self.totals.entry(complaint).or_default() += 1;
-        self.until.get_or_insert(now.monotonic + SPAN);
-        let (of_one, of_all) = complaint.limits();
-        let count = self.counts.entry(complaint).or_default();
+        let limits = complaint.limits();
+        let count = self.counts.entry(complaint).or_insert_with(|| {
+            let until = now.monotonic + limits.span.length();
+            self.until = Some(self.until.map_or(until, |first| first.min(until)));
+            Count {
+                until,
+                ..Count::default()
+            }
+        });
         let before = count.said_of.get(peer).copied().unwrap_or_default();
-        if count.said >= of_all || before >= of_one {
+        if count.said >= limits.of_all || before >= limits.of_one {
             count.held_back += 1;
             return false;
         }
@@ -166,28 +223,93 @@ impl Account {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let until = self.until?;
-        let waiting = self.counts.values().any(|count| count.held_back > 0);
-        waiting.then_some(until)
+        let waiting = self.counts.values().filter(|count| count.held_back > 0);
+        waiting.map(|count| count.until).min()
     }
 
     fn handle_time(&mut self, now: Now) {
         if self.until.is_some_and(|until| until <= now.monotonic) {
-            self.tell();
+            self.end_spans(now.monotonic);
         }
+    }
+
+    fn end_spans(&mut self, now: Duration) {
+        self.counts.retain(|complaint, count| {
+            if count.until > now {
+                return true;
+            }
+            let span = complaint.limits().span;
+            let goes_on = span == Span::Minute && count.held_back > 0;
+            complaint.tell_more(std::mem::take(&mut count.held_back));
+            count.until = now + span.length();
+            goes_on
+        });
+        self.until = self.counts.values().map(|count| count.until).min();
     }
 
     fn tell(&mut self) {
         self.until = None;
         for (complaint, count) in std::mem::take(&mut self.counts) {
-            let (more, what) = (count.held_back, complaint.words());
-            if more == 0 {
-                continue;
-            }
-            match complaint.is_ordinary() {
-                true => info!("{more} more {what} within a second"),
-                false => warn!("{more} more {what} within a second; the first ones stand above"),
-            }
+            complaint.tell_more(count.held_back);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::level_filters::LevelFilter;
+
+    use support::events::Events;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now {
+            monotonic: Duration::from_secs(seconds),
+            wall_s: 0.0,
+        }
+    }
+
+    #[test]
+    fn what_a_selector_does_wrong_again_and_again_is_written_once_and_counted_each_minute() {
+        let events = Events::capture(LevelFilter::INFO);
+        let texts = || -> Vec<String> { events.take().into_iter().map(|it| it.text).collect() };
+        let account = Complaints::default();
+        let mut log = account.clone();
+        let mut raise = |fault: &str, seconds: u64| {
+            log.note(&Anomaly::Selector { fault }, at(seconds));
+        };
+        raise("it raised", 10);
+        raise("it raised otherwise", 11);
+        assert_eq!(texts(), ["it raised", "it raised otherwise"]);
+        assert_eq!(account.next_deadline(), None);
+        (12..70).for_each(|second| raise("it raised", second));
+        assert_eq!(account.next_deadline(), Some(at(70).monotonic));
+        assert!(texts().is_empty());
+        account.handle_time(at(70));
+        let more = |count: u32| {
+            [format!(
+                "{count} more faults of the manager selector within a minute; the first ones stand \
+                 above"
+            )]
+        };
+        assert_eq!(texts(), more(58));
+        // It goes on, whatever else is said in seconds meanwhile.
+        raise("it raised", 100);
+        assert!(account.may_say(Complaint::IgnoredSignal, b"SIGHUP", at(100)));
+        account.handle_time(at(102));
+        assert_eq!(account.next_deadline(), Some(at(130).monotonic));
+        account.handle_time(at(130));
+        assert_eq!(texts(), more(1));
+        // A minute without it: it is written in full again.
+        account.handle_time(at(190));
+        raise("it raised", 191);
+        assert_eq!(texts(), ["it raised"]);
+        // One that never says the same is no way around it.
+        (0..100).for_each(|number| raise(&format!("fault {number}"), 192));
+        assert_eq!(texts().len(), 4);
+        account.tell();
+        assert_eq!(texts(), more(96));
+        assert_eq!(account.total(Complaint::SelectorFault), 162);
     }
 }

@@ -23,7 +23,10 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use broker::{BatchRoom, Broker, Now, Origin, Output, Recipient, StopReason, Versions};
+use broker::{
+    Anomaly, AnomalyLog as _, BatchRoom, Broker, Now, Origin, Output, Recipient, StopReason,
+    Versions,
+};
 use protocol::{
     AnyTaskId, Command, FromManager, Malformed, ManagerId, Opaque, SelectorAnswer, Stay, Task,
     ToManager, UnreadWords, UnreadableTask, encode_batch,
@@ -175,7 +178,11 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     pub fn handle_answer(&mut self, bytes: &[u8], now: Now) {
         match SelectorAnswer::parse(bytes) {
             Ok(answer) => self.broker.handle_answer(answer, now),
-            Err(reason) => warn!("An answer of the manager selector cannot be read: {reason}"),
+            Err(reason) => {
+                let fault = format!("An answer of the manager selector cannot be read: {reason}");
+                let fault = Anomaly::Selector { fault: &fault };
+                self.complaints.note(&fault, now);
+            }
         }
     }
 
