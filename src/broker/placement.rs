@@ -41,6 +41,8 @@ pub(super) struct Reservation {
     pub(super) slot: Slot,
     /// Something may fit there that did not when it was looked at.
     pub(super) has_news: bool,
+    /// Monotonic clock.
+    pub(super) since: Duration,
     /// Then another manager is let run empty: monotonic clock.
     until: Duration,
     tries: u32,
@@ -379,6 +381,7 @@ impl<B> Broker<B> {
                 class: name,
                 slot,
                 has_news: true,
+                since: now.monotonic,
                 until: now.monotonic.saturating_add(takes),
                 tries,
             });

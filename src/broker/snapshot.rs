@@ -73,6 +73,8 @@ pub struct ReservationView {
     pub needs: String,
     /// How many of these wait.
     pub tasks: usize,
+    /// How long that manager has been reserved.
+    pub reserved_for: Duration,
     /// How long others have gone before the first of them.
     pub passed_for: Duration,
 }
@@ -179,6 +181,7 @@ impl<B> Broker<B> {
             manager: manager.id.clone(),
             needs: class.demand().needs.to_string(),
             tasks: class.tasks,
+            reserved_for: since(held.since),
             passed_for: class.passed_since.map_or(Duration::ZERO, since),
         })
     }

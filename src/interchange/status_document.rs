@@ -135,6 +135,7 @@ fn reservation(view: &ReservationView) -> Reservation {
         manager: view.manager.to_text(),
         needs: view.needs.clone(),
         tasks: view.tasks,
+        reserved_s: view.reserved_for.as_secs_f64(),
         passed_s: view.passed_for.as_secs_f64(),
     }
 }
@@ -309,8 +310,10 @@ mod tests {
             manager,
             needs: "8 cores".to_owned(),
             tasks: 3,
+            reserved_for: Duration::from_millis(500),
             passed_for: Duration::from_millis(5500),
         });
-        assert_eq!((told.manager.as_str(), told.passed_s), ("ab12", 5.5));
+        assert_eq!(told.manager, "ab12");
+        assert_eq!((told.reserved_s, told.passed_s), (0.5, 5.5));
     }
 }

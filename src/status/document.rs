@@ -213,6 +213,8 @@ pub struct Reservation {
     pub needs: String,
     /// How many of these wait.
     pub tasks: usize,
+    /// How long that manager has been reserved.
+    pub reserved_s: f64,
     /// How long others have gone before the first of them.
     pub passed_s: f64,
 }

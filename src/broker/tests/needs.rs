@@ -77,7 +77,7 @@ fn in_words(unmet: &Unmet) -> String {
     format!("unmet {}: {lack}", unmet.tasks)
 }
 
-/// `m1 for 12 tasks, passed for 5 s`.
+/// `m1 is reserved for 12 tasks, since 2 s, passed for 5 s`.
 pub(crate) fn reserved(world: &World) -> String {
     let snapshot = world.broker.snapshot(world.now);
     let marked = snapshot.managers.iter().filter(|manager| manager.reserved);
@@ -92,8 +92,9 @@ pub(crate) fn reserved(world: &World) -> String {
         tasks => format!("{tasks} tasks"),
     };
     format!(
-        "{} is reserved for {tasks}, passed for {} s",
+        "{} is reserved for {tasks}, since {} s, passed for {} s",
         reservation.manager.to_text(),
+        reservation.reserved_for.as_secs_f64(),
         reservation.passed_for.as_secs_f64()
     )
 }

@@ -11,7 +11,7 @@ use super::draw::draw;
 use super::rows::Column;
 use crate::running::client::{Answer, Found, Silent};
 use crate::running::sample;
-use status::document::{Document, Lack, Unmet};
+use status::document::{Document, Lack, Reservation, Unmet};
 
 fn found(socket: &str, document: Document) -> Found {
     let json = String::new();
@@ -102,6 +102,13 @@ fn slots_stand_where_tasks_take_several() {
     (wide.in_flight, wide.busy_slots) = (1, 4);
     (reserved.in_flight, reserved.busy_slots, reserved.reserved) = (1, 1, true);
     (plain.in_flight, plain.busy_slots) = (2, 2);
+    document.reservation = Some(Reservation {
+        manager: reserved.id.clone(),
+        needs: "4 cores".to_owned(),
+        tasks: 1,
+        reserved_s: 12.0,
+        passed_s: 17.0,
+    });
     document.queue.unmet = vec![Unmet {
         tasks: 1200,
         needs: String::new(),
@@ -115,6 +122,7 @@ fn slots_stand_where_tasks_take_several() {
         "reserved ██░░░░ 1/4 ",
         "busy     ███░░░ 2/4 ",
         "1,200 tasks need a node that no manager is on.",
+        "has been reserved for 12 s, for 1 task that asks",
     ] {
         assert!(text.contains(told), "{told} in\n{text}");
     }

@@ -121,9 +121,10 @@ pub(super) fn reserved(document: &Document) -> Option<Finding> {
     Some(Finding::note(
         "manager-reserved",
         format!(
-            "Manager {}{on} is reserved for {what} for {}: others have gone before it for {}. \
-             Nothing that stands behind it goes there until it has begun.",
+            "Manager {}{on} has been reserved for {}, for {what} for {}: others have gone before \
+             it for {}. Nothing that stands behind it goes there until it has begun.",
             plain(&reservation.manager),
+            duration(reservation.reserved_s),
             plain(&reservation.needs),
             duration(reservation.passed_s)
         ),

@@ -136,20 +136,21 @@ fn a_reservation_is_told() {
         manager: "n2-manager".to_owned(),
         needs: "8 cores".to_owned(),
         tasks: 12,
+        reserved_s: 2.0,
         passed_s: 7.0,
     };
     document.reservation = Some(reservation.clone());
     let (severity, _) = one(
         &document,
-        "Manager n2-manager on n2 is reserved for the first of 12 tasks that ask for 8 cores: \
-         others have gone before it for 7.0 s.",
+        "Manager n2-manager on n2 has been reserved for 2.0 s, for the first of 12 tasks that ask \
+         for 8 cores: others have gone before it for 7.0 s.",
     );
     assert_eq!(severity, Severity::Note);
     reservation.tasks = 1;
     document.reservation = Some(reservation);
     one(
         &document,
-        "is reserved for 1 task that asks for 8 cores: others",
+        "has been reserved for 2.0 s, for 1 task that asks for 8 cores: others",
     );
 }
 
