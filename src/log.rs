@@ -1,7 +1,8 @@
 //! The log, as the config asks for it.
 
+use std::env;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
@@ -10,6 +11,9 @@ use logging::{LogGuard, LogSpec};
 use submit_side::config::{Config, Logging, LoggingKind};
 
 use super::telemetry;
+
+/// Names the file that has started this program where Python would have started Parsl's own.
+const STARTED_BY: &str = "HTEX_INTERCHANGE_STARTED_BY";
 
 /// There is no log, without which nobody would learn what goes wrong later.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,12 @@ pub(crate) fn log_config(config: &Config) {
         "htex-interchange {} starts on {host}",
         env!("CARGO_PKG_VERSION")
     );
+    if let Some(file) = env::var_os(STARTED_BY) {
+        info!(
+            "Started by {} in place of Parsl's own interchange",
+            Path::new(&file).display()
+        );
+    }
     if !config.unknown_keys.is_empty() {
         info!(
             "Ignoring unknown keys of the configuration: {}",

@@ -23,6 +23,7 @@ pub use hints::Hints;
 pub use interpreter::python;
 pub use own_interchange::{OwnInterchange, awaits_observations, own_interchange};
 pub use python_version::{BadPythonVersion, PythonVersion};
+pub use stock_script::interpreter_of;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -133,7 +134,7 @@ pub fn find(hints: &Hints) -> SubmitVersions {
 #[must_use]
 pub fn of_script(script: &Path, path: &OsStr) -> SubmitVersions {
     let mut found = SubmitVersions::default();
-    if let Some(interpreter) = stock_script::interpreter_of(script, path) {
+    if let Some(interpreter) = interpreter_of(script, path) {
         let told = ask_interpreter::environment_of(&interpreter, script, ask_interpreter::LIMIT);
         found.learn(&told, || Source::Interpreter(interpreter.clone()));
     }

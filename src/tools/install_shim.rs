@@ -1,8 +1,6 @@
 //! `install-shim DIR`: this program by the name of `interchange.py`, which is what an unchanged
 //! Parsl starts: the first executable of that name on PATH.
 
-mod put;
-
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -13,10 +11,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::shared::output::{Trouble, say};
-use submit_side::versions::candidates;
-
 use crate::shared::occupant::{Occupant, occupant_of};
+use crate::shared::output::{Trouble, say};
+use crate::shared::put;
+use submit_side::versions::candidates;
 
 /// HTEX's `interchange_launch_cmd`, unless somebody names another.
 const NAME: &str = "interchange.py";

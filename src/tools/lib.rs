@@ -11,7 +11,8 @@
 //! | `top` | `top` | `app`: what keys do; `draw`; `rows`: which managers; `history`: rates |
 //! | `doctor` | `doctor` | `configuration`: before a run; `run`: after one; `diagnosis` |
 //! | `report` | `report` | finds the Python whose package draws the page |
-//! | `install-shim` | `install_shim` | `put`: a file that is replaced at once |
+//! | `install-shim` | `install_shim` | |
+//! | `enable`, `disable`, `enabled` | `enable` | words; `shared::pth` does it |
 //! | `completions`, `man` | the same | the command line for a shell and for `man` |
 //!
 //! Below the tools lie two rooms, and no file of them knows a tool:
@@ -24,10 +25,12 @@
 //!   `words` (numbers, times and lines as people read them), `paper` (colours and widths),
 //!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose
 //!   program a file is), `process` (what `/proc` tells of one), `python` (which Pythons there are),
+//!   `pth` (what makes a Python start this program), `put` (a file that is replaced at once),
 //!   `child` (programs that are run for a moment).
 
 mod completions;
 mod doctor;
+mod enable;
 mod install_shim;
 mod man;
 mod report;
@@ -53,6 +56,12 @@ pub enum Tool {
     Top(top::Arguments),
     /// Put this program where an unchanged Parsl finds it, as interchange.py
     InstallShim(install_shim::Arguments),
+    /// Have a Python start this program wherever it would start Parsl's own interchange
+    Enable(enable::Arguments),
+    /// Take away what enable has put into a Python
+    Disable(enable::WhichPython),
+    /// Tell whether a Python is enabled, by which file, and for which program
+    Enabled(enable::WhichPython),
     /// Say what would go wrong with a Parsl configuration, or went wrong in a run
     Doctor(doctor::Arguments),
     /// Draw a page with pictures of a run, from its events
@@ -73,6 +82,9 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
         Tool::Status(arguments) => status::run(&arguments),
         Tool::Top(arguments) => top::run(&arguments),
         Tool::InstallShim(arguments) => install_shim::run(&arguments),
+        Tool::Enable(arguments) => enable::enable(&arguments),
+        Tool::Disable(which) => enable::disable(&which),
+        Tool::Enabled(which) => enable::enabled(&which),
         Tool::Doctor(arguments) => doctor::run(&arguments, &program),
         Tool::Report(arguments) => report::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),

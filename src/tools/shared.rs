@@ -7,5 +7,7 @@ pub(crate) mod occupant;
 pub(crate) mod output;
 pub(crate) mod paper;
 pub(crate) mod process;
+pub(crate) mod pth;
+pub(crate) mod put;
 pub(crate) mod python;
 pub(crate) mod words;

@@ -60,8 +60,9 @@ impl Script {
     }
 }
 
-/// The interpreter of a Python script, by its first lines.
-pub(super) fn interpreter_of(script: &Path, path: &OsStr) -> Option<PathBuf> {
+/// The interpreter of a Python script, by its first lines and, if these name none, by `path`.
+#[must_use]
+pub fn interpreter_of(script: &Path, path: &OsStr) -> Option<PathBuf> {
     interpreter(&read_text(script, MAX_HEAD_BYTES)?, path)
 }
 

@@ -1,13 +1,19 @@
 //! Whose program a file is: ours, by whatever name, or somebody else's.
 
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use std::{fs, io};
+
+use super::child::ended_within;
 
 /// Stands in every build, and tells a copy from somebody else's program, whatever its release.
 static MARK: &[u8] = b"This program is htex-interchange, whatever name its file may have.";
 const ELF: &[u8] = b"\x7fELF";
 const PROGRAM: &str = "htex-interchange";
+const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who is there.
 pub(crate) enum Occupant {
@@ -67,6 +73,27 @@ pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Unre
         true => Ok(Occupant::Ours),
         false => Ok(Occupant::Stranger("another program")),
     }
+}
+
+/// Which htex-interchange `file` says that it is. None if it says nothing like that.
+pub(crate) fn release_of(file: &Path) -> Option<String> {
+    let mut child = Command::new(file)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    ended_within(&mut child, RELEASE_WITHIN).ok()??;
+    let mut line = String::new();
+    child
+        .stdout
+        .take()?
+        .take(256)
+        .read_to_string(&mut line)
+        .ok()?;
+    let release = line.trim().strip_prefix(PROGRAM)?;
+    release.strip_prefix(' ').map(str::to_owned)
 }
 
 fn has_mark(file: &Path) -> io::Result<bool> {

@@ -27,7 +27,8 @@ fn arguments_of<'a>(executor: &'a Executor, set_up: &SetUp) -> Option<&'a [Strin
     let (_, arguments) = executor.command()?;
     match interchange(executor, set_up).0 {
         Program::Ours(_) => Some(arguments),
-        Program::Stock(_) | Program::Unknown(_) | Program::Nobody => None,
+        // It gets none of them.
+        Program::Enabled(_) | Program::Stock(_) | Program::Unknown(_) | Program::Nobody => None,
     }
 }
 

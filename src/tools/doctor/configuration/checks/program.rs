@@ -3,22 +3,22 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::iter;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
-use crate::shared::child::ended_within;
 use crate::shared::finding::Finding;
-use crate::shared::occupant::{Occupant, occupant_of};
-use submit_side::versions::candidates;
+use crate::shared::occupant::{Occupant, occupant_of, release_of};
+use crate::shared::pth::{Enabled, Site};
+use submit_side::versions::{candidates, interpreter_of};
 
 const STOCK_NAME: &str = "interchange.py";
+const STOCK_MODULE: &str = "parsl.executors.high_throughput.interchange";
 const POOL: &str = "process_worker_pool.py";
 const SCRIPT_BYTES_MAX: u64 = 64 << 10;
-const VERSION_WITHIN: Duration = Duration::from_secs(2);
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// Who is started as the interchange.
@@ -26,6 +26,8 @@ const OURS: &str = env!("CARGO_PKG_VERSION");
 pub(in crate::doctor) enum Program {
     /// htex-interchange, here.
     Ours(PathBuf),
+    /// htex-interchange, in place of Parsl's own: the Python that would run that is enabled.
+    Enabled(PathBuf),
     Stock(PathBuf),
     /// A wrapper, maybe.
     Unknown(PathBuf),
@@ -44,42 +46,74 @@ pub(in crate::doctor) fn interchange(
         return (Program::Nobody, vec![not_found(name, &set_up.path)]);
     };
     let own = std::env::current_exe().unwrap_or_default();
-    let program = match occupant_of(&file, &own) {
-        Ok(Occupant::Ours | Occupant::Running) => Program::Ours(file),
-        _ if is_stock(&file) => Program::Stock(file),
-        _ => Program::Unknown(file),
-    };
-    let findings = match &program {
-        Program::Ours(file) => {
-            let other = other_release(file, &own);
-            other
-                .into_iter()
-                .chain(versions::found_by_interchange(set_up, file, arguments))
-                .collect()
+    match occupant_of(&file, &own) {
+        Ok(Occupant::Ours | Occupant::Running) => {
+            let other = other_release(&file, &own).into_iter();
+            let versions = versions::found_by_interchange(set_up, &file, arguments);
+            let findings = other.chain(versions).collect();
+            (Program::Ours(file), findings)
         }
-        Program::Stock(file) => vec![
-            Finding::note(
-                "stock",
-                format!("The interchange would be Parsl's own, {}.", file.display()),
-            )
-            .because("htex-interchange has no part in this run.")
-            .remedy(
-                "interchange_launch_cmd=[\"htex-interchange\"] starts it, or a shim \
-                     (htex-interchange install-shim) first on PATH.",
-            ),
-        ],
-        Program::Unknown(file) => vec![
-            Finding::note(
-                "launch-unknown",
-                format!("The interchange would be started by {}.", file.display()),
-            )
-            .because(
-                "It is neither htex-interchange nor Parsl's own, and what it does is not known.",
-            ),
-        ],
-        Program::Nobody => Vec::new(),
+        _ if is_stock_module(&file, arguments) => parsls_own(&file, Some(&file), &own),
+        _ if is_stock(&file) => {
+            let python = interpreter_of(&file, OsStr::new(&set_up.path));
+            let python = python.filter(|_| arguments.is_empty());
+            parsls_own(&file, python.as_deref(), &own)
+        }
+        _ => {
+            let finding = unknown(&file);
+            (Program::Unknown(file), vec![finding])
+        }
+    }
+}
+
+fn unknown(file: &Path) -> Finding {
+    Finding::note(
+        "launch-unknown",
+        format!("The interchange would be started by {}.", file.display()),
+    )
+    .because("It is neither htex-interchange nor Parsl's own, and what it does is not known.")
+}
+
+/// Parsl's own interchange in `file`, unless `python`, which runs it, starts ours in its place.
+fn parsls_own(file: &Path, python: Option<&Path>, own: &Path) -> (Program, Vec<Finding>) {
+    let enabled = python
+        .and_then(|python| Site::of(python).ok())
+        .and_then(|site| site.enabled());
+    let Some(Enabled { pair, binary, .. }) = enabled else {
+        let because = "htex-interchange has no part in this run.";
+        return (Program::Stock(file.to_owned()), vec![stock(file, because)]);
     };
-    (program, findings)
+    let (line, binary_name) = (pair.line(), binary.display());
+    if release_of(&binary).is_none() {
+        let because = format!(
+            "{} would start {binary_name}, which does not run.",
+            line.display()
+        );
+        return (Program::Stock(file.to_owned()), vec![stock(file, &because)]);
+    }
+    let finding = Finding::note(
+        "enabled",
+        format!("The interchange would be htex-interchange, {binary_name}."),
+    )
+    .because(format!(
+        "{} starts it in place of Parsl's own, {}.",
+        line.display(),
+        file.display()
+    ));
+    let findings = iter::once(finding).chain(other_release(&binary, own));
+    (Program::Enabled(binary.clone()), findings.collect())
+}
+
+fn stock(file: &Path, because: &str) -> Finding {
+    Finding::note(
+        "stock",
+        format!("The interchange would be Parsl's own, {}.", file.display()),
+    )
+    .because(because)
+    .remedy(
+        "interchange_launch_cmd=[\"htex-interchange\"] starts it, or a shim (htex-interchange \
+         install-shim) first on PATH; `htex-interchange enable` has this Python start it.",
+    )
 }
 
 /// Managers that run here need the worker pool on PATH, with the submit side's versions.
@@ -169,6 +203,12 @@ fn not_found(name: &str, path: &str) -> Finding {
         .remedy(remedy)
 }
 
+/// As Globus Compute starts it, in the end.
+fn is_stock_module(file: &Path, arguments: &[String]) -> bool {
+    let name = file.file_name().unwrap_or_default();
+    name.as_bytes().starts_with(b"python") && arguments == ["-m", STOCK_MODULE]
+}
+
 /// Parsl's script, by whatever name.
 fn is_stock(file: &Path) -> bool {
     let mut text = Vec::new();
@@ -180,7 +220,7 @@ fn is_stock(file: &Path) -> bool {
 }
 
 fn other_release(file: &Path, own: &Path) -> Option<Finding> {
-    let version = version_of(file)?;
+    let version = release_of(file)?;
     (version != OURS && file.canonicalize().ok() != own.canonicalize().ok()).then(|| {
         Finding::note(
             "other-release",
@@ -190,27 +230,6 @@ fn other_release(file: &Path, own: &Path) -> Option<Finding> {
             "This is {OURS}; what is said here holds for this one."
         ))
     })
-}
-
-fn version_of(file: &Path) -> Option<String> {
-    let mut child = Command::new(file)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    ended_within(&mut child, VERSION_WITHIN).ok()??;
-    let mut line = String::new();
-    child
-        .stdout
-        .take()?
-        .take(256)
-        .read_to_string(&mut line)
-        .ok()?;
-    line.trim()
-        .strip_prefix("htex-interchange ")
-        .map(str::to_owned)
 }
 
 #[cfg(test)]

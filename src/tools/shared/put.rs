@@ -1,4 +1,4 @@
-//! How a file is put in place: always under another name first, so that a Parsl that starts
+//! How a file is put in place: always under another name first, so that a program that starts
 //! meanwhile finds the old one or the new one.
 
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::{fs, io, process};
 ///
 /// # Errors
 /// The system's; nothing has changed then.
-pub(super) fn link(program: &Path, place: &Path) -> io::Result<()> {
+pub(crate) fn link(program: &Path, place: &Path) -> io::Result<()> {
     put(place, |new| symlink(program, new))
 }
 
@@ -18,8 +18,16 @@ pub(super) fn link(program: &Path, place: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's; nothing has changed then.
-pub(super) fn copy(program: &Path, place: &Path) -> io::Result<()> {
+pub(crate) fn copy(program: &Path, place: &Path) -> io::Result<()> {
     put(place, |new| fs::copy(program, new).map(|_| ()))
+}
+
+/// A file with this text at `place`.
+///
+/// # Errors
+/// The system's; nothing has changed then.
+pub(crate) fn text(text: &str, place: &Path) -> io::Result<()> {
+    put(place, |new| fs::write(new, text))
 }
 
 fn put(place: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {

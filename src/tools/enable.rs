@@ -1,0 +1,178 @@
+//! `enable`, `disable` and `enabled`: this program wherever a Python would start Parsl's own
+//! interchange, for programs whose `interchange_launch_cmd` is not theirs to choose, or names
+//! Parsl's with its path. Which files do that, and how, is in `shared::pth`.
+
+use std::env;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::shared::occupant::release_of;
+use crate::shared::output::{Trouble, say};
+use crate::shared::pth::{Enabled, NotChanged, Site};
+use crate::shared::python;
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: WhichPython,
+
+    /// Put the files among the user's own packages instead of that Python's: for all environments
+    /// of the same Python version that use those, and for nobody else
+    #[arg(long)]
+    user: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct WhichPython {
+    /// The Python that runs Parsl's programs. Without it: that of the interchange.py on PATH, else
+    /// the python3 on PATH
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "Parsl's own interchange is what this Python starts as \
+    `-m parsl.executors.high_throughput.interchange`, or as Parsl's own script interchange.py, by \
+    whatever path, with no further arguments. Python reads no such files with -S, and with -s or \
+    -I none of the user's own packages; Parsl's own serves then.\n\n\
+    Exit status: 0 done, or enabled; 1 it could not be done or looked at; 2 wrong arguments; \
+    3 not enabled (enabled).";
+
+const NOT_ENABLED: u8 = 3;
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// Why the Python is as it was.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error("no Python was found; name one with --python")]
+    NoPython,
+    #[error("{} has no site-packages from which it would read .pth files", .0.display())]
+    NoPackages(PathBuf),
+    #[error("{} does not use packages of the user's own; leave out --user", .0.display())]
+    NoUserPackages(PathBuf),
+    #[error("{0}; --user puts it into {place} instead", place = .1.display())]
+    MayBeUsers(NotChanged, PathBuf),
+    #[error(
+        "{} is still enabled by {}, of another environment; `disable` with the Python of that \
+         removes it",
+        python.display(), line.display()
+    )]
+    Elsewhere { python: PathBuf, line: PathBuf },
+}
+
+pub(super) fn enable(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    let (python, site) = arguments.which.ask()?;
+    let binary = env::current_exe()?;
+    let pair = match arguments.user {
+        true => site
+            .of_user()
+            .ok_or(NotDone::NoUserPackages(python.clone())),
+        false => site.own().ok_or(NotDone::NoPackages(python.clone())),
+    }?;
+    pair.put(&binary)
+        .map_err(|error| hint(error, &site, arguments.user))?;
+    let mut told = format!(
+        "{} (Python {}) starts {} wherever it would start Parsl's own interchange.\n\
+         {} makes it do so.\n",
+        python.display(),
+        site.version,
+        binary.display(),
+        pair.line().display()
+    );
+    // The user's own packages are read before those of the installation.
+    if let Some(first) = site.enabled()
+        && first.pair != pair
+        && first.binary != binary
+    {
+        let _ = writeln!(
+            told,
+            "But {} comes before it, and starts {}.",
+            first.pair.line().display(),
+            first.binary.display()
+        );
+    }
+    say(told)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where there may be a place that the user may write to.
+fn hint(error: NotChanged, site: &Site, is_users: bool) -> Trouble {
+    match (&error, site.of_user()) {
+        (NotChanged::NotWritten { .. }, Some(users)) if !is_users => {
+            NotDone::MayBeUsers(error, users.line()).into()
+        }
+        _ => error.into(),
+    }
+}
+
+pub(super) fn disable(which: &WhichPython) -> Result<ExitCode, Trouble> {
+    let (python, site) = which.ask()?;
+    let mut told = String::new();
+    for pair in site.own().into_iter().chain(site.of_user()) {
+        if pair.remove()? {
+            let _ = writeln!(told, "{} is removed.", pair.line().display());
+        }
+    }
+    let left = site.enabled();
+    if told.is_empty() && left.is_none() {
+        let _ = writeln!(told, "{} was not enabled.", python.display());
+    }
+    say(told)?;
+    match left {
+        None => Ok(ExitCode::SUCCESS),
+        Some(left) => {
+            let line = left.pair.line();
+            Err(NotDone::Elsewhere { python, line }.into())
+        }
+    }
+}
+
+pub(super) fn enabled(which: &WhichPython) -> Result<ExitCode, Trouble> {
+    let (python, site) = which.ask()?;
+    let it = format!("{} (Python {})", python.display(), site.version);
+    let Some(enabled) = site.enabled() else {
+        say(format!("{it} is not enabled.\n"))?;
+        return Ok(ExitCode::from(NOT_ENABLED));
+    };
+    let (serves, program) = program(&enabled);
+    let mut told = match serves {
+        true => format!("{it} is enabled.\n"),
+        false => format!("{it} is enabled, but Parsl's own interchange serves.\n"),
+    };
+    let _ = writeln!(told, "By      {}", enabled.pair.line().display());
+    let _ = writeln!(told, "Starts  {} ({program})", enabled.binary.display());
+    if !enabled.is_current {
+        let _ = writeln!(
+            told,
+            "Another release has put it there; `enable` renews it."
+        );
+    }
+    say(told)?;
+    Ok(match serves {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NOT_ENABLED),
+    })
+}
+
+/// Whether it would run, and what to say about it.
+fn program(enabled: &Enabled) -> (bool, String) {
+    match release_of(&enabled.binary) {
+        Some(release) if release == OURS => (true, format!("release {release}, as this is")),
+        Some(release) => (true, format!("release {release}; this is {OURS}")),
+        None if enabled.binary.exists() => (false, "which does not run".to_owned()),
+        None => (false, "which is not there".to_owned()),
+    }
+}
+
+impl WhichPython {
+    fn ask(&self) -> Result<(PathBuf, Site), Trouble> {
+        let named = self.python.clone().or_else(python::of_submit_side);
+        let python = named.ok_or(NotDone::NoPython)?;
+        let site = Site::of(&python)?;
+        Ok((python, site))
+    }
+}
