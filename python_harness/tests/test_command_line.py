@@ -17,7 +17,10 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 5
 # What is run by hand, in the order in which it is listed.
-TOOLS = ["status", "top", "install-shim", "doctor", "report", "completions", "man"]
+TOOLS = [
+    *("status", "top", "install-shim", "enable", "disable", "enabled"),
+    *("doctor", "report", "completions", "man"),
+]
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -67,6 +70,8 @@ def test_help_names_every_option():
         ["completions"],
         ["install-shim"],
         ["install-shim", "--remove", "--copy", "somewhere"],
+        ["enable", "python3"],
+        ["disable", "--user"],
         ["completions", "no-shell"],
         ["--io-threads", "2", "completions", "bash"],
         ["Zo\udceb"],

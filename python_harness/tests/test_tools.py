@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.machine import processes
 from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
@@ -20,9 +20,6 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 SECONDS = 20
 PROGRAM = Path(__file__).parent / "programs" / "unmodified.py"
 STOCK = environment.VENV_BIN / "interchange.py"
-
-PR_CAPBSET_DROP = 24
-CAP_DAC_OVERRIDE = 1
 
 
 def tool(*arguments, path: str | None = None, **options) -> subprocess.CompletedProcess:
@@ -173,14 +170,9 @@ def test_places_that_cannot_be(tmp_path):
 def test_a_place_that_is_not_ours_to_write(tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
-    assert "Permission denied" in refusal(locked, preexec_fn=without_privilege)
-    assert "Permission denied" in refusal(locked / "bin", preexec_fn=without_privilege)
+    assert "Permission denied" in refusal(locked, preexec_fn=processes.without_privilege)
+    assert "Permission denied" in refusal(locked / "bin", preexec_fn=processes.without_privilege)
     assert content(locked) == []
-
-
-def without_privilege() -> None:
-    """In the child: root, too, then heeds the modes of files. Others have nothing to lose."""
-    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE)
 
 
 def test_a_shim_does_not_become_a_link_to_itself(tmp_path):

@@ -1,0 +1,30 @@
+"""A Parsl program whose executor starts the interchange by a command of Parsl's own.
+
+Usage: by_command.py RUN_DIR [WORD…]: without words, by HTEX's default. Prints one JSON line.
+"""
+
+import json
+import os
+import sys
+
+import parsl
+from parsl import Config, python_app
+from parsl.executors import HighThroughputExecutor
+
+
+@python_app
+def square(number):
+    return number**2
+
+
+run_dir, *words = sys.argv[1:]
+executor = HighThroughputExecutor(
+    address="127.0.0.1",
+    max_workers_per_node=2,
+    cores_per_worker=0.5,
+    interchange_launch_cmd=words or None,
+)
+with parsl.load(Config(executors=[executor], run_dir=run_dir)):
+    results = [future.result() for future in [square(number) for number in range(20)]]
+    executable = os.readlink(f"/proc/{executor.interchange_proc.pid}/exe")
+print(json.dumps({"results": results, "executable": executable}))
