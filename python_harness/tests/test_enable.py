@@ -140,13 +140,26 @@ FORMS = {
     "script by PATH": ["interchange.py"],
     "script of a Python": ["{python}", "-u", "{scripts}/interchange.py"],
     "file of the module": ["{python}", "{module}"],
+    "script of a source tree": ["{tree}"],
 }
+# As setuptools writes it.
+OF_A_TREE = """# EASY-INSTALL-DEV-SCRIPT: 'parsl==2026.10.26','interchange.py'
+__file__ = {!r}
+with open(__file__) as f:
+    exec(compile(f.read(), __file__, 'exec'))
+"""
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_way_to_start_parsls_own(venv, form):
     venv.enable_fake()
-    places = {"python": venv.python, "scripts": venv.scripts, "module": module_file()}
+    tree = OF_A_TREE.format(str(module_file()))
+    places = {
+        "python": venv.python,
+        "scripts": venv.scripts,
+        "module": module_file(),
+        "tree": venv.script(venv.place / "tree" / "interchange.py", tree),
+    }
     told = venv.run(*[word.format(**places) for word in FORMS[form]], text="input")
     versions = f"--python-version {VERSION} --parsl-version {parsl.__version__}"
     assert told.stdout == f"{venv.place}/fake {versions} by {venv.pth}: input\n", told

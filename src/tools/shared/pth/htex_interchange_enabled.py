@@ -51,7 +51,7 @@ def outermost_module():
 
 
 def is_module_asked_for():
-    """Whether this is `python … -m MODULE` with nothing behind it."""
+    """Whether this is `-m MODULE`, behind options of any kind and with nothing behind it."""
     if sys.argv != ["-m"]:
         return False
     words = getattr(sys, "orig_argv", None)
