@@ -19,7 +19,8 @@ use submit_side::versions::{OwnInterchange, Search, own_interchange};
 
 use super::versions::{VERSIONS_WITHIN, hints};
 
-/// Set for what takes over. Whoever is started with it has come back here by some wrapper.
+/// Set for what takes over. Whoever is started with it has come back here by some wrapper; a Python
+/// that is enabled leaves Parsl's own alone where it is set.
 const HANDED_OVER: &str = "HTEX_INTERCHANGE_HANDED_OVER";
 
 /// Hands over if that is wanted, and returns if not, or if it cannot be done. `config` is what HTEX

@@ -251,10 +251,11 @@ def test_a_fault_in_the_module_is_nobodys(venv, text):
     assert venv.run(venv.python, "-c", "pass", "interchange.py").stderr == ""
 
 
-def test_who_was_started_by_it_gets_parsls_own(venv):
-    """An interchange of ours may have reasons to start Parsl's."""
+@pytest.mark.parametrize("how", ["STARTED_BY", "HANDED_OVER"])
+def test_an_interchange_of_ours_gets_parsls_own(venv, how):
+    """As with `--newer-parsl stock`: it would come back to us without end."""
     venv.enable_fake()
-    told = venv.run(venv.interchange, text="input", env={"HTEX_INTERCHANGE_STARTED_BY": "ours"})
+    told = venv.run(venv.interchange, text="input", env={f"HTEX_INTERCHANGE_{how}": "1"})
     assert "UnpicklingError" in told.stderr and told.stdout == ""
 
 

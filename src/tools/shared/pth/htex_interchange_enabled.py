@@ -10,8 +10,10 @@ import sys
 BINARY = b"@BINARY@"
 MODULE = "parsl.executors.high_throughput.interchange"
 SCRIPT = "interchange.py"
-# Tells the interchange by what it was started. Who has it already is not replaced once more.
+# Tells the interchange by what it was started.
 STARTED_BY = "HTEX_INTERCHANGE_STARTED_BY"
+# Who has one of these was started by an interchange of ours, which wants Parsl's own.
+OF_OURS = (STARTED_BY, "HTEX_INTERCHANGE_HANDED_OVER")
 # Installers change the first line of a script, or put these before it.
 LINES_OF_INSTALLERS = (b"#!", b"'''exec' ", b"' '''")
 # How setuptools begins a script that runs that of a source tree.
@@ -122,7 +124,7 @@ def version_of_parsl(directory):
 
 
 try:
-    if STARTED_BY not in os.environ:
+    if not any(name in os.environ for name in OF_OURS):
         script = script_asked_for()
         if script is not None or is_module_asked_for():
             sys.meta_path.insert(0, AtTheFirstImport(script))
