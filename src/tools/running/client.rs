@@ -107,7 +107,9 @@ pub(crate) fn ask(
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     return Err(Unanswered::Silence);
                 }
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {}
+                io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted => {}
                 _ => return Err(Unanswered::Trouble(error)),
             },
         }
