@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from parsl.version import VERSION
 
 from harness.releases import supported
 from harness.setup import environment
@@ -277,7 +278,7 @@ def test_managers_of_another_environment(tmp_path):
     assert all("2025.06.30" in one["what"] for one in document["findings"])
     # Told the versions, the interchange need not look for them.
     version = f"--python-version=3.{sys.version_info[1]}"
-    exact = f'", "{version}", "--parsl-version", "2026.10.26"]'
+    exact = f'", "{version}", "--parsl-version", "{VERSION}"]'
     file = written(tmp_path)
     file.write_text(file.read_text().replace("']", "']" + " + [" + exact[3:], 1))
     document = diagnosis("--python", sys.executable, file, env={**os.environ, "PATH": path})
@@ -429,7 +430,7 @@ def test_a_python_without_parsl(tmp_path):
 
 def test_a_newer_parsl_is_worth_a_note(tmp_path):
     """Made of the installed one, by a version of its own: there is no newer one yet."""
-    fake_newer = "import parsl.version\nparsl.version.VERSION = '2027.01.04'\n"
+    fake_newer = "import parsl.version\nparsl.version.VERSION = '9999.01.04'\n"
     (tmp_path / "sitecustomize.py").write_text(fake_newer)
     document = diagnosis(written(tmp_path), env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert "parsl-newer" in ids(document, "note")

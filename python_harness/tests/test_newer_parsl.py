@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from harness.releases import altered, supported, window
+from harness.releases.written import padded
 from harness.setup import environment
 
 pytestmark = [
@@ -33,7 +34,7 @@ def interchange_log(run_dir) -> str:
 
 def test_an_executor_that_asks_nothing_is_told(observing, tmp_path):
     report = window.report_of(observing, tmp_path / "run", encrypted=True, monitoring=True)
-    faults = window.workflow_faults(report, manager_version="2026.10.26")
+    faults = window.workflow_faults(report, manager_version=padded(supported.NEWEST))
     assert not faults + window.node_faults(report["nodes"])
     log = interchange_log(tmp_path / "run")
     assert "asks nothing and is told" in log and "Received command request: WorkerBinds" not in log

@@ -115,4 +115,4 @@ def _copy(at: Path) -> Altered:
         script = at / "bin" / name
         script.write_text("".join([f"#!{at / 'bin' / 'python'}\n", *lines[1:]]))
         script.chmod(0o755)
-    return Altered(supported.NEWEST, at)
+    return Altered(base.origin, at)

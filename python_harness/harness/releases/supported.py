@@ -2,14 +2,15 @@
 
 `WINDOW` holds one release per edge of the protocol: the first or the last that speaks a dialect.
 An environment is made when it is first asked for (`target/harness/releases/<release>`) and kept.
-Releases are named as PyPI names them; Parsl itself writes months and days with two digits. Only
-the standard library is used here: no Parsl is imported, programs run under the release's Python.
+Releases are named as PyPI names them. Only the standard library is used here: no Parsl is
+imported, programs run under the release's Python.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.releases import origin, written
+from harness.releases.origin import Origin
 from harness.setup import environment
 
 RELEASES_DIR = environment.BUILD_DIR / "releases"
 REQUIREMENTS = environment.HARNESS_DIR / "requirements-releases.txt"
 
-NEWEST = "2026.10.26"
+# With this, the release that it names is the newest: `window` looks whether it may be.
+NEXT_VARIABLE = "HTEX_TEST_NEXT_RELEASE"
+NEXT = os.environ.get(NEXT_VARIABLE)
+
+NEWEST = NEXT or written.newest()
 
 # What begins, or ends, with each; the letters of the protocol's dialects in brackets.
 WINDOW = {
@@ -36,8 +43,10 @@ WINDOW = {
     "2026.8.10": "[F] the hub is encrypted",
     "2026.9.28": "[F] the last whose results come behind a marker frame",
     "2026.10.5": "[G] one frame per result",
-    NEWEST: "[H] managers tell when they will drain",
+    written.newest(): "[H] managers tell when they will drain",
+    **({NEXT: "where the window is to end"} if NEXT else {}),
 }
+BEFORE_NEWEST = list(WINDOW)[-2]
 
 # Enough for a short run: both ends, and the three places where a frame or a config changed most.
 EDGES_OF_A_SHORT_RUN = ("2025.6.30", "2026.7.20", "2026.9.28")
@@ -54,11 +63,15 @@ class ProgramFailed(AssertionError):
 class Release:
     """One installed release; `release(name)` makes it."""
 
-    name: str
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        return self.origin.label
 
     @property
     def place(self) -> Path:
-        return RELEASES_DIR / self.name
+        return RELEASES_DIR / self.origin.folder
 
     @property
     def python(self) -> Path:
@@ -72,7 +85,7 @@ class Release:
 
     @property
     def version(self) -> tuple[int, ...]:
-        return tuple(int(part) for part in self.name.split("."))
+        return written.numbers(self.origin.version)
 
     def child_environment(self, *first_in_path: Path) -> dict[str, str]:
         """What its programs run with: its own scripts, then nothing of the harness's venv."""
@@ -114,9 +127,24 @@ class Release:
 
 
 def release(name: str) -> Release:
-    """The release's environment, made now if it is not there yet."""
-    wanted = Release(name)
-    pinned = f"parsl[monitoring]=={name}"
-    requirements = ["--requirement", str(REQUIREMENTS), pinned]
-    environment.prepare_venv(wanted.place, requirements, REQUIREMENTS.read_text() + pinned)
+    """The release's environment, made now if it is not there yet; of a path, whenever that changed.
+
+    Raises:
+        environment.Unprepared: it cannot be got.
+    """
+    wanted = Release(origin.parse(name))
+    inputs = REQUIREMENTS.read_text() + wanted.origin.inputs()
+    try:
+        with wanted.origin.requirement() as pinned:
+            requirements = ["--requirement", str(REQUIREMENTS), pinned]
+            environment.prepare_venv(wanted.place, requirements, inputs)
+    except environment.Unprepared:
+        shutil.rmtree(wanted.place, ignore_errors=True)
+        raise environment.Unprepared(
+            f"Parsl {wanted.name} cannot be had; the reason stands above. Remedy: `pip index "
+            "versions parsl` names the releases that an index has; give pip access to one (pip "
+            f"config, PIP_INDEX_URL, a proxy). If it conflicts with a pin, {REQUIREMENTS.name} "
+            "has them.",
+            environment.EXIT_ENVIRONMENT,
+        ) from None
     return wanted

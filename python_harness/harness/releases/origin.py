@@ -1,0 +1,106 @@
+"""What a release of Parsl is installed from: its name, or a source tree or a file of one's own.
+
+A release is named as PyPI or as Parsl writes it. A path makes a release that nobody has published
+(a branch that is tried): it gets an environment of its own, made anew when what is there changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.releases import written
+from harness.setup import environment
+
+# The extra whose packages `parsl.monitoring` imports.
+EXTRA = "[monitoring]"
+
+# With which the harness ends where an argument is wrong.
+EXIT_USAGE = 2
+
+_DISTRIBUTION = re.compile(r"parsl-([\w.+!]+?)(?:-py3-none-any\.whl|\.tar\.gz)")
+_VERSION = re.compile(r"^VERSION = ['\"]([\w.+!]+)['\"]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one comes from. `version` is what PyPI calls it, or would."""
+
+    version: str
+    path: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in a report."""
+        return self.version if self.path is None else f"{self.version} ({self.path})"
+
+    @property
+    def folder(self) -> str:
+        """The name of its environment, which two paths do not share."""
+        if self.path is None:
+            return self.version
+        return f"{self.version}-{hashlib.sha256(str(self.path).encode()).hexdigest()[:8]}"
+
+    def inputs(self) -> str:
+        """What its environment depends on."""
+        if self.path is None:
+            return f"parsl{EXTRA}=={self.version}"
+        digest = hashlib.sha256()
+        for file in [self.path] if self.path.is_file() else _sources(self.path):
+            digest.update(f"{file.relative_to(self.path)}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
+
+    @contextmanager
+    def requirement(self) -> Iterator[str]:
+        """What pip is told. It builds a copy: in the tree it would leave what it makes, and find
+        what it made before."""
+        if self.path is None:
+            yield f"parsl{EXTRA}=={self.version}"
+        elif self.path.is_file():
+            yield f"{self.path}{EXTRA}"
+        else:
+            with TemporaryDirectory(prefix="htex-parsl-") as copy:
+                for file in _sources(self.path):
+                    place = Path(copy) / file.relative_to(self.path)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, place)
+                yield f"{copy}{EXTRA}"
+
+
+def parse(text: str) -> Origin:
+    """A release's name, or a path.
+
+    Raises:
+        environment.Unprepared: it is neither.
+    """
+    if written.is_release(text):
+        return Origin(written.pypi_name(text))
+    path = Path(text).resolve()
+    if path.is_file() and (named := _DISTRIBUTION.fullmatch(path.name)):
+        return Origin(named[1], path)
+    version = path / "parsl" / "version.py"
+    if version.is_file() and (told := _VERSION.search(version.read_text())):
+        return Origin(_pypi_name(told[1]), path)
+    raise environment.Unprepared(
+        f"{text!r} is no release of Parsl (their names are as {written.padded(written.newest())}),"
+        " and no path of a source tree (with parsl/version.py) or of a wheel or an sdist of Parsl.",
+        EXIT_USAGE,
+    )
+
+
+def _pypi_name(version: str) -> str:
+    return written.pypi_name(version) if written.is_release(version) else version
+
+
+def _sources(tree: Path) -> list[Path]:
+    """What Parsl is built from: the package, and the files beside it."""
+    beside = [path for path in tree.iterdir() if path.is_file()]
+    package = (path for path in (tree / "parsl").rglob("*") if path.is_file())
+    return sorted([*beside, *(path for path in package if path.suffix != ".pyc")])
