@@ -27,7 +27,13 @@ def test_quick_subset(part, tmp_path_factory, measured):
     failed = run.named("failed")
     if failed:
         again = parsl_tests.run_part(
-            release, OURS, environment.binary(), part, sorted(failed), runs_dir=place
+            release,
+            OURS,
+            environment.binary(),
+            part,
+            sorted(failed),
+            runs_dir=place,
+            suffix="-again",
         )
         measured(f"failed at first: {sorted(failed)}")
         failed &= again.named("failed")

@@ -40,6 +40,9 @@ LEFT_OUT_MODULES = {
     "test_staging/test_staging_https.py": "fetches files from the internet",
 }
 
+# Folders of programs that people run by hand, at a site, or for hours.
+_LEFT_OUT_FOLDERS = {"integration", "manual_tests", "site_tests", "sites"}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -123,6 +126,22 @@ PARTS = (
         "retries, short heartbeats, a long poll period and JSON logs",
     ),
 )
+
+
+def parts_of(release: Release) -> tuple[Part, ...]:
+    """All parts, and what names HTEX in folders that are none of theirs: a release may come with
+    folders that this one does not know."""
+    tests = release.package / "tests"
+    known = {place for part in PARTS if part.config == "local" for place in part.places}
+    others = sorted(
+        path.relative_to(tests).as_posix()
+        for path in tests.rglob("test_*.py")
+        if not known & set(map(str, path.relative_to(tests).parents))
+        and path.relative_to(tests).parts[0] not in _LEFT_OUT_FOLDERS
+    )
+    reason = "what names HTEX in folders that no other part has"
+    return (*PARTS, Part("elsewhere", "local", tuple(others), reason))
+
 
 # A minute's worth: commands, priorities, bad frames, a refused manager, a lost one, logs, apps.
 # Nothing in which a manager has to start within five seconds: a busy machine takes longer.

@@ -1,8 +1,9 @@
-"""What `parsl-tests` says: a table for each release, the differences, and the verdict."""
+"""What `parsl-tests` says: a table for each release, the differences, and the verdict in words."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.table import Table
@@ -15,13 +16,34 @@ from harness.setup import environment
 OUTCOMES = ("passed", "failed", "skipped")
 
 
-def show(name: str, comparisons: list[Comparison], binary: Path, seconds: float) -> list[str]:
-    """Prints a release's table and differences; returns what is wrong with ours."""
+@dataclass
+class Conclusion:
+    """What is said of a release in the end."""
+
+    name: str
+    # How many tests passed with both at once.
+    passed: int = 0
+    # A line for each test that passes with stock and not with ours.
+    only_ours: list[str] = field(default_factory=list)
+    # What else is wrong with ours, so that the line above may lack something.
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return not self.only_ours and not self.faults
+
+
+def show(name: str, comparisons: list[Comparison], binary: Path, seconds: float) -> Conclusion:
+    """Prints a release's table and differences."""
     console.print(_table(name, comparisons, seconds))
-    faults = []
+    conclusion = Conclusion(name)
     for comparison in comparisons:
         _differences(comparison)
-        faults += _faults(comparison, binary)
+        conclusion.passed += comparison.passed_with_both()
+        conclusion.only_ours += _only_ours(comparison)
+        conclusion.faults += _faults(comparison, binary)
+    if not conclusion.passed:
+        conclusion.faults.append("no test passed with both: nothing was compared")
     starts = {kind: sum(one.runs[kind].starts for one in comparisons) for kind in (STOCK, OURS)}
     served = sum(one.runs[OURS].served_by()[str(binary)] for one in comparisons)
     console.print(
@@ -29,18 +51,28 @@ def show(name: str, comparisons: list[Comparison], binary: Path, seconds: float)
         f"tests the kernel named {binary.name} (SHA-256 {processes.sha256(binary)[:16]}...)",
         soft_wrap=True,
     )
-    return faults
+    return conclusion
 
 
-def conclude(faults: list[str]) -> int:
-    for fault in faults:
-        console.print(f"FAILED {fault}", soft_wrap=True)
-    console.print(
-        "parsl-tests failed"
-        if faults
-        else "parsl-tests passed: no test fails with ours that passes with stock"
-    )
-    return 1 if faults else 0
+def conclude(conclusions: list[Conclusion]) -> int:
+    for one in conclusions:
+        _say(f"Parsl {one.name}: passes with stock and not with ours: {_named(one)}")
+        for line in one.only_ours:
+            _say(f"  {line}")
+        for fault in one.faults:
+            _say(f"  FAILED {fault}")
+    return 0 if all(one.holds for one in conclusions) else 1
+
+
+def _named(conclusion: Conclusion) -> str:
+    if conclusion.only_ours:
+        return f"{len(conclusion.only_ours)} of its tests"
+    beyond = ", but not everything was compared" if conclusion.faults else ""
+    return f"nothing ({conclusion.passed} tests pass with both{beyond})"
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _table(name: str, comparisons: list[Comparison], seconds: float) -> Table:
@@ -68,31 +100,35 @@ def _differences(comparison: Comparison) -> None:
     for kind in (STOCK, OURS):
         for test in sorted(comparison.flaky(kind)):
             _line(f"flaky with {kind}", test, comparison.runs[kind].verdicts[test].why)
-    for test in sorted(comparison.fails(OURS) & comparison.fails(STOCK)):
+    only_ours = comparison.only_ours()
+    for test in sorted(comparison.fails(OURS) - only_ours):
         _line("fails with both", test, ours.verdicts[test].why)
-    for test in sorted(comparison.fails(STOCK) & ours.named("passed")):
+    for test in sorted(comparison.fails(STOCK) - comparison.fails(OURS)):
         _line("fails with stock only", test, stock.verdicts[test].why)
-    for test in sorted(ours.named("skipped") ^ stock.named("skipped")):
-        _line("skipped with one only", test, "")
+    # What stock breaks off can blame nobody: what is missing there was compared a second time.
+    for fault in stock.faults:
+        _say(f"  {comparison.part.name}, {STOCK}: {fault}")
 
 
 def _line(what: str, test: str, why: str) -> None:
     if why == NOT_REACHED:
         return
-    console.print(f"  {what}: {test.removeprefix('parsl/tests/')}  {why}", soft_wrap=True)
+    _say(f"  {what}: {test.removeprefix('parsl/tests/')}  {why}")
+
+
+def _only_ours(comparison: Comparison) -> list[str]:
+    ours = comparison.runs[OURS]
+    where = os.path.relpath(ours.place, environment.PROJECT_DIR)
+    return [
+        f"{test.removeprefix('parsl/tests/')}  ({ours.verdicts[test].why}; {where})"
+        for test in sorted(comparison.only_ours())
+    ]
 
 
 def _faults(comparison: Comparison, binary: Path) -> list[str]:
     ours = comparison.runs[OURS]
-    where = os.path.relpath(ours.place, environment.PROJECT_DIR)
-    faults = [
-        f"fails with ours only: {test} ({ours.verdicts[test].why}; {where})"
-        for test in sorted(comparison.only_ours())
-    ]
-    # Where a run broke off, with whichever of the two, there is nothing to compare.
-    for kind in (STOCK, OURS):
-        faults += [f"{comparison.part.name}, {kind}: {one}" for one in comparison.runs[kind].faults]
-    if not ours.starts:
+    faults = [f"{comparison.part.name}, {OURS}: {one}" for one in ours.faults]
+    if comparison.runs[STOCK].starts and not ours.starts:
         faults.append(f"{comparison.part.name}: our binary was never started")
     # The wrapper is a shell for a moment, before it becomes the binary; stock is a Python.
     stock = [path for path in ours.served_by() if "python" in os.path.basename(path)]

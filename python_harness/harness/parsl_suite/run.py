@@ -2,9 +2,11 @@
 
 The tests are those that the release's distribution ships (`parsl/tests`), unchanged, under the
 release's own Python. Nothing in them names an interchange: HTEX starts the first `interchange.py`
-in PATH, and that is a wrapper which counts its starts and becomes the contender. What fails with
-ours and passes with stock fails the command; a failure is tried a second time, with both, so that
-what is merely flaky is told apart. What is chosen, and why, stands in `choice.py`.
+in PATH, and that is a wrapper which counts its starts and becomes the contender. What passes with
+stock and not with ours fails the command. A failure is tried again with both, together with the
+others of its part; what then still fails with ours only is tried once more, alone, with ours
+first: a test that is merely flaky, with whichever of the two, is told apart. What is chosen, and
+why, stands in `choice.py`; nothing there has to know the release.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from harness.machine import processes, runner
 from harness.parsl_suite import report
-from harness.parsl_suite.choice import LEFT_OUT_MARKS, MPI_TESTS, PARTS, QUICK_PARTS, Part
+from harness.parsl_suite.choice import LEFT_OUT_MARKS, MPI_TESTS, QUICK_PARTS, Part, parts_of
 from harness.parsl_suite.outcome import NOT_REACHED, OURS, STOCK, Comparison, PartRun, Verdict
 from harness.releases import supported
 from harness.releases.supported import Release
@@ -30,6 +32,8 @@ RUNS_DIR = environment.BUILD_DIR / "parsl-tests"
 TEST_TIMEOUT_S = 150
 PART_LIMIT_S = 1800
 
+# Where more than this fail with ours only, luck has no part in it, and to try each takes hours.
+ALONE_MAX = 20
 
 WRAPPER = """#!/bin/sh
 # Stands first in PATH: what HTEX starts as interchange. The process keeps its id and start time.
@@ -40,15 +44,16 @@ exec {command} "$@"
 
 
 def run(binary: Path, options: argparse.Namespace) -> int:
-    """0 if no test fails with ours that passes with stock, for every release."""
-    parts = QUICK_PARTS if options.quick else PARTS
-    wrong = []
-    for name in options.releases or [supported.NEWEST]:
+    """0 if nothing passes with stock and not with ours, for every release."""
+    releases = [supported.release(name) for name in options.releases or [supported.NEWEST]]
+    conclusions = []
+    for release in releases:
         begin = time.monotonic()
-        comparisons = compare(supported.release(name), binary, parts)
-        faults = report.show(name, comparisons, binary, time.monotonic() - begin)
-        wrong += [f"{name}: {fault}" for fault in faults]
-    return report.conclude(wrong)
+        parts = QUICK_PARTS if options.quick else parts_of(release)
+        comparisons = compare(release, binary, parts)
+        shown = report.show(release.name, comparisons, binary, time.monotonic() - begin)
+        conclusions.append(shown)
+    return report.conclude(conclusions)
 
 
 def compare(
@@ -56,23 +61,26 @@ def compare(
 ) -> list[Comparison]:
     """Every part with stock and with ours, one after the other."""
     provide_missing_files(release)
-    comparisons = []
-    for part in parts:
-        if not part.modules(release):
-            continue
+    return [
+        compare_part(release, binary, part, runs_dir) for part in parts if part.modules(release)
+    ]
 
-        def with_both(tests=None, part=part) -> dict[str, PartRun]:
-            return {
-                kind: run_part(release, kind, binary, part, tests, runs_dir=runs_dir)
-                for kind in (STOCK, OURS)
+
+def compare_part(release: Release, binary: Path, part: Part, runs_dir: Path) -> Comparison:
+    def one_run(kind: str, tests: list[str] | None = None, suffix: str = "") -> PartRun:
+        return run_part(release, kind, binary, part, tests, runs_dir=runs_dir, suffix=suffix)
+
+    comparison = Comparison(part, {kind: one_run(kind) for kind in (STOCK, OURS)})
+    if failed := sorted(comparison.to_try_again()):
+        comparison.again = {kind: one_run(kind, failed, "-again") for kind in (STOCK, OURS)}
+    undecided = sorted(comparison.undecided())
+    if len(undecided) <= ALONE_MAX:
+        for number, test in enumerate(undecided):
+            # The other way round: what fails every second time fails with each of the two.
+            comparison.alone[test] = {
+                kind: one_run(kind, [test], f"-alone-{number}") for kind in (OURS, STOCK)
             }
-
-        comparison = Comparison(part, with_both())
-        failed = set().union(*(one.named("failed") for one in comparison.runs.values()))
-        if failed:
-            comparison.again = with_both(sorted(failed))
-        comparisons.append(comparison)
-    return comparisons
+    return comparison
 
 
 def run_part(
@@ -83,10 +91,10 @@ def run_part(
     tests: list[str] | None = None,
     *,
     runs_dir: Path = RUNS_DIR,
+    suffix: str = "",
 ) -> PartRun:
     """Runs a part (or these tests of it) in a directory of its own, and reads the record."""
-    again = "-again" if tests else ""
-    place = runs_dir / release.name / f"{part.name}-{kind}{again}"
+    place = runs_dir / release.place.name / f"{part.name}-{kind}{suffix}"
     shutil.rmtree(place, ignore_errors=True)
     (place / "bin").mkdir(parents=True)
     _write_wrapper(release, kind, binary, place)
@@ -102,7 +110,7 @@ def run_part(
     command += ["--continue-on-collection-errors"]
     command += ["--timeout", str(TEST_TIMEOUT_S), "--timeout-method", "signal"]
     command += ["-m", LEFT_OUT_MARKS, "--config", part.config_argument(release), *wanted]
-    what = f"{len(tests)} again" if tests else part.name
+    what = f"{part.name}, {len(tests)} of it again" if tests else part.name
     print(f"parsl-tests: {release.name}, {what}, {kind} ...", flush=True)
     begin = time.monotonic()
     # Into a file, not a pipe: an orphan of a test that holds it open must not hold this up.
