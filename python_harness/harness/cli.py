@@ -57,6 +57,7 @@ ON_THE_BINARY = {
     "demo": "harness.demo.run",
     "parsl-tests": "harness.parsl_suite.run",
     "perf": "harness.measure.perf",
+    "window": "harness.suite.window",
 }
 # These need no binary, or build their own.
 BY_THEMSELVES = {"bench": "harness.bench.run", "fuzz": "harness.fuzz.run"}
@@ -124,8 +125,17 @@ def _add_tests(commands: Commands) -> None:
     )
 
     parsl = commands.add_parser("parsl-tests", help="Parsl's own tests: stock and ours in turn")
-    parsl.add_argument("releases", nargs="*", metavar="RELEASE", help="default: the newest")
+    parsl.add_argument(
+        "releases",
+        nargs="*",
+        metavar="RELEASE",
+        help="a release, or the path of a source tree or a wheel (default: the newest supported)",
+    )
     parsl.add_argument("--quick", action="store_true", help="about a minute's worth of them")
+
+    window = commands.add_parser("window", help="makes a newer Parsl the newest supported one")
+    window.add_argument("release", metavar="RELEASE", help="as Parsl or PyPI writes it")
+    window.add_argument("--check", action="store_true", help="test it and change nothing")
 
     fuzz = commands.add_parser("fuzz", help="what reads bytes of peers, under LLVM's fuzzer")
     fuzz.add_argument("targets", nargs="*", metavar="TARGET", help="default: every one in turn")

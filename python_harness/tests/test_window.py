@@ -12,7 +12,8 @@ import time
 import pytest
 
 from harness.releases import supported, window
-from harness.releases.supported import EDGES_OF_A_SHORT_RUN, NEWEST, TOO_OLD, WINDOW
+from harness.releases.supported import BEFORE_NEWEST, EDGES_OF_A_SHORT_RUN, NEWEST, TOO_OLD, WINDOW
+from harness.releases.written import padded
 
 # Making an environment belongs to the first test that needs it.
 pytestmark = [
@@ -25,12 +26,6 @@ def in_a_long_run(name: str):
     """A release that a short run leaves out."""
     short = name in EDGES_OF_A_SHORT_RUN
     return pytest.param(name, id=name, marks=() if short else pytest.mark.long)
-
-
-def padded(name: str) -> str:
-    """As Parsl writes its version: two digits for month and day."""
-    year, month, day = name.split(".")
-    return f"{year}.{int(month):02}.{int(day):02}"
 
 
 def interchange_log(run_dir) -> str:
@@ -68,6 +63,8 @@ def test_workflow_plain(name, tmp_path):
         pytest.param(NEWEST, "2026.7.20", marks=pytest.mark.long),
         pytest.param("2026.7.20", NEWEST, marks=pytest.mark.long),
         pytest.param("2026.7.27", "2026.10.5", marks=pytest.mark.long),
+        pytest.param(NEWEST, BEFORE_NEWEST, marks=pytest.mark.long),
+        pytest.param(BEFORE_NEWEST, NEWEST, marks=pytest.mark.long),
     ],
 )
 def test_managers_of_another_release(submitting, managing, tmp_path):
@@ -88,7 +85,7 @@ def test_managers_of_another_release(submitting, managing, tmp_path):
 @pytest.mark.parametrize(
     ("submitting", "managing", "check"),
     [
-        pytest.param(NEWEST, "2026.9.28", True, id="checked"),
+        pytest.param(NEWEST, "2026.9.28", True, id=f"{NEWEST}-checked"),
         # Before 2026.5.18 the switch is for Python alone: another Parsl is still refused.
         pytest.param("2026.1.5", "2025.9.29", False, id="unchecked-python", marks=pytest.mark.long),
     ],
