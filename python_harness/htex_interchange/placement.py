@@ -64,7 +64,7 @@ def split(specification: Any) -> tuple[Any, dict[str, Any]]:
     seen = {
         key: value
         for key, value in specification.items()
-        if key not in _WORDS and not (key in _REFUSED and value is None)
+        if key not in _WORDS and not (key in _REFUSED and _is_nothing(value))
     }
     return seen, _placement_of(specification)
 
@@ -79,7 +79,7 @@ def check(specification: Any, share: Share) -> None:
         kind = type(specification).__name__
         raise InvalidResourceSpecification(set(), f"It should be a dict, not {kind}.")
     for key, instead in _REFUSED.items():
-        if specification.get(key) is not None:
+        if not _is_nothing(specification.get(key)):
             given = _shown(specification[key])
             raise InvalidResourceSpecification({key}, f"'{key}' ({given}) is not taken: {instead}")
     if unknown := {key for key in specification if key != "priority" and key not in _KNOWN}:
@@ -118,8 +118,16 @@ class _NotTakenError(ValueError):
     """A word does not take this value; the text may say what is wrong with it."""
 
 
+def _is_nothing(value: Any) -> bool:
+    try:
+        return value is None or _amount(value) is None
+    except _NotTakenError:
+        return False
+
+
 def _amount(value: Any) -> int | float | None:
     """0 asks for nothing."""
+    value = _without_array(value)
     # Decimal is no Real, as it does not mix with floats.
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         raise _NotTakenError
@@ -134,6 +142,16 @@ def _amount(value: Any) -> int | float | None:
     if isinstance(value, numbers.Integral) and value <= PLAIN_INT_MAX:
         return int(value) or None
     return number or None
+
+
+def _without_array(value: Any) -> Any:
+    """What an array of no dimensions holds."""
+    kinds = ((kind.__module__, kind.__name__) for kind in type(value).__mro__)
+    if ("numpy", "ndarray") not in kinds:
+        return value
+    if value.ndim > 0:
+        raise _NotTakenError(f" (an array of shape {value.shape}, which is not one value)")
+    return value[()]
 
 
 def _text(value: Any) -> str:
@@ -166,6 +184,7 @@ def _affinity(value: Any) -> Any:
 
 
 def _plain(value: Any, nesting: int) -> Any:
+    value = _without_array(value)
     if isinstance(value, tuple):
         if nesting == 0:
             raise _NotTakenError(f" (more than {NESTING_MAX} tuples in each other)")

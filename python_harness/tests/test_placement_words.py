@@ -88,6 +88,9 @@ ACCEPTED = [
     ({"cores": numpy.float16(1e4)}, {"cores": 1e4}),
     ({"memory": numpy.float64(0.1)}, {"memory": 0.1}),
     ({"memory": numpy.longdouble(0.5)}, {"memory": 0.5}),
+    ({"cores": numpy.array(4)}, {"cores": 4}),
+    ({"cores": numpy.array(0.1, dtype="float32")}, {"cores": 0.1}),
+    ({"node": {"cpu_count": numpy.array(8)}}, {"node": {"cpu_count": 8}}),
     ({"cores": fractions.Fraction(5, 2)}, {"cores": 2.5}),
     ({"memory": decimal.Decimal("1.5")}, {"memory": 1.5}),
     ({"cores": Level.HIGH}, {"cores": 3}),
@@ -105,6 +108,8 @@ ACCEPTED = [
         {"manager_affinity": (1, "x", b"y")},
     ),
     ({"manager_affinity": numpy.bool_(True)}, {"manager_affinity": True}),
+    ({"manager_affinity": numpy.array("x")}, {"manager_affinity": "x"}),
+    ({"cores": 1, "gpus": 0, "disk": decimal.Decimal(0)}, {"cores": 1}),
     ({"manager_affinity": "x" * 1000}, {"manager_affinity": "x" * 1000}),
     ({"task_type": "training"}, {"task_type": "training"}),
     ({"task_type": Kind.TRAINING}, {"task_type": "training"}),
@@ -143,6 +148,8 @@ def test_words_travel_as_plain_values_where_workers_do_not_look(specification, p
     [
         {"cores": None, "task_type": None, "node": None, "gpus": None, "disk": None},
         {"cores": 0, "memory": 0.0, "running_time_min": numpy.int64(0)},
+        {"gpus": 0, "disk": 0.0},
+        {"gpus": numpy.uint8(0), "disk": fractions.Fraction(0), "cores": numpy.array(0)},
         {"node": {}},
         {"node": {"hostname": None, "cpu_count": 0}},
         {"manager_affinity": None, "routing": None},
@@ -199,6 +206,8 @@ NO_AMOUNTS = [
     [4],
     {},
     numpy.array([1]),
+    numpy.array(True),
+    numpy.array(-1.0),
     object(),
 ]
 NO_AFFINITIES = [
@@ -219,6 +228,7 @@ NO_AFFINITIES = [
     tuple(range(200)),
     decimal.Decimal(1),
     Level,
+    numpy.array([1]),
 ]
 NO_TEXTS = ["", 5, b"a", ["a"], "x" * 1001, "ä" * 501, "\ud800"]
 NO_PATTERNS = ["", 5, b"a", "x" * 1001, "\ud800", [], [5], ["a", ""], ["a"] * 65, {"a"}]
@@ -253,7 +263,11 @@ def test_a_bad_value_is_refused_with_the_key_and_what_it_takes(key, bad):
     ("specification", "keys", "texts"),
     [
         ({"gpus": 1}, {"gpus"}, ["available_accelerators", "Leave it out"]),
+        ({"gpus": False}, {"gpus"}, ["Leave it out"]),
+        ({"gpus": numpy.array([0])}, {"gpus"}, ["Leave it out"]),
         ({"disk": 1000, "cores": 1}, {"disk"}, ["node={'hostname'", "Leave it out"]),
+        ({"cores": numpy.array([[1, 2]])}, {"cores"}, ["an array of shape (1, 2)", "a number of"]),
+        ({"manager_affinity": (1, numpy.array([1]))}, {"manager_affinity"}, ["of shape (1,)"]),
         ({"core": 1}, {"core"}, ["priority, cores, memory, running_time_min"]),
         ({"core": None, "x": 1, "cores": 1}, {"core", "x"}, ["manager_affinity, task_type"]),
         ({"num_nodes": 1}, {"num_nodes"}, ["Known are"]),
