@@ -291,4 +291,32 @@ MUTANTS = [
         "u64::from(self.spoke_by.is_none());",
         played_by="turn",
     ),
+    Mutant(
+        "those that stand aside are not looked at again when a slot is free",
+        "dispatch.rs",
+        "if !is_known || self.has_asked || self.policy",
+        "if !is_known || self.policy",
+        played_by="turn",
+    ),
+    Mutant(
+        "those that stand aside are called back and offered to nobody",
+        "placement.rs",
+        "            if self.managers.find(slot).is_some() {\n                self.index(slot);\n",
+        "            if self.managers.find(slot).is_none() {\n                self.index(slot);\n",
+        played_by="turn",
+    ),
+    Mutant(
+        "a reservation that serves nobody never ends",
+        "placement.rs",
+        "            self.end_reservation();\n            return None;\n",
+        "            return None;\n",
+        played_by="turn",
+    ),
+    Mutant(
+        "what tasks weigh that ask for something is no matter",
+        "dispatch.rs",
+        "let is_fit = weight + next.weight <= room.weight && !is_alone;",
+        "let is_fit = !is_alone;",
+        played_by="turn",
+    ),
 ]

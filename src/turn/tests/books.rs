@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::messages::{self, Saying};
+use super::needs::{Hands, Key, Needs, Site, Tasks};
 use super::network::{Incoming, State};
 use super::world::{World, ms};
-use broker::{ConnectionId, Origin};
+use broker::{ConnectionId, Origin, Placement};
 use protocol::ToManager;
 
 /// What was not as promised.
@@ -17,8 +18,11 @@ pub(crate) struct Books {
     pub(crate) threshold: Duration,
     pub(crate) grace: Option<Duration>,
     pub(crate) managers: BTreeMap<String, Book>,
-    /// Read by the turn, not sent to anybody, not answered.
-    pub(crate) waiting: BTreeSet<i64>,
+    pub(crate) tasks: Tasks,
+    /// What the broker was told of what its managers have.
+    told: Placement,
+    /// Who had the first task of each affinity, as long as it gets any.
+    homes: BTreeMap<i64, String>,
     pub(crate) sent: BTreeMap<i64, Duration>,
     departed: BTreeSet<String>,
     /// What each of these is owed, and since when.
@@ -45,13 +49,12 @@ pub(crate) enum Word {
 /// What is known of a registered manager.
 #[derive(Debug)]
 pub(crate) struct Book {
-    capacity: usize,
     is_held: bool,
     is_draining: bool,
     spoke_by: Option<ConnectionId>,
     registered_by: Option<ConnectionId>,
     link: Link,
-    pub(crate) tasks: BTreeSet<i64>,
+    pub(crate) hands: Hands,
     pub(crate) last_read: Duration,
     /// As the books' own, when it was read.
     pub(crate) gaps_before: Duration,
@@ -69,10 +72,14 @@ enum Link {
 }
 
 impl Book {
-    /// Whether it may get a task, as far as anybody was told.
+    /// Whether it may get a task that fits it, as far as anybody was told.
     pub(crate) fn is_eligible(&self) -> bool {
-        let is_kept_away = self.is_held || self.is_draining || self.link == Link::Closed;
-        !is_kept_away && self.tasks.len() < self.capacity
+        self.is_kept() && self.link != Link::Closed
+    }
+
+    /// Whether it will get tasks again, sooner or later.
+    fn is_kept(&self) -> bool {
+        !self.is_held && !self.is_draining
     }
 
     fn open(&mut self, connection: Option<ConnectionId>) {
@@ -94,12 +101,14 @@ impl Book {
 }
 
 impl Books {
-    pub(crate) fn new(threshold: Duration, grace: Option<Duration>) -> Self {
+    pub(crate) fn new(threshold: Duration, grace: Option<Duration>, told: Placement) -> Self {
         Self {
             threshold,
             grace,
             managers: BTreeMap::new(),
-            waiting: BTreeSet::new(),
+            tasks: Tasks::of_kinds([]),
+            told,
+            homes: BTreeMap::new(),
             sent: BTreeMap::new(),
             departed: BTreeSet::new(),
             words_owed: BTreeMap::new(),
@@ -118,8 +127,62 @@ impl Books {
         }
     }
 
-    pub(crate) fn take_task(&mut self, task: i64) {
-        self.waiting.insert(task);
+    pub(crate) fn take_task(&mut self, task: i64, now: Duration) {
+        self.tasks.note_waiting(task);
+        self.leave_home_if_in_vain(task, now);
+    }
+
+    /// The first of those that wait and fit this manager now. None: there is none.
+    pub(crate) fn first_for(&self, name: &str, now: Duration) -> Option<Key> {
+        let book = self.managers.get(name).filter(|book| book.is_eligible())?;
+        let fits = |needs: &Needs| {
+            book.hands.has_room(needs, &self.told) && self.could_hold(name, book, needs, now)
+        };
+        let firsts = self.tasks.firsts();
+        let fitting = firsts.filter(|(_, needs)| fits(needs));
+        fitting.map(|(key, _)| key).min()
+    }
+
+    /// Whether it may be let run empty for a task that stands before this one.
+    pub(crate) fn may_be_reserved(&self, name: &str, key: Key, now: Duration) -> bool {
+        let is_for = |book: &Book| {
+            let mut before = self.tasks.firsts().filter(|(first, _)| *first < key);
+            before.any(|(_, needs)| {
+                self.could_hold(name, book, needs, now) && !book.hands.has_room(needs, &self.told)
+            })
+        };
+        self.managers.get(name).is_some_and(is_for)
+    }
+
+    /// Whether such a task may go there, now or later.
+    fn could_hold(&self, name: &str, book: &Book, needs: &Needs, now: Duration) -> bool {
+        let home = needs.affinity.and_then(|affinity| self.home_of(affinity));
+        home.is_none_or(|home| home == name) && book.hands.could_hold(needs, &self.told, now)
+    }
+
+    fn home_of(&self, affinity: i64) -> Option<&String> {
+        let home = self.homes.get(&affinity)?;
+        let is_kept = self.managers.get(home).is_some_and(Book::is_kept);
+        is_kept.then_some(home)
+    }
+
+    /// Tasks do not wait for a manager that can never hold one of them for the sake of others of
+    /// their affinity, once it has none of those.
+    fn leave_home_if_in_vain(&mut self, task: i64, now: Duration) {
+        let Some(affinity) = self.tasks.needs_of(task).affinity else {
+            return;
+        };
+        let home = self.home_of(affinity);
+        let Some(book) = home.and_then(|home| self.managers.get(home)) else {
+            return;
+        };
+        let is_in_vain = |needs: &Needs| {
+            needs.affinity == Some(affinity) && !book.hands.could_hold(needs, &self.told, now)
+        };
+        let is_idle = !book.hands.holds_affinity(affinity);
+        if is_idle && self.tasks.firsts().any(|(_, needs)| is_in_vain(needs)) {
+            self.homes.remove(&affinity);
+        }
     }
 
     /// The turn looks at a message.
@@ -129,8 +192,8 @@ impl Books {
             now,
             format_args!("{name} by {origin:?}: {:?}", incoming.saying),
         );
-        if let Saying::Register { capacity, .. } = incoming.saying {
-            self.register(name, capacity, origin, now);
+        if let Saying::Register(site) = incoming.saying {
+            self.register(name, site, origin, now);
             return Ok(());
         }
         let Some(book) = self.managers.get_mut(name) else {
@@ -155,20 +218,21 @@ impl Books {
                 }
             }
             Saying::Result { task, .. } => {
-                if book.tasks.remove(&task) {
+                if book.hands.remove(task) {
                     self.results.push_back(task);
+                    self.leave_home_if_in_vain(task, now);
                 }
             }
-            Saying::Register { .. } => {}
+            Saying::Register(_) => {}
         }
         match incoming.saying {
             Saying::Drain | Saying::Result { .. } => self.leave_if_drained(name, now),
-            Saying::Heartbeat | Saying::Register { .. } => {}
+            Saying::Heartbeat | Saying::Register(_) => {}
         }
         Ok(())
     }
 
-    fn register(&mut self, name: &str, capacity: usize, origin: Origin, now: Duration) {
+    fn register(&mut self, name: &str, site: Site, origin: Origin, now: Duration) {
         let before = self.managers.remove(name);
         let same = before.filter(|before| {
             before.registered_by == origin.connection && before.is_open_by(origin.connection)
@@ -176,16 +240,19 @@ impl Books {
         if same.is_none() {
             self.words_owed.remove(&(name.to_owned(), Word::Echo));
         }
-        let tasks = same.map(|before| before.tasks).unwrap_or_default();
+        let mut hands = Hands::new(site, now);
+        match same {
+            Some(before) => hands.keep(before.hands),
+            None => self.homes.retain(|_, home| home != name),
+        }
         self.departed.remove(name);
         let book = Book {
-            capacity,
             is_held: false,
             is_draining: false,
             spoke_by: None,
             registered_by: origin.connection,
             link: Link::Closed,
-            tasks,
+            hands,
             last_read: now,
             gaps_before: self.gaps,
             closed_at: now,
@@ -216,7 +283,7 @@ impl Books {
 
     fn leave_if_drained(&mut self, name: &str, now: Duration) {
         let book = self.managers.get(name);
-        if book.is_some_and(|book| book.is_draining && book.tasks.is_empty()) {
+        if book.is_some_and(|book| book.is_draining && book.hands.tasks.is_empty()) {
             self.foreseen.push((name.to_owned(), "drained"));
             self.leave(name);
             self.owe(name, Word::Shutdown, now);
@@ -225,6 +292,7 @@ impl Books {
 
     fn leave(&mut self, name: &str) {
         self.managers.remove(name);
+        self.homes.retain(|_, home| home != name);
         self.departed.insert(name.to_owned());
         self.words_owed.remove(&(name.to_owned(), Word::Echo));
     }
@@ -274,17 +342,28 @@ impl Books {
     }
 
     pub(crate) fn send_batch(&mut self, name: &str, tasks: &[i64], now: Duration) -> Verdict {
-        let Some(book) = self.managers.get_mut(name) else {
-            return Err(format!("{name} gets {tasks:?}, and is not registered"));
-        };
         for task in tasks {
-            if !book.is_eligible() {
-                return Err(format!("{name} gets task {task}, and may not: {book:?}"));
+            let needs = self.tasks.needs_of(*task);
+            let Some(book) = self.managers.get(name) else {
+                return Err(format!("{name} gets {tasks:?}, and is not registered"));
+            };
+            let is_fit =
+                book.hands.has_room(&needs, &self.told) && self.could_hold(name, book, &needs, now);
+            if !book.is_eligible() || !is_fit {
+                return Err(format!(
+                    "{name} gets task {task}, and may not: {needs:?}, {book:?}, {:?}",
+                    self.homes
+                ));
             }
-            if !self.waiting.remove(task) || self.sent.insert(*task, now).is_some() {
+            if !self.tasks.take(*task) || self.sent.insert(*task, now).is_some() {
                 return Err(format!("task {task} is sent to {name}, and did not wait"));
             }
-            book.tasks.insert(*task);
+            if let Some(affinity) = needs.affinity {
+                self.homes.insert(affinity, name.to_owned());
+            }
+            if let Some(book) = self.managers.get_mut(name) {
+                book.hands.add(*task, needs);
+            }
         }
         match tasks.is_empty() {
             true => Err(format!("{name} gets an empty batch")),
@@ -294,11 +373,11 @@ impl Books {
 
     /// A terminal message leaves: a manager's own, or a failure.
     pub(crate) fn pass_result(&mut self, task: i64, is_failure: bool) -> Verdict {
-        if self.waiting.contains(&task) {
+        if self.tasks.is_waiting(task) {
             return Err(format!("task {task} is answered, and waits"));
         }
         for (name, book) in &mut self.managers {
-            if book.tasks.remove(&task) && !is_failure {
+            if book.hands.remove(task) && !is_failure {
                 return Err(format!("task {task} is answered, and {name} has it"));
             }
         }
@@ -324,8 +403,12 @@ impl Books {
         let Some(command) = self.unanswered.take() else {
             return Err("a reply to no command".to_owned());
         };
-        let held: usize = self.managers.values().map(|book| book.tasks.len()).sum();
-        let live = (held + self.waiting.len()) as i64;
+        let held: usize = self
+            .managers
+            .values()
+            .map(|book| book.hands.tasks.len())
+            .sum();
+        let live = (held + self.tasks.waiting()) as i64;
         let told = messages::number_of(reply);
         match told {
             Some(told) if command == messages::outstanding() && told != live => Err(format!(
@@ -357,8 +440,9 @@ impl World {
                 let number = rest.split(',').next().unwrap_or_default();
                 let task: i64 = number.parse().expect("a task's number");
                 if let Some(book) = books.managers.get_mut(name) {
-                    book.tasks.remove(&task);
+                    book.hands.remove(task);
                 }
+                books.leave_home_if_in_vain(task, now);
             }
             "draining" | "drained" => {
                 if let Some(place) = books.foreseen.iter().position(is_foreseen) {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::host::{Beginning, Host};
 use super::messages::Saying;
+use super::needs::Site;
 use super::network::Sizes;
 use super::peers::Reading;
 use super::world::ms;
-use broker::Patience;
+use broker::{Patience, Placement};
 
 const BOUND_BYTES: usize = 1_000_000;
 /// What may be owed to all, and to each.
@@ -27,6 +28,7 @@ fn host() -> Host {
         threshold: THRESHOLD,
         grace: None,
         patience: Patience::Fixed(ms(2_000)),
+        told: Placement::default(),
         tells: false,
     });
     host.world.heartbeat_period = Some(THRESHOLD / 4);
@@ -34,7 +36,7 @@ fn host() -> Host {
 }
 
 fn start(host: &mut Host, name: &str, reads: Reading) -> usize {
-    let peer = host.world.start(name, 1_000, None);
+    let peer = host.world.start(name, Site::of_capacity(1_000));
     host.world.peers[peer].reads = reads;
     peer
 }
@@ -101,13 +103,8 @@ fn who_registers_again_and_again_is_still_owed_what_stands_in_its_connection() {
         assert!(host.world.books.borrow().managers.is_empty());
         assert_eq!(host.turn.held_bytes(&host.world).unsent_batches, 0);
         host.world.peers[deaf].beats = true;
-        host.world.say(
-            deaf,
-            Saying::Register {
-                capacity: 1_000,
-                drain_in_s: None,
-            },
-        );
+        let site = Site::of_capacity(1_000);
+        host.world.say(deaf, Saying::Register(site));
     }
     host.end();
 }

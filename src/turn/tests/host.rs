@@ -43,6 +43,8 @@ pub(crate) struct Beginning {
     pub(crate) threshold: Duration,
     pub(crate) grace: Option<Duration>,
     pub(crate) patience: Patience,
+    /// What is known of what managers have.
+    pub(crate) told: Placement,
     pub(crate) tells: bool,
 }
 
@@ -60,15 +62,16 @@ pub(crate) struct Host {
     /// Since when results keep no task from leaving; from the beginning of a look on.
     may_dispatch_since: Option<Duration>,
     last_turn: Duration,
+    /// When the process went on after it was stopped last.
+    runs_since: Duration,
     last_batch: Duration,
     /// When too much was owed to all.
     crowded_at: Duration,
-    pub(crate) next_task: i64,
 }
 
 impl Host {
     pub(crate) fn new(beginning: Beginning) -> Self {
-        let mut books = Books::new(beginning.threshold, beginning.grace);
+        let mut books = Books::new(beginning.threshold, beginning.grace, beginning.told);
         books.tells = beginning.tells;
         let mut world = World::new(beginning.seed, beginning.sizes, books);
         let settings = Settings {
@@ -79,7 +82,7 @@ impl Host {
             monitoring: false,
             happenings: true,
             worker_port: 54321,
-            placement: Placement::default(),
+            placement: beginning.told,
         };
         let selector: Box<dyn Selector> = match (beginning.seed, world.chance(0.5)) {
             (Some(seed), true) => Box::new(RandomSelector::new(seed)),
@@ -104,16 +107,26 @@ impl Host {
             shut_since: None,
             may_dispatch_since: Some(Duration::ZERO),
             last_turn: Duration::ZERO,
+            runs_since: Duration::ZERO,
             last_batch: Duration::ZERO,
             crowded_at: Duration::ZERO,
-            next_task: 1,
         }
     }
 
+    /// How many tasks were submitted.
+    pub(crate) fn submitted(&self) -> i64 {
+        self.world.books.borrow().tasks.submitted()
+    }
+
+    /// A task that asks for nothing.
     pub(crate) fn submit(&mut self, size: usize, priority: Option<i64>) {
-        let task = self.next_task;
-        self.next_task += 1;
-        let bytes = messages::task(task, size, priority);
+        self.submit_of_kind(0, size, priority);
+    }
+
+    pub(crate) fn submit_of_kind(&mut self, kind: usize, size: usize, priority: Option<i64>) {
+        let tasks = &mut self.world.books.get_mut().tasks;
+        let task = tasks.submit(kind, priority);
+        let bytes = messages::task(task, size, priority, tasks.needs_of_kind(kind));
         self.largest_task_bytes = self.largest_task_bytes.max(bytes.len());
         self.world.executor.tasks.push_back((task, bytes));
         self.world.fetch_tasks_soon();
@@ -177,6 +190,7 @@ impl Host {
         if was_stopped {
             // Nobody is blamed for what the process did not hear, from its last turn on.
             world.books.get_mut().gaps += now.monotonic - self.last_turn;
+            self.runs_since = now.monotonic;
         }
         self.last_turn = now.monotonic;
         world.task_bytes_read = 0;
@@ -203,6 +217,9 @@ impl Host {
         let rest = self.outlook.rest;
         if !self.turn.interchange().broker().is_dispatching() {
             self.may_dispatch_since = None;
+        }
+        if self.turn.takes_tasks() {
+            self.shut_since = None;
         }
         if let Some(failure) = world.failure.take() {
             return Err(failure);
@@ -260,7 +277,7 @@ impl Host {
 
     fn check_books(&self) -> Verdict {
         let broker = self.turn.interchange().broker();
-        let (queued, waiting) = (broker.queued(), self.world.books.borrow().waiting.len());
+        let (queued, waiting) = (broker.queued(), self.world.books.borrow().tasks.waiting());
         if queued != waiting {
             return Err(format!("{queued} tasks are queued, and {waiting} wait"));
         }
@@ -316,11 +333,14 @@ impl Host {
     /// What waits for the transport to have done with something goes on at once when it has.
     fn check_release(&self) -> Verdict {
         let (world, books) = (&self.world, self.world.books.borrow());
-        let owes = |name: &String| world.owed_to(name) > 0;
-        let mut managers = books.managers.iter();
-        let is_clogged = managers.any(|(name, book)| book.is_eligible() && owes(name));
+        let owes = |name: &&String| world.owed_to(name) > 0;
+        let lacks = |name: &String| {
+            let first = books.first_for(name, world.now);
+            first.is_some_and(|first| !books.may_be_reserved(name, first, world.now))
+        };
+        let is_clogged = || books.managers.keys().filter(owes).any(lacks);
         let may_dispatch = self.turn.may_dispatch(world);
-        let waits = !books.waiting.is_empty() && may_dispatch && is_clogged
+        let waits = may_dispatch && is_clogged()
             || !may_dispatch && world.results_in_transit() > 0
             || !self.turn.takes_tasks() && self.owed() > 0;
         match waits && !world.is_release_awaited() && !self.is_ready() {
@@ -352,16 +372,16 @@ impl Host {
         self.turn.held_bytes(&self.world).unsent_batches
     }
 
-    /// No task waits while somebody eligible has room.
+    /// No task waits while somebody eligible has room for it, but for one manager that is let run
+    /// empty for another task.
     fn check_tasks(&self) -> Verdict {
-        let world = &self.world;
-        let books = world.books.borrow();
-        let (Some(task), Some(dispatch_since)) = (books.waiting.first(), self.may_dispatch_since)
-        else {
+        let (world, books) = (&self.world, self.world.books.borrow());
+        let waiting = books.tasks.waiting();
+        let Some(dispatch_since) = self.may_dispatch_since.filter(|_| waiting > 0) else {
             return Ok(());
         };
-        let eligible = books.managers.iter().filter(|(_, book)| book.is_eligible());
-        for (name, book) in eligible {
+        let mut reserved = None;
+        for (name, book) in &books.managers {
             let owed = world.owed_to(name);
             let Some(since) = world.decided_since(name) else {
                 continue;
@@ -372,11 +392,18 @@ impl Host {
                 true => since.max(self.last_batch) + TRY_TAKES_MAX,
                 false => since.max(self.crowded_at),
             };
-            if owed == 0 && self.has_been_looked_at(since) {
+            if owed > 0 || !self.has_been_looked_at(since) {
+                continue;
+            }
+            let Some(first) = books.first_for(name, world.now) else {
+                continue;
+            };
+            let may_be_reserved = books.may_be_reserved(name, first, world.now);
+            if !may_be_reserved || reserved.replace(name).is_some() {
                 return Err(format!(
-                    "the loop rests, {} tasks wait from {task} on, and {name} has had room since \
+                    "the loop rests, {waiting} tasks wait, task {} has fitted {name} since \
                      {since:?}: {book:?}",
-                    books.waiting.len()
+                    first.1
                 ));
             }
         }
@@ -408,7 +435,8 @@ impl Host {
             let silence = book.last_read + books.threshold + (books.gaps - book.gaps_before);
             let due = silence.min(books.end_of_grace(book).unwrap_or(silence));
             let is_unread = self.world.oldest_word_of(name).is_some();
-            if self.world.now > due + LATE_MAX && !is_unread {
+            // What is known of silence does not outlast a stop.
+            if self.world.now > due.max(self.runs_since) + LATE_MAX && !is_unread {
                 return Err(format!(
                     "{name} said nothing, and was to be lost at {due:?}"
                 ));
@@ -437,7 +465,7 @@ impl Host {
     /// Everything was answered, and nothing is left.
     pub(crate) fn check_end(&self) -> Verdict {
         let world = &self.world;
-        for task in 1..self.next_task {
+        for task in 1..=self.submitted() {
             if !world.is_answered(task) {
                 return Err(format!(
                     "task {task} is not answered: {}",

@@ -10,6 +10,9 @@ use support::events;
 /// What executor and managers write and read.
 mod messages;
 
+/// What tasks ask for, and whom they fit.
+mod needs;
+
 /// What wakes the loop.
 mod doors;
 

@@ -1,20 +1,16 @@
 //! What executor and managers write and read, as Python's pickle has it.
 
+use super::needs::{Needs, Node, Site};
 use pickle::{Encoder, Tree, View};
+use protocol::Routing;
 
 /// What a manager says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Saying {
-    Register {
-        capacity: usize,
-        drain_in_s: Option<f64>,
-    },
+    Register(Site),
     Heartbeat,
     Drain,
-    Result {
-        task: i64,
-        size: usize,
-    },
+    Result { task: i64, size: usize },
 }
 
 impl Saying {
@@ -23,20 +19,23 @@ impl Saying {
         let mut out = Encoder::new();
         out.begin_dict().str("type");
         match self {
-            Self::Register {
-                capacity,
-                drain_in_s,
-            } => {
+            Self::Register(site) => {
                 out.str("registration");
                 out.str("parsl_v").str("2026.10.26");
                 out.str("python_v").str("3.11.7");
                 // Managers of one block that vanish together stand in the broker's own simulation.
                 out.str("block_id").str(name);
-                out.str("hostname").str("node");
-                out.str("worker_count").int(1);
-                out.str("max_capacity").int(*capacity as i64);
+                out.str("hostname").str(&host(site.host));
+                out.str("worker_count").int(site.workers as i64);
+                out.str("max_capacity").int(site.capacity as i64);
+                if let Some(cpu_count) = site.cpu_count {
+                    out.str("cpu_count").int(cpu_count);
+                }
+                if let Some(memory_mb) = site.memory_mb {
+                    out.str("total_memory").int(memory_mb << 20);
+                }
                 out.str("start_time").float(1000.0);
-                if let Some(drain_in_s) = drain_in_s {
+                if let Some(drain_in_s) = site.drain_in_s {
                     out.str("drain_time").float(1000.0 + drain_in_s);
                 }
             }
@@ -56,10 +55,14 @@ impl Saying {
     }
 }
 
-pub(crate) fn task(id: i64, size: usize, priority: Option<i64>) -> Vec<u8> {
+/// As `htex_interchange.HighThroughputExecutor` writes it.
+pub(crate) fn task(id: i64, size: usize, priority: Option<i64>, needs: &Needs) -> Vec<u8> {
     let mut out = Encoder::new();
     out.begin_dict().str("task_id").int(id);
     out.str("context").begin_dict();
+    if *needs != Needs::default() {
+        write_placement(&mut out, needs);
+    }
     out.str("resource_spec").begin_dict();
     if let Some(priority) = priority {
         out.str("priority").int(priority);
@@ -67,6 +70,66 @@ pub(crate) fn task(id: i64, size: usize, priority: Option<i64>) -> Vec<u8> {
     out.end_dict().end_dict();
     out.str("buffer").bytes(&vec![9; size]).end_dict();
     out.finish()
+}
+
+fn write_placement(out: &mut Encoder, needs: &Needs) {
+    out.str("placement").begin_dict();
+    if let Some(cores) = needs.cores {
+        out.str("cores").float(cores);
+    }
+    if let Some(memory_mb) = needs.memory_mb {
+        out.str("memory").int(memory_mb);
+    }
+    if let Some(time_s) = needs.running_time_s {
+        out.str("running_time_min").float(time_s);
+    }
+    if let Some(affinity) = needs.affinity {
+        out.str("manager_affinity").int(affinity);
+    }
+    if let Some(task_type) = needs.task_type {
+        out.str("task_type").str(task_type);
+    }
+    if let Some(routing) = needs.routing {
+        out.str("routing").str(match routing {
+            Routing::Soft => "soft",
+            Routing::Hard => "hard",
+        });
+    }
+    if let Some(node) = needs.node {
+        out.str("node").begin_dict();
+        write_node(out, node);
+        out.end_dict();
+    }
+    out.end_dict();
+}
+
+fn write_node(out: &mut Encoder, node: Node) {
+    match node {
+        Node::HostFrom(number) => {
+            out.str("hostname").str(&host_from(number));
+        }
+        Node::Hosts(numbers) => {
+            out.str("hostname").begin_list();
+            for number in numbers {
+                out.str(&host(number));
+            }
+            out.end_list();
+        }
+        Node::CpuCount(least) => {
+            out.str("cpu_count").int(least);
+        }
+        Node::MemoryMb(least) => {
+            out.str("total_memory").int(least);
+        }
+    }
+}
+
+fn host(number: usize) -> String {
+    format!("node{number}")
+}
+
+fn host_from(number: usize) -> String {
+    format!("node[{number}-9]")
 }
 
 pub(crate) fn outstanding() -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::doors::Event;
 use super::messages::Saying;
+use super::needs::Site;
 use super::network::Content;
 use super::world::{World, ms};
 use protocol::ToManager;
@@ -13,7 +14,7 @@ use protocol::ToManager;
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) name: String,
-    pub(crate) capacity: usize,
+    pub(crate) site: Site,
     pub(crate) is_running: bool,
     /// It is stopped: it neither reads nor speaks.
     pub(crate) is_frozen: bool,
@@ -53,11 +54,11 @@ pub(crate) struct Executor {
 
 impl World {
     /// A new process, which registers.
-    pub(crate) fn start(&mut self, name: &str, capacity: usize, drain_in_s: Option<f64>) -> usize {
+    pub(crate) fn start(&mut self, name: &str, site: Site) -> usize {
         let peer = self.peers.len();
         self.peers.push(Peer {
             name: name.to_owned(),
-            capacity,
+            site,
             is_running: true,
             is_frozen: false,
             beats: true,
@@ -69,13 +70,7 @@ impl World {
             is_answer_due: false,
         });
         self.connect_peer(peer);
-        self.say(
-            peer,
-            Saying::Register {
-                capacity,
-                drain_in_s,
-            },
-        );
+        self.say(peer, Saying::Register(site));
         if let Some(period) = self.heartbeat_period {
             let at = self.now + period;
             self.agenda.add(at, Event::Beat(peer));

@@ -1,5 +1,6 @@
 //! A world around the turn, from a seed: managers that read in bursts, slowly or not at all, an
-//! executor, connections that fill, break and heal, and stops of the whole process. The loop is
+//! executor, connections that fill, break and heal, and stops of the whole process. In some runs
+//! tasks ask for something of their manager. The loop is
 //! woken by nothing but what wakes it in truth, and its promises are checked whenever it rests. In
 //! the end everything heals, and every task must end.
 //!
@@ -13,15 +14,25 @@ use std::time::Duration;
 use super::books::Verdict;
 use super::host::{Beginning, Host};
 use super::messages::{self, Saying};
+use super::needs::{Needs, Site, Tasks};
 use super::network::Sizes;
 use super::peers::Reading;
 use super::world::ms;
-use broker::Patience;
+use broker::{Patience, Placement};
+use protocol::Routing;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 80;
+/// A step takes so long at the most; where tasks are to be passed by others for a while, so long.
+const STEP: Duration = ms(60);
+const SLOW_STEP: Duration = ms(1_000);
+const SLOW_TASK_TAKES: Duration = ms(4_000);
+/// In one of so many runs tasks ask for something.
+const ASKING_PART: u64 = 3;
+/// For so many things at the most.
+const KINDS_MAX: usize = 6;
 /// One manager may be owed more tasks than leave in a turn.
 const BOUND_BYTES_MAX: usize = 4_000_000;
 const THRESHOLD: Duration = Duration::from_secs(4);
@@ -135,6 +146,9 @@ struct Simulation {
     bound_bytes: usize,
     task_bytes: usize,
     patience: Patience,
+    /// So many kinds of tasks ask for something.
+    kinds: usize,
+    step_max: Duration,
 }
 
 impl Simulation {
@@ -156,6 +170,10 @@ impl Simulation {
         let grace = [None, Some(ms(700)), Some(ms(2_500))][one_of(&[0, 1, 2])];
         let patience = [Patience::Measured, Patience::Fixed(ms(2_000))][one_of(&[0, 1])];
         let task_bytes = one_of(&[60, 600, 3_000, bound_bytes / 40]);
+        let asking = match seed.is_multiple_of(ASKING_PART) {
+            true => Asking::draw(seed),
+            false => Asking::default(),
+        };
         let mut host = Host::new(Beginning {
             seed: Some(seed),
             sizes,
@@ -163,6 +181,7 @@ impl Simulation {
             threshold: THRESHOLD,
             grace,
             patience,
+            told: asking.told,
             tells,
         });
         let world = &mut host.world;
@@ -174,6 +193,11 @@ impl Simulation {
         world.result_size = one_of(&[30, 300, 3_000]);
         world.result_weight = one_of(&[1, 1, 1, 10_000]);
         world.sneaks = [0.0, 0.1, 0.5][one_of(&[0, 1, 2])];
+        if asking.is_slow {
+            world.task_takes = SLOW_TASK_TAKES;
+        }
+        let kinds = asking.kinds.len();
+        world.books.get_mut().tasks = Tasks::of_kinds(asking.kinds);
         Self {
             random,
             host,
@@ -184,6 +208,8 @@ impl Simulation {
             bound_bytes,
             task_bytes,
             patience,
+            kinds,
+            step_max: if asking.is_slow { SLOW_STEP } else { STEP },
         }
     }
 
@@ -219,7 +245,7 @@ impl Simulation {
                 .borrow()
                 .tell(now, format_args!("=== {happening:?}"));
             self.happen(happening)?;
-            let time = self.time_below(ms(60));
+            let time = self.time_below(self.step_max);
             self.host.pass(time)?;
         }
         self.heal()
@@ -266,7 +292,16 @@ impl Simulation {
                 false => self.below(self.task_bytes),
             };
             let priority = self.chance(0.3).then(|| self.below(10) as i64);
-            self.host.submit(size, priority);
+            let kind = self.kind();
+            self.host.submit_of_kind(kind, size, priority);
+        }
+    }
+
+    /// Half of the tasks ask for something, where any does.
+    fn kind(&mut self) -> usize {
+        match self.kinds > 0 && self.chance(0.5) {
+            true => 1 + self.below(self.kinds),
+            false => 0,
         }
     }
 
@@ -278,7 +313,8 @@ impl Simulation {
         }
         self.host.world.tasks_read_ahead = TASKS;
         self.host.pass(ms(200))?;
-        let peer = self.host.world.start("large", 2 * TASKS, None);
+        let site = Site::of_capacity(2 * TASKS);
+        let peer = self.host.world.start("large", site);
         self.places.push(peer);
         Ok(())
     }
@@ -290,7 +326,7 @@ impl Simulation {
         let kernel = std::mem::replace(&mut self.host.world.network.sizes.kernel, 100);
         for number in 0..MANAGERS {
             let name = format!("deaf{number}");
-            let peer = self.host.world.start(&name, TASKS, None);
+            let peer = self.host.world.start(&name, Site::of_capacity(TASKS));
             self.host.world.peers[peer].reads = Reading::Not;
         }
         for _ in 0..TASKS {
@@ -311,9 +347,12 @@ impl Simulation {
         const PLACES: usize = 6;
         self.started += 1;
         let name = format!("m{}", self.started);
-        let capacity = [1, 2, 5, 40][self.below(4)];
+        let site = match self.kinds {
+            0 => Site::of_capacity([1, 2, 5, 40][self.below(4)]),
+            _ => Site::draw(&mut self.random),
+        };
         let drain_in_s = self.chance(0.05).then(|| self.below(8) as f64);
-        let peer = self.host.world.start(&name, capacity, drain_in_s);
+        let peer = self.host.world.start(&name, Site { drain_in_s, ..site });
         match self.places.len() < PLACES {
             true => self.places.push(peer),
             false => {
@@ -354,20 +393,13 @@ impl Simulation {
             }
             Happening::Drain => world.say(peer, Saying::Drain),
             Happening::RegisterAgain => {
-                let capacity = process.capacity;
-                let drain_in_s = None;
-                world.say(
-                    peer,
-                    Saying::Register {
-                        capacity,
-                        drain_in_s,
-                    },
-                );
+                let site = process.site.without_end();
+                world.say(peer, Saying::Register(site));
             }
             Happening::Replace => {
-                let (name, capacity) = (process.name.clone(), process.capacity);
+                let (name, site) = (process.name.clone(), process.site.without_end());
                 world.exit(peer);
-                self.places[place] = world.start(&name, capacity, None);
+                self.places[place] = world.start(&name, site);
                 return;
             }
             Happening::Die => world.exit(peer),
@@ -395,7 +427,7 @@ impl Simulation {
             }
             world.go_on(peer);
         }
-        world.start("last", 8, None);
+        world.start("last", Site::of_everything());
         let healed = self.host.world.now;
         self.pass_until_answered(Duration::from_secs(45))?;
         self.check_doubts(healed)?;
@@ -432,10 +464,38 @@ impl Simulation {
 
     fn pass_until_answered(&mut self, longest: Duration) -> Verdict {
         let until = self.host.world.now + longest;
-        let count = (self.host.next_task - 1) as usize;
+        let count = self.host.submitted() as usize;
         while self.host.world.executor.answers.len() < count && self.host.world.now < until {
             self.host.pass(ms(500))?;
         }
         Ok(())
+    }
+}
+
+/// What some tasks of a run ask for, and what is known of its managers.
+#[derive(Default)]
+struct Asking {
+    kinds: Vec<Needs>,
+    told: Placement,
+    is_slow: bool,
+}
+
+impl Asking {
+    fn draw(seed: u64) -> Self {
+        let mut random = SmallRng::seed_from_u64(seed ^ 0x6e65_6564);
+        let words = std::array::from_fn(|_| random.random_bool(0.6));
+        let kinds = random.random_range(1..=KINDS_MAX);
+        Self {
+            kinds: (0..kinds)
+                .map(|_| Needs::draw(words, &mut random))
+                .collect(),
+            told: Placement {
+                cores_per_worker: [None, Some(1.0)][random.random_range(0..2)],
+                memory_per_worker_mb: [None, Some(1_000.0)][random.random_range(0..2)],
+                routing: [Routing::Soft, Routing::Hard][random.random_range(0..2)],
+                ..Placement::default()
+            },
+            is_slow: random.random_bool(0.5),
+        }
     }
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 use super::books::Verdict;
 use super::host::{Beginning, Host};
 use super::messages::{self, Saying};
+use super::needs::Site;
 use super::network::Sizes;
 use super::simulation::number_in_env;
 use super::world::ms;
-use broker::Patience;
+use broker::{Patience, Placement};
 
 const STEPS: u64 = 3;
 const TASKS: i64 = 3;
@@ -133,9 +134,13 @@ impl Path {
             threshold: THRESHOLD,
             grace: kind.grace,
             patience: Patience::Fixed(ms(500)),
+            told: Placement::default(),
             tells: false,
         });
-        let peers = [0, 1].map(|place| host.world.start(NAMES[place], CAPACITIES[place], None));
+        let peers = [0, 1].map(|place| {
+            let site = Site::of_capacity(CAPACITIES[place]);
+            host.world.start(NAMES[place], site)
+        });
         for peer in peers {
             host.world.peers[peer].answers = false;
         }
@@ -169,7 +174,7 @@ impl Path {
 
     fn possible(&self) -> Vec<Step> {
         let mut possible = Vec::new();
-        if self.host.next_task <= TASKS {
+        if self.host.submitted() < TASKS {
             possible.push(Step::Task);
         }
         let world = &self.host.world;
@@ -232,7 +237,7 @@ impl Path {
             world.say(peer, Saying::Heartbeat);
             return;
         }
-        let peer = world.start(NAMES[place], CAPACITIES[place], None);
+        let peer = world.start(NAMES[place], Site::of_capacity(CAPACITIES[place]));
         world.peers[peer].answers = false;
         self.peers[place] = peer;
         self.has_held[place] = false;
@@ -284,7 +289,8 @@ impl Path {
             self.host.world.go_on(peer);
         }
         self.host.pass(ms(100))?;
-        self.host.world.start("last", TASKS as usize, None);
+        let last = Site::of_capacity(TASKS as usize);
+        self.host.world.start("last", last);
         self.host.pass(ms(100))?;
         for peer in self.peers {
             self.host.world.exit(peer);

@@ -389,7 +389,7 @@ impl Transport for World {
         self.fetch_tasks_soon();
         self.moved += 1;
         self.task_bytes_read += bytes.len();
-        self.books.borrow_mut().take_task(task);
+        self.books.borrow_mut().take_task(task, self.now);
         Some((bytes, true))
     }
 

@@ -1,0 +1,310 @@
+//! What tasks ask of their manager, and what a manager has, compared in the plainest way: nothing
+//! here knows of classes, of managers that stand aside, or of reservations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use broker::Placement;
+use protocol::Routing;
+use rand::RngExt as _;
+use rand::rngs::SmallRng;
+
+/// The most workers that a task takes, of any manager.
+pub(crate) const SLOTS_MAX: usize = 6;
+/// Shares are quotients.
+const ROUNDING: f64 = 1e-9;
+
+/// What a task asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Needs {
+    pub(crate) cores: Option<f64>,
+    pub(crate) memory_mb: Option<i64>,
+    pub(crate) running_time_s: Option<f64>,
+    pub(crate) affinity: Option<i64>,
+    pub(crate) task_type: Option<&'static str>,
+    pub(crate) routing: Option<Routing>,
+    pub(crate) node: Option<Node>,
+}
+
+/// Which nodes are good enough.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Node {
+    /// Hosts from this number on.
+    HostFrom(usize),
+    /// Hosts of these two numbers.
+    Hosts([usize; 2]),
+    CpuCount(i64),
+    MemoryMb(i64),
+}
+
+/// What a manager tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Site {
+    pub(crate) capacity: usize,
+    pub(crate) workers: usize,
+    /// The number in its host's name.
+    pub(crate) host: usize,
+    pub(crate) cpu_count: Option<i64>,
+    pub(crate) memory_mb: Option<i64>,
+    pub(crate) drain_in_s: Option<f64>,
+}
+
+/// What is in a manager's hands.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    site: Site,
+    ends_at: Option<Duration>,
+    pub(crate) tasks: BTreeSet<i64>,
+    /// Those of them that ask for something.
+    placed: BTreeMap<i64, Needs>,
+}
+
+/// All that was submitted, and what of it waits.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    /// What the tasks of each kind ask for; those of the first one for nothing.
+    kinds: Vec<Needs>,
+    /// Of the first task, the second one …
+    submitted: Vec<Submitted>,
+    /// Of each kind: read by the turn, not sent to anybody, not answered.
+    waiting: Vec<BTreeSet<Key>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Submitted {
+    kind: usize,
+    key: Key,
+}
+
+/// In this order tasks go to those that they fit alike: by priority, and as they came.
+pub(crate) type Key = (i64, i64);
+
+impl Needs {
+    /// Some of the words that a run uses; `cores` if that is none.
+    pub(crate) fn draw(words: [bool; 6], random: &mut SmallRng) -> Self {
+        let mut needs = Self::default();
+        let [cores, memory, time, affinity, task_type, node] =
+            words.map(|is_used| is_used && random.random_bool(0.5));
+        let mut one_of = |among: &[i64]| among[random.random_range(0..among.len())];
+        if memory {
+            needs.memory_mb = Some(one_of(&[200, 1_000, 2_500, 4_000]));
+        }
+        if time {
+            needs.running_time_s = Some([0.5, 1.0, 3.0, 6.5][one_of(&[0, 1, 2, 3]) as usize]);
+        }
+        if affinity {
+            needs.affinity = Some(one_of(&[1, 2, 3]));
+        }
+        if task_type {
+            needs.task_type = Some(["a", "b", "c"][one_of(&[0, 1, 2]) as usize]);
+            let routing = [None, Some(Routing::Soft), Some(Routing::Hard)];
+            needs.routing = routing[one_of(&[0, 1, 2]) as usize];
+        }
+        if node {
+            needs.node = Some(match one_of(&[0, 1, 2, 3]) {
+                0 => Node::HostFrom(one_of(&[1, 2, 3]) as usize),
+                1 => Node::Hosts([3, one_of(&[0, 1, 2]) as usize]),
+                2 => Node::CpuCount(one_of(&[2, 6, 10])),
+                _ => Node::MemoryMb(one_of(&[2_000, 8_000])),
+            });
+        }
+        if cores || needs == Self::default() {
+            needs.cores = Some(random.random_range(0.1..SLOTS_MAX as f64));
+        }
+        needs
+    }
+}
+
+impl Site {
+    /// One that tells little of itself.
+    pub(crate) fn of_capacity(capacity: usize) -> Self {
+        Self {
+            capacity,
+            workers: capacity,
+            host: 0,
+            cpu_count: None,
+            memory_mb: None,
+            drain_in_s: None,
+        }
+    }
+
+    pub(crate) fn draw(random: &mut SmallRng) -> Self {
+        let mut one_of = |among: &[usize]| among[random.random_range(0..among.len())];
+        let workers = one_of(&[1, 2, 4, 6]);
+        let tells = one_of(&[0, 1, 1]) == 1;
+        Self {
+            capacity: workers + one_of(&[0, 0, 3]),
+            workers,
+            host: one_of(&[0, 1, 2, 3]),
+            cpu_count: tells.then_some(2 * workers as i64),
+            memory_mb: tells.then_some(one_of(&[1_000, 4_000, 12_000]) as i64),
+            drain_in_s: None,
+        }
+    }
+
+    pub(crate) fn without_end(self) -> Self {
+        Self {
+            drain_in_s: None,
+            ..self
+        }
+    }
+
+    /// One that can hold whatever is asked for.
+    pub(crate) fn of_everything() -> Self {
+        Self {
+            host: 3,
+            cpu_count: Some(64),
+            memory_mb: Some(64_000),
+            ..Self::of_capacity(SLOTS_MAX + 2)
+        }
+    }
+}
+
+impl Hands {
+    /// A manager has registered.
+    pub(crate) fn new(site: Site, now: Duration) -> Self {
+        let drains = site.drain_in_s.map(Duration::from_secs_f64);
+        Self {
+            site,
+            ends_at: drains.map(|drains| now + drains),
+            tasks: BTreeSet::new(),
+            placed: BTreeMap::new(),
+        }
+    }
+
+    /// The same process has registered again, and keeps what it has.
+    pub(crate) fn keep(&mut self, before: Self) {
+        self.tasks = before.tasks;
+        self.placed = before.placed;
+    }
+
+    pub(crate) fn add(&mut self, task: i64, needs: Needs) {
+        self.tasks.insert(task);
+        if needs != Needs::default() {
+            self.placed.insert(task, needs);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, task: i64) -> bool {
+        self.placed.remove(&task);
+        self.tasks.remove(&task)
+    }
+
+    pub(crate) fn holds_affinity(&self, affinity: i64) -> bool {
+        let mut placed = self.placed.values();
+        placed.any(|needs| needs.affinity == Some(affinity))
+    }
+
+    /// Whether it could hold such a task if it held nothing else.
+    pub(crate) fn could_hold(&self, needs: &Needs, told: &Placement, now: Duration) -> bool {
+        let site = &self.site;
+        let is_right = match needs.node {
+            None => true,
+            Some(Node::HostFrom(host)) => site.host >= host,
+            Some(Node::Hosts(hosts)) => hosts.contains(&site.host),
+            Some(Node::CpuCount(least)) => site.cpu_count.is_some_and(|told| told >= least),
+            Some(Node::MemoryMb(least)) => site.memory_mb.is_some_and(|told| told >= least),
+        };
+        let left = self.ends_at.map(|ends_at| ends_at.saturating_sub(now));
+        let lasts = match (needs.running_time_s, left) {
+            (Some(time_s), Some(left)) => time_s <= left.as_secs_f64(),
+            _ => true,
+        };
+        is_right && lasts && self.slots(needs, told) <= site.workers
+    }
+
+    /// Whether it has room for such a task, which it could hold.
+    pub(crate) fn has_room(&self, needs: &Needs, told: &Placement) -> bool {
+        let placed = self.placed.values();
+        let extra: usize = placed.map(|needs| self.slots(needs, told) - 1).sum();
+        let asks_for_workers = needs.cores.or(needs.running_time_s).is_some();
+        let most = match asks_for_workers || needs.memory_mb.is_some() || extra > 0 {
+            true => self.site.workers,
+            false => self.site.capacity,
+        };
+        let slots = self.slots(needs, told);
+        self.tasks.len() + extra + slots <= most && self.admits(needs, told)
+    }
+
+    /// How many of its workers such a task takes.
+    fn slots(&self, needs: &Needs, told: &Placement) -> usize {
+        let of_each = |all: Option<i64>| Some(all? as f64 / self.site.workers as f64);
+        let cores_share = told.cores_per_worker.or(of_each(self.site.cpu_count));
+        let memory_share = told.memory_per_worker_mb.or(of_each(self.site.memory_mb));
+        let by_cores = needs.cores.unwrap_or(0.0) / cores_share.unwrap_or(1.0);
+        let by_memory = needs.memory_mb.unwrap_or(0) as f64 / memory_share.unwrap_or(f64::INFINITY);
+        (by_cores.max(by_memory) - ROUNDING).ceil().max(1.0) as usize
+    }
+
+    /// Whether its type may stand beside those that are here.
+    fn admits(&self, needs: &Needs, told: &Placement) -> bool {
+        let is_hard = |needs: &Needs| needs.routing.unwrap_or(told.routing) == Routing::Hard;
+        needs.task_type.is_none()
+            || self.placed.values().all(|placed| {
+                let is_alike = placed.task_type.is_none() || placed.task_type == needs.task_type;
+                is_alike || !is_hard(needs) && !is_hard(placed)
+            })
+    }
+}
+
+impl Tasks {
+    /// Of these kinds, and of the one that asks for nothing.
+    pub(crate) fn of_kinds(kinds: impl IntoIterator<Item = Needs>) -> Self {
+        let kinds: Vec<Needs> = [Needs::default()].into_iter().chain(kinds).collect();
+        Self {
+            waiting: vec![BTreeSet::new(); kinds.len()],
+            submitted: Vec::new(),
+            kinds,
+        }
+    }
+
+    pub(crate) fn submitted(&self) -> i64 {
+        self.submitted.len() as i64
+    }
+
+    /// Returns its number.
+    pub(crate) fn submit(&mut self, kind: usize, priority: Option<i64>) -> i64 {
+        let task = self.submitted() + 1;
+        let key = (priority.unwrap_or(i64::MAX), task);
+        self.submitted.push(Submitted { kind, key });
+        task
+    }
+
+    pub(crate) fn needs_of_kind(&self, kind: usize) -> &Needs {
+        &self.kinds[kind]
+    }
+
+    pub(crate) fn needs_of(&self, task: i64) -> Needs {
+        self.kinds[self.find(task).kind]
+    }
+
+    pub(crate) fn note_waiting(&mut self, task: i64) {
+        let Submitted { kind, key } = self.find(task);
+        self.waiting[kind].insert(key);
+    }
+
+    /// Whether it did wait until now.
+    pub(crate) fn take(&mut self, task: i64) -> bool {
+        let Submitted { kind, key } = self.find(task);
+        self.waiting[kind].remove(&key)
+    }
+
+    pub(crate) fn is_waiting(&self, task: i64) -> bool {
+        let Submitted { kind, key } = self.find(task);
+        self.waiting[kind].contains(&key)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.iter().map(BTreeSet::len).sum()
+    }
+
+    /// The first of each kind of which any waits.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (Key, &Needs)> {
+        let kinds = self.waiting.iter().zip(&self.kinds);
+        kinds.filter_map(|(waiting, needs)| Some((*waiting.first()?, needs)))
+    }
+
+    fn find(&self, task: i64) -> Submitted {
+        self.submitted[task as usize - 1]
+    }
+}
