@@ -421,8 +421,8 @@ MUTANTS = [
     Mutant(
         "MANAGERS shows a held manager as active",
         "commands.rs",
-        "                active: !manager.held,",
-        "                active: true,",
+        "active: !self.held,",
+        "active: true,",
     ),
     Mutant(
         "the loop spins while results are stuck",
