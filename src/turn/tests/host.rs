@@ -433,7 +433,10 @@ impl Host {
         let books = self.world.books.borrow();
         for (name, book) in &books.managers {
             let silence = book.last_read + books.threshold + (books.gaps - book.gaps_before);
-            let due = silence.min(books.end_of_grace(book).unwrap_or(silence));
+            // It runs from the question that finds no connection, a quarter after one that did.
+            let question = books.grace.unwrap_or_default() / 4;
+            let end_of_grace = books.end_of_grace(book).map(|end| end + question);
+            let due = silence.min(end_of_grace.unwrap_or(silence));
             let is_unread = self.world.oldest_word_of(name).is_some();
             // What is known of silence does not outlast a stop.
             if self.world.now > due.max(self.runs_since) + LATE_MAX && !is_unread {
