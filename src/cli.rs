@@ -110,6 +110,21 @@ pub struct Arguments {
     /// others do not fail. Without it such a manager is reported.
     #[arg(long)]
     pub hold_failing_managers: bool,
+
+    /// An endpoint of Globus Compute has started us by the name of its own command.
+    #[arg(skip)]
+    pub is_of_endpoint: bool,
+}
+
+impl Arguments {
+    /// Those of an endpoint's engine, which passes none: what they are without a word.
+    #[must_use]
+    pub fn of_endpoint() -> Self {
+        Self {
+            is_of_endpoint: true,
+            ..Self::parse_from([env!("CARGO_PKG_NAME")])
+        }
+    }
 }
 
 /// How long tasks that may have been lost with a connection are waited for.

@@ -10,6 +10,7 @@ mod start;
 mod telemetry;
 mod versions;
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -18,15 +19,20 @@ use clap::{CommandFactory, Parser};
 use event_loop::{Ancestry, Signals};
 use htex_interchange::cli::{Arguments, by_hand};
 use submit_side::config::{self, RawConfig};
+use tools::endpoint_command::{self, Call};
 
 use refusal::{RefusedStart, refuse, refuse_arguments};
 
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
     let ancestry = Ancestry::read();
-    let mut arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return refuse_arguments(&error),
+    let mut arguments = match endpoint_command::call(env::args_os()) {
+        None => match Arguments::try_parse() {
+            Ok(arguments) => arguments,
+            Err(error) => return refuse_arguments(&error),
+        },
+        Some(Call::Interchange) => Arguments::of_endpoint(),
+        Some(Call::Another(arguments)) => return endpoint_command::pass_on(&arguments),
     };
     if let Some(tool) = arguments.tool.take() {
         return tools::run(tool, Arguments::command());

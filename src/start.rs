@@ -1,5 +1,6 @@
 //! From a configuration to a loop that runs.
 
+use std::env;
 use std::io::{self, Write};
 use std::panic;
 use std::rc::Rc;
@@ -37,6 +38,9 @@ pub(crate) fn start(
     hand_over_if_newer(arguments, config, &ancestry, side.as_ref(), &log);
     let config = raw.check().unwrap_or_else(|error| refused(error.into()));
     log_config(&config);
+    if arguments.is_of_endpoint {
+        log_shim();
+    }
     // Without them the executor cannot be told either.
     let certificates = load_certificates(&config.submit_side)
         .unwrap_or_else(|error| refuse(&error.into(), None, Some(&log)));
@@ -75,6 +79,15 @@ pub(crate) fn start(
     })
     .unwrap_or_else(|error| refused(error.into()));
     exit(event_loop.run(), &log, events.as_deref())
+}
+
+/// Which program an endpoint of Globus Compute has found by the name of its own command.
+fn log_shim() {
+    let own = env::current_exe().unwrap_or_default();
+    info!(
+        "Started by an endpoint of Globus Compute, which found a shim for {} on PATH",
+        own.display()
+    );
 }
 
 fn open_log(raw: &RawConfig<'_>) -> Result<LogGuard, RefusedStart> {

@@ -1,9 +1,10 @@
 //! `install-shim DIR`: this program by the name of `interchange.py`, which is what an unchanged
-//! Parsl starts: the first executable of that name on PATH.
+//! Parsl starts: the first executable of that name on PATH. With `--globus-compute` by the name of
+//! what the endpoints of Globus Compute start.
+
+mod told;
 
 use std::env;
-use std::ffi::OsStr;
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf, absolute};
@@ -11,10 +12,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::endpoint_command;
 use crate::shared::occupant::{Occupant, occupant_of};
 use crate::shared::output::{Trouble, say};
 use crate::shared::put;
-use submit_side::versions::candidates;
 
 /// HTEX's `interchange_launch_cmd`, unless somebody names another.
 const NAME: &str = "interchange.py";
@@ -30,7 +31,12 @@ pub struct Arguments {
     #[arg(long)]
     copy: bool,
 
-    /// Replace an interchange.py that is not ours
+    /// For endpoints of Globus Compute: as globus-compute-endpoint, which serves as their
+    /// interchange and leaves every other call to the next program of that name on PATH
+    #[arg(long)]
+    globus_compute: bool,
+
+    /// Replace a program of that name that is not ours
     #[arg(long)]
     force: bool,
 
@@ -46,8 +52,12 @@ enum NotDone {
     Colon(PathBuf),
     #[error("{} is this very program; start one that stays", .0.display())]
     Running(PathBuf),
-    #[error("{} is {what}, not ours; --force replaces it", place.display())]
-    Occupied { place: PathBuf, what: &'static str },
+    #[error("{} is {what}, not ours; {advice}--force replaces it", place.display())]
+    Occupied {
+        place: PathBuf,
+        what: &'static str,
+        advice: &'static str,
+    },
     #[error("{} is {what}, not ours; it stays", place.display())]
     Stays { place: PathBuf, what: &'static str },
     #[error("{} cannot be made: {why}", directory.display())]
@@ -61,13 +71,20 @@ enum NotDone {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     // As the user wrote it: a link in it may be meant to be moved later.
     let directory = absolute(&arguments.directory)?;
-    let place = directory.join(NAME);
-    let mut told = match arguments.remove {
+    let name = match arguments.globus_compute {
+        true => endpoint_command::NAME,
+        false => NAME,
+    };
+    let place = directory.join(name);
+    let done = match arguments.remove {
         true => remove(&place)?,
         false => install(&directory, &place, arguments)?,
     };
-    told.push_str(&who_wins(&directory, !arguments.remove));
-    say(told)?;
+    let what_follows = match arguments.globus_compute {
+        true => told::of_endpoints(&directory, !arguments.remove),
+        false => told::of_parsl(&directory, !arguments.remove),
+    };
+    say(done + &what_follows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,6 +102,10 @@ fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<Stri
             return Err(NotDone::Occupied {
                 place: place.to_owned(),
                 what,
+                advice: match arguments.globus_compute {
+                    true => "name another directory if it is the real one; ",
+                    false => "",
+                },
             }
             .into());
         }
@@ -147,76 +168,5 @@ fn remove(place: &Path) -> Result<String, Trouble> {
             })?;
             Ok(format!("{it} is removed.\n"))
         }
-    }
-}
-
-/// Which interchange.py a Parsl that is started from here would run, and what to do if `wanted`
-/// and that is not ours.
-fn who_wins(directory: &Path, wanted: bool) -> String {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let winner = candidates(&path, NAME).next().map(|(file, _)| file);
-    let is_ours = |file: &Path| file.parent().is_some_and(|parent| same(parent, directory));
-    let on_path = env::split_paths(&path).any(|entry| same(&entry, directory));
-    let mut told = String::new();
-    let _ = match &winner {
-        None => writeln!(told, "No directory on PATH has an {NAME}."),
-        Some(file) if wanted && is_ours(file) => {
-            writeln!(
-                told,
-                "It is the first {NAME} on PATH: every Parsl that is started from here runs it."
-            )
-        }
-        Some(file) if wanted && on_path => writeln!(
-            told,
-            "{} comes before it on PATH, and is what Parsl would run.",
-            file.display()
-        ),
-        Some(file) => writeln!(told, "Parsl would run {}, by PATH.", file.display()),
-    };
-    if wanted && !winner.as_deref().is_some_and(is_ours) {
-        let _ = write!(
-            told,
-            "To use it, say in the shell or script that starts the program, after an environment \
-             is activated:\n    {}\n",
-            export(directory)
-        );
-    }
-    told
-}
-
-/// Whether both are one directory, by whatever way.
-fn same(one: &Path, other: &Path) -> bool {
-    let one = fs::canonicalize(if one.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        one
-    });
-    matches!((one, fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
-}
-
-/// The line for a shell.
-fn export(directory: &Path) -> String {
-    format!("export PATH={}:\"$PATH\"", quoted(directory.as_os_str()))
-}
-
-fn quoted(word: &OsStr) -> String {
-    let word = word.to_string_lossy();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@%,".contains(c);
-    match word.chars().all(is_plain) {
-        true => word.into_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_the_directory_as_it_is() {
-        let line = |text| export(Path::new(text));
-        assert_eq!(line("/opt/a-b_c.d"), "export PATH=/opt/a-b_c.d:\"$PATH\"");
-        assert_eq!(line("/opt/a b"), "export PATH='/opt/a b':\"$PATH\"");
-        assert_eq!(line("/o'p$t"), r#"export PATH='/o'\''p$t':"$PATH""#);
     }
 }

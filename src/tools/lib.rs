@@ -11,9 +11,12 @@
 //! | `top` | `top` | `app`: what keys do; `draw`; `rows`: which managers; `history`: rates |
 //! | `doctor` | `doctor` | `configuration`: before a run; `run`: after one; `diagnosis` |
 //! | `report` | `report` | finds the Python whose package draws the page |
-//! | `install-shim` | `install_shim` | |
+//! | `install-shim` | `install_shim` | `told`: who finds it, and what to do for that |
 //! | `enable`, `disable`, `enabled` | `enable` | words; `shared::pth` does it |
 //! | `completions`, `man` | the same | the command line for a shell and for `man` |
+//!
+//! `endpoint_command` is no tool: it is what the program does where an endpoint of Globus Compute
+//! has called it by the name of its own command.
 //!
 //! Below the tools lie two rooms, and no file of them knows a tool:
 //!
@@ -31,6 +34,7 @@
 mod completions;
 mod doctor;
 mod enable;
+pub mod endpoint_command;
 mod install_shim;
 mod man;
 mod report;

@@ -1,0 +1,135 @@
+//! What a person is told of a shim: who finds it, and what to do so that it is found.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use submit_side::versions::candidates;
+
+use super::NAME;
+use crate::endpoint_command;
+
+/// Which interchange.py a Parsl that is started from here would run, and what to do if `wanted`
+/// and that is not ours.
+pub(super) fn of_parsl(directory: &Path, wanted: bool) -> String {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let winner = candidates(&path, NAME).next().map(|(file, _)| file);
+    let is_ours = |file: &Path| file.parent().is_some_and(|parent| same(parent, directory));
+    let on_path = env::split_paths(&path).any(|entry| same(&entry, directory));
+    let mut told = String::new();
+    let _ = match &winner {
+        None => writeln!(told, "No directory on PATH has an {NAME}."),
+        Some(file) if wanted && is_ours(file) => {
+            writeln!(
+                told,
+                "It is the first {NAME} on PATH: every Parsl that is started from here runs it."
+            )
+        }
+        Some(file) if wanted && on_path => writeln!(
+            told,
+            "{} comes before it on PATH, and is what Parsl would run.",
+            file.display()
+        ),
+        Some(file) => writeln!(told, "Parsl would run {}, by PATH.", file.display()),
+    };
+    if wanted && !winner.as_deref().is_some_and(is_ours) {
+        let _ = write!(
+            told,
+            "To use it, say in the shell or script that starts the program, after an environment \
+             is activated:\n    {}\n",
+            export(directory)
+        );
+    }
+    told
+}
+
+/// How an endpoint comes to find it, if it is `wanted`; what is left to do if not.
+pub(super) fn of_endpoints(directory: &Path, wanted: bool) -> String {
+    let name = endpoint_command::NAME;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let real = endpoint_command::next(&path);
+    match (wanted, real) {
+        (true, None) => format!(
+            "No other {name} is on PATH here, and it needs one for all that is not the interchange. \
+             Activate the endpoint's environment and run this again: it then says what to do.\n"
+        ),
+        (true, Some(real)) => format!(
+            "It leaves all that is not the interchange to the next one on PATH, which is {} \
+             here.\nTo use it, let ~/.globus_compute/NAME/user_environment.yaml have this line, \
+             instead of a PATH that it has; user endpoints that start from then on go by it:\n    \
+             {}\n`htex-interchange doctor ~/.globus_compute/NAME` says whether it is in place.\n",
+            real.display(),
+            environment_line(directory, &path)
+        ),
+        (false, real) => {
+            let found = match real {
+                None => format!("No directory on PATH has a {name}."),
+                Some(real) => format!("Endpoints would run {}, by PATH.", real.display()),
+            };
+            format!(
+                "{found}\nTake {} out of the PATH in user_environment.yaml, if it is there.\n",
+                directory.display()
+            )
+        }
+    }
+}
+
+/// PATH as it is here, behind `directory`, as YAML has it. A user endpoint starts in another
+/// directory than this one, and YAML is text: entries that are relative or no text are left out.
+fn environment_line(directory: &Path, path: &OsStr) -> String {
+    let there = env::split_paths(path)
+        .filter(|entry| entry.is_absolute() && entry.to_str().is_some() && !same(entry, directory));
+    let all: Vec<String> = [directory.to_owned()]
+        .into_iter()
+        .chain(there)
+        .map(|entry| entry.to_string_lossy().into_owned())
+        .collect();
+    format!("PATH: '{}'", all.join(":").replace('\'', "''"))
+}
+
+/// Whether both are one directory, by whatever way.
+fn same(one: &Path, other: &Path) -> bool {
+    let one = fs::canonicalize(if one.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        one
+    });
+    matches!((one, fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// The line for a shell.
+fn export(directory: &Path) -> String {
+    format!("export PATH={}:\"$PATH\"", quoted(directory.as_os_str()))
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@%,".contains(c);
+    match word.chars().all(is_plain) {
+        true => word.into_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_directory_as_it_is() {
+        let line = |text| export(Path::new(text));
+        assert_eq!(line("/opt/a-b_c.d"), "export PATH=/opt/a-b_c.d:\"$PATH\"");
+        assert_eq!(line("/opt/a b"), "export PATH='/opt/a b':\"$PATH\"");
+        assert_eq!(line("/o'p$t"), r#"export PATH='/o'\''p$t':"$PATH""#);
+    }
+
+    #[test]
+    fn yaml_reads_the_directory_as_it_is() {
+        let line = |path| environment_line(Path::new("/o'p #1"), OsStr::new(path));
+        assert_eq!(line("/usr/bin:/a b"), "PATH: '/o''p #1:/usr/bin:/a b'");
+        assert_eq!(line(""), "PATH: '/o''p #1'");
+        assert_eq!(line(".::bin:/bin"), "PATH: '/o''p #1:/bin'");
+    }
+}
