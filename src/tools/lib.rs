@@ -29,7 +29,7 @@
 //!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose
 //!   program a file is), `process` (what `/proc` tells of one), `python` (which Pythons there are),
 //!   `pth` (what makes a Python start this program), `put` (a file that is replaced at once),
-//!   `child` (programs that are run for a moment).
+//!   `endpoint` (directories of Globus Compute), `child` (programs that are run for a moment).
 
 mod completions;
 mod doctor;

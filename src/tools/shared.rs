@@ -1,6 +1,7 @@
 //! What several tools need, whatever they are about.
 
 pub(crate) mod child;
+pub(crate) mod endpoint;
 pub(crate) mod finding;
 pub(crate) mod log_file;
 pub(crate) mod occupant;

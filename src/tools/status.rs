@@ -210,7 +210,7 @@ fn describe(
 fn with_those_gone(text: String, found: &BTreeMap<PathBuf, Known>, gone: &[&Known]) -> String {
     let mut ended = String::new();
     for known in gone {
-        let told = last_words::told_below(&known.logdir);
+        let told = last_words::told_below(std::slice::from_ref(&known.logdir));
         ended += &format!("{} has ended.\n{told}", known.name);
     }
     match (found.is_empty(), ended.is_empty()) {

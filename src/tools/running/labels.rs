@@ -2,6 +2,7 @@
 
 use status::document::{Document, Event};
 
+use crate::shared::endpoint;
 use crate::shared::words::{moment, plain};
 
 /// When it was, as a wall clock that nobody has set since would tell it.
@@ -9,8 +10,12 @@ pub(crate) fn moment_of(event: &Event) -> String {
     moment(event.at_s, event.at_s + event.ago_s)
 }
 
-/// `runinfo/003/htex`: enough of the log's directory to know which one it is.
+/// `runinfo/003/htex`: enough of the log's directory to know which one it is. Of an endpoint of
+/// Globus Compute `endpoint NAME`, as it has directories that nobody knows.
 pub(crate) fn name_of(document: &Document) -> String {
+    if let Some(name) = endpoint::name_of_run(&document.interchange.logdir_path()) {
+        return plain(&name);
+    }
     let parts: Vec<&str> = document.interchange.logdir.split('/').collect();
     plain(&parts[parts.len().saturating_sub(3)..].join("/"))
 }

@@ -25,10 +25,12 @@ const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
 const STARTS: &str = "htex-interchange ";
 const NO_PLACE: &str = "There is no place for the status socket: ";
 
-/// A line for each log of the latest run below `directory`; empty if there is none.
-pub(crate) fn told_below(directory: &Path) -> String {
+/// A line for each log of the latest run below `directories`; empty if there is none.
+pub(crate) fn told_below(directories: &[PathBuf]) -> String {
     let mut logs = Vec::new();
-    find(directory, DEPTH, &mut ENTRIES_MAX.clone(), &mut logs);
+    for directory in directories {
+        find(directory, DEPTH, &mut ENTRIES_MAX.clone(), &mut logs);
+    }
     logs.sort();
     let run_of = |log: &Path| log.parent().and_then(Path::parent).map(Path::to_owned);
     let newest = logs.last().and_then(|(_, log)| run_of(log));

@@ -12,6 +12,7 @@ use status::socket_name;
 
 use super::client::{Found, ask_one};
 use super::last_words;
+use crate::shared::endpoint;
 use crate::shared::output::Trouble;
 
 /// So many are asked at a time.
@@ -146,15 +147,21 @@ pub(crate) fn told_of(places: &[(PathBuf, String)]) -> String {
     )
 }
 
-/// Those whose log directory lies at or below `directory`: of several runs, the one that started
-/// last, unless all are wanted. And how many were left out.
+/// Those whose log directory lies at or below `directory`, or that of a user endpoint if it is an
+/// endpoint's: of several runs, the one that started last, unless all are wanted. And how many were
+/// left out.
 pub(crate) fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usize) {
     let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
-    let directory = real(directory.to_owned());
+    let directories = endpoint::with_user_endpoints(&real(directory.to_owned()));
+    let is_meant = |logdir: &Path| {
+        directories
+            .iter()
+            .any(|directory| logdir.starts_with(directory))
+    };
     let mut matching: Vec<(PathBuf, Found)> = found
         .into_iter()
         .filter_map(|found| Some((real(found.logdir()?), found)))
-        .filter(|(logdir, _)| logdir.starts_with(&directory))
+        .filter(|(logdir, _)| is_meant(logdir))
         .collect();
     let count = matching.len();
     // Executors of one run have their logs side by side.
@@ -185,7 +192,7 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
     };
     text += &told_of(places);
     if let Some(directory) = directory {
-        let told = last_words::told_below(directory);
+        let told = last_words::told_below(&endpoint::with_user_endpoints(directory));
         text += &match told.is_empty() {
             true => "There is no log of an interchange, either.\n".to_owned(),
             false => format!(

@@ -369,7 +369,7 @@ impl Instance {
             .document
             .as_ref()
             .map(|document| document.interchange.logdir_path());
-        let told = logdir.map(|logdir| last_words::told_below(&logdir));
+        let told = logdir.map(|logdir| last_words::told_below(std::slice::from_ref(&logdir)));
         let told = told.unwrap_or_default();
         let line = told.lines().next().unwrap_or("it has ended");
         // Which log it was is known.
