@@ -1,17 +1,23 @@
-//! `doctor CONFIG.py|RUNDIR`: what would go wrong with a configuration, or went wrong in a run, in
-//! plain words. Nothing is started and nothing is changed.
+//! `doctor CONFIG.py|RUNDIR|ENDPOINT`: what would go wrong with a configuration, or went wrong in a
+//! run, or which interchange an endpoint of Globus Compute has, in plain words. Nothing is started
+//! and nothing is changed.
 //!
-//! * [`configuration`], for a file: `question` has the user's Python load it (by `question.py`),
-//!   `description` is the answer, and each file of `checks` looks at one part of it. A new check is
-//!   a function there that gives findings, and a line in [`configuration::examine`].
+//! * [`configuration`], for a file: the user's Python loads it (by `question.py`), `description` is
+//!   the answer, and each file of `checks` looks at one part of it. A new check is a function there
+//!   that gives findings, and a line in [`configuration::examine`].
+//! * [`endpoint`], for an endpoint's directory: `set_up` is what its own Python tells of it (by
+//!   `question.py`), and `ways` says who would serve.
 //! * [`run`](mod@run), for a directory: `log` reads the interchange's log, `events` knows its
 //!   sentences, `blocks` reads what blocks have left, and `still_running` asks an interchange that
 //!   is there. A new sentence of the log is an entry of `events::KINDS`.
-//! * [`diagnosis`] is what comes of either, as text and as JSON; [`disk`] is looked at by both.
+//! * [`diagnosis`] is what comes of each, as text and as JSON; [`question`] asks a Python, and
+//!   [`disk`] is looked at for configurations and runs.
 
 mod configuration;
 mod diagnosis;
 mod disk;
+mod endpoint;
+mod question;
 mod run;
 
 use std::path::PathBuf;
@@ -19,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Command};
 
+use crate::shared::endpoint::is_endpoint;
 use crate::shared::finding::Severity;
 use crate::shared::output::{Trouble, say};
 
@@ -28,13 +35,14 @@ const PROBLEMS: u8 = 4;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A Python file that makes a Parsl configuration, which is loaded and not started; or a run's
-    /// directory (runinfo/000), or an executor's in it
-    #[arg(value_name = "CONFIG.py|RUNDIR")]
+    /// A Python file that makes a Parsl configuration, which is loaded and not started; a run's
+    /// directory (runinfo/000), or an executor's in it; or that of an endpoint of Globus Compute
+    /// (~/.globus_compute/NAME)
+    #[arg(value_name = "CONFIG.py|RUNDIR|ENDPOINT")]
     what: PathBuf,
 
-    /// The Python to load the configuration with. Without it: that of the interchange.py on PATH,
-    /// then the python3 there.
+    /// The Python to load the configuration with, or that of an endpoint. Without it: that of the
+    /// interchange.py on PATH, then the python3 there; that of globus-compute-endpoint on PATH.
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
 
@@ -48,9 +56,11 @@ const AFTER_HELP: &str = "Exit status: 0 nothing wrong was found; 1 it could not
 
 /// `program` is what `interchange_launch_cmd` may name, with its arguments.
 pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, Trouble> {
-    let diagnosis = match arguments.what.is_dir() {
-        true => run::examine(&arguments.what)?,
-        false => configuration::examine(&arguments.what, arguments.python.as_deref(), program)?,
+    let (what, python) = (&arguments.what, arguments.python.as_deref());
+    let diagnosis = match what.is_dir() {
+        true if is_endpoint(what) => endpoint::examine(what, python)?,
+        true => run::examine(what)?,
+        false => configuration::examine(what, python, program)?,
     };
     match arguments.json {
         true => say(diagnosis.as_json()?)?,

@@ -2,13 +2,13 @@
 
 mod checks;
 mod description;
-mod question;
 
 use std::path::{Path, PathBuf};
 
 use clap::Command;
 
 use super::disk;
+use super::question::{self, NoAnswer};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::python;
@@ -16,7 +16,11 @@ use crate::shared::python;
 use checks::program::Program;
 use checks::{address, capacity, certificates, flags, ports, program, selector, versions};
 use description::{Executor, SetUp};
-use question::NoAnswer;
+
+pub(super) use checks::versions::window;
+
+/// Has the user's Python load the configuration.
+const QUESTION: &str = include_str!("configuration/question.py");
 
 /// Why there is no diagnosis.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +53,7 @@ pub(super) fn examine(
     let interpreter = interpreter.ok_or(NotExamined::PythonMissing)?;
     let it = interpreter.display();
     let mut diagnosis = Diagnosis::new(format!("{}, loaded by {it}", file.display()));
-    let set_up = match question::ask(&interpreter, file) {
+    let set_up = match question::ask::<SetUp>(&interpreter, QUESTION, file) {
         Ok(set_up) => set_up,
         Err(reason @ NoAnswer::NotLoaded) => {
             diagnosis.add([hangs(file, &reason)]);

@@ -1,4 +1,4 @@
-//! Asks the user's Python about a configuration, and does not wait for ever.
+//! Asks the user's Python, which may load what the user wrote, and does not wait for ever.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
@@ -11,12 +11,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::description::SetUp;
+use serde::de::DeserializeOwned;
 use submit_side::children;
 
-const SCRIPT: &str = include_str!("question.py");
-/// Parsl takes a second from a warm disk, and may take long from a network file system.
-const IMPORTED_WITHIN: Duration = Duration::from_secs(60);
+/// Until a script says that it loads, or has told everything. Parsl takes a second from a warm disk, and may take long from a network file system.
+const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 /// The user's own file.
 const LOADED_WITHIN: Duration = Duration::from_secs(10);
 /// What the script itself may then take, a selector's second process included.
@@ -28,11 +27,11 @@ const STDERR_WITHIN: Duration = Duration::from_millis(200);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::doctor) enum NoAnswer {
+pub(super) enum NoAnswer {
     #[error("{0} cannot be run: {1}")]
     NotRun(String, std::io::Error),
-    #[error("Python did not import Parsl in {} s", IMPORTED_WITHIN.as_secs())]
-    NotImported,
+    #[error("Python told nothing in {} s", BEGUN_WITHIN.as_secs())]
+    NotBegun,
     /// The user's file does not come to its end.
     #[error("it was not loaded in {} s", LOADED_WITHIN.as_secs())]
     NotLoaded,
@@ -42,13 +41,17 @@ pub(in crate::doctor) enum NoAnswer {
     Unreadable(serde_json::Error),
 }
 
-/// What `python` says about the configuration in `file`.
-pub(super) fn ask(python: &Path, file: &Path) -> Result<SetUp, NoAnswer> {
+/// What `script` says about `place`, run by `python`: a line of JSON.
+pub(super) fn ask<T: DeserializeOwned>(
+    python: &Path,
+    script: &str,
+    place: &Path,
+) -> Result<T, NoAnswer> {
     children::keep_descriptors_to_ourselves();
     let not_run = |error| NoAnswer::NotRun(python.display().to_string(), error);
     let mut child = Command::new(python)
-        .args(["-c", SCRIPT])
-        .arg(file)
+        .args(["-c", script])
+        .arg(place)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -75,9 +78,9 @@ pub(super) fn ask(python: &Path, file: &Path) -> Result<SetUp, NoAnswer> {
 
 /// The document; empty if there is none.
 fn wait_for(lines: &Receiver<String>) -> Result<String, NoAnswer> {
-    let first = match lines.recv_timeout(IMPORTED_WITHIN) {
+    let first = match lines.recv_timeout(BEGUN_WITHIN) {
         Ok(line) => line,
-        Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotImported),
+        Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotBegun),
         Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
     };
     if first.trim_end() != "loading" {

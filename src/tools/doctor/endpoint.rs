@@ -1,0 +1,138 @@
+//! An endpoint of Globus Compute: whether htex-interchange would serve it, and by which way.
+
+mod set_up;
+mod ways;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use submit_side::versions::interpreter_of;
+
+use super::configuration::window;
+use super::question::{self, NoAnswer};
+use crate::doctor::diagnosis::Diagnosis;
+use crate::endpoint_command;
+use crate::running::client::{Answer, Found};
+use crate::running::labels::name_of;
+use crate::running::search::{below, survey};
+use crate::shared::endpoint::{ENVIRONMENT, TEMPLATE};
+use crate::shared::finding::Finding;
+
+use set_up::SetUp;
+use ways::Command;
+
+const QUESTION: &str = include_str!("endpoint/question.py");
+/// Engines that start an interchange, and those that have workers of their own.
+const WITH_INTERCHANGE: [&str; 2] = ["GlobusComputeEngine", "GlobusMPIEngine"];
+const WITHOUT: [&str; 2] = ["ThreadPoolEngine", "ProcessPoolEngine"];
+
+/// Why there is no diagnosis.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotExamined {
+    #[error("{}: {error}", directory.display())]
+    Directory {
+        directory: PathBuf,
+        error: std::io::Error,
+    },
+    #[error(
+        "no globus-compute-endpoint on PATH is a Python script; activate the endpoint's \
+         environment, or name its Python with --python"
+    )]
+    PythonMissing,
+    #[error("{}: {reason}", python.display())]
+    Unanswered { python: PathBuf, reason: NoAnswer },
+}
+
+/// Asks `named`, or the Python of the command on PATH, about the endpoint in `directory`.
+pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosis, NotExamined> {
+    let directory = directory
+        .canonicalize()
+        .map_err(|error| NotExamined::Directory {
+            directory: directory.to_owned(),
+            error,
+        })?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = || interpreter_of(&endpoint_command::next(&path)?, &path);
+    let python = named.map(Path::to_owned).or_else(on_path);
+    let python = python.ok_or(NotExamined::PythonMissing)?;
+    let mut set_up = ask(&python, &directory)?;
+    let mut command = Command::on(set_up.command_path());
+    // The endpoint's environment may lead to another one than that which was asked.
+    if let Some(other) = command.python().filter(|other| !set_up.is_of(other)) {
+        set_up = ask(&other, &directory)?;
+        command = Command::on(set_up.command_path());
+    }
+    let mut diagnosis = Diagnosis::new(about(&directory, &set_up));
+    diagnosis.examined("Parsl's release");
+    diagnosis.add(set_up.parsl.as_deref().and_then(window));
+    examine_environment(&set_up, &mut diagnosis);
+    diagnosis.examined("which program user endpoints would start as the interchange");
+    diagnosis.add(command.findings(&set_up.packages));
+    diagnosis.add(serving(&directory));
+    diagnosis.add(without_interchange(&directory));
+    diagnosis.not_examined(&format!("{TEMPLATE}, as its users' options make it"));
+    diagnosis.not_examined("user endpoints that run already with another interchange");
+    Ok(diagnosis)
+}
+
+fn ask(python: &Path, directory: &Path) -> Result<SetUp, NotExamined> {
+    question::ask(python, QUESTION, directory).map_err(|reason| NotExamined::Unanswered {
+        python: python.to_owned(),
+        reason,
+    })
+}
+
+fn about(directory: &Path, set_up: &SetUp) -> String {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let or_none = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
+    format!(
+        "The endpoint {name} in {} (Globus Compute {}, Python {}, Parsl {})",
+        directory.display(),
+        or_none(&set_up.release),
+        set_up.python,
+        or_none(&set_up.parsl)
+    )
+}
+
+fn examine_environment(set_up: &SetUp, diagnosis: &mut Diagnosis) {
+    match set_up.unread() {
+        Some(why) => diagnosis.not_examined(&format!("{ENVIRONMENT} ({why})")),
+        None => diagnosis.examined(ENVIRONMENT),
+    }
+    diagnosis.add(set_up.findings());
+    if set_up.goes_by_this_environment() {
+        diagnosis.not_examined("the environment of whoever else starts it, as systemd");
+    }
+}
+
+/// Those of ours that run for it now.
+fn serving(directory: &Path) -> Vec<Finding> {
+    let told = |found: Found| match found.answer {
+        Answer::Told { document, .. } => Some(document),
+        Answer::Silent(_) | Answer::Unclear(_) => None,
+    };
+    let (running, _) = below(survey().found, directory, true);
+    let running = running.into_iter().filter_map(told);
+    running
+        .map(|document| {
+            let pid = document.interchange.pid;
+            let name = name_of(&document);
+            let what = format!("htex-interchange serves {name} now, as process {pid}.");
+            Finding::note("serving", what)
+        })
+        .collect()
+}
+
+/// By the words of its template, which is no YAML before it is filled in.
+fn without_interchange(directory: &Path) -> Option<Finding> {
+    let template = fs::read_to_string(directory.join(TEMPLATE)).ok()?;
+    let names = |engines: &[&str]| engines.iter().any(|engine| template.contains(engine));
+    (names(&WITHOUT) && !names(&WITH_INTERCHANGE)).then(|| {
+        Finding::note(
+            "engine-without-interchange",
+            format!("{TEMPLATE} names an engine that starts no interchange."),
+        )
+        .because("Its tasks run in the user endpoint itself, or in processes beside it.")
+    })
+}

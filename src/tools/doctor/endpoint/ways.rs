@@ -1,0 +1,227 @@
+//! The ways in: a shim on PATH, or a `.pth` in the endpoint's environment.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use submit_side::versions::{candidates, interpreter_of};
+
+use super::set_up::CommandPath;
+use crate::endpoint_command::{self, NAME};
+use crate::shared::finding::Finding;
+
+/// What `htex-interchange enable` puts into an environment.
+const PTH: &str = "htex_interchange_enabled.pth";
+const PUT_IN_PLACE: &str = "`htex-interchange install-shim --globus-compute DIR` puts a shim in \
+     place and says what to write into user_environment.yaml; `htex-interchange enable --python` \
+     with the endpoint's Python needs no PATH.";
+
+/// What a user endpoint finds by the name of its command.
+#[derive(Debug)]
+pub(super) struct Command {
+    path: CommandPath,
+    /// The first of that name.
+    first: Option<PathBuf>,
+    /// The first that is not ours: what all is left to that is not the interchange.
+    real: Option<PathBuf>,
+    /// One of ours, wherever it stands.
+    shim: Option<PathBuf>,
+}
+
+impl Command {
+    pub(super) fn on(path: CommandPath) -> Self {
+        let all: Vec<PathBuf> = candidates(OsStr::new(&path.path), NAME)
+            .map(|(file, _)| file)
+            .collect();
+        let (ours, others): (Vec<PathBuf>, Vec<PathBuf>) = all
+            .iter()
+            .cloned()
+            .partition(|file| endpoint_command::is_ours(file));
+        Self {
+            path,
+            first: all.into_iter().next(),
+            real: others.into_iter().next(),
+            shim: ours.into_iter().next(),
+        }
+    }
+
+    /// That which the real command is a script of.
+    pub(super) fn python(&self) -> Option<PathBuf> {
+        interpreter_of(self.real.as_ref()?, OsStr::new(&self.path.path))
+    }
+
+    /// Who would serve, and what keeps htex-interchange from it. `packages` are the directories
+    /// where the endpoint's Python looks for `.pth`.
+    pub(super) fn findings(&self, packages: &[PathBuf]) -> Vec<Finding> {
+        let mut pth = packages.iter().map(|packages| packages.join(PTH));
+        let pth = pth.find(|file| file.exists());
+        let Some(real) = &self.real else {
+            return vec![self.no_command()];
+        };
+        match (&self.shim, &pth) {
+            (Some(shim), _) if self.first == self.shim => {
+                let is_sure = self.python().is_some() || pth.is_some();
+                let hidden = (!is_sure).then(|| may_be_hidden(real));
+                [self.by_shim(shim)].into_iter().chain(hidden).collect()
+            }
+            (_, Some(pth)) => vec![by_pth(pth)],
+            (Some(shim), None) => vec![self.stock(real), self.not_first(shim, real)],
+            (None, None) if self.python().is_none() => vec![unknown(real)],
+            (None, None) => vec![self.stock(real)],
+        }
+    }
+
+    fn no_command(&self) -> Finding {
+        let (path, by) = (&self.path.path, self.path.by);
+        let what = match &self.shim {
+            Some(shim) => format!(
+                "{} is alone: PATH, by {by}, has no other {NAME} behind it ({path}).",
+                shim.display()
+            ),
+            None => format!("PATH, by {by}, has no {NAME} ({path})."),
+        };
+        let id = match self.shim {
+            Some(_) => "shim-alone",
+            None => "endpoint-command-missing",
+        };
+        Finding::problem(id, what)
+            .because("No user endpoint can be started, and none could start workers.")
+            .remedy("Let that PATH have the directory of the endpoint's own scripts as well.")
+    }
+
+    fn by_shim(&self, shim: &Path) -> Finding {
+        Finding::note(
+            "served-by-shim",
+            format!(
+                "htex-interchange would serve: {} is the first {NAME} on PATH, by {}.",
+                shim.display(),
+                self.path.by
+            ),
+        )
+    }
+
+    fn stock(&self, real: &Path) -> Finding {
+        Finding::note(
+            "stock",
+            format!(
+                "The interchange would be Parsl's own, started by {}, the first {NAME} on PATH, \
+                 by {}.",
+                real.display(),
+                self.path.by
+            ),
+        )
+        .because("htex-interchange has no part in this endpoint.")
+        .remedy(PUT_IN_PLACE)
+    }
+
+    fn not_first(&self, shim: &Path, real: &Path) -> Finding {
+        Finding::warning(
+            "shim-not-first",
+            format!(
+                "The shim {} comes behind {} on PATH, and is never found.",
+                shim.display(),
+                real.display()
+            ),
+        )
+        .remedy(format!(
+            "Put its directory first in PATH, by {}.",
+            self.path.by
+        ))
+    }
+}
+
+fn by_pth(pth: &Path) -> Finding {
+    Finding::note(
+        "served-by-pth",
+        format!(
+            "htex-interchange would serve: {} is in the endpoint's environment.",
+            pth.display()
+        ),
+    )
+}
+
+/// As with Globus Compute's packages for systems, whose command enters an environment.
+fn may_be_hidden(real: &Path) -> Finding {
+    Finding::warning(
+        "shim-may-be-hidden",
+        format!("{} is no Python script: it may change PATH.", real.display()),
+    )
+    .because(
+        "One that enters an environment puts that environment's own command first, before the shim.",
+    )
+    .remedy("`htex-interchange enable --python` with that environment's Python works all the same.")
+}
+
+fn unknown(real: &Path) -> Finding {
+    Finding::note(
+        "launch-unknown",
+        format!("The interchange would be started by {}.", real.display()),
+    )
+    .because("It is neither htex-interchange nor a Python script, and what it does is not known.")
+    .remedy(PUT_IN_PLACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Directories `shim`, `real` and `wrapper`, each with a command, and `packages`.
+    fn place() -> TempDir {
+        let place = tempfile::tempdir().unwrap();
+        let file = |directory: &str| place.path().join(directory).join(NAME);
+        for directory in ["shim", "real", "wrapper", "packages"] {
+            fs::create_dir(place.path().join(directory)).unwrap();
+        }
+        symlink(std::env::current_exe().unwrap(), file("shim")).unwrap();
+        for (directory, head) in [("real", "#!/usr/bin/python3"), ("wrapper", "#!/bin/sh")] {
+            fs::write(file(directory), format!("{head}\n")).unwrap();
+            fs::set_permissions(file(directory), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        place
+    }
+
+    fn ids(place: &TempDir, directories: &[&str]) -> Vec<&'static str> {
+        let places = directories.iter().map(|name| place.path().join(name));
+        let path = std::env::join_paths(places).unwrap();
+        let command = Command::on(CommandPath {
+            path: path.into_string().unwrap(),
+            by: "a test",
+        });
+        let found = command.findings(&[place.path().join("packages")]);
+        found.iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn the_first_on_path_serves() {
+        let place = place();
+        assert_eq!(ids(&place, &["shim", "real"]), ["served-by-shim"]);
+        assert_eq!(ids(&place, &["real"]), ["stock"]);
+        assert_eq!(ids(&place, &["real", "shim"]), ["stock", "shim-not-first"]);
+        assert_eq!(ids(&place, &["wrapper"]), ["launch-unknown"]);
+        assert_eq!(
+            ids(&place, &["shim", "wrapper"]),
+            ["served-by-shim", "shim-may-be-hidden"]
+        );
+    }
+
+    #[test]
+    fn a_pth_serves_wherever_the_shim_is() {
+        let place = place();
+        fs::write(place.path().join("packages").join(PTH), "").unwrap();
+        assert_eq!(ids(&place, &["real", "shim"]), ["served-by-pth"]);
+        assert_eq!(ids(&place, &["wrapper"]), ["served-by-pth"]);
+        assert_eq!(ids(&place, &["shim", "wrapper"]), ["served-by-shim"]);
+    }
+
+    #[test]
+    fn without_the_real_command_nothing_starts() {
+        let place = place();
+        assert_eq!(ids(&place, &["shim"]), ["shim-alone"]);
+        assert_eq!(ids(&place, &["packages"]), ["endpoint-command-missing"]);
+        assert_eq!(ids(&place, &[]), ["endpoint-command-missing"]);
+    }
+}
