@@ -1,9 +1,9 @@
-"""Run under a Python that has Globus Compute: its engine, without its cloud, over our binary.
+"""Run under a Python that has Globus Compute: its engine, without its cloud.
 
-The engine names a command of its own for the interchange; here it is told another one. Tasks are
-real Globus Compute tasks, executed by its worker code in real managers. Prints one JSON object.
+The engine starts the interchange as it does in an endpoint, by PATH. Tasks are real Globus Compute
+tasks, executed by its worker code in real managers. Prints one JSON object.
 
-    python -m harness.releases.globus_compute_program RUN_DIR INTERCHANGE
+    python -m harness.releases.globus_compute_program RUN_DIR
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def fail(number):
     raise ValueError(f"no {number}")
 
 
-def main(run_dir: str, interchange: str) -> None:
+def main(run_dir: str) -> None:
     os.makedirs(run_dir)
     os.chdir(run_dir)
     engine = GlobusComputeEngine(
@@ -42,7 +42,6 @@ def main(run_dir: str, interchange: str) -> None:
         max_workers_per_node=2,
         provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1),
     )
-    engine.executor.interchange_launch_cmd = [interchange]
     engine.start(endpoint_id=uuid.uuid4(), run_dir=run_dir, monitored=True)
     try:
         report = workflow(engine)
@@ -60,6 +59,7 @@ def workflow(engine: GlobusComputeEngine) -> dict:
     (manager,) = engine.get_connected_managers()
     (packages,) = engine.executor.connected_managers_packages().values()
     return {
+        "served": os.readlink(f"/proc/{engine.executor.interchange_proc.pid}/exe"),
         "encrypted": engine.executor.encrypted,
         "values": [
             None if result.error_details else values.deserialize(result.data) for result in results
@@ -82,6 +82,6 @@ def submit(engine: GlobusComputeEngine, number: int) -> GCFuture:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1])
     # The engine leaves threads behind that wait for its cloud.
     os._exit(0)

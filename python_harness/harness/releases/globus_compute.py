@@ -1,0 +1,73 @@
+"""The releases of Globus Compute that are tested, each in a virtual environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.releases import written
+from harness.setup import environment
+
+PLACES = environment.BUILD_DIR / "globus-compute"
+COMMAND = "globus-compute-endpoint"
+
+# With the Parsl of each: the first two ask for exactly that one, the last for no older than July's.
+RELEASES = {"4.0.0": "2025.9.15", "4.10.2": "2026.4.20", "4.19.0": written.newest()}
+
+
+@dataclass(frozen=True)
+class GlobusCompute:
+    """One installed release; `globus_compute(name)` makes it."""
+
+    name: str
+
+    @property
+    def place(self) -> Path:
+        return PLACES / self.name
+
+    @property
+    def scripts(self) -> Path:
+        return self.place / "bin"
+
+    @property
+    def python(self) -> Path:
+        return self.scripts / "python"
+
+    @property
+    def parsl(self) -> str:
+        return RELEASES[self.name]
+
+    def child_environment(self, home: Path, *first_in_path: Path) -> dict[str, str]:
+        """What its programs run with: a home of their own, its own scripts, and nothing of the
+        harness's environment."""
+        own = str(environment.VENV_BIN)
+        inherited = [part for part in os.environ["PATH"].split(os.pathsep) if part != own]
+        places = [*map(str, first_in_path), str(self.scripts), *inherited]
+        env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+        env["PATH"] = os.pathsep.join(places)
+        env["PYTHONPATH"] = str(environment.HARNESS_DIR)
+        env["HOME"] = str(home)
+        return env
+
+    def configure(self, home: Path, name: str) -> Path:
+        """The directory of an endpoint that its own command has made."""
+        # Whoever runs the tests may be root, for whom it would be one of many users.
+        subprocess.run(
+            [self.scripts / COMMAND, "configure", "--multi-user", "false", name],
+            env=self.child_environment(home),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        return home / ".globus_compute" / name
+
+
+def globus_compute(name: str) -> GlobusCompute:
+    """The release's environment, made now if it is not there yet: some eighty packages."""
+    wanted = GlobusCompute(name)
+    pinned = [f"globus-compute-endpoint=={name}", f"parsl=={RELEASES[name]}"]
+    environment.prepare_venv(wanted.place, pinned, "\n".join(pinned))
+    return wanted
