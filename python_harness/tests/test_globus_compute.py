@@ -136,7 +136,9 @@ def test_an_endpoint_is_served(installed, tmp_path, status_directory):
     assert "Started by an endpoint of Globus Compute" in log.read_text()
     assert not processes.alive(pid)
     told = tool(installed, tmp_path, "status", endpoint)
-    assert told.returncode == 3 and f"{log}: it has ended. Exiting on SIGTERM" in told.stderr, told.stderr
+    assert told.returncode == 3 and f"{log}: it has ended. Exiting on SIGTERM" in told.stderr, (
+        told.stderr
+    )
 
 
 def test_without_the_line_it_is_not(tmp_path):

@@ -1,8 +1,8 @@
 //! `globus-compute-endpoint`, the command of Globus Compute's endpoints, in our place of it.
 //!
 //! An endpoint's engine starts the interchange as the first `globus-compute-endpoint` on PATH, with
-//! the words [`ASKED`]. A shim by that name serves for exactly these, and leaves every other call to
-//! the next program of that name, which is the real one.
+//! the words [`ASKED`]. A shim by that name serves for exactly these, and leaves every other call
+//! to the next program of that name, which is the real one.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

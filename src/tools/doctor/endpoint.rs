@@ -16,7 +16,7 @@ use crate::endpoint_command;
 use crate::running::client::{Answer, Found};
 use crate::running::labels::name_of;
 use crate::running::search::{below, survey};
-use crate::shared::endpoint::{ENVIRONMENT, TEMPLATE};
+use crate::shared::endpoint::{ENVIRONMENT, TEMPLATE, user_endpoints};
 use crate::shared::finding::Finding;
 
 use set_up::SetUp;
@@ -73,6 +73,12 @@ pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosi
     diagnosis.add(without_interchange(&directory));
     diagnosis.not_examined(&format!("{TEMPLATE}, as its users' options make it"));
     diagnosis.not_examined("user endpoints that run already with another interchange");
+    if let Some(last) = last_run(&directory) {
+        diagnosis.not_examined(&format!(
+            "the logs of its user endpoints (of the last one: htex-interchange doctor {})",
+            last.display()
+        ));
+    }
     Ok(diagnosis)
 }
 
@@ -122,6 +128,12 @@ fn serving(directory: &Path) -> Vec<Finding> {
             Finding::note("serving", what)
         })
         .collect()
+}
+
+/// The user endpoint whose directory has changed last, as it does when a run begins.
+fn last_run(directory: &Path) -> Option<PathBuf> {
+    let changed = |place: &PathBuf| fs::metadata(place).and_then(|it| it.modified()).ok();
+    user_endpoints(directory).into_iter().max_by_key(changed)
 }
 
 /// By the words of its template, which is no YAML before it is filled in.

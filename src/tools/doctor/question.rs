@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use submit_side::children;
 
-/// Until a script says that it loads, or has told everything. Parsl takes a second from a warm disk, and may take long from a network file system.
+/// Until a script says that it loads, or has told everything. Parsl takes a second from a warm
+/// disk, and may take long from a network file system.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 /// The user's own file.
 const LOADED_WITHIN: Duration = Duration::from_secs(10);

@@ -52,8 +52,9 @@ pub(super) fn of_endpoints(directory: &Path, wanted: bool) -> String {
     let real = endpoint_command::next(&path);
     match (wanted, real) {
         (true, None) => format!(
-            "No other {name} is on PATH here, and it needs one for all that is not the interchange. \
-             Activate the endpoint's environment and run this again: it then says what to do.\n"
+            "No other {name} is on PATH here, and it needs one for all that is not the \
+             interchange. Activate the endpoint's environment and run this again: it then says \
+             what to do.\n"
         ),
         (true, Some(real)) => format!(
             "It leaves all that is not the interchange to the next one on PATH, which is {} \

@@ -289,6 +289,21 @@ mod tests {
         assert!(below(some(), &runs.path().join("00"), true).0.is_empty());
     }
 
+    #[test]
+    fn an_endpoint_has_its_runs_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        let [mine, run, other] =
+            ["mine", "uep.ID.USER/htex", "uep.OTHER.USER/htex"].map(|name| place.path().join(name));
+        for directory in [&mine, &run, &other] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        let some = || vec![found(&run, 1.0), found(&other, 2.0)];
+        assert!(below(some(), &mine, false).0.is_empty());
+        fs::write(mine.join("endpoint.json"), r#"{"endpoint_id": "ID"}"#).unwrap();
+        let (chosen, left_out) = below(some(), &mine, false);
+        assert_eq!((logdirs(&chosen), left_out), (vec![run], 0));
+    }
+
     /// As the document says it, which is text.
     #[test]
     fn a_directory_whose_name_is_no_text_is_found() {

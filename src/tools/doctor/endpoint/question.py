@@ -53,7 +53,7 @@ packages = site.getsitepackages()
 if site.ENABLE_USER_SITE:
     packages.append(site.getusersitepackages())
 answer = {
-    "python": "%d.%d" % sys.version_info[:2],
+    "python": ".".join(map(str, sys.version_info[:2])),
     "release": version("globus-compute-endpoint"),
     "parsl": version("parsl"),
     "scripts": os.path.dirname(sys.executable),

@@ -143,11 +143,12 @@ fn by_pth(pth: &Path) -> Finding {
 fn may_be_hidden(real: &Path) -> Finding {
     Finding::warning(
         "shim-may-be-hidden",
-        format!("{} is no Python script: it may change PATH.", real.display()),
+        format!(
+            "{} is no Python script: it may change PATH.",
+            real.display()
+        ),
     )
-    .because(
-        "One that enters an environment puts that environment's own command first, before the shim.",
-    )
+    .because("One that enters an environment puts that environment's own command before the shim.")
     .remedy("`htex-interchange enable --python` with that environment's Python works all the same.")
 }
 
