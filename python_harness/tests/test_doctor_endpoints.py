@@ -174,8 +174,11 @@ def test_an_environment_that_is_no_yaml(endpoint):
 
 
 def test_a_pth_serves_where_path_does_not(endpoint):
-    (endpoint.packages / "htex_interchange_enabled.pth").write_text("")
+    python = endpoint.scripts / "python"
+    assert run("enable", "--python", python).returncode == 0
     assert found(endpoint) == ["served-by-pth"]
+    assert run("disable", "--python", python).returncode == 0
+    assert found(endpoint) == ["stock"]
 
 
 def test_a_command_that_enters_another_environment(endpoint):

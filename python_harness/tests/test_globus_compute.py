@@ -114,14 +114,29 @@ def log_of(home: Path, started: dict) -> Path:
     return home / ".globus_compute" / started["name"] / executor / "interchange.log"
 
 
-def test_an_endpoint_is_served(installed, tmp_path, status_directory):
+def by_shim(installed: GlobusCompute, home: Path, endpoint: Path) -> str:
+    with open(endpoint / "user_environment.yaml", "a") as file:
+        file.write(f"{line_of_shim(installed, home)}\n")
+    return "Started by an endpoint of Globus Compute"
+
+
+def by_pth(installed: GlobusCompute, home: Path, endpoint: Path) -> str:
+    enabled = tool(installed, home, "enable", "--python", installed.python)
+    assert enabled.returncode == 0, enabled.stderr
+    return f"Started by {installed.packages()}"
+
+
+@pytest.mark.parametrize("way", [by_shim, by_pth])
+def test_an_endpoint_is_served(installed, tmp_path, status_directory, way):
+    installed = installed.on_top(tmp_path / "venv")
     endpoint = installed.configure(tmp_path, "my_endpoint")
     assert "stock" in findings(installed, tmp_path, endpoint)
+    way_in_log = way(installed, tmp_path, endpoint)
     with open(endpoint / "user_environment.yaml", "a") as file:
-        file.write(f"{line_of_shim(installed, tmp_path)}\n")
         # As root, it has nothing else of the environment of this test.
         file.write(f"HTEX_INTERCHANGE_STATUS_DIR: {status_directory}\n")
-    assert list(findings(installed, tmp_path, endpoint)) == ["served-by-shim"]
+    expected = {by_shim: "served-by-shim", by_pth: "served-by-pth"}[way]
+    assert list(findings(installed, tmp_path, endpoint)) == [expected]
     with user_endpoint(installed, tmp_path, endpoint) as started:
         log = log_of(tmp_path, started)
         pid = interchange_of(started, log)
@@ -133,15 +148,14 @@ def test_an_endpoint_is_served(installed, tmp_path, status_directory):
         assert status.returncode == 0 and status.stdout.startswith(f"{name} "), status.stdout
         serving = findings(installed, tmp_path, endpoint)["serving"]
         assert serving == f"htex-interchange serves {name} now, as process {pid}."
-    assert "Started by an endpoint of Globus Compute" in log.read_text()
+    assert way_in_log in log.read_text()
     assert not processes.alive(pid)
     told = tool(installed, tmp_path, "status", endpoint)
-    assert told.returncode == 3 and f"{log}: it has ended. Exiting on SIGTERM" in told.stderr, (
-        told.stderr
-    )
+    assert told.returncode == 3
+    assert f"{log}: it has ended. Exiting on SIGTERM" in told.stderr, told.stderr
 
 
-def test_without_the_line_it_is_not(tmp_path):
+def test_a_shim_that_path_does_not_lead_to_serves_nobody(tmp_path):
     """What the other tests would see if the shim had no part in it."""
     installed = globus_compute(list(RELEASES)[-1])
     endpoint = installed.configure(tmp_path, "my_endpoint")

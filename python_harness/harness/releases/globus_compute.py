@@ -22,10 +22,7 @@ class GlobusCompute:
     """One installed release; `globus_compute(name)` makes it."""
 
     name: str
-
-    @property
-    def place(self) -> Path:
-        return PLACES / self.name
+    place: Path
 
     @property
     def scripts(self) -> Path:
@@ -38,6 +35,20 @@ class GlobusCompute:
     @property
     def parsl(self) -> str:
         return RELEASES[self.name]
+
+    def packages(self) -> Path:
+        (found,) = (self.place / "lib").glob("python3.*/site-packages")
+        return found
+
+    def on_top(self, place: Path) -> GlobusCompute:
+        """The same release as an environment of a test's own, which may be changed."""
+        subprocess.run([self.python, "-m", "venv", "--without-pip", place], check=True)
+        made = GlobusCompute(self.name, place)
+        (made.packages() / "below.pth").write_text(f"{self.packages()}\n")
+        script = (self.scripts / COMMAND).read_text()
+        (made.scripts / COMMAND).write_text(script.replace(str(self.scripts), str(made.scripts)))
+        (made.scripts / COMMAND).chmod(0o755)
+        return made
 
     def child_environment(self, home: Path, *first_in_path: Path) -> dict[str, str]:
         """What its programs run with: a home of their own, its own scripts, and nothing of the
@@ -67,7 +78,7 @@ class GlobusCompute:
 
 def globus_compute(name: str) -> GlobusCompute:
     """The release's environment, made now if it is not there yet: some eighty packages."""
-    wanted = GlobusCompute(name)
+    wanted = GlobusCompute(name, PLACES / name)
     pinned = [f"globus-compute-endpoint=={name}", f"parsl=={RELEASES[name]}"]
     environment.prepare_venv(wanted.place, pinned, "\n".join(pinned))
     return wanted

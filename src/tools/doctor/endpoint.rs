@@ -18,6 +18,7 @@ use crate::running::labels::name_of;
 use crate::running::search::{below, survey};
 use crate::shared::endpoint::{ENVIRONMENT, TEMPLATE, user_endpoints};
 use crate::shared::finding::Finding;
+use crate::shared::pth::Site;
 
 use set_up::SetUp;
 use ways::Command;
@@ -55,12 +56,13 @@ pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosi
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = || interpreter_of(&endpoint_command::next(&path)?, &path);
     let python = named.map(Path::to_owned).or_else(on_path);
-    let python = python.ok_or(NotExamined::PythonMissing)?;
+    let mut python = python.ok_or(NotExamined::PythonMissing)?;
     let mut set_up = ask(&python, &directory)?;
     let mut command = Command::on(set_up.command_path());
     // The endpoint's environment may lead to another one than that which was asked.
     if let Some(other) = command.python().filter(|other| !set_up.is_of(other)) {
         set_up = ask(&other, &directory)?;
+        python = other;
         command = Command::on(set_up.command_path());
     }
     let mut diagnosis = Diagnosis::new(about(&directory, &set_up));
@@ -68,7 +70,9 @@ pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosi
     diagnosis.add(set_up.parsl.as_deref().and_then(window));
     examine_environment(&set_up, &mut diagnosis);
     diagnosis.examined("which program user endpoints would start as the interchange");
-    diagnosis.add(command.findings(&set_up.packages));
+    let site = Site::of(&python).ok();
+    let enabled = site.as_ref().and_then(Site::enabled);
+    diagnosis.add(command.findings(enabled.as_ref()));
     diagnosis.add(serving(&directory));
     diagnosis.add(without_interchange(&directory));
     diagnosis.not_examined(&format!("{TEMPLATE}, as its users' options make it"));

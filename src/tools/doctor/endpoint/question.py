@@ -6,7 +6,6 @@ one JSON document. Nothing of Globus Compute is imported, and nothing is started
 
 import json
 import os
-import site
 import sys
 from importlib import metadata
 
@@ -49,15 +48,11 @@ def has_engine():
         return False
 
 
-packages = site.getsitepackages()
-if site.ENABLE_USER_SITE:
-    packages.append(site.getusersitepackages())
 answer = {
     "python": ".".join(map(str, sys.version_info[:2])),
     "release": version("globus-compute-endpoint"),
     "parsl": version("parsl"),
     "scripts": os.path.dirname(sys.executable),
-    "packages": packages,
     "environment": environment(),
     "has_engine": has_engine(),
 }

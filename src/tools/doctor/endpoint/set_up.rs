@@ -22,8 +22,6 @@ pub(super) struct SetUp {
     pub(super) release: Option<String>,
     pub(super) parsl: Option<String>,
     scripts: PathBuf,
-    /// Where its Python looks for `.pth`.
-    pub(super) packages: Vec<PathBuf>,
     environment: Environment,
     /// It starts no user endpoints, and runs in the environment of whoever starts it.
     has_engine: bool,
@@ -140,7 +138,7 @@ mod tests {
     use super::*;
 
     fn told(json: &str) -> SetUp {
-        let rest = r#""python": "3.11", "parsl": null, "packages": [], "scripts": "/v/bin""#;
+        let rest = r#""python": "3.11", "parsl": null, "scripts": "/v/bin""#;
         serde_json::from_str(&format!("{{{rest}, {json}}}")).unwrap()
     }
 

@@ -8,9 +8,9 @@ use submit_side::versions::{candidates, interpreter_of};
 use super::set_up::CommandPath;
 use crate::endpoint_command::{self, NAME};
 use crate::shared::finding::Finding;
+use crate::shared::occupant::release_of;
+use crate::shared::pth::Enabled;
 
-/// What `htex-interchange enable` puts into an environment.
-const PTH: &str = "htex_interchange_enabled.pth";
 const PUT_IN_PLACE: &str = "`htex-interchange install-shim --globus-compute DIR` puts a shim in \
      place and says what to write into user_environment.yaml; `htex-interchange enable --python` \
      with the endpoint's Python needs no PATH.";
@@ -49,25 +49,27 @@ impl Command {
         interpreter_of(self.real.as_ref()?, OsStr::new(&self.path.path))
     }
 
-    /// Who would serve, and what keeps htex-interchange from it. `packages` are the directories
-    /// where the endpoint's Python looks for `.pth`.
-    pub(super) fn findings(&self, packages: &[PathBuf]) -> Vec<Finding> {
-        let mut pth = packages.iter().map(|packages| packages.join(PTH));
-        let pth = pth.find(|file| file.exists());
+    /// Who would serve, and what keeps htex-interchange from it. `enabled` is what the endpoint's
+    /// Python does when it starts.
+    pub(super) fn findings(&self, enabled: Option<&Enabled>) -> Vec<Finding> {
         let Some(real) = &self.real else {
             return vec![self.no_command()];
         };
-        match (&self.shim, &pth) {
+        let leads_nowhere = enabled.filter(|enabled| release_of(&enabled.binary).is_none());
+        let enabled = enabled.filter(|_| leads_nowhere.is_none());
+        let mut found = match (&self.shim, enabled) {
             (Some(shim), _) if self.first == self.shim => {
-                let is_sure = self.python().is_some() || pth.is_some();
+                let is_sure = self.python().is_some() || enabled.is_some();
                 let hidden = (!is_sure).then(|| may_be_hidden(real));
                 [self.by_shim(shim)].into_iter().chain(hidden).collect()
             }
-            (_, Some(pth)) => vec![by_pth(pth)],
+            (_, Some(enabled)) => vec![by_pth(enabled)],
             (Some(shim), None) => vec![self.stock(real), self.not_first(shim, real)],
             (None, None) if self.python().is_none() => vec![unknown(real)],
             (None, None) => vec![self.stock(real)],
-        }
+        };
+        found.extend(leads_nowhere.map(pth_leads_nowhere));
+        found
     }
 
     fn no_command(&self) -> Finding {
@@ -129,14 +131,28 @@ impl Command {
     }
 }
 
-fn by_pth(pth: &Path) -> Finding {
+fn by_pth(enabled: &Enabled) -> Finding {
     Finding::note(
         "served-by-pth",
         format!(
-            "htex-interchange would serve: {} is in the endpoint's environment.",
-            pth.display()
+            "htex-interchange would serve: {} is in the endpoint's environment, and starts {}.",
+            enabled.pair.line().display(),
+            enabled.binary.display()
         ),
     )
+}
+
+fn pth_leads_nowhere(enabled: &Enabled) -> Finding {
+    Finding::warning(
+        "pth-leads-nowhere",
+        format!(
+            "{} would start {}, which does not run.",
+            enabled.pair.line().display(),
+            enabled.binary.display()
+        ),
+    )
+    .because("Parsl's own interchange is started instead.")
+    .remedy("`htex-interchange enable --python` once more names the program that is there now.")
 }
 
 /// As with Globus Compute's packages for systems, whose command enters an environment.
@@ -169,12 +185,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::shared::pth::Pair;
 
-    /// Directories `shim`, `real` and `wrapper`, each with a command, and `packages`.
+    /// Directories `shim`, `real` and `wrapper`, each with a command; and `nothing`.
     fn place() -> TempDir {
         let place = tempfile::tempdir().unwrap();
         let file = |directory: &str| place.path().join(directory).join(NAME);
-        for directory in ["shim", "real", "wrapper", "packages"] {
+        for directory in ["shim", "real", "wrapper", "nothing"] {
             fs::create_dir(place.path().join(directory)).unwrap();
         }
         symlink(std::env::current_exe().unwrap(), file("shim")).unwrap();
@@ -186,13 +203,21 @@ mod tests {
     }
 
     fn ids(place: &TempDir, directories: &[&str]) -> Vec<&'static str> {
+        ids_enabled(place, directories, None)
+    }
+
+    fn ids_enabled(
+        place: &TempDir,
+        directories: &[&str],
+        enabled: Option<&Enabled>,
+    ) -> Vec<&'static str> {
         let places = directories.iter().map(|name| place.path().join(name));
         let path = std::env::join_paths(places).unwrap();
         let command = Command::on(CommandPath {
             path: path.into_string().unwrap(),
             by: "a test",
         });
-        let found = command.findings(&[place.path().join("packages")]);
+        let found = command.findings(enabled);
         found.iter().map(|finding| finding.id).collect()
     }
 
@@ -209,20 +234,43 @@ mod tests {
         );
     }
 
+    /// Enabled for `program`.
+    fn enabled(place: &TempDir, program: &str) -> Enabled {
+        let binary = place.path().join("program");
+        fs::write(&binary, format!("#!/bin/sh\n{program}\n")).unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        let pair = Pair::below(place.path());
+        pair.put(&binary).unwrap();
+        pair.read().unwrap()
+    }
+
     #[test]
     fn a_pth_serves_wherever_the_shim_is() {
         let place = place();
-        fs::write(place.path().join("packages").join(PTH), "").unwrap();
-        assert_eq!(ids(&place, &["real", "shim"]), ["served-by-pth"]);
-        assert_eq!(ids(&place, &["wrapper"]), ["served-by-pth"]);
-        assert_eq!(ids(&place, &["shim", "wrapper"]), ["served-by-shim"]);
+        let enabled = enabled(&place, "echo htex-interchange 0.1.0");
+        let ids = |directories| ids_enabled(&place, directories, Some(&enabled));
+        assert_eq!(ids(&["real", "shim"]), ["served-by-pth"]);
+        assert_eq!(ids(&["wrapper"]), ["served-by-pth"]);
+        assert_eq!(ids(&["shim", "wrapper"]), ["served-by-shim"]);
+    }
+
+    #[test]
+    fn a_pth_of_a_program_that_has_gone_serves_nobody() {
+        let place = place();
+        let enabled = enabled(&place, "exit 1");
+        let ids = |directories| ids_enabled(&place, directories, Some(&enabled));
+        assert_eq!(ids(&["real"]), ["stock", "pth-leads-nowhere"]);
+        assert_eq!(
+            ids(&["shim", "real"]),
+            ["served-by-shim", "pth-leads-nowhere"]
+        );
     }
 
     #[test]
     fn without_the_real_command_nothing_starts() {
         let place = place();
         assert_eq!(ids(&place, &["shim"]), ["shim-alone"]);
-        assert_eq!(ids(&place, &["packages"]), ["endpoint-command-missing"]);
+        assert_eq!(ids(&place, &["nothing"]), ["endpoint-command-missing"]);
         assert_eq!(ids(&place, &[]), ["endpoint-command-missing"]);
     }
 }
