@@ -42,6 +42,16 @@ pub(super) struct Site {
     memory_per_slot_mb: Option<f64>,
 }
 
+/// What decides how many slots a task takes of a manager and has free there. Shares are told by
+/// their bits, so that they have an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Extent {
+    slots: usize,
+    free_workers: usize,
+    cores_per_slot: Option<u64>,
+    memory_per_slot_mb: Option<u64>,
+}
+
 /// A manager at one moment.
 pub(super) struct Room<'a, B> {
     manager: &'a Manager<B>,
@@ -152,6 +162,18 @@ impl Site {
     }
 }
 
+impl Extent {
+    pub(super) fn of<B>(manager: &Manager<B>) -> Self {
+        let site = &manager.site;
+        Self {
+            slots: site.slots,
+            free_workers: manager.free_workers(),
+            cores_per_slot: site.cores_per_slot.map(f64::to_bits),
+            memory_per_slot_mb: site.memory_per_slot_mb.map(f64::to_bits),
+        }
+    }
+}
+
 impl<'a, B> Room<'a, B> {
     pub(super) fn of(manager: &'a Manager<B>, now: Now) -> Self {
         let left = manager.ends_at.map_or(f64::INFINITY, |ends_at| {
@@ -183,17 +205,26 @@ impl<'a, B> Room<'a, B> {
         {
             return Fit::Never;
         }
-        let has_room = match amounts.need_workers() {
-            true => slots <= manager.free_workers(),
-            false => manager.free_capacity() > 0,
-        };
         let is_admitted = || {
             let placed = manager.placed.as_deref();
             placed.is_none_or(|placed| placed.admits(demand))
         };
-        match has_room && is_admitted() {
+        match self.has_free(slots, amounts) && is_admitted() {
             true => Fit::Now(slots),
             false => Fit::Later,
+        }
+    }
+
+    /// Whether so much is free: alike for all that have room and are of one [`Extent`].
+    pub(super) fn has_room_for(&self, amounts: &Amounts) -> bool {
+        let slots = amounts.slots_on(&self.manager.site);
+        slots <= self.manager.site.slots && self.has_free(slots, amounts)
+    }
+
+    fn has_free(&self, slots: usize, amounts: &Amounts) -> bool {
+        match amounts.need_workers() {
+            true => slots <= self.manager.free_workers(),
+            false => self.manager.free_capacity() > 0,
         }
     }
 

@@ -15,7 +15,7 @@
 //! | --- | --- |
 //! | who may get tasks (nobody held, draining, suspect, awaited, clogged or full) | `dispatch` |
 //! | in which order tasks wait | `lane`, `queue` |
-//! | which task goes where, if tasks ask for something | `placement`, `kinds`, `classes` |
+//! | which task goes where, if tasks ask for something | `placement`, `kinds`, `classes`, `aside` |
 //! | what waits for a manager that is not here | `unmet` |
 //! | what a task asks for and what a manager has | `demand`, `placed_tasks`, `affinities` |
 //! | which tasks share no batch with others | `dispatch`, `live_ids` |
@@ -53,6 +53,7 @@
 
 mod affinities;
 mod anomaly;
+mod aside;
 mod change;
 mod classes;
 mod commands;
@@ -103,7 +104,6 @@ mod unmet;
 mod user_selector;
 mod vanished;
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
@@ -132,6 +132,7 @@ pub use unmet::{Lack, Unmet};
 
 use affinities::Affinities;
 use anomaly::LogEach;
+use aside::Aside;
 use departed_managers::Departed;
 use failing::Exceptions;
 use happenings::Recent;
@@ -162,7 +163,7 @@ pub struct Broker<B> {
     affinities: Affinities,
     warm: WarmManagers,
     /// Those with room whom nothing fits that waits.
-    aside: BTreeSet<Slot>,
+    aside: Aside,
     reservation: Option<Reservation>,
     looks: Looks,
     /// Where the executor is told and does not ask.
@@ -200,7 +201,7 @@ impl<B> Broker<B> {
             has_asked: false,
             affinities: Affinities::default(),
             warm: WarmManagers::default(),
-            aside: BTreeSet::new(),
+            aside: Aside::default(),
             reservation: None,
             looks: Looks::default(),
             observations: None,

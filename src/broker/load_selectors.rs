@@ -99,6 +99,12 @@ impl<O: Order> Selector for ByLoad<O> {
         Some(self.ranking.first()?.slot)
     }
 
+    fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
+        let mut ranks = self.ranking.iter().filter(|rank| holds(rank.slot));
+        let best = ranks.next()?;
+        Some((best.slot, share_of::<O>(best, ranks.next())))
+    }
+
     fn is_empty(&self) -> bool {
         self.ranking.is_empty()
     }
@@ -109,19 +115,22 @@ impl<O: Order> Selector for ByLoad<O> {
 
     fn share(&self) -> usize {
         let mut ranks = self.ranking.iter();
-        let (Some(best), next) = (ranks.next(), ranks.next()) else {
-            return usize::MAX;
-        };
-        let to_next = match next {
-            Some(next) if next.is_prefetch == best.is_prefetch => O::to_next(best.busy, next.busy),
-            _ => usize::MAX,
-        };
-        to_next.min(left_of_workers(best))
+        let best = ranks.next();
+        best.map_or(usize::MAX, |best| share_of::<O>(best, ranks.next()))
     }
 
     fn another(&self) -> Box<dyn Selector> {
         Box::new(Self::default())
     }
+}
+
+/// How many slots the best may be given before the next one is better.
+fn share_of<O: Order>(best: &Rank, next: Option<&Rank>) -> usize {
+    let to_next = match next {
+        Some(next) if next.is_prefetch == best.is_prefetch => O::to_next(best.busy, next.busy),
+        _ => usize::MAX,
+    };
+    to_next.min(left_of_workers(best))
 }
 
 /// How much its free workers take; of one without any, all that it has room for.
@@ -182,5 +191,21 @@ mod tests {
         offer(&mut pack, 0, "1", 4, 4);
         assert_eq!(best(&mut pack), Some((1, 4)));
         assert!(pack.another().is_empty() && !pack.is_empty());
+    }
+
+    #[test]
+    fn the_best_of_some_is_compared_with_these_alone() {
+        let mut spread = SpreadSelector::default();
+        for (place, busy) in [0, 1, 1, 3].into_iter().enumerate() {
+            offer(&mut spread, place as u32, "0", 4, busy);
+        }
+        let mut best_of = |places: &[usize]| {
+            let best = spread.best_of(&mut |slot| places.contains(&slot.place()));
+            best.map(|(slot, share)| (slot.place(), share))
+        };
+        assert_eq!(best_of(&[1, 2, 3]), Some((1, 1)));
+        assert_eq!(best_of(&[2, 3]), Some((2, 3)));
+        assert_eq!(best_of(&[3]), Some((3, 1)));
+        assert_eq!(best_of(&[]), None);
     }
 }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Broker;
-use super::demand::{Fit, Room};
+use super::demand::{Extent, Fit, Room};
 use super::dispatch::Recipient;
 use super::kinds::{Choice, ClassName, Found, PATIENCE, Popped};
 use super::lane::QueuedTask;
@@ -84,7 +84,7 @@ impl<B> Broker<B> {
         let affinity = needs.affinity.clone();
         if let Some(class) = self.queue.asking.push(task, needs, routing, home) {
             if self.keep_if_holdable(class, now) {
-                self.recall();
+                self.begin_class(class, now);
             }
             self.look_for_unmet(now);
         }
@@ -111,12 +111,10 @@ impl<B> Broker<B> {
                     None => self.note_no_news(),
                 }
             }
-            let among = self.among();
-            let Some(slot) = self.policy.best(now, among) else {
+            let Some((slot, share)) = self.best(now) else {
                 self.ask_if_needed(now);
                 return None;
             };
-            let share = self.policy.share(among);
             match self.choose(slot, now) {
                 Some(choice) => {
                     let warm = self.warm_manager(&choice, slot, now);
@@ -130,7 +128,10 @@ impl<B> Broker<B> {
 
     /// Whether a task could go to somebody, where tasks ask for something.
     pub(super) fn can_place(&self) -> bool {
-        self.reservation.is_some_and(|held| held.has_news) || self.policy.has_best(self.among())
+        let among = self.among();
+        self.reservation.is_some_and(|held| held.has_news)
+            || self.policy.has_best(among)
+            || among == Among::Hopeful && !self.aside.begun().is_empty()
     }
 
     /// What the manager gets next, if anything fits; who is passed by for it is noted.
@@ -219,7 +220,7 @@ impl<B> Broker<B> {
 
     /// The registration has ended.
     pub(super) fn forget_placement(&mut self, slot: Slot, manager: &Manager<B>, now: Now) {
-        self.aside.remove(&slot);
+        self.aside.remove(slot);
         for task_type in manager.placed.iter().flat_map(|placed| placed.warm()) {
             self.note_cold(slot, task_type);
         }
@@ -257,18 +258,74 @@ impl<B> Broker<B> {
 
     /// Whoever stands aside is looked at again.
     pub(super) fn recall(&mut self) {
-        for slot in std::mem::take(&mut self.aside) {
-            if self.managers.find(slot).is_some() {
-                self.index(slot);
-            }
+        for slot in self.aside.take() {
+            self.index(slot);
         }
         self.note_news_for_reserved();
+    }
+
+    /// Tasks wait that may fit those who stand aside.
+    fn begin_class(&mut self, name: ClassName, now: Now) {
+        if let Some(home) = name.home {
+            if self.aside.contains(home) {
+                self.index(home);
+            }
+        } else if self.policy.is_asked() {
+            let fitting: Vec<Slot> = self.fitting_aside(name, now).collect();
+            fitting.into_iter().for_each(|slot| self.index(slot));
+        } else if !self.aside.begin(name) {
+            self.recall();
+        }
+    }
+
+    /// The selector's best, and its share. While a task waits that fits anywhere, that is of all;
+    /// else of those that do not stand aside, or whom a class fits that began since they do.
+    fn best(&mut self, now: Now) -> Option<(Slot, usize)> {
+        let among = self.among();
+        if among == Among::Hopeful && self.has_begun_for_some(now) {
+            let (managers, asking, aside) = (&self.managers, &self.queue.asking, &self.aside);
+            let fits = |slot: Slot| {
+                let room = Room::of(managers.get(slot), now);
+                let mut begun = aside.begun().iter().filter_map(|name| asking.find(*name));
+                begun.any(|class| matches!(class.fit(&room), Fit::Now(_)))
+            };
+            return self
+                .policy
+                .best_of(|slot| !aside.contains(slot) || fits(slot));
+        }
+        let slot = self.policy.best(now, among)?;
+        Some((slot, self.policy.share(among)))
+    }
+
+    /// Whether a class that has begun fits somebody who stands aside. Those that fit nobody there
+    /// have been compared with everybody.
+    fn has_begun_for_some(&mut self, now: Now) -> bool {
+        while let Some(name) = self.aside.begun().last() {
+            if self.fitting_aside(*name, now).next().is_some() {
+                return true;
+            }
+            self.aside.end_last();
+        }
+        false
+    }
+
+    fn fitting_aside(&self, name: ClassName, now: Now) -> impl Iterator<Item = Slot> {
+        let class = self.queue.asking.find(name);
+        let room = move |slot: &Slot| Room::of(self.managers.get(*slot), now);
+        class.into_iter().flat_map(move |class| {
+            let has_room = move |alike: &&BTreeSet<Slot>| {
+                let one = alike.first();
+                one.is_some_and(|one| room(one).has_room_for(&class.demand().amounts))
+            };
+            let large = self.aside.alike().filter(has_room).flatten().copied();
+            large.filter(move |slot| matches!(class.fit(&room(slot)), Fit::Now(_)))
+        })
     }
 
     /// Before the selector is told of a manager: it stands aside no longer. Whether it is reserved,
     /// so that the selector must not know of it.
     pub(super) fn is_reserved_or_recalled(&mut self, slot: Slot) -> bool {
-        self.aside.remove(&slot);
+        self.aside.remove(slot);
         let Some(held) = self.reservation.as_mut().filter(|held| held.slot == slot) else {
             return false;
         };
@@ -287,8 +344,12 @@ impl<B> Broker<B> {
 
     /// It is as if it had no room until something changes.
     fn set_aside(&mut self, slot: Slot) {
-        self.aside.insert(slot);
-        self.policy.set_aside(slot);
+        // Who has been reserved just now is known to no selector.
+        if self.reservation.is_none_or(|held| held.slot != slot) {
+            let extent = Extent::of(self.managers.get(slot));
+            self.aside.insert(slot, extent);
+            self.policy.set_aside(slot);
+        }
     }
 
     /// Of those that are asked whether something fits them.
@@ -385,7 +446,7 @@ impl<B> Broker<B> {
                 until: now.monotonic.saturating_add(takes),
                 tries,
             });
-            self.aside.remove(&slot);
+            self.aside.remove(slot);
             self.policy.withdraw(slot);
         }
     }

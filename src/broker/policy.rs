@@ -150,6 +150,15 @@ impl Policy {
         }
     }
 
+    /// The best of all for which this holds, and how many slots it may be given before another of
+    /// these may be better. (A user's selector has one list, of those that do not stand aside.)
+    pub(super) fn best_of(&mut self, mut holds: impl FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
+        match self {
+            Self::Own(own) => own.all.best_of(&mut holds),
+            Self::Asked(_) => None,
+        }
+    }
+
     /// Whether [`Self::best`] would name somebody.
     pub(super) fn has_best(&self, among: Among) -> bool {
         match self {

@@ -35,6 +35,8 @@ pub trait Selector {
     fn withdraw(&mut self, slot: Slot);
     /// Which of those that were offered should get tasks next; it stays offered.
     fn best(&mut self) -> Option<Slot>;
+    /// The best of those for which this holds, and its [`Self::share`] among these.
+    fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)>;
     /// Whether [`Self::best`] would name nobody.
     fn is_empty(&self) -> bool;
     /// Whether [`Self::share`] has something to say.
@@ -76,6 +78,13 @@ impl RandomSelector {
         slots.shuffle(&mut self.random);
         slots
     }
+
+    /// Another one may stand at this place among the offered.
+    fn note_standing(&mut self, place: usize) {
+        if let Some(slot) = self.offered.get(place) {
+            self.standing[slot.place()] = Some(place as u32);
+        }
+    }
 }
 
 impl Selector for RandomSelector {
@@ -97,9 +106,7 @@ impl Selector for RandomSelector {
             return;
         };
         self.offered.swap_remove(stood as usize);
-        if let Some(moved) = self.offered.get(stood as usize) {
-            self.standing[moved.place()] = Some(stood);
-        }
+        self.note_standing(stood as usize);
     }
 
     fn best(&mut self) -> Option<Slot> {
@@ -108,6 +115,21 @@ impl Selector for RandomSelector {
         }
         let place = self.random.random_range(0..self.offered.len());
         self.offered.get(place).copied()
+    }
+
+    fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
+        // Shuffled as far as that is needed.
+        for place in 0..self.offered.len() {
+            let other = self.random.random_range(place..self.offered.len());
+            self.offered.swap(place, other);
+            self.note_standing(place);
+            self.note_standing(other);
+            let slot = self.offered[place];
+            if holds(slot) {
+                return Some((slot, usize::MAX));
+            }
+        }
+        None
     }
 
     fn is_empty(&self) -> bool {
@@ -149,6 +171,12 @@ impl Selector for BlockIdSelector {
 
     fn best(&mut self) -> Option<Slot> {
         self.ranking.last().map(|(_, slot)| *slot)
+    }
+
+    fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
+        let mut slots = self.ranking.iter().rev().map(|(_, slot)| *slot);
+        let best = slots.find(|slot| holds(*slot))?;
+        Some((best, usize::MAX))
     }
 
     fn is_empty(&self) -> bool {

@@ -545,6 +545,11 @@ impl Selector for LongestWaiting {
         self.0.first().copied()
     }
 
+    fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
+        let best = self.0.iter().copied().find(|slot| holds(*slot))?;
+        Some((best, usize::MAX))
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -29,6 +29,9 @@ impl Selector for FakeFaultySelector {
     fn best(&mut self) -> Option<Slot> {
         panic!("the selector has a fault");
     }
+    fn best_of(&mut self, _: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
+        panic!("the selector has a fault");
+    }
     fn is_empty(&self) -> bool {
         false
     }
