@@ -52,6 +52,8 @@ pub(super) struct Class {
     pub(super) passed_since: Option<Duration>,
     /// The log has been told that it fits no manager.
     pub(super) is_told: bool,
+    /// All its kinds are to have another home.
+    pub(super) is_moving: bool,
 }
 
 impl Classes {
@@ -132,6 +134,10 @@ impl Classes {
         self.classes.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.classes.len()
+    }
+
     /// How many tasks are in all of them.
     pub(super) fn tasks(&self) -> usize {
         self.tasks
@@ -157,15 +163,6 @@ impl Classes {
         });
     }
 
-    /// All kinds, in no order.
-    pub(super) fn into_kinds(self) -> Vec<usize> {
-        let classes = self.classes.into_iter();
-        classes
-            .flat_map(|(_, class)| class.kinds)
-            .map(|(_, kind)| kind)
-            .collect()
-    }
-
     fn add(&mut self, traits: Traits, demand: &Rc<Demand>) -> usize {
         self.issued += 1;
         let place = self.classes.insert(Class {
@@ -176,6 +173,7 @@ impl Classes {
             demand: Rc::clone(demand),
             passed_since: None,
             is_told: false,
+            is_moving: false,
         });
         self.by_traits.insert(traits, place);
         place

@@ -1,5 +1,6 @@
 //! What a task asks for, compared with what a manager has.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use glob::Pattern;
@@ -7,6 +8,7 @@ use glob::Pattern;
 use super::manager::Manager;
 use super::now::Now;
 use super::settings::Placement;
+use super::slot::Slot;
 use protocol::{Amount, Needs, Registration, Routing};
 
 /// Shares are quotients: a task that asks for a third of a core three times over has one.
@@ -20,6 +22,8 @@ pub(super) struct Demand {
     pub(super) amounts: Amounts,
     pub(super) task_type: Option<Rc<str>>,
     pub(super) routing: Routing,
+    /// A manager that could hold such a task when one was looked for last.
+    pub(super) holder: Cell<Option<Slot>>,
     hostname: Vec<Pattern>,
     block_id: Vec<Pattern>,
 }
@@ -58,6 +62,18 @@ pub(super) struct Room<'a, B> {
     left_s: f64,
 }
 
+/// Why a manager can never hold a task; the later, the nearer it comes to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Missing {
+    Node,
+    Slots,
+    Time,
+}
+
+impl Missing {
+    pub(super) const ALL: [Self; 3] = [Self::Node, Self::Slots, Self::Time];
+}
+
 /// Whether a task could go to a manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
@@ -80,6 +96,7 @@ impl Demand {
             },
             task_type: needs.task_type.as_deref().map(Rc::from),
             routing: needs.routing.unwrap_or(routing),
+            holder: Cell::new(None),
             hostname: node.map_or_else(Vec::new, |node| patterns(&node.hostname)),
             block_id: node.map_or_else(Vec::new, |node| patterns(&node.block_id)),
             needs,
@@ -213,6 +230,21 @@ impl<'a, B> Room<'a, B> {
             true => Fit::Now(slots),
             false => Fit::Later,
         }
+    }
+
+    /// Why it can never hold such a task; None if it can.
+    pub(super) fn missing(&self, demand: &Demand) -> Option<Missing> {
+        if self.fit(demand) != Fit::Never {
+            return None;
+        }
+        let site = &self.manager.site;
+        Some(if !demand.accepts(&self.manager.registration) {
+            Missing::Node
+        } else if demand.amounts.slots_on(site) > site.slots {
+            Missing::Slots
+        } else {
+            Missing::Time
+        })
     }
 
     /// Whether so much is free: alike for all that have room and are of one [`Extent`].

@@ -1,7 +1,9 @@
 //! Tasks that ask for something: those that ask for the same are one kind, and wait in one lane.
 
-use std::collections::{BTreeMap, HashMap};
-use std::iter::Peekable;
+mod moves;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::iter::{self, Peekable};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,17 +11,18 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 
 use super::classes::{Class, ClassId, Classes};
-use super::demand::{Demand, Fit, Room};
+use super::demand::{Demand, Fit, Missing, Room};
 use super::lane::{Key, Lane, QueuedTask};
 use super::slot::Slot;
+use moves::{Move, Moved};
 use protocol::{Affinity, Needs, Routing};
 
 /// How long the first task of a class may see others go before it, out of turn, because it does not
 /// fit yet or because a manager goes on with the type that it has. Then it gets its turn: a manager
 /// that can hold it gets nothing that stands behind it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// Whose tasks are those that no manager can hold: a manager that registers looks through them.
-pub(super) const NOBODY: Slot = Slot::LAST;
+/// So many demands are kept ready although no task that waits has them.
+const DEMANDS_KEPT: usize = 256;
 /// Among the classes of a type that a manager has run, so many are looked at.
 const WARM_CLASSES_MAX: usize = 8;
 
@@ -29,8 +32,10 @@ pub(super) struct Kinds<B> {
     by_affinity: HashMap<Affinity, Vec<usize>, RandomState>,
     /// What any manager may get.
     common: Classes,
-    /// What only this manager may get.
+    /// What only this manager may get; behind these what no manager can hold: see [`nobody`].
     bound: BTreeMap<Slot, Classes>,
+    moves: VecDeque<Move>,
+    moved: Moved,
     tasks: usize,
     weight: usize,
 }
@@ -103,6 +108,8 @@ impl<B> Kinds<B> {
             by_affinity: HashMap::default(),
             common: Classes::default(),
             bound: BTreeMap::new(),
+            moves: VecDeque::new(),
+            moved: Moved::default(),
             tasks: 0,
             weight: 0,
         }
@@ -118,8 +125,20 @@ impl<B> Kinds<B> {
 
     /// How many of them some manager could hold.
     pub(super) fn holdable(&self) -> usize {
-        let of_nobody = self.bound.get(&NOBODY).map_or(0, Classes::tasks);
-        self.tasks - of_nobody
+        let of_nobody = self.parked().map(|(_, classes)| classes.tasks());
+        self.tasks - of_nobody.sum::<usize>()
+    }
+
+    /// Those that no manager can hold, by their home.
+    pub(super) fn parked(&self) -> impl Iterator<Item = (Slot, &Classes)> {
+        let parked = self.bound.range(Slot::nobody(0)..);
+        parked.map(|(home, classes)| (*home, classes))
+    }
+
+    /// How many classes there are.
+    pub(super) fn classes_len(&self) -> usize {
+        let bound = self.bound.values().map(Classes::len);
+        self.common.len() + bound.sum::<usize>()
     }
 
     /// Where tasks of this value go that wait here already.
@@ -182,11 +201,9 @@ impl<B> Kinds<B> {
             plain: None,
         });
         let demand = Rc::clone(&shared.demand);
-        let is_like = |classes: &Classes| classes.has_like(&demand);
-        let home = match self.bound.get(&NOBODY) {
-            Some(classes) if home.is_none() && is_like(classes) => Some(NOBODY),
-            _ => home,
-        };
+        let mut parked = self.bound.range(Slot::nobody(0)..);
+        let alike = parked.find(|(_, classes)| classes.has_like(&demand));
+        let home = home.or(alike.map(|(home, _)| *home));
         let kind = self.kinds.insert(Kind {
             demand: Rc::clone(&demand),
             affinity: affinity.clone(),
@@ -208,12 +225,13 @@ impl<B> Kinds<B> {
         let (class, is_news) = classes.insert(kind, key, &demand, 1);
         let id = classes.id_of(class);
         self.kinds[kind].class = class;
-        (is_news && home != Some(NOBODY)).then_some(ClassName { home, id })
+        (is_news && !home.is_some_and(Slot::is_nobody)).then_some(ClassName { home, id })
     }
 
     /// The first task of the first class.
     pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
-        let class = self.find(self.all_classes().next()?)?;
+        let name = self.of_somebody().chain(self.of_nobody()).next()?;
+        let class = self.find(name)?;
         self.peek(class.kinds().next()?)
     }
 
@@ -261,7 +279,7 @@ impl<B> Kinds<B> {
             if affinity.is_none() {
                 shared.plain = None;
             }
-            if shared.kinds == 0 {
+            if shared.kinds == 0 && self.demands.len() > DEMANDS_KEPT {
                 self.demands.remove(&demand.needs);
             }
         }
@@ -288,6 +306,10 @@ impl<B> Kinds<B> {
     /// The room of a million kinds is not kept after them.
     fn give_back_room(&mut self) {
         const KEPT: usize = 1024;
+        // Those that come from now on may be others.
+        if self.demands.len() >= DEMANDS_KEPT {
+            self.demands.clear();
+        }
         self.demands.shrink_to(KEPT);
         self.by_affinity.shrink_to(KEPT);
         if self.kinds.capacity() > KEPT {
@@ -305,58 +327,23 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// What only this manager could get may go to any other. Whether there was something.
-    pub(super) fn release(&mut self, slot: Slot) -> bool {
-        let Some(classes) = self.bound.remove(&slot) else {
-            return false;
-        };
-        for kind in classes.into_kinds() {
-            self.settle_in(kind, None);
-        }
-        true
-    }
-
     fn move_to(&mut self, kind: usize, home: Option<Slot>) {
         let entry = &self.kinds[kind];
-        let (from, class, tasks) = (entry.home, entry.class, entry.lane.len());
+        let (from, class, demand) = (entry.home, entry.class, Rc::clone(&entry.demand));
+        let tasks = entry.lane.len();
         if let Some(key) = entry.lane.first_key() {
             self.classes_mut(from).remove(class, kind, key, tasks);
-        }
-        self.drop_if_empty(from);
-        self.settle_in(kind, home);
-    }
-
-    fn settle_in(&mut self, kind: usize, home: Option<Slot>) {
-        let entry = &self.kinds[kind];
-        let (demand, tasks) = (Rc::clone(&entry.demand), entry.lane.len());
-        if let Some(key) = entry.lane.first_key() {
+            self.drop_if_empty(from);
             let (class, _) = self.classes_mut(home).insert(kind, key, &demand, tasks);
             let entry = &mut self.kinds[kind];
             (entry.class, entry.home) = (class, home);
         }
     }
 
-    /// No manager can hold a task of this class, or one can again.
-    pub(super) fn move_class(&mut self, name: ClassName, home: Option<Slot>) {
-        let class = self.find(name);
-        let kinds: Vec<usize> = class.into_iter().flat_map(Class::kinds).collect();
-        let is_told = class.is_some_and(|class| class.is_told);
-        for kind in kinds {
-            self.move_to(kind, home);
-            let place = self.kinds[kind].class;
-            if let Some(class) = self.classes_mut(home).at_mut(place) {
-                class.is_told |= is_told;
-            }
-        }
-    }
-
-    /// The classes that no manager could hold.
+    /// The classes that no manager can hold.
     pub(super) fn of_nobody(&self) -> impl Iterator<Item = ClassName> {
-        let classes = self.of_home(NOBODY).flat_map(Classes::in_order);
-        classes.map(|(_, id)| ClassName {
-            home: Some(NOBODY),
-            id,
-        })
+        let parked = self.parked().map(|(home, _)| Some(home));
+        parked.flat_map(|home| self.names(home))
     }
 
     pub(super) fn find(&self, name: ClassName) -> Option<&Class> {
@@ -370,15 +357,18 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// All classes: what any manager may get, what nobody could hold, and what one must get.
-    pub(super) fn all_classes(&self) -> impl Iterator<Item = ClassName> {
-        let bound = self.bound.keys().filter(|slot| **slot != NOBODY);
-        let homes = bound.map(|slot| Some(*slot));
-        let all = [None, Some(NOBODY)].into_iter().chain(homes);
-        all.flat_map(|home| {
-            let classes = self.classes(home).into_iter().flat_map(Classes::in_order);
-            classes.map(move |(_, id)| ClassName { home, id })
-        })
+    /// The classes that some manager could hold when they were looked at last: what any may get,
+    /// and what one must get.
+    pub(super) fn of_somebody(&self) -> impl Iterator<Item = ClassName> {
+        let bound = self.bound.keys().filter(|slot| !slot.is_nobody());
+        let homes = iter::once(None).chain(bound.map(|slot| Some(*slot)));
+        homes.flat_map(|home| self.names(home))
+    }
+
+    /// The classes of one home.
+    pub(super) fn names(&self, home: Option<Slot>) -> impl Iterator<Item = ClassName> {
+        let classes = self.classes(home).into_iter().flat_map(Classes::in_order);
+        classes.map(move |(_, id)| ClassName { home, id })
     }
 
     /// What a manager gets next: the first in order that fits it now. `plain`: the key of the first
@@ -512,6 +502,12 @@ impl<B> Kinds<B> {
         let kinds = all.kinds.into_iter();
         kinds.flat_map(|(_, mut kind)| kind.lane.drain().collect::<Vec<_>>())
     }
+}
+
+/// Whose tasks are those that no manager can hold, for the lack of this: a manager that registers
+/// looks through them.
+pub(super) fn nobody(missing: Missing) -> Slot {
+    Slot::nobody(missing as u32)
 }
 
 fn named(home: Option<Slot>) -> impl Fn((Key, ClassId)) -> (Key, ClassName) {

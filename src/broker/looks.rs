@@ -8,6 +8,8 @@ use std::time::Duration;
 pub(super) enum LookFor {
     /// Tasks that no manager can hold.
     Unmet,
+    /// Kinds that are to have another home.
+    Moves,
     /// Managers that fail everything.
     Failing,
     /// What the executor is to be told without asking.
@@ -20,6 +22,7 @@ pub(super) enum LookFor {
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     unmet_at: Option<Duration>,
+    moves_at: Option<Duration>,
     failing_at: Option<Duration>,
     observations_at: Option<Duration>,
     leaving_at: Option<Duration>,
@@ -34,6 +37,7 @@ impl Looks {
     pub(super) fn at(&self, look: LookFor) -> Option<Duration> {
         match look {
             LookFor::Unmet => self.unmet_at,
+            LookFor::Moves => self.moves_at,
             LookFor::Failing => self.failing_at,
             LookFor::Observations => self.observations_at,
             LookFor::Leaving => self.leaving_at,
@@ -48,12 +52,14 @@ impl Looks {
     pub(super) fn set(&mut self, look: LookFor, at: Option<Duration>) {
         match look {
             LookFor::Unmet => self.unmet_at = at,
+            LookFor::Moves => self.moves_at = at,
             LookFor::Failing => self.failing_at = at,
             LookFor::Observations => self.observations_at = at,
             LookFor::Leaving => self.leaving_at = at,
         }
         let all = [
             self.unmet_at,
+            self.moves_at,
             self.failing_at,
             self.observations_at,
             self.leaving_at,

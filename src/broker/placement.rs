@@ -19,6 +19,7 @@ use super::demand::{Extent, Fit, Room};
 use super::dispatch::Recipient;
 use super::kinds::{Choice, ClassName, Found, PATIENCE, Popped};
 use super::lane::QueuedTask;
+use super::looks::LookFor;
 use super::manager::Manager;
 use super::now::Now;
 use super::policy::Among;
@@ -213,9 +214,25 @@ impl<B> Broker<B> {
     /// The manager is to get nothing more: what only it could get goes to others.
     pub(super) fn release_bound(&mut self, slot: Slot, now: Now) {
         if self.queue.asking.release(slot) {
-            self.recall();
+            self.move_kinds(now);
         }
         self.look_for_unmet(now);
+    }
+
+    pub(super) fn move_kinds_when_due(&mut self, now: Now) {
+        if self.looks.is_due(LookFor::Moves, now.monotonic) {
+            self.move_kinds(now);
+        }
+    }
+
+    /// Kinds that are to have another home go there, as many as a turn may move.
+    pub(super) fn move_kinds(&mut self, now: Now) {
+        if self.queue.asking.move_some(now.monotonic) {
+            self.recall();
+        }
+        let is_left = self.queue.asking.are_moving();
+        self.looks
+            .set(LookFor::Moves, is_left.then_some(now.monotonic));
     }
 
     /// The registration has ended.

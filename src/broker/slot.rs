@@ -9,10 +9,19 @@ pub struct Slot {
 
 impl Slot {
     /// Behind every other one in their order.
-    pub(super) const LAST: Self = Self {
-        place: u32::MAX,
-        generation: u32::MAX,
-    };
+    pub(super) const LAST: Self = Self::nobody(u32::MAX);
+
+    /// No registration's, and behind all of these in their order.
+    pub(super) const fn nobody(number: u32) -> Self {
+        Self {
+            place: u32::MAX,
+            generation: number,
+        }
+    }
+
+    pub(super) fn is_nobody(self) -> bool {
+        self.place == u32::MAX
+    }
 
     /// Small, and nobody else's while the registration lasts: an index for tables of others.
     pub(super) fn place(self) -> usize {

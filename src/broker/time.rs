@@ -30,6 +30,7 @@ impl<B> Broker<B> {
         let is_due = |at: Duration| at <= now.monotonic;
         if self.looks.first().is_some_and(is_due) {
             self.look_for_failing_when_due(now);
+            self.move_kinds_when_due(now);
             self.tell_unmet_when_due(now);
             self.observe_when_due(now);
         }

@@ -1,15 +1,15 @@
 //! Tasks that wait for a manager which is not here: what they ask for, and what there is.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
 use tracing::warn;
 
 use super::Broker;
-use super::classes::Class;
-use super::demand::{Demand, Fit, Room};
-use super::kinds::{ClassName, NOBODY};
+use super::demand::{Demand, Fit, Missing, Room};
+use super::kinds::{ClassName, nobody};
 use super::looks::LookFor;
 use super::manager::Manager;
 use super::now::Now;
@@ -26,6 +26,8 @@ const TOLD_MAX: usize = 10;
 const SHOWN_MAX: usize = 100;
 /// In one look, managers are compared with classes of tasks so many times.
 const COMPARISONS_MAX: usize = 200_000;
+/// Of classes that are known to wait in vain, so many are looked at.
+const LOOKED_AT_MAX: usize = 10_000;
 
 /// Tasks that no manager can hold, whatever else it does.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,12 +107,6 @@ impl fmt::Display for Unmet {
 }
 
 impl<B> Broker<B> {
-    /// Tasks that wait, and that no manager here can hold.
-    pub(super) fn unmet(&self, now: Now) -> Vec<Unmet> {
-        let unmet = self.unmet_among(self.queue.asking.all_classes(), now);
-        summed_up(unmet.into_iter().map(|(_, unmet)| unmet).collect())
-    }
-
     /// Has the log say soon what waits in vain.
     pub(super) fn look_for_unmet(&mut self, now: Now) {
         if self.queue.asking.len() > 0 {
@@ -126,28 +122,38 @@ impl<B> Broker<B> {
         let is_asking = self.queue.asking.len() > 0;
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         self.looks.set(LookFor::Unmet, is_asking.then_some(next));
-        let asking = &self.queue.asking;
-        let is_news = |name: &ClassName| {
-            let is_told = asking.find(*name).is_some_and(|class| class.is_told);
-            name.home.is_none() || !is_told
-        };
-        let unmet = self.unmet_among(asking.all_classes().filter(is_news), now);
         // While nobody gets tasks blocks are on their way as a rule, and what those will lack is
         // not known.
-        let lacking = |(_, unmet): &(ClassName, Unmet)| unmet.lack != Lack::Managers;
-        let mut left_to_tell = TOLD_MAX;
-        for (name, unmet) in unmet.into_iter().filter(lacking) {
-            if let Some(class) = self.queue.asking.find_mut(name)
-                && !class.is_told
-                && left_to_tell > 0
-            {
-                left_to_tell -= 1;
-                class.is_told = true;
-                warn!("{unmet}");
-            }
-            if name.home.is_none() {
-                self.queue.asking.move_class(name, Some(NOBODY));
-            }
+        if self.kept().next().is_none() {
+            return;
+        }
+        let asking = &self.queue.asking;
+        let is_told = |name: &ClassName| asking.find(*name).is_some_and(|class| class.is_told);
+        let is_news = |name: &ClassName| name.home.is_none() || !is_told(name);
+        let (to_park, in_vain): (Vec<_>, Vec<_>) = self
+            .unmet_among(asking.of_somebody().filter(is_news), now)
+            .into_iter()
+            .partition(|found| found.name.home.is_none());
+        let parked = asking.of_nobody().take(LOOKED_AT_MAX);
+        let all = to_park.iter().map(|found| found.name).chain(parked);
+        let all = all.chain(in_vain.iter().map(|found| found.name));
+        let untold: Vec<ClassName> = all.filter(|name| !is_told(name)).take(TOLD_MAX).collect();
+        for name in untold {
+            self.tell_unmet(name, now);
+        }
+        for Found { name, why, .. } in to_park {
+            self.park(name, why);
+        }
+        self.move_kinds(now);
+    }
+
+    fn tell_unmet(&mut self, name: ClassName, now: Now) {
+        let unmet = self.in_words(name, &Look::new(now));
+        if let Some(unmet) = unmet
+            && let Some(class) = self.queue.asking.find_mut(name)
+        {
+            class.is_told = true;
+            warn!("{unmet}");
         }
     }
 
@@ -155,12 +161,22 @@ impl<B> Broker<B> {
     /// nobody looks at them until another one registers.
     pub(super) fn keep_if_holdable(&mut self, name: ClassName, now: Now) -> bool {
         let class = self.queue.asking.find(name);
-        let lack = class.and_then(|class| self.lack(name, class.demand(), &Look::new(now)));
-        let is_holdable = lack.is_none_or(|lack| lack == Lack::Managers);
-        if !is_holdable && name.home.is_none() {
-            self.queue.asking.move_class(name, Some(NOBODY));
+        let why = class.and_then(|class| self.why_unmet(name, class.demand(), &Look::new(now)));
+        match why {
+            None | Some(Why::NoManagers) => true,
+            Some(why) => {
+                self.park(name, why);
+                self.move_kinds(now);
+                false
+            }
         }
-        is_holdable
+    }
+
+    fn park(&mut self, name: ClassName, why: Why) {
+        if let Why::Missing(missing) = why {
+            let home = Some(nobody(missing));
+            self.queue.asking.move_class(name, home);
+        }
     }
 
     /// A manager has registered that may hold what nobody could.
@@ -176,99 +192,203 @@ impl<B> Broker<B> {
             self.queue.asking.move_class(*name, None);
         }
         if !names.is_empty() {
-            self.recall();
+            self.move_kinds(now);
         }
     }
 
-    /// Of very many, the first are looked at.
-    fn unmet_among(
-        &self,
-        names: impl Iterator<Item = ClassName>,
-        now: Now,
-    ) -> Vec<(ClassName, Unmet)> {
+    /// Tasks that wait, and that no manager here can hold. Of very many kinds, those of most tasks
+    /// are shown one by one, and the others by what they lack; what nobody looks at any more is
+    /// counted to the last task.
+    pub(super) fn unmet(&self, now: Now) -> Vec<Unmet> {
+        let (mut found, mut sums) = self.all_unmet(now);
+        found.sort_by_key(|found| found.why);
+        if sums.iter().map(|sum| sum.kinds).sum::<usize>() > SHOWN_MAX {
+            found.sort_by_key(|found| Reverse(found.tasks));
+        }
         let look = Look::new(now);
-        let names = names.take_while(|_| !look.is_over());
-        let unmet = names.filter_map(|name| {
-            let class = self.queue.asking.find(name)?;
-            Some((name, self.unmet_class(name, class, &look)?))
-        });
-        unmet.collect()
+        let mut shown = Vec::new();
+        for Found { name, why, tasks } in found {
+            let sum = &mut sums[why.place()];
+            if shown.len() < SHOWN_MAX && !look.is_over() {
+                sum.kinds -= 1;
+                sum.tasks -= tasks;
+                shown.extend(self.in_words(name, &look));
+            } else if sum.example.is_none() {
+                sum.example = self.in_words(name, &look);
+            }
+        }
+        shown.extend(sums.into_iter().filter_map(Sum::in_words));
+        shown
     }
 
-    fn unmet_class(&self, name: ClassName, class: &Class, look: &Look) -> Option<Unmet> {
-        let lack = self.lack(name, class.demand(), look)?;
-        Some(Unmet {
-            tasks: class.tasks,
-            needs: class.demand().needs.to_string(),
-            lack,
-        })
+    /// What waits in vain as far as it is looked at, and the sums of all.
+    fn all_unmet(&self, now: Now) -> (Vec<Found>, [Sum; Why::PLACES]) {
+        let asking = &self.queue.asking;
+        let mut sums = <[Sum; Why::PLACES]>::default();
+        if self.kept().next().is_none() {
+            let why = Why::NoManagers;
+            sums[why.place()].add(asking.classes_len(), asking.len());
+            let all = asking.of_somebody().chain(asking.of_nobody());
+            let found = all.take(LOOKED_AT_MAX).filter_map(|name| {
+                let tasks = asking.find(name)?.tasks;
+                Some(Found { name, why, tasks })
+            });
+            return (found.collect(), sums);
+        }
+        let mut found = self.unmet_among(asking.of_somebody(), now);
+        for Found { why, tasks, .. } in &found {
+            sums[why.place()].add(1, *tasks);
+        }
+        for (home, classes) in asking.parked() {
+            let Some(missing) = Missing::ALL.into_iter().find(|it| nobody(*it) == home) else {
+                continue;
+            };
+            let why = Why::Missing(missing);
+            sums[why.place()].add(classes.len(), classes.tasks());
+            let first = asking.names(Some(home)).take(LOOKED_AT_MAX);
+            found.extend(first.filter_map(|name| {
+                let tasks = asking.find(name)?.tasks;
+                Some(Found { name, why, tasks })
+            }));
+        }
+        (found, sums)
+    }
+
+    /// Of very many classes, the first are looked at.
+    fn unmet_among(&self, names: impl Iterator<Item = ClassName>, now: Now) -> Vec<Found> {
+        let look = Look::new(now);
+        let names = names.take_while(|_| !look.is_over());
+        let found = names.filter_map(|name| {
+            let class = self.queue.asking.find(name)?;
+            let why = self.why_unmet(name, class.demand(), &look)?;
+            let tasks = class.tasks;
+            Some(Found { name, why, tasks })
+        });
+        found.collect()
     }
 
     /// None if a manager can hold it.
-    fn lack(&self, name: ClassName, demand: &Demand, look: &Look) -> Option<Lack> {
-        let (now, amounts) = (look.now, &demand.amounts);
-        let can_hold = |it: &Manager<B>| {
+    fn why_unmet(&self, name: ClassName, demand: &Demand, look: &Look) -> Option<Why> {
+        let missing = |slot: Slot| {
             look.note_comparison();
-            Room::of(it, now).fit(demand) != Fit::Never
+            let manager = self.managers.find(slot).filter(|it| it.is_kept());
+            manager.map(|manager| Room::of(manager, look.now).missing(demand))
         };
-        if let Some(slot) = name.home.filter(|slot| *slot != NOBODY) {
-            let manager = self.managers.find(slot)?;
-            return (!can_hold(manager)).then(|| Lack::Affinity(manager.id.clone()));
+        if let Some(home) = name.home.filter(|home| !home.is_nobody()) {
+            return missing(home)?.map(|_| Why::InVain);
         }
-        let managers = || {
-            let all = self.managers.iter().map(|(_, manager)| manager);
-            all.filter(|manager| manager.is_kept())
-        };
-        if managers().any(can_hold) {
+        if demand.holder.get().and_then(missing) == Some(None) {
             return None;
         }
-        let nodes = || managers().filter(|it| demand.accepts(&it.registration));
-        let slots = |it: &Manager<B>| amounts.slots_on(&it.site);
-        let mut large = nodes().filter(|it| slots(it) <= it.site.slots).peekable();
-        let lack = if large.peek().is_some() {
-            let left_s = large.map(|it| Room::of(it, now).left_s());
-            let longest_s = left_s.fold(0.0, f64::max);
-            Lack::Time { longest_s }
-        } else if let Some(nearest) = nodes().min_by_key(|it| slots(it) - it.site.slots) {
-            Lack::Slots {
-                needed: slots(nearest),
-                largest: nearest.site.slots,
+        let mut why = Why::NoManagers;
+        for slot in self.kept() {
+            match missing(slot)? {
+                Some(missing) => why = why.max(Why::Missing(missing)),
+                None => {
+                    demand.holder.set(Some(slot));
+                    return None;
+                }
             }
-        } else if managers().next().is_some() {
-            Lack::Node
-        } else {
-            Lack::Managers
-        };
-        Some(lack)
+        }
+        Some(why)
+    }
+
+    /// None if a manager can hold it.
+    fn in_words(&self, name: ClassName, look: &Look) -> Option<Unmet> {
+        let class = self.queue.asking.find(name)?;
+        let why = self.why_unmet(name, class.demand(), look)?;
+        Some(Unmet {
+            tasks: class.tasks,
+            needs: class.demand().needs.to_string(),
+            lack: self.lack(why, name, class.demand(), look)?,
+        })
+    }
+
+    fn lack(&self, why: Why, name: ClassName, demand: &Demand, look: &Look) -> Option<Lack> {
+        let managers = self.kept().filter_map(|slot| self.managers.find(slot));
+        let managers = managers.inspect(|_| look.note_comparison());
+        let nodes = managers.filter(|it| demand.accepts(&it.registration));
+        let slots = |it: &Manager<B>| demand.amounts.slots_on(&it.site);
+        Some(match why {
+            Why::NoManagers => Lack::Managers,
+            Why::Missing(Missing::Node) => Lack::Node,
+            Why::Missing(Missing::Slots) => {
+                let nearest = nodes.min_by_key(|it| slots(it) - it.site.slots)?;
+                Lack::Slots {
+                    needed: slots(nearest),
+                    largest: nearest.site.slots,
+                }
+            }
+            Why::Missing(Missing::Time) => {
+                let large = nodes.filter(|it| slots(it) <= it.site.slots);
+                let left_s = large.map(|it| Room::of(it, look.now).left_s());
+                let longest_s = left_s.fold(0.0, f64::max);
+                Lack::Time { longest_s }
+            }
+            Why::InVain => Lack::Affinity(self.managers.find(name.home?)?.id.clone()),
+        })
+    }
+
+    /// Managers that may get tasks, now or later.
+    fn kept(&self) -> impl Iterator<Item = Slot> {
+        let kept = self.managers.iter().filter(|(_, it)| it.is_kept());
+        kept.map(|(slot, _)| slot)
     }
 }
 
-/// Of very many kinds, those of most tasks are shown one by one, and the others by what they lack.
-fn summed_up(mut unmet: Vec<Unmet>) -> Vec<Unmet> {
-    if unmet.len() <= SHOWN_MAX {
-        return unmet;
-    }
-    unmet.sort_by_key(|it| std::cmp::Reverse(it.tasks));
-    let mut others: Vec<(usize, Unmet)> = Vec::new();
-    for it in unmet.drain(SHOWN_MAX..) {
-        let is_alike =
-            |other: &Unmet| std::mem::discriminant(&other.lack) == std::mem::discriminant(&it.lack);
-        match others.iter_mut().find(|(_, other)| is_alike(other)) {
-            Some((kinds, other)) => {
-                *kinds += 1;
-                other.tasks += it.tasks;
-            }
-            None => others.push((1, it)),
+/// Why no manager can hold the tasks of a class, without how much it is that lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    NoManagers,
+    /// The one that comes nearest.
+    Missing(Missing),
+    /// Its affinity's manager cannot, whatever others can.
+    InVain,
+}
+
+impl Why {
+    const PLACES: usize = 2 + Missing::ALL.len();
+
+    /// In a table of sums.
+    fn place(self) -> usize {
+        match self {
+            Self::NoManagers => 0,
+            Self::Missing(missing) => 1 + missing as usize,
+            Self::InVain => Self::PLACES - 1,
         }
     }
-    unmet.extend(others.into_iter().map(|(kinds, other)| match kinds {
-        1 => other,
-        _ => Unmet {
-            needs: format!("{}, and of {} other kinds", other.needs, kinds - 1),
-            ..other
-        },
-    }));
-    unmet
+}
+
+/// A class that waits in vain.
+struct Found {
+    name: ClassName,
+    why: Why,
+    tasks: usize,
+}
+
+/// Kinds that wait in vain for one reason.
+#[derive(Default)]
+struct Sum {
+    kinds: usize,
+    tasks: usize,
+    example: Option<Unmet>,
+}
+
+impl Sum {
+    fn add(&mut self, kinds: usize, tasks: usize) {
+        self.kinds += kinds;
+        self.tasks += tasks;
+    }
+
+    fn in_words(self) -> Option<Unmet> {
+        let Unmet { needs, lack, .. } = self.example?;
+        let needs = match self.kinds {
+            1 => needs,
+            _ => format!("{needs}, and of {} other kinds", self.kinds - 1),
+        };
+        let tasks = self.tasks;
+        Some(Unmet { tasks, needs, lack })
+    }
 }
 
 /// One look at what waits, which must not hold up the tasks.
@@ -322,25 +442,5 @@ mod tests {
             "2 tasks need manager b'ab12', which runs others of the same affinity and cannot hold \
              them. They wait until that manager is held or goes"
         );
-    }
-
-    #[test]
-    fn of_very_many_kinds_the_small_ones_are_summed_up() {
-        let kind = |number: usize| Unmet {
-            tasks: 1 + number % 7,
-            needs: format!("host n{number}"),
-            lack: match number % 2 {
-                0 => Lack::Node,
-                _ => Lack::Time { longest_s: 1.0 },
-            },
-        };
-        let few: Vec<Unmet> = (0..SHOWN_MAX).map(kind).collect();
-        assert_eq!(summed_up(few.clone()), few);
-        let many: Vec<Unmet> = (0..SHOWN_MAX * 10).map(kind).collect();
-        let shown = summed_up(many.clone());
-        assert_eq!(shown.len(), SHOWN_MAX + 2);
-        let tasks = |unmet: &[Unmet]| unmet.iter().map(|it| it.tasks).sum::<usize>();
-        assert_eq!(tasks(&shown), tasks(&many));
-        assert!(shown[SHOWN_MAX].needs.ends_with("and of 449 other kinds"));
     }
 }

@@ -135,8 +135,9 @@ pub struct Queue {
     /// the like). Only these may wait although a manager has room.
     #[serde(default)]
     pub asking: usize,
-    /// What of these fits no manager that is here, by what is asked for; of very many kinds, the
-    /// first. It waits until a block comes that has what it needs.
+    /// What of these fits no manager that is here, by what is asked for; of very many kinds, those
+    /// of most tasks, and the others summed up by what lacks. It waits until a block comes that has
+    /// what it needs.
     #[serde(default)]
     pub unmet: Vec<Unmet>,
 }

@@ -46,5 +46,8 @@ mod simulation;
 /// Tasks that ask for something of their manager, against a model that tries everything.
 mod placement;
 
+/// Very many managers and kinds.
+mod crowds;
+
 /// Managers that fail everything, against a model that looks at every result again.
 mod failing;
