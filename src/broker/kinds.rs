@@ -327,17 +327,28 @@ impl<B> Kinds<B> {
         }
     }
 
+    /// The first task of a class that has seen others go before it has seen them there as well.
     fn move_to(&mut self, kind: usize, home: Option<Slot>) {
         let entry = &self.kinds[kind];
-        let (from, class, demand) = (entry.home, entry.class, Rc::clone(&entry.demand));
+        let (from, place, demand) = (entry.home, entry.class, Rc::clone(&entry.demand));
         let tasks = entry.lane.len();
-        if let Some(key) = entry.lane.first_key() {
-            self.classes_mut(from).remove(class, kind, key, tasks);
-            self.drop_if_empty(from);
-            let (class, _) = self.classes_mut(home).insert(kind, key, &demand, tasks);
-            let entry = &mut self.kinds[kind];
-            (entry.class, entry.home) = (class, home);
+        let Some(key) = entry.lane.first_key() else {
+            return;
+        };
+        let classes = self.classes_mut(from);
+        let left = classes.at_mut(place).filter(|it| it.first() == Some(key));
+        let since = left.and_then(|class| class.passed_since);
+        classes.remove(place, kind, key, tasks);
+        self.drop_if_empty(from);
+        let classes = self.classes_mut(home);
+        let (place, _) = classes.insert(kind, key, &demand, tasks);
+        let found = classes.at_mut(place).filter(|it| it.first() == Some(key));
+        if let Some(class) = found {
+            let all = [class.passed_since, since];
+            class.passed_since = all.into_iter().flatten().min();
         }
+        let entry = &mut self.kinds[kind];
+        (entry.class, entry.home) = (place, home);
     }
 
     /// The classes that no manager can hold.

@@ -172,6 +172,8 @@ impl<B> Broker<B> {
         if let Some(affinity) = &popped.affinity {
             self.affinities.dispatched(affinity, slot);
             self.queue.asking.bind(affinity, slot);
+            // The first task that a manager is reserved for may be among those that are bound now.
+            self.note_news_for_reserved();
         }
         if let Some(held) = self.reservation
             && (held.class == found.class || self.queue.asking.find(held.class).is_none())
@@ -271,6 +273,7 @@ impl<B> Broker<B> {
         for affinity in placed.affinities() {
             self.affinities.dispatched(affinity, slot);
         }
+        self.note_news_for_reserved();
     }
 
     /// Whoever stands aside is looked at again.
