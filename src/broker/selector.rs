@@ -120,7 +120,7 @@ impl Selector for RandomSelector {
     fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
         // Shuffled as far as that is needed.
         for place in 0..self.offered.len() {
-            let other = self.random.random_range(place..self.offered.len());
+            let other = place + self.random.random_range(0..self.offered.len() - place);
             self.offered.swap(place, other);
             self.note_standing(place);
             self.note_standing(other);
