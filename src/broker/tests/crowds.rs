@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use broker::{BlockIdSelector, Candidate, Lack, Selector, Settings, Slot, StopReason};
 use protocol::{
-    Affinity, Amount, Command, FromManager, Needs, NodeNeeds, Priority, Registration, Task, TaskId,
+    Affinity, Amount, Command, FromManager, ManagerId, Needs, NodeNeeds, Priority, Registration,
+    Task, TaskId,
 };
 
 use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id};
@@ -213,7 +214,7 @@ fn what_a_manager_leaves_behind_goes_on_in_portions() {
         crowd.turn();
     }
     let now = crowd.world.now;
-    let hold = Command::Hold("m1".into());
+    let hold = Command::Hold(ManagerId::new(b"m1"));
     let _ = crowd.world.broker.handle_command(hold, now);
     crowd.join("m2", VALUES);
     let mut gone = crowd.hand_out();
