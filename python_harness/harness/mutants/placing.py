@@ -44,8 +44,8 @@ MUTANTS = [
     PLACING(
         "tasks of one affinity go anywhere",
         "placement.rs",
-        "            self.queue.asking.bind(affinity, slot);\n        }\n        if let Some(held)",
-        "        }\n        if let Some(held)",
+        "            self.queue.asking.bind(affinity, slot);\n",
+        "",
     ),
     PLACING(
         "tasks are prefetched beside one that takes several slots",
@@ -68,7 +68,7 @@ MUTANTS = [
     PLACING(
         "a manager that registers is not offered what nobody could hold",
         "unmet.rs",
-        "        if !names.is_empty() {\n            self.recall();\n        }\n",
+        "        if !names.is_empty() {\n            self.move_kinds(now);\n        }\n",
         "",
     ),
     PLACING(
@@ -87,14 +87,15 @@ MUTANTS = [
         "those that stand aside are not looked at again when another kind waits",
         "placement.rs",
         "            if self.keep_if_holdable(class, now) {\n"
-        "                self.recall();\n"
+        "                self.begin_class(class, now);\n"
         "            }\n",
         "            self.keep_if_holdable(class, now);\n",
     ),
     PLACING(
         "what is released from a manager that goes recalls nobody",
         "placement.rs",
-        "        if self.queue.asking.release(slot) {\n            self.recall();\n        }\n",
+        "        if self.queue.asking.release(slot) {\n            self.move_kinds(now);\n"
+        "        }\n",
         "        let _ = self.queue.asking.release(slot);\n",
     ),
     PLACING(
@@ -118,8 +119,8 @@ MUTANTS = [
     PLACING(
         "a task that asks for its own workers is prefetched",
         "demand.rs",
-        "            true => slots <= manager.free_workers(),\n",
-        "            true => slots <= manager.free_capacity(),\n",
+        "            true => slots <= self.manager.free_workers(),\n",
+        "            true => slots <= self.manager.free_capacity(),\n",
     ),
     PLACING(
         "which node is asked for is no matter",

@@ -301,8 +301,8 @@ MUTANTS = [
     Mutant(
         "those that stand aside are called back and offered to nobody",
         "placement.rs",
-        "            if self.managers.find(slot).is_some() {\n                self.index(slot);\n",
-        "            if self.managers.find(slot).is_none() {\n                self.index(slot);\n",
+        "        for slot in self.aside.take() {\n            self.index(slot);\n        }\n",
+        "        let _ = self.aside.take();\n",
         played_by="turn",
     ),
     Mutant(
