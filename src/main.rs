@@ -21,6 +21,7 @@ use htex_interchange::cli::{Arguments, by_hand};
 use submit_side::config::{self, RawConfig};
 use tools::endpoint_command::{self, Call};
 
+use newer_parsl::hand_over_if_newer;
 use refusal::{RefusedStart, refuse, refuse_arguments};
 
 fn main() -> ExitCode {
@@ -44,7 +45,10 @@ fn main() -> ExitCode {
     let (bytes, signals) = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
     match RawConfig::read(&bytes) {
         Ok(raw) => start::start(&arguments, (&bytes, raw), signals, ancestry),
-        Err(error) => refuse(&error.into(), None, None),
+        Err(error) => {
+            hand_over_if_newer(&arguments, &bytes, &ancestry, None, None);
+            refuse(&error.into(), None, None)
+        }
     }
 }
 

@@ -24,13 +24,13 @@ use super::versions::{VERSIONS_WITHIN, hints};
 const HANDED_OVER: &str = "HTEX_INTERCHANGE_HANDED_OVER";
 
 /// Hands over if that is wanted, and returns if not, or if it cannot be done. `config` is what HTEX
-/// wrote to standard input.
+/// wrote to standard input, which a newer Parsl may write otherwise: nothing more of it is needed.
 pub(crate) fn hand_over_if_newer(
     arguments: &Arguments,
     config: &[u8],
     ancestry: &Ancestry,
     side: Option<&SubmitSide>,
-    log: &LogGuard,
+    log: Option<&LogGuard>,
 ) {
     if arguments.newer_parsl != NewerParsl::Stock {
         return;
@@ -38,12 +38,10 @@ pub(crate) fn hand_over_if_newer(
     let starter = side.map(|side| WatchedProcess::of(WatchTarget::Starter, ancestry, side));
     let hints = hints(arguments, starter.and_then(|starter| starter.pid()));
     let search = Search::start(hints.clone()).ok();
-    let Some(found) = search.and_then(|search| search.wait(VERSIONS_WITHIN)) else {
-        warn!("The submit side's Parsl was not found, so it is served here");
-        return;
-    };
+    let found = search.and_then(|search| search.wait(VERSIONS_WITHIN));
+    let found = found.unwrap_or_default();
     let Some(parsl) = found.parsl.as_ref().map(|known| &known.version) else {
-        warn!("The submit side's Parsl was not found, so it is served here");
+        warn!("The release of the submit side's Parsl was not found, so it is served here");
         return;
     };
     if standing(parsl) != Standing::Newer {
@@ -59,7 +57,9 @@ pub(crate) fn hand_over_if_newer(
         return;
     };
     warn!("{newer}: its own interchange serves, {}", shown(&own));
-    log.flush_for(logging::EXIT_FLUSH);
+    if let Some(log) = log {
+        log.flush_for(logging::EXIT_FLUSH);
+    }
     let error = take_over(&own, config);
     warn!(
         "{} could not be started, so Parsl is served here: {error}",

@@ -32,10 +32,17 @@ pub(crate) fn start(
     ancestry: Ancestry,
 ) -> ! {
     let side = raw.submit_side().ok();
-    let log = open_log(&raw).unwrap_or_else(|reason| refuse(&reason, side.as_ref(), None));
+    let log = open_log(&raw);
+    hand_over_if_newer(
+        arguments,
+        config,
+        &ancestry,
+        side.as_ref(),
+        log.as_ref().ok(),
+    );
+    let log = log.unwrap_or_else(|reason| refuse(&reason, side.as_ref(), None));
     let refused = |reason: RefusedStart| -> ! { refuse(&reason, side.as_ref(), Some(&log)) };
     log_our_faults();
-    hand_over_if_newer(arguments, config, &ancestry, side.as_ref(), &log);
     let config = raw.check().unwrap_or_else(|error| refused(error.into()));
     log_config(&config);
     if arguments.is_of_endpoint {
