@@ -31,9 +31,7 @@ impl<B> Manager<B> {
         };
         Duration::try_from_secs_f64(in_s.max(0.0)).ok()
     }
-}
 
-impl<B> Manager<B> {
     /// How long its block still lasts, if HTEX told for how long blocks do. A manager whose start
     /// is in the future, by a clock of its own, started just now.
     pub(super) fn walltime_left(&self, told: &Placement, now: Now) -> Option<Duration> {

@@ -31,11 +31,6 @@ pub(super) struct Observations {
 }
 
 impl<B> Broker<B> {
-    /// Whether the executor is told and does not ask.
-    pub fn is_observed(&self) -> bool {
-        self.observations.is_some()
-    }
-
     /// From now on the executor is told. Everything that is here is told at once.
     pub fn begin_observations(&mut self, now: Now) {
         if self.observations.is_some() {
@@ -54,7 +49,7 @@ impl<B> Broker<B> {
         self.look_for_observers();
     }
 
-    /// After the change is in the books, or (of one that has left) before.
+    /// When the change is in the books: who has left is not there any more.
     pub(super) fn observe_change(&mut self, id: &ManagerId, change: &ManagerChange, now: Now) {
         match change {
             ManagerChange::Registered { .. } => {
@@ -95,40 +90,38 @@ impl<B> Broker<B> {
         let Some(observations) = &mut self.observations else {
             return;
         };
+        let is_activity_due = observations.activity_at <= now.monotonic;
+        if is_activity_due {
+            observations.activity_at = now.monotonic.saturating_add(TELL_EVERY);
+        }
         if observations.blocks_at.is_some_and(|at| at <= now.monotonic) {
             observations.blocks_at = None;
             let blocks = Rc::clone(&self.block_history);
             self.observe(Observation::ConnectedBlocks(blocks));
         }
-        self.observe_activity(now);
+        if is_activity_due {
+            self.observe_activity(now);
+        }
         self.look_for_observers();
     }
 
     fn observe_activity(&mut self, now: Now) {
-        let statuses = self.statuses(now);
-        let Some(observations) = &mut self.observations else {
-            return;
-        };
-        if observations.activity_at > now.monotonic {
-            return;
-        }
-        observations.activity_at = now.monotonic.saturating_add(TELL_EVERY);
-        let mut facts = Vec::new();
-        for status in statuses {
-            let told = observations
-                .tasks
-                .insert(status.manager.clone(), status.tasks);
-            if told != Some(status.tasks) {
-                facts.push((status.manager.clone(), ManagerFact::Tasks(status.tasks)));
+        for status in self.statuses(now) {
+            let (id, tasks) = (status.manager, status.tasks);
+            let told = self.note_told(&id, tasks);
+            if told != Some(tasks) {
+                self.observe_fact(&id, ManagerFact::Tasks(tasks));
             }
-            if told != Some(status.tasks) || status.tasks == 0 {
-                let idle = ManagerFact::IdleDurationS(status.idle_duration_s);
-                facts.push((status.manager, idle));
+            if told != Some(tasks) || tasks == 0 {
+                self.observe_fact(&id, ManagerFact::IdleDurationS(status.idle_duration_s));
             }
         }
-        for (id, fact) in facts {
-            self.observe_fact(&id, fact);
-        }
+    }
+
+    /// So many tasks is the manager told to have. Returns what was told before.
+    fn note_told(&mut self, id: &ManagerId, tasks: usize) -> Option<usize> {
+        let observations = self.observations.as_mut()?;
+        observations.tasks.insert(id.clone(), tasks)
     }
 
     /// Packages first, as in the branch.
@@ -145,9 +138,7 @@ impl<B> Broker<B> {
 
     fn observe_status(&mut self, status: ManagerStatus) {
         let id = status.manager.clone();
-        if let Some(observations) = &mut self.observations {
-            observations.tasks.insert(id.clone(), status.tasks);
-        }
+        let _ = self.note_told(&id, status.tasks);
         for fact in status.into_facts() {
             self.observe_fact(&id, fact);
         }

@@ -229,10 +229,8 @@ impl<B> Broker<B> {
             let why = Why::NoManagers;
             sums[why.place()].add(asking.classes_len(), asking.len());
             let all = asking.of_somebody().chain(asking.of_nobody());
-            let found = all.take(LOOKED_AT_MAX).filter_map(|name| {
-                let tasks = asking.find(name)?.tasks;
-                Some(Found { name, why, tasks })
-            });
+            let found = all.take(LOOKED_AT_MAX);
+            let found = found.filter_map(|name| self.found(name, why));
             return (found.collect(), sums);
         }
         let mut found = self.unmet_among(asking.of_somebody(), now);
@@ -246,10 +244,7 @@ impl<B> Broker<B> {
             let why = Why::Missing(missing);
             sums[why.place()].add(classes.len(), classes.tasks());
             let first = asking.names(Some(home)).take(LOOKED_AT_MAX);
-            found.extend(first.filter_map(|name| {
-                let tasks = asking.find(name)?.tasks;
-                Some(Found { name, why, tasks })
-            }));
+            found.extend(first.filter_map(|name| self.found(name, why)));
         }
         (found, sums)
     }
@@ -260,11 +255,14 @@ impl<B> Broker<B> {
         let names = names.take_while(|_| !look.is_over());
         let found = names.filter_map(|name| {
             let class = self.queue.asking.find(name)?;
-            let why = self.why_unmet(name, class.demand(), &look)?;
-            let tasks = class.tasks;
-            Some(Found { name, why, tasks })
+            self.found(name, self.why_unmet(name, class.demand(), &look)?)
         });
         found.collect()
+    }
+
+    fn found(&self, name: ClassName, why: Why) -> Option<Found> {
+        let tasks = self.queue.asking.find(name)?.tasks;
+        Some(Found { name, why, tasks })
     }
 
     /// None if a manager can hold it.

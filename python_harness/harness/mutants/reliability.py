@@ -134,8 +134,8 @@ MUTANTS = [
     OBSERVED(
         "idleness is told once",
         "observations.rs",
-        "told != Some(status.tasks) || status.tasks == 0",
-        "told != Some(status.tasks)",
+        "told != Some(tasks) || tasks == 0",
+        "told != Some(tasks)",
     ),
     OBSERVED(
         "a hold is not told to who does not ask",
