@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.setup import environment
+from harness.setup import environment, layer
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
@@ -40,8 +40,7 @@ class Endpoint:
 
     @property
     def packages(self) -> Path:
-        (found,) = (self.venv / "lib").glob("python3.*/site-packages")
-        return found
+        return layer.site_packages(self.venv)
 
     def with_environment(self, content: object) -> Endpoint:
         (self.directory / "user_environment.yaml").write_text(json.dumps(content))
@@ -85,7 +84,7 @@ def found(endpoint: Endpoint, *arguments, path: str | None = None) -> list[str]:
 @pytest.fixture(scope="module")
 def venv(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("endpoint") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    layer.bare(sys.executable, place)
     return place
 
 

@@ -13,7 +13,7 @@ import parsl
 import pytest
 
 from harness.machine import processes
-from harness.setup import environment
+from harness.setup import environment, layer
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
@@ -37,10 +37,9 @@ class Environment:
         self.place = place
         self.scripts = place / "bin"
         self.python = self.scripts / "python"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
-        self.packages = place / "lib" / f"python{VERSION}" / "site-packages"
         # As for an editable install, and read after ours: where Parsl is must not matter by then.
-        (self.packages / "zz_harness.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        harness = Path(sysconfig.get_path("purelib"))
+        self.packages = layer.on_top(sys.executable, place, harness, "zz_harness.pth")
         for name in ("interchange.py", "process_worker_pool.py"):
             _, _, body = (environment.VENV_BIN / name).read_text().partition("\n")
             self.script(self.scripts / name, body)

@@ -27,16 +27,11 @@ def of_the_future(tmp_path_factory):
     return altered.of_the_future(tmp_path_factory.mktemp("future") / "venv")
 
 
-def interchange_log(run_dir) -> str:
-    (log,) = run_dir.rglob("interchange.log")
-    return log.read_text(errors="replace")
-
-
 def test_an_executor_that_asks_nothing_is_told(observing, tmp_path):
     report = window.report_of(observing, tmp_path / "run", encrypted=True, monitoring=True)
     faults = window.workflow_faults(report, manager_version=padded(supported.NEWEST))
     assert not faults + window.node_faults(report["nodes"])
-    log = interchange_log(tmp_path / "run")
+    log = window.interchange_log(tmp_path / "run")
     assert "asks nothing and is told" in log and "Received command request: WorkerBinds" not in log
 
 
@@ -69,8 +64,10 @@ def test_only_who_waits_to_be_told_is_told(request, start, is_told, monkeypatch)
 def test_a_newer_release_is_served_with_a_warning(of_the_future, tmp_path):
     report = window.report_of(of_the_future, tmp_path / "run")
     assert not window.workflow_faults(report, manager_version=altered.FUTURE)
-    (line,) = [line for line in interchange_log(tmp_path / "run").splitlines() if "WARNING" in line]
-    assert f"Parsl {altered.FUTURE} is newer than {supported_as_written()}" in line
+    (line,) = [
+        line for line in window.interchange_log(tmp_path / "run").splitlines() if "WARNING" in line
+    ]
+    assert f"Parsl {altered.FUTURE} is newer than {padded(supported.NEWEST)}" in line
 
 
 def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
@@ -82,7 +79,7 @@ def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
     )
     python = str((of_the_future.place / "bin" / "python").resolve())
     assert not window.workflow_faults(report, manager_version=altered.FUTURE, served=python)
-    log = interchange_log(tmp_path / "run")
+    log = window.interchange_log(tmp_path / "run")
     assert f"its own interchange serves, {of_the_future.place}/bin/interchange.py" in log
 
 
@@ -92,9 +89,4 @@ def test_a_tested_release_is_served_here_whatever_is_wanted_of_newer_ones(tmp_pa
         tmp_path / "run",
         interchange_options=("--newer-parsl=stock",),
     )
-    assert not window.workflow_faults(report, manager_version=supported_as_written())
-
-
-def supported_as_written() -> str:
-    year, month, day = supported.NEWEST.split(".")
-    return f"{year}.{int(month):02}.{int(day):02}"
+    assert not window.workflow_faults(report, manager_version=padded(supported.NEWEST))

@@ -28,11 +28,6 @@ def in_a_long_run(name: str):
     return pytest.param(name, id=name, marks=() if short else pytest.mark.long)
 
 
-def interchange_log(run_dir) -> str:
-    (log,) = run_dir.rglob("interchange.log")
-    return log.read_text(errors="replace")
-
-
 @pytest.mark.parametrize("name", [in_a_long_run(name) for name in WINDOW])
 def test_workflow_encrypted_with_monitoring(name, tmp_path):
     """A long workflow of its own kind per release: values, an exception, 4 MB, priorities, a
@@ -113,4 +108,4 @@ def test_a_release_with_two_sockets_is_refused_at_once(tmp_path, measured):
     )
     assert report["load_s"] < 10
     assert "2025.06.30" in report["load_error"], report["load_error"]
-    assert "2025.06.30" in interchange_log(tmp_path / "run")
+    assert "2025.06.30" in window.interchange_log(tmp_path / "run")

@@ -9,11 +9,11 @@ something of ours is put.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.releases import supported
+from harness.setup import layer
 
 SCRIPTS = ("interchange.py", "process_worker_pool.py")
 EXECUTOR = "executors/high_throughput/executor.py"
@@ -105,11 +105,8 @@ def observing(at: Path) -> Altered:
 
 def _copy(at: Path) -> Altered:
     base = supported.release(supported.NEWEST)
-    subprocess.run([base.python, "-m", "venv", "--without-pip", at], check=True)
-    packages = at / base.package.parent.relative_to(base.place)
+    packages = layer.on_top(base.python, at, base.package.parent)
     shutil.copytree(base.package, packages / "parsl")
-    # Behind this environment's own packages.
-    (packages / "base.pth").write_text(f"{base.package.parent}\n")
     for name in SCRIPTS:
         lines = (base.place / "bin" / name).read_text().splitlines(keepends=True)
         script = at / "bin" / name

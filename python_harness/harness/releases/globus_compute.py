@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.releases import written
-from harness.setup import environment
+from harness.setup import environment, layer
 
 PLACES = environment.BUILD_DIR / "globus-compute"
 COMMAND = "globus-compute-endpoint"
@@ -37,14 +37,12 @@ class GlobusCompute:
         return RELEASES[self.name]
 
     def packages(self) -> Path:
-        (found,) = (self.place / "lib").glob("python3.*/site-packages")
-        return found
+        return layer.site_packages(self.place)
 
     def on_top(self, place: Path) -> GlobusCompute:
         """The same release as an environment of a test's own, which may be changed."""
-        subprocess.run([self.python, "-m", "venv", "--without-pip", place], check=True)
+        layer.on_top(self.python, place, self.packages())
         made = GlobusCompute(self.name, place)
-        (made.packages() / "below.pth").write_text(f"{self.packages()}\n")
         script = (self.scripts / COMMAND).read_text()
         (made.scripts / COMMAND).write_text(script.replace(str(self.scripts), str(made.scripts)))
         (made.scripts / COMMAND).chmod(0o755)

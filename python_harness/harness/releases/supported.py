@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.releases import origin, written
 from harness.releases.origin import Origin
-from harness.setup import environment
+from harness.setup import environment, layer
 
 RELEASES_DIR = environment.BUILD_DIR / "releases"
 REQUIREMENTS = environment.HARNESS_DIR / "requirements-releases.txt"
@@ -80,8 +80,7 @@ class Release:
     @cached_property
     def package(self) -> Path:
         """Where its package `parsl` is."""
-        (found,) = (self.place / "lib").glob("python3.*/site-packages/parsl")
-        return found
+        return layer.site_packages(self.place) / "parsl"
 
     @property
     def version(self) -> tuple[int, ...]:

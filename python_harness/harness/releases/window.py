@@ -76,6 +76,12 @@ def _report_of(release: Release, run_dir: Path, options: dict) -> dict:
     return release.report_of(PROGRAM, asdict(request), run_dir, PROGRAM_S)
 
 
+def interchange_log(run_dir: Path) -> str:
+    """Of a run's only interchange."""
+    (log,) = run_dir.rglob("interchange.log")
+    return log.read_text(errors="replace")
+
+
 def workflow_faults(report: dict, *, manager_version: str, served: str = "") -> list[str]:
     """Everything in the report of a whole workflow that is not as it should be. `served`: by
     another program than the binary."""
