@@ -111,7 +111,11 @@ fn told_of(finding: &Finding) -> String {
         body.push(' ');
         body.push_str(&advice);
     }
-    format!("  {about}\n{}", paragraph(&body, "    ", COLUMNS))
+    let mut text = format!("  {about}\n{}", paragraph(&body, "    ", COLUMNS));
+    for shown in &finding.evidence {
+        text += &paragraph(&format!("Shown by: {shown}"), "    ", COLUMNS);
+    }
+    text
 }
 
 fn push_new(list: &mut Vec<String>, what: &str) {
@@ -144,6 +148,15 @@ mod tests {
         ];
         let places = places.map(|part| text.find(part).expect(part));
         assert!(places.is_sorted());
+    }
+
+    #[test]
+    fn evidence_stands_behind_the_advice() {
+        let mut diagnosis = Diagnosis::new("x");
+        let finding = Finding::problem("p", "It is so.").remedy("Do that.");
+        diagnosis.add([finding.shown_by("a line").shown_by("another")]);
+        let told = "  p\n    It is so. Do that.\n    Shown by: a line\n    Shown by: another\n";
+        assert!(diagnosis.as_text().contains(told));
     }
 
     #[test]

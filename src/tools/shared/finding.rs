@@ -40,6 +40,9 @@ pub(crate) struct Finding {
     pub(crate) why: String,
     /// What to do, or where to look. Empty if there is nothing to do.
     pub(crate) remedy: String,
+    /// What shows that it is so: a line of a file with its place, a value that was read with its
+    /// name, or the command that shows it.
+    pub(crate) evidence: Vec<String>,
 }
 
 impl Finding {
@@ -63,6 +66,7 @@ impl Finding {
             what: what.into(),
             why: String::new(),
             remedy: String::new(),
+            evidence: Vec::new(),
         }
     }
 
@@ -73,6 +77,12 @@ impl Finding {
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
+        self
+    }
+
+    /// Of several, each in a line of its own.
+    pub(crate) fn shown_by(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence.push(evidence.into());
         self
     }
 
