@@ -75,8 +75,14 @@ pub struct Arguments {
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
     pub metrics: Option<SocketAddr>,
 
+    /// Write the port of metrics to this file once it is there, for programs that look for it; it
+    /// goes with them. A relative path is below the log's directory.
+    #[arg(long, value_name = "FILE", requires = "metrics")]
+    pub metrics_port_file: Option<PathBuf>,
+
     /// Write a line of JSON for every state change of a task or a manager. A relative path is below
-    /// the log's directory. Lines that the disk cannot keep up with are dropped and counted.
+    /// the log's directory. Lines that the disk cannot keep up with are dropped and counted. Of a
+    /// file that another interchange writes, this one has its own beside it: NAME.LABEL.jsonl.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
 
@@ -85,6 +91,11 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20, requires = "events",
           value_parser = clap::value_parser!(u64).range(4096..))]
     pub events_max_bytes: u64,
+
+    /// Do not start without status, metrics and events as they were asked for. Without it the run
+    /// goes on, and the log and `status` say what it lacks.
+    #[arg(long)]
+    pub strict: bool,
 
     /// Cores that each worker has of its node, HTEX's `cores_per_worker`: a task that asks for more
     /// takes several slots. Without it: a manager's cores by its workers.

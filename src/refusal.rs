@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::CommandFactory;
 use tracing::{error, info, warn};
 
-use event_loop::{OpenError, Signals};
+use event_loop::{OpenError, SideServiceError, Signals};
 use htex_interchange::cli::Arguments;
 use logging::LogGuard;
 use submit_side::config::{self, ConfigError, RawConfig, SubmitSide};
@@ -17,7 +17,6 @@ use submit_side::curve::{CertificateError, Certificates};
 use super::exit::{self, exit_at_once};
 use super::log::{LogError, start_log};
 use super::selector::SelectorError;
-use super::telemetry::EventsError;
 
 /// HTEX writes its configuration right after it has started us.
 const CONFIGURED_WITHIN: Duration = Duration::from_secs(2);
@@ -38,7 +37,7 @@ pub(crate) enum RefusedStart {
     #[error(transparent)]
     Selector(#[from] SelectorError),
     #[error(transparent)]
-    Events(#[from] EventsError),
+    SideService(#[from] SideServiceError),
     #[error(transparent)]
     EventLoop(#[from] OpenError),
 }

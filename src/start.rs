@@ -9,11 +9,13 @@ use tracing::{error, info, warn};
 
 use broker::{Patience, Placement, Settings};
 use event_loop::{
-    Ancestry, EventLoop, EventSink, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
+    Ancestry, EventLoop, EventSink, OnFailure, SideServiceError, Signals, Start, Telemetry,
+    WatchTarget, WatchedProcess,
 };
 use htex_interchange::cli::{Arguments, PatienceChoice, RoutingChoice};
 use logging::LogGuard;
 use protocol::Routing;
+use status::document::About;
 use submit_side::config::{Config, RawConfig};
 
 use super::exit::exit;
@@ -21,7 +23,7 @@ use super::log::{log_config, start_log};
 use super::newer_parsl::hand_over_if_newer;
 use super::refusal::{RefusedStart, load_certificates, refuse};
 use super::selector::{helper_of, selector_of};
-use super::telemetry;
+use super::telemetry::{self, Events};
 use super::versions::{awaits_observations, hints, version_finder};
 
 /// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
@@ -60,9 +62,8 @@ pub(crate) fn start(
     // What the user's selector holds need not be held here, too, for as long as the run lasts.
     drop(raw);
     let about = telemetry::about(&config, watched.pid());
-    let events = telemetry::events(arguments, &about, &config.logging.logdir)
-        .unwrap_or_else(|error| refused(error.into()))
-        .map(Rc::new);
+    let (events, telemetry) =
+        telemetry_of(arguments, &config, &log, about).unwrap_or_else(|error| refused(error.into()));
     let event_loop = EventLoop::open(Start {
         config: &config,
         certificates,
@@ -76,13 +77,8 @@ pub(crate) fn start(
         awaits_observations: awaits_observations(hints(arguments, starter.pid())),
         selector: selector_of(&config.selector),
         helper,
-        settings: settings_of(&config, arguments),
-        telemetry: Telemetry {
-            about,
-            log_lines_dropped: log.dropped_counter(),
-            metrics_at: arguments.metrics,
-            events: events.clone().map(|events| events as Rc<dyn EventSink>),
-        },
+        settings: settings_of(&config, arguments, events.is_some()),
+        telemetry,
     })
     .unwrap_or_else(|error| refused(error.into()));
     exit(event_loop.run(), &log, events.as_deref())
@@ -112,7 +108,43 @@ fn log_our_faults() {
     }));
 }
 
-fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
+/// The file of events, where there is one, and all that is told outside.
+fn telemetry_of(
+    arguments: &Arguments,
+    config: &Config,
+    log: &LogGuard,
+    about: About,
+) -> Result<(Option<Rc<Events>>, Telemetry), SideServiceError> {
+    let logdir = &config.logging.logdir;
+    let on_failure = match arguments.strict {
+        true => OnFailure::Refuse,
+        false => OnFailure::GoOn,
+    };
+    let (events, none) = match arguments.events.as_ref().map(|file| logdir.join(file)) {
+        None => (None, None),
+        Some(path) => match on_failure.settle(telemetry::events(&path, arguments, &about))? {
+            Ok(events) => (Some(Rc::new(events)), None),
+            Err(why) => (None, Some(telemetry::no_events(&path, why))),
+        },
+    };
+    let told = events.clone();
+    let telemetry = Telemetry {
+        about,
+        log_lines_dropped: log.dropped_counter(),
+        log_moved_to: log.mover(),
+        metrics_at: arguments.metrics,
+        metrics_port_file: arguments
+            .metrics_port_file
+            .as_ref()
+            .map(|file| logdir.join(file)),
+        events: events.clone().map(|events| events as Rc<dyn EventSink>),
+        event_file: Box::new(move || told.as_ref().map(|events| events.told()).or(none.clone())),
+        on_failure,
+    };
+    Ok((events, telemetry))
+}
+
+fn settings_of(config: &Config, arguments: &Arguments, happenings: bool) -> Settings {
     Settings {
         heartbeat_threshold: config.heartbeat_threshold,
         disconnect_grace: arguments.disconnect_grace,
@@ -123,7 +155,7 @@ fn settings_of(config: &Config, arguments: &Arguments) -> Settings {
         },
         version_check: config.version_check,
         monitoring: config.hub.is_some(),
-        happenings: arguments.events.is_some(),
+        happenings,
         worker_port: 0,
         placement: placement_of(arguments),
     }

@@ -1,6 +1,5 @@
 //! Puts together what is told outside of this run: who we are, and the file of events.
 
-use std::cell::Cell;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -8,11 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::info;
 
-use event_loop::{EventSink, check_threads};
+use event_loop::{EventSink, SideServiceError, check_threads};
 use htex_interchange::cli::Arguments;
 use interchange::event_line::{self, Writer};
 use logging::{EventFile, EventFileSpec};
 use status::document::About;
+use status::side_service::SideService;
 use submit_side::config::{Config, LoggingKind, SelectorChoice};
 use submit_side::releases::NEWEST_TESTED;
 
@@ -62,27 +62,15 @@ pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
     }
 }
 
-/// There is no file of events, though one was asked for.
-#[derive(Debug, thiserror::Error)]
-#[error("events cannot be written to {}: {error}", path.display())]
-pub(crate) struct EventsError {
-    path: PathBuf,
-    error: io::Error,
-}
-
-/// Opens the file of events, if one is asked for.
+/// Opens the file of events.
 ///
 /// # Errors
-/// Which file cannot be written, and why.
+/// It cannot be written, and why.
 pub(crate) fn events(
+    path: &Path,
     arguments: &Arguments,
     about: &About,
-    logdir: &Path,
-) -> Result<Option<Events>, EventsError> {
-    let Some(file) = &arguments.events else {
-        return Ok(None);
-    };
-    let path = logdir.join(file);
+) -> Result<Events, SideServiceError> {
     let head = event_line::of_start(
         &Writer {
             version: &about.version,
@@ -93,31 +81,53 @@ pub(crate) fn events(
         about.started_at_s,
     );
     let spec = EventFileSpec {
-        path: path.clone(),
+        path: path.to_owned(),
+        own_name: Path::new(&about.logdir_path())
+            .file_name()
+            .unwrap_or_default()
+            .to_owned(),
+        tell_gap: event_line::of_dropped,
         bytes_max: arguments.events_max_bytes,
         kept: EVENT_FILES_KEPT,
     };
     let opened = check_threads(1).map_err(io::Error::other);
     let opened = opened.and_then(|()| EventFile::open(spec, head));
-    let file = opened.map_err(|error| EventsError {
-        path: path.clone(),
+    let file = opened.map_err(|error| SideServiceError::Events {
+        path: path.to_owned(),
         error,
     })?;
-    info!("Events are written to {}", path.display());
-    Ok(Some(Events {
+    info!("Events are written to {}", file.state().path.display());
+    Ok(Events {
         file,
-        told: Cell::new(0),
-    }))
+        asked_for: path.to_owned(),
+    })
 }
 
-/// Lines for the file of events. One that follows a gap is told how long it is.
+/// What is told of events that could not be begun.
+pub(crate) fn no_events(path: &Path, why: String) -> SideService {
+    SideService {
+        asked_for: path.display().to_string(),
+        at: None,
+        trouble: Some(why),
+    }
+}
+
+/// Lines for the file of events.
 pub(crate) struct Events {
     file: EventFile,
-    /// How many lost lines the file tells of.
-    told: Cell<u64>,
+    asked_for: PathBuf,
 }
 
 impl Events {
+    pub(crate) fn told(&self) -> SideService {
+        let state = self.file.state();
+        SideService {
+            asked_for: self.asked_for.display().to_string(),
+            at: Some(state.path.display().to_string()),
+            trouble: state.trouble,
+        }
+    }
+
     /// The last line.
     pub(crate) fn end(&self, why: &str) {
         self.write(&event_line::of_end(why, wall_s()));
@@ -131,12 +141,7 @@ impl Events {
 
 impl EventSink for Events {
     fn write(&self, line: &[u8]) {
-        let dropped = self.file.dropped_lines();
-        let untold = dropped - self.told.get();
-        if untold > 0 && self.file.write(&event_line::of_dropped(untold, wall_s())) {
-            self.told.set(dropped);
-        }
-        // Should it be lost, that is counted, and told with the next one.
+        // Should it be lost, that is counted, and told before the next one.
         let _ = self.file.write(line);
     }
 

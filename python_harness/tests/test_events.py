@@ -252,17 +252,6 @@ def test_a_pipe_is_not_renamed(start, connect, tmp_path):
         os.close(reader)
 
 
-@pytest.mark.expect_death
-@pytest.mark.expect_error("refused to start")
-@pytest.mark.parametrize("file", ["/dev/full", "/proc/events.jsonl", "/"])
-def test_a_file_that_cannot_be_written_refuses_the_start(start, file):
-    side = start(launch=False)
-    interchange = side.launch(with_events(file=file))
-    with pytest.raises(ValueError, match=f"events cannot be written to {file}"):
-        side.command("WORKER_BINDS", within_s=3)
-    assert interchange.wait_exit(within_s=3) == 1
-
-
 def test_a_relative_file_is_below_the_logs_directory(start):
     side = start(command=with_events(file="deep/er/events.jsonl"))
     path = side.interchange.logdir / "deep" / "er" / "events.jsonl"

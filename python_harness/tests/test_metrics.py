@@ -145,20 +145,6 @@ def test_a_port_alone_is_for_this_machine_only(start):
     assert ports == {side.worker_port, port}
 
 
-@pytest.mark.expect_death
-@pytest.mark.expect_error("refused to start")
-def test_a_port_that_is_taken_refuses_the_start(start):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        side = start(launch=False)
-        interchange = side.launch(with_metrics(at=str(port)))
-        with pytest.raises(ValueError, match=f"cannot listen for metrics at 127.0.0.1:{port}"):
-            side.command("WORKER_BINDS", within_s=3)
-        assert interchange.wait_exit(within_s=3) == 1
-        # The question would be lost with a connection from before the refusal.
-        assert "Connected to client" not in interchange.log()
-
-
 def test_who_asks_badly_holds_up_nobody(start, connect):
     """Tasks go on, and so do metrics for others, while the port is full of those who do not ask,
     do not read, or ask for nonsense."""

@@ -32,6 +32,7 @@
 //! | `selector_helper` | the Python process that runs a user's own manager selector |
 //! | `selector_helper/keeper` | starts it on a thread of its own, which waits for its end |
 //! | `status_server` | serves the status document and the page of metrics |
+//! | `side_service` | what only tells of a run does not decide it |
 //! | `telemetry` | what is told outside, as whoever starts the loop gives it |
 //! | `threads` | whether there are the threads that libzmq aborts without |
 //! | **Below all of these** | |
@@ -56,6 +57,7 @@ mod process;
 mod refusal;
 mod release;
 mod selector_helper;
+mod side_service;
 mod signals;
 mod socket_monitor;
 mod sockets;
@@ -88,9 +90,10 @@ pub use dialect::AwaitsObservations;
 pub use opening::{OpenError, Start};
 pub use refusal::refuse;
 pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
+pub use side_service::{OnFailure, SideServiceError};
 pub use signals::Signals;
 pub use sockets::BindError;
-pub use status_server::StatusServerError;
+pub use status_server::NoStatusSocket;
 pub use submit_watch::{WatchTarget, WatchedProcess};
 pub use telemetry::{EventSink, Telemetry};
 pub use threads::{ThreadShortage, check_threads};

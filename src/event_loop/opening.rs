@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use account::Account;
+use rustix::event::epoll;
 use tracing::info;
 use turn::Turn;
 use zmq::Context;
@@ -18,10 +19,11 @@ use super::memory::{self, Memory};
 use super::ports::Ports;
 use super::release::Release;
 use super::selector_helper::SelectorHelper;
+use super::side_service::SideServiceError;
 use super::signals::Signals;
 use super::socket_monitor::SocketMonitor;
 use super::sockets::{self, BindError, SubmitSockets};
-use super::status_server::{StatusServer, StatusServerError};
+use super::status_server::StatusServer;
 use super::submit_watch::{ConnectionWatch, ProcessWatch, WatchedProcess};
 use super::telemetry::Telemetry;
 use super::threads::{ThreadShortage, check_threads};
@@ -30,6 +32,7 @@ use super::worker_connections::WorkerConnections;
 use broker::{Broker, Now, Selector, Settings};
 use interchange::{FindVersions, Interchange};
 use protocol::SelectorAnswer;
+use submit_side::address::Address;
 use submit_side::config::{Config, SubmitSide};
 use submit_side::curve::Certificates;
 
@@ -99,9 +102,9 @@ pub enum OpenError {
     /// There is nobody to serve.
     #[error("the process that started it is gone")]
     StarterGone,
-    /// Metrics were asked for and cannot be served.
+    /// One that must be there by `--strict`.
     #[error(transparent)]
-    StatusServer(#[from] StatusServerError),
+    SideService(#[from] SideServiceError),
     /// The epoll set of the one wait.
     #[error("cannot wait for the sockets: {0}")]
     Wait(#[source] io::Error),
@@ -136,7 +139,7 @@ impl EventLoop {
         let process_watch = ProcessWatch::open(start.watched).ok_or(OpenError::StarterGone)?;
         info!("Ends with {}", start.watched);
         let status_server =
-            StatusServer::open(start.telemetry, config.interchange_address.clone(), port)?;
+            open_status_server(start.telemetry, config.interchange_address.clone(), port)?;
         let ports = Ports {
             submit,
             workers,
@@ -201,6 +204,17 @@ fn descriptors(
     descriptors.add(Source::Release, ports.release.descriptor())?;
     descriptors.add(Source::Signals, signals.descriptor())?;
     Ok(descriptors)
+}
+
+/// The one wait cannot be had either where the system refuses this one.
+fn open_status_server(
+    telemetry: Telemetry,
+    address: Option<Address>,
+    port: u16,
+) -> Result<StatusServer, OpenError> {
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC);
+    let set = set.map_err(|error| OpenError::Wait(error.into()))?;
+    Ok(StatusServer::open(set, telemetry, address, port)?)
 }
 
 fn open_context(io_threads: u8) -> Result<Context, OpenError> {

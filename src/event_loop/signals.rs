@@ -46,8 +46,11 @@ impl Signals {
         mine.add(Signal::SIGTERM);
         mine.add(Signal::SIGINT);
         mine.add(Signal::SIGHUP);
-        // The parent may have blocked anything; what is not ours is let through again.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mine), None)?;
+        // The parent may have blocked anything; what is not ours is let through again. A file that
+        // has come to its limit (`ulimit -f`) costs its lines, and not the process.
+        let mut blocked = mine;
+        blocked.add(Signal::SIGXFSZ);
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let mut stop = SigSet::empty();
         stop.add(Signal::SIGTERM);

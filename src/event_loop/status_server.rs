@@ -1,4 +1,5 @@
-//! Serves the status document at the status socket, and metrics over HTTP.
+//! Serves the status document at the status socket, and metrics over HTTP. A run goes on without
+//! either, unless it is told otherwise.
 //!
 //! Clients are served from the loop, out of what is known there, and cost it nothing that grows: a
 //! few clients at a time, each for a few seconds, a few visits a second, and one snapshot of the
@@ -7,6 +8,7 @@
 
 mod client;
 mod http;
+mod metrics;
 mod page_cache;
 mod request;
 mod status_socket;
@@ -14,7 +16,6 @@ mod surroundings;
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,9 +23,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::socket_peercred;
 use slab::Slab;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::EventLoop;
+use super::side_service::SideServiceError;
 use super::system_calls::lent;
 use super::telemetry::Telemetry;
 use broker::{Histogram, Now};
@@ -35,9 +37,12 @@ use status::open_metrics;
 use submit_side::address::Address;
 
 use client::{Client, Progress};
+use metrics::Metrics;
 use page_cache::{Page, PageCache};
 use request::{ClientRequest, json};
 use status_socket::StatusSocket;
+
+pub use status_socket::NoStatusSocket;
 
 /// Who comes when so many are there takes the place of the one who came first.
 const CLIENTS_MAX: usize = 16;
@@ -55,7 +60,7 @@ const CLIENTS: u64 = 2;
 pub(super) struct StatusServer {
     set: OwnedFd,
     status: Option<StatusSocket>,
-    metrics: Option<TcpListener>,
+    metrics: Metrics,
     clients: Slab<Client>,
     /// The set is left alone until then.
     rests_until: Option<Duration>,
@@ -66,23 +71,6 @@ pub(super) struct StatusServer {
     pub(super) dispatch_latency: Histogram,
 }
 
-/// Why clients cannot be served. A run goes on without a status socket, but not without metrics
-/// that were asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum StatusServerError {
-    /// The epoll set of the listeners and clients.
-    #[error("cannot wait for those who ask: {0}")]
-    Wait(#[source] io::Error),
-    /// The address of `--metrics`.
-    #[error("cannot listen for metrics at {address}: {error}")]
-    Metrics {
-        /// As the command line names it.
-        address: SocketAddr,
-        /// The system's.
-        error: io::Error,
-    },
-}
-
 /// Where managers connect to.
 struct BoundPort {
     /// None for every address of the machine.
@@ -91,37 +79,25 @@ struct BoundPort {
 }
 
 impl StatusServer {
-    /// Listens at both. Without the status socket a run goes on, and says why; metrics that were
-    /// asked for and cannot be served are an error.
+    /// Listens at both, as far as that can be.
     ///
     /// # Errors
-    /// The metrics' address cannot be listened at.
+    /// It cannot, and the start is to be refused for it.
     pub(super) fn open(
+        set: OwnedFd,
         telemetry: Telemetry,
         address: Option<Address>,
         port: u16,
-    ) -> Result<Self, StatusServerError> {
-        let set = epoll::create(epoll::CreateFlags::CLOEXEC);
-        let set = set.map_err(|error| StatusServerError::Wait(error.into()))?;
-        let metrics = telemetry.metrics_at.map(listen_for_metrics).transpose()?;
-        let status = match StatusSocket::open() {
-            Ok(socket) => {
-                info!("Status is told at {}", socket.path().display());
-                Some(socket)
-            }
-            Err(reasons) => {
-                warn!("There is no place for the status socket: {reasons}");
-                None
-            }
-        };
-        let status_listener = status.as_ref().map(|socket| socket.listener.as_raw_fd());
-        let metrics_listener = metrics.as_ref().map(|listener| listener.as_raw_fd());
-        for (listener, meaning) in [(status_listener, STATUS), (metrics_listener, METRICS)] {
-            if let Some(listener) = listener {
-                add(&set, listener, meaning, epoll::EventFlags::IN)
-                    .map_err(StatusServerError::Wait)?;
-            }
+    ) -> Result<Self, SideServiceError> {
+        let status = StatusSocket::open(|listener| await_clients(&set, listener, STATUS));
+        let status = status.map_err(SideServiceError::Status);
+        let status = telemetry.on_failure.settle(status)?.ok();
+        if let Some(socket) = &status {
+            info!("Status is told at {}", socket.path().display());
         }
+        let metrics = Metrics::open(&telemetry, |listener| {
+            await_clients(&set, listener, METRICS)
+        })?;
         Ok(Self {
             set,
             status,
@@ -161,7 +137,7 @@ impl StatusServer {
                     .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::getuid());
                 is_ours.then(|| Client::at_status(stream, leaves_at).ok())?
             });
-            let other = self.metrics.as_ref().and_then(|listener| {
+            let other = self.metrics.listener().and_then(|listener| {
                 let (stream, _) = listener.accept().ok()?;
                 Client::at_metrics(stream, leaves_at).ok()
             });
@@ -310,14 +286,9 @@ impl EventLoop {
     }
 }
 
-fn listen_for_metrics(address: SocketAddr) -> Result<TcpListener, StatusServerError> {
-    let listener = TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|error| StatusServerError::Metrics { address, error })?;
-    // The port may have been left to the system.
-    let address = listener.local_addr().unwrap_or(address);
-    info!("Metrics are told at {address}, path /metrics");
-    Ok(listener)
+/// Those who come to a listener have the loop look.
+fn await_clients(set: &OwnedFd, listener: RawFd, meaning: u64) -> io::Result<()> {
+    add(set, listener, meaning, epoll::EventFlags::IN)
 }
 
 fn add(set: &OwnedFd, descriptor: RawFd, meaning: u64, on: epoll::EventFlags) -> io::Result<()> {

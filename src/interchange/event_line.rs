@@ -108,9 +108,14 @@ pub fn of_start(writer: &Writer<'_>, wall_s: f64) -> Vec<u8> {
     )
 }
 
-/// Lines that the file never got.
-pub fn of_dropped(lines: u64, wall_s: f64) -> Vec<u8> {
-    line(wall_s, Event::Dropped { lines })
+/// Lines that the file never got, told with the time of the line behind them.
+pub fn of_dropped(lines: u64, behind: &[u8]) -> Vec<u8> {
+    #[derive(serde::Deserialize)]
+    struct Time {
+        t: f64,
+    }
+    let behind = serde_json::from_slice::<Time>(behind);
+    line(behind.map_or(0.0, |time| time.t), Event::Dropped { lines })
 }
 
 /// The last line.
@@ -320,7 +325,7 @@ mod tests {
         );
         assert!(line.contains("\"label\":\"htex\""), "{line}");
         assert_eq!(
-            text(of_dropped(12, 3.0)),
+            text(of_dropped(12, &of_end("told to end", 3.0))),
             "{\"t\":3.0,\"event\":\"dropped\",\"lines\":12}\n"
         );
         assert_eq!(

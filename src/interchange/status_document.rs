@@ -12,6 +12,7 @@ use status::document::{
     Rate, Rates, Reservation, State, Totals, Traffic, Unmet, WorkerPort,
 };
 use status::open_metrics::{Durations, Timings};
+use status::side_service::SideService;
 
 /// Most priorities that are listed.
 const PRIORITIES_MAX: usize = 16;
@@ -28,6 +29,10 @@ pub struct Surroundings {
     pub back_pressure: BackPressure,
     /// The sender to the monitoring hub, if there is one.
     pub hub: Option<Hub>,
+    /// Metrics, where they were asked for.
+    pub metrics: Option<SideService>,
+    /// The file of events, where one was asked for.
+    pub event_file: Option<SideService>,
     /// Where managers connect to.
     pub worker_port: WorkerPort,
     /// What the kernel says of it.
@@ -63,6 +68,8 @@ pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
             ..around.back_pressure
         },
         hub: around.hub,
+        metrics: around.metrics,
+        event_file: around.event_file,
         worker_port: around.worker_port,
         process: around.process,
         events: snapshot

@@ -1,17 +1,19 @@
 //! A file of events: lines that somebody else made, behind a bounded queue of their own as the
 //! log's are, in files of a bounded size.
 
+mod own_file;
 mod rotating_file;
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::directory::make_directory_of;
 use crate::guard::{LogGuard, queue_before};
 use crate::line_queue::{LineQueue, QueueLimits};
 
-pub use rotating_file::EventFileSpec;
 use rotating_file::RotatingFile;
+pub use rotating_file::{EventFileSpec, EventFileState};
 
 /// Three lines a task, at a hundred thousand tasks a second, come faster than a disk may write; a
 /// burst of twenty thousand tasks is taken whole.
@@ -24,6 +26,7 @@ const EVENT_LIMITS: QueueLimits = QueueLimits {
 pub struct EventFile {
     queue: LineQueue,
     guard: LogGuard,
+    state: Arc<Mutex<EventFileState>>,
 }
 
 impl EventFile {
@@ -33,14 +36,26 @@ impl EventFile {
     /// The file cannot be opened.
     pub fn open(spec: EventFileSpec, head: Vec<u8>) -> io::Result<Self> {
         make_directory_of(&spec.path)?;
+        let tell_gap = spec.tell_gap;
         let file = RotatingFile::open(spec, head)?;
-        let (queue, guard) = queue_before(file, EVENT_LIMITS);
-        Ok(Self { queue, guard })
+        let state = file.state();
+        let (queue, guard) = queue_before(file, EVENT_LIMITS, Some(tell_gap));
+        Ok(Self {
+            queue,
+            guard,
+            state,
+        })
     }
 
     /// Takes a line. False if there is no room for it: it is lost, and counted.
     pub fn write(&self, line: &[u8]) -> bool {
         self.queue.take(line)
+    }
+
+    /// Where lines go, and what hinders them.
+    pub fn state(&self) -> EventFileState {
+        let state = self.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lines that never reached the file.
@@ -67,6 +82,8 @@ mod tests {
         fs::write(&path, "before\n").unwrap();
         let spec = EventFileSpec {
             path: path.clone(),
+            own_name: "htex".into(),
+            tell_gap: |lines, _| format!("lost {lines}\n").into_bytes(),
             bytes_max: 1000,
             kept: 2,
         };

@@ -1,13 +1,16 @@
 //! What is left of a log when the process ends: its last lines.
 
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
-use crate::line_queue::{Backlog, GatheringWriter, LineQueue, QueueLimits};
+use crate::line_queue::{Backlog, GatheringWriter, LineQueue, QueueLimits, TellGap};
 
 /// How long the last lines may take at exit. A file system that needs longer is stalled.
 pub const EXIT_FLUSH: Duration = Duration::from_millis(200);
@@ -19,6 +22,8 @@ const FEW_LINES: usize = 64;
 #[must_use = "the tail of the log is flushed through it"]
 pub struct LogGuard {
     tail: Option<Tail>,
+    /// Where the file is that the lines go to, as the system has it.
+    link: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -30,7 +35,10 @@ struct Tail {
 impl LogGuard {
     /// Of a log that has no file.
     pub(crate) fn of_nothing() -> Self {
-        Self { tail: None }
+        Self {
+            tail: None,
+            link: None,
+        }
     }
 
     /// Lines that never reached the file: the queue was full, or the file refused them.
@@ -42,6 +50,20 @@ impl LogGuard {
     pub fn dropped_counter(&self) -> Box<dyn Fn() -> u64> {
         let backlog = self.tail.as_ref().map(|tail| Arc::clone(&tail.backlog));
         Box::new(move || backlog.as_ref().map_or(0, |backlog| backlog.dropped()))
+    }
+
+    /// Has the place of `file` watched, to which the lines go.
+    pub(crate) fn of_file(mut self, link: PathBuf) -> Self {
+        self.link = Some(link);
+        self
+    }
+
+    /// Tells where the file is now, in the system's words, once it is elsewhere than at its
+    /// beginning: `/runs/000/htex/interchange.log (deleted)`. It asks no file server.
+    pub fn mover(&self) -> Box<dyn Fn() -> Option<PathBuf>> {
+        let link = self.link.clone();
+        let before = link.as_deref().and_then(place_of);
+        Box::new(move || place_of(link.as_deref()?).filter(|now| Some(now) != before.as_ref()))
     }
 
     /// Waits until every line so far is written or given up, but no longer than `limit`.
@@ -82,13 +104,15 @@ impl Drop for LogGuard {
     }
 }
 
-/// Puts a queue of such a size before a file, and a thread that writes between them.
+/// Puts a queue of such a size before a file, and a thread that writes between them; `tell_gap`
+/// makes a line for those that are dropped.
 ///
 /// # Panics
 /// The system refuses a thread.
 pub(crate) fn queue_before(
     file: impl io::Write + Send + 'static,
     limits: QueueLimits,
+    tell_gap: Option<TellGap>,
 ) -> (LineQueue, LogGuard) {
     let backlog = Arc::new(Backlog::new(limits));
     let builder = NonBlockingBuilder::default()
@@ -96,15 +120,25 @@ pub(crate) fn queue_before(
         // `Backlog` admits no more than that many, so the appender never has to refuse one.
         .buffered_lines_limit(limits.lines)
         .thread_name("htex-log");
-    let writer = GatheringWriter::new(file, Arc::clone(&backlog));
+    let writer = GatheringWriter::new(file, Arc::clone(&backlog), tell_gap);
     let (channel, worker) = without_signals(|| builder.finish(writer));
     let guard = LogGuard {
         tail: Some(Tail {
             backlog: Arc::clone(&backlog),
             worker: Some(worker),
         }),
+        link: None,
     };
-    (LineQueue::new(channel, backlog), guard)
+    (LineQueue::new(channel, backlog, tell_gap.is_some()), guard)
+}
+
+/// By which the system tells where an open file is.
+pub(crate) fn link_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn place_of(link: &Path) -> Option<PathBuf> {
+    fs::read_link(link).ok()
 }
 
 /// Runs `spawn` so that a thread made in it takes no signals: a signalfd reports only what every

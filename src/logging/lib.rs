@@ -16,6 +16,7 @@
 //! | `line_queue` | the bounded queue before a file, and the writer behind it |
 //! | `event_file` | [`EventFile`]: lines made elsewhere, by the same queue |
 //! | `event_file/rotating_file` | the files that they go to, whatever becomes of these |
+//! | `event_file/own_file` | that none of these is another process's |
 //! | `directory` | where files are made |
 //!
 //! This room imports no other room. It does not decide what is worth a line, nor what happens
@@ -32,8 +33,9 @@ mod record;
 mod spec;
 mod start;
 
-pub use event_file::{EventFile, EventFileSpec};
+pub use event_file::{EventFile, EventFileSpec, EventFileState};
 pub use format::{BadFormat, PARSL_FORMAT};
 pub use guard::{EXIT_FLUSH, LogGuard};
+pub use line_queue::TellGap;
 pub use spec::LogSpec;
 pub use start::{open, start};

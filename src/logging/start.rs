@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::directory::make_directory_of;
 use crate::format::TextLines;
-use crate::guard::{LogGuard, queue_before};
+use crate::guard::{LogGuard, link_of, queue_before};
 use crate::json::JsonLines;
 use crate::line_queue::LOG_LIMITS;
 use crate::spec::{LogSpec, Sink};
@@ -46,7 +46,9 @@ pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)>
         Sink::None => Ok((None, LogGuard::of_nothing())),
         Sink::File { path, format } => {
             let file = make(path, OpenOptions::new().append(true))?;
-            let (queue, guard) = queue_before(file, LOG_LIMITS);
+            let link = link_of(&file);
+            let (queue, guard) = queue_before(file, LOG_LIMITS, None);
+            let guard = guard.of_file(link);
             let lines = fmt::layer().event_format(TextLines::new(format.clone()));
             let layer = lines
                 .log_internal_errors(false)
@@ -56,7 +58,9 @@ pub fn open(spec: &LogSpec) -> io::Result<(Option<tracing::Dispatch>, LogGuard)>
         }
         Sink::Json { path } => {
             let file = make(path, OpenOptions::new().write(true).truncate(true))?;
-            let (queue, guard) = queue_before(file, LOG_LIMITS);
+            let link = link_of(&file);
+            let (queue, guard) = queue_before(file, LOG_LIMITS, None);
+            let guard = guard.of_file(link);
             let lines = fmt::layer().event_format(JsonLines::new());
             let layer = lines
                 .log_internal_errors(false)

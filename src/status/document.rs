@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::side_service::SideService;
+
 /// Which meaning the fields have.
 pub const FORMAT: u32 = 1;
 
@@ -42,6 +44,12 @@ pub struct Document {
     pub back_pressure: BackPressure,
     /// The monitoring hub; None if the executor has no monitoring.
     pub hub: Option<Hub>,
+    /// Metrics, where they were asked for.
+    #[serde(default)]
+    pub metrics: Option<SideService>,
+    /// The file of events, where one was asked for.
+    #[serde(default)]
+    pub event_file: Option<SideService>,
     /// The port at which managers are awaited.
     pub worker_port: WorkerPort,
     /// What the interchange costs this machine.
@@ -515,6 +523,9 @@ pub struct Process {
     pub descriptor_limit: usize,
     /// Lines that the log could not take.
     pub log_lines_dropped: u64,
+    /// Where the log is, once it was moved, in the system's words: `… (deleted)` if removed.
+    #[serde(default)]
+    pub log_moved_to: Option<String>,
     /// Lines that the file of events could not take; None if there is none.
     pub event_lines_dropped: Option<u64>,
 }

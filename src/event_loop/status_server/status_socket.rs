@@ -1,6 +1,7 @@
 //! The status socket, in a directory that is the user's alone.
 
 use std::fs::{self, DirBuilder};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -25,15 +26,21 @@ pub(super) struct StatusSocket {
 }
 
 impl StatusSocket {
-    /// In the first directory that serves.
+    /// In the first directory that serves; `add` has somebody wait for those who come.
     ///
     /// # Errors
     /// Why none of them does.
-    pub(super) fn open() -> Result<Self, NoStatusSocket> {
+    pub(super) fn open(
+        mut add: impl FnMut(RawFd) -> io::Result<()>,
+    ) -> Result<Self, NoStatusSocket> {
         let uid = rustix::process::getuid().as_raw();
         let mut refused = Vec::new();
         for directory in asking::directories(uid) {
-            match Self::open_in(&directory, uid) {
+            let opened = Self::open_in(&directory, uid).and_then(|socket| {
+                add(socket.listener.as_raw_fd())?;
+                Ok(socket)
+            });
+            match opened {
                 Ok(socket) => return Ok(socket),
                 Err(error) => refused.push((directory, error)),
             }
@@ -75,7 +82,7 @@ impl StatusSocket {
 
 /// Each directory, and why it does not serve.
 #[derive(Debug)]
-pub(super) struct NoStatusSocket(Vec<(PathBuf, io::Error)>);
+pub struct NoStatusSocket(Vec<(PathBuf, io::Error)>);
 
 impl fmt::Display for NoStatusSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,14 +102,15 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Removes what killed interchanges of this machine left: sockets at which nobody listens.
+/// Removes what killed interchanges left: sockets at which nobody listens, of processes that would be
+/// seen from here.
 fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     let sockets = entries.flatten().filter(|entry| {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        is_socket && socket_name::is_of_this_boot(&entry.path())
+        is_socket && socket_name::is_left_behind(&entry.path())
     });
     for entry in sockets.take(SWEPT_MAX) {
         if is_deserted(&entry.path()) {
@@ -155,21 +163,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let dead = directory.path().join(socket_name::new(1, 1));
+        let dead = directory.path().join(socket_name::new(u32::MAX, 1));
         drop(UnixListener::bind(&dead).unwrap());
-        let alive = directory.path().join(socket_name::new(2, 2));
+        // Deaf, as a socket looks by another mount of its file system.
+        let deaf = directory
+            .path()
+            .join(socket_name::new(std::process::id(), 1));
+        drop(UnixListener::bind(&deaf).unwrap());
+        let alive = directory.path().join(socket_name::new(u32::MAX, 2));
         let listener = UnixListener::bind(&alive).unwrap();
         // Full up with those whom nobody lets in.
         let waiting: Vec<_> = std::iter::repeat_with(|| knock(&alive))
             .take_while(Result::is_ok)
             .collect();
         assert!(!waiting.is_empty());
-        let file = directory.path().join(socket_name::new(3, 3));
+        let file = directory.path().join(socket_name::new(u32::MAX, 3));
         fs::write(&file, "").unwrap();
         let uid = rustix::process::getuid().as_raw();
         let socket = StatusSocket::open_in(directory.path(), uid).unwrap();
         assert!(!dead.exists());
-        assert!(alive.exists() && file.exists());
+        assert!(alive.exists() && file.exists() && deaf.exists());
         drop((socket, listener, waiting));
     }
 
@@ -191,7 +204,7 @@ mod tests {
                 others.push(other);
             }
         }
-        let dead = directory.path().join(socket_name::new(1, 1));
+        let dead = directory.path().join(socket_name::new(u32::MAX, 1));
         drop(UnixListener::bind(&dead).unwrap());
         let uid = rustix::process::getuid().as_raw();
         drop(StatusSocket::open_in(directory.path(), uid).unwrap());

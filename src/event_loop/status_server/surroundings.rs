@@ -33,6 +33,8 @@ impl EventLoop {
                 dispatches: self.turn.may_dispatch(&self.ports),
             },
             hub: self.ports.hub.as_mut().map(HubSender::view),
+            metrics: self.status_server.metrics.told(),
+            event_file: (telemetry.event_file)(),
             worker_port,
             process: Process {
                 resident_bytes: memory::resident_bytes(),
@@ -40,6 +42,7 @@ impl EventLoop {
                 descriptors: connections.descriptors,
                 descriptor_limit: connections.descriptor_limit,
                 log_lines_dropped: (telemetry.log_lines_dropped)(),
+                log_moved_to: (telemetry.log_moved_to)().map(|to| to.display().to_string()),
                 event_lines_dropped: telemetry.events.as_ref().map(|sink| sink.dropped_lines()),
             },
         }

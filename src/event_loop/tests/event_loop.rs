@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use broker::{Candidate, Patience, Placement, Selector, Settings, Slot, Versions};
 use event_loop::{
-    Ancestry, End, EventLoop, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
+    Ancestry, End, EventLoop, OnFailure, Signals, Start, Telemetry, WatchTarget, WatchedProcess,
 };
 use pickle::{Encoder, Tree};
 use protocol::VersionCheck;
@@ -155,8 +155,12 @@ fn telemetry() -> Telemetry {
             submit_state: None,
         },
         log_lines_dropped: Box::new(|| 0),
+        log_moved_to: Box::new(|| None),
         metrics_at: None,
+        metrics_port_file: None,
         events: None,
+        event_file: Box::new(|| None),
+        on_failure: OnFailure::GoOn,
     }
 }
 

@@ -7,33 +7,53 @@
 //! hand is gone on with, and the change is tried again.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
+
+use super::own_file::{self, OwnFile};
+use crate::line_queue::TellGap;
 
 /// Somebody who moves files away again and again costs a line as often as this.
 const MOVES_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Where events go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EventFileSpec {
     /// The newest file. Older ones are called `<path>.1` (newer) and so on.
     pub path: PathBuf,
+    /// Stands in the file's name where another process writes to the one of that path.
+    pub own_name: OsString,
+    /// Makes the line that tells how many lines were lost before another one.
+    pub tell_gap: TellGap,
     /// Another file is begun when one has so many. A pipe or a device has no bound.
     pub bytes_max: u64,
     /// So many older files are kept.
     pub kept: u32,
 }
 
+/// Where lines go at present, for whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFileState {
+    /// The newest file.
+    pub path: PathBuf,
+    /// What hinders lines, or another file. None if nothing does.
+    pub trouble: Option<String>,
+}
+
 /// The file at hand.
 pub(super) struct RotatingFile {
     spec: EventFileSpec,
     head: Vec<u8>,
-    file: File,
+    /// What it may be called: earlier ones are another process's.
+    names: Vec<PathBuf>,
+    own: OwnFile,
+    state: Arc<Mutex<EventFileState>>,
     is_between_lines: bool,
     /// There should be another file, and none could be begun. Told once.
     is_in_trouble: bool,
@@ -44,38 +64,73 @@ impl RotatingFile {
     /// # Errors
     /// The file cannot be opened, or takes no first line.
     pub(super) fn open(spec: EventFileSpec, head: Vec<u8>) -> io::Result<Self> {
-        let file = begin(&spec.path, &head)?;
+        let mut names = own_file::names(&spec.path, &spec.own_name).to_vec();
+        let own = begin(&mut names, &head)?;
+        let state = EventFileState {
+            path: names[0].clone(),
+            trouble: None,
+        };
         Ok(Self {
             spec,
             head,
-            file,
+            names,
+            own,
+            state: Arc::new(Mutex::new(state)),
             is_between_lines: true,
             is_in_trouble: false,
             move_told_at: None,
         })
     }
 
+    /// How it does, from now on.
+    pub(super) fn state(&self) -> Arc<Mutex<EventFileState>> {
+        Arc::clone(&self.state)
+    }
+
+    fn path(&self) -> &Path {
+        &self.names[0]
+    }
+
+    fn note(&self, trouble: Option<&io::Error>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.trouble.is_some() || trouble.is_some() {
+            state.trouble = trouble.map(ToString::to_string);
+        }
+    }
+
+    fn begin_another(&mut self) -> io::Result<()> {
+        self.own = begin(&mut self.names, &self.head)?;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.path.clone_from(&self.names[0]);
+        Ok(())
+    }
+
     /// Changes to another file if it is time.
     fn choose_file(&mut self, coming: usize) {
         match self.change_if_due(coming) {
-            Ok(()) => self.is_in_trouble = false,
-            Err(error) if !self.is_in_trouble => {
-                self.is_in_trouble = true;
-                warn!(
-                    "No new file of events can be begun at {}: {error}. The one at hand is gone on \
-                     with",
-                    self.spec.path.display()
-                );
+            Ok(()) => {
+                self.is_in_trouble = false;
+                self.note(None);
             }
-            Err(_) => {}
+            Err(error) => {
+                self.note(Some(&error));
+                if !self.is_in_trouble {
+                    self.is_in_trouble = true;
+                    warn!(
+                        "No new file of events can be begun at {}: {error}. The one at hand is \
+                         gone on with",
+                        self.path().display()
+                    );
+                }
+            }
         }
     }
 
     fn change_if_due(&mut self, coming: usize) -> io::Result<()> {
-        let at_hand = self.file.metadata()?;
-        let is_named = fs::metadata(&self.spec.path).is_ok_and(|named| is_same(&named, &at_hand));
+        let at_hand = self.own.file.metadata()?;
+        let is_named = fs::metadata(self.path()).is_ok_and(|named| is_same(&named, &at_hand));
         if !is_named {
-            self.file = begin(&self.spec.path, &self.head)?;
+            self.begin_another()?;
             // It may have waited for room, with a line of its own.
             if !self.is_in_trouble {
                 self.tell_of_move();
@@ -87,7 +142,7 @@ impl RotatingFile {
                 self.rotate()?;
             } else if at_hand.len() == 0 {
                 // Copied and cut to nothing, as `logrotate` does it.
-                write_whole(&mut self.file, &self.head)?;
+                write_whole(&mut self.own.file, &self.head)?;
             }
         }
         Ok(())
@@ -97,14 +152,14 @@ impl RotatingFile {
     /// beyond those that are kept goes when all is done.
     fn rotate(&mut self) -> io::Result<()> {
         // Where the name is a link, files lie beside the one that it leads to.
-        let path = fs::canonicalize(&self.spec.path)?;
+        let path = fs::canonicalize(self.path())?;
         let beyond = self.spec.kept.saturating_add(1);
         let free = (1..beyond).find(|number| is_free(&older(&path, *number)));
         for number in (1..free.unwrap_or(beyond)).rev() {
             fs::rename(older(&path, number), older(&path, number + 1))?;
         }
         fs::rename(&path, older(&path, 1))?;
-        self.file = begin(&path, &self.head)?;
+        self.begin_another()?;
         match fs::remove_file(older(&path, beyond)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -119,8 +174,27 @@ impl RotatingFile {
         self.move_told_at = Some(Instant::now());
         warn!(
             "The file of events at {} was moved away or removed; another one is begun",
-            self.spec.path.display()
+            self.path().display()
         );
+    }
+
+    /// As many of `count` bytes, which were the first of `lines` and are the last of the file, as
+    /// are whole lines. A full disk takes a part of one, which nobody could read.
+    fn kept_of(&self, lines: &[u8], count: usize) -> usize {
+        let end = lines[..count].iter().rposition(|byte| *byte == b'\n');
+        let whole = end.map_or(0, |end| end + 1);
+        let is_cut = whole < count && self.own.is_locked() && self.cut(count - whole).is_ok();
+        if is_cut { whole } else { count }
+    }
+
+    fn cut(&self, bytes: usize) -> io::Result<()> {
+        let metadata = self.own.file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.own
+            .file
+            .set_len(metadata.len().saturating_sub(bytes as u64))
     }
 }
 
@@ -129,26 +203,37 @@ impl Write for RotatingFile {
         if self.is_between_lines {
             self.choose_file(lines.len());
         }
-        let count = self.file.write(lines)?;
-        self.is_between_lines = lines[..count].ends_with(b"\n");
+        let written = self
+            .own
+            .file
+            .write(lines)
+            .inspect_err(|error| self.note(Some(error)))?;
+        let count = self.kept_of(lines, written);
+        let is_at_end = lines[..count].ends_with(b"\n");
+        self.is_between_lines = is_at_end || (count == 0 && self.is_between_lines);
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.own.file.flush()
     }
 }
 
-/// Opens a file, new or not, to write lines behind its first one.
-fn begin(path: &Path, head: &[u8]) -> io::Result<File> {
-    // A pipe that nobody reads is an error, and one that is full takes nothing: neither waits.
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    write_whole(&mut file, head)?;
-    Ok(file)
+/// Opens a file, new or not, to write lines behind its first one. What another process writes to is
+/// taken from the names.
+fn begin(names: &mut Vec<PathBuf>, head: &[u8]) -> io::Result<OwnFile> {
+    let (others, mut own) = OwnFile::open(names)?;
+    write_whole(&mut own.file, head)?;
+    if others > 0 {
+        warn!(
+            "Another interchange writes events to {}: those of this one are in {}. A file of its \
+             own for each executor has the names that you choose",
+            names[0].display(),
+            names[others].display()
+        );
+        names.drain(..others);
+    }
+    Ok(own)
 }
 
 /// A disk that becomes full keeps nothing of it, so that no line goes on in its middle.
@@ -177,8 +262,9 @@ fn is_free(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
     use std::io::Read as _;
-    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, symlink};
 
     use nix::sys::stat::Mode;
     use tempfile::TempDir;
@@ -203,6 +289,8 @@ mod tests {
         fn with(directory: TempDir) -> Self {
             let spec = EventFileSpec {
                 path: directory.path().join("events.jsonl"),
+                own_name: "htex".into(),
+                tell_gap: |_, _| Vec::new(),
                 bytes_max: 20,
                 kept: 2,
             };
@@ -379,6 +467,29 @@ mod tests {
         assert_eq!(
             run.files(),
             ["head line 6", "head line 4 line 5", "head line 0 line 1"]
+        );
+    }
+
+    #[test]
+    fn another_processs_file_is_left_to_it_whenever_it_takes_the_name() {
+        let mut run = Run::new();
+        run.write(1);
+        let told = warnings(|| {
+            fs::rename(run.path(), run.directory.path().join("away")).unwrap();
+            let mut others = vec![run.path()];
+            let other = begin(&mut others, b"other\n").unwrap();
+            run.write(3);
+            drop(other);
+        });
+        assert_eq!(run.read(""), "other");
+        let own = run.directory.path().join("events.htex.jsonl");
+        assert_eq!(run.file.state.lock().unwrap().path, own);
+        assert_eq!(fs::read_to_string(&own).unwrap(), "head\nline 3\n");
+        let older = fs::read_to_string(own.with_file_name("events.htex.jsonl.1")).unwrap();
+        assert_eq!(older, "head\nline 1\nline 2\n");
+        assert!(
+            told[0].contains("Another interchange writes events"),
+            "{told:?}"
         );
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn ask_one(socket: &Path) -> Option<Found> {
     let answer = match ask(socket, &Request::Status, PATIENCE) {
         Ok(bytes) => read(&bytes),
         Err(Unanswered::Nobody) => {
-            if socket_name::is_of_this_boot(socket) {
+            if socket_name::is_left_behind(socket) {
                 let _ = fs::remove_file(socket);
             }
             return None;
@@ -190,7 +190,9 @@ impl Found {
 impl Silent {
     /// From the process that the socket's name tells.
     fn of(socket: &Path) -> Self {
-        let Some(pid) = socket_name::pid_in(socket) else {
+        // The number is another process's where it is a container's.
+        let is_of_here = socket_name::is_of_here(socket);
+        let Some(pid) = socket_name::pid_in(socket).filter(|_| is_of_here) else {
             return Self::default();
         };
         Self {
@@ -202,7 +204,11 @@ impl Silent {
 
     /// `process 4711 does not answer: it is stopped`.
     pub(crate) fn described(&self) -> String {
-        let pid = self.pid.map_or("?".to_owned(), |pid| pid.to_string());
+        let Some(pid) = self.pid else {
+            return "It does not answer: it may be stopped. It is a process of another container, \
+                    or of another machine."
+                .to_owned();
+        };
         let why = match self.state.as_deref().and_then(|state| state.chars().next()) {
             Some('T') => "it is stopped (SIGSTOP); kill -CONT lets it go on".to_owned(),
             Some('t') => "a debugger holds it".to_owned(),
@@ -226,7 +232,7 @@ mod tests {
     #[test]
     fn a_place_where_nobody_listens_is_swept() {
         let directory = tempfile::tempdir().unwrap();
-        let dead = directory.path().join(socket_name::new(1, 1));
+        let dead = directory.path().join(socket_name::new(u32::MAX, 1));
         let of_another_machine = directory.path().join("1-0123456789ab-0badf00d.sock");
         for socket in [&dead, &of_another_machine] {
             drop(UnixListener::bind(socket).unwrap());
@@ -252,7 +258,8 @@ mod tests {
         let silent = Silent::of(&socket);
         assert_eq!(
             silent.described(),
-            "Process ? does not answer: it may be stopped."
+            "It does not answer: it may be stopped. It is a process of another container, or of \
+             another machine."
         );
     }
 }

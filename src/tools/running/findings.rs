@@ -3,6 +3,7 @@
 mod causes;
 mod managers;
 mod placement;
+mod side_services;
 mod surroundings;
 mod waiting;
 
@@ -31,6 +32,7 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     found.extend(surroundings::of_the_submit_side(document));
     found.extend(surroundings::of_a_newer_parsl(document));
     found.extend(surroundings::of_what_is_written(document));
+    found.extend(side_services::of_side_services(document));
     if !found.iter().any(explains_the_queue) {
         found.extend(how_it_goes(document, &counts));
     }

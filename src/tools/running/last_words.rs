@@ -23,7 +23,7 @@ const ENDS: [&str; 4] = [
 /// The end as well, with who it was before it and both versions behind it.
 const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
 const STARTS: &str = "htex-interchange ";
-const NO_PLACE: &str = "There is no place for the status socket: ";
+const NO_PLACE: &str = "there is no place for the status socket: ";
 
 /// A line for each log of the latest run below `directories`; empty if there is none.
 pub(crate) fn told_below(directories: &[PathBuf]) -> String {
@@ -101,8 +101,9 @@ fn told(log: &Path) -> String {
              socket: {reason}"
         ),
         (true, None) => format!(
-            "its process {pid} runs here, but none of these sockets is its own: it may have \
-             another {}",
+            "its process {pid} runs here, but none of these sockets is its own: it has another \
+             {}, or its socket was removed, as whoever tidies up /tmp does. The run goes on; its \
+             log tells how it does (`Status is told at` names the socket)",
             status::asking::DIRECTORY_VARIABLE
         ),
         (false, _) => gone(pid, head.lines().find_map(host_of)),

@@ -40,6 +40,8 @@ pub(crate) fn document() -> Document {
             dispatches: true,
         },
         hub: None,
+        metrics: None,
+        event_file: None,
         worker_port: WorkerPort {
             port: 54321,
             address: None,
@@ -55,6 +57,7 @@ pub(crate) fn document() -> Document {
             descriptors: 30,
             descriptor_limit: 1024,
             log_lines_dropped: 0,
+            log_moved_to: None,
             event_lines_dropped: None,
         },
         events: Vec::new(),

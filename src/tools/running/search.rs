@@ -75,11 +75,12 @@ fn ask_all(sockets: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-/// How many are alive, what those were that are swept away, and that others are left alone.
+/// How many are alive, what those were that are swept away, and that others are left alone: they
+/// may be heard elsewhere.
 fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
     let (dead, foreign): (Vec<&PathBuf>, Vec<&PathBuf>) = unheard
         .iter()
-        .partition(|socket| socket_name::is_of_this_boot(socket));
+        .partition(|socket| socket_name::is_left_behind(socket));
     let sockets = |number| match number {
         0 => "no socket".to_owned(),
         1 => "1 socket".to_owned(),
@@ -88,7 +89,8 @@ fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
     let mut told = sockets(alive);
     if !foreign.is_empty() {
         told += &format!(
-            "; {} of other machines, or of before the last boot, left alone",
+            "; {} left alone at which nobody listens here: of other machines or containers, of \
+             before the last boot, or with a number that a process has",
             foreign.len()
         );
     }
@@ -151,7 +153,9 @@ pub(crate) fn told_of(places: &[(PathBuf, String)]) -> String {
 /// endpoint's: of several runs, the one that started last, unless all are wanted. And how many were
 /// left out.
 pub(crate) fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usize) {
-    let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
+    // One that was removed has its name.
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or_else(|_| absolute(path));
     let directories = endpoint::with_user_endpoints(&real(directory.to_owned()));
     let is_meant = |logdir: &Path| {
         directories
@@ -204,18 +208,25 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
     text
 }
 
-/// Runs `tool` if the directory that was named can be looked into; else says why not.
+/// Runs `tool` if the directory that was named can be looked into, or was and is a running one's;
+/// else says why not.
 pub(crate) fn with_directory(
     directory: Option<&Path>,
     tool: impl FnOnce() -> Result<ExitCode, Trouble>,
 ) -> Result<ExitCode, Trouble> {
     match directory.map(|directory| (directory.display(), directory.read_dir())) {
-        Some((directory, Err(error))) => {
-            let _ = writeln!(io::stderr(), "htex-interchange: {directory}: {error}");
+        Some((named, Err(error))) if !is_removed(&error, directory) => {
+            let _ = writeln!(io::stderr(), "htex-interchange: {named}: {error}");
             Ok(ExitCode::from(WRONG_ARGUMENTS))
         }
         _ => tool(),
     }
+}
+
+/// Whether it is gone, and an interchange that had its logs there still runs.
+fn is_removed(error: &io::Error, directory: Option<&Path>) -> bool {
+    let is_gone = error.kind() == io::ErrorKind::NotFound;
+    directory.is_some_and(|gone| is_gone && !below(survey().found, gone, true).0.is_empty())
 }
 
 #[cfg(test)]
@@ -248,16 +259,16 @@ mod tests {
     #[test]
     fn sockets_of_other_machines_are_told_apart() {
         let [dead, other] = [
-            PathBuf::from(socket_name::new(7, 7)),
+            PathBuf::from(socket_name::new(u32::MAX, 7)),
             PathBuf::from("8-0123456789ab-00000008.sock"),
         ];
         let told = told_of_sockets(2, &[&dead, &other]);
         assert!(
-            told.starts_with("2 sockets; 1 of other machines, or of"),
+            told.starts_with("2 sockets; 1 left alone at which nobody listens here: of other"),
             "{told}"
         );
         assert!(
-            told.contains("1 left by killed processes (7), and removed"),
+            told.contains("1 left by killed processes (4294967295), and removed"),
             "{told}"
         );
     }

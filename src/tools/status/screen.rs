@@ -307,6 +307,15 @@ impl Screen {
                 ),
             );
         }
+        for (label, service) in [
+            ("Metrics", &document.metrics),
+            ("Events", &document.event_file),
+        ] {
+            if let Some(service) = service {
+                let not_there = || format!("not at {}", plain(&service.asked_for));
+                self.line(label, &service.at.as_deref().map_or_else(not_there, plain));
+            }
+        }
         if let Some(hub) = &document.hub {
             self.line(
                 "Monitoring",

@@ -2,7 +2,7 @@
 
 use super::causes::{stopped_submit_process, wrong_keys};
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{bytes, plain, some};
+use crate::shared::words::{bytes, some};
 use status::document::Document;
 use submit_side::releases::is_after;
 
@@ -164,34 +164,6 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                 .because("What it stores has gaps."),
             );
         }
-    }
-    let process = &document.process;
-    if process.log_lines_dropped > 0 {
-        found.push(
-            Finding::warning(
-                "log-lines-dropped",
-                format!(
-                    "{} of the log dropped, because the disk did not keep up.",
-                    some(process.log_lines_dropped, "line")
-                ),
-            )
-            .because(format!(
-                "{} is on a slow or full file system (`df` tells).",
-                plain(&document.interchange.logdir)
-            )),
-        );
-    }
-    if let Some(dropped) = process.event_lines_dropped.filter(|dropped| *dropped > 0) {
-        found.push(
-            Finding::warning(
-                "event-lines-dropped",
-                format!(
-                    "{} of the file of events dropped, because the disk did not keep up.",
-                    some(dropped, "line")
-                ),
-            )
-            .because("Its directory is on a slow or full file system (`df` tells)."),
-        );
     }
     found
 }

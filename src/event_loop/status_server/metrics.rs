@@ -1,0 +1,180 @@
+//! Where metrics are told: the listener, and the file that names its port.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use tracing::info;
+
+use crate::side_service::SideServiceError;
+use crate::telemetry::Telemetry;
+use status::side_service::SideService;
+
+/// Metrics, if they were asked for.
+pub(super) struct Metrics {
+    listener: Option<TcpListener>,
+    /// Held for its end.
+    _port_file: Option<PortFile>,
+    told: Option<SideService>,
+}
+
+impl Metrics {
+    /// Listens where it was asked to; `add` has somebody wait for those who come.
+    ///
+    /// # Errors
+    /// It cannot, and the start is to be refused for it.
+    pub(super) fn open(
+        telemetry: &Telemetry,
+        add: impl FnOnce(RawFd) -> io::Result<()>,
+    ) -> Result<Self, SideServiceError> {
+        let Some(address) = telemetry.metrics_at else {
+            return Ok(Self {
+                listener: None,
+                _port_file: None,
+                told: None,
+            });
+        };
+        let listening = listen(address).and_then(|listener| {
+            add(listener.as_raw_fd())?;
+            // The port may have been left to the system.
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        });
+        let listening = listening.map_err(|error| SideServiceError::Metrics { address, error });
+        let mut told = SideService {
+            asked_for: address.to_string(),
+            at: None,
+            trouble: None,
+        };
+        let file = telemetry.metrics_port_file.as_deref();
+        let (listener, port_file) = match telemetry.on_failure.settle(listening)? {
+            Ok((listener, bound)) => {
+                info!("Metrics are told at {bound}, path /metrics");
+                told.at = Some(format!("http://{bound}/metrics"));
+                let written = file
+                    .map(|path| PortFile::write(path, bound.port()))
+                    .transpose();
+                let written = match telemetry.on_failure.settle(written)? {
+                    Ok(written) => written,
+                    Err(trouble) => {
+                        told.trouble = Some(trouble);
+                        None
+                    }
+                };
+                (Some(listener), written)
+            }
+            Err(trouble) => {
+                told.trouble = Some(trouble);
+                if let Some(path) = file {
+                    remove_stale(path);
+                }
+                (None, None)
+            }
+        };
+        Ok(Self {
+            listener,
+            _port_file: port_file,
+            told: Some(told),
+        })
+    }
+
+    pub(super) fn listener(&self) -> Option<&TcpListener> {
+        self.listener.as_ref()
+    }
+
+    pub(super) fn told(&self) -> Option<SideService> {
+        self.told.clone()
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A file with the port and nothing else, which goes when metrics go.
+struct PortFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl PortFile {
+    /// Whoever reads it meanwhile reads all or nothing of it.
+    fn write(path: &Path, port: u16) -> Result<Self, SideServiceError> {
+        let text = format!("{port}\n");
+        let mut unseen = OsString::from(path);
+        unseen.push(format!(".{}.new", std::process::id()));
+        let written = fs::write(&unseen, &text).and_then(|()| fs::rename(&unseen, path));
+        match written {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                text,
+            }),
+            Err(error) => {
+                let _ = fs::remove_file(&unseen);
+                Err(SideServiceError::MetricsPortFile {
+                    path: path.to_owned(),
+                    error,
+                })
+            }
+        }
+    }
+}
+
+impl Drop for PortFile {
+    /// Unless another interchange has written its own there.
+    fn drop(&mut self) {
+        if fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A killed run has left its port, at which nobody tells anything now. What is no port is somebody
+/// else's.
+fn remove_stale(path: &Path) {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    if text
+        .strip_suffix('\n')
+        .is_some_and(|port| port.parse::<u16>().is_ok())
+    {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_file_is_whole_and_goes_unless_it_is_anothers() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.port");
+        let file = PortFile::write(&path, 9464).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "9464\n");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let other = PortFile::write(&path, 9465).unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "9465\n");
+        drop(other);
+        assert!(!path.exists());
+        let nowhere = directory.path().join("no/metrics.port");
+        assert!(PortFile::write(&nowhere, 9464).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_a_port_is_stale() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.port");
+        for (text, stays) in [("9464\n", false), ("my notes\n", true), ("", true)] {
+            fs::write(&path, text).unwrap();
+            remove_stale(&path);
+            assert_eq!(path.exists(), stays, "{text:?}");
+        }
+    }
+}

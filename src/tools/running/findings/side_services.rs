@@ -1,0 +1,228 @@
+//! What only tells of a run, and does not do it as it was asked to: metrics, events, the log.
+
+use crate::shared::finding::Finding;
+use crate::shared::words::{plain, some};
+use status::document::Document;
+use status::side_service::SideService;
+
+/// Why it was begun without one of them, where it was.
+const GOES_ON: &str = "The run goes on without";
+const DELETED: &str = " (deleted)";
+
+pub(super) fn of_side_services(document: &Document) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(metrics(document));
+    found.extend(events(document));
+    found.extend(log_gone(document));
+    found.extend(log_lines(document));
+    found.extend(event_lines(document));
+    found
+}
+
+fn metrics(document: &Document) -> Option<Finding> {
+    let metrics = document.metrics.as_ref()?;
+    let trouble = metrics.trouble.as_deref().map(plain)?;
+    let asked = plain(&metrics.asked_for);
+    let found = match &metrics.at {
+        None => Finding::warning(
+            "metrics-not-served",
+            format!("Metrics were asked for at {asked} and are not served: {trouble}."),
+        )
+        .because("Tasks are not concerned.")
+        .remedy("For the next start, name another port, or `--metrics 0` for any."),
+        Some(at) => Finding::warning(
+            "metrics-port-file",
+            format!("Metrics are served at {}, but {trouble}.", plain(at)),
+        )
+        .remedy("For the next start, name a file that can be written."),
+    };
+    Some(shown_at_the_start(found, "--metrics", metrics, document))
+}
+
+fn events(document: &Document) -> Option<Finding> {
+    let events = document.event_file.as_ref()?;
+    let asked = plain(&events.asked_for);
+    let Some(at) = events.at.as_deref().map(plain) else {
+        let trouble = events.trouble.as_deref().map(plain).unwrap_or_default();
+        let found = Finding::warning(
+            "events-not-written",
+            format!("Events were asked for and are not written: {trouble}."),
+        )
+        .because("Tasks are not concerned, but there will be no report of this run.")
+        .remedy("For the next start, name a file that can be written.");
+        return Some(shown_at_the_start(found, "--events", events, document));
+    };
+    if let Some(trouble) = &events.trouble {
+        let found = Finding::warning(
+            "events-hindered",
+            format!("Events do not come to {at}: {}.", plain(trouble)),
+        )
+        .because("They are written again as soon as they can be; what is lost is counted.")
+        .shown_by(format!("event_file.trouble={}", plain(trouble)));
+        return Some(found);
+    }
+    (events.at.as_deref() != Some(events.asked_for.as_str())).then(|| {
+        Finding::note(
+            "events-elsewhere",
+            format!("Another interchange writes events to {asked}: those of this one are in {at}."),
+        )
+        .remedy("`report` on their directory draws both.")
+        .shown_by(format!("--events {asked}, event_file.at={at}"))
+    })
+}
+
+/// The line that the start has in the log, where there is one.
+fn shown_at_the_start(
+    found: Finding,
+    flag: &str,
+    service: &SideService,
+    document: &Document,
+) -> Finding {
+    let found = found.shown_by(format!("{flag} {}", plain(&service.asked_for)));
+    match &document.interchange.log {
+        Some(log) => found.shown_by(format!("grep '{GOES_ON}' '{}'", plain(log))),
+        None => found,
+    }
+}
+
+fn log_gone(document: &Document) -> Option<Finding> {
+    let now = document.process.log_moved_to.as_deref()?;
+    let log = plain(document.interchange.log.as_deref().unwrap_or_default());
+    let now = plain(now);
+    let found = match now.ends_with(DELETED) {
+        true => Finding::warning(
+            "log-removed",
+            format!("The log was removed while the run goes on: {log} is not there any more."),
+        )
+        .because(
+            "What is written since is lost when the run ends. Tasks are not concerned, as long as \
+             they need nothing in the run's directory.",
+        )
+        .remedy(
+            "Keep what tidies up (a purge of the scratch file system, tmpwatch) away from runs \
+             that go on.",
+        ),
+        false => Finding::note(
+            "log-moved",
+            format!("The log was moved while the run goes on: {log} is {now} now."),
+        ),
+    };
+    let pid = document.interchange.pid;
+    Some(found.shown_by(format!("ls -l /proc/{pid}/fd: {now}")))
+}
+
+fn log_lines(document: &Document) -> Option<Finding> {
+    let dropped = document.process.log_lines_dropped;
+    if dropped == 0 {
+        return None;
+    }
+    let found = Finding::warning(
+        "log-lines-dropped",
+        format!(
+            "{} of the log dropped: its file did not take them.",
+            some(dropped, "line")
+        ),
+    )
+    .shown_by(format!("process.log_lines_dropped={dropped}"));
+    Some(match document.process.log_moved_to {
+        // Which was said, and is cause enough.
+        Some(_) => found,
+        None => found.because(format!(
+            "{} is on a slow or full file system, or beyond a quota or `ulimit -f` (`df` tells).",
+            plain(&document.interchange.logdir)
+        )),
+    })
+}
+
+fn event_lines(document: &Document) -> Option<Finding> {
+    let dropped = document
+        .process
+        .event_lines_dropped
+        .filter(|dropped| *dropped > 0)?;
+    Some(
+        Finding::warning(
+            "event-lines-dropped",
+            format!(
+                "{} of the file of events dropped: the file did not take them.",
+                some(dropped, "line")
+            ),
+        )
+        .because(
+            "It is on a slow or full file system, or beyond a quota or `ulimit -f` (`df` tells). \
+             The file says where the gaps are.",
+        )
+        .shown_by(format!("process.event_lines_dropped={dropped}")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::running::sample;
+
+    use super::*;
+
+    fn told(document: &Document) -> Vec<(&'static str, String)> {
+        let found = of_side_services(document).into_iter();
+        assert!(found.clone().all(|finding| !finding.evidence.is_empty()));
+        found.map(|finding| (finding.id, finding.what)).collect()
+    }
+
+    fn service(at: Option<&str>, trouble: Option<&str>) -> Option<SideService> {
+        Some(SideService {
+            asked_for: "/runs/events.jsonl".to_owned(),
+            at: at.map(str::to_owned),
+            trouble: trouble.map(str::to_owned),
+        })
+    }
+
+    #[test]
+    fn what_is_as_it_was_asked_for_is_not_told() {
+        let mut document = sample::document();
+        assert_eq!(told(&document), []);
+        document.metrics = service(Some("http://127.0.0.1:9464/metrics"), None);
+        document.event_file = service(Some("/runs/events.jsonl"), None);
+        document.process.event_lines_dropped = Some(0);
+        assert_eq!(told(&document), []);
+    }
+
+    #[test]
+    fn what_is_not_served_says_why() {
+        let mut document = sample::document();
+        document.metrics = service(None, Some("the port is taken"));
+        document.event_file = service(None, Some("the disk is full"));
+        let found = told(&document);
+        assert_eq!(
+            found.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            ["metrics-not-served", "events-not-written"]
+        );
+        assert!(
+            found[0].1.ends_with("not served: the port is taken."),
+            "{found:?}"
+        );
+        document.metrics = service(Some("http://[::1]:9464/metrics"), Some("no port file"));
+        document.event_file = service(Some("/runs/events.jsonl"), Some("the disk is full"));
+        let ids: Vec<&str> = told(&document).iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, ["metrics-port-file", "events-hindered"]);
+        document.metrics = None;
+        document.event_file = service(Some("/runs/events.htex2.jsonl"), None);
+        assert_eq!(told(&document)[0].0, "events-elsewhere");
+    }
+
+    #[test]
+    fn a_log_that_was_removed_is_no_slow_disk() {
+        let mut document = sample::document();
+        document.process.log_lines_dropped = 7;
+        assert!(of_side_services(&document)[0].why.contains("slow or full"));
+        document.process.log_moved_to = Some("/runs/interchange.log (deleted)".to_owned());
+        let found = of_side_services(&document);
+        let ids: Vec<&str> = found.iter().map(|finding| finding.id).collect();
+        assert_eq!(ids, ["log-removed", "log-lines-dropped"]);
+        assert!(
+            found
+                .iter()
+                .all(|finding| !finding.advice().contains("slow"))
+        );
+        document.process.log_moved_to = Some("/old/interchange.log".to_owned());
+        assert_eq!(told(&document)[0].0, "log-moved");
+    }
+}
