@@ -319,7 +319,7 @@ def test_programs_that_cannot_be_started(tmp_path):
     [
         (["--max-queue", "5"], "arguments-wrong"),
         (["--metrics"], "arguments-wrong"),
-        (["--events", "/nowhere/events.jsonl"], "events-file"),
+        (["--events", "/dev/null/events.jsonl", "--strict"], "events-file"),
     ],
 )
 def test_arguments_that_it_does_not_start_with(tmp_path, words, name):
@@ -332,8 +332,12 @@ def test_arguments_that_it_does_not_start_with(tmp_path, words, name):
 
 def test_ports_of_metrics(tmp_path, listening):
     file = written(tmp_path)
-    words = repr([str(environment.binary()), "--metrics", str(listening)])
-    file.write_text(file.read_text().replace(f"[{str(environment.binary())!r}]", words))
+    words = [str(environment.binary()), "--metrics", str(listening)]
+    plain = file.read_text()
+    file.write_text(plain.replace(f"[{str(environment.binary())!r}]", repr(words)))
+    found = diagnosis(file)
+    assert ids(found) == ids(found, "warning") == ["metrics-port"]
+    file.write_text(plain.replace(f"[{str(environment.binary())!r}]", repr([*words, "--strict"])))
     assert only_problem(diagnosis(file))["id"] == "metrics-port"
     other = (
         "\nother = HighThroughputExecutor(label='other', address='127.0.0.1',\n"
@@ -346,7 +350,7 @@ def test_ports_of_metrics(tmp_path, listening):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = repr([str(environment.binary()), "--metrics", str(port)])
+    words = repr([str(environment.binary()), "--metrics", str(port), "--strict"])
     file.write_text(file.read_text().replace(f"[{str(environment.binary())!r}]", words))
     assert only_problem(diagnosis(file))["id"] == "port-twice"
 

@@ -134,6 +134,7 @@ fn examine_executors(set_up: &SetUp, own: &Command, diagnosis: &mut Diagnosis) {
     }
     diagnosis.add(ports::twice(&set_up.executors));
     diagnosis.add(flags::metrics_twice(set_up, own));
+    diagnosis.add(flags::events_twice(set_up, own));
     diagnosis.not_examined("firewalls between the nodes and this machine");
 }
 

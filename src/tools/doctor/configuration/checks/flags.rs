@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::program::{Program, interchange};
 use crate::doctor::configuration::description::{Executor, SetUp};
-use crate::shared::finding::Finding;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::output::in_one_line;
 
 /// What `own`, this program, would make of them, if it is the one that is started.
@@ -38,12 +39,9 @@ fn findings(arguments: &[String], own: &Command) -> Vec<Finding> {
         Err(reason) => return vec![wrong(&reason)],
     };
     let mut found = Vec::new();
-    found.extend(metrics_of(&parsed).and_then(metrics));
-    found.extend(
-        parsed
-            .get_one("events")
-            .and_then(|file: &PathBuf| events(file)),
-    );
+    let severity = severity(&parsed);
+    found.extend(metrics_of(&parsed).and_then(|address| metrics(address, severity)));
+    found.extend(events_of(&parsed).and_then(|file| events(file, severity)));
     found
 }
 
@@ -70,6 +68,28 @@ fn metrics_of(parsed: &ArgMatches) -> Option<SocketAddr> {
     parsed.get_one("metrics").copied()
 }
 
+fn events_of(parsed: &ArgMatches) -> Option<&PathBuf> {
+    parsed.get_one("events")
+}
+
+/// Without `--strict` a run goes on without what cannot be had.
+fn severity(parsed: &ArgMatches) -> Severity {
+    match parsed.try_get_one("strict") {
+        Ok(Some(true)) => Severity::Problem,
+        Ok(_) | Err(_) => Severity::Warning,
+    }
+}
+
+/// What becomes of a start that lacks `what`.
+fn without(what: &str, severity: Severity) -> String {
+    match severity {
+        Severity::Problem => {
+            format!("With --strict the interchange refuses to start without {what}.")
+        }
+        Severity::Warning | Severity::Note => format!("The run would go on without {what}."),
+    }
+}
+
 fn wrong(reason: &WrongArguments) -> Finding {
     Finding::problem(
         "arguments-wrong",
@@ -79,76 +99,127 @@ fn wrong(reason: &WrongArguments) -> Finding {
     .remedy("`htex-interchange --help` tells which there are.")
 }
 
-fn metrics(address: SocketAddr) -> Option<Finding> {
+fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
     // A port that the system chooses is free.
     if address.port() == 0 {
         return None;
     }
     let error = TcpListener::bind(address).err()?;
     Some(
-        Finding::problem(
+        Finding::new(
             "metrics-port",
+            severity,
             format!("Metrics cannot be told at {address}: {error}."),
         )
-        .because("The interchange refuses to start when it cannot listen there.")
-        .remedy("Name another port, or `--metrics 0` for any (the log tells which)."),
+        .because(without("metrics", severity))
+        .remedy("Name another port, or `--metrics 0` for any (`status` tells which).")
+        .shown_by(format!(
+            "--metrics {address}; listening there here: {error}"
+        )),
     )
 }
 
-/// A relative one is in the log's directory, which the interchange makes, and nothing below it.
-fn events(file: &Path) -> Option<Finding> {
-    let directory = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())?;
-    let why = match file.is_absolute() {
-        true if access(directory, AccessFlags::W_OK | AccessFlags::X_OK).is_ok() => return None,
-        true => "is not there, or may not be written to",
-        false => "is not in the log's directory, which is new in each run",
+/// A relative one is in the log's directory, or below it; the interchange makes directories.
+fn events(file: &Path, severity: Severity) -> Option<Finding> {
+    let directory = file.parent().filter(|_| file.is_absolute())?;
+    let there = directory.ancestors().find(|above| above.exists())?;
+    let error = match access(there, AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) if there.is_dir() => return None,
+        Ok(()) => Errno::ENOTDIR,
+        Err(error) => error,
     };
     Some(
-        Finding::problem(
+        Finding::new(
             "events-file",
+            severity,
             format!(
-                "--events is {}, and {} {why}.",
+                "--events is {}, and no file can be made in {}: {}.",
                 file.display(),
-                directory.display()
+                there.display(),
+                error.desc()
             ),
         )
-        .because("The interchange refuses to start when it cannot write its events.")
-        .remedy("Name a file without a directory, or in one that is there."),
+        .because(without("events", severity))
+        .remedy("Name a file without a directory, or in one that may be written to.")
+        .shown_by(format!("--events {}", file.display()))
+        .shown_by(format!("ls -ld {}: {}", there.display(), error.desc())),
     )
+}
+
+/// Two executors' events in one file: a relative one is in the log's directory of each.
+pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
+    let mut by_file: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
+    for executor in &set_up.executors {
+        let arguments = arguments_of(executor, set_up);
+        let parsed = arguments.and_then(|arguments| parsed(arguments, own).ok());
+        let file = parsed
+            .as_ref()
+            .and_then(events_of)
+            .filter(|file| file.is_absolute());
+        if let Some(file) = file {
+            by_file
+                .entry(file.clone())
+                .or_default()
+                .push(executor.label());
+        }
+    }
+    by_file.retain(|_, labels| labels.len() > 1);
+    let told =
+        by_file.into_iter().map(|(file, labels)| {
+            let file = file.display();
+            Finding::note(
+            "events-file",
+            format!("Executors {} all have --events {file}.", labels.join(" and ")),
+        )
+        .because(
+            "The first that starts writes that file; each of the others has one beside it, with \
+             its label in the name.",
+        )
+        .remedy("A relative path is in each executor's own log directory.")
+        .shown_by(format!("--events {file} ({})", labels.join(", ")))
+        });
+    told.collect()
 }
 
 /// Two executors' metrics at one port.
 pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
-    let mut by_port: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    let mut by_port: BTreeMap<u16, (Severity, Vec<&str>)> = BTreeMap::new();
     for executor in &set_up.executors {
         let arguments = arguments_of(executor, set_up);
         let parsed = arguments.and_then(|arguments| parsed(arguments, own).ok());
-        if let Some(address) = parsed.as_ref().and_then(metrics_of) {
-            let labels = by_port.entry(address.port()).or_default();
+        let Some(parsed) = &parsed else { continue };
+        if let Some(address) = metrics_of(parsed) {
+            let (worst, labels) = by_port
+                .entry(address.port())
+                .or_insert((Severity::Note, Vec::new()));
+            *worst = severity(parsed).min(*worst);
             labels.push(executor.label());
         }
     }
     by_port.remove(&0);
-    by_port.retain(|_, labels| labels.len() > 1);
-    let told = by_port.into_iter().map(|(port, labels)| {
-        Finding::problem(
+    by_port.retain(|_, (_, labels)| labels.len() > 1);
+    let told = by_port.into_iter().map(|(port, (severity, labels))| {
+        Finding::new(
             "port-twice",
+            severity,
             format!(
                 "Executors {} all have --metrics {port}.",
                 labels.join(" and ")
             ),
         )
-        .because("The second of them refuses to start.")
-        .remedy("Give them different ports, or `--metrics 0` for any (the log tells which).")
+        .because(format!(
+            "One of them can listen there. {}",
+            without("metrics", severity)
+        ))
+        .remedy("Give them different ports, or `--metrics 0` for any (`status` tells which).")
+        .shown_by(format!("--metrics {port} ({})", labels.join(", ")))
     });
     told.collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{Arg, value_parser};
+    use clap::{Arg, ArgAction, value_parser};
 
     use super::*;
 
@@ -175,6 +246,7 @@ mod tests {
                     .long("events")
                     .value_parser(value_parser!(PathBuf)),
             )
+            .arg(Arg::new("strict").long("strict").action(ArgAction::SetTrue))
             .subcommand(Command::new("status"))
     }
 
@@ -212,10 +284,33 @@ mod tests {
         let place = place.path().display();
         assert_eq!(ids("--events events.jsonl"), [""; 0]);
         assert_eq!(ids(&format!("--events {place}/events.jsonl")), [""; 0]);
-        assert_eq!(
-            ids(&format!("--events {place}/no/events.jsonl")),
-            ["events-file"]
-        );
-        assert_eq!(ids("--events sub/events.jsonl"), ["events-file"]);
+        // Directories are made.
+        assert_eq!(ids(&format!("--events {place}/no/events.jsonl")), [""; 0]);
+        assert_eq!(ids("--events sub/events.jsonl"), [""; 0]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let below = format!("--events {}/events.jsonl", file.path().display());
+        assert_eq!(ids(&below), ["events-file"]);
+    }
+
+    #[test]
+    fn only_a_strict_start_is_refused() {
+        let severity = |words: &str| {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            let found = findings(&words, &own());
+            assert!(found.iter().all(|finding| !finding.evidence.is_empty()));
+            found.iter().map(|finding| finding.severity).min()
+        };
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        for trouble in [
+            format!("--metrics {port}"),
+            "--events /dev/null/x".to_owned(),
+        ] {
+            assert_eq!(severity(&trouble), Some(Severity::Warning));
+            assert_eq!(
+                severity(&format!("--strict {trouble}")),
+                Some(Severity::Problem)
+            );
+        }
     }
 }
