@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from harness.machine import usage
@@ -13,6 +15,9 @@ TASKS = 60_000
 BUFFER = b"x" * 1024
 QUEUED_AT_LEAST_BYTES = 60_000_000
 LEFT_AT_MOST_BYTES = 20_000_000
+# Address space, as `ulimit -v` has it, and a message that does not fit.
+LIMIT_BYTES = 400 << 20
+TOO_LARGE = bytes(300 << 20)
 
 
 def test_after_a_long_queue(start, connect, measured):
@@ -31,3 +36,37 @@ def test_after_a_long_queue(start, connect, measured):
     wait_until(lambda: usage.resident_bytes(pid) < small, 10, "the memory is given back")
     left = usage.resident_bytes(pid) - before
     measured(f"{left / 1e6:.1f} MB more than at the start, after {TASKS} queued tasks")
+
+
+@pytest.fixture
+def limited(start):
+    """An interchange at a `ulimit -v` that large messages do not fit."""
+    side = start(launch=False)
+    limits = (LIMIT_BYTES, LIMIT_BYTES)
+    side.launch(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits))
+    assert isinstance(side.worker_port, int)
+    return side
+
+
+def test_a_limit_that_large_messages_do_not_fit_is_told_at_the_start(limited, start):
+    (warning,) = limited.interchange.log_lines("WARNING")
+    assert "`ulimit -v` is 419.4 MB, of which " in warning and "Raise it where Parsl" in warning
+    assert start().interchange.log_lines("WARNING") == []
+
+
+def test_a_result_that_does_not_fit_is_no_mere_disconnection(limited, connect):
+    manager = connect(limited).enlist(limited)
+    limited.submit(1)
+    manager.tasks(1)
+    manager.answer(1, TOO_LARGE)
+    limited.interchange.wait_for_log("or by a message that is too large: `ulimit -v` is 419.4 MB")
+
+
+def test_a_task_that_does_not_fit_is_told_as_lost(limited):
+    limited.submit(1, TOO_LARGE)
+    limited.interchange.wait_for_log("The connection for tasks to the submit side was broken and is made again")
+    (line,) = limited.interchange.log_lines("WARNING", "was broken")[:1]
+    assert "A message that is too large does that: `ulimit -v` is 419.4 MB, of which " in line
+    # Others go on.
+    limited.submit(2)
+    limited.interchange.wait_for_log("Put task 2 onto")

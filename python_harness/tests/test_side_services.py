@@ -137,8 +137,8 @@ def open_place():
 
 @pytest.fixture
 def launched(start, open_place):
-    """`launched(trouble, *words)` starts an interchange in that trouble; also: the beginning of what
-    it says, and the reason."""
+    """`launched(trouble, *words)` starts an interchange in that trouble, and gives the beginning
+    of what it says, and the reason."""
     held = []
 
     def launch(trouble, *words: str):

@@ -354,6 +354,11 @@ impl EventLoop {
         if self.is_leaving {
             return;
         }
+        if let Some(place) = self.submit_watch.take_broken(now)
+            && let Err(error) = self.ports.submit.connect_again(place)
+        {
+            error!("A connection to the submit side cannot be made again: {error}");
+        }
         let has_ended = ready.has(Source::Process);
         let how = self.process_watch.verdict(has_ended, now);
         if let Some(how) = how.or_else(|| self.submit_watch.verdict(now)) {

@@ -5,12 +5,12 @@
 //! them wait, the process looks at its size, and if it has grown, memory is given back, in steps
 //! that other things come between. Without tasks nothing is looked at, and nobody is woken for it.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use rustix::process::{Resource, getrlimit};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::heap_release::HeapRelease;
 use super::statm::Statm;
@@ -27,6 +27,8 @@ const SHARE_OF_MEMORY: usize = 4;
 const BOUND_IF_UNKNOWN_BYTES: usize = 1 << 30;
 /// Less is not worth a walk through the heap.
 const WORTH_BYTES: usize = 8 << 20;
+/// Messages of this size are rare.
+const SCARCE_BYTES: usize = 2 << 30;
 
 pub(super) struct Memory {
     look_at: Option<Duration>,
@@ -132,7 +134,8 @@ pub(super) fn available_to_us_bytes() -> Option<usize> {
     let machine = machine.and_then(|text| total_of(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let groups = limits_of(&groups, Path::new("/sys/fs/cgroup"));
-    machine.into_iter().chain(groups).chain(left_of_own()).min()
+    let own = own_limits().map(|limit| limit.left_bytes);
+    machine.into_iter().chain(groups).chain(own).min()
 }
 
 /// `MemTotal:       24689764 kB`
@@ -173,21 +176,66 @@ fn limits_of(groups: &str, root: &Path) -> Vec<usize> {
     limits
 }
 
+/// A limit of this process's own, where it is so low that single messages may not fit. libzmq ends
+/// the connection that brings one, and tells nobody why.
+pub(super) struct ScarceMemory(OwnLimit);
+
+impl ScarceMemory {
+    pub(super) fn found() -> Option<Self> {
+        let scarcest = own_limits().min_by_key(|limit| limit.left_bytes)?;
+        (scarcest.left_bytes < SCARCE_BYTES).then_some(Self(scarcest))
+    }
+}
+
+impl fmt::Display for ScarceMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mb = |bytes: usize| bytes as f64 / 1e6;
+        let OwnLimit {
+            name,
+            all_bytes,
+            left_bytes,
+        } = &self.0;
+        write!(
+            f,
+            "`{name}` is {:.1} MB, of which {:.1} MB are left",
+            mb(*all_bytes),
+            mb(*left_bytes)
+        )
+    }
+}
+
+/// The log is told at the start: what happens later has no cause that could be seen.
+pub(super) fn warn_if_scarce() {
+    if let Some(scarce) = ScarceMemory::found() {
+        warn!(
+            "{scarce}. A task or a result that is larger ends the connection that brings it (the \
+             log then has a manager disconnected, or the connection for tasks broken) or this \
+             process. Raise it where Parsl is started, or pass such data by files"
+        );
+    }
+}
+
+struct OwnLimit {
+    name: &'static str,
+    all_bytes: usize,
+    left_bytes: usize,
+}
+
 /// What `ulimit -v` and `ulimit -d` leave: programs, libraries and the threads' stacks and heaps
 /// count against them too, whether they are touched or not.
-fn left_of_own() -> Vec<usize> {
-    let limit = |resource| {
-        let bytes = getrlimit(resource).current?;
-        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
-    };
-    let left = |resource, used: Statm| limit(resource).map(|all| all.saturating_sub(used.bytes()));
-    [
-        left(Resource::As, Statm::Mapped),
-        left(Resource::Data, Statm::Data),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+fn own_limits() -> impl Iterator<Item = OwnLimit> {
+    let limits = [
+        ("ulimit -v", Resource::As, Statm::Mapped),
+        ("ulimit -d", Resource::Data, Statm::Data),
+    ];
+    limits.into_iter().filter_map(|(name, resource, used)| {
+        let all_bytes = usize::try_from(getrlimit(resource).current?).unwrap_or(usize::MAX);
+        Some(OwnLimit {
+            name,
+            all_bytes,
+            left_bytes: all_bytes.saturating_sub(used.bytes()),
+        })
+    })
 }
 
 /// 0 where the system does not tell.

@@ -128,6 +128,7 @@ impl EventLoop {
         let key_check = KeyCheck::open_if_encrypted(&context, certificates.as_ref())
             .map_err(OpenError::KeyCheck)?;
         let bound_bytes = memory::bound_bytes(start.max_queued_bytes);
+        memory::warn_if_scarce();
         let ahead = sockets::read_ahead_tasks(start.max_queued_bytes, certificates.is_some());
         let submit = SubmitSockets::open(&context, certificates.as_ref(), ahead)
             .map_err(OpenError::SubmitSockets)?;
@@ -252,7 +253,14 @@ fn watch_submit_side(
     let tasks = SocketMonitor::of(&submit.tasks, context, "tasks")?;
     let results = SocketMonitor::of(&submit.results, context, "results")?;
     let commands = SocketMonitor::of(&submit.commands, context, "commands")?;
-    Ok(ConnectionWatch::new([tasks, results, commands], now))
+    Ok(ConnectionWatch::new(
+        [
+            ("tasks", tasks),
+            ("results", results),
+            ("commands", commands),
+        ],
+        now,
+    ))
 }
 
 fn connect(submit: &mut SubmitSockets, side: &SubmitSide) -> Result<(), OpenError> {

@@ -1,7 +1,7 @@
 //! Services beside the tasks, and what becomes of a run that cannot have one.
 //!
-//! What a run is nothing without refuses the start: its configuration, the log (as with stock, whose
-//! process ends there; HTEX itself writes beside it), certificates, sockets for tasks, results,
+//! What a run is nothing without refuses the start: its configuration, the log (stock's process ends
+//! there as well, and HTEX itself writes beside it), certificates, sockets for tasks, results,
 //! commands and managers, a selector that the user named, and words on the command line that mean
 //! nothing. What only tells of a run does not decide it: metrics and the file with their port,
 //! events, the status socket, the monitoring hub. The run goes on without it, a WARNING says why,

@@ -55,6 +55,8 @@ pub(super) struct SubmitSockets {
     pub(super) tasks: FrameSocket,
     pub(super) results: FrameSocket,
     pub(super) commands: FrameSocket,
+    /// Of these three, in this order, once they are connected.
+    endpoints: [String; 3],
 }
 
 impl SubmitSockets {
@@ -81,19 +83,41 @@ impl SubmitSockets {
             tasks,
             results: open(zmq::DEALER)?,
             commands: open(zmq::REP)?,
+            endpoints: Default::default(),
         })
     }
 
     pub(super) fn connect(&mut self, submit_side: &SubmitSide) -> io::Result<()> {
         let host = submit_side.address.zmq_host()?;
-        for (socket, port) in [
-            (&mut self.tasks, submit_side.task_port),
-            (&mut self.results, submit_side.result_port),
-            (&mut self.commands, submit_side.command_port),
-        ] {
-            zmq_calls::connect(socket.socket_mut(), &endpoint(&host, port))?;
+        self.endpoints = [
+            submit_side.task_port,
+            submit_side.result_port,
+            submit_side.command_port,
+        ]
+        .map(|port| endpoint(&host, port));
+        for (socket, endpoint) in self.with_endpoints() {
+            zmq_calls::connect(socket.socket_mut(), endpoint)?;
         }
         Ok(())
+    }
+
+    /// The one of that place. libzmq does that itself where a connection broke, but not where it
+    /// ended one, as it does with a message that it has no memory for.
+    pub(super) fn connect_again(&mut self, place: usize) -> io::Result<()> {
+        for (socket, endpoint) in self.with_endpoints().into_iter().skip(place).take(1) {
+            zmq_calls::disconnect(socket.socket_mut(), endpoint)?;
+            zmq_calls::connect(socket.socket_mut(), endpoint)?;
+        }
+        Ok(())
+    }
+
+    fn with_endpoints(&mut self) -> [(&mut FrameSocket, &str); 3] {
+        let [tasks, results, commands] = &self.endpoints;
+        [
+            (&mut self.tasks, tasks),
+            (&mut self.results, results),
+            (&mut self.commands, commands),
+        ]
     }
 }
 

@@ -11,8 +11,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
+use tracing::warn;
 
 use super::ancestry::Ancestry;
+use super::memory::ScarceMemory;
 use super::process::Process;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use broker::Now;
@@ -24,6 +26,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// How long the three sockets may be silent, neither connected nor refused: their machine may be
 /// another one, behind a network that drops packets for a while.
 const UNREACHED_FOR: Duration = Duration::from_secs(60);
+/// libzmq makes a connection again within some 100 ms, or not at all.
+const MADE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Without a pidfd, the process is looked for this often.
 const LOOKED_FOR_EVERY: Duration = Duration::from_millis(500);
 
@@ -171,6 +175,9 @@ pub(super) struct ConnectionWatch {
 struct WatchedSocket {
     monitor: SocketMonitor,
     state: Reachability,
+    /// What goes by it.
+    carries: &'static str,
+    was_connected: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,13 +192,18 @@ enum Reachability {
 }
 
 impl ConnectionWatch {
-    pub(super) fn new(monitors: [SocketMonitor; 3], now: Now) -> Self {
+    pub(super) fn new(monitors: [(&'static str, SocketMonitor); 3], now: Now) -> Self {
         let state = Reachability::Not {
             since: now.monotonic,
             refused: false,
         };
         Self {
-            sockets: monitors.map(|monitor| WatchedSocket { monitor, state }),
+            sockets: monitors.map(|(carries, monitor)| WatchedSocket {
+                monitor,
+                state,
+                carries,
+                was_connected: false,
+            }),
         }
     }
 
@@ -205,13 +217,40 @@ impl ConnectionWatch {
         for socket in &mut self.sockets {
             while let Some(event) = socket.monitor.next() {
                 socket.state = socket.state.after(event, now);
+                socket.was_connected |= socket.is_connected();
             }
         }
     }
 
-    /// When the submit side is to be given up if nothing changes. All three must be out of reach;
-    /// the last of them decides.
+    /// When the submit side is to be given up, or a connection made again, if nothing changes.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.given_up_at().or_else(|| Some(self.broken()?.1))
+    }
+
+    /// A connection that has not come back though the submit side is there, once it is due; by its
+    /// place.
+    pub(super) fn take_broken(&mut self, now: Now) -> Option<usize> {
+        let (place, _) = self.broken().filter(|(_, due)| *due <= now.monotonic)?;
+        let socket = &mut self.sockets[place];
+        socket.tell_that_it_is_made_again();
+        socket.state = Reachability::Not {
+            since: now.monotonic,
+            refused: false,
+        };
+        Some(place)
+    }
+
+    /// The first that is not there while another one is, and when it is due.
+    fn broken(&self) -> Option<(usize, Duration)> {
+        let is_there = self.sockets.iter().any(WatchedSocket::is_connected);
+        let mut sockets = self.sockets.iter().enumerate();
+        sockets
+            .find_map(|(place, socket)| Some((place, socket.made_again_at()?)))
+            .filter(|_| is_there)
+    }
+
+    /// All three must be out of reach; the last of them decides.
+    fn given_up_at(&self) -> Option<Duration> {
         let given_up = self.sockets.iter().map(|socket| match socket.state {
             Reachability::Connected => None,
             Reachability::Not { since, refused } => {
@@ -223,7 +262,33 @@ impl ConnectionWatch {
 
     /// How the submit side went, if it did.
     pub(super) fn verdict(&self, now: Now) -> Option<&'static str> {
-        (self.next_deadline()? <= now.monotonic).then_some("none of its ports can be reached")
+        (self.given_up_at()? <= now.monotonic).then_some("none of its ports can be reached")
+    }
+}
+
+impl WatchedSocket {
+    fn is_connected(&self) -> bool {
+        self.state == Reachability::Connected
+    }
+
+    /// When a connection that was there is made again, if libzmq does not do it.
+    fn made_again_at(&self) -> Option<Duration> {
+        match self.state {
+            Reachability::Not { since, .. } if self.was_connected => Some(since + MADE_AGAIN_AFTER),
+            Reachability::Not { .. } | Reachability::Connected => None,
+        }
+    }
+
+    fn tell_that_it_is_made_again(&self) {
+        let cause = match ScarceMemory::found() {
+            Some(scarce) => format!("A message that is too large does that: {scarce}"),
+            None => "The log of the network, or of a memory limit, may tell the cause".to_owned(),
+        };
+        warn!(
+            "The connection for {} to the submit side was broken and is made again: what was under \
+             way is lost, and its futures may have no end. {cause}",
+            self.carries
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::memory::ScarceMemory;
 use super::socket_monitor::{HandshakeFault, SocketEvent, SocketMonitor};
 use super::zmq_calls;
 use broker::{ConnectionId, Now, Origin};
@@ -159,7 +160,12 @@ impl WorkerConnections {
         }
         let place = place(connection);
         match fault {
-            None => info!("Disconnected: {place}"),
+            None => match ScarceMemory::found() {
+                None => info!("Disconnected: {place}"),
+                Some(scarce) => info!(
+                    "Disconnected: {place}, by its end or by a message that is too large: {scarce}"
+                ),
+            },
             Some(HandshakeFault::Broken(errno)) => {
                 let error = zmq_calls::error_of(errno);
                 warn!("Handshake failed with {place}: {error}");

@@ -24,6 +24,17 @@ pub(super) fn connect(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
     check(unsafe { zmq_sys::zmq_connect(socket.as_mut_ptr(), endpoint.as_ptr()) })
 }
 
+/// It is no error that there is nothing to end.
+pub(super) fn disconnect(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
+    let endpoint = CString::new(endpoint)?;
+    // SAFETY: as for bind.
+    let ended = check(unsafe { zmq_sys::zmq_disconnect(socket.as_mut_ptr(), endpoint.as_ptr()) });
+    match ended {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// With this, a peer of a socket that has a ZAP domain is refused where no handler answers.
 pub(super) fn enforce_zap_domain(socket: &mut Socket) -> io::Result<()> {
     let on: c_int = 1;

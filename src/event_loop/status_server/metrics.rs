@@ -13,6 +13,8 @@ use crate::side_service::SideServiceError;
 use crate::telemetry::Telemetry;
 use status::side_service::SideService;
 
+const SCHEME: &str = "http";
+
 /// Metrics, if they were asked for.
 pub(super) struct Metrics {
     listener: Option<TcpListener>,
@@ -53,7 +55,7 @@ impl Metrics {
         let (listener, port_file) = match telemetry.on_failure.settle(listening)? {
             Ok((listener, bound)) => {
                 info!("Metrics are told at {bound}, path /metrics");
-                told.at = Some(format!("http://{bound}/metrics"));
+                told.at = Some(format!("{SCHEME}://{bound}/metrics"));
                 let written = file
                     .map(|path| PortFile::write(path, bound.port()))
                     .transpose();

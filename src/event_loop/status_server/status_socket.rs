@@ -102,8 +102,8 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Removes what killed interchanges left: sockets at which nobody listens, of processes that would be
-/// seen from here.
+/// Removes what killed interchanges left: sockets at which nobody listens, of processes that would
+/// be seen from here.
 fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;

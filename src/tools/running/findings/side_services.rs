@@ -199,7 +199,7 @@ mod tests {
             found[0].1.ends_with("not served: the port is taken."),
             "{found:?}"
         );
-        document.metrics = service(Some("http://[::1]:9464/metrics"), Some("no port file"));
+        document.metrics = service(Some("http://127.0.0.1:9465/metrics"), Some("no port file"));
         document.event_file = service(Some("/runs/events.jsonl"), Some("the disk is full"));
         let ids: Vec<&str> = told(&document).iter().map(|(id, _)| *id).collect();
         assert_eq!(ids, ["metrics-port-file", "events-hindered"]);
