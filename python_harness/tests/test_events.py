@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -264,3 +265,58 @@ def test_without_the_flag_there_is_no_file(start, connect):
     side.interchange.terminate()
     names = {path.name for path in side.interchange.logdir.iterdir()}
     assert names == {"interchange.log"}
+
+
+# A file system of its own that has room for so much, most of which is taken at first.
+SMALL_DISK = """
+mount -t tmpfs -o size={size} tmpfs {place} && head -c {taken} /dev/zero > {place}/ballast
+exec "$@"
+"""
+SMALL_DISK_BYTES, TAKEN_BYTES = 256 << 10, 232 << 10
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """`--events` on a file system that is nearly full, and which only that process sees."""
+    place = tmp_path / "small"
+    place.mkdir()
+    script = SMALL_DISK.format(size=SMALL_DISK_BYTES, taken=TAKEN_BYTES, place=place)
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*unshare, script, "sh", "true"], capture_output=True).returncode != 0:
+        pytest.skip("no namespace of one's own can be had here")
+    return [*unshare, script, "sh"], place
+
+
+def test_what_is_told_as_lost_is_what_is_not_in_the_file(start, connect, small_disk):
+    """The disk becomes full, and is emptied: lines before, between and behind are told apart."""
+    prefix, place = small_disk
+    command = with_events("--metrics", "0", file=str(place / "events.jsonl"))
+    side = start(command=[*prefix, *command])
+    seen = Path(f"/proc/{side.interchange.pid}/root{place}")
+    path = seen / "events.jsonl"
+    manager = connect(side).enlist(side)
+
+    def work(first: int, last: int) -> None:
+        for task_id in range(first, last + 1):
+            side.submit(task_id)
+            manager.answer(manager.tasks(1)[0]["task_id"])
+            side.result()
+
+    def dropped() -> float:
+        return metrics.values(side)["event_lines_dropped_total"]
+
+    work(1, 300)
+    wait_until(lambda: dropped() > 200, WRITTEN_WITHIN_S, "the disk is full")
+    (seen / "ballast").unlink()
+    work(301, 350)
+    last = '"task":350,"state":"done"'
+    wait_until(lambda: last in path.read_text(), WRITTEN_WITHIN_S, "lines are written again")
+    # None is torn.
+    there = lines(path)
+    told = sum(line["lines"] for line in there if line["event"] == "dropped")
+    tasks = [line for line in there if line["event"] == "task"]
+    states = {(line["task"], line["state"]) for line in tasks}
+    assert len(states) == len(tasks)
+    assert len(tasks) + told == 3 * 350 and told == dropped()
+    times = [line["t"] for line in there]
+    assert times == sorted(times)
