@@ -64,7 +64,9 @@ def test_a_result_that_does_not_fit_is_no_mere_disconnection(limited, connect):
 
 def test_a_task_that_does_not_fit_is_told_as_lost(limited):
     limited.submit(1, TOO_LARGE)
-    limited.interchange.wait_for_log("The connection for tasks to the submit side was broken and is made again")
+    limited.interchange.wait_for_log(
+        "The connection for tasks to the submit side was broken and is made again"
+    )
     (line,) = limited.interchange.log_lines("WARNING", "was broken")[:1]
     assert "A message that is too large does that: `ulimit -v` is 419.4 MB, of which " in line
     # Others go on.

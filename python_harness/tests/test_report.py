@@ -69,7 +69,7 @@ def test_sentences_of_four_tasks(run_of):
         "4 of 4 tasks were done. The events cover 12 s.",
         "Workers had a task for 59 % of the 22 worker-seconds for which they were registered.",
         "For 33 % of the run (4 s) tasks waited and every worker that took tasks had one: more "
-        "workers would have had work then.",
+        "workers that these tasks fit would have had work then.",
         # From 6 to 10 s: 5 worker-seconds used, 3 idle.
         "In the last 4 s before the last answer (33 % of the run) nothing waited any more, and "
         "38 % of the time of workers that took tasks was idle while the last tasks ran.",
@@ -396,7 +396,7 @@ def test_an_end_that_only_the_log_tells(run_of, tmp_path):
     there says nothing about this one."""
     log = tmp_path / "interchange.log"
     events = [start(pid=4711), joined(0), *queued(0, 1), sent(0, 1), done(2, 1)]
-    for pid, why in ((4712, "was killed."), (4711, "told to end, as its log says")):
+    for pid, why in ((4712, "was killed, or could not"), (4711, "told to end, as its log says")):
         log.write_text(f"1.0 MainProcess-{pid} MainThread-1 x INFO: Exiting on SIGTERM\n")
         (text,) = [text for text in says(run_of(events)) if text.startswith("The events end at ")]
         assert why in text

@@ -27,7 +27,7 @@ def test_dropped_and_unknown_lines(run_of):
     dropped = run_of([*FOUR_TASKS, {"t": BEGIN + 12, "event": "dropped", "lines": 120}])
     assert dropped.is_partial
     told = says(dropped)
-    assert told[1].startswith("The interchange left out 120 lines that it could not write in time")
+    assert told[1].startswith("The interchange left out 120 lines that the disk did not take")
     assert len(told) == 2, told
 
 
@@ -201,3 +201,13 @@ def test_no_events_says_how_to_get_them(tmp_path, content):
     assert '["htex-interchange", "--events", "events.jsonl"]' in str(refused.value)
     with pytest.raises(NoEvents, match="does not exist"):
         sources(tmp_path / "absent")
+
+
+def test_files_of_other_executors_are_named(tmp_path):
+    """Of two that were told one file, the second has one beside it."""
+    for name in ("events.jsonl", "events.htex2.jsonl", "events.htex2.jsonl.1", "other.jsonl"):
+        (tmp_path / name).write_text(json.dumps(start()) + "\n")
+    (tmp_path / "events.notes.jsonl").write_text("no events\n")
+    for name, other in (("events", "events.htex2"), ("events.htex2", "events")):
+        (run, *_) = read(tmp_path / f"{name}.jsonl")
+        assert f"Other files of events lie beside {name}.jsonl: {other}.jsonl." in says(run)

@@ -8,6 +8,7 @@ parsed, so that the memory for reading does not grow with the files.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -23,6 +24,7 @@ START = b'{"t":'
 LINE_BYTES_MAX = 1 << 20
 # Whether a file holds events is decided by this many bytes of it.
 LOOK_BYTES = 1 << 16
+SUFFIX = ".jsonl"
 ROTATED = re.compile(r"^(?P<base>.+\.jsonl)(?:\.(?P<number>\d{1,6}))?$")
 BAD_LINES_NAMED = 10
 # As many older files are kept; with fewer of them none was removed.
@@ -126,6 +128,19 @@ def batches(source: Source, reading: Reading) -> Iterator[Batch]:
         opened = [(shown(path.name), stack.enter_context(file)) for path, file in _opened(source)]
         for place, (name, file) in enumerate(opened):
             yield from _batches_of(name, file, reading, newest=place == len(opened) - 1)
+
+
+def beside(newest: Path) -> list[Path]:
+    """Files of other interchanges that were told the same one: `events.jsonl` and
+    `events.LABEL.jsonl`, without those that have a number."""
+    if newest.suffix != SUFFIX:
+        return []
+    root = newest.name.split(".")[0]
+    others = [
+        newest.with_name(root + SUFFIX),
+        *newest.parent.glob(f"{glob.escape(root)}.*{SUFFIX}"),
+    ]
+    return [path for path in others if path != newest and path.is_file() and _holds_events(path)]
 
 
 def shown(path: Path | str) -> str:

@@ -123,7 +123,7 @@ class Run:
     start: Event | None = None
     end: Event | None = None
     events: int = 0
-    # Lines that the interchange could not write in time.
+    # Lines that the disk did not take.
     dropped: int = 0
     # Tasks and managers whose first event is missing.
     orphans: int = 0

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from htex_interchange.report import units
+from htex_interchange.report.events import beside, shown
 from htex_interchange.report.figures import first_by_block
 from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE, Manager, Run
 
@@ -42,6 +43,8 @@ def sentences(run: Run) -> list[Sentence]:
 
 
 def outcome(run: Run) -> Sentence | None:
+    if not run.tasks and run.is_partial:
+        return Sentence(FACT, "No task is in the events, of which some are missing.")
     if not run.tasks:
         return Sentence(FACT, f"No task came in {units.duration(run.duration_s)}.")
     if run.tasks == 1:
@@ -62,6 +65,8 @@ def outcome(run: Run) -> Sentence | None:
 def managers_or_none(run: Run) -> Sentence | None:
     if run.managers:
         return None
+    if run.is_partial:
+        return Sentence(LIMIT, "No manager is in the events, of which some are missing.")
     waited = " Every task stayed in the queue." if run.unanswered_queued == run.tasks else ""
     return Sentence(LOOK, "No manager registered." + (waited if run.tasks else ""))
 
@@ -69,7 +74,10 @@ def managers_or_none(run: Run) -> Sentence | None:
 def how_it_ended(run: Run) -> Sentence | None:
     if run.end is not None:
         return None
-    why = "the interchange was still running when this report was made, or it was killed."
+    why = (
+        "the interchange was still running when this report was made, was killed, or could not "
+        "write its last ones."
+    )
     if was_told_to_end(run):
         why = "the interchange was told to end, as its log says, and they were not all written."
     moment = units.moment(run.until, run.begin, run.until)
@@ -151,7 +159,7 @@ def more_workers(run: Run) -> Sentence | None:
         LOOK if run.saturated_s >= MOST * run.duration_s else FACT,
         f"For {units.share(run.saturated_s, run.duration_s)} of the run "
         f"({units.duration(run.saturated_s)}) tasks waited and every worker that took tasks had "
-        "one: more workers would have had work then.",
+        "one: more workers that these tasks fit would have had work then.",
     )
 
 
@@ -293,7 +301,7 @@ def missing_events(run: Run) -> Sentence | None:
         parts.append(f"rotated files are missing (number {numbers})")
     if run.dropped:
         lines = units.counted(run.dropped, "line")
-        parts.append(f"the interchange left out {lines} that it could not write in time")
+        parts.append(f"the interchange left out {lines} that the disk did not take")
     if run.reading.bad:
         lines = units.counted(run.reading.bad, "line")
         parts.append(f"{lines} could not be read")
@@ -306,6 +314,18 @@ def missing_events(run: Run) -> Sentence | None:
         LIMIT,
         f"{text[0].upper()}{text[1:]}: figures are near the truth, not exact, and sentences "
         "on how the workers' time was used are left out.",
+    )
+
+
+def others_beside(run: Run) -> Sentence | None:
+    """Of executors that were told one file each has its own, with its label in the name."""
+    newest = run.source.files[-1]
+    others = sorted(shown(path.name) for path in beside(newest))
+    if not others:
+        return None
+    return Sentence(
+        FACT,
+        f"Other files of events lie beside {shown(newest.name)}: {units.several(others)}.",
     )
 
 
@@ -360,6 +380,7 @@ RULES: tuple[Callable[[Run], Sentence | None], ...] = (
     closed_managers,
     how_it_ended,
     missing_events,
+    others_beside,
     unknown_workers,
     unknown_events,
     clock_was_set_back,
