@@ -1,12 +1,12 @@
 //! Services beside the tasks, and what becomes of a run that cannot have one.
 //!
-//! What a run is nothing without refuses the start: its configuration, the log (stock's process ends
-//! there as well, and HTEX itself writes beside it), certificates, sockets for tasks, results,
-//! commands and managers, a selector that the user named, and words on the command line that mean
-//! nothing. What only tells of a run does not decide it: metrics and the file with their port,
-//! events, the status socket, the monitoring hub. The run goes on without it, a WARNING says why,
-//! and so does `status`; `--strict` has such a start refused. What fails later costs no start:
-//! each says so where it is.
+//! What a run is nothing without refuses the start: its configuration, the log (stock ends there as
+//! well, and HTEX itself writes beside it), certificates, sockets for tasks, results, commands and
+//! managers, a selector that the user named, and words on the command line that mean nothing. What
+//! only tells of a run does not decide it: metrics and the file with their port, events, the status
+//! socket, the monitoring hub. The run goes on without it, a WARNING says why, and so does
+//! `status`; `--strict` has such a start refused. What fails later costs no run: each says so where
+//! it is.
 
 use std::io;
 use std::net::SocketAddr;
