@@ -292,3 +292,26 @@ def test_two_that_name_one_file_of_events_get_one_each(start, connect, tmp_path)
     sides[0].interchange.terminate()
     start(command=command, logdir=str(tmp_path / "three"))
     wait_until(lambda: '"label":"three"' in shared.read_text(), WITHIN_S, "it is gone on with")
+
+
+def test_one_of_a_container_is_heard_outside_and_never_swept(start):
+    """It has another number there than here, where that number is another process's, if any's."""
+    sockets = Path(os.environ[DIRECTORY_VARIABLE])
+    container = ["unshare", "--user", "--map-root-user", "--pid", "--mount-proc", "--fork"]
+    container.append("--kill-child")
+    if subprocess.run([*container, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no namespace of one's own can be had here")
+    side = start(command=[*container, *command_under_test()])
+    logdir = str(side.interchange.logdir)
+    for outside in ([], container[:-1]):
+        told = subprocess.run(
+            [*outside, str(environment.binary()), "status", logdir],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert "Nothing is wrong." in told.stdout and "process 1 on " in told.stdout, told
+    side.interchange.end()
+    (dead,) = sockets.glob("1-*.sock")
+    exit_status, _ = status(sockets, logdir)
+    assert exit_status == 3 and dead.exists()

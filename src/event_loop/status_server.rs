@@ -21,13 +21,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
-use rustix::net::sockopt::socket_peercred;
 use slab::Slab;
 use tracing::info;
 
 use super::EventLoop;
 use super::side_service::SideServiceError;
-use super::system_calls::lent;
+use super::system_calls::{lent, peer_uid};
 use super::telemetry::Telemetry;
 use broker::{Histogram, Now};
 use interchange::{document, timings};
@@ -133,8 +132,8 @@ impl StatusServer {
         for _ in 0..ACCEPTED_A_VISIT {
             let client = self.status.as_ref().and_then(|socket| {
                 let (stream, _) = socket.listener.accept().ok()?;
-                let is_ours = socket_peercred(&stream)
-                    .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::getuid());
+                let own = rustix::process::getuid().as_raw();
+                let is_ours = peer_uid(stream.as_raw_fd()).is_ok_and(|uid| uid == 0 || uid == own);
                 is_ours.then(|| Client::at_status(stream, leaves_at).ok())?
             });
             let other = self.metrics.listener().and_then(|listener| {

@@ -29,6 +29,31 @@ pub(super) fn let_come_again(listener: RawFd) -> io::Result<()> {
     set_listener_option(listener, libc::SO_DETACH_FILTER, &unused)
 }
 
+/// Whose process is at the other end of a Unix socket. `rustix` knows none of a process that has no
+/// number here, as one outside of our container.
+pub(super) fn peer_uid(stream: RawFd) -> io::Result<u32> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut bytes = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the value has room for as many bytes as are told, and any bytes are one.
+    let status = unsafe {
+        libc::getsockopt(
+            stream,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast::<c_void>(),
+            &raw mut bytes,
+        )
+    };
+    match status {
+        0 => Ok(peer.uid),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn set_listener_option<T>(listener: RawFd, option: c_int, value: &T) -> io::Result<()> {
     // SAFETY: the value has the size that is told, and the kernel copies it before it returns. A
     // descriptor that is no socket gives an error.
