@@ -70,6 +70,29 @@ impl<'t, 'a> View<'t, 'a> {
         matches!(self.node(), Node::None)
     }
 
+    /// Whether Python takes it for false in an `if`: None, False, a zero, or what is empty. An
+    /// instance is true, as its class cannot be asked.
+    #[must_use]
+    pub fn is_falsy(self) -> bool {
+        match self.node() {
+            Node::None => true,
+            Node::Bool(value) => !value,
+            Node::Int(value) => *value == 0,
+            Node::Float(value) => *value == 0.0,
+            Node::Text(text) => text.is_empty(),
+            Node::Surrogates(bytes) | Node::Bytes(bytes) | Node::ByteArray(bytes) => {
+                bytes.is_empty()
+            }
+            Node::OwnText(place) => self.tree.owned(*place).is_empty(),
+            Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::Set(_) | Node::FrozenSet(_) => {
+                let has_members = |mut members: Items<'_, '_>| members.next().is_some();
+                !self.items().is_some_and(has_members)
+                    && !self.entries().is_some_and(|entries| has_members(entries.0))
+            }
+            Node::BigInt(_) | Node::OwnBigInt(_) | Node::Global { .. } | Node::Instance(_) => false,
+        }
+    }
+
     /// A bool.
     #[must_use]
     pub fn as_bool(self) -> Option<bool> {

@@ -282,7 +282,7 @@ impl<'a> RawConfig<'a> {
             .get("logging_level")
             .and_then(View::as_i64)
             .unwrap_or(20);
-        let kind = match self.get("log_config") {
+        let kind = match self.given("log_config") {
             None => LoggingKind::Default { level },
             Some(object) => logging_kind(object, level),
         };
@@ -303,17 +303,13 @@ impl<'a> RawConfig<'a> {
             heartbeat_threshold: self.heartbeat_threshold()?,
             selector: self.selector()?,
             run_id: self.text("run_id")?.map(str::to_owned),
-            version_check: self.version_check()?,
+            version_check: self.version_check(),
             unknown_keys: self.unknown_keys(),
         })
     }
 
     fn worker_port(&self) -> Result<PortChoice, ConfigError> {
-        // Stock takes 0 for "none", as Python does.
-        if let Some(port) = self
-            .get("worker_port")
-            .filter(|port| port.as_i64() != Some(0))
-        {
+        if let Some(port) = self.given("worker_port") {
             let port = port_number(port)
                 .ok_or_else(|| wrong("worker_port", "None or a port number", port))?;
             return Ok(PortChoice::Fixed(port));
@@ -382,19 +378,14 @@ impl<'a> RawConfig<'a> {
 
     /// The flag came in 2025.09.15 and governed Python's version only; since 2026.05.18, which
     /// also brought `log_config`, it governs both.
-    fn version_check(&self) -> Result<VersionCheck, ConfigError> {
+    fn version_check(&self) -> VersionCheck {
         let key = "_check_python_mismatch";
         let has_log_config = self.tree.root().get("log_config").is_some();
-        let Some(view) = self.get(key) else {
-            return Ok(VersionCheck::PythonAndParsl);
-        };
-        match view
-            .as_bool()
-            .ok_or_else(|| wrong(key, "True or False", view))?
-        {
-            true => Ok(VersionCheck::PythonAndParsl),
-            false if has_log_config => Ok(VersionCheck::Off),
-            false => Ok(VersionCheck::ParslOnly),
+        match self.tree.root().get(key) {
+            // Stock takes the flag for what Python does.
+            Some(flag) if flag.is_falsy() && has_log_config => VersionCheck::Off,
+            Some(flag) if flag.is_falsy() => VersionCheck::ParslOnly,
+            Some(_) | None => VersionCheck::PythonAndParsl,
         }
     }
 
@@ -425,7 +416,12 @@ impl<'a> RawConfig<'a> {
             .collect()
     }
 
-    /// None for a key that is absent or None: no key of the config tells these apart.
+    /// None for whatever Python takes for false, where stock asks no more than that.
+    fn given(&self, key: &str) -> Option<View<'_, 'a>> {
+        self.get(key).filter(|view| !view.is_falsy())
+    }
+
+    /// None for a key that is absent or None: no key that is asked for here tells these apart.
     fn get(&self, key: &str) -> Option<View<'_, 'a>> {
         self.tree.root().get(key).filter(|view| !view.is_none())
     }
@@ -447,12 +443,12 @@ impl<'a> RawConfig<'a> {
             .transpose()
     }
 
-    /// `*` is stock's word for every address, and so is an empty one, as HTEX has it too.
+    /// `*` is stock's word for every address, and so is no address.
     fn interchange_address(&self) -> Result<Option<Address>, ConfigError> {
         let key = "interchange_address";
-        match self.get(key).and_then(View::as_str) {
-            Some("" | "*") => Ok(None),
-            _ => self.address(key),
+        match self.given(key).map(View::as_str) {
+            None | Some(Some("*")) => Ok(None),
+            Some(_) => self.address(key),
         }
     }
 

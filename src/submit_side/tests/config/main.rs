@@ -122,7 +122,6 @@ fn a_key_that_is_missing_or_none_has_the_meaning_of_its_absence() {
             ("logging_level", absent),
             ("poll_period", absent),
             ("log_config", absent),
-            ("_check_python_mismatch", absent),
         ]);
         assert_eq!(config.interchange_address, None);
         assert_eq!(config.hub, None);
@@ -130,7 +129,47 @@ fn a_key_that_is_missing_or_none_has_the_meaning_of_its_absence() {
         assert_eq!(config.selector, SelectorChoice::Random);
         assert_eq!(config.run_id, None);
         assert_eq!(config.logging.kind, LoggingKind::Default { level: 20 });
-        assert_eq!(config.version_check, VersionCheck::PythonAndParsl);
+    }
+}
+
+/// As `if` does in stock's interchange, for each of these keys.
+#[test]
+fn what_python_takes_for_false_is_none_where_stock_asks_no_more() {
+    for false_one in [
+        "None",
+        "False",
+        "0",
+        "0.0",
+        "-0.0",
+        "''",
+        "b''",
+        "()",
+        "[]",
+        "{}",
+        "set()",
+        "frozenset()",
+    ] {
+        let config = good(&[
+            ("interchange_address", false_one),
+            ("worker_port", false_one),
+            ("log_config", false_one),
+            ("_check_python_mismatch", false_one),
+        ]);
+        assert_eq!(config.interchange_address, None, "{false_one}");
+        let is_range = matches!(config.worker_port, PortChoice::Range { .. });
+        assert!(is_range, "{false_one}");
+        assert_eq!(config.logging.kind, LoggingKind::Default { level: 20 });
+        assert_eq!(config.version_check, VersionCheck::Off, "{false_one}");
+    }
+    for true_one in [
+        "1", "'no'", "(0,)", "[None]", "{'': 0}", "{0}", "-1", "2**70",
+    ] {
+        let config = good(&[("_check_python_mismatch", true_one)]);
+        assert_eq!(
+            config.version_check,
+            VersionCheck::PythonAndParsl,
+            "{true_one}"
+        );
     }
 }
 
@@ -173,6 +212,7 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_found() {
         ("client_ports", "{1: 2}", "dict"),
         ("interchange_address", "'0.0.0'", "'0.0.0'"),
         ("interchange_address", "7", "7"),
+        ("interchange_address", "['127.0.0.1']", "list"),
         ("worker_port", "'54321'", "'54321'"),
         ("worker_port", "65536", "65536"),
         ("worker_port", "-1", "-1"),
@@ -202,8 +242,6 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_found() {
             "a class",
         ),
         ("run_id", "7", "7"),
-        ("_check_python_mismatch", "1", "1"),
-        ("_check_python_mismatch", "'no'", "'no'"),
     ] {
         let told = wrong(key, value);
         let names = told.contains(&format!("'{key}'")) && told.contains("should be");

@@ -55,7 +55,7 @@ pub(super) struct Executor {
     pub(super) worker_port_range: Option<(i64, i64)>,
     #[serde(deserialize_with = "lenient")]
     pub(super) interchange_port_range: Option<(i64, i64)>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "truth")]
     pub(super) encrypted: Option<bool>,
     #[serde(deserialize_with = "lenient_path")]
     pub(super) cert_dir: Option<PathBuf>,
@@ -204,6 +204,18 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Op
     Ok(serde_json::from_value(value).ok())
 }
 
+/// What Python's `if` makes of it, as Parsl asks no more.
+fn truth<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    Ok(Some(match Value::deserialize(from)? {
+        Value::Null => false,
+        Value::Bool(value) => value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+    }))
+}
+
 /// Its bytes, if that is what there is.
 fn lenient_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
     let bytes: Option<Vec<u8>> = lenient(from)?;
@@ -235,6 +247,21 @@ mod tests {
         let named = executor(r#"{"run_dir": [47, 90, 111, 235], "cert_dir": "/a"}"#);
         let expected = PathBuf::from(OsString::from_vec(b"/Zo\xeb".to_vec()));
         assert_eq!((named.run_dir, named.cert_dir), (Some(expected), None));
+    }
+
+    #[test]
+    fn what_parsl_takes_for_absent_is_absent() {
+        for false_one in ["null", "false", "0", "0.0", "\"\"", "[]", "{}"] {
+            let text = format!(
+                r#"{{"address": {false_one}, "worker_port": {false_one},
+                "encrypted": {false_one}}}"#
+            );
+            let given = executor(&text);
+            assert_eq!(given.named_address(), None, "{text}");
+            assert!(matches!(given.worker_port, None | Some(0)), "{text}");
+            assert_eq!(given.encrypted, Some(false), "{text}");
+        }
+        assert_eq!(executor(r#"{"encrypted": 1}"#).encrypted, Some(true));
     }
 
     #[test]
