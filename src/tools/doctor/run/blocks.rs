@@ -1,5 +1,6 @@
 //! What became of a run's blocks, by the files that Parsl's providers keep beside their scripts.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,60 +8,97 @@ use crate::shared::finding::Finding;
 use crate::shared::log_file::ends_of;
 use crate::shared::words::counted;
 
+use super::causes::Causes;
+use super::log::shown;
+use super::parsl_log::ParslLog;
+use super::providers::{Name, Part, WITHOUT_FILES, provider_of};
+
 const SCRIPTS: &str = "submit_scripts";
-const FILES_MAX: usize = 10_000;
-const STDERR_BYTES: u64 = 4 << 10;
-const LINE_CHARACTERS_MAX: usize = 300;
+const FILES_MAX: usize = 20_000;
+/// Of so many files of an executor the ends are read.
+const READ_MAX: usize = 2_000;
+const END_BYTES: u64 = 16 << 10;
 
 /// What blocks of one executor left behind.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    /// Scripts that were given to the provider.
-    pub(super) submitted: u64,
-    /// Blocks that ended with another status than 0.
-    failed: u64,
-    /// The last line of a failed block's standard error, and its file.
-    last_words: Option<(String, PathBuf)>,
+    /// By their numbers.
+    blocks: BTreeMap<String, Block>,
+    /// The last line of a block's standard error, as evidence.
+    last_words: Option<String>,
+    /// Evidence that a block failed.
+    statuses: Vec<String>,
+    pub(super) causes: Causes,
+    pub(super) stderr_read: u64,
+    /// What could not be read, in words.
+    pub(super) not_read: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    script: Option<PathBuf>,
+    has_failed: bool,
+    has_exit_status: bool,
+    has_stderr: bool,
+    /// What the batch system calls it, by parsl.log.
+    job: Option<String>,
 }
 
 impl Blocks {
     /// Of the executor `label`, in a run's directory.
-    pub(super) fn of(run: &Path, label: &str) -> Self {
+    pub(super) fn of(run: &Path, label: &str, parsl: &ParslLog) -> Self {
         let mut blocks = Self::default();
-        let begins = format!("parsl.{label}.block-");
-        let entries = fs::read_dir(run.join(SCRIPTS))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut files: Vec<PathBuf> = entries
-            .take(FILES_MAX)
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&begins))
-            .map(|entry| entry.path())
-            .collect();
-        files.sort();
-        for file in files {
-            let extension = file.extension().and_then(|extension| extension.to_str());
-            match extension {
-                Some("sh" | "submit") => blocks.submitted += 1,
-                Some("ec") => blocks.failed += u64::from(has_failed(&file)),
-                Some("err" | "stderr") => blocks.hear(file),
-                _ => {}
+        for (block, job) in parsl.launched(label) {
+            blocks.blocks.entry(block).or_default().job = Some(job);
+        }
+        let place = run.join(SCRIPTS);
+        match fs::read_dir(&place) {
+            Ok(entries) => {
+                let mut files: Vec<PathBuf> = entries
+                    .flatten()
+                    .map(|entry| entry.path())
+                    .take(FILES_MAX)
+                    .collect();
+                files.sort();
+                blocks.read(&files, label);
+            }
+            Err(error) => blocks
+                .not_read
+                .push(format!("blocks' files in {} ({error})", place.display())),
+        }
+        for (provider, way) in WITHOUT_FILES {
+            if parsl.has_provider(provider) {
+                blocks.not_read.push(format!(
+                    "the standard error of {provider}'s blocks, which leaves no file here ({way})"
+                ));
             }
         }
+        blocks.name_unread(parsl, label);
         blocks
     }
 
-    /// None of them registered.
-    pub(super) fn never_registered(&self) -> Finding {
-        Finding::problem(
-            "never-registered",
-            format!(
-                "{} submitted, and no manager registered.",
-                counted(self.submitted, "block")
-            ),
-        )
-        .because(self.said())
-        .remedy(
+    /// Blocks whose submission did not fail, as far as parsl.log tells.
+    pub(super) fn submitted(&self, parsl: &ParslLog, label: &str) -> u64 {
+        let launched = parsl.launched(label).len();
+        let scripts = self
+            .blocks
+            .len()
+            .saturating_sub(parsl.submissions_failed(label));
+        launched.max(scripts) as u64
+    }
+
+    /// None of them registered. A job that has not begun has said nothing.
+    pub(super) fn never_registered(&self, submitted: u64, is_waiting: bool) -> Finding {
+        let what = format!(
+            "{} submitted, and no manager registered.",
+            counted(submitted, "block")
+        );
+        let finding = match is_waiting {
+            true => Finding::warning("never-registered", what),
+            false => Finding::problem("never-registered", what),
+        };
+        let finding = self.with_evidence(finding.because(self.said()));
+        finding.remedy(
             "`command not found` wants the submit side's environment entered in the provider's \
              worker_init; a manager that finds no way wants another address; a job that has not \
              begun wants patience.",
@@ -69,39 +107,144 @@ impl Blocks {
 
     /// Some of them failed, and others did not.
     pub(super) fn failed(&self) -> Option<Finding> {
-        (self.failed > 0).then(|| {
-            Finding::warning(
+        let failed = self
+            .blocks
+            .values()
+            .filter(|block| block.has_failed)
+            .count() as u64;
+        (failed > 0).then(|| {
+            let all = counted(self.blocks.len() as u64, "block");
+            let finding = Finding::warning(
                 "blocks-failed",
-                format!(
-                    "{} of {} ended with an error.",
-                    self.failed,
-                    counted(self.submitted, "block")
-                ),
-            )
-            .because(self.said())
-            .remedy("Look at the files of that block, in submit_scripts.")
+                format!("{failed} of {all} ended with an error."),
+            );
+            self.with_evidence(finding.because(self.said()))
+                .remedy("Look at the files of that block, in submit_scripts.")
         })
     }
 
     pub(super) fn have_spoken(&self) -> bool {
-        self.last_words.is_some()
+        self.last_words.is_some() || !self.statuses.is_empty()
     }
 
-    fn hear(&mut self, file: PathBuf) {
-        let Ok((text, _)) = ends_of(&file, 0, STDERR_BYTES) else {
-            return;
-        };
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        if let Some(line) = last {
-            let line = line.trim().chars().take(LINE_CHARACTERS_MAX).collect();
-            self.last_words = Some((line, file));
+    fn read(&mut self, files: &[PathBuf], label: &str) {
+        let (mut unknown, mut left_out) = (0_u64, 0_u64);
+        for file in files {
+            let text = file.file_name().unwrap_or_default().to_string_lossy();
+            let Some(name) = Name::of(&text) else {
+                unknown += 1;
+                continue;
+            };
+            if !name.is_of(label) {
+                continue;
+            }
+            let block = self.blocks.entry(name.block.to_owned()).or_default();
+            match name.part {
+                Part::Script => block.script = Some(file.clone()),
+                Part::ExitStatus => {
+                    block.has_exit_status = true;
+                    block.has_failed = has_failed(file);
+                    if block.has_failed {
+                        let status = fs::read_to_string(file).unwrap_or_default();
+                        self.statuses.push(shown(file, 1, &status));
+                    }
+                }
+                Part::Stderr => block.has_stderr = true,
+                Part::Stdout | Part::JobLog => {}
+            }
+            let is_told = matches!(name.part, Part::Stderr | Part::Stdout | Part::JobLog);
+            match is_told && self.stderr_read >= READ_MAX as u64 {
+                true => left_out += 1,
+                false if is_told => self.hear(file, name.part),
+                false => {}
+            }
+        }
+        if unknown > 0 {
+            let files = counted(unknown, "file");
+            self.not_read
+                .push(format!("{files} in {SCRIPTS} of no provider known here"));
+        }
+        if left_out > 0 {
+            let files = counted(left_out, "file");
+            self.not_read
+                .push(format!("{files} more of blocks, of which there are many"));
         }
     }
 
+    fn hear(&mut self, file: &Path, part: Part) {
+        let Ok((text, is_whole)) = ends_of(file, 0, END_BYTES) else {
+            self.not_read
+                .push(format!("{}, which cannot be read", file.display()));
+            return;
+        };
+        self.causes.hear(file, &text, is_whole.then_some(0));
+        if part != Part::Stderr {
+            return;
+        }
+        self.stderr_read += 1;
+        let lines = text.lines().zip(1..);
+        let last = lines.filter(|(line, _)| !line.trim().is_empty()).last();
+        if let Some((line, number)) = last {
+            self.last_words = Some(match is_whole {
+                true => shown(file, number, line),
+                false => format!("{}, its last line: {}", file.display(), line.trim()),
+            });
+        }
+    }
+
+    /// Blocks of which no standard error is there, by provider.
+    fn name_unread(&mut self, parsl: &ParslLog, label: &str) {
+        let silent: Vec<&Block> = self
+            .blocks
+            .values()
+            .filter(|block| !block.has_stderr)
+            .collect();
+        let submitted = self.submitted(parsl, label);
+        let Some(some) = silent.last().filter(|_| submitted > 0) else {
+            return;
+        };
+        let provider = some.script.as_deref().and_then(|script| {
+            let (text, _) = ends_of(script, END_BYTES, 0).ok()?;
+            provider_of(&script.to_string_lossy(), &text, some.has_exit_status)
+        });
+        let by = provider.map_or_else(String::new, |provider| match provider.keeps_stderr() {
+            true => format!(" of {}", provider.name),
+            false => format!(" of {}, which keeps it elsewhere", provider.name),
+        });
+        let job = some
+            .job
+            .as_ref()
+            .map_or_else(String::new, |job| format!(" (job {job} among them)"));
+        let blocks = counted(silent.len() as u64, "block");
+        self.not_read.push(format!(
+            "the standard error of {blocks}{by}{job}, which is not in {SCRIPTS}"
+        ));
+    }
+
+    fn with_evidence(&self, finding: Finding) -> Finding {
+        let known = self.blocks.values().rev().find_map(|block| {
+            let job = block
+                .job
+                .as_ref()
+                .map(|job| format!("parsl.log: the last block is job {job}"));
+            job.or_else(|| {
+                block
+                    .script
+                    .as_ref()
+                    .map(|script| script.display().to_string())
+            })
+        });
+        let status = self.statuses.last().cloned();
+        let words = self.last_words.clone().or(status).or(known);
+        let words = words.unwrap_or_else(|| format!("ls {SCRIPTS}"));
+        finding.shown_by(words)
+    }
+
     fn said(&self) -> String {
-        match &self.last_words {
-            Some((line, file)) => format!("The last words of one are: {line} ({})", file.display()),
-            None => "Nothing stands in their standard error.".to_owned(),
+        match (&self.last_words, self.stderr_read) {
+            (Some(line), _) => format!("The last words of one are in {line}"),
+            (None, 0) => "None of them has left a standard error here.".to_owned(),
+            (None, read) => format!("Nothing stands in {}.", counted(read, "standard error")),
         }
     }
 }
@@ -110,4 +253,67 @@ impl Blocks {
 fn has_failed(file: &Path) -> bool {
     let status = fs::read_to_string(file).unwrap_or_default();
     status.trim().parse::<i32>().is_ok_and(|status| status != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(files: &[(&str, &str)], label: &str) -> Blocks {
+        let place = tempfile::tempdir().unwrap();
+        let scripts = place.path().join(SCRIPTS);
+        fs::create_dir(&scripts).unwrap();
+        for (name, text) in files {
+            fs::write(scripts.join(name), text).unwrap();
+        }
+        Blocks::of(place.path(), label, &ParslLog::default())
+    }
+
+    #[test]
+    fn several_files_are_one_block_of_one_executor() {
+        let files = [
+            (
+                "parsl.parsl.ht.block-0.1796016713.1.submit",
+                "universe    = vanilla",
+            ),
+            ("parsl.parsl.ht.block-0.1796016713.1.script", ""),
+            (
+                "parsl.parsl.ht.block-0.1796016713.1.stderr",
+                "bash: pool: command not found\n",
+            ),
+            ("parsl.htex.block-0.1796016713.1", "#SBATCH --x"),
+            ("parsl.htex.block-1.1796016713.1", "#SBATCH --x"),
+            ("cmd_1.sh", ""),
+        ];
+        let none = ParslLog::default();
+        let condor = blocks(&files, "ht");
+        assert_eq!((condor.submitted(&none, "ht"), condor.stderr_read), (1, 1));
+        let told = condor.never_registered(1, false);
+        assert!(told.why.contains("command not found"), "{told:?}");
+        assert!(told.evidence[0].contains("line 1: bash: pool"), "{told:?}");
+        let slurm = blocks(&files, "htex");
+        assert_eq!((slurm.submitted(&none, "htex"), slurm.stderr_read), (2, 0));
+        let unread = slurm.not_read.join("; ");
+        assert!(
+            unread.contains("1 file in submit_scripts of no provider known here"),
+            "{unread}"
+        );
+        assert!(
+            unread.contains("standard error of 2 blocks of SlurmProvider"),
+            "{unread}"
+        );
+        assert!(!slurm.have_spoken());
+    }
+
+    #[test]
+    fn an_old_release_names_no_executor() {
+        let files = [("parsl.pbspro.1676016713.1.submit", "#PBS -l select=1")];
+        let old = blocks(&files, "any");
+        assert_eq!(old.submitted(&ParslLog::default(), "any"), 1);
+        assert!(
+            old.not_read[0].contains("of PBSProProvider"),
+            "{:?}",
+            old.not_read
+        );
+    }
 }

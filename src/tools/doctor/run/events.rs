@@ -1,7 +1,8 @@
 //! What an interchange's log says in so many words, and what it means. Parsl's own interchange
 //! uses some of the same words.
 
-use super::log::{Level, Line};
+use super::log::{Level, Line, Log};
+use super::parsl_log::{Ending, ParslLog};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::counted;
 
@@ -67,7 +68,7 @@ const KINDS: [Kind; 12] = [
         severity: Severity::Warning,
         marks: &["Handshake refused to "],
         what: "Peers were refused, whose key is not in the certificate directory",
-        why: "They are managers of another run, or of an earlier one, or strangers.",
+        why: "They may be managers of another run, or of an earlier one, or strangers.",
         remedy: "If they should belong to this run: managers must read the very files of cert_dir.",
     },
     Kind {
@@ -84,8 +85,8 @@ const KINDS: [Kind; 12] = [
         severity: Severity::Warning,
         marks: &["This process did not run for "],
         what: "The interchange's process did not run for a time",
-        why: "It was stopped (SIGSTOP, a suspended machine) or got no processor; no manager is \
-              blamed for that time, and no task was moved in it.",
+        why: "It may have been stopped (SIGSTOP, a suspended machine) or got no processor; no manager \
+              is blamed for that time, and no task was moved in it.",
         remedy: "If nobody stopped it: the machine is overloaded, or its memory is.",
     },
     Kind {
@@ -106,7 +107,7 @@ const KINDS: [Kind; 12] = [
         severity: Severity::Warning,
         marks: &["of unsent results are held: no more tasks are taken"],
         what: "Tasks waited in the submit process, because the interchange held too many bytes",
-        why: "More came than managers took, or the executor did not take results.",
+        why: "More may have come than managers took, or the executor may not have taken results.",
         remedy: "More workers would help, or a larger --max-queued-bytes.",
     },
     Kind {
@@ -132,7 +133,7 @@ const KINDS: [Kind; 12] = [
             "Failed to read a command",
         ],
         what: "Messages could not be read",
-        why: "Who sent them speaks another release's words, or is no part of Parsl.",
+        why: "Who sent them may speak another release's words, or be no part of Parsl.",
         remedy: "Look at their senders in the log.",
     },
 ];
@@ -159,14 +160,11 @@ const ENDINGS: [&str; 7] = [
 ];
 
 /// What the lines of one log mean.
-pub(super) fn findings(lines: &[Line]) -> Vec<Finding> {
-    let mut found: Vec<Finding> = KINDS
-        .iter()
-        .filter_map(|kind| of_kind(kind, lines))
-        .collect();
-    found.extend(lost_managers(lines));
-    found.extend(unanswered(lines));
-    found.extend(the_rest(lines));
+pub(super) fn findings(log: &Log, parsl: &ParslLog) -> Vec<Finding> {
+    let mut found: Vec<Finding> = KINDS.iter().filter_map(|kind| of_kind(kind, log)).collect();
+    found.extend(lost_managers(log));
+    found.extend(unanswered(log, parsl));
+    found.extend(the_rest(log));
     found
 }
 
@@ -185,8 +183,8 @@ fn is_of(kind: &Kind, line: &Line) -> bool {
     kind.marks.iter().any(|mark| line.message.contains(mark))
 }
 
-fn of_kind(kind: &Kind, lines: &[Line]) -> Option<Finding> {
-    let of_it: Vec<&Line> = lines.iter().filter(|line| is_of(kind, line)).collect();
+fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
+    let of_it: Vec<&Line> = log.lines.iter().filter(|line| is_of(kind, line)).collect();
     let last = of_it.last()?;
     let count = match of_it.len() {
         1 => String::new(),
@@ -194,15 +192,14 @@ fn of_kind(kind: &Kind, lines: &[Line]) -> Option<Finding> {
     };
     let what = format!("{}{count}: {}", kind.what, shortened(&last.message));
     let finding = Finding::new(kind.id, kind.severity, what);
-    Some(finding.because(kind.why).remedy(kind.remedy))
+    let finding = finding.because(kind.why).remedy(kind.remedy);
+    Some(finding.shown_by(log.shown(last)))
 }
 
-fn lost_managers(lines: &[Line]) -> Option<Finding> {
-    let lost: Vec<&str> = lines
-        .iter()
-        .filter(|line| line.message.contains(LOST))
-        .map(|line| line.message.as_str())
-        .collect();
+fn lost_managers(log: &Log) -> Option<Finding> {
+    let lines = &log.lines;
+    let of_it = || lines.iter().filter(|line| line.message.contains(LOST));
+    let lost: Vec<&str> = of_it().map(|line| line.message.as_str()).collect();
     let tasks: u64 = lines
         .iter()
         .filter_map(|line| tasks_lost(&line.message))
@@ -231,9 +228,10 @@ fn lost_managers(lines: &[Line]) -> Option<Finding> {
             .because("Tasks of a lost manager fail with ManagerLost, unless Parsl tries again.")
             .remedy(
                 "Look at the end of that manager's manager.log and at the block's standard error: \
-                 a batch job's end, memory that ran out, a node that went. Config(retries=1) would \
-                 run such tasks again.",
-            ),
+                 it may be a batch job's end, memory that ran out, or a node that went. \
+                 Config(retries=1) would run such tasks again.",
+            )
+            .shown_by(log.shown(of_it().next_back()?)),
     )
 }
 
@@ -259,46 +257,84 @@ fn tasks_lost(message: &str) -> Option<u64> {
 }
 
 /// Tasks that were there when the interchange ended.
-fn unanswered(lines: &[Line]) -> Option<Finding> {
-    let last = lines
-        .iter()
-        .rev()
-        .find(|line| line.message.contains(UNANSWERED))?;
+fn unanswered(log: &Log, parsl: &ParslLog) -> Option<Finding> {
+    let of_it = |line: &&Line| line.message.contains(UNANSWERED);
+    let last = log.lines.iter().rev().find(of_it)?;
     let (_, told) = last.message.split_once(UNANSWERED)?;
     let number = |word: &str| -> Option<u64> {
         let (_, rest) = told.split_once(word)?;
         rest.trim_start().split(' ').next()?.parse().ok()
     };
     let (queued, in_flight) = (number("queued")?, number("in flight")?);
-    let is_gone = lines
-        .iter()
-        .any(|line| line.message.contains(SUBMIT_SIDE_GONE));
     if queued + in_flight == 0 {
         return None;
     }
-    let why = match is_gone {
-        true => {
-            "The submit process ended first: it was killed, or left before its tasks were done."
+    let were = if in_flight == 1 { "was" } else { "were" };
+    let queued = counted(queued, "task");
+    let what = format!("At the end {queued} waited, and {in_flight} {were} in managers' hands.");
+    let finding = Finding::warning("tasks-unanswered", what).shown_by(log.shown(last));
+    Some(why_unanswered(finding, log, parsl))
+}
+
+/// A cause is told where it is shown.
+fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
+    if let Some(shown) = parsl.bad_state() {
+        let why = "Parsl had given up on the executor before, and had failed them.";
+        return finding.because(why).shown_by(shown);
+    }
+    let gone = log.find(SUBMIT_SIDE_GONE).map(|line| log.shown(line));
+    match (parsl.ending(), gone) {
+        (Ending::Exit(shown), _) => finding
+            .because(
+                "The program's Python ended before them, and did not clean Parsl up: at its end, \
+                 by an exception or by Ctrl-C; the log does not tell which.",
+            )
+            .shown_by(shown),
+        (Ending::BrokenOff | Ending::Untold, Some(gone)) => finding
+            .because(
+                "The submit process ended first, without cleaning Parsl up: it may have been \
+                 killed, or may have left before its tasks were done.",
+            )
+            .shown_by(gone),
+        (
+            Ending::Cleanup {
+                unfinished: 1..,
+                shown,
+                by_failure: false,
+            },
+            _,
+        ) => finding
+            .because("Parsl's cleanup began while they were not done, and nothing had failed.")
+            .remedy(
+                "Unless it was interrupted, the program did not wait: one that wants all results \
+                 waits for its futures.",
+            )
+            .shown_by(shown),
+        (
+            Ending::Cleanup {
+                shown, by_failure, ..
+            },
+            _,
+        ) => finding
+            .because(match by_failure {
+                true => {
+                    "Parsl's cleanup began while they were not done. Something had failed before, \
+                     by which the program may have ended; parsl.log has it."
+                }
+                false => {
+                    "Parsl had its answer to each of its tasks: these may have been cancelled, \
+                     failed or run elsewhere."
+                }
+            })
+            .shown_by(shown),
+        (Ending::BrokenOff | Ending::Untold, None) => {
+            finding.because("The interchange was ended before they were done; why is not shown.")
         }
-        false => "Parsl ended its interchange before they were done.",
-    };
-    Some(
-        Finding::warning(
-            "tasks-unanswered",
-            format!(
-                "At the end {} waited, and {} {} in managers' hands.",
-                counted(queued, "task"),
-                in_flight,
-                if in_flight == 1 { "was" } else { "were" }
-            ),
-        )
-        .because(why)
-        .remedy("A program that wants all results waits for its futures."),
-    )
+    }
 }
 
 /// Warnings and errors that have no finding of their own.
-fn the_rest(lines: &[Line]) -> Vec<Finding> {
+fn the_rest(log: &Log) -> Vec<Finding> {
     let is_known = |line: &Line| {
         let marks = [
             LOST,
@@ -319,9 +355,8 @@ fn the_rest(lines: &[Line]) -> Vec<Finding> {
         (Level::Warning, Severity::Note, "log-warnings", "warning"),
     ] {
         let of_it = || {
-            lines
-                .iter()
-                .filter(|line| line.level == level && !is_known(line))
+            let lines = log.lines.iter();
+            lines.filter(|line| line.level == level && !is_known(line))
         };
         let Some(last) = of_it().next_back() else {
             continue;
@@ -331,7 +366,7 @@ fn the_rest(lines: &[Line]) -> Vec<Finding> {
             counted(of_it().count() as u64, name),
             shortened(&last.message)
         );
-        found.push(Finding::new(id, severity, what));
+        found.push(Finding::new(id, severity, what).shown_by(log.shown(last)));
     }
     found
 }
@@ -350,20 +385,11 @@ fn shortened(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn lines(texts: &[(Level, &str)]) -> Vec<Line> {
-        texts
-            .iter()
-            .map(|(level, message)| Line {
-                level: *level,
-                pid: None,
-                message: (*message).to_owned(),
-            })
-            .collect()
-    }
+    use crate::doctor::run::log::log_of;
 
     fn ids(texts: &[(Level, &str)]) -> Vec<(&'static str, Severity)> {
-        let found = findings(&lines(texts));
+        let found = findings(&log_of(texts), &ParslLog::default());
+        assert!(found.iter().all(|finding| !finding.evidence.is_empty()));
         found
             .iter()
             .map(|finding| (finding.id, finding.severity))
@@ -387,8 +413,8 @@ mod tests {
             ),
         ];
         assert_eq!(ids(&good), []);
-        assert!(has_ending(&lines(&good)));
-        assert!(!has_ending(&lines(&good[..2])));
+        assert!(has_ending(&log_of(&good).lines));
+        assert!(!has_ending(&log_of(&good[..2]).lines));
     }
 
     #[test]
@@ -403,7 +429,7 @@ mod tests {
             Level::Warning,
             "Reported tasks lost with manager b'a': 4 [1-3, 9]",
         );
-        let found = findings(&lines(&[lost, lost, tasks]));
+        let found = findings(&log_of(&[lost, lost, tasks]), &ParslLog::default());
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].severity, Severity::Problem);
         assert!(
@@ -425,13 +451,39 @@ mod tests {
             Level::Warning,
             "Without an answer: queued 1 [1], in flight 2 [2-3]",
         );
-        let found = findings(&lines(&[gone, left]));
+        let found = findings(&log_of(&[gone, left]), &ParslLog::default());
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].what,
             "At the end 1 task waited, and 2 were in managers' hands."
         );
         assert!(found[0].why.contains("submit process ended first"));
+    }
+
+    #[test]
+    fn a_program_is_told_to_wait_only_where_it_did_not() {
+        let left = (
+            Level::Warning,
+            "Without an answer: queued 1 [1], in flight 2 [2-3]",
+        );
+        let begin = "1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f";
+        let cleanup = format!(
+            "{begin} INFO: DFK cleanup initiated\n{begin} INFO: Tasks in state States.launched: 3\n"
+        );
+        let failed = format!("{begin} ERROR: Task 0 failed after 0 retry attempts\n{cleanup}");
+        let bad = format!("{begin} ERROR: Setting bad state due to exception\n{cleanup}");
+        let exit = format!("{begin} WARNING: Python is exiting with a DFK still running. You\n");
+        for (text, waits, why) in [
+            (cleanup.as_str(), true, "nothing had failed"),
+            (&failed, false, "Something had failed before"),
+            (&bad, false, "had given up on the executor"),
+            (&exit, false, "the log does not tell which"),
+            ("", false, "why is not shown"),
+        ] {
+            let found = findings(&log_of(&[left]), &ParslLog::from(text));
+            assert!(found[0].why.contains(why), "{found:?}");
+            assert_eq!(found[0].remedy.contains("waits for its futures"), waits);
+        }
     }
 
     #[test]

@@ -1,15 +1,31 @@
-//! An interchange's log, read back: its beginning and its last part, line by line.
+//! A log that Parsl or an interchange has written, read back record by record: in Parsl's formats
+//! of all releases, and as JSON.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::shared::log_file::ends_of;
+use crate::shared::words::clipped;
 
 /// More than the lines that a start writes.
 const HEAD_BYTES: u64 = 64 << 10;
 const TAIL_BYTES: u64 = 4 << 20;
+/// Of a file that is read for some of its records only.
+const CHOSEN_BYTES_MAX: u64 = 1 << 30;
+const CHOSEN_MAX: usize = 100_000;
+/// A traceback, or the words of several blocks.
+const MORE_MAX: usize = 200;
+const SHOWN_COLUMNS_MAX: usize = 300;
+const LEVELS: [(&str, Level); 5] = [
+    ("DEBUG", Level::Debug),
+    ("INFO", Level::Info),
+    ("WARNING", Level::Warning),
+    ("ERROR", Level::Error),
+    ("CRITICAL", Level::Error),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
@@ -23,57 +39,217 @@ pub(super) enum Level {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
+    /// In its file, from 1.
+    pub(super) number: usize,
     pub(super) level: Level,
     /// Who wrote it, in Parsl's own formats.
     pub(super) pid: Option<u32>,
     pub(super) message: String,
+    /// What stands below it and belongs to it, as a traceback does.
+    pub(super) more: Vec<String>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
+    pub(super) path: PathBuf,
     pub(super) lines: Vec<Line>,
     /// False: the middle of a long log is left out.
     pub(super) is_whole: bool,
 }
 
 impl Log {
+    /// Its beginning and its last part.
+    ///
     /// # Errors
     /// The system's.
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
+    pub(super) fn ends(path: &Path) -> io::Result<Self> {
         let (text, is_whole) = ends_of(path, HEAD_BYTES, TAIL_BYTES)?;
-        let lines = text.lines().filter_map(line).collect();
-        Ok(Self { lines, is_whole })
+        if is_whole {
+            return Ok(Self::of_text(path, &text));
+        }
+        let mut log = Self::of(path, false);
+        // Lines of the last part have the numbers that an editor gives them.
+        let (head, tail) = (text.get(..HEAD_BYTES as usize), text.lines().count());
+        let head = head.map_or(0, |head| head.lines().count());
+        let left_out = newlines(path)?.saturating_sub(tail);
+        for (text, place) in text.lines().zip(1..) {
+            let skipped = if place > head { left_out } else { 0 };
+            log.push(text, place + skipped);
+        }
+        Ok(log)
+    }
+
+    /// The records of the whole log that are `wanted`, with all that stands below them.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn chosen(path: &Path, wanted: impl Fn(&Line) -> bool) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mut log = Self::of(path, file.metadata()?.len() <= CHOSEN_BYTES_MAX);
+        let mut reader = BufReader::new(io::Read::take(file, CHOSEN_BYTES_MAX));
+        let (mut bytes, mut number) = (Vec::new(), 0);
+        while reader.read_until(b'\n', &mut bytes)? > 0 {
+            number += 1;
+            let before = log.lines.len();
+            log.push(
+                String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']),
+                number,
+            );
+            bytes.clear();
+            if log.lines.len() > before && before > 0 && !wanted(&log.lines[before - 1]) {
+                log.lines.swap_remove(before - 1);
+            }
+            if log.lines.len() > CHOSEN_MAX {
+                log.is_whole = false;
+                break;
+            }
+        }
+        if log.lines.last().is_some_and(|last| !wanted(last)) {
+            log.lines.pop();
+        }
+        Ok(log)
+    }
+
+    /// The last part of a file, or all of it.
+    pub(super) fn of_text(path: &Path, text: &str) -> Self {
+        let mut log = Self::of(path, true);
+        text.lines()
+            .zip(1..)
+            .for_each(|(text, number)| log.push(text, number));
+        log
+    }
+
+    fn of(path: &Path, is_whole: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            lines: Vec::new(),
+            is_whole,
+        }
+    }
+
+    /// The place of a line and the line, as evidence.
+    pub(super) fn shown(&self, line: &Line) -> String {
+        shown(&self.path, line.number, &line.message)
+    }
+
+    /// The same of what stands below a line, or is its message.
+    pub(super) fn shown_below(&self, line: &Line, mark: &str) -> String {
+        let below = line.more.iter().zip(line.number + 1..);
+        let found = below.into_iter().find(|(text, _)| text.contains(mark));
+        match found {
+            Some((text, number)) if !line.message.contains(mark) => shown(&self.path, number, text),
+            _ => self.shown(line),
+        }
+    }
+
+    pub(super) fn has(&self, mark: &str) -> bool {
+        self.find(mark).is_some()
+    }
+
+    /// The last line that has it, or has it below.
+    pub(super) fn find(&self, mark: &str) -> Option<&Line> {
+        self.lines.iter().rev().find(|line| line.has(mark))
+    }
+
+    fn push(&mut self, text: &str, number: usize) {
+        let of_format = self
+            .lines
+            .last()
+            .is_some_and(|line| line.level != Level::Unknown);
+        match record(text) {
+            Some((level, pid, message)) => self.lines.push(Line {
+                number,
+                level,
+                pid,
+                message,
+                more: Vec::new(),
+            }),
+            None if of_format || text.starts_with([' ', '\t']) => {
+                let last = self.lines.last_mut();
+                if let Some(line) = last.filter(|line| line.more.len() < MORE_MAX) {
+                    line.more.push(text.to_owned());
+                }
+            }
+            None => self.lines.push(Line {
+                number,
+                level: Level::Unknown,
+                pid: None,
+                message: text.to_owned(),
+                more: Vec::new(),
+            }),
+        }
     }
 }
 
-/// None for what belongs to the line before, as a traceback does.
-fn line(text: &str) -> Option<Line> {
+impl Line {
+    pub(super) fn has(&self, mark: &str) -> bool {
+        self.message.contains(mark) || self.more.iter().any(|text| text.contains(mark))
+    }
+}
+
+/// A line of a file, as evidence.
+pub(super) fn shown(path: &Path, number: usize, text: &str) -> String {
+    format!(
+        "{}, line {number}: {}",
+        path.display(),
+        clipped(text.trim(), SHOWN_COLUMNS_MAX)
+    )
+}
+
+fn newlines(path: &Path) -> io::Result<usize> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut count = 0;
+    loop {
+        let bytes = reader.fill_buf()?;
+        let length = bytes.len();
+        if length == 0 {
+            return Ok(count);
+        }
+        count += bytes.iter().filter(|byte| **byte == b'\n').count();
+        reader.consume(length);
+    }
+}
+
+/// None for what begins no record.
+fn record(text: &str) -> Option<(Level, Option<u32>, String)> {
     if text.starts_with('{') {
-        return json_line(text);
+        return json_record(text);
     }
-    let mut fields = text.splitn(8, ' ');
-    let moment = fields.next()?;
-    let is_parsl = moment.parse::<f64>().is_ok() && moment.contains('.');
-    let pid = fields
-        .nth(2)
-        .and_then(|process| process.rsplit_once('-')?.1.parse().ok());
-    let rest = fields.nth(3);
-    if let (true, Some(rest)) = (is_parsl, rest)
-        && let Some((level, message)) = rest.split_once(": ")
-        && let Some(level) = level_named(level)
-    {
-        let message = message.to_owned();
-        return Some(Line {
-            level,
-            pid,
-            message,
-        });
+    let (moment, rest) = text.split_once(' ')?;
+    if moment.contains('.') && moment.parse::<f64>().is_ok() {
+        return since_2023(rest);
     }
-    (!text.starts_with([' ', '\t'])).then(|| Line {
-        level: Level::Unknown,
-        pid: None,
-        message: text.to_owned(),
-    })
+    let is_date = moment.len() == 10 && moment.bytes().filter(|byte| *byte == b'-').count() == 2;
+    if is_date { before_2023(rest) } else { None }
+}
+
+/// `parsl/log_utils.py`: `%(asctime)s %(processName)s-%(process)d %(threadName)s-%(thread)d
+/// %(name)s:%(lineno)d %(funcName)s %(levelname)s: `, behind the seconds since the epoch. Names of
+/// threads may have blanks.
+fn since_2023(rest: &str) -> Option<(Level, Option<u32>, String)> {
+    let pid = rest.split(' ').nth(2);
+    let pid = pid.and_then(|process| process.rsplit_once('-')?.1.parse().ok());
+    let marks = LEVELS.map(|(name, level)| (format!(" {name}: "), level));
+    let found = marks
+        .iter()
+        .filter_map(|(mark, level)| Some((rest.find(mark.as_str())?, mark.len(), *level)));
+    let (place, length, level) = found.min_by_key(|(place, ..)| *place)?;
+    Some((level, pid, rest[place + length..].to_owned()))
+}
+
+/// The format of parsl.log before, and that of stock interchanges and managers until 2026:
+/// `%(asctime)s.%(msecs)03d %(name)s:%(lineno)d %(processName)s(%(process)d) … [%(levelname)s]  `.
+fn before_2023(rest: &str) -> Option<(Level, Option<u32>, String)> {
+    let found = LEVELS.iter().filter_map(|(name, level)| {
+        let mark = format!("[{name}]");
+        Some((rest.find(&mark)?, mark.len(), *level))
+    });
+    let (place, length, level) = found.min_by_key(|(place, ..)| *place)?;
+    let pid = rest[..place].split(' ').find_map(|word| {
+        let (_, number) = word.strip_suffix(')')?.rsplit_once('(')?;
+        number.parse().ok()
+    });
+    Some((level, pid, rest[place + length..].trim_start().to_owned()))
 }
 
 #[derive(Deserialize)]
@@ -83,44 +259,99 @@ struct JsonLine {
     formatted: String,
 }
 
-fn json_line(text: &str) -> Option<Line> {
+fn json_record(text: &str) -> Option<(Level, Option<u32>, String)> {
     let line: JsonLine = serde_json::from_str(text).ok()?;
-    Some(Line {
-        level: level_named(&line.levelname)?,
-        pid: line.process,
-        message: line.formatted,
-    })
+    let (_, level) = LEVELS.iter().find(|(name, _)| *name == line.levelname)?;
+    Some((*level, line.process, line.formatted))
 }
 
-fn level_named(name: &str) -> Option<Level> {
-    match name {
-        "DEBUG" => Some(Level::Debug),
-        "INFO" => Some(Level::Info),
-        "WARNING" => Some(Level::Warning),
-        "ERROR" | "CRITICAL" => Some(Level::Error),
-        _ => None,
-    }
+#[cfg(test)]
+pub(super) fn log_of(texts: &[(Level, &str)]) -> Log {
+    let mut log = Log::of(Path::new("x.log"), true);
+    log.lines = texts
+        .iter()
+        .zip(1..)
+        .map(|((level, message), number)| Line {
+            number,
+            level: *level,
+            pid: None,
+            message: (*message).to_owned(),
+            more: Vec::new(),
+        })
+        .collect();
+    log
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
-    fn lines_of_parsls_formats_are_read() {
-        let text = "1795289403.943684 2026-11-21 19:30:03 MainProcess-978 MainThread-1401 \
-                    parsl.executors.high_throughput.interchange:228 start WARNING: a: b";
-        let read = line(text).unwrap();
-        assert_eq!((read.level, read.pid), (Level::Warning, Some(978)));
-        assert_eq!(read.message, "a: b");
-        let text = r#"{"created": 1.5, "process": 7, "levelname": "ERROR", "formatted": "x y"}"#;
-        let read = line(text).unwrap();
-        assert_eq!((read.level, read.pid), (Level::Error, Some(7)));
-        assert_eq!(read.message, "x y");
-        assert_eq!(line("  File \"x\", line 1"), None);
-        assert_eq!(
-            line("19:30 of a format of my own").unwrap().level,
-            Level::Unknown
-        );
+    fn records_of_all_formats_are_read() {
+        let texts = [
+            "1795289403.943684 2026-11-21 19:30:03 MainProcess-978 MainThread-1401 \
+             parsl.executors.high_throughput.interchange:228 start WARNING: a: b",
+            "1795289403.943684 2026-11-21 19:30:03 MainProcess-978 Thread-3 (run it)-1401 \
+             parsl.x:228 start WARNING: a: b",
+            "2024-01-02 19:30:03.123 parsl.x:7 MainProcess(978) MainThread start [WARNING]  a: b",
+            r#"{"created": 1.5, "process": 978, "levelname": "WARNING", "formatted": "a: b"}"#,
+        ];
+        for text in texts {
+            assert_eq!(
+                record(text),
+                Some((Level::Warning, Some(978), "a: b".to_owned())),
+                "{text}"
+            );
+        }
+        let old = record("2022-01-02 19:30:03 parsl.x:7 [CRITICAL]  a: b");
+        assert_eq!(old, Some((Level::Error, None, "a: b".to_owned())));
+        for text in ["  File \"x\", line 1", "19:30 of my own", "ValueError: x"] {
+            assert_eq!(record(text), None);
+        }
+    }
+
+    #[test]
+    fn what_stands_below_a_record_belongs_to_it() {
+        let mut log = Log::of(Path::new("x.log"), true);
+        for (text, number) in [
+            "free",
+            "2022-01-02 19:30:03 x:7 [ERROR] e",
+            "Traceback",
+            "E: x",
+        ]
+        .iter()
+        .zip(1..)
+        {
+            log.push(text, number);
+        }
+        assert_eq!(log.lines.len(), 2);
+        assert_eq!(log.lines[0].level, Level::Unknown);
+        let line = &log.lines[1];
+        assert_eq!(log.shown(line), "x.log, line 2: e");
+        assert_eq!(log.shown_below(line, "E: "), "x.log, line 4: E: x");
+        assert!(log.has("Trace") && !log.has("other"));
+    }
+
+    #[test]
+    fn lines_of_a_long_log_have_their_own_numbers() {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        let mut text = String::new();
+        for number in 1..=100_000 {
+            let _ = writeln!(
+                text,
+                "2022-01-02 19:30:03 x:7 [INFO] line {number} of many, many"
+            );
+        }
+        std::fs::write(place.path(), text).unwrap();
+        let log = Log::ends(place.path()).unwrap();
+        assert!(!log.is_whole);
+        for line in [&log.lines[3], log.lines.last().unwrap()] {
+            let said = format!("line {} of many, many", line.number);
+            assert_eq!(line.message, said);
+        }
+        let log = Log::chosen(place.path(), |line| line.message.contains("77777 ")).unwrap();
+        assert_eq!((log.lines.len(), log.lines[0].number), (1, 77_777));
     }
 }

@@ -59,7 +59,11 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
                 format!("{queued} in the queue, for {oldest_s:.0} s, and no manager takes any."),
             )
             .because("Either no block has begun yet, or all managers are held, draining or gone.")
-            .remedy("Look at the blocks: the batch system's queue, and submit_scripts."),
+            .remedy("Look at the blocks: the batch system's queue, and submit_scripts.")
+            .shown_by(format!(
+                "its status: {queued} queued, {} in flight",
+                document.in_flight
+            )),
         );
     }
     found

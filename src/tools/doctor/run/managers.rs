@@ -1,0 +1,118 @@
+//! What managers and workers have written into their own logs, below an executor's directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::causes::Causes;
+use super::log::{Level, Log, shown};
+use crate::shared::log_file::ends_of;
+use crate::shared::words::counted;
+
+/// `block-N/MANAGER/manager.log`.
+const DEPTH: usize = 2;
+const ENTRIES_MAX: usize = 20_000;
+const READ_MAX: usize = 300;
+const END_BYTES: u64 = 64 << 10;
+
+/// Of one executor.
+#[derive(Debug, Default)]
+pub(super) struct Managers {
+    pub(super) read: usize,
+    /// The last error that one tells of, as evidence.
+    pub(super) last_error: Option<String>,
+    /// What was not read, in words.
+    pub(super) not_read: Option<String>,
+}
+
+impl Managers {
+    /// Those whose logs are below `directories`; what ended them goes to `causes`.
+    pub(super) fn of(directories: &[PathBuf], causes: &mut Causes) -> Self {
+        let mut files = Vec::new();
+        let mut left = ENTRIES_MAX;
+        for directory in directories {
+            find(directory, DEPTH, &mut left, &mut files);
+        }
+        // Managers before their workers.
+        files.sort_by_key(|file| (!is_managers(file), file.clone()));
+        let mut managers = Self::default();
+        for file in files.iter().take(READ_MAX) {
+            managers.hear(file, causes);
+        }
+        let more = files.len().saturating_sub(READ_MAX);
+        if more > 0 || left == 0 {
+            let logs = counted(more as u64, "log");
+            managers.not_read = Some(format!("{logs} more of managers and workers"));
+        }
+        managers
+    }
+
+    fn hear(&mut self, file: &Path, causes: &mut Causes) {
+        let Ok((text, is_whole)) = ends_of(file, 0, END_BYTES) else {
+            return;
+        };
+        self.read += 1;
+        causes.hear(file, &text, is_whole.then_some(0));
+        if !is_managers(file) {
+            return;
+        }
+        let log = Log::of_text(file, &text);
+        let last = log
+            .lines
+            .iter()
+            .rev()
+            .find(|line| line.level == Level::Error);
+        if let Some(line) = last {
+            self.last_error = Some(match is_whole {
+                true => shown(file, line.number, &line.message),
+                false => format!("{}, near its end: {}", file.display(), line.message),
+            });
+        }
+    }
+}
+
+fn is_managers(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default();
+    name == "manager.log" || name == "manager.jsonlog"
+}
+
+fn find(directory: &Path, depth: usize, left: &mut usize, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_worker = name.starts_with("worker_") && name.ends_with("log");
+        if path.is_dir() && depth > 0 {
+            find(&path, depth - 1, left, files);
+        } else if is_worker || is_managers(&path) {
+            files.push(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_a_manager_is_shown() {
+        let place = tempfile::tempdir().unwrap();
+        let logs = place.path().join("block-0/abc");
+        fs::create_dir_all(&logs).unwrap();
+        let text = "2024-01-02 19:30:03.1 parsl:7 r [INFO]  a\n\
+                    2024-01-02 19:30:04.1 parsl:8 r [CRITICAL]  Missing contact with interchange\n";
+        fs::write(logs.join("manager.log"), text).unwrap();
+        fs::write(logs.join("worker_0.log"), "MemoryError\n").unwrap();
+        let mut causes = Causes::default();
+        let managers = Managers::of(&[place.path().to_owned()], &mut causes);
+        assert_eq!(managers.read, 2);
+        let told = managers.last_error.unwrap();
+        assert!(
+            told.ends_with("manager.log, line 2: Missing contact with interchange"),
+            "{told}"
+        );
+        assert_eq!(causes.findings()[0].id, "out-of-memory");
+    }
+}

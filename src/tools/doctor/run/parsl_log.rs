@@ -1,0 +1,654 @@
+//! parsl.log: what Parsl itself says went wrong, in its own sentences of all releases, and how the
+//! program's run ended.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::log::{Level, Line, Log};
+use crate::shared::finding::{Finding, Severity};
+use crate::shared::log_file::ends_of;
+use crate::shared::words::counted;
+
+pub(super) const NAMES: [&str; 2] = ["parsl.log", "parsl.jsonlog"];
+pub(super) const REFUSAL: &str = "htex-interchange refused to start: ";
+/// A log of another name is Parsl's if its beginning has this.
+const STARTING: &str = "Starting DataFlowKernel with config";
+const HEAD_BYTES: u64 = 64 << 10;
+const LOGS_MAX: usize = 50;
+
+const FAILED: &str = " failed after ";
+const TRY_FAILED: &str = " failed with exception of type ";
+const CLEANUP: &str = "DFK cleanup initiated";
+const STATE: &str = "Tasks in state ";
+const EXCEPTION: &str = "There was an exception - cleaning up";
+const EXITING: &str = "Python is exiting with a DFK still running";
+const BAD_STATE: &str = "Setting bad state due to exception";
+const TERMINATING: &str = "Terminating interchange";
+const SUBMITTING: &str = "Submitting to provider with job_name parsl.";
+const LAUNCHED: &str = "Launched block ";
+/// Of information and below, what is read.
+const KEPT: [&str; 9] = [
+    STARTING,
+    TRY_FAILED,
+    CLEANUP,
+    STATE,
+    EXCEPTION,
+    TERMINATING,
+    SUBMITTING,
+    LAUNCHED,
+    "Adding executor ",
+];
+/// The state of a task that is not done, in the summary at the cleanup.
+const UNFINISHED: [&str; 5] = [
+    "pending",
+    "launched",
+    "running",
+    "fail_retryable",
+    "joining",
+];
+/// What Parsl raises itself, not the function of a task.
+const OWN_EXCEPTIONS: [&str; 14] = [
+    "BadStateException",
+    "CommandClientTimeoutError",
+    "DeserializationError",
+    "InterchangeError",
+    "ManagerLost",
+    "ScaleOutFailed",
+    "ScalingFailed",
+    "SerializationError",
+    "DependencyError",
+    "JoinError",
+    "SubmitException",
+    "TooManyJobFailuresError",
+    "VersionMismatch",
+    "WorkerLost",
+];
+/// Parsl's sentences for the submission of a block that failed; the batch system's words stand in
+/// the line or below it.
+const SUBMISSIONS: [&str; 8] = [
+    // slurm, lsf, grid_engine.
+    "Retcode:",
+    // pbspro.
+    "Submit command '",
+    // torque.
+    "' failed with return code ",
+    // cobalt.
+    "Submission of command to scale_out failed",
+    // condor, and each where it ends in a bad state.
+    "Failed to start block ",
+    "Unable to scale out ",
+    "Cannot launch job ",
+    // Before 2023.
+    "Scaling out failed: ",
+];
+
+struct Kind {
+    id: &'static str,
+    severity: Severity,
+    marks: &'static [&'static str],
+    what: &'static str,
+    why: &'static str,
+    remedy: &'static str,
+}
+
+const KINDS: [Kind; 6] = [
+    Kind {
+        id: "bad-state",
+        severity: Severity::Problem,
+        marks: &[BAD_STATE],
+        what: "Parsl gave up on an executor.",
+        why: "Every task of it that was not done failed with BadStateException, and so does every \
+              later one; the reason stands below that line of parsl.log.",
+        remedy: "Mend what its blocks failed by; block_error_handler says when Parsl gives up.",
+    },
+    Kind {
+        id: "no-answer",
+        severity: Severity::Problem,
+        marks: &["Interchange has not completed initialization"],
+        what: "The interchange did not answer Parsl within 120 s.",
+        why: "It may not have been started, or may have ended before it could say why.",
+        remedy: "Look at what the program wrote to its standard error.",
+    },
+    Kind {
+        id: "disk-was-full",
+        severity: Severity::Problem,
+        marks: &["No space left on device", "Disk quota exceeded"],
+        what: "A disk was full, or a quota used up.",
+        why: "Parsl writes its logs and the scripts of blocks.",
+        remedy: "Make room, or name a run_dir on another file system.",
+    },
+    Kind {
+        id: "status-query-failed",
+        severity: Severity::Warning,
+        marks: &[
+            "sacct/squeue failed with non-zero exit code",
+            "squeue failed with non-zero exit code",
+            "bjobs failed with non-zero exit code",
+            "qstat failed with retcode",
+        ],
+        what: "The batch system did not tell how blocks do.",
+        why: "Until it does, Parsl takes them to be as they were.",
+        remedy: "Call that command by hand, where the program runs.",
+    },
+    Kind {
+        id: "cancel-failed",
+        severity: Severity::Warning,
+        marks: &[
+            "Some jobs were not killed successfully",
+            "Failed to kill PID",
+        ],
+        what: "Blocks could not be cancelled, and may still run.",
+        why: "",
+        remedy: "Look at the batch system's queue.",
+    },
+    Kind {
+        id: "monitoring-failed",
+        severity: Severity::Warning,
+        marks: &[
+            "Got a database OperationalError",
+            "Exception in db loop",
+            "dbm.start exception",
+            "Hub failed to start",
+            "monitoring router failed to start",
+            "Failed to forward monitoring message",
+        ],
+        what: "Parsl's monitoring had trouble.",
+        why: "Its database may not be whole; tasks do not need it.",
+        remedy: "The line and what stands below it tell of what kind.",
+    },
+];
+
+/// How the program left its run, as far as parsl.log tells.
+pub(super) enum Ending {
+    /// There is no parsl.log.
+    Untold,
+    /// Nothing tells of an end.
+    BrokenOff,
+    /// Python ended, and Parsl was not told.
+    Exit(String),
+    /// Parsl cleaned up: so many tasks were not done, and what shows it. `by_failure`: after
+    /// something had failed, by which the program may have ended.
+    Cleanup {
+        unfinished: u64,
+        shown: String,
+        by_failure: bool,
+    },
+}
+
+/// All of it that is worth keeping.
+#[derive(Debug, Default)]
+pub(super) struct ParslLog {
+    log: Option<Log>,
+}
+
+impl ParslLog {
+    /// That of a run's directory, by its name or by its beginning.
+    pub(super) fn of(run: &Path) -> Self {
+        let log = file_of(run).and_then(|path| Log::chosen(&path, is_kept).ok());
+        Self { log }
+    }
+
+    pub(super) fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// What it says went wrong. `alone`: no interchange's log is there.
+    pub(super) fn findings(&self, alone: bool) -> Vec<Finding> {
+        let Some(log) = &self.log else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        found.extend(submissions(log));
+        found.extend(KINDS.iter().filter_map(|kind| of_kind(kind, log)));
+        found.extend(refusal(log).filter(|_| alone));
+        found.extend(tasks_failed(log));
+        found.extend(the_rest(log));
+        found
+    }
+
+    pub(super) fn ending(&self) -> Ending {
+        let Some(log) = &self.log else {
+            return Ending::Untold;
+        };
+        let Some(cleanup) = log.find(CLEANUP) else {
+            return match log.find(EXITING) {
+                Some(line) => Ending::Exit(log.shown(line)),
+                None => Ending::BrokenOff,
+            };
+        };
+        let states = log.lines.iter().filter_map(|line| {
+            let (state, number) = line.message.strip_prefix(STATE)?.split_once(": ")?;
+            let state = state.trim_start_matches("States.");
+            let number = UNFINISHED
+                .contains(&state)
+                .then(|| number.trim().parse().ok());
+            Some((number??, line))
+        });
+        let states: Vec<(u64, &Line)> = states.filter(|(number, _)| *number > 0).collect();
+        let shown = states.first().map_or(cleanup, |(_, line)| line);
+        let failures = [FAILED, TRY_FAILED, EXCEPTION, EXITING, BAD_STATE];
+        let has_errors = log.lines.iter().any(|line| line.level == Level::Error);
+        Ending::Cleanup {
+            unfinished: states.iter().map(|(number, _)| number).sum(),
+            shown: log.shown(shown),
+            by_failure: has_errors || failures.iter().any(|mark| log.has(mark)),
+        }
+    }
+
+    /// Where Parsl says that it gives up on an executor.
+    pub(super) fn bad_state(&self) -> Option<String> {
+        let log = self.log.as_ref()?;
+        Some(log.shown(log.find(BAD_STATE)?))
+    }
+
+    /// Where Parsl says that it ends the interchange.
+    pub(super) fn terminating(&self) -> Option<String> {
+        let log = self.log.as_ref()?;
+        Some(log.shown(log.find(TERMINATING)?))
+    }
+
+    /// Numbers of blocks of an executor that a provider took, and of their jobs.
+    pub(super) fn launched(&self, label: &str) -> Vec<(String, String)> {
+        let lines = self.log.iter().flat_map(|log| &log.lines);
+        lines
+            .filter_map(|line| launched(&line.message, label))
+            .collect()
+    }
+
+    /// How many of its blocks were offered to a provider and not taken.
+    pub(super) fn submissions_failed(&self, label: &str) -> usize {
+        let name = format!("parsl.{label}.block-");
+        let lines = self.log.iter().flat_map(|log| &log.lines);
+        let offered =
+            lines.filter(|line| line.message.contains(SUBMITTING) && line.message.contains(&name));
+        offered.count().saturating_sub(self.launched(label).len())
+    }
+
+    /// Whether the configuration that it begins with has it.
+    pub(super) fn has_provider(&self, class: &str) -> bool {
+        let class = format!("{class}(");
+        self.log.as_ref().is_some_and(|log| log.has(&class))
+    }
+
+    /// Where managers have their logs, if not in the executor's directory.
+    pub(super) fn worker_logdir_roots(&self) -> Vec<PathBuf> {
+        let lines = self
+            .log
+            .iter()
+            .flat_map(|log| &log.lines)
+            .flat_map(|line| &line.more);
+        let named = lines.filter_map(|text| {
+            let (_, value) = text.split_once("worker_logdir_root='")?;
+            Some(PathBuf::from(value.split('\'').next()?))
+        });
+        named.collect()
+    }
+}
+
+/// Parsl's log in a run's directory.
+pub(super) fn file_of(run: &Path) -> Option<PathBuf> {
+    let named = NAMES.iter().map(|name| run.join(name));
+    if let Some(file) = named.into_iter().find(|file| file.is_file()) {
+        return Some(file);
+    }
+    let mut logs: Vec<PathBuf> = fs::read_dir(run)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains("log") && path.is_file())
+        .take(LOGS_MAX)
+        .collect();
+    logs.sort();
+    logs.into_iter()
+        .find(|path| ends_of(path, HEAD_BYTES, 0).is_ok_and(|(text, _)| text.contains(STARTING)))
+}
+
+fn is_kept(line: &Line) -> bool {
+    let is_grave = !matches!(line.level, Level::Debug | Level::Info);
+    is_grave || KEPT.iter().any(|mark| line.message.contains(mark))
+}
+
+/// `[Scaling executor LABEL] Launched block 0 with job ID 17`; from 2023 on `Launched block 0 on
+/// executor LABEL with job ID 17`; before, `Launched block 0->17`.
+fn launched(message: &str, label: &str) -> Option<(String, String)> {
+    let (before, rest) = message.split_once(LAUNCHED)?;
+    if let Some((block, job)) = rest.split_once("->") {
+        return (job != "None").then(|| (block.to_owned(), job.to_owned()));
+    }
+    let (block, job) = rest.split_once(" with job ID ")?;
+    if let Some((block, of)) = block.split_once(" on executor ") {
+        return (of == label).then(|| (block.to_owned(), job.to_owned()));
+    }
+    let is_of_it = before.trim_end() == format!("[Scaling executor {label}]");
+    is_of_it.then(|| (block.to_owned(), job.to_owned()))
+}
+
+fn submissions(log: &Log) -> Option<Finding> {
+    let is_one = |line: &&Line| {
+        let has = |mark: &&&str| line.message.contains(**mark);
+        line.level == Level::Error && SUBMISSIONS.iter().any(|mark| has(&mark))
+    };
+    let of_it: Vec<&Line> = log.lines.iter().filter(is_one).collect();
+    let below = log
+        .find(BAD_STATE)
+        .filter(|line| line.has("Failed to start block "));
+    let last = of_it.last().copied().or(below)?;
+    let mark = SUBMISSIONS.iter().find(|mark| last.has(mark))?;
+    let count = match of_it.len() {
+        0 => last
+            .more
+            .iter()
+            .filter(|text| text.contains("Failed to start block "))
+            .count(),
+        count => count,
+    };
+    let is_missing = last.has("not found") || last.has("No such file or directory");
+    let remedy = match is_missing {
+        true => {
+            "The batch system's command is not on the PATH that the program has: run it on a \
+             login node, or load the batch system's module first."
+        }
+        false => "The batch system's own words are there; submit that script by hand.",
+    };
+    let what = format!(
+        "The batch system refused {}.",
+        counted(count as u64, "block")
+    );
+    let mut finding = Finding::problem("submission-failed", what)
+        .because("Such a block never began, and tasks that had no other waited for it in vain.")
+        .remedy(remedy)
+        .shown_by(log.shown_below(last, mark));
+    if let Some(words) = last
+        .more
+        .iter()
+        .find(|text| text.to_lowercase().contains("stderr"))
+    {
+        finding = finding.shown_by(log.shown_below(last, words));
+    }
+    Some(finding)
+}
+
+fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
+    let (mark, line) = kind
+        .marks
+        .iter()
+        .find_map(|mark| Some((mark, log.find(mark)?)))?;
+    let mut finding = Finding::new(kind.id, kind.severity, kind.what)
+        .because(kind.why)
+        .remedy(kind.remedy)
+        .shown_by(log.shown_below(line, mark));
+    let reason = line.more.iter().find(|text| text.starts_with('\t'));
+    if let Some(reason) = reason.filter(|_| kind.id == "bad-state") {
+        finding = finding.shown_by(log.shown_below(line, reason));
+    }
+    Some(finding)
+}
+
+fn refusal(log: &Log) -> Option<Finding> {
+    let line = log.find(REFUSAL)?;
+    let texts = std::iter::once(&line.message).chain(&line.more);
+    let reason = texts.filter_map(|text| text.split_once(REFUSAL)).last()?.1;
+    let what = format!("The interchange refused to start: {reason}.");
+    let finding = Finding::problem("refused-start", what);
+    Some(
+        finding
+            .because("parsl.load() raised with this reason.")
+            .shown_by(log.shown_below(line, REFUSAL)),
+    )
+}
+
+/// By the exceptions that they failed with.
+fn tasks_failed(log: &Log) -> Option<Finding> {
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let mut last_tries: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut last = None;
+    for line in &log.lines {
+        if let Some((named, kind)) = line.message.split_once(TRY_FAILED) {
+            last_tries.insert(task_of(named)?, kind.trim());
+        }
+        let is_failed = line.level == Level::Error && line.message.starts_with("Task ");
+        if is_failed && let Some((named, _)) = line.message.split_once(FAILED) {
+            let kind = task_of(named).and_then(|task| last_tries.get(task).copied());
+            let kind = kind.or_else(|| raised(&line.more)).unwrap_or_default();
+            *kinds.entry(kind.to_owned()).or_default() += 1;
+            last = Some(line);
+        }
+    }
+    let last = last?;
+    let told: Vec<String> = kinds
+        .iter()
+        .map(|(kind, count)| match kind.as_str() {
+            "" => format!("{count} by what is not told"),
+            kind => format!("{count} by {kind}"),
+        })
+        .collect();
+    let is_own = |kind: &String| OWN_EXCEPTIONS.contains(&kind.as_str()) || kind.is_empty();
+    let of_parsl: Vec<&str> = kinds
+        .keys()
+        .filter(|kind| is_own(kind) && !kind.is_empty())
+        .map(String::as_str)
+        .collect();
+    let failed = counted(kinds.values().sum(), "task");
+    let what = format!(
+        "{failed} failed, by the end of parsl.log: {}.",
+        told.join(", ")
+    );
+    let (severity, why) = if !of_parsl.is_empty() {
+        let why = format!(
+            "Parsl itself raises {}, not a task's function.",
+            of_parsl.join(" and ")
+        );
+        (Severity::Warning, why)
+    } else if kinds.contains_key("") {
+        (
+            Severity::Note,
+            "parsl.log does not show what each of them raised.".to_owned(),
+        )
+    } else {
+        let why = "What parsl.log shows was raised while a task's own function ran.";
+        (Severity::Note, why.to_owned())
+    };
+    let finding = Finding::new("tasks-failed", severity, what).because(why);
+    Some(finding.shown_by(log.shown(last)))
+}
+
+/// `Task 3` and `Task 3 try 0`.
+fn task_of(named: &str) -> Option<&str> {
+    named.split(' ').nth(1)
+}
+
+/// The type that a traceback ends with.
+fn raised(traceback: &[String]) -> Option<&str> {
+    let begin = traceback
+        .iter()
+        .rposition(|text| text.starts_with("Traceback "))?;
+    let is_end = |text: &&String| !text.is_empty() && !text.starts_with([' ', '\t']);
+    let end = traceback[begin + 1..].iter().find(is_end)?;
+    end.split(':').next()?.rsplit('.').next()
+}
+
+/// Errors of no kind that is known here.
+fn the_rest(log: &Log) -> Option<Finding> {
+    let is_known = |line: &Line| {
+        let kinds = KINDS.iter().flat_map(|kind| kind.marks);
+        let mut marks = kinds.chain(&SUBMISSIONS).chain([&FAILED, &REFUSAL]);
+        marks.any(|mark| line.has(mark)) || line.message.starts_with("Submit command failed")
+    };
+    let errors = log
+        .lines
+        .iter()
+        .filter(|line| line.level == Level::Error && !is_known(line));
+    let errors: Vec<&Line> = errors.collect();
+    let last = errors.last()?;
+    let count = counted(errors.len() as u64, "error");
+    let what = format!("parsl.log has {count} of no kind known here.");
+    Some(Finding::warning("parsl-errors", what).shown_by(log.shown(last)))
+}
+
+#[cfg(test)]
+impl ParslLog {
+    pub(super) fn from(text: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let log = Log::chosen(file.path(), is_kept).ok();
+        Self { log }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(level: &str, message: &str) -> String {
+        format!(
+            "1796016713.5 2026-11-30 05:31:53 MainProcess-7 M-1 parsl.x:1 f {level}: {message}\n"
+        )
+    }
+
+    fn ids(text: &str) -> Vec<&'static str> {
+        let found = ParslLog::from(text).findings(true);
+        found
+            .iter()
+            .inspect(|one| assert!(!one.evidence.is_empty()))
+            .map(|one| one.id)
+            .collect()
+    }
+
+    #[test]
+    fn each_provider_tells_of_a_failed_submission() {
+        let told = [
+            record(
+                "ERROR",
+                "Retcode:127 STDOUT: STDERR:/bin/sh: 1: sbatch: not found",
+            ),
+            record(
+                "ERROR",
+                "Submit command 'qsub x' failed\n STDERR: qsub: command not found",
+            ),
+            record(
+                "ERROR",
+                "Command 'qsub x' failed with return code 127\nstderr:qsub: not found",
+            ),
+            record(
+                "ERROR",
+                "Submission of command to scale_out failed: qsub: not found",
+            ),
+            record(
+                "ERROR",
+                "Setting bad state due to exception\nE: Error 1:\n\tFailed to start block \
+                             0: Unable to scale out condor provider: stderr condor_submit: not found",
+            ),
+        ];
+        for text in told {
+            let found = ids(&text);
+            assert_eq!(found[0], "submission-failed", "{text}");
+            assert!(!found.contains(&"parsl-errors"), "{text}");
+        }
+        let found =
+            ParslLog::from(&record("ERROR", "Retcode:1 STDERR:Invalid account")).findings(true);
+        assert!(!found[0].remedy.contains("PATH"));
+    }
+
+    #[test]
+    fn tasks_are_counted_by_what_they_raised() {
+        let failed = |task: u32, kind: &str| {
+            record(
+                "INFO",
+                &format!("Task {task} try 0 failed with exception of type {kind}"),
+            ) + &record(
+                "ERROR",
+                &format!("Task {task} failed after 0 retry attempts"),
+            )
+        };
+        let told = |text: &str| {
+            let found = ParslLog::from(text).findings(true);
+            (found[0].severity, found[0].what.clone() + &found[0].why)
+        };
+        let (severity, own) = told(&(failed(1, "ValueError") + &failed(2, "ValueError")));
+        assert!(
+            severity == Severity::Note && own.contains("2 tasks failed, by the end"),
+            "{own}"
+        );
+        assert!(
+            own.contains("2 by ValueError") && own.contains("own function"),
+            "{own}"
+        );
+        let (severity, lost) = told(&(failed(1, "ValueError") + &failed(2, "ManagerLost")));
+        assert!(
+            severity == Severity::Warning && lost.contains("1 by ManagerLost"),
+            "{lost}"
+        );
+        assert!(!lost.contains("while a task's own function ran"), "{lost}");
+        let (_, bare) = told(&record("ERROR", "Task 3 failed after 0 retry attempts"));
+        assert!(bare.contains("does not show"), "{bare}");
+        let traceback = "Task 3 failed after 0 retry attempts\nTraceback (most recent call last):\n  \
+                         File x\nparsl.executors.errors.BadStateException: Executor x\n\tError";
+        let (_, old) = told(&record("ERROR", traceback));
+        assert!(old.contains("1 by BadStateException"), "{old}");
+    }
+
+    #[test]
+    fn how_a_program_ended_is_told_as_far_as_it_is_shown() {
+        let ending = |text: &str| ParslLog::from(text).ending();
+        let cleanup =
+            record("INFO", CLEANUP) + &record("INFO", "Tasks in state States.launched: 2");
+        match ending(&cleanup) {
+            Ending::Cleanup {
+                unfinished: 2,
+                by_failure: false,
+                shown,
+            } => {
+                assert!(shown.contains("line 2: Tasks in state"), "{shown}");
+            }
+            _ => panic!("it was a cleanup"),
+        }
+        let failed = record("ERROR", "Task 3 failed after 0 retry attempts") + &cleanup;
+        assert!(matches!(
+            ending(&failed),
+            Ending::Cleanup {
+                by_failure: true,
+                ..
+            }
+        ));
+        assert!(matches!(
+            ending(&record("WARNING", EXITING)),
+            Ending::Exit(_)
+        ));
+        assert!(matches!(ending(&record("WARNING", "x")), Ending::BrokenOff));
+        assert!(matches!(ParslLog::default().ending(), Ending::Untold));
+    }
+
+    #[test]
+    fn jobs_are_told_in_each_release() {
+        let log = ParslLog::from(
+            &(record(
+                "DEBUG",
+                "[Scaling executor a] Launched block 0 with job ID 17",
+            ) + &record("DEBUG", "Launched block 1 on executor a with job ID 18")
+                + &record("DEBUG", "Launched block 1 on executor a.b with job ID 19")),
+        );
+        let expect = [("0", "17"), ("1", "18")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(log.launched("a"), expect);
+        assert_eq!(
+            launched("Launched block 0->5", "x"),
+            Some(("0".to_owned(), "5".to_owned()))
+        );
+    }
+
+    #[test]
+    fn other_sentences_have_their_finding() {
+        for kind in &KINDS {
+            for mark in kind.marks {
+                assert_eq!(ids(&record("ERROR", mark)), [kind.id], "{mark}");
+            }
+        }
+        assert_eq!(ids(&record("ERROR", "something else")), ["parsl-errors"]);
+        let refused = record(
+            "ERROR",
+            "x\nValueError: 'htex-interchange refused to start: a reason'",
+        );
+        assert_eq!(ids(&refused), ["refused-start"]);
+        assert_eq!(ids(&record("INFO", "all is well")), [""; 0]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Which run a directory means, and where the logs of its executors are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::parsl_log;
+use crate::shared::log_file::NAMES;
+
+/// As `status` looks for logs: from a directory of projects' runs to that of an executor.
+const DEPTH: usize = 3;
+/// A directory with more than this is not one of runs.
+const ENTRIES_MAX: usize = 20_000;
+/// What a run has, if none of its logs is there.
+const OTHERS: [&str; 2] = ["submit_scripts", "monitoring.db"];
+
+/// A run's directory, and those of its executors.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) run: PathBuf,
+    pub(super) executors: Vec<PathBuf>,
+}
+
+impl Places {
+    /// Of a run's directory, of an executor's in it, or of the last run somewhere below it.
+    pub(super) fn of(directory: &Path) -> Option<Self> {
+        let directory = directory.canonicalize().ok()?;
+        if log_of(&directory).is_some() {
+            let run = directory.parent()?.to_owned();
+            return Some(Self {
+                run,
+                executors: vec![directory],
+            });
+        }
+        let mut left = ENTRIES_MAX;
+        let runs = runs_below(&directory, DEPTH, &mut left);
+        let executors = |run: &Path| {
+            let mut inside = directories_in(run, &mut ENTRIES_MAX.clone());
+            inside.retain(|path| log_of(path).is_some());
+            inside
+        };
+        let run = runs.into_iter().max_by_key(|run| age_of(run))?;
+        Some(Self {
+            executors: executors(&run),
+            run,
+        })
+    }
+}
+
+pub(super) fn log_of(directory: &Path) -> Option<PathBuf> {
+    let files = NAMES.iter().map(|name| directory.join(name));
+    files.into_iter().find(|log| log.is_file())
+}
+
+/// What is below a run is part of it.
+fn runs_below(directory: &Path, depth: usize, left: &mut usize) -> Vec<PathBuf> {
+    let inside = directories_in(directory, left);
+    let is_run = inside.iter().any(|path| log_of(path).is_some())
+        || OTHERS
+            .iter()
+            .any(|name| directory.join(name).exists() && *name != "monitoring.db")
+        || parsl_log::file_of(directory).is_some();
+    if is_run {
+        return vec![directory.to_owned()];
+    }
+    if depth == 0 {
+        return Vec::new();
+    }
+    let below = inside
+        .iter()
+        .flat_map(|path| runs_below(path, depth - 1, left));
+    let below: Vec<PathBuf> = below.collect();
+    // That of monitoring stands beside the runs by default, or in one.
+    let has_database = directory.join(OTHERS[1]).exists();
+    match below.is_empty() && has_database {
+        true => vec![directory.to_owned()],
+        false => below,
+    }
+}
+
+/// Parsl counts the runs of a program from 000 on; others are as old as their last words.
+fn age_of(run: &Path) -> (SystemTime, u64) {
+    let name = run.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.parse().unwrap_or(0);
+    let written = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+    let logs = directories_in(run, &mut ENTRIES_MAX.clone());
+    let logs = logs.iter().filter_map(|path| log_of(path));
+    let last = logs
+        .chain(parsl_log::file_of(run))
+        .filter_map(|log| written(&log))
+        .max();
+    (
+        last.or_else(|| written(run))
+            .unwrap_or(SystemTime::UNIX_EPOCH),
+        number,
+    )
+}
+
+fn directories_in(directory: &Path, left: &mut usize) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut inside: Vec<PathBuf> = entries
+        .take(*left)
+        .inspect(|_| *left -= 1)
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    inside.sort();
+    inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(files: &[&str]) -> (tempfile::TempDir, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let all = place.path().canonicalize().unwrap();
+        for file in files {
+            let file = all.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        (place, all)
+    }
+
+    fn run_of(directory: &Path) -> Option<(PathBuf, usize)> {
+        let places = Places::of(directory)?;
+        Some((places.run, places.executors.len()))
+    }
+
+    #[test]
+    fn a_run_is_found_from_above_and_from_within() {
+        let files = [
+            "999/parsl.log",
+            "999/htex/interchange.log",
+            "1000/htex/interchange.jsonlog",
+        ];
+        let (_place, all) = made(&files);
+        let last = Some((all.join("1000"), 1));
+        assert_eq!(run_of(&all.join("1000/htex")), last);
+        assert_eq!(run_of(&all.join("1000")), last);
+        // Written in the same moment: the number decides, and not the name.
+        for file in files {
+            let file = fs::File::open(all.join(file)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        assert_eq!(run_of(&all), last);
+        let project = all.parent().unwrap().join(all.file_name().unwrap());
+        assert_eq!(run_of(&project), last);
+    }
+
+    #[test]
+    fn a_run_is_known_by_any_of_its_parts() {
+        for (file, executors) in [
+            ("parsl.jsonlog", 0),
+            ("a/interchange.log", 1),
+            ("submit_scripts/parsl.a.block-0.1796016713.5", 0),
+            ("monitoring.db", 0),
+        ] {
+            let (_place, all) = made(&[file]);
+            assert_eq!(run_of(&all), Some((all.clone(), executors)), "{file}");
+        }
+        let (_place, all) = made(&["deep/er/001/a/interchange.log", "deep/other.txt"]);
+        assert_eq!(run_of(&all), Some((all.join("deep/er/001"), 1)));
+        let (_place, all) = made(&["some.txt"]);
+        assert_eq!(run_of(&all), None);
+        assert_eq!(run_of(&all.join("gone")), None);
+        fs::write(
+            all.join("my.log"),
+            "x INFO: Starting DataFlowKernel with config",
+        )
+        .unwrap();
+        assert_eq!(run_of(&all), Some((all.clone(), 0)));
+    }
+}
