@@ -3,6 +3,7 @@
 mod blocks;
 mod causes;
 mod events;
+mod failed_tasks;
 mod log;
 mod managers;
 mod parsl_log;
@@ -28,8 +29,8 @@ use places::{Places, log_of};
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{}: neither a run's directory nor an executor's in it: looked for parsl.log, parsl.jsonlog, \
-     EXECUTOR/interchange.log, EXECUTOR/interchange.jsonlog, submit_scripts and monitoring.db, there \
-     and up to three directories below",
+     EXECUTOR/interchange.log, EXECUTOR/interchange.jsonlog, submit_scripts and monitoring.db, \
+     there and up to three directories below",
     .0.display()
 )]
 pub(super) struct NoRun(PathBuf);
@@ -168,7 +169,7 @@ fn no_ending(log: &Log, parsl: &ParslLog) -> Option<Finding> {
                 "Parsl ended the interchange, and its log's last lines did not get to the disk.",
             )
             .because(
-                "Its last lines have 200 ms; the machine or its disk may have been busy for longer.",
+                "Its last lines have 200 ms; the machine or its disk may have been busy longer.",
             )
             .shown_by(terminating)
             .shown_by(log.shown(last)),

@@ -208,8 +208,11 @@ impl Blocks {
             provider_of(&script.to_string_lossy(), &text, some.has_exit_status)
         });
         let by = provider.map_or_else(String::new, |provider| match provider.keeps_stderr() {
-            true => format!(" of {}", provider.name),
-            false => format!(" of {}, which keeps it elsewhere", provider.name),
+            true => format!(" of {} ({})", provider.name, provider.source),
+            false => format!(
+                " of {}, which keeps it elsewhere ({})",
+                provider.name, provider.source
+            ),
         });
         let job = some
             .job

@@ -85,8 +85,8 @@ const KINDS: [Kind; 12] = [
         severity: Severity::Warning,
         marks: &["This process did not run for "],
         what: "The interchange's process did not run for a time",
-        why: "It may have been stopped (SIGSTOP, a suspended machine) or got no processor; no manager \
-              is blamed for that time, and no task was moved in it.",
+        why: "It may have been stopped (SIGSTOP, a suspended machine) or got no processor; no \
+              manager is blamed for that time, and no task was moved in it.",
         remedy: "If nobody stopped it: the machine is overloaded, or its memory is.",
     },
     Kind {

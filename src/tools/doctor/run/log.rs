@@ -18,7 +18,7 @@ const CHOSEN_BYTES_MAX: u64 = 1 << 30;
 const CHOSEN_MAX: usize = 100_000;
 /// A traceback, or the words of several blocks.
 const MORE_MAX: usize = 200;
-const SHOWN_COLUMNS_MAX: usize = 300;
+const SHOWN_COLUMNS_MAX: usize = 600;
 const LEVELS: [(&str, Level); 5] = [
     ("DEBUG", Level::Debug),
     ("INFO", Level::Info),

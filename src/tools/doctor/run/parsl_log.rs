@@ -1,10 +1,10 @@
 //! parsl.log: what Parsl itself says went wrong, in its own sentences of all releases, and how the
 //! program's run ended.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::failed_tasks::{self, FAILED, TRY_FAILED};
 use super::log::{Level, Line, Log};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::log_file::ends_of;
@@ -17,8 +17,6 @@ const STARTING: &str = "Starting DataFlowKernel with config";
 const HEAD_BYTES: u64 = 64 << 10;
 const LOGS_MAX: usize = 50;
 
-const FAILED: &str = " failed after ";
-const TRY_FAILED: &str = " failed with exception of type ";
 const CLEANUP: &str = "DFK cleanup initiated";
 const STATE: &str = "Tasks in state ";
 const EXCEPTION: &str = "There was an exception - cleaning up";
@@ -46,23 +44,6 @@ const UNFINISHED: [&str; 5] = [
     "running",
     "fail_retryable",
     "joining",
-];
-/// What Parsl raises itself, not the function of a task.
-const OWN_EXCEPTIONS: [&str; 14] = [
-    "BadStateException",
-    "CommandClientTimeoutError",
-    "DeserializationError",
-    "InterchangeError",
-    "ManagerLost",
-    "ScaleOutFailed",
-    "ScalingFailed",
-    "SerializationError",
-    "DependencyError",
-    "JoinError",
-    "SubmitException",
-    "TooManyJobFailuresError",
-    "VersionMismatch",
-    "WorkerLost",
 ];
 /// Parsl's sentences for the submission of a block that failed; the batch system's words stand in
 /// the line or below it.
@@ -202,7 +183,7 @@ impl ParslLog {
         found.extend(submissions(log));
         found.extend(KINDS.iter().filter_map(|kind| of_kind(kind, log)));
         found.extend(refusal(log).filter(|_| alone));
-        found.extend(tasks_failed(log));
+        found.extend(failed_tasks::finding(log));
         found.extend(the_rest(log));
         found
     }
@@ -388,7 +369,10 @@ fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
 fn refusal(log: &Log) -> Option<Finding> {
     let line = log.find(REFUSAL)?;
     let texts = std::iter::once(&line.message).chain(&line.more);
-    let reason = texts.filter_map(|text| text.split_once(REFUSAL)).last()?.1;
+    let reason = texts
+        .filter_map(|text| text.split_once(REFUSAL))
+        .next_back()?
+        .1;
     let what = format!("The interchange refused to start: {reason}.");
     let finding = Finding::problem("refused-start", what);
     Some(
@@ -396,76 +380,6 @@ fn refusal(log: &Log) -> Option<Finding> {
             .because("parsl.load() raised with this reason.")
             .shown_by(log.shown_below(line, REFUSAL)),
     )
-}
-
-/// By the exceptions that they failed with.
-fn tasks_failed(log: &Log) -> Option<Finding> {
-    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    let mut last_tries: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut last = None;
-    for line in &log.lines {
-        if let Some((named, kind)) = line.message.split_once(TRY_FAILED) {
-            last_tries.insert(task_of(named)?, kind.trim());
-        }
-        let is_failed = line.level == Level::Error && line.message.starts_with("Task ");
-        if is_failed && let Some((named, _)) = line.message.split_once(FAILED) {
-            let kind = task_of(named).and_then(|task| last_tries.get(task).copied());
-            let kind = kind.or_else(|| raised(&line.more)).unwrap_or_default();
-            *kinds.entry(kind.to_owned()).or_default() += 1;
-            last = Some(line);
-        }
-    }
-    let last = last?;
-    let told: Vec<String> = kinds
-        .iter()
-        .map(|(kind, count)| match kind.as_str() {
-            "" => format!("{count} by what is not told"),
-            kind => format!("{count} by {kind}"),
-        })
-        .collect();
-    let is_own = |kind: &String| OWN_EXCEPTIONS.contains(&kind.as_str()) || kind.is_empty();
-    let of_parsl: Vec<&str> = kinds
-        .keys()
-        .filter(|kind| is_own(kind) && !kind.is_empty())
-        .map(String::as_str)
-        .collect();
-    let failed = counted(kinds.values().sum(), "task");
-    let what = format!(
-        "{failed} failed, by the end of parsl.log: {}.",
-        told.join(", ")
-    );
-    let (severity, why) = if !of_parsl.is_empty() {
-        let why = format!(
-            "Parsl itself raises {}, not a task's function.",
-            of_parsl.join(" and ")
-        );
-        (Severity::Warning, why)
-    } else if kinds.contains_key("") {
-        (
-            Severity::Note,
-            "parsl.log does not show what each of them raised.".to_owned(),
-        )
-    } else {
-        let why = "What parsl.log shows was raised while a task's own function ran.";
-        (Severity::Note, why.to_owned())
-    };
-    let finding = Finding::new("tasks-failed", severity, what).because(why);
-    Some(finding.shown_by(log.shown(last)))
-}
-
-/// `Task 3` and `Task 3 try 0`.
-fn task_of(named: &str) -> Option<&str> {
-    named.split(' ').nth(1)
-}
-
-/// The type that a traceback ends with.
-fn raised(traceback: &[String]) -> Option<&str> {
-    let begin = traceback
-        .iter()
-        .rposition(|text| text.starts_with("Traceback "))?;
-    let is_end = |text: &&String| !text.is_empty() && !text.starts_with([' ', '\t']);
-    let end = traceback[begin + 1..].iter().find(is_end)?;
-    end.split(':').next()?.rsplit('.').next()
 }
 
 /// Errors of no kind that is known here.
@@ -501,9 +415,7 @@ mod tests {
     use super::*;
 
     fn record(level: &str, message: &str) -> String {
-        format!(
-            "1796016713.5 2026-11-30 05:31:53 MainProcess-7 M-1 parsl.x:1 f {level}: {message}\n"
-        )
+        format!("1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f {level}: {message}\n")
     }
 
     fn ids(text: &str) -> Vec<&'static str> {
@@ -536,7 +448,7 @@ mod tests {
             ),
             record(
                 "ERROR",
-                "Setting bad state due to exception\nE: Error 1:\n\tFailed to start block \
+                "Setting bad state due to exception\nE: 1:\n\tFailed to start block \
                              0: Unable to scale out condor provider: stderr condor_submit: not found",
             ),
         ];
@@ -548,44 +460,6 @@ mod tests {
         let found =
             ParslLog::from(&record("ERROR", "Retcode:1 STDERR:Invalid account")).findings(true);
         assert!(!found[0].remedy.contains("PATH"));
-    }
-
-    #[test]
-    fn tasks_are_counted_by_what_they_raised() {
-        let failed = |task: u32, kind: &str| {
-            record(
-                "INFO",
-                &format!("Task {task} try 0 failed with exception of type {kind}"),
-            ) + &record(
-                "ERROR",
-                &format!("Task {task} failed after 0 retry attempts"),
-            )
-        };
-        let told = |text: &str| {
-            let found = ParslLog::from(text).findings(true);
-            (found[0].severity, found[0].what.clone() + &found[0].why)
-        };
-        let (severity, own) = told(&(failed(1, "ValueError") + &failed(2, "ValueError")));
-        assert!(
-            severity == Severity::Note && own.contains("2 tasks failed, by the end"),
-            "{own}"
-        );
-        assert!(
-            own.contains("2 by ValueError") && own.contains("own function"),
-            "{own}"
-        );
-        let (severity, lost) = told(&(failed(1, "ValueError") + &failed(2, "ManagerLost")));
-        assert!(
-            severity == Severity::Warning && lost.contains("1 by ManagerLost"),
-            "{lost}"
-        );
-        assert!(!lost.contains("while a task's own function ran"), "{lost}");
-        let (_, bare) = told(&record("ERROR", "Task 3 failed after 0 retry attempts"));
-        assert!(bare.contains("does not show"), "{bare}");
-        let traceback = "Task 3 failed after 0 retry attempts\nTraceback (most recent call last):\n  \
-                         File x\nparsl.executors.errors.BadStateException: Executor x\n\tError";
-        let (_, old) = told(&record("ERROR", traceback));
-        assert!(old.contains("1 by BadStateException"), "{old}");
     }
 
     #[test]
@@ -601,7 +475,9 @@ mod tests {
             } => {
                 assert!(shown.contains("line 2: Tasks in state"), "{shown}");
             }
-            _ => panic!("it was a cleanup"),
+            Ending::Cleanup { .. } | Ending::Untold | Ending::BrokenOff | Ending::Exit(_) => {
+                panic!("it was a cleanup")
+            }
         }
         let failed = record("ERROR", "Task 3 failed after 0 retry attempts") + &cleanup;
         assert!(matches!(

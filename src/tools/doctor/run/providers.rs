@@ -189,81 +189,82 @@ fn is_number(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const NAMES: [(&str, Option<&str>, &str, Part); 11] = [
+        (
+            "parsl.htex.block-0.1796016713.92",
+            Some("htex"),
+            "0",
+            Part::Script,
+        ),
+        (
+            "parsl.htex.block-12.1796016713.92.submit",
+            Some("htex"),
+            "12",
+            Part::Script,
+        ),
+        (
+            "parsl.htex.block-0.1796016713.92.stderr",
+            Some("htex"),
+            "0",
+            Part::Stderr,
+        ),
+        (
+            "parsl.htex.block-0.1796016713.92.submit.stderr",
+            Some("htex"),
+            "0",
+            Part::Stderr,
+        ),
+        (
+            "parsl.htex.block-0.1796016713.92.sh.err",
+            Some("htex"),
+            "0",
+            Part::Stderr,
+        ),
+        (
+            "parsl.htex.block-0.1796016713.92.sh.ec",
+            Some("htex"),
+            "0",
+            Part::ExitStatus,
+        ),
+        (
+            "parsl.parsl.htex.block-1.1796016713.92.script",
+            Some("parsl.htex"),
+            "1",
+            Part::Script,
+        ),
+        (
+            "parsl.parsl.htex.block-1.1796016713.92.log",
+            Some("parsl.htex"),
+            "1",
+            Part::JobLog,
+        ),
+        (
+            "parsl.a.block-7.b-c.block-0.1796016713.92",
+            Some("a.block-7.b-c"),
+            "0",
+            Part::Script,
+        ),
+        (
+            "parsl.slurm.1676016713.92.submit",
+            None,
+            "1676016713.92",
+            Part::Script,
+        ),
+        (
+            "parsl.1676016713.92.submit.stderr",
+            None,
+            "1676016713.92",
+            Part::Stderr,
+        ),
+    ];
+
     #[test]
     fn names_of_all_providers_are_taken_apart() {
         let of = |file| {
             let name = Name::of(file)?;
             Some((name.label, name.block.to_owned(), name.part))
         };
-        let expected = [
-            (
-                "parsl.htex.block-0.1796016713.92",
-                Some("htex"),
-                "0",
-                Part::Script,
-            ),
-            (
-                "parsl.htex.block-12.1796016713.92.submit",
-                Some("htex"),
-                "12",
-                Part::Script,
-            ),
-            (
-                "parsl.htex.block-0.1796016713.92.stderr",
-                Some("htex"),
-                "0",
-                Part::Stderr,
-            ),
-            (
-                "parsl.htex.block-0.1796016713.92.submit.stderr",
-                Some("htex"),
-                "0",
-                Part::Stderr,
-            ),
-            (
-                "parsl.htex.block-0.1796016713.92.sh.err",
-                Some("htex"),
-                "0",
-                Part::Stderr,
-            ),
-            (
-                "parsl.htex.block-0.1796016713.92.sh.ec",
-                Some("htex"),
-                "0",
-                Part::ExitStatus,
-            ),
-            (
-                "parsl.parsl.htex.block-1.1796016713.92.script",
-                Some("parsl.htex"),
-                "1",
-                Part::Script,
-            ),
-            (
-                "parsl.parsl.htex.block-1.1796016713.92.log",
-                Some("parsl.htex"),
-                "1",
-                Part::JobLog,
-            ),
-            (
-                "parsl.a.block-7.b-c.block-0.1796016713.92",
-                Some("a.block-7.b-c"),
-                "0",
-                Part::Script,
-            ),
-            (
-                "parsl.slurm.1676016713.92.submit",
-                None,
-                "1676016713.92",
-                Part::Script,
-            ),
-            (
-                "parsl.1676016713.92.submit.stderr",
-                None,
-                "1676016713.92",
-                Part::Stderr,
-            ),
-        ];
-        for (file, label, block, part) in expected {
+        for (file, label, block, part) in NAMES {
             assert_eq!(of(file), Some((label, block.to_owned(), part)), "{file}");
         }
         for file in [
