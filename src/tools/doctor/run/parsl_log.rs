@@ -449,7 +449,7 @@ mod tests {
             record(
                 "ERROR",
                 "Setting bad state due to exception\nE: 1:\n\tFailed to start block \
-                             0: Unable to scale out condor provider: stderr condor_submit: not found",
+                             0: Unable to scale out condor provider: condor_submit: not found",
             ),
         ];
         for text in told {
