@@ -2,8 +2,8 @@
 //! run, or which interchange an endpoint of Globus Compute has, in plain words. Nothing is started
 //! and nothing is changed.
 //!
-//! * [`configuration`], for a file: the user's Python loads it (by `question.py`), `description` is
-//!   the answer, and each file of `checks` looks at one part of it. A new check is a function there
+//! * [`configuration`], for a file: the user's Python loads it (by `question.py`, behind the walls
+//!   of `guard.py`), `description` is the answer, and each file of `checks` looks at one part of it. A new check is a function there
 //!   that gives findings, and a line in [`configuration::examine`].
 //! * [`endpoint`], for an endpoint's directory: `set_up` is what its own Python tells of it (by
 //!   `question.py`), and `ways` says who would serve.
@@ -20,6 +20,7 @@ mod endpoint;
 mod question;
 mod run;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +29,9 @@ use clap::{Args, Command};
 use crate::shared::endpoint::is_endpoint;
 use crate::shared::finding::Severity;
 use crate::shared::output::{Trouble, say};
+
+use configuration::Loading;
+use question::LOADED_WITHIN;
 
 const WARNINGS: u8 = 3;
 const PROBLEMS: u8 = 4;
@@ -49,10 +53,25 @@ pub struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+
+    /// Let the configuration do all that it does when it is loaded: write, remove, connect, start
+    #[arg(long)]
+    run: bool,
+
+    /// The time that loading the configuration may take
+    #[arg(long, value_name = "SECONDS", default_value_t = LOADED_WITHIN.as_secs(),
+          value_parser = clap::value_parser!(u64).range(1..))]
+    load_within: u64,
+
+    /// What the program in CONFIG.py gets as its own arguments
+    #[arg(last = true, value_name = "ARG")]
+    program_arguments: Vec<OsString>,
 }
 
-const AFTER_HELP: &str = "Exit status: 0 nothing wrong was found; 1 it could not be examined; \
-    2 wrong arguments; 3 warnings; 4 problems.";
+const AFTER_HELP: &str = "A configuration is loaded in a process that may not write, remove, \
+    connect or start anything, if --run does not allow it. Exit status: 0 nothing wrong was found; \
+    1 it could not be examined, which says nothing about it; 2 wrong arguments; 3 warnings; \
+    4 problems.";
 
 /// `program` is what `interchange_launch_cmd` may name, with its arguments.
 pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, Trouble> {
@@ -60,7 +79,13 @@ pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, 
     let diagnosis = match what.is_dir() {
         true if is_endpoint(what) => endpoint::examine(what, python)?,
         true => run::examine(what)?,
-        false => configuration::examine(what, python, program)?,
+        false => {
+            let loading = Loading::of(arguments)?;
+            if !arguments.json {
+                say(format!("{}\n", loading.does()))?;
+            }
+            loading.examine(program)?
+        }
     };
     match arguments.json {
         true => say(diagnosis.as_json()?)?,

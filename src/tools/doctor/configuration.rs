@@ -2,112 +2,219 @@
 
 mod checks;
 mod description;
+mod kind;
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Command;
 
+use super::Arguments;
 use super::disk;
-use super::question::{self, NoAnswer};
+use super::question::{NoAnswer, Question};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::python;
 
 use checks::program::Program;
 use checks::{address, capacity, certificates, flags, ports, program, selector, versions};
-use description::{Executor, SetUp};
+use description::{Executor, SetUp, Trouble};
+use kind::Kind;
 
 pub(super) use checks::versions::window;
 
 /// Has the user's Python load the configuration.
 const QUESTION: &str = include_str!("configuration/question.py");
+const FACTORIES: &str = include_str!("configuration/factories.py");
+const GUARD: &str = include_str!("configuration/guard.py");
 
 /// Why there is no diagnosis.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotExamined {
     #[error("{}: there is no such file or directory", .0.display())]
     FileMissing(PathBuf),
+    #[error("{}: not examined, as it is {}", .0.display(), .1.advice())]
+    NoPython(PathBuf, Kind),
     #[error("no Python was found; name one with --python")]
     PythonMissing,
-    #[error("{}: {reason}", file.display())]
+    #[error("{}: not examined: {reason}{}", file.display(), more_time(reason))]
     Unanswered { file: PathBuf, reason: NoAnswer },
     #[error("{} has no Parsl ({why}); name another Python with --python", python.display())]
     ParslMissing { python: PathBuf, why: String },
+    #[error("{}: not examined: {}", file.display(), reasons.join("; "))]
+    NotLoaded { file: PathBuf, reasons: Vec<String> },
     #[error(
-        "{}: it binds no Config and no executor, and no function *config* makes one",
+        "{}: it binds no Config and no executor, and no function says that it returns one (-> Config)",
         .0.display()
     )]
     ConfigMissing(PathBuf),
 }
 
-/// Loads `file` with `named`, or the Python that is found, and examines what is in it.
-pub(super) fn examine(
-    file: &Path,
-    named: Option<&Path>,
-    own: &Command,
-) -> Result<Diagnosis, NotExamined> {
-    if !file.is_file() {
-        return Err(NotExamined::FileMissing(file.to_owned()));
-    }
-    let interpreter = named.map(Path::to_owned).or_else(python::of_submit_side);
-    let interpreter = interpreter.ok_or(NotExamined::PythonMissing)?;
-    let it = interpreter.display();
-    let mut diagnosis = Diagnosis::new(format!("{}, loaded by {it}", file.display()));
-    let set_up = match question::ask::<SetUp>(&interpreter, QUESTION, file) {
-        Ok(set_up) => set_up,
-        Err(reason @ NoAnswer::NotLoaded) => {
-            diagnosis.add([hangs(file, &reason)]);
-            return Ok(diagnosis);
+fn more_time(reason: &NoAnswer) -> &'static str {
+    match reason {
+        NoAnswer::NotLoaded(_) => {
+            "; --load-within SECONDS gives it more, and a file which only makes the configuration \
+             takes less"
         }
-        Err(reason) => {
-            return Err(NotExamined::Unanswered {
-                file: file.to_owned(),
-                reason,
+        _ => "",
+    }
+}
+
+/// A file, and how it is loaded.
+pub(super) struct Loading<'a> {
+    arguments: &'a Arguments,
+    interpreter: PathBuf,
+}
+
+impl<'a> Loading<'a> {
+    /// With the Python that is named, or the one that is found.
+    pub(super) fn of(arguments: &'a Arguments) -> Result<Self, NotExamined> {
+        let file = &arguments.what;
+        if !file.is_file() {
+            return Err(NotExamined::FileMissing(file.clone()));
+        }
+        let kind = Kind::of(file);
+        if kind != Kind::Python {
+            return Err(NotExamined::NoPython(file.clone(), kind));
+        }
+        let named = arguments.python.clone();
+        let interpreter = named.or_else(python::of_submit_side);
+        Ok(Self {
+            arguments,
+            interpreter: interpreter.ok_or(NotExamined::PythonMissing)?,
+        })
+    }
+
+    /// Told before it is done.
+    pub(super) fn does(&self) -> String {
+        let (file, it) = (self.arguments.what.display(), self.interpreter.display());
+        match self.arguments.run {
+            true => format!("Loads {file} with {it}, as your program would: what it does is done."),
+            false => format!(
+                "Loads {file} with {it}, in a process that may not write, connect or start anything."
+            ),
+        }
+    }
+
+    pub(super) fn examine(&self, own: &Command) -> Result<Diagnosis, NotExamined> {
+        let (file, it) = (&self.arguments.what, self.interpreter.display());
+        let (set_up, said) = self.ask()?;
+        if let Some(trouble) = &set_up.parsl_trouble {
+            return Err(NotExamined::ParslMissing {
+                python: self.interpreter.clone(),
+                why: trouble.clone(),
             });
         }
+        let parsl = set_up.parsl.as_deref().unwrap_or("unknown");
+        let python = &set_up.python;
+        let mut diagnosis = Diagnosis::new(format!(
+            "{}, loaded by {it} (Python {python}, Parsl {parsl})",
+            file.display()
+        ));
+        diagnosis.does = self.does();
+        diagnosis.examined("Parsl's release");
+        diagnosis.add(versions::window(parsl));
+        diagnosis.add(set_up.faults().map(|trouble| raises(file, trouble)));
+        let not_loaded = not_loaded(file, &set_up, &said);
+        if set_up.executors.is_empty() && set_up.others.is_empty() && set_up.faults().count() == 0 {
+            return Err(match not_loaded.is_empty() {
+                true => NotExamined::ConfigMissing(file.clone()),
+                false => NotExamined::NotLoaded {
+                    file: file.clone(),
+                    reasons: not_loaded,
+                },
+            });
+        }
+        if !set_up.names.is_empty() {
+            diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
+            examine_executors(&set_up, own, &mut diagnosis);
+        }
+        for what in &not_loaded {
+            diagnosis.not_examined(what);
+        }
+        Ok(diagnosis)
+    }
+
+    fn ask(&self) -> Result<(SetUp, String), NotExamined> {
+        let file = &self.arguments.what;
+        let guard = if self.arguments.run { "" } else { GUARD };
+        let own = [file.as_os_str(), OsStr::new(FACTORIES), OsStr::new(guard)];
+        let of_program = &self.arguments.program_arguments;
+        let question = Question {
+            python: &self.interpreter,
+            script: QUESTION,
+            arguments: own
+                .into_iter()
+                .chain(of_program.iter().map(OsString::as_os_str))
+                .collect(),
+            loaded_within: Duration::from_secs(self.arguments.load_within),
+        };
+        question.ask().map_err(|reason| NotExamined::Unanswered {
+            file: file.clone(),
+            reason,
+        })
+    }
+}
+
+/// `my_config.py, line 3: import nowhere`.
+fn place_in(file: &Path, line: Option<&str>) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    match line {
+        Some(line) => format!("{name}, {line}"),
+        None => name.into_owned(),
+    }
+}
+
+fn raises(file: &Path, trouble: &Trouble) -> Finding {
+    let (what, place) = match &trouble.of {
+        Some(function) => (format!("{function} of {}", file.display()), "called"),
+        None => (file.display().to_string(), "loaded"),
     };
-    if let Some(trouble) = &set_up.parsl_trouble {
-        return Err(NotExamined::ParslMissing {
-            python: interpreter,
-            why: trouble.clone(),
-        });
-    }
-    let parsl = set_up.parsl.as_deref().unwrap_or("unknown");
-    diagnosis.about += &format!(" (Python {}, Parsl {parsl})", set_up.python);
-    diagnosis.examined("Parsl's release");
-    diagnosis.add(versions::window(parsl));
-    if let Some(lines) = &set_up.error {
-        diagnosis.add([raises(file, lines)]);
-        return Ok(diagnosis);
-    }
-    if set_up.executors.is_empty() && set_up.others.is_empty() {
-        return Err(NotExamined::ConfigMissing(file.to_owned()));
-    }
-    diagnosis.about += &format!("; found: {}", set_up.names.join(", "));
-    examine_executors(&set_up, own, &mut diagnosis);
-    Ok(diagnosis)
-}
-
-fn hangs(file: &Path, reason: &NoAnswer) -> Finding {
-    Finding::problem(
-        "config-hangs",
-        format!("{} was ended: {reason}.", file.display()),
-    )
-    .because("It waits for something, or does its work where it makes its configuration.")
-    .remedy("Put the configuration in a file of its own, which only makes it.")
-}
-
-fn raises(file: &Path, lines: &[String]) -> Finding {
     Finding::problem(
         "config-raises",
-        format!(
-            "{} cannot be loaded:\n{}\n",
-            file.display(),
-            lines.join("\n")
-        ),
+        format!("{what} cannot be {place}:\n{}\n", trouble.lines.join("\n")),
     )
     .because("A program that uses it would end there.")
     .remedy("Correct it; `python FILE` in the same environment shows the same.")
+    .shown_by(place_in(file, trouble.line.as_deref()))
+    .shown_by(&trouble.why)
+}
+
+/// What is in the file and was not seen, each with its reason.
+fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for trouble in set_up.troubles.iter().filter(|trouble| !trouble.is_fault) {
+        let of = trouble.of.as_deref();
+        let of = of.map_or_else(String::new, |of| format!("{of}: "));
+        let why = match said.lines().last() {
+            Some(last) if trouble.why.contains("ended itself") => {
+                format!(
+                    "{} ({last}); its arguments can be passed behind --",
+                    trouble.why
+                )
+            }
+            _ => trouble.why.clone(),
+        };
+        let place = place_in(file, trouble.line.as_deref());
+        reasons.push(format!("{of}{why} ({place})"));
+    }
+    for what in &set_up.not_done {
+        let place = place_in(file, what.line.as_deref());
+        let told = format!(
+            "what comes of it that the file may not {} ({place}; --run lets it)",
+            what.would
+        );
+        if !reasons.iter().any(|reason| reason.contains(&what.would)) {
+            reasons.push(told);
+        }
+    }
+    for factory in &set_up.not_called {
+        reasons.push(format!(
+            "{factory}, which was not called, as it needs something"
+        ));
+    }
+    reasons
 }
 
 fn examine_executors(set_up: &SetUp, own: &Command, diagnosis: &mut Diagnosis) {

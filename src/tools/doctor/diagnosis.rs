@@ -17,6 +17,9 @@ pub(super) struct Diagnosis {
     format: u32,
     /// What was looked at, in words.
     pub(super) about: String,
+    /// What was done for it that is more than reading; a text has it said before. Empty if it was
+    /// no more.
+    pub(super) does: String,
     findings: Vec<Finding>,
     pub(super) examined: Vec<String>,
     pub(super) not_examined: Vec<String>,

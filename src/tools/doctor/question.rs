@@ -1,5 +1,6 @@
 //! Asks the user's Python, which may load what the user wrote, and does not wait for ever.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -17,8 +18,8 @@ use submit_side::children;
 /// Until a script says that it loads, or has told everything. Parsl takes a second from a warm
 /// disk, and may take long from a network file system.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
-/// The user's own file.
-const LOADED_WITHIN: Duration = Duration::from_secs(10);
+/// What the user wrote, if nobody says another time.
+pub(super) const LOADED_WITHIN: Duration = Duration::from_secs(60);
 /// What the script itself may then take, a selector's second process included.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
@@ -34,12 +35,21 @@ pub(super) enum NoAnswer {
     #[error("Python told nothing in {} s", BEGUN_WITHIN.as_secs())]
     NotBegun,
     /// The user's file does not come to its end.
-    #[error("it was not loaded in {} s", LOADED_WITHIN.as_secs())]
-    NotLoaded,
+    #[error("it was not loaded in {} s", .0.as_secs())]
+    NotLoaded(Duration),
     #[error("Python ended before it had told anything:\n{0}")]
     Ended(String),
     #[error("what Python told cannot be read: {0}")]
     Unreadable(serde_json::Error),
+}
+
+/// What is run, and what it is given.
+pub(super) struct Question<'a> {
+    pub(super) python: &'a Path,
+    pub(super) script: &'a str,
+    pub(super) arguments: Vec<&'a OsStr>,
+    /// The time that what the user wrote may take.
+    pub(super) loaded_within: Duration,
 }
 
 /// What `script` says about `place`, run by `python`: a line of JSON.
@@ -48,37 +58,52 @@ pub(super) fn ask<T: DeserializeOwned>(
     script: &str,
     place: &Path,
 ) -> Result<T, NoAnswer> {
-    children::keep_descriptors_to_ourselves();
-    let not_run = |error| NoAnswer::NotRun(python.display().to_string(), error);
-    let mut child = Command::new(python)
-        .args(["-c", script])
-        .arg(place)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // So that what it has started is ended with it.
-        .process_group(0)
-        .spawn()
-        .map_err(not_run)?;
-    let answers = child.stdout.take().map(lines_of);
-    let said = child.stderr.take().map(last_of);
-    let answered = match &answers {
-        Some(lines) => wait_for(lines),
-        None => Ok(String::new()),
+    let arguments = vec![place.as_os_str()];
+    let question = Question {
+        python,
+        script,
+        arguments,
+        loaded_within: LOADED_WITHIN,
     };
-    end(&mut child, answered.is_err());
-    match answered {
-        Ok(line) if line.is_empty() => Err(NoAnswer::Ended(
-            said.and_then(|said| said.recv_timeout(STDERR_WITHIN).ok())
-                .unwrap_or_default(),
-        )),
-        Ok(line) => serde_json::from_str(&line).map_err(NoAnswer::Unreadable),
-        Err(reason) => Err(reason),
+    question.ask().map(|(answer, _)| answer)
+}
+
+impl Question<'_> {
+    /// The answer, a line of JSON, and what was written to standard error until then.
+    pub(super) fn ask<T: DeserializeOwned>(&self) -> Result<(T, String), NoAnswer> {
+        children::keep_descriptors_to_ourselves();
+        let not_run = |error| NoAnswer::NotRun(self.python.display().to_string(), error);
+        let mut child = Command::new(self.python)
+            .args(["-c", self.script])
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // So that what it has started is ended with it.
+            .process_group(0)
+            .spawn()
+            .map_err(not_run)?;
+        let answers = child.stdout.take().map(lines_of);
+        let said = child.stderr.take().map(last_of);
+        let answered = match &answers {
+            Some(lines) => wait_for(lines, self.loaded_within),
+            None => Ok(String::new()),
+        };
+        end(&mut child, answered.is_err());
+        let line = answered?;
+        let said = said
+            .and_then(|said| said.recv_timeout(STDERR_WITHIN).ok())
+            .unwrap_or_default();
+        if line.is_empty() {
+            return Err(NoAnswer::Ended(said));
+        }
+        let answer = serde_json::from_str(&line).map_err(NoAnswer::Unreadable)?;
+        Ok((answer, said))
     }
 }
 
 /// The document; empty if there is none.
-fn wait_for(lines: &Receiver<String>) -> Result<String, NoAnswer> {
+fn wait_for(lines: &Receiver<String>, loaded_within: Duration) -> Result<String, NoAnswer> {
     let first = match lines.recv_timeout(BEGUN_WITHIN) {
         Ok(line) => line,
         Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotBegun),
@@ -88,15 +113,15 @@ fn wait_for(lines: &Receiver<String>) -> Result<String, NoAnswer> {
         return Ok(first);
     }
     // The script's own part begins when the file is loaded, and says so.
-    match lines.recv_timeout(LOADED_WITHIN) {
-        Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotLoaded),
+    match lines.recv_timeout(loaded_within) {
+        Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotLoaded(loaded_within)),
         Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
         Ok(line) if line.trim_end() != "loaded" => return Ok(line),
         Ok(_) => {}
     }
     match lines.recv_timeout(TOLD_WITHIN) {
         Ok(line) => Ok(line),
-        Err(RecvTimeoutError::Timeout) => Err(NoAnswer::NotLoaded),
+        Err(RecvTimeoutError::Timeout) => Err(NoAnswer::NotLoaded(loaded_within)),
         Err(RecvTimeoutError::Disconnected) => Ok(String::new()),
     }
 }

@@ -21,8 +21,15 @@ pub(super) struct SetUp {
     pub(super) parsl_trouble: Option<String>,
     /// Whether that Python's libzmq can encrypt.
     pub(super) curve: Option<bool>,
-    /// The last lines of a traceback of the user's file.
-    pub(super) error: Option<Vec<String>>,
+    /// What kept the file, or functions of it, from coming to their end.
+    #[serde(default)]
+    pub(super) troubles: Vec<Trouble>,
+    /// What the file would have done, and was not let.
+    #[serde(default)]
+    pub(super) not_done: Vec<NotDone>,
+    /// What would make a configuration, if it was known how to call it.
+    #[serde(default)]
+    pub(super) not_called: Vec<String>,
     #[serde(default)]
     pub(super) executors: Vec<Executor>,
     /// Executors that are no HTEX.
@@ -31,6 +38,33 @@ pub(super) struct SetUp {
     /// Where in the file they were found.
     #[serde(default)]
     pub(super) names: Vec<String>,
+}
+
+impl SetUp {
+    /// What is wrong with the file itself.
+    pub(super) fn faults(&self) -> impl Iterator<Item = &Trouble> {
+        self.troubles.iter().filter(|trouble| trouble.is_fault)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Trouble {
+    /// The function that was called; None for the file as a whole.
+    pub(super) of: Option<String>,
+    /// Whether the file itself is wrong, whatever is around it.
+    pub(super) is_fault: bool,
+    pub(super) why: String,
+    /// `line 3: import nowhere`.
+    pub(super) line: Option<String>,
+    /// The last ones of its traceback.
+    pub(super) lines: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct NotDone {
+    pub(super) line: Option<String>,
+    /// `remove tmp`.
+    pub(super) would: String,
 }
 
 /// Only what is examined.

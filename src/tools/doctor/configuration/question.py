@@ -1,33 +1,56 @@
 """Loads a user's Parsl configuration for `htex-interchange doctor`, and tells what is in it.
 
-Nothing is started and no file is written: a program that would start its configuration is ended
-there. Says `loading` when Parsl is imported and `loaded` behind the user's file, then one JSON
-document. Attributes come and go between
-releases, so each is asked for by name, and those that are missing are told as unknown.
+Nothing is started: a program that would start its configuration is ended there. Says `loading`
+when Parsl is imported and `loaded` behind the user's file, then one JSON document. Attributes come
+and go between releases, so each is asked for by name, and those that are missing are told as
+unknown.
+
+Its arguments: the file; the text of `factories.py`; that of `guard.py`, empty if the file may do
+what it wants; and those of the user's program.
 """
 
+import ast
+import contextlib
+import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import json
+import linecache
 import math
 import os
 import pickle
 import subprocess
 import sys
 import traceback
+import types
 
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
 # What the user's file prints must not stand in the answer.
 os.dup2(2, 1)
 sys.dont_write_bytecode = True
 place = os.path.abspath(sys.argv[1])
-sys.argv = [place]
+text_of_factories, text_of_guard = sys.argv[2:4]
+sys.argv = [place, *sys.argv[4:]]
 # As for a program in that file.
 sys.path[0] = os.path.dirname(place)
+
+
+def module_of(name, text):
+    module = types.ModuleType(name)
+    exec(compile(text, name, "exec"), vars(module))
+    return module
+
+
+factories = module_of("factories", text_of_factories)
+guard = module_of("guard", text_of_guard) if text_of_guard else None
+if guard:
+    guard.set_up(place)
 
 TRACEBACK_LINES = 12
 SELECTOR_WITHIN_S = 20
 LOAD_SELECTOR = "import pickle, sys; pickle.load(sys.stdin.buffer)"
+SET_UP_GUARD = "\nsys.dont_write_bytecode = True\nset_up(None)\n"
 
 
 class Stopped(BaseException):
@@ -40,6 +63,10 @@ def say(line):
 
 
 def told(document):
+    document["not_done"] = [
+        {"line": plain(one["line"]), "would": plain(one["would"])}
+        for one in (guard.noted if guard else ())
+    ]
     say(json.dumps(document))
     os._exit(0)
 
@@ -106,14 +133,16 @@ def loading_trouble(selector):
         pickled = pickle.dumps(selector)
     except Exception as reason:
         return f"it cannot be pickled: {type(reason).__name__}: {reason}"[:500]
+    program = text_of_guard and text_of_guard + SET_UP_GUARD
     try:
-        child = subprocess.run(
-            [sys.executable, "-c", LOAD_SELECTOR],
-            input=pickled,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=SELECTOR_WITHIN_S,
-        )
+        with guard.as_ours() if guard else contextlib.nullcontext():
+            child = subprocess.run(
+                [sys.executable, "-c", program + LOAD_SELECTOR],
+                input=pickled,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=SELECTOR_WITHIN_S,
+            )
     except subprocess.TimeoutExpired:
         return f"it was not loaded in {SELECTOR_WITHIN_S} s"
     if child.returncode == 0:
@@ -178,6 +207,66 @@ def executor_of(executor, config):
     return about
 
 
+def trouble_of(reason, of=None):
+    """What has kept the file, or its function `of`, from coming to its end. It is a fault of the
+    file only where no other circumstances would help it."""
+    why = circumstances_of(reason, guard.noted if guard else [])
+    line = line_of(reason)
+    return {
+        "of": of,
+        "is_fault": why is None,
+        "why": plain(why or f"{type(reason).__name__}: {reason}")[:500],
+        "line": plain(line),
+        "lines": [plain(one) for one in lines_of(reason)],
+    }
+
+
+def circumstances_of(reason, noted):
+    """None if there are none: the file itself is wrong."""
+    told = f"{type(reason).__name__}: {reason}"
+    refusals = [one for one in noted if one["is_refused"]]
+    why = None
+    if isinstance(reason, SystemExit):
+        why = f"it ended itself with status {reason.code}"
+    elif isinstance(reason, KeyError) and is_of_environment(reason):
+        why = f"the environment variable {reason.args[0]} is not set here"
+    elif isinstance(reason, ImportError) or type(reason).__name__ == "OptionalModuleMissing":
+        why = f"{told}; another Python can be named with --python"
+    elif isinstance(reason, IndexError) and "argv" in (line_of(reason) or ""):
+        why = "it wants arguments, which can be passed behind --"
+    elif isinstance(reason, (SyntaxError, NameError)):
+        pass
+    elif refusals:
+        why = f"it would {refusals[-1]['would']}, which only --run lets it do"
+    elif isinstance(reason, (OSError, EOFError, KeyboardInterrupt, MemoryError)):
+        why = told
+    elif noted and not isinstance(reason, (TypeError, AttributeError)):
+        why = f"{told}, after it would {noted[-1]['would']}, which only --run lets it do"
+    return why
+
+
+def frames_of(reason):
+    frames = []
+    step = reason.__traceback__
+    while step is not None:
+        frames.append(step)
+        step = step.tb_next
+    return frames
+
+
+def is_of_environment(reason):
+    last = frames_of(reason)[-1].tb_frame
+    return last.f_locals.get("self") is os.environ or "environ" in (line_of(reason) or "")
+
+
+def line_of(reason):
+    """The last line of the user's file on the way to it."""
+    if isinstance(reason, SyntaxError) and reason.filename == place:
+        return f"line {reason.lineno}: {(reason.text or '').strip()}"
+    lines = [one.tb_lineno for one in frames_of(reason) if one.tb_frame.f_code.co_filename == place]
+    return f"line {lines[-1]}: {linecache.getline(place, lines[-1]).strip()}" if lines else None
+
+
 def lines_of(reason):
     """The last lines of the traceback, from the user's file on."""
     frames = reason.__traceback__
@@ -209,7 +298,9 @@ document = {
     "parsl": None,
     "parsl_trouble": None,
     "curve": None,
-    "error": None,
+    "troubles": [],
+    "not_done": [],
+    "not_called": [],
     "executors": [],
     "others": [],
     "names": [],
@@ -257,34 +348,64 @@ say("loading")
 name = os.path.splitext(os.path.basename(place))[0]
 
 
-def load(as_name):
+def tree_of_file():
+    """None if it is no Python; loading it says why."""
+    with open(place, "rb") as file:
+        try:
+            return ast.parse(file.read())
+        except (SyntaxError, ValueError):
+            return None
+
+
+def name_in_package():
+    """Its name if it imports relatively to its package, which the rest is then imported of."""
+    is_relative = any(isinstance(one, ast.ImportFrom) and one.level for one in ast.walk(tree))
+    parts, above = [name], os.path.dirname(place)
+    while os.path.isfile(os.path.join(above, "__init__.py")):
+        above, part = os.path.split(above)
+        parts.insert(0, part)
+    if not is_relative or len(parts) == 1:
+        return name
+    sys.path.insert(0, above)
+    importlib.import_module(".".join(parts[:-1]))
+    return ".".join(parts)
+
+
+def load(as_name, package=None):
     """The module, as far as it came."""
-    spec = importlib.util.spec_from_file_location(as_name, place)
-    if spec is None:
-        raise ImportError(f"{place} has no name of a Python file (.py)")
+    loader = importlib.machinery.SourceFileLoader(as_name, place)
+    spec = importlib.util.spec_from_file_location(as_name, place, loader=loader)
     module = importlib.util.module_from_spec(spec)
+    if package is not None:
+        module.__package__ = package
     if as_name not in sys.modules or as_name == "__main__":
         sys.modules[as_name] = module
     try:
         spec.loader.exec_module(module)
     except Stopped:
         pass
-    except BaseException:
+    except BaseException as reason:
+        found = [*loaded, *found_executors] or any(is_made(one) for one in vars(module).values())
         # Behind a program that was ended, what tidies up may fail.
         if not loaded and not found_executors:
-            raise
+            document["troubles"].append(trouble_of(reason))
+            if not found:
+                told(document)
     return module
 
 
+made_kinds = (Config, ParslExecutor)
+
+
+def is_made(value):
+    return isinstance(value, made_kinds)
+
+
 def is_found(module):
-    kinds = (Config, ParslExecutor)
     return (
         loaded
         or found_executors
-        or any(
-            isinstance(value, kinds) or makes_a_config(key, value)
-            for key, value in vars(module).items()
-        )
+        or any(is_made(value) or is_factory(value) for value in vars(module).values())
     )
 
 
@@ -294,43 +415,74 @@ def has_a_guard():
         return "__main__" in file.read()
 
 
-def makes_a_config(key, value):
-    if not inspect.isfunction(value) or "config" not in key.lower():
-        return False
-    needed = [
-        one
-        for one in inspect.signature(value).parameters.values()
-        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-    ]
-    return not needed
+def is_factory(value):
+    is_own = inspect.isfunction(value) and value.__module__ == module_name
+    return is_own and factories.makes_one(value, tree, made_kinds)
 
 
-try:
-    module = load(name)
-    if not is_found(module) and has_a_guard():
-        module = load("__main__")
-except BaseException as reason:
-    document["error"] = [plain(line) for line in lines_of(reason)]
-    told(document)
-
-configs = [("what parsl.load() is given", config) for config in loaded if config is not None]
-values = list(vars(module).items())
-configs += [(key, value) for key, value in values if isinstance(value, Config)]
-found_executors += [(key, value, None) for key, value in values if isinstance(value, ParslExecutor)]
-
-if not configs and not found_executors:
-    for key, value in values:
-        if not makes_a_config(key, value):
+def call_factories(module):
+    for key, value in list(vars(module).items()):
+        if not is_factory(value):
             continue
+        needed = factories.needed_by(value)
+        if needed:
+            line = value.__code__.co_firstlineno
+            document["not_called"].append(f"{key}({', '.join(needed)}) of line {line}")
+            continue
+        made = None
         try:
             made = value()
+        except Stopped:
+            pass
         except BaseException as reason:
-            document["error"] = [plain(line) for line in lines_of(reason)]
-            told(document)
-        if isinstance(made, Config):
-            configs.append((key + "()", made))
-        elif isinstance(made, ParslExecutor):
-            found_executors.append((key + "()", made, None))
+            document["troubles"].append(trouble_of(reason, key + "()"))
+        for one in made if isinstance(made, (list, tuple)) else [made]:
+            keep(key + "()", one)
+
+
+def keep(key, one):
+    if isinstance(one, Config):
+        configs.append((key, one))
+    elif isinstance(one, ParslExecutor):
+        found_executors.append((key, one, None))
+
+
+def list_methods(module):
+    """Nobody can say what their objects are made of."""
+    for kind in list(vars(module).values()):
+        if (
+            not isinstance(kind, type)
+            or kind.__module__ != module.__name__
+            or issubclass(kind, made_kinds)
+        ):
+            continue
+        for key, value in vars(kind).items():
+            if inspect.isfunction(value) and is_factory(value):
+                line = value.__code__.co_firstlineno
+                document["not_called"].append(f"{kind.__name__}.{key}() of line {line}")
+
+
+tree = tree_of_file() or ast.Module(body=[], type_ignores=[])
+configs = []
+try:
+    module_name = name_in_package()
+except BaseException as reason:
+    document["troubles"].append(trouble_of(reason))
+    told(document)
+module = load(module_name)
+if not is_found(module) and has_a_guard():
+    package = module_name.rpartition(".")[0]
+    module_name = "__main__"
+    module = load(module_name, package)
+
+configs += [("what parsl.load() is given", config) for config in loaded if config is not None]
+values = list(vars(module).items())
+for key, value in values:
+    keep(key, value)
+if not configs and not found_executors:
+    call_factories(module)
+    list_methods(module)
+    configs += [("what parsl.load() is given", config) for config in loaded if config is not None]
 say("loaded")
 
 whole = [

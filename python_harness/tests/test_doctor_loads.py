@@ -1,0 +1,322 @@
+"""`htex-interchange doctor` of a Python file: loading it changes nothing, and what could not be
+loaded here is not called wrong."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from test_doctor import NOT_EXAMINED, NOTHING, diagnosis, doctor, ids, only_problem
+
+from harness.setup import environment
+
+pytestmark = pytest.mark.ours_only("this is about our own command line")
+
+HEAD = """
+import os, sys
+from parsl import Config
+from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
+from parsl.providers import LocalProvider
+def made(label="htex", **options):
+    options.setdefault("address", "127.0.0.1")
+    command = [{binary!r}]
+    return HighThroughputExecutor(label=label, interchange_launch_cmd=command, **options)
+"""
+CONFIG = "config = Config(executors=[made()], strategy='none')\n"
+
+
+def written(tmp_path: Path, text: str, name: str = "my_config.py") -> Path:
+    file = tmp_path / name
+    file.write_text(HEAD.format(binary=str(environment.binary())) + text)
+    return file
+
+
+def snapshot(place: Path) -> dict:
+    """Every name with its bytes, mode and time of change."""
+    found = {}
+    for path in [place, *sorted(place.rglob("*"))]:
+        about = path.lstat()
+        data = path.read_bytes() if path.is_file() else None
+        found[str(path)] = (about.st_mode, about.st_mtime_ns, about.st_ctime_ns, data)
+    return found
+
+
+# Each line changes something in the directory `kept`, or makes itself heard.
+CHANGES = {
+    "rmtree": "import shutil; shutil.rmtree('kept')",
+    "remove": "os.remove('kept/data')",
+    "unlink": "import pathlib; pathlib.Path('kept/data').unlink()",
+    "rename": "os.rename('kept/data', 'kept/other')",
+    "write": "open('kept/data', 'w').write('gone')",
+    "write_text": "import pathlib; pathlib.Path('kept/data').write_text('gone')",
+    "os_open": "os.write(os.open('kept/new', os.O_CREAT | os.O_WRONLY), b'x')",
+    "mkdir": "os.makedirs('kept/a/b', exist_ok=True)",
+    "chmod": "os.chmod('kept/data', 0o777)",
+    "utime": "os.utime('kept/data', (0, 0))",
+    "truncate": "os.truncate('kept/data', 0)",
+    "symlink": "os.symlink('data', 'kept/link')",
+    "fifo": "os.mkfifo('kept/fifo')",
+    "subprocess": "import subprocess; subprocess.run(['touch', 'kept/new'])",
+    "system": "os.system('touch kept/new')",
+    "spawn": "import multiprocessing as m; m.get_context('spawn').Process(target=print).start()",
+    "fork": "os.fork() or (open('kept/new', 'w'), os._exit(0))",
+    "sqlite": "import sqlite3; sqlite3.connect('kept/new.db').execute('create table t (a)')",
+    "ctypes": "import ctypes; ctypes.CDLL(None).unlink(b'kept/data')",
+    "thread": "import threading as t; w = t.Thread(target=lambda: os.remove('kept/data'))\n"
+    "w.start(); w.join()",
+    "logging": "import logging; logging.basicConfig(filename='kept/log'); logging.error('x')",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_loading_changes_nothing(tmp_path, change):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "data").write_text("precious")
+    file = written(tmp_path, CHANGES[change] + "\n" + CONFIG)
+    before = snapshot(tmp_path)
+    told = doctor(file, cwd=tmp_path)
+    assert snapshot(tmp_path) == before
+    assert told.returncode in (NOTHING, NOT_EXAMINED), told
+    words = " ".join((told.stdout + told.stderr).split())
+    line = " ".join(CHANGES[change].splitlines()[0].split())
+    assert f"my_config.py, line 10: {line}" in words and "--run" in words
+
+
+@pytest.mark.parametrize("change", ["rmtree", "write", "mkdir", "system", "ctypes"])
+def test_run_lets_it(tmp_path, change):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "data").write_text("precious")
+    file = written(tmp_path, CHANGES[change] + "\n" + CONFIG)
+    before = snapshot(tmp_path)
+    told = doctor("--run", file, cwd=tmp_path)
+    assert told.returncode == NOTHING and "what it does is done" in told.stdout, told
+    assert snapshot(tmp_path) != before
+
+
+def test_what_runs_at_the_end_changes_nothing(tmp_path):
+    text = "import atexit\natexit.register(lambda: os.remove(__file__))\n" + CONFIG
+    file = written(tmp_path, text)
+    before = snapshot(tmp_path)
+    assert ids(diagnosis(file, cwd=tmp_path)) == []
+    assert snapshot(tmp_path) == before
+
+
+def test_it_connects_to_nothing(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        where = server.getsockname()
+        file = written(tmp_path, f"import socket; socket.create_connection({where})\n" + CONFIG)
+        told = doctor(file)
+        assert told.returncode == NOT_EXAMINED and f"connect to {where}" in told.stderr
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        assert doctor("--run", file).returncode == NOTHING
+        server.accept()[0].close()
+
+
+def test_its_selector_changes_nothing_either(tmp_path):
+    """It is loaded once more, in a process of its own."""
+    (tmp_path / "own.py").write_text(
+        "import os, sys\nfrom parsl.executors.high_throughput.manager_selector import *\n"
+        "class Own(RandomManagerSelector): pass\n"
+        "if 'my_config' not in sys.modules:\n    os.mkfifo('fifo')\n"
+    )
+    text = "from own import Own\nconfig = Config(executors=[made(manager_selector=Own())])\n"
+    file = written(tmp_path, text)
+    before = snapshot(tmp_path)
+    diagnosis(file, cwd=tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+FACTORY = "def site_a() -> Config:\n    return Config(executors=[made('a')])\n"
+# How configurations are published; what is found in each, or None where nothing can be.
+SOUND = {
+    "plain": (CONFIG, "config"),
+    "factory": (FACTORY, "site_a()"),
+    "annotated by text": (FACTORY.replace("Config:", "'Config':"), "site_a()"),
+    "annotated late": (
+        "from typing import Optional\n"
+        + FACTORY.replace("Config:", "Optional[HighThroughputExecutor]:").replace(
+            "Config(", "dict("
+        ),
+        None,
+    ),
+    "documented": (FACTORY.replace(" -> Config:", ":\n    '''Returns a Config.'''"), "site_a()"),
+    "bare factory": (FACTORY.replace(" -> Config", ""), "site_a()"),
+    "several executors": (
+        "config = Config(executors=[made('a'), made('b'), ThreadPoolExecutor(label='t')])\n",
+        "config",
+    ),
+    "variables": ("os.environ['OMP_NUM_THREADS'] = '1'\n" + CONFIG, "config"),
+    "program": (
+        "import parsl\nif __name__ == '__main__':\n    with parsl.load(Config([made()])):\n"
+        "        open('result', 'w')\n",
+        "what parsl.load() is given",
+    ),
+    "main": (
+        "import parsl\ndef main():\n    parsl.load(Config([made()]))\n"
+        "if __name__ == '__main__':\n    main()\n",
+        "what parsl.load() is given",
+    ),
+    "dataclass": (
+        "from dataclasses import dataclass\n@dataclass\nclass Site:\n    label: str = 'a'\n"
+        "    def parsl_config(self) -> Config:\n        return Config([made(self.label)])\n"
+        "config = Site().parsl_config()\n",
+        "config",
+    ),
+    "logging": (
+        "import logging, parsl\nos.makedirs('logs', exist_ok=True)\n"
+        "parsl.set_file_logger('logs/parsl.log')\nlogging.basicConfig(filename='logs/own')\n"
+        + CONFIG,
+        "config",
+    ),
+    "temporary": ("import tempfile\nrun_dir = tempfile.gettempdir()\n" + CONFIG, "config"),
+    "free port": (
+        "import socket\nwith socket.socket() as s:\n    s.bind(('', 0))\n" + CONFIG,
+        "config",
+    ),
+    "route": ("from parsl.addresses import *\nwhere = address_by_hostname()\n" + CONFIG, "config"),
+    "tolerant": (
+        "import subprocess\ntry:\n    subprocess.check_output(['hostname'])\n"
+        "except OSError:\n    pass\n" + CONFIG,
+        "config",
+    ),
+    "usage": ("config = Config(executors=[made()], usage_tracking=3)\n", "config"),
+    "locks": ("import multiprocessing as m\nlock = m.Lock(); m.Queue()\n" + CONFIG, "config"),
+}
+
+
+@pytest.mark.parametrize("shape", SOUND)
+def test_published_shapes(tmp_path, shape):
+    text, name = SOUND[shape]
+    file = written(tmp_path, text)
+    before = snapshot(tmp_path)
+    if name is None:
+        assert doctor(file, cwd=tmp_path).returncode == NOT_EXAMINED
+    else:
+        document = diagnosis(file, cwd=tmp_path)
+        assert ids(document) == [] and f"found: {name}" in document["about"], document
+    assert snapshot(tmp_path) == before
+
+
+def test_what_is_only_called_so_is_not_called(tmp_path):
+    text = "def clear_config():\n    print('called', file=sys.stderr); os.remove(__file__)\n"
+    told = doctor("--run", written(tmp_path, text))
+    assert told.returncode == NOT_EXAMINED and "Config" in told.stderr
+    assert (tmp_path / "my_config.py").exists()
+
+
+def test_of_several_factories_one_raises(tmp_path):
+    broken = FACTORY.replace("site_a", "site_b").replace("made('a')", "made(nonsense=1)")
+    unset = FACTORY.replace("site_a", "site_c").replace("'a'", "os.environ['NO_ACCOUNT']")
+    needing = "def site_d(account, queue) -> Config:\n    return Config([made(account)])\n"
+    document = diagnosis(written(tmp_path, FACTORY + broken + unset + needing))
+    found = only_problem(document)
+    assert found["id"] == "config-raises" and found["what"].startswith("site_b() of ")
+    assert "line 12: return Config(executors=[made(nonsense=1)])" in found["evidence"][0]
+    assert "found: site_a()" in document["about"]
+    not_examined = "; ".join(document["not_examined"])
+    assert "site_c(): the environment variable NO_ACCOUNT is not set here" in not_examined
+    assert "site_d(account, queue) of line 16" in not_examined
+
+
+# What is wrong here, and not with the file; with a word of it that must be told.
+NOT_WRONG = {
+    "variable": ("account = os.environ['NO_ACCOUNT']\n", "NO_ACCOUNT"),
+    "module": ("import no_such_module\n", "--python"),
+    "input": ("input()\n", "EOFError"),
+    "file": ("open('no-such-input').read()\n", "no-such-input"),
+    "argv": ("path = sys.argv[1]\n", "--"),
+    "argparse": (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('site')\np.parse_args()\n",
+        "required: site",
+    ),
+    "exit": ("sys.exit('choose a site')\n", "choose a site"),
+    "child": (
+        "import subprocess\nsubprocess.run([sys.executable, '-c', 'import parsl'])\n",
+        "--run",
+    ),
+    "needing": ("def build(account) -> Config:\n    return Config([made()])\n", "build(account)"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_WRONG)
+def test_not_examined_is_not_wrong(tmp_path, case):
+    text, word = NOT_WRONG[case]
+    more = "" if case == "needing" else CONFIG
+    told = doctor(written(tmp_path, text + more), cwd=tmp_path)
+    assert told.returncode == NOT_EXAMINED and word in told.stderr, told
+    assert "PROBLEM" not in told.stdout and "config-raises" not in told.stdout
+    assert told.stderr.count("\n") == 1
+
+
+def test_arguments_of_the_program(tmp_path):
+    text = (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--site', required=True)\n"
+    )
+    text += "config = Config(executors=[made(p.parse_args().site)])\n"
+    document = diagnosis(written(tmp_path, text), "--", "--site", "here")
+    assert ids(document) == []
+
+
+def test_a_file_that_takes_long(tmp_path):
+    """No fault; it is ended, and may be given more."""
+    file = written(tmp_path, "import time\ntime.sleep(600)\n" + CONFIG)
+    begin = time.monotonic()
+    told = doctor("--load-within", "1", file)
+    assert told.returncode == NOT_EXAMINED and "--load-within" in told.stderr, told
+    assert time.monotonic() - begin < 70
+    file = written(tmp_path, "import time\ntime.sleep(11)\n" + CONFIG)
+    assert ids(diagnosis(file)) == []
+
+
+FAULTS = {
+    "SyntaxError": "config = Config(\n",
+    "NameError": "config = Confg()\n",
+    "TypeError": "config = Config(nonsense=1)\n",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_file_stays_one(tmp_path, fault):
+    told = diagnosis(written(tmp_path, FAULTS[fault]))
+    found = only_problem(told)
+    assert found["id"] == "config-raises" and fault in found["what"]
+    assert f"line 10: {FAULTS[fault].strip()}" in found["evidence"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("my.ipynb", "{}", "notebook"),
+        ("config.yaml", "engine: {}", "Globus Compute"),
+        ("run.sh", "#!/bin/bash\n", "shell script"),
+        ("job", "#!/bin/sh\n", "shell script"),
+        ("site.parsl", "x", "no Python file"),
+    ],
+)
+def test_what_is_no_python(tmp_path, name, text, word):
+    file = tmp_path / name
+    file.write_text(text)
+    told = doctor(file)
+    assert told.returncode == NOT_EXAMINED and word in told.stderr and told.stdout == ""
+
+
+def test_a_member_of_a_package(tmp_path):
+    package = tmp_path / "sites"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "common.py").write_text("LABEL = 'shared'\n")
+    text = "from .common import LABEL\nconfig = Config(executors=[made(LABEL)])\n"
+    assert ids(diagnosis(written(package, text))) == []
+
+
+def test_what_it_does_is_told_first(tmp_path):
+    file = written(tmp_path, CONFIG)
+    first = doctor(file).stdout.splitlines()[0]
+    assert first.startswith(f"Loads {file} with ")
+    assert first.endswith("in a process that may not write, connect or start anything.")
+    assert diagnosis(file)["does"] == first
+    assert "as your program would" in doctor("--run", file).stdout.splitlines()[0]

@@ -1,0 +1,66 @@
+//! What a file is, by its name and its first line: only Python is loaded.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+const FIRST_LINE_BYTES_MAX: u64 = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::doctor) enum Kind {
+    Python,
+    Notebook,
+    /// As Globus Compute has its configurations.
+    Yaml,
+    Shell,
+    Other,
+}
+
+impl Kind {
+    pub(super) fn of(file: &Path) -> Self {
+        let ending = file.extension().unwrap_or_default().to_string_lossy();
+        match ending.to_lowercase().as_str() {
+            "py" | "pyw" => Self::Python,
+            "ipynb" => Self::Notebook,
+            "yaml" | "yml" | "j2" => Self::Yaml,
+            _ => match interpreter(file) {
+                line if line.contains("python") => Self::Python,
+                line if line.contains("sh") => Self::Shell,
+                _ if matches!(&*ending, "sh" | "bash" | "sbatch" | "slurm" | "pbs") => Self::Shell,
+                _ => Self::Other,
+            },
+        }
+    }
+
+    /// What it is, and what to do instead.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::Python => "Python",
+            Self::Notebook => {
+                "a notebook, whose cells are not run here; \
+                 `jupyter nbconvert --to script FILE` makes a Python file of it, and --run may be needed"
+            }
+            Self::Yaml => {
+                "YAML, as of an endpoint of Globus Compute; name the endpoint's directory \
+                 (~/.globus_compute/NAME)"
+            }
+            Self::Shell => "a shell script; name the Python file that it starts",
+            Self::Other => "no Python file (NAME.py)",
+        }
+    }
+}
+
+/// What the first line says, behind `#!`; empty if nothing does.
+fn interpreter(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(file).and_then(|file| file.take(FIRST_LINE_BYTES_MAX).read_to_end(&mut bytes));
+    let text = String::from_utf8_lossy(&bytes);
+    match (
+        read,
+        text.lines().next().and_then(|line| line.strip_prefix("#!")),
+    ) {
+        (Ok(_), Some(line)) => line.to_owned(),
+        _ => String::new(),
+    }
+}
