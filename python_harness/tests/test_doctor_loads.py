@@ -19,10 +19,10 @@ import os, sys
 from parsl import Config
 from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
 from parsl.providers import LocalProvider
-def made(label="htex", **options):
-    options.setdefault("address", "127.0.0.1")
-    command = [{binary!r}]
-    return HighThroughputExecutor(label=label, interchange_launch_cmd=command, **options)
+made = lambda label="htex", **options: HighThroughputExecutor(
+    label=label, interchange_launch_cmd=[{binary!r}], **{{"address": "127.0.0.1", **options}}
+)
+
 """
 CONFIG = "config = Config(executors=[made()], strategy='none')\n"
 
@@ -131,17 +131,15 @@ def test_its_selector_changes_nothing_either(tmp_path):
 
 
 FACTORY = "def site_a() -> Config:\n    return Config(executors=[made('a')])\n"
-# How configurations are published; what is found in each, or None where nothing can be.
+# How configurations are published, and what is found in each.
 SOUND = {
     "plain": (CONFIG, "config"),
     "factory": (FACTORY, "site_a()"),
     "annotated by text": (FACTORY.replace("Config:", "'Config':"), "site_a()"),
     "annotated late": (
-        "from typing import Optional\n"
-        + FACTORY.replace("Config:", "Optional[HighThroughputExecutor]:").replace(
-            "Config(", "dict("
-        ),
-        None,
+        "from typing import Optional\ndef site_a() -> 'Optional[Config]':\n"
+        "    return Config(executors=[made('a')])\n",
+        "site_a()",
     ),
     "documented": (FACTORY.replace(" -> Config:", ":\n    '''Returns a Config.'''"), "site_a()"),
     "bare factory": (FACTORY.replace(" -> Config", ""), "site_a()"),
@@ -188,16 +186,32 @@ SOUND = {
 }
 
 
+PROVIDERS = {
+    "SlurmProvider": "launcher=SrunLauncher()",
+    "PBSProProvider": "queue='q'",
+    "CondorProvider": "",
+    "LSFProvider": "",
+    "TorqueProvider": "",
+    "GridEngineProvider": "",
+}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_providers_whose_commands_are_not_asked(tmp_path, provider):
+    text = "from parsl.launchers import *\nfrom parsl.providers import *\n"
+    text += f"config = Config([made(provider={provider}({PROVIDERS[provider]}))])\n"
+    document = diagnosis(written(tmp_path, text), cwd=tmp_path)
+    assert "found: config" in document["about"]
+    assert "--run" not in " ".join(document["not_examined"]), document
+
+
 @pytest.mark.parametrize("shape", SOUND)
 def test_published_shapes(tmp_path, shape):
     text, name = SOUND[shape]
     file = written(tmp_path, text)
     before = snapshot(tmp_path)
-    if name is None:
-        assert doctor(file, cwd=tmp_path).returncode == NOT_EXAMINED
-    else:
-        document = diagnosis(file, cwd=tmp_path)
-        assert ids(document) == [] and f"found: {name}" in document["about"], document
+    document = diagnosis(file, cwd=tmp_path)
+    assert ids(document) == [] and f"found: {name}" in document["about"], document
     assert snapshot(tmp_path) == before
 
 
@@ -209,13 +223,13 @@ def test_what_is_only_called_so_is_not_called(tmp_path):
 
 
 def test_of_several_factories_one_raises(tmp_path):
-    broken = FACTORY.replace("site_a", "site_b").replace("made('a')", "made(nonsense=1)")
+    broken = FACTORY.replace("site_a", "site_b").replace("[made('a')]", "[], nonsense=1")
     unset = FACTORY.replace("site_a", "site_c").replace("'a'", "os.environ['NO_ACCOUNT']")
     needing = "def site_d(account, queue) -> Config:\n    return Config([made(account)])\n"
     document = diagnosis(written(tmp_path, FACTORY + broken + unset + needing))
     found = only_problem(document)
     assert found["id"] == "config-raises" and found["what"].startswith("site_b() of ")
-    assert "line 12: return Config(executors=[made(nonsense=1)])" in found["evidence"][0]
+    assert "line 13: return Config(executors=[], nonsense=1)" in found["evidence"][0]
     assert "found: site_a()" in document["about"]
     not_examined = "; ".join(document["not_examined"])
     assert "site_c(): the environment variable NO_ACCOUNT is not set here" in not_examined

@@ -2,9 +2,10 @@
 //! run, or which interchange an endpoint of Globus Compute has, in plain words. Nothing is started
 //! and nothing is changed.
 //!
-//! * [`configuration`], for a file: the user's Python loads it (by `question.py`, behind the walls
-//!   of `guard.py`), `description` is the answer, and each file of `checks` looks at one part of it. A new check is a function there
-//!   that gives findings, and a line in [`configuration::examine`].
+//! * [`configuration`], for a file: `kind` says whether it is Python, and the user's Python loads it
+//!   (`question.py`, within the walls of `guard.py`; `factories.py` knows which functions to call).
+//!   `description` is the answer, and each file of `checks` looks at one part of it. A new check is
+//!   a function there that gives findings, and a line in `configuration::examine_executors`.
 //! * [`endpoint`], for an endpoint's directory: `set_up` is what its own Python tells of it (by
 //!   `question.py`), and `ways` says who would serve.
 //! * [`run`](mod@run), for a directory: `log` reads the interchange's log, `events` knows its
@@ -29,7 +30,6 @@ use clap::{Args, Command};
 use crate::shared::endpoint::is_endpoint;
 use crate::shared::finding::Severity;
 use crate::shared::output::{Trouble, say};
-
 use configuration::Loading;
 use question::LOADED_WITHIN;
 

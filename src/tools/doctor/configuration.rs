@@ -200,19 +200,17 @@ fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
         reasons.push(format!("{of}{why} ({place})"));
     }
     for what in &set_up.not_done {
-        let place = place_in(file, what.line.as_deref());
-        let told = format!(
-            "what comes of it that the file may not {} ({place}; --run lets it)",
-            what.would
-        );
+        // A reason why it was not loaded says so already.
         if !reasons.iter().any(|reason| reason.contains(&what.would)) {
-            reasons.push(told);
+            let place = place_in(file, what.line.as_deref());
+            let would = &what.would;
+            reasons.push(format!(
+                "not done, as only --run lets it: {would} ({place})"
+            ));
         }
     }
     for factory in &set_up.not_called {
-        reasons.push(format!(
-            "{factory}, which was not called, as it needs something"
-        ));
+        reasons.push(format!("{factory}, whose arguments are not known"));
     }
     reasons
 }

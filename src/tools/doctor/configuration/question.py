@@ -63,10 +63,10 @@ def say(line):
 
 
 def told(document):
-    document["not_done"] = [
-        {"line": plain(one["line"]), "would": plain(one["would"])}
-        for one in (guard.noted if guard else ())
-    ]
+    for one in guard.noted if guard else ():
+        not_done = {"line": plain(one["line"]), "would": plain(one["would"])}
+        if not_done not in document["not_done"]:
+            document["not_done"].append(not_done)
     say(json.dumps(document))
     os._exit(0)
 
@@ -207,10 +207,10 @@ def executor_of(executor, config):
     return about
 
 
-def trouble_of(reason, of=None):
+def trouble_of(reason, of=None, noted_before=0):
     """What has kept the file, or its function `of`, from coming to its end. It is a fault of the
     file only where no other circumstances would help it."""
-    why = circumstances_of(reason, guard.noted if guard else [])
+    why = circumstances_of(reason, guard.noted[noted_before:] if guard else [])
     line = line_of(reason)
     return {
         "of": of,
@@ -292,6 +292,13 @@ def ask_nobody_outside(addresses):
     addresses.address_by_query = address_by_query
 
 
+def ask_no_batch_system():
+    """A provider may ask whether a command of its batch system works, to choose among them."""
+    with contextlib.suppress(ImportError):
+        provider = importlib.import_module("parsl.providers.cluster_provider")
+        provider.execute_wait = lambda command, *_: (127, "", f"{command} is not asked")
+
+
 document = {
     "python": "{}.{}.{}".format(*sys.version_info),
     "path": plain(os.environ.get("PATH", os.defpath)),
@@ -341,6 +348,8 @@ def capture_executor(self, *arguments, **options):
 DataFlowKernel.__init__ = capture_config
 HighThroughputExecutor.start = capture_executor
 ask_nobody_outside(parsl.addresses)
+if guard:
+    ask_no_batch_system()
 
 say("loading")
 
@@ -429,13 +438,13 @@ def call_factories(module):
             line = value.__code__.co_firstlineno
             document["not_called"].append(f"{key}({', '.join(needed)}) of line {line}")
             continue
-        made = None
+        made, noted_before = None, len(guard.noted) if guard else 0
         try:
             made = value()
         except Stopped:
             pass
         except BaseException as reason:
-            document["troubles"].append(trouble_of(reason, key + "()"))
+            document["troubles"].append(trouble_of(reason, key + "()", noted_before))
         for one in made if isinstance(made, (list, tuple)) else [made]:
             keep(key + "()", one)
 
