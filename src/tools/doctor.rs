@@ -2,7 +2,7 @@
 //! run, or which interchange an endpoint of Globus Compute has, in plain words. Nothing is started
 //! and nothing is changed.
 //!
-//! * [`configuration`], for a file: `kind` says whether it is Python, and the user's Python loads it
+//! * [`configuration`], for a file: `kind` says whether it is Python; the user's Python loads it
 //!   (`question.py`, within the walls of `guard.py`; `factories.py` knows which functions to call).
 //!   `description` is the answer, and each file of `checks` looks at one part of it. A new check is
 //!   a function there that gives findings, and a line in `configuration::examine_executors`.

@@ -45,7 +45,8 @@ pub(super) enum NotExamined {
     #[error("{}: not examined: {}", file.display(), reasons.join("; "))]
     NotLoaded { file: PathBuf, reasons: Vec<String> },
     #[error(
-        "{}: it binds no Config and no executor, and no function says that it returns one (-> Config)",
+        "{}: it binds no Config and no executor, and no function says that it returns one \
+         (-> Config)",
         .0.display()
     )]
     ConfigMissing(PathBuf),
@@ -92,7 +93,8 @@ impl<'a> Loading<'a> {
         match self.arguments.run {
             true => format!("Loads {file} with {it}, as your program would: what it does is done."),
             false => format!(
-                "Loads {file} with {it}, in a process that may not write, connect or start anything."
+                "Loads {file} with {it}, in a process that may not write, connect or start \
+                 anything."
             ),
         }
     }

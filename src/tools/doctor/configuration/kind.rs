@@ -38,7 +38,8 @@ impl Kind {
             Self::Python => "Python",
             Self::Notebook => {
                 "a notebook, whose cells are not run here; \
-                 `jupyter nbconvert --to script FILE` makes a Python file of it, and --run may be needed"
+                 `jupyter nbconvert --to script FILE` makes a Python file of it, and --run may be \
+                 needed"
             }
             Self::Yaml => {
                 "YAML, as of an endpoint of Globus Compute; name the endpoint's directory \
