@@ -53,12 +53,11 @@ pub(super) enum NotExamined {
 }
 
 fn more_time(reason: &NoAnswer) -> &'static str {
-    match reason {
-        NoAnswer::NotLoaded(_) => {
-            "; --load-within SECONDS gives it more, and a file which only makes the configuration \
-             takes less"
-        }
-        _ => "",
+    if matches!(reason, NoAnswer::NotLoaded(_)) {
+        "; --load-within SECONDS gives it more, and a file which only makes the configuration \
+         takes less"
+    } else {
+        ""
     }
 }
 
