@@ -39,6 +39,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     processes.become_subreaper()
     os.environ.update(environment.child_environment())
+    # Tables and pictures are compared as people see them.
+    os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def pytest_collection_modifyitems(config, items):

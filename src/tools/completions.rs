@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::shared::output::{Trouble, say};
+use crate::shared::output::{Trouble, say_as_it_is};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -17,6 +17,6 @@ pub(super) fn run(arguments: &Arguments, mut program: Command) -> Result<ExitCod
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut program, name, &mut script);
-    say(script)?;
+    say_as_it_is(script)?;
     Ok(ExitCode::SUCCESS)
 }

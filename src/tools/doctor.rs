@@ -29,7 +29,7 @@ use clap::{Args, Command};
 
 use crate::shared::endpoint::is_endpoint;
 use crate::shared::finding::Severity;
-use crate::shared::output::{Trouble, say};
+use crate::shared::output::{Trouble, say, say_as_it_is};
 use configuration::Loading;
 use question::LOADED_WITHIN;
 
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, 
         }
     };
     match arguments.json {
-        true => say(diagnosis.as_json()?)?,
+        true => say_as_it_is(diagnosis.as_json()?)?,
         false => say(diagnosis.as_text())?,
     }
     Ok(match diagnosis.worst() {

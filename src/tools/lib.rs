@@ -44,10 +44,12 @@ mod status;
 mod top;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Command, Subcommand};
+
+use shared::output::complain;
 
 pub use shared::output::in_one_line;
 
@@ -98,7 +100,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
         if is_closed_pipe(trouble.as_ref()) {
             return ExitCode::SUCCESS;
         }
-        let _ = writeln!(io::stderr(), "{name}: {trouble}");
+        complain(format!("{name}: {trouble}\n"));
         ExitCode::from(FAILED)
     })
 }

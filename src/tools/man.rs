@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Command;
 use clap_mangen::Man;
 
-use crate::shared::output::{Trouble, say};
+use crate::shared::output::{Trouble, say_as_it_is};
 
 pub(super) fn run(program: Command) -> Result<ExitCode, Trouble> {
-    say(page(program)?)?;
+    say_as_it_is(page(program)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::shared::charset::Charset;
 use crate::shared::child::ended_within;
 use crate::shared::output::Trouble;
 use crate::shared::python;
@@ -101,6 +102,10 @@ fn making(python: &Path, arguments: &Arguments) -> Command {
     command.args(["-m", MODULE]).arg(&arguments.run);
     if let Some(out) = &arguments.out {
         command.arg("--out").arg(out);
+    }
+    if Charset::of_reader() == Charset::Ascii {
+        // Python itself takes the locale "C" for UTF-8 (PEP 538).
+        command.env("PYTHONIOENCODING", "ascii:backslashreplace");
     }
     command
 }

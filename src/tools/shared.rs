@@ -1,5 +1,6 @@
 //! What several tools need, whatever they are about.
 
+pub(crate) mod charset;
 pub(crate) mod child;
 pub(crate) mod endpoint;
 pub(crate) mod finding;

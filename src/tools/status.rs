@@ -6,7 +6,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -23,7 +23,7 @@ use crate::running::labels::name_of;
 use crate::running::last_words;
 use crate::running::search::{Survey, below, none_found, survey, with_directory};
 use crate::shared::finding::{Severity, worst};
-use crate::shared::output::{Trouble, say};
+use crate::shared::output::{Trouble, complain, say, say_as_it_is};
 use crate::shared::paper::Paper;
 use crate::shared::words::plain;
 
@@ -60,6 +60,15 @@ pub struct Arguments {
     watch: Option<Duration>,
 }
 
+impl Arguments {
+    fn say(&self, text: &str) -> io::Result<()> {
+        match self.json {
+            true => say_as_it_is(text),
+            false => say(text),
+        }
+    }
+}
+
 /// One round of `--watch`, or the only one.
 struct Round {
     text: String,
@@ -85,11 +94,11 @@ fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
         let paper = Paper::of_stdout();
         let round = look(arguments, &paper)?;
         if is_first && round.found.is_empty() {
-            io::stderr().write_all(round.text.as_bytes())?;
+            complain(&round.text);
             return Ok(ExitCode::from(NONE_FOUND));
         }
         let Some(pause) = arguments.watch else {
-            say(&round.text)?;
+            arguments.say(&round.text)?;
             return Ok(match round.is_wrong {
                 true => ExitCode::from(WRONG),
                 false => ExitCode::SUCCESS,
@@ -106,7 +115,7 @@ fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
             false => with_those_gone(round.text, &round.found, &gone),
         };
         match arguments.json {
-            true => say(&text)?,
+            true => arguments.say(&text)?,
             false => redraw(&text, &paper, is_first)?,
         }
         is_first = false;
@@ -193,7 +202,7 @@ fn describe(
     };
     let place = name.unwrap_or(&found.socket).display();
     match arguments.json {
-        true => writeln!(io::stderr(), "htex-interchange: {place}: {trouble}")?,
+        true => complain(format!("htex-interchange: {place}: {trouble}\n")),
         false => {
             let severity = paper.severity(Severity::Problem);
             writeln!(

@@ -11,7 +11,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use ratatui::DefaultTerminal;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -29,7 +30,8 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use crate::running::client::{self, Found, PATIENCE};
 use crate::running::search::{Survey, below, none_found, survey, with_directory};
-use crate::shared::output::Trouble;
+use crate::shared::charset::{Charset, Screen};
+use crate::shared::output::{Trouble, complain};
 use status::asking::{Held, Request};
 
 use app::{Action, App, Update};
@@ -65,7 +67,7 @@ type Shown = Arc<RwLock<PathBuf>>;
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         let reason = "top draws on a terminal, and this is none; status tells the same in lines";
-        let _ = writeln!(io::stderr(), "htex-interchange: {reason}");
+        complain(format!("htex-interchange: {reason}\n"));
         return Ok(ExitCode::from(NOT_A_TERMINAL));
     }
     with_directory(arguments.directory.as_deref(), || watch(arguments))
@@ -76,7 +78,7 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let found = chosen(found, arguments);
     if found.is_empty() {
         let text = none_found(arguments.directory.as_deref(), &places);
-        io::stderr().write_all(text.as_bytes())?;
+        complain(text);
         return Ok(ExitCode::from(NONE_FOUND));
     }
     let ended = Arc::new(AtomicBool::new(false));
@@ -87,8 +89,10 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let shown = Arc::new(RwLock::new(app.socket().to_owned()));
     let (updates, incoming) = mpsc::channel();
     let holds = start_asking(updates, &shown, arguments);
-    // It also has a panic put the terminal back.
-    let mut terminal = ratatui::try_init()?;
+    // It also has a panic put the terminal back. What it would draw by writes UTF-8 only.
+    ratatui::try_init()?;
+    let screen = Screen::new(io::stdout(), Charset::of_reader());
+    let mut terminal = Terminal::new(CrosstermBackend::new(screen))?;
     thread::spawn(end_with_the_terminal);
     let outcome = live(&mut terminal, &mut app, &incoming, &holds, &shown, &ended);
     ratatui::try_restore()?;
@@ -119,7 +123,7 @@ fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {
 
 /// Until a key or a signal ends it.
 fn live(
-    terminal: &mut DefaultTerminal,
+    terminal: &mut Terminal<CrosstermBackend<Screen<io::Stdout>>>,
     app: &mut App,
     incoming: &Receiver<Update>,
     holds: &Sender<(PathBuf, String)>,

@@ -51,11 +51,25 @@ def main(arguments: list[str], program: str = "htex-interchange report") -> int:
         print(f"htex-interchange report: {reason}. --out FILE names another.", file=sys.stderr)
         return EXIT_NOTHING
     for one in runs:
-        print(f"{label_of(one)}, {units.date(one.begin)} {units.clock(one.begin)}:")
+        say(f"{label_of(one)}, {units.date(one.begin)} {units.clock(one.begin)}:")
         for sentence in sentences(one):
-            print(f"  {sentence.text}".replace(units.NO_BREAK, " "))
-    print(f"{shown(target)} ({units.size(len(page.encode()))})".replace(units.NO_BREAK, " "))
+            say(f"  {sentence.text}")
+    say(f"{shown(target)} ({units.size(len(page.encode()))})")
     return 0
+
+
+LOOK_ALIKES = str.maketrans("\u2026\u2013\u2212\u2248\u00b5\u00b7", "~--~u.")
+
+
+def say(line: str) -> None:
+    """Prints it in characters that a terminal of this locale can show."""
+    line = line.replace(units.NO_BREAK, " ")
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = line.translate(LOOK_ALIKES).encode(encoding, "backslashreplace").decode(encoding)
+    print(line)
 
 
 def read(place: Path) -> list[Run]:

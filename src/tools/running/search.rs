@@ -1,7 +1,7 @@
 //! Finds the interchanges of this user on this machine, and those that a tool's DIR means.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +13,8 @@ use status::socket_name;
 use super::client::{Found, ask_one};
 use super::last_words;
 use crate::shared::endpoint;
-use crate::shared::output::Trouble;
+use crate::shared::output::{Trouble, complain};
+use crate::shared::words::shell_word;
 
 /// So many are asked at a time.
 const ASKED_AT_ONCE: usize = 16;
@@ -201,7 +202,7 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
             true => "There is no log of an interchange, either.\n".to_owned(),
             false => format!(
                 "{told}`htex-interchange doctor {}` looks for what went wrong.\n",
-                directory.display()
+                shell_word(directory)
             ),
         };
     }
@@ -216,7 +217,7 @@ pub(crate) fn with_directory(
 ) -> Result<ExitCode, Trouble> {
     match directory.map(|directory| (directory.display(), directory.read_dir())) {
         Some((named, Err(error))) if !is_removed(&error, directory) => {
-            let _ = writeln!(io::stderr(), "htex-interchange: {named}: {error}");
+            complain(format!("htex-interchange: {named}: {error}\n"));
             Ok(ExitCode::from(WRONG_ARGUMENTS))
         }
         _ => tool(),

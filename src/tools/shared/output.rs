@@ -3,17 +3,33 @@
 use std::error::Error;
 use std::io::{self, Write as _};
 
+use super::charset::Charset;
+
 /// What ends a tool early; its text is all that the user gets to see.
 pub(crate) type Trouble = Box<dyn Error>;
 
-/// Writes to standard output all at once.
+/// Writes a text for people to standard output all at once, in characters that they can see.
 ///
 /// # Errors
 /// The system's; a reader that has seen enough, as `head` has, is one.
-pub(crate) fn say(text: impl AsRef<[u8]>) -> io::Result<()> {
+pub(crate) fn say(text: impl AsRef<str>) -> io::Result<()> {
+    say_as_it_is(Charset::of_reader().text(text.as_ref()))
+}
+
+/// The same for what programs read: JSON, a script, a page that `man` sets.
+///
+/// # Errors
+/// As for [`say`].
+pub(crate) fn say_as_it_is(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_ref())?;
     out.flush()
+}
+
+/// Writes a text for people to standard error; who cannot be told is not.
+pub(crate) fn complain(text: impl AsRef<str>) {
+    let text = Charset::of_reader().text(text.as_ref());
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// What is wrong with arguments, without the usage behind it.

@@ -1,11 +1,15 @@
 //! Numbers, times and texts as people read them.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::charset::Charset;
 
 const MINUTE_S: u64 = 60;
 const HOUR_S: u64 = 60 * MINUTE_S;
@@ -110,6 +114,31 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(seen).collect()
 }
 
+/// A path as a word of a command line that can be copied into a shell: quoted if it has to be. What
+/// cannot be shown is written by its bytes, as bash, zsh and ksh read them.
+pub(crate) fn shell_word(path: &Path) -> String {
+    word_for(path, Charset::of_reader())
+}
+
+fn word_for(path: &Path, charset: Charset) -> String {
+    let text = path.to_str().filter(|text| {
+        let is_shown = charset == Charset::Utf8 || text.is_ascii();
+        is_shown && plain(text) == **text
+    });
+    if let Some(quoted) = text.and_then(|text| shlex::try_quote(text).ok()) {
+        return quoted.into_owned();
+    }
+    let mut word = "$'".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'\'' | b'\\' => word.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => word.push(char::from(byte)),
+            _ => word += &format!("\\x{byte:02x}"),
+        }
+    }
+    word + "'"
+}
+
 /// Columns on a terminal.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
@@ -137,8 +166,35 @@ pub(crate) fn clipped(text: &str, columns: usize) -> String {
 
 /// Lines of at most so many columns, broken between words; a longer word has a line of its own.
 pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let lines = textwrap::wrap(text, between_words(columns));
-    lines.into_iter().map(Cow::into_owned).collect()
+    let text = with_whole_commands(text);
+    let lines = textwrap::wrap(&text, between_words(columns));
+    let lines = lines.into_iter().map(Cow::into_owned);
+    lines.map(|line| line.replace(NO_BREAK, " ")).collect()
+}
+
+/// Stands for a blank where no line may be broken: of a plane for private use, and one column wide.
+const NO_BREAK: char = '\u{f8f0}';
+
+/// A command that is to be copied stays in one line: broken, a shell would run its halves.
+fn with_whole_commands(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "`htex-interchange ";
+    if !text.contains(BEGIN) {
+        return Cow::Borrowed(text);
+    }
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(begin) = rest.find(BEGIN) {
+        let (before, command) = rest.split_at(begin);
+        let end = command[1..].find('`').map_or(command.len(), |end| end + 2);
+        whole += before;
+        whole.extend(
+            command[..end]
+                .chars()
+                .map(|c| if c == ' ' { NO_BREAK } else { c }),
+        );
+        rest = &command[end..];
+    }
+    Cow::Owned(whole + rest)
 }
 
 /// Such lines behind an indent; what stands in a line of its own stays there, with its own indent
@@ -149,12 +205,14 @@ pub(crate) fn paragraph(text: &str, indent: &str, columns: usize) -> String {
         // As in a traceback.
         let own = line.len() - line.trim_start_matches(' ').len();
         let indent = indent.to_owned() + &" ".repeat(own.min(columns / 4));
+        let line = with_whole_commands(line);
         let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
         if !words.is_empty() {
             let options = between_words(columns)
                 .initial_indent(&indent)
                 .subsequent_indent(&indent);
-            out.push_str(&textwrap::fill(&words.join(" "), options));
+            let filled = textwrap::fill(&words.join(" "), options);
+            out.push_str(&filled.replace(NO_BREAK, " "));
         }
         out.push('\n');
     }
@@ -172,6 +230,9 @@ fn between_words(columns: usize) -> textwrap::Options<'static> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -254,6 +315,41 @@ mod tests {
                     and so on … but 2 × 3 are (as told) sus\u{ad}pect.";
         for columns in [0, 1, 5, 8, 13, 21, 34, 55, 89, usize::MAX] {
             assert_eq!(wrapped(text, columns), by_hand(text, columns), "{columns}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_not_broken() {
+        let text = "Look: `htex-interchange doctor 'a b'` tells, or `htex-interchange top` does.";
+        let lines = wrapped(text, 12);
+        assert!(lines.contains(&"`htex-interchange doctor 'a b'`".to_owned()));
+        assert!(lines.contains(&"`htex-interchange top`".to_owned()));
+        assert_eq!(lines.join(" "), text);
+        let unclosed = "Look: `htex-interchange top and so on";
+        assert_eq!(wrapped(unclosed, 12).join(" "), unclosed);
+        let two_blanks = "`htex-interchange doctor 'a  b'`\n";
+        assert_eq!(paragraph(two_blanks, "", 12), two_blanks);
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        let word = |bytes: &[u8], charset| word_for(Path::new(OsStr::from_bytes(bytes)), charset);
+        for (bytes, utf8, ascii) in [
+            (&b"/a/b-1.c"[..], "/a/b-1.c", "/a/b-1.c"),
+            (b"/a b", "'/a b'", "'/a b'"),
+            (b"/it's", "\"/it's\"", "\"/it's\""),
+            ("/Zo\u{eb}".as_bytes(), "'/Zo\u{eb}'", "$'/Zo\\xc3\\xab'"),
+            (b"/Zo\xeb '", "$'/Zo\\xeb \\''", "$'/Zo\\xeb \\''"),
+            (b"/a\nb", "$'/a\\x0ab'", "$'/a\\x0ab'"),
+        ] {
+            assert_eq!(word(bytes, Charset::Utf8), utf8);
+            assert_eq!(word(bytes, Charset::Ascii), ascii);
+            // As bash has it, which is asked.
+            for quoted in [utf8, ascii] {
+                let printed = ["-c", &format!("printf %s {quoted}")];
+                let said = Command::new("bash").args(printed).output().unwrap();
+                assert_eq!(said.stdout, bytes, "{quoted}");
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! Why tasks wait.
 
+use std::path::Path;
+
 use super::causes::{stopped_submit_process, wrong_keys};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{bytes, count, duration, some};
+use crate::shared::words::{bytes, count, duration, shell_word, some};
 use status::document::{Document, ManagerState, State};
 
 /// Blocks of the same machine are there within this time.
@@ -86,6 +88,8 @@ fn nobody_came(document: &Document) -> Finding {
     };
     let logdir = &document.interchange.logdir;
     let logs = format!("the managers' logs (manager.log in {logdir}/block-*)");
+    let path = document.interchange.logdir_path();
+    let run_dir = run_dir(&path);
     let place = place_of(document);
     let advice = if refused {
         wrong_keys(document)
@@ -101,9 +105,10 @@ fn nobody_came(document: &Document) -> Finding {
         format!(
             "Nobody is connected to {place}. Either no block runs yet: ask the batch system for \
              its queue, and look at what the blocks have printed (submit_scripts in {run}; \
-             `htex-interchange doctor {run}` shows the end of it). Or they run and cannot reach \
+             `htex-interchange doctor {word}` shows the end of it). Or they run and cannot reach \
              this place: look at {logs}, and at the executor's `address`.",
-            run = run_dir(logdir)
+            run = run_dir.display(),
+            word = shell_word(run_dir)
         )
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
@@ -119,9 +124,8 @@ fn place_of(document: &Document) -> String {
 }
 
 /// Parsl puts an executor's log directory into the run's.
-fn run_dir(logdir: &str) -> &str {
-    let cut = logdir.trim_end_matches('/').rfind('/');
-    cut.map_or(logdir, |cut| &logdir[..cut])
+fn run_dir(logdir: &Path) -> &Path {
+    logdir.parent().unwrap_or(logdir)
 }
 
 fn all_are_gone(document: &Document) -> Finding {
@@ -158,7 +162,7 @@ fn all_are_gone(document: &Document) -> Finding {
         "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system for \
          its queue, and look at what the last blocks have printed (submit_scripts in {}) and at \
          the managers' logs (manager.log in {}/block-*).",
-        run_dir(&about.logdir),
+        run_dir(&about.logdir_path()).display(),
         about.logdir
     ))
 }

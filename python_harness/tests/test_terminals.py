@@ -1,0 +1,58 @@
+"""What terminals that do not speak UTF-8 get to see: nothing that they cannot show."""
+
+from __future__ import annotations
+
+import pytest
+from test_status import place  # noqa: F401
+from test_top import enlisted
+
+from harness.machine.terminal import Terminal
+from harness.setup import environment
+
+pytestmark = pytest.mark.ours_only("this is about our own command line")
+
+VARIABLES = ("LC_ALL", "LC_CTYPE", "LANG")
+OTHERS = [
+    {"LC_ALL": "C"},
+    {"LC_CTYPE": "POSIX", "LANG": "C.UTF-8"},
+    {"LANG": "en_US.ISO-8859-1"},
+    {},
+]
+
+
+def set_locale(monkeypatch, variables: dict[str, str]) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def seen(*arguments, key: str = "") -> bytes:
+    """All that a terminal gets."""
+    with Terminal([str(environment.binary()), *map(str, arguments)]) as terminal:
+        if key:
+            terminal.wait_for("node0")
+            terminal.press("?")
+            terminal.wait_for("Keys; any of them goes on")
+            terminal.press(" ", key)
+        terminal.wait_exit()
+        return terminal.raw
+
+
+@pytest.mark.parametrize("variables", OTHERS, ids=str)
+def test_a_terminal_without_utf_8(start, connect, monkeypatch, tmp_path, variables):
+    side = enlisted(start, connect, 2)
+    connect(side, b"other").enlist(side, hostname="n\u0153ud", block_id="7", max_capacity=4)
+    file = tmp_path / "config.py"
+    file.write_text("raise ValueError('n\u0153ud \u00d7 2 \u2026')\n")
+    for arguments, key in [
+        (("top",), "q"),
+        (("status", "--managers"), ""),
+        (("doctor", file), ""),
+        (("--help",), ""),
+    ]:
+        set_locale(monkeypatch, variables)
+        assert seen(*arguments, key=key).isascii(), arguments
+        if arguments != ("--help",):
+            set_locale(monkeypatch, {"LC_CTYPE": "C.UTF-8"})
+            assert not seen(*arguments, key=key).isascii(), arguments
