@@ -18,7 +18,9 @@ use crate::shared::finding::{Finding, Severity};
 use crate::shared::python;
 
 use checks::program::Program;
-use checks::{address, capacity, certificates, flags, ports, program, selector, versions};
+use checks::{
+    address, capacity, certificates, commands, flags, ports, program, selector, versions,
+};
 use description::{Executor, SetUp, Trouble};
 use kind::Kind;
 
@@ -286,7 +288,7 @@ fn examine_network(executor: &Executor, found: &mut Vec<Finding>, diagnosis: &mu
     }
     match address::loopback(executor) {
         Ok(loopback) => found.extend(ports::submit_ports(executor, &loopback)),
-        Err(finding) => found.push(finding),
+        Err(finding) => found.push(*finding),
     }
 }
 
@@ -301,6 +303,14 @@ fn examine_blocks(
     diagnosis.examined("blocks");
     found.extend(capacity::blocks(executor));
     found.extend(capacity::processes(executor));
+    let commands = commands::of_blocks(executor, set_up);
+    found.extend(commands.found);
+    if commands.examined {
+        diagnosis.examined("the commands that start blocks");
+    }
+    for what in &commands.not_examined {
+        diagnosis.not_examined(what);
+    }
     found.extend(versions::worker_init(executor, set_up));
     if program::is_pool_examined(executor) {
         diagnosis.examined("the worker pool's versions");

@@ -4,6 +4,7 @@
 pub(super) mod address;
 pub(super) mod capacity;
 pub(super) mod certificates;
+pub(super) mod commands;
 pub(super) mod flags;
 pub(super) mod ports;
 pub(super) mod program;

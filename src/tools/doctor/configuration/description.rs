@@ -140,6 +140,12 @@ pub(super) struct Provider {
     pub(super) launcher: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) worker_init: Option<String>,
+    /// Its class and those that it is made of.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) kinds: Option<Vec<String>>,
+    /// In releases that had channels: by what its commands are run.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) channel: Option<String>,
 }
 
 /// What Parsl takes as a text or as several.
@@ -198,14 +204,12 @@ impl Executor {
         let Some(provider) = &self.provider else {
             return Where::Unknown;
         };
-        match provider.class.strip_prefix("parsl.providers.") {
-            Some(place) if place.starts_with("local.") => match provider.is_one_manager_a_block() {
-                true => Where::Here,
-                // A launcher may take them to the other nodes of an allocation.
-                false => Where::Unknown,
-            },
+        match provider.package() {
+            Some("local") if provider.is_one_manager_a_block() => Where::Here,
+            // These take them to the other nodes of an allocation.
+            Some("local") if provider.has_launcher(&ACROSS_NODES) => Where::Elsewhere,
+            Some("local") | None => Where::Unknown,
             Some(_) => Where::Elsewhere,
-            None => Where::Unknown,
         }
     }
 
@@ -221,14 +225,53 @@ impl Executor {
     }
 }
 
+/// Parsl's launchers that start managers on every node of a block.
+const ACROSS_NODES: [&str; 6] = [
+    "AprunLauncher",
+    "JsrunLauncher",
+    "MpiExecLauncher",
+    "MpiRunLauncher",
+    "SrunLauncher",
+    "SrunMPILauncher",
+];
+
 impl Provider {
+    /// Below `parsl.providers`; None for a class that is not made of one of Parsl's.
+    pub(super) fn package(&self) -> Option<&str> {
+        let kinds = self.kinds.iter().flatten().map(String::as_str);
+        let mut kinds = std::iter::once(self.class.as_str()).chain(kinds);
+        let within = kinds.find_map(|kind| kind.strip_prefix("parsl.providers."))?;
+        within.split('.').next()
+    }
+
+    /// Without its modules.
+    pub(super) fn name(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// What takes its commands to another machine.
+    pub(super) fn other_channel(&self) -> Option<&str> {
+        let channel = self.channel.as_deref()?.rsplit('.').next()?;
+        (channel != "LocalChannel").then_some(channel)
+    }
+
+    /// Whether a block has another environment than this process.
+    pub(super) fn enters_something(&self) -> bool {
+        let worker_init = self.worker_init.as_deref().unwrap_or_default();
+        !worker_init.trim().is_empty()
+    }
+
     /// Parsl's launchers that start what they are given once, however many nodes there are.
     fn is_one_manager_a_block(&self) -> bool {
+        self.nodes_per_block == Some(1)
+            || self.has_launcher(&["SimpleLauncher", "SingleNodeLauncher"])
+    }
+
+    fn has_launcher(&self, names: &[&str]) -> bool {
         const LAUNCHERS: &str = "parsl.launchers.launchers.";
         let launcher = self.launcher.as_deref().unwrap_or_default();
         let launcher = launcher.strip_prefix(LAUNCHERS);
-        self.nodes_per_block == Some(1)
-            || matches!(launcher, Some("SimpleLauncher" | "SingleNodeLauncher"))
+        launcher.is_some_and(|launcher| names.contains(&launcher))
     }
 }
 
@@ -332,7 +375,7 @@ mod tests {
         let spread = provider(local, 4, "SrunLauncher");
         assert_eq!(
             (spread.managers_max(), spread.managers_run()),
-            (Some(20), Where::Unknown)
+            (Some(20), Where::Elsewhere)
         );
         let slurm = provider(
             "parsl.providers.slurm.slurm.SlurmProvider",

@@ -198,6 +198,9 @@ def executor_of(executor, config):
     if provider is not None:
         about["provider"] = attributes(provider, PROVIDER, unknown, "provider.")
         about["provider"]["class"] = name_of(provider)
+        about["provider"]["kinds"] = [name_of(kind) for kind in type(provider).__mro__]
+        channel = getattr(provider, "channel", None)
+        about["provider"]["channel"] = channel and name_of(channel)
     about["run_dir"] = path(getattr(config, "run_dir", None))
     about["strategy"] = plain(getattr(config, "strategy", None))
     about["has_config"] = config is not None

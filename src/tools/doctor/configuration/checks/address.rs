@@ -33,21 +33,26 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
     }
     let mut found = Vec::new();
     if address.ip().is_loopback() && executor.managers_run() == Where::Elsewhere {
-        let provider = executor
-            .provider
-            .as_ref()
-            .map_or("", |provider| &provider.class);
-        let provider = provider.rsplit('.').next().unwrap_or_default();
+        let provider = executor.provider.as_ref();
+        let (name, nodes) = provider.map_or(("", None), |provider| {
+            (provider.name(), provider.nodes_per_block)
+        });
+        let nodes = match nodes {
+            Some(nodes) => format!("provider={name}, nodes_per_block={nodes}"),
+            None => format!("provider={name}"),
+        };
         found.push(
             Finding::problem(
                 "address-loopback",
-                format!("address is {text}, and {provider} starts managers on other machines."),
+                format!("address is {text}, and {name} starts managers on other machines."),
             )
             .because("Nobody but this machine can connect to its loopback address.")
             .remedy(
                 "Leave address out, so that managers try all of this machine's, or name the one \
                  that nodes reach (parsl.addresses.address_by_interface).",
-            ),
+            )
+            .shown_by(format!("address={text:?}"))
+            .shown_by(nodes),
         );
     }
     found.extend(unreachable(text, &address));
@@ -55,18 +60,21 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
 }
 
 /// `loopback_address`, by which submit process and interchange meet.
-pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<Address, Finding> {
+pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<Address, Box<Finding>> {
     let text = executor.loopback_address.as_deref().unwrap_or("127.0.0.1");
     let address = text.parse::<Address>().map_err(|_| {
-        Finding::problem("loopback-address", format!("loopback_address is {text:?}."))
+        let what = format!("loopback_address is {text:?}.");
+        let finding = Finding::problem("loopback-address", what)
             .because("It should be an IP address; Parsl takes no names there.")
             .remedy("Leave it out, or write 127.0.0.1.")
+            .shown_by(format!("loopback_address={text:?}"));
+        Box::new(finding)
     })?;
     match not_here("loopback_address", text, &address) {
-        Some(finding) => Err(Finding {
+        Some(finding) => Err(Box::new(Finding {
             id: "loopback-address",
             ..finding
-        }),
+        })),
         None => Ok(address),
     }
 }
@@ -88,6 +96,7 @@ fn no_literal(text: &str) -> Finding {
     )
     .because("Parsl's managers and the interchange take IP addresses only.")
     .remedy(remedy)
+    .shown_by(format!("address={text:?}"))
 }
 
 /// Nobody can listen at another machine's address.
@@ -100,7 +109,8 @@ fn not_here(name: &str, text: &str, address: &Address) -> Option<Finding> {
                 format!("{name} is {text}, which each interface may have."),
             )
             .because("Nobody can listen at a link-local address without its interface.")
-            .remedy(format!("Name the interface too, as in {text}%eth0.")),
+            .remedy(format!("Name the interface too, as in {text}%eth0."))
+            .shown_by(format!("{name}={text:?}")),
         );
     }
     (error.kind() == ErrorKind::AddrNotAvailable).then(|| {
@@ -113,6 +123,7 @@ fn not_here(name: &str, text: &str, address: &Address) -> Option<Finding> {
             "Start the run on the machine that has it, leave {name} out, or name one that \
                  this machine has (ip address)."
         ))
+        .shown_by(format!("{name}={text:?}; `ip address` does not list it"))
     })
 }
 
@@ -131,7 +142,10 @@ fn unreachable(text: &str, address: &Address) -> Option<Finding> {
             format!("Not even this machine gets through to a port at {text}: {error}."),
         )
         .because("Managers connect to that address.")
-        .remedy("Let the firewall pass the ports of worker_port_range, or use another address."),
+        .remedy("Let the firewall pass the ports of worker_port_range, or use another address.")
+        .shown_by(format!(
+            "connecting to a port of our own at {place}: {error}"
+        )),
     )
 }
 

@@ -28,6 +28,7 @@ pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Fi
         "Up to {managers} managers (max_blocks × nodes_per_block) need {needed} descriptors of the \
          interchange, and {limit} are granted (ulimit -Hn)."
     );
+    let granted = format!("`ulimit -Hn` says {limit}");
     let remedy = "Raise the hard limit where the run is started, or ask for fewer blocks.";
     if needed >= budget.shut_at() {
         let let_in = budget
@@ -38,13 +39,15 @@ pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Fi
                 .because(format!(
                     "No more than about {let_in} are let in; the others wait until some leave."
                 ))
-                .remedy(remedy),
+                .remedy(remedy)
+                .shown_by(granted),
         );
     }
     (needed >= budget.warn_at()).then(|| {
         Finding::warning("descriptors-scarce", what)
             .because("Managers that come back, or a second run of this shell, may find none left.")
             .remedy(remedy)
+            .shown_by(granted)
     })
 }
 
@@ -71,12 +74,14 @@ fn too_many_processes(executor: &Executor, limit: usize) -> Option<Finding> {
         )
         .because("Workers beyond it cannot be started.")
         .remedy("Raise the limit where the run is started, or ask for fewer blocks or workers.")
+        .shown_by(format!("`ulimit -u` says {limit}"))
     })
 }
 
 /// A manager speaks once a period, and is lost when it is silent for the threshold.
 pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
     let (period, threshold) = (executor.heartbeat_period?, executor.heartbeat_threshold?);
+    let given = format!("heartbeat_period={period}, heartbeat_threshold={threshold}");
     let remedy = "Parsl's own are a period of 30 s and a threshold of 120 s.";
     if threshold <= period {
         return Some(
@@ -88,7 +93,8 @@ pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
                 ),
             )
             .because("An idle manager is then declared lost before it would speak again.")
-            .remedy(remedy),
+            .remedy(remedy)
+            .shown_by(given),
         );
     }
     (threshold < 2.0 * period).then(|| {
@@ -101,6 +107,7 @@ pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
         )
         .because("One heartbeat that is late makes a manager count as lost, and fails its tasks.")
         .remedy(remedy)
+        .shown_by(given)
     })
 }
 
@@ -111,7 +118,8 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
         return Some(
             Finding::problem("no-blocks", "max_blocks is 0.")
                 .because("No manager is ever started, and tasks wait for ever.")
-                .remedy("Give the provider a larger max_blocks."),
+                .remedy("Give the provider a larger max_blocks.")
+                .shown_by("max_blocks=0"),
         );
     }
     let is_scaled = !matches!(executor.strategy.as_deref(), None | Some("none"));
@@ -123,6 +131,7 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
         )
         .because("Nobody starts a block, unless the program itself does; tasks wait until then.")
         .remedy("Give the provider init_blocks, or the Config strategy='simple'.")
+        .shown_by("init_blocks=0, strategy='none'")
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::doctor::configuration::description::{Executor, SetUp};
 use crate::shared::finding::Finding;
+use crate::shared::words::shell_word;
 use submit_side::curve::{CertificateError, Certificates, Problem};
 
 pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<Finding> {
@@ -21,6 +22,7 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
             )
             .because("Parsl refuses to start an executor that has both.")
             .remedy("Set encrypted=True, or leave cert_dir out.")
+            .shown_by(format!("encrypted=False, cert_dir={}", cert_dir.display()))
         });
         return left.into_iter().collect();
     }
@@ -32,7 +34,8 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
                 "This Python's pyzmq has a libzmq without encryption (CURVE).",
             )
             .because("The executor is encrypted, and cannot make its keys.")
-            .remedy("Install pyzmq from a wheel (pip), or set encrypted=False."),
+            .remedy("Install pyzmq from a wheel (pip), or set encrypted=False.")
+            .shown_by("zmq.has('curve') is False, encrypted=True"),
         );
     }
     if let Some(cert_dir) = executor.cert_dir.as_deref() {
@@ -56,7 +59,7 @@ fn directory(cert_dir: &Path) -> Option<Finding> {
             "certificates-mode",
             format!(
                 "chmod 700 {}, after looking at who could read it.",
-                cert_dir.display()
+                shell_word(cert_dir)
             ),
         )
     } else if is_missing {
@@ -73,10 +76,12 @@ fn directory(cert_dir: &Path) -> Option<Finding> {
                 .to_owned(),
         )
     };
+    let listed = format!("`ls -la {}`", shell_word(cert_dir));
     Some(
         Finding::problem(id, told(&error))
             .because("Parsl and the interchange both refuse to start with such certificates.")
-            .remedy(remedy),
+            .remedy(remedy)
+            .shown_by(listed),
     )
 }
 
@@ -98,7 +103,8 @@ fn unusual(cert_dir: &Path, certificates: &Certificates) -> Option<Finding> {
                 ),
             )
             .because("Whoever owns it has all keys of the run, and can be a manager of it.")
-            .remedy("Leave cert_dir out, so that Parsl makes keys for each run."),
+            .remedy("Leave cert_dir out, so that Parsl makes keys for each run.")
+            .shown_by(format!("`ls -ld {}`", shell_word(cert_dir))),
         );
     }
     let without = certificates.without_effect().first()?;
@@ -108,7 +114,8 @@ fn unusual(cert_dir: &Path, certificates: &Certificates) -> Option<Finding> {
             format!("{} holds no key.", without.display()),
         )
         .because("Nobody is let in by it.")
-        .remedy("Make the certificates anew, or take that file away."),
+        .remedy("Make the certificates anew, or take that file away.")
+        .shown_by(format!("`cat {}`", shell_word(without))),
     )
 }
 

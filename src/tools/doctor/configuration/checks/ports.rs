@@ -28,7 +28,8 @@ pub(in crate::doctor) fn worker_port(
             Err(_) => vec![
                 Finding::problem("port-invalid", format!("worker_port is {port}."))
                     .because("A port is a number up to 65535.")
-                    .remedy("Leave worker_port out, or name another."),
+                    .remedy("Leave worker_port out, or name another.")
+                    .shown_by(format!("worker_port={port}")),
             ],
         };
     }
@@ -39,7 +40,8 @@ pub(in crate::doctor) fn worker_port(
                 "There is neither worker_port nor a range.",
             )
             .because("The interchange refuses to start without a port for managers.")
-            .remedy("Leave worker_port_range out, or give a pair of numbers."),
+            .remedy("Leave worker_port_range out, or give a pair of numbers.")
+            .shown_by("worker_port and worker_port_range have no port"),
         ];
     };
     range(
@@ -88,7 +90,9 @@ pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
                     format!("Executors {one} and {other} both have worker_port {port}."),
                 )
                 .because("The second of them refuses to start.")
-                .remedy("Give them different ports, or none."),
+                .remedy("Give them different ports, or none.")
+                .shown_by(format!("worker_port={port} (executor {one})"))
+                .shown_by(format!("worker_port={port} (executor {other})")),
             );
         }
     }
@@ -110,7 +114,9 @@ fn fixed(address: Option<&Address>, port: u16) -> Option<Finding> {
                     format!("worker_port {port} is taken by {who}."),
                 )
                 .because("The interchange refuses to start when its port is taken.")
-                .remedy("End that process, name another port, or leave worker_port out."),
+                .remedy("End that process, name another port, or leave worker_port out.")
+                .shown_by(format!("worker_port={port}"))
+                .shown_by(format!("`ss -ltn 'sport = :{port}'`")),
             )
         }
         ErrorKind::PermissionDenied => Some(
@@ -119,7 +125,9 @@ fn fixed(address: Option<&Address>, port: u16) -> Option<Finding> {
                 format!("worker_port {port} may not be used: {error}."),
             )
             .because("The interchange refuses to start when it cannot listen at its port.")
-            .remedy("Name a port above 1023, or leave worker_port out."),
+            .remedy("Name a port above 1023, or leave worker_port out.")
+            .shown_by(format!("worker_port={port}"))
+            .shown_by(format!("listening at it was tried: {error}")),
         ),
         // The address is examined by itself.
         _ => None,
@@ -139,7 +147,8 @@ fn range(
         return Some(
             Finding::problem("port-range-invalid", format!("{name} is ({first}, {end})."))
                 .because("It should be two ports, the first below the second, which is not used.")
-                .remedy("Correct it, or leave it out."),
+                .remedy("Correct it, or leave it out.")
+                .shown_by(format!("{name}=({first}, {end})")),
         );
     }
     let mut free = 0;
@@ -163,7 +172,11 @@ fn range(
             ),
         )
         .because("Without them the executor does not start.")
-        .remedy("Give a larger range, or end what holds its ports."),
+        .remedy("Give a larger range, or end what holds its ports.")
+        .shown_by(format!("{name}=({first}, {end})"))
+        .shown_by(format!(
+            "listening at each was tried; `ss -ltn 'sport >= :{first} and sport < :{end}'`"
+        )),
     )
 }
 

@@ -8,11 +8,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::commands::nothing_found;
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
 use crate::shared::finding::Finding;
 use crate::shared::occupant::{Occupant, occupant_of, release_of};
 use crate::shared::pth::{Enabled, Site};
+use crate::shared::words::shell_word;
 use submit_side::versions::{candidates, interpreter_of};
 
 const STOCK_NAME: &str = "interchange.py";
@@ -132,7 +134,8 @@ pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Opt
             .remedy(
                 "Activate the environment of this Python in the shell that starts the run, or \
                      in the provider's worker_init.",
-            ),
+            )
+            .shown_by(nothing_found(POOL, &set_up.path)),
         ),
     }
 }
@@ -142,17 +145,11 @@ pub(in crate::doctor) fn is_pool_examined(executor: &Executor) -> bool {
     let Some(provider) = &executor.provider else {
         return false;
     };
-    let enters_nothing = provider
-        .worker_init
-        .as_deref()
-        .unwrap_or_default()
-        .trim()
-        .is_empty();
     let starts_pool = executor
         .launch_cmd
         .as_deref()
         .is_some_and(|line| line.split_ascii_whitespace().next() == Some(POOL));
-    executor.managers_run() == Where::Here && enters_nothing && starts_pool
+    executor.managers_run() == Where::Here && !provider.enters_something() && starts_pool
 }
 
 fn found(name: &str, path: &str) -> Option<PathBuf> {
@@ -182,7 +179,8 @@ fn not_found(name: &str, path: &str) -> Finding {
             format!("{} may not be run.", file.display()),
         )
         .because(why)
-        .remedy(format!("chmod +x {}", file.display()));
+        .remedy(format!("chmod +x {}", shell_word(&file)))
+        .shown_by(format!("`ls -l {}`", shell_word(&file)));
     }
     let place = match name.contains('/') {
         true => format!("There is no {name}."),
@@ -201,6 +199,7 @@ fn not_found(name: &str, path: &str) -> Finding {
     Finding::problem("launch-not-found", place)
         .because(why)
         .remedy(remedy)
+        .shown_by(nothing_found(name, path))
 }
 
 /// As Globus Compute starts it, in the end.

@@ -21,7 +21,8 @@ pub(in crate::doctor) fn selector(selector: &Selector) -> Vec<Finding> {
         return vec![
             Finding::problem("selector-without-method", what)
                 .because("It has no method sort_managers, by which managers are chosen.")
-                .remedy("Derive it from parsl's ManagerSelector, with that method."),
+                .remedy("Derive it from parsl's ManagerSelector, with that method.")
+                .shown_by(format!("{class} has no callable sort_managers")),
         ];
     }
     if let Some(trouble) = &selector.trouble {
@@ -34,7 +35,8 @@ pub(in crate::doctor) fn selector(selector: &Selector) -> Vec<Finding> {
                 .remedy(
                     "Put the class in a module that can be imported from there: installed, on \
                      PYTHONPATH, or in the directory that the run is started in.",
-                ),
+                )
+                .shown_by(format!("loading its pickle in another process: {trouble}")),
         ];
     }
     vec![

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::doctor::configuration::description::{Executor, SetUp};
 use crate::shared::finding::Finding;
+use crate::shared::words::shell_word;
 use submit_side::releases::{self, NEWEST_TESTED, OLDEST_TESTED, Standing};
 use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
 
@@ -27,6 +28,7 @@ pub(in crate::doctor) fn window(parsl: &str) -> Option<Finding> {
                      for an older one."
                 ))
                 .remedy("Install a newer Parsl, on the submit side and for the managers alike.")
+                .shown_by(format!("parsl.version.VERSION is {parsl}"))
         }
         Standing::Newer => Finding::note("parsl-newer", format!("This Python has Parsl {parsl}."))
             .because(format!(
@@ -72,6 +74,7 @@ pub(in crate::doctor) fn found_by_interchange(
             "Install the interchange in the environment of this Python, or add the arguments \
              --python-version and --parsl-version to interchange_launch_cmd.",
         )
+        .shown_by(wrong.join("; "))
     })
 }
 
@@ -110,6 +113,11 @@ pub(in crate::doctor) fn of_worker_pool(set_up: &SetUp, pool: &Path) -> Option<F
              VersionMismatch.",
         )
         .remedy("Put the scripts of the submit side's environment first on PATH (activate it).")
+        .shown_by(format!(
+            "`head -n1 {}`: {}",
+            shell_word(pool),
+            wrong.join("; ")
+        ))
     })
 }
 
