@@ -241,7 +241,10 @@ def test_a_task_that_raises_ends_the_program(tmp_path):
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_program_that_waits_and_is_ended(tmp_path, sent):
-    process, runs = program(tmp_path, "waits().result()")
+    body = "future = waits(); print('waiting', flush=True); future.result()"
+    process, runs = program(tmp_path, body)
+    # Parsl's own locks are behind it: an interrupt reaches the program itself.
+    assert process.stdout.readline() == "waiting\n"
     wait_until(lambda: log_has(runs, "launched on executor"), SECONDS, "the task is on its way")
     process.send_signal(sent)
     process.communicate(timeout=SECONDS)

@@ -282,7 +282,7 @@ def test_a_file_that_takes_long(tmp_path):
     told = doctor("--load-within", "1", file)
     assert told.returncode == NOT_EXAMINED and "--load-within" in told.stderr, told
     assert time.monotonic() - begin < 70
-    file = written(tmp_path, "import time\ntime.sleep(11)\n" + CONFIG)
+    file = written(tmp_path, "import time\ntime.sleep(2)\n" + CONFIG)
     assert ids(diagnosis(file)) == []
 
 

@@ -5,6 +5,7 @@ pub(super) mod address;
 pub(super) mod capacity;
 pub(super) mod certificates;
 pub(super) mod commands;
+mod executable;
 pub(super) mod flags;
 pub(super) mod ports;
 pub(super) mod program;

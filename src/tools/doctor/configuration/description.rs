@@ -112,6 +112,9 @@ pub(super) struct Executor {
     pub(super) has_config: Option<bool>,
     #[serde(deserialize_with = "lenient")]
     pub(super) monitoring: Option<bool>,
+    /// Of UDP, where one is named.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) monitoring_port: Option<i64>,
     /// Attributes that it should have, and has not.
     #[serde(deserialize_with = "lenient")]
     pub(super) unknown: Option<Vec<String>>,

@@ -2,7 +2,7 @@
 //! moment.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, all_processes};
@@ -65,6 +65,39 @@ pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: &Address) -
         Some(loopback),
         ends,
         wanted,
+    )
+}
+
+/// The port at which the submit process awaits what managers tell of their tasks, if it is named:
+/// `MonitoringHub(hub_port=…)` until 2025.06.23, `UDPRadio(port=…)` of the executor since.
+pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding> {
+    let port = executor.monitoring_port.filter(|port| *port != 0)?;
+    let Ok(number) = u16::try_from(port) else {
+        return Some(
+            Finding::problem("port-invalid", format!("The port of monitoring is {port}."))
+                .because("A port is a number up to 65535.")
+                .remedy("Leave it out, or name another.")
+                .shown_by(format!("port={port}")),
+        );
+    };
+    // As Parsl's receiver, at every address.
+    let error = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, number)).err()?;
+    let finding = match error.kind() == ErrorKind::PermissionDenied {
+        true => Finding::problem(
+            "port-forbidden",
+            format!("The port of monitoring, {port} of UDP, may not be used: {error}."),
+        ),
+        false => Finding::problem(
+            "monitoring-port-taken",
+            format!("The port of monitoring, {port} of UDP, cannot be had: {error}."),
+        ),
+    };
+    Some(
+        finding
+            .because("Parsl's monitoring does not start without it, and parsl.load() raises.")
+            .remedy("Name another port, or none, or end the process that has it.")
+            .shown_by(format!("port={port}"))
+            .shown_by(format!("`ss -lun 'sport = :{port}'`")),
     )
 }
 
@@ -226,6 +259,24 @@ mod tests {
 
     fn ids(found: impl IntoIterator<Item = Finding>) -> Vec<&'static str> {
         found.into_iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn the_port_of_monitoring_is_tried_as_its_receiver_does() {
+        let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let taken = i64::from(holder.local_addr().unwrap().port());
+        let id = |port| {
+            let executor = Executor {
+                monitoring_port: port,
+                ..Executor::default()
+            };
+            monitoring_port(&executor).map(|finding| finding.id)
+        };
+        assert_eq!(id(Some(taken)), Some("monitoring-port-taken"));
+        drop(holder);
+        assert_eq!(id(Some(taken)), None);
+        assert_eq!((id(None), id(Some(0))), (None, None));
+        assert_eq!(id(Some(65536)), Some("port-invalid"));
     }
 
     #[test]

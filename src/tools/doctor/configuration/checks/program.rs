@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::commands::nothing_found;
+use super::executable::why_not_run;
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
-use crate::shared::finding::Finding;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::occupant::{Occupant, occupant_of, release_of};
 use crate::shared::pth::{Enabled, Site};
 use crate::shared::words::shell_word;
@@ -47,6 +48,13 @@ pub(in crate::doctor) fn interchange(
     let Some(file) = found(name, &set_up.path) else {
         return (Program::Nobody, vec![not_found(name, &set_up.path)]);
     };
+    let path = OsStr::new(&set_up.path);
+    if let Some(finding) = why_not_run(&file, interpreter_of(&file, path)) {
+        if finding.severity == Severity::Problem {
+            return (Program::Nobody, vec![finding]);
+        }
+        return (Program::Unknown(file), vec![finding]);
+    }
     let own = std::env::current_exe().unwrap_or_default();
     match occupant_of(&file, &own) {
         Ok(Occupant::Ours | Occupant::Running) => {
@@ -57,7 +65,7 @@ pub(in crate::doctor) fn interchange(
         }
         _ if is_stock_module(&file, arguments) => parsls_own(&file, Some(&file), &own),
         _ if is_stock(&file) => {
-            let python = interpreter_of(&file, OsStr::new(&set_up.path));
+            let python = interpreter_of(&file, path);
             let python = python.filter(|_| arguments.is_empty());
             parsls_own(&file, python.as_deref(), &own)
         }
@@ -270,7 +278,7 @@ mod tests {
             one("tool --io-threads 2"),
             (Program::Nobody, vec!["launch-not-found"])
         );
-        fs::write(&file, "#!/usr/bin/python\nclass Interchange:\n").unwrap();
+        fs::write(&file, "#!/bin/sh\nclass Interchange:\n").unwrap();
         let by_path = Words::Many(vec![file.to_str().unwrap().to_owned()]);
         assert_eq!(
             started_by(by_path, ""),
