@@ -112,20 +112,26 @@ fn every_tool_is_told() {
     assert_eq!(told, has);
 }
 
-/// Texts of the program's source, with what is cut over lines put together.
-fn source() -> String {
-    let mut text = String::new();
-    let mut places = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+/// Path and text of each file of Rust below `place`.
+fn files_below(place: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut places = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(place)];
     while let Some(place) = places.pop() {
         if place.is_dir() {
             let entries = fs::read_dir(&place).expect("readable");
             places.extend(entries.map(|entry| entry.expect("readable").path()));
         } else if place.extension().is_some_and(|end| end == "rs") {
-            text.push_str(&fs::read_to_string(&place).expect("a text"));
+            let text = fs::read_to_string(&place).expect("a text");
+            files.push((place.display().to_string(), text));
         }
     }
+    files
+}
+
+/// Texts of the program's source, with what is cut over lines put together.
+fn source() -> String {
     let mut joined = String::new();
-    for line in text.lines() {
+    for line in files_below("src").iter().flat_map(|(_, text)| text.lines()) {
         match line.strip_suffix('\\') {
             Some(part) => joined.push_str(part.trim_start()),
             None => {
@@ -167,6 +173,61 @@ fn every_metric_that_is_told_is_one_of_ours() {
             );
         }
     }
+}
+
+/// Ids of findings as their source has them: where one is made, and wherever a text looks like one.
+fn ids_of_findings() -> BTreeSet<String> {
+    const MADE_BY: [&str; 5] = [
+        "Finding::problem(",
+        "Finding::warning(",
+        "Finding::note(",
+        "Finding::new(",
+        " id: ",
+    ];
+    // A word of the kernel's.
+    const OTHERS: [&str; 1] = ["oom-kill"];
+    let is_kebab = |text: &str| {
+        let is_of_it = |c: char| c.is_ascii_lowercase() || c == '-';
+        !text.is_empty() && text.chars().all(is_of_it) && !text.starts_with('-')
+    };
+    let mut ids = BTreeSet::new();
+    for (path, text) in ["src/tools/doctor", "src/tools/running"]
+        .into_iter()
+        .flat_map(files_below)
+    {
+        // What tests make up is told nobody.
+        if path.contains("/tests") || path.ends_with("/sample.rs") {
+            continue;
+        }
+        let text = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .expect("a part");
+        for begin in MADE_BY {
+            let made = text.split(begin).skip(1);
+            let named = made.filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            ids.extend(named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+        let looks_like_one = |text: &&str| is_kebab(text) && text.contains('-');
+        let quoted = text.split('"').filter(looks_like_one);
+        ids.extend(quoted.filter(|id| !OTHERS.contains(id)).map(str::to_owned));
+    }
+    ids
+}
+
+#[test]
+fn every_finding_has_its_page_and_every_page_its_finding() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tools/explain");
+    let mut explained = Vec::new();
+    for entry in fs::read_dir(place).expect("it is there") {
+        let text = fs::read_to_string(entry.expect("readable").path()).expect("a text");
+        let heads = text.lines().filter_map(|line| line.strip_prefix("## "));
+        explained.extend(heads.map(str::to_owned));
+    }
+    explained.sort();
+    let told: Vec<String> = ids_of_findings().into_iter().collect();
+    assert!(told.len() > 100, "the findings are found: {told:?}");
+    assert_eq!(explained, told);
 }
 
 /// A path between backquotes, from the top of the repository.

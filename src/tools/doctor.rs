@@ -27,12 +27,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Command};
 
+use crate::explain::{page, without_page};
 use crate::shared::endpoint::is_endpoint;
 use crate::shared::finding::Severity;
-use crate::shared::output::{Trouble, say, say_as_it_is};
+use crate::shared::output::{Trouble, complain, say, say_as_it_is};
 use configuration::Loading;
 use question::LOADED_WITHIN;
 
+const WRONG_ARGUMENTS: u8 = 2;
 const WARNINGS: u8 = 3;
 const PROBLEMS: u8 = 4;
 
@@ -42,8 +44,11 @@ pub struct Arguments {
     /// A Python file that makes a Parsl configuration, which is loaded and not started; a run's
     /// directory (runinfo/000), or an executor's in it; or that of an endpoint of Globus Compute
     /// (~/.globus_compute/NAME)
-    #[arg(value_name = "CONFIG.py|RUNDIR|ENDPOINT")]
-    what: PathBuf,
+    #[arg(
+        value_name = "CONFIG.py|RUNDIR|ENDPOINT",
+        required_unless_present = "explain"
+    )]
+    what: Option<PathBuf>,
 
     /// The Python to load the configuration with, or that of an endpoint. Without it: that of the
     /// interchange.py on PATH, then the python3 there; that of globus-compute-endpoint on PATH.
@@ -66,6 +71,11 @@ pub struct Arguments {
     /// What the program in CONFIG.py gets as its own arguments
     #[arg(last = true, value_name = "ARG")]
     program_arguments: Vec<OsString>,
+
+    /// Examine nothing, and print the page on a finding, of doctor or of status: what it means,
+    /// what shows it, what may be behind it, and what to do
+    #[arg(long, value_name = "ID", conflicts_with = "json")]
+    explain: Option<String>,
 }
 
 const AFTER_HELP: &str = "A configuration is loaded in a process that may not write, remove, \
@@ -75,12 +85,16 @@ const AFTER_HELP: &str = "A configuration is loaded in a process that may not wr
 
 /// `program` is what `interchange_launch_cmd` may name, with its arguments.
 pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, Trouble> {
-    let (what, python) = (&arguments.what, arguments.python.as_deref());
+    let what = match (&arguments.explain, &arguments.what) {
+        (None, Some(what)) => what,
+        (id, _) => return explain(id.as_deref().unwrap_or_default()),
+    };
+    let python = arguments.python.as_deref();
     let diagnosis = match what.is_dir() {
         true if is_endpoint(what) => endpoint::examine(what, python)?,
         true => run::examine(what)?,
         false => {
-            let loading = Loading::of(arguments)?;
+            let loading = Loading::of(what, arguments)?;
             if !arguments.json {
                 say(format!("{}\n", loading.does()))?;
             }
@@ -96,4 +110,17 @@ pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, 
         Severity::Warning => ExitCode::from(WARNINGS),
         Severity::Problem => ExitCode::from(PROBLEMS),
     })
+}
+
+fn explain(id: &str) -> Result<ExitCode, Trouble> {
+    match page(id) {
+        Some(page) => {
+            say(page.as_text())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => {
+            complain(format!("htex-interchange: {}", without_page(id)));
+            Ok(ExitCode::from(WRONG_ARGUMENTS))
+        }
+    }
 }

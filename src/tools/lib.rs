@@ -18,8 +18,10 @@
 //! `endpoint_command` is no tool: it is what the program does where an endpoint of Globus Compute
 //! has called it by the name of its own command.
 //!
-//! Below the tools lie two rooms, and no file of them knows a tool:
+//! Below the tools lie three rooms, and no file of them knows a tool:
 //!
+//! * `explain`: a page on each finding that a tool may tell of, by its id, in the Markdown files of
+//!   `explain/`. A new finding needs a section there.
 //! * `running`: interchanges that run. `search` finds them, `client` asks one, `findings` says what
 //!   its answer means (a rule of what is wrong with a run goes there), `manager_counts` adds
 //!   managers up, `labels` names things, and `last_words` reads the logs of those that do not
@@ -35,6 +37,7 @@ mod completions;
 mod doctor;
 mod enable;
 pub mod endpoint_command;
+mod explain;
 mod install_shim;
 mod man;
 mod report;

@@ -65,14 +65,14 @@ fn more_time(reason: &NoAnswer) -> &'static str {
 
 /// A file, and how it is loaded.
 pub(super) struct Loading<'a> {
+    file: &'a PathBuf,
     arguments: &'a Arguments,
     interpreter: PathBuf,
 }
 
 impl<'a> Loading<'a> {
     /// With the Python that is named, or the one that is found.
-    pub(super) fn of(arguments: &'a Arguments) -> Result<Self, NotExamined> {
-        let file = &arguments.what;
+    pub(super) fn of(file: &'a PathBuf, arguments: &'a Arguments) -> Result<Self, NotExamined> {
         if !file.is_file() {
             return Err(NotExamined::FileMissing(file.clone()));
         }
@@ -83,6 +83,7 @@ impl<'a> Loading<'a> {
         let named = arguments.python.clone();
         let interpreter = named.or_else(python::of_submit_side);
         Ok(Self {
+            file,
             arguments,
             interpreter: interpreter.ok_or(NotExamined::PythonMissing)?,
         })
@@ -90,7 +91,7 @@ impl<'a> Loading<'a> {
 
     /// Told before it is done.
     pub(super) fn does(&self) -> String {
-        let (file, it) = (self.arguments.what.display(), self.interpreter.display());
+        let (file, it) = (self.file.display(), self.interpreter.display());
         match self.arguments.run {
             true => format!("Loads {file} with {it}, as your program would: what it does is done."),
             false => format!(
@@ -101,7 +102,7 @@ impl<'a> Loading<'a> {
     }
 
     pub(super) fn examine(&self, own: &Command) -> Result<Diagnosis, NotExamined> {
-        let (file, it) = (&self.arguments.what, self.interpreter.display());
+        let (file, it) = (self.file, self.interpreter.display());
         let (set_up, said) = self.ask()?;
         if let Some(trouble) = &set_up.parsl_trouble {
             return Err(NotExamined::ParslMissing {
@@ -140,7 +141,7 @@ impl<'a> Loading<'a> {
     }
 
     fn ask(&self) -> Result<(SetUp, String), NotExamined> {
-        let file = &self.arguments.what;
+        let file = self.file;
         let guard = if self.arguments.run { "" } else { GUARD };
         let own = [file.as_os_str(), OsStr::new(FACTORIES), OsStr::new(guard)];
         let of_program = &self.arguments.program_arguments;

@@ -99,6 +99,9 @@ impl Diagnosis {
             let _ = write!(end, "{title}: {}. ", list.join("; "));
         }
         text.push_str(&paragraph(&end, "", COLUMNS));
+        if self.worst() != Severity::Note {
+            text.push_str("`htex-interchange doctor --explain ID` tells more about a finding.\n");
+        }
         text
     }
 }
@@ -138,12 +141,16 @@ mod tests {
         assert!(diagnosis.as_text().contains("Nothing wrong was found"));
         diagnosis.add([Finding::note("n", "N")]);
         assert_eq!(diagnosis.worst(), Severity::Note);
+        assert!(!diagnosis.as_text().contains("--explain"));
         diagnosis.add([Finding::warning("w", "W")]);
         assert_eq!(diagnosis.worst(), Severity::Warning);
         diagnosis.add_about("htex", [Finding::problem("p", "P")]);
         assert_eq!(diagnosis.worst(), Severity::Problem);
         let text = diagnosis.as_text();
         assert!(!text.contains("Nothing wrong"));
+        assert!(
+            text.ends_with("`htex-interchange doctor --explain ID` tells more about a finding.\n")
+        );
         let places = [
             "Problems\n  p (executor htex)",
             "Warnings\n  w",

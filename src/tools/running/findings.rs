@@ -82,14 +82,15 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
     if document.state == State::Leaving || document.queue.tasks > 0 {
         return None;
     }
-    let (id, text) = match (document.in_flight, document.totals.tasks_received) {
-        (0, 0) => (
+    let (tasks, received) = (&document.queue.tasks, document.totals.tasks_received);
+    let at_work = document.in_flight;
+    let finding = match (at_work, received) {
+        (0, 0) => Finding::note(
             "no-task-yet",
             "The submit side has given no task yet. If some were started there, they wait for \
-             others that they depend on, or for their files: parsl.log tells."
-                .to_owned(),
+             others that they depend on, or for their files: parsl.log tells.",
         ),
-        (0, _) => (
+        (0, _) => Finding::note(
             "idle",
             format!(
                 "Idle: every task that the submit side has given is answered, and {} for more. \
@@ -102,7 +103,7 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
                 }
             ),
         ),
-        (in_flight, _) => (
+        (in_flight, _) => Finding::note(
             "at-work",
             format!(
                 "{}{}{} in the hands of {}, none waits.",
@@ -113,5 +114,7 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
             ),
         ),
     };
-    Some(Finding::note(id, text))
+    Some(finding.shown_by(format!(
+        "queue.tasks={tasks}, in_flight={at_work}, totals.tasks_received={received}"
+    )))
 }
