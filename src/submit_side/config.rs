@@ -275,8 +275,11 @@ impl<'a> RawConfig<'a> {
     /// starting, so only a missing `logdir` is an error.
     pub fn logging(&self) -> Result<Logging, ConfigError> {
         let expected = "the path of a directory";
+        // A `pathlib` path without parts is the working directory; a text is no such name.
+        let is_named = self.get("logdir").and_then(View::as_str) != Some("");
         let logdir = self
             .path("logdir")?
+            .filter(|_| is_named)
             .ok_or_else(|| missing("logdir", expected))?;
         let level = self
             .get("logging_level")
@@ -302,7 +305,7 @@ impl<'a> RawConfig<'a> {
             logging: self.logging()?,
             heartbeat_threshold: self.heartbeat_threshold()?,
             selector: self.selector()?,
-            run_id: self.text("run_id")?.map(str::to_owned),
+            run_id: self.run_id()?,
             version_check: self.version_check(),
             unknown_keys: self.unknown_keys(),
         })
@@ -334,7 +337,8 @@ impl<'a> RawConfig<'a> {
 
     /// The address alone means nothing: since 2025.03.10 it is always given.
     fn hub(&self) -> Result<Option<HubAddress>, ConfigError> {
-        let Some(port) = self.get("hub_zmq_port") else {
+        // Stock asks both whether they are None, and nothing else.
+        let (Some(port), Some(_)) = (self.get("hub_zmq_port"), self.get("hub_address")) else {
             return Ok(None);
         };
         let port = port_number(port)
@@ -434,13 +438,15 @@ impl<'a> RawConfig<'a> {
         self.get(key).ok_or_else(|| missing(key, expected))
     }
 
-    fn text(&self, key: &'static str) -> Result<Option<&str>, ConfigError> {
-        self.get(key)
-            .map(|view| {
-                view.as_str()
-                    .ok_or_else(|| wrong(key, "None or a str", view))
-            })
-            .transpose()
+    /// Stock hands it on unseen.
+    fn run_id(&self) -> Result<Option<String>, ConfigError> {
+        let key = "run_id";
+        match self.get(key).map(|view| (view, view.as_str())) {
+            None => Ok(None),
+            Some((_, Some(text))) => Ok(Some(text.to_owned())),
+            Some((view, None)) if view.is_falsy() => Ok(None),
+            Some((view, None)) => Err(wrong(key, "None or a str", view)),
+        }
     }
 
     /// `*` is stock's word for every address, and so is no address.

@@ -154,8 +154,10 @@ fn what_python_takes_for_false_is_none_where_stock_asks_no_more() {
             ("worker_port", false_one),
             ("log_config", false_one),
             ("_check_python_mismatch", false_one),
+            ("run_id", false_one),
         ]);
         assert_eq!(config.interchange_address, None, "{false_one}");
+        assert_eq!(config.run_id.unwrap_or_default(), "", "{false_one}");
         let is_range = matches!(config.worker_port, PortChoice::Range { .. });
         assert!(is_range, "{false_one}");
         assert_eq!(config.logging.kind, LoggingKind::Default { level: 20 });
@@ -170,6 +172,23 @@ fn what_python_takes_for_false_is_none_where_stock_asks_no_more() {
             VersionCheck::PythonAndParsl,
             "{true_one}"
         );
+    }
+}
+
+/// It asks of these whether they are None, and fails with other such values.
+#[test]
+fn what_python_takes_for_false_is_wrong_where_stock_fails_with_it() {
+    let hub = |port, address| check(4, &[("hub_zmq_port", port), ("hub_address", address)]);
+    for false_one in ["0", "False", "''", "()"] {
+        assert!(hub(false_one, "'127.0.0.1'").is_err(), "{false_one}");
+        assert!(hub("55055", false_one).is_err(), "{false_one}");
+        // Without the other there is no monitoring, whatever it is.
+        for (port, address) in [(false_one, "None"), ("None", false_one)] {
+            assert_eq!(hub(port, address).unwrap().hub, None, "{false_one}");
+        }
+        for key in ["logdir", "client_address", "heartbeat_threshold"] {
+            assert!(wrong(key, false_one).contains(key), "{key}={false_one}");
+        }
     }
 }
 
