@@ -25,7 +25,8 @@ impl Charset {
 
     fn of_locale(value: impl Fn(&str) -> Option<OsString>) -> Self {
         let named = VARIABLES.iter().filter_map(|variable| value(variable));
-        let locale = named.filter(|value| !value.is_empty()).next();
+        let mut named = named.filter(|value| !value.is_empty());
+        let locale = named.next();
         let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
         match locale.contains("utf-8") || locale.contains("utf8") {
             true => Self::Utf8,
