@@ -99,6 +99,10 @@ pub(super) struct Executor {
     pub(super) heartbeat_threshold: Option<f64>,
     #[serde(deserialize_with = "lenient")]
     pub(super) max_workers_per_node: Option<f64>,
+    #[serde(deserialize_with = "truth")]
+    pub(super) enable_mpi_mode: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) mpi_launcher: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) manager_selector: Option<Selector>,
     #[serde(deserialize_with = "lenient")]
@@ -141,6 +145,9 @@ pub(super) struct Provider {
     pub(super) nodes_per_block: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     pub(super) launcher: Option<String>,
+    /// What a launcher is told to put before the managers' command.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) launcher_prepend: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) worker_init: Option<String>,
     /// Its class and those that it is made of.
@@ -252,6 +259,12 @@ impl Provider {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 
+    /// Without its modules; None if it is not one of Parsl's.
+    pub(super) fn parsls_launcher(&self) -> Option<&str> {
+        const LAUNCHERS: &str = "parsl.launchers.launchers.";
+        self.launcher.as_deref()?.strip_prefix(LAUNCHERS)
+    }
+
     /// What takes its commands to another machine.
     pub(super) fn other_channel(&self) -> Option<&str> {
         let channel = self.channel.as_deref()?.rsplit('.').next()?;
@@ -271,9 +284,7 @@ impl Provider {
     }
 
     fn has_launcher(&self, names: &[&str]) -> bool {
-        const LAUNCHERS: &str = "parsl.launchers.launchers.";
-        let launcher = self.launcher.as_deref().unwrap_or_default();
-        let launcher = launcher.strip_prefix(LAUNCHERS);
+        let launcher = self.parsls_launcher();
         launcher.is_some_and(|launcher| names.contains(&launcher))
     }
 }

@@ -171,6 +171,8 @@ EXECUTOR = (
     "cores_per_worker",
     "prefetch_capacity",
     "worker_logdir_root",
+    "enable_mpi_mode",
+    "mpi_launcher",
 )
 PROVIDER = (
     "init_blocks",
@@ -201,6 +203,8 @@ def executor_of(executor, config):
         about["provider"]["kinds"] = [name_of(kind) for kind in type(provider).__mro__]
         channel = getattr(provider, "channel", None)
         about["provider"]["channel"] = channel and name_of(channel)
+        launcher = getattr(provider, "launcher", None)
+        about["provider"]["launcher_prepend"] = plain(getattr(launcher, "prepend", None))
     about["run_dir"] = path(getattr(config, "run_dir", None))
     about["strategy"] = plain(getattr(config, "strategy", None))
     about["has_config"] = config is not None

@@ -3,26 +3,53 @@
 
 use std::ffi::OsStr;
 
+use rustix::fs::{Access, access};
+
 use crate::doctor::configuration::description::{Executor, Provider, SetUp};
-use crate::shared::finding::Finding;
+use crate::shared::finding::{Finding, Severity};
 use submit_side::versions::candidates;
 
-/// What Parsl's providers run, by the package below `parsl/providers`, of 2022 to 2026: of each
-/// group one command is needed. Slurm's asks `sacct` where it answers, and else `squeue`.
-const OF_PROVIDERS: [(&str, &[&[&str]]); 7] = [
-    ("cobalt", &[&["qsub"], &["qstat"], &["qdel"]]),
+/// What a provider runs for its blocks. Of those that ask for their state, one is enough.
+struct BatchSystem {
+    submits: &'static str,
+    asks: &'static [&'static str],
+    cancels: &'static str,
+}
+
+const fn batch_system(
+    submits: &'static str,
+    asks: &'static [&'static str],
+    cancels: &'static str,
+) -> BatchSystem {
+    BatchSystem {
+        submits,
+        asks,
+        cancels,
+    }
+}
+
+/// By the package below `parsl/providers`: what `submit`, `_status` and `cancel` of
+/// `PACKAGE/PACKAGE.py` give to `execute_wait`, read in releases from 2023.02.27 to 2026.10.26.
+/// PBSPro's cancels as Torque's does, Slurm's asks `squeue` where `sacct` does not answer (older
+/// ones at once), and Cobalt's is there until 2024.10.28.
+const OF_PROVIDERS: [(&str, BatchSystem); 7] = [
+    ("cobalt", batch_system("qsub", &["qstat"], "qdel")),
     (
         "condor",
-        &[&["condor_submit"], &["condor_q"], &["condor_rm"]],
+        batch_system("condor_submit", &["condor_q"], "condor_rm"),
     ),
-    ("grid_engine", &[&["qsub"], &["qstat"], &["qdel"]]),
-    ("lsf", &[&["bsub"], &["bjobs"], &["bkill"]]),
-    ("pbspro", &[&["qsub"], &["qstat"], &["qdel"]]),
-    ("slurm", &[&["sbatch"], &["sacct", "squeue"], &["scancel"]]),
-    ("torque", &[&["qsub"], &["qstat"], &["qdel"]]),
+    ("grid_engine", batch_system("qsub", &["qstat"], "qdel")),
+    ("lsf", batch_system("bsub", &["bjobs"], "bkill")),
+    ("pbspro", batch_system("qsub", &["qstat"], "qdel")),
+    (
+        "slurm",
+        batch_system("sbatch", &["sacct", "squeue"], "scancel"),
+    ),
+    ("torque", batch_system("qsub", &["qstat"], "qdel")),
 ];
 
-/// What those of `parsl/launchers/launchers.py` run inside a block, unless they are given another.
+/// What those of `parsl/launchers/launchers.py` run inside a block, whatever their `overrides`,
+/// which stand behind it.
 const OF_LAUNCHERS: [(&str, &str); 7] = [
     ("AprunLauncher", "aprun"),
     ("GnuParallelLauncher", "parallel"),
@@ -46,6 +73,17 @@ pub(in crate::doctor) fn of_blocks(executor: &Executor, set_up: &SetUp) -> Comma
     if let Some(provider) = &executor.provider {
         commands.of_provider(provider, &set_up.path);
         commands.of_launcher(provider, &set_up.path);
+        if let (Some(true), Some(command)) = (executor.enable_mpi_mode, &executor.mpi_launcher) {
+            let why = "Tasks that begin their commands with $PARSL_MPI_PREFIX would fail.";
+            let missing = Finding::warning(
+                "launcher-command-missing",
+                format!("mpi_launcher is {command}, and PATH has none."),
+            )
+            .because(why)
+            .shown_by(format!("mpi_launcher={command:?}"));
+            let runs = format!("{command}, by which tasks start MPI programs inside a block");
+            commands.inside_a_block(provider, &set_up.path, command, &runs, missing);
+        }
     }
     commands
 }
@@ -55,7 +93,7 @@ impl Commands {
         let name = provider.name();
         let package = provider.package().unwrap_or_default();
         let known = OF_PROVIDERS.iter().find(|(known, _)| *known == package);
-        let Some((_, groups)) = known else {
+        let Some((_, batch_system)) = known else {
             if package != "local" {
                 self.not_examined
                     .push(format!("what {name} needs to start blocks"));
@@ -69,72 +107,115 @@ impl Commands {
             return;
         }
         self.examined = true;
-        let missing = groups.iter().filter(|group| {
-            let is_there = |command: &&str| is_on(path, command);
-            !group.iter().any(is_there)
-        });
-        let missing: Vec<String> = missing.map(|group| group.join(" or ")).collect();
-        if !missing.is_empty() {
-            self.found.push(batch_system_missing(name, &missing, path));
-        }
+        self.found.extend(missing_of(batch_system, name, path));
     }
 
     fn of_launcher(&mut self, provider: &Provider, path: &str) {
-        let launcher = provider.launcher.as_deref().unwrap_or_default();
-        let launcher = launcher.rsplit('.').next().unwrap_or_default();
-        let known = OF_LAUNCHERS.iter().find(|(known, _)| *known == launcher);
-        let Some((launcher, command)) = known else {
+        let Some(launcher) = provider.parsls_launcher() else {
+            if let Some(own) = &provider.launcher {
+                self.not_examined
+                    .push(format!("what {own} runs inside a block"));
+            }
             return;
         };
-        // A block of the local provider has this process's environment.
-        let is_local = provider.package() == Some("local");
-        if !is_local || provider.enters_something() {
-            self.not_examined.push(format!(
-                "{command}, by which {launcher} starts managers inside a block"
-            ));
+        let known = OF_LAUNCHERS.iter().find(|(known, _)| *known == launcher);
+        let prepended = provider.launcher_prepend.as_deref().and_then(first_program);
+        let Some(command) = known.map(|(_, command)| *command).or(prepended) else {
+            return;
+        };
+        let missing = Finding::problem(
+            "launcher-command-missing",
+            format!("{launcher} starts managers by {command}, and PATH has none."),
+        )
+        .because("Blocks run on this machine, and each would end at once.")
+        .shown_by(format!("launcher={launcher}"));
+        let runs = format!("{command}, by which {launcher} starts managers inside a block");
+        self.inside_a_block(provider, path, command, &runs, missing);
+    }
+
+    /// A block of the local provider has this process's environment; another's cannot be seen.
+    fn inside_a_block(
+        &mut self,
+        provider: &Provider,
+        path: &str,
+        command: &str,
+        runs: &str,
+        missing: Finding,
+    ) {
+        if provider.package() != Some("local") || provider.enters_something() {
+            self.not_examined.push(runs.to_owned());
             return;
         }
         self.examined = true;
-        if !is_on(path, command) {
+        if !is_there(command, path) {
             self.found.push(
-                Finding::problem(
-                    "launcher-command-missing",
-                    format!("{launcher} starts managers by {command}, and PATH has none."),
-                )
-                .because("Blocks run on this machine, and each would end at once.")
-                .remedy(
-                    "Load what brings it where the run is started, or in the provider's \
-                     worker_init; SingleNodeLauncher needs none.",
-                )
-                .shown_by(format!("launcher={launcher}"))
-                .shown_by(nothing_found(command, path)),
+                missing
+                    .remedy(
+                        "Load what brings it where the run is started, or in the provider's \
+                         worker_init, or examine the configuration where the run would be \
+                         started; SingleNodeLauncher needs none.",
+                    )
+                    .shown_by(nothing_found(command, path)),
             );
         }
     }
 }
 
-fn batch_system_missing(provider: &str, missing: &[String], path: &str) -> Finding {
-    let finding = Finding::problem(
+/// Without the first two of its commands blocks cannot be had, or not be told from those that have
+/// ended. Without the last they go on for longer than they are needed.
+fn missing_of(batch_system: &BatchSystem, provider: &str, path: &str) -> Option<Finding> {
+    let BatchSystem {
+        submits,
+        asks,
+        cancels,
+    } = batch_system;
+    let is_missing = |commands: &[&str]| !commands.iter().any(|command| is_there(command, path));
+    let (no_submit, no_state) = (is_missing(&[submits]), is_missing(asks));
+    let no_cancel = is_missing(&[cancels]);
+    let severity = match no_submit || no_state {
+        true => Severity::Problem,
+        false if no_cancel => Severity::Warning,
+        false => return None,
+    };
+    let asks_by = asks.join(" or ");
+    let all = [
+        (no_submit, *submits, "start blocks"),
+        (no_state, &asks_by, "see which of them have ended"),
+        (no_cancel, cancels, "end those that are no longer needed"),
+    ];
+    let missing: Vec<_> = all.into_iter().filter(|(is_it, ..)| *is_it).collect();
+    let names: Vec<&str> = missing.iter().map(|(_, name, _)| *name).collect();
+    let cannot: Vec<&str> = missing.iter().map(|(.., cannot)| *cannot).collect();
+    let such = match names.len() {
+        1 => "no such command",
+        _ => "no such commands",
+    };
+    let finding = Finding::new(
         "batch-system-missing",
-        format!(
-            "{provider} runs {}, and PATH has {}.",
-            missing.join(", "),
-            match missing.len() {
-                1 => "no such command",
-                _ => "no such commands",
-            }
-        ),
+        severity,
+        format!("{provider} runs {}, and PATH has {such}.", names.join(", ")),
     )
-    .because("Without them no block can be submitted, asked for, or ended from this machine.")
+    .because(format!("Parsl could not {}.", cannot.join(", nor ")))
     .remedy(
         "Start the run on a machine that has them (a login node), load the batch system's module \
          in the shell that starts it, or use another provider.",
     )
     .shown_by(format!("provider={provider}"));
-    let commands = missing.iter().flat_map(|group| group.split(" or "));
-    commands.fold(finding, |finding, command| {
+    let commands = names.iter().flat_map(|name| name.split(" or "));
+    Some(commands.fold(finding, |finding, command| {
         finding.shown_by(nothing_found(command, path))
-    })
+    }))
+}
+
+/// What a line of the shell starts, if it is a program by its name.
+fn first_program(line: &str) -> Option<&str> {
+    const OF_THE_SHELL: [&str; 12] = [
+        ".", "cd", "command", "eval", "exec", "export", "if", "set", "source", "time", "ulimit",
+        "umask",
+    ];
+    let word = line.split_ascii_whitespace().next()?;
+    let is_of_name = |c: char| c.is_alphanumeric() || "._-+/".contains(c);
+    (word.chars().all(is_of_name) && !OF_THE_SHELL.contains(&word)).then_some(word)
 }
 
 /// Evidence that a command is not there.
@@ -142,8 +223,12 @@ pub(super) fn nothing_found(command: &str, path: &str) -> String {
     format!("`command -v {command}` finds nothing with PATH={path}")
 }
 
-fn is_on(path: &str, command: &str) -> bool {
-    candidates(OsStr::new(path), command).next().is_some()
+/// As a shell finds it.
+fn is_there(command: &str, path: &str) -> bool {
+    match command.contains('/') {
+        true => access(command, Access::EXEC_OK).is_ok(),
+        false => candidates(OsStr::new(path), command).next().is_some(),
+    }
 }
 
 #[cfg(test)]
@@ -182,19 +267,34 @@ mod tests {
 
     #[test]
     fn each_batch_system_has_its_commands() {
-        for (package, groups) in OF_PROVIDERS {
+        for (package, needs) in OF_PROVIDERS {
             let class = format!("parsl.providers.{package}.{package}.SomeProvider");
-            let all: Vec<&str> = groups.iter().map(|group| group[group.len() - 1]).collect();
-            let whole = of(provider(&class, "SimpleLauncher"), &all);
-            assert!(whole.examined && whole.found.is_empty(), "{package}");
-            for missing in 0..all.len() {
-                let mut some = all.clone();
-                let gone = some.remove(missing);
-                let found = of(provider(&class, "SimpleLauncher"), &some).found;
-                assert_eq!(found[0].id, "batch-system-missing", "{package}");
-                assert!(found[0].what.contains(gone), "{}", found[0].what);
-                assert!(found[0].evidence.len() > 1);
+            let found = |commands: &[&str]| of(provider(&class, "SimpleLauncher"), commands).found;
+            let BatchSystem {
+                submits, cancels, ..
+            } = needs;
+            for asks in needs.asks {
+                assert_eq!(found(&[submits, asks, cancels]), [], "{package}");
             }
+            let asks = needs.asks[0];
+            for (gone, severity, there) in [
+                (submits, Severity::Problem, [asks, cancels]),
+                (asks, Severity::Problem, [submits, cancels]),
+                (cancels, Severity::Warning, [submits, asks]),
+            ] {
+                let found = found(&there);
+                let [finding] = &found[..] else {
+                    panic!("{package}: {found:?}");
+                };
+                assert_eq!(
+                    (finding.id, finding.severity),
+                    ("batch-system-missing", severity)
+                );
+                assert!(finding.what.contains(gone), "{}", finding.what);
+                let shown = format!("`command -v {gone}` finds nothing with PATH=");
+                assert!(finding.evidence[1].starts_with(&shown), "{finding:?}");
+            }
+            assert_eq!(found(&[])[0].severity, Severity::Problem, "{package}");
         }
     }
 
@@ -211,6 +311,12 @@ mod tests {
         // A class of the user's own, whatever it does.
         let own = of(provider("mine.Provider", "SrunLauncher"), &[]);
         assert!(own.found.is_empty() && !own.not_examined.is_empty());
+        let own_launcher = Provider {
+            launcher: Some("mine.SrunLauncher".to_owned()),
+            ..provider("parsl.providers.local.local.LocalProvider", "")
+        };
+        let commands = of(own_launcher, &[]);
+        assert!(commands.found.is_empty() && commands.not_examined.len() == 1);
         // One that is made of Parsl's does what that does.
         let derived = Provider {
             kinds: Some(vec!["mine.Provider".to_owned(), slurm.to_owned()]),
@@ -238,5 +344,57 @@ mod tests {
         };
         let commands = of(with_modules, &[]);
         assert!(commands.found.is_empty() && commands.not_examined.len() == 1);
+    }
+
+    #[test]
+    fn a_launcher_may_put_a_program_before_the_managers() {
+        let wrapped = |prepend: &str| {
+            let local = provider(
+                "parsl.providers.local.local.LocalProvider",
+                "WrappedLauncher",
+            );
+            of(
+                Provider {
+                    launcher_prepend: Some(prepend.to_owned()),
+                    ..local
+                },
+                &["docker"],
+            )
+        };
+        for there in [
+            "docker run image",
+            "/bin/sh -c",
+            "A=1 nowhere",
+            "time docker",
+            "",
+        ] {
+            assert_eq!(wrapped(there).found, [], "{there:?}");
+        }
+        for missing in ["singularity exec image", "/nowhere/docker run"] {
+            let found = wrapped(missing).found;
+            assert_eq!(found[0].id, "launcher-command-missing", "{missing}");
+        }
+    }
+
+    #[test]
+    fn tasks_of_mpi_need_its_command() {
+        let of_mpi = |provider| {
+            let executor = Executor {
+                provider: Some(provider),
+                enable_mpi_mode: Some(true),
+                mpi_launcher: Some("mpiexec".to_owned()),
+                ..Executor::default()
+            };
+            of_blocks(&executor, &SetUp::default())
+        };
+        let local = "parsl.providers.local.local.LocalProvider";
+        let found = of_mpi(provider(local, "SimpleLauncher")).found;
+        assert_eq!(
+            (found[0].id, found[0].severity),
+            ("launcher-command-missing", Severity::Warning)
+        );
+        let slurm = "parsl.providers.slurm.slurm.SlurmProvider";
+        let told = of_mpi(provider(slurm, "SimpleLauncher")).not_examined;
+        assert!(told[0].starts_with("mpiexec, by which tasks"), "{told:?}");
     }
 }
