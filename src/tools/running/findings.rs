@@ -1,6 +1,7 @@
 //! What a document means, in plain words: what is wrong, why nothing moves, and where to look.
 
 mod causes;
+mod evidence;
 mod managers;
 mod placement;
 mod side_services;
@@ -10,6 +11,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+use evidence::fields;
 pub(crate) use placement::fits_nowhere;
 
 use super::manager_counts::ManagerCounts;
@@ -74,6 +76,7 @@ fn leaving(document: &Document) -> Option<Finding> {
             "If the run should still be on, look for the end of the program in its own output and \
              in parsl.log.",
         )
+        .shown_by(fields!(document => state))
     })
 }
 
@@ -82,19 +85,17 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
     if document.state == State::Leaving || document.queue.tasks > 0 {
         return None;
     }
-    let (tasks, received) = (&document.queue.tasks, document.totals.tasks_received);
-    let at_work = document.in_flight;
-    let finding = match (at_work, received) {
+    let finding = match (document.in_flight, document.totals.tasks_received) {
         (0, 0) => Finding::note(
             "no-task-yet",
-            "The submit side has given no task yet. If some were started there, they wait for \
+            "The submit side has given no task yet. If some were started there, they may wait for \
              others that they depend on, or for their files: parsl.log tells.",
         ),
         (0, _) => Finding::note(
             "idle",
             format!(
                 "Idle: every task that the submit side has given is answered, and {} for more. \
-                 What is not done there waits for tasks or files that it depends on: parsl.log \
+                 What is not done there may wait for tasks or files that it depends on: parsl.log \
                  tells.",
                 match counts.managers {
                     0 => "nobody waits".to_owned(),
@@ -114,7 +115,5 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
             ),
         ),
     };
-    Some(finding.shown_by(format!(
-        "queue.tasks={tasks}, in_flight={at_work}, totals.tasks_received={received}"
-    )))
+    Some(finding.shown_by(fields!(document => queue.tasks, in_flight, totals.tasks_received)))
 }

@@ -7,7 +7,7 @@ use super::table::Table;
 use crate::running::findings::{findings, verdict};
 use crate::running::labels::{name_of, told_of};
 use crate::running::manager_counts::{ManagerCounts, by_block};
-use crate::shared::finding::Finding;
+use crate::shared::finding::{Finding, Severity};
 use crate::shared::paper::Paper;
 use crate::shared::words::{
     bytes, clipped, count, duration, moment, plain, rate, some, width, wrapped,
@@ -24,7 +24,7 @@ const PRIORITIES_SHOWN: usize = 6;
 pub(super) fn full(document: &Document, paper: &Paper, managers: bool) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
-    screen.findings(&findings(document));
+    screen.findings(&findings(document), true);
     screen.blank();
     screen.about(document);
     screen.tasks(document);
@@ -43,7 +43,7 @@ pub(super) fn full(document: &Document, paper: &Paper, managers: bool) -> String
 pub(super) fn short(document: &Document, paper: &Paper) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
-    screen.findings(&findings(document));
+    screen.findings(&findings(document), false);
     let counts = ManagerCounts::of(&document.managers);
     let done = document.rates.last_60_s.done;
     screen.line(
@@ -118,7 +118,7 @@ impl Screen {
         }
     }
 
-    fn findings(&mut self, found: &[Finding]) {
+    fn findings(&mut self, found: &[Finding], with_evidence: bool) {
         let verdict = verdict(found);
         self.push(&self.paper.bold(&verdict));
         for finding in found {
@@ -135,8 +135,14 @@ impl Screen {
                 self.push(&(label + &line));
                 label = indent.clone();
             }
-            if !finding.advice().is_empty() {
-                for line in wrapped(&finding.advice(), columns) {
+            let mut behind = vec![finding.advice()];
+            // How things are is shown by the screen itself.
+            if with_evidence && finding.severity != Severity::Note {
+                let shown = finding.evidence.iter();
+                behind.extend(shown.map(|shown| format!("Shown by: {shown}")));
+            }
+            for text in behind.iter().filter(|text| !text.is_empty()) {
+                for line in wrapped(text, columns) {
                     let line = self.paper.dim(&line);
                     self.push(&(indent.clone() + &line));
                 }

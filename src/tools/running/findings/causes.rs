@@ -1,8 +1,30 @@
 //! Causes that more than one finding names.
 
+use std::path::{Path, PathBuf};
+
 use status::document::Document;
 
-use crate::shared::words::some;
+use crate::shared::words::{shell_word, some};
+
+/// The run's directory, into which Parsl puts those of its executors' logs.
+pub(super) fn run_dir(document: &Document) -> PathBuf {
+    let logdir = document.interchange.logdir_path();
+    logdir.parent().map_or(logdir.clone(), Path::to_owned)
+}
+
+/// The command that reads what the run has left on disk.
+pub(super) fn doctor_of(document: &Document) -> String {
+    format!(
+        "`htex-interchange doctor {}`",
+        shell_word(&run_dir(document))
+    )
+}
+
+/// The command that asks this very interchange, with `flag`.
+pub(super) fn status_of(document: &Document, flag: &str) -> String {
+    let logdir = shell_word(&document.interchange.logdir_path());
+    format!("`htex-interchange status {flag} {logdir}`")
+}
 
 /// By whom the submit process is stopped, and how it goes on; None if it is not.
 pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
@@ -24,8 +46,8 @@ pub(super) fn wrong_keys(document: &Document) -> String {
     let mut told = String::new();
     if port.keys_refused > 0 {
         told += &format!(
-            "{} refused for a key that is not of this run: managers of another run, or with a \
-             certificate directory of another one.",
+            "{} refused for a key that is not of this run: they may be managers of another run, \
+             or have a certificate directory of another one.",
             match port.keys_refused {
                 1 => "1 peer was".to_owned(),
                 peers => format!("{} were", some(peers, "peer")),
@@ -39,8 +61,8 @@ pub(super) fn wrong_keys(document: &Document) -> String {
             false => ("not encrypted", "are"),
         };
         told += &format!(
-            "{gap}{} failed: this run is {here}, and those who knock {there}, or are no managers \
-             at all.",
+            "{gap}{} failed: this run is {here}, and it may be that those who knock {there}, or \
+             are no managers at all.",
             some(port.handshakes_failed, "handshake")
         );
     }

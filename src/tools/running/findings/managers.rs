@@ -1,5 +1,7 @@
 //! What is wrong with managers, and what was lost with them.
 
+use super::causes::doctor_of;
+use super::evidence::{fields, of_each};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
@@ -32,15 +34,26 @@ pub(super) fn of_managers(document: &Document, counts: &ManagerCounts<'_>) -> Ve
         counts.count(ManagerState::Draining),
     );
     if held + draining > 0 && held + draining < counts.managers {
-        found.push(Finding::note(
-            "managers-held",
-            format!(
-                "Of {}, {} held and {} draining: they get no more tasks.",
-                some(counts.managers, "manager"),
-                count(held),
-                count(draining)
-            ),
-        ));
+        let get_none = |manager: &&Manager| {
+            matches!(manager.state(), ManagerState::Held | ManagerState::Draining)
+        };
+        let concerned: Vec<&Manager> = document.managers.iter().filter(get_none).collect();
+        found.push(
+            Finding::note(
+                "managers-held",
+                format!(
+                    "Of {}, {} held and {} draining: they get no more tasks.",
+                    some(counts.managers, "manager"),
+                    count(held),
+                    count(draining)
+                ),
+            )
+            .shown_by(of_each(
+                document,
+                &concerned,
+                |manager| fields!(manager => held, draining),
+            )),
+        );
     }
     found
 }
@@ -78,9 +91,18 @@ fn silent(document: &Document) -> Option<Finding> {
             ),
         )
         .because(
-            "Their nodes are overloaded, short of memory or down, their processes are stopped, or \
-             the network between is.",
+            "Their nodes may be overloaded, short of memory or down, their processes stopped, or \
+             the network between down.",
         )
+        .shown_by(format!(
+            "{}, {}",
+            fields!(document => interchange.heartbeat_threshold_s),
+            of_each(
+                document,
+                &silent,
+                |manager| fields!(manager => last_heard_s)
+            )
+        ))
     })
 }
 
@@ -105,14 +127,21 @@ fn suspect(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
                 some(in_flight, "task")
             ),
         )
-        .because("Their jobs have ended or were killed, their nodes are down, or the network is.")
+        .because(
+            "Their jobs may have ended or been killed, or their nodes or the network may be down.",
+        )
+        .shown_by(of_each(
+            document,
+            &gone,
+            |manager| fields!(manager => suspect_s),
+        ))
     })
 }
 
 fn awaited(document: &Document) -> Option<Finding> {
     let managers = document.managers.iter();
     let awaited: Vec<&Manager> = managers.filter(|manager| manager.awaited).collect();
-    let named = named(&awaited);
+    let names = named(&awaited);
     let (get, they_have) = match awaited.len() {
         1 => ("1 manager gets".to_owned(), "it has"),
         managers => (format!("{} get", some(managers, "manager")), "they have"),
@@ -122,12 +151,17 @@ fn awaited(document: &Document) -> Option<Finding> {
             "managers-awaited",
             format!(
                 "{get} no more tasks until {they_have} spoken, as others of the same block \
-                 vanished together: {named}."
+                 vanished together: {names}."
             ),
         )
         .because(
             "What took those nodes may have taken these as well. They speak every few seconds.",
         )
+        .shown_by(of_each(
+            document,
+            &awaited,
+            |manager| fields!(manager => awaited),
+        ))
     })
 }
 
@@ -147,9 +181,14 @@ fn clogged(document: &Document) -> Option<Finding> {
             ),
         )
         .because(
-            "A process that is stopped, a node that is overloaded, or a network that is slow for \
-             tasks of this size. The other managers have the work meanwhile.",
+            "Its process may be stopped, its node overloaded, or the network slow for tasks of \
+             this size. The other managers have the work meanwhile.",
         )
+        .shown_by(of_each(
+            document,
+            &clogged,
+            |manager| fields!(manager => clogged),
+        ))
     })
 }
 
@@ -183,8 +222,14 @@ fn failing(document: &Document) -> Option<Finding> {
         )
         .because(
             "A node may be broken: a mount that is missing, a GPU that is dead, an environment \
-             that is another one. Or only such tasks go there that would fail anywhere.",
+             that is another one. Or only such tasks may have gone there that would fail \
+             anywhere.",
         )
+        .shown_by(of_each(
+            document,
+            &failing,
+            |manager| fields!(manager => failing, held),
+        ))
         .remedy(format!(
             "Look at what these tasks raised, and at {its} manager.log; have the node taken \
              out. {}",
@@ -218,19 +263,25 @@ fn other_versions(document: &Document) -> Option<Finding> {
     };
     let others: Vec<&Manager> = document.managers.iter().filter(differs).collect();
     let first = others.first()?;
-    Some(Finding::note(
-        "manager-versions",
-        format!(
-            "{} another Python or Parsl than the submit side: {} (Python {}, Parsl {}).",
-            match others.len() {
-                1 => "1 manager has".to_owned(),
-                several => format!("{} have", some(several, "manager")),
-            },
-            named(&others),
-            plain(&first.python),
-            plain(&first.parsl)
-        ),
-    ))
+    let what = format!(
+        "{} another Python or Parsl than the submit side: {} (Python {}, Parsl {}).",
+        match others.len() {
+            1 => "1 manager has".to_owned(),
+            several => format!("{} have", some(several, "manager")),
+        },
+        named(&others),
+        plain(&first.python),
+        plain(&first.parsl)
+    );
+    Some(Finding::note("manager-versions", what).shown_by(format!(
+        "{}, {}",
+        fields!(document => interchange.python, interchange.parsl),
+        of_each(
+            document,
+            &others,
+            |manager| fields!(manager => python, parsl)
+        )
+    )))
 }
 
 pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
@@ -246,7 +297,8 @@ pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
                     some(totals.tasks_unreadable, "task")
                 ),
             )
-            .remedy("interchange.log names them, and says what is wrong with them."),
+            .remedy("interchange.log names them, and says what is wrong with them.")
+            .shown_by(fields!(document => totals.tasks_unreadable)),
         );
     }
     if totals.tasks_rejected > 0 {
@@ -258,15 +310,18 @@ pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
                     was_or_were(totals.tasks_rejected as usize, "task")
                 ),
             )
-            .remedy("No executor of Parsl's does so; interchange.log has their numbers."),
+            .remedy("No executor of Parsl's does so; interchange.log has their numbers.")
+            .shown_by(fields!(document => totals.tasks_rejected)),
         );
     }
     if totals.late_results > 0 {
-        found.push(Finding::note("late-results", format!(
+        let what = format!(
             "{} came too late: nobody waited for them any more, as their managers had been given \
              up.",
             some(totals.late_results, "result")
-        )));
+        );
+        let shown = fields!(document => totals.late_results, totals.managers_lost);
+        found.push(Finding::note("late-results", what).shown_by(shown));
     }
     found
 }
@@ -298,13 +353,19 @@ fn lost(document: &Document) -> Option<Finding> {
         false => Severity::Note,
     };
     let advice = match is_recent {
-        true => {
+        true => format!(
             "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. The end \
-             of such a manager's manager.log, and the batch system's word on its job, tell why."
-        }
-        false => "",
+             of such a manager's manager.log, and the batch system's word on its job, may tell \
+             why: {} reads both.",
+            doctor_of(document)
+        ),
+        false => String::new(),
     };
-    Some(Finding::new("managers-lost", severity, text + ".").remedy(advice))
+    Some(
+        Finding::new("managers-lost", severity, text + ".")
+            .remedy(advice)
+            .shown_by(fields!(document => totals.managers_lost, totals.tasks_lost)),
+    )
 }
 
 /// One that hangs keeps its worker for ever, and no manager is lost for it.
@@ -343,6 +404,15 @@ pub(super) fn of_slow_tasks(document: &Document) -> Option<Finding> {
                 1 => "1 manager has".to_owned(),
                 several => format!("{} have", some(several, "manager")),
             }
+        ))
+        .shown_by(format!(
+            "{}, {}",
+            of_each(
+                document,
+                &[oldest],
+                |manager| fields!(manager => oldest_task, oldest_task_s)
+            ),
+            fields!(document => totals.in_flight_longest_s)
         )),
     )
 }

@@ -1,6 +1,8 @@
 //! Tasks that ask for something of their manager: those that fit none, and the manager that is
 //! reserved for one.
 
+use super::causes::status_of;
+use super::evidence::{field, fields};
 use super::waiting::BLOCKS_COME_WITHIN_S;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{count, duration, plain, some};
@@ -40,13 +42,14 @@ pub(crate) fn fits_nowhere(document: &Document) -> Option<Finding> {
     let needs = needs.into_iter().filter(|needs| !needs.is_empty());
     let needs: Vec<String> = needs.collect();
     let finding = || {
-        let finding = Finding::new("no-manager-fits", severity, told.join(" "));
+        let finding = Finding::new("no-manager-fits", severity, told.join(" "))
+            .shown_by(kinds(document, shown));
         match needs.is_empty() {
             true => finding,
             false => finding.because(format!("Asked for: {}.", needs.join("; "))),
         }
     };
-    (!unmet.is_empty()).then(|| finding().remedy(remedies(&unmet)))
+    (!unmet.is_empty()).then(|| finding().remedy(remedies(document, &unmet)))
 }
 
 /// `12 tasks need 8 slots on one manager; the largest has 4.`
@@ -79,31 +82,49 @@ fn lacking(unmet: &Unmet) -> String {
     }
 }
 
+/// `queue.unmet[0].tasks=12, queue.unmet[0].lack="slots"`.
+fn kinds(document: &Document, shown: &[&Unmet]) -> String {
+    let kinds = document.queue.unmet.iter().enumerate();
+    let kinds = kinds.filter(|(_, kind)| shown.iter().any(|it| std::ptr::eq(*it, *kind)));
+    let told = kinds.map(|(place, kind)| {
+        let name = |field: &str| format!("queue.unmet[{place}].{field}");
+        let (tasks, lack) = (field(&name("tasks"), &kind.tasks), kind.lack.name());
+        format!("{tasks}, {}", field(&name("lack"), &lack))
+    });
+    let queue = fields!(document => queue.tasks, queue.oldest_s);
+    told.fold(queue, |text, kind| text + ", " + &kind)
+}
+
 /// What to do, once for each thing that lacks.
-fn remedies(unmet: &[&Unmet]) -> String {
+fn remedies(document: &Document, unmet: &[&Unmet]) -> String {
     let lacks = |name: &str| unmet.iter().any(|unmet| unmet.lack.name() == name);
     let mut told = vec![
         "They wait until a block comes that has it, and hold up nothing else. Blocks of the same \
-         kind will not have it.",
+         kind will not have it."
+            .to_owned(),
     ];
     if lacks("slots") {
         told.push(
             "A slot has the share of cores and memory that cores_per_worker and mem_per_worker \
              give it: ask for less, or for larger nodes (nodes_per_block does not help: a task \
-             runs on one manager).",
+             runs on one manager)."
+                .to_owned(),
         );
     }
     if lacks("time") {
-        told.push("Time: a longer walltime in the provider, or a smaller running_time_min.");
+        let text = "Time: a longer walltime in the provider, or a smaller running_time_min.";
+        told.push(text.to_owned());
     }
     if lacks("node") {
-        told.push(
-            "Node: compare the patterns with `status --managers`, which has each manager's host \
-             and block, and the numbers with the nodes.",
-        );
+        told.push(format!(
+            "Node: compare the patterns with {}, which has each manager's host and block, and the \
+             numbers with the nodes.",
+            status_of(document, "--managers")
+        ));
     }
     if lacks("affinity") {
-        told.push("Affinity: those tasks go elsewhere when that manager goes or is held.");
+        let text = "Affinity: those tasks go elsewhere when that manager goes or is held.";
+        told.push(text.to_owned());
     }
     told.join(" ")
 }
@@ -118,15 +139,16 @@ pub(super) fn reserved(document: &Document) -> Option<Finding> {
         1 => "1 task that asks".to_owned(),
         tasks => format!("the first of {} that ask", some(tasks, "task")),
     };
-    Some(Finding::note(
-        "manager-reserved",
-        format!(
-            "Manager {}{on} has been reserved for {}, for {what} for {}: others have gone before \
-             it for {}. Nothing that stands behind it goes there until it has begun.",
-            plain(&reservation.manager),
-            duration(reservation.reserved_s),
-            plain(&reservation.needs),
-            duration(reservation.passed_s)
-        ),
-    ))
+    let what = format!(
+        "Manager {}{on} has been reserved for {}, for {what} for {}: others have gone before it \
+         for {}. Nothing that stands behind it goes there until it has begun.",
+        plain(&reservation.manager),
+        duration(reservation.reserved_s),
+        plain(&reservation.needs),
+        duration(reservation.passed_s)
+    );
+    Some(
+        Finding::note("manager-reserved", what)
+            .shown_by(field("reservation.manager", &reservation.manager)),
+    )
 }

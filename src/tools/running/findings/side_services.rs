@@ -1,7 +1,9 @@
 //! What only tells of a run, and does not do it as it was asked to: metrics, events, the log.
 
+use std::path::Path;
+
 use crate::shared::finding::Finding;
-use crate::shared::words::{plain, some};
+use crate::shared::words::{plain, shell_word, some};
 use status::document::Document;
 use status::side_service::SideService;
 
@@ -66,9 +68,15 @@ fn events(document: &Document) -> Option<Finding> {
             "events-elsewhere",
             format!("Another interchange writes events to {asked}: those of this one are in {at}."),
         )
-        .remedy("`report` on their directory draws both.")
+        .remedy(both_drawn(events.at.as_deref().unwrap_or_default()))
         .shown_by(format!("--events {asked}, event_file.at={at}"))
     })
+}
+
+fn both_drawn(file: &str) -> String {
+    let directory = Path::new(file).parent().unwrap_or(Path::new("."));
+    let word = shell_word(directory);
+    format!("`htex-interchange report {word}` draws both.")
 }
 
 /// The line that the start has in the log, where there is one.
@@ -80,7 +88,11 @@ fn shown_at_the_start(
 ) -> Finding {
     let found = found.shown_by(format!("{flag} {}", plain(&service.asked_for)));
     match &document.interchange.log {
-        Some(log) => found.shown_by(format!("grep '{GOES_ON}' '{}'", plain(log))),
+        Some(log) => {
+            let name = Path::new(log).file_name().unwrap_or_default();
+            let log = document.interchange.logdir_path().join(name);
+            found.shown_by(format!("grep '{GOES_ON}' {}", shell_word(&log)))
+        }
         None => found,
     }
 }
@@ -128,7 +140,8 @@ fn log_lines(document: &Document) -> Option<Finding> {
         // Which was said, and is cause enough.
         Some(_) => found,
         None => found.because(format!(
-            "{} is on a slow or full file system, or beyond a quota or `ulimit -f` (`df` tells).",
+            "{} may be on a slow or full file system, or beyond a quota or `ulimit -f` (`df` \
+             tells).",
             plain(&document.interchange.logdir)
         )),
     })
@@ -148,8 +161,8 @@ fn event_lines(document: &Document) -> Option<Finding> {
             ),
         )
         .because(
-            "It is on a slow or full file system, or beyond a quota or `ulimit -f` (`df` tells). \
-             The file says where the gaps are.",
+            "It may be on a slow or full file system, or beyond a quota or `ulimit -f` (`df` \
+             tells). The file says where the gaps are.",
         )
         .shown_by(format!("process.event_lines_dropped={dropped}")),
     )

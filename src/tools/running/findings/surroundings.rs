@@ -1,6 +1,7 @@
 //! What is wrong around the interchange: its ports, its bounds, the hub, what it writes.
 
 use super::causes::{stopped_submit_process, wrong_keys};
+use super::evidence::{field, fields};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, some};
 use status::document::Document;
@@ -29,10 +30,18 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
                 "descriptors-ran-out",
                 format!("No more managers are let in until some leave: {descriptors}."),
             )
-            .remedy(raise),
+            .remedy(raise)
+            .shown_by(
+                fields!(document => worker_port.lets_in, process.descriptors,
+                              process.descriptor_limit),
+            ),
         );
     } else if used >= DESCRIPTORS_SHARE {
-        found.push(Finding::warning("descriptors-scarce", format!("{descriptors}.")).remedy(raise));
+        found.push(
+            Finding::warning("descriptors-scarce", format!("{descriptors}."))
+                .remedy(raise)
+                .shown_by(fields!(document => process.descriptors, process.descriptor_limit)),
+        );
     }
     let knocks = port.keys_refused > 0 || port.handshakes_failed > 0;
     let nobody_came = document.totals.managers_registered == 0;
@@ -48,7 +57,12 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
                 .to_owned(),
             false => "Some knocked at the worker port and did not get in.".to_owned(),
         };
-        found.push(Finding::new("peers-refused", severity, text).remedy(wrong_keys(document)));
+        found.push(
+            Finding::new("peers-refused", severity, text)
+                .remedy(wrong_keys(document))
+                .shown_by(fields!(document => worker_port.keys_refused,
+                                  worker_port.handshakes_failed, totals.managers_registered)),
+        );
     }
     if port.bad_messages > 0 {
         found.push(
@@ -59,7 +73,8 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
                     some(port.bad_messages, "message")
                 ),
             )
-            .remedy("interchange.log has who sent them, and what is wrong with them."),
+            .remedy("interchange.log has who sent them, and what is wrong with them.")
+            .shown_by(fields!(document => worker_port.bad_messages)),
         );
     }
     found
@@ -78,7 +93,8 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
             .because(
                 "It gives no tasks and takes no results, and futures do not end, until it goes \
                  on. Nothing is lost by it.",
-            ),
+            )
+            .shown_by(fields!(document => interchange.submit_pid, interchange.submit_state)),
         );
     }
     if !pressure.takes_tasks {
@@ -95,6 +111,10 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
             .because(
                 "It goes on by itself when three quarters of the bound are left; nothing is lost. \
                  --max-queued-bytes is the bound.",
+            )
+            .shown_by(
+                fields!(document => back_pressure.takes_tasks, back_pressure.held_bytes,
+                              back_pressure.bound_bytes),
             ),
         );
     }
@@ -107,7 +127,8 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
                     bytes(pressure.unsent_results_bytes)
                 ),
             )
-            .because("It is busy, or stopped. If they become many more, nothing is dispatched."),
+            .because("It may be busy. If they become many more, nothing is dispatched.")
+            .shown_by(fields!(document => back_pressure.unsent_results_bytes)),
         );
     }
     found
@@ -129,6 +150,7 @@ pub(super) fn of_a_newer_parsl(document: &Document) -> Option<Finding> {
             ),
         )
         .because("It is served as that one is.")
+        .shown_by(fields!(document => interchange.parsl, interchange.parsl_newest_tested))
         .remedy(
             "If anything is odd, look for a newer htex-interchange; --newer-parsl stock has \
              Parsl's own interchange serve.",
@@ -149,7 +171,8 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                 .remedy(
                     "Tasks are not concerned. Look at the end of monitoring's logs in the run's \
                      directory.",
-                ),
+                )
+                .shown_by(field("hub.answers", &hub.answers)),
             );
         }
         if hub.dropped > 0 {
@@ -161,7 +184,8 @@ pub(super) fn of_what_is_written(document: &Document) -> Vec<Finding> {
                         some(hub.dropped, "monitoring record")
                     ),
                 )
-                .because("What it stores has gaps."),
+                .because("What it stores has gaps.")
+                .shown_by(field("hub.dropped", &hub.dropped)),
             );
         }
     }

@@ -11,6 +11,7 @@ use status::document::{Document, Hub, State};
 fn told(document: &Document) -> Vec<(Severity, String)> {
     let told = findings(document).into_iter();
     told.map(|finding| {
+        assert!(!finding.evidence.is_empty(), "nothing shows {finding:?}");
         (
             finding.severity,
             format!("{} {}", finding.what, finding.advice()),
@@ -89,13 +90,13 @@ fn those_who_knock_do_not_get_in() {
     let (severity, text) = one(&failed, "1 handshake failed");
     assert_eq!(severity, Severity::Problem);
     assert!(
-        text.contains("this run is encrypted, and those who knock are not"),
+        text.contains("is encrypted, and it may be that those who knock are not"),
         "{text}"
     );
     failed.interchange.encrypted = false;
     one(
         &failed,
-        "this run is not encrypted, and those who knock are,",
+        "this run is not encrypted, and it may be that those who knock are,",
     );
     failed.totals.managers_registered = 1;
     assert_eq!(one(&failed, "1 handshake failed").0, Severity::Note);
@@ -147,7 +148,7 @@ fn nobody_takes_tasks() {
     assert_eq!(severity, Severity::Problem);
     assert!(text.contains("1 held, 1 draining"), "{text}");
     assert!(
-        text.contains("Held: Parsl holds") && text.contains("Draining: "),
+        text.contains("Held: Parsl may be") && text.contains("Draining: "),
         "{text}"
     );
     assert!(!text.contains("Suspect"), "{text}");
@@ -167,7 +168,7 @@ fn there_is_room_but_nothing_moves() {
     let mut stuck = staffed(4, 9.0);
     let (severity, text) = one(&stuck, "though there is room for 8");
     assert_eq!(severity, Severity::Problem);
-    assert!(text.contains("a fault of the interchange itself"), "{text}");
+    assert!(text.contains("may be a fault of the interchange"), "{text}");
     stuck.interchange.selector = "mine.Selector".to_owned();
     one(&stuck, "your own selector, mine.Selector");
     let mut flowing = staffed(4, 9.0);
@@ -184,7 +185,7 @@ fn the_submit_process_takes_no_results() {
     let (severity, text) = one(&deaf, "takes no results");
     assert_eq!(severity, Severity::Problem);
     assert!(
-        text.contains("256 MiB") && text.contains("debugger"),
+        text.contains("256 MiB") && text.contains("It may be short of memory"),
         "{text}"
     );
     none(&deaf, "there is room");

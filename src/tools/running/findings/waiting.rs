@@ -1,13 +1,12 @@
 //! Why tasks wait.
 
-use std::path::Path;
-
-use super::causes::{stopped_submit_process, wrong_keys};
+use super::causes::{doctor_of, run_dir, status_of, stopped_submit_process, wrong_keys};
+use super::evidence::{fields, of_each};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{bytes, count, duration, shell_word, some};
-use status::document::{Document, ManagerState, State};
+use crate::shared::words::{bytes, count, duration, some};
+use status::document::{Document, Manager, ManagerState, State};
 
 /// Blocks of the same machine are there within this time.
 pub(super) const BLOCKS_COME_WITHIN_S: f64 = 20.0;
@@ -62,8 +61,8 @@ fn results_are_not_taken(document: &Document) -> Finding {
     let unsent = document.back_pressure.unsent_results_bytes;
     let why = match stopped_submit_process(document) {
         Some(stopped) => format!("It is stopped: {stopped}."),
-        None => "It is in a debugger, short of memory, or busy in code that does not let other \
-                 threads run."
+        None => "It may be short of memory, or busy in code that does not let other threads run; \
+                 whether it is stopped is seen only on its own machine."
             .to_owned(),
     };
     Finding::problem(
@@ -77,6 +76,9 @@ fn results_are_not_taken(document: &Document) -> Finding {
     .because(format!(
         "{why} As soon as it reads its results, tasks go on; nothing is lost."
     ))
+    .shown_by(fields!(document => back_pressure.dispatches,
+                      back_pressure.unsent_results_bytes, interchange.submit_pid,
+                      interchange.submit_state))
 }
 
 fn nobody_came(document: &Document) -> Finding {
@@ -88,14 +90,14 @@ fn nobody_came(document: &Document) -> Finding {
     };
     let logdir = &document.interchange.logdir;
     let logs = format!("the managers' logs (manager.log in {logdir}/block-*)");
-    let path = document.interchange.logdir_path();
-    let run_dir = run_dir(&path);
     let place = place_of(document);
+    let doctor = doctor_of(document);
     let advice = if refused {
-        wrong_keys(document)
+        format!("{} {doctor} looks for more.", wrong_keys(document))
     } else if port.connections > 0 {
         format!(
-            "{} at {place}, but none has registered. Look at {logs} for what they wait for.",
+            "{} at {place}, but none has registered. Look at {logs} for what they wait for; \
+             {doctor} reads them.",
             match port.connections {
                 1 => "1 connection is open".to_owned(),
                 open => format!("{} are open", some(open, "connection")),
@@ -103,16 +105,19 @@ fn nobody_came(document: &Document) -> Finding {
         )
     } else {
         format!(
-            "Nobody is connected to {place}. Either no block runs yet: ask the batch system for \
-             its queue, and look at what the blocks have printed (submit_scripts in {run}; \
-             `htex-interchange doctor {word}` shows the end of it). Or they run and cannot reach \
-             this place: look at {logs}, and at the executor's `address`.",
-            run = run_dir.display(),
-            word = shell_word(run_dir)
+            "Nobody is connected to {place}. It may be that no block runs yet: ask the batch \
+             system for its queue, and look at what the blocks have printed (submit_scripts in \
+             {run}; {doctor} shows the end of it). Or they run and cannot reach this place: look \
+             at {logs}, and at the executor's `address`.",
+            run = run_dir(document).display()
         )
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
-    Finding::new("never-registered", severity, text).remedy(advice)
+    Finding::new("never-registered", severity, text)
+        .remedy(advice)
+        .shown_by(fields!(document => queue.tasks, totals.managers_registered,
+                          worker_port.connections, worker_port.keys_refused,
+                          worker_port.handshakes_failed))
 }
 
 fn place_of(document: &Document) -> String {
@@ -121,11 +126,6 @@ fn place_of(document: &Document) -> String {
         Some(address) => format!("port {} of {address}", port.port),
         None => format!("port {} of {}", port.port, document.interchange.host),
     }
-}
-
-/// Parsl puts an executor's log directory into the run's.
-fn run_dir(logdir: &Path) -> &Path {
-    logdir.parent().unwrap_or(logdir)
 }
 
 fn all_are_gone(document: &Document) -> Finding {
@@ -158,13 +158,20 @@ fn all_are_gone(document: &Document) -> Finding {
             last.change
         );
     }
-    Finding::new("all-managers-gone", severity, text + ".").remedy(format!(
+    let advice = format!(
         "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system for \
          its queue, and look at what the last blocks have printed (submit_scripts in {}) and at \
-         the managers' logs (manager.log in {}/block-*).",
-        run_dir(&about.logdir_path()).display(),
-        about.logdir
-    ))
+         the managers' logs (manager.log in {}/block-*); {} reads both.",
+        run_dir(document).display(),
+        about.logdir,
+        doctor_of(document)
+    );
+    Finding::new("all-managers-gone", severity, text + ".")
+        .remedy(advice)
+        .shown_by(
+            fields!(document => queue.tasks, managers, totals.managers_registered,
+                          totals.managers_lost, totals.managers_drained),
+        )
 }
 
 fn all_are_full(document: &Document, counts: &ManagerCounts<'_>) -> Finding {
@@ -192,6 +199,22 @@ fn all_are_full(document: &Document, counts: &ManagerCounts<'_>) -> Finding {
             some(u64::try_from(counts.workers).unwrap_or(0), "worker"),
         ),
     )
+    .shown_by(format!(
+        "{}, {}",
+        fields!(document => queue.tasks, in_flight),
+        of_each(
+            document,
+            &in_state(document, &[ManagerState::Full]),
+            |manager| { fields!(manager => in_flight, capacity) }
+        )
+    ))
+}
+
+fn in_state<'a>(document: &'a Document, states: &[ManagerState]) -> Vec<&'a Manager> {
+    let managers = document.managers.iter();
+    managers
+        .filter(|manager| states.contains(&manager.state()))
+        .collect()
 }
 
 /// `2 held, 1 draining`.
@@ -219,9 +242,9 @@ fn nobody_takes_tasks(document: &Document, counts: &ManagerCounts<'_>) -> Findin
     let mut advice = Vec::new();
     if counts.count(ManagerState::Held) > 0 {
         advice.push(
-            "Held: Parsl holds the managers of a block that it is about to cancel (it scales in), \
-             or somebody asked for it here. A held manager never takes tasks again; new blocks \
-             do.",
+            "Held: Parsl may be about to cancel their block (it holds its managers when it scales \
+             in), somebody may have asked for it here, or they failed every task. A held manager \
+             never takes tasks again; new blocks do.",
         );
     }
     if counts.count(ManagerState::Draining) > 0 {
@@ -232,8 +255,8 @@ fn nobody_takes_tasks(document: &Document, counts: &ManagerCounts<'_>) -> Findin
     }
     if counts.count(ManagerState::Suspect) > 0 {
         advice.push(
-            "Suspect: their connections have closed. Their nodes or the network are down, or \
-             their jobs were killed; they are lost if they do not come back.",
+            "Suspect: their connections have closed. Their nodes or the network may be down, or \
+             their jobs killed; they are lost if they do not come back.",
         );
     }
     if counts.count(ManagerState::Awaited) > 0 {
@@ -247,7 +270,26 @@ fn nobody_takes_tasks(document: &Document, counts: &ManagerCounts<'_>) -> Findin
         managers => format!("none of {} takes any", some(managers, "manager")),
     };
     let text = format!("{}, and {nobody}: {}.", queue(document), unusable(counts));
-    Finding::new("nobody-takes-tasks", severity, text).because(advice.join(" "))
+    let concerned: Vec<&Manager> = document.managers.iter().collect();
+    Finding::new("nobody-takes-tasks", severity, text)
+        .because(advice.join(" "))
+        .shown_by(format!(
+            "{}, {}",
+            fields!(document => queue.tasks, queue.oldest_s),
+            of_each(document, &concerned, what_keeps_it)
+        ))
+}
+
+fn what_keeps_it(manager: &Manager) -> String {
+    match manager.state() {
+        ManagerState::Held => fields!(manager => held),
+        ManagerState::Draining => fields!(manager => draining),
+        ManagerState::Suspect => fields!(manager => suspect_s),
+        ManagerState::Awaited => fields!(manager => awaited),
+        ManagerState::Full | ManagerState::Reserved | ManagerState::Busy | ManagerState::Idle => {
+            fields!(manager => in_flight, capacity, reserved)
+        }
+    }
 }
 
 /// Tasks pass through the queue on their way; something is wrong only if they stay.
@@ -263,9 +305,11 @@ fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
     let selector = &document.interchange.selector;
     let advice = match selector.as_str() {
         "random" | "block id" | "spread" | "pack" => {
-            "This should not be, and is a fault of the interchange itself. Please report it with \
-             the output of `status --json` and the interchange.log."
-                .to_owned()
+            format!(
+                "This should not be, and may be a fault of the interchange itself. Please report \
+                 it with the output of {} and the interchange.log.",
+                status_of(document, "--json")
+            )
         }
         _ => format!(
             "Which of them is given a task is decided by your own selector, {selector}: see what \
@@ -282,7 +326,11 @@ fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
                 count(counts.room)
             ),
         )
-        .remedy(advice),
+        .remedy(advice)
+        .shown_by(
+            fields!(document => queue.tasks, queue.oldest_s, queue.asking,
+                          rates.last_5_s.dispatched, interchange.selector),
+        ),
     )
 }
 
@@ -300,5 +348,6 @@ fn fits_no_room(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
                 some(counts.room, "more task")
             ),
         )
+        .shown_by(fields!(document => queue.tasks, queue.asking, queue.unmet))
     })
 }

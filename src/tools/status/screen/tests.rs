@@ -70,6 +70,19 @@ fn a_screen_tells_what_there_is() {
 }
 
 #[test]
+fn what_shows_a_problem_stands_below_it_where_all_is_told() {
+    let mut document = busy();
+    let shown = |screen: &str| screen.contains("Shown by: ");
+    assert!(!shown(&full(&document, &Paper::piped(), false)));
+    document.managers.clear();
+    let screen = full(&document, &Paper::piped(), false);
+    let told =
+        "               Shown by: queue.tasks=12345, managers=[], totals.managers_registered=20";
+    assert!(screen.contains(told), "{screen}");
+    assert!(!shown(&short(&document, &Paper::piped())));
+}
+
+#[test]
 fn a_manager_has_a_line_if_wanted() {
     let mut document = busy();
     document.managers[3].held = true;

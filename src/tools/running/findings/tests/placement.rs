@@ -96,7 +96,8 @@ fn each_lack_has_its_words_and_its_remedy() {
         &of(2, Lack::Node),
         "2 tasks need a node that no manager is on.",
     );
-    assert!(text.contains("status --managers"), "{text}");
+    let command = "`htex-interchange status --managers /runs/runinfo/003/htex`";
+    assert!(text.contains(command), "{text}");
     let manager = "evil\u{1b}".to_owned();
     let (_, text) = one(
         &of(1, Lack::Affinity { manager }),
