@@ -40,6 +40,7 @@ def answers(side: FakeSubmitSide) -> bool:
     return can(zmq.POLLIN) and b"refused to start" not in side.commands.recv()
 
 
+@pytest.mark.expect_error("Exceptional ending for start")
 def test_stock_starts_with_the_same_and_dies_of_the_same(start):
     """All at once: each of stock's takes a second of Python to begin."""
     all_changes = [

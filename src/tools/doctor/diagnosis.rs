@@ -35,7 +35,8 @@ impl Diagnosis {
     }
 
     pub(super) fn add(&mut self, found: impl IntoIterator<Item = Finding>) {
-        self.findings.extend(found);
+        self.findings
+            .extend(found.into_iter().map(Finding::as_shown));
     }
 
     pub(super) fn add_about(&mut self, label: &str, found: impl IntoIterator<Item = Finding>) {
@@ -144,7 +145,7 @@ mod tests {
         assert!(!diagnosis.as_text().contains("--explain"));
         diagnosis.add([Finding::warning("w", "W")]);
         assert_eq!(diagnosis.worst(), Severity::Warning);
-        diagnosis.add_about("htex", [Finding::problem("p", "P")]);
+        diagnosis.add_about("htex", [Finding::problem("p", "P").shown_by("p=1")]);
         assert_eq!(diagnosis.worst(), Severity::Problem);
         let text = diagnosis.as_text();
         assert!(!text.contains("Nothing wrong"));

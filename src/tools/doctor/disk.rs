@@ -7,6 +7,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use crate::shared::finding::Finding;
+use crate::shared::words::shell_word;
 
 /// Logs of a run that is left alone take some tens of MB.
 const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -39,7 +40,9 @@ pub(super) fn run_dir(run_dir: &Path) -> Vec<Finding> {
                 ),
             )
             .because("Parsl makes its log, its scripts and the keys there, or does not start.")
-            .remedy("Name a run_dir in the Config that is yours."),
+            .remedy("Name a run_dir in the Config that is yours.")
+            .shown_by(format!("run_dir={}", run_dir.display()))
+            .shown_by(format!("`ls -ld {}`", shell_word(&there))),
         ];
     }
     let mut found = Vec::new();
@@ -59,6 +62,10 @@ pub(super) fn room_left(there: &Path, place: &Path) -> Option<Finding> {
         )
         .because("Without room, logs break off and blocks cannot be submitted.")
         .remedy("Make room, or name a run_dir in the Config on another file system.")
+        .shown_by(format!(
+            "{bytes} bytes are free: `df {}`",
+            shell_word(there)
+        ))
     })
 }
 
@@ -68,7 +75,8 @@ fn network(there: &Path) -> Option<Finding> {
     let (_, name) = NETWORK.iter().find(|(number, _)| kind as u32 == *number)?;
     Some(
         Finding::note("network-file-system", format!("run_dir is on {name}."))
-            .because("Logs may come late there; the interchange itself does not wait for them."),
+            .because("Logs may come late there; the interchange itself does not wait for them.")
+            .shown_by(format!("`stat -f {}`", shell_word(there))),
     )
 }
 
@@ -96,5 +104,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let found = run_dir(&file.join("runinfo"));
         assert_eq!(found.first().map(|finding| finding.id), Some("run-dir"));
+        let shown = format!("`ls -ld {}`", shell_word(&file));
+        assert_eq!(found[0].evidence[1], shown);
     }
 }

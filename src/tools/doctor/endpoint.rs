@@ -130,7 +130,7 @@ fn serving(directory: &Path) -> Vec<Finding> {
             let pid = document.interchange.pid;
             let name = name_of(&document);
             let what = format!("htex-interchange serves {name} now, as process {pid}.");
-            Finding::note("serving", what)
+            Finding::note("serving", what).shown_by(format!("`ps -p {pid}`"))
         })
         .collect()
 }
@@ -151,5 +151,17 @@ fn without_interchange(directory: &Path) -> Option<Finding> {
             format!("{TEMPLATE} names an engine that starts no interchange."),
         )
         .because("Its tasks run in the user endpoint itself, or in processes beside it.")
+        .shown_by(format!(
+            "{}: {}",
+            directory.join(TEMPLATE).display(),
+            named_in(&template)
+        ))
     })
+}
+
+/// The line that names such an engine.
+fn named_in(template: &str) -> &str {
+    let mut lines = template.lines();
+    let line = lines.find(|line| WITHOUT.iter().any(|engine| line.contains(engine)));
+    line.unwrap_or_default().trim()
 }

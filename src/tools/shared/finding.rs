@@ -86,6 +86,19 @@ impl Finding {
         self
     }
 
+    /// As it may be told: a problem that nothing shows is a fault of ours, and a warning.
+    pub(crate) fn as_shown(self) -> Self {
+        let is_shown = self.severity != Severity::Problem || !self.evidence.is_empty();
+        debug_assert!(is_shown, "nothing shows the problem {}", self.id);
+        match is_shown {
+            true => self,
+            false => Self {
+                severity: Severity::Warning,
+                ..self
+            },
+        }
+    }
+
     /// All that stands behind the first sentence; empty if there is nothing.
     pub(crate) fn advice(&self) -> String {
         let parts = [self.why.as_str(), &self.remedy];
@@ -98,4 +111,17 @@ impl Finding {
 pub(crate) fn worst(findings: &[Finding]) -> Severity {
     let severities = findings.iter().map(|finding| finding.severity);
     severities.min().unwrap_or(Severity::Note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "nothing shows the problem p")]
+    fn a_problem_has_to_be_shown() {
+        let _ = Finding::warning("w", "W").as_shown();
+        let _ = Finding::problem("p", "P").shown_by("p=1").as_shown();
+        let _ = Finding::problem("p", "P").as_shown();
+    }
 }

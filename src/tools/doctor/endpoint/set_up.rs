@@ -101,7 +101,10 @@ impl SetUp {
                     format!("{ENVIRONMENT} is no list of variables: {trouble}."),
                 )
                 .because("The endpoint says so in its log, and uses nothing of it.")
-                .remedy("Write one line for each variable, NAME: value."),
+                .remedy("Write one line for each variable, NAME: value.")
+                .shown_by(format!(
+                    "{ENVIRONMENT}, read as the endpoint does: {trouble}"
+                )),
             );
         }
         let path = self.environment.path.as_deref().unwrap_or_default();
@@ -113,7 +116,8 @@ impl SetUp {
                     format!("PATH in {ENVIRONMENT} has {entry}, which nobody expands."),
                 )
                 .because("It is no shell that reads this file: the text is PATH as it is.")
-                .remedy("Write every directory as it is; install-shim prints such a line."),
+                .remedy("Write every directory as it is; install-shim prints such a line.")
+                .shown_by(format!("{ENVIRONMENT}: PATH: {path}")),
             );
         }
         if self.has_engine && self.environment.path.is_some() {
@@ -126,7 +130,9 @@ impl SetUp {
                 .remedy(
                     "globus-compute-endpoint migrate-to-template-capable NAME makes it one that \
                      does; or put the shim first on PATH where it is started.",
-                ),
+                )
+                .shown_by(format!("{ENVIRONMENT}: PATH: {path}"))
+                .shown_by("config.yaml has an engine"),
             );
         }
         found
@@ -143,7 +149,9 @@ mod tests {
     }
 
     fn ids(set_up: &SetUp) -> Vec<&'static str> {
-        set_up.findings().iter().map(|finding| finding.id).collect()
+        let found = set_up.findings();
+        assert!(found.iter().all(|finding| !finding.evidence.is_empty()));
+        found.iter().map(|finding| finding.id).collect()
     }
 
     #[test]

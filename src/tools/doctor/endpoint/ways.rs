@@ -10,6 +10,7 @@ use crate::endpoint_command::{self, NAME};
 use crate::shared::finding::Finding;
 use crate::shared::occupant::release_of;
 use crate::shared::pth::Enabled;
+use crate::shared::words::shell_word;
 
 const PUT_IN_PLACE: &str = "`htex-interchange install-shim --globus-compute DIR` puts a shim in \
      place and says what to write into user_environment.yaml; `htex-interchange enable --python` \
@@ -88,6 +89,7 @@ impl Command {
         Finding::problem(id, what)
             .because("No user endpoint can be started, and none could start workers.")
             .remedy("Let that PATH have the directory of the endpoint's own scripts as well.")
+            .shown_by(self.path_shown())
     }
 
     fn by_shim(&self, shim: &Path) -> Finding {
@@ -99,6 +101,11 @@ impl Command {
                 self.path.by
             ),
         )
+        .shown_by(self.path_shown())
+    }
+
+    fn path_shown(&self) -> String {
+        format!("PATH={} (by {})", self.path.path, self.path.by)
     }
 
     fn stock(&self, real: &Path) -> Finding {
@@ -113,6 +120,7 @@ impl Command {
         )
         .because("htex-interchange has no part in this endpoint.")
         .remedy(PUT_IN_PLACE)
+        .shown_by(self.path_shown())
     }
 
     fn not_first(&self, shim: &Path, real: &Path) -> Finding {
@@ -128,6 +136,7 @@ impl Command {
             "Put its directory first in PATH, by {}.",
             self.path.by
         ))
+        .shown_by(self.path_shown())
     }
 }
 
@@ -140,6 +149,12 @@ fn by_pth(enabled: &Enabled) -> Finding {
             enabled.binary.display()
         ),
     )
+    .shown_by(runs(enabled))
+}
+
+/// The command that shows whether the program that a Python is enabled for runs.
+fn runs(enabled: &Enabled) -> String {
+    format!("`{} --version`", shell_word(&enabled.binary))
 }
 
 fn pth_leads_nowhere(enabled: &Enabled) -> Finding {
@@ -153,6 +168,8 @@ fn pth_leads_nowhere(enabled: &Enabled) -> Finding {
     )
     .because("Parsl's own interchange is started instead.")
     .remedy("`htex-interchange enable --python` once more names the program that is there now.")
+    .shown_by(enabled.pair.line().display().to_string())
+    .shown_by(runs(enabled))
 }
 
 /// As with Globus Compute's packages for systems, whose command enters an environment.
@@ -166,6 +183,7 @@ fn may_be_hidden(real: &Path) -> Finding {
     )
     .because("One that enters an environment puts that environment's own command before the shim.")
     .remedy("`htex-interchange enable --python` with that environment's Python works all the same.")
+    .shown_by(head_of(real))
 }
 
 fn unknown(real: &Path) -> Finding {
@@ -175,6 +193,11 @@ fn unknown(real: &Path) -> Finding {
     )
     .because("It is neither htex-interchange nor a Python script, and what it does is not known.")
     .remedy(PUT_IN_PLACE)
+    .shown_by(head_of(real))
+}
+
+fn head_of(file: &Path) -> String {
+    format!("`head -c 80 {}`", shell_word(file))
 }
 
 #[cfg(test)]
@@ -218,6 +241,7 @@ mod tests {
             by: "a test",
         });
         let found = command.findings(enabled);
+        assert!(found.iter().all(|finding| !finding.evidence.is_empty()));
         found.iter().map(|finding| finding.id).collect()
     }
 

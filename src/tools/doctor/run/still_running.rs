@@ -35,7 +35,8 @@ pub(super) fn is_early(document: &Document) -> bool {
 pub(super) fn findings(document: &Document) -> Vec<Finding> {
     let about = &document.interchange;
     let queued = counted(document.queue.tasks as u64, "task");
-    let mut found = vec![Finding::note(
+    let mut found =
+        vec![Finding::note(
         "still-running",
         format!(
             "It still runs, as process {} of {}, with {}. In the queue: {queued}; in managers' \
@@ -45,7 +46,8 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
             counted(document.managers.len() as u64, "manager"),
             document.in_flight,
         ),
-    )];
+    )
+    .shown_by(format!("`ps -p {}` on {}", about.pid, about.host))];
     found.extend(fits_nowhere(document));
     let managers = &document.managers;
     let is_served = managers
@@ -61,8 +63,9 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
             .because("Either no block has begun yet, or all managers are held, draining or gone.")
             .remedy("Look at the blocks: the batch system's queue, and submit_scripts.")
             .shown_by(format!(
-                "its status: {queued} queued, {} in flight",
-                document.in_flight
+                "queue.tasks={}, queue.oldest_s={oldest_s:.1}, in_flight={} \
+                 (htex-interchange status --json)",
+                document.queue.tasks, document.in_flight
             )),
         );
     }
