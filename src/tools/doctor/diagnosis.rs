@@ -36,7 +36,7 @@ impl Diagnosis {
 
     pub(super) fn add(&mut self, found: impl IntoIterator<Item = Finding>) {
         self.findings
-            .extend(found.into_iter().map(Finding::as_shown));
+            .extend(found.into_iter().map(Finding::into_told));
     }
 
     pub(super) fn add_about(&mut self, label: &str, found: impl IntoIterator<Item = Finding>) {

@@ -130,7 +130,9 @@ fn serving(directory: &Path) -> Vec<Finding> {
             let pid = document.interchange.pid;
             let name = name_of(&document);
             let what = format!("htex-interchange serves {name} now, as process {pid}.");
-            Finding::note("serving", what).shown_by(format!("`ps -p {pid}`"))
+            Finding::note("serving", what).shown_by(format!(
+                "interchange.pid={pid} (htex-interchange status --json)"
+            ))
         })
         .collect()
 }

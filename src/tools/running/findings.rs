@@ -38,7 +38,7 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     if !found.iter().any(explains_the_queue) {
         found.extend(how_it_goes(document, &counts));
     }
-    let mut found: Vec<Finding> = found.into_iter().map(Finding::as_shown).collect();
+    let mut found: Vec<Finding> = found.into_iter().map(Finding::into_told).collect();
     found.sort_by_key(|finding| finding.severity);
     found
 }

@@ -87,7 +87,7 @@ impl Finding {
     }
 
     /// As it may be told: a problem that nothing shows is a fault of ours, and a warning.
-    pub(crate) fn as_shown(self) -> Self {
+    pub(crate) fn into_told(self) -> Self {
         let is_shown = self.severity != Severity::Problem || !self.evidence.is_empty();
         debug_assert!(is_shown, "nothing shows the problem {}", self.id);
         match is_shown {
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "nothing shows the problem p")]
     fn a_problem_has_to_be_shown() {
-        let _ = Finding::warning("w", "W").as_shown();
-        let _ = Finding::problem("p", "P").shown_by("p=1").as_shown();
-        let _ = Finding::problem("p", "P").as_shown();
+        let _ = Finding::warning("w", "W").into_told();
+        let _ = Finding::problem("p", "P").shown_by("p=1").into_told();
+        let _ = Finding::problem("p", "P").into_told();
     }
 }

@@ -47,7 +47,10 @@ pub(super) fn findings(document: &Document) -> Vec<Finding> {
             document.in_flight,
         ),
     )
-    .shown_by(format!("`ps -p {}` on {}", about.pid, about.host))];
+    .shown_by(format!(
+        "interchange.pid={}, interchange.host={} (htex-interchange status --json)",
+        about.pid, about.host
+    ))];
     found.extend(fits_nowhere(document));
     let managers = &document.managers;
     let is_served = managers

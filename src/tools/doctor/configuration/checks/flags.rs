@@ -97,6 +97,7 @@ fn wrong(reason: &WrongArguments) -> Finding {
     )
     .because("It refuses to start with them, and parsl.load() raises that.")
     .remedy("`htex-interchange --help` tells which there are.")
+    .shown_by(format!("interchange_launch_cmd: {reason}"))
 }
 
 fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
