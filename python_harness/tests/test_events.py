@@ -320,5 +320,6 @@ def test_what_is_told_as_lost_is_what_is_not_in_the_file(start, connect, small_d
     assert len(tasks) + told == 3 * 350
     # A page is good for a while.
     wait_until(lambda: dropped() == told, WRITTEN_WITHIN_S, "metrics tell as many")
-    times = [line["t"] for line in there]
+    # A gap has the time at which it could be told; what follows may have waited by then.
+    times = [line["t"] for line in there if line["event"] != "dropped"]
     assert times == sorted(times)
