@@ -4,6 +4,7 @@ mod blocks;
 mod causes;
 mod events;
 mod failed_tasks;
+mod kind;
 mod log;
 mod managers;
 mod parsl_log;

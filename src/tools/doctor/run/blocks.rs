@@ -11,9 +11,9 @@ use crate::shared::words::counted;
 use super::causes::Causes;
 use super::log::shown;
 use super::parsl_log::ParslLog;
+use super::places::SCRIPTS;
 use super::providers::{Name, Part, WITHOUT_FILES, provider_of};
 
-const SCRIPTS: &str = "submit_scripts";
 const FILES_MAX: usize = 20_000;
 /// Of so many files of an executor the ends are read.
 const READ_MAX: usize = 2_000;
@@ -142,10 +142,10 @@ impl Blocks {
             match name.part {
                 Part::Script => block.script = Some(file.clone()),
                 Part::ExitStatus => {
+                    let status = fs::read_to_string(file).unwrap_or_default();
                     block.has_exit_status = true;
-                    block.has_failed = has_failed(file);
+                    block.has_failed = is_failure(&status);
                     if block.has_failed {
-                        let status = fs::read_to_string(file).unwrap_or_default();
                         self.statuses.push(shown(file, 1, &status));
                     }
                 }
@@ -207,7 +207,7 @@ impl Blocks {
             let (text, _) = ends_of(script, END_BYTES, 0).ok()?;
             provider_of(&script.to_string_lossy(), &text, some.has_exit_status)
         });
-        let by = provider.map_or_else(String::new, |provider| match provider.keeps_stderr() {
+        let by = provider.map_or_else(String::new, |provider| match provider.keeps_stderr {
             true => format!(" of {} ({})", provider.name, provider.source),
             false => format!(
                 " of {}, which keeps it elsewhere ({})",
@@ -253,8 +253,7 @@ impl Blocks {
 }
 
 /// LocalProvider writes the status of a block there, and a dash until then.
-fn has_failed(file: &Path) -> bool {
-    let status = fs::read_to_string(file).unwrap_or_default();
+fn is_failure(status: &str) -> bool {
     status.trim().parse::<i32>().is_ok_and(|status| status != 0)
 }
 

@@ -3,23 +3,16 @@
 
 use std::path::Path;
 
+use super::kind::Kind;
 use super::log::shown;
 use crate::shared::finding::{Finding, Severity};
 
 /// Of one cause, so many lines are shown.
 const SHOWN_MAX: usize = 3;
 
-struct Cause {
-    id: &'static str,
-    severity: Severity,
-    /// In small letters; a line with one of them shows it.
-    marks: &'static [&'static str],
-    what: &'static str,
-    remedy: &'static str,
-}
-
-const CAUSES: [Cause; 7] = [
-    Cause {
+/// Their marks are in small letters.
+const CAUSES: [Kind; 7] = [
+    Kind {
         id: "out-of-memory",
         severity: Severity::Problem,
         marks: &[
@@ -39,10 +32,11 @@ const CAUSES: [Cause; 7] = [
             "memory usage exceeded",
         ],
         what: "Memory ran out, or a limit of it (the batch job's, ulimit -v) was reached.",
+        why: "",
         remedy: "Ask for more memory, or let fewer workers share it (max_workers_per_node, \
                  mem_per_worker).",
     },
-    Cause {
+    Kind {
         id: "time-limit",
         severity: Severity::Warning,
         marks: &[
@@ -53,39 +47,44 @@ const CAUSES: [Cause; 7] = [
             "walltime limit exceeded",
         ],
         what: "The batch system ended a block at its time limit.",
+        why: "",
         remedy: "Tasks of a block that ends are lost: ask for a longer walltime, set drain_period, \
                  or let Parsl try again (retries).",
     },
-    Cause {
+    Kind {
         id: "preempted",
         severity: Severity::Warning,
         marks: &["due to preemption", "term_preempt", "job was evicted"],
         what: "The batch system took a block's nodes away for other jobs.",
+        why: "",
         remedy: "Config(retries=1) would run its tasks again; another queue or partition may not \
                  preempt.",
     },
-    Cause {
+    Kind {
         id: "node-failed",
         severity: Severity::Warning,
         marks: &["due to node failure", "node_fail", "due to node fail"],
         what: "The batch system ended a block because a node of it failed.",
+        why: "",
         remedy: "Config(retries=1) would run its tasks again.",
     },
-    Cause {
+    Kind {
         id: "job-held",
         severity: Severity::Problem,
         marks: &["job was held"],
         what: "The batch system holds a block's job.",
+        why: "",
         remedy: "`condor_q -hold` tells why.",
     },
-    Cause {
+    Kind {
         id: "disk-was-full",
         severity: Severity::Problem,
         marks: &["no space left on device", "disk quota exceeded"],
         what: "A disk was full, or a quota used up.",
+        why: "",
         remedy: "Make room there; what was being written is not whole.",
     },
-    Cause {
+    Kind {
         id: "killed",
         severity: Severity::Warning,
         marks: &[
@@ -95,6 +94,7 @@ const CAUSES: [Cause; 7] = [
             "exit code 137",
         ],
         what: "A process of a block was killed (SIGKILL).",
+        why: "",
         remedy: "The kernel does that when memory runs out, the batch system at its limits, and \
                  people by hand: the node's log (dmesg) and the batch system's accounting tell \
                  which.",
@@ -112,7 +112,7 @@ impl Causes {
     pub(super) fn hear(&mut self, path: &Path, text: &str, above: Option<usize>) {
         for (line, place) in text.lines().zip(1..) {
             let small = line.to_lowercase();
-            let is_of = |cause: &Cause| cause.marks.iter().any(|mark| small.contains(mark));
+            let is_of = |cause: &Kind| cause.marks.iter().any(|mark| small.contains(mark));
             let Some(place_of) = CAUSES.iter().position(is_of) else {
                 continue;
             };
@@ -127,10 +127,10 @@ impl Causes {
         let told = CAUSES.iter().zip(&self.found);
         told.filter(|(_, lines)| !lines.is_empty())
             .map(|(cause, lines)| {
-                let finding =
-                    Finding::new(cause.id, cause.severity, cause.what).remedy(cause.remedy);
                 let last = lines.iter().rev().take(SHOWN_MAX);
-                last.fold(finding, |finding, line| finding.shown_by(line))
+                last.fold(cause.finding(cause.what), |finding, line| {
+                    finding.shown_by(line)
+                })
             })
             .collect()
     }

@@ -1,30 +1,20 @@
 //! What an interchange's log says in so many words, and what it means. Parsl's own interchange
 //! uses some of the same words.
 
+use super::kind::Kind;
 use super::log::{Level, Line, Log};
-use super::parsl_log::{Ending, ParslLog};
+use super::parsl_log::{Ending, ParslLog, REFUSAL};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::counted;
 
 const SAMPLE_CHARACTERS_MAX: usize = 400;
 
-/// One kind of thing that is told in a log.
-struct Kind {
-    id: &'static str,
-    severity: Severity,
-    /// A line is of this kind if it has one of them.
-    marks: &'static [&'static str],
-    /// Stands behind the number of such lines.
-    what: &'static str,
-    why: &'static str,
-    remedy: &'static str,
-}
-
+/// The number of such lines stands behind what is the case.
 const KINDS: [Kind; 12] = [
     Kind {
         id: "refused-start",
         severity: Severity::Problem,
-        marks: &["htex-interchange refused to start: "],
+        marks: &[REFUSAL],
         what: "The interchange refused to start",
         why: "parsl.load() raised with this reason.",
         remedy: "`htex-interchange doctor CONFIG.py` tells what to change.",
@@ -191,9 +181,7 @@ fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
         count => format!(" ({count} lines, of which this is the last)"),
     };
     let what = format!("{}{count}: {}", kind.what, shortened(&last.message));
-    let finding = Finding::new(kind.id, kind.severity, what);
-    let finding = finding.because(kind.why).remedy(kind.remedy);
-    Some(finding.shown_by(log.shown(last)))
+    Some(kind.finding(what).shown_by(log.shown(last)))
 }
 
 fn lost_managers(log: &Log) -> Option<Finding> {

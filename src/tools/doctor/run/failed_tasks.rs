@@ -99,11 +99,7 @@ fn raised(traceback: &[String]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::run::parsl_log::ParslLog;
-
-    fn record(level: &str, message: &str) -> String {
-        format!("1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f {level}: {message}\n")
-    }
+    use crate::doctor::run::parsl_log::{ParslLog, record};
 
     #[test]
     fn tasks_are_counted_by_what_they_raised() {

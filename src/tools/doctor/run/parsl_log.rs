@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::failed_tasks::{self, FAILED, TRY_FAILED};
+use super::kind::Kind;
 use super::log::{Level, Line, Log};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::log_file::ends_of;
@@ -63,15 +64,6 @@ const SUBMISSIONS: [&str; 8] = [
     // Before 2023.
     "Scaling out failed: ",
 ];
-
-struct Kind {
-    id: &'static str,
-    severity: Severity,
-    marks: &'static [&'static str],
-    what: &'static str,
-    why: &'static str,
-    remedy: &'static str,
-}
 
 const KINDS: [Kind; 6] = [
     Kind {
@@ -355,9 +347,8 @@ fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
         .marks
         .iter()
         .find_map(|mark| Some((mark, log.find(mark)?)))?;
-    let mut finding = Finding::new(kind.id, kind.severity, kind.what)
-        .because(kind.why)
-        .remedy(kind.remedy)
+    let mut finding = kind
+        .finding(kind.what)
         .shown_by(log.shown_below(line, mark));
     let reason = line.more.iter().find(|text| text.starts_with('\t'));
     if let Some(reason) = reason.filter(|_| kind.id == "bad-state") {
@@ -400,6 +391,12 @@ fn the_rest(log: &Log) -> Option<Finding> {
     Some(Finding::warning("parsl-errors", what).shown_by(log.shown(last)))
 }
 
+/// As Parsl writes it since 2023.
+#[cfg(test)]
+pub(super) fn record(level: &str, message: &str) -> String {
+    format!("1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f {level}: {message}\n")
+}
+
 #[cfg(test)]
 impl ParslLog {
     pub(super) fn from(text: &str) -> Self {
@@ -413,10 +410,6 @@ impl ParslLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(level: &str, message: &str) -> String {
-        format!("1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f {level}: {message}\n")
-    }
 
     fn ids(text: &str) -> Vec<&'static str> {
         let found = ParslLog::from(text).findings(true);

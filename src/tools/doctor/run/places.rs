@@ -12,7 +12,8 @@ const DEPTH: usize = 3;
 /// A directory with more than this is not one of runs.
 const ENTRIES_MAX: usize = 20_000;
 /// What a run has, if none of its logs is there.
-const OTHERS: [&str; 2] = ["submit_scripts", "monitoring.db"];
+pub(super) const SCRIPTS: &str = "submit_scripts";
+const DATABASE: &str = "monitoring.db";
 
 /// A run's directory, and those of its executors.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,16 +35,10 @@ impl Places {
         }
         let mut left = ENTRIES_MAX;
         let runs = runs_below(&directory, DEPTH, &mut left);
-        let executors = |run: &Path| {
-            let mut inside = directories_in(run, &mut ENTRIES_MAX.clone());
-            inside.retain(|path| log_of(path).is_some());
-            inside
-        };
         let run = runs.into_iter().max_by_key(|run| age_of(run))?;
-        Some(Self {
-            executors: executors(&run),
-            run,
-        })
+        let mut executors = directories_in(&run, &mut { ENTRIES_MAX });
+        executors.retain(|path| log_of(path).is_some());
+        Some(Self { run, executors })
     }
 }
 
@@ -56,9 +51,7 @@ pub(super) fn log_of(directory: &Path) -> Option<PathBuf> {
 fn runs_below(directory: &Path, depth: usize, left: &mut usize) -> Vec<PathBuf> {
     let inside = directories_in(directory, left);
     let is_run = inside.iter().any(|path| log_of(path).is_some())
-        || OTHERS
-            .iter()
-            .any(|name| directory.join(name).exists() && *name != "monitoring.db")
+        || directory.join(SCRIPTS).exists()
         || parsl_log::file_of(directory).is_some();
     if is_run {
         return vec![directory.to_owned()];
@@ -71,7 +64,7 @@ fn runs_below(directory: &Path, depth: usize, left: &mut usize) -> Vec<PathBuf> 
         .flat_map(|path| runs_below(path, depth - 1, left));
     let below: Vec<PathBuf> = below.collect();
     // That of monitoring stands beside the runs by default, or in one.
-    let has_database = directory.join(OTHERS[1]).exists();
+    let has_database = directory.join(DATABASE).exists();
     match below.is_empty() && has_database {
         true => vec![directory.to_owned()],
         false => below,
@@ -83,7 +76,7 @@ fn age_of(run: &Path) -> (SystemTime, u64) {
     let name = run.file_name().unwrap_or_default().to_string_lossy();
     let number = name.parse().unwrap_or(0);
     let written = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
-    let logs = directories_in(run, &mut ENTRIES_MAX.clone());
+    let logs = directories_in(run, &mut { ENTRIES_MAX });
     let logs = logs.iter().filter_map(|path| log_of(path));
     let last = logs
         .chain(parsl_log::file_of(run))

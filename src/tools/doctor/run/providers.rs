@@ -8,7 +8,7 @@ pub(super) struct Provider {
     /// What a script of it has, and others have not.
     mark: &'static str,
     /// Where it has the batch system put a block's standard error; none: elsewhere.
-    keeps_stderr: bool,
+    pub(super) keeps_stderr: bool,
 }
 
 /// A first line that fits is the provider's: Torque's and PBS Pro's differ in what they select.
@@ -160,12 +160,6 @@ pub(super) fn provider_of(
     };
     let plain = PROVIDERS.iter().find(|provider| provider.name == name);
     marked.or(plain.filter(|_| file.ends_with(".sh")))
-}
-
-impl Provider {
-    pub(super) fn keeps_stderr(&self) -> bool {
-        self.keeps_stderr
-    }
 }
 
 /// What stands before a time as Python's `time.time()` prints it, and the time.
