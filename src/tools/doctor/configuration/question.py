@@ -373,13 +373,12 @@ say("loading")
 name = os.path.splitext(os.path.basename(place))[0]
 
 
-def tree_of_file():
+def tree_of(source):
     """None if it is no Python; loading it says why."""
-    with open(place, "rb") as file:
-        try:
-            return ast.parse(file.read())
-        except (SyntaxError, ValueError):
-            return None
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
 
 
 def name_in_package():
@@ -436,8 +435,7 @@ def is_found(module):
 
 def has_a_guard():
     """`if __name__ == "__main__":`, behind which a program makes what it starts."""
-    with open(place, encoding="utf-8", errors="replace") as file:
-        return "__main__" in file.read()
+    return b"__main__" in source
 
 
 def is_factory(value):
@@ -487,7 +485,9 @@ def list_methods(module):
                 document["not_called"].append(f"{kind.__name__}.{key}() of line {line}")
 
 
-tree = tree_of_file() or ast.Module(body=[], type_ignores=[])
+with open(place, "rb") as file:
+    source = file.read()
+tree = tree_of(source) or ast.Module(body=[], type_ignores=[])
 configs = []
 try:
     module_name = name_in_package()

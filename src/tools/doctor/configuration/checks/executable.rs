@@ -9,7 +9,7 @@ use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use crate::shared::finding::Finding;
 use crate::shared::words::shell_word;
 
-const WHY: &str = "Parsl cannot start its interchange, and parsl.load() raises.";
+pub(super) const WHY: &str = "Parsl cannot start its interchange, and parsl.load() raises.";
 /// Of an ELF file: where its machine stands, and those by the names that Rust has for them.
 const MACHINE_AT: usize = 18;
 const MACHINES: [(&str, u16); 5] = [
@@ -35,17 +35,24 @@ pub(super) fn why_not_run(file: &Path, interpreter: Option<PathBuf>) -> Option<F
 /// What runs a script may not be there.
 fn gone(file: &Path) -> Option<Finding> {
     (!file.exists()).then(|| {
-        Finding::problem(
-            "launch-not-executable",
-            format!(
-                "{} is to run the interchange, and is not there.",
-                file.display()
-            ),
+        not_executable(
+            file,
+            "is to run the interchange, and is not there",
+            "Correct the first line of the script, or install what it names.",
         )
-        .because(WHY)
-        .remedy("Correct the first line of the script, or install what it names.")
-        .shown_by(format!("`ls -l {}`", shell_word(file)))
     })
+}
+
+/// `what` is the case with `file`.
+pub(super) fn not_executable(file: &Path, what: &str, remedy: impl Into<String>) -> Finding {
+    let word = shell_word(file);
+    Finding::problem(
+        "launch-not-executable",
+        format!("{} {what}.", file.display()),
+    )
+    .because(WHY)
+    .remedy(remedy)
+    .shown_by(format!("`ls -l {word}`"))
 }
 
 fn on_noexec(file: &Path) -> Option<Finding> {
@@ -69,13 +76,8 @@ fn on_noexec(file: &Path) -> Option<Finding> {
 
 fn not_for_us(file: &Path) -> Option<Finding> {
     access(file, Access::EXEC_OK).is_err().then(|| {
-        Finding::problem(
-            "launch-not-executable",
-            format!("{} may not be run by this user.", file.display()),
-        )
-        .because(WHY)
-        .remedy(format!("chmod +x {}, by its owner", shell_word(file)))
-        .shown_by(format!("`ls -l {}`", shell_word(file)))
+        let remedy = format!("chmod +x {}, by its owner", shell_word(file));
+        not_executable(file, "may not be run by this user", remedy)
     })
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::commands::nothing_found;
-use super::executable::why_not_run;
+use super::executable::{WHY, not_executable, why_not_run};
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
 use crate::shared::finding::{Finding, Severity};
@@ -180,15 +180,9 @@ fn not_found(name: &str, path: &str) -> Finding {
             .next(),
     };
     let cannot_run = cannot_run.filter(|file| file.is_file());
-    let why = "Parsl cannot start its interchange, and parsl.load() raises.";
     if let Some(file) = cannot_run {
-        return Finding::problem(
-            "launch-not-executable",
-            format!("{} may not be run.", file.display()),
-        )
-        .because(why)
-        .remedy(format!("chmod +x {}", shell_word(&file)))
-        .shown_by(format!("`ls -l {}`", shell_word(&file)));
+        let remedy = format!("chmod +x {}", shell_word(&file));
+        return not_executable(&file, "may not be run", remedy);
     }
     let place = match name.contains('/') {
         true => format!("There is no {name}."),
@@ -205,7 +199,7 @@ fn not_found(name: &str, path: &str) -> Finding {
         _ => "Name it with its path, or put its directory on PATH where the run is started.",
     };
     Finding::problem("launch-not-found", place)
-        .because(why)
+        .because(WHY)
         .remedy(remedy)
         .shown_by(nothing_found(name, path))
 }
