@@ -21,10 +21,11 @@ from parsl.providers import (
     SlurmProvider,
     TorqueProvider,
 )
+from test_doctor_runs import diagnosis as told_of
+from test_doctor_runs import found
 
 from harness.htex import executors
 from harness.machine.waiting import wait_until
-from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
@@ -67,22 +68,10 @@ NO_FAULT = "own function"
 
 
 def diagnosis(directory: Path) -> dict:
-    told = subprocess.run(
-        [environment.binary(), "doctor", "--json", directory],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert told.stdout, told
-    document = json.loads(told.stdout)
+    document = told_of(directory)
     for finding in document["findings"]:
-        assert finding["evidence"] or finding["id"] == "disk-full", finding
+        assert finding["evidence"], finding
     return document
-
-
-def found(document: dict) -> dict[str, dict]:
-    return {one["id"]: one for one in document["findings"]}
 
 
 @pytest.fixture
