@@ -1,22 +1,40 @@
-"""What `status` and `doctor` recommend works for that very run, copied into a shell as it is."""
+"""Each command that is recommended works for that very run, copied into a shell as it is.
+
+All that stands between back-quotes is a command, or one of the WORDS.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from test_status import place  # noqa: F401
 
 from harness.htex import executors
+from harness.htex.interchange import command_under_test
+from harness.htex.selectors import UnimportableSelector
+from harness.machine import processes
+from harness.machine.terminal import Terminal
+from harness.machine.waiting import wait_until
 from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 30
-NOTHING_FOUND, WRONG_ARGUMENTS, NO_RUN = 3, 2, 1
-NAMES = ["plain", "two  blanks", """it's "so" $HOME""", "Zo\udceb", "Zo\u00eb"]
+PROBLEM, WRONG_ARGUMENTS, NONE_FOUND = 1, 2, 3
+NAMES = ["plain", "two  blanks", """it's "so" $HOME""", "tick`s", "Zo\udceb", "Zo\u00eb"]
+# Of Parsl, and for the shell in which somebody works.
+WORDS = {"retries", "address", "status", "fg"}
+TOOLS = ("status", "top", "doctor", "report")
+# What only its user knows: the configuration of a run, from which it was started.
+UNKNOWN = "CONFIG.py"
 
 
 def run(command: list, **options) -> subprocess.CompletedProcess:
@@ -24,29 +42,71 @@ def run(command: list, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, **options)
 
 
-def recommended(told: subprocess.CompletedProcess) -> list[str]:
-    """Each command between back-quotes, without those that name no run."""
-    text = os.fsdecode(told.stdout + told.stderr)
-    commands = re.findall(r"`(htex-interchange [^`]*)`", text)
-    return [one for one in commands if not re.search(r"\b(RUNDIR|CONFIG\.py|ID|top)\b", one)]
+def told(tool: str, place: Path) -> str:
+    """What a tool says of a run, which it has found."""
+    answer = run([environment.binary(), tool, place])
+    text = os.fsdecode(answer.stdout + answer.stderr)
+    is_found = is_about_the_run(tool, answer.returncode, text)
+    assert is_found, answer
+    return text
 
 
-def follow(command: str) -> subprocess.CompletedProcess:
-    """As somebody copies it, with the program on PATH."""
+def is_about_the_run(tool: str, status: int, text: str) -> bool:
+    if tool == "status":
+        return status in (0, PROBLEM) or (status == NONE_FOUND and "interchange.log: " in text)
+    return status not in ((WRONG_ARGUMENTS,) if tool == "report" else (PROBLEM, WRONG_ARGUMENTS))
+
+
+def recommended(text: str, *, config: Path | None = None) -> list[str]:
+    """The commands in a text."""
+    found = [one for one in re.findall("`([^`]*)`", text) if one not in WORDS]
+    if config:
+        found = [one.replace(UNKNOWN, str(config)) for one in found]
+    assert not any(re.search(r"\b(RUNDIR|DIR|CONFIG\.py|ID|PYTHON)\b", one) for one in found), found
+    return found
+
+
+def follow(command: str) -> str:
+    """As somebody copies it, with the program on PATH; what it says."""
     binary = environment.binary()
     path = f"{binary.parent}{os.pathsep}{os.environ['PATH']}"
-    return run(["bash", "-c", command], env=os.environ | {"PATH": path})
+    variables = os.environ | {"PATH": path}
+    program, tool = [*command.split(), ""][:2]
+    if (program, tool) == ("htex-interchange", "top"):
+        with Terminal(["bash", "-c", command], env=variables) as terminal:
+            terminal.wait_for("queue ")
+            terminal.press("q")
+            assert terminal.wait_exit() == 0
+            return ""
+    answer = run(["bash", "-c", command], env=variables)
+    text = os.fsdecode(answer.stdout + answer.stderr)
+    is_good = answer.returncode == 0
+    if program == "htex-interchange" and tool in TOOLS:
+        is_good = is_about_the_run(tool, answer.returncode, text)
+    assert is_good, (command, answer)
+    return text
+
+
+def follow_all(text: str, **options) -> dict[str, str]:
+    """What each says, and whatever those recommend in turn."""
+    answers: dict[str, str] = {}
+    texts = [text]
+    while texts:
+        for command in recommended(texts.pop(), **options):
+            if command not in answers:
+                answers[command] = follow(command)
+                texts.append(answers[command])
+    return answers
 
 
 def waiting_for_managers(run_dir):
     """A run with a task and nobody to take it; what `status` says."""
     with executors.running(run_dir, blocks=0) as htex:
         htex.submit(abs, {}, -1)
-        told = run([environment.binary(), "status", run_dir])
-        yield told
+        yield told("status", run_dir)
         htex.interchange_proc.kill()
         htex.interchange_proc.wait()
-    yield run([environment.binary(), "status", run_dir])
+    yield told("status", run_dir)
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
@@ -54,22 +114,114 @@ def waiting_for_managers(run_dir):
 def test_from_a_stuck_run_to_its_cause(tmp_path, monkeypatch, name, locale):
     """There is no parsl.log, as with `initialize_logging=False`."""
     monkeypatch.setenv("LC_ALL", locale)
-    run_dir = tmp_path / name / "000"
-    situations = waiting_for_managers(run_dir)
+    situations = waiting_for_managers(tmp_path / name / "000")
     stuck = next(situations)
-    (command,) = recommended(stuck)
-    doctor = follow(command)
-    assert doctor.returncode not in (WRONG_ARGUMENTS, NO_RUN), doctor
-    assert b"still-running" in doctor.stdout or b"never-registered" in doctor.stdout, doctor
+    (doctor, *_) = answers = list(follow_all(stuck).values())
+    assert "still-running" in doctor or "never-registered" in doctor, doctor
     killed = next(situations)
-    assert killed.returncode == NOTHING_FOUND
-    (command,) = recommended(killed)
-    doctor = follow(command)
-    assert doctor.returncode == NOTHING_FOUND and b"no-ending" in doctor.stdout, doctor
+    (after, *_) = more = list(follow_all(killed).values())
+    assert "no-ending" in after, after
     situations.close()
-    for answer in (stuck, killed, doctor):
-        assert locale != "C" or (answer.stdout + answer.stderr).isascii(), answer
-    # What doctor recommends in turn.
-    for further in recommended(doctor):
-        answer = follow(further)
-        assert answer.returncode != WRONG_ARGUMENTS, (further, answer)
+    for text in (stuck, killed, *answers, *more):
+        assert locale != "C" or text.isascii(), text
+
+
+def logged(run_dir: Path) -> str:
+    return (run_dir / "htex" / "interchange.log").read_text()
+
+
+def test_a_manager_that_was_lost(tmp_path):
+    run_dir = tmp_path / "a b" / "000"
+    with executors.running(run_dir, heartbeat_threshold=2) as htex:
+        task = htex.submit(time.sleep, {}, 60)
+        wait_until(lambda: htex.connected_managers()[0]["tasks"], 10, "the task is in its hands")
+        for manager in executors.manager_processes():
+            processes.send(manager, signal.SIGKILL)
+        assert "ManagerLost" in type(task.exception(30)).__name__
+        htex.submit(abs, {}, -1)
+        for text in (told("status", run_dir), told("doctor", run_dir), logged(run_dir)):
+            follow_all(text)
+    ended = "".join(follow_all(told("status", run_dir)).values())
+    assert "managers-lost" in ended
+    follow_all(logged(run_dir))
+
+
+@pytest.mark.expect_error("refused to start")
+def test_a_start_that_was_refused(tmp_path):
+    htex = executors.executor(manager_selector=UnimportableSelector())
+    run_dir = tmp_path / "it's" / "000"
+    htex.run_dir = str(run_dir)
+    os.makedirs(htex.logdir)
+    try:
+        with pytest.raises(ValueError, match="refused to start"):
+            htex.start()
+    finally:
+        htex.shutdown()
+    config = tmp_path / "config.py"
+    config.write_text(
+        "from parsl import Config\n"
+        "from parsl.executors import HighThroughputExecutor as Htex\n"
+        "class Selector:\n    def sort_managers(self, ready, interesting):\n        return []\n"
+        "config = Config([Htex(label='htex', address='127.0.0.1', encrypted=False)])\n"
+    )
+    answers = follow_all(told("status", run_dir), config=config)
+    assert any(command.startswith("htex-interchange doctor") for command in answers)
+    assert "refused-start" in "".join(answers.values())
+    follow_all(logged(run_dir), config=config)
+
+
+def test_a_run_directory_that_was_purged(tmp_path):
+    """Nothing there can be looked at any more, and nothing that would is recommended."""
+    run_dir = tmp_path / "a b" / "000"
+    with executors.running(run_dir, blocks=0) as htex:
+        htex.submit(abs, {}, -1)
+        shutil.rmtree(tmp_path / "a b")
+        text = told("status", run_dir)
+        assert "no manager has ever registered" in text and "was removed" in text
+        answers = follow_all(text)
+        assert not any("doctor" in command for command in answers), answers
+        run_dir.mkdir(parents=True)
+
+
+@pytest.mark.expect_error("cannot be")
+def test_what_only_tells_of_a_run_is_missing(tmp_path):
+    """The log's lines and those of `status` recommend what to look at."""
+    run_dir = tmp_path / "two  blanks" / "000"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        options = ["--metrics", port, "--events", "/dev/null/events.jsonl"]
+        command = [*command_under_test(), *options]
+        with executors.running(run_dir, blocks=0, interchange_launch_cmd=command):
+            text = told("status", run_dir)
+            assert "not served" in text and "not written" in text
+            assert any(one.startswith("grep ") for one in follow_all(text))
+            assert "`htex-interchange status`" in logged(run_dir)
+            follow_all(logged(run_dir))
+
+
+def test_an_interchange_that_is_stopped(tmp_path):
+    with executors.running(tmp_path / "000", blocks=0) as htex:
+        os.kill(htex.interchange_proc.pid, signal.SIGSTOP)
+        try:
+            text = told("status", tmp_path / "000")
+            assert follow_all(text) == {f"kill -CONT {htex.interchange_proc.pid}": ""}
+        finally:
+            os.kill(htex.interchange_proc.pid, signal.SIGCONT)
+        assert "Nothing is wrong" in told("status", tmp_path / "000")
+
+
+def test_events_of_two_executors(tmp_path):
+    """That name one file: a report of both."""
+    run_dir, file = tmp_path / "it's" / "000", tmp_path / "some events" / "events.jsonl"
+    file.parent.mkdir()
+    command = [*command_under_test(), "--events", str(file)]
+    options = {"blocks": 0, "interchange_launch_cmd": command}
+    with (
+        executors.running(run_dir, **options),
+        executors.running(tmp_path / "001", label="other", **options),
+    ):
+        text = told("status", tmp_path / "001")
+        (report,) = [one for one in recommended(text) if "report" in one]
+        follow(report)

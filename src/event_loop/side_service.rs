@@ -62,7 +62,7 @@ impl SideServiceError {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Metrics { .. } => {
-                "Name an address of this machine and a free port from 1024 on, or `--metrics 0` \
+                "Name an address of this machine and a free port from 1024 on, or --metrics 0 \
                  for any; `htex-interchange status` tells which"
             }
             Self::MetricsPortFile { .. } => {

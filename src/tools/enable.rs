@@ -13,6 +13,7 @@ use crate::shared::occupant::release_of;
 use crate::shared::output::{Trouble, say};
 use crate::shared::pth::{Enabled, NotChanged, Site};
 use crate::shared::python;
+use crate::shared::words::command;
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -57,8 +58,8 @@ enum NotDone {
     #[error("{0}; --user puts it into {place} instead", place = .1.display())]
     MayBeUsers(NotChanged, PathBuf),
     #[error(
-        "{} is still enabled by {}, of another environment; `disable` with the Python of that \
-         removes it",
+        "{} is still enabled by {}, of another environment; `htex-interchange disable --python \
+         PYTHON` with the Python of that removes it",
         python.display(), line.display()
     )]
     Elsewhere { python: PathBuf, line: PathBuf },
@@ -148,7 +149,8 @@ pub(super) fn enabled(which: &WhichPython) -> Result<ExitCode, Trouble> {
     if !enabled.is_current {
         let _ = writeln!(
             told,
-            "Another release has put it there; `enable` renews it."
+            "Another release has put it there; {} renews it.",
+            command("htex-interchange enable --python", &python)
         );
     }
     say(told)?;

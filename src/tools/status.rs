@@ -229,9 +229,9 @@ fn with_those_gone(text: String, found: &BTreeMap<PathBuf, Known>, gone: &[&Know
     }
 }
 
-/// In place of what was there before, without flicker; to a file, after it.
+/// In place of what was there before, without flicker; after it where it cannot be drawn over.
 fn redraw(text: &str, paper: &Paper, is_first: bool) -> io::Result<()> {
-    if !paper.is_terminal {
+    if !paper.moves_cursor {
         let gap = if is_first { "" } else { "\n" };
         return say(format!("{gap}{text}"));
     }

@@ -32,6 +32,8 @@ use crate::running::client::{self, Found, PATIENCE};
 use crate::running::search::{Survey, below, none_found, survey, with_directory};
 use crate::shared::charset::{Charset, Screen};
 use crate::shared::output::{Trouble, complain};
+use crate::shared::paper::is_dumb;
+use crate::shared::words::command;
 use status::asking::{Held, Request};
 
 use app::{Action, App, Update};
@@ -66,11 +68,31 @@ type Shown = Arc<RwLock<PathBuf>>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        let reason = "top draws on a terminal, and this is none; status tells the same in lines";
-        complain(format!("htex-interchange: {reason}\n"));
-        return Ok(ExitCode::from(NOT_A_TERMINAL));
+        return Ok(not_drawn(
+            "top draws on a terminal, and this is none",
+            arguments,
+        ));
+    }
+    if is_dumb() {
+        return Ok(not_drawn(
+            "top moves its terminal's cursor, and this one is dumb (TERM)",
+            arguments,
+        ));
     }
     with_directory(arguments.directory.as_deref(), || watch(arguments))
+}
+
+/// Where nothing can be drawn.
+fn not_drawn(why: &str, arguments: &Arguments) -> ExitCode {
+    const INSTEAD: &str = "htex-interchange status";
+    let instead = match &arguments.directory {
+        Some(directory) => command(INSTEAD, directory),
+        None => format!("`{INSTEAD}`"),
+    };
+    complain(format!(
+        "htex-interchange: {why}; {instead} tells the same in lines\n"
+    ));
+    ExitCode::from(NOT_A_TERMINAL)
 }
 
 fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {

@@ -16,6 +16,7 @@ use super::question::{NoAnswer, Question};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::python;
+use crate::shared::words::{command, shell_word};
 
 use checks::program::Program;
 use checks::{
@@ -119,7 +120,7 @@ impl<'a> Loading<'a> {
         diagnosis.does = self.does();
         diagnosis.examined("Parsl's release");
         diagnosis.add(versions::window(parsl));
-        diagnosis.add(set_up.faults().map(|trouble| raises(file, trouble)));
+        diagnosis.add(set_up.faults().map(|trouble| self.raises(trouble)));
         let not_loaded = not_loaded(file, &set_up, &said);
         if set_up.executors.is_empty() && set_up.others.is_empty() && set_up.faults().count() == 0 {
             return Err(match not_loaded.is_empty() {
@@ -138,6 +139,29 @@ impl<'a> Loading<'a> {
             diagnosis.not_examined(what);
         }
         Ok(diagnosis)
+    }
+
+    fn raises(&self, trouble: &Trouble) -> Finding {
+        let file = self.file;
+        let (what, place) = match &trouble.of {
+            Some(function) => (format!("{function} of {}", file.display()), "called"),
+            None => (file.display().to_string(), "loaded"),
+        };
+        let remedy = match &trouble.of {
+            Some(_) => "Correct it.".to_owned(),
+            None => format!(
+                "Correct it; {} shows the same.",
+                command(&shell_word(&self.interpreter), file)
+            ),
+        };
+        Finding::problem(
+            "config-raises",
+            format!("{what} cannot be {place}:\n{}\n", trouble.lines.join("\n")),
+        )
+        .because("A program that uses it would end there.")
+        .remedy(remedy)
+        .shown_by(place_in(file, trouble.line.as_deref()))
+        .shown_by(&trouble.why)
     }
 
     fn ask(&self) -> Result<(SetUp, String), NotExamined> {
@@ -168,21 +192,6 @@ fn place_in(file: &Path, line: Option<&str>) -> String {
         Some(line) => format!("{name}, {line}"),
         None => name.into_owned(),
     }
-}
-
-fn raises(file: &Path, trouble: &Trouble) -> Finding {
-    let (what, place) = match &trouble.of {
-        Some(function) => (format!("{function} of {}", file.display()), "called"),
-        None => (file.display().to_string(), "loaded"),
-    };
-    Finding::problem(
-        "config-raises",
-        format!("{what} cannot be {place}:\n{}\n", trouble.lines.join("\n")),
-    )
-    .because("A program that uses it would end there.")
-    .remedy("Correct it; `python FILE` in the same environment shows the same.")
-    .shown_by(place_in(file, trouble.line.as_deref()))
-    .shown_by(&trouble.why)
 }
 
 /// What is in the file and was not seen, each with its reason.

@@ -19,7 +19,7 @@ use crate::running::search::{below, survey};
 use crate::shared::endpoint::{ENVIRONMENT, TEMPLATE, user_endpoints};
 use crate::shared::finding::Finding;
 use crate::shared::pth::Site;
-use crate::shared::words::shell_word;
+use crate::shared::words;
 
 use set_up::SetUp;
 use ways::Command;
@@ -80,8 +80,8 @@ pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosi
     diagnosis.not_examined("user endpoints that run already with another interchange");
     if let Some(last) = last_run(&directory) {
         diagnosis.not_examined(&format!(
-            "the logs of its user endpoints (of the last one: `htex-interchange doctor {}`)",
-            shell_word(&last)
+            "the logs of its user endpoints (of the last one: {})",
+            words::command("htex-interchange doctor", &last)
         ));
     }
     Ok(diagnosis)

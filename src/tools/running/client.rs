@@ -210,7 +210,7 @@ impl Silent {
                 .to_owned();
         };
         let why = match self.state.as_deref().and_then(|state| state.chars().next()) {
-            Some('T') => "it is stopped (SIGSTOP); kill -CONT lets it go on".to_owned(),
+            Some('T') => format!("it is stopped (SIGSTOP); `kill -CONT {pid}` lets it go on"),
             Some('t') => "a debugger holds it".to_owned(),
             Some('D') => "the kernel holds it, for a disk or a file server as a rule".to_owned(),
             Some(_) => format!(

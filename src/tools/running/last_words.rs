@@ -103,7 +103,7 @@ fn told(log: &Path) -> String {
         (true, None) => format!(
             "its process {pid} runs here, but none of these sockets is its own: it has another \
              {}, or its socket was removed, as whoever tidies up /tmp does. The run goes on; its \
-             log tells how it does (`Status is told at` names the socket)",
+             log tells how it does (its line \"Status is told at\" names the socket)",
             status::asking::DIRECTORY_VARIABLE
         ),
         (false, _) => gone(pid, head.lines().find_map(host_of)),

@@ -14,7 +14,7 @@ use super::client::{Found, ask_one};
 use super::last_words;
 use crate::shared::endpoint;
 use crate::shared::output::{Trouble, complain};
-use crate::shared::words::shell_word;
+use crate::shared::words::command;
 
 /// So many are asked at a time.
 const ASKED_AT_ONCE: usize = 16;
@@ -201,8 +201,8 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
         text += &match told.is_empty() {
             true => "There is no log of an interchange, either.\n".to_owned(),
             false => format!(
-                "{told}`htex-interchange doctor {}` looks for what went wrong.\n",
-                shell_word(directory)
+                "{told}{} looks for what went wrong.\n",
+                command("htex-interchange doctor", directory)
             ),
         };
     }

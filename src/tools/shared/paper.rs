@@ -17,6 +17,8 @@ const WIDTH_MIN: usize = 40;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paper {
     pub(crate) is_terminal: bool,
+    /// Whether what is there can be drawn over.
+    pub(crate) moves_cursor: bool,
     pub(crate) colours: bool,
     /// Columns for running text.
     pub(crate) text_columns: usize,
@@ -39,7 +41,8 @@ impl Paper {
         let rows = size.map_or(0, |size| usize::from(size.ws_row));
         Self {
             is_terminal: true,
-            colours: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            moves_cursor: !is_dumb(),
+            colours: !is_dumb() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             text_columns: columns.clamp(WIDTH_MIN, WIDTH_MAX),
             line_columns: columns.max(WIDTH_MIN),
             rows: if rows == 0 { 24 } else { rows },
@@ -49,6 +52,7 @@ impl Paper {
     pub(crate) fn piped() -> Self {
         Self {
             is_terminal: false,
+            moves_cursor: false,
             colours: false,
             text_columns: WIDTH_OF_PAPER,
             line_columns: usize::MAX,
@@ -79,4 +83,9 @@ impl Paper {
             false => text.to_owned(),
         }
     }
+}
+
+/// Such a terminal prints what it gets, and shows what should move its cursor.
+pub(crate) fn is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }

@@ -114,6 +114,11 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(seen).collect()
 }
 
+/// `words` and a path, as they are copied into a shell.
+pub(crate) fn command(words: &str, path: &Path) -> String {
+    format!("`{words} {}`", shell_word(path))
+}
+
 /// A path as a word of a command line that can be copied into a shell: quoted if it has to be. What
 /// cannot be shown is written by its bytes, as bash, zsh and ksh read them.
 pub(crate) fn shell_word(path: &Path) -> String {
@@ -123,7 +128,7 @@ pub(crate) fn shell_word(path: &Path) -> String {
 fn word_for(path: &Path, charset: Charset) -> String {
     let text = path.to_str().filter(|text| {
         let is_shown = charset == Charset::Utf8 || text.is_ascii();
-        is_shown && plain(text) == **text
+        is_shown && plain(text) == **text && !text.contains(AROUND_COMMANDS)
     });
     if let Some(quoted) = text.and_then(|text| shlex::try_quote(text).ok()) {
         return quoted.into_owned();
@@ -132,7 +137,7 @@ fn word_for(path: &Path, charset: Charset) -> String {
     for &byte in path.as_os_str().as_bytes() {
         match byte {
             b'\'' | b'\\' => word.extend(['\\', char::from(byte)]),
-            b' '..=b'~' => word.push(char::from(byte)),
+            b' '..=b'~' if byte != b'`' => word.push(char::from(byte)),
             _ => word += &format!("\\x{byte:02x}"),
         }
     }
@@ -175,26 +180,25 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
 /// Stands for a blank where no line may be broken: of a plane for private use, and one column wide.
 const NO_BREAK: char = '\u{f8f0}';
 
+/// Stands before and behind what is to be copied, and nowhere in it.
+const AROUND_COMMANDS: char = '`';
+
 /// A command that is to be copied stays in one line: broken, a shell would run its halves.
 fn with_whole_commands(text: &str) -> Cow<'_, str> {
-    const BEGIN: &str = "`htex-interchange ";
-    if !text.contains(BEGIN) {
-        return Cow::Borrowed(text);
+    let mut parts = text.split(AROUND_COMMANDS);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    while let Some(command) = parts.next() {
+        whole.push(AROUND_COMMANDS);
+        let Some(behind) = parts.next() else {
+            // Nothing ends it: it is none.
+            whole += command;
+            break;
+        };
+        whole.extend(command.chars().map(|c| if c == ' ' { NO_BREAK } else { c }));
+        whole.push(AROUND_COMMANDS);
+        whole += behind;
     }
-    let mut whole = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(begin) = rest.find(BEGIN) {
-        let (before, command) = rest.split_at(begin);
-        let end = command[1..].find('`').map_or(command.len(), |end| end + 2);
-        whole += before;
-        whole.extend(
-            command[..end]
-                .chars()
-                .map(|c| if c == ' ' { NO_BREAK } else { c }),
-        );
-        rest = &command[end..];
-    }
-    Cow::Owned(whole + rest)
+    Cow::Owned(whole)
 }
 
 /// Such lines behind an indent; what stands in a line of its own stays there, with its own indent
@@ -341,6 +345,8 @@ mod tests {
             ("/Zo\u{eb}".as_bytes(), "'/Zo\u{eb}'", "$'/Zo\\xc3\\xab'"),
             (b"/Zo\xeb '", "$'/Zo\\xeb \\''", "$'/Zo\\xeb \\''"),
             (b"/a\nb", "$'/a\\x0ab'", "$'/a\\x0ab'"),
+            // What stands around commands is not in them.
+            (b"/a`b c", "$'/a\\x60b c'", "$'/a\\x60b c'"),
         ] {
             assert_eq!(word(bytes, Charset::Utf8), utf8);
             assert_eq!(word(bytes, Charset::Ascii), ascii);

@@ -10,11 +10,7 @@ use crate::endpoint_command::{self, NAME};
 use crate::shared::finding::Finding;
 use crate::shared::occupant::release_of;
 use crate::shared::pth::Enabled;
-use crate::shared::words::shell_word;
-
-const PUT_IN_PLACE: &str = "`htex-interchange install-shim --globus-compute DIR` puts a shim in \
-     place and says what to write into user_environment.yaml; `htex-interchange enable --python` \
-     with the endpoint's Python needs no PATH.";
+use crate::shared::words::{command, shell_word};
 
 /// What a user endpoint finds by the name of its command.
 #[derive(Debug)]
@@ -69,7 +65,7 @@ impl Command {
             (None, None) if self.python().is_none() => vec![unknown(real)],
             (None, None) => vec![self.stock(real)],
         };
-        found.extend(leads_nowhere.map(pth_leads_nowhere));
+        found.extend(leads_nowhere.map(|enabled| self.pth_leads_nowhere(enabled)));
         found
     }
 
@@ -119,8 +115,26 @@ impl Command {
             ),
         )
         .because("htex-interchange has no part in this endpoint.")
-        .remedy(PUT_IN_PLACE)
+        .remedy(ways_in(self.python().as_deref()))
         .shown_by(self.path_shown())
+    }
+
+    fn pth_leads_nowhere(&self, enabled: &Enabled) -> Finding {
+        Finding::warning(
+            "pth-leads-nowhere",
+            format!(
+                "{} would start {}, which does not run.",
+                enabled.pair.line().display(),
+                enabled.binary.display()
+            ),
+        )
+        .because("Parsl's own interchange is started instead.")
+        .remedy(format!(
+            "{} once more names the program that is there now.",
+            enabling(self.python().as_deref())
+        ))
+        .shown_by(enabled.pair.line().display().to_string())
+        .shown_by(runs(enabled))
     }
 
     fn not_first(&self, shim: &Path, real: &Path) -> Finding {
@@ -157,19 +171,22 @@ fn runs(enabled: &Enabled) -> String {
     format!("`{} --version`", shell_word(&enabled.binary))
 }
 
-fn pth_leads_nowhere(enabled: &Enabled) -> Finding {
-    Finding::warning(
-        "pth-leads-nowhere",
-        format!(
-            "{} would start {}, which does not run.",
-            enabled.pair.line().display(),
-            enabled.binary.display()
-        ),
+/// `python` is the endpoint's, if that can be told.
+fn ways_in(python: Option<&Path>) -> String {
+    format!(
+        "`htex-interchange install-shim --globus-compute DIR` puts a shim in place and says what \
+         to write into user_environment.yaml; {} needs no PATH.",
+        enabling(python)
     )
-    .because("Parsl's own interchange is started instead.")
-    .remedy("`htex-interchange enable --python` once more names the program that is there now.")
-    .shown_by(enabled.pair.line().display().to_string())
-    .shown_by(runs(enabled))
+}
+
+fn enabling(python: Option<&Path>) -> String {
+    match python {
+        Some(python) => command("htex-interchange enable --python", python),
+        None => {
+            "`htex-interchange enable --python PYTHON` with its environment's Python".to_owned()
+        }
+    }
 }
 
 /// As with Globus Compute's packages for systems, whose command enters an environment.
@@ -182,7 +199,7 @@ fn may_be_hidden(real: &Path) -> Finding {
         ),
     )
     .because("One that enters an environment puts that environment's own command before the shim.")
-    .remedy("`htex-interchange enable --python` with that environment's Python works all the same.")
+    .remedy(format!("{} works all the same.", enabling(None)))
     .shown_by(head_of(real))
 }
 
@@ -192,12 +209,12 @@ fn unknown(real: &Path) -> Finding {
         format!("The interchange would be started by {}.", real.display()),
     )
     .because("It is neither htex-interchange nor a Python script, and what it does is not known.")
-    .remedy(PUT_IN_PLACE)
+    .remedy(ways_in(None))
     .shown_by(head_of(real))
 }
 
 fn head_of(file: &Path) -> String {
-    format!("`head -c 80 {}`", shell_word(file))
+    command("head -c 80", file)
 }
 
 #[cfg(test)]

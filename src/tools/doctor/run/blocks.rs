@@ -99,7 +99,7 @@ impl Blocks {
         };
         let finding = self.with_evidence(finding.because(self.said()));
         finding.remedy(
-            "`command not found` wants the submit side's environment entered in the provider's \
+            "\"command not found\" wants the submit side's environment entered in the provider's \
              worker_init; a manager that finds no way wants another address; a job that has not \
              begun wants patience.",
         )

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use status::document::Document;
 
-use crate::shared::words::{shell_word, some};
+use crate::shared::words::{command, some};
 
 /// The run's directory, into which Parsl puts those of its executors' logs.
 pub(super) fn run_dir(document: &Document) -> PathBuf {
@@ -14,16 +14,13 @@ pub(super) fn run_dir(document: &Document) -> PathBuf {
 
 /// The command that reads what the run has left on disk.
 pub(super) fn doctor_of(document: &Document) -> String {
-    format!(
-        "`htex-interchange doctor {}`",
-        shell_word(&run_dir(document))
-    )
+    command("htex-interchange doctor", &run_dir(document))
 }
 
 /// The command that asks this very interchange, with `flag`.
 pub(super) fn status_of(document: &Document, flag: &str) -> String {
-    let logdir = shell_word(&document.interchange.logdir_path());
-    format!("`htex-interchange status {flag} {logdir}`")
+    let words = format!("htex-interchange status {flag}");
+    command(&words, &document.interchange.logdir_path())
 }
 
 /// By whom the submit process is stopped, and how it goes on; None if it is not.
@@ -32,8 +29,8 @@ pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
     let pid = about.submit_pid?;
     match about.submit_state? {
         'T' => Some(format!(
-            "process {pid} was sent SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or kill \
-             -CONT {pid}, lets it go on"
+            "process {pid} was sent SIGSTOP, or Ctrl-Z was pressed; `fg` in its shell, or \
+             `kill -CONT {pid}`, lets it go on"
         )),
         't' => Some(format!("a debugger holds process {pid}")),
         _ => None,

@@ -5,7 +5,7 @@ use super::evidence::{fields, of_each};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{count, duration, plain, some};
+use crate::shared::words::{command, count, duration, plain, some};
 use status::document::{Document, Event, Manager, ManagerState};
 
 /// A manager that was silent for this share of the threshold has missed several heartbeats.
@@ -234,11 +234,11 @@ fn failing(document: &Document) -> Option<Finding> {
             "Look at what these tasks raised, and at {its} manager.log; have the node taken \
              out. {}",
             match all_are_held {
-                true => "",
-                false => {
-                    "`htex-interchange top` holds a manager, and --hold-failing-managers does so \
-                     by itself."
-                }
+                true => String::new(),
+                false => format!(
+                    "{} holds a manager, and --hold-failing-managers does so by itself.",
+                    command("htex-interchange top", &document.interchange.logdir_path())
+                ),
             }
         ))
     })

@@ -1,9 +1,9 @@
 //! What only tells of a run, and does not do it as it was asked to: metrics, events, the log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::shared::finding::Finding;
-use crate::shared::words::{plain, shell_word, some};
+use crate::shared::words::{command, plain, some};
 use status::document::Document;
 use status::side_service::SideService;
 
@@ -31,7 +31,7 @@ fn metrics(document: &Document) -> Option<Finding> {
             format!("Metrics were asked for at {asked} and are not served: {trouble}."),
         )
         .because("Tasks are not concerned.")
-        .remedy("For the next start, name another port, or `--metrics 0` for any."),
+        .remedy("For the next start, name another port, or --metrics 0 for any."),
         Some(at) => Finding::warning(
             "metrics-port-file",
             format!("Metrics are served at {}, but {trouble}.", plain(at)),
@@ -68,15 +68,31 @@ fn events(document: &Document) -> Option<Finding> {
             "events-elsewhere",
             format!("Another interchange writes events to {asked}: those of this one are in {at}."),
         )
-        .remedy(both_drawn(events.at.as_deref().unwrap_or_default()))
+        .remedy(format!(
+            "{} draws both.",
+            command("htex-interchange report", &events_place(document))
+        ))
         .shown_by(format!("--events {asked}, event_file.at={at}"))
     })
 }
 
-fn both_drawn(file: &str) -> String {
-    let directory = Path::new(file).parent().unwrap_or(Path::new("."));
-    let word = shell_word(directory);
-    format!("`htex-interchange report {word}` draws both.")
+/// Where the file of events is, or should be.
+fn events_place(document: &Document) -> PathBuf {
+    let logdir = document.interchange.logdir_path();
+    let Some(events) = &document.event_file else {
+        return logdir;
+    };
+    let file = path_of(events.at.as_deref().unwrap_or(&events.asked_for), document);
+    file.parent().map_or(logdir, Path::to_owned)
+}
+
+/// A file that the document names by text, below a directory whose name may be none.
+fn path_of(file: &str, document: &Document) -> PathBuf {
+    let about = &document.interchange;
+    match Path::new(file).strip_prefix(&about.logdir) {
+        Ok(below) => about.logdir_path().join(below),
+        Err(_) => PathBuf::from(file),
+    }
 }
 
 /// The line that the start has in the log, where there is one.
@@ -88,11 +104,10 @@ fn shown_at_the_start(
 ) -> Finding {
     let found = found.shown_by(format!("{flag} {}", plain(&service.asked_for)));
     match &document.interchange.log {
-        Some(log) => {
-            let name = Path::new(log).file_name().unwrap_or_default();
-            let log = document.interchange.logdir_path().join(name);
-            found.shown_by(format!("grep '{GOES_ON}' {}", shell_word(&log)))
-        }
+        Some(log) => found.shown_by(command(
+            &format!("grep '{GOES_ON}'"),
+            &path_of(log, document),
+        )),
         None => found,
     }
 }
@@ -120,7 +135,7 @@ fn log_gone(document: &Document) -> Option<Finding> {
         ),
     };
     let pid = document.interchange.pid;
-    Some(found.shown_by(format!("ls -l /proc/{pid}/fd: {now}")))
+    Some(found.shown_by(format!("`ls -l /proc/{pid}/fd`: {now}")))
 }
 
 fn log_lines(document: &Document) -> Option<Finding> {
@@ -140,9 +155,9 @@ fn log_lines(document: &Document) -> Option<Finding> {
         // Which was said, and is cause enough.
         Some(_) => found,
         None => found.because(format!(
-            "{} may be on a slow or full file system, or beyond a quota or `ulimit -f` (`df` \
-             tells).",
-            plain(&document.interchange.logdir)
+            "{} may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells).",
+            plain(&document.interchange.logdir),
+            command("df", &document.interchange.logdir_path())
         )),
     })
 }
@@ -160,10 +175,11 @@ fn event_lines(document: &Document) -> Option<Finding> {
                 some(dropped, "line")
             ),
         )
-        .because(
-            "It may be on a slow or full file system, or beyond a quota or `ulimit -f` (`df` \
-             tells). The file says where the gaps are.",
-        )
+        .because(format!(
+            "It may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells). The \
+             file says where the gaps are.",
+            command("df", &events_place(document))
+        ))
         .shown_by(format!("process.event_lines_dropped={dropped}")),
     )
 }

@@ -92,10 +92,14 @@ def become_interchange(script, parsl):
     try:
         os.execve(BINARY, command, {**os.environ, STARTED_BY: started_by})
     except OSError as error:
+        # Not where every start of a Python would pay for it.
+        import shlex
+
         binary = os.fsdecode(BINARY)
         sys.stderr.write(
             f"htex-interchange: {binary} cannot be started ({error.strerror}), and Parsl's own "
-            f"interchange is. `htex-interchange disable` removes {started_by}.\n"
+            f"interchange is. `htex-interchange disable --python {shlex.quote(sys.executable)}` "
+            f"removes {started_by}.\n"
         )
 
 

@@ -7,6 +7,7 @@ use status::document::{Lack, Unmet};
 fn paper(columns: usize) -> Paper {
     Paper {
         is_terminal: true,
+        moves_cursor: true,
         text_columns: columns,
         line_columns: columns,
         ..Paper::piped()

@@ -113,7 +113,9 @@ fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
             format!("Metrics cannot be told at {address}: {error}."),
         )
         .because(without("metrics", severity))
-        .remedy("Name another port, or `--metrics 0` for any (`status` tells which).")
+        .remedy(
+            "Name another port, or --metrics 0 for any (`htex-interchange status` tells which).",
+        )
         .shown_by(format!(
             "--metrics {address}; listening there here: {error}"
         )),
@@ -212,7 +214,7 @@ pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Fin
             "One of them can listen there. {}",
             without("metrics", severity)
         ))
-        .remedy("Give them different ports, or `--metrics 0` for any (`status` tells which).")
+        .remedy("Give them different ports, or --metrics 0 for any (`htex-interchange status` tells which).")
         .shown_by(format!("--metrics {port} ({})", labels.join(", ")))
     });
     told.collect()
