@@ -90,10 +90,11 @@ pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, 
         (id, _) => return explain(id.as_deref().unwrap_or_default()),
     };
     let python = arguments.python.as_deref();
-    let diagnosis = match what.is_dir() {
-        true if is_endpoint(what) => endpoint::examine(what, python)?,
-        true => run::examine(what)?,
-        false => {
+    let diagnosis = match (what.is_dir(), run::examine_removed(what)) {
+        (true, _) if is_endpoint(what) => endpoint::examine(what, python)?,
+        (true, _) => run::examine(what)?,
+        (false, Some(diagnosis)) => diagnosis,
+        (false, None) => {
             let loading = Loading::of(what, arguments)?;
             if !arguments.json {
                 say(format!("{}\n", loading.does()))?;

@@ -65,6 +65,27 @@ pub(super) fn examine(directory: &Path) -> Result<Diagnosis, NoRun> {
     Ok(diagnosis)
 }
 
+/// What its interchanges say of a run that goes on, though `directory` was removed; None if there
+/// is none.
+pub(super) fn examine_removed(directory: &Path) -> Option<Diagnosis> {
+    if directory.exists() {
+        return None;
+    }
+    let documents = still_running::below(directory);
+    let mut diagnosis = Diagnosis::new(format!(
+        "The run in {}, which was removed while it goes on",
+        directory.display()
+    ));
+    for document in &documents {
+        let logdir = document.interchange.logdir_path();
+        let label = logdir.file_name().unwrap_or_default().to_string_lossy();
+        diagnosis.add_about(&label, still_running::findings(document));
+    }
+    diagnosis.examined("what the interchange says");
+    diagnosis.not_examined("the run's files, which are not there any more");
+    (!documents.is_empty()).then_some(diagnosis)
+}
+
 fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &mut Diagnosis) {
     let label = directory.file_name().unwrap_or_default().to_string_lossy();
     let log = log_of(directory).map(|path| Log::ends(&path));

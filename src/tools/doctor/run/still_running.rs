@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::running::client::{Answer, Found};
 use crate::running::findings::fits_nowhere;
-use crate::running::search::survey;
+use crate::running::search::{self, survey};
 use crate::shared::finding::Finding;
 use crate::shared::words::counted;
 use status::document::Document;
@@ -20,10 +20,20 @@ pub(super) fn of(logdir: &Path) -> Option<Document> {
         logdir.as_ref() == Some(&wanted)
     };
     let mut of_it = survey().found.into_iter().filter(is_wanted);
-    of_it.find_map(|found| match found.answer {
+    of_it.find_map(told)
+}
+
+/// What all say that have their logs below `directory`, whether that is there or not.
+pub(super) fn below(directory: &Path) -> Vec<Document> {
+    let (found, _) = search::below(survey().found, directory, false);
+    found.into_iter().filter_map(told).collect()
+}
+
+fn told(found: Found) -> Option<Document> {
+    match found.answer {
         Answer::Told { document, .. } => Some(*document),
         Answer::Silent(_) | Answer::Unclear(_) => None,
-    })
+    }
 }
 
 /// Whether its first blocks have hardly had the time to begin.
