@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from test_status import place  # noqa: F401
 from test_top import enlisted
@@ -56,3 +58,28 @@ def test_a_terminal_without_utf_8(start, connect, monkeypatch, tmp_path, variabl
         if arguments != ("--help",):
             set_locale(monkeypatch, {"LC_CTYPE": "C.UTF-8"})
             assert not seen(*arguments, key=key).isascii(), arguments
+
+
+@pytest.mark.parametrize("variables", OTHERS, ids=str)
+def test_a_pipe_has_what_its_locale_shows(start, connect, monkeypatch, variables):
+    side = enlisted(start, connect, 1)
+    connect(side, b"other").enlist(side, hostname="n\u0153ud", block_id="7", max_capacity=4)
+    set_locale(monkeypatch, variables)
+    piped = subprocess.run([environment.binary(), "status", "--managers"], capture_output=True)
+    assert piped.stdout.isascii() and b"n\\u{153}ud" in piped.stdout, piped
+    # What programs read is the same everywhere.
+    told = subprocess.run([environment.binary(), "status", "--json"], capture_output=True)
+    assert "n\u0153ud".encode() in told.stdout, told
+
+
+def test_a_dumb_terminal_gets_lines(start, connect, monkeypatch):
+    """Neither colours nor a cursor that moves."""
+    enlisted(start, connect, 1)
+    monkeypatch.setenv("TERM", "dumb")
+    for arguments in [("status",), ("doctor", "nowhere.py"), ("--help",), ("top",)]:
+        assert b"\x1b" not in seen(*arguments), arguments
+    assert b"`htex-interchange status` tells the same in lines" in seen("top")
+    watching = ["timeout", "-s", "INT", "1", str(environment.binary()), "status", "--watch=0.1"]
+    with Terminal(watching) as terminal:
+        terminal.wait_exit()
+        assert terminal.raw.count(b"node0") > 1 and b"\x1b" not in terminal.raw

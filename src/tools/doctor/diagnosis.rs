@@ -100,8 +100,13 @@ impl Diagnosis {
             let _ = write!(end, "{title}: {}. ", list.join("; "));
         }
         text.push_str(&paragraph(&end, "", COLUMNS));
-        if self.worst() != Severity::Note {
-            text.push_str("`htex-interchange doctor --explain ID` tells more about a finding.\n");
+        let first = self.findings.iter().min_by_key(|finding| finding.severity);
+        if let Some(first) = first.filter(|first| first.severity != Severity::Note) {
+            let _ = writeln!(
+                text,
+                "`htex-interchange doctor --explain {}` tells more, and does so of each finding.",
+                first.id
+            );
         }
         text
     }
@@ -149,9 +154,9 @@ mod tests {
         assert_eq!(diagnosis.worst(), Severity::Problem);
         let text = diagnosis.as_text();
         assert!(!text.contains("Nothing wrong"));
-        assert!(
-            text.ends_with("`htex-interchange doctor --explain ID` tells more about a finding.\n")
-        );
+        assert!(text.ends_with(
+            "`htex-interchange doctor --explain p` tells more, and does so of each finding.\n"
+        ));
         let places = [
             "Problems\n  p (executor htex)",
             "Warnings\n  w",

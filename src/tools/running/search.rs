@@ -107,8 +107,7 @@ fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
         pids.push("others".to_owned());
     }
     format!(
-        "{told}; {} left by killed processes ({}), and removed: `htex-interchange status RUNDIR` \
-         says what a run's log tells",
+        "{told}; {} left by killed processes ({}), and removed",
         dead.len(),
         pids.join(", ")
     )
@@ -196,6 +195,10 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
         None => "No interchange of this user runs on this machine.\n".to_owned(),
     };
     text += &told_of(places);
+    if directory.is_none() {
+        text +=
+            "`htex-interchange status RUNDIR` says what the logs of a run (runinfo/000) tell.\n";
+    }
     if let Some(directory) = directory {
         let told = last_words::told_below(&endpoint::with_user_endpoints(directory));
         text += &match told.is_empty() {

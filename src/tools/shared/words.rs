@@ -185,20 +185,29 @@ const AROUND_COMMANDS: char = '`';
 
 /// A command that is to be copied stays in one line: broken, a shell would run its halves.
 fn with_whole_commands(text: &str) -> Cow<'_, str> {
-    let mut parts = text.split(AROUND_COMMANDS);
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    while let Some(command) = parts.next() {
-        whole.push(AROUND_COMMANDS);
-        let Some(behind) = parts.next() else {
-            // Nothing ends it: it is none.
-            whole += command;
+    let begins = |(place, _): &(usize, &str)| {
+        let before = text[..*place].chars().next_back();
+        before.is_none_or(|before| matches!(before, ' ' | '('))
+    };
+    let mut whole = String::new();
+    let mut done = 0;
+    for (begin, _) in text.match_indices(AROUND_COMMANDS).filter(begins) {
+        let Some(length) = text[begin + 1..].find(AROUND_COMMANDS) else {
             break;
         };
-        whole.extend(command.chars().map(|c| if c == ' ' { NO_BREAK } else { c }));
-        whole.push(AROUND_COMMANDS);
-        whole += behind;
+        // What ends one begins none.
+        if begin < done {
+            continue;
+        }
+        let end = begin + 1 + length;
+        whole += &text[done..begin];
+        whole += &text[begin..end].replace(' ', NO_BREAK.encode_utf8(&mut [0; 4]));
+        done = end;
     }
-    Cow::Owned(whole)
+    match done {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(whole + &text[done..]),
+    }
 }
 
 /// Such lines behind an indent; what stands in a line of its own stays there, with its own indent
@@ -331,6 +340,7 @@ mod tests {
         assert_eq!(lines.join(" "), text);
         let unclosed = "Look: `htex-interchange top and so on";
         assert_eq!(wrapped(unclosed, 12).join(" "), unclosed);
+        assert_eq!(wrapped("in /a`s b c: `ls x` d", 4).len(), 5);
         let two_blanks = "`htex-interchange doctor 'a  b'`\n";
         assert_eq!(paragraph(two_blanks, "", 12), two_blanks);
     }

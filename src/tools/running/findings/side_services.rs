@@ -176,8 +176,8 @@ fn event_lines(document: &Document) -> Option<Finding> {
             ),
         )
         .because(format!(
-            "It may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells). The \
-             file says where the gaps are.",
+            "It may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells). \
+             The file says where the gaps are.",
             command("df", &events_place(document))
         ))
         .shown_by(format!("process.event_lines_dropped={dropped}")),

@@ -214,7 +214,10 @@ pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Fin
             "One of them can listen there. {}",
             without("metrics", severity)
         ))
-        .remedy("Give them different ports, or --metrics 0 for any (`htex-interchange status` tells which).")
+        .remedy(
+            "Give them different ports, or --metrics 0 for any (`htex-interchange status` tells \
+             which).",
+        )
         .shown_by(format!("--metrics {port} ({})", labels.join(", ")))
     });
     told.collect()
