@@ -1,20 +1,27 @@
 //! Causes that more than one finding names.
 
-use std::path::{Path, PathBuf};
-
 use status::document::Document;
 
 use crate::shared::words::{command, some};
 
-/// The run's directory, into which Parsl puts those of its executors' logs.
-pub(super) fn run_dir(document: &Document) -> PathBuf {
+/// Where blocks and managers have written how it goes, and the command that reads it: a sentence.
+pub(super) fn look_at_files(document: &Document) -> String {
     let logdir = document.interchange.logdir_path();
-    logdir.parent().map_or(logdir.clone(), Path::to_owned)
-}
-
-/// The command that reads what the run has left on disk.
-pub(super) fn doctor_of(document: &Document) -> String {
-    command("htex-interchange doctor", &run_dir(document))
+    // Into which Parsl puts the directories of its executors' logs.
+    let run_dir = logdir.parent().unwrap_or(&logdir);
+    let doctor = command("htex-interchange doctor", run_dir);
+    if document.process.log_moved_to.is_some() {
+        return format!(
+            "What the blocks and the managers have written may be gone with the log; {doctor} \
+             tells what is left."
+        );
+    }
+    format!(
+        "Look at what the blocks have printed (submit_scripts in {}) and at the managers' logs \
+         (manager.log in {}/block-*): {doctor} reads both.",
+        run_dir.display(),
+        logdir.display()
+    )
 }
 
 /// The command that asks this very interchange, with `flag`.

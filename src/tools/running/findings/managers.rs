@@ -1,6 +1,6 @@
 //! What is wrong with managers, and what was lost with them.
 
-use super::causes::doctor_of;
+use super::causes::look_at_files;
 use super::evidence::{fields, of_each};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
@@ -354,10 +354,9 @@ fn lost(document: &Document) -> Option<Finding> {
     };
     let advice = match is_recent {
         true => format!(
-            "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. The end \
-             of such a manager's manager.log, and the batch system's word on its job, may tell \
-             why: {} reads both.",
-            doctor_of(document)
+            "Those tasks have failed with ManagerLost; Parsl's `retries` run them again. Ask the \
+             batch system what became of their jobs. {}",
+            look_at_files(document)
         ),
         false => String::new(),
     };

@@ -60,8 +60,9 @@ fn nobody_has_come() {
     for word in [
         "5 tasks wait, the oldest for 40 s",
         "Nobody is connected to port 54321 of login1",
-        "submit_scripts in /runs/runinfo/003; `htex-interchange doctor /runs/runinfo/003`",
-        "manager.log in /runs/runinfo/003/htex/block-*",
+        "submit_scripts in /runs/runinfo/003)",
+        "manager.log in /runs/runinfo/003/htex/block-*): `htex-interchange doctor \
+         /runs/runinfo/003` reads both",
         "`address`",
     ] {
         assert!(text.contains(word), "{word}: {text}");
@@ -76,6 +77,34 @@ fn nobody_has_come() {
         text.contains("2 connections are open at port 54321 of 10.0.0.7, but none"),
         "{text}"
     );
+}
+
+#[test]
+fn what_was_removed_is_not_to_be_looked_at() {
+    let nobody = waiting(5, 40.0);
+    let mut refused = waiting(5, 40.0);
+    refused.worker_port.keys_refused = 1;
+    let mut connected = waiting(5, 40.0);
+    connected.worker_port.connections = 1;
+    let mut gone = waiting(5, 40.0);
+    gone.totals.managers_registered = 1;
+    let mut lost = staffed(0, 0.0);
+    lost.totals.managers_lost = 1;
+    lost.events = vec![event(1.0, "lost", 0)];
+    for mut document in [nobody, refused, connected, gone, lost] {
+        let doctor = "`htex-interchange doctor /runs/runinfo/003` reads both";
+        assert!(
+            one(&document, doctor)
+                .1
+                .contains("submit_scripts in /runs/runinfo/003)")
+        );
+        document.process.log_moved_to = Some("/runs/interchange.log (deleted)".to_owned());
+        none(&document, "submit_scripts");
+        one(
+            &document,
+            "`htex-interchange doctor /runs/runinfo/003` tells what is left",
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why tasks wait.
 
-use super::causes::{doctor_of, run_dir, status_of, stopped_submit_process, wrong_keys};
+use super::causes::{look_at_files, status_of, stopped_submit_process, wrong_keys};
 use super::evidence::{fields, of_each};
 use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
@@ -88,16 +88,12 @@ fn nobody_came(document: &Document) -> Finding {
         true => Severity::Problem,
         false => Severity::Warning,
     };
-    let logdir = &document.interchange.logdir;
-    let logs = format!("the managers' logs (manager.log in {logdir}/block-*)");
     let place = place_of(document);
-    let doctor = doctor_of(document);
     let advice = if refused {
-        format!("{} {doctor} looks for more.", wrong_keys(document))
+        wrong_keys(document)
     } else if port.connections > 0 {
         format!(
-            "{} at {place}, but none has registered. Look at {logs} for what they wait for; \
-             {doctor} reads them.",
+            "{} at {place}, but none has registered.",
             match port.connections {
                 1 => "1 connection is open".to_owned(),
                 open => format!("{} are open", some(open, "connection")),
@@ -106,15 +102,13 @@ fn nobody_came(document: &Document) -> Finding {
     } else {
         format!(
             "Nobody is connected to {place}. It may be that no block runs yet: ask the batch \
-             system for its queue, and look at what the blocks have printed (submit_scripts in \
-             {run}; {doctor} shows the end of it). Or they run and cannot reach this place: look \
-             at {logs}, and at the executor's `address`.",
-            run = run_dir(document).display()
+             system for its queue. Or they run and cannot reach this place: see the executor's \
+             `address`."
         )
     };
     let text = format!("{}, and no manager has ever registered.", queue(document));
     Finding::new("never-registered", severity, text)
-        .remedy(advice)
+        .remedy(format!("{advice} {}", look_at_files(document)))
         .shown_by(fields!(document => queue.tasks, totals.managers_registered,
                           worker_port.connections, worker_port.keys_refused,
                           worker_port.handshakes_failed))
@@ -130,7 +124,6 @@ fn place_of(document: &Document) -> String {
 
 fn all_are_gone(document: &Document) -> Finding {
     let totals = &document.totals;
-    let about = &document.interchange;
     let is_end = |change: &str| matches!(change, "lost" | "drained");
     let last = document
         .events
@@ -158,16 +151,10 @@ fn all_are_gone(document: &Document) -> Finding {
             last.change
         );
     }
-    let advice = format!(
-        "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch system for \
-         its queue, and look at what the last blocks have printed (submit_scripts in {}) and at \
-         the managers' logs (manager.log in {}/block-*); {} reads both.",
-        run_dir(document).display(),
-        about.logdir,
-        doctor_of(document)
-    );
+    let advice = "Parsl starts new blocks if its strategy and max_blocks let it: ask the batch \
+                  system for its queue.";
     Finding::new("all-managers-gone", severity, text + ".")
-        .remedy(advice)
+        .remedy(format!("{advice} {}", look_at_files(document)))
         .shown_by(
             fields!(document => queue.tasks, managers, totals.managers_registered,
                           totals.managers_lost, totals.managers_drained),
