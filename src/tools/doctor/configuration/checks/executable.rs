@@ -1,5 +1,6 @@
 //! Whether the system would run a file that is there.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,10 @@ use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
 use crate::shared::finding::Finding;
 use crate::shared::words::shell_word;
+use submit_side::versions::{candidates, interpreter_of};
 
 pub(super) const WHY: &str = "Parsl cannot start its interchange, and parsl.load() raises.";
+const HEAD_BYTES_MAX: u64 = 512;
 /// Of an ELF file: where its machine stands, and those by the names that Rust has for them.
 const MACHINE_AT: usize = 18;
 const MACHINES: [(&str, u16); 5] = [
@@ -21,38 +24,94 @@ const MACHINES: [(&str, u16); 5] = [
 ];
 
 /// Why `file`, which has the right bits, is not run all the same: it, or what runs it.
-pub(super) fn why_not_run(file: &Path, interpreter: Option<PathBuf>) -> Option<Finding> {
-    let all = [Some(file.to_owned()), interpreter];
-    let mut all = all.into_iter().flatten();
-    all.find_map(|file| {
-        gone(&file)
-            .or_else(|| on_noexec(&file))
-            .or_else(|| not_for_us(&file))
-            .or_else(|| of_another_machine(&file))
+pub(super) fn why_not_run(file: &Path, path: &OsStr) -> Option<Finding> {
+    kept_off(file).or_else(|| {
+        let head = head_of(file)?;
+        match first_line(&head) {
+            Some(line) => of_script(file, &line, path),
+            None => without_format(file, &head),
+        }
     })
 }
 
-/// What runs a script may not be there.
-fn gone(file: &Path) -> Option<Finding> {
-    (!file.exists()).then(|| {
-        not_executable(
-            file,
-            "is to run the interchange, and is not there",
-            "Correct the first line of the script, or install what it names.",
-        )
+fn kept_off(file: &Path) -> Option<Finding> {
+    on_noexec(file)
+        .or_else(|| not_for_us(file))
+        .or_else(|| of_another_machine(file))
+}
+
+fn head_of(file: &Path) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    let file = File::open(file).ok()?;
+    file.take(HEAD_BYTES_MAX).read_to_end(&mut head).ok()?;
+    Some(head)
+}
+
+/// What stands behind `#!`, as the kernel reads it, which takes a carriage return for a part of it.
+fn first_line(head: &[u8]) -> Option<String> {
+    let line = head
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    Some(
+        String::from_utf8_lossy(line)
+            .trim_matches([' ', '\t'])
+            .to_owned(),
+    )
+}
+
+/// What runs a script may not be there, or not be run itself.
+fn of_script(file: &Path, line: &str, path: &OsStr) -> Option<Finding> {
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    let named = PathBuf::from(words.next()?);
+    if !named.exists() {
+        return Some(gone(file, line, &named.to_string_lossy()));
+    }
+    if named.ends_with("env")
+        && let Some(name) = words.find(|word| *word != "-S")
+        && !name.starts_with('-')
+        && !name.contains(['=', '/'])
+        && candidates(path, name).next().is_none()
+    {
+        return Some(gone(file, line, name));
+    }
+    let python = interpreter_of(file, path);
+    if let Some(python) = python.as_deref().filter(|python| !python.exists()) {
+        return Some(gone(file, line, &python.to_string_lossy()));
+    }
+    kept_off(&named).or_else(|| kept_off(&python?))
+}
+
+fn gone(file: &Path, line: &str, what: &str) -> Finding {
+    let what = format!("is run by {}, which is not there", what.escape_debug());
+    let remedy = "Correct the first lines of the script, or install what they name.";
+    not_executable(file, &what, remedy).shown_by(format!(
+        "`head -n2 {}`, which begins with #!{}",
+        shell_word(file),
+        line.escape_debug()
+    ))
+}
+
+/// A text that does not say what runs it is run by a shell only.
+fn without_format(file: &Path, head: &[u8]) -> Option<Finding> {
+    // Kinds of binary files may be known to the kernel.
+    let is_text = !head.starts_with(b"\x7fELF") && !head.contains(&0);
+    is_text.then(|| {
+        let what = "is a text whose first line does not say what runs it";
+        let remedy = "Begin it with #! and what runs it, as in #!/bin/sh.";
+        not_executable(file, what, remedy).shown_by(format!("`head -n1 {}`", shell_word(file)))
     })
 }
 
-/// `what` is the case with `file`.
+/// `what` is the case with `file`; its rights show it, if nothing else is named.
 pub(super) fn not_executable(file: &Path, what: &str, remedy: impl Into<String>) -> Finding {
-    let word = shell_word(file);
     Finding::problem(
         "launch-not-executable",
         format!("{} {what}.", file.display()),
     )
     .because(WHY)
     .remedy(remedy)
-    .shown_by(format!("`ls -l {word}`"))
+    .shown_by(format!("`ls -l {}`", shell_word(file)))
 }
 
 fn on_noexec(file: &Path) -> Option<Finding> {
@@ -83,12 +142,7 @@ fn not_for_us(file: &Path) -> Option<Finding> {
 
 /// An emulator may run it, which cannot be known.
 fn of_another_machine(file: &Path) -> Option<Finding> {
-    let mut head = Vec::new();
-    File::open(file)
-        .ok()?
-        .take(64)
-        .read_to_end(&mut head)
-        .ok()?;
+    let head = head_of(file)?;
     let is = machine_of(&head)?;
     let (ours, number) = MACHINES
         .iter()
@@ -124,7 +178,8 @@ fn machine_of(head: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use std::env::current_exe;
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -147,14 +202,44 @@ mod tests {
     fn what_runs_a_script_must_run_itself() {
         let place = tempfile::tempdir().unwrap();
         let [script, interpreter] = ["script", "interpreter"].map(|name| place.path().join(name));
-        for file in [&script, &interpreter] {
-            fs::write(file, "").unwrap();
+        let written = |text: &str| {
+            fs::write(&script, text).unwrap();
+            fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+            why_not_run(&script, place.path().as_os_str()).map(|found| found.what)
+        };
+        fs::write(&interpreter, "").unwrap();
+        let interpreter = interpreter.display();
+        for sound in [
+            "#!/bin/sh\n",
+            "#! /bin/sh -e\n",
+            "#!/usr/bin/env -S script -u\n",
+            "#!/usr/bin/env script\n",
+            "#!/usr/bin/env -i script\n",
+            "\x7fELF",
+            "\0asm",
+        ] {
+            assert_eq!(written(sound), None, "{sound:?}");
         }
-        let id = |file: &Path| why_not_run(file, Some(interpreter.clone())).map(|found| found.id);
-        assert_eq!(id(Path::new("/bin/sh")), Some("launch-not-executable"));
-        assert_eq!(why_not_run(Path::new("/bin/sh"), None), None);
-        let nowhere = place.path().join("nowhere");
-        let found = why_not_run(Path::new("/bin/sh"), Some(nowhere)).unwrap();
-        assert!(found.what.contains("is not there"), "{}", found.what);
+        for (odd, told) in [
+            (format!("#!{interpreter}\n"), "may not be run by this user"),
+            (
+                "#!/nowhere/python\n".to_owned(),
+                "by /nowhere/python, which",
+            ),
+            ("#!/bin/sh\r\n".to_owned(), "by /bin/sh\\r, which is not"),
+            ("#!/usr/bin/env python9\n".to_owned(), "by python9, which"),
+            (
+                "#!/bin/sh\n'''exec' /nowhere/python \"$0\" \"$@\"\n".to_owned(),
+                "by /nowhere/python, which",
+            ),
+            (
+                "exec htex-interchange\n".to_owned(),
+                "does not say what runs",
+            ),
+            (String::new(), "does not say what runs"),
+        ] {
+            let what = written(&odd).unwrap_or_default();
+            assert!(what.contains(told), "{odd:?}: {what}");
+        }
     }
 }

@@ -36,7 +36,7 @@ fn arguments_of<'a>(executor: &'a Executor, set_up: &SetUp) -> Option<&'a [Strin
 fn findings(arguments: &[String], own: &Command) -> Vec<Finding> {
     let parsed = match parsed(arguments, own) {
         Ok(parsed) => parsed,
-        Err(reason) => return vec![wrong(&reason)],
+        Err(reason) => return vec![wrong(arguments, &reason)],
     };
     let mut found = Vec::new();
     let severity = severity(&parsed);
@@ -90,14 +90,16 @@ fn without(what: &str, severity: Severity) -> String {
     }
 }
 
-fn wrong(reason: &WrongArguments) -> Finding {
+fn wrong(arguments: &[String], reason: &WrongArguments) -> Finding {
     Finding::problem(
         "arguments-wrong",
         format!("htex-interchange does not start with these arguments: {reason}."),
     )
     .because("It refuses to start with them, and parsl.load() raises that.")
     .remedy("`htex-interchange --help` tells which there are.")
-    .shown_by(format!("interchange_launch_cmd: {reason}"))
+    .shown_by(format!(
+        "interchange_launch_cmd, behind its program: {arguments:?}"
+    ))
 }
 
 fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
@@ -276,6 +278,10 @@ mod tests {
             assert_eq!(ids(wrong), ["arguments-wrong"], "{wrong}");
         }
         let found = findings(&["--metrics".to_owned()], &own());
+        assert!(
+            found[0].evidence[0].ends_with("[\"--metrics\"]"),
+            "{found:?}"
+        );
         assert!(found[0].what.contains("--metrics"), "{found:?}");
         assert!(!found[0].what.contains("error:"), "{found:?}");
     }

@@ -49,7 +49,7 @@ pub(in crate::doctor) fn interchange(
         return (Program::Nobody, vec![not_found(name, &set_up.path)]);
     };
     let path = OsStr::new(&set_up.path);
-    if let Some(finding) = why_not_run(&file, interpreter_of(&file, path)) {
+    if let Some(finding) = why_not_run(&file, path) {
         if finding.severity == Severity::Problem {
             return (Program::Nobody, vec![finding]);
         }
@@ -131,8 +131,13 @@ pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Opt
     if !is_pool_examined(executor) {
         return None;
     }
-    match candidates(OsStr::new(&set_up.path), POOL).next() {
-        Some((pool, _)) => versions::of_worker_pool(set_up, &pool),
+    let path = OsStr::new(&set_up.path);
+    match candidates(path, POOL).next() {
+        Some((pool, _)) => why_not_run(&pool, path)
+            .map(|finding| {
+                finding.because("Blocks run on this machine, and each would end at once.")
+            })
+            .or_else(|| versions::of_worker_pool(set_up, &pool)),
         None => Some(
             Finding::problem(
                 "no-worker-pool",
