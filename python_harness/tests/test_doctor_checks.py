@@ -15,14 +15,14 @@ from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
-# Each of Parsl's providers that runs commands, with what makes one and the commands.
+# Each of Parsl's providers that runs commands: to submit, to ask, and to cancel.
 PROVIDERS = {
-    "SlurmProvider": ("", ["sbatch", "squeue", "scancel"]),
-    "PBSProProvider": ("", ["qsub", "qstat", "qdel"]),
-    "TorqueProvider": ("", ["qsub", "qstat", "qdel"]),
-    "LSFProvider": ("", ["bsub", "bjobs", "bkill"]),
-    "GridEngineProvider": ("", ["qsub", "qstat", "qdel"]),
-    "CondorProvider": ("", ["condor_submit", "condor_q", "condor_rm"]),
+    "SlurmProvider": ["sbatch", "squeue", "scancel"],
+    "PBSProProvider": ["qsub", "qstat", "qdel"],
+    "TorqueProvider": ["qsub", "qstat", "qdel"],
+    "LSFProvider": ["bsub", "bjobs", "bkill"],
+    "GridEngineProvider": ["qsub", "qstat", "qdel"],
+    "CondorProvider": ["condor_submit", "condor_q", "condor_rm"],
 }
 CONFIG = """
 from parsl import Config
@@ -65,15 +65,32 @@ def fake_commands(tmp_path: Path, names: list[str]) -> dict:
     return os.environ | {"PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_batch_systems_commands(tmp_path, provider):
-    arguments, commands = PROVIDERS[provider]
-    file = with_provider(tmp_path, provider, arguments)
-    missing = only_problem(diagnosis(file))
-    assert missing["id"] == "batch-system-missing"
-    assert all(command in missing["what"] for command in commands)
-    assert any(f"command -v {commands[0]}" in line for line in missing["evidence"])
-    assert ids(diagnosis(file, env=fake_commands(tmp_path, commands))) == []
+def test_the_batch_systems_commands(tmp_path):
+    file = tmp_path / "sites.py"
+    file.write_text(
+        "from parsl.executors import HighThroughputExecutor\nfrom parsl.providers import *\n"
+        f"launched = [{str(environment.binary())!r}]\n"
+    )
+    with file.open("a") as sites:
+        for name in PROVIDERS:
+            options = f"label={name!r}, interchange_launch_cmd=launched, provider={name}()"
+            sites.write(f"of_{name} = HighThroughputExecutor({options})\n")
+    missing = {found["executor"]: found for found in diagnosis(file)["findings"]}
+    assert missing.keys() == PROVIDERS.keys()
+    for name, commands in PROVIDERS.items():
+        found = missing[name]
+        assert (found["id"], found["severity"]) == ("batch-system-missing", "problem")
+        assert all(command in found["what"] for command in commands)
+        evidence = f"`command -v {commands[0]}` finds nothing with PATH={os.environ['PATH']}"
+        assert evidence in found["evidence"] and f"provider={name}" in found["evidence"]
+    env = fake_commands(tmp_path, sorted({one for all_ in PROVIDERS.values() for one in all_}))
+    assert ids(diagnosis(file, env=env)) == []
+    # A run goes on without what ends its blocks.
+    for commands in PROVIDERS.values():
+        (tmp_path / "fake-commands" / commands[-1]).unlink(missing_ok=True)
+    found = diagnosis(file, env=env)
+    assert ids(found, "warning") == ["batch-system-missing"] * len(PROVIDERS)
+    assert ids(found, "problem") == []
 
 
 def test_a_launcher_on_this_machine(tmp_path):
@@ -131,6 +148,74 @@ def test_a_program_on_a_file_system_that_runs_none(tmp_path):
         pytest.skip("this machine lets no user mount")
     told = subprocess.run([*namespace, script], capture_output=True, text=True, timeout=100)
     assert '"launch-noexec"' in told.stdout and "findmnt" in told.stdout, told
+
+
+def test_what_nodes_cannot_tell_monitoring(tmp_path):
+    file = with_provider(
+        tmp_path, "SlurmProvider", "", "remote_monitoring_radio=UDPRadio(address='localhost'),"
+    )
+    first = "from parsl.monitoring.radios.udp import UDPRadio\n"
+    last = "from parsl.monitoring import MonitoringHub\nconfig.monitoring = MonitoringHub()\n"
+    file.write_text(first + file.read_text() + last)
+    env = fake_commands(tmp_path, ["sbatch", "squeue", "scancel"])
+    assert ids(diagnosis(file, env=env)) == ["monitoring-loopback"]
+
+
+def test_what_runs_inside_a_batch_job_is_not_called_missing(tmp_path):
+    arguments = "nodes_per_block=2, launcher=__import__('parsl').launchers.SimpleLauncher()"
+    file = with_provider(tmp_path, "SlurmProvider", arguments, "max_workers_per_block=1,")
+    # This one takes its command as a text.
+    binary = repr(str(environment.binary()))
+    text = file.read_text().replace("HighThroughputExecutor", "MPIExecutor")
+    file.write_text(text.replace(f"[{binary}]", binary))
+    found = diagnosis(file, env=fake_commands(tmp_path, ["sbatch", "sacct", "scancel"]))
+    assert ids(found) == []
+    assert any(what.startswith("mpiexec, by which tasks") for what in found["not_examined"])
+
+
+def test_a_container_around_managers(tmp_path):
+    launcher = "launcher=__import__('parsl').launchers.WrappedLauncher(prepend='no-docker run it')"
+    file = with_provider(tmp_path, "LocalProvider", launcher)
+    assert only_problem(diagnosis(file))["id"] == "launcher-command-missing"
+    assert ids(diagnosis(file, env=fake_commands(tmp_path, ["no-docker"]))) == []
+
+
+def test_a_script_that_the_system_does_not_run(tmp_path):
+    file = written(tmp_path)
+    binary = str(environment.binary())
+    script = tmp_path / "wrapper"
+    file.write_text(file.read_text().replace(binary, str(script)))
+    for first_line in ("", "#!/usr/bin/env no-such-python\n"):
+        script.write_text(f'{first_line}exec {binary} "$@"\n', newline="")
+        script.chmod(0o755)
+        assert not runs(script)
+        assert only_problem(diagnosis(file))["id"] == "launch-not-executable"
+    script.write_text(f'#!/bin/sh\nexec {binary} "$@"\n')
+    assert runs(script)
+    assert ids(diagnosis(file)) == []
+
+
+def runs(script: Path) -> bool:
+    try:
+        return subprocess.run([script, "--version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def test_configurations_of_which_one_is_started(tmp_path):
+    """Each site's has the same port, as only one of them is ever used."""
+    more = (
+        "\ndef of_site(label):\n"
+        "    one = HighThroughputExecutor(label=label, address='127.0.0.1', worker_port={port},\n"
+        "        provider=LocalProvider(),\n"
+        "        interchange_launch_cmd=executor.interchange_launch_cmd)\n"
+        "    return Config(executors=[one])\n"
+        "config, other = of_site('one'), of_site('other')\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert ids(diagnosis(written(tmp_path, more=more.format(port=port)))) == []
 
 
 @pytest.mark.parametrize("options", ['address=""', "address=None", "worker_port=0"])

@@ -300,6 +300,7 @@ fn examine_network(executor: &Executor, found: &mut Vec<Finding>, diagnosis: &mu
         Ok(loopback) => found.extend(ports::submit_ports(executor, &loopback)),
         Err(finding) => found.push(*finding),
     }
+    found.extend(address::of_monitoring(executor));
     found.extend(ports::monitoring_port(executor));
 }
 

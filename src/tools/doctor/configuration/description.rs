@@ -111,14 +111,17 @@ pub(super) struct Executor {
     pub(super) run_dir: Option<PathBuf>,
     #[serde(deserialize_with = "lenient")]
     pub(super) strategy: Option<String>,
-    /// False for an executor that is in no Config.
+    /// Those of one Config have the same number, and one in none has none.
     #[serde(deserialize_with = "lenient")]
-    pub(super) has_config: Option<bool>,
+    pub(super) config: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     pub(super) monitoring: Option<bool>,
     /// Of UDP, where one is named.
     #[serde(deserialize_with = "lenient")]
     pub(super) monitoring_port: Option<i64>,
+    /// By which managers' machines reach that port.
+    #[serde(deserialize_with = "lenient")]
+    pub(super) monitoring_address: Option<String>,
     /// Attributes that it should have, and has not.
     #[serde(deserialize_with = "lenient")]
     pub(super) unknown: Option<Vec<String>>,
@@ -187,6 +190,11 @@ impl Executor {
     /// Whether the interchange listens at every address of the machine.
     pub(super) fn is_reached_everywhere(&self) -> bool {
         matches!(self.named_address(), None | Some("*"))
+    }
+
+    /// Whether both are started together, as far as is known.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.config.is_some() && self.config == other.config
     }
 
     /// The program that is the interchange, and its arguments.

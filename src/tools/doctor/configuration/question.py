@@ -207,17 +207,17 @@ def executor_of(executor, config):
         about["provider"]["launcher_prepend"] = plain(getattr(launcher, "prepend", None))
     about["run_dir"] = path(getattr(config, "run_dir", None))
     about["strategy"] = plain(getattr(config, "strategy", None))
-    about["has_config"] = config is not None
+    about["config"] = None if config is None else id(config)
     hub = getattr(config, "monitoring", None)
     about["monitoring"] = hub is not None
-    about["monitoring_port"] = None
     if hub is not None:
         # In older releases the hub has it, in newer ones the executor's radio.
-        of_executor = hasattr(executor, "remote_monitoring_radio")
-        holder, name = (
-            (executor.remote_monitoring_radio, "port") if of_executor else (hub, "hub_port")
-        )
-        about["monitoring_port"] = plain(getattr(holder, name, None))
+        if hasattr(executor, "remote_monitoring_radio"):
+            holder, prefix = executor.remote_monitoring_radio, ""
+        else:
+            holder, prefix = hub, "hub_"
+        about["monitoring_port"] = plain(getattr(holder, prefix + "port", None))
+        about["monitoring_address"] = plain(getattr(holder, prefix + "address", None))
     about["log_config"] = plain(getattr(config, "initialize_logging", None))
     about["unknown"] = [name for name in unknown if name not in OPTIONAL]
     return about

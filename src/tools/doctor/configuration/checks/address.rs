@@ -32,15 +32,9 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
         return vec![finding];
     }
     let mut found = Vec::new();
-    if address.ip().is_loopback() && executor.managers_run() == Where::Elsewhere {
-        let provider = executor.provider.as_ref();
-        let (name, nodes) = provider.map_or(("", None), |provider| {
-            (provider.name(), provider.nodes_per_block)
-        });
-        let nodes = match nodes {
-            Some(nodes) => format!("provider={name}, nodes_per_block={nodes}"),
-            None => format!("provider={name}"),
-        };
+    if is_loopback(address.ip())
+        && let Some((name, nodes)) = other_machines(executor)
+    {
         found.push(
             Finding::problem(
                 "address-loopback",
@@ -57,6 +51,39 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
     }
     found.extend(unreachable(text, &address));
     found
+}
+
+/// Monitoring's own address, to which tasks on other machines send by UDP.
+pub(in crate::doctor) fn of_monitoring(executor: &Executor) -> Option<Finding> {
+    let text = executor.monitoring_address.as_deref()?;
+    let is_named = text.parse().is_ok_and(is_loopback);
+    let (name, nodes) = other_machines(executor).filter(|_| is_named || text == "localhost")?;
+    Some(
+        Finding::warning(
+            "monitoring-loopback",
+            format!("Monitoring's address is {text}, and {name} starts managers elsewhere."),
+        )
+        .because("What tasks tell of their state and resources would not arrive; tasks still run.")
+        .remedy("Name an address of this machine that nodes reach, or leave the radio out.")
+        .shown_by(format!("address={text:?} of monitoring"))
+        .shown_by(nodes),
+    )
+}
+
+/// The provider's name, and what of it shows that managers run on other machines than this.
+fn other_machines(executor: &Executor) -> Option<(&str, String)> {
+    let provider = executor.provider.as_ref()?;
+    let name = provider.name();
+    let shown = match provider.nodes_per_block {
+        Some(nodes) => format!("provider={name}, nodes_per_block={nodes}"),
+        None => format!("provider={name}"),
+    };
+    (executor.managers_run() == Where::Elsewhere).then_some((name, shown))
+}
+
+/// Of IPv4, also where it is written as one of IPv6.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }
 
 /// `loopback_address`, by which submit process and interchange meet.
@@ -175,6 +202,7 @@ fn any_address(all: &[String]) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::configuration::description::Provider;
 
     fn ids(address: &str) -> Vec<&'static str> {
         let executor = Executor {
@@ -203,6 +231,42 @@ mod tests {
                 .remedy
                 .contains("cannot be resolved")
         );
+    }
+
+    #[test]
+    fn nobody_else_gets_to_a_loopback_address() {
+        let at = |address: &str, class: &str, nodes: i64| {
+            let executor = Executor {
+                address: Some(address.to_owned()),
+                monitoring_address: Some(address.to_owned()),
+                provider: Some(Provider {
+                    class: format!("parsl.providers.{class}"),
+                    nodes_per_block: Some(nodes),
+                    launcher: Some("parsl.launchers.launchers.SrunLauncher".to_owned()),
+                    ..Provider::default()
+                }),
+                ..Executor::default()
+            };
+            let found = of_managers(&executor)
+                .into_iter()
+                .chain(of_monitoring(&executor));
+            found.map(|finding| finding.id).collect::<Vec<_>>()
+        };
+        for address in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"] {
+            for (class, nodes) in [
+                ("slurm.slurm.SlurmProvider", 1),
+                ("condor.condor.CondorProvider", 1),
+                ("kubernetes.kube.KubernetesProvider", 1),
+                ("local.local.LocalProvider", 4),
+            ] {
+                let both = ["address-loopback", "monitoring-loopback"];
+                assert_eq!(at(address, class, nodes), both, "{address} {class}");
+            }
+            assert_eq!(at(address, "local.local.LocalProvider", 1), [""; 0]);
+        }
+        let by_name = at("localhost", "slurm.slurm.SlurmProvider", 1);
+        assert_eq!(by_name, ["address-is-a-name", "monitoring-loopback"]);
+        assert_eq!(at("*", "slurm.slurm.SlurmProvider", 1), [""; 0]);
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
     }
     let is_scaled = !matches!(executor.strategy.as_deref(), None | Some("none"));
     let starts_some = provider.init_blocks != Some(0);
-    (executor.has_config == Some(true) && !is_scaled && !starts_some).then(|| {
+    (executor.config.is_some() && !is_scaled && !starts_some).then(|| {
         Finding::warning(
             "no-blocks-by-itself",
             "init_blocks is 0, and the strategy is 'none'.",
@@ -176,7 +176,7 @@ mod tests {
     fn somebody_starts_blocks() {
         let id = |init, max, strategy: &str| {
             let executor = Executor {
-                has_config: Some(true),
+                config: Some(1),
                 strategy: Some(strategy.to_owned()),
                 provider: Some(Provider {
                     init_blocks: Some(init),

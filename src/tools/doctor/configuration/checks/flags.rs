@@ -151,10 +151,16 @@ fn events(file: &Path, severity: Severity) -> Option<Finding> {
     )
 }
 
+/// Executors of a Config, with its number.
+fn started_together(set_up: &SetUp) -> impl Iterator<Item = (i64, &Executor)> {
+    let executors = set_up.executors.iter();
+    executors.filter_map(|executor| Some((executor.config?, executor)))
+}
+
 /// Two executors' events in one file: a relative one is in the log's directory of each.
 pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
-    let mut by_file: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
-    for executor in &set_up.executors {
+    let mut by_file: BTreeMap<(i64, PathBuf), Vec<&str>> = BTreeMap::new();
+    for (config, executor) in started_together(set_up) {
         let arguments = arguments_of(executor, set_up);
         let parsed = arguments.and_then(|arguments| parsed(arguments, own).ok());
         let file = parsed
@@ -163,14 +169,14 @@ pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Find
             .filter(|file| file.is_absolute());
         if let Some(file) = file {
             by_file
-                .entry(file.clone())
+                .entry((config, file.clone()))
                 .or_default()
                 .push(executor.label());
         }
     }
     by_file.retain(|_, labels| labels.len() > 1);
     let told =
-        by_file.into_iter().map(|(file, labels)| {
+        by_file.into_iter().map(|((_, file), labels)| {
             let file = file.display();
             Finding::note(
             "events-file",
@@ -188,22 +194,21 @@ pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Find
 
 /// Two executors' metrics at one port.
 pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
-    let mut by_port: BTreeMap<u16, (Severity, Vec<&str>)> = BTreeMap::new();
-    for executor in &set_up.executors {
+    let mut by_port: BTreeMap<(i64, u16), (Severity, Vec<&str>)> = BTreeMap::new();
+    for (config, executor) in started_together(set_up) {
         let arguments = arguments_of(executor, set_up);
         let parsed = arguments.and_then(|arguments| parsed(arguments, own).ok());
         let Some(parsed) = &parsed else { continue };
-        if let Some(address) = metrics_of(parsed) {
+        if let Some(address) = metrics_of(parsed).filter(|address| address.port() != 0) {
             let (worst, labels) = by_port
-                .entry(address.port())
+                .entry((config, address.port()))
                 .or_insert((Severity::Note, Vec::new()));
             *worst = severity(parsed).min(*worst);
             labels.push(executor.label());
         }
     }
-    by_port.remove(&0);
     by_port.retain(|_, (_, labels)| labels.len() > 1);
-    let told = by_port.into_iter().map(|(port, (severity, labels))| {
+    let told = by_port.into_iter().map(|((_, port), (severity, labels))| {
         Finding::new(
             "port-twice",
             severity,

@@ -101,35 +101,55 @@ pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding>
     )
 }
 
-/// Executors that ask for one and the same port.
+/// Executors of one Config that ask for one and the same port.
 pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
-    let fixed = |executor: &Executor| executor.worker_port.filter(|port| *port != 0);
-    let mut found = Vec::new();
-    for (place, executor) in executors.iter().enumerate() {
-        let Some(port) = fixed(executor) else {
-            continue;
-        };
-        let earlier = executors[..place].iter().find(|earlier| {
-            fixed(earlier) == Some(port)
-                && (earlier.address == executor.address
-                    || earlier.is_reached_everywhere()
-                    || executor.is_reached_everywhere())
-        });
-        if let Some(earlier) = earlier {
-            let (one, other) = (earlier.label(), executor.label());
-            found.push(
-                Finding::problem(
-                    "port-twice",
-                    format!("Executors {one} and {other} both have worker_port {port}."),
-                )
-                .because("The second of them refuses to start.")
-                .remedy("Give them different ports, or none.")
-                .shown_by(format!("worker_port={port} (executor {one})"))
-                .shown_by(format!("worker_port={port} (executor {other})")),
-            );
-        }
-    }
-    found
+    let fixed = |port: Option<i64>| port.filter(|port| *port != 0);
+    let of_managers = clashes(executors, |one, other| {
+        let port = fixed(one.worker_port).filter(|_| {
+            one.address == other.address
+                || one.is_reached_everywhere()
+                || other.is_reached_everywhere()
+        })?;
+        (fixed(other.worker_port) == Some(port)).then(|| {
+            Finding::problem(
+                "port-twice",
+                format!("{} both have worker_port {port}.", both(one, other)),
+            )
+            .because("The second of them refuses to start.")
+            .remedy("Give them different ports, or none.")
+            .shown_by(format!("worker_port={port} (executor {})", one.label()))
+            .shown_by(format!("worker_port={port} (executor {})", other.label()))
+        })
+    });
+    let of_monitoring = clashes(executors, |one, other| {
+        let port = fixed(one.monitoring_port)?;
+        (fixed(other.monitoring_port) == Some(port)).then(|| {
+            Finding::problem(
+                "port-twice",
+                format!("{} both have port {port} for monitoring.", both(one, other)),
+            )
+            .because("The receiver of the second cannot have it, and parsl.load() raises.")
+            .remedy("Give each a radio of its own, with another port or none.")
+            .shown_by(format!("port={port} of the radio of {}", one.label()))
+            .shown_by(format!("port={port} of the radio of {}", other.label()))
+        })
+    });
+    of_managers.chain(of_monitoring).collect()
+}
+
+fn both(one: &Executor, other: &Executor) -> String {
+    format!("Executors {} and {}", one.label(), other.label())
+}
+
+/// For each executor what `clash` says of it and the first beside it.
+fn clashes<'a>(
+    executors: &'a [Executor],
+    clash: impl Fn(&Executor, &Executor) -> Option<Finding> + 'a,
+) -> impl Iterator<Item = Finding> + 'a {
+    executors.iter().enumerate().filter_map(move |(place, it)| {
+        let mut earlier = executors[..place].iter();
+        earlier.find_map(|earlier| clash(earlier, it).filter(|_| earlier.is_beside(it)))
+    })
 }
 
 #[expect(
@@ -328,6 +348,7 @@ mod tests {
     #[test]
     fn a_port_is_for_one_executor() {
         let with = |port, address: Option<&str>| Executor {
+            config: Some(1),
             worker_port: Some(port),
             address: address.map(str::to_owned),
             ..Executor::default()
@@ -346,6 +367,17 @@ mod tests {
             let both = [with(5, Some(all)), with(5, Some("a"))];
             assert_eq!(ids(twice(&both)), ["port-twice"], "{all:?}");
         }
+        // Of two Configs in a file, one is started.
+        let of = |config| Executor {
+            config,
+            monitoring_port: Some(6),
+            ..with(5, None)
+        };
+        for apart in [[of(Some(1)), of(Some(2))], [of(None), of(None)]] {
+            assert_eq!(ids(twice(&apart)), [""; 0]);
+        }
+        let beside = [of(Some(1)), of(Some(2)), of(Some(1))];
+        assert_eq!(ids(twice(&beside)), ["port-twice"; 2]);
     }
 
     #[test]
