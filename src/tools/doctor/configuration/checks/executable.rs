@@ -103,7 +103,7 @@ fn without_format(file: &Path, head: &[u8]) -> Option<Finding> {
     })
 }
 
-/// `what` is the case with `file`; its rights show it, if nothing else is named.
+/// `what` is the case with `file`, which the caller shows.
 pub(super) fn not_executable(file: &Path, what: &str, remedy: impl Into<String>) -> Finding {
     Finding::problem(
         "launch-not-executable",
@@ -111,7 +111,10 @@ pub(super) fn not_executable(file: &Path, what: &str, remedy: impl Into<String>)
     )
     .because(WHY)
     .remedy(remedy)
-    .shown_by(format!("`ls -l {}`", shell_word(file)))
+}
+
+pub(super) fn rights_of(file: &Path) -> String {
+    format!("`ls -l {}`", shell_word(file))
 }
 
 fn on_noexec(file: &Path) -> Option<Finding> {
@@ -136,7 +139,7 @@ fn on_noexec(file: &Path) -> Option<Finding> {
 fn not_for_us(file: &Path) -> Option<Finding> {
     access(file, Access::EXEC_OK).is_err().then(|| {
         let remedy = format!("chmod +x {}, by its owner", shell_word(file));
-        not_executable(file, "may not be run by this user", remedy)
+        not_executable(file, "may not be run by this user", remedy).shown_by(rights_of(file))
     })
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::commands::nothing_found;
-use super::executable::{WHY, not_executable, why_not_run};
+use super::executable::{WHY, not_executable, rights_of, why_not_run};
 use super::versions;
 use crate::doctor::configuration::description::{Executor, SetUp, Where};
 use crate::shared::finding::{Finding, Severity};
@@ -187,7 +187,7 @@ fn not_found(name: &str, path: &str) -> Finding {
     let cannot_run = cannot_run.filter(|file| file.is_file());
     if let Some(file) = cannot_run {
         let remedy = format!("chmod +x {}", shell_word(&file));
-        return not_executable(&file, "may not be run", remedy);
+        return not_executable(&file, "may not be run", remedy).shown_by(rights_of(&file));
     }
     let place = match name.contains('/') {
         true => format!("There is no {name}."),
