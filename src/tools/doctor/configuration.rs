@@ -20,7 +20,7 @@ use crate::shared::words::{command, shell_word};
 
 use checks::program::Program;
 use checks::{
-    address, capacity, certificates, commands, flags, ports, program, selector, versions,
+    address, capacity, certificates, commands, flags, ports, program, run_dir, selector, versions,
 };
 use description::{Executor, SetUp, Trouble};
 use kind::Kind;
@@ -330,8 +330,9 @@ fn examine_blocks(
     } else {
         diagnosis.not_examined("the managers' environment");
     }
-    if let Some(run_dir) = &executor.run_dir {
+    if let Some(directory) = &executor.run_dir {
         diagnosis.examined("run_dir");
-        found.extend(disk::run_dir(run_dir));
+        found.extend(run_dir::name(executor));
+        found.extend(disk::run_dir(directory));
     }
 }

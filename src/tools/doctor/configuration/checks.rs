@@ -9,5 +9,6 @@ mod executable;
 pub(super) mod flags;
 pub(super) mod ports;
 pub(super) mod program;
+pub(super) mod run_dir;
 pub(super) mod selector;
 pub(super) mod versions;

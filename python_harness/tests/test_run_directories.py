@@ -1,0 +1,70 @@
+"""Run directories whose names a shell would take apart: Parsl fails with them, which `doctor` tells
+before; the interchange serves in each."""
+
+from __future__ import annotations
+
+import os
+
+import parsl
+import pytest
+from test_doctor import diagnosis
+
+from harness.htex import executors
+from harness.setup import environment
+
+SECONDS = 60
+# All in one name, as they serve.
+PLAIN = "a#b~c!d*e[1]=f,g%h@i+Zoë"
+APART = ("a b", "it's", 'a"b', "a$b", "a&b", "a;b", "a(b", "a{b}", "a\\b", "a|b", "a<b", "a`b")
+# Parsl is told of these by the shell, or by Python, and gives up at once.
+TOLD_TO_PARSL = ("it's", "a{b}", "a|b")
+
+
+@pytest.mark.parametrize("name", [*APART, "a\nb", os.fsdecode(b"Zo\xeb")])
+def test_the_interchange_serves_in_it(start, tmp_path, name):
+    side = start(logdir=str(tmp_path / name / "htex"))
+    assert side.command("MANAGERS") == []
+    assert (tmp_path / name / "htex" / "interchange.log").exists()
+
+
+CONFIGS = """
+from parsl import Config
+from parsl.executors import HighThroughputExecutor
+from parsl.providers import LocalProvider
+
+for place, run_dir in enumerate({run_dirs!r}):
+    globals()[f"config{{place}}"] = Config(
+        executors=[
+            HighThroughputExecutor(
+                label=str(place), address="127.0.0.1", provider=LocalProvider(),
+                interchange_launch_cmd=[{binary!r}],
+            )
+        ],
+        run_dir=run_dir,
+    )
+"""
+
+
+@pytest.mark.ours_only("this is about our own command line")
+def test_doctor_tells_it_before(tmp_path):
+    names = [PLAIN, *APART, ""]
+    run_dirs = [name and str(tmp_path / name) for name in names]
+    file = tmp_path / "configs.py"
+    file.write_text(CONFIGS.format(run_dirs=run_dirs, binary=str(environment.binary())))
+    found = [one for one in diagnosis(file)["findings"] if one["severity"] == "problem"]
+    told = {(one["id"], one["executor"]) for one in found}
+    assert told == {("run-dir-name", str(place)) for place in range(1, len(names))}
+    assert all(one["evidence"] for one in found)
+
+
+@pytest.mark.parametrize("name", [PLAIN, *TOLD_TO_PARSL])
+def test_it_is_so_with_parsl(tmp_path, name):
+    config = executors.kernel_config(tmp_path / name)
+    config.strategy = "simple"
+    config.strategy_period = 0.2
+    with parsl.load(config):
+        task = parsl.python_app(abs)(-1)
+        failure = task.exception(SECONDS)
+    assert (failure is None) == (name == PLAIN), failure
+    if failure is not None:
+        assert "Failed to start block" in str(failure)

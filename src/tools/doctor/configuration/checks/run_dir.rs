@@ -1,0 +1,81 @@
+//! The run directory's name, as Parsl puts it into commands of a shell.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::doctor::configuration::description::Executor;
+use crate::shared::finding::Finding;
+
+/// What a shell does not take as it stands, nor `str.format`, which the managers' command goes
+/// through twice.
+const SPECIAL: &[u8] = b" \t\n'\"`$&;|<>()\\{}";
+
+/// Every provider of Parsl writes the path of a block's script, and every manager's command those
+/// of its logs and keys, without quotes.
+pub(in crate::doctor) fn name(executor: &Executor) -> Option<Finding> {
+    let run_dir = executor.run_dir.as_deref()?;
+    let shown = format!("run_dir={run_dir:?}");
+    if run_dir.as_os_str().is_empty() {
+        return Some(
+            Finding::problem("run-dir-name", "run_dir is empty.")
+                .because("No directory has that name, and Parsl does not start.")
+                .remedy("Leave run_dir out (it is runinfo), or name a directory.")
+                .shown_by(shown),
+        );
+    }
+    executor.provider.as_ref()?.package()?;
+    let absolute = std::path::absolute(run_dir).ok()?;
+    let special = absolute.as_os_str().as_bytes().iter();
+    let special = special.copied().find(|byte| SPECIAL.contains(byte))?;
+    Some(
+        Finding::problem(
+            "run-dir-name",
+            format!(
+                "{} has the character {:?} in its name.",
+                absolute.display(),
+                char::from(special)
+            ),
+        )
+        .because(
+            "Parsl writes that path without quotes into the commands that start blocks and \
+             managers, and a shell takes it apart; no manager would register.",
+        )
+        .remedy("Name a run_dir in the Config whose path has letters, digits and -_. only.")
+        .shown_by(shown),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::configuration::description::Provider;
+
+    fn id(run_dir: &str, class: &str) -> Option<&'static str> {
+        let executor = Executor {
+            run_dir: Some(run_dir.into()),
+            provider: Some(Provider {
+                class: class.to_owned(),
+                ..Provider::default()
+            }),
+            ..Executor::default()
+        };
+        name(&executor).map(|finding| finding.id)
+    }
+
+    #[test]
+    fn a_shell_takes_it_as_it_stands() {
+        let local = "parsl.providers.local.local.LocalProvider";
+        for plain in [
+            "runinfo",
+            "/scratch/user/run_1.2-b",
+            "/data/Zoë/run,1=a@b:+%",
+            "/a/#1",
+        ] {
+            assert_eq!(id(plain, local), None, "{plain}");
+        }
+        for special in ["/my runs", "/it's", "/a$b", "/(1)", "/{a}", "", "/a\nb"] {
+            assert_eq!(id(special, local), Some("run-dir-name"), "{special}");
+        }
+        // Another provider may quote it.
+        assert_eq!(id("/my runs", "site.Provider"), None);
+    }
+}
