@@ -100,6 +100,37 @@ def test_a_launcher_on_this_machine(tmp_path):
     assert ids(diagnosis(file, env=fake_commands(tmp_path, ["mpiexec"]))) == []
 
 
+OWN_WAY = """
+from parsl.providers import SlurmProvider
+class Own(SlurmProvider):
+    def {method}(self, *arguments):
+        return 0, "", ""
+executor._provider = Own()
+"""
+
+
+def test_a_provider_with_a_way_of_its_own(tmp_path):
+    """One that is made of Parsl's runs its commands, unless it brings them elsewhere itself."""
+    for method, found in (("other", ["batch-system-missing"]), ("execute_wait", [])):
+        file = written(tmp_path, "address='*'", more=OWN_WAY.format(method=method))
+        document = diagnosis(file)
+        assert ids(document) == found
+        assert bool(found) != ("what Own needs to start blocks" in document["not_examined"])
+
+
+def test_ports_that_parsl_cannot_do_without(tmp_path):
+    found = only_problem(diagnosis(written(tmp_path, "interchange_port_range=None")))
+    assert found["id"] == "port-range-invalid" and found["evidence"]
+    file = written(tmp_path, "worker_port_range=None")
+    assert only_problem(diagnosis(file))["id"] == "port-range-invalid"
+    # Nobody asks for a range behind a port.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file = written(tmp_path, f"worker_port_range=None, worker_port={port}")
+    assert ids(diagnosis(file)) == []
+
+
 @pytest.mark.parametrize(
     ("provider", "arguments", "needs"),
     [

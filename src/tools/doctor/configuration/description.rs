@@ -88,7 +88,7 @@ pub(super) struct Executor {
     #[serde(deserialize_with = "lenient")]
     pub(super) worker_port_range: Option<(i64, i64)>,
     #[serde(deserialize_with = "lenient")]
-    pub(super) interchange_port_range: Option<(i64, i64)>,
+    pub(super) interchange_port_range: Option<PortRange>,
     #[serde(deserialize_with = "truth")]
     pub(super) encrypted: Option<bool>,
     #[serde(deserialize_with = "lenient_path")]
@@ -159,6 +159,14 @@ pub(super) struct Provider {
     /// In releases that had channels: by what its commands are run.
     #[serde(deserialize_with = "lenient")]
     pub(super) channel: Option<String>,
+}
+
+/// Two ports, or None that was given: a release without the attribute gives neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum PortRange {
+    Ends(i64, i64),
+    None,
 }
 
 /// What Parsl takes as a text or as several.
@@ -244,8 +252,9 @@ impl Executor {
 }
 
 /// Parsl's launchers that start managers on every node of a block.
-const ACROSS_NODES: [&str; 6] = [
+const ACROSS_NODES: [&str; 7] = [
     "AprunLauncher",
+    "GnuParallelLauncher",
     "JsrunLauncher",
     "MpiExecLauncher",
     "MpiRunLauncher",

@@ -190,6 +190,19 @@ PLACES = {"cert_dir": path}
 OPTIONAL = {"provider.walltime", "provider.launcher", "provider.worker_init"}
 
 
+RUNS_COMMANDS = {"submit", "execute_wait"}
+
+
+def kinds_of(provider):
+    """Its class and those whose commands it runs: one with a way of its own runs not Parsl's."""
+    kinds = []
+    for kind in type(provider).__mro__:
+        kinds.append(name_of(kind))
+        if not kinds[-1].startswith("parsl.") and RUNS_COMMANDS & set(vars(kind)):
+            break
+    return kinds
+
+
 def executor_of(executor, config):
     unknown = []
     about = attributes(executor, EXECUTOR, unknown)
@@ -200,7 +213,7 @@ def executor_of(executor, config):
     if provider is not None:
         about["provider"] = attributes(provider, PROVIDER, unknown, "provider.")
         about["provider"]["class"] = name_of(provider)
-        about["provider"]["kinds"] = [name_of(kind) for kind in type(provider).__mro__]
+        about["provider"]["kinds"] = kinds_of(provider)
         channel = getattr(provider, "channel", None)
         about["provider"]["channel"] = channel and name_of(channel)
         launcher = getattr(provider, "launcher", None)
@@ -209,8 +222,9 @@ def executor_of(executor, config):
     about["strategy"] = plain(getattr(config, "strategy", None))
     about["config"] = None if config is None else id(config)
     hub = getattr(config, "monitoring", None)
-    about["monitoring"] = hub is not None
-    if hub is not None:
+    # Parsl asks no more of it than `if`.
+    about["monitoring"] = bool(hub)
+    if hub:
         # In older releases the hub has it, in newer ones the executor's radio.
         if hasattr(executor, "remote_monitoring_radio"):
             holder, prefix = executor.remote_monitoring_radio, ""

@@ -20,7 +20,9 @@ pub(in crate::doctor) fn listened_at(executor: &Executor) -> Option<Address> {
 /// `address`, by which managers reach the interchange.
 pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
     let Some(text) = executor.named_address() else {
-        return any_address(&executor.addresses()).into_iter().collect();
+        let all = executor.addresses();
+        let found = no_network(executor, &all).or_else(|| any_address(&all));
+        return found.into_iter().collect();
     };
     if text == "*" {
         return Vec::new();
@@ -176,6 +178,30 @@ fn unreachable(text: &str, address: &Address) -> Option<Finding> {
     )
 }
 
+/// Of the addresses that managers would try, none is more than loopback.
+fn no_network(executor: &Executor, all: &[String]) -> Option<Finding> {
+    let is_loopback = |text: &String| {
+        let address = text.parse::<Address>();
+        address.is_ok_and(|address| address.ip().is_loopback())
+    };
+    let is_alone = !all.is_empty() && all.iter().all(is_loopback);
+    let provider = executor.provider.as_ref()?.name();
+    (is_alone && executor.managers_run() == Where::Elsewhere).then(|| {
+        let all = all.join(", ");
+        Finding::problem(
+            "address-loopback",
+            format!(
+                "This machine has no address but {all}, and {provider} starts managers on other \
+                 machines."
+            ),
+        )
+        .because("Nobody but this machine can connect to its loopback address.")
+        .remedy("Start the run on a machine that the nodes reach, or connect this one.")
+        .shown_by(format!("all_addresses={all}; `ip -brief address`"))
+        .shown_by(format!("provider={provider}"))
+    })
+}
+
 fn any_address(all: &[String]) -> Option<Finding> {
     let beyond: Vec<&str> = all
         .iter()
@@ -202,7 +228,7 @@ fn any_address(all: &[String]) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::configuration::description::Provider;
+    use crate::doctor::configuration::description::{Provider, Words};
 
     fn ids(address: &str) -> Vec<&'static str> {
         let executor = Executor {
@@ -275,6 +301,41 @@ mod tests {
         assert_eq!(any_address(&texts(&["127.0.0.1", "203.0.113.7"])), None);
         let two = texts(&["127.0.0.1", "203.0.113.7", "203.0.113.8"]);
         assert!(any_address(&two).is_some_and(|note| note.what.contains("203.0.113.8")));
+    }
+
+    #[test]
+    fn a_machine_without_a_network_has_its_managers_here() {
+        let told = |class: &str, launcher: &str, nodes, all: &[&str]| {
+            let all: Vec<String> = all.iter().map(|&one| one.to_owned()).collect();
+            let executor = Executor {
+                all_addresses: Some(Words::Many(all)),
+                provider: Some(Provider {
+                    class: format!("parsl.providers.{class}"),
+                    launcher: Some(format!("parsl.launchers.launchers.{launcher}")),
+                    nodes_per_block: Some(nodes),
+                    ..Provider::default()
+                }),
+                ..Executor::default()
+            };
+            let found = of_managers(&executor);
+            found.iter().map(|finding| finding.id).collect::<Vec<_>>()
+        };
+        let (local, slurm) = ("local.local.LocalProvider", "slurm.slurm.SlurmProvider");
+        let alone = ["127.0.0.1", "::1"];
+        for (class, launcher, nodes) in [
+            (slurm, "SimpleLauncher", 1),
+            (local, "SrunLauncher", 4),
+            (local, "GnuParallelLauncher", 2),
+        ] {
+            assert_eq!(told(class, launcher, nodes, &alone), ["address-loopback"]);
+            assert_eq!(
+                told(class, launcher, nodes, &["127.0.0.1", "203.0.113.7"]),
+                [""; 0]
+            );
+            assert_eq!(told(class, launcher, nodes, &[]), [""; 0]);
+        }
+        assert_eq!(told(local, "SrunLauncher", 1, &alone), [""; 0]);
+        assert_eq!(told(local, "SingleNodeLauncher", 4, &alone), [""; 0]);
     }
 
     #[test]

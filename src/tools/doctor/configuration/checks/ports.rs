@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, all_processes};
 
-use crate::doctor::configuration::description::Executor;
+use crate::doctor::configuration::description::{Executor, PortRange};
 use crate::shared::finding::Finding;
 use crate::shared::process::command_line;
 use submit_side::address::Address;
@@ -57,15 +57,20 @@ pub(in crate::doctor) fn worker_port(
 
 /// The ports at which the submit process awaits its interchange.
 pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: &Address) -> Option<Finding> {
-    let ends = executor.interchange_port_range?;
+    let name = "interchange_port_range";
+    let ends = match executor.interchange_port_range? {
+        PortRange::Ends(first, end) => (first, end),
+        PortRange::None => {
+            return Some(
+                Finding::problem("port-range-invalid", format!("{name} is None."))
+                    .because("Parsl takes its own ports from it, and does not start without.")
+                    .remedy("Leave it out, or give a pair of numbers.")
+                    .shown_by(format!("{name}=None")),
+            );
+        }
+    };
     let wanted = SUBMIT_PORTS + usize::from(executor.monitoring == Some(true));
-    range(
-        "interchange_port_range",
-        "submit-ports-exhausted",
-        Some(loopback),
-        ends,
-        wanted,
-    )
+    range(name, "submit-ports-exhausted", Some(loopback), ends, wanted)
 }
 
 /// The port at which the submit process awaits what managers tell of their tasks, if it is named:
@@ -323,7 +328,7 @@ mod tests {
         let port = i64::from(holder.local_addr().unwrap().port());
         let given = |ends| Executor {
             worker_port_range: Some(ends),
-            interchange_port_range: Some(ends),
+            interchange_port_range: Some(PortRange::Ends(ends.0, ends.1)),
             ..Executor::default()
         };
         assert_eq!(
@@ -343,6 +348,17 @@ mod tests {
             ids(worker_port(&Executor::default(), Some(&loopback()))),
             ["port-range-invalid"]
         );
+    }
+
+    #[test]
+    fn a_range_that_is_none_is_no_range() {
+        let given: Executor = serde_json::from_str(r#"{"interchange_port_range": null}"#).unwrap();
+        assert_eq!(
+            ids(submit_ports(&given, &loopback())),
+            ["port-range-invalid"]
+        );
+        // Unlike one that this Parsl does not have.
+        assert_eq!(submit_ports(&Executor::default(), &loopback()), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use super::commands::nothing_found;
 use super::executable::{WHY, not_executable, rights_of, why_not_run};
 use super::versions;
@@ -43,7 +45,11 @@ pub(in crate::doctor) fn interchange(
     set_up: &SetUp,
 ) -> (Program, Vec<Finding>) {
     let Some((name, arguments)) = executor.command() else {
-        return (Program::Nobody, Vec::new());
+        let is_given = executor.interchange_launch_cmd.is_some();
+        return (
+            Program::Nobody,
+            is_given.then(no_words).into_iter().collect(),
+        );
     };
     let Some(file) = found(name, &set_up.path) else {
         return (Program::Nobody, vec![not_found(name, &set_up.path)]);
@@ -165,27 +171,36 @@ pub(in crate::doctor) fn is_pool_examined(executor: &Executor) -> bool {
     executor.managers_run() == Where::Here && !provider.enters_something() && starts_pool
 }
 
+fn no_words() -> Finding {
+    Finding::problem("launch-not-found", "interchange_launch_cmd is empty.")
+        .because(WHY)
+        .remedy("Write interchange_launch_cmd=[\"htex-interchange\"], or leave it out.")
+        .shown_by("interchange_launch_cmd=[]")
+}
+
+/// The first that this user may run, as Popen looks for it; otherwise the first that has the bits.
 fn found(name: &str, path: &str) -> Option<PathBuf> {
-    if name.contains('/') {
-        let file = PathBuf::from(name);
-        let metadata = fs::metadata(&file).ok()?;
-        let runs = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
-        return runs.then_some(file);
-    }
-    candidates(OsStr::new(path), name)
-        .next()
-        .map(|(file, _)| file)
+    let is_run = |file: &PathBuf| access(file, Access::EXEC_OK).is_ok();
+    let has_bits = |file: &PathBuf| {
+        let metadata = fs::metadata(file);
+        metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+    };
+    let found = places(name, path).find(is_run);
+    found.or_else(|| places(name, path).find(has_bits))
+}
+
+/// The files of that name, whoever may run them.
+fn places(name: &str, path: &str) -> impl Iterator<Item = PathBuf> {
+    let directories = match name.contains('/') {
+        true => vec![PathBuf::new()],
+        false => std::env::split_paths(path).collect(),
+    };
+    let files = directories.into_iter().map(move |part| part.join(name));
+    files.filter(|file| file.is_file())
 }
 
 fn not_found(name: &str, path: &str) -> Finding {
-    let cannot_run = match name.contains('/') {
-        true => Some(PathBuf::from(name)),
-        false => std::env::split_paths(path)
-            .map(|part| part.join(name))
-            .next(),
-    };
-    let cannot_run = cannot_run.filter(|file| file.is_file());
-    if let Some(file) = cannot_run {
+    if let Some(file) = places(name, path).next() {
         let remedy = format!("chmod +x {}", shell_word(&file));
         return not_executable(&file, "may not be run", remedy).shown_by(rights_of(&file));
     }
@@ -268,6 +283,20 @@ mod tests {
             one("tool"),
             (Program::Nobody, vec!["launch-not-executable"])
         );
+        // Wherever on PATH it is, and not if a later one may be run.
+        let empty = tempfile::tempdir().unwrap();
+        let later = format!("{}:{path}", empty.path().display());
+        let told = started_by(Words::One("tool".to_owned()), &later);
+        assert_eq!(told.1, ["launch-not-executable"]);
+        let both = format!("{path}:/bin");
+        fs::rename(&file, place.path().join("sh")).unwrap();
+        let told = started_by(Words::One("sh".to_owned()), &both);
+        assert_eq!(told.1, ["launch-unknown"]);
+        assert_eq!(
+            started_by(Words::Many(Vec::new()), path).1,
+            ["launch-not-found"]
+        );
+        fs::rename(place.path().join("sh"), &file).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(
             one("tool"),
