@@ -1,13 +1,9 @@
 //! The commands that blocks are started by: the batch system's, and the launcher's. A run whose
 //! commands are not there starts, and no block ever does.
 
-use std::ffi::OsStr;
-
-use rustix::fs::{Access, access};
-
+use super::program::started;
 use crate::doctor::configuration::description::{Executor, Provider, SetUp};
 use crate::shared::finding::{Finding, Severity};
-use submit_side::versions::candidates;
 
 /// What a provider runs for its blocks. Of those that ask for their state, one is enough.
 struct BatchSystem {
@@ -147,7 +143,7 @@ impl Commands {
             return;
         }
         self.examined = true;
-        if !is_there(command, path) {
+        if started(command, path).is_none() {
             self.found.push(
                 missing
                     .remedy(
@@ -169,7 +165,11 @@ fn missing_of(batch_system: &BatchSystem, provider: &str, path: &str) -> Option<
         asks,
         cancels,
     } = batch_system;
-    let is_missing = |commands: &[&str]| !commands.iter().any(|command| is_there(command, path));
+    let is_missing = |commands: &[&str]| {
+        !commands
+            .iter()
+            .any(|command| started(command, path).is_some())
+    };
     let (no_submit, no_state) = (is_missing(&[submits]), is_missing(asks));
     let no_cancel = is_missing(&[cancels]);
     let severity = match no_submit || no_state {
@@ -221,14 +221,6 @@ fn first_program(line: &str) -> Option<&str> {
 /// Evidence that a command is not there.
 pub(super) fn nothing_found(command: &str, path: &str) -> String {
     format!("`command -v {command}` finds nothing with PATH={path}")
-}
-
-/// As a shell finds it.
-fn is_there(command: &str, path: &str) -> bool {
-    match command.contains('/') {
-        true => access(command, Access::EXEC_OK).is_ok(),
-        false => candidates(OsStr::new(path), command).next().is_some(),
-    }
 }
 
 #[cfg(test)]

@@ -180,13 +180,16 @@ fn no_words() -> Finding {
 
 /// The first that this user may run, as Popen looks for it; otherwise the first that has the bits.
 fn found(name: &str, path: &str) -> Option<PathBuf> {
-    let is_run = |file: &PathBuf| access(file, Access::EXEC_OK).is_ok();
     let has_bits = |file: &PathBuf| {
         let metadata = fs::metadata(file);
         metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
     };
-    let found = places(name, path).find(is_run);
-    found.or_else(|| places(name, path).find(has_bits))
+    started(name, path).or_else(|| places(name, path).find(has_bits))
+}
+
+/// What this user starts by that name.
+pub(super) fn started(name: &str, path: &str) -> Option<PathBuf> {
+    places(name, path).find(|file| access(file, Access::EXEC_OK).is_ok())
 }
 
 /// The files of that name, whoever may run them.
