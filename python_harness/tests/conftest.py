@@ -65,6 +65,26 @@ def pytest_runtest_makereport(item, call):
 FAILED = pytest.StashKey[bool]()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_report_to_serializable(report):
+    """A test that fails over a name that is no text is told as any other: workers of xdist that
+    are to send such a string end instead."""
+    outcome = yield
+    outcome.force_result(as_text(outcome.get_result()))
+
+
+def as_text(value):
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {as_text(key): as_text(each) for key, each in value.items()}
+        case list() | tuple():
+            return type(value)(as_text(each) for each in value)
+        case _:
+            return value
+
+
 def pytest_terminal_summary(terminalreporter):
     """What tests measured, so that a bound that is met narrowly is seen."""
     lines = [

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from pathlib import PurePosixPath
+import sys
+from pathlib import Path, PurePosixPath
 
+import conftest
 import pytest
 
 from harness.setup import environment
 from harness.suite import changed
 from harness.suite.changed import Crate
 
+HARNESS = Path(conftest.__file__).parents[1]
 CRATES = [
     Crate("program", PurePosixPath("."), frozenset({"broker", "protocol"})),
     Crate("broker", PurePosixPath("crates/broker"), frozenset({"protocol"})),
@@ -75,3 +79,28 @@ def test_changes_are_told_by_git(tmp_path, monkeypatch):
     assert sorted(changed.changed_paths()) == ["a third", "first", "moved", "new", "second"]
     git("update-ref", "refs/remotes/origin/main", "HEAD")
     assert sorted(changed.changed_paths()) == ["first", "moved", "new", "second"]
+
+
+FAILS_OVER_A_NAME = """
+def test_it():
+    assert "Zo\\udceb" == "", "this is of Zo\\udceb"
+"""
+
+
+def test_a_failure_over_a_name_that_is_no_text_is_told(tmp_path):
+    """Workers send strings of UTF-8 only, and one that cannot ends the whole run."""
+    for name, text in {
+        "conftest.py": Path(conftest.__file__).read_text(),
+        "pytest.ini": "[pytest]",
+        "test_name.py": FAILS_OVER_A_NAME,
+    }.items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-q", "-p", "no:cacheprovider"]
+    told = subprocess.run(
+        [*command, "--rootdir", tmp_path, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(HARNESS)},
+        capture_output=True,
+        text=True,
+    )
+    assert "this is of Zo\\udceb" in told.stdout and "1 failed" in told.stdout, told.stdout
+    assert "INTERNALERROR" not in told.stdout, told.stdout
