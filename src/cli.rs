@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::{ColorChoice, CommandFactory, Parser};
 
 use event_loop::WatchTarget;
 use submit_side::address::Address;
@@ -18,7 +18,7 @@ use tools::Tool;
 /// HighThroughputExecutor(interchange_launch_cmd=["htex-interchange"])
 #[derive(Debug, Parser)]
 #[command(name = "htex-interchange", version, after_help = AFTER_HELP)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, color = colours())]
 #[command(subcommand_value_name = "TOOL", subcommand_help_heading = "Tools")]
 pub struct Arguments {
     /// Without one, it is the interchange.
@@ -178,6 +178,14 @@ It is started by Parsl, not by hand:
     HighThroughputExecutor(interchange_launch_cmd=[\"htex-interchange\"])
 By hand there are these tools, each with --help:
 ";
+
+/// A terminal that is dumb gets none, also where clap would show them to a CI.
+fn colours() -> ColorChoice {
+    match tools::is_dumb() {
+        true => ColorChoice::Never,
+        false => ColorChoice::Auto,
+    }
+}
 
 /// What is said to somebody who starts it on a terminal.
 pub fn by_hand() -> String {

@@ -76,6 +76,8 @@ def test_a_dumb_terminal_gets_lines(start, connect, monkeypatch):
     """Neither colours nor a cursor that moves."""
     enlisted(start, connect, 1)
     monkeypatch.setenv("TERM", "dumb")
+    # clap shows colours to a CI on any terminal.
+    monkeypatch.setenv("CI", "true")
     for arguments in [("status",), ("doctor", "nowhere.py"), ("--help",), ("top",)]:
         assert b"\x1b" not in seen(*arguments), arguments
     assert b"`htex-interchange status` tells the same in lines" in seen("top")

@@ -55,6 +55,7 @@ use clap::{Command, Subcommand};
 use shared::output::complain;
 
 pub use shared::output::in_one_line;
+pub use shared::paper::is_dumb;
 
 /// A tool with its arguments.
 #[derive(Debug, Subcommand)]

@@ -86,6 +86,6 @@ impl Paper {
 }
 
 /// Such a terminal prints what it gets, and shows what should move its cursor.
-pub(crate) fn is_dumb() -> bool {
+pub fn is_dumb() -> bool {
     env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }
