@@ -106,10 +106,16 @@ def follow_all(text: str, **options) -> dict[str, str]:
     return answers
 
 
+def submit_to_nobody(htex) -> None:
+    """A task on its way is none of which anything can be told."""
+    htex.submit(abs, {}, -1)
+    wait_until(lambda: recommended(told("status", htex.run_dir)), SECONDS, "the task is queued")
+
+
 def waiting_for_managers(run_dir):
     """A run with a task and nobody to take it; what `status` says."""
     with executors.running(run_dir, blocks=0) as htex:
-        htex.submit(abs, {}, -1)
+        submit_to_nobody(htex)
         yield told("status", run_dir)
         htex.interchange_proc.kill()
         htex.interchange_proc.wait()
@@ -181,10 +187,12 @@ def test_a_run_directory_that_was_purged(tmp_path):
     """Whoever still runs is asked by either tool."""
     run_dir = tmp_path / "a b" / "000"
     with executors.running(run_dir, blocks=0) as htex:
-        htex.submit(abs, {}, -1)
+        submit_to_nobody(htex)
         shutil.rmtree(tmp_path / "a b")
+        # One document serves those who ask within a moment.
+        wait_until(lambda: "was removed" in told("status", run_dir), SECONDS, "the loss is told")
         text = told("status", run_dir)
-        assert "no manager has ever registered" in text and "was removed" in text
+        assert "no manager has ever registered" in text
         told_again = "".join(follow_all(text).values())
         assert "still-running" in told_again and "nobody-takes-tasks" in told_again, told_again
         run_dir.mkdir(parents=True)
