@@ -25,11 +25,7 @@ use steps::{STEPS, measured};
 const OPERATIONS: u64 = 4_096;
 
 fn main() -> ExitCode {
-    // `cargo bench` says what it is to every bench.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         [] => list(),

@@ -11,22 +11,17 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import platform
 import re
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 
-from harness.bench import build as bench_build
+from harness.bench import counted as program
+from harness.bench.counted import BOUNDS, BOUNDS_FILE, STORE_VARIABLE, here
 from harness.htex.interchange import stock_under_test
-from harness.setup import environment
 
-STORE_VARIABLE = "HTEX_TEST_STORE_INSTRUCTIONS"
-BOUNDS_FILE = environment.PROJECT_DIR / "benches" / "instructions.json"
-BOUNDS = json.loads(BOUNDS_FILE.read_text()) if BOUNDS_FILE.exists() else {}
 TOLERANCE = 0.05
 
 MEASURED_FUNCTION = "*steps::measured*"
@@ -49,64 +44,12 @@ pytestmark = [
 ]
 
 
-def rustc() -> str:
-    """The compiler that belongs to cargo, as `1.95`."""
-    beside_cargo = Path(environment.cargo()).with_name("rustc")
-    program = os.environ.get("RUSTC") or (str(beside_cargo) if beside_cargo.exists() else "rustc")
-    told = subprocess.run(
-        [program, "--version"],
-        cwd=environment.PROJECT_DIR,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return re.match(r"rustc (\d+\.\d+)\.", told.stdout)[1]
-
-
-def here() -> dict[str, str]:
-    """What the numbers depend on beside the code."""
-    return {
-        "rustc": rustc(),
-        "machine": platform.machine(),
-        "libc": " ".join(platform.libc_ver()),
-    }
-
-
 @pytest.fixture(scope="session")
 def counted() -> Path:
     """The program that is counted, built; or a skip that says why its numbers would say nothing."""
-    if not shutil.which("valgrind"):
-        pytest.skip("instructions are not counted: valgrind is not installed")
-    found = here()
-    for what in ("rustc", "machine"):
-        stored = BOUNDS.get(what)
-        if not os.environ.get(STORE_VARIABLE) and stored != found[what]:
-            pytest.skip(
-                f"instructions are not compared: the stored ones are of {what} {stored}, this is "
-                f"{found[what]}; {STORE_VARIABLE}=1 stores them anew"
-            )
-    return build()
-
-
-def build() -> Path:
-    """With a bench, cargo also leaves the product's binary, which other tests run at this moment:
-    what is left goes to a place of its own, and only what it is made of is shared (cargo before
-    1.91 builds all of it there)."""
-    target = environment.PROJECT_DIR / "target"
-    env = dict(os.environ)
-    env.setdefault("CARGO_BUILD_BUILD_DIR", env.get("CARGO_TARGET_DIR", str(target)))
-    command = bench_build.command("counted")
-    command += ["--target-dir", str(environment.BUILD_DIR / "counted")]
-    built = subprocess.run(
-        command,
-        cwd=environment.PROJECT_DIR,
-        env=env,
-        timeout=BUILD_S,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert built.returncode == 0, "the build of `counted` failed; the reason stands above"
-    return bench_build.executables(built.stdout)["counted"]
+    if reason := program.why_not():
+        pytest.skip(reason)
+    return program.build(BUILD_S)
 
 
 def run(command: list[str], **options) -> subprocess.CompletedProcess:

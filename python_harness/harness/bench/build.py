@@ -38,11 +38,11 @@ def command(*benches: str) -> list[str]:
     return [*words, "--message-format=json-render-diagnostics"]
 
 
-def executables(told: str) -> dict[str, Path]:
-    """The built benches by name, from cargo's messages."""
+def executables(told: str, kind: str = "bench") -> dict[str, Path]:
+    """The built programs of a kind by name, from cargo's messages."""
     found: dict[str, Path] = {}
     for line in told.splitlines():
         message = json.loads(line) if line.startswith("{") else {}
-        if message.get("executable") and message["target"]["kind"] == ["bench"]:
+        if message.get("executable") and message["target"]["kind"] == [kind]:
             found[message["target"]["name"]] = Path(message["executable"])
     return found

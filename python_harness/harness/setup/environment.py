@@ -135,13 +135,16 @@ def check_compilers() -> None:
         )
 
 
-def build_binary(profile: str) -> Path:
-    """`cargo build --locked`; the path of the executable is what cargo reports."""
+def build_binary(profile: str, beside: tuple[str, ...] = ()) -> Path:
+    """`cargo build --locked`, with the programs of other packages `beside` it; the path of the
+    executable is what cargo reports."""
     if os.environ.get(BINARY_VARIABLE):
         return binary()
     check_compilers()
     command = [cargo(), "build", "--locked", f"--profile={profile}"]
-    command += ["--bin", BINARY_NAME, "--message-format=json-render-diagnostics"]
+    for package in (BINARY_NAME, *beside):
+        command += ["--package", package, "--bin", package]
+    command += ["--message-format=json-render-diagnostics"]
     result = runner.run(command, cwd=PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
         raise Unprepared(
@@ -223,10 +226,10 @@ def stock_command() -> list[str]:
     return [str(VENV_BIN / "python"), str(VENV_BIN / "interchange.py")]
 
 
-def require_binary(profile: str = "release") -> Path:
-    """The binary, built by this profile of cargo's unless HTEX_INTERCHANGE_BIN names one; or the
-    sentence that says why there is none."""
-    path = build_binary(profile)
+def require_binary(profile: str = "release", beside: tuple[str, ...] = ()) -> Path:
+    """The binary, built by this profile of cargo's (and what is to be built `beside` it) unless
+    HTEX_INTERCHANGE_BIN names one; or the sentence that says why there is none."""
+    path = build_binary(profile, beside)
     if not os.access(path, os.X_OK):
         raise Unprepared(
             f"{path} is not an executable file. Remedy: cargo build --release, or let "

@@ -49,7 +49,7 @@ def whole(pytest_arguments: list[str], long: bool) -> dict[str, Stage]:
     return {
         **_checks(),
         "cargo": ("cargo test", stages.cargo_test),
-        "build": ("cargo build --release", lambda: stages.build("release")),
+        "build": ("cargo build --release", stages.build),
         "pytest": ("pytest against Parsl", lambda: stages.pytest(arguments)),
     }
 
@@ -59,7 +59,7 @@ def quick(pytest_arguments: list[str]) -> dict[str, Stage]:
     return {
         **_checks(),
         "cargo": ("cargo test, of what has changed", stages.cargo_test_of_changes),
-        "build": ("cargo build", lambda: stages.build("dev")),
+        "build": ("cargo build", stages.quick_build),
         "pytest": ("pytest against Parsl, what breaks first", lambda: stages.pytest(arguments)),
     }
 
