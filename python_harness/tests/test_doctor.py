@@ -257,8 +257,12 @@ def test_a_selector_that_no_other_process_can_load(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "problems"),
-    [(supported.TOO_OLD, ["parsl-too-old"])]
-    + [(name, []) for name in supported.EDGES_OF_A_SHORT_RUN],
+    [
+        (supported.TOO_OLD, ["parsl-too-old"]),
+        (supported.OLDEST, []),
+        pytest.param("2026.7.20", [], marks=pytest.mark.long),
+        pytest.param("2026.9.28", [], marks=pytest.mark.long),
+    ],
 )
 def test_releases_of_parsl(tmp_path, name, problems):
     """The same file with each of them; its Python is found by its interchange.py on PATH."""
@@ -270,7 +274,7 @@ def test_releases_of_parsl(tmp_path, name, problems):
 
 def test_managers_of_another_environment(tmp_path):
     """The scripts of another release come first on PATH: the interchange's and the managers'."""
-    other = supported.release(supported.EDGES_OF_A_SHORT_RUN[0])
+    other = supported.release(supported.OLDEST)
     path = f"{other.place}/bin:{os.environ['PATH']}"
     document = diagnosis(
         "--python", sys.executable, written(tmp_path), env={**os.environ, "PATH": path}

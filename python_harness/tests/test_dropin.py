@@ -25,7 +25,9 @@ PROGRAM = Path(__file__).parent / "programs" / "unmodified.py"
 
 
 @pytest.mark.ours_only("it is what is replaced")
-@pytest.mark.parametrize("how", ["copy", "symlink", "hardlink"])
+@pytest.mark.parametrize(
+    "how", ["copy", *(pytest.param(how, marks=pytest.mark.long) for how in ("symlink", "hardlink"))]
+)
 def test_unmodified_program_with_the_binary_as_interchange_py(tmp_path, how):
     """Nothing in the program names us: HTEX starts whatever `interchange.py` is first in PATH."""
     binary = environment.binary()

@@ -107,7 +107,9 @@ def commands(venv: Environment) -> dict[str, list]:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("how", ["default", "path", "module"])
+@pytest.mark.parametrize(
+    "how", ["default", *(pytest.param(how, marks=pytest.mark.long) for how in ("path", "module"))]
+)
 def test_a_run_is_served_by_ours_until_it_is_disabled(venv, tmp_path, how):
     command = commands(venv)[how]
 

@@ -31,6 +31,19 @@ KEEPALIVE_TIMER = "02"
 THRESHOLD_S = 120
 DISCONNECTED = "it gets no more until it speaks"
 
+# Of what takes long, a short run has one.
+MOSTLY_ENCRYPTED, MOSTLY_PLAIN = (
+    pytest.mark.parametrize(
+        "encrypted",
+        [
+            pytest.param(encrypted, marks=() if encrypted is short else pytest.mark.long)
+            for encrypted in (False, True)
+        ],
+        ids=["plain", "encrypted"],
+    )
+    for short in (True, False)
+)
+
 
 @pytest.fixture
 def net() -> Iterator[network.Network]:
@@ -180,6 +193,7 @@ def behind_a_proxy(run_dir: Path, *, blocks: int, **options):
 
 
 @pytest.mark.ours_only("stock has no such option")
+@MOSTLY_ENCRYPTED
 def test_connections_that_heal_in_silence_outlive_the_grace(tmp_path, encrypted):
     """Real managers are at work and say nothing for several graces: the echoes by which their
     connections are asked for are nothing to them."""
@@ -201,6 +215,7 @@ def test_connections_that_heal_in_silence_outlive_the_grace(tmp_path, encrypted)
         assert "has not come back" not in log.read_text()
 
 
+@MOSTLY_PLAIN
 def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
     """A firewall forgets its connections: managers come back by new ones, with what they hold."""
     with behind_a_proxy(
@@ -351,6 +366,7 @@ def test_what_a_connection_took_is_reported_lost_after_the_patience(behind_proxy
 
 @LOSSES
 @pytest.mark.ours_only("stock has no such option")
+@MOSTLY_PLAIN
 def test_without_a_patience_it_is_in_flight_for_as_long_as_its_manager(behind_proxy, lose):
     side, proxy, manager = behind_proxy("none")
     lose(side, proxy, manager)

@@ -63,7 +63,7 @@ def test_a_worker_is_killed(tmp_path):
 
 
 @pytest.mark.ours_only("stock outlives its submit process for ever")
-@pytest.mark.parametrize("task_s", [60, 0.02])
+@pytest.mark.parametrize("task_s", [pytest.param(60, marks=pytest.mark.long), 0.02])
 def test_the_submit_process_is_killed(tmp_path, task_s, measured):
     """Short tasks are the harder ones: a real manager that is told to exit in the very moment in
     which a result comes from its worker waits for ever."""

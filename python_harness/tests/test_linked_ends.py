@@ -25,7 +25,7 @@ from harness.machine import processes
 from harness.machine.processes import alive
 from harness.machine.waiting import wait_until
 from harness.releases import supported
-from harness.releases.supported import EDGES_OF_A_SHORT_RUN, NEWEST, WINDOW
+from harness.releases.supported import NEWEST, OLDEST, WINDOW
 from harness.releases.written import padded
 from harness.setup import environment
 from htex_interchange import (
@@ -328,7 +328,7 @@ def _term_is_pending(pid: int) -> bool:
     return bool(int(mask, 16) & 1 << (signal.SIGTERM - 1))
 
 
-@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_apps_of_a_whole_run_fail(tmp_path, retries, measured):
     """Retries are spent at once on an executor that is gone; none of them waits."""
     config = executors.kernel_config(tmp_path / "run", kind=HighThroughputExecutor)
@@ -430,7 +430,7 @@ def test_mpi_executor_is_linked_too(tmp_path):
 
 
 def short_or_long(name: str):
-    short = name in (*EDGES_OF_A_SHORT_RUN, NEWEST)
+    short = name in (OLDEST, NEWEST)
     return pytest.param(name, id=name, marks=() if short else pytest.mark.long)
 
 

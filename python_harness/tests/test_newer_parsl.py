@@ -35,6 +35,7 @@ def test_an_executor_that_asks_nothing_is_told(observing, tmp_path):
     assert "asks nothing and is told" in log and "Received command request: WorkerBinds" not in log
 
 
+@pytest.mark.long
 def test_idleness_is_told_so_that_blocks_are_scaled_in(observing, tmp_path):
     """While a task runs in one block, Parsl's own strategy ends the other."""
     request = {"run_dir": str(tmp_path), "interchange": str(environment.binary())}
@@ -83,6 +84,7 @@ def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
     assert f"its own interchange serves, {of_the_future.place}/bin/interchange.py" in log
 
 
+@pytest.mark.long
 def test_a_tested_release_is_served_here_whatever_is_wanted_of_newer_ones(tmp_path):
     report = window.report_of(
         supported.release(supported.NEWEST),

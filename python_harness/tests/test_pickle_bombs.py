@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zmq
 
 from harness.fakes import bombs
 from harness.fakes.wire import registration
@@ -156,9 +157,14 @@ def test_no_bomb_goes_off_instead_of_a_configuration(tmp_path, folder, kind):
 @pytest.mark.expect_death
 @pytest.mark.parametrize("kind", bombs.costly())
 def test_costly_configurations_end_in_time(start, kind):
+    """By a refusal, or by a start: then it answers."""
     side = configured(start, bombs.costly()[kind])
-    if side.interchange.process.poll() is None and side.commands.poll(5000, 2):
+
+    def ends_or(told: int) -> bool:
+        return not side.interchange.running or bool(side.commands.poll(0, told))
+
+    wait_until(lambda: ends_or(zmq.POLLOUT), 5, "it has started or refused to")
+    if side.interchange.running:
         side.commands.send(pickle.dumps("WORKER_BINDS"))
-        assert side.commands.poll(5000) or side.interchange.wait_exit(1) == 1
-    else:
-        assert side.interchange.wait_exit(5) == 1
+        wait_until(lambda: ends_or(zmq.POLLIN), 5, "it answers or refuses")
+    assert side.interchange.running or side.interchange.wait_exit(1) == 1

@@ -107,7 +107,8 @@ def test_a_walltime_ends_what_has_no_drain_time(tmp_path):
         assert not waits.done()
 
 
-@pytest.mark.parametrize("prefetch", [0, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("prefetch", [0, 3])
 def test_large_tasks_amid_thousands_of_small_ones(tmp_path, prefetch, measured):
     """Managers never run more than they have slots, and nobody waits for ever."""
     workers, small_count, large_count = 8, 4000, 6
@@ -195,7 +196,7 @@ def test_tasks_of_one_affinity_run_on_one_manager_and_then_on_another(tmp_path):
         assert {future.result()[1] for future in done} <= managers | {home}
 
 
-@pytest.mark.parametrize("routing", ["soft", "hard"])
+@pytest.mark.parametrize("routing", [pytest.param("soft", marks=pytest.mark.long), "hard"])
 def test_managers_stay_with_a_type_of_task(tmp_path, routing, measured):
     """Each change costs what is loaded for a type; without types, six of seven tasks change."""
     types, count, managers = 7, 1000, 6
@@ -369,7 +370,9 @@ def scaled_config(run_dir: Path, selector) -> Config:
     )
 
 
-@pytest.mark.parametrize("selector", [SpreadManagerSelector, PackManagerSelector])
+@pytest.mark.parametrize(
+    "selector", [pytest.param(SpreadManagerSelector, marks=pytest.mark.long), PackManagerSelector]
+)
 def test_parsls_scaling_in_finds_a_block_that_pack_left_idle(tmp_path, selector, measured):
     """Three tasks at a time, for one of two blocks of four workers each."""
     config = scaled_config(tmp_path / "run", selector())
