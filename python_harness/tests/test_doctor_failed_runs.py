@@ -126,6 +126,30 @@ def test_the_batch_system_refuses(tmp_path, batch_system):
     assert "Invalid account" in " ".join(told["submission-failed"]["evidence"])
 
 
+class HastyCondor(CondorProvider):
+    status_polling_interval = 0.2
+
+
+def test_condor_refuses_and_parsl_does_not_give_up(tmp_path, batch_system):
+    batch_system("condor_submit", REFUSING)
+    config = executors.kernel_config(
+        tmp_path / "runinfo",
+        provider=HastyCondor(init_blocks=1, max_blocks=1),
+        block_error_handler=False,
+    )
+    config.strategy_period = 0.2
+    with parsl.load(config):
+        parsl.python_app(abs)(-1)
+        words = "Failed to start block 0"
+        wait_until(lambda: log_has(tmp_path, words), SECONDS, "Parsl has looked at the block")
+    document = diagnosis(tmp_path / "runinfo")
+    told = found(document)
+    assert told["submission-failed"]["severity"] == "problem"
+    assert "PATH" not in told["submission-failed"]["remedy"]
+    assert "Invalid account" in " ".join(told["submission-failed"]["evidence"])
+    assert WAITING not in json.dumps(document)
+
+
 def ended_job(tmp_path: Path, provider: type) -> dict:
     """A bare executor, of which one block was submitted and has said its last words."""
     htex: HighThroughputExecutor = executors.executor(
@@ -189,7 +213,8 @@ def waits():
     time.sleep(30)
 
 @python_app
-def raises(): raise ValueError("of its own")
+def raises():
+    raise ValueError("of its own")
 
 with parsl.load(executors.kernel_config(sys.argv[1])):
     {body}
@@ -221,11 +246,13 @@ def test_a_program_that_does_not_wait(tmp_path):
 
 
 def test_a_task_that_raises_ends_the_program(tmp_path):
-    process, runs = program(tmp_path, "failed = raises(); waits(); failed.result()")
+    body = "failed = raises(); minus(failed).exception(); waits(); failed.result()"
+    process, runs = program(tmp_path, body)
     process.communicate(timeout=SECONDS)
     document = diagnosis(runs)
     told = found(document)
-    assert "1 by ValueError" in told["tasks-failed"]["what"]
+    assert "2 tasks failed" in told["tasks-failed"]["what"]
+    assert "1 by DependencyError, 1 by ValueError" in told["tasks-failed"]["what"]
     assert NO_FAULT in told["tasks-failed"]["why"]
     assert WAITING not in json.dumps(document)
 

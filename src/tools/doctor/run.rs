@@ -11,6 +11,7 @@ mod parsl_log;
 mod places;
 mod providers;
 mod still_running;
+mod submissions;
 
 use std::path::{Path, PathBuf};
 

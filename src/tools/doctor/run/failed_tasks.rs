@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::log::{Level, Log};
+use super::log::{Level, Line, Log};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::counted;
 
 pub(super) const FAILED: &str = " failed after ";
 pub(super) const TRY_FAILED: &str = " failed with exception of type ";
+/// At the level of debugging, and of such a task alone.
+pub(super) const JOIN_FAILED: &str = " failed due to failure of ";
+/// A task for want of another's result, which no line says failed: it is not tried again.
+const DEPENDENCY: &str = "DependencyError";
+const JOIN: &str = "JoinError";
 /// What Parsl raises itself, not the function of a task.
-const OWN_EXCEPTIONS: [&str; 14] = [
+const OWN_EXCEPTIONS: [&str; 12] = [
     "BadStateException",
     "CommandClientTimeoutError",
     "DeserializationError",
@@ -18,8 +23,6 @@ const OWN_EXCEPTIONS: [&str; 14] = [
     "ScaleOutFailed",
     "ScalingFailed",
     "SerializationError",
-    "DependencyError",
-    "JoinError",
     "SubmitException",
     "TooManyJobFailuresError",
     "VersionMismatch",
@@ -28,57 +31,96 @@ const OWN_EXCEPTIONS: [&str; 14] = [
 
 /// By the exceptions that they failed with.
 pub(super) fn finding(log: &Log) -> Option<Finding> {
-    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    let mut failed: BTreeMap<&str, &str> = BTreeMap::new();
     let mut last_tries: BTreeMap<&str, &str> = BTreeMap::new();
     let mut last = None;
     for line in &log.lines {
-        if let Some((named, kind)) = line.message.split_once(TRY_FAILED) {
-            last_tries.insert(task_of(named)?, kind.trim());
-        }
-        let is_failed = line.level == Level::Error && line.message.starts_with("Task ");
-        if is_failed && let Some((named, _)) = line.message.split_once(FAILED) {
-            let kind = task_of(named).and_then(|task| last_tries.get(task).copied());
-            let kind = kind.or_else(|| raised(&line.more)).unwrap_or_default();
-            *kinds.entry(kind.to_owned()).or_default() += 1;
-            last = Some(line);
-        }
+        let Some((named, kind)) = failure(line, &mut last_tries) else {
+            continue;
+        };
+        failed.insert(named, kind);
+        last = Some(line);
     }
     let last = last?;
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for kind in failed.into_values() {
+        *kinds.entry(kind).or_default() += 1;
+    }
     let told: Vec<String> = kinds
         .iter()
-        .map(|(kind, count)| match kind.as_str() {
+        .map(|(kind, count)| match *kind {
             "" => format!("{count} by what is not told"),
             kind => format!("{count} by {kind}"),
         })
-        .collect();
-    let is_own = |kind: &String| OWN_EXCEPTIONS.contains(&kind.as_str()) || kind.is_empty();
-    let of_parsl: Vec<&str> = kinds
-        .keys()
-        .filter(|kind| is_own(kind) && !kind.is_empty())
-        .map(String::as_str)
         .collect();
     let failed = counted(kinds.values().sum(), "task");
     let what = format!(
         "{failed} failed, by the end of parsl.log: {}.",
         told.join(", ")
     );
-    let (severity, why) = if !of_parsl.is_empty() {
-        let why = format!(
-            "Parsl itself raises {}, not a task's function.",
-            of_parsl.join(" and ")
-        );
-        (Severity::Warning, why)
-    } else if kinds.contains_key("") {
-        (
-            Severity::Note,
-            "parsl.log does not show what each of them raised.".to_owned(),
-        )
-    } else {
-        let why = "What parsl.log shows was raised while a task's own function ran.";
-        (Severity::Note, why.to_owned())
-    };
+    let (severity, why) = why(&kinds);
     let finding = Finding::new("tasks-failed", severity, what).because(why);
     Some(finding.shown_by(log.shown(last)))
+}
+
+/// The task that a line says failed for good, and what it failed with.
+fn failure<'a>(
+    line: &'a Line,
+    last_tries: &mut BTreeMap<&'a str, &'a str>,
+) -> Option<(&'a str, &'a str)> {
+    if let Some((named, kind)) = line.message.split_once(TRY_FAILED) {
+        let (task, kind) = (task_of(named)?, kind.trim());
+        last_tries.insert(task, kind);
+        return (kind == DEPENDENCY).then_some((task, kind));
+    }
+    if !line.message.starts_with("Task ") {
+        return None;
+    }
+    if let Some((named, _)) = line.message.split_once(JOIN_FAILED) {
+        return Some((task_of(named)?, JOIN));
+    }
+    let (named, _) = line.message.split_once(FAILED).filter(|_| is_one(line))?;
+    let task = task_of(named)?;
+    let kind = last_tries.get(task).copied();
+    let kind = kind.or_else(|| raised(&line.more)).unwrap_or_default();
+    Some((task, kind))
+}
+
+/// Whether a line tells that a task failed, with what was raised below it.
+pub(super) fn is_one(line: &Line) -> bool {
+    line.level == Level::Error && line.message.starts_with("Task ") && line.message.contains(FAILED)
+}
+
+/// What is to be made of it.
+fn why(kinds: &BTreeMap<&str, u64>) -> (Severity, String) {
+    let kinds_of = |is_of: fn(&str) -> bool| {
+        let of_it: Vec<&str> = kinds.keys().copied().filter(|kind| is_of(kind)).collect();
+        of_it.join(", ")
+    };
+    let of_parsl = kinds_of(|kind| OWN_EXCEPTIONS.contains(&kind));
+    let of_others = kinds_of(|kind| [DEPENDENCY, JOIN].contains(&kind));
+    let of_functions = kinds_of(|kind| {
+        !kind.is_empty() && !OWN_EXCEPTIONS.contains(&kind) && ![DEPENDENCY, JOIN].contains(&kind)
+    });
+    let (severity, mut why) = if !of_parsl.is_empty() {
+        let why = format!("Raised by Parsl itself, not by a task's function: {of_parsl}.");
+        (Severity::Warning, why)
+    } else if kinds.contains_key("") {
+        let why = "parsl.log does not show what each of them raised.";
+        (Severity::Note, why.to_owned())
+    } else if !of_functions.is_empty() {
+        let why = format!("Raised while a task's own function ran: {of_functions}.");
+        (Severity::Note, why)
+    } else {
+        (Severity::Note, String::new())
+    };
+    if !of_others.is_empty() {
+        if !why.is_empty() {
+            why.push(' ');
+        }
+        why += &format!("For want of the result of another that had failed: {of_others}.");
+    }
+    (severity, why)
 }
 
 /// `Task 3` and `Task 3 try 0`.
@@ -88,12 +130,22 @@ fn task_of(named: &str) -> Option<&str> {
 
 /// The type that a traceback ends with.
 fn raised(traceback: &[String]) -> Option<&str> {
+    let end = &traceback[end_of_traceback(traceback)?];
+    end.split(':').next()?.rsplit('.').next()
+}
+
+/// The line that says best what stands below a record: what a traceback ends with, or the last.
+pub(super) fn end_of(more: &[String]) -> Option<usize> {
+    let last = || more.iter().rposition(|text| !text.trim().is_empty());
+    end_of_traceback(more).or_else(last)
+}
+
+fn end_of_traceback(traceback: &[String]) -> Option<usize> {
     let begin = traceback
         .iter()
         .rposition(|text| text.starts_with("Traceback "))?;
-    let is_end = |text: &&String| !text.is_empty() && !text.starts_with([' ', '\t']);
-    let end = traceback[begin + 1..].iter().find(is_end)?;
-    end.split(':').next()?.rsplit('.').next()
+    let is_end = |text: &String| !text.is_empty() && !text.starts_with([' ', '\t']);
+    Some(begin + 1 + traceback[begin + 1..].iter().position(is_end)?)
 }
 
 #[cfg(test)]
@@ -131,6 +183,27 @@ mod tests {
             "{lost}"
         );
         assert!(!lost.contains("while a task's own function ran"), "{lost}");
+        let needs_another = failed(1, "ValueError")
+            + &record(
+                "INFO",
+                "Task 2 try 0 failed with exception of type DependencyError",
+            )
+            + &record(
+                "INFO",
+                "Task 2 failed due to dependency failure so skipping retries",
+            )
+            + &record(
+                "DEBUG",
+                "Task 3 failed due to failure of an inner join future",
+            );
+        let (severity, told_of) = told(&needs_another);
+        assert!(
+            severity == Severity::Note
+                && told_of.contains("3 tasks failed")
+                && told_of.contains("1 by DependencyError, 1 by JoinError, 1 by ValueError")
+                && told_of.contains("of another that had failed: DependencyError, JoinError."),
+            "{told_of}"
+        );
         let (_, bare) = told(&record("ERROR", "Task 3 failed after 0 retry attempts"));
         assert!(bare.contains("does not show"), "{bare}");
         let traceback = "Task 3 failed after 0 retry attempts\nTraceback (most recent call):\n  \

@@ -79,11 +79,12 @@ impl Log {
         Ok(log)
     }
 
-    /// The records of the whole log that are `wanted`, with all that stands below them.
+    /// The records of the whole log that are `wanted`, which is asked once of each, with all that
+    /// stands below them.
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn chosen(path: &Path, wanted: impl Fn(&Line) -> bool) -> io::Result<Self> {
+    pub(super) fn chosen(path: &Path, mut wanted: impl FnMut(&Line) -> bool) -> io::Result<Self> {
         let file = File::open(path)?;
         let mut log = Self::of(path, file.metadata()?.len() <= CHOSEN_BYTES_MAX);
         let mut reader = BufReader::new(io::Read::take(file, CHOSEN_BYTES_MAX));

@@ -1,12 +1,14 @@
 //! parsl.log: what Parsl itself says went wrong, in its own sentences of all releases, and how the
 //! program's run ended.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::failed_tasks::{self, FAILED, TRY_FAILED};
+use super::failed_tasks::{self, FAILED, JOIN_FAILED, TRY_FAILED};
 use super::kind::Kind;
-use super::log::{Level, Line, Log};
+use super::log::{Level, Line, Log, shown};
+use super::submissions::{self, FAILED_TO_START, LAUNCHED, SUBMITTING, launched};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::log_file::ends_of;
 use crate::shared::words::counted;
@@ -18,16 +20,14 @@ const STARTING: &str = "Starting DataFlowKernel with config";
 const HEAD_BYTES: u64 = 64 << 10;
 const LOGS_MAX: usize = 50;
 
-const CLEANUP: &str = "DFK cleanup initiated";
+pub(super) const CLEANUP: &str = "DFK cleanup initiated";
 const STATE: &str = "Tasks in state ";
 const EXCEPTION: &str = "There was an exception - cleaning up";
 const EXITING: &str = "Python is exiting with a DFK still running";
-const BAD_STATE: &str = "Setting bad state due to exception";
+pub(super) const BAD_STATE: &str = "Setting bad state due to exception";
 const TERMINATING: &str = "Terminating interchange";
-const SUBMITTING: &str = "Submitting to provider with job_name parsl.";
-const LAUNCHED: &str = "Launched block ";
 /// Of information and below, what is read.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 11] = [
     STARTING,
     TRY_FAILED,
     CLEANUP,
@@ -36,6 +36,8 @@ const KEPT: [&str; 9] = [
     TERMINATING,
     SUBMITTING,
     LAUNCHED,
+    FAILED_TO_START,
+    JOIN_FAILED,
     "Adding executor ",
 ];
 /// The state of a task that is not done, in the summary at the cleanup.
@@ -46,25 +48,6 @@ const UNFINISHED: [&str; 5] = [
     "fail_retryable",
     "joining",
 ];
-/// Parsl's sentences for the submission of a block that failed; the batch system's words stand in
-/// the line or below it.
-const SUBMISSIONS: [&str; 8] = [
-    // slurm, lsf, grid_engine.
-    "Retcode:",
-    // pbspro.
-    "Submit command '",
-    // torque.
-    "' failed with return code ",
-    // cobalt.
-    "Submission of command to scale_out failed",
-    // condor, and each where it ends in a bad state.
-    "Failed to start block ",
-    "Unable to scale out ",
-    "Cannot launch job ",
-    // Before 2023.
-    "Scaling out failed: ",
-];
-
 const KINDS: [Kind; 6] = [
     Kind {
         id: "bad-state",
@@ -158,7 +141,7 @@ pub(super) struct ParslLog {
 impl ParslLog {
     /// That of a run's directory, by its name or by its beginning.
     pub(super) fn of(run: &Path) -> Self {
-        let log = file_of(run).and_then(|path| Log::chosen(&path, is_kept).ok());
+        let log = file_of(run).and_then(|path| Log::chosen(&path, is_kept()).ok());
         Self { log }
     }
 
@@ -172,7 +155,7 @@ impl ParslLog {
             return Vec::new();
         };
         let mut found = Vec::new();
-        found.extend(submissions(log));
+        found.extend(submissions::finding(log));
         found.extend(KINDS.iter().filter_map(|kind| of_kind(kind, log)));
         found.extend(refusal(log).filter(|_| alone));
         found.extend(failed_tasks::finding(log));
@@ -205,7 +188,9 @@ impl ParslLog {
         Ending::Cleanup {
             unfinished: states.iter().map(|(number, _)| number).sum(),
             shown: log.shown(shown),
-            by_failure: has_errors || failures.iter().any(|mark| log.has(mark)),
+            by_failure: has_errors
+                || submissions::finding(log).is_some()
+                || failures.iter().any(|mark| log.has(mark)),
         }
     }
 
@@ -277,76 +262,30 @@ pub(super) fn file_of(run: &Path) -> Option<PathBuf> {
         .find(|path| ends_of(path, HEAD_BYTES, 0).is_ok_and(|(text, _)| text.contains(STARTING)))
 }
 
-fn is_kept(line: &Line) -> bool {
-    let is_grave = !matches!(line.level, Level::Debug | Level::Info);
-    is_grave || KEPT.iter().any(|mark| line.message.contains(mark))
-}
-
-/// `[Scaling executor LABEL] Launched block 0 with job ID 17`; from 2023 on `Launched block 0 on
-/// executor LABEL with job ID 17`; before, `Launched block 0->17`.
-fn launched(message: &str, label: &str) -> Option<(String, String)> {
-    let (before, rest) = message.split_once(LAUNCHED)?;
-    if let Some((block, job)) = rest.split_once("->") {
-        return (job != "None").then(|| (block.to_owned(), job.to_owned()));
-    }
-    let (block, job) = rest.split_once(" with job ID ")?;
-    if let Some((block, of)) = block.split_once(" on executor ") {
-        return (of == label).then(|| (block.to_owned(), job.to_owned()));
-    }
-    let is_of_it = before.trim_end() == format!("[Scaling executor {label}]");
-    is_of_it.then(|| (block.to_owned(), job.to_owned()))
-}
-
-fn submissions(log: &Log) -> Option<Finding> {
-    let is_one = |line: &&Line| {
-        let has = |mark: &&&str| line.message.contains(**mark);
-        line.level == Level::Error && SUBMISSIONS.iter().any(|mark| has(&mark))
-    };
-    let of_it: Vec<&Line> = log.lines.iter().filter(is_one).collect();
-    let below = log
-        .find(BAD_STATE)
-        .filter(|line| line.has("Failed to start block "));
-    let last = of_it.last().copied().or(below)?;
-    let mark = SUBMISSIONS.iter().find(|mark| last.has(mark))?;
-    let count = match of_it.len() {
-        0 => last
-            .more
-            .iter()
-            .filter(|text| text.contains("Failed to start block "))
-            .count(),
-        count => count,
-    };
-    let is_missing = last.has("not found") || last.has("No such file or directory");
-    let remedy = match is_missing {
-        true => {
-            "The batch system's command is not on the PATH that the program has: run it on a \
-             login node, or load the batch system's module first."
+/// Of a block that did not start Parsl tells at each look at it: the first such line is kept.
+fn is_kept() -> impl FnMut(&Line) -> bool {
+    let mut failed = BTreeSet::new();
+    move |line| {
+        let is_grave = !matches!(line.level, Level::Debug | Level::Info);
+        if let Some((_, told)) = line.message.split_once(FAILED_TO_START) {
+            return failed.insert(told.to_owned()) || is_grave;
         }
-        false => "The batch system's own words are there; submit that script by hand.",
-    };
-    let what = format!(
-        "The batch system refused {}.",
-        counted(count as u64, "block")
-    );
-    let mut finding = Finding::problem("submission-failed", what)
-        .because("Such a block never began, and tasks that had no other waited for it in vain.")
-        .remedy(remedy)
-        .shown_by(log.shown_below(last, mark));
-    if let Some(words) = last
-        .more
-        .iter()
-        .find(|text| text.to_lowercase().contains("stderr"))
-    {
-        finding = finding.shown_by(log.shown_below(last, words));
+        is_grave || KEPT.iter().any(|mark| line.message.contains(mark))
     }
-    Some(finding)
 }
 
 fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
+    // What a task raised is not Parsl's own trouble, and stands with the failed tasks.
+    let own = || {
+        log.lines
+            .iter()
+            .rev()
+            .filter(|line| !failed_tasks::is_one(line))
+    };
     let (mark, line) = kind
         .marks
         .iter()
-        .find_map(|mark| Some((mark, log.find(mark)?)))?;
+        .find_map(|mark| Some((mark, own().find(|line| line.has(mark))?)))?;
     let mut finding = kind
         .finding(kind.what)
         .shown_by(log.shown_below(line, mark));
@@ -377,8 +316,8 @@ fn refusal(log: &Log) -> Option<Finding> {
 fn the_rest(log: &Log) -> Option<Finding> {
     let is_known = |line: &Line| {
         let kinds = KINDS.iter().flat_map(|kind| kind.marks);
-        let mut marks = kinds.chain(&SUBMISSIONS).chain([&FAILED, &REFUSAL]);
-        marks.any(|mark| line.has(mark)) || line.message.starts_with("Submit command failed")
+        let mut marks = kinds.chain([&FAILED, &REFUSAL]);
+        marks.any(|mark| line.has(mark)) || submissions::is_known(line)
     };
     let errors = log
         .lines
@@ -388,7 +327,15 @@ fn the_rest(log: &Log) -> Option<Finding> {
     let last = errors.last()?;
     let count = counted(errors.len() as u64, "error");
     let what = format!("parsl.log has {count} of no kind known here.");
-    Some(Finding::warning("parsl-errors", what).shown_by(log.shown(last)))
+    let finding = Finding::warning("parsl-errors", what).shown_by(log.shown(last));
+    // What was raised says more than that something was.
+    Some(match failed_tasks::end_of(&last.more) {
+        Some(place) => {
+            let (text, number) = (&last.more[place], last.number + 1 + place);
+            finding.shown_by(shown(&log.path, number, text))
+        }
+        None => finding,
+    })
 }
 
 /// As Parsl writes it since 2023.
@@ -402,7 +349,7 @@ impl ParslLog {
     pub(super) fn from(text: &str) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
-        let log = Log::chosen(file.path(), is_kept).ok();
+        let log = Log::chosen(file.path(), is_kept()).ok();
         Self { log }
     }
 }
@@ -418,41 +365,6 @@ mod tests {
             .inspect(|one| assert!(!one.evidence.is_empty()))
             .map(|one| one.id)
             .collect()
-    }
-
-    #[test]
-    fn each_provider_tells_of_a_failed_submission() {
-        let told = [
-            record(
-                "ERROR",
-                "Retcode:127 STDOUT: STDERR:/bin/sh: 1: sbatch: not found",
-            ),
-            record(
-                "ERROR",
-                "Submit command 'qsub x' failed\n STDERR: qsub: command not found",
-            ),
-            record(
-                "ERROR",
-                "Command 'qsub x' failed with return code 127\nstderr:qsub: not found",
-            ),
-            record(
-                "ERROR",
-                "Submission of command to scale_out failed: qsub: not found",
-            ),
-            record(
-                "ERROR",
-                "Setting bad state due to exception\nE: 1:\n\tFailed to start block \
-                             0: Unable to scale out condor provider: condor_submit: not found",
-            ),
-        ];
-        for text in told {
-            let found = ids(&text);
-            assert_eq!(found[0], "submission-failed", "{text}");
-            assert!(!found.contains(&"parsl-errors"), "{text}");
-        }
-        let found =
-            ParslLog::from(&record("ERROR", "Retcode:1 STDERR:Invalid account")).findings(true);
-        assert!(!found[0].remedy.contains("PATH"));
     }
 
     #[test]
@@ -475,6 +387,17 @@ mod tests {
         let failed = record("ERROR", "Task 3 failed after 0 retry attempts") + &cleanup;
         assert!(matches!(
             ending(&failed),
+            Ending::Cleanup {
+                by_failure: true,
+                ..
+            }
+        ));
+        let refused = record(
+            "DEBUG",
+            "Rewriting job 0 from FAILED (Failed to start block 0: x)",
+        );
+        assert!(matches!(
+            ending(&(refused + &cleanup)),
             Ending::Cleanup {
                 by_failure: true,
                 ..
@@ -513,11 +436,17 @@ mod tests {
             }
         }
         assert_eq!(ids(&record("ERROR", "something else")), ["parsl-errors"]);
+        let raised = "Callback threw\nTraceback (most recent call last):\n  File x\nKeyError: 'J'";
+        let found = ParslLog::from(&record("ERROR", raised)).findings(true);
+        let end = found[0].evidence.last().unwrap();
+        assert!(end.ends_with("line 4: KeyError: 'J'"), "{end}");
         let refused = record(
             "ERROR",
             "x\nValueError: 'htex-interchange refused to start: a reason'",
         );
         assert_eq!(ids(&refused), ["refused-start"]);
+        let of_task = "Task 0 failed after 0 retry attempts\nOSError: No space left on device";
+        assert_eq!(ids(&record("ERROR", of_task)), ["tasks-failed"]);
         assert_eq!(ids(&record("INFO", "all is well")), [""; 0]);
     }
 }
