@@ -214,6 +214,8 @@ def waits():
 
 @python_app
 def raises():
+    import sys
+    print("trying again after std::bad_alloc", file=sys.stderr, flush=True)
     raise ValueError("of its own")
 
 with parsl.load(executors.kernel_config(sys.argv[1])):
@@ -254,6 +256,8 @@ def test_a_task_that_raises_ends_the_program(tmp_path):
     assert "2 tasks failed" in told["tasks-failed"]["what"]
     assert "1 by DependencyError, 1 by ValueError" in told["tasks-failed"]["what"]
     assert NO_FAULT in told["tasks-failed"]["why"]
+    # It stands where a block's own last words would.
+    assert told["out-of-memory"]["severity"] == "note"
     assert WAITING not in json.dumps(document)
 
 

@@ -22,6 +22,7 @@ use crate::shared::process::command_line;
 use crate::shared::words::counted;
 
 use blocks::Blocks;
+use causes::Ended;
 use log::Log;
 use managers::Managers;
 use parsl_log::{ParslLog, REFUSAL};
@@ -128,7 +129,8 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
             .evidence
             .extend(managers.last_error.clone().filter(|_| is_of_managers));
     }
-    found.extend(blocks.causes.findings());
+    let causes = blocks.causes.findings(Ended::of(&found, parsl));
+    found.extend(causes);
     tell_what_was_read(&blocks, &managers, diagnosis);
     diagnosis.add_about(&label, found);
 }

@@ -177,7 +177,11 @@ impl Blocks {
                 .push(format!("{}, which cannot be read", file.display()));
             return;
         };
-        self.causes.hear(file, &text, is_whole.then_some(0));
+        let above = is_whole.then_some(0);
+        match part == Part::JobLog {
+            true => self.causes.hear_job_log(file, &text, above),
+            false => self.causes.hear(file, &text, above),
+        }
         if part != Part::Stderr {
             return;
         }

@@ -1,144 +1,414 @@
 //! Why a batch job, a manager or a worker ended, by the words that batch systems, the kernel and
-//! Python leave in what it has written.
+//! Python leave in what it has written. Tasks write to the same files: of their words nothing tells
+//! that they are the cause.
 
 use std::path::Path;
 
 use super::kind::Kind;
 use super::log::shown;
+use super::parsl_log::ParslLog;
 use crate::shared::finding::{Finding, Severity};
 
 /// Of one cause, so many lines are shown.
 const SHOWN_MAX: usize = 3;
+const GPU_MEMORY: &str = "out-of-gpu-memory";
+const HELD: &str = "job-held";
+const PREEMPTED: &str = "preempted";
+/// In small letters, as shells tell of it behind a process's number.
+const KILLED: &str = " killed  ";
+const GPU_WORDS: [&str; 7] = ["gpu", "hip", "nccl", "rccl", "rocm", "xpu", "vram"];
+/// Events of Condor that say how a job does: submitted, executing, evicted, terminated, aborted,
+/// held, released.
+const SHAPING_EVENTS: [&str; 7] = ["000", "001", "004", "005", "009", "012", "013"];
 
-/// Their marks are in small letters.
-const CAUSES: [Kind; 7] = [
-    Kind {
-        id: "out-of-memory",
-        severity: Severity::Problem,
-        marks: &[
-            "oom-kill",
-            "oom_kill",
-            "out of memory",
-            "out-of-memory",
-            "memoryerror",
-            "cannot allocate memory",
-            "std::bad_alloc",
-            "exceeded memory limit",
-            "exceeded step memory limit",
-            "exceeded job memory limit",
-            "job killed: mem",
-            "job killed: vmem",
-            "term_memlimit",
-            "memory usage exceeded",
+/// Who writes of a job's end, known by the form of its lines.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    /// Slurm's daemon on a node, and srun.
+    Slurm,
+    /// The same of a job that was cancelled.
+    SlurmAtEnd,
+    Pbs,
+    Lsf,
+}
+
+struct Cause {
+    /// Its marks are in small letters, and in the words of whoever writes to the file.
+    kind: Kind,
+    /// Sentences of batch systems, in small letters.
+    said: &'static [(Speaker, &'static str)],
+}
+
+const CAUSES: [Cause; 8] = [
+    Cause {
+        kind: Kind {
+            id: "out-of-gpu-memory",
+            severity: Severity::Warning,
+            marks: &[
+                "out of memory",
+                "outofmemory",
+                "out of device memory",
+                "memoryallocation",
+                "memory allocation failure",
+            ],
+            what: "The memory of a GPU ran out.",
+            why: "",
+            remedy: "Let fewer workers share one (available_accelerators), or let each task take \
+                     less of it; limits of the node's own memory have no say there.",
+        },
+        said: &[],
+    },
+    Cause {
+        kind: Kind {
+            id: "out-of-memory",
+            severity: Severity::Problem,
+            marks: &[
+                "oom-kill",
+                "oom_kill",
+                "out of memory",
+                "out-of-memory",
+                "memoryerror",
+                "cannot allocate memory",
+                "std::bad_alloc",
+                "over memory limit",
+                "memory usage exceeded",
+            ],
+            what: "Memory ran out, or a limit of it (the batch job's, ulimit -v) was reached.",
+            why: "",
+            remedy: "Ask for more memory, or let fewer workers share it (max_workers_per_node, \
+                     mem_per_worker).",
+        },
+        said: &[
+            (Speaker::Slurm, "oom killed"),
+            (Speaker::Slurm, "exceeded memory limit"),
+            (Speaker::Slurm, "exceeded step memory limit"),
+            (Speaker::Slurm, "exceeded job memory limit"),
+            (Speaker::Pbs, "job killed: mem"),
+            (Speaker::Pbs, "job killed: vmem"),
+            (Speaker::Lsf, "term_memlimit"),
         ],
-        what: "Memory ran out, or a limit of it (the batch job's, ulimit -v) was reached.",
-        why: "",
-        remedy: "Ask for more memory, or let fewer workers share it (max_workers_per_node, \
-                 mem_per_worker).",
     },
-    Kind {
-        id: "time-limit",
-        severity: Severity::Warning,
-        marks: &[
-            "due to time limit",
-            "job killed: walltime",
-            "term_runlimit",
-            "exceeded hard wallclock time",
-            "walltime limit exceeded",
+    Cause {
+        kind: Kind {
+            id: "time-limit",
+            severity: Severity::Warning,
+            marks: &["exceeded hard wallclock time", "walltime limit exceeded"],
+            what: "The batch system ended a block at its time limit.",
+            why: "",
+            remedy: "Tasks of a block that ends are lost: ask for a longer walltime, set \
+                     drain_period, or let Parsl try again (retries).",
+        },
+        said: &[
+            (Speaker::SlurmAtEnd, "due to time limit"),
+            (Speaker::Pbs, "job killed: walltime"),
+            (Speaker::Lsf, "term_runlimit"),
         ],
-        what: "The batch system ended a block at its time limit.",
-        why: "",
-        remedy: "Tasks of a block that ends are lost: ask for a longer walltime, set drain_period, \
-                 or let Parsl try again (retries).",
     },
-    Kind {
-        id: "preempted",
-        severity: Severity::Warning,
-        marks: &["due to preemption", "term_preempt", "job was evicted"],
-        what: "The batch system took a block's nodes away for other jobs.",
-        why: "",
-        remedy: "Config(retries=1) would run its tasks again; another queue or partition may not \
-                 preempt.",
-    },
-    Kind {
-        id: "node-failed",
-        severity: Severity::Warning,
-        marks: &["due to node failure", "node_fail", "due to node fail"],
-        what: "The batch system ended a block because a node of it failed.",
-        why: "",
-        remedy: "Config(retries=1) would run its tasks again.",
-    },
-    Kind {
-        id: "job-held",
-        severity: Severity::Problem,
-        marks: &["job was held"],
-        what: "The batch system holds a block's job.",
-        why: "",
-        remedy: "`condor_q -hold` tells why.",
-    },
-    Kind {
-        id: "disk-was-full",
-        severity: Severity::Problem,
-        marks: &["no space left on device", "disk quota exceeded"],
-        what: "A disk was full, or a quota used up.",
-        why: "",
-        remedy: "Make room there; what was being written is not whole.",
-    },
-    Kind {
-        id: "killed",
-        severity: Severity::Warning,
-        marks: &[
-            " killed  ",
-            "signal 9 (killed)",
-            "exit status 137",
-            "exit code 137",
+    Cause {
+        kind: Kind {
+            id: "preempted",
+            severity: Severity::Warning,
+            marks: &[],
+            what: "The batch system took a block's nodes away for other jobs.",
+            why: "",
+            remedy: "Config(retries=1) would run its tasks again; another queue or partition may \
+                     not preempt.",
+        },
+        said: &[
+            (Speaker::SlurmAtEnd, "due to preemption"),
+            (Speaker::Lsf, "term_preempt"),
         ],
-        what: "A process of a block was killed (SIGKILL).",
-        why: "",
-        remedy: "The kernel does that when memory runs out, the batch system at its limits, and \
-                 people by hand: the node's log (dmesg) and the batch system's accounting tell \
-                 which.",
+    },
+    Cause {
+        kind: Kind {
+            id: "node-failed",
+            severity: Severity::Warning,
+            marks: &[],
+            what: "The batch system ended a block because a node of it failed.",
+            why: "",
+            remedy: "Config(retries=1) would run its tasks again.",
+        },
+        said: &[
+            (Speaker::Slurm, "error: node failure on "),
+            (Speaker::SlurmAtEnd, "due to node fail"),
+        ],
+    },
+    Cause {
+        kind: Kind {
+            id: "job-held",
+            severity: Severity::Problem,
+            marks: &[],
+            what: "The batch system holds a block's job.",
+            why: "",
+            remedy: "`condor_q -hold` tells why.",
+        },
+        said: &[],
+    },
+    Cause {
+        kind: Kind {
+            id: "disk-was-full",
+            severity: Severity::Problem,
+            marks: &["no space left on device", "disk quota exceeded"],
+            what: "A disk was full, or a quota used up.",
+            why: "",
+            remedy: "Make room there; what was being written is not whole.",
+        },
+        said: &[],
+    },
+    Cause {
+        kind: Kind {
+            id: "killed",
+            severity: Severity::Warning,
+            marks: &[
+                KILLED,
+                "signal 9 (killed)",
+                "exit status 137",
+                "exit code 137",
+            ],
+            what: "A process of a block was killed (SIGKILL).",
+            why: "",
+            remedy: "The kernel does that when memory runs out, the batch system at its limits, \
+                     and people by hand: the node's log (dmesg) and the batch system's accounting \
+                     tell which.",
+        },
+        said: &[],
     },
 ];
+/// What else shows that something ended, by which a line may be a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Nothing,
+    /// A block failed, or a manager or a worker was lost: a line of a task may stand there as well.
+    Something,
+    /// No manager registered: no task has written anything.
+    BeforeTasks,
+}
+
+impl Ended {
+    /// By what was `found` of the executor.
+    pub(super) fn of(found: &[Finding], parsl: &ParslLog) -> Self {
+        let has = |id| found.iter().any(|finding| finding.id == id);
+        if has("never-registered") {
+            return Self::BeforeTasks;
+        }
+        let is_told = ["managers-lost", "blocks-failed"].into_iter().any(has);
+        match is_told || parsl.has_lost_workers() || parsl.bad_state().is_some() {
+            true => Self::Something,
+            false => Self::Nothing,
+        }
+    }
+}
+
+/// Lines that show a cause.
+#[derive(Debug, Default)]
+struct Heard {
+    by_batch_system: Vec<String>,
+    by_anyone: Vec<String>,
+}
 
 /// Lines that show causes, by cause.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
-    found: [Vec<String>; CAUSES.len()],
+    found: [Heard; CAUSES.len()],
+    /// A job that was held is so still.
+    is_held: bool,
 }
 
 impl Causes {
     /// Looks through the last lines of a file. `above` is how many lines it has before them.
     pub(super) fn hear(&mut self, path: &Path, text: &str, above: Option<usize>) {
-        for (line, place) in text.lines().zip(1..) {
+        for (line, place) in text.lines().zip(0..) {
             let small = line.to_lowercase();
-            let is_of = |cause: &Kind| cause.marks.iter().any(|mark| small.contains(mark));
-            let Some(place_of) = CAUSES.iter().position(is_of) else {
+            let speaker = Speaker::of(&small);
+            let Some(cause) = CAUSES.iter().position(|cause| cause.is_in(&small, speaker)) else {
                 continue;
             };
-            self.found[place_of].push(match above {
-                Some(above) => shown(path, above + place, line),
-                None => format!("{}, near its end: {}", path.display(), line.trim()),
-            });
+            let heard = &mut self.found[cause];
+            let lines = match speaker {
+                Some(_) => &mut heard.by_batch_system,
+                None => &mut heard.by_anyone,
+            };
+            lines.push(placed(path, line, place, above));
         }
     }
 
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        let told = CAUSES.iter().zip(&self.found);
-        told.filter(|(_, lines)| !lines.is_empty())
-            .map(|(cause, lines)| {
-                let last = lines.iter().rev().take(SHOWN_MAX);
-                last.fold(cause.finding(cause.what), |finding, line| {
-                    finding.shown_by(line)
-                })
-            })
-            .collect()
+    /// Of Condor's log of a job: what came of it is what the last event says.
+    pub(super) fn hear_job_log(&mut self, path: &Path, text: &str, above: Option<usize>) {
+        let lines: Vec<(usize, &str)> = text.lines().enumerate().collect();
+        let is_event = |line: &str| event(line).is_some_and(|code| SHAPING_EVENTS.contains(&code));
+        let mut events = lines.iter().filter(|(_, line)| is_event(line)).peekable();
+        while let Some((place, line)) = events.next() {
+            let next = events.peek().and_then(|(_, next)| event(next));
+            let id = match (event(line), next) {
+                (Some("012"), None | Some("009")) => HELD,
+                // One that is held or removed is evicted first.
+                (Some("004"), next) if !matches!(next, Some("009" | "012")) => PREEMPTED,
+                _ => continue,
+            };
+            self.is_held |= id == HELD && next.is_none();
+            self.push(id, placed(path, line, *place, above));
+            let reasons = lines[place + 1..]
+                .iter()
+                .take_while(|(_, line)| line.starts_with([' ', '\t']));
+            for (nth, (place, line)) in reasons.enumerate() {
+                let shown = placed(path, line, *place, above);
+                let small = line.to_lowercase();
+                if let Some(cause) = CAUSES.iter().find(|cause| cause.is_in(&small, None)) {
+                    self.push(cause.kind.id, shown.clone());
+                }
+                if nth == 0 {
+                    self.push(id, shown);
+                }
+            }
+        }
     }
+
+    pub(super) fn findings(&self, ended: Ended) -> Vec<Finding> {
+        let told = CAUSES.iter().zip(&self.found);
+        let mut found: Vec<Finding> = told
+            .filter_map(|(cause, heard)| heard.finding(&cause.kind, ended))
+            .collect();
+        for held in found.iter_mut().filter(|found| found.id == HELD) {
+            if !self.is_held {
+                "The batch system held a block's job until it was removed."
+                    .clone_into(&mut held.what);
+                "`condor_history -long JOB` tells why.".clone_into(&mut held.remedy);
+            }
+        }
+        found
+    }
+
+    fn push(&mut self, id: &str, line: String) {
+        if let Some(place) = CAUSES.iter().position(|cause| cause.kind.id == id) {
+            self.found[place].by_batch_system.push(line);
+        }
+    }
+}
+
+impl Heard {
+    fn finding(&self, kind: &Kind, ended: Ended) -> Option<Finding> {
+        let is_said = !self.by_batch_system.is_empty();
+        let lines = match is_said {
+            true => &self.by_batch_system,
+            false => &self.by_anyone,
+        };
+        lines.last()?;
+        let finding = match ended {
+            // A job that is held has not ended.
+            _ if kind.id == HELD => kind.finding(kind.what),
+            Ended::BeforeTasks => kind.finding(kind.what),
+            Ended::Something if is_said => kind.finding(kind.what),
+            Ended::Something => Finding::new(
+                kind.id,
+                kind.severity.max(Severity::Warning),
+                format!("By words in a block's files: {}", lowered(kind.what)),
+            )
+            .because("Tasks write there, too: nothing shows that this ended anything.")
+            .remedy(kind.remedy),
+            Ended::Nothing => Finding::note(
+                kind.id,
+                format!("By words in a block's files: {}", lowered(kind.what)),
+            )
+            .because(
+                "Nothing shows that anything ended by it: no manager was lost. Tasks write there, \
+                 too.",
+            ),
+        };
+        let last = &lines[lines.len().saturating_sub(SHOWN_MAX)..];
+        Some(last.iter().fold(finding, Finding::shown_by))
+    }
+}
+
+impl Cause {
+    /// `line` is in small letters.
+    fn is_in(&self, line: &str, speaker: Option<Speaker>) -> bool {
+        let said = self.said.iter();
+        let is_said = said
+            .filter(|(by, _)| speaker == Some(*by))
+            .any(|(_, words)| line.contains(words));
+        let has = |mark: &&str| match *mark {
+            KILLED => shell_tells_of_kill(line),
+            mark if self.kind.id == GPU_MEMORY => gpu_words(line).contains(mark),
+            mark => line.contains(mark),
+        };
+        is_said || self.kind.marks.iter().any(has)
+    }
+}
+
+impl Speaker {
+    /// Of a line in small letters.
+    fn of(line: &str) -> Option<Self> {
+        let line = line.trim_start();
+        // `srun --label` puts the task's number before.
+        let line = match line.split_once(": ") {
+            Some((label, rest)) if label.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+            _ => line,
+        };
+        // Since 2023 it tells when, and not its name.
+        let has_moment = line.starts_with("[20") && line.contains("] error: ");
+        let is_slurm = line.starts_with("slurmstepd") || line.starts_with("srun: ") || has_moment;
+        let is_end = line.contains(" cancelled at ")
+            && (line.contains("*** job ") || line.contains("*** step "));
+        match line {
+            _ if is_slurm && is_end => Some(Self::SlurmAtEnd),
+            _ if is_slurm => Some(Self::Slurm),
+            _ if line.starts_with("=>> pbs: ") => Some(Self::Pbs),
+            _ if line.starts_with("term_") => Some(Self::Lsf),
+            _ => None,
+        }
+    }
+}
+
+/// `x.sh: line 3: 4711 Killed                  python`.
+fn shell_tells_of_kill(line: &str) -> bool {
+    line.match_indices(KILLED).any(|(place, _)| {
+        let pid = line[..place].rsplit(' ').next().unwrap_or_default();
+        !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// The line if it is about a GPU, and nothing if not.
+fn gpu_words(line: &str) -> String {
+    let line = line.replace(['_', '-'], " ");
+    let mut words = line.split(|one: char| !one.is_alphanumeric());
+    let is_gpu = words.any(|word| {
+        let beginnings = ["cuda", "cupy", "cudnn", "cublas", "hiperror"];
+        GPU_WORDS.contains(&word) || beginnings.iter().any(|begin| word.starts_with(begin))
+    });
+    if is_gpu { line } else { String::new() }
+}
+
+/// Its number, of a line that begins one: `012 (118907.000.000) 2026-11-30 08:02:01 Job was held.`
+fn event(line: &str) -> Option<&str> {
+    let (code, _) = line.split_once(" (")?;
+    let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then_some(code)
+}
+
+fn placed(path: &Path, line: &str, place: usize, above: Option<usize>) -> String {
+    match above {
+        Some(above) => shown(path, above + place + 1, line),
+        None => format!("{}, near its end: {}", path.display(), line.trim()),
+    }
+}
+
+/// A sentence behind a colon.
+fn lowered(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::run::parsl_log::record;
+
+    fn heard(text: &str, ended: Ended) -> Vec<Finding> {
+        let mut causes = Causes::default();
+        causes.hear(Path::new("e"), text, Some(0));
+        causes.findings(ended)
+    }
 
     #[test]
     fn words_of_batch_systems_are_known_and_others_are_not() {
@@ -172,21 +442,131 @@ mod tests {
                 "x.sh: line 3: 4711 Killed                  python",
                 "killed",
             ),
-            ("012 (7.0.0) 11/30 Job was held.", "job-held"),
+            (
+                "0: slurmstepd: error: *** STEP 7.0 ON n CANCELLED AT x DUE TO NODE FAILURE",
+                "node-failed",
+            ),
+            (
+                "[2026-11-30T05:31:53.1] error: *** JOB 7 ON n CANCELLED AT x DUE TO TIME LIMIT",
+                "time-limit",
+            ),
+            ("srun: error: n1: task 0: Out Of Memory", "out-of-memory"),
+            ("RuntimeError: CUDA out of memory. Tried to", GPU_MEMORY),
+            ("torch.OutOfMemoryError: HIP out of memory.", GPU_MEMORY),
+            ("CUDA_ERROR_OUT_OF_MEMORY", GPU_MEMORY),
+            ("this ship ran out of memory", "out-of-memory"),
         ];
         for (line, id) in expected {
-            let mut causes = Causes::default();
-            causes.hear(Path::new("e"), &format!("first\n{line}\n"), Some(0));
-            let found = causes.findings();
+            let found = heard(&format!("first\n{line}\n"), Ended::BeforeTasks);
             assert_eq!(found.len(), 1, "{line}");
             assert_eq!(
                 (found[0].id, found[0].evidence[0].as_str()),
                 (id, &*shown(Path::new("e"), 2, line))
             );
         }
+        for line in [
+            "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT x ***\nTerminated",
+            "slurmstepd: error: x Killed due to node failure, of my own program",
+            "my program was not cancelled at 7 DUE TO TIME LIMIT",
+            "the enemy was killed  again",
+            "the ship ran out of CUDA",
+        ] {
+            assert_eq!(heard(line, Ended::BeforeTasks), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn words_that_a_task_may_have_written_are_no_problem() {
+        let own = "retrying after std::bad_alloc";
+        let said = "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.";
+        for (text, ended, severity) in [
+            (own, Ended::BeforeTasks, Severity::Problem),
+            (own, Ended::Something, Severity::Warning),
+            (own, Ended::Nothing, Severity::Note),
+            (said, Ended::BeforeTasks, Severity::Problem),
+            (said, Ended::Something, Severity::Problem),
+            (said, Ended::Nothing, Severity::Note),
+        ] {
+            assert_eq!(heard(text, ended)[0].severity, severity, "{text} {ended:?}");
+        }
+        // What the batch system said is shown, not what stands beside it.
+        let found = heard(&format!("{said}\n{own}\n{own}"), Ended::Something);
+        assert_eq!(found[0].evidence, [shown(Path::new("e"), 1, said)]);
+    }
+
+    #[test]
+    fn something_has_ended_where_a_finding_or_parsl_says_so() {
+        let parsl = ParslLog::default();
+        let of = |id| Ended::of(&[Finding::warning(id, "x")], &parsl);
+        assert_eq!(of("tasks-unanswered"), Ended::Nothing);
+        assert_eq!(of("blocks-failed"), Ended::Something);
+        assert_eq!(of("managers-lost"), Ended::Something);
+        assert_eq!(of("never-registered"), Ended::BeforeTasks);
+        for (message, ended) in [
+            (
+                "Task 0 try 0 failed with exception of type WorkerLost",
+                Ended::Something,
+            ),
+            (
+                "Task 0 try 0 failed with exception of type ValueError",
+                Ended::Nothing,
+            ),
+            ("Setting bad state due to exception", Ended::Something),
+        ] {
+            let log = ParslLog::from(&record("ERROR", message));
+            assert_eq!(Ended::of(&[], &log), ended, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_held_if_its_last_event_says_so() {
+        let told = |events: &[&str]| {
+            let mut causes = Causes::default();
+            let text: Vec<String> = events
+                .iter()
+                .map(|event| {
+                    format!("{event} (7.000.000) 11/30 Job\n\twhy {event}\n\tCode 1\n...\n")
+                })
+                .collect();
+            causes.hear_job_log(Path::new("e"), &text.concat(), Some(0));
+            causes.findings(Ended::Nothing)
+        };
+        for events in [
+            &["000", "001", "012", "013", "001", "005"][..],
+            &["012", "013"],
+            &["012", "001"],
+            &["012", "005"],
+            &["004", "009"],
+        ] {
+            assert_eq!(told(events), [], "{events:?}");
+        }
+        let held = told(&["000", "001", "006", "004", "012", "028"]);
+        assert_eq!((held.len(), held[0].id), (1, HELD));
+        assert_eq!(held[0].severity, Severity::Problem);
+        assert!(
+            held[0].evidence[1].ends_with("line 18: why 012"),
+            "{held:?}"
+        );
+        assert!(held[0].remedy.contains("condor_q"));
+        let removed = told(&["012", "009"]);
+        assert!(
+            removed[0].what.contains("until it was removed"),
+            "{removed:?}"
+        );
+        assert!(removed[0].remedy.contains("condor_history"));
+        assert_eq!(told(&["001", "004", "001"])[0].id, PREEMPTED);
+    }
+
+    #[test]
+    fn the_reason_of_a_held_job_is_a_cause_too() {
         let mut causes = Causes::default();
-        let usual = "slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT x ***\nTerminated\n";
-        causes.hear(Path::new("e"), usual, Some(0));
-        assert_eq!(causes.findings(), []);
+        let text = "012 (7.000.000) 11/30 Job was held.\n\tJob has gone over memory limit of 2\n";
+        causes.hear_job_log(Path::new("e"), text, None);
+        let ids: Vec<&str> = causes
+            .findings(Ended::BeforeTasks)
+            .iter()
+            .map(|one| one.id)
+            .collect();
+        assert_eq!(ids, ["out-of-memory", HELD]);
     }
 }

@@ -95,6 +95,7 @@ fn find(directory: &Path, depth: usize, left: &mut usize, files: &mut Vec<PathBu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::run::causes::Ended;
 
     #[test]
     fn the_last_error_of_a_manager_is_shown() {
@@ -113,6 +114,6 @@ mod tests {
             told.ends_with("manager.log, line 2: Missing contact with interchange"),
             "{told}"
         );
-        assert_eq!(causes.findings()[0].id, "out-of-memory");
+        assert_eq!(causes.findings(Ended::Something)[0].id, "out-of-memory");
     }
 }

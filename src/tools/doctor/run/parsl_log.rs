@@ -200,6 +200,15 @@ impl ParslLog {
         Some(log.shown(log.find(BAD_STATE)?))
     }
 
+    /// Whether a task failed because its manager or worker ended.
+    pub(super) fn has_lost_workers(&self) -> bool {
+        let kinds = ["WorkerLost", "ManagerLost"];
+        let lines = self.log.iter().flat_map(|log| &log.lines);
+        lines
+            .filter_map(|line| line.message.split_once(TRY_FAILED))
+            .any(|(_, kind)| kinds.contains(&kind.trim()))
+    }
+
     /// Where Parsl says that it ends the interchange.
     pub(super) fn terminating(&self) -> Option<String> {
         let log = self.log.as_ref()?;
