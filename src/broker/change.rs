@@ -116,6 +116,8 @@ pub enum ManagerChange {
         tasks: usize,
         /// How long nothing was heard of it, while this process ran.
         silent: Duration,
+        /// It was held before: Parsl holds the managers of a block that it takes away.
+        was_held: bool,
     },
     /// It lives, but some of its tasks were given up: a broken connection may have taken them.
     GaveUp {

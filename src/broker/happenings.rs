@@ -64,7 +64,12 @@ impl<B> Broker<B> {
     pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
         match &change {
             ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
-            ManagerChange::Lost { .. } => self.tally.managers_lost += 1,
+            ManagerChange::Lost {
+                tasks, was_held, ..
+            } => {
+                self.tally.managers_lost += 1;
+                self.tally.managers_lost_held += u64::from(*was_held && *tasks == 0);
+            }
             ManagerChange::Drained => self.tally.managers_drained += 1,
             ManagerChange::Failing { .. } => self.tally.managers_failing += 1,
             ManagerChange::Suspect { .. } => self.tally.disconnects += 1,

@@ -35,12 +35,16 @@ impl<B> Broker<B> {
             self.note_vanished(slot, now);
         }
         let mut manager = self.remove(slot, now);
-        if !manager.held {
-            manager.held = true;
+        let was_held = std::mem::replace(&mut manager.held, true);
+        if !was_held {
             self.report_of(&manager, now);
         }
-        let tasks = manager.in_flight.len();
-        self.note_manager(&manager.id, ManagerChange::Lost { tasks, silent }, now);
+        let change = ManagerChange::Lost {
+            tasks: manager.in_flight.len(),
+            silent,
+            was_held,
+        };
+        self.note_manager(&manager.id, change, now);
         self.fail_tasks(&mut manager, now);
     }
 

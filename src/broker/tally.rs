@@ -35,6 +35,8 @@ pub struct Tally {
     pub managers_registered: u64,
     /// Managers that were given up.
     pub managers_lost: u64,
+    /// How many of these were held and had no task.
+    pub managers_lost_held: u64,
     /// Managers that left after their last task.
     pub managers_drained: u64,
     /// Times that a manager was found to fail everything.

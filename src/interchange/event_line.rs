@@ -197,7 +197,7 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
             tasks: Some(*in_flight),
             ..line
         },
-        ManagerChange::Lost { tasks, silent } => ManagerLine {
+        ManagerChange::Lost { tasks, silent, .. } => ManagerLine {
             tasks: Some(*tasks),
             silent_s: Some(silent.as_secs_f64()),
             ..line

@@ -194,6 +194,7 @@ fn totals(tally: &Tally) -> Totals {
         late_results: tally.late_results,
         managers_registered: tally.managers_registered,
         managers_lost: tally.managers_lost,
+        managers_lost_held: tally.managers_lost_held,
         managers_drained: tally.managers_drained,
         managers_failing: tally.managers_failing,
         disconnects: tally.disconnects,
@@ -248,9 +249,11 @@ fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
         ManagerChange::Lost {
             tasks: lost,
             silent,
+            was_held,
         } => {
             let silent = silent.as_secs_f64();
-            let text = format!("silent for {silent:.1} s, {} lost", tasks(*lost));
+            let held = if *was_held { "held before, " } else { "" };
+            let text = format!("{held}silent for {silent:.1} s, {} lost", tasks(*lost));
             (text, *lost)
         }
         ManagerChange::GaveUp { tasks: lost } => {
@@ -270,6 +273,7 @@ fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
         change: name_of(change).to_owned(),
         detail,
         tasks_lost,
+        was_held: matches!(change, ManagerChange::Lost { was_held: true, .. }),
     })
 }
 

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::side_service::SideService;
 
+mod derived;
+
+pub use derived::ManagerState;
+
 /// Which meaning the fields have.
 pub const FORMAT: u32 = 1;
 
@@ -298,99 +302,6 @@ pub struct Manager {
     pub parsl: String,
 }
 
-impl Manager {
-    /// Whether it would be given a task that fits.
-    pub fn takes_tasks(&self) -> bool {
-        matches!(
-            self.state(),
-            ManagerState::Reserved | ManagerState::Busy | ManagerState::Idle
-        )
-    }
-
-    /// How many more tasks of one slot it may hold.
-    pub fn room(&self) -> usize {
-        let (load, most) = self.load();
-        most.saturating_sub(load)
-    }
-
-    /// What it has in hand, and how much it may have, in the unit that says when it is full: slots
-    /// where a task takes several, since nothing is prefetched beside such a task; else tasks.
-    pub fn load(&self) -> (usize, usize) {
-        match self.has_wide_tasks() {
-            true => (self.busy_slots, self.slots),
-            false => (self.in_flight, self.capacity),
-        }
-    }
-
-    /// Whether one of its tasks takes several slots.
-    pub fn has_wide_tasks(&self) -> bool {
-        self.busy_slots > self.in_flight
-    }
-
-    /// What it is in the first place: the first of the states, in their order, that it is in.
-    pub fn state(&self) -> ManagerState {
-        match self {
-            _ if self.suspect_s.is_some() => ManagerState::Suspect,
-            _ if self.draining => ManagerState::Draining,
-            _ if self.held => ManagerState::Held,
-            _ if self.awaited => ManagerState::Awaited,
-            _ if self.clogged || self.room() == 0 => ManagerState::Full,
-            _ if self.reserved => ManagerState::Reserved,
-            _ if self.in_flight > 0 => ManagerState::Busy,
-            _ => ManagerState::Idle,
-        }
-    }
-}
-
-/// Held, draining and suspect are independent of each other; this is for tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ManagerState {
-    /// Without a connection: nothing new is sent to it until it speaks.
-    Suspect,
-    /// Near the end of its `drain_period`: it gets no more tasks.
-    Draining,
-    /// It gets no more tasks, for good.
-    Held,
-    /// Others of its block have vanished: nothing new is sent to it until it speaks.
-    Awaited,
-    /// It has as many tasks as it may hold.
-    Full,
-    /// It has room, but is let run empty for a task that needs more.
-    Reserved,
-    /// It has tasks, and takes more.
-    Busy,
-    /// It has none.
-    Idle,
-}
-
-impl ManagerState {
-    /// In the order in which the first that holds is the one that counts.
-    pub const ALL: [Self; 8] = [
-        Self::Suspect,
-        Self::Draining,
-        Self::Held,
-        Self::Awaited,
-        Self::Full,
-        Self::Reserved,
-        Self::Busy,
-        Self::Idle,
-    ];
-
-    /// As it stands in tables, and as the label of the metric.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Suspect => "suspect",
-            Self::Draining => "draining",
-            Self::Held => "held",
-            Self::Awaited => "awaited",
-            Self::Full => "full",
-            Self::Reserved => "reserved",
-            Self::Busy => "busy",
-            Self::Idle => "idle",
-        }
-    }
-}
-
 /// Tasks a second, over two times that end with the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
@@ -432,6 +343,10 @@ pub struct Totals {
     pub managers_registered: u64,
     /// Managers given up because they were silent, or without a connection, for too long.
     pub managers_lost: u64,
+    /// How many of these were held and had no task: they went as they were meant to, for Parsl
+    /// holds the managers of a block that it takes away.
+    #[serde(default)]
+    pub managers_lost_held: u64,
     /// Managers that went at the end of their drain, with nothing in hand.
     pub managers_drained: u64,
     /// Times that a manager was found to fail everything.
@@ -549,6 +464,9 @@ pub struct Event {
     pub detail: String,
     /// Tasks that were lost with it.
     pub tasks_lost: usize,
+    /// Of one that was lost: it was held before.
+    #[serde(default)]
+    pub was_held: bool,
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn of_manager_change(change: &ManagerChange) -> String {
         ManagerChange::Suspect { in_flight } => format!("suspect with {in_flight}"),
         ManagerChange::Awaited => "awaited".to_owned(),
         ManagerChange::Back { in_flight } => format!("back with {in_flight}"),
-        ManagerChange::Lost { tasks, silent } => {
+        ManagerChange::Lost { tasks, silent, .. } => {
             format!("lost with {tasks} after {}", silent.as_secs_f64())
         }
         ManagerChange::GaveUp { tasks } => format!("gave up {tasks}"),

@@ -98,7 +98,7 @@ fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findin
                 "Idle: every task that the submit side has given is answered, and {} for more. \
                  What is not done there may wait for tasks or files that it depends on: parsl.log \
                  tells.",
-                match counts.managers {
+                match counts.taking() {
                     0 => "nobody waits".to_owned(),
                     1 => "1 manager waits".to_owned(),
                     managers => format!("{} wait", some(managers, "manager")),

@@ -70,6 +70,16 @@ impl<'a> ManagerCounts<'a> {
         self.oldest_task_s.map_or_else(String::new, told)
     }
 
+    /// How many would be given a task that fits.
+    pub(crate) fn taking(&self) -> usize {
+        let states = [
+            ManagerState::Reserved,
+            ManagerState::Busy,
+            ManagerState::Idle,
+        ];
+        states.into_iter().map(|state| self.count(state)).sum()
+    }
+
     pub(crate) fn count(&self, state: ManagerState) -> usize {
         self.in_state[state as usize]
     }

@@ -114,6 +114,7 @@ pub(crate) fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
         change: change.to_owned(),
         detail: "silent for 120.0 s".to_owned(),
         tasks_lost,
+        was_held: false,
     }
 }
 
@@ -151,6 +152,7 @@ fn totals() -> Totals {
         late_results: 0,
         managers_registered: 0,
         managers_lost: 0,
+        managers_lost_held: 0,
         managers_drained: 0,
         managers_failing: 0,
         disconnects: 0,

@@ -245,7 +245,7 @@ impl Screen {
         let mut lost = format!(
             "{} with {}",
             some(totals.tasks_lost, "task"),
-            some(totals.managers_lost, "manager")
+            some(totals.managers_missed(), "manager")
         );
         for (number, what) in [
             (totals.tasks_unreadable, "unreadable"),
@@ -255,6 +255,9 @@ impl Screen {
             if number > 0 {
                 lost += &format!(", {} {what}", count(number));
             }
+        }
+        if totals.managers_lost_held > 0 {
+            lost += &format!("; {} held and gone", count(totals.managers_lost_held));
         }
         lost += &format!(
             "; {} drained, {}",

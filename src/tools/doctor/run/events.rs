@@ -1,6 +1,8 @@
 //! What an interchange's log says in so many words, and what it means. Parsl's own interchange
 //! uses some of the same words.
 
+use std::collections::HashSet;
+
 use super::kind::Kind;
 use super::log::{Level, Line, Log};
 use super::parsl_log::{Ending, ParslLog, REFUSAL};
@@ -131,6 +133,7 @@ const KINDS: [Kind; 12] = [
 /// Who does not come back is lost later; at a run's end every manager goes so.
 const DISCONNECTED: &str = " is disconnected, with ";
 const LOST: &str = " - removing manager";
+const HELD: &str = "Received HOLD_MANAGER for ";
 const TASKS_LOST: [&str; 2] = [
     "Reported tasks lost with manager ",
     "Cancelling htex tasks ",
@@ -186,8 +189,8 @@ fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
 
 fn lost_managers(log: &Log) -> Option<Finding> {
     let lines = &log.lines;
-    let of_it = || lines.iter().filter(|line| line.message.contains(LOST));
-    let lost: Vec<&str> = of_it().map(|line| line.message.as_str()).collect();
+    let lost_lines = losses(lines);
+    let lost: Vec<&str> = lost_lines.iter().map(|line| &*line.message).collect();
     let tasks: u64 = lines
         .iter()
         .filter_map(|line| tasks_lost(&line.message))
@@ -219,8 +222,55 @@ fn lost_managers(log: &Log) -> Option<Finding> {
                  it may be a batch job's end, memory that ran out, or a node that went. \
                  Config(retries=1) would run such tasks again.",
             )
-            .shown_by(log.shown(of_it().next_back()?)),
+            .shown_by(log.shown(lost_lines.last()?)),
     )
+}
+
+/// But for those that were held and had no task: Parsl holds the managers of a block that it takes
+/// away, and they go as they were meant to.
+fn losses(lines: &[Line]) -> Vec<&Line> {
+    let mut held: HashSet<&str> = HashSet::new();
+    let mut found = Vec::new();
+    for (line, place) in lines.iter().zip(1..) {
+        let message = line.message.as_str();
+        if let Some((_, named)) = message.split_once(HELD) {
+            held.insert(named.trim());
+        } else if is_registration(line) {
+            manager_of(message).map(|manager| held.remove(manager));
+        } else if is_loss(line) {
+            let manager = manager_of(message);
+            // What it had in hand is told next; stock's line names nobody.
+            let is_its = |next: &&Line| {
+                let named = manager_of(&next.message);
+                named.is_none() || named == manager
+            };
+            let below = lines[place..].iter().take_while(|next| !is_loss(next));
+            let tasks = below
+                .filter(is_its)
+                .find_map(|next| tasks_lost(&next.message));
+            let was_held = manager.is_some_and(|manager| held.remove(manager));
+            if !was_held || tasks.unwrap_or_default() > 0 {
+                found.push(line);
+            }
+        }
+    }
+    found
+}
+
+fn is_loss(line: &Line) -> bool {
+    line.message.contains(LOST)
+}
+
+/// `… manager b'eff9c8a286a8' …`.
+fn manager_of(message: &str) -> Option<&str> {
+    let (_, named) = message.split_once("anager b")?;
+    let quote = named
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '\'' | '"'))?;
+    let end = named[1..].find(quote)?;
+    let begin = message.len() - named.len() - 1;
+    message.get(begin..begin + 1 + end + 2)
 }
 
 /// `… on node17 (block 3) …`.
@@ -427,6 +477,53 @@ mod tests {
         );
         let stock = "Cancelling htex tasks [5, 6] on removed manager";
         assert_eq!(tasks_lost(stock), Some(2));
+    }
+
+    #[test]
+    fn a_held_manager_without_tasks_goes_as_it_was_meant_to() {
+        let held = (Level::Info, "Received HOLD_MANAGER for b'a'");
+        let came = (Level::Info, "Registration of manager b'a' on n (block 0)");
+        let lost = (
+            Level::Warning,
+            "Manager b'a' on n (block 0) has not come back in the 4.0 s since its connection \
+             closed - removing manager",
+        );
+        let stock = (
+            Level::Warning,
+            "Too many heartbeats missed for manager b'a' - removing manager",
+        );
+        let none = (
+            Level::Warning,
+            "Cancelling htex tasks [] on removed manager",
+        );
+        let some = (
+            Level::Warning,
+            "Cancelling htex tasks [5] on removed manager",
+        );
+        let with = |name| (Level::Warning, name);
+        let own = with("Reported tasks lost with manager b'a': 1 [5]");
+        let other = with("Reported tasks lost with manager b'b': 1 [5]");
+        for good in [
+            &[held, lost][..],
+            &[held, stock, none],
+            &[held, lost, came, held, lost],
+            &[held, lost, other],
+        ] {
+            assert_eq!(ids(good), [], "{good:?}");
+        }
+        for bad in [
+            &[lost, held][..],
+            &[held, came, lost],
+            &[held, lost, lost],
+            &[held, stock, some],
+            &[held, lost, own],
+        ] {
+            let found = ids(bad);
+            assert!(
+                matches!(found[..], [("managers-lost", _)]),
+                "{bad:?}: {found:?}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::running::labels::moment_of;
 use crate::running::manager_counts::ManagerCounts;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{command, count, duration, plain, some};
-use status::document::{Document, Event, Manager, ManagerState};
+use status::document::{Document, Manager, ManagerState};
 
 /// A manager that was silent for this share of the threshold has missed several heartbeats.
 const SILENT_SHARE: f64 = 0.5;
@@ -63,7 +63,9 @@ fn silent(document: &Document) -> Option<Finding> {
     let managers = document.managers.iter();
     let silent: Vec<&Manager> = managers
         .filter(|manager| {
-            manager.suspect_s.is_none() && manager.last_heard_s >= threshold * SILENT_SHARE
+            manager.suspect_s.is_none()
+                && !manager.may_go()
+                && manager.last_heard_s >= threshold * SILENT_SHARE
         })
         .collect();
     let longest = silent.iter().map(|manager| manager.last_heard_s);
@@ -113,7 +115,7 @@ fn suspect(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     }
     let managers = document.managers.iter();
     let gone: Vec<&Manager> = managers
-        .filter(|manager| manager.suspect_s.is_some())
+        .filter(|manager| manager.suspect_s.is_some() && !manager.may_go())
         .collect();
     let in_flight: usize = gone.iter().map(|manager| manager.in_flight).sum();
     (!gone.is_empty()).then(|| {
@@ -328,15 +330,14 @@ pub(super) fn of_losses(document: &Document) -> Vec<Finding> {
 
 fn lost(document: &Document) -> Option<Finding> {
     let totals = &document.totals;
-    if totals.managers_lost == 0 && totals.tasks_lost == 0 {
+    if totals.managers_missed() == 0 && totals.tasks_lost == 0 {
         return None;
     }
-    let is_loss = |event: &&Event| event.change == "lost" || event.tasks_lost > 0;
-    let last = document.events.iter().rev().find(is_loss);
+    let last = document.events.iter().rev().find(|event| event.is_loss());
     let is_recent = last.is_some_and(|event| event.ago_s <= RECENT_S);
     let mut text = format!(
         "{} lost since the start, and {} with them",
-        was_or_were(totals.managers_lost as usize, "manager"),
+        was_or_were(totals.managers_missed() as usize, "manager"),
         some(totals.tasks_lost, "task")
     );
     if let Some(last) = last {
@@ -363,7 +364,10 @@ fn lost(document: &Document) -> Option<Finding> {
     Some(
         Finding::new("managers-lost", severity, text + ".")
             .remedy(advice)
-            .shown_by(fields!(document => totals.managers_lost, totals.tasks_lost)),
+            .shown_by(
+                fields!(document => totals.managers_lost, totals.managers_lost_held,
+                              totals.tasks_lost),
+            ),
     )
 }
 

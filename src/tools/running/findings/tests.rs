@@ -142,8 +142,10 @@ fn all_have_gone() {
     let (severity, text) = one(&gone, "no manager is left");
     assert_eq!(severity, Severity::Problem);
     assert!(text.contains("2 lost (with 5 tasks), 1 drained, the last one 1 min 00 s ago"));
+    gone.totals.managers_lost_held = 1;
+    one(&gone, "1 lost (with 5 tasks), 1 held and gone, 1 drained");
     // Scaled in a moment ago: Parsl has its time to scale out.
-    gone.totals.managers_lost = 0;
+    gone.totals.managers_lost_held = 2;
     gone.totals.tasks_lost = 0;
     gone.events = vec![event(3.0, "drained", 0)];
     assert_eq!(one(&gone, "no manager is left").0, Severity::Warning);
@@ -381,6 +383,40 @@ fn something_was_lost() {
     lost.totals.tasks_unreadable = 1;
     assert_eq!(one(&lost, "2 results came too late").0, Severity::Note);
     assert_eq!(one(&lost, "1 task failed because").0, Severity::Warning);
+}
+
+#[test]
+fn what_parsl_takes_away_is_not_missed() {
+    let mut ended = staffed(0, 0.0);
+    ended.totals.tasks_received = 6;
+    for manager in &mut ended.managers {
+        (manager.held, manager.suspect_s) = (true, Some(3.0));
+    }
+    ended.managers[1].last_heard_s = 100.0;
+    let (severity, _) = one(&ended, "answered, and nobody waits for more");
+    assert_eq!(severity, Severity::Note);
+    assert_eq!(told(&ended).len(), 1);
+    ended.managers.push(manager("2", "n3"));
+    one(&ended, "answered, and 1 manager waits for more");
+    one(&ended, "Of 3 managers, 2 held and 0 draining");
+    none(&ended, "without a connection");
+    ended.managers[0].in_flight = 1;
+    one(&ended, "1 manager is without a connection");
+    ended.managers.clear();
+    ended.totals.managers_lost = 2;
+    ended.totals.managers_lost_held = 2;
+    none(&ended, "lost");
+    ended.totals.managers_lost = 3;
+    let held = event(1.0, "lost", 0);
+    let held = status::document::Event {
+        was_held: true,
+        ..held
+    };
+    ended.events = vec![event(30.0, "lost", 0), held];
+    one(
+        &ended,
+        "1 manager was lost since the start, and 0 tasks with them; the last one 30 s ago",
+    );
 }
 
 #[test]

@@ -132,15 +132,19 @@ fn all_are_gone(document: &Document) -> Finding {
         .find(|event| is_end(&event.change));
     let ago = last.map_or(f64::INFINITY, |event| event.ago_s);
     let new_ones_are_late = ago.min(oldest_s(document)) >= BLOCKS_COME_WITHIN_S;
-    let severity = match new_ones_are_late || totals.managers_lost > 0 {
+    let severity = match new_ones_are_late || totals.managers_missed() > 0 {
         true => Severity::Problem,
         false => Severity::Warning,
     };
     let mut text = format!(
-        "{}, and no manager is left: {} lost (with {}), {} drained",
+        "{}, and no manager is left: {} lost (with {}){}, {} drained",
         queue(document),
-        count(totals.managers_lost),
+        count(totals.managers_missed()),
         some(totals.tasks_lost, "task"),
+        match totals.managers_lost_held {
+            0 => String::new(),
+            held => format!(", {} held and gone", count(held)),
+        },
         count(totals.managers_drained),
     );
     if let Some(last) = last {
@@ -157,7 +161,8 @@ fn all_are_gone(document: &Document) -> Finding {
         .remedy(format!("{advice} {}", look_at_files(document)))
         .shown_by(
             fields!(document => queue.tasks, managers, totals.managers_registered,
-                          totals.managers_lost, totals.managers_drained),
+                          totals.managers_lost, totals.managers_lost_held,
+                          totals.managers_drained),
         )
 }
 
