@@ -68,6 +68,32 @@ def test_a_manager_that_was_lost(tmp_path):
     assert others <= {"managers-lost", "blocks-failed"}
 
 
+def totals(directory: Path) -> dict:
+    status = [environment.binary(), "status", "--json", directory]
+    told = subprocess.run(status, capture_output=True, text=True, timeout=SECONDS)
+    return json.loads(told.stdout)["totals"]
+
+
+def test_a_worker_that_died_and_a_manager_that_parsl_took_away(tmp_path):
+    """The manager was held and had no task: it went as it was meant to."""
+    with executors.running(tmp_path, heartbeat_threshold=2) as htex:
+        assert "WorkerLost" in type(htex.submit(os._exit, {}, 1).exception(30)).__name__
+        (manager,) = htex.connected_managers()
+        htex._hold_block(manager["block_id"])
+        for process in executors.manager_processes():
+            processes.send(process, signal.SIGKILL)
+        wait_until(lambda: not htex.connected_managers(), 10, "the manager is gone")
+        # One document serves those who ask within a moment.
+        wait_until(lambda: totals(tmp_path)["managers_lost"] == 1, 10, "the loss is told")
+        assert totals(tmp_path)["managers_lost_held"] == 1
+    said = "executor:351 handle INFO: Task 0 try 0 failed with exception of type WorkerLost\n"
+    (tmp_path / "parsl.log").write_text(said)
+    told = found(diagnosis(tmp_path / "htex"))
+    others = {name for name, one in told.items() if one["severity"] != "note"}
+    assert others - {"blocks-failed"} == {"workers-died"}
+    assert told["workers-died"]["evidence"][0].endswith("Worker 0 has died")
+
+
 @pytest.mark.expect_error("refused to start")
 def test_a_start_that_was_refused(tmp_path):
     htex = executors.executor(manager_selector=UnimportableSelector())

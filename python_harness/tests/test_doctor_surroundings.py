@@ -97,7 +97,7 @@ def test_a_disk_without_room(tmp_path):
 
 
 def test_blocks_that_have_just_been_submitted(tmp_path):
-    """Nobody is to blame before they could begin; one that has said why it failed is."""
+    """Nobody is to blame before they could begin, whatever they print; one that has ended is."""
     scripts = tmp_path / "submit_scripts"
     with executors.running(tmp_path, blocks=0, launch_cmd="sleep 60") as htex:
         htex.provider.script_dir = str(scripts)
@@ -107,5 +107,9 @@ def test_blocks_that_have_just_been_submitted(tmp_path):
         assert "still-running" in found and "never-registered" not in found
         (script,) = scripts.glob("*.sh")
         script.with_name(script.name + ".err").write_text("line 1: conda: command not found\n")
+        found = {one["id"] for one in diagnosis_of_run(tmp_path / "htex")["findings"]}
+        assert "never-registered" not in found
+        script.with_name(script.name + ".ec").write_text("127\n")
         found = {one["id"]: one for one in diagnosis_of_run(tmp_path / "htex")["findings"]}
         assert "conda: command not found" in found["never-registered"]["why"]
+        assert found["never-registered"]["severity"] == "problem"

@@ -7,6 +7,7 @@ mod failed_tasks;
 mod kind;
 mod log;
 mod managers;
+mod no_ending;
 mod parsl_log;
 mod places;
 mod providers;
@@ -18,7 +19,6 @@ use std::path::{Path, PathBuf};
 use super::disk;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::Finding;
-use crate::shared::process::command_line;
 use crate::shared::words::counted;
 
 use blocks::Blocks;
@@ -100,39 +100,54 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
         diagnosis.not_examined("the middle of the interchange's log, which is long");
     }
     let mut found = events::findings(&log, parsl);
-    found.extend(not_ours(&log));
+    let stock = not_ours(&log);
+    let is_ours = stock.is_none();
+    found.extend(stock);
     let running = still_running::of(directory);
+    let writer = no_ending::writer_of(directory, &log);
     match &running {
         Some(document) => found.extend(still_running::findings(document)),
-        None => found.extend(no_ending(&log, parsl)),
+        None => found.extend(no_ending::finding(&log, &writer, is_ours, parsl)),
     }
     let mut blocks = Blocks::of(run, &label, parsl);
-    let submitted = blocks.submitted(parsl, &label);
+    let may_run = running.is_some() || no_ending::may_run(&writer, &log);
+    let is_early = running.as_ref().is_some_and(still_running::is_early);
+    let never = never_registered(&blocks, &log, (parsl, &label), may_run, is_early);
     let has = |id| found.iter().any(|finding: &Finding| finding.id == id);
-    let (refused, lost) = (has("refused-start"), has("managers-lost"));
-    let registered = log.lines.iter().any(events::is_registration);
-    // One that was just submitted, and has said nothing, may still begin.
-    let is_early = running.as_ref().is_some_and(still_running::is_early) && !blocks.have_spoken();
-    let never = submitted > 0 && !registered && log.is_whole && !refused && !is_early;
-    let managers = match lost || never {
+    let never = never.filter(|_| !has("refused-start"));
+    let asked = has("managers-lost") || never.is_some() || parsl.has_lost_workers();
+    let managers = match asked {
         true => Managers::of(&logdirs(directory, &label, parsl), &mut blocks.causes),
         false => Managers::default(),
     };
-    let of_blocks = match never {
-        true => Some(blocks.never_registered(submitted, !blocks.have_spoken())),
-        false => blocks.failed(),
-    };
-    found.extend(of_blocks);
+    found.extend(never.or_else(|| blocks.failed()));
     for finding in &mut found {
         let is_of_managers = matches!(finding.id, "managers-lost" | "never-registered");
         finding
             .evidence
             .extend(managers.last_error.clone().filter(|_| is_of_managers));
     }
+    found.extend(managers.died());
     let causes = blocks.causes.findings(Ended::of(&found, parsl));
     found.extend(causes);
     tell_what_was_read(&blocks, &managers, diagnosis);
     diagnosis.add_about(&label, found);
+}
+
+/// `may_run`: the interchange does, or nothing shows its end. `is_early`: its first blocks have
+/// hardly had the time to begin. What a block prints as it starts is no failure.
+fn never_registered(
+    blocks: &Blocks,
+    log: &Log,
+    (parsl, label): (&ParslLog, &str),
+    may_run: bool,
+    is_early: bool,
+) -> Option<Finding> {
+    let submitted = blocks.submitted(parsl, label);
+    let registered = log.lines.iter().any(events::is_registration);
+    let starts = may_run && !blocks.have_ended() && !parsl.has_missed_blocks(label);
+    let never = submitted > 0 && !registered && log.is_whole && !(starts && is_early);
+    never.then(|| blocks.never_registered(submitted, starts))
 }
 
 /// The executor's, and below worker_logdir_root.
@@ -174,47 +189,4 @@ fn not_ours(log: &Log) -> Option<Finding> {
         .because("Its log tells less; what it tells is here.")
         .shown_by(log.shown(stock)),
     )
-}
-
-/// A log that breaks off.
-fn no_ending(log: &Log, parsl: &ParslLog) -> Option<Finding> {
-    let pid = log.lines.iter().find_map(|line| line.pid);
-    if let Some(pid) = pid.filter(|pid| is_interchange(*pid)) {
-        let told = format!("It still runs, as process {pid}.");
-        return Some(Finding::note("still-running", told).shown_by(format!("ps -p {pid}")));
-    }
-    let last = log.lines.last()?;
-    if not_ours(log).is_some() || events::has_ending(&log.lines) {
-        return None;
-    }
-    if let Some(terminating) = parsl.terminating() {
-        return Some(
-            Finding::note(
-                "no-ending",
-                "Parsl ended the interchange, and its log's last lines did not get to the disk.",
-            )
-            .because(
-                "Its last lines have 200 ms; the machine or its disk may have been busy longer.",
-            )
-            .shown_by(terminating)
-            .shown_by(log.shown(last)),
-        );
-    }
-    let who = pid.map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
-    Some(
-        Finding::warning(
-            "no-ending",
-            format!("The interchange's log has no ending, and {who} does not run on this machine."),
-        )
-        .because(
-            "It may have been killed (memory that ran out, kill -9, a batch job's end), or may run \
-             on another.",
-        )
-        .remedy("The kernel's log (dmesg) tells of memory that ran out.")
-        .shown_by(log.shown(last)),
-    )
-}
-
-fn is_interchange(pid: u32) -> bool {
-    command_line(pid).contains("interchange")
 }

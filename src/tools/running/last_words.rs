@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::shared::log_file::{ends_of, is_log, logdir_of};
+use crate::shared::log_file::{Writer, ends_of, here, host_of, is_log};
 use crate::shared::words::plain;
 
 /// From a directory of projects' runs: `runinfo/NNN/LABEL`.
@@ -87,54 +87,47 @@ fn told(log: &Path) -> String {
     let Some(pid) = head.lines().find_map(process_of) else {
         return "nothing in it tells how the interchange does".to_owned();
     };
-    let logdir = log
-        .parent()
-        .and_then(|parent| fs::canonicalize(parent).ok());
-    let runs = logdir.is_some() && logdir_of(pid).and_then(|d| fs::canonicalize(d).ok()) == logdir;
     let no_place = [&head, &tail].into_iter().find_map(|part| {
         let place = part.find(NO_PLACE)? + NO_PLACE.len();
         part[place..].lines().next().map(plain)
     });
-    match (runs, no_place) {
-        (true, Some(reason)) => format!(
+    let logdir = log.parent().unwrap_or(log);
+    where_it_is(
+        pid,
+        Writer::of(logdir, Some(pid), head.lines().find_map(host_of)),
+        no_place,
+    )
+}
+
+/// Of one without last words. `no_place`: why it has no socket.
+fn where_it_is(pid: u32, writer: Writer, no_place: Option<String>) -> String {
+    match (writer, no_place) {
+        (Writer::RunsHere, Some(reason)) => format!(
             "its process {pid} runs here and tells no status, because there was no place for its \
              socket: {reason}"
         ),
-        (true, None) => format!(
+        (Writer::RunsHere, None) => format!(
             "its process {pid} runs here, but none of these sockets is its own: it has another \
              {}, or its socket was removed, as whoever tidies up /tmp does. The run goes on; its \
              log tells how it does (its line \"Status is told at\" names the socket)",
             status::asking::DIRECTORY_VARIABLE
         ),
-        (false, _) => gone(pid, head.lines().find_map(host_of)),
-    }
-}
-
-/// Not here, and without last words.
-fn gone(pid: u32, host: Option<String>) -> String {
-    let here = rustix::system::uname();
-    let here = here.nodename().to_string_lossy();
-    match host {
-        Some(host) if host == here => {
+        (Writer::Hidden, _) => format!(
+            "its process {pid} may be the one that runs here as another user, who can ask it"
+        ),
+        (Writer::WasHere, _) => {
             format!("its process {pid} ran here and was killed: its log has no end")
         }
-        Some(host) => format!(
-            "its process {pid} was started on {}, and this is {here}: ask there. Its log has no \
-             end",
-            plain(&host)
+        (Writer::Elsewhere(host), _) => format!(
+            "its process {pid} was started on {}, and this is {}: ask there. Its log has no end",
+            plain(&host),
+            here()
         ),
-        None => format!(
+        (Writer::Unknown, _) => format!(
             "its process {pid} does not run here, and its log has no end: it runs on another \
              machine, or was killed"
         ),
     }
-}
-
-/// `htex-interchange 0.1.0 starts on login2`; in JSON a quotation mark ends it.
-fn host_of(line: &str) -> Option<String> {
-    let (_, after) = line.split_once(STARTS)?.1.split_once(" starts on ")?;
-    let name = after.split(['"', ' ']).next()?;
-    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// From the beginning of its sentence.
@@ -165,15 +158,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_it_ran_is_in_its_first_line() {
-        let line = "… INFO: htex-interchange 0.1.0 starts on login2";
-        assert_eq!(host_of(line).as_deref(), Some("login2"));
-        let line = r#"{"msg": "htex-interchange 0.1.0 starts on login2", "process": 5}"#;
-        assert_eq!(host_of(line).as_deref(), Some("login2"));
-        assert_eq!(host_of("htex-interchange 0.1.0 starts"), None);
-        assert!(gone(5, Some("login2".to_owned())).contains("started on login2"));
-        let here = rustix::system::uname();
-        let here = here.nodename().to_string_lossy().into_owned();
-        assert!(gone(5, Some(here)).contains("was killed"));
+    fn a_log_without_an_end_is_told_by_where_its_process_is() {
+        let told = |writer| where_it_is(5, writer, None);
+        assert!(told(Writer::Elsewhere("login2".to_owned())).contains("started on login2"));
+        assert!(told(Writer::WasHere).contains("was killed"));
+        assert!(told(Writer::Hidden).contains("another user"));
+        assert!(told(Writer::RunsHere).contains("The run goes on"));
+        let reason = Some("full".to_owned());
+        assert!(where_it_is(5, Writer::RunsHere, reason).ends_with("socket: full"));
     }
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::process::command_line;
+
 /// By Parsl's `FileLogging` and `JSONLogging`.
 pub(crate) const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
 
@@ -21,6 +23,61 @@ pub(crate) fn logdir_of(pid: u32) -> Option<PathBuf> {
         let file = fs::read_link(descriptor.path()).ok()?;
         file.parent().filter(|_| is_log(&file)).map(Path::to_owned)
     })
+}
+
+/// Where the process is that a log is of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// It has the log open.
+    RunsHere,
+    /// A process of its number runs here, as another user, whose files are not to be seen.
+    Hidden,
+    /// It ran on this machine, and does not any more.
+    WasHere,
+    /// It was started on another machine.
+    Elsewhere(String),
+    /// It does not run here, and the log does not tell where it was started.
+    Unknown,
+}
+
+impl Writer {
+    /// That of the log in `logdir`, whose lines name process `pid` and, if they name any, the
+    /// machine `host`. A number alone tells nothing: other machines and other namespaces have the
+    /// same ones.
+    pub(crate) fn of(logdir: &Path, pid: Option<u32>, host: Option<String>) -> Self {
+        let logdir = fs::canonicalize(logdir).ok();
+        let has_open = |pid| logdir_of(pid).and_then(|open| fs::canonicalize(open).ok());
+        if logdir.is_some() && pid.and_then(has_open) == logdir {
+            return Self::RunsHere;
+        }
+        match host {
+            Some(host) if host != here() => Self::Elsewhere(host),
+            _ if pid.is_some_and(is_hidden) => Self::Hidden,
+            Some(_) => Self::WasHere,
+            None => Self::Unknown,
+        }
+    }
+}
+
+fn is_hidden(pid: u32) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    files.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        && command_line(pid).contains("interchange")
+}
+
+/// This machine, by its own name.
+pub(crate) fn here() -> String {
+    let here = rustix::system::uname();
+    here.nodename().to_string_lossy().into_owned()
+}
+
+/// The machine that a log's first line names: `htex-interchange 0.1.0 starts on login2`; in JSON a
+/// quotation mark ends it.
+pub(crate) fn host_of(line: &str) -> Option<String> {
+    let (_, after) = line.split_once("htex-interchange ")?;
+    let (_, after) = after.split_once(" starts on ")?;
+    let name = after.split(['"', ' ']).next()?;
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// The first and the last bytes of a file, and whether that is all of it.
@@ -56,14 +113,33 @@ mod tests {
     }
 
     #[test]
+    fn where_it_ran_is_in_its_first_line() {
+        let line = "… INFO: htex-interchange 0.1.0 starts on login2";
+        assert_eq!(host_of(line).as_deref(), Some("login2"));
+        let line = r#"{"msg": "htex-interchange 0.1.0 starts on login2", "process": 5}"#;
+        assert_eq!(host_of(line).as_deref(), Some("login2"));
+        assert_eq!(host_of("htex-interchange 0.1.0 starts"), None);
+    }
+
+    #[test]
     fn who_has_a_log_open_logs_into_its_directory() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().canonicalize().unwrap();
         let place = place.join(OsStr::from_bytes(b"Zo\xeb"));
         fs::create_dir(&place).unwrap();
         let log = File::create(place.join("interchange.jsonlog")).unwrap();
-        assert_eq!(logdir_of(std::process::id()), Some(place));
+        let own = std::process::id();
+        assert_eq!(logdir_of(own), Some(place.clone()));
+        let writer = |pid, host: &str| Writer::of(&place, pid, Some(host.to_owned()));
+        assert_eq!(writer(Some(own), &here()), Writer::RunsHere);
+        assert_eq!(writer(Some(own), "other"), Writer::RunsHere);
+        assert_eq!(writer(Some(1), &here()), Writer::WasHere);
+        let elsewhere = Writer::of(&place.join(".."), Some(own), Some("login2".to_owned()));
+        assert_eq!(elsewhere, Writer::Elsewhere("login2".to_owned()));
         drop(log);
+        assert_eq!(writer(Some(own), &here()), Writer::WasHere);
+        assert_eq!(writer(None, "login2"), elsewhere);
+        assert_eq!(Writer::of(&place, Some(own), None), Writer::Unknown);
         assert_eq!(logdir_of(std::process::id()), None);
         assert_eq!(logdir_of(u32::MAX), None);
     }

@@ -37,6 +37,7 @@ pub(super) struct Blocks {
 #[derive(Debug, Default)]
 struct Block {
     script: Option<PathBuf>,
+    has_ended: bool,
     has_failed: bool,
     has_exit_status: bool,
     has_stderr: bool,
@@ -87,15 +88,27 @@ impl Blocks {
         launched.max(scripts) as u64
     }
 
-    /// None of them registered. A job that has not begun has said nothing.
-    pub(super) fn never_registered(&self, submitted: u64, is_waiting: bool) -> Finding {
-        let what = format!(
-            "{} submitted, and no manager registered.",
-            counted(submitted, "block")
-        );
-        let finding = match is_waiting {
-            true => Finding::warning("never-registered", what),
-            false => Finding::problem("never-registered", what),
+    /// None of them registered. A job that has not begun has said nothing, and one that `starts`
+    /// may have said anything.
+    pub(super) fn never_registered(&self, submitted: u64, starts: bool) -> Finding {
+        let blocks = counted(submitted, "block");
+        if starts {
+            let what = format!("{blocks} submitted, and no manager has registered yet.");
+            let finding = Finding::warning("never-registered", what);
+            let finding = self.with_evidence(finding.because(format!(
+                "Nothing shows that a block has ended: they may wait in the batch system's queue, \
+                 or still be starting. {}",
+                self.said()
+            )));
+            return finding.remedy(
+                "Ask the batch system whether they run. If one does for long: see where its \
+                 worker_init hangs, and whether its node reaches the interchange's address.",
+            );
+        }
+        let what = format!("{blocks} submitted, and no manager registered.");
+        let finding = match self.last_words.is_some() || self.have_ended() {
+            false => Finding::warning("never-registered", what),
+            true => Finding::problem("never-registered", what),
         };
         let finding = self.with_evidence(finding.because(self.said()));
         finding.remedy(
@@ -123,8 +136,9 @@ impl Blocks {
         })
     }
 
-    pub(super) fn have_spoken(&self) -> bool {
-        self.last_words.is_some() || !self.statuses.is_empty()
+    /// Whether a file shows that one of them has ended: its status, or what ended it.
+    pub(super) fn have_ended(&self) -> bool {
+        self.blocks.values().any(|block| block.has_ended) || !self.causes.are_none()
     }
 
     fn read(&mut self, files: &[PathBuf], label: &str) {
@@ -144,7 +158,9 @@ impl Blocks {
                 Part::ExitStatus => {
                     let status = fs::read_to_string(file).unwrap_or_default();
                     block.has_exit_status = true;
-                    block.has_failed = is_failure(&status);
+                    let status_told = status_of(&status);
+                    block.has_ended = status_told.is_some();
+                    block.has_failed = status_told.is_some_and(|status| status != 0);
                     if block.has_failed {
                         self.statuses.push(shown(file, 1, &status));
                     }
@@ -257,13 +273,14 @@ impl Blocks {
 }
 
 /// LocalProvider writes the status of a block there, and a dash until then.
-fn is_failure(status: &str) -> bool {
-    status.trim().parse::<i32>().is_ok_and(|status| status != 0)
+fn status_of(text: &str) -> Option<i32> {
+    text.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::finding::Severity;
 
     fn blocks(files: &[(&str, &str)], label: &str) -> Blocks {
         let place = tempfile::tempdir().unwrap();
@@ -308,7 +325,36 @@ mod tests {
             unread.contains("standard error of 2 blocks of SlurmProvider"),
             "{unread}"
         );
-        assert!(!slurm.have_spoken());
+        assert!(!slurm.have_ended());
+        assert_eq!(slurm.never_registered(2, false).severity, Severity::Warning);
+    }
+
+    #[test]
+    fn what_a_block_prints_as_it_starts_is_no_end() {
+        let (script, begin) = (
+            "parsl.htex.block-0.1796028124.7147827.sh",
+            "Lmod: loading module conda\n",
+        );
+        let of = |words: &str, status: &str| {
+            let names = ["", ".err", ".ec"].map(|end| format!("{script}{end}"));
+            let files = [(&*names[0], ""), (&*names[1], words), (&*names[2], status)];
+            blocks(&files, "htex")
+        };
+        let starting = of(begin, "-");
+        assert!(!starting.have_ended());
+        let told = starting.never_registered(1, true);
+        assert_eq!(told.severity, Severity::Warning);
+        assert!(told.what.contains("has registered yet") && told.why.contains("Lmod: loading"));
+        // Once the run is over, nothing begins any more.
+        assert_eq!(
+            starting.never_registered(1, false).severity,
+            Severity::Problem
+        );
+        for (words, status) in [(begin, "0"), ("", "0"), ("", "1"), ("oom-kill", "-")] {
+            let ended = of(words, status);
+            assert!(ended.have_ended(), "{words} {status}");
+            assert_eq!(ended.never_registered(1, false).severity, Severity::Problem);
+        }
     }
 
     #[test]

@@ -263,6 +263,16 @@ impl Causes {
         }
     }
 
+    pub(super) fn are_none(&self) -> bool {
+        self.found.iter().all(|heard| {
+            let Heard {
+                by_anyone,
+                by_batch_system,
+            } = heard;
+            by_anyone.is_empty() && by_batch_system.is_empty()
+        })
+    }
+
     pub(super) fn findings(&self, ended: Ended) -> Vec<Finding> {
         let told = CAUSES.iter().zip(&self.found);
         let mut found: Vec<Finding> = told

@@ -13,6 +13,8 @@ pub(super) const JOIN_FAILED: &str = " failed due to failure of ";
 /// A task for want of another's result, which no line says failed: it is not tried again.
 const DEPENDENCY: &str = "DependencyError";
 const JOIN: &str = "JoinError";
+/// The process that ran the task had ended.
+pub(super) const WORKER_LOST: &str = "WorkerLost";
 /// What Parsl raises itself, not the function of a task.
 const OWN_EXCEPTIONS: [&str; 12] = [
     "BadStateException",
@@ -26,7 +28,7 @@ const OWN_EXCEPTIONS: [&str; 12] = [
     "SubmitException",
     "TooManyJobFailuresError",
     "VersionMismatch",
-    "WorkerLost",
+    WORKER_LOST,
 ];
 
 /// By the exceptions that they failed with.
@@ -59,7 +61,17 @@ pub(super) fn finding(log: &Log) -> Option<Finding> {
         told.join(", ")
     );
     let (severity, why) = why(&kinds);
-    let finding = Finding::new("tasks-failed", severity, what).because(why);
+    let remedy = match kinds.contains_key(WORKER_LOST) {
+        true => {
+            "WorkerLost: the worker's process ended while it ran the task: memory that ran out, \
+             sys.exit() or os._exit() in the task, or a crash of compiled code. The task's name \
+             and number stand in parsl.log; run it alone, and see its node's log (dmesg)."
+        }
+        false => "",
+    };
+    let finding = Finding::new("tasks-failed", severity, what)
+        .because(why)
+        .remedy(remedy);
     Some(finding.shown_by(log.shown(last)))
 }
 
@@ -183,6 +195,13 @@ mod tests {
             "{lost}"
         );
         assert!(!lost.contains("while a task's own function ran"), "{lost}");
+        assert!(!lost.contains("process ended"), "{lost}");
+        let died = ParslLog::from(&failed(1, "WorkerLost"));
+        let advice = died.findings(true)[0].advice();
+        assert!(
+            died.has_lost_workers() && advice.contains("process ended"),
+            "{advice}"
+        );
         let needs_another = failed(1, "ValueError")
             + &record(
                 "INFO",

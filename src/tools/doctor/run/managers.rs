@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::causes::Causes;
-use super::log::{Level, Log, shown};
+use super::log::{Level, Line, Log};
+use crate::shared::finding::Finding;
 use crate::shared::log_file::ends_of;
 use crate::shared::words::counted;
 
@@ -13,6 +14,8 @@ const DEPTH: usize = 2;
 const ENTRIES_MAX: usize = 20_000;
 const READ_MAX: usize = 300;
 const END_BYTES: u64 = 64 << 10;
+const DIED: &str = " has died";
+const BUSY: &str = " was busy when it died";
 
 /// Of one executor.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Managers {
     pub(super) read: usize,
     /// The last error that one tells of, as evidence.
     pub(super) last_error: Option<String>,
+    /// How many workers ended while they ran a task, and what shows the last of them.
+    workers_died: (u64, Option<String>),
     /// What was not read, in words.
     pub(super) not_read: Option<String>,
 }
@@ -56,17 +61,61 @@ impl Managers {
             return;
         }
         let log = Log::of_text(file, &text);
+        self.hear_of_workers(&log, is_whole);
         let last = log
             .lines
             .iter()
             .rev()
             .find(|line| line.level == Level::Error);
-        if let Some(line) = last {
-            self.last_error = Some(match is_whole {
-                true => shown(file, line.number, &line.message),
-                false => format!("{}, near its end: {}", file.display(), line.message),
-            });
+        self.last_error = last
+            .map(|line| place_of(&log, line, is_whole))
+            .or(self.last_error.take());
+    }
+
+    fn hear_of_workers(&mut self, log: &Log, is_whole: bool) {
+        let (count, last) = &mut self.workers_died;
+        for (line, place) in log.lines.iter().zip(0..) {
+            // One that had no task died with the manager, or was told to.
+            let Some(worker) = line.message.strip_suffix(BUSY) else {
+                continue;
+            };
+            let is_death = |line: &&Line| line.message.strip_suffix(DIED) == Some(worker);
+            let death = log.lines[..place].iter().rev().find(is_death);
+            *count += 1;
+            *last = Some(place_of(log, death.unwrap_or(line), is_whole));
         }
+    }
+
+    /// Those whose process ended while it ran a task.
+    pub(super) fn died(&self) -> Option<Finding> {
+        let (count, shown) = &self.workers_died;
+        let workers = match count {
+            1 => "1 worker's process".to_owned(),
+            count => format!("The processes of {count} workers"),
+        };
+        let what = format!("{workers} ended while a task ran there.");
+        Some(
+            Finding::warning("workers-died", what)
+                .because(
+                    "That task failed with WorkerLost; its manager went on with a new worker. \
+                     Memory may have run out, the task may have called sys.exit() or os._exit(), \
+                     or compiled code may have crashed.",
+                )
+                .remedy(
+                    "manager.log has the task's number below that line, and worker_N.log what \
+                     that worker did last; the node's log (dmesg) tells of memory that ran out \
+                     and of crashes.",
+                )
+                .shown_by(shown.as_ref()?),
+        )
+    }
+}
+
+/// A line of a manager's log, as evidence.
+fn place_of(log: &Log, line: &Line, is_whole: bool) -> String {
+    match is_whole {
+        true => log.shown(line),
+        false => format!("{}, near its end: {}", log.path.display(), line.message),
     }
 }
 
@@ -109,11 +158,37 @@ mod tests {
         let mut causes = Causes::default();
         let managers = Managers::of(&[place.path().to_owned()], &mut causes);
         assert_eq!(managers.read, 2);
-        let told = managers.last_error.unwrap();
+        let told = managers.last_error.clone().unwrap();
         assert!(
             told.ends_with("manager.log, line 2: Missing contact with interchange"),
             "{told}"
         );
         assert_eq!(causes.findings(Ended::Something)[0].id, "out-of-memory");
+        assert_eq!(managers.died(), None);
+    }
+
+    #[test]
+    fn a_worker_that_died_with_a_task_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let logs = place.path().join("block-0/abc");
+        fs::create_dir_all(&logs).unwrap();
+        let line = |text: &str| format!("2024-01-02 19:30:03.1 parsl:7 r {text}\n");
+        let busy =
+            line("[ERROR]  Worker 0 has died") + &line("[INFO]  Worker 0 was busy when it died");
+        let idle = line("[ERROR]  Worker 1 has died")
+            + &line("[INFO]  Worker 1 was not busy when it died");
+        let told = |text: String| {
+            fs::write(logs.join("manager.log"), text).unwrap();
+            Managers::of(&[place.path().to_owned()], &mut Causes::default()).died()
+        };
+        assert_eq!(told(idle.clone()), None);
+        let died = told(busy.clone() + &idle).unwrap();
+        assert_eq!(
+            died.what,
+            "1 worker's process ended while a task ran there."
+        );
+        assert!(died.evidence[0].ends_with("manager.log, line 1: Worker 0 has died"));
+        let died = told(busy.clone() + &busy).unwrap();
+        assert!(died.what.contains("of 2 workers"), "{died:?}");
     }
 }

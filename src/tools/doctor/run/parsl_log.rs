@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::failed_tasks::{self, FAILED, JOIN_FAILED, TRY_FAILED};
+use super::failed_tasks::{self, FAILED, JOIN_FAILED, TRY_FAILED, WORKER_LOST};
 use super::kind::Kind;
 use super::log::{Level, Line, Log, shown};
 use super::submissions::{self, FAILED_TO_START, LAUNCHED, SUBMITTING, launched};
@@ -26,8 +26,11 @@ const EXCEPTION: &str = "There was an exception - cleaning up";
 const EXITING: &str = "Python is exiting with a DFK still running";
 pub(super) const BAD_STATE: &str = "Setting bad state due to exception";
 const TERMINATING: &str = "Terminating interchange";
+/// Of a block that ended before any manager of it registered: `Rewriting job 17 from status … to
+/// MISSING`.
+const MISSED: &str = "Rewriting job ";
 /// Of information and below, what is read.
-const KEPT: [&str; 11] = [
+const KEPT: [&str; 12] = [
     STARTING,
     TRY_FAILED,
     CLEANUP,
@@ -38,6 +41,7 @@ const KEPT: [&str; 11] = [
     LAUNCHED,
     FAILED_TO_START,
     JOIN_FAILED,
+    MISSED,
     "Adding executor ",
 ];
 /// The state of a task that is not done, in the summary at the cleanup.
@@ -202,7 +206,7 @@ impl ParslLog {
 
     /// Whether a task failed because its manager or worker ended.
     pub(super) fn has_lost_workers(&self) -> bool {
-        let kinds = ["WorkerLost", "ManagerLost"];
+        let kinds = [WORKER_LOST, "ManagerLost"];
         let lines = self.log.iter().flat_map(|log| &log.lines);
         lines
             .filter_map(|line| line.message.split_once(TRY_FAILED))
@@ -221,6 +225,19 @@ impl ParslLog {
         lines
             .filter_map(|line| launched(&line.message, label))
             .collect()
+    }
+
+    /// Whether it tells that a block of an executor ended and no manager of it had come, or that
+    /// Parsl gave up on one.
+    pub(super) fn has_missed_blocks(&self, label: &str) -> bool {
+        let jobs = self.launched(label);
+        let is_missed = |line: &Line| {
+            let job = line.message.split_once(MISSED);
+            let job = job.and_then(|(_, rest)| rest.split_once(" from status "));
+            job.is_some_and(|(job, _)| jobs.iter().any(|(_, launched)| launched == job))
+        };
+        let lines = self.log.iter().flat_map(|log| &log.lines);
+        self.bad_state().is_some() || lines.into_iter().any(is_missed)
     }
 
     /// How many of its blocks were offered to a provider and not taken.
@@ -435,6 +452,15 @@ mod tests {
             launched("Launched block 0->5", "x"),
             Some(("0".to_owned(), "5".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_block_that_ended_in_vain_is_missed() {
+        let launched = record("INFO", "Launched block 0 on executor a with job ID 17");
+        let rewriting = |job| format!("Rewriting job {job} from status x (FAILED) to MISSING");
+        let log = |job| ParslLog::from(&(launched.clone() + &record("DEBUG", &rewriting(job))));
+        assert!(log("17").has_missed_blocks("a") && !log("17").has_missed_blocks("b"));
+        assert!(!log("170").has_missed_blocks("a"));
     }
 
     #[test]

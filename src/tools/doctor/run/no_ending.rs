@@ -1,0 +1,133 @@
+//! An interchange's log that breaks off: whether it still runs, and what may have become of it.
+
+use std::path::Path;
+
+use super::events;
+use super::log::Log;
+use super::parsl_log::ParslLog;
+use crate::shared::finding::Finding;
+use crate::shared::log_file::{Writer, here, host_of};
+use crate::shared::words::plain;
+
+/// Where the process is whose log this is, by what the log says.
+pub(super) fn writer_of(directory: &Path, log: &Log) -> Writer {
+    let pid = pid_of(log);
+    let host = log.lines.iter().find_map(|line| host_of(&line.message));
+    Writer::of(directory, pid, host)
+}
+
+/// Whether the log leaves it open.
+pub(super) fn may_run(writer: &Writer, log: &Log) -> bool {
+    *writer == Writer::RunsHere || (*writer != Writer::WasHere && !events::has_ending(&log.lines))
+}
+
+fn pid_of(log: &Log) -> Option<u32> {
+    log.lines.iter().find_map(|line| line.pid)
+}
+
+/// Of a log of which nobody answers at a status socket.
+pub(super) fn finding(
+    log: &Log,
+    writer: &Writer,
+    is_ours: bool,
+    parsl: &ParslLog,
+) -> Option<Finding> {
+    let who = pid_of(log).map_or_else(|| "its process".to_owned(), |pid| format!("process {pid}"));
+    if *writer == Writer::RunsHere {
+        let told = format!("It still runs, as {who}.");
+        let shown = format!("{who} has {} open", log.path.display());
+        return Some(Finding::note("still-running", told).shown_by(shown));
+    }
+    let last = log.lines.last()?;
+    if !is_ours || events::has_ending(&log.lines) {
+        return None;
+    }
+    if let Some(terminating) = parsl.terminating() {
+        return Some(
+            Finding::note(
+                "no-ending",
+                "Parsl ended the interchange, and its log's last lines did not get to the disk.",
+            )
+            .because(
+                "Its last lines have 200 ms; the machine or its disk may have been busy longer.",
+            )
+            .shown_by(terminating)
+            .shown_by(log.shown(last)),
+        );
+    }
+    let finding = broken_off(writer, &who);
+    let start = log
+        .lines
+        .iter()
+        .find(|line| host_of(&line.message).is_some());
+    let finding = match start.filter(|start| *start != last) {
+        Some(start) => finding.shown_by(log.shown(start)),
+        None => finding,
+    };
+    Some(finding.shown_by(log.shown(last)))
+}
+
+/// What helps depends on the machine that it ran on.
+fn broken_off(writer: &Writer, who: &str) -> Finding {
+    const KILLED: &str = "memory that ran out, kill -9, a batch job's end";
+    let told = |what: String| Finding::warning("no-ending", what);
+    match writer {
+        Writer::Elsewhere(host) => told(format!(
+            "The interchange's log has no ending. It was started on {}, as {who}, and this is {}.",
+            plain(host),
+            here()
+        ))
+        .because(format!(
+            "It may run there, or may have been killed there ({KILLED})."
+        ))
+        .remedy(
+            "Ask there: `htex-interchange status` tells whether it runs, and the kernel's log \
+             (dmesg) of memory that ran out.",
+        ),
+        Writer::Hidden => told(format!(
+            "The interchange's log has no ending, and whether it runs is not to be seen: {who} of \
+             this machine is another user's."
+        ))
+        .because(format!(
+            "It may be that one, or may have been killed ({KILLED})."
+        ))
+        .remedy("Ask as the user who runs it."),
+        Writer::RunsHere | Writer::WasHere => told(format!(
+            "The interchange's log has no ending, and {who} does not run on this machine any more."
+        ))
+        .because(format!("It may have been killed ({KILLED})."))
+        .remedy("The kernel's log (dmesg) tells of memory that ran out."),
+        Writer::Unknown => told(format!(
+            "The interchange's log has no ending, and {who} does not run on this machine."
+        ))
+        .because(format!(
+            "It may have been killed ({KILLED}), or may run on another."
+        ))
+        .remedy("The kernel's log (dmesg) of its machine tells of memory that ran out."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::run::log::{Level, log_of};
+
+    #[test]
+    fn advice_is_for_the_machine_that_it_ran_on() {
+        let told = |text: &str| {
+            let log = log_of(&[(Level::Info, text), (Level::Info, "last")]);
+            let writer = writer_of(Path::new("/"), &log);
+            let found = finding(&log, &writer, true, &ParslLog::default()).unwrap();
+            assert_eq!(found.evidence.last().unwrap(), "x.log, line 2: last");
+            format!("{} {}", found.what, found.advice())
+        };
+        let elsewhere = told("htex-interchange 0.1.0 starts on login2");
+        assert!(elsewhere.contains("started on login2") && elsewhere.contains("Ask there"));
+        let ours = told(&format!("htex-interchange 0.1.0 starts on {}", here()));
+        assert!(
+            ours.contains("any more") && !ours.contains("Ask there"),
+            "{ours}"
+        );
+        assert!(told("no start").contains("or may run on another"));
+    }
+}
