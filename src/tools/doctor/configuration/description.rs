@@ -246,7 +246,9 @@ impl Executor {
             true => 1,
             false => usize::try_from(provider.nodes_per_block?).ok()?,
         };
-        let blocks = usize::try_from(provider.max_blocks?).ok()?;
+        // The first blocks are started whatever the most may be.
+        let blocks = provider.max_blocks?.max(provider.init_blocks.unwrap_or(0));
+        let blocks = usize::try_from(blocks).ok()?;
         Some(blocks.saturating_mul(nodes))
     }
 }

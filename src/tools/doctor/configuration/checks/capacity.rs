@@ -114,17 +114,14 @@ pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
 /// Blocks that nobody starts.
 pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
     let provider = executor.provider.as_ref()?;
-    if provider.max_blocks == Some(0) {
-        return Some(
-            Finding::problem("no-blocks", "max_blocks is 0.")
-                .because("No manager is ever started, and tasks wait for ever.")
-                .remedy("Give the provider a larger max_blocks.")
-                .shown_by("max_blocks=0"),
-        );
-    }
     let is_scaled = !matches!(executor.strategy.as_deref(), None | Some("none"));
+    let is_left = executor.config.is_some() && !is_scaled;
     let starts_some = provider.init_blocks != Some(0);
-    (executor.config.is_some() && !is_scaled && !starts_some).then(|| {
+    // A strategy that adds none has no use for it.
+    if provider.max_blocks == Some(0) && !(is_left && starts_some) {
+        return no_more_blocks(provider.init_blocks?);
+    }
+    (is_left && !starts_some).then(|| {
         Finding::warning(
             "no-blocks-by-itself",
             "init_blocks is 0, and the strategy is 'none'.",
@@ -135,10 +132,30 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
     })
 }
 
+/// Parsl starts the first ones without looking at `max_blocks`.
+fn no_more_blocks(init_blocks: i64) -> Option<Finding> {
+    let found = match init_blocks {
+        ..0 => return None,
+        0 => Finding::problem("no-blocks", "max_blocks is 0, and init_blocks as well.")
+            .because("No manager is ever started, and tasks wait for ever."),
+        1.. => Finding::warning(
+            "no-blocks",
+            format!("max_blocks is 0, and only init_blocks ({init_blocks}) are ever started."),
+        )
+        .because("None comes in the place of a block that ends; tasks then wait for ever."),
+    };
+    Some(
+        found
+            .remedy("Give the provider a larger max_blocks.")
+            .shown_by(format!("init_blocks={init_blocks}, max_blocks=0")),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::doctor::configuration::description::Provider;
+    use crate::shared::finding::Severity;
 
     #[test]
     fn descriptors_are_enough_scarce_or_too_few() {
@@ -185,12 +202,18 @@ mod tests {
                 }),
                 ..Executor::default()
             };
-            blocks(&executor).map(|finding| finding.id)
+            blocks(&executor).map(|finding| (finding.id, finding.severity))
         };
         assert_eq!(id(1, 1, "none"), None);
         assert_eq!(id(0, 1, "simple"), None);
-        assert_eq!(id(0, 1, "none"), Some("no-blocks-by-itself"));
-        assert_eq!(id(0, 0, "simple"), Some("no-blocks"));
+        assert_eq!(
+            id(0, 1, "none"),
+            Some(("no-blocks-by-itself", Severity::Warning))
+        );
+        assert_eq!(id(0, 0, "simple"), Some(("no-blocks", Severity::Problem)));
+        assert_eq!(id(0, 0, "none"), Some(("no-blocks", Severity::Problem)));
+        assert_eq!(id(2, 0, "simple"), Some(("no-blocks", Severity::Warning)));
+        assert_eq!(id(2, 0, "none"), None);
     }
 
     #[test]
