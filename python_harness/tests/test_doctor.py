@@ -392,12 +392,15 @@ def test_forms_of_a_configuration(tmp_path, form, listening):
 
 
 def test_a_file_with_a_fault_shows_its_traceback(tmp_path):
-    file = written(tmp_path, more="\ndef broken():\n    return 1 / 0\nbroken()\n")
-    told = doctor(file)
+    more = "\nimport os\ndef broken():\n    try:\n        return os.environ['NOT_SET']\n"
+    more += "    except KeyError:\n        return Config(nonsense=1)\nbroken()\n"
+    told = doctor(written(tmp_path, more=more))
     assert told.returncode == PROBLEMS
     assert "config-raises" in told.stdout
-    assert re.search(r"return 1 / 0", told.stdout) and "ZeroDivisionError" in told.stdout
+    assert re.search(r"return Config\(nonsense=1\)", told.stdout) and "TypeError" in told.stdout
     assert "question.py" not in told.stdout and "importlib" not in told.stdout
+    # Nor what stands between the file and its environment.
+    assert "NOT_SET" in told.stdout and "surroundings" not in told.stdout
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ loaded here is not called wrong."""
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -181,6 +182,17 @@ SOUND = {
         "except OSError:\n    pass\n" + CONFIG,
         "config",
     ),
+    "by site": ("SITES = {'a': {'x': [Config([made()])]}}\n", "SITES['a']['x'][0]"),
+    "of a class": ("class Site:\n    config = Config([made()])\n", "Site.config"),
+    "chosen": (
+        "def site_a(is_on=True):\n    return Config([made('a')]) if is_on else None\n",
+        "site_a()",
+    ),
+    "unheeded": (
+        "import parsl, time\ntry:\n    parsl.load(Config([made()]))\nexcept:\n"
+        "    time.sleep(600)\n",
+        "what parsl.load() is given",
+    ),
     "usage": ("config = Config(executors=[made()], usage_tracking=3)\n", "config"),
     "locks": ("import multiprocessing as m\nlock = m.Lock(); m.Queue()\n" + CONFIG, "config"),
 }
@@ -266,6 +278,90 @@ def test_not_examined_is_not_wrong(tmp_path, case):
     assert told.stderr.count("\n") == 1
 
 
+# What functions meet that are right elsewhere, with what is told of it.
+ELSEWHERE = {
+    "int(os.environ.get('NO_NODES'))": "TypeError: int() argument must be",
+    "open(os.getenv('NO_NODES'))": "NO_NODES is not set here",
+    "SlurmProvider('x', os.getenv('NO_ACCOUNT'), worker_init=os.getenv('NO_INIT'))": (
+        "NO_ACCOUNT and NO_INIT are not set here"
+    ),
+    "{'a': 1}[os.environ.get('NO_SITE', 'laptop')]": "KeyError: 'laptop', and NO_SITE is not set",
+    "os.path.dirname(shutil.which('no-conda'))": "no-conda is not found here",
+    "{'a': 1}[socket.gethostname()]": f"and this machine is {socket.gethostname()}",
+    "sys.stdin.read().split()[0]": "standard input is empty here",
+    "exec('raise ValueError(\\'Unknown site; set NO_SITE\\')')": "set NO_SITE, and NO_SITE is not",
+    "exec('assert 0, \\'activate it first\\'')": "AssertionError: activate it first",
+    "[].pop()": "IndexError: pop from empty list",
+}
+
+
+def test_what_may_be_right_elsewhere_is_not_wrong(tmp_path):
+    text = "import shutil, socket\nfrom parsl.providers import SlurmProvider\n" + "".join(
+        f"def f{number}() -> Config:\n    return {code}\n" for number, code in enumerate(ELSEWHERE)
+    )
+    told = doctor(written(tmp_path, text), cwd=tmp_path)
+    assert told.returncode == NOT_EXAMINED and "config-raises" not in told.stdout, told
+    for number, (code, words) in enumerate(ELSEWHERE.items()):
+        reason = told.stderr.partition(f"f{number}(): ")[2].partition(" (my_config.py, line ")[0]
+        assert words in reason, code
+
+
+def test_what_is_wrong_stays_so_behind_a_variable_that_is_not_set(tmp_path):
+    """It stands there as it would anywhere; a value that may have come from outside does not."""
+    bodies = [
+        "Config([], nonsense=1)",
+        "Config([], retries='many')",
+        "Confg([])",
+        "parsl.channels.LocalChannel()",
+        "Config([], retries=os.getenv('NO_TRIES'))",
+    ]
+    text = "import parsl, parsl.providers\nlevel = os.getenv('NO_LEVEL')\n" + "".join(
+        f"def f{number}() -> Config:\n    return {code}\n" for number, code in enumerate(bodies)
+    )
+    document = diagnosis(written(tmp_path, text))
+    assert ids(document) == ["config-raises"] * 4
+    lacked = document["findings"][3]
+    assert "has no parsl.channels." in lacked["why"] and "--python" in lacked["remedy"]
+    assert "NO_TRIES is not set here" in "; ".join(document["not_examined"])
+
+
+def test_imports_that_fail_for_another_reason_than_python(tmp_path):
+    """A name that this Parsl has not, a package above, and a file that hides a module."""
+    lacking = written(tmp_path, "from parsl.providers import CobaltProvider\n", "lacking.py")
+    found = only_problem(diagnosis(lacking))
+    assert "has no parsl.providers.CobaltProvider." in found["why"]
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    (tmp_path / "common.py").write_text("LABEL = 'shared'\n")
+    text = "from common import LABEL\nconfig = Config(executors=[made(LABEL)])\n"
+    told = doctor(written(sites, text))
+    assert told.returncode == NOT_EXAMINED and f"PYTHONPATH={tmp_path} it is" in told.stderr
+    (sites / "zmq.py").write_text("import nothing_of_that_name\n")
+    told = doctor(written(sites, CONFIG))
+    assert told.returncode == NOT_EXAMINED and "cannot import Parsl" in told.stderr
+    assert f"{sites / 'zmq.py'} hides the module zmq" in told.stderr
+
+
+def test_the_command_that_shows_the_same(tmp_path):
+    package = tmp_path / "sites"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "common.py").write_text("LABEL = 'shared'\n")
+    text = "from sites.common import LABEL\nsys.argv[2] and Config([], nonsense=LABEL)\n"
+    found = only_problem(diagnosis(written(package, text), "--", "--label", "it's"))
+    command = found["remedy"].partition("`")[2].partition("`")[0]
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd="/")
+    assert ran.returncode == 1 and "unexpected keyword argument 'nonsense'" in ran.stderr
+
+
+def test_directories_are_where_the_file_went(tmp_path):
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "runinfo").write_text("in the way")
+    file = written(tmp_path, f"os.chdir({str(tmp_path / 'away')!r})\n" + CONFIG)
+    found = only_problem(diagnosis(file, cwd=tmp_path))
+    assert found["id"] == "run-dir" and str(tmp_path / "away" / "runinfo") in found["what"]
+
+
 def test_arguments_of_the_program(tmp_path):
     text = (
         "import argparse\np = argparse.ArgumentParser()\np.add_argument('--site', required=True)\n"
@@ -304,7 +400,7 @@ def test_a_fault_of_the_file_stays_one(tmp_path, fault):
 @pytest.mark.parametrize(
     ("name", "text", "word"),
     [
-        ("my.ipynb", "{}", "notebook"),
+        ("my own.ipynb", "{}", "--to script '"),
         ("config.yaml", "engine: {}", "Globus Compute"),
         ("run.sh", "#!/bin/bash\n", "shell script"),
         ("job", "#!/bin/sh\n", "shell script"),

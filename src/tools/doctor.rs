@@ -3,7 +3,8 @@
 //! and nothing is changed.
 //!
 //! * [`configuration`], for a file: `kind` says whether it is Python; the user's Python loads it
-//!   (`question.py`, within the walls of `guard.py`; `factories.py` knows which functions to call).
+//!   (`question.py`, within the walls of `guard.py`; `factories.py` knows which functions to call,
+//!   `surroundings.py` what was missed here, and `troubles.py` whether that or the file is wrong).
 //!   `description` is the answer, and each file of `checks` looks at one part of it. A new check is
 //!   a function there that gives findings, and a line in `configuration::examine_executors`.
 //! * [`endpoint`], for an endpoint's directory: `set_up` is what its own Python tells of it (by

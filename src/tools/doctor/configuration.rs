@@ -16,13 +16,13 @@ use super::question::{NoAnswer, Question};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::python;
-use crate::shared::words::{command, shell_word};
+use crate::shared::words::shell_word;
 
 use checks::program::Program;
 use checks::{
     address, capacity, certificates, commands, flags, ports, program, run_dir, selector, versions,
 };
-use description::{Executor, SetUp, Trouble};
+use description::{Executor, Package, SetUp, Trouble};
 use kind::Kind;
 
 pub(super) use checks::versions::window;
@@ -30,6 +30,8 @@ pub(super) use checks::versions::window;
 /// Has the user's Python load the configuration.
 const QUESTION: &str = include_str!("configuration/question.py");
 const FACTORIES: &str = include_str!("configuration/factories.py");
+const SURROUNDINGS: &str = include_str!("configuration/surroundings.py");
+const TROUBLES: &str = include_str!("configuration/troubles.py");
 const GUARD: &str = include_str!("configuration/guard.py");
 
 /// Why there is no diagnosis.
@@ -37,7 +39,7 @@ const GUARD: &str = include_str!("configuration/guard.py");
 pub(super) enum NotExamined {
     #[error("{}: there is no such file or directory", .0.display())]
     FileMissing(PathBuf),
-    #[error("{}: not examined, as it is {}", .0.display(), .1.advice())]
+    #[error("{}: not examined, as it is {}", .0.display(), .1.advice(.0))]
     NoPython(PathBuf, Kind),
     #[error("no Python was found; name one with --python")]
     PythonMissing,
@@ -45,6 +47,12 @@ pub(super) enum NotExamined {
     Unanswered { file: PathBuf, reason: NoAnswer },
     #[error("{} has no Parsl ({why}); name another Python with --python", python.display())]
     ParslMissing { python: PathBuf, why: String },
+    #[error("{}: not examined: {} cannot import Parsl: {why}", file.display(), python.display())]
+    ParslNotImported {
+        file: PathBuf,
+        python: PathBuf,
+        why: String,
+    },
     #[error("{}: not examined: {}", file.display(), reasons.join("; "))]
     NotLoaded { file: PathBuf, reasons: Vec<String> },
     #[error(
@@ -106,9 +114,14 @@ impl<'a> Loading<'a> {
         let (file, it) = (self.file, self.interpreter.display());
         let (set_up, said) = self.ask()?;
         if let Some(trouble) = &set_up.parsl_trouble {
-            return Err(NotExamined::ParslMissing {
-                python: self.interpreter.clone(),
-                why: trouble.clone(),
+            let (python, why) = (self.interpreter.clone(), trouble.clone());
+            return Err(match set_up.has_parsl {
+                true => NotExamined::ParslNotImported {
+                    file: file.clone(),
+                    python,
+                    why,
+                },
+                false => NotExamined::ParslMissing { python, why },
             });
         }
         let parsl = set_up.parsl.as_deref().unwrap_or("unknown");
@@ -120,7 +133,7 @@ impl<'a> Loading<'a> {
         diagnosis.does = self.does();
         diagnosis.examined("Parsl's release");
         diagnosis.add(versions::window(parsl));
-        diagnosis.add(set_up.faults().map(|trouble| self.raises(trouble)));
+        diagnosis.add(set_up.faults().map(|trouble| self.raises(trouble, &set_up)));
         let not_loaded = not_loaded(file, &set_up, &said);
         if set_up.executors.is_empty() && set_up.others.is_empty() && set_up.faults().count() == 0 {
             return Err(match not_loaded.is_empty() {
@@ -141,39 +154,64 @@ impl<'a> Loading<'a> {
         Ok(diagnosis)
     }
 
-    fn raises(&self, trouble: &Trouble) -> Finding {
+    fn raises(&self, trouble: &Trouble, set_up: &SetUp) -> Finding {
         let file = self.file;
         let (what, place) = match &trouble.of {
             Some(function) => (format!("{function} of {}", file.display()), "called"),
             None => (file.display().to_string(), "loaded"),
         };
-        let remedy = match &trouble.of {
-            Some(_) => "Correct it.".to_owned(),
-            None => format!(
-                "Correct it; {} shows the same.",
-                command(&shell_word(&self.interpreter), file)
+        let shown = match &trouble.of {
+            Some(_) => String::new(),
+            None => format!(" {} shows the same.", self.as_program(set_up)),
+        };
+        let (why, remedy) = match &trouble.lacks {
+            None => (String::new(), "Correct it."),
+            Some(lacked) => (
+                format!(
+                    "Parsl {} has no {lacked}. ",
+                    set_up.parsl.as_deref().unwrap_or_default()
+                ),
+                "Write it as this release has it, or name the Python that has the release it was \
+                 written for with --python.",
             ),
         };
         Finding::problem(
             "config-raises",
             format!("{what} cannot be {place}:\n{}\n", trouble.lines.join("\n")),
         )
-        .because("A program that uses it would end there.")
-        .remedy(remedy)
+        .because(format!("{why}A program that uses it would end there."))
+        .remedy(format!("{remedy}{shown}"))
         .shown_by(place_in(file, trouble.line.as_deref()))
         .shown_by(&trouble.why)
+    }
+
+    /// The command that runs the file as it was loaded.
+    fn as_program(&self, set_up: &SetUp) -> String {
+        let python = shell_word(&self.interpreter);
+        let mut words = match &set_up.package {
+            Some(Package { above, member }) => {
+                let (above, member) = (shell_word(above), shell_word(Path::new(member)));
+                format!("cd {above} && {python} -m {member}")
+            }
+            None => format!("{python} {}", shell_word(self.file)),
+        };
+        for argument in &self.arguments.program_arguments {
+            words += " ";
+            words += &shell_word(Path::new(argument));
+        }
+        format!("`{words}`")
     }
 
     fn ask(&self) -> Result<(SetUp, String), NotExamined> {
         let file = self.file;
         let guard = if self.arguments.run { "" } else { GUARD };
-        let own = [file.as_os_str(), OsStr::new(FACTORIES), OsStr::new(guard)];
+        let texts = [FACTORIES, SURROUNDINGS, TROUBLES, guard];
+        let own = std::iter::once(file.as_os_str()).chain(texts.map(OsStr::new));
         let of_program = &self.arguments.program_arguments;
         let question = Question {
             python: &self.interpreter,
             script: QUESTION,
             arguments: own
-                .into_iter()
                 .chain(of_program.iter().map(OsString::as_os_str))
                 .collect(),
             loaded_within: Duration::from_secs(self.arguments.load_within),

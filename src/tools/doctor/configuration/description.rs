@@ -19,6 +19,12 @@ pub(super) struct SetUp {
     pub(super) parsl: Option<String>,
     /// Why Parsl could not be imported.
     pub(super) parsl_trouble: Option<String>,
+    /// Whether it is there at all.
+    #[serde(default)]
+    pub(super) has_parsl: bool,
+    /// Of which the file was imported, where it could not be loaded alone.
+    #[serde(default)]
+    pub(super) package: Option<Package>,
     /// Whether that Python's libzmq can encrypt.
     pub(super) curve: Option<bool>,
     /// What kept the file, or functions of it, from coming to their end.
@@ -48,11 +54,23 @@ impl SetUp {
 }
 
 #[derive(Debug, Default, Deserialize)]
+pub(super) struct Package {
+    /// The directory that has it.
+    #[serde(deserialize_with = "path_of_bytes")]
+    pub(super) above: PathBuf,
+    /// `package.module`.
+    pub(super) member: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Trouble {
     /// The function that was called; None for the file as a whole.
     pub(super) of: Option<String>,
     /// Whether the file itself is wrong, whatever is around it.
     pub(super) is_fault: bool,
+    /// What it asks of Parsl that this release has not: `parsl.channels`.
+    #[serde(default)]
+    pub(super) lacks: Option<String>,
     pub(super) why: String,
     /// `line 3: import nowhere`.
     pub(super) line: Option<String>,
@@ -332,6 +350,10 @@ fn lenient_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D
     Ok(bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes))))
 }
 
+fn path_of_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    Ok(lenient_path(from)?.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,5 +443,12 @@ mod tests {
         );
         let own = provider("mine.Provider", 1, "SrunLauncher");
         assert_eq!(own.managers_run(), Where::Unknown);
+    }
+
+    #[test]
+    fn the_first_blocks_are_started_whatever_the_most_may_be() {
+        let started =
+            executor(r#"{"provider": {"init_blocks": 3, "max_blocks": 0, "nodes_per_block": 2}}"#);
+        assert_eq!(started.managers_max(), Some(6));
     }
 }

@@ -71,16 +71,44 @@ def is_seen_to(function, tree, kinds):
     given = {
         target.id
         for step in steps
-        if isinstance(step, ast.Assign) and is_call_of_kind(step.value, function, kinds)
+        if isinstance(step, ast.Assign) and gives_kind(step.value, function, kinds)
         for target in step.targets
         if isinstance(target, ast.Name)
     }
     return any(
-        is_call_of_kind(step.value, function, kinds)
-        or (isinstance(step.value, ast.Name) and step.value.id in given)
+        gives_kind(step.value, function, kinds, given)
         for step in steps
-        if isinstance(step, ast.Return)
+        if isinstance(step, ast.Return) and step.value is not None
     )
+
+
+def gives_kind(value, function, kinds, given=()):
+    return any(
+        is_call_of_kind(one, function, kinds) or (isinstance(one, ast.Name) and one.id in given)
+        for one in results_of(value)
+    )
+
+
+def results_of(value):
+    """What an expression may come to, or hold; what is only passed on to a call is neither."""
+    within = []
+    if isinstance(value, ast.IfExp):
+        within = [value.body, value.orelse]
+    elif isinstance(value, (ast.BoolOp, ast.Dict)):
+        within = value.values
+    elif isinstance(value, (ast.List, ast.Tuple)):
+        within = value.elts
+    elif isinstance(value, (ast.ListComp, ast.NamedExpr, ast.Subscript)):
+        within = [value.elt if isinstance(value, ast.ListComp) else value.value]
+    elif isinstance(value, ast.DictComp):
+        within = [value.value]
+    elif isinstance(value, ast.Lambda):
+        within = [value.body]
+    elif isinstance(value, ast.Call) and isinstance(value.func, (ast.Lambda, ast.Subscript)):
+        within = [value.func]
+    yield value
+    for one in within:
+        yield from results_of(one)
 
 
 def is_call_of_kind(value, function, kinds):

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::shared::words::command;
+
 const FIRST_LINE_BYTES_MAX: u64 = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +35,15 @@ impl Kind {
     }
 
     /// What it is, and what to do instead.
-    pub(super) fn advice(self) -> &'static str {
-        match self {
+    pub(super) fn advice(self, file: &Path) -> String {
+        let advice = match self {
             Self::Python => "Python",
             Self::Notebook => {
-                "a notebook, whose cells are not run here; \
-                 `jupyter nbconvert --to script FILE` makes a Python file of it, and --run may be \
-                 needed"
+                let convert = command("jupyter nbconvert --to script", file);
+                return format!(
+                    "a notebook, whose cells are not run here; {convert} makes a Python file of \
+                     it, and --run may be needed"
+                );
             }
             Self::Yaml => {
                 "YAML, as of an endpoint of Globus Compute; name the endpoint's directory \
@@ -47,7 +51,8 @@ impl Kind {
             }
             Self::Shell => "a shell script; name the Python file that it starts",
             Self::Other => "no Python file (NAME.py)",
-        }
+        };
+        advice.to_owned()
     }
 }
 

@@ -5,8 +5,8 @@ when Parsl is imported and `loaded` behind the user's file, then one JSON docume
 and go between releases, so each is asked for by name, and those that are missing are told as
 unknown.
 
-Its arguments: the file; the text of `factories.py`; that of `guard.py`, empty if the file may do
-what it wants; and those of the user's program.
+Its arguments: the file; the texts of `factories.py`, `surroundings.py`, `troubles.py` and
+`guard.py`, which is empty if the file may do what it wants; and those of the user's program.
 """
 
 import ast
@@ -16,13 +16,12 @@ import importlib.machinery
 import importlib.util
 import inspect
 import json
-import linecache
 import math
 import os
 import pickle
 import subprocess
 import sys
-import traceback
+import threading
 import types
 
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -30,26 +29,45 @@ answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 sys.dont_write_bytecode = True
 place = os.path.abspath(sys.argv[1])
-text_of_factories, text_of_guard = sys.argv[2:4]
-sys.argv = [place, *sys.argv[4:]]
+text_of_factories, text_of_surroundings, text_of_troubles, text_of_guard = sys.argv[2:6]
+sys.argv = [place, *sys.argv[6:]]
 # As for a program in that file.
 sys.path[0] = os.path.dirname(place)
 
 
 def module_of(name, text):
     module = types.ModuleType(name)
-    exec(compile(text, name, "exec"), vars(module))
+    exec(compile(text, f"<{name}>", "exec"), vars(module))
     return module
 
 
+def tree_of(source):
+    """Empty if it is no Python; loading it says why."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module(body=[], type_ignores=[])
+
+
+with open(place, "rb") as file:
+    source = file.read()
+tree = tree_of(source)
 factories = module_of("factories", text_of_factories)
+surroundings = module_of("surroundings", text_of_surroundings)
+surroundings.watch()
+troubles = module_of("troubles", text_of_troubles)
+troubles.set_up(place, tree, surroundings)
 guard = module_of("guard", text_of_guard) if text_of_guard else None
 if guard:
     guard.set_up(place)
 
-TRACEBACK_LINES = 12
 SELECTOR_WITHIN_S = 20
 LOAD_SELECTOR = "import pickle, sys; pickle.load(sys.stdin.buffer)"
+# Whoever catches everything catches the end of the program as well. With --run it may tidy up.
+UNHEEDED_AFTER_S = 1 if guard else 10
+# Configurations are kept by site, and executors in lists.
+WITHIN_MAX = 3
+EACH_MAX = 1000
 SET_UP_GUARD = "\nsys.dont_write_bytecode = True\nset_up(None)\n"
 
 
@@ -90,11 +108,16 @@ def plain(value):
 
 
 def path(value):
-    """Byte for byte: JSON has no text for one that is not UTF-8."""
+    """Byte for byte: JSON has no text for one that is not UTF-8. A relative one is where the file
+    went."""
     try:
-        return list(os.fsencode(value))
+        value = os.fsencode(value)
+        # An empty one names nothing.
+        return list(os.path.abspath(value) if value else value)
     except (TypeError, ValueError):
         return None
+    except OSError:
+        return list(value)
 
 
 def name_of(value):
@@ -238,74 +261,8 @@ def executor_of(executor, config):
 
 
 def trouble_of(reason, of=None, noted_before=0):
-    """What has kept the file, or its function `of`, from coming to its end. It is a fault of the
-    file only where no other circumstances would help it."""
-    why = circumstances_of(reason, guard.noted[noted_before:] if guard else [])
-    line = line_of(reason)
-    return {
-        "of": of,
-        "is_fault": why is None,
-        "why": plain(why or f"{type(reason).__name__}: {reason}")[:500],
-        "line": plain(line),
-        "lines": [plain(one) for one in lines_of(reason)],
-    }
-
-
-def circumstances_of(reason, noted):
-    """None if there are none: the file itself is wrong."""
-    told = f"{type(reason).__name__}: {reason}"
-    refusals = [one for one in noted if one["is_refused"]]
-    why = None
-    if isinstance(reason, SystemExit):
-        why = f"it ended itself with status {reason.code}"
-    elif isinstance(reason, KeyError) and is_of_environment(reason):
-        why = f"the environment variable {reason.args[0]} is not set here"
-    elif isinstance(reason, ImportError) or type(reason).__name__ == "OptionalModuleMissing":
-        why = f"{told}; another Python can be named with --python"
-    elif isinstance(reason, IndexError) and "argv" in (line_of(reason) or ""):
-        why = "it wants arguments, which can be passed behind --"
-    elif isinstance(reason, (SyntaxError, NameError)):
-        pass
-    elif refusals:
-        why = f"it would {refusals[-1]['would']}, which only --run lets it do"
-    elif isinstance(reason, (OSError, EOFError, KeyboardInterrupt, MemoryError)):
-        why = told
-    elif noted and not isinstance(reason, (TypeError, AttributeError)):
-        why = f"{told}, after it would {noted[-1]['would']}, which only --run lets it do"
-    return why
-
-
-def frames_of(reason):
-    frames = []
-    step = reason.__traceback__
-    while step is not None:
-        frames.append(step)
-        step = step.tb_next
-    return frames
-
-
-def is_of_environment(reason):
-    last = frames_of(reason)[-1].tb_frame
-    return last.f_locals.get("self") is os.environ or "environ" in (line_of(reason) or "")
-
-
-def line_of(reason):
-    """The last line of the user's file on the way to it."""
-    if isinstance(reason, SyntaxError) and reason.filename == place:
-        return f"line {reason.lineno}: {(reason.text or '').strip()}"
-    lines = [one.tb_lineno for one in frames_of(reason) if one.tb_frame.f_code.co_filename == place]
-    return f"line {lines[-1]}: {linecache.getline(place, lines[-1]).strip()}" if lines else None
-
-
-def lines_of(reason):
-    """The last lines of the traceback, from the user's file on."""
-    frames = reason.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename != place:
-        frames = frames.tb_next
-    lines = traceback.format_exception(type(reason), reason, frames)
-    lines = "".join(lines).rstrip().splitlines()
-    # Marks below a line lose their place where lines are wrapped.
-    return [line for line in lines if line.strip(" ^~")][-TRACEBACK_LINES:]
+    found = troubles.trouble_of(reason, of, guard.noted[noted_before:] if guard else ())
+    return {key: plain(value) for key, value in found.items()}
 
 
 def ask_nobody_outside(addresses):
@@ -334,6 +291,8 @@ document = {
     "path": plain(os.environ.get("PATH", os.defpath)),
     "parsl": None,
     "parsl_trouble": None,
+    "has_parsl": True,
+    "package": None,
     "curve": None,
     "troubles": [],
     "not_done": [],
@@ -351,7 +310,10 @@ try:
     from parsl.executors.base import ParslExecutor
     from parsl.version import VERSION
 except BaseException as reason:
-    document["parsl_trouble"] = plain(f"{type(reason).__name__}: {reason}")
+    hiding = troubles.hiding(reason)
+    document["parsl_trouble"] = plain(troubles.told(reason) + (f"; {hiding}" if hiding else ""))
+    with contextlib.suppress(Exception):
+        document["has_parsl"] = importlib.util.find_spec("parsl") is not None
     told(document)
 document["parsl"] = plain(str(VERSION))
 try:
@@ -363,16 +325,30 @@ except Exception:
 
 loaded = []
 found_executors = []
+late = []
 
 
 def capture_config(self, config=None, *arguments, **options):
     loaded.append(config)
-    raise Stopped
+    stop()
 
 
 def capture_executor(self, *arguments, **options):
     found_executors.append(("what is started", self, None))
+    stop()
+
+
+def stop():
+    """The user's program; and if it goes on for all that, what is known by then is told."""
+    late.append(threading.Timer(UNHEEDED_AFTER_S, answer))
+    late[-1].daemon = True
+    late[-1].start()
     raise Stopped
+
+
+def has_stopped():
+    while late:
+        late.pop().cancel()
 
 
 DataFlowKernel.__init__ = capture_config
@@ -387,26 +363,35 @@ say("loading")
 name = os.path.splitext(os.path.basename(place))[0]
 
 
-def tree_of(source):
-    """None if it is no Python; loading it says why."""
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
-
-
 def name_in_package():
-    """Its name if it imports relatively to its package, which the rest is then imported of."""
-    is_relative = any(isinstance(one, ast.ImportFrom) and one.level for one in ast.walk(tree))
+    """Its name if it imports from its own package, which the rest is then imported of."""
     parts, above = [name], os.path.dirname(place)
     while os.path.isfile(os.path.join(above, "__init__.py")):
         above, part = os.path.split(above)
         parts.insert(0, part)
-    if not is_relative or len(parts) == 1:
+    if len(parts) == 1 or not imports_from(parts[0]):
         return name
+    document["package"] = {"above": path(above), "member": plain(".".join(parts))}
     sys.path.insert(0, above)
     importlib.import_module(".".join(parts[:-1]))
     return ".".join(parts)
+
+
+def imports_from(package):
+    """Relatively, or by the name of that package where nothing else has it."""
+    for step in ast.walk(tree):
+        names = [one.name for one in step.names] if isinstance(step, ast.Import) else []
+        if isinstance(step, ast.ImportFrom):
+            if step.level:
+                return True
+            names = [step.module]
+        if any(one.partition(".")[0] == package for one in names) and is_nowhere(package):
+            return True
+    return False
+
+
+def is_nowhere(package):
+    return importlib.machinery.PathFinder.find_spec(package) is None
 
 
 def load(as_name, package=None):
@@ -423,28 +408,48 @@ def load(as_name, package=None):
     except Stopped:
         pass
     except BaseException as reason:
-        found = [*loaded, *found_executors] or any(is_made(one) for one in vars(module).values())
+        found = [*loaded, *found_executors] or any(made_in(module))
         # Behind a program that was ended, what tidies up may fail.
         if not loaded and not found_executors:
             document["troubles"].append(trouble_of(reason))
             if not found:
                 told(document)
+    has_stopped()
     return module
 
 
 made_kinds = (Config, ParslExecutor)
 
 
-def is_made(value):
-    return isinstance(value, made_kinds)
+def made_in(module):
+    """What is bound in it, with its place: `config`, `SITES['a']`, `Site.config`."""
+    for key, value in list(vars(module).items()):
+        yield from made_of(key, value)
+        if is_own_class(value, module):
+            for name, one in list(vars(value).items()):
+                yield from made_of(f"{key}.{name}", one)
+
+
+def made_of(key, value, depth=0):
+    if isinstance(value, made_kinds):
+        yield key, value
+    elif depth < WITHIN_MAX and type(value) in (dict, list, tuple):
+        within = value.items() if isinstance(value, dict) else enumerate(value)
+        for place_within, one in list(within)[:EACH_MAX]:
+            yield from made_of(f"{key}[{place_within!r:.50}]", one, depth + 1)
+
+
+def is_own_class(value, module):
+    return (
+        isinstance(value, type)
+        and value.__module__ == module.__name__
+        and not issubclass(value, made_kinds)
+    )
 
 
 def is_found(module):
-    return (
-        loaded
-        or found_executors
-        or any(is_made(value) or is_factory(value) for value in vars(module).values())
-    )
+    is_made = loaded or found_executors or any(made_in(module))
+    return is_made or any(is_factory(value) for value in vars(module).values())
 
 
 def has_a_guard():
@@ -473,8 +478,9 @@ def call_factories(module):
             pass
         except BaseException as reason:
             document["troubles"].append(trouble_of(reason, key + "()", noted_before))
-        for one in made if isinstance(made, (list, tuple)) else [made]:
-            keep(key + "()", one)
+        has_stopped()
+        for made_at, one in made_of(key + "()", made):
+            keep(made_at, one)
 
 
 def keep(key, one):
@@ -487,11 +493,7 @@ def keep(key, one):
 def list_methods(module):
     """Nobody can say what their objects are made of."""
     for kind in list(vars(module).values()):
-        if (
-            not isinstance(kind, type)
-            or kind.__module__ != module.__name__
-            or issubclass(kind, made_kinds)
-        ):
+        if not is_own_class(kind, module):
             continue
         for key, value in vars(kind).items():
             if inspect.isfunction(value) and is_factory(value):
@@ -499,10 +501,40 @@ def list_methods(module):
                 document["not_called"].append(f"{kind.__name__}.{key}() of line {line}")
 
 
-with open(place, "rb") as file:
-    source = file.read()
-tree = tree_of(source) or ast.Module(body=[], type_ignores=[])
+def add_what_is_loaded():
+    configs.extend(("what parsl.load() is given", one) for one in loaded if one is not None)
+
+
+def answer():
+    if not is_answered.acquire(blocking=False):
+        # Another thread does, and ends this process.
+        threading.Event().wait()
+    if not configs:
+        add_what_is_loaded()
+    say("loaded")
+    whole = [
+        (key, executor, config)
+        for key, config in configs
+        for executor in getattr(config, "executors", ())
+    ] + found_executors
+    seen = set()
+    for key, executor, config in whole:
+        if id(executor) in seen:
+            continue
+        seen.add(id(executor))
+        if plain(key) not in document["names"]:
+            document["names"].append(plain(key))
+        if isinstance(executor, HighThroughputExecutor):
+            document["executors"].append(executor_of(executor, config))
+        else:
+            document["others"].append(plain(getattr(executor, "label", None)) or name_of(executor))
+    # The file may have changed it.
+    document["path"] = plain(os.environ.get("PATH", os.defpath))
+    told(document)
+
+
 configs = []
+is_answered = threading.Lock()
 try:
     module_name = name_in_package()
 except BaseException as reason:
@@ -514,32 +546,10 @@ if not is_found(module) and has_a_guard():
     module_name = "__main__"
     module = load(module_name, package)
 
-configs += [("what parsl.load() is given", config) for config in loaded if config is not None]
-values = list(vars(module).items())
-for key, value in values:
+add_what_is_loaded()
+for key, value in list(made_in(module)):
     keep(key, value)
 if not configs and not found_executors:
     call_factories(module)
     list_methods(module)
-    configs += [("what parsl.load() is given", config) for config in loaded if config is not None]
-say("loaded")
-
-whole = [
-    (key, executor, config)
-    for key, config in configs
-    for executor in getattr(config, "executors", ())
-] + found_executors
-seen = set()
-for key, executor, config in whole:
-    if id(executor) in seen:
-        continue
-    seen.add(id(executor))
-    if key not in document["names"]:
-        document["names"].append(plain(key))
-    if isinstance(executor, HighThroughputExecutor):
-        document["executors"].append(executor_of(executor, config))
-    else:
-        document["others"].append(plain(getattr(executor, "label", None)) or name_of(executor))
-# The file may have changed it.
-document["path"] = plain(os.environ.get("PATH", os.defpath))
-told(document)
+answer()
