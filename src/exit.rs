@@ -26,6 +26,7 @@ pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
         End::SubmitSideGone => (0, logging::EXIT_FLUSH, "submit side gone"),
         End::VersionMismatch => (VERSION_MISMATCH, logging::EXIT_FLUSH, "version mismatch"),
         End::Broken => (BROKEN, logging::EXIT_FLUSH, "a fault of its own"),
+        End::KeeperGone => (BROKEN, logging::EXIT_FLUSH, "killed"),
     };
     let begin = Instant::now();
     // Its writer is at work while we wait for the log's.

@@ -2,6 +2,7 @@
 //! that way is one line, and what the process ends with means something.
 
 mod exit;
+mod last_words;
 mod log;
 mod newer_parsl;
 mod refusal;
@@ -23,6 +24,7 @@ use tools::endpoint_command::{self, Call};
 
 use newer_parsl::hand_over_if_newer;
 use refusal::{RefusedStart, refuse, refuse_arguments};
+use start::Own;
 
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
@@ -42,21 +44,34 @@ fn main() -> ExitCode {
         let _ = write!(io::stderr(), "{}", by_hand());
         return ExitCode::from(exit::BY_HAND);
     }
-    let (bytes, signals) = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
+    let bytes = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
+    // Before the first thread.
+    let kept = keeper::keep(|ended, process, notes| last_words::say(&bytes, ended, process, notes));
+    let signals = Signals::open();
+    let signals = signals.unwrap_or_else(|e| refuse(&RefusedStart::Signals(e), None, None));
+    let own = Own {
+        signals,
+        kept,
+        ancestry,
+    };
     match RawConfig::read(&bytes) {
-        Ok(raw) => start::start(&arguments, (&bytes, raw), signals, ancestry),
+        Ok(raw) => start::start(&arguments, (&bytes, raw), own),
         Err(error) => {
-            hand_over_if_newer(&arguments, &bytes, &ancestry, None, None);
+            hand_over_if_newer(
+                &arguments,
+                &bytes,
+                &own.ancestry,
+                own.kept.as_ref().ok(),
+                None,
+                None,
+            );
             refuse(&error.into(), None, None)
         }
     }
 }
 
-/// What HTEX writes to standard input, and the signals that are ours from then on.
-fn read_config() -> Result<(Vec<u8>, Signals), RefusedStart> {
+/// What HTEX writes to standard input. Until it is there, SIGTERM ends this process at once.
+fn read_config() -> Result<Vec<u8>, RefusedStart> {
     Signals::until_configured().map_err(RefusedStart::Signals)?;
-    let bytes = config::read_pickle(io::stdin().lock())?;
-    // Before the first thread, which inherits the mask.
-    let signals = Signals::open().map_err(RefusedStart::Signals)?;
-    Ok((bytes, signals))
+    Ok(config::read_pickle(io::stdin().lock())?)
 }

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use event_loop::{Ancestry, WatchTarget, WatchedProcess};
 use htex_interchange::cli::{Arguments, NewerParsl};
+use keeper::Kept;
 use logging::LogGuard;
 use submit_side::config::SubmitSide;
 use submit_side::releases::{NEWEST_TESTED, Standing, standing};
@@ -29,6 +30,7 @@ pub(crate) fn hand_over_if_newer(
     arguments: &Arguments,
     config: &[u8],
     ancestry: &Ancestry,
+    kept: Option<&Kept>,
     side: Option<&SubmitSide>,
     log: Option<&LogGuard>,
 ) {
@@ -60,7 +62,13 @@ pub(crate) fn hand_over_if_newer(
     if let Some(log) = log {
         log.flush_for(logging::EXIT_FLUSH);
     }
+    if let Some(kept) = kept {
+        kept.hand_over();
+    }
     let error = take_over(&own, config);
+    if let Some(kept) = kept {
+        kept.take_back();
+    }
     warn!(
         "{} could not be started, so Parsl is served here: {error}",
         shown(&own)

@@ -9,16 +9,18 @@ use tracing::{error, info, warn};
 
 use broker::{Patience, Placement, Settings};
 use event_loop::{
-    Ancestry, EventLoop, EventSink, OnFailure, SideServiceError, Signals, Start, Telemetry,
-    WatchTarget, WatchedProcess,
+    Ancestry, End, EventLoop, EventSink, KEEPER_GONE, OnFailure, SideServiceError, Signals, Start,
+    Telemetry, WatchTarget, WatchedProcess,
 };
 use htex_interchange::cli::{Arguments, PatienceChoice, RoutingChoice};
+use keeper::Kept;
 use logging::LogGuard;
 use protocol::Routing;
 use status::document::About;
 use submit_side::config::{Config, RawConfig};
 
 use super::exit::exit;
+use super::last_words;
 use super::log::{log_config, start_log};
 use super::newer_parsl::hand_over_if_newer;
 use super::refusal::{RefusedStart, load_certificates, refuse};
@@ -26,19 +28,28 @@ use super::selector::{helper_of, selector_of};
 use super::telemetry::{self, Events};
 use super::versions::{awaits_observations, hints, version_finder};
 
+/// What a process has of its own before there is a configuration.
+pub(crate) struct Own {
+    pub(crate) signals: Signals,
+    /// Why there is no keeper, if there is none.
+    pub(crate) kept: io::Result<Kept>,
+    pub(crate) ancestry: Ancestry,
+}
+
 /// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
-pub(crate) fn start(
-    arguments: &Arguments,
-    (config, raw): (&[u8], RawConfig<'_>),
-    signals: Signals,
-    ancestry: Ancestry,
-) -> ! {
+pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>), own: Own) -> ! {
+    let Own {
+        signals,
+        kept,
+        ancestry,
+    } = own;
     let side = raw.submit_side().ok();
     let log = open_log(&raw);
     hand_over_if_newer(
         arguments,
         config,
         &ancestry,
+        kept.as_ref().ok(),
         side.as_ref(),
         log.as_ref().ok(),
     );
@@ -47,6 +58,7 @@ pub(crate) fn start(
     log_our_faults();
     let config = raw.check().unwrap_or_else(|error| refused(error.into()));
     log_config(&config);
+    let kept = told(kept);
     if arguments.is_of_endpoint {
         log_shim();
     }
@@ -64,10 +76,12 @@ pub(crate) fn start(
     let about = telemetry::about(&config, watched.pid());
     let (events, telemetry) =
         telemetry_of(arguments, &config, &log, about).unwrap_or_else(|error| refused(error.into()));
+    let notes = kept.as_ref().map(|kept| kept.notes().clone());
     let event_loop = EventLoop::open(Start {
         config: &config,
         certificates,
         signals,
+        kept,
         io_threads: arguments.io_threads,
         max_queued_bytes: arguments
             .max_queued_bytes
@@ -81,7 +95,28 @@ pub(crate) fn start(
         telemetry,
     })
     .unwrap_or_else(|error| refused(error.into()));
-    exit(event_loop.run(), &log, events.as_deref())
+    let end = event_loop.run();
+    if let (End::KeeperGone, Some(notes)) = (end, notes) {
+        last_words::tell(&config, &notes, KEEPER_GONE);
+    }
+    exit(end, &log, events.as_deref())
+}
+
+/// The two processes of a run, for whoever sees them.
+fn told(kept: io::Result<Kept>) -> Option<Kept> {
+    match kept {
+        Ok(kept) => {
+            info!(
+                "Process {} keeps this one, and tells everybody if it is killed",
+                kept.keeper()
+            );
+            Some(kept)
+        }
+        Err(error) => {
+            warn!("If this process is killed, nobody tells the executor: {error}");
+            None
+        }
+    }
 }
 
 /// Which program an endpoint of Globus Compute has found by the name of its own command.

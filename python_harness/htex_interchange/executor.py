@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
+import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,8 +31,25 @@ logger = logging.getLogger(__name__)
 
 # Results that came before the end are given this long to be handled; then all that is left fails.
 DRAIN_S = 0.5
+# Tells an interchange that the executor with this command port sees its end by itself: what it
+# would say of that could only come before the exit status is known. src/last_words.rs reads it.
+WATCHED = "HTEX_INTERCHANGE_WATCHED"
 # A loss that is being told is told to its end before a shutdown goes on.
 TELLING_S = 5.0
+
+
+@contextlib.contextmanager
+def _watched(command_port: int) -> Iterator[None]:
+    """What is started meanwhile by other executors has another port, and is not misled."""
+    before = os.environ.get(WATCHED)
+    os.environ[WATCHED] = str(command_port)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(WATCHED, None)
+        else:
+            os.environ[WATCHED] = before
 
 
 # Bases are Parsl's, after `LinkedEnds`; a type checker is told so.
@@ -187,7 +206,8 @@ class LinkedEnds(_Executor):
         commands: Any = GuardedCommands(self.command_client, ended, self._why_no_reply)
         self.outgoing_q, self.incoming_q, self.command_client = tasks, results, commands
         try:
-            super()._start_local_interchange_process()
+            with _watched(commands.port):
+                super()._start_local_interchange_process()
         except BrokenPipeError:
             # It had ended before its configuration was written.
             if self._watch is None or not self._watch.ended.wait(1):

@@ -47,7 +47,7 @@ def test_a_good_run_running_and_ended(tmp_path):
         assert htex.submit(abs, {}, -42).result(30) == 42
         running = found(diagnosis(tmp_path / "htex"))
         assert list(running) == ["still-running"]
-        assert f"process {htex.interchange_proc.pid} " in running["still-running"]["what"]
+        assert f"process {executors.broker_pid(htex)} " in running["still-running"]["what"]
         assert "with 1 manager." in running["still-running"]["what"]
     # On a busy disk the last lines may be lost: there are 200 ms for them.
     assert set(found(diagnosis(tmp_path / "htex"))) <= {"no-ending"}
@@ -137,8 +137,7 @@ def words(place: Path) -> str:
 def test_an_interchange_that_was_killed(tmp_path):
     """Its log breaks off, which is all that is left to tell it."""
     with executors.running(tmp_path, blocks=0) as htex:
-        htex.interchange_proc.kill()
-        htex.interchange_proc.wait()
+        executors.kill_unheard(htex)
     broken = found(diagnosis(tmp_path / "htex"))
     assert list(broken) == ["no-ending"] and broken["no-ending"]["severity"] == "warning"
     # If Parsl says that it was about to end it, its last lines were lost and no more.

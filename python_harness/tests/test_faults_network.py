@@ -152,7 +152,7 @@ def worker_connections(pid: int, port: int) -> list[list[str]]:
 def test_connections_are_probed_so_that_vanished_nodes_give_descriptors_back(net, tmp_path):
     """Without that a run over many short-lived nodes ends at the limit of descriptors."""
     with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=THRESHOLD_S) as htex:
-        pid, port = htex.interchange_proc.pid, htex.worker_port
+        pid, port = executors.broker_pid(htex), htex.worker_port
         (row,) = wait_until(lambda: worker_connections(pid, port), 10, "a connection")
         timer, _, expires = row[5].partition(":")
         assert timer == KEEPALIVE_TIMER, row
@@ -165,7 +165,7 @@ def test_connections_are_probed_so_that_vanished_nodes_give_descriptors_back(net
 @pytest.mark.ours_only("stock keeps the descriptor of each node that vanished")
 def test_the_descriptor_of_a_vanished_node_comes_back(net, tmp_path, measured):
     with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=4) as htex:
-        pid = htex.interchange_proc.pid
+        pid = executors.broker_pid(htex)
         before = usage.descriptors(pid)
         net.cut()
         begin = time.monotonic()

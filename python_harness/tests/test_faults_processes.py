@@ -74,7 +74,7 @@ def test_the_submit_process_is_killed(tmp_path, task_s, measured):
     assert took_s < 5.0
 
 
-def test_the_interchange_is_killed(tmp_path, measured):
+def test_the_interchange_and_its_keeper_are_killed(tmp_path, measured):
     """Its managers end by themselves. Nothing that the user was told by then is wrong; who tells
     the rest is the executor's part."""
     with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE) as htex:
@@ -83,8 +83,7 @@ def test_the_interchange_is_killed(tmp_path, measured):
         books.wait_done(50)
         assert len(manager_processes()) == 2
         begin = time.monotonic()
-        htex.interchange_proc.kill()
-        htex.interchange_proc.wait()
+        executors.kill_unheard(htex)
         wait_until(lambda: not manager_processes(), 20, "the managers are gone")
         measured(f"both managers gone after {time.monotonic() - begin:.1f} s (threshold 3 s)")
         books.no_wrong_end()
@@ -136,10 +135,10 @@ def test_the_interchange_is_stopped_for_less_than_the_threshold(tmp_path):
         books = Books(htex, tmp_path)
         books.submit(150)
         books.wait_done(30)
-        htex.interchange_proc.send_signal(signal.SIGSTOP)
+        os.kill(executors.broker_pid(htex), signal.SIGSTOP)
         time.sleep(3.0)  # The span itself is what is tested.
         books.submit(20)
-        htex.interchange_proc.send_signal(signal.SIGCONT)
+        os.kill(executors.broker_pid(htex), signal.SIGCONT)
         assert books.balance(60, (), CAPACITY) == {"result": 170}
 
 
@@ -150,9 +149,9 @@ def test_the_interchange_is_stopped_until_its_managers_have_ended(tmp_path):
         books = Books(htex, tmp_path)
         books.submit(150)
         books.wait_done(30)
-        htex.interchange_proc.send_signal(signal.SIGSTOP)
+        os.kill(executors.broker_pid(htex), signal.SIGSTOP)
         wait_until(lambda: not manager_processes(), 20, "the managers have ended")
-        htex.interchange_proc.send_signal(signal.SIGCONT)
+        os.kill(executors.broker_pid(htex), signal.SIGCONT)
         wait_until(lambda: htex.connected_managers() == [], 15, "both are lost", every_s=0.05)
         add_blocks(htex, 1)
         outcomes = books.balance(60, (ManagerLost,), CAPACITY)

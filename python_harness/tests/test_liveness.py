@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import time
@@ -178,11 +179,11 @@ def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, 
             manager.beat()
         # The spans themselves are what is tested.
         time.sleep(heard_at + 0.8 - time.monotonic())
-        side.interchange.process.send_signal(signal.SIGSTOP)
+        os.kill(side.interchange.pid, signal.SIGSTOP)
         for manager in managers:
             manager.send({"type": "heartbeat"})
         time.sleep(0.9)
-        side.interchange.process.send_signal(signal.SIGCONT)
+        os.kill(side.interchange.pid, signal.SIGCONT)
         for manager in managers:
             assert pickle.loads(manager.receive()) == HEARTBEAT_CODE
     assert len(side.managers()) == len(managers)

@@ -117,8 +117,7 @@ def waiting_for_managers(run_dir):
     with executors.running(run_dir, blocks=0) as htex:
         submit_to_nobody(htex)
         yield told("status", run_dir)
-        htex.interchange_proc.kill()
-        htex.interchange_proc.wait()
+        executors.kill_unheard(htex)
     yield told("status", run_dir)
 
 
@@ -218,12 +217,13 @@ def test_what_only_tells_of_a_run_is_missing(tmp_path):
 
 def test_an_interchange_that_is_stopped(tmp_path):
     with executors.running(tmp_path / "000", blocks=0) as htex:
-        os.kill(htex.interchange_proc.pid, signal.SIGSTOP)
+        broker = executors.broker_pid(htex)
+        os.kill(broker, signal.SIGSTOP)
         try:
             text = told("status", tmp_path / "000")
-            assert follow_all(text) == {f"kill -CONT {htex.interchange_proc.pid}": ""}
+            assert follow_all(text) == {f"kill -CONT {broker}": ""}
         finally:
-            os.kill(htex.interchange_proc.pid, signal.SIGCONT)
+            os.kill(broker, signal.SIGCONT)
         assert "Nothing is wrong" in told("status", tmp_path / "000")
 
 

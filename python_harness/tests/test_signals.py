@@ -71,7 +71,7 @@ def test_ctrl_c_reaches_the_group_while_the_parent_lives(start, connect):
     side = start()
     manager = connect(side).enlist(side)
     for _ in range(3):
-        os.killpg(side.interchange.pid, signal.SIGINT)
+        os.killpg(side.interchange.process.pid, signal.SIGINT)
         side.submit(1)
         manager.tasks(1)
         manager.answer(1)

@@ -92,7 +92,7 @@ def check_document(document: dict, htex) -> None:
     """What the run above did, as it is told."""
     assert document["format"] == 1 and document["state"] == "running"
     about = document["interchange"]
-    assert about["pid"] == htex.interchange_proc.pid
+    assert about["pid"] == executors.broker_pid(htex)
     assert about["parsl"] == parsl.version.VERSION and about["encrypted"] is True
     assert document["totals"]["tasks_received"] == document["totals"]["tasks_done"] == 10
     assert document["totals"]["tasks_lost"] == document["in_flight"] == 0

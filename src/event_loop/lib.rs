@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `opening` | opens everything in an order that lets nobody in unasked |
 //! | `refusal` | tells the executor why a start failed, so that `parsl.load()` raises |
+//! | `last_words` | tells everybody that the broker was killed, from another process |
 //! | **What comes and what leaves** | |
 //! | `ports` | the sockets of tasks, results, commands and managers, as the turn knows them |
 //! | `release` | the wake-up when libzmq has done with something |
@@ -50,6 +51,7 @@ mod frame_socket;
 mod heap_release;
 mod hub;
 mod key_check;
+mod last_words;
 mod memory;
 mod opening;
 mod ports;
@@ -76,6 +78,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use keeper::Kept;
 use rustix::event::epoll::EventFlags;
 use tracing::{error, info, warn};
 use turn::{Outlook, Rest, Turn};
@@ -87,6 +90,7 @@ use submit_side::curve::Certificates;
 
 pub use ancestry::Ancestry;
 pub use dialect::AwaitsObservations;
+pub use last_words::{LastWords, Told};
 pub use opening::{OpenError, Start};
 pub use refusal::refuse;
 pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
@@ -120,6 +124,10 @@ const KEY_CHECKS_A_PASS: usize = 256;
 /// One of each kind that there is, and the one that came meanwhile.
 const SIGNALS_A_PASS: usize = 4;
 
+/// As users read it.
+pub const KEEPER_GONE: &str =
+    "htex-interchange was killed: the process that HTEX started has ended";
+
 /// How the process is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -131,6 +139,9 @@ pub enum End {
     VersionMismatch,
     /// A fault of ours.
     Broken,
+    /// The keeper was killed, and whoever did that means the interchange: HTEX knows no other
+    /// process of it. The [`LastWords`] are still to be said.
+    KeeperGone,
 }
 
 /// The loop. It holds every descriptor of the process.
@@ -147,6 +158,7 @@ pub struct EventLoop {
     dialect_watch: DialectWatch,
     process_watch: ProcessWatch,
     signals: Signals,
+    kept: Option<Kept>,
     descriptors: Descriptors,
     status_server: StatusServer,
     /// Closed last: its sockets are above.
@@ -178,8 +190,10 @@ impl EventLoop {
     fn pass(&mut self, ready: Ready) -> Pass {
         let now = self.clock.now();
         self.wake_channels(ready, now);
-        if ready.has(Source::Signals) && self.is_told_to_stop(now) {
-            return Pass::End(End::Terminated);
+        if ready.has(Source::Signals)
+            && let Some(end) = self.end_by_signal(now)
+        {
+            return Pass::End(end);
         }
         self.look_at_submit_side(ready, now);
         self.look_for_dialect(now);
@@ -322,18 +336,25 @@ impl EventLoop {
         }
     }
 
-    fn is_told_to_stop(&mut self, now: Now) -> bool {
+    fn end_by_signal(&mut self, now: Now) -> Option<End> {
         // Whoever sends more than these has the next pass's share.
         for _ in 0..SIGNALS_A_PASS {
-            let Some((asked, signal)) = self.signals.next() else {
-                return false;
-            };
+            let (asked, signal) = self.signals.next()?;
             match asked {
                 SignalMeaning::Stop => {
                     let interchange = self.turn.interchange();
                     interchange.complaints().tell();
                     info!("Exiting on {signal}. {}", interchange.broker().unfinished());
-                    return true;
+                    return Some(End::Terminated);
+                }
+                SignalMeaning::LookForKeeper => {
+                    if self.kept.as_ref().is_some_and(|kept| !kept.is_kept()) {
+                        error!(
+                            "{KEEPER_GONE}. {}",
+                            self.turn.interchange().broker().unfinished()
+                        );
+                        return Some(End::KeeperGone);
+                    }
                 }
                 SignalMeaning::Nothing => {
                     let complaints = self.turn.interchange().complaints();
@@ -344,7 +365,7 @@ impl EventLoop {
                 }
             }
         }
-        false
+        None
     }
 
     fn look_at_submit_side(&mut self, ready: Ready, now: Now) {
@@ -385,7 +406,9 @@ impl EventLoop {
         let (to_submit_side, to_workers) = match end {
             End::Terminated => (Duration::ZERO, Duration::ZERO),
             End::SubmitSideGone => (Duration::ZERO, LAST_WORDS_TO_WORKERS_WITHIN),
-            End::VersionMismatch | End::Broken => (LAST_WORDS_WITHIN, LAST_WORDS_TO_WORKERS_WITHIN),
+            End::VersionMismatch | End::Broken | End::KeeperGone => {
+                (LAST_WORDS_WITHIN, LAST_WORDS_TO_WORKERS_WITHIN)
+            }
         };
         if end != End::Terminated {
             self.flush_results_within(to_submit_side);

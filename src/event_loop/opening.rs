@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use account::Account;
+use keeper::Kept;
 use rustix::event::epoll;
 use tracing::info;
 use turn::Turn;
@@ -47,6 +48,8 @@ pub struct Start<'a> {
     pub certificates: Option<Certificates>,
     /// Opened before the first thread, which inherits their mask.
     pub signals: Signals,
+    /// Who says so if this process is killed.
+    pub kept: Option<Kept>,
     /// libzmq's own, that move bytes and encrypt.
     pub io_threads: u8,
     /// Most bytes of tasks and unsent results; None for a share of the memory.
@@ -137,7 +140,11 @@ impl EventLoop {
         let threshold = start.settings.heartbeat_threshold;
         let (workers, worker_monitor, port) =
             open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        let process_watch = ProcessWatch::open(start.watched).ok_or(OpenError::StarterGone)?;
+        if let Some(kept) = &start.kept {
+            kept.notes().set_worker_port(port);
+        }
+        let process_watch = ProcessWatch::open(start.watched, start.kept.is_some())
+            .ok_or(OpenError::StarterGone)?;
         info!("Ends with {}", start.watched);
         let status_server =
             open_status_server(start.telemetry, config.interchange_address.clone(), port)?;
@@ -149,6 +156,7 @@ impl EventLoop {
             hub: config.hub.clone().map(|hub| HubSender::new(hub, now)),
             helper: start.helper,
             events: status_server.telemetry.events.clone(),
+            notes: start.kept.as_ref().map(|kept| kept.notes().clone()),
             large_results: Account::default(),
             release: Release::leaked().map_err(OpenError::Wait)?,
             has_released: false,
@@ -169,6 +177,7 @@ impl EventLoop {
             dialect_watch: DialectWatch::new(start.awaits_observations, now),
             process_watch,
             signals: start.signals,
+            kept: start.kept,
             descriptors,
             status_server,
             clock,
@@ -239,8 +248,8 @@ fn open_worker_port(
         .map_err(OpenError::WorkerSocket)?;
     let monitor =
         SocketMonitor::of(&workers, context, "workers").map_err(OpenError::WorkerWatch)?;
-    let (address, port) = (config.interchange_address.as_ref(), config.worker_port);
-    let port = sockets::bind_workers(workers.socket_mut(), address, port)?;
+    let address = config.interchange_address.as_ref();
+    let port = sockets::bind_workers(workers.socket_mut(), address, config.worker_port)?;
     info!("Bound to port {port} for incoming worker connections");
     Ok((workers, monitor, port))
 }

@@ -2,8 +2,10 @@
 //! told outside.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use account::Account;
+use keeper::Notes;
 use tracing::warn;
 use turn::{Arrived, Channel, NotTaken, Outgoing, Transport};
 
@@ -32,6 +34,8 @@ pub(super) struct Ports {
     pub(super) hub: Option<HubSender>,
     pub(super) helper: Option<SelectorHelper>,
     pub(super) events: Option<Rc<dyn EventSink>>,
+    /// Outlives this process; None without a keeper.
+    pub(super) notes: Option<Arc<Notes>>,
     pub(super) large_results: Account,
     pub(super) release: &'static Release,
     /// It was found readable.
@@ -101,6 +105,9 @@ impl Transport for Ports {
     }
 
     fn sender(&mut self, via: Option<i32>, identity: &[u8]) -> (ManagerId, Origin) {
+        if let Some(notes) = &self.notes {
+            notes.add_manager(identity);
+        }
         self.connections.sender(via, identity)
     }
 

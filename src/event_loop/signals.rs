@@ -19,6 +19,8 @@ pub struct Signals {
 pub(super) enum SignalMeaning {
     /// SIGTERM: the executor's ordinary way to end us.
     Stop,
+    /// SIGCONT: the keeper has ended, if it is not there; a shell's `fg` otherwise.
+    LookForKeeper,
     /// SIGINT and SIGHUP: they reach the whole process group or terminal. The executor will end us
     /// itself, by SIGTERM, or go, which is noticed.
     Nothing,
@@ -46,6 +48,7 @@ impl Signals {
         mine.add(Signal::SIGTERM);
         mine.add(Signal::SIGINT);
         mine.add(Signal::SIGHUP);
+        mine.add(Signal::SIGCONT);
         // The parent may have blocked anything; what is not ours is let through again. A file that
         // has come to its limit (`ulimit -f`) costs its lines, and not the process.
         let mut blocked = mine;
@@ -69,6 +72,8 @@ impl Signals {
         let signal = read(&self.stop).or_else(|| read(&self.descriptor))?;
         let asked = if signal == Signal::SIGTERM {
             SignalMeaning::Stop
+        } else if signal == Signal::SIGCONT {
+            SignalMeaning::LookForKeeper
         } else {
             SignalMeaning::Nothing
         };

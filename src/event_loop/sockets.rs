@@ -121,6 +121,52 @@ impl SubmitSockets {
     }
 }
 
+/// The name of the only peer that a ROUTER connects to.
+pub(super) const EXECUTOR: &[u8] = b"executor";
+
+/// Those by which it is told that the broker was killed: what is sent by them stays there until it
+/// has left.
+pub(super) struct LastSockets {
+    pub(super) results: FrameSocket,
+    /// A ROUTER, to which the executor is [`EXECUTOR`]: it may answer what it was not asked.
+    pub(super) commands: FrameSocket,
+    pub(super) workers: FrameSocket,
+}
+
+impl LastSockets {
+    pub(super) fn open(
+        context: &Context,
+        certificates: Option<&Certificates>,
+        linger_ms: i32,
+    ) -> io::Result<Self> {
+        let open = |kind| -> io::Result<FrameSocket> {
+            let mut socket = open(context, kind)?;
+            serve_curve(&mut socket, certificates)?;
+            socket.set_linger(linger_ms)?;
+            FrameSocket::of(socket)
+        };
+        let sockets = Self {
+            results: open(zmq::DEALER)?,
+            commands: open(zmq::ROUTER)?,
+            workers: open_workers(context, certificates)?,
+        };
+        sockets.workers.set_linger(linger_ms)?;
+        Ok(sockets)
+    }
+
+    pub(super) fn connect(&mut self, side: &SubmitSide) -> io::Result<()> {
+        let host = side.address.zmq_host()?;
+        zmq_calls::name_next_peer(self.commands.socket_mut(), EXECUTOR)?;
+        for (socket, port) in [
+            (&mut self.results, side.result_port),
+            (&mut self.commands, side.command_port),
+        ] {
+            zmq_calls::connect(socket.socket_mut(), &endpoint(&host, port))?;
+        }
+        Ok(())
+    }
+}
+
 /// The socket that managers connect to, not bound yet.
 pub(super) fn open_workers(
     context: &Context,

@@ -96,6 +96,8 @@ impl fmt::Display for WatchedProcess {
 /// The first witness.
 pub(super) struct ProcessWatch {
     watched: WatchedProcess,
+    /// Whoever started us is the keeper's parent then, and not ours.
+    is_kept: bool,
     means: Means,
 }
 
@@ -111,10 +113,14 @@ enum Means {
 
 impl ProcessWatch {
     /// `None` if the process is gone already.
-    pub(super) fn open(watched: WatchedProcess) -> Option<Self> {
+    pub(super) fn open(watched: WatchedProcess, is_kept: bool) -> Option<Self> {
+        let of = |means| Self {
+            watched,
+            is_kept,
+            means,
+        };
         let Some((process, _)) = watched.0 else {
-            let means = Means::None;
-            return Some(Self { watched, means });
+            return Some(of(Means::None));
         };
         let means = match pidfd_open(process.pid, PidfdFlags::empty()) {
             Ok(descriptor) => Means::Descriptor(descriptor),
@@ -122,7 +128,7 @@ impl ProcessWatch {
                 next: Duration::ZERO,
             },
         };
-        let watch = Self { watched, means };
+        let watch = of(means);
         // Looked at again: the number may have passed to another process before it was opened.
         watch.finds_it().then_some(watch)
     }
@@ -162,7 +168,8 @@ impl ProcessWatch {
     fn finds_it(&self) -> bool {
         self.watched.0.is_none_or(|(process, role)| {
             // A parent that `/proc` does not show is known by that it is still ours.
-            process.is_alive() && (role != Role::Starter || getppid() == Some(process.pid))
+            let may_be_another = role != Role::Starter || self.is_kept;
+            process.is_alive() && (may_be_another || getppid() == Some(process.pid))
         })
     }
 }

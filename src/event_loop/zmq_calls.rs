@@ -49,6 +49,19 @@ pub(super) fn enforce_zap_domain(socket: &mut Socket) -> io::Result<()> {
     })
 }
 
+/// The peer that a ROUTER connects to next has this name for it, and can be spoken to at once.
+pub(super) fn name_next_peer(socket: &mut Socket, name: &[u8]) -> io::Result<()> {
+    // SAFETY: the value is of the size that is told, and libzmq copies it.
+    check(unsafe {
+        zmq_sys::zmq_setsockopt(
+            socket.as_mut_ptr(),
+            zmq_sys::ZMQ_CONNECT_ROUTING_ID as c_int,
+            name.as_ptr().cast::<c_void>(),
+            name.len(),
+        )
+    })
+}
+
 pub(super) fn is_readable(socket: &Socket) -> bool {
     socket
         .get_events()

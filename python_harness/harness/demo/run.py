@@ -77,7 +77,7 @@ def _workflow(binary: Path, run_dir: Path, *, seeds: int) -> list[str]:
     )
     with parsl.load(config):
         # While it runs: what the kernel says, not what we asked for.
-        interchange = executor.interchange_proc.pid
+        interchange = processes.broker_of(executor.interchange_proc.pid)
         served, identity_faults = _what_served(interchange, binary)
         cpu_at_start_s = usage.cpu_seconds(interchange)
         samples, seconds, fault_lines, faults = _sweep(seeds)

@@ -7,6 +7,8 @@ bare, without Parsl's data-flow kernel: that is quicker and leaves the test in c
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,3 +95,20 @@ def kernel_config(run_dir: Path, *, monitoring=None, **options) -> Config:
         monitoring=monitoring,
         usage_tracking=0,
     )
+
+
+def broker_pid(htex) -> int:
+    """Of the process that works; HTEX knows the one that keeps it."""
+    return processes.broker_of(htex.interchange_proc.pid)
+
+
+def kill_unheard(htex) -> None:
+    """As a machine that goes down: neither process of the interchange says that the other one was
+    killed."""
+    broker = broker_pid(htex)
+    htex.interchange_proc.send_signal(signal.SIGSTOP)
+    os.kill(broker, signal.SIGKILL)
+    if htex.interchange_proc.pid != broker:
+        htex.interchange_proc.kill()
+    htex.interchange_proc.wait()
+    processes.reap_orphan(broker)

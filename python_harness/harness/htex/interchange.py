@@ -16,10 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.machine import usage
+from harness.machine import processes, usage
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
+# A keeper starts the broker as soon as it has read the configuration.
+KEPT_WITHIN_S = 5.0
 KIND_VARIABLE = "HTEX_TEST_INTERCHANGE"
 
 # A line of Parsl's default format up to its level; a message that holds such words is no match.
@@ -64,10 +66,16 @@ class Interchange:
         except BrokenPipeError:
             pass
         self.expected_to_end = False
+        self.broker: int | None = None
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        """Of the process that works: below `process`, which HTEX started, if that is its keeper."""
+        if self.broker is None and not stock_under_test():
+            end = time.monotonic() + KEPT_WITHIN_S
+            while self.running and self.broker is None and time.monotonic() < end:
+                self.broker = processes.broker_below(self.process.pid)
+        return self.broker or self.process.pid
 
     @property
     def running(self) -> bool:
@@ -95,7 +103,15 @@ class Interchange:
         """For clean-up: gone at once, whatever state it is in."""
         self.expected_to_end = True
         if self.running:
+            # Neither is to say that the other one was killed.
+            self.process.send_signal(signal.SIGSTOP)
+            broker = processes.broker_below(self.process.pid)
+            if broker:
+                os.kill(broker, signal.SIGKILL)
             self.process.kill()
+            self.process.wait()
+            if broker:
+                processes.reap_orphan(broker)
         self.process.wait()
 
     def stderr(self) -> str:

@@ -106,6 +106,20 @@ def descendants(root: int | None = None) -> list[Process]:
     return found
 
 
+def broker_below(keeper: int) -> int | None:
+    """The child in which our interchange works; the process that HTEX starts only keeps it."""
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
+            if command_line(int(child)) == command_line(keeper):
+                return int(child)
+    return None
+
+
+def broker_of(started: int) -> int:
+    """Which process works where HTEX has started this one: stock does it itself."""
+    return broker_below(started) or started
+
+
 def running_descendants(root: int | None = None) -> list[Process]:
     """Descendants that still run; Python's resource tracker of this very process, which ends
     with it, excepted."""
@@ -145,6 +159,12 @@ def reap(process: Process) -> None:
     if process.same_as(read(process.pid)):
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
+
+
+def reap_orphan(pid: int) -> None:
+    """Waits for the end of a process that is to end, and whose parent has."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def reap_zombies() -> None:

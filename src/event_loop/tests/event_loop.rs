@@ -112,6 +112,7 @@ fn serve(submit_side: SubmitSide) -> End {
         certificates: None,
         io_threads: 2,
         signals: Signals::open().unwrap(),
+        kept: None,
         watched: WatchedProcess::of(WatchTarget::Nobody, &Ancestry::read(), &config.submit_side),
         selector: Box::new(FakeFaultySelector),
         helper: None,

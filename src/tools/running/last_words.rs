@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::shared::endings::ENDS;
 use crate::shared::log_file::{Writer, ends_of, here, host_of, is_log};
 use crate::shared::words::plain;
 
@@ -13,13 +14,6 @@ const DEPTH: usize = 3;
 const ENTRIES_MAX: usize = 20_000;
 /// What is read of either end of a log.
 const END_BYTES: u64 = 64 << 10;
-/// How the last lines of one begin that has ended.
-const ENDS: [&str; 4] = [
-    "Exiting on ",
-    "The submit side is gone",
-    "htex-interchange refused to start",
-    "A fault of htex-interchange itself",
-];
 /// The end as well, with who it was before it and both versions behind it.
 const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
 const STARTS: &str = "htex-interchange ";

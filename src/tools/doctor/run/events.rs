@@ -6,13 +6,14 @@ use std::collections::HashSet;
 use super::kind::Kind;
 use super::log::{Level, Line, Log};
 use super::parsl_log::{Ending, ParslLog, REFUSAL};
+use crate::shared::endings::{ENDS, KILLED, OWN_FAULT, SUBMIT_SIDE_GONE};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::counted;
 
 const SAMPLE_CHARACTERS_MAX: usize = 400;
 
 /// The number of such lines stands behind what is the case.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind {
         id: "refused-start",
         severity: Severity::Problem,
@@ -33,10 +34,18 @@ const KINDS: [Kind; 12] = [
     Kind {
         id: "own-fault",
         severity: Severity::Problem,
-        marks: &["A fault of htex-interchange itself"],
+        marks: &[OWN_FAULT],
         what: "The interchange ended by a fault of its own",
         why: "Every task failed with the reason.",
         remedy: "Please report it, with the log.",
+    },
+    Kind {
+        id: "interchange-killed",
+        severity: Severity::Problem,
+        marks: &KILLED,
+        what: "The interchange was killed",
+        why: "Every task without a result failed, and the managers were told to exit.",
+        remedy: "The kernel's log (dmesg) tells of memory that ran out. Report other signals.",
     },
     Kind {
         id: "descriptors-ran-out",
@@ -139,15 +148,10 @@ const TASKS_LOST: [&str; 2] = [
     "Cancelling htex tasks ",
 ];
 const UNANSWERED: &str = "Without an answer: ";
-const SUBMIT_SIDE_GONE: &str = "The submit side is gone";
 /// Each is the last thing but one that an interchange says, or the last.
-const ENDINGS: [&str; 7] = [
+const ENDINGS: [&str; 3] = [
     UNANSWERED,
-    SUBMIT_SIDE_GONE,
-    "Exiting on ",
-    "refused to start: ",
     "has incompatible version info",
-    "A fault of htex-interchange itself",
     // Parsl's own.
     "Processed ",
 ];
@@ -163,7 +167,12 @@ pub(super) fn findings(log: &Log, parsl: &ParslLog) -> Vec<Finding> {
 
 /// Whether the log tells of its end.
 pub(super) fn has_ending(lines: &[Line]) -> bool {
-    let has = |line: &Line| ENDINGS.iter().any(|mark| line.message.contains(mark));
+    let has = |line: &Line| {
+        ENDINGS
+            .iter()
+            .chain(&ENDS)
+            .any(|mark| line.message.contains(mark))
+    };
     lines.iter().rev().take(20).any(has)
 }
 

@@ -1,0 +1,167 @@
+"""The process that HTEX starts keeps the broker, its child, and tells its end to everybody."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import time
+
+import parsl
+import pytest
+
+from harness.htex import executors, jobs
+from harness.htex.executors import manager_processes
+from harness.machine import processes, usage
+from harness.machine.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.ours_only("stock hangs its user (Parsl #3374)"),
+    pytest.mark.expect_error("htex-interchange was killed"),
+    pytest.mark.expect_error("htex-interchange was ended by"),
+]
+FAILED_WITHIN_S = 2.0
+GONE_WITHIN_S = 10.0
+RESULT_S = 60
+SIGNALS = [signal.SIGKILL, signal.SIGABRT, signal.SIGXCPU]
+
+
+def victims(htex) -> dict[str, int]:
+    return {"broker": executors.broker_pid(htex), "keeper": htex.interchange_proc.pid}
+
+
+@pytest.mark.parametrize("whom", ["broker", "keeper"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, measured):
+    """With the reason, while tasks run, wait and come; and no process is left."""
+    with executors.running(tmp_path / "run", encrypted=encrypted, max_workers_per_node=2) as htex:
+        assert htex.submit(jobs.add, {}, 1, 2).result(RESULT_S) == 3
+        futures = [htex.submit(time.sleep, {}, 60) for _ in range(50)]
+        wait_until(lambda: htex.connected_managers()[0]["tasks"], 10, "tasks are at work")
+        managers = manager_processes()
+        broker = executors.broker_pid(htex)
+        begin = time.monotonic()
+        os.kill(victims(htex)[whom], signal.SIGKILL)
+        reasons = {str(future.exception(FAILED_WITHIN_S)) for future in futures}
+        measured(f"{whom} killed: 50 futures failed after {time.monotonic() - begin:.3f} s")
+        assert all("htex-interchange was killed" in reason for reason in reasons), reasons
+        assert htex.interchange_proc.wait(GONE_WITHIN_S) == -signal.SIGKILL
+        left = [*managers, *filter(None, [processes.read(broker)])]
+        wait_until(
+            lambda: not any(processes.alive(process.pid) for process in left),
+            GONE_WITHIN_S,
+            "managers and broker are gone",
+        )
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_it_ends_as_its_broker_ended(start, connect, number):
+    side = start()
+    manager = connect(side).enlist(side)
+    os.kill(side.interchange.pid, number)
+    manager.expect_shutdown(within_s=GONE_WITHIN_S)
+    told = side.result()
+    assert told["task_id"] == -1
+    assert side.interchange.wait_exit(GONE_WITHIN_S) == -number
+    (line,) = side.interchange.log_lines("ERROR")
+    assert f"it was process {side.interchange.pid}" in line
+    assert number.name in line
+
+
+def test_a_command_that_went_with_the_broker_is_answered(start):
+    """The executor's thread that asks waits for ever otherwise, and its program with it."""
+    side = start()
+    side.managers()
+    os.kill(side.interchange.pid, signal.SIGSTOP)
+    side.commands.send(pickle.dumps("MANAGERS"))
+    # The kernel has the command; whether the broker had read it as well makes no difference.
+    os.kill(side.interchange.pid, signal.SIGKILL)
+    assert side.commands.poll(GONE_WITHIN_S * 1000)
+    with pytest.raises(Exception, match="was killed"):
+        pickle.loads(side.commands.recv())
+    side.interchange.wait_exit(GONE_WITHIN_S)
+
+
+def test_a_stopped_broker_ends_with_its_keeper(start):
+    side = start()
+    broker = side.interchange.pid
+    os.kill(broker, signal.SIGSTOP)
+    wait_until(lambda: processes.read(broker).state == "T", 5, "it is stopped")
+    side.interchange.process.kill()
+    side.interchange.wait_exit(GONE_WITHIN_S)
+    assert side.result()["task_id"] == -1
+    wait_until(lambda: not processes.alive(broker), GONE_WITHIN_S, "it is gone")
+
+
+def test_a_stopped_broker_is_killed_when_it_does_not_obey(start):
+    """HTEX kills what does not end within 10 s, and would kill the keeper alone."""
+    side = start()
+    broker = side.interchange.pid
+    os.kill(broker, signal.SIGSTOP)
+    side.interchange.terminate(9.0)
+    assert not processes.alive(broker)
+    assert side.interchange.process.returncode == -signal.SIGKILL
+    assert not side.results.poll(0), "who is told to end tells nobody that it failed"
+
+
+def test_sigterm_while_the_last_words_are_said(start, connect):
+    """They wait for managers that may come back, and HTEX does not wait for them. Nobody else is
+    signalled."""
+    side = start()
+    bystander = subprocess.Popen(["sleep", "60"])
+    connect(side).enlist(side).close()
+    broker = side.interchange.pid
+    os.kill(broker, signal.SIGKILL)
+    wait_until(lambda: not processes.alive(broker), 5, "it is dead")
+    assert side.interchange.terminate() < 1.0
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_a_program_that_catches_it_ends(tmp_path):
+    """`parsl.load` is left without a hang, though a strategy asks the interchange all the time."""
+
+    @parsl.python_app
+    def sleeps():
+        import time
+
+        time.sleep(60)
+
+    config = executors.kernel_config(tmp_path / "runinfo")
+    config.strategy_period = 0.1
+    begin = 0.0
+    with parsl.load(config) as kernel:
+        htex = kernel.executors["htex"]
+        future = sleeps()
+        wait_until(htex.connected_managers, RESULT_S, "a manager is there")
+        begin = time.monotonic()
+        os.kill(executors.broker_pid(htex), signal.SIGKILL)
+        assert "was killed" in str(future.exception(FAILED_WITHIN_S))
+    assert time.monotonic() - begin < 15
+
+
+def test_the_keeper_costs_next_to_nothing(start, connect, measured):
+    """Of its own it has what it wrote to since the fork, and it does nothing for a task."""
+    side = start()
+    manager = connect(side).enlist(side, max_capacity=100)
+    keeper = side.interchange.process.pid
+    used_s = usage.cpu_seconds_fine(keeper)
+    for task_id in range(100):
+        side.submit(task_id)
+    manager.tasks(100)
+    for task_id in range(100):
+        manager.answer(task_id)
+        side.result()
+    own = private_bytes(keeper)
+    measured(f"private memory of the keeper: {own >> 10} KiB")
+    assert usage.cpu_seconds_fine(keeper) - used_s < 0.002
+    assert usage.threads(keeper) == 1
+    assert own < 1 << 20
+
+
+def private_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup") as lines:
+        kib = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
+    return sum(kib) << 10

@@ -1,0 +1,211 @@
+//! Tells that the broker was killed, from a process that is started for it: the executor fails
+//! every task, instead of waiting for ever (Parsl #3374), and managers exit.
+//!
+//! The executor may wait for the answer to a command that went with the broker. Its REQ socket
+//! takes the next message for the answer, once it knows that the connection that it asked by is
+//! gone, and drops what came before a question. So answers are sent for a while, asked for or not.
+//! Managers connect again by themselves, within some 100 ms.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use zmq::Context;
+
+use super::frame::Frame;
+use super::frame_socket::{FrameSocket, Part};
+use super::key_check::KeyCheck;
+use super::opening::OWN_THREADS;
+use super::socket_monitor::{SocketEvent, SocketMonitor};
+use super::sockets::{self, EXECUTOR, LastSockets};
+use super::threads::check_threads;
+use protocol::{Failure, ToManager};
+use submit_side::address::Address;
+use submit_side::config::{PortChoice, SubmitSide};
+use submit_side::curve::Certificates;
+
+const IO_THREADS: usize = 1;
+/// An executor that is there has connected within this, and its questions have come.
+const EXECUTOR_WITHIN: Duration = Duration::from_millis(1500);
+/// Answers are sent for this long behind the connection.
+const ANSWERS_FOR: Duration = Duration::from_millis(300);
+/// Managers have connected again within this, and a little for each of them, as there may be keys
+/// to be checked.
+const MANAGERS_WITHIN: Duration = Duration::from_millis(1500);
+const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
+const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
+const LOOK_EVERY_MS: i64 = 20;
+/// How long what was taken by a socket may take to leave.
+const LINGER_MS: i32 = 1000;
+
+/// What is to be said, and to whom.
+pub struct LastWords<'a> {
+    /// Where the executor listens.
+    pub side: &'a SubmitSide,
+    /// None where nothing is encrypted.
+    pub certificates: Option<&'a Certificates>,
+    /// Where managers connect to, if they could.
+    pub workers_at: Option<(Option<&'a Address>, u16)>,
+    /// Under which identities they did.
+    pub managers: Vec<&'a [u8]>,
+    /// What users read.
+    pub reason: &'a str,
+}
+
+/// Who has heard it, as far as that can be known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told {
+    /// It was connected.
+    pub executor: bool,
+    /// How many managers were.
+    pub managers: usize,
+    /// And how many were not.
+    pub not_there: usize,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let executor = match self.executor {
+            true => "The executor was told that every task failed",
+            false => "The executor could not be reached",
+        };
+        write!(
+            f,
+            "{executor}; {} managers were told to exit, and {} were not there",
+            self.managers, self.not_there
+        )
+    }
+}
+
+impl LastWords<'_> {
+    /// Says them. This takes two seconds at most, and longer only for thousands of managers.
+    ///
+    /// # Errors
+    /// No socket could be opened, or there are no threads for them.
+    pub fn say(&self) -> io::Result<Told> {
+        let context = Context::new();
+        check_threads(OWN_THREADS + IO_THREADS).map_err(io::Error::other)?;
+        let key_check = KeyCheck::open_if_encrypted(&context, self.certificates)?;
+        let sockets = LastSockets::open(&context, self.certificates, LINGER_MS)?;
+        let mut talk = Talk {
+            is_connected: SocketMonitor::of(&sockets.commands, &context, "commands")?,
+            key_check,
+            sockets,
+            waiting: self.managers.iter().copied().collect(),
+            told: Told::default(),
+            connected: None,
+        };
+        talk.sockets.connect(self.side)?;
+        // Somebody may have this port already; the executor is told all the same.
+        let bound = self.workers_at.map(|(address, port)| {
+            let workers = talk.sockets.workers.socket_mut();
+            sockets::bind_workers(workers, address, PortChoice::Fixed(port))
+        });
+        if !matches!(bound, Some(Ok(_))) {
+            talk.told.not_there = std::mem::take(&mut talk.waiting).len();
+        }
+        talk.speak(self.reason);
+        Ok(talk.told)
+        // Dropped in this order: the sockets linger, and the context waits for them.
+    }
+}
+
+struct Talk<'a> {
+    is_connected: SocketMonitor,
+    key_check: Option<KeyCheck>,
+    sockets: LastSockets,
+    /// Managers that were not told yet.
+    waiting: BTreeSet<&'a [u8]>,
+    told: Told,
+    /// When the executor was, at last.
+    connected: Option<Instant>,
+}
+
+impl Talk<'_> {
+    fn speak(&mut self, reason: &str) {
+        let failure = Failure::Broken {
+            reason: reason.to_owned(),
+        };
+        let refusal = protocol::refusal(reason);
+        let _ = self
+            .sockets
+            .results
+            .send(Frame::of_bytes(failure.encode()), Part::Last);
+        let begin = Instant::now();
+        let managers = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        let managers_within =
+            (MANAGERS_WITHIN + FOR_EACH_MANAGER.saturating_mul(managers)).min(MANAGERS_WITHIN_MAX);
+        loop {
+            let executor_done = match self.connected {
+                Some(since) => since.elapsed() >= ANSWERS_FOR,
+                None => begin.elapsed() >= EXECUTOR_WITHIN,
+            };
+            let managers_done = self.waiting.is_empty() || begin.elapsed() >= managers_within;
+            if executor_done && managers_done {
+                break;
+            }
+            answer(&self.sockets.commands, &refusal);
+            self.wait();
+            self.listen();
+            self.tell_managers();
+        }
+        self.told.executor = self.connected.is_some();
+        self.told.not_there += self.waiting.len();
+    }
+
+    fn wait(&self) {
+        let mut items = vec![
+            self.sockets.commands.as_poll_item(zmq::POLLIN),
+            self.is_connected.socket().as_poll_item(zmq::POLLIN),
+        ];
+        if let Some(key_check) = &self.key_check {
+            items.push(key_check.socket().as_poll_item(zmq::POLLIN));
+        }
+        let _ = zmq::poll(&mut items, LOOK_EVERY_MS);
+    }
+
+    fn listen(&mut self) {
+        while self
+            .key_check
+            .as_ref()
+            .is_some_and(|keys| keys.answer_one(|_| true))
+        {}
+        while let Some(event) = self.is_connected.next() {
+            if event == SocketEvent::HandshakeSucceeded {
+                self.connected = Some(Instant::now());
+            }
+        }
+        // What is said here is of no use any more, and would fill the sockets.
+        for socket in [&self.sockets.commands, &self.sockets.workers] {
+            while let Some(frame) = socket.receive() {
+                socket.skip_rest(&frame);
+            }
+        }
+    }
+
+    fn tell_managers(&mut self) {
+        let workers = &self.sockets.workers;
+        let before = self.waiting.len();
+        self.waiting.retain(|identity| {
+            let address = Frame::copy_of(identity);
+            let is_there = workers.send(address, Part::MoreFollows).is_ok();
+            if is_there {
+                let word = Frame::copy_of(ToManager::Shutdown.encode());
+                let _ = workers.send(word, Part::Last);
+            }
+            !is_there
+        });
+        self.told.managers += before - self.waiting.len();
+    }
+}
+
+/// In the envelope of a REP socket, whose part a ROUTER plays here.
+fn answer(commands: &FrameSocket, refusal: &[u8]) {
+    let [name, nothing, refusal] = [EXECUTOR, b"", refusal].map(Frame::copy_of);
+    let is_taken = commands.send(name, Part::MoreFollows).is_ok()
+        && commands.send(nothing, Part::MoreFollows).is_ok();
+    if is_taken {
+        let _ = commands.send(refusal, Part::Last);
+    }
+}

@@ -1,0 +1,72 @@
+//! How a process ended, in words, and once more.
+
+use std::fmt;
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, sigprocmask};
+
+/// How the broker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    Status(i32),
+    /// By a signal: somebody's, the kernel's, or one that a library raised.
+    Signal(i32),
+}
+
+/// The statuses with which the broker ends when everybody who should know has been told.
+const TOLD: [i32; 4] = [0, 1, 2, 3];
+/// A shell tells an end by a signal so.
+const OF_SIGNALS: i32 = 128;
+
+impl Ended {
+    /// Whether nobody may know yet.
+    pub fn needs_words(self) -> bool {
+        match self {
+            Self::Status(status) => !TOLD.contains(&status),
+            Self::Signal(_) => true,
+        }
+    }
+
+    /// Ends this process in the same way.
+    pub(super) fn end_alike(self) -> ! {
+        let status = match self {
+            Self::Status(status) => status,
+            Self::Signal(number) => {
+                if let Ok(number) = Signal::try_from(number) {
+                    raise_by_default(number);
+                }
+                OF_SIGNALS + number
+            }
+        };
+        // SAFETY: _exit has no preconditions, and does not return.
+        unsafe { libc::_exit(status) }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "ended with status {status}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(Signal::SIGKILL) => f.write_str(
+                    "was killed (SIGKILL), as by the kernel when memory runs out, or by kill -9",
+                ),
+                Ok(signal) => write!(f, "was ended by {}", signal.as_str()),
+                Err(_) => write!(f, "was ended by signal {number}"),
+            },
+        }
+    }
+}
+
+/// Returns if that does not end us.
+fn raise_by_default(number: Signal) {
+    // The broker has left a core already, where one is wanted.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let mut alone = SigSet::empty();
+    alone.add(number);
+    // SAFETY: no handler is installed.
+    let _ = unsafe { signal(number, SigHandler::SigDfl) };
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&alone), None);
+    let _ = raise(number);
+}

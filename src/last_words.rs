@@ -1,0 +1,71 @@
+//! What is said when the broker was killed: by another process, which knows of it what its keeper
+//! has: the configuration, and the notes that it left.
+
+use std::env;
+use std::io;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use event_loop::{LastWords, Signals};
+use keeper::{Ended, Notes};
+use submit_side::config::{Config, RawConfig, SubmitSide};
+
+use super::log::start_log;
+use super::refusal::load_certificates;
+
+/// Names the command port of an executor that watches the process which it starts, and tells its
+/// futures by itself how that ended: htex_interchange's own.
+const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
+
+/// Tells the executor and the managers of the broker's end. Whatever is in the way is a line in the
+/// log, as far as there is one.
+pub(crate) fn say(config: &[u8], ended: Ended, process: u32, notes: &Notes) {
+    // The mask of the keeper would keep SIGTERM from us.
+    let _ = Signals::until_configured();
+    let Ok(raw) = RawConfig::read(config) else {
+        return;
+    };
+    let log = raw.logging().ok().and_then(|it| start_log(&it).ok());
+    error!("htex-interchange {ended}; it was process {process}");
+    if let Ok(config) = raw.check() {
+        let reason = format!(
+            "htex-interchange {ended}; what it had not handed on is lost. Its log: {}",
+            config.logging.logdir.join("interchange.log").display()
+        );
+        tell(&config, notes, &reason);
+    }
+    if let Some(log) = log {
+        log.flush_for(Duration::from_secs(1));
+    }
+}
+
+/// Tells `reason`, unless the executor sees by itself how its interchange ended.
+pub(crate) fn tell(config: &Config, notes: &Notes, reason: &str) {
+    let side = &config.submit_side;
+    if executor_watches(side) {
+        return;
+    }
+    let address = config.interchange_address.as_ref();
+    let told = load_certificates(side)
+        .map_err(io::Error::other)
+        .and_then(|certificates| {
+            LastWords {
+                side,
+                certificates: certificates.as_ref(),
+                workers_at: notes.worker_port().map(|port| (address, port)),
+                managers: notes.managers(),
+                reason,
+            }
+            .say()
+        });
+    match told {
+        Ok(told) if told.executor => info!("{told}"),
+        Ok(told) => warn!("{told}"),
+        Err(error) => warn!("Nobody could be told: {error}"),
+    }
+}
+
+fn executor_watches(side: &SubmitSide) -> bool {
+    env::var(WATCHED).is_ok_and(|port| port == side.command_port.to_string())
+}
