@@ -24,7 +24,7 @@ ARROWS = {
     "fuzz": {"machine", "setup", "htex", "fakes", "releases"},
     "mutants": {"setup"},
     "parsl_suite": {"machine", "setup", "measure", "releases"},
-    "suite": {"machine", "setup", "releases"},
+    "suite": {"machine", "setup", "bench", "releases"},
 }
 
 

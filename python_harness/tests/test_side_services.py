@@ -295,7 +295,8 @@ def test_two_that_name_one_file_of_events_get_one_each(start, connect, tmp_path)
 
 
 def test_one_of_a_container_is_heard_outside_and_never_swept(start):
-    """It has another number there than here, where that number is another process's, if any's."""
+    """It has another number there than here, where that number is another process's, if any's.
+    The first process of the container is its keeper."""
     sockets = Path(os.environ[DIRECTORY_VARIABLE])
     container = ["unshare", "--user", "--map-root-user", "--pid", "--mount-proc", "--fork"]
     container.append("--kill-child")
@@ -310,8 +311,8 @@ def test_one_of_a_container_is_heard_outside_and_never_swept(start):
             text=True,
             timeout=20,
         )
-        assert "Nothing is wrong." in told.stdout and "process 1 on " in told.stdout, told
+        assert "Nothing is wrong." in told.stdout and "process 2 on " in told.stdout, told
     side.interchange.end()
-    (dead,) = sockets.glob("1-*.sock")
+    (dead,) = sockets.glob("2-*.sock")
     exit_status, _ = status(sockets, logdir)
     assert exit_status == 3 and dead.exists()

@@ -21,6 +21,8 @@ from pathlib import Path
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 CAP_DAC_OVERRIDE = 1
+# As src/keeper/lib.rs has it.
+KEEPER = "htex-keeper"
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,14 @@ def descendants(root: int | None = None) -> list[Process]:
 
 
 def broker_below(keeper: int) -> int | None:
-    """The child in which our interchange works; the process that HTEX starts only keeps it."""
+    """The child in which our interchange works, or what took it over; the process that HTEX starts
+    only keeps it, and takes this name when it has begun to."""
+    process = read(keeper)
+    if process is None or process.name != KEEPER:
+        return None
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split():
-            if command_line(int(child)) == command_line(keeper):
-                return int(child)
+            return int(child)
     return None
 
 

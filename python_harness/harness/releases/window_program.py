@@ -21,8 +21,9 @@ from parsl.monitoring import MonitoringHub
 from parsl.version import VERSION
 
 from harness.htex import jobs
-from harness.htex.executors import kernel_config
+from harness.htex.executors import broker_pid, kernel_config
 from harness.htex.provider import local_provider
+from harness.machine import processes
 from harness.machine.waiting import wait_until
 
 RESULT_S = 40
@@ -60,7 +61,7 @@ def main(request: dict) -> dict:
         report["load_s"] = time.monotonic() - begin
         return report
     with parsl.dfk():
-        report["served"] = os.readlink(f"/proc/{executor.interchange_proc.pid}/exe")
+        report["served"] = str(processes.executable(broker_pid(executor)))
         report.update(_workflow(executor, run_dir))
     # The hub writes its database until the kernel is cleaned up.
     if hub:
