@@ -203,6 +203,7 @@ import sys
 import parsl
 from parsl import python_app
 from harness.htex import executors
+from harness.machine.waiting import wait_until
 
 @python_app
 def minus(number): return -number
@@ -217,6 +218,11 @@ def raises():
     import sys
     print("trying again after std::bad_alloc", file=sys.stderr, flush=True)
     raise ValueError("of its own")
+
+def at_work():
+    (htex,) = [one for label, one in parsl.dfk().executors.items() if label == "htex"]
+    tasks = lambda: any(row["tasks"] for row in htex.connected_managers())
+    wait_until(tasks, 60, "the task is at work")
 
 with parsl.load(executors.kernel_config(sys.argv[1])):
     {body}
@@ -263,11 +269,11 @@ def test_a_task_that_raises_ends_the_program(tmp_path):
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_program_that_waits_and_is_ended(tmp_path, sent):
-    body = "future = waits(); print('waiting', flush=True); future.result()"
+    # The task is with a manager: what is still on its way goes with the program.
+    body = "future = waits(); at_work(); print('waiting', flush=True); future.result()"
     process, runs = program(tmp_path, body)
     # Parsl's own locks are behind it: an interrupt reaches the program itself.
     assert process.stdout.readline() == "waiting\n"
-    wait_until(lambda: log_has(runs, "launched on executor"), SECONDS, "the task is on its way")
     process.send_signal(sent)
     process.communicate(timeout=SECONDS)
     wait_until(lambda: log_has(runs, "Without an answer"), SECONDS, "the interchange has ended")
