@@ -11,21 +11,16 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use zmq::Context;
-
+use super::aside::Aside;
 use super::frame::Frame;
 use super::frame_socket::{FrameSocket, Part};
-use super::key_check::KeyCheck;
-use super::opening::OWN_THREADS;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::sockets::{self, EXECUTOR, LastSockets};
-use super::threads::check_threads;
 use protocol::{Failure, ToManager};
 use submit_side::address::Address;
 use submit_side::config::{PortChoice, SubmitSide};
 use submit_side::curve::Certificates;
 
-const IO_THREADS: usize = 1;
 /// An executor that is there has connected within this, and its questions have come.
 const EXECUTOR_WITHIN: Duration = Duration::from_millis(1500);
 /// Answers are sent for this long behind the connection.
@@ -35,7 +30,7 @@ const ANSWERS_FOR: Duration = Duration::from_millis(300);
 const MANAGERS_WITHIN: Duration = Duration::from_millis(1500);
 const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
 const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
-const LOOK_EVERY_MS: i64 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long what was taken by a socket may take to leave.
 const LINGER_MS: i32 = 1000;
 
@@ -84,14 +79,12 @@ impl LastWords<'_> {
     /// # Errors
     /// No socket could be opened, or there are no threads for them.
     pub fn say(&self) -> io::Result<Told> {
-        let context = Context::new();
-        check_threads(OWN_THREADS + IO_THREADS).map_err(io::Error::other)?;
-        let key_check = KeyCheck::open_if_encrypted(&context, self.certificates)?;
-        let sockets = LastSockets::open(&context, self.certificates, LINGER_MS)?;
+        let aside = Aside::open(self.certificates)?;
+        let sockets = LastSockets::open(aside.context(), self.certificates, LINGER_MS)?;
         let mut talk = Talk {
-            is_connected: SocketMonitor::of(&sockets.commands, &context, "commands")?,
-            key_check,
+            is_connected: SocketMonitor::of(&sockets.commands, aside.context(), "commands")?,
             sockets,
+            aside,
             waiting: self.managers.iter().copied().collect(),
             told: Told::default(),
             connected: None,
@@ -107,14 +100,13 @@ impl LastWords<'_> {
         }
         talk.speak(self.reason);
         Ok(talk.told)
-        // Dropped in this order: the sockets linger, and the context waits for them.
     }
 }
 
 struct Talk<'a> {
     is_connected: SocketMonitor,
-    key_check: Option<KeyCheck>,
     sockets: LastSockets,
+    aside: Aside,
     /// Managers that were not told yet.
     waiting: BTreeSet<&'a [u8]>,
     told: Told,
@@ -146,7 +138,9 @@ impl Talk<'_> {
                 break;
             }
             answer(&self.sockets.commands, &refusal);
-            self.wait();
+            let commands = &self.sockets.commands;
+            self.aside
+                .wait([commands, self.is_connected.socket()], LOOK_EVERY);
             self.listen();
             self.tell_managers();
         }
@@ -154,23 +148,7 @@ impl Talk<'_> {
         self.told.not_there += self.waiting.len();
     }
 
-    fn wait(&self) {
-        let mut items = vec![
-            self.sockets.commands.as_poll_item(zmq::POLLIN),
-            self.is_connected.socket().as_poll_item(zmq::POLLIN),
-        ];
-        if let Some(key_check) = &self.key_check {
-            items.push(key_check.socket().as_poll_item(zmq::POLLIN));
-        }
-        let _ = zmq::poll(&mut items, LOOK_EVERY_MS);
-    }
-
     fn listen(&mut self) {
-        while self
-            .key_check
-            .as_ref()
-            .is_some_and(|keys| keys.answer_one(|_| true))
-        {}
         while let Some(event) = self.is_connected.next() {
             if event == SocketEvent::HandshakeSucceeded {
                 self.connected = Some(Instant::now());

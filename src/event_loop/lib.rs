@@ -10,6 +10,7 @@
 //! | `opening` | opens everything in an order that lets nobody in unasked |
 //! | `refusal` | tells the executor why a start failed, so that `parsl.load()` raises |
 //! | `last_words` | tells everybody that the broker was killed, from another process |
+//! | `aside` | what these two need, which run without the loop |
 //! | **What comes and what leaves** | |
 //! | `ports` | the sockets of tasks, results, commands and managers, as the turn knows them |
 //! | `release` | the wake-up when libzmq has done with something |
@@ -44,6 +45,7 @@
 //! | `zmq_calls`, `system_calls` | the unsafe calls that no crate makes for us |
 
 mod ancestry;
+mod aside;
 mod clock;
 mod dialect;
 mod frame;

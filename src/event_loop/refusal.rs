@@ -4,21 +4,15 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use zmq::Context;
-
+use super::aside::Aside;
 use super::frame::Frame;
-use super::frame_socket::Part;
-use super::key_check::KeyCheck;
-use super::opening::OWN_THREADS;
+use super::frame_socket::{FrameSocket, Part};
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::sockets::SubmitSockets;
-use super::threads::check_threads;
 use super::{sockets, zmq_calls};
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
-/// Those that libzmq has unless told otherwise.
-const IO_THREADS: usize = 1;
 /// An executor that is there is connected within this.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(700);
 /// One that is connected asks at once, unless its machine is very slow.
@@ -38,17 +32,15 @@ pub fn refuse(
     certificates: Option<&Certificates>,
     reason: &str,
 ) -> io::Result<bool> {
-    let context = Context::new();
-    check_threads(OWN_THREADS + IO_THREADS).map_err(io::Error::other)?;
-    let key_check = KeyCheck::open_if_encrypted(&context, certificates)?;
-    let mut commands = SubmitSockets::open(&context, certificates, NO_TASKS_READ)?.commands;
+    let aside = Aside::open(certificates)?;
+    let mut commands = SubmitSockets::open(aside.context(), certificates, NO_TASKS_READ)?.commands;
     commands.set_linger(ANSWER_LINGER_MS)?;
-    let monitor = SocketMonitor::of(&commands, &context, "refusal")?;
+    let monitor = SocketMonitor::of(&commands, aside.context(), "refusal")?;
     zmq_calls::connect(
         commands.socket_mut(),
         &sockets::endpoint(&side.address.zmq_host()?, side.command_port),
     )?;
-    let asked = wait_for_command(&commands, &monitor, key_check.as_ref())?;
+    let asked = wait_for_command(&commands, &monitor, &aside);
     if asked {
         let _ = commands.receive();
         let answer = Frame::of_bytes(protocol::refusal(reason));
@@ -56,38 +48,26 @@ pub fn refuse(
             .send(answer, Part::Last)
             .map_err(|not_sent| io::Error::other(not_sent.to_string()))?;
     }
-    // Dropped in this order: the sockets linger, the context waits for them.
     Ok(asked)
 }
 
-fn wait_for_command(
-    commands: &zmq::Socket,
-    monitor: &SocketMonitor,
-    key_check: Option<&KeyCheck>,
-) -> io::Result<bool> {
+fn wait_for_command(commands: &FrameSocket, monitor: &SocketMonitor, aside: &Aside) -> bool {
     let started = Instant::now();
     let mut patience = CONNECTED_WITHIN;
     loop {
         let left = patience.saturating_sub(started.elapsed());
         if left.is_zero() {
-            return Ok(false);
+            return false;
         }
-        let mut items = vec![
-            commands.as_poll_item(zmq::POLLIN),
-            monitor.socket().as_poll_item(zmq::POLLIN),
-        ];
-        if let Some(key_check) = key_check {
-            items.push(key_check.socket().as_poll_item(zmq::POLLIN));
-        }
-        let _ = zmq::poll(&mut items, left.as_millis().max(1) as i64);
-        if items[0].is_readable() {
-            return Ok(true);
+        aside.wait([commands, monitor.socket()], left);
+        if zmq_calls::is_readable(commands) {
+            return true;
         }
         while let Some(event) = monitor.next() {
             match event {
                 SocketEvent::Connected => patience = ASKED_WITHIN,
                 // It was there, and is gone.
-                SocketEvent::Disconnected(_) => return Ok(false),
+                SocketEvent::Disconnected(_) => return false,
                 SocketEvent::Listening(_)
                 | SocketEvent::Accepted(_)
                 | SocketEvent::AcceptFailed(_)
@@ -96,6 +76,5 @@ fn wait_for_command(
                 | SocketEvent::HandshakeFailed(_) => {}
             }
         }
-        while key_check.is_some_and(|key_check| key_check.answer_one(|_| true)) {}
     }
 }

@@ -69,11 +69,7 @@ impl SubmitSockets {
         certificates: Option<&Certificates>,
         read_ahead_tasks: usize,
     ) -> io::Result<Self> {
-        let open = |kind| -> io::Result<FrameSocket> {
-            let mut socket = open(context, kind)?;
-            serve_curve(&mut socket, certificates)?;
-            FrameSocket::of(socket)
-        };
+        let open = |kind| open_served(context, kind, certificates);
         let tasks = open(zmq::DEALER)?;
         tasks.set_rcvhwm(read_ahead_tasks as i32)?;
         // A connection that heals has a pipe of its own then, and keys do not gather in one. What
@@ -139,18 +135,14 @@ impl LastSockets {
         certificates: Option<&Certificates>,
         linger_ms: i32,
     ) -> io::Result<Self> {
-        let open = |kind| -> io::Result<FrameSocket> {
-            let mut socket = open(context, kind)?;
-            serve_curve(&mut socket, certificates)?;
-            socket.set_linger(linger_ms)?;
-            FrameSocket::of(socket)
-        };
         let sockets = Self {
-            results: open(zmq::DEALER)?,
-            commands: open(zmq::ROUTER)?,
+            results: open_served(context, zmq::DEALER, certificates)?,
+            commands: open_served(context, zmq::ROUTER, certificates)?,
             workers: open_workers(context, certificates)?,
         };
-        sockets.workers.set_linger(linger_ms)?;
+        for socket in [&sockets.results, &sockets.commands, &sockets.workers] {
+            socket.set_linger(linger_ms)?;
+        }
         Ok(sockets)
     }
 
@@ -172,8 +164,7 @@ pub(super) fn open_workers(
     context: &Context,
     certificates: Option<&Certificates>,
 ) -> io::Result<FrameSocket> {
-    let mut socket = open(context, zmq::ROUTER)?;
-    serve_curve(&mut socket, certificates)?;
+    let socket = open_served(context, zmq::ROUTER, certificates)?;
     // A manager probes and then connects under one identity. Without this, a connection that comes
     // before the one before it is torn down stays deaf.
     socket.set_router_handover(true)?;
@@ -182,7 +173,7 @@ pub(super) fn open_workers(
     socket.set_backlog(LISTEN_BACKLOG)?;
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
     socket.set_maxmsgsize(WORKER_MESSAGE_BYTES_MAX)?;
-    FrameSocket::of(socket)
+    Ok(socket)
 }
 
 /// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.
@@ -325,6 +316,17 @@ fn open(context: &Context, kind: SocketType) -> io::Result<Socket> {
     socket.set_sndhwm(HIGH_WATER_MESSAGES)?;
     socket.set_rcvhwm(HIGH_WATER_MESSAGES)?;
     Ok(socket)
+}
+
+/// One whose peers are clients of CURVE, where there are certificates.
+fn open_served(
+    context: &Context,
+    kind: SocketType,
+    certificates: Option<&Certificates>,
+) -> io::Result<FrameSocket> {
+    let mut socket = open(context, kind)?;
+    serve_curve(&mut socket, certificates)?;
+    FrameSocket::of(socket)
 }
 
 fn serve_curve(socket: &mut Socket, certificates: Option<&Certificates>) -> io::Result<()> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::kind::Kind;
-use super::log::shown;
+use super::log::{shown, shown_near_end};
 use super::parsl_log::ParslLog;
 use crate::shared::finding::{Finding, Severity};
 
@@ -398,7 +398,7 @@ fn event(line: &str) -> Option<&str> {
 fn placed(path: &Path, line: &str, place: usize, above: Option<usize>) -> String {
     match above {
         Some(above) => shown(path, above + place + 1, line),
-        None => format!("{}, near its end: {}", path.display(), line.trim()),
+        None => shown_near_end(path, line),
     }
 }
 

@@ -197,6 +197,11 @@ pub(super) fn shown(path: &Path, number: usize, text: &str) -> String {
     )
 }
 
+/// The same where what stands above it was not read, so that it has no number.
+pub(super) fn shown_near_end(path: &Path, text: &str) -> String {
+    format!("{}, near its end: {}", path.display(), text.trim())
+}
+
 fn newlines(path: &Path) -> io::Result<usize> {
     let mut reader = BufReader::new(File::open(path)?);
     let mut count = 0;

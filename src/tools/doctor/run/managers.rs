@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::causes::Causes;
-use super::log::{Level, Line, Log};
+use super::log::{Level, Line, Log, shown_near_end};
 use crate::shared::finding::Finding;
 use crate::shared::log_file::ends_of;
 use crate::shared::words::counted;
@@ -115,7 +115,7 @@ impl Managers {
 fn place_of(log: &Log, line: &Line, is_whole: bool) -> String {
     match is_whole {
         true => log.shown(line),
-        false => format!("{}, near its end: {}", log.path.display(), line.message),
+        false => shown_near_end(&log.path, &line.message),
     }
 }
 
