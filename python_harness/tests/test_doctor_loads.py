@@ -342,11 +342,16 @@ def test_imports_that_fail_for_another_reason_than_python(tmp_path):
     assert f"{sites / 'zmq.py'} hides the module zmq" in told.stderr
 
 
-def test_the_command_that_shows_the_same(tmp_path):
+def package_of_sites(tmp_path: Path) -> Path:
     package = tmp_path / "sites"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "common.py").write_text("LABEL = 'shared'\n")
+    return package
+
+
+def test_the_command_that_shows_the_same(tmp_path):
+    package = package_of_sites(tmp_path)
     text = "from sites.common import LABEL\nsys.argv[2] and Config([], nonsense=LABEL)\n"
     found = only_problem(diagnosis(written(package, text), "--", "--label", "it's"))
     command = found["remedy"].partition("`")[2].partition("`")[0]
@@ -415,10 +420,7 @@ def test_what_is_no_python(tmp_path, name, text, word):
 
 
 def test_a_member_of_a_package(tmp_path):
-    package = tmp_path / "sites"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "common.py").write_text("LABEL = 'shared'\n")
+    package = package_of_sites(tmp_path)
     text = "from .common import LABEL\nconfig = Config(executors=[made(LABEL)])\n"
     assert ids(diagnosis(written(package, text))) == []
 

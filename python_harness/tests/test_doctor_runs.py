@@ -96,14 +96,11 @@ def test_a_worker_that_died_and_a_manager_that_parsl_took_away(tmp_path):
 
 @pytest.mark.expect_error("refused to start")
 def test_a_start_that_was_refused(tmp_path):
-    htex = executors.executor(manager_selector=UnimportableSelector())
-    htex.run_dir = str(tmp_path)
-    os.makedirs(htex.logdir)
-    try:
-        with pytest.raises(ValueError, match="refused to start"):
-            htex.start()
-    finally:
-        htex.shutdown()
+    with (
+        executors.not_started(tmp_path, manager_selector=UnimportableSelector()) as htex,
+        pytest.raises(ValueError, match="refused to start"),
+    ):
+        htex.start()
     refused = found(diagnosis(tmp_path / "htex"))
     assert list(refused) == ["refused-start"]
     assert "UnimportableSelector" in refused["refused-start"]["what"]
@@ -137,7 +134,7 @@ def words(place: Path) -> str:
 def test_an_interchange_that_was_killed(tmp_path):
     """Its log breaks off, which is all that is left to tell it."""
     with executors.running(tmp_path, blocks=0) as htex:
-        executors.kill_unheard(htex)
+        processes.kill_with_keeper(htex.interchange_proc)
     broken = found(diagnosis(tmp_path / "htex"))
     assert list(broken) == ["no-ending"] and broken["no-ending"]["severity"] == "warning"
     # If Parsl says that it was about to end it, its last lines were lost and no more.

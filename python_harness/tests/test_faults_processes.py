@@ -83,7 +83,7 @@ def test_the_interchange_and_its_keeper_are_killed(tmp_path, measured):
         books.wait_done(50)
         assert len(manager_processes()) == 2
         begin = time.monotonic()
-        executors.kill_unheard(htex)
+        processes.kill_with_keeper(htex.interchange_proc)
         wait_until(lambda: not manager_processes(), 20, "the managers are gone")
         measured(f"both managers gone after {time.monotonic() - begin:.1f} s (threshold 3 s)")
         books.no_wrong_end()

@@ -117,7 +117,7 @@ def waiting_for_managers(run_dir):
     with executors.running(run_dir, blocks=0) as htex:
         submit_to_nobody(htex)
         yield told("status", run_dir)
-        executors.kill_unheard(htex)
+        processes.kill_with_keeper(htex.interchange_proc)
     yield told("status", run_dir)
 
 
@@ -160,15 +160,12 @@ def test_a_manager_that_was_lost(tmp_path):
 
 @pytest.mark.expect_error("refused to start")
 def test_a_start_that_was_refused(tmp_path):
-    htex = executors.executor(manager_selector=UnimportableSelector())
     run_dir = tmp_path / "it's" / "000"
-    htex.run_dir = str(run_dir)
-    os.makedirs(htex.logdir)
-    try:
-        with pytest.raises(ValueError, match="refused to start"):
-            htex.start()
-    finally:
-        htex.shutdown()
+    with (
+        executors.not_started(run_dir, manager_selector=UnimportableSelector()) as htex,
+        pytest.raises(ValueError, match="refused to start"),
+    ):
+        htex.start()
     config = tmp_path / "config.py"
     config.write_text(
         "from parsl import Config\n"

@@ -261,16 +261,11 @@ EXECUTOR_FAULTS = {
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 @pytest.mark.parametrize(("options", "word"), EXECUTOR_FAULTS.values(), ids=EXECUTOR_FAULTS)
 def test_executor_start_raises(tmp_path, options, word, encrypted, measured):
-    htex = executors.executor(encrypted=encrypted, **options)
-    htex.run_dir = str(tmp_path)
-    os.makedirs(htex.logdir)
-    begin = time.monotonic()
-    try:
+    with executors.not_started(tmp_path, encrypted=encrypted, **options) as htex:
+        begin = time.monotonic()
         with pytest.raises(ValueError, match=REFUSAL) as caught:
             htex.start()
         took_s = time.monotonic() - begin
-    finally:
-        htex.shutdown()
     measured(f"executor.start() raised after {took_s * 1000:.0f} ms")
     assert word in str(caught.value)
     assert took_s < RAISE_WITHIN_S

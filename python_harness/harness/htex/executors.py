@@ -8,7 +8,6 @@ bare, without Parsl's data-flow kernel: that is quicker and leaves the test in c
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +39,18 @@ def executor(
         "provider", local_provider(init_blocks=init_blocks, max_blocks=4, min_blocks=0)
     )
     return kind(**options)
+
+
+@contextmanager
+def not_started(run_dir: Path, **options) -> Iterator[HighThroughputExecutor]:
+    """One whose `start` is the caller's to try; it is shut down whatever comes of that."""
+    htex = executor(**options)
+    htex.run_dir = str(run_dir)
+    os.makedirs(htex.logdir)
+    try:
+        yield htex
+    finally:
+        htex.shutdown()
 
 
 @contextmanager
@@ -100,15 +111,3 @@ def kernel_config(run_dir: Path, *, monitoring=None, **options) -> Config:
 def broker_pid(htex) -> int:
     """Of the process that works; HTEX knows the one that keeps it."""
     return processes.broker_of(htex.interchange_proc.pid)
-
-
-def kill_unheard(htex) -> None:
-    """As a machine that goes down: neither process of the interchange says that the other one was
-    killed."""
-    broker = broker_pid(htex)
-    htex.interchange_proc.send_signal(signal.SIGSTOP)
-    os.kill(broker, signal.SIGKILL)
-    if htex.interchange_proc.pid != broker:
-        htex.interchange_proc.kill()
-    htex.interchange_proc.wait()
-    processes.reap_orphan(broker)

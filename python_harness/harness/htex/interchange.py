@@ -103,15 +103,7 @@ class Interchange:
         """For clean-up: gone at once, whatever state it is in."""
         self.expected_to_end = True
         if self.running:
-            # Neither is to say that the other one was killed.
-            self.process.send_signal(signal.SIGSTOP)
-            broker = processes.broker_below(self.process.pid)
-            if broker:
-                os.kill(broker, signal.SIGKILL)
-            self.process.kill()
-            self.process.wait()
-            if broker:
-                processes.reap_orphan(broker)
+            processes.kill_with_keeper(self.process)
         self.process.wait()
 
     def stderr(self) -> str:

@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -166,10 +167,19 @@ def reap(process: Process) -> None:
             os.waitpid(process.pid, os.WNOHANG)
 
 
-def reap_orphan(pid: int) -> None:
-    """Waits for the end of a process that is to end, and whose parent has."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+def kill_with_keeper(process: subprocess.Popen) -> None:
+    """An interchange as HTEX has started it, as a machine that goes down ends it: neither of its
+    processes says that the other one was killed."""
+    process.send_signal(signal.SIGSTOP)
+    broker = broker_below(process.pid)
+    if broker:
+        os.kill(broker, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    if broker:
+        # It is this process's child by now.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(broker, 0)
 
 
 def reap_zombies() -> None:
