@@ -28,6 +28,7 @@ pub mod command;
 pub mod config;
 pub mod conversation;
 pub mod flat;
+pub mod journal;
 pub mod manager;
 pub mod marked;
 pub mod scan;
@@ -50,7 +51,7 @@ fn is_well_formed(made: &[u8]) -> bool {
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("scan", scan::run),
     ("flat", flat::run),
     ("tree", tree::run),
@@ -63,5 +64,6 @@ pub const TARGETS: [Target; 13] = [
     ("certificate", certificate::run),
     ("zap", zap::run),
     ("conversation", conversation::run),
+    ("journal", journal::run),
     ("against_cpython", against_cpython::run),
 ];

@@ -1,0 +1,110 @@
+//! Of the kernel: a file in memory.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc::off_t;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::segment::UNIT_BYTES;
+use crate::{Refused, stores};
+
+use super::WINDOW_BYTES;
+
+const NAME: &std::ffi::CStr = c"htex-interchange-journal";
+/// Since Linux 6.3, whose administrators may ask for it.
+const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
+
+/// Proves that it can be grown and shrunk.
+pub(super) fn create() -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC;
+    let file = match memfd_create(NAME, flags | NOEXEC_SEAL) {
+        Err(Errno::EINVAL) => memfd_create(NAME, flags),
+        outcome => outcome,
+    }?;
+    let file = File::from(file);
+    take(&file, 0, UNIT_BYTES).map_err(|Refused(errno)| errno)?;
+    give_back(&file, 0, UNIT_BYTES)?;
+    Ok(file)
+}
+
+/// Whatever is there; zeroes behind the end.
+pub(super) fn read(file: &File, place: u64, into: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while done < into.len() {
+        match file.read_at(&mut into[done..], place + done as u64)? {
+            0 => break,
+            length => done += length,
+        }
+    }
+    into[done..].fill(0);
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) fn taken_bytes(file: &File) -> usize {
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
+    blocks as usize * 512
+}
+
+/// A page that is written to without having been taken would end us if the system has none.
+pub(super) fn take(file: &File, place: u64, length: usize) -> Result<(), Refused> {
+    stores::may_go_on();
+    let end = place + length as u64;
+    // Beyond, the kernel does not only refuse: it sends a signal, which ends the process.
+    let (most, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(Refused)?;
+    if end > most {
+        return Err(Refused(Errno::EFBIG));
+    }
+    allocate(file, FallocateFlags::empty(), place, length).map_err(Refused)
+}
+
+pub(super) fn give_back(file: &File, place: u64, length: usize) -> io::Result<()> {
+    if !stores::may_go_on() {
+        return Ok(());
+    }
+    let how = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(allocate(file, how, place, length)?)
+}
+
+pub(super) fn map(file: &File, first: usize, count: usize) -> io::Result<NonNull<u8>> {
+    let length = NonZeroUsize::new(count.saturating_mul(WINDOW_BYTES));
+    let length = length.ok_or(io::ErrorKind::InvalidInput)?;
+    let may = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let from = (first * WINDOW_BYTES) as off_t;
+    // SAFETY: a mapping at a place of the kernel's choice touches nothing that is there.
+    let memory = unsafe { mmap(None, length, may, MapFlags::MAP_SHARED, file, from) }?;
+    Ok(memory.cast())
+}
+
+/// Does nothing before Linux 5.14.
+pub(super) fn expect_writes(base: NonNull<u8>, length: usize) {
+    // SAFETY: no byte is changed, and what is not mapped is an error.
+    let _ = unsafe { madvise(base.cast(), length, MmapAdvise::MADV_POPULATE_WRITE) };
+}
+
+/// # Safety
+/// Nobody borrows from it.
+pub(super) unsafe fn unmap(base: NonNull<u8>, windows: usize) {
+    let base: NonNull<c_void> = base.cast();
+    // SAFETY: the caller's promise.
+    let _ = unsafe { munmap(base, windows * WINDOW_BYTES) };
+}
+
+fn allocate(file: &File, how: FallocateFlags, place: u64, length: usize) -> nix::Result<()> {
+    loop {
+        let outcome = fallocate(file, how, place as off_t, length as off_t);
+        // A signal of no interest here, such as a profiler's.
+        if outcome != Err(Errno::EINTR) {
+            return outcome;
+        }
+    }
+}
