@@ -94,7 +94,7 @@ impl<B> Broker<B> {
     }
 
     /// If the manager is suspect, it was not lost by then: its grace begins, or begins anew.
-    fn begin_grace(&mut self, slot: Slot, from: Duration, now: Now) {
+    pub(super) fn begin_grace(&mut self, slot: Slot, from: Duration, now: Now) {
         if let Some(grace) = self.settings.disconnect_grace
             && self.managers.get(slot).is_suspect()
         {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use journal::Record;
 use protocol::ManagerId;
 
 /// How many are remembered; the oldest is forgotten first. A forgotten one that still speaks is
@@ -11,7 +12,8 @@ const REMEMBERED_MAX: usize = 16 * 1024;
 #[derive(Default)]
 pub(super) struct Departed {
     set: HashSet<ManagerId>,
-    order: VecDeque<ManagerId>,
+    /// Each with its record of the journal, where one is kept.
+    order: VecDeque<(ManagerId, Option<Record>)>,
 }
 
 impl Departed {
@@ -19,13 +21,13 @@ impl Departed {
         self.set.contains(id)
     }
 
-    pub(super) fn remember(&mut self, id: &ManagerId) {
+    pub(super) fn remember(&mut self, id: &ManagerId, record: Option<Record>) {
         if !self.set.insert(id.clone()) {
             return;
         }
-        self.order.push_back(id.clone());
+        self.order.push_back((id.clone(), record));
         if self.order.len() > REMEMBERED_MAX
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, _)) = self.order.pop_front()
         {
             self.set.remove(&oldest);
         }
@@ -34,7 +36,7 @@ impl Departed {
     /// It registers anew.
     pub(super) fn forget(&mut self, id: &ManagerId) {
         if self.set.remove(id) {
-            self.order.retain(|other| other != id);
+            self.order.retain(|(other, _)| other != id);
         }
     }
 }

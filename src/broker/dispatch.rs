@@ -7,6 +7,7 @@
 //! A batch is loaded in one go: what a manager cannot load takes the whole batch with it, and the
 //! manager. A task that may be such a one stands in no batch beside others.
 
+use journal::Record;
 use tracing::debug;
 
 use super::Broker;
@@ -71,7 +72,7 @@ impl<B> Manager<B> {
             0 => self.registration.max_capacity,
             _ => self.site.slots,
         };
-        most.saturating_sub(self.busy_slots())
+        (most + self.untraced).saturating_sub(self.busy_slots())
     }
 
     /// How many of its workers have nothing to do, nor will have by what is prefetched.
@@ -100,7 +101,9 @@ impl<B> Broker<B> {
     pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
         self.begin_turn(now);
         if let Some(slot) = self.managers.slot_of(manager) {
-            self.managers.get_mut(slot).clogged = is_clogged;
+            let manager = self.managers.get_mut(slot);
+            manager.clogged = is_clogged;
+            manager.note_state();
             self.index(slot);
         }
     }
@@ -197,11 +200,18 @@ impl<B> Broker<B> {
             let Some(QueuedTask { ticket, body, .. }) = self.queue.plain.take(first) else {
                 break;
             };
+            let record = match self.books.is_kept() {
+                true => self
+                    .books
+                    .in_flight(ticket.task(), manager.order, None, now),
+                false => None,
+            };
             shipment.add(ticket.task(), body);
             manager.in_flight.push_back(InFlight {
                 ticket,
                 dispatched,
                 link: manager.link.number,
+                record,
             });
             if is_alone {
                 break;
@@ -230,10 +240,10 @@ impl<B> Broker<B> {
                 break;
             }
             weight += next.weight;
-            let Some(task) = self.take_chosen(slot, &choice) else {
+            let Some((task, record)) = self.take_chosen(slot, &choice, now) else {
                 break;
             };
-            self.load(slot, &mut shipment, task, now);
+            self.load(slot, &mut shipment, (task, record), now);
             if is_alone {
                 break;
             }
@@ -241,19 +251,39 @@ impl<B> Broker<B> {
         shipment
     }
 
-    fn take_chosen(&mut self, slot: Slot, choice: &Choice) -> Option<QueuedTask<B>> {
+    /// And its record, where a journal is kept.
+    fn take_chosen(
+        &mut self,
+        slot: Slot,
+        choice: &Choice,
+        now: Now,
+    ) -> Option<(QueuedTask<B>, Option<Record>)> {
+        let order = self.managers.get(slot).order;
         match choice {
-            Choice::Plain => self.queue.plain.pop(),
+            Choice::Plain => {
+                let task = self.queue.plain.pop()?;
+                let record = self.books.in_flight(task.ticket.task(), order, None, now);
+                Some((task, record))
+            }
             Choice::Asking(found) => {
                 let popped = self.queue.asking.pop(found)?;
+                let needs = (&*popped.demand.needs, popped.affinity.as_ref());
+                let task = popped.task.ticket.task();
+                let record = self.books.in_flight(task, order, Some(needs), now);
                 self.note_placed(slot, found, &popped);
-                Some(popped.task)
+                Some((popped.task, record))
             }
         }
     }
 
     /// From now on the task is in the manager's hands.
-    fn load(&mut self, slot: Slot, shipment: &mut Shipment<B>, task: QueuedTask<B>, now: Now) {
+    fn load(
+        &mut self,
+        slot: Slot,
+        shipment: &mut Shipment<B>,
+        (task, record): (QueuedTask<B>, Option<Record>),
+        now: Now,
+    ) {
         let dispatched = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
         let waited_ns = now.monotonic_ns().saturating_sub(task.since_ns);
@@ -263,6 +293,7 @@ impl<B> Broker<B> {
             ticket: task.ticket,
             dispatched,
             link: manager.link.number,
+            record,
         });
     }
 

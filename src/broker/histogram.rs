@@ -11,6 +11,8 @@ pub(super) type Counts = [u64; CLASSES + 1];
 /// What takes longer is counted in no class, only in all.
 const CLASSES: usize = 31;
 const FIRST_BOUND_US: u64 = 125;
+/// The classes, and three numbers of all.
+pub(super) const WORDS: usize = CLASSES + 3;
 
 /// Durations by class. Bounds are inclusive, as OpenMetrics has them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +37,27 @@ impl Histogram {
         self.count += 1;
         self.sum_ns = self.sum_ns.saturating_add(took_ns);
         self.longest_ns = self.longest_ns.max(took_ns);
+    }
+
+    /// For the journal: see [`Self::of_words`].
+    pub(super) fn words(&self) -> [u64; WORDS] {
+        let mut words = [0; WORDS];
+        let all = [self.count, self.sum_ns, self.longest_ns];
+        let values = self.counts.iter().chain(&all);
+        words.iter_mut().zip(values).for_each(|(to, it)| *to = *it);
+        words
+    }
+
+    /// Of words that may be a mixture of two moments.
+    pub(super) fn of_words(words: &[u64; WORDS]) -> Self {
+        let mut it = Self::default();
+        let (counts, all) = words.split_at(CLASSES);
+        it.counts.copy_from_slice(counts);
+        if let [count, sum_ns, longest_ns] = all {
+            it.count = (*count).max(counts.iter().fold(0, |sum, it| sum.saturating_add(*it)));
+            (it.sum_ns, it.longest_ns) = (*sum_ns, *longest_ns);
+        }
+        it
     }
 
     /// How many there were in all.

@@ -49,6 +49,7 @@ impl<B> Broker<B> {
     pub(super) fn start_draining(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get_mut(slot);
         if !std::mem::replace(&mut manager.draining, true) {
+            manager.note_state();
             let id = manager.id.clone();
             self.note_manager(&id, ManagerChange::Draining, now);
             self.release_bound(slot, now);
@@ -89,6 +90,7 @@ impl<B> Broker<B> {
     pub(super) fn hold_slot(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get_mut(slot);
         if !std::mem::replace(&mut manager.held, true) {
+            manager.note_state();
             let id = manager.id.clone();
             self.note_manager(&id, ManagerChange::Held, now);
             self.release_bound(slot, now);

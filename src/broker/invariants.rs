@@ -103,7 +103,8 @@ pub fn check<B>(broker: &Broker<B>) -> Result<(), Disorder> {
 
 fn check_manager<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> Result<(), Disorder> {
     let id = || manager.id.clone();
-    if manager.in_flight.len() > manager.registration.max_capacity {
+    // What was here before a restart may be gone, and others are let in for it.
+    if manager.in_flight.len() > manager.registration.max_capacity + manager.restored {
         return Err(Disorder::OverCapacity(id()));
     }
     if broker.managers.slot_of(&manager.id) != Some(slot) {

@@ -31,6 +31,7 @@
 //! | managers that fail everything | `failing` |
 //! | messages of those who are not registered, or not any more | `strangers`, `departed_managers` |
 //! | one terminal message for each task, no id twice | `ticket`, `live_ids` |
+//! | what outlives this process, and how another one goes on | `books`, `restart` |
 //! | answers to commands | `commands` |
 //! | how the run ends | `shutdown` |
 //! | records for the monitoring hub | `monitoring` |
@@ -50,6 +51,8 @@
     clippy::iter_over_hash_type,
     unsafe_code
 )]
+
+pub mod books;
 
 mod affinities;
 mod anomaly;
@@ -89,6 +92,7 @@ mod placement;
 mod policy;
 mod queue;
 mod registration;
+mod restart;
 mod results;
 mod selector;
 mod settings;
@@ -123,6 +127,7 @@ pub use load_selectors::{PackSelector, SpreadSelector};
 pub use now::Now;
 pub use origin::{ConnectionId, Origin};
 pub use output::{Output, Shipment, StopReason};
+pub use restart::{Death, Left, LeftManager, LeftTask, TakenOver};
 pub use selector::{BlockIdSelector, Candidate, RandomSelector, Selector};
 pub use settings::{Patience, Placement, Settings, Versions};
 pub use slot::Slot;
@@ -133,6 +138,7 @@ pub use unmet::{Lack, Unmet};
 use affinities::Affinities;
 use anomaly::LogEach;
 use aside::Aside;
+use books::Books;
 use departed_managers::Departed;
 use failing::Exceptions;
 use happenings::Recent;
@@ -146,6 +152,7 @@ use outputs::Outputs;
 use placement::{Reservation, WarmManagers};
 use policy::{Own, Policy};
 use queue::TaskQueue;
+use restart::Survival;
 use tally::Pace;
 use ticket::Ticket;
 use vanished::Blocks;
@@ -186,6 +193,8 @@ pub struct Broker<B> {
     pace: Pace,
     /// What became of managers lately.
     recent: Recent,
+    books: Books,
+    survival: Survival,
 }
 
 impl<B> Broker<B> {
@@ -218,6 +227,8 @@ impl<B> Broker<B> {
             exceptions: Exceptions::default(),
             pace: Pace::default(),
             recent: Recent::default(),
+            books: Books::default(),
+            survival: Survival::default(),
         }
     }
 
@@ -309,7 +320,7 @@ impl<B> Broker<B> {
             body,
         } = task;
         self.pace.turn(&self.tally, now.monotonic);
-        if !self.claim(id) {
+        if !self.claim(id, now) {
             self.tally.tasks_rejected += 1;
             return;
         }
@@ -340,7 +351,7 @@ impl<B> Broker<B> {
     /// A task that cannot be passed on, but whose id is known: it is answered.
     pub fn handle_unreadable_task(&mut self, task: TaskId, reason: String, now: Now) {
         self.pace.turn(&self.tally, now.monotonic);
-        if self.claim(task) {
+        if self.claim(task, now) {
             self.live.remove(task);
             self.tally.tasks_received += 1;
             self.outputs
@@ -390,7 +401,7 @@ impl<B> Broker<B> {
 
     /// Takes an id into the set of live ones. Two results for one id would end the executor's only
     /// result thread, so a second task under a live id is not taken.
-    fn claim(&mut self, id: TaskId) -> bool {
+    fn claim(&mut self, id: TaskId, now: Now) -> bool {
         if !self.takes_tasks(&id) {
             return false;
         }
@@ -398,7 +409,9 @@ impl<B> Broker<B> {
         let fresh = self
             .live
             .insert(id, || queue.ids().chain(managers.task_ids()).collect());
-        if !fresh {
+        if self.live.is_strict() {
+            self.note_accepted(id, fresh, now);
+        } else if !fresh {
             warn!("Task {id} is here already; the second one is dropped");
         }
         fresh

@@ -100,6 +100,11 @@ impl Liveness {
         self.heard_until = self.heard_until.max(heard_until);
     }
 
+    /// When nothing was left to read from managers last: awake clock.
+    pub(super) fn heard_at(&self) -> Duration {
+        self.workers_empty_at
+    }
+
     /// Begins a turn. If the process was stopped since the one before, the whole gap counts for
     /// nothing, and is returned.
     #[inline]

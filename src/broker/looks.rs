@@ -16,6 +16,8 @@ pub(super) enum LookFor {
     Observations,
     /// Managers that still work when the submit side is gone.
     Leaving,
+    /// What the executor is to be told of tasks that were accepted.
+    Accepted,
 }
 
 /// On the monotonic clock.
@@ -26,6 +28,7 @@ pub(super) struct Looks {
     failing_at: Option<Duration>,
     observations_at: Option<Duration>,
     leaving_at: Option<Duration>,
+    accepted_at: Option<Duration>,
     first: Option<Duration>,
 }
 
@@ -41,6 +44,7 @@ impl Looks {
             LookFor::Failing => self.failing_at,
             LookFor::Observations => self.observations_at,
             LookFor::Leaving => self.leaving_at,
+            LookFor::Accepted => self.accepted_at,
         }
     }
 
@@ -56,6 +60,7 @@ impl Looks {
             LookFor::Failing => self.failing_at = at,
             LookFor::Observations => self.observations_at = at,
             LookFor::Leaving => self.leaving_at = at,
+            LookFor::Accepted => self.accepted_at = at,
         }
         let all = [
             self.unmet_at,
@@ -63,6 +68,7 @@ impl Looks {
             self.failing_at,
             self.observations_at,
             self.leaving_at,
+            self.accepted_at,
         ];
         self.first = all.into_iter().flatten().min();
     }

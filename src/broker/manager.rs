@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use journal::Record;
+
+use super::books;
 use super::demand::Site;
 use super::failing::Row;
 use super::given_up::GivenUp;
@@ -52,6 +55,12 @@ pub(super) struct Manager<B> {
     pub(super) placed: Option<Box<PlacedTasks>>,
     /// Its turn among the registrations; 0 before the table gave it one.
     pub(super) order: u64,
+    /// Of the journal, where one is kept.
+    pub(super) record: Option<Record>,
+    /// Tasks that it held when this process took the run over.
+    pub(super) restored: usize,
+    /// How many of these may be gone: as many more are let in.
+    pub(super) untraced: usize,
 }
 
 impl<B> Manager<B> {
@@ -85,7 +94,16 @@ impl<B> Manager<B> {
             given_up: GivenUp::default(),
             row: None,
             order: 0,
+            record: None,
+            restored: 0,
+            untraced: 0,
         }
+    }
+
+    /// Held, draining or clogged, for the journal.
+    pub(super) fn note_state(&self) {
+        let record = self.record.as_ref();
+        books::note_state(record, self.held, self.draining, self.clogged);
     }
 
     pub(super) fn is_suspect(&self) -> bool {

@@ -73,6 +73,8 @@ impl<B> ManagerTable<B> {
             self.registrations += 1;
             manager.order = self.registrations;
         }
+        // It may have registered before this process began.
+        self.registrations = self.registrations.max(manager.order);
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 generation: 0,

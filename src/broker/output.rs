@@ -1,7 +1,9 @@
 //! Every effect that the broker may ask for.
 
 use super::change::Happening;
-use protocol::{Failure, ManagerId, Observation, Report, SelectorQuestion, TaskId, ToManager};
+use protocol::{
+    Failure, ManagerId, Notice, Observation, Report, SelectorQuestion, TaskId, ToManager,
+};
 
 /// One effect, in the order in which it is to be carried out.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum Output<B> {
     Failure(Failure),
     /// Something that the executor is told without asking.
     Observation(Observation<B>),
+    /// For an executor whose interchange is to survive.
+    Notice(Notice),
     /// A record for the monitoring hub.
     Report(Report<B>),
     /// A state change, for whoever follows the run.

@@ -416,7 +416,7 @@ impl<B> Broker<B> {
         })
     }
 
-    fn note_cold(&mut self, slot: Slot, task_type: &Rc<str>) {
+    pub(super) fn note_cold(&mut self, slot: Slot, task_type: &Rc<str>) {
         if let Some(warm) = self.warm.get_mut(task_type) {
             warm.remove(&slot);
             if warm.is_empty() {
@@ -509,6 +509,6 @@ impl<B> Broker<B> {
 }
 
 /// The manager has run the type. (Not of the broker: its records are being looked at.)
-fn note_warm(warm: &mut WarmManagers, slot: Slot, task_type: &Rc<str>) {
+pub(super) fn note_warm(warm: &mut WarmManagers, slot: Slot, task_type: &Rc<str>) {
     warm.entry(Rc::clone(task_type)).or_default().insert(slot);
 }

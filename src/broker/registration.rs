@@ -75,6 +75,7 @@ impl<B> Broker<B> {
         };
         let block = manager.registration.block.clone();
         let slot = self.managers.insert(manager);
+        self.write_down(slot, now);
         self.note_manager(id, change, now);
         self.blocks.join(block, slot);
         if self.has_asked {
@@ -96,8 +97,9 @@ impl<B> Broker<B> {
 
     /// Every registration is told by CONNECTED_BLOCKS, of which HTEX makes a set; who registers
     /// without end must not make it grow without end.
-    fn remember_block(&mut self, block: BlockId) {
+    pub(super) fn remember_block(&mut self, block: BlockId) {
         let history = Rc::make_mut(&mut self.block_history);
+        self.books.note_block(&block);
         if history.len() >= BLOCKS_REMEMBERED_MAX {
             let mut told = HashSet::new();
             history.retain(|block| told.insert(block.clone()));
@@ -144,6 +146,7 @@ impl<B> Broker<B> {
             manager.in_flight = std::mem::take(&mut earlier.in_flight);
             manager.doubts = std::mem::take(&mut earlier.doubts);
             manager.given_up = std::mem::take(&mut earlier.given_up);
+            (manager.restored, manager.untraced) = (earlier.restored, earlier.untraced);
             (manager.extra_slots, manager.placed) = (earlier.extra_slots, earlier.placed.take());
             if !manager.in_flight.is_empty() {
                 manager.idle_since = None;
@@ -165,7 +168,7 @@ impl<B> Broker<B> {
     }
 
     /// The failure to report if the manager runs other versions than the submit side.
-    fn mismatch(&mut self, manager: &Registration<B>) -> Option<Failure> {
+    pub(super) fn mismatch(&mut self, manager: &Registration<B>) -> Option<Failure> {
         let check = self.settings.version_check;
         if check == VersionCheck::Off {
             return None;
@@ -216,7 +219,8 @@ impl<B> Broker<B> {
     /// Takes a manager out for good. What it held is the caller's to settle.
     pub(super) fn remove(&mut self, slot: Slot, now: Now) -> Manager<B> {
         let manager = self.remove_quietly(slot, now);
-        self.departed.remember(&manager.id);
+        let record = self.books.departed(&manager.id);
+        self.departed.remember(&manager.id, record);
         self.outputs
             .push_back(Output::Forgotten(manager.id.clone()));
         manager

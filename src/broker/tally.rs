@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::histogram::Histogram;
+use super::histogram::{self, Histogram};
 
 /// Rates look back this far at the most.
 const LOOK_BACK: Duration = Duration::from_secs(60);
@@ -47,6 +47,57 @@ pub struct Tally {
     pub queued_for: Histogram,
     /// From a task's dispatch to its result.
     pub in_flight_for: Histogram,
+}
+
+/// The totals, and the words of both histograms.
+const WORDS: usize = 14 + 2 * histogram::WORDS;
+
+impl Tally {
+    /// For the journal: see [`Self::of_bytes`].
+    pub(super) fn to_bytes(&self) -> [u8; 8 * WORDS] {
+        let mut bytes = [0; 8 * WORDS];
+        let mut this = self.clone();
+        let totals = this.totals().map(|total| *total);
+        let [queued, flights] = [&self.queued_for, &self.in_flight_for].map(Histogram::words);
+        let words = totals.into_iter().chain(queued).chain(flights);
+        let (chunks, _) = bytes.as_chunks_mut();
+        (chunks.iter_mut().zip(words)).for_each(|(to, word)| *to = word.to_ne_bytes());
+        bytes
+    }
+
+    /// What was counted before a restart; the words may be a mixture of two moments.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        let (chunks, _) = bytes.as_chunks();
+        let mut words = chunks.iter().map(|word| u64::from_ne_bytes(*word));
+        let mut it = Self::default();
+        for total in it.totals() {
+            *total = words.next().unwrap_or(0);
+        }
+        for histogram in [&mut it.queued_for, &mut it.in_flight_for] {
+            let of_one = std::array::from_fn(|_| words.next().unwrap_or(0));
+            *histogram = Histogram::of_words(&of_one);
+        }
+        it
+    }
+
+    fn totals(&mut self) -> [&mut u64; 14] {
+        [
+            &mut self.tasks_received,
+            &mut self.tasks_rejected,
+            &mut self.tasks_dispatched,
+            &mut self.batches,
+            &mut self.tasks_done,
+            &mut self.tasks_lost,
+            &mut self.tasks_unreadable,
+            &mut self.late_results,
+            &mut self.managers_registered,
+            &mut self.managers_lost,
+            &mut self.managers_lost_held,
+            &mut self.managers_drained,
+            &mut self.managers_failing,
+            &mut self.disconnects,
+        ]
+    }
 }
 
 /// Tasks a second.
@@ -174,6 +225,18 @@ mod tests {
         pace.turn(&tally, at(200.0));
         let (_, minute) = pace.rates(&tally, at(200.0));
         assert_eq!(minute.received, 0.0);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_counted() {
+        let mut tally = Tally::default();
+        for (n, total) in tally.totals().into_iter().enumerate() {
+            *total = n as u64 + 1;
+        }
+        tally.queued_for.add(at(1.0));
+        tally.in_flight_for.add(at(1e9));
+        assert_eq!(Tally::of_bytes(&tally.to_bytes()), tally);
+        assert_eq!(Tally::of_bytes(b"short"), Tally::default());
     }
 
     #[test]

@@ -22,13 +22,17 @@ use super::manager::Manager;
 use super::now::Now;
 use super::settings::Patience;
 use super::slot::Slot;
-use super::ticket;
+use super::ticket::{self, InFlight};
 use protocol::TaskId;
 
 /// How many times the longest flight of the run a task may take.
 const FLIGHTS: u32 = 3;
 /// Before a run has shown how long its tasks take.
 const FLIGHTS_MIN: Duration = Duration::from_secs(30);
+/// A batch has left for its manager by then, unless that one is clogged.
+const UNSENT: Duration = Duration::from_secs(1);
+/// After a restart a task is in doubt that is younger than this many times what was not heard.
+const AGE_PER_UNHEARD: u32 = 100;
 /// A manager that is back has its results in a queue of its own; this is for them to arrive.
 const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
 
@@ -48,6 +52,30 @@ impl<B> Manager<B> {
         };
         let ids = ticket::ranges(ids);
         format!("; in doubt: {ids}, given up without a result in {span} s")
+    }
+}
+
+impl<B> Manager<B> {
+    /// When tasks are given up that were in doubt at a restart. Each is waited for from when it was
+    /// first in doubt, whatever has been restarted since, and for as long as it had been in flight
+    /// by then, if that is more than the patience that was measured.
+    fn end_of_restored_doubts(
+        &self,
+        patience: Option<Duration>,
+        is_measured: bool,
+    ) -> Option<Duration> {
+        let patience = patience?;
+        let end_of = |held: &InFlight| {
+            let since = held.doubted_since()?;
+            let age = since.saturating_sub(held.dispatched);
+            let patience = if is_measured {
+                patience.max(age)
+            } else {
+                patience
+            };
+            Some(since.saturating_add(patience))
+        };
+        self.in_flight.iter().filter_map(end_of).max()
     }
 }
 
@@ -98,14 +126,29 @@ impl<B> Broker<B> {
     /// held to be running, as if they had left by this one. Whether there are any in doubt.
     fn doubt_young_tasks(&mut self, slot: Slot, last_word: Duration, awake: Duration) -> bool {
         let (patience, young) = (self.patience(), self.flights());
+        let is_measured = self.settings.reconnect_patience == Patience::Measured;
+        let queued_results_get = QUEUED_RESULTS_GET.min(self.settings.heartbeat_threshold);
         let manager = self.managers.get_mut(slot);
         let broken = manager.link.number - 1;
+        // Not the connection broke but its end here was killed.
+        let is_anew = broken == 0 && manager.restored > 0;
+        let mut until = patience.map(|patience| awake.saturating_add(patience));
+        if is_anew {
+            // What the manager has kept for us meanwhile is still to come.
+            let soon = awake.saturating_add(queued_results_get);
+            let end = manager.end_of_restored_doubts(patience, is_measured);
+            until = end.map(|end| end.max(soon));
+        }
         for held in &mut manager.in_flight {
             let age = last_word.saturating_sub(held.dispatched);
             if held.link == broken {
-                match patience {
-                    Some(patience) if age <= young => {
-                        let until = awake.saturating_add(patience);
+                let is_doubtful = match is_anew {
+                    true => held.doubted_since().is_some(),
+                    false => age <= young,
+                };
+                match until {
+                    Some(until) if is_doubtful => {
+                        held.note_doubt(awake);
                         manager.doubts.insert(broken, until);
                     }
                     _ => held.link = manager.link.number,
@@ -122,6 +165,9 @@ impl<B> Broker<B> {
         let in_flight = &manager.in_flight;
         let is_held = |link: &u64| in_flight.iter().any(|held| held.link == *link);
         manager.doubts.retain(|link, _| is_held(link));
+        let is_untraced = manager.restored > 0 && manager.doubts.contains_key(&0);
+        let in_flight = manager.in_flight.iter().filter(|held| held.link == 0);
+        manager.untraced = if is_untraced { in_flight.count() } else { 0 };
         let first = manager.doubts.values().min().copied();
         let first = first.filter(|_| !manager.is_suspect());
         self.liveness.watch(slot, What::Doubt, first);
@@ -167,6 +213,17 @@ impl<B> Broker<B> {
             Patience::Fixed(patience) => Some(patience),
             Patience::Endless => None,
         }
+    }
+
+    /// A task that is not older when this process begins may be gone. All that had come and had not
+    /// been read was lost with the one before: the longer that was, the older are those that may be
+    /// done. Where no task has ended yet, those that left in the last moment may be gone, and all
+    /// others run: to fail the hours of all of them for the one result that may have been lost
+    /// would cost most.
+    pub(super) fn young(&self) -> Duration {
+        let unheard = self.survival.unheard.saturating_mul(AGE_PER_UNHEARD);
+        let longest = self.tally.in_flight_for.longest();
+        unheard.max(longest.saturating_mul(FLIGHTS)).max(UNSENT)
     }
 
     /// What no task of this run takes, as far as it has shown.

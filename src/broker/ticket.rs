@@ -4,8 +4,10 @@
 use std::mem;
 use std::time::Duration;
 
+use journal::Record;
 use tracing::error;
 
+use super::books;
 use protocol::TaskId;
 
 /// The duty to see that a task ends in one terminal message. It is moved, never copied; only
@@ -39,11 +41,25 @@ pub(super) struct InFlight {
     /// The number of the link that it left by, or is held to be running behind. If there is a later
     /// one, it is in doubt: the connection that broke may have taken its batch or its result.
     pub(super) link: u64,
+    /// Of the journal, where one is kept: it goes with this.
+    pub(super) record: Option<Record>,
 }
 
 impl InFlight {
     pub(super) fn task(&self) -> TaskId {
         self.ticket.task()
+    }
+
+    /// It may be gone, and so it may after a restart, however old it is then.
+    pub(super) fn note_doubt(&self, since: Duration) {
+        if let Some(record) = &self.record {
+            books::note_doubt(record, since);
+        }
+    }
+
+    /// Since when it has been in doubt, by this process or by one before.
+    pub(super) fn doubted_since(&self) -> Option<Duration> {
+        books::doubted_since(self.record.as_ref()?)
     }
 }
 

@@ -33,8 +33,11 @@ impl<B> Broker<B> {
             self.move_kinds_when_due(now);
             self.tell_unmet_when_due(now);
             self.observe_when_due(now);
+            self.tell_accepted_when_due(now);
         }
         self.leave_if_done(now);
+        let heard_until = self.liveness.heard_at();
+        self.books.note_tally(&self.tally, heard_until);
     }
 
     fn look_at(&mut self, (at, slot, what): Entry, now: Now) {

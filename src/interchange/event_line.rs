@@ -1,7 +1,8 @@
 //! The file of events: one JSON object a line, one line a change.
 //!
-//! Every line has `t` (seconds since the epoch) and `event`: `start`, `task`, `manager`, `dropped`
-//! (lines that were lost before this one) or `end`. README lists the fields.
+//! Every line has `t` (seconds since the epoch) and `event`: `start`, `restart` (another process
+//! goes on in the place of one that ended), `task`, `manager`, `dropped` (lines that were lost
+//! before this one) or `end`. README lists the fields.
 
 use serde::Serialize;
 
@@ -28,6 +29,11 @@ enum Event<'a> {
         host: &'a str,
         logdir: &'a str,
         label: &'a str,
+    },
+    Restart {
+        number: u32,
+        why: &'a str,
+        down_s: f64,
     },
     Task(TaskLine<'a>),
     Manager(ManagerLine<'a>),
@@ -92,7 +98,8 @@ pub struct Writer<'a> {
     pub logdir: &'a str,
 }
 
-/// The first line of each file.
+/// The first line of each file, and of each process that goes on with one. Of all processes of a
+/// run it has the time of the first one's start.
 pub fn of_start(writer: &Writer<'_>, wall_s: f64) -> Vec<u8> {
     let label = writer.logdir.trim_end_matches('/').rsplit('/').next();
     line(
@@ -104,6 +111,18 @@ pub fn of_start(writer: &Writer<'_>, wall_s: f64) -> Vec<u8> {
             host: writer.host,
             logdir: writer.logdir,
             label: label.unwrap_or_default(),
+        },
+    )
+}
+
+/// The second line of a process that goes on in the place of one that ended.
+pub fn of_restart(number: u32, why: &str, down_s: f64, wall_s: f64) -> Vec<u8> {
+    line(
+        wall_s,
+        Event::Restart {
+            number,
+            why,
+            down_s,
         },
     )
 }
@@ -327,6 +346,11 @@ mod tests {
         assert_eq!(
             text(of_dropped(12, &of_end("told to end", 3.0))),
             "{\"t\":3.0,\"event\":\"dropped\",\"lines\":12}\n"
+        );
+        assert_eq!(
+            text(of_restart(2, "was killed (SIGKILL)", 0.25, 3.5)),
+            "{\"t\":3.5,\"event\":\"restart\",\"number\":2,\
+             \"why\":\"was killed (SIGKILL)\",\"down_s\":0.25}\n"
         );
         assert_eq!(
             text(of_end("SIGTERM", 4.0)),

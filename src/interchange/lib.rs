@@ -13,7 +13,9 @@
     unsafe_code
 )]
 
+mod carried;
 mod complaints;
+mod restart;
 mod status_document;
 
 pub mod event_line;
@@ -21,6 +23,7 @@ pub mod event_line;
 use std::fmt::Display;
 use std::time::Duration;
 
+use journal::{Journal, Record};
 use tracing::{debug, info, warn};
 
 use broker::{
@@ -32,6 +35,7 @@ use protocol::{
     ToManager, UnreadWords, UnreadableTask, encode_batch,
 };
 
+pub use carried::Carried;
 pub use complaints::{Complaint, Complaints};
 pub use status_document::{Surroundings, document, timings};
 
@@ -55,18 +59,24 @@ pub enum Parcel<F> {
 pub struct Said<F>(Words<F>);
 
 enum Words<F> {
-    One(Result<FromManager<Opaque<F>>, Malformed>),
+    One(Read<F>),
     /// In the form of older releases, with a marker.
-    Several(Vec<Result<FromManager<Opaque<F>>, Malformed>>),
+    Several(Vec<Read<F>>),
 }
+
+type Read<F> = Result<FromManager<Body<F>>, Malformed>;
+
+/// What the broker carries.
+type Body<F> = Opaque<Carried<F>>;
 
 impl<F: AsRef<[u8]>> Said<F> {
     /// The frame behind the identity, and (in the form of older releases) those behind that.
     pub fn read(first: F, mut more: Vec<F>) -> Self {
         if more.is_empty() {
-            return Self(Words::One(FromManager::parse(first)));
+            return Self(Words::One(FromManager::parse(Carried::Frame(first))));
         }
         more.insert(0, first);
+        let more = more.into_iter().map(Carried::Frame).collect();
         Self(Words::Several(FromManager::parse_marked(more)))
     }
 
@@ -106,7 +116,7 @@ pub type FindVersions = Box<dyn FnOnce() -> Versions>;
 
 /// A broker with its doors.
 pub struct Interchange<F> {
-    broker: Broker<Opaque<F>>,
+    broker: Broker<Body<F>>,
     find_versions: Option<FindVersions>,
     complaints: Complaints,
     /// How many there were.
@@ -115,12 +125,15 @@ pub struct Interchange<F> {
     unread: UnreadWords,
     /// Parsl's name of the run, for reports.
     run_id: Option<String>,
+    /// Where one is kept.
+    journal: Option<Journal>,
+    kept_totals: Option<Record>,
 }
 
 impl<F: AsRef<[u8]>> Interchange<F> {
     /// `run_id` is Parsl's name of the run, which reports bear.
     pub fn new(
-        mut broker: Broker<Opaque<F>>,
+        mut broker: Broker<Body<F>>,
         find_versions: FindVersions,
         run_id: Option<String>,
     ) -> Self {
@@ -133,6 +146,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             commands: 0,
             unread: UnreadWords::default(),
             run_id,
+            journal: None,
+            kept_totals: None,
         }
     }
 
@@ -142,6 +157,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             true => Stay::Short,
             false => Stay::Long,
         };
+        let (frame, stay) = self.write_task_down(frame, stay, now);
         match Task::parse(frame, stay, &mut self.unread) {
             Ok(task) => {
                 let bytes = held_bytes(&task.body);
@@ -193,14 +209,14 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 
     /// The broker, for its getters.
-    pub fn broker(&self) -> &Broker<Opaque<F>> {
+    pub fn broker(&self) -> &Broker<Body<F>> {
         &self.broker
     }
 
     /// The broker, for what comes as no frame: a closed connection, who takes nothing, whether
     /// tasks may leave, who gets the next. Frames, time and the end of the submit side have doors
     /// of their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
-    pub fn broker_mut(&mut self) -> &mut Broker<Opaque<F>> {
+    pub fn broker_mut(&mut self) -> &mut Broker<Body<F>> {
         &mut self.broker
     }
 
@@ -252,7 +268,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         loop {
             return Some(match self.broker.poll_output()? {
                 Output::ToManager { to, message } => Transmit::Manager { to, message },
-                Output::Result(result) => match result.into_frame() {
+                Output::Notice(notice) => Transmit::Result(Parcel::Bytes(notice.encode())),
+                Output::Result(result) => match result.into_frame().and_then(Carried::into_frame) {
                     Some(frame) => Transmit::Result(Parcel::Frame(frame)),
                     None => {
                         debug_assert!(false, "results are kept whole");
@@ -289,14 +306,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    fn handle_message(
-        &mut self,
-        id: &ManagerId,
-        message: Result<FromManager<Opaque<F>>, Malformed>,
-        origin: Origin,
-        now: Now,
-    ) {
-        let message = match message {
+    fn handle_message(&mut self, id: &ManagerId, message: Read<F>, origin: Origin, now: Now) {
+        let mut message = match message {
             Ok(message) => message,
             Err(reason) => {
                 let unreadable = Complaint::UnreadableMessage;
@@ -313,8 +324,9 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             "Processing message type '{}' from manager {id}",
             message.kind()
         );
-        if matches!(message, FromManager::Registration(_)) {
+        if let FromManager::Registration(registration) = &mut message {
             self.learn_versions();
+            self.write_registration_down(id, registration, now);
         }
         self.broker.handle_manager(id, message, origin, now);
     }
@@ -326,7 +338,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     }
 }
 
-fn held_bytes<F: AsRef<[u8]>>(body: &Opaque<F>) -> usize {
+fn held_bytes<F: AsRef<[u8]>>(body: &Body<F>) -> usize {
     body.appended_len() + QUEUED_TASK_BYTES
 }
 

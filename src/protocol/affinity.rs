@@ -43,6 +43,11 @@ impl Affinity {
         Self(form.into())
     }
 
+    /// What [`Self::new`] makes the same of.
+    pub fn form(&self) -> &[u8] {
+        &self.0
+    }
+
     /// None for what is not plain, too large, or equal to nothing (NaN).
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {
         let mut form = Form::new();

@@ -10,6 +10,7 @@
 //! | | [`Observation`] (where nobody asks) | `observation` |
 //! | manager → interchange | [`FromManager`] | `from_manager` |
 //! | | [`Registration`], one of these | `registration` |
+//! | | [`Notice`] (to one that lets its interchange survive) | `notice` |
 //! | interchange → manager | [`ToManager`], [`encode_batch`] | `to_manager` |
 //! | interchange → monitoring | [`Report`], [`NodeInfo`] | `report` |
 //! | interchange ⇄ user's selector | [`SelectorQuestion`], [`SelectorAnswer`] | `user_selector` |
@@ -18,7 +19,8 @@
 //! where its wire form goes, and the compiler then names whoever has to decide what it means.
 //! All of them share `ids`, [`Opaque`] (in `opaque`: bytes that are carried and never opened) and
 //! [`Malformed`]. What applications write as any of Python's types is read by `number` and `text`;
-//! `affinity` makes one form of whatever Python calls equal, with integers from `magnitude`.
+//! `affinity` makes one form of whatever Python calls equal, with integers from `magnitude`, and
+//! `needs_form` is how the journal has needs.
 //!
 //! Bytes become a typed message or a [`Malformed`] here, once; behind this room nothing is checked
 //! again. Releases of Parsl differ in small ways (PROTOCOL.md 2), and those differences are told
@@ -42,6 +44,8 @@ mod ids;
 mod magnitude;
 mod malformed;
 mod needs;
+mod needs_form;
+mod notice;
 mod number;
 mod observation;
 mod opaque;
@@ -62,6 +66,7 @@ pub use from_manager::FromManager;
 pub use ids::{AnyTaskId, BlockId, ManagerId, TaskId, WideTaskId};
 pub use malformed::Malformed;
 pub use needs::{Amount, Needs, NodeNeeds, Routing};
+pub use notice::{IdRun, Notice};
 pub use observation::{Observation, OfManager};
 pub use opaque::{Opaque, Stay};
 pub use placement::UnreadWords;

@@ -41,7 +41,8 @@ impl<F: AsRef<[u8]>> Opaque<F> {
     /// An object that will be spliced into a message of ours.
     pub fn object(frame: F, program: Program, stay: Stay) -> Self {
         let len = program.appended_len();
-        if stay == Stay::Long && len <= SHARES_BUFFER_UP_TO_BYTES {
+        let is_small = len <= SHARES_BUFFER_UP_TO_BYTES;
+        if stay == Stay::Long && is_small && program.is_spliceable() {
             let mut body = Vec::with_capacity(len);
             program.append_to(frame.as_ref(), &mut body);
             return Self(Form::Spliced(body.into_boxed_slice()));
@@ -85,6 +86,19 @@ impl<F: AsRef<[u8]>> Opaque<F> {
                 out.body(frame.as_ref())
             }
         };
+    }
+
+    /// A pickle of its own, of the same object.
+    pub fn to_pickle(&self) -> Vec<u8> {
+        if let Form::Kept { frame, program } = &self.0
+            && !program.is_spliceable()
+        {
+            // What is appended of it would be read as a call that loads it.
+            return frame.as_ref().to_vec();
+        }
+        let mut out = Encoder::with_capacity(self.appended_len());
+        self.append_to(&mut out);
+        out.finish()
     }
 
     /// Appends opcodes that leave one item of the object on the stack: `operator.getitem(object,

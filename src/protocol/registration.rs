@@ -4,7 +4,7 @@ use crate::ids::{BlockId, ManagerId};
 use crate::malformed::Malformed;
 use crate::opaque::{Opaque, Stay};
 use crate::placement::amount;
-use pickle::{Program, View};
+use pickle::{self, Program, Tree, View};
 
 /// A capacity that no manager has: what is claimed beyond it is cut to it.
 const CAPACITY_MAX: i64 = 1 << 24;
@@ -109,6 +109,22 @@ impl Registration<()> {
         frame: F,
         program: Program,
     ) -> Registration<Opaque<F>> {
+        self.beside(Opaque::object(frame, program, Stay::Long))
+    }
+
+    /// Of a frame that was read before, and is kept as it is.
+    ///
+    /// # Errors
+    /// It is no registration.
+    pub fn of_kept<F: AsRef<[u8]>>(frame: F) -> Result<Registration<Opaque<F>>, Malformed> {
+        let bytes = frame.as_ref();
+        let tree = Tree::read(bytes)?;
+        let facts = Self::read(tree.root(), bytes.len())?;
+        let program = pickle::scan(bytes)?;
+        Ok(facts.beside(Opaque::object(frame, program, Stay::Short)))
+    }
+
+    fn beside<B>(self, message: B) -> Registration<B> {
         Registration {
             block: self.block,
             max_capacity: self.max_capacity,
@@ -122,7 +138,7 @@ impl Registration<()> {
             total_memory_mb: self.total_memory_mb,
             tells_capacity: self.tells_capacity,
             has_packages: self.has_packages,
-            message: Opaque::object(frame, program, Stay::Long),
+            message,
         }
     }
 }

@@ -33,6 +33,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
         if is_awaited || transport.may_have_more(Channel::Managers) {
             self.read_managers(transport, now);
         }
+        transport.end_messages();
         let released = transport.has_released();
         self.owed.look(&mut self.interchange, released, now);
         self.interchange.handle_time(now);
@@ -50,6 +51,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             let Some(request) = transport.receive_command() else {
                 return;
             };
+            transport.begin_message(Channel::Commands, request.as_ref());
             let reply = self.interchange.handle_command(request.as_ref(), now);
             transport.reply(reply);
         }
@@ -74,6 +76,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             }
             bytes += len;
             self.intake.note_task(len);
+            transport.begin_message(Channel::Tasks, frame.as_ref());
             self.interchange.handle_task(frame, now);
         }
     }
@@ -110,6 +113,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             first,
             more,
         } = arrived;
+        transport.begin_message(Channel::Managers, first.as_ref());
         let (said, identity) = (Said::read(first, more), identity.as_ref());
         // A connection's opening was told before its first message, but may have come after the
         // last look, and who registers must find the one before closed. Who is known by this

@@ -96,6 +96,12 @@ impl<F: AsRef<[u8]>> Turn<F> {
     /// the transport may hold so many tasks before they are read.
     pub fn new(interchange: Interchange<F>, bound_bytes: usize, read_ahead_tasks: usize) -> Self {
         let intake = Intake::new(bound_bytes, read_ahead_tasks);
+        let [
+            tasks_bytes,
+            batches_bytes,
+            from_managers_bytes,
+            results_bytes,
+        ] = interchange.kept_traffic();
         Self {
             interchange,
             owed: Owed::new(intake.unsent_batches_bytes_max()),
@@ -104,7 +110,12 @@ impl<F: AsRef<[u8]>> Turn<F> {
             words: Words::default(),
             heard: Heard::default(),
             inbox: Vec::new(),
-            traffic: Traffic::default(),
+            traffic: Traffic {
+                tasks_bytes,
+                batches_bytes,
+                from_managers_bytes,
+                results_bytes,
+            },
             batches: 0,
             effects_left: 0,
         }
@@ -117,7 +128,15 @@ impl<F: AsRef<[u8]>> Turn<F> {
         now: Now,
     ) -> Option<StopReason> {
         self.learn(transport, now);
-        self.send(transport, now)
+        let stop = self.send(transport, now);
+        let traffic = &self.traffic;
+        self.interchange.keep_traffic([
+            traffic.tasks_bytes,
+            traffic.batches_bytes,
+            traffic.from_managers_bytes,
+            traffic.results_bytes,
+        ]);
+        stop
     }
 
     /// The last word of a turn: whether something could be done now, until when nothing can, and

@@ -77,6 +77,11 @@ pub trait Transport {
     /// Who sent it, and by which connection.
     fn sender(&mut self, via: Option<i32>, identity: &[u8]) -> (ManagerId, Origin);
 
+    /// This message is read from now on: should that end the process, it can be named.
+    fn begin_message(&mut self, _channel: Channel, _bytes: &[u8]) {}
+    /// Nothing that came is being read.
+    fn end_messages(&mut self) {}
+
     /// Begins a message for a manager. Once this has succeeded, [`Self::send`] follows, and nothing
     /// else to managers before that.
     ///

@@ -51,6 +51,7 @@ themes!(
     vanished,
     failing,
     reconnect_patience,
+    restart,
     task_ids,
     spoilt_results,
     connections,

@@ -24,7 +24,10 @@ use super::events::Events;
 use super::needs;
 use super::words;
 use super::world::{self, ANY_ROOM, Body, Departure, Way, World, manager_id};
+use restart::Kept;
 
+#[path = "script/restart.rs"]
+mod restart;
 #[path = "script/work.rs"]
 mod work;
 
@@ -95,11 +98,14 @@ pub(crate) struct Player {
     full: BTreeSet<String>,
     /// Tasks that managers have begun by [`work`].
     begun: BTreeMap<String, VecDeque<i64>>,
+    /// With the policy's name in the scenario.
+    selector: Option<String>,
+    kept: Option<Kept>,
 }
 
 impl Player {
     /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown
-    /// walltime=60 cores_per_worker=2 routing=hard failing=held`
+    /// walltime=60 cores_per_worker=2 routing=hard failing=held journal=kept`
     pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -125,17 +131,14 @@ impl Player {
         settings.placement = needs::placement(&mut with);
         settings.placement.hold_failing_managers = with.text("failing").as_deref() == Some("held");
         let wanted = with.text("selector");
-        let selector: Box<dyn Selector> = match wanted.as_deref() {
-            None | Some("asked") => Box::new(BlockIdSelector::default()),
-            Some("random") => Box::new(RandomSelector::new(1)),
-            Some("spread") => Box::new(SpreadSelector::default()),
-            Some("pack") => Box::new(PackSelector::default()),
-            Some("longest-waiting") => Box::new(LongestWaiting::default()),
-            Some(other) => panic!("selector={other}"),
-        };
         let shows_warnings = with.text("warnings").is_some();
+        let is_kept = with.text("journal").is_some();
         with.finish();
-        let mut world = World::new(settings, selector);
+        let mut kept = is_kept.then(|| Kept::new(settings.clone()));
+        let mut world = World::new(settings, selector(wanted.as_deref()));
+        if let Some(kept) = &mut kept {
+            kept.open(&mut world);
+        }
         if wanted.as_deref() == Some("asked") {
             world.broker.ask_for_order(1, world.now);
         }
@@ -146,6 +149,8 @@ impl Player {
             unreachable: BTreeSet::new(),
             full: BTreeSet::new(),
             begun: BTreeMap::new(),
+            selector: wanted,
+            kept,
         }
     }
 
@@ -174,6 +179,7 @@ impl Player {
             "task" | "tasks" | "unreadable" => self.submit(line),
             "dispatching" => self.world.broker.handle_dispatching(line.object(0) == "on"),
             "dispatch" => return self.dispatch(line),
+            "written" | "killed" | "unsent" => return self.survive(line),
             "advance" => return self.advance(line),
             "sleep" => self.world.pass(seconds(line.number(0))),
             "wall" => self.world.now.wall_s += line.number::<f64>(0),
@@ -255,13 +261,15 @@ impl Player {
                 message: Body::Record(line.number(1)),
             },
         };
+        if let (Some(kept), FromManager::Registration(it)) = (&mut self.kept, &message) {
+            kept.write_registration(&name, it, self.world.now);
+        }
         let origin = self.origin(&name, line);
         let (id, now) = (manager_id(&name), self.world.now);
         self.world.broker.handle_manager(&id, message, origin, now);
     }
 
     fn submit(&mut self, line: &mut Line) {
-        let World { broker, now, .. } = &mut self.world;
         // What it takes to keep one.
         let weight = line.option("weight").unwrap_or(1);
         match line.verb.as_str() {
@@ -269,7 +277,7 @@ impl Player {
                 let mut task = task(line.number(0), line.text("priority").as_deref());
                 task.needs = needs::of(line).map(Box::new);
                 task.foreign_name = line.text("names").map(String::into_boxed_str);
-                broker.handle_task(task, weight, *now);
+                self.submit_one(task, weight);
             }
             "tasks" => {
                 let needs = needs::of(line).map(Box::new);
@@ -278,12 +286,13 @@ impl Player {
                 for id in number(first)..=number(last) {
                     let mut task = task(id, priority.as_deref());
                     task.needs = needs.clone();
-                    broker.handle_task(task, weight, *now);
+                    self.submit_one(task, weight);
                 }
             }
             _ => {
                 let reason = line.objects[1..].join(" ");
-                broker.handle_unreadable_task(TaskId(line.number(0)), reason, *now);
+                let (id, now) = (TaskId(line.number(0)), self.world.now);
+                self.world.broker.handle_unreadable_task(id, reason, now);
             }
         }
     }
@@ -301,6 +310,9 @@ impl Player {
             to if full.contains(to) => Way::Full,
             _ => Way::Open(room),
         });
+        if let Some(kept) = &mut self.kept {
+            kept.note_departures(&departures);
+        }
         let in_words = |departure: &Departure| match departure {
             Departure::Output(output) => words::of(output, self.world.now),
             Departure::Batch(to, shipment) => words::of_batch(to, shipment),
@@ -436,6 +448,17 @@ impl Player {
             self.world.set_origin(name, origin);
         }
         origin
+    }
+}
+
+fn selector(name: Option<&str>) -> Box<dyn Selector> {
+    match name {
+        None | Some("asked") => Box::new(BlockIdSelector::default()),
+        Some("random") => Box::new(RandomSelector::new(1)),
+        Some("spread") => Box::new(SpreadSelector::default()),
+        Some("pack") => Box::new(PackSelector::default()),
+        Some("longest-waiting") => Box::new(LongestWaiting::default()),
+        Some(other) => panic!("selector={other}"),
     }
 }
 

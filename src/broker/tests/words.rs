@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use broker::{Happening, ManagerChange, Now, Output, Shipment, StopReason, TaskChange, What};
 use protocol::{
-    BlockId, Failure, ManagerId, ManagerStatus, NodeInfo, Observation, OfManager, Registration,
-    Reply, Report, SelectorQuestion, ToManager,
+    BlockId, Failure, IdRun, ManagerId, ManagerStatus, NodeInfo, Notice, Observation, OfManager,
+    Registration, Reply, Report, SelectorQuestion, ToManager,
 };
 
 use super::world::{Body, WALL_AT_START_S};
@@ -27,6 +27,7 @@ pub(crate) fn of(output: &Output<Body>, now: Now) -> String {
         Output::Failure(failure) => of_failure(failure, now),
         Output::Happening(happening) => of_happening(happening),
         Output::Observation(observation) => of_observation(observation),
+        Output::Notice(notice) => of_notice(notice),
         Output::Report(Report::NodeInfo(info)) => of_node_info(info, now),
         Output::Report(Report::Relayed(Body::Record(number))) => format!("relayed {number}"),
         Output::Report(Report::Relayed(other)) => format!("relayed {other:?}"),
@@ -40,6 +41,27 @@ pub(crate) fn of(output: &Output<Body>, now: Now) -> String {
 pub(crate) fn of_batch(to: &ManagerId, shipment: &Shipment<Body>) -> String {
     check_bodies(shipment);
     format!("batch {}: {}", to.to_text(), fold(&shipment.ids()))
+}
+
+fn of_notice(notice: &Notice) -> String {
+    let fold = |runs: &[IdRun]| {
+        let ids = runs.iter().flat_map(|(first, last)| first.0..=last.0);
+        fold(&ids.collect::<Vec<_>>())
+    };
+    match notice {
+        Notice::Restarted {
+            number,
+            why,
+            down_s,
+            accepted,
+            live,
+        } => format!(
+            "restart {number} ({why}) after {down_s} s: accepted [{}], live [{}]",
+            fold(accepted),
+            fold(live)
+        ),
+        Notice::Accepted { runs } => format!("accepted [{}]", fold(runs)),
+    }
 }
 
 fn of_observation(observation: &Observation<Body>) -> String {

@@ -97,6 +97,15 @@ impl World {
         self.origins.insert(manager.to_owned(), origin);
     }
 
+    /// Nobody has a connection here any more; each comes back by another one.
+    pub(crate) fn cut_all(&mut self) -> Vec<String> {
+        let names: Vec<String> = self.origins.keys().cloned().collect();
+        for name in &names {
+            self.reconnect(name);
+        }
+        names
+    }
+
     /// Lets both clocks go on. Nobody is told.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic += time;

@@ -11,6 +11,10 @@ use super::world::{World, ms};
 use broker::{ConnectionId, Origin, Placement};
 use protocol::ToManager;
 
+/// Another process goes on.
+#[path = "books/restored.rs"]
+mod restored;
+
 /// What was not as promised.
 pub(crate) type Verdict = Result<(), String>;
 
@@ -33,6 +37,10 @@ pub(crate) struct Books {
     unanswered: Option<Vec<u8>>,
     /// Results in the order in which they were read.
     results: VecDeque<i64>,
+    /// Tasks that were given up, whether their failure has left or not.
+    failed: BTreeSet<i64>,
+    /// Tasks that were ever taken.
+    pub(crate) accepted: BTreeSet<i64>,
     /// How long the process was stopped in all, and what it did not hear before that.
     pub(crate) gaps: Duration,
     /// What is told of each step, for a single seed.
@@ -115,6 +123,8 @@ impl Books {
             foreseen: Vec::new(),
             unanswered: None,
             results: VecDeque::new(),
+            failed: BTreeSet::new(),
+            accepted: BTreeSet::new(),
             gaps: Duration::ZERO,
             tells: false,
         }
@@ -128,6 +138,9 @@ impl Books {
     }
 
     pub(crate) fn take_task(&mut self, task: i64, now: Duration) {
+        if !self.accepted.insert(task) {
+            return self.tell(now, format_args!("{task} came again"));
+        }
         self.tasks.note_waiting(task);
         self.leave_home_if_in_vain(task, now);
     }
@@ -234,6 +247,8 @@ impl Books {
 
     fn register(&mut self, name: &str, site: Site, origin: Origin, now: Duration) {
         let before = self.managers.remove(name);
+        let held = before.iter().flat_map(|before| &before.hands.tasks);
+        let held: BTreeSet<i64> = held.copied().collect();
         let same = before.filter(|before| {
             before.registered_by == origin.connection && before.is_open_by(origin.connection)
         });
@@ -243,7 +258,10 @@ impl Books {
         let mut hands = Hands::new(site, now);
         match same {
             Some(before) => hands.keep(before.hands),
-            None => self.homes.retain(|_, home| home != name),
+            None => {
+                self.failed.extend(held);
+                self.homes.retain(|_, home| home != name);
+            }
         }
         self.departed.remove(name);
         let book = Book {
@@ -291,7 +309,9 @@ impl Books {
     }
 
     fn leave(&mut self, name: &str) {
-        self.managers.remove(name);
+        if let Some(book) = self.managers.remove(name) {
+            self.failed.extend(book.hands.tasks);
+        }
         self.homes.retain(|_, home| home != name);
         self.departed.insert(name.to_owned());
         self.words_owed.remove(&(name.to_owned(), Word::Echo));
@@ -347,8 +367,8 @@ impl Books {
             let Some(book) = self.managers.get(name) else {
                 return Err(format!("{name} gets {tasks:?}, and is not registered"));
             };
-            let is_fit =
-                book.hands.has_room(&needs, &self.told) && self.could_hold(name, book, &needs, now);
+            let has_room = book.hands.may_have_room(&needs, &self.told);
+            let is_fit = has_room && self.could_hold(name, book, &needs, now);
             if !book.is_eligible() || !is_fit {
                 return Err(format!(
                     "{name} gets task {task}, and may not: {needs:?}, {book:?}, {:?}",
@@ -442,6 +462,7 @@ impl World {
                 if let Some(book) = books.managers.get_mut(name) {
                     book.hands.remove(task);
                 }
+                books.failed.insert(task);
                 books.leave_home_if_in_vain(task, now);
             }
             "draining" | "drained" => {

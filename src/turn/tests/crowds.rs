@@ -30,6 +30,7 @@ fn host() -> Host {
         patience: Patience::Fixed(ms(2_000)),
         told: Placement::default(),
         tells: false,
+        survives: false,
     });
     host.world.heartbeat_period = Some(THRESHOLD / 4);
     host

@@ -105,6 +105,8 @@ pub(crate) enum Event {
     Answer(usize),
     /// The executor reads results.
     ReadResults,
+    /// A manager whose connection was closed connects again.
+    Reconnect(usize),
 }
 
 impl Event {
@@ -118,7 +120,11 @@ impl Event {
             | Self::Close(_)
             | Self::FetchTasks
             | Self::Tell => true,
-            Self::Read(_) | Self::Beat(_) | Self::Answer(_) | Self::ReadResults => false,
+            Self::Read(_)
+            | Self::Beat(_)
+            | Self::Answer(_)
+            | Self::ReadResults
+            | Self::Reconnect(_) => false,
         }
     }
 }
@@ -143,6 +149,11 @@ impl Agenda {
         let first = self.by_time.first_entry()?;
         let at = first.key().0;
         (at <= time).then(|| (at, first.remove()))
+    }
+
+    /// This process is gone, with all that it was about to do.
+    pub(crate) fn forget_ours(&mut self) {
+        self.by_time.retain(|_, event| !event.is_ours());
     }
 
     /// All that are due by then.

@@ -9,13 +9,10 @@ use super::books::{Books, Verdict, Word};
 use super::events::Events;
 use super::messages;
 use super::network::Sizes;
+use super::restart::{Life, Taken};
 use super::world::{World, ms};
-use broker::{
-    BlockIdSelector, Broker, Patience, Placement, RandomSelector, Selector, Settings, Versions,
-};
-use interchange::Interchange;
-use protocol::VersionCheck;
-use turn::{Outlook, RETRY_EVERY, Rest, Transport as _, Turn, read_ahead_tasks};
+use broker::{Patience, Placement};
+use turn::{Outlook, RETRY_EVERY, Rest, Transport as _, Turn};
 
 /// So many turns in a row may move nothing: a bit may have to be taken back.
 const IDLE_TURNS_MAX: u32 = 8;
@@ -46,6 +43,8 @@ pub(crate) struct Beginning {
     /// What is known of what managers have.
     pub(crate) told: Placement,
     pub(crate) tells: bool,
+    /// Another process goes on where one is killed.
+    pub(crate) survives: bool,
 }
 
 pub(crate) struct Host {
@@ -67,6 +66,7 @@ pub(crate) struct Host {
     last_batch: Duration,
     /// When too much was owed to all.
     crowded_at: Duration,
+    pub(crate) life: Life,
 }
 
 impl Host {
@@ -74,25 +74,12 @@ impl Host {
         let mut books = Books::new(beginning.threshold, beginning.grace, beginning.told);
         books.tells = beginning.tells;
         let mut world = World::new(beginning.seed, beginning.sizes, books);
-        let settings = Settings {
-            heartbeat_threshold: beginning.threshold,
-            disconnect_grace: beginning.grace,
-            reconnect_patience: beginning.patience,
-            version_check: VersionCheck::Off,
-            monitoring: false,
-            happenings: true,
-            worker_port: 54321,
-            placement: beginning.told,
-        };
-        let selector: Box<dyn Selector> = match (beginning.seed, world.chance(0.5)) {
-            (Some(seed), true) => Box::new(RandomSelector::new(seed)),
-            _ => Box::new(BlockIdSelector::default()),
-        };
-        let broker = Broker::new(settings, selector, world.time());
-        let interchange = Interchange::new(broker, Box::new(Versions::default), None);
-        let read_ahead = read_ahead_tasks(beginning.bound_bytes);
+        let is_random = world.chance(0.5);
+        let mut life = Life::new(beginning, is_random);
+        let interchange = life.begin(world.time());
         Self {
-            turn: Turn::new(interchange, beginning.bound_bytes, read_ahead),
+            turn: beginning.turn(interchange),
+            life,
             world,
             events: Events::capture(LevelFilter::ERROR),
             bound_bytes: beginning.bound_bytes,
@@ -127,6 +114,9 @@ impl Host {
         let tasks = &mut self.world.books.get_mut().tasks;
         let task = tasks.submit(kind, priority);
         let bytes = messages::task(task, size, priority, tasks.needs_of_kind(kind));
+        if self.life.survives() {
+            self.world.executor.kept.insert(task, bytes.clone());
+        }
         self.largest_task_bytes = self.largest_task_bytes.max(bytes.len());
         self.world.executor.tasks.push_back((task, bytes));
         self.world.fetch_tasks_soon();
@@ -195,8 +185,12 @@ impl Host {
         self.last_turn = now.monotonic;
         world.task_bytes_read = 0;
         world.owed_max = 0;
-        if let Some(reason) = turn.take(world, now) {
-            return Err(format!("the end, because of {reason:?}"));
+        match self.life.take_turn(turn, world, now) {
+            Taken::Wholly(None) => {}
+            Taken::Wholly(Some(reason)) => {
+                return Err(format!("the end, because of {reason:?}"));
+            }
+            Taken::Killed(down) => return self.restart(down).map(|()| Rest::No),
         }
         let read = world.task_bytes_read;
         let room = self.bound_bytes.saturating_sub(before.queued);
@@ -275,7 +269,22 @@ impl Host {
         self.check_intake()
     }
 
-    fn check_books(&self) -> Verdict {
+    /// Another process begins, of which nothing is known yet.
+    pub(crate) fn begin_anew(&mut self) {
+        let now = self.world.now;
+        self.idle_turns = 0;
+        self.outlook = Outlook {
+            rest: Rest::No,
+            awaits_tasks: true,
+            awaits_results_socket: false,
+        };
+        self.shut_since = None;
+        self.may_dispatch_since = Some(now);
+        (self.last_turn, self.runs_since) = (now, now);
+        self.crowded_at = now;
+    }
+
+    pub(crate) fn check_books(&self) -> Verdict {
         let broker = self.turn.interchange().broker();
         let (queued, waiting) = (broker.queued(), self.world.books.borrow().tasks.waiting());
         if queued != waiting {

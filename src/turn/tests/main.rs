@@ -28,6 +28,9 @@ mod books;
 /// All of these, as the turn's transport.
 mod world;
 
+/// The process is killed at any step, and another one goes on.
+mod restart;
+
 /// The loop around the turn, and what must hold whenever it rests.
 mod host;
 

@@ -162,6 +162,43 @@ fn task_of(message: View<'_, '_>) -> i64 {
     task.expect("it names its task")
 }
 
+/// What an executor is told whose interchange survives.
+#[derive(Debug, Clone)]
+pub(crate) enum Notice {
+    Restarted { accepted: Runs, live: Runs },
+    Accepted(Runs),
+}
+
+/// Task ids: first and last of each run.
+pub(crate) type Runs = Vec<(i64, i64)>;
+
+pub(crate) fn notice_of(message: &[u8]) -> Option<Notice> {
+    let tree = Tree::read(message).expect("a message can be read");
+    let root = tree.root();
+    match root.get("type")?.as_str()? {
+        "htex-interchange-restart" => Some(Notice::Restarted {
+            accepted: runs_of(root.get("accepted")?),
+            live: runs_of(root.get("live")?),
+        }),
+        "htex-interchange-accepted" => Some(Notice::Accepted(runs_of(root.get("runs")?))),
+        _ => None,
+    }
+}
+
+fn runs_of(list: View<'_, '_>) -> Runs {
+    let of_run = |run: View<'_, '_>| {
+        let mut ends = run.items().expect("a run is a list").map(View::as_i64);
+        let mut end = || ends.next().flatten().expect("a run has two ends");
+        (end(), end())
+    };
+    list.items().expect("runs are a list").map(of_run).collect()
+}
+
+/// The id of a task as its message was written.
+pub(crate) fn task_of_message(message: &[u8]) -> i64 {
+    task_of(Tree::read(message).expect("a task can be read").root())
+}
+
 pub(crate) fn number_of(reply: &[u8]) -> Option<i64> {
     Tree::read(reply)
         .expect("a reply can be read")

@@ -57,6 +57,8 @@ pub(crate) struct Hands {
     pub(crate) tasks: BTreeSet<i64>,
     /// Those of them that ask for something.
     placed: BTreeMap<i64, Needs>,
+    /// What was here when another process went on: any of it may be gone.
+    pub(crate) restored: BTreeSet<i64>,
 }
 
 /// All that was submitted, and what of it waits.
@@ -169,6 +171,7 @@ impl Hands {
             ends_at: drains.map(|drains| now + drains),
             tasks: BTreeSet::new(),
             placed: BTreeMap::new(),
+            restored: BTreeSet::new(),
         }
     }
 
@@ -176,6 +179,7 @@ impl Hands {
     pub(crate) fn keep(&mut self, before: Self) {
         self.tasks = before.tasks;
         self.placed = before.placed;
+        self.restored = before.restored;
     }
 
     pub(crate) fn add(&mut self, task: i64, needs: Needs) {
@@ -215,6 +219,16 @@ impl Hands {
 
     /// Whether it has room for such a task, which it could hold.
     pub(crate) fn has_room(&self, needs: &Needs, told: &Placement) -> bool {
+        self.has_room_without(0, needs, told)
+    }
+
+    /// Whether it may be held to have room, because other tasks may be gone.
+    pub(crate) fn may_have_room(&self, needs: &Needs, told: &Placement) -> bool {
+        let gone = self.restored.intersection(&self.tasks).count();
+        self.has_room_without(gone, needs, told)
+    }
+
+    fn has_room_without(&self, gone: usize, needs: &Needs, told: &Placement) -> bool {
         let placed = self.placed.values();
         let extra: usize = placed.map(|needs| self.slots(needs, told) - 1).sum();
         let asks_for_workers = needs.cores.or(needs.running_time_s).is_some();
@@ -223,7 +237,7 @@ impl Hands {
             false => self.site.capacity,
         };
         let slots = self.slots(needs, told);
-        self.tasks.len() + extra + slots <= most && self.admits(needs, told)
+        self.tasks.len() + extra + slots <= most + gone && self.admits(needs, told)
     }
 
     /// How many of its workers such a task takes.
@@ -292,6 +306,11 @@ impl Tasks {
     pub(crate) fn is_waiting(&self, task: i64) -> bool {
         let Submitted { kind, key } = self.find(task);
         self.waiting[kind].contains(&key)
+    }
+
+    pub(crate) fn all_waiting(&self) -> BTreeSet<i64> {
+        let keys = self.waiting.iter().flatten();
+        keys.map(|(_, task)| *task).collect()
     }
 
     pub(crate) fn waiting(&self) -> usize {

@@ -444,6 +444,44 @@ impl World {
         complete
     }
 
+    /// The process is gone, and all that stood unread in its kernel or here. What it had written
+    /// may be read yet. Returns whose connections were closed by it.
+    pub(crate) fn close_all(&mut self) -> Vec<usize> {
+        let mut cut = Vec::new();
+        for number in 0..self.network.connections.len() {
+            let connection = &self.network.connections[number];
+            let (peer, state) = (connection.peer, connection.state);
+            if state == State::Closed {
+                continue;
+            }
+            if self.peers[peer].connection == Some(number) {
+                if self.chance(0.5) {
+                    self.take_in(number, usize::MAX);
+                }
+                self.peers[peer].connection = None;
+                cut.push(peer);
+            }
+            let connection = &mut self.network.connections[number];
+            connection.state = State::Closed;
+            connection.unread.clear();
+            connection.pipe.clear();
+            connection.writing = None;
+            connection.wire.clear();
+        }
+        let anew = Network::new(self.network.sizes);
+        let before = std::mem::replace(&mut self.network, anew);
+        self.network.connections = before.connections;
+        self.network.jammed = before.jammed;
+        self.network.withholds = before.withholds;
+        let names = before
+            .gone_since
+            .into_keys()
+            .chain(before.routes.into_keys());
+        let now = self.now;
+        self.network.gone_since = names.map(|name| (name, now)).collect();
+        cut
+    }
+
     fn release_later(&mut self, parcel: Parcel, latest: Duration) {
         if parcel.account.is_some() {
             let at = self.now + self.time_below(latest);

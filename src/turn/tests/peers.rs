@@ -1,10 +1,10 @@
 //! Both ends beyond the network: manager processes, and the executor.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::doors::Event;
-use super::messages::Saying;
+use super::messages::{Notice, Saying};
 use super::needs::Site;
 use super::network::Content;
 use super::world::{World, ms};
@@ -44,12 +44,24 @@ pub(crate) struct Executor {
     pub(crate) is_fetch_due: bool,
     pub(crate) reads: Reading,
     /// Results that stand in the transport.
-    pub(crate) results: VecDeque<usize>,
+    pub(crate) results: VecDeque<(Handed, usize)>,
     pub(crate) results_max: usize,
     pub(crate) is_read_due: bool,
     /// How often each task was answered.
     pub(crate) answers: BTreeMap<i64, u32>,
     pub(crate) commands: VecDeque<Vec<u8>>,
+    /// Messages that may have to be sent again, where the interchange survives.
+    pub(crate) kept: BTreeMap<i64, Vec<u8>>,
+    /// Tasks whose answer died with a process.
+    pub(crate) died: BTreeSet<i64>,
+}
+
+/// What is handed to the executor.
+#[derive(Debug)]
+pub(crate) enum Handed {
+    /// A task's terminal message.
+    Answer(i64),
+    Notice(Notice),
 }
 
 impl World {
@@ -185,6 +197,13 @@ impl World {
             Reading::Fast => usize::MAX,
             Reading::Slowly => (self.network.sizes.kernel / 4).max(1),
         };
+        self.take_in(connection, bytes_max);
+        self.read_soon(connection);
+    }
+
+    /// So many bytes of what stands in the kernel, as far as it is whole.
+    pub(crate) fn take_in(&mut self, connection: usize, bytes_max: usize) {
+        let peer = self.network.connections[connection].peer;
         for content in self.swallow(connection, bytes_max) {
             match content {
                 Content::Batch(tasks) => self.peers[peer].in_hand.extend(tasks),
@@ -193,7 +212,15 @@ impl World {
             }
         }
         self.answer_soon(peer);
-        self.read_soon(connection);
+    }
+
+    /// Its connection was closed by the other end, where somebody listens again.
+    pub(crate) fn reconnect(&mut self, peer: usize) {
+        let process = &self.peers[peer];
+        if process.is_running && process.connection.is_none() {
+            self.connect_peer(peer);
+            self.go_on(peer);
+        }
     }
 
     /// After something about how it reads has changed.
@@ -245,13 +272,15 @@ impl World {
             Reading::Slowly => 1,
         };
         let there = self.executor.results.len();
-        let large: Vec<usize> = (self.executor.results)
-            .drain(..there.min(count))
-            .filter(|bytes| *bytes > 0)
-            .collect();
-        for bytes in large {
-            let at = self.now + self.time_below(ms(3));
-            self.agenda.add(at, Event::ReleaseResult(bytes));
+        let read: Vec<_> = (self.executor.results).drain(..there.min(count)).collect();
+        for (handed, bytes) in read {
+            if bytes > 0 {
+                let at = self.now + self.time_below(ms(3));
+                self.agenda.add(at, Event::ReleaseResult(bytes));
+            }
+            if let Handed::Notice(notice) = handed {
+                self.heed(&notice);
+            }
         }
         let left = self.executor.results.len();
         if self.are_results_stuck && left <= self.executor.results_max / 2 {

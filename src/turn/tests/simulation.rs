@@ -31,6 +31,10 @@ const SLOW_STEP: Duration = ms(1_000);
 const SLOW_TASK_TAKES: Duration = ms(4_000);
 /// In one of so many runs tasks ask for something.
 const ASKING_PART: u64 = 3;
+/// And in one of so many another process goes on where one is killed.
+const SURVIVING_PART: u64 = 2;
+/// After so many calls of the transport, if it is in the middle of a turn.
+const CALLS_MAX: usize = 60;
 /// For so many things at the most.
 const KINDS_MAX: usize = 6;
 /// One manager may be owed more tasks than leave in a turn.
@@ -109,6 +113,8 @@ enum Happening {
     Stop,
     StopShortly,
     Ask,
+    /// This process is killed, between two turns or in the middle of one.
+    Kill,
 }
 
 /// How often each, among all that a run has.
@@ -168,6 +174,10 @@ impl Simulation {
             kernel: one_of(&[100, 3_000, 50_000, 400_000]),
         };
         let grace = [None, Some(ms(700)), Some(ms(2_500))][one_of(&[0, 1, 2])];
+        let survives = seed.is_multiple_of(SURVIVING_PART);
+        if survives {
+            menu.extend([Happening::Kill; 3]);
+        }
         let patience = [Patience::Measured, Patience::Fixed(ms(2_000))][one_of(&[0, 1])];
         let task_bytes = one_of(&[60, 600, 3_000, bound_bytes / 40]);
         let asking = match seed.is_multiple_of(ASKING_PART) {
@@ -183,6 +193,7 @@ impl Simulation {
             patience,
             told: asking.told,
             tells,
+            survives,
         });
         let world = &mut host.world;
         world.heartbeat_period = Some(THRESHOLD / 4);
@@ -275,11 +286,26 @@ impl Simulation {
                 let time = STOP_MIN + self.time_below(ms(800));
                 self.host.world.stop(time);
             }
+            Happening::Kill => return self.kill(),
             Happening::Ask => self.host.world.command(messages::outstanding()),
             _ => {
                 let place = self.below(self.places.len());
                 self.happen_to(place, happening);
             }
+        }
+        Ok(())
+    }
+
+    /// For a moment as a rule, or for longer than anybody waits.
+    fn kill(&mut self) -> Verdict {
+        let longest = match self.chance(0.8) {
+            true => ms(100),
+            false => THRESHOLD * 2,
+        };
+        let down = self.time_below(longest);
+        match self.chance(0.7) {
+            true => self.host.life.kill = Some((self.below(CALLS_MAX), down)),
+            false => return self.host.restart(down),
         }
         Ok(())
     }
@@ -411,6 +437,7 @@ impl Simulation {
     /// Everybody does what it should, and one is there that always did.
     fn heal(&mut self) -> Verdict {
         self.step = STEPS;
+        self.host.life.kill = None;
         let world = &mut self.host.world;
         world.network.sizes.kernel = 1 << 20;
         world.task_takes = ms(1);
@@ -427,13 +454,13 @@ impl Simulation {
             }
             world.go_on(peer);
         }
-        world.start("last", Site::of_everything());
+        let last = world.start("last", Site::of_everything());
         let healed = self.host.world.now;
         self.pass_until_answered(Duration::from_secs(45))?;
         self.check_doubts(healed)?;
         // What a connection took with it may be in nobody's hand, and its manager live on.
-        for place in 0..self.places.len() {
-            self.host.world.exit(self.places[place]);
+        for peer in 0..last {
+            self.host.world.exit(peer);
         }
         self.pass_until_answered(THRESHOLD * 4)?;
         self.host.pass(ms(1_000))?;
@@ -448,7 +475,13 @@ impl Simulation {
             return Ok(());
         }
         let books = self.host.world.books.borrow();
+        // What was held when this process was killed is waited for as long as it had been held.
+        let restored = |task| {
+            let mut held = books.managers.values();
+            held.any(|book| book.hands.restored.contains(task))
+        };
         let young = books.sent.iter().filter(|(_, sent)| **sent + OLD > healed);
+        let young = young.filter(|(task, _)| !restored(task));
         let world = &self.host.world;
         for (task, sent) in young {
             let mut at_work = world.peers.iter().filter(|peer| peer.is_running);

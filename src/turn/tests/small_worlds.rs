@@ -136,6 +136,7 @@ impl Path {
             patience: Patience::Fixed(ms(500)),
             told: Placement::default(),
             tells: false,
+            survives: false,
         });
         let peers = [0, 1].map(|place| {
             let site = Site::of_capacity(CAPACITIES[place]);

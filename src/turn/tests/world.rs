@@ -2,7 +2,7 @@
 //! loop is as little as epoll and libzmq do.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -31,16 +31,16 @@ pub(crate) struct World {
     random: Option<SmallRng>,
     pub(crate) agenda: Agenda,
     /// Until then the transport's thread does nothing.
-    stopped_until: Duration,
+    pub(crate) stopped_until: Duration,
     pub(crate) was_stopped: bool,
     pub(crate) network: Network,
     pub(crate) peers: Vec<Peer>,
     pub(crate) executor: Executor,
     pub(crate) books: RefCell<Books>,
     /// Read by the turn, and not looked at.
-    unheard: RefCell<VecDeque<Incoming>>,
+    pub(crate) unheard: RefCell<VecDeque<Incoming>>,
     /// By descriptor, as far as it was told: the connection, and who has spoken by it.
-    known: Vec<Option<(usize, Option<String>)>>,
+    pub(crate) known: Vec<Option<(usize, Option<String>)>>,
     pub(crate) workers: Door,
     pub(crate) tasks: Door,
     pub(crate) commands: Door,
@@ -50,21 +50,21 @@ pub(crate) struct World {
     pub(crate) tasks_here: VecDeque<(i64, Vec<u8>)>,
     pub(crate) are_results_stuck: bool,
     pub(crate) is_results_socket_readable: bool,
-    results_in_transit: usize,
+    pub(crate) results_in_transit: usize,
     /// What a byte of a result counts for: large ones, without their memory.
     pub(crate) result_weight: usize,
-    addressed: Option<usize>,
+    pub(crate) addressed: Option<usize>,
     /// Written or dropped, and soon done with.
     pub(crate) releasing: VecDeque<Parcel>,
     /// Bytes of each manager's batches that are here, whatever the turn counts.
-    accounts: Vec<usize>,
+    pub(crate) accounts: Vec<usize>,
     /// The most of them all in this turn.
     pub(crate) owed_max: usize,
-    account_of: BTreeMap<String, usize>,
+    pub(crate) account_of: BTreeMap<String, usize>,
     pub(crate) owes_nothing_since: BTreeMap<String, Duration>,
-    is_release_awaited: bool,
-    is_release_readable: bool,
-    has_released: bool,
+    pub(crate) is_release_awaited: bool,
+    pub(crate) is_release_readable: bool,
+    pub(crate) has_released: bool,
     pub(crate) heartbeat_period: Option<Duration>,
     pub(crate) task_takes: Duration,
     pub(crate) thread_takes: Duration,
@@ -77,6 +77,9 @@ pub(crate) struct World {
     pub(crate) task_bytes_read: usize,
     /// What was not as promised.
     pub(crate) failure: RefCell<Option<String>>,
+    /// What this process says first to the executor: all that were accepted, and all that are
+    /// here.
+    pub(crate) owed_notice: Option<(BTreeSet<i64>, BTreeSet<i64>)>,
 }
 
 impl World {
@@ -99,6 +102,8 @@ impl World {
                 is_read_due: false,
                 answers: BTreeMap::new(),
                 commands: VecDeque::new(),
+                kept: BTreeMap::new(),
+                died: BTreeSet::new(),
             },
             books: RefCell::new(books),
             unheard: RefCell::default(),
@@ -131,6 +136,7 @@ impl World {
             moved: 0,
             task_bytes_read: 0,
             failure: RefCell::default(),
+            owed_notice: None,
         }
     }
 
@@ -202,6 +208,7 @@ impl World {
             Event::Beat(peer) => self.beat(peer),
             Event::Answer(peer) => self.answer(peer),
             Event::ReadResults => self.read_results(),
+            Event::Reconnect(peer) => self.reconnect(peer),
         }
     }
 
@@ -523,21 +530,13 @@ impl Transport for World {
             return Err(frame);
         }
         self.moved += 1;
-        let (task, is_failure) = messages::task_of_result(&frame);
-        let answers = self.executor.answers.entry(task).or_default();
-        *answers += 1;
-        if *answers > 1 {
-            self.fail(format!("task {task} is answered twice"));
-        }
-        if let Err(failure) = self.books.get_mut().pass_result(task, is_failure) {
-            self.fail(failure);
-        }
+        let handed = self.note_handed(&frame);
         let large = match frame.len() < LARGE_RESULT_BYTES {
             true => 0,
             false => frame.len(),
         };
         self.results_in_transit += large * self.result_weight;
-        self.executor.results.push_back(large);
+        self.executor.results.push_back((handed, large));
         self.read_results_soon();
         Ok(())
     }

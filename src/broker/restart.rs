@@ -1,0 +1,467 @@
+//! Another broker goes on where one was killed, from what the journal holds.
+//!
+//! Managers are known before they speak, each without a connection: none is lost before it had time
+//! to come back. Tasks that wait keep their order and their age. A task in a manager's hands is in
+//! doubt as behind a broken link ([`super::tasks_in_doubt`]); what it needed is held for it. And
+//! the executor is told all ids that were ever accepted and those that are still here, so that it
+//! can compare: what was neither is sent again, what is here no longer has lost its result.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use journal::{Journal, Record};
+use tracing::debug;
+
+use super::Broker;
+use super::books::{self, Books, InFlightEntry, ManagerEntry};
+use super::change::ManagerChange;
+use super::deadlines::What;
+use super::demand::Demand;
+use super::lane::QueuedTask;
+use super::link::Link;
+use super::looks::LookFor;
+use super::manager::Manager;
+use super::now::{Now, nanoseconds};
+use super::output::Output;
+use super::placement::note_warm;
+use super::slot::Slot;
+use super::tally::Tally;
+use super::ticket::{InFlight, Ticket};
+use protocol::{Affinity, IdRun, ManagerId, Needs, Notice, Registration, Task, TaskId};
+
+/// So many tasks are accepted before the executor is told.
+const TELL_EVERY_TASKS: u32 = 256;
+/// Or so long.
+const TELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// What an earlier broker left, read as far as that takes more than the books.
+#[derive(Debug)]
+pub struct Left<B> {
+    /// Those that were registered, or about to be.
+    pub managers: Vec<LeftManager<B>>,
+    /// Tasks that waited.
+    pub tasks: Vec<LeftTask<B>>,
+    /// Everything else.
+    pub records: Vec<Record>,
+}
+
+/// A manager by its registration.
+#[derive(Debug)]
+pub struct LeftManager<B> {
+    /// Who.
+    pub id: ManagerId,
+    /// As it was read again.
+    pub registration: Registration<B>,
+    /// When that came: of two under one identity the later one counts.
+    pub came: Duration,
+}
+
+/// A task that waited.
+#[derive(Debug)]
+pub struct LeftTask<B> {
+    /// As it was read again.
+    pub task: Task<B>,
+    /// As for [`Broker::handle_task`].
+    pub weight: usize,
+    /// Since when.
+    pub since: Duration,
+}
+
+/// How an earlier broker ended, as far as it matters for what it had not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// Monotonic clock.
+    pub at: Duration,
+    /// It had been stopped for so long by then.
+    pub stopped: Duration,
+}
+
+/// How many there were of what an earlier broker left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TakenOver {
+    /// Managers.
+    pub managers: usize,
+    /// Tasks that wait.
+    pub queued: usize,
+    /// Tasks in managers' hands.
+    pub in_flight: usize,
+}
+
+/// What a run that survives has beside its books.
+#[derive(Debug, Default)]
+pub(super) struct Survival {
+    /// Accepted since the executor was told.
+    accepted: u32,
+    least: Option<TaskId>,
+    /// What managers said in this time before the restart was not read.
+    pub(super) unheard: Duration,
+}
+
+/// Records by kind.
+#[derive(Default)]
+struct Sorted {
+    managers: HashMap<ManagerId, ManagerEntry>,
+    /// Those that did not take what they were sent, by their turns.
+    clogged: HashSet<u64>,
+    in_flight: Vec<InFlightEntry>,
+    departed: Vec<Record>,
+    blocks: Vec<Record>,
+    runs: Vec<Record>,
+    tally: Option<Record>,
+}
+
+impl Sorted {
+    fn of(records: Vec<Record>) -> Self {
+        let mut sorted = Self::default();
+        for record in records {
+            match record.kind() {
+                books::MANAGER => {
+                    let entry = ManagerEntry::of(record);
+                    sorted.clogged.extend(entry.clogged.then_some(entry.order));
+                    let before = sorted.managers.get(&entry.id);
+                    if before.is_none_or(|before| before.written <= entry.written) {
+                        sorted.managers.insert(entry.id.clone(), entry);
+                    }
+                }
+                books::IN_FLIGHT => sorted.in_flight.push(InFlightEntry::of(record)),
+                books::DEPARTED => sorted.departed.push(record),
+                books::BLOCK => sorted.blocks.push(record),
+                books::ACCEPTED => sorted.runs.push(record),
+                books::TALLY => sorted.tally = Some(record),
+                _ => {}
+            }
+        }
+        sorted
+            .in_flight
+            .sort_by_key(|entry| (entry.dispatched, entry.task));
+        sorted
+    }
+}
+
+impl<B> Broker<B> {
+    /// From now on the books are written into this journal, and what an earlier broker left in it
+    /// is taken over. To be called before anything else has come. `death`: of that broker, if it is
+    /// known.
+    pub fn take_over(
+        &mut self,
+        journal: Journal,
+        left: Left<B>,
+        death: Option<Death>,
+        now: Now,
+    ) -> TakenOver {
+        let Sorted {
+            managers,
+            clogged,
+            in_flight,
+            departed,
+            blocks,
+            runs,
+            tally,
+        } = Sorted::of(left.records);
+        self.books = Books::open(journal.clone());
+        self.live.keep(journal, runs);
+        for record in departed {
+            let id = ManagerId::new(record.bytes());
+            self.departed.remember(&id, Some(record));
+        }
+        for record in blocks {
+            let block = books::block(&record);
+            Rc::make_mut(&mut self.block_history).push(block.clone());
+            self.books.adopt_block(block, record);
+        }
+        if let Some(record) = tally {
+            self.tally = Tally::of_bytes(record.bytes());
+            let at = death.map_or(now.monotonic, |death| death.at);
+            self.survival.unheard = match death {
+                // What comes ends a rest, unless it finds a process that is stopped.
+                Some(death) if books::rested(&record) => death.stopped,
+                _ => at.saturating_sub(books::heard_until(&record)),
+            };
+            self.books.adopt_tally(record);
+        }
+        let slots = self.restore_managers(left.managers, managers, now);
+        let queued: HashSet<TaskId> = left.tasks.iter().map(|left| left.task.id).collect();
+        for entry in in_flight.iter().filter(|it| clogged.contains(&it.manager)) {
+            // It had not taken what it was sent.
+            books::note_doubt(&entry.record, now.monotonic);
+        }
+        self.restore_in_flight(in_flight, &slots, &queued, now);
+        for slot in slots.values() {
+            self.begin_again(*slot, now);
+        }
+        self.begin_to_set_aside();
+        self.restore_queue(left.tasks, now);
+        TakenOver {
+            managers: slots.len(),
+            queued: self.queued(),
+            in_flight: self.in_flight(),
+        }
+    }
+
+    /// For the executor, before anything else: what it has to compare its own books with.
+    /// `why`: how the broker before ended; `down_s`: from that end to now, in seconds.
+    pub fn tell_restart(&mut self, number: u32, why: &str, down_s: f64) {
+        if !self.books.is_kept() {
+            return;
+        }
+        let live = self.queue.ids().chain(self.managers.task_ids()).collect();
+        self.outputs.push_back(Output::Notice(Notice::Restarted {
+            number,
+            why: why.to_owned(),
+            down_s,
+            accepted: self.live.accepted(TaskId(i64::MIN)),
+            live: runs_of(live),
+        }));
+    }
+
+    /// Nothing is left to read, and the process rests until something comes; or does so no longer.
+    pub fn note_rest(&self, rests: bool) {
+        self.books.note_rest(rests);
+    }
+
+    /// The manager's record, from its registration on.
+    pub(super) fn write_down(&mut self, slot: Slot, now: Now) {
+        if self.books.is_kept() {
+            let manager = self.managers.get_mut(slot);
+            let (id, order, started) = (&manager.id, manager.order, manager.started);
+            manager.record = self.books.manager(id, order, started, now);
+            manager.note_state();
+        }
+    }
+
+    /// Where no id is taken twice: this one was, or it had been before.
+    pub(super) fn note_accepted(&mut self, id: TaskId, is_fresh: bool, now: Now) {
+        if !is_fresh {
+            debug!("Task {id} was accepted before, and is dropped");
+            return;
+        }
+        let survival = &mut self.survival;
+        survival.accepted += 1;
+        survival.least = Some(survival.least.map_or(id, |least| least.min(id)));
+        if survival.accepted >= TELL_EVERY_TASKS {
+            self.tell_accepted();
+        } else if survival.accepted == 1 {
+            let at = now.monotonic.saturating_add(TELL_WITHIN);
+            self.looks.set(LookFor::Accepted, Some(at));
+        }
+    }
+
+    pub(super) fn tell_accepted_when_due(&mut self, now: Now) {
+        if self.looks.is_due(LookFor::Accepted, now.monotonic) {
+            self.tell_accepted();
+        }
+    }
+
+    fn tell_accepted(&mut self) {
+        self.looks.set(LookFor::Accepted, None);
+        self.survival.accepted = 0;
+        if let Some(least) = self.survival.least.take() {
+            let runs = self.live.accepted(least);
+            self.outputs
+                .push_back(Output::Notice(Notice::Accepted { runs }));
+        }
+    }
+
+    /// By their turns among the registrations.
+    fn restore_managers(
+        &mut self,
+        left: Vec<LeftManager<B>>,
+        mut entries: HashMap<ManagerId, ManagerEntry>,
+        now: Now,
+    ) -> BTreeMap<u64, Slot> {
+        let mut latest: BTreeMap<ManagerId, LeftManager<B>> = BTreeMap::new();
+        for manager in left {
+            let before = latest.get(&manager.id);
+            if before.is_none_or(|before| before.came <= manager.came) {
+                latest.insert(manager.id.clone(), manager);
+            }
+        }
+        let mut known: Vec<_> = latest
+            .into_values()
+            .map(|left| (entries.remove(&left.id), left))
+            .collect();
+        // Those that had been about to register stand behind all others.
+        known.sort_by_key(|(entry, left)| match entry {
+            Some(entry) => (false, entry.order, Duration::ZERO),
+            None => (true, 0, left.came),
+        });
+        let mut slots = BTreeMap::new();
+        for (entry, left) in known {
+            let (slot, order) = self.restore_manager(entry, left, now);
+            slots.insert(order, slot);
+        }
+        slots
+    }
+
+    fn restore_manager(
+        &mut self,
+        entry: Option<ManagerEntry>,
+        left: LeftManager<B>,
+        now: Now,
+    ) -> (Slot, u64) {
+        let LeftManager {
+            id, registration, ..
+        } = left;
+        // It was compared when it registered; it tells what others are compared with, as then.
+        let _ = self.mismatch(&registration);
+        let heard = self.liveness.awake(now);
+        let (link, told) = (Link::new(None, heard), &self.settings.placement);
+        let mut manager = Manager::new(id.clone(), registration, link, told, now, heard);
+        let block = manager.registration.block.clone();
+        let is_written_down = entry.is_some();
+        if let Some(entry) = entry {
+            manager.order = entry.order;
+            (manager.held, manager.draining) = (entry.held, entry.draining);
+            manager.started = entry.started;
+            manager.record = Some(entry.record);
+        } else {
+            self.departed.forget(&id);
+            self.remember_block(block.clone());
+        }
+        let slot = self.managers.insert(manager);
+        if !is_written_down {
+            self.write_down(slot, now);
+        }
+        self.blocks.join(block, slot);
+        (slot, self.managers.get(slot).order)
+    }
+
+    /// A task that is queued as well was not sent yet: its bytes go when they have been.
+    fn restore_in_flight(
+        &mut self,
+        entries: Vec<InFlightEntry>,
+        slots: &BTreeMap<u64, Slot>,
+        queued: &HashSet<TaskId>,
+        now: Now,
+    ) {
+        let mut demands: HashMap<Needs, Rc<Demand>> = HashMap::new();
+        let mut seen = HashSet::new();
+        let (young, now) = (self.young(), self.liveness.awake(now));
+        for entry in entries {
+            let Some(slot) = slots.get(&entry.manager).copied() else {
+                // Its manager had left: it was being answered.
+                continue;
+            };
+            if queued.contains(&entry.task) || !seen.insert(entry.task) {
+                continue;
+            }
+            self.live.insert_restored(entry.task);
+            if now.saturating_sub(entry.dispatched) <= young {
+                books::note_doubt(&entry.record, now);
+            }
+            let manager = self.managers.get_mut(slot);
+            manager.restored += 1;
+            manager.idle_since = None;
+            manager.in_flight.push_back(InFlight {
+                ticket: Ticket::issue(entry.task),
+                dispatched: entry.dispatched,
+                link: manager.link.number,
+                record: Some(entry.record),
+            });
+            if let Some((needs, affinity)) = entry.needs {
+                let routing = self.settings.placement.routing;
+                let demand = demands.entry(needs).or_insert_with_key(|needs| {
+                    Rc::new(Demand::new(Rc::new(needs.clone()), routing))
+                });
+                let demand = Rc::clone(demand);
+                self.place_again(slot, entry.task, &demand, affinity);
+            }
+        }
+    }
+
+    /// What the task asked for is still held for it.
+    fn place_again(
+        &mut self,
+        slot: Slot,
+        task: TaskId,
+        demand: &Rc<Demand>,
+        affinity: Option<Affinity>,
+    ) {
+        self.has_asked = true;
+        if let Some(task_type) = &demand.task_type {
+            note_warm(&mut self.warm, slot, task_type);
+        }
+        if let Some(affinity) = &affinity {
+            self.affinities.dispatched(affinity, slot);
+        }
+        let manager = self.managers.get_mut(slot);
+        let slots = demand.amounts.slots_on(&manager.site);
+        let placed = manager.placed.get_or_insert_default();
+        let cooled = placed.add(task, demand, affinity, slots);
+        manager.extra_slots = placed.extra_slots();
+        if let Some(task_type) = cooled {
+            self.note_cold(slot, &task_type);
+        }
+    }
+
+    /// From now on the manager is waited for.
+    fn begin_again(&mut self, slot: Slot, now: Now) {
+        let heard = self.liveness.awake(now);
+        let manager = self.managers.get_mut(slot);
+        let drains_in = manager.drains_in(now);
+        let ends_in = drains_in.or_else(|| manager.walltime_left(&self.settings.placement, now));
+        manager.ends_at = ends_in.map(|in_| now.monotonic.saturating_add(in_));
+        let drain_at = drains_in.map(|in_| heard.saturating_add(in_));
+        let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
+        let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
+        self.liveness.watch(slot, What::Silence, Some(silent_at));
+        self.liveness.watch(slot, What::Drain, drain_at);
+        self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
+        self.begin_grace(slot, heard, now);
+        self.index(slot);
+        self.finish_draining(slot, now);
+    }
+
+    fn restore_queue(&mut self, mut left: Vec<LeftTask<B>>, now: Now) {
+        left.sort_by_key(|left| (left.task.priority, left.task.id));
+        // One id twice: the second was about to be dropped.
+        let mut seen = HashSet::new();
+        left.retain(|left| seen.insert(left.task.id));
+        for LeftTask {
+            task,
+            weight,
+            since,
+        } in left
+        {
+            let Task {
+                id,
+                priority,
+                foreign_name,
+                needs,
+                body,
+            } = task;
+            self.live.insert_restored(id);
+            if let Some(name) = foreign_name {
+                self.live.send_alone(id, name);
+            }
+            let task = QueuedTask {
+                ticket: Ticket::issue(id),
+                priority,
+                since_ns: nanoseconds(since),
+                weight,
+                body,
+            };
+            self.queue_restored(task, needs, now);
+        }
+    }
+
+    fn queue_restored(&mut self, task: QueuedTask<B>, needs: Option<Box<Needs>>, now: Now) {
+        match needs.is_none() && !self.has_asked {
+            true => self.queue.plain.push(task),
+            false => self.queue_where_some_ask(task, needs, now),
+        }
+    }
+}
+
+fn runs_of(mut ids: Vec<TaskId>) -> Vec<IdRun> {
+    ids.sort_unstable();
+    let mut runs: Vec<IdRun> = Vec::new();
+    for id in ids {
+        match runs.last_mut() {
+            Some((_, last)) if last.0.checked_add(1) == Some(id.0) => *last = id,
+            _ => runs.push((id, id)),
+        }
+    }
+    runs
+}

@@ -1,0 +1,155 @@
+//! What of frames outlives this process, and reading it again.
+
+use std::time::Duration;
+
+use journal::{Journal, Record, Refused};
+use tracing::warn;
+
+use super::carried::Carried;
+use super::{Body, Interchange, held_bytes};
+use broker::{Death, Left, LeftManager, LeftTask, Now, TakenOver, books};
+use protocol::{ManagerId, Registration, Stay, Task};
+
+/// Commands, and the bytes of four channels.
+const TOTALS: usize = 5;
+
+impl<F: AsRef<[u8]>> Interchange<F> {
+    /// From now on what must outlive this process is written into this journal; `left` is what an
+    /// earlier broker left there. To be called before anything else has come.
+    pub fn take_over(
+        &mut self,
+        journal: Journal,
+        left: Vec<Record>,
+        death: Option<Death>,
+        now: Now,
+    ) -> TakenOver {
+        self.journal = Some(journal.clone());
+        let (mut managers, mut tasks, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        for record in left {
+            match record.kind() {
+                books::TASK => tasks.extend(self.read_task(record)),
+                books::REGISTRATION => managers.extend(read_registration(record)),
+                books::TRAFFIC => self.adopt_totals(record),
+                _ => records.push(record),
+            }
+        }
+        if !managers.is_empty() {
+            self.learn_versions();
+        }
+        let left = Left {
+            managers,
+            tasks,
+            records,
+        };
+        self.broker.take_over(journal, left, death, now)
+    }
+
+    /// Why something could not be written down, if that ever happened: nobody can go on from what
+    /// is not whole.
+    pub fn unwritten(&self) -> Option<Refused> {
+        self.journal.as_ref()?.refused()
+    }
+
+    /// What the journal has of these: how many bytes went by, in the order in which
+    /// [`Self::keep_traffic`] is told. Nothing before a restart.
+    pub fn kept_traffic(&self) -> [u64; 4] {
+        let [_, traffic @ ..] = self.kept_totals.as_ref().map_or([0; TOTALS], totals_of);
+        traffic
+    }
+
+    /// Once a turn: how many bytes went by so far, and how many commands.
+    pub fn keep_traffic(&mut self, [one, two, three, four]: [u64; 4]) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        let mut bytes = [0; 8 * TOTALS];
+        let totals = [self.commands, one, two, three, four];
+        let (words, _) = bytes.as_chunks_mut();
+        for (word, total) in words.iter_mut().zip(totals) {
+            *word = total.to_ne_bytes();
+        }
+        match &mut self.kept_totals {
+            Some(record) => record.overwrite(&bytes),
+            None => self.kept_totals = journal.write(books::TRAFFIC, [0; 4], &[&bytes]).ok(),
+        }
+    }
+
+    fn adopt_totals(&mut self, record: Record) {
+        if record.bytes().len() == 8 * TOTALS {
+            let [commands, ..] = totals_of(&record);
+            self.commands = commands;
+            self.kept_totals = Some(record);
+        }
+    }
+
+    /// The task's bytes stand in the journal from here on, and nowhere else.
+    pub(super) fn write_task_down(&self, frame: F, stay: Stay, now: Now) -> (Carried<F>, Stay) {
+        let Some(journal) = &self.journal else {
+            return (Carried::Frame(frame), stay);
+        };
+        let bytes = frame.as_ref();
+        let since = [now.monotonic.as_nanos() as u64, 0, 0, 0];
+        match journal.write(books::TASK, since, &[bytes]) {
+            // It is in no buffer that it would have to be copied out of.
+            Ok(record) => (Carried::WrittenDown(record, bytes.len()), Stay::Short),
+            Err(_) => (Carried::Frame(frame), stay),
+        }
+    }
+
+    /// The manager's account of itself stands in the journal as long as it is registered.
+    pub(super) fn write_registration_down(
+        &self,
+        id: &ManagerId,
+        registration: &mut Registration<Body<F>>,
+        now: Now,
+    ) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        let message = registration.message.to_pickle();
+        let fields = [message.len() as u64, now.monotonic.as_nanos() as u64, 0, 0];
+        let parts = [&message[..], id.as_bytes()];
+        let written = journal.write(books::REGISTRATION, fields, &parts);
+        if let Some(left) = written.ok().and_then(read_registration) {
+            *registration = left.registration;
+        }
+    }
+
+    fn read_task(&mut self, record: Record) -> Option<LeftTask<Body<F>>> {
+        let since = Duration::from_nanos(record.field(0));
+        let len = record.bytes().len();
+        let frame = Carried::WrittenDown(record, len);
+        match Task::parse(frame, Stay::Short, &mut self.unread) {
+            Ok(task) => Some(LeftTask {
+                weight: held_bytes(&task.body),
+                task,
+                since,
+            }),
+            // It was about to be answered, and its executor sends it again.
+            Err(_) => None,
+        }
+    }
+}
+
+fn totals_of(record: &Record) -> [u64; TOTALS] {
+    let (words, _) = record.bytes().as_chunks();
+    let mut words = words.iter().map(|word| u64::from_ne_bytes(*word));
+    std::array::from_fn(|_| words.next().unwrap_or(0))
+}
+
+fn read_registration<F: AsRef<[u8]>>(record: Record) -> Option<LeftManager<Body<F>>> {
+    let len = usize::try_from(record.field(0)).ok()?;
+    let came = Duration::from_nanos(record.field(1));
+    let id = ManagerId::new(record.bytes().get(len..)?);
+    match Registration::of_kept(Carried::WrittenDown(record, len)) {
+        Ok(registration) => Some(LeftManager {
+            id,
+            registration,
+            came,
+        }),
+        Err(reason) => {
+            warn!("What was written down of manager {id} cannot be read again: {reason}");
+            None
+        }
+    }
+}
