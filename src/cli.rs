@@ -122,6 +122,12 @@ pub struct Arguments {
     #[arg(long)]
     pub hold_failing_managers: bool,
 
+    /// Go on in another process, with all tasks and managers, when this one is killed or ends by a
+    /// fault of its own. For the executor of the Python package htex_interchange; any other one
+    /// learns of a loss, as without it.
+    #[arg(long)]
+    pub survive: bool,
+
     /// An endpoint of Globus Compute has started us by the name of its own command.
     #[arg(skip)]
     pub is_of_endpoint: bool,

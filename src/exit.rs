@@ -13,7 +13,7 @@ pub(crate) const REFUSED: u8 = 1;
 pub(crate) const BY_HAND: u8 = 2;
 const VERSION_MISMATCH: u8 = 3;
 /// EX_SOFTWARE of sysexits.h.
-const BROKEN: u8 = 70;
+pub(crate) const BROKEN: u8 = 70;
 
 /// SIGTERM is answered within 50 ms, and a backlog of log lines has this much of it. The last few
 /// have as long as at any other end, if the disk is busy.
@@ -22,15 +22,23 @@ const FLUSH_ON_SIGTERM: Duration = Duration::from_millis(30);
 /// Ends the process as the loop ended, with what is still to be written.
 pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
     let (status, patience, why) = match end {
-        End::Terminated => (0, FLUSH_ON_SIGTERM, "told to end"),
-        End::SubmitSideGone => (0, logging::EXIT_FLUSH, "submit side gone"),
-        End::VersionMismatch => (VERSION_MISMATCH, logging::EXIT_FLUSH, "version mismatch"),
-        End::Broken => (BROKEN, logging::EXIT_FLUSH, "a fault of its own"),
-        End::KeeperGone => (BROKEN, logging::EXIT_FLUSH, "killed"),
+        End::Terminated => (0, FLUSH_ON_SIGTERM, Some("told to end")),
+        End::SubmitSideGone => (0, logging::EXIT_FLUSH, Some("submit side gone")),
+        End::VersionMismatch => (
+            VERSION_MISMATCH,
+            logging::EXIT_FLUSH,
+            Some("version mismatch"),
+        ),
+        End::Broken => (BROKEN, logging::EXIT_FLUSH, Some("a fault of its own")),
+        // The run does not end.
+        End::GoneOnFrom => (BROKEN, logging::EXIT_FLUSH, None),
+        End::KeeperGone => (BROKEN, logging::EXIT_FLUSH, Some("killed")),
     };
     let begin = Instant::now();
     // Its writer is at work while we wait for the log's.
-    let events = events.inspect(|events| events.end(why));
+    if let (Some(events), Some(why)) = (events, why) {
+        events.end(why);
+    }
     log.flush_last_lines(patience, logging::EXIT_FLUSH);
     if let Some(events) = events {
         let left = |limit: Duration| limit.saturating_sub(begin.elapsed());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use event_loop::{LastWords, Signals};
-use keeper::{Ended, Notes};
+use keeper::{Loss, Notes};
 use submit_side::config::{Config, RawConfig, SubmitSide};
 
 use super::log::start_log;
@@ -20,17 +20,25 @@ const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
 
 /// Tells the executor and the managers of the broker's end. Whatever is in the way is a line in the
 /// log, as far as there is one.
-pub(crate) fn say(config: &[u8], ended: Ended, process: u32, notes: &Notes) {
+pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes) {
     // The mask of the keeper would keep SIGTERM from us.
     let _ = Signals::until_configured();
     let Ok(raw) = RawConfig::read(config) else {
         return;
     };
     let log = raw.logging().ok().and_then(|it| start_log(&it).ok());
-    error!("htex-interchange {ended}; it was process {process}");
+    let how = loss.how();
+    let not_again = match &loss.why_no_restart {
+        None => String::new(),
+        Some(why) => format!(". It was not started again: {why}"),
+    };
+    error!(
+        "htex-interchange {how}; it was process {}{not_again}",
+        loss.process
+    );
     if let Ok(config) = raw.check() {
         let reason = format!(
-            "htex-interchange {ended}; what it had not handed on is lost. Its log: {}",
+            "htex-interchange {how}; what it had not handed on is lost{not_again}. Its log: {}",
             config.logging.logdir.join("interchange.log").display()
         );
         tell(&config, notes, &reason);
@@ -54,6 +62,7 @@ pub(crate) fn tell(config: &Config, notes: &Notes, reason: &str) {
                 side,
                 certificates: certificates.as_ref(),
                 workers_at: notes.worker_port().map(|port| (address, port)),
+                notes,
                 managers: notes.managers(),
                 reason,
             }
@@ -66,6 +75,7 @@ pub(crate) fn tell(config: &Config, notes: &Notes, reason: &str) {
     }
 }
 
-fn executor_watches(side: &SubmitSide) -> bool {
+/// Whether it is one that sees by itself how its interchange ends, and can go on with another.
+pub(crate) fn executor_watches(side: &SubmitSide) -> bool {
     env::var(WATCHED).is_ok_and(|port| port == side.command_port.to_string())
 }

@@ -8,6 +8,7 @@ mod newer_parsl;
 mod refusal;
 mod selector;
 mod start;
+mod survive;
 mod telemetry;
 mod versions;
 
@@ -25,6 +26,7 @@ use tools::endpoint_command::{self, Call};
 use newer_parsl::hand_over_if_newer;
 use refusal::{RefusedStart, refuse, refuse_arguments};
 use start::Own;
+use survive::Began;
 
 fn main() -> ExitCode {
     // First of all: later the parent may be another.
@@ -45,14 +47,19 @@ fn main() -> ExitCode {
         return ExitCode::from(exit::BY_HAND);
     }
     let bytes = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
-    // Before the first thread.
-    let kept = keeper::keep(|ended, process, notes| last_words::say(&bytes, ended, process, notes));
+    let began = Began::now();
+    let memory = survive::memory(&arguments);
+    // Before the first thread. It returns in each broker of the run.
+    let kept = keeper::keep(|loss, notes| last_words::say(&bytes, loss, notes));
+    refusal::note_restart(kept.as_ref().ok());
     let signals = Signals::open();
     let signals = signals.unwrap_or_else(|e| refuse(&RefusedStart::Signals(e), None, None));
     let own = Own {
         signals,
         kept,
         ancestry,
+        began,
+        memory,
     };
     match RawConfig::read(&bytes) {
         Ok(raw) => start::start(&arguments, (&bytes, raw), own),

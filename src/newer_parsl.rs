@@ -34,7 +34,9 @@ pub(crate) fn hand_over_if_newer(
     side: Option<&SubmitSide>,
     log: Option<&LogGuard>,
 ) {
-    if arguments.newer_parsl != NewerParsl::Stock {
+    // What was served here so far is served here to its end.
+    let is_restart = kept.is_some_and(|kept| kept.restart().is_some());
+    if arguments.newer_parsl != NewerParsl::Stock || is_restart {
         return;
     }
     let starter = side.map(|side| WatchedProcess::of(WatchTarget::Starter, ancestry, side));

@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::CommandFactory;
@@ -10,6 +11,7 @@ use tracing::{error, info, warn};
 
 use event_loop::{OpenError, SideServiceError, Signals};
 use htex_interchange::cli::Arguments;
+use keeper::Kept;
 use logging::LogGuard;
 use submit_side::config::{self, ConfigError, RawConfig, SubmitSide};
 use submit_side::curve::{CertificateError, Certificates};
@@ -20,6 +22,15 @@ use super::selector::SelectorError;
 
 /// HTEX writes its configuration right after it has started us.
 const CONFIGURED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether a broker before us served this run. Whoever refuses need not be told.
+static IS_RESTART: AtomicBool = AtomicBool::new(false);
+
+/// To be called when it is known.
+pub(crate) fn note_restart(kept: Option<&Kept>) {
+    let is_restart = kept.is_some_and(|kept| kept.restart().is_some());
+    IS_RESTART.store(is_restart, Ordering::Relaxed);
+}
 
 /// Why nothing starts.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +53,30 @@ pub(crate) enum RefusedStart {
     EventLoop(#[from] OpenError),
 }
 
-/// Says why, to whom it can be said, and ends the process.
+/// Says why, to whom it can be said, and ends the process. An executor that has been served waits
+/// for no answer to its start: what follows is its keeper's to say, if it does not try again.
 pub(crate) fn refuse(
     reason: &RefusedStart,
     side: Option<&SubmitSide>,
     log: Option<&LogGuard>,
 ) -> ! {
-    let line = line_about(reason);
+    let is_restart = IS_RESTART.load(Ordering::Relaxed);
+    let (line, status) = match is_restart {
+        true => (
+            format!("htex-interchange could not go on: {reason}"),
+            exit::BROKEN,
+        ),
+        false => (line_about(reason), exit::REFUSED),
+    };
     let _ = writeln!(io::stderr(), "{line}");
     error!("{line}");
-    tell_submit_side(&line, side);
+    if !is_restart {
+        tell_submit_side(&line, side);
+    }
     if let Some(log) = log {
         log.flush_for(logging::EXIT_FLUSH);
     }
-    exit_at_once(exit::REFUSED)
+    exit_at_once(status)
 }
 
 /// Whoever types wrong arguments reads it on stderr. HTEX has sent its configuration by then, and

@@ -13,7 +13,8 @@ use event_loop::{
     Telemetry, WatchTarget, WatchedProcess,
 };
 use htex_interchange::cli::{Arguments, PatienceChoice, RoutingChoice};
-use keeper::Kept;
+use journal::Memory;
+use keeper::{Kept, Notes};
 use logging::LogGuard;
 use protocol::Routing;
 use status::document::About;
@@ -25,6 +26,7 @@ use super::log::{log_config, start_log};
 use super::newer_parsl::hand_over_if_newer;
 use super::refusal::{RefusedStart, load_certificates, refuse};
 use super::selector::{helper_of, selector_of};
+use super::survive::{self, Began};
 use super::telemetry::{self, Events};
 use super::versions::{awaits_observations, hints, version_finder};
 
@@ -34,15 +36,14 @@ pub(crate) struct Own {
     /// Why there is no keeper, if there is none.
     pub(crate) kept: io::Result<Kept>,
     pub(crate) ancestry: Ancestry,
+    pub(crate) began: Began,
+    /// What outlives a broker, or why there is none; None where that is not wanted.
+    pub(crate) memory: Option<io::Result<Memory>>,
 }
 
 /// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
 pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>), own: Own) -> ! {
-    let Own {
-        signals,
-        kept,
-        ancestry,
-    } = own;
+    let (signals, kept, ancestry) = (own.signals, own.kept, own.ancestry);
     let side = raw.submit_side().ok();
     let log = open_log(&raw);
     hand_over_if_newer(
@@ -59,6 +60,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
     let config = raw.check().unwrap_or_else(|error| refused(error.into()));
     log_config(&config);
     let kept = told(kept);
+    let memory = survive::settled(own.memory, &config.submit_side, kept.as_ref());
     if arguments.is_of_endpoint {
         log_shim();
     }
@@ -73,7 +75,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
         .unwrap_or_else(|error| refused(error.into()));
     // What the user's selector holds need not be held here, too, for as long as the run lasts.
     drop(raw);
-    let about = telemetry::about(&config, watched.pid());
+    let about = telemetry::about(&config, watched.pid(), own.began.wall_s);
     let (events, telemetry) =
         telemetry_of(arguments, &config, &log, about).unwrap_or_else(|error| refused(error.into()));
     let notes = kept.as_ref().map(|kept| kept.notes().clone());
@@ -82,6 +84,8 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
         certificates,
         signals,
         kept,
+        began: own.began.at,
+        memory,
         io_threads: arguments.io_threads,
         max_queued_bytes: arguments
             .max_queued_bytes
@@ -95,11 +99,32 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
         telemetry,
     })
     .unwrap_or_else(|error| refused(error.into()));
+    serve(
+        event_loop,
+        (&config, notes.as_deref()),
+        &log,
+        events.as_deref(),
+    )
+}
+
+/// Tells of a restart, if it is one, runs the loop, and ends the process.
+fn serve(
+    event_loop: EventLoop,
+    (config, notes): (&Config, Option<&Notes>),
+    log: &LogGuard,
+    events: Option<&Events>,
+) -> ! {
+    if let Some(restart) = event_loop.restart() {
+        survive::tell(restart);
+        if let Some(events) = events {
+            events.tell(restart);
+        }
+    }
     let end = event_loop.run();
     if let (End::KeeperGone, Some(notes)) = (end, notes) {
-        last_words::tell(&config, &notes, KEEPER_GONE);
+        last_words::tell(config, notes, KEEPER_GONE);
     }
-    exit(end, &log, events.as_deref())
+    exit(end, log, events)
 }
 
 /// The two processes of a run, for whoever sees them.

@@ -11,7 +11,7 @@ use event_loop::{EventSink, SideServiceError, check_threads};
 use htex_interchange::cli::Arguments;
 use interchange::event_line::{self, Writer};
 use logging::{EventFile, EventFileSpec};
-use status::document::About;
+use status::document::{About, Restart};
 use status::side_service::SideService;
 use submit_side::config::{Config, LoggingKind, SelectorChoice};
 use submit_side::releases::NEWEST_TESTED;
@@ -20,7 +20,7 @@ use submit_side::releases::NEWEST_TESTED;
 const EVENT_FILES_KEPT: u32 = 4;
 
 /// Who we are, as far as it does not change.
-pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
+pub(crate) fn about(config: &Config, submit_pid: Option<u32>, began_wall_s: f64) -> About {
     let log = match config.logging.kind {
         LoggingKind::Json { .. } => Some("interchange.jsonlog"),
         LoggingKind::Noop => None,
@@ -38,7 +38,7 @@ pub(crate) fn about(config: &Config, submit_pid: Option<u32>) -> About {
         log: log.map(|name| logdir.join(name).display().to_string()),
         logdir: logdir.display().to_string(),
         logdir_bytes: bytes_unless_utf8(&logdir),
-        started_at_s: wall_s(),
+        started_at_s: began_wall_s,
         uptime_s: 0.0,
         python: None,
         parsl: None,
@@ -126,6 +126,16 @@ impl Events {
             at: Some(state.path.display().to_string()),
             trouble: state.trouble,
         }
+    }
+
+    /// That this process goes on where another one has ended.
+    pub(crate) fn tell(&self, restart: &Restart) {
+        self.write(&event_line::of_restart(
+            restart.number,
+            &restart.why,
+            restart.down_s,
+            restart.at_s,
+        ));
     }
 
     /// The last line.

@@ -9,15 +9,20 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
-        Self {
-            started: Instant::now(),
-        }
+    /// Counts from the start of the run: all its brokers have one time, whichever of them has
+    /// noted it.
+    pub(super) fn since(started: Instant) -> Self {
+        Self { started }
     }
 
     /// What [`Now`] has of it, without the wall clock.
     pub(super) fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// The same at another time.
+    pub(super) fn monotonic_at(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.started)
     }
 
     pub(super) fn now(&self) -> Now {

@@ -191,7 +191,9 @@ mod tests {
             end: 65_536,
         };
         let address = IpAddr::from([127, 0, 0, 1]).into();
-        sockets::bind_workers(workers, Some(&address), any).unwrap()
+        sockets::bind_workers(workers, Some(&address), any, false)
+            .unwrap()
+            .0
     }
 
     fn greet(context: &Context, port: u16, server: &CurveKeyPair, client: &CurveKeyPair) -> Socket {

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 use super::aside::Aside;
 use super::frame::Frame;
 use super::frame_socket::{FrameSocket, Part};
+use super::reserved_port;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
-use super::sockets::{self, EXECUTOR, LastSockets};
+use super::sockets::{EXECUTOR, LastSockets};
+use keeper::Notes;
 use protocol::{Failure, ToManager};
 use submit_side::address::Address;
-use submit_side::config::{PortChoice, SubmitSide};
+use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
 /// An executor that is there has connected within this, and its questions have come.
@@ -30,6 +32,9 @@ const ANSWERS_FOR: Duration = Duration::from_millis(300);
 const MANAGERS_WITHIN: Duration = Duration::from_millis(1500);
 const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
 const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
+/// Parsl asks once in its `strategy_period`, of 5 s, and its kernel may be submitting: whoever
+/// speaks where nobody listens waits for ever. So somebody is there until nothing came for so long.
+const ASKED_WITHIN: Duration = Duration::from_secs(6);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long what was taken by a socket may take to leave.
 const LINGER_MS: i32 = 1000;
@@ -42,6 +47,8 @@ pub struct LastWords<'a> {
     pub certificates: Option<&'a Certificates>,
     /// Where managers connect to, if they could.
     pub workers_at: Option<(Option<&'a Address>, u16)>,
+    /// What outlives the broker: its port is reserved there, if it is.
+    pub notes: &'a Notes,
     /// Under which identities they did.
     pub managers: Vec<&'a [u8]>,
     /// What users read.
@@ -74,7 +81,8 @@ impl fmt::Display for Told {
 }
 
 impl LastWords<'_> {
-    /// Says them. This takes two seconds at most, and longer only for thousands of managers.
+    /// Says them, which takes two seconds at most, and longer only for thousands of managers; and
+    /// stays for as long as the executor asks.
     ///
     /// # Errors
     /// No socket could be opened, or there are no threads for them.
@@ -88,12 +96,14 @@ impl LastWords<'_> {
             waiting: self.managers.iter().copied().collect(),
             told: Told::default(),
             connected: None,
+            heard: Instant::now(),
+            is_gone: false,
         };
         talk.sockets.connect(self.side)?;
         // Somebody may have this port already; the executor is told all the same.
         let bound = self.workers_at.map(|(address, port)| {
             let workers = talk.sockets.workers.socket_mut();
-            sockets::bind_workers(workers, address, PortChoice::Fixed(port))
+            reserved_port::bind_again(workers, address, port, Some(self.notes))
         });
         if !matches!(bound, Some(Ok(_))) {
             talk.told.not_there = std::mem::take(&mut talk.waiting).len();
@@ -101,6 +111,12 @@ impl LastWords<'_> {
         talk.speak(self.reason);
         Ok(talk.told)
     }
+}
+
+/// What the executor has done.
+struct Heard {
+    asks: bool,
+    submits: bool,
 }
 
 struct Talk<'a> {
@@ -112,6 +128,10 @@ struct Talk<'a> {
     told: Told,
     /// When the executor was, at last.
     connected: Option<Instant>,
+    /// When it sent something last.
+    heard: Instant,
+    /// It was connected, and is not any more.
+    is_gone: bool,
 }
 
 impl Talk<'_> {
@@ -119,11 +139,8 @@ impl Talk<'_> {
         let failure = Failure::Broken {
             reason: reason.to_owned(),
         };
-        let refusal = protocol::refusal(reason);
-        let _ = self
-            .sockets
-            .results
-            .send(Frame::of_bytes(failure.encode()), Part::Last);
+        let (failure, refusal) = (failure.encode(), protocol::refusal(reason));
+        self.fail(&failure);
         let begin = Instant::now();
         let managers = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
         let managers_within =
@@ -134,32 +151,65 @@ impl Talk<'_> {
                 None => begin.elapsed() >= EXECUTOR_WITHIN,
             };
             let managers_done = self.waiting.is_empty() || begin.elapsed() >= managers_within;
-            if executor_done && managers_done {
+            if executor_done && managers_done && !self.is_awaited() {
                 break;
             }
-            answer(&self.sockets.commands, &refusal);
+            if !executor_done {
+                answer(&self.sockets.commands, &refusal);
+            }
             let commands = &self.sockets.commands;
             self.aside
                 .wait([commands, self.is_connected.socket()], LOOK_EVERY);
-            self.listen();
+            let Heard { asks, submits } = self.listen();
+            if asks {
+                answer(&self.sockets.commands, &refusal);
+            }
+            if submits {
+                self.fail(&failure);
+            }
             self.tell_managers();
         }
         self.told.executor = self.connected.is_some();
         self.told.not_there += self.waiting.len();
     }
 
-    fn listen(&mut self) {
+    /// Every task, whatever was submitted meanwhile.
+    fn fail(&self, failure: &[u8]) {
+        let failure = Frame::of_bytes(failure.to_vec());
+        let _ = self.sockets.results.send(failure, Part::Last);
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.connected.is_some() && !self.is_gone && self.heard.elapsed() < ASKED_WITHIN
+    }
+
+    fn listen(&mut self) -> Heard {
         while let Some(event) = self.is_connected.next() {
-            if event == SocketEvent::HandshakeSucceeded {
-                self.connected = Some(Instant::now());
+            match event {
+                SocketEvent::HandshakeSucceeded => {
+                    self.connected = Some(Instant::now());
+                    self.is_gone = false;
+                }
+                SocketEvent::Disconnected(_) => self.is_gone = true,
+                SocketEvent::Connected
+                | SocketEvent::Listening(_)
+                | SocketEvent::Accepted(_)
+                | SocketEvent::AcceptFailed(_)
+                | SocketEvent::Closed
+                | SocketEvent::HandshakeFailed(_) => {}
             }
         }
         // What is said here is of no use any more, and would fill the sockets.
-        for socket in [&self.sockets.commands, &self.sockets.workers] {
-            while let Some(frame) = socket.receive() {
-                socket.skip_rest(&frame);
-            }
+        let [asks, submits, _] = [
+            &self.sockets.commands,
+            &self.sockets.tasks,
+            &self.sockets.workers,
+        ]
+        .map(drained);
+        if asks || submits {
+            self.heard = Instant::now();
         }
+        Heard { asks, submits }
     }
 
     fn tell_managers(&mut self) {
@@ -176,6 +226,16 @@ impl Talk<'_> {
         });
         self.told.managers += before - self.waiting.len();
     }
+}
+
+/// Whether anything had come.
+fn drained(socket: &FrameSocket) -> bool {
+    let mut has_come = false;
+    while let Some(frame) = socket.receive() {
+        socket.skip_rest(&frame);
+        has_come = true;
+    }
+    has_come
 }
 
 /// In the envelope of a REP socket, whose part a ROUTER plays here.

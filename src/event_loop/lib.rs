@@ -14,6 +14,7 @@
 //! | **What comes and what leaves** | |
 //! | `ports` | the sockets of tasks, results, commands and managers, as the turn knows them |
 //! | `release` | the wake-up when libzmq has done with something |
+//! | `reserved_port` | keeps the worker port for the next broker |
 //! | `worker_connections` | the connections of managers, in a table by descriptor |
 //! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
 //! | `worker_connections/listener_wait` | has libzmq wait for the port no longer, and again |
@@ -35,6 +36,7 @@
 //! | `selector_helper/keeper` | starts it on a thread of its own, which waits for its end |
 //! | `status_server` | serves the status document and the page of metrics |
 //! | `side_service` | what only tells of a run does not decide it |
+//! | `restart` | that this broker follows another one |
 //! | `telemetry` | what is told outside, as whoever starts the loop gives it |
 //! | `threads` | whether there are the threads that libzmq aborts without |
 //! | **Below all of these** | |
@@ -60,6 +62,8 @@ mod ports;
 mod process;
 mod refusal;
 mod release;
+mod reserved_port;
+mod restart;
 mod selector_helper;
 mod side_service;
 mod signals;
@@ -88,6 +92,7 @@ use zmq::Context;
 
 use broker::{Now, StopReason};
 use interchange::{Complaint, Interchange};
+use status::document::Restart;
 use submit_side::curve::Certificates;
 
 pub use ancestry::Ancestry;
@@ -141,6 +146,8 @@ pub enum End {
     VersionMismatch,
     /// A fault of ours.
     Broken,
+    /// A fault of ours, and another broker goes on: nobody was told of a loss.
+    GoneOnFrom,
     /// The keeper was killed, and whoever did that means the interchange: HTEX knows no other
     /// process of it. The [`LastWords`] are still to be said.
     KeeperGone,
@@ -178,6 +185,11 @@ impl EventLoop {
                     self.close(end);
                     return end;
                 }
+                Err(panic) if self.survives() => {
+                    let _ = reason_of(&*panic);
+                    self.close(End::GoneOnFrom);
+                    return End::GoneOnFrom;
+                }
                 Err(panic) => {
                     let reason = reason_of(&*panic);
                     self.turn.fail_everything(&mut self.ports, &reason);
@@ -186,6 +198,30 @@ impl EventLoop {
                 }
             }
         }
+    }
+
+    /// That this broker follows another one, if it does.
+    pub fn restart(&self) -> Option<&Restart> {
+        Some(&self.status_server.restarted.as_ref()?.restart)
+    }
+
+    /// Nobody can go on from a journal that is not whole.
+    fn look_at_journal(&mut self) {
+        if let Some(reason) = self.turn.interchange().unwritten()
+            && let Some(kept) = self.kept.as_ref().filter(|kept| kept.notes().survives())
+        {
+            kept.notes().set_survives(false);
+            warn!(
+                "--survive: from now on this run does not survive the end of its broker: {reason}"
+            );
+        }
+    }
+
+    /// Whether another broker can go on from here.
+    fn survives(&self) -> bool {
+        self.kept
+            .as_ref()
+            .is_some_and(|kept| kept.notes().survives())
     }
 
     /// Once around: what the parts have learned, one turn, and rest.
@@ -212,6 +248,7 @@ impl EventLoop {
                 StopReason::VersionMismatch => End::VersionMismatch,
             });
         }
+        self.look_at_journal();
         if self.turn.batches() > batches {
             let took = self.clock.monotonic().saturating_sub(now.monotonic);
             self.status_server.dispatch_latency.add(took);
@@ -254,7 +291,16 @@ impl EventLoop {
             Rest::Until(deadline) if !has_key_checks => Rest::Until(self.first_deadline(deadline)),
             Rest::Until(_) | Rest::No => Rest::No,
         };
-        self.descriptors.wait(rest, now.monotonic)
+        let rests = rest != Rest::No;
+        let broker = self.turn.interchange().broker();
+        if rests {
+            broker.note_rest(true);
+        }
+        let ready = self.descriptors.wait(rest, now.monotonic);
+        if rests {
+            broker.note_rest(false);
+        }
+        ready
     }
 
     /// What is waited for at times only, as things are now.
@@ -408,6 +454,8 @@ impl EventLoop {
         let (to_submit_side, to_workers) = match end {
             End::Terminated => (Duration::ZERO, Duration::ZERO),
             End::SubmitSideGone => (Duration::ZERO, LAST_WORDS_TO_WORKERS_WITHIN),
+            // Managers stay. What the executor is still to have has no other way to it.
+            End::GoneOnFrom => (LAST_WORDS_WITHIN, Duration::ZERO),
             End::VersionMismatch | End::Broken | End::KeeperGone => {
                 (LAST_WORDS_WITHIN, LAST_WORDS_TO_WORKERS_WITHIN)
             }

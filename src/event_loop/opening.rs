@@ -1,7 +1,7 @@
 //! Opens everything that the loop holds.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use account::Account;
 use keeper::Kept;
@@ -19,6 +19,8 @@ use super::key_check::KeyCheck;
 use super::memory::{self, Memory};
 use super::ports::Ports;
 use super::release::Release;
+use super::reserved_port;
+use super::restart::{self, Restarted};
 use super::selector_helper::SelectorHelper;
 use super::side_service::SideServiceError;
 use super::signals::Signals;
@@ -50,6 +52,10 @@ pub struct Start<'a> {
     pub signals: Signals,
     /// Who says so if this process is killed.
     pub kept: Option<Kept>,
+    /// When the run began, by whichever of its brokers.
+    pub began: Instant,
+    /// What outlives this broker, if another one is to go on from there.
+    pub memory: Option<journal::Memory>,
     /// libzmq's own, that move bytes and encrypt.
     pub io_threads: u8,
     /// Most bytes of tasks and unsent results; None for a share of the memory.
@@ -105,6 +111,9 @@ pub enum OpenError {
     /// There is nobody to serve.
     #[error("the process that started it is gone")]
     StarterGone,
+    /// What the broker before has left.
+    #[error("cannot go on from what the broker before has left: {0}")]
+    Journal(#[source] io::Error),
     /// One that must be there by `--strict`.
     #[error(transparent)]
     SideService(#[from] SideServiceError),
@@ -124,7 +133,7 @@ impl EventLoop {
     /// What could not be opened; the executor is owed it.
     pub fn open(start: Start<'_>) -> Result<Self, OpenError> {
         let config = start.config;
-        let clock = Clock::start();
+        let clock = Clock::since(start.began);
         let now = clock.now();
         let certificates = start.certificates;
         let context = open_context(start.io_threads)?;
@@ -138,16 +147,12 @@ impl EventLoop {
         let submit_watch =
             watch_submit_side(&submit, &context, now).map_err(OpenError::SubmitWatch)?;
         let threshold = start.settings.heartbeat_threshold;
-        let (workers, worker_monitor, port) =
-            open_worker_port(&context, certificates.as_ref(), config, threshold)?;
-        if let Some(kept) = &start.kept {
-            kept.notes().set_worker_port(port);
-        }
-        let process_watch = ProcessWatch::open(start.watched, start.kept.is_some())
-            .ok_or(OpenError::StarterGone)?;
-        info!("Ends with {}", start.watched);
-        let status_server =
-            open_status_server(start.telemetry, config.interchange_address.clone(), port)?;
+        let kept = start.kept.as_ref();
+        let (workers, worker_monitor) = open_workers(&context, certificates.as_ref(), threshold)?;
+        let (workers, port) = bind_workers(workers, config, kept, start.memory.is_some())?;
+        let process_watch = watch_process(start.watched, kept.is_some())?;
+        let address = config.interchange_address.clone();
+        let status_server = open_status_server(start.telemetry, kept, address, port)?;
         let ports = Ports {
             submit,
             workers,
@@ -157,6 +162,7 @@ impl EventLoop {
             helper: start.helper,
             events: status_server.telemetry.events.clone(),
             notes: start.kept.as_ref().map(|kept| kept.notes().clone()),
+            messages: 0,
             large_results: Account::default(),
             release: Release::leaked().map_err(OpenError::Wait)?,
             has_released: false,
@@ -166,6 +172,7 @@ impl EventLoop {
         let asks = ports.helper.is_some();
         let broker = broker((start.settings, port), start.selector, asks, now);
         let interchange = Interchange::new(broker, start.find_versions, config.run_id.clone());
+        let interchange = restart::keep_journal(interchange, start.memory.as_ref(), kept, &clock)?;
         let mut event_loop = Self {
             turn: Turn::new(interchange, bound_bytes, ahead),
             ports,
@@ -183,9 +190,21 @@ impl EventLoop {
             clock,
             context,
         };
+        event_loop.note_readiness();
         // Nothing fails after this: a command taken by a start that is refused has no answer.
         connect(&mut event_loop.ports.submit, &config.submit_side)?;
         Ok(event_loop)
+    }
+}
+
+impl EventLoop {
+    /// From here on it serves. Who is told of a restart is told when it is over.
+    fn note_readiness(&mut self) {
+        self.status_server.restarted = Restarted::of(self.kept.as_ref(), &self.clock);
+        if let Some(Restarted { restart, .. }) = &self.status_server.restarted {
+            let broker = self.turn.interchange_mut().broker_mut();
+            broker.tell_restart(restart.number, &restart.why, restart.down_s);
+        }
     }
 }
 
@@ -219,12 +238,13 @@ fn descriptors(
 /// The one wait cannot be had either where the system refuses this one.
 fn open_status_server(
     telemetry: Telemetry,
+    kept: Option<&Kept>,
     address: Option<Address>,
     port: u16,
 ) -> Result<StatusServer, OpenError> {
     let set = epoll::create(epoll::CreateFlags::CLOEXEC);
     let set = set.map_err(|error| OpenError::Wait(error.into()))?;
-    Ok(StatusServer::open(set, telemetry, address, port)?)
+    Ok(StatusServer::open(set, telemetry, kept, address, port)?)
 }
 
 fn open_context(io_threads: u8) -> Result<Context, OpenError> {
@@ -237,21 +257,38 @@ fn open_context(io_threads: u8) -> Result<Context, OpenError> {
 }
 
 /// Watched before anybody can come.
-fn open_worker_port(
+fn open_workers(
     context: &Context,
     certificates: Option<&Certificates>,
-    config: &Config,
     threshold: Duration,
-) -> Result<(FrameSocket, SocketMonitor, u16), OpenError> {
-    let mut workers = sockets::open_workers(context, certificates)
+) -> Result<(FrameSocket, SocketMonitor), OpenError> {
+    let workers = sockets::open_workers(context, certificates)
         .and_then(|open| sockets::probe_if_silent(open, threshold))
         .map_err(OpenError::WorkerSocket)?;
     let monitor =
         SocketMonitor::of(&workers, context, "workers").map_err(OpenError::WorkerWatch)?;
-    let address = config.interchange_address.as_ref();
-    let port = sockets::bind_workers(workers.socket_mut(), address, config.worker_port)?;
+    Ok((workers, monitor))
+}
+
+fn bind_workers(
+    mut workers: FrameSocket,
+    config: &Config,
+    kept: Option<&Kept>,
+    survives: bool,
+) -> Result<(FrameSocket, u16), OpenError> {
+    let wanted = (config.interchange_address.as_ref(), config.worker_port);
+    let port = reserved_port::bind_workers(workers.socket_mut(), wanted, kept, survives)?;
+    if let Some(kept) = kept {
+        kept.notes().set_worker_port(port);
+    }
     info!("Bound to port {port} for incoming worker connections");
-    Ok((workers, monitor, port))
+    Ok((workers, port))
+}
+
+fn watch_process(watched: WatchedProcess, is_kept: bool) -> Result<ProcessWatch, OpenError> {
+    let watch = ProcessWatch::open(watched, is_kept).ok_or(OpenError::StarterGone)?;
+    info!("Ends with {watched}");
+    Ok(watch)
 }
 
 fn watch_submit_side(

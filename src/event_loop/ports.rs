@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use account::Account;
-use keeper::Notes;
+use keeper::{MessageKind, Notes};
 use tracing::warn;
 use turn::{Arrived, Channel, NotTaken, Outgoing, Transport};
 
@@ -36,6 +36,8 @@ pub(super) struct Ports {
     pub(super) events: Option<Rc<dyn EventSink>>,
     /// Outlives this process; None without a keeper.
     pub(super) notes: Option<Arc<Notes>>,
+    /// Read in this turn.
+    pub(super) messages: u64,
     pub(super) large_results: Account,
     pub(super) release: &'static Release,
     /// It was found readable.
@@ -109,6 +111,28 @@ impl Transport for Ports {
             notes.add_manager(identity);
         }
         self.connections.sender(via, identity)
+    }
+
+    fn begin_message(&mut self, channel: Channel, bytes: &[u8]) {
+        let kind = match channel {
+            Channel::Tasks => MessageKind::Task,
+            Channel::Managers => MessageKind::Manager,
+            Channel::Commands => MessageKind::Command,
+            Channel::Connections => return,
+        };
+        if let Some(notes) = &self.notes {
+            notes.begin_message(kind, bytes);
+            self.messages += 1;
+        }
+    }
+
+    fn end_messages(&mut self) {
+        if let Some(notes) = &self.notes
+            && self.messages > 0
+        {
+            notes.end_message();
+            notes.add_progress(std::mem::take(&mut self.messages));
+        }
     }
 
     /// A ROUTER decides by the address whether a message can go; the body behind it always goes.

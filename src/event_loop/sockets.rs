@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use zmq::{Context, Socket, SocketType};
 
 use super::frame_socket::FrameSocket;
+use super::reserved_port::ReservedPort;
 use super::zmq_calls;
 use submit_side::address::Address;
 use submit_side::config::{PortChoice, SubmitSide};
@@ -123,6 +124,8 @@ pub(super) const EXECUTOR: &[u8] = b"executor";
 /// Those by which it is told that the broker was killed: what is sent by them stays there until it
 /// has left.
 pub(super) struct LastSockets {
+    /// So that nobody waits who sends a task.
+    pub(super) tasks: FrameSocket,
     pub(super) results: FrameSocket,
     /// A ROUTER, to which the executor is [`EXECUTOR`]: it may answer what it was not asked.
     pub(super) commands: FrameSocket,
@@ -136,11 +139,18 @@ impl LastSockets {
         linger_ms: i32,
     ) -> io::Result<Self> {
         let sockets = Self {
+            tasks: open_served(context, zmq::DEALER, certificates)?,
             results: open_served(context, zmq::DEALER, certificates)?,
             commands: open_served(context, zmq::ROUTER, certificates)?,
             workers: open_workers(context, certificates)?,
         };
-        for socket in [&sockets.results, &sockets.commands, &sockets.workers] {
+        let Self {
+            tasks,
+            results,
+            commands,
+            workers,
+        } = &sockets;
+        for socket in [tasks, results, commands, workers] {
             socket.set_linger(linger_ms)?;
         }
         Ok(sockets)
@@ -150,6 +160,7 @@ impl LastSockets {
         let host = side.address.zmq_host()?;
         zmq_calls::name_next_peer(self.commands.socket_mut(), EXECUTOR)?;
         for (socket, port) in [
+            (&mut self.tasks, side.task_port),
             (&mut self.results, side.result_port),
             (&mut self.commands, side.command_port),
         ] {
@@ -227,7 +238,7 @@ pub enum BindError {
     },
 }
 
-/// Binds the worker socket, and returns the port.
+/// Binds the worker socket, and returns the port; reserved, if that is wanted and can be.
 ///
 /// # Errors
 /// It names the port or the range, and what was in the way.
@@ -235,39 +246,52 @@ pub(super) fn bind_workers(
     socket: &mut Socket,
     address: Option<&Address>,
     choice: PortChoice,
-) -> Result<u16, BindError> {
+    reserves: bool,
+) -> Result<(u16, Option<ReservedPort>), BindError> {
     let place = address.map_or("every address".to_owned(), Address::to_string);
     let host = match address.map_or(Ok("*".to_owned()), Address::zmq_host) {
         Ok(host) => host,
         Err(error) => return Err(BindError::AnyPort { place, error }),
     };
+    // Whoever has a port in the way is libzmq's to tell.
+    let reserve = |port| {
+        let reserved = reserves.then(|| ReservedPort::open(address, port).ok());
+        reserved.flatten()
+    };
+    let mut bind =
+        |port, reserved| zmq_calls::bind(socket, &endpoint(&host, port)).map(|()| (port, reserved));
     match choice {
-        PortChoice::Fixed(port) => match zmq_calls::bind(socket, &endpoint(&host, port)) {
-            Ok(()) => Ok(port),
-            Err(error) => Err(BindError::Port { place, port, error }),
-        },
+        PortChoice::Fixed(port) => {
+            bind(port, reserve(port)).map_err(|error| BindError::Port { place, port, error })
+        }
         PortChoice::Range { first, end } if (first, end) == EPHEMERAL_RANGE => {
+            let reserved = reserve(0).and_then(|reserved| Some((reserved.port().ok()?, reserved)));
+            let bound = reserved.map(|(port, reserved)| bind(port, Some(reserved)));
+            if let Some(Ok(bound)) = bound {
+                return Ok(bound);
+            }
             zmq_calls::bind(socket, &format!("tcp://{host}:*"))
                 .map_err(|error| BindError::AnyPort { place, error })?;
-            bound_port(socket).ok_or(BindError::UnknownPort)
+            Ok((bound_port(socket).ok_or(BindError::UnknownPort)?, None))
         }
-        PortChoice::Range { first, end } => bind_in_range(socket, &host, place, first, end),
+        PortChoice::Range { first, end } => {
+            bind_in_range(|port| bind(port, reserve(port)), place, first, end)
+        }
     }
 }
 
 /// At random, as stock does, so that neighbours on one machine rarely meet; but each port once.
-fn bind_in_range(
-    socket: &mut Socket,
-    host: &str,
+fn bind_in_range<T>(
+    mut bind: impl FnMut(u16) -> io::Result<T>,
     place: String,
     first: u16,
     end: u32,
-) -> Result<u16, BindError> {
+) -> Result<T, BindError> {
     let mut ports: Vec<u16> = (u32::from(first)..end).map(|port| port as u16).collect();
     ports.shuffle(&mut rand::rng());
     for &port in &ports {
-        match zmq_calls::bind(socket, &endpoint(host, port)) {
-            Ok(()) => return Ok(port),
+        match bind(port) {
+            Ok(bound) => return Ok(bound),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(BindError::Port { place, port, error }),
         }

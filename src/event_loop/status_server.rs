@@ -25,11 +25,13 @@ use slab::Slab;
 use tracing::info;
 
 use super::EventLoop;
+use super::restart::Restarted;
 use super::side_service::SideServiceError;
 use super::system_calls::{lent, peer_uid};
 use super::telemetry::Telemetry;
 use broker::{Histogram, Now};
 use interchange::{document, timings};
+use keeper::Kept;
 use protocol::ManagerId;
 use status::asking::{Held, Request};
 use status::open_metrics;
@@ -65,6 +67,8 @@ pub(super) struct StatusServer {
     rests_until: Option<Duration>,
     pages: PageCache,
     pub(super) telemetry: Telemetry,
+    /// That this broker follows another one.
+    pub(super) restarted: Option<Restarted>,
     port: BoundPort,
     /// From a turn's beginning to its batches' handing over.
     pub(super) dispatch_latency: Histogram,
@@ -85,16 +89,21 @@ impl StatusServer {
     pub(super) fn open(
         set: OwnedFd,
         telemetry: Telemetry,
+        kept: Option<&Kept>,
         address: Option<Address>,
         port: u16,
     ) -> Result<Self, SideServiceError> {
-        let status = StatusSocket::open(|listener| await_clients(&set, listener, STATUS));
+        let before = kept.and_then(|kept| kept.restart());
+        let status = StatusSocket::open(before.map(|before| before.process), |listener| {
+            await_clients(&set, listener, STATUS)
+        });
         let status = status.map_err(SideServiceError::Status);
         let status = telemetry.on_failure.settle(status)?.ok();
         if let Some(socket) = &status {
             info!("Status is told at {}", socket.path().display());
         }
-        let metrics = Metrics::open(&telemetry, |listener| {
+        let notes = kept.map(|kept| &**kept.notes());
+        let metrics = Metrics::open(&telemetry, notes, |listener| {
             await_clients(&set, listener, METRICS)
         })?;
         Ok(Self {
@@ -105,6 +114,7 @@ impl StatusServer {
             rests_until: None,
             pages: PageCache::default(),
             telemetry,
+            restarted: None,
             port: BoundPort { address, port },
             dispatch_latency: Histogram::default(),
         })

@@ -9,7 +9,7 @@ use broker::{
 };
 use status::document::{
     About, BackPressure, Document, Event, FORMAT, Hub, Lack, Manager, Priority, Process, Queue,
-    Rate, Rates, Reservation, State, Totals, Traffic, Unmet, WorkerPort,
+    Rate, Rates, Reservation, Restart, State, Totals, Traffic, Unmet, WorkerPort,
 };
 use status::open_metrics::{Durations, Timings};
 use status::side_service::SideService;
@@ -35,6 +35,8 @@ pub struct Surroundings {
     pub event_file: Option<SideService>,
     /// Where managers connect to.
     pub worker_port: WorkerPort,
+    /// The last restart of the broker, if there was one.
+    pub restart: Option<Restart>,
     /// What the kernel says of it.
     pub process: Process,
 }
@@ -71,6 +73,7 @@ pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
         metrics: around.metrics,
         event_file: around.event_file,
         worker_port: around.worker_port,
+        restart: around.restart,
         process: around.process,
         events: snapshot
             .recent

@@ -1,19 +1,35 @@
 //! The process that HTEX starts is a *keeper*: it starts the broker as its child and waits for the
 //! child's end. Whatever ends a process from outside (the OOM killer, `kill -9`) or from inside (an
-//! assertion of a library) takes the broker then, and somebody is left to say so: the keeper starts
-//! one more child, which speaks the last words, and ends as the broker ended.
+//! assertion of a library) takes the broker then, and somebody is left to go on.
 //!
-//! The keeper has no thread, no socket and no memory of its own beyond what it had at the fork. It
+//! A broker that can be gone on from ([`Notes::set_survives`]) is followed by another one: [`keep`]
+//! returns once more, in a new child. Else, and if one broker after the other ends, the keeper
+//! starts a child that speaks the last words, and ends as the broker ended.
+//!
+//! The keeper has no thread, no socket of its own and no memory beyond what it had at the fork. It
 //! does nothing but wait for signals, so that nothing can go wrong in it. What HTEX sees of it is
 //! what it saw of the broker: the process id that it signals, the exit status, the end by a signal.
 //!
 //! When the keeper ends first, the kernel sends the broker a SIGCONT: that goes through to a
 //! process that is stopped as well, and [`Kept::is_kept`] tells then.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `waiting` | waits for a signal or a child's end |
+//! | `ended` | how a process ended, in words, and once more |
+//! | `restarts` | whether there is another broker |
+//! | `message` | the message that the broker has in hand, as far as it is known again |
+//! | `notes` | what outlives the broker, in shared memory |
+//! | `deposit` | a descriptor that outlives it |
 
+mod deposit;
 mod ended;
+mod message;
 mod notes;
+mod restarts;
 mod waiting;
 
+use std::ffi::CString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,21 +40,53 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, raise, sign
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
 pub use ended::Ended;
+pub use message::{Message, MessageKind};
 pub use notes::Notes;
+pub use restarts::NoRestart;
 
-use waiting::{end_of, next_signal, signals_of_the_keeper};
+use restarts::{End, Restarts, Verdict};
+use waiting::{News, news_of, next_signal, signals_of_the_keeper};
 
 /// SIGTERM is answered within 50 ms. A broker that does not answer in this time is stopped or
 /// hangs. HTEX waits 10 s and then kills the keeper, which could not end its child any more.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
-/// The last words are spoken within less.
-const WORDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// What the broker knows of its keeper.
 #[derive(Debug, Clone)]
 pub struct Kept {
     keeper: Pid,
     notes: Arc<Notes>,
+    restart: Option<Restart>,
+}
+
+/// That this broker follows another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// 1 for the first.
+    pub number: u32,
+    /// How the broker before ended.
+    pub ended: Ended,
+    /// When that was seen.
+    pub at: Instant,
+    /// For how long it had been stopped by then.
+    pub stopped: Duration,
+    /// The number of its process.
+    pub process: u32,
+    /// What it had in hand.
+    pub message: Option<Message>,
+}
+
+/// An end that no broker follows.
+#[derive(Debug)]
+pub struct Loss {
+    /// How the last broker ended.
+    pub ended: Ended,
+    /// The number of its process.
+    pub process: u32,
+    /// What it had in hand.
+    pub message: Option<Message>,
+    /// Of one that survives: why it was not started again. None for all others.
+    pub why_no_restart: Option<NoRestart>,
 }
 
 impl Kept {
@@ -62,77 +110,221 @@ impl Kept {
         ends_with(Signal::SIGCONT);
     }
 
+    /// None for the first broker of a run.
+    pub fn restart(&self) -> Option<&Restart> {
+        self.restart.as_ref()
+    }
+
     /// What outlives this process.
     pub fn notes(&self) -> &Arc<Notes> {
         &self.notes
     }
 }
 
-/// Goes on in a child of this process, the broker, and returns there. This process itself stays
-/// behind as its keeper. `last_words` is called in another child when the broker has ended without
-/// words of its own.
+/// Goes on in a child of this process, the broker, and returns there; and once more in another
+/// child for each broker that is followed by one. This process itself stays behind as its keeper.
+/// `last_words` is called in one more child when the last broker has ended without words of its
+/// own.
 ///
 /// To be called while there is one thread; signals are blocked when it returns.
 ///
 /// # Errors
 /// The system refuses memory or a process. Then there is no keeper, and this process goes on.
-pub fn keep(last_words: impl FnOnce(Ended, u32, &Notes)) -> io::Result<Kept> {
+pub fn keep(last_words: impl FnOnce(&Loss, &Notes)) -> io::Result<Kept> {
     let notes = Arc::new(Notes::open()?);
     // A parent that ignores its children's ends hands that on, and they could not be waited for.
     // SAFETY: no handler is installed.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    let (keeper, name) = (getpid(), prctl::get_name()?);
     let before = blocked(&signals_of_the_keeper())?;
-    let keeper = getpid();
-    // SAFETY: there is one thread, so the child may do whatever this process may.
-    match unsafe { fork() } {
-        Ok(ForkResult::Child) => {
-            ends_with(Signal::SIGCONT);
-            let kept = Kept { keeper, notes };
-            if !kept.is_kept() {
-                // It ended before the kernel knew what we want.
-                raise(Signal::SIGCONT)?;
+    let mut restarts = Restarts::default();
+    let mut restart = None;
+    loop {
+        // SAFETY: there is one thread, so the child may do whatever this process may.
+        let next = match (unsafe { fork() }, restart) {
+            (Ok(ForkResult::Child), _) => {
+                let kept = Kept {
+                    keeper,
+                    notes,
+                    restart,
+                };
+                return begin(kept, &name);
             }
-            Ok(kept)
-        }
-        Ok(ForkResult::Parent { child }) => attend(child, &notes, last_words),
-        Err(error) => {
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-            Err(error.into())
+            (Ok(ForkResult::Parent { child }), _) => {
+                attend(child, &notes, &mut restarts, restart.as_ref())
+            }
+            (Err(error), None) => {
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+                return Err(error.into());
+            }
+            (Err(error), Some(last)) => Next::Loss(last.is_the_last(error.into())),
+        };
+        match next {
+            Next::Restart(next) => restart = Some(next),
+            Next::Loss(loss) => speak(&loss, &notes, last_words),
         }
     }
 }
 
-/// The keeper's whole life.
-fn attend(broker: Pid, notes: &Notes, last_words: impl FnOnce(Ended, u32, &Notes)) -> ! {
+impl Restart {
+    /// How the broker before ended, in words that go on from who did.
+    pub fn why(&self) -> String {
+        in_words(self.ended, self.message)
+    }
+
+    /// It comes to nothing.
+    fn is_the_last(self, error: io::Error) -> Loss {
+        Loss {
+            ended: self.ended,
+            process: self.process,
+            message: self.message,
+            why_no_restart: Some(NoRestart::NoProcess(error)),
+        }
+    }
+}
+
+impl Loss {
+    /// How the last broker ended, in words that go on from who did.
+    pub fn how(&self) -> String {
+        in_words(self.ended, self.message)
+    }
+}
+
+fn in_words(ended: Ended, message: Option<Message>) -> String {
+    match message {
+        None => ended.to_string(),
+        Some(message) => format!("{ended}, with {message} in hand"),
+    }
+}
+
+/// The broker's first steps.
+fn begin(kept: Kept, name: &CString) -> io::Result<Kept> {
+    ends_with(Signal::SIGCONT);
+    if !kept.is_kept() {
+        // It ended before the kernel knew what we want.
+        raise(Signal::SIGCONT)?;
+    }
+    // That of the keeper is inherited.
+    let _ = prctl::set_name(name);
+    Ok(kept)
+}
+
+/// What follows a broker's end.
+enum Next {
+    Restart(Restart),
+    Loss(Loss),
+}
+
+/// The keeper's life beside one broker. Returns if something follows that.
+fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&Restart>) -> Next {
     // So that `ps` and `top` tell the two apart.
     let _ = prctl::set_name(c"htex-keeper");
-    let (ended, is_told_to_end) = until_end(broker, None);
+    let began = Instant::now();
+    let Life {
+        ended,
+        is_told_to_end,
+        stopped,
+    } = until_end(broker);
+    let at = Instant::now();
+    let stopped = stopped.map_or(Duration::ZERO, |since| at.duration_since(since));
     if is_told_to_end || !ended.needs_words() {
         ended.end_alike();
     }
+    let process = broker.as_raw().unsigned_abs();
+    let message = notes.message();
+    // The next one has nothing in hand yet.
+    notes.end_message();
+    let loss = |why_no_restart| {
+        Next::Loss(Loss {
+            ended,
+            process,
+            message,
+            why_no_restart,
+        })
+    };
+    if !notes.survives() {
+        return loss(None);
+    }
+    let end = End {
+        progress: notes.progress(),
+        lived: at.saturating_duration_since(began),
+        message,
+        is_killed: ended == Ended::Signal(libc::SIGKILL),
+    };
+    match restarts.may_go_on(&end, at) {
+        Verdict::Stop(why) => return loss(Some(why)),
+        Verdict::GoOn(pause) if is_told_to_end_within(pause) => ended.end_alike(),
+        Verdict::GoOn(_) => {}
+    }
+    Next::Restart(Restart {
+        number: before.map_or(1, |before| before.number.saturating_add(1)),
+        ended,
+        at,
+        stopped,
+        process,
+        message,
+    })
+}
+
+/// Has the last words said, and ends.
+fn speak(loss: &Loss, notes: &Notes, last_words: impl FnOnce(&Loss, &Notes)) -> ! {
     // SAFETY: as above.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
             ends_with(Signal::SIGKILL);
-            let number = broker.as_raw().unsigned_abs();
-            let _ = catch_unwind(AssertUnwindSafe(|| last_words(ended, number, notes)));
+            let _ = catch_unwind(AssertUnwindSafe(|| last_words(loss, notes)));
             Ended::Status(0).end_alike()
         }
         Ok(ForkResult::Parent { child }) => {
-            until_end(child, Some(WORDS_WITHIN));
+            until_end(child);
         }
         Err(_) => {}
     }
-    ended.end_alike()
+    loss.ended.end_alike()
 }
 
-/// Waits for a child's end, and hands SIGTERM on. Also whether there was one.
-fn until_end(child: Pid, patience: Option<Duration>) -> (Ended, bool) {
-    let mut is_told_to_end = false;
-    let mut killed_at = patience.map(|patience| Instant::now() + patience);
+/// Waits for so long, unless SIGTERM comes or has come.
+fn is_told_to_end_within(pause: Duration) -> bool {
+    let end = Instant::now() + pause;
+    while let Some(signal) = next_signal(Some(end)) {
+        if signal == Signal::SIGTERM {
+            return true;
+        }
+    }
+    false
+}
+
+/// How a child's life was.
+struct Life {
+    ended: Ended,
+    /// SIGTERM came, and was handed on.
+    is_told_to_end: bool,
+    /// It was stopped, and went on no more.
+    stopped: Option<Instant>,
+}
+
+/// Waits for a child's end, and hands SIGTERM on.
+fn until_end(child: Pid) -> Life {
+    let (mut is_told_to_end, mut stopped) = (false, None);
+    let mut killed_at = None;
     loop {
-        if let Some(ended) = end_of(child) {
-            return (ended, is_told_to_end);
+        match news_of(child) {
+            News::Ended(ended) => {
+                return Life {
+                    ended,
+                    is_told_to_end,
+                    stopped,
+                };
+            }
+            News::Stopped => {
+                stopped.get_or_insert_with(Instant::now);
+                continue;
+            }
+            News::Continued => {
+                stopped = None;
+                continue;
+            }
+            News::None => {}
         }
         match next_signal(killed_at) {
             Some(Signal::SIGTERM) => {

@@ -1,14 +1,20 @@
-//! Memory that outlives the broker: the port that managers know, and who they are.
+//! What outlives the broker: the port that managers know, who they are, how far it has come, and
+//! which message it has in hand.
 //!
-//! The broker alone writes, and the keeper's children read when it has ended, at whatever
-//! instruction: a record counts once the length behind it is stored.
+//! The broker alone writes, and the keeper and its children read when it has ended, at whatever
+//! instruction: a record counts once the length behind it is stored, and a message once its kind
+//! is.
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use super::deposit::Deposit;
+use super::message::{Message, MessageKind, digest};
 
 /// Pages are there once they are written to: this is room for a million managers. Those beyond it
 /// are told nothing, and leave when they have heard nothing for their heartbeat threshold.
@@ -23,12 +29,22 @@ struct Head {
     length: AtomicUsize,
     /// 0 until it is bound.
     worker_port: AtomicU16,
+    /// The same of metrics.
+    metrics_port: AtomicU16,
+    survives: AtomicBool,
+    progress: AtomicU64,
+    /// What is in hand; 0 if nothing is.
+    message_kind: AtomicU8,
+    message_bytes: AtomicU64,
+    message_digest: AtomicU64,
 }
 
 /// Shared by the broker and its keeper.
 #[derive(Debug)]
 pub struct Notes {
     memory: NonNull<u8>,
+    /// None where the system has no sockets for it.
+    deposit: Option<Deposit>,
 }
 
 // SAFETY: what others read is behind atomics, and one thread alone writes.
@@ -45,7 +61,71 @@ impl Notes {
         let memory = unsafe { mmap_anonymous(None, length, may, how) }?;
         Ok(Self {
             memory: memory.cast(),
+            deposit: Deposit::open().ok(),
         })
+    }
+
+    /// Whether another broker can go on from where this one ends.
+    pub fn set_survives(&self, survives: bool) {
+        self.head().survives.store(survives, Ordering::Release);
+    }
+
+    /// False until a broker has said so. What one has said holds for those behind it.
+    pub fn survives(&self) -> bool {
+        self.head().survives.load(Ordering::Acquire)
+    }
+
+    /// So many things more have come to their end (a task that was dispatched, a result that was
+    /// passed on): a broker that brings something about is worth starting again.
+    pub fn add_progress(&self, steps: u64) {
+        self.head().progress.fetch_add(steps, Ordering::Relaxed);
+    }
+
+    /// All of it, since the first broker.
+    pub fn progress(&self) -> u64 {
+        self.head().progress.load(Ordering::Relaxed)
+    }
+
+    /// This message is in hand from now on. It costs a few stores, and its length nothing.
+    #[inline]
+    pub fn begin_message(&self, kind: MessageKind, bytes: &[u8]) {
+        let head = self.head();
+        head.message_bytes
+            .store(bytes.len() as u64, Ordering::Relaxed);
+        head.message_digest.store(digest(bytes), Ordering::Relaxed);
+        head.message_kind.store(kind as u8, Ordering::Release);
+    }
+
+    /// It is dealt with.
+    #[inline]
+    pub fn end_message(&self) {
+        self.head().message_kind.store(0, Ordering::Release);
+    }
+
+    /// What is in hand, if anything is.
+    pub fn message(&self) -> Option<Message> {
+        let head = self.head();
+        let kind = MessageKind::of_number(head.message_kind.load(Ordering::Acquire))?;
+        Some(Message {
+            kind,
+            bytes: head.message_bytes.load(Ordering::Relaxed),
+            digest: head.message_digest.load(Ordering::Relaxed),
+        })
+    }
+
+    /// This descriptor is open as long as the keeper lives, for whoever comes behind this broker.
+    /// One is enough: the first that was left is the one that is found.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn leave_socket(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let deposit = self.deposit.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        deposit.leave(socket)
+    }
+
+    /// Another descriptor of what was left, if anything was.
+    pub fn left_socket(&self) -> Option<OwnedFd> {
+        self.deposit.as_ref()?.find()
     }
 
     /// Where managers connect to.
@@ -56,6 +136,17 @@ impl Notes {
     /// None until it was bound.
     pub fn worker_port(&self) -> Option<u16> {
         let port = self.head().worker_port.load(Ordering::Acquire);
+        (port != 0).then_some(port)
+    }
+
+    /// Where metrics are told.
+    pub fn set_metrics_port(&self, port: u16) {
+        self.head().metrics_port.store(port, Ordering::Release);
+    }
+
+    /// None until they were told.
+    pub fn metrics_port(&self) -> Option<u16> {
+        let port = self.head().metrics_port.load(Ordering::Acquire);
         (port != 0).then_some(port)
     }
 
@@ -129,6 +220,26 @@ mod tests {
             notes.managers(),
             [b"first".as_slice(), b"", &[7; 255], b"last"]
         );
+    }
+
+    #[test]
+    fn a_message_is_in_hand_until_it_is_dealt_with() {
+        let notes = Notes::open().unwrap();
+        assert!(notes.message().is_none() && !notes.survives());
+        notes.begin_message(MessageKind::Task, b"one");
+        let first = notes.message().unwrap();
+        assert_eq!((first.kind, first.bytes), (MessageKind::Task, 3));
+        notes.end_message();
+        assert_eq!(notes.message(), None);
+        notes.begin_message(MessageKind::Task, b"two");
+        assert_ne!(notes.message(), Some(first));
+        notes.begin_message(MessageKind::Task, b"one");
+        assert_eq!(notes.message(), Some(first));
+        notes.begin_message(MessageKind::Manager, b"one");
+        assert_ne!(notes.message(), Some(first));
+        notes.add_progress(2);
+        notes.add_progress(3);
+        assert_eq!(notes.progress(), 5);
     }
 
     #[test]

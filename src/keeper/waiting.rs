@@ -54,13 +54,23 @@ pub(super) fn next_signal(until: Option<Instant>) -> Option<Signal> {
     }
 }
 
-/// How a child ended, if it did.
-pub(super) fn end_of(child: Pid) -> Option<Ended> {
-    match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(_, status)) => Some(Ended::Status(status)),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ended::Signal(signal as i32)),
+/// What became of a child since this was asked last.
+pub(super) enum News {
+    None,
+    Ended(Ended),
+    Stopped,
+    Continued,
+}
+
+pub(super) fn news_of(child: Pid) -> News {
+    let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
+    match waitpid(child, Some(flags)) {
+        Ok(WaitStatus::Exited(_, status)) => News::Ended(Ended::Status(status)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => News::Ended(Ended::Signal(signal as i32)),
         // Nobody is left to wait for.
-        Err(Errno::ECHILD) => Some(Ended::Status(0)),
-        Ok(_) | Err(_) => None,
+        Err(Errno::ECHILD) => News::Ended(Ended::Status(0)),
+        Ok(WaitStatus::Stopped(..)) => News::Stopped,
+        Ok(WaitStatus::Continued(_)) => News::Continued,
+        Ok(_) | Err(_) => News::None,
     }
 }

@@ -56,6 +56,9 @@ pub struct Document {
     pub event_file: Option<SideService>,
     /// The port at which managers are awaited.
     pub worker_port: WorkerPort,
+    /// The last restart of its process; None if there was none.
+    #[serde(default)]
+    pub restart: Option<Restart>,
     /// What the interchange costs this machine.
     pub process: Process,
     /// Latest changes of managers, oldest first: 256 at the most.
@@ -67,7 +70,7 @@ pub struct Document {
 pub struct About {
     /// Release of htex-interchange: `0.1.0`.
     pub version: String,
-    /// The interchange's process.
+    /// The interchange's process: the one that serves, which changes with a restart.
     pub pid: u32,
     /// The machine that it runs on, by its own name (`uname -n`).
     pub host: String,
@@ -423,6 +426,22 @@ pub struct WorkerPort {
     pub handshakes_failed: u64,
     /// Messages that could not be read.
     pub bad_messages: u64,
+}
+
+/// That the interchange's process ended, and another one went on with what it had (`--survive`).
+/// Times and totals since the start are those of all of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restart {
+    /// How many there were since the start, with this one.
+    pub number: u32,
+    /// How the process before ended, in words: `was killed (SIGKILL), …`.
+    pub why: String,
+    /// From that end until this process was ready.
+    pub down_s: f64,
+    /// When it was ready; seconds since the epoch.
+    pub at_s: f64,
+    /// How long ago that is; by the monotonic clock.
+    pub ago_s: f64,
 }
 
 /// The interchange's process.

@@ -154,6 +154,11 @@ const COUNTERS: &[Counter] = &[
         value: |told| Some(told.worker_port.bad_messages),
     },
     Counter {
+        name: "htex_interchange_restarts",
+        help: "Times that another process went on where the interchange's had ended (--survive)",
+        value: |told| Some(told.restart.as_ref().map_or(0, |it| it.number.into())),
+    },
+    Counter {
         name: "htex_interchange_log_lines_dropped",
         help: "Lines that the log could not take",
         value: |told| Some(told.process.log_lines_dropped),

@@ -11,7 +11,7 @@
 //!   `question.py`), and `ways` says who would serve.
 //! * [`run`](mod@run), for a directory: `log` reads the interchange's log, `events` knows its
 //!   sentences, `blocks` reads what blocks have left, and `still_running` asks an interchange that
-//!   is there. A new sentence of the log is an entry of `events::KINDS`.
+//!   is there. A new sentence of the log is an entry of `kinds::KINDS`.
 //! * [`diagnosis`] is what comes of each, as text and as JSON; [`question`] asks a Python, and
 //!   [`disk`] is looked at for configurations and runs.
 

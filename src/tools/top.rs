@@ -170,19 +170,23 @@ fn live(
                 Some(Action::Hold { manager }) => {
                     let _ = holds.send((app.socket().to_owned(), manager));
                 }
-                Some(Action::Switch) => {
-                    let mut shown = shown.write().unwrap_or_else(PoisonError::into_inner);
-                    *shown = app.socket().to_owned();
-                }
+                Some(Action::Switch) => show(shown, app),
                 None => {}
             }
         }
         for update in incoming.try_iter() {
             app.handle_update(update);
             is_stale = true;
+            // A restarted one is asked elsewhere.
+            show(shown, app);
         }
     }
     Ok(())
+}
+
+fn show(shown: &Shown, app: &App) {
+    let mut shown = shown.write().unwrap_or_else(PoisonError::into_inner);
+    app.socket().clone_into(&mut shown);
 }
 
 /// Starts those who ask. What is sent to them is a manager to hold.

@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::side_service::SideServiceError;
 use crate::telemetry::Telemetry;
+use keeper::Notes;
 use status::side_service::SideService;
 
 const SCHEME: &str = "http";
@@ -24,12 +25,14 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Listens where it was asked to; `add` has somebody wait for those who come.
+    /// Listens where it was asked to, and at the port of the broker before if any port will do;
+    /// `add` has somebody wait for those who come.
     ///
     /// # Errors
     /// It cannot, and the start is to be refused for it.
     pub(super) fn open(
         telemetry: &Telemetry,
+        notes: Option<&Notes>,
         add: impl FnOnce(RawFd) -> io::Result<()>,
     ) -> Result<Self, SideServiceError> {
         let Some(address) = telemetry.metrics_at else {
@@ -39,12 +42,16 @@ impl Metrics {
                 told: None,
             });
         };
-        let listening = listen(address).and_then(|listener| {
+        let before = notes.and_then(Notes::metrics_port);
+        let listening = listen(address, before).and_then(|listener| {
             add(listener.as_raw_fd())?;
             // The port may have been left to the system.
             let bound = listener.local_addr()?;
             Ok((listener, bound))
         });
+        if let (Ok((_, bound)), Some(notes)) = (&listening, notes) {
+            notes.set_metrics_port(bound.port());
+        }
         let listening = listening.map_err(|error| SideServiceError::Metrics { address, error });
         let mut told = SideService {
             asked_for: address.to_string(),
@@ -92,8 +99,10 @@ impl Metrics {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
+fn listen(address: SocketAddr, before: Option<u16>) -> io::Result<TcpListener> {
+    let before = before.filter(|_| address.port() == 0);
+    let again = before.and_then(|port| TcpListener::bind((address.ip(), port)).ok());
+    let listener = again.map_or_else(|| TcpListener::bind(address), Ok)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -167,6 +176,20 @@ mod tests {
         let nowhere = directory.path().join("no/metrics.port");
         assert!(PortFile::write(&nowhere, 9464).is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn any_port_is_the_one_before_if_that_is_free() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let first = listen(any, None).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let other = listen(any, Some(port)).unwrap();
+        assert_ne!(other.local_addr().unwrap().port(), port);
+        drop(first);
+        let again = listen(any, Some(port)).unwrap();
+        assert_eq!(again.local_addr().unwrap().port(), port);
+        let named = other.local_addr().unwrap();
+        assert!(listen(named, Some(port)).is_err());
     }
 
     #[test]

@@ -26,17 +26,19 @@ pub(super) struct StatusSocket {
 }
 
 impl StatusSocket {
-    /// In the first directory that serves; `add` has somebody wait for those who come.
+    /// In the first directory that serves; `add` has somebody wait for those who come. `before`
+    /// is the process whose socket this one follows.
     ///
     /// # Errors
     /// Why none of them does.
     pub(super) fn open(
+        before: Option<u32>,
         mut add: impl FnMut(RawFd) -> io::Result<()>,
     ) -> Result<Self, NoStatusSocket> {
         let uid = rustix::process::getuid().as_raw();
         let mut refused = Vec::new();
         for directory in asking::directories(uid) {
-            let opened = Self::open_in(&directory, uid).and_then(|socket| {
+            let opened = Self::open_in(&directory, uid, before).and_then(|socket| {
                 add(socket.listener.as_raw_fd())?;
                 Ok(socket)
             });
@@ -52,7 +54,7 @@ impl StatusSocket {
         &self.path
     }
 
-    fn open_in(directory: &Path, uid: u32) -> io::Result<Self> {
+    fn open_in(directory: &Path, uid: u32, before: Option<u32>) -> io::Result<Self> {
         match DirBuilder::new().mode(0o700).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -63,7 +65,7 @@ impl StatusSocket {
                 "it must be a directory of this user, of mode 0700",
             ));
         }
-        sweep(directory);
+        sweep(directory, before);
         let name = socket_name::new(std::process::id(), rand::random());
         let path = directory.join(&name);
         // Between being bound and listening it looks deserted: nobody else knows its name so long.
@@ -103,18 +105,22 @@ impl Drop for StatusSocket {
 }
 
 /// Removes what killed interchanges left: sockets at which nobody listens, of processes that would
-/// be seen from here.
-fn sweep(directory: &Path) {
+/// be seen from here. That of `before` is among them, however many there are.
+fn sweep(directory: &Path, before: Option<u32>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     let sockets = entries.flatten().filter(|entry| {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        is_socket && socket_name::is_left_behind(&entry.path())
+        is_socket && socket_name::is_of_here(&entry.path())
     });
-    for entry in sockets.take(SWEPT_MAX) {
-        if is_deserted(&entry.path()) {
-            let _ = fs::remove_file(entry.path());
+    let mut left_behind = 0;
+    for path in sockets.map(|entry| entry.path()) {
+        let is_before = before.is_some() && socket_name::pid_in(&path) == before;
+        let is_swept = is_before || (left_behind < SWEPT_MAX && socket_name::is_left_behind(&path));
+        left_behind += usize::from(is_swept && !is_before);
+        if is_swept && is_deserted(&path) {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -140,7 +146,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let uid = rustix::process::getuid().as_raw();
         let directory = parent.path().join("sockets");
-        let socket = StatusSocket::open_in(&directory, uid).unwrap();
+        let socket = StatusSocket::open_in(&directory, uid, None).unwrap();
         let mode = fs::metadata(&directory).unwrap().mode();
         assert_eq!(mode & 0o777, 0o700);
         let path = socket.path().to_owned();
@@ -150,12 +156,12 @@ mod tests {
 
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
-        assert!(StatusSocket::open_in(&directory, uid).is_err());
+        assert!(StatusSocket::open_in(&directory, uid, None).is_err());
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(StatusSocket::open_in(&directory, uid + 1).is_err());
+        assert!(StatusSocket::open_in(&directory, uid + 1, None).is_err());
         let link = parent.path().join("link");
         std::os::unix::fs::symlink(&directory, &link).unwrap();
-        assert!(StatusSocket::open_in(&link, uid).is_err());
+        assert!(StatusSocket::open_in(&link, uid, None).is_err());
     }
 
     #[test]
@@ -180,7 +186,7 @@ mod tests {
         let file = directory.path().join(socket_name::new(u32::MAX, 3));
         fs::write(&file, "").unwrap();
         let uid = rustix::process::getuid().as_raw();
-        let socket = StatusSocket::open_in(directory.path(), uid).unwrap();
+        let socket = StatusSocket::open_in(directory.path(), uid, None).unwrap();
         assert!(!dead.exists());
         assert!(alive.exists() && file.exists() && deaf.exists());
         drop((socket, listener, waiting));
@@ -207,13 +213,37 @@ mod tests {
         let dead = directory.path().join(socket_name::new(u32::MAX, 1));
         drop(UnixListener::bind(&dead).unwrap());
         let uid = rustix::process::getuid().as_raw();
-        drop(StatusSocket::open_in(directory.path(), uid).unwrap());
+        drop(StatusSocket::open_in(directory.path(), uid, None).unwrap());
         assert!(!dead.exists());
         assert_eq!(others.iter().find(|other| !other.exists()), None);
         assert_eq!(
             fs::read_dir(directory.path()).unwrap().count(),
             others.len()
         );
+    }
+
+    /// Its number may have passed to another process by then: ours here.
+    #[test]
+    fn the_socket_of_the_broker_before_goes_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let process = std::process::id();
+        for number in 0..=SWEPT_MAX {
+            let other = socket_name::new(u32::MAX, number as u32);
+            drop(UnixListener::bind(directory.path().join(other)).unwrap());
+        }
+        let [before, alive] = [1, 2].map(|random| {
+            let name = socket_name::new(process, random);
+            directory.path().join(name)
+        });
+        drop(UnixListener::bind(&before).unwrap());
+        let _listener = UnixListener::bind(&alive).unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        drop(StatusSocket::open_in(directory.path(), uid, None).unwrap());
+        assert!(before.exists());
+        drop(StatusSocket::open_in(directory.path(), uid, Some(process)).unwrap());
+        assert!(!before.exists() && alive.exists());
     }
 
     /// Without waiting.

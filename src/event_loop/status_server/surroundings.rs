@@ -36,6 +36,8 @@ impl EventLoop {
             metrics: self.status_server.metrics.told(),
             event_file: (telemetry.event_file)(),
             worker_port,
+            restart: (self.status_server.restarted.as_ref())
+                .map(|restarted| restarted.at(now.monotonic)),
             process: Process {
                 resident_bytes: memory::resident_bytes(),
                 cpu_s: cpu_s(),

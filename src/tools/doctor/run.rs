@@ -5,6 +5,7 @@ mod causes;
 mod events;
 mod failed_tasks;
 mod kind;
+mod kinds;
 mod log;
 mod managers;
 mod no_ending;

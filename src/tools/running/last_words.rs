@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::shared::endings::ENDS;
+use crate::shared::endings::{ENDS, RESTARTED};
 use crate::shared::log_file::{Writer, ends_of, here, host_of, is_log};
 use crate::shared::words::plain;
 
@@ -75,10 +75,13 @@ fn told(log: &Path) -> String {
         return "it is of another interchange, Parsl's own perhaps, which tells no status"
             .to_owned();
     }
-    if let Some(words) = tail.lines().rev().find_map(last_words) {
+    let restarted = tail.lines().rev().find(|line| line.contains(RESTARTED));
+    let goes_on = |line: &&str| Some(*line) != restarted;
+    if let Some(words) = (tail.lines().rev().take_while(goes_on)).find_map(last_words) {
         return format!("it has ended. {}", plain(&words));
     }
-    let Some(pid) = head.lines().find_map(process_of) else {
+    let first = || head.lines().find_map(process_of);
+    let Some(pid) = restarted.and_then(process_of).or_else(first) else {
         return "nothing in it tells how the interchange does".to_owned();
     };
     let no_place = [&head, &tail].into_iter().find_map(|part| {
@@ -150,6 +153,28 @@ fn process_of(line: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_another_process_went_on_from_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let log = place.path().join("interchange.log");
+        let line = |pid: u32, text: &str| format!("1.5 2026-11-30 MainProcess-{pid} {text}\n");
+        let restarted = format!("{RESTARTED}ended with status 70; restart number 1");
+        let text = [
+            line(4, "INFO: htex-interchange 0.1.0 starts on nowhere"),
+            line(4, "ERROR: A fault of htex-interchange itself: oh"),
+            line(5, &format!("WARNING: {restarted}")),
+        ]
+        .concat();
+        fs::write(&log, &text).unwrap();
+        let without = told(&log);
+        assert!(
+            without.contains("its process 5 was started on nowhere"),
+            "{without}"
+        );
+        fs::write(&log, text + &line(5, "INFO: Exiting on SIGTERM")).unwrap();
+        assert_eq!(told(&log), "it has ended. Exiting on SIGTERM");
+    }
 
     #[test]
     fn a_log_without_an_end_is_told_by_where_its_process_is() {

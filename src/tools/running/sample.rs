@@ -1,8 +1,8 @@
 //! A document for tests: an interchange that has nothing to do, and nobody to do it.
 
 use status::document::{
-    About, BackPressure, Document, Event, FORMAT, Manager, Process, Queue, Rate, Rates, State,
-    Totals, Traffic, WorkerPort,
+    About, BackPressure, Document, Event, FORMAT, Manager, Process, Queue, Rate, Rates, Restart,
+    State, Totals, Traffic, WorkerPort,
 };
 
 pub(crate) const STARTED_AT_S: f64 = 1_700_000_000.0;
@@ -60,7 +60,19 @@ pub(crate) fn document() -> Document {
             log_moved_to: None,
             event_lines_dropped: None,
         },
+        restart: None,
         events: Vec::new(),
+    }
+}
+
+/// So long before the document.
+pub(crate) fn restart(number: u32, ago_s: f64) -> Restart {
+    Restart {
+        number,
+        why: "was killed (SIGKILL), as by the kernel".to_owned(),
+        down_s: 0.024,
+        at_s: STARTED_AT_S + UPTIME_S - ago_s,
+        ago_s,
     }
 }
 

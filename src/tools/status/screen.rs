@@ -12,7 +12,7 @@ use crate::shared::paper::Paper;
 use crate::shared::words::{
     bytes, clipped, count, duration, moment, plain, rate, some, width, wrapped,
 };
-use status::document::{Document, Event, Manager, ManagerState, Priority, State};
+use status::document::{Document, Event, Manager, ManagerState, Priority, Restart, State};
 
 /// Labels stand in a column of their own.
 const LABEL_COLUMNS: usize = 15;
@@ -58,6 +58,16 @@ pub(super) fn short(document: &Document, paper: &Paper) -> String {
         ),
     );
     screen.text
+}
+
+fn restarted(restart: &Restart) -> String {
+    format!(
+        "{}, the last {} ago after {}: it {}",
+        some(restart.number, "time"),
+        duration(restart.ago_s),
+        duration(restart.down_s),
+        plain(&restart.why)
+    )
 }
 
 fn workers(counts: &ManagerCounts<'_>) -> u64 {
@@ -167,6 +177,9 @@ impl Screen {
                 moment(about.started_at_s, about.started_at_s + about.uptime_s)
             ),
         );
+        if let Some(restart) = &document.restart {
+            self.line("Restarted", &restarted(restart));
+        }
         self.line("Logs", &plain(&about.logdir));
         let run = about
             .run_id

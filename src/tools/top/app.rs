@@ -155,10 +155,12 @@ impl App {
                     }
                 }
                 for found in found {
-                    let mut all = self.instances.iter_mut().enumerate();
-                    match all.find(|(_, instance)| instance.socket == found.socket) {
-                        Some((place, _)) if place == shown => {}
-                        Some((_, instance)) => instance.handle_answer(Some(found)),
+                    let all = || self.instances.iter();
+                    let known = all().position(|instance| instance.socket == found.socket);
+                    let before = || all().position(|instance| instance.is_before(&found));
+                    match known.or_else(before) {
+                        Some(_) if known == Some(shown) => {}
+                        Some(place) => self.instances[place].follow(found),
                         None => self.instances.push(Instance::new(found)),
                     }
                 }
@@ -345,6 +347,28 @@ impl Instance {
         };
         instance.handle_answer(Some(found));
         instance
+    }
+
+    /// Whether what was found is the same run, in another process: its interchange was restarted.
+    fn is_before(&self, found: &Found) -> bool {
+        let Answer::Told { document, .. } = &found.answer else {
+            return false;
+        };
+        let run_of = |document: &Document| {
+            let about = &document.interchange;
+            (about.logdir_path(), about.started_at_s.to_bits())
+        };
+        let restarts = |document: &Document| document.restart.as_ref().map_or(0, |it| it.number);
+        let known = self.document.as_ref();
+        known.is_some_and(|known| {
+            run_of(known) == run_of(document) && restarts(known) < restarts(document)
+        })
+    }
+
+    /// From now on it is asked where it was found.
+    fn follow(&mut self, found: Found) {
+        self.socket.clone_from(&found.socket);
+        self.handle_answer(Some(found));
     }
 
     /// What it said, or that it is gone.

@@ -13,7 +13,7 @@ use super::rows::Column;
 use crate::running::findings::verdict;
 use crate::running::labels::told_of;
 use crate::shared::finding::{Finding, Severity};
-use crate::shared::words::{bytes, count, duration, plain, rate, wrapped};
+use crate::shared::words::{bytes, count, duration, plain, rate, some, wrapped};
 use status::document::{Document, Manager, ManagerState, State};
 
 const BAR_COLUMNS: usize = 6;
@@ -78,8 +78,12 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
         State::Running => "",
         State::Leaving => "LEAVING, ",
     };
+    let restarts = match &document.restart {
+        None => String::new(),
+        Some(restart) => format!(", restarted {}", some(restart.number, "time")),
+    };
     let up = format!(
-        "{leaving}{} on {}, up {}",
+        "{leaving}{} on {}, up {}{restarts}",
         about.pid,
         plain(&about.host),
         duration(about.uptime_s)

@@ -1,6 +1,6 @@
 //! What is drawn, on terminals of many sizes, and what keys do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -71,6 +71,28 @@ fn press(app: &mut App, keys: &str) -> Option<Action> {
         action = app.handle_key(KeyEvent::new(code, KeyModifiers::NONE));
     }
     action
+}
+
+/// Its process has another number then, and another socket.
+#[test]
+fn a_restarted_interchange_is_followed() {
+    let mut app = app(3);
+    app.handle_update(Update::Shown(PathBuf::from("a"), None));
+    assert!(text(&mut app).contains("ENDED"));
+    let mut document = crew(3);
+    document.interchange.uptime_s += 1.0;
+    document.restart = Some(sample::restart(1, 0.5));
+    app.handle_update(Update::All(vec![found("b", document)]));
+    assert_eq!((app.socket(), app.place()), (Path::new("b"), (1, 1)));
+    let text = text(&mut app);
+    assert!(
+        text.contains("restarted 1 time") && !text.contains("ENDED"),
+        "{text}"
+    );
+    let mut other = crew(3);
+    other.interchange.started_at_s += 1.0;
+    app.handle_update(Update::All(vec![found("c", other)]));
+    assert_eq!(app.place(), (1, 2));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::events;
 use super::log::Log;
 use super::parsl_log::ParslLog;
+use crate::shared::endings::RESTARTED;
 use crate::shared::finding::Finding;
 use crate::shared::log_file::{Writer, here, host_of};
 use crate::shared::words::plain;
@@ -21,8 +22,11 @@ pub(super) fn may_run(writer: &Writer, log: &Log) -> bool {
     *writer == Writer::RunsHere || (*writer != Writer::WasHere && !events::has_ending(&log.lines))
 }
 
+/// Of the process that went on last, if several did.
 fn pid_of(log: &Log) -> Option<u32> {
-    log.lines.iter().find_map(|line| line.pid)
+    let restarted = log.lines.iter().rfind(|line| line.has(RESTARTED));
+    let first = || log.lines.iter().find_map(|line| line.pid);
+    restarted.and_then(|line| line.pid).or_else(first)
 }
 
 /// Of a log of which nobody answers at a status socket.

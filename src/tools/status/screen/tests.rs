@@ -54,6 +54,20 @@ fn every_line_fits_a_terminal() {
 }
 
 #[test]
+fn a_restart_is_told_with_its_reason() {
+    let mut document = busy();
+    assert!(!full(&document, &Paper::piped(), false).contains("Restarted"));
+    document.restart = Some(sample::restart(2, 65.0));
+    let screen = full(&document, &Paper::piped(), false);
+    let told =
+        "2 times, the last 1 min 05 s ago after 24 ms: it was killed (SIGKILL), as by the kernel";
+    assert!(
+        screen.contains(&format!("Restarted      {told}\n")),
+        "{screen}"
+    );
+}
+
+#[test]
 fn a_screen_tells_what_there_is() {
     let screen = full(&busy(), &Paper::piped(), false);
     for told in [
