@@ -10,20 +10,28 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::proc_fs;
 use super::trouble::{Outcome, Trouble, failure, violation};
 
 /// HTEX gives it this long after SIGTERM.
 const END_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// What ours calls the process that HTEX starts, whose child is the broker.
+const KEEPER: &str = "htex-keeper";
+/// By this our own interchange knows an executor that it may tell of its restarts.
+const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
+
 pub(crate) struct Interchange {
     process: Child,
+    /// Whoever serves: that process, or its child.
+    broker: u32,
     pub launched: Instant,
 }
 
 impl Interchange {
     /// Starts the command, and writes the configuration to its standard input.
-    pub(crate) fn launch(command: &[OsString], config: &[u8]) -> Outcome<Self> {
+    pub(crate) fn launch(command: &[OsString], config: &[u8], command_port: u16) -> Outcome<Self> {
         let Some((program, arguments)) = command.split_first() else {
             return failure("there is no command");
         };
@@ -31,6 +39,7 @@ impl Interchange {
         // Our own standard output is for the result alone.
         command
             .args(arguments)
+            .env(WATCHED, command_port.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
         // SAFETY: the call between fork and exec is a bare system call.
@@ -44,15 +53,29 @@ impl Interchange {
         let process = command.spawn().map_err(|error| {
             Trouble::Failure(format!("{} cannot be started: {error}", program.display()))
         })?;
-        let mut interchange = Self { process, launched };
+        let mut interchange = Self {
+            broker: process.id(),
+            process,
+            launched,
+        };
         if let Some(mut input) = interchange.process.stdin.take() {
             input.write_all(config)?;
         }
         Ok(interchange)
     }
 
+    /// The process that serves.
     pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
+        self.broker
+    }
+
+    /// To be asked once it serves.
+    pub(crate) fn find_broker(&mut self) -> Outcome<()> {
+        let started = self.process.id();
+        if proc_fs::name_of(started)? == KEEPER {
+            self.broker = proc_fs::child_of(started)?;
+        }
+        Ok(())
     }
 
     /// # Errors

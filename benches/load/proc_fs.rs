@@ -147,6 +147,32 @@ impl Resident {
     }
 }
 
+/// What the process calls itself.
+pub(crate) fn name_of(pid: u32) -> Outcome<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"))?;
+    Ok(name.trim_end().to_owned())
+}
+
+/// The first child of the process.
+pub(crate) fn child_of(pid: u32) -> Outcome<u32> {
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // Behind the name, which may have spaces and parentheses: the state, and the parent.
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, behind)| {
+            let parent = behind.split_whitespace().nth(1)?;
+            parent.parse::<u32>().ok()
+        });
+        if parent == Some(pid) {
+            return Ok(child);
+        }
+    }
+    failure(format!("process {pid} has no child"))
+}
+
 /// Makes the peak what is resident now.
 pub(crate) fn forget_peak(pid: u32) -> Outcome<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)

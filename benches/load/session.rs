@@ -115,9 +115,11 @@ impl Session {
             check_versions: arguments.parsl_version.is_some(),
         };
         let managers = Managers::start(arguments, certificates.clone(), checker)?;
-        let mut interchange = Interchange::launch(&arguments.command, &config.encode())?;
+        let mut interchange =
+            Interchange::launch(&arguments.command, &config.encode(), config.client_ports[2])?;
         let worker_port = side.await_start(&mut interchange)?;
         let start_ms = interchange.launched.elapsed().as_secs_f64() * 1000.0;
+        interchange.find_broker()?;
         let resident = Resident::of(interchange.pid())?;
         let mut report = Report::default();
         describe(arguments, &mut report);

@@ -65,6 +65,9 @@ impl Goal {
     }
 }
 
+/// Near its beginning a message has this that is no result, but for an executor that keeps books.
+const NOTICE: &[u8] = b"htex-interchange-";
+
 impl SubmitSide {
     pub(crate) fn open(
         arguments: &Arguments,
@@ -195,6 +198,14 @@ impl SubmitSide {
             if self.message.get_more() {
                 return violation("a result has several frames");
             }
+            if self
+                .message
+                .windows(NOTICE.len())
+                .take(64)
+                .any(|at| at == NOTICE)
+            {
+                continue;
+            }
             let Some(id) = self.pattern.read_result(&self.message) else {
                 let begin = self.message.escape_ascii().take(200).map(char::from);
                 let begin: String = begin.collect();
@@ -278,8 +289,12 @@ impl SubmitSide {
         {
             return Ok(());
         }
+        let answered = self.answered;
         self.collect(u64::MAX)?;
-        violation("more results came than tasks were submitted")
+        match self.answered == answered {
+            true => Ok(()),
+            false => violation("more results came than tasks were submitted"),
+        }
     }
 
     /// Waits for the first answer: the port for managers.
