@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from htex_interchange.command import find_binary, launch_command
-    from htex_interchange.errors import InterchangeLost
+    from htex_interchange.errors import InterchangeLost, ResultLost
     from htex_interchange.executor import HighThroughputExecutor, LinkedEnds, MPIExecutor
     from htex_interchange.selectors import PackManagerSelector, SpreadManagerSelector
 
@@ -26,6 +26,7 @@ __all__ = [
     "LinkedEnds",
     "MPIExecutor",
     "PackManagerSelector",
+    "ResultLost",
     "SpreadManagerSelector",
     "find_binary",
     "launch_command",
@@ -37,6 +38,7 @@ _MODULES = {
     "LinkedEnds": "executor",
     "MPIExecutor": "executor",
     "PackManagerSelector": "selectors",
+    "ResultLost": "errors",
     "SpreadManagerSelector": "selectors",
     "find_binary": "command",
     "launch_command": "command",

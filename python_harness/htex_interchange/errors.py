@@ -1,9 +1,11 @@
-"""What a future fails with when the interchange is gone, and how an ended process is described."""
+"""What a future fails with when the interchange is gone, or a result went with its broker, and how
+an ended process is described."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import deque
 
 from parsl.errors import ParslError
@@ -53,6 +55,33 @@ class InterchangeLost(ParslError):
     def copy(self) -> InterchangeLost:
         """One for each future: an exception collects the traceback of everywhere it is raised."""
         return InterchangeLost(self.label, self.exit_code, self.log_path, self.log_lines)
+
+
+class ResultLost(ParslError):
+    """The interchange's broker ended and was replaced, and the result of this task was lost with
+    it: the task ran, or it was given up. If it ran, it may have had effects.
+
+    Attributes:
+        label: of the executor.
+        task_id: of the task in the executor; Parsl's own counts otherwise.
+        when: the executor heard of it, in seconds since 1970.
+        why: the broker ended.
+    """
+
+    def __init__(self, label: str, task_id: int, when: float, why: str) -> None:
+        super().__init__(label, task_id, when, why)
+        self.label = label
+        self.task_id = task_id
+        self.when = when
+        self.why = why
+
+    def __str__(self) -> str:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.when))
+        return (
+            f"The result of task {self.task_id} of executor {self.label} is lost: the task ran, or "
+            f"was given up, and what it returned went down with the interchange's process, which "
+            f"{self.why}, before it reached the executor. (Another process took over by {clock}.)"
+        )
 
 
 def describe_exit(exit_code: int | None) -> str:

@@ -22,9 +22,10 @@ from parsl.jobs.states import JobStatus
 
 from htex_interchange.command import launch_command
 from htex_interchange.errors import InterchangeLost, interchange_lost
-from htex_interchange.flags import placement_flags, share_of, with_flags
+from htex_interchange.flags import SURVIVE, placement_flags, share_of, survives, with_flags
 from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
 from htex_interchange.placement import ROUTINGS, check, split
+from htex_interchange.restarts import KeptMessages, Restarts
 from htex_interchange.watch import ProcessWatch
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ DRAIN_S = 0.5
 WATCHED = "HTEX_INTERCHANGE_WATCHED"
 # A loss that is being told is told to its end before a shutdown goes on.
 TELLING_S = 5.0
+# Where nobody says whether a broker that is killed has a successor.
+SURVIVE_UNLESS_TOLD = False
 
 
 @contextlib.contextmanager
@@ -71,6 +74,14 @@ class LinkedEnds(_Executor):
     `bad_state_is_set`, and everything that would wait for the interchange raises the same error.
     The command must stay in front: one that ends while its interchange runs on counts as its end.
 
+    Args:
+        survive: whether another broker takes over when the one at work is killed. Tasks that did
+            not arrive are sent again; one whose result was lost fails with `ResultLost`. The
+            process that Parsl has started stays, and only its end is a loss. For that the
+            messages of tasks are kept until the interchange says that it has them. Told to an
+            `interchange_launch_cmd` that begins with htex-interchange; behind a launcher name
+            `--survive` in it.
+
     Raises:
         FileNotFoundError: from the constructor, if no binary is found and none is named.
     """
@@ -78,17 +89,24 @@ class LinkedEnds(_Executor):
     _watch: ProcessWatch | None = None
     # Stands in `incoming_q` from the start of the interchange on.
     _results: GuardedResults
+    # None where no broker takes over from another one.
+    _restarts: Restarts | None = None
     _loss: InterchangeLost | None = None
     # Between a complete start and the begin of a shutdown, an end is a loss.
     _serving = False
     _shut = False
     _process: subprocess.Popen[bytes] | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, survive: bool = SURVIVE_UNLESS_TOLD, **kwargs: Any) -> None:
+        if not isinstance(survive, bool):
+            raise TypeError(f"survive is True or False, not {survive!r}")
         self._phase = threading.Lock()
         super().__init__(*args, **kwargs)
+        self.survive = survive
         if self.interchange_launch_cmd is parsl_executor.DEFAULT_INTERCHANGE_LAUNCH_CMD:
             self.interchange_launch_cmd = launch_command()
+        if survive:
+            self.interchange_launch_cmd = with_flags(self.interchange_launch_cmd, [SURVIVE])
 
     @property
     def interchange_proc(self) -> subprocess.Popen[bytes] | None:
@@ -189,6 +207,8 @@ class LinkedEnds(_Executor):
             self._shut = watch is not None
         if self._loss is not None:
             self._cancel_blocks()
+        if self._restarts is not None:
+            self._restarts.stop_sending()
         super().shutdown(timeout)
         if watch is not None:
             # The result thread closes it, unless an exception ended it.
@@ -199,11 +219,18 @@ class LinkedEnds(_Executor):
         def ended() -> bool:
             return self._watch is not None and self._watch.ended.is_set()
 
-        self._results = GuardedResults(self.incoming_q, ended)
+        kept = KeptMessages(self._tasks) if survives(self.interchange_launch_cmd) else None
         # To a type checker these are still the pipes that they stand before.
-        tasks: Any = GuardedTasks(self.outgoing_q, ended, self._completed)
-        results: Any = self._results
-        commands: Any = GuardedCommands(self.command_client, ended, self._why_no_reply)
+        tasks: Any = GuardedTasks(self.outgoing_q, ended, self._completed, kept)
+        if kept is not None:
+            self._restarts = Restarts(
+                self.label, self._tasks, self._fail, kept, tasks.send_again, tasks.settle
+            )
+        results: Any = GuardedResults(self.incoming_q, ended, self._restarts)
+        commands: Any = GuardedCommands(
+            self.command_client, ended, self._why_no_reply, self._restarts
+        )
+        self._results = results
         self.outgoing_q, self.incoming_q, self.command_client = tasks, results, commands
         try:
             with _watched(commands.port):
@@ -253,17 +280,21 @@ class LinkedEnds(_Executor):
         return future
 
     def _fail_outstanding(self) -> None:
-        """Each future once: whoever takes it out of the books answers it."""
         reason = self.executor_exception
         for task_id in list(self._tasks):
-            future = self._tasks.pop(task_id, None)
-            if future is None:
-                continue
             lost = isinstance(reason, InterchangeLost)
-            try:
-                future.set_exception(reason.copy() if lost else BadStateException(self, reason))
-            except InvalidStateError:
-                logger.debug("Task %s was cancelled before", task_id)
+            self._fail(task_id, reason.copy() if lost else BadStateException(self, reason))
+
+    def _fail(self, task_id: object, reason: Exception) -> bool:
+        """Each future once: whoever takes it out of the books answers it."""
+        future = self._tasks.pop(task_id, None)
+        if future is None:
+            return False
+        try:
+            future.set_exception(reason)
+        except InvalidStateError:
+            logger.debug("Task %s was cancelled before", task_id)
+        return True
 
     def _cancel_blocks(self) -> None:
         try:
@@ -323,6 +354,7 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
             tasks of one type at a time.
         hold_failing_managers: whether a manager that fails all its tasks, fast, while others do
             not, gets nothing any more.
+        survive: see `LinkedEnds`.
     """
 
     @_with_signature_of(executors.HighThroughputExecutor)
@@ -331,6 +363,7 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
         *args: Any,
         task_type_routing: str = "soft",
         hold_failing_managers: bool = False,
+        survive: bool = SURVIVE_UNLESS_TOLD,
         **kwargs: Any,
     ) -> None:
         if task_type_routing not in ROUTINGS:
@@ -339,7 +372,7 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
             raise TypeError(
                 f"hold_failing_managers is True or False, not {hold_failing_managers!r}"
             )
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, survive=survive, **kwargs)
         self.task_type_routing = task_type_routing
         self.hold_failing_managers = hold_failing_managers
         self.interchange_launch_cmd = with_flags(self.interchange_launch_cmd, placement_flags(self))
@@ -428,8 +461,12 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
 
 
 class MPIExecutor(LinkedEnds, executors.MPIExecutor):
-    """Parsl's MPIExecutor, with every option that it has, linked in the same way."""
+    """Parsl's MPIExecutor, with every option that it has, linked in the same way.
+
+    Args:
+        survive: see `LinkedEnds`.
+    """
 
     @_with_signature_of(executors.MPIExecutor)
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, survive: bool = SURVIVE_UNLESS_TOLD, **kwargs: Any) -> None:
+        super().__init__(*args, survive=survive, **kwargs)

@@ -14,6 +14,9 @@ from htex_interchange.placement import Share
 
 logger = logging.getLogger(__name__)
 
+# Another broker takes over from one that was killed; the executor then keeps what it needs.
+SURVIVE = "--survive"
+
 # These take a walltime, and end no block by it.
 _WITHOUT_AN_END = {"AWSProvider", "CondorProvider"}
 # These ask their batch system for whole minutes: HH:MM, whatever the seconds.
@@ -56,6 +59,11 @@ def with_flags(command: Sequence[str], flags: list[str]) -> Sequence[str]:
         return command
     named = {word.partition("=")[0] for word in words[1:]}
     return words + [flag for flag in flags if flag.partition("=")[0] not in named]
+
+
+def survives(command: Sequence[str]) -> bool:
+    """Whether the interchange of this command is told to, also behind a launcher."""
+    return SURVIVE in ([command] if isinstance(command, str) else command)
 
 
 def walltime_s(provider: Any) -> int | None:

@@ -6,6 +6,8 @@ come is waited for. Each guard wraps the pipe that Parsl made and uses the same 
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -17,24 +19,34 @@ from parsl.executors.high_throughput.errors import (
     CommandClientTimeoutError,
 )
 
+from htex_interchange.restarts import KeptMessages, Restarts
+
 # How often somebody who waits looks whether the interchange still runs.
 SLICE_MS = 100
 # What a process wrote before its end is in our kernel; this long without a message, and it is read.
 QUIET_MS = 50
+# Where that decides which results are lost, a busy machine is given longer to read it.
+DECIDING_MS = 250
 
 
 class GuardedTasks:
-    """`zmq_pipes.TasksOutgoing`."""
+    """`zmq_pipes.TasksOutgoing`. With `kept`, what is sent is kept there, and can be sent again."""
 
     def __init__(
         self,
         pipe: Any,
         ended: Callable[[], bool],
         completed: Callable[[dict[str, Any]], dict[str, Any]],
+        kept: KeptMessages | None = None,
     ) -> None:
         self._pipe = pipe
         self._ended = ended
         self._completed = completed
+        self._kept = kept
+        # Parsl has one caller at a time; with another thread that sends again there are two.
+        self._lock: contextlib.AbstractContextManager[Any] = (
+            contextlib.nullcontext() if kept is None else threading.Lock()
+        )
         self._closed = False
         self.port: int = pipe.port
         pipe.zmq_socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
@@ -42,30 +54,61 @@ class GuardedTasks:
     def put(self, message: dict[str, Any]) -> None:
         """Sends a task. Once the interchange has ended it is dropped: its future is failed with
         all others."""
-        message = self._completed(message)
+        pickled = pickle.dumps(self._completed(message))
+        if self._kept is not None:
+            # Before it is sent: its end may come at once.
+            self._kept.keep(message["task_id"], pickled)
         while True:
-            try:
-                self._pipe.zmq_socket.send_pyobj(message)
-                return
-            except zmq.Again:
-                if self._ended():
+            with self._lock:
+                if self._is_taken(pickled):
                     return
+            if self._ended():
+                return
+
+    def send_again(self, task_id: int) -> bool:
+        """Sends a task as before; False if nobody took it within a slice. From any thread."""
+        with self._lock:
+            pickled = None if self._kept is None else self._kept.get(task_id)
+            if pickled is None or self._closed or self._ended():
+                return True
+            return self._is_taken(pickled)
+
+    def settle(self) -> None:
+        """libzmq keeps what it had not sent by a connection that broke, until somebody reads what
+        came by it: nothing does, but its end is found then."""
+        with self._lock:
+            if not self._closed:
+                with contextlib.suppress(zmq.Again):
+                    while True:
+                        self._pipe.zmq_socket.recv(zmq.DONTWAIT)
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            if self._ended():
-                # Nobody takes what still waits.
-                self._pipe.zmq_socket.setsockopt(zmq.LINGER, 0)
-            self._pipe.close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                if self._ended():
+                    # Nobody takes what still waits.
+                    self._pipe.zmq_socket.setsockopt(zmq.LINGER, 0)
+                self._pipe.close()
+
+    def _is_taken(self, pickled: bytes) -> bool:
+        try:
+            self._pipe.zmq_socket.send(pickled)
+        except zmq.Again:
+            return False
+        return True
 
 
 class GuardedResults:
-    """`zmq_pipes.ResultsIncoming`. Only Parsl's result thread calls `get`."""
+    """`zmq_pipes.ResultsIncoming`. Only Parsl's result thread calls `get`. What comes goes through
+    `restarts`, if there may be any."""
 
-    def __init__(self, pipe: Any, ended: Callable[[], bool]) -> None:
+    def __init__(
+        self, pipe: Any, ended: Callable[[], bool], restarts: Restarts | None = None
+    ) -> None:
         self._pipe = pipe
         self._ended = ended
+        self._restarts = restarts
         self._closed = False
         self.port: int = pipe.port
         # Set when everything that was sent before the end has been handled, or is given up.
@@ -79,30 +122,47 @@ class GuardedResults:
             return None
         # Looked at before the wait: silence counts only from the end on.
         ended = self._ended()
-        message = self._pipe.get(max(wait_ms, QUIET_MS) if ended else wait_ms)
+        restarts = self._restarts
+        if ended:
+            wait_ms = max(wait_ms, QUIET_MS)
+        elif restarts is not None and restarts.undecided:
+            wait_ms = DECIDING_MS
+        message = self._pipe.get(wait_ms)
         if ended and message is None:
             self.drained.set()
-        return message
+        return message if restarts is None else restarts.for_parsl(message)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            if self._restarts is not None:
+                self._restarts.no_more_results()
             self._pipe.close()
 
 
 class GuardedCommands:
-    """`zmq_pipes.CommandClient`: one request at a time, from any thread."""
+    """`zmq_pipes.CommandClient`: one request at a time, from any thread. With `restarts`, it is
+    sent again when one has happened."""
 
     def __init__(
-        self, pipe: Any, ended: Callable[[], bool], reason: Callable[[], Exception]
+        self,
+        pipe: Any,
+        ended: Callable[[], bool],
+        reason: Callable[[], Exception],
+        restarts: Restarts | None = None,
     ) -> None:
         self._pipe = pipe
         self._ended = ended
         self._reason = reason
+        self._epoch: Callable[[], int] = int if restarts is None else restarts.epoch
         self._lock = threading.Lock()
         self._closed = False
         self.ok = True
         self.port: int = pipe.port
+        if restarts is not None:
+            # A request may follow one that has no answer yet, and has its own answer only.
+            pipe.zmq_socket.setsockopt(zmq.REQ_RELAXED, 1)
+            pipe.zmq_socket.setsockopt(zmq.REQ_CORRELATE, 1)
 
     def run(self, message: Any, max_retries: int = 3, timeout_s: float | None = None) -> Any:
         """The reply to `message`; `max_retries` is older releases' and is not needed.
@@ -117,11 +177,13 @@ class GuardedCommands:
             if not self.ok or self._closed:
                 raise CommandClientBadError
             socket = self._pipe.zmq_socket
-            self._send(socket, message, deadline)
-            if not self._wait(socket, zmq.POLLIN, deadline):
-                self.ok = False
-                raise CommandClientTimeoutError("Waiting for a reply from command channel")
-            return socket.recv_pyobj()
+            while True:
+                # Looked at before it is sent: what happens from then on has it sent again.
+                epoch = self._epoch()
+                self._send(socket, message, deadline)
+                reply = self._reply(socket, epoch, deadline)
+                if reply is not None:
+                    return pickle.loads(reply)
 
     def close(self) -> None:
         with self._lock:
@@ -139,8 +201,28 @@ class GuardedCommands:
                 continue
         raise CommandClientTimeoutError("Waiting for command channel to be ready for a command")
 
-    def _wait(self, socket: zmq.Socket[bytes], event: int, deadline: float | None) -> bool:
-        """Whether `event` came before `deadline`, in seconds of the monotonic clock."""
+    def _reply(self, socket: zmq.Socket[bytes], epoch: int, deadline: float | None) -> bytes | None:
+        """None once the epoch is another one: the reply may have gone with the broker."""
+        while self._wait(socket, zmq.POLLIN, deadline, epoch):
+            try:
+                return socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                # It was the reply to what was sent before.
+                continue
+        if epoch != self._epoch():
+            return None
+        self.ok = False
+        raise CommandClientTimeoutError("Waiting for a reply from command channel")
+
+    def _wait(
+        self,
+        socket: zmq.Socket[bytes],
+        event: int,
+        deadline: float | None,
+        epoch: int | None = None,
+    ) -> bool:
+        """Whether `event` came before `deadline`, in seconds of the monotonic clock, and within
+        the epoch, if one is given."""
         while True:
             wait_ms: float = SLICE_MS
             if deadline is not None:
@@ -151,5 +233,5 @@ class GuardedCommands:
                 return True
             if ended:
                 raise self._reason()
-            if wait_ms <= 0:
+            if wait_ms <= 0 or epoch not in (None, self._epoch()):
                 return False

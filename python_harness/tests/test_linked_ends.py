@@ -45,6 +45,7 @@ RESULT_S = 60
 
 
 def linked(run_dir, **options):
+    options = {"survive": False, **options}
     return executors.running(run_dir, kind=HighThroughputExecutor, **options)
 
 
@@ -242,7 +243,7 @@ class FakeLateBooks(HighThroughputExecutor):
 
 
 def test_a_task_that_is_entered_after_the_loss_fails_too(tmp_path):
-    with executors.running(tmp_path / "run", kind=FakeLateBooks, blocks=0) as htex:
+    with executors.running(tmp_path / "run", kind=FakeLateBooks, survive=False, blocks=0) as htex:
         htex.lose = True
         assert type(htex.submit(jobs.add, {}, 1, 2).exception(LOSS_S)) is InterchangeLost
 
@@ -333,7 +334,7 @@ def _term_is_pending(pid: int) -> bool:
 @pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_apps_of_a_whole_run_fail(tmp_path, retries, measured):
     """Retries are spent at once on an executor that is gone; none of them waits."""
-    config = executors.kernel_config(tmp_path / "run", kind=HighThroughputExecutor)
+    config = executors.kernel_config(tmp_path / "run", kind=HighThroughputExecutor, survive=False)
     config.retries = retries
     (htex,) = config.executors
     kernel = parsl.load(config)
@@ -387,7 +388,9 @@ def test_the_binary_is_found_and_given_the_exact_versions(tmp_path, installed):
     ]
     assert launch_command() == wanted
     wanted += ["--cores-per-worker=0.1"]
-    htex = executors.executor(kind=HighThroughputExecutor, interchange_launch_cmd=None)
+    htex = executors.executor(
+        kind=HighThroughputExecutor, interchange_launch_cmd=None, survive=False
+    )
     assert htex.interchange_launch_cmd == wanted
     assert str(installed) in repr(htex)
     with linked(tmp_path / "run", interchange_launch_cmd=None) as htex:

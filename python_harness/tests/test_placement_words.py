@@ -65,7 +65,7 @@ def unstarted(**options) -> HighThroughputExecutor:
     """An executor whose tasks stay where they are."""
     options.setdefault("interchange_launch_cmd", OURS)
     options.setdefault("address", "127.0.0.1")
-    htex = HighThroughputExecutor(**options)
+    htex = HighThroughputExecutor(**{"survive": False, **options})
     htex.outgoing_q = Recorder()
     return htex
 
@@ -312,6 +312,7 @@ def test_parsls_own_executors_refuse_the_words_as_before():
         options = {"max_workers_per_block": 1} if kind is MPIExecutor else {}
         if options:
             options["provider"] = LocalProvider(launcher=SimpleLauncher())
+            options["survive"] = False
             options["interchange_launch_cmd"] = "htex-interchange"
         htex = kind(address="127.0.0.1", **options)
         with pytest.raises(InvalidResourceSpecification):
@@ -471,7 +472,7 @@ def test_the_constructor_has_words_of_its_own():
     assert "cores_per_worker=1.0" in repr(htex)
     told = inspect.signature(HighThroughputExecutor).parameters
     theirs = inspect.signature(parsl.HighThroughputExecutor).parameters
-    assert list(told) == [*theirs, "task_type_routing", "hold_failing_managers"]
+    assert list(told) == [*theirs, "task_type_routing", "hold_failing_managers", "survive"]
     assert told["hold_failing_managers"].kind is inspect.Parameter.KEYWORD_ONLY
     for bad in ("Hard", "", None, 1):
         with pytest.raises(ValueError, match="'soft' or 'hard'"):

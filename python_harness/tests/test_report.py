@@ -18,6 +18,7 @@ from harness.fakes.history import (
     joined,
     lost_task,
     queued,
+    restart,
     says,
     sent,
     start,
@@ -389,6 +390,37 @@ def test_a_run_without_an_end(run_of):
         "Task 2 has been in flight for 7 s at manager m1 (node-m1, block 0); the longest that "
         "was done took 2 s." in told
     )
+
+
+def test_a_restarted_interchange_is_one_run(run_of):
+    """Each of its processes has a first line, with the time of the first one's start; the file may
+    have been changed since."""
+    events = [
+        start(pid=1),
+        joined(0),
+        *queued(0, 1, 2),
+        sent(0, 1),
+        start(pid=2),
+        restart(2),
+        done(4, 1),
+        start(pid=2),
+        sent(4, 2),
+        done(6, 2),
+        end(8),
+    ]
+    run = run_of(events)
+    assert (run.done, run.unanswered, run.duration_s) == (2, 0, 8)
+    assert run.start["pid"] == 2
+    assert [(one.t, one.down_s) for one in run.restarts] == [(BEGIN + 2, 0.5)]
+    (told,) = [text for text in says(run) if "restarted" in text]
+    assert told.startswith("The interchange was restarted at ")
+    assert told.endswith(
+        ": it was killed (SIGKILL). Nobody served for 500 ms, and events of the moments before may "
+        "be missing."
+    )
+    again = [*events[:-1], start(pid=3), restart(7, number=2), end(8)]
+    (told,) = [text for text in says(run_of(again)) if "restarted" in text]
+    assert "was restarted 2 times, the last at " in told and "for 1 s in all" in told
 
 
 def test_an_end_that_only_the_log_tells(run_of, tmp_path):

@@ -19,6 +19,11 @@ def start(t: float = 0, **fields) -> dict:
     return {"t": BEGIN + t, "event": "start", "format": 1, "label": "htex", **fields}
 
 
+def restart(t: float, number: int = 1, down_s: float = 0.5) -> dict:
+    about = {"number": number, "why": "was killed (SIGKILL)", "down_s": down_s}
+    return {"t": BEGIN + t, "event": "restart", **about}
+
+
 def end(t: float) -> dict:
     return {"t": BEGIN + t, "event": "end", "reason": "SIGTERM"}
 

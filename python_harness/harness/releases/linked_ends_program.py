@@ -32,6 +32,7 @@ def main(request: dict) -> dict:
         kind=HighThroughputExecutor,
         interchange_launch_cmd=[request["interchange"]],
         encrypted=request["encrypted"],
+        survive=False,
     )
     (executor,) = config.executors
     kernel = parsl.load(config)

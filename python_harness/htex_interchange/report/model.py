@@ -79,6 +79,15 @@ class Loss:
     silent_s: float | None
 
 
+@dataclass(slots=True)
+class Restart:
+    """The interchange's process ended, and another one went on."""
+
+    t: float
+    why: str
+    down_s: float
+
+
 @dataclass(slots=True, order=True)
 class Flight:
     """A task and how long it took, or has taken so far. `waited_s` is None if the event of its
@@ -114,12 +123,13 @@ def _durations() -> array[float]:
 
 @dataclass
 class Run:
-    """What the events of one process of the interchange say."""
+    """What the events of one interchange say: of its process, and of those that went on in its
+    place."""
 
     source: Source
     reading: Reading
     columns: Columns
-    # The first line of its process and its last; None if that is not there.
+    # The first line of its last process, and its last; None if that is not there.
     start: Event | None = None
     end: Event | None = None
     events: int = 0
@@ -157,6 +167,7 @@ class Run:
 
     managers: list[Manager] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    restarts: list[Restart] = field(default_factory=list)
     worker_time: WorkerTime = field(default_factory=WorkerTime)
     # Seconds of the run by where tasks waited, and those in which some did and every worker of
     # managers that took tasks was busy.

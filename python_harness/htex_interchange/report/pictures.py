@@ -267,11 +267,15 @@ class Picturer:
         return drawing
 
     def _with_losses(self, drawing: Drawing) -> Drawing:
-        """A cross at the top where a manager was lost with tasks."""
+        """At the top a cross where a manager was lost with tasks, and an arrow where the
+        interchange was restarted."""
         for loss in [loss for loss in self.run.losses if loss.tasks][:LOSSES_MARKED]:
             host = f" ({loss.manager.host})" if loss.manager.host else ""
             title = f"manager {loss.manager.name}{host} lost with {loss.tasks} tasks"
             drawing.mark(drawing.x(loss.t), drawing.top, "lost", title)
+        for restart in self.run.restarts[:LOSSES_MARKED]:
+            title = f"the interchange was restarted; it {restart.why}"
+            drawing.mark(drawing.x(restart.t), drawing.top, "restarted", title)
         return drawing
 
     def _timed(

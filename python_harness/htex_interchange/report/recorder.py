@@ -23,6 +23,7 @@ from htex_interchange.report.model import (
     Flight,
     Loss,
     Manager,
+    Restart,
     Run,
 )
 from htex_interchange.report.steps import Columns, Steps
@@ -66,6 +67,7 @@ class Recorder:
         self._others = {
             "manager": self._manager,
             "start": self._start,
+            "restart": self._restart,
             "end": self._end,
             "dropped": self._dropped,
         }
@@ -423,6 +425,10 @@ class Recorder:
         """Each file repeats the line of its process: only another one begins another run."""
         if event == self._head:
             return
+        if self._has_begun and _run_of(event) == _run_of(self._head or {}):
+            # Another process of it, which has taken the place of the one before.
+            self._head = self._run.start = event
+            return
         if self._has_begun:
             self._close()
             self._lacks_beginning = False
@@ -430,6 +436,13 @@ class Recorder:
         # If the oldest files are gone, what is left begins later than the process did.
         if not self._lacks_beginning:
             self._begin(t)
+
+    def _restart(self, t: float, event: Event) -> None:
+        why, down_s = event["why"], event["down_s"]
+        if not isinstance(why, str) or type(down_s) not in (int, float):
+            raise TypeError(f"why is {why!r}, down_s is {down_s!r}")
+        self._advance(t)
+        self._run.restarts.append(Restart(self._now, why, down_s))
 
     def _end(self, t: float, event: Event) -> None:
         self._advance(t)
@@ -479,3 +492,8 @@ class Recorder:
             self._leave(manager)
         self._finished.append(run)
         self._has_begun = False
+
+
+def _run_of(head: Event) -> tuple[object, ...]:
+    """What the first lines of all processes of a run have in common."""
+    return tuple(head.get(key) for key in ("t", "host", "logdir", "label"))

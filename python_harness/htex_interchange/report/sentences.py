@@ -268,6 +268,24 @@ def losses(run: Run) -> Sentence | None:
     return Sentence(kind, units.several(parts) + ".")
 
 
+def restarts(run: Run) -> Sentence | None:
+    if not run.restarts:
+        return None
+    last = run.restarts[-1]
+    moment = units.moment(last.t, run.begin, run.until)
+    down_s = sum(restart.down_s for restart in run.restarts)
+    if len(run.restarts) == 1:
+        when = f"The interchange was restarted at {moment}"
+        nobody = f"Nobody served for {units.duration(down_s)}"
+    else:
+        when = f"The interchange was restarted {len(run.restarts)} times, the last at {moment}"
+        nobody = f"Nobody served for {units.duration(down_s)} in all"
+    return Sentence(
+        LOOK,
+        f"{when}: it {last.why}. {nobody}, and events of the moments before may be missing.",
+    )
+
+
 def failures(run: Run) -> Sentence | None:
     if not run.failed:
         return None
@@ -375,6 +393,7 @@ RULES: tuple[Callable[[Run], Sentence | None], ...] = (
     nothing_waited,
     idle_but_closed,
     still_in_flight,
+    restarts,
     losses,
     failures,
     closed_managers,

@@ -201,7 +201,7 @@ class Drawing:
         )
 
 
-# What happens to managers: the colour, and a path around the origin.
+# What happens to managers, and to the interchange: the colour, and a path around the origin.
 MARKS = {
     "lost": ("bad", "M-4 -4L4 4M-4 4L4 -4"),
     "replaced": ("bad", "M-4 0H4M0 -4V4"),
@@ -212,6 +212,7 @@ MARKS = {
     "awaited": ("warn", "M-4 0L0 -4L4 0"),
     "back": ("warn", "M0 4L4 -4H-4Z"),
     "gave_up": ("bad", "M-3 -3H3V3H-3Z"),
+    "restarted": ("warn", "M4 -1A4 4 0 1 0 3 3M4 -4V-1H1"),
 }
 
 

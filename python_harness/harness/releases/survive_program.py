@@ -1,0 +1,475 @@
+"""What our executor does when its interchange's broker is replaced, under one release of Parsl;
+prints one JSON report. Run by that release's Python: python -m harness.releases.survive_program
+REQUEST, a JSON object: `run_dir`; `scenario`, a function here by its name; `encrypted`.
+
+No broker and no manager runs: a *fake* broker decides what is read, answered and lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+from parsl import curvezmq
+from parsl.addresses import tcp_url
+from parsl.serialize import serialize
+
+from harness.htex import executors, jobs
+from harness.machine.waiting import wait_until
+from htex_interchange import HighThroughputExecutor, InterchangeLost, ResultLost
+
+PATIENCE_S = 20.0
+SHUTDOWN_S = 4.0
+WHY = "was killed (SIGKILL), by nobody: it is a fake"
+# Where the executor starts its interchange: what keeps a broker, and has nothing else to do.
+FAKE_KEEPER = """
+import os, signal, sys
+config = sys.stdin.buffer.read()
+with open(sys.argv[1] + ".new", "wb") as file:
+    file.write(config)
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+signal.pause()
+"""
+
+
+class FakeBroker:
+    """One broker after another: its sockets are what the executor sees of it."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.restarts = 0
+        self.context: curvezmq.BaseContext | None = None
+
+    def come(self, commands: int = zmq.REP, only_results: bool = False) -> None:
+        config = pickle.loads(self.place.read_bytes())
+        self.context = curvezmq.ServerContext(config["cert_dir"])
+        kinds = (zmq.DEALER, zmq.DEALER, commands)
+        self.tasks, self.results, self.commands = map(self.context.socket, kinds)
+        for sock, port in zip(
+            (self.tasks, self.results, self.commands), config["client_ports"], strict=True
+        ):
+            if sock is self.results or not only_results:
+                sock.connect(tcp_url(config["client_address"], port))
+
+    def begin(self) -> None:
+        """The first one: it is asked where managers connect."""
+        wait_until(self.place.exists, PATIENCE_S, "the configuration is there")
+        self.come()
+        self.asked()
+        self.reply(1234)
+
+    def come_again(self, accepted: list, live: list) -> None:
+        self.come()
+        self.tell_of_restart(accepted, live)
+
+    def tell_of_restart(self, accepted: list, live: list) -> None:
+        self.restarts += 1
+        self.tell(
+            type="htex-interchange-restart",
+            restart=self.restarts,
+            why=WHY,
+            down_s=0.25,
+            accepted=accepted,
+            live=live,
+        )
+
+    def tell_accepted(self, *runs: list) -> None:
+        self.tell(type="htex-interchange-accepted", runs=list(runs))
+
+    def tell(self, **message: object) -> None:
+        self.results.send(pickle.dumps(message, 4))
+
+    def answer(self, *task_ids: int) -> None:
+        """The result of each is ten times its id."""
+        for task_id in task_ids:
+            self.tell(type="result", task_id=task_id, result=serialize(10 * task_id))
+
+    def take(self, count: int) -> list[int]:
+        return [self._task_id() for _ in range(count)]
+
+    def take_all(self, *task_ids: int) -> list[int]:
+        """In the order in which they came first: what waits to be sent may come twice."""
+        found: dict[int, None] = {}
+        while not found.keys() >= set(task_ids):
+            found[self._task_id()] = None
+        return list(found)
+
+    def more(self) -> list[int]:
+        """What else has arrived."""
+        found = []
+        while self.tasks.poll(0):
+            found.append(self._task_id())
+        return found
+
+    def _task_id(self) -> int:
+        assert self.tasks.poll(1000 * PATIENCE_S), "no task comes"
+        return pickle.loads(self.tasks.recv())["task_id"]
+
+    def asked(self) -> object:
+        assert self.commands.poll(1000 * PATIENCE_S), "no command comes"
+        return pickle.loads(self.commands.recv())
+
+    def reply(self, value: object) -> None:
+        self.commands.send(pickle.dumps(value))
+
+    def end(self) -> None:
+        """What it has sent has left it; what it has not read is lost."""
+        if self.context is not None:
+            self.context.destroy(linger=1000)
+        self.context = None
+
+
+class Gate:
+    """Holds Parsl's result thread up, in the callback of a task that the broker answers."""
+
+    def __init__(self, broker: FakeBroker, future: Future) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        future.add_done_callback(self._hold)
+        broker.answer(future.parsl_executor_task_id)
+        assert self.reached.wait(PATIENCE_S)
+
+    def _hold(self, _future: Future) -> None:
+        self.reached.set()
+        self.open.wait(PATIENCE_S)
+
+
+class Run:
+    """An executor without a block, its fake broker, and what is reported of them."""
+
+    def __init__(self, htex: HighThroughputExecutor, broker: FakeBroker) -> None:
+        self.htex = htex
+        self.broker = broker
+        self.futures: list[Future] = []
+        self.endings: dict[int, int] = {}
+
+    def submit(self, count: int) -> None:
+        for _ in range(count):
+            future = self.htex.submit(jobs.add, {}, 1, 1)
+            self.futures.append(future)
+            future.add_done_callback(self._ended)
+
+    def _ended(self, future: Future) -> None:
+        task_id = future.parsl_executor_task_id
+        self.endings[task_id] = self.endings.get(task_id, 0) + 1
+
+    def wait(self, *task_ids: int) -> None:
+        for task_id in task_ids:
+            self.futures[task_id - 1].exception(PATIENCE_S)
+
+    def wait_sent_again(self) -> None:
+        """Nothing is sent again after this, until the next restart."""
+        wait_until(
+            lambda: "HTEX-Interchange-Send-Again" not in thread_names(),
+            PATIENCE_S,
+            "all was sent again",
+        )
+
+    def outcomes(self) -> dict[str, object]:
+        assert all(count == 1 for count in self.endings.values()), self.endings
+        return {
+            str(future.parsl_executor_task_id): _outcome(future)
+            for future in self.futures
+            if future.done()
+        }
+
+    def kept(self) -> list[int]:
+        return self.htex.outgoing_q._kept.ids()
+
+
+def _outcome(future: Future) -> object:
+    failure = future.exception()
+    return future.result() if failure is None else type(failure).__name__
+
+
+def thread_names() -> set[str]:
+    return {one.name for one in threading.enumerate() if one.name.startswith("HTEX")}
+
+
+@contextmanager
+def running(request: dict) -> Iterator[Run]:
+    run_dir = Path(request["run_dir"])
+    place = run_dir / "config.pkl"
+    broker = FakeBroker(place)
+    options = {
+        "kind": HighThroughputExecutor,
+        "interchange_launch_cmd": [sys.executable, "-c", FAKE_KEEPER, str(place), "--survive"],
+        "encrypted": request["encrypted"],
+    }
+    with executors.not_started(run_dir, **options) as htex:
+        beginning = threading.Thread(target=broker.begin)
+        beginning.start()
+        htex.start()
+        beginning.join()
+        try:
+            yield Run(htex, broker)
+        finally:
+            begin = time.monotonic()
+            htex.shutdown()
+            broker.end()
+            assert time.monotonic() - begin < SHUTDOWN_S, "the shutdown hangs"
+
+
+def books(run: Run) -> dict:
+    """Of 12 tasks 1 is the gate's; 2 and 3 were answered, unread; 4 and 5 are live; 6 to 8 were
+    accepted, and their results are lost; 9 to 12 are on their way."""
+    broker = run.broker
+    run.submit(8)
+    took = broker.take(8)
+    gate = Gate(broker, run.futures[0])
+    broker.tell_accepted([1, 8])
+    broker.answer(2, 3)
+    broker.end()
+    submitting = threading.Thread(target=run.submit, args=(4,))
+    submitting.start()
+    wait_until(lambda: 9 in run.kept(), PATIENCE_S, "a task waits for a broker")
+    broker.come_again([[1, 8]], [[4, 5]])
+    submitting.join(PATIENCE_S)
+    gate.open.set()
+    first = broker.take_all(*range(9, 13))
+    broker.tell_accepted([1, 12])
+    run.wait(2, 3, 6, 7, 8)
+    # Those of 2 and 6 are late.
+    broker.answer(2, 4, 5, 6, *range(9, 13))
+    run.wait(4, 5, *range(9, 13))
+    run.wait_sent_again()
+    doubles = sorted(set(broker.more()) - set(range(9, 13)))
+    run.submit(1)
+    last = broker.take(1)
+    broker.answer(13)
+    run.wait(13)
+    return {"took": took, "first": first, "doubles": doubles, "last": last, "kept": run.kept()}
+
+
+def in_transit(run: Run) -> dict:
+    """What the broker took off the wire and had not accepted goes with it, unread."""
+    broker = run.broker
+    run.submit(20)
+    took = broker.take(6)
+    broker.end()
+    broker.come_again([[1, 4], [6, 6]], [[1, 2]])
+    again = broker.take(15)
+    broker.tell_accepted([1, 20])
+    wait_until(lambda: run.kept() == [], PATIENCE_S, "nothing is kept")
+    broker.answer(1, 2, 5, *range(7, 21))
+    run.wait(*range(1, 21))
+    run.wait_sent_again()
+    return {"took": took, "again": again, "more": broker.more(), "kept": run.kept()}
+
+
+def a_send_into_a_broken_connection(run: Run) -> dict:
+    """What may have gone into it is sent again once libzmq has seen its end, and once."""
+    broker = run.broker
+    run.submit(3)
+    broker.take(3)
+    broker.end()
+    broker.come_again([[1, 1]], [[1, 1]])
+    first = broker.take(2)
+    run.wait_sent_again()
+    broker.answer(1, 2, 3)
+    run.wait(1, 2, 3)
+    return {"first": first, "more": broker.more()}
+
+
+def a_second_restart(run: Run) -> dict:
+    """Both are heard of at once. Task 4 comes between them; the newer books count."""
+    broker = run.broker
+    run.submit(5)
+    broker.take(5)
+    gate = Gate(broker, run.futures[0])
+    broker.end()
+    broker.come_again([[1, 2]], [])
+    broker.answer(2)
+    broker.end()
+    broker.come_again([[1, 4]], [[4, 4]])
+    gate.open.set()
+    run.wait(2, 3)
+    again = broker.take_all(5)
+    broker.tell_accepted([1, 5])
+    broker.answer(4, 5)
+    run.wait(4, 5)
+    run.wait_sent_again()
+    return {"again": again, "more": broker.more()}
+
+
+def a_command_in_flight(run: Run) -> dict:
+    """It went with the broker, and the next one is asked."""
+    broker = run.broker
+    replies, asking = asked_in_a_thread(run)
+    asked = [broker.asked()]
+    broker.end()
+    broker.come_again([], [])
+    asked.append(broker.asked())
+    broker.reply(["0"])
+    asking.join(PATIENCE_S)
+    # The next one is another command.
+    replies_after, asking = asked_in_a_thread(run)
+    broker.asked()
+    broker.reply(["1"])
+    asking.join(PATIENCE_S)
+    return {"asked": asked, "replies": replies + replies_after}
+
+
+def a_stale_reply(run: Run) -> dict:
+    """Of two questions the second is answered: the first was asked of a broker before."""
+    broker = run.broker
+    broker.end()
+    broker.come(commands=zmq.ROUTER)
+    replies, asking = asked_in_a_thread(run)
+    first = broker.commands.recv_multipart()
+    broker.tell_of_restart([], [])
+    second = broker.commands.recv_multipart()
+    for question, reply in ((first, ["stale"]), (second, ["fresh"])):
+        broker.commands.send_multipart([*question[:-1], pickle.dumps(reply)])
+    asking.join(PATIENCE_S)
+    return {"replies": replies, "differ": first != second and first[-1] == second[-1]}
+
+
+def asked_in_a_thread(run: Run) -> tuple[list[object], threading.Thread]:
+    """With the reply there will be; or that there is none any more."""
+    replies: list[object] = []
+
+    def ask() -> None:
+        try:
+            replies.append(run.htex.connected_blocks())
+        except InterchangeLost as lost:
+            replies.append(type(lost).__name__)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    return replies, asking
+
+
+def a_stale_reply_alone(run: Run) -> dict:
+    """Who waits for the other one still looks whether there is an interchange."""
+    broker = run.broker
+    broker.end()
+    broker.come(commands=zmq.ROUTER)
+    replies, asking = asked_in_a_thread(run)
+    first = broker.commands.recv_multipart()
+    broker.tell_of_restart([], [])
+    broker.commands.recv_multipart()
+    broker.commands.send_multipart([*first[:-1], pickle.dumps(["stale"])])
+    # It has left, and had time to arrive.
+    broker.end()
+    run.htex.interchange_proc.kill()
+    asking.join(PATIENCE_S)
+    return {"replies": replies, "hangs": asking.is_alive()}
+
+
+def no_broker_at_the_shutdown(run: Run) -> dict:
+    """Tasks that are to be sent again have nobody who takes them, and keep nothing from ending."""
+    broker = run.broker
+    run.submit(3)
+    broker.take(3)
+    broker.end()
+    broker.come(only_results=True)
+    broker.tell_of_restart([], [])
+    wait_until(
+        lambda: "HTEX-Interchange-Send-Again" in thread_names(), PATIENCE_S, "they are to be sent"
+    )
+    return {}
+
+
+def the_keeper_gives_up(run: Run) -> dict:
+    """While what is lost is still to be found out."""
+    broker = run.broker
+    run.submit(4)
+    broker.take(4)
+    gate = Gate(broker, run.futures[0])
+    broker.end()
+    broker.come_again([[1, 3]], [[2, 2]])
+    broker.end()
+    run.htex.interchange_proc.kill()
+    wait_until(run.htex._watch.ended.is_set, PATIENCE_S, "it has ended")
+    gate.open.set()
+    run.wait(1, 2, 3, 4)
+    replies, asking = asked_in_a_thread(run)
+    asking.join(PATIENCE_S)
+    return {"replies": replies}
+
+
+def a_failure_of_all(run: Run) -> dict:
+    """A result of task -1 passes, also behind a restart."""
+    broker = run.broker
+    run.submit(2)
+    broker.take(2)
+    broker.end()
+    broker.come_again([[1, 2]], [[1, 2]])
+    broker.tell(type="result", task_id=-1, exception=serialize(ValueError("all of it")))
+    run.wait(1, 2)
+    return {"reason": str(run.htex.executor_exception)}
+
+
+def what_is_lost(run: Run) -> dict:
+    """The loss of a result says what has happened, and is one of its own."""
+    broker = run.broker
+    run.submit(2)
+    broker.take(2)
+    broker.end()
+    broker.come_again([[1, 2]], [])
+    run.wait(1, 2)
+    lost = [future.exception() for future in run.futures]
+    assert all(isinstance(one, ResultLost) for one in lost)
+    assert pickle.loads(pickle.dumps(lost[0])).__dict__ == lost[0].__dict__
+    assert abs(lost[0].when - time.time()) < PATIENCE_S
+    return {
+        "task_ids": [one.task_id for one in lost],
+        "label": lost[0].label,
+        "why": lost[0].why,
+        "says": all(word in str(lost[0]) for word in ("task 1", "htex", WHY, "lost")),
+    }
+
+
+SCENARIOS = [
+    books,
+    in_transit,
+    a_send_into_a_broken_connection,
+    a_second_restart,
+    a_command_in_flight,
+    a_stale_reply,
+    a_stale_reply_alone,
+    no_broker_at_the_shutdown,
+    the_keeper_gives_up,
+    a_failure_of_all,
+    what_is_lost,
+]
+
+
+class Warnings(logging.Handler):
+    """What parsl.log would have of them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("parsl.htex_interchange"):
+            self.texts.append(record.getMessage())
+
+
+def main(request: dict) -> dict:
+    os.environ.pop("HTEX_INTERCHANGE_WATCHED", None)
+    warnings = Warnings()
+    logging.getLogger("parsl").addHandler(warnings)
+    (scenario,) = (one for one in SCENARIOS if one.__name__ == request["scenario"])
+    with running(request) as run:
+        report = scenario(run)
+        report["result_thread"] = run.htex._result_queue_thread.is_alive()
+        report["outcomes"] = run.outcomes()
+    report["threads"] = sorted(thread_names())
+    report["warnings"] = warnings.texts
+    return report
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))), flush=True)
