@@ -8,8 +8,8 @@ MUTANTS = [
     Mutant(
         "a manager with three tasks counts one place more than it has",
         "dispatch.rs",
-        "        most.saturating_sub(self.busy_slots())\n",
-        "        most.saturating_sub(self.busy_slots())\n"
+        "        (most + self.untraced).saturating_sub(self.busy_slots())\n",
+        "        (most + self.untraced).saturating_sub(self.busy_slots())\n"
         "            .saturating_add(usize::from(self.in_flight.len() == 3))\n",
     ),
     Mutant(
@@ -27,8 +27,8 @@ MUTANTS = [
     Mutant(
         "a task that may end its manager has others behind it in its batch",
         "dispatch.rs",
-        ".link.number,\n            });\n            if is_alone {\n                break;\n",
-        ".link.number,\n            });\n            if is_alone {\n",
+        "record,\n            });\n            if is_alone {\n                break;\n",
+        "record,\n            });\n            if is_alone {\n",
     ),
     Mutant(
         "a suspect manager gets tasks",
@@ -85,8 +85,8 @@ MUTANTS = [
     Mutant(
         "a manager whose connection takes nothing is chosen at once again",
         "dispatch.rs",
-        ".clogged = is_clogged;\n            self.index(slot);\n",
-        ".clogged = is_clogged;\n",
+        "logged = is_clogged;\n            manager.note_state();\n            self.index(slot);\n",
+        "logged = is_clogged;\n            manager.note_state();\n",
     ),
     Mutant(
         "the next to get tasks is any that may get some",

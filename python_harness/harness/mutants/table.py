@@ -178,14 +178,14 @@ MUTANTS = [
     Mutant(
         "nothing is in doubt after a break",
         "tasks_in_doubt.rs",
-        "Some(patience) if age <= young =>",
-        "Some(patience) if age < Duration::ZERO =>",
+        "                    false => age <= young,\n",
+        "                    false => age < Duration::ZERO,\n",
     ),
     Mutant(
         "after a break everything is in doubt, however old",
         "tasks_in_doubt.rs",
-        "Some(patience) if age <= young =>",
-        "Some(patience) if age <= young.max(age) =>",
+        "                    false => age <= young,\n",
+        "                    false => age <= young.max(age),\n",
     ),
     Mutant(
         "a half-open connection counts as none that broke",
@@ -336,7 +336,7 @@ MUTANTS = [
     Mutant(
         "a lost manager is forgotten at once, and not told to exit",
         "registration.rs",
-        "        self.departed.remember(&manager.id);\n",
+        "        self.departed.remember(&manager.id, record);\n",
         "",
     ),
     Mutant(
@@ -403,8 +403,8 @@ MUTANTS = [
     Mutant(
         "the id of a live task is taken a second time",
         "live_ids.rs",
-        "        if *last >= id {\n            return false;\n        }\n",
-        "        if *last > id {\n            return false;\n        }\n",
+        "        if run.last >= id {\n            return false;\n        }\n",
+        "        if run.last > id {\n            return false;\n        }\n",
     ),
     Mutant(
         "OUTSTANDING forgets what managers hold",
