@@ -58,7 +58,7 @@ class KeptMessages:
         return self._messages.get(task_id)
 
     def ids(self) -> list[int]:
-        """In this order they were submitted."""
+        """In the order in which they were submitted."""
         return list(self._messages)
 
     def forget(self, task_id: int) -> None:
@@ -206,21 +206,16 @@ class Restarts:
 
     def _send_all_again(self, number: int) -> None:
         """All that is kept by then and was not accepted. What went by the new connection already
-        is sent twice, and the interchange drops the second."""
+        is sent twice, and the interchange drops the second. A newer restart has another thread."""
         if self._stopped.wait(SETTLED_S):
             return
         self._settle()
-        self._sent_again(number, sorted(self._kept.ids()))
-
-    def _sent_again(self, number: int, task_ids: list[int]) -> bool:
-        """Whether all were; a newer restart has another thread."""
-        for task_id in task_ids:
+        for task_id in sorted(self._kept.ids()):
             is_sent = False
             while not is_sent:
                 if self._stopped.is_set() or self._newest[0] != number:
-                    return False
+                    return
                 is_sent = self._send_again(task_id)
-        return True
 
 
 class _Undecided:

@@ -2,8 +2,8 @@
 //!
 //! Each record is owned by what it is of, and goes with it: a task that waits has its bytes in one
 //! (with its body, which nobody here can open), a task in a manager's hands is one, and so is a
-//! manager. What is not written down for want of memory is lost if this process is killed, and the
-//! executor is told so then; nothing else depends on it. A turn is that among the registrations;
+//! manager. What cannot be written down for want of memory is not, and the journal remembers that:
+//! nobody goes on from it. A turn is that among the registrations;
 //! times are in nanoseconds of the monotonic clock.
 //!
 //! | kind | fields | bytes |
@@ -46,12 +46,11 @@ pub(super) const TALLY: u8 = 8;
 pub(super) const RUN_LAST: usize = 1;
 const MANAGER_STATE: usize = 1;
 const HEARD_UNTIL: usize = 0;
+const RESTS: usize = 1;
 const DOUBTED_SINCE: usize = 3;
 
 /// So many blocks are written down.
 const BLOCKS_MAX: usize = 64 * 1024;
-
-const RESTS: usize = 1;
 
 const HELD: u64 = 1;
 const DRAINING: u64 = 2;

@@ -312,6 +312,24 @@ impl<B> Broker<B> {
     /// A task from the executor. A second one under a live id is dropped. `weight`: what it takes
     /// to keep it, in any unit; [`Self::queued_weight`] sums it up.
     pub fn handle_task(&mut self, task: Task<B>, weight: usize, now: Now) {
+        let id = task.id;
+        self.pace.turn(&self.tally, now.monotonic);
+        if !self.claim(id, now) {
+            self.tally.tasks_rejected += 1;
+            return;
+        }
+        self.tally.tasks_received += 1;
+        self.tell_of_task(now, || {
+            let needs = task.needs.as_deref().map(ToString::to_string);
+            (id, TaskChange::Queued { needs })
+        });
+        self.enqueue(task, weight, now.monotonic_ns(), now);
+        debug!("Put task {id} onto pending_task_queue");
+    }
+
+    /// A task whose id is live waits from now on, and has done so since then.
+    #[inline(always)]
+    fn enqueue(&mut self, task: Task<B>, weight: usize, since_ns: u64, now: Now) {
         let Task {
             id,
             priority,
@@ -319,12 +337,6 @@ impl<B> Broker<B> {
             needs,
             body,
         } = task;
-        self.pace.turn(&self.tally, now.monotonic);
-        if !self.claim(id, now) {
-            self.tally.tasks_rejected += 1;
-            return;
-        }
-        self.tally.tasks_received += 1;
         if let Some(name) = foreign_name {
             debug!("Task {id} names {name} and travels alone");
             self.live.send_alone(id, name);
@@ -332,20 +344,15 @@ impl<B> Broker<B> {
         let task = QueuedTask {
             ticket: Ticket::issue(id),
             priority,
-            since_ns: now.monotonic_ns(),
+            since_ns,
             weight,
             body,
         };
-        self.tell_of_task(now, || {
-            let needs = needs.as_deref().map(ToString::to_string);
-            (id, TaskChange::Queued { needs })
-        });
         if needs.is_none() && !self.has_asked {
             self.queue.plain.push(task);
         } else {
             self.queue_where_some_ask(task, needs, now);
         }
-        debug!("Put task {id} onto pending_task_queue");
     }
 
     /// A task that cannot be passed on, but whose id is known: it is answered.

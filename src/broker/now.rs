@@ -13,7 +13,7 @@ pub struct Now {
 
 impl Now {
     /// The monotonic clock in half of the room: 64 bits of nanoseconds are five hundred years.
-    pub(super) fn monotonic_ns(self) -> u64 {
+    pub fn monotonic_ns(self) -> u64 {
         nanoseconds(self.monotonic)
     }
 }

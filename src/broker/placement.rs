@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Broker;
-use super::demand::{Extent, Fit, Room};
+use super::demand::{Demand, Extent, Fit, Room};
 use super::dispatch::Recipient;
 use super::kinds::{Choice, ClassName, Found, PATIENCE, Popped};
 use super::lane::QueuedTask;
@@ -159,16 +159,7 @@ impl<B> Broker<B> {
     /// The task goes into the manager's hands.
     pub(super) fn note_placed(&mut self, slot: Slot, found: &Found, popped: &Popped<B>) {
         let (task, demand) = (popped.task.ticket.task(), &popped.demand);
-        let manager = self.managers.get_mut(slot);
-        let placed = manager.placed.get_or_insert_default();
-        let cooled = placed.add(task, demand, popped.affinity.clone(), found.slots);
-        manager.extra_slots = placed.extra_slots();
-        if let Some(task_type) = &demand.task_type {
-            note_warm(&mut self.warm, slot, task_type);
-        }
-        if let Some(task_type) = cooled {
-            self.note_cold(slot, &task_type);
-        }
+        self.keep_place(slot, task, demand, popped.affinity.clone(), found.slots);
         if let Some(affinity) = &popped.affinity {
             self.affinities.dispatched(affinity, slot);
             self.queue.asking.bind(affinity, slot);
@@ -179,6 +170,27 @@ impl<B> Broker<B> {
             && (held.class == found.class || self.queue.asking.find(held.class).is_none())
         {
             self.end_reservation();
+        }
+    }
+
+    /// So many of the manager's slots are the task's, and its type is warm there.
+    pub(super) fn keep_place(
+        &mut self,
+        slot: Slot,
+        task: TaskId,
+        demand: &Rc<Demand>,
+        affinity: Option<Affinity>,
+        slots: usize,
+    ) {
+        let manager = self.managers.get_mut(slot);
+        let placed = manager.placed.get_or_insert_default();
+        let cooled = placed.add(task, demand, affinity, slots);
+        manager.extra_slots = placed.extra_slots();
+        if let Some(task_type) = &demand.task_type {
+            note_warm(&mut self.warm, slot, task_type);
+        }
+        if let Some(task_type) = cooled {
+            self.note_cold(slot, &task_type);
         }
     }
 
@@ -416,7 +428,7 @@ impl<B> Broker<B> {
         })
     }
 
-    pub(super) fn note_cold(&mut self, slot: Slot, task_type: &Rc<str>) {
+    fn note_cold(&mut self, slot: Slot, task_type: &Rc<str>) {
         if let Some(warm) = self.warm.get_mut(task_type) {
             warm.remove(&slot);
             if warm.is_empty() {
@@ -509,6 +521,6 @@ impl<B> Broker<B> {
 }
 
 /// The manager has run the type. (Not of the broker: its records are being looked at.)
-pub(super) fn note_warm(warm: &mut WarmManagers, slot: Slot, task_type: &Rc<str>) {
+fn note_warm(warm: &mut WarmManagers, slot: Slot, task_type: &Rc<str>) {
     warm.entry(Rc::clone(task_type)).or_default().insert(slot);
 }

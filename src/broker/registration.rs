@@ -63,10 +63,6 @@ impl<B> Broker<B> {
         let before = self.end_earlier_registration(&mut manager, origin, is_logged, now);
         self.departed.forget(id);
         self.remember_block(manager.registration.block.clone());
-        let drains_in = manager.drains_in(now);
-        let drain_at = drains_in.map(|in_| heard.saturating_add(in_));
-        let ends_in = drains_in.or_else(|| manager.walltime_left(&self.settings.placement, now));
-        manager.ends_at = ends_in.map(|in_| now.monotonic.saturating_add(in_));
         let change = ManagerChange::Registered {
             block: manager.registration.block.clone(),
             hostname: manager.registration.hostname.clone(),
@@ -76,14 +72,12 @@ impl<B> Broker<B> {
         let block = manager.registration.block.clone();
         let slot = self.managers.insert(manager);
         self.write_down(slot, now);
+        self.watch_from_now(slot, now);
         self.note_manager(id, change, now);
         self.blocks.join(block, slot);
         if self.has_asked {
             self.begin_placement(before, slot, now);
         }
-        let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
-        self.liveness.watch(slot, What::Silence, Some(silent_at));
-        self.liveness.watch(slot, What::Drain, drain_at);
         self.report(slot, now);
         match origin.connection {
             Some(connection) => {
@@ -93,6 +87,19 @@ impl<B> Broker<B> {
             }
             None => self.note_suspect(slot, now),
         }
+    }
+
+    /// Its silence counts from now on, and what it told of its end holds.
+    pub(super) fn watch_from_now(&mut self, slot: Slot, now: Now) {
+        let heard = self.liveness.awake(now);
+        let manager = self.managers.get_mut(slot);
+        let drains_in = manager.drains_in(now);
+        let ends_in = drains_in.or_else(|| manager.walltime_left(&self.settings.placement, now));
+        manager.ends_at = ends_in.map(|in_| now.monotonic.saturating_add(in_));
+        let drain_at = drains_in.map(|in_| heard.saturating_add(in_));
+        let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
+        self.liveness.watch(slot, What::Silence, Some(silent_at));
+        self.liveness.watch(slot, What::Drain, drain_at);
     }
 
     /// Every registration is told by CONNECTED_BLOCKS, of which HTEX makes a set; who registers

@@ -16,19 +16,16 @@ use tracing::debug;
 use super::Broker;
 use super::books::{self, Books, InFlightEntry, ManagerEntry};
 use super::change::ManagerChange;
-use super::deadlines::What;
 use super::demand::Demand;
-use super::lane::QueuedTask;
 use super::link::Link;
 use super::looks::LookFor;
 use super::manager::Manager;
 use super::now::{Now, nanoseconds};
 use super::output::Output;
-use super::placement::note_warm;
 use super::slot::Slot;
 use super::tally::Tally;
-use super::ticket::{InFlight, Ticket};
-use protocol::{Affinity, IdRun, ManagerId, Needs, Notice, Registration, Task, TaskId};
+use super::ticket::{self, InFlight, Ticket};
+use protocol::{Affinity, ManagerId, Needs, Notice, Registration, Task, TaskId};
 
 /// So many tasks are accepted before the executor is told.
 const TELL_EVERY_TASKS: u32 = 256;
@@ -205,13 +202,14 @@ impl<B> Broker<B> {
         if !self.books.is_kept() {
             return;
         }
-        let live = self.queue.ids().chain(self.managers.task_ids()).collect();
+        let mut live: Vec<_> = self.queue.ids().chain(self.managers.task_ids()).collect();
+        live.sort_unstable();
         self.outputs.push_back(Output::Notice(Notice::Restarted {
             number,
             why: why.to_owned(),
             down_s,
             accepted: self.live.accepted(TaskId(i64::MIN)),
-            live: runs_of(live),
+            live: ticket::runs(&live).collect(),
         }));
     }
 
@@ -379,34 +377,19 @@ impl<B> Broker<B> {
         affinity: Option<Affinity>,
     ) {
         self.has_asked = true;
-        if let Some(task_type) = &demand.task_type {
-            note_warm(&mut self.warm, slot, task_type);
-        }
         if let Some(affinity) = &affinity {
             self.affinities.dispatched(affinity, slot);
         }
-        let manager = self.managers.get_mut(slot);
-        let slots = demand.amounts.slots_on(&manager.site);
-        let placed = manager.placed.get_or_insert_default();
-        let cooled = placed.add(task, demand, affinity, slots);
-        manager.extra_slots = placed.extra_slots();
-        if let Some(task_type) = cooled {
-            self.note_cold(slot, &task_type);
-        }
+        let slots = demand.amounts.slots_on(&self.managers.get(slot).site);
+        self.keep_place(slot, task, demand, affinity, slots);
     }
 
     /// From now on the manager is waited for.
     fn begin_again(&mut self, slot: Slot, now: Now) {
         let heard = self.liveness.awake(now);
-        let manager = self.managers.get_mut(slot);
-        let drains_in = manager.drains_in(now);
-        let ends_in = drains_in.or_else(|| manager.walltime_left(&self.settings.placement, now));
-        manager.ends_at = ends_in.map(|in_| now.monotonic.saturating_add(in_));
-        let drain_at = drains_in.map(|in_| heard.saturating_add(in_));
+        self.watch_from_now(slot, now);
+        let manager = self.managers.get(slot);
         let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
-        let silent_at = heard.saturating_add(self.settings.heartbeat_threshold);
-        self.liveness.watch(slot, What::Silence, Some(silent_at));
-        self.liveness.watch(slot, What::Drain, drain_at);
         self.note_manager(&id, ManagerChange::Suspect { in_flight }, now);
         self.begin_grace(slot, heard, now);
         self.index(slot);
@@ -424,44 +407,8 @@ impl<B> Broker<B> {
             since,
         } in left
         {
-            let Task {
-                id,
-                priority,
-                foreign_name,
-                needs,
-                body,
-            } = task;
-            self.live.insert_restored(id);
-            if let Some(name) = foreign_name {
-                self.live.send_alone(id, name);
-            }
-            let task = QueuedTask {
-                ticket: Ticket::issue(id),
-                priority,
-                since_ns: nanoseconds(since),
-                weight,
-                body,
-            };
-            self.queue_restored(task, needs, now);
+            self.live.insert_restored(task.id);
+            self.enqueue(task, weight, nanoseconds(since), now);
         }
     }
-
-    fn queue_restored(&mut self, task: QueuedTask<B>, needs: Option<Box<Needs>>, now: Now) {
-        match needs.is_none() && !self.has_asked {
-            true => self.queue.plain.push(task),
-            false => self.queue_where_some_ask(task, needs, now),
-        }
-    }
-}
-
-fn runs_of(mut ids: Vec<TaskId>) -> Vec<IdRun> {
-    ids.sort_unstable();
-    let mut runs: Vec<IdRun> = Vec::new();
-    for id in ids {
-        match runs.last_mut() {
-            Some((_, last)) if last.0.checked_add(1) == Some(id.0) => *last = id,
-            _ => runs.push((id, id)),
-        }
-    }
-    runs
 }

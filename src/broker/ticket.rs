@@ -8,7 +8,7 @@ use journal::Record;
 use tracing::error;
 
 use super::books;
-use protocol::TaskId;
+use protocol::{IdRun, TaskId};
 
 /// The duty to see that a task ends in one terminal message. It is moved, never copied; only
 /// [`Ticket::settle`] ends it.
@@ -82,18 +82,23 @@ impl Drop for Ticket {
 pub(super) fn ranges(mut ids: Vec<TaskId>) -> String {
     const RUNS_MAX: usize = 100;
     ids.sort_unstable();
-    let mut runs =
-        ids.chunk_by(|TaskId(before), TaskId(next)| before.checked_add(1) == Some(*next));
-    let texts = runs.by_ref().take(RUNS_MAX).filter_map(|run| match run {
-        [] => None,
-        [id] => Some(id.to_string()),
-        [first, .., last] => Some(format!("{first}-{last}")),
+    let mut runs = runs(&ids);
+    let texts = runs.by_ref().take(RUNS_MAX);
+    let texts = texts.map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
     });
     let mut text = texts.collect::<Vec<_>>().join(", ");
     if runs.next().is_some() {
         text.push_str(", …");
     }
     format!("{} [{text}]", ids.len())
+}
+
+/// The first and the last of each run of neighbours, of ids in order.
+pub(super) fn runs(ids: &[TaskId]) -> impl Iterator<Item = IdRun> {
+    let runs = ids.chunk_by(|TaskId(before), TaskId(next)| before.checked_add(1) == Some(*next));
+    runs.filter_map(|run| Some((*run.first()?, *run.last()?)))
 }
 
 #[cfg(test)]

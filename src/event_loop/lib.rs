@@ -208,7 +208,8 @@ impl EventLoop {
     /// Nobody can go on from a journal that is not whole.
     fn look_at_journal(&mut self) {
         if let Some(reason) = self.turn.interchange().unwritten()
-            && let Some(kept) = self.kept.as_ref().filter(|kept| kept.notes().survives())
+            && self.survives()
+            && let Some(kept) = &self.kept
         {
             kept.notes().set_survives(false);
             warn!(

@@ -24,26 +24,24 @@ pub(super) fn keep_journal(
     kept: Option<&Kept>,
     clock: &Clock,
 ) -> Result<Interchange<Frame>, OpenError> {
-    let now = clock.now();
     let Some(memory) = memory else {
         return Ok(interchange);
     };
-    let is_restart = kept.is_some_and(|kept| kept.restart().is_some());
+    let restart = kept.and_then(Kept::restart);
     let (journal, left) = match Journal::open(memory) {
         Ok(opened) => opened,
-        Err(error) if is_restart => return Err(OpenError::Journal(error)),
+        Err(error) if restart.is_some() => return Err(OpenError::Journal(error)),
         Err(error) => {
             warn!("--survive: this run does not survive the end of its broker: {error}");
             return Ok(interchange);
         }
     };
-    let restart = kept.and_then(Kept::restart);
     let death = restart.map(|restart| Death {
         at: clock.monotonic_at(restart.at),
         stopped: restart.stopped,
     });
-    let taken_over = interchange.take_over(journal, left, death, now);
-    if is_restart {
+    let taken_over = interchange.take_over(journal, left, death, clock.now());
+    if restart.is_some() {
         info!(
             "Taken over: {} managers, {} tasks in their hands, {} tasks that wait",
             taken_over.managers, taken_over.in_flight, taken_over.queued

@@ -9,6 +9,7 @@ use super::carried::Carried;
 use super::{Body, Interchange, held_bytes};
 use broker::{Death, Left, LeftManager, LeftTask, Now, TakenOver, books};
 use protocol::{ManagerId, Registration, Stay, Task};
+use status::document::Traffic;
 
 /// Commands, and the bytes of four channels.
 const TOTALS: usize = 5;
@@ -50,20 +51,37 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.journal.as_ref()?.refused()
     }
 
-    /// What the journal has of these: how many bytes went by, in the order in which
-    /// [`Self::keep_traffic`] is told. Nothing before a restart.
-    pub fn kept_traffic(&self) -> [u64; 4] {
-        let [_, traffic @ ..] = self.kept_totals.as_ref().map_or([0; TOTALS], totals_of);
-        traffic
+    /// What went by before a restart.
+    pub fn kept_traffic(&self) -> Traffic {
+        let totals = self.kept_totals.as_ref().map_or([0; TOTALS], totals_of);
+        let [
+            _,
+            tasks_bytes,
+            batches_bytes,
+            from_managers_bytes,
+            results_bytes,
+        ] = totals;
+        Traffic {
+            tasks_bytes,
+            batches_bytes,
+            from_managers_bytes,
+            results_bytes,
+        }
     }
 
-    /// Once a turn: how many bytes went by so far, and how many commands.
-    pub fn keep_traffic(&mut self, [one, two, three, four]: [u64; 4]) {
+    /// Once a turn: what went by so far. And how many commands.
+    pub fn keep_traffic(&mut self, traffic: Traffic) {
         let Some(journal) = &self.journal else {
             return;
         };
+        let totals = [
+            self.commands,
+            traffic.tasks_bytes,
+            traffic.batches_bytes,
+            traffic.from_managers_bytes,
+            traffic.results_bytes,
+        ];
         let mut bytes = [0; 8 * TOTALS];
-        let totals = [self.commands, one, two, three, four];
         let (words, _) = bytes.as_chunks_mut();
         for (word, total) in words.iter_mut().zip(totals) {
             *word = total.to_ne_bytes();
@@ -88,7 +106,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             return (Carried::Frame(frame), stay);
         };
         let bytes = frame.as_ref();
-        let since = [now.monotonic.as_nanos() as u64, 0, 0, 0];
+        let since = [now.monotonic_ns(), 0, 0, 0];
         match journal.write(books::TASK, since, &[bytes]) {
             // It is in no buffer that it would have to be copied out of.
             Ok(record) => (Carried::WrittenDown(record, bytes.len()), Stay::Short),
@@ -107,7 +125,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
             return;
         };
         let message = registration.message.to_pickle();
-        let fields = [message.len() as u64, now.monotonic.as_nanos() as u64, 0, 0];
+        let fields = [message.len() as u64, now.monotonic_ns(), 0, 0];
         let parts = [&message[..], id.as_bytes()];
         let written = journal.write(books::REGISTRATION, fields, &parts);
         if let Some(left) = written.ok().and_then(read_registration) {

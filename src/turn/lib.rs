@@ -96,12 +96,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
     /// the transport may hold so many tasks before they are read.
     pub fn new(interchange: Interchange<F>, bound_bytes: usize, read_ahead_tasks: usize) -> Self {
         let intake = Intake::new(bound_bytes, read_ahead_tasks);
-        let [
-            tasks_bytes,
-            batches_bytes,
-            from_managers_bytes,
-            results_bytes,
-        ] = interchange.kept_traffic();
+        let traffic = interchange.kept_traffic();
         Self {
             interchange,
             owed: Owed::new(intake.unsent_batches_bytes_max()),
@@ -110,12 +105,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
             words: Words::default(),
             heard: Heard::default(),
             inbox: Vec::new(),
-            traffic: Traffic {
-                tasks_bytes,
-                batches_bytes,
-                from_managers_bytes,
-                results_bytes,
-            },
+            traffic,
             batches: 0,
             effects_left: 0,
         }
@@ -129,13 +119,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
     ) -> Option<StopReason> {
         self.learn(transport, now);
         let stop = self.send(transport, now);
-        let traffic = &self.traffic;
-        self.interchange.keep_traffic([
-            traffic.tasks_bytes,
-            traffic.batches_bytes,
-            traffic.from_managers_bytes,
-            traffic.results_bytes,
-        ]);
+        self.interchange.keep_traffic(self.traffic);
         stop
     }
 
