@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use event_loop::{LastWords, Signals};
+use event_loop::{LastWords, Signals, remove_status_socket_of};
 use keeper::{Loss, Notes};
 use submit_side::config::{Config, RawConfig, SubmitSide};
 
@@ -23,6 +23,7 @@ const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
 pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes) {
     // The mask of the keeper would keep SIGTERM from us.
     let _ = Signals::until_configured();
+    remove_status_socket_of(loss.process);
     let Ok(raw) = RawConfig::read(config) else {
         return;
     };

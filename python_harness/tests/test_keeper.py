@@ -24,7 +24,7 @@ pytestmark = [
 FAILED_WITHIN_S = 2.0
 GONE_WITHIN_S = 10.0
 RESULT_S = 60
-SIGNALS = [signal.SIGKILL, signal.SIGABRT, signal.SIGXCPU]
+SIGNALS = [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGXCPU]
 
 
 def victims(htex) -> dict[str, int]:
@@ -55,18 +55,22 @@ def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, me
         )
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_it_ends_as_its_broker_ended(start, connect, number):
-    side = start()
-    manager = connect(side).enlist(side)
-    os.kill(side.interchange.pid, number)
-    manager.expect_shutdown(within_s=GONE_WITHIN_S)
-    told = side.result()
-    assert told["task_id"] == -1
-    assert side.interchange.wait_exit(GONE_WITHIN_S) == -number
-    (line,) = side.interchange.log_lines("ERROR")
-    assert f"it was process {side.interchange.pid}" in line
-    assert number.name in line
+def test_it_ends_as_its_broker_ended(start, connect, status_directory):
+    """All at once: each has to wait until the executor asks no more."""
+    sides = {number: start() for number in SIGNALS}
+    brokers = {number: side.interchange.pid for number, side in sides.items()}
+    managers = {number: connect(side).enlist(side) for number, side in sides.items()}
+    for number, broker in brokers.items():
+        assert list(status_directory.glob(f"{broker}-*.sock"))
+        os.kill(broker, number)
+    for number, side in sides.items():
+        managers[number].expect_shutdown(within_s=GONE_WITHIN_S)
+        assert side.result()["task_id"] == -1
+        assert side.interchange.wait_exit(GONE_WITHIN_S) == -number
+        (line,) = side.interchange.log_lines("ERROR")
+        assert f"it was process {brokers[number]}" in line
+        assert number.name in line
+        assert not list(status_directory.glob(f"{brokers[number]}-*.sock"))
 
 
 def test_a_command_that_went_with_the_broker_is_answered(start):

@@ -104,7 +104,7 @@ pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperE
 pub use side_service::{OnFailure, SideServiceError};
 pub use signals::Signals;
 pub use sockets::BindError;
-pub use status_server::NoStatusSocket;
+pub use status_server::{NoStatusSocket, remove_status_socket_of};
 pub use submit_watch::{WatchTarget, WatchedProcess};
 pub use telemetry::{EventSink, Telemetry};
 pub use threads::{ThreadShortage, check_threads};

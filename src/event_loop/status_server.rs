@@ -43,7 +43,7 @@ use page_cache::{Page, PageCache};
 use request::{ClientRequest, json};
 use status_socket::StatusSocket;
 
-pub use status_socket::NoStatusSocket;
+pub use status_socket::{NoStatusSocket, remove_status_socket_of};
 
 /// Who comes when so many are there takes the place of the one who came first.
 const CLIENTS_MAX: usize = 16;

@@ -135,6 +135,12 @@ pub fn keep(last_words: impl FnOnce(&Loss, &Notes)) -> io::Result<Kept> {
     // A parent that ignores its children's ends hands that on, and they could not be waited for.
     // SAFETY: no handler is installed.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    // Rust's handlers, which look for overflows of a stack, swallow the first of these signals that
+    // somebody sends. Without them a stack that overflows ends the process all the same.
+    for fault in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: as above.
+        unsafe { signal(fault, SigHandler::SigDfl) }?;
+    }
     let (keeper, name) = (getpid(), prctl::get_name()?);
     let before = blocked(&signals_of_the_keeper())?;
     let mut restarts = Restarts::default();

@@ -104,6 +104,13 @@ impl Drop for StatusSocket {
     }
 }
 
+/// Removes the status socket of a process that was killed and that no other one follows.
+pub fn remove_status_socket_of(process: u32) {
+    for directory in asking::directories(rustix::process::getuid().as_raw()) {
+        sweep(&directory, Some(process));
+    }
+}
+
 /// Removes what killed interchanges left: sockets at which nobody listens, of processes that would
 /// be seen from here. That of `before` is among them, however many there are.
 fn sweep(directory: &Path, before: Option<u32>) {
