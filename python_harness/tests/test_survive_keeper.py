@@ -377,6 +377,24 @@ def test_all_that_tells_of_a_run_goes_on(survivor, connect, status_directory):
     assert lines[-1]["event"] == "end"
 
 
+def test_status_tells_of_tasks_in_doubt(survivor, connect):
+    """Of those that left right before the end, from when their manager is back until they end."""
+    side = survivor()
+    manager = connect(side).enlist(side, max_capacity=3)
+    side.submit(1)
+    side.submit(2)
+    assert len(manager.tasks(2)) == 2
+    restarted(side, kill(side))
+    manager.beat()
+    (one,) = document(side)["managers"]
+    assert (one["in_flight"], one["in_doubt"]) == (2, 2)
+    assert 0 < one["doubt_ends_in_s"] <= 120, "the threshold"
+    assert "2 tasks are in doubt" in told("status", side.interchange.logdir)
+    manager.answer(1)
+    assert outcome(side)["task_id"] == 1
+    wait_until(lambda: document(side)["managers"][0]["in_doubt"] == 1, PATIENCE_S, "one has ended")
+
+
 def test_doctor_tells_of_a_run_that_went_on(survivor, connect):
     side = survivor()
     restarted(side, kill(side))

@@ -96,6 +96,11 @@ pub struct ManagerView {
     pub capacity: usize,
     /// Tasks in its hands.
     pub in_flight: usize,
+    /// How many of these may have died with a connection or an earlier broker, and when the first
+    /// of them is given up if no result comes.
+    pub in_doubt: usize,
+    /// None for those that are never given up.
+    pub doubt_ends_in: Option<Duration>,
     /// How many tasks its workers can run at a time.
     pub slots: usize,
     /// How many of these have a task, or a share of one.
@@ -203,6 +208,12 @@ impl<B> Broker<B> {
             workers: registration.worker_count,
             capacity: registration.max_capacity,
             in_flight: manager.in_flight.len(),
+            in_doubt: manager.in_doubt(),
+            doubt_ends_in: manager
+                .doubts
+                .values()
+                .min()
+                .map(|end| end.saturating_sub(awake)),
             slots: manager.site.slots,
             busy_slots: manager.busy_slots().min(manager.site.slots),
             reserved: self.is_reserved(manager),

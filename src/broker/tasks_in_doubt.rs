@@ -53,6 +53,12 @@ impl<B> Manager<B> {
         let ids = ticket::ranges(ids);
         format!("; in doubt: {ids}, given up without a result in {span} s")
     }
+
+    /// How many of the tasks in its hands are.
+    pub(super) fn in_doubt(&self) -> usize {
+        let is_in_doubt = |held: &&InFlight| self.doubts.contains_key(&held.link);
+        self.in_flight.iter().filter(is_in_doubt).count()
+    }
 }
 
 impl<B> Manager<B> {

@@ -159,6 +159,8 @@ fn manager(view: &ManagerView) -> Manager {
         workers: view.workers,
         capacity: view.capacity,
         in_flight: view.in_flight,
+        in_doubt: view.in_doubt,
+        doubt_ends_in_s: view.doubt_ends_in.map(|time| time.as_secs_f64()),
         slots: view.slots,
         busy_slots: view.busy_slots,
         reserved: view.reserved,

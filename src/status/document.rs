@@ -261,6 +261,13 @@ pub struct Manager {
     pub capacity: usize,
     /// Tasks that it was sent and that are not answered.
     pub in_flight: usize,
+    /// How many of these are in doubt: they may have died with a connection that broke or with an
+    /// interchange that was killed.
+    #[serde(default)]
+    pub in_doubt: usize,
+    /// When the first of them is given up if no result comes.
+    #[serde(default)]
+    pub doubt_ends_in_s: Option<f64>,
     /// Tasks of one slot each that its workers can run at a time.
     #[serde(default)]
     pub slots: usize,

@@ -95,6 +95,8 @@ pub(crate) fn manager(block: &str, host: &str) -> Manager {
         failing: None,
         held: false,
         clogged: false,
+        in_doubt: 0,
+        doubt_ends_in_s: None,
         draining: false,
         suspect_s: None,
         awaited: false,

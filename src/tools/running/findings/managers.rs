@@ -27,6 +27,7 @@ pub(super) fn of_managers(document: &Document, counts: &ManagerCounts<'_>) -> Ve
     found.extend(suspect(document, counts));
     found.extend(awaited(document));
     found.extend(clogged(document));
+    found.extend(in_doubt(document));
     found.extend(failing(document));
     found.extend(other_versions(document));
     let (held, draining) = (
@@ -194,6 +195,37 @@ fn clogged(document: &Document) -> Option<Finding> {
     })
 }
 
+fn in_doubt(document: &Document) -> Option<Finding> {
+    let managers = document.managers.iter();
+    let with_doubts: Vec<&Manager> = managers.filter(|manager| manager.in_doubt > 0).collect();
+    let tasks: usize = with_doubts.iter().map(|manager| manager.in_doubt).sum();
+    let ends = with_doubts.iter().filter_map(|it| it.doubt_ends_in_s);
+    let until = match ends.min_by(f64::total_cmp) {
+        Some(end) => format!("The first is given up in {}", duration(end)),
+        None => "None is given up".to_owned(),
+    };
+    (tasks > 0).then(|| {
+        Finding::note(
+            "tasks-in-doubt",
+            format!(
+                "{} in doubt, at {}: it may have been lost on its way. {until} unless its result \
+                 comes.",
+                is_or_are(tasks, "task"),
+                named(&with_doubts)
+            ),
+        )
+        .because(
+            "The connection of a manager broke, or the interchange was killed and started again, \
+             shortly after these tasks left or about when they may have ended.",
+        )
+        .shown_by(of_each(
+            document,
+            &with_doubts,
+            |manager| fields!(manager => in_doubt, doubt_ends_in_s),
+        ))
+    })
+}
+
 /// It takes whatever waits, and spoils it.
 fn failing(document: &Document) -> Option<Finding> {
     let is_failing = |manager: &&Manager| manager.failing.is_some();
@@ -335,11 +367,17 @@ fn lost(document: &Document) -> Option<Finding> {
     }
     let last = document.events.iter().rev().find(|event| event.is_loss());
     let is_recent = last.is_some_and(|event| event.ago_s <= RECENT_S);
-    let mut text = format!(
-        "{} lost since the start, and {} with them",
-        was_or_were(totals.managers_missed() as usize, "manager"),
-        some(totals.tasks_lost, "task")
-    );
+    let mut text = match totals.managers_missed() {
+        0 => format!(
+            "{} lost since the start, and no manager with them",
+            was_or_were(totals.tasks_lost as usize, "task")
+        ),
+        managers => format!(
+            "{} lost since the start, and {} with them",
+            was_or_were(managers as usize, "manager"),
+            some(totals.tasks_lost, "task")
+        ),
+    };
     if let Some(last) = last {
         text += &format!(
             "; the last one {} ago ({}): {}, {}",
