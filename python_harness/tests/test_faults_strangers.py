@@ -192,10 +192,11 @@ def test_connections_come_and_go_in_a_loop(start, crowd, stranger, speaks, measu
             socket.create_connection((side.address, side.worker_port)).close()
 
     with Nuisance(come_and_go) as nuisance:
-        for _ in range(10):
+        rounds = 0
+        while rounds < 10 or (nuisance.times <= 100 and not nuisance.failure):
             books.run(managers, 300, SERVED_WITHIN_S)
-    measured(f"{nuisance.times} connections while 3,000 tasks were served")
-    assert nuisance.times > 100
+            rounds += 1
+    measured(f"{nuisance.times} connections while {300 * rounds} tasks were served")
     still_fine(side, managers, books, before, measured)
     wait_until(lambda: descriptors(side) <= open_before, 10, "every descriptor is back")
 

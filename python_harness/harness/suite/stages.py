@@ -25,8 +25,9 @@ NEXTEST_REPORT = PROJECT / "target" / "nextest" / "default" / "junit.xml"
 DENY_CONFIG = str(PROJECT / ".ci" / "deny.toml")
 NOT_INSTALLED = "this toolchain has no {0}; remedy: rustup component add {0}"
 
-# Two at a time: many tests wait for a worker to start or a deadline to pass.
-PYTEST_PROCESSES = 2
+# One more than the processors that are promised: many tests wait for a worker to start or a
+# deadline to pass.
+PYTEST_PROCESSES = 3
 
 # pytest's exit code when no test matched the expression.
 PYTEST_NOTHING_SELECTED = 5
