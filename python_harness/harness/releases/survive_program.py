@@ -322,16 +322,24 @@ def a_command_in_flight(run: Run) -> dict:
 def a_stale_reply(run: Run) -> dict:
     """Of two questions the second is answered: the first was asked of a broker before."""
     broker = run.broker
+    replies, asking, first, second = asked_before_and_after_a_restart(run)
+    for question, reply in ((first, ["stale"]), (second, ["fresh"])):
+        broker.commands.send_multipart([*question[:-1], pickle.dumps(reply)])
+    asking.join(PATIENCE_S)
+    return {"replies": replies, "differ": first != second and first[-1] == second[-1]}
+
+
+def asked_before_and_after_a_restart(
+    run: Run,
+) -> tuple[list[object], threading.Thread, list[bytes], list[bytes]]:
+    """The reply there will be, and the two questions as the broker's socket had them."""
+    broker = run.broker
     broker.end()
     broker.come(commands=zmq.ROUTER)
     replies, asking = asked_in_a_thread(run)
     first = broker.commands.recv_multipart()
     broker.tell_of_restart([], [])
-    second = broker.commands.recv_multipart()
-    for question, reply in ((first, ["stale"]), (second, ["fresh"])):
-        broker.commands.send_multipart([*question[:-1], pickle.dumps(reply)])
-    asking.join(PATIENCE_S)
-    return {"replies": replies, "differ": first != second and first[-1] == second[-1]}
+    return replies, asking, first, broker.commands.recv_multipart()
 
 
 def asked_in_a_thread(run: Run) -> tuple[list[object], threading.Thread]:
@@ -352,12 +360,7 @@ def asked_in_a_thread(run: Run) -> tuple[list[object], threading.Thread]:
 def a_stale_reply_alone(run: Run) -> dict:
     """Who waits for the other one still looks whether there is an interchange."""
     broker = run.broker
-    broker.end()
-    broker.come(commands=zmq.ROUTER)
-    replies, asking = asked_in_a_thread(run)
-    first = broker.commands.recv_multipart()
-    broker.tell_of_restart([], [])
-    broker.commands.recv_multipart()
+    replies, asking, first, _ = asked_before_and_after_a_restart(run)
     broker.commands.send_multipart([*first[:-1], pickle.dumps(["stale"])])
     # It has left, and had time to arrive.
     broker.end()
