@@ -128,6 +128,12 @@ pub struct Arguments {
     #[arg(long)]
     pub survive: bool,
 
+    /// Never send a manager more tasks than its capacity. Without it, a manager gets a task in place
+    /// of each one that may have been lost when an interchange was killed (`--survive`). For MPI,
+    /// whose scheduler cannot hold more than one task beyond its workers.
+    #[arg(long)]
+    pub exact_capacity: bool,
+
     /// An endpoint of Globus Compute has started us by the name of its own command.
     #[arg(skip)]
     pub is_of_endpoint: bool,

@@ -101,7 +101,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
     .unwrap_or_else(|error| refused(error.into()));
     serve(
         event_loop,
-        (&config, notes.as_deref()),
+        (&config, notes.as_deref(), watched),
         &log,
         events.as_deref(),
     )
@@ -110,7 +110,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
 /// Tells of a restart, if it is one, runs the loop, and ends the process.
 fn serve(
     event_loop: EventLoop,
-    (config, notes): (&Config, Option<&Notes>),
+    (config, notes, watched): (&Config, Option<&Notes>, WatchedProcess),
     log: &LogGuard,
     events: Option<&Events>,
 ) -> ! {
@@ -122,7 +122,7 @@ fn serve(
     }
     let end = event_loop.run();
     if let (End::KeeperGone, Some(notes)) = (end, notes) {
-        last_words::tell(config, notes, KEEPER_GONE);
+        last_words::tell(config, notes, KEEPER_GONE, watched, None);
     }
     exit(end, log, events)
 }
@@ -231,6 +231,7 @@ fn placement_of(arguments: &Arguments) -> Placement {
             RoutingChoice::Hard => Routing::Hard,
         },
         hold_failing_managers: arguments.hold_failing_managers,
+        exact_capacity: arguments.exact_capacity,
     }
 }
 

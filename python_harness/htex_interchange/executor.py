@@ -22,7 +22,14 @@ from parsl.jobs.states import JobStatus
 
 from htex_interchange.command import launch_command
 from htex_interchange.errors import InterchangeLost, interchange_lost
-from htex_interchange.flags import SURVIVE, placement_flags, share_of, survives, with_flags
+from htex_interchange.flags import (
+    EXACT_CAPACITY,
+    SURVIVE,
+    placement_flags,
+    share_of,
+    survives,
+    with_flags,
+)
 from htex_interchange.guards import GuardedCommands, GuardedResults, GuardedTasks
 from htex_interchange.placement import ROUTINGS, check, split
 from htex_interchange.restarts import KeptMessages, Restarts
@@ -106,7 +113,8 @@ class LinkedEnds(_Executor):
         if self.interchange_launch_cmd is parsl_executor.DEFAULT_INTERCHANGE_LAUNCH_CMD:
             self.interchange_launch_cmd = launch_command()
         if survive:
-            self.interchange_launch_cmd = with_flags(self.interchange_launch_cmd, [SURVIVE])
+            flags = [SURVIVE, EXACT_CAPACITY] if self.enable_mpi_mode else [SURVIVE]
+            self.interchange_launch_cmd = with_flags(self.interchange_launch_cmd, flags)
 
     @property
     def interchange_proc(self) -> subprocess.Popen[bytes] | None:

@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 # Another broker takes over from one that was killed; the executor then keeps what it needs.
 SURVIVE = "--survive"
+# Parsl's scheduler of MPI tasks loses a result when it has two tasks more than it has workers.
+EXACT_CAPACITY = "--exact-capacity"
 
 # These take a walltime, and end no block by it.
 _WITHOUT_AN_END = {"AWSProvider", "CondorProvider"}

@@ -8,8 +8,10 @@ import random
 from concurrent.futures import Future
 
 import pytest
+from parsl.launchers import SimpleLauncher
 
 from harness.htex import executors
+from harness.htex.provider import local_provider
 from harness.machine.waiting import wait_until
 from harness.releases import supported
 from harness.releases.supported import NEWEST, OLDEST
@@ -146,6 +148,17 @@ def test_the_constructor_takes_it_and_our_command_is_told():
         assert "survive=False" in repr(htex)
     named = unstarted(interchange_launch_cmd=[*ours, "--survive"], survive=True)
     assert named.interchange_launch_cmd.count("--survive") == 1
+    # Parsl's scheduler of MPI tasks bears no more tasks than workers.
+    mpi = MPIExecutor(
+        address="127.0.0.1",
+        interchange_launch_cmd=ours[0],
+        max_workers_per_block=1,
+        mpi_launcher="mpiexec",
+        provider=local_provider(init_blocks=0, launcher=SimpleLauncher()),
+        survive=True,
+    )
+    assert "--exact-capacity" in mpi.interchange_launch_cmd
+    assert "--exact-capacity" not in named.interchange_launch_cmd
     theirs = unstarted(interchange_launch_cmd=["another.py"], survive=True)
     assert theirs.interchange_launch_cmd == ["another.py"]
     assert survives(["nice", *ours, "--survive"]) and not survives("interchange.py")

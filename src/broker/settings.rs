@@ -40,6 +40,8 @@ pub struct Placement {
     pub routing: Routing,
     /// A manager that fails everything while others do not is held.
     pub hold_failing_managers: bool,
+    /// No manager is sent more than its capacity, in place of tasks in doubt neither.
+    pub exact_capacity: bool,
 }
 
 /// How long the result of a task in doubt is waited for, from when its manager is back.

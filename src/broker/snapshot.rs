@@ -209,11 +209,7 @@ impl<B> Broker<B> {
             capacity: registration.max_capacity,
             in_flight: manager.in_flight.len(),
             in_doubt: manager.in_doubt(),
-            doubt_ends_in: manager
-                .doubts
-                .values()
-                .min()
-                .map(|end| end.saturating_sub(awake)),
+            doubt_ends_in: manager.first_doubt().map(|end| end.saturating_sub(awake)),
             slots: manager.site.slots,
             busy_slots: manager.busy_slots().min(manager.site.slots),
             reserved: self.is_reserved(manager),

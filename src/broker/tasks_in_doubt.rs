@@ -54,6 +54,12 @@ impl<B> Manager<B> {
         format!("; in doubt: {ids}, given up without a result in {span} s")
     }
 
+    /// When the first of its doubts ends: none does while it has no connection.
+    pub(super) fn first_doubt(&self) -> Option<Duration> {
+        let first = self.doubts.values().min().copied();
+        first.filter(|_| !self.is_suspect())
+    }
+
     /// How many of the tasks in its hands are.
     pub(super) fn in_doubt(&self) -> usize {
         let is_in_doubt = |held: &&InFlight| self.doubts.contains_key(&held.link);
@@ -171,11 +177,12 @@ impl<B> Broker<B> {
         let in_flight = &manager.in_flight;
         let is_held = |link: &u64| in_flight.iter().any(|held| held.link == *link);
         manager.doubts.retain(|link, _| is_held(link));
-        let is_untraced = manager.restored > 0 && manager.doubts.contains_key(&0);
+        let is_untraced = manager.restored > 0
+            && manager.doubts.contains_key(&0)
+            && !self.settings.placement.exact_capacity;
         let in_flight = manager.in_flight.iter().filter(|held| held.link == 0);
         manager.untraced = if is_untraced { in_flight.count() } else { 0 };
-        let first = manager.doubts.values().min().copied();
-        let first = first.filter(|_| !manager.is_suspect());
+        let first = manager.first_doubt();
         self.liveness.watch(slot, What::Doubt, first);
     }
 

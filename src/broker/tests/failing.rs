@@ -75,6 +75,7 @@ impl Play {
             happenings: true,
             placement: Placement {
                 hold_failing_managers: hold,
+                exact_capacity: false,
                 ..Placement::default()
             },
             ..world::settings()

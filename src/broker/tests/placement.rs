@@ -83,6 +83,7 @@ impl Play {
             walltime: [None, Some(Duration::from_secs(60))][random.random_range(0..2)],
             routing: [Routing::Soft, Routing::Hard][random.random_range(0..2)],
             hold_failing_managers: false,
+            exact_capacity: false,
         };
         let settings = Settings {
             heartbeat_threshold: Duration::from_secs(1_000_000),

@@ -129,6 +129,7 @@ impl Player {
             };
         }
         settings.placement = needs::placement(&mut with);
+        settings.placement.exact_capacity = with.text("capacity").as_deref() == Some("exact");
         settings.placement.hold_failing_managers = with.text("failing").as_deref() == Some("held");
         let wanted = with.text("selector");
         let shows_warnings = with.text("warnings").is_some();
