@@ -200,7 +200,8 @@ def test_one_that_ends_again_and_again_is_given_up(survivor, connect):
     side = survivor()
     manager = connect(side).enlist(side)
     broker = 0
-    for restarts in range(ENDS_MAX):
+    # The first one has served.
+    for restarts in range(1 + ENDS_MAX):
         broker = next_broker(side, broker)
         # Lines of the log that were not written yet go with the broker.
         wait_until(
@@ -214,7 +215,7 @@ def test_one_that_ends_again_and_again_is_given_up(survivor, connect):
     # An executor that watches sees it by itself.
     while side.results.poll(0):
         assert "task_id" not in side.result()
-    assert len(warnings_of_restarts(side)) == ENDS_MAX - 1
+    assert len(warnings_of_restarts(side)) == ENDS_MAX
     manager.close()
 
 
@@ -227,7 +228,7 @@ def test_one_that_cannot_go_on_is_given_up(survivor):
     kill(side)
     assert side.interchange.wait_exit(GONE_WITHIN_S) == FAULT
     *why, last = side.interchange.log_lines("ERROR")
-    assert len(why) == ENDS_MAX - 1
+    assert len(why) == ENDS_MAX
     assert all("could not go on: the certificates cannot be used" in line for line in why)
     assert "ended with status 70, by a fault of its own" in last
     assert "It was not started again: " in last
@@ -297,7 +298,8 @@ def test_any_other_executor_learns_of_a_loss(start, connect):
     os.kill(side.interchange.pid, signal.SIGKILL)
     manager.expect_shutdown(within_s=GONE_WITHIN_S)
     assert side.result()["task_id"] == -1
-    assert side.interchange.wait_exit(GONE_WITHIN_S) == -signal.SIGKILL
+    side.interchange.terminate(GONE_WITHIN_S)
+    assert side.interchange.process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.expect_error("htex-interchange was killed")

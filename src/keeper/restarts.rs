@@ -45,8 +45,8 @@ pub(super) enum Verdict {
 /// Why a broker that could have survived was not started again.
 #[derive(Debug)]
 pub enum NoRestart {
-    /// It has ended three times within a minute, and neither brought anything about between the
-    /// first end and the last nor lived for long.
+    /// It has ended three times within a minute, and brought nothing about nor lived for long before
+    /// any of these ends.
     NoProgress,
     /// It has ended at this one before.
     SameMessage(Message),
@@ -57,7 +57,7 @@ pub enum NoRestart {
 /// The ends that there were.
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
-    /// Of those since the last progress, the latest ones; the newest first.
+    /// Of those without any progress since the last progress, the latest ones; the newest first.
     ends: [Option<Instant>; ENDS_MAX - 1],
     progress: u64,
     /// The newest first.
@@ -67,14 +67,18 @@ pub(super) struct Restarts {
 impl Restarts {
     /// The broker has ended so.
     pub(super) fn may_go_on(&mut self, end: &End, now: Instant) -> Verdict {
-        if end.progress != self.progress || end.lived >= SERVES_AFTER {
+        let has_served = end.progress != self.progress || end.lived >= SERVES_AFTER;
+        let is_recent = |end: &Instant| now.saturating_duration_since(*end) <= WITHIN;
+        let mut first_of_three = None;
+        let mut follows_one = false;
+        if has_served {
             self.progress = end.progress;
             self.ends = Default::default();
+        } else {
+            first_of_three = self.ends.last().copied().flatten();
+            follows_one = self.ends.first().copied().flatten().is_some();
+            push(&mut self.ends, now);
         }
-        let is_recent = |end: &Instant| now.saturating_duration_since(*end) <= WITHIN;
-        let first_of_three = self.ends.last().copied().flatten();
-        let follows_one = self.ends.first().copied().flatten().is_some();
-        push(&mut self.ends, now);
         if let Some(message) = end.message {
             // Whoever kills a broker finds it with something in hand.
             let may_be_why = !end.is_killed || message.bytes >= MEMORY_TAKEN_BYTES;
@@ -165,8 +169,12 @@ mod tests {
                    any message read between them";
         let stopped = (vec![0, 100], Some(why.to_owned()));
         assert_eq!(of(&[(0.0, 0), (0.1, 0), (60.0, 0)]), stopped);
-        // What the first of them had brought about is not between them.
-        assert_eq!(of(&[(0.0, 7), (0.1, 7), (0.2, 7)]), stopped);
+        // The end of one that has served is none of the three.
+        let (pauses, why) = of(&[(0.0, 7), (0.1, 7), (0.2, 7), (0.3, 7)]);
+        assert_eq!(
+            (pauses.as_slice(), why.is_some()),
+            ([0, 0, 100].as_slice(), true)
+        );
         assert_eq!(
             of(&[(0.0, 0), (30.0, 0), (60.1, 0)]),
             (vec![0, 100, 100], None)
@@ -190,7 +198,7 @@ mod tests {
         };
         assert!((0..9).all(|_| goes_on(SERVES_AFTER)));
         let soon = SERVES_AFTER - Duration::from_millis(1);
-        assert_eq!([soon; 2].map(&mut goes_on), [true, false]);
+        assert_eq!([soon; 3].map(&mut goes_on), [true, true, false]);
     }
 
     #[test]
@@ -201,7 +209,7 @@ mod tests {
         assert!(pauses.iter().all(|pause| *pause == 0));
         assert_eq!(
             of(&[(0.0, 1), (0.1, 1), (0.2, 2), (0.3, 2)]).0,
-            [0, 100, 0, 100]
+            [0, 0, 0, 0]
         );
     }
 
