@@ -5,9 +5,11 @@ use std::env;
 use std::io;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use event_loop::{LastWords, Signals, remove_status_socket_of};
+use event_loop::{
+    Ancestry, LastWords, Signals, WatchTarget, WatchedProcess, remove_status_socket_of,
+};
 use keeper::{Loss, Notes};
 use submit_side::config::{Config, RawConfig, SubmitSide};
 
@@ -20,37 +22,63 @@ const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
 
 /// Tells the executor and the managers of the broker's end. Whatever is in the way is a line in the
 /// log, as far as there is one.
-pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes) {
-    // The mask of the keeper would keep SIGTERM from us.
-    let _ = Signals::until_configured();
-    remove_status_socket_of(loss.process);
+pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes, submit: &Submit<'_>) {
+    let signals = Signals::open();
+    remove_status_socket_of(loss.fallen.process);
     let Ok(raw) = RawConfig::read(config) else {
         return;
     };
     let log = raw.logging().ok().and_then(|it| start_log(&it).ok());
-    let how = loss.how();
+    let how = loss.fallen;
     let not_again = match &loss.why_no_restart {
         None => String::new(),
         Some(why) => format!(". It was not started again: {why}"),
     };
     error!(
         "htex-interchange {how}; it was process {}{not_again}",
-        loss.process
+        loss.fallen.process
     );
     if let Ok(config) = raw.check() {
         let reason = format!(
             "htex-interchange {how}; what it had not handed on is lost{not_again}. Its log: {}",
             config.logging.logdir.join("interchange.log").display()
         );
-        tell(&config, notes, &reason);
+        let submit_process = submit.process(&config.submit_side);
+        tell(
+            &config,
+            notes,
+            &reason,
+            submit_process,
+            signals.as_ref().ok(),
+        );
     }
     if let Some(log) = log {
         log.flush_for(Duration::from_secs(1));
     }
 }
 
+/// By what the submit process is found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Submit<'a> {
+    pub(crate) target: Option<WatchTarget>,
+    pub(crate) ancestry: &'a Ancestry,
+}
+
+impl Submit<'_> {
+    fn process(&self, side: &SubmitSide) -> WatchedProcess {
+        let target = self.target.unwrap_or(WatchTarget::Starter);
+        WatchedProcess::of(target, self.ancestry, side)
+    }
+}
+
 /// Tells `reason`, unless the executor sees by itself how its interchange ended.
-pub(crate) fn tell(config: &Config, notes: &Notes, reason: &str) {
+pub(crate) fn tell(
+    config: &Config,
+    notes: &Notes,
+    reason: &str,
+    submit_process: WatchedProcess,
+    signals: Option<&Signals>,
+) {
     let side = &config.submit_side;
     if executor_watches(side) {
         return;
@@ -66,13 +94,13 @@ pub(crate) fn tell(config: &Config, notes: &Notes, reason: &str) {
                 notes,
                 managers: notes.managers(),
                 reason,
+                submit_process,
+                signals,
             }
             .say()
         });
-    match told {
-        Ok(told) if told.executor => info!("{told}"),
-        Ok(told) => warn!("{told}"),
-        Err(error) => warn!("Nobody could be told: {error}"),
+    if let Err(error) = told {
+        warn!("Nobody could be told: {error}");
     }
 }
 

@@ -23,6 +23,7 @@ use htex_interchange::cli::{Arguments, by_hand};
 use submit_side::config::{self, RawConfig};
 use tools::endpoint_command::{self, Call};
 
+use last_words::Submit;
 use newer_parsl::hand_over_if_newer;
 use refusal::{RefusedStart, refuse, refuse_arguments};
 use start::Own;
@@ -50,7 +51,14 @@ fn main() -> ExitCode {
     let began = Began::now();
     let memory = survive::memory(&arguments);
     // Before the first thread. It returns in each broker of the run.
-    let kept = keeper::keep(|loss, notes| last_words::say(&bytes, loss, notes));
+    let submit = Submit {
+        target: arguments.watch_pid,
+        ancestry: &ancestry,
+    };
+    let kept = keeper::keep(
+        |loss, notes| last_words::say(&bytes, loss, notes, &submit),
+        event_loop::remove_status_socket_of,
+    );
     refusal::note_restart(kept.as_ref().ok());
     let signals = Signals::open();
     let signals = signals.unwrap_or_else(|e| refuse(&RefusedStart::Signals(e), None, None));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from harness.htex import executors, jobs
 from harness.htex.executors import manager_processes
+from harness.htex.programs import Program
 from harness.machine import processes, usage
 from harness.machine.waiting import wait_until
 
@@ -31,8 +33,15 @@ def victims(htex) -> dict[str, int]:
     return {"broker": executors.broker_pid(htex), "keeper": htex.interchange_proc.pid}
 
 
-@pytest.mark.parametrize("whom", ["broker", "keeper"])
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(
+    ("encrypted", "whom"),
+    [
+        pytest.param(True, "broker", id="encrypted-broker"),
+        pytest.param(False, "keeper", id="plain-keeper"),
+        pytest.param(False, "broker", id="plain-broker", marks=pytest.mark.long),
+        pytest.param(True, "keeper", id="encrypted-keeper", marks=pytest.mark.long),
+    ],
+)
 def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, measured):
     """With the reason, while tasks run, wait and come; and no process is left."""
     with executors.running(tmp_path / "run", encrypted=encrypted, max_workers_per_node=2) as htex:
@@ -46,13 +55,14 @@ def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, me
         reasons = {str(future.exception(FAILED_WITHIN_S)) for future in futures}
         measured(f"{whom} killed: 50 futures failed after {time.monotonic() - begin:.3f} s")
         assert all("htex-interchange was killed" in reason for reason in reasons), reasons
-        assert htex.interchange_proc.wait(GONE_WITHIN_S) == -signal.SIGKILL
-        left = [*managers, *filter(None, [processes.read(broker)])]
         wait_until(
-            lambda: not any(processes.alive(process.pid) for process in left),
+            lambda: not any(processes.alive(process.pid) for process in managers),
             GONE_WITHIN_S,
-            "managers and broker are gone",
+            "managers are gone",
         )
+    # The shutdown ends whoever was still there to answer the executor.
+    assert htex.interchange_proc.wait(GONE_WITHIN_S) == -signal.SIGKILL
+    wait_until(lambda: not processes.alive(broker), GONE_WITHIN_S, "the broker is gone")
 
 
 def test_it_ends_as_its_broker_ended(start, connect, status_directory):
@@ -66,7 +76,9 @@ def test_it_ends_as_its_broker_ended(start, connect, status_directory):
     for number, side in sides.items():
         managers[number].expect_shutdown(within_s=GONE_WITHIN_S)
         assert side.result()["task_id"] == -1
-        assert side.interchange.wait_exit(GONE_WITHIN_S) == -number
+        assert side.interchange.running
+        side.interchange.terminate(GONE_WITHIN_S)
+        assert side.interchange.process.returncode == -number
         (line,) = side.interchange.log_lines("ERROR")
         assert f"it was process {brokers[number]}" in line
         assert number.name in line
@@ -84,7 +96,7 @@ def test_a_command_that_went_with_the_broker_is_answered(start):
     assert side.commands.poll(GONE_WITHIN_S * 1000)
     with pytest.raises(Exception, match="was killed"):
         pickle.loads(side.commands.recv())
-    side.interchange.wait_exit(GONE_WITHIN_S)
+    side.interchange.terminate(GONE_WITHIN_S)
 
 
 def test_a_stopped_broker_ends_with_its_keeper(start):
@@ -95,6 +107,7 @@ def test_a_stopped_broker_ends_with_its_keeper(start):
     side.interchange.process.kill()
     side.interchange.wait_exit(GONE_WITHIN_S)
     assert side.result()["task_id"] == -1
+    side.close()
     wait_until(lambda: not processes.alive(broker), GONE_WITHIN_S, "it is gone")
 
 
@@ -122,6 +135,43 @@ def test_sigterm_while_the_last_words_are_said(start, connect):
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_a_program_that_is_stopped_meanwhile_is_told_when_it_goes_on(tmp_path):
+    """However long that is: as it may be while the kernel looks for memory."""
+    program = Program("waits_for_futures.py", tmp_path)
+    try:
+        os.kill(program.process.pid, signal.SIGSTOP)
+        os.kill(program.report["broker"], signal.SIGKILL)
+        # Longer than a connection is waited for where nobody can be watched: the span is what is
+        # tested.
+        time.sleep(4)
+    finally:
+        os.kill(program.process.pid, signal.SIGCONT)
+    (reason,) = json.loads(program.process.stdout.readline())
+    assert "htex-interchange was killed" in reason
+    assert program.process.wait(FAILED_WITHIN_S) == 0
+    program.process.stdout.close()
+
+
+def test_managers_are_told_though_the_program_ends_at_once(start, connect):
+    """Those that had not connected again when SIGTERM came, and one that was about to register."""
+    side = start()
+    manager = connect(side).enlist(side)
+    broker = side.interchange.pid
+    os.kill(broker, signal.SIGKILL)
+    wait_until(lambda: not processes.alive(broker), 5, "it is dead")
+    assert side.interchange.terminate() < 2.0
+    manager.expect_shutdown(within_s=1.0)
+
+
+def test_a_manager_that_comes_behind_the_end_is_told_to_go(start, connect):
+    side = start()
+    os.kill(side.interchange.pid, signal.SIGKILL)
+    assert side.result()["task_id"] == -1
+    late = connect(side, b"late")
+    late.send({"type": "connection_probe"})
+    late.expect_shutdown(within_s=GONE_WITHIN_S)
 
 
 def test_a_program_that_catches_it_ends(tmp_path):

@@ -5,26 +5,37 @@
 //! takes the next message for the answer, once it knows that the connection that it asked by is
 //! gone, and drops what came before a question. So answers are sent for a while, asked for or not.
 //! Managers connect again by themselves, within some 100 ms.
+//!
+//! Parsl waits for ever for an answer, or for room for a task, if nobody is connected. So this
+//! process stays until SIGTERM, which HTEX sends at its shutdown, or until the submit process has
+//! ended, however long that is suspended meanwhile.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use tracing::{info, warn};
+
 use super::aside::Aside;
 use super::frame::Frame;
 use super::frame_socket::{FrameSocket, Part};
 use super::reserved_port;
+use super::signals::Signals;
 use super::socket_monitor::{SocketEvent, SocketMonitor};
 use super::sockets::{EXECUTOR, LastSockets};
+use super::submit_watch::WatchedProcess;
 use keeper::Notes;
 use protocol::{Failure, ToManager};
 use submit_side::address::Address;
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
-/// An executor that is there has connected within this, and its questions have come.
+/// Where the submit process cannot be watched: an executor that is there has connected within this,
+/// and its questions have come,
 const EXECUTOR_WITHIN: Duration = Duration::from_millis(1500);
+/// and come again within this. Parsl asks once in its `strategy_period`, of 5 s.
+const ASKED_WITHIN: Duration = Duration::from_secs(6);
 /// Answers are sent for this long behind the connection.
 const ANSWERS_FOR: Duration = Duration::from_millis(300);
 /// Managers have connected again within this, and a little for each of them, as there may be keys
@@ -32,12 +43,15 @@ const ANSWERS_FOR: Duration = Duration::from_millis(300);
 const MANAGERS_WITHIN: Duration = Duration::from_millis(1500);
 const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
 const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
-/// Parsl asks once in its `strategy_period`, of 5 s, and its kernel may be submitting: whoever
-/// speaks where nobody listens waits for ever. So somebody is there until nothing came for so long.
-const ASKED_WITHIN: Duration = Duration::from_secs(6);
+/// Behind SIGTERM managers still have this long to connect again: HTEX waits for 10 s.
+const MANAGERS_AFTER_SIGTERM: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long what was taken by a socket may take to leave.
+/// Once everybody has heard it and asks nothing.
+const REST_FOR: Duration = Duration::from_millis(200);
+const SUBMIT_PROCESS_EVERY: Duration = Duration::from_millis(500);
+/// How long what was taken by a socket may take to leave, and where it was told to end.
 const LINGER_MS: i32 = 1000;
+const LINGER_AFTER_SIGTERM_MS: i32 = 200;
 
 /// What is to be said, and to whom.
 pub struct LastWords<'a> {
@@ -53,17 +67,21 @@ pub struct LastWords<'a> {
     pub managers: Vec<&'a [u8]>,
     /// What users read.
     pub reason: &'a str,
+    /// Whose end is ours.
+    pub submit_process: WatchedProcess,
+    /// None where nobody can send any: the keeper, which hands them on, has ended.
+    pub signals: Option<&'a Signals>,
 }
 
 /// Who has heard it, as far as that can be known.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told {
+struct Told {
     /// It was connected.
-    pub executor: bool,
+    executor: bool,
     /// How many managers were.
-    pub managers: usize,
+    managers: usize,
     /// And how many were not.
-    pub not_there: usize,
+    not_there: usize,
 }
 
 impl fmt::Display for Told {
@@ -82,11 +100,11 @@ impl fmt::Display for Told {
 
 impl LastWords<'_> {
     /// Says them, which takes two seconds at most, and longer only for thousands of managers; and
-    /// stays for as long as the executor asks.
+    /// stays until it is told to end or nobody is left who could ask.
     ///
     /// # Errors
     /// No socket could be opened, or there are no threads for them.
-    pub fn say(&self) -> io::Result<Told> {
+    pub fn say(&self) -> io::Result<()> {
         let aside = Aside::open(self.certificates)?;
         let sockets = LastSockets::open(aside.context(), self.certificates, LINGER_MS)?;
         let mut talk = Talk {
@@ -98,6 +116,12 @@ impl LastWords<'_> {
             connected: None,
             heard: Instant::now(),
             is_gone: false,
+            submit_process: self.submit_process,
+            looked: Instant::now(),
+            submit_process_lives: self.submit_process.is_alive(),
+            signals: self.signals,
+            stopped: None,
+            is_reported: false,
         };
         talk.sockets.connect(self.side)?;
         // Somebody may have this port already; the executor is told all the same.
@@ -109,7 +133,7 @@ impl LastWords<'_> {
             talk.told.not_there = std::mem::take(&mut talk.waiting).len();
         }
         talk.speak(self.reason);
-        Ok(talk.told)
+        Ok(())
     }
 }
 
@@ -132,6 +156,14 @@ struct Talk<'a> {
     heard: Instant,
     /// It was connected, and is not any more.
     is_gone: bool,
+    submit_process: WatchedProcess,
+    /// When it was looked for last, and whether it was there; None if it cannot be watched.
+    looked: Instant,
+    submit_process_lives: Option<bool>,
+    signals: Option<&'a Signals>,
+    /// When SIGTERM came.
+    stopped: Option<Instant>,
+    is_reported: bool,
 }
 
 impl Talk<'_> {
@@ -146,20 +178,33 @@ impl Talk<'_> {
         let managers_within =
             (MANAGERS_WITHIN + FOR_EACH_MANAGER.saturating_mul(managers)).min(MANAGERS_WITHIN_MAX);
         loop {
-            let executor_done = match self.connected {
-                Some(since) => since.elapsed() >= ANSWERS_FOR,
-                None => begin.elapsed() >= EXECUTOR_WITHIN,
+            let managers_within = match self.stopped {
+                Some(at) => MANAGERS_AFTER_SIGTERM.saturating_sub(at.duration_since(begin)),
+                None => managers_within,
             };
             let managers_done = self.waiting.is_empty() || begin.elapsed() >= managers_within;
-            if executor_done && managers_done && !self.is_awaited() {
+            if managers_done && (self.stopped.is_some() || !self.is_awaited(begin)) {
                 break;
             }
-            if !executor_done {
+            let is_told = self
+                .connected
+                .is_some_and(|since| since.elapsed() >= ANSWERS_FOR);
+            if is_told && managers_done {
+                self.report();
+            }
+            let look_again_after = match is_told && self.heard.elapsed() >= ANSWERS_FOR {
+                true => REST_FOR,
+                false => LOOK_EVERY,
+            };
+            if self
+                .connected
+                .is_none_or(|since| since.elapsed() < ANSWERS_FOR)
+            {
                 answer(&self.sockets.commands, &refusal);
             }
             let commands = &self.sockets.commands;
             self.aside
-                .wait([commands, self.is_connected.socket()], LOOK_EVERY);
+                .wait([commands, self.is_connected.socket()], look_again_after);
             let Heard { asks, submits } = self.listen();
             if asks {
                 answer(&self.sockets.commands, &refusal);
@@ -168,9 +213,28 @@ impl Talk<'_> {
                 self.fail(&failure);
             }
             self.tell_managers();
+            self.look_around();
         }
-        self.told.executor = self.connected.is_some();
-        self.told.not_there += self.waiting.len();
+        if self.stopped.is_some() {
+            let _ = self.sockets.set_linger(LINGER_AFTER_SIGTERM_MS);
+        }
+        self.report();
+    }
+
+    /// Once: who has heard it.
+    fn report(&mut self) {
+        if std::mem::replace(&mut self.is_reported, true) {
+            return;
+        }
+        let told = Told {
+            executor: self.connected.is_some(),
+            not_there: self.told.not_there + self.waiting.len(),
+            ..self.told
+        };
+        match told.executor {
+            true => info!("{told}"),
+            false => warn!("{told}"),
+        }
     }
 
     /// Every task, whatever was submitted meanwhile.
@@ -179,8 +243,29 @@ impl Talk<'_> {
         let _ = self.sockets.results.send(failure, Part::Last);
     }
 
-    fn is_awaited(&self) -> bool {
-        self.connected.is_some() && !self.is_gone && self.heard.elapsed() < ASKED_WITHIN
+    /// Whether the executor may still ask, or has still to be told.
+    fn is_awaited(&self, begin: Instant) -> bool {
+        match (self.submit_process_lives, self.connected) {
+            // One that was there and has closed its sockets asks nothing more.
+            (Some(lives), None) => lives,
+            (Some(lives), Some(since)) => since.elapsed() < ANSWERS_FOR || (lives && !self.is_gone),
+            (None, None) => begin.elapsed() < EXECUTOR_WITHIN,
+            (None, Some(since)) => {
+                since.elapsed() < ANSWERS_FOR
+                    || (!self.is_gone && self.heard.elapsed() < ASKED_WITHIN)
+            }
+        }
+    }
+
+    /// Whether it is told to end, and whether the submit process has ended.
+    fn look_around(&mut self) {
+        if self.stopped.is_none() && self.signals.is_some_and(Signals::is_told_to_end) {
+            self.stopped = Some(Instant::now());
+        }
+        if self.looked.elapsed() >= SUBMIT_PROCESS_EVERY {
+            self.looked = Instant::now();
+            self.submit_process_lives = self.submit_process.is_alive();
+        }
     }
 
     fn listen(&mut self) -> Heard {
@@ -200,12 +285,7 @@ impl Talk<'_> {
             }
         }
         // What is said here is of no use any more, and would fill the sockets.
-        let [asks, submits, _] = [
-            &self.sockets.commands,
-            &self.sockets.tasks,
-            &self.sockets.workers,
-        ]
-        .map(drained);
+        let [asks, submits] = [&self.sockets.commands, &self.sockets.tasks].map(drained);
         if asks || submits {
             self.heard = Instant::now();
         }
@@ -214,18 +294,29 @@ impl Talk<'_> {
 
     fn tell_managers(&mut self) {
         let workers = &self.sockets.workers;
-        let before = self.waiting.len();
-        self.waiting.retain(|identity| {
-            let address = Frame::copy_of(identity);
-            let is_there = workers.send(address, Part::MoreFollows).is_ok();
-            if is_there {
-                let word = Frame::copy_of(ToManager::Shutdown.encode());
-                let _ = workers.send(word, Part::Last);
+        // Whoever speaks, and be it one that was about to register: it would wait for an answer.
+        while let Some(identity) = workers.receive() {
+            workers.skip_rest(&identity);
+            if !self.waiting.contains(identity.as_ref()) {
+                tell_to_exit(workers, identity.as_ref());
             }
-            !is_there
-        });
+        }
+        let before = self.waiting.len();
+        self.waiting
+            .retain(|identity| !tell_to_exit(workers, identity));
         self.told.managers += before - self.waiting.len();
     }
+}
+
+/// Whether it is there.
+fn tell_to_exit(workers: &FrameSocket, manager: &[u8]) -> bool {
+    let address = Frame::copy_of(manager);
+    let is_there = workers.send(address, Part::MoreFollows).is_ok();
+    if is_there {
+        let word = Frame::copy_of(ToManager::Shutdown.encode());
+        let _ = workers.send(word, Part::Last);
+    }
+    is_there
 }
 
 /// Whether anything had come.

@@ -97,7 +97,7 @@ use submit_side::curve::Certificates;
 
 pub use ancestry::Ancestry;
 pub use dialect::AwaitsObservations;
-pub use last_words::{LastWords, Told};
+pub use last_words::LastWords;
 pub use opening::{OpenError, Start};
 pub use refusal::refuse;
 pub use selector_helper::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};

@@ -67,7 +67,7 @@ impl Restarted {
         Some(Self {
             restart: Restart {
                 number: restart.number,
-                why: restart.why(),
+                why: restart.fallen.to_string(),
                 down_s: restart.at.elapsed().as_secs_f64(),
                 at_s: now.wall_s,
                 ago_s: 0.0,

@@ -63,6 +63,11 @@ impl Signals {
         })
     }
 
+    /// Whether SIGTERM has come, and was not told of before.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        read(&self.stop).is_some()
+    }
+
     pub(super) fn descriptor(&self) -> RawFd {
         self.descriptor.as_fd().as_raw_fd()
     }

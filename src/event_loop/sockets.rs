@@ -144,16 +144,21 @@ impl LastSockets {
             commands: open_served(context, zmq::ROUTER, certificates)?,
             workers: open_workers(context, certificates)?,
         };
+        sockets.set_linger(linger_ms)?;
+        Ok(sockets)
+    }
+
+    pub(super) fn set_linger(&self, linger_ms: i32) -> io::Result<()> {
         let Self {
             tasks,
             results,
             commands,
             workers,
-        } = &sockets;
+        } = self;
         for socket in [tasks, results, commands, workers] {
             socket.set_linger(linger_ms)?;
         }
-        Ok(sockets)
+        Ok(())
     }
 
     pub(super) fn connect(&mut self, side: &SubmitSide) -> io::Result<()> {

@@ -94,7 +94,7 @@ impl StatusServer {
         port: u16,
     ) -> Result<Self, SideServiceError> {
         let before = kept.and_then(|kept| kept.restart());
-        let status = StatusSocket::open(before.map(|before| before.process), |listener| {
+        let status = StatusSocket::open(before.map(|before| before.fallen.process), |listener| {
             await_clients(&set, listener, STATUS)
         });
         let status = status.map_err(SideServiceError::Status);

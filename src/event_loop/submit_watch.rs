@@ -74,6 +74,11 @@ impl WatchedProcess {
     }
 
     /// None if only ports are watched.
+    pub(super) fn is_alive(self) -> Option<bool> {
+        self.0.map(|(process, _)| process.is_alive())
+    }
+
+    /// None if only ports are watched.
     pub fn pid(self) -> Option<u32> {
         self.0.map(|(process, _)| process.number())
     }

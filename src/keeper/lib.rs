@@ -30,6 +30,7 @@ mod restarts;
 mod waiting;
 
 use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -64,12 +65,19 @@ pub struct Kept {
 pub struct Restart {
     /// 1 for the first.
     pub number: u32,
-    /// How the broker before ended.
-    pub ended: Ended,
-    /// When that was seen.
+    /// The broker before.
+    pub fallen: Fallen,
+    /// When its end was seen.
     pub at: Instant,
     /// For how long it had been stopped by then.
     pub stopped: Duration,
+}
+
+/// A broker that has ended without words of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallen {
+    /// How it ended.
+    pub ended: Ended,
     /// The number of its process.
     pub process: u32,
     /// What it had in hand.
@@ -79,12 +87,8 @@ pub struct Restart {
 /// An end that no broker follows.
 #[derive(Debug)]
 pub struct Loss {
-    /// How the last broker ended.
-    pub ended: Ended,
-    /// The number of its process.
-    pub process: u32,
-    /// What it had in hand.
-    pub message: Option<Message>,
+    /// The last broker.
+    pub fallen: Fallen,
     /// Of one that survives: why it was not started again. None for all others.
     pub why_no_restart: Option<NoRestart>,
 }
@@ -124,13 +128,13 @@ impl Kept {
 /// Goes on in a child of this process, the broker, and returns there; and once more in another
 /// child for each broker that is followed by one. This process itself stays behind as its keeper.
 /// `last_words` is called in one more child when the last broker has ended without words of its
-/// own.
+/// own, and `clear` here when it was told to end and could not clear up: the number is its own.
 ///
 /// To be called while there is one thread; signals are blocked when it returns.
 ///
 /// # Errors
 /// The system refuses memory or a process. Then there is no keeper, and this process goes on.
-pub fn keep(last_words: impl FnOnce(&Loss, &Notes)) -> io::Result<Kept> {
+pub fn keep(last_words: impl FnOnce(&Loss, &Notes), clear: impl Fn(u32)) -> io::Result<Kept> {
     let notes = Arc::new(Notes::open()?);
     // A parent that ignores its children's ends hands that on, and they could not be waited for.
     // SAFETY: no handler is installed.
@@ -163,43 +167,31 @@ pub fn keep(last_words: impl FnOnce(&Loss, &Notes)) -> io::Result<Kept> {
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
                 return Err(error.into());
             }
-            (Err(error), Some(last)) => Next::Loss(last.is_the_last(error.into())),
+            (Err(error), Some(last)) => Next::Loss(Loss {
+                fallen: last.fallen,
+                why_no_restart: Some(NoRestart::NoProcess(error.into())),
+            }),
         };
         match next {
             Next::Restart(next) => restart = Some(next),
             Next::Loss(loss) => speak(&loss, &notes, last_words),
+            Next::End(fallen) => {
+                if fallen.ended.needs_words() {
+                    clear(fallen.process);
+                }
+                fallen.ended.end_alike()
+            }
         }
     }
 }
 
-impl Restart {
-    /// How the broker before ended, in words that go on from who did.
-    pub fn why(&self) -> String {
-        in_words(self.ended, self.message)
-    }
-
-    /// It comes to nothing.
-    fn is_the_last(self, error: io::Error) -> Loss {
-        Loss {
-            ended: self.ended,
-            process: self.process,
-            message: self.message,
-            why_no_restart: Some(NoRestart::NoProcess(error)),
+/// How it ended, in words that go on from who did.
+impl fmt::Display for Fallen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message {
+            None => write!(f, "{}", self.ended),
+            Some(message) => write!(f, "{}, with {message} in hand", self.ended),
         }
-    }
-}
-
-impl Loss {
-    /// How the last broker ended, in words that go on from who did.
-    pub fn how(&self) -> String {
-        in_words(self.ended, self.message)
-    }
-}
-
-fn in_words(ended: Ended, message: Option<Message>) -> String {
-    match message {
-        None => ended.to_string(),
-        Some(message) => format!("{ended}, with {message} in hand"),
     }
 }
 
@@ -219,9 +211,11 @@ fn begin(kept: Kept, name: &CString) -> io::Result<Kept> {
 enum Next {
     Restart(Restart),
     Loss(Loss),
+    /// Nothing: it was told to end, or has said its own last words.
+    End(Fallen),
 }
 
-/// The keeper's life beside one broker. Returns if something follows that.
+/// The keeper's life beside one broker.
 fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&Restart>) -> Next {
     // So that `ps` and `top` tell the two apart.
     let _ = prctl::set_name(c"htex-keeper");
@@ -233,18 +227,19 @@ fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&R
     } = until_end(broker);
     let at = Instant::now();
     let stopped = stopped.map_or(Duration::ZERO, |since| at.duration_since(since));
+    let fallen = Fallen {
+        ended,
+        process: broker.as_raw().unsigned_abs(),
+        message: notes.message(),
+    };
     if is_told_to_end || !ended.needs_words() {
-        ended.end_alike();
+        return Next::End(fallen);
     }
-    let process = broker.as_raw().unsigned_abs();
-    let message = notes.message();
     // The next one has nothing in hand yet.
     notes.end_message();
     let loss = |why_no_restart| {
         Next::Loss(Loss {
-            ended,
-            process,
-            message,
+            fallen,
             why_no_restart,
         })
     };
@@ -254,21 +249,19 @@ fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&R
     let end = End {
         progress: notes.progress(),
         lived: at.saturating_duration_since(began),
-        message,
+        message: fallen.message,
         is_killed: ended == Ended::Signal(libc::SIGKILL),
     };
     match restarts.may_go_on(&end, at) {
         Verdict::Stop(why) => return loss(Some(why)),
-        Verdict::GoOn(pause) if is_told_to_end_within(pause) => ended.end_alike(),
+        Verdict::GoOn(pause) if is_told_to_end_within(pause) => return Next::End(fallen),
         Verdict::GoOn(_) => {}
     }
     Next::Restart(Restart {
         number: before.map_or(1, |before| before.number.saturating_add(1)),
-        ended,
+        fallen,
         at,
         stopped,
-        process,
-        message,
     })
 }
 
@@ -284,9 +277,12 @@ fn speak(loss: &Loss, notes: &Notes, last_words: impl FnOnce(&Loss, &Notes)) -> 
         Ok(ForkResult::Parent { child }) => {
             until_end(child);
         }
-        Err(_) => {}
+        // There is no process for them: the keeper has nothing else to do any more.
+        Err(_) => {
+            let _ = catch_unwind(AssertUnwindSafe(|| last_words(loss, notes)));
+        }
     }
-    loss.ended.end_alike()
+    loss.fallen.ended.end_alike()
 }
 
 /// Waits for so long, unless SIGTERM comes or has come.

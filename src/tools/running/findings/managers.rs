@@ -208,10 +208,14 @@ fn in_doubt(document: &Document) -> Option<Finding> {
         Finding::note(
             "tasks-in-doubt",
             format!(
-                "{} in doubt, at {}: it may have been lost on its way. {until} unless its result \
-                 comes.",
+                "{} in doubt, at {}: {} lost on the way. {until} unless its result comes.",
                 is_or_are(tasks, "task"),
-                named(&with_doubts)
+                named(&with_doubts),
+                if tasks == 1 {
+                    "it may have been"
+                } else {
+                    "they may have been"
+                },
             ),
         )
         .because(
