@@ -7,6 +7,8 @@ use logging::LogGuard;
 
 use super::telemetry::Events;
 
+/// Told to end, or nobody is left to serve.
+pub(crate) const DONE: u8 = 0;
 /// The start was refused, and the submit side was told if that could be.
 pub(crate) const REFUSED: u8 = 1;
 /// Wrong arguments, or started by hand.
@@ -22,8 +24,8 @@ const FLUSH_ON_SIGTERM: Duration = Duration::from_millis(30);
 /// Ends the process as the loop ended, with what is still to be written.
 pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
     let (status, patience, why) = match end {
-        End::Terminated => (0, FLUSH_ON_SIGTERM, Some("told to end")),
-        End::SubmitSideGone => (0, logging::EXIT_FLUSH, Some("submit side gone")),
+        End::Terminated => (DONE, FLUSH_ON_SIGTERM, Some("told to end")),
+        End::SubmitSideGone => (DONE, logging::EXIT_FLUSH, Some("submit side gone")),
         End::VersionMismatch => (
             VERSION_MISMATCH,
             logging::EXIT_FLUSH,

@@ -61,6 +61,13 @@ pub(crate) fn refuse(
     log: Option<&LogGuard>,
 ) -> ! {
     let is_restart = IS_RESTART.load(Ordering::Relaxed);
+    if is_restart && matches!(reason, RefusedStart::EventLoop(OpenError::StarterGone)) {
+        info!("The submit process ended while no interchange served it: nobody is left to serve");
+        if let Some(log) = log {
+            log.flush_for(logging::EXIT_FLUSH);
+        }
+        exit_at_once(exit::DONE)
+    }
     let (line, status) = match is_restart {
         true => (
             format!("htex-interchange could not go on: {reason}"),
