@@ -157,7 +157,11 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let record = Record::of(event, event.metadata(), Controls::Escaped);
+        let mut record = Record::of(event, event.metadata(), Controls::Escaped);
+        if let Some(code) = record.code {
+            // At the very end, where it disturbs nobody who looks for a piece of the message.
+            record.text.push_str(&format!(" [{code}]"));
+        }
         self.write(&record, Thread::current(), &mut out)
     }
 }

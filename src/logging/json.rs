@@ -1,7 +1,8 @@
 //! The lines of `parsl.logconfigs.json`: an object per event, as Python's `json.dump` spells it.
 //!
 //! The eleven keys and their order are fixed, so the object is written out here rather than
-//! built for a serializer. `msg` is the message alone, `formatted` has the fields behind it.
+//! built for a serializer. `msg` is the message alone, `formatted` has the fields behind it. A
+//! twelfth key, `code`, follows where the line has a code; Parsl's readers look for keys by name.
 
 use std::fmt;
 
@@ -59,6 +60,9 @@ impl JsonLines {
         write_string(record.message(), out)?;
         out.write_str(", \"formatted\": ")?;
         write_string(&record.text, out)?;
+        if let Some(code) = record.code {
+            write!(out, ", \"code\": \"{code}\"")?;
+        }
         out.write_str("}\n")
     }
 }

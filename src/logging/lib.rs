@@ -19,7 +19,8 @@
 //! | `event_file/own_file` | that none of these is another process's |
 //! | `directory` | where files are made |
 //!
-//! This room imports no other room. It does not decide what is worth a line, nor what happens
+//! This room imports no other room but `codes`, whose names it puts where each format has them. It
+//! does not decide what is worth a line, nor what happens
 //! to a log configuration that nobody here knows: that is for the configuration and `main`.
 
 mod clock;

@@ -19,6 +19,8 @@ pub(crate) const PROCESS: &str = "MainProcess";
 /// Longest message that is kept, in bytes; a traceback fits, an attack on the disk does not.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 const CUT: &str = "... [cut]";
+/// The field that `codes::log!` adds.
+const CODE: &str = "code";
 
 /// One event, ready to be laid out.
 #[derive(Debug)]
@@ -28,10 +30,12 @@ pub(crate) struct Record<'a> {
     pub(crate) pathname: &'a str,
     pub(crate) line: u32,
     pub(crate) function: &'a str,
-    /// The message and then its fields, as ` key=value`.
+    /// The message and then its fields, as ` key=value`, but for the code.
     pub(crate) text: String,
     /// How much of `text` is the message alone.
     pub(crate) message_bytes: usize,
+    /// What the line is about, of the table in the crate `codes`.
+    pub(crate) code: Option<&'static str>,
 }
 
 impl<'a> Record<'a> {
@@ -39,9 +43,14 @@ impl<'a> Record<'a> {
         let mut collector = Collector {
             message: Text::new(controls),
             fields: Text::new(controls),
+            code: None,
         };
         event.record(&mut collector);
-        let Collector { message, fields } = collector;
+        let Collector {
+            message,
+            fields,
+            code,
+        } = collector;
         let mut text = message.kept;
         let message_bytes = text.len();
         text.push_str(&fields.kept);
@@ -53,6 +62,7 @@ impl<'a> Record<'a> {
             function: last_segment(meta.module_path().unwrap_or(meta.target())),
             text,
             message_bytes,
+            code,
         }
     }
 
@@ -195,6 +205,7 @@ impl Write for Text {
 struct Collector {
     message: Text,
     fields: Text,
+    code: Option<&'static str>,
 }
 
 impl Collector {
@@ -210,6 +221,12 @@ impl Collector {
 
 impl Visit for Collector {
     fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == CODE
+            && let Some(code) = codes::named(value)
+        {
+            self.code = Some(code.name);
+            return;
+        }
         let unclear = value.is_empty() || value.contains([' ', '"', '=']);
         if unclear && field.name() != "message" {
             self.field(field, format_args!("{value:?}"));

@@ -70,6 +70,45 @@ fn fields_follow_the_message_and_peers_forge_nothing() {
 }
 
 #[test]
+fn a_code_stands_at_the_very_end_and_has_its_level() {
+    let lines = || {
+        let host = "n1 [started]";
+        codes::log!(MANAGER_LOST, host, tasks = 4, "Too many heartbeats missed");
+        codes::log!(INTERNAL_ERROR, "index {} is out of range", 7);
+        codes::log!(STARTED, "a version");
+        tracing::info!(code = "no-such-code", "not of the table");
+        tracing::info!("without one");
+    };
+    let text = logged("%(levelname)s|%(message)s|%(msg)s", 10, lines);
+    assert_eq!(
+        text,
+        "WARNING|Too many heartbeats missed host=\"n1 [started]\" tasks=4 [manager-lost]|\
+         Too many heartbeats missed\n\
+         ERROR|index 7 is out of range [internal-error]|index 7 is out of range\n\
+         INFO|a version [started]|a version\n\
+         INFO|not of the table code=no-such-code|not of the table\n\
+         INFO|without one|without one\n"
+    );
+    let dir = TempDir::new().unwrap();
+    log_to(&LogSpec::json_logging(dir.path(), 10), lines);
+    let json = fs::read_to_string(dir.path().join("interchange.jsonlog")).unwrap();
+    let ends: Vec<&str> = json
+        .lines()
+        .filter_map(|line| Some(line.split_once("\"formatted\": ")?.1))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            r#""Too many heartbeats missed host=\"n1 [started]\" tasks=4", "code": "manager-lost"}"#,
+            r#""index 7 is out of range", "code": "internal-error"}"#,
+            r#""a version", "code": "started"}"#,
+            r#""not of the table code=no-such-code"}"#,
+            r#""without one"}"#,
+        ]
+    );
+}
+
+#[test]
 fn every_attribute_has_a_value() {
     let format = "%(name)s %(process)05d %(processName)s %(threadName).8s %(filename)s %(module)s \
                   %(pathname)s %(funcName)s %(levelname)-8s|%(levelno)s %(msecs)03d \
