@@ -5,8 +5,6 @@ use std::env;
 use std::io;
 use std::time::Duration;
 
-use tracing::{error, warn};
-
 use event_loop::{
     Ancestry, LastWords, Signals, WatchTarget, WatchedProcess, remove_status_socket_of,
 };
@@ -34,7 +32,8 @@ pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes, submit: &Submit<'_>
         None => String::new(),
         Some(why) => format!(". It was not started again: {why}"),
     };
-    error!(
+    codes::log!(
+        INTERCHANGE_KILLED,
         "htex-interchange {how}; it was process {}{not_again}",
         loss.fallen.process
     );
@@ -100,7 +99,7 @@ pub(crate) fn tell(
             .say()
         });
     if let Err(error) = told {
-        warn!("Nobody could be told: {error}");
+        codes::log!(LOSS_UNDELIVERED, "Nobody could be told: {error}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tracing::{info, warn};
+use tracing::info;
 
 use event_loop::check_threads;
 use logging::{LogGuard, LogSpec};
@@ -57,7 +57,7 @@ pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
         error,
     })?;
     if let Some(warning) = warning {
-        warn!("{warning}");
+        codes::log!(LOG_CONFIG_REPLACED, "{warning}");
     }
     Ok(log)
 }
@@ -65,7 +65,8 @@ pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
 /// What this run was started with, for who reads the log.
 pub(crate) fn log_config(config: &Config) {
     let host = telemetry::host();
-    info!(
+    codes::log!(
+        STARTED,
         "htex-interchange {} starts on {host}",
         env!("CARGO_PKG_VERSION")
     );

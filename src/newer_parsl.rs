@@ -8,7 +8,6 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use tracing::warn;
 
 use event_loop::{Ancestry, WatchTarget, WatchedProcess};
 use htex_interchange::cli::{Arguments, NewerParsl};
@@ -45,7 +44,10 @@ pub(crate) fn hand_over_if_newer(
     let found = search.and_then(|search| search.wait(VERSIONS_WITHIN));
     let found = found.unwrap_or_default();
     let Some(parsl) = found.parsl.as_ref().map(|known| &known.version) else {
-        warn!("The release of the submit side's Parsl was not found, so it is served here");
+        codes::log!(
+            PARSL_UNKNOWN,
+            "The release of the submit side's Parsl was not found, so it is served here"
+        );
         return;
     };
     if standing(parsl) != Standing::Newer {
@@ -53,14 +55,24 @@ pub(crate) fn hand_over_if_newer(
     }
     let newer = format!("Parsl {parsl} is newer than {NEWEST_TESTED}, which is tested");
     if std::env::var_os(HANDED_OVER).is_some() {
-        warn!("{newer}, but its own interchange leads back here, so it is served here");
+        codes::log!(
+            PARSL_NEWER,
+            "{newer}, but its own interchange leads back here, so it is served here"
+        );
         return;
     }
     let Some(own) = own_interchange(&hints, &found) else {
-        warn!("{newer}, but no interchange of its own was found, so it is served here");
+        codes::log!(
+            PARSL_NEWER,
+            "{newer}, but no interchange of its own was found, so it is served here"
+        );
         return;
     };
-    warn!("{newer}: its own interchange serves, {}", shown(&own));
+    codes::log!(
+        HANDED_OVER,
+        "{newer}: its own interchange serves, {}",
+        shown(&own)
+    );
     if let Some(log) = log {
         log.flush_for(logging::EXIT_FLUSH);
     }
@@ -71,7 +83,8 @@ pub(crate) fn hand_over_if_newer(
     if let Some(kept) = kept {
         kept.take_back();
     }
-    warn!(
+    codes::log!(
+        HAND_OVER_FAILED,
         "{} could not be started, so Parsl is served here: {error}",
         shown(&own)
     );

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::CommandFactory;
-use tracing::{error, info, warn};
 
 use event_loop::{OpenError, SideServiceError, Signals};
 use htex_interchange::cli::Arguments;
@@ -76,8 +75,10 @@ pub(crate) fn refuse(
         false => (line_about(reason), exit::REFUSED),
     };
     let _ = writeln!(io::stderr(), "{line}");
-    error!("{line}");
-    if !is_restart {
+    if is_restart {
+        codes::log!(RESTART_FAILED, "{line}");
+    } else {
+        codes::log!(START_REFUSED, "{line}");
         tell_submit_side(&line, side);
     }
     if let Some(log) = log {
@@ -110,7 +111,7 @@ pub(crate) fn refuse_arguments(error: &clap::Error) -> ExitCode {
             .logging()
             .ok()
             .and_then(|logging| start_log(&logging).ok());
-        error!("{line}");
+        codes::log!(START_REFUSED, "{line}");
         tell_submit_side(&line, raw.submit_side().ok().as_ref());
         if let Some(log) = log {
             log.flush_for(logging::EXIT_FLUSH);
@@ -135,10 +136,19 @@ fn tell_submit_side(line: &str, side: Option<&SubmitSide>) {
     };
     match load_certificates(side).map_err(RefusedStart::Certificates) {
         Ok(certificates) => match event_loop::refuse(side, certificates.as_ref(), line) {
-            Ok(true) => info!("The submit side was told"),
-            Ok(false) => warn!("The submit side did not ask, and was not told"),
-            Err(error) => warn!("The submit side could not be told: {error}"),
+            Ok(true) => codes::log!(REFUSAL_DELIVERED, "The submit side was told"),
+            Ok(false) => codes::log!(
+                REFUSAL_UNDELIVERED,
+                "The submit side did not ask, and was not told"
+            ),
+            Err(error) => codes::log!(
+                REFUSAL_UNDELIVERED,
+                "The submit side could not be told: {error}"
+            ),
         },
-        Err(reason) => warn!("The submit side could not be told: {reason}"),
+        Err(reason) => codes::log!(
+            REFUSAL_UNDELIVERED,
+            "The submit side could not be told: {reason}"
+        ),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::panic;
 use std::rc::Rc;
 
-use tracing::{error, info, warn};
+use tracing::info;
 
 use broker::{Patience, Placement, Settings};
 use event_loop::{
@@ -138,7 +138,10 @@ fn told(kept: io::Result<Kept>) -> Option<Kept> {
             Some(kept)
         }
         Err(error) => {
-            warn!("If this process is killed, nobody tells the executor: {error}");
+            codes::log!(
+                KEEPER_UNAVAILABLE,
+                "If this process is killed, nobody tells the executor: {error}"
+            );
             None
         }
     }
@@ -160,7 +163,10 @@ fn open_log(raw: &RawConfig<'_>) -> Result<LogGuard, RefusedStart> {
 /// A panic of ours has a line in the log, wherever it is caught.
 fn log_our_faults() {
     panic::set_hook(Box::new(|panic| {
-        error!("A fault of htex-interchange itself: {panic}");
+        codes::log!(
+            INTERNAL_ERROR,
+            "A fault of htex-interchange itself: {panic}"
+        );
         let _ = writeln!(
             io::stderr(),
             "htex-interchange: a fault of its own: {panic}"
@@ -242,6 +248,9 @@ fn raise_descriptor_limit() {
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
     match raised {
         Ok(limit) => info!("Up to {limit} descriptors may be open"),
-        Err(error) => warn!("The limit of open descriptors could not be raised: {error}"),
+        Err(error) => codes::log!(
+            DESCRIPTOR_LIMIT,
+            "The limit of open descriptors could not be raised: {error}"
+        ),
     }
 }

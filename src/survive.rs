@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tracing::{info, warn};
-
 use htex_interchange::cli::Arguments;
 use journal::Memory;
 use keeper::Kept;
@@ -51,16 +49,25 @@ pub(crate) fn settled(
         (Err(error), Some(_)) => Err(Hindrance::Memory(error)),
     };
     settled
-        .inspect(|_| info!("If this process is killed, another one goes on in its place"))
+        .inspect(|_| {
+            codes::log!(
+                SURVIVE_ON,
+                "If this process is killed, another one goes on in its place"
+            )
+        })
         .inspect_err(|reason| {
-            warn!("--survive: this run does not survive the end of its broker: {reason}");
+            codes::log!(
+                SURVIVE_OFF,
+                "--survive: this run does not survive the end of its broker: {reason}"
+            );
         })
         .ok()
 }
 
 /// For whoever reads the log.
 pub(crate) fn tell(restart: &Restart) {
-    warn!(
+    codes::log!(
+        RESTARTED,
         "Restarted after the interchange {}, {:.0} ms after its end; restart number {}",
         restart.why,
         restart.down_s * 1000.0,

@@ -5,8 +5,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tracing::info;
-
 use event_loop::{EventSink, SideServiceError, check_threads};
 use htex_interchange::cli::Arguments;
 use interchange::event_line::{self, Writer};
@@ -96,7 +94,11 @@ pub(crate) fn events(
         path: path.to_owned(),
         error,
     })?;
-    info!("Events are written to {}", file.state().path.display());
+    codes::log!(
+        EVENTS_BEGUN,
+        "Events are written to {}",
+        file.state().path.display()
+    );
     Ok(Events {
         file,
         asked_for: path.to_owned(),

@@ -5,8 +5,6 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing::{info, warn};
-
 use broker::Versions;
 use event_loop::AwaitsObservations;
 use htex_interchange::cli::Arguments;
@@ -36,18 +34,23 @@ pub(crate) fn version_finder(hints: Hints) -> FindVersions {
             .and_then(|search| search.wait(VERSIONS_WITHIN));
         let found: SubmitVersions = found.unwrap_or_default();
         if let Some(python) = &found.python {
-            info!(
+            codes::log!(
+                VERSIONS_FOUND,
                 "The submit side has Python {}, by {}",
-                python.version, python.source
+                python.version,
+                python.source
             );
         }
         if let Some(parsl) = &found.parsl {
-            info!(
+            codes::log!(
+                VERSIONS_FOUND,
                 "The submit side has Parsl {}, by {}",
-                parsl.version, parsl.source
+                parsl.version,
+                parsl.source
             );
             if standing(&parsl.version) == Standing::Newer {
-                warn!(
+                codes::log!(
+                    PARSL_NEWER,
                     "Parsl {} is newer than {NEWEST_TESTED}, the newest release that \
                      htex-interchange {} was tested with. It is served as that one is; \
                      --newer-parsl stock has its own interchange serve",

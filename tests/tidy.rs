@@ -172,6 +172,33 @@ fn what_cannot_fail_says_why() {
     nothing(found);
 }
 
+/// A line that an operator may need has a code, and a code that no line has explains nothing.
+#[test]
+fn every_warning_and_error_has_a_code_and_every_code_a_line() {
+    let mut found = Vec::new();
+    let mut logged = BTreeSet::new();
+    for (path, code) in our_code() {
+        for bare in ["warn", "error", "event"] {
+            let is_macro = |(place, word): &(usize, &str)| {
+                *word == bare && code[place + word.len()..].starts_with('!')
+            };
+            let places = words(&code).filter(is_macro);
+            // The table's own macro is what all lines with a code go through.
+            found.extend(
+                places
+                    .filter(|_| !path.starts_with("src/codes/"))
+                    .map(|(place, _)| format!("{path}:{}: a bare {bare}!", line_of(&code, place))),
+            );
+        }
+        let lines = code.split("codes::log!(").skip(1);
+        let named = lines.filter_map(|rest| rest.trim_start().split(',').next());
+        logged.extend(named.map(str::to_owned));
+    }
+    let unused = codes::all().filter(|code| !logged.contains(code.constant));
+    found.extend(unused.map(|code| format!("no line has the code {}", code.name)));
+    nothing(found);
+}
+
 #[test]
 fn no_trace_of_the_machine_that_it_was_written_on() {
     // In halves, as above. Paths that only exist on one machine, and places of packages.

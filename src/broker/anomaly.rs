@@ -8,8 +8,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use tracing::{info, warn};
-
 use super::now::Now;
 use protocol::{ManagerId, TaskId};
 
@@ -89,11 +87,11 @@ impl Anomaly<'_> {
     /// Writes its line, at the level that it deserves.
     pub fn log(&self) {
         match self {
-            Self::RegisteredAgain { .. } => info!("{self}"),
-            Self::NotRegistered { .. }
-            | Self::ResultNotHeld { .. }
-            | Self::AnotherAddress { .. }
-            | Self::Selector { .. } => warn!("{self}"),
+            Self::RegisteredAgain { .. } => codes::log!(MANAGER_REGISTERED, "{self}"),
+            Self::NotRegistered { .. } => codes::log!(NOT_REGISTERED, "{self}"),
+            Self::ResultNotHeld { .. } => codes::log!(RESULT_NOT_HELD, "{self}"),
+            Self::AnotherAddress { .. } => codes::log!(ADDRESS_CHANGED, "{self}"),
+            Self::Selector { .. } => codes::log!(SELECTOR_FAILED, "{self}"),
         }
     }
 

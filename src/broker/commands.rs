@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Broker;
 use super::manager::Manager;
@@ -34,7 +34,7 @@ impl<B> Broker<B> {
                 Reply::None
             }
             Command::WorkerPorts | Command::Unknown(_) => {
-                warn!("Received unknown command: {command:?}");
+                codes::log!(COMMAND_UNKNOWN, "Received unknown command: {command:?}");
                 Reply::None
             }
         }

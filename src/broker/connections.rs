@@ -4,8 +4,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::info;
-
 use super::Broker;
 use super::anomaly::Anomaly;
 use super::change::ManagerChange;
@@ -59,7 +57,8 @@ impl<B> Broker<B> {
     pub(super) fn note_suspect(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get(slot);
         let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
-        info!(
+        codes::log!(
+            MANAGER_DISCONNECTED,
             "Manager {} is disconnected, with {in_flight} tasks in flight; it gets no more until \
              it speaks",
             manager.registration.place(&id),

@@ -21,8 +21,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tracing::warn;
-
 use super::Broker;
 use super::change::ManagerChange;
 use super::histogram::{Counts, Histogram};
@@ -230,7 +228,8 @@ impl<B> Broker<B> {
             return;
         }
         let is_held = self.settings.placement.hold_failing_managers;
-        warn!(
+        codes::log!(
+            MANAGER_FAILING,
             "Manager {} fails everything: its last {in_a_row} tasks have all raised, faster than \
              tasks of other managers are done, {} of {} of which did not raise in that time. Its \
              node may be broken (a mount, a GPU, the environment). {}",

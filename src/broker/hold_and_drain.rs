@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
-
 use super::Broker;
 use super::change::ManagerChange;
 use super::manager::Manager;
@@ -64,7 +62,8 @@ impl<B> Broker<B> {
         if !manager.draining || !manager.in_flight.is_empty() {
             return;
         }
-        info!(
+        codes::log!(
+            MANAGER_DRAINED,
             "Manager {} is drained - telling manager to shutdown",
             manager.id
         );
@@ -78,12 +77,15 @@ impl<B> Broker<B> {
 
     /// Nothing more is sent to a held manager; what it holds goes on.
     pub(super) fn hold(&mut self, id: &ManagerId, now: Now) {
-        info!("Received HOLD_MANAGER for {id}");
+        codes::log!(MANAGER_HELD, "Received HOLD_MANAGER for {id}");
         match self.managers.slot_of(id) {
             Some(slot) => {
                 self.hold_slot(slot, now);
             }
-            None => warn!("Worker to hold was not in ready managers list: {id}"),
+            None => codes::log!(
+                HOLD_UNKNOWN,
+                "Worker to hold was not in ready managers list: {id}"
+            ),
         }
     }
 

@@ -112,7 +112,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use protocol::{
     BlockId, Failure, FromManager, ManagerId, Report, Task, TaskId, ToManager, WideTaskId,
@@ -419,7 +419,10 @@ impl<B> Broker<B> {
         if self.live.is_strict() {
             self.note_accepted(id, fresh, now);
         } else if !fresh {
-            warn!("Task {id} is here already; the second one is dropped");
+            codes::log!(
+                TASK_DUPLICATE,
+                "Task {id} is here already; the second one is dropped"
+            );
         }
         fresh
     }
@@ -428,7 +431,10 @@ impl<B> Broker<B> {
         let is_leaving = self.stopping || self.leaving_until.is_some();
         if is_leaving {
             // What was here has been written down; nobody would do that for a latecomer.
-            warn!("Task {id} came after the end and is dropped");
+            codes::log!(
+                TASK_AFTER_END,
+                "Task {id} came after the end and is dropped"
+            );
         }
         !is_leaving
     }

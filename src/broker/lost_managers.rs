@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use tracing::warn;
-
 use super::Broker;
 use super::change::ManagerChange;
 use super::manager::Manager;
@@ -19,13 +17,23 @@ impl<B> Broker<B> {
         let awake = self.liveness.awake(now);
         let silent = awake.saturating_sub(manager.last_heard);
         let place = manager.registration.place(&manager.id);
+        let (host, held) = (&*manager.registration.hostname, manager.held);
+        let tasks = manager.in_flight.len();
         match manager.link.closed_since() {
-            Some(since) if silent < self.settings.heartbeat_threshold => warn!(
+            Some(since) if silent < self.settings.heartbeat_threshold => codes::log!(
+                MANAGER_LOST,
+                host,
+                held,
+                tasks,
                 "Manager {place} has not come back in the {:.1} s since its connection closed - \
                  removing manager",
                 awake.saturating_sub(since).as_secs_f64()
             ),
-            _ => warn!(
+            _ => codes::log!(
+                MANAGER_LOST,
+                host,
+                held,
+                tasks,
                 "Too many heartbeats missed for manager {place} - removing manager: nothing heard \
                  for {:.1} s",
                 silent.as_secs_f64()
@@ -56,7 +64,10 @@ impl<B> Broker<B> {
         }
         self.name_suspects(&held, manager);
         let tasks = self.report_lost(held, &manager.id, &manager.registration.hostname, now);
-        warn!(
+        let count = tasks.len();
+        codes::log!(
+            TASKS_LOST,
+            tasks = count,
             "Reported tasks lost with manager {}: {}",
             manager.id,
             ticket::ranges(tasks)
@@ -72,7 +83,8 @@ impl<B> Broker<B> {
         });
         let named: Vec<String> = names.take(NAMED_MAX).collect();
         if !named.is_empty() {
-            warn!(
+            codes::log!(
+                MANAGER_ENDED_BY_TASK,
                 "Manager {} may have been ended by {}: no manager survives a name in a task's \
                  context that it cannot import",
                 manager.registration.place(&manager.id),

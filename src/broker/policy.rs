@@ -1,8 +1,6 @@
 //! Who decides which manager gets tasks first: a policy of ours, or the user's own selector, which
 //! is asked outside: questions out, answers in.
 
-use tracing::{error, warn};
-
 use super::Broker;
 use super::anomaly::Anomaly;
 use super::now::Now;
@@ -224,7 +222,10 @@ impl<B> Broker<B> {
 
     /// The process that ran the selector has ended, and another one was started.
     pub fn handle_asked_again(&mut self, now: Now) {
-        warn!("The process of the manager selector has ended; it is started once more");
+        codes::log!(
+            SELECTOR_RESTARTED,
+            "The process of the manager selector has ended; it is started once more"
+        );
         if let Policy::Asked(user) = &mut self.policy {
             user.start_again(now.monotonic);
         }
@@ -235,7 +236,8 @@ impl<B> Broker<B> {
         let own = Policy::Own(Own::new(Box::new(RandomSelector::new(0))));
         match std::mem::replace(&mut self.policy, own) {
             Policy::Asked(user) => {
-                error!(
+                codes::log!(
+                    SELECTOR_ABANDONED,
                     "The manager selector is not used any more, managers are taken at random: \
                         {why}"
                 );

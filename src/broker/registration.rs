@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
-use tracing::{error, info, warn};
-
 use super::Broker;
 use super::anomaly::Anomaly;
 use super::change::ManagerChange;
@@ -43,7 +41,7 @@ impl<B> Broker<B> {
                 self.anomalies.note(&anomaly, now)
             }
             false => {
-                info!("{line}");
+                codes::log!(MANAGER_REGISTERED, "{line}");
                 true
             }
         };
@@ -141,7 +139,8 @@ impl<B> Broker<B> {
         manager.order = earlier.order;
         if same_process {
             if is_logged {
-                warn!(
+                codes::log!(
+                    MANAGER_REREGISTERED,
                     "Manager {} registers again by the same connection",
                     manager.id
                 );
@@ -160,7 +159,8 @@ impl<B> Broker<B> {
             }
         } else {
             if is_logged {
-                warn!(
+                codes::log!(
+                    MANAGER_REPLACED,
                     "Manager {} registers anew; its earlier registration ends",
                     manager.id
                 );
@@ -182,7 +182,8 @@ impl<B> Broker<B> {
         }
         let python = manager.python_minor();
         if self.versions.python.is_none() || self.versions.parsl.is_none() {
-            warn!(
+            codes::log!(
+                VERSIONS_UNKNOWN,
                 "The submit side's versions are not all known; those of the first manager (Python \
                  {python}, Parsl {}) are what others are compared with",
                 manager.parsl_version
@@ -212,7 +213,8 @@ impl<B> Broker<B> {
             manager: other,
         } = &failure
         {
-            error!(
+            codes::log!(
+                VERSION_MISMATCH,
                 "Manager {} has incompatible version info ({other}); the submit side has \
                  {interchange}; sending failure reports and shutting down",
                 manager.id

@@ -1,7 +1,5 @@
 //! Results of managers: a task that is done leaves its manager's hands.
 
-use tracing::warn;
-
 use super::Broker;
 use super::anomaly::Anomaly;
 use super::now::Now;
@@ -32,7 +30,10 @@ impl<B> Broker<B> {
     ) {
         if self.settle(slot, task, now) {
             let manager = &self.managers.get(slot).id;
-            warn!("Task {task} is failed, the result from {manager} cannot be passed on: {reason}");
+            codes::log!(
+                RESULT_UNREADABLE,
+                "Task {task} is failed, the result from {manager} cannot be passed on: {reason}"
+            );
             let manager = manager.clone();
             let reason = format!("the result of task {task} could not be passed on: {reason}");
             let failure = Failure::Unreadable { task, reason };

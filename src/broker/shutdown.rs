@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tracing::warn;
-
 use super::Broker;
 use super::live_ids::LiveIds;
 use super::looks::LookFor;
@@ -69,7 +67,13 @@ impl<B> Broker<B> {
         if self.queue.is_empty() && self.in_flight() == 0 && self.tally.late_results == 0 {
             return;
         }
-        warn!("{}", self.unfinished());
+        codes::log!(
+            TASKS_UNANSWERED,
+            queued = self.queued(),
+            in_flight = self.in_flight(),
+            "{}",
+            self.unfinished()
+        );
         for task in self.queue.drain() {
             task.ticket.settle();
         }

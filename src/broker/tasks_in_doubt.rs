@@ -13,8 +13,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tracing::{info, warn};
-
 use super::Broker;
 use super::change::ManagerChange;
 use super::deadlines::What;
@@ -124,7 +122,8 @@ impl<B> Broker<B> {
     pub(super) fn tell_of_return(&mut self, slot: Slot, how: &str, now: Now) {
         let awake = self.liveness.awake(now);
         let manager = self.managers.get(slot);
-        info!(
+        codes::log!(
+            MANAGER_BACK,
             "Manager {} speaks {how}, with {} tasks in flight from before{}",
             manager.registration.place(&manager.id),
             manager.in_flight.len(),
@@ -208,7 +207,8 @@ impl<B> Broker<B> {
         }
         let change = ManagerChange::GaveUp { tasks: tasks.len() };
         self.note_manager(&id, change, now);
-        warn!(
+        codes::log!(
+            DOUBTFUL_TASKS_LOST,
             "Reported tasks lost that were in doubt since manager {place} came back: {}. Their \
              batch or their results may have been lost with its connection, and no result has come \
              since (see --reconnect-patience)",

@@ -5,7 +5,6 @@ use std::mem;
 use std::time::Duration;
 
 use journal::Record;
-use tracing::error;
 
 use super::books;
 use protocol::{IdRun, TaskId};
@@ -70,7 +69,8 @@ impl Drop for Ticket {
         if std::thread::panicking() {
             return;
         }
-        error!(
+        codes::log!(
+            TASK_FORGOTTEN,
             "Task {} went out of scope without a terminal message",
             self.0
         );

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
-
 use super::Broker;
 use super::deadlines::{Entry, What};
 use super::now::Now;
@@ -58,7 +56,8 @@ impl<B> Broker<B> {
         }
         match what {
             What::Drain => {
-                info!(
+                codes::log!(
+                    MANAGER_DRAINING,
                     "Manager {} has reached its drain time - draining",
                     manager.id
                 );
@@ -77,7 +76,8 @@ impl<B> Broker<B> {
     pub fn begin_turn(&mut self, now: Now) {
         self.pace.turn(&self.tally, now.monotonic);
         if let Some(stalled) = self.liveness.turn(now) {
-            warn!(
+            codes::log!(
+                SUSPENDED,
                 "This process did not run for {:.1} s; managers are not blamed for it",
                 stalled.as_secs_f64()
             );

@@ -5,8 +5,6 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
 
-use tracing::warn;
-
 use super::Broker;
 use super::demand::{Demand, Fit, Missing, Room};
 use super::kinds::{ClassName, nobody};
@@ -153,7 +151,7 @@ impl<B> Broker<B> {
             && let Some(class) = self.queue.asking.find_mut(name)
         {
             class.is_told = true;
-            warn!("{unmet}");
+            codes::log!(NO_MANAGER_FITS, "{unmet}");
         }
     }
 

@@ -10,8 +10,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use tracing::warn;
-
 use super::Broker;
 use super::change::ManagerChange;
 use super::now::Now;
@@ -97,7 +95,8 @@ impl<B> Broker<B> {
         if survivors.is_empty() {
             return;
         }
-        warn!(
+        codes::log!(
+            MANAGERS_VANISHED,
             "Managers {other} and {id} of block {block} vanished within {:.1} s of each other; {} \
              more of the block are sent nothing new until they have spoken",
             ago.as_secs_f64(),

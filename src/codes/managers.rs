@@ -45,8 +45,8 @@ table! {
          until they have spoken.",
         "Look at the block: its batch job may have ended.";
     MANAGER_HELD: INFO, "manager-held", Manager,
-        "A request to hold a manager has come: from Parsl, which holds the managers of a block that \
-         it takes away, or from `top` or `status`. It gets no more tasks.",
+        "A request to hold a manager has come: from Parsl, which holds the managers of a block \
+         that it takes away, or from `top`. It gets no more tasks.",
         "Nothing.";
     HOLD_UNKNOWN: WARN, "hold-unknown", SubmitSide,
         "A request to hold a manager names one that is not registered. It has no effect.",

@@ -36,8 +36,8 @@ table! {
         "The priority of a task is no number. The task has the lowest.",
         "Give a number as `priority` in the resource specification.";
     NEEDS_UNREADABLE: WARN, "needs-unreadable", Task,
-        "A task asks for something (cores, memory, a node, …) in a form that is not known. The task \
-         runs as if the word were not there. Of later tasks this is not logged.",
+        "A task asks for something (cores, memory, a node, …) in a form that is not known. The \
+         task runs as if the word were not there. Of later tasks this is not logged.",
         "Use the forms that the guide's page on placement lists, or the package's executor, which \
          checks them.";
     NO_MANAGER_FITS: WARN, "no-manager-fits", Task,

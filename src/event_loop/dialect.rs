@@ -11,8 +11,6 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing::warn;
-
 use broker::Now;
 
 /// An executor asks for the worker port within milliseconds of its configuration.
@@ -47,7 +45,10 @@ impl DialectWatch {
         match std::mem::replace(&mut self.0, State::Known) {
             State::Open(until, reads) if until <= now.monotonic => match begin(reads) {
                 Ok(answer) => self.0 = State::Reading(now.monotonic + LOOK_EVERY, answer),
-                Err(error) => warn!("How the executor speaks cannot be found out: {error}"),
+                Err(error) => codes::log!(
+                    EXECUTOR_STYLE_UNKNOWN,
+                    "How the executor speaks cannot be found out: {error}"
+                ),
             },
             State::Reading(at, answer) if at <= now.monotonic => match answer.try_recv() {
                 Ok(awaits) => return awaits,

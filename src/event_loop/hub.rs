@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
-use tracing::{debug, info, warn};
+use tracing::debug;
 use turn::Outbox;
 use zmq::{Context, Socket};
 
@@ -83,7 +83,10 @@ impl HubSender {
         self.held.push(report.len(), report);
         while self.held.bytes() > HELD_BYTES_MAX {
             if self.dropped == 0 {
-                warn!("The monitoring hub takes nothing; its oldest records are dropped from here");
+                codes::log!(
+                    MONITORING_DROPPED,
+                    "The monitoring hub takes nothing; its oldest records are dropped from here"
+                );
             }
             self.dropped += 1;
             let _ = self.held.pop();
@@ -123,7 +126,10 @@ impl HubSender {
                 return;
             };
             if let Err(error) = socket.send(report, zmq::DONTWAIT) {
-                warn!("A monitoring record was not taken: {error}");
+                codes::log!(
+                    MONITORING_DROPPED,
+                    "A monitoring record was not taken: {error}"
+                );
                 return;
             }
         }
@@ -187,14 +193,18 @@ impl HubSender {
         let certificates = certificates.filter(|_| mechanism == Mechanism::Curve);
         match self.connect(context, certificates) {
             Ok(connection) => {
-                info!(
+                codes::log!(
+                    MONITORING_CONNECTED,
                     "Monitoring goes to {}, {mechanism:?}",
                     self.hub.address.with_port(self.hub.port)
                 );
                 self.state = State::Open(connection);
             }
             Err(error) => {
-                warn!("No way to the monitoring hub: {error}");
+                codes::log!(
+                    MONITORING_UNREACHABLE,
+                    "No way to the monitoring hub: {error}"
+                );
                 self.state = State::Closed;
             }
         }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::io;
 
-use tracing::{debug, warn};
+use tracing::debug;
 use zmq::{Context, Socket};
 
 use super::zmq_calls;
@@ -70,7 +70,10 @@ impl KeyCheck {
                 curve::reply(request.request_id, &verdict)
             }
             Err(error) => {
-                warn!("An authentication request is malformed: {error}");
+                codes::log!(
+                    AUTH_MALFORMED,
+                    "An authentication request is malformed: {error}"
+                );
                 let id = frames.get(1).map(Vec::as_slice).unwrap_or_default();
                 curve::reply(
                     id,
@@ -96,7 +99,8 @@ fn log(request: &ZapRequest<'_>, verdict: &Verdict, may_say: impl FnOnce(&[u8]) 
         ),
         Verdict::Refuse { .. } if !may_say(request.address) => {}
         Verdict::Refuse { reason } => {
-            warn!(
+            codes::log!(
+                PEER_REFUSED,
                 "Refused a peer at {}: {reason}",
                 String::from_utf8_lossy(request.address)
             );

@@ -15,8 +15,6 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
-
 use super::aside::Aside;
 use super::frame::Frame;
 use super::frame_socket::{FrameSocket, Part};
@@ -232,8 +230,8 @@ impl Talk<'_> {
             ..self.told
         };
         match told.executor {
-            true => info!("{told}"),
-            false => warn!("{told}"),
+            true => codes::log!(LOSS_DELIVERED, "{told}"),
+            false => codes::log!(LOSS_UNDELIVERED, "{told}"),
         }
     }
 

@@ -86,7 +86,7 @@ use std::time::{Duration, Instant};
 
 use keeper::Kept;
 use rustix::event::epoll::EventFlags;
-use tracing::{error, info, warn};
+use tracing::info;
 use turn::{Outlook, Rest, Turn};
 use zmq::Context;
 
@@ -212,7 +212,8 @@ impl EventLoop {
             && let Some(kept) = &self.kept
         {
             kept.notes().set_survives(false);
-            warn!(
+            codes::log!(
+                SURVIVE_OFF,
                 "--survive: from now on this run does not survive the end of its broker: {reason}"
             );
         }
@@ -393,14 +394,25 @@ impl EventLoop {
                 SignalMeaning::Stop => {
                     let interchange = self.turn.interchange();
                     interchange.complaints().tell();
-                    info!("Exiting on {signal}. {}", interchange.broker().unfinished());
+                    let broker = interchange.broker();
+                    codes::log!(
+                        EXITING,
+                        queued = broker.queued(),
+                        in_flight = broker.in_flight(),
+                        "Exiting on {signal}. {}",
+                        broker.unfinished()
+                    );
                     return Some(End::Terminated);
                 }
                 SignalMeaning::LookForKeeper => {
                     if self.kept.as_ref().is_some_and(|kept| !kept.is_kept()) {
-                        error!(
+                        let broker = self.turn.interchange().broker();
+                        codes::log!(
+                            KEEPER_GONE,
+                            queued = broker.queued(),
+                            in_flight = broker.in_flight(),
                             "{KEEPER_GONE}. {}",
-                            self.turn.interchange().broker().unfinished()
+                            broker.unfinished()
                         );
                         return Some(End::KeeperGone);
                     }
@@ -427,7 +439,10 @@ impl EventLoop {
         if let Some(place) = self.submit_watch.take_broken(now)
             && let Err(error) = self.ports.submit.connect_again(place)
         {
-            error!("A connection to the submit side cannot be made again: {error}");
+            codes::log!(
+                CONNECTION_LOST,
+                "A connection to the submit side cannot be made again: {error}"
+            );
         }
         let has_ended = ready.has(Source::Process);
         let how = self.process_watch.verdict(has_ended, now);
@@ -501,7 +516,10 @@ impl EventLoop {
         {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                warn!("Ending with {count} results that the executor did not take");
+                codes::log!(
+                    RESULTS_UNTAKEN,
+                    "Ending with {count} results that the executor did not take"
+                );
                 return;
             }
             let left = left.min(turn::RETRY_EVERY);
@@ -528,6 +546,6 @@ fn reason_of(panic: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no reason given".to_owned());
-    error!("A fault of htex-interchange itself: {text}");
+    codes::log!(INTERNAL_ERROR, "A fault of htex-interchange itself: {text}");
     format!("htex-interchange ended by a fault of its own: {text}")
 }

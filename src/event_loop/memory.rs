@@ -10,7 +10,7 @@ use std::time::Duration;
 use std::{fmt, fs};
 
 use rustix::process::{Resource, getrlimit};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::heap_release::HeapRelease;
 use super::statm::Statm;
@@ -207,7 +207,8 @@ impl fmt::Display for ScarceMemory {
 /// The log is told at the start: what happens later has no cause that could be seen.
 pub(super) fn warn_if_scarce() {
     if let Some(scarce) = ScarceMemory::found() {
-        warn!(
+        codes::log!(
+            MEMORY_LIMITED,
             "{scarce}. A task or a result that is larger ends the connection that brings it (the \
              log then has a manager disconnected, or the connection for tasks broken) or this \
              process. Raise it where Parsl is started, or pass such data by files"

@@ -281,7 +281,10 @@ fn bind_workers(
     if let Some(kept) = kept {
         kept.notes().set_worker_port(port);
     }
-    info!("Bound to port {port} for incoming worker connections");
+    codes::log!(
+        LISTENING,
+        "Bound to port {port} for incoming worker connections"
+    );
     Ok((workers, port))
 }
 
@@ -311,9 +314,13 @@ fn watch_submit_side(
 
 fn connect(submit: &mut SubmitSockets, side: &SubmitSide) -> Result<(), OpenError> {
     submit.connect(side).map_err(OpenError::Connect)?;
-    info!(
+    codes::log!(
+        CONNECTED,
         "Connected to client {} on ports: {},{},{}",
-        side.address, side.task_port, side.result_port, side.command_port
+        side.address,
+        side.task_port,
+        side.result_port,
+        side.command_port
     );
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use account::Account;
 use keeper::{MessageKind, Notes};
-use tracing::warn;
 use turn::{Arrived, Channel, NotTaken, Outgoing, Transport};
 
 use super::frame::Frame;
@@ -71,7 +70,10 @@ impl Transport for Ports {
     fn reply(&mut self, bytes: Vec<u8>) {
         let reply = Frame::of_bytes(bytes);
         if let Err(not_sent) = self.submit.commands.send(reply, Part::Last) {
-            warn!("The reply to a command was not taken: {not_sent}");
+            codes::log!(
+                REPLY_UNSENT,
+                "The reply to a command was not taken: {not_sent}"
+            );
         }
     }
 
@@ -153,7 +155,10 @@ impl Transport for Ports {
             }
         };
         if let Err(not_sent) = self.workers.send(body, Part::Last) {
-            warn!("A message for {to} was cut off by its connection: {not_sent}");
+            codes::log!(
+                MESSAGE_CUT_OFF,
+                "A message for {to} was cut off by its connection: {not_sent}"
+            );
         }
     }
 
@@ -173,7 +178,10 @@ impl Transport for Ports {
             Ok(()) => Ok(()),
             Err(NotSent::Full(frame)) => Err(frame.uncounted()),
             Err(NotSent::Refused(error)) => {
-                warn!("A result was not taken by its socket: {error}");
+                codes::log!(
+                    RESULT_UNSENT,
+                    "A result was not taken by its socket: {error}"
+                );
                 Ok(())
             }
         }

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
 };
-use tracing::warn;
 use zmq::Socket;
 
 use super::sockets::{self, BindError};
@@ -100,7 +99,10 @@ pub(super) fn bind_workers(
             .share(false)
             .and_then(|()| notes.leave_socket(reserved.socket()));
         if let Err(error) = left {
-            warn!("Port {port} is anybody's while no interchange listens there: {error}");
+            codes::log!(
+                PORT_UNRESERVED,
+                "Port {port} is anybody's while no interchange listens there: {error}"
+            );
         }
     }
     Ok(port)

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use journal::{Journal, Memory};
 use keeper::Kept;
-use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::frame::Frame;
@@ -32,7 +31,10 @@ pub(super) fn keep_journal(
         Ok(opened) => opened,
         Err(error) if restart.is_some() => return Err(OpenError::Journal(error)),
         Err(error) => {
-            warn!("--survive: this run does not survive the end of its broker: {error}");
+            codes::log!(
+                SURVIVE_OFF,
+                "--survive: this run does not survive the end of its broker: {error}"
+            );
             return Ok(interchange);
         }
     };
@@ -42,9 +44,12 @@ pub(super) fn keep_journal(
     });
     let taken_over = interchange.take_over(journal, left, death, clock.now());
     if restart.is_some() {
-        info!(
+        codes::log!(
+            TAKEN_OVER,
             "Taken over: {} managers, {} tasks in their hands, {} tasks that wait",
-            taken_over.managers, taken_over.in_flight, taken_over.queued
+            taken_over.managers,
+            taken_over.in_flight,
+            taken_over.queued
         );
     }
     if let Some(kept) = kept {

@@ -12,8 +12,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tracing::warn;
-
 use super::status_server::NoStatusSocket;
 
 /// A service beside the tasks that could not be begun.
@@ -102,7 +100,8 @@ impl OnFailure {
             (Ok(service), _) => Ok(Ok(service)),
             (Err(error), Self::Refuse) => Err(error),
             (Err(error), Self::GoOn) => {
-                warn!(
+                codes::log!(
+                    SIDE_SERVICE_FAILED,
                     "The run goes on without {}: {error}. {}. (--strict refuses such a start)",
                     error.service(),
                     error.remedy()

@@ -100,7 +100,11 @@ impl StatusServer {
         let status = status.map_err(SideServiceError::Status);
         let status = telemetry.on_failure.settle(status)?.ok();
         if let Some(socket) = &status {
-            info!("Status is told at {}", socket.path().display());
+            codes::log!(
+                STATUS_SERVED,
+                "Status is told at {}",
+                socket.path().display()
+            );
         }
         let notes = kept.map(|kept| &**kept.notes());
         let metrics = Metrics::open(&telemetry, notes, |listener| {

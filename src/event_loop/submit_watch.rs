@@ -11,7 +11,6 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
-use tracing::warn;
 
 use super::ancestry::Ancestry;
 use super::memory::ScarceMemory;
@@ -296,7 +295,8 @@ impl WatchedSocket {
             Some(scarce) => format!("A message that is too large does that: {scarce}"),
             None => "The log of the network, or of a memory limit, may tell the cause".to_owned(),
         };
-        warn!(
+        codes::log!(
+            CONNECTION_BROKEN,
             "The connection for {} to the submit side was broken and is made again: what was under \
              way is lost, and its futures may have no end. {cause}",
             self.carries

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::memory::ScarceMemory;
 use super::socket_monitor::{HandshakeFault, SocketEvent, SocketMonitor};
@@ -120,7 +120,10 @@ impl WorkerConnections {
         if error.kind() != ErrorKind::WouldBlock
             && complaints.may_say(Complaint::ConnectionNotAccepted, &[], now)
         {
-            warn!("Could not accept a connection of a worker: {error}");
+            codes::log!(
+                ACCEPT_FAILED,
+                "Could not accept a connection of a worker: {error}"
+            );
         }
     }
 
@@ -168,14 +171,16 @@ impl WorkerConnections {
             },
             Some(HandshakeFault::Broken(errno)) => {
                 let error = zmq_calls::error_of(errno);
-                warn!("Handshake failed with {place}: {error}");
+                codes::log!(HANDSHAKE_FAILED, "Handshake failed with {place}: {error}");
             }
-            Some(HandshakeFault::Protocol(number)) => warn!(
+            Some(HandshakeFault::Protocol(number)) => codes::log!(
+                HANDSHAKE_FAILED,
                 "Handshake failed with {place}: it does not speak as this port does (encrypted or \
                  not), or with another server's key; libzmq's number {number:#x}"
             ),
             Some(HandshakeFault::Refused(status)) => {
-                warn!(
+                codes::log!(
+                    KEY_REFUSED,
                     "Handshake refused to {place}: its key is not in the certificate directory, \
                      status {status}"
                 );

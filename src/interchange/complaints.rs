@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use broker::{Anomaly, AnomalyLog, Now};
 
@@ -119,7 +119,10 @@ impl Complaint {
         match (more, self.is_ordinary()) {
             (0, _) => {}
             (_, true) => info!("{more} more {what} within {span}"),
-            (_, false) => warn!("{more} more {what} within {span}; the first ones stand above"),
+            (_, false) => codes::log!(
+                LINES_LEFT_OUT,
+                "{more} more {what} within {span}; the first ones stand above"
+            ),
         }
     }
 

@@ -24,7 +24,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use journal::{Journal, Record};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use broker::{
     Anomaly, AnomalyLog as _, BatchRoom, Broker, Now, Origin, Output, Recipient, StopReason,
@@ -184,7 +184,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
     pub fn handle_command(&mut self, frame: &[u8], now: Now) -> Vec<u8> {
         self.commands += 1;
         let command = Command::parse(frame).unwrap_or_else(|reason| {
-            warn!("Failed to read a command: {reason}");
+            codes::log!(COMMAND_UNREADABLE, "Failed to read a command: {reason}");
             Command::Unknown("an unreadable request".to_owned())
         });
         self.broker.handle_command(command, now).encode()
@@ -204,7 +204,10 @@ impl<F: AsRef<[u8]>> Interchange<F> {
 
     /// The submit side is gone, and nobody is left to answer.
     pub fn handle_submit_side_gone(&mut self, how: &str, now: Now) {
-        info!("The submit side is gone ({how}); telling all managers to exit");
+        codes::log!(
+            SUBMIT_SIDE_GONE,
+            "The submit side is gone ({how}); telling all managers to exit"
+        );
         self.broker.handle_submit_side_gone(now);
     }
 
@@ -293,16 +296,22 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         let UnreadableTask { id, reason } = task;
         match id {
             Some(AnyTaskId::Ordinary(id)) => {
-                warn!("Task {id} cannot be read and is failed: {reason}");
+                codes::log!(
+                    TASK_UNREADABLE,
+                    "Task {id} cannot be read and is failed: {reason}"
+                );
                 let reason = unreadable_text(&id, &reason);
                 self.broker.handle_unreadable_task(id, reason, now);
             }
             Some(AnyTaskId::Wide(id)) => {
-                warn!("Task {id} cannot be served and is failed: {reason}");
+                codes::log!(
+                    TASK_UNREADABLE,
+                    "Task {id} cannot be served and is failed: {reason}"
+                );
                 let reason = unreadable_text(&id, &reason);
                 self.broker.handle_task_of_wide_id(id, reason, now);
             }
-            None => warn!("Dropping a task message: {reason}"),
+            None => codes::log!(TASK_MESSAGE_DROPPED, "Dropping a task message: {reason}"),
         }
     }
 
@@ -316,7 +325,10 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                 }
                 let from = origin.address.map(|address| format!(" at {address}"));
                 let from = from.unwrap_or_default();
-                warn!("Failed to read manager message; ignoring message of {id}{from}: {reason}");
+                codes::log!(
+                    MESSAGE_UNREADABLE,
+                    "Failed to read manager message; ignoring message of {id}{from}: {reason}"
+                );
                 return;
             }
         };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use journal::{Journal, Record, Refused};
-use tracing::warn;
 
 use super::carried::Carried;
 use super::{Body, Interchange, held_bytes};
@@ -166,7 +165,10 @@ fn read_registration<F: AsRef<[u8]>>(record: Record) -> Option<LeftManager<Body<
             came,
         }),
         Err(reason) => {
-            warn!("What was written down of manager {id} cannot be read again: {reason}");
+            codes::log!(
+                JOURNAL_UNREADABLE,
+                "What was written down of manager {id} cannot be read again: {reason}"
+            );
             None
         }
     }

@@ -3,8 +3,6 @@
 //! A value that cannot be read is as good as an absent key. A million tasks of one mistake cost one
 //! line: whoever reads tasks keeps the [`UnreadWords`].
 
-use tracing::warn;
-
 use crate::affinity::Affinity;
 use crate::ids::TaskId;
 use crate::needs::{Amount, Needs, NodeNeeds, Routing};
@@ -28,7 +26,8 @@ impl UnreadWords {
         if self.0 & bit == 0 {
             self.0 |= bit;
             let word = word.name();
-            warn!(
+            codes::log!(
+                NEEDS_UNREADABLE,
                 "The {word} of task {task}, of type {kind}, cannot be read and counts as absent; \
                  of later tasks this is not told"
             );

@@ -4,8 +4,6 @@
 //! `resource_spec` stood at the top (PROTOCOL.md 1.4). Only the id, the priority and what it asks
 //! of its manager (`needs`) are ours to know; the rest is carried.
 
-use tracing::warn;
-
 use crate::foreign_names::{foreign_name, unseen_name};
 use crate::ids::{AnyTaskId, TaskId, WideTaskId};
 use crate::malformed::Malformed;
@@ -173,7 +171,8 @@ fn carried_blindly(
     let found = unreadable(bytes, error);
     match (error.fault, found.id) {
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Ordinary(id))) => {
-            warn!(
+            codes::log!(
+                TASK_TOO_COMPLEX,
                 "The priority and the needs of task {id} are not looked for, it gets the lowest \
                  and goes to any manager: {error}"
             );
@@ -274,7 +273,10 @@ fn priority(number: Option<View<'_, '_>>, id: TaskId) -> Priority {
     };
     Priority::read(number).unwrap_or_else(|| {
         let kind = number.kind_name();
-        warn!("The priority of task {id} is {kind} that is no number; it gets the lowest");
+        codes::log!(
+            PRIORITY_UNREADABLE,
+            "The priority of task {id} is {kind} that is no number; it gets the lowest"
+        );
         Priority::LOWEST
     })
 }

@@ -8,8 +8,6 @@
 //! tasks may use up a quarter of the bound and no more, and tasks that are read ahead a half: they
 //! never shut out the tasks of others.
 
-use tracing::{info, warn};
-
 /// Results that the executor has not taken: above this no task is dispatched, because managers and
 /// heartbeats share one socket, and only what is not dispatched gives no result.
 const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
@@ -132,7 +130,8 @@ impl Intake {
         let counted = self.counted(held);
         if self.is_open && counted >= self.bound_bytes {
             self.is_open = false;
-            warn!(
+            codes::log!(
+                INTAKE_PAUSED,
                 "{} of tasks and {} of unsent results are held: no more tasks are taken from the \
                  submit side, where they wait, until less than {} are. Nothing is lost. More \
                  workers would help, or a larger --max-queued-bytes",
@@ -142,7 +141,11 @@ impl Intake {
             );
         } else if !self.is_open && counted < self.low_mark_bytes() {
             self.is_open = true;
-            info!("Tasks are taken again: {} are held", megabytes(held.all()));
+            codes::log!(
+                INTAKE_RESUMED,
+                "Tasks are taken again: {} are held",
+                megabytes(held.all())
+            );
         }
     }
 

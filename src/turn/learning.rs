@@ -1,7 +1,5 @@
 //! Takes in what has come, channel by channel, each within a budget.
 
-use tracing::warn;
-
 use super::Turn;
 use super::transport::{Arrived, Channel, Transport};
 use broker::Now;
@@ -71,7 +69,10 @@ impl<F: AsRef<[u8]>> Turn<F> {
             let len = frame.as_ref().len();
             self.traffic.tasks_bytes += len as u64;
             if !is_whole {
-                warn!("Dropping a task message of several frames; a task has one");
+                codes::log!(
+                    TASK_MESSAGE_DROPPED,
+                    "Dropping a task message of several frames; a task has one"
+                );
                 continue;
             }
             bytes += len;

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use account::{Account, Receipt};
-use tracing::{info, warn};
 
 use super::RETRY_EVERY;
 use broker::Now;
@@ -261,7 +260,8 @@ impl Clogged {
             return;
         }
         self.is_named = true;
-        warn!(
+        codes::log!(
+            MANAGER_CLOGGED,
             "Manager {manager} does not take the tasks that it was sent: {:.1} MB wait for it, and \
              it gets no more until it does. It is stopped, or the network to its node is slow",
             owed as f64 / 1e6
@@ -270,7 +270,7 @@ impl Clogged {
 
     fn tell_the_end(&self, manager: &ManagerId) {
         if self.is_named {
-            info!("Manager {manager} takes tasks again");
+            codes::log!(MANAGER_UNCLOGGED, "Manager {manager} takes tasks again");
         }
     }
 }

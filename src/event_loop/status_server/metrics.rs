@@ -7,8 +7,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use tracing::info;
-
 use crate::side_service::SideServiceError;
 use crate::telemetry::Telemetry;
 use keeper::Notes;
@@ -61,7 +59,7 @@ impl Metrics {
         let file = telemetry.metrics_port_file.as_deref();
         let (listener, port_file) = match telemetry.on_failure.settle(listening)? {
             Ok((listener, bound)) => {
-                info!("Metrics are told at {bound}, path /metrics");
+                codes::log!(METRICS_SERVED, "Metrics are told at {bound}, path /metrics");
                 told.at = Some(format!("{SCHEME}://{bound}/metrics"));
                 let written = file
                     .map(|path| PortFile::write(path, bound.port()))

@@ -16,8 +16,6 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
-
 use super::listener_wait::ListenerWait;
 use crate::system_calls::{self, lent};
 use submit_side::config::DescriptorBudget;
@@ -91,7 +89,10 @@ impl DescriptorGuard {
     pub(super) fn handle_listening(&mut self, listener: RawFd) {
         // libzmq's is a blocking one, and accepting is tried here as well.
         if let Err(error) = rustix::io::ioctl_fionbio(lent(listener), true) {
-            warn!("The worker port's descriptors are not watched: {error}");
+            codes::log!(
+                DESCRIPTORS_UNWATCHED,
+                "The worker port's descriptors are not watched: {error}"
+            );
             return;
         }
         self.listener = Some(listener);
@@ -147,7 +148,8 @@ impl DescriptorGuard {
             self.has_warned = false;
         } else if !self.has_warned {
             self.has_warned = true;
-            warn!(
+            codes::log!(
+                DESCRIPTORS_SCARCE,
                 "{used} of {} descriptors are in use. Each manager needs one: raise the limit \
                  (ulimit -n) before more of them come",
                 budget.limit
@@ -172,7 +174,8 @@ impl DescriptorGuard {
         self.is_said = self.said_at.is_none_or(|at| now >= at + SAID_EVERY);
         if self.is_said {
             self.said_at = Some(now);
-            error!(
+            codes::log!(
+                DESCRIPTORS_RAN_OUT,
                 "No more workers are let in until some leave, because descriptors run out ({why}). \
                  Those that are connected are served. Remedy: a higher limit (ulimit -n, now {}) \
                  where Parsl is started",
@@ -194,7 +197,10 @@ impl DescriptorGuard {
         // Where libzmq waits on, it lets in as many as what was kept back has room for.
         let faults = [suspended.and_then(Result::err), filtered.err()];
         for error in faults.into_iter().flatten().filter(|_| self.is_said) {
-            warn!("The worker port could not be shut as it should: {error}");
+            codes::log!(
+                WORKER_PORT_STUCK,
+                "The worker port could not be shut as it should: {error}"
+            );
         }
     }
 
@@ -213,10 +219,14 @@ impl DescriptorGuard {
             .flatten()
             .filter_map(Result::err)
         {
-            warn!("The worker port could not be opened again: {error}");
+            codes::log!(
+                WORKER_PORT_STUCK,
+                "The worker port could not be opened again: {error}"
+            );
         }
         if self.is_said {
-            info!(
+            codes::log!(
+                DESCRIPTORS_FREE,
                 "Workers are let in again: {used} of {} descriptors are in use",
                 self.budget.limit
             );

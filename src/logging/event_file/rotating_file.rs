@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::warn;
-
 use super::own_file::{self, OwnFile};
 use crate::line_queue::TellGap;
 
@@ -116,7 +114,8 @@ impl RotatingFile {
                 self.note(Some(&error));
                 if !self.is_in_trouble {
                     self.is_in_trouble = true;
-                    warn!(
+                    codes::log!(
+                        EVENTS_NOT_ROTATED,
                         "No new file of events can be begun at {}: {error}. The one at hand is \
                          gone on with",
                         self.path().display()
@@ -172,7 +171,8 @@ impl RotatingFile {
             return;
         }
         self.move_told_at = Some(Instant::now());
-        warn!(
+        codes::log!(
+            EVENTS_MOVED,
             "The file of events at {} was moved away or removed; another one is begun",
             self.path().display()
         );
@@ -225,7 +225,8 @@ fn begin(names: &mut Vec<PathBuf>, head: &[u8]) -> io::Result<OwnFile> {
     let (others, mut own) = OwnFile::open(names)?;
     write_whole(&mut own.file, head)?;
     if others > 0 {
-        warn!(
+        codes::log!(
+            EVENTS_SHARED,
             "Another interchange writes events to {}: those of this one are in {}. A file of its \
              own for each executor has the names that you choose",
             names[0].display(),

@@ -72,7 +72,7 @@ fn fields_follow_the_message_and_peers_forge_nothing() {
 #[test]
 fn a_code_stands_at_the_very_end_and_has_its_level() {
     let lines = || {
-        let host = "n1 [started]";
+        let host = "n [started]";
         codes::log!(MANAGER_LOST, host, tasks = 4, "Too many heartbeats missed");
         codes::log!(INTERNAL_ERROR, "index {} is out of range", 7);
         codes::log!(STARTED, "a version");
@@ -82,7 +82,7 @@ fn a_code_stands_at_the_very_end_and_has_its_level() {
     let text = logged("%(levelname)s|%(message)s|%(msg)s", 10, lines);
     assert_eq!(
         text,
-        "WARNING|Too many heartbeats missed host=\"n1 [started]\" tasks=4 [manager-lost]|\
+        "WARNING|Too many heartbeats missed host=\"n [started]\" tasks=4 [manager-lost]|\
          Too many heartbeats missed\n\
          ERROR|index 7 is out of range [internal-error]|index 7 is out of range\n\
          INFO|a version [started]|a version\n\
@@ -99,7 +99,7 @@ fn a_code_stands_at_the_very_end_and_has_its_level() {
     assert_eq!(
         ends,
         [
-            r#""Too many heartbeats missed host=\"n1 [started]\" tasks=4", "code": "manager-lost"}"#,
+            r#""Too many heartbeats missed host=\"n [started]\" tasks=4", "code": "manager-lost"}"#,
             r#""index 7 is out of range", "code": "internal-error"}"#,
             r#""a version", "code": "started"}"#,
             r#""not of the table code=no-such-code"}"#,
