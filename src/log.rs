@@ -67,6 +67,7 @@ pub(crate) fn log_config(config: &Config) {
     let host = telemetry::host();
     codes::log!(
         STARTED,
+        host,
         "htex-interchange {} starts on {host}",
         env!("CARGO_PKG_VERSION")
     );

@@ -2,7 +2,7 @@
 
 pub(crate) mod charset;
 pub(crate) mod child;
-pub(crate) mod endings;
+pub(crate) mod coded;
 pub(crate) mod endpoint;
 pub(crate) mod finding;
 pub(crate) mod log_file;

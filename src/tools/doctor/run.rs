@@ -26,7 +26,7 @@ use blocks::Blocks;
 use causes::Ended;
 use log::Log;
 use managers::Managers;
-use parsl_log::{ParslLog, REFUSAL};
+use parsl_log::ParslLog;
 use places::{Places, log_of};
 
 /// It is no run's directory.
@@ -174,14 +174,12 @@ fn tell_what_was_read(blocks: &Blocks, managers: &Managers, diagnosis: &mut Diag
     }
 }
 
-/// Ours says so in its first line.
+/// Lines of ours have codes.
 fn not_ours(log: &Log) -> Option<Finding> {
-    let has = |words: &[&str]| {
-        let mut lines = log.lines.iter();
-        lines.find(|line| words.iter().all(|word| line.message.contains(word)))
-    };
-    let is_ours = has(&["htex-interchange ", " starts"]).or_else(|| has(&[REFUSAL]));
-    let stock = has(&["Attempting connection to client at"]).filter(|_| is_ours.is_none())?;
+    if log.lines.iter().any(|line| line.coded.code.is_some()) {
+        return None;
+    }
+    let stock = log.find("Attempting connection to client at")?;
     Some(
         Finding::note(
             "stock",

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::shared::endings::{ENDS, RESTARTED};
-use crate::shared::log_file::{Writer, ends_of, here, host_of, is_log};
+use crate::shared::coded::Coded;
+use crate::shared::log_file::{Writer, ends_of, here, is_log};
 use crate::shared::words::plain;
 
 /// From a directory of projects' runs: `runinfo/NNN/LABEL`.
@@ -14,9 +14,6 @@ const DEPTH: usize = 3;
 const ENTRIES_MAX: usize = 20_000;
 /// What is read of either end of a log.
 const END_BYTES: u64 = 64 << 10;
-/// The end as well, with who it was before it and both versions behind it.
-const MISMATCH: (&str, &str) = ("Manager ", " has incompatible version info");
-const STARTS: &str = "htex-interchange ";
 const NO_PLACE: &str = "there is no place for the status socket: ";
 
 /// A line for each log of the latest run below `directories`; empty if there is none.
@@ -68,14 +65,14 @@ fn told(log: &Path) -> String {
     else {
         return "it cannot be read".to_owned();
     };
-    let starts = head
-        .lines()
-        .any(|line| line.contains(STARTS) && line.contains(" starts"));
-    if !starts {
+    let of_code = |line: &str, code| Coded::of_line(line).filter(|line| line.has(code));
+    let started = head.lines().find_map(|line| of_code(line, &codes::STARTED));
+    let Some(started) = started else {
         return "it is of another interchange, Parsl's own perhaps, which tells no status"
             .to_owned();
-    }
-    let restarted = tail.lines().rev().find(|line| line.contains(RESTARTED));
+    };
+    let is_restart = |line: &&str| of_code(line, &codes::RESTARTED).is_some();
+    let restarted = tail.lines().rev().find(is_restart);
     let goes_on = |line: &&str| Some(*line) != restarted;
     if let Some(words) = (tail.lines().rev().take_while(goes_on)).find_map(last_words) {
         return format!("it has ended. {}", plain(&words));
@@ -91,7 +88,7 @@ fn told(log: &Path) -> String {
     let logdir = log.parent().unwrap_or(log);
     where_it_is(
         pid,
-        Writer::of(logdir, Some(pid), head.lines().find_map(host_of)),
+        Writer::of(logdir, Some(pid), started.field("host").map(str::to_owned)),
         no_place,
     )
 }
@@ -127,17 +124,10 @@ fn where_it_is(pid: u32, writer: Writer, no_place: Option<String>) -> String {
     }
 }
 
-/// From the beginning of its sentence.
+/// The message of a line that tells of an end.
 fn last_words(line: &str) -> Option<String> {
-    let record = serde_json::from_str::<serde_json::Value>(line).ok();
-    let message = record
-        .as_ref()
-        .and_then(|record| record.get("msg")?.as_str());
-    let line = message.unwrap_or(line);
-    let mismatch = || line[..line.find(MISMATCH.1)?].rfind(MISMATCH.0);
-    let place = ENDS.iter().filter_map(|end| line.find(end)).min();
-    let place = place.or_else(mismatch)?;
-    Some(line[place..].to_owned())
+    let line = Coded::of_line(line)?;
+    line.is_end().then_some(line.message)
 }
 
 /// Parsl's line format has `MainProcess-4711`; JSON has `"process": 4711`.
@@ -159,11 +149,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let log = place.path().join("interchange.log");
         let line = |pid: u32, text: &str| format!("1.5 2026-11-30 MainProcess-{pid} {text}\n");
-        let restarted = format!("{RESTARTED}ended with status 70; restart number 1");
         let text = [
-            line(4, "INFO: htex-interchange 0.1.0 starts on nowhere"),
-            line(4, "ERROR: A fault of htex-interchange itself: oh"),
-            line(5, &format!("WARNING: {restarted}")),
+            line(4, "INFO: a start host=nowhere [started]"),
+            line(4, "ERROR: oh [internal-error]"),
+            line(5, "WARNING: number 1 [restarted]"),
         ]
         .concat();
         fs::write(&log, &text).unwrap();
@@ -172,7 +161,11 @@ mod tests {
             without.contains("its process 5 was started on nowhere"),
             "{without}"
         );
-        fs::write(&log, text + &line(5, "INFO: Exiting on SIGTERM")).unwrap();
+        fs::write(
+            &log,
+            text + &line(5, "INFO: Exiting on SIGTERM queued=0 in_flight=0 [exiting]"),
+        )
+        .unwrap();
         assert_eq!(told(&log), "it has ended. Exiting on SIGTERM");
     }
 

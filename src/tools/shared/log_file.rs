@@ -71,15 +71,6 @@ pub(crate) fn here() -> String {
     here.nodename().to_string_lossy().into_owned()
 }
 
-/// The machine that a log's first line names: `htex-interchange 0.1.0 starts on login2`; in JSON a
-/// quotation mark ends it.
-pub(crate) fn host_of(line: &str) -> Option<String> {
-    let (_, after) = line.split_once("htex-interchange ")?;
-    let (_, after) = after.split_once(" starts on ")?;
-    let name = after.split(['"', ' ']).next()?;
-    (!name.is_empty()).then(|| name.to_owned())
-}
-
 /// The first and the last bytes of a file, and whether that is all of it.
 pub(crate) fn ends_of(path: &Path, head: u64, tail: u64) -> io::Result<(String, bool)> {
     let mut file = File::open(path)?;
@@ -110,15 +101,6 @@ mod tests {
         assert!(ends_of(place.path(), 11, 14).unwrap().1);
         let (text, is_whole) = ends_of(place.path(), 6, 5).unwrap();
         assert_eq!((text.as_str(), is_whole), ("first\n\nlast\n", false));
-    }
-
-    #[test]
-    fn where_it_ran_is_in_its_first_line() {
-        let line = "… INFO: htex-interchange 0.1.0 starts on login2";
-        assert_eq!(host_of(line).as_deref(), Some("login2"));
-        let line = r#"{"msg": "htex-interchange 0.1.0 starts on login2", "process": 5}"#;
-        assert_eq!(host_of(line).as_deref(), Some("login2"));
-        assert_eq!(host_of("htex-interchange 0.1.0 starts"), None);
     }
 
     #[test]

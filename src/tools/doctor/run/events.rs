@@ -1,13 +1,13 @@
-//! What an interchange's log says in so many words, and what it means. Parsl's own interchange
-//! uses some of the same words.
+//! What an interchange's log says, and what it means. Lines of ours are known by their codes, and
+//! have in fields what is counted; those of Parsl's own interchange are known by their words.
 
 use std::collections::HashSet;
 
-use super::kind::Kind;
-use super::kinds::KINDS;
+use codes::Code;
+
+use super::kinds::{KINDS, LineKind};
 use super::log::{Level, Line, Log};
 use super::parsl_log::{Ending, ParslLog};
-use crate::shared::endings::{ENDS, RESTARTED, SUBMIT_SIDE_GONE};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::counted;
 
@@ -16,21 +16,29 @@ const SAMPLE_CHARACTERS_MAX: usize = 400;
 /// Those that another process may have gone on from.
 const ENDS_THE_RUN: [&str; 2] = ["own-fault", "interchange-killed"];
 
-/// Who does not come back is lost later; at a run's end every manager goes so.
-const DISCONNECTED: &str = " is disconnected, with ";
-const LOST: &str = " - removing manager";
-const HELD: &str = "Received HOLD_MANAGER for ";
-const TASKS_LOST: [&str; 2] = [
-    "Reported tasks lost with manager ",
-    "Cancelling htex tasks ",
+/// What Parsl's own interchange says.
+mod stock {
+    pub(super) const REGISTERED: &str = "Registered manager ";
+    pub(super) const LOST: &str = " - removing manager";
+    pub(super) const HELD: &str = "Received HOLD_MANAGER for ";
+    pub(super) const TASKS_LOST: &str = "Cancelling htex tasks ";
+    /// Each is the last thing but one that it says, or the last.
+    pub(super) const ENDINGS: [&str; 2] = ["has incompatible version info", "Processed "];
+}
+
+/// Lines that count the tasks that were there at the end.
+const UNANSWERED: [&Code; 3] = [
+    &codes::TASKS_UNANSWERED,
+    &codes::EXITING,
+    &codes::KEEPER_GONE,
 ];
-const UNANSWERED: &str = "Without an answer: ";
-/// Each is the last thing but one that an interchange says, or the last.
-const ENDINGS: [&str; 3] = [
-    UNANSWERED,
-    "has incompatible version info",
-    // Parsl's own.
-    "Processed ",
+/// Of warnings, those that need no finding, or have one that is not of a [`LineKind`].
+const KNOWN: [&Code; 4] = [
+    &codes::MANAGER_LOST,
+    &codes::TASKS_LOST,
+    &codes::TASKS_UNANSWERED,
+    // The line of codes::KEY_REFUSED is about the same peer.
+    &codes::PEER_REFUSED,
 ];
 
 /// What the lines of one log mean.
@@ -44,57 +52,56 @@ pub(super) fn findings(log: &Log, parsl: &ParslLog) -> Vec<Finding> {
 
 /// Whether the log tells of its end.
 pub(super) fn has_ending(lines: &[Line]) -> bool {
-    let has = |line: &Line| {
-        ENDINGS
+    let has = |line: &Line| match line.coded.code {
+        Some(_) => line.coded.is_end() || line.is(&codes::TASKS_UNANSWERED),
+        None => stock::ENDINGS
             .iter()
-            .chain(&ENDS)
-            .any(|mark| line.message.contains(mark))
+            .any(|mark| line.coded.message.contains(mark)),
     };
     behind_restarts(lines).iter().rev().take(20).any(has)
 }
 
 /// What tells of an end before another process went on tells of none.
 fn behind_restarts(lines: &[Line]) -> &[Line] {
-    let restarted = lines
-        .iter()
-        .rposition(|line| line.message.contains(RESTARTED));
+    let restarted = lines.iter().rposition(|line| line.is(&codes::RESTARTED));
     &lines[restarted.map_or(0, |place| place + 1)..]
 }
 
 pub(super) fn is_registration(line: &Line) -> bool {
-    line.message.contains("Registration of manager ")
-        || line.message.contains("Registered manager ")
+    match line.coded.code {
+        Some(_) => line.is(&codes::MANAGER_REGISTERED),
+        None => line.coded.message.contains(stock::REGISTERED),
+    }
 }
 
-fn is_of(kind: &Kind, line: &Line) -> bool {
-    kind.marks.iter().any(|mark| line.message.contains(mark))
-}
-
-fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
-    let lines = match ENDS_THE_RUN.contains(&kind.id) {
+fn of_kind(kind: &LineKind, log: &Log) -> Option<Finding> {
+    let lines = match ENDS_THE_RUN.contains(&kind.kind.id) {
         true => behind_restarts(&log.lines),
         false => &log.lines,
     };
-    let of_it: Vec<&Line> = lines.iter().filter(|line| is_of(kind, line)).collect();
+    let of_it: Vec<&Line> = lines.iter().filter(|line| kind.is_of(line)).collect();
     let last = of_it.last()?;
     let count = match of_it.len() {
         1 => String::new(),
         count => format!(" ({count} lines, of which this is the last)"),
     };
-    let what = format!("{}{count}: {}", kind.what, shortened(&last.message));
-    Some(kind.finding(what).shown_by(log.shown(last)))
+    let what = format!(
+        "{}{count}: {}",
+        kind.kind.what,
+        shortened(&last.coded.message)
+    );
+    Some(kind.kind.finding(what).shown_by(log.shown(last)))
 }
 
 fn lost_managers(log: &Log) -> Option<Finding> {
     let lines = &log.lines;
-    let lost_lines = losses(lines);
-    let lost: Vec<&str> = lost_lines.iter().map(|line| &*line.message).collect();
-    let tasks: u64 = lines
-        .iter()
-        .filter_map(|line| tasks_lost(&line.message))
-        .sum();
+    let lost = losses(lines);
+    let tasks: u64 = lines.iter().filter_map(tasks_lost).sum();
     let last = lost.last()?;
-    let mut hosts: Vec<&str> = lost.iter().filter_map(|message| host_of(message)).collect();
+    let mut hosts: Vec<&str> = lost
+        .iter()
+        .filter_map(|line| line.coded.field("host"))
+        .collect();
     hosts.sort_unstable();
     hosts.dedup();
     let on = match hosts.len() {
@@ -106,7 +113,7 @@ fn lost_managers(log: &Log) -> Option<Finding> {
         "Lost: {}{on}, with {}. The last of them: {}",
         counted(lost.len() as u64, "manager"),
         counted(tasks, "task"),
-        shortened(last)
+        shortened(&last.coded.message)
     );
     let finding = match tasks {
         0 => Finding::warning("managers-lost", what),
@@ -120,7 +127,7 @@ fn lost_managers(log: &Log) -> Option<Finding> {
                  it may be a batch job's end, memory that ran out, or a node that went. \
                  Config(retries=1) would run such tasks again.",
             )
-            .shown_by(log.shown(lost_lines.last()?)),
+            .shown_by(log.shown(last)),
     )
 }
 
@@ -130,23 +137,26 @@ fn losses(lines: &[Line]) -> Vec<&Line> {
     let mut held: HashSet<&str> = HashSet::new();
     let mut found = Vec::new();
     for (line, place) in lines.iter().zip(1..) {
-        let message = line.message.as_str();
-        if let Some((_, named)) = message.split_once(HELD) {
+        if line.is(&codes::MANAGER_LOST) {
+            let was_held = line.coded.field("held") == Some("true");
+            if !was_held || line.coded.number("tasks") != Some(0) {
+                found.push(line);
+            }
+        }
+        if line.coded.code.is_some() {
+            continue;
+        }
+        let message = line.coded.message.as_str();
+        if let Some((_, named)) = message.split_once(stock::HELD) {
             held.insert(named.trim());
         } else if is_registration(line) {
             manager_of(message).map(|manager| held.remove(manager));
-        } else if is_loss(line) {
-            let manager = manager_of(message);
-            // What it had in hand is told next; stock's line names nobody.
-            let is_its = |next: &&Line| {
-                let named = manager_of(&next.message);
-                named.is_none() || named == manager
-            };
-            let below = lines[place..].iter().take_while(|next| !is_loss(next));
-            let tasks = below
-                .filter(is_its)
-                .find_map(|next| tasks_lost(&next.message));
-            let was_held = manager.is_some_and(|manager| held.remove(manager));
+        } else if message.contains(stock::LOST) {
+            // What it had in hand is told next.
+            let is_loss = |line: &Line| line.coded.message.contains(stock::LOST);
+            let mut below = lines[place..].iter().take_while(|next| !is_loss(next));
+            let tasks = below.find_map(tasks_lost);
+            let was_held = manager_of(message).is_some_and(|manager| held.remove(manager));
             if !was_held || tasks.unwrap_or_default() > 0 {
                 found.push(line);
             }
@@ -155,11 +165,7 @@ fn losses(lines: &[Line]) -> Vec<&Line> {
     found
 }
 
-fn is_loss(line: &Line) -> bool {
-    line.message.contains(LOST)
-}
-
-/// `… manager b'eff9c8a286a8' …`.
+/// Of a line of stock's: `… manager b'eff9c8a286a8' …`.
 fn manager_of(message: &str) -> Option<&str> {
     let (_, named) = message.split_once("anager b")?;
     let quote = named
@@ -171,37 +177,27 @@ fn manager_of(message: &str) -> Option<&str> {
     message.get(begin..begin + 1 + end + 2)
 }
 
-/// `… on node17 (block 3) …`.
-fn host_of(message: &str) -> Option<&str> {
-    let (before, _) = message.split_once(" (block ")?;
-    Some(before.rsplit_once(" on ")?.1)
-}
-
-/// Ours says `: 4 [1-3, 9]`, stock a list of ids.
-fn tasks_lost(message: &str) -> Option<u64> {
-    if !TASKS_LOST.iter().any(|mark| message.contains(mark)) {
+/// Stock lists their ids.
+fn tasks_lost(line: &Line) -> Option<u64> {
+    if line.is(&codes::TASKS_LOST) {
+        return line.coded.number("tasks");
+    }
+    let message = &line.coded.message;
+    if line.coded.code.is_some() || !message.contains(stock::TASKS_LOST) {
         return None;
     }
-    let (before, listed) = message.rsplit_once('[')?;
-    let counted = before
-        .rsplit(": ")
-        .next()
-        .and_then(|text| text.trim().parse().ok());
+    let (_, listed) = message.rsplit_once('[')?;
     let listed = listed.split(']').next().unwrap_or_default();
     let ids = listed.split(',').filter(|id| !id.trim().is_empty()).count();
-    counted.or(u64::try_from(ids).ok())
+    u64::try_from(ids).ok()
 }
 
 /// Tasks that were there when the interchange ended.
 fn unanswered(log: &Log, parsl: &ParslLog) -> Option<Finding> {
-    let of_it = |line: &&Line| line.message.contains(UNANSWERED);
+    let of_it = |line: &&Line| UNANSWERED.iter().any(|code| line.is(code));
     let last = log.lines.iter().rev().find(of_it)?;
-    let (_, told) = last.message.split_once(UNANSWERED)?;
-    let number = |word: &str| -> Option<u64> {
-        let (_, rest) = told.split_once(word)?;
-        rest.trim_start().split(' ').next()?.parse().ok()
-    };
-    let (queued, in_flight) = (number("queued")?, number("in flight")?);
+    let number = |key| last.coded.number(key);
+    let (queued, in_flight) = (number("queued")?, number("in_flight")?);
     if queued + in_flight == 0 {
         return None;
     }
@@ -218,7 +214,9 @@ fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
         let why = "Parsl had given up on the executor before, and had failed them.";
         return finding.because(why).shown_by(shown);
     }
-    let gone = log.find(SUBMIT_SIDE_GONE).map(|line| log.shown(line));
+    let mut gone = log.lines.iter().rev();
+    let gone = gone.find(|line| line.is(&codes::SUBMIT_SIDE_GONE));
+    let gone = gone.map(|line| log.shown(line));
     match (parsl.ending(), gone) {
         (Ending::Exit(shown), _) => finding
             .because(
@@ -272,18 +270,10 @@ fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
 /// Warnings and errors that have no finding of their own.
 fn the_rest(log: &Log) -> Vec<Finding> {
     let is_known = |line: &Line| {
-        let marks = [
-            LOST,
-            DISCONNECTED,
-            UNANSWERED,
-            SUBMIT_SIDE_GONE,
-            "Refused a peer at ",
-        ];
-        KINDS.iter().any(|kind| is_of(kind, line))
-            || marks
-                .iter()
-                .chain(&TASKS_LOST)
-                .any(|mark| line.message.contains(mark))
+        let has = |mark| line.coded.message.contains(mark);
+        let is_of_stock = line.coded.code.is_none() && (has(stock::LOST) || has(stock::TASKS_LOST));
+        let is_of_kind = || KINDS.iter().any(|kind| kind.is_of(line));
+        is_of_stock || KNOWN.iter().any(|code| line.is(code)) || is_of_kind()
     };
     let mut found = Vec::new();
     for (level, severity, id, name) in [
@@ -300,7 +290,7 @@ fn the_rest(log: &Log) -> Vec<Finding> {
         let what = format!(
             "The log has {} of no kind known here. The last of them: {}",
             counted(of_it().count() as u64, name),
-            shortened(&last.message)
+            shortened(&last.coded.message)
         );
         found.push(Finding::new(id, severity, what).shown_by(log.shown(last)));
     }
@@ -335,18 +325,9 @@ mod tests {
     #[test]
     fn a_good_log_says_nothing() {
         let good = [
-            (
-                Level::Warning,
-                "Manager b'a' is disconnected, with 0 tasks in flight; it gets no more",
-            ),
-            (
-                Level::Info,
-                "Registration of manager b'a' on n (block 0): capacity 1",
-            ),
-            (
-                Level::Info,
-                "Exiting on SIGTERM. Without an answer: queued 0 [], in flight 0 []",
-            ),
+            (Level::Info, "any words [manager-disconnected]"),
+            (Level::Info, "any words [manager-registered]"),
+            (Level::Info, "any words queued=0 in_flight=0 [exiting]"),
         ];
         assert_eq!(ids(&good), []);
         assert!(has_ending(&log_of(&good).lines));
@@ -356,14 +337,10 @@ mod tests {
     #[test]
     fn an_end_that_another_process_went_on_from_is_none() {
         let lines = [
-            (Level::Error, "A fault of htex-interchange itself: oh"),
-            (Level::Error, "htex-interchange could not go on: no socket"),
-            (
-                Level::Warning,
-                "Restarted after the interchange ended with status 70, 9 ms after its end; restart \
-                 number 2",
-            ),
-            (Level::Error, "htex-interchange was killed (SIGKILL)"),
+            (Level::Error, "oh [internal-error]"),
+            (Level::Error, "no socket [restart-failed]"),
+            (Level::Warning, "number 2 [restarted]"),
+            (Level::Error, "by SIGKILL [interchange-killed]"),
         ];
         let note = ("restarted", Severity::Note);
         assert_eq!(ids(&lines[..3]), [note]);
@@ -375,16 +352,13 @@ mod tests {
 
     #[test]
     fn lost_managers_weigh_by_their_tasks() {
+        // Whatever a line says, it is known by its code.
         let lost = (
             Level::Warning,
-            "Too many heartbeats missed for manager b'a' on n17 (block 0) - removing manager: \
-             nothing heard for 4.0 s",
+            "any words host=n17 held=false tasks=4 [manager-lost]",
         );
         assert_eq!(ids(&[lost]), [("managers-lost", Severity::Warning)]);
-        let tasks = (
-            Level::Warning,
-            "Reported tasks lost with manager b'a': 4 [1-3, 9]",
-        );
+        let tasks = (Level::Warning, "other words tasks=4 [tasks-lost]");
         let found = findings(&log_of(&[lost, lost, tasks]), &ParslLog::default());
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].severity, Severity::Problem);
@@ -394,47 +368,38 @@ mod tests {
                 .starts_with("Lost: 2 managers on n17, with 4 tasks")
         );
         let stock = "Cancelling htex tasks [5, 6] on removed manager";
-        assert_eq!(tasks_lost(stock), Some(2));
+        let stock = log_of(&[(Level::Warning, stock)]);
+        assert_eq!(tasks_lost(&stock.lines[0]), Some(2));
     }
 
     #[test]
     fn a_held_manager_without_tasks_goes_as_it_was_meant_to() {
+        let warned = |text| (Level::Warning, text);
+        let lost = |text| ids(&[warned(text)]);
+        assert_eq!(lost("gone held=true tasks=0 [manager-lost]"), []);
+        for bad in [
+            "gone held=false tasks=0 [manager-lost]",
+            "gone held=true tasks=1 [manager-lost]",
+        ] {
+            assert!(matches!(lost(bad)[..], [("managers-lost", _)]), "{bad}");
+        }
         let held = (Level::Info, "Received HOLD_MANAGER for b'a'");
-        let came = (Level::Info, "Registration of manager b'a' on n (block 0)");
-        let lost = (
-            Level::Warning,
-            "Manager b'a' on n (block 0) has not come back in the 4.0 s since its connection \
-             closed - removing manager",
-        );
-        let stock = (
-            Level::Warning,
-            "Too many heartbeats missed for manager b'a' - removing manager",
-        );
-        let none = (
-            Level::Warning,
-            "Cancelling htex tasks [] on removed manager",
-        );
-        let some = (
-            Level::Warning,
-            "Cancelling htex tasks [5] on removed manager",
-        );
-        let with = |name| (Level::Warning, name);
-        let own = with("Reported tasks lost with manager b'a': 1 [5]");
-        let other = with("Reported tasks lost with manager b'b': 1 [5]");
+        let came = (Level::Info, "Registered manager b'a' with info");
+        let stock = warned("Too many heartbeats missed for manager b'a' - removing manager");
+        let none = warned("Cancelling htex tasks [] on removed manager");
+        let some = warned("Cancelling htex tasks [5] on removed manager");
         for good in [
-            &[held, lost][..],
-            &[held, stock, none],
-            &[held, lost, came, held, lost],
-            &[held, lost, other],
+            &[held, stock, none][..],
+            &[held, stock],
+            &[held, stock, came, held, stock],
         ] {
             assert_eq!(ids(good), [], "{good:?}");
         }
         for bad in [
-            &[lost, held][..],
-            &[held, came, lost],
-            &[held, lost, lost],
+            &[stock, held][..],
+            &[held, came, stock],
+            &[held, stock, stock],
             &[held, stock, some],
-            &[held, lost, own],
         ] {
             let found = ids(bad);
             assert!(
@@ -446,13 +411,10 @@ mod tests {
 
     #[test]
     fn tasks_without_an_answer_are_counted() {
-        let gone = (
-            Level::Info,
-            "The submit side is gone (how); telling all managers to exit",
-        );
+        let gone = (Level::Info, "any words [submit-side-gone]");
         let left = (
             Level::Warning,
-            "Without an answer: queued 1 [1], in flight 2 [2-3]",
+            "any words queued=1 in_flight=2 [tasks-unanswered]",
         );
         let found = findings(&log_of(&[gone, left]), &ParslLog::default());
         assert_eq!(found.len(), 1);
@@ -467,7 +429,7 @@ mod tests {
     fn a_program_is_told_to_wait_only_where_it_did_not() {
         let left = (
             Level::Warning,
-            "Without an answer: queued 1 [1], in flight 2 [2-3]",
+            "any words queued=1 in_flight=2 [tasks-unanswered]",
         );
         let begin = "1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f";
         let cleanup = format!(
@@ -491,9 +453,20 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_finding_and_the_rest_is_counted() {
-        for kind in &KINDS {
-            let found = ids(&[(Level::Warning, kind.marks[0])]);
-            assert_eq!(found, [(kind.id, kind.severity)]);
+        for LineKind { kind, codes } in &KINDS {
+            for code in *codes {
+                let level = match codes::level_name(code.level) {
+                    "ERROR" => Level::Error,
+                    _ => Level::Warning,
+                };
+                let found = ids(&[(level, &format!("any words [{}]", code.name))]);
+                assert_eq!(found, [(kind.id, kind.severity)]);
+                let other = [(Level::Debug, &*format!("any words [{}]", code.name))];
+                assert_eq!(ids(&other), [], "the level is the code's");
+            }
+            for mark in kind.marks {
+                assert_eq!(ids(&[(Level::Error, mark)]), [(kind.id, kind.severity)]);
+            }
         }
         let rest = [
             (Level::Error, "x"),

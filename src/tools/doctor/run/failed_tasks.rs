@@ -80,18 +80,22 @@ fn failure<'a>(
     line: &'a Line,
     last_tries: &mut BTreeMap<&'a str, &'a str>,
 ) -> Option<(&'a str, &'a str)> {
-    if let Some((named, kind)) = line.message.split_once(TRY_FAILED) {
+    if let Some((named, kind)) = line.coded.message.split_once(TRY_FAILED) {
         let (task, kind) = (task_of(named)?, kind.trim());
         last_tries.insert(task, kind);
         return (kind == DEPENDENCY).then_some((task, kind));
     }
-    if !line.message.starts_with("Task ") {
+    if !line.coded.message.starts_with("Task ") {
         return None;
     }
-    if let Some((named, _)) = line.message.split_once(JOIN_FAILED) {
+    if let Some((named, _)) = line.coded.message.split_once(JOIN_FAILED) {
         return Some((task_of(named)?, JOIN));
     }
-    let (named, _) = line.message.split_once(FAILED).filter(|_| is_one(line))?;
+    let (named, _) = line
+        .coded
+        .message
+        .split_once(FAILED)
+        .filter(|_| is_one(line))?;
     let task = task_of(named)?;
     let kind = last_tries.get(task).copied();
     let kind = kind.or_else(|| raised(&line.more)).unwrap_or_default();
@@ -100,7 +104,9 @@ fn failure<'a>(
 
 /// Whether a line tells that a task failed, with what was raised below it.
 pub(super) fn is_one(line: &Line) -> bool {
-    line.level == Level::Error && line.message.starts_with("Task ") && line.message.contains(FAILED)
+    line.level == Level::Error
+        && line.coded.message.starts_with("Task ")
+        && line.coded.message.contains(FAILED)
 }
 
 /// What is to be made of it.

@@ -5,7 +5,7 @@ use crate::shared::finding::{Finding, Severity};
 pub(super) struct Kind {
     pub(super) id: &'static str,
     pub(super) severity: Severity,
-    /// A line is of this kind if it has one of them.
+    /// A line that has no code is of this kind if it has one of them.
     pub(super) marks: &'static [&'static str],
     pub(super) what: &'static str,
     /// Empty if that goes without saying.

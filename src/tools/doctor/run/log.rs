@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
+use codes::Code;
 use serde::Deserialize;
 
+use crate::shared::coded::Coded;
 use crate::shared::log_file::ends_of;
 use crate::shared::words::clipped;
 
@@ -44,7 +46,8 @@ pub(super) struct Line {
     pub(super) level: Level,
     /// Who wrote it, in Parsl's own formats.
     pub(super) pid: Option<u32>,
-    pub(super) message: String,
+    /// Its message, and its code if it has one.
+    pub(super) coded: Coded,
     /// What stands below it and belongs to it, as a traceback does.
     pub(super) more: Vec<String>,
 }
@@ -130,7 +133,7 @@ impl Log {
 
     /// The place of a line and the line, as evidence.
     pub(super) fn shown(&self, line: &Line) -> String {
-        shown(&self.path, line.number, &line.message)
+        shown(&self.path, line.number, &line.coded.whole())
     }
 
     /// The same of what stands below a line, or is its message.
@@ -138,7 +141,9 @@ impl Log {
         let below = line.more.iter().zip(line.number + 1..);
         let found = below.into_iter().find(|(text, _)| text.contains(mark));
         match found {
-            Some((text, number)) if !line.message.contains(mark) => shown(&self.path, number, text),
+            Some((text, number)) if !line.coded.message.contains(mark) => {
+                shown(&self.path, number, text)
+            }
             _ => self.shown(line),
         }
     }
@@ -158,11 +163,11 @@ impl Log {
             .last()
             .is_some_and(|line| line.level != Level::Unknown);
         match record(text) {
-            Some((level, pid, message)) => self.lines.push(Line {
+            Some((level, pid, coded)) => self.lines.push(Line {
                 number,
                 level,
                 pid,
-                message,
+                coded,
                 more: Vec::new(),
             }),
             None if of_format || text.starts_with([' ', '\t']) => {
@@ -175,7 +180,7 @@ impl Log {
                 number,
                 level: Level::Unknown,
                 pid: None,
-                message: text.to_owned(),
+                coded: Coded::of_text(text, ""),
                 more: Vec::new(),
             }),
         }
@@ -183,8 +188,12 @@ impl Log {
 }
 
 impl Line {
+    pub(super) fn is(&self, code: &Code) -> bool {
+        self.coded.has(code)
+    }
+
     pub(super) fn has(&self, mark: &str) -> bool {
-        self.message.contains(mark) || self.more.iter().any(|text| text.contains(mark))
+        self.coded.message.contains(mark) || self.more.iter().any(|text| text.contains(mark))
     }
 }
 
@@ -217,7 +226,7 @@ fn newlines(path: &Path) -> io::Result<usize> {
 }
 
 /// None for what begins no record.
-fn record(text: &str) -> Option<(Level, Option<u32>, String)> {
+fn record(text: &str) -> Option<(Level, Option<u32>, Coded)> {
     if text.starts_with('{') {
         return json_record(text);
     }
@@ -232,30 +241,31 @@ fn record(text: &str) -> Option<(Level, Option<u32>, String)> {
 /// `parsl/log_utils.py`: `%(asctime)s %(processName)s-%(process)d %(threadName)s-%(thread)d
 /// %(name)s:%(lineno)d %(funcName)s %(levelname)s: `, behind the seconds since the epoch. Names of
 /// threads may have blanks.
-fn since_2023(rest: &str) -> Option<(Level, Option<u32>, String)> {
+fn since_2023(rest: &str) -> Option<(Level, Option<u32>, Coded)> {
     let pid = rest.split(' ').nth(2);
     let pid = pid.and_then(|process| process.rsplit_once('-')?.1.parse().ok());
-    let marks = LEVELS.map(|(name, level)| (format!(" {name}: "), level));
-    let found = marks
-        .iter()
-        .filter_map(|(mark, level)| Some((rest.find(mark.as_str())?, mark.len(), *level)));
-    let (place, length, level) = found.min_by_key(|(place, ..)| *place)?;
-    Some((level, pid, rest[place + length..].to_owned()))
+    let found = LEVELS.iter().filter_map(|(name, level)| {
+        let mark = format!(" {name}: ");
+        Some((rest.find(&mark)?, mark.len(), *name, *level))
+    });
+    let (place, length, name, level) = found.min_by_key(|(place, ..)| *place)?;
+    Some((level, pid, Coded::of_text(&rest[place + length..], name)))
 }
 
 /// The format of parsl.log before, and that of stock interchanges and managers until 2026:
 /// `%(asctime)s.%(msecs)03d %(name)s:%(lineno)d %(processName)s(%(process)d) … [%(levelname)s]  `.
-fn before_2023(rest: &str) -> Option<(Level, Option<u32>, String)> {
+fn before_2023(rest: &str) -> Option<(Level, Option<u32>, Coded)> {
     let found = LEVELS.iter().filter_map(|(name, level)| {
         let mark = format!("[{name}]");
-        Some((rest.find(&mark)?, mark.len(), *level))
+        Some((rest.find(&mark)?, mark.len(), *name, *level))
     });
-    let (place, length, level) = found.min_by_key(|(place, ..)| *place)?;
+    let (place, length, name, level) = found.min_by_key(|(place, ..)| *place)?;
     let pid = rest[..place].split(' ').find_map(|word| {
         let (_, number) = word.strip_suffix(')')?.rsplit_once('(')?;
         number.parse().ok()
     });
-    Some((level, pid, rest[place + length..].trim_start().to_owned()))
+    let text = rest[place + length..].trim_start();
+    Some((level, pid, Coded::of_text(text, name)))
 }
 
 #[derive(Deserialize)]
@@ -263,28 +273,30 @@ struct JsonLine {
     process: Option<u32>,
     levelname: String,
     formatted: String,
+    code: Option<String>,
 }
 
-fn json_record(text: &str) -> Option<(Level, Option<u32>, String)> {
+fn json_record(text: &str) -> Option<(Level, Option<u32>, Coded)> {
     let line: JsonLine = serde_json::from_str(text).ok()?;
-    let (_, level) = LEVELS.iter().find(|(name, _)| *name == line.levelname)?;
-    Some((*level, line.process, line.formatted))
+    let (name, level) = LEVELS.iter().find(|(name, _)| *name == line.levelname)?;
+    let coded = Coded::of_json(&line.formatted, line.code.as_deref(), name);
+    Some((*level, line.process, coded))
 }
 
 #[cfg(test)]
 pub(super) fn log_of(texts: &[(Level, &str)]) -> Log {
     let mut log = Log::of(Path::new("x.log"), true);
-    log.lines = texts
-        .iter()
-        .zip(1..)
-        .map(|((level, message), number)| Line {
+    for ((level, text), number) in texts.iter().zip(1..) {
+        let name = LEVELS.iter().find(|(_, known)| known == level);
+        let coded = Coded::of_text(text, name.map_or("", |(name, _)| name));
+        log.lines.push(Line {
             number,
             level: *level,
             pid: None,
-            message: (*message).to_owned(),
+            coded,
             more: Vec::new(),
-        })
-        .collect();
+        });
+    }
     log
 }
 
@@ -305,14 +317,18 @@ mod tests {
             r#"{"created": 1.5, "process": 978, "levelname": "WARNING", "formatted": "a: b"}"#,
         ];
         for text in texts {
+            let coded = Coded::of_text("a: b", "WARNING");
             assert_eq!(
                 record(text),
-                Some((Level::Warning, Some(978), "a: b".to_owned())),
+                Some((Level::Warning, Some(978), coded)),
                 "{text}"
             );
         }
         let old = record("2022-01-02 19:30:03 parsl.x:7 [CRITICAL]  a: b");
-        assert_eq!(old, Some((Level::Error, None, "a: b".to_owned())));
+        assert_eq!(
+            old,
+            Some((Level::Error, None, Coded::of_text("a: b", "CRITICAL")))
+        );
         for text in ["  File \"x\", line 1", "19:30 of my own", "ValueError: x"] {
             assert_eq!(record(text), None);
         }
@@ -355,9 +371,9 @@ mod tests {
         assert!(!log.is_whole);
         for line in [&log.lines[3], log.lines.last().unwrap()] {
             let said = format!("line {} of many, many", line.number);
-            assert_eq!(line.message, said);
+            assert_eq!(line.coded.message, said);
         }
-        let log = Log::chosen(place.path(), |line| line.message.contains("77777 ")).unwrap();
+        let log = Log::chosen(place.path(), |line| line.coded.message.contains("77777 ")).unwrap();
         assert_eq!((log.lines.len(), log.lines[0].number), (1, 77_777));
     }
 }

@@ -76,10 +76,10 @@ impl Managers {
         let (count, last) = &mut self.workers_died;
         for (line, place) in log.lines.iter().zip(0..) {
             // One that had no task died with the manager, or was told to.
-            let Some(worker) = line.message.strip_suffix(BUSY) else {
+            let Some(worker) = line.coded.message.strip_suffix(BUSY) else {
                 continue;
             };
-            let is_death = |line: &&Line| line.message.strip_suffix(DIED) == Some(worker);
+            let is_death = |line: &&Line| line.coded.message.strip_suffix(DIED) == Some(worker);
             let death = log.lines[..place].iter().rev().find(is_death);
             *count += 1;
             *last = Some(place_of(log, death.unwrap_or(line), is_whole));
@@ -115,7 +115,7 @@ impl Managers {
 fn place_of(log: &Log, line: &Line, is_whole: bool) -> String {
     match is_whole {
         true => log.shown(line),
-        false => shown_near_end(&log.path, &line.message),
+        false => shown_near_end(&log.path, &line.coded.message),
     }
 }
 

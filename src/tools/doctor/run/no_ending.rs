@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use super::events;
-use super::log::Log;
+use super::log::{Line, Log};
 use super::parsl_log::ParslLog;
-use crate::shared::endings::RESTARTED;
 use crate::shared::finding::Finding;
-use crate::shared::log_file::{Writer, here, host_of};
+use crate::shared::log_file::{Writer, here};
 use crate::shared::words::plain;
 
 /// Where the process is whose log this is, by what the log says.
 pub(super) fn writer_of(directory: &Path, log: &Log) -> Writer {
     let pid = pid_of(log);
-    let host = log.lines.iter().find_map(|line| host_of(&line.message));
+    let host = start_of(log).and_then(|line| line.coded.field("host"));
+    let host = host.map(str::to_owned);
     Writer::of(directory, pid, host)
 }
 
@@ -22,9 +22,14 @@ pub(super) fn may_run(writer: &Writer, log: &Log) -> bool {
     *writer == Writer::RunsHere || (*writer != Writer::WasHere && !events::has_ending(&log.lines))
 }
 
+/// The line that names the machine.
+fn start_of(log: &Log) -> Option<&Line> {
+    log.lines.iter().find(|line| line.is(&codes::STARTED))
+}
+
 /// Of the process that went on last, if several did.
 fn pid_of(log: &Log) -> Option<u32> {
-    let restarted = log.lines.iter().rfind(|line| line.has(RESTARTED));
+    let restarted = log.lines.iter().rfind(|line| line.is(&codes::RESTARTED));
     let first = || log.lines.iter().find_map(|line| line.pid);
     restarted.and_then(|line| line.pid).or_else(first)
 }
@@ -60,10 +65,7 @@ pub(super) fn finding(
         );
     }
     let finding = broken_off(writer, &who);
-    let start = log
-        .lines
-        .iter()
-        .find(|line| host_of(&line.message).is_some());
+    let start = start_of(log);
     let finding = match start.filter(|start| *start != last) {
         Some(start) => finding.shown_by(log.shown(start)),
         None => finding,
@@ -125,9 +127,9 @@ mod tests {
             assert_eq!(found.evidence.last().unwrap(), "x.log, line 2: last");
             format!("{} {}", found.what, found.advice())
         };
-        let elsewhere = told("htex-interchange 0.1.0 starts on login2");
+        let elsewhere = told("a start host=login2 [started]");
         assert!(elsewhere.contains("started on login2") && elsewhere.contains("Ask there"));
-        let ours = told(&format!("htex-interchange 0.1.0 starts on {}", here()));
+        let ours = told(&format!("a start host={} [started]", here()));
         assert!(
             ours.contains("any more") && !ours.contains("Ask there"),
             "{ours}"

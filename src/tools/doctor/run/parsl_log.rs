@@ -178,7 +178,7 @@ impl ParslLog {
             };
         };
         let states = log.lines.iter().filter_map(|line| {
-            let (state, number) = line.message.strip_prefix(STATE)?.split_once(": ")?;
+            let (state, number) = line.coded.message.strip_prefix(STATE)?.split_once(": ")?;
             let state = state.trim_start_matches("States.");
             let number = UNFINISHED
                 .contains(&state)
@@ -209,7 +209,7 @@ impl ParslLog {
         let kinds = [WORKER_LOST, "ManagerLost"];
         let lines = self.log.iter().flat_map(|log| &log.lines);
         lines
-            .filter_map(|line| line.message.split_once(TRY_FAILED))
+            .filter_map(|line| line.coded.message.split_once(TRY_FAILED))
             .any(|(_, kind)| kinds.contains(&kind.trim()))
     }
 
@@ -223,7 +223,7 @@ impl ParslLog {
     pub(super) fn launched(&self, label: &str) -> Vec<(String, String)> {
         let lines = self.log.iter().flat_map(|log| &log.lines);
         lines
-            .filter_map(|line| launched(&line.message, label))
+            .filter_map(|line| launched(&line.coded.message, label))
             .collect()
     }
 
@@ -232,7 +232,7 @@ impl ParslLog {
     pub(super) fn has_missed_blocks(&self, label: &str) -> bool {
         let jobs = self.launched(label);
         let is_missed = |line: &Line| {
-            let job = line.message.split_once(MISSED);
+            let job = line.coded.message.split_once(MISSED);
             let job = job.and_then(|(_, rest)| rest.split_once(" from status "));
             job.is_some_and(|(job, _)| jobs.iter().any(|(_, launched)| launched == job))
         };
@@ -244,8 +244,9 @@ impl ParslLog {
     pub(super) fn submissions_failed(&self, label: &str) -> usize {
         let name = format!("parsl.{label}.block-");
         let lines = self.log.iter().flat_map(|log| &log.lines);
-        let offered =
-            lines.filter(|line| line.message.contains(SUBMITTING) && line.message.contains(&name));
+        let offered = lines.filter(|line| {
+            line.coded.message.contains(SUBMITTING) && line.coded.message.contains(&name)
+        });
         offered.count().saturating_sub(self.launched(label).len())
     }
 
@@ -293,10 +294,10 @@ fn is_kept() -> impl FnMut(&Line) -> bool {
     let mut failed = BTreeSet::new();
     move |line| {
         let is_grave = !matches!(line.level, Level::Debug | Level::Info);
-        if let Some((_, told)) = line.message.split_once(FAILED_TO_START) {
+        if let Some((_, told)) = line.coded.message.split_once(FAILED_TO_START) {
             return failed.insert(told.to_owned()) || is_grave;
         }
-        is_grave || KEPT.iter().any(|mark| line.message.contains(mark))
+        is_grave || KEPT.iter().any(|mark| line.coded.message.contains(mark))
     }
 }
 
@@ -324,7 +325,7 @@ fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
 
 fn refusal(log: &Log) -> Option<Finding> {
     let line = log.find(REFUSAL)?;
-    let texts = std::iter::once(&line.message).chain(&line.more);
+    let texts = std::iter::once(&line.coded.message).chain(&line.more);
     let reason = texts
         .filter_map(|text| text.split_once(REFUSAL))
         .next_back()?

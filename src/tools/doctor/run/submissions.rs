@@ -45,11 +45,17 @@ const LOADER: &str = "error while loading shared libraries";
 /// Whether a line of parsl.log is about a submission that failed.
 pub(super) fn is_known(line: &Line) -> bool {
     SENTENCES.iter().any(|mark| line.has(mark))
-        || HEADS.iter().any(|head| line.message.starts_with(head))
+        || HEADS
+            .iter()
+            .any(|head| line.coded.message.starts_with(head))
 }
 
 pub(super) fn finding(log: &Log) -> Option<Finding> {
-    let has = |line: &Line| SENTENCES.iter().any(|mark| line.message.contains(mark));
+    let has = |line: &Line| {
+        SENTENCES
+            .iter()
+            .any(|mark| line.coded.message.contains(mark))
+    };
     let errors: Vec<&Line> = log
         .lines
         .iter()
@@ -59,7 +65,7 @@ pub(super) fn finding(log: &Log) -> Option<Finding> {
     let told: Vec<&Line> = log
         .lines
         .iter()
-        .filter(|line| line.message.contains(FAILED_TO_START))
+        .filter(|line| line.coded.message.contains(FAILED_TO_START))
         .collect();
     let untaken = untaken(log);
     let told_last = errors.last().copied().or(given_up);
@@ -113,7 +119,7 @@ fn with_words(finding: Finding, log: &Log, last: &Line) -> Finding {
 /// The shell did not find the command: other things are not found, too, of which batch systems
 /// tell in the same words.
 fn is_missing(line: &Line) -> bool {
-    let texts = || std::iter::once(&line.message).chain(&line.more);
+    let texts = || std::iter::once(&line.coded.message).chain(&line.more);
     let by_status = |text: &String| STATUSES.iter().any(|status| says_status(text, status));
     let by_loader = texts().any(|text| text.contains(LOADER));
     texts().any(|text| says_missing(text)) || (texts().any(by_status) && !by_loader)
@@ -149,17 +155,17 @@ fn untaken(log: &Log) -> Vec<&Line> {
     let mut untaken: Vec<(&Line, String)> = Vec::new();
     let mut open = None;
     for line in &log.lines {
-        if let Some((_, name)) = line.message.split_once(SUBMITTING) {
+        if let Some((_, name)) = line.coded.message.split_once(SUBMITTING) {
             untaken.push((line, name.trim().to_owned()));
             open = Some(line.number);
-        } else if line.message.contains(LAUNCHED) {
+        } else if line.coded.message.contains(LAUNCHED) {
             untaken.retain(|(_, name)| {
                 let taken = name.rsplit_once(".block-");
                 taken.is_none_or(|(label, number)| {
-                    launched(&line.message, label).is_none_or(|(block, _)| block != number)
+                    launched(&line.coded.message, label).is_none_or(|(block, _)| block != number)
                 })
             });
-        } else if line.message.contains(CLEANUP) {
+        } else if line.coded.message.contains(CLEANUP) {
             open = None;
         }
     }
