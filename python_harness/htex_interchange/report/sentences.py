@@ -29,6 +29,8 @@ HANGS_AFTER = 3.0
 CLOCK_SLACK_S = 1.0
 LOGS = ("interchange.log", "interchange.jsonlog")
 LOG_END_BYTES = 1 << 14
+# The code of the line in which it tells which signal ended it: in text, and in JSON.
+EXITING = (" [exiting]", '"code": "exiting"}')
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def was_told_to_end(run: Run) -> bool:
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             continue
-        return any("Exiting on SIG" in line and str(pid) in line for line in lines)
+        return any(line.endswith(EXITING) and str(pid) in line for line in lines)
     return False
 
 
