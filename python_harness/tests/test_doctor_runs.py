@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -66,6 +67,20 @@ def test_a_manager_that_was_lost(tmp_path):
     assert f"Lost: 1 manager on {os.uname().nodename}, with 1 task." in what
     others = {name for name, one in lost.items() if one["severity"] != "note"}
     assert others <= {"managers-lost", "blocks-failed"}
+    reword(tmp_path / "htex" / "interchange.log")
+    reworded = found(diagnosis(tmp_path / "htex"))
+    assert reworded["managers-lost"]["what"].startswith(what.partition(" The last of them: ")[0])
+    assert {name: one["severity"] for name, one in reworded.items()} == {
+        name: one["severity"] for name, one in lost.items()
+    }
+
+
+def reword(log: Path) -> None:
+    """Gives each line other words, between what stands before a message and its fields and code."""
+    line = re.compile(r"(.*? [A-Z]+: ).*?((?: [a-z_]+=[^ \"]+)*(?: \[[a-z-]+\])?)")
+    lines = [line.fullmatch(text) for text in log.read_text().splitlines()]
+    assert all(lines) and any(one[2].endswith("[manager-lost]") for one in lines)
+    log.write_text("".join(f"{one[1]}Other words{one[2]}\n" for one in lines))
 
 
 def totals(directory: Path) -> dict:
