@@ -61,7 +61,10 @@ pub(crate) fn refuse(
 ) -> ! {
     let is_restart = IS_RESTART.load(Ordering::Relaxed);
     if is_restart && matches!(reason, RefusedStart::EventLoop(OpenError::StarterGone)) {
-        info!("The submit process ended while no interchange served it: nobody is left to serve");
+        codes::log!(
+            SUBMIT_SIDE_GONE,
+            "The submit process ended while no interchange served it: nobody is left to serve"
+        );
         if let Some(log) = log {
             log.flush_for(logging::EXIT_FLUSH);
         }

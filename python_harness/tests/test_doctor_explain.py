@@ -55,7 +55,7 @@ def test_every_id_has_a_page():
     [
         ("never-registred", "never-registered"),
         ("registered", "never-registered"),
-        ("Managers-Lost", "managers-lost"),
+        ("Managers-Lost", "manager-lost"),
         ("port-take", "port-taken"),
     ],
 )
@@ -68,8 +68,8 @@ def test_an_unknown_id_gets_those_near_it(wrong, right):
 def test_nothing_is_examined_for_a_page(tmp_path: Path):
     file = tmp_path / "my_config.py"
     file.write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n")
-    told = doctor("--explain", "managers-lost", str(file))
-    assert told.stdout == doctor("--explain", "managers-lost").stdout
+    told = doctor("--explain", "manager-lost", str(file))
+    assert told.stdout == doctor("--explain", "manager-lost").stdout
     assert not (tmp_path / "trace").exists()
 
 
@@ -77,7 +77,7 @@ def test_something_has_to_be_named():
     told = doctor()
     assert told.returncode == WRONG_ARGUMENTS
     assert "CONFIG.py|RUNDIR|ENDPOINT" in told.stderr
-    assert doctor("--explain", "managers-lost", "--json").returncode == WRONG_ARGUMENTS
+    assert doctor("--explain", "manager-lost", "--json").returncode == WRONG_ARGUMENTS
 
 
 def test_what_is_wrong_leads_to_its_page(tmp_path: Path):

@@ -62,14 +62,14 @@ def test_a_manager_that_was_lost(tmp_path):
             processes.send(manager, signal.SIGKILL)
         assert "ManagerLost" in type(task.exception(30)).__name__
     lost = found(diagnosis(tmp_path / "htex"))
-    assert lost["managers-lost"]["severity"] == "problem"
-    what = lost["managers-lost"]["what"]
+    assert lost["manager-lost"]["severity"] == "problem"
+    what = lost["manager-lost"]["what"]
     assert f"Lost: 1 manager on {os.uname().nodename}, with 1 task." in what
     others = {name for name, one in lost.items() if one["severity"] != "note"}
-    assert others <= {"managers-lost", "blocks-failed"}
+    assert others <= {"manager-lost", "blocks-failed"}
     reword(tmp_path / "htex" / "interchange.log")
     reworded = found(diagnosis(tmp_path / "htex"))
-    assert reworded["managers-lost"]["what"].startswith(what.partition(" The last of them: ")[0])
+    assert reworded["manager-lost"]["what"].startswith(what.partition(" The last of them: ")[0])
     assert {name: one["severity"] for name, one in reworded.items()} == {
         name: one["severity"] for name, one in lost.items()
     }
@@ -117,8 +117,8 @@ def test_a_start_that_was_refused(tmp_path):
     ):
         htex.start()
     refused = found(diagnosis(tmp_path / "htex"))
-    assert list(refused) == ["refused-start"]
-    assert "UnimportableSelector" in refused["refused-start"]["what"]
+    assert list(refused) == ["start-refused"]
+    assert "UnimportableSelector" in refused["start-refused"]["what"]
 
 
 def test_a_block_that_cannot_start(tmp_path):

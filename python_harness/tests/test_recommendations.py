@@ -154,7 +154,7 @@ def test_a_manager_that_was_lost(tmp_path):
         for text in (told("status", run_dir), told("doctor", run_dir), logged(run_dir)):
             follow_all(text)
     ended = "".join(follow_all(told("status", run_dir)).values())
-    assert "managers-lost" in ended
+    assert "manager-lost" in ended
     follow_all(logged(run_dir))
 
 
@@ -175,7 +175,7 @@ def test_a_start_that_was_refused(tmp_path):
     )
     answers = follow_all(told("status", run_dir), config=config)
     assert any(command.startswith("htex-interchange doctor") for command in answers)
-    assert "refused-start" in "".join(answers.values())
+    assert "start-refused" in "".join(answers.values())
     follow_all(logged(run_dir), config=config)
 
 

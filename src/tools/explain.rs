@@ -155,7 +155,7 @@ mod tests {
             ("never-registred", "never-registered"),
             ("Bad-State", "bad-messages"),
             ("registered", "never-registered"),
-            ("lost", "managers-lost"),
+            ("lost", "manager-lost"),
         ] {
             let told = without_page(wrong);
             let first = told.lines().next().unwrap();

@@ -115,15 +115,15 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
     let is_early = running.as_ref().is_some_and(still_running::is_early);
     let never = never_registered(&blocks, &log, (parsl, &label), may_run, is_early);
     let has = |id| found.iter().any(|finding: &Finding| finding.id == id);
-    let never = never.filter(|_| !has("refused-start"));
-    let asked = has("managers-lost") || never.is_some() || parsl.has_lost_workers();
+    let never = never.filter(|_| !has("start-refused"));
+    let asked = has("manager-lost") || never.is_some() || parsl.has_lost_workers();
     let managers = match asked {
         true => Managers::of(&logdirs(directory, &label, parsl), &mut blocks.causes),
         false => Managers::default(),
     };
     found.extend(never.or_else(|| blocks.failed()));
     for finding in &mut found {
-        let is_of_managers = matches!(finding.id, "managers-lost" | "never-registered");
+        let is_of_managers = matches!(finding.id, "manager-lost" | "never-registered");
         finding
             .evidence
             .extend(managers.last_error.clone().filter(|_| is_of_managers));

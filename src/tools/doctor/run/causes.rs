@@ -191,7 +191,7 @@ impl Ended {
         if has("never-registered") {
             return Self::BeforeTasks;
         }
-        let is_told = ["managers-lost", "blocks-failed"].into_iter().any(has);
+        let is_told = ["manager-lost", "blocks-failed"].into_iter().any(has);
         match is_told || parsl.has_lost_workers() || parsl.bad_state().is_some() {
             true => Self::Something,
             false => Self::Nothing,
@@ -510,7 +510,7 @@ mod tests {
         let of = |id| Ended::of(&[Finding::warning(id, "x")], &parsl);
         assert_eq!(of("tasks-unanswered"), Ended::Nothing);
         assert_eq!(of("blocks-failed"), Ended::Something);
-        assert_eq!(of("managers-lost"), Ended::Something);
+        assert_eq!(of("manager-lost"), Ended::Something);
         assert_eq!(of("never-registered"), Ended::BeforeTasks);
         for (message, ended) in [
             (

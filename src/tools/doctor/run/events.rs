@@ -14,7 +14,7 @@ use crate::shared::words::counted;
 const SAMPLE_CHARACTERS_MAX: usize = 400;
 
 /// Those that another process may have gone on from.
-const ENDS_THE_RUN: [&str; 2] = ["own-fault", "interchange-killed"];
+const ENDS_THE_RUN: [&str; 2] = ["internal-error", "interchange-killed"];
 
 /// What Parsl's own interchange says.
 mod stock {
@@ -116,8 +116,8 @@ fn lost_managers(log: &Log) -> Option<Finding> {
         shortened(&last.coded.message)
     );
     let finding = match tasks {
-        0 => Finding::warning("managers-lost", what),
-        _ => Finding::problem("managers-lost", what),
+        0 => Finding::warning("manager-lost", what),
+        _ => Finding::problem("manager-lost", what),
     };
     Some(
         finding
@@ -357,7 +357,7 @@ mod tests {
             Level::Warning,
             "any words host=n17 held=false tasks=4 [manager-lost]",
         );
-        assert_eq!(ids(&[lost]), [("managers-lost", Severity::Warning)]);
+        assert_eq!(ids(&[lost]), [("manager-lost", Severity::Warning)]);
         let tasks = (Level::Warning, "other words tasks=4 [tasks-lost]");
         let found = findings(&log_of(&[lost, lost, tasks]), &ParslLog::default());
         assert_eq!(found.len(), 1);
@@ -381,7 +381,7 @@ mod tests {
             "gone held=false tasks=0 [manager-lost]",
             "gone held=true tasks=1 [manager-lost]",
         ] {
-            assert!(matches!(lost(bad)[..], [("managers-lost", _)]), "{bad}");
+            assert!(matches!(lost(bad)[..], [("manager-lost", _)]), "{bad}");
         }
         let held = (Level::Info, "Received HOLD_MANAGER for b'a'");
         let came = (Level::Info, "Registered manager b'a' with info");
@@ -403,7 +403,7 @@ mod tests {
         ] {
             let found = ids(bad);
             assert!(
-                matches!(found[..], [("managers-lost", _)]),
+                matches!(found[..], [("manager-lost", _)]),
                 "{bad:?}: {found:?}"
             );
         }

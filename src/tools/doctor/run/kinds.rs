@@ -32,7 +32,7 @@ impl LineKind {
 pub(super) const KINDS: [LineKind; 14] = [
     LineKind {
         kind: Kind {
-            id: "refused-start",
+            id: "start-refused",
             severity: Severity::Problem,
             marks: &[],
             what: "The interchange refused to start",
@@ -47,15 +47,16 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Problem,
             marks: &["has incompatible version info"],
             what: "A manager had other versions than the submit side",
-            why: "As in Parsl, one such manager ends the run: every task fails with VersionMismatch.",
+            why: "As in Parsl, one such manager ends the run: every task fails with \
+                  VersionMismatch.",
             remedy: "Let the provider's worker_init enter an environment with the same Python and \
-                 Parsl.",
+                     Parsl.",
         },
         codes: &[&codes::VERSION_MISMATCH],
     },
     LineKind {
         kind: Kind {
-            id: "own-fault",
+            id: "internal-error",
             severity: Severity::Problem,
             marks: &[],
             what: "The interchange ended by a fault of its own",
@@ -85,10 +86,10 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Note,
             marks: &[],
             what: "The interchange was restarted: its process ended, and another one went on",
-            why: "Tasks and managers went on. Only a result that was on its way at that moment may be \
-              lost: its task failed with ResultLost, or with ManagerLost.",
-            remedy: "The kernel's log (dmesg) tells of memory that ran out. Report other signals, and \
-                 a fault of its own.",
+            why: "Tasks and managers went on. Only a result that was on its way at that moment may \
+                  be lost: its task failed with ResultLost, or with ManagerLost.",
+            remedy: "The kernel's log (dmesg) tells of memory that ran out. Report other signals, \
+                     and a fault of its own.",
         },
         codes: &[&codes::RESTARTED],
     },
@@ -100,7 +101,7 @@ pub(super) const KINDS: [LineKind; 14] = [
             what: "Managers were not let in, because descriptors ran out",
             why: "Each manager takes one; those that were connected were served.",
             remedy: "Raise the hard limit (ulimit -Hn) where the run is started, or ask for fewer \
-                 blocks.",
+                     blocks.",
         },
         codes: &[&codes::DESCRIPTORS_RAN_OUT],
     },
@@ -117,23 +118,24 @@ pub(super) const KINDS: [LineKind; 14] = [
     },
     LineKind {
         kind: Kind {
-            id: "keys-refused",
+            id: "key-refused",
             severity: Severity::Warning,
             marks: &[],
             what: "Peers were refused, whose key is not in the certificate directory",
             why: "They may be managers of another run, or of an earlier one, or strangers.",
-            remedy: "If they should belong to this run: managers must read the very files of cert_dir.",
+            remedy: "If they should belong to this run: managers must read the very files of \
+                     cert_dir.",
         },
         codes: &[&codes::KEY_REFUSED],
     },
     LineKind {
         kind: Kind {
-            id: "handshakes-failed",
+            id: "handshake-failed",
             severity: Severity::Warning,
             marks: &[],
             what: "Connections to the worker port failed",
-            why: "Who speaks otherwise than the port (encrypted or not) is no manager of this run, or \
-              has another server's key.",
+            why: "Who speaks otherwise than the port (encrypted or not) is no manager of this run, \
+                  or has another server's key.",
             remedy: "Look at the addresses in the log.",
         },
         codes: &[&codes::HANDSHAKE_FAILED],
@@ -145,7 +147,7 @@ pub(super) const KINDS: [LineKind; 14] = [
             marks: &[],
             what: "The interchange's process did not run for a time",
             why: "It may have been stopped (SIGSTOP, a suspended machine) or got no processor; no \
-              manager is blamed for that time, and no task was moved in it.",
+                  manager is blamed for that time, and no task was moved in it.",
             remedy: "If nobody stopped it: the machine is overloaded, or its memory is.",
         },
         codes: &[&codes::SUSPENDED],
@@ -167,11 +169,12 @@ pub(super) const KINDS: [LineKind; 14] = [
     },
     LineKind {
         kind: Kind {
-            id: "held-up",
+            id: "intake-paused",
             severity: Severity::Warning,
             marks: &[],
             what: "Tasks waited in the submit process, because the interchange held too many bytes",
-            why: "More may have come than managers took, or the executor may not have taken results.",
+            why: "More may have come than managers took, or the executor may not have taken \
+                  results.",
             remedy: "More workers would help, or a larger --max-queued-bytes.",
         },
         codes: &[&codes::INTAKE_PAUSED],
@@ -182,9 +185,10 @@ pub(super) const KINDS: [LineKind; 14] = [
             severity: Severity::Warning,
             marks: &[],
             what: "Tasks asked for more than any manager had",
-            why: "Such a task waits until a block comes that has it; each kind of them is told once.",
-            remedy: "Ask for what a manager has (cores, memory, running_time_min, node), or for other \
-                 blocks.",
+            why: "Such a task waits until a block comes that has it; each kind of them is told \
+                  once.",
+            remedy: "Ask for what a manager has (cores, memory, running_time_min, node), or for \
+                     other blocks.",
         },
         codes: &[&codes::NO_MANAGER_FITS],
     },

@@ -331,7 +331,7 @@ fn refusal(log: &Log) -> Option<Finding> {
         .next_back()?
         .1;
     let what = format!("The interchange refused to start: {reason}.");
-    let finding = Finding::problem("refused-start", what);
+    let finding = Finding::problem("start-refused", what);
     Some(
         finding
             .because("parsl.load() raised with this reason.")
@@ -480,7 +480,7 @@ mod tests {
             "ERROR",
             "x\nValueError: 'htex-interchange refused to start: a reason'",
         );
-        assert_eq!(ids(&refused), ["refused-start"]);
+        assert_eq!(ids(&refused), ["start-refused"]);
         let of_task = "Task 0 failed after 0 retry attempts\nOSError: No space left on device";
         assert_eq!(ids(&record("ERROR", of_task)), ["tasks-failed"]);
         assert_eq!(ids(&record("INFO", "all is well")), [""; 0]);

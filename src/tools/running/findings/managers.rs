@@ -404,7 +404,7 @@ fn lost(document: &Document) -> Option<Finding> {
         false => String::new(),
     };
     Some(
-        Finding::new("managers-lost", severity, text + ".")
+        Finding::new("manager-lost", severity, text + ".")
             .remedy(advice)
             .shown_by(
                 fields!(document => totals.managers_lost, totals.managers_lost_held,

@@ -100,7 +100,7 @@ pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
     if !pressure.takes_tasks {
         found.push(
             Finding::warning(
-                "held-up",
+                "intake-paused",
                 format!(
                     "No more tasks are taken from the submit process: {} are held here, and the \
                      bound is {}. Others wait there.",
