@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn interchange(ports: &str) -> ExitCode {
     let ports: Vec<u16> = ports.split(',').map(|port| port.parse().unwrap()).collect();
     let memory = Memory::create().unwrap();
-    let kept = keeper::keep(|loss, _| panic!("a loss: {loss:?}")).unwrap();
+    let kept = keeper::keep(|loss, _| panic!("a loss: {loss:?}"), |_| {}).unwrap();
     let end = serve(ports.try_into().unwrap(), Some(kept), Some(memory));
     match end {
         End::Terminated => ExitCode::SUCCESS,
