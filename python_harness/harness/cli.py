@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     runner.install_signal_handlers()
     try:
         if not environment.inside_venv():
-            if options.command != "env":
+            if options.command not in WITHOUT_TOOLCHAIN:
                 environment.check_toolchain()
             environment.ensure_venv()
             environment.enter_venv(arguments)
@@ -60,7 +60,13 @@ ON_THE_BINARY = {
     "window": "harness.suite.window",
 }
 # These need no binary, or build their own.
-BY_THEMSELVES = {"bench": "harness.bench.run", "fuzz": "harness.fuzz.run"}
+BY_THEMSELVES = {
+    "bench": "harness.bench.run",
+    "conformance": "harness.conformance.run",
+    "fuzz": "harness.fuzz.run",
+}
+# Nothing is built for these.
+WITHOUT_TOOLCHAIN = ("env", "conformance")
 
 
 def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
@@ -98,6 +104,8 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     _add_tests(commands)
     _add_measurements(commands)
 
+    _add_conformance(commands)
+
     # Only for the list of commands: `main` hands it over before anything is parsed.
     commands.add_parser("report", help="a page with pictures of a run, from its events")
 
@@ -106,7 +114,13 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
     commands.add_parser("env", help="only make the environment; prints its Python")
 
+    words: list[str] = []
+    if arguments[:1] == ["conformance"] and "--" in arguments:
+        # What stands behind it is another program's, whatever it looks like.
+        begin = arguments.index("--")
+        arguments, words = arguments[:begin], arguments[begin + 1 :]
     options, extra = parser.parse_known_args(arguments)
+    options.words = words
     if extra and options.command != "test":
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     return options, extra
@@ -142,6 +156,30 @@ def _add_tests(commands: Commands) -> None:
     fuzz.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
     fuzz.add_argument("--keep", action="store_true", help="minimise what grew into tests/fuzz")
     fuzz.add_argument("--seeds", action="store_true", help="only record tests/fuzz/seeds anew")
+
+
+def _add_conformance(commands: Commands) -> None:
+    conformance = commands.add_parser(
+        "conformance",
+        help="the protocol's rules, played to any interchange command",
+        usage=f"{PROGRAM} conformance [options] -- COMMAND ...",
+        description="Which rules of guide/protocol the interchange holds that COMMAND starts, "
+        "which it breaks, and which cannot be tried; 1 if it breaks any.",
+    )
+    conformance.add_argument(
+        "--release", metavar="R", help="whose dialect the peers speak (default: the newest)"
+    )
+    conformance.add_argument("--json", action="store_true", help="one document instead of lines")
+    conformance.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        metavar="NUMBER",
+        help="only this one, as P-1.4.2 (repeatable)",
+    )
+    conformance.add_argument(
+        "--vectors", metavar="DIR", help="write the page's frames there; COMMAND may be left out"
+    )
 
 
 def _add_measurements(commands: Commands) -> None:

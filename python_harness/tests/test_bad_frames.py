@@ -7,10 +7,9 @@ import pickle
 import pytest
 from parsl.serialize import deserialize
 
+from harness.fakes.bad_frames import BAD_MESSAGES, BAD_TASKS, HOSTILE_MESSAGES
 from harness.fakes.wire import registration
 from harness.machine.waiting import wait_until
-
-GOOD_RESULT = pickle.dumps({"type": "result", "task_id": 1, "result": b"x" * 100})
 
 
 class Bomb:
@@ -21,44 +20,6 @@ class Bomb:
 
     def __reduce__(self):
         return (open, (self.path, "w"))
-
-
-def deep_nesting(depth: int) -> bytes:
-    """A list in a list in a list ..."""
-    return b"\x80\x04" + b"]" * depth + b"a" * (depth - 1) + b"."
-
-
-# On the manager socket: one WARNING for each message, whatever its frames.
-BAD_MESSAGES = {
-    "fuzz-of-parsl-3262": [b"FuzzyByte\rSTREAM"],
-    "json-object": [b"{}"],
-    "json-heartbeat": [b'{"type":"heartbeat"}'],
-    "empty": [b""],
-    "one-byte": [b"\x80"],
-    "random": [bytes(range(256))],
-    "no-type": [pickle.dumps({"task_id": 1})],
-    "not-a-dict": [pickle.dumps(["type", "heartbeat"])],
-    "truncated": [GOOD_RESULT[:-30]],
-    "two-garbage-frames": [b"", b"\xff\xfe"],
-    "three-garbage-frames": [b"a", b"b", b"c"],
-    "thirty-frames": [b"x"] * 30,
-    "empty-frames": [b"", b"", b""],
-    "unknown-opcode": [b"\x80\x04\xff."],
-    "unknown-protocol": [b"\x80\x7f."],
-    "length-beyond-the-end": [b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"x."],
-    "memo-index-beyond": [b"\x80\x04j\x00\x00\x00\x04."],
-    "pop-of-nothing": [b"\x80\x040."],
-    "stop-at-once": [b"."],
-    "cut-before-its-end": [pickle.dumps({"type": "heartbeat"})[:-1]],
-}
-
-# Stock's recursion or import machinery treats these its own way.
-HOSTILE_MESSAGES = {
-    "deep-nesting": [deep_nesting(100_000)],
-    "many-marks": [b"\x80\x04" + b"(" * 1_000_000 + b"."],
-    "unknown-type": [pickle.dumps({"type": "nonsense"})],
-    "type-is-no-text": [pickle.dumps({"type": ["heartbeat"]})],
-}
 
 
 def warnings_after(side, manager, frames: list[bytes]) -> list[str]:
@@ -132,16 +93,6 @@ def test_nothing_that_a_peer_sends_is_run(start, connect, tmp_path):
     side.managers()
     assert side.interchange.running
     assert [trace.name for trace in traces if trace.exists()] == []
-
-
-BAD_TASKS = {
-    "empty": b"",
-    "not-a-pickle": b"hello",
-    "truncated": pickle.dumps({"task_id": 5, "context": {}, "buffer": b"x" * 99})[:-9],
-    "no-task-id": pickle.dumps({"context": {}, "buffer": b""}),
-    "a-list": pickle.dumps([1, 2]),
-    "deep": deep_nesting(100_000),
-}
 
 
 @pytest.mark.ours_only("stock dies of an undecodable task")

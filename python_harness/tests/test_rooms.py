@@ -21,6 +21,7 @@ ARROWS = {
     "demo": {"machine", "setup", "htex"},
     "releases": {"machine", "setup", "htex"},
     "differential": {"setup", "htex", "fakes"},
+    "conformance": {"machine", "setup", "htex", "fakes", "differential", "releases"},
     "fuzz": {"machine", "setup", "htex", "fakes", "releases"},
     "mutants": {"setup"},
     "parsl_suite": {"machine", "setup", "measure", "releases"},

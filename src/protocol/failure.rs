@@ -1,7 +1,7 @@
 //! Results that we author: what the executor is told when a task cannot have its own.
 //!
 //! Exceptions go out as `02\n` and an ordinary protocol-4 pickle, which every release of the
-//! window can read (PROTOCOL.md 1.8); class paths are those of all its releases.
+//! window can read (guide/protocol, P-1.8.2); class paths are those of all its releases.
 
 use crate::ids::{ManagerId, TaskId, WideTaskId};
 use pickle::Encoder;

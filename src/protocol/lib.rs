@@ -23,7 +23,7 @@
 //! `needs_form` is how the journal has needs.
 //!
 //! Bytes become a typed message or a [`Malformed`] here, once; behind this room nothing is checked
-//! again. Releases of Parsl differ in small ways (PROTOCOL.md 2), and those differences are told
+//! again. Releases of Parsl differ in small ways (guide/protocol), and those differences are told
 //! apart here, by what a message holds, never by a release's name. No sockets, no clock, no policy.
 
 // .cargo/clippy.toml lists what only a program with a world around it may name.

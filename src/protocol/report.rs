@@ -20,7 +20,7 @@ pub enum Report<B> {
 }
 
 /// The state of a node: at its registration, when it gets tasks, returns one, is held, drained or
-/// lost (PROTOCOL.md 1.11). Times are seconds since the epoch.
+/// lost (guide/protocol, P-1.11.1). Times are seconds since the epoch.
 #[derive(Debug)]
 pub struct NodeInfo<B> {
     /// What its manager said of itself; the record lies over that.

@@ -1,8 +1,8 @@
 //! What the executor sends on the task channel: one pickled dict a task.
 //!
 //! `{task_id, context: {resource_spec?: {priority?}}, buffer}` since 2025.09.29; before that
-//! `resource_spec` stood at the top (PROTOCOL.md 1.4). Only the id, the priority and what it asks
-//! of its manager (`needs`) are ours to know; the rest is carried.
+//! `resource_spec` stood at the top (guide/protocol, P-1.4.16). Only the id, the priority and what
+//! it asks of its manager (`needs`) are ours to know; the rest is carried.
 
 use crate::foreign_names::{foreign_name, unseen_name};
 use crate::ids::{AnyTaskId, TaskId, WideTaskId};

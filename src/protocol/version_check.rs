@@ -1,6 +1,6 @@
 //! What a manager's registration is compared for, as HTEX configures it.
 
-/// `_check_python_mismatch`, which has meant two things (PROTOCOL.md 1.9).
+/// `_check_python_mismatch`, which has meant two things (guide/protocol, P-1.9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionCheck {
     /// Both versions must be the submit side's: Parsl's default.

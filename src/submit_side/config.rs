@@ -2,7 +2,7 @@
 //!
 //! HTEX writes one pickled dict to our standard input. [`RawConfig`] finds the values in it and
 //! checks their types; [`Config`] is what the rest of the program sees, with every choice made.
-//! Keys and their history are in PROTOCOL.md 1.2: one that is missing has the meaning that its
+//! Keys and their history are in guide/protocol, 1.2: one that is missing has the meaning that its
 //! absence had in the releases that did not send it; one that is unknown is logged and ignored,
 //! so that the next release of Parsl does not stop us.
 

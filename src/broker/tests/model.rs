@@ -39,13 +39,13 @@ pub(crate) enum Seen {
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// DESIGN.md: a turn that comes so late was not late by load.
+/// guide/design: a turn that comes so late was not late by load.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Model {
     pub threshold: Duration,
     pub grace: Option<Duration>,
-    /// How long tasks in doubt are waited for; None: three flights, as DESIGN.md has it.
+    /// How long tasks in doubt are waited for; None: three flights, as guide/design has it.
     patience: Option<Duration>,
     longest_flight: Duration,
     pub choice: Choice,
@@ -389,7 +389,7 @@ impl Model {
         }
     }
 
-    /// DESIGN.md: after two thresholds of backlog without a break, overdue is overdue.
+    /// guide/design: after two thresholds of backlog without a break, overdue is overdue.
     fn backlog_end(&self) -> Duration {
         self.workers_empty_at + self.threshold * 2
     }

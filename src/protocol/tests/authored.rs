@@ -128,7 +128,7 @@ fn other_failures_are_bare_exceptions() {
     );
 }
 
-/// By hand, opcode by opcode, from PROTOCOL.md 1.8.
+/// By hand, opcode by opcode, from guide/protocol, P-1.8.2 and P-1.8.3.
 #[test]
 fn a_failure_in_bytes() {
     let failure = Failure::VersionMismatch {

@@ -506,7 +506,7 @@ fn a_level_that_is_none_of_pythons_numbers() {
     assert_eq!(kind, LoggingKind::Default { level: -5 });
 }
 
-/// PROTOCOL.md 1.9: the key `log_config` tells the two meanings apart.
+/// guide/protocol, P-1.9.5: the key `log_config` tells the two meanings apart.
 #[test]
 fn the_version_flag_has_had_two_meanings() {
     let mode = |flag, log_config| {

@@ -1,0 +1,1 @@
+"""The rules of the protocol page, played to any interchange."""

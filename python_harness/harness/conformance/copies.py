@@ -1,0 +1,118 @@
+"""Broken copies of stock: its own text, altered at one place, and the rules that this breaks.
+
+They test the rules: what a copy breaks has to be named, beside what stock breaks anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.setup import environment
+
+
+@dataclass(frozen=True)
+class Copy:
+    """`before` stands in stock's text once. `breaks` is everything that the copy breaks in the
+    sections that these rules stand in."""
+
+    before: str
+    after: str
+    breaks: frozenset[str]
+
+    @property
+    def sections(self) -> set[str]:
+        return {number.rpartition(".")[0] for number in self.breaks}
+
+    def write(self, folder: Path) -> list[str]:
+        """The command that starts it."""
+        python, script = environment.stock_command()
+        text = Path(script).read_text()
+        assert text.count(self.before) == 1, f"stock has {text.count(self.before)} × {self.before}"
+        altered = folder / "interchange.py"
+        altered.write_text(text.replace(self.before, self.after))
+        return [python, str(altered)]
+
+
+def _copy(before: str, after: str, *breaks: str) -> Copy:
+    return Copy(before, after, frozenset(breaks))
+
+
+COPIES = {
+    "a heartbeat is not echoed": _copy(
+        "self.manager_sock.send_multipart([manager_id, PKL_HEARTBEAT_CODE])",
+        "pass",
+        "P-1.5.2",
+        "P-1.5.7",
+    ),
+    "one task too many": _copy(
+        "real_capacity = m['max_capacity'] - tasks_inflight",
+        "real_capacity = m['max_capacity'] - tasks_inflight + 1",
+        "P-1.4.4",
+        "P-1.4.6",
+        "P-1.4.8",
+        "P-1.4.9",
+        "P-1.4.11",
+        "P-1.4.12",
+    ),
+    "the least urgent goes first": _copy(
+        "queue_entry = (-priority, -task_id, msg)",
+        "queue_entry = (priority, -task_id, msg)",
+        "P-1.4.6",
+        "P-1.4.8",
+        "P-1.4.9",
+    ),
+    "the latest goes first": _copy(
+        "queue_entry = (-priority, -task_id, msg)",
+        "queue_entry = (-priority, task_id, msg)",
+        "P-1.4.7",
+    ),
+    "results are pickled anew": _copy(
+        "self.results_outgoing.send(msg_b)",
+        "self.results_outgoing.send(pickle.dumps(msg))",
+        "P-1.7.1",
+    ),
+    "failures under a header of long ago": _copy(
+        "'exception': serialize_object(RemoteExceptionWrapper(*sys.exc_info()))",
+        "'exception': b'01\\n' + pickle.dumps(ManagerLost(manager_id, m['hostname']))",
+        "P-1.8.2",
+        "P-1.8.3",
+        "P-1.8.4",
+    ),
+    "tasks of the lost are forgotten": _copy(
+        "for tid in m['tasks']:\n",
+        "for tid in []:\n",
+        "P-1.8.1",
+    ),
+    "an unknown command has an error": _copy(
+        'logger.error(f"Received unknown command: {command_req}")\n                reply = None',
+        'reply = "unknown command"',
+        "P-1.10.11",
+    ),
+    "blocks are listed once": _copy(
+        "self.connected_block_history.append(new_rec['block_id'])",
+        "self.connected_block_history = list(\n"
+        "    dict.fromkeys([*self.connected_block_history, new_rec['block_id']]))",
+        "P-1.10.2",
+    ),
+    "the held get tasks": _copy(
+        'if real_capacity and m["active"] and not m["draining"]:',
+        'if real_capacity and not m["draining"]:',
+        "P-1.10.7",
+    ),
+    "the busy are told to exit": _copy(
+        "if m['draining'] and len(m['tasks']) == 0:",
+        "if m['draining']:",
+        "P-1.6.3",
+    ),
+    "Python is not compared": _copy(
+        "python_mismatch: bool = ix_minor_py != mgr_minor_py",
+        "python_mismatch: bool = False",
+        "P-1.9.2",
+    ),
+    "moments are numbers": _copy(
+        "d['timestamp'] = datetime.datetime.now()",
+        "d['timestamp'] = time.time()",
+        "P-1.11.2",
+    ),
+}

@@ -1,0 +1,137 @@
+"""Plays the rules to a command, several at once, and says what became of each.
+
+`python -m harness.conformance.play REQUEST` does so under the Python of any release; its last line
+of stdout is the report. Only what every release has is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.conformance import page
+from harness.conformance.dialect import Dialect
+from harness.conformance.registry import Check, checks
+from harness.conformance.stage import Stage, Untried, last_words
+from harness.machine import processes
+
+HOLDS, BROKEN, NOT_TRIED = "holds", "broken", "not tried"
+
+# Most of a rule's time is waiting; more at once would disturb each other's deadlines.
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one rule, and why."""
+
+    number: str
+    state: str
+    detail: str = ""
+    seconds: float = 0.0
+
+
+def play(
+    command: list[str],
+    dialect: Dialect,
+    only: Iterable[str] = (),
+    tell: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Every rule of the page (or `only` these), in its order; `tell` hears of each as it ends."""
+    wanted = set(only) or page.rules().keys()
+    outcomes: dict[str, Outcome] = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool, tempfile.TemporaryDirectory() as place:
+        futures = []
+        for number, rule in page.rules().items():
+            if number not in wanted:
+                continue
+            if reason := _not_for(rule, dialect):
+                outcomes[number] = Outcome(number, NOT_TRIED, reason)
+                tell(outcomes[number])
+                continue
+            check, workdir = checks()[number], Path(place, number)
+            futures.append(pool.submit(_tried, check, workdir, command, dialect))
+        for future in as_completed(futures):
+            outcome = future.result()
+            outcomes[outcome.number] = outcome
+            tell(outcome)
+    return [outcomes[number] for number in page.rules() if number in outcomes]
+
+
+def _not_for(rule: page.Rule, dialect: Dialect) -> str | None:
+    """Why this rule is not played at all."""
+    if not rule.binds_the_interchange:
+        return "it does not bind the interchange"
+    if not rule.holds_in(dialect.release):
+        return f"another release's ({rule.releases})"
+    if rule.number not in checks():
+        return "no program can try it"
+    return None
+
+
+def _tried(check: Check, workdir: Path, command: list[str], dialect: Dialect) -> Outcome:
+    workdir.mkdir()
+    stage = Stage(workdir, command, dialect)
+    begin = time.monotonic()
+    watchdog = threading.Timer(check.deadline_s, stage.stop)
+    watchdog.start()
+    state, detail = HOLDS, ""
+    try:
+        check.play(stage)
+        stage.check_alive()
+    except Untried as reason:
+        state, detail = NOT_TRIED, str(reason)
+    except Exception as fault:
+        state, detail = BROKEN, _why(stage, fault)
+    finally:
+        watchdog.cancel()
+        stage.close()
+    return Outcome(check.number, state, detail, round(time.monotonic() - begin, 2))
+
+
+def _why(stage: Stage, fault: Exception) -> str:
+    """One line."""
+    text = str(fault).strip().splitlines() or [f"not so: {_place(fault)}"]
+    said = text[0][:300]
+    if not isinstance(fault, AssertionError):
+        said = f"{type(fault).__name__}: {said}"
+    if stage.over:
+        said = f"the deadline has passed: {said}"
+    ended = [
+        each.interchange
+        for each in stage.sides
+        if each.interchange and not each.interchange.running
+    ]
+    words = [last_words(interchange) for interchange in ended if not stage.over]
+    words = [each for each in words if each not in said and each != "nothing on stderr"]
+    return f"{said} ({'; '.join(words)})" if words else said
+
+
+def _place(fault: Exception) -> str:
+    """The line of the rule that says what is missing."""
+    return str(traceback.extract_tb(fault.__traceback__)[-1].line)
+
+
+def main() -> None:
+    request = json.loads(sys.argv[1])
+    processes.become_subreaper()
+
+    def tell(outcome: Outcome) -> None:
+        print(json.dumps(asdict(outcome)), flush=True)
+
+    try:
+        play(request["command"], Dialect(request["release"]), request["only"], tell)
+    finally:
+        processes.end_descendants()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The functions that play the rules of the page, by its sections."""

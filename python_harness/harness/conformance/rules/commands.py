@@ -1,0 +1,259 @@
+"""1.9 Version check, 1.10 Commands."""
+
+from __future__ import annotations
+
+import pickle
+import time
+
+from parsl.executors.high_throughput.errors import VersionMismatch
+from parsl.serialize import deserialize
+
+from harness.conformance.registry import rule
+from harness.conformance.stage import PATIENCE_S, Side, Stage
+from harness.differential.values import UNKNOWN_COMMANDS
+from harness.fakes.bad_frames import deep_nesting
+from harness.fakes.wire import registration
+from harness.machine.waiting import wait_until
+
+OTHER_PARSL = {"parsl_v": "1999.01.01"}
+OTHER_PYTHON = {"python_v": "2.7.18"}
+# Longer, and an executor's threads would be seen to stand still.
+REPLY_S = 5.0
+
+
+def mismatch(stage: Stage, fields: dict, **options) -> Side:
+    """The executor is told; the interchange may end from here on."""
+    side = stage.side(**options)
+    manager = stage.manager(side)
+    manager.probe()
+    manager.register(**fields)
+    side.interchange.expected_to_end = True
+    told = side.result()
+    assert told["task_id"] == -1, f"the result of task {told['task_id']} came"
+    raised = deserialize(told["exception"])
+    assert type(raised) is VersionMismatch, f"it is {raised!r}"
+    parsl = fields.get("parsl_v", registration("")["parsl_v"])
+    assert f"parsl.v={parsl}" in raised.manager_version, raised.manager_version
+    return side
+
+
+@rule("P-1.9.1")
+def parsl_is_compared(stage: Stage) -> None:
+    mismatch(stage, OTHER_PARSL)
+
+
+@rule("P-1.9.2")
+def python_is_compared(stage: Stage) -> None:
+    mismatch(stage, OTHER_PYTHON)
+
+
+@rule("P-1.9.3")
+def ends_after_a_mismatch(stage: Stage) -> None:
+    side = stage.side()
+    stage.manager(side).register(**OTHER_PARSL)
+    side.awaits_end()
+
+
+@rule("P-1.9.4")
+def patch_levels_may_differ(stage: Stage) -> None:
+    side = stage.side()
+    major, minor, *_ = registration("")["python_v"].split(".")
+    stage.manager(side).enlist(side, python_v=f"{major}.{minor}.99")
+    assert side.row(), "it is not listed"
+
+
+@rule("P-1.9.5")
+def any_versions_if_told(stage: Stage) -> None:
+    side = stage.side(_check_python_mismatch=False)
+    stage.manager(side, "one").enlist(side, max_capacity=0, **OTHER_PARSL)
+    stage.manager(side, "two").enlist(side, max_capacity=0, **OTHER_PYTHON)
+    side.work_goes_on()
+
+
+@rule("P-1.9.6")
+def only_python_is_not_compared(stage: Stage) -> None:
+    side = stage.side(_check_python_mismatch=False)
+    stage.manager(side).enlist(side, **OTHER_PYTHON)
+    assert side.row(), "it is not listed"
+    mismatch(stage, OTHER_PARSL, _check_python_mismatch=False)
+
+
+@rule("P-1.10.1")
+def the_port(stage: Stage) -> None:
+    side = stage.side()
+    for _ in range(2):
+        reply = side.command("WORKER_BINDS")
+        assert type(reply) is int and 0 < reply < 65536, f"it is {reply!r}"
+        assert reply == side.worker_port
+
+
+@rule("P-1.10.2")
+def blocks_that_came(stage: Stage) -> None:
+    side = stage.side()
+    assert side.command("CONNECTED_BLOCKS") == []
+    for number, block in enumerate(("1", "0", "1")):
+        stage.manager(side, f"m{number}").enlist(side, block_id=block)
+    gone = stage.manager(side, "m3").enlist(side, block_id="7")
+    gone.send({"type": "drain"})
+    gone.expect_shutdown()
+    reply = side.command("CONNECTED_BLOCKS")
+    assert reply == ["1", "0", "1", "7"], f"it is {reply!r}"
+
+
+@rule("P-1.10.3")
+def blocks_as_they_were(stage: Stage) -> None:
+    side = stage.side()
+    for number, block in enumerate((0, "0", "a b")):
+        stage.manager(side, f"m{number}").enlist(side, block_id=block)
+    for found in (
+        side.command("CONNECTED_BLOCKS"),
+        [row["block_id"] for row in side.managers()],
+    ):
+        assert found == [0, "0", "a b"] and type(found[0]) is int, f"it is {found!r}"
+
+
+@rule("P-1.10.4")
+def rows_of_managers(stage: Stage) -> None:
+    side = stage.side()
+    assert side.managers() == []
+    names = ["zeta", "alpha", "mu"]
+    for name in names:
+        stage.manager(side, name).enlist(side, worker_count=3, block_id="7")
+    rows = side.managers()
+    assert [row["manager"] for row in rows] == names, f"they are {rows}"
+    told = dict(rows[0])
+    idle = told.pop("idle_duration")
+    assert type(idle) is float and 0 <= idle < 60, f"idle for {idle!r}"
+    sent = registration("zeta")
+    expected = {
+        "manager": "zeta",
+        "block_id": "7",
+        "worker_count": 3,
+        "tasks": 0,
+        "active": True,
+        "parsl_version": sent["parsl_v"],
+        "python_version": sent["python_v"],
+        "draining": False,
+    }
+    assert told == expected, f"it is {told}"
+    assert [type(told[key]) for key in expected] == [type(expected[key]) for key in expected]
+
+
+@rule("P-1.10.5")
+def tasks_and_idleness(stage: Stage) -> None:
+    side = stage.side()
+    manager = stage.manager(side).enlist(side, max_capacity=2)
+    first, second = side.tasks_of(2)
+    manager.tasks(2)
+    for held, task in ((2, first), (1, second)):
+        row = side.row()
+        assert (row["tasks"], row["idle_duration"]) == (held, 0.0), f"it is {row}"
+        manager.answer(task["task_id"])
+        side.result_raw()
+    wait_until(lambda: side.row()["idle_duration"] > 0, PATIENCE_S, "idle time counts")
+    assert side.row()["tasks"] == 0
+
+
+@rule("P-1.10.6")
+def packages(stage: Stage) -> None:
+    side = stage.side()
+    assert side.command("MANAGERS_PACKAGES") == {}
+    told = {"numpy": "2.1", "a-package": "0.1.dev3+g12", "ünï": None, None: "1.0"}
+    stage.manager(side).enlist(side, packages=told)
+    reply = side.command("MANAGERS_PACKAGES")
+    assert reply == {"manager-a": told}, f"it is {reply!r}"
+
+
+def is_held(stage: Stage) -> None:
+    side = stage.side()
+    held = stage.manager(side).enlist(side, max_capacity=5)
+    side.task()
+    held.tasks(1)
+    assert side.hold("manager-a") is None
+    row = side.row()
+    assert (row["active"], row["tasks"]) == (False, 1), f"its row is {row}"
+    side.work_goes_on()
+    held.read_so_far()
+    assert held.waiting == [], "it was given a task"
+
+
+@rule("P-1.10.7")
+def hold_manager(stage: Stage) -> None:
+    is_held(stage)
+
+
+@rule("P-1.10.8")
+def hold_worker(stage: Stage) -> None:
+    is_held(stage)
+
+
+@rule("P-1.10.9")
+def workers(stage: Stage) -> None:
+    side = stage.side()
+    for number in (3, 4):
+        stage.manager(side, f"m{number}").enlist(side, worker_count=number)
+    assert side.command("WORKERS") == 7
+
+
+@rule("P-1.10.10")
+def results_of_the_held(stage: Stage) -> None:
+    side = stage.side()
+    manager = stage.manager(side).enlist(side)
+    task = side.task()
+    manager.tasks(1)
+    side.hold("manager-a")
+    frame = manager.answer(task["task_id"])
+    assert side.result_raw() == frame
+
+
+@rule("P-1.10.11")
+def unknown_commands(stage: Stage) -> None:
+    side = stage.side()
+    for request in UNKNOWN_COMMANDS:
+        reply = side.command(request)
+        assert reply is None, f"{request!r} is answered with {reply!r}"
+
+
+@rule("P-1.10.12")
+def commands_that_are_no_pickle(stage: Stage) -> None:
+    side = stage.side()
+    for frame in (b"", b"\x80", b"not a pickle", b"\x80\x04.", b"(" * 5000, deep_nesting(9999)):
+        side.command_raw(frame)
+    side.work_goes_on()
+
+
+@rule("P-1.10.13")
+def holds_of_the_unknown(stage: Stage) -> None:
+    side = stage.side()
+    reply = side.hold("nobody")
+    assert reply is None, f"it is {reply!r}"
+    side.work_goes_on()
+
+
+@rule("P-1.10.14")
+def holds_of_no_name(stage: Stage) -> None:
+    side = stage.side()
+    for name in (5, None, b"manager-a", ["x"], 2**70):
+        side.command(["HOLD_MANAGER", name])
+    side.work_goes_on()
+
+
+@rule("P-1.10.15")
+def commands_under_load(stage: Stage) -> None:
+    side = stage.side(logging_level=20)
+    stage.manager(side).enlist(side, max_capacity=1)
+    for _ in range(5000):
+        side.task(b"x" * 1024)
+    for request in ("CONNECTED_BLOCKS", "MANAGERS") * 10:
+        begin = time.monotonic()
+        side.command(request, within_s=REPLY_S + PATIENCE_S)
+        took_s = time.monotonic() - begin
+        assert took_s < REPLY_S, f"{request} took {took_s:.1f} s"
+
+
+@rule("P-1.10.16")
+def commands_of_any_protocol(stage: Stage) -> None:
+    side = stage.side()
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        reply = pickle.loads(side.command_raw(pickle.dumps("CONNECTED_BLOCKS", protocol)))
+        assert reply == [], f"protocol {protocol}: {reply!r}"

@@ -1,0 +1,252 @@
+"""1.7 Results, 1.8 Failures."""
+
+from __future__ import annotations
+
+import pickle
+import time
+
+from parsl.app.errors import RemoteExceptionWrapper
+from parsl.executors.high_throughput.errors import ManagerLost
+from parsl.serialize import deserialize
+
+from harness.conformance.registry import rule
+from harness.conformance.stage import PATIENCE_S, Manager, Side, Stage
+from harness.machine.waiting import wait_until
+
+THRESHOLD_S = 2
+HOST = "the-host"
+
+# What a worker of tomorrow, or with another pickler, may write; all of it is one result.
+FORMS = [
+    lambda body: pickle.dumps({**body, "result": b"plain"}),
+    lambda body: pickle.dumps({**body, "result": b"by protocol 2"}, 2),
+    lambda body: pickle.dumps({**body, "result": b"by protocol 5"}, 5),
+    lambda body: pickle.dumps({**body, "result": b"", "more": ("x", [1, None])}),
+]
+
+
+def with_a_task(stage: Stage, count: int = 1) -> tuple[Side, Manager, list[int]]:
+    """A manager that holds so many tasks."""
+    side = stage.side()
+    manager = stage.manager(side).enlist(side, max_capacity=count)
+    sent = side.tasks_of(count)
+    manager.tasks(count)
+    return side, manager, [task["task_id"] for task in sent]
+
+
+def body_of(task_id: int) -> dict:
+    return {"type": "result", "task_id": task_id}
+
+
+def sent_in_frame(manager: Manager, frame: bytes) -> bytes:
+    """A result in the release's frames, byte for byte this one."""
+    marker = [pickle.dumps({"type": "result"})] if manager.dialect.marks_results else []
+    manager.send_frames(*marker, frame)
+    return frame
+
+
+@rule("P-1.7.1")
+def byte_for_byte(stage: Stage) -> None:
+    side, manager, ids = with_a_task(stage, len(FORMS))
+    for task_id, form in zip(ids, FORMS, strict=True):
+        frame = sent_in_frame(manager, form(body_of(task_id)))
+        assert side.result_raw() == frame, "another frame came"
+
+
+@rule("P-1.7.2")
+def one_message_of_one_frame(stage: Stage) -> None:
+    side, manager, ids = with_a_task(stage, 5)
+    frames = [manager.answer(task_id) for task_id in ids]
+    for frame in frames:
+        assert side.results.poll(PATIENCE_S * 1000), "no result came"
+        assert side.results.recv_multipart() == [frame]
+
+
+@rule("P-1.7.3")
+def in_order(stage: Stage) -> None:
+    side, manager, ids = with_a_task(stage, 50)
+    backwards = ids[::-1]
+    for task_id in backwards:
+        manager.answer(task_id)
+    assert [side.result()["task_id"] for _ in ids] == backwards
+
+
+@rule("P-1.7.4")
+def exceptions_too(stage: Stage) -> None:
+    side, manager, (task_id,) = with_a_task(stage)
+    frame = manager.item({**body_of(task_id), "exception": b"02\nof a worker"})
+    assert side.result_raw() == frame
+
+
+@rule("P-1.7.5")
+def only_for_tasks_that_are_held(stage: Stage) -> None:
+    side, manager, (task_id,) = with_a_task(stage)
+    other = stage.manager(side, "other").enlist(side)
+    other.answer(task_id, b"of another manager")
+    other.answer(task_id + 1000, b"of no task")
+    other.read_so_far()
+    frame = manager.answer(task_id)
+    assert side.result_raw() == frame, "another result was passed on"
+
+
+@rule("P-1.7.6")
+def one_result_per_task(stage: Stage) -> None:
+    side, manager, (first, second) = with_a_task(stage, 2)
+    manager.answer(first)
+    manager.answer(first)
+    manager.answer(second)
+    assert [side.result()["task_id"] for _ in range(2)] == [first, second]
+
+
+@rule("P-1.7.7")
+def large_results(stage: Stage) -> None:
+    side, manager, (task_id,) = with_a_task(stage)
+    frame = manager.answer(task_id, b"r" * (8 << 20))
+    assert side.result_raw() == frame, "it differs"
+
+
+@rule("P-1.7.8")
+def no_result_without_an_outcome(stage: Stage) -> None:
+    outcomes = [{}, {"result": None}, {"exception": "text"}]
+    side, manager, ids = with_a_task(stage, len(outcomes) + 1)
+    *bad, good = ids
+    for task_id, outcome in zip(bad, outcomes, strict=True):
+        manager.item({**body_of(task_id), **outcome})
+    last = manager.answer(good)
+    while (frame := side.result_raw()) != last:
+        came = pickle.loads(frame)
+        value = came.get("result", came.get("exception"))
+        assert isinstance(value, bytes), f"a result whose outcome is {value!r} was passed on"
+
+
+@rule("P-1.7.9")
+def survives_a_result_without_an_id(stage: Stage) -> None:
+    side, manager, (task_id,) = with_a_task(stage)
+    manager.item({"type": "result", "result": b""})
+    manager.read_so_far()
+    frame = manager.answer(task_id)
+    assert side.result_raw() == frame
+
+
+@rule("P-1.7.10")
+def nothing_but_results(stage: Stage) -> None:
+    side, manager, (task_id,) = with_a_task(stage)
+    manager.beat()
+    side.command("MANAGERS")
+    side.hold("manager-a")
+    stage.manager(side, "drained").enlist(side).send({"type": "drain"})
+    frame = manager.answer(task_id)
+    assert side.result_raw() == frame, "something else came"
+    assert not side.results.poll(100), "something else came"
+
+
+@rule("P-1.7.11")
+def one_result_for_two_of_one_id(stage: Stage) -> None:
+    side = stage.side()
+    manager = stage.manager(side).enlist(side, max_capacity=9)
+    for buffer in (b"first", b"second"):
+        side.task(buffer, task_id=1)
+    last = side.task(b"last", task_id=2)
+    got = []
+    while last not in got:
+        got += manager.tasks(1)
+    for task in got:
+        manager.answer(task["task_id"])
+    results = [side.result()["task_id"] for _ in range(2)]
+    assert results == [1, 2], f"results came for tasks {results}"
+
+
+def lost_manager(stage: Stage, count: int = 2) -> tuple[Side, Manager, list[dict]]:
+    """One that fell silent with tasks in hand, and what the executor was told of them."""
+    side = stage.side(heartbeat_threshold=THRESHOLD_S)
+    manager = stage.manager(side, "silent")
+    manager.enlist(side, max_capacity=count, hostname=HOST)
+    side.tasks_of(count)
+    manager.tasks(count)
+    failures = [side.result(THRESHOLD_S + PATIENCE_S) for _ in range(count)]
+    return side, manager, failures
+
+
+def exception_of(failure: dict) -> BaseException:
+    """As the executor makes it."""
+    told = deserialize(failure["exception"])
+    if isinstance(told, RemoteExceptionWrapper):
+        try:
+            told.reraise()
+        except Exception as raised:
+            return raised
+    return told
+
+
+@rule("P-1.8.1")
+def its_tasks_fail(stage: Stage) -> None:
+    _, _, failures = lost_manager(stage)
+    assert sorted(failure["task_id"] for failure in failures) == [1, 2]
+    assert all(failure["type"] == "result" for failure in failures)
+    assert all("exception" in failure for failure in failures)
+
+
+@rule("P-1.8.2")
+def under_a_header_that_is_read(stage: Stage) -> None:
+    _, _, (failure,) = lost_manager(stage, 1)
+    header = failure["exception"].partition(b"\n")[0]
+    readable = (b"02",) if stage.dialect.since("2025.12.15") else (b"01", b"02")
+    assert header in readable, f"the header is {header!r}"
+    deserialize(failure["exception"])
+
+
+@rule("P-1.8.3")
+def with_manager_lost(stage: Stage) -> None:
+    _, _, (failure,) = lost_manager(stage, 1)
+    raised = exception_of(failure)
+    assert type(raised) is ManagerLost, f"it is {raised!r}"
+
+
+@rule("P-1.8.4")
+def naming_the_manager(stage: Stage) -> None:
+    _, _, (failure,) = lost_manager(stage, 1)
+    raised = exception_of(failure)
+    named = getattr(raised, "manager_id", None), getattr(raised, "hostname", None)
+    assert named == (b"silent", HOST), f"it names {named}"
+
+
+@rule("P-1.8.5")
+def after_the_threshold(stage: Stage) -> None:
+    side = stage.side(heartbeat_threshold=THRESHOLD_S)
+    manager = stage.manager(side).enlist(side)
+    side.task()
+    manager.tasks(1)
+    begin = time.monotonic()
+    manager.send({"type": "heartbeat"})
+    side.result(THRESHOLD_S + PATIENCE_S)
+    took_s = time.monotonic() - begin
+    assert took_s >= THRESHOLD_S, f"it was given up after {took_s:.2f} s"
+
+
+@rule("P-1.8.6")
+def the_lost_are_forgotten(stage: Stage) -> None:
+    side = stage.side(heartbeat_threshold=1)
+    stage.manager(side).enlist(side)
+    wait_until(lambda: side.managers() == [], 1 + PATIENCE_S, "it is not listed any more")
+
+
+@rule("P-1.8.7")
+def no_late_results(stage: Stage) -> None:
+    side, manager, (failure,) = lost_manager(stage, 1)
+    manager.answer(failure["task_id"])
+    fresh = stage.manager(side, "fresh").enlist(side)
+    task = side.task()
+    fresh.tasks(1)
+    frame = fresh.answer(task["task_id"])
+    assert side.result_raw() == frame, "another result came"
+
+
+@rule("P-1.8.8")
+def what_waits_is_kept(stage: Stage) -> None:
+    side = stage.side(heartbeat_threshold=THRESHOLD_S)
+    manager = stage.manager(side, "silent").enlist(side, max_capacity=1)
+    held, waits = side.tasks_of(2)
+    manager.tasks(1)
+    assert side.result(THRESHOLD_S + PATIENCE_S)["task_id"] == held["task_id"]
+    fresh = stage.manager(side, "fresh").enlist(side)
+    assert fresh.tasks(1) == [waits]

@@ -1,0 +1,147 @@
+"""1.3 Sockets and security, 1.14 When a connection breaks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import zmq
+import zmq.auth
+
+from harness.conformance.registry import rule
+from harness.conformance.rules.starting import refuses
+from harness.conformance.stage import LISTEN_S, PATIENCE_S, Manager, Side, Stage, Untried
+from harness.fakes.stranger import server_key
+
+# How long a new connection may be deaf before another one is made.
+DEAF_AFTER_S = 0.5
+
+
+def encrypted(stage: Stage, **options) -> Side:
+    if not zmq.has("curve"):
+        raise Untried("this machine's libzmq has no CURVE")
+    return stage.side(encrypted=True, **options)
+
+
+@rule("P-1.3.1")
+def all_sockets_are_served(stage: Stage) -> None:
+    side = stage.side()
+    side.work_goes_on()
+    assert side.row("witness"), "the manager is not listed"
+
+
+@rule("P-1.3.2")
+def encrypts(stage: Stage) -> None:
+    side = encrypted(stage)
+    side.work_goes_on()
+    assert side.row("witness"), "the manager is not listed"
+
+
+def is_not_answered(stage: Stage, side: Side, **keys) -> None:
+    stranger = stage.stranger(side, **keys)
+    stranger.send({"type": "connection_probe"})
+    stranger.register()
+    stranger.send({"type": "heartbeat"})
+    # A friend that comes later is answered, and then a while passes.
+    stage.manager(side, "friend").enlist(side, max_capacity=0)
+    assert not stranger.socket.poll(LISTEN_S * 1000), "the stranger was answered"
+    assert side.row("stranger") is None, "the stranger is registered"
+
+
+@rule("P-1.3.3")
+def admits_nobody_without_keys(stage: Stage) -> None:
+    is_not_answered(stage, encrypted(stage), keys=None, server=None)
+
+
+@rule("P-1.3.4")
+def admits_no_foreign_keys(stage: Stage) -> None:
+    side = encrypted(stage)
+    is_not_answered(stage, side, keys=zmq.curve_keypair(), server=server_key(side))
+
+
+@rule("P-1.3.5")
+def admits_keys_of_the_directory(stage: Stage) -> None:
+    side = encrypted(stage)
+    for name in ("client", "server"):
+        keys = zmq.auth.load_certificate(os.path.join(side.cert_dir, f"{name}.key_secret"))
+        friend = stage.stranger(side, keys=keys, server=server_key(side))
+        friend.register(max_capacity=0)
+        friend.beat(PATIENCE_S)
+        friend.close()
+
+
+@rule("P-1.3.6")
+def ends_without_keys(stage: Stage) -> None:
+    side = encrypted(stage, launch=False)
+    os.unlink(os.path.join(side.cert_dir, "server.key_secret"))
+    refuses(side, "a certificate directory without the server's key")
+
+
+@rule("P-1.3.7")
+def survives_other_protocols(stage: Stage) -> None:
+    side = stage.side()
+    greeting = b"\xff" + b"\x00" * 8 + b"\x7f"
+    said = [b"", b"GET / HTTP/1.1\r\n\r\n", greeting, greeting + b"\x03" * 54, bytes(range(256))]
+    held = []
+    for words in said * 3:
+        held.append(socket.create_connection((side.address, side.worker_port)))
+        held[-1].sendall(words)
+    side.work_goes_on()
+    for raw in held:
+        raw.close()
+    side.work_goes_on()
+
+
+@rule("P-1.3.8")
+def serves_a_second_connection_of_one_identity(stage: Stage) -> None:
+    side = stage.side()
+    first = stage.manager(side, "one-name")
+    first.probe()
+    if not side.dialect.probes:
+        first.register(max_capacity=0)
+        first.beat()
+    first.close()
+    second = heard_again(stage, side, "one-name", register=True)
+    second.register()
+    task = side.task()
+    assert second.tasks(1) == [task]
+
+
+def heard_again(stage: Stage, side: Side, name: str, *, register: bool = False) -> Manager:
+    """A connection under the name of a closed one, which is not deaf; as a manager, it comes when
+    the earlier one is torn down."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        manager = stage.manager(side, name)
+        if register:
+            manager.register(max_capacity=0)
+        manager.send({"type": "heartbeat"})
+        if manager.socket.poll(DEAF_AFTER_S * 1000):
+            manager.receive()
+            return manager
+        manager.close()
+        assert time.monotonic() < end, f"connections of {name} stay deaf"
+
+
+@rule("P-1.14.1")
+def keeps_tasks_while_disconnected(stage: Stage) -> None:
+    side = stage.side()
+    manager = stage.manager(side, "one-name").enlist(side)
+    task = side.task()
+    manager.tasks(1)
+    manager.close()
+    again = heard_again(stage, side, "one-name")
+    row = side.row("one-name")
+    assert row and row["tasks"] == 1, f"the manager's row is {row}"
+    frame = again.answer(task["task_id"])
+    assert side.result_raw() == frame
+
+
+@rule("P-1.14.2")
+def uses_the_new_connection(stage: Stage) -> None:
+    side = stage.side()
+    stage.manager(side, "one-name").enlist(side, max_capacity=2).close()
+    again = heard_again(stage, side, "one-name")
+    task = side.task()
+    assert again.tasks(1) == [task]

@@ -1,0 +1,228 @@
+"""1.1 Launch, 1.2 Start-up configuration, 1.12 Log."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import pickle
+import socket
+import subprocess
+
+import zmq
+from parsl.executors.high_throughput.errors import VersionMismatch
+from parsl.serialize import deserialize
+
+from harness.conformance.registry import rule
+from harness.conformance.stage import LISTEN_S, PATIENCE_S, START_S, Side, Stage, Untried
+from harness.machine.waiting import wait_until
+
+# What stdin may hold instead of a configuration.
+NO_CONFIGURATION = {
+    "nothing": b"",
+    "no pickle": b"hello, this is no pickle\n",
+    "a list": pickle.dumps([1, 2, 3]),
+    "a dict that is cut off": pickle.dumps({"client_address": "127.0.0.1", "logdir": "x" * 99})[
+        :-9
+    ],
+}
+
+
+def refuses(side: Side, what: str) -> None:
+    """It is asked for the port, as an executor does, and ends with a status that says no."""
+    side.launch_with()
+    end = side.commands.poll(START_S * 1000, zmq.POLLOUT) if not side.cert_dir else 0
+    if end:
+        side.commands.send(pickle.dumps("WORKER_BINDS"))
+    code = side.awaits_end(START_S)
+    assert code != 0, f"it ended with status 0 for {what}"
+
+
+@contextlib.contextmanager
+def taken_port():
+    """A port that another program listens at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def free_port() -> int:
+    with taken_port() as port:
+        return port
+
+
+@rule("P-1.1.2")
+def needs_only_its_configuration(stage: Stage) -> None:
+    side = stage.side(launch=False)
+    side.start(cwd="/")
+    side.work_goes_on()
+
+
+@rule("P-1.1.3")
+def waits_for_the_whole_pickle(stage: Stage) -> None:
+    side = stage.side(launch=False)
+    raw = pickle.dumps(side.config())
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = stage.popen(stdin=subprocess.PIPE, **quiet)
+    half = len(raw) // 2
+    process.stdin.write(raw[:half])
+    process.stdin.flush()
+    early = side.commands.poll(LISTEN_S * 1000, zmq.POLLOUT)
+    assert not early, "it connected before it could know where"
+    assert process.poll() is None, "it ended before the pickle was whole"
+    process.stdin.write(raw[half:])
+    process.stdin.close()
+    assert side.commands.poll(START_S * 1000, zmq.POLLOUT), "it did not connect"
+
+
+@rule("P-1.1.4")
+def is_quiet(stage: Stage) -> None:
+    side = stage.side(launch=False)
+    said = side.workdir / "stdout"
+    with open(said, "wb") as stdout:
+        side.start(stdout=stdout)
+    side.work_goes_on()
+    assert (said.read_bytes(), side.interchange.stderr()) == (b"", "")
+
+
+@rule("P-1.2.1")
+def starts_with_the_keys_of_its_release(stage: Stage) -> None:
+    assert 0 < stage.side().worker_port < 65536
+
+
+@rule("P-1.2.2")
+def does_not_monitor_without_a_port(stage: Stage) -> None:
+    side = stage.side()
+    assert side.config()["hub_address"] and side.config()["hub_zmq_port"] is None
+    side.work_goes_on()
+
+
+@rule("P-1.2.3")
+def logdir_as_a_path(stage: Stage) -> None:
+    logdir = stage.workdir / "as a path"
+    stage.side(logdir=pathlib.Path(logdir)).work_goes_on()
+    assert logdir.is_dir(), "it is not there"
+
+
+@rule("P-1.2.4")
+def logdir_is_created(stage: Stage) -> None:
+    logdir = stage.workdir / "one" / "below" / "another"
+    stage.side(logdir=str(logdir))
+    assert logdir.is_dir(), "it is not there"
+
+
+@rule("P-1.2.5")
+def binds_the_worker_port(stage: Stage) -> None:
+    port = free_port()
+    side = stage.side(worker_port=port)
+    assert side.worker_port == port
+    side.work_goes_on()
+
+
+@rule("P-1.2.6")
+def chooses_from_the_range(stage: Stage) -> None:
+    port = free_port()
+    side = stage.side(worker_port_range=(port, port + 1))
+    assert side.worker_port == port, f"{side.worker_port} is not in [{port}, {port + 1})"
+
+
+@rule("P-1.2.7")
+def tries_another_port(stage: Stage) -> None:
+    with contextlib.ExitStack() as held:
+        for _ in range(100):
+            taken = held.enter_context(taken_port())
+            with socket.socket() as beside:
+                if not beside.connect_ex(("127.0.0.1", taken + 1)):
+                    continue
+                with contextlib.suppress(OSError):
+                    beside.bind(("127.0.0.1", taken + 1))
+                    break
+        else:
+            raise Untried("no two ports beside each other are free")
+        side = stage.side(worker_port_range=(taken, taken + 2))
+        assert side.worker_port == taken + 1
+
+
+@rule("P-1.2.8")
+def ends_without_a_configuration(stage: Stage) -> None:
+    for what, raw in NO_CONFIGURATION.items():
+        side = stage.side(launch=False)
+        side.launch_with(raw)
+        assert side.awaits_end(START_S) != 0, f"it ended with status 0 for {what}"
+
+
+@rule("P-1.2.9")
+def ends_without_a_port(stage: Stage) -> None:
+    with taken_port() as port:
+        refuses(stage.side(launch=False, worker_port=port), "a port that is taken")
+
+
+@rule("P-1.2.10")
+def answers_a_start_that_it_refuses(stage: Stage) -> None:
+    with taken_port() as port:
+        side = stage.side(launch=False, worker_port=port)
+        side.launch_with()
+        side.interchange.expected_to_end = True
+        reply = side.command_raw(pickle.dumps("WORKER_BINDS"), START_S)
+    try:
+        said = pickle.loads(reply)
+    except Exception:
+        return
+    assert not isinstance(said, int), f"it answered {said!r} for a port that it has not"
+
+
+@rule("P-1.2.11")
+def ignores_an_unknown_key(stage: Stage) -> None:
+    stage.side(a_key_of_tomorrow={"a": (1, None)}).work_goes_on()
+
+
+@rule("P-1.2.12")
+def serves_every_address(stage: Stage) -> None:
+    side = stage.side(interchange_address=None)
+    for number, address in enumerate(("127.0.0.1", "127.0.0.2")):
+        url = f"tcp://{address}:{side.worker_port}"
+        stage.manager(side, f"m{number}", url=url).enlist(side, max_capacity=0)
+
+
+@rule("P-1.2.13")
+def checks_without_the_flag(stage: Stage) -> None:
+    side = stage.side()
+    assert "_check_python_mismatch" not in side.config()
+    side.interchange.expected_to_end = True
+    stage.manager(side).register(parsl_v="1999.01.01")
+    assert type(deserialize(side.result()["exception"])) is VersionMismatch
+
+
+@rule("P-1.2.14")
+def serves_ipv6(stage: Stage) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        raise Untried("this machine has no IPv6 loopback") from None
+    stage.side(address="::1").work_goes_on()
+
+
+@rule("P-1.12.1")
+def writes_its_log(stage: Stage) -> None:
+    side = stage.side()
+    path = side.interchange.logdir / "interchange.log"
+    wait_until(lambda: path.exists() and path.stat().st_size, PATIENCE_S, f"{path.name} has lines")
+
+
+@rule("P-1.12.2")
+def logs_each_task(stage: Stage) -> None:
+    side = stage.side()
+    task = side.task()
+    side.interchange.wait_for_log(f"Put task {task['task_id']} onto pending_task_queue", PATIENCE_S)
+
+
+@rule("P-1.12.3")
+def writes_no_log(stage: Stage) -> None:
+    from parsl.logconfigs.noop import NoopLogging
+
+    side = stage.side(log_config=NoopLogging())
+    side.work_goes_on()
+    logdir = side.interchange.logdir
+    written = [path.name for path in logdir.glob("*")] if logdir.exists() else []
+    assert written == [], written

@@ -1,0 +1,308 @@
+"""What a rule is played on: an interchange of the command that is tried, and its peers.
+
+The peers are the harness's fakes in the dialect of one release. They wait for what has to come
+with a deadline, and learn at once that the interchange has ended. That something does *not* come
+is seen without a wait, by what has to come after it; only silence towards strangers is listened to
+for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import zmq
+from parsl import curvezmq
+
+from harness.conformance.dialect import Dialect
+from harness.differential.peers import Ended, receive
+from harness.differential.play import MARKER
+from harness.fakes.stranger import Stranger
+from harness.fakes.wire import FakeManager, FakeSubmitSide, registration
+from harness.htex.interchange import Interchange
+from harness.machine.waiting import wait_until
+
+PATIENCE_S = 8.0
+START_S = 30.0
+
+# How long silence is listened to, where nothing has to come after it.
+LISTEN_S = 0.3
+
+__all__ = ["LISTEN_S", "PATIENCE_S", "Ended", "Manager", "Side", "Stage", "Untried"]
+
+
+class Untried(Exception):
+    """The rule cannot be tried here; the text says why."""
+
+
+class Stage:
+    """Everything that one rule started; `close` leaves nothing of it."""
+
+    def __init__(self, workdir: Path, command: list[str], dialect: Dialect) -> None:
+        self.workdir = workdir
+        self.command = command
+        self.dialect = dialect
+        self.sides: list[Side] = []
+        self.managers: list[FakeManager] = []
+        self.processes: list[subprocess.Popen] = []
+        self.ids = 0
+        self.over = False
+
+    def side(self, *, launch: bool = True, **options) -> Side:
+        """An executor whose interchange has told its port; `launch=False`: not started yet."""
+        place = self.workdir / f"side{len(self.sides)}"
+        place.mkdir()
+        side = Side(self, place, **options)
+        self.sides.append(side)
+        if launch:
+            side.start()
+        return side
+
+    def manager(self, side: Side, name: str = "manager-a", **options) -> Manager:
+        options.setdefault("cert_dir", side.cert_dir)
+        manager = Manager(side, name.encode("utf-8", "surrogateescape"), **options)
+        self.managers.append(manager)
+        return manager
+
+    def stranger(self, side: Side, *, keys: tuple | None, server: bytes | None) -> Stranger:
+        """A peer with keys of its own choice."""
+        stranger = Stranger(side, keys=keys, server=server)
+        self.managers.append(stranger)
+        return stranger
+
+    def popen(self, command: list[str] | None = None, **options) -> subprocess.Popen:
+        """A process in a group of its own, which ends with the stage."""
+        options.setdefault("start_new_session", True)
+        process = subprocess.Popen(command or self.command, **options)
+        self.processes.append(process)
+        return process
+
+    def check_alive(self) -> None:
+        """Fails if an interchange has ended that should not."""
+        for side in self.sides:
+            interchange = side.interchange
+            if interchange and not interchange.expected_to_end and not interchange.running:
+                code = interchange.process.returncode
+                raise Ended(f"the interchange ended, {_in_words(code)}: {last_words(interchange)}")
+
+    def stop(self) -> None:
+        """The deadline has come: whoever waits learns that the interchange is gone."""
+        self.over = True
+        for process in self._started():
+            _end(process)
+
+    def close(self) -> None:
+        self.stop()
+        for manager in self.managers:
+            manager.close()
+        for side in self.sides:
+            side.close()
+
+    def _started(self) -> list[subprocess.Popen]:
+        interchanges = [side.interchange for side in self.sides if side.interchange]
+        return [*self.processes, *(each.process for each in interchanges)]
+
+
+class Side(FakeSubmitSide):
+    """An executor of the dialect."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        workdir: Path,
+        *,
+        encrypted: bool = False,
+        hub: bool = False,
+        address: str = "127.0.0.1",
+        **overrides,
+    ) -> None:
+        super().__init__(workdir, encrypted=encrypted, address=address, **overrides)
+        self.stage = stage
+        self.dialect = stage.dialect
+        self.witness: Manager | None = None
+        if hub:
+            secured = self.cert_dir if self.dialect.encrypts_the_hub else None
+            self.hub_context = curvezmq.ServerContext(secured)
+            self.hub = self._bound(self.hub_context, zmq.DEALER)
+
+    def config(self) -> dict:
+        return self.dialect.config(super().config())
+
+    def launch_with(self, config: dict | bytes | None = None, **popen) -> Interchange:
+        """Starts the command with this on its stdin; nothing is awaited of it."""
+        config = self.config() if config is None else config
+        popen.setdefault("stdout", subprocess.DEVNULL)
+        self.interchange = Interchange(config, self.workdir, self.stage.command, **popen)
+        return self.interchange
+
+    def start(self, **popen) -> None:
+        self.launch_with(**popen)
+        port = self.worker_port
+        assert type(port) is int, f"the worker port is {port!r}"
+
+    @property
+    def worker_port(self) -> int:
+        if self._worker_port is None:
+            self._worker_port = self.command("WORKER_BINDS", within_s=START_S)
+        return self._worker_port
+
+    def awaited(self, sock: zmq.Socket, what: str, within_s: float) -> bytes:
+        return receive(self.interchange, sock, what, within_s)
+
+    def command_raw(self, request: bytes, within_s: float = PATIENCE_S) -> bytes:
+        end = time.monotonic() + within_s
+        while not self.commands.poll(50, zmq.POLLOUT):
+            if not self.interchange.running:
+                code = self.interchange.process.returncode
+                raise Ended(f"it ended before it connected, {_in_words(code)}")
+            assert time.monotonic() < end, f"it did not connect within {within_s} s"
+        self.commands.send(request)
+        return self.awaited(self.commands, f"reply to {request[:60]!r}", within_s)
+
+    def result_raw(self, within_s: float = PATIENCE_S) -> bytes:
+        return self.awaited(self.results, "result", within_s)
+
+    def report(self, within_s: float = PATIENCE_S) -> tuple:
+        return pickle.loads(self.awaited(self.hub, "record at the hub", within_s))
+
+    def next_id(self) -> int:
+        self.stage.ids += 1
+        return self.stage.ids
+
+    def task(
+        self, buffer: bytes = b"work", context: dict | None = None, task_id: int | None = None
+    ) -> dict:
+        """Submits one, and returns what was sent."""
+        task_id = self.next_id() if task_id is None else task_id
+        task = self.dialect.task(task_id, buffer, context or {})
+        self.tasks.send(pickle.dumps(task))
+        return task
+
+    def tasks_of(self, count: int) -> list[dict]:
+        return [self.task() for _ in range(count)]
+
+    def prioritized(self, *priorities: object) -> list[dict]:
+        """A task for each; None is one without."""
+        return [
+            self.task(context={} if each is None else {"resource_spec": {"priority": each}})
+            for each in priorities
+        ]
+
+    def row(self, name: str = "manager-a") -> dict | None:
+        """What MANAGERS says of this one."""
+        return {row["manager"]: row for row in self.managers()}.get(name)
+
+    def hold(self, name: object) -> object:
+        return self.command(self.dialect.hold(name))
+
+    def work_goes_on(self) -> None:
+        """A manager, the witness, that comes now is given a task, and its result reaches the
+        executor; what else waited may come with it."""
+        if self.witness is None:
+            self.witness = self.stage.manager(self, "witness")
+            self.witness.enlist(self, block_id="witness", max_capacity=1000)
+        witness, task = self.witness, self.task()
+        while witness.tasks(1) != [task]:
+            pass
+        frame = witness.answer(task["task_id"])
+        while self.result_raw() != frame:
+            pass
+
+    def awaits_end(self, within_s: float = PATIENCE_S) -> int:
+        """Its status."""
+        return self.interchange.wait_exit(within_s)
+
+
+class Manager(FakeManager):
+    """A manager of the dialect."""
+
+    def __init__(self, side: Side, identity: bytes, **options) -> None:
+        super().__init__(options.pop("url", side.worker_url), identity, **options)
+        self.side = side
+        self.dialect = side.dialect
+        self.registered = False
+
+    @property
+    def name(self) -> str:
+        return self.identity.decode("utf-8", "surrogateescape")
+
+    def receive(self, within_s: float = PATIENCE_S) -> bytes:
+        what = f"message to {self.name!r}"
+        return receive(self.side.interchange, self.socket, what, within_s)
+
+    def probe(self, within_s: float = PATIENCE_S) -> None:
+        if self.dialect.probes:
+            super().probe(within_s)
+
+    def register(self, *, omit: tuple[str, ...] = (), **fields) -> Manager:
+        uid = fields.pop("uid", self.identity.decode(errors="replace"))
+        message = self.dialect.registration(registration(uid, **fields))
+        for name in omit:
+            message.pop(name, None)
+        self.send(message)
+        self.registered = True
+        return self
+
+    def enlist(self, submit_side: FakeSubmitSide, **fields) -> Manager:
+        """Probes, registers, and returns when the interchange has read the registration."""
+        self.probe()
+        self.register(**fields)
+        self.read_so_far()
+        return self
+
+    def item(self, message: dict) -> bytes:
+        """A result or a record, in the release's frames; returns the frame that counts."""
+        frame = pickle.dumps(message)
+        self.send_frames(*([MARKER] if self.dialect.marks_results else []), frame)
+        return frame
+
+    def answer(self, task_id: int, result: bytes = b"done", *, marker: bool = False) -> bytes:
+        return self.item({"type": "result", "task_id": task_id, "result": result})
+
+    def read_so_far(self) -> None:
+        """Returns when all that this manager sent has been read (not: handled in full)."""
+        if self.dialect.probes:
+            self.send({"type": "connection_probe"})
+            while frame := self.receive():
+                self.waiting += pickle.loads(frame)
+            return
+        if not self.registered:
+            # Only those that are registered are answered here.
+            self.register(max_capacity=0)
+        self.beat()
+
+    def hears_nothing(self, listen_s: float = LISTEN_S) -> None:
+        assert not self.socket.poll(listen_s * 1000), f"{self.name} got {self.socket.recv()!r}"
+
+
+def last_words(interchange: Interchange) -> str:
+    """What it said last on stderr."""
+    lines = [line for line in interchange.stderr().splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "nothing on stderr"
+
+
+def nobody_listens(address: str, port: int, within_s: float = PATIENCE_S) -> None:
+    """Waits until nothing listens there any more."""
+
+    def refused() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((address, port)) != 0
+
+    wait_until(refused, within_s, f"nothing listens at port {port}")
+
+
+def _in_words(code: int | None) -> str:
+    return f"signal {-code}" if code and code < 0 else f"status {code}"
+
+
+def _end(process: subprocess.Popen) -> None:
+    """The group of a process that this one started: what it started ends with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
