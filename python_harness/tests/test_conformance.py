@@ -22,7 +22,7 @@ NOT_PLAYED = {"P-1.15.1"}
 TRIED_MIN = 115
 
 # One copy in every run; the rest take minutes.
-FIRST_COPY = next(iter(COPIES))
+FIRST_COPY = "results are pickled anew"
 
 
 def broken(outcomes: list[dict]) -> dict[str, str]:

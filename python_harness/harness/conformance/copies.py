@@ -83,6 +83,12 @@ COPIES = {
         "for tid in m['tasks']:\n",
         "for tid in []:\n",
         "P-1.8.1",
+        "P-1.8.2",
+        "P-1.8.3",
+        "P-1.8.4",
+        "P-1.8.5",
+        "P-1.8.7",
+        "P-1.8.8",
     ),
     "an unknown command has an error": _copy(
         'logger.error(f"Received unknown command: {command_req}")\n                reply = None',
@@ -104,6 +110,7 @@ COPIES = {
         "if m['draining'] and len(m['tasks']) == 0:",
         "if m['draining']:",
         "P-1.6.3",
+        "P-1.6.4",
     ),
     "Python is not compared": _copy(
         "python_mismatch: bool = ix_minor_py != mgr_minor_py",

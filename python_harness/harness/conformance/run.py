@@ -17,7 +17,7 @@ from harness.releases import supported, written
 from harness.setup import environment
 
 PLAYER = "harness.conformance.play"
-STATES = {"holds": "holds", "broken": "BROKEN", "not tried": "not tried"}
+STATES = ("holds", "broken", "not tried")
 
 EXIT_BROKEN = 1
 EXIT_USAGE = 2
@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
     if fault := _fault(options):
         print(f"htex-interchange harness: {fault}", file=sys.stderr)
         return EXIT_USAGE
+    if not options.json:
+        print(f"The rules of {page.NAME}, as Parsl {_release(options.release)} speaks\n")
     outcomes = played(options.words, options.release, options.rule, quiet=options.json)
     if options.json:
         print(json.dumps(_document(outcomes, options), indent=1))
@@ -107,9 +109,10 @@ def _wanted(only: list[str]) -> int:
 
 def _print(outcome: dict) -> None:
     rule = page.rules()[outcome["number"]]
-    print(f"{STATES[outcome['state']]:<9} {rule.number:<9} {rule.sentence}", flush=True)
+    state = "BROKEN" if outcome["state"] == "broken" else outcome["state"]
+    print(f"{state:<7} {rule.number:<9} {rule.sentence}", flush=True)
     if outcome["state"] == "broken":
-        print(f"{'':<19} {outcome['detail']}", flush=True)
+        print(f"{'':<17} {outcome['detail']}", flush=True)
 
 
 def _print_summary(outcomes: list[dict]) -> None:
@@ -121,9 +124,9 @@ def _print_summary(outcomes: list[dict]) -> None:
     for reason, numbers in untried.items():
         print(f"not tried, {reason}: {', '.join(numbers)}")
     for outcome in by_state["broken"]:
-        print(f"BROKEN {outcome['number']}: {page.NAME}, {outcome['detail']}")
-    counts = ", ".join(f"{len(each)} {state}" for state, each in by_state.items())
-    print(f"{counts}; the rules are in {page.NAME}")
+        print(f"BROKEN {outcome['number']} ({page.NAME}): {outcome['detail']}")
+    held, broken, untried_count = (len(by_state[state]) for state in STATES)
+    print(f"{held} rules hold, {broken} are broken, {untried_count} were not tried")
 
 
 def _document(outcomes: list[dict], options: argparse.Namespace) -> dict:

@@ -153,9 +153,20 @@ class Side(FakeSubmitSide):
         return self._worker_port
 
     def awaited(self, sock: zmq.Socket, what: str, within_s: float) -> bytes:
-        return receive(self.interchange, sock, what, within_s)
+        """The next frame of this socket."""
+        try:
+            return receive(self.interchange, sock, what, within_s)
+        except Ended:
+            code = self.interchange.process.returncode
+            words = last_words(self.interchange)
+            raise Ended(f"it ended, {_in_words(code)}, before a {what}: {words}") from None
 
-    def command_raw(self, request: bytes, within_s: float = PATIENCE_S) -> bytes:
+    def command(self, request: object, within_s: float = PATIENCE_S) -> object:
+        return pickle.loads(self.command_raw(pickle.dumps(request), within_s, f"{request!r}"))
+
+    def command_raw(
+        self, request: bytes, within_s: float = PATIENCE_S, named: str | None = None
+    ) -> bytes:
         end = time.monotonic() + within_s
         while not self.commands.poll(50, zmq.POLLOUT):
             if not self.interchange.running:
@@ -163,7 +174,8 @@ class Side(FakeSubmitSide):
                 raise Ended(f"it ended before it connected, {_in_words(code)}")
             assert time.monotonic() < end, f"it did not connect within {within_s} s"
         self.commands.send(request)
-        return self.awaited(self.commands, f"reply to {request[:60]!r}", within_s)
+        what = f"reply to {named or repr(request)[:60]}"
+        return self.awaited(self.commands, what, within_s)
 
     def result_raw(self, within_s: float = PATIENCE_S) -> bytes:
         return self.awaited(self.results, "result", within_s)
@@ -234,7 +246,7 @@ class Manager(FakeManager):
 
     def receive(self, within_s: float = PATIENCE_S) -> bytes:
         what = f"message to {self.name!r}"
-        return receive(self.side.interchange, self.socket, what, within_s)
+        return self.side.awaited(self.socket, what, within_s)
 
     def probe(self, within_s: float = PATIENCE_S) -> None:
         if self.dialect.probes:
@@ -270,12 +282,24 @@ class Manager(FakeManager):
         if self.dialect.probes:
             self.send({"type": "connection_probe"})
             while frame := self.receive():
-                self.waiting += pickle.loads(frame)
+                batch = pickle.loads(frame)
+                assert isinstance(batch, list), f"neither tasks nor the answer: {batch!r}"
+                self.waiting += batch
             return
         if not self.registered:
             # Only those that are registered are answered here.
             self.register(max_capacity=0)
         self.beat()
+
+    def gets_no_task(self) -> None:
+        """Not while nobody else is there for it, and not beside the witness, who gets it then."""
+        self.side.task()
+        for _ in range(3):
+            self.side.command("CONNECTED_BLOCKS")
+        self.read_so_far()
+        self.side.work_goes_on()
+        self.read_so_far()
+        assert self.waiting == [], "it was given a task"
 
     def hears_nothing(self, listen_s: float = LISTEN_S) -> None:
         assert not self.socket.poll(listen_s * 1000), f"{self.name} got {self.socket.recv()!r}"

@@ -1,6 +1,7 @@
-"""The rules that Parsl's own interchange breaks, and why: its newest release, in this very list.
+"""The rules that Parsl's own interchange breaks, and why: the newest release of the window.
 
-A test holds it against a real run, so that a rule which stock has learned to keep leaves it.
+A test compares the list with a real run, so that a rule leaves it once stock keeps it. Releases up
+to 2026.07.20 break P-1.10.11 as well: a command that is no text ends them.
 """
 
 from __future__ import annotations
