@@ -90,6 +90,16 @@ COPIES = {
         "P-1.8.7",
         "P-1.8.8",
     ),
+    "a manager is given up too early": _copy(
+        "time.time() - m['last_heartbeat'] > self.heartbeat_threshold]",
+        "time.time() - m['last_heartbeat'] > self.heartbeat_threshold / 2]",
+        "P-1.8.5",
+    ),
+    "packages are not told": _copy(
+        'reply[manager_id_str] = m["packages"]',
+        "reply[manager_id_str] = {}",
+        "P-1.10.6",
+    ),
     "an unknown command has an error": _copy(
         'logger.error(f"Received unknown command: {command_req}")\n                reply = None',
         'reply = "unknown command"',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 import pickle
 import socket
@@ -24,6 +25,20 @@ NO_CONFIGURATION = {
     "a dict that is cut off": pickle.dumps({"client_address": "127.0.0.1", "logdir": "x" * 99})[
         :-9
     ],
+}
+
+JSON_KEYS = {
+    "created",
+    "process",
+    "processName",
+    "threadName",
+    "thread",
+    "name",
+    "lineno",
+    "funcname",
+    "levelname",
+    "msg",
+    "formatted",
 }
 
 
@@ -203,6 +218,15 @@ def serves_ipv6(stage: Stage) -> None:
     stage.side(address="::1").work_goes_on()
 
 
+@rule("P-1.2.15")
+def serves_no_other_address(stage: Stage) -> None:
+    side = stage.side()
+    for address, served in ((side.address, True), ("127.0.0.2", False)):
+        with socket.socket() as probe:
+            connected = probe.connect_ex((address, side.worker_port)) == 0
+        assert connected == served, f"{address} is {'served' if connected else 'not served'}"
+
+
 @rule("P-1.12.1")
 def writes_its_log(stage: Stage) -> None:
     side = stage.side()
@@ -226,3 +250,37 @@ def writes_no_log(stage: Stage) -> None:
     logdir = side.interchange.logdir
     written = [path.name for path in logdir.glob("*")] if logdir.exists() else []
     assert written == [], written
+
+
+@rule("P-1.12.4")
+def logs_in_a_format(stage: Stage) -> None:
+    from parsl.logconfigs.file import FileLogging
+
+    mark = "a mark of the format"
+    side = stage.side(log_config=FileLogging(format_string=f"{mark} %(message)s", level=20))
+    side.work_goes_on()
+    lines = _lines_of(side, "interchange.log")
+    # A message may have several lines.
+    assert lines[0].startswith(mark), f"its first line is {lines[0]!r}"
+    debug = [line for line in lines if "onto pending_task_queue" in line]
+    assert debug == [], f"a level below the one that is set: {debug[0]!r}"
+
+
+@rule("P-1.12.5")
+def logs_as_json(stage: Stage) -> None:
+    from parsl.logconfigs.json import JSONLogging
+
+    side = stage.side(log_config=JSONLogging())
+    side.work_goes_on()
+    for line in _lines_of(side, "interchange.jsonlog"):
+        missing = JSON_KEYS - json.loads(line).keys()
+        assert not missing, f"a line lacks {', '.join(sorted(missing))}"
+
+
+def _lines_of(side: Side, name: str) -> list[str]:
+    """What is there once it has lines; the last may be on its way."""
+    path = side.interchange.logdir / name
+    wait_until(
+        lambda: path.exists() and path.read_text().count("\n") > 1, PATIENCE_S, f"{name} has lines"
+    )
+    return path.read_text().split("\n")[:-1]
