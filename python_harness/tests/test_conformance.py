@@ -165,6 +165,7 @@ def test_a_command_that_does_not_serve(tmp_path, capfd):
     ("words", "said"),
     [
         ([], "needs the command of an interchange"),
+        (["--", "no-such-program"], "there is no program no-such-program"),
         (["--rule", "P-9.9.9", "--", "false"], "has no rule P-9.9.9"),
         (["--release", "2024.01.01", "--", "false"], "begins with release"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def _python_of(release: str | None) -> tuple[Path, dict[str, str]]:
 def _fault(options: argparse.Namespace) -> str | None:
     if not options.words:
         return "conformance needs the command of an interchange, behind --"
+    if shutil.which(options.words[0]) is None:
+        return f"there is no program {options.words[0]}"
     unknown = [number for number in options.rule if number not in page.rules()]
     if unknown:
         return f"{page.NAME} has no rule {', '.join(unknown)}"
