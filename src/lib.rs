@@ -14,3 +14,6 @@
 //! that people and programs outside get of a run, and [`tools`] what people run by hand.
 
 pub mod cli;
+
+#[doc(inline)]
+pub use guide;

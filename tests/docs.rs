@@ -217,7 +217,7 @@ fn ids_of_findings() -> BTreeSet<String> {
 
 #[test]
 fn every_finding_has_its_page_and_every_page_its_finding() {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tools/explain");
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide/findings");
     let mut explained = Vec::new();
     for entry in fs::read_dir(place).expect("it is there") {
         let text = fs::read_to_string(entry.expect("readable").path()).expect("a text");

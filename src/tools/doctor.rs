@@ -117,7 +117,7 @@ pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, 
 fn explain(id: &str) -> Result<ExitCode, Trouble> {
     match page(id) {
         Some(page) => {
-            say(page.as_text())?;
+            say(page)?;
             Ok(ExitCode::SUCCESS)
         }
         None => {

@@ -20,8 +20,8 @@
 //!
 //! Below the tools lie three rooms, and no file of them knows a tool:
 //!
-//! * `explain`: a page on each finding that a tool may tell of, by its id, in the Markdown files of
-//!   `explain/`. A new finding needs a section there.
+//! * `explain`: the page on a finding, by its id. The texts are the guide's: a new finding needs a
+//!   section in `src/guide/findings/`.
 //! * `running`: interchanges that run. `search` finds them, `client` asks one, `findings` says what
 //!   its answer means (a rule of what is wrong with a run goes there), `manager_counts` adds
 //!   managers up, `labels` names things, and `last_words` reads the logs of those that do not
