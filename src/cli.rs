@@ -25,106 +25,110 @@ pub struct Arguments {
     #[command(subcommand)]
     pub tool: Option<Tool>,
 
-    /// End when this process ends. Without it: the submit process, or whoever started us if it
-    /// cannot be seen. With `none` only the submit side's ports are watched, for launchers that
-    /// end before the run does.
+    /// Process to watch: the interchange ends when it ends. With `none` only the submit side's
+    /// ports are watched, for launchers that end before the run does. Default: the submit process,
+    /// or the process that started the interchange if the submit process cannot be seen.
     #[arg(long, value_name = "PID|none", value_parser = watch_target)]
     pub watch_pid: Option<WatchTarget>,
 
-    /// The Python version of the submit side (3.11), for the check of managers; found by itself as
-    /// a rule.
+    /// Python version of the submit side (3.11), which managers are checked against. Default:
+    /// detected automatically.
     #[arg(long, value_name = "X.Y")]
     pub python_version: Option<PythonVersion>,
 
-    /// The Parsl version of the submit side, exactly as parsl.version.VERSION has it
-    /// (2026.08.10), for the check of managers; found by itself as a rule.
+    /// Parsl version of the submit side, exactly as in parsl.version.VERSION (2026.08.10), which
+    /// managers are checked against. Default: detected automatically.
     #[arg(long, value_name = "VERSION")]
     pub parsl_version: Option<String>,
 
-    /// Who serves a Parsl that is newer than every release that this program was tested with.
-    /// serve: this program. stock: that Parsl's own interchange, which takes over this process.
+    /// What serves a Parsl that is newer than every release that this program was tested with.
+    /// serve: this program, with a WARNING and a note of `status`. stock: that Parsl's own
+    /// interchange, which replaces this process and gets the same configuration.
     #[arg(long, value_name = "serve|stock", default_value = "serve", value_parser = newer_parsl)]
     pub newer_parsl: NewerParsl,
 
-    /// Threads that encrypt, decrypt and move bytes. One serves about 100,000 small tasks a second,
-    /// or some hundred MB of encrypted payload; more need processors of their own.
+    /// Threads that move, encrypt and decrypt bytes. One handles about 100,000 small tasks or some
+    /// hundred MB of encrypted payload a second; more need processors of their own.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(1..=IO_THREADS_MAX))]
     pub io_threads: u8,
 
-    /// Most bytes of tasks that wait here, with results that the executor has not taken. Above it
-    /// tasks wait in the submit process. Default: a quarter of the memory, which the log tells.
+    /// Limit for queued tasks and for results that the executor has not taken. Above it no task is
+    /// accepted: tasks wait in the submit process. Default: a quarter of what the machine, control
+    /// groups and `ulimit -v`, `-d` leave; the log shows it.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_queued_bytes: Option<u64>,
 
-    /// A manager whose connection closed is lost, and its tasks fail, if it is not back within
-    /// this time. Without it: when it has been silent for the heartbeat threshold.
+    /// How long a manager whose connection closed may stay away before it is lost and its tasks
+    /// fail. Default: the heartbeat threshold, from its last message on.
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub disconnect_grace: Option<Duration>,
 
-    /// A task that may have been lost with a connection fails, if its result is not here within
-    /// this time after its manager is back. With `none` it is in flight until its manager ends.
-    /// Default: the heartbeat threshold, 30 s, or three times as long as any task took so far,
-    /// whichever is most.
+    /// How long to wait, after a manager is back, for the result of a task that may have been lost
+    /// with a connection, before the task fails. With `none` it stays in flight until its manager
+    /// ends. Default: the heartbeat threshold, 30 s, or three times the longest run of any task so
+    /// far, whichever is longest.
     #[arg(long, value_name = "SECONDS|none", value_parser = patience,
           allow_negative_numbers = true)]
     pub reconnect_patience: Option<PatienceChoice>,
 
-    /// Tell metrics by HTTP at /metrics of this port, in OpenMetrics' format. With a port alone, to
-    /// this machine only. Whoever reaches the port may read them.
+    /// Serve metrics by HTTP at /metrics of this port, in the OpenMetrics format. A port alone is
+    /// served to this machine only; 0 is any free port, which the log and `status` show. Whoever
+    /// reaches the port may read them. Default: off.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
     pub metrics: Option<SocketAddr>,
 
-    /// Write the port of metrics to this file once it is there, for programs that look for it; it
-    /// goes with them. A relative path is below the log's directory.
+    /// Write the port of metrics to this file, for programs that look for it; the file exists as
+    /// long as the port does. A relative path is below the log's directory. Default: off.
     #[arg(long, value_name = "FILE", requires = "metrics")]
     pub metrics_port_file: Option<PathBuf>,
 
     /// Write a line of JSON for every state change of a task or a manager. A relative path is below
-    /// the log's directory. Lines that the disk cannot keep up with are dropped and counted. Of a
-    /// file that another interchange writes, this one has its own beside it: NAME.LABEL.jsonl.
+    /// the log's directory. Lines that the disk cannot keep up with are dropped and counted. If
+    /// another interchange writes this file, NAME.LABEL.jsonl beside it is used. Default: off.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
 
-    /// Begin another file of events when one has so many bytes. The four before it are kept, as
-    /// FILE.1 (the newest) to FILE.4.
+    /// Rotate the events file at this size. Four older files are kept, as FILE.1 (the newest) to
+    /// FILE.4. A pipe or a device is not rotated.
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 20, requires = "events",
           value_parser = clap::value_parser!(u64).range(4096..))]
     pub events_max_bytes: u64,
 
-    /// Do not start without status, metrics and events as they were asked for. Without it the run
-    /// goes on, and the log and `status` say what it lacks.
+    /// Refuse to start without status, metrics and events as configured. Without this flag the run
+    /// goes on, and a WARNING and `status` show what it lacks.
     #[arg(long)]
     pub strict: bool,
 
-    /// Cores that each worker has of its node, HTEX's `cores_per_worker`: a task that asks for more
-    /// takes several slots. Without it: a manager's cores by its workers.
+    /// Cores of each worker, HTEX's `cores_per_worker`: a task that asks for more takes several
+    /// slots. The package's executor sets it. Default: a manager's cores divided by its workers.
     #[arg(long, value_name = "N", value_parser = above_zero, allow_negative_numbers = true)]
     pub cores_per_worker: Option<f64>,
 
-    /// MB of 2^20 bytes that each worker has of its node, HTEX's `mem_per_worker` times 1,024.
-    /// Without it: a manager's memory by its workers.
+    /// Memory of each worker in MB of 2^20 bytes, HTEX's `mem_per_worker` times 1,024. The
+    /// package's executor sets it. Default: a manager's memory divided by its workers.
     #[arg(long, value_name = "MB", value_parser = above_zero, allow_negative_numbers = true)]
     pub memory_per_worker_mb: Option<f64>,
 
-    /// How long after a manager's start its batch system ends it, if the manager tells no drain
-    /// time: tasks with a `running_time_min` go where so much is left. Without it: never.
+    /// How long after its start the batch system ends a manager that has no drain time: tasks with
+    /// a `running_time_min` go where enough of it is left. The package's executor sets its
+    /// provider's. Default: never.
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub walltime_s: Option<Duration>,
 
-    /// What a task's `task_type` means where it has no `routing` of its own. soft: managers that
-    /// have run the type are preferred. hard: and a manager holds tasks of one type at a time.
+    /// What a task's `task_type` means where the task has no `routing`. soft: managers that have
+    /// run the type are preferred. hard: also, a manager holds tasks of one type at a time.
     #[arg(long, value_name = "soft|hard", default_value = "soft", value_parser = routing)]
     pub task_type_routing: RoutingChoice,
 
-    /// Give nothing more to a manager that fails all its tasks, faster than others do theirs, while
-    /// others do not fail. Without it such a manager is reported.
+    /// Hold a manager that fails all its tasks, faster than others complete theirs, while others do
+    /// not fail: it gets no more tasks. Without this flag such a manager is only reported.
     #[arg(long)]
     pub hold_failing_managers: bool,
 
-    /// Go on in another process, with all tasks and managers, when this one is killed or ends by a
-    /// fault of its own. For the executor of the Python package htex_interchange; any other one
-    /// learns of a loss, as without it.
+    /// Continue in another process, with all tasks and managers, when this one is killed or stops
+    /// on an internal error. For the executor of the Python package htex_interchange, which sets
+    /// it; any other executor sees the end of the interchange as without this flag.
     #[arg(long)]
     pub survive: bool,
 
@@ -182,7 +186,7 @@ const IO_THREADS_MAX: i64 = 16;
 
 const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has ended; 1 refused to \
     start, with the reason on stderr, in the log and in parsl.load(); 2 wrong arguments, or \
-    started by hand; 3 a manager has other versions of Python or Parsl; 70 a fault of its own.";
+    started by hand; 3 a manager has other versions of Python or Parsl; 70 an internal error.";
 
 const BY_HAND: &str = "\
 htex-interchange brokers tasks between a Parsl program and its workers.

@@ -257,5 +257,11 @@ def test_the_manual_page_names_everything():
         text = told.stdout
     else:
         text = page.replace("\\-", "-")
-    for word in ("--disconnect-grace", "install-shim", "--remove", "completions", "70 a fault"):
+    for word in (
+        "--disconnect-grace",
+        "install-shim",
+        "--remove",
+        "completions",
+        "70 an internal error",
+    ):
         assert word in text
