@@ -19,7 +19,7 @@ SECONDS = 5
 # What is run by hand, in the order in which it is listed.
 TOOLS = [
     *("status", "top", "install-shim", "enable", "disable", "enabled"),
-    *("doctor", "report", "completions", "man"),
+    *("doctor", "guide", "report", "completions", "man"),
 ]
 
 

@@ -1,7 +1,7 @@
 """Another client of HTEX's interchange, Globus Compute, with no line of its code changed.
 
-An endpoint is set up as README says. Its core endpoint, its user endpoint and its engine are the
-release's own; only its cloud is missing.
+An endpoint is set up as the guide's page `use` says. Its core endpoint, its user endpoint and its
+engine are the release's own; only its cloud is missing.
 """
 
 from __future__ import annotations

@@ -297,8 +297,8 @@ def test_every_value_that_is_accepted_is_read(tmp_path):
 
 
 def test_the_example_of_the_page_runs(tmp_path):
-    page = (environment.PROJECT_DIR / "README.md").read_text()
-    section = page.partition("\n## A task goes where it fits\n")[2].partition("\n## ")[0]
+    page = (environment.PROJECT_DIR / "src/guide/use.md").read_text()
+    section = page.partition("\n## Tasks that say where they fit\n")[2].partition("\n## ")[0]
     (example,) = [block.split("```")[0] for block in section.split("```python\n")[1:]]
     env = {
         **os.environ,

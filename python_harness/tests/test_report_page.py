@@ -24,6 +24,7 @@ from htex_interchange.report import axes
 from htex_interchange.report import page as report_page
 from htex_interchange.report.command import read
 from htex_interchange.report.events import sources
+from htex_interchange.report.pictures import Picturer
 from htex_interchange.report.recorder import runs_of
 from htex_interchange.report.series import STRIP_ROWS_MAX, series_of
 
@@ -433,3 +434,20 @@ def test_texts_of_others_run_nothing_in_a_browser(chromium, tmp_path):
     seen = chromium.open(page.as_uri(), read=READ, width=1280)
     assert seen.value["injected"] is None
     assert seen.console_errors == [] and seen.refused == []
+
+
+def test_the_picture_of_readme_is_one_of_the_report(tmp_path):
+    """`HTEX_TEST_STORE_GUIDE=1` draws it anew."""
+    (run,) = read(made_up(tmp_path))
+    drawn = Picturer(run, series_of(run), "r1").in_flight().drawings[0]
+    folder = Path(report_page.__file__).parent
+    colours, css = ((folder / name).read_text() for name in ("colours.css", "svg.css"))
+    style = f"<style>{colours}{css}svg {{ background: var(--paper); }}</style>"
+    opened, rest = drawn.split(">", 1)
+    if "xmlns=" not in opened:
+        opened += ' xmlns="http://www.w3.org/2000/svg"'
+    made = f"{opened}>{style}{rest}\n"
+    stored = environment.PROJECT_DIR / "benches" / "report.svg"
+    if os.environ.get("HTEX_TEST_STORE_GUIDE"):
+        stored.write_text(made)
+    assert stored.read_text() == made

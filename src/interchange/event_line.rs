@@ -2,7 +2,8 @@
 //!
 //! Every line has `t` (seconds since the epoch) and `event`: `start`, `restart` (another process
 //! goes on in the place of one that ended), `task`, `manager`, `dropped` (lines that were lost
-//! before this one) or `end`. README lists the fields.
+//! before this one) or `end`. The guide's page `operate`
+//! lists the fields.
 
 use serde::Serialize;
 

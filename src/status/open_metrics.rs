@@ -1,7 +1,8 @@
 //! The page of metrics, in OpenMetrics' text format.
 //!
 //! Names follow Prometheus: `htex_interchange_` before everything of ours, base units, `_total`
-//! behind counters; those of the process are the usual ones. README lists them.
+//! behind counters; those of the process are the usual ones. The guide's page `operate` lists
+//! them.
 
 use std::fmt;
 use std::time::Duration;

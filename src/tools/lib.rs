@@ -10,6 +10,7 @@
 //! | `status` | `status` | `screen`: one interchange in full or in short; `table` |
 //! | `top` | `top` | `app`: what keys do; `draw`; `rows`: which managers; `history`: rates |
 //! | `doctor` | `doctor` | `configuration`: before a run; `run`: after one; `diagnosis` |
+//! | `guide` | `guide` | `markdown`: a page in plain lines; `table` |
 //! | `report` | `report` | finds the Python whose package draws the page |
 //! | `install-shim` | `install_shim` | `told`: who finds it, and what to do for that |
 //! | `enable`, `disable`, `enabled` | `enable` | words; `shared::pth` does it |
@@ -27,7 +28,7 @@
 //!   managers up, `labels` names things, and `last_words` reads the logs of those that do not
 //!   answer.
 //! * `shared`: what has nothing to do with that. `finding` (what was found, how bad it is),
-//!   `words` (numbers, times and lines as people read them), `paper` (colours and widths),
+//!   `words` (numbers, times and lines as people read them), `paper` (colours and widths), `pager`,
 //!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose
 //!   program a file is), `process` (what `/proc` tells of one), `python` (which Pythons there are),
 //!   `pth` (what makes a Python start this program), `put` (a file that is replaced at once),
@@ -38,6 +39,7 @@ mod doctor;
 mod enable;
 pub mod endpoint_command;
 mod explain;
+mod guide;
 mod install_shim;
 mod man;
 mod report;
@@ -74,6 +76,8 @@ pub enum Tool {
     Enabled(enable::WhichPython),
     /// Say what would go wrong with a Parsl configuration, or went wrong in a run
     Doctor(doctor::Arguments),
+    /// Print a page of the guide, or what a finding, a flag or a metric is
+    Guide(guide::Arguments),
     /// Draw a page with pictures of a run, from its events
     Report(report::Arguments),
     /// Print the script that makes a shell complete this program's words
@@ -96,6 +100,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
         Tool::Disable(which) => enable::disable(&which),
         Tool::Enabled(which) => enable::enabled(&which),
         Tool::Doctor(arguments) => doctor::run(&arguments, &program),
+        Tool::Guide(arguments) => guide::run(&arguments),
         Tool::Report(arguments) => report::run(&arguments),
         Tool::Completions(arguments) => completions::run(&arguments, program),
         Tool::Man => man::run(program),

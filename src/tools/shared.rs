@@ -8,6 +8,7 @@ pub(crate) mod finding;
 pub(crate) mod log_file;
 pub(crate) mod occupant;
 pub(crate) mod output;
+pub(crate) mod pager;
 pub(crate) mod paper;
 pub(crate) mod process;
 pub(crate) mod pth;

@@ -25,10 +25,10 @@ Facts = dict[str, object]
 
 @dataclass(frozen=True)
 class Ending:
-    """`play` does it and returns facts; the facts wanted of stock and of ours. `readme` are words
-    of the README's entry."""
+    """`play` does it and returns facts; the facts wanted of stock and of ours. `words` are those
+    of the entry in the guide's page on differences."""
 
-    readme: str
+    words: str
     difference: str
     play: Callable[[Player, Step], Facts]
     stock: Facts
@@ -131,7 +131,7 @@ FAILED = {"process": "lives", "given": [], "results": ["DeserializationError"]}
 
 ONE_BAD_MESSAGE = "One bad message is one WARNING"
 CANNOT_BE_PASSED_ON = "A task or a result that cannot be passed on fails that task"
-REGISTERS_AGAIN = "A manager that registers again with tasks in hand"
+REGISTERS_AGAIN = "A manager that re-registers with tasks in hand"
 
 TASK_ENDINGS = {
     "task_cut": Ending(

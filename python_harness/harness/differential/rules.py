@@ -26,10 +26,10 @@ OURS, STOCK = "ours", "stock"
 
 @dataclass(frozen=True)
 class Rule:
-    """A deliberate difference: the words of its entry in the README, and how a step of ours is
+    """A deliberate difference: the words of its entry in the guide, and how a step of ours is
     changed into what stock's would be, beside what stock's is."""
 
-    readme: str
+    words: str
     apply: Callable[[Step, Step], None]
 
 

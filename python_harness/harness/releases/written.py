@@ -1,7 +1,7 @@
 """Where the ends of the window are written, and how the newer one is moved to another release.
 
 The interchange itself says which releases it is tested with (`src/submit_side/releases.rs`), and
-everything here reads it there. What cannot read is written again: README's first table, and the
+everything here reads it there. What cannot read is written again: README's table, and the
 pins of what pip installs. Parsl and all that people read write a month and a day with two digits
 (`2027.01.04`); PyPI and pip do not (`2027.1.4`).
 """

@@ -32,12 +32,14 @@ Left to do by hand:
        diff -ru {old_wire} \\
                 {new_wire}
      {differing}
-     If a message, a command or a key of the configuration changed: CONTRIBUTING, "Add a rule of
-     the protocol", and a line of WINDOW in python_harness/harness/releases/supported.py for each
-     release with which the wire changed, {old} included if it was the last of its kind.
+     If a message, a command or a key of the configuration changed: the guide's page on
+     testing, "Add a rule of the protocol", and a line of WINDOW in
+     python_harness/harness/releases/supported.py for each release with which the wire
+     changed, {old} included if it was the last of its kind.
   2. python3 python_harness parsl-tests {pypi_name}    Parsl's own tests of it, with both
   3. python3 python_harness fuzz --seeds           records its frames into tests/fuzz/seeds
-  4. README: a line under Changelog; the example of `status`, if it looks otherwise now.
+  4. src/guide: a line in changelog.md; the example of `status` in operate.md, if it looks
+     otherwise now.
   5. python3 python_harness test --long            the whole window, built with the new end
   6. Commit all of it together.
 """

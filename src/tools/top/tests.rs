@@ -11,7 +11,7 @@ use super::draw::draw;
 use super::rows::Column;
 use crate::running::client::{Answer, Found, Silent};
 use crate::running::sample;
-use status::document::{Document, Lack, Reservation, Unmet};
+use status::document::{Document, Lack, Rate, Reservation, Unmet};
 
 fn found(socket: &str, document: Document) -> Found {
     let json = String::new();
@@ -314,4 +314,43 @@ fn a_peer_cannot_paint_by_its_name() {
     let mut app = App::new(vec![found("a", document)]);
     let text = text(&mut app);
     assert!(text.contains("\u{fffd}[2J\u{fffd}"), "{text}");
+}
+
+/// README shows what the program draws; `HTEX_TEST_STORE_GUIDE=1` writes it anew.
+#[test]
+fn the_picture_in_readme_is_drawn_by_the_program() {
+    let mut document = crew(0);
+    for number in 0..6 {
+        let mut manager = sample::manager(&(number / 2).to_string(), &format!("node{number:02}"));
+        (manager.in_flight, manager.busy_slots) = (4, 4);
+        manager.tasks_done = 310 + number * number % 7;
+        manager.last_heard_s = 0.1 + 0.3 * number as f64;
+        document.managers.push(manager);
+    }
+    (document.queue.tasks, document.queue.bytes) = (1_284, 1_284 << 10);
+    document.queue.oldest_s = Some(6.5);
+    document.in_flight = 24;
+    document.rates.last_5_s = Rate {
+        received: 12.0,
+        dispatched: 9.4,
+        done: 9.4,
+    };
+    document.rates.last_60_s = document.rates.last_5_s;
+    let mut app = App::new(vec![found("a", document)]);
+    let drawn: String = screen(&mut app, 90, 14)
+        .iter()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
+    let begin = "<!-- begin: made by top -->\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let text = std::fs::read_to_string(&path).expect("README is there");
+    let (before, rest) = text.split_once(begin).expect("the mark is there");
+    let (stored, after) = rest.split_once("<!-- end -->").expect("and its end");
+    let made = format!("\n```text\n{}\n```\n\n", drawn.trim_end());
+    if std::env::var_os("HTEX_TEST_STORE_GUIDE").is_some() {
+        let text = format!("{before}{begin}{made}<!-- end -->{after}");
+        std::fs::write(&path, text).expect("README can be written");
+        return;
+    }
+    assert_eq!(stored, made);
 }

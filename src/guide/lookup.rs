@@ -1,0 +1,181 @@
+//! Finds what a word stands for: a section by its heading, a row of a table by its first cell, or a
+//! paragraph by the bold words that it begins with.
+
+use crate::{PAGES, Page};
+
+/// A part of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The topic of the page that it is from.
+    pub topic: &'static str,
+    /// Markdown.
+    pub text: String,
+}
+
+/// The first part that `word` names; case does not count.
+#[must_use]
+pub fn part(word: &str) -> Option<Part> {
+    let kinds: [fn(&Page, &str) -> Option<String>; 3] = [section, row, paragraph];
+    kinds.iter().find_map(|find| {
+        PAGES.iter().find_map(|page| {
+            let text = find(page, word)?;
+            Some(Part {
+                topic: page.topic,
+                text,
+            })
+        })
+    })
+}
+
+/// Each `[name]: target` of a text.
+pub fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(definition)
+}
+
+/// The name and the target of a line that defines a reference.
+#[must_use]
+pub fn definition(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix('[')?.split_once("]: ")
+}
+
+/// The cells of a table's line.
+#[must_use]
+pub fn cells(line: &str) -> Vec<String> {
+    let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
+    // A bar within a cell is written with a backslash.
+    let bars = inner.replace("\\|", "\u{1}");
+    let cells = bars
+        .split('|')
+        .map(|cell| cell.trim().replace('\u{1}', "|"));
+    cells.collect()
+}
+
+/// Whether a line stands between a table's head and its rows.
+#[must_use]
+pub fn is_ruler(line: &str) -> bool {
+    line.starts_with('|') && line.contains("---") && line.chars().all(|c| "|-: ".contains(c))
+}
+
+fn section(page: &Page, word: &str) -> Option<String> {
+    let mut level = None;
+    let mut text = String::new();
+    let mut is_code = false;
+    for line in page.text.lines() {
+        is_code ^= line.starts_with("```");
+        if let Some((depth, title)) = heading(line).filter(|_| !is_code) {
+            match level {
+                None if depth > 1 && is_named(title, word) => level = Some(depth),
+                Some(level) if depth <= level => break,
+                _ => {}
+            }
+        }
+        if level.is_some() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    level.map(|_| text)
+}
+
+/// How deep a heading is, and its words.
+fn heading(line: &str) -> Option<(usize, &str)> {
+    let words = line.trim_start_matches('#');
+    let depth = line.len() - words.len();
+    words
+        .strip_prefix(' ')
+        .filter(|_| depth > 0)
+        .map(|words| (depth, words))
+}
+
+/// As a list below the row's first cell.
+fn row(page: &Page, word: &str) -> Option<String> {
+    let lines: Vec<&str> = page.text.lines().collect();
+    let mut heads = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        if lines.get(number + 1).is_some_and(|next| is_ruler(next)) {
+            heads = cells(line);
+            continue;
+        }
+        if !line.starts_with('|') || is_ruler(line) {
+            continue;
+        }
+        let cells = cells(line);
+        let first = cells.first()?;
+        if !first.split(", ").any(|name| is_named(name, word)) {
+            continue;
+        }
+        let mut text = format!("## {first}\n\n");
+        for (head, cell) in heads.iter().zip(&cells).skip(1) {
+            text.push_str(&format!("- {head}: {cell}\n"));
+        }
+        return Some(text);
+    }
+    None
+}
+
+fn paragraph(page: &Page, word: &str) -> Option<String> {
+    let mut paragraphs = page.text.split("\n\n");
+    let found = paragraphs.find(|text| {
+        let text = text.trim_start_matches(['-', ' ', '\n']);
+        let bold = text
+            .strip_prefix("**")
+            .and_then(|rest| rest.split_once("**"));
+        bold.is_some_and(|(bold, _)| is_named(bold, word))
+    });
+    found.map(|text| format!("{}\n", text.trim()))
+}
+
+/// Whether a title, a cell or bold words are this name, or begin with it in code: the flag
+/// `--events FILE` is found as `--events`.
+fn is_named(text: &str, word: &str) -> bool {
+    let text = text.trim();
+    let in_code = text.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+    let code = in_code.map_or("", |(code, _)| code);
+    let plain = text.trim_matches(['`', '.', ':']);
+    let first = code.split(' ').next().unwrap_or_default();
+    !word.is_empty()
+        && [plain, code, first]
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: Page = Page {
+        topic: "made",
+        text: "# Made\n\nA page.\n\n## One\n\nFirst.\n\n```sh\n## no heading\n```\n\n### Below\n\n\
+               Second.\n\n## Two\n\n| flag | default | what |\n| --- | --- | --- |\n\
+               | `--a X\\|Y` | `1` | is a |\n\n- **P-1.2** says so.\n",
+    };
+
+    #[test]
+    fn a_section_ends_at_the_next_one_of_its_depth() {
+        let one = section(&PAGE, "one").unwrap();
+        assert!(
+            one.starts_with("## One\n") && one.ends_with("Second.\n\n"),
+            "{one}"
+        );
+        assert_eq!(section(&PAGE, "Below").unwrap(), "### Below\n\nSecond.\n\n");
+        assert_eq!(section(&PAGE, "no heading"), None);
+        assert_eq!(section(&PAGE, "made"), None, "a page has its topic");
+    }
+
+    #[test]
+    fn a_row_is_found_by_its_first_cell() {
+        let wanted = "## `--a X|Y`\n\n- default: `1`\n- what: is a\n";
+        assert_eq!(row(&PAGE, "--a").as_deref(), Some(wanted));
+        assert_eq!(row(&PAGE, "flag"), None);
+        assert_eq!(row(&PAGE, ""), None);
+    }
+
+    #[test]
+    fn a_paragraph_is_found_by_its_bold_words() {
+        assert_eq!(
+            paragraph(&PAGE, "p-1.2").as_deref(),
+            Some("- **P-1.2** says so.\n")
+        );
+        assert_eq!(paragraph(&PAGE, "P-1"), None);
+    }
+}

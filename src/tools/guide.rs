@@ -1,0 +1,151 @@
+//! `guide [TOPIC]`: the pages of the guide on a terminal, for login nodes without a browser. A
+//! topic is a page, a finding or event code, a flag, a metric, or whatever else has a heading or a
+//! row of a table.
+
+mod markdown;
+mod table;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use ::guide::findings::findings;
+use ::guide::{PAGES, Page, lookup, page};
+
+use crate::explain;
+use crate::shared::output::{Trouble, complain, say};
+use crate::shared::pager;
+use crate::shared::paper::Paper;
+use crate::shared::words::wrapped;
+
+const WRONG_ARGUMENTS: u8 = 2;
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Arguments {
+    /// A page; or a finding of doctor or status, a code of the log, a flag or a metric. Without it:
+    /// a list of the pages
+    #[arg(value_name = "TOPIC", allow_hyphen_values = true)]
+    topic: Option<String>,
+}
+
+const AFTER_HELP: &str = "On a terminal, a page that is longer than the screen goes to $PAGER, or \
+    to less or more. Exit status: 0 the page is printed; 2 there is no such topic.";
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
+    let paper = Paper::of_stdout();
+    let Some(topic) = &arguments.topic else {
+        say(contents(&paper))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    match text_on(topic, &paper) {
+        Some(text) => {
+            pager::show(&text, &paper)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None => {
+            complain(format!("htex-interchange: {}", unknown(topic)));
+            Ok(ExitCode::from(WRONG_ARGUMENTS))
+        }
+    }
+}
+
+/// One line for each page.
+fn contents(paper: &Paper) -> String {
+    let mut text = paper.bold("The guide of htex-interchange") + "\n\n";
+    let widest = PAGES.iter().map(|page| page.topic.len()).max().unwrap_or(0);
+    let room = paper.text_columns.saturating_sub(widest + 4);
+    for page in PAGES {
+        let mut topic = paper.bold(&format!("{:widest$}", page.topic));
+        for line in wrapped(&page.summary(), room) {
+            let _ = writeln!(text, "  {topic}  {line}");
+            topic = " ".repeat(widest);
+        }
+    }
+    text.push_str(
+        "\n`htex-interchange guide TOPIC` prints a page, and what a finding, a flag, a metric or \
+         an event\nis: `htex-interchange guide managers-lost`, \
+         `htex-interchange guide --events`.\n",
+    );
+    text
+}
+
+fn text_on(topic: &str, paper: &Paper) -> Option<String> {
+    if let Some(page) = page(&topic.to_lowercase()) {
+        return Some(markdown::rendered(page.text, paper));
+    }
+    let finding = explain::page(&topic.to_lowercase());
+    let part = lookup::part(topic).map(|part| {
+        let text = markdown::rendered(&part.text, paper);
+        format!("{text}\n(from `htex-interchange guide {}`)\n", part.topic)
+    });
+    match (finding, part) {
+        (Some(finding), Some(part)) if part.contains("guide codes") => {
+            Some(format!("{finding}\n{part}"))
+        }
+        (finding, part) => finding.or(part),
+    }
+}
+
+/// What to say of a word that stands for nothing here.
+fn unknown(topic: &str) -> String {
+    let ids = findings().map(|finding| finding.id);
+    let topics = PAGES.iter().map(|page: &Page| page.topic);
+    let near = explain::near(topic, topics.chain(ids));
+    let mut text = format!("the guide has no topic {topic:?}.");
+    if !near.is_empty() {
+        let _ = write!(text, " Near it: {}.", near.join(", "));
+    }
+    text.push_str("\n\n");
+    text + &contents(&Paper::piped())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_can_be_read_on_a_narrow_terminal_and_on_paper() {
+        for columns in [72, 100] {
+            let paper = Paper {
+                text_columns: columns,
+                ..Paper::piped()
+            };
+            for page in PAGES {
+                let text = text_on(page.topic, &paper).expect("it is there");
+                assert!(
+                    !text.contains("|---") && !text.contains("| ---"),
+                    "{}",
+                    page.topic
+                );
+                assert!(!text.contains("]: "), "{}", page.topic);
+                assert!(!text.contains("<!--"), "{}", page.topic);
+            }
+        }
+    }
+
+    #[test]
+    fn findings_flags_and_sections_are_topics() {
+        let paper = Paper::piped();
+        for (topic, has) in [
+            ("managers-lost", "Related: "),
+            ("Managers-Lost", "Related: "),
+            ("--events", "default"),
+            ("metrics", "htex_interchange_tasks_received_total"),
+            (
+                "htex_interchange_slots",
+                "from `htex-interchange guide operate`",
+            ),
+        ] {
+            let text = text_on(topic, &paper).expect(topic);
+            assert!(text.contains(has), "{topic}:\n{text}");
+        }
+        assert!(text_on("no such thing", &paper).is_none());
+        let told = unknown("opperate");
+        assert!(
+            told.starts_with("the guide has no topic \"opperate\". Near it: operate"),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! A text that is longer than the terminal goes to a pager.
+
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::charset::Charset;
+use super::output::say;
+use super::paper::Paper;
+
+/// A pager that cannot be run is as good as none.
+const SCRIPT: &str = "
+    if [ -n \"$PAGER\" ]; then eval \"$PAGER\"
+    elif command -v less >/dev/null 2>&1; then less
+    elif command -v more >/dev/null 2>&1; then more
+    else cat
+    fi
+    status=$?
+    case $status in 126|127) exec cat ;; esac
+    exit $status";
+/// Lines that a shell's prompt needs below the text.
+const PROMPT_ROWS: usize = 2;
+
+/// Prints the text, or becomes the pager that shows it: the signals of a terminal are then the
+/// pager's own.
+///
+/// # Errors
+/// The system's, where a text can be printed in neither way.
+pub(crate) fn show(text: &str, paper: &Paper) -> io::Result<()> {
+    let is_long = text.lines().count() + PROMPT_ROWS > paper.rows;
+    if !paper.is_terminal || !paper.moves_cursor || !is_long {
+        return say(text);
+    }
+    let Ok(file) = file_with(&Charset::of_reader().text(text)) else {
+        return say(text);
+    };
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT]).stdin(Stdio::from(file));
+    if std::env::var_os("LESS").is_none() {
+        // Colours as they are, and the text stays on the screen behind it.
+        command.env("LESS", "FRX");
+    }
+    // It returns only where there is no shell.
+    let _ = command.exec();
+    say(text)
+}
+
+/// In memory, so that it goes with its reader.
+fn file_with(text: &str) -> io::Result<File> {
+    let memory = memfd_create("htex-interchange guide", MFdFlags::MFD_CLOEXEC)?;
+    let mut file = File::from(memory);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
