@@ -11,7 +11,8 @@
 //! Beside them `protocol` is Parsl's vocabulary, `pickle` is Python's format, [`submit_side`] what
 //! the executor said at the start (configuration, keys, versions), [`logging`] the shape of log
 //! lines, `keeper` the process that outlives the broker and tells its end, [`status`] the document
-//! that people and programs outside get of a run, and [`tools`] what people run by hand.
+//! that people and programs outside get of a run, [`tools`] what people run by hand, and
+//! [`mod@guide`] the pages that explain all of it to users, operators and contributors.
 
 pub mod cli;
 

@@ -51,7 +51,7 @@ macro_rules! pages {
 }
 
 pages! {
-    r#use "use"
+    usage "use"
     install "install"
     operate "operate"
     troubleshoot "troubleshoot"
@@ -98,7 +98,7 @@ mod tests {
     fn every_reference_is_defined_in_its_page() {
         let links = include_str!("links.txt");
         for page in PAGES {
-            let definition = format!("[{}]: super::", page.topic);
+            let definition = format!("[{}]: crate::", page.topic);
             assert!(links.contains(&definition), "{definition}");
             let defined: Vec<&str> = lookup::definitions(page.text)
                 .map(|(name, _)| name)
