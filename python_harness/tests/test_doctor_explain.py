@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 SECONDS = 30
 WRONG_ARGUMENTS = 2
 # What each page has, in this order.
-PARTS = ["Told when: ", "Behind it: ", "What to do: ", "Related: "]
+PARTS = ["Shown when: ", "Cause: ", "What to do: ", "Related: "]
 
 
 def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:

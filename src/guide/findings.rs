@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(unique.len(), ids.len(), "one section for each id");
         for finding in findings() {
             let parts = finding.parts();
-            let heads = ["Told when: ", "Behind it: ", "What to do: ", "Related: "];
+            let heads = ["Shown when: ", "Cause: ", "What to do: ", "Related: "];
             assert_eq!(parts.len(), 1 + heads.len(), "{}: {parts:?}", finding.id);
             for (part, head) in parts[1..].iter().zip(heads) {
                 assert!(

@@ -68,7 +68,7 @@ mod tests {
             text.starts_with("never-registered\n\n  Tasks wait, or"),
             "{text}"
         );
-        assert!(text.contains("\n\n  Told when: "), "{text}");
+        assert!(text.contains("\n\n  Shown when: "), "{text}");
         assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
     }
 
