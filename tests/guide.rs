@@ -57,11 +57,53 @@ fn flags_are_those_of_the_command_line() {
             .unwrap_or_default();
         let _ = write!(made, "\n### {}\n\n{about}.\n\n", tool.get_name());
         made += &table_of(tool);
-        if let Some(after) = tool.get_after_help() {
-            let _ = write!(made, "\n{}\n", filled(&in_one_line(&after.to_string())));
+        let (after, _) = after_help(tool);
+        if !after.is_empty() {
+            let _ = write!(made, "\n{}\n", filled(&after));
         }
     }
     hold("src/guide/flags.md", "made from the command line", &made);
+}
+
+#[test]
+fn exit_statuses_are_those_that_the_tools_name() {
+    let mut command = Arguments::command();
+    command.build();
+    let mut made = String::from("\n| tool | status |\n| --- | --- |\n");
+    for tool in command.get_subcommands() {
+        let (_, statuses) = after_help(tool);
+        if !statuses.is_empty() {
+            let _ = writeln!(made, "| `{}` | {statuses} |", tool.get_name());
+        }
+    }
+    made += "\n";
+    hold(
+        "src/guide/exit-status.md",
+        "made from the command line",
+        &made,
+    );
+    // And those of the interchange itself, in any order.
+    let page = read("src/guide/exit-status.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+    let told: BTreeSet<u8> = rows
+        .filter_map(|row| row.split(' ').next()?.parse().ok())
+        .collect();
+    let (_, statuses) = after_help(&command);
+    let named = statuses
+        .split("; ")
+        .filter_map(|one| one.split(' ').next()?.parse().ok());
+    assert_eq!(told, named.collect());
+}
+
+/// What stands below the flags of a command: its text, and what its exit status means.
+fn after_help(command: &Command) -> (String, String) {
+    let text = command.get_after_help().map(ToString::to_string);
+    let text = in_one_line(&text.unwrap_or_default());
+    let (before, statuses) = text.split_once("Exit status: ").unwrap_or((&text, ""));
+    (
+        before.trim().to_owned(),
+        statuses.trim_end_matches('.').to_owned(),
+    )
 }
 
 /// A row for each argument but --help and --version.
