@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -13,6 +14,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from test_status import place  # noqa: F401
+from test_top import enlisted
 
 from harness import cli
 from harness.machine.terminal import Terminal
@@ -155,3 +158,19 @@ def test_every_command_of_the_harness_is_one():
                 cli._parse(words)
             except SystemExit:
                 pytest.fail(f"{command}: {told.getvalue()}")
+
+
+def shape_of(screen: str) -> list[str]:
+    """The names of what `status` shows, line by line, and the heads of its table."""
+    kinds = ("PROBLEM", "WARNING", "NOTE", "Nothing is wrong.")
+    names = [re.split(r"  +", line)[0] for line in screen.splitlines() if re.match("[A-Z]", line)]
+    heads = [line for line in screen.splitlines() if line.startswith("BLOCK")]
+    return [*heads, *(name for name in names if name not in kinds)]
+
+
+def test_the_screen_of_status_looks_like_the_example(start, connect):
+    page = (PAGES / "operate.md").read_text()
+    (example,) = [part.split("```")[0] for part in page.split("```text\n")[1:]]
+    enlisted(start, connect, 2)
+    shown = subprocess.run([environment.binary(), "status"], capture_output=True, text=True).stdout
+    assert shape_of(example) == shape_of(shown), shown
