@@ -54,7 +54,7 @@ def test_every_page_is_listed_and_printed():
         assert guide(topic, LC_ALL="C").stdout.isascii()
 
 
-@pytest.mark.parametrize("topic", ["managers-lost", "port-taken"])
+@pytest.mark.parametrize("topic", ["never-registered", "port-taken"])
 def test_a_finding_has_the_page_that_doctor_explains_it_by(topic):
     explained = subprocess.run(
         [environment.binary(), "doctor", "--explain", topic], capture_output=True, text=True
@@ -174,3 +174,13 @@ def test_the_screen_of_status_looks_like_the_example(start, connect):
     enlisted(start, connect, 2)
     shown = subprocess.run([environment.binary(), "status"], capture_output=True, text=True).stdout
     assert shape_of(example) == shape_of(shown), shown
+
+
+def test_every_topic_that_a_page_names_is_one():
+    pages = [environment.PROJECT_DIR / "README.md", *PAGES.rglob("*.md")]
+    text = " ".join(" ".join(page.read_text() for page in pages).split())
+    topics = set(re.findall(r"htex-interchange guide ([a-z-]+)", text + guide().stdout))
+    assert "troubleshoot" in topics
+    for topic in topics:
+        told = guide(topic)
+        assert told.returncode == 0, told.stderr

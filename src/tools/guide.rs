@@ -65,7 +65,7 @@ fn contents(paper: &Paper) -> String {
     }
     text.push_str(
         "\n`htex-interchange guide TOPIC` prints a page, and what a finding, a flag, a metric or \
-         an event\nis: `htex-interchange guide managers-lost`, \
+         an event\nis: `htex-interchange guide never-registered`, \
          `htex-interchange guide --events`.\n",
     );
     text
@@ -129,8 +129,8 @@ mod tests {
     fn findings_flags_and_sections_are_topics() {
         let paper = Paper::piped();
         for (topic, has) in [
-            ("managers-lost", "Related: "),
-            ("Managers-Lost", "Related: "),
+            ("never-registered", "Related: "),
+            ("Never-Registered", "Related: "),
             ("--events", "default"),
             ("metrics", "htex_interchange_tasks_received_total"),
             (
