@@ -128,13 +128,14 @@ pub struct Arguments {
 
     /// Continue in another process, with all tasks and managers, when this one is killed or stops
     /// on an internal error. For the executor of the Python package htex_interchange, which sets
-    /// it; any other executor sees the end of the interchange as without this flag.
+    /// it with `survive=True`; any other executor sees the end of the interchange as without this
+    /// flag.
     #[arg(long)]
     pub survive: bool,
 
-    /// Never send a manager more tasks than its capacity. Without it, a manager gets a task in place
-    /// of each one that may have been lost when an interchange was killed (`--survive`). For MPI,
-    /// whose scheduler cannot hold more than one task beyond its workers.
+    /// Never send a manager more tasks than its capacity. Without it, a manager gets a task in
+    /// place of each one that may have been lost when an interchange was killed (`--survive`). For
+    /// MPI, whose scheduler loses results when it has two tasks more than workers.
     #[arg(long)]
     pub exact_capacity: bool,
 

@@ -45,8 +45,8 @@ pub(super) enum Verdict {
 /// Why a broker that could have survived was not started again.
 #[derive(Debug)]
 pub enum NoRestart {
-    /// It has ended three times within a minute, and brought nothing about nor lived for long before
-    /// any of these ends.
+    /// It has ended three times within a minute, and before none of these ends had it brought
+    /// anything about or lived for long.
     NoProgress,
     /// It has ended at this one before.
     SameMessage(Message),

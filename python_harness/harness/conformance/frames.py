@@ -45,10 +45,14 @@ BYTES_PER_LINE = 20
 
 HEAD = f"""# Frames
 
-Made by `python3 -m harness.conformance.frames`, which a test repeats: bodies of messages as Python
-3.11 and Parsl {RELEASE} pickle them. Names, hosts and times are made up. The rules behind
-them are in [the protocol](../protocol.md); `conformance --vectors DIR` writes these frames as
-files.
+Real messages of HTEX's protocol, byte by byte.
+
+They are the bodies as Python 3.11 and Parsl {RELEASE} pickle them; names, hosts and times are
+made up. The rules behind them are in [the protocol][protocol]. `python3 -m
+harness.conformance.frames` makes this page, which a test repeats, and `conformance --vectors DIR`
+writes the frames as files.
+
+[protocol]: ../protocol.md
 """
 
 
