@@ -42,39 +42,40 @@ const PROBLEMS: u8 = 4;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A Python file that makes a Parsl configuration, which is loaded and not started; a run's
-    /// directory (runinfo/000), or an executor's in it; or that of an endpoint of Globus Compute
-    /// (~/.globus_compute/NAME)
+    /// A Python file that defines a Parsl configuration (loaded, not started); a run directory
+    /// (runinfo/000) or an executor's directory in it; or the directory of a Globus Compute
+    /// endpoint (~/.globus_compute/NAME)
     #[arg(
         value_name = "CONFIG.py|RUNDIR|ENDPOINT",
         required_unless_present = "explain"
     )]
     what: Option<PathBuf>,
 
-    /// The Python to load the configuration with, or that of an endpoint. Without it: that of the
-    /// interchange.py on PATH, then the python3 there; that of globus-compute-endpoint on PATH.
+    /// The Python that loads the configuration or runs the endpoint. Default: that of the
+    /// interchange.py on PATH, else python3 on PATH; for an endpoint that of
+    /// globus-compute-endpoint on PATH.
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
 
-    /// Print one JSON object
+    /// Print the findings as one JSON object
     #[arg(long)]
     json: bool,
 
-    /// Let the configuration do all that it does when it is loaded: write, remove, connect, start
+    /// Allow the configuration its side effects while it loads: write, delete, connect, start
     #[arg(long)]
     run: bool,
 
-    /// The time that loading the configuration may take
+    /// Time limit for loading the configuration
     #[arg(long, value_name = "SECONDS", default_value_t = LOADED_WITHIN.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..))]
     load_within: u64,
 
-    /// What the program in CONFIG.py gets as its own arguments
+    /// Arguments for the program in CONFIG.py
     #[arg(last = true, value_name = "ARG")]
     program_arguments: Vec<OsString>,
 
-    /// Examine nothing, and print the page on a finding, of doctor or of status: what it means,
-    /// what shows it, what may be behind it, and what to do
+    /// Only explain a finding of doctor or status: what it means, what shows it, likely causes, and
+    /// what to do
     #[arg(long, value_name = "ID", conflicts_with = "json")]
     explain: Option<String>,
 }

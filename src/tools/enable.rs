@@ -21,8 +21,8 @@ pub struct Arguments {
     #[command(flatten)]
     which: WhichPython,
 
-    /// Put the files among the user's own packages instead of that Python's: for all environments
-    /// of the same Python version that use those, and for nobody else
+    /// Install into the user's site-packages instead of that Python's: affects only this user, in
+    /// all environments of the same Python version that use them
     #[arg(long)]
     user: bool,
 }
@@ -30,8 +30,8 @@ pub struct Arguments {
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct WhichPython {
-    /// The Python that runs Parsl's programs. Without it: that of the interchange.py on PATH, else
-    /// the python3 on PATH
+    /// The Python that runs the Parsl programs. Default: that of the interchange.py on PATH, else
+    /// python3 on PATH
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
 }

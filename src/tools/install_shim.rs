@@ -22,25 +22,25 @@ const NAME: &str = "interchange.py";
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A directory for programs; it is made if its parent is there
+    /// A directory on PATH; created if its parent exists
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 
-    /// Put a copy there instead of a symbolic link to this program. It serves after this program
-    /// has gone, and stays as old as it is.
+    /// Install a copy instead of a symbolic link to this program. A copy keeps working when this
+    /// program is removed, and does not follow its upgrades.
     #[arg(long)]
     copy: bool,
 
-    /// For endpoints of Globus Compute: as globus-compute-endpoint, which serves as their
-    /// interchange and leaves every other call to the next program of that name on PATH
+    /// For Globus Compute endpoints: install as globus-compute-endpoint, which serves as their
+    /// interchange and passes every other call to the next program of that name on PATH
     #[arg(long)]
     globus_compute: bool,
 
-    /// Replace a program of that name that is not ours
+    /// Replace a program of that name even if this tool did not install it
     #[arg(long)]
     force: bool,
 
-    /// Take it away again, if it is ours
+    /// Remove it again, if this tool installed it
     #[arg(long, conflicts_with_all = ["copy", "force"])]
     remove: bool,
 }

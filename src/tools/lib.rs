@@ -62,25 +62,25 @@ pub use shared::paper::is_dumb;
 /// A tool with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Tool {
-    /// Tell how running interchanges do, and what is wrong
+    /// Show the state of running interchanges, and what is wrong
     Status(status::Arguments),
     /// Watch running interchanges live, and hold managers
     Top(top::Arguments),
     /// Put this program where an unchanged Parsl finds it, as interchange.py
     InstallShim(install_shim::Arguments),
-    /// Have a Python start this program wherever it would start Parsl's own interchange
+    /// Make a Python start this program wherever it would start Parsl's own interchange
     Enable(enable::Arguments),
-    /// Take away what enable has put into a Python
+    /// Undo enable
     Disable(enable::WhichPython),
-    /// Tell whether a Python is enabled, by which file, and for which program
+    /// Show whether a Python is enabled, by which file, and for which program
     Enabled(enable::WhichPython),
-    /// Say what would go wrong with a Parsl configuration, or went wrong in a run
+    /// Find what would go wrong with a Parsl configuration, or went wrong in a run
     Doctor(doctor::Arguments),
-    /// Print a page of the guide, or what a finding, a flag or a metric is
+    /// Print a page of the guide, or what a code, a finding, a flag or a metric is
     Guide(guide::Arguments),
-    /// Draw a page with pictures of a run, from its events
+    /// Make an HTML report of a run from its events file
     Report(report::Arguments),
-    /// Print the script that makes a shell complete this program's words
+    /// Print a shell completion script
     Completions(completions::Arguments),
     /// Print the manual page, in troff: htex-interchange man | man -l -
     Man,

@@ -24,15 +24,15 @@ const ASKED_FOR: Duration = Duration::from_secs(20);
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Arguments {
-    /// A directory above files of events (runinfo/000), or one such file
+    /// A directory that contains events files (runinfo/000), or one such file
     #[arg(value_name = "RUNDIR")]
     run: PathBuf,
 
-    /// Write the page there. Without it: RUNDIR/htex-report.html
+    /// Output file. Default: RUNDIR/htex-report.html
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// The Python to make it with. Without it: the first that has the package htex-interchange, of
+    /// The Python that makes the page. Default: the first that has the package htex-interchange, of
     /// the one beside this program, that of the interchange.py on PATH, and those on PATH.
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,

@@ -36,25 +36,24 @@ const NONE_FOUND: u8 = 3;
                         2 wrong arguments; 3 none found."
 )]
 pub struct Arguments {
-    /// Only interchanges whose log directory is this or lies below it: runinfo/003/htex,
-    /// runinfo/003, or runinfo, whose latest run is meant. Without it: all of this user on this
-    /// machine.
+    /// Only interchanges whose log directory is DIR or below it: runinfo/003/htex, runinfo/003, or
+    /// runinfo for its latest run. Default: all interchanges of this user on this machine.
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 
-    /// A line for each manager instead of one for each block
+    /// Show one line per manager instead of one per block
     #[arg(long)]
     managers: bool,
 
-    /// Everything about each of several interchanges, earlier runs below DIR included
+    /// Show full details of every interchange, including earlier runs below DIR
     #[arg(long)]
     all: bool,
 
-    /// What the interchanges say, as it comes: a JSON object a line
+    /// Print the unmodified answers of the interchanges, one JSON object per line
     #[arg(long, conflicts_with = "managers")]
     json: bool,
 
-    /// Again and again, every SECONDS (2 unless named), until Ctrl-C
+    /// Repeat every SECONDS (default 2) until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "2", value_parser = some_seconds)]
     watch: Option<Duration>,

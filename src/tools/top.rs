@@ -56,9 +56,8 @@ const LOOK_UP: Duration = Duration::from_millis(50);
                         found."
 )]
 pub struct Arguments {
-    /// Only interchanges whose log directory is this or lies below it: runinfo/003/htex,
-    /// runinfo/003, or runinfo, whose latest run is meant. Without it: all of this user on this
-    /// machine.
+    /// Only interchanges whose log directory is DIR or below it: runinfo/003/htex, runinfo/003, or
+    /// runinfo for its latest run. Default: all interchanges of this user on this machine.
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
 }
