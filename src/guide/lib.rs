@@ -64,7 +64,7 @@ pages! {
     exit_status "exit-status"
     design "design"
     protocol "protocol"
-    frames "protocol/frames"
+    frames "frames"
     testing "testing"
     benchmarks "benchmarks"
     changelog "changelog"

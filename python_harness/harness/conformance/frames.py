@@ -24,7 +24,7 @@ from harness.conformance import page
 from harness.fakes.bad_frames import BAD_MESSAGES, BAD_TASKS
 from harness.fakes.wire import HEARTBEAT_CODE, SHUTDOWN_CODE, registration
 
-PATH = page.PATH.parent / "protocol" / "frames.md"
+PATH = page.PATH.parent / "frames.md"
 
 PROTOCOL = 4
 RELEASE = "2026.10.26"
@@ -52,7 +52,7 @@ made up. The rules behind them are in [the protocol][protocol]. `python3 -m
 harness.conformance.frames` makes this page, which a test repeats, and `conformance --vectors DIR`
 writes the frames as files.
 
-[protocol]: ../protocol.md
+[protocol]: protocol.md
 """
 
 
@@ -258,7 +258,6 @@ def hex_dump(frame: bytes) -> str:
 
 
 def main() -> None:
-    PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(page_text())
     print(f"{PATH}: {len(good())} messages", file=sys.stderr)
 
