@@ -29,10 +29,11 @@ use submit_side::address::Address;
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
-/// Where the submit process cannot be watched: an executor that is there has connected within this,
-/// and its questions have come,
+/// An executor that is there has connected within this, and its questions have come. One that is
+/// suspended comes later.
 const EXECUTOR_WITHIN: Duration = Duration::from_millis(1500);
-/// and come again within this. Parsl asks once in its `strategy_period`, of 5 s.
+/// Where the submit process cannot be watched, it is waited for only so long, and asks again within
+/// this: Parsl asks once in its `strategy_period`, of 5 s.
 const ASKED_WITHIN: Duration = Duration::from_secs(6);
 /// Answers are sent for this long behind the connection.
 const ANSWERS_FOR: Duration = Duration::from_millis(300);
@@ -41,8 +42,8 @@ const ANSWERS_FOR: Duration = Duration::from_millis(300);
 const MANAGERS_WITHIN: Duration = Duration::from_millis(1500);
 const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
 const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
-/// Behind SIGTERM managers still have this long to connect again: HTEX waits for 10 s.
-const MANAGERS_AFTER_SIGTERM: Duration = Duration::from_millis(500);
+/// With SIGTERM those that come back at once are still waited for: HTEX waits for 10 s.
+const MANAGERS_WITHIN_AT_SIGTERM: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Once everybody has heard it and asks nothing.
 const REST_FOR: Duration = Duration::from_millis(200);
@@ -118,7 +119,7 @@ impl LastWords<'_> {
             looked: Instant::now(),
             submit_process_lives: self.submit_process.is_alive(),
             signals: self.signals,
-            stopped: None,
+            is_stopped: false,
             is_reported: false,
         };
         talk.sockets.connect(self.side)?;
@@ -159,8 +160,8 @@ struct Talk<'a> {
     looked: Instant,
     submit_process_lives: Option<bool>,
     signals: Option<&'a Signals>,
-    /// When SIGTERM came.
-    stopped: Option<Instant>,
+    /// SIGTERM has come.
+    is_stopped: bool,
     is_reported: bool,
 }
 
@@ -176,30 +177,25 @@ impl Talk<'_> {
         let managers_within =
             (MANAGERS_WITHIN + FOR_EACH_MANAGER.saturating_mul(managers)).min(MANAGERS_WITHIN_MAX);
         loop {
-            let managers_within = match self.stopped {
-                Some(at) => MANAGERS_AFTER_SIGTERM.saturating_sub(at.duration_since(begin)),
-                None => managers_within,
+            let managers_within = match self.is_stopped {
+                true => MANAGERS_WITHIN_AT_SIGTERM,
+                false => managers_within,
             };
             let managers_done = self.waiting.is_empty() || begin.elapsed() >= managers_within;
-            if managers_done && (self.stopped.is_some() || !self.is_awaited(begin)) {
+            if managers_done && (self.is_stopped || !self.is_awaited(begin)) {
                 break;
             }
-            let is_told = self
-                .connected
-                .is_some_and(|since| since.elapsed() >= ANSWERS_FOR);
-            if is_told && managers_done {
+            let is_answered = match self.connected {
+                Some(since) => since.elapsed() < ANSWERS_FOR,
+                None => begin.elapsed() < EXECUTOR_WITHIN,
+            };
+            if is_answered {
+                answer(&self.sockets.commands, &refusal);
+            } else if self.connected.is_some() && managers_done {
                 self.report();
             }
-            let look_again_after = match is_told && self.heard.elapsed() >= ANSWERS_FOR {
-                true => REST_FOR,
-                false => LOOK_EVERY,
-            };
-            if self
-                .connected
-                .is_none_or(|since| since.elapsed() < ANSWERS_FOR)
-            {
-                answer(&self.sockets.commands, &refusal);
-            }
+            let is_quiet = !is_answered && managers_done && self.heard.elapsed() >= ANSWERS_FOR;
+            let look_again_after = if is_quiet { REST_FOR } else { LOOK_EVERY };
             let commands = &self.sockets.commands;
             self.aside
                 .wait([commands, self.is_connected.socket()], look_again_after);
@@ -213,7 +209,7 @@ impl Talk<'_> {
             self.tell_managers();
             self.look_around();
         }
-        if self.stopped.is_some() {
+        if self.is_stopped {
             let _ = self.sockets.set_linger(LINGER_AFTER_SIGTERM_MS);
         }
         self.report();
@@ -257,9 +253,7 @@ impl Talk<'_> {
 
     /// Whether it is told to end, and whether the submit process has ended.
     fn look_around(&mut self) {
-        if self.stopped.is_none() && self.signals.is_some_and(Signals::is_told_to_end) {
-            self.stopped = Some(Instant::now());
-        }
+        self.is_stopped |= self.signals.is_some_and(Signals::is_told_to_end);
         if self.looked.elapsed() >= SUBMIT_PROCESS_EVERY {
             self.looked = Instant::now();
             self.submit_process_lives = self.submit_process.is_alive();
