@@ -31,7 +31,7 @@ pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
             logging::EXIT_FLUSH,
             Some("version mismatch"),
         ),
-        End::Broken => (BROKEN, logging::EXIT_FLUSH, Some("a fault of its own")),
+        End::Broken => (BROKEN, logging::EXIT_FLUSH, Some("internal error")),
         // The run does not end.
         End::GoneOnFrom => (BROKEN, logging::EXIT_FLUSH, None),
         End::KeeperGone => (BROKEN, logging::EXIT_FLUSH, Some("killed")),

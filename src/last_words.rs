@@ -99,7 +99,7 @@ pub(crate) fn tell(
             .say()
         });
     if let Err(error) = told {
-        codes::log!(LOSS_UNDELIVERED, "Nobody could be told: {error}");
+        codes::log!(LOSS_UNDELIVERED, "Could not notify anybody: {error}");
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn hand_over_if_newer(
     let Some(parsl) = found.parsl.as_ref().map(|known| &known.version) else {
         codes::log!(
             PARSL_UNKNOWN,
-            "The release of the submit side's Parsl was not found, so it is served here"
+            "Could not find the release of the submit side's Parsl; serving it here"
         );
         return;
     };
@@ -57,20 +57,20 @@ pub(crate) fn hand_over_if_newer(
     if std::env::var_os(HANDED_OVER).is_some() {
         codes::log!(
             PARSL_NEWER,
-            "{newer}, but its own interchange leads back here, so it is served here"
+            "{newer}, but its own interchange leads back here; serving it here"
         );
         return;
     }
     let Some(own) = own_interchange(&hints, &found) else {
         codes::log!(
             PARSL_NEWER,
-            "{newer}, but no interchange of its own was found, so it is served here"
+            "{newer}, but no interchange of its own was found; serving it here"
         );
         return;
     };
     codes::log!(
         HANDED_OVER,
-        "{newer}: its own interchange serves, {}",
+        "{newer}: handing over to its own interchange, {}",
         shown(&own)
     );
     if let Some(log) = log {
@@ -85,7 +85,7 @@ pub(crate) fn hand_over_if_newer(
     }
     codes::log!(
         HAND_OVER_FAILED,
-        "{} could not be started, so Parsl is served here: {error}",
+        "Could not start {}; serving Parsl here: {error}",
         shown(&own)
     );
 }

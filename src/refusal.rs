@@ -139,19 +139,19 @@ fn tell_submit_side(line: &str, side: Option<&SubmitSide>) {
     };
     match load_certificates(side).map_err(RefusedStart::Certificates) {
         Ok(certificates) => match event_loop::refuse(side, certificates.as_ref(), line) {
-            Ok(true) => codes::log!(REFUSAL_DELIVERED, "The submit side was told"),
+            Ok(true) => codes::log!(REFUSAL_DELIVERED, "The submit side was notified"),
             Ok(false) => codes::log!(
                 REFUSAL_UNDELIVERED,
-                "The submit side did not ask, and was not told"
+                "The submit side did not ask, and was not notified"
             ),
             Err(error) => codes::log!(
                 REFUSAL_UNDELIVERED,
-                "The submit side could not be told: {error}"
+                "The submit side could not be notified: {error}"
             ),
         },
         Err(reason) => codes::log!(
             REFUSAL_UNDELIVERED,
-            "The submit side could not be told: {reason}"
+            "The submit side could not be notified: {reason}"
         ),
     }
 }

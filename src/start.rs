@@ -132,7 +132,7 @@ fn told(kept: io::Result<Kept>) -> Option<Kept> {
     match kept {
         Ok(kept) => {
             info!(
-                "Process {} keeps this one, and tells everybody if it is killed",
+                "Process {} is the keeper of this one, and notifies everybody if it is killed",
                 kept.keeper()
             );
             Some(kept)
@@ -140,7 +140,7 @@ fn told(kept: io::Result<Kept>) -> Option<Kept> {
         Err(error) => {
             codes::log!(
                 KEEPER_UNAVAILABLE,
-                "If this process is killed, nobody tells the executor: {error}"
+                "Without a keeper: if this process is killed, nobody notifies the executor: {error}"
             );
             None
         }
@@ -163,14 +163,8 @@ fn open_log(raw: &RawConfig<'_>) -> Result<LogGuard, RefusedStart> {
 /// A panic of ours has a line in the log, wherever it is caught.
 fn log_our_faults() {
     panic::set_hook(Box::new(|panic| {
-        codes::log!(
-            INTERNAL_ERROR,
-            "A fault of htex-interchange itself: {panic}"
-        );
-        let _ = writeln!(
-            io::stderr(),
-            "htex-interchange: a fault of its own: {panic}"
-        );
+        codes::log!(INTERNAL_ERROR, "Internal error: {panic}");
+        let _ = writeln!(io::stderr(), "htex-interchange: internal error: {panic}");
     }));
 }
 

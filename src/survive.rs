@@ -52,7 +52,7 @@ pub(crate) fn settled(
         .inspect(|_| {
             codes::log!(
                 SURVIVE_ON,
-                "If this process is killed, another one goes on in its place"
+                "If this process is killed, another one takes over"
             )
         })
         .inspect_err(|reason| {

@@ -96,7 +96,7 @@ pub(crate) fn events(
     })?;
     codes::log!(
         EVENTS_BEGUN,
-        "Events are written to {}",
+        "Writing events to {}",
         file.state().path.display()
     );
     Ok(Events {

@@ -20,7 +20,7 @@ EXIT_MEANINGS = {
     1: "it refused to start",
     2: "wrong arguments",
     3: "a manager has other versions of Python or Parsl",
-    70: "a fault of its own",
+    70: "internal error",
 }
 
 

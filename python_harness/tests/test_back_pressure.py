@@ -51,7 +51,7 @@ def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
     before, own_before = usage.resident_bytes(pid), usage.resident_bytes(os.getpid())
     for task_id in range(TASKS):
         side.submit(task_id, b"%06d" % task_id + bytes(TASK_BYTES - 6))
-    side.interchange.wait_for_log("no more tasks are taken from the submit side", 30)
+    side.interchange.wait_for_log("Pausing intake", 30)
     manager = connect(side).enlist(side, max_capacity=0)
     own_grown = usage.resident_bytes(os.getpid()) - own_before
     assert own_grown > (TASKS * TASK_BYTES - BOUND_BYTES - BESIDE_THE_BOUND_BYTES) * 0.9
@@ -67,7 +67,7 @@ def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
             worker.answer(number)
     answered = [side.result()["task_id"] for _ in range(TASKS)]
     assert answered == list(range(TASKS))
-    side.interchange.wait_for_log("Tasks are taken again")
+    side.interchange.wait_for_log("Resuming intake")
     peak = peak_bytes(pid) - before
     measured(
         f"bound {BOUND_BYTES / 1e6:.0f} MB, submitted {TASKS * TASK_BYTES / 1e6:.0f} MB: "
@@ -81,7 +81,7 @@ def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
     side = bounded_side(1_000_000)
     for task_id in range(300):
         side.submit(task_id, bytes(10_000))
-    side.interchange.wait_for_log("no more tasks are taken from the submit side")
+    side.interchange.wait_for_log("Pausing intake")
     manager = connect(side).enlist(side, max_capacity=0)
     used_s = usage.cpu_seconds_fine(side.interchange.pid)
     # A second's worth of round trips that wait for nothing but the interchange.
@@ -118,7 +118,7 @@ def test_priorities_among_what_was_taken(bounded_side, connect):
     assert numbers == sorted(numbers, reverse=True)
 
 
-def test_results_that_nobody_takes_stop_the_dispatch(bounded_side, connect, measured):
+def test_unread_results_pause_dispatch(bounded_side, connect, measured):
     side = bounded_side(20_000_000, results_read_ahead=2)
     pid = side.interchange.pid
     before = usage.resident_bytes(pid)
@@ -158,10 +158,10 @@ def test_a_real_run(tmp_path):
     with running(tmp_path, blocks=0, interchange_launch_cmd=command) as executor:
         futures = [executor.submit(len, {}, bytes(50_000)) for _ in range(1000)]
         log = next(tmp_path.rglob("interchange.log"))
-        wait_until(lambda: "no more tasks are taken" in log.read_text(), 20, "the bound is reached")
+        wait_until(lambda: "Pausing intake" in log.read_text(), 20, "the bound is reached")
         add_blocks(executor, 1)
         assert {future.result(timeout=60) for future in futures} == {50_000}
-    assert "Tasks are taken again" in log.read_text()
+    assert "Resuming intake" in log.read_text()
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "much"])
@@ -199,7 +199,7 @@ def test_the_bound_is_within_what_limits_of_the_process_leave(start, limit, meas
     assert 10 < float(bound_mb) <= LIMIT_BYTES / 4e6
     for task_id in range(2 * int(float(bound_mb) * 1e6) // 4096):
         side.submit(task_id, bytes(4096))
-    interchange.wait_for_log("no more tasks are taken from the submit side", 30)
+    interchange.wait_for_log("Pausing intake", 30)
     assert side.command("WORKERS") == 0
     interchange.terminate()
     assert interchange.process.returncode == 0

@@ -76,13 +76,13 @@ def inside(side) -> list[str]:
     return [manager["manager"] for manager in side.managers()]
 
 
-@pytest.mark.expect_error("No more workers are let in until some leave")
+@pytest.mark.expect_error("Out of descriptors")
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_crowd_at_a_limit_of_64(start, crowd, measured, system):
     side = start(launch=False, heartbeat_threshold=60)
     interchange = side.launch(preexec_fn=limited(LIMIT, SYSTEMS[system]()))
     sockets = crowd(side.worker_url)
-    interchange.wait_for_log("No more workers are let in until some leave", 20)
+    interchange.wait_for_log("Out of descriptors", 20)
     wait_until(lambda: len(inside(side)) >= SERVED_AT_LEAST, 20, "a part of them inside")
 
     used_s = usage.cpu_seconds_fine(interchange.pid)
@@ -104,7 +104,7 @@ def test_a_crowd_at_a_limit_of_64(start, crowd, measured, system):
     begun = time.monotonic()
     wait_until(lambda: later & set(inside(side)), LET_IN_WITHIN_S, "one of the others inside")
     measured(f"the first of the others came in after {time.monotonic() - begun:.1f} s")
-    interchange.wait_for_log("Workers are let in again", 10)
+    interchange.wait_for_log("Accepting new connections again", 10)
 
 
 def _all_work(side, names: list[str], sockets: dict[str, zmq.Socket]) -> None:

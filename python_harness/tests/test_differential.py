@@ -95,7 +95,7 @@ def tasks_of(told: Conversation) -> list[dict]:
     return [task for event in told.events for task in event.what.get("tasks", [])]
 
 
-def test_every_difference_stands_in_the_guide():
+def test_every_difference_is_in_the_guide():
     page = (environment.PROJECT_DIR / "src/guide/differences.md").read_text()
     listed = " ".join(page.split())
     entries = {entry.words for entry in [*RULES, *ENDINGS.values()]}

@@ -148,7 +148,7 @@ def test_a_range_without_a_free_port(tmp_path, listening):
         ("no-such-host.invalid", "address-is-a-name"),
     ],
 )
-def test_an_address_that_nobody_gets_to(tmp_path, address, name):
+def test_an_unreachable_address(tmp_path, address, name):
     found = only_problem(diagnosis(written(tmp_path, f"address={address!r}")))
     assert found["id"] == name and address in found["what"]
 

@@ -182,7 +182,7 @@ def test_the_words_of_a_block_are_read(tmp_path, batch_system, provider):
 
 
 @pytest.mark.parametrize("words", [words for words, cause in WORDS.items() if cause])
-def test_what_ended_a_job_is_told(tmp_path, batch_system, words):
+def test_the_cause_of_a_jobs_end_is_reported(tmp_path, batch_system, words):
     batch_system("sbatch", FAKE, words)
     told = found(ended_job(tmp_path, SlurmProvider))
     causes = {"out-of-memory", "time-limit", "preempted", "node-failed", "killed"}

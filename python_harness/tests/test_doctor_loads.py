@@ -425,7 +425,7 @@ def test_a_member_of_a_package(tmp_path):
     assert ids(diagnosis(written(package, text))) == []
 
 
-def test_what_it_does_is_told_first(tmp_path):
+def test_its_actions_are_announced_first(tmp_path):
     file = written(tmp_path, CONFIG)
     first = doctor(file).stdout.splitlines()[0]
     assert first.startswith(f"Loads {file} with ")

@@ -165,7 +165,7 @@ def test_a_circle_has_an_end(tmp_path, how):
     assert "leads back here" in line
 
 
-def test_one_that_cannot_be_run(tmp_path):
+def test_an_interchange_that_cannot_run(tmp_path):
     shim = tmp_path / "shim"
     install(shim)
     broken = script(tmp_path / "broken" / NAME, "#!/nowhere/python\n")

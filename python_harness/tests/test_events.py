@@ -64,7 +64,7 @@ def test_a_file_whose_name_is_no_text(start, connect):
 
 
 @pytest.mark.quick
-def test_a_run_can_be_told_from_its_lines(start, connect):
+def test_a_run_can_be_rebuilt_from_its_events(start, connect):
     side = start(command=with_events(), heartbeat_threshold=2)
     first = connect(side, b"first").enlist(side, max_capacity=2, block_id="3", hostname="n1")
     for task_id in (1, 2, 3):
@@ -104,7 +104,7 @@ def test_a_run_can_be_told_from_its_lines(start, connect):
     assert times == sorted(times)
 
 
-def test_what_a_task_asks_for_and_takes_stands_in_its_lines(start, connect):
+def test_events_have_what_a_task_requests_and_gets(start, connect):
     """In both forms that a message may have; a task that asks for nothing has no such field."""
     side = start(command=with_events())
     manager = connect(side).enlist(side, worker_count=4, max_capacity=4, cpu_count=8)
@@ -127,7 +127,7 @@ def test_what_a_task_asks_for_and_takes_stands_in_its_lines(start, connect):
     assert fields[2, "dispatched"] == fields[1, "done"] == {"manager"}
 
 
-def test_the_first_line_says_who_and_the_last_one_why(start):
+def test_the_first_event_names_the_run_and_the_last_the_reason(start):
     side = start(command=with_events())
     pid = side.interchange.pid
     first, *_, last = lines(ended(side, event="start"))
@@ -223,7 +223,7 @@ def test_a_file_that_is_moved_away_is_followed_by_another(start, connect):
         assert lines(away)[0]["event"] == "start"
     for number in range(1, 5):
         assert path.with_name(f"events.jsonl.{number}").read_text() == f"older {number}\n"
-    side.interchange.wait_for_log("was moved away or removed")
+    side.interchange.wait_for_log("was moved or removed")
     work_until(is_rotated, "one rotation")
     assert lines(path.with_name("events.jsonl.1"))[0]["event"] == "start"
     assert len(side.interchange.log_lines("WARNING")) == 1
@@ -287,7 +287,7 @@ def small_disk(tmp_path):
     return [*unshare, script, "sh"], place
 
 
-def test_what_is_told_as_lost_is_what_is_not_in_the_file(start, connect, small_disk):
+def test_dropped_lines_are_counted_exactly(start, connect, small_disk):
     """The disk becomes full, and is emptied: lines before, between and behind are told apart."""
     prefix, place = small_disk
     command = with_events("--metrics", "0", file=str(place / "events.jsonl"))

@@ -54,7 +54,7 @@ def work_until_told(htex) -> list:
     return futures
 
 
-def test_a_broken_node_is_told_of(tmp_path):
+def test_a_broken_node_is_reported(tmp_path):
     with nodes(tmp_path / "run") as htex:
         add_blocks(htex, 2)
         break_the_next_block(htex)
@@ -89,7 +89,7 @@ def test_a_broken_node_is_held(tmp_path):
         assert {future.result(RESULT_S) for future in futures} == {"0", "1"}
 
 
-def test_where_all_nodes_are_broken_nobody_is_held(tmp_path):
+def test_no_manager_is_held_where_all_nodes_are_broken(tmp_path):
     with nodes(tmp_path / "run", "--hold-failing-managers") as htex:
         break_the_next_block(htex)
         add_blocks(htex, 2)

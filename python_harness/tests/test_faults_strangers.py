@@ -147,7 +147,7 @@ def test_a_hundred_thousand_messages_of_a_stranger(start, crowd, stranger, frame
 
 
 @pytest.mark.parametrize("keyed", [False, True], ids=["no-key", "wrong-key"])
-def test_a_flood_of_one_who_is_not_let_in(start, crowd, stranger, keyed, measured):
+def test_a_flood_from_a_refused_peer(start, crowd, stranger, keyed, measured):
     """None of it is read, and the stranger's attempts to come again cost little."""
     side = start(encrypted=True, logging_level=20)
     managers, books = served(side, crowd)

@@ -155,7 +155,7 @@ def test_an_endpoint_is_served(installed, tmp_path, status_directory, way):
     assert f"{log}: it has ended. Exiting on SIGTERM" in told.stderr, told.stderr
 
 
-def test_a_shim_that_path_does_not_lead_to_serves_nobody(tmp_path):
+def test_a_shim_off_the_path_is_reported(tmp_path):
     """What the other tests would see if the shim had no part in it."""
     installed = globus_compute(list(RELEASES)[-1])
     endpoint = installed.configure(tmp_path, "my_endpoint")

@@ -33,7 +33,7 @@ BESIDE_LARGE_TASKS = 3
 COPIED_TASKS = 1
 
 
-def test_many_small_batches_that_nobody_reads(start, connect, measured):
+def test_many_small_unread_batches(start, connect, measured):
     side = bounded(start, SMALL_BOUND_BYTES)
     deaf = connect(side, read_ahead=1, receive_buffer_bytes=256 << 10)
     deaf.enlist(side, max_capacity=2 * SMALL_TASKS)
@@ -48,7 +48,7 @@ def test_many_small_batches_that_nobody_reads(start, connect, measured):
 
 
 @pytest.mark.parametrize("has_manager", [False, True], ids=["no-manager", "deaf-manager"])
-def test_few_large_tasks_that_nobody_reads(start, connect, has_manager, measured):
+def test_few_large_unread_tasks(start, connect, has_manager, measured):
     side = bounded(start, LARGE_BOUND_BYTES)
     beside_tasks = BESIDE_LARGE_TASKS
     if has_manager:

@@ -46,13 +46,15 @@ def test_a_lost_manager_that_was_sent_tasks_as_they_came(books, connect_process,
 def test_a_lost_manager_that_was_sent_one_large_batch(books, connect, crowd, measured):
     """All that the bound allows goes to the first who has room."""
     books.submit(LARGE_TASKS, b"x" * MIB)
-    books.side.interchange.wait_for_log("no more tasks are taken from the submit side")
+    books.side.interchange.wait_for_log("Pausing intake")
     connect(books.side, b"hung", **DEAF).register(max_capacity=1000)
     wait_until(lambda: tasks_of(books, "hung"), THRESHOLD_S, "it was sent some")
     idle_ones_are_served(books, crowd, measured)
 
 
-def test_those_who_beat_and_do_not_read_leave_the_work_to_others(books, connect, crowd, measured):
+def test_managers_that_beat_and_do_not_read_leave_the_work_to_others(
+    books, connect, crowd, measured
+):
     deaf = DeafManagers([connect(books.side, b"deaf-%d" % number, **DEAF) for number in range(3)])
     for manager in deaf.managers:
         manager.enlist(books.side, max_capacity=1000)

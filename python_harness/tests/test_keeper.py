@@ -137,7 +137,7 @@ def test_sigterm_while_the_last_words_are_said(start, connect):
     bystander.wait()
 
 
-def test_a_program_that_is_stopped_meanwhile_is_told_when_it_goes_on(tmp_path):
+def test_a_suspended_program_is_notified_when_it_resumes(tmp_path):
     """However long that is: as it may be while the kernel looks for memory."""
     program = Program("waits_for_futures.py", tmp_path)
     try:
@@ -154,7 +154,7 @@ def test_a_program_that_is_stopped_meanwhile_is_told_when_it_goes_on(tmp_path):
     program.process.stdout.close()
 
 
-def test_managers_are_told_though_the_program_ends_at_once(start, connect):
+def test_managers_are_told_to_exit_though_the_program_ends_at_once(start, connect):
     """Those that had not connected again when SIGTERM came, and one that was about to register."""
     side = start()
     manager = connect(side).enlist(side)
@@ -165,7 +165,7 @@ def test_managers_are_told_though_the_program_ends_at_once(start, connect):
     manager.expect_shutdown(within_s=1.0)
 
 
-def test_a_manager_that_comes_behind_the_end_is_told_to_go(start, connect):
+def test_a_manager_that_connects_after_the_end_is_told_to_exit(start, connect):
     side = start()
     os.kill(side.interchange.pid, signal.SIGKILL)
     assert side.result()["task_id"] == -1

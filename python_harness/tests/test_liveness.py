@@ -156,7 +156,7 @@ def test_late_result_of_an_expired_manager_is_dropped(start, connect):
 
 
 @pytest.mark.ours_only("stock leaves it waiting for its own threshold")
-def test_expired_manager_that_speaks_again_is_told_to_shut_down(start, connect):
+def test_an_expired_manager_that_speaks_again_is_told_to_exit(start, connect):
     side = start(heartbeat_threshold=1)
     manager = connect(side).enlist(side)
     wait_until(lambda: gone(side), 5, "it is expired")

@@ -59,7 +59,7 @@ def test_a_flood_of_bad_messages_is_counted_not_written(start, connect, measured
         assert side.interchange.log_lines("WARNING", f"b'other-{number}'")
 
 
-def test_what_was_held_back_is_told_at_the_end(start, connect):
+def test_suppressed_lines_are_counted_at_the_end(start, connect):
     side = start(logging_level=20)
     fuzzer = connect(side, b"fuzzer")
     for _ in range(500):

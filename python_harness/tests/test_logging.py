@@ -44,7 +44,7 @@ def test_log_directory_may_have_bytes_that_are_no_text(start, connect, tmp_path,
 
 
 @pytest.mark.ours_only("stock waits for a reader, whatever signal comes")
-def test_a_log_that_nobody_reads_holds_up_neither_the_start_nor_the_end(start, connect, tmp_path):
+def test_an_unread_log_delays_neither_start_nor_end(start, connect, tmp_path):
     logdir = tmp_path / "log"
     logdir.mkdir()
     os.mkfifo(logdir / "interchange.jsonlog")

@@ -48,7 +48,7 @@ def limited(start):
     return side
 
 
-def test_a_limit_that_large_messages_do_not_fit_is_told_at_the_start(limited, start):
+def test_a_limit_below_large_messages_is_reported_at_the_start(limited, start):
     (warning,) = limited.interchange.log_lines("WARNING")
     assert "`ulimit -v` is 419.4 MB, of which " in warning and "Raise it where Parsl" in warning
     assert start().interchange.log_lines("WARNING") == []
@@ -62,12 +62,12 @@ def test_a_result_that_does_not_fit_is_no_mere_disconnection(limited, connect):
     limited.interchange.wait_for_log("or by a message that is too large: `ulimit -v` is 419.4 MB")
 
 
-def test_a_task_that_does_not_fit_is_told_as_lost(limited):
+def test_a_task_too_large_for_memory_is_reported_as_lost(limited):
     limited.submit(1, TOO_LARGE)
     limited.interchange.wait_for_log(
-        "The connection for tasks to the submit side was broken and is made again"
+        "The connection for tasks to the submit side broke; reconnecting"
     )
-    (line,) = limited.interchange.log_lines("WARNING", "was broken")[:1]
+    (line,) = limited.interchange.log_lines("WARNING", "broke; reconnecting")[:1]
     assert "A message that is too large does that: `ulimit -v` is 419.4 MB, of which " in line
     # Others go on.
     limited.submit(2)

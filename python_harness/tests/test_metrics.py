@@ -112,7 +112,7 @@ def test_a_histogram_has_all_of_its_times(start, connect):
     assert min(buckets) == 0.000125 and buckets[0.000125 * 2**16] == 50
 
 
-def test_the_process_tells_of_itself(start):
+def test_the_process_exposes_its_own_figures(start):
     side = start(command=with_metrics())
     told = {key[0]: value for key, value in metrics.samples(side).items()}
     pid = side.interchange.pid
@@ -131,7 +131,7 @@ def test_there_is_one_page(start, path, status):
     assert caught.value.code == status
 
 
-def test_without_the_flag_nobody_listens(start):
+def test_without_the_flag_no_port_is_open(start):
     side = start()
     ports = [port for _, port in sockets.listening(side.interchange.pid)]
     assert ports == [side.worker_port]
@@ -145,7 +145,7 @@ def test_a_port_alone_is_for_this_machine_only(start):
     assert ports == {side.worker_port, port}
 
 
-def test_who_asks_badly_holds_up_nobody(start, connect):
+def test_misbehaving_clients_block_nobody(start, connect):
     """Tasks go on, and so do metrics for others, while the port is full of those who do not ask,
     do not read, or ask for nonsense."""
     side = start(command=with_metrics())

@@ -27,7 +27,7 @@ def of_the_future(tmp_path_factory):
     return altered.of_the_future(tmp_path_factory.mktemp("future") / "venv")
 
 
-def test_an_executor_that_asks_nothing_is_told(observing, tmp_path):
+def test_an_executor_that_only_listens_gets_observations(observing, tmp_path):
     report = window.report_of(observing, tmp_path / "run", encrypted=True, monitoring=True)
     faults = window.workflow_faults(report, manager_version=padded(supported.NEWEST))
     assert not faults + window.node_faults(report["nodes"])
@@ -36,7 +36,7 @@ def test_an_executor_that_asks_nothing_is_told(observing, tmp_path):
 
 
 @pytest.mark.long
-def test_idleness_is_told_so_that_blocks_are_scaled_in(observing, tmp_path):
+def test_idleness_is_reported_so_that_blocks_are_scaled_in(observing, tmp_path):
     """While a task runs in one block, Parsl's own strategy ends the other."""
     request = {"run_dir": str(tmp_path), "interchange": str(environment.binary())}
     report = observing.report_of("harness.releases.scaling_program", request, tmp_path)
@@ -44,7 +44,7 @@ def test_idleness_is_told_so_that_blocks_are_scaled_in(observing, tmp_path):
 
 
 @pytest.mark.parametrize("is_told", [False, True], ids=["asks-late", "asks-nothing"])
-def test_only_who_waits_to_be_told_is_told(request, start, is_told, monkeypatch):
+def test_only_a_listening_executor_gets_observations(request, start, is_told, monkeypatch):
     """By the environment that is first on PATH: a recorder stands where the result thread reads."""
     if is_told:
         places = [request.getfixturevalue("observing").place / "bin", environment.VENV_BIN]
@@ -81,7 +81,7 @@ def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
     python = str((of_the_future.place / "bin" / "python").resolve())
     assert not window.workflow_faults(report, manager_version=altered.FUTURE, served=python)
     log = window.interchange_log(tmp_path / "run")
-    assert f"its own interchange serves, {of_the_future.place}/bin/interchange.py" in log
+    assert f"handing over to its own interchange, {of_the_future.place}/bin/interchange.py" in log
 
 
 @pytest.mark.long

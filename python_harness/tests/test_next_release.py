@@ -76,7 +76,7 @@ def compared(tmp_path, stock: str, ours: str, *more: tuple[str, str]) -> Compari
         ([(P, NEVER), (P, P)], False, False),
     ],
 )
-def test_what_is_flaky_blames_nobody(tries, goes_on, is_named, tmp_path):
+def test_flaky_tests_blame_no_side(tries, goes_on, is_named, tmp_path):
     comparison = compared(tmp_path, *tries[0], *tries[1:])
     assert comparison.undecided() == ({"t"} if goes_on else set())
     assert comparison.only_ours() == ({"t"} if is_named else set())

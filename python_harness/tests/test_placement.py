@@ -251,7 +251,7 @@ def test_only_nodes_that_match(tmp_path):
             assert {block for block, *_ in results(futures)} <= blocks, node
 
 
-def test_what_fits_nowhere_waits_and_is_told_of(tmp_path):
+def test_a_task_that_fits_nowhere_waits_and_is_reported(tmp_path):
     with placing(tmp_path / "run", blocks=1, max_workers_per_node=4) as htex:
         too_large = [htex.submit(jobs.add, slots(8), 1, number) for number in range(12)]
         nowhere = htex.submit(jobs.add, {"node": {"hostname": "nowhere*"}}, 1, 2)

@@ -162,7 +162,7 @@ def test_what_asks_for_nothing_is_absent(specification):
     assert context["resource_spec"] == {}
 
 
-def test_who_uses_no_word_sends_what_parsl_sends():
+def test_without_placement_words_the_messages_are_parsls():
     htex = unstarted()
     specification = {"priority": 1}
     assert sent(htex, specification) == {"resource_spec": {"priority": 1}}
@@ -369,7 +369,7 @@ def test_without_a_share_of_memory_the_provider_may_tell_one():
     assert slots(unstarted(provider=provider), {"memory": 4 * 1024 + 1}) == 2
 
 
-def test_the_interchange_is_told_by_flags():
+def test_the_interchange_gets_placement_flags():
     assert unstarted().interchange_launch_cmd == [*OURS, "--cores-per-worker=1.0"]
     provider = PBSProProvider(walltime="10:00:00")
     htex = unstarted(
@@ -459,7 +459,7 @@ def test_the_walltime_that_a_batch_system_holds(provider, wanted, caplog):
 
 
 @pytest.mark.parametrize("walltime", ["UNLIMITED", "", "-5", "1 day", "::", object()])
-def test_a_walltime_that_nobody_understands_is_not_told(walltime, caplog):
+def test_an_unreadable_walltime_is_not_passed_on(walltime, caplog):
     assert walltime_s(Walled(walltime)) is None
     (record,) = caplog.records
     assert repr(walltime) in record.getMessage() and "running_time_min" in record.getMessage()

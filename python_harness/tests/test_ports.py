@@ -92,7 +92,7 @@ def announcing(side, size: int) -> socket.socket:
     return peer
 
 
-def test_no_secret_key_is_told_anywhere(start, connect):
+def test_no_secret_key_is_exposed(start, connect):
     """At the lowest level, through admissions, refusals and an end: not in the log, nor on
     stderr, nor where other users could read it."""
     side = start(encrypted=True, hub=True, logging_level=1)

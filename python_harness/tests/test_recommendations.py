@@ -195,7 +195,7 @@ def test_a_run_directory_that_was_purged(tmp_path):
 
 
 @pytest.mark.expect_error("cannot be")
-def test_what_only_tells_of_a_run_is_missing(tmp_path):
+def test_only_reporting_is_missing(tmp_path):
     """The log's lines and those of `status` recommend what to look at."""
     run_dir = tmp_path / "two  blanks" / "000"
     with socket.socket() as taken:

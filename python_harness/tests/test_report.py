@@ -79,7 +79,7 @@ def test_sentences_of_four_tasks(run_of):
     ]
 
 
-def test_a_short_tail_and_a_busy_one_are_not_told(run_of):
+def test_short_and_busy_tails_are_not_reported(run_of):
     def told(last: float, idle_workers: int) -> bool:
         """A task waits until 95 s, and runs to `last` beside so many idle workers."""
         run = run_of(
@@ -423,7 +423,7 @@ def test_a_restarted_interchange_is_one_run(run_of):
     assert "was restarted 2 times, the last at " in told and "for 1 s in all" in told
 
 
-def test_an_end_that_only_the_log_tells(run_of, tmp_path):
+def test_an_end_that_only_the_log_has(run_of, tmp_path):
     """A busy machine may have had no time for the last events. A log of another process that was
     there says nothing about this one."""
     log = tmp_path / "interchange.log"

@@ -161,7 +161,7 @@ def test_files_that_were_removed(tmp_path):
     assert not any("worker" in text and "%" in text for text in says(run))
 
 
-def test_a_run_after_one_that_was_killed(tmp_path):
+def test_a_run_after_a_killed_run(tmp_path):
     """The half line that it left stands before the next one's first line."""
     place = tmp_path / "events.jsonl"
     later = [{**event, "t": event["t"] + 100} for event in FOUR_TASKS]

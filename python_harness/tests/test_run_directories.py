@@ -46,7 +46,7 @@ for place, run_dir in enumerate({run_dirs!r}):
 
 
 @pytest.mark.ours_only("this is about our own command line")
-def test_doctor_tells_it_before(tmp_path):
+def test_doctor_finds_it_beforehand(tmp_path):
     names = [PLAIN, *APART, ""]
     run_dirs = [name and str(tmp_path / name) for name in names]
     file = tmp_path / "configs.py"

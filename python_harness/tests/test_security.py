@@ -90,7 +90,7 @@ def test_wrong_server_key_gets_nowhere(start, intrude):
 
 
 @pytest.mark.parametrize("name", ["client", "server"])
-def test_keys_of_the_directory_are_let_in(start, name, intrude):
+def test_keys_of_the_directory_are_accepted(start, name, intrude):
     side = start(encrypted=True)
     keys = zmq.auth.load_certificate(os.path.join(side.cert_dir, f"{name}.key_secret"))
     friend = intrude(side, keys=keys, server=server_key(side))

@@ -132,7 +132,7 @@ def test_a_selector_with_a_fault_costs_the_order_and_not_the_work(start, connect
     assert side.interchange.log_lines("WARNING", text)
 
 
-def test_a_selector_that_raises_each_time_is_told_once_and_counted(start, connect):
+def test_a_selector_that_always_raises_is_reported_once_and_counted(start, connect):
     """Each task is a question of its own, and its answer a traceback."""
     side = start(manager_selector=selectors.RaisingSelector())
     manager = connect(side).enlist(side)
@@ -151,7 +151,7 @@ def test_a_selector_that_raises_each_time_is_told_once_and_counted(start, connec
     assert int(more) == count - 1
 
 
-def test_names_of_nobody_and_names_twice_are_taken_for_what_they_are(start, connect):
+def test_unknown_and_repeated_names_are_skipped(start, connect):
     side = start(manager_selector=selectors.OddSelector())
     manager = connect(side).enlist(side)
     side.submit(1)
@@ -164,7 +164,7 @@ def test_names_of_nobody_and_names_twice_are_taken_for_what_they_are(start, conn
     assert side.interchange.log_lines("WARNING", "b'nobody'")
 
 
-def test_a_selector_may_choose_nobody_for_now(start, connect):
+def test_a_selector_may_choose_no_manager_for_now(start, connect):
     side = start(manager_selector=selectors.EmptySelector())
     first = connect(side, b"m-a").enlist(side)
     side.submit(1)
@@ -184,7 +184,7 @@ def test_a_helper_that_ends_is_started_once_more(start, connect):
     managers = [connect(side, name).enlist(side, max_capacity=9) for name in (b"m-a", b"m-b")]
     (helper,) = helpers_of(side)
     processes.send(helper, signal.SIGKILL)
-    side.interchange.wait_for_log("it is started once more")
+    side.interchange.wait_for_log("restarting it once")
     side.submit(1)
     assert managers[1].tasks(1)[0]["task_id"] == 1
     (helper,) = helpers_of(side)

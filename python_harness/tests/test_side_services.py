@@ -26,10 +26,10 @@ WITHIN_S = 5.0
 NOBODYS_ID = 54_322
 SOCKET_NAME_MAX = 107
 
-METRICS = "The run goes on without metrics: cannot listen for metrics at "
-PORT_FILE = "The run goes on without the file with the port of metrics: "
-EVENTS = "The run goes on without events: events cannot be written to "
-STATUS = "The run goes on without status: there is no place for the status socket: "
+METRICS = "Continuing without metrics: cannot listen for metrics at "
+PORT_FILE = "Continuing without the file with the port of metrics: "
+EVENTS = "Continuing without events: events cannot be written to "
+STATUS = "Continuing without status: there is no place for the status socket: "
 
 
 def taken_port(place: Path):
@@ -170,7 +170,7 @@ def test_the_run_goes_on_and_says_why(launched, connect, trouble):
     if trouble is event_file_may_not_grow:
         # Nor may the log: that it lives is what there is to see.
         return
-    (warning,) = interchange.log_lines("WARNING", "The run goes on without")
+    (warning,) = interchange.log_lines("WARNING", "Continuing without")
     assert says in warning and reason in warning and "--strict" in warning
 
 
@@ -285,9 +285,9 @@ def test_two_that_name_one_file_of_events_get_one_each(start, connect, tmp_path)
         assert labels == [label] and tasks == ["queued", "dispatched", "done"]
     assert sides[0].interchange.log_lines("WARNING") == []
     (warning,) = sides[1].interchange.log_lines("WARNING")
-    assert f"writes events to {shared}: those of this one are in {files[1]}" in warning
+    assert f"writes events to {shared}: this one writes to {files[1]}" in warning
     _, text = status(Path(os.environ[DIRECTORY_VARIABLE]), str(tmp_path / "two"))
-    assert f"those of this one are in {files[1]}." in text
+    assert f"this one writes to {files[1]}." in text
     # Who comes when the first has ended goes on with its file, as with any that is there.
     sides[0].interchange.terminate()
     start(command=command, logdir=str(tmp_path / "three"))

@@ -186,7 +186,7 @@ def test_tasks_that_fit_no_manager(start, connect):
     assert "fit no manager" not in text and "slots on one manager" not in text
 
 
-def test_one_that_is_stopped_does_not_hold_up_the_others(start, measured):
+def test_a_stopped_interchange_does_not_delay_the_others(start, measured):
     stopped, other = start(), start()
     os.kill(stopped.interchange.pid, signal.SIGSTOP)
     try:
@@ -227,7 +227,7 @@ def test_two_interchanges(start, tmp_path):
 def test_a_directory_that_others_may_read(start, place):
     place.chmod(0o755)
     side = start()
-    side.interchange.wait_for_log("WARNING: The run goes on without status: there is no place")
+    side.interchange.wait_for_log("WARNING: Continuing without status: there is no place")
     assert list(place.iterdir()) == []
     answer = status(side.workdir)
     assert answer.returncode == NONE_FOUND
@@ -236,9 +236,9 @@ def test_a_directory_that_others_may_read(start, place):
     assert f"process {pid} runs here and tells no status" in answer.stderr
 
 
-def test_one_that_was_killed(start, place):
+def test_a_killed_interchange(start, place):
     side = start()
-    side.interchange.wait_for_log("Status is told at")
+    side.interchange.wait_for_log("Serving status at")
     assert len(list(place.iterdir())) == 1
     side.interchange.end()
     answer = status(side.workdir)

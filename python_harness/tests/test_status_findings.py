@@ -87,7 +87,7 @@ def test_keys_are_refused(start, tmp_path):
         assert "Turned away" in told(exit_status=WRONG)
 
 
-def test_those_who_knock_are_not_encrypted(start):
+def test_peers_without_encryption_are_counted(start):
     side = start(encrypted=True)
     side.submit(1)
     with FakeManager(side.worker_url) as manager:
@@ -97,7 +97,7 @@ def test_those_who_knock_are_not_encrypted(start):
         assert "this run is encrypted, and it may be that those who knock are not" in text
 
 
-def test_results_that_nobody_reads(start, connect):
+def test_unread_results(start, connect):
     """As of a submit process whose other threads do not run. Once it reads, all is well."""
     side = start(launch=False, results_read_ahead=1)
     side.launch([str(environment.binary()), "--max-queued-bytes", "20000000"])
@@ -124,7 +124,7 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
 
 
-@pytest.mark.expect_error("No more workers are let in until some leave")
+@pytest.mark.expect_error("Out of descriptors")
 def test_descriptors_have_run_out(start):
     side = start(launch=False, heartbeat_threshold=60)
     side.launch(preexec_fn=limited)
@@ -168,9 +168,9 @@ def test_a_task_that_does_not_end(start, connect):
     assert "In flight      1 task (the longest for " in told()
 
 
-def test_what_a_killed_one_left_is_told_of(start, place):  # noqa: F811
+def test_files_of_a_killed_interchange_are_reported(start, place):  # noqa: F811
     side = start()
-    side.interchange.wait_for_log("Status is told at")
+    side.interchange.wait_for_log("Serving status at")
     pid = side.interchange.pid
     side.interchange.end()
     answer = status()

@@ -56,7 +56,7 @@ def test_the_workspace_is_what_cargo_says_it_is():
     assert program.name in changed.crates_of([str(program.folder / "Cargo.toml")], crates)
 
 
-def test_changes_are_told_by_git(tmp_path, monkeypatch):
+def test_changes_are_found_by_git(tmp_path, monkeypatch):
     """What is not committed, what is moved, what is not known, and the last commit; without a
     clone, nothing is said."""
     monkeypatch.setattr(changed, "PROJECT", tmp_path)
@@ -87,7 +87,7 @@ def test_it():
 """
 
 
-def test_a_failure_over_a_name_that_is_no_text_is_told(tmp_path):
+def test_a_failure_with_undecodable_text_is_reported(tmp_path):
     """Workers send strings of UTF-8 only, and one that cannot ends the whole run."""
     for name, text in {
         "conftest.py": Path(conftest.__file__).read_text(),

@@ -77,7 +77,7 @@ def test_what_was_on_its_way_is_sent_again_in_its_order(report_of):
     }
 
 
-def test_what_nobody_tells_of_is_sent_once_more(report_of):
+def test_unacknowledged_tasks_are_sent_again(report_of):
     """The first one may have gone into the connection that broke."""
     report = report_of("a_send_into_a_broken_connection")
     assert (report["first"], report["more"]) == ([2, 3], [])
@@ -137,7 +137,7 @@ def unstarted(kind: type = HighThroughputExecutor, **options) -> HighThroughputE
     return executors.executor(kind=kind, **options)
 
 
-def test_the_constructor_takes_it_and_our_command_is_told():
+def test_the_constructor_passes_the_flag_on():
     ours = [str(environment.binary())]
     assert (
         "--survive" in unstarted(interchange_launch_cmd=ours, survive=True).interchange_launch_cmd

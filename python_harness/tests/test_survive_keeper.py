@@ -148,7 +148,7 @@ def test_a_port_that_was_named(survivor):
     restarted(side, kill(side))
 
 
-def test_nobody_takes_the_port_meanwhile(survivor):
+def test_no_other_program_takes_the_port_meanwhile(survivor):
     """While there is no broker, and whoever tries says SO_REUSEADDR as libzmq does."""
     side = survivor()
     keeper = side.interchange.process
@@ -194,7 +194,7 @@ def test_the_second_broker_is_killed_while_it_starts(survivor, connect):
     assert line.endswith("restart number 2 [restarted]")
 
 
-def test_one_that_ends_again_and_again_is_given_up(survivor, connect):
+def test_a_broker_that_keeps_ending_is_given_up(survivor, connect):
     """The executor reads the reason in the log; it is told nothing by the interchange, and managers
     leave."""
     side = survivor()
@@ -221,7 +221,7 @@ def test_one_that_ends_again_and_again_is_given_up(survivor, connect):
 
 @pytest.mark.expect_error("htex-interchange could not go on: ")
 @pytest.mark.expect_error("htex-interchange ended with status 70")
-def test_one_that_cannot_go_on_is_given_up(survivor):
+def test_a_broker_that_cannot_restart_is_given_up(survivor):
     """What the first broker had from the disk may not be there any more."""
     side = survivor(encrypted=True)
     shutil.rmtree(side.cert_dir)
@@ -230,7 +230,7 @@ def test_one_that_cannot_go_on_is_given_up(survivor):
     *why, last = side.interchange.log_lines("ERROR")
     assert len(why) == ENDS_MAX
     assert all("could not go on: the certificates cannot be used" in line for line in why)
-    assert "ended with status 70, by a fault of its own" in last
+    assert "ended with status 70, by an internal error" in last
     assert "It was not started again: " in last
 
 
@@ -253,7 +253,7 @@ def test_a_stopped_broker_is_killed_and_followed(survivor, connect):
     connect(side).enlist(side)
 
 
-def test_who_is_told_to_end_is_not_started_again(survivor):
+def test_after_sigterm_nothing_is_restarted(survivor):
     """A broker that does not obey is killed, and that is its end."""
     side = survivor()
     broker = side.interchange.pid
@@ -339,7 +339,7 @@ def test_without_the_flag_the_same_executor_sees_it_end(start):
     assert "not started again" not in line
 
 
-def test_all_that_tells_of_a_run_goes_on(survivor, connect, status_directory):
+def test_status_metrics_events_and_log_go_on(survivor, connect, status_directory):
     """Status, metrics, the file of events and the log: one run, with a restart in it."""
     options = ("--events", "events.jsonl", "--metrics", "0", "--metrics-port-file", "port")
     side = survivor(*options)
@@ -379,7 +379,7 @@ def test_all_that_tells_of_a_run_goes_on(survivor, connect, status_directory):
     assert lines[-1]["event"] == "end"
 
 
-def test_status_tells_of_tasks_in_doubt(survivor, connect):
+def test_status_reports_tasks_in_doubt(survivor, connect):
     """Of those that left right before the end, from when their manager is back until they end."""
     side = survivor()
     manager = connect(side).enlist(side, max_capacity=3)
@@ -397,7 +397,7 @@ def test_status_tells_of_tasks_in_doubt(survivor, connect):
     wait_until(lambda: document(side)["managers"][0]["in_doubt"] == 1, PATIENCE_S, "one has ended")
 
 
-def test_doctor_tells_of_a_run_that_went_on(survivor, connect):
+def test_doctor_reports_a_restarted_run(survivor, connect):
     side = survivor()
     restarted(side, kill(side))
     connect(side).enlist(side)

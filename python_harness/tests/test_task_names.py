@@ -42,7 +42,7 @@ def batches_of(manager, count: int) -> list[list[int]]:
     return batches
 
 
-def test_it_stands_in_no_batch_beside_others(start, connect, homeless):
+def test_it_shares_no_batch(start, connect, homeless):
     side = start()
     plain, foreign = {"x": uuid.UUID(int=1)}, {"x": homeless()}
     for task_id, context in enumerate([plain, plain, foreign, foreign, plain, plain], start=1):

@@ -219,7 +219,7 @@ def test_every_shell_has_a_script(shell):
     assert "watch-pid" in told.stdout and "install-shim" in told.stdout
 
 
-def test_whoever_has_read_enough_may_go():
+def test_a_reader_may_close_early():
     """As in `htex-interchange man | head -1`."""
     reading, writing = os.pipe()
     os.close(reading)

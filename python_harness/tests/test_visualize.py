@@ -251,7 +251,7 @@ def test_run_is_seen_in_parsl_visualize(prepared, removable, tmp_path, measured)
     check_nodes(pages, database)
 
 
-def test_browser_tells_what_is_wrong_with_a_page(prepared, tmp_path):
+def test_the_browser_reports_what_is_wrong_with_a_page(prepared, tmp_path):
     """What the other test relies on: errors are noticed, and nothing asks another machine."""
     script = "https://example.org/script.js"
     broken = tmp_path / "broken.html"

@@ -419,10 +419,7 @@ impl<B> Broker<B> {
         if self.live.is_strict() {
             self.note_accepted(id, fresh, now);
         } else if !fresh {
-            codes::log!(
-                TASK_DUPLICATE,
-                "Task {id} is here already; the second one is dropped"
-            );
+            codes::log!(TASK_DUPLICATE, "Dropping task {id}: duplicate id");
         }
         fresh
     }
@@ -433,7 +430,7 @@ impl<B> Broker<B> {
             // What was here has been written down; nobody would do that for a latecomer.
             codes::log!(
                 TASK_AFTER_END,
-                "Task {id} came after the end and is dropped"
+                "Dropping task {id}: the interchange is ending"
             );
         }
         !is_leaving

@@ -224,7 +224,7 @@ impl<B> Broker<B> {
     pub fn handle_asked_again(&mut self, now: Now) {
         codes::log!(
             SELECTOR_RESTARTED,
-            "The process of the manager selector has ended; it is started once more"
+            "The manager selector's process has ended; restarting it once"
         );
         if let Policy::Asked(user) = &mut self.policy {
             user.start_again(now.monotonic);
@@ -238,8 +238,7 @@ impl<B> Broker<B> {
             Policy::Asked(user) => {
                 codes::log!(
                     SELECTOR_ABANDONED,
-                    "The manager selector is not used any more, managers are taken at random: \
-                        {why}"
+                    "Disabling the manager selector, choosing managers at random: {why}"
                 );
                 self.policy = Policy::Own(Own::new(Box::new(user.into_random())));
                 self.begin_to_set_aside();

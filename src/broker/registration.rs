@@ -141,7 +141,7 @@ impl<B> Broker<B> {
             if is_logged {
                 codes::log!(
                     MANAGER_REREGISTERED,
-                    "Manager {} registers again by the same connection",
+                    "Manager {} re-registered by the same connection",
                     manager.id
                 );
             }
@@ -161,7 +161,7 @@ impl<B> Broker<B> {
             if is_logged {
                 codes::log!(
                     MANAGER_REPLACED,
-                    "Manager {} registers anew; its earlier registration ends",
+                    "Manager {} re-registered; the earlier registration is discarded",
                     manager.id
                 );
             }
@@ -184,8 +184,8 @@ impl<B> Broker<B> {
         if self.versions.python.is_none() || self.versions.parsl.is_none() {
             codes::log!(
                 VERSIONS_UNKNOWN,
-                "The submit side's versions are not all known; those of the first manager (Python \
-                 {python}, Parsl {}) are what others are compared with",
+                "Some versions of the submit side are unknown: comparing managers with the first \
+                 one (Python {python}, Parsl {})",
                 manager.parsl_version
             );
         }

@@ -32,7 +32,7 @@ impl<B> Broker<B> {
             let manager = &self.managers.get(slot).id;
             codes::log!(
                 RESULT_UNREADABLE,
-                "Task {task} is failed, the result from {manager} cannot be passed on: {reason}"
+                "Failing task {task}: cannot forward its result from {manager}: {reason}"
             );
             let manager = manager.clone();
             let reason = format!("the result of task {task} could not be passed on: {reason}");

@@ -78,7 +78,7 @@ impl<B> Broker<B> {
         if let Some(stalled) = self.liveness.turn(now) {
             codes::log!(
                 SUSPENDED,
-                "This process did not run for {:.1} s; managers are not blamed for it",
+                "This process was suspended for {:.1} s; this time does not count against managers",
                 stalled.as_secs_f64()
             );
         }

@@ -105,7 +105,7 @@ table! {
         "What a restarted interchange has taken over: managers, tasks in flight, queued tasks.",
         "Nothing.";
     SURVIVE_ON: INFO, "survive-on", Interchange,
-        "If this process is killed, another one goes on in its place (`--survive`).",
+        "If this process is killed, another one takes over (`--survive`).",
         "Nothing.";
     SURVIVE_OFF: WARN, "survive-off", Interchange,
         "`--survive` has no effect, or none from here on, for the reason in the line. If this \

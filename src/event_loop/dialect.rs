@@ -47,7 +47,7 @@ impl DialectWatch {
                 Ok(answer) => self.0 = State::Reading(now.monotonic + LOOK_EVERY, answer),
                 Err(error) => codes::log!(
                     EXECUTOR_STYLE_UNKNOWN,
-                    "How the executor speaks cannot be found out: {error}"
+                    "Cannot detect the executor's dialect: {error}"
                 ),
             },
             State::Reading(at, answer) if at <= now.monotonic => match answer.try_recv() {

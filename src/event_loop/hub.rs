@@ -85,7 +85,7 @@ impl HubSender {
             if self.dropped == 0 {
                 codes::log!(
                     MONITORING_DROPPED,
-                    "The monitoring hub takes nothing; its oldest records are dropped from here"
+                    "The monitoring hub does not read; dropping its oldest records"
                 );
             }
             self.dropped += 1;
@@ -128,7 +128,7 @@ impl HubSender {
             if let Err(error) = socket.send(report, zmq::DONTWAIT) {
                 codes::log!(
                     MONITORING_DROPPED,
-                    "A monitoring record was not taken: {error}"
+                    "Could not send a monitoring record: {error}"
                 );
                 return;
             }
@@ -195,7 +195,7 @@ impl HubSender {
             Ok(connection) => {
                 codes::log!(
                     MONITORING_CONNECTED,
-                    "Monitoring goes to {}, {mechanism:?}",
+                    "Sending monitoring records to {}, {mechanism:?}",
                     self.hub.address.with_port(self.hub.port)
                 );
                 self.state = State::Open(connection);
@@ -203,7 +203,7 @@ impl HubSender {
             Err(error) => {
                 codes::log!(
                     MONITORING_UNREACHABLE,
-                    "No way to the monitoring hub: {error}"
+                    "Cannot reach the monitoring hub: {error}"
                 );
                 self.state = State::Closed;
             }

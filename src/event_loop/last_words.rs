@@ -86,12 +86,12 @@ struct Told {
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let executor = match self.executor {
-            true => "The executor was told that every task failed",
+            true => "The executor was notified that every task failed",
             false => "The executor could not be reached",
         };
         write!(
             f,
-            "{executor}; {} managers were told to exit, and {} were not there",
+            "{executor}; {} managers were told to exit, and {} were not connected",
             self.managers, self.not_there
         )
     }

@@ -441,7 +441,7 @@ impl EventLoop {
         {
             codes::log!(
                 CONNECTION_LOST,
-                "A connection to the submit side cannot be made again: {error}"
+                "Cannot reconnect to the submit side: {error}"
             );
         }
         let has_ended = ready.has(Source::Process);
@@ -518,7 +518,7 @@ impl EventLoop {
             if left.is_zero() {
                 codes::log!(
                     RESULTS_UNTAKEN,
-                    "Ending with {count} results that the executor did not take"
+                    "Exiting with {count} results that the executor did not read"
                 );
                 return;
             }
@@ -546,6 +546,6 @@ fn reason_of(panic: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no reason given".to_owned());
-    codes::log!(INTERNAL_ERROR, "A fault of htex-interchange itself: {text}");
-    format!("htex-interchange ended by a fault of its own: {text}")
+    codes::log!(INTERNAL_ERROR, "Internal error: {text}");
+    format!("htex-interchange ended by an internal error: {text}")
 }

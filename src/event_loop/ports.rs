@@ -72,7 +72,7 @@ impl Transport for Ports {
         if let Err(not_sent) = self.submit.commands.send(reply, Part::Last) {
             codes::log!(
                 REPLY_UNSENT,
-                "The reply to a command was not taken: {not_sent}"
+                "Could not send the reply to a command: {not_sent}"
             );
         }
     }
@@ -178,10 +178,7 @@ impl Transport for Ports {
             Ok(()) => Ok(()),
             Err(NotSent::Full(frame)) => Err(frame.uncounted()),
             Err(NotSent::Refused(error)) => {
-                codes::log!(
-                    RESULT_UNSENT,
-                    "A result was not taken by its socket: {error}"
-                );
+                codes::log!(RESULT_UNSENT, "Could not send a result: {error}");
                 Ok(())
             }
         }

@@ -101,7 +101,7 @@ pub(super) fn bind_workers(
         if let Err(error) = left {
             codes::log!(
                 PORT_UNRESERVED,
-                "Port {port} is anybody's while no interchange listens there: {error}"
+                "Cannot reserve port {port} for a restart: {error}"
             );
         }
     }

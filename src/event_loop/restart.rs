@@ -46,7 +46,7 @@ pub(super) fn keep_journal(
     if restart.is_some() {
         codes::log!(
             TAKEN_OVER,
-            "Taken over: {} managers, {} tasks in their hands, {} tasks that wait",
+            "Restored {} managers, {} tasks in flight and {} queued tasks",
             taken_over.managers,
             taken_over.in_flight,
             taken_over.queued

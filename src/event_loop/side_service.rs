@@ -102,7 +102,7 @@ impl OnFailure {
             (Err(error), Self::GoOn) => {
                 codes::log!(
                     SIDE_SERVICE_FAILED,
-                    "The run goes on without {}: {error}. {}. (--strict refuses such a start)",
+                    "Continuing without {}: {error}. {}. (--strict refuses such a start)",
                     error.service(),
                     error.remedy()
                 );

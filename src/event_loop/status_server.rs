@@ -102,7 +102,7 @@ impl StatusServer {
         if let Some(socket) = &status {
             codes::log!(
                 STATUS_SERVED,
-                "Status is told at {}",
+                "Serving status at {}",
                 socket.path().display()
             );
         }

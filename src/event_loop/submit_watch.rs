@@ -297,8 +297,8 @@ impl WatchedSocket {
         };
         codes::log!(
             CONNECTION_BROKEN,
-            "The connection for {} to the submit side was broken and is made again: what was under \
-             way is lost, and its futures may have no end. {cause}",
+            "The connection for {} to the submit side broke; reconnecting. Messages under way are \
+             lost, and their futures may never complete. {cause}",
             self.carries
         );
     }

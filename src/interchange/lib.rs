@@ -296,17 +296,14 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         let UnreadableTask { id, reason } = task;
         match id {
             Some(AnyTaskId::Ordinary(id)) => {
-                codes::log!(
-                    TASK_UNREADABLE,
-                    "Task {id} cannot be read and is failed: {reason}"
-                );
+                codes::log!(TASK_UNREADABLE, "Failing task {id}: unreadable: {reason}");
                 let reason = unreadable_text(&id, &reason);
                 self.broker.handle_unreadable_task(id, reason, now);
             }
             Some(AnyTaskId::Wide(id)) => {
                 codes::log!(
                     TASK_UNREADABLE,
-                    "Task {id} cannot be served and is failed: {reason}"
+                    "Failing task {id}: cannot be served: {reason}"
                 );
                 let reason = unreadable_text(&id, &reason);
                 self.broker.handle_task_of_wide_id(id, reason, now);

@@ -167,7 +167,7 @@ fn read_registration<F: AsRef<[u8]>>(record: Record) -> Option<LeftManager<Body<
         Err(reason) => {
             codes::log!(
                 JOURNAL_UNREADABLE,
-                "What was written down of manager {id} cannot be read again: {reason}"
+                "Cannot restore manager {id}: its record is unreadable: {reason}"
             );
             None
         }

@@ -16,7 +16,7 @@ pub enum Ended {
 
 /// The statuses with which the broker ends when everybody who should know has been told.
 const TOLD: [i32; 4] = [0, 1, 2, 3];
-/// And with this one by a fault of its own (EX_SOFTWARE of sysexits.h).
+/// And with this one by an internal error (EX_SOFTWARE of sysexits.h).
 const FAULT: i32 = 70;
 /// A shell tells an end by a signal so.
 const OF_SIGNALS: i32 = 128;
@@ -49,7 +49,7 @@ impl Ended {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(FAULT) => write!(f, "ended with status {FAULT}, by a fault of its own"),
+            Self::Status(FAULT) => write!(f, "ended with status {FAULT}, by an internal error"),
             Self::Status(status) => write!(f, "ended with status {status}"),
             Self::Signal(number) => match Signal::try_from(*number) {
                 Ok(Signal::SIGKILL) => f.write_str(

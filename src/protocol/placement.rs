@@ -28,8 +28,8 @@ impl UnreadWords {
             let word = word.name();
             codes::log!(
                 NEEDS_UNREADABLE,
-                "The {word} of task {task}, of type {kind}, cannot be read and counts as absent; \
-                 of later tasks this is not told"
+                "Ignoring the {word} of task {task}: its type is {kind}; not reported for later \
+                 tasks"
             );
         }
     }

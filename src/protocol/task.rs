@@ -173,8 +173,7 @@ fn carried_blindly(
         (Fault::TooComplex | Fault::TooLong, Some(AnyTaskId::Ordinary(id))) => {
             codes::log!(
                 TASK_TOO_COMPLEX,
-                "The priority and the needs of task {id} are not looked for, it gets the lowest \
-                 and goes to any manager: {error}"
+                "Ignoring the priority and the needs of task {id}, too complex to scan: {error}"
             );
             Ok(Read {
                 id,
@@ -275,7 +274,7 @@ fn priority(number: Option<View<'_, '_>>, id: TaskId) -> Priority {
         let kind = number.kind_name();
         codes::log!(
             PRIORITY_UNREADABLE,
-            "The priority of task {id} is {kind} that is no number; it gets the lowest"
+            "Task {id} gets the lowest priority: its own is {kind}, not a number"
         );
         Priority::LOWEST
     })

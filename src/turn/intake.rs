@@ -132,8 +132,8 @@ impl Intake {
             self.is_open = false;
             codes::log!(
                 INTAKE_PAUSED,
-                "{} of tasks and {} of unsent results are held: no more tasks are taken from the \
-                 submit side, where they wait, until less than {} are. Nothing is lost. More \
+                "Pausing intake: {} of tasks and {} of unsent results are held. Tasks wait in the \
+                 submit process until less than {} are held. Nothing is lost. More \
                  workers would help, or a larger --max-queued-bytes",
                 megabytes(held.tasks()),
                 megabytes(held.unsent_results),
@@ -143,7 +143,7 @@ impl Intake {
             self.is_open = true;
             codes::log!(
                 INTAKE_RESUMED,
-                "Tasks are taken again: {} are held",
+                "Resuming intake: {} are held",
                 megabytes(held.all())
             );
         }

@@ -262,15 +262,15 @@ impl Clogged {
         self.is_named = true;
         codes::log!(
             MANAGER_CLOGGED,
-            "Manager {manager} does not take the tasks that it was sent: {:.1} MB wait for it, and \
-             it gets no more until it does. It is stopped, or the network to its node is slow",
+            "Manager {manager} does not read: {:.1} MB wait for it, and it gets no more tasks \
+             until it does. It is stopped, or the network to its node is slow",
             owed as f64 / 1e6
         );
     }
 
     fn tell_the_end(&self, manager: &ManagerId) {
         if self.is_named {
-            codes::log!(MANAGER_UNCLOGGED, "Manager {manager} takes tasks again");
+            codes::log!(MANAGER_UNCLOGGED, "Manager {manager} reads again");
         }
     }
 }

@@ -12,9 +12,9 @@ CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def address_of(side) -> str:
-    side.interchange.wait_for_log("Metrics are told at ")
-    line = side.interchange.log_lines("INFO", "Metrics are told at ")[0]
-    return line.split("Metrics are told at ")[1].split(",")[0]
+    side.interchange.wait_for_log("Serving metrics at ")
+    line = side.interchange.log_lines("INFO", "Serving metrics at ")[0]
+    return line.split("Serving metrics at ")[1].split(",")[0]
 
 
 def read(side, path: str = "/metrics"):

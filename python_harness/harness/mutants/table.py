@@ -210,8 +210,8 @@ MUTANTS = [
     Mutant(
         "tasks in doubt are given up while their manager has no connection",
         "tasks_in_doubt.rs",
-        "        let first = first.filter(|_| !manager.is_suspect());\n",
-        "",
+        "        first.filter(|_| !self.is_suspect())\n",
+        "        first\n",
     ),
     Mutant(
         "what is overdue when its manager comes back is given up at once",

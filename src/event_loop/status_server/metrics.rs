@@ -59,7 +59,7 @@ impl Metrics {
         let file = telemetry.metrics_port_file.as_deref();
         let (listener, port_file) = match telemetry.on_failure.settle(listening)? {
             Ok((listener, bound)) => {
-                codes::log!(METRICS_SERVED, "Metrics are told at {bound}, path /metrics");
+                codes::log!(METRICS_SERVED, "Serving metrics at {bound}, path /metrics");
                 told.at = Some(format!("{SCHEME}://{bound}/metrics"));
                 let written = file
                     .map(|path| PortFile::write(path, bound.port()))

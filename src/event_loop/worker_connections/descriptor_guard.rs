@@ -176,8 +176,8 @@ impl DescriptorGuard {
             self.said_at = Some(now);
             codes::log!(
                 DESCRIPTORS_RAN_OUT,
-                "No more workers are let in until some leave, because descriptors run out ({why}). \
-                 Those that are connected are served. Remedy: a higher limit (ulimit -n, now {}) \
+                "Out of descriptors ({why}): refusing new connections. Connected managers are \
+                 still served. Remedy: a higher limit (ulimit -n, now {}) \
                  where Parsl is started",
                 self.budget.limit
             );
@@ -199,7 +199,7 @@ impl DescriptorGuard {
         for error in faults.into_iter().flatten().filter(|_| self.is_said) {
             codes::log!(
                 WORKER_PORT_STUCK,
-                "The worker port could not be shut as it should: {error}"
+                "Could not close the worker port: {error}"
             );
         }
     }
@@ -221,13 +221,13 @@ impl DescriptorGuard {
         {
             codes::log!(
                 WORKER_PORT_STUCK,
-                "The worker port could not be opened again: {error}"
+                "Could not reopen the worker port: {error}"
             );
         }
         if self.is_said {
             codes::log!(
                 DESCRIPTORS_FREE,
-                "Workers are let in again: {used} of {} descriptors are in use",
+                "Accepting new connections again: {used} of {} descriptors are in use",
                 self.budget.limit
             );
         }

@@ -481,7 +481,7 @@ fn what_the_broker_finds_wrong_is_limited_alike() {
     assert_eq!(count(&lines, unknown), 20);
     // The first is none that is known already.
     assert_eq!(count(&lines, "Registration of manager b'm1'"), 21);
-    assert_eq!(count(&lines, "b'm1' registers again"), 20);
+    assert_eq!(count(&lines, "b'm1' re-registered by the same"), 20);
     assert_eq!(lines.len(), 61);
     assert_eq!(
         desk.interchange.next_deadline(),
@@ -491,7 +491,7 @@ fn what_the_broker_finds_wrong_is_limited_alike() {
     desk.interchange.handle_time(desk.now);
     let texts: Vec<String> = events.take().into_iter().map(|line| line.text).collect();
     let told = [
-        "This process did not run for 30.0 s; managers are not blamed for it",
+        "This process was suspended for 30.0 s; this time does not count against managers",
         "5 more messages of managers that are not registered within a second; the first ones \
          stand above",
         "4 more registrations of known managers within a second; the first ones stand above",

@@ -116,8 +116,8 @@ impl RotatingFile {
                     self.is_in_trouble = true;
                     codes::log!(
                         EVENTS_NOT_ROTATED,
-                        "No new file of events can be begun at {}: {error}. The one at hand is \
-                         gone on with",
+                        "Cannot rotate the events file at {}: {error}. Continuing with the \
+                         current one",
                         self.path().display()
                     );
                 }
@@ -173,7 +173,7 @@ impl RotatingFile {
         self.move_told_at = Some(Instant::now());
         codes::log!(
             EVENTS_MOVED,
-            "The file of events at {} was moved away or removed; another one is begun",
+            "The events file at {} was moved or removed; starting a new one",
             self.path().display()
         );
     }
@@ -227,8 +227,8 @@ fn begin(names: &mut Vec<PathBuf>, head: &[u8]) -> io::Result<OwnFile> {
     if others > 0 {
         codes::log!(
             EVENTS_SHARED,
-            "Another interchange writes events to {}: those of this one are in {}. A file of its \
-             own for each executor has the names that you choose",
+            "Another interchange writes events to {}: this one writes to {}. Give each executor a \
+             file of its own to choose the names",
             names[0].display(),
             names[others].display()
         );
@@ -375,7 +375,7 @@ mod tests {
             ["head line 8", "head line 6 line 7", "head line 2 line 3"]
         );
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("was moved away or removed"), "{told:?}");
+        assert!(told[0].contains("was moved or removed"), "{told:?}");
     }
 
     #[test]
@@ -423,7 +423,10 @@ mod tests {
         assert_eq!(run.read(""), "head line 4 line 5 line 6 line 7 line 8");
         assert_eq!((run.read(".1"), run.read(".2")), older);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("No new file of events"), "{told:?}");
+        assert!(
+            told[0].contains("Cannot rotate the events file"),
+            "{told:?}"
+        );
         fs::remove_dir(&in_the_way).unwrap();
         assert_eq!(warnings(|| run.write(1)), [""; 0]);
         assert_eq!(
@@ -446,7 +449,10 @@ mod tests {
         fs::create_dir(run.path()).unwrap();
         let told = warnings(|| run.write(2));
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("No new file of events"), "{told:?}");
+        assert!(
+            told[0].contains("Cannot rotate the events file"),
+            "{told:?}"
+        );
         fs::remove_dir(run.path()).unwrap();
         assert_eq!(warnings(|| run.write(1)), [""; 0]);
         let before = fs::read_to_string(&away).unwrap();

@@ -387,10 +387,7 @@ fn a_placement_that_is_no_dict_is_told_of_and_the_words_beside_the_priority_coun
     assert_eq!(found.cores, amount(2.0));
     assert_eq!(
         lines,
-        [
-            "The 'placement' of task 7, of type int, cannot be read and counts as absent; of later \
-             tasks this is not told"
-        ]
+        ["Ignoring the 'placement' of task 7: its type is int; not reported for later tasks"]
     );
 }
 

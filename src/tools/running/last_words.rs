@@ -103,7 +103,7 @@ fn where_it_is(pid: u32, writer: Writer, no_place: Option<String>) -> String {
         (Writer::RunsHere, None) => format!(
             "its process {pid} runs here, but none of these sockets is its own: it has another \
              {}, or its socket was removed, as whoever tidies up /tmp does. The run goes on; its \
-             log tells how it does (its line \"Status is told at\" names the socket)",
+             log tells how it does (its line \"Serving status at\" names the socket)",
             status::asking::DIRECTORY_VARIABLE
         ),
         (Writer::Hidden, _) => format!(

@@ -33,7 +33,8 @@ impl Player {
         }
         let is_of_a_task = |text: &String| {
             let words = ["result ", "told task ", "unreadable "];
-            words.iter().any(|word| text.starts_with(word)) || text.contains("cannot be passed on")
+            words.iter().any(|word| text.starts_with(word))
+                || text.contains("cannot forward its result")
         };
         seen.retain(|text| !is_of_a_task(text));
         seen

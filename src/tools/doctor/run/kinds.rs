@@ -59,7 +59,7 @@ pub(super) const KINDS: [LineKind; 14] = [
             id: "internal-error",
             severity: Severity::Problem,
             marks: &[],
-            what: "The interchange ended by a fault of its own",
+            what: "The interchange ended by an internal error",
             why: "Every task failed with the reason.",
             remedy: "Please report it, with the log.",
         },
@@ -89,7 +89,7 @@ pub(super) const KINDS: [LineKind; 14] = [
             why: "Tasks and managers went on. Only a result that was on its way at that moment may \
                   be lost: its task failed with ResultLost, or with ManagerLost.",
             remedy: "The kernel's log (dmesg) tells of memory that ran out. Report other signals, \
-                     and a fault of its own.",
+                     and an internal error.",
         },
         codes: &[&codes::RESTARTED],
     },

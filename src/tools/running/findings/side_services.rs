@@ -8,7 +8,7 @@ use status::document::Document;
 use status::side_service::SideService;
 
 /// Why it was begun without one of them, where it was.
-const GOES_ON: &str = "The run goes on without";
+const GOES_ON: &str = "Continuing without";
 const DELETED: &str = " (deleted)";
 
 pub(super) fn of_side_services(document: &Document) -> Vec<Finding> {
@@ -66,7 +66,7 @@ fn events(document: &Document) -> Option<Finding> {
     (events.at.as_deref() != Some(events.asked_for.as_str())).then(|| {
         Finding::note(
             "events-elsewhere",
-            format!("Another interchange writes events to {asked}: those of this one are in {at}."),
+            format!("Another interchange writes events to {asked}: this one writes to {at}."),
         )
         .remedy(format!(
             "{} draws both.",
