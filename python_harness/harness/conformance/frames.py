@@ -48,9 +48,8 @@ HEAD = f"""# Frames
 Real messages of HTEX's protocol, byte by byte.
 
 They are the bodies as Python 3.11 and Parsl {RELEASE} pickle them; names, hosts and times are
-made up. The rules behind them are in [the protocol][protocol]. `python3 -m
-harness.conformance.frames` makes this page, which a test repeats, and `conformance --vectors DIR`
-writes the frames as files.
+made up. The rules behind them are in [protocol]. `python3 -m harness.conformance.frames` makes
+this page, which a test repeats, and `conformance --vectors DIR` writes the frames as files.
 
 [protocol]: protocol.md
 """
