@@ -94,6 +94,22 @@ def test_the_end_is_in_the_log(tmp_path):
 
 
 @OURS_ONLY
+def test_a_broker_whose_submit_process_is_gone_when_it_would_take_over(tmp_path):
+    """It ends, and no error is logged: nobody is left to serve."""
+    command = [str(environment.binary()), "--survive"]
+    program = Program("bare_submit_side.py", tmp_path, "answered", *command)
+    keeper = program.report["interchange"]
+    os.kill(keeper, signal.SIGSTOP)
+    os.kill(processes.broker_below(keeper), signal.SIGKILL)
+    program.process.kill()
+    program.process.wait()
+    os.kill(keeper, signal.SIGCONT)
+    program.kill()
+    log = (tmp_path / "log" / "interchange.log").read_text()
+    assert "nobody is left to serve [submit-side-gone]" in log, log
+
+
+@OURS_ONLY
 def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
     """The interchange stays for the submit process above it, and ends with that."""
     may_end = tmp_path / "the wrapper may end"

@@ -20,7 +20,10 @@ from harness.htex.interchange import command_under_test
 workdir, stage = Path(sys.argv[1]), sys.argv[2]
 side = FakeSubmitSide(workdir)
 command = sys.argv[3:] or command_under_test()
-process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+# With --survive it watches its interchange, as the package's executor does.
+watched = {"HTEX_INTERCHANGE_WATCHED": str(side.config()["client_ports"][2])}
+environ = {**os.environ, **(watched if "--survive" in command else {})}
+process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environ)
 if stage != "launched":
     process.stdin.write(pickle.dumps(side.config()))
     process.stdin.flush()
