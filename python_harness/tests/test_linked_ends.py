@@ -363,7 +363,7 @@ def test_the_exception_pickles_and_is_one_of_parsls():
     copy = pickle.loads(pickle.dumps(lost))
     assert (type(copy), vars(copy), str(copy)) == (InterchangeLost, vars(lost), str(lost))
     assert "SIGSEGV" in str(lost)
-    assert "of its own" in str(InterchangeLost("htex", 70, "/logs/interchange.log"))
+    assert "internal error" in str(InterchangeLost("htex", 70, "/logs/interchange.log"))
 
 
 @pytest.fixture
