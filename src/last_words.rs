@@ -5,9 +5,7 @@ use std::env;
 use std::io;
 use std::time::Duration;
 
-use event_loop::{
-    Ancestry, LastWords, Signals, WatchTarget, WatchedProcess, remove_status_socket_of,
-};
+use event_loop::{LastWords, Signals, WatchedProcess, remove_status_socket_of};
 use keeper::{Loss, Notes};
 use submit_side::config::{Config, RawConfig, SubmitSide};
 
@@ -19,8 +17,13 @@ use super::refusal::load_certificates;
 const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
 
 /// Tells the executor and the managers of the broker's end. Whatever is in the way is a line in the
-/// log, as far as there is one.
-pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes, submit: &Submit<'_>) {
+/// log, as far as there is one. `submit_process` finds the process that the words are for.
+pub(crate) fn say(
+    config: &[u8],
+    loss: &Loss,
+    notes: &Notes,
+    submit_process: impl FnOnce(&SubmitSide) -> WatchedProcess,
+) {
     let signals = Signals::open();
     remove_status_socket_of(loss.fallen.process);
     let Ok(raw) = RawConfig::read(config) else {
@@ -42,7 +45,7 @@ pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes, submit: &Submit<'_>
             "htex-interchange {how}; what it had not handed on is lost{not_again}. Its log: {}",
             config.logging.logdir.join("interchange.log").display()
         );
-        let submit_process = submit.process(&config.submit_side);
+        let submit_process = submit_process(&config.submit_side);
         tell(
             &config,
             notes,
@@ -53,20 +56,6 @@ pub(crate) fn say(config: &[u8], loss: &Loss, notes: &Notes, submit: &Submit<'_>
     }
     if let Some(log) = log {
         log.flush_for(Duration::from_secs(1));
-    }
-}
-
-/// By what the submit process is found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Submit<'a> {
-    pub(crate) target: Option<WatchTarget>,
-    pub(crate) ancestry: &'a Ancestry,
-}
-
-impl Submit<'_> {
-    fn process(&self, side: &SubmitSide) -> WatchedProcess {
-        let target = self.target.unwrap_or(WatchTarget::Starter);
-        WatchedProcess::of(target, self.ancestry, side)
     }
 }
 

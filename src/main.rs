@@ -18,12 +18,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use event_loop::{Ancestry, Signals};
+use event_loop::{Ancestry, Signals, WatchTarget, WatchedProcess};
 use htex_interchange::cli::{Arguments, by_hand};
-use submit_side::config::{self, RawConfig};
+use submit_side::config::{self, RawConfig, SubmitSide};
 use tools::endpoint_command::{self, Call};
 
-use last_words::Submit;
 use newer_parsl::hand_over_if_newer;
 use refusal::{RefusedStart, refuse, refuse_arguments};
 use start::Own;
@@ -50,13 +49,13 @@ fn main() -> ExitCode {
     let bytes = read_config().unwrap_or_else(|reason| refuse(&reason, None, None));
     let began = Began::now();
     let memory = survive::memory(&arguments);
-    // Before the first thread. It returns in each broker of the run.
-    let submit = Submit {
-        target: arguments.watch_pid,
-        ancestry: &ancestry,
+    let submit_process = |side: &SubmitSide| {
+        let target = arguments.watch_pid.unwrap_or(WatchTarget::Starter);
+        WatchedProcess::of(target, &ancestry, side)
     };
+    // Before the first thread. It returns in each broker of the run.
     let kept = keeper::keep(
-        |loss, notes| last_words::say(&bytes, loss, notes, &submit),
+        |loss, notes| last_words::say(&bytes, loss, notes, submit_process),
         event_loop::remove_status_socket_of,
     );
     refusal::note_restart(kept.as_ref().ok());

@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory};
 use htex_interchange::cli::Arguments;
 use htex_interchange::guide::findings;
+use support::pages::filled;
 
 const STORE: &str = "HTEX_TEST_STORE_GUIDE";
 const END: &str = "<!-- end -->\n";
@@ -157,23 +158,6 @@ fn name_of(argument: &Arg) -> String {
 
 fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// In lines of 100 columns at most.
-fn filled(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().expect("there is one");
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 100 {
-            lines.push(word.to_owned());
-            continue;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.join("\n")
 }
 
 #[test]

@@ -140,6 +140,7 @@ pub fn level_name(level: Level) -> &'static str {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
         Level::INFO => "INFO",
+        // Python has no name below DEBUG.
         Level::DEBUG | Level::TRACE => "DEBUG",
     }
 }

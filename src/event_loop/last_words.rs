@@ -47,7 +47,6 @@ const MANAGERS_WITHIN_AT_SIGTERM: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Once everybody has heard it and asks nothing.
 const REST_FOR: Duration = Duration::from_millis(200);
-const SUBMIT_PROCESS_EVERY: Duration = Duration::from_millis(500);
 /// How long what was taken by a socket may take to leave, and where it was told to end.
 const LINGER_MS: i32 = 1000;
 const LINGER_AFTER_SIGTERM_MS: i32 = 200;
@@ -116,8 +115,6 @@ impl LastWords<'_> {
             heard: Instant::now(),
             is_gone: false,
             submit_process: self.submit_process,
-            looked: Instant::now(),
-            submit_process_lives: self.submit_process.is_alive(),
             signals: self.signals,
             is_stopped: false,
             is_reported: false,
@@ -156,9 +153,6 @@ struct Talk<'a> {
     /// It was connected, and is not any more.
     is_gone: bool,
     submit_process: WatchedProcess,
-    /// When it was looked for last, and whether it was there; None if it cannot be watched.
-    looked: Instant,
-    submit_process_lives: Option<bool>,
     signals: Option<&'a Signals>,
     /// SIGTERM has come.
     is_stopped: bool,
@@ -207,7 +201,7 @@ impl Talk<'_> {
                 self.fail(&failure);
             }
             self.tell_managers();
-            self.look_around();
+            self.is_stopped |= self.signals.is_some_and(Signals::is_told_to_end);
         }
         if self.is_stopped {
             let _ = self.sockets.set_linger(LINGER_AFTER_SIGTERM_MS);
@@ -239,7 +233,7 @@ impl Talk<'_> {
 
     /// Whether the executor may still ask, or has still to be told.
     fn is_awaited(&self, begin: Instant) -> bool {
-        match (self.submit_process_lives, self.connected) {
+        match (self.submit_process.is_alive(), self.connected) {
             // One that was there and has closed its sockets asks nothing more.
             (Some(lives), None) => lives,
             (Some(lives), Some(since)) => since.elapsed() < ANSWERS_FOR || (lives && !self.is_gone),
@@ -248,15 +242,6 @@ impl Talk<'_> {
                 since.elapsed() < ANSWERS_FOR
                     || (!self.is_gone && self.heard.elapsed() < ASKED_WITHIN)
             }
-        }
-    }
-
-    /// Whether it is told to end, and whether the submit process has ended.
-    fn look_around(&mut self) {
-        self.is_stopped |= self.signals.is_some_and(Signals::is_told_to_end);
-        if self.looked.elapsed() >= SUBMIT_PROCESS_EVERY {
-            self.looked = Instant::now();
-            self.submit_process_lives = self.submit_process.is_alive();
         }
     }
 

@@ -72,7 +72,7 @@ impl WatchedProcess {
         })
     }
 
-    /// None if only ports are watched.
+    /// Looks; None if only ports are watched.
     pub(super) fn is_alive(self) -> Option<bool> {
         self.0.map(|(process, _)| process.is_alive())
     }

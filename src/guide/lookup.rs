@@ -78,7 +78,8 @@ fn section(page: &Page, word: &str) -> Option<String> {
 }
 
 /// How deep a heading is, and its words.
-fn heading(line: &str) -> Option<(usize, &str)> {
+#[must_use]
+pub fn heading(line: &str) -> Option<(usize, &str)> {
     let words = line.trim_start_matches('#');
     let depth = line.len() - words.len();
     words

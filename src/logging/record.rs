@@ -92,14 +92,16 @@ pub(crate) struct LevelName {
 
 impl LevelName {
     fn of(level: Level) -> Self {
-        let (name, number) = match level {
-            Level::ERROR => ("ERROR", 40),
-            Level::WARN => ("WARNING", 30),
-            Level::INFO => ("INFO", 20),
-            // Python has no name below DEBUG.
-            Level::DEBUG | Level::TRACE => ("DEBUG", 10),
+        let number = match level {
+            Level::ERROR => 40,
+            Level::WARN => 30,
+            Level::INFO => 20,
+            Level::DEBUG | Level::TRACE => 10,
         };
-        Self { name, number }
+        Self {
+            name: codes::level_name(level),
+            number,
+        }
     }
 }
 

@@ -31,11 +31,10 @@ use clap::{Args, Command};
 use crate::explain::{page, without_page};
 use crate::shared::endpoint::is_endpoint;
 use crate::shared::finding::Severity;
-use crate::shared::output::{Trouble, complain, say, say_as_it_is};
+use crate::shared::output::{Trouble, WRONG_ARGUMENTS, complain, say, say_as_it_is};
 use configuration::Loading;
 use question::LOADED_WITHIN;
 
-const WRONG_ARGUMENTS: u8 = 2;
 const WARNINGS: u8 = 3;
 const PROBLEMS: u8 = 4;
 

@@ -14,12 +14,10 @@ use ::guide::findings::findings;
 use ::guide::{PAGES, Page, lookup, page};
 
 use crate::explain;
-use crate::shared::output::{Trouble, complain, say};
+use crate::shared::output::{Trouble, WRONG_ARGUMENTS, complain, say};
 use crate::shared::pager;
 use crate::shared::paper::Paper;
 use crate::shared::words::wrapped;
-
-const WRONG_ARGUMENTS: u8 = 2;
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -76,16 +74,14 @@ fn text_on(topic: &str, paper: &Paper) -> Option<String> {
         return Some(markdown::rendered(page.text, paper));
     }
     let finding = explain::page(&topic.to_lowercase());
-    let part = lookup::part(topic).map(|part| {
+    // What a log line means stands beside the finding of its name; any other part says the same.
+    let part = lookup::part(topic).filter(|part| finding.is_none() || part.topic == "codes");
+    let part = part.map(|part| {
         let text = markdown::rendered(&part.text, paper);
         format!("{text}\n(from `htex-interchange guide {}`)\n", part.topic)
     });
-    match (finding, part) {
-        (Some(finding), Some(part)) if part.contains("guide codes") => {
-            Some(format!("{finding}\n{part}"))
-        }
-        (finding, part) => finding.or(part),
-    }
+    let texts: Vec<String> = finding.into_iter().chain(part).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
 /// What to say of a word that stands for nothing here.

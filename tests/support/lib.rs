@@ -1,5 +1,8 @@
 //! What the tests of several rooms share.
 
+/// Pages that tests make of what the program has.
+pub mod pages;
+
 /// What is logged.
 pub mod events;
 

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use support::pages::filled;
+
 const STORE_VARIABLE: &str = "HTEX_TEST_STORE_CODES";
 const NAME_CHARACTERS_MAX: usize = 24;
-const COLUMNS: usize = 100;
 const HEAD: &str = "# Codes of log lines
 
 Each line of the log that an operator may need carries a code. In `interchange.log` it stands
@@ -100,17 +101,8 @@ fn page() -> String {
         let remedy = format!("What to do: {}", code.remedy);
         let _ = write!(page, "\n## {}\n", code.name);
         for text in [about.as_str(), code.meaning, &remedy] {
-            let _ = write!(page, "\n{}\n", textwrap::fill(text, paragraphs()));
+            let _ = write!(page, "\n{}\n", filled(text));
         }
     }
     page
-}
-
-/// Words stay whole: a line ends at a blank and nowhere else.
-fn paragraphs() -> textwrap::Options<'static> {
-    textwrap::Options::new(COLUMNS)
-        .break_words(false)
-        .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit)
 }

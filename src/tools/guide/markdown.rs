@@ -2,7 +2,7 @@
 //! tables, and blocks of code as they are. What stands between backquotes keeps them, so that a
 //! command is seen for what it is.
 
-use ::guide::lookup::{definition, definitions};
+use ::guide::lookup::{self, definition, definitions};
 
 use super::table::table;
 use crate::shared::paper::Paper;
@@ -76,7 +76,7 @@ fn blocks(markdown: &str) -> Vec<Block> {
         } else if bare.starts_with('|') {
             add_row(&mut blocks, bare, is_open);
             is_open = true;
-        } else if let Some((depth, text)) = heading_of(bare) {
+        } else if let Some((depth, text)) = lookup::heading(bare) {
             blocks.push(Block::Heading(depth, text.to_owned()));
             is_open = false;
         } else if let Some((mark, text)) = item_of(bare) {
@@ -98,22 +98,14 @@ fn blocks(markdown: &str) -> Vec<Block> {
 }
 
 fn add_row(blocks: &mut Vec<Block>, line: &str, is_open: bool) {
-    if ::guide::lookup::is_ruler(line) {
+    if lookup::is_ruler(line) {
         return;
     }
-    let cells = ::guide::lookup::cells(line);
+    let cells = lookup::cells(line);
     match blocks.last_mut().filter(|_| is_open) {
         Some(Block::Table(rows)) => rows.push(cells),
         _ => blocks.push(Block::Table(vec![cells])),
     }
-}
-
-fn heading_of(line: &str) -> Option<(usize, &str)> {
-    let text = line.trim_start_matches('#');
-    let depth = line.len() - text.len();
-    text.strip_prefix(' ')
-        .filter(|_| depth > 0)
-        .map(|text| (depth, text))
 }
 
 /// `- text` or `1. text`: what stands in front, and the text.

@@ -13,7 +13,7 @@ use status::socket_name;
 use super::client::{Found, ask_one};
 use super::last_words;
 use crate::shared::endpoint;
-use crate::shared::output::{Trouble, complain};
+use crate::shared::output::{Trouble, WRONG_ARGUMENTS, complain};
 use crate::shared::words::command;
 
 /// So many are asked at a time.
@@ -22,8 +22,6 @@ const ASKED_AT_ONCE: usize = 16;
 const NOT_OURS_ALONE: u32 = 0o077;
 /// Of processes that were killed.
 const PIDS_NAMED: usize = 5;
-/// Exit status where DIR is none; as clap's.
-const WRONG_ARGUMENTS: u8 = 2;
 
 /// What was found where.
 #[derive(Debug, Default)]

@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 
 use super::charset::Charset;
 
+/// Exit status where a word on the command line names nothing that is there; as clap's.
+pub(crate) const WRONG_ARGUMENTS: u8 = 2;
+
 /// What ends a tool early; its text is all that the user gets to see.
 pub(crate) type Trouble = Box<dyn Error>;
 
