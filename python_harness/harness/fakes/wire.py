@@ -67,6 +67,21 @@ def registration(uid: str, **fields) -> dict:
     return message
 
 
+def idle_row(sent: dict) -> dict:
+    """What MANAGERS has of a manager that registered so and has no task, but for
+    `idle_duration`."""
+    return {
+        "manager": sent["uid"],
+        "block_id": sent["block_id"],
+        "worker_count": sent["worker_count"],
+        "tasks": 0,
+        "active": True,
+        "parsl_version": sent["parsl_v"],
+        "python_version": sent["python_v"],
+        "draining": False,
+    }
+
+
 class FakeSubmitSide:
     """Plays HighThroughputExecutor: binds three sockets, launches, submits, reads results."""
 

@@ -24,6 +24,20 @@ from harness.setup import environment
 KEPT_WITHIN_S = 5.0
 KIND_VARIABLE = "HTEX_TEST_INTERCHANGE"
 
+# What each line of Parsl's JSON format has.
+JSON_KEYS = {
+    "created",
+    "process",
+    "processName",
+    "threadName",
+    "thread",
+    "name",
+    "lineno",
+    "funcname",
+    "levelname",
+    "msg",
+    "formatted",
+}
 # A line of Parsl's default format up to its level; a message that holds such words is no match.
 LINE_LEVEL = re.compile(r"\d+\.\d+ \S+ \S+ \S+ \S+ \S+ \S+ (DEBUG|INFO|WARNING|ERROR|CRITICAL): ")
 

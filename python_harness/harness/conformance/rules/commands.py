@@ -12,7 +12,7 @@ from harness.conformance.registry import rule
 from harness.conformance.stage import PATIENCE_S, Side, Stage
 from harness.differential.values import UNKNOWN_COMMANDS
 from harness.fakes.bad_frames import deep_nesting
-from harness.fakes.wire import registration
+from harness.fakes.wire import idle_row, registration
 from harness.machine.waiting import wait_until
 
 OTHER_PARSL = {"parsl_v": "1999.01.01"}
@@ -134,17 +134,7 @@ def rows_of_managers(stage: Stage) -> None:
     told = dict(rows[0])
     idle = told.pop("idle_duration")
     assert type(idle) is float and 0 <= idle < 60, f"idle for {idle!r}"
-    sent = registration("zeta")
-    expected = {
-        "manager": "zeta",
-        "block_id": "7",
-        "worker_count": 3,
-        "tasks": 0,
-        "active": True,
-        "parsl_version": sent["parsl_v"],
-        "python_version": sent["python_v"],
-        "draining": False,
-    }
+    expected = idle_row(registration("zeta", worker_count=3, block_id="7"))
     assert told == expected, f"it is {told}"
     assert [type(told[key]) for key in expected] == [type(expected[key]) for key in expected]
 

@@ -15,6 +15,7 @@ from parsl.serialize import deserialize
 
 from harness.conformance.registry import rule
 from harness.conformance.stage import LISTEN_S, PATIENCE_S, START_S, Side, Stage, Untried
+from harness.htex.interchange import JSON_KEYS
 from harness.machine.waiting import wait_until
 
 # What stdin may hold instead of a configuration.
@@ -25,20 +26,6 @@ NO_CONFIGURATION = {
     "a dict that is cut off": pickle.dumps({"client_address": "127.0.0.1", "logdir": "x" * 99})[
         :-9
     ],
-}
-
-JSON_KEYS = {
-    "created",
-    "process",
-    "processName",
-    "threadName",
-    "thread",
-    "name",
-    "lineno",
-    "funcname",
-    "levelname",
-    "msg",
-    "formatted",
 }
 
 
