@@ -1,11 +1,11 @@
-//! Runs one step for an instrument that counts.
+//! Runs one step so that an instrument can count its instructions.
 //!
 //! ```text
 //! valgrind --tool=callgrind --toggle-collect='*steps::measured*' counted STEP [RUNS]
 //! ```
 //!
-//! says how many operations that were. `counted --message NAME` writes the bytes of a message that
-//! steps are about. Without arguments it lists the steps.
+//! prints how many operations the count is for. `counted --message NAME` writes the bytes of a
+//! message that steps use. Without arguments the program lists the steps.
 
 #![expect(
     clippy::print_stdout,
@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use steps::messages::MESSAGES;
 use steps::{STEPS, measured};
 
-/// Enough that chance (the seeds of hash tables) evens out, and a second or two under callgrind.
+/// Default number of operations: random effects (the seeds of hash tables) average out, and a run
+/// takes a second or two under callgrind.
 const OPERATIONS: u64 = 4_096;
 
 fn main() -> ExitCode {

@@ -1,4 +1,5 @@
-//! Times every step: `cargo bench --bench criterion`, with a part of a step's name for a few.
+//! Times every step: `cargo bench --bench criterion`. An argument selects the steps whose names
+//! contain it.
 
 mod steps;
 

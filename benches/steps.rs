@@ -1,8 +1,8 @@
-//! The steps that a task's way consists of, each by itself: what `criterion` times, and what
-//! `counted` has its instructions counted of.
+//! The separate steps of a task's way through the interchange. `criterion` times them, and
+//! `counted` is for counting their instructions.
 //!
-//! A step is prepared outside of the measurement, and one run of it is many operations, so that
-//! what surrounds a run weighs nothing.
+//! A step is prepared outside of the measurement. One run of it is many operations, so that the
+//! overhead of a run does not matter.
 
 mod brokers;
 pub(crate) mod messages;
@@ -10,24 +10,24 @@ mod reading;
 
 use std::hint::black_box;
 
-/// A step that was set up.
+/// A step that is ready to run.
 pub(crate) trait Work {
-    /// Puts in place what one run uses up. Not measured.
+    /// Prepares what one run uses up. This is not measured.
     fn prepare(&mut self) {}
 
-    /// What is measured.
+    /// Runs the measured part.
     fn run(&mut self);
 }
 
-/// A step by its name.
+/// A step and its name.
 pub(crate) struct Step {
     pub name: &'static str,
-    /// Messages, tasks or turns of one run.
+    /// Number of messages, tasks or turns in one run.
     pub operations: u64,
     pub set_up: fn() -> Box<dyn Work>,
 }
 
-/// Every step, in the order in which a task takes them.
+/// Every step, in the order in which a task passes them.
 pub(crate) const STEPS: [Step; 15] = [
     reading::SCAN_TASK,
     reading::READ_TASK,
@@ -46,8 +46,8 @@ pub(crate) const STEPS: [Step; 15] = [
     brokers::EXPIRE_NOTHING_8192,
 ];
 
-/// One run. Callgrind counts what happens between the entry to this function and its exit; it must
-/// be neither inlined nor left by a jump.
+/// Runs a step once. Callgrind counts between the entry to this function and its exit; the function
+/// must be neither inlined nor left by a jump.
 #[inline(never)]
 pub(crate) fn measured(work: &mut dyn Work) {
     black_box(&mut *work).run();

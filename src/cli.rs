@@ -21,7 +21,7 @@ use tools::Tool;
 #[command(args_conflicts_with_subcommands = true, color = colours())]
 #[command(subcommand_value_name = "TOOL", subcommand_help_heading = "Tools")]
 pub struct Arguments {
-    /// Without one, it is the interchange.
+    /// The tool to run. Without one, the program is the interchange.
     #[command(subcommand)]
     pub tool: Option<Tool>,
 
@@ -139,13 +139,14 @@ pub struct Arguments {
     #[arg(long)]
     pub exact_capacity: bool,
 
-    /// An endpoint of Globus Compute has started us by the name of its own command.
+    /// Whether an endpoint of Globus Compute has started this program by the name of its own
+    /// command.
     #[arg(skip)]
     pub is_of_endpoint: bool,
 }
 
 impl Arguments {
-    /// Those of an endpoint's engine, which passes none: what they are without a word.
+    /// Returns the arguments for an endpoint's engine, which passes none: all have their defaults.
     #[must_use]
     pub fn of_endpoint() -> Self {
         Self {
@@ -155,34 +156,35 @@ impl Arguments {
     }
 }
 
-/// How long tasks that may have been lost with a connection are waited for.
+/// How long to wait for the results of tasks that may have been lost with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatienceChoice {
-    /// From the manager's return on.
+    /// This long after the manager's return.
     Seconds(Duration),
     /// Until the manager itself ends.
     Endless,
 }
 
-/// Who serves a Parsl that is newer than those that are tested.
+/// The program that serves a Parsl that is newer than the tested releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewerParsl {
     /// This program, with a warning.
     Serve,
-    /// Its own interchange.
+    /// The interchange of that Parsl.
     Stock,
 }
 
-/// What a type of tasks means to managers.
+/// The effect of a task's type on the choice of managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoutingChoice {
-    /// Those that have run it are preferred.
+    /// Managers that have run the type are preferred.
     Soft,
-    /// And each holds tasks of one type at a time.
+    /// Managers that have run the type are preferred, and each holds tasks of one type at a time.
     Hard,
 }
 
-/// More would only wait for each other: one thread decides about all that they bring.
+/// Largest number of I/O threads. More threads would only wait, because a single thread processes
+/// all messages.
 const IO_THREADS_MAX: i64 = 16;
 
 const AFTER_HELP: &str = "Exit status: 0 told to end, or the submit side has ended; 1 refused to \
@@ -196,7 +198,7 @@ It is started by Parsl, not by hand:
 By hand there are these tools, each with --help:
 ";
 
-/// A terminal that is dumb gets none, also where clap would show them to a CI.
+/// Disables colours on a dumb terminal, even where clap would enable them for a CI.
 fn colours() -> ColorChoice {
     match tools::is_dumb() {
         true => ColorChoice::Never,
@@ -204,7 +206,7 @@ fn colours() -> ColorChoice {
     }
 }
 
-/// What is said to somebody who starts it on a terminal.
+/// Returns the text for a user who starts the program on a terminal.
 pub fn by_hand() -> String {
     let mut text = BY_HAND.to_owned();
     for tool in Arguments::command().get_subcommands() {
@@ -214,7 +216,7 @@ pub fn by_hand() -> String {
     text
 }
 
-/// What a value should be; clap says which one, and of which option.
+/// The expected form of a value. clap adds the value and the option's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum BadValue {
     #[error("a number of seconds above 0")]
@@ -245,7 +247,7 @@ fn metrics_address(text: &str) -> Result<SocketAddr, BadValue> {
     if let Ok(port) = text.parse() {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    // IPv6 in brackets, so that it is seen where it ends.
+    // IPv6 must be in brackets, so that the end of the address is visible.
     let (host, port) = text.rsplit_once(':').ok_or(BadValue::MetricsAddress)?;
     let address: Address = host.parse().map_err(|_| BadValue::MetricsAddress)?;
     let port = port.parse().map_err(|_| BadValue::MetricsAddress)?;
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_is_some_time() {
+    fn a_grace_is_a_time_above_zero() {
         let parsed = |text| {
             Arguments::try_parse_from(["htex-interchange", "--disconnect-grace", text])
                 .map(|arguments| arguments.disconnect_grace)
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_stay_on_this_machine_unless_told_otherwise() {
+    fn metrics_are_local_unless_an_address_is_given() {
         let parsed = |text| metrics_address(text).map(|address| address.to_string());
         assert_eq!(parsed("9464"), Ok("127.0.0.1:9464".to_owned()));
         assert_eq!(parsed("0.0.0.0:9464"), Ok("0.0.0.0:9464".to_owned()));
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patience_is_some_time_or_endless() {
+    fn a_patience_is_a_time_above_zero_or_none() {
         let parsed = |text| {
             Arguments::try_parse_from(["htex-interchange", "--reconnect-patience", text])
                 .map(|arguments| arguments.reconnect_patience)
@@ -382,7 +384,7 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(parsed("--cores-per-worker", "0.1"), Ok((Some(0.1), None)));
-        // As Python writes floats.
+        // The value is written as Python writes floats.
         assert_eq!(
             parsed("--memory-per-worker-mb", "1e+16"),
             Ok((None, Some(1e16)))
@@ -399,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walltime_is_some_time() {
+    fn a_walltime_is_a_time_above_zero() {
         let parsed = |text: &str| {
             Arguments::try_parse_from(["htex-interchange", "--walltime-s", text])
                 .map(|arguments| arguments.walltime_s)
@@ -436,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_managers_are_held_only_if_asked_for() {
+    fn failing_managers_are_held_only_with_the_flag() {
         let parsed = |rest: &[&str]| {
             let words = ["htex-interchange"].iter().chain(rest);
             Arguments::parse_from(words).hold_failing_managers
@@ -446,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_target_is_a_process_or_nobody() {
+    fn a_watch_target_is_a_process_or_none() {
         assert_eq!(watch_target("none"), Ok(WatchTarget::Nobody));
         assert_eq!(watch_target("17"), Ok(WatchTarget::Process(17)));
         assert!(watch_target("0").is_err());

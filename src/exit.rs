@@ -1,4 +1,4 @@
-//! What the process ends with, and the last lines that it writes.
+//! The exit statuses of the process, and the last lines that it writes.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use logging::LogGuard;
 
 use super::telemetry::Events;
 
-/// Told to end, or nobody is left to serve.
+/// The interchange was told to end, or the submit side has ended.
 pub(crate) const DONE: u8 = 0;
-/// The start was refused, and the submit side was told if that could be.
+/// The start was refused, and the submit side was notified if possible.
 pub(crate) const REFUSED: u8 = 1;
-/// Wrong arguments, or started by hand.
+/// The arguments are wrong, or the program was started by hand.
 pub(crate) const BY_HAND: u8 = 2;
 const VERSION_MISMATCH: u8 = 3;
-/// EX_SOFTWARE of sysexits.h.
+/// An internal error (EX_SOFTWARE of sysexits.h).
 pub(crate) const BROKEN: u8 = 70;
 
-/// SIGTERM is answered within 50 ms, and a backlog of log lines has this much of it. The last few
-/// have as long as at any other end, if the disk is busy.
+/// Time to write a backlog of log lines after SIGTERM, which is answered within 50 ms. If only a
+/// few lines are left, they get as much time as at any other end, in case the disk is busy.
 const FLUSH_ON_SIGTERM: Duration = Duration::from_millis(30);
 
-/// Ends the process as the loop ended, with what is still to be written.
+/// Writes the remaining lines and ends the process with the status that belongs to the loop's end.
 pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
     let (status, patience, why) = match end {
         End::Terminated => (DONE, FLUSH_ON_SIGTERM, Some("told to end")),
@@ -32,12 +32,12 @@ pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
             Some("version mismatch"),
         ),
         End::Broken => (BROKEN, logging::EXIT_FLUSH, Some("internal error")),
-        // The run does not end.
+        // Another broker continues the run, so the events file gets no end.
         End::GoneOnFrom => (BROKEN, logging::EXIT_FLUSH, None),
         End::KeeperGone => (BROKEN, logging::EXIT_FLUSH, Some("killed")),
     };
     let begin = Instant::now();
-    // Its writer is at work while we wait for the log's.
+    // The writer of the events works while this thread waits for the log's writer.
     if let (Some(events), Some(why)) = (events, why) {
         events.end(why);
     }
@@ -49,8 +49,8 @@ pub(crate) fn exit(end: End, log: &LogGuard, events: Option<&Events>) -> ! {
     exit_at_once(status)
 }
 
-/// Without running what libraries have registered for the end: libzmq's threads may still be at
-/// work.
+/// Ends the process without the exit handlers of libraries, because libzmq's threads may still be
+/// at work.
 pub(crate) fn exit_at_once(status: u8) -> ! {
     // SAFETY: _exit has no preconditions, and does not return.
     unsafe { nix::libc::_exit(status.into()) }

@@ -1,5 +1,5 @@
-//! What is said when the broker was killed: by another process, which knows of it what its keeper
-//! has: the configuration, and the notes that it left.
+//! The last words after a broker was killed: another process notifies the executor and the
+//! managers. It knows what the keeper has: the configuration, and the notes that the broker left.
 
 use std::env;
 use std::io;
@@ -12,12 +12,12 @@ use submit_side::config::{Config, RawConfig, SubmitSide};
 use super::log::start_log;
 use super::refusal::load_certificates;
 
-/// Names the command port of an executor that watches the process which it starts, and tells its
-/// futures by itself how that ended: htex_interchange's own.
+/// Environment variable with the command port of an executor that watches its interchange process.
+/// Such an executor, htex_interchange's own, reports the end of the process to its futures.
 const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
 
-/// Tells the executor and the managers of the broker's end. Whatever is in the way is a line in the
-/// log, as far as there is one. `submit_process` finds the process that the words are for.
+/// Notifies the executor and the managers of the broker's end. Errors go to the log, if there is
+/// one. `submit_process` returns the process of the executor that is notified.
 pub(crate) fn say(
     config: &[u8],
     loss: &Loss,
@@ -59,7 +59,7 @@ pub(crate) fn say(
     }
 }
 
-/// Tells `reason`, unless the executor sees by itself how its interchange ended.
+/// Sends `reason`, unless the executor watches its interchange process.
 pub(crate) fn tell(
     config: &Config,
     notes: &Notes,
@@ -92,7 +92,7 @@ pub(crate) fn tell(
     }
 }
 
-/// Whether it is one that sees by itself how its interchange ends, and can go on with another.
+/// Whether the executor watches its interchange process, and can continue with another one.
 pub(crate) fn executor_watches(side: &SubmitSide) -> bool {
     env::var(WATCHED).is_ok_and(|port| port == side.command_port.to_string())
 }

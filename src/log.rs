@@ -1,4 +1,4 @@
-//! The log, as the config asks for it.
+//! Opens the log that the configuration requests.
 
 use std::env;
 use std::io;
@@ -12,10 +12,11 @@ use submit_side::config::{Config, Logging, LoggingKind};
 
 use super::telemetry;
 
-/// Names the file that has started this program where Python would have started Parsl's own.
+/// Environment variable with the file that started this program in place of Parsl's own
+/// interchange.
 const STARTED_BY: &str = "HTEX_INTERCHANGE_STARTED_BY";
 
-/// There is no log, without which nobody would learn what goes wrong later.
+/// The log cannot be opened. The start is refused, because later problems would not be reported.
 #[derive(Debug, thiserror::Error)]
 #[error("the log in {} cannot be opened: {error}", logdir.display())]
 pub(crate) struct LogError {
@@ -23,8 +24,8 @@ pub(crate) struct LogError {
     error: io::Error,
 }
 
-/// The log as the config asks for it. A log configuration that only Python could run, or a format
-/// that it could not, costs its look and nothing else.
+/// Opens the log that the configuration requests. If only Python could run the log configuration,
+/// or if a format is invalid, the default format is used.
 pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
     let logdir = &wanted.logdir;
     let mut warning = None;
@@ -62,7 +63,7 @@ pub(crate) fn start_log(wanted: &Logging) -> Result<LogGuard, LogError> {
     Ok(log)
 }
 
-/// What this run was started with, for who reads the log.
+/// Logs the settings that this run was started with.
 pub(crate) fn log_config(config: &Config) {
     let host = telemetry::host();
     codes::log!(

@@ -1,5 +1,5 @@
-//! The program: command line, then configuration, then log, then the loop. Whatever goes wrong on
-//! that way is one line, and what the process ends with means something.
+//! The program: it reads the command line and the configuration, opens the log, and runs the event
+//! loop. Any failure on the way is reported in one line, and the exit status says what kind it is.
 
 mod exit;
 mod last_words;
@@ -29,7 +29,7 @@ use start::Own;
 use survive::Began;
 
 fn main() -> ExitCode {
-    // First of all: later the parent may be another.
+    // This must be first: later the process may have another parent.
     let ancestry = Ancestry::read();
     let mut arguments = match endpoint_command::call(env::args_os()) {
         None => match Arguments::try_parse() {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         let target = arguments.watch_pid.unwrap_or(WatchTarget::Starter);
         WatchedProcess::of(target, &ancestry, side)
     };
-    // Before the first thread. It returns in each broker of the run.
+    // This must run before the first thread starts. It returns in each broker of the run.
     let kept = keeper::keep(
         |loss, notes| last_words::say(&bytes, loss, notes, submit_process),
         event_loop::remove_status_socket_of,
@@ -84,7 +84,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// What HTEX writes to standard input. Until it is there, SIGTERM ends this process at once.
+/// Reads HTEX's configuration from standard input. Until it has arrived, SIGTERM ends this process
+/// at once.
 fn read_config() -> Result<Vec<u8>, RefusedStart> {
     Signals::until_configured().map_err(RefusedStart::Signals)?;
     Ok(config::read_pickle(io::stdin().lock())?)

@@ -1,5 +1,5 @@
-//! `--newer-parsl stock`: for a Parsl that this program was not tested with, that Parsl's own
-//! interchange takes over this process, as if we had never been there.
+//! `--newer-parsl stock`: if this program was not tested with the submit side's Parsl, that Parsl's
+//! own interchange replaces this process, as if HTEX had started it directly.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,12 +19,14 @@ use submit_side::versions::{OwnInterchange, Search, own_interchange};
 
 use super::versions::{VERSIONS_WITHIN, hints};
 
-/// Set for what takes over. Whoever is started with it has come back here by some wrapper; a Python
-/// that is enabled leaves Parsl's own alone where it is set.
+/// Environment variable that is set for the interchange that takes over. If this program finds the
+/// variable set, a wrapper has started it again. The variable also stops an enabled Python from
+/// replacing Parsl's own interchange by this program.
 const HANDED_OVER: &str = "HTEX_INTERCHANGE_HANDED_OVER";
 
-/// Hands over if that is wanted, and returns if not, or if it cannot be done. `config` is what HTEX
-/// wrote to standard input, which a newer Parsl may write otherwise: nothing more of it is needed.
+/// Replaces this process by Parsl's own interchange if that is requested, and returns if it is not
+/// or if it fails. `config` holds the bytes from standard input. They are passed on as they are,
+/// because a newer Parsl may write them in another form.
 pub(crate) fn hand_over_if_newer(
     arguments: &Arguments,
     config: &[u8],
@@ -33,7 +35,7 @@ pub(crate) fn hand_over_if_newer(
     side: Option<&SubmitSide>,
     log: Option<&LogGuard>,
 ) {
-    // What was served here so far is served here to its end.
+    // After a restart this program continues to serve the run.
     let is_restart = kept.is_some_and(|kept| kept.restart().is_some());
     if arguments.newer_parsl != NewerParsl::Stock || is_restart {
         return;
@@ -90,10 +92,10 @@ pub(crate) fn hand_over_if_newer(
     );
 }
 
-/// Returns only if it fails.
+/// Replaces this process. Returns only if that fails.
 fn take_over(own: &OwnInterchange, config: &[u8]) -> io::Error {
     match stdin_with(config) {
-        // The standard library gives it an empty signal mask.
+        // The standard library gives the new program an empty signal mask.
         Ok(stdin) => Command::new(&own.program)
             .args(&own.arguments)
             .env(HANDED_OVER, "1")
@@ -103,7 +105,8 @@ fn take_over(own: &OwnInterchange, config: &[u8]) -> io::Error {
     }
 }
 
-/// Kernels before 3.17 have no memfd.
+/// Returns a file with the configuration, to be used as standard input. Kernels before 3.17 have no
+/// memfd, so a temporary file is used there.
 fn stdin_with(config: &[u8]) -> io::Result<File> {
     let memory = memfd_create(c"htex-configuration", MFdFlags::MFD_CLOEXEC);
     let mut file = memory.map(File::from).or_else(|_| tempfile::tempfile())?;

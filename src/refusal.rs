@@ -1,4 +1,4 @@
-//! A start that fails: one line on stderr and in the log, and an exception in `parsl.load()`.
+//! Refuses a start: one line on stderr and in the log, and an exception in `parsl.load()`.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -19,19 +19,20 @@ use super::exit::{self, exit_at_once};
 use super::log::{LogError, start_log};
 use super::selector::SelectorError;
 
-/// HTEX writes its configuration right after it has started us.
+/// Time limit for the configuration, which HTEX writes directly after it starts this program.
 const CONFIGURED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Whether a broker before us served this run. Whoever refuses need not be told.
+/// Whether an earlier broker served this run. Then the executor does not wait for an answer to its
+/// start.
 static IS_RESTART: AtomicBool = AtomicBool::new(false);
 
-/// To be called when it is known.
+/// Records whether this process is a restarted broker. Call this as soon as it is known.
 pub(crate) fn note_restart(kept: Option<&Kept>) {
     let is_restart = kept.is_some_and(|kept| kept.restart().is_some());
     IS_RESTART.store(is_restart, Ordering::Relaxed);
 }
 
-/// Why nothing starts.
+/// Why the start is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RefusedStart {
     #[error("wrong arguments: {0}")]
@@ -52,8 +53,8 @@ pub(crate) enum RefusedStart {
     EventLoop(#[from] OpenError),
 }
 
-/// Says why, to whom it can be said, and ends the process. An executor that has been served waits
-/// for no answer to its start: what follows is its keeper's to say, if it does not try again.
+/// Reports the reason to the submit side and ends the process. After a restart the executor does
+/// not wait for an answer to its start: then the keeper reports the end, if it does not try again.
 pub(crate) fn refuse(
     reason: &RefusedStart,
     side: Option<&SubmitSide>,
@@ -90,8 +91,8 @@ pub(crate) fn refuse(
     exit_at_once(status)
 }
 
-/// Whoever types wrong arguments reads it on stderr. HTEX has sent its configuration by then, and
-/// is told as it is of any other start that is refused.
+/// Refuses wrong arguments. A user at a terminal reads the reason on stderr. HTEX has sent its
+/// configuration by then, and gets the same report as for any other refused start.
 pub(crate) fn refuse_arguments(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     let status = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::BY_HAND));

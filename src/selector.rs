@@ -1,4 +1,4 @@
-//! The manager selector: one of the broker's own, or a user's, which Python runs.
+//! The manager selector: a built-in one of the broker, or a user's, which Python runs.
 
 use tracing::info;
 
@@ -7,7 +7,7 @@ use event_loop::{SelectorHelper, SelectorHelperCommand, SelectorHelperError};
 use submit_side::config::{RawConfig, SelectorChoice};
 use submit_side::versions::{self, Hints};
 
-/// A user's own selector does not run.
+/// A user's own selector cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the manager selector {class} cannot be used: {problem}")]
 pub(crate) struct SelectorError {
@@ -34,7 +34,7 @@ pub(crate) fn selector_of(choice: &SelectorChoice) -> Box<dyn Selector> {
     }
 }
 
-/// A selector of the user's own is run by the submit side's Python.
+/// Starts the submit side's Python as a helper if the selector is a user's own class.
 pub(crate) fn helper_of(
     choice: &SelectorChoice,
     hints: Hints,

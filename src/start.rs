@@ -1,4 +1,4 @@
-//! From a configuration to a loop that runs.
+//! The steps from a configuration to a running event loop.
 
 use std::env;
 use std::io::{self, Write};
@@ -30,18 +30,19 @@ use super::survive::{self, Began};
 use super::telemetry::{self, Events};
 use super::versions::{awaits_observations, hints, version_finder};
 
-/// What a process has of its own before there is a configuration.
+/// The resources that a process has before the configuration is read.
 pub(crate) struct Own {
     pub(crate) signals: Signals,
-    /// Why there is no keeper, if there is none.
+    /// The keeper, or why there is none.
     pub(crate) kept: io::Result<Kept>,
     pub(crate) ancestry: Ancestry,
     pub(crate) began: Began,
-    /// What outlives a broker, or why there is none; None where that is not wanted.
+    /// The memory that outlives a broker, or why there is none; None without `--survive`.
     pub(crate) memory: Option<io::Result<Memory>>,
 }
 
-/// Runs the loop to its end. From here there is a log, and the executor can be told what is wrong.
+/// Runs the event loop to its end. From here on there is a log, and errors can be reported to the
+/// executor.
 pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>), own: Own) -> ! {
     let (signals, kept, ancestry) = (own.signals, own.kept, own.ancestry);
     let side = raw.submit_side().ok();
@@ -64,7 +65,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
     if arguments.is_of_endpoint {
         log_shim();
     }
-    // Without them the executor cannot be told either.
+    // Without certificates the executor cannot be notified of this error either.
     let certificates = load_certificates(&config.submit_side)
         .unwrap_or_else(|error| refuse(&error.into(), None, Some(&log)));
     raise_descriptor_limit();
@@ -73,7 +74,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
     let watched = arguments.watch_pid.map_or(starter, watching);
     let helper = helper_of(&config.selector, hints(arguments, starter.pid()), &raw)
         .unwrap_or_else(|error| refused(error.into()));
-    // What the user's selector holds need not be held here, too, for as long as the run lasts.
+    // The user's selector may be large, so its pickle is not kept during the run.
     drop(raw);
     let about = telemetry::about(&config, watched.pid(), own.began.wall_s);
     let (events, telemetry) =
@@ -107,7 +108,7 @@ pub(crate) fn start(arguments: &Arguments, (config, raw): (&[u8], RawConfig<'_>)
     )
 }
 
-/// Tells of a restart, if it is one, runs the loop, and ends the process.
+/// Reports a restart if there was one, runs the loop, and ends the process.
 fn serve(
     event_loop: EventLoop,
     (config, notes, watched): (&Config, Option<&Notes>, WatchedProcess),
@@ -127,7 +128,7 @@ fn serve(
     exit(end, log, events)
 }
 
-/// The two processes of a run, for whoever sees them.
+/// Logs the process ids of the keeper and this process, or why there is no keeper.
 fn told(kept: io::Result<Kept>) -> Option<Kept> {
     match kept {
         Ok(kept) => {
@@ -147,7 +148,8 @@ fn told(kept: io::Result<Kept>) -> Option<Kept> {
     }
 }
 
-/// Which program an endpoint of Globus Compute has found by the name of its own command.
+/// Logs the path of this program, which an endpoint of Globus Compute has found by the name of its
+/// own command.
 fn log_shim() {
     let own = env::current_exe().unwrap_or_default();
     info!(
@@ -160,7 +162,7 @@ fn open_log(raw: &RawConfig<'_>) -> Result<LogGuard, RefusedStart> {
     Ok(start_log(&raw.logging()?)?)
 }
 
-/// A panic of ours has a line in the log, wherever it is caught.
+/// Logs every panic of this program, even if it is caught.
 fn log_our_faults() {
     panic::set_hook(Box::new(|panic| {
         codes::log!(INTERNAL_ERROR, "Internal error: {panic}");
@@ -168,7 +170,7 @@ fn log_our_faults() {
     }));
 }
 
-/// The file of events, where there is one, and all that is told outside.
+/// Opens the events file if requested, and collects everything that is reported to the outside.
 fn telemetry_of(
     arguments: &Arguments,
     config: &Config,
@@ -235,7 +237,8 @@ fn placement_of(arguments: &Arguments) -> Placement {
     }
 }
 
-/// Each manager costs a descriptor; the soft limit is often 1,024 where the hard one is far higher.
+/// Raises the soft limit of file descriptors. Each manager needs one; the soft limit is often 1,024
+/// while the hard limit is far higher.
 fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let raised = getrlimit(Resource::RLIMIT_NOFILE)

@@ -1,4 +1,4 @@
-//! `--survive`: whether another broker goes on where this one ends, and what it has of it.
+//! `--survive`: whether another broker continues the run after this one ends, and with which state.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use submit_side::config::SubmitSide;
 
 use super::last_words::executor_watches;
 
-/// When the run began: its brokers, one after the other, have one time.
+/// The start of the run, which all its brokers share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Began {
     pub(crate) at: Instant,
@@ -29,20 +29,22 @@ impl Began {
     }
 }
 
-/// Where the brokers of a run keep what they know; none if that is not wanted. To be called before
-/// the first of them is forked.
+/// Makes the memory in which the brokers of a run keep their state; None without `--survive`. Call
+/// this before the first broker is forked.
 pub(crate) fn memory(arguments: &Arguments) -> Option<io::Result<Memory>> {
     arguments.survive.then(Memory::create)
 }
 
-/// The memory, if this run may use it. A WARNING says why not, and the run goes on without.
+/// Returns the memory if this run can use it. If not, a WARNING gives the reason, and the run
+/// continues without it.
 pub(crate) fn settled(
     memory: Option<io::Result<Memory>>,
     side: &SubmitSide,
     kept: Option<&Kept>,
 ) -> Option<Memory> {
     let settled = match (memory?, kept) {
-        // Any other executor would neither send again what was on its way nor see what was lost.
+        // Any other executor would not send messages again that were in transit, nor notice which
+        // were lost.
         _ if !executor_watches(side) => Err(Hindrance::Executor),
         (_, None) => Err(Hindrance::Keeper),
         (Ok(memory), Some(_)) => Ok(memory),
@@ -64,7 +66,7 @@ pub(crate) fn settled(
         .ok()
 }
 
-/// For whoever reads the log.
+/// Logs a restart.
 pub(crate) fn tell(restart: &Restart) {
     codes::log!(
         RESTARTED,
@@ -75,7 +77,7 @@ pub(crate) fn tell(restart: &Restart) {
     );
 }
 
-/// Why it is not done.
+/// Why a run does not survive the end of its broker.
 #[derive(Debug)]
 enum Hindrance {
     Executor,

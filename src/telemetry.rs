@@ -1,4 +1,4 @@
-//! Puts together what is told outside of this run: who we are, and the file of events.
+//! Collects what this run reports to the outside: its description, and the events file.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,10 +14,10 @@ use status::side_service::SideService;
 use submit_side::config::{Config, LoggingKind, SelectorChoice};
 use submit_side::releases::NEWEST_TESTED;
 
-/// How many older files of events are kept.
+/// Number of older events files that are kept.
 const EVENT_FILES_KEPT: u32 = 4;
 
-/// Who we are, as far as it does not change.
+/// Describes this run, as far as the description does not change.
 pub(crate) fn about(config: &Config, submit_pid: Option<u32>, began_wall_s: f64) -> About {
     let log = match config.logging.kind {
         LoggingKind::Json { .. } => Some("interchange.jsonlog"),
@@ -60,10 +60,10 @@ pub(crate) fn about(config: &Config, submit_pid: Option<u32>, began_wall_s: f64)
     }
 }
 
-/// Opens the file of events.
+/// Opens the events file.
 ///
 /// # Errors
-/// It cannot be written, and why.
+/// The events file cannot be written; the error says why.
 pub(crate) fn events(
     path: &Path,
     arguments: &Arguments,
@@ -105,7 +105,7 @@ pub(crate) fn events(
     })
 }
 
-/// What is told of events that could not be begun.
+/// Describes an events file that could not be opened, for status reports.
 pub(crate) fn no_events(path: &Path, why: String) -> SideService {
     SideService {
         asked_for: path.display().to_string(),
@@ -114,7 +114,7 @@ pub(crate) fn no_events(path: &Path, why: String) -> SideService {
     }
 }
 
-/// Lines for the file of events.
+/// The events file.
 pub(crate) struct Events {
     file: EventFile,
     asked_for: PathBuf,
@@ -130,7 +130,7 @@ impl Events {
         }
     }
 
-    /// That this process goes on where another one has ended.
+    /// Writes an event that says that this process continues for one that ended.
     pub(crate) fn tell(&self, restart: &Restart) {
         self.write(&event_line::of_restart(
             restart.number,
@@ -140,12 +140,12 @@ impl Events {
         ));
     }
 
-    /// The last line.
+    /// Writes the last line.
     pub(crate) fn end(&self, why: &str) {
         self.write(&event_line::of_end(why, wall_s()));
     }
 
-    /// At most so long to get everything to the disk.
+    /// Waits for the remaining lines to be written, but no longer than these limits.
     pub(crate) fn flush_last_lines(&self, patience: Duration, patience_for_few: Duration) {
         self.file.flush_last_lines(patience, patience_for_few);
     }
@@ -153,7 +153,7 @@ impl Events {
 
 impl EventSink for Events {
     fn write(&self, line: &[u8]) {
-        // Should it be lost, that is counted, and told before the next one.
+        // A lost line is counted and reported before the next one.
         let _ = self.file.write(line);
     }
 
@@ -167,7 +167,7 @@ fn bytes_unless_utf8(path: &Path) -> Option<Vec<u8>> {
     (!is_text).then(|| path.as_os_str().as_bytes().to_vec())
 }
 
-/// The machine's name.
+/// Returns the machine's name.
 pub(crate) fn host() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()

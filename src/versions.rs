@@ -1,4 +1,4 @@
-//! The submit side's versions of Python and Parsl, which the managers' are compared with.
+//! The submit side's versions of Python and Parsl, which those of managers are compared with.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,10 +12,10 @@ use interchange::FindVersions;
 use submit_side::releases::{NEWEST_TESTED, Standing, standing};
 use submit_side::versions::{self, Hints, Search, SubmitVersions};
 
-/// The search may run an interpreter, and gives up by itself before this.
+/// Time limit for the search, which may run an interpreter. The search normally gives up earlier.
 pub(crate) const VERSIONS_WITHIN: Duration = Duration::from_secs(3);
 
-/// Where the search begins.
+/// Collects the inputs of the search.
 pub(crate) fn hints(arguments: &Arguments, starter: Option<u32>) -> Hints {
     Hints {
         python_flag: arguments.python_version,
@@ -26,7 +26,7 @@ pub(crate) fn hints(arguments: &Arguments, starter: Option<u32>) -> Hints {
     }
 }
 
-/// Looks for them once, when the first manager registers.
+/// Returns a function that searches for the versions, once, when the first manager registers.
 pub(crate) fn version_finder(hints: Hints) -> FindVersions {
     Box::new(move || {
         let found = Search::start(hints)
@@ -66,7 +66,8 @@ pub(crate) fn version_finder(hints: Hints) -> FindVersions {
     })
 }
 
-/// Reads how the executor speaks, should it not ask for anything.
+/// Returns a function that determines the executor's protocol, for an executor that sends no
+/// commands.
 pub(crate) fn awaits_observations(hints: Hints) -> AwaitsObservations {
     Box::new(move || versions::awaits_observations(&hints))
 }

@@ -1,5 +1,5 @@
-//! What the binary is built of: nothing outside but glibc, CURVE inside, and a libzmq that does not
-//! take its time from the wall clock.
+//! Checks the parts of the binary: it needs no library but glibc, contains CURVE, and its libzmq
+//! does not use the wall clock.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,9 +36,9 @@ fn the_binary_needs_nothing_but_glibc() {
     }
 }
 
-/// The check above would see a library that came in.
+/// Checks that the test above detects an additional library.
 #[test]
-fn a_library_of_somebody_else_is_seen() {
+fn an_additional_library_is_detected() {
     let directory = tempfile::tempdir().unwrap();
     let other = build_library(directory.path(), "libother.so", "int other;", &[]);
     let user = build_library(directory.path(), "libuser.so", "", &[&other]);
@@ -65,8 +65,8 @@ fn needed_libraries(program: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Stands before glibc: the first wait in `poll` sets the wall clock back by 5 s, by whichever call
-/// it is read.
+/// A library that is loaded before glibc. From the first wait in `poll` on, every call that reads
+/// the wall clock returns a time that is 5 s earlier.
 const SHIM: &str = r"
 #define _GNU_SOURCE
 #include <poll.h>
@@ -94,7 +94,7 @@ int clock_gettime(clockid_t id, struct timespec *at) {
 const CHILD: &str = "HTEX_TEST_POLLS_BEFORE_A_SHIM";
 const POLL: Duration = Duration::from_millis(500);
 
-/// The parent builds the shim and runs this very test again behind it; the child polls.
+/// The parent builds the shim and runs this test again with it, in a child that polls.
 #[test]
 fn a_poll_lasts_as_long_whatever_the_wall_clock_does() {
     if env::var_os(CHILD).is_some() {
@@ -123,7 +123,7 @@ fn build_library(directory: &Path, name: &str, source: &str, linked: &[&Path]) -
     let library = directory.join(name);
     let text = library.with_extension("c");
     fs::write(&text, source).expect("a directory of ours");
-    // A C compiler is at hand, or libzmq could not have been built.
+    // There is a C compiler, because libzmq was built with one.
     let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
     let built = Command::new(compiler)
         .args(["-shared", "-fPIC", "-O1", "-Wl,--no-as-needed"])
@@ -148,7 +148,7 @@ fn poll_before_the_shim() {
         .expect("a poll");
     let lasted = start.elapsed();
     assert_eq!(ready, 0);
-    // First that the shim is at work, or the rest would show nothing.
+    // The shim must have an effect, or the rest would prove nothing.
     let back = wall
         .duration_since(SystemTime::now())
         .expect("the wall clock went back");
@@ -163,7 +163,7 @@ fn seconds_of_gettimeofday() -> i64 {
         tv_sec: 0,
         tv_usec: 0,
     };
-    // SAFETY: it writes to the one and does not look at the other, which may be null.
+    // SAFETY: the call writes to the first argument and ignores the second, which may be null.
     let result = unsafe { libc::gettimeofday(&mut at, ptr::null_mut()) };
     assert_eq!(result, 0);
     at.tv_sec

@@ -1,5 +1,5 @@
-//! What the guide says of tools, log lines and metrics is what the program has, and what any page
-//! says of a file is there. `guide.rs` holds what is made.
+//! Checks that the tools, log lines and metrics in the guide exist in the program, and that every
+//! file named on a page exists. `guide.rs` checks the generated pages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,8 @@ fn page(topic: &str) -> String {
     fs::read_to_string(path).expect(topic)
 }
 
-/// The cells of the tables under a heading of a page, row by row, without the heads of the tables.
+/// Returns the cells of the tables under a heading of a page, row by row, without the tables'
+/// heads.
 fn rows(topic: &str, heading: &str) -> Vec<Vec<String>> {
     let text = page(topic);
     let begin = text.find(&format!("\n{heading}\n"));
@@ -36,14 +37,14 @@ fn rows(topic: &str, heading: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// What stands between backquotes. A bar in a table is written with a backslash.
+/// Returns the texts between backquotes. A bar in a table is escaped by a backslash.
 fn quoted(cell: &str) -> Vec<String> {
     let texts = cell.split('`').skip(1).step_by(2);
     texts.map(|text| text.replace("\\|", "|")).collect()
 }
 
 #[test]
-fn every_tool_is_told() {
+fn every_tool_is_documented() {
     let command = Arguments::command();
     let has: BTreeSet<String> = command
         .get_subcommands()
@@ -62,7 +63,7 @@ fn every_tool_is_told() {
     assert_eq!(told, has);
 }
 
-/// Path and text of each file of Rust below `place`.
+/// Returns the path and the text of each Rust file below `place`.
 fn files_below(place: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut places = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(place)];
@@ -78,7 +79,8 @@ fn files_below(place: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Texts of the program's source, with what is cut over lines put together.
+/// Returns the text of the program's source. String literals that continue on the next line are
+/// joined.
 fn source() -> String {
     let mut joined = String::new();
     for line in files_below("src").iter().flat_map(|(_, text)| text.lines()) {
@@ -93,9 +95,9 @@ fn source() -> String {
     joined
 }
 
-/// `…` stands for what differs from time to time.
+/// `…` stands for variable parts of a line.
 #[test]
-fn every_log_line_that_is_explained_is_one_of_ours() {
+fn every_explained_log_line_exists() {
     let source = source();
     for row in rows("troubleshoot", "## By line of the log") {
         for line in quoted(&row[0]) {
@@ -111,7 +113,7 @@ fn every_log_line_that_is_explained_is_one_of_ours() {
 }
 
 #[test]
-fn every_metric_that_is_told_is_one_of_ours() {
+fn every_documented_metric_exists() {
     let source = source();
     for row in rows("operate", "## Metrics") {
         for name in quoted(&row[0]) {
@@ -125,7 +127,8 @@ fn every_metric_that_is_told_is_one_of_ours() {
     }
 }
 
-/// Ids of findings as their source has them: where one is made, and wherever a text looks like one.
+/// Returns the ids of findings in the source: where a finding is made, and wherever a text has the
+/// form of an id.
 fn ids_of_findings() -> BTreeSet<String> {
     const MADE_BY: [&str; 5] = [
         "Finding::problem(",
@@ -134,7 +137,7 @@ fn ids_of_findings() -> BTreeSet<String> {
         "Finding::new(",
         " id: ",
     ];
-    // A word of the kernel's.
+    // The kernel's word, which has the form of an id.
     const OTHERS: [&str; 1] = ["oom-kill"];
     let is_kebab = |text: &str| {
         let is_of_it = |c: char| c.is_ascii_lowercase() || c == '-';
@@ -145,7 +148,7 @@ fn ids_of_findings() -> BTreeSet<String> {
         .into_iter()
         .flat_map(files_below)
     {
-        // What tests make up is told nobody.
+        // Ids in test data do not appear in the program's output.
         if path.contains("/tests") || path.ends_with("/sample.rs") {
             continue;
         }
@@ -180,7 +183,7 @@ fn every_finding_has_its_page_and_every_page_its_finding() {
     assert_eq!(explained, told);
 }
 
-/// A path between backquotes, from the top of the repository.
+/// Paths begin at the top of the repository.
 #[test]
 fn every_file_that_a_page_names_is_there() {
     const PAGES: [&str; 3] = [
@@ -204,7 +207,7 @@ fn every_file_that_a_page_names_is_there() {
     let others = PAGES.iter().map(|page| top.join(page));
     for page in guide.chain(others).chain([top.join("README.md")]) {
         let text = fs::read_to_string(&page).expect("a text");
-        // Behind backquotes, in drawings, and where a link leads from the top.
+        // Paths appear between backquotes, in drawings, and as targets of links.
         let links = text
             .split("](")
             .skip(1)

@@ -1,10 +1,10 @@
-//! What fuzzing has found, and the frames that it begins with: each of these files is run through
-//! every target. `tests/fuzz/README.md` says how they came about.
+//! Runs every fuzz target on the inputs that fuzzing has found, and on the frames that it starts
+//! from. `tests/fuzz/README.md` describes the origin of these files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What fuzzing does with its inputs.
+/// The bodies of the fuzz targets.
 #[expect(
     unreachable_pub,
     reason = "the fuzzer's targets reach them from outside"
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 #[path = "fuzz/bodies/lib.rs"]
 mod bodies;
 
-/// Files below the project's top; each is looked into with what is below it.
+/// Paths below the project's top. Files in their subdirectories are included.
 const SEEDS: [&str; 2] = ["tests/fuzz/seeds", "src/pickle/tests/golden"];
 const FOUND: &str = "tests/fuzz/found";
 const CORPUS: &str = "tests/fuzz/corpus";
 
 #[test]
-fn real_frames_break_no_promise() {
+fn real_frames_break_no_guarantee() {
     for place in SEEDS {
         let files = files_below(place);
         assert!(files.len() > 40, "{place} holds frames");
@@ -27,13 +27,13 @@ fn real_frames_break_no_promise() {
 }
 
 #[test]
-fn what_was_found_stays_mended() {
+fn found_inputs_stay_fixed() {
     run_all(&files_below(FOUND));
 }
 
-/// Each with its own target only: there are some thousand of them.
+/// Each file runs only with the target that it belongs to, because there are some thousand files.
 #[test]
-fn what_fuzzing_grew_breaks_no_promise() {
+fn the_corpus_breaks_no_guarantee() {
     for (name, body) in bodies::TARGETS {
         let files = files_below(&format!("{CORPUS}/{name}"));
         assert!(!files.is_empty(), "{name} has a corpus");
@@ -60,7 +60,7 @@ fn run_all(files: &[PathBuf]) {
     }
 }
 
-/// Says which file it was: a panic alone would not.
+/// Runs a body on a file. On failure, the file is named, which a panic alone would not do.
 fn run(name: &str, body: fn(&[u8]), file: &Path) {
     let input = read(file);
     let outcome = std::panic::catch_unwind(|| body(&input));

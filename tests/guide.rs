@@ -1,5 +1,5 @@
-//! What the guide says of flags, tools, findings and rooms is made by the program, or is what the
-//! program has. `HTEX_TEST_STORE_GUIDE=1` writes anew what is made.
+//! Checks that the flags, tools, findings and crates in the guide are those of the program. Parts
+//! of the pages are generated; `HTEX_TEST_STORE_GUIDE=1` writes them again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -24,7 +24,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(top().join(path)).expect(path)
 }
 
-/// Compares what stands behind `begin` in a page, up to the next end, with what was made.
+/// Compares the part of a page after the mark `begin`, up to the next end mark, with `made`.
 fn hold(page: &str, begin: &str, made: &str) {
     let begin = format!("<!-- begin: {begin} -->\n");
     let text = read(page);
@@ -83,7 +83,7 @@ fn exit_statuses_are_those_that_the_tools_name() {
         "made from the command line",
         &made,
     );
-    // And those of the interchange itself, in any order.
+    // The statuses of the interchange itself must agree as well, in any order.
     let page = read("src/guide/exit-status.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
     let told: BTreeSet<u8> = rows
@@ -96,7 +96,7 @@ fn exit_statuses_are_those_that_the_tools_name() {
     assert_eq!(told, named.collect());
 }
 
-/// What stands below the flags of a command: its text, and what its exit status means.
+/// Returns the help text below the flags of a command, and its explanation of the exit status.
 fn after_help(command: &Command) -> (String, String) {
     let text = command.get_after_help().map(ToString::to_string);
     let text = in_one_line(&text.unwrap_or_default());
@@ -107,7 +107,7 @@ fn after_help(command: &Command) -> (String, String) {
     )
 }
 
-/// A row for each argument but --help and --version.
+/// Makes a table with a row for each argument except --help and --version.
 fn table_of(command: &Command) -> String {
     let mut rows = String::new();
     for argument in command.get_arguments() {
@@ -126,7 +126,7 @@ fn table_of(command: &Command) -> String {
         };
         let name = name_of(argument).replace('|', "\\|");
         let mut what = what.replace('|', "\\|");
-        // clap takes the stop of a single sentence away.
+        // clap removes the full stop of a help text with a single sentence.
         if !what.ends_with('.') {
             what.push('.');
         }
@@ -138,7 +138,8 @@ fn table_of(command: &Command) -> String {
     }
 }
 
-/// The help ends with its default, if that is no value.
+/// Splits a help text into its description and its default, which is at the end if it is not a
+/// value.
 fn without_default(help: &str) -> (String, String) {
     match help.split_once(" Default: ") {
         Some((what, default)) => (what.to_owned(), default.trim_end_matches('.').to_owned()),
@@ -185,7 +186,7 @@ fn the_page_of_doctor_lists_every_finding() {
     );
 }
 
-/// Name, title and ids of each file of findings.
+/// Returns the name, the title and the ids of each file of findings.
 fn findings_by_file() -> Vec<(String, String, Vec<String>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(top().join("src/guide/findings")).expect("it is there") {
@@ -208,7 +209,8 @@ fn findings_by_file() -> Vec<(String, String, Vec<String>)> {
     files
 }
 
-/// Each room, with the rooms that it names itself, not in its tests.
+/// Returns each room (a crate of this workspace) with the rooms that it depends on, without those
+/// of its tests.
 fn rooms() -> BTreeMap<String, BTreeSet<String>> {
     rooms_by(&["dependencies"])
 }
@@ -241,7 +243,8 @@ fn rooms_by(sections: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
-/// Rooms that name only rooms of the floors below, floor by floor from the ground.
+/// Arranges the rooms by their dependencies: each room of a floor depends only on rooms of lower
+/// floors. The lowest floor is first.
 fn floors(rooms: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<&str>> {
     let mut floors: Vec<Vec<&str>> = Vec::new();
     let mut placed: BTreeSet<&str> = BTreeSet::new();
@@ -306,9 +309,10 @@ fn the_table_of_rooms_is_the_code() {
     }
 }
 
-/// A wall of .ci/deny.toml lets in exactly those that come, tests included.
+/// Each rule of .ci/deny.toml for a crate must name exactly the crates that depend on it, including
+/// those whose tests do.
 #[test]
-fn walls_let_in_those_that_come_and_nobody_else() {
+fn dependency_rules_name_exactly_the_dependents() {
     let rooms = rooms_by(&["dependencies", "dev-dependencies"]);
     let walls = read(".ci/deny.toml");
     let mut seen = 0;
@@ -332,9 +336,9 @@ fn walls_let_in_those_that_come_and_nobody_else() {
     assert!(seen > 3, "the walls are found");
 }
 
-/// States stand in brackets in the drawings, and as words in the file that names them.
+/// States are in brackets in the drawings, and are string literals in the source file.
 #[test]
-fn the_states_that_are_drawn_are_those_of_the_code() {
+fn drawn_states_are_those_of_the_code() {
     let page = read("src/guide/design.md");
     let source = read("src/interchange/event_line.rs");
     for (title, begin, end) in [
@@ -346,7 +350,7 @@ fn the_states_that_are_drawn_are_those_of_the_code() {
             .nth(1)
             .and_then(|rest| rest.split(end).next());
         let code = code.unwrap_or_else(|| panic!("{begin} is in the source"));
-        // Reasons of failures begin with a capital.
+        // Strings that begin with a capital are the reasons of failures.
         let states = code.split('"').skip(1).step_by(2);
         let states: BTreeSet<&str> = states
             .filter(|state| !state.starts_with(char::is_uppercase))
@@ -361,7 +365,7 @@ fn the_states_that_are_drawn_are_those_of_the_code() {
     }
 }
 
-/// Every command of an example is one that the program would take.
+/// The program must accept every command in an example.
 #[test]
 fn every_command_of_the_guide_is_one_that_the_program_takes() {
     let mut seen = 0;
@@ -371,7 +375,7 @@ fn every_command_of_the_guide_is_one_that_the_program_takes() {
             let words = words.split(" > ").next().expect("a part");
             let words = words.replace(['\'', '"', '…', '[', ']'], "");
             let parsed = Arguments::command().try_get_matches_from(words.split_whitespace());
-            // Prose names a tool without its arguments.
+            // Running text may name a tool without its arguments.
             let is_wrong = |error: &clap::Error| {
                 let is_short = error.kind() == ErrorKind::MissingRequiredArgument;
                 error.use_stderr() && (is_example || !is_short)
@@ -385,7 +389,8 @@ fn every_command_of_the_guide_is_one_that_the_program_takes() {
     assert!(seen > 30, "the examples are found: {seen}");
 }
 
-/// What begins with the program's name, in a block of code or (false) between backquotes.
+/// Returns the commands that begin with the program's name, from code blocks (true) and between
+/// backquotes (false).
 fn commands_in(text: &str) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     let mut prose = String::new();
@@ -407,7 +412,7 @@ fn commands_in(text: &str) -> Vec<(String, bool)> {
         }
     }
     let quoted = prose.split('`').skip(1).step_by(2).map(in_one_line);
-    // What has an ellipsis is a line of the log.
+    // A text with an ellipsis is a log line.
     let commands = quoted.filter(|text| !text.contains('…'));
     found.extend(commands.map(|text| (text, false)));
     found.retain(|(command, _)| command.starts_with("htex-interchange "));

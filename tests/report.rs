@@ -1,4 +1,4 @@
-//! `report` by the program itself: it becomes a Python, or says why none will do.
+//! Tests of the program's command `report`: it runs a Python, or says why none can be used.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -27,7 +27,7 @@ fn the_python_that_is_named_makes_the_report() {
 }
 
 #[test]
-fn where_no_python_can_one_line_says_what_to_do() {
+fn without_a_python_one_line_says_what_to_do() {
     for arguments in [
         &["runinfo/000"][..],
         &["runinfo/000", "--python", "/nowhere"],

@@ -1,5 +1,5 @@
-//! Reads the repository, and fails on what must not creep in and no lint can say: files that grew
-//! too large, leftovers, and traces of the machine that it was written on.
+//! Reads the repository and fails on problems that no lint can find: files that are too large,
+//! leftovers, and traces of the developer's machine.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ fn is_ours(file: &File) -> bool {
     path.starts_with("src/") && is_program && file.is(".rs")
 }
 
-/// Path, and code without comments, texts and tests.
+/// Returns path and code of each source file, without comments, texts and tests.
 fn our_code() -> Vec<(String, String)> {
     let ours: Vec<(String, String)> = files()
         .iter()
@@ -51,9 +51,9 @@ fn nothing(found: Vec<String>) {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// What the broker must not name is forbidden by its lib.rs; .cargo/clippy.toml has the lists. Two
-/// things no lint can say: that there is no `static`, and nothing in the order of a hash table that
-/// `into_iter` gives away.
+/// These crates may use no clocks, sockets or randomness: their lib.rs forbids the items in
+/// .cargo/clippy.toml. Two rules have no lint: no `static`, and no use of the order in which
+/// `into_iter` returns the elements of a hash table.
 #[test]
 fn broker_and_turn_are_functions_of_their_inputs() {
     let mut found = Vec::new();
@@ -81,7 +81,7 @@ fn broker_and_turn_are_functions_of_their_inputs() {
     nothing(found);
 }
 
-/// Where `into_iter` is called on something that is declared as a hash table.
+/// Finds calls of `into_iter` on variables that are declared as hash tables.
 fn given_away_hashes(code: &str) -> Vec<(usize, String)> {
     let tables: BTreeSet<&str> = ["HashMap<", "HashSet<"]
         .iter()
@@ -103,7 +103,7 @@ fn given_away_hashes(code: &str) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn hash_tables_that_are_given_away_are_found() {
+fn consumed_hash_tables_are_found() {
     let code = "struct A {\n    by_id: HashMap<u8, u8>,\n    line: Vec<u8>,\n}\n\
                 fn f(a: A) { a.line.into_iter(); a.by_id.get(&1); a.by_id.into_iter(); }";
     assert_eq!(given_away_hashes(code).len(), 1);
@@ -136,7 +136,7 @@ fn nothing_grows_too_large() {
 
 #[test]
 fn nothing_is_left_over() {
-    // Written in two halves, so that this file is not found.
+    // The marks are written in two halves, so that this file does not match.
     let marks = [["TO", "DO"], ["FIX", "ME"], ["HA", "CK:"], ["XX", "X:"]].map(|two| two.concat());
     let mut found = Vec::new();
     for file in files() {
@@ -152,9 +152,10 @@ fn nothing_is_left_over() {
     nothing(found);
 }
 
-/// Peers cause errors. Where we are sure, the reason is said; a lint knows `unwrap` alone.
+/// Only peers' input may cause errors. Code that cannot fail must give the reason as text; the lint
+/// covers `unwrap` only.
 #[test]
-fn what_cannot_fail_says_why() {
+fn expectations_give_a_reason() {
     let mut found = Vec::new();
     for (path, code) in our_code() {
         let mut complain = |place, what: &str| {
@@ -172,7 +173,7 @@ fn what_cannot_fail_says_why() {
     nothing(found);
 }
 
-/// A line that an operator may need has a code, and a code that no line has explains nothing.
+/// Every warning and error needs a code, and every code must be used by a line.
 #[test]
 fn every_warning_and_error_has_a_code_and_every_code_a_line() {
     let mut found = Vec::new();
@@ -183,7 +184,7 @@ fn every_warning_and_error_has_a_code_and_every_code_a_line() {
                 *word == bare && code[place + word.len()..].starts_with('!')
             };
             let places = words(&code).filter(is_macro);
-            // The table's own macro is what all lines with a code go through.
+            // The macro in the crate `codes` itself uses the bare macros.
             found.extend(
                 places
                     .filter(|_| !path.starts_with("src/codes/"))
@@ -201,7 +202,8 @@ fn every_warning_and_error_has_a_code_and_every_code_a_line() {
 
 #[test]
 fn no_trace_of_the_machine_that_it_was_written_on() {
-    // In halves, as above. Paths that only exist on one machine, and places of packages.
+    // The traces are written in two halves for the same reason: paths that exist on one machine
+    // only, and private package indexes.
     let traces = [
         ["/ro", "ot/"],
         ["/ho", "me/"],
@@ -217,7 +219,7 @@ fn no_trace_of_the_machine_that_it_was_written_on() {
         ["local", "-registry"],
     ]
     .map(|two| two.concat());
-    // Public places of projects, and names that stand for nobody's machine.
+    // Public hosts of projects, and names that denote no real machine.
     const HOSTS: [&str; 12] = [
         // The name space of SVG.
         "www.w3.org",
@@ -275,7 +277,7 @@ fn the_top_level_stays_as_it_is() {
     }
 }
 
-/// One page to begin with; the guide has the rest.
+/// The README is one page to begin with; the guide has the rest.
 #[test]
 fn readme_stays_one_page() {
     const BYTES_MAX: usize = 7 * 1024;
@@ -285,10 +287,9 @@ fn readme_stays_one_page() {
     assert!(bytes <= BYTES_MAX, "README.md: {bytes} bytes");
 }
 
-/// The table of threats is a promise only as long as each of its rows names tests that are
-/// there.
+/// Each row of the table of threats must name tests, and these must exist.
 #[test]
-fn each_threat_is_held_by_tests_that_exist() {
+fn each_threat_names_existing_tests() {
     let files = files();
     let page = files
         .iter()
@@ -311,7 +312,7 @@ fn each_threat_is_held_by_tests_that_exist() {
         let missing = named.iter().filter(|name| !tests.contains(**name));
         found.extend(missing.map(|name| format!("there is no test {name}")));
     }
-    // And those that the text below the table names.
+    // The tests that the text below the table names must exist, too.
     let named = quoted(page).into_iter();
     let missing = named.filter(|name| name.starts_with("test_") && !tests.contains(*name));
     found.extend(missing.map(|name| format!("there is no test {name}")));
@@ -342,17 +343,17 @@ fn tests_are_found_by_their_names() {
     );
 }
 
-/// A row of the table, not its head.
+/// Whether a line is a row of the table but not its head.
 fn is_row(line: &str) -> bool {
     line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| threat")
 }
 
-/// What stands between backticks.
+/// Returns the texts between backquotes.
 fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// The names of all tests, of both languages.
+/// Returns the names of all tests in Rust and Python.
 fn tests_in(files: &[File]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in files {

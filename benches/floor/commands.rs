@@ -1,10 +1,11 @@
-//! The commands that `load` asks.
+//! The commands that `load` sends.
 
 use pickle::{Encoder, Tree};
 
 use super::managers::{Manager, Managers};
 
-/// The reply to a request; None to what is not known, as stock does.
+/// Returns the reply to a request. The reply to an unknown request is None, as in the stock
+/// interchange.
 pub(crate) fn reply(request: &[u8], managers: &Managers, worker_port: u16) -> Vec<u8> {
     let tree = Tree::read(request).ok();
     let word = tree.as_ref().and_then(|tree| tree.root().as_str());
@@ -49,7 +50,7 @@ fn describe(manager: &Manager, out: &mut Encoder) {
     out.end_dict();
 }
 
-/// A registration's block and slots.
+/// Reads the block and the slots from a registration.
 pub(crate) fn read_registration(message: &[u8]) -> Option<(String, usize)> {
     let tree = Tree::read(message).ok()?;
     let root = tree.root();
@@ -58,7 +59,7 @@ pub(crate) fn read_registration(message: &[u8]) -> Option<(String, usize)> {
     Some((block, slots))
 }
 
-/// What a heartbeat is answered with.
+/// Returns the reply to a heartbeat.
 pub(crate) fn heartbeat_echo() -> Vec<u8> {
     let mut out = Encoder::new();
     out.int((1 << 32) - 1);

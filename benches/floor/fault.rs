@@ -1,8 +1,8 @@
-//! Deliberate faults, so that `load` is seen to find each of them.
+//! Deliberate faults, to check that `load` detects each of them.
 
 use clap::ValueEnum;
 
-/// By so many batches everything is in full flow.
+/// Number of the batch or result at which the fault happens; by then the load is at its full rate.
 const STRIKES_AT: u64 = 300;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +37,13 @@ impl Faults {
         Self { kind, count: 0 }
     }
 
-    /// True once: the time that it is due.
+    /// Whether this fault happens now; true only once.
     #[inline]
     pub(crate) fn strikes(&mut self, kind: Fault) -> bool {
         self.kind == Some(kind) && self.is_due()
     }
 
-    /// True always.
+    /// Whether this fault was chosen.
     pub(crate) fn is(&self, kind: Fault) -> bool {
         self.kind == Some(kind)
     }

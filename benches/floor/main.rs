@@ -1,13 +1,13 @@
-//! `floor`: the least that libzmq needs in the interchange's place; what is above it is the
-//! interchange's own doing.
+//! `floor`: the minimum that a program on libzmq needs in place of the interchange. The
+//! interchange's own cost is what it needs beyond this.
 //!
-//! It takes the same configuration and serves the same sockets with the same options. A task is
-//! stripped of PROTO, FRAME and STOP and put into one list with the others that go to the same
-//! manager in that turn; a result is passed on untouched. It keeps a queue in the order of arrival
-//! and the count of free slots of each manager, and nothing else: no liveness, no checks, no log,
-//! no priorities. One thread, and libzmq's one I/O thread. It ends by SIGTERM.
+//! The program reads the same configuration and serves the same sockets with the same options. It
+//! strips a task of PROTO, FRAME and STOP, and puts it into one list with the other tasks for the
+//! same manager in the same turn. It forwards results unchanged. It keeps a queue in order of
+//! arrival and the number of free slots of each manager, and nothing else: no liveness, no checks,
+//! no log, no priorities. It uses one thread and libzmq's one I/O thread, and ends by SIGTERM.
 //!
-//! `--fault KIND` makes it do one thing wrong, once, to see that `load` finds it.
+//! `--fault KIND` makes it do one thing wrong, once, to check that `load` detects it.
 
 #![expect(clippy::print_stderr, reason = "a program for the terminal")]
 

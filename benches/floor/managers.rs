@@ -1,4 +1,4 @@
-//! Who is there, and who has room.
+//! The connected managers and their free slots.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -8,7 +8,7 @@ pub(crate) struct Manager {
     pub block: String,
     pub slots: usize,
     pub free: usize,
-    /// Whether it is in the list of those with room.
+    /// Whether the manager is in the list of those with free slots.
     is_ready: bool,
 }
 
@@ -40,7 +40,7 @@ impl Managers {
         self.numbers.get(identity).copied()
     }
 
-    /// So many slots have become free.
+    /// Frees this many slots.
     pub(crate) fn free(&mut self, number: usize, slots: usize) {
         let manager = &mut self.all[number];
         manager.free += slots;
@@ -50,7 +50,7 @@ impl Managers {
         }
     }
 
-    /// Takes up to `wanted` slots of one manager that has room.
+    /// Takes up to `wanted` slots of one manager that has free ones.
     pub(crate) fn take(&mut self, wanted: usize) -> Option<(&Manager, usize)> {
         let number = *self.ready.last()?;
         let manager = &mut self.all[number];
@@ -64,7 +64,8 @@ impl Managers {
     }
 }
 
-/// Names are not chosen by an enemy here: one multiplication for eight bytes.
+/// A fast hash with one multiplication per eight bytes. Nobody chooses names here to cause
+/// collisions.
 #[derive(Default)]
 pub(crate) struct Folding(u64);
 

@@ -1,5 +1,5 @@
-//! The loop: everything that is there is taken in and passed on, and only when a whole turn found
-//! nothing does it rest.
+//! The loop: it reads and forwards all available messages, and waits only after a whole turn
+//! without any.
 
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -14,18 +14,18 @@ use super::fault::{Fault, Faults};
 use super::managers::Managers;
 use super::sockets::Sockets;
 
-/// Most messages that are taken from one socket in a turn, as in the interchange.
+/// Largest number of messages that are read from one socket in a turn, as in the interchange.
 const BUDGET_MESSAGES: usize = 256;
-/// How many busy turns the other sockets may have to wait.
+/// Number of busy turns after which the other sockets are checked.
 const LOOK_AROUND_EVERY: u32 = 16;
 
-/// A task or a result begins with PROTO and its number, FRAME and its length.
+/// Length of the beginning of a task or result: PROTO and its number, FRAME and its length.
 const HEAD: usize = 11;
-/// And ends with STOP.
+/// Length of the end of a task or result: STOP.
 const TAIL: usize = 1;
-/// How managers pickle the beginning of a result, behind that.
+/// The bytes after this beginning, in a result from a manager.
 const RESULT: &[u8] = b"}\x94(\x8c\x04type\x94\x8c\x06result\x94";
-/// PROTO 4, EMPTY_LIST, MARK; then the tasks; then APPENDS, STOP.
+/// The beginning of a batch: PROTO 4, EMPTY_LIST, MARK. The tasks follow, then APPENDS and STOP.
 const BATCH_HEAD: &[u8] = b"\x80\x04](";
 const BATCH_TAIL: &[u8] = b"e.";
 
@@ -48,9 +48,10 @@ impl PassThrough {
         }
     }
 
-    /// A socket's descriptor tells once that something came, and then no more until the socket was
-    /// found empty; sending by it looks at what came as well. So a socket is asked from when its
-    /// descriptor told, or something was sent by it, until it is empty, and no other is.
+    /// Runs the loop. A socket's descriptor becomes readable once when messages arrive, and again
+    /// only after the socket was found empty. Sending may consume this event as well. So a socket
+    /// is read from its event, or from a send on it, until it is empty, and no other socket is
+    /// read.
     pub(crate) fn run(mut self) -> Outcome<()> {
         let descriptors = [
             self.sockets.tasks.get_fd()?,
@@ -79,7 +80,7 @@ impl PassThrough {
         }
     }
 
-    /// Whether there may be more.
+    /// Reads tasks. Returns whether there may be more.
     fn take_tasks(&mut self) -> Outcome<bool> {
         for _ in 0..BUDGET_MESSAGES {
             match receive(&self.sockets.tasks)? {
@@ -90,7 +91,7 @@ impl PassThrough {
         Ok(true)
     }
 
-    /// Whether there may be more.
+    /// Reads messages of managers. Returns whether there may be more.
     fn take_from_managers(&mut self) -> Outcome<bool> {
         let mut has_sent = false;
         for _ in 0..BUDGET_MESSAGES {
@@ -145,7 +146,7 @@ impl PassThrough {
         Ok(self.sockets.workers.send(answer, 0)?)
     }
 
-    /// To each manager that has room as much as it has. Whether anything was sent.
+    /// Sends each manager as many tasks as it has free slots. Returns whether anything was sent.
     fn dispatch(&mut self) -> Outcome<bool> {
         let mut has_sent = false;
         while !self.queue.is_empty() {
@@ -172,7 +173,7 @@ impl PassThrough {
         Ok(has_sent)
     }
 
-    /// Does what it was told to do wrong.
+    /// Applies the chosen fault to the queue.
     fn spoil_queue(&mut self) {
         if self.queue.len() < 2 {
             return;
@@ -193,7 +194,8 @@ impl PassThrough {
         }
     }
 
-    /// All that are there; sending a reply looks at what came, so the last look is behind it.
+    /// Answers all pending commands. Sending a reply may consume the event of another request, so
+    /// reading is the last step.
     fn answer_commands(&mut self) -> Outcome<()> {
         let commands = &self.sockets.commands;
         while let Some(request) = receive(commands)? {
@@ -212,7 +214,7 @@ fn receive(socket: &Socket) -> Outcome<Option<Message>> {
     }
 }
 
-/// Which sockets are to be asked.
+/// The sockets that must be read.
 struct Ready {
     tasks: bool,
     workers: bool,
@@ -220,17 +222,18 @@ struct Ready {
 }
 
 impl Ready {
-    /// No descriptor tells of what came before its socket was first found empty.
+    /// All sockets: a descriptor shows no event for messages that arrived before its socket was
+    /// first found empty.
     const EVERYWHERE: Self = Self {
         tasks: true,
         workers: true,
         commands: true,
     };
 
-    /// Adds what the descriptors tell; unless busy, waits until they do.
+    /// Adds the sockets whose descriptors are readable. Waits for one, unless the loop is busy.
     fn look(&mut self, descriptors: [RawFd; 3], is_busy: bool) -> Outcome<()> {
         let mut items = descriptors.map(|descriptor| {
-            // SAFETY: the sockets that they belong to live as long as the loop.
+            // SAFETY: the sockets of these descriptors live as long as the loop.
             let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
             PollFd::from_borrowed_fd(descriptor, PollFlags::IN)
         });

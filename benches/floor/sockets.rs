@@ -1,4 +1,4 @@
-//! The sockets, with the options that the interchange gives them.
+//! The sockets, with the same options as in the interchange.
 
 use zmq::{Context, Socket, SocketType};
 
@@ -8,7 +8,7 @@ use submit_side::curve::Certificates;
 
 use super::Outcome;
 
-/// As in the interchange's own `io::sockets`.
+/// The limits are the same as in the interchange's own `io::sockets`.
 const HIGH_WATER_MESSAGES: i32 = 1000;
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
 const LISTEN_BACKLOG: i32 = 65_535;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-/// Largest window that is chosen unasked: what is outstanding costs memory on both sides. It is
-/// enough to keep 8,192 managers with 32 slots each full.
+/// Largest default window: outstanding tasks cost memory on both sides. It suffices to keep 8,192
+/// managers with 32 slots each full.
 const WINDOW_MAX: u64 = 2 * 8192 * 32;
-/// Smallest one: below it a turn of the interchange has too little to work on.
+/// Smallest default window: below it, a turn of the interchange has too few messages.
 const WINDOW_MIN: u64 = 512;
 
 /// Plays the submit side and N managers against an interchange, and checks what it measures.
@@ -111,7 +111,7 @@ impl Scenario {
 }
 
 impl Arguments {
-    /// Tasks that all managers hold together.
+    /// Returns the number of tasks that all managers together can hold.
     pub(crate) fn capacity(&self) -> u64 {
         self.managers as u64 * self.slots as u64
     }
@@ -140,7 +140,7 @@ impl Arguments {
         Duration::from_secs_f64(self.heartbeat_s)
     }
 
-    /// What clap cannot say.
+    /// Checks the arguments beyond what clap checks.
     ///
     /// # Errors
     /// One line that names the option.

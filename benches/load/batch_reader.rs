@@ -1,20 +1,20 @@
-//! Reads what an interchange sends to a manager: a number, or a list of tasks.
+//! Reads the messages from an interchange to a manager: a number, or a list of tasks.
 //!
-//! Stock pickles the list anew, others link the bytes that came; so this is a small machine for the
-//! opcodes of plain values, memo included. It keeps no objects: of a dict only what a task is known
-//! by, and of bytes only where they stand. Everything else ends in an error, because no such thing
-//! was submitted.
+//! The stock interchange pickles the list again, while others join the received bytes. So this is a
+//! small interpreter of the opcodes of plain values, including the memo. It builds no objects: of a
+//! dict it keeps only the keys that identify a task, and of bytes only their place. Anything else
+//! is an error, because no such thing was submitted.
 
 /// One task of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Task {
     pub id: u64,
     pub priority: Option<i64>,
-    /// Where its contents stand in the message.
+    /// The place of the task's buffer in the message.
     pub buffer: Span,
 }
 
-/// A stretch of the message.
+/// A range of bytes in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub at: usize,
@@ -27,7 +27,7 @@ impl Span {
     }
 }
 
-/// What came.
+/// The content of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read<'a> {
     Number(i64),
@@ -44,7 +44,7 @@ enum Value {
     Other,
 }
 
-/// What is known of a dict.
+/// The known keys of a dict.
 #[derive(Debug, Clone, Copy, Default)]
 struct Dict {
     id: Option<i64>,
@@ -52,7 +52,7 @@ struct Dict {
     buffer: Option<(usize, usize)>,
 }
 
-/// The room that reading takes, kept from one message to the next.
+/// The reader, with buffers that are reused for each message.
 #[derive(Default)]
 pub(crate) struct BatchReader {
     stack: Vec<Value>,
@@ -67,7 +67,7 @@ impl BatchReader {
     /// Reads one message.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// A description of what is wrong, with its place.
     pub(crate) fn read(&mut self, message: &[u8]) -> Result<Read<'_>, String> {
         self.stack.clear();
         self.marks.clear();
@@ -96,7 +96,8 @@ impl BatchReader {
         }
     }
 
-    /// One instruction; whether it was the last. None if it cannot be carried out, with `at` on it.
+    /// Executes one instruction. Returns whether it was the last one, or None if it is invalid;
+    /// `at` then points at it.
     fn step(&mut self, message: &[u8], at: &mut usize) -> Option<bool> {
         let code = *message.get(*at)?;
         let from = *at + 1;
@@ -150,7 +151,7 @@ impl BatchReader {
         Some(false)
     }
 
-    /// Keys and values from `place` on go into the dict below.
+    /// Adds the keys and values from `place` on to the dict below them.
     fn set_items(&mut self, place: usize, message: &[u8]) -> Option<()> {
         let Value::Dict(number) = *self.stack.get(place.checked_sub(1)?)? else {
             return None;
@@ -178,7 +179,8 @@ impl BatchReader {
         Some(())
     }
 
-    /// Items from `place` on go into the list below; those of the outermost list must be tasks.
+    /// Adds the items from `place` on to the list below them. Items of the outermost list must be
+    /// tasks.
     fn append(&mut self, place: usize) -> Option<()> {
         let Value::List(number) = *self.stack.get(place.checked_sub(1)?)? else {
             return None;
@@ -202,7 +204,8 @@ impl BatchReader {
     }
 }
 
-/// How many bytes before the argument's own tell its length, and how many it has.
+/// Returns the length of an opcode's argument, and the number of bytes before it that hold this
+/// length.
 fn argument(code: u8, message: &[u8], from: usize) -> Option<(usize, usize)> {
     let counted = |head: usize| {
         let digits = message.get(from..from + head)?;
@@ -224,7 +227,7 @@ fn argument(code: u8, message: &[u8], from: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// Little-endian; signed where the opcode is.
+/// Reads a little-endian integer, signed if the opcode is.
 fn integer(code: u8, span: Span, message: &[u8]) -> Option<i64> {
     let digits = span.of(message);
     if digits.len() > 8 {

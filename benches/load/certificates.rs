@@ -1,4 +1,4 @@
-//! CURVE keys, and the directory of certificates as HTEX makes it with `zmq.auth`.
+//! CURVE keys, and a directory of certificates as HTEX makes it with `zmq.auth`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -16,10 +16,10 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Makes both pairs, and the directory `certificates` in `place`.
+    /// Makes both key pairs and the directory `certificates` in `place`.
     pub(crate) fn create(place: &Path) -> Outcome<Self> {
         let directory = place.join("certificates");
-        // Any other mode is refused by stock.
+        // The stock interchange refuses any other mode.
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         let (server, client) = (CurveKeyPair::new()?, CurveKeyPair::new()?);
         write(&directory, "server", &server)?;
@@ -31,7 +31,8 @@ impl Certificates {
         })
     }
 
-    /// The submit side and the managers are clients, also where they bind.
+    /// Makes a socket a CURVE client: the submit side and the managers are clients, even on sockets
+    /// that bind.
     pub(crate) fn make_client(&self, socket: &Socket) -> Outcome<()> {
         socket.set_curve_serverkey(&self.server.public_key)?;
         socket.set_curve_publickey(&self.client.public_key)?;
@@ -39,7 +40,7 @@ impl Certificates {
         Ok(())
     }
 
-    /// In the place of an interchange.
+    /// Makes a socket a CURVE server, for a socket that stands in for an interchange's.
     pub(crate) fn make_server(&self, socket: &Socket) -> Outcome<()> {
         socket.set_curve_server(true)?;
         socket.set_curve_secretkey(&self.server.secret_key)?;

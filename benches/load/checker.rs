@@ -1,4 +1,4 @@
-//! Judges every task that comes to a manager.
+//! Checks every task that a manager receives.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use super::order::{Order, priority_of};
 use super::pattern::{Kind, Pattern};
 use super::trouble::{Outcome, violation};
 
-/// A set of ids from 0 on.
+/// A set of ids.
 pub(crate) struct Ids {
     bits: Vec<u64>,
 }
 
 impl Ids {
-    /// For ids up to this one.
+    /// Makes a set for ids from 0 up to `last`.
     pub(crate) fn up_to(last: u64) -> Self {
         Self {
             bits: vec![0; last as usize / 64 + 1],
         }
     }
 
-    /// True if it was not in the set; None if it cannot be.
+    /// Adds an id. True if it was not in the set; None if it is out of range.
     pub(crate) fn insert(&mut self, id: u64) -> Option<bool> {
         let word = self.bits.get_mut(usize::try_from(id / 64).ok()?)?;
         let bit = 1 << (id % 64);
@@ -60,16 +60,16 @@ impl Checker {
         }
     }
 
-    /// Tasks that were in order so far.
+    /// Returns the number of correct tasks so far.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// A task in a message, to a manager whose last one had the rank `last`; all managers together
-    /// hold `capacity` at most.
+    /// Checks a task in a message. The manager's previous task had the rank `last`; all managers
+    /// together hold at most `capacity` tasks.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong with the task.
     pub(crate) fn check(
         &mut self,
         task: &Task,

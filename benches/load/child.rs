@@ -1,4 +1,4 @@
-//! The interchange's process, started and ended as HTEX does.
+//! The interchange's process, which is started and ended as HTEX does it.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,30 +13,31 @@ use nix::unistd::Pid;
 use super::proc_fs;
 use super::trouble::{Outcome, Trouble, failure, violation};
 
-/// HTEX gives it this long after SIGTERM.
+/// How long HTEX waits for the end after SIGTERM.
 const END_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// What ours calls the process that HTEX starts, whose child is the broker.
+/// The name of htex-interchange's first process, whose child is the broker.
 const KEEPER: &str = "htex-keeper";
-/// By this our own interchange knows an executor that it may tell of its restarts.
+/// The environment variable by which htex-interchange recognises an executor that accepts reports
+/// of restarts.
 const WATCHED: &str = "HTEX_INTERCHANGE_WATCHED";
 
 pub(crate) struct Interchange {
     process: Child,
-    /// Whoever serves: that process, or its child.
+    /// The process that serves: the started one, or its child.
     broker: u32,
     pub launched: Instant,
 }
 
 impl Interchange {
-    /// Starts the command, and writes the configuration to its standard input.
+    /// Starts the command and writes the configuration to its standard input.
     pub(crate) fn launch(command: &[OsString], config: &[u8], command_port: u16) -> Outcome<Self> {
         let Some((program, arguments)) = command.split_first() else {
             return failure("there is no command");
         };
         let mut command = Command::new(program);
-        // Our own standard output is for the result alone.
+        // Standard output of this program is for the result alone.
         command
             .args(arguments)
             .env(WATCHED, command_port.to_string())
@@ -45,7 +46,7 @@ impl Interchange {
         // SAFETY: the call between fork and exec is a bare system call.
         unsafe {
             command.pre_exec(|| {
-                // Not every interchange notices that its submit side is gone.
+                // Not every interchange notices the end of its submit side.
                 prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from)
             });
         }
@@ -64,12 +65,12 @@ impl Interchange {
         Ok(interchange)
     }
 
-    /// The process that serves.
+    /// Returns the id of the process that serves.
     pub(crate) fn pid(&self) -> u32 {
         self.broker
     }
 
-    /// To be asked once it serves.
+    /// Finds the process that serves. Call this once the interchange answers.
     pub(crate) fn find_broker(&mut self) -> Outcome<()> {
         let started = self.process.id();
         if proc_fs::name_of(started)? == KEEPER {
@@ -78,8 +79,10 @@ impl Interchange {
         Ok(())
     }
 
+    /// Checks that the interchange has not ended.
+    ///
     /// # Errors
-    /// A violation if it has ended: nobody told it to.
+    /// A violation if it has ended without being told to.
     pub(crate) fn check_running(&mut self) -> Outcome<()> {
         match self.process.try_wait()? {
             Some(status) => violation(format!("the interchange ended by itself: {status}")),
@@ -87,10 +90,11 @@ impl Interchange {
         }
     }
 
-    /// SIGTERM, as HTEX ends it. Returns the milliseconds that it took.
+    /// Sends SIGTERM, as HTEX does to end an interchange. Returns the time until the end in
+    /// milliseconds.
     ///
     /// # Errors
-    /// A violation if it had ended already, or did not.
+    /// A violation if the interchange had ended before, or does not end.
     pub(crate) fn terminate(&mut self) -> Outcome<f64> {
         self.check_running()?;
         let begin = Instant::now();
@@ -110,7 +114,7 @@ impl Interchange {
 
 impl Drop for Interchange {
     fn drop(&mut self) {
-        // Without effect on one that has ended.
+        // This has no effect on a process that has ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,8 +1,8 @@
-//! All managers, in one thread: one epoll over the descriptors of their sockets.
+//! All managers, in one thread with one epoll over the descriptors of their sockets.
 //!
-//! Polling thousands of sockets through libzmq would ask each of them each time. A socket's
-//! descriptor becomes readable when there is something for it to look at; who was woken by it reads
-//! until nothing is left, also after sending, because sending looks at what came as well.
+//! Polling thousands of sockets through libzmq would check each of them every time. A socket's
+//! descriptor becomes readable when the socket has an event. The thread then reads the socket until
+//! it is empty, also after sending, because sending may consume the event of a received message.
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -23,21 +23,21 @@ use super::shared::Shared;
 use super::trouble::{Outcome, failure};
 use super::words::Registration;
 
-/// Descriptors that are told of at once.
+/// Largest number of events that epoll returns at once.
 const EVENTS_MAX: usize = 1024;
-/// What stands for the wake-up in epoll; managers are numbered from 0.
+/// The number of the wake-up event in epoll; managers are numbered from 0.
 const WAKE: u64 = u64::MAX;
 
 pub(crate) enum Order {
-    /// So many managers connect at once.
+    /// Connect this many managers at once.
     Enlist { count: usize, endpoint: String },
-    /// Tasks that come are held, not answered.
+    /// Hold tasks that arrive, without answering them.
     Hold,
-    /// They are answered as they come.
+    /// Answer held tasks, and others as they arrive.
     Release,
 }
 
-/// What the thread is made with.
+/// What the thread needs at its start.
 pub(crate) struct Setup {
     pub slots: usize,
     pub heartbeat_period: Duration,
@@ -57,7 +57,8 @@ pub(crate) struct Crew {
     context: Context,
     epoll: OwnedFd,
     managers: Vec<Manager>,
-    /// When which manager beats next; the period is the same for all, so this is in order.
+    /// The times of the next heartbeats, with the managers. The period is the same for all, so the
+    /// queue is in order.
     beats: VecDeque<(Instant, usize)>,
     is_holding: bool,
     results_sent: u64,
@@ -85,12 +86,12 @@ impl Crew {
         })
     }
 
-    /// Works until there is trouble; the end of the program ends it otherwise.
+    /// Works until there is an error, or until the program ends.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.setup.shared);
         let Err(trouble) = self.work();
         shared.set_trouble(trouble);
-        // Closing thousands of sockets takes time that nobody waits for.
+        // Closing thousands of sockets takes time and is not needed.
         std::mem::forget(self);
     }
 
@@ -133,7 +134,8 @@ impl Crew {
         Ok(())
     }
 
-    /// The sockets are made first, so that all of them connect as close together as can be.
+    /// Connects managers. All sockets are made first, so that they connect in the shortest possible
+    /// time.
     fn enlist(&mut self, count: usize, endpoint: &str) -> Outcome<()> {
         let first = self.managers.len();
         let mut sockets = Vec::with_capacity(count);
@@ -151,7 +153,7 @@ impl Crew {
             let manager = Manager::new(socket, name);
             manager.probe()?;
             self.managers.push(manager);
-            // A socket only tells of what comes after it was found empty.
+            // The descriptor shows only events after the socket was found empty.
             self.serve(number)?;
         }
         Ok(())
@@ -167,7 +169,7 @@ impl Crew {
         Ok(socket)
     }
 
-    /// Reads and answers until nothing is left.
+    /// Reads and answers messages until none is left.
     fn serve(&mut self, number: usize) -> Outcome<()> {
         loop {
             while self.managers[number].receive(&mut self.message)? {
@@ -206,7 +208,8 @@ impl Crew {
                 manager.register(&registration)?;
             }
             Received::Registered => {
-                // Half a period first, so that a rest of whole periods sees whole rounds of beats.
+                // The first heartbeat is after half a period, so that a phase of whole periods has
+                // whole rounds of heartbeats.
                 let next = Instant::now() + self.setup.heartbeat_period / 2;
                 self.beats.push_back((next, number));
                 self.setup.shared.add_registered();
@@ -226,15 +229,15 @@ impl Crew {
             self.managers[number].beat()?;
             self.beats
                 .push_back((due + self.setup.heartbeat_period, number));
-            // Sending may have looked at what came, and then the descriptor stays silent about it.
+            // Sending may have consumed an event, which the descriptor then does not show.
             self.serve(number)?;
         }
         Ok(())
     }
 }
 
-/// A context with room for more sockets than libzmq allows by default, which the `zmq` crate cannot
-/// ask for. It is never closed.
+/// A context that allows more sockets than libzmq's default, which the `zmq` crate cannot set. It
+/// is never closed.
 struct Context(*mut std::ffi::c_void);
 
 // SAFETY: a context of libzmq may be used from any thread.
@@ -242,7 +245,7 @@ unsafe impl Send for Context {}
 
 impl Context {
     fn new(io_threads: u32, sockets_max: usize) -> Outcome<Self> {
-        // SAFETY: no preconditions.
+        // SAFETY: this call has no preconditions.
         let context = unsafe { zmq_sys::zmq_ctx_new() };
         let options = [
             (zmq_sys::ZMQ_IO_THREADS, io_threads as c_int),
@@ -264,7 +267,7 @@ impl Context {
             let error = std::io::Error::last_os_error();
             return failure(format!("a manager's socket cannot be opened: {error}"));
         }
-        // SAFETY: it was just made, and nobody else has it.
+        // SAFETY: the socket is new, and no other code has it.
         Ok(unsafe { Socket::from_raw(socket) })
     }
 }

@@ -1,4 +1,4 @@
-//! The same way without an interchange: what a round trip costs of which nothing is its doing.
+//! Round trips without an interchange: the part of their time that the interchange does not cause.
 //!
 //! One more manager connects to a socket of the submit side itself, which plays the interchange's
 //! part of the conversation.
@@ -12,10 +12,10 @@ use super::submit_side::{port_of, wait_readable};
 use super::trouble::{Outcome, violation};
 use super::words;
 
-/// In a task's pickle: PROTO and its number, FRAME and its length.
+/// Length of the beginning of a task's pickle: PROTO and its number, FRAME and its length.
 const HEAD_BYTES: usize = 11;
 
-/// The µs that each of `count` round trips took.
+/// Returns the duration in µs of each of `count` round trips.
 pub(crate) fn round_trips_us(session: &mut Session, count: u64) -> Outcome<Vec<f64>> {
     let socket = session.side.context().socket(zmq::DEALER)?;
     socket.set_linger(0)?;
@@ -26,7 +26,7 @@ pub(crate) fn round_trips_us(session: &mut Session, count: u64) -> Outcome<Vec<f
     let endpoint = format!("tcp://127.0.0.1:{}", port_of(&socket)?);
     let shared = session.managers.shared.clone();
     session.order(super::crew::Order::Enlist { count: 1, endpoint })?;
-    // The probe, the registration, and the heartbeat behind it.
+    // The manager sends a probe, its registration, and a heartbeat after it.
     receive(&socket, session)?;
     socket.send(&b""[..], 0)?;
     receive(&socket, session)?;

@@ -1,13 +1,13 @@
-//! `load`: plays the submit side and N managers against any interchange command, checks every byte
-//! that comes, and measures what the interchange used.
+//! `load`: plays the submit side and N managers against any interchange command. It checks every
+//! byte that arrives, and measures what the interchange uses.
 //!
 //! ```text
 //! load --scenario throughput --encrypted -- htex-interchange
 //! ```
 //!
-//! One JSON object on standard output; exit status 0. A violation (a task lost, doubled, changed or
-//! out of order, a manager with more tasks than slots) is one line on standard error and exit
-//! status 1; what kept it from measuring is exit status 3.
+//! The result is one JSON object on standard output, with exit status 0. A violation is one line on
+//! standard error, with exit status 1: a task was lost, doubled, changed or out of order, or a
+//! manager had more tasks than slots. Exit status 3 means that the measurement was not possible.
 
 #![expect(clippy::print_stderr, reason = "a program for the terminal")]
 
@@ -49,7 +49,7 @@ const VIOLATION: i32 = 1;
 const WRONG_USAGE: i32 = 2;
 const FAILURE: i32 = 3;
 
-/// A manager's socket has one descriptor for its mailbox and one for its connection.
+/// Each manager's socket uses one descriptor for its mailbox and one for its connection.
 const DESCRIPTORS_PER_MANAGER: u64 = 2;
 const DESCRIPTORS_EXTRA: u64 = 64;
 
@@ -60,7 +60,7 @@ fn main() {
         .iter()
         .any(|word| word == "--scenario" || is_help(word))
     {
-        // This is how `cargo test` and `cargo bench` start it.
+        // `cargo test` and `cargo bench` start the program without `--scenario`.
         self_test::run();
         eprintln!("load: its own checks are right; --help tells how to measure");
         return;
@@ -82,11 +82,12 @@ fn main() {
             });
         }
     }
-    // The managers' thread and their sockets need no farewell.
+    // The managers' thread and their sockets need not be closed.
     exit(0);
 }
 
-/// Before the first thread and the interchange, which inherit both.
+/// Sets limits and the processor. This must run before the first thread and the interchange start,
+/// because both inherit the settings.
 fn prepare(arguments: &Arguments) -> Outcome<()> {
     if arguments.heartbeat_period() >= words::HEARTBEAT_THRESHOLD {
         return failure("with such heartbeats every manager would be lost");

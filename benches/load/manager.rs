@@ -1,4 +1,4 @@
-//! One manager: a socket, what it was told, and the tasks that it holds.
+//! One manager: its socket, its state, and the tasks that it holds.
 
 use zmq::{Message, Socket};
 
@@ -11,20 +11,21 @@ use super::words;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Waits for the answer to its probe.
+    /// The manager waits for the answer to its probe.
     Probing,
-    /// Waits for the echo of the heartbeat that it sent behind its registration.
+    /// The manager waits for the reply to the heartbeat that it sent after its registration.
     Registering,
     Registered,
 }
 
-/// What a message meant beyond tasks.
+/// The meaning of a received message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
     Tasks,
-    /// It may register now.
+    /// The answer to the probe: the manager may register now.
     Answered,
-    /// Its registration was handled: one connection keeps its order.
+    /// The reply to the heartbeat after the registration. One connection keeps its order, so the
+    /// registration has been handled.
     Registered,
     Echo,
 }
@@ -33,7 +34,7 @@ pub(crate) struct Manager {
     socket: Socket,
     pub name: String,
     phase: Phase,
-    /// Tasks that are not answered yet, by id.
+    /// The ids of tasks that are not answered yet.
     held: Vec<u64>,
     last_rank: Option<u64>,
 }
@@ -63,7 +64,7 @@ impl Manager {
         Ok(self.socket.send(words::HEARTBEAT, zmq::DONTWAIT)?)
     }
 
-    /// The next message, if one is there.
+    /// Receives the next message. Returns false if there is none.
     pub(crate) fn receive(&self, message: &mut Message) -> Outcome<bool> {
         match self.socket.recv(message, zmq::DONTWAIT) {
             Ok(()) if message.get_more() => {
@@ -75,7 +76,7 @@ impl Manager {
         }
     }
 
-    /// Takes in a message; tasks in it are checked and held.
+    /// Handles a message. Tasks in it are checked and held.
     pub(crate) fn take(
         &mut self,
         message: &[u8],
@@ -129,7 +130,7 @@ impl Manager {
         }
     }
 
-    /// Answers all that it holds; returns how many that were.
+    /// Answers all held tasks and returns their number.
     pub(crate) fn answer(&mut self, pattern: &Pattern, buffer: &mut Vec<u8>) -> Outcome<usize> {
         let count = self.held.len();
         for id in self.held.drain(..) {

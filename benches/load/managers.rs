@@ -1,4 +1,4 @@
-//! The submit side's end of the managers' thread.
+//! The submit side's access to the managers' thread.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use super::shared::Shared;
 use super::trouble::{Outcome, Trouble};
 use super::words::Registration;
 
-/// Sockets beyond the managers' own: one for the direct measurement, and libzmq's own need.
+/// Number of sockets beyond the managers' own: one for the direct measurement, and those that
+/// libzmq needs.
 const SOCKETS_EXTRA: usize = 16;
-/// Where versions are not compared, something must be said all the same.
+/// The version that managers send when versions are not compared.
 const ANY_VERSION: &str = "0.0.0";
 
 pub(crate) struct Managers {
@@ -27,7 +28,7 @@ pub(crate) struct Managers {
 }
 
 impl Managers {
-    /// Starts the thread; nobody connects yet.
+    /// Starts the thread, without any connection yet.
     pub(crate) fn start(
         arguments: &Arguments,
         certificates: Option<Arc<Certificates>>,

@@ -1,11 +1,11 @@
-//! Messages out of buffers, with as few copies as may be.
+//! Makes messages from buffers with as few copies as possible.
 
 use zmq::Message;
 
-/// Below this a copy costs less than a second allocation.
+/// Largest size that is copied; up to it, a copy costs less than a second allocation.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 
-/// What was written to `buffer`, which is used again if it is small.
+/// Makes a message from `buffer`. A small buffer is reused.
 pub(crate) fn message_of(buffer: &mut Vec<u8>) -> Message {
     if buffer.len() <= COPIED_BYTES_MAX {
         Message::from(buffer.as_slice())

@@ -1,7 +1,8 @@
-//! In which order tasks must reach the managers, and whether they do.
+//! The order in which tasks must reach the managers, and the check of it.
 //!
 //! Tasks are numbered from 0 as they are submitted; their ids are one higher. A task's *rank* is
-//! its place in the order of dispatch: that of submission, or by priority if all are queued before.
+//! its place in the order of dispatch. This is the order of submission, or that of priorities if
+//! all tasks are queued first.
 
 use super::arguments::Priorities;
 use super::pattern::mix;
@@ -9,7 +10,7 @@ use super::trouble::{Outcome, violation};
 
 const PRIORITIES: u64 = 1000;
 
-/// The priority of the task with that id.
+/// Returns the priority of the task with this id.
 pub(crate) fn priority_of(priorities: Priorities, seed: u64, id: u64) -> Option<i64> {
     match priorities {
         Priorities::None => None,
@@ -17,17 +18,18 @@ pub(crate) fn priority_of(priorities: Priorities, seed: u64, id: u64) -> Option<
     }
 }
 
-/// From id to rank.
+/// The required order, which gives each id a rank.
 pub(crate) enum Order {
     Submission,
-    /// By id.
+    /// The ranks by id.
     Ranks(Vec<u32>),
-    /// The interchange may choose.
+    /// The interchange may choose any order.
     Any,
 }
 
 impl Order {
-    /// That of `count` tasks with ids from 1 on, of which all are queued before the first leaves.
+    /// Returns the order by priority of `count` tasks with ids from 1 on, all of which are queued
+    /// before the first is dispatched.
     pub(crate) fn by_priority(priorities: Priorities, seed: u64, count: u64) -> Self {
         let mut ids: Vec<u32> = (1..=count as u32).collect();
         ids.sort_by_key(|id| (priority_of(priorities, seed, u64::from(*id)), *id));
@@ -46,11 +48,12 @@ impl Order {
         }
     }
 
-    /// A task has come to a manager whose last one before had the rank `last`, after `received`
-    /// others had come to any manager, and all of them together hold `capacity` at most.
+    /// Checks the order of a task that a manager received. The manager's previous task had the rank
+    /// `last`. Before, managers had received `received` tasks; all managers together hold at most
+    /// `capacity`.
     ///
     /// # Errors
-    /// The violation, if it came out of turn.
+    /// A violation if the task is out of order.
     pub(crate) fn check(
         &self,
         id: u64,
@@ -69,7 +72,8 @@ impl Order {
                  number {last}"
             ));
         }
-        // All tasks of lower rank left before it, so each was received or is on its way to a slot.
+        // All tasks of lower rank were dispatched before, so each was received or is in transit to
+        // a free slot.
         if rank >= received + capacity {
             return violation(format!(
                 "task {id}, number {rank} in the order of dispatch, came when only {received} had \

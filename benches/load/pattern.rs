@@ -1,15 +1,15 @@
-//! What tasks and results consist of, byte for byte as Python 3.8 to 3.13 would pickle them.
+//! The bytes of tasks and results, exactly as Python 3.8 to 3.13 would pickle them.
 //!
-//! The contents are a function of the seed, the kind and the task's id: a stamp of the id at both
-//! ends, and between them a stretch of one random table, from a place that the id chooses. So both
-//! making and checking cost one pass over the bytes, and no two neighbours are alike.
+//! The content depends on the seed, the kind and the task's id. It has a stamp of the id at both
+//! ends. Between them is a range of one random table, whose start the id determines. So making and
+//! checking take one pass over the bytes, and tasks with neighbouring ids differ.
 
-/// A stamp at the beginning and one at the end.
+/// Smallest content: a stamp at the beginning and one at the end.
 pub(crate) const BYTES_MIN: usize = 2 * STAMP;
 const STAMP: usize = 8;
-/// From how many places of the table contents may begin.
+/// Number of places in the table at which contents may begin.
 const PLACES: usize = 4096;
-/// Python's pickler closes its frame before bytes of this size.
+/// Python's pickler ends its frame before bytes that are longer than this.
 const FRAMED_BYTES_MAX: usize = 65_535;
 
 const PROTO_4: &[u8] = b"\x80\x04";
@@ -31,7 +31,7 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// Sizes are of the bare contents, in bytes.
+    /// Makes a pattern for contents of these sizes in bytes, without the pickle around them.
     pub(crate) fn new(seed: u64, task_bytes: usize, result_bytes: usize) -> Self {
         let len = task_bytes.max(result_bytes) + PLACES;
         let mut table = Vec::with_capacity(len + 8);
@@ -48,12 +48,12 @@ impl Pattern {
         }
     }
 
-    /// Size of the contents of a task, in bytes.
+    /// Returns the size of a task's content in bytes.
     pub(crate) fn task_bytes(&self) -> u64 {
         self.task_bytes as u64
     }
 
-    /// Size of the contents of a result, in bytes.
+    /// Returns the size of a result's content in bytes.
     pub(crate) fn result_bytes(&self) -> u64 {
         self.result_bytes as u64
     }
@@ -78,7 +78,7 @@ impl Pattern {
         out.extend((!key).to_le_bytes());
     }
 
-    /// Whether these are the contents for that id.
+    /// Whether the bytes are the content for this id.
     pub(crate) fn is(&self, kind: Kind, id: u64, bytes: &[u8]) -> bool {
         if bytes.len() != self.len(kind) {
             return false;
@@ -92,7 +92,7 @@ impl Pattern {
             && middle == &self.table[place..place + middle.len()]
     }
 
-    /// The pickle of `{"task_id": id, "context": …, "buffer": …}` takes the place of `out`.
+    /// Replaces `out` by the pickle of `{"task_id": id, "context": …, "buffer": …}`.
     pub(crate) fn write_task(&self, id: u64, priority: Option<i64>, out: &mut Vec<u8>) {
         let begin = begin(out);
         out.extend_from_slice(b"}\x94(\x8c\x07task_id\x94");
@@ -107,12 +107,13 @@ impl Pattern {
         self.finish(Kind::Task, id, begin, out);
     }
 
-    /// The pickle of `{"type": "result", "task_id": id, "result": …}` takes the place of `out`.
+    /// Replaces `out` by the pickle of `{"type": "result", "task_id": id, "result": …}`.
     pub(crate) fn write_result(&self, id: u64, out: &mut Vec<u8>) {
         let begin = begin(out);
         out.extend_from_slice(RESULT_HEAD);
         push_int(out, id as i64);
-        // The key is the very string that the value of "type" was: Python takes it from the memo.
+        // The key is the same string object as the value of "type", so Python reads it from the
+        // memo.
         out.extend_from_slice(b"h\x02");
         self.finish(Kind::Result, id, begin, out);
     }
@@ -121,7 +122,8 @@ impl Pattern {
         let len = self.len(kind);
         let outside = len > FRAMED_BYTES_MAX;
         let framed_to = out.len();
-        // No more room than it takes, or else a large message is copied once more when it is sent.
+        // The capacity is exact, because a large message with spare capacity would be copied once
+        // more when it is sent.
         out.reserve_exact(bytes_header(len) + len + TAIL.len());
         match u8::try_from(len) {
             Ok(len) => out.extend([b'C', len]),
@@ -136,7 +138,7 @@ impl Pattern {
         out[begin - 8..begin].copy_from_slice(&(framed as u64).to_le_bytes());
     }
 
-    /// The id of a result's pickle, if everything about it is as [`write_result`] made it.
+    /// Returns the id of a result's pickle if it is exactly what [`write_result`] makes.
     ///
     /// [`write_result`]: Self::write_result
     pub(crate) fn read_result(&self, frame: &[u8]) -> Option<u64> {
@@ -167,16 +169,16 @@ impl Pattern {
     }
 }
 
-/// MEMOIZE, SETITEMS, STOP.
+/// The opcodes MEMOIZE, SETITEMS and STOP.
 const TAIL: &[u8] = b"\x94u.";
 const RESULT_HEAD: &[u8] = b"}\x94(\x8c\x04type\x94\x8c\x06result\x94\x8c\x07task_id\x94";
 
-/// What stands before so many bytes.
+/// Returns the length of the header before this many bytes.
 fn bytes_header(len: usize) -> usize {
     if len < 256 { 2 } else { 5 }
 }
 
-/// Clears `out`, and tells where the frame begins, behind its length.
+/// Clears `out` and writes the beginning of a pickle. Returns where the frame's content begins.
 fn begin(out: &mut Vec<u8>) -> usize {
     out.clear();
     out.extend_from_slice(PROTO_4);
@@ -185,7 +187,7 @@ fn begin(out: &mut Vec<u8>) -> usize {
     out.len()
 }
 
-/// As Python chooses the opcode.
+/// Writes an integer with the opcode that Python would choose.
 fn push_int(out: &mut Vec<u8>, value: i64) {
     if let Ok(byte) = u8::try_from(value) {
         out.extend([b'K', byte]);
@@ -214,7 +216,7 @@ fn read_int(bytes: &[u8]) -> Option<(i64, &[u8])> {
     Some((value, rest))
 }
 
-/// splitmix64's finish: every bit of the input moves every bit of the output.
+/// The finishing step of splitmix64: every bit of the input affects every bit of the output.
 pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

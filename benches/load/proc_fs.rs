@@ -1,4 +1,4 @@
-//! What the kernel counts about processes: processor time by thread, and resident memory.
+//! The kernel's counts for processes: processor time by thread, and resident memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,8 @@ use super::trouble::{Outcome, failure};
 /// Processor time of one process at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Cpu {
-    /// By thread id: its name, nanoseconds on a processor, nanoseconds in wait for one.
+    /// For each thread id: the thread's name, nanoseconds on a processor, and nanoseconds of
+    /// waiting for one.
     threads: BTreeMap<u32, (String, u64, u64)>,
 }
 
@@ -21,7 +22,7 @@ impl Cpu {
             let id = entry
                 .file_name()
                 .and_then(|name| name.to_str()?.parse().ok());
-            // A thread may end while it is looked at.
+            // A thread may end while its files are read.
             let (Some(id), Ok(name), Ok(times)) = (
                 id,
                 fs::read_to_string(entry.join("comm")),
@@ -41,7 +42,7 @@ impl Cpu {
         }
     }
 
-    /// All threads but that one.
+    /// Removes one thread.
     pub(crate) fn without(mut self, thread: u32) -> Self {
         self.threads.remove(&thread);
         self
@@ -57,19 +58,21 @@ impl Cpu {
         })
     }
 
-    /// Nanoseconds on a processor since then.
+    /// Returns the nanoseconds on a processor since `earlier`.
     pub(crate) fn used_since(&self, earlier: &Self) -> u64 {
         self.since(earlier).map(|(_, used, _)| used).sum()
     }
 
-    /// Nanoseconds in which a thread ran or wanted to; of one that runs now, up to the last tick.
+    /// Returns the nanoseconds since `earlier` in which a thread ran or waited for a processor. For
+    /// a thread that runs now, they count up to the last tick.
     pub(crate) fn busy_since(&self, earlier: &Self) -> u64 {
         self.since(earlier)
             .map(|(_, used, waited)| used + waited)
             .sum()
     }
 
-    /// The same, summed over threads of one name.
+    /// Returns the nanoseconds on a processor since `earlier`, summed over threads with the same
+    /// name.
     fn used_by_name(&self, earlier: &Self) -> BTreeMap<String, u64> {
         let mut names = BTreeMap::new();
         for (name, used, _) in self.since(earlier) {
@@ -79,20 +82,21 @@ impl Cpu {
     }
 }
 
-/// The clocks of everybody at one moment.
+/// The processor times of the interchange and of this program at one moment.
 pub(crate) struct Meter {
     pub at: Instant,
     interchange: Cpu,
     generator: Cpu,
 }
 
-/// What passed between two moments.
+/// The time used between two moments.
 pub(crate) struct Used {
     pub wall_s: f64,
     pub interchange_ns: u64,
-    /// In which its threads wanted a processor and had none: how busy the machine was.
+    /// Nanoseconds in which the interchange's threads waited for a processor: how busy the machine
+    /// was.
     pub interchange_wait_ns: u64,
-    /// By thread name.
+    /// Nanoseconds on a processor by thread name.
     pub interchange_ns_by_thread: BTreeMap<String, u64>,
     pub generator_ns: u64,
 }
@@ -123,7 +127,7 @@ impl Meter {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resident {
     pub now: u64,
-    /// The most since the start, or since [`forget_peak`].
+    /// The maximum since the start, or since [`forget_peak`].
     pub peak: u64,
 }
 
@@ -147,20 +151,20 @@ impl Resident {
     }
 }
 
-/// What the process calls itself.
+/// Returns the name that the process has set for itself.
 pub(crate) fn name_of(pid: u32) -> Outcome<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm"))?;
     Ok(name.trim_end().to_owned())
 }
 
-/// The first child of the process.
+/// Returns the first child of the process.
 pub(crate) fn child_of(pid: u32) -> Outcome<u32> {
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // Behind the name, which may have spaces and parentheses: the state, and the parent.
+        // The state and the parent follow the name, which may contain spaces and parentheses.
         let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         let parent = stat.rsplit_once(") ").and_then(|(_, behind)| {
             let parent = behind.split_whitespace().nth(1)?;
@@ -173,7 +177,7 @@ pub(crate) fn child_of(pid: u32) -> Outcome<u32> {
     failure(format!("process {pid} has no child"))
 }
 
-/// Makes the peak what is resident now.
+/// Resets the peak to the currently resident memory.
 pub(crate) fn forget_peak(pid: u32) -> Outcome<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }

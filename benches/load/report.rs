@@ -48,7 +48,7 @@ impl From<Report> for Value {
     }
 }
 
-/// Names carry their unit.
+/// The report: named values, whose names include their unit.
 #[derive(Default)]
 pub(crate) struct Report {
     entries: Vec<(String, Value)>,
@@ -60,8 +60,8 @@ impl Report {
         self
     }
 
-    /// Processor time of a phase in which `count` things were done, as µs for each; names get
-    /// `prefix`.
+    /// Adds the processor time of a phase with `count` operations, in µs per operation. Names begin
+    /// with `prefix`.
     pub(crate) fn add_cpu(&mut self, prefix: &str, used: &Used, count: u64) -> &mut Self {
         let each_us = |ns: u64| ns as f64 / 1000.0 / count.max(1) as f64;
         let threads = per_thread(&used.interchange_ns_by_thread, each_us);
@@ -90,7 +90,7 @@ impl Report {
     }
 }
 
-/// Threads that used nothing worth a figure are left out.
+/// Returns the figures by thread, without threads whose figure is too small to matter.
 pub(crate) fn per_thread(threads: &BTreeMap<String, u64>, figure: impl Fn(u64) -> f64) -> Report {
     let mut report = Report::default();
     for (name, ns) in threads.iter().filter(|(_, ns)| **ns > 0) {
@@ -105,9 +105,9 @@ impl Value {
             Self::Text(text) => quoted(text),
             Self::Bool(is) => is.to_string(),
             Self::Object(report) => report.to_json(),
-            // JSON has no other numbers.
+            // JSON has no infinite numbers and no NaN.
             Self::Number(number) if !number.is_finite() => "null".to_owned(),
-            // Six digits are more than any of these figures is worth.
+            // Six significant digits are enough for all of these figures.
             Self::Number(number) if number.fract() == 0.0 => format!("{number:.0}"),
             Self::Number(number) => {
                 let digits = 5 - number.abs().log10().floor() as i32;

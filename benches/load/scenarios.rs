@@ -1,4 +1,4 @@
-//! What is measured, scenario by scenario.
+//! The measurements, scenario by scenario.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn enlist(session: &mut Session) -> Outcome<()> {
     Ok(())
 }
 
-/// Nothing but heartbeats.
+/// Measures an idle phase with nothing but heartbeats.
 fn idle(session: &mut Session) -> Outcome<()> {
     let echoes = session.managers.shared.echoes();
     let begin = session.meter()?;
@@ -117,10 +117,10 @@ fn idle(session: &mut Session) -> Outcome<()> {
     Ok(())
 }
 
-/// How often an idle phase is broken to see whether something is wrong.
+/// How often an idle phase is interrupted to check for errors.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Warms up, measures under a full window, and runs out.
+/// Warms up, measures with a full window, and answers the remaining tasks.
 fn load(session: &mut Session) -> Outcome<Used> {
     let plan = session.plan;
     session.order(Order::Hold)?;

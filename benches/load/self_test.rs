@@ -1,4 +1,4 @@
-//! What this program relies on, checked against pickles that Python made. Run by `cargo test`.
+//! Checks this program's own functions against pickles that Python made. `cargo test` runs it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::pattern::{Kind, Pattern};
 use super::report::Report;
 use super::trouble::Trouble;
 
-/// Panics if something is wrong.
+/// Runs all checks. Panics if one fails.
 pub(crate) fn run() {
     frames_are_pythons();
     batches_of_both_kinds_are_read();
@@ -51,7 +51,7 @@ fn frames_are_pythons() {
     assert_eq!(large.read_result(&out), Some(70_000));
 }
 
-/// One that Python pickled anew, with keys from the memo; one that was linked from two bodies.
+/// One batch was pickled by Python, with keys from the memo; one was joined from two bodies.
 fn batches_of_both_kinds_are_read() {
     let anew = b"\x80\x04\x95B\0\0\0\0\0\0\0]\x94(}\x94(\x8c\x07task_id\x94K\x01\x8c\x07context\
                  \x94}\x94\x8c\x06buffer\x94C\x03abc\x94u}\x94(h\x02K\x02h\x03}\x94h\x05C\x01x\

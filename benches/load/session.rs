@@ -19,26 +19,28 @@ use super::submit_side::{Goal, SubmitSide};
 use super::trouble::{Outcome, Trouble, violation};
 use super::words::{self, StartConfig};
 
-/// How often something is looked at that nobody tells of.
+/// How often a value is polled that causes no event.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// A batch too many would come within this after the slots are full.
+/// Time in which a surplus task would arrive after the slots are full.
 const SURPLUS_WITHIN: Duration = Duration::from_millis(50);
-/// How finely the end of an unannounced work is seen.
+/// Interval of the samples that show when the interchange has become idle.
 const QUIET_SAMPLE: Duration = Duration::from_millis(10);
-/// So much of a processor is still called rest: stock looks around every 10 ms.
+/// Share of a processor up to which a process counts as idle: the stock interchange wakes every 10
+/// ms.
 const QUIET_SHARE: f64 = 0.2;
-/// So many samples in a row make a rest.
+/// Number of consecutive idle samples after which the wait ends.
 const QUIET_SAMPLES: usize = 5;
 
-/// How many tasks a run has, in their order.
+/// The numbers of tasks in the phases of a run, in their order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// Answered before anything is measured.
+    /// Tasks that are answered before the measurement begins.
     pub warm_up: u64,
     pub measured: u64,
-    /// Submitted behind them, so that the last ones are measured under the same load.
+    /// Tasks that are submitted after the measured ones, so that the last measured tasks see the
+    /// same load.
     pub run_out: u64,
-    /// Sent around the interchange.
+    /// Tasks that bypass the interchange.
     pub direct: u64,
 }
 
@@ -53,7 +55,8 @@ impl Plan {
         };
         match arguments.scenario {
             Scenario::Throughput | Scenario::Managers => {
-                // Beyond what was held at first, and let go all at once.
+                // The warm-up includes the tasks that managers held at first and answer all at
+                // once.
                 let held = window.min(arguments.capacity());
                 plan(held + (tasks / 10).min(20_000), tasks, window, 0)
             }
@@ -64,7 +67,7 @@ impl Plan {
         }
     }
 
-    /// Tasks for the interchange.
+    /// Returns the number of tasks that go through the interchange.
     pub(crate) fn total(&self) -> u64 {
         self.warm_up + self.measured + self.run_out
     }
@@ -86,7 +89,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Launches the interchange, and waits until it answers.
+    /// Launches the interchange and waits until it answers.
     pub(crate) fn start(arguments: &Arguments) -> Outcome<Self> {
         let place = tempfile::Builder::new()
             .prefix("htex-interchange-load-")
@@ -153,7 +156,7 @@ impl Session {
         self.managers.order(order)
     }
 
-    /// Connects all managers at once; returns the seconds until the interchange lists them all.
+    /// Connects all managers at once. Returns the seconds until the interchange lists them all.
     pub(crate) fn enlist_all(&mut self) -> Outcome<f64> {
         let count = self.arguments.managers;
         if count == 0 {
@@ -171,7 +174,7 @@ impl Session {
         Ok(begin.map_or(0.0, |begin| begin.elapsed().as_secs_f64()))
     }
 
-    /// Connects so many more managers, and waits until they have registered.
+    /// Connects this many more managers and waits until they have registered.
     pub(crate) fn enlist(&mut self, count: usize, endpoint: String) -> Outcome<()> {
         let wanted = self.managers.shared.registered() + count;
         self.order(crew::Order::Enlist { count, endpoint })?;
@@ -180,7 +183,8 @@ impl Session {
         })
     }
 
-    /// Waits until a count of the managers' thread is reached; patient while it grows.
+    /// Waits until a count of the managers' thread reaches `wanted`. Gives up if the count does not
+    /// change for too long.
     pub(crate) fn wait_until(
         &mut self,
         wanted: u64,
@@ -210,10 +214,10 @@ impl Session {
             .pump(goal, &self.managers.shared, &mut self.interchange)
     }
 
-    /// While managers hold what they are given: every slot that can be filled is, and nobody gets
-    /// one task more than it has slots. Before the load this tells that the interchange counts
-    /// slots rightly, after it that it still does. Results that are on their way still come in, and
-    /// the window is kept full.
+    /// Checks the slots while managers hold their tasks: every slot that can be filled is filled,
+    /// and no manager gets more tasks than slots. Before the load this shows that the interchange
+    /// counts slots correctly; after the load, that it still does. Results in transit are still
+    /// read, and the window is kept full.
     pub(crate) fn check_slots(&mut self) -> Outcome<()> {
         let goal = Goal {
             submitted: self.plan.total(),
@@ -249,9 +253,9 @@ impl Session {
         }
     }
 
-    /// Waits until neither the interchange nor our own I/O threads have anything to do, and returns
-    /// the clocks of the moment when that began. There is no command that tells how many tasks an
-    /// interchange has taken in.
+    /// Waits until the interchange and this program's I/O threads are idle. Returns the processor
+    /// times at the moment when that began. This is needed because no command reports how many
+    /// tasks an interchange has read.
     pub(crate) fn wait_quiet(&mut self) -> Outcome<Meter> {
         let own = std::process::id();
         let read = |session: &Self| -> Outcome<(Meter, Cpu, Cpu)> {
@@ -280,6 +284,8 @@ impl Session {
         Ok(first)
     }
 
+    /// Checks the list of managers.
+    ///
     /// # Errors
     /// A violation if a manager is not listed, not active, or still has tasks.
     pub(crate) fn check_managers(&mut self) -> Outcome<()> {
@@ -299,7 +305,8 @@ impl Session {
         ))
     }
 
-    /// Everything came exactly once and nothing else; then the end.
+    /// Checks that everything arrived exactly once and nothing else arrived; then ends the
+    /// interchange.
     pub(crate) fn finish(mut self) -> Outcome<Report> {
         let submitted = self.side.submitted;
         let (received, answered) = (self.managers.shared.received(), self.side.answered);
@@ -317,7 +324,8 @@ impl Session {
     }
 }
 
-/// With priorities an order is only certain if all tasks are queued before the first leaves.
+/// Returns the order to check. With priorities the order is only determined if all tasks are queued
+/// before the first is dispatched.
 fn order_of(arguments: &Arguments, last_id: u64) -> Order {
     match (arguments.priorities, arguments.scenario) {
         _ if arguments.unordered => Order::Any,

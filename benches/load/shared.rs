@@ -1,4 +1,4 @@
-//! What the two threads know of each other.
+//! State that the submit side's thread and the managers' thread share.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::trouble::{Outcome, Trouble};
 
-/// Counts of the managers' thread, for the submit side's. Only ever growing.
+/// Counts of the managers' thread, which the submit side reads. They only grow.
 #[derive(Default)]
 pub(crate) struct Shared {
     registered: AtomicUsize,
@@ -18,7 +18,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Managers whose registration was handled.
+    /// Returns the number of managers whose registration was handled.
     pub(crate) fn registered(&self) -> usize {
         self.registered.load(Ordering::Acquire)
     }
@@ -27,7 +27,7 @@ impl Shared {
         self.registered.fetch_add(1, Ordering::Release);
     }
 
-    /// Tasks that managers received.
+    /// Returns the number of tasks that managers received.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Acquire)
     }
@@ -36,7 +36,7 @@ impl Shared {
         self.received.store(count, Ordering::Release);
     }
 
-    /// Results that managers sent.
+    /// Returns the number of results that managers sent.
     pub(crate) fn results_sent(&self) -> u64 {
         self.results_sent.load(Ordering::Acquire)
     }
@@ -45,13 +45,13 @@ impl Shared {
         self.results_sent.store(count, Ordering::Release);
     }
 
-    /// Tasks that managers received and have not answered.
+    /// Returns the number of tasks that managers received and have not answered.
     pub(crate) fn held(&self) -> u64 {
         let answered = self.results_sent();
         self.received().saturating_sub(answered)
     }
 
-    /// Heartbeats that were answered, those of registrations included.
+    /// Returns the number of heartbeats that were answered, including those after registrations.
     pub(crate) fn echoes(&self) -> u64 {
         self.echoes.load(Ordering::Acquire)
     }
@@ -60,7 +60,7 @@ impl Shared {
         self.echoes.fetch_add(1, Ordering::Release);
     }
 
-    /// Just before the first of the managers connected.
+    /// Returns the time just before the first manager connected.
     pub(crate) fn first_connect(&self) -> Option<Instant> {
         self.first_connect.get().copied()
     }
@@ -69,13 +69,15 @@ impl Shared {
         self.first_connect.get_or_init(Instant::now);
     }
 
-    /// The first trouble is what counts; the others often follow from it.
+    /// Sets the error. Only the first one is kept, because others often follow from it.
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.trouble.get_or_init(|| trouble);
     }
 
+    /// Checks for an error of the managers' thread.
+    ///
     /// # Errors
-    /// What the managers found.
+    /// The error that the thread has set.
     pub(crate) fn check(&self) -> Outcome<()> {
         self.trouble.get().cloned().map_or(Ok(()), Err)
     }

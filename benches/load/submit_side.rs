@@ -1,4 +1,4 @@
-//! The submit side: binds three sockets, submits, reads results, asks.
+//! The submit side: binds three sockets, submits tasks, reads results, and sends commands.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use super::shared::Shared;
 use super::trouble::{Outcome, Trouble, failure, violation};
 use super::words;
 
-/// Tasks that are submitted before results are looked at again.
+/// Number of tasks that are submitted before results are read again.
 const TURN_TASKS: u64 = 256;
-/// How often a rest is broken to see whether something is wrong.
+/// How often a wait is interrupted to check for errors.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// HTEX sets no limit. Here a large backlog would lie about twice otherwise.
+/// High-water mark for tasks. HTEX sets no limit; here a large backlog would otherwise be in memory
+/// twice.
 const TASKS_HIGH_WATER: i32 = 10_000;
 /// How long HTEX waits for the first answer.
 const START_WITHIN: Duration = Duration::from_secs(120);
@@ -39,20 +40,21 @@ pub(crate) struct SubmitSide {
     is_answered: Ids,
     pub submitted: u64,
     pub answered: u64,
-    /// The most bytes that were on their way, on both legs together.
+    /// The largest number of bytes that were in transit, on the ways to and from the managers
+    /// together.
     pub underway_peak_bytes: u64,
     buffer: Vec<u8>,
     message: Message,
 }
 
-/// How far to go; all counts are from the start of the program.
+/// The end of a phase; all counts are from the start of the program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Goal {
-    /// Submit until so many were.
+    /// Number of tasks to submit.
     pub submitted: u64,
-    /// Go on until so many were answered; with 0, until all are submitted.
+    /// Number of results to wait for; 0 to wait only until all tasks are submitted.
     pub answered: u64,
-    /// Most tasks that are outstanding at once.
+    /// Largest number of outstanding tasks.
     pub window: u64,
 }
 
@@ -65,7 +67,8 @@ impl Goal {
     }
 }
 
-/// Near its beginning a message has this that is no result, but for an executor that keeps books.
+/// Text near the beginning of a message that is a notice for an executor that watches its
+/// interchange, and not a result.
 const NOTICE: &[u8] = b"htex-interchange-";
 
 impl SubmitSide {
@@ -107,7 +110,7 @@ impl SubmitSide {
         &self.context
     }
 
-    /// Tasks, results, commands.
+    /// Returns the ports for tasks, results and commands.
     pub(crate) fn ports(&self) -> Outcome<[u16; 3]> {
         Ok([
             port_of(&self.tasks)?,
@@ -116,7 +119,7 @@ impl SubmitSide {
         ])
     }
 
-    /// One command and its answer.
+    /// Sends one command and returns its reply.
     pub(crate) fn ask(&self, word: &str, interchange: &mut Interchange) -> Outcome<Vec<u8>> {
         let begin = Instant::now();
         let mut is_sent = false;
@@ -137,10 +140,10 @@ impl SubmitSide {
         }
     }
 
-    /// Submits and collects until the goal is reached.
+    /// Submits tasks and reads results until the goal is reached.
     ///
     /// # Errors
-    /// A violation: of a result, of a task at a manager, or that nothing came for too long.
+    /// A violation: a wrong result, a wrong task at a manager, or no message for too long.
     pub(crate) fn pump(
         &mut self,
         goal: Goal,
@@ -169,7 +172,8 @@ impl SubmitSide {
         }
     }
 
-    /// Collects and submits what can be now; true if libzmq takes no more tasks.
+    /// Reads and submits as much as possible without waiting. Returns true if libzmq accepts no
+    /// more tasks.
     pub(crate) fn turn(&mut self, goal: Goal, shared: &Shared) -> Outcome<bool> {
         self.collect(goal.answered)?;
         self.submit(goal, shared)
@@ -187,7 +191,7 @@ impl SubmitSide {
         )
     }
 
-    /// Reads results until that many were answered, or none is left.
+    /// Reads results until `until` tasks are answered, or no result is left.
     fn collect(&mut self, until: u64) -> Outcome<()> {
         while self.answered < until {
             match self.results.recv(&mut self.message, zmq::DONTWAIT) {
@@ -216,7 +220,7 @@ impl SubmitSide {
         Ok(())
     }
 
-    /// A result for this task has come.
+    /// Counts the result of a task.
     pub(crate) fn note_answer(&mut self, id: u64) -> Outcome<()> {
         if id == 0 || id > self.submitted {
             return violation(format!(
@@ -235,7 +239,8 @@ impl SubmitSide {
         self.submitted < goal.submitted && self.submitted - self.answered < goal.window
     }
 
-    /// Submits as many as the goal and its window allow; true if libzmq takes no more now.
+    /// Submits as many tasks as the goal and its window allow. Returns true if libzmq accepts no
+    /// more now.
     fn submit(&mut self, goal: Goal, shared: &Shared) -> Outcome<bool> {
         let room = goal.window.saturating_sub(self.submitted - self.answered);
         let left = goal.submitted.saturating_sub(self.submitted);
@@ -267,20 +272,22 @@ impl SubmitSide {
         self.underway_peak_bytes = self.underway_peak_bytes.max(bytes);
     }
 
-    /// Until a result comes, or a task can leave if that is what is waited for.
+    /// Waits for a result; with `for_room`, also for libzmq to accept tasks.
     fn rest(&self, for_room: bool) -> Outcome<()> {
         if !for_room {
             return wait_readable(&[&self.results]);
         }
-        // What came since the last look may have been told of already.
+        // The event since the last check may have been consumed already.
         if self.tasks.get_events()?.contains(zmq::POLLOUT) {
             return Ok(());
         }
         wait_readable(&[&self.results, &self.tasks])
     }
 
+    /// Checks that no further result arrives.
+    ///
     /// # Errors
-    /// A violation if a result comes that nobody waits for.
+    /// A violation if an unexpected result arrives.
     pub(crate) fn check_nothing_more(&mut self) -> Outcome<()> {
         if self
             .results
@@ -297,7 +304,7 @@ impl SubmitSide {
         }
     }
 
-    /// Waits for the first answer: the port for managers.
+    /// Waits for the first answer, which is the port for managers.
     pub(crate) fn await_start(&self, interchange: &mut Interchange) -> Outcome<u16> {
         let reply = self.ask("WORKER_BINDS", interchange)?;
         let port = words::read_number(&reply).and_then(|port| u16::try_from(port).ok());
@@ -305,7 +312,8 @@ impl SubmitSide {
     }
 }
 
-/// What the submit side's sockets share. It binds, and yet is the CURVE client.
+/// Makes a socket with the options that all of the submit side's sockets have. They bind, but are
+/// CURVE clients.
 fn open(
     context: &Context,
     kind: SocketType,
@@ -319,7 +327,7 @@ fn open(
     Ok(socket)
 }
 
-/// The port that a socket is bound to.
+/// Returns the port that a socket is bound to.
 pub(crate) fn port_of(socket: &Socket) -> Outcome<u16> {
     let endpoint = socket.get_last_endpoint()?.unwrap_or_default();
     let port = endpoint.rsplit(':').next();
@@ -329,8 +337,8 @@ pub(crate) fn port_of(socket: &Socket) -> Outcome<u16> {
     }
 }
 
-/// Rests until the descriptor of one of these sockets tells of something, or a moment has passed.
-/// Each must have been asked and found empty since something was last sent by it.
+/// Waits until the descriptor of one of these sockets is readable, or for a short time. Before,
+/// each socket must have been found empty since the last message was sent on it.
 pub(crate) fn wait_readable(sockets: &[&Socket]) -> Outcome<()> {
     let mut items = Vec::with_capacity(sockets.len());
     for socket in sockets {

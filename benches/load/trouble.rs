@@ -1,13 +1,13 @@
-//! Why a run has no result.
+//! The reasons why a run has no result.
 
 use std::fmt;
 
-/// Either ends the run; a violation is what this program exists to find.
+/// An error that ends the run. This program exists to find violations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// The interchange did what it must not.
+    /// The interchange broke a rule.
     Violation(String),
-    /// Something in the way of measuring.
+    /// A problem that prevents the measurement.
     Failure(String),
 }
 

@@ -1,6 +1,6 @@
-//! The small pickles: what HTEX tells an interchange at the start and asks it later, and what a
-//! manager says besides results. The codec of the library writes and reads them; tasks, batches and
-//! results, which are what is measured, have their own in [`pattern`] and [`batch_reader`].
+//! The small pickles: the configuration and the commands for an interchange, and a manager's
+//! messages other than results. The library's codec writes and reads them. Tasks, batches and
+//! results, which are measured, have their own code in [`pattern`] and [`batch_reader`].
 //!
 //! [`pattern`]: super::pattern
 //! [`batch_reader`]: super::batch_reader
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pickle::{Encoder, Tree};
 
-/// As Python pickles them.
+/// The bytes are those that Python pickles.
 pub(crate) const PROBE: &[u8] =
     b"\x80\x04\x95\x1e\0\0\0\0\0\0\0}\x94\x8c\x04type\x94\x8c\x10connection_probe\x94s.";
 pub(crate) const HEARTBEAT: &[u8] =
@@ -21,15 +21,15 @@ pub(crate) const SHUTDOWN_CODE: i64 = (1 << 32) - 2;
 const ADDRESS: &str = "127.0.0.1";
 /// The range for which Parsl lets the system choose a port.
 const ANY_PORT: (i64, i64) = (49_152, 65_536);
-/// Packages that a manager reports: an ordinary environment of Parsl has this many.
+/// Number of packages that a manager reports, as in an ordinary environment with Parsl.
 const PACKAGES: usize = 44;
 const LOG_LEVEL_INFO: i64 = 20;
 const POLL_PERIOD_MS: i64 = 10;
 const HEARTBEAT_THRESHOLD_S: i64 = 120;
 
-/// What the interchange is started with.
+/// The start-up configuration of the interchange.
 pub(crate) struct StartConfig<'a> {
-    /// Tasks, results, commands.
+    /// The ports for tasks, results and commands.
     pub client_ports: [u16; 3],
     pub logdir: &'a Path,
     pub cert_dir: Option<&'a Path>,
@@ -37,7 +37,7 @@ pub(crate) struct StartConfig<'a> {
 }
 
 impl StartConfig<'_> {
-    /// The keys of Parsl 2026.10.26, in its order.
+    /// Returns the pickle, with the keys of Parsl 2026.10.26 in its order.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict();
@@ -76,7 +76,7 @@ impl StartConfig<'_> {
     }
 }
 
-/// What managers say of themselves.
+/// The contents of managers' registrations.
 pub(crate) struct Registration {
     pub parsl_version: String,
     pub python_version: String,
@@ -84,7 +84,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// The fields of Parsl 2026.10.26, in its order.
+    /// Returns the pickle, with the fields of Parsl 2026.10.26 in its order.
     pub(crate) fn encode(&self, name: &str, block: usize) -> Vec<u8> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut out = Encoder::with_capacity(2048);
@@ -115,14 +115,14 @@ impl Registration {
     }
 }
 
-/// A command of one word.
+/// Returns the pickle of a command of one word.
 pub(crate) fn command(word: &str) -> Vec<u8> {
     let mut out = Encoder::new();
     out.str(word);
     out.finish()
 }
 
-/// A number, as an interchange would send it to a manager.
+/// Returns the pickle of a number, as an interchange would send it to a manager.
 pub(crate) fn number(value: i64) -> Vec<u8> {
     let mut out = Encoder::new();
     out.int(value);
@@ -137,7 +137,7 @@ pub(crate) fn read_list_len(reply: &[u8]) -> Option<usize> {
     Some(Tree::read(reply).ok()?.root().items()?.count())
 }
 
-/// One entry of the answer to MANAGERS.
+/// One entry of the reply to MANAGERS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ManagerEntry {
     pub is_active: bool,
@@ -157,5 +157,5 @@ pub(crate) fn read_managers(reply: &[u8]) -> Option<Vec<ManagerEntry>> {
         .collect()
 }
 
-/// How long an interchange waits for a heartbeat. A period above it would lose every manager.
+/// The interchange's heartbeat threshold. A longer heartbeat period would lose every manager.
 pub(crate) const HEARTBEAT_THRESHOLD: Duration = Duration::from_secs(HEARTBEAT_THRESHOLD_S as u64);

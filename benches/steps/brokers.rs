@@ -1,4 +1,4 @@
-//! A broker in the middle of its work.
+//! Steps of a broker in the middle of its work.
 
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
@@ -17,36 +17,37 @@ use super::messages::FIRST_TASK;
 use super::{Step, Work};
 
 const SEED: u64 = 20_260_731;
-/// Capacity of an ordinary manager: a node's cores.
+/// Capacity of a typical manager: a node's cores.
 const SLOTS: usize = 16;
 
-/// Tasks that one run puts into the queue and takes out again.
+/// Number of tasks that one run queues and dispatches.
 const QUEUED: usize = 1024;
-/// Different priorities among them.
+/// Number of different priorities among these tasks.
 const PRIORITIES: u64 = 1000;
 
-/// In one turn so many managers speak, each with so many results; as many tasks come. The same for
-/// any number of managers, so that only what is done for silent ones can make a difference.
+/// Number of managers that send results in one turn. Each sends `RESULTS_EACH` results, and as many
+/// new tasks arrive. The number is the same however many managers there are, so that differences
+/// come only from silent managers.
 const SPEAKERS: usize = 4;
 const RESULTS_EACH: usize = 4;
 const EXCHANGED: usize = SPEAKERS * RESULTS_EACH;
-/// Tasks that wait throughout.
+/// Number of tasks that are always queued.
 const BACKLOG: usize = 256;
-/// Or so many, of so many kinds.
+/// The same for a long queue with `KINDS` kinds of tasks.
 const LONG_BACKLOG: usize = 16_384;
 const KINDS: i64 = 1000;
 
 const TURNS: u64 = 64;
 const TURN: Duration = Duration::from_micros(100);
-/// As much as the transport takes.
+/// Room for a batch of any size.
 const BATCH_ROOM: BatchRoom = BatchRoom {
     tasks: usize::MAX,
     weight: usize::MAX,
 };
-/// Longer than all the turns that a benchmark makes, so that nobody is ever overdue.
+/// Longer than all turns of a benchmark together, so that no manager is ever overdue.
 const THRESHOLD: Duration = Duration::from_secs(1_000_000);
 
-/// As HTEX sends without priorities.
+/// HTEX sends tasks in this form if they have no priorities.
 pub(super) const QUEUE_IN_ORDER: Step = Step {
     name: "queue_in_order",
     operations: QUEUED as u64,
@@ -71,21 +72,21 @@ pub(super) const DISPATCH_1000_MANAGERS: Step = Step {
     set_up: || Exchange::set_up(1000, BACKLOG, |_| None),
 };
 
-/// Each asks for a core.
+/// Each task requests a core.
 pub(super) const DISPATCH_ASKING: Step = Step {
     name: "dispatch_asking",
     operations: EXCHANGED as u64,
     set_up: || Exchange::set_up(4, BACKLOG, |_| Some(cores(1.0))),
 };
 
-/// A long queue of as many kinds of memory and of types.
+/// A long queue of tasks with many different requests for memory and many types.
 pub(super) const DISPATCH_1000_KINDS: Step = Step {
     name: "dispatch_1000_kinds",
     operations: EXCHANGED as u64,
     set_up: || Exchange::set_up(4, LONG_BACKLOG, |id| Some(kind(id % KINDS))),
 };
 
-/// What a turn costs in which nothing is due.
+/// Measures the cost of turns in which nothing is due.
 pub(super) const EXPIRE_NOTHING_8192: Step = Step {
     name: "expire_nothing_8192",
     operations: TURNS,
@@ -108,13 +109,13 @@ fn kind(number: i64) -> Box<Needs> {
     Box::new(needs)
 }
 
-/// As large as libzmq's frame, so that a task that moves is as heavy as in earnest.
+/// A frame as large as libzmq's, so that moving a task costs as much as in the program.
 #[derive(Debug)]
 struct Frame {
     _as_libzmq: [u64; 8],
 }
 
-/// Nobody looks into it here.
+/// The bytes are never read here.
 impl AsRef<[u8]> for Frame {
     fn as_ref(&self) -> &[u8] {
         &[]
@@ -127,7 +128,7 @@ fn body() -> Body {
     Opaque::whole(Frame { _as_libzmq: [0; 8] })
 }
 
-/// A broker whose managers are known by number.
+/// A broker whose managers have numbers.
 struct World {
     broker: Broker<Body>,
     now: Now,
@@ -177,7 +178,7 @@ impl World {
     }
 
     fn register(&mut self, number: usize, capacity: usize) {
-        // Parsl's uid: the last twelve digits of a UUID.
+        // Parsl's uid is the last twelve digits of a UUID.
         let uid = format!("{:012x}", mix(number as u64) >> 16);
         let id = ManagerId::new(uid.as_bytes());
         let origin = Origin {
@@ -220,7 +221,7 @@ impl World {
         }
     }
 
-    /// The result of the task that this manager has had for longest.
+    /// Makes the result of the task that this manager has had for longest.
     fn result_of(&mut self, number: usize) -> (usize, FromManager<Body>) {
         let task = self.managers[number].held.pop_front();
         let task = task.expect("it has been given tasks");
@@ -235,14 +236,14 @@ impl World {
         )
     }
 
-    /// Measured in part.
+    /// Gives the broker a manager's message. Some callers are measured, some are not.
     fn hear(&mut self, (number, message): (usize, FromManager<Body>)) {
         let manager = &self.managers[number];
         self.broker
             .handle_manager(&manager.id, message, manager.origin, self.now);
     }
 
-    /// The rest of a turn, of which all is measured.
+    /// Runs the rest of a turn; all of it is measured.
     fn end_turn(&mut self) {
         self.broker.handle_time(self.now);
         while let Some(to) = self.broker.next_recipient(self.now) {
@@ -257,7 +258,7 @@ impl World {
         self.now.wall_s += TURN.as_secs_f64();
     }
 
-    /// Managers take what was sent to them.
+    /// Delivers the sent batches to the managers.
     fn deliver(&mut self) {
         self.outputs.clear();
         for (to, shipment) in self.batches.drain(..) {
@@ -267,14 +268,14 @@ impl World {
     }
 }
 
-/// Tasks must not go out of scope without a word.
+/// The broker must report its remaining tasks before it is dropped.
 impl Drop for World {
     fn drop(&mut self) {
         self.broker.handle_stop(StopReason::SubmitSideGone);
     }
 }
 
-/// Many tasks come in one turn, and leave in one batch.
+/// Many tasks arrive in one turn and leave in one batch.
 struct Queue {
     world: World,
     priority: fn(i64) -> Priority,
@@ -288,7 +289,7 @@ impl Queue {
             priority,
             coming: Vec::with_capacity(QUEUED),
         };
-        // Once, so that room is not found while it is measured.
+        // Runs once, so that memory is allocated before the measurement.
         queue.prepare();
         queue.run();
         Box::new(queue)
@@ -318,7 +319,7 @@ impl Work for Queue {
     }
 }
 
-/// All managers are busy. Results come from a few of them, and tasks go where they came from.
+/// All managers are busy. A few of them send results, and receive new tasks for these.
 struct Exchange {
     world: World,
     needs: fn(i64) -> Option<Box<Needs>>,
@@ -347,7 +348,7 @@ impl Exchange {
             tasks: Vec::with_capacity(EXCHANGED),
             results: Vec::with_capacity(EXCHANGED),
         };
-        // Until the line has gone once round its room.
+        // Runs until the queue's ring buffer has wrapped around once.
         for _ in 0..BACKLOG {
             exchange.prepare();
             exchange.run();
@@ -384,7 +385,7 @@ impl Work for Exchange {
     }
 }
 
-/// Nobody says anything, and nobody is due.
+/// No manager sends anything, and none is overdue.
 struct Rest(World);
 
 impl Work for Rest {
@@ -395,7 +396,7 @@ impl Work for Rest {
     }
 }
 
-/// splitmix64's finish: chance that is the same every time.
+/// The finishing step of splitmix64: reproducible random numbers.
 fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,18 +1,18 @@
 //! Messages byte for byte as Parsl's peers pickle them (protocol 4, the default of Python 3.8 to
-//! 3.13). `test_instructions.py` compares them with what Python writes.
+//! 3.13). `test_instructions.py` compares them with Python's output.
 
-/// What a small function with its arguments takes.
+/// Typical size of a small function with its arguments.
 const BUFFER_BYTES: usize = 1024;
-/// Python packages on a node.
+/// Typical number of Python packages on a node.
 const PACKAGES: usize = 60;
 
-/// Ids of tasks begin here: all are written with the same opcode.
+/// The first task id. From here on all ids of a run are written with the same opcode.
 pub(crate) const FIRST_TASK: i64 = 100_000;
 
-/// Makes a message.
+/// A function that makes a message.
 pub(crate) type Make = fn() -> Vec<u8>;
 
-/// The messages by name, for the test that compares them.
+/// The messages by name, for the test that compares them with Python's.
 #[allow(dead_code, reason = "only one of the programs shows its messages")]
 pub(crate) const MESSAGES: [(&str, Make); 7] = [
     ("task", || task(FIRST_TASK)),
@@ -31,7 +31,7 @@ pub(crate) fn task(id: i64) -> Vec<u8> {
     out.end_task()
 }
 
-/// With `"resource_spec": {"priority": …}`.
+/// A task with `"resource_spec": {"priority": …}`.
 pub(crate) fn task_with_priority(id: i64, priority: u8) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94").text("resource_spec").op(b"}\x94");
@@ -39,7 +39,7 @@ pub(crate) fn task_with_priority(id: i64, priority: u8) -> Vec<u8> {
     out.end_task()
 }
 
-/// With a priority, and six words of what it asks of its manager.
+/// A task with a priority and six other keys about its placement.
 pub(crate) fn task_with_needs(id: i64) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94(").text("resource_spec").op(b"}\x94");
@@ -54,8 +54,8 @@ pub(crate) fn task_with_needs(id: i64) -> Vec<u8> {
     out.end_task()
 }
 
-/// As Globus Compute's engine submits: a tuple of two UUIDs, the class of the second by way of the
-/// memo. No short cut knows such a task.
+/// A task as Globus Compute's engine submits it, with a tuple of two UUIDs. The class of the second
+/// one is read from the memo. No fast path reads such a task.
 pub(crate) fn task_with_executor(id: i64) -> Vec<u8> {
     let mut out = Pickle::of_task(id);
     out.op(b"}\x94").text("task_executor").op(b"}\x94(");
@@ -65,7 +65,7 @@ pub(crate) fn task_with_executor(id: i64) -> Vec<u8> {
     out.text("uuid").text("UUID").op(b"\x93\x94");
     out.op(b")\x81\x94}\x94").text("int");
     out.op(b"\x8a\x10").op(&[0x17; 16]).op(b"sb");
-    // The class, and the key of its state: the 12th and the 15th object.
+    // Memo references to the class and to the key of its state: the 12th and the 15th object.
     out.op(b"h\x0b)\x81\x94}\x94h\x0e");
     out.op(b"\x8a\x10").op(&[0x29; 16]).op(b"sb");
     out.op(b"\x86\x94");
@@ -76,8 +76,8 @@ pub(crate) fn task_with_executor(id: i64) -> Vec<u8> {
     out.end_task()
 }
 
-/// `{"type": "result", "task_id": id, "result": …}`, where the last key is the very string that the
-/// first value is.
+/// `{"type": "result", "task_id": id, "result": …}`, where the last key is the same string object
+/// as the first value.
 pub(crate) fn result(id: i64) -> Vec<u8> {
     let mut out = Pickle::begin();
     out.op(b"}\x94(").text("type").text("result");
@@ -93,7 +93,7 @@ pub(crate) fn heartbeat() -> Vec<u8> {
     out.end()
 }
 
-/// What a manager tells of itself when it comes.
+/// The registration that a manager sends when it connects.
 pub(crate) fn registration() -> Vec<u8> {
     let mut out = Pickle::begin();
     out.op(b"}\x94(").text("type").text("registration");
@@ -116,13 +116,13 @@ pub(crate) fn registration() -> Vec<u8> {
     out.text("hostname").text("node1.example.org");
     out.text("dir").text("/scratch/run");
     out.text("cpu_count").op(b"K\x10");
-    // 2 ** 36, which is beyond the opcodes of fixed length.
+    // 2 ** 36, which does not fit into the opcodes of fixed length.
     out.text("total_memory").op(b"\x8a\x05\0\0\0\0\x10");
     out.op(b"u");
     out.end()
 }
 
-/// A pickle in the making: one frame.
+/// A pickle of one frame that is being written.
 struct Pickle(Vec<u8>);
 
 impl Pickle {

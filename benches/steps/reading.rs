@@ -1,4 +1,4 @@
-//! From bytes to messages, and from tasks to the bytes of a batch.
+//! Steps from bytes to messages, and from tasks to the bytes of a batch.
 
 use std::hint::black_box;
 
@@ -7,13 +7,13 @@ use protocol::{FromManager, Opaque, Stay, Task, UnreadWords, encode_batch};
 use super::messages::{self, FIRST_TASK};
 use super::{Step, Work};
 
-/// Messages of one run.
+/// Number of messages in one run.
 const MESSAGES: u64 = 64;
-/// Tasks of one batch, and batches of one run.
+/// Number of tasks in one batch; `BATCHES` is the number of batches in one run.
 const BATCH_TASKS: u64 = 16;
 const BATCHES: u64 = 4;
 
-/// What any program is walked through for, without an eye on Parsl's words.
+/// Scans a pickle as for any purpose, without looking for Parsl's keys.
 pub(super) const SCAN_TASK: Step = Step {
     name: "scan_task",
     operations: MESSAGES,
@@ -24,7 +24,7 @@ pub(super) const SCAN_TASK: Step = Step {
     },
 };
 
-/// Every other one with a priority.
+/// Every other task has a priority.
 pub(super) const READ_TASK: Step = Step {
     name: "read_task",
     operations: MESSAGES,
@@ -37,7 +37,7 @@ pub(super) const READ_TASK: Step = Step {
     },
 };
 
-/// With as many words as are read in one walk.
+/// The tasks have the largest number of keys that one pass reads.
 pub(super) const READ_TASK_WITH_NEEDS: Step = Step {
     name: "read_task_with_needs",
     operations: MESSAGES,
@@ -68,7 +68,7 @@ pub(super) const READ_REGISTRATION: Step = Step {
     set_up: || each(|_| messages::registration(), read_manager),
 };
 
-/// Counted by the task.
+/// The operations are tasks, not batches.
 pub(super) const SPLICE_BATCH: Step = Step {
     name: "splice_batch",
     operations: BATCH_TASKS * BATCHES,
@@ -102,7 +102,7 @@ fn each(message: fn(i64) -> Vec<u8>, read: fn(&[u8])) -> Box<dyn Work> {
     Box::new(Each { frames, read })
 }
 
-/// The same is done to each of some frames.
+/// Applies the same function to each of several frames.
 struct Each {
     frames: Vec<Vec<u8>>,
     read: fn(&[u8]),

@@ -1,1 +1,2 @@
-"""The Python side of htex-interchange: environment, demo, measurements and what tests share."""
+"""The Python side of htex-interchange: environment, demo, measurements and code that tests
+share."""

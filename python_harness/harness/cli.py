@@ -1,7 +1,7 @@
-"""The commands of the harness, what each needs prepared, and the exit codes.
+"""The harness's command line: its commands, what each needs prepared, and the exit codes.
 
-0 all is well; 1 a test, a check or a comparison failed; 2 wrong usage; 3 the machine lacks
-something (the message names the remedy); 4 the build failed; 130 interrupted.
+0 success; 1 a test, a check or a comparison failed; 2 wrong usage; 3 the machine lacks something
+(the message names the remedy); 4 the build failed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["report"]:
         from htex_interchange.report.command import main as report
 
-        # It needs no environment. Here a report without events is a wrong argument.
+        # `report` needs no environment. Here a report without events counts as a wrong argument.
         return EXIT_USAGE if report(arguments[1:], f"{PROGRAM} report") else 0
     options, extra = _parse(arguments)
     processes.become_subreaper()
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         processes.end_descendants()
 
 
-# Where a command is that gets the binary and its options, by its name.
+# Commands whose `run` receives the binary and the options, with their modules.
 ON_THE_BINARY = {
     "cpu": "harness.measure.cpu",
     "demo": "harness.demo.run",
@@ -59,18 +59,19 @@ ON_THE_BINARY = {
     "perf": "harness.measure.perf",
     "window": "harness.suite.window",
 }
-# These need no binary, or build their own.
+# Commands that need no binary or build their own, with their modules.
 BY_THEMSELVES = {
     "bench": "harness.bench.run",
     "conformance": "harness.conformance.run",
     "fuzz": "harness.fuzz.run",
 }
-# Nothing is built for these.
+# Commands that build nothing.
 WITHOUT_TOOLCHAIN = ("env", "conformance")
 
 
 def _dispatch(options: argparse.Namespace, extra: list[str]) -> int:
-    """Imports a command only when it runs: they need what the environment brings."""
+    """Runs the command. Each command is imported only here, because it needs the environment's
+    packages."""
     if options.command == "test":
         from harness.suite import run as suite
 
@@ -106,7 +107,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
     _add_conformance(commands)
 
-    # Only for the list of commands: `main` hands it over before anything is parsed.
+    # Only makes the command appear in the list of commands: `main` handles it before parsing.
     commands.add_parser("report", help="a page with pictures of a run, from its events")
 
     wheel = commands.add_parser("wheel", help="what pip installs, for clusters of long ago, too")
@@ -116,7 +117,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
     words: list[str] = []
     if arguments[:1] == ["conformance"] and "--" in arguments:
-        # What stands behind it is another program's, whatever it looks like.
+        # Everything after `--` is another program's command line and must not be parsed.
         begin = arguments.index("--")
         arguments, words = arguments[:begin], arguments[begin + 1 :]
     options, extra = parser.parse_known_args(arguments)

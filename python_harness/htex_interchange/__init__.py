@@ -3,10 +3,10 @@
     from htex_interchange import HighThroughputExecutor
 
 is the one line that changes. If the interchange ends unexpectedly, every future fails with
-`InterchangeLost` within a second; stock leaves them waiting for ever.
+`InterchangeLost` within a second; with Parsl's own interchange, the futures wait for ever.
 
-A name is imported when it is first asked for: `htex_interchange.report` starts without Parsl, and
-works where there is none.
+Names are imported on first use, so `htex_interchange.report` starts without Parsl, and works where
+Parsl is not installed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    # Found without this function from now on.
+    # Later look-ups find the name without calling this function.
     globals()[name] = value = getattr(module, name)
     return value
 

@@ -1,4 +1,4 @@
-"""What a restarted interchange tells of the tasks that it knows, held against an executor's own."""
+"""Compares the tasks that a restarted interchange knows with an executor's own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from typing import Any
 
 RESTART = "htex-interchange-restart"
 ACCEPTED = "htex-interchange-accepted"
-# Both are pickled dicts whose first entry is their type; these bytes of it stand near the begin.
+# Both messages are pickled dicts whose first entry is the type. These bytes of the type appear near
+# the beginning of the pickle.
 _MARK = b"htex-interchange-"
 _MARK_WITHIN_BYTES = 64
 
 
 class TaskIds:
-    """A set of ids, told as runs: [first, last], [first, last]..., both of which belong to it."""
+    """A set of task ids, received as runs [first, last], [first, last]...; both ends belong to the
+    set."""
 
     def __init__(self, runs: Iterable[Sequence[int]]) -> None:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
         for first, last in sorted((run[0], run[1]) for run in runs):
-            # What a shorter run after a longer one would hide.
+            # Overlapping runs are merged: otherwise a shorter run would hide the rest of a longer
+            # one.
             if self._lasts and first <= self._lasts[-1]:
                 self._lasts[-1] = max(last, self._lasts[-1])
             else:
@@ -36,16 +39,16 @@ class TaskIds:
 
 @dataclass(frozen=True)
 class Restart:
-    """An interchange's broker has ended, and another one has taken over what it knew."""
+    """A report that an interchange's broker has ended and another one has taken over its state."""
 
-    # 1 for the first.
+    # The restart's number within the run; 1 for the first restart.
     number: int
     why: str
-    # From the end to the moment when the other one was ready.
+    # Seconds from the broker's end until its successor was ready.
     down_s: float
-    # By any broker of this run, at any time.
+    # Tasks that any broker of this run has accepted at any time.
     accepted: TaskIds
-    # Queued, or in a manager's hands.
+    # Tasks that are queued or with a manager.
     live: TaskIds
 
     @classmethod
@@ -61,13 +64,15 @@ class Restart:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is to be done for each outstanding task, in the order of their ids."""
+    """The outstanding tasks, grouped by what is to be done for them; each list is sorted by task
+    id."""
 
-    # They did not arrive.
+    # Tasks that did not arrive: they are to be sent again.
     again: list[int]
-    # They were done or given up, and nobody has the result, unless it is in our queue.
+    # Tasks that were done or given up: their results are lost, unless they are already in this
+    # executor's result queue.
     in_doubt: list[int]
-    # Nothing: they are in somebody's hands.
+    # Tasks that are queued or with a manager: nothing is to be done.
     live: list[int]
 
 
@@ -84,7 +89,8 @@ def compare(outstanding: Iterable[int], accepted: TaskIds, live: TaskIds) -> Com
 
 
 def told_to_executor(frame: bytes) -> dict[str, Any] | None:
-    """The message, if the interchange has it for our executor; a result costs next to nothing."""
+    """Returns the message if the interchange addresses the executor itself, else None. For a
+    result, this check costs almost nothing."""
     if _MARK not in frame[:_MARK_WITHIN_BYTES]:
         return None
     message = unpickled(frame)
@@ -92,7 +98,8 @@ def told_to_executor(frame: bytes) -> dict[str, Any] | None:
 
 
 def unpickled(frame: bytes) -> dict[str, Any]:
-    """Empty for what is no dict, or no pickle: Parsl says what is wrong with it."""
+    """Returns the unpickled dict, or an empty one if the frame is no dict or no pickle: Parsl
+    reports what is wrong with such a frame."""
     try:
         message = pickle.loads(frame)
     except Exception:

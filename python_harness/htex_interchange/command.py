@@ -1,4 +1,4 @@
-"""Which command starts the interchange."""
+"""Finds the command that starts the interchange."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ BINARY_NAME = "htex-interchange"
 
 
 def find_binary() -> str:
-    """The path of the binary: beside this Python's scripts (where pip puts it), then on PATH.
+    """Returns the path of the binary: beside this Python's scripts (where pip puts it), then on
+    PATH.
 
     Raises:
-        FileNotFoundError: it is in none of these places; the text names them.
+        FileNotFoundError: the binary is in none of these places; the text names them.
     """
     for folder in _script_folders():
         candidate = folder / BINARY_NAME
@@ -34,7 +35,8 @@ def find_binary() -> str:
 
 
 def launch_command() -> list[str]:
-    """The command with the versions of this very process, so that nothing has to be guessed.
+    """Returns the command with the Python and Parsl versions of this process, so that the
+    interchange does not have to guess them.
 
     Raises:
         FileNotFoundError: as `find_binary`.
@@ -44,7 +46,8 @@ def launch_command() -> list[str]:
 
 
 def _script_folders() -> list[Path]:
-    """Without doubles: this environment's scripts, those beside the interpreter, the user's."""
+    """Returns the folders of this environment's scripts, of the interpreter, and of the user's
+    scripts, without duplicates."""
     folders = [
         sysconfig.get_path("scripts"),
         os.path.dirname(sys.executable),

@@ -1,5 +1,5 @@
-"""What a future fails with when the interchange is gone, or a result went with its broker, and how
-an ended process is described."""
+"""Exceptions for futures whose interchange ended or whose result was lost with its broker, and the
+description of an ended process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from parsl.errors import ParslError
 
 LOG_NAMES = ("interchange.log", "interchange.jsonlog")
 LAST_LINES = 10
-# Ten lines are shorter than this, unless one of them carries a traceback.
+# Ten lines fit in this many bytes, unless one of them holds a traceback.
 TAIL_BYTES = 16 * 1024
 
-# As the binary documents them; stock and launchers have other reasons.
+# Exit statuses of htex-interchange, as its documentation explains them. For Parsl's own interchange
+# and for launchers, the numbers mean something else.
 EXIT_MEANINGS = {
     1: "it refused to start",
     2: "wrong arguments",
@@ -25,14 +26,15 @@ EXIT_MEANINGS = {
 
 
 class InterchangeLost(ParslError):
-    """The interchange process ended although nobody told it to. What became of the tasks that
-    it had is not known: those that ran may have had effects.
+    """The interchange process ended although no process asked it to. What became of its tasks is
+    unknown: those that ran may have had effects.
 
     Attributes:
-        label: of the executor.
-        exit_code: of the process; -N if signal N ended it; None if somebody else reaped it.
-        log_path: the interchange's log, which may not exist.
-        log_lines: its last lines.
+        label: the executor's label.
+        exit_code: the process's exit status; -N if signal N ended it; None if another part of the
+            program reaped it.
+        log_path: the path of the interchange's log, which may not exist.
+        log_lines: the last lines of the log.
     """
 
     def __init__(
@@ -53,19 +55,20 @@ class InterchangeLost(ParslError):
         return f"{text} The end of its log, {self.log_path}:\n  {lines}"
 
     def copy(self) -> InterchangeLost:
-        """One for each future: an exception collects the traceback of everywhere it is raised."""
+        """Returns a copy, one for each future: an exception collects a traceback at every place
+        that raises it."""
         return InterchangeLost(self.label, self.exit_code, self.log_path, self.log_lines)
 
 
 class ResultLost(ParslError):
-    """The interchange's broker ended and was replaced, and the result of this task was lost with
-    it: the task ran, or it was given up. If it ran, it may have had effects.
+    """The interchange's broker ended and was replaced, and the result of this task was lost. The
+    task either ran or was given up; if it ran, it may have had effects.
 
     Attributes:
-        label: of the executor.
-        task_id: of the task in the executor; Parsl's own counts otherwise.
-        when: the executor heard of it, in seconds since 1970.
-        why: the broker ended.
+        label: the executor's label.
+        task_id: the executor's id of the task; Parsl numbers its tasks differently.
+        when: when the executor learned of the loss, in seconds since 1970.
+        why: why the broker ended.
     """
 
     def __init__(self, label: str, task_id: int, when: float, why: str) -> None:
@@ -85,7 +88,7 @@ class ResultLost(ParslError):
 
 
 def describe_exit(exit_code: int | None) -> str:
-    """`exit_code` in words, as `subprocess.Popen.returncode` gives it."""
+    """Describes `exit_code`, as `subprocess.Popen.returncode` gives it, in words."""
     if exit_code is None:
         return "its exit status is not known"
     if exit_code < 0:
@@ -98,8 +101,8 @@ def describe_exit(exit_code: int | None) -> str:
 
 
 def interchange_lost(label: str, exit_code: int | None, logdir: str) -> InterchangeLost:
-    """The exception with what the log in `logdir` says last; a log that cannot be read is no
-    reason to say nothing."""
+    """Returns the exception with the last lines of the log in `logdir`, or without lines if the log
+    cannot be read."""
     paths = [os.path.join(logdir, name) for name in LOG_NAMES]
     path = next(filter(os.path.exists, paths), paths[0])
     return InterchangeLost(label, exit_code, path, _last_lines(path))

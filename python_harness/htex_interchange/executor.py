@@ -1,4 +1,4 @@
-"""Executors that fail, rather than hang, when their interchange is gone."""
+"""Executors whose futures fail, instead of hanging, when the interchange is gone."""
 
 from __future__ import annotations
 
@@ -37,20 +37,23 @@ from htex_interchange.watch import ProcessWatch
 
 logger = logging.getLogger(__name__)
 
-# Results that came before the end are given this long to be handled; then all that is left fails.
+# Seconds to handle the results that arrived before the interchange's end. After that, all remaining
+# futures fail.
 DRAIN_S = 0.5
-# Tells an interchange that the executor with this command port sees its end by itself: what it
-# would say of that could only come before the exit status is known. src/last_words.rs reads it.
+# Environment variable with the command port of an executor that detects the end of its interchange
+# itself. That interchange sends the executor no last message: it could only arrive before the exit
+# status is known. src/last_words.rs reads the variable.
 WATCHED = "HTEX_INTERCHANGE_WATCHED"
-# A loss that is being told is told to its end before a shutdown goes on.
+# Seconds that a shutdown waits for the watching thread to finish reporting a loss.
 TELLING_S = 5.0
-# Where nobody says whether a broker that is killed has a successor.
+# The default of `survive`: whether a killed broker gets a successor.
 SURVIVE_UNLESS_TOLD = False
 
 
 @contextlib.contextmanager
 def _watched(command_port: int) -> Iterator[None]:
-    """What is started meanwhile by other executors has another port, and is not misled."""
+    """Sets WATCHED for the interchange that is started in this context. Interchanges that other
+    executors start at the same time have another command port and ignore the value."""
     before = os.environ.get(WATCHED)
     os.environ[WATCHED] = str(command_port)
     try:
@@ -62,10 +65,11 @@ def _watched(command_port: int) -> Iterator[None]:
             os.environ[WATCHED] = before
 
 
-# Bases are Parsl's, after `LinkedEnds`; a type checker is told so.
+# At run time, Parsl's class follows `LinkedEnds` in the bases. This line declares it to a type
+# checker.
 if TYPE_CHECKING:
     _Executor = parsl_executor.HighThroughputExecutor
-    # Older releases have `Future` here.
+    # Older releases of Parsl return `Future` instead of `HTEXFuture`.
     from parsl.executors.high_throughput.executor import HTEXFuture
 else:
     _Executor = object
@@ -74,32 +78,34 @@ AFuture = TypeVar("AFuture", bound=Future[Any])
 
 
 class LinkedEnds(_Executor):
-    """Put before a HighThroughputExecutor of Parsl's in the bases of a class: starts
-    htex-interchange (an `interchange_launch_cmd` that is given wins), and watches that process.
+    """A base class, to be listed before one of Parsl's HighThroughputExecutors. It starts
+    htex-interchange, or the given `interchange_launch_cmd`, and watches that process.
 
-    If it ends before `shutdown()`, then within a second all futures fail with `InterchangeLost`,
-    `bad_state_is_set`, and everything that would wait for the interchange raises the same error.
-    The command must stay in front: one that ends while its interchange runs on counts as its end.
+    If the process ends before `shutdown()`, then within a second all futures fail with
+    `InterchangeLost`, `bad_state_is_set` becomes true, and every call that would wait for the
+    interchange raises the same error. The command must stay in the foreground: if it ends while its
+    interchange runs on, that counts as the interchange's end.
 
     Args:
-        survive: whether another broker takes over when the one at work is killed. Tasks that did
-            not arrive are sent again; one whose result was lost fails with `ResultLost`. The
-            process that Parsl has started stays, and only its end is a loss. For that the
-            messages of tasks are kept until the interchange says that it has them. Told to an
-            `interchange_launch_cmd` that begins with htex-interchange; behind a launcher name
-            `--survive` in it.
+        survive: whether another broker takes over when the current one is killed. Tasks that did
+            not arrive are sent again; a task whose result was lost fails with `ResultLost`. The
+            process that Parsl has started stays, and only its end is a loss. The executor keeps
+            the messages of tasks until the interchange confirms that it has them. The option is
+            added to an `interchange_launch_cmd` that begins with htex-interchange; for a command
+            that begins with a launcher, put `--survive` in the command.
 
     Raises:
         FileNotFoundError: from the constructor, if no binary is found and none is named.
     """
 
     _watch: ProcessWatch | None = None
-    # Stands in `incoming_q` from the start of the interchange on.
+    # The wrapper that replaces Parsl's `incoming_q` when the interchange is started.
     _results: GuardedResults
-    # None where no broker takes over from another one.
+    # None unless another broker takes over from a killed one.
     _restarts: Restarts | None = None
     _loss: InterchangeLost | None = None
-    # Between a complete start and the begin of a shutdown, an end is a loss.
+    # Whether the end of the process counts as a loss: true from a complete start until a shutdown
+    # begins.
     _serving = False
     _shut = False
     _process: subprocess.Popen[bytes] | None = None
@@ -118,7 +124,7 @@ class LinkedEnds(_Executor):
 
     @property
     def interchange_proc(self) -> subprocess.Popen[bytes] | None:
-        """The process, watched from the moment that Parsl has started it."""
+        """The interchange's process, watched from the moment that Parsl has started it."""
         return self._process
 
     @interchange_proc.setter
@@ -128,8 +134,8 @@ class LinkedEnds(_Executor):
             self._watch = ProcessWatch(process, self._interchange_ended)
 
     def start(self) -> None:
-        """Starts the interchange and the initial parts of the executor; nothing is left of a
-        start that fails.
+        """Starts the interchange and the initial parts of the executor. A start that fails leaves
+        nothing behind.
 
         Raises:
             InterchangeLost: the interchange ended before it was ready.
@@ -148,29 +154,30 @@ class LinkedEnds(_Executor):
         *args: Any,
         **kwargs: Any,
     ) -> HTEXFuture:
-        """As Parsl's.
+        """Submits a task as Parsl's method does.
 
         Raises:
-            InterchangeLost: there is no interchange any more.
+            InterchangeLost: the interchange has ended.
         """
         self._raise_if_lost()
         return self._unless_too_late(super().submit(func, resource_specification, *args, **kwargs))
 
-    # Parsl 2025.9.29 and later.
+    # Parsl 2025.9.29 and later have `submit_payload`.
     if hasattr(parsl_executor.HighThroughputExecutor, "submit_payload"):
 
         def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
-            """As Parsl's.
+            """Submits a serialized task as Parsl's method does.
 
             Raises:
-                InterchangeLost: there is no interchange any more.
+                InterchangeLost: the interchange has ended.
             """
             self._raise_if_lost()
             return self._unless_too_late(super().submit_payload(context, buffer))
 
     def set_bad_state_and_fail_all(self, exception: Exception) -> None:
-        """As Parsl's, but the first reason stays, a future that was cancelled or a task that is
-        submitted meanwhile does no harm, and `InterchangeLost` reaches futures as it is."""
+        """Sets the bad state and fails all futures as Parsl's method does, with three differences.
+        The first reason is kept. A cancelled future, or a task submitted at the same time, does no
+        harm. Futures get an `InterchangeLost` unwrapped."""
         if not self.bad_state_is_set:
             logger.error("Setting bad state due to exception", exc_info=exception)
             self._executor_exception = exception
@@ -178,7 +185,7 @@ class LinkedEnds(_Executor):
         self._fail_outstanding()
 
     def status(self) -> dict[str, JobStatus]:
-        """The blocks' states; without the interchange, what the provider alone knows."""
+        """Returns the blocks' states; without the interchange, only what the provider knows."""
         if self._loss is None:
             try:
                 return super().status()
@@ -187,14 +194,16 @@ class LinkedEnds(_Executor):
         return BlockProviderExecutor.status(self)
 
     def scale_out_facade(self, n: int) -> list[str]:
-        """Starts `n` blocks, unless they would have nobody to register with."""
+        """Starts `n` blocks; none after a loss, when their managers would have no interchange to
+        register with."""
         if self._loss is not None:
             return []
         return super().scale_out_facade(n)
 
     def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
-        """Ends up to `blocks` blocks, those idle for `max_idletime` seconds if that is given.
-        Without the interchange nobody knows which are idle; any are ended where all may be."""
+        """Ends up to `blocks` blocks; with `max_idletime`, only blocks that have been idle for that
+        many seconds. Without the interchange, idle times are unknown: any blocks are ended if
+        `max_idletime` is None, else none."""
         if self._loss is None:
             try:
                 return super().scale_in(blocks, max_idletime)
@@ -203,8 +212,8 @@ class LinkedEnds(_Executor):
         return BlockProviderExecutor.scale_in(self, blocks) if max_idletime is None else []
 
     def shutdown(self, timeout: float = 10.0) -> None:
-        """Ends the interchange, killing it after `timeout` seconds. After a loss, the blocks are
-        cancelled as well: Parsl does not scale in an executor that is in a bad state."""
+        """Ends the interchange, and kills it after `timeout` seconds. After a loss, this also
+        cancels the blocks: Parsl does not scale in an executor that is in a bad state."""
         if self._shut:
             return
         watch = self._watch
@@ -219,7 +228,7 @@ class LinkedEnds(_Executor):
             self._restarts.stop_sending()
         super().shutdown(timeout)
         if watch is not None:
-            # The result thread closes it, unless an exception ended it.
+            # The result thread closes the queue, unless an exception ended that thread.
             self.incoming_q.close()
             watch.join(TELLING_S)
 
@@ -228,7 +237,7 @@ class LinkedEnds(_Executor):
             return self._watch is not None and self._watch.ended.is_set()
 
         kept = KeptMessages(self._tasks) if survives(self.interchange_launch_cmd) else None
-        # To a type checker these are still the pipes that they stand before.
+        # Typed `Any`, because to a type checker the attributes still hold Parsl's own pipes.
         tasks: Any = GuardedTasks(self.outgoing_q, ended, self._completed, kept)
         if kept is not None:
             self._restarts = Restarts(
@@ -244,7 +253,7 @@ class LinkedEnds(_Executor):
             with _watched(commands.port):
                 super()._start_local_interchange_process()
         except BrokenPipeError:
-            # It had ended before its configuration was written.
+            # The process had ended before its configuration was written.
             if self._watch is None or not self._watch.ended.wait(1):
                 raise
             raise self._lost() from None
@@ -254,18 +263,21 @@ class LinkedEnds(_Executor):
             raise self._lost()
 
     def _completed(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A task's message as it is sent; in the thread that submits it."""
+        """Returns a task's message as it is sent. Called in the thread that submits the task."""
         return message
 
     def _interchange_ended(self) -> None:
-        """In the watching thread. A start or a shutdown that is under way tells it itself."""
+        """Fails all futures after the end of the interchange; runs in the watching thread. Outside
+        the time between a start and a shutdown it does nothing: both of these handle the end
+        themselves."""
         with self._phase:
             if not self._serving:
                 return
             self._results.drained.wait(DRAIN_S)
             self._results.drained.set()
             self._loss = self._lost()
-        # Parsl collects it at the shutdown, which may be hours away.
+        # Reaped here, because Parsl reaps the process only at the shutdown, which may be hours
+        # away.
         if self._process is not None:
             self._process.poll()
         self.set_bad_state_and_fail_all(self._loss)
@@ -282,7 +294,8 @@ class LinkedEnds(_Executor):
             raise self._loss.copy()
 
     def _unless_too_late(self, future: AFuture) -> AFuture:
-        """A task that came into the books after all others were failed is failed here."""
+        """Returns `future`, and fails it here if its task was registered after all others had been
+        failed."""
         if self.bad_state_is_set:
             self._fail_outstanding()
         return future
@@ -294,7 +307,8 @@ class LinkedEnds(_Executor):
             self._fail(task_id, reason.copy() if lost else BadStateException(self, reason))
 
     def _fail(self, task_id: object, reason: Exception) -> bool:
-        """Each future once: whoever takes it out of the books answers it."""
+        """Fails the future of a task; returns False if the task is not outstanding. Only the caller
+        that removes a task from `_tasks` answers its future, so each future is answered once."""
         future = self._tasks.pop(task_id, None)
         if future is None:
             return False
@@ -311,7 +325,8 @@ class LinkedEnds(_Executor):
             logger.exception("Blocks could not be cancelled; managers end by themselves")
 
     def _abandon_start(self) -> None:
-        """Parsl leaves its result thread and its sockets behind; nobody calls `shutdown`."""
+        """Releases what a failed start leaves behind: Parsl leaves its result thread and its
+        sockets, and does not call `shutdown`."""
         if self._process is not None:
             self.shutdown()
             return
@@ -330,8 +345,9 @@ Initialiser = Callable[..., None]
 
 
 def _with_signature_of(parsls: type[Any]) -> Callable[[Initialiser], Initialiser]:
-    """Parsl prints its executors from the signature of their constructor, seen through one
-    wrapper. What the constructor here has of its own stands at the end."""
+    """Gives a constructor the signature of Parsl's, followed by its own keyword-only parameters.
+    Parsl prints an executor from the signature of its constructor, and looks through one wrapper
+    for that signature."""
 
     def wrap(init: Initialiser) -> Initialiser:
         keyword_only = inspect.Parameter.KEYWORD_ONLY
@@ -340,7 +356,7 @@ def _with_signature_of(parsls: type[Any]) -> Callable[[Initialiser], Initialiser
         signature = inspect.signature(theirs)
 
         def shown() -> None:
-            """Has the signature alone."""
+            """Only carries the signature."""
 
         both: Any = shown
         both.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
@@ -352,16 +368,16 @@ def _with_signature_of(parsls: type[Any]) -> Callable[[Initialiser], Initialiser
 
 
 class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
-    """Parsl's HighThroughputExecutor, with every option that it has, linked to
-    htex-interchange: see `LinkedEnds`. It takes resource specifications that say where a task
-    fits (`htex_interchange.placement`), and tells its interchange what that depends on.
+    """Parsl's HighThroughputExecutor, with all its options, linked to htex-interchange: see
+    `LinkedEnds`. It accepts resource specifications that say where a task fits
+    (`htex_interchange.placement`), and passes the settings that this depends on to its interchange.
 
     Args:
-        task_type_routing: what a `task_type` means where a task has no `routing` of its own.
-            `soft`: managers that have run the type are preferred; `hard`: and a manager holds
-            tasks of one type at a time.
-        hold_failing_managers: whether a manager that fails all its tasks, fast, while others do
-            not, gets nothing any more.
+        task_type_routing: what a `task_type` means for a task without its own `routing`. `soft`:
+            managers that have run tasks of the type are preferred. `hard`: in addition, a manager
+            holds tasks of only one type at a time.
+        hold_failing_managers: whether a manager gets no more tasks if all its tasks fail fast
+            while tasks of other managers do not.
         survive: see `LinkedEnds`.
     """
 
@@ -385,31 +401,32 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
         self.hold_failing_managers = hold_failing_managers
         self.interchange_launch_cmd = with_flags(self.interchange_launch_cmd, placement_flags(self))
         self._share = share_of(self)
-        # What outstanding tasks take beyond one slot each.
+        # Worker slots that outstanding tasks take in addition to one slot each.
         self._more_slots = 0
         self._counting = threading.Lock()
-        # The placement of the task that this thread is submitting.
+        # The placement of the task that the current thread is submitting.
         self._submitting = threading.local()
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
-        """As Parsl's, for what htex-interchange takes as well.
+        """Validates a resource specification as Parsl's method does, and also accepts what only
+        htex-interchange supports.
 
         Raises:
-            InvalidResourceSpecification: the text names the key, and says what it takes.
+            InvalidResourceSpecification: the text names the key, and says which values it accepts.
         """
         if resource_specification:
             check(resource_specification, self._share)
 
-    # Parsl 2025.9.29 and later.
+    # Parsl 2025.9.29 and later have `submit_payload`.
     if hasattr(executors.HighThroughputExecutor, "submit_payload"):
 
         def submit_payload(self, context: dict[str, Any], buffer: bytes) -> HTEXFuture:
-            """As Parsl's; words in its `resource_spec` that say where the task fits become its
-            `placement`, which workers do not see.
+            """Submits a serialized task as Parsl's method does. Keys of its `resource_spec` that
+            say where the task fits move to its `placement`, which workers do not see.
 
             Raises:
-                InterchangeLost: there is no interchange any more.
-                InvalidResourceSpecification: a word has a value that it does not take.
+                InterchangeLost: the interchange has ended.
+                InvalidResourceSpecification: a key has a value that it does not accept.
             """
             specification = context.get("resource_spec")
             seen, placement = split(specification)
@@ -428,11 +445,11 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
             *args: Any,
             **kwargs: Any,
         ) -> Any:
-            """As Parsl's. These releases write the specification into the task itself, for the
-            worker: words that say where it fits are taken out before.
+            """Submits a task as Parsl's method does. These releases write the specification into
+            the task itself, for the worker: keys that say where the task fits are removed first.
 
             Raises:
-                InterchangeLost: there is no interchange any more.
+                InterchangeLost: the interchange has ended.
             """
             self.validate_resource_spec(resource_specification)
             seen, placement = split(resource_specification)
@@ -448,11 +465,12 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
             return {**message, "placement": placement} if placement else message
 
     def _outstanding(self) -> int:
-        """How many slots the tasks take that are not done: with so many, Parsl asks for as many
-        blocks as they need."""
+        """Returns how many worker slots the unfinished tasks take. Parsl requests as many blocks as
+        that number needs."""
         return len(self.tasks) + self._more_slots
 
-    # A property in the first releases.
+    # `outstanding` is a property in the first supported releases of Parsl, and a method in later
+    # ones.
     _IS_PROPERTY = isinstance(executors.HighThroughputExecutor.outstanding, property)
     outstanding: Any = property(_outstanding) if _IS_PROPERTY else _outstanding
 
@@ -469,7 +487,7 @@ class HighThroughputExecutor(LinkedEnds, executors.HighThroughputExecutor):
 
 
 class MPIExecutor(LinkedEnds, executors.MPIExecutor):
-    """Parsl's MPIExecutor, with every option that it has, linked in the same way.
+    """Parsl's MPIExecutor, with all its options, linked to htex-interchange in the same way.
 
     Args:
         survive: see `LinkedEnds`.

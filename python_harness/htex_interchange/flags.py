@@ -1,4 +1,4 @@
-"""What the interchange is told, by flags, of what its managers do not tell."""
+"""Command-line flags that give the interchange settings which its managers do not send."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from htex_interchange.placement import Share
 
 logger = logging.getLogger(__name__)
 
-# Another broker takes over from one that was killed; the executor then keeps what it needs.
+# Makes another broker take over from a killed one. The executor then keeps what it needs to send
+# tasks again.
 SURVIVE = "--survive"
-# Parsl's scheduler of MPI tasks loses a result when it has two tasks more than it has workers.
+# Used with MPI tasks: Parsl's scheduler for these loses a result when it has two tasks more than
+# workers.
 EXACT_CAPACITY = "--exact-capacity"
 
-# These take a walltime, and end no block by it.
+# Providers that accept a walltime but do not end blocks by it.
 _WITHOUT_AN_END = {"AWSProvider", "CondorProvider"}
-# These ask their batch system for whole minutes: HH:MM, whatever the seconds.
+# Providers that ask their batch system for whole minutes (HH:MM) and ignore the seconds.
 _BY_THE_MINUTE = {"SlurmProvider", "LSFProvider"}
-# D-HH:MM:SS, D:HH:MM:SS, HH:MM:SS, MM:SS, SS: what batch systems take.
+# The formats that batch systems accept: D-HH:MM:SS, D:HH:MM:SS, HH:MM:SS, MM:SS and SS.
 _WALLTIME = re.compile(r"(?:(?:(?:(\d+)[-:])?(\d+):)?(\d+):)?(\d+)(?:\.\d*)?")
 _SECONDS_OF = (86_400, 3_600, 60, 1)
 MB_OF_A_GB = 1024
 
 
 def share_of(executor: Any) -> Share:
-    """A worker's share of its node, as far as an executor of HTEX knows it."""
+    """Returns a worker's share of its node, as far as an executor of HTEX knows it."""
     affinity = executor.cpu_affinity
     return Share(
         cores=float(executor.cores_per_worker),
@@ -41,7 +43,7 @@ def share_of(executor: Any) -> Share:
 
 
 def placement_flags(executor: Any) -> list[str]:
-    """Each as one word, `--flag=value`."""
+    """Returns the flags for placement, each as one word, `--flag=value`."""
     flags = [f"--cores-per-worker={float(executor.cores_per_worker)!r}"]
     if executor.mem_per_worker:
         flags.append(f"--memory-per-worker-mb={_mb(executor.mem_per_worker)!r}")
@@ -55,7 +57,8 @@ def placement_flags(executor: Any) -> list[str]:
 
 
 def with_flags(command: Sequence[str], flags: list[str]) -> Sequence[str]:
-    """Another program's command stays as it is, and so does a flag that is there."""
+    """Returns `command` with those of the `flags` that it does not have yet. The command of another
+    program is returned unchanged."""
     words = [command] if isinstance(command, str) else list(command)
     if not words or os.path.basename(words[0]) != BINARY_NAME:
         return command
@@ -64,12 +67,13 @@ def with_flags(command: Sequence[str], flags: list[str]) -> Sequence[str]:
 
 
 def survives(command: Sequence[str]) -> bool:
-    """Whether the interchange of this command is told to, also behind a launcher."""
+    """Whether this command starts its interchange with `--survive`, also behind a launcher."""
     return SURVIVE in ([command] if isinstance(command, str) else command)
 
 
 def walltime_s(provider: Any) -> int | None:
-    """After how many seconds the provider's batch system ends a block, if it does."""
+    """Returns the seconds after which the provider's batch system ends a block; None if it ends
+    none."""
     walltime = getattr(provider, "walltime", None)
     classes = {one.__name__ for one in type(provider).__mro__}
     if walltime is None or classes & _WITHOUT_AN_END:
@@ -85,7 +89,7 @@ def walltime_s(provider: Any) -> int | None:
     parts = [int(part or 0) for part in found.groups()]
     if classes & _BY_THE_MINUTE:
         parts[-1] = 0
-    # Without an end, to all of them.
+    # All these batch systems read a walltime of 0 as no limit.
     return sum(part * unit for part, unit in zip(parts, _SECONDS_OF, strict=True)) or None
 
 
@@ -97,7 +101,8 @@ def _memory_mb(executor: Any) -> float | None:
 
 
 def _slots(executor: Any) -> int | None:
-    """HTEX takes a node for one slot where it was told nothing of nodes."""
+    """Returns a node's worker slots, or None if these are unknown: HTEX assumes one slot per node
+    if no setting describes the nodes."""
     provider = executor.provider
     is_told = (
         math.isfinite(executor.max_workers_per_node)

@@ -1,7 +1,8 @@
-"""Parsl's three pipes to the interchange, such that none waits for a process that has ended.
+"""Wraps Parsl's three pipes to the interchange so that no call waits for a process that has ended.
 
-Parsl's own block for ever: a bound socket without a peer takes no task, and a reply that will not
-come is waited for. Each guard wraps the pipe that Parsl made and uses the same socket.
+Parsl's own pipes block for ever: a bound socket without a peer accepts no task, and a reply is
+awaited even if it cannot arrive. Each guard wraps the pipe that Parsl made and uses the same
+socket.
 """
 
 from __future__ import annotations
@@ -21,16 +22,19 @@ from parsl.executors.high_throughput.errors import (
 
 from htex_interchange.restarts import KeptMessages, Restarts
 
-# How often somebody who waits looks whether the interchange still runs.
+# Interval at which a blocked call checks whether the interchange still runs.
 SLICE_MS = 100
-# What a process wrote before its end is in our kernel; this long without a message, and it is read.
+# What a process wrote before its end is already in the local kernel. After this long without a
+# message, all of it has been read.
 QUIET_MS = 50
-# Where that decides which results are lost, a busy machine is given longer to read it.
+# A longer wait where silence decides which results are lost, so that a busy machine has time to
+# read them.
 DECIDING_MS = 250
 
 
 class GuardedTasks:
-    """`zmq_pipes.TasksOutgoing`. With `kept`, what is sent is kept there, and can be sent again."""
+    """Wraps `zmq_pipes.TasksOutgoing`. With `kept`, each message is kept there and can be sent
+    again."""
 
     def __init__(
         self,
@@ -43,7 +47,8 @@ class GuardedTasks:
         self._ended = ended
         self._completed = completed
         self._kept = kept
-        # Parsl has one caller at a time; with another thread that sends again there are two.
+        # Parsl calls this class from one thread at a time. With `kept`, a second thread sends
+        # messages again.
         self._lock: contextlib.AbstractContextManager[Any] = (
             contextlib.nullcontext() if kept is None else threading.Lock()
         )
@@ -52,11 +57,11 @@ class GuardedTasks:
         pipe.zmq_socket.setsockopt(zmq.SNDTIMEO, SLICE_MS)
 
     def put(self, message: dict[str, Any]) -> None:
-        """Sends a task. Once the interchange has ended it is dropped: its future is failed with
+        """Sends a task. Once the interchange has ended, the task is dropped: its future fails with
         all others."""
         pickled = pickle.dumps(self._completed(message))
         if self._kept is not None:
-            # Before it is sent: its end may come at once.
+            # Kept before the send, because the task may end immediately after it.
             self._kept.keep(message["task_id"], pickled)
         while True:
             with self._lock:
@@ -66,7 +71,8 @@ class GuardedTasks:
                 return
 
     def send_again(self, task_id: int) -> bool:
-        """Sends a task as before; False if nobody took it within a slice. From any thread."""
+        """Sends a task's kept message again; False if no peer accepted it within `SLICE_MS`. May be
+        called from any thread."""
         with self._lock:
             pickled = None if self._kept is None else self._kept.get(task_id)
             if pickled is None or self._closed or self._ended():
@@ -74,8 +80,9 @@ class GuardedTasks:
             return self._is_taken(pickled)
 
     def settle(self) -> None:
-        """libzmq keeps what it had not sent by a connection that broke, until somebody reads what
-        came by it: nothing does, but its end is found then."""
+        """Makes libzmq drop the messages that it could not send over a broken connection. libzmq
+        keeps them until the socket is read. No message ever arrives here, but reading makes libzmq
+        notice the broken connection."""
         with self._lock:
             if not self._closed:
                 with contextlib.suppress(zmq.Again):
@@ -87,7 +94,7 @@ class GuardedTasks:
             if not self._closed:
                 self._closed = True
                 if self._ended():
-                    # Nobody takes what still waits.
+                    # No peer will receive the messages that are still queued.
                     self._pipe.zmq_socket.setsockopt(zmq.LINGER, 0)
                 self._pipe.close()
 
@@ -100,8 +107,8 @@ class GuardedTasks:
 
 
 class GuardedResults:
-    """`zmq_pipes.ResultsIncoming`. Only Parsl's result thread calls `get`. What comes goes through
-    `restarts`, if there may be any."""
+    """Wraps `zmq_pipes.ResultsIncoming`. Only Parsl's result thread calls `get`. Messages pass
+    through `restarts`, if the broker can be replaced."""
 
     def __init__(
         self, pipe: Any, ended: Callable[[], bool], restarts: Restarts | None = None
@@ -111,16 +118,16 @@ class GuardedResults:
         self._restarts = restarts
         self._closed = False
         self.port: int = pipe.port
-        # Set when everything that was sent before the end has been handled, or is given up.
+        # Set once everything that was sent before the interchange's end is handled or given up.
         self.drained = threading.Event()
 
     def get(self, timeout_ms: int | None = None) -> Any:
-        """A message, or None after `timeout_ms`, or sooner: Parsl asks again."""
+        """Returns a message, or None after `timeout_ms` or sooner: Parsl calls again."""
         wait_ms = SLICE_MS if timeout_ms is None else min(timeout_ms, SLICE_MS)
         if self.drained.is_set():
             time.sleep(wait_ms / 1000)
             return None
-        # Looked at before the wait: silence counts only from the end on.
+        # Read before the wait: silence counts only after the end of the interchange.
         ended = self._ended()
         restarts = self._restarts
         if ended:
@@ -141,8 +148,8 @@ class GuardedResults:
 
 
 class GuardedCommands:
-    """`zmq_pipes.CommandClient`: one request at a time, from any thread. With `restarts`, it is
-    sent again when one has happened."""
+    """Wraps `zmq_pipes.CommandClient`: one request at a time, from any thread. With `restarts`, a
+    request is sent again after each restart."""
 
     def __init__(
         self,
@@ -160,12 +167,13 @@ class GuardedCommands:
         self.ok = True
         self.port: int = pipe.port
         if restarts is not None:
-            # A request may follow one that has no answer yet, and has its own answer only.
+            # A request may follow one that has no reply yet, and accepts only its own reply.
             pipe.zmq_socket.setsockopt(zmq.REQ_RELAXED, 1)
             pipe.zmq_socket.setsockopt(zmq.REQ_CORRELATE, 1)
 
     def run(self, message: Any, max_retries: int = 3, timeout_s: float | None = None) -> Any:
-        """The reply to `message`; `max_retries` is older releases' and is not needed.
+        """Returns the reply to `message`. `max_retries` exists for older releases of Parsl and is
+        ignored.
 
         Raises:
             CommandClientTimeoutError: no reply within `timeout_s` seconds.
@@ -178,7 +186,8 @@ class GuardedCommands:
                 raise CommandClientBadError
             socket = self._pipe.zmq_socket
             while True:
-                # Looked at before it is sent: what happens from then on has it sent again.
+                # Read before the send: any restart after this point causes the request to be sent
+                # again.
                 epoch = self._epoch()
                 self._send(socket, message, deadline)
                 reply = self._reply(socket, epoch, deadline)
@@ -197,17 +206,18 @@ class GuardedCommands:
                 socket.send_pyobj(message, flags=zmq.DONTWAIT)
                 return
             except zmq.Again:
-                # The connection went between the look and the send.
+                # The connection was lost between the poll and the send.
                 continue
         raise CommandClientTimeoutError("Waiting for command channel to be ready for a command")
 
     def _reply(self, socket: zmq.Socket[bytes], epoch: int, deadline: float | None) -> bytes | None:
-        """None once the epoch is another one: the reply may have gone with the broker."""
+        """Returns the reply, or None once the epoch has changed: the reply may be lost with the
+        broker."""
         while self._wait(socket, zmq.POLLIN, deadline, epoch):
             try:
                 return socket.recv(zmq.DONTWAIT)
             except zmq.Again:
-                # It was the reply to what was sent before.
+                # The message was the reply to an earlier request, and libzmq dropped it.
                 continue
         if epoch != self._epoch():
             return None
@@ -221,13 +231,14 @@ class GuardedCommands:
         deadline: float | None,
         epoch: int | None = None,
     ) -> bool:
-        """Whether `event` came before `deadline`, in seconds of the monotonic clock, and within
-        the epoch, if one is given."""
+        """Whether `event` occurred before `deadline` (seconds of the monotonic clock) and, if
+        `epoch` is given, within that epoch."""
         while True:
             wait_ms: float = SLICE_MS
             if deadline is not None:
                 wait_ms = min(wait_ms, 1000 * (deadline - time.monotonic()))
-            # The last reply may be on its way when the process has ended: a refused start.
+            # Read before the poll: the last reply may still be in transit when the process has
+            # ended, as after a refused start.
             ended = self._ended()
             if socket.poll(int(max(wait_ms, 0)), event):
                 return True

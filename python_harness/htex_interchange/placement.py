@@ -1,7 +1,9 @@
-"""The words of a resource specification that say where a task fits: checked, and made plain.
+"""Checks the keys of a resource specification that say where a task fits, and makes their values
+plain Python values.
 
-They travel beside `resource_spec`, as `placement`. A worker exports each entry of `resource_spec`
-into its environment, for good: a manager that a task starts would take PARSL_CORES for its own.
+The interchange receives these keys beside `resource_spec`, as `placement`. A worker exports each
+entry of `resource_spec` into its environment permanently: a manager that a task starts would use
+PARSL_CORES as its own setting.
 """
 
 from __future__ import annotations
@@ -16,35 +18,36 @@ from typing import Any
 from parsl.executors.errors import InvalidResourceSpecification
 
 ROUTINGS = ("soft", "hard")
-# What the interchange keeps of one task is bounded by these.
+# These limits bound what the interchange keeps of one task.
 TEXT_BYTES_MAX = 1000
 PATTERNS_MAX = 64
 NESTING_MAX = 8
-# A tuple's own, and for each of its members, beyond what it holds.
+# Bytes counted for a tuple itself, and again for each member in addition to the member's value.
 MEMBER_BYTES = 12
 FLOAT_BYTES = 8
-# Beyond it an integer is a float to whoever reads it.
+# A larger integer is sent as a float, because readers convert it to a float anyway.
 PLAIN_INT_MAX = 2**63 - 1
-# 0.3 cores are three times 0.1, whatever binary fractions make of it. As the interchange has it.
+# Tolerance for rounding errors, the same as the interchange's: 0.3 cores count as three times 0.1,
+# although the binary fractions differ.
 ROUNDING = 1e-9
 SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker slot has of its node."""
+    """The share of its node that one worker slot has."""
 
     cores: float
-    # In MB of 2^20 bytes; None where nobody knows before a manager is there.
+    # In MB of 2^20 bytes; None if the memory is unknown until a manager registers.
     memory_mb: float | None
-    # HTEX's cpu_affinity, if workers are pinned to cores.
+    # HTEX's `cpu_affinity` if workers are pinned to cores, else None.
     pinned_by: str | None
-    # How many a node has, if that is known before one is there.
+    # Slots of a node; None if the number is unknown until a manager registers.
     slots: int | None
 
     def slots_of(self, placement: Mapping[str, Any]) -> int:
-        """How many of them a task with these words takes of its manager. One that needs more than
-        a node has is no reason for more nodes."""
+        """Returns how many slots of its manager a task with this placement takes. The number is at
+        most a node's slots: a task that needs more than a node has is no reason for more nodes."""
         needs: list[float] = [placement.get("cores", 0) / self.cores]
         if self.memory_mb:
             needs.append(placement.get("memory", 0) / self.memory_mb)
@@ -53,11 +56,11 @@ class Share:
 
 
 def split(specification: Any) -> tuple[Any, dict[str, Any]]:
-    """What workers may see of a resource specification, and the placement, which is checked. One
-    without any of the words is given back as it is.
+    """Splits a resource specification into what workers may see and the checked placement. A
+    specification without any key of a placement is returned unchanged.
 
     Raises:
-        InvalidResourceSpecification: a word has a value that it does not take.
+        InvalidResourceSpecification: a key has a value that it does not accept.
     """
     if not isinstance(specification, Mapping) or _KNOWN.isdisjoint(specification):
         return specification, {}
@@ -70,7 +73,7 @@ def split(specification: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def check(specification: Any, share: Share) -> None:
-    """Whether HTEX with htex-interchange takes it.
+    """Checks that HTEX with htex-interchange accepts a resource specification.
 
     Raises:
         InvalidResourceSpecification: it does not; the text names the key and says why.
@@ -115,7 +118,7 @@ def _placement_of(specification: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _NotTakenError(ValueError):
-    """A word does not take this value; the text may say what is wrong with it."""
+    """A key does not accept this value. The text may say what is wrong with the value."""
 
 
 def _is_nothing(value: Any) -> bool:
@@ -126,13 +129,13 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _amount(value: Any) -> int | float | None:
-    """0 asks for nothing."""
+    """Returns a number that is not negative as a plain one; None for 0, which asks for nothing."""
     value = _without_array(value)
-    # Decimal is no Real, as it does not mix with floats.
+    # `Decimal` is not a `numbers.Real`, because it does not mix with floats.
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         raise _NotTakenError
     try:
-        # Of 32 bits, 0.1 is not the 0.1 of 64; its text is.
+        # A 32-bit 0.1 is a different number from the 64-bit 0.1, but its text is the same.
         is_narrow = _is_numpys(value) and not isinstance(value, numbers.Integral)
         number = float(str(value) if is_narrow else value)
     except (OverflowError, ValueError):
@@ -145,7 +148,7 @@ def _amount(value: Any) -> int | float | None:
 
 
 def _without_array(value: Any) -> Any:
-    """What an array of no dimensions holds."""
+    """Returns the value that a numpy array without dimensions holds; any other value unchanged."""
     kinds = ((kind.__module__, kind.__name__) for kind in type(value).__mro__)
     if ("numpy", "ndarray") not in kinds:
         return value
@@ -202,7 +205,8 @@ def _plain(value: Any, nesting: int) -> Any:
     raise _NotTakenError
 
 
-# Also of a subclass's instance, such as an enumeration's member, the plain value.
+# Functions that return the plain value, also for an instance of a subclass, such as a member of an
+# enumeration.
 _PLAIN: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     bytes: lambda value: bytes.__getitem__(value, slice(None)),
@@ -263,7 +267,7 @@ def _shown(value: object) -> str:
 @dataclass(frozen=True)
 class _Word:
     takes: str
-    # Gives what travels, or None where the value asks for nothing.
+    # Returns the value as it is sent, or None if the value asks for nothing.
     read: Callable[[Any], Any]
 
 

@@ -1,7 +1,8 @@
-"""What an executor does when its interchange's broker was killed and another one took over.
+"""What an executor does after its interchange's broker was killed and another broker took over.
 
-Each task that is outstanding is one of three: it did not arrive (it is sent again), somebody has it
-(nothing is to be done), or it was done and its result is on its way or lost with the broker.
+Each outstanding task is in one of three states. It did not arrive: it is sent again. It is queued
+or with a manager: nothing is to be done. Or it was done, and its result is either in transit or
+lost with the broker.
 """
 
 from __future__ import annotations
@@ -24,23 +25,24 @@ from htex_interchange.books import (
 )
 from htex_interchange.errors import ResultLost
 
-# parsl.log has what is logged below "parsl".
+# parsl.log contains what is logged to loggers below "parsl".
 logger = logging.getLogger("parsl.htex_interchange")
 
-# After this long, results that the broker before had sent are not waited for just because others
-# keep coming...
+# Seconds after which results in doubt may be declared lost even though other results keep arriving.
+# The next limit must be reached as well.
 IN_DOUBT_S = 5.0
-# ...if so many came without one: libzmq takes turns between connections.
+# Results of other tasks in a row after which the results in doubt are not expected any more. libzmq
+# takes turns between connections, so a result from the old connection would have been among them.
 OTHERS_IN_A_ROW = 100
-# A send may still go into the connection that broke, until libzmq has seen its end; after this
-# long it has. What was sent before is sent again then.
+# Seconds until libzmq has surely noticed that the old connection broke. A send before that may
+# still use the old connection, so the kept messages are sent again after this delay.
 SETTLED_S = 0.25
-# Threads that send again end within a slice of a send.
+# Seconds to wait for the threads that send again. Each of them ends within `SLICE_MS` of a send.
 JOIN_S = 5.0
 
 
 class KeptMessages:
-    """Tasks as they were sent, by id, until they need not be sent again: they have ended, or are
+    """The messages of sent tasks, by task id. A message is kept until the task has ended or is
     known to have been accepted."""
 
     def __init__(self, outstanding: Mapping[Any, Future[Any]]) -> None:
@@ -49,7 +51,7 @@ class KeptMessages:
 
     def keep(self, task_id: int, message: bytes) -> None:
         future = self._outstanding.get(task_id)
-        # Without one it was failed meanwhile, with all others.
+        # Without a future, the task has already been failed together with all others.
         if future is not None:
             self._messages[task_id] = message
             future.add_done_callback(lambda _: self.forget(task_id))
@@ -58,7 +60,7 @@ class KeptMessages:
         return self._messages.get(task_id)
 
     def ids(self) -> list[int]:
-        """In the order in which they were submitted."""
+        """Returns the ids in the order in which the tasks were submitted."""
         return list(self._messages)
 
     def forget(self, task_id: int) -> None:
@@ -71,7 +73,7 @@ class KeptMessages:
 
 
 class Restarts:
-    """Hears of restarts in the result thread, which calls `for_parsl`."""
+    """Handles the interchange's reports of restarts. The result thread calls `for_parsl`."""
 
     def __init__(
         self,
@@ -82,16 +84,17 @@ class Restarts:
         send_again: Callable[[int], bool],
         settle: Callable[[], None],
     ) -> None:
-        """`fail` ends a task that is outstanding, and says whether it was. `send_again` sends what
-        is kept of one; False if nobody took it within a moment. `settle` has libzmq give up what
-        it holds for a connection that broke."""
+        """`fail` fails a task, and returns whether the task was outstanding. `send_again` sends a
+        task's kept message; it returns False if no peer accepted the message within a moment.
+        `settle` makes libzmq drop what it holds for a broken connection."""
         self._label = label
         self._outstanding = outstanding
         self._fail = fail
         self._kept = kept
         self._send_again = send_again
         self._settle = settle
-        # The newest restart, and when it was heard of: one tuple, since other threads read it.
+        # The newest restart's number and the time of its report. One tuple, because other threads
+        # read both together.
         self._newest: tuple[int, float] = (0, 0.0)
         self._undecided: _Undecided | None = None
         self._stopped = threading.Event()
@@ -103,13 +106,14 @@ class Restarts:
         return self._undecided is not None
 
     def epoch(self) -> int:
-        """Another number at each restart, and once more when the connection that broke is surely
-        gone: a question from before may have no answer."""
+        """Returns a number that changes at each restart, and once more when the broken connection
+        is surely gone. A request from an earlier epoch may never get a reply."""
         number, heard = self._newest
         return 2 * number + (number > 0 and time.monotonic() > heard + SETTLED_S)
 
     def for_parsl(self, message: Any) -> Any:
-        """What of a message is Parsl's; None if nothing is. In older releases it has frames."""
+        """Returns the part of a message that is meant for Parsl, or None. In older releases of
+        Parsl, a message is a list of frames."""
         if message is None:
             self._decide()
             return None
@@ -124,13 +128,13 @@ class Restarts:
         return left
 
     def stop_sending(self) -> None:
-        """Nothing is sent again from now on."""
+        """Ends all sending of kept messages, and waits for the threads that send."""
         self._stopped.set()
         for thread in self._sending:
             thread.join(JOIN_S)
 
     def no_more_results(self) -> None:
-        """In the result thread, or behind its end."""
+        """Logs the tasks that are still in doubt. Called in the result thread, or after its end."""
         self._tell_of_undecided("the executor was shut down before more could be known")
 
     def _is_for_parsl(self, frame: bytes, passed: set[int]) -> bool:
@@ -149,8 +153,9 @@ class Restarts:
             return True
         if self._undecided is not None:
             self._undecided.note_result(task_id)
-        # A task may be answered twice: as lost, and after all; or by the broker before, and by a
-        # manager whose books are older. Parsl's thread would end of the second.
+        # A task may be answered twice: first as lost and later with its result, or first by the
+        # previous broker and then by a manager with older records. The second answer would end
+        # Parsl's result thread.
         is_first = task_id in self._outstanding and task_id not in passed
         passed.add(task_id)
         return is_first
@@ -158,13 +163,13 @@ class Restarts:
     def _restarted(self, restart: Restart) -> None:
         number, _ = self._newest
         if restart.number <= number:
-            # From a connection of before: what is known is newer.
+            # The report arrived over an old connection: a newer restart is already known.
             return
         self._tell_of_undecided("another restart followed, and all was compared again")
         self._kept.forget_all(restart.accepted)
         compared = compare(list(self._outstanding), restart.accepted, restart.live)
         again = [task_id for task_id in compared.again if self._kept.get(task_id) is not None]
-        # The others are being submitted just now.
+        # Tasks without a kept message are being submitted at this moment.
         self._newest = (restart.number, time.monotonic())
         self._undecided = _Undecided(restart, compared, len(again))
         self._begin_to_send(restart.number)
@@ -172,7 +177,7 @@ class Restarts:
             self._decide()
 
     def _decide(self) -> None:
-        """What was in doubt is lost."""
+        """Fails all tasks in doubt with `ResultLost`."""
         undecided, self._undecided = self._undecided, None
         if undecided is None:
             return
@@ -192,7 +197,7 @@ class Restarts:
             )
 
     def _begin_to_send(self, number: int) -> None:
-        """In a thread of its own: the broker may be away again, and a send waits for it then."""
+        """Starts a thread for sending, because a send blocks if the broker is down again."""
         thread = threading.Thread(
             target=self._send_all_again,
             args=(number,),
@@ -205,8 +210,9 @@ class Restarts:
         thread.start()
 
     def _send_all_again(self, number: int) -> None:
-        """All that is kept by then and was not accepted. What went by the new connection already
-        is sent twice, and the interchange drops the second. A newer restart has another thread."""
+        """Sends every message that is kept by then and was not accepted. A message that already
+        went over the new connection is sent twice, and the interchange drops the second copy. After
+        a newer restart, another thread sends instead."""
         if self._stopped.wait(SETTLED_S):
             return
         self._settle()
@@ -219,7 +225,7 @@ class Restarts:
 
 
 class _Undecided:
-    """A restart, while results of the broker before may still come."""
+    """A restart whose previous broker's results may still arrive."""
 
     def __init__(self, restart: Restart, compared: Comparison, sent_again: int) -> None:
         self.restart = restart

@@ -1,8 +1,9 @@
-"""Selectors that go by how busy managers are, for `manager_selector`.
+"""Manager selectors that rank managers by how busy they are, for `manager_selector`.
 
-htex-interchange knows both by name and chooses without asking Python. So it hands out slot by
-slot, and prefetch room only when no worker anywhere is free; another interchange fills each
-manager, prefetch included, before the next of the order gets a task.
+htex-interchange recognizes both by name and selects managers without calling Python. It therefore
+dispatches slot by slot, and uses prefetch capacity only when no worker of any manager is free.
+Another interchange fills each manager, prefetch included, before the next manager in the order gets
+a task.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from parsl.executors.high_throughput.manager_selector import ManagerSelector
 
 
 class SpreadManagerSelector(ManagerSelector):
-    """The manager with the fewest busy slots first, so that all nodes work alike."""
+    """Selects the manager with the fewest busy slots first, so that all nodes are loaded alike."""
 
     def sort_managers(self, ready_managers: dict[bytes, Any], manager_list: set[bytes]) -> Any:
-        """The best one last, as it is taken from the end."""
+        """Sorts the managers with the best one last, because the interchange takes them from the
+        end."""
 
         def rank(manager: bytes) -> tuple[bool, int, str]:
             record = ready_managers[manager]
@@ -26,11 +28,12 @@ class SpreadManagerSelector(ManagerSelector):
 
 
 class PackManagerSelector(ManagerSelector):
-    """The busiest manager that has a free worker first, and among equals one of the lesser block,
-    so that others, and whole blocks, become idle and can be scaled in."""
+    """Selects the busiest manager that has a free worker first; among equals, a manager of the
+    block with the lower id. Other managers, and whole blocks, become idle and can be scaled in."""
 
     def sort_managers(self, ready_managers: dict[bytes, Any], manager_list: set[bytes]) -> Any:
-        """The best one last, as it is taken from the end."""
+        """Sorts the managers with the best one last, because the interchange takes them from the
+        end."""
 
         def rank(manager: bytes) -> tuple[bool, int, str, str]:
             record = ready_managers[manager]

@@ -1,4 +1,4 @@
-"""Waits for a child process to end, and leaves its reaping to the Popen that owns it."""
+"""Waits for a child process to end, and leaves its reaping to the `Popen` that owns it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from collections.abc import Callable
 class ProcessWatch:
     """A thread that sleeps in the kernel until the process ends, then calls `on_end` once.
 
-    `waitid` with WNOWAIT leaves the process to be collected by `Popen.wait` and `Popen.poll`,
-    whoever calls them and when: nothing is taken from them, and no id is used after its reaping.
+    `waitid` with WNOWAIT leaves the process to be reaped by `Popen.wait` and `Popen.poll`,
+    whichever thread calls them and when. So no exit status is taken from them, and no process id is
+    used after its reaping.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], on_end: Callable[[], None]) -> None:
         self.ended = threading.Event()
-        # As `Popen.returncode`; known once `ended` is set.
+        # The same value as `Popen.returncode`, known once `ended` is set.
         self.exit_code: int | None = None
         self._process = process
         self._on_end = on_end
@@ -27,7 +28,8 @@ class ProcessWatch:
         self._thread.start()
 
     def has_ended(self) -> bool:
-        """Asks the kernel: the thread may not have been scheduled since the end."""
+        """Whether the process has ended. The kernel is asked, because the watching thread may not
+        have run since the end."""
         if self.ended.is_set():
             return True
         try:
@@ -36,7 +38,7 @@ class ProcessWatch:
             return True
 
     def join(self, timeout_s: float) -> None:
-        """Waits until `on_end` has returned; not from within it."""
+        """Waits until `on_end` has returned. Returns immediately if called from within `on_end`."""
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
@@ -44,10 +46,11 @@ class ProcessWatch:
         try:
             told = os.waitid(os.P_PID, self._process.pid, _ENDED)
         except ChildProcessError:
-            # Reaped by another thread's Popen.wait, which notes the status; this returns it.
+            # Another thread's `Popen.wait` reaped the process and noted the status. This call
+            # returns it.
             self.exit_code = self._process.wait()
         else:
-            # Only with WNOHANG is there nothing to tell.
+            # Only with WNOHANG does `waitid` return None.
             assert told is not None
             exited = told.si_code == os.CLD_EXITED
             self.exit_code = told.si_status if exited else -told.si_status

@@ -1,8 +1,9 @@
-"""Fixtures: real interchange processes that are watched, and nothing of a test that outlives it.
+"""Fixtures: real interchange processes that are watched, and clean-up so that nothing outlives a
+test.
 
-After each test: no interchange died that was not expected to, no process that the test started
-still runs, and no interchange.log holds an ERROR line (unless the test is marked with the text
-it expects). What still runs is ended by its id.
+After each test: no interchange died unexpectedly, no process that the test started still runs, and
+no interchange.log holds an ERROR line (unless the test is marked with the text that it expects). A
+process that still runs is ended by its process id.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from harness.htex.interchange import line_level, stock_under_test
 from harness.machine import processes
 from harness.setup import environment
 
-# A process that was told to end gets this long before it counts as left behind.
+# Time for a process to end after a signal to end, before it counts as left behind.
 LEFT_BEHIND_AFTER_S = 8.0
 
-# With this set, tests of what only ours does run against stock and have to fail there.
+# With this variable set, tests marked `ours_only` run against Parsl's own interchange and must fail
+# there.
 DIFFERENCES_VARIABLE = "HTEX_TEST_DIFFERENCES"
 
 
@@ -39,7 +41,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     processes.become_subreaper()
     os.environ.update(environment.child_environment())
-    # Tables and pictures are compared as people see them.
+    # Tables and pictures are compared as users see them.
     os.environ["LC_ALL"] = "C.UTF-8"
 
 
@@ -67,8 +69,8 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_report_to_serializable(report):
-    """A test that fails over a name that is no text is told as any other: workers of xdist that
-    are to send such a string end instead."""
+    """Reports a test as any other if a name that is not valid UTF-8 makes it fail. A worker of
+    xdist would end if it had to send such a string."""
     outcome = yield
     outcome.force_result(as_text(outcome.get_result()))
 
@@ -86,7 +88,7 @@ def as_text(value):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What tests measured, so that a bound that is met narrowly is seen."""
+    """Shows what tests measured, so that a bound that is only narrowly met is noticed."""
     lines = [
         f"{report.nodeid.rpartition('/')[2]}: {text}"
         for reports in terminalreporter.stats.values()
@@ -103,14 +105,14 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def measured(record_property):
-    """`measured("SIGTERM to exit: 3 ms")` shows in the summary."""
+    """`measured("SIGTERM to exit: 3 ms")` adds this text to the summary of the test run."""
     return lambda text: record_property("measured", text)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def status_directory():
-    """Status sockets of the tests' interchanges stand in a place of their own. Its name is short,
-    as a socket's must be."""
+    """A separate directory for the status sockets of the tests' interchanges. Its name is short, as
+    the path of a socket must be."""
     with tempfile.TemporaryDirectory(prefix="htex-status-") as name:
         os.environ["HTEX_INTERCHANGE_STATUS_DIR"] = name
         yield Path(name)
@@ -157,8 +159,8 @@ def no_error_logged(request, tmp_path):
 
 @pytest.fixture
 def start(request, tmp_path, no_error_logged):
-    """`start(encrypted=True, heartbeat_threshold=3)` gives a submit side with a live interchange;
-    `launch=False` one that has not started it yet."""
+    """`start(encrypted=True, heartbeat_threshold=3)` returns a submit side with a live interchange.
+    With `launch=False`, the interchange is not started yet."""
     sides: list[FakeSubmitSide] = []
 
     def make(*, launch: bool = True, command=None, **options) -> FakeSubmitSide:
@@ -189,7 +191,8 @@ def start(request, tmp_path, no_error_logged):
 
 @pytest.fixture
 def connect():
-    """`connect(side, b"name")` gives a FakeManager; `.enlist(side, max_capacity=2)` registers."""
+    """`connect(side, b"name")` returns a FakeManager; its `.enlist(side, max_capacity=2)` registers
+    it."""
     managers: list[FakeManager] = []
 
     def make(side: FakeSubmitSide, identity: bytes = b"manager-a", **options) -> FakeManager:
@@ -205,7 +208,8 @@ def connect():
 
 @pytest.fixture
 def connect_process():
-    """`connect_process(side, "name", max_capacity=2)` gives a ManagerProcess; `.enlist(side)`."""
+    """`connect_process(side, "name", max_capacity=2)` returns a ManagerProcess; call its
+    `.enlist(side)`."""
     managers: list[ManagerProcess] = []
 
     def make(side: FakeSubmitSide, identity: str, **fields) -> ManagerProcess:
@@ -219,7 +223,7 @@ def connect_process():
 
 @pytest.fixture
 def crowd():
-    """`crowd(side, 1000, max_capacity=4)` gives a FakeCrowd of registered managers."""
+    """`crowd(side, 1000, max_capacity=4)` returns a FakeCrowd of registered managers."""
     crowds: list[FakeCrowd] = []
 
     def make(side: FakeSubmitSide, count: int, **options) -> FakeCrowd:
@@ -238,7 +242,7 @@ def encrypted(request) -> bool:
 
 @pytest.fixture
 def ipv6_loopback():
-    """The address ::1, where the machine has it."""
+    """The address ::1; skips the test if this machine does not have it."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -249,11 +253,11 @@ def ipv6_loopback():
 
 @pytest.fixture
 def link_local():
-    """An address of this machine that needs its interface: fe80::1%eth0."""
+    """A link-local address of this machine with its interface, such as fe80::1%eth0."""
     table = Path("/proc/net/if_inet6")
     for line in table.read_text().splitlines() if table.exists() else []:
         digits, _, _, scope, flags, interface = line.split()
-        # In use, and of the scope of a link.
+        # The scope is link-local, and duplicate address detection is complete.
         if int(scope, 16) == 0x20 and int(flags, 16) & 0x40 == 0:
             address = ipaddress.IPv6Address(int(digits, 16))
             return f"{address}%{interface}"
@@ -262,7 +266,7 @@ def link_local():
 
 @pytest.fixture
 def removable(tmp_path):
-    """A directory for a run that the test removes right after the run's end."""
+    """A directory for a run; the test itself removes it immediately after the run's end."""
     path = tmp_path / "run"
     path.mkdir()
     yield path
@@ -271,8 +275,8 @@ def removable(tmp_path):
 
 @pytest.fixture
 def run_of(tmp_path):
-    """`run_of(events)` is what the report knows of the only run in a file of these; texts stand
-    for whole lines."""
+    """`run_of(events)` writes the events to a file and returns the report's data about the only run
+    in it. A text among the events is written as a whole line."""
 
     def make(events: list[dict | str]):
         place = tmp_path / "events.jsonl"

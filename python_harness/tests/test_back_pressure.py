@@ -1,4 +1,5 @@
-"""What does not fit stays where it is: tasks in the submit process, results with the managers."""
+"""Back pressure: tasks beyond the bound stay in the submit process, results stay with the
+managers."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.ours_only("stock takes in whatever comes")
 BOUND_BYTES = 40_000_000
 TASK_BYTES = 100_000
 TASKS = 5 * BOUND_BYTES // TASK_BYTES
-# What libzmq has taken off the wire, what a turn takes at a time, a batch and its copy.
+# Memory beyond the bound: what libzmq has read from the network, what one turn reads, and a batch
+# with its copy.
 BESIDE_THE_BOUND_BYTES = 45_000_000
 
 
@@ -32,7 +34,7 @@ def bounded(size: int) -> list[str]:
 
 @pytest.fixture
 def bounded_side(start):
-    """`bounded_side(bytes)`: a submit side with an interchange that has this bound."""
+    """`bounded_side(bytes)` returns a submit side with an interchange that has this bound."""
 
     def make(size: int, **options):
         side = start(launch=False, heartbeat_threshold=60, **options)
@@ -46,7 +48,7 @@ def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
     side = bounded_side(BOUND_BYTES, encrypted=encrypted)
     assert side.command("WORKERS") == 0
     pid = side.interchange.pid
-    # What an earlier test has freed would be used again, and not seen to grow.
+    # Memory that an earlier test freed would be reused, and its use would not show as growth.
     ctypes.CDLL(None).malloc_trim(0)
     before, own_before = usage.resident_bytes(pid), usage.resident_bytes(os.getpid())
     for task_id in range(TASKS):
@@ -77,14 +79,15 @@ def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
 
 
 def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
-    """A shut task channel is not polled: nothing spins, and everything else goes on."""
+    """The interchange does not poll a task channel that it has paused: it does not spin, and
+    everything else continues."""
     side = bounded_side(1_000_000)
     for task_id in range(300):
         side.submit(task_id, bytes(10_000))
     side.interchange.wait_for_log("Pausing intake")
     manager = connect(side).enlist(side, max_capacity=0)
     used_s = usage.cpu_seconds_fine(side.interchange.pid)
-    # A second's worth of round trips that wait for nothing but the interchange.
+    # About a second of round trips that wait only for the interchange.
     for _ in range(20):
         manager.beat()
         assert side.command("OUTSTANDING_C") in range(90, 110)
@@ -92,7 +95,8 @@ def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
 
 
 def test_at_rest_while_large_results_wait(start, connect):
-    """The socket is full by count: that one of them does not fit is no reason to look again."""
+    """The result socket is full by count. That a result does not fit is no reason to retry in a
+    loop."""
     side = start(heartbeat_threshold=120, results_read_ahead=1)
     manager = connect(side).enlist(side, max_capacity=2000)
     for task_id in range(2000):
@@ -101,7 +105,7 @@ def test_at_rest_while_large_results_wait(start, connect):
         manager.answer(task["task_id"], bytes(5_000))
     wait_until(lambda: side.command("OUTSTANDING_C") == 0, 30, "all of them are answered")
     used_s = usage.cpu_seconds_fine(side.interchange.pid)
-    # The span itself is what is measured.
+    # The test measures the CPU time in this span.
     time.sleep(1.0)
     assert usage.cpu_seconds_fine(side.interchange.pid) - used_s < 0.2
     assert len([side.result() for _ in range(2000)]) == 2000
@@ -128,7 +132,7 @@ def test_unread_results_pause_dispatch(bounded_side, connect, measured):
     manager = connect(side).enlist(side, max_capacity=4)
     worked = 0
     while manager.socket.poll(2000) or manager.waiting:
-        # A batch may have come before the echo of the registration's heartbeat.
+        # A batch may have arrived before the echo of the registration's heartbeat.
         batch = manager.waiting or pickle.loads(manager.socket.recv())
         manager.waiting = []
         for task in batch:
@@ -153,7 +157,8 @@ def test_unread_results_pause_dispatch(bounded_side, connect, measured):
 
 
 def test_a_real_run(tmp_path):
-    """HTEX with more work than the bound before its first block comes: all of it is done."""
+    """HTEX submits more than the bound allows before its first block registers: all tasks are
+    done."""
     command = bounded(10_000_000)
     with running(tmp_path, blocks=0, interchange_launch_cmd=command) as executor:
         futures = [executor.submit(len, {}, bytes(50_000)) for _ in range(1000)]
@@ -174,7 +179,7 @@ def test_a_bound_that_is_none(text):
 
 
 def peak_bytes(pid: int) -> int:
-    """The most that was ever resident."""
+    """Returns the highest resident memory of a process so far."""
     with open(f"/proc/{pid}/status") as status:
         line = next(line for line in status if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
@@ -186,7 +191,8 @@ LIMIT_BYTES = 512 << 20
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_the_bound_is_within_what_limits_of_the_process_leave(start, limit, measured):
-    """And with as many tasks as it takes in, it ends as it should."""
+    """The default bound fits the limits of the process. Filled up to that bound, the interchange
+    still ends normally."""
 
     def limited() -> None:
         resource.setrlimit(LIMITS[limit], (LIMIT_BYTES, LIMIT_BYTES))

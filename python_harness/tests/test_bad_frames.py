@@ -1,4 +1,4 @@
-"""Garbage on the wire: each bad frame costs one WARNING, and the work goes on."""
+"""Garbage from the network: each bad frame costs one WARNING, and the interchange goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.machine.waiting import wait_until
 
 
 class Bomb:
-    """Runs code when it is unpickled; whoever only reads the pickle does not set it off."""
+    """An object that runs code when it is unpickled, but not when the pickle is only read."""
 
     def __init__(self, path) -> None:
         self.path = str(path)
@@ -23,7 +23,8 @@ class Bomb:
 
 
 def warnings_after(side, manager, frames: list[bytes]) -> list[str]:
-    """The warnings that these frames cause; the probe behind them is answered in order."""
+    """Returns the warnings that these frames cause. The probe sent after them is answered in order,
+    so all frames have been read."""
     side.settle_log()
     before = len(side.interchange.log_lines("WARNING"))
     manager.send_frames(*frames)
@@ -116,7 +117,8 @@ def test_task_without_context_is_dispatched(start, connect):
     assert manager.tasks(1) == [old]
 
 
-# Bodies that would disturb their neighbours if they were joined carelessly into one list.
+# Task bodies that would damage neighbouring tasks if the bodies were carelessly joined into one
+# list.
 TREACHEROUS_BODIES = {
     "surplus-pop": b"\x80\x0400}(X\x07\x00\x00\x00task_idK\x02u.",
     "second-object": b"\x80\x04K\x05}(X\x07\x00\x00\x00task_idK\x02X\x06\x00\x00\x00bufferC\x00u.",
@@ -127,7 +129,7 @@ TREACHEROUS_BODIES = {
 @pytest.mark.ours_only("stock dies of an undecodable task")
 @pytest.mark.parametrize("body", TREACHEROUS_BODIES.values(), ids=TREACHEROUS_BODIES)
 def test_a_treacherous_task_does_not_harm_its_neighbours(start, connect, body):
-    """Whatever becomes of task 2: tasks 1 and 3 arrive as they were sent."""
+    """Tasks 1 and 3 arrive as they were sent, whatever happens to task 2 between them."""
     side = start()
     first = side.submit(1, b"first")
     side.submit_raw(body)
@@ -166,7 +168,7 @@ def test_odd_registration_does_not_stop_the_others(start, connect, fields):
     side = start()
     odd = connect(side, b"odd")
     odd.probe()
-    # It takes no tasks, so that the good one has to be found past it every time.
+    # The odd manager accepts no tasks, so each dispatch has to pass it to reach the good one.
     odd.register(**{"max_capacity": 0, **fields})
     odd.probe()
     good = connect(side, b"good").enlist(side)

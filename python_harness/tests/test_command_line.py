@@ -1,4 +1,4 @@
-"""The binary in front of a person: --version, --help, wrong usage, a terminal on stdin."""
+"""The binary as a user runs it: --version, --help, wrong usage, and a terminal as stdin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 5
-# What is run by hand, in the order in which it is listed.
+# The tools for users, in the order in which --help lists them.
 TOOLS = [
     *("status", "top", "install-shim", "enable", "disable", "enabled"),
     *("doctor", "guide", "report", "completions", "man"),
@@ -89,7 +89,8 @@ def test_wrong_usage(arguments):
 
 
 def test_on_a_terminal_it_says_what_it_is():
-    """Someone who types its name gets some lines, not a process that waits for a pickle."""
+    """A user who types the program's name gets some lines of text, not a process that waits for a
+    pickle."""
     master, slave = pty.openpty()
     try:
         told = run(stdin=slave)
@@ -113,7 +114,7 @@ def test_help_names_every_tool():
 
 
 def test_a_tool_ends_before_it_reads_its_input():
-    """HTEX's own start begins with standard input; a tool has nothing to do with it."""
+    """The interchange itself begins by reading standard input; a tool does not read it."""
     reading, writing = os.pipe()
     try:
         assert run("completions", "bash", stdin=reading).returncode == 0
@@ -123,7 +124,7 @@ def test_a_tool_ends_before_it_reads_its_input():
 
 
 def test_nothing_but_glibc_is_loaded(start):
-    """One self-contained binary: libzmq, libsodium and libstdc++ are inside."""
+    """The binary is self-contained: libzmq, libsodium and libstdc++ are linked into it."""
     side = start(encrypted=True)
     with open(f"/proc/{side.interchange.pid}/maps") as maps:
         libraries = {line.split()[-1] for line in maps if ".so" in line}

@@ -180,7 +180,7 @@ def test_hold_of_something_that_is_no_name(start, connect, uid):
 
 
 def test_fifty_threads_of_commands(start, connect, tmp_path):
-    """Parsl's own command client, as its stress test uses it, misspelt command included."""
+    """Uses Parsl's own command client as Parsl's stress test does, including a misspelt command."""
     side = start(launch=False)
     with closing(CommandClient("127.0.0.1", (49152, 65535))) as client:
         side.overrides["client_ports"] = (*side.config()["client_ports"][:2], client.port)

@@ -1,4 +1,5 @@
-"""The protocol page, its frames, and the rules played to ours, to stock, and to broken copies."""
+"""The protocol page, its frames, and the rules tested against htex-interchange, Parsl's
+interchange, and broken copies of it."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from harness.fakes.wire import HEARTBEAT_CODE
 from harness.htex.interchange import command_under_test, stock_under_test
 from harness.setup import environment
 
-# No release has the dialect that this one is about.
+# Rules about a dialect that no release has.
 NOT_PLAYED = {"P-1.15.1"}
 
-# Those that the newest release's dialect tries.
+# The number of rules that apply to the newest release's dialect, at least.
 TRIED_MIN = 115
 
-# One copy in every run; the rest take minutes.
+# The broken copy that is tested in every run; the others take minutes.
 FIRST_COPY = "results are pickled anew"
 
 
@@ -30,7 +31,8 @@ def broken(outcomes: list[dict]) -> dict[str, str]:
 
 
 def neighbours(copy) -> list[str]:
-    """The rules of the copy's sections that stock keeps."""
+    """Returns the rules in the sections that a copy changes, without those that Parsl's interchange
+    breaks."""
     return [
         number
         for number in page.rules()
@@ -56,7 +58,7 @@ def test_rules_read_as_rules():
 
 
 def test_rules_are_counted_up():
-    """A number is used once, and in order."""
+    """The rules' numbers are unique and ascending."""
     found = [tuple(map(int, number[2:].split("."))) for number in page.rules()]
     assert found == sorted(set(found))
 
@@ -85,18 +87,19 @@ def test_frames_name_rules_of_the_page():
     pickle.DEFAULT_PROTOCOL != frames.PROTOCOL, reason="stock's pickles are of another protocol"
 )
 def test_stock_sends_these_frames(start, connect):
-    """Byte by byte: an answer of every kind, of Parsl's own interchange."""
+    """Parsl's own interchange sends each kind of answer exactly as the page shows it, byte by
+    byte."""
     wanted = {message.name: message.frames[0] for message in frames.good()}
     side = start(command=environment.stock_command(), _check_python_mismatch=False)
     manager = connect(side)
     manager.probe()
     for frame in (frames.tasks()[0], frames.tasks()[1]):
         side.submit_raw(pickle.dumps(frame, frames.PROTOCOL))
-    # Both wait before there is a manager.
+    # Both tasks are queued before a manager registers.
     side.settle_log()
     manager.send_frames(wanted["registration"])
     batch = manager.receive()
-    # `settle_log` has sent one of its own, which has no priority and comes later.
+    # `settle_log` has sent another task, which has no priority and is dispatched later.
     assert pickle.loads(batch) == [frames.tasks()[1], frames.tasks()[0]]
     assert batch == wanted["batch"]
     assert side.command_raw(wanted["managers"]) == wanted["managers-answer"]
@@ -151,7 +154,7 @@ def test_what_a_copy_breaks_is_named(name, tmp_path):
 
 
 def test_a_command_that_does_not_serve(tmp_path, capfd):
-    """Its rules are broken, and the run goes on to its end."""
+    """A command that is no interchange breaks rules, and the run continues to its end."""
     words = ["conformance", "--json", "--rule", "P-1.2.8", "--rule", "P-1.10.1", "--", "false"]
     assert cli.main(words) == 1
     document = json.loads(capfd.readouterr().out)

@@ -1,5 +1,5 @@
-"""More managers than the interchange has descriptors: those inside are served, the others wait
-outside and cost nothing, and come in when there is room."""
+"""More managers than the interchange has descriptors: the connected ones are served. The others
+wait unconnected, cost nothing, and connect when descriptors are free again."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ MANAGERS = 100
 SERVED_AT_LEAST = 15
 OBSERVED_S = 4.0
 CPU_PERCENT_MAX = 5.0
-# That descriptors run out, and that they have.
+# One line when descriptors run out, and a few more at most.
 COMPLAINTS_MAX = 4
-# Who knocks at a shut door knocks again after 1, 2, 4, 8 … seconds.
+# A refused peer retries after 1, 2, 4, 8 … seconds.
 LET_IN_WITHIN_S = 90
 
 
 @pytest.fixture
 def crowd():
-    """Sockets of managers that have all said who they are, if anybody listens."""
+    """Returns sockets of managers that have sent their registrations, whether or not they are
+    accepted."""
     context = zmq.Context()
     context.setsockopt(zmq.MAX_SOCKETS, 4 * MANAGERS)
     sockets: dict[str, zmq.Socket] = {}
@@ -54,7 +55,7 @@ def crowd():
 
 
 def limited(to: int, refuse=None):
-    """What the interchange does before it starts."""
+    """Returns the function that the interchange's process runs before it starts."""
 
     def prepare() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (to, to))
@@ -64,7 +65,7 @@ def limited(to: int, refuse=None):
     return prepare
 
 
-# A kernel before 5.9 has no close_range, a container without privileges has no unshare as a rule.
+# A kernel before 5.9 has no close_range. A container without privileges usually has no unshare.
 SYSTEMS = {
     "all-calls": lambda: None,
     "no-close-range": lambda: refused_calls.refusing({"close_range": errno.ENOSYS}),
@@ -108,7 +109,8 @@ def test_a_crowd_at_a_limit_of_64(start, crowd, measured, system):
 
 
 def _all_work(side, names: list[str], sockets: dict[str, zmq.Socket]) -> None:
-    """Each of them gets a task, whoever else came in meanwhile, and every result comes back."""
+    """Each named manager gets a task, even if other managers have connected, and every result
+    arrives."""
     for task_id in range(1, MANAGERS + 1):
         side.submit(task_id, b"x")
     poller = zmq.Poller()
@@ -135,7 +137,7 @@ def _all_work(side, names: list[str], sockets: dict[str, zmq.Socket]) -> None:
 
 
 def test_a_warning_at_80_percent(start, crowd):
-    """100 connections and some thirty descriptors beside them, of 150."""
+    """100 connections and about thirty other descriptors, of 150."""
     side = start(launch=False)
     interchange = side.launch(preexec_fn=limited(150))
     crowd(side.worker_url)

@@ -1,8 +1,10 @@
-"""The same conversations with stock and with ours, and proof that a wrong candidate is caught.
+"""Plays the same conversations to Parsl's interchange and to htex-interchange, and shows that a
+wrong candidate is caught.
 
 A difference is a failure unless a named rule (`harness/differential/rules.py`) or a named ending
-(`harness/differential/endings.py`) says that it is on purpose. 20 conversations, 500 with `--long`;
-`HTEX_TEST_SEED=17` replays one, `HTEX_TEST_SEED=100-199` a hundred.
+(`harness/differential/endings.py`) says that the difference is intended. There are 20
+conversations, 500 with `--long`. `HTEX_TEST_SEED=17` replays one, `HTEX_TEST_SEED=100-199` a
+hundred.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from harness.differential.values import names_foreign
 from harness.htex.interchange import stock_under_test
 from harness.setup import environment
 
-# A mutant that shows in none of this many conversations of its kind is not caught.
+# A mutant counts as not caught if this many conversations of its kind do not reveal it.
 CHANCES = 5
 
 
@@ -38,7 +40,8 @@ def test_stock_and_ours_do_the_same(seed, tmp_path, tmp_path_factory):
 
 
 def test_stock_does_the_same_twice(tmp_path_factory):
-    """What is left to chance is no difference, and every other difference would be one of ours."""
+    """Two runs of Parsl's interchange do not differ: chance causes no difference, so any other
+    difference comes from htex-interchange."""
     told = differential.conversation(4)
     places = [tmp_path_factory.mktemp("stock") for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -48,7 +51,8 @@ def test_stock_does_the_same_twice(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_stock(tmp_path_factory):
-    """What stock does in a conversation, as a future; played once, for all mutants."""
+    """Returns the transcript of Parsl's interchange for a conversation, as a future; it is played
+    once, for all mutants."""
     known: dict[int, Future[differential.Transcript]] = {}
     with ThreadPoolExecutor(1) as pool:
 
@@ -78,7 +82,7 @@ def test_a_wrong_candidate_is_caught(name, by_stock, tmp_path):
 
 
 def seeds_that(needs: str) -> list[int]:
-    """Those first that have most of it."""
+    """Returns the seeds of suitable conversations, those with the most such events first."""
     told = [differential.conversation(seed) for seed in range(1, 1 + differential.SEEDS)]
     wanted = "hold" if needs == "hub" else needs
     able = [each for each in told if each.by_block and (each.hub or needs != "hub")]

@@ -1,7 +1,7 @@
-"""The rule on batches, by itself: what it lets pass, and that it lets nothing else pass.
+"""The rule on batches, tested alone: which differences it allows, and that it allows no others.
 
-A task is written as its number; one that names what managers may be unable to import, as a negative
-one.
+A task is written as its number. A negative number is a task that names objects which managers may
+be unable to import.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def task(number: int) -> dict:
 
 
 def step(batches: list, reports: list[list[int]] | None = None) -> Step:
-    """What one manager gets, in lists and words, and which tasks each report on it tells."""
+    """Returns a step in which one manager gets these batches and messages, and the hub gets a
+    report on each list of tasks."""
     messages = [
         ("tasks", [task(number) for number in batch]) if isinstance(batch, list) else batch
         for batch in batches
@@ -54,7 +55,7 @@ def difference(stock: Step, ours: Step) -> str | None:
         ([[-1]], [[-1]]),
         ([[1, -2, 3]], [[1], [-2], [3]]),
         ([[1, 2, -3, -4, 5, 6]], [[1, 2], [-3], [-4], [5, 6]]),
-        # Stock sends in a turn of its own what became known later.
+        # Parsl's interchange sends in a separate turn what it learned later.
         ([[1, -2], [3, 4], SHUTDOWN], [[1], [-2], [3, 4], SHUTDOWN]),
         ([[1], [-2]], [[1], [-2]]),
     ],
@@ -66,16 +67,16 @@ def test_batches_may_be_cut_at_a_foreign_name(stock, ours):
 @pytest.mark.parametrize(
     ("stock", "ours"),
     [
-        # One stands beside others.
+        # A foreign task shares a batch with others.
         ([[1, -2]], [[1, -2]]),
         ([[1, -2, 3]], [[1], [-2, 3]]),
         ([[-1, -2]], [[-1, -2]]),
-        # A cut where nothing foreign is.
+        # A cut at a place without a foreign task.
         ([[1, 2]], [[1], [2]]),
         ([[1, 2, -3]], [[1], [2], [-3]]),
-        # Batches that stock does not join.
+        # Batches that Parsl's interchange does not join.
         ([[1], [2, -3]], [[1, 2], [-3]]),
-        # Other tasks, or in another order.
+        # Other tasks, or another order.
         ([[1, -2, 3]], [[-2], [1], [3]]),
         ([[1, -2, 3]], [[1], [-2]]),
         ([[1, -2]], [[1], [-2], [3]]),

@@ -1,4 +1,4 @@
-"""Which manager gets which task, when, and that what arrives is what was sent."""
+"""Which manager gets which task and when, and that tasks and results arrive unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RICH_CONTEXT = {
 
 
 def drain_order(manager: FakeManager, side: FakeSubmitSide, count: int) -> list[int]:
-    """The order in which a manager with one slot is given `count` tasks."""
+    """Returns the order in which a manager with one slot gets `count` tasks."""
     order = []
     for _ in range(count):
         (task,) = manager.tasks(1)
@@ -38,7 +38,8 @@ def drain_order(manager: FakeManager, side: FakeSubmitSide, count: int) -> list[
 
 
 def queue(side: FakeSubmitSide, priorities: dict[int, object]) -> None:
-    """Submits tasks with these priorities (absent: None) while no manager could take one."""
+    """Submits tasks with these priorities (absent: None) while no manager is registered that could
+    run one."""
     for task_id, priority in priorities.items():
         context = {} if priority is None else {"resource_spec": {"priority": priority}}
         side.submit(task_id, context=context)
@@ -100,7 +101,7 @@ def test_task_and_result_of_any_size(start, connect, size):
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_batch_holds_the_tasks_unchanged(start, connect, protocol):
-    """Contexts hold any Python object; a tuple stays a tuple, a UUID a UUID."""
+    """A context may hold any Python object; a tuple stays a tuple, and a UUID stays a UUID."""
     side = start()
     sent = [
         side.submit(1, b"a" * 300, RICH_CONTEXT, protocol),
@@ -117,7 +118,7 @@ def test_batch_holds_the_tasks_unchanged(start, connect, protocol):
 
 
 def test_objects_shared_inside_one_task_stay_shared(start, connect):
-    """A pickle that reads its memo must not read a neighbour's in the batch."""
+    """A pickle that reads its memo must not read another task's memo in the same batch."""
     side = start()
     twin = ["twin"]
     for task_id in (1, 2, 3):
@@ -233,7 +234,7 @@ def test_higher_block_goes_first_with_the_block_selector(start, connect):
         block: connect(side, f"m-{block}".encode()).enlist(side, block_id=block)
         for block in ("1", "0", "2", "10")
     }
-    # Block ids are strings, also where they look like numbers: "2" is above "10".
+    # Block ids are compared as strings, even if they look like numbers: "2" is above "10".
     for task_id, block in enumerate(["2", "10", "1", "0"], start=1):
         side.submit(task_id)
         assert managers[block].tasks(1)[0]["task_id"] == task_id
@@ -290,7 +291,7 @@ def test_result_behind_a_marker_frame(start, connect):
 
 
 def test_result_is_forwarded_as_the_bytes_that_came(start, connect):
-    """Whatever protocol and extra fields: nothing of it is re-encoded."""
+    """No part of a result is re-encoded, whatever its pickle protocol and extra fields."""
     side = start()
     manager = connect(side).enlist(side, max_capacity=6)
     for protocol in range(6):
@@ -306,7 +307,7 @@ def test_result_is_forwarded_as_the_bytes_that_came(start, connect):
 
 
 def test_result_for_a_task_it_does_not_hold_is_dropped(start, connect):
-    """HTEX's result thread dies of a task id it does not know."""
+    """An unknown task id would end HTEX's result thread."""
     side = start()
     manager = connect(side).enlist(side, max_capacity=2)
     side.submit(1)

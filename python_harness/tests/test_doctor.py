@@ -1,4 +1,5 @@
-"""`htex-interchange doctor` of a set-up: what is broken here, and nothing else, is named."""
+"""`htex-interchange doctor` on a configuration: it reports what is broken there, and nothing
+else."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
-# Python and Parsl begin slowly on a loaded machine.
+# Python and Parsl start slowly on a loaded machine.
 SECONDS = 100
 NOTHING, NOT_EXAMINED, WARNINGS, PROBLEMS = 0, 1, 3, 4
 BY_STATUS = {"problem": PROBLEMS, "warning": WARNINGS}
@@ -38,7 +39,7 @@ config = Config(executors=[executor], run_dir={run_dir!r}, strategy="none")
 
 
 def written(tmp_path: Path, options: str = "", provider: str = "", *, more: str = "") -> Path:
-    """A configuration as users write it, in a file of its own."""
+    """Writes a configuration as users write it, in a separate file."""
     if "address=" not in options:
         options = f'address="127.0.0.1", {options}'
     options = options and options.rstrip(", ") + ","
@@ -66,7 +67,8 @@ def doctor(*arguments, env=None, **options) -> subprocess.CompletedProcess:
 
 
 def diagnosis(*arguments, **options) -> dict:
-    """The document; its exit status says the worst of it."""
+    """Returns doctor's JSON document, and checks that the exit status is that of the worst
+    finding."""
     told = doctor("--json", *arguments, **options)
     assert told.returncode in (NOTHING, WARNINGS, PROBLEMS), told
     document = json.loads(told.stdout)
@@ -82,7 +84,7 @@ def ids(document: dict, *severities: str) -> list[str]:
 
 
 def only_problem(document: dict) -> dict:
-    """The one thing that is wrong: no second problem, and no warning beside it."""
+    """Returns the only finding, which is a problem: there is no second problem and no warning."""
     assert len(ids(document)) == 1, document["findings"]
     (found,) = (one for one in document["findings"] if one["severity"] == "problem")
     assert found["what"] and found["why"] and found["remedy"], found
@@ -100,7 +102,7 @@ def test_a_sound_set_up_is_called_sound_and_is(tmp_path):
     assert f"loaded by {environment.VENV_BIN.resolve()}" in told.stdout.replace(
         str(environment.VENV_BIN), str(environment.VENV_BIN.resolve())
     )
-    # Nothing was started and nothing was written, not even what Python compiled.
+    # No process was started and no file was written, not even compiled Python.
     assert os.listdir(tmp_path) == ["my_config.py"]
     program = "import parsl, my_config\n" + (
         "with parsl.load(my_config.config):\n"
@@ -164,7 +166,7 @@ def test_a_loopback_address_for_other_machines(tmp_path):
         "executor._provider = SlurmProvider(nodes_per_block=2, launcher=SrunLauncher())"
     )
     found = ids(diagnosis(written(tmp_path, more=slurm)))
-    # There is no batch system here either.
+    # This machine has no batch system either.
     assert found == ["address-loopback", "batch-system-missing"]
 
 
@@ -196,7 +198,7 @@ def test_certificates(tmp_path, spoil, name):
 
 
 def test_directories_whose_names_are_no_text(tmp_path):
-    """They are looked into, by their bytes."""
+    """Directories whose names are not valid UTF-8 are examined; their names are passed as bytes."""
     from parsl.curvezmq import create_certificates
 
     above = tmp_path / os.fsdecode(b"Zo\xeb")
@@ -219,13 +221,14 @@ def limit_to(descriptors: int):
 
 
 def test_too_few_descriptors_for_the_blocks(tmp_path):
-    """1,024 are enough for 903 managers: 95 % without what is open from the start."""
+    """1,024 descriptors are enough for 903 managers: 95 % of them, without those that are open from
+    the start."""
     for blocks, expected in ((700, []), (800, ["descriptors-scarce"]), (910, ["descriptors"])):
         file = written(tmp_path, provider=f"max_blocks={blocks}")
         document = diagnosis(file, preexec_fn=limit_to(1024))
         assert ids(document) == expected
     assert "1024" in only_problem(document)["what"]
-    # And where there are enough, the same blocks are no matter.
+    # With enough descriptors, the same blocks are no problem.
     assert ids(diagnosis(file, preexec_fn=limit_to(4096))) == []
 
 
@@ -248,7 +251,8 @@ def test_a_selector_that_no_other_process_can_load(tmp_path):
     assert found["id"] == "selector-not-loaded" and "nowhere" in found["why"]
     file = written(tmp_path, more=SELECTOR + WITHOUT_METHOD)
     assert only_problem(diagnosis(file, cwd=tmp_path))["id"] == "selector-without-method"
-    # Where the interchange would be started, it is found, or it is not.
+    # Whether the selector can be imported depends on the directory in which the interchange would
+    # be started.
     file = written(tmp_path, more=SELECTOR)
     document = diagnosis(file, cwd=tmp_path)
     assert ids(document) == [] and ids(document, "note") == ["selector-of-your-own"]
@@ -265,7 +269,8 @@ def test_a_selector_that_no_other_process_can_load(tmp_path):
     ],
 )
 def test_releases_of_parsl(tmp_path, name, problems):
-    """The same file with each of them; its Python is found by its interchange.py on PATH."""
+    """Examines the same file with each release; the release's Python is found by its interchange.py
+    on PATH."""
     release = supported.release(name)
     document = diagnosis(written(tmp_path), env=release.child_environment())
     assert ids(document) == problems
@@ -273,7 +278,8 @@ def test_releases_of_parsl(tmp_path, name, problems):
 
 
 def test_managers_of_another_environment(tmp_path):
-    """The scripts of another release come first on PATH: the interchange's and the managers'."""
+    """The scripts of another release come first on PATH: those of the interchange and of the
+    managers."""
     other = supported.release(supported.OLDEST)
     path = f"{other.place}/bin:{os.environ['PATH']}"
     document = diagnosis(
@@ -281,7 +287,7 @@ def test_managers_of_another_environment(tmp_path):
     )
     assert ids(document) == ["versions-differ", "manager-versions"]
     assert all("2025.06.30" in one["what"] for one in document["findings"])
-    # Told the versions, the interchange need not look for them.
+    # With explicit versions, the interchange does not need to look them up.
     version = f"--python-version=3.{sys.version_info[1]}"
     exact = f'", "{version}", "--parsl-version", "{VERSION}"]'
     file = written(tmp_path)
@@ -378,10 +384,10 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_a_configuration(tmp_path, form, listening):
-    """However it is written, what is wrong with it is found, and nothing is started."""
+    """In every form of a configuration file the problem is found, and nothing is started."""
     more = f"made = [config]\n{FORMS[form]}\n".replace("made = [config]", "made = config")
     if form in ("function", "program", "guarded"):
-        # Only by the function, or by what is loaded.
+        # In these forms, only the function or the loaded module gives the configuration.
         more = more.replace("made = config\n", "made = (lambda it: lambda: it)(config)\n")
         more = more.replace("return made", "return made()").replace("load(made)", "load(made())")
     else:
@@ -399,7 +405,7 @@ def test_a_file_with_a_fault_shows_its_traceback(tmp_path):
     assert "config-raises" in told.stdout
     assert re.search(r"return Config\(nonsense=1\)", told.stdout) and "TypeError" in told.stdout
     assert "question.py" not in told.stdout and "importlib" not in told.stdout
-    # Nor what stands between the file and its environment.
+    # The traceback does not show doctor's own frames between the file and its environment either.
     assert "NOT_SET" in told.stdout and "surroundings" not in told.stdout
 
 
@@ -429,7 +435,7 @@ def test_a_python_without_parsl(tmp_path):
 
 
 def test_a_newer_parsl_is_worth_a_note(tmp_path):
-    """Made of the installed one, by a version of its own: there is no newer one yet."""
+    """The installed Parsl with a changed version number, because no newer Parsl exists yet."""
     fake_newer = "import parsl.version\nparsl.version.VERSION = '9999.01.04'\n"
     (tmp_path / "sitecustomize.py").write_text(fake_newer)
     document = diagnosis(written(tmp_path), env={**os.environ, "PYTHONPATH": str(tmp_path)})

@@ -1,4 +1,5 @@
-"""What a run needs to start, beyond our own door: `doctor` looks for it, and says if it is not."""
+"""What a run needs to start besides htex-interchange itself: `doctor` looks for it and reports what
+is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from harness.setup import environment
 
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
-# Each of Parsl's providers that runs commands: to submit, to ask, and to cancel.
+# Each of Parsl's providers that run commands: to submit, to query, and to cancel.
 PROVIDERS = {
     "SlurmProvider": ["sbatch", "squeue", "scancel"],
     "PBSProProvider": ["qsub", "qstat", "qdel"],
@@ -56,7 +57,8 @@ def with_provider(tmp_path: Path, provider: str, arguments: str, options: str = 
 
 
 def fake_commands(tmp_path: Path, names: list[str]) -> dict:
-    """The environment of a machine that has them; none is ever run for its answer."""
+    """Returns the environment of a machine that has these commands; their output is never
+    needed."""
     place = tmp_path / "fake-commands"
     place.mkdir()
     for name in names:
@@ -85,7 +87,7 @@ def test_the_batch_systems_commands(tmp_path):
         assert evidence in found["evidence"] and f"provider={name}" in found["evidence"]
     env = fake_commands(tmp_path, sorted({one for all_ in PROVIDERS.values() for one in all_}))
     assert ids(diagnosis(file, env=env)) == []
-    # A run goes on without what ends its blocks.
+    # A run can go on without the command that cancels its blocks.
     for commands in PROVIDERS.values():
         (tmp_path / "fake-commands" / commands[-1]).unlink(missing_ok=True)
     found = diagnosis(file, env=env)
@@ -110,7 +112,8 @@ executor._provider = Own()
 
 
 def test_a_provider_with_a_way_of_its_own(tmp_path):
-    """One that is made of Parsl's runs its commands, unless it brings them elsewhere itself."""
+    """A subclass of a Parsl provider runs the provider's commands, unless it overrides the method
+    that runs them."""
     for method, found in (("other", ["batch-system-missing"]), ("execute_wait", [])):
         file = written(tmp_path, "address='*'", more=OWN_WAY.format(method=method))
         document = diagnosis(file)
@@ -123,7 +126,7 @@ def test_ports_that_parsl_cannot_do_without(tmp_path):
     assert found["id"] == "port-range-invalid" and found["evidence"]
     file = written(tmp_path, "worker_port_range=None")
     assert only_problem(diagnosis(file))["id"] == "port-range-invalid"
-    # Nobody asks for a range behind a port.
+    # With a fixed port, the port range is not used.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -195,7 +198,7 @@ def test_what_nodes_cannot_tell_monitoring(tmp_path):
 def test_what_runs_inside_a_batch_job_is_not_called_missing(tmp_path):
     arguments = "nodes_per_block=2, launcher=__import__('parsl').launchers.SimpleLauncher()"
     file = with_provider(tmp_path, "SlurmProvider", arguments, "max_workers_per_block=1,")
-    # This one takes its command as a text.
+    # MPIExecutor takes its command as one string.
     binary = repr(str(environment.binary()))
     text = file.read_text().replace("HighThroughputExecutor", "MPIExecutor")
     file.write_text(text.replace(f"[{binary}]", binary))
@@ -234,7 +237,8 @@ def runs(script: Path) -> bool:
 
 
 def test_configurations_of_which_one_is_started(tmp_path):
-    """Each site's has the same port, as only one of them is ever used."""
+    """All configurations of sites have the same port, because only one of them is ever used at a
+    time."""
     more = (
         "\ndef of_site(label):\n"
         "    one = HighThroughputExecutor(label=label, address='127.0.0.1', worker_port={port},\n"

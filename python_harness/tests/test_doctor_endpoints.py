@@ -1,6 +1,7 @@
-"""`htex-interchange doctor` of an endpoint of Globus Compute: which interchange it would have.
+"""`htex-interchange doctor` on an endpoint of Globus Compute: which interchange the endpoint would
+use.
 
-The endpoint's Python is a stand-in, in which YAML is JSON; `test_globus_compute.py` has real ones.
+The endpoint's Python is a fake in which YAML is JSON; `test_globus_compute.py` has real endpoints.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ NOTHING, NOT_EXAMINED, WARNINGS, PROBLEMS = 0, 1, 3, 4
 COMMAND = "globus-compute-endpoint"
 TEMPLATE = "engine:\n  type: GlobusComputeEngine\n"
 
-# Every JSON document is YAML; what else there is in YAML is its own reader's business.
+# Every JSON document is valid YAML. Other YAML is left to the real reader.
 YAML = "from json import loads as safe_load\n"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """With the environment whose command starts it."""
+    """An endpoint's directory, and the environment whose command starts the endpoint."""
 
     directory: Path
     venv: Path
@@ -90,7 +91,7 @@ def venv(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def endpoint(tmp_path, venv) -> Endpoint:
-    """Of 4.19.0, freshly configured, with a name that has a blank."""
+    """A freshly configured endpoint of Globus Compute 4.19.0, whose name contains a space."""
     copy = tmp_path / "venv"
     subprocess.run(["cp", "-a", venv, copy], check=True)
     directory = tmp_path / ".globus_compute" / "my endpoint"
@@ -136,7 +137,7 @@ def test_a_shim_serves_if_it_is_the_first(endpoint):
     shim = endpoint.shim()
     line = {"PATH": f"{shim}:{endpoint.scripts}:/usr/bin:/bin"}
     assert found(endpoint.with_environment(line)) == ["served-by-shim"]
-    # Whatever the PATH of this shell, if it only has a command to ask.
+    # The shell's PATH does not matter, as long as it has a command to ask.
     assert found(endpoint, path=f"{endpoint.scripts}") == ["served-by-shim"]
     behind = {"PATH": f"{endpoint.scripts}:{shim}"}
     assert found(endpoint.with_environment(behind)) == ["stock", "shim-not-first"]
@@ -181,13 +182,13 @@ def test_a_pth_serves_where_path_does_not(endpoint):
 
 
 def test_a_command_that_enters_another_environment(endpoint):
-    """As that of Globus Compute's packages for systems does."""
+    """The command of Globus Compute's system packages does this."""
     shim, wrapper = endpoint.shim(), endpoint.venv.parent / "wrapper"
     command(wrapper, "#!/bin/sh")
     line = {"PATH": f"{shim}:{wrapper}"}
     expected = ["served-by-shim", "shim-may-be-hidden"]
     assert found(endpoint.with_environment(line)) == expected
-    # And with nothing else on PATH there is no Python to ask.
+    # With nothing else on PATH, doctor finds no Python to ask.
     told = run("doctor", endpoint.directory, path=str(wrapper))
     assert told.returncode == NOT_EXAMINED and "--python" in told.stderr
     python = endpoint.scripts / "python"
@@ -195,7 +196,7 @@ def test_a_command_that_enters_another_environment(endpoint):
 
 
 def test_another_environment_than_that_of_the_shell(endpoint, tmp_path, venv):
-    """The endpoint's PATH leads to it, and what is told is its own."""
+    """The endpoint's PATH leads to another environment, and doctor reports on that environment."""
     other = Endpoint(endpoint.directory, tmp_path / "other")
     subprocess.run(["cp", "-a", venv, other.venv], check=True)
     (other.packages / "yaml.py").write_text(YAML)
@@ -215,7 +216,8 @@ def test_an_engine_that_has_no_interchange(endpoint):
 
 
 def test_an_endpoint_of_before_user_endpoints(endpoint):
-    """Its own directory has the engine, and `user_environment.yaml` is not for it."""
+    """The endpoint's own directory has the engine, and `user_environment.yaml` does not apply to
+    it."""
     shim = endpoint.shim()
     (endpoint.directory / "config.yaml").write_text('{"engine": {}}')
     endpoint.with_environment({"PATH": f"{shim}:{endpoint.scripts}"})

@@ -1,4 +1,4 @@
-"""`htex-interchange doctor --explain ID`: the page on each finding, and the way to it."""
+"""`htex-interchange doctor --explain ID`: the page on each finding, and how users get to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 SECONDS = 30
 WRONG_ARGUMENTS = 2
-# What each page has, in this order.
+# The parts of each page, in this order.
 PARTS = ["Shown when: ", "Cause: ", "What to do: ", "Related: "]
 
 
@@ -29,7 +29,7 @@ def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def unknown(wanted: str) -> tuple[str, dict[str, str]]:
-    """What is said of an id that there is not: the first line, and the meaning of each id."""
+    """Returns the answer to an unknown id: the first line, and the meaning of each suggested id."""
     told = doctor("--explain", wanted)
     assert (told.returncode, told.stdout) == (WRONG_ARGUMENTS, ""), told
     first, _, rest = told.stderr.partition("\n\n")

@@ -1,5 +1,5 @@
-"""`htex-interchange doctor` of runs that failed, with real Parsl: the cause that is shown is told,
-and no other."""
+"""`htex-interchange doctor` on runs that failed, with real Parsl: it reports the cause that can be
+seen, and no other."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ PROVIDERS = {
     SlurmProvider: "sbatch",
     TorqueProvider: "qsub",
 }
-# It takes a block's script, and writes what the job would have written where the script says.
+# A fake submit command: it reads a block's script and writes the job's output to the files that the
+# script names.
 FAKE = r"""#!/bin/sh
 script=$(eval "echo \${$#}")
 test -f "$script" || script=/dev/stdin
@@ -54,7 +55,7 @@ case "$0" in
 esac
 """
 REFUSING = '#!/bin/sh\necho "Invalid account or account/partition combination" >&2\nexit 1\n'
-# What batch systems write at a job's end, and what is made of it.
+# What batch systems write at a job's end, and the id of the finding for it.
 WORDS = {
     "process_worker_pool.py: command not found": None,
     "slurmstepd: error: Detected 1 oom_kill event in StepId=4711.batch.": "out-of-memory",
@@ -76,7 +77,7 @@ def diagnosis(directory: Path) -> dict:
 
 @pytest.fixture
 def batch_system(tmp_path, monkeypatch):
-    """Puts stand-ins for a batch system's commands on PATH; without them there are none."""
+    """Puts fake commands of a batch system on PATH; without this call there are none."""
 
     def made(command: str, text: str, words: str = "") -> None:
         place = tmp_path / "bin"
@@ -90,7 +91,7 @@ def batch_system(tmp_path, monkeypatch):
 
 
 def failing_run(tmp_path: Path, provider: type) -> dict:
-    """A whole program, whose one task fails because no block can be submitted."""
+    """Runs a whole program whose one task fails because no block can be submitted."""
     config = executors.kernel_config(
         tmp_path / "runinfo", provider=provider(init_blocks=1, max_blocks=1)
     )
@@ -151,7 +152,7 @@ def test_condor_refuses_and_parsl_does_not_give_up(tmp_path, batch_system):
 
 
 def ended_job(tmp_path: Path, provider: type) -> dict:
-    """A bare executor, of which one block was submitted and has said its last words."""
+    """Runs a bare executor, submits one block, and lets its job write its last output."""
     htex: HighThroughputExecutor = executors.executor(
         provider=provider(init_blocks=0), block_error_handler=False
     )
@@ -239,7 +240,7 @@ def program(tmp_path: Path, body: str) -> tuple[subprocess.Popen, Path]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        # Whoever started these tests in the background ignores it, and so would the program.
+        # Tests that run in the background ignore SIGINT, and the program would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     return process, tmp_path / "runinfo"
@@ -262,17 +263,17 @@ def test_a_task_that_raises_ends_the_program(tmp_path):
     assert "2 tasks failed" in told["tasks-failed"]["what"]
     assert "1 by DependencyError, 1 by ValueError" in told["tasks-failed"]["what"]
     assert NO_FAULT in told["tasks-failed"]["why"]
-    # It stands where a block's own last words would.
+    # The finding shares the place of those from a block's own last output.
     assert told["out-of-memory"]["severity"] == "note"
     assert WAITING not in json.dumps(document)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_program_that_waits_and_is_ended(tmp_path, sent):
-    # The task is with a manager: what is still on its way goes with the program.
+    # The task is with a manager: a task that is still in transit would be lost with the program.
     body = "future = waits(); at_work(); print('waiting', flush=True); future.result()"
     process, runs = program(tmp_path, body)
-    # Parsl's own locks are behind it: an interrupt reaches the program itself.
+    # Parsl has released its own locks by then, so an interrupt reaches the program itself.
     assert process.stdout.readline() == "waiting\n"
     process.send_signal(sent)
     process.communicate(timeout=SECONDS)

@@ -1,5 +1,5 @@
-"""`htex-interchange doctor` of a Python file: loading it changes nothing, and what could not be
-loaded here is not called wrong."""
+"""`htex-interchange doctor` on a Python file: loading the file changes nothing, and a file that
+cannot be loaded here is not called wrong."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(tmp_path: Path, text: str, name: str = "my_config.py") -> Path:
 
 
 def snapshot(place: Path) -> dict:
-    """Every name with its bytes, mode and time of change."""
+    """Returns every name below a directory with its content, mode and times of change."""
     found = {}
     for path in [place, *sorted(place.rglob("*"))]:
         about = path.lstat()
@@ -44,7 +44,7 @@ def snapshot(place: Path) -> dict:
     return found
 
 
-# Each line changes something in the directory `kept`, or makes itself heard.
+# Each line changes something in the directory `kept`, or has another effect outside the process.
 CHANGES = {
     "rmtree": "import shutil; shutil.rmtree('kept')",
     "remove": "os.remove('kept/data')",
@@ -118,7 +118,7 @@ def test_it_connects_to_nothing(tmp_path):
 
 
 def test_its_selector_changes_nothing_either(tmp_path):
-    """It is loaded once more, in a process of its own."""
+    """The selector's module is loaded once more, in a separate process."""
     (tmp_path / "own.py").write_text(
         "import os, sys\nfrom parsl.executors.high_throughput.manager_selector import *\n"
         "class Own(RandomManagerSelector): pass\n"
@@ -132,7 +132,7 @@ def test_its_selector_changes_nothing_either(tmp_path):
 
 
 FACTORY = "def site_a() -> Config:\n    return Config(executors=[made('a')])\n"
-# How configurations are published, and what is found in each.
+# Forms in which configurations are published, and what doctor finds in each.
 SOUND = {
     "plain": (CONFIG, "config"),
     "factory": (FACTORY, "site_a()"),
@@ -248,7 +248,8 @@ def test_of_several_factories_one_raises(tmp_path):
     assert "site_d(account, queue) of line 16" in not_examined
 
 
-# What is wrong here, and not with the file; with a word of it that must be told.
+# Failures because of this machine rather than the file, with a word that doctor's message must
+# contain.
 NOT_WRONG = {
     "variable": ("account = os.environ['NO_ACCOUNT']\n", "NO_ACCOUNT"),
     "module": ("import no_such_module\n", "--python"),
@@ -278,7 +279,7 @@ def test_not_examined_is_not_wrong(tmp_path, case):
     assert told.stderr.count("\n") == 1
 
 
-# What functions meet that are right elsewhere, with what is told of it.
+# Failures in functions that would succeed elsewhere, with the text that doctor reports.
 ELSEWHERE = {
     "int(os.environ.get('NO_NODES'))": "TypeError: int() argument must be",
     "open(os.getenv('NO_NODES'))": "NO_NODES is not set here",
@@ -307,7 +308,8 @@ def test_what_may_be_right_elsewhere_is_not_wrong(tmp_path):
 
 
 def test_what_is_wrong_stays_so_behind_a_variable_that_is_not_set(tmp_path):
-    """It stands there as it would anywhere; a value that may have come from outside does not."""
+    """The same error would occur anywhere; an error from a value that may have come from outside
+    would not."""
     bodies = [
         "Config([], nonsense=1)",
         "Config([], retries='many')",
@@ -326,7 +328,8 @@ def test_what_is_wrong_stays_so_behind_a_variable_that_is_not_set(tmp_path):
 
 
 def test_imports_that_fail_for_another_reason_than_python(tmp_path):
-    """A name that this Parsl has not, a package above, and a file that hides a module."""
+    """A name that this Parsl does not have, a package in a directory above, and a file that hides a
+    module."""
     lacking = written(tmp_path, "from parsl.providers import CobaltProvider\n", "lacking.py")
     found = only_problem(diagnosis(lacking))
     assert "has no parsl.providers.CobaltProvider." in found["why"]
@@ -377,7 +380,7 @@ def test_arguments_of_the_program(tmp_path):
 
 
 def test_a_file_that_takes_long(tmp_path):
-    """No fault; it is ended, and may be given more."""
+    """A slow file is not wrong; its loading is ended, and may be given more time."""
     file = written(tmp_path, "import time\ntime.sleep(600)\n" + CONFIG)
     begin = time.monotonic()
     told = doctor("--load-within", "1", file)

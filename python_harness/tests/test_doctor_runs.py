@@ -1,4 +1,4 @@
-"""`htex-interchange doctor` of runs that were: real ones, good and otherwise."""
+"""`htex-interchange doctor` on earlier runs: real ones, successful and failed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_good_run_running_and_ended(tmp_path):
         assert list(running) == ["still-running"]
         assert f"process {executors.broker_pid(htex)} " in running["still-running"]["what"]
         assert "with 1 manager." in running["still-running"]["what"]
-    # On a busy disk the last lines may be lost: there are 200 ms for them.
+    # On a busy disk the last lines may be lost: the interchange has 200 ms to write them.
     assert set(found(diagnosis(tmp_path / "htex"))) <= {"no-ending"}
 
 
@@ -76,7 +76,8 @@ def test_a_manager_that_was_lost(tmp_path):
 
 
 def reword(log: Path) -> None:
-    """Gives each line other words, between what stands before a message and its fields and code."""
+    """Replaces the message of each line, but keeps what precedes the message, its fields and its
+    code."""
     line = re.compile(r"(.*? [A-Z]+: ).*?((?: [a-z_]+=[^ \"]+)*(?: \[[a-z-]+\])?)")
     lines = [line.fullmatch(text) for text in log.read_text().splitlines()]
     assert all(lines) and any(one[2].endswith("[manager-lost]") for one in lines)
@@ -90,7 +91,7 @@ def totals(directory: Path) -> dict:
 
 
 def test_a_worker_that_died_and_a_manager_that_parsl_took_away(tmp_path):
-    """The manager was held and had no task: it went as it was meant to."""
+    """The manager was held and had no task, so its end was intended."""
     with executors.running(tmp_path, heartbeat_threshold=2) as htex:
         assert "WorkerLost" in type(htex.submit(os._exit, {}, 1).exception(30)).__name__
         (manager,) = htex.connected_managers()
@@ -98,7 +99,7 @@ def test_a_worker_that_died_and_a_manager_that_parsl_took_away(tmp_path):
         for process in executors.manager_processes():
             processes.send(process, signal.SIGKILL)
         wait_until(lambda: not htex.connected_managers(), 10, "the manager is gone")
-        # One document serves those who ask within a moment.
+        # Requests that arrive close together get the same document.
         wait_until(lambda: totals(tmp_path)["managers_lost"] == 1, 10, "the loss is told")
         assert totals(tmp_path)["managers_lost_held"] == 1
     said = "executor:351 handle INFO: Task 0 try 0 failed with exception of type WorkerLost\n"
@@ -132,7 +133,7 @@ def test_a_block_that_cannot_start(tmp_path):
         place = Path(htex.provider.script_dir)
         wait_until(lambda: "not found" in words(place), 20, "the shell has complained")
         task = htex.submit(abs, {}, 1)
-        # Anything that is asked of it shows that it still runs.
+        # A command and its answer show that the interchange still runs.
         assert htex.connected_managers() == []
     failed = found(diagnosis(tmp_path / "htex"))
     assert failed["never-registered"]["severity"] == "problem"
@@ -147,12 +148,13 @@ def words(place: Path) -> str:
 
 
 def test_an_interchange_that_was_killed(tmp_path):
-    """Its log breaks off, which is all that is left to tell it."""
+    """The log breaks off, which is the only sign left."""
     with executors.running(tmp_path, blocks=0) as htex:
         processes.kill_with_keeper(htex.interchange_proc)
     broken = found(diagnosis(tmp_path / "htex"))
     assert list(broken) == ["no-ending"] and broken["no-ending"]["severity"] == "warning"
-    # If Parsl says that it was about to end it, its last lines were lost and no more.
+    # If Parsl logs that it was about to end the interchange, then only the last lines of the log
+    # were lost.
     said = "executor:928 shutdown INFO: Terminating interchange and result queue thread\n"
     (tmp_path / "parsl.log").write_text(said)
     assert found(diagnosis(tmp_path / "htex"))["no-ending"]["severity"] == "note"

@@ -1,5 +1,5 @@
-"""`htex-interchange doctor` where the machine itself is what is wrong: made so for real, in
-namespaces of the test's own."""
+"""`htex-interchange doctor` where the machine itself is the problem. The tests create real problems
+in their own namespaces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 60
 
 @pytest.fixture
 def namespace():
-    """A machine with one address."""
+    """A network namespace that acts as a machine with one address."""
     reason = network.why_impossible()
     if reason:
         pytest.skip(reason)
@@ -36,7 +36,8 @@ def namespace():
 
 
 def cut_loopback() -> None:
-    """What a machine says to its own addresses goes by that device: now nothing arrives."""
+    """Takes the loopback device down. A machine sends messages to its own addresses over this
+    device, so none arrive now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         flags = struct.pack("16sh22x", b"lo", 0)
         fcntl.ioctl(control, network.SIOCSIFFLAGS, flags)
@@ -53,7 +54,7 @@ def test_an_address_of_ones_own_that_is_cut_off(tmp_path, namespace):
 
 
 def test_a_pyzmq_without_encryption(tmp_path):
-    """Made of the installed one, by what it says of itself."""
+    """The installed pyzmq, changed so that it reports no support for CURVE."""
     (tmp_path / "sitecustomize.py").write_text(
         "import zmq\nhas = zmq.has\nzmq.has = lambda what: what != 'curve' and has(what)\n"
     )
@@ -64,7 +65,7 @@ def test_a_pyzmq_without_encryption(tmp_path):
 
 
 def on_a_small_disk(place, command: str) -> subprocess.CompletedProcess:
-    """`place` is a file system of 1 MB, for this command alone."""
+    """Runs a command with a file system of 1 MB at `place`, which only that command sees."""
     mount = f"mount -t tmpfs -o size=1m small {shlex.quote(str(place))}"
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", f"{mount} || exit 99; {command}"],
@@ -84,7 +85,7 @@ def test_a_disk_without_room(tmp_path):
     command = shlex.join([str(environment.binary()), "doctor", str(file)])
     told = on_a_small_disk(tmp_path / "runinfo", command)
     assert told.returncode == 3 and "disk-full" in told.stdout, told
-    # The same of a run.
+    # The same check for a run.
     run = tmp_path / "run" / "000"
     with executors.running(run):
         pass
@@ -97,7 +98,8 @@ def test_a_disk_without_room(tmp_path):
 
 
 def test_blocks_that_have_just_been_submitted(tmp_path):
-    """Nobody is to blame before they could begin, whatever they print; one that has ended is."""
+    """A block that cannot have begun yet is not reported, whatever its script prints; a block that
+    has ended is."""
     scripts = tmp_path / "submit_scripts"
     with executors.running(tmp_path, blocks=0, launch_cmd="sleep 60") as htex:
         htex.provider.script_dir = str(scripts)

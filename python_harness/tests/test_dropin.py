@@ -1,4 +1,5 @@
-"""The whole of Parsl, unmodified: the binary instead of interchange.py, and what a run leaves."""
+"""Unmodified Parsl as a whole: the binary instead of interchange.py, and what remains after a
+run."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ PROGRAM = Path(__file__).parent / "programs" / "unmodified.py"
     "how", ["copy", *(pytest.param(how, marks=pytest.mark.long) for how in ("symlink", "hardlink"))]
 )
 def test_unmodified_program_with_the_binary_as_interchange_py(tmp_path, how):
-    """Nothing in the program names us: HTEX starts whatever `interchange.py` is first in PATH."""
+    """The program does not name htex-interchange: HTEX starts whichever `interchange.py` is first
+    on PATH."""
     binary = environment.binary()
     place = tmp_path / "bin" / "interchange.py"
     place.parent.mkdir()
@@ -75,7 +77,8 @@ def test_no_process_and_no_thread_is_left_and_the_directory_is_removable(removab
 
 
 def test_what_serves_is_what_is_tested(removable):
-    """Guards all other tests: the running interchange is the executable that they mean."""
+    """Guards all other tests: the running interchange is the executable that they intend to
+    test."""
     with parsl.load(kernel_config(removable)) as kernel:
         running = processes.executable(kernel.executors["htex"].interchange_proc.pid)
         if stock_under_test():
@@ -85,7 +88,7 @@ def test_what_serves_is_what_is_tested(removable):
 
 
 def test_retry_after_a_lost_worker(removable):
-    """Parsl's own retries see the exception type and run the task again."""
+    """Parsl's own retries recognize the exception type and run the task again."""
     config = kernel_config(removable)
     config.retries = 1
     marker = removable / "died-once"

@@ -1,4 +1,5 @@
-"""`htex-interchange enable`: a Python that starts ours wherever it would start Parsl's own."""
+"""`htex-interchange enable`: makes a Python start htex-interchange wherever it would start Parsl's
+own interchange."""
 
 from __future__ import annotations
 
@@ -24,20 +25,22 @@ FILES = ["htex_interchange_enabled.pth", "htex_interchange_enabled.py"]
 VERSION = "{}.{}".format(*sys.version_info)
 ENABLED, NOT_DONE, NOT_ENABLED = 0, 1, 3
 
-# Tells how it was called, and that its standard input is as it was.
+# A fake binary that prints how it was called, and that its standard input is unread.
 FAKE = """#!/bin/sh
 echo "$0 $* by $HTEX_INTERCHANGE_STARTED_BY: $(cat)"
 """
 
 
 class Environment:
-    """A virtual environment with the harness's packages, and Parsl's scripts as pip puts them."""
+    """A virtual environment with the harness's packages, and Parsl's scripts as pip installs
+    them."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.scripts = place / "bin"
         self.python = self.scripts / "python"
-        # As for an editable install, and read after ours: where Parsl is must not matter by then.
+        # Like an editable install, and read after the file of `enable`: that file must not depend
+        # on where Parsl is.
         harness = Path(sysconfig.get_path("purelib"))
         self.packages = layer.on_top(sys.executable, place, harness, "zz_harness.pth")
         for name in ("interchange.py", "process_worker_pool.py"):
@@ -68,7 +71,7 @@ class Environment:
     def tool(
         self, name: str, *words, status: int = 0, python: Path | None = None, **options
     ) -> str:
-        """What it says; the Python is found by PATH unless one is named."""
+        """Returns the tool's output. The tool finds the Python by PATH unless one is named."""
         named = ["--python", python] if python else []
         told = self.run(environment.binary(), name, *named, *words, **options)
         assert told.returncode == status, told
@@ -79,7 +82,8 @@ class Environment:
         return told.stdout + told.stderr
 
     def enable_fake(self) -> Path:
-        """As if another program had enabled this Python, which says how it is called."""
+        """Makes the Python start a fake program, which prints how it is called, as if that program
+        had enabled it."""
         self.tool("enable")
         binary = self.script(self.place / "fake", "")
         binary.write_text(FAKE)
@@ -143,7 +147,7 @@ FORMS = {
     "file of the module": ["{python}", "{module}"],
     "script of a source tree": ["{tree}"],
 }
-# As setuptools writes it.
+# The script that setuptools writes.
 OF_A_TREE = """# EASY-INSTALL-DEV-SCRIPT: 'parsl==2026.10.26','interchange.py'
 __file__ = {!r}
 with open(__file__) as f:
@@ -173,7 +177,7 @@ def module_file() -> Path:
 OWN = (
     "import sys, parsl.version\nprint('own', sys.argv[1:], sys.stdin.read(), len(sys.meta_path))\n"
 )
-# Children of a program by that very name.
+# A program of that very name that starts child processes.
 PARENT = """import multiprocessing
 def child(queue):
     queue.put("child")
@@ -247,7 +251,7 @@ def test_an_error_in_the_module_breaks_no_program(venv, text):
     else:
         module.write_text(text)
     told = venv.run(venv.python, "-m", MODULE, text="input")
-    # Of Parsl's own, which could not read its configuration, and of nobody else.
+    # The only traceback is that of Parsl's own interchange, which could not read its configuration.
     assert "UnpicklingError" in told.stderr and told.stderr.startswith("Traceback")
     assert told.stderr.count("Traceback") == 1 and FILES[1] not in told.stderr
     assert venv.run(venv.python, "-c", "pass").stderr == ""
@@ -256,7 +260,8 @@ def test_an_error_in_the_module_breaks_no_program(venv, text):
 
 @pytest.mark.parametrize("how", ["STARTED_BY", "HANDED_OVER"])
 def test_an_interchange_of_ours_gets_parsls_own(venv, how):
-    """As with `--newer-parsl stock`: it would come back to us without end."""
+    """Handing over, as with `--newer-parsl stock`, must not come back to htex-interchange: that
+    would never end."""
     venv.enable_fake()
     told = venv.run(venv.interchange, text="input", env={f"HTEX_INTERCHANGE_{how}": "1"})
     assert "UnpicklingError" in told.stderr and told.stdout == ""
@@ -309,7 +314,7 @@ def test_packages_that_are_not_ours_to_write(venv, tmp_path):
     assert f"{FILES[1]} cannot be written: Permission denied" in told and "--user" not in told
     told = venv.tool("enable", "--user", status=NOT_DONE)
     assert "does not use packages of the user's own" in told
-    # A Python that does.
+    # A Python that uses packages of the user.
     base = Path(sys._base_executable)
     user = {"env": {"PYTHONUSERBASE": str(tmp_path / "user"), "HOME": str(tmp_path)}}
     told = venv.tool("enable", "--user", python=base, **user)
@@ -321,7 +326,7 @@ def test_packages_that_are_not_ours_to_write(venv, tmp_path):
 
 
 def fake_python(file: Path, **answer) -> Path:
-    """Answers as a Python would that has these places; what it has not is empty."""
+    """Writes a fake Python that answers with these places; a place that is not given is empty."""
     told = {"version": "3.12.1", "purelib": "/nowhere", "user": None, "places": [], **answer}
     for name in ("purelib", "user"):
         told[name] = told[name] and list(os.fsencode(told[name]))
@@ -347,7 +352,7 @@ def test_pythons_of_other_kinds(venv, tmp_path):
     assert "cannot be written" in refused(odd) and "--user" not in refused(odd)
     fake_python(odd, purelib=own / "x", user=tmp_path / "mine", places=[own / "x"])
     assert f"; --user puts it into {tmp_path}/mine/{FILES[0]} instead" in refused(odd)
-    # An environment that includes another one's packages, which are enabled.
+    # An environment that includes the packages of another environment, which is enabled.
     venv.tool("enable")
     both = fake_python(odd, purelib=tmp_path / "inner", places=[tmp_path / "inner", venv.packages])
     assert f"By      {venv.pth}\n" in venv.tool("enabled", python=both)

@@ -1,7 +1,8 @@
-"""The shim for Globus Compute's endpoints: what it serves, and to whom it leaves all else.
+"""The shim for Globus Compute's endpoints: which calls it serves, and to which command it passes
+all others.
 
-The real command is a stand-in here, which tells how it was called; `test_globus_compute.py` has
-real endpoints.
+The real command is replaced by a fake one that prints how it was called; `test_globus_compute.py`
+has real endpoints.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def real(tmp_path) -> Path:
 
 
 def call(*words, path: str | None, **options) -> subprocess.CompletedProcess:
-    """What an endpoint would find by that name, or whatever is named instead."""
+    """Runs the command that an endpoint would find by that name, or another named command."""
     env = {name: value for name, value in os.environ.items() if name != "PATH"}
     env.update(options.pop("variables", {}))
     if path is not None:
@@ -70,7 +71,7 @@ def call(*words, path: str | None, **options) -> subprocess.CompletedProcess:
 
 
 def shims(tmp_path: Path) -> list[Path]:
-    """Directories with ours, by each way that leads to it."""
+    """Creates directories with a shim, one for each kind of link or copy of the binary."""
     ways = {
         "link": lambda place: place.symlink_to(environment.binary()),
         "copy": lambda place: shutil.copy2(environment.binary(), place),
@@ -100,7 +101,8 @@ ODD = [
 
 @pytest.mark.parametrize("words", ODD, ids=str)
 def test_all_else_is_the_next_ones(tmp_path, real, words):
-    """Its arguments, descriptors, exit status and process: the caller sees no other program."""
+    """Arguments, descriptors, exit status and process are unchanged: the caller notices no other
+    program."""
     install(tmp_path / "a shim")
     credentials = os.memfd_create("credentials")
     os.write(credentials, b"secret")
@@ -120,7 +122,8 @@ def test_all_else_is_the_next_ones(tmp_path, real, words):
 
 
 def test_it_finds_itself_nowhere(tmp_path, real):
-    """However many of ours come first, by whatever way each leads to us."""
+    """However many shims come first on PATH, and whatever kind each is, the real command is found
+    behind them."""
     ours = shims(tmp_path)
     rest = [real.parent, "/usr/bin", "/bin"]
     for first in ours[:-1]:
@@ -146,7 +149,7 @@ def test_alone_it_says_so(tmp_path):
 
 
 def test_an_empty_path_is_this_directory(real):
-    """As it is for a shell, and for Python."""
+    """An empty PATH entry means the current directory, as for a shell and for Python."""
     shim = real.parent.parent / "shim"
     install(shim)
     told = call(shim / NAME, "start", path="", cwd=real.parent, preexec_fn=lambda: os.dup2(0, 3))
@@ -155,7 +158,7 @@ def test_an_empty_path_is_this_directory(real):
 
 @pytest.mark.parametrize("how", ["exec ", ""], ids=["exec", "child"])
 def test_a_circle_has_an_end(tmp_path, how):
-    """Somebody else's wrapper that calls the first of that name again, which is the shim."""
+    """Another program's wrapper calls the first command of that name again, which is the shim."""
     shim = tmp_path / "shim"
     install(shim)
     wrapper = script(tmp_path / "wrapper" / NAME, f'#!/bin/sh\n{how}{NAME} "$@"\n')
@@ -176,7 +179,7 @@ def test_an_interchange_that_cannot_run(tmp_path):
 
 @pytest.mark.parametrize("how", [[], ["--copy"]], ids=["link", "copy"])
 def test_it_serves_as_the_engine_asks(tmp_path, start, how):
-    """And tells the log which way it came in."""
+    """The shim serves the interchange, and logs in which way it was started."""
     install(tmp_path / "shim", *how)
     shim = tmp_path / "shim" / NAME
     served = start(command=[str(shim), *ASKED]).interchange
@@ -187,7 +190,8 @@ def test_it_serves_as_the_engine_asks(tmp_path, start, how):
 
 
 def test_what_it_prints_is_read_as_yaml_reads_it(tmp_path, real):
-    """DIR first, then PATH as it is here, without what another directory would change."""
+    """DIR comes first, followed by the current PATH without the entries that depend on the current
+    directory."""
     shim = tmp_path / "it's a shim"
     path = f"{real.parent}:.::{shim}:bin:/usr/bin:/a # b"
     told = install(shim, path=path)

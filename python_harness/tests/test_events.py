@@ -1,4 +1,4 @@
-"""The file of events: a line for each state change, and no task waits for the disk."""
+"""The file of events: one line for each state change, and no task waits for the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("stock writes no events")
 
 WRITTEN_WITHIN_S = 5.0
-# Of each line about a task.
+# Fields of each line about a task.
 COMMON = {"t", "event", "task", "state"}
 
 
@@ -29,7 +29,7 @@ def with_events(*more: str, file: str = "events.jsonl") -> list[str]:
 
 
 def lines(path: Path) -> list[dict]:
-    """Those that are written whole."""
+    """Returns the complete lines of the file."""
     whole, _, _ = path.read_text().rpartition("\n")
     return [json.loads(line) for line in whole.splitlines()]
 
@@ -39,15 +39,15 @@ def of_kind(path: Path, kind: str) -> list[dict]:
 
 
 def ended(side, **last) -> Path:
-    """The file, once a line that says this is in it, and the interchange was told to end and has.
-    Lines of the last moment may be lost on a busy disk."""
+    """Ends the interchange once the file has a line with these fields, and returns the file. Lines
+    of the last moment may be lost on a busy disk."""
     path = side.interchange.logdir / "events.jsonl"
 
     def is_written() -> bool:
         try:
             return any(last.items() <= line.items() for line in lines(path))
         except FileNotFoundError:
-            # While files are changed there is none for a moment.
+            # While files are rotated, the file is missing for a moment.
             return False
 
     wait_until(is_written, WRITTEN_WITHIN_S, f"{last} is written")
@@ -56,7 +56,8 @@ def ended(side, **last) -> Path:
 
 
 def test_a_file_whose_name_is_no_text(start, connect):
-    """As Python has a byte that is none, in the arguments of the command."""
+    """The file's name holds a byte that is not valid UTF-8, as Python passes it in the arguments of
+    the command."""
     side = start(command=with_events(file="Zo\udceb.jsonl"))
     connect(side).enlist(side)
     path = side.interchange.logdir / "Zo\udceb.jsonl"
@@ -73,7 +74,7 @@ def test_a_run_can_be_rebuilt_from_its_events(start, connect):
     first.answer(held[0])
     assert side.result()["task_id"] == held[0]
     first.tasks(1)
-    # It falls silent, with two tasks.
+    # The manager falls silent while it holds two tasks.
     assert {side.result(within_s=8)["task_id"] for _ in range(2)} == {1, 2, 3} - {held[0]}
     path = ended(side, event="manager", state="lost")
     tasks = [(line["task"], line["state"]) for line in of_kind(path, "task")]
@@ -105,7 +106,8 @@ def test_a_run_can_be_rebuilt_from_its_events(start, connect):
 
 
 def test_events_have_what_a_task_requests_and_gets(start, connect):
-    """In both forms that a message may have; a task that asks for nothing has no such field."""
+    """Covers both forms in which a message can state requests; a task without requests has no such
+    field."""
     side = start(command=with_events())
     manager = connect(side).enlist(side, worker_count=4, max_capacity=4, cpu_count=8)
     side.submit(1, context={"placement": {"cores": 6, "task_type": "a"}})
@@ -138,7 +140,7 @@ def test_the_first_event_names_the_run_and_the_last_the_reason(start):
 
 
 def test_files_are_bounded(start, connect):
-    """Small files on purpose; the newest lines are there, in order, without a gap."""
+    """The files are small on purpose. The newest lines are there, in order, without a gap."""
     side = start(command=with_events("--events-max-bytes", "20000"))
     manager = connect(side).enlist(side, max_capacity=1000)
     count = 2000
@@ -154,7 +156,7 @@ def test_files_are_bounded(start, connect):
     path = ended(side, task=count, state="done")
     files = [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, 5))]
     assert sorted(path.parent.glob("events.jsonl*")) == sorted(files)
-    # The writer hands over 64 KiB at a time, which are not torn.
+    # The writer writes pieces of up to 64 KiB and does not split them between files.
     assert all(file.stat().st_size <= 20_000 + 65_536 for file in files)
     assert all(lines(file)[0]["event"] == "start" for file in files)
     told = [line for file in reversed(files) for line in lines(file) if line["event"] == "task"]
@@ -164,7 +166,7 @@ def test_files_are_bounded(start, connect):
 
 
 def test_a_disk_that_takes_nothing_costs_lines_and_no_tasks(start, connect, tmp_path):
-    """The far end of a pipe is read by nobody, as a stalled file system's is."""
+    """No process reads the far end of the pipe, as if a file system had stalled."""
     pipe = tmp_path / "stalled"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -186,7 +188,7 @@ def test_a_disk_that_takes_nothing_costs_lines_and_no_tasks(start, connect, tmp_
 
 
 def test_a_file_that_is_moved_away_is_followed_by_another(start, connect):
-    """And older ones stay, however often."""
+    """The older files stay, however often the file is moved away."""
     side = start(command=with_events("--events-max-bytes", "20000"))
     manager = connect(side).enlist(side, max_capacity=500)
     path = side.interchange.logdir / "events.jsonl"
@@ -206,7 +208,8 @@ def test_a_file_that_is_moved_away_is_followed_by_another(start, connect):
             work()
 
     def is_rotated() -> bool:
-        """To its last step, which removes the file beyond those that are kept."""
+        """Whether a rotation is complete up to its last step, which removes the file beyond those
+        that are kept."""
         with suppress(FileNotFoundError):
             if oldest.read_text() == "older 3\n":
                 return len(list(path.parent.glob("events.jsonl*"))) == 5
@@ -267,7 +270,7 @@ def test_without_the_flag_there_is_no_file(start, connect):
     assert names == {"interchange.log"}
 
 
-# A file system of its own that has room for so much, most of which is taken at first.
+# A separate file system of limited size, most of which is occupied at first.
 SMALL_DISK = """
 mount -t tmpfs -o size={size} tmpfs {place} && head -c {taken} /dev/zero > {place}/ballast
 exec "$@"
@@ -277,7 +280,7 @@ SMALL_DISK_BYTES, TAKEN_BYTES = 256 << 10, 232 << 10
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """`--events` on a file system that is nearly full, and which only that process sees."""
+    """Starts `--events` on a file system that is nearly full, and which only that process sees."""
     place = tmp_path / "small"
     place.mkdir()
     script = SMALL_DISK.format(size=SMALL_DISK_BYTES, taken=TAKEN_BYTES, place=place)
@@ -288,7 +291,8 @@ def small_disk(tmp_path):
 
 
 def test_dropped_lines_are_counted_exactly(start, connect, small_disk):
-    """The disk becomes full, and is emptied: lines before, between and behind are told apart."""
+    """The disk becomes full and is emptied again: lines before, between and after the gaps are told
+    apart."""
     prefix, place = small_disk
     command = with_events("--metrics", "0", file=str(place / "events.jsonl"))
     side = start(command=[*prefix, *command])
@@ -311,15 +315,16 @@ def test_dropped_lines_are_counted_exactly(start, connect, small_disk):
     work(301, 350)
     last = '"task":350,"state":"done"'
     wait_until(lambda: last in path.read_text(), WRITTEN_WITHIN_S, "lines are written again")
-    # None is torn.
+    # No line is torn.
     there = lines(path)
     told = sum(line["lines"] for line in there if line["event"] == "dropped")
     tasks = [line for line in there if line["event"] == "task"]
     states = {(line["task"], line["state"]) for line in tasks}
     assert len(states) == len(tasks)
     assert len(tasks) + told == 3 * 350
-    # A page is good for a while.
+    # The page of metrics is renewed only after a while.
     wait_until(lambda: dropped() == told, WRITTEN_WITHIN_S, "metrics tell as many")
-    # A gap has the time at which it could be told; what follows may have waited by then.
+    # The line about a gap has the time at which it could be written; later lines may have been
+    # waiting by then.
     times = [line["t"] for line in there if line["event"] != "dropped"]
     assert times == sorted(times)

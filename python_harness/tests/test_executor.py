@@ -24,7 +24,7 @@ FOUR_MB = 4_000_000
 
 
 def running_task(htex, tmp_path, name: str = "task") -> tuple[Future, os.PathLike]:
-    """A task that has started; it ends when the returned path is made."""
+    """Submits a task and waits until it runs. The task ends when the returned path is created."""
     started, proceed = tmp_path / f"{name}-started", tmp_path / f"{name}-proceed"
     future = htex.submit(jobs.touch_and_wait, {}, str(started), str(proceed))
     wait_until(started.exists, RESULT_S, "the task runs")
@@ -67,7 +67,7 @@ def test_a_zone_of_ipv6(tmp_path, link_local, ipv6_loopback):
 
 @pytest.mark.parametrize("address", [None, ""])
 def test_managers_probe_every_address(tmp_path, address):
-    """HTEX's default: no address, all interfaces are tried at the same time."""
+    """HTEX's default: without an address, managers try all interfaces at the same time."""
     with executors.running(tmp_path / "run", address=address) as htex:
         assert htex.submit(jobs.add, {}, 1, 2).result(RESULT_S) == 3
 
@@ -189,7 +189,8 @@ def test_killed_worker(tmp_path):
 
 
 def test_manager_that_was_suspended_comes_back_too_late(tmp_path):
-    """Its late result must not reach the executor, whose result thread would die of it."""
+    """The manager's late result must not reach the executor, whose result thread would end because
+    of it."""
     with executors.running(tmp_path / "run", heartbeat_threshold=3) as htex:
         future, proceed = running_task(htex, tmp_path)
         (manager,) = manager_processes()
@@ -206,7 +207,7 @@ def test_manager_that_was_suspended_comes_back_too_late(tmp_path):
 @pytest.mark.expect_error("version")
 @pytest.mark.expect_death
 def test_version_mismatch_fails_the_tasks(tmp_path):
-    """A manager of another Parsl (its own words) registers with a real executor."""
+    """A fake manager that reports another version of Parsl registers with a real executor."""
     with executors.running(tmp_path / "run", blocks=0) as htex:
         waiting = htex.submit(jobs.add, {}, 1, 1)
         url = f"tcp://127.0.0.1:{htex.worker_port}"

@@ -1,5 +1,5 @@
-"""A node that fails everything, among others that do not: real managers and workers. What it is
-told of, and that it no longer eats the queue if it is held."""
+"""A node on which every task fails, among working nodes: real managers and workers. The node is
+reported, and it gets no more tasks if it is held."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 RESULT_S = 60
-# What a task takes where nothing is broken.
+# How long a task takes on a working node.
 TASK_S = 0.25
 AT_ONCE = 40
 TASKS_MAX = 4000
@@ -44,7 +44,7 @@ def findings(htex) -> str:
 
 
 def work_until_told(htex) -> list:
-    """There are always some tasks that wait."""
+    """Submits tasks until a node is reported, so that some tasks always wait."""
     futures = []
     while not warnings(htex):
         open_tasks = sum(not future.done() for future in futures)
@@ -84,7 +84,7 @@ def test_a_broken_node_is_held(tmp_path):
         [told] = warnings(htex)
         assert "It is held" in told, told
         assert "it is held" in findings(htex)
-        # Nothing is eaten any more.
+        # No more tasks fail.
         futures = [htex.submit(jobs.work_unless_broken, {}, 0.01) for _ in range(50)]
         assert {future.result(RESULT_S) for future in futures} == {"0", "1"}
 
@@ -100,7 +100,8 @@ def test_no_manager_is_held_where_all_nodes_are_broken(tmp_path):
 
 
 def test_the_last_node_is_not_held(tmp_path):
-    """Although tasks of the one that was held before it are done well at the same time."""
+    """The last node is not held, although tasks of the node that was held before it succeed at the
+    same time."""
     with nodes(tmp_path / "run", "--hold-failing-managers", max_workers_per_node=2) as htex:
         add_blocks(htex, 1)
         files = [(tmp_path / f"started{n}", tmp_path / f"proceed{n}") for n in range(2)]

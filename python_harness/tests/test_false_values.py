@@ -1,5 +1,5 @@
-"""What Python takes for false in the start-up configuration: taken for none where stock does, and
-refused where stock fails with it."""
+"""Falsy values in the start-up configuration: they count as None where Parsl's interchange treats
+them so, and are refused where Parsl's interchange fails with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_each_of_them_is_none(start, key):
 
 
 def answers(side: FakeSubmitSide) -> bool:
-    """Whether it serves, rather than ends."""
+    """Whether the interchange serves requests instead of ending."""
 
     def can(what: int) -> bool:
         wait_until(
@@ -36,13 +36,13 @@ def answers(side: FakeSubmitSide) -> bool:
     if not can(zmq.POLLOUT):
         return False
     side.commands.send(pickle.dumps("WORKER_BINDS"))
-    # What it answers to a refusal is no number.
+    # After a refusal, the answer is a text instead of a port number.
     return can(zmq.POLLIN) and b"refused to start" not in side.commands.recv()
 
 
 @pytest.mark.expect_error("Exceptional ending for start")
 def test_stock_starts_with_the_same_and_dies_of_the_same(start):
-    """All at once: each of stock's takes a second of Python to begin."""
+    """All changes at once, because each start of Parsl's interchange takes a second."""
     all_changes = [
         {"interchange_address": "", "run_id": 0, "log_config": {}},
         {"interchange_address": [], "worker_port": False, "_check_python_mismatch": ""},

@@ -1,5 +1,6 @@
-"""Faults of the interchange's own machine under load: a full disk, a limit on the size of files, a
-wall clock that is set; and the death of a thousand managers at once. At the end the books."""
+"""Faults of the interchange's own machine under load: a full disk, a limit on file sizes, a wall
+clock that is set, and the death of a thousand managers at once. At the end, every task is accounted
+for."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of its own with little room; unmounted in the end, whatever happens."""
+    """A separate, small file system, which is always unmounted at the end."""
     place = tmp_path / "small-disk"
     place.mkdir()
     mounted = subprocess.run(
@@ -41,8 +42,8 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 def test_the_disk_of_the_log_is_full(start, crowd, small_disk):
-    """Tasks go on, lines are lost and counted, and nothing piles up in memory. When there is room
-    again, there are lines again."""
+    """Tasks go on, lines of the log are lost and counted, and memory does not grow. Lines are
+    written again once there is room."""
     side = start(logdir=str(small_disk / "log"))
     managers = crowd(side, 4, max_capacity=50)
     books = WireBooks(side)
@@ -61,7 +62,7 @@ def test_the_disk_of_the_log_is_full(start, crowd, small_disk):
 
 @pytest.mark.parametrize("logging_level", [10, 20], ids=["DEBUG", "INFO"])
 def test_a_limit_on_the_size_of_files(start, crowd, logging_level):
-    """`ulimit -f`: the kernel sends SIGXFSZ to whom it lets write no more."""
+    """`ulimit -f`: the kernel sends SIGXFSZ to a process that writes beyond the limit."""
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
@@ -71,7 +72,8 @@ def test_a_limit_on_the_size_of_files(start, crowd, logging_level):
     managers = crowd(side, 4, max_capacity=50)
     books = WireBooks(side)
     if logging_level > 10:
-        # Only what is worth a line at INFO: a command that is none, again and again.
+        # At INFO, only some events are logged; an unknown command is one of them, so it is sent
+        # many times.
         for number in range(6000):
             side.command(f"NO_SUCH_COMMAND {number}")
     books.run(managers, 5000, within_s=60)
@@ -80,9 +82,10 @@ def test_a_limit_on_the_size_of_files(start, crowd, logging_level):
     assert len(side.managers()) == 4
 
 
-# What reads the wall clock by way of clock_gettime, for every such shim.
+# Replaces the other C functions that read the wall clock by clock_gettime; shared by all such
+# shims.
 OTHER_CALLS = environment.PROJECT_DIR / "tests" / "support" / "wall_clock.c"
-# Stands before glibc: the wall clock is off by as much as a file says, whoever reads it.
+# Is loaded before glibc: shifts the wall clock for every reader by the number of seconds in a file.
 CLOCK = r"""
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -111,7 +114,7 @@ int clock_gettime(clockid_t id, struct timespec *at) {
 
 
 class WallClock:
-    """The wall clock of one process, set while it runs."""
+    """The wall clock of one process, which can be set while the process runs."""
 
     def __init__(self, directory: Path) -> None:
         source, self.library = directory / "clock.c", directory / "clock.so"
@@ -133,7 +136,7 @@ class WallClock:
 
 @pytest.mark.parametrize("off_s", [-86_400, 86_400], ids=["back", "forward"])
 def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
-    """Nobody is lost by it, nobody is kept for it, and every task is done."""
+    """No manager is lost or kept because of the clock, and every task is done."""
     clock = WallClock(tmp_path)
     side = start(launch=False, heartbeat_threshold=6)
     interchange = side.launch(env=clock.environment())
@@ -146,7 +149,7 @@ def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
     books.run(managers, 100, within_s=30)
     clock.set(off_s)
     books.run(managers, 2000, within_s=60)
-    # That the clock was set is seen in the log.
+    # The log shows that the clock was set.
     interchange.wait_for_log(f"Put task {books.submitted} onto")
     stamp = float(interchange.log().splitlines()[-1].split()[0])
     assert abs(stamp - (time.time() + off_s)) < 60
@@ -162,7 +165,7 @@ def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
 
 
 def document_of(interchange) -> dict:
-    """What it tells at its status socket."""
+    """Returns the document that the interchange serves at its status socket."""
     command = [str(environment.binary()), "status", "--json", str(interchange.logdir)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
     (line,) = answer.stdout.splitlines()
@@ -171,7 +174,7 @@ def document_of(interchange) -> dict:
 
 @pytest.mark.parametrize("encrypted", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_thousand_managers_die_together(start, crowd, measured, encrypted):
-    """Each with four tasks in hand. Those that stay are served throughout."""
+    """Each of the managers that die holds four tasks. The other managers are served throughout."""
     side = start(heartbeat_threshold=6, logging_level=20, encrypted=encrypted)
     pid = side.interchange.pid
     doomed = crowd(side, 1000, max_capacity=4, prefix="doomed", hostname="a-rack")
@@ -197,7 +200,8 @@ def test_a_thousand_managers_die_together(start, crowd, measured, encrypted):
     assert time.monotonic() - begin < 6 + 5
     assert used_s < 3.0
     side.interchange.wait_for_log("Reported tasks lost with manager b'doomed-999'")
-    # A few for each: accepted, registered; disconnected, suspect, lost, and its tasks.
+    # A few lines for each manager: accepted, registered; disconnected, suspect, lost, and its
+    # tasks.
     assert len(side.interchange.log().splitlines()) < 1000 * 8
     lost = deserialize(next(iter(books.lost.values()))["exception"])
     with pytest.raises(ManagerLost, match="on host a-rack"):

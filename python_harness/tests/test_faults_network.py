@@ -1,5 +1,5 @@
-"""A network between managers and the interchange that delays, loses, drops, cuts and heals, while
-real managers work; and at the end the books."""
+"""A network between managers and the interchange that delays, loses, drops, cuts and recovers while
+real managers work. At the end, every task is accounted for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEEPALIVE_TIMER = "02"
 THRESHOLD_S = 120
 DISCONNECTED = "it gets no more until it speaks"
 
-# Of what takes long, a short run has one.
+# Slow tests run in one variant only, unless --long is given.
 MOSTLY_ENCRYPTED, MOSTLY_PLAIN = (
     pytest.mark.parametrize(
         "encrypted",
@@ -56,7 +56,7 @@ def net() -> Iterator[network.Network]:
 
 @contextmanager
 def across(net: network.Network, run_dir: Path, **options):
-    """An executor whose managers are at the other end of the link."""
+    """Runs an executor whose managers are at the other end of the network."""
     options.setdefault("encrypted", True)
     options.setdefault("max_workers_per_node", 2)
     options.setdefault("prefetch_capacity", 2)
@@ -70,7 +70,8 @@ def across(net: network.Network, run_dir: Path, **options):
 
 
 def manager_pools() -> list[processes.Process]:
-    """The process_worker_pools that this test has started, with all that runs below them."""
+    """Returns the process_worker_pools that this test has started, with all processes below
+    them."""
     return [
         process
         for process in processes.running_descendants()
@@ -80,7 +81,7 @@ def manager_pools() -> list[processes.Process]:
 
 
 def test_packets_are_late_and_some_are_lost(net, tmp_path, measured):
-    """A round trip of 200 ms, and 5 % of the packets vanish."""
+    """A round trip takes 200 ms, and 5 % of the packets are lost."""
     net.delay_s, net.loss = 0.1, 0.05
     with across(net, tmp_path / "run", blocks=2, heartbeat_threshold=30) as htex:
         books = Books(htex, tmp_path)
@@ -96,7 +97,7 @@ def test_a_cut_shorter_than_the_threshold_costs_nothing(net, tmp_path):
         books.submit(150)
         books.wait_done(30)
         net.cut()
-        time.sleep(3.0)  # The span itself is what is tested.
+        time.sleep(3.0)  # The test needs the cut to last this long.
         assert net.dropped > 0
         assert books.done() < 150
         net.heal()
@@ -111,18 +112,18 @@ def test_a_cut_longer_than_the_threshold_is_the_loss_of_its_managers(net, tmp_pa
         net.cut()
         wait_until(lambda: htex.connected_managers() == [], 15, "both are lost")
         net.heal()
-        # They end, and do not come back.
+        # The managers end, and do not connect again.
         wait_until(lambda: not manager_pools(), 15, "the managers have gone")
         add_blocks(htex, 1)
         outcomes = books.balance(60, (ManagerLost,), capacity=4)
-        # Each had two tasks in work and two more at hand.
+        # Each manager had two running tasks and two prefetched ones.
         assert 1 <= outcomes["ManagerLost"] <= 8
         assert outcomes["result"] == 150 - outcomes["ManagerLost"]
 
 
 @pytest.mark.long
 def test_a_node_that_vanishes_is_lost_at_the_threshold(net, tmp_path, measured):
-    """Its power fails: no connection is closed, and nobody is told."""
+    """The node's power fails: no connection is closed, and no peer is notified."""
     with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=4) as htex:
         books = Books(htex, tmp_path)
         books.submit(20, seconds=0.3)
@@ -141,8 +142,9 @@ def test_a_node_that_vanishes_is_lost_at_the_threshold(net, tmp_path, measured):
 
 
 def worker_connections(pid: int, port: int) -> list[list[str]]:
-    """The fields of each connection that is open at the worker port."""
-    # The port is bound for IPv4 in one table or for both families in the other.
+    """Returns the fields of each open connection at the worker port."""
+    # The port is listed in one table if it is bound for IPv4 only, and in the other if it is bound
+    # for both families.
     tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables for line in table.splitlines()[1:]]
     return [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED]
@@ -150,13 +152,15 @@ def worker_connections(pid: int, port: int) -> list[list[str]]:
 
 @pytest.mark.ours_only("stock keeps the descriptor of each node that vanished")
 def test_connections_are_probed_so_that_vanished_nodes_give_descriptors_back(net, tmp_path):
-    """Without that a run over many short-lived nodes ends at the limit of descriptors."""
+    """Without keepalive probes, a run over many short-lived nodes would end at the limit of
+    descriptors."""
     with across(net, tmp_path / "run", blocks=1, heartbeat_threshold=THRESHOLD_S) as htex:
         pid, port = executors.broker_pid(htex), htex.worker_port
         (row,) = wait_until(lambda: worker_connections(pid, port), 10, "a connection")
         timer, _, expires = row[5].partition(":")
         assert timer == KEEPALIVE_TIMER, row
-        # Not before its manager is lost: what is on its way may arrive when the network heals.
+        # The connection must not end before its manager is lost: messages in transit may arrive
+        # when the network recovers.
         assert 100 < int(expires, 16) / os.sysconf("SC_CLK_TCK") <= THRESHOLD_S
 
 
@@ -177,7 +181,7 @@ def test_the_descriptor_of_a_vanished_node_comes_back(net, tmp_path, measured):
 
 @contextmanager
 def behind_a_proxy(run_dir: Path, *, blocks: int, **options):
-    """An executor whose managers connect to a proxy."""
+    """Runs an executor whose managers connect to a proxy."""
     with (
         executors.running(
             run_dir, blocks=0, max_workers_per_node=2, prefetch_capacity=2, **options
@@ -195,8 +199,8 @@ def behind_a_proxy(run_dir: Path, *, blocks: int, **options):
 @pytest.mark.ours_only("stock has no such option")
 @MOSTLY_ENCRYPTED
 def test_connections_that_heal_in_silence_outlive_the_grace(tmp_path, encrypted):
-    """Real managers are at work and say nothing for several graces: the echoes by which their
-    connections are asked for are nothing to them."""
+    """Real managers work and send nothing for several grace periods: they ignore the echoes that
+    the interchange sends to test their connections."""
     grace_s = 3
     command = [*command_under_test(), "--disconnect-grace", str(grace_s)]
     options = {"encrypted": encrypted, "heartbeat_period": 30, "heartbeat_threshold": THRESHOLD_S}
@@ -217,13 +221,14 @@ def test_connections_that_heal_in_silence_outlive_the_grace(tmp_path, encrypted)
 
 @MOSTLY_PLAIN
 def test_connections_are_reset_while_tasks_run(tmp_path, encrypted):
-    """A firewall forgets its connections: managers come back by new ones, with what they hold."""
+    """A firewall forgets its connections: managers reconnect and keep their tasks."""
     with behind_a_proxy(
         tmp_path / "run", blocks=2, heartbeat_threshold=15, encrypted=encrypted
     ) as (htex, proxy):
         books = Books(htex, tmp_path)
         books.submit(8, seconds=3.0)
-        # From now on nothing is on its way for three seconds: all are given out, none is done.
+        # From now on nothing is in transit for three seconds: all tasks are dispatched, none is
+        # done.
         wait_until(books.ran.read_text, 30, "the first task runs")
         proxy.cut()
         log = Path(htex.logdir, "interchange.log")
@@ -244,15 +249,15 @@ def test_a_frozen_network_is_no_loss_below_the_threshold(tmp_path):
         books.submit(150)
         books.wait_done(30)
         proxy.freeze()
-        time.sleep(3.0)  # The span itself is what is tested.
+        time.sleep(3.0)  # The test needs the network to be frozen this long.
         assert books.done() < 150
         proxy.thaw()
         assert books.balance(60, capacity=4) == {"result": 150}
 
 
 def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, measured):
-    """A reset loses what is on its way, a batch or a result, and neither end can tell. Such a task
-    is in flight until its manager ends, where nobody has a patience: then it is reported lost,
+    """A reset loses a batch or a result in transit, and neither end can detect that. Without a
+    reconnect patience, such a task is in flight until its manager ends. Then it is reported lost,
     once."""
     command = command_under_test()
     if not stock_under_test():
@@ -278,7 +283,8 @@ def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, me
 
 @pytest.mark.ours_only("stock never gives such a task up")
 def test_resets_under_load_leave_nothing_open_while_the_managers_live(tmp_path, measured):
-    """As above, with a patience: whatever a connection took with it is reported lost."""
+    """Like the test above, but with a reconnect patience: every task that was lost with a
+    connection is reported lost."""
     command = [*command_under_test(), "--reconnect-patience", "3"]
     with behind_a_proxy(
         tmp_path / "run", blocks=2, heartbeat_threshold=30, interchange_launch_cmd=command
@@ -292,7 +298,7 @@ def test_resets_under_load_leave_nothing_open_while_the_managers_live(tmp_path, 
             proxy.lose()
         outcomes = books.balance(60, (ManagerLost,))
         measured(f"{outcomes['ManagerLost']} tasks were lost with connections")
-        # What is held under load is results, of two managers with two workers each.
+        # The proxy holds results of two managers with two workers each.
         assert 1 <= outcomes["ManagerLost"] <= 3 * 2 * 4
         assert outcomes.total() == 300
         assert len(htex.connected_managers()) == 2
@@ -300,7 +306,8 @@ def test_resets_under_load_leave_nothing_open_while_the_managers_live(tmp_path, 
 
 @pytest.fixture
 def behind_proxy(start, encrypted):
-    """`behind_proxy("2")`: an interchange with this patience, a proxy and a fake manager."""
+    """`behind_proxy("2")` returns an interchange with this reconnect patience, a proxy and a fake
+    manager."""
     opened = []
 
     def make(patience: str):
@@ -354,7 +361,8 @@ def test_what_a_connection_took_is_reported_lost_after_the_patience(behind_proxy
     assert failure["task_id"] == 1
     with pytest.raises(ManagerLost):
         deserialize(failure["exception"]).reraise()
-    # Its place is free, and the manager is served on; what it still says of task 1 is late.
+    # The slot of task 1 is free again, and the manager is still served; its result for task 1 is
+    # late.
     assert manager.tasks(1)[0]["task_id"] == 2
     manager.answer(1)
     manager.answer(2)
@@ -378,7 +386,8 @@ def test_without_a_patience_it_is_in_flight_for_as_long_as_its_manager(behind_pr
 
 @pytest.mark.ours_only("stock reads ahead without a limit")
 def test_a_connection_for_tasks_that_breaks_time_and_again(start, connect, encrypted):
-    """With the fewest tasks read ahead: each handshake takes a place among them."""
+    """With the smallest number of tasks read ahead: each new connection takes one of these
+    places."""
     side = start(launch=False, encrypted=encrypted)
     task_port, *others = side.config()["client_ports"]
     with Proxy(("127.0.0.1", task_port)) as proxy:

@@ -1,6 +1,6 @@
-"""Processes that are killed or stopped while real managers work through a load; and at the end the
-books: every task has one end, nobody held more than it may, and the interchange serves on (or is
-gone, where it should be)."""
+"""Processes that are killed or stopped while real managers work through a load. At the end, every
+task has ended exactly once, no manager held more than its capacity, and the interchange still
+serves (or has ended, where it should)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.machine.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
-# Two workers and two tasks beside them.
+# Two workers and two prefetched tasks.
 CAPACITY = 4
 SHAPE = {"max_workers_per_node": 2, "prefetch_capacity": 2}
 
@@ -49,7 +49,7 @@ def test_a_manager_is_killed(tmp_path, encrypted):
 
 
 def test_a_worker_is_killed(tmp_path):
-    """From outside, in the middle of a task, while the others work."""
+    """A worker is killed from outside, in the middle of a task, while the others work."""
     with executors.running(tmp_path / "run", blocks=2, **SHAPE) as htex:
         books = Books(htex, tmp_path)
         pid_file = tmp_path / "pid"
@@ -65,8 +65,8 @@ def test_a_worker_is_killed(tmp_path):
 @pytest.mark.ours_only("stock outlives its submit process for ever")
 @pytest.mark.parametrize("task_s", [pytest.param(60, marks=pytest.mark.long), 0.02])
 def test_the_submit_process_is_killed(tmp_path, task_s, measured):
-    """Short tasks are the harder ones: a real manager that is told to exit in the very moment in
-    which a result comes from its worker waits for ever."""
+    """Short tasks are the harder case: a real manager waits for ever if it is told to exit in the
+    moment in which its worker returns a result."""
     program = Program("loaded_submit_process.py", tmp_path, 2000, task_s, 120)
     assert len(program.started) >= 7
     took_s = program.kill()
@@ -75,8 +75,8 @@ def test_the_submit_process_is_killed(tmp_path, task_s, measured):
 
 
 def test_the_interchange_and_its_keeper_are_killed(tmp_path, measured):
-    """Its managers end by themselves. Nothing that the user was told by then is wrong; who tells
-    the rest is the executor's part."""
+    """The managers end without help. The futures that have ended by then have the right outcome;
+    failing the others is the executor's part."""
     with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE) as htex:
         books = Books(htex, tmp_path)
         books.submit(400)
@@ -98,7 +98,7 @@ def test_a_manager_is_stopped_for_less_than_the_threshold(tmp_path):
         books.wait_done(30)
         stopped, _ = manager_processes()
         os.kill(stopped.pid, signal.SIGSTOP)
-        # The span itself is what is tested: several heartbeats are missed.
+        # The test needs this time: several heartbeats are missed.
         time.sleep(3.0)
         os.kill(stopped.pid, signal.SIGCONT)
         assert books.balance(60, (), CAPACITY) == {"result": 150}
@@ -114,17 +114,18 @@ def test_a_manager_is_stopped_for_longer_than_the_threshold(tmp_path):
         os.kill(stopped.pid, signal.SIGSTOP)
         wait_until(lambda: len(htex.connected_managers()) == 1, 15, "it is lost", every_s=0.05)
         os.kill(stopped.pid, signal.SIGCONT)
-        # Its process may stay: Parsl's manager waits for ever for a thread with a result that its
-        # other thread, which has ended, should send.
+        # The manager's process may stay: one of its threads waits for ever for another thread,
+        # which has ended, to send a result.
         wait_until(lambda: a_manager_has_given_up(tmp_path / "run"), 15, "it has given up")
-        # What it had at hand and what its workers had done meanwhile was reported lost, once.
+        # The tasks that the manager held, including those that its workers finished while it was
+        # stopped, were reported lost, once.
         outcomes = books.balance(60, (ManagerLost,), CAPACITY)
         assert 1 <= outcomes["ManagerLost"] <= CAPACITY
         assert outcomes.total() == 150
 
 
 def a_manager_has_given_up(run_dir: Path) -> bool:
-    """It was told to exit, or has missed its interchange for too long."""
+    """Whether the manager was told to exit, or has missed its interchange for too long."""
     logs = run_dir.rglob("manager.log")
     return any("interchange_communicator INFO: Exiting" in log.read_text() for log in logs)
 
@@ -136,7 +137,7 @@ def test_the_interchange_is_stopped_for_less_than_the_threshold(tmp_path):
         books.submit(150)
         books.wait_done(30)
         os.kill(executors.broker_pid(htex), signal.SIGSTOP)
-        time.sleep(3.0)  # The span itself is what is tested.
+        time.sleep(3.0)  # The test needs the interchange to be stopped this long.
         books.submit(20)
         os.kill(executors.broker_pid(htex), signal.SIGCONT)
         assert books.balance(60, (), CAPACITY) == {"result": 170}
@@ -144,7 +145,8 @@ def test_the_interchange_is_stopped_for_less_than_the_threshold(tmp_path):
 
 @pytest.mark.long
 def test_the_interchange_is_stopped_until_its_managers_have_ended(tmp_path):
-    """They miss its echoes and end, as they do in Parsl. What they held is lost; new ones serve."""
+    """The managers miss their interchange's echoes and end, as Parsl's managers do. Their tasks are
+    lost; new managers serve."""
     with executors.running(tmp_path / "run", blocks=2, heartbeat_threshold=3, **SHAPE) as htex:
         books = Books(htex, tmp_path)
         books.submit(150)
@@ -161,10 +163,11 @@ def test_the_interchange_is_stopped_until_its_managers_have_ended(tmp_path):
 
 @pytest.mark.parametrize("threshold_s", [5, pytest.param(30, marks=pytest.mark.long)])
 def test_the_submit_process_is_stopped(tmp_path, threshold_s):
-    """For longer than the threshold, or shorter. It is alive all the same, and finds everything."""
+    """The submit process is stopped for longer than the threshold, or shorter. In both cases it
+    counts as alive and gets everything."""
     program = Program("loaded_submit_process.py", tmp_path, 200, 0.02, threshold_s)
     os.kill(program.process.pid, signal.SIGSTOP)
-    # The span itself is what is tested.
+    # The test needs the submit process to be stopped this long.
     time.sleep(6.5)
     assert all(process.running for process in program.still_running())
     os.kill(program.process.pid, signal.SIGCONT)

@@ -1,4 +1,5 @@
-"""Peers that never read: what they are owed has a bound, and nobody else waits for them."""
+"""Peers that never read: the amount of data queued for them is bounded, and no other peer waits for
+them."""
 
 from __future__ import annotations
 
@@ -22,11 +23,12 @@ LARGE = 10 * MIB
 # What libzmq and the kernel may hold for one connection, and what the allocator keeps.
 BESIDE_THE_TASKS = 24 * MIB
 RESULT = 256 << 10
-# In tasks of one MiB: what is sent before a manager gets no more, and what the kernel has taken.
+# In tasks of one MiB: what is sent to a manager before it gets no more, and what the kernel holds.
 OWED_TO_ONE_MAX = 40
-# Messages that libzmq takes off the wire before they are read, beside the bound.
+# Messages beyond the bound that libzmq has received before the interchange reads them.
 TASKS_UNREAD_MAX = 128
-# What libzmq holds for the submit side (1,000 messages), and what stands behind that.
+# What libzmq holds for the submit side (1,000 messages), and what the interchange queues in
+# addition.
 RESULTS_HELD_MAX = 1000 * RESULT + 256 * MIB
 
 
@@ -36,7 +38,7 @@ def in_hand(side, name: str) -> int:
 
 
 def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
-    """It is owed one task, whatever waits; that one is held once."""
+    """The manager gets one task, however many wait, and this task is held in memory once."""
     side = start(heartbeat_threshold=30, logging_level=20)
     pid = side.interchange.pid
     deaf = connect(side, b"deaf").enlist(side, max_capacity=1)
@@ -54,7 +56,7 @@ def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
         10,
         "memory is that of what it is owed",
     )
-    # It reads after all.
+    # Now the manager reads.
     (task,) = deaf.tasks(1) or pytest.fail("it has none")
     deaf.answer(task["task_id"])
     books.until(others, 21, within_s=10)
@@ -62,7 +64,8 @@ def test_a_manager_with_one_slot_never_reads_large_tasks(start, connect, crowd):
 
 
 def test_a_manager_with_ten_thousand_slots_never_reads(start, connect, crowd, measured):
-    """It gets what it has room for, and its heartbeats are echoed to nobody: no echo piles up."""
+    """The manager gets as many tasks as it has slots. It does not read the echoes of its
+    heartbeats, and they do not accumulate."""
     side = start(heartbeat_threshold=6, logging_level=20)
     pid = side.interchange.pid
     deaf = connect(side, b"deaf").enlist(side, max_capacity=10_000)
@@ -80,7 +83,7 @@ def test_a_manager_with_ten_thousand_slots_never_reads(start, connect, crowd, me
     measured(f"{grown / MIB:.1f} MiB more after 40,000 words to which the answers are not read")
     assert grown < BESIDE_THE_TASKS
     assert in_hand(side, "deaf") == 10_000
-    # It is gone: what it held is told, once for each.
+    # The manager ends: each task that it held is reported lost, once.
     side_results = books.results()
     deaf.close()
     books.until(others, 12_000, within_s=6 + PATIENCE_S)
@@ -88,8 +91,9 @@ def test_a_manager_with_ten_thousand_slots_never_reads(start, connect, crowd, me
 
 
 def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd, encrypted):
-    """It is owed some megabytes and gets no more, whatever it has room for: others do the work,
-    the memory is bounded, and the log names it. When it reads, it gets what it is owed."""
+    """The manager gets some megabytes and no more, however many slots it claims. Others do the
+    work, the memory is bounded, and the log names the manager. When it reads, it gets what was sent
+    to it."""
     command = [*command_under_test(), "--max-queued-bytes", str(64 * MIB)]
     side = start(command=command, encrypted=encrypted, logging_level=20)
     pid = side.interchange.pid
@@ -105,7 +109,7 @@ def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd
     assert 0 < owed < OWED_TO_ONE_MAX
     held_max = 64 + TASKS_UNREAD_MAX + 2 * OWED_TO_ONE_MAX
     assert usage.resident_bytes(pid) - before < held_max * MIB
-    # It reads after all.
+    # Now the manager reads.
     side.command(["HOLD_MANAGER", "deaf"])
     for task in deaf.tasks(owed):
         deaf.answer(task["task_id"])
@@ -115,10 +119,11 @@ def test_a_manager_that_claims_a_million_slots_never_reads(start, connect, crowd
 
 
 def test_a_submit_side_that_never_reads_results(start, crowd, measured):
-    """Dispatch stops; commands and heartbeats go on. When it reads, it gets everything, once."""
+    """Dispatch stops; commands and heartbeats go on. When the submit side reads, it gets every
+    result, once."""
     side = start(launch=False, heartbeat_threshold=3, logging_level=20)
-    # Without a buffer on the test's side, which would take everything otherwise, as Parsl's does
-    # until the submit process is stopped.
+    # Without a receive buffer on the test's side. Otherwise that buffer would take all results, as
+    # Parsl's does until the submit process is stopped.
     side.results.close()
     side.results = side.context.socket(zmq.DEALER)
     side.results.setsockopt(zmq.LINGER, 0)
@@ -142,7 +147,7 @@ def test_a_submit_side_that_never_reads_results(start, crowd, measured):
     answered = managers.answered * RESULT
     measured(f"{answered / MIB:.0f} MiB of results, {grown / MIB:.0f} MiB more in memory")
     assert grown < RESULTS_HELD_MAX + 64 * MIB
-    # Longer than the threshold: who beats is kept, and commands are answered.
+    # Longer than the threshold: managers that send heartbeats are kept, and commands are answered.
     end = time.monotonic() + 4.0
     while time.monotonic() < end:
         managers.work()
@@ -154,8 +159,8 @@ def test_a_submit_side_that_never_reads_results(start, crowd, measured):
 
 
 def test_a_batch_for_a_manager_that_dies_unread(start, connect, crowd):
-    """Its connection had taken the tasks: they may run, so they are reported lost, not given to
-    somebody else."""
+    """The manager's connection had accepted the tasks, so they may have run. They are reported lost
+    and not dispatched again."""
     side = start(heartbeat_threshold=2)
     deaf = connect(side, b"deaf").enlist(side, max_capacity=100)
     books = WireBooks(side)
@@ -170,7 +175,7 @@ def test_a_batch_for_a_manager_that_dies_unread(start, connect, crowd):
 
 
 def test_results_without_a_reader_do_not_pile_up(start, connect):
-    """A manager answers tasks that it never had, without end."""
+    """A manager endlessly sends results of tasks that it never had."""
     side = start(logging_level=40)
     pid = side.interchange.pid
     liar = connect(side, b"liar").enlist(side)

@@ -1,5 +1,6 @@
-"""Strangers at the worker port, with and without a key, while managers are served: floods, doors
-that are opened and shut, handshakes that never end, and noise. At the end the books."""
+"""Strangers at the worker port, with and without a key, while managers are served: floods,
+connections that open and close, handshakes that never end, and noise. At the end, every task is
+accounted for."""
 
 from __future__ import annotations
 
@@ -24,13 +25,13 @@ MIB = 1 << 20
 FLOOD = 100_000
 GROWN_MAX = 48 * MIB
 TASKS = 1000
-# Plenty for tasks that take 0.2 s when nobody disturbs.
+# Ample time for tasks that take 0.2 s without a disturbance.
 SERVED_WITHIN_S = 20
 BYTES_OF_A_LINE_MAX = 400
 
 
 class Nuisance:
-    """Something that is done again and again, in a thread of its own, while a load runs."""
+    """An action that a separate thread repeats while a load runs."""
 
     def __init__(self, once: Callable[[], None]) -> None:
         self.once = once
@@ -60,7 +61,7 @@ class Nuisance:
 
 @pytest.fixture
 def stranger() -> Iterator[Callable[..., zmq.Socket]]:
-    """`stranger(side, keys=...)` gives a DEALER socket that is connected to the worker port."""
+    """`stranger(side, keys=...)` returns a DEALER socket that is connected to the worker port."""
     context = zmq.Context()
 
     def make(side, identity: bytes | None = None, *, keyed: bool = False) -> zmq.Socket:
@@ -81,7 +82,7 @@ def stranger() -> Iterator[Callable[..., zmq.Socket]]:
 
 
 def served(side, crowd, *, load: bytes = b"work") -> tuple[FakeCrowd, WireBooks]:
-    """Two managers, and a first load that is done before anybody disturbs."""
+    """Returns two managers that have already done a first load, before any disturbance."""
     managers = crowd(side, 2, max_capacity=20)
     books = WireBooks(side)
     books.run(managers, 100, SERVED_WITHIN_S, buffer=load)
@@ -129,10 +130,10 @@ def test_a_hundred_thousand_messages_of_a_stranger(start, crowd, stranger, frame
     begin = time.monotonic()
     for _ in range(FLOOD):
         flooder.send_multipart(frames)
-    # While they are still on their way.
+    # The load runs while the messages are still in transit.
     books.run(managers, TASKS, SERVED_WITHIN_S)
     measured(f"{TASKS} tasks served {time.monotonic() - begin:.1f} s after the flood began")
-    # An answer to a probe says that all before it were read.
+    # The answer to a probe shows that all earlier messages were read.
     flooder.send(pickle.dumps({"type": "connection_probe"}))
     expected = FLOOD + 1 if frames is FLOODS["probes-unread"] else 1
     got = 0
@@ -148,7 +149,7 @@ def test_a_hundred_thousand_messages_of_a_stranger(start, crowd, stranger, frame
 
 @pytest.mark.parametrize("keyed", [False, True], ids=["no-key", "wrong-key"])
 def test_a_flood_from_a_refused_peer(start, crowd, stranger, keyed, measured):
-    """None of it is read, and the stranger's attempts to come again cost little."""
+    """None of the messages is read, and the stranger's attempts to reconnect cost little."""
     side = start(encrypted=True, logging_level=20)
     managers, books = served(side, crowd)
     before = usage.resident_bytes(side.interchange.pid)
@@ -173,7 +174,8 @@ def test_a_flood_from_a_refused_peer(start, crowd, stranger, keyed, measured):
 
 @pytest.mark.parametrize("speaks", [False, True], ids=["silent", "registered"])
 def test_connections_come_and_go_in_a_loop(start, crowd, stranger, speaks, measured):
-    """Under names of their own, and gone without a word. Those who registered are lost later."""
+    """Each connection has its own name and ends without a message. Strangers that registered are
+    declared lost later."""
     side = start(logging_level=20, heartbeat_threshold=2)
     managers, books = served(side, crowd)
     before = usage.resident_bytes(side.interchange.pid)
@@ -202,7 +204,7 @@ def test_connections_come_and_go_in_a_loop(start, crowd, stranger, speaks, measu
 
 
 def test_handshakes_that_never_end(start, crowd, encrypted, measured):
-    """100 connections that say nothing, and 100 that send a byte now and then."""
+    """100 connections that send nothing, and 100 that send a byte now and then."""
     side = start(encrypted=encrypted, logging_level=20)
     managers, books = served(side, crowd)
     before = usage.resident_bytes(side.interchange.pid)
@@ -216,13 +218,13 @@ def test_handshakes_that_never_end(start, crowd, encrypted, measured):
         for sock in held[100:]:
             sock.sendall(greeting[sent : sent + 1])
         sent += 1
-        time.sleep(0.2)  # Slowness is what is tested.
+        time.sleep(0.2)  # Slow sending is part of the test.
 
     used_s = usage.cpu_seconds(side.interchange.pid)
     with Nuisance(a_byte_each):
         for _ in range(10):
             books.run(managers, 300, SERVED_WITHIN_S)
-            # A newcomer gets in beside them.
+            # A new manager can connect beside them.
             if books.submitted == 1000:
                 crowd(side, 1, max_capacity=1, prefix="newcomer", beating=False).die()
     used_s = usage.cpu_seconds(side.interchange.pid) - used_s
@@ -239,7 +241,7 @@ NOISE = {
     "tls": bytes.fromhex("16030100c8010000c40303") + bytes(190),
     "zeros": bytes(4096),
     "random": os.urandom(4096),
-    # A greeting, READY, and then a frame that claims to have 2^62 bytes.
+    # A greeting, READY, and then a frame whose announced size is 2^62 bytes.
     "huge-frame": b"\xff"
     + b"\x00" * 8
     + b"\x7f\x03\x00"
@@ -275,7 +277,7 @@ def test_noise_instead_of_zeromq(start, crowd, noise, measured):
 
 
 def test_registrations_of_any_size_without_end(start, crowd, connect, measured):
-    """One peer registers again and again, each time as of another block, from another host."""
+    """One peer registers again and again, each time with another block and another host."""
     side = start(logging_level=20)
     managers, books = served(side, crowd)
     before = usage.resident_bytes(side.interchange.pid)
@@ -285,7 +287,7 @@ def test_registrations_of_any_size_without_end(start, crowd, connect, measured):
         for key in ("block_id", "hostname"):
             peer.register(max_capacity=0, **{key: text})
         peer.register(max_capacity=0, dir="x" * 5 * MIB)
-        # An answer says that all before it were read.
+        # The answer to a probe shows that all earlier messages were read.
         peer.probe()
     still_fine(side, managers, books, before, measured)
     assert len(side.interchange.log()) < MIB

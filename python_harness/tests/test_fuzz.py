@@ -1,4 +1,4 @@
-"""Some seconds of each fuzzing target, from what is committed: no promise is broken."""
+"""Runs each fuzzing target for some seconds from the committed corpus: no check fails."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Another client of HTEX's interchange, Globus Compute, with no line of its code changed.
+"""Globus Compute, another client of HTEX's interchange, with its code unchanged.
 
 An endpoint is set up as the guide's page `use` says. Its core endpoint, its user endpoint and its
-engine are the release's own; only its cloud is missing.
+engine are those of the release; only the cloud service is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.machine.waiting import wait_until
 from harness.releases.globus_compute import RELEASES, GlobusCompute, globus_compute
 from harness.setup import environment
 
-# An environment is some eighty packages.
+# An environment holds about eighty packages.
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(600),
@@ -38,7 +38,7 @@ def installed(request) -> GlobusCompute:
 
 
 def tool(installed: GlobusCompute, home: Path, *arguments) -> subprocess.CompletedProcess:
-    """A tool of ours, in a shell where the endpoint's environment is active."""
+    """Runs a tool of htex-interchange in a shell where the endpoint's environment is active."""
     return subprocess.run(
         [environment.binary(), *map(str, arguments)],
         env=installed.child_environment(home),
@@ -50,7 +50,7 @@ def tool(installed: GlobusCompute, home: Path, *arguments) -> subprocess.Complet
 
 
 def line_of_shim(installed: GlobusCompute, home: Path) -> str:
-    """What `install-shim` says that user_environment.yaml should have."""
+    """Returns the line that `install-shim` recommends for user_environment.yaml."""
     told = tool(installed, home, "install-shim", "--globus-compute", home / "shim")
     assert told.returncode == 0, told.stderr
     (line,) = [line.strip() for line in told.stdout.splitlines() if "PATH: " in line]
@@ -67,9 +67,10 @@ def findings(installed: GlobusCompute, home: Path, endpoint: Path) -> dict[str, 
 
 @contextmanager
 def user_endpoint(installed: GlobusCompute, home: Path, endpoint: Path) -> Iterator[dict]:
-    """One that the core endpoint of `endpoint` has started: its process and its name."""
+    """Starts the core endpoint of `endpoint`, which starts a user endpoint; yields the process and
+    name of the user endpoint."""
     program = [installed.python, "-m", "harness.releases.core_endpoint_program"]
-    # Whoever starts it may well be in another directory, and have no environment active.
+    # Users may start the endpoint in another directory, and without an active environment.
     env = {**installed.child_environment(home), "PATH": os.defpath}
     core = subprocess.Popen(
         [*program, endpoint, home],
@@ -88,7 +89,7 @@ def user_endpoint(installed: GlobusCompute, home: Path, endpoint: Path) -> Itera
 
 
 def interchange_of(started: dict, log: Path) -> int:
-    """The child of the user endpoint that writes this log."""
+    """Returns the child of the user endpoint that writes this log."""
 
     def writing() -> list[int]:
         children = processes.running_descendants(started["pid"])
@@ -133,7 +134,7 @@ def test_an_endpoint_is_served(installed, tmp_path, status_directory, way):
     assert "stock" in findings(installed, tmp_path, endpoint)
     way_in_log = way(installed, tmp_path, endpoint)
     with open(endpoint / "user_environment.yaml", "a") as file:
-        # As root, it has nothing else of the environment of this test.
+        # When it runs as root, the endpoint gets no other variable of this test's environment.
         file.write(f"HTEX_INTERCHANGE_STATUS_DIR: {status_directory}\n")
     expected = {by_shim: "served-by-shim", by_pth: "served-by-pth"}[way]
     assert list(findings(installed, tmp_path, endpoint)) == [expected]
@@ -156,7 +157,7 @@ def test_an_endpoint_is_served(installed, tmp_path, status_directory, way):
 
 
 def test_a_shim_off_the_path_is_reported(tmp_path):
-    """What the other tests would see if the shim had no part in it."""
+    """The result that the other tests would get if the shim were not used."""
     installed = globus_compute(list(RELEASES)[-1])
     endpoint = installed.configure(tmp_path, "my_endpoint")
     line_of_shim(installed, tmp_path)
@@ -180,8 +181,9 @@ def test_its_engine_runs_tasks_and_learns_where_they_ran(installed, tmp_path, me
     report = json.loads(ended.stdout.splitlines()[-1])
     assert report.pop("shutdown_s") < 9
     blocks = report.pop("blocks")
-    # Records go by the hub's process, results do not: for a task of a millisecond the engine may
-    # have its result first, with stock as well. Every record says the same.
+    # Placement records pass through the hub's process, and results do not. For a task of a
+    # millisecond, the engine may get the result first, with Parsl's interchange as well. All
+    # records name the same block.
     late = blocks.count(None)
     measured(f"{late} of {len(blocks)} results were there before their placement")
     assert set(blocks) - {None} == {"0"}

@@ -1,5 +1,5 @@
-"""`htex-interchange guide`: its pages on a pipe and on a terminal, what it finds by a word, and the
-commands that it recommends."""
+"""`htex-interchange guide`: its pages on a pipe and on a terminal, its search for a word, and the
+commands that its pages recommend."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_unknown_topic_lists_near_ones():
 
 
 def on_a_terminal(topic: str, **env: str) -> bytes:
-    """All that a terminal of 24 rows gets."""
+    """Returns all output to a terminal of 24 rows."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"LC_ALL": "C.UTF-8", "TERM": "xterm", **env}.items():
             patch.setenv(name, value)
@@ -95,7 +95,7 @@ def on_a_terminal(topic: str, **env: str) -> bytes:
 
 
 def pager(folder: Path, script: str) -> str:
-    """A program that stands for a pager, as a word of a shell."""
+    """Creates a program that acts as a pager, and returns its path as a word of a shell command."""
     program = folder / "pager"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -116,7 +116,8 @@ def test_a_short_page_goes_to_no_pager(tmp_path):
 
 @pytest.mark.parametrize("name", ["no-such-pager --here", ""])
 def test_a_page_is_shown_without_a_pager(tmp_path, name):
-    """A pager that is not there is as good as none, and PATH may have neither less nor more."""
+    """A missing pager counts as no pager. PATH has only `sh` and `cat`, and neither less nor
+    more."""
     for program in ("sh", "cat"):
         (tmp_path / program).symlink_to(shutil.which(program))
     shown = on_a_terminal("operate", PAGER=name, PATH=str(tmp_path))
@@ -143,13 +144,13 @@ def commands_of_the_harness() -> list[str]:
 
 
 def test_every_command_of_the_harness_is_one():
-    """Placeholders stand in capitals or brackets."""
+    """Placeholders are written in capitals or brackets."""
     commands = commands_of_the_harness()
     assert len(commands) > 20
     for command in commands:
         words = shlex.split(command.removeprefix(HARNESS).replace("[", "").replace("]", ""))
         if words[0] == "report":
-            continue  # `main` hands it on; test_report_files.py runs it.
+            continue  # `main` forwards this command; test_report_page.py runs it.
         words = ["1" if word == "N" else word.replace("TARGET…", "scan") for word in words]
         words = [word.replace("RELEASE…", "2026.10.26") for word in words]
         told = io.StringIO()
@@ -161,7 +162,8 @@ def test_every_command_of_the_harness_is_one():
 
 
 def shape_of(screen: str) -> list[str]:
-    """The names of what `status` shows, line by line, and the heads of its table."""
+    """Returns the names of the values that `status` shows, line by line, and the header of its
+    table."""
     kinds = ("PROBLEM", "WARNING", "NOTE", "Nothing is wrong.")
     names = [re.split(r"  +", line)[0] for line in screen.splitlines() if re.match("[A-Z]", line)]
     heads = [line for line in screen.splitlines() if line.startswith("BLOCK")]

@@ -1,5 +1,6 @@
-"""What is held is within its bound, in whatever pieces it comes, wherever it waits: in the queue,
-on its way to a manager that does not read, or in libzmq before it was read.
+"""The bytes that the interchange holds stay within the bound, whatever the sizes of the messages
+and wherever they wait: in the queue, on the way to a manager that does not read, or unread in
+libzmq.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ pytestmark = [
 ]
 
 MB = 1_000_000
-# What there is room for comes in much less.
+# Tasks within the bound arrive in much less time.
 WATCHED_FOR_S = 2.0
 
 SMALL_TASKS, SMALL_BYTES, SMALL_BOUND_BYTES = 25_000, 12_000, 10 * MB
-# Beside what is counted: buffers of connections, what the allocator keeps, tables of what is owed.
+# Memory that is not counted: buffers of connections, the allocator's reserve, and tables of pending
+# messages.
 BESIDE_SMALL_BYTES = 16 * MB
 
 LARGE_TASKS, LARGE_BYTES, LARGE_BOUND_BYTES = 40, 16 * MB, 100 * MB
-# A task is taken whole while there is room for a part of it; libzmq has the next one ready, and
+# A task is read completely as soon as a part of it fits. libzmq holds the next one complete, and
 # receives the one after that.
 BESIDE_LARGE_TASKS = 3
-# Of a task that goes out its batch is a copy, for a moment.
+# A task that is sent exists once more for a moment, as its batch is a copy.
 COPIED_TASKS = 1
 
 
@@ -40,7 +42,7 @@ def test_many_small_unread_batches(start, connect, measured):
     watch = Watch(side)
     for task_id in range(SMALL_TASKS):
         side.submit(task_id, bytes(SMALL_BYTES))
-        # Tasks that come one by one leave one by one.
+        # Tasks that arrive one by one are sent one by one.
         watch.look()
     watch.look_on(WATCHED_FOR_S)
     measured(f"bound {SMALL_BOUND_BYTES / MB:.0f} MB, at most {watch.grown_bytes / MB:.0f} MB more")
@@ -69,7 +71,8 @@ def bounded(start, bound_bytes: int) -> FakeSubmitSide:
 
 
 class Watch:
-    """The most that is resident beyond what was at the beginning; each look is a command, too."""
+    """The highest resident memory beyond that at the beginning. Each measurement also sends a
+    command."""
 
     def __init__(self, side: FakeSubmitSide) -> None:
         self.side = side

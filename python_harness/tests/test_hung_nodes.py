@@ -1,5 +1,5 @@
-"""Nodes that hang keep their connections and take nothing: what they are owed never shuts the door
-for those who read.
+"""Nodes that hang keep their connections and do not read: what is pending for them never stops the
+interchange from accepting tasks for managers that read.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ MIB = 1 << 20
 BOUND_BYTES = 10 * MIB
 THRESHOLD_S = 3
 BEAT_EVERY_S = 0.5
-# So many of 1 MiB that half of them are above the bound and what the kernel takes.
+# Tasks of 1 MiB: so many that half of them exceed the bound plus what the kernel holds.
 LARGE_TASKS = 40
 SMALL_TASKS = 80
 SERVED_WITHIN_S = 1.0
-# Where large ones have to be sent as well.
+# The limit if large tasks have to be sent as well.
 ALL_SERVED_WITHIN_S = 5.0
 DEAF = {"read_ahead": 1, "receive_buffer_bytes": 256 << 10}
 
 
 @pytest.fixture
 def books(start):
-    """Of an interchange with a small bound."""
+    """The accounts of a run on an interchange with a small bound."""
     command = [*command_under_test(), "--max-queued-bytes", str(BOUND_BYTES)]
     return WireBooks(start(command=command, heartbeat_threshold=THRESHOLD_S, logging_level=20))
 
 
 def test_a_lost_manager_that_was_sent_tasks_as_they_came(books, connect_process, crowd, measured):
-    """Its process is stopped, and its connection stays for as long as its node does."""
+    """The manager's process is stopped, and its connection stays open for as long as the node
+    exists."""
     hung = connect_process(books.side, "hung", max_capacity=1000).enlist(books.side)
     hung.stop()
     books.submit(LARGE_TASKS, b"x" * MIB)
@@ -44,7 +45,7 @@ def test_a_lost_manager_that_was_sent_tasks_as_they_came(books, connect_process,
 
 @pytest.mark.ours_only("stock takes in whatever comes")
 def test_a_lost_manager_that_was_sent_one_large_batch(books, connect, crowd, measured):
-    """All that the bound allows goes to the first who has room."""
+    """The first manager with free slots gets all the tasks that the bound allows."""
     books.submit(LARGE_TASKS, b"x" * MIB)
     books.side.interchange.wait_for_log("Pausing intake")
     connect(books.side, b"hung", **DEAF).register(max_capacity=1000)
@@ -85,14 +86,14 @@ def test_managers_that_beat_and_do_not_read_leave_the_work_to_others(
 
 
 class DeafManagers:
-    """They beat, and never read."""
+    """Managers that send heartbeats and never read."""
 
     def __init__(self, managers: list[FakeManager]) -> None:
         self.managers = managers
         self.beat_at = 0.0
 
     def beat(self) -> None:
-        """If it is time."""
+        """Sends heartbeats if they are due."""
         if time.monotonic() >= self.beat_at:
             self.beat_at = time.monotonic() + BEAT_EVERY_S
             for manager in self.managers:
@@ -100,7 +101,7 @@ class DeafManagers:
 
 
 def idle_ones_are_served(books: WireBooks, crowd, measured) -> None:
-    """Two of them have everything done that was not lost, at once after the loss."""
+    """Two idle managers do all tasks that were not lost, immediately after the loss."""
     idle = crowd(books.side, 2, max_capacity=4)
     books.submit(SMALL_TASKS)
     owed = 0
@@ -121,10 +122,10 @@ def idle_ones_are_served(books: WireBooks, crowd, measured) -> None:
 
 
 def tasks_of(books: WireBooks, prefix: str) -> int:
-    """How many tasks these managers were given and have not answered."""
+    """Returns how many tasks the managers with this prefix hold."""
     return sum(count for name, count in in_hand(books).items() if name.startswith(prefix))
 
 
 def in_hand(books: WireBooks) -> dict[str, int]:
-    """How many tasks each manager was given and has not answered."""
+    """Returns how many tasks each manager holds."""
     return {row["manager"]: row["tasks"] for row in books.side.managers()}

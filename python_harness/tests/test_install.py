@@ -1,4 +1,4 @@
-"""How it gets to people: the wheel, what pip makes of it, and `cargo install`."""
+"""Distribution: the wheel, what pip installs from it, and `cargo install`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PROJECT = environment.PROJECT_DIR
 VERSION = re.search(r'^version = "(.+)"', (PROJECT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 OLDEST_GLIBC = (2, 17)
 OF_GLIBC = {"libc", "libm", "libpthread", "libdl", "librt", "ld-linux-x86-64"}
-# The first build compiles libzmq, libsodium and libc++ as well.
+# The first build also compiles libzmq, libsodium and libc++.
 BUILD_S = 2400
 
 
 @dataclass(frozen=True)
 class Built:
     wheel: Path
-    # Files of the repository that the build changed, made or removed.
+    # Files of the repository that the build changed, created or removed.
     touched: list[str]
 
     def names(self) -> list[str]:
@@ -43,7 +43,7 @@ class Built:
             return sorted(file.namelist())
 
     def binary(self, place: Path) -> Path:
-        """Taken out of the wheel."""
+        """Extracts the binary from the wheel."""
         (name,) = [name for name in self.names() if name.endswith("/scripts/htex-interchange")]
         with zipfile.ZipFile(self.wheel) as file:
             return Path(file.extract(name, place))
@@ -51,7 +51,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Built:
-    """Each process of pytest asks for it; the second finds everything compiled."""
+    """Each pytest process builds the wheel; the second build finds everything compiled."""
     before = repository()
     made = wheel.build(tmp_path_factory.mktemp("wheels"))
     after = repository()
@@ -60,7 +60,8 @@ def built(tmp_path_factory) -> Built:
 
 
 def repository() -> set[tuple[str, tuple]]:
-    """Every file of it, with what a change would change; what programs may leave is not of it."""
+    """Returns every file of the repository with the properties that a change would alter, without
+    files that programs may leave there."""
     found = set()
     for directory, folders, files in os.walk(PROJECT):
         ours = {"target", ".git", "__pycache__", "runinfo"}
@@ -80,7 +81,7 @@ def readelf(option: str, binary: Path) -> str:
 
 
 def needed_glibc(binary: Path) -> tuple[int, ...]:
-    """The newest version of glibc that a symbol of `binary` asks for."""
+    """Returns the newest version of glibc that a symbol of `binary` requires."""
     needs = readelf("--version-info", binary).partition("Version needs section")[2]
     versions = re.findall(r"Name: GLIBC_([0-9.]+)", needs)
     return max(tuple(map(int, version.split("."))) for version in versions)
@@ -91,7 +92,7 @@ def needed_glibc(binary: Path) -> tuple[int, ...]:
 def test_the_wheel_runs_on_clusters_of_long_ago(built, tmp_path, measured):
     name, version, *python, platforms = built.wheel.stem.split("-")
     assert (name, version, python) == ("htex_interchange", VERSION, ["py3", "none"])
-    # The second is what pip called it before.
+    # The second tag is pip's earlier name for the first.
     assert set(platforms.split(".")) == {"manylinux_2_17_x86_64", "manylinux2014_x86_64"}
     binary = built.binary(tmp_path)
     newest = needed_glibc(binary)
@@ -103,8 +104,8 @@ def test_the_wheel_runs_on_clusters_of_long_ago(built, tmp_path, measured):
 
 
 def test_the_reader_of_versions_sees_what_this_machine_gives(tmp_path):
-    """A binary that the machine's own compiler made starts by a symbol of glibc 2.34, or of the
-    machine's own if that is older."""
+    """A binary made by the machine's own compiler needs a start symbol of glibc 2.34, or of the
+    machine's glibc if that is older."""
     source, binary = tmp_path / "main.c", tmp_path / "main"
     source.write_text("int main(void) { return 0; }\n")
     compiler = os.environ.get("CC", "cc").split()
@@ -119,7 +120,8 @@ def test_the_reader_of_versions_sees_what_this_machine_gives(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(BUILD_S)
 def test_the_wheel_holds_what_it_should_and_can_be_built_again(built, tmp_path):
-    """The same bytes, and nothing of the place that it was built in."""
+    """A second build gives the same bytes, and the wheel contains no path of the build
+    directory."""
     assert built.touched == []
     package = sorted(
         str(path.relative_to(environment.HARNESS_DIR))
@@ -150,7 +152,7 @@ def test_the_wheel_holds_what_it_should_and_can_be_built_again(built, tmp_path):
 
 
 class Fresh:
-    """A virtual environment with Parsl, and nothing of the harness's around it."""
+    """A virtual environment with Parsl, and without anything of the harness."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -165,7 +167,7 @@ class Fresh:
     def run(
         self, command: list, *, before: Path | None = None, timeout: float = 90
     ) -> subprocess.CompletedProcess:
-        """With its scripts first on PATH, or after `before`."""
+        """Runs a command with the environment's scripts first on PATH, or after `before`."""
         foreign = {str(environment.VENV_BIN)}
         rest = [part for part in os.environ["PATH"].split(":") if part not in foreign]
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -223,14 +225,14 @@ def test_a_fresh_environment_gets_all_of_it_from_the_wheel(built, tmp_path):
 
     fresh.pip("uninstall", "--yes", "htex-interchange")
     assert fresh.files() == before
-    # The shim leads to nothing now, and Parsl starts its own again.
+    # The shim is now a broken link, and Parsl starts its own interchange again.
     path = f"{shim}:{fresh.scripts}"
     assert shutil.which("interchange.py", path=path) == str(fresh.scripts / "interchange.py")
 
 
 @pytest.mark.timeout(BUILD_S)
 def test_cargo_install_gives_a_working_binary(tmp_path, measured):
-    """What `cargo build --release` has compiled serves again."""
+    """The installation reuses what `cargo build --release` has compiled."""
     command = [environment.cargo(), "install", "--locked", "--path", PROJECT, "--root", tmp_path]
     command += ["--target-dir", PROJECT / "target", "--no-track"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)

@@ -1,9 +1,9 @@
-"""What each step of a task's way costs, in instructions: the same number on any machine, busy or
-not, so that a few percent more are seen, and where.
+"""The cost of each step in a task's processing, in instructions. This number is the same on any
+machine, busy or not, so an increase of a few percent is noticed, with its step.
 
-callgrind counts, step by step, what `benches/counted.rs` runs. The bounds are those of one
-compiler (`benches/instructions.json`); HTEX_TEST_STORE_INSTRUCTIONS=1 stores what is counted now,
-to be read in the difference of a commit.
+callgrind counts the instructions of `benches/counted.rs`, step by step. The bounds apply to one
+compiler (`benches/instructions.json`). HTEX_TEST_STORE_INSTRUCTIONS=1 stores the current counts, to
+be reviewed in the diff of a commit.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ MEASURED_FUNCTION = "*steps::measured*"
 COUNTING_S = 60
 BUILD_S = 1200
 
-# glibc chooses its copying functions by the processor; those for any x86-64 are the same
-# everywhere. Its older releases have other names for the same features; unknown ones are ignored.
+# glibc chooses its copying functions by the processor. Without these features it uses the functions
+# for any x86-64, which are the same everywhere. Older releases of glibc have other names for the
+# features; unknown names are ignored.
 ANY_PROCESSOR = "glibc.cpu.hwcaps=" + ",".join(
     f"-{feature}"
     for feature in ("AVX2", "AVX2_Usable", "AVX_Fast_Unaligned_Load", "AVX512VL", "ERMS", "FSRM")
 )
 
-# How much more a task may cost among 1,000 managers than among 4: silent ones are no work.
+# How much more a task may cost among 1,000 managers than among 4: silent managers cause no work.
 MANAGERS_TOLERANCE = 0.02
 
 pytestmark = [
@@ -46,7 +47,8 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def counted() -> Path:
-    """The program that is counted, built; or a skip that says why its numbers would say nothing."""
+    """Builds and returns the program whose instructions are counted. Skips the test, with the
+    reason, where the counts would mean nothing."""
     if reason := program.why_not():
         pytest.skip(reason)
     return program.build(BUILD_S)
@@ -63,10 +65,10 @@ def steps_of(counted: Path) -> list[str]:
 
 
 def instructions(counted: Path, step: str, folder: Path) -> float:
-    """Of one operation of the step."""
+    """Returns the instructions of one operation of the step."""
     profile = folder / f"callgrind.{step}"
     options = [f"--callgrind-out-file={profile}", f"--toggle-collect={MEASURED_FUNCTION}"]
-    # Nothing of the user's own, neither options nor limits.
+    # The environment contains no options or limits of the user.
     env = {"PATH": os.environ["PATH"], "GLIBC_TUNABLES": ANY_PROCESSOR}
     done = run(["valgrind", "--tool=callgrind", *options, str(counted), step], env=env)
     total = re.search(r"^totals: (\d+)$", profile.read_text(), re.MULTILINE)

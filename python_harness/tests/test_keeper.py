@@ -1,4 +1,5 @@
-"""The process that HTEX starts keeps the broker, its child, and tells its end to everybody."""
+"""The keeper, the process that HTEX starts: it runs the broker as its child and reports the
+broker's end to the executor and the managers."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def victims(htex) -> dict[str, int]:
     ],
 )
 def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, measured):
-    """With the reason, while tasks run, wait and come; and no process is left."""
+    """All futures fail with the reason, whether their tasks run or wait, and no process is left."""
     with executors.running(tmp_path / "run", encrypted=encrypted, max_workers_per_node=2) as htex:
         assert htex.submit(jobs.add, {}, 1, 2).result(RESULT_S) == 3
         futures = [htex.submit(time.sleep, {}, 60) for _ in range(50)]
@@ -60,13 +61,14 @@ def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, me
             GONE_WITHIN_S,
             "managers are gone",
         )
-    # The shutdown ends whoever was still there to answer the executor.
+    # The shutdown ends the process that was still answering the executor.
     assert htex.interchange_proc.wait(GONE_WITHIN_S) == -signal.SIGKILL
     wait_until(lambda: not processes.alive(broker), GONE_WITHIN_S, "the broker is gone")
 
 
 def test_it_ends_as_its_broker_ended(start, connect, status_directory):
-    """All at once: each has to wait until the executor asks no more."""
+    """All scenarios run at once, because each has to wait until the executor sends no more
+    commands."""
     sides = {number: start() for number in SIGNALS}
     brokers = {number: side.interchange.pid for number, side in sides.items()}
     managers = {number: connect(side).enlist(side) for number, side in sides.items()}
@@ -86,12 +88,13 @@ def test_it_ends_as_its_broker_ended(start, connect, status_directory):
 
 
 def test_a_command_that_went_with_the_broker_is_answered(start):
-    """The executor's thread that asks waits for ever otherwise, and its program with it."""
+    """Otherwise the executor's thread that sent the command would wait for ever, and its program as
+    well."""
     side = start()
     side.managers()
     os.kill(side.interchange.pid, signal.SIGSTOP)
     side.commands.send(pickle.dumps("MANAGERS"))
-    # The kernel has the command; whether the broker had read it as well makes no difference.
+    # The kernel has the command; it makes no difference whether the broker has read it.
     os.kill(side.interchange.pid, signal.SIGKILL)
     assert side.commands.poll(GONE_WITHIN_S * 1000)
     with pytest.raises(Exception, match="was killed"):
@@ -112,7 +115,7 @@ def test_a_stopped_broker_ends_with_its_keeper(start):
 
 
 def test_a_stopped_broker_is_killed_when_it_does_not_obey(start):
-    """HTEX kills what does not end within 10 s, and would kill the keeper alone."""
+    """HTEX kills a process that does not end within 10 s, and would kill only the keeper."""
     side = start()
     broker = side.interchange.pid
     os.kill(broker, signal.SIGSTOP)
@@ -123,8 +126,8 @@ def test_a_stopped_broker_is_killed_when_it_does_not_obey(start):
 
 
 def test_sigterm_while_the_last_words_are_said(start, connect):
-    """They wait for managers that may come back, and HTEX does not wait for them. Nobody else is
-    signalled."""
+    """The keeper waits for managers that may reconnect, and HTEX does not wait for these. No other
+    process gets a signal."""
     side = start()
     bystander = subprocess.Popen(["sleep", "60"])
     connect(side).enlist(side).close()
@@ -138,13 +141,14 @@ def test_sigterm_while_the_last_words_are_said(start, connect):
 
 
 def test_a_suspended_program_is_notified_when_it_resumes(tmp_path):
-    """However long that is: as it may be while the kernel looks for memory."""
+    """The program is suspended for any length of time, as it may be while the kernel looks for
+    memory."""
     program = Program("waits_for_futures.py", tmp_path)
     try:
         os.kill(program.process.pid, signal.SIGSTOP)
         os.kill(program.report["broker"], signal.SIGKILL)
-        # Longer than a connection is waited for where nobody can be watched: the span is what is
-        # tested.
+        # Longer than the keeper waits for a connection if it cannot watch the submit process: the
+        # test needs this time.
         time.sleep(4)
     finally:
         os.kill(program.process.pid, signal.SIGCONT)
@@ -155,7 +159,8 @@ def test_a_suspended_program_is_notified_when_it_resumes(tmp_path):
 
 
 def test_managers_are_told_to_exit_though_the_program_ends_at_once(start, connect):
-    """Those that had not connected again when SIGTERM came, and one that was about to register."""
+    """Covers managers that had not reconnected when SIGTERM arrived, and a manager that was about
+    to register."""
     side = start()
     manager = connect(side).enlist(side)
     broker = side.interchange.pid
@@ -175,7 +180,8 @@ def test_a_manager_that_connects_after_the_end_is_told_to_exit(start, connect):
 
 
 def test_a_program_that_catches_it_ends(tmp_path):
-    """`parsl.load` is left without a hang, though a strategy asks the interchange all the time."""
+    """`parsl.load` ends without a hang, although a strategy sends commands to the interchange all
+    the time."""
 
     @parsl.python_app
     def sleeps():
@@ -197,7 +203,8 @@ def test_a_program_that_catches_it_ends(tmp_path):
 
 
 def test_the_keeper_costs_next_to_nothing(start, connect, measured):
-    """Of its own it has what it wrote to since the fork, and it does nothing for a task."""
+    """The keeper's private memory is what it has written since the fork, and it does nothing for a
+    task."""
     side = start()
     manager = connect(side).enlist(side, max_capacity=100)
     keeper = side.interchange.process.pid
@@ -216,7 +223,8 @@ def test_the_keeper_costs_next_to_nothing(start, connect, measured):
 
 
 def private_bytes(pid: int) -> int:
-    """What it has written to: pages of the program's file are the system's."""
+    """Returns the memory that a process has written to: the unwritten pages of the program's file
+    are shared."""
     with open(f"/proc/{pid}/smaps_rollup") as lines:
         kib = [int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")]
     return sum(kib) << 10

@@ -1,4 +1,5 @@
-"""The interchange's end is told to the user: every future fails, and nothing waits for it."""
+"""The interchange's end is reported to the user: every future fails, and nothing waits for the
+interchange."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ from htex_interchange import (
 
 pytestmark = pytest.mark.expect_error("htex-interchange was killed")
 
-# What is promised is one second; a loaded machine gets three.
+# The promise is one second; a loaded machine gets three.
 LOSS_S = 3.0
 SHUTDOWN_S = 3.0
 RESULT_S = 60
@@ -50,13 +51,13 @@ def linked(run_dir, **options):
 
 
 def kill_interchange(htex, number: int = signal.SIGKILL) -> float:
-    """Returns when, on the monotonic clock."""
+    """Kills the interchange, and returns when, on the monotonic clock."""
     os.kill(executors.broker_pid(htex), number)
     return time.monotonic()
 
 
 def failures(futures, begin: float, measured=None) -> list[BaseException]:
-    """What all of them fail with, soon enough after `begin`."""
+    """Returns the exceptions of all futures, which must fail soon enough after `begin`."""
     found = [future.exception(max(0, begin + LOSS_S - time.monotonic())) for future in futures]
     if measured:
         seconds = time.monotonic() - begin
@@ -65,7 +66,7 @@ def failures(futures, begin: float, measured=None) -> list[BaseException]:
 
 
 def busy(htex, tmp_path):
-    """A task that a worker is at."""
+    """Submits a task and waits until a worker runs it."""
     started = tmp_path / "started"
     future = htex.submit(jobs.touch_and_wait, {}, str(started), str(tmp_path / "proceed"))
     wait_until(started.exists, RESULT_S, "the worker is busy")
@@ -83,7 +84,7 @@ def test_running_and_queued_tasks_fail_within_a_second(tmp_path, encrypted, meas
         futures += [htex.submit(jobs.add, {}, number, 1) for number in range(200)]
         found = failures(futures, kill_interchange(htex), measured)
         assert {type(failure) for failure in found} == {InterchangeLost}
-        # Each has a traceback of its own.
+        # Each exception has its own traceback.
         assert len({id(failure) for failure in found}) == len(found)
         (lost, *_) = found
         assert (lost.label, lost.exit_code) == ("htex", -signal.SIGKILL)
@@ -96,7 +97,8 @@ def test_running_and_queued_tasks_fail_within_a_second(tmp_path, encrypted, meas
 
 
 def test_nothing_waits_for_an_interchange_that_is_lost_at_rest(tmp_path, measured):
-    """Commands, submissions and scaling say so or go on; the shutdown takes the blocks along."""
+    """Commands, submissions and scaling raise the loss or go on; the shutdown cancels the
+    blocks."""
     with linked(tmp_path / "run", heartbeat_threshold=120, heartbeat_period=30) as htex:
         managers = [
             process
@@ -150,7 +152,7 @@ def test_a_command_that_waits_is_ended(tmp_path):
 
 
 class Gate:
-    """Holds Parsl's result thread up in a callback of a future, as a user's code may."""
+    """Blocks Parsl's result thread in a callback of a future, as a user's code may."""
 
     def __init__(self, future) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
@@ -162,11 +164,11 @@ class Gate:
 
 
 def answered_behind_a_gate(htex):
-    """A gate, and futures whose results wait behind it in this process."""
+    """Returns a gate, and futures whose results wait behind the gate in this process."""
     gate = Gate(htex.submit(jobs.add, {}, 0, 0))
     assert gate.reached.wait(RESULT_S)
     futures = [htex.submit(jobs.add, {}, number, 1) for number in range(10)]
-    # A result leaves the interchange before the answer to a later command does.
+    # The interchange sends a result before it answers a later command.
     done = [htex._task_counter]
     log = Path(htex.logdir) / "interchange.log"
     wait_until(lambda: f"Put task {done[0]} onto" in log.read_text(), 10, "all are queued")
@@ -208,7 +210,8 @@ def test_an_end_with_a_clean_status_is_a_loss_too(tmp_path):
 
 
 def test_submissions_during_the_end_all_fail(tmp_path):
-    """From other threads, at any moment: refused, or failed; none stays."""
+    """Submissions from other threads, at any moment, are refused, or their futures fail; none stays
+    open."""
     with linked(tmp_path / "run", blocks=0) as htex:
         futures, refused = [], threading.Event()
 
@@ -229,7 +232,8 @@ def test_submissions_during_the_end_all_fail(tmp_path):
 
 
 class FakeLateBooks(HighThroughputExecutor):
-    """Loses its interchange between the look at its state and the entry of a task."""
+    """An executor that loses its interchange after a submission has checked for a loss and before
+    it records the task."""
 
     lose = False
 
@@ -257,12 +261,13 @@ EARLY_ENDS = {
 
 @pytest.mark.parametrize(("program", "code"), EARLY_ENDS.values(), ids=EARLY_ENDS)
 def test_an_end_before_the_start_is_complete_raises(tmp_path, program, code):
-    """Stock waits for two minutes, and says only that it failed to start."""
+    """Parsl's own interchange makes the user wait for two minutes, and reports only that it failed
+    to start."""
     begin = time.monotonic()
     command = [sys.executable, "-c", program]
 
     def fill_the_pipe(htex) -> None:
-        """With a configuration that is still being written at the end."""
+        """Makes the configuration so large that it is still being written when the process ends."""
         htex.run_id = "x" * 200_000
 
     with (
@@ -298,7 +303,8 @@ def test_a_command_that_does_not_exist_raises_and_leaves_nothing(tmp_path):
 
 
 def test_a_normal_shutdown_is_no_loss(tmp_path, caplog):
-    """Ten times; once with a task in the books, whose future is left as Parsl leaves it."""
+    """Shuts down ten times; each time with an outstanding task, whose future stays open, as in
+    Parsl."""
     caplog.set_level(logging.WARNING, "htex_interchange")
     for number in range(10):
         with linked(tmp_path / f"run{number}", blocks=0) as htex:
@@ -315,7 +321,8 @@ def test_a_kill_during_the_shutdown_is_no_loss(tmp_path, caplog):
         kill_interchange(htex, signal.SIGSTOP)
         ending = threading.Thread(target=htex.shutdown, daemon=True)
         ending.start()
-        # Stopped, it cannot obey; the shutdown has begun when the signal waits.
+        # A stopped process cannot react to SIGTERM; once the signal is pending, the shutdown has
+        # begun.
         pid = executors.broker_pid(htex)
         wait_until(lambda: _term_is_pending(pid), LOSS_S, "SIGTERM was sent")
         kill_interchange(htex)
@@ -333,7 +340,7 @@ def _term_is_pending(pid: int) -> bool:
 
 @pytest.mark.parametrize("retries", [pytest.param(0, marks=pytest.mark.long), 2])
 def test_apps_of_a_whole_run_fail(tmp_path, retries, measured):
-    """Retries are spent at once on an executor that is gone; none of them waits."""
+    """On a lost executor, all retries fail immediately; none of them waits."""
     config = executors.kernel_config(tmp_path / "run", kind=HighThroughputExecutor, survive=False)
     config.retries = retries
     (htex,) = config.executors
@@ -435,7 +442,7 @@ def test_mpi_executor_is_linked_too(tmp_path):
 
 
 def short_or_long(name: str):
-    """The newest one is what all other tests have."""
+    """A short run takes only the oldest release; all other tests use the newest."""
     return pytest.param(name, id=name, marks=() if name == OLDEST else pytest.mark.long)
 
 

@@ -1,4 +1,5 @@
-"""Managers that beat, fall silent, come back, drain or change their connection; versions."""
+"""Managers that send heartbeats, fall silent, return, drain or change their connection; and version
+checks."""
 
 from __future__ import annotations
 
@@ -33,14 +34,16 @@ def test_probe_is_answered_before_registration(start, connect):
 
 
 def test_probe_socket_then_real_socket_with_one_identity(start, connect, encrypted):
-    """A manager probes, closes, and connects again with the same identity, at once."""
+    """A manager probes, closes its connection, and immediately connects again with the same
+    identity."""
     side = start(encrypted=encrypted)
     for _ in range(10):
         probe = connect(side, b"one-name")
         probe.probe()
         probe.close()
         manager = connect(side, b"one-name")
-        # Stock keeps a reconnection deaf that comes before the old one is torn down.
+        # Parsl's interchange ignores a reconnection that is made before the old connection is torn
+        # down.
         if stock_under_test():
             wait_until(partial(_probe_answered, manager), 10, "the probe is answered")
         else:
@@ -54,7 +57,7 @@ def _probe_answered(manager) -> bool:
 
 
 def test_several_probes_at_once_with_one_identity(start, connect):
-    """HTEX without `address` probes every interface at the same time."""
+    """HTEX without `address` makes managers probe every interface at the same time."""
     side = start(interchange_address=None)
     probes = [connect(side, b"one-name") for _ in range(4)]
     for probe in probes:
@@ -132,7 +135,7 @@ def test_messages_of_unknown_managers_are_ignored(start, connect):
         {"type": "monitoring", "payload": (1, {})},
     ):
         stranger.send(message)
-    # The answer to the probe comes after all of these, and nothing came before it.
+    # The answer to the probe follows all of these messages, and no other message came before it.
     stranger.probe()
     assert side.managers() == []
     assert not side.results.poll(0)
@@ -141,7 +144,7 @@ def test_messages_of_unknown_managers_are_ignored(start, connect):
 
 
 def test_late_result_of_an_expired_manager_is_dropped(start, connect):
-    """A manager that was suspended wakes up and answers tasks that have failed already."""
+    """A suspended manager resumes and answers tasks that have already failed."""
     side = start(heartbeat_threshold=1)
     manager = connect(side).enlist(side)
     side.submit(1)
@@ -166,8 +169,8 @@ def test_an_expired_manager_that_speaks_again_is_told_to_exit(start, connect):
 
 @pytest.mark.ours_only("stock blames its managers for its own sleep")
 def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, connect):
-    """Stopped for a moment around the deadlines of its managers: their heartbeats have come, but
-    libzmq's thread has to fetch them first."""
+    """The interchange is stopped for a moment around the deadlines of its managers. Their
+    heartbeats have arrived, but libzmq's thread has to read them first."""
     side = start(heartbeat_threshold=1)
     managers = [connect(side, f"m{number}".encode()) for number in range(60)]
     for _ in range(5):
@@ -177,7 +180,7 @@ def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, 
         heard_at = time.monotonic()
         for manager in managers:
             manager.beat()
-        # The spans themselves are what is tested.
+        # The test needs exactly these times.
         time.sleep(heard_at + 0.8 - time.monotonic())
         os.kill(side.interchange.pid, signal.SIGSTOP)
         for manager in managers:
@@ -191,15 +194,15 @@ def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, 
 
 @pytest.mark.ours_only("stock does not notice")
 def test_managers_that_register_and_are_gone_are_suspect(start, connect):
-    """Their registrations may be read when their connections are closed, and their descriptors
-    those of others."""
+    """The interchange may read the registrations only after the connections are closed, when other
+    connections use their descriptors."""
     side = start()
     ghosts = [connect(side, f"ghost{number}".encode()) for number in range(20)]
     for ghost in ghosts:
         ghost.probe()
     for ghost in ghosts:
         ghost.register()
-        # What was said leaves before the connection is closed.
+        # The registration is sent before the connection is closed.
         ghost.socket.close(linger=5000)
     suspect = " is disconnected, with 0 tasks in flight"
     wait_until(
@@ -300,7 +303,8 @@ def test_registering_again_does_not_forget_tasks_in_hand(start, connect):
     manager.tasks(1)
     manager.register(max_capacity=2)
     manager.beat()
-    # Whether it still has the task or the task was given up: its future ends, exactly once.
+    # The manager may still hold the task, or the task was given up: its future ends exactly once in
+    # both cases.
     manager.answer(1)
     assert side.result(within_s=6)["task_id"] == 1
     side.managers()
@@ -309,7 +313,7 @@ def test_registering_again_does_not_forget_tasks_in_hand(start, connect):
 
 @pytest.mark.ours_only("stock does not notice")
 def test_manager_whose_connection_closed_gets_nothing_new(start, connect):
-    """The task that is submitted afterwards goes to the one that is there."""
+    """A task that is submitted afterwards goes to the manager that is still connected."""
     side = start()
     leaver = connect(side, b"leaver", watched=True).enlist(side, max_capacity=5)
     stayer = connect(side, b"stayer").enlist(side, max_capacity=5)
@@ -348,11 +352,11 @@ def test_disconnected_manager_is_lost_after_the_grace(start, connect, encrypted,
         with pytest.raises(ManagerLost):
             deserialize(failure["exception"]).reraise()
     assert took_s >= grace_s
-    # Nobody else is blamed.
+    # No other manager is affected.
     assert [row["manager"] for row in side.managers()] == ["stayer"]
     stayer.answer(3)
     assert side.result()["task_id"] == 3
-    # A result that comes now is counted.
+    # A result that arrives now is counted as late.
     late = connect(side, b"leaver")
     late.answer(1)
     late.expect_shutdown()
@@ -374,7 +378,7 @@ def test_manager_that_reconnects_within_the_grace_keeps_its_tasks(start, connect
     side.interchange.wait_for_log("is disconnected, with 2 tasks in flight")
     second = connect(side, b"one-name")
     second.beat()
-    # Nothing comes of the grace of the closed connection.
+    # The grace period of the closed connection has no effect.
     assert not side.results.poll(2 * grace_s * 1000)
     (row,) = side.managers()
     assert row["tasks"] == 2
@@ -426,7 +430,7 @@ def test_patch_level_of_python_may_differ(start, connect):
 
 @pytest.mark.parametrize("fields", MISMATCHES.values(), ids=MISMATCHES)
 def test_version_mismatch_can_be_allowed(start, connect, fields):
-    """As Globus Compute runs it; block id and packages as in Parsl's own test of it."""
+    """The setting of Globus Compute; block id and packages as in Parsl's own test of it."""
     side = start(_check_python_mismatch=False)
     manager = connect(side)
     manager.probe()

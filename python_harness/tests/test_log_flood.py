@@ -1,4 +1,4 @@
-"""Bad input costs few lines, however much of it there is, and all of it is accounted for."""
+"""Bad input costs few log lines, however much of it arrives, and all of it is accounted for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from harness.machine.waiting import wait_until
 pytestmark = pytest.mark.ours_only("stock writes a line, or a traceback, for each")
 
 MORE = re.compile(r" (\d+) more (.*?) within a second")
-# As src/interchange/complaints.rs has them: of one peer, and of all.
+# The same limits as in src/interchange/complaints.rs: lines about one peer, and about all peers.
 LINES_OF_ONE_PEER, LINES_OF_ALL = 20, 100
 
 
 def told(side, level: str, text: str, more: str) -> tuple[int, int]:
-    """How many lines were written in full, and how many more are accounted for."""
+    """Returns how many lines were written in full, and how many more are accounted for."""
     lines = side.interchange.log_lines(level)
     counted = [MORE.search(line) for line in lines]
     held_back = sum(int(found[1]) for found in counted if found and found[2] == more)
@@ -26,7 +26,8 @@ def told(side, level: str, text: str, more: str) -> tuple[int, int]:
 
 
 def test_a_flood_of_bad_messages_is_counted_not_written(start, connect, measured):
-    """100,000 of them; a manager works on meanwhile, and another bad peer is still named."""
+    """100,000 bad messages arrive; a manager goes on working, and another bad peer is still
+    named."""
     side = start(logging_level=20)
     fuzzer = connect(side, b"fuzzer")
     fuzzer.probe()
@@ -82,7 +83,7 @@ def turned_away(stranger: socket.socket) -> None:
 
 
 HTTP = b"GET / HTTP/1.1\r\n\r\n"
-# ZMTP 3.0 without encryption, at a port that wants it.
+# A greeting of ZMTP 3.0 without encryption, for a port that requires encryption.
 NO_CURVE = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
 
@@ -90,7 +91,7 @@ NO_CURVE = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + byt
     ("encrypted", "said"), [(False, HTTP), (True, NO_CURVE)], ids=["http", "no-curve"]
 )
 def test_a_flood_of_connections_is_counted_not_written(start, encrypted, said):
-    """By one who has no key, or speaks another language."""
+    """The connections come from a peer without a key, or with another protocol."""
     side = start(logging_level=20, encrypted=encrypted)
     port, count, begin = side.worker_port, 1500, time.monotonic()
     for _ in range(count):

@@ -1,4 +1,5 @@
-"""interchange.log: the formats Parsl can configure, and the lines that its users grep for."""
+"""interchange.log: the formats that Parsl can configure, and the lines that its users search
+for."""
 
 from __future__ import annotations
 
@@ -81,7 +82,7 @@ def test_default_format(start, connect):
 
 
 def test_each_task_is_logged_at_debug_while_it_runs(start):
-    """Parsl's test of priorities greps for this very text."""
+    """Parsl's test of priorities searches for this text."""
     side = start(logging_level=10)
     for task_id in (1, 2, 3):
         side.submit(task_id)
@@ -95,7 +96,7 @@ def test_level_info_is_silent_about_tasks(start, connect):
     manager.tasks(1)
     manager.answer(1)
     side.result()
-    # Said after the task's lines would have been.
+    # This line is logged after those about the task would have been.
     manager.send({"type": "drain"})
     side.interchange.wait_for_log("is drained")
     assert "pending_task_queue" not in side.interchange.log()
@@ -103,7 +104,7 @@ def test_level_info_is_silent_about_tasks(start, connect):
 
 
 def test_file_logging_with_a_format_of_the_user(start):
-    """From the first line on: no banner before it."""
+    """The format applies from the first line on: no banner precedes it."""
     side = start(log_config=FileLogging(format_string="XXXXYYYYY %(message)s"))
     side.command("MANAGERS")
     lines = wait_until(lambda: side.interchange.log().splitlines(), 5, "a first line")
@@ -221,7 +222,7 @@ def test_stdout_and_stderr_stay_silent(start, connect):
     ids=str,
 )
 def test_times_are_those_of_the_zone(zone, start, monkeypatch):
-    """As Python's `time.localtime` has them, whichever way TZ is written."""
+    """Times are those of Python's `time.localtime`, in whichever form TZ is written."""
     if zone is None:
         monkeypatch.delenv("TZ", raising=False)
     else:

@@ -1,4 +1,5 @@
-"""A queue of any length, and a manager with room for all of it: nobody else waits for that."""
+"""A queue of any length, and a manager with slots for all of it: no other peer waits because of
+it."""
 
 from __future__ import annotations
 
@@ -18,14 +19,14 @@ pytestmark = [
 TASKS = 300_000
 CAPACITY = 10**6
 BUFFER = b"x" * 300
-# 20 ms are wanted; the rest is for a machine with other work.
+# 20 ms are the goal; the rest is for a machine with other work.
 ANSWERED_WITHIN_S = 0.5
 STOPPED_FOR_S = 3.0
 
 
 @pytest.fixture
 def side(start):
-    """With all of these in its queue."""
+    """A submit side whose interchange has all these tasks in its queue."""
     side = start(heartbeat_threshold=120, logging_level=20)
     assert side.command("OUTSTANDING_C") == 0
     WireBooks(side).submit(TASKS, BUFFER)
@@ -57,7 +58,7 @@ def test_commands_while_a_manager_does_not_read_a_long_queue(side, connect, meas
 
 
 class CommandClock:
-    """Asks, and knows how long it has waited for a reply at most."""
+    """Sends commands, and records the longest time until a reply."""
 
     def __init__(self, side: FakeSubmitSide) -> None:
         self.side = side

@@ -1,4 +1,4 @@
-"""Memory of a long queue goes back to the system when the queue is gone."""
+"""The memory of a long queue is returned to the system when the queue is empty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASKS = 60_000
 BUFFER = b"x" * 1024
 QUEUED_AT_LEAST_BYTES = 60_000_000
 LEFT_AT_MOST_BYTES = 20_000_000
-# Address space, as `ulimit -v` has it, and a message that does not fit.
+# A limit on the address space, as `ulimit -v` sets it, and a message that does not fit.
 LIMIT_BYTES = 400 << 20
 TOO_LARGE = bytes(300 << 20)
 
@@ -40,7 +40,7 @@ def test_after_a_long_queue(start, connect, measured):
 
 @pytest.fixture
 def limited(start):
-    """An interchange at a `ulimit -v` that large messages do not fit."""
+    """An interchange with a `ulimit -v` that is too small for large messages."""
     side = start(launch=False)
     limits = (LIMIT_BYTES, LIMIT_BYTES)
     side.launch(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits))
@@ -69,6 +69,6 @@ def test_a_task_too_large_for_memory_is_reported_as_lost(limited):
     )
     (line,) = limited.interchange.log_lines("WARNING", "broke; reconnecting")[:1]
     assert "A message that is too large does that: `ulimit -v` is 419.4 MB, of which " in line
-    # Others go on.
+    # Other tasks go on.
     limited.submit(2)
     limited.interchange.wait_for_log("Put task 2 onto")

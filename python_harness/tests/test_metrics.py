@@ -19,9 +19,9 @@ pytestmark = pytest.mark.ours_only("stock tells no metrics")
 
 DASHBOARD = environment.PROJECT_DIR / "python_harness" / "grafana" / "htex-interchange.json"
 STATES = {"suspect", "draining", "held", "awaited", "full", "reserved", "busy", "idle"}
-# Those who ask are served 50 times a second, and a look is good for 100 ms.
+# Clients are served 50 times a second, and a measurement is reused for 100 ms.
 LOOK_S = 5.0
-# Nothing, half of a request, nonsense, and a whole one whose answer is not read.
+# Nothing, half a request, nonsense, and a complete request whose answer is not read.
 BAD_REQUESTS = [
     b"",
     b"GET /metrics HTTP/1.1\r\n",
@@ -146,8 +146,8 @@ def test_a_port_alone_is_for_this_machine_only(start):
 
 
 def test_misbehaving_clients_block_nobody(start, connect):
-    """Tasks go on, and so do metrics for others, while the port is full of those who do not ask,
-    do not read, or ask for nonsense."""
+    """Tasks go on, and so do metrics for other clients, while the port is full of clients that send
+    nothing, do not read, or send nonsense."""
     side = start(command=with_metrics())
     host, port = metrics.address_of(side).rsplit(":", 1)
     manager = connect(side).enlist(side, max_capacity=4)
@@ -157,7 +157,7 @@ def test_misbehaving_clients_block_nobody(start, connect):
         for number in range(200):
             peer = socket.create_connection((host, int(port)), timeout=10)
             crowd.append(peer)
-            # It may have been sent away already.
+            # The interchange may have closed the connection already.
             with suppress(OSError):
                 peer.sendall(BAD_REQUESTS[number % len(BAD_REQUESTS)])
         for task_id in range(1, 101):
@@ -173,7 +173,7 @@ def test_misbehaving_clients_block_nobody(start, connect):
 
 
 def test_the_dashboard_asks_for_what_there_is(start):
-    """Each name in a query of the Grafana dashboard is one that the page tells."""
+    """The metrics page contains each name that a query of the Grafana dashboard uses."""
     side = start(command=with_metrics("--events", "events.jsonl"))
     told = {key[0] for key in metrics.samples(side)}
     panels = json.loads(DASHBOARD.read_text())["panels"]

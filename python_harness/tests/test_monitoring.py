@@ -1,4 +1,5 @@
-"""What the monitoring hub is told: NODE_INFO at the right moments, in the types it insists on."""
+"""What the monitoring hub receives: NODE_INFO at the right moments, in the types that it
+requires."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def one_task(side, manager, task_id: int = 1) -> None:
 
 
 def test_exactly_four_reports_for_one_task_on_one_manager(start, connect, encrypted):
-    """Registration, dispatch, result, hold: Parsl's own test counts the rows."""
+    """Registration, dispatch, result and hold cause one report each: Parsl's own test counts the
+    rows."""
     side = start(encrypted=encrypted, hub=True)
     manager = connect(side).enlist(side)
     one_task(side, manager)
@@ -68,7 +70,7 @@ def test_report_has_what_the_database_needs(start, connect):
     for name in ("timestamp", "last_heartbeat"):
         moment = row[name]
         assert type(moment) is datetime.datetime and moment.tzinfo is None
-        # Naive local time, to the second at least.
+        # Naive local time, accurate to the second at least.
         assert abs((moment - before).total_seconds()) < 10
     assert (row["run_id"], row["hostname"], row["block_id"]) == ("a-run", "fake-host", "3")
     assert row["packages"] == {"parsl": "2026.10.26", "dill": "0.4"}
@@ -157,7 +159,7 @@ def test_absent_hub_holds_nothing_up(start, connect, encrypted, measured):
 
 @pytest.mark.timeout(150)
 def test_real_hub_with_its_database(removable):
-    """Parsl's MonitoringHub and sqlite: one task on one real manager makes four node rows."""
+    """Parsl's MonitoringHub with sqlite: one task on one real manager makes four node rows."""
     hello = parsl.python_app(jobs.echo)
     config = kernel_config(removable, monitoring=MonitoringHub(resource_monitoring_interval=1.0))
     with parsl.load(config) as kernel:

@@ -1,8 +1,8 @@
-"""MPIExecutor: tasks that ask for nodes, real managers in MPI mode, a stand-in for the launcher.
+"""MPIExecutor: tasks that ask for nodes, real managers in MPI mode, and a fake launcher.
 
-The batch job is a file that names four nodes; `mpiexec`, `srun` and `aprun` are one script that
-starts the command once for each rank, here. The interchange's part: the specification of nodes
-and ranks reaches the manager as it was given, and no task waits for nodes that are free.
+The batch job is a file that names four nodes. `mpiexec`, `srun` and `aprun` are one script that
+starts the command locally, once for each rank. The interchange has two duties: the specification of
+nodes and ranks reaches the manager unchanged, and no task waits while enough nodes are free.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from harness.setup import environment
 RESULT_S = 40
 NODES = ["node-a", "node-b", "node-c", "node-d"]
 
-# Every option of the three launchers has one value; the nodes are the value with a node in it.
+# Every option of the three launchers has one value. The value that contains a node's name is the
+# list of nodes.
 LAUNCHER = """#!/bin/sh
 ranks=$2
 while [ "${1#-}" != "$1" ]; do
@@ -36,7 +37,7 @@ RANK=0; export RANK
 while [ "$RANK" -lt "$ranks" ]; do "$@" || exit; RANK=$((RANK + 1)); done
 """
 
-# Says on which nodes it runs, then waits for another one that does.
+# Records on which nodes the task runs, then waits until another task has done the same.
 MEET = "$PARSL_MPI_PREFIX sh -c 'echo $NODES > {mine}; until [ -s {other} ]; do sleep 0.02; done'"
 
 
@@ -44,7 +45,7 @@ MEET = "$PARSL_MPI_PREFIX sh -c 'echo $NODES > {mine}; until [ -s {other} ]; do 
 def running(
     tmp_path: Path, *, launcher: str = "mpiexec", workers: int = 2, **options
 ) -> Iterator[MPIExecutor]:
-    """A bare MPIExecutor with one block of four pretended nodes."""
+    """Runs a bare MPIExecutor with one block of four pretended nodes."""
     scripts, run_dir = tmp_path / "bin", tmp_path / "run"
     for folder in (scripts, run_dir / "scripts"):
         folder.mkdir(parents=True)
@@ -69,7 +70,7 @@ def running(
         **options,
     )
     if "interchange_launch_cmd" not in options:
-        # Parsl types the argument as one string here, which has no place for arguments.
+        # Parsl types this argument as one string, which leaves no place for arguments.
         htex.interchange_launch_cmd = command_under_test()
     htex.run_dir = str(run_dir)
     htex.provider.script_dir = str(run_dir / "scripts")
@@ -83,7 +84,7 @@ def running(
 
 
 def shell(htex: MPIExecutor, command: str, **spec):
-    """What a bash app is: a command, under the specification's environment."""
+    """Submits a command as a bash app does, with the environment of the specification."""
     return htex.submit(subprocess.getoutput, spec, command)
 
 
@@ -113,7 +114,8 @@ def test_ranks_run_on_the_nodes_of_the_task(tmp_path, launcher):
 
 
 def test_specification_arrives_as_it_was_given(tmp_path):
-    """Numbers as numbers, text as text: the manager counts with the one and prints the other."""
+    """Numbers arrive as numbers and texts as texts: the manager calculates with the former and
+    prints the latter."""
     show = "env | grep '^PARSL_' | grep -v PREFIX | sort"
     with running(tmp_path) as htex:
         told = shell(htex, show, num_nodes=3, ranks_per_node=2, launcher_options="--map 'a b'")
@@ -126,7 +128,7 @@ def test_specification_arrives_as_it_was_given(tmp_path):
 
 
 def test_two_tasks_at_once_share_no_node(tmp_path):
-    """Each ends only when it has seen the other run."""
+    """Each task ends only when it has seen the other run."""
     one, two = tmp_path / "one", tmp_path / "two"
     with running(tmp_path) as htex:
         futures = [
@@ -158,7 +160,7 @@ def test_a_task_without_a_specification_is_refused_before_it_is_sent(tmp_path):
 
 @pytest.mark.ours_only("a script's path stands for an interpreter and a script")
 def test_launch_command_of_mpiexecutor_is_one_string(tmp_path):
-    """The way to name another interchange that MPIExecutor's own type allows."""
+    """The only form in which MPIExecutor's own type allows another interchange to be named."""
     binary = str(environment.binary())
     with running(tmp_path, interchange_launch_cmd=binary) as htex:
         assert shell(htex, "echo through it", num_nodes=1).result(RESULT_S) == "through it"

@@ -1,4 +1,4 @@
-"""A Parsl that is newer than every release that is tested, and one whose executor asks nothing."""
+"""A Parsl newer than every tested release, and a Parsl whose executor sends no commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_executor_that_only_listens_gets_observations(observing, tmp_path):
 
 @pytest.mark.long
 def test_idleness_is_reported_so_that_blocks_are_scaled_in(observing, tmp_path):
-    """While a task runs in one block, Parsl's own strategy ends the other."""
+    """While a task runs in one block, Parsl's own strategy ends the other block."""
     request = {"run_dir": str(tmp_path), "interchange": str(environment.binary())}
     report = observing.report_of("harness.releases.scaling_program", request, tmp_path)
     assert report == {"blocks_before": 2, "blocks_after": 1}
@@ -45,7 +45,8 @@ def test_idleness_is_reported_so_that_blocks_are_scaled_in(observing, tmp_path):
 
 @pytest.mark.parametrize("is_told", [False, True], ids=["asks-late", "asks-nothing"])
 def test_only_a_listening_executor_gets_observations(request, start, is_told, monkeypatch):
-    """By the environment that is first on PATH: a recorder stands where the result thread reads."""
+    """The environment that is first on PATH decides. The test reads the socket in place of the
+    executor's result thread."""
     if is_told:
         places = [request.getfixturevalue("observing").place / "bin", environment.VENV_BIN]
         monkeypatch.setenv("PATH", os.pathsep.join(map(str, [*places, "/usr/bin", "/bin"])))
@@ -56,7 +57,7 @@ def test_only_a_listening_executor_gets_observations(request, start, is_told, mo
         assert told.keys() == {"type", "key", "value"}
         assert (told["type"], told["key"]) == ("observation", "worker_port")
     else:
-        # Longer than an executor needs for its first question: the span is what is tested.
+        # Longer than an executor needs to send its first command; the test needs this time.
         assert side.results.poll(3_000) == 0
         assert isinstance(side.worker_port, int)
         assert side.results.poll(1_000) == 0

@@ -1,4 +1,4 @@
-"""A release of Parsl that did not exist when this was written: what Parsl's own tests say of it,
+"""A release of Parsl that did not exist when this was written: what Parsl's own tests say about it,
 and the command that makes it the newest supported one.
 """
 
@@ -35,7 +35,7 @@ def part_run(outcomes: dict[str, str], place) -> PartRun:
 
 
 def compared(tmp_path, stock: str, ours: str, *more: tuple[str, str]) -> Comparison:
-    """One test, and how each of its tries ended: at first, again, alone."""
+    """Compares one test by the outcomes of its tries: the first, the repetition, and alone."""
 
     def both(stock: str, ours: str) -> dict[str, PartRun]:
         return {
@@ -54,7 +54,7 @@ def compared(tmp_path, stock: str, ours: str, *more: tuple[str, str]) -> Compari
 @pytest.mark.parametrize(
     ("tries", "goes_on", "is_named"),
     [
-        # (stock, ours) at first, again, alone.
+        # (stock, ours) of the first try, the repetition, and the try alone.
         ([(P, P)], False, False),
         ([(P, F)], True, True),
         ([(P, F), (P, P)], False, False),
@@ -63,14 +63,15 @@ def compared(tmp_path, stock: str, ours: str, *more: tuple[str, str]) -> Compari
         ([(P, F), (P, F), (P, P)], False, False),
         ([(P, F), (P, F), (F, F)], False, False),
         ([(P, F), (P, F), (P, F)], True, True),
-        # A failure of stock that was by chance hides none of ours.
+        # A chance failure of Parsl's interchange does not hide one of htex-interchange.
         ([(F, F), (P, F), (P, F)], True, True),
         ([(F, F), (F, F)], False, False),
         ([(F, P), (P, P)], False, False),
-        # One that is skipped does not pass; if stock skips it as well, nothing is said.
+        # A skipped test does not pass; if Parsl's interchange skips it as well, nothing is
+        # reported.
         ([(P, S), (P, S), (P, S)], True, True),
         ([(S, S)], False, False),
-        # Where stock's run broke off, the test alone decides.
+        # If the run with Parsl's interchange broke off, the test alone decides.
         ([(NEVER, F), (NEVER, F)], True, False),
         ([(NEVER, F), (NEVER, F), (P, F)], True, True),
         ([(P, NEVER), (P, P)], False, False),
@@ -101,7 +102,7 @@ def test_the_verdict_is_said_in_words(tmp_path, capsys):
         "Parsl 2027.2.1: passes with stock and not with ours: 1 of its tests",
     ]
     assert lines[2].startswith("  t  (why; ") and len(lines) == 3
-    # What was never compared is no reason to say that all is well.
+    # Without any comparison, there is no reason to report success.
     assert report.conclude([report.show("2027.1.4", [], binary, 1.0)]) == 1
 
 
@@ -118,7 +119,7 @@ def test_a_release_is_a_name_or_a_path(tmp_path):
         found = origin.parse(str(path))
         assert found.version == "2027.1.4" and str(path) in found.label
         assert found.folder.startswith("2027.1.4-")
-    # Another text is another environment's content, of the same environment.
+    # Another text changes the content of the environment, but it is the same environment.
     before = origin.parse(str(tree))
     inputs = before.inputs()
     version.write_text("VERSION = '2027.01.04'\n# changed\n")
@@ -134,7 +135,7 @@ def test_a_release_is_a_name_or_a_path(tmp_path):
 
 @pytest.fixture
 def copy(tmp_path):
-    """Of the files that name the newest release."""
+    """A copy of the files that name the newest release."""
     for place in written.places():
         target = tmp_path / place.path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +145,7 @@ def copy(tmp_path):
 
 @pytest.fixture
 def move_copy(copy, monkeypatch):
-    """And the command on them, for which every release is there."""
+    """The copy and the command for these files, which finds every release installed."""
     release = supported.release(written.newest())
     monkeypatch.setattr(supported, "release", lambda _: release)
     return copy, functools.partial(window.move, project=copy)
@@ -210,7 +211,7 @@ def command(*arguments: str, **env: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def no_environment():
-    """`no_environment(release)`: it has none now, nor after the test."""
+    """`no_environment(release)` removes the environment of the release, now and after the test."""
     places = []
 
     def remove(name: str) -> None:
@@ -271,7 +272,7 @@ def test_of_stock_alone(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_branch_ends_with_a_verdict(tmp_path, no_environment):
-    """A tree that has tests of ours alone, in a folder that is known and in a new one."""
+    """A tree with tests made for this test only, in a known folder and in a new one."""
     tree = unpublished.tree("2027.01.04", tmp_path)
     no_environment(str(tree))
     tests = tree / "parsl" / "tests"
@@ -300,7 +301,8 @@ def test_a_branch_ends_with_a_verdict(tmp_path, no_environment):
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_the_next_release_is_checked(tmp_path, no_environment, measured):
-    """One that an index has; it runs all that guards the window, and nothing is changed."""
+    """A release from a package index: the command runs all tests that guard the window, and changes
+    no file."""
     no_environment(NEXT)
     unpublished.wheel(NEXT, tmp_path)
     links = " ".join(filter(None, [str(tmp_path), os.environ.get("PIP_FIND_LINKS")]))

@@ -1,7 +1,8 @@
-"""Whatever could move moves at once: no task waits beside free slots for something unrelated to
-wake the interchange.
+"""Every task that can be dispatched is dispatched immediately: no task waits beside free slots
+until something unrelated wakes the interchange.
 
-While it is looked at nobody beats and nobody asks, because each of them is such a wake-up.
+While the test observes this, no manager sends heartbeats and no client sends commands, because each
+of them would wake the interchange.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ pytestmark = pytest.mark.ours_only("stock does not say how many tasks wait")
 MIB = 1 << 20
 SLOTS = 200
 SLOW_FOR_S = 3.0
-# A slow reader takes less in these pauses than may be under way to it.
+# Between these pauses, a slow reader reads less than may be in transit to it.
 PAUSE_S = 0.25
-# 100 ms are wanted; the rest is for a machine with other work.
+# 100 ms are the goal; the rest is for a machine with other work.
 MOVES_WITHIN_S = 1.0
-# One alone makes a small batch, of which pipes hold as many as they may hold messages.
+# A single task makes a small batch, so pipes hold as many batches as their limit of messages
+# allows.
 SINGLE_BYTES = 12_000
-# More than libzmq and the kernel hold for a manager that does not read.
+# More tasks than libzmq and the kernel hold for a manager that does not read.
 MORE_THAN_PIPES_HOLD = 2000
 # Longer than any timer that the arrival of tasks has started.
 TIMERS_RUN_OUT_S = 2.0
@@ -51,19 +53,20 @@ def test_a_manager_that_reads_slowly_and_then_fast(start, connect, large, measur
 
 
 def test_the_tasks_of_a_frozen_manager_that_dies(start, connect, connect_process, measured):
-    """What its pipes had not taken goes to the idle one, which is not asked and says nothing."""
+    """Tasks that the dead manager's pipes had not accepted go to the idle manager, which has sent
+    nothing since its registration."""
     side = start(heartbeat_threshold=120, logging_level=20)
     frozen = connect_process(side, "frozen", max_capacity=MORE_THAN_PIPES_HOLD).enlist(side)
     frozen.stop()
     books = WireBooks(side)
     submit_one_by_one(books, MORE_THAN_PIPES_HOLD, b"x" * SINGLE_BYTES)
     idle = connect(side, b"idle").enlist(side, max_capacity=MORE_THAN_PIPES_HOLD)
-    # The span itself is what is tested: nothing is due any more.
+    # The test needs this time: no timer is pending any more.
     time.sleep(TIMERS_RUN_OUT_S)
     frozen.kill()
     moved = len(idle.waiting) + tasks_until_silence(idle, MOVES_WITHIN_S)
     idle.waiting.clear()
-    # This wakes it: what comes now has waited for that.
+    # The heartbeat wakes the interchange: any task that arrives now has waited for it.
     idle.beat()
     idle.beat()
     (held,) = (row["tasks"] for row in side.managers() if row["manager"] == "frozen")
@@ -73,7 +76,7 @@ def test_the_tasks_of_a_frozen_manager_that_dies(start, connect, connect_process
 
 
 def submit_one_by_one(books: WireBooks, count: int, buffer: bytes) -> None:
-    """Each task has come before the next one is sent, so that none has company in its batch."""
+    """Submits tasks, each after the previous one has arrived, so that each batch holds one task."""
     for _ in range(count):
         books.submit(1, buffer)
         wait_until(
@@ -82,17 +85,17 @@ def submit_one_by_one(books: WireBooks, count: int, buffer: bytes) -> None:
 
 
 def read_slowly(manager: FakeManager) -> list[int]:
-    """A message, a pause, and so on; the ids of what came."""
+    """Reads a message, pauses, and repeats; returns the ids of the tasks."""
     taken = []
     end = time.monotonic() + SLOW_FOR_S
     while time.monotonic() < end:
         taken += [task["task_id"] for task in manager.batch(MOVES_WITHIN_S)]
-        time.sleep(PAUSE_S)  # Slowness is what is tested.
+        time.sleep(PAUSE_S)  # Slow reading is part of the test.
     return taken
 
 
 def tasks_until_silence(manager: FakeManager, silence_s: float) -> int:
-    """How many tasks come before none has come for so long."""
+    """Returns how many tasks arrive until none has arrived for `silence_s` seconds."""
     count = 0
     while manager.socket.poll(silence_s * 1000):
         count += len(manager.batch())

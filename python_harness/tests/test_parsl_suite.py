@@ -1,6 +1,6 @@
-"""Parsl's own tests of the newest release, as ours: a minute's worth of them in every run, all of
-those in which an interchange takes part with --long. `python3 python_harness parsl-tests` does the
-same for any release, and prints a table.
+"""Parsl's own tests of the newest release, with htex-interchange. Every run takes a minute's worth
+of them, and `--long` all tests in which an interchange takes part. `python3 python_harness
+parsl-tests` does the same for any release, and prints a table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.ours_only("it compares with stock by itself")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", QUICK_PARTS, ids=lambda part: part.name)
 def test_quick_subset(part, tmp_path_factory, measured):
-    """With ours alone; what fails is tried once more, and named if it was flaky."""
+    """Runs tests with htex-interchange only. A failed test is tried once more, and named if it was
+    flaky."""
     release = supported.release(supported.NEWEST)
     place = tmp_path_factory.mktemp("parsl-tests")
     parsl_tests.provide_missing_files(release)

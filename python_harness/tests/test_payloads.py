@@ -1,9 +1,9 @@
-"""What an application puts beside its function: contexts of any objects, priorities of any type.
+"""What an application sends beside its function: contexts with any objects, priorities of any type.
 
-Real executors and real workers: a context is pickled by the executor, linked into a batch by the
-interchange, unpickled by the manager, handed to the application's own executor function on the
-worker, and everything comes back as a result. Several odd tasks travel in one batch, because a
-pickle that disturbs its neighbour shows only there.
+Executors and workers are real. The executor pickles a context, the interchange links it into a
+batch, the manager unpickles it, and the worker passes it to the application's own executor
+function. Everything is returned as a result. Several odd tasks share one batch, because a pickle
+that disturbs its neighbour shows only there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from harness.machine.waiting import wait_until
 RESULT_S = 40
 WORKERS = 2
 
-# What must come back equal and of the same type.
+# Values that must come back equal and with the same type.
 VALUES = {
     "tuples": ((), (1,), (1, (2, (3, None)))),
     "uuid": uuid.UUID(int=2**127 + 5),
@@ -89,7 +89,8 @@ def context_of(*arguments, **keywords) -> dict:
 
 
 def same(left, right) -> bool:
-    """Equal, and of one type all the way down; for what has no equality, alike when shown."""
+    """Whether two values are equal and of the same types at every level. Values without equality
+    must have the same text."""
     if type(left) is not type(right):
         return False
     if isinstance(left, (tuple, list, collections.deque)):
@@ -111,7 +112,7 @@ def nested(depth: int):
 
 
 def test_every_kind_of_object_in_one_batch(tmp_path):
-    """All wait for the first manager, so that they are neighbours in its batches."""
+    """All tasks wait for the first manager, so that they share its batches."""
     with executors.running(tmp_path / "run", blocks=0, max_workers_per_node=WORKERS) as htex:
         futures = {
             name: htex.submit_payload(context_of(value, keyword=value), name.encode())
@@ -123,7 +124,7 @@ def test_every_kind_of_object_in_one_batch(tmp_path):
             buffer, arguments, keywords = future.result(RESULT_S)
             if buffer != name.encode() or not same(arguments, (VALUES[name],)):
                 wrong.append(f"{name}: {arguments!r}")
-            # One object in the context stays one object, and so does what it consists of.
+            # An object that occurs twice in the context arrives as one object, and so do its parts.
             if keywords["keyword"] is not arguments[0]:
                 wrong.append(f"{name}: it came as two objects")
         assert not wrong
@@ -164,7 +165,8 @@ def test_deep_nesting(tmp_path):
 
 
 def test_buffers_that_are_not_pickles(tmp_path):
-    """The buffer is the application's: any bytes, also those that look like the end of a pickle."""
+    """The buffer belongs to the application: it may hold any bytes, even bytes that look like the
+    end of a pickle."""
     sizes = [0, 1, 255, 256, 65_535, 65_536, 3_000_000]
     buffers = [(b".\x80\x04(0Rb" * (size // 6 + 1))[:size] for size in sizes]
     with executors.running(tmp_path / "run", blocks=0, max_workers_per_node=WORKERS) as htex:
@@ -215,7 +217,7 @@ PRIORITIES = {
 
 
 def order_of(htex, place: pathlib.Path, priorities: list) -> list[int]:
-    """Indices into `priorities`, in the order in which their tasks ran on the only worker."""
+    """Returns indices into `priorities`, in the order in which the tasks ran on the only worker."""
     place.mkdir()
     started, proceed, order = (place / name for name in ("started", "proceed", "order"))
     first = htex.submit(jobs.touch_and_wait, {}, str(started), str(proceed))
@@ -234,7 +236,8 @@ def order_of(htex, place: pathlib.Path, priorities: list) -> list[int]:
 
 
 def expected_order(priorities: list) -> list[int]:
-    """Python's own comparison; among equals the order of submission."""
+    """Returns the order by Python's own comparison; equal priorities keep the order of
+    submission."""
     return sorted(range(len(priorities)), key=lambda index: (priorities[index], index))
 
 

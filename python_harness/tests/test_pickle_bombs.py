@@ -1,5 +1,5 @@
-"""No peer's pickle runs in the broker, or costs it more than its own bytes: every kind of bomb, on
-every channel that a pickle comes by."""
+"""No peer's pickle runs code in the broker, or costs the broker more than the pickle's own bytes:
+every kind of bomb, on every channel that carries pickles."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from harness.machine.waiting import wait_until
 pytestmark = pytest.mark.ours_only("stock runs what it reads")
 
 KINDS = sorted(bombs.bombs(Path()))
-# A debug build with its log stays far below; each of the costly ones could ask for more.
+# A debug build with its log stays far below this. Each costly pickle could allocate more.
 GROWTH_BYTES_MAX = 200 << 20
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where bombs that went off are seen."""
+    """The directory in which a bomb that goes off leaves a file."""
     made = tmp_path / "went-off"
     made.mkdir()
     return made
 
 
 def test_each_bomb_is_a_real_one(folder):
-    """Without this the other tests could not fail."""
+    """If the bombs were not real, the other tests could not fail."""
     command = [sys.executable, "-m", "harness.fakes.bombs", str(folder)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert told.returncode == 0, told.stderr
@@ -41,7 +41,7 @@ def test_each_bomb_is_a_real_one(folder):
 
 
 def by_worker_port(side, connect, program: bytes) -> None:
-    """Bare, and inside of everything that a manager says."""
+    """Sends a bomb alone, and inside each message that a manager can send."""
     bomber = connect(side, b"bomber")
     task = {"type": "result", "task_id": 1, "result": b""}
     for message in (
@@ -88,8 +88,8 @@ CHANNELS = {"worker-port": by_worker_port, "tasks": by_tasks, "commands": by_com
 
 
 def work_goes_on(side, connect) -> None:
-    """Everything before has been read, sorted and passed on: tasks go to a manager that does not
-    load them, and the last one has come through."""
+    """Checks that all earlier messages have been processed: tasks are sent to a manager that does
+    not load them, and the last one arrives."""
     manager = connect(side, b"sound")
     manager.probe()
     manager.register(max_capacity=10_000)
@@ -121,13 +121,14 @@ def test_costly_programs_cost_their_own_bytes(start, connect, channel, measured)
 
 
 def configured(start, program: bytes):
-    """A submit side whose interchange got this beside its configuration."""
+    """Returns a submit side whose interchange gets this program beside its configuration."""
     side = start(launch=False)
     side.interchange = Interchange(bombs.within(side.config(), program), side.workdir)
     return side
 
 
-# A program that needs somebody's registry is none that HTEX writes.
+# HTEX never writes a pickle that needs another program's registry, so such a configuration is
+# refused.
 OF_A_REGISTRY = ("persistent-id", "extension")
 
 
@@ -135,7 +136,7 @@ OF_A_REGISTRY = ("persistent-id", "extension")
 @pytest.mark.expect_error("refused to start")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bomb_goes_off_in_the_configuration(start, folder, kind):
-    """Beside what it knows: it starts, or refuses to; the bomb stays whole."""
+    """The interchange starts or refuses to start; in both cases the bomb does not go off."""
     side = configured(start, bombs.bombs(folder)[kind])
     if any(name in kind for name in OF_A_REGISTRY):
         assert side.interchange.wait_exit(5) == 1
@@ -157,7 +158,7 @@ def test_no_bomb_goes_off_instead_of_a_configuration(tmp_path, folder, kind):
 @pytest.mark.expect_death
 @pytest.mark.parametrize("kind", bombs.costly())
 def test_costly_configurations_end_in_time(start, kind):
-    """By a refusal, or by a start: then it answers."""
+    """Either the interchange refuses to start, or it starts and then answers."""
     side = configured(start, bombs.costly()[kind])
 
     def ends_or(told: int) -> bool:

@@ -1,5 +1,5 @@
-"""A task goes where it fits: real executors and managers, seen from what the tasks themselves
-wrote down."""
+"""A task runs where it fits: real executors and managers, judged by what the tasks themselves
+recorded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ pytestmark = [
 ]
 
 RESULT_S = 90
-# A core for a worker, as HTEX has it; what the machine has does not matter to tasks that sleep.
+# HTEX requires a core for each worker. The machine's own number does not matter to tasks that
+# sleep.
 ONE_EACH = {"cores_per_worker": 0.001}
 
 
@@ -43,7 +44,7 @@ def placing(run_dir: Path, **options):
 
 
 def slots(count: int) -> dict:
-    """What asks for so many slots."""
+    """Returns a resource specification that requires this many slots."""
     return {"cores": count * ONE_EACH["cores_per_worker"]}
 
 
@@ -58,7 +59,7 @@ def results(futures: list[Future]) -> list:
 
 
 def busy(htex, tmp_path, name: str, specification: dict) -> tuple[Future, Path]:
-    """A task that runs, and ends when the returned path is made."""
+    """Submits a task and waits until it runs. The task ends when the returned path is created."""
     started, proceed = tmp_path / f"{name}-started", tmp_path / f"{name}-proceed"
     future = htex.submit(jobs.touch_and_wait, specification, str(started), str(proceed))
     wait_until(started.exists, RESULT_S, f"{name} runs")
@@ -66,7 +67,7 @@ def busy(htex, tmp_path, name: str, specification: dict) -> tuple[Future, Path]:
 
 
 def two_blocks_that_drain(htex, first_s: int, second_s: int) -> None:
-    """Blocks 0 and 1, whose managers drain after so long."""
+    """Starts blocks 0 and 1, whose managers drain after these times."""
     add_blocks(htex, 1)
     before, after = (f"--drain_period={period_s}" for period_s in (first_s, second_s))
     assert before in htex.launch_cmd
@@ -75,13 +76,14 @@ def two_blocks_that_drain(htex, first_s: int, second_s: int) -> None:
 
 
 def test_tasks_run_where_there_is_time_for_them(tmp_path):
-    """The first block has room for twelve times what the second has left at most."""
+    """Only block 0 has enough time left for tasks of 300 s."""
     with placing(tmp_path / "run", blocks=0, drain_period=3600, max_workers_per_node=2) as htex:
         two_blocks_that_drain(htex, 3600, 120)
         long = {"running_time_min": 300}
         blocks = results([htex.submit(jobs.where, long) for _ in range(40)])
         assert {block for block, *_ in blocks} == {"0"}
-        # While that one is busy, the other is still of use to others, and to short ones.
+        # While the first block is busy, the second can still run short tasks, and tasks that state
+        # no time.
         blockers = [busy(htex, tmp_path, f"long{number}", long) for number in range(2)]
         waiting = htex.submit(jobs.where, long)
         short = [htex.submit(jobs.where, {"running_time_min": 1}) for _ in range(3)]
@@ -110,7 +112,7 @@ def test_a_walltime_ends_what_has_no_drain_time(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("prefetch", [0, 3])
 def test_large_tasks_amid_thousands_of_small_ones(tmp_path, prefetch, measured):
-    """Managers never run more than they have slots, and nobody waits for ever."""
+    """Managers never run more tasks than they have slots, and no task waits for ever."""
     workers, small_count, large_count = 8, 4000, 6
     path = str(tmp_path / "spans")
     with placing(
@@ -122,7 +124,7 @@ def test_large_tasks_amid_thousands_of_small_ones(tmp_path, prefetch, measured):
             for count in (workers, 5, workers, 3, 5, workers)
         ]
         assert len(large) == large_count
-        # More are always there before the large ones are done.
+        # More small tasks are always queued until the large ones are done.
         while not all(future.done() for future in large):
             if sum(not future.done() for future in small) < small_count // 4:
                 small += [htex.submit(jobs.span, {}, path, "1", 0.01) for _ in range(500)]
@@ -188,7 +190,8 @@ def test_tasks_of_one_affinity_run_on_one_manager_and_then_on_another(tmp_path):
             processes.send(one, signal.SIGKILL)
         with pytest.raises(ManagerLost):
             running.result(30)
-        # Those that it had in hand are lost with it; the others go elsewhere, together.
+        # Tasks that the killed manager held are lost with it; the others move together to another
+        # manager.
         done = [future for future in waiting if not future.exception(RESULT_S)]
         later = [htex.submit(jobs.where, {"manager_affinity": "a"}) for _ in range(20)]
         managers = {manager for _, manager, _ in results(later)}
@@ -198,7 +201,8 @@ def test_tasks_of_one_affinity_run_on_one_manager_and_then_on_another(tmp_path):
 
 @pytest.mark.parametrize("routing", [pytest.param("soft", marks=pytest.mark.long), "hard"])
 def test_managers_stay_with_a_type_of_task(tmp_path, routing, measured):
-    """Each change costs what is loaded for a type; without types, six of seven tasks change."""
+    """Each change of type costs the loading of data for that type. Without routing by type, six of
+    seven tasks would change the type."""
     types, count, managers = 7, 1000, 6
     path = tmp_path / "spans"
     with placing(
@@ -220,7 +224,7 @@ def test_managers_stay_with_a_type_of_task(tmp_path, routing, measured):
     assert changed < count / 2
     if routing == "hard":
         assert spans.mixed(seen) == []
-    # None is served long after all others.
+    # Each type has been served.
     last = {span.name: span.begin for span in seen}
     assert len(last) == types
 
@@ -255,7 +259,7 @@ def test_a_task_that_fits_nowhere_waits_and_is_reported(tmp_path):
     with placing(tmp_path / "run", blocks=1, max_workers_per_node=4) as htex:
         too_large = [htex.submit(jobs.add, slots(8), 1, number) for number in range(12)]
         nowhere = htex.submit(jobs.add, {"node": {"hostname": "nowhere*"}}, 1, 2)
-        # All others go on.
+        # All other tasks go on.
         assert results([htex.submit(jobs.add, {}, number, 1) for number in range(50)])
         wait_until(lambda: len(warnings(htex)) >= 2, 30, "both kinds are told", every_s=0.1)
         text = "\n".join(warnings(htex))
@@ -266,13 +270,13 @@ def test_a_task_that_fits_nowhere_waits_and_is_reported(tmp_path):
             [environment.binary(), "status", str(tmp_path)], capture_output=True, text=True
         ).stdout
         assert "12 tasks" in told and "8 slots" in told and "nowhere*" in told, told
-        # Once for each kind.
+        # There is one warning for each kind.
         assert results([htex.submit(jobs.add, {}, number, 1) for number in range(50)])
         assert len(warnings(htex)) == 2
 
 
 def test_every_value_that_is_accepted_is_read(tmp_path):
-    """The largest of each kind."""
+    """Submits the largest accepted value of each kind."""
     affinities = [
         "x" * 1000,
         "ä" * 500,
@@ -337,7 +341,7 @@ def test_the_workers_environment_stays_clean(tmp_path):
 
 
 class Feeder:
-    """Keeps so many tasks in an executor, until told to stop."""
+    """Keeps this many tasks in an executor until it is told to stop."""
 
     def __init__(self, htex, count: int, path: Path) -> None:
         self.htex, self.count, self.path = htex, count, str(path)
@@ -353,7 +357,8 @@ class Feeder:
 
 
 def scaled_config(run_dir: Path, selector) -> Config:
-    """Two blocks of four workers; Parsl ends one that was idle for two seconds."""
+    """Returns a configuration with two blocks of four workers. Parsl ends a block that was idle for
+    two seconds."""
     htex = executors.executor(
         kind=HighThroughputExecutor,
         manager_selector=selector,
@@ -374,13 +379,13 @@ def scaled_config(run_dir: Path, selector) -> Config:
     "selector", [pytest.param(SpreadManagerSelector, marks=pytest.mark.long), PackManagerSelector]
 )
 def test_parsls_scaling_in_finds_a_block_that_pack_left_idle(tmp_path, selector, measured):
-    """Three tasks at a time, for one of two blocks of four workers each."""
+    """Three tasks at a time fit into one of two blocks of four workers each."""
     config = scaled_config(tmp_path / "run", selector())
     (htex,) = config.executors
     is_packed = selector is PackManagerSelector
     with parsl.load(config):
-        # To Parsl a block that is not here yet was idle for ever: as long as there is work for
-        # two, it ends none.
+        # Parsl treats a block that is not registered yet as idle for ever. As long as there is work
+        # for two blocks, it ends neither.
         feeder = Feeder(htex, 8, tmp_path / "spans")
 
         def active() -> int:
@@ -388,7 +393,8 @@ def test_parsls_scaling_in_finds_a_block_that_pack_left_idle(tmp_path, selector,
             return sum(row["active"] for row in htex.connected_managers())
 
         wait_until(
-            # Until a block's workers have begun, what it was given keeps the other one idle.
+            # Before a block's workers have started, the tasks dispatched to it would keep the other
+            # block idle.
             lambda: active() == 2 and sorted([0, 0, *feeder.done_by_block().values()])[-2] >= 16,
             RESULT_S,
             "all workers of both blocks are at work",
@@ -399,7 +405,7 @@ def test_parsls_scaling_in_finds_a_block_that_pack_left_idle(tmp_path, selector,
         if is_packed:
             wait_until(lambda: active() == 1, 30, "the idle block is ended", every_s=0.02)
         else:
-            # Thrice as long as an idle block has.
+            # Three times the time after which Parsl ends an idle block.
             wait_until(
                 lambda: active() == 2 and time.monotonic() - begin > 6, 15, "6 s", every_s=0.02
             )
@@ -424,7 +430,7 @@ def test_spread_gives_each_node_as_much(tmp_path):
                 [environment.binary(), "status", str(tmp_path)], capture_output=True, text=True
             ).stdout
         )
-        # All workers have begun.
+        # Ensures that all workers have started.
         workers = 12
         blockers = [busy(htex, tmp_path, f"b{number}", {}) for number in range(workers)]
         for _, proceed in blockers:
@@ -432,6 +438,6 @@ def test_spread_gives_each_node_as_much(tmp_path):
         results([future for future, _ in blockers])
         results([htex.submit(jobs.span, {}, str(path), "x", 1) for _ in range(6)])
     seen = spans.read(path)
-    # Two for each, and none that waited beside a free worker.
+    # Each manager ran two tasks, and no task waited beside a free worker.
     assert [len(own) for own in spans.by_manager(seen).values()] == [2, 2, 2]
     assert max(span.begin for span in seen) < min(span.end for span in seen)

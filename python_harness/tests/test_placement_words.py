@@ -1,6 +1,6 @@
-"""Words of a resource specification that say where a task fits: checked when it is submitted, and
-sent where workers do not see them; what the interchange is told by flags; what Parsl's scaling
-counts."""
+"""Keys of a resource specification that say where a task fits: checked at submission and sent where
+workers do not see them. Also the flags that pass settings to the interchange, and the counts that
+Parsl's scaling uses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Level(enum.IntEnum):
 
 
 class Recorder:
-    """In the place of the pipe to the interchange."""
+    """A fake pipe to the interchange that records the messages."""
 
     def __init__(self) -> None:
         self.messages = []
@@ -62,7 +62,7 @@ class Recorder:
 
 
 def unstarted(**options) -> HighThroughputExecutor:
-    """An executor whose tasks stay where they are."""
+    """Returns an executor whose tasks are never sent."""
     options.setdefault("interchange_launch_cmd", OURS)
     options.setdefault("address", "127.0.0.1")
     htex = HighThroughputExecutor(**{"survive": False, **options})
@@ -71,7 +71,8 @@ def unstarted(**options) -> HighThroughputExecutor:
 
 
 def sent(htex, specification) -> dict:
-    """The context of a task that was submitted with a specification, which stays as it is."""
+    """Submits a task with a specification, which must stay unchanged; returns the context of its
+    message."""
     before = copy.deepcopy(specification)
     htex.submit(jobs.add, specification, 1, 2)
     assert specification == before
@@ -158,7 +159,7 @@ def test_words_travel_as_plain_values_where_workers_do_not_look(specification, p
 def test_what_asks_for_nothing_is_absent(specification):
     context = sent(unstarted(), specification)
     assert "placement" not in context
-    # A worker would export them.
+    # A worker would export these keys.
     assert context["resource_spec"] == {}
 
 
@@ -168,7 +169,7 @@ def test_without_placement_words_the_messages_are_parsls():
     assert sent(htex, specification) == {"resource_spec": {"priority": 1}}
     assert htex.outgoing_q.messages[-1]["context"]["resource_spec"] is specification
     assert sent(htex, {}) == {}
-    # A context that somebody made by hand reaches the worker as it is.
+    # A context made by hand reaches the worker unchanged.
     context = {"task_executor": {"f": "x.y"}, "resource_spec": {"mine": 1}}
     htex.submit_payload(context, b"")
     assert htex.outgoing_q.messages[-1]["context"] is context
@@ -301,7 +302,7 @@ def test_a_pinned_worker_has_its_own_cores_and_no_others(affinity):
     assert caught.value.invalid_keys == {"cores"}
     for text in ("'cores' is 3", f"cpu_affinity='{affinity}'", "cores_per_worker, which is 2.0"):
         assert text in str(caught.value)
-    # One worker's share, and what no worker is pinned to.
+    # The share of one worker, and requests that pinning does not affect, are accepted.
     assert sent(htex, {"cores": 2})["placement"] == {"cores": 2}
     assert sent(htex, {"memory": 10**6})["placement"] == {"memory": 10**6}
     assert sent(unstarted(), {"cores": 3})["placement"] == {"cores": 3}
@@ -334,7 +335,7 @@ def test_outstanding_counts_slots():
     assert slots(htex, {"memory": 1025}) == 9
     assert slots(htex, {"cores": 7, "memory": 10}) == 13
     first, *_, last = htex.tasks.values()
-    # A result takes it out of the books first, as the executor does.
+    # Removes the task from the executor's records before it sets the result, as the executor does.
     for future, left in ((last, 9), (first, 8)):
         (task_id,) = (number for number, one in htex.tasks.items() if one is future)
         htex.tasks.pop(task_id).set_result(None)
@@ -352,7 +353,8 @@ def test_fractions_of_cores_are_counted_as_they_are_meant(cores, share, wanted):
 
 
 def test_a_task_asks_for_no_more_than_a_node():
-    """Where it is known how many slots one has: more nodes would not make it fit."""
+    """If the slots of a node are known, a larger task counts only as one node: more nodes would not
+    make it fit."""
     assert slots(unstarted(), {"cores": 100}) == 100
     assert slots(unstarted(max_workers_per_node=8), {"cores": 100}) == 8
     provider = LocalProvider()
@@ -389,7 +391,7 @@ def test_the_interchange_gets_placement_flags():
         "--hold-failing-managers",
     ]
     assert "--walltime-s=36000" in placement_flags(htex)
-    # The command of another program is its own business.
+    # The command of another program stays unchanged.
     for command in (["interchange.py"], ["taskset", "-c", "0", "htex-interchange"]):
         assert unstarted(interchange_launch_cmd=command).interchange_launch_cmd == command
     one_word = unstarted(interchange_launch_cmd="htex-interchange")
@@ -407,7 +409,7 @@ def test_the_program_takes_the_flags_that_it_is_given():
     )
     flags = placement_flags(htex)
     assert len(flags) == 5
-    # Its configuration is missing, which it says after it has read the flags.
+    # The configuration is missing, which the program reports only after it has read the flags.
     program = [str(environment.binary()), *flags]
     told = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert told.returncode == 1 and "start-up configuration" in told.stderr, told
@@ -425,7 +427,7 @@ class Walled(LocalProvider):
 
 
 class AWSProvider(Walled):
-    """Parsl's own cannot be made without boto3."""
+    """Stands for Parsl's provider, which cannot be constructed without boto3."""
 
 
 @pytest.mark.parametrize(
@@ -433,15 +435,15 @@ class AWSProvider(Walled):
     [
         (LocalProvider, None),
         (lambda: SlurmProvider(walltime="01:30:00"), 5400),
-        # Both of these ask for minutes.
+        # These two providers ask for whole minutes.
         (lambda: SlurmProvider(walltime="01:30:59"), 5400),
         (lambda: LSFProvider(walltime="00:02:30"), 120),
-        # Which is no limit, to Slurm.
+        # Slurm reads 0 minutes as no limit.
         (lambda: SlurmProvider(walltime="00:00:30"), None),
         (lambda: TorqueProvider(walltime="00:20:30"), 1230),
         (lambda: PBSProProvider(walltime="100:00:00"), 360_000),
         (lambda: GridEngineProvider(walltime="00:10:00"), 600),
-        # Which tells its batch system nothing of it.
+        # This provider does not pass the walltime to its batch system.
         (lambda: CondorProvider(walltime="00:10:00"), None),
         (lambda: AWSProvider("01:00:00"), None),
         (lambda: Walled("1-02:03:04"), 93_784),
@@ -483,7 +485,8 @@ def test_the_constructor_has_words_of_its_own():
 
 
 def records(**managers) -> dict:
-    """`a=("0", 4, 3)` is a manager of block 0 with 4 workers and 3 tasks."""
+    """Returns managers' records: `a=("0", 4, 3)` is a manager of block 0 with 4 workers and 3
+    tasks."""
     return {
         name.encode(): {
             "block_id": block,
@@ -496,7 +499,8 @@ def records(**managers) -> dict:
 
 
 def best_first(selector: ManagerSelector, managers: dict) -> str:
-    """The interchange takes from the end."""
+    """Returns the managers' names with the best first; the interchange takes managers from the end
+    of the selector's list."""
     order = selector.sort_managers(managers, set(managers))
     return b"".join(reversed(order)).decode()
 
@@ -521,7 +525,7 @@ def test_selectors_rank_those_that_they_are_asked_for():
 
 
 def short_or_long(name: str):
-    """The newest one is what all other tests have."""
+    """A short run takes only the oldest release; all other tests use the newest."""
     return pytest.param(name, id=name, marks=() if name == OLDEST else pytest.mark.long)
 
 
@@ -529,7 +533,7 @@ def short_or_long(name: str):
 @pytest.mark.ours_only("stock has no such words")
 @pytest.mark.parametrize("name", [short_or_long(name) for name in WINDOW])
 def test_each_release_of_the_window(name, tmp_path):
-    """Where the words stand in a task's message, and that no worker exports them."""
+    """The placement is at the right place in a task's message, and no worker exports its keys."""
     release = supported.release(name)
     request = {"run_dir": str(tmp_path / "run"), "interchange": str(environment.binary())}
     report = release.report_of("harness.releases.placement_program", request, tmp_path)
@@ -553,5 +557,5 @@ def test_a_future_that_is_cancelled_gives_its_slots_back():
     htex = unstarted()
     future: Future = htex.submit(jobs.add, {"cores": 4}, 1, 2)
     assert htex.outstanding() == 4
-    # Parsl keeps it in its books until the result is there.
+    # Parsl keeps a cancelled task in its records until the result arrives.
     assert future.cancel() and htex.outstanding() == 1

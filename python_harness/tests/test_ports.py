@@ -1,4 +1,5 @@
-"""What the process listens on, how large a message may be, and what it tells of its secrets."""
+"""The addresses at which the process listens, the largest message that it accepts, and that it
+exposes no secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import zmq.auth
 from harness.fakes.wire import FakeManager
 from harness.machine import sockets, usage
 
-# As src/event_loop/sockets.rs has it.
+# The same value as in src/event_loop/sockets.rs.
 MESSAGE_BYTES_MAX = 16 << 30
 
 
@@ -41,7 +42,7 @@ def test_it_listens_at_an_ipv6_address_and_nowhere_else(start, ipv6_loopback):
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("zone", ["lo", str(socket.if_nametoindex("lo"))])
 def test_a_zone_of_ipv6_by_its_name_and_its_number(start, connect, ipv6_loopback, zone, encrypted):
-    """For the submit side, for managers and for the hub."""
+    """The zone works for the submit side, for managers and for the hub."""
     side = start(address=f"{ipv6_loopback}%{zone}", encrypted=encrypted, hub=True)
     assert sockets.listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
     manager = connect(side).enlist(side)
@@ -62,7 +63,8 @@ def test_an_address_that_each_interface_may_have(start, connect, link_local):
 
 @pytest.mark.ours_only("stock sets no limit")
 def test_a_message_beyond_the_limit_ends_its_connection_and_costs_nothing(start):
-    """Its size is announced; so is that of one just below, which costs what has come of it."""
+    """A peer announces a frame that is too large, and another peer one just below the limit. The
+    latter costs only the memory of the bytes that have arrived."""
     side = start()
     before = usage.resident_bytes(side.interchange.pid)
     with announcing(side, MESSAGE_BYTES_MAX + 1) as beyond:
@@ -77,7 +79,8 @@ def test_a_message_beyond_the_limit_ends_its_connection_and_costs_nothing(start)
 
 
 def announcing(side, size: int) -> socket.socket:
-    """A raw peer, past its handshake (ZMTP 3.0, NULL), that has announced a frame of `size`."""
+    """Returns a raw connection that has finished its handshake (ZMTP 3.0, NULL) and announced a
+    frame of `size`."""
     peer = socket.create_connection((side.address, side.worker_port))
     peer.settimeout(5)
     peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
@@ -93,8 +96,8 @@ def announcing(side, size: int) -> socket.socket:
 
 
 def test_no_secret_key_is_exposed(start, connect):
-    """At the lowest level, through admissions, refusals and an end: not in the log, nor on
-    stderr, nor where other users could read it."""
+    """At the lowest log level, through accepted and refused connections and an end, no secret key
+    appears in the log, on stderr, or where other users could read it."""
     side = start(encrypted=True, hub=True, logging_level=1)
     connect(side).enlist(side)
     context = zmq.Context()
@@ -118,8 +121,8 @@ def test_no_secret_key_is_exposed(start, connect):
 
 @pytest.mark.ours_only("stock says nothing when an identity moves")
 def test_a_holder_of_the_key_can_take_an_identity_and_is_seen(start):
-    """What one key for all managers cannot prevent: the tasks of a manager go to whoever came
-    last under its name. It is a WARNING with both addresses."""
+    """One key for all managers cannot prevent this: a manager's tasks go to the peer that connected
+    last under the manager's name. A WARNING names both addresses."""
     side = start(encrypted=True)
     url, keys = side.worker_url, {"cert_dir": side.cert_dir}
     with FakeManager(url, b"named", **keys) as first:

@@ -1,6 +1,7 @@
-"""Each command that is recommended works for that very run, copied into a shell as it is.
+"""Each recommended command works for the run that it is recommended for, when it is copied into a
+shell unchanged.
 
-All that stands between back-quotes is a command, or one of the WORDS.
+All text between back-quotes is a command, or one of the WORDS.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ pytestmark = pytest.mark.ours_only("this is about our own command line")
 SECONDS = 30
 PROBLEM, WRONG_ARGUMENTS, NONE_FOUND = 1, 2, 3
 NAMES = ["plain", "two  blanks", """it's "so" $HOME""", "tick`s", "Zo\udceb", "Zo\u00eb"]
-# Of Parsl, and for the shell in which somebody works.
+# Terms of Parsl, and commands for the user's own shell.
 WORDS = {"retries", "address", "status", "fg"}
 TOOLS = ("status", "top", "doctor", "report")
-# These would change the Python of these tests: only their arguments are tried.
+# These commands would change the Python of these tests: only their arguments are tried.
 CHANGING = ("enable", "disable", "install-shim")
-# What only its user knows: the configuration of a run, from which it was started.
+# A placeholder for what only the user knows: the configuration that started a run.
 UNKNOWN = "CONFIG.py"
 
 
@@ -46,7 +47,7 @@ def run(command: list, **options) -> subprocess.CompletedProcess:
 
 
 def told(tool: str, run_dir: Path) -> str:
-    """What a tool says of a run, which it has found."""
+    """Returns what a tool reports on a run, which it must find."""
     answer = run([environment.binary(), tool, run_dir])
     text = os.fsdecode(answer.stdout + answer.stderr)
     is_found = is_about_the_run(tool, answer.returncode, text)
@@ -61,7 +62,7 @@ def is_about_the_run(tool: str, status: int, text: str) -> bool:
 
 
 def recommended(text: str, *, config: Path | None = None) -> list[str]:
-    """The commands in a text."""
+    """Returns the commands that a text recommends."""
     found = [one for one in re.findall(r"(?<![^\s(])`([^`]*)`", text) if one not in WORDS]
     if config:
         found = [one.replace(UNKNOWN, str(config)) for one in found]
@@ -70,7 +71,7 @@ def recommended(text: str, *, config: Path | None = None) -> list[str]:
 
 
 def follow(command: str) -> str:
-    """As somebody copies it, with the program on PATH; what it says."""
+    """Runs a command as a user copies it, with the program on PATH; returns its output."""
     binary = environment.binary()
     path = f"{binary.parent}{os.pathsep}{os.environ['PATH']}"
     variables = os.environ | {"PATH": path}
@@ -94,26 +95,27 @@ def follow(command: str) -> str:
 
 
 def follow_all(text: str, **options) -> dict[str, str]:
-    """What each says, and whatever those recommend in turn."""
+    """Follows all recommended commands, and the commands that their output recommends in turn;
+    returns each one's output."""
     answers: dict[str, str] = {}
     texts = [text]
     while texts:
         for command in recommended(texts.pop(), **options):
             if command not in answers:
                 answers[command] = follow(command)
-                # A page is about all runs, and names what others would look at.
+                # A page of --explain is about all runs, and its commands may concern other runs.
                 texts += [] if "--explain" in command else [answers[command]]
     return answers
 
 
 def submit_to_nobody(htex) -> None:
-    """A task on its way is none of which anything can be told."""
+    """Submits a task and waits until it is queued: nothing can be reported on a task in transit."""
     htex.submit(abs, {}, -1)
     wait_until(lambda: recommended(told("status", htex.run_dir)), SECONDS, "the task is queued")
 
 
 def waiting_for_managers(run_dir):
-    """A run with a task and nobody to take it; what `status` says."""
+    """A run with a task and no manager; yields what `status` reports."""
     with executors.running(run_dir, blocks=0) as htex:
         submit_to_nobody(htex)
         yield told("status", run_dir)
@@ -180,12 +182,12 @@ def test_a_start_that_was_refused(tmp_path):
 
 
 def test_a_run_directory_that_was_purged(tmp_path):
-    """Whoever still runs is asked by either tool."""
+    """Each of the tools asks the interchange that still runs."""
     run_dir = tmp_path / "a b" / "000"
     with executors.running(run_dir, blocks=0) as htex:
         submit_to_nobody(htex)
         shutil.rmtree(tmp_path / "a b")
-        # One document serves those who ask within a moment.
+        # Requests that arrive close together get the same document.
         wait_until(lambda: "was removed" in told("status", run_dir), SECONDS, "the loss is told")
         text = told("status", run_dir)
         assert "no manager has ever registered" in text
@@ -196,7 +198,7 @@ def test_a_run_directory_that_was_purged(tmp_path):
 
 @pytest.mark.expect_error("cannot be")
 def test_only_reporting_is_missing(tmp_path):
-    """The log's lines and those of `status` recommend what to look at."""
+    """The lines of the log and those of `status` recommend what to check."""
     run_dir = tmp_path / "two  blanks" / "000"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -225,7 +227,7 @@ def test_an_interchange_that_is_stopped(tmp_path):
 
 
 def test_events_of_two_executors(tmp_path):
-    """That name one file: a report of both."""
+    """Two executors name the same events file: the report covers both."""
     run_dir, file = tmp_path / "it's" / "000", tmp_path / "some events" / "events.jsonl"
     file.parent.mkdir()
     command = [*command_under_test(), "--events", str(file)]

@@ -1,4 +1,4 @@
-"""A start that is refused: said on stderr and in the log, and raised where the user waits."""
+"""A refused start: it is reported on stderr and in the log, and raised where the user waits."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from harness.htex.interchange import Interchange, command_under_test
 from harness.htex.selectors import UnimportableSelector
 from harness.machine import refused_calls
 
-# int() quotes no more than 200 characters of what it cannot read, so a longer reason is cut.
+# The user gets the reason in the message of int(), which quotes at most 200 characters of a text
+# that it cannot read. A longer reason is cut.
 REFUSAL = "htex-interchange refused to start: "
 LOAD_PROGRAM = Path(__file__).parent / "programs" / "load_and_report.py"
 
-# Of a user that has no other process.
+# The id of a user that has no other process.
 NOBODYS_ID = 54_321
 
-# What the process takes from its launch to its end, and what the user waits for the exception.
+# Time from the process's launch to its end, and time until the user gets the exception.
 EXIT_WITHIN_S = 1.0
 RAISE_WITHIN_S = 2.0
 
@@ -56,7 +57,8 @@ ANSWERABLE = {
 
 
 def assert_said_once(interchange: Interchange, word: str, *, in_log: bool = True) -> None:
-    """One line on stderr, no traceback or panic; the same reason in the log."""
+    """Checks that stderr has one line, without a traceback or panic, and that the log has the same
+    reason."""
     lines = [line for line in interchange.stderr().splitlines() if line.strip()]
     assert len(lines) == 1, lines
     assert REFUSAL in lines[0] and word in lines[0]
@@ -115,7 +117,8 @@ def test_log_directory_cannot_be_made(start, tmp_path, measured):
 
 @pytest.mark.parametrize("log_config", [None, NoopLogging()], ids=["log", "no-log"])
 def test_no_thread_can_be_had(start, log_config):
-    """Neither for the log nor, where there is none, for libzmq, which would abort."""
+    """No thread can be created, neither for the log nor, without a log, for libzmq, which would
+    abort."""
     side = start(launch=False, log_config=log_config)
     interchange = side.launch(preexec_fn=refused_calls.refusing_threads())
     exits_with_reason(interchange, "threads are needed and 0 can be had", in_log=False)
@@ -123,7 +126,8 @@ def test_no_thread_can_be_had(start, log_config):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody without processes")
 def test_too_few_threads_for_libzmq(start, measured, nobodys_place):
-    """At `ulimit -u` there is one for the log and two of libzmq's, but not as many as asked for."""
+    """At the limit of `ulimit -u`, there is room for the log's thread and two of libzmq's threads,
+    but not for all that were requested."""
     program, logdir = nobodys_place
     side = start(launch=False, logdir=str(logdir))
 
@@ -131,7 +135,7 @@ def test_too_few_threads_for_libzmq(start, measured, nobodys_place):
         os.setgroups([])
         os.setgid(NOBODYS_ID)
         os.setuid(NOBODYS_ID)
-        # The process itself counts, and its keeper.
+        # The process itself and its keeper count as well.
         resource.setrlimit(resource.RLIMIT_NPROC, (2 + 1 + 2, 2 + 1 + 2))
 
     command = [str(program), "--io-threads", "4"]
@@ -143,7 +147,7 @@ def test_too_few_threads_for_libzmq(start, measured, nobodys_place):
 
 @pytest.fixture
 def nobodys_place():
-    """A copy of the program, and a log directory, that somebody without rights can reach."""
+    """A copy of the program, and a log directory, that an unprivileged user can reach."""
     with tempfile.TemporaryDirectory(prefix="htex-nobody-") as directory:
         program = Path(shutil.copy(command_under_test()[0], directory))
         logdir = Path(directory) / "log"
@@ -160,7 +164,8 @@ def test_refusal_is_given_to_an_encrypted_submit_side(start, measured):
 
 
 def test_refused_without_anyone_asking(start):
-    """A submit side that dies before it asks must not leave the refused process waiting."""
+    """A submit side that dies before it sends a command must not leave the refused process
+    waiting."""
     side = start(launch=False, heartbeat_threshold="often")
     interchange = side.launch()
     side.context.destroy(linger=0)
@@ -229,12 +234,13 @@ def test_certificates(start, fault):
     side = start(launch=False, encrypted=True)
     spoiled_certificates(side.cert_dir, fault)
     interchange = side.launch()
-    # Without keys nothing can be told on the encrypted channel: stderr and log have it.
+    # Without keys, nothing can be sent on the encrypted channel: the reason is on stderr and in the
+    # log.
     exits_with_reason(interchange, "certificates", in_log=True)
 
 
 def test_a_key_that_is_not_known_yet_is_ignored(start, connect):
-    """The other direction: what a newer Parsl adds must not be a reason to refuse."""
+    """The opposite case: an option that a newer Parsl adds must not cause a refusal."""
     side = start(brand_new_option={"a": 1})
     connect(side).enlist(side)
 
@@ -246,7 +252,7 @@ EXECUTOR_FAULTS = {
         {"interchange_launch_cmd": [*command_under_test(), "--disconnect-grace", "0"]},
         "--disconnect-grace",
     ),
-    # As Python has a byte that is no text.
+    # An argument with a byte that is not valid UTF-8, in Python's notation.
     "arguments-that-are-no-text": (
         {"interchange_launch_cmd": [*command_under_test(), "--io-threads", "Zo\udceb"]},
         "wrong arguments: invalid UTF-8",

@@ -1,6 +1,6 @@
-"""What the report says of a run: figures and sentences against event files computed by hand.
+"""The report's figures and sentences on runs, compared with results computed by hand.
 
-Times are seconds after BEGIN. What is expected was computed on paper, not copied.
+Times are seconds after BEGIN. The expected values were computed on paper, not copied.
 """
 
 from __future__ import annotations
@@ -69,19 +69,20 @@ def test_sentences_of_four_tasks(run_of):
     assert says(run_of(FOUR_TASKS)) == [
         "4 of 4 tasks were done. The events cover 12 s.",
         "Workers had a task for 59 % of the 22 worker-seconds for which they were registered.",
-        "For 33 % of the run (4 s) tasks waited and every worker that took tasks had one: more "
-        "workers that these tasks fit would have had work then.",
+        "For 33 % of the run (4 s) tasks waited while every worker that accepted tasks was busy: "
+        "more workers that fit these tasks would have had work in this time.",
         # From 6 to 10 s: 5 worker-seconds used, 3 idle.
-        "In the last 4 s before the last answer (33 % of the run) nothing waited any more, and "
-        "38 % of the time of workers that took tasks was idle while the last tasks ran.",
+        "In the last 4 s before the last answer (33 % of the run) no task waited any more. Workers "
+        "that accepted tasks were idle for 38 % of that time, while the last tasks ran.",
         "For 67 % of the run (8 s) no task waited, neither in the queue nor at a manager: more "
-        "workers would not have helped then.",
+        "workers would not have helped in this time.",
     ]
 
 
 def test_short_and_busy_tails_are_not_reported(run_of):
     def told(last: float, idle_workers: int) -> bool:
-        """A task waits until 95 s, and runs to `last` beside so many idle workers."""
+        """Returns whether the tail is reported. A task waits until 95 s and runs until `last`,
+        beside this many idle workers."""
         run = run_of(
             [
                 start(),
@@ -103,7 +104,7 @@ def test_short_and_busy_tails_are_not_reported(run_of):
 
 
 def test_idle_beside_prefetched_and_queued_tasks(run_of):
-    """From 1 to 3 s one of two workers idles beside a prefetched task, from 3 to 7 s beside a
+    """From 1 to 3 s one of two workers is idle beside a prefetched task, from 3 to 7 s beside a
     queued one."""
     run = run_of(
         [
@@ -141,8 +142,8 @@ def test_idle_beside_prefetched_and_queued_tasks(run_of):
 
 
 def test_a_task_of_several_slots_keeps_as_many_workers_busy(run_of):
-    """Four workers: from 1 to 5 s three have one task and one has another; a third task waits for
-    four of them until 6 s, and is held up by nothing that is prefetched beside it."""
+    """Four workers: from 1 to 5 s, three have one task and one has another. A third task waits for
+    four workers until 6 s; no prefetched task delays it."""
     run = run_of(
         [
             start(),
@@ -158,7 +159,7 @@ def test_a_task_of_several_slots_keeps_as_many_workers_busy(run_of):
             change(7, "suspect"),
             change(8, "back"),
             done(9, 3),
-            # Two of it at once, which no interchange does.
+            # Two tasks on more slots than the manager has, which no interchange dispatches.
             *queued(9, 4, 5),
             sent(9, 4, slots=3),
             sent(9, 5, slots=2),
@@ -170,20 +171,20 @@ def test_a_task_of_several_slots_keeps_as_many_workers_busy(run_of):
     time = run.worker_time
     first = 4 * 4 + 1 * 1 + 3 * 4
     assert (time.registered, time.used) == (48, first + 2 * 4 + 1 * 2)
-    # From 5 to 6 s three workers idle beside the task that needs four.
+    # From 5 to 6 s three workers are idle beside the task that needs four.
     assert (time.idle[IN_QUEUE], time.closed) == (3, 0)
-    # From 2 to 5 s, and while one of two at the end waits.
+    # From 2 to 5 s, and at the end while one of two tasks waits.
     assert run.saturated_s == 3 + 2 and run.waiting_s[AT_MANAGERS] == 2
     assert (run.wide_tasks, run.widest) == (4, 4)
-    # Tasks that workers had: two from 1 to 5 s, then one; whatever they took.
+    # Tasks that workers had: two from 1 to 5 s, then one, whatever number of workers they took.
     spans = run.columns.spans()
     running = zip(series_of(run).running, spans, strict=True)
     assert sum(mean * span for mean, span in running) == pytest.approx(8 + 1 + 3 + 2 + 1)
     told = says(run)
     assert told[1].startswith("Workers had a task for 81 % of the 48 worker-seconds")
     assert told[2] == (
-        "4 of 5 tasks took several workers of a manager each, up to 4: all of these count as "
-        "workers that had a task."
+        "4 of 5 tasks took several workers of a manager each, up to 4: all these workers count as "
+        "having a task."
     )
     assert [flight.slots for flight in run.longest_flights] == [1, 3, 2, 4, 3]
     page = tables.all_of(run)
@@ -224,7 +225,7 @@ def test_losses_and_failures(run_of):
         "1 manager was lost with 3 tasks in flight and 1 manager was lost without a task in "
         "flight." in told
     )
-    assert "4 tasks failed in HTEX: 3 by ManagerLost and 1 by Unreadable." in told
+    assert "4 tasks failed in HTEX: 3 with ManagerLost and 1 with Unreadable." in told
     assert told[0] == "1 of 5 tasks were done and 4 failed. The events cover 14 s."
     blocks = {block.name: block for block in figures.blocks(run)}
     assert list(blocks) == ["0", "3"]
@@ -232,7 +233,7 @@ def test_losses_and_failures(run_of):
 
 
 def test_tasks_that_went_down_with_a_connection(run_of):
-    """Their manager goes on, with the others."""
+    """The tasks' manager goes on with its other tasks."""
     run = run_of(
         [
             start(),
@@ -254,12 +255,12 @@ def test_tasks_that_went_down_with_a_connection(run_of):
     (loss,) = run.losses
     assert (loss.how, loss.tasks, loss.manager.lost_ids) == ("gave_up", 1, [1])
     assert loss.manager.until is None and loss.manager.in_flight == 0
-    assert "1 task given up after a connection broke, at managers that came back." in says(run)
+    assert "1 task given up at managers that reconnected after a broken connection." in says(run)
 
 
 def test_managers_that_get_nothing_new(run_of):
-    """A held manager's idle workers are booked apart, and so are those of a suspect until it is
-    back; a drained one is gone."""
+    """Idle workers of a held manager are counted separately, and so are those of a suspect manager
+    until it is back. Workers of a drained manager no longer count."""
     run = run_of(
         [
             start(),
@@ -295,7 +296,7 @@ def test_of_a_task_that_is_sent_once_more_it_is_not_known_how_long_it_waited(run
             joined(0),
             *queued(1, 1),
             sent(2, 1),
-            # That it was answered, and that its id came again, is missing.
+            # The events of the task's answer and of its second acceptance are missing.
             sent(7, 1),
             done(9, 1),
             end(9),
@@ -306,7 +307,8 @@ def test_of_a_task_that_is_sent_once_more_it_is_not_known_how_long_it_waited(run
 
 
 def test_a_manager_that_registers_again(run_of):
-    """By the same connection it keeps its task; a replaced one does not, and is another one."""
+    """A manager that registers again over the same connection keeps its task. A replaced manager
+    loses its task, and its successor counts as another manager."""
     run = run_of(
         [
             start(),
@@ -345,15 +347,16 @@ def test_late_managers_and_blocks(run_of):
         ]
     )
     told = says(run)
-    assert "The first manager registered 1 min after the first task came (20 % of the run)." in told
-    assert "Block 9, the last of 3 blocks, came 2 min 10 s after block 7." in told
+    late = "The first manager registered 1 min after the first task arrived (20 % of the run)."
+    assert late in told
+    assert "Block 9, the last of 3 blocks, registered 2 min 10 s after block 7." in told
     assert [block.name for block in figures.blocks(run)] == ["7", "9", "10"]
 
 
 @pytest.mark.parametrize(
     ("events", "told"),
     [
-        ([start(), end(3)], ["No task came in 3 s.", "No manager registered."]),
+        ([start(), end(3)], ["No task arrived in 3 s.", "No manager registered."]),
         (
             [start(), *queued(1, 1, 2), end(5)],
             [
@@ -361,7 +364,7 @@ def test_late_managers_and_blocks(run_of):
                 "No manager registered. Every task stayed in the queue.",
             ],
         ),
-        ([start(), joined(1), end(5)], ["No task came in 5 s."]),
+        ([start(), joined(1), end(5)], ["No task arrived in 5 s."]),
     ],
 )
 def test_runs_of_nothing(run_of, events, told):
@@ -387,14 +390,14 @@ def test_a_run_without_an_end(run_of):
     told = says(run)
     assert any(text.startswith("The events end at ") and "was killed" in text for text in told)
     assert (
-        "Task 2 has been in flight for 7 s at manager m1 (node-m1, block 0); the longest that "
-        "was done took 2 s." in told
+        "Task 2 has been in flight for 7 s at manager m1 (node-m1, block 0); of the tasks that "
+        "were done, the longest took 2 s." in told
     )
 
 
 def test_a_restarted_interchange_is_one_run(run_of):
-    """Each of its processes has a first line, with the time of the first one's start; the file may
-    have been changed since."""
+    """Each process of the run writes a first line with the time of the first process's start. The
+    file may have been rotated since."""
     events = [
         start(pid=1),
         joined(0),
@@ -415,8 +418,8 @@ def test_a_restarted_interchange_is_one_run(run_of):
     (told,) = [text for text in says(run) if "restarted" in text]
     assert told.startswith("The interchange was restarted at ")
     assert told.endswith(
-        ": it was killed (SIGKILL). Nobody served for 500 ms, and events of the moments before may "
-        "be missing."
+        ": its process was killed (SIGKILL). It was down for 500 ms, and the last events before "
+        "that may be missing."
     )
     again = [*events[:-1], start(pid=3), restart(7, number=2), end(8)]
     (told,) = [text for text in says(run_of(again)) if "restarted" in text]
@@ -424,11 +427,11 @@ def test_a_restarted_interchange_is_one_run(run_of):
 
 
 def test_an_end_that_only_the_log_has(run_of, tmp_path):
-    """A busy machine may have had no time for the last events. A log of another process that was
-    there says nothing about this one."""
+    """A busy machine may have had no time to write the last events. The log of another process in
+    the same directory says nothing about this run."""
     log = tmp_path / "interchange.log"
     events = [start(pid=4711), joined(0), *queued(0, 1), sent(0, 1), done(2, 1)]
-    for pid, why in ((4712, "was killed, or could not"), (4711, "told to end, as its log says")):
+    for pid, why in ((4712, "was killed, or could not"), (4711, "signal to end, as its log says")):
         log.write_text(f"1.0 MainProcess-{pid} MainThread-1 x INFO: any words [exiting]\n")
         (text,) = [text for text in says(run_of(events)) if text.startswith("The events end at ")]
         assert why in text
@@ -437,8 +440,8 @@ def test_an_end_that_only_the_log_has(run_of, tmp_path):
 
 
 def test_events_that_begin_in_the_middle(run_of):
-    """Managers and tasks of before are there, but not how many workers they have; what could be
-    wrong is not said."""
+    """Managers and tasks from before the first event are counted, but the managers' workers are
+    unknown. Sentences that could be wrong are left out."""
     run = run_of(
         [
             done(0, 1),
@@ -459,7 +462,7 @@ def test_events_that_begin_in_the_middle(run_of):
     assert in_flight == pytest.approx(2 + 3)
     told = says(run)
     assert told[0] == "3 of 3 tasks were done. The events cover 6 s."
-    assert told[1].startswith("The beginning may be missing (only the newest files of events")
+    assert told[1].startswith("The beginning may be missing (only the newest event files")
     assert told[2].startswith("The registration of 1 manager is not in the events")
     assert len(told) == 3, told
 
@@ -473,7 +476,7 @@ def test_a_clock_that_is_set_back(run_of):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_columns_hold_the_integral_however_often_they_fold(seed):
-    """Against an integral that is summed up step by step."""
+    """Compares with an integral that is summed up step by step."""
     chance = random.Random(seed)
     columns = Columns(BEGIN)
     early, counts, t, level, expected = Steps(columns), Counts(columns), 0.0, 0, 0.0

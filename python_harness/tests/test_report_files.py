@@ -1,4 +1,4 @@
-"""Which files and lines of events the report reads, and what it says of those that are no use."""
+"""Which files and lines of events the report reads, and what it says about unusable ones."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_dropped_and_unknown_lines(run_of):
     dropped = run_of([*FOUR_TASKS, {"t": BEGIN + 12, "event": "dropped", "lines": 120}])
     assert dropped.is_partial
     told = says(dropped)
-    assert told[1].startswith("The interchange left out 120 lines that the disk did not take")
+    assert told[1].startswith("The interchange left out 120 lines that it could not write")
     assert len(told) == 2, told
 
 
-# The first second of a run, as it stands in each.
+# The beginning of an event in the first second of each run.
 T = '"t": 1790000001, "event": '
 
 BAD_LINES = {
@@ -60,7 +60,7 @@ BAD_LINES = {
 
 @pytest.mark.parametrize("line", BAD_LINES)
 def test_a_bad_line_is_counted_and_named(run_of, line):
-    """And changes nothing else."""
+    """A bad line changes nothing else in the report."""
     run = run_of([*FOUR_TASKS[:4], line, *FOUR_TASKS[4:]])
     ((file, number, reason),) = run.reading.named
     assert (file, number, run.reading.bad) == ("events.jsonl", 5, 1)
@@ -88,7 +88,8 @@ def test_a_line_that_is_too_long_to_keep(run_of):
 
 
 def test_two_objects_that_only_join_into_one_line(run_of):
-    """Lines are parsed together for speed; halves must not become a whole thereby."""
+    """Lines are parsed together for speed; two invalid lines must not become valid when they are
+    joined."""
     run = run_of([*FOUR_TASKS[:-1], '{"a": [{"b": 1}', '{"c": 2}]}', FOUR_TASKS[-1]])
     assert run.reading.bad == 2 and run.done == 4 and run.end is not None
 
@@ -108,7 +109,7 @@ def test_a_line_that_was_cut_off(tmp_path):
 
 
 def test_rotated_files_are_read_oldest_first(tmp_path):
-    """A line in each: 10 is older than 9."""
+    """Each file holds one line; file 10 is older than file 9."""
     names = ["events.jsonl", *(f"events.jsonl.{number}" for number in range(1, 15))]
     for name, event in zip(names, reversed(FOUR_TASKS), strict=True):
         (tmp_path / name).write_text(json.dumps(event) + "\n")
@@ -128,7 +129,8 @@ def test_rotated_files_are_read_oldest_first(tmp_path):
 
 
 def rotated(folder: Path, events: list[dict], count: int) -> Path:
-    """So many files, each with the `start` line that the interchange repeats in all of them."""
+    """Writes this many files, each with the `start` line that the interchange repeats in all of
+    them."""
     size = -(-len(events) // count)
     parts = [events[at : at + size] for at in range(0, len(events), size)]
     for number, part in enumerate(reversed(parts)):
@@ -147,8 +149,8 @@ def test_a_start_line_in_each_file_is_one_run(tmp_path):
 
 
 def test_files_that_were_removed(tmp_path):
-    """With four older files nobody knows whether there were more. What is left begins with its
-    first change, not with the process."""
+    """With four older files, it is unknown whether there were more. The remaining events begin with
+    their first change, not with the process."""
     (run,) = read(rotated(tmp_path, FOUR_TASKS[1:], 5))
     assert run.may_lack_beginning and run.is_partial and not run.orphans
     assert run.begin == BEGIN + 1 and run.start["label"] == "htex"
@@ -162,7 +164,7 @@ def test_files_that_were_removed(tmp_path):
 
 
 def test_a_run_after_a_killed_run(tmp_path):
-    """The half line that it left stands before the next one's first line."""
+    """Half a line of the killed process precedes the first line of the next process."""
     place = tmp_path / "events.jsonl"
     later = [{**event, "t": event["t"] + 100} for event in FOUR_TASKS]
     whole = "".join(json.dumps(event) + "\n" for event in FOUR_TASKS)
@@ -175,7 +177,7 @@ def test_a_run_after_a_killed_run(tmp_path):
 
 
 def test_several_interchanges_and_runs(tmp_path):
-    """Each label has its own file; a file that was appended to holds several runs."""
+    """Each label has its own file; a file that several processes appended to holds several runs."""
     lines = "".join(json.dumps(event) + "\n" for event in FOUR_TASKS)
     for place in ("000/one/events.jsonl", "000/two/log.jsonl", "001/one/events.jsonl"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
@@ -204,10 +206,10 @@ def test_no_events_says_how_to_get_them(tmp_path, content):
 
 
 def test_files_of_other_executors_are_named(tmp_path):
-    """Of two that were told one file, the second has one beside it."""
+    """Two executors with the same file name: the second one's file lies beside the first one's."""
     for name in ("events.jsonl", "events.htex2.jsonl", "events.htex2.jsonl.1", "other.jsonl"):
         (tmp_path / name).write_text(json.dumps(start()) + "\n")
     (tmp_path / "events.notes.jsonl").write_text("no events\n")
     for name, other in (("events", "events.htex2"), ("events.htex2", "events")):
         (run, *_) = read(tmp_path / f"{name}.jsonl")
-        assert f"Other files of events lie beside {name}.jsonl: {other}.jsonl." in says(run)
+        assert f"Other event files in the folder of {name}.jsonl: {other}.jsonl." in says(run)

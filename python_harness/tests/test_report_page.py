@@ -1,6 +1,6 @@
-"""The report as people see it: the page of made-up runs, as text and in a real browser.
+"""The report as users see it: pages of generated runs, as text and in a real browser.
 
-All events here are from harness/fakes/events.py, which makes them up from a seed.
+All events here come from harness/fakes/events.py, which generates them from a seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from htex_interchange.report.pictures import Picturer
 from htex_interchange.report.recorder import runs_of
 from htex_interchange.report.series import STRIP_ROWS_MAX, series_of
 
-# Where HTML and SVG name what a browser would fetch.
+# The attributes of HTML and SVG that name something for the browser to fetch.
 REFERENCES = {"src", "href", "xlink:href", "srcset", "poster", "data", "action", "background"}
 
 PICTURES = [
@@ -43,7 +43,7 @@ PICTURES = [
 ]
 DAY_S = 86400.0
 
-# Texts of pictures that touch another, or stand outside of their picture.
+# Texts of pictures that touch another text, or lie outside their picture.
 MISPLACED = """[...document.querySelectorAll('svg')].filter(svg => svg.clientWidth).flatMap(svg => {
     const frame = svg.getBoundingClientRect();
     const boxes = [...svg.querySelectorAll('text')].map(
@@ -60,7 +60,7 @@ SHOWN = """[...document.querySelectorAll('svg')].filter(svg => svg.clientWidth)
     .map(svg => svg.id)"""
 READ = f"""({{misplaced: {MISPLACED}, shown: {SHOWN}, injected: window.injected ?? null,
     too_wide: document.documentElement.scrollWidth - innerWidth}})"""
-# A pointer in the middle of the first picture, and what is shown there.
+# Moves a pointer to the middle of the first picture, and returns what is shown there.
 POINTED = """(() => {
     const svg = document.querySelector('svg'), box = svg.getBoundingClientRect();
     svg.dispatchEvent(new PointerEvent('pointermove', {bubbles: true,
@@ -77,7 +77,7 @@ SAVED = (
 
 
 class Reader(HTMLParser):
-    """What a page refers to, its pictures, and whether its tags are closed."""
+    """Collects what a page refers to and the ids on it, and checks that its tags are closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Reader(HTMLParser):
         self.tags.add(tag)
         self.references += [value for name, value in attrs if name in REFERENCES]
         self.identities += [value for name, value in attrs if name == "id"]
-        # What closes itself comes to handle_startendtag.
+        # Self-closing tags are passed to handle_startendtag.
         if tag not in ("meta", "br"):
             self.open.append(tag)
 
@@ -182,9 +182,7 @@ def test_thousands_of_managers_share_rows(tmp_path):
     registered = sum(sum(row.registered) for row in series.rows)
     assert used == pytest.approx(run.worker_time.used)
     assert registered == pytest.approx(run.worker_time.registered)
-    assert "Each row stands for up to 24 managers, which are averaged: there are 1,200" in page_of(
-        tmp_path
-    )
+    assert "Each row is the average of up to 24 managers, of 1,200 in all" in page_of(tmp_path)
 
 
 def test_two_runs_share_a_page(tmp_path):
@@ -201,7 +199,8 @@ HOSTILE = "</script><script>window.injected = 1</script><b a='\"&"
 
 
 def hostile(place: Path) -> Path:
-    """Every text in the events that somebody else may choose, and that the page shows."""
+    """Writes events in which every text that the page shows and that others may choose is
+    hostile."""
     lines = []
     for event in FakeRun(seed=3, tasks=300, waves_s=(1.0,)).lines():
         for name in ("host", "block", "label", "logdir", "version", "reason"):
@@ -240,7 +239,7 @@ AS_A_MODULE = [
     ids=["python_harness report", "python -m htex_interchange.report"],
 )
 def test_command(tmp_path, program, nothing):
-    """With nothing but the standard library, and from anywhere."""
+    """The command runs with nothing but the standard library, and in any directory."""
     made_up(tmp_path)
 
     def command(*arguments: str) -> subprocess.CompletedProcess:
@@ -355,7 +354,7 @@ def test_count_axis():
 
 @pytest.fixture
 def chromium():
-    """A browser; made here, because the first time it is fetched."""
+    """A browser; a fixture, because the browser has to be downloaded the first time."""
     try:
         browser.program()
     except environment.Unprepared as reason:
@@ -369,8 +368,8 @@ def chromium():
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_pages_in_a_browser(chromium, tmp_path):
-    """On a wide and on a narrow screen, and on paper: every picture is seen once, no text covers
-    another, nothing is wider than the screen, and no request leaves the page."""
+    """On a wide screen, on a narrow screen and on paper: every picture is shown once, no text
+    covers another, nothing is wider than the screen, and the page sends no request."""
     for number, (name, wanted) in enumerate(VARIANTS.items()):
         page = tmp_path / f"{number}.html"
         page.write_text(page_of(made_up(tmp_path / str(number), **wanted)))
@@ -437,7 +436,7 @@ def test_texts_of_others_run_nothing_in_a_browser(chromium, tmp_path):
 
 
 def test_the_picture_of_readme_is_one_of_the_report(tmp_path):
-    """`HTEX_TEST_STORE_GUIDE=1` draws it anew."""
+    """`HTEX_TEST_STORE_GUIDE=1` stores a new drawing."""
     (run,) = read(made_up(tmp_path))
     drawn = Picturer(run, series_of(run), "r1").in_flight().drawings[0]
     folder = Path(report_page.__file__).parent

@@ -1,4 +1,4 @@
-"""The report of real runs: what it says is compared with what the executor's user saw."""
+"""The report of real runs, compared with what the executor's user saw."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def says(run) -> list[str]:
 
 
 def test_a_run_that_loses_a_manager(tmp_path):
-    """Each of two managers has two tasks when one is killed; the others wait for the other."""
+    """Each of two managers has two tasks when one of the managers is killed; the other tasks wait
+    for the surviving manager."""
     place = tmp_path / "run"
     with executors.running(
         place,
@@ -72,12 +73,13 @@ def test_a_run_that_loses_a_manager(tmp_path):
     assert not run.is_partial and run.end is not None and run.reading.unknown == {}
     assert {manager.block for manager in run.managers} == {"0", "1"}
     assert [manager.workers for manager in run.managers] == [WORKERS, WORKERS]
-    # The killed one is lost with its tasks; that of a block that the executor ended may be later.
+    # The killed manager is lost with its tasks. A manager whose block the executor ended may be
+    # lost later, without tasks.
     (loss,) = [loss for loss in run.losses if loss.tasks]
     assert loss.tasks == 2 and set(loss.manager.lost_ids) == {
         future.parsl_executor_task_id for future in lost
     }
-    assert "2 tasks failed in HTEX: 2 by ManagerLost." in says(run)
+    assert "2 tasks failed in HTEX: 2 with ManagerLost." in says(run)
     # Six sleeps on two workers, one after another.
     assert len(run.flights_s) == 8 and min(run.flights_s) >= TASK_S
     assert 6 * TASK_S <= run.worker_time.used <= 2 * WORKERS * took_s
@@ -88,7 +90,7 @@ def test_a_run_that_loses_a_manager(tmp_path):
 
 
 def test_a_run_whose_files_are_rotated(tmp_path):
-    """First so that every file is kept, then so that the oldest are not."""
+    """In the first run every file is kept, in the second one the oldest files are removed."""
     for tasks, is_whole in ((20, True), (300, False)):
         place = tmp_path / str(tasks)
         with executors.running(

@@ -1,4 +1,4 @@
-"""Imports between the rooms of the harness go one way."""
+"""Imports between the rooms (top-level packages) of the harness go in one direction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.setup import environment
 
 PACKAGE = environment.HARNESS_DIR / "harness"
 
-# Which room may name which; the commands in `cli.py` stand above all of them.
+# Which rooms each room may import. The commands in `cli.py` may import all rooms.
 ARROWS = {
     "machine": set(),
     "setup": {"machine"},
@@ -56,6 +56,6 @@ def test_the_arrows_make_no_circle():
 
 def test_the_top_holds_the_commands_alone():
     assert sorted(path.name for path in PACKAGE.glob("*.py")) == ["__init__.py", "cli.py"]
-    # What is shipped does not know what tests it.
+    # The package that users install does not import the test harness.
     package = environment.HARNESS_DIR / "htex_interchange"
     assert [path for path in package.rglob("*.py") if rooms_named_in(path)] == []

@@ -1,5 +1,5 @@
-"""Run directories whose names a shell would take apart: Parsl fails with them, which `doctor` tells
-before; the interchange serves in each."""
+"""Run directories with characters that are special to a shell: Parsl fails in some of them, which
+`doctor` reports beforehand; the interchange serves in each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harness.htex import executors
 from harness.setup import environment
 
 SECONDS = 60
-# All in one name, as they serve.
+# Characters that cause no problem, all in one name.
 PLAIN = "a#b~c!d*e[1]=f,g%h@i+Zoë"
 APART = ("a b", "it's", 'a"b', "a$b", "a&b", "a;b", "a(b", "a{b}", "a\\b", "a|b", "a<b", "a`b")
-# Parsl is told of these by the shell, or by Python, and gives up at once.
+# With these names the shell or Python raises an error, and Parsl fails at once.
 TOLD_TO_PARSL = ("it's", "a{b}", "a|b")
 
 

@@ -1,4 +1,5 @@
-"""CURVE: who may connect, who is refused, and that a refusal is logged with an address."""
+"""CURVE: which peers may connect, which are refused, and that a refusal is logged with an
+address."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from harness.machine.waiting import wait_until
 
 @pytest.fixture
 def intrude():
-    """`intrude(side, keys=..., server=...)` gives a Stranger that is closed in the end."""
+    """`intrude(side, keys=..., server=...)` returns a Stranger, which is closed after the test."""
     strangers: list[Stranger] = []
 
     def make(side, *, keys=None, server=None) -> Stranger:
@@ -32,10 +33,12 @@ def intrude():
 
 
 def is_refused(side, stranger) -> None:
-    """It gets no answer to its probe, while one with the right key that came later does.
+    """Checks that a stranger gets no answer to its probe, while a later peer with the right key
+    does.
 
-    Absence has no event to wait for: a refused handshake simply stays silent, so this listens
-    for as long as the friend's handshake and answer would take many times over."""
+    No event marks a missing answer: the interchange stays silent after a refused handshake. So this
+    listens for many times the duration of the friend's handshake and answer.
+    """
     stranger.send({"type": "connection_probe"})
     stranger.register()
     with FakeManager(side.worker_url, b"friend", cert_dir=side.cert_dir) as friend:
@@ -104,7 +107,7 @@ def test_plain_interchange_refuses_no_one_and_encrypts_nothing(start, intrude):
 
 
 def test_raw_connections_do_not_disturb(start, connect, encrypted):
-    """A port scanner, a browser, a half-open connection."""
+    """Connections like those of a port scanner, of a browser, and a half-open one."""
     side = start(encrypted=encrypted, logging_level=20)
     manager = connect(side).enlist(side)
     held = []
@@ -123,7 +126,7 @@ def test_raw_connections_do_not_disturb(start, connect, encrypted):
 
 
 def test_the_certificates_of_the_user_are_taken(start, tmp_path, connect):
-    """`cert_dir` given by the user: any place, any absolute path, same file names."""
+    """The user may set `cert_dir` to any absolute path that has files of the usual names."""
     cert_dir = curvezmq.create_certificates(tmp_path)
     assert stat.S_IMODE(os.stat(cert_dir).st_mode) == 0o700
     side = start(launch=False)
@@ -141,7 +144,7 @@ def test_the_certificates_of_the_user_are_taken(start, tmp_path, connect):
 
 
 def test_a_result_of_a_stranger_cannot_be_smuggled(start, connect, intrude):
-    """One that knows a manager's identity but has no key cannot answer its task."""
+    """A peer that knows a manager's identity but has no key cannot answer the manager's task."""
     side = start(encrypted=True)
     manager = connect(side, b"stranger").enlist(side)
     side.submit(1)

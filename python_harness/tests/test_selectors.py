@@ -1,4 +1,5 @@
-"""Manager selectors that a user wrote: run by the submit side's Python, one question at a time."""
+"""Manager selectors written by a user: the submit side's Python runs them, one request at a
+time."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ RESULT_S = 60
 
 @pytest.fixture(autouse=True)
 def selectors_can_be_imported(monkeypatch):
-    """As a user's module that is installed, or on PYTHONPATH."""
+    """Makes selectors importable, as a user's module is when it is installed or on PYTHONPATH."""
     monkeypatch.setenv("PYTHONPATH", str(HARNESS))
 
 
@@ -46,14 +47,14 @@ def test_the_last_of_its_list_gets_the_work(start, connect, encrypted):
     for task_id, name in enumerate(["m-d", "m-c", "m-b", "m-a"], start=1):
         side.submit(task_id)
         assert managers[name].tasks(1)[0]["task_id"] == task_id
-    # Full ones are no candidates; one that has room again is.
+    # Managers that are full are no candidates; a manager with a free slot is one again.
     side.submit(5)
     managers["m-b"].answer(3)
     assert managers["m-b"].tasks(1)[0]["task_id"] == 5
 
 
 def test_each_manager_of_its_order_is_filled_before_the_next(start, connect):
-    """However many slots are free: one answer places all that there is room for."""
+    """A single answer of the selector places tasks on all free slots, however many there are."""
     slots, count = 3000, 4000
     side = start(manager_selector=selectors.GatheringSelector(2))
     for task_id in range(1, count + 1):
@@ -109,7 +110,8 @@ def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
     assert record["block_id"] == "'7'" and record["active"] == "True"
     assert float(record["last_heartbeat"]) > 1.7e9
     assert rows[0]["records"]["m-a"]["tasks"] == "[]"
-    # Standard input, output and error, its two pipes' copies, and the directory being listed.
+    # Standard input, output and error, the copies of the two pipes, and the directory that is being
+    # listed.
     assert len(last["descriptors"]) <= 7, last["descriptors"]
 
 
@@ -133,7 +135,7 @@ def test_a_selector_with_a_fault_costs_the_order_and_not_the_work(start, connect
 
 
 def test_a_selector_that_always_raises_is_reported_once_and_counted(start, connect):
-    """Each task is a question of its own, and its answer a traceback."""
+    """Each task causes a separate request, which the selector answers with a traceback."""
     side = start(manager_selector=selectors.RaisingSelector())
     manager = connect(side).enlist(side)
     count = 30

@@ -1,5 +1,6 @@
-"""What only tells of a run does not decide it: without metrics, events or status as they were asked
-for, the run goes on, and the log and `status` say why. With `--strict` there is no such run."""
+"""Services that only report on a run do not decide about it. If metrics, events or status cannot be
+provided as requested, the run goes on, and the log and `status` say why. With `--strict` the start
+is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.ours_only("stock has no such services")
 
 DIRECTORY_VARIABLE = "HTEX_INTERCHANGE_STATUS_DIR"
 WITHIN_S = 5.0
-# Of a user that may not have a port below 1024.
+# The id of a user that may not use a port below 1024.
 NOBODYS_ID = 54_322
 SOCKET_NAME_MAX = 107
 
@@ -108,7 +109,8 @@ TROUBLES = [
 
 
 def as_nobody(place: Path):
-    """Started by somebody without rights, to whom everything that it needs is opened."""
+    """Returns the function that makes a process run as an unprivileged user, who gets access to
+    everything that is needed."""
     if os.getuid() != 0:
         return lambda: None
     os.chown(place / "sockets", NOBODYS_ID, NOBODYS_ID)
@@ -123,7 +125,7 @@ def as_nobody(place: Path):
 
 @pytest.fixture
 def open_place():
-    """A directory that everybody can reach, with a program that everybody can run."""
+    """A directory that every user can reach, with a program that every user can run."""
     with tempfile.TemporaryDirectory(prefix="htex-side-") as name:
         place = Path(name)
         shutil.copy(command_under_test()[0], place / "htex-interchange")
@@ -137,8 +139,8 @@ def open_place():
 
 @pytest.fixture
 def launched(start, open_place):
-    """`launched(trouble, *words)` starts an interchange in that trouble, and gives the beginning
-    of what it says, and the reason."""
+    """`launched(trouble, *words)` starts an interchange in that trouble. It returns the submit
+    side, the interchange, the beginning of the expected warning, and the reason."""
     held = []
 
     def launch(trouble, *words: str):
@@ -168,7 +170,7 @@ def test_the_run_goes_on_and_says_why(launched, connect, trouble):
     manager.answer(manager.tasks(1)[0]["task_id"])
     assert side.result()["task_id"] == 1
     if trouble is event_file_may_not_grow:
-        # Nor may the log: that it lives is what there is to see.
+        # The log may not grow either: the test only sees that the interchange lives.
         return
     (warning,) = interchange.log_lines("WARNING", "Continuing without")
     assert says in warning and reason in warning and "--strict" in warning
@@ -184,7 +186,7 @@ def test_a_strict_start_is_refused_for_it(launched, trouble):
         side.command("WORKER_BINDS", within_s=3)
     assert reason in str(caught.value)
     assert interchange.wait_exit(within_s=3) == 1
-    # The question would be lost with a connection from before the refusal.
+    # A request sent over a connection from before the refusal would be lost.
     assert "Connected to client" not in interchange.log()
 
 
@@ -224,7 +226,7 @@ def test_status_names_what_is_served_and_what_is_not(start, tmp_path):
 
 
 def test_the_port_of_a_killed_run_is_not_left_for_one_without_metrics(start, tmp_path):
-    """Or a program reads a port at which nobody tells anything."""
+    """Otherwise a program would read a port at which no metrics are served."""
     port_file = tmp_path / "metrics.port"
     command = [*command_under_test(), "--metrics-port-file", str(port_file), "--metrics"]
     killed = start(command=[*command, "0"])
@@ -288,15 +290,16 @@ def test_two_that_name_one_file_of_events_get_one_each(start, connect, tmp_path)
     assert f"writes events to {shared}: this one writes to {files[1]}" in warning
     _, text = status(Path(os.environ[DIRECTORY_VARIABLE]), str(tmp_path / "two"))
     assert f"this one writes to {files[1]}." in text
-    # Who comes when the first has ended goes on with its file, as with any that is there.
+    # An interchange that starts after the first one has ended appends to the first one's file, as
+    # to any existing file.
     sides[0].interchange.terminate()
     start(command=command, logdir=str(tmp_path / "three"))
     wait_until(lambda: '"label":"three"' in shared.read_text(), WITHIN_S, "it is gone on with")
 
 
 def test_one_of_a_container_is_heard_outside_and_never_swept(start):
-    """It has another number there than here, where that number is another process's, if any's.
-    The first process of the container is its keeper."""
+    """The interchange has another process id inside its container than outside. Outside, that id
+    belongs to another process, or to none. The first process of the container is its keeper."""
     sockets = Path(os.environ[DIRECTORY_VARIABLE])
     container = ["unshare", "--user", "--map-root-user", "--pid", "--mount-proc", "--fork"]
     container.append("--kill-child")

@@ -1,4 +1,4 @@
-"""Signals and the end: SIGTERM at any moment, Ctrl-C, and nothing that stays behind."""
+"""Signals and the end: SIGTERM at any moment, Ctrl-C, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_sigterm_when_idle(start, encrypted, measured):
 
 @pytest.mark.quick
 def test_sigterm_under_load(start, connect, encrypted, measured):
-    """Tasks pour in, results are unsent, nobody reads: it is gone all the same."""
+    """Tasks arrive, results are unsent, and no peer reads: the interchange ends nevertheless."""
     side = start(encrypted=encrypted, hub=True, logging_level=20)
     managers = [connect(side, f"m{n}".encode()).enlist(side, max_capacity=500) for n in range(4)]
     for task_id in range(1, 8001):
@@ -55,7 +55,8 @@ def test_sigterm_during_the_start(start, delay_ms, measured):
 
 
 def test_sigterm_before_the_configuration():
-    """HTEX may be interrupted between the launch and the write."""
+    """HTEX may be interrupted after it launches the process and before it writes the
+    configuration."""
     with subprocess.Popen(
         command_under_test(), stdin=subprocess.PIPE, start_new_session=True
     ) as process:
@@ -86,7 +87,7 @@ while True:
     os.kill(int(sys.argv[1]), signal.SIGINT)
     os.kill(int(sys.argv[1]), signal.SIGHUP)
 """
-# As src/interchange/complaints.rs has it, for each of the two.
+# The same limit as in src/interchange/complaints.rs, for each of the two signals.
 LINES_A_SECOND = 20
 
 
@@ -142,7 +143,7 @@ def test_reader_of_its_output_may_go_away(start, connect):
 
 
 def test_directory_is_removable_right_after_the_end(start, connect):
-    """Parsl's regression test 3874 removes the run's directory at once."""
+    """Parsl's regression test 3874 removes the run's directory immediately."""
     side = start()
     manager = connect(side).enlist(side)
     for task_id in range(1, 50):
@@ -168,11 +169,12 @@ def test_directory_may_vanish_while_it_runs(start, connect):
 
 @pytest.mark.ours_only("stock expires whoever was silent meanwhile")
 def test_suspended_for_longer_than_the_threshold(start, connect):
-    """A laptop's lid: silence while the interchange itself slept counts for nothing."""
+    """As when a laptop's lid is closed: silence while the interchange itself was suspended does not
+    count."""
     side = start(heartbeat_threshold=2)
     manager = connect(side).enlist(side, max_capacity=2)
     os.kill(side.interchange.pid, signal.SIGSTOP)
-    time.sleep(3.0)  # The span itself is what is tested: longer than the threshold.
+    time.sleep(3.0)  # Longer than the threshold; the test needs this time.
     manager.send({"type": "heartbeat"})
     os.kill(side.interchange.pid, signal.SIGCONT)
     manager.receive()

@@ -1,5 +1,5 @@
-"""The simulations of broker and turn: many seeds, every order of few events, and brokers and turns
-broken on purpose that they must catch."""
+"""The simulations of broker and turn: many seeds, every order of a few events, and deliberately
+broken brokers and turns that the simulations must catch."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from harness.mutants.run import BROKEN_ROOMS, Workshop, source_of
 
 pytestmark = [
     pytest.mark.ours_only("this is about our own broker and turn"),
-    # A build from nothing on a busy machine.
+    # Time for a complete build on a busy machine.
     pytest.mark.timeout(1200),
 ]
 
 SEEDS = 300
 SEEDS_LONG = 10_000
-# What takes about a minute.
+# The number of events whose orders can all be played in about a minute.
 STEPS_LONG = 5
 MUTANTS = [*table.MUTANTS, *turn_table.MUTANTS]
-# In every run: one of each room, that show that its simulation catches what it must.
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""`htex-interchange status`: what it says of real runs, and of those that do not answer."""
+"""`htex-interchange status`: what it reports on real runs, and on interchanges that do not
+answer."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ FINE, WRONG, WRONG_ARGUMENTS, NONE_FOUND = 0, 1, 2, 3
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch):
-    """Where this test's interchanges have their sockets, and nobody else's. Short, because a
-    socket's name must be."""
+    """A directory for the sockets of this test's interchanges only. Its name is short, because the
+    path of a socket has to be."""
     with tempfile.TemporaryDirectory(prefix="htex-") as directory:
         monkeypatch.setenv(DIRECTORY_VARIABLE, directory)
         monkeypatch.delenv("NO_COLOR", raising=False)
@@ -89,7 +90,7 @@ def test_a_healthy_run(tmp_path):
 
 
 def check_document(document: dict, htex) -> None:
-    """What the run above did, as it is told."""
+    """Checks that the document reports what the run above did."""
     assert document["format"] == 1 and document["state"] == "running"
     about = document["interchange"]
     assert about["pid"] == executors.broker_pid(htex)
@@ -177,10 +178,10 @@ def test_tasks_that_fit_no_manager(start, connect):
     assert by_lack == {"slots": 2, "time": 0, "node": 0, "affinity": 0, "managers": 0}
     values = metrics.values(side)
     assert (values["slots"], values["busy_slots"], values["queue_asking_tasks"]) == (4, 4, 2)
-    # Another block has what they need.
+    # A manager of another block has the slots that the tasks need.
     large = connect(side, b"large").enlist(side, worker_count=8, max_capacity=8, cpu_count=8)
     assert [task["task_id"] for task in large.tasks(1)] == [1]
-    # What was looked at a moment ago is shown again.
+    # A measurement from a moment ago may be shown again.
     wait_until(lambda: "2 tasks on 12 slots" in told(side.workdir), 10, "both tasks are shown")
     text = told(side.workdir)
     assert "fit no manager" not in text and "slots on one manager" not in text
@@ -217,7 +218,7 @@ def test_two_interchanges(start, tmp_path):
     alone = told(sides[0].workdir)
     assert "Back-pressure" in alone and "side1" not in alone and ", not encrypted," in alone
     assert ", encrypted," in told(sides[1].workdir)
-    # Neither is of the other's run: the later one is meant.
+    # For the directory above, `status` shows the later run, and nothing of the earlier one.
     latest = told(tmp_path)
     assert "side0" not in latest and "And 1 of earlier runs; --all tells of all." in latest
     pids = [document["interchange"]["pid"] for document in documents()]
@@ -249,7 +250,7 @@ def test_a_killed_interchange(start, place):
 
 
 def test_a_directory_whose_name_is_no_text(start, tmp_path):
-    """It is told as text where it is read, and found by its bytes."""
+    """The directory's name is shown as text, and found by its bytes."""
     run = tmp_path / os.fsdecode(b"Zo\xeb")
     side = start(logdir=str(run / "htex"))
     (document,) = documents(run)
@@ -287,7 +288,8 @@ def test_a_watched_one_ends(start):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Tests that run in the background of a shell ignore SIGINT, and so would this.
+        # Tests that run in the background of a shell ignore SIGINT, and this process would inherit
+        # that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
@@ -304,8 +306,8 @@ def test_a_watched_one_ends(start):
 
 
 def test_hostile_readers(tmp_path, place, measured):
-    """They connect and never read, send garbage, or a line without an end. Tasks go on, and who
-    asks properly is answered."""
+    """The clients connect and never read, send garbage, or send a line without an end. Tasks go on,
+    and correct clients are answered."""
     with executors.running(tmp_path / "run") as htex, ExitStack() as held:
         (path,) = place.iterdir()
         assert htex.submit(jobs.add, {}, 1, 1).result(RESULT_S) == 2

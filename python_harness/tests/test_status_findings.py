@@ -1,4 +1,4 @@
-"""What `htex-interchange status` finds wrong, with each of the faults made for real."""
+"""What `htex-interchange status` finds wrong; each test causes the fault for real."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from harness.setup import environment
 pytestmark = pytest.mark.ours_only("this is about our own command line")
 
 FOUND_WITHIN_S = 20
-# More managers than may be let in, at a limit of so many descriptors.
+# A limit of descriptors, and more managers than it allows.
 LIMIT, MANAGERS = 64, 80
 
 
 def found(severity: str, *texts: str, within_s: float = FOUND_WITHIN_S) -> str:
-    """The line of the finding with these texts, once there is one."""
+    """Returns the line of the finding with these texts, once there is one."""
 
     def line() -> str:
         lines = (line for line in status().stdout.splitlines() if line.startswith(severity))
@@ -42,7 +42,7 @@ def found(severity: str, *texts: str, within_s: float = FOUND_WITHIN_S) -> str:
 
 
 def test_the_submit_process_is_stopped(start):
-    """By Ctrl-Z, as a rule. Until then it is as well as ever, also for `--json`."""
+    """Usually because of Ctrl-Z. Until then no finding is reported, also with `--json`."""
     with subprocess.Popen(["sleep", "1000"]) as watched:
         try:
             side = start(launch=False)
@@ -98,7 +98,8 @@ def test_peers_without_encryption_are_counted(start):
 
 
 def test_unread_results(start, connect):
-    """As of a submit process whose other threads do not run. Once it reads, all is well."""
+    """As with a submit process whose other threads do not run. Once it reads results, no finding
+    remains."""
     side = start(launch=False, results_read_ahead=1)
     side.launch([str(environment.binary()), "--max-queued-bytes", "20000000"])
     tasks, result = 60, bytes(1_000_000)
@@ -146,7 +147,7 @@ def test_descriptors_have_run_out(start):
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 def test_the_hub_has_died(start, encrypted):
-    """And it had been there: then as well as from the start."""
+    """The hub is reported after it has died, just as if it had been missing from the start."""
     side = start(encrypted=encrypted, hub=True)
     wait_until(lambda: documents()[0]["hub"]["answers"], FOUND_WITHIN_S, "it answers")
     assert "Monitoring" in told() and ", answers, " in told()

@@ -21,17 +21,18 @@ from harness.machine import processes
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
-# How a user's site may start the interchange: directly, or below a shell that stays.
+# Ways in which a site may start the interchange: directly, or below a shell that stays.
 THROUGH_A_SHELL = ["sh", "-c", '"$0" "$@"; exit $?']
 
-# Or below one that leaves it alone, as soon as a file is there: the first argument.
+# Or below a shell that ends, and leaves the interchange, as soon as the file of the first argument
+# exists.
 INTO_THE_BACKGROUND = [
     "sh",
     "-c",
     'exec 3<&0; "$@" <&3 3<&- & until [ -e "$0" ]; do sleep 0.05; done',
 ]
 
-# A kernel before 5.3, and a container whose profile does not know the call.
+# A kernel before 5.3, and a container whose seccomp profile does not allow the call.
 WITHOUT_PIDFD = {
     name: [sys.executable, str(PROGRAMS / "without_pidfd.py"), str(number)]
     for name, number in (("old-kernel", errno.ENOSYS), ("denied", errno.EPERM))
@@ -42,7 +43,8 @@ EVERY_KERNEL = pytest.mark.parametrize(
 
 OURS_ONLY = pytest.mark.ours_only("stock outlives its submit process for ever")
 
-# How far the submit side got: stock ends only where its stdin ends without a configuration.
+# The stages that the submit side reaches. Parsl's interchange ends only if its stdin ends without a
+# configuration.
 LATER_STAGES = ("written", "closed", "answered")
 STAGES = ["launched", *(pytest.param(stage, marks=OURS_ONLY) for stage in LATER_STAGES)]
 
@@ -60,7 +62,7 @@ def test_real_managers_below_a_shell(tmp_path, measured):
     measured(f"{len(program.started)} processes gone after {program.kill():.2f} s")
 
 
-# One that finds its parent gone before it is set up refuses to start, and says so.
+# An interchange that finds its parent gone during its start refuses to start, and logs that.
 @pytest.mark.expect_error("refused to start: the process that started it is gone")
 @pytest.mark.parametrize("shell", [[], THROUGH_A_SHELL], ids=["direct", "below-a-shell"])
 @pytest.mark.parametrize("stage", STAGES)
@@ -95,7 +97,7 @@ def test_the_end_is_in_the_log(tmp_path):
 
 @OURS_ONLY
 def test_a_broker_whose_submit_process_is_gone_when_it_would_take_over(tmp_path):
-    """It ends, and no error is logged: nobody is left to serve."""
+    """The broker ends without logging an error: there is no submit process left to serve."""
     command = [str(environment.binary()), "--survive"]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
     keeper = program.report["interchange"]
@@ -111,7 +113,8 @@ def test_a_broker_whose_submit_process_is_gone_when_it_would_take_over(tmp_path)
 
 @OURS_ONLY
 def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
-    """The interchange stays for the submit process above it, and ends with that."""
+    """The interchange keeps running for the submit process above the wrapper, and ends with that
+    process."""
     may_end = tmp_path / "the wrapper may end"
     command = [*INTO_THE_BACKGROUND, str(may_end), *command_under_test()]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
@@ -127,7 +130,8 @@ def test_a_wrapper_that_ends_is_not_the_submit_process(tmp_path):
 
 @OURS_ONLY
 def test_a_wrapper_that_ends_before_the_configuration(tmp_path):
-    """This process is the submit process, and an ancestor of what the wrapper leaves behind."""
+    """This test is the submit process, and an ancestor of the interchange that the wrapper leaves
+    behind."""
     may_end = tmp_path / "the wrapper may end"
     side = FakeSubmitSide(tmp_path)
     command = [*INTO_THE_BACKGROUND, str(may_end), *command_under_test()]
@@ -150,7 +154,8 @@ def test_a_wrapper_that_ends_before_the_configuration(tmp_path):
 @EVERY_KERNEL
 @pytest.mark.parametrize("shell", [[], THROUGH_A_SHELL], ids=["direct", "below-a-shell"])
 def test_a_fork_of_the_submit_process_keeps_its_ports(tmp_path, shell, kernel):
-    """Neither its ports nor the parent's end tell then, if a shell stands between."""
+    """Neither the ports nor the end of the parent process show the death if a shell is in
+    between."""
     command = [*kernel, *shell, *command_under_test()]
     program = Program("bare_submit_side.py", tmp_path, "forked", *command)
     (fork,) = [each for each in program.started if each.pid == program.report["fork"]]
@@ -163,7 +168,8 @@ def test_a_fork_of_the_submit_process_keeps_its_ports(tmp_path, shell, kernel):
 
 
 def _has_begun(process: processes.Process) -> bool:
-    """Whether it is an interchange that holds signals back, after a look at its parent."""
+    """Whether the process is an interchange that blocks signals, which it does after it has looked
+    up its parent."""
     try:
         if processes.executable(process.pid) != environment.binary():
             return False
@@ -176,7 +182,8 @@ def _has_begun(process: processes.Process) -> bool:
 @OURS_ONLY
 @EVERY_KERNEL
 def test_a_stopped_submit_process_is_alive(tmp_path, kernel):
-    """SIGSTOP is what a debugger or a suspended laptop does; longer than any grace of ours."""
+    """SIGSTOP acts like a debugger or a suspended laptop. The process stays stopped longer than any
+    grace period."""
     command = [*kernel, *command_under_test()]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
     os.kill(program.process.pid, signal.SIGSTOP)
@@ -200,14 +207,15 @@ def test_watched_pid_may_be_named(start, kernel):
         side.launch([*kernel, *command_under_test(), "--watch-pid", str(watched.pid)])
         assert side.worker_port
         side.interchange.expected_to_end = True
-        # It is not collected before we have gone.
+        # The process is not reaped before the interchange has ended.
         watched.kill()
         assert side.interchange.wait_exit(GONE_WITHIN_S) == 0
 
 
 @OURS_ONLY
 def test_watching_may_be_switched_off(tmp_path):
-    """Then only the submit side's sockets tell; they vanish with it all the same."""
+    """Then only the submit side's sockets show its death; the interchange ends with them all the
+    same."""
     command = [*command_under_test(), "--watch-pid", "none"]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
     program.kill()

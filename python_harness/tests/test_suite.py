@@ -30,11 +30,13 @@ CRATES = [
         ([], []),
         (["src/main.rs"], ["program"]),
         (["Cargo.lock", "README.md"], ["program"]),
-        # The longest folder above a path is its crate's, and names are compared as a whole.
+        # A path belongs to the crate with the longest folder above it, and folder names are
+        # compared as a whole.
         (["crates/broker/src/lib.rs"], ["program", "broker"]),
         (["crates/brokers/src/lib.rs"], ["program"]),
         (["crates/pickle/fuzz/one.rs"], ["pickle-fuzz"]),
-        # Those right above are tested as well, those above them are not.
+        # The crates directly above a changed crate are tested as well; crates further above are
+        # not.
         (["crates/pickle/src/read.rs"], ["protocol", "pickle", "pickle-fuzz"]),
         (
             ["crates/pickle/src/read.rs", "benches/floor.rs"],
@@ -57,8 +59,8 @@ def test_the_workspace_is_what_cargo_says_it_is():
 
 
 def test_changes_are_found_by_git(tmp_path, monkeypatch):
-    """What is not committed, what is moved, what is not known, and the last commit; without a
-    clone, nothing is said."""
+    """Covers uncommitted, moved and untracked files, and the last commit. Without a clone, the
+    result is None."""
     monkeypatch.setattr(changed, "PROJECT", tmp_path)
     if not tmp_path.is_relative_to(environment.PROJECT_DIR):
         assert changed.changed_paths() is None
@@ -88,7 +90,8 @@ def test_it():
 
 
 def test_a_failure_with_undecodable_text_is_reported(tmp_path):
-    """Workers send strings of UTF-8 only, and one that cannot ends the whole run."""
+    """Workers of xdist send only strings that are valid UTF-8. A worker that has to send another
+    string would end the whole run."""
     for name, text in {
         "conftest.py": Path(conftest.__file__).read_text(),
         "pytest.ini": "[pytest]",

@@ -1,5 +1,6 @@
-"""With `survive`, the broker is killed under real managers at work, and the run goes on: each task
-ends once, by its own result or with an error that says what was lost; managers and blocks stay."""
+"""With `survive`, the broker is killed while real managers work, and the run goes on. Each task
+ends once, with its own result or with an error that says what was lost; managers and blocks stay.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +32,10 @@ pytestmark = [
     pytest.mark.expect_error("htex-interchange was killed"),
 ]
 
-# Two workers and two tasks beside them.
+# Two workers and two prefetched tasks.
 CAPACITY = 4
 SHAPE = {"max_workers_per_node": 2, "prefetch_capacity": 2}
-# What a task that was in a manager's hands, or on its way from there, may end with.
+# The errors that a task with a manager, or on the way from one, may end with.
 LOSSES = (ManagerLost, ResultLost)
 SUCCEEDED_WITHIN_S = 10.0
 RESULT_S = 60
@@ -43,7 +44,7 @@ KILLS_OF_A_LONG_RUN = 20
 
 
 class Run:
-    """An executor whose broker is killed, and what has to be as it was."""
+    """An executor whose broker is killed, with the managers and blocks that must stay the same."""
 
     def __init__(self, htex: HighThroughputExecutor, tmp_path: Path) -> None:
         self.htex = htex
@@ -54,7 +55,7 @@ class Run:
         self.kills = 0
 
     def kill(self, *, stopped: bool = False) -> None:
-        """Returns when another broker is there."""
+        """Kills the broker, and returns when another broker runs."""
         broker = executors.broker_pid(self.htex)
         assert broker != self.keeper
         if stopped:
@@ -69,15 +70,17 @@ class Run:
         )
 
     def goes_on(self) -> None:
-        """Something comes of what is outstanding."""
+        """Waits until another task has ended."""
         self.books.wait_done(min(self.books.done() + 1, len(self.books.futures)), RESULT_S)
 
     def stays(self) -> None:
-        """All tasks have ended, and nobody was replaced but the broker."""
-        # A manager may be given others beside those in doubt, and so have more than its capacity.
+        """Checks that all tasks have ended, and that only the broker was replaced."""
+        # A manager may get other tasks in addition to those in doubt, and so hold more than its
+        # capacity.
         outcomes = self.books.balance(120, LOSSES)
         assert outcomes.total() == len(self.books.futures)
-        # What is in doubt at a kill is what managers hold, and what is between two buffers.
+        # Tasks in doubt at a kill are those that managers hold, and those in transit between two
+        # buffers.
         lost = outcomes.total() - outcomes["result"]
         assert lost <= self.kills * 2 * CAPACITY * len(self.managers), outcomes
         assert self._managers() == self.managers
@@ -128,7 +131,7 @@ def test_the_broker_is_killed_under_a_load(tmp_path, seed, encrypted, caplog, me
     [pytest.param(False, marks=pytest.mark.long, id="plain"), pytest.param(True, id="encrypted")],
 )
 def test_tasks_come_while_it_is_killed(tmp_path, encrypted):
-    """From another thread, at any moment; and commands are answered meanwhile."""
+    """Another thread submits tasks at any moment, and commands are answered during the restarts."""
     with surviving(tmp_path, encrypted=encrypted) as run:
         enough = threading.Event()
         rows: list[int] = []
@@ -146,7 +149,7 @@ def test_tasks_come_while_it_is_killed(tmp_path, encrypted):
         run.books.wait_done(20)
         for _ in range(2):
             run.kill()
-            # The first of them was perhaps answered before.
+            # The first answer may be from before the kill.
             rows.clear()
             wait_until(lambda: len(rows) > 2, RESULT_S, "commands are answered")
             run.goes_on()
@@ -158,7 +161,7 @@ def test_tasks_come_while_it_is_killed(tmp_path, encrypted):
 
 
 def test_a_stopped_broker_is_killed(tmp_path):
-    """What came meanwhile stands in its sockets, unread."""
+    """Messages that arrived while the broker was stopped are in its sockets, unread."""
     with surviving(tmp_path) as run:
         run.books.submit(40)
         run.books.wait_done(5)
@@ -170,7 +173,7 @@ def test_a_stopped_broker_is_killed(tmp_path):
 
 
 def test_it_is_killed_twice_within_a_second(tmp_path):
-    """The second one has hardly begun."""
+    """The second broker has only just started."""
     with surviving(tmp_path) as run:
         run.books.submit(60)
         run.books.wait_done(5)
@@ -180,7 +183,7 @@ def test_it_is_killed_twice_within_a_second(tmp_path):
 
 
 def test_it_is_killed_at_rest(tmp_path):
-    """Nothing is in doubt then, and nothing is lost."""
+    """No task is in doubt then, and nothing is lost."""
     with surviving(tmp_path, blocks=2) as run:
         run.books.submit(20)
         assert run.books.balance(RESULT_S) == {"result": 20}
@@ -195,7 +198,7 @@ def test_it_is_killed_at_rest(tmp_path):
 
 
 def test_tasks_that_wait_for_a_block_wait_on(tmp_path):
-    """They live in the journal, and run when there is somebody."""
+    """The tasks are kept in the journal, and run when a manager registers."""
     with surviving(tmp_path, blocks=0) as run:
         run.books.submit(100)
         payload = os.urandom(4_000_000)
@@ -207,7 +210,7 @@ def test_tasks_that_wait_for_a_block_wait_on(tmp_path):
 
 
 def test_a_task_at_work_is_not_run_twice(tmp_path):
-    """Its manager has it all the time, and its result is its own."""
+    """The manager keeps the task all the time, and the task ends with its own result."""
     with surviving(tmp_path) as run:
         started, proceed = tmp_path / "started", tmp_path / "proceed"
         future = run.htex.submit(jobs.touch_and_wait, {}, str(started), str(proceed))
@@ -255,10 +258,10 @@ def test_a_draining_manager_drains_on(tmp_path):
 
 
 def test_ends_without_progress_are_a_loss(tmp_path, caplog):
-    """Somebody, or something in the machine, kills every broker: that is told."""
+    """A user, or something in the machine, kills every broker: the run then fails with a loss."""
     with surviving(tmp_path, blocks=0) as run:
         future = run.htex.submit(jobs.add, {}, 1, 2)
-        # The first one has served.
+        # Only the first broker has made progress.
         run.kill()
         run.kill()
         run.kill()
@@ -270,7 +273,7 @@ def test_ends_without_progress_are_a_loss(tmp_path, caplog):
 
 
 def test_the_keeper_is_killed(tmp_path):
-    """Nobody is left who could start another broker."""
+    """No process is left that could start another broker."""
     with surviving(tmp_path) as run:
         run.books.submit(20, 1.0)
         os.kill(run.keeper, signal.SIGKILL)
@@ -282,7 +285,7 @@ def test_the_keeper_is_killed(tmp_path):
 
 
 def test_a_shutdown_while_it_is_replaced(tmp_path):
-    """Also then no process and no thread is left."""
+    """No process and no thread is left in this case either."""
     with surviving(tmp_path) as run:
         run.books.submit(40)
         os.kill(executors.broker_pid(run.htex), signal.SIGKILL)
@@ -290,7 +293,7 @@ def test_a_shutdown_while_it_is_replaced(tmp_path):
 
 
 def test_a_whole_run_with_retries_and_monitoring(tmp_path, removable):
-    """Every app has its result, and the database knows the managers."""
+    """Every app has its result, and the monitoring database contains the managers."""
     config = executors.kernel_config(
         removable,
         kind=HighThroughputExecutor,
@@ -319,7 +322,8 @@ def test_a_whole_run_with_retries_and_monitoring(tmp_path, removable):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(10))
 def test_two_hundred_kills(tmp_path, seed, measured):
-    """Twenty of one executor's; each behind some progress, at any moment, some of them stopped."""
+    """Twenty brokers of one executor are killed, each after some progress, at any moment, some of
+    them while stopped."""
     choice = random.Random(seed)
     with surviving(tmp_path, blocks=2, encrypted=bool(seed % 2)) as run:
         for _ in range(KILLS_OF_A_LONG_RUN):

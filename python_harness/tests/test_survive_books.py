@@ -1,5 +1,5 @@
-"""With `survive`, what the executor does when the broker was replaced: its own books against those
-that the next broker has. The broker is a *fake*; `test_survive.py` kills the real one."""
+"""With `survive`, what the executor does when the broker was replaced: it compares its own records
+with those of the next broker. The broker is a *fake*; `test_survive.py` kills the real one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def ten_times(*task_ids: int, **others: object) -> dict:
 
 @pytest.fixture(params=[NEWEST, OLDEST])
 def report_of(request, tmp_path):
-    """`report_of("books")` is what came of that scenario, under the release of this test."""
+    """`report_of("books")` runs that scenario under the release of this test, and returns its
+    report."""
     release = supported.release(request.param)
 
     def run(scenario: str, *, encrypted: bool = False) -> dict:
@@ -78,7 +79,7 @@ def test_what_was_on_its_way_is_sent_again_in_its_order(report_of):
 
 
 def test_unacknowledged_tasks_are_sent_again(report_of):
-    """The first one may have gone into the connection that broke."""
+    """The first message may have gone into the connection that broke."""
     report = report_of("a_send_into_a_broken_connection")
     assert (report["first"], report["more"]) == ([2, 3], [])
     assert report["outcomes"] == ten_times(1, 2, 3)
@@ -109,7 +110,7 @@ def test_a_stale_answer_alone_is_none(report_of):
 
 
 def test_a_shutdown_waits_for_no_broker(report_of):
-    """The program itself looks how long it takes."""
+    """The program itself checks how long the shutdown takes."""
     report = report_of("no_broker_at_the_shutdown")
     assert report["outcomes"] == {} and report["result_thread"]
 
@@ -148,7 +149,7 @@ def test_the_constructor_passes_the_flag_on():
         assert "survive=False" in repr(htex)
     named = unstarted(interchange_launch_cmd=[*ours, "--survive"], survive=True)
     assert named.interchange_launch_cmd.count("--survive") == 1
-    # Parsl's scheduler of MPI tasks bears no more tasks than workers.
+    # Parsl's scheduler of MPI tasks cannot hold more tasks than workers.
     mpi = MPIExecutor(
         address="127.0.0.1",
         interchange_launch_cmd=ours[0],
@@ -177,7 +178,7 @@ def test_without_it_nothing_is_kept(tmp_path):
 
 
 class Model:
-    """What may have become of each task, and what is right for it; told to a comparison."""
+    """The possible states of each task, and the expected outcome of a comparison for each state."""
 
     STATES = ("new", "on its way", "queued", "in hands", "answered", "result unread", "result lost")
 
@@ -208,7 +209,8 @@ def without_waits(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(100))
 def test_the_comparison_of_a_model(seed, without_waits):
-    """Then results come late, twice and mixed, to an executor that believes the books."""
+    """After the comparison, results arrive late, twice and in any order; the executor follows the
+    broker's records."""
     model = Model(seed)
     live = model.ids("queued", "in hands")
     in_doubt = model.ids("result unread", "result lost")
@@ -236,7 +238,7 @@ def test_the_comparison_of_a_model(seed, without_waits):
 
 
 class Side:
-    """The executor's books around a real `Restarts`, without a socket."""
+    """The executor's records around a real `Restarts`, without a socket."""
 
     def __init__(self, outstanding, kept=frozenset()) -> None:
         self.books: dict[int, Future] = {task_id: Future() for task_id in outstanding}
@@ -264,7 +266,8 @@ class Side:
         assert self.restarts.for_parsl(restart(number, accepted, live)) is None
 
     def hear_result(self, task_id: int) -> bool:
-        """Whether Parsl sees it; it then takes the task out of its books."""
+        """Passes a result on; returns whether Parsl sees the result, and if so removes the task
+        from the records."""
         message = result(task_id)
         passed = self.restarts.for_parsl(message)
         assert passed in (None, message)
@@ -287,7 +290,7 @@ def result(task_id: int) -> bytes:
 
 
 def test_frames_of_older_releases_come_in_lists():
-    """Parsl sees what is its own, once each."""
+    """Parsl gets only the results of its own outstanding tasks, once each."""
     side = Side([1, 2, 3])
     lost, late, held, stranger = map(result, range(1, 5))
     assert side.restarts.for_parsl([lost, late]) == [lost, late]
@@ -300,7 +303,8 @@ def test_frames_of_older_releases_come_in_lists():
 
 
 def test_results_that_keep_coming_hide_no_loss(without_waits):
-    """They are waited for as long as those of the broker before are among them."""
+    """Results of the previous broker are awaited for as long as some of them arrive among the
+    others."""
     side = Side(range(1, 3 * OTHERS_IN_A_ROW))
     side.hear_restart(1, [[1, 3 * OTHERS_IN_A_ROW]], [[4, 3 * OTHERS_IN_A_ROW]])
     others = iter(range(4, 3 * OTHERS_IN_A_ROW))
@@ -316,7 +320,7 @@ def test_results_that_keep_coming_hide_no_loss(without_waits):
 
 
 def test_time_alone_loses_nothing(monkeypatch):
-    """The result thread may have been held up by a user's code, and has read nothing."""
+    """A user's code may block the result thread, which then has read nothing."""
     monkeypatch.setattr(restarts, "IN_DOUBT_S", 0.0)
     side = Side([1, 2, 3])
     side.hear_restart(1, [[1, 3]], [[3, 3]])
@@ -327,7 +331,7 @@ def test_time_alone_loses_nothing(monkeypatch):
 
 
 class FakePipe:
-    """Says how long it is waited for."""
+    """A fake pipe that records how long the caller waits for a message."""
 
     port = 1
 
@@ -372,7 +376,7 @@ def test_of_two_restarts_one_is_sent_for():
 
 
 def test_what_looks_alike_is_parsls():
-    """No message of a task is taken for one of the interchange."""
+    """No message of a task is mistaken for one of the interchange itself."""
     side = Side([1])
     for frame in (
         pickle.dumps({"type": "result", "task_id": 1, "result": b"htex-interchange-restart"}),

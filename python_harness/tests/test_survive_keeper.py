@@ -1,5 +1,5 @@
-"""`--survive`: the keeper starts another broker in the place of one that was killed, with the same
-port, sockets and files, and gives up one that ends again and again."""
+"""`--survive`: the keeper replaces a killed broker by another one, with the same port, sockets and
+files. It gives up a broker that ends again and again."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ pytestmark = [
 ]
 SERVES_WITHIN_S = 1.0
 GONE_WITHIN_S = 10.0
-# A whole restart on a machine that is busy with other tests.
+# The duration of a whole restart on a machine that is busy with other tests.
 PATIENCE_S = 10.0
 WATCHED = "HTEX_INTERCHANGE_WATCHED"
-# As src/keeper/restarts.rs has them.
+# The same value as in src/keeper/restarts.rs.
 ENDS_MAX = 3
 FAULT = 70
 WHY = "was killed (SIGKILL), as by the kernel when memory runs out, or by kill -9"
@@ -38,8 +38,8 @@ WHY = "was killed (SIGKILL), as by the kernel when memory runs out, or by kill -
 
 @pytest.fixture
 def survivor(start):
-    """`survivor("--events", "events.jsonl")` gives a submit side that watches its interchange, as
-    our own executor does."""
+    """`survivor("--events", "events.jsonl")` returns a submit side that watches its interchange, as
+    the package's executor does."""
 
     def make(*more: str, **options):
         preexec_fn = options.pop("preexec_fn", None)
@@ -58,7 +58,7 @@ def broker_of(side) -> int | None:
 
 
 def kill(side) -> int:
-    """Kills the broker that there is, and returns which one it was."""
+    """Kills the current broker, and returns its process id."""
     broker = wait_until(lambda: broker_of(side), PATIENCE_S, "there is a broker")
     os.kill(broker, signal.SIGKILL)
     return broker
@@ -73,14 +73,14 @@ def next_broker(side, before: int, context=None) -> int:
 
 
 def listens(broker: int | None, side) -> bool:
-    # One that has just ended tells nothing.
+    # A broker that has just ended cannot be asked.
     with suppress(Exception):
         return side.worker_port in [port for _, port in sockets.listening(broker)]
     return False
 
 
 def restarted(side, before: int) -> int:
-    """The broker that serves behind this one."""
+    """Waits for the broker that serves after this one, and returns its process id."""
     broker = next_broker(side, before, side.interchange.tail)
     wait_until(
         lambda: listens(broker, side), PATIENCE_S, "it listens", context=side.interchange.tail
@@ -90,7 +90,7 @@ def restarted(side, before: int) -> int:
 
 
 def outcome(side) -> dict:
-    """The next result; what is told of restarts and accepted tasks stands between them."""
+    """Returns the next result, and skips reports of restarts and of accepted tasks."""
     while "task_id" not in (message := side.result()):
         assert message["type"].startswith("htex-interchange-")
     return message
@@ -149,7 +149,7 @@ def test_a_port_that_was_named(survivor):
 
 
 def test_no_other_program_takes_the_port_meanwhile(survivor):
-    """While there is no broker, and whoever tries says SO_REUSEADDR as libzmq does."""
+    """No broker runs, and the other program sets SO_REUSEADDR as libzmq does."""
     side = survivor()
     keeper = side.interchange.process
     broker = side.interchange.pid
@@ -184,7 +184,7 @@ def test_it_is_killed_twice_within_a_second(survivor, connect):
 
 
 def test_the_second_broker_is_killed_while_it_starts(survivor, connect):
-    """At whatever instruction: as soon as it is there."""
+    """The broker is killed at any instruction, as soon as it exists."""
     side = survivor()
     second = next_broker(side, kill(side))
     os.kill(second, signal.SIGKILL)
@@ -195,15 +195,15 @@ def test_the_second_broker_is_killed_while_it_starts(survivor, connect):
 
 
 def test_a_broker_that_keeps_ending_is_given_up(survivor, connect):
-    """The executor reads the reason in the log; it is told nothing by the interchange, and managers
+    """The executor reads the reason in the log. The interchange sends it no message, and managers
     leave."""
     side = survivor()
     manager = connect(side).enlist(side)
     broker = 0
-    # The first one has served.
+    # The first broker has served.
     for restarts in range(1 + ENDS_MAX):
         broker = next_broker(side, broker)
-        # Lines of the log that were not written yet go with the broker.
+        # Log lines that were not written yet are lost with the broker.
         wait_until(
             lambda n=restarts: len(warnings_of_restarts(side)) == n, PATIENCE_S, "it is told"
         )
@@ -212,7 +212,7 @@ def test_a_broker_that_keeps_ending_is_given_up(survivor, connect):
     (line,) = side.interchange.log_lines("ERROR")
     assert f"htex-interchange {WHY}; it was process {broker}" in line
     assert "It was not started again: it has ended 3 times within 60 s, each time" in line
-    # An executor that watches sees it by itself.
+    # An executor that watches its interchange notices the end itself.
     while side.results.poll(0):
         assert "task_id" not in side.result()
     assert len(warnings_of_restarts(side)) == ENDS_MAX
@@ -222,7 +222,7 @@ def test_a_broker_that_keeps_ending_is_given_up(survivor, connect):
 @pytest.mark.expect_error("htex-interchange could not go on: ")
 @pytest.mark.expect_error("htex-interchange ended with status 70")
 def test_a_broker_that_cannot_restart_is_given_up(survivor):
-    """What the first broker had from the disk may not be there any more."""
+    """Files that the first broker read from the disk may have been removed."""
     side = survivor(encrypted=True)
     shutil.rmtree(side.cert_dir)
     kill(side)
@@ -254,7 +254,7 @@ def test_a_stopped_broker_is_killed_and_followed(survivor, connect):
 
 
 def test_after_sigterm_nothing_is_restarted(survivor):
-    """A broker that does not obey is killed, and that is its end."""
+    """A broker that ignores SIGTERM is killed, and not replaced."""
     side = survivor()
     broker = side.interchange.pid
     os.kill(broker, signal.SIGSTOP)
@@ -265,7 +265,7 @@ def test_after_sigterm_nothing_is_restarted(survivor):
 
 
 def test_sigterm_after_the_end_and_before_the_next_broker(survivor):
-    """Both wait for the keeper when it wakes up."""
+    """The broker's end and SIGTERM are both pending when the keeper resumes."""
     side = survivor()
     keeper = side.interchange.process
     broker = side.interchange.pid
@@ -279,8 +279,8 @@ def test_sigterm_after_the_end_and_before_the_next_broker(survivor):
 
 
 def test_sigterm_while_the_keeper_waits_to_start_another(survivor):
-    """Behind a broker that moved no task it waits for a moment. One that is there already is told
-    to end."""
+    """After a broker that moved no task, the keeper waits for a moment before the next start. If
+    the next broker already runs, it is told to end."""
     side = survivor()
     second = restarted(side, kill(side))
     os.kill(second, signal.SIGKILL)
@@ -290,7 +290,7 @@ def test_sigterm_while_the_keeper_waits_to_start_another(survivor):
 
 
 def test_any_other_executor_learns_of_a_loss(start, connect):
-    """It would neither send again what was on its way nor see what was lost."""
+    """Any other executor would neither send tasks in transit again nor notice lost ones."""
     side = start(command=[str(environment.binary()), "--survive"])
     manager = connect(side).enlist(side)
     (line,) = side.interchange.log_lines("WARNING", "--survive: ")
@@ -304,7 +304,7 @@ def test_any_other_executor_learns_of_a_loss(start, connect):
 
 @pytest.mark.expect_error("htex-interchange was killed")
 def test_without_memory_for_it_the_run_goes_on_and_says_so(survivor, connect):
-    """A kernel that has none, as before Linux 3.17; and a limit that is reached later."""
+    """A kernel without memfd_create, as before Linux 3.17; and a limit that is reached later."""
     side = survivor(preexec_fn=refused_calls.refusing({"memfd_create": errno.ENOSYS}))
     (line,) = side.interchange.log_lines("WARNING", "--survive: ")
     assert "does not survive the end of its broker: there is no memory that outlives it" in line
@@ -340,7 +340,7 @@ def test_without_the_flag_the_same_executor_sees_it_end(start):
 
 
 def test_status_metrics_events_and_log_go_on(survivor, connect, status_directory):
-    """Status, metrics, the file of events and the log: one run, with a restart in it."""
+    """Status, metrics, the file of events and the log show one run, with a restart in it."""
     options = ("--events", "events.jsonl", "--metrics", "0", "--metrics-port-file", "port")
     side = survivor(*options)
 
@@ -380,7 +380,8 @@ def test_status_metrics_events_and_log_go_on(survivor, connect, status_directory
 
 
 def test_status_reports_tasks_in_doubt(survivor, connect):
-    """Of those that left right before the end, from when their manager is back until they end."""
+    """Tasks that were sent immediately before the broker's end are in doubt from their manager's
+    return until they end."""
     side = survivor()
     manager = connect(side).enlist(side, max_capacity=3)
     side.submit(1)

@@ -1,4 +1,4 @@
-"""Task ids of every kind of int, with Parsl's own executor: each future ends, with its result or
+"""Task ids of every kind of int, with Parsl's own executor: each future ends with its result or
 with a reason."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ RESULT_S = 40
 
 
 class Counter:
-    """In the place of the executor's counter: the next ids are these."""
+    """Replaces the executor's counter: the next tasks get these ids."""
 
     def __init__(self, *ids: int) -> None:
         self.ids = list(ids)
@@ -51,7 +51,8 @@ def test_an_int_beyond_fails_with_the_reason_and_takes_nothing_with_it(tmp_path)
 
 
 def test_a_failure_under_a_negative_id_is_that_tasks_own(tmp_path):
-    """(Not under −1: an exception there is everybody's, with either interchange.)"""
+    """The id −1 is not tested: an exception with that id fails all tasks, with either
+    interchange."""
     with executors.running(tmp_path / "run") as htex:
         htex._task_counter = Counter(-7)
         failed = htex.submit(jobs.reject, {}, "why")

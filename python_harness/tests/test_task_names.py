@@ -1,5 +1,5 @@
-"""Tasks that name what a manager cannot import: such a one ends the manager that loads it, and
-takes nothing with it that stood beside it."""
+"""Tasks that name objects which a manager cannot import. Such a task ends the manager that loads
+it, and no other task is lost by sharing a batch with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ours_only("stock sends them in one batch with others, a
 
 @pytest.fixture
 def homeless(monkeypatch):
-    """A class whose module exists in this process only, as that of a notebook does."""
+    """A class whose module exists in this process only, like a class that a notebook defines."""
     module = types.ModuleType("only_here")
     monkeypatch.setitem(sys.modules, "only_here", module)
     module.Homeless = type("Homeless", (), {"__module__": "only_here"})
@@ -28,14 +28,14 @@ def homeless(monkeypatch):
 
 
 def registered(manager, capacity: int):
-    """Batches may follow at once, and are read one by one."""
+    """Registers a manager without waiting: batches may follow at once, and are read one by one."""
     manager.probe()
     manager.register(max_capacity=capacity)
     return manager
 
 
 def batches_of(manager, count: int) -> list[list[int]]:
-    """The ids in each batch, until so many tasks have come."""
+    """Returns the ids in each batch, until this many tasks have arrived."""
     batches: list[list[int]] = []
     while sum(map(len, batches)) < count:
         batches.append([task["task_id"] for task in manager.batch()])
@@ -53,7 +53,8 @@ def test_it_shares_no_batch(start, connect, homeless):
 
 
 def test_a_real_manager_ends_of_it_and_is_named(tmp_path, homeless):
-    """Its receiving thread does; the process is silent from then on, and lost."""
+    """The manager's receiving thread ends. The process is silent from then on, and is declared
+    lost."""
     with executors.running(tmp_path / "run", heartbeat_threshold=3) as htex:
         (row,) = htex.connected_managers()
         bad = htex.submit_payload({"x": homeless()}, b"")
@@ -69,7 +70,7 @@ def test_a_real_manager_ends_of_it_and_is_named(tmp_path, homeless):
 
 
 def test_a_priority_of_a_class_of_the_users_is_served(start, connect, homeless):
-    """It is foreign, and a number all the same."""
+    """The class is foreign, but its instances are numbers."""
     number = type("Number", (int,), {"__module__": "only_here"})
     sys.modules["only_here"].Number = number
     side = start()

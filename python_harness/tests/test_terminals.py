@@ -1,4 +1,4 @@
-"""What terminals that do not speak UTF-8 get to see: nothing that they cannot show."""
+"""Output on terminals that do not use UTF-8: only characters that these terminals can show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def set_locale(monkeypatch, variables: dict[str, str]) -> None:
 
 
 def seen(*arguments, key: str = "") -> bytes:
-    """All that a terminal gets."""
+    """Returns all output to a terminal."""
     with Terminal([str(environment.binary()), *map(str, arguments)]) as terminal:
         if key:
             terminal.wait_for("node0")
@@ -67,16 +67,16 @@ def test_a_pipe_has_what_its_locale_shows(start, connect, monkeypatch, variables
     set_locale(monkeypatch, variables)
     piped = subprocess.run([environment.binary(), "status", "--managers"], capture_output=True)
     assert piped.stdout.isascii() and b"n\\u{153}ud" in piped.stdout, piped
-    # What programs read is the same everywhere.
+    # Output for programs is the same in every locale.
     told = subprocess.run([environment.binary(), "status", "--json"], capture_output=True)
     assert "n\u0153ud".encode() in told.stdout, told
 
 
 def test_a_dumb_terminal_gets_lines(start, connect, monkeypatch):
-    """Neither colours nor a cursor that moves."""
+    """A dumb terminal gets no colours and no cursor movements."""
     enlisted(start, connect, 1)
     monkeypatch.setenv("TERM", "dumb")
-    # clap shows colours to a CI on any terminal.
+    # On a CI system, clap uses colours on any terminal.
     monkeypatch.setenv("CI", "true")
     for arguments in [("status",), ("doctor", "nowhere.py"), ("--help",), ("top",)]:
         assert b"\x1b" not in seen(*arguments), arguments

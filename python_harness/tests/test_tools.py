@@ -1,4 +1,4 @@
-"""What is run by hand: the shim that an unchanged Parsl finds, completions and the manual page."""
+"""Tools for users: the shim that an unchanged Parsl finds, completions and the manual page."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def content(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("how", [[], ["--copy"]], ids=["link", "copy"])
 def test_a_shim_serves_an_unmodified_program(tmp_path, how):
-    """The line that the tool prints is run by a shell, as a person would."""
+    """A shell runs the line that the tool prints, as a user would."""
     told = install(tmp_path / "a dir", *how)
     assert f"Parsl would run {STOCK}, by PATH." in told
     (line,) = [line for line in told.splitlines() if "export PATH" in line]
@@ -85,7 +85,8 @@ def test_it_says_which_one_would_win(tmp_path):
     nowhere = install(tmp_path, path="/nowhere")
     assert "No directory on PATH has an interchange.py" in nowhere
     assert f'export PATH={ours}:"$PATH"' in nowhere
-    # By another way to the same directory, and what cannot be run does not count.
+    # Another path to the same directory is recognized, and a file that is not executable does not
+    # count.
     (tmp_path / "way").symlink_to(tmp_path)
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "interchange.py").write_text("import parsl\n")
@@ -96,12 +97,13 @@ def test_it_says_which_one_would_win(tmp_path):
 
 
 def test_a_shim_of_ours_is_renewed_and_removed(tmp_path):
-    """Also one that an earlier release left: a link to where that was, a copy of it."""
+    """Also covers a shim from an earlier release: a link to that release's path, or a copy of its
+    binary."""
     place = tmp_path / "bin" / "interchange.py"
     elsewhere = tmp_path / "htex-interchange"
     for before in ([], ["--copy"]):
         for now in ([], ["--copy"]):
-            # A copy of another length is another release's as far as anybody can tell.
+            # A copy of another length can only be taken for one of another release.
             shutil.copy2(environment.binary(), elsewhere)
             with open(elsewhere, "ab") as file:
                 file.write(b"older")
@@ -130,7 +132,7 @@ def identity(place: Path) -> tuple:
 
 
 def strangers(place: Path) -> list:
-    """Each makes something of somebody else's at `place`."""
+    """Returns functions, each of which creates something foreign at `place`."""
     return [
         lambda: shutil.copy2(STOCK, place),
         lambda: place.symlink_to(STOCK),
@@ -185,7 +187,7 @@ def test_a_shim_does_not_become_a_link_to_itself(tmp_path):
 
 
 def complete(line: str) -> list[str]:
-    """What bash would offer at the end of `line`."""
+    """Returns what bash would offer at the end of `line`."""
     script = tool("completions", "bash").stdout
     ask = (
         'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}\n'
@@ -234,7 +236,7 @@ SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "TOOLS", "EXIT STATUS"
 
 
 def test_the_manual_page_names_everything():
-    """As it is printed where there is a formatter, else in its source."""
+    """The page is checked as printed if a formatter is installed, else in its source."""
     page = tool("man").stdout
     headings = [line[4:].strip('"') for line in page.splitlines() if line.startswith(".SH ")]
     assert headings == SECTIONS
@@ -249,7 +251,8 @@ def test_the_manual_page_names_everything():
             env={**os.environ, "GROFF_NO_SGR": "1"},
         )
         assert told.stderr == ""
-        # Bold is a character, a backspace and the character again.
+        # In the formatter's output, a bold character is the character, a backspace and the
+        # character again.
         while "\b" in told.stdout:
             told.stdout = re.sub(".\b", "", told.stdout)
         lines = told.stdout.splitlines()

@@ -25,7 +25,7 @@ def top(*arguments, **options) -> Terminal:
 
 
 def enlisted(start, connect, managers: int, **options):
-    """A submit side with fake managers of different hosts."""
+    """Returns a submit side with fake managers on different hosts."""
     side = start(**options)
     for number in range(managers):
         connect(side, f"manager-{number}".encode()).enlist(
@@ -108,7 +108,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(start, how):
 
 
 def test_it_ends_with_its_terminal(start):
-    """As when its window is closed, or the connection to it breaks."""
+    """As when the terminal's window is closed, or the connection to it breaks."""
     start()
     with top() as terminal:
         terminal.wait_for("No manager is registered.")
@@ -125,7 +125,7 @@ def test_several_of_which_one_stops_and_one_ends(start, connect):
         os.kill(first.interchange.pid, signal.SIGSTOP)
         try:
             terminal.wait_for("does not answer: it is stopped")
-            # Keys are heard all the same.
+            # Keys are handled all the same.
             terminal.press("tab")
             terminal.wait_for("side1/log", within_s=2)
         finally:
@@ -154,7 +154,7 @@ def test_events_come_and_it_can_be_paused(start, connect):
 def test_a_crowd_stays_smooth(start, crowd):
     side = start()
     crowd(side, 1000, max_capacity=2, beating=False)
-    # A busy machine may let them in in another order than they came.
+    # A busy machine may accept the managers in another order than they connected.
     last = side.managers()[-1]["manager"]
     with top() as terminal:
         terminal.wait_for("managers 1,000")

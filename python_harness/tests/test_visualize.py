@@ -1,7 +1,8 @@
-"""A run through the interchange, seen as a user sees it: `parsl-visualize` in a real browser.
+"""A run through the interchange as a user sees it: `parsl-visualize` in a real browser.
 
-Half of what its pages show came through the interchange: the managers' NODE_INFO and, from the
-workers, when a task ran and what it used. All is read from the rendered page, charts included.
+Half of the data on its pages passed through the interchange: the managers' NODE_INFO and, from the
+workers, when a task ran and what it used. The test reads everything from the rendered page, charts
+included.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from harness.machine.waiting import wait_until
 from harness.setup import debian, environment
 from harness.web import browser, visualization
 
-# The first time 180 MB are fetched: a browser, graphviz and what parsl-visualize needs.
+# The first run downloads 180 MB: a browser, graphviz and the packages that parsl-visualize needs.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 NAME = "seen-in-a-browser"
@@ -32,7 +33,7 @@ VERSION = "7"
 WORKERS = 2
 RESULT_S = 60
 
-# In the order in which they are submitted, each after the one before has ended.
+# In the order of submission; each is submitted after the previous one has ended.
 TASKS = ["add", "add", "reject", "touch_and_wait"]
 WAITING = TASKS.index("touch_and_wait")
 GIB = 1024**3
@@ -40,10 +41,10 @@ GIB = 1024**3
 # Registration, a dispatch and a result for each task, and the hold when the run ends.
 NODE_ROWS = 1 + 2 * len(TASKS) + 1
 
-# What parsl-visualize shows in the place of a page or a chart that it cannot make.
+# What parsl-visualize shows instead of a page or a chart that it cannot create.
 EXCUSES = ["cannot be generated", "could not be found", "does not have any resource"]
 
-# The pages want jQuery from another machine for nothing but this line.
+# The error of the only line that needs jQuery, which the pages would load from another machine.
 WITHOUT_JQUERY = "ReferenceError: $ is not defined"
 
 TABLE = """[...document.querySelectorAll('tbody tr')].map(
@@ -56,8 +57,8 @@ READ = f"({{table: {TABLE}, links: {LINKS}, facts: {FACTS}, charts: {visualizati
 
 @pytest.fixture
 def prepared(measured):
-    """The browser and parsl-visualize; made here, before anything runs that pip and apt-get
-    could disturb."""
+    """Prepares the browser and parsl-visualize, before anything runs that pip and apt-get could
+    disturb."""
     begin = time.monotonic()
     try:
         browser.program()
@@ -75,8 +76,8 @@ def query(database: Path, text: str) -> list[tuple]:
 
 
 def run_workflow(place: Path) -> Path:
-    """One failure, one dependency, and one task that runs until it was seen at work; the run's
-    database."""
+    """Runs a workflow with one failure, one dependency, and one task that runs until it was seen
+    running; returns the run's database."""
     database = place / "monitoring.db"
     hub = MonitoringHub(
         workflow_name=NAME, workflow_version=VERSION, resource_monitoring_interval=0.5
@@ -102,7 +103,7 @@ def run_workflow(place: Path) -> Path:
 
 
 def visit(address: str) -> dict[str, browser.Page]:
-    """Every page that the visualizer has for its only workflow, by its name."""
+    """Returns every page that the visualizer has for its only workflow, by name."""
     pages = {}
     with browser.Browser(visualization.substitutes()) as chromium:
 
@@ -160,8 +161,8 @@ def check_summary(pages: dict[str, browser.Page], place: Path) -> None:
 
 
 def check_states(pages: dict[str, browser.Page]) -> None:
-    """`running` and `running_ended` are what workers report through the interchange. A worker
-    can be quicker than Parsl's kernel is to note that the task was launched."""
+    """Workers report `running` and `running_ended` through the interchange. A worker may send its
+    report before Parsl's kernel records that the task was launched."""
     for name, end in (("task", "exec_done"), ("failure", "failed")):
         states = [state for _, state in pages[name].value["table"]]
         assert states[0] == "pending" and states[-2:] == ["running_ended", end], (name, states)
@@ -181,7 +182,7 @@ def check_states(pages: dict[str, browser.Page]) -> None:
 
 
 def check_resources(pages: dict[str, browser.Page], database: Path) -> None:
-    """What the workers measured went through the interchange to the hub."""
+    """The workers' measurements passed through the interchange to the hub."""
     (memory,) = pages["task"].value["charts"]
     (trace,) = memory["traces"].values()
     text = f"psutil_process_memory_resident from resource where task_id = {WAITING}"
@@ -196,8 +197,8 @@ def check_resources(pages: dict[str, browser.Page], database: Path) -> None:
 
 
 def check_nodes(pages: dict[str, browser.Page], database: Path) -> None:
-    """NODE_INFO is the interchange's own. The visualizer adds up all reports of a node, so a
-    total tells their number as well as their content."""
+    """NODE_INFO comes from the interchange itself. The visualizer adds up all reports of a node, so
+    a total shows both their number and their content."""
     columns = "hostname, block_id, worker_count, cpu_count, total_memory, python_v, active"
     rows = query(database, f"select {columns} from node order by id")
     machine = (psutil.cpu_count(), psutil.virtual_memory().total, platform.python_version())
@@ -217,7 +218,7 @@ def check_nodes(pages: dict[str, browser.Page], database: Path) -> None:
         assert heights == pytest.approx([NODE_ROWS * of_one_row] * len(heights)), chart
     used = charts["Number of workers"]["traces"]["Total busy workers"]["y"]
     assert 0 < max(used) <= WORKERS and sum(used) >= 1.0, used
-    # The axis begins with the first of: the manager's registration, the first launch.
+    # The axis begins with the manager's registration or the first launch, whichever is earlier.
     moments = query(
         database,
         "select min(task_try_time_launched), max(task_try_time_returned), "
@@ -252,7 +253,8 @@ def test_run_is_seen_in_parsl_visualize(prepared, removable, tmp_path, measured)
 
 
 def test_the_browser_reports_what_is_wrong_with_a_page(prepared, tmp_path):
-    """What the other test relies on: errors are noticed, and nothing asks another machine."""
+    """Checks the assumptions of the other test: errors are noticed, and no page contacts another
+    machine."""
     script = "https://example.org/script.js"
     broken = tmp_path / "broken.html"
     broken.write_text(

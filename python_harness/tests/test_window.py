@@ -1,8 +1,8 @@
-"""The window of supported releases: each runs a real workflow through the binary, in an
-environment of its own, and managers of one release serve an executor of another.
+"""The window of supported releases: each release runs a real workflow through the binary, in its
+own environment, and managers of one release serve an executor of another.
 
-A short run takes the oldest one, as other tests run the newest; with --long every edge. Stock has
-no part in it: an older release brings its own.
+A short run takes the oldest release, as other tests use the newest; with --long every edge of the
+window is tested. Parsl's own interchange is not tested here: an older release brings its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.releases import supported, window
 from harness.releases.supported import BEFORE_NEWEST, NEWEST, OLDEST, TOO_OLD, WINDOW
 from harness.releases.written import padded
 
-# Making an environment belongs to the first test that needs it.
+# The first test that needs an environment creates it, within that test's time.
 pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.ours_only("every release brings the stock interchange that it needs"),
@@ -30,8 +30,8 @@ def in_a_long_run(name: str):
 
 @pytest.mark.parametrize("name", [in_a_long_run(name) for name in WINDOW])
 def test_workflow_encrypted_with_monitoring(name, tmp_path):
-    """A long workflow of its own kind per release: values, an exception, 4 MB, priorities, a
-    hold, commands, and node records in the release's own database."""
+    """Runs a long workflow for each release: values, an exception, 4 MB, priorities, a hold,
+    commands, and node records in the release's own database."""
     report = window.report_of(
         supported.release(name), tmp_path / "run", encrypted=True, monitoring=True
     )
@@ -63,7 +63,8 @@ def test_workflow_plain(name, tmp_path):
     ],
 )
 def test_managers_of_another_release(submitting, managing, tmp_path):
-    """The check is off: results come in the framing of the manager's release, and count."""
+    """The version check is off: results arrive in the framing of the manager's release, and are
+    accepted."""
     managers = supported.release(managing)
     report = window.report_of(
         supported.release(submitting),
@@ -81,7 +82,8 @@ def test_managers_of_another_release(submitting, managing, tmp_path):
     ("submitting", "managing", "check"),
     [
         pytest.param(NEWEST, "2026.9.28", True, id=f"{NEWEST}-checked"),
-        # Before 2026.5.18 the switch is for Python alone: another Parsl is still refused.
+        # Before 2026.5.18 the option applies to Python alone: another release of Parsl is still
+        # refused.
         pytest.param("2026.1.5", "2025.9.29", False, id="unchecked-python", marks=pytest.mark.long),
     ],
 )
@@ -99,7 +101,7 @@ def test_managers_of_another_release_are_refused(submitting, managing, check, tm
 
 @pytest.mark.expect_error("2025.06.30")
 def test_a_release_with_two_sockets_is_refused_at_once(tmp_path, measured):
-    """parsl.load() raises the reason; nobody waits for HTEX's two minutes."""
+    """parsl.load() raises the reason; the user does not wait for HTEX's two minutes."""
     begin = time.monotonic()
     report = window.report_of(supported.release(TOO_OLD), tmp_path / "run", encrypted=True)
     measured(

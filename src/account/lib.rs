@@ -1,33 +1,33 @@
-//! Bytes that libzmq was handed and has not done with.
+//! Counts the bytes that were handed over to libzmq and that libzmq has not released.
 //!
-//! The loop alone counts what it hands over, and whoever drops a [`Receipt`] counts what is done
-//! with: no counter is written by both. Not even one of references: counters live as long as the
-//! process, and serve again.
+//! The event loop counts the bytes that it hands over. The thread that drops a [`Receipt`] counts
+//! the bytes that are released. So no counter is written by both. There is no reference count
+//! either: counters live as long as the process and are reused.
 
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Set in a counter of which nothing counts for the whole.
+/// The bit in a counter that is set while its account does not count towards the whole.
 const SET_APART: usize = 1 << (usize::BITS - 1);
 
-/// What was handed over, and how much of it is still there.
+/// The bytes that were handed over, and how many of them are not released yet.
 #[derive(Debug)]
 pub struct Account {
     handed_over: usize,
     released: &'static Released,
-    /// Of parts that are over.
+    /// Counters of closed parts, for reuse.
     spare: Vec<&'static Released>,
 }
 
-/// For bytes that were handed over: dropped when they are done with.
+/// Stands for bytes that were handed over. It is dropped when the bytes are released.
 #[derive(Debug)]
 pub struct Receipt {
     bytes: usize,
     released: &'static Released,
 }
 
-/// In a cache line of its own: another thread writes it.
+/// The counter of released bytes. It has its own cache line because another thread writes it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Released {
@@ -47,7 +47,7 @@ impl Default for Account {
 }
 
 impl Account {
-    /// What is handed over in it counts for the whole too.
+    /// Makes an account that is a part of `whole`: its bytes also count in `whole`.
     pub fn part_of(whole: &mut Self) -> Self {
         let released = whole.spare.pop().unwrap_or_else(|| {
             Box::leak(Box::new(Released {
@@ -62,7 +62,7 @@ impl Account {
         }
     }
 
-    /// Its counter serves again, if nothing of it is left to be done with.
+    /// Ends this part of `whole`. Its counter is reused if no bytes of the part are pending.
     pub fn close(mut self, whole: &mut Self) {
         self.rejoin(whole);
         if self.bytes() == 0 {
@@ -70,12 +70,12 @@ impl Account {
         }
     }
 
-    /// Of what was handed over, what is not done with.
+    /// Returns the number of bytes that were handed over and are not released.
     pub fn bytes(&self) -> usize {
         self.handed_over - (self.counter() & !SET_APART)
     }
 
-    /// They count until the receipt is dropped.
+    /// Counts bytes as handed over until the receipt is dropped.
     pub fn hand_over(&mut self, bytes: usize) -> Receipt {
         self.handed_over += bytes;
         Receipt {
@@ -84,14 +84,14 @@ impl Account {
         }
     }
 
-    /// As [`Self::hand_over`], for a part of `whole`.
+    /// The same as [`Self::hand_over`], for an account that is a part of `whole`.
     pub fn hand_over_of(&mut self, whole: &mut Self, bytes: usize) -> Receipt {
         self.rejoin(whole);
         whole.handed_over += bytes;
         self.hand_over(bytes)
     }
 
-    /// What is not done with counts for the whole no longer.
+    /// Excludes the pending bytes of this part from `whole`.
     pub fn set_apart(&mut self, whole: &mut Self) {
         let before = self.released.bytes.fetch_or(SET_APART, Ordering::Relaxed);
         if before & SET_APART == 0 {
@@ -99,7 +99,7 @@ impl Account {
         }
     }
 
-    /// It does again.
+    /// Counts the pending bytes of this part in `whole` again.
     pub fn rejoin(&mut self, whole: &mut Self) {
         if self.is_set_apart() {
             let before = self.released.bytes.fetch_and(!SET_APART, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Account {
         }
     }
 
-    /// Whether it does not.
+    /// Whether the pending bytes of this account are excluded from the whole.
     pub fn is_set_apart(&self) -> bool {
         self.counter() & SET_APART != 0
     }
@@ -118,7 +118,7 @@ impl Account {
 }
 
 impl Drop for Receipt {
-    /// In whatever thread.
+    /// Counts the bytes as released. Any thread may drop a receipt.
     fn drop(&mut self) {
         let counter = &self.released.bytes;
         let before = counter.fetch_add(self.bytes, Ordering::Relaxed);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_handed_more_is_no_longer_apart() {
+    fn a_part_counts_again_once_it_is_handed_more() {
         let mut whole = Account::default();
         let mut part = Account::part_of(&mut whole);
         let _before = part.hand_over_of(&mut whole, 10);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_serves_again_once_everything_is_done_with() {
+    fn a_counter_is_reused_once_all_bytes_are_released() {
         let mut whole = Account::default();
         let mut part = Account::part_of(&mut whole);
         drop(part.hand_over_of(&mut whole, 10));

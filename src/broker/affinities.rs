@@ -1,18 +1,18 @@
-//! Which manager the tasks of one affinity run on.
+//! Which manager runs the tasks of each affinity value.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::slot::Slot;
 use protocol::Affinity;
 
-/// Of values without a task, so many are remembered; the one that was used longest ago is forgotten
-/// first.
+/// How many values without a task in flight are remembered. Beyond that, the value that was unused
+/// for longest is forgotten first.
 const IDLE_MAX: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Affinities {
     bound: BTreeMap<Affinity, Bound>,
-    /// Values that had no task left in flight, each with the mark that it had then.
+    /// Values that had no task left in flight, each with its mark at that time.
     idle: VecDeque<(Affinity, u64)>,
     marks: u64,
 }
@@ -21,28 +21,29 @@ pub(super) struct Affinities {
 struct Bound {
     to: Slot,
     in_flight: usize,
-    /// Of its last use.
+    /// The mark of the value's last use.
     mark: u64,
 }
 
 impl Affinities {
-    /// Whether the registration still stands is the caller's to look at.
+    /// Returns the manager that the value is bound to. The caller checks whether it is still
+    /// registered.
     pub(super) fn bound_to(&self, affinity: &Affinity) -> Option<Slot> {
         Some(self.bound.get(affinity)?.to)
     }
 
-    /// Whether a task of this value is in the hands of the manager that it is bound to.
+    /// Whether the manager that the value is bound to holds a task of this value.
     pub(super) fn is_in_flight(&self, affinity: &Affinity) -> bool {
         let bound = self.bound.get(affinity);
         bound.is_some_and(|bound| bound.in_flight > 0)
     }
 
-    /// The next task of this value may go to any manager.
+    /// Unbinds the value: its next task may go to any manager.
     pub(super) fn unbind(&mut self, affinity: &Affinity) {
         self.bound.remove(affinity);
     }
 
-    /// A task of this value goes to that manager.
+    /// Notes that a task of this value is dispatched to that manager.
     pub(super) fn dispatched(&mut self, affinity: &Affinity, to: Slot) {
         self.marks += 1;
         let mark = self.marks;
@@ -62,7 +63,7 @@ impl Affinities {
         }
     }
 
-    /// A task of this value is not in that manager's hands any more.
+    /// Notes that the manager no longer holds a task of this value.
     pub(super) fn done(&mut self, affinity: &Affinity, by: Slot) {
         let Some(bound) = self.bound.get_mut(affinity).filter(|bound| bound.to == by) else {
             return;
@@ -76,7 +77,7 @@ impl Affinities {
         }
     }
 
-    /// The registration goes on under another slot. Returns the values that follow.
+    /// Moves the values of a registration that continues under another slot. Returns these values.
     pub(super) fn rebind(&mut self, from: Slot, to: Slot) -> Vec<Affinity> {
         let mut moved = Vec::new();
         self.bound.retain(|affinity, bound| {

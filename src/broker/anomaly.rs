@@ -1,9 +1,9 @@
-//! What managers, strangers and a user's selector say that does not fit the books.
+//! Messages of managers, strangers and a user's selector that contradict the broker's records.
 //!
-//! Each costs a line in the log, and whoever reaches the port may bring it about as often as they
-//! like; a selector with a fault has it in each answer. So the broker logs none of these lines
-//! itself: it reports what is wrong, at once (the line stands where it belongs), to whoever limits
-//! what is logged.
+//! Each anomaly costs a log line, and any peer that reaches the port can cause as many as it likes;
+//! a faulty selector causes one with each answer. So the broker does not write these lines itself.
+//! It reports each anomaly at once, so that its line is in the right place, to an [`AnomalyLog`],
+//! which limits the lines.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,69 +11,71 @@ use std::net::IpAddr;
 use super::now::Now;
 use protocol::{ManagerId, TaskId};
 
-/// Something that does not fit. Its text is the log line.
+/// A message that contradicts the broker's records, or a failure of a user's selector. The
+/// `Display` text is the log line.
 pub enum Anomaly<'a> {
     /// A message of an identity that is not registered.
     NotRegistered {
-        /// Who sent it.
+        /// The sender.
         manager: &'a ManagerId,
-        /// It was registered, and is told to exit.
+        /// Whether the identity was registered earlier and is now told to exit.
         departed: bool,
-        /// What it said.
+        /// What the message says.
         said: Remark,
     },
     /// The result of a task that the manager does not hold.
     ResultNotHeld {
-        /// Who sent it.
+        /// The sender.
         manager: &'a ManagerId,
-        /// Whose result it would be.
+        /// The task of the result.
         task: TaskId,
         /// The number of this late result, if the task was given up while the manager lived.
         late: Option<u64>,
     },
-    /// A registration behind an identity that is registered.
+    /// A registration under an identity that is already registered.
     RegisteredAgain {
-        /// Who registers.
+        /// The manager that registers.
         manager: &'a ManagerId,
-        /// The line about any registration.
+        /// The log line that any registration gets.
         line: &'a dyn fmt::Display,
     },
-    /// A manager speaks from another address than before.
+    /// A message of a manager from another address than before.
     AnotherAddress {
-        /// Who speaks.
+        /// The manager.
         manager: &'a ManagerId,
-        /// The address that it spoke from.
+        /// The address of its earlier messages.
         known: IpAddr,
-        /// The one that it speaks from now.
+        /// The address of this message.
         new: IpAddr,
     },
-    /// The user's own selector does not do its work.
+    /// A failure of the user's own selector.
     Selector {
-        /// What it did instead: the line.
+        /// The log line that describes the failure.
         fault: &'a str,
     },
 }
 
-/// What an identity said that is not registered.
+/// The message of an identity that is not registered.
 pub enum Remark {
-    /// A result, whole or spoilt.
+    /// A result, whether intact or unreadable.
     Result {
-        /// Of this task.
+        /// The task of the result.
         task: TaskId,
-        /// The number of this late result, if it comes of a manager that has departed.
+        /// The number of this late result, if it is from a manager that has departed.
         late: Option<u64>,
     },
     /// Any other message, by its kind on the wire.
     Other(&'static str),
 }
 
-/// Logs anomalies, as many as are good.
+/// A log of anomalies that limits how many lines it writes.
 pub trait AnomalyLog {
-    /// Whether it was logged: what else there is to say of it is logged only then.
+    /// Logs an anomaly, unless the limit is reached. Returns whether it was logged; further lines
+    /// about the anomaly are written only then.
     fn note(&mut self, anomaly: &Anomaly<'_>, now: Now) -> bool;
 }
 
-/// Logs each, which is right as long as no peer is a stranger.
+/// Logs every anomaly, which is right as long as all peers are trusted.
 pub(super) struct LogEach;
 
 impl AnomalyLog for LogEach {
@@ -84,7 +86,7 @@ impl AnomalyLog for LogEach {
 }
 
 impl Anomaly<'_> {
-    /// Writes its line, at the level that it deserves.
+    /// Writes the log line, at the level of its code.
     pub fn log(&self) {
         match self {
             Self::RegisteredAgain { .. } => codes::log!(MANAGER_REGISTERED, "{self}"),
@@ -95,7 +97,7 @@ impl Anomaly<'_> {
         }
     }
 
-    /// Who is to blame for it, by name; of a selector, each fault by itself.
+    /// Returns the identity that caused the anomaly; for a selector, the text of the failure.
     pub fn source(&self) -> &[u8] {
         match self {
             Self::NotRegistered { manager, .. }

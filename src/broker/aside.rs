@@ -1,8 +1,8 @@
-//! Managers with room whom nothing fits that waits.
+//! Managers that have room but are set aside, because no queued task fits them.
 //!
-//! Who stands aside is compared with a class of tasks that begins later only as far as that is
-//! needed: those of one extent have the same room, so that one comparison speaks for all of them,
-//! and of those that have the room, the selector is asked for its best.
+//! When a class of tasks begins later, it is compared with the managers set aside only as far as
+//! needed. Managers of one extent have the same room, so one comparison counts for all of them. Of
+//! the managers that have the room, the selector is asked for its best.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +10,16 @@ use super::demand::Extent;
 use super::kinds::ClassName;
 use super::slot::Slot;
 
-/// Of more classes that begin at once, everybody is looked at.
+/// If more classes than this begin at once, all managers are checked again instead.
 const BEGUN_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     by_extent: BTreeMap<Extent, BTreeSet<Slot>>,
-    /// By a slot's place in the table of managers.
+    /// The extent of each manager set aside, by its slot's place in the table of managers.
     extents: Vec<Option<Extent>>,
-    /// Classes that any manager may get, and with which those aside have not all been compared.
+    /// Classes that any manager may get and that have not been compared with all managers set
+    /// aside.
     begun: Vec<ClassName>,
 }
 
@@ -52,19 +53,20 @@ impl Aside {
         self.by_extent.is_empty()
     }
 
-    /// Sets of managers that have the same room.
+    /// Returns the sets of managers that have the same room.
     pub(super) fn alike(&self) -> impl Iterator<Item = &BTreeSet<Slot>> {
         self.by_extent.values()
     }
 
-    /// Nobody stands aside any longer. Returns who did.
+    /// Removes and returns all managers.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Slot> + use<> {
         self.begun.clear();
         self.extents.clear();
         std::mem::take(&mut self.by_extent).into_values().flatten()
     }
 
-    /// A class of tasks begins that may fit some of them. False if it is one too many.
+    /// Notes a new class that may fit some of the managers. Returns false if there are too many
+    /// such classes.
     #[must_use]
     pub(super) fn begin(&mut self, class: ClassName) -> bool {
         if !self.is_empty() {
@@ -77,7 +79,7 @@ impl Aside {
         &self.begun
     }
 
-    /// They have all been compared with the last one that began.
+    /// Removes the latest class, which has been compared with all managers set aside.
     pub(super) fn end_last(&mut self) {
         self.begun.pop();
     }

@@ -1,21 +1,23 @@
-//! What of the books outlives this process: records of a journal.
+//! The part of the broker's state that outlives this process: records of a journal.
 //!
-//! Each record is owned by what it is of, and goes with it: a task that waits has its bytes in one
-//! (with its body, which nobody here can open), a task in a manager's hands is one, and so is a
-//! manager. What cannot be written down for want of memory is not, and the journal remembers that:
-//! nobody goes on from it. A turn is that among the registrations;
-//! times are in nanoseconds of the monotonic clock.
+//! Each record is owned by the object that it describes and is deleted with it. The bytes of a
+//! queued task are in one record (with the body, which the broker cannot read). A task in flight is
+//! one record, and so is a manager. A record that cannot be written for lack of memory is left out.
+//! The journal notes that, and no later process resumes from it.
+//!
+//! A manager's order is its number among the registrations. Times are in nanoseconds of the
+//! monotonic clock.
 //!
 //! | kind | fields | bytes |
 //! | --- | --- | --- |
-//! | [`TASK`] | since when it waits (ns) | the message as it came |
-//! | [`REGISTRATION`] | length of the message, when it came (ns) | the message, the identity |
-//! | `MANAGER` | turn, held, draining and clogged, start, when written | its identity |
-//! | [`IN_FLIGHT`] | task, manager's turn, when dispatched, doubted since | what it asked for |
+//! | [`TASK`] | since when it waits (ns) | the message as received |
+//! | [`REGISTRATION`] | length of the message, when it arrived (ns) | the message, the identity |
+//! | `MANAGER` | order, held, draining and clogged, start, when written | its identity |
+//! | [`IN_FLIGHT`] | task, manager's order, when dispatched, doubted since | its requirements |
 //! | `DEPARTED` | | the identity |
 //! | `BLOCK` | whether it is a number, the number | the text |
 //! | `ACCEPTED` | first and last of a run of ids | |
-//! | `TALLY` | up to when managers were heard (ns), whether the process rests | totals |
+//! | `TALLY` | up to when managers were heard (ns), whether the process is idle | totals |
 //! | [`TRAFFIC`] | | totals of bytes and commands |
 
 use std::collections::BTreeMap;
@@ -28,13 +30,13 @@ use super::now::{Now, nanoseconds};
 use super::tally::Tally;
 use protocol::{Affinity, BlockId, ManagerId, Needs, TaskId};
 
-/// A task that waits. Written by whoever knows its bytes.
+/// A queued task. Written by the component that has its bytes.
 pub const TASK: u8 = 1;
-/// A manager's account of itself. Written by whoever knows its bytes.
+/// A manager's registration. Written by the component that has its bytes.
 pub const REGISTRATION: u8 = 2;
-/// What was counted outside of the books. Written by whoever counts it.
+/// Counters kept outside the broker. Written by the component that counts.
 pub const TRAFFIC: u8 = 9;
-/// A task in a manager's hands: the first field is its id.
+/// A task that a manager holds; the first field is the task's id.
 pub const IN_FLIGHT: u8 = 4;
 pub(super) const MANAGER: u8 = 3;
 pub(super) const DEPARTED: u8 = 5;
@@ -42,26 +44,26 @@ pub(super) const BLOCK: u8 = 6;
 pub(super) const ACCEPTED: u8 = 7;
 pub(super) const TALLY: u8 = 8;
 
-/// Fields of the records, by their place.
+/// Indexes of the fields in the records.
 pub(super) const RUN_LAST: usize = 1;
 const MANAGER_STATE: usize = 1;
 const HEARD_UNTIL: usize = 0;
 const RESTS: usize = 1;
 const DOUBTED_SINCE: usize = 3;
 
-/// So many blocks are written down.
+/// Most blocks that are written to the journal.
 const BLOCKS_MAX: usize = 64 * 1024;
 
 const HELD: u64 = 1;
 const DRAINING: u64 = 2;
 const CLOGGED: u64 = 4;
 
-/// The journal, if there is one, and what nobody else owns of it.
+/// The journal, if one is kept, and the records that no other object owns.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     journal: Option<Journal>,
     tally: Option<Record>,
-    /// Of each block that ever had a manager.
+    /// The record of each block that ever had a manager.
     blocks: BTreeMap<BlockId, Record>,
 }
 
@@ -88,7 +90,7 @@ impl Books {
         self.write(MANAGER, fields, &[id.as_bytes()])
     }
 
-    /// `needs`: what it asked for, and its affinity.
+    /// Writes the record of a task in flight. `needs`: its requirements and its affinity.
     pub(super) fn in_flight(
         &self,
         task: TaskId,
@@ -106,7 +108,7 @@ impl Books {
         self.write(DEPARTED, [0; 4], &[id.as_bytes()])
     }
 
-    /// Of a block that has a manager.
+    /// Writes the record of a block that has a manager, unless it exists already.
     pub(super) fn note_block(&mut self, block: &BlockId) {
         let is_full = self.blocks.len() >= BLOCKS_MAX;
         if self.journal.is_none() || is_full || self.blocks.contains_key(block) {
@@ -128,7 +130,7 @@ impl Books {
         self.tally = Some(record);
     }
 
-    /// Once a turn: totals, and up to when all was read that managers had said.
+    /// Once a turn, writes the totals and the time up to which all messages of managers were read.
     pub(super) fn note_tally(&mut self, tally: &Tally, heard_until: Duration) {
         if self.journal.is_none() {
             return;
@@ -155,7 +157,7 @@ impl Books {
     }
 }
 
-/// What is independent in a manager, as its record has it.
+/// Writes the three independent states of a manager to its record.
 pub(super) fn note_state(record: Option<&Record>, held: bool, draining: bool, clogged: bool) {
     if let Some(record) = record {
         let bits = [(held, HELD), (draining, DRAINING), (clogged, CLOGGED)];
@@ -167,7 +169,8 @@ pub(super) fn note_state(record: Option<&Record>, held: bool, draining: bool, cl
     }
 }
 
-/// Of a task in flight: its batch or its result may have been lost. It is in doubt once.
+/// Marks a task in flight as in doubt: its batch or its result may have been lost. The first doubt
+/// counts.
 pub(super) fn note_doubt(record: &Record, since: Duration) {
     if record.field(DOUBTED_SINCE) == 0 {
         record.set_field(DOUBTED_SINCE, nanoseconds(since).max(1));
@@ -179,7 +182,7 @@ pub(super) fn doubted_since(record: &Record) -> Option<Duration> {
     (since > 0).then(|| Duration::from_nanos(since))
 }
 
-/// A manager, as its record has it.
+/// A manager, decoded from its record.
 pub(super) struct ManagerEntry {
     pub(super) id: ManagerId,
     pub(super) order: u64,
@@ -187,7 +190,7 @@ pub(super) struct ManagerEntry {
     pub(super) draining: bool,
     pub(super) clogged: bool,
     pub(super) started: Duration,
-    /// Since the start of the run, in nanoseconds.
+    /// When the record was written, in nanoseconds of the monotonic clock.
     pub(super) written: u64,
     pub(super) record: Record,
 }
@@ -208,10 +211,10 @@ impl ManagerEntry {
     }
 }
 
-/// A task in a manager's hands, as its record has it.
+/// A task in flight, decoded from its record.
 pub(super) struct InFlightEntry {
     pub(super) task: TaskId,
-    /// Its manager's turn among the registrations.
+    /// The order of its manager among the registrations.
     pub(super) manager: u64,
     pub(super) dispatched: Duration,
     pub(super) needs: Option<(Needs, Option<Affinity>)>,
@@ -237,7 +240,7 @@ pub(super) fn block(record: &Record) -> BlockId {
     }
 }
 
-/// Of the tally: whether the process waited for something to come.
+/// From the tally's record: whether the process was idle.
 pub(super) fn rested(record: &Record) -> bool {
     record.field(RESTS) != 0
 }
@@ -246,7 +249,7 @@ pub(super) fn heard_until(record: &Record) -> Duration {
     Duration::from_nanos(record.field(HEARD_UNTIL))
 }
 
-/// A run of accepted ids: its first, and the rest of it.
+/// Decodes a run of accepted ids: the first id, and the rest of the run.
 pub(super) fn run(record: Record) -> (i64, Run) {
     let first = record.field(0).cast_signed();
     let last = record.field(RUN_LAST).cast_signed();

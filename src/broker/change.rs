@@ -1,132 +1,137 @@
-//! State changes of tasks and managers, as whoever watches a run is told them.
+//! State changes of tasks and managers, in the form in which observers of a run receive them.
 
 use std::time::Duration;
 
 use super::now::Now;
 use protocol::{BlockId, ManagerId, TaskId};
 
-/// One change, and when it was.
+/// One change, and when it happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Happening {
-    /// Seconds since the epoch.
+    /// Wall-clock time of the change, in seconds since the epoch.
     pub wall_s: f64,
-    /// On the monotonic clock, which nobody sets.
+    /// Time of the change on the monotonic clock, which nobody can set.
     pub monotonic: Duration,
-    /// Whom it befell, and what it was.
+    /// The task or manager that changed, and how.
     pub what: What,
 }
 
-/// Whom a change befell.
+/// The subject of a change, and the change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
-    /// A task changed its place in the books.
+    /// A task changed its state.
     Task {
-        /// Which task.
+        /// The task.
         task: TaskId,
-        /// What became of it.
+        /// The change of the task.
         change: TaskChange,
     },
-    /// A manager came, went, or was kept from tasks.
+    /// A manager registered, left, or may no longer get tasks.
     Manager {
-        /// Which manager.
+        /// The manager.
         manager: ManagerId,
-        /// What became of it.
+        /// The change of the manager.
         change: ManagerChange,
     },
 }
 
-/// What became of a task.
+/// A change of a task's state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskChange {
-    /// Accepted from the submit side: it waits.
+    /// The task was accepted from the submit side and waits.
     Queued {
-        /// What it asks for, in words; None if that is nothing.
+        /// The requirements of the task, in words; None if it has none.
         needs: Option<String>,
     },
-    /// It went into a batch for a manager.
+    /// The task was put into a batch for a manager.
     Dispatched {
-        /// The one that gets it.
+        /// The manager that gets the task.
         manager: ManagerId,
-        /// How many of its slots it takes.
+        /// How many of the manager's slots the task takes.
         slots: usize,
     },
-    /// Its own result was passed on.
+    /// The task's own result was forwarded.
     Done {
-        /// The one that sent the result.
+        /// The manager that sent the result.
         manager: ManagerId,
     },
-    /// A failure of our making was passed on.
+    /// A failure made by the interchange was sent as the task's result.
     Failed {
-        /// Why.
+        /// The reason of the failure.
         reason: FailedBy,
-        /// The one that held it; None if it never left.
+        /// The manager that held the task; None if it was never dispatched.
         manager: Option<ManagerId>,
     },
 }
 
-/// Why a failure of our making was passed on.
+/// Why the interchange failed a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailedBy {
-    /// Its manager was lost, or another one took its place.
+    /// The task's manager was lost, or another process took over its identity.
     ManagerLost,
-    /// The task, or its result, could not be passed on.
+    /// The task, or its result, could not be forwarded.
     Unreadable,
 }
 
-/// What became of a manager.
+/// A change of a manager's state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ManagerChange {
-    /// It may get tasks from now on.
+    /// The manager is registered, and may get tasks from now on.
     Registered {
-        /// The block that it belongs to, as it was submitted by the executor.
+        /// The block that the executor submitted the manager in.
         block: BlockId,
-        /// The node that it runs on, in its own words.
+        /// The name of the manager's node, as the manager reports it.
         hostname: String,
-        /// How many workers it says it has.
+        /// Number of workers that the manager reports.
         workers: i64,
-        /// How many tasks it may hold: workers and prefetch.
+        /// Number of tasks that the manager may hold: workers and prefetch.
         capacity: usize,
     },
-    /// Its tasks raise, all of them and soon, while those of others do not.
+    /// All of the manager's tasks raise, and faster than other managers' tasks that succeed.
     Failing {
-        /// How many did so in a row.
+        /// Number of tasks that raised in a row.
         tasks: u64,
     },
-    /// By HOLD_MANAGER, or because it fails everything: it gets nothing more, and stays.
+    /// The manager is held (by HOLD_MANAGER or because it fails every task): it gets no more tasks,
+    /// but stays.
     Held,
-    /// By its own word or its drain time: it gets nothing more, and goes after its last task.
+    /// The manager drains (by its own request or at its drain time): it gets no more tasks, and
+    /// exits after its last one.
     Draining,
-    /// It was told to exit after its last task.
+    /// The manager was told to exit after its last task.
     Drained,
-    /// Its connection closed.
+    /// The manager's connection closed.
     Suspect {
-        /// Tasks that it held at that moment.
+        /// Tasks that the manager held at that moment.
         in_flight: usize,
     },
-    /// Others of its block vanished: it gets nothing more until it speaks.
+    /// Others of the manager's block vanished: it gets no more tasks until it speaks.
     Awaited,
-    /// It speaks again.
+    /// The manager speaks again.
     Back {
-        /// Tasks that it still holds.
+        /// Tasks that the manager still holds.
         in_flight: usize,
     },
-    /// Given up, with the tasks that it held.
+    /// The manager was given up, with the tasks that it held.
     Lost {
-        /// How many.
+        /// Number of lost tasks.
         tasks: usize,
-        /// How long nothing was heard of it, while this process ran.
+        /// How long nothing was heard of the manager, counting only the time in which this process
+        /// ran.
         silent: Duration,
-        /// It was held before: Parsl holds the managers of a block that it takes away.
+        /// Whether the manager was held before: Parsl holds the managers of a block that it scales
+        /// in.
         was_held: bool,
     },
-    /// It lives, but some of its tasks were given up: a broken connection may have taken them.
+    /// The manager lives, but some of its tasks were given up: a broken connection may have lost
+    /// them.
     GaveUp {
-        /// How many.
+        /// Number of tasks given up.
         tasks: usize,
     },
-    /// Another process took its identity. The tasks that the one before held are lost.
+    /// Another process took over the manager's identity. The tasks of the earlier process are lost.
     Replaced {
-        /// How many.
+        /// Number of lost tasks.
         tasks: usize,
     },
 }

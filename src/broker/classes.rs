@@ -1,5 +1,5 @@
-//! Kinds of tasks in classes: what is in one class fits a manager alike, so that a million tasks
-//! that fit nowhere are passed by in one step.
+//! Classes of kinds: all tasks of one class fit the same managers. So a million queued tasks that
+//! fit nowhere are skipped in one step.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -12,26 +12,26 @@ use super::demand::{Amounts, Demand, Fit, Room};
 use super::lane::Key;
 use protocol::{NodeNeeds, Routing};
 
-/// The kinds that any manager may get, or those that a certain one must get.
+/// The classes that any manager may get, or those that are bound to one manager.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
     classes: Slab<Class>,
     by_traits: HashMap<Traits, usize, RandomState>,
-    /// By the first task of each.
+    /// Classes in order of their first task.
     order: BTreeSet<(Key, usize)>,
     by_type: HashMap<Rc<str>, BTreeSet<(Key, usize)>, RandomState>,
     tasks: usize,
     issued: u64,
 }
 
-/// Names one class for as long as it has tasks.
+/// Identifies one class for as long as it has tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClassId {
     place: usize,
     issue: u64,
 }
 
-/// All that decides whether a task fits.
+/// All properties that decide which managers a task fits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Traits {
     amounts: Amounts,
@@ -44,15 +44,16 @@ struct Traits {
 pub(super) struct Class {
     traits: Traits,
     issue: u64,
-    /// By the first task of each.
+    /// Kinds in order of their first task.
     kinds: BTreeSet<(Key, usize)>,
     pub(super) tasks: usize,
     demand: Rc<Demand>,
-    /// Since when others go before its first task, out of turn: monotonic clock.
+    /// Since when later tasks have been dispatched before the first task, out of turn (monotonic
+    /// clock).
     pub(super) passed_since: Option<Duration>,
-    /// The log has been told that it fits no manager.
+    /// Whether the log already says that the class fits no manager.
     pub(super) is_told: bool,
-    /// All its kinds are to have another home.
+    /// Whether a move of all its kinds to another home is under way.
     pub(super) is_moving: bool,
 }
 
@@ -71,12 +72,12 @@ impl Classes {
         (class.issue == id.issue).then_some(class)
     }
 
-    /// The one whose next task comes first, first.
+    /// Returns the classes in order of their next task.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (Key, ClassId)> {
         self.order.iter().map(|entry| self.named(entry))
     }
 
-    /// The same of one type.
+    /// Returns the classes of one task type, in order of their next task.
     pub(super) fn of_type(&self, task_type: &str) -> impl Iterator<Item = (Key, ClassId)> {
         let classes = self.by_type.get(task_type).into_iter().flatten();
         classes.map(|entry| self.named(entry))
@@ -91,8 +92,8 @@ impl Classes {
         ClassId { place, issue }
     }
 
-    /// A kind of so many tasks, the first of which has this key. Returns its class, and whether it
-    /// may fit where nothing did before.
+    /// Inserts a kind of `tasks` tasks whose first task has this key. Returns the place of its
+    /// class, and whether the class is new.
     pub(super) fn insert(
         &mut self,
         kind: usize,
@@ -113,7 +114,7 @@ impl Classes {
         (place, is_news)
     }
 
-    /// And so many tasks with it.
+    /// Removes a kind and its `tasks` tasks from a class. Drops the class if it becomes empty.
     pub(super) fn remove(&mut self, place: usize, kind: usize, key: Key, tasks: usize) {
         self.classes[place].tasks -= tasks;
         self.tasks -= tasks;
@@ -138,24 +139,24 @@ impl Classes {
         self.classes.len()
     }
 
-    /// How many tasks are in all of them.
+    /// Returns the number of tasks in all classes.
     pub(super) fn tasks(&self) -> usize {
         self.tasks
     }
 
-    /// Whether tasks that ask for the same are here.
+    /// Whether a class for such tasks exists.
     pub(super) fn has_like(&self, demand: &Demand) -> bool {
         self.by_traits.contains_key(&Traits::of(demand))
     }
 
-    /// The class has so many tasks more.
+    /// Changes the class's number of tasks by `more`.
     pub(super) fn count(&mut self, place: usize, more: isize) {
         let tasks = &mut self.classes[place].tasks;
         *tasks = tasks.saturating_add_signed(more);
         self.tasks = self.tasks.saturating_add_signed(more);
     }
 
-    /// Another task of the kind is its first.
+    /// Notes that a kind has another first task.
     pub(super) fn rekey(&mut self, place: usize, kind: usize, before: Key, key: Key) {
         self.change(place, |kinds| {
             kinds.remove(&(before, kind));
@@ -179,7 +180,7 @@ impl Classes {
         place
     }
 
-    /// Changes a class's kinds, and its place in the order where that is another one then.
+    /// Changes a class's kinds and, if its first task is then another one, its place in the order.
     fn change(&mut self, place: usize, change: impl FnOnce(&mut BTreeSet<(Key, usize)>)) {
         let class = &mut self.classes[place];
         let before = class.first();
@@ -213,17 +214,17 @@ impl Classes {
 }
 
 impl Class {
-    /// The key of its first task.
+    /// Returns the key of the first task.
     pub(super) fn first(&self) -> Option<Key> {
         self.kinds.first().map(|(key, _)| *key)
     }
 
-    /// What one of its kinds asks for.
+    /// Returns the demand of one of its kinds.
     pub(super) fn demand(&self) -> &Rc<Demand> {
         &self.demand
     }
 
-    /// Its kinds, the one whose next task comes first, first.
+    /// Returns the kinds in order of their next task.
     pub(super) fn kinds(&self) -> impl Iterator<Item = usize> {
         self.kinds.iter().map(|(_, kind)| *kind)
     }

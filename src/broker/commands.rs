@@ -1,4 +1,4 @@
-//! The control channel: each question gets exactly one answer, from the books as they stand.
+//! The command channel: each command gets exactly one reply, from the current state.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use super::now::Now;
 use protocol::{Command, ManagerId, ManagerStatus, Reply};
 
 impl<B> Broker<B> {
-    /// A question of the command channel, and its answer.
+    /// Handles a command of the command channel, and returns the reply.
     pub fn handle_command(&mut self, command: Command, now: Now) -> Reply<B> {
         debug!("Received command request: {command:?}");
         match command {
@@ -40,7 +40,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// As the command, asked for by another way. False if no such manager is registered.
+    /// Holds a manager, on a request from outside the command channel. Returns false if no such
+    /// manager is registered.
     pub fn handle_hold(&mut self, id: &ManagerId, now: Now) -> bool {
         self.begin_turn(now);
         self.hold(id, now);
@@ -59,7 +60,7 @@ impl<B> Broker<B> {
 }
 
 impl<B> Manager<B> {
-    /// As the executor is told.
+    /// Returns the manager's status as the executor receives it.
     fn status(&self, now: Now) -> ManagerStatus {
         ManagerStatus {
             manager: self.id.clone(),

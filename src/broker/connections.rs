@@ -1,5 +1,5 @@
-//! What is known of managers' connections: one closed, a message came by another one, or a word had
-//! none to go by.
+//! Events on managers' connections: a connection has closed, a message has arrived on another one,
+//! or a message to a manager had no connection.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use super::slot::Slot;
 use protocol::{ManagerId, ToManager};
 
 impl<B> Broker<B> {
-    /// A connection of the worker socket was closed. Its manager is suspect: nothing new is sent to
-    /// it until it speaks again, by another connection.
+    /// Handles the closing of a connection of the worker socket. Its manager becomes suspect:
+    /// nothing new is sent to it until it speaks again on another connection.
     pub fn handle_disconnected(&mut self, connection: ConnectionId, now: Now) {
         self.begin_turn(now);
         if let Some(slot) = self.managers.slot_by_connection(connection) {
@@ -23,7 +23,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The transport has no connection by which a word could go to this manager.
+    /// Handles the transport's report that it has no connection for a message to this manager.
     pub fn handle_unreachable(&mut self, manager: &ManagerId, now: Now) {
         self.begin_turn(now);
         let Some(slot) = self.managers.slot_of(manager) else {
@@ -35,17 +35,19 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The transport has a connection for a word to this manager. That says nothing of the manager
-    /// itself, but if it is suspect, it has come back so far.
+    /// Handles the transport's report that it has a connection for a message to this manager. That
+    /// does not show that the manager is alive, but it restarts the grace of a suspect manager.
     pub fn handle_reachable(&mut self, manager: &ManagerId, now: Now) {
         self.begin_turn(now);
         if let Some(slot) = self.managers.slot_of(manager) {
-            // Until the next question nobody would learn that it is gone again.
+            // The grace counts from the next question: until then, nothing would report that the
+            // connection has closed again.
             self.begin_grace(slot, self.next_question(now), now);
         }
     }
 
-    /// Nothing new goes to a manager without a connection. From now on its grace runs.
+    /// Makes a manager without a connection suspect: nothing new is sent to it, and its grace
+    /// begins.
     pub(super) fn suspect(&mut self, slot: Slot, now: Now) {
         if !self.managers.get(slot).is_suspect() {
             self.managers.close(slot, self.liveness.awake(now));
@@ -53,7 +55,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// For a manager whose link is closed.
+    /// Logs and reports a manager whose link is closed, and begins its grace.
     pub(super) fn note_suspect(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get(slot);
         let (id, in_flight) = (manager.id.clone(), manager.in_flight.len());
@@ -70,16 +72,18 @@ impl<B> Broker<B> {
         self.index(slot);
     }
 
-    /// The transport is asked at each quarter of a grace, and on until its end has been heard out:
-    /// a connection that heals says nothing by itself, and may break again unseen.
+    /// Asks the transport for a connection to a suspect manager. This is repeated at each quarter
+    /// of the grace, until the grace is over and all messages up to its end were read. A connection
+    /// that is restored is not reported otherwise, and may break again unnoticed.
     pub(super) fn ask(&mut self, slot: Slot, now: Now) {
         let next = self.next_question(now);
         self.liveness.watch(slot, What::Ask, Some(next));
         self.send_echo(slot);
     }
 
-    /// And once more then: what the transport says to that, counts. (Right after a stop of this
-    /// process it knows of no connection that stands in the kernel.)
+    /// Asks the transport once more when the grace is over; this time its answer is decisive.
+    /// (Right after a suspension of this process, the transport does not know yet of connections
+    /// that wait in the kernel.)
     pub(super) fn ask_for_the_last_time(&mut self, slot: Slot) {
         self.liveness.watch(slot, What::Ask, None);
         self.liveness.watch(slot, What::Grace, None);
@@ -92,7 +96,8 @@ impl<B> Broker<B> {
         has_grace && is_over && self.managers.get(slot).is_suspect()
     }
 
-    /// If the manager is suspect, it was not lost by then: its grace begins, or begins anew.
+    /// Begins or restarts the grace of a suspect manager. It counts from `from`, a time at which
+    /// the manager was not lost.
     pub(super) fn begin_grace(&mut self, slot: Slot, from: Duration, now: Now) {
         if let Some(grace) = self.settings.disconnect_grace
             && self.managers.get(slot).is_suspect()
@@ -110,7 +115,8 @@ impl<B> Broker<B> {
         self.liveness.awake(now).saturating_add(grace / 4)
     }
 
-    /// Any valid message shows that its manager lives (stock counts heartbeats only).
+    /// Notes that a manager is alive: any valid message shows that (Parsl's interchange counts only
+    /// heartbeats).
     pub(super) fn note_alive(&mut self, slot: Slot, origin: Origin, now: Now) {
         let heard = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
@@ -119,7 +125,7 @@ impl<B> Broker<B> {
             return;
         }
         let Some(connection) = origin.connection else {
-            // What it said before its connection closed may be read long after.
+            // A message that was sent before the connection closed may be read long after.
             return self.begin_grace(slot, heard, now);
         };
         if let (Some(known), Some(new)) = (manager.link.address, origin.address)
@@ -133,7 +139,7 @@ impl<B> Broker<B> {
             self.anomalies.note(&anomaly, now);
         }
         let closed_since = manager.link.closed_since();
-        // What is read when its connection is closed was said before.
+        // A message that is read after its connection has closed was sent before.
         let last_word = closed_since.map_or(last_heard, |since| since.min(last_heard));
         let is_another = manager.link.spoke_by != Some(connection);
         let was_awaited = manager.link.is_awaited();
@@ -148,8 +154,9 @@ impl<B> Broker<B> {
         self.index(slot);
     }
 
-    /// A manager speaks by this connection. If another one did so before, one of the two messages
-    /// stood unread while its own connection closed, and the transport is asked whose that was.
+    /// Notes that a manager speaks on this connection. If another manager did so before, one of the
+    /// two messages was read only after its own connection had closed. So the transport is asked
+    /// about both.
     pub(super) fn open(&mut self, slot: Slot, connection: ConnectionId, address: Option<IpAddr>) {
         self.liveness.watch(slot, What::Ask, None);
         self.liveness.watch(slot, What::Grace, None);

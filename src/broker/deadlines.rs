@@ -1,5 +1,6 @@
-//! One set of deadlines: when to look at whom, and what for. Each manager has one of a kind at the
-//! most, which is replaced when the facts change and goes with its registration.
+//! All deadlines of managers: when to check which manager, and for what. Each manager has at most
+//! one deadline of a kind. It is replaced when the manager's state changes, and ends with its
+//! registration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -7,23 +8,25 @@ use std::time::Duration;
 
 use super::slot::Slot;
 
-/// What is looked at. What is due in one turn is done in this order.
+/// What a deadline checks. Deadlines that are due in one turn are handled in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
-    /// It drains.
+    /// The manager reaches its drain time.
     Drain,
-    /// Without a connection for a while: the transport is asked whether there is one again.
+    /// The manager has had no connection for a while: the transport is asked for one.
     Ask,
-    /// It is lost, unless it was heard: the only one that facts may put off without a word here.
+    /// The manager is lost, unless it was heard since. Each message defers this deadline without an
+    /// update here; all other kinds are updated.
     Silence,
-    /// Its grace is over: it is lost if the transport still has no connection to it.
+    /// The manager's grace is over: it is lost if the transport still has no connection to it.
     Grace,
-    /// The first of its tasks in doubt is given up.
+    /// The first of the manager's tasks in doubt is given up.
     Doubt,
 }
 
 impl What {
-    /// Whether a word of the manager's that stands unread could change it.
+    /// Whether an unread message of the manager could change the outcome, so that the deadline must
+    /// be heard out.
     pub(super) fn is_heard_out(self) -> bool {
         match self {
             Self::Drain | Self::Ask => false,
@@ -32,19 +35,19 @@ impl What {
     }
 }
 
-/// When, who, what for.
+/// When, which manager, and for what.
 pub(super) type Entry = (Duration, Slot, What);
 
 #[derive(Default)]
 pub(super) struct Deadlines {
     by_time: BTreeSet<Entry>,
     times: BTreeMap<(Slot, What), Duration>,
-    /// Asked for several times a turn.
+    /// The earliest deadline, cached because it is read several times a turn.
     first: Option<Duration>,
 }
 
 impl Deadlines {
-    /// Replaces what there was of this kind; None takes it away.
+    /// Sets the deadline of this kind; None removes it.
     pub(super) fn set(&mut self, slot: Slot, what: What, at: Option<Duration>) {
         let before = match at {
             Some(at) => self.times.insert((slot, what), at),
@@ -62,7 +65,7 @@ impl Deadlines {
         self.first = self.by_time.first().map(|(at, ..)| *at);
     }
 
-    /// The registration has ended.
+    /// Removes the deadlines of a manager whose registration has ended.
     pub(super) fn forget(&mut self, slot: Slot) {
         let of_slot = self.times.range((slot, What::Drain)..=(slot, What::Doubt));
         let kinds: Vec<What> = of_slot.map(|((_, what), _)| *what).collect();
@@ -71,7 +74,7 @@ impl Deadlines {
         }
     }
 
-    /// Those of one kind come sooner by so much.
+    /// Moves all deadlines of one kind earlier by this much.
     pub(super) fn advance(&mut self, kind: What, by: Duration) {
         let of_kind = self.times.iter().filter(|((_, what), _)| *what == kind);
         let of_kind: Vec<(Slot, Duration)> = of_kind.map(|((slot, _), at)| (*slot, *at)).collect();
@@ -94,7 +97,7 @@ impl Deadlines {
         later.next().map(|(at, ..)| *at)
     }
 
-    /// In the order of time.
+    /// Returns the deadlines up to this time, in order of time.
     pub(super) fn until(&self, time: Duration) -> impl Iterator<Item = &Entry> {
         let is_any = self.first.is_some_and(|first| first <= time);
         let entries = is_any.then(|| self.by_time.iter().take_while(move |(at, ..)| *at <= time));

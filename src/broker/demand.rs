@@ -1,4 +1,4 @@
-//! What a task asks for, compared with what a manager has.
+//! What a task requires, compared with what a manager offers.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,24 +11,25 @@ use super::settings::Placement;
 use super::slot::Slot;
 use protocol::{Amount, Needs, Registration, Routing};
 
-/// Shares are quotients: a task that asks for a third of a core three times over has one.
+/// Tolerance for rounding: shares are quotients, and three thirds of a core must fit on one core.
 const ROUNDING: f64 = 1e-9;
 
-/// What a task asks for, ready to be compared. All tasks that ask for the same share one.
+/// The requirements of a task, prepared for comparison. Tasks with the same requirements share one
+/// `Demand`.
 #[derive(Debug)]
 pub(super) struct Demand {
-    /// Without an affinity, which is not a matter of what a manager has.
+    /// The requirements without the affinity, which does not depend on what a manager offers.
     pub(super) needs: Rc<Needs>,
     pub(super) amounts: Amounts,
     pub(super) task_type: Option<Rc<str>>,
     pub(super) routing: Routing,
-    /// A manager that could hold such a task when one was looked for last.
+    /// The manager that was found to be able to hold such a task at the last search.
     pub(super) holder: Cell<Option<Slot>>,
     hostname: Vec<Pattern>,
     block_id: Vec<Pattern>,
 }
 
-/// What of it is a number.
+/// The requirements that are numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Amounts {
     pub(super) cores: Option<Amount>,
@@ -36,18 +37,18 @@ pub(super) struct Amounts {
     pub(super) running_time_s: Option<Amount>,
 }
 
-/// What a manager's workers have, by its registration and by what HTEX was told.
+/// What a manager's workers offer, by its registration and by HTEX's configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Site {
-    /// How many tasks its workers can run at a time.
+    /// How many tasks the workers can run at a time.
     pub(super) slots: usize,
-    /// A worker's share; None where nobody tells.
+    /// The cores of one worker; None if unknown.
     cores_per_slot: Option<f64>,
     memory_per_slot_mb: Option<f64>,
 }
 
-/// What decides how many slots a task takes of a manager and has free there. Shares are told by
-/// their bits, so that they have an order.
+/// All that decides how many slots a task takes on a manager and whether they are free. Shares are
+/// stored as bits, so that extents can be ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Extent {
     slots: usize,
@@ -56,13 +57,14 @@ pub(super) struct Extent {
     memory_per_slot_mb: Option<u64>,
 }
 
-/// A manager at one moment.
+/// What a manager can take at one moment.
 pub(super) struct Room<'a, B> {
     manager: &'a Manager<B>,
     left_s: f64,
 }
 
-/// Why a manager can never hold a task; the later, the nearer it comes to that.
+/// Why a manager can never hold a task. The later the variant, the nearer the manager comes to
+/// fitting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Missing {
     Node,
@@ -77,9 +79,9 @@ impl Missing {
 /// Whether a task could go to a manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// At once, and it takes so many slots.
+    /// The task fits at once, and takes this many slots.
     Now(usize),
-    /// When some of what it does is done.
+    /// The task fits when some of the manager's tasks are done.
     Later,
     Never,
 }
@@ -103,7 +105,7 @@ impl Demand {
         }
     }
 
-    /// Whether the node is one of those that are asked for.
+    /// Whether the manager's node meets the requirements on nodes.
     pub(super) fn accepts<B>(&self, registration: &Registration<B>) -> bool {
         let Some(node) = &self.needs.node else {
             return true;
@@ -125,7 +127,7 @@ impl Demand {
     }
 }
 
-/// A text that is no pattern names itself.
+/// Parses a pattern. Text that is no valid pattern matches only itself.
 fn pattern(text: &str) -> Pattern {
     let escaped = || Pattern::new(&Pattern::escape(text));
     Pattern::new(text)
@@ -134,14 +136,14 @@ fn pattern(text: &str) -> Pattern {
 }
 
 impl Amounts {
-    /// How many worker slots of such a manager it takes.
+    /// Returns how many worker slots of such a manager the task takes.
     pub(super) fn slots_on(&self, site: &Site) -> usize {
         let of = |amount: Option<Amount>, share: f64| {
             amount.map_or(1, |amount| {
                 (amount.get() / share - ROUNDING).ceil() as usize
             })
         };
-        // Where nobody tells a share, a worker has a core, and memory is no matter.
+        // If the shares are unknown, a worker has one core, and memory is ignored.
         let cores = of(self.cores, site.cores_per_slot.unwrap_or(1.0));
         let memory = of(
             self.memory_mb,
@@ -150,8 +152,8 @@ impl Amounts {
         cores.max(memory).max(1)
     }
 
-    /// Whether it must begin at once on workers of its own: prefetched, it would have neither its
-    /// cores nor its time.
+    /// Whether the task must start at once on workers of its own. If it were prefetched, it would
+    /// have neither the cores nor the time that it requires.
     pub(super) fn need_workers(&self) -> bool {
         self.cores.is_some() || self.memory_mb.is_some() || self.running_time_s.is_some()
     }
@@ -160,7 +162,7 @@ impl Amounts {
 impl Site {
     pub(super) fn of<B>(registration: &Registration<B>, told: &Placement) -> Self {
         let workers = usize::try_from(registration.worker_count).unwrap_or(0);
-        // One that does not say how many workers it has is taken at its capacity.
+        // A manager that does not report its workers is assumed to have as many as its capacity.
         let slots = match workers {
             0 => registration.max_capacity,
             _ => workers.min(registration.max_capacity),
@@ -206,12 +208,12 @@ impl<'a, B> Room<'a, B> {
         self.left_s
     }
 
-    /// Its types of tasks that it has run, the latest first.
+    /// Returns the types of tasks that the manager has run, the latest first.
     pub(super) fn warm_types(&self) -> impl Iterator<Item = &'a Rc<str>> {
         self.manager.placed.iter().flat_map(|placed| placed.warm())
     }
 
-    /// How well it fits here.
+    /// Returns how the demand fits the manager.
     pub(super) fn fit(&self, demand: &Demand) -> Fit {
         let (manager, amounts) = (self.manager, &demand.amounts);
         let slots = amounts.slots_on(&manager.site);
@@ -232,7 +234,7 @@ impl<'a, B> Room<'a, B> {
         }
     }
 
-    /// Why it can never hold such a task; None if it can.
+    /// Returns why the manager can never hold such a task; None if it can.
     pub(super) fn missing(&self, demand: &Demand) -> Option<Missing> {
         if self.fit(demand) != Fit::Never {
             return None;
@@ -247,7 +249,8 @@ impl<'a, B> Room<'a, B> {
         })
     }
 
-    /// Whether so much is free: alike for all that have room and are of one [`Extent`].
+    /// Whether the required amounts are free. The answer is the same for all managers of one
+    /// [`Extent`] that have room.
     pub(super) fn has_room_for(&self, amounts: &Amounts) -> bool {
         let slots = amounts.slots_on(&self.manager.site);
         slots <= self.manager.site.slots && self.has_free(slots, amounts)
@@ -260,7 +263,7 @@ impl<'a, B> Room<'a, B> {
         }
     }
 
-    /// How many slots it lacks for so much.
+    /// Returns how many more free slots the manager would need for these amounts.
     pub(super) fn lacks(&self, amounts: &Amounts) -> usize {
         let slots = amounts.slots_on(&self.manager.site);
         slots.saturating_sub(self.manager.free_workers())

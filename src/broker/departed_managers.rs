@@ -1,18 +1,18 @@
-//! Identities that were registered and are not any more: lost, or drained.
+//! Identities that were registered and no longer are: lost or drained.
 
 use std::collections::{HashSet, VecDeque};
 
 use journal::Record;
 use protocol::ManagerId;
 
-/// How many are remembered; the oldest is forgotten first. A forgotten one that still speaks is
-/// treated as unknown, and ends by its own heartbeat threshold.
+/// How many identities are remembered; the oldest is forgotten first. A forgotten manager that
+/// still speaks is treated as unknown, and ends by its own heartbeat threshold.
 const REMEMBERED_MAX: usize = 16 * 1024;
 
 #[derive(Default)]
 pub(super) struct Departed {
     set: HashSet<ManagerId>,
-    /// Each with its record of the journal, where one is kept.
+    /// The identities, oldest first, each with its journal record if a journal is kept.
     order: VecDeque<(ManagerId, Option<Record>)>,
 }
 
@@ -33,7 +33,7 @@ impl Departed {
         }
     }
 
-    /// It registers anew.
+    /// Forgets an identity that registers again.
     pub(super) fn forget(&mut self, id: &ManagerId) {
         if self.set.remove(id) {
             self.order.retain(|(other, _)| other != id);

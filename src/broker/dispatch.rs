@@ -1,11 +1,12 @@
-//! Which manager may get tasks, and handing them out: a held, draining, suspect, awaited, clogged
-//! or full manager gets nothing.
+//! Which managers may get tasks, and how tasks are dispatched to them. A held, draining, suspect,
+//! awaited, clogged or full manager gets nothing.
 //!
-//! Batch by batch: who gets the next one is chosen first, then the transport is asked whether a
-//! batch can go there, and only then tasks leave the queue. So nothing ever comes back.
+//! Dispatch goes batch by batch. First the next recipient is chosen, then the transport is asked
+//! whether a batch can go there, and only then do tasks leave the queue. So no task ever returns to
+//! the queue.
 //!
-//! A batch is loaded in one go: what a manager cannot load takes the whole batch with it, and the
-//! manager. A task that may be such a one stands in no batch beside others.
+//! A manager loads a batch as a whole: a task that it cannot load ends the manager, and the whole
+//! batch is lost with it. A task that may be of that kind shares no batch with others.
 
 use journal::Record;
 use tracing::debug;
@@ -23,28 +24,28 @@ use super::slot::Slot;
 use super::ticket::InFlight;
 use protocol::ManagerId;
 
-/// Most tasks in one batch. A manager with room for more gets another batch; no single message
-/// grows with the queue.
+/// Most tasks in one batch. A manager with room for more gets another batch, so that no single
+/// message grows with the queue.
 const BATCH_TASKS_MAX: usize = 1024;
 
-/// Who gets the next batch.
+/// The manager that gets the next batch.
 #[derive(Debug, Clone)]
 pub struct Recipient {
     pub(super) slot: Slot,
-    /// How many slots it may be given before another manager may be better.
+    /// How many slots the manager may be given before another manager may be better.
     pub(super) share: usize,
-    /// Its name, for the transport.
+    /// The manager's identity, for the transport.
     pub id: ManagerId,
-    /// What the first task of the batch weighs, if it asks for something.
+    /// The weight of the batch's first task, if that task has requirements.
     pub(super) next_weight: Option<usize>,
 }
 
 /// How much a batch may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRoom {
-    /// Most tasks; one goes in any case.
+    /// Most tasks; one task is sent in any case.
     pub tasks: usize,
-    /// Most that they may weigh together, unless it is a single one.
+    /// Most weight of all tasks together; a single task may exceed it.
     pub weight: usize,
 }
 
@@ -54,18 +55,18 @@ impl<B> Manager<B> {
         self.free_capacity() > 0 && self.may_get_tasks()
     }
 
-    /// As far as it does not depend on its room.
+    /// Whether the manager may get tasks, regardless of its room.
     pub(super) fn may_get_tasks(&self) -> bool {
         self.is_kept() && !self.clogged && self.link.is_heard()
     }
 
-    /// Whether it will get tasks again, sooner or later.
+    /// Whether the manager will get tasks again, sooner or later.
     pub(super) fn is_kept(&self) -> bool {
         !self.held && !self.draining
     }
 
-    /// How many tasks of a slot each it could get. What runs on several slots leaves no room for
-    /// prefetch: a worker that it keeps idle would take the prefetched task.
+    /// How many tasks of one slot each the manager could get. A manager with a task on several
+    /// slots gets no prefetch: a worker that the task keeps idle would run the prefetched task.
     #[inline]
     pub(super) fn free_capacity(&self) -> usize {
         let most = match self.extra_slots {
@@ -75,7 +76,7 @@ impl<B> Manager<B> {
         (most + self.untraced).saturating_sub(self.busy_slots())
     }
 
-    /// How many of its workers have nothing to do, nor will have by what is prefetched.
+    /// How many of the manager's workers are idle and have no prefetched task waiting for them.
     pub(super) fn free_workers(&self) -> usize {
         self.site.slots.saturating_sub(self.busy_slots())
     }
@@ -86,18 +87,18 @@ impl<B> Manager<B> {
 }
 
 impl<B> Broker<B> {
-    /// Whether tasks may leave.
+    /// Sets whether tasks may be dispatched.
     pub fn handle_dispatching(&mut self, allowed: bool) {
         self.dispatching = allowed;
     }
 
-    /// As it was told last.
+    /// Returns what [`Self::handle_dispatching`] was last called with.
     pub fn is_dispatching(&self) -> bool {
         self.dispatching
     }
 
-    /// The manager takes what is sent to it more slowly than it is sent, or does so no longer.
-    /// While that lasts it gets nothing new.
+    /// Notes that the manager takes messages more slowly than they are sent, or no longer does. A
+    /// clogged manager gets nothing new.
     pub fn handle_clogged(&mut self, manager: &ManagerId, is_clogged: bool, now: Now) {
         self.begin_turn(now);
         if let Some(slot) = self.managers.slot_of(manager) {
@@ -108,7 +109,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Whether a batch could be handed out now.
+    /// Whether a batch could be dispatched now.
     pub fn can_dispatch(&self) -> bool {
         self.may_dispatch()
             && match self.is_asking() {
@@ -117,8 +118,9 @@ impl<B> Broker<B> {
             }
     }
 
-    /// Who gets the next batch: the selector's best. None if nothing waits, or nobody has room, or
-    /// the user's selector is asked first, in which case the question is among the outputs.
+    /// Returns the manager that gets the next batch: the selector's best. Returns None if nothing
+    /// waits, if no manager has room, or if the user's selector must be asked first; the question
+    /// is then among the outputs.
     pub fn next_recipient(&mut self, now: Now) -> Option<Recipient> {
         if !self.may_dispatch() {
             return None;
@@ -143,19 +145,20 @@ impl<B> Broker<B> {
         })
     }
 
-    /// What the first task of a recipient's batch weighs.
+    /// Returns the weight of the first task of a recipient's batch.
     pub fn next_weight(&self, to: &Recipient) -> usize {
         let plain = || self.queue.plain.first().map(|task| task.weight);
         to.next_weight.or_else(plain).unwrap_or(0)
     }
 
-    /// What a task weighs that stands first among those that wait; 0 if there is none.
+    /// Returns the weight of the first queued task; 0 if the queue is empty.
     pub fn first_weight(&self) -> usize {
         self.queue.first().map_or(0, |task| task.weight)
     }
 
-    /// A batch for a recipient that was named just now: what waits, as far as there is room for it
-    /// here and there. What is told of it stands in the outputs.
+    /// Takes a batch out of the queue for a recipient that [`Self::next_recipient`] has just
+    /// returned, as large as `room` and the manager's capacity allow. Reports about the batch are
+    /// among the outputs.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
         let shipment = match self.is_asking() {
             false => self.fill(to, room, now),
@@ -172,7 +175,7 @@ impl<B> Broker<B> {
         shipment
     }
 
-    /// Where no task asks for anything.
+    /// Fills a batch when no queued task has requirements.
     #[inline(never)]
     fn fill(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> Shipment<B> {
         let (dispatched, now_ns) = (self.liveness.awake(now), now.monotonic_ns());
@@ -251,7 +254,8 @@ impl<B> Broker<B> {
         shipment
     }
 
-    /// And its record, where a journal is kept.
+    /// Takes the chosen task out of the queue. Returns the task and, if a journal is kept, its
+    /// record.
     fn take_chosen(
         &mut self,
         slot: Slot,
@@ -276,7 +280,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// From now on the task is in the manager's hands.
+    /// Adds the task to the batch and to the manager's tasks in flight.
     fn load(
         &mut self,
         slot: Slot,
@@ -325,7 +329,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Whether a task waits that asks for something, and that some manager could hold.
+    /// Whether a queued task has requirements that some manager could meet.
     #[inline]
     fn is_asking(&self) -> bool {
         self.has_asked && self.queue.asking.holdable() > 0
@@ -336,8 +340,8 @@ impl<B> Broker<B> {
     }
 }
 
-/// Looked at for each task of a batch, so that nothing is looked up where none that travels alone
-/// is live.
+/// Whether the task must be alone in its batch. Called for each task of a batch, so the lookup is
+/// skipped while no live task must travel alone.
 #[inline]
 fn travels_alone<B>(task: &QueuedTask<B>, live: &LiveIds) -> bool {
     live.some_travel_alone() && live.foreign_name(task.ticket.task()).is_some()

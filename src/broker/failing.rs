@@ -1,22 +1,24 @@
-//! Managers that fail everything: a node with a broken mount or a dead GPU takes tasks, fails them
-//! at once, and so eats the queue. That is told, and held if the settings say so.
+//! Managers that fail every task: a node with a broken mount or a dead GPU takes tasks, fails them
+//! at once, and so empties the queue. Such a manager is logged, and held if the settings say so.
 //!
-//! A manager fails everything if all of these hold, looked at whenever a task of its raises, and
-//! every second after that until others have had as many results as they had tasks in flight then:
-//! it may have eaten the queue before the first of them was done.
+//! A manager counts as failing if all of the following hold. This is checked whenever one of its
+//! tasks raises, and every second after that until the others have finished as many tasks as they
+//! had in flight then: the failing manager may have emptied the queue before their first task was
+//! done.
 //!
-//! - Its last results were all exceptions: at least [`IN_A_ROW_MIN`], and twice its workers. One
-//!   task that does not raise begins its row anew. (A result that could not be passed on is none.)
-//! - Of the results of other managers that came since the first of these, some were no exceptions.
-//!   And at the rate at which the others' raised in that time, such a row would come by chance less
-//!   than once in [`ROWS_BY_CHANCE`]: where most tasks raise anywhere, rows must be long. Managers
-//!   that are known to fail everything are no others.
-//! - More than half of its row took less time, from dispatch to result, than the median of the
-//!   others' that did not raise in that time, and that by a class of [`Histogram`]: about half the
-//!   time. A manager that fails slowly takes no more than its share.
-//! - It gets tasks, and so does another manager: the last one is never touched.
+//! - Its last results were all exceptions: at least [`IN_A_ROW_MIN`], and at least twice its
+//!   workers. One task that does not raise restarts the row. (A result that could not be forwarded
+//!   does not count.)
+//! - Since the first of these, other managers have returned some results that are not exceptions.
+//!   And at the rate at which their tasks raised in that time, such a row would occur by chance
+//!   less than once in [`ROWS_BY_CHANCE`] times: where most tasks raise anywhere, rows must be
+//!   long. Managers already known to be failing do not count as others.
+//! - More than half of the row's tasks were faster, from dispatch to result, than the median of the
+//!   others' tasks that did not raise in that time, by at least one class of [`Histogram`]: about
+//!   half the time. A manager that fails slowly takes no more than its share.
+//! - The manager may get tasks, and so may another manager: the last one is never held.
 //!
-//! A result that is no exception costs nothing here: that there was one shows by the count of all.
+//! A result that is not an exception costs nothing here: the manager's count of results reveals it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,44 +37,44 @@ const IN_A_ROW_MIN: u64 = 10;
 const ROWS_BY_CHANCE: f64 = 1e6;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Exceptions of all managers since the start.
+/// The exceptions of all managers since the start.
 #[derive(Debug, Default)]
 pub(super) struct Exceptions {
     all: u64,
-    /// Of managers that were known to fail everything then.
+    /// Exceptions of managers that were already known to be failing.
     of_failing: u64,
     flights: Histogram,
-    /// Managers whose row is long enough, and that may yet turn out to fail everything.
+    /// Managers whose row is long enough, but for which the other conditions do not hold yet.
     undecided: BTreeSet<Slot>,
 }
 
-/// Exceptions of one manager, without anything else in between.
+/// Consecutive exceptions of one manager.
 #[derive(Debug)]
 pub(super) struct Row {
     count: u64,
-    /// What the manager had done right after the last of them.
+    /// How many tasks the manager had finished right after the last exception of the row.
     tasks_done: u64,
     is_failing: bool,
     flights: Histogram,
-    /// When the first came.
+    /// The totals when the first exception of the row arrived.
     before: Totals,
-    /// How many tasks will be done, of all managers, when those are that are in flight elsewhere
-    /// after the last of them.
+    /// The value of the count of finished tasks of all managers by which the others will have
+    /// finished what they had in flight at the row's last exception.
     others_done_at: u64,
 }
 
-/// Results of all managers by some time.
+/// The results of all managers up to some time.
 #[derive(Debug, Clone, Copy)]
 struct Totals {
     done: u64,
     raised: u64,
-    /// Of managers that fail everything.
+    /// Exceptions of managers that were known to be failing.
     of_failing: u64,
-    /// Flights of those that did not raise.
+    /// Times from dispatch to result of the tasks that did not raise.
     flights: Counts,
 }
 
-/// What others did in the time of a row.
+/// What the other managers did during a row.
 #[derive(Debug, Clone, Copy)]
 struct Others {
     done: u64,
@@ -109,7 +111,7 @@ impl Totals {
 }
 
 impl Others {
-    /// The others are all but the manager of this row and those that fail everything.
+    /// Counts the results of all managers except the row's manager and those known to be failing.
     fn since(before: &Totals, now: &Totals, row: &Row) -> Self {
         let not_theirs = row.count + (now.of_failing - before.of_failing);
         Self {
@@ -122,22 +124,22 @@ impl Others {
         self.done.saturating_sub(self.raised)
     }
 
-    /// Whether so many tasks in a row would raise by chance, if each did so as often as theirs.
+    /// Whether so many tasks in a row could raise by chance at the others' rate of exceptions.
     fn explain(&self, in_a_row: u64) -> bool {
-        // By the rule of succession: of few results little is known.
+        // The rule of succession: a few results say little about the rate.
         let rate = (self.raised as f64 + 1.0) / (self.done as f64 + 2.0);
         rate.ln() * in_a_row as f64 > -ROWS_BY_CHANCE.ln()
     }
 }
 
 impl<B> Manager<B> {
-    /// How many tasks raised in a row, if it fails everything.
+    /// Returns how many tasks raised in a row, if the manager is known to be failing.
     pub(super) fn failing(&self) -> Option<u64> {
         let row = self.row.as_deref()?;
         (row.is_failing && row.tasks_done == self.tasks_done).then_some(row.count)
     }
 
-    /// Whether enough tasks have raised in a row, and nothing is said of that yet.
+    /// Whether enough tasks have raised in a row and the manager is not yet reported as failing.
     fn has_a_long_row(&self) -> bool {
         let needed = IN_A_ROW_MIN.max(2 * self.site.slots as u64);
         self.row.as_deref().is_some_and(|row| {
@@ -147,7 +149,8 @@ impl<B> Manager<B> {
 }
 
 impl<B> Broker<B> {
-    /// As any result, and remembered.
+    /// Handles a result that is an exception: like any result, and also counted in the manager's
+    /// row.
     #[cold]
     #[inline(never)]
     pub(super) fn take_exception(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
@@ -167,7 +170,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Those that raised, while others were not done with what they had.
+    /// Checks again the managers with long rows, while the others were still busy with their tasks.
     pub(super) fn look_for_failing_when_due(&mut self, now: Now) {
         if !self.looks.is_due(LookFor::Failing, now.monotonic) {
             return;
@@ -193,7 +196,8 @@ impl<B> Broker<B> {
         in_flight.saturating_sub(self.managers.get(slot).in_flight.len())
     }
 
-    /// Before its task is taken out of the manager's hands. False if it is not in them.
+    /// Counts an exception; call it before the task leaves the manager. Returns false if the
+    /// manager does not hold the task.
     fn note_exception(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
         let awake = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
@@ -251,7 +255,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Everything but that another manager gets tasks: how many in a row, and what others did.
+    /// Checks all conditions except that another manager may get tasks. Returns the length of the
+    /// row and what the others did.
     fn fails_everything(&self, manager: &Manager<B>) -> Option<(u64, Others)> {
         let row = manager.row.as_deref()?;
         if !manager.has_a_long_row() || !manager.may_get_tasks() {
@@ -264,7 +269,8 @@ impl<B> Broker<B> {
     }
 }
 
-/// Whether most of the row took less than the others' median that did not raise, by a class.
+/// Whether most of the row's tasks were faster, by a class, than the median of the others' tasks
+/// that did not raise.
 fn is_faster(row: &Row, now: &Totals) -> bool {
     let flights = now.flights.iter().zip(row.before.flights);
     let theirs: Vec<u64> = flights.map(|(now, before)| now - before).collect();

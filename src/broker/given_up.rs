@@ -1,11 +1,11 @@
-//! What a manager is known to have lost, while it lives.
+//! Tasks of a live manager that were given up.
 
 use protocol::TaskId;
 
-/// How many given up tasks of a manager are remembered; the oldest is forgotten first.
+/// How many tasks of a manager are remembered; the oldest is forgotten first.
 const REMEMBERED_MAX: usize = 1024;
 
-/// What was given up while its manager lived: a result that still comes is late.
+/// Tasks that were given up while their manager lived: a result that still arrives is late.
 #[derive(Debug, Default)]
 pub(super) struct GivenUp(Vec<TaskId>);
 
@@ -16,7 +16,8 @@ impl GivenUp {
         self.0.drain(..surplus);
     }
 
-    /// Whether the task was given up. Said once: one result is late, not its repetitions.
+    /// Whether the task was given up. Forgets the task, so that a repeated result does not count as
+    /// late.
     pub(super) fn forget(&mut self, task: TaskId) -> bool {
         let place = self.0.iter().position(|given_up| *given_up == task);
         place.map(|place| self.0.remove(place)).is_some()

@@ -1,5 +1,5 @@
-//! What happens to tasks and managers: it is counted, told to whoever watches the run, and (of
-//! managers) remembered for a while.
+//! State changes of tasks and managers: they are counted, reported to observers of the run, and
+//! (for managers) remembered for a while.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,11 @@ use super::outputs::Lost;
 use super::slot::Slot;
 use protocol::{ManagerId, TaskId};
 
-/// Changes of managers that are kept, for who looks later.
+/// How many changes of managers are kept for later viewers.
 const RECENT_MAX: usize = 256;
 
 impl<B> Broker<B> {
-    /// Nothing is made of a task's change unless somebody wants it.
+    /// Reports a task's change. The report is built only if state changes are wanted.
     pub(super) fn tell_of_task(&mut self, now: Now, make: impl FnOnce() -> (TaskId, TaskChange)) {
         if self.settings.happenings {
             let (task, change) = make();
@@ -60,7 +60,7 @@ impl<B> Broker<B> {
         self.outputs.push_lost(lost, told);
     }
 
-    /// What becomes of managers is rare, and kept for a while in any case.
+    /// Counts and reports a manager's change. Such changes are rare, and always kept for a while.
     pub(super) fn note_manager(&mut self, id: &ManagerId, change: ManagerChange, now: Now) {
         match &change {
             ManagerChange::Registered { .. } => self.tally.managers_registered += 1,
@@ -92,7 +92,7 @@ impl<B> Broker<B> {
     }
 }
 
-/// The latest changes of managers, each under its number.
+/// The latest changes of managers, each with its number.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     latest: VecDeque<(u64, Happening)>,
@@ -108,7 +108,7 @@ impl Recent {
         self.latest.push_back((self.count, happening));
     }
 
-    /// Oldest first. Numbers grow by one from the start of the process.
+    /// Returns the changes, oldest first. Their numbers count up from the start of the process.
     pub(super) fn latest(&self) -> impl Iterator<Item = &(u64, Happening)> {
         self.latest.iter()
     }

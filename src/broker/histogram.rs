@@ -1,31 +1,31 @@
-//! How long things took, counted in classes of time: no list, no allocation, a few instructions.
+//! Durations counted in classes: no list, no allocation, a few instructions.
 
 use std::time::Duration;
 
 use super::now::nanoseconds;
 
-/// How many there were of each class, and beyond all of them.
+/// The number of durations in each class and, last, beyond all classes.
 pub(super) type Counts = [u64; CLASSES + 1];
 
-/// Upper bounds of the classes: 1/8 ms, and twice the one before from there on, up to 37 hours.
-/// What takes longer is counted in no class, only in all.
+/// Number of classes. The upper bound of the first is 1/8 ms, and each bound is twice the one
+/// before, up to 37 hours. Longer durations are counted only in the total.
 const CLASSES: usize = 31;
 const FIRST_BOUND_US: u64 = 125;
-/// The classes, and three numbers of all.
+/// The classes, and three numbers over all durations.
 pub(super) const WORDS: usize = CLASSES + 3;
 
-/// Durations by class. Bounds are inclusive, as OpenMetrics has them.
+/// Durations by class. Bounds are inclusive, as in OpenMetrics.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram {
     counts: [u64; CLASSES],
     count: u64,
-    /// Nanoseconds of 64 bits are five hundred years; an addition in them is one instruction.
+    /// 64 bits of nanoseconds last for five hundred years, and adding them is one instruction.
     sum_ns: u64,
     longest_ns: u64,
 }
 
 impl Histogram {
-    /// Counts one more.
+    /// Counts one duration.
     pub fn add(&mut self, took: Duration) {
         self.add_ns(nanoseconds(took));
     }
@@ -39,7 +39,7 @@ impl Histogram {
         self.longest_ns = self.longest_ns.max(took_ns);
     }
 
-    /// For the journal: see [`Self::of_words`].
+    /// Encodes the histogram for the journal: see [`Self::of_words`].
     pub(super) fn words(&self) -> [u64; WORDS] {
         let mut words = [0; WORDS];
         let all = [self.count, self.sum_ns, self.longest_ns];
@@ -48,7 +48,7 @@ impl Histogram {
         words
     }
 
-    /// Of words that may be a mixture of two moments.
+    /// Decodes a histogram. The words may be from two moments.
     pub(super) fn of_words(words: &[u64; WORDS]) -> Self {
         let mut it = Self::default();
         let (counts, all) = words.split_at(CLASSES);
@@ -60,12 +60,12 @@ impl Histogram {
         it
     }
 
-    /// How many there were in all.
+    /// Returns the number of all durations.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The same, of each class.
+    /// Returns the number of durations in each class and beyond all classes.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = [0; CLASSES + 1];
         for (count, (_, number)) in counts.iter_mut().zip(self.classes()) {
@@ -74,17 +74,17 @@ impl Histogram {
         counts
     }
 
-    /// Of all of them.
+    /// Returns the sum of all durations.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
-    /// Zero if there was none.
+    /// Returns the longest duration; zero if there was none.
     pub fn longest(&self) -> Duration {
         Duration::from_nanos(self.longest_ns)
     }
 
-    /// Upper bound of each class and how many are in it; at the end those beyond every bound.
+    /// Returns the upper bound of each class and its count; last, the count beyond all bounds.
     pub fn classes(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = (0..CLASSES).map(|class| Duration::from_micros(FIRST_BOUND_US << class));
         let beyond = self.count - self.counts.iter().sum::<u64>();
@@ -94,8 +94,8 @@ impl Histogram {
 }
 
 fn class_of(took_ns: u64) -> usize {
-    // In units of the first bound, counted from below: up to one is the first class, up to two the
-    // second, up to four the third.
+    // `units` counts in multiples of the first bound, rounded down. Durations up to one bound are
+    // in the first class, up to two bounds in the second, up to four in the third.
     let units = took_ns.saturating_sub(1) / (FIRST_BOUND_US * 1000);
     (u64::BITS - units.leading_zeros()) as usize
 }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_for_ever_is_counted() {
+    fn durations_beyond_every_bound_are_counted() {
         let mut histogram = Histogram::default();
         histogram.add(Duration::from_secs(1 << 20));
         histogram.add(Duration::MAX);

@@ -1,5 +1,4 @@
-//! Managers that are to get nothing more: held by a command, or draining until their last task is
-//! done.
+//! Managers that get no more tasks: held by a command, or draining until their last task is done.
 
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use super::slot::Slot;
 use protocol::{ManagerId, ToManager};
 
 impl<B> Manager<B> {
-    /// How long it is until its drain time. None if that never comes.
+    /// Returns the time until the manager's drain time; None if it never drains.
     ///
-    /// Times of the registration are on the manager's clock, which may be off by any amount; but
-    /// their difference is not, and a manager registers right after its start. Without a time of
-    /// its start nothing is left but to compare its clock with ours.
+    /// The times in a registration are on the manager's clock, which may be off by any amount. But
+    /// their difference is right, and a manager registers right after its start. If the
+    /// registration has no start time, the drain time is compared with this interchange's clock.
     pub(super) fn drains_in(&self, now: Now) -> Option<Duration> {
         let (start_s, drain_s) = (
             self.registration.start_time_s,
@@ -30,8 +29,8 @@ impl<B> Manager<B> {
         Duration::try_from_secs_f64(in_s.max(0.0)).ok()
     }
 
-    /// How long its block still lasts, if HTEX told for how long blocks do. A manager whose start
-    /// is in the future, by a clock of its own, started just now.
+    /// Returns how long the manager's block still lasts, if HTEX reported how long blocks last. A
+    /// start time in the future, by the manager's clock, counts as now.
     pub(super) fn walltime_left(&self, told: &Placement, now: Now) -> Option<Duration> {
         let start_s = self.registration.start_time_s;
         let age_s = match start_s > 0.0 {
@@ -56,7 +55,7 @@ impl<B> Broker<B> {
         self.finish_draining(slot, now);
     }
 
-    /// A draining manager whose last task is done is told to exit, and is forgotten.
+    /// Tells a draining manager to exit and removes it, once its last task is done.
     pub(super) fn finish_draining(&mut self, slot: Slot, now: Now) {
         let manager = self.managers.get(slot);
         if !manager.draining || !manager.in_flight.is_empty() {
@@ -75,7 +74,7 @@ impl<B> Broker<B> {
         self.report_of(&manager, now);
     }
 
-    /// Nothing more is sent to a held manager; what it holds goes on.
+    /// Holds a manager: it gets nothing more, and keeps the tasks that it has.
     pub(super) fn hold(&mut self, id: &ManagerId, now: Now) {
         codes::log!(MANAGER_HELD, "Received HOLD_MANAGER for {id}");
         match self.managers.slot_of(id) {

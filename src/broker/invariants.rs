@@ -1,4 +1,5 @@
-//! What must hold after every step. A full walk over the books: tests run it, the product does not.
+//! What must hold after every step. The check walks over the whole state: tests run it, the product
+//! does not.
 
 use std::collections::HashSet;
 
@@ -8,65 +9,65 @@ use super::manager::Manager;
 use super::slot::Slot;
 use protocol::{ManagerId, TaskId};
 
-/// A rule that does not hold.
+/// A violated invariant.
 #[derive(Debug, thiserror::Error)]
 pub enum Disorder {
-    /// One id waits in two places of the queue.
+    /// One id is queued twice.
     #[error("task {0} is queued twice")]
     QueuedTwice(TaskId),
-    /// The sum that is kept is not the sum.
+    /// The queue's weight is not the sum of its tasks' weights.
     #[error("the queue weighs {kept}, its tasks {tasks}")]
     Weight {
-        /// What the queue says.
+        /// The weight that the queue reports.
         kept: usize,
-        /// What its tasks weigh together.
+        /// The sum of the tasks' weights.
         tasks: usize,
     },
-    /// A task is held by a manager, and by another one or by the queue.
+    /// A task is held by two managers, or by a manager and the queue.
     #[error("task {task} is in two places, one of them {manager}")]
     InTwoPlaces {
-        /// Which task.
+        /// The task.
         task: TaskId,
-        /// Who holds it.
+        /// One of the managers that hold the task.
         manager: ManagerId,
     },
-    /// More tasks than the manager registered for.
+    /// The manager holds more tasks than its capacity.
     #[error("{0} holds more than its capacity")]
     OverCapacity(ManagerId),
-    /// The index by identity names another registration, or none.
+    /// The index by identity has another registration for the manager, or none.
     #[error("{0} is not found by its id")]
     NotFoundById(ManagerId),
-    /// The index by connection names another registration, or none.
+    /// The index by connection has another registration for the manager, or none.
     #[error("{0} is not found by its connection")]
     NotFoundByConnection(ManagerId),
-    /// It has tasks and a time since when it has none, or neither.
+    /// The manager has tasks and also a time since when it is idle, or it has neither.
     #[error("{0} is idle and busy at once")]
     IdleAndBusy(ManagerId),
-    /// It has a deadline that is none of its record's, or its record has one more.
+    /// The manager's deadlines differ from those that its record requires.
     #[error("{0} is not watched as it should be")]
     Unwatched(ManagerId),
-    /// There is a deadline of a registration that has ended.
+    /// A deadline belongs to a registration that has ended.
     #[error("a deadline is nobody's")]
     NobodysDeadline,
-    /// It is in the table, and among those who left it.
+    /// The manager is both in the table and among the departed managers.
     #[error("{0} is registered and departed at once")]
     RegisteredAndDeparted(ManagerId),
-    /// The count of live tasks is not theirs.
+    /// The count of live tasks is wrong.
     #[error("{here} tasks are here, {live} are live")]
     LiveTasks {
-        /// Queued and in flight.
+        /// Number of tasks queued and in flight.
         here: usize,
-        /// As counted.
+        /// The count of live tasks.
         live: usize,
     },
 }
 
-/// Walks over the books.
+/// Checks the whole state of a broker.
 ///
 /// # Errors
-/// The first rule that does not hold: each task is in exactly one place, no manager holds more than
-/// its capacity, the queue's weight and the count of live tasks are theirs, deadlines are those of
-/// the managers' records, and ids name one manager each.
+/// The first violated invariant. Each task is in exactly one place. No manager holds more tasks
+/// than its capacity. The queue's weight and the count of live tasks are correct. The deadlines
+/// match the managers' records. Ids name one manager each.
 pub fn check<B>(broker: &Broker<B>) -> Result<(), Disorder> {
     let mut places = HashSet::new();
     for id in broker.queue.ids() {
@@ -103,7 +104,7 @@ pub fn check<B>(broker: &Broker<B>) -> Result<(), Disorder> {
 
 fn check_manager<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> Result<(), Disorder> {
     let id = || manager.id.clone();
-    // What was here before a restart may be gone, and others are let in for it.
+    // Tasks from before a restart may be lost; as many tasks may be dispatched in their place.
     if manager.in_flight.len() > manager.registration.max_capacity + manager.restored {
         return Err(Disorder::OverCapacity(id()));
     }
@@ -115,7 +116,7 @@ fn check_manager<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> Res
     if manager.link.spoke_by.is_some_and(leads_to) != is_open {
         return Err(Disorder::NotFoundByConnection(id()));
     }
-    // A broker that has stopped has taken every task away, and keeps no record of idleness.
+    // A stopped broker has taken all tasks away and keeps no idle times.
     if !broker.stopping && manager.in_flight.is_empty() != manager.idle_since.is_some() {
         return Err(Disorder::IdleAndBusy(id()));
     }
@@ -128,7 +129,8 @@ fn check_manager<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> Res
     }
 }
 
-/// Whether its deadlines are those of its record. Silence is looked at in time, and put off then.
+/// Whether the deadlines match the manager's record. The deadline for silence may be early: it is
+/// deferred when it is checked.
 fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
     let at = |what| broker.liveness.deadlines().at(slot, what);
     let silent_at = (manager.last_heard).saturating_add(broker.settings.heartbeat_threshold);
@@ -141,7 +143,7 @@ fn is_watched<B>(broker: &Broker<B>, slot: Slot, manager: &Manager<B>) -> bool {
     let (ask, grace) = (at(What::Ask), at(What::Grace));
     is_in_time
         && match manager.link.closed_since() {
-            // As long as a grace is not over it is asked for.
+            // While a grace runs, the transport is asked for a connection.
             Some(_) => at(What::Doubt).is_none() && ask.is_some() == grace.is_some(),
             None => at(What::Doubt) == first_doubt && ask.or(grace).is_none(),
         }

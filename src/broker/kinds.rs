@@ -1,4 +1,5 @@
-//! Tasks that ask for something: those that ask for the same are one kind, and wait in one lane.
+//! Queued tasks that have requirements. Tasks with the same requirements form one kind, and wait in
+//! one lane.
 
 mod moves;
 
@@ -17,22 +18,23 @@ use super::slot::Slot;
 use moves::{Move, Moved};
 use protocol::{Affinity, Needs, Routing};
 
-/// How long the first task of a class may see others go before it, out of turn, because it does not
-/// fit yet or because a manager goes on with the type that it has. Then it gets its turn: a manager
-/// that can hold it gets nothing that stands behind it.
+/// How long the first task of a class may be passed over, because it does not fit yet or because a
+/// manager prefers the type that it has run. After that, a manager that can hold the task gets
+/// nothing that is queued behind it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// So many demands are kept ready although no task that waits has them.
+/// How many demands are kept for reuse although no queued task has them.
 const DEMANDS_KEPT: usize = 256;
-/// Among the classes of a type that a manager has run, so many are looked at.
+/// How many classes of a type that a manager has run are checked for a fit.
 const WARM_CLASSES_MAX: usize = 8;
 
 pub(super) struct Kinds<B> {
     kinds: Slab<Kind<B>>,
     demands: HashMap<Rc<Needs>, Shared, RandomState>,
     by_affinity: HashMap<Affinity, Vec<usize>, RandomState>,
-    /// What any manager may get.
+    /// Kinds that any manager may get.
     common: Classes,
-    /// What only this manager may get; behind these what no manager can hold: see [`nobody`].
+    /// Kinds that only one manager may get. Kinds that no manager can hold are here too, under the
+    /// slots of [`nobody`], which come last.
     bound: BTreeMap<Slot, Classes>,
     moves: VecDeque<Move>,
     moved: Moved,
@@ -40,26 +42,26 @@ pub(super) struct Kinds<B> {
     weight: usize,
 }
 
-/// Tasks of one demand and one affinity.
+/// Queued tasks with one demand and one affinity.
 struct Kind<B> {
     demand: Rc<Demand>,
     affinity: Option<Affinity>,
-    /// Never empty.
+    /// The queued tasks; never empty.
     lane: Lane<B>,
-    /// The only manager that may get it.
+    /// The only manager that may get these tasks; None if any manager may.
     home: Option<Slot>,
     class: usize,
 }
 
-/// A demand that several kinds may have, each with an affinity of its own.
+/// A demand that several kinds may share, each with a different affinity.
 struct Shared {
     demand: Rc<Demand>,
     kinds: usize,
-    /// The one without an affinity.
+    /// The kind without an affinity.
     plain: Option<usize>,
 }
 
-/// Names one class.
+/// Identifies one class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClassName {
     pub(super) home: Option<Slot>,
@@ -71,32 +73,32 @@ pub(super) struct ClassName {
 pub(super) struct Found {
     pub(super) kind: usize,
     pub(super) class: ClassName,
-    /// How many slots it takes there.
+    /// How many slots the task takes on that manager.
     pub(super) slots: usize,
 }
 
-/// A task that has left its lane.
+/// A task that has been taken out of its lane.
 pub(super) struct Popped<B> {
     pub(super) task: QueuedTask<B>,
     pub(super) demand: Rc<Demand>,
     pub(super) affinity: Option<Affinity>,
 }
 
-/// What a manager gets next.
+/// Which task a manager gets next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// The next of those that ask for nothing.
+    /// The next of the tasks without requirements.
     Plain,
     Asking(Found),
 }
 
-/// What was seen on the way to a choice.
+/// What a walk over the queue has found for one manager.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     pub(super) choice: Option<Choice>,
     /// The first class that the manager could hold, but not now.
     pub(super) blocked: Option<ClassName>,
-    /// One that fits and was left for the sake of a type that the manager has run.
+    /// A class that fits but was deferred in favour of a type that the manager has run.
     pub(super) deferred: Option<ClassName>,
 }
 
@@ -123,31 +125,32 @@ impl<B> Kinds<B> {
         self.weight
     }
 
-    /// How many of them some manager could hold.
+    /// Returns how many of the queued tasks some manager could hold.
     pub(super) fn holdable(&self) -> usize {
         let of_nobody = self.parked().map(|(_, classes)| classes.tasks());
         self.tasks - of_nobody.sum::<usize>()
     }
 
-    /// Those that no manager can hold, by their home.
+    /// Returns the classes that no manager can hold, by their home.
     pub(super) fn parked(&self) -> impl Iterator<Item = (Slot, &Classes)> {
         let parked = self.bound.range(Slot::nobody(0)..);
         parked.map(|(home, classes)| (*home, classes))
     }
 
-    /// How many classes there are.
+    /// Returns the number of classes.
     pub(super) fn classes_len(&self) -> usize {
         let bound = self.bound.values().map(Classes::len);
         self.common.len() + bound.sum::<usize>()
     }
 
-    /// Where tasks of this value go that wait here already.
+    /// Returns the home of the queued tasks with this affinity value.
     pub(super) fn home_of(&self, affinity: &Affinity) -> Option<Slot> {
         let kinds = self.by_affinity.get(affinity)?;
         self.kinds.get(*kinds.first()?)?.home
     }
 
-    /// Its class, if that may fit where nothing did before.
+    /// Queues a task. Returns its class if that is new and may fit managers that nothing fitted
+    /// before.
     pub(super) fn push(
         &mut self,
         task: QueuedTask<B>,
@@ -228,14 +231,14 @@ impl<B> Kinds<B> {
         (is_news && !home.is_some_and(Slot::is_nobody)).then_some(ClassName { home, id })
     }
 
-    /// The first task of the first class.
+    /// Returns the first task of the first class.
     pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
         let name = self.of_somebody().chain(self.of_nobody()).next()?;
         let class = self.find(name)?;
         self.peek(class.kinds().next()?)
     }
 
-    /// The next task of the kind.
+    /// Returns the next task of the kind.
     pub(super) fn peek(&self, kind: usize) -> Option<&QueuedTask<B>> {
         self.kinds.get(kind)?.lane.first()
     }
@@ -303,10 +306,10 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// The room of a million kinds is not kept after them.
+    /// Releases the memory of a million kinds once they are gone.
     fn give_back_room(&mut self) {
         const KEPT: usize = 1024;
-        // Those that come from now on may be others.
+        // Later tasks may have other demands.
         if self.demands.len() >= DEMANDS_KEPT {
             self.demands.clear();
         }
@@ -317,7 +320,7 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// From now on only this manager may get tasks of this value.
+    /// Binds all queued tasks of this affinity value to this manager.
     pub(super) fn bind(&mut self, affinity: &Affinity, slot: Slot) {
         let kinds = self.by_affinity.get(affinity).cloned().unwrap_or_default();
         for kind in kinds {
@@ -327,7 +330,8 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// The first task of a class that has seen others go before it has seen them there as well.
+    /// Moves a kind to another home. If the kind's first task was passed over, the time of that
+    /// moves with it.
     fn move_to(&mut self, kind: usize, home: Option<Slot>) {
         let entry = &self.kinds[kind];
         let (from, place, demand) = (entry.home, entry.class, Rc::clone(&entry.demand));
@@ -351,7 +355,7 @@ impl<B> Kinds<B> {
         (entry.class, entry.home) = (place, home);
     }
 
-    /// The classes that no manager can hold.
+    /// Returns the classes that no manager can hold.
     pub(super) fn of_nobody(&self) -> impl Iterator<Item = ClassName> {
         let parked = self.parked().map(|(home, _)| Some(home));
         parked.flat_map(|home| self.names(home))
@@ -368,22 +372,23 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// The classes that some manager could hold when they were looked at last: what any may get,
-    /// and what one must get.
+    /// Returns the classes that some manager could hold when last checked: those that any manager
+    /// may get and those that are bound to one manager.
     pub(super) fn of_somebody(&self) -> impl Iterator<Item = ClassName> {
         let bound = self.bound.keys().filter(|slot| !slot.is_nobody());
         let homes = iter::once(None).chain(bound.map(|slot| Some(*slot)));
         homes.flat_map(|home| self.names(home))
     }
 
-    /// The classes of one home.
+    /// Returns the classes of one home.
     pub(super) fn names(&self, home: Option<Slot>) -> impl Iterator<Item = ClassName> {
         let classes = self.classes(home).into_iter().flat_map(Classes::in_order);
         classes.map(move |(_, id)| ClassName { home, id })
     }
 
-    /// What a manager gets next: the first in order that fits it now. `plain`: the key of the first
-    /// task that asks for nothing. `until`: what stands behind this class is not for it.
+    /// Finds what a manager gets next: the first task in order that fits it now. `plain` is the key
+    /// of the first task without requirements. Classes behind `until` are not eligible for this
+    /// manager.
     pub(super) fn walk(
         &self,
         (slot, room): (Slot, &Room<'_, B>),
@@ -417,8 +422,8 @@ impl<B> Kinds<B> {
         walk
     }
 
-    /// Of the same priority, tasks of a type that the manager has run lately go before those of
-    /// another type; but not before a class that has been passed for long enough.
+    /// Returns a task of a type that the manager has run lately, to go before one of another type.
+    /// Both must have the same priority, and the class that is passed over must not be overdue.
     fn warmer(
         &self,
         slot: Slot,
@@ -449,7 +454,7 @@ impl<B> Kinds<B> {
             .next()
     }
 
-    /// The first of a class, if it fits now.
+    /// Returns the first task of a class, if it fits now.
     fn fit(&self, class: &Class, name: ClassName, room: &Room<'_, B>) -> Result<Found, Fit> {
         match (class.fit(room), class.kinds().next()) {
             (Fit::Now(slots), Some(kind)) => Ok(Found {
@@ -461,14 +466,14 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// Whether a task of this value could never be held there.
+    /// Whether the manager can never hold some queued task of this affinity value.
     pub(super) fn is_in_vain(&self, affinity: &Affinity, room: &Room<'_, B>) -> bool {
         let kinds = self.by_affinity.get(affinity).into_iter().flatten();
         let mut kinds = kinds.filter_map(|kind| self.kinds.get(*kind));
         kinds.any(|kind| room.fit(&kind.demand) == Fit::Never)
     }
 
-    /// From now on any manager may get tasks of this value.
+    /// Unbinds the queued tasks of this affinity value: any manager may get them.
     pub(super) fn unbind(&mut self, affinity: &Affinity) {
         let kinds = self.by_affinity.get(affinity).cloned().unwrap_or_default();
         for kind in kinds {
@@ -502,12 +507,12 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// In no order.
+    /// Returns all queued tasks, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedTask<B>> {
         self.kinds.iter().flat_map(|(_, kind)| kind.lane.iter())
     }
 
-    /// Everything that waits, in no order.
+    /// Removes and returns all queued tasks, in no order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedTask<B>> + use<B> {
         let all = std::mem::replace(self, Self::new());
         let kinds = all.kinds.into_iter();
@@ -515,8 +520,8 @@ impl<B> Kinds<B> {
     }
 }
 
-/// Whose tasks are those that no manager can hold, for the lack of this: a manager that registers
-/// looks through them.
+/// The home of tasks that no manager can hold because they lack `missing`. Each manager that
+/// registers is compared with them.
 pub(super) fn nobody(missing: Missing) -> Slot {
     Slot::nobody(missing as u32)
 }
@@ -525,7 +530,7 @@ fn named(home: Option<Slot>) -> impl Fn((Key, ClassId)) -> (Key, ClassName) {
     move |(key, id)| (key, ClassName { home, id })
 }
 
-/// Two sequences in order as one.
+/// Merges two sorted sequences.
 fn merged<T: Ord, N>(
     one: impl Iterator<Item = (T, N)>,
     other: impl Iterator<Item = (T, N)>,

@@ -1,5 +1,5 @@
-//! The order in which tasks of one kind wait, and nothing else: lowest priority number first, then
-//! lowest id, as Parsl since 2025.10.27.
+//! The order of the tasks of one kind: lowest priority number first, then lowest id, as in Parsl
+//! since 2025.10.27.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,20 +9,20 @@ use slab::Slab;
 use super::ticket::Ticket;
 use protocol::{Priority, TaskId};
 
-/// A task that waits.
+/// A queued task.
 #[derive(Debug)]
 pub(super) struct QueuedTask<B> {
     pub(super) ticket: Ticket,
     pub(super) priority: Priority,
-    /// Since when it waits, on the monotonic clock. (A `Duration` would take twice the room, and
-    /// queues are long.)
+    /// Since when the task has waited, on the monotonic clock. (A `Duration` would take twice the
+    /// memory, and queues are long.)
     pub(super) since_ns: u64,
-    /// What it takes to keep it, in the unit of whoever handed it in.
+    /// The memory that the task takes, in the unit of the caller that queued it.
     pub(super) weight: usize,
     pub(super) body: B,
 }
 
-/// What tasks are ordered by.
+/// The order of tasks.
 pub(super) type Key = (Priority, TaskId);
 
 impl<B> QueuedTask<B> {
@@ -31,26 +31,27 @@ impl<B> QueuedTask<B> {
     }
 }
 
-/// Two lines: tasks that come in order (nearly all, in nearly all runs) stand in a plain line; the
-/// others are ranked. The next one is the lesser of their first.
+/// The queue of one kind, in two parts. Tasks that arrive in order (nearly all, in nearly all runs)
+/// are in a plain line; the others are in a heap. The next task is the lesser of the two first
+/// ones.
 pub(super) struct Lane<B> {
     line: VecDeque<QueuedTask<B>>,
-    /// Of those that are ranked, only the keys move about: a heap of a million touches twenty
-    /// places for each that it gives.
+    /// The heap moves only keys: with a million entries it touches twenty places for each one that
+    /// it returns.
     ranking: BinaryHeap<Reverse<Rank>>,
     ranked: Slab<QueuedTask<B>>,
-    /// Of all that waits.
+    /// The weight of all tasks.
     weight: usize,
 }
 
-/// The next one, as [`Lane::look`] found it.
+/// The next task's place, as found by [`Lane::look`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct First {
     is_ranked: bool,
     weight: usize,
 }
 
-/// Ordered by its fields from the first to the last.
+/// A heap entry, ordered by its fields from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     key: Key,
@@ -67,7 +68,8 @@ impl<B> Lane<B> {
         }
     }
 
-    /// One of few tasks, as a rule of one.
+    /// Returns a lane with one task. Such lanes have few tasks, usually one, so no more memory is
+    /// reserved.
     pub(super) fn of(task: QueuedTask<B>) -> Self {
         let mut lane = Self::new();
         lane.line.reserve_exact(1);
@@ -83,7 +85,7 @@ impl<B> Lane<B> {
         self.len() == 0
     }
 
-    /// The sum over everything that waits.
+    /// Returns the total weight of the tasks.
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
@@ -101,7 +103,7 @@ impl<B> Lane<B> {
         }
     }
 
-    /// Where the next one stands, and that one.
+    /// Returns the next task and its place.
     #[inline(always)]
     pub(super) fn look(&self) -> Option<(First, &QueuedTask<B>)> {
         let is_ranked = self.is_ranked_first();
@@ -113,8 +115,8 @@ impl<B> Lane<B> {
         Some((First { is_ranked, weight }, task))
     }
 
-    /// Takes the one that was looked at just now. The room of a long lane is given back by whoever
-    /// has taken what he wants.
+    /// Removes the task that [`Self::look`] has just returned. The caller calls
+    /// [`Self::give_back_room`] when it has taken all that it wants.
     #[inline(always)]
     pub(super) fn take(&mut self, first: First) -> Option<QueuedTask<B>> {
         self.weight -= first.weight;
@@ -126,7 +128,7 @@ impl<B> Lane<B> {
         }
     }
 
-    /// The next one.
+    /// Removes and returns the next task.
     pub(super) fn pop(&mut self) -> Option<QueuedTask<B>> {
         let (first, _) = self.look()?;
         let task = self.take(first);
@@ -138,7 +140,7 @@ impl<B> Lane<B> {
         self.first().map(QueuedTask::key)
     }
 
-    /// Whose turn it is.
+    /// Returns the next task.
     pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
         Some(self.look()?.1)
     }
@@ -152,20 +154,20 @@ impl<B> Lane<B> {
         }
     }
 
-    /// In no order.
+    /// Returns all tasks, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedTask<B>> {
         let ranked = self.ranked.iter().map(|(_, task)| task);
         self.line.iter().chain(ranked)
     }
 
-    /// Everything that waits, in no order.
+    /// Removes and returns all tasks, in no order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedTask<B>> {
         self.ranking.clear();
         self.weight = 0;
         self.line.drain(..).chain(self.ranked.drain())
     }
 
-    /// The room of a long lane is not kept after it.
+    /// Releases the memory of a long lane once it is empty.
     #[inline]
     pub(super) fn give_back_room(&mut self) {
         if self.is_empty() {
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lesser_one_that_comes_late_is_first() {
+    fn a_late_task_with_a_lower_id_comes_first() {
         let mut lane = lane_of(&[(1, 1), (1, 2), (1, 3)]);
         let first = lane.pop().unwrap();
         assert_eq!((first_of(&lane), lane.weight()), (Some(TaskId(2)), 20));

@@ -1,49 +1,53 @@
 //! The broker: a pure state machine between the executor and the managers.
 //!
-//! It has no socket, clock, file or randomness of its own. Methods are of four kinds: getters;
-//! `handle_*`, which take in one fact each, record it and mark what it changes;
-//! [`Broker::next_recipient`] and [`Broker::hand_out`], which decide batch by batch, once a turn
-//! has everything that came in view; and [`Broker::poll_output`], which hands out the effects.
-//! After any of them, drain the outputs before waiting; [`Broker::next_deadline`] says until when,
-//! and [`Broker::can_dispatch`] whether to wait at all.
+//! It uses no socket, clock, file or source of randomness. Its methods are of four kinds:
 //!
-//! `B` is a message body that passes through. Nothing here can open one.
+//! - getters;
+//! - `handle_*` methods: each takes in one fact, records it and marks what it changes;
+//! - [`Broker::next_recipient`] and [`Broker::hand_out`]: they decide batch by batch, after a turn
+//!   has taken in all messages that were ready;
+//! - [`Broker::poll_output`]: returns the effects to carry out.
 //!
-//! Where each rule stands, by file:
+//! After any of these calls, drain the outputs before waiting. [`Broker::next_deadline`] says until
+//! when to wait, and [`Broker::can_dispatch`] whether to wait at all.
+//!
+//! `B` is the body of a message. The broker passes bodies through and cannot read them.
+//!
+//! Which file implements which rule:
 //!
 //! | rule | file |
 //! | --- | --- |
-//! | who may get tasks (nobody held, draining, suspect, awaited, clogged or full) | `dispatch` |
-//! | in which order tasks wait | `lane`, `queue` |
-//! | which task goes where, if tasks ask for something | `placement`, `kinds`, `classes`, `aside` |
-//! | what waits for a manager that is not here | `unmet` |
-//! | what a task asks for and what a manager has | `demand`, `placed_tasks`, `affinities` |
-//! | which tasks share no batch with others | `dispatch`, `live_ids` |
-//! | which manager comes first | `policy`: `selector`s, `load_selectors`, the `user_selector` |
+//! | when a manager gets no tasks (held, draining, suspect, awaited, clogged, full) | `dispatch` |
+//! | the order in which tasks wait | `lane`, `queue` |
+//! | which manager gets a task that has requirements | `placement`, `kinds`, `classes`, `aside` |
+//! | tasks that no registered manager can hold | `unmet` |
+//! | what a task requires and what a manager offers | `demand`, `placed_tasks`, `affinities` |
+//! | tasks that share no batch with others | `dispatch`, `live_ids` |
+//! | which manager gets tasks first | `policy`, `selector`, `load_selectors`, `user_selector` |
 //! | registrations: versions, an identity that is registered already | `registration` |
-//! | connections that close, or are others; words that have none to go by | `link`, `connections` |
-//! | what a connection may have taken with it when it broke | `tasks_in_doubt`, `given_up` |
-//! | whose block has lost several managers, and who has not spoken since | `vanished` |
+//! | connections that close or are replaced; messages without one | `link`, `connections` |
+//! | tasks that a broken connection may have lost | `tasks_in_doubt`, `given_up` |
+//! | blocks that lost several managers, and what happens to the others | `vanished` |
 //! | HOLD_MANAGER, drain | `hold_and_drain` |
-//! | when to look at whom, and what was read by then | `deadlines`, `liveness`, `looks`, `time` |
-//! | what becomes of a lost manager's tasks | `lost_managers` |
-//! | results, whole, spoilt or late | `results` |
-//! | managers that fail everything | `failing` |
-//! | messages of those who are not registered, or not any more | `strangers`, `departed_managers` |
-//! | one terminal message for each task, no id twice | `ticket`, `live_ids` |
-//! | what outlives this process, and how another one goes on | `books`, `restart` |
-//! | answers to commands | `commands` |
+//! | when to check which manager | `deadlines`, `liveness`, `looks`, `time` |
+//! | the tasks of a lost manager | `lost_managers` |
+//! | results: intact, unreadable or late | `results` |
+//! | managers that fail every task | `failing` |
+//! | messages of identities that are not registered (any more) | `strangers`, `departed_managers` |
+//! | one terminal message for each task, no id accepted twice | `ticket`, `live_ids` |
+//! | the state that outlives this process, and how a run resumes | `books`, `restart` |
+//! | replies to commands | `commands` |
 //! | how the run ends | `shutdown` |
 //! | records for the monitoring hub | `monitoring` |
-//! | what the executor is told where it does not ask | `observations` |
-//! | what is told of each change, and remembered | `happenings`, `change` |
-//! | what is counted, and what a look from outside shows | `tally`, `snapshot` |
-//! | what peers say that does not fit the books | `anomaly` |
-//! | what a manager's record and the table of managers hold | `manager`, `manager_table` |
-//! | in which order effects leave, and what is made only then | `outputs` |
+//! | what the executor is sent without a request | `observations` |
+//! | which state changes are reported and remembered | `happenings`, `change` |
+//! | counters, and the snapshot for outside viewers | `tally`, `snapshot` |
+//! | messages of peers that contradict the broker's records | `anomaly` |
+//! | a manager's record, and the table of managers | `manager`, `manager_table` |
+//! | the order in which effects leave, and which are created only then | `outputs` |
 //! | what must hold after every step | `invariants` |
 
-// .cargo/clippy.toml lists what only a program with a world around it may name.
+// .cargo/clippy.toml lists the items that only code with access to the outside world may name.
 #![forbid(
     clippy::disallowed_macros,
     clippy::disallowed_methods,
@@ -157,48 +161,50 @@ use tally::Pace;
 use ticket::Ticket;
 use vanished::Blocks;
 
-/// The state machine. See the module's page for how to drive it.
+/// The state machine. The crate's documentation explains how to drive it.
 pub struct Broker<B> {
     settings: Settings,
     policy: Policy,
-    /// What managers are compared with. Filled from the first manager where nothing else told it.
+    /// The versions that managers must match. Unknown ones are taken from the first manager.
     versions: Versions,
     queue: TaskQueue<B>,
     live: LiveIds,
-    /// Some task has asked for something. Where none ever did, nothing of it is looked at.
+    /// Whether any task has ever had requirements. Until then, all code for requirements is
+    /// skipped.
     has_asked: bool,
     affinities: Affinities,
     warm: WarmManagers,
-    /// Those with room whom nothing fits that waits.
+    /// Managers that have room but that no queued task fits.
     aside: Aside,
     reservation: Option<Reservation>,
     looks: Looks,
-    /// Where the executor is told and does not ask.
+    /// Present if the executor uses the dialect in which it gets status reports instead of asking.
     observations: Option<Observations>,
     managers: ManagerTable<B>,
     departed: Departed,
     anomalies: Box<dyn AnomalyLog>,
-    /// Block of every manager that ever registered, in that order, as CONNECTED_BLOCKS tells it.
+    /// The block of every manager that ever registered, in order, as CONNECTED_BLOCKS reports it.
     block_history: Rc<Vec<BlockId>>,
     liveness: Liveness,
     blocks: Blocks,
     outputs: Outputs<B>,
-    /// False while results cannot leave: what managers would answer has nowhere to go.
+    /// False while results cannot leave: what managers would send back could not be forwarded.
     dispatching: bool,
-    /// The submit side is gone: by when the managers must have been told.
+    /// Set once the submit side is gone: the time by which the managers must have been told to
+    /// exit.
     leaving_until: Option<Duration>,
     stopping: bool,
     tally: Tally,
     exceptions: Exceptions,
     pace: Pace,
-    /// What became of managers lately.
+    /// The latest changes of managers.
     recent: Recent,
     books: Books,
     survival: Survival,
 }
 
 impl<B> Broker<B> {
-    /// A broker without tasks and managers, that begins at this time.
+    /// Returns a broker without tasks and managers, whose run begins at `now`.
     pub fn new(settings: Settings, selector: Box<dyn Selector>, now: Now) -> Self {
         Self {
             liveness: Liveness::new(settings.heartbeat_threshold, now),
@@ -232,27 +238,27 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Tasks that wait for a manager.
+    /// Returns the number of tasks that wait for a manager.
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// What they weigh in all.
+    /// Returns the total weight of the queued tasks.
     pub fn queued_weight(&self) -> usize {
         self.queue.weight()
     }
 
-    /// Whether [`Self::poll_output`] has something.
+    /// Whether [`Self::poll_output`] would return an effect.
     pub fn has_outputs(&self) -> bool {
         !self.outputs.is_empty()
     }
 
-    /// From now on what does not fit is logged, or not, by this.
+    /// Sets the log that decides which anomalies are written from now on.
     pub fn log_anomalies_by(&mut self, log: Box<dyn AnomalyLog>) {
         self.anomalies = log;
     }
 
-    /// Tasks that managers hold.
+    /// Returns the number of tasks that managers hold.
     pub fn in_flight(&self) -> usize {
         self.managers
             .iter()
@@ -260,7 +266,7 @@ impl<B> Broker<B> {
             .sum()
     }
 
-    /// The tasks that have no terminal message yet, for the last line of a log.
+    /// Returns a line for the end of a log: the tasks that have no terminal message yet.
     pub fn unfinished(&self) -> String {
         let queued = self.queue.ids().collect();
         let held = self.managers.task_ids().collect();
@@ -279,13 +285,13 @@ impl<B> Broker<B> {
         line
     }
 
-    /// The next effect to carry out.
+    /// Returns the next effect to carry out.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output<B>> {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::handle_time`] has something to do next, on the monotonic clock.
+    /// Returns when [`Self::handle_time`] has something to do next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
         let sooner =
             |first: Option<Duration>, at: Duration| Some(first.map_or(at, |first| first.min(at)));
@@ -293,7 +299,7 @@ impl<B> Broker<B> {
         if let Some(at) = self.looks.first() {
             first = sooner(first, at);
         }
-        // While nothing may be dispatched nobody is asked, and no answer is awaited.
+        // While dispatching is off, no selector is asked and no answer is awaited.
         if self.policy.is_asked()
             && self.dispatching
             && self.queue.has_work()
@@ -304,13 +310,14 @@ impl<B> Broker<B> {
         first
     }
 
-    /// The versions of the submit side, found outside; told before the first registration.
+    /// Sets the versions of the submit side, which the caller has found out. Call it before the
+    /// first registration.
     pub fn handle_versions(&mut self, versions: Versions) {
         self.versions = versions;
     }
 
-    /// A task from the executor. A second one under a live id is dropped. `weight`: what it takes
-    /// to keep it, in any unit; [`Self::queued_weight`] sums it up.
+    /// Takes in a task from the executor. A second task under a live id is dropped. `weight` is
+    /// what the task takes to keep, in any unit; [`Self::queued_weight`] is the sum.
     pub fn handle_task(&mut self, task: Task<B>, weight: usize, now: Now) {
         let id = task.id;
         self.pace.turn(&self.tally, now.monotonic);
@@ -327,7 +334,7 @@ impl<B> Broker<B> {
         debug!("Put task {id} onto pending_task_queue");
     }
 
-    /// A task whose id is live waits from now on, and has done so since then.
+    /// Queues a task whose id is live. It has been waiting since `since_ns`.
     #[inline(always)]
     fn enqueue(&mut self, task: Task<B>, weight: usize, since_ns: u64, now: Now) {
         let Task {
@@ -355,7 +362,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// A task that cannot be passed on, but whose id is known: it is answered.
+    /// Answers a task that cannot be forwarded but whose id is known with a failure.
     pub fn handle_unreadable_task(&mut self, task: TaskId, reason: String, now: Now) {
         self.pace.turn(&self.tally, now.monotonic);
         if self.claim(task, now) {
@@ -367,7 +374,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// A task whose id is beyond those that are kept here: it is answered, and never live.
+    /// Answers a task whose id is too large for the broker with a failure. The id never becomes
+    /// live.
     pub fn handle_task_of_wide_id(&mut self, task: WideTaskId, reason: String, now: Now) {
         self.pace.turn(&self.tally, now.monotonic);
         if self.takes_tasks(&task) {
@@ -378,7 +386,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// One message of a manager.
+    /// Takes in one message of a manager.
     pub fn handle_manager(
         &mut self,
         id: &ManagerId,
@@ -406,8 +414,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Takes an id into the set of live ones. Two results for one id would end the executor's only
-    /// result thread, so a second task under a live id is not taken.
+    /// Adds an id to the set of live ones. A second task under a live id is refused, because two
+    /// results for one id would end the executor's only result thread.
     fn claim(&mut self, id: TaskId, now: Now) -> bool {
         if !self.takes_tasks(&id) {
             return false;
@@ -427,7 +435,8 @@ impl<B> Broker<B> {
     fn takes_tasks(&self, id: &dyn Display) -> bool {
         let is_leaving = self.stopping || self.leaving_until.is_some();
         if is_leaving {
-            // What was here has been written down; nobody would do that for a latecomer.
+            // The log line about unanswered tasks may be written already; a task that arrives now
+            // would not be in it.
             codes::log!(
                 TASK_AFTER_END,
                 "Dropping task {id}: the interchange is ending"
@@ -457,7 +466,8 @@ impl<B> Broker<B> {
                 self.outputs
                     .push_back(Output::Report(Report::Relayed(message)));
             }
-            // Stock dies on a record that it has no hub for.
+            // Parsl's interchange dies on a monitoring record when it has no hub; here the record
+            // is dropped.
             FromManager::Monitoring { .. } => {}
             FromManager::ConnectionProbe | FromManager::Registration(_) => {
                 debug_assert!(false, "answered alike for known and unknown managers");

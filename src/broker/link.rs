@@ -1,4 +1,5 @@
-//! A manager's connection to us, as one fact: how many it has had, and whether the last is open.
+//! A manager's connection to this interchange as one state: how many connections it has had, and
+//! whether the last one is open.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,34 +9,36 @@ use super::origin::ConnectionId;
 /// How a manager is reached.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Link {
-    /// Counts the connections that it has spoken by, each time that it is another one.
+    /// Counts the manager's connections: each change to another connection adds one.
     pub(super) number: u64,
     pub(super) state: LinkState,
-    /// Where it spoke from last; it stays when the connection closes, to compare with the next.
+    /// The address that the manager last spoke from. It is kept when the connection closes, to be
+    /// compared with the next one.
     pub(super) address: Option<IpAddr>,
-    /// The connection by which it last spoke, whatever has become of that since.
+    /// The connection that the manager last spoke on, whether it is still open or not.
     pub(super) spoke_by: Option<ConnectionId>,
-    /// The connection that its registration came by.
+    /// The connection that the manager's registration arrived on.
     pub(super) registered_by: Option<ConnectionId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkState {
-    /// It was open, and has not spoken since others of its block vanished.
+    /// The connection was open, and the manager has not spoken since others of its block vanished.
     Awaited,
-    /// The same of one that was claimed.
+    /// Like `Awaited`, for a connection that was claimed.
     AwaitedAndClaimed,
-    /// It spoke by its connection, which leads to it and to nobody else.
+    /// The manager spoke on its connection, which leads to no other manager.
     Open,
-    /// Another one has spoken by its connection since. A message that stood unread while its
-    /// connection closed names whichever got the descriptor, so either of them may have none.
+    /// Another manager has spoken on the connection since. A message that was read only after its
+    /// own connection closed names the connection that reused its descriptor. So either manager may
+    /// have no connection.
     Claimed,
-    /// Since this time on the awake clock.
+    /// The connection has been closed since this time (awake clock).
     Closed(Duration),
 }
 
 impl Link {
-    /// Of a process that registers: closed, until a connection shows that it is there.
+    /// Returns the link of a process that registers: closed, until a message shows a connection.
     pub(super) fn new(registered_by: Option<ConnectionId>, now: Duration) -> Self {
         Self {
             number: 0,
@@ -50,13 +53,13 @@ impl Link {
         self.state == LinkState::Open && self.spoke_by == connection
     }
 
-    /// The connection that leads to it.
+    /// Returns the connection that leads to the manager.
     pub(super) fn connection(&self) -> Option<ConnectionId> {
         let is_its_own = matches!(self.state, LinkState::Open | LinkState::Awaited);
         self.spoke_by.filter(|_| is_its_own)
     }
 
-    /// Whether it has spoken since it, or its block, gave a reason to doubt that it is there.
+    /// Whether the manager has spoken since there was last a reason to doubt that it is alive.
     #[inline]
     pub(super) fn is_heard(&self) -> bool {
         matches!(self.state, LinkState::Open | LinkState::Claimed)
@@ -69,7 +72,7 @@ impl Link {
         )
     }
 
-    /// Others of its block have vanished.
+    /// Notes that others of the manager's block have vanished.
     pub(super) fn await_word(&mut self) {
         self.state = match self.state {
             LinkState::Open => LinkState::Awaited,
@@ -80,7 +83,7 @@ impl Link {
         };
     }
 
-    /// Another one has spoken by its connection.
+    /// Notes that another manager has spoken on this manager's connection.
     pub(super) fn claim(&mut self) {
         self.state = match self.state {
             LinkState::Awaited | LinkState::AwaitedAndClaimed => LinkState::AwaitedAndClaimed,
@@ -98,7 +101,7 @@ impl Link {
         }
     }
 
-    /// It speaks by this connection.
+    /// Notes that the manager speaks on this connection.
     pub(super) fn open(&mut self, connection: ConnectionId, address: Option<IpAddr>) {
         self.number += u64::from(self.spoke_by != Some(connection));
         self.spoke_by = Some(connection);

@@ -1,11 +1,11 @@
-//! The ids of tasks that have no terminal message yet, so that none is taken twice.
+//! The ids of tasks that have no terminal message yet, so that no id is accepted twice.
 //!
-//! HTEX counts its tasks up and never uses an id again. As long as a client does that, a few
-//! intervals of ids already seen tell new ones from old, whatever the length of the queue. A client
-//! that does reuse ids gets an exact set, until nothing is live any more.
+//! HTEX counts its task ids up and never reuses one. For such a client, a few intervals of seen ids
+//! tell new ids from old ones, whatever the length of the queue. For a client that reuses ids, an
+//! exact set is kept until no id is live any more.
 //!
-//! Where a journal is kept, no id is ever taken twice: after a restart the executor sends again
-//! what may not have come, and a task that ran must not run once more.
+//! If a journal is kept, no id is ever accepted twice. After a restart the executor sends those
+//! tasks again that may not have arrived, and a task that has run must not run again.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,22 +14,23 @@ use journal::{Journal, Record};
 use super::books;
 use protocol::TaskId;
 
-/// Of a journal, so many runs are kept: the two of the least ids become one beyond that. Ids
-/// between them, which never came, do not come any more.
+/// Most runs that are kept with a journal. Beyond that, the two runs with the lowest ids are
+/// merged. Ids between them never arrived and are assumed never to arrive.
 const RUNS_MAX: usize = 1024;
 
 pub(super) struct LiveIds {
     seen: Seen,
     live: usize,
     journal: Option<Journal>,
-    /// Those that share no batch with others, each with the name that it looks up.
+    /// Tasks that share no batch with others, each with the name that it looks up.
     alone: BTreeMap<TaskId, Box<str>>,
 }
 
 enum Seen {
-    /// Every id since nothing was live, or since the start: each run by its first.
+    /// Every id since the last moment when nothing was live, or since the start: runs by their
+    /// first id.
     Runs(Runs),
-    /// Exactly the live ones.
+    /// Exactly the live ids.
     Exact(HashSet<i64>),
 }
 
@@ -37,7 +38,7 @@ type Runs = BTreeMap<i64, Run>;
 
 pub(super) struct Run {
     pub(super) last: i64,
-    /// Of the journal, where one is kept.
+    /// The journal record, if a journal is kept.
     pub(super) record: Option<Record>,
 }
 
@@ -60,8 +61,8 @@ impl LiveIds {
         }
     }
 
-    /// From now on the ids are written down, and none is taken twice. `records`: the runs of an
-    /// earlier broker, which may overlap.
+    /// Writes accepted ids to the journal from now on; no id is then accepted twice. `records`: the
+    /// runs of an earlier broker, which may overlap.
     pub(super) fn keep(&mut self, journal: Journal, records: Vec<Record>) {
         let mut runs = Runs::new();
         let mut read: Vec<(i64, Run)> = records.into_iter().map(books::run).collect();
@@ -82,7 +83,7 @@ impl LiveIds {
         self.journal = Some(journal);
     }
 
-    /// A task of an earlier broker: live, whether its run was written down or not.
+    /// Adds a task of an earlier broker as live, whether its run is in the journal or not.
     pub(super) fn insert_restored(&mut self, TaskId(id): TaskId) {
         self.live += 1;
         if let Seen::Runs(runs) = &mut self.seen {
@@ -90,7 +91,7 @@ impl LiveIds {
         }
     }
 
-    /// Every id that was accepted, as runs from `from` on: first and last.
+    /// Returns the runs (first and last) of accepted ids, without those that end before `from`.
     pub(super) fn accepted(&self, from: TaskId) -> Vec<(TaskId, TaskId)> {
         match &self.seen {
             Seen::Runs(runs) => runs
@@ -102,13 +103,13 @@ impl LiveIds {
         }
     }
 
-    /// Whether an id that was accepted once is never taken again.
+    /// Whether an id that was once accepted is never accepted again.
     pub(super) fn is_strict(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// This task, which is live, must not disturb others: it looks up a name that managers may be
-    /// unable to import, and that ends them.
+    /// Marks a live task as one that shares no batch with others: it looks up a name that managers
+    /// may be unable to import, which would end them.
     pub(super) fn send_alone(&mut self, id: TaskId, foreign_name: Box<str>) {
         self.alone.insert(id, foreign_name);
     }
@@ -118,7 +119,7 @@ impl LiveIds {
         !self.alone.is_empty()
     }
 
-    /// Of a task that travels alone, the name that it looks up.
+    /// Returns the name that a task looks up, if the task must travel alone.
     pub(super) fn foreign_name(&self, id: TaskId) -> Option<&str> {
         self.alone.get(&id).map(Box::as_ref)
     }
@@ -127,8 +128,8 @@ impl LiveIds {
         self.live
     }
 
-    /// False if the id is live. `all_live` walks the books; it is asked when a client begins to
-    /// reuse ids.
+    /// Adds an id; returns false if it is live. `all_live` walks all tasks; it is called only when
+    /// a client begins to reuse ids.
     pub(super) fn insert(&mut self, id: TaskId, all_live: impl FnOnce() -> Vec<TaskId>) -> bool {
         let TaskId(id) = id;
         if let Seen::Runs(runs) = &mut self.seen {
@@ -159,7 +160,7 @@ impl LiveIds {
         self.live = self.live.saturating_sub(1);
         if self.live == 0 && !self.is_strict() {
             match &self.seen {
-                // One run is the ordinary case, and costs nothing to keep.
+                // A single run is the usual case, and costs nothing to keep.
                 Seen::Runs(runs) if runs.len() <= 1 => {}
                 Seen::Runs(_) | Seen::Exact(_) => self.seen = Seen::Runs(BTreeMap::new()),
             }
@@ -167,10 +168,10 @@ impl LiveIds {
     }
 }
 
-/// False if the id stands in a run already. At each moment the journal's runs hold what these hold,
-/// or more: a run grows before the one that it takes in goes.
+/// Adds an id to the runs; returns false if it is in one already. The journal always covers at
+/// least the ids of these runs: a run grows before the one that it absorbs is deleted.
 fn add_to_runs(runs: &mut Runs, id: i64, journal: Option<&Journal>) -> bool {
-    // What nearly all ids are: the next one.
+    // Nearly every id is the successor of the greatest one.
     if let Some(mut greatest) = runs.last_entry()
         && greatest.get().last.checked_add(1) == Some(id)
     {
@@ -198,7 +199,7 @@ fn add_to_runs(runs: &mut Runs, id: i64, journal: Option<&Journal>) -> bool {
     true
 }
 
-/// The run that ends in `last` may touch the one behind it now.
+/// Merges the run that ends in `last` with the run right behind it, if there is one.
 fn join_next(runs: &mut Runs, last: i64) {
     if let Some(end) = last.checked_add(1).and_then(|next| runs.remove(&next))
         && let Some((_, run)) = runs.range_mut(..=last).next_back()
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_in_any_order_are_new_once() {
+    fn each_id_is_accepted_once_in_any_order() {
         let mut ids = LiveIds::new();
         for id in [5, 3, 4, 1, 2, 9, 7, 8, 6] {
             assert!(insert(&mut ids, id, &[]), "{id}");

@@ -1,10 +1,10 @@
-//! The clock on which silence is measured, and from when on silence is certain.
+//! The clock on which silence is measured, and the rule for when silence is certain.
 //!
-//! The clock stands still while this process does not run, so that a suspended broker blames nobody
-//! for its own sleep. And nobody is given up for what may stand unread: after a stall heartbeats
-//! sit behind thousands of results. A deadline has been heard out once everything was read that had
-//! come by then, which the transport tells. Without end that must not last: after two thresholds of
-//! backlog without a break, overdue is overdue.
+//! The awake clock stands still while this process does not run, so that a suspended broker does
+//! not blame managers for its own sleep. And no manager is given up while its messages may be
+//! unread: after a stall, heartbeats wait behind thousands of results. A deadline is heard out once
+//! all messages that arrived by then were read; the transport reports that. That wait is limited:
+//! after a backlog of two thresholds without a break, an overdue manager is lost even so.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use super::deadlines::{Deadlines, Entry, What};
 use super::now::Now;
 use super::slot::Slot;
 
-/// A turn that comes later than it was due by more than this was not late by load: the process
-/// (or the machine) was stopped.
+/// If a turn is later than its due time by more than this, load is not the cause: the process (or
+/// the machine) was suspended.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Liveness {
     threshold: Duration,
-    /// On the awake clock.
+    /// The deadlines, on the awake clock.
     deadlines: Deadlines,
-    /// The latest time whose deadlines have been looked at: those that are left wait to be heard
-    /// out. Awake clock.
+    /// The latest time whose deadlines have been handled. Earlier deadlines that still exist wait
+    /// to be heard out. Awake clock.
     noticed: Option<Duration>,
-    /// How long the process was not running, in all.
+    /// How long the process has not been running, in total.
     stalled: Duration,
-    /// The turn before this one: monotonic clock.
+    /// The time of the previous turn (monotonic clock).
     last_turn: Duration,
-    /// When nothing was left to read from managers: awake clock.
+    /// When nothing was left to read from managers (awake clock).
     workers_empty_at: Duration,
-    /// Everything was read that had come by then: awake clock.
+    /// All messages that arrived by this time were read (awake clock).
     heard_until: Duration,
 }
 
@@ -46,12 +46,12 @@ impl Liveness {
         }
     }
 
-    /// The clock on which silence is measured.
+    /// Returns the time on the awake clock, on which silence is measured.
     pub(super) fn awake(&self, now: Now) -> Duration {
         now.monotonic.saturating_sub(self.stalled)
     }
 
-    /// When there is something to do next: monotonic clock.
+    /// Returns when there is something to do next (monotonic clock).
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let first = self.deadlines.first()?;
         let next = match self.noticed {
@@ -65,52 +65,53 @@ impl Liveness {
         Some(next.saturating_add(self.stalled))
     }
 
-    /// When to look at a manager, on the awake clock, instead of the time before. None: never.
+    /// Sets when to check a manager (awake clock), in place of an earlier time. None: never.
     pub(super) fn watch(&mut self, slot: Slot, what: What, at: Option<Duration>) {
         self.deadlines.set(slot, what, at);
         if let Some(at) = at
             && Some(at) <= self.noticed
         {
-            // A new one is due at once, and waits for nobody.
+            // A new deadline in the past is due at once, so it must not count as handled.
             self.noticed = at.checked_sub(Duration::from_nanos(1));
         }
     }
 
-    /// The registration has ended.
+    /// Removes the deadlines of a manager whose registration has ended.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.deadlines.forget(slot);
     }
 
-    /// When to look at whom.
+    /// Returns the deadlines.
     pub(super) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
     }
 
-    /// Whether a deadline has passed that is not heard out.
+    /// Whether a deadline has passed but is not heard out yet.
     pub(super) fn is_listening(&self) -> bool {
         self.deadlines
             .first()
             .is_some_and(|first| Some(first) <= self.noticed)
     }
 
-    /// Nothing is left to read, and everything was read that had come by that time (monotonic).
+    /// Notes that nothing is left to read, and that all messages that arrived by `heard_until`
+    /// (monotonic clock) were read.
     pub(super) fn workers_empty(&mut self, heard_until: Duration, now: Now) {
         self.workers_empty_at = self.awake(now);
         let heard_until = heard_until.saturating_sub(self.stalled);
         self.heard_until = self.heard_until.max(heard_until);
     }
 
-    /// When nothing was left to read from managers last: awake clock.
+    /// Returns when nothing was left to read from managers for the last time (awake clock).
     pub(super) fn heard_at(&self) -> Duration {
         self.workers_empty_at
     }
 
-    /// Begins a turn. If the process was stopped since the one before, the whole gap counts for
-    /// nothing, and is returned.
+    /// Begins a turn. If the process was suspended since the previous turn, the whole gap does not
+    /// count on the awake clock, and is returned.
     #[inline]
     pub(super) fn turn(&mut self, now: Now) -> Option<Duration> {
         if now.monotonic == self.last_turn {
-            // The time of a turn is captured once: this one has begun already.
+            // The time of a turn is captured once, so this turn has already begun.
             return None;
         }
         self.begin_turn(now)
@@ -127,12 +128,12 @@ impl Liveness {
             return None;
         }
         self.stalled = self.stalled.saturating_add(gap);
-        // A manager drains at its time, whoever slept.
+        // A manager drains at its drain time, even if this process was suspended.
         self.deadlines.advance(What::Drain, gap);
         Some(gap)
     }
 
-    /// What is to be looked at now, in the order in which it is done.
+    /// Returns the deadlines that have passed, in the order in which they are handled.
     pub(super) fn due(&mut self, now: Now) -> Vec<Entry> {
         let awake = self.awake(now);
         self.noticed = Some(awake);
@@ -141,7 +142,8 @@ impl Liveness {
         due
     }
 
-    /// Up to when everything was read that managers may have said: awake clock.
+    /// Returns the time up to which all messages of managers were read, or count as read (awake
+    /// clock).
     pub(super) fn heard_until(&self, now: Now) -> Duration {
         let awake = self.awake(now);
         let backlog_too_long = awake >= self.backlog_end();

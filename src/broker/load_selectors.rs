@@ -1,4 +1,4 @@
-//! Selectors that go by how busy managers are.
+//! Selectors that choose by how busy managers are.
 
 use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
@@ -7,17 +7,17 @@ use super::selector::{Candidate, Selector};
 use super::slot::Slot;
 use protocol::BlockId;
 
-/// The manager with the fewest busy slots first, so that all nodes work alike. Prefetch room is
-/// used when no worker anywhere is free.
+/// Prefers the manager with the fewest busy slots, so that all nodes are equally busy. Prefetch
+/// room is used only when no worker is free anywhere.
 pub type SpreadSelector = ByLoad<Spread>;
 
-/// The busiest manager that has a free worker first, and among equals the one of the lesser block,
-/// so that others, and whole blocks, become idle and can be scaled in. Prefetch room is used when
-/// no worker anywhere is free.
+/// Prefers the busiest manager that has a free worker and, among equals, the one of the lowest
+/// block. So other managers, and whole blocks, become idle and can be scaled in. Prefetch room is
+/// used only when no worker is free anywhere.
 pub type PackSelector = ByLoad<Pack>;
 
-/// Managers with a worker that could begin at once come first, those with prefetch room alone last;
-/// among these, by how busy they are.
+/// A selector by load. Managers with a free worker rank first, those with only prefetch room last;
+/// within both groups, the order of the load decides.
 #[derive(Default)]
 pub struct ByLoad<O> {
     ranking: BTreeSet<Rank>,
@@ -25,15 +25,15 @@ pub struct ByLoad<O> {
     order: PhantomData<O>,
 }
 
-/// In which order, and for how long one stays the best.
+/// How managers are ordered by load, and for how long one stays the best.
 pub trait Order: Default + 'static {
-    /// The least comes first.
+    /// Returns the rank of a load. The manager of the lowest rank is preferred.
     fn load(busy: usize) -> i64;
-    /// How many slots the best may get before the next one is better.
+    /// Returns how many slots the best manager may get before the next one is better.
     fn to_next(best_busy: usize, next_busy: usize) -> usize;
 }
 
-/// The least busy first.
+/// The least busy manager first.
 #[derive(Default)]
 pub struct Spread;
 
@@ -42,13 +42,13 @@ impl Order for Spread {
         busy as i64
     }
 
-    /// Up to where it is busier.
+    /// Until the manager is busier than the next one.
     fn to_next(best_busy: usize, next_busy: usize) -> usize {
         next_busy - best_busy + 1
     }
 }
 
-/// The busiest first.
+/// The busiest manager first.
 #[derive(Default)]
 pub struct Pack;
 
@@ -57,13 +57,13 @@ impl Order for Pack {
         -(busy as i64)
     }
 
-    /// Whatever it gets makes it better still.
+    /// Unlimited: each task makes the busiest manager rank higher still.
     fn to_next(_: usize, _: usize) -> usize {
         usize::MAX
     }
 }
 
-/// Ordered by its fields from the first to the last.
+/// A manager's rank, ordered by its fields from the first to the last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_prefetch: bool,
@@ -124,7 +124,7 @@ impl<O: Order> Selector for ByLoad<O> {
     }
 }
 
-/// How many slots the best may be given before the next one is better.
+/// Returns how many slots the best manager may be given before the next one is better.
 fn share_of<O: Order>(best: &Rank, next: Option<&Rank>) -> usize {
     let to_next = match next {
         Some(next) if next.is_prefetch == best.is_prefetch => O::to_next(best.busy, next.busy),
@@ -133,7 +133,7 @@ fn share_of<O: Order>(best: &Rank, next: Option<&Rank>) -> usize {
     to_next.min(left_of_workers(best))
 }
 
-/// How much its free workers take; of one without any, all that it has room for.
+/// Returns the number of free workers. A manager without any is limited only by its room.
 fn left_of_workers(rank: &Rank) -> usize {
     match rank.is_prefetch {
         true => usize::MAX,
@@ -157,7 +157,7 @@ mod tests {
         });
     }
 
-    /// The best one, and how much it may be given.
+    /// Returns the best manager and its share.
     fn best(selector: &mut dyn Selector) -> Option<(u32, usize)> {
         let best = selector.best()?;
         Some((best.place, selector.share()))
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn pack_fills_the_fullest_and_leaves_a_whole_block_alone() {
+    fn pack_fills_the_busiest_and_keeps_whole_blocks_idle() {
         let mut pack = PackSelector::default();
         offer(&mut pack, 0, "1", 4, 0);
         offer(&mut pack, 1, "0", 4, 0);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_some_is_compared_with_these_alone() {
+    fn best_of_compares_only_the_given_managers() {
         let mut spread = SpreadSelector::default();
         for (place, busy) in [0, 1, 1, 3].into_iter().enumerate() {
             offer(&mut spread, place as u32, "0", 4, busy);

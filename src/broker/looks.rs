@@ -1,26 +1,26 @@
-//! When the run is looked at as a whole, apart from what is due of each manager. A turn in which
-//! nothing is due asks once.
+//! Deadlines of the whole run, as opposed to those of single managers. A turn in which none is due
+//! costs one comparison.
 
 use std::time::Duration;
 
-/// What is looked for.
+/// What a deadline of the run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LookFor {
     /// Tasks that no manager can hold.
     Unmet,
-    /// Kinds that are to have another home.
+    /// Kinds that move to another home.
     Moves,
-    /// Managers that fail everything.
+    /// Managers that fail every task.
     Failing,
-    /// What the executor is to be told without asking.
+    /// Status reports that the executor is sent without a request.
     Observations,
     /// Managers that still work when the submit side is gone.
     Leaving,
-    /// What the executor is to be told of tasks that were accepted.
+    /// The notice to the executor about accepted tasks.
     Accepted,
 }
 
-/// On the monotonic clock.
+/// The deadlines, on the monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     unmet_at: Option<Duration>,
@@ -52,7 +52,7 @@ impl Looks {
         self.at(look).is_some_and(|at| at <= now)
     }
 
-    /// Instead of the time before. None: not any more.
+    /// Sets a deadline, in place of an earlier one. None removes it.
     pub(super) fn set(&mut self, look: LookFor, at: Option<Duration>) {
         match look {
             LookFor::Unmet => self.unmet_at = at,
@@ -73,7 +73,7 @@ impl Looks {
         self.first = all.into_iter().flatten().min();
     }
 
-    /// At that time, unless it is done sooner.
+    /// Sets a deadline, unless an earlier one is set.
     pub(super) fn advance(&mut self, look: LookFor, at: Duration) {
         let at = self.at(look).map_or(at, |before| before.min(at));
         self.set(look, Some(at));

@@ -1,4 +1,4 @@
-//! Managers that are given up: each task that they held is answered with ManagerLost.
+//! Managers that are given up: each of their tasks is answered with ManagerLost.
 
 use std::collections::VecDeque;
 
@@ -56,7 +56,7 @@ impl<B> Broker<B> {
         self.fail_tasks(&mut manager, now);
     }
 
-    /// Each task of a lost manager is answered with ManagerLost.
+    /// Answers each task of a lost manager with ManagerLost.
     pub(super) fn fail_tasks(&mut self, manager: &mut Manager<B>, now: Now) {
         let held = std::mem::take(&mut manager.in_flight);
         if held.is_empty() {
@@ -74,7 +74,8 @@ impl<B> Broker<B> {
         );
     }
 
-    /// A manager ends at a name that it cannot import; its own log may be on a node that is gone.
+    /// Logs which of the tasks may have ended the manager. A manager ends at a name that it cannot
+    /// import, and its own log may be on a node that is gone.
     fn name_suspects(&self, held: &VecDeque<InFlight>, manager: &Manager<B>) {
         const NAMED_MAX: usize = 10;
         let names = held.iter().filter_map(|held| {
@@ -93,7 +94,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Each of these tasks is answered with ManagerLost.
+    /// Answers each of these tasks with ManagerLost, and returns their ids.
     pub(super) fn report_lost(
         &mut self,
         held: VecDeque<InFlight>,

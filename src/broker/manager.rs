@@ -17,49 +17,53 @@ use super::settings::Placement;
 use super::ticket::InFlight;
 use protocol::{ManagerId, NodeInfo, Registration, TaskId};
 
-/// One manager's record. Held, draining and suspect are independent of each other: each is set and
-/// reported by itself, and any of them keeps tasks away.
+/// One manager's record. `held`, `draining` and the suspect state are independent of each other:
+/// each is set and reported separately, and each alone keeps the manager from getting tasks.
 pub(super) struct Manager<B> {
     pub(super) id: ManagerId,
     pub(super) registration: Rc<Registration<B>>,
-    /// In order of dispatch. Results come in about that order, so a search from the front is short.
+    /// In order of dispatch. Results arrive in roughly that order, so a search from the front is
+    /// short.
     pub(super) in_flight: VecDeque<InFlight>,
     pub(super) held: bool,
     pub(super) draining: bool,
-    /// It does not take what it is sent as fast as that is sent.
+    /// Whether the manager takes messages more slowly than they are sent.
     pub(super) clogged: bool,
     pub(super) link: Link,
-    /// By when tasks that left by an earlier link must be answered, by the number of that: on the
-    /// awake clock, as below.
+    /// By when tasks that were sent on an earlier link must have a result, by that link's number
+    /// (awake clock).
     pub(super) doubts: BTreeMap<u64, Duration>,
-    /// On the clock of [`super::liveness::Liveness::awake`].
+    /// When the manager was last heard, on the clock of [`super::liveness::Liveness::awake`].
     pub(super) last_heard: Duration,
     pub(super) last_heartbeat_wall_s: f64,
-    /// When this process first registered: monotonic clock.
+    /// When the manager's process first registered (monotonic clock).
     pub(super) started: Duration,
     pub(super) idle_since: Option<Now>,
-    /// Tasks that it gave a result for.
+    /// Number of tasks that the manager returned a result for.
     pub(super) tasks_done: u64,
     pub(super) given_up: GivenUp,
-    /// Its last results, if they were exceptions; None as long as it gave none.
+    /// The latest results, if they were exceptions; None as long as the manager returned no
+    /// exception.
     pub(super) row: Option<Box<Row>>,
-    /// What its workers have.
+    /// What the manager's workers offer.
     pub(super) site: Site,
-    /// Where nothing may be left of what it does: monotonic clock.
+    /// When the manager's block ends or the manager drains (monotonic clock); None if unknown.
+    /// Tasks must be done by then.
     pub(super) ends_at: Option<Duration>,
-    /// The selector was told last that it can take tasks.
+    /// Whether the selector was last told that this manager can take tasks.
     pub(super) is_offered: bool,
-    /// Slots that its tasks take beyond one for each.
+    /// Slots that the manager's tasks take beyond one for each task.
     pub(super) extra_slots: usize,
-    /// None as long as it got no task that asks for something.
+    /// The tasks with requirements; None as long as the manager got no such task.
     pub(super) placed: Option<Box<PlacedTasks>>,
-    /// Its turn among the registrations; 0 before the table gave it one.
+    /// The manager's number among the registrations; 0 until the table assigns one.
     pub(super) order: u64,
-    /// Of the journal, where one is kept.
+    /// The journal record, if a journal is kept.
     pub(super) record: Option<Record>,
-    /// Tasks that it held when this process took the run over.
+    /// Number of tasks that the manager held when this process resumed the run.
     pub(super) restored: usize,
-    /// How many of these may be gone: as many more are let in.
+    /// Number of restored tasks that may be lost: the manager may get as many tasks beyond its
+    /// capacity.
     pub(super) untraced: usize,
 }
 
@@ -100,7 +104,7 @@ impl<B> Manager<B> {
         }
     }
 
-    /// Held, draining or clogged, for the journal.
+    /// Writes to the journal whether the manager is held, draining or clogged.
     pub(super) fn note_state(&self) {
         let record = self.record.as_ref();
         books::note_state(record, self.held, self.draining, self.clogged);
@@ -110,10 +114,10 @@ impl<B> Manager<B> {
         self.link.closed_since().is_some()
     }
 
-    /// Takes a task out of its hands.
+    /// Removes a task from the manager's tasks in flight.
     pub(super) fn take(&mut self, task: TaskId) -> Option<InFlight> {
         let is_it = |held: &InFlight| held.task() == task;
-        // The one that was dispatched first, in nearly all runs of equal tasks.
+        // In nearly all runs of equal tasks, this is the task that was dispatched first.
         if self.in_flight.front().is_some_and(is_it) {
             return self.in_flight.pop_front();
         }
@@ -126,7 +130,7 @@ impl<B> Manager<B> {
 
     fn place_of(&self, task: TaskId) -> Option<usize> {
         let is_it = |held: &InFlight| held.task() == task;
-        // Ids grow as a rule, and a manager may hold a million.
+        // Ids usually grow in order of dispatch, and a manager may hold a million tasks.
         let guess = self.in_flight.partition_point(|held| held.task() < task);
         match self.in_flight.get(guess).is_some_and(is_it) {
             true => Some(guess),

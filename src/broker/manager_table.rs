@@ -1,5 +1,5 @@
-//! The managers by id, by connection, and in order of their registration; no caller can put these
-//! out of step.
+//! The managers by id, by connection, and in order of registration. The three indexes cannot
+//! contradict each other, because only this module changes them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +14,8 @@ use protocol::{ManagerId, TaskId};
 pub(super) struct ManagerTable<B> {
     places: Vec<Place<B>>,
     free: Vec<u32>,
-    /// Asked with every message, by peers that were let in: a fast hash is good enough.
+    /// Looked up with every message. The keys are from accepted peers, so a fast hash is good
+    /// enough.
     by_id: HashMap<ManagerId, Slot, foldhash::fast::RandomState>,
     by_connection: HashMap<ConnectionId, Slot>,
     registrations: u64,
@@ -44,7 +45,7 @@ impl<B> ManagerTable<B> {
         self.by_connection.get(&connection).copied()
     }
 
-    /// None once the registration has ended.
+    /// Returns the manager; None once the registration has ended.
     pub(super) fn find(&self, slot: Slot) -> Option<&Manager<B>> {
         let place = self.places.get(slot.place as usize)?;
         if place.generation != slot.generation {
@@ -53,7 +54,7 @@ impl<B> ManagerTable<B> {
         place.manager.as_ref()
     }
 
-    /// For a slot that the caller has just looked up.
+    /// Returns the manager of a slot that the caller has just looked up.
     pub(super) fn get(&self, slot: Slot) -> &Manager<B> {
         self.find(slot)
             .expect("a slot that was just looked up is taken")
@@ -67,13 +68,13 @@ impl<B> ManagerTable<B> {
             .expect("a slot that was just looked up is taken")
     }
 
-    /// The id must not be in the table.
+    /// Adds a manager, whose id must not be in the table.
     pub(super) fn insert(&mut self, mut manager: Manager<B>) -> Slot {
         if manager.order == 0 {
             self.registrations += 1;
             manager.order = self.registrations;
         }
-        // It may have registered before this process began.
+        // A manager that registered before this process began has its order already.
         self.registrations = self.registrations.max(manager.order);
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
@@ -106,20 +107,21 @@ impl<B> ManagerTable<B> {
         manager
     }
 
-    /// Takes a manager's connection from it.
+    /// Marks a manager's connection as closed.
     pub(super) fn close(&mut self, slot: Slot, since: Duration) {
         self.release(slot);
         self.get_mut(slot).link.state = LinkState::Closed(since);
     }
 
-    /// Its connection, if it has one, leads to it no longer.
+    /// Removes a manager's connection from the index, if it has one.
     fn release(&mut self, slot: Slot) {
         if let Some(connection) = self.get(slot).link.connection() {
             self.by_connection.remove(&connection);
         }
     }
 
-    /// A connection belongs to whoever spoke by it last. Returns whose it was.
+    /// Assigns a connection to the manager that spoke on it last. Returns the manager that had it
+    /// before.
     pub(super) fn open(
         &mut self,
         slot: Slot,
@@ -133,7 +135,7 @@ impl<B> ManagerTable<B> {
         Some(other)
     }
 
-    /// By place in the table.
+    /// Returns all managers, by their place in the table.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Manager<B>)> {
         self.places.iter().enumerate().filter_map(|(place, entry)| {
             let slot = Slot {
@@ -150,7 +152,7 @@ impl<B> ManagerTable<B> {
             .filter_map(|place| place.manager.as_mut())
     }
 
-    /// What is in all their hands.
+    /// Returns the ids of the tasks that all managers hold.
     pub(super) fn task_ids(&self) -> impl Iterator<Item = TaskId> {
         self.iter().flat_map(|(_, manager)| manager.task_ids())
     }

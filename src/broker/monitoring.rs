@@ -15,7 +15,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// As [`Self::report`], for a manager that is in no table (any more).
+    /// Like [`Self::report`], for a manager that is not, or no longer, in the table.
     pub(super) fn report_of(&mut self, manager: &Manager<B>, now: Now) {
         if self.settings.monitoring {
             self.send_report(manager.info(now));

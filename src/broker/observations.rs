@@ -1,9 +1,10 @@
-//! The dialect without questions: the executor is told what it would ask, when it changes.
+//! The dialect without commands: the executor is sent each value that it would ask for when the
+//! value changes.
 //!
-//! What grows by itself has to be told again and again: scaling in looks for managers without tasks
-//! that have been idle for long. The branch of Parsl that shows this dialect leaves that open, and
-//! its executor reads `tasks` and `idle_duration` as they were told last, once in Parsl's
-//! `strategy_period`, so that is how often they are told.
+//! Values that grow with time must be sent again and again: scaling in looks for managers that have
+//! been idle for long. The branch of Parsl that has this dialect leaves open how often. Its
+//! executor reads the latest `tasks` and `idle_duration` once in Parsl's `strategy_period`, so they
+//! are sent at that interval.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,22 +17,22 @@ use super::now::Now;
 use super::output::Output;
 use protocol::{ManagerFact, ManagerId, ManagerStatus, Observation, OfManager};
 
-/// Parsl's `strategy_period`.
+/// Parsl's `strategy_period`, the interval at which task counts and idle times are sent.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// A crowd that registers brings the list of blocks once.
+/// Delay of the list of blocks, so that many registrations at once cause one list.
 const TELL_BLOCKS_AFTER: Duration = Duration::from_millis(100);
 
-/// What the executor knows.
+/// What the executor has been sent.
 #[derive(Debug, Default)]
 pub(super) struct Observations {
-    /// How many tasks each manager was told to have.
+    /// The number of tasks last reported for each manager.
     tasks: BTreeMap<ManagerId, usize>,
     blocks_at: Option<Duration>,
     activity_at: Duration,
 }
 
 impl<B> Broker<B> {
-    /// From now on the executor is told. Everything that is here is told at once.
+    /// Starts to send observations to the executor. The current state is sent at once.
     pub fn begin_observations(&mut self, now: Now) {
         if self.observations.is_some() {
             return;
@@ -49,7 +50,8 @@ impl<B> Broker<B> {
         self.look_for_observers();
     }
 
-    /// When the change is in the books: who has left is not there any more.
+    /// Reports a change of a manager. Call it when the change is recorded: a manager that has left
+    /// is no longer in the table.
     pub(super) fn observe_change(&mut self, id: &ManagerId, change: &ManagerChange, now: Now) {
         match change {
             ManagerChange::Registered { .. } => {
@@ -118,13 +120,14 @@ impl<B> Broker<B> {
         }
     }
 
-    /// So many tasks is the manager told to have. Returns what was told before.
+    /// Records the number of tasks that is reported for the manager. Returns the number reported
+    /// before.
     fn note_told(&mut self, id: &ManagerId, tasks: usize) -> Option<usize> {
         let observations = self.observations.as_mut()?;
         observations.tasks.insert(id.clone(), tasks)
     }
 
-    /// Packages first, as in the branch.
+    /// Reports a registered manager: its packages first, as in the branch of Parsl.
     fn observe_registered(&mut self, status: ManagerStatus) {
         if let Some(slot) = self.managers.slot_of(&status.manager) {
             let registration = Rc::clone(&self.managers.get(slot).registration);

@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-/// Names one connection of the worker socket for as long as the process lives.
+/// Identifies one connection of the worker socket for as long as the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// Where a manager's message came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// None if the connection is closed by now.
+    /// The connection; None if it has closed since.
     pub connection: Option<ConnectionId>,
-    /// None if it was gone before it could be read.
+    /// The peer's address; None if the connection closed before the address could be read.
     pub address: Option<IpAddr>,
 }

@@ -1,53 +1,54 @@
-//! Every effect that the broker may ask for.
+//! All effects that the broker may request.
 
 use super::change::Happening;
 use protocol::{
     Failure, ManagerId, Notice, Observation, Report, SelectorQuestion, TaskId, ToManager,
 };
 
-/// One effect, in the order in which it is to be carried out.
+/// One effect. Effects are carried out in order.
 #[derive(Debug)]
 pub enum Output<B> {
-    /// One of the few words that managers are told beside their tasks. Whether the transport had a
-    /// connection for it is told by [`super::Broker::handle_reachable`], even if the word has to
+    /// One of the few messages to managers other than tasks. The transport reports whether it had a
+    /// connection for the message: [`super::Broker::handle_reachable`], even if the message has to
     /// wait, or [`super::Broker::handle_unreachable`].
     ToManager {
-        /// Who is told.
+        /// The manager to send to.
         to: ManagerId,
-        /// What.
+        /// The message.
         message: ToManager,
     },
     /// A manager's result, for the executor.
     Result(B),
-    /// A result of our own making, for the executor.
+    /// A failure made by the interchange, for the executor.
     Failure(Failure),
-    /// Something that the executor is told without asking.
+    /// A status report that the executor is sent without a request.
     Observation(Observation<B>),
-    /// For an executor whose interchange is to survive.
+    /// A notice for an executor whose run survives restarts of the interchange.
     Notice(Notice),
     /// A record for the monitoring hub.
     Report(Report<B>),
-    /// A state change, for whoever follows the run.
+    /// A state change, for observers of the run.
     Happening(Happening),
-    /// In which order should managers get tasks? For the process that runs a user's selector.
+    /// A question in which order managers should get tasks, for the process that runs a user's
+    /// selector.
     Rank(SelectorQuestion<B>),
-    /// The manager is not registered any more: what it has not taken need not reach it.
+    /// The manager is no longer registered: messages that it has not taken need not be delivered.
     Forgotten(ManagerId),
-    /// The last output: what stands before it is sent, then the process ends.
+    /// The last effect: the effects before it are carried out, then the process ends.
     Stop(StopReason),
 }
 
 /// Why the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// Nobody is left to take results.
+    /// The submit side is gone, so that nobody takes results.
     SubmitSideGone,
-    /// A manager of other versions came; Parsl ends the whole run then.
+    /// A manager of other versions registered; Parsl ends the whole run then.
     VersionMismatch,
 }
 
-/// The tasks of one batch, for the transport that has taken it; the duty for them is with the
-/// manager by then.
+/// The tasks of one batch, for the transport that has accepted it. The broker already counts them
+/// as held by the manager.
 #[derive(Debug)]
 pub struct Shipment<B> {
     tasks: Vec<(TaskId, B)>,
@@ -64,22 +65,22 @@ impl<B> Shipment<B> {
         self.tasks.push((task, body));
     }
 
-    /// How many tasks are in it.
+    /// Returns the number of tasks.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Whether it holds nothing: never, as the broker makes it.
+    /// Whether the batch is empty. The broker never makes an empty one.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// What is to stand in the batch, in this order.
+    /// Returns the bodies of the tasks, in the order in which the batch must have them.
     pub fn bodies(&self) -> impl Iterator<Item = &B> + Clone {
         self.tasks.iter().map(|(_, body)| body)
     }
 
-    /// For log lines.
+    /// Returns the ids of the tasks, for log lines.
     pub fn ids(&self) -> Vec<i64> {
         self.tasks.iter().map(|(id, _)| id.0).collect()
     }

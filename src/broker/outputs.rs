@@ -1,5 +1,6 @@
-//! The effects that wait to be carried out, in their order. A manager may be lost with a million
-//! tasks: what is said of each is made when it is asked for, so that nothing else waits for that.
+//! The effects that wait to be carried out, in order. A manager may be lost with a million tasks.
+//! The messages about each are created only when they are taken out, so that nothing else waits for
+//! them.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,9 +16,9 @@ pub(super) struct Outputs<B> {
 
 enum Waiting<B> {
     One(Output<B>),
-    /// Each of these tasks is answered with ManagerLost.
+    /// A ManagerLost failure for each of these tasks.
     Failures(Lost),
-    /// And told to whoever watches the run.
+    /// A state change for each of these tasks, for observers of the run.
     Happenings(Lost),
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Lost {
     pub(super) manager: ManagerId,
     pub(super) hostname: String,
     pub(super) at: Now,
-    /// How many of them have been asked for.
+    /// Number of tasks whose messages have already been taken out.
     said: usize,
 }
 
@@ -47,7 +48,8 @@ impl<B> Outputs<B> {
         self.waiting.push_back(Waiting::One(output));
     }
 
-    /// `told`: the same again, if somebody watches the run.
+    /// Appends the failures of lost tasks. `told` holds the same tasks again, if state changes are
+    /// reported.
     pub(super) fn push_lost(&mut self, lost: Lost, told: Option<Lost>) {
         if !lost.tasks.is_empty() {
             self.waiting.push_back(Waiting::Failures(lost));
@@ -82,7 +84,7 @@ impl Lost {
         }
     }
 
-    /// What is said of the next one, and whether it is the last.
+    /// Returns the message about the next task, and whether that was the last task.
     fn next<B>(&mut self, say: impl FnOnce(&Self, TaskId) -> Output<B>) -> (Output<B>, bool) {
         let output = say(self, self.tasks[self.said]);
         self.said += 1;

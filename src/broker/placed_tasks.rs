@@ -1,4 +1,4 @@
-//! What a manager holds of tasks that asked for something, and which types it has run.
+//! The tasks with requirements that a manager holds, and the types that it has run.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -6,16 +6,16 @@ use std::rc::Rc;
 use super::demand::Demand;
 use protocol::{Affinity, TaskId};
 
-/// So many types are held to be warm: what a node keeps loaded has an end.
+/// How many types count as warm: a node can keep only so much loaded.
 const WARM_TYPES_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct PlacedTasks {
     tasks: BTreeMap<TaskId, Placed>,
-    /// Slots beyond the first of each task.
+    /// Slots that tasks take beyond the first of each.
     extra_slots: usize,
     types: BTreeMap<Rc<str>, HeldType>,
-    /// The latest first.
+    /// Warm types, the latest first.
     warm: VecDeque<Rc<str>>,
 }
 
@@ -26,7 +26,7 @@ struct Placed {
     slots: usize,
 }
 
-/// Tasks of one type.
+/// The number of tasks of one type that the manager holds.
 #[derive(Debug, Default)]
 struct HeldType {
     all: usize,
@@ -38,7 +38,7 @@ impl PlacedTasks {
         self.extra_slots
     }
 
-    /// How many slots a task takes that is here; one that asked for nothing takes one.
+    /// Returns how many slots a task of the manager takes; a task without requirements takes one.
     pub(super) fn slots_of(&self, task: TaskId) -> usize {
         self.tasks.get(&task).map_or(1, |placed| placed.slots)
     }
@@ -51,7 +51,7 @@ impl PlacedTasks {
         self.warm.iter().any(|warm| **warm == *task_type)
     }
 
-    /// Whether its type may stand beside those that are here.
+    /// Whether the demand's type may run beside the tasks that the manager holds.
     pub(super) fn admits(&self, demand: &Demand) -> bool {
         let Some(task_type) = demand.task_type.as_deref() else {
             return true;
@@ -63,7 +63,7 @@ impl PlacedTasks {
         }
     }
 
-    /// Returns a type that is warm no longer.
+    /// Adds a task. Returns a type that is no longer warm.
     pub(super) fn add(
         &mut self,
         task: TaskId,
@@ -92,7 +92,7 @@ impl PlacedTasks {
         }
     }
 
-    /// Returns its affinity, if it has one.
+    /// Removes a task. Returns its affinity, if it has one.
     pub(super) fn remove(&mut self, task: TaskId) -> Option<Affinity> {
         let Placed {
             demand,
@@ -112,7 +112,7 @@ impl PlacedTasks {
         affinity
     }
 
-    /// One for each task that has one.
+    /// Returns the affinity of each task that has one.
     pub(super) fn affinities(&self) -> impl Iterator<Item = &Affinity> {
         self.tasks
             .values()

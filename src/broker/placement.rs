@@ -1,14 +1,16 @@
-//! Tasks that ask for something of their manager: who gets the next one, and a reservation for the
-//! one that would wait for ever.
+//! Tasks with requirements: which manager gets the next task, and a reservation for a task that
+//! would otherwise wait for ever.
 //!
-//! A manager gets the first task in order that fits it, however many before it do not. So a task
-//! that needs much is passed by small ones without end. After [`PATIENCE`] it gets a manager that
-//! can hold it reserved, one in the whole run: that one gets nothing which stands behind the task,
-//! runs empty, and takes it; if that takes long, another one is tried, each for twice as long. A
-//! task that some manager can hold therefore waits, from its turn on, for the patience and for what
-//! is in flight where it goes, and reservations for tasks before it are served before its own.
+//! A manager gets the first task in order that fits it, however many before it do not fit. So small
+//! tasks could pass a task with large requirements without end. After [`PATIENCE`], a manager that
+//! can hold the large task is reserved for it; there is one reservation in the whole run. The
+//! reserved manager gets nothing that is queued behind the task, runs empty, and takes the task. If
+//! that takes long, another manager is tried, each for twice as long as the one before. So, once a
+//! task that some manager can hold is first in order, it waits for the patience and for what is in
+//! flight on its manager. Reservations for tasks before it are served first.
 //!
-//! A manager with room for which nothing is fit stands aside until it, or what waits, is another.
+//! A manager that has room, but that no queued task fits, is set aside until the manager or the
+//! queue changes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -26,31 +28,32 @@ use super::policy::Among;
 use super::slot::Slot;
 use protocol::{Affinity, Needs, TaskId};
 
-/// So long a manager may take to run empty before another one is tried; twice as long after each
-/// try. A task that runs for days must not hold up what could go elsewhere in a moment.
+/// How long the first reserved manager may take to run empty before another one is tried. The time
+/// doubles with each try. A task that runs for days must not block one that could soon run
+/// elsewhere.
 const FIRST_TRY_TAKES: Duration = Duration::from_secs(10);
-/// So many managers that have run a type are looked at for room.
+/// How many managers that have run a type are checked for room.
 const WARM_MANAGERS_MAX: usize = 16;
 
 /// Which managers have run a type of task lately.
 pub(super) type WarmManagers = HashMap<Rc<str>, BTreeSet<Slot>, foldhash::fast::RandomState>;
 
-/// One manager is let run empty for the first task of one class.
+/// One manager that runs empty for the first task of one class.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reservation {
     pub(super) class: ClassName,
     pub(super) slot: Slot,
-    /// Something may fit there that did not when it was looked at.
+    /// Whether something may fit the manager that did not fit at the last check.
     pub(super) has_news: bool,
-    /// Monotonic clock.
+    /// Start of the reservation (monotonic clock).
     pub(super) since: Duration,
-    /// Then another manager is let run empty: monotonic clock.
+    /// When another manager is tried instead (monotonic clock).
     until: Duration,
     tries: u32,
 }
 
 impl<B> Broker<B> {
-    /// A task waits from now on. It, or one before it, asks for something.
+    /// Queues a task when that task, or one before it, has requirements.
     #[inline(never)]
     pub(super) fn queue_where_some_ask(
         &mut self,
@@ -61,7 +64,8 @@ impl<B> Broker<B> {
         match needs {
             Some(needs) => self.queue_asking(task, *needs, now),
             None => {
-                // It fits whoever stands aside; a selector of ours has these in its other list.
+                // The task fits every manager that is set aside. A selector of this interchange
+                // also lists those.
                 let is_first = self.queue.plain.is_empty();
                 if is_first && !self.aside.is_empty() && self.policy.is_asked() {
                     self.recall();
@@ -94,7 +98,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// From now on managers may stand aside.
+    /// Starts setting managers aside, once a task has had requirements.
     pub(super) fn begin_to_set_aside(&mut self) {
         if self.has_asked && self.policy.begin_to_set_aside() {
             let slots: Vec<Slot> = self.managers.iter().map(|(slot, _)| slot).collect();
@@ -102,7 +106,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// As [`Self::next_recipient`], where tasks ask for something.
+    /// Like [`Self::next_recipient`], for a queue with tasks that have requirements.
     #[inline(never)]
     pub(super) fn next_recipient_asking(&mut self, now: Now) -> Option<Recipient> {
         loop {
@@ -127,7 +131,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Whether a task could go to somebody, where tasks ask for something.
+    /// Whether a task could be dispatched, for a queue with tasks that have requirements.
     pub(super) fn can_place(&self) -> bool {
         let among = self.among();
         self.reservation.is_some_and(|held| held.has_news)
@@ -135,7 +139,8 @@ impl<B> Broker<B> {
             || among == Among::Hopeful && !self.aside.begun().is_empty()
     }
 
-    /// What the manager gets next, if anything fits; who is passed by for it is noted.
+    /// Returns what the manager gets next, if anything fits. Records which classes were passed
+    /// over.
     pub(super) fn choose(&mut self, slot: Slot, now: Now) -> Option<Choice> {
         let room = Room::of(self.managers.get(slot), now);
         let held = self.reservation.filter(|held| held.slot == slot);
@@ -156,14 +161,14 @@ impl<B> Broker<B> {
         walk.choice
     }
 
-    /// The task goes into the manager's hands.
+    /// Records that a task is dispatched to the manager.
     pub(super) fn note_placed(&mut self, slot: Slot, found: &Found, popped: &Popped<B>) {
         let (task, demand) = (popped.task.ticket.task(), &popped.demand);
         self.keep_place(slot, task, demand, popped.affinity.clone(), found.slots);
         if let Some(affinity) = &popped.affinity {
             self.affinities.dispatched(affinity, slot);
             self.queue.asking.bind(affinity, slot);
-            // The first task that a manager is reserved for may be among those that are bound now.
+            // The first task that a manager is reserved for may be among the tasks just bound.
             self.note_news_for_reserved();
         }
         if let Some(held) = self.reservation
@@ -173,7 +178,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// So many of the manager's slots are the task's, and its type is warm there.
+    /// Records that the task takes this many slots of the manager, and that its type is warm there.
     pub(super) fn keep_place(
         &mut self,
         slot: Slot,
@@ -194,7 +199,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The task is not in the manager's hands any more.
+    /// Records that the manager no longer holds the task.
     pub(super) fn note_taken_back(&mut self, slot: Slot, task: TaskId, now: Now) {
         let manager = self.managers.get_mut(slot);
         let Some(placed) = &mut manager.placed else {
@@ -208,8 +213,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// A task must not wait for a manager that can never hold it for the sake of others that are
-    /// done: all tasks of its affinity go to another one then.
+    /// Unbinds an affinity whose manager can never hold a queued task, once no task of the affinity
+    /// is in flight there. All tasks of the affinity may then go to another manager.
     fn unbind_if_in_vain(&mut self, affinity: &Affinity, slot: Slot, now: Now) {
         if self.affinities.is_in_flight(affinity)
             || self.queue.asking.home_of(affinity) != Some(slot)
@@ -225,7 +230,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The manager is to get nothing more: what only it could get goes to others.
+    /// Lets other managers get the tasks that were bound to this manager, which gets no more tasks.
     pub(super) fn release_bound(&mut self, slot: Slot, now: Now) {
         if self.queue.asking.release(slot) {
             self.move_kinds(now);
@@ -239,7 +244,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Kinds that are to have another home go there, as many as a turn may move.
+    /// Moves kinds to their new home, as many as one turn may move.
     pub(super) fn move_kinds(&mut self, now: Now) {
         if self.queue.asking.move_some(now.monotonic) {
             self.recall();
@@ -249,7 +254,7 @@ impl<B> Broker<B> {
             .set(LookFor::Moves, is_left.then_some(now.monotonic));
     }
 
-    /// The registration has ended.
+    /// Forgets a manager's placement when its registration has ended.
     pub(super) fn forget_placement(&mut self, slot: Slot, manager: &Manager<B>, now: Now) {
         self.aside.remove(slot);
         for task_type in manager.placed.iter().flat_map(|placed| placed.warm()) {
@@ -264,7 +269,8 @@ impl<B> Broker<B> {
         self.release_bound(slot, now);
     }
 
-    /// A manager has registered; or the same process goes on under another registration.
+    /// Starts placement for a manager that has registered. `before` is its earlier slot, if the
+    /// same process has registered again.
     pub(super) fn begin_placement(&mut self, before: Option<Slot>, slot: Slot, now: Now) {
         if let Some(before) = before {
             self.keep_placement(before, slot);
@@ -288,7 +294,7 @@ impl<B> Broker<B> {
         self.note_news_for_reserved();
     }
 
-    /// Whoever stands aside is looked at again.
+    /// Offers all managers that were set aside to the selector again.
     pub(super) fn recall(&mut self) {
         for slot in self.aside.take() {
             self.index(slot);
@@ -296,7 +302,7 @@ impl<B> Broker<B> {
         self.note_news_for_reserved();
     }
 
-    /// Tasks wait that may fit those who stand aside.
+    /// Offers a new class to the managers that are set aside and that it may fit.
     fn begin_class(&mut self, name: ClassName, now: Now) {
         if let Some(home) = name.home {
             if self.aside.contains(home) {
@@ -310,8 +316,9 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The selector's best, and its share. While a task waits that fits anywhere, that is of all;
-    /// else of those that do not stand aside, or whom a class fits that began since they do.
+    /// Returns the selector's best manager and its share. If a task without requirements waits, all
+    /// managers count. Otherwise only those that are not set aside, or that a new class fits,
+    /// count.
     fn best(&mut self, now: Now) -> Option<(Slot, usize)> {
         let among = self.among();
         if among == Among::Hopeful && self.has_begun_for_some(now) {
@@ -329,8 +336,8 @@ impl<B> Broker<B> {
         Some((slot, self.policy.share(among)))
     }
 
-    /// Whether a class that has begun fits somebody who stands aside. Those that fit nobody there
-    /// have been compared with everybody.
+    /// Whether a new class fits some manager that is set aside. Classes that fit none are dropped
+    /// from the list, because they have been compared with all of them.
     fn has_begun_for_some(&mut self, now: Now) -> bool {
         while let Some(name) = self.aside.begun().last() {
             if self.fitting_aside(*name, now).next().is_some() {
@@ -354,8 +361,8 @@ impl<B> Broker<B> {
         })
     }
 
-    /// Before the selector is told of a manager: it stands aside no longer. Whether it is reserved,
-    /// so that the selector must not know of it.
+    /// Removes a manager from those set aside, before the selector is updated. Returns whether the
+    /// manager is reserved, in which case the selector must not know of it.
     pub(super) fn is_reserved_or_recalled(&mut self, slot: Slot) -> bool {
         self.aside.remove(slot);
         let Some(held) = self.reservation.as_mut().filter(|held| held.slot == slot) else {
@@ -366,7 +373,7 @@ impl<B> Broker<B> {
         true
     }
 
-    /// What came may stand before the task that a manager is reserved for.
+    /// Notes that a new task may come before the one that a manager is reserved for.
     #[inline]
     pub(super) fn note_news_for_reserved(&mut self) {
         if let Some(held) = &mut self.reservation {
@@ -374,9 +381,9 @@ impl<B> Broker<B> {
         }
     }
 
-    /// It is as if it had no room until something changes.
+    /// Treats the manager as if it had no room until something changes.
     fn set_aside(&mut self, slot: Slot) {
-        // Who has been reserved just now is known to no selector.
+        // A manager that was reserved just now is already withdrawn from the selectors.
         if self.reservation.is_none_or(|held| held.slot != slot) {
             let extent = Extent::of(self.managers.get(slot));
             self.aside.insert(slot, extent);
@@ -384,7 +391,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Of those that are asked whether something fits them.
+    /// Returns which managers to choose from.
     fn among(&self) -> Among {
         match self.queue.plain.is_empty() {
             true => Among::Hopeful,
@@ -402,7 +409,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// A task of a type goes to a manager that has run it, if one of these has room.
+    /// Returns a manager that has run the task's type and has room, to get the task instead.
     fn warm_manager(&self, choice: &Choice, slot: Slot, now: Now) -> Option<Slot> {
         let Choice::Asking(found) = choice else {
             return None;
@@ -437,15 +444,16 @@ impl<B> Broker<B> {
         }
     }
 
-    /// For how long others have gone before the first task of this class.
+    /// Notes that later tasks are dispatched before the first task of this class. Returns for how
+    /// long that has been so.
     fn note_passed(&mut self, class: ClassName, now: Now) -> Duration {
         let class = self.queue.asking.find_mut(class);
         let since = class.map(|class| *class.passed_since.get_or_insert(now.monotonic));
         since.map_or(Duration::ZERO, |since| now.monotonic.saturating_sub(since))
     }
 
-    /// The manager that lacks the fewest slots for the class is reserved for it, unless one has
-    /// room already. `last`: that one was tried in vain.
+    /// Reserves the manager that lacks the fewest slots for the class, unless some manager has room
+    /// already. `last` is an earlier reservation that did not succeed; its manager is tried last.
     fn reserve(&mut self, name: ClassName, last: Option<Reservation>, now: Now) {
         let Some(class) = self.queue.asking.find(name) else {
             return;
@@ -483,7 +491,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The reserved manager, if something may fit it; a reservation that serves nobody ends.
+    /// Returns the reserved manager, if something may fit it. Ends a reservation that is no longer
+    /// useful.
     fn reserved(&mut self, now: Now) -> Option<Slot> {
         let mut held = self.reservation?;
         if held.until <= now.monotonic {
@@ -520,7 +529,8 @@ impl<B> Broker<B> {
     }
 }
 
-/// The manager has run the type. (Not of the broker: its records are being looked at.)
+/// Records that the manager has run the type. A free function, because callers borrow other parts
+/// of the broker.
 fn note_warm(warm: &mut WarmManagers, slot: Slot, task_type: &Rc<str>) {
     warm.entry(Rc::clone(task_type)).or_default().insert(slot);
 }

@@ -1,5 +1,5 @@
-//! Who decides which manager gets tasks first: a policy of ours, or the user's own selector, which
-//! is asked outside: questions out, answers in.
+//! Which manager gets tasks first. The decision is made by one of the interchange's policies, or by
+//! the user's own selector in another process, which is sent questions and returns answers.
 
 use super::Broker;
 use super::anomaly::Anomaly;
@@ -10,27 +10,29 @@ use super::slot::Slot;
 use super::user_selector::{NextQuestion, UserSelector};
 use protocol::{ManagerId, NodeInfo, SelectorAnswer, SelectorQuestion};
 
-/// Who decides which manager gets tasks first.
+/// The policy that decides which manager gets tasks first.
 pub(super) enum Policy {
-    /// A policy of ours, which decides at once.
+    /// One of the interchange's policies, which decides at once.
     Own(Own),
     Asked(Box<UserSelector>),
 }
 
-/// A selector, and where tasks ask for something a second one, of those that do not stand aside.
+/// A selector of all managers with room and, once tasks have requirements, a second one of those
+/// that are not set aside.
 pub(super) struct Own {
     all: Box<dyn Selector>,
     hopeful: Option<Box<dyn Selector>>,
-    /// Whether the best one may be given so much only that another is better.
+    /// Whether the selector limits how many slots the best manager gets before another one is
+    /// better.
     shares: bool,
 }
 
-/// Of whom the best is asked for.
+/// The managers that the best one is chosen from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Among {
-    /// Everybody with room: a task that asks for nothing fits anywhere.
+    /// All managers with room: a task without requirements fits any of them.
     All,
-    /// Those that do not stand aside because nothing fits them.
+    /// The managers that are not set aside, so that some queued task may fit them.
     Hopeful,
 }
 
@@ -78,7 +80,7 @@ impl Policy {
         }
     }
 
-    /// The registration has ended.
+    /// Removes a manager whose registration has ended.
     pub(super) fn forget(&mut self, slot: Slot, id: &ManagerId) {
         match self {
             Self::Own(own) => own.withdraw(slot),
@@ -86,14 +88,15 @@ impl Policy {
         }
     }
 
-    /// Something in the manager's record has changed that a policy of ours does not look at.
+    /// Notes a change in the manager's record that only a user's selector looks at.
     pub(super) fn note_change(&mut self, slot: Slot) {
         if let Self::Asked(user) = self {
             user.note_change(slot);
         }
     }
 
-    /// From now on some may stand aside. False if that was so.
+    /// Starts the selector of managers that are not set aside. Returns false if that selector
+    /// exists already, or if a user's selector decides.
     pub(super) fn begin_to_set_aside(&mut self) -> bool {
         match self {
             Self::Own(own) if own.hopeful.is_none() => {
@@ -108,7 +111,7 @@ impl Policy {
         matches!(self, Self::Asked(_))
     }
 
-    /// Whether a manager that has room is to be offered again when its room is another.
+    /// Whether a manager that has room must be offered again when its room changes.
     #[inline]
     pub(super) fn follows_load(&self) -> bool {
         match self {
@@ -117,7 +120,8 @@ impl Policy {
         }
     }
 
-    /// Nothing fits it for now. (A user's selector knows one list of managers.)
+    /// Sets a manager aside, because no queued task fits it. (A user's selector has only one list
+    /// of managers.)
     pub(super) fn set_aside(&mut self, slot: Slot) {
         match self {
             Self::Own(own) => {
@@ -129,7 +133,7 @@ impl Policy {
         }
     }
 
-    /// How many slots the best one may be given before another may be better.
+    /// Returns how many slots the best manager may be given before another one may be better.
     pub(super) fn share(&self, among: Among) -> usize {
         match self {
             Self::Own(own) if own.shares => own.among(among).share(),
@@ -148,8 +152,9 @@ impl Policy {
         }
     }
 
-    /// The best of all for which this holds, and how many slots it may be given before another of
-    /// these may be better. (A user's selector has one list, of those that do not stand aside.)
+    /// Returns the best manager for which `holds` is true, and how many slots it may be given
+    /// before another of these may be better. Returns None for a user's selector, which lists only
+    /// managers that are not set aside.
     pub(super) fn best_of(&mut self, mut holds: impl FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
         match self {
             Self::Own(own) => own.all.best_of(&mut holds),
@@ -157,7 +162,7 @@ impl Policy {
         }
     }
 
-    /// Whether [`Self::best`] would name somebody.
+    /// Whether [`Self::best`] would return a manager.
     pub(super) fn has_best(&self, among: Among) -> bool {
         match self {
             Self::Own(own) => !own.among(among).is_empty(),
@@ -174,13 +179,13 @@ impl Policy {
 }
 
 impl<B> Broker<B> {
-    /// From now on the order of managers is asked for outside, by [`Output::Rank`], and given by
-    /// [`Self::handle_answer`]. Said before the first manager registers.
+    /// Switches to a user's selector: managers are ranked outside, by [`Output::Rank`] and
+    /// [`Self::handle_answer`]. Call it before the first manager registers.
     pub fn ask_for_order(&mut self, seed: u64, now: Now) {
         self.policy = Policy::Asked(Box::new(UserSelector::new(seed, now.monotonic)));
     }
 
-    /// What came back.
+    /// Takes in an answer of the user's selector.
     pub fn handle_answer(&mut self, answer: SelectorAnswer, now: Now) {
         let Policy::Asked(user) = &mut self.policy else {
             return;
@@ -200,7 +205,7 @@ impl<B> Broker<B> {
                         }
                     }
                 }
-                // An answer that comes too late has been answered at random.
+                // An answer that is too late is ignored: a random order has taken its place.
                 let _ = user.answer(number, order);
             }
             SelectorAnswer::Failed {
@@ -220,7 +225,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The process that ran the selector has ended, and another one was started.
+    /// Notes that the process that runs the selector has ended and was restarted.
     pub fn handle_asked_again(&mut self, now: Now) {
         codes::log!(
             SELECTOR_RESTARTED,
@@ -231,7 +236,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The selector cannot be asked any more.
+    /// Replaces the user's selector by a random one, because it can no longer be asked.
     pub fn give_up_asking(&mut self, why: &str) {
         let own = Policy::Own(Own::new(Box::new(RandomSelector::new(0))));
         match std::mem::replace(&mut self.policy, own) {
@@ -247,7 +252,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// An answer that has not come in time is given at random.
+    /// Replaces an overdue answer by a random order.
     pub(super) fn stop_waiting_if_overdue(&mut self, now: Now) {
         let Policy::Asked(user) = &mut self.policy else {
             return;
@@ -264,7 +269,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Asks, if there is something to decide and nobody is asked already.
+    /// Asks the user's selector, if there is something to decide and no question is open.
     #[inline]
     pub(super) fn ask_if_needed(&mut self, now: Now) {
         if self.policy.is_asked() {

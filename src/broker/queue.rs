@@ -1,4 +1,4 @@
-//! The tasks that wait: those that ask for nothing in one lane, the others by what they ask for.
+//! The queued tasks: those without requirements in one lane, the others by their requirements.
 
 use super::demand::Room;
 use super::kinds::{Choice, ClassName, Kinds, Walk};
@@ -8,7 +8,7 @@ use protocol::TaskId;
 use std::time::Duration;
 
 pub(super) struct TaskQueue<B> {
-    /// They fit anywhere.
+    /// Tasks without requirements, which fit every manager.
     pub(super) plain: Lane<B>,
     pub(super) asking: Kinds<B>,
 }
@@ -29,17 +29,17 @@ impl<B> TaskQueue<B> {
         self.len() == 0
     }
 
-    /// Whether something waits that some manager could hold.
+    /// Whether a task waits that some manager could hold.
     pub(super) fn has_work(&self) -> bool {
         !self.plain.is_empty() || self.asking.holdable() > 0
     }
 
-    /// The sum over everything that waits.
+    /// Returns the total weight of all queued tasks.
     pub(super) fn weight(&self) -> usize {
         self.plain.weight() + self.asking.weight()
     }
 
-    /// What a manager gets next: see [`Kinds::walk`].
+    /// Returns what a manager gets next: see [`Kinds::walk`].
     pub(super) fn walk(
         &self,
         manager: (Slot, &Room<'_, B>),
@@ -50,7 +50,8 @@ impl<B> TaskQueue<B> {
         self.asking.walk(manager, plain, until, now)
     }
 
-    /// Of those that ask for nothing, or else of those that any manager may get.
+    /// Returns the first task without requirements; if there is none, the first one with
+    /// requirements.
     pub(super) fn first(&self) -> Option<&QueuedTask<B>> {
         self.plain.first().or_else(|| self.asking.first())
     }
@@ -66,12 +67,12 @@ impl<B> TaskQueue<B> {
         self.iter().map(|task| task.ticket.task())
     }
 
-    /// In no order.
+    /// Returns all queued tasks, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedTask<B>> {
         self.plain.iter().chain(self.asking.iter())
     }
 
-    /// Everything that waits, in no order.
+    /// Removes and returns all queued tasks, in no order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = QueuedTask<B>> {
         let asking = self.asking.drain();
         self.plain.drain().chain(asking)

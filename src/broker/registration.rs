@@ -1,4 +1,4 @@
-//! How managers come: registrations, checked for versions, and what becomes of an earlier one.
+//! Registrations of managers: the check of versions, and what happens to an earlier registration.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::output::{Output, StopReason};
 use super::slot::Slot;
 use protocol::{BlockId, Failure, ManagerId, Registration, ToManager, VersionCheck};
 
-/// Above this, each block is remembered once, and the latest ones only.
+/// Above this number, duplicates are dropped from the list of blocks and only the latest are kept.
 const BLOCKS_REMEMBERED_MAX: usize = 64 * 1024;
 
 impl<B> Broker<B> {
@@ -87,7 +87,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Its silence counts from now on, and what it told of its end holds.
+    /// Starts the manager's deadlines for silence and draining, and notes when its block ends.
     pub(super) fn watch_from_now(&mut self, slot: Slot, now: Now) {
         let heard = self.liveness.awake(now);
         let manager = self.managers.get_mut(slot);
@@ -100,8 +100,9 @@ impl<B> Broker<B> {
         self.liveness.watch(slot, What::Drain, drain_at);
     }
 
-    /// Every registration is told by CONNECTED_BLOCKS, of which HTEX makes a set; who registers
-    /// without end must not make it grow without end.
+    /// Remembers the block of a registration. CONNECTED_BLOCKS reports one entry for each
+    /// registration, and HTEX makes a set of them. The list is bounded, whatever number of managers
+    /// registers.
     pub(super) fn remember_block(&mut self, block: BlockId) {
         let history = Rc::make_mut(&mut self.block_history);
         self.books.note_block(&block);
@@ -114,10 +115,10 @@ impl<B> Broker<B> {
         history.push(block);
     }
 
-    /// A registration is only sent by a process that has just started. Behind a known identity it
-    /// is another process then, and the tasks of the one before are lost with it; by the very
-    /// connection of the earlier one it is the same process, which keeps its tasks; its slot until
-    /// now is returned.
+    /// Ends the earlier registration of a manager's identity. A process sends a registration only
+    /// when it has just started. On another connection it is therefore another process, and the
+    /// tasks of the earlier one are lost. On the very same connection it is the same process, which
+    /// keeps its tasks; its earlier slot is returned.
     fn end_earlier_registration(
         &mut self,
         manager: &mut Manager<B>,
@@ -127,15 +128,17 @@ impl<B> Broker<B> {
     ) -> Option<Slot> {
         let slot = self.managers.slot_of(&manager.id)?;
         let earlier = self.managers.get(slot);
-        // By both: what the earlier process said last may be read when its connection is closed and
-        // the descriptor that it came by names the connection of this one.
+        // Both connections must match. A last message of the earlier process may have been read
+        // after its connection closed, when its descriptor already named the new process's
+        // connection.
         let leads_here = earlier
             .link
             .connection()
             .is_some_and(|it| Some(it) == origin.connection);
         let same_process = leads_here && earlier.link.registered_by == origin.connection;
         let mut earlier = self.remove_quietly(slot, now);
-        // Stands where its earlier registration stood when managers are listed, as in Parsl.
+        // When managers are listed, the new registration keeps the place of the earlier one, as in
+        // Parsl.
         manager.order = earlier.order;
         if same_process {
             if is_logged {
@@ -174,7 +177,7 @@ impl<B> Broker<B> {
         same_process.then_some(slot)
     }
 
-    /// The failure to report if the manager runs other versions than the submit side.
+    /// Returns the failure to report if the manager's versions differ from the submit side's.
     pub(super) fn mismatch(&mut self, manager: &Registration<B>) -> Option<Failure> {
         let check = self.settings.version_check;
         if check == VersionCheck::Off {
@@ -205,7 +208,7 @@ impl<B> Broker<B> {
         })
     }
 
-    /// As in Parsl, one manager of other versions ends the whole run.
+    /// Refuses a manager of other versions. As in Parsl, that ends the whole run.
     fn refuse_versions(&mut self, manager: Manager<B>, failure: Failure, now: Now) {
         self.report_of(&manager, now);
         if let Failure::VersionMismatch {
@@ -225,7 +228,7 @@ impl<B> Broker<B> {
         self.handle_stop(StopReason::VersionMismatch);
     }
 
-    /// Takes a manager out for good. What it held is the caller's to settle.
+    /// Removes a manager for good. The caller must settle the tasks that it held.
     pub(super) fn remove(&mut self, slot: Slot, now: Now) -> Manager<B> {
         let manager = self.remove_quietly(slot, now);
         let record = self.books.departed(&manager.id);
@@ -235,8 +238,8 @@ impl<B> Broker<B> {
         manager
     }
 
-    /// Takes a manager out of every index. What it held is the caller's to settle, and so is what
-    /// still waits to be sent to it.
+    /// Removes a manager from every index. The caller must settle the tasks that it held and the
+    /// messages that still wait to be sent to it.
     pub(super) fn remove_quietly(&mut self, slot: Slot, now: Now) -> Manager<B> {
         let manager = self.managers.remove(slot);
         self.blocks.leave(&manager.registration.block, slot);
@@ -249,7 +252,7 @@ impl<B> Broker<B> {
     }
 }
 
-/// Shows a registration in a log line.
+/// Formats a registration for a log line.
 struct InWords<'a, B> {
     id: &'a ManagerId,
     registration: &'a Registration<B>,

@@ -1,10 +1,11 @@
-//! Another broker goes on where one was killed, from what the journal holds.
+//! A new broker resumes the run of a killed one from the contents of the journal.
 //!
-//! Managers are known before they speak, each without a connection: none is lost before it had time
-//! to come back. Tasks that wait keep their order and their age. A task in a manager's hands is in
-//! doubt as behind a broken link ([`super::tasks_in_doubt`]); what it needed is held for it. And
-//! the executor is told all ids that were ever accepted and those that are still here, so that it
-//! can compare: what was neither is sent again, what is here no longer has lost its result.
+//! Managers are restored before they speak, each without a connection, so that none counts as lost
+//! before it had time to reconnect. Queued tasks keep their order and their age. A dispatched task
+//! is in doubt, as after a broken connection ([`super::tasks_in_doubt`]), and its requirements are
+//! still reserved for it. The executor is sent all ids that were ever accepted and all that are
+//! still live, so that it can compare. Tasks that were never accepted are sent again by the
+//! executor; the results of accepted tasks that are no longer live are lost.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -27,79 +28,80 @@ use super::tally::Tally;
 use super::ticket::{self, InFlight, Ticket};
 use protocol::{Affinity, ManagerId, Needs, Notice, Registration, Task, TaskId};
 
-/// So many tasks are accepted before the executor is told.
+/// How many tasks are accepted before the executor is notified.
 const TELL_EVERY_TASKS: u32 = 256;
-/// Or so long.
+/// How long an accepted task waits at most until the executor is notified.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
 
-/// What an earlier broker left, read as far as that takes more than the books.
+/// The state that an earlier broker left, decoded where decoding needs more than the broker's
+/// records.
 #[derive(Debug)]
 pub struct Left<B> {
-    /// Those that were registered, or about to be.
+    /// Managers that were registered or about to register.
     pub managers: Vec<LeftManager<B>>,
-    /// Tasks that waited.
+    /// Tasks that were queued.
     pub tasks: Vec<LeftTask<B>>,
-    /// Everything else.
+    /// All other records.
     pub records: Vec<Record>,
 }
 
-/// A manager by its registration.
+/// A manager, by its registration.
 #[derive(Debug)]
 pub struct LeftManager<B> {
-    /// Who.
+    /// The manager's identity.
     pub id: ManagerId,
-    /// As it was read again.
+    /// The registration, decoded again.
     pub registration: Registration<B>,
-    /// When that came: of two under one identity the later one counts.
+    /// When the registration arrived: of two under one identity, the later one counts.
     pub came: Duration,
 }
 
-/// A task that waited.
+/// A task that was queued.
 #[derive(Debug)]
 pub struct LeftTask<B> {
-    /// As it was read again.
+    /// The task, decoded again.
     pub task: Task<B>,
-    /// As for [`Broker::handle_task`].
+    /// The weight, as for [`Broker::handle_task`].
     pub weight: usize,
-    /// Since when.
+    /// Since when the task has been waiting.
     pub since: Duration,
 }
 
-/// How an earlier broker ended, as far as it matters for what it had not read.
+/// How an earlier broker ended, as far as that matters for the messages that it had not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death {
-    /// Monotonic clock.
+    /// When that broker ended (monotonic clock).
     pub at: Duration,
-    /// It had been stopped for so long by then.
+    /// For how long that broker had been suspended by then.
     pub stopped: Duration,
 }
 
-/// How many there were of what an earlier broker left.
+/// How much of an earlier broker's state was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TakenOver {
-    /// Managers.
+    /// Registered managers.
     pub managers: usize,
-    /// Tasks that wait.
+    /// Queued tasks.
     pub queued: usize,
-    /// Tasks in managers' hands.
+    /// Tasks that managers hold.
     pub in_flight: usize,
 }
 
-/// What a run that survives has beside its books.
+/// The state of a run that survives restarts, beside its journal records.
 #[derive(Debug, Default)]
 pub(super) struct Survival {
-    /// Accepted since the executor was told.
+    /// How many tasks were accepted since the executor was last notified.
     accepted: u32,
     least: Option<TaskId>,
-    /// What managers said in this time before the restart was not read.
+    /// Length of the time before the restart in which no messages of managers were read.
     pub(super) unheard: Duration,
 }
 
-/// Records by kind.
+/// Journal records, sorted by kind.
 #[derive(Default)]
 struct Sorted {
     managers: HashMap<ManagerId, ManagerEntry>,
-    /// Those that did not take what they were sent, by their turns.
+    /// Managers that did not take what was sent to them, by their order number.
     clogged: HashSet<u64>,
     in_flight: Vec<InFlightEntry>,
     departed: Vec<Record>,
@@ -137,9 +139,9 @@ impl Sorted {
 }
 
 impl<B> Broker<B> {
-    /// From now on the books are written into this journal, and what an earlier broker left in it
-    /// is taken over. To be called before anything else has come. `death`: of that broker, if it is
-    /// known.
+    /// Restores what an earlier broker left, and writes all records into this journal from now on.
+    /// Call it before any other message is handled. `death` says how the earlier broker ended, if
+    /// that is known.
     pub fn take_over(
         &mut self,
         journal: Journal,
@@ -171,7 +173,8 @@ impl<B> Broker<B> {
             self.tally = Tally::of_bytes(record.bytes());
             let at = death.map_or(now.monotonic, |death| death.at);
             self.survival.unheard = match death {
-                // What comes ends a rest, unless it finds a process that is stopped.
+                // An idle process wakes up for any message, so messages were unread only while it
+                // was suspended.
                 Some(death) if books::rested(&record) => death.stopped,
                 _ => at.saturating_sub(books::heard_until(&record)),
             };
@@ -180,7 +183,7 @@ impl<B> Broker<B> {
         let slots = self.restore_managers(left.managers, managers, now);
         let queued: HashSet<TaskId> = left.tasks.iter().map(|left| left.task.id).collect();
         for entry in in_flight.iter().filter(|it| clogged.contains(&it.manager)) {
-            // It had not taken what it was sent.
+            // A clogged manager may not have received its batch.
             books::note_doubt(&entry.record, now.monotonic);
         }
         self.restore_in_flight(in_flight, &slots, &queued, now);
@@ -196,8 +199,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// For the executor, before anything else: what it has to compare its own books with.
-    /// `why`: how the broker before ended; `down_s`: from that end to now, in seconds.
+    /// Sends the executor what it compares its own records with; must come before any other output.
+    /// `why` says how the earlier broker ended, and `down_s` how many seconds ago.
     pub fn tell_restart(&mut self, number: u32, why: &str, down_s: f64) {
         if !self.books.is_kept() {
             return;
@@ -213,12 +216,12 @@ impl<B> Broker<B> {
         }));
     }
 
-    /// Nothing is left to read, and the process rests until something comes; or does so no longer.
+    /// Records whether the process is idle, with nothing left to read.
     pub fn note_rest(&self, rests: bool) {
         self.books.note_rest(rests);
     }
 
-    /// The manager's record, from its registration on.
+    /// Writes the manager's journal record when it registers.
     pub(super) fn write_down(&mut self, slot: Slot, now: Now) {
         if self.books.is_kept() {
             let manager = self.managers.get_mut(slot);
@@ -228,7 +231,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Where no id is taken twice: this one was, or it had been before.
+    /// Notes an accepted id, where no id is ever accepted twice. If `is_fresh` is false, the id was
+    /// accepted before.
     pub(super) fn note_accepted(&mut self, id: TaskId, is_fresh: bool, now: Now) {
         if !is_fresh {
             debug!("Task {id} was accepted before, and is dropped");
@@ -261,7 +265,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// By their turns among the registrations.
+    /// Restores the managers. Returns them by their order number among the registrations.
     fn restore_managers(
         &mut self,
         left: Vec<LeftManager<B>>,
@@ -279,7 +283,7 @@ impl<B> Broker<B> {
             .into_values()
             .map(|left| (entries.remove(&left.id), left))
             .collect();
-        // Those that had been about to register stand behind all others.
+        // Managers that were about to register come after all others.
         known.sort_by_key(|(entry, left)| match entry {
             Some(entry) => (false, entry.order, Duration::ZERO),
             None => (true, 0, left.came),
@@ -301,7 +305,8 @@ impl<B> Broker<B> {
         let LeftManager {
             id, registration, ..
         } = left;
-        // It was compared when it registered; it tells what others are compared with, as then.
+        // The manager's versions were checked when it registered. The call only sets the versions
+        // that others are compared with.
         let _ = self.mismatch(&registration);
         let heard = self.liveness.awake(now);
         let (link, told) = (Link::new(None, heard), &self.settings.placement);
@@ -325,7 +330,8 @@ impl<B> Broker<B> {
         (slot, self.managers.get(slot).order)
     }
 
-    /// A task that is queued as well was not sent yet: its bytes go when they have been.
+    /// Restores the tasks that managers hold. A task that is also queued had not been sent yet: its
+    /// queue record is deleted only after sending.
     fn restore_in_flight(
         &mut self,
         entries: Vec<InFlightEntry>,
@@ -338,7 +344,7 @@ impl<B> Broker<B> {
         let (young, now) = (self.young(), self.liveness.awake(now));
         for entry in entries {
             let Some(slot) = slots.get(&entry.manager).copied() else {
-                // Its manager had left: it was being answered.
+                // The manager had left, and a failure for the task was being sent.
                 continue;
             };
             if queued.contains(&entry.task) || !seen.insert(entry.task) {
@@ -368,7 +374,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// What the task asked for is still held for it.
+    /// Reserves the requirements of a restored task on its manager.
     fn place_again(
         &mut self,
         slot: Slot,
@@ -384,7 +390,7 @@ impl<B> Broker<B> {
         self.keep_place(slot, task, demand, affinity, slots);
     }
 
-    /// From now on the manager is waited for.
+    /// Starts to wait for a restored manager.
     fn begin_again(&mut self, slot: Slot, now: Now) {
         let heard = self.liveness.awake(now);
         self.watch_from_now(slot, now);
@@ -398,7 +404,7 @@ impl<B> Broker<B> {
 
     fn restore_queue(&mut self, mut left: Vec<LeftTask<B>>, now: Now) {
         left.sort_by_key(|left| (left.task.priority, left.task.id));
-        // One id twice: the second was about to be dropped.
+        // If an id occurs twice, the second task was about to be dropped.
         let mut seen = HashSet::new();
         left.retain(|left| seen.insert(left.task.id));
         for LeftTask {

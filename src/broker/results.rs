@@ -1,4 +1,4 @@
-//! Results of managers: a task that is done leaves its manager's hands.
+//! Results of managers: a finished task leaves its manager.
 
 use super::Broker;
 use super::anomaly::Anomaly;
@@ -8,7 +8,7 @@ use super::slot::Slot;
 use protocol::{Failure, TaskId};
 
 impl<B> Broker<B> {
-    // Into the way of those that are no exceptions, as if there were no others.
+    // Inlined into the path of results that are not exceptions, to keep that path fast.
     #[inline(always)]
     pub(super) fn take_result(&mut self, slot: Slot, task: TaskId, frame: B, now: Now) {
         if self.settle(slot, task, now) {
@@ -20,7 +20,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The task is done and gave nothing that the executor could take: it is failed.
+    /// Fails a task whose result cannot be forwarded to the executor.
     pub(super) fn take_spoilt_result(
         &mut self,
         slot: Slot,
@@ -43,7 +43,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Takes a task that is done out of a manager's hands. False if it was not in them.
+    /// Removes a finished task from its manager. Returns false if the manager does not hold the
+    /// task.
     fn settle(&mut self, slot: Slot, task: TaskId, now: Now) -> bool {
         let manager = self.managers.get_mut(slot);
         let Some(held) = manager.take(task) else {
@@ -63,7 +64,7 @@ impl<B> Broker<B> {
         if manager.in_flight.is_empty() {
             manager.idle_since = Some(now);
         }
-        // It has more room now; that it had some, the selector knew.
+        // The manager has more room now. If it had room before, the selector knows that already.
         let is_known = manager.is_offered && !self.has_asked && !self.policy.follows_load();
         if held.link != manager.link.number {
             self.watch_doubts(slot);

@@ -1,8 +1,8 @@
-//! Which manager gets tasks first: a policy behind one trait.
+//! Which manager gets tasks first: policies behind one trait.
 //!
-//! A policy is told of each manager that has room, and of each that has none any more; it is asked
-//! one question, which is best. So nothing is done for managers that nothing happened to. Parsl's
-//! selectors return a list that is consumed from its end; [`Selector::best`] is that end.
+//! A policy is notified of each manager that has room and of each that no longer has. It answers
+//! one question: which manager is the best. So managers to which nothing happens cost nothing.
+//! Parsl's selectors return a list that is consumed from its end; [`Selector::best`] is that end.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -14,53 +14,53 @@ use rand::{RngExt, SeedableRng};
 use super::slot::Slot;
 use protocol::BlockId;
 
-/// What a policy may see of a manager with room.
+/// What a policy knows of a manager with room.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Its registration: what the policy answers with.
+    /// The manager's slot, by which the policy names it.
     pub slot: Slot,
-    /// Its block, which [`BlockIdSelector`] goes by.
+    /// The manager's block, which [`BlockIdSelector`] uses.
     pub block: &'a BlockId,
-    /// How many tasks its workers can run at a time.
+    /// Number of tasks that the manager's workers can run at a time.
     pub slots: usize,
-    /// How many slots of its capacity are taken, prefetched ones included.
+    /// Number of slots of the manager's capacity that are taken, including prefetched tasks.
     pub busy: usize,
 }
 
-/// A policy.
+/// A policy that ranks managers.
 pub trait Selector {
-    /// This manager has room. Said again whenever something about it changed.
+    /// Notes that this manager has room. Called again whenever something about the manager changes.
     fn offer(&mut self, candidate: Candidate<'_>);
-    /// This manager must get nothing (any more).
+    /// Notes that this manager must get no tasks, or no more.
     fn withdraw(&mut self, slot: Slot);
-    /// Which of those that were offered should get tasks next; it stays offered.
+    /// Returns which of the offered managers should get tasks next. The manager stays offered.
     fn best(&mut self) -> Option<Slot>;
-    /// The best of those for which this holds, and its [`Self::share`] among these.
+    /// Returns the best manager for which `holds` is true, and its [`Self::share`] among these.
     fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)>;
-    /// Whether [`Self::best`] would name nobody.
+    /// Whether [`Self::best`] would return None.
     fn is_empty(&self) -> bool;
-    /// Whether [`Self::share`] has something to say.
+    /// Whether [`Self::share`] can return a limit.
     fn shares(&self) -> bool {
         false
     }
-    /// How many slots the best one may be given before another may be better.
+    /// Returns how many slots the best manager may be given before another one may be better.
     fn share(&self) -> usize {
         usize::MAX
     }
-    /// Another one of the same kind, to which nobody was offered.
+    /// Returns a new policy of the same kind, to which no manager was offered yet.
     fn another(&self) -> Box<dyn Selector>;
 }
 
-/// Parsl's RandomManagerSelector: any manager with room, each as likely.
+/// Parsl's RandomManagerSelector: any manager with room, all with the same probability.
 pub struct RandomSelector {
     random: SmallRng,
     offered: Vec<Slot>,
-    /// By a slot's place in the table of managers: where it stands among the offered.
+    /// Indexes in `offered`, by a slot's place in the table of managers.
     standing: Vec<Option<u32>>,
 }
 
 impl RandomSelector {
-    /// Its choices come from the seed and from nothing else.
+    /// Returns a selector whose choices depend only on the seed.
     pub fn new(seed: u64) -> Self {
         let random = SmallRng::seed_from_u64(seed);
         Self {
@@ -72,14 +72,14 @@ impl RandomSelector {
 }
 
 impl RandomSelector {
-    /// All that were offered, in a random order.
+    /// Returns all offered managers in a random order.
     pub(super) fn shuffled(&mut self) -> Vec<Slot> {
         let mut slots = self.offered.clone();
         slots.shuffle(&mut self.random);
         slots
     }
 
-    /// Another one may stand at this place among the offered.
+    /// Updates the index of the manager at this place in `offered`.
     fn note_standing(&mut self, place: usize) {
         if let Some(slot) = self.offered.get(place) {
             self.standing[slot.place()] = Some(place as u32);
@@ -118,7 +118,7 @@ impl Selector for RandomSelector {
     }
 
     fn best_of(&mut self, holds: &mut dyn FnMut(Slot) -> bool) -> Option<(Slot, usize)> {
-        // Shuffled as far as that is needed.
+        // Shuffle only until a manager is found.
         for place in 0..self.offered.len() {
             let other = place + self.random.random_range(0..self.offered.len() - place);
             self.offered.swap(place, other);
@@ -137,7 +137,7 @@ impl Selector for RandomSelector {
     }
 
     fn another(&self) -> Box<dyn Selector> {
-        // Forked, so that its choices come from the seed as well.
+        // A copy of the generator, so that the new policy's choices also depend only on the seed.
         Box::new(Self {
             random: self.random.clone(),
             offered: Vec::new(),
@@ -147,7 +147,8 @@ impl Selector for RandomSelector {
 }
 
 /// Parsl's BlockIdManagerSelector: the greatest block id first, so that the newest blocks are busy
-/// and older ones can be scaled in. Ids are compared as texts, as Parsl does: "9" before "10".
+/// and older ones can be scaled in. As in Parsl, ids are compared as texts: "9" is preferred to
+/// "10".
 #[derive(Default)]
 pub struct BlockIdSelector {
     ranking: BTreeSet<(BlockId, Slot)>,

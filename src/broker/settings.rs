@@ -1,65 +1,67 @@
-//! What the broker is told by who starts it.
+//! The broker's settings.
 
 use std::time::Duration;
 
 use protocol::{Routing, VersionCheck};
 
-/// What the broker is told once.
+/// Settings that are fixed when the broker starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A manager that says nothing for longer is lost.
+    /// A manager that is silent for longer than this is lost.
     pub heartbeat_threshold: Duration,
-    /// A manager whose connection closed is lost when it has not come back for so long, if that is
-    /// sooner. None: its silence alone counts.
+    /// A manager whose connection closed is lost if it does not reconnect within this time, even
+    /// before the heartbeat threshold. None: only its silence counts.
     pub disconnect_grace: Option<Duration>,
-    /// For tasks that a connection which broke and healed may have taken with it.
+    /// How long to wait for the results of tasks that a broken and restored connection may have
+    /// lost.
     pub reconnect_patience: Patience,
     /// Whether managers must run the submit side's versions.
     pub version_check: VersionCheck,
-    /// Whether a hub listens: reports are made only then.
+    /// Whether a monitoring hub listens: records are made only then.
     pub monitoring: bool,
-    /// Whether state changes of tasks and managers are told, by [`super::Output::Happening`].
+    /// Whether state changes of tasks and managers are reported, by [`super::Output::Happening`].
     pub happenings: bool,
-    /// The port that WORKER_BINDS tells.
+    /// The port that WORKER_BINDS reports.
     pub worker_port: u16,
-    /// What is known beforehand of where tasks fit.
+    /// What is known in advance about where tasks fit.
     pub placement: Placement,
 }
 
-/// What HTEX knows of its managers and they do not tell, and what is to be done about it.
+/// What HTEX knows of its managers that they do not report, and the rules for placement.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Placement {
-    /// A worker's share of its node: HTEX's `cores_per_worker`. None: the manager's cores by its
+    /// Cores of one worker: HTEX's `cores_per_worker`. None: the manager's cores divided by its
     /// workers.
     pub cores_per_worker: Option<f64>,
-    /// In MB of 2²⁰ bytes: HTEX's `mem_per_worker`. None: the manager's memory by its workers.
+    /// Memory of one worker in MB of 2²⁰ bytes: HTEX's `mem_per_worker`. None: the manager's memory
+    /// divided by its workers.
     pub memory_per_worker_mb: Option<f64>,
-    /// How long a block lasts, for managers that do not drain by themselves.
+    /// How long a block lasts, for managers that have no drain time.
     pub walltime: Option<Duration>,
-    /// How strict the types of tasks are that do not say so themselves.
+    /// The routing of typed tasks that do not set their own.
     pub routing: Routing,
-    /// A manager that fails everything while others do not is held.
+    /// Whether a manager that fails every task, while others do not, is held.
     pub hold_failing_managers: bool,
-    /// No manager is sent more than its capacity, in place of tasks in doubt neither.
+    /// Whether no manager ever gets more tasks than its capacity, even in place of tasks in doubt.
     pub exact_capacity: bool,
 }
 
-/// How long the result of a task in doubt is waited for, from when its manager is back.
+/// How long to wait for the result of a task in doubt, from when its manager is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// The heartbeat threshold, 30 s, or three times the longest flight: whichever is most.
+    /// The heartbeat threshold, 30 s, or three times the longest flight, whichever is longest.
     Measured,
-    /// So long (`--reconnect-patience`).
+    /// A fixed time (`--reconnect-patience`).
     Fixed(Duration),
-    /// No task is ever in doubt.
+    /// No limit: no task is ever in doubt.
     Endless,
 }
 
-/// The versions of the submit side, as far as they are known.
+/// The versions of the submit side, as far as known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Versions {
-    /// `3.11`
+    /// The Python version: `3.11`.
     pub python: Option<String>,
-    /// `VERSION` of `parsl/version.py`, zero-padded: `2026.08.10`.
+    /// The Parsl version, `VERSION` of `parsl/version.py`, zero-padded: `2026.08.10`.
     pub parsl: Option<String>,
 }

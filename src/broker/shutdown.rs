@@ -1,4 +1,4 @@
-//! How it ends.
+//! The end of a run.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::output::{Output, StopReason};
 use super::slot::Slot;
 use protocol::ToManager;
 
-/// How long managers that work may do so when nobody takes their results any more.
+/// How long busy managers may go on when nobody takes their results any more.
 const BUSY_MANAGERS_GET: Duration = Duration::from_millis(500);
 
 impl<B> Broker<B> {
-    /// Nobody is left to take results. Idle managers are told to exit at once, the others after
-    /// their last task, and whoever still works a moment later is told then: a process_worker_pool
-    /// (of Parsl 2026.10.26, and before) that is told while results of its workers are on their way
-    /// may wait for ever for a thread of its own that has ended.
+    /// Ends the run, because nobody takes results any more. Idle managers are told to exit at once,
+    /// the others after their last task or, at the latest, a moment later. A process_worker_pool
+    /// (up to Parsl 2026.10.26) that is told to exit while results of its workers are on their way
+    /// may wait for ever for one of its own threads that has already ended.
     pub fn handle_submit_side_gone(&mut self, now: Now) {
         if self.leaving_until.is_some() || self.stopping {
             return;
@@ -32,7 +32,7 @@ impl<B> Broker<B> {
         self.leave_if_done(now);
     }
 
-    /// Ends everything: managers are told to exit, and what is still here is written down.
+    /// Ends everything: managers are told to exit, and unanswered tasks are logged.
     pub fn handle_stop(&mut self, reason: StopReason) {
         if self.stopping {
             return;
@@ -51,7 +51,7 @@ impl<B> Broker<B> {
         self.outputs.push_back(Output::Stop(reason));
     }
 
-    /// When nobody works any more, or the time for it is over.
+    /// Stops the run when no manager works any more, or when their time is over.
     pub(super) fn leave_if_done(&mut self, now: Now) {
         let Some(until) = self.leaving_until else {
             return;
@@ -61,8 +61,8 @@ impl<B> Broker<B> {
         }
     }
 
-    /// The one place where tasks may end without a terminal message: the process is about to end,
-    /// and the executor is gone or has been told that everything failed.
+    /// Settles all tasks. Only here may tasks end without a terminal message: the process is about
+    /// to end, and the executor is gone or was told that everything failed.
     fn disband(&mut self) {
         if self.queue.is_empty() && self.in_flight() == 0 && self.tally.late_results == 0 {
             return;

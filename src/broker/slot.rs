@@ -1,6 +1,7 @@
-//! The name of one registration, as selectors and deadlines know it.
+//! The key of one registration, as selectors and deadlines use it.
 
-/// Names one registration. A place in the table is used again; its generation tells who is meant.
+/// Identifies one registration. Places in the table are reused; the generation distinguishes the
+/// registrations of one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     pub(super) place: u32,
@@ -8,10 +9,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Behind every other one in their order.
+    /// The slot that is ordered after every other one.
     pub(super) const LAST: Self = Self::nobody(u32::MAX);
 
-    /// No registration's, and behind all of these in their order.
+    /// Returns a slot that belongs to no registration, and is ordered after all that do.
     pub(super) const fn nobody(number: u32) -> Self {
         Self {
             place: u32::MAX,
@@ -23,7 +24,7 @@ impl Slot {
         self.place == u32::MAX
     }
 
-    /// Small, and nobody else's while the registration lasts: an index for tables of others.
+    /// Returns a small index that is unique while the registration lasts, for other tables.
     pub(super) fn place(self) -> usize {
         self.place as usize
     }

@@ -1,4 +1,4 @@
-//! What the broker looks like from outside at one moment.
+//! The broker's state at one moment, for outside viewers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,129 +12,131 @@ use super::tally::{Rates, Tally};
 use super::unmet::Unmet;
 use protocol::{BlockId, ManagerId, Priority, TaskId};
 
-/// Of a longer queue only so many tasks are looked at: a look must not hold up the tasks.
+/// How many tasks of a long queue are examined, so that a snapshot does not delay tasks.
 const LOOKED_AT_MAX: usize = 200_000;
 
-/// The broker at one moment. Times are durations until then.
+/// The broker's state at one moment. Times are durations up to that moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// When it was taken, on the monotonic clock.
+    /// When the snapshot was taken, on the monotonic clock.
     pub monotonic: Duration,
-    /// What waits.
+    /// The queued tasks.
     pub queue: QueueView,
-    /// Tasks in the hands of all managers.
+    /// Number of tasks that all managers hold.
     pub in_flight: usize,
-    /// In order of registration.
+    /// The managers in order of registration.
     pub managers: Vec<ManagerView>,
-    /// The manager that is let run empty for a task, if there is one.
+    /// The reservation, if a manager runs empty for a task.
     pub reservation: Option<ReservationView>,
-    /// Everything counted since the start.
+    /// All counters since the start.
     pub tally: Tally,
-    /// Over the last five seconds.
+    /// Rates over the last five seconds.
     pub lately: Rates,
-    /// Over the last minute.
+    /// Rates over the last minute.
     pub minute: Rates,
-    /// Changes of managers with their numbers, oldest first.
+    /// The latest changes of managers with their numbers, oldest first.
     pub recent: Vec<(u64, Happening)>,
-    /// False while results cannot leave.
+    /// False while results cannot leave, so that no tasks are dispatched.
     pub dispatching: bool,
-    /// The submit side is gone, or all is over.
+    /// Whether the submit side is gone or the run is over.
     pub leaving: bool,
-    /// What managers are compared with, as far as it is known.
+    /// The Python version that managers must match, if it is known.
     pub python: Option<String>,
-    /// As Parsl's `VERSION`: `2026.08.10`.
+    /// The Parsl version that managers must match, in the form of Parsl's `VERSION`: `2026.08.10`.
     pub parsl: Option<String>,
 }
 
-/// The tasks that wait, summed up.
+/// A summary of the queued tasks.
 #[derive(Debug, Clone, Default)]
 pub struct QueueView {
-    /// How many there are.
+    /// Number of queued tasks.
     pub tasks: usize,
-    /// How long the one that has waited longest has waited.
+    /// How long the oldest queued task has waited.
     pub oldest: Option<Duration>,
-    /// How many tasks of each priority, the first to be served first.
+    /// Number of tasks of each priority, in the order in which they are served.
     pub priorities: Vec<(Priority, usize)>,
-    /// How many tasks the two above were taken from: fewer than `tasks` in a very long queue.
+    /// Number of tasks that `oldest` and `priorities` cover: fewer than `tasks` in a very long
+    /// queue.
     pub looked_at: usize,
-    /// Of all tasks, those that ask for something of their manager. Only these may wait although a
-    /// manager has room.
+    /// Number of tasks with requirements. Only these may wait although a manager has room.
     pub asking: usize,
-    /// Tasks that fit no manager that is here.
+    /// Tasks that no registered manager can hold.
     pub unmet: Vec<Unmet>,
 }
 
-/// For whom a manager is let run empty.
+/// The reservation of a manager that runs empty.
 #[derive(Debug, Clone)]
 pub struct ReservationView {
-    /// Which one.
+    /// The reserved manager.
     pub manager: ManagerId,
-    /// What the tasks ask for that it is reserved for, in words.
+    /// The requirements of the tasks that the manager is reserved for, in words.
     pub needs: String,
-    /// How many of these wait.
+    /// Number of queued tasks that the manager is reserved for.
     pub tasks: usize,
-    /// How long that manager has been reserved.
+    /// How long the manager has been reserved.
     pub reserved_for: Duration,
-    /// How long others have gone before the first of them.
+    /// How long later tasks have been dispatched before the first of the tasks that the manager is
+    /// reserved for.
     pub passed_for: Duration,
 }
 
-/// One manager at that moment.
+/// One manager at the moment of the snapshot.
 #[derive(Debug, Clone)]
 pub struct ManagerView {
-    /// Its identity on the worker socket.
+    /// The manager's identity on the worker socket.
     pub id: ManagerId,
-    /// The block that it was submitted in.
+    /// The block that the manager was submitted in.
     pub block: BlockId,
-    /// The node, in its own words.
+    /// The node's name, as the manager reports it.
     pub hostname: String,
-    /// Where it speaks from, as far as is known.
+    /// The address that the manager connects from, if known.
     pub address: Option<IpAddr>,
-    /// How many it says it has.
+    /// Number of workers that the manager reports.
     pub workers: i64,
-    /// Most tasks that it may hold: workers and prefetch.
+    /// Most tasks that the manager may hold: workers and prefetch.
     pub capacity: usize,
-    /// Tasks in its hands.
+    /// Number of tasks that the manager holds.
     pub in_flight: usize,
-    /// How many of these may have died with a connection or an earlier broker, and when the first
-    /// of them is given up if no result comes.
+    /// Number of the manager's tasks that may be lost, by a broken connection or with an earlier
+    /// broker.
     pub in_doubt: usize,
-    /// None for those that are never given up.
+    /// Time until the first task in doubt is given up if no result arrives; None if none ever is.
     pub doubt_ends_in: Option<Duration>,
-    /// How many tasks its workers can run at a time.
+    /// Number of tasks that the manager's workers can run at a time.
     pub slots: usize,
-    /// How many of these have a task, or a share of one.
+    /// Number of slots that are occupied by tasks.
     pub busy_slots: usize,
-    /// It is let run empty for a task that needs much.
+    /// Whether the manager runs empty for a task with large requirements.
     pub reserved: bool,
-    /// The one that it has had for longest, and for how long.
+    /// The task that the manager has held longest, and for how long.
     pub oldest_task: Option<(TaskId, Duration)>,
-    /// Tasks that it gave a result for.
+    /// Number of tasks that the manager returned a result for.
     pub tasks_done: u64,
-    /// How many of its tasks raised in a row, if it is known to fail everything.
+    /// Number of the manager's tasks that raised in a row, if it is known to fail every task.
     pub failing: Option<u64>,
-    /// By HOLD_MANAGER, or because it fails everything: it gets nothing more.
+    /// Whether the manager is held (by HOLD_MANAGER or because it fails every task) and gets no
+    /// more tasks.
     pub held: bool,
-    /// It does not take what it was sent.
+    /// Whether the manager does not take the messages sent to it.
     pub clogged: bool,
-    /// It gets nothing more, and goes after its last task.
+    /// Whether the manager gets no more tasks and exits after its last one.
     pub draining: bool,
-    /// For how long it has had no connection, if it has none.
+    /// How long the manager has had no connection; None if it has one.
     pub suspect_for: Option<Duration>,
-    /// Others of its block vanished, and it has not spoken since: it gets nothing until it does.
+    /// Whether the manager gets no tasks until it speaks, because others of its block vanished.
     pub awaited: bool,
-    /// Not counting the time in which this process slept.
+    /// Time since the manager was last heard, without the time in which this process was suspended.
     pub last_heard: Duration,
-    /// None while it has a task.
+    /// How long the manager has had no task; None while it has one.
     pub idle_for: Option<Duration>,
-    /// As it told when it registered: `3.11.7`.
+    /// The manager's Python version, from its registration: `3.11.7`.
     pub python: String,
-    /// And of Parsl: `2026.10.26`.
+    /// The manager's Parsl version, from its registration: `2026.10.26`.
     pub parsl: String,
 }
 
 impl<B> Broker<B> {
-    /// A look from outside: a walk over everything.
+    /// Takes a snapshot. This walks over the whole state.
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let (lately, minute) = self.pace.rates(&self.tally, now.monotonic);
         let managers = self.managers.in_order_of_registration();

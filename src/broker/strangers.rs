@@ -6,8 +6,9 @@ use super::now::Now;
 use protocol::{FromManager, ManagerId, ToManager};
 
 impl<B> Broker<B> {
-    /// An identity that was here and is not any more is told to exit, so that it stops using up
-    /// its allocation. One that never was gets nothing, as in Parsl.
+    /// Handles a message of an identity that is not registered. If the identity was registered
+    /// before, it is told to exit, so that it stops using up its allocation. Otherwise it gets no
+    /// answer, as in Parsl.
     pub(super) fn handle_stranger(&mut self, id: &ManagerId, message: &FromManager<B>, now: Now) {
         let departed = self.departed.contains(id);
         if departed {

@@ -1,51 +1,52 @@
-//! What was counted: tasks and managers since the start, and how fast they come and go.
+//! Counters: tasks and managers since the start, and the current rates of tasks.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::histogram::{self, Histogram};
 
-/// Rates look back this far at the most.
+/// The longest time over which rates are averaged.
 const LOOK_BACK: Duration = Duration::from_secs(60);
-/// What "a second" is: few enough to follow changes, long enough for a number that stands still.
+/// The span of the current rates: short enough to follow changes, long enough for a steady number.
 const LATELY: Duration = Duration::from_secs(5);
-/// Samples are taken no closer than this, and so there are some sixty of them.
+/// The shortest time between samples, so that there are about sixty of them.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// Everything counted since the start. Each is a total that never shrinks.
+/// All counters since the start. None ever decreases.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
     /// Tasks accepted from the submit side.
     pub tasks_received: u64,
-    /// Tasks not accepted: a second one under a live id, or one that came after the end.
+    /// Tasks refused: a second task under a live id, or a task that arrived after the end.
     pub tasks_rejected: u64,
-    /// Times that a task went into a batch for a manager.
+    /// Number of times that a task was put into a batch for a manager.
     pub tasks_dispatched: u64,
-    /// Messages that those tasks went in.
+    /// Batches that were sent to managers.
     pub batches: u64,
     /// Tasks that ended with a result of their own.
     pub tasks_done: u64,
-    /// Tasks that ended with a failure of our making, because of their manager's loss.
+    /// Tasks that ended with a failure of the interchange, because their manager was lost.
     pub tasks_lost: u64,
-    /// And because they or their result could not be read.
+    /// Tasks that ended with a failure of the interchange, because the task or its result was
+    /// unreadable.
     pub tasks_unreadable: u64,
-    /// Results that nobody waited for any more.
+    /// Results that arrived after their task was given up.
     pub late_results: u64,
     /// Registrations that were accepted.
     pub managers_registered: u64,
-    /// Managers that were given up.
+    /// Managers that were given up as lost.
     pub managers_lost: u64,
-    /// How many of these were held and had no task.
+    /// Lost managers that were held and had no task.
     pub managers_lost_held: u64,
     /// Managers that left after their last task.
     pub managers_drained: u64,
-    /// Times that a manager was found to fail everything.
+    /// Number of times that a manager was found to fail every task.
     pub managers_failing: u64,
-    /// Times that a registered manager's connection closed.
+    /// Number of times that a registered manager's connection closed.
     pub disconnects: u64,
-    /// From a task's acceptance (or its coming back unsent) to its dispatch.
+    /// Times from a task's acceptance (or its return unsent) to its dispatch.
     pub queued_for: Histogram,
-    /// From a task's dispatch to its result.
+    /// Times from a task's dispatch to its result.
     pub in_flight_for: Histogram,
 }
 
@@ -53,7 +54,7 @@ pub struct Tally {
 const WORDS: usize = 14 + 2 * histogram::WORDS;
 
 impl Tally {
-    /// For the journal: see [`Self::of_bytes`].
+    /// Encodes the counters for the journal: see [`Self::of_bytes`].
     pub(super) fn to_bytes(&self) -> [u8; 8 * WORDS] {
         let mut bytes = [0; 8 * WORDS];
         let mut this = self.clone();
@@ -65,7 +66,7 @@ impl Tally {
         bytes
     }
 
-    /// What was counted before a restart; the words may be a mixture of two moments.
+    /// Decodes the counters of an earlier process. The words may be from two moments.
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         let (chunks, _) = bytes.as_chunks();
         let mut words = chunks.iter().map(|word| u64::from_ne_bytes(*word));
@@ -100,18 +101,18 @@ impl Tally {
     }
 }
 
-/// Tasks a second.
+/// Tasks per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
-    /// Accepted from the submit side.
+    /// Tasks accepted from the submit side.
     pub received: f64,
-    /// Handed to managers; one that came back counts again.
+    /// Tasks dispatched to managers; a task that was returned counts again.
     pub dispatched: f64,
-    /// Ended with a result of their own.
+    /// Tasks that ended with a result of their own.
     pub done: f64,
 }
 
-/// Totals of a time, to compare later ones with.
+/// The totals at one time, for later ones to be compared with.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     at: Duration,
@@ -120,7 +121,7 @@ struct Sample {
     done: u64,
 }
 
-/// The totals of the last minute, one sample a second in which anything happened.
+/// The totals of the last minute: one sample for each second with activity.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     samples: VecDeque<Sample>,
@@ -128,7 +129,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Call it at the beginning of a turn: what is counted by then happened before.
+    /// Takes a sample if one is due. Call it at the beginning of a turn: what was counted by then
+    /// happened before.
     #[inline]
     pub(super) fn turn(&mut self, tally: &Tally, now: Duration) {
         if now >= self.next_at {
@@ -139,7 +141,8 @@ impl Pace {
     #[cold]
     fn take_sample(&mut self, tally: &Tally, now: Duration) {
         self.next_at = now.saturating_add(SAMPLE_EVERY);
-        // One older than the minute stays: nothing happened between it and the next one's time.
+        // One sample older than a minute stays, because nothing happened until the next one was
+        // taken.
         let is_old = |sample: &Sample| sample.at.saturating_add(LOOK_BACK) <= now;
         while self.samples.get(1).is_some_and(is_old) {
             self.samples.pop_front();
@@ -147,7 +150,7 @@ impl Pace {
         self.samples.push_back(sample(tally, now));
     }
 
-    /// Over the last seconds, and over the last minute.
+    /// Returns the rates over the last five seconds and over the last minute.
     pub(super) fn rates(&self, tally: &Tally, now: Duration) -> (Rates, Rates) {
         let current = sample(tally, now);
         (
@@ -158,11 +161,11 @@ impl Pace {
 
     fn rates_over(&self, span: Duration, current: Sample) -> Rates {
         let begin = current.at.saturating_sub(span);
-        // Totals at `begin` are those of the first turn after it.
+        // The totals at `begin` are those of the first turn after it.
         let Some(then) = self.samples.iter().find(|sample| sample.at >= begin) else {
             return Rates::default();
         };
-        // In a turn long after the one before, nothing was counted in between.
+        // If that turn came long after the one before it, nothing was counted in between.
         let begin = match self.samples.front() {
             Some(first) if first.at < begin => begin,
             _ => then.at,
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_stream_has_its_rate() {
+    fn a_steady_stream_has_a_steady_rate() {
         let (mut tally, mut pace) = (Tally::default(), Pace::default());
         for turn in 0..1000 {
             pace.turn(&tally, at(f64::from(turn) / 10.0));
@@ -212,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn after_a_burst_nothing_happens() {
+    fn rates_fall_to_zero_after_a_burst() {
         let (mut tally, mut pace) = (Tally::default(), Pace::default());
         pace.turn(&tally, at(0.0));
         pace.turn(&tally, at(10.0));
         tally.tasks_received = 600;
-        // The next turn is the one that asks.
+        // The turn at 40 s is also the one that reads the rates.
         pace.turn(&tally, at(40.0));
         let (lately, minute) = pace.rates(&tally, at(40.0));
         assert_eq!(lately.received, 0.0);
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_what_was_counted() {
+    fn counters_survive_encoding_and_decoding() {
         let mut tally = Tally::default();
         for (n, total) in tally.totals().into_iter().enumerate() {
             *total = n as u64 + 1;
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn before_anything_there_is_no_rate() {
+    fn rates_are_zero_before_the_first_turn() {
         let (lately, minute) = Pace::default().rates(&Tally::default(), at(3.0));
         assert_eq!((lately, minute), (Rates::default(), Rates::default()));
     }

@@ -1,14 +1,15 @@
-//! Tasks in doubt: what a connection that broke and healed may have taken with it.
+//! Tasks in doubt: tasks that a broken and restored connection may have lost.
 //!
-//! A batch or a result that is on its way when a connection breaks is lost, and neither end is
-//! told: the manager comes back by a new connection and works on, and the task is in its hands for
-//! as long as it lives. Nothing on the wire tells such a task from one that runs. So each task that
-//! was young when the manager was last heard by the old connection is in doubt; if its result has
-//! not come within a patience, it is reported lost. An older task is held to be running: nothing in
-//! this run took that long, and to be wrong about it would cost most.
+//! If a connection breaks while a batch or a result is on its way, the message is lost, and neither
+//! end is notified. The manager reconnects and works on, and the task stays assigned to the manager
+//! for as long as that lives. Nothing on the wire distinguishes such a task from one that runs. So
+//! each task is in doubt that was young when the manager was last heard on the old connection. If
+//! its result has not arrived within a patience, the task is reported lost. An older task is
+//! assumed to be running: it ran longer than any finished task of this run, and failing it wrongly
+//! would cost most.
 //!
-//! What else holds of deadlines holds here: they stand still while this process does not run, and
-//! nothing is given up for what may stand unread (see [`super::liveness`]).
+//! The rules for other deadlines apply too: deadlines stand still while this process does not run,
+//! and no task is given up while its result may be unread (see [`super::liveness`]).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,19 +24,21 @@ use super::slot::Slot;
 use super::ticket::{self, InFlight};
 use protocol::TaskId;
 
-/// How many times the longest flight of the run a task may take.
+/// How long a task may take, in multiples of the longest time from dispatch to result in this run.
 const FLIGHTS: u32 = 3;
-/// Before a run has shown how long its tasks take.
+/// How long a task may take at least, for runs that have not shown yet how long their tasks take.
 const FLIGHTS_MIN: Duration = Duration::from_secs(30);
-/// A batch has left for its manager by then, unless that one is clogged.
+/// The time within which a batch leaves for its manager, unless that is clogged.
 const UNSENT: Duration = Duration::from_secs(1);
-/// After a restart a task is in doubt that is younger than this many times what was not heard.
+/// After a restart, tasks are in doubt if they are younger than this many times the time in which
+/// managers were not heard.
 const AGE_PER_UNHEARD: u32 = 100;
-/// A manager that is back has its results in a queue of its own; this is for them to arrive.
+/// Time for a manager that has reconnected to send the results that it had queued.
 const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
 
 impl<B> Manager<B> {
-    /// For a log line: `; in doubt: 2 [1-2], given up without a result in 30.0 s`.
+    /// Formats the doubts for a log line: `; in doubt: 2 [1-2], given up without a result in 30.0
+    /// s`.
     fn doubts_in_words(&self, awake: Duration) -> String {
         let held = self.in_flight.iter();
         let doubts = held.filter_map(|held| Some((held.task(), *self.doubts.get(&held.link)?)));
@@ -52,13 +55,13 @@ impl<B> Manager<B> {
         format!("; in doubt: {ids}, given up without a result in {span} s")
     }
 
-    /// When the first of its doubts ends: none does while it has no connection.
+    /// Returns when the first doubt ends. While the manager has no connection, no doubt ends.
     pub(super) fn first_doubt(&self) -> Option<Duration> {
         let first = self.doubts.values().min().copied();
         first.filter(|_| !self.is_suspect())
     }
 
-    /// How many of the tasks in its hands are.
+    /// Returns how many of the manager's tasks are in doubt.
     pub(super) fn in_doubt(&self) -> usize {
         let is_in_doubt = |held: &&InFlight| self.doubts.contains_key(&held.link);
         self.in_flight.iter().filter(is_in_doubt).count()
@@ -66,9 +69,9 @@ impl<B> Manager<B> {
 }
 
 impl<B> Manager<B> {
-    /// When tasks are given up that were in doubt at a restart. Each is waited for from when it was
-    /// first in doubt, whatever has been restarted since, and for as long as it had been in flight
-    /// by then, if that is more than the patience that was measured.
+    /// Returns when the tasks are given up that were in doubt at a restart. The patience counts
+    /// from the time when a task was first in doubt, whatever has been restarted since. If the
+    /// patience was measured, it is at least as long as the task had been in flight by then.
     fn end_of_restored_doubts(
         &self,
         patience: Option<Duration>,
@@ -90,9 +93,9 @@ impl<B> Manager<B> {
 }
 
 impl<B> Broker<B> {
-    /// The manager speaks again, after its connection was closed or by another one than before.
-    /// `last_word`: when it was last heard by the connection before this one (awake clock); None if
-    /// this is the same.
+    /// Handles the return of a manager: after its connection was closed, or on another connection
+    /// than before. `last_word`: when the manager was last heard on the connection before (awake
+    /// clock); None if the connection is the same.
     pub(super) fn come_back(
         &mut self,
         slot: Slot,
@@ -118,7 +121,8 @@ impl<B> Broker<B> {
         self.watch_doubts(slot);
     }
 
-    /// It gets tasks again, as far as its connection is concerned.
+    /// Logs that the manager speaks again, so that its connection no longer keeps it from getting
+    /// tasks.
     pub(super) fn tell_of_return(&mut self, slot: Slot, how: &str, now: Now) {
         let awake = self.liveness.awake(now);
         let manager = self.managers.get(slot);
@@ -133,19 +137,20 @@ impl<B> Broker<B> {
         self.note_manager(&id, ManagerChange::Back { in_flight }, now);
     }
 
-    /// Of what left by the link before this one, the young are in doubt from now on; the others are
-    /// held to be running, as if they had left by this one. Whether there are any in doubt.
+    /// Puts the young tasks that were sent on the previous link in doubt. The older ones are
+    /// assumed to be running, and are moved to the current link. Returns whether any task is in
+    /// doubt.
     fn doubt_young_tasks(&mut self, slot: Slot, last_word: Duration, awake: Duration) -> bool {
         let (patience, young) = (self.patience(), self.flights());
         let is_measured = self.settings.reconnect_patience == Patience::Measured;
         let queued_results_get = QUEUED_RESULTS_GET.min(self.settings.heartbeat_threshold);
         let manager = self.managers.get_mut(slot);
         let broken = manager.link.number - 1;
-        // Not the connection broke but its end here was killed.
+        // The connection did not break: the interchange was killed and restarted.
         let is_anew = broken == 0 && manager.restored > 0;
         let mut until = patience.map(|patience| awake.saturating_add(patience));
         if is_anew {
-            // What the manager has kept for us meanwhile is still to come.
+            // Results that the manager queued during the restart may still arrive.
             let soon = awake.saturating_add(queued_results_get);
             let end = manager.end_of_restored_doubts(patience, is_measured);
             until = end.map(|end| end.max(soon));
@@ -169,8 +174,8 @@ impl<B> Broker<B> {
         manager.doubts.contains_key(&broken)
     }
 
-    /// Sees that the first of the manager's doubts is looked at in time. Without a connection no
-    /// result can come, and none is waited for.
+    /// Schedules the end of the manager's first doubt. While the manager has no connection, no
+    /// result can arrive, and none is awaited.
     pub(super) fn watch_doubts(&mut self, slot: Slot) {
         let manager = self.managers.get_mut(slot);
         let in_flight = &manager.in_flight;
@@ -185,8 +190,8 @@ impl<B> Broker<B> {
         self.liveness.watch(slot, What::Doubt, first);
     }
 
-    /// Doubts that ended by `until` are certain enough: everything that the manager may have said
-    /// before was read.
+    /// Gives up the tasks whose doubt ended by `until`. By then, everything that the manager may
+    /// have sent before was read.
     pub(super) fn give_up_doubts(&mut self, slot: Slot, until: Duration, now: Now) {
         let manager = self.managers.get_mut(slot);
         let is_over = |at: &Duration| *at <= until;
@@ -219,7 +224,7 @@ impl<B> Broker<B> {
         self.after_result(slot, now);
     }
 
-    /// None: for ever.
+    /// Returns the patience for tasks in doubt. None: no limit.
     fn patience(&self) -> Option<Duration> {
         match self.settings.reconnect_patience {
             Patience::Measured => Some(self.flights().max(self.settings.heartbeat_threshold)),
@@ -228,18 +233,18 @@ impl<B> Broker<B> {
         }
     }
 
-    /// A task that is not older when this process begins may be gone. All that had come and had not
-    /// been read was lost with the one before: the longer that was, the older are those that may be
-    /// done. Where no task has ended yet, those that left in the last moment may be gone, and all
-    /// others run: to fail the hours of all of them for the one result that may have been lost
-    /// would cost most.
+    /// Returns the age up to which a task may be lost when this process begins. All messages that
+    /// had arrived unread were lost with the earlier process. The longer that time was, the older
+    /// are the tasks that may be done. If no task has ended yet, only those sent in the last moment
+    /// may be lost, and all others are assumed to run: failing them all for one lost result would
+    /// cost most.
     pub(super) fn young(&self) -> Duration {
         let unheard = self.survival.unheard.saturating_mul(AGE_PER_UNHEARD);
         let longest = self.tally.in_flight_for.longest();
         unheard.max(longest.saturating_mul(FLIGHTS)).max(UNSENT)
     }
 
-    /// What no task of this run takes, as far as it has shown.
+    /// Returns a time that no task of this run takes, as far as its finished tasks show.
     fn flights(&self) -> Duration {
         let longest = self.tally.in_flight_for.longest();
         longest.saturating_mul(FLIGHTS).max(FLIGHTS_MIN)

@@ -1,5 +1,5 @@
-//! Ownership of a task as a type: from its acceptance to its terminal message there is exactly one
-//! [`Ticket`] for it, in the queue or in one manager's hands.
+//! Ownership of a task as a type: from its acceptance to its terminal message, a task has exactly
+//! one [`Ticket`], in the queue or with one manager.
 
 use std::mem;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use journal::Record;
 use super::books;
 use protocol::{IdRun, TaskId};
 
-/// The duty to see that a task ends in one terminal message. It is moved, never copied; only
+/// The obligation to end a task with one terminal message. A ticket is moved, never copied; only
 /// [`Ticket::settle`] ends it.
 #[derive(Debug)]
 pub(super) struct Ticket(TaskId);
@@ -23,7 +23,7 @@ impl Ticket {
         self.0
     }
 
-    /// The task has its terminal message (or the whole run ends).
+    /// Ends the ticket: the task has its terminal message (or the whole run ends).
     pub(super) fn settle(self) -> TaskId {
         let task = self.0;
         mem::forget(self);
@@ -31,16 +31,17 @@ impl Ticket {
     }
 }
 
-/// A task in a manager's hands.
+/// A task that a manager holds.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) ticket: Ticket,
-    /// When it was dispatched, on the clock of [`super::liveness::Liveness::awake`].
+    /// When the task was dispatched, on the clock of [`super::liveness::Liveness::awake`].
     pub(super) dispatched: Duration,
-    /// The number of the link that it left by, or is held to be running behind. If there is a later
-    /// one, it is in doubt: the connection that broke may have taken its batch or its result.
+    /// The number of the link that the task was sent on, or of a later one if the task is assumed
+    /// to be running. If the manager has a later link still, the task is in doubt: the broken
+    /// connection may have lost its batch or its result.
     pub(super) link: u64,
-    /// Of the journal, where one is kept: it goes with this.
+    /// The journal record, if a journal is kept; deleted with this value.
     pub(super) record: Option<Record>,
 }
 
@@ -49,21 +50,22 @@ impl InFlight {
         self.ticket.task()
     }
 
-    /// It may be gone, and so it may after a restart, however old it is then.
+    /// Notes in the journal that the task is in doubt. After a restart it is still in doubt,
+    /// whatever its age.
     pub(super) fn note_doubt(&self, since: Duration) {
         if let Some(record) = &self.record {
             books::note_doubt(record, since);
         }
     }
 
-    /// Since when it has been in doubt, by this process or by one before.
+    /// Returns since when the task has been in doubt, in this process or an earlier one.
     pub(super) fn doubted_since(&self) -> Option<Duration> {
         books::doubted_since(self.record.as_ref()?)
     }
 }
 
-/// A ticket that goes out of scope is a task that nobody will ever answer: our bug. It stops a test
-/// and a debug build; a release build, with a user's science in it, says so and goes on.
+/// A ticket that is dropped unsettled is a task that will never be answered: a bug. It stops a test
+/// or a debug build. A release build, which runs a user's science, logs the bug and continues.
 impl Drop for Ticket {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -78,7 +80,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Ids for a log line: `1-500, 503`, at most a hundred runs.
+/// Formats ids for a log line: `1-500, 503`, at most a hundred runs.
 pub(super) fn ranges(mut ids: Vec<TaskId>) -> String {
     const RUNS_MAX: usize = 100;
     ids.sort_unstable();
@@ -95,7 +97,7 @@ pub(super) fn ranges(mut ids: Vec<TaskId>) -> String {
     format!("{} [{text}]", ids.len())
 }
 
-/// The first and the last of each run of neighbours, of ids in order.
+/// Returns the first and the last id of each run of consecutive ids. The ids must be sorted.
 pub(super) fn runs(ids: &[TaskId]) -> impl Iterator<Item = IdRun> {
     let runs = ids.chunk_by(|TaskId(before), TaskId(next)| before.checked_add(1) == Some(*next));
     runs.filter_map(|run| Some((*run.first()?, *run.last()?)))
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_ranges_the_first_are_shown() {
+    fn only_the_first_hundred_ranges_are_shown() {
         let ids = |count: i64| (0..count).map(|id| TaskId(id * 2)).collect();
         assert!(ranges(ids(100)).ends_with("196, 198]"));
         assert!(ranges(ids(101)).ends_with("196, 198, …]"));

@@ -1,4 +1,4 @@
-//! What time brings: deadlines that are due, and sleeps of this process.
+//! The passing of time: deadlines that are due, and suspensions of this process.
 
 use std::time::Duration;
 
@@ -7,19 +7,21 @@ use super::deadlines::{Entry, What};
 use super::now::Now;
 
 impl<B> Broker<B> {
-    /// Nothing is left to read from managers, and everything was read that had come by
-    /// `heard_until` (monotonic clock): whoever was silent until then has truly said nothing.
+    /// Notes that nothing is left to read from managers, and that all messages that arrived by
+    /// `heard_until` (monotonic clock) were read. A manager not heard by then has really been
+    /// silent.
     pub fn handle_workers_empty(&mut self, heard_until: Duration, now: Now) {
         self.begin_turn(now);
         self.liveness.workers_empty(heard_until, now);
     }
 
-    /// Whether somebody is overdue, and only what may stand unread speaks for it.
+    /// Whether some manager is overdue and is not lost only because its messages may be unread.
     pub fn is_listening(&self) -> bool {
         self.liveness.is_listening()
     }
 
-    /// Time has passed: whoever is overdue is lost, whoever reached its drain time drains.
+    /// Handles the passing of time: overdue managers are lost, and managers at their drain time
+    /// drain.
     pub fn handle_time(&mut self, now: Now) {
         self.begin_turn(now);
         for entry in self.liveness.due(now) {
@@ -39,7 +41,7 @@ impl<B> Broker<B> {
     }
 
     fn look_at(&mut self, (at, slot, what): Entry, now: Now) {
-        // It may have left by what was done before in this turn.
+        // An earlier entry of this turn may have removed the manager.
         let Some(manager) = self.managers.find(slot) else {
             return;
         };
@@ -71,8 +73,9 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Whatever comes first in a turn, a sleep before it is known before anybody's silence is
-    /// measured. Each `handle_*` that needs it does so by itself, and once a turn is enough.
+    /// Begins a turn: a suspension before the turn must be known before the silence of managers is
+    /// measured. Each `handle_*` method that needs this calls it, and only the first call in a turn
+    /// has an effect.
     pub fn begin_turn(&mut self, now: Now) {
         self.pace.turn(&self.tally, now.monotonic);
         if let Some(stalled) = self.liveness.turn(now) {

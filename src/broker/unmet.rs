@@ -1,4 +1,4 @@
-//! Tasks that wait for a manager which is not here: what they ask for, and what there is.
+//! Tasks that no registered manager can hold: what they require, and what the managers offer.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -14,54 +14,55 @@ use super::now::Now;
 use super::slot::Slot;
 use protocol::ManagerId;
 
-/// A block that comes a moment later must not be missed.
+/// Delay of the first check, so that the managers of a block that starts just now are not missed.
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(1);
-/// Time alone ends what a manager can hold.
+/// Interval of the checks: the passing of time alone can make tasks too long for all managers.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// In one look, so many kinds are told of; status tells of all.
+/// How many kinds one check writes to the log; the status shows all of them.
 const TOLD_MAX: usize = 10;
-/// Seen from outside, so many kinds stand one by one.
+/// How many kinds a snapshot lists one by one.
 const SHOWN_MAX: usize = 100;
-/// In one look, managers are compared with classes of tasks so many times.
+/// How many comparisons of managers with classes of tasks one check makes.
 const COMPARISONS_MAX: usize = 200_000;
-/// Of classes that are known to wait in vain, so many are looked at.
+/// How many of the classes that are known to be unmet one check looks at.
 const LOOKED_AT_MAX: usize = 10_000;
 
-/// Tasks that no manager can hold, whatever else it does.
+/// Tasks that no manager can hold, even when idle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unmet {
-    /// How many.
+    /// The number of tasks.
     pub tasks: usize,
-    /// What they ask for. Empty if that is an affinity alone.
+    /// The requirements of the tasks. Empty if they have only an affinity.
     pub needs: String,
-    /// Why there is none.
+    /// Why no manager can hold the tasks.
     pub lack: Lack,
 }
 
 /// Why no manager can hold a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Lack {
-    /// There is none that gets tasks.
+    /// No manager may get tasks.
     Managers,
-    /// No node is of the kind that is asked for.
+    /// No manager's node is of the required kind.
     Node,
-    /// Of those whose node is, none has so many slots.
+    /// No manager on such a node has enough slots.
     Slots {
-        /// How many it takes on the manager that comes nearest: a slot's share differs.
+        /// How many slots the task takes on the manager that comes nearest (a slot's share of a
+        /// node differs between managers).
         needed: usize,
-        /// How many that one has.
+        /// How many slots that manager has.
         largest: usize,
     },
-    /// Of those that have them, none lasts for so long.
+    /// No manager with enough slots lasts long enough.
     Time {
-        /// For how long the one does that lasts longest.
+        /// How many seconds the longest-lasting manager has left.
         longest_s: f64,
     },
-    /// Tasks of its affinity run on this one, which cannot hold it.
+    /// Tasks of the same affinity run on this manager, which cannot hold the task.
     Affinity(ManagerId),
 }
 
-/// For the log: `12 tasks need 8 slots on one manager; the largest has 4. They ask for …`.
+/// Writes the log line: `12 tasks need 8 slots on one manager; the largest has 4. They ask for …`.
 impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one_or_all = |one: &'static str, all: &'static str| match self.tasks {
@@ -105,7 +106,7 @@ impl fmt::Display for Unmet {
 }
 
 impl<B> Broker<B> {
-    /// Has the log say soon what waits in vain.
+    /// Schedules a check that soon logs which tasks no manager can hold.
     pub(super) fn look_for_unmet(&mut self, now: Now) {
         if self.queue.asking.len() > 0 {
             let soon = now.monotonic.saturating_add(FIRST_LOOK_AFTER);
@@ -120,8 +121,8 @@ impl<B> Broker<B> {
         let is_asking = self.queue.asking.len() > 0;
         let next = now.monotonic.saturating_add(LOOK_EVERY);
         self.looks.set(LookFor::Unmet, is_asking.then_some(next));
-        // While nobody gets tasks blocks are on their way as a rule, and what those will lack is
-        // not known.
+        // While no manager may get tasks, new blocks are usually starting, and what their managers
+        // will lack is not known.
         if self.kept().next().is_none() {
             return;
         }
@@ -156,7 +157,7 @@ impl<B> Broker<B> {
     }
 
     /// Whether some manager could hold tasks of this class. If there are managers and none could,
-    /// nobody looks at them until another one registers.
+    /// the class is parked until a fitting manager registers.
     pub(super) fn keep_if_holdable(&mut self, name: ClassName, now: Now) -> bool {
         let class = self.queue.asking.find(name);
         let why = class.and_then(|class| self.why_unmet(name, class.demand(), &Look::new(now)));
@@ -177,7 +178,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// A manager has registered that may hold what nobody could.
+    /// Lets all managers get the parked tasks that this newly registered manager can hold.
     pub(super) fn offer_unmet_to(&mut self, slot: Slot, now: Now) {
         let asking = &self.queue.asking;
         let room = Room::of(self.managers.get(slot), now);
@@ -194,9 +195,9 @@ impl<B> Broker<B> {
         }
     }
 
-    /// Tasks that wait, and that no manager here can hold. Of very many kinds, those of most tasks
-    /// are shown one by one, and the others by what they lack; what nobody looks at any more is
-    /// counted to the last task.
+    /// Returns the queued tasks that no manager can hold. If there are very many kinds, those with
+    /// most tasks are listed one by one and the others are summed up by reason. Parked tasks are
+    /// all counted.
     pub(super) fn unmet(&self, now: Now) -> Vec<Unmet> {
         let (mut found, mut sums) = self.all_unmet(now);
         found.sort_by_key(|found| found.why);
@@ -219,7 +220,7 @@ impl<B> Broker<B> {
         shown
     }
 
-    /// What waits in vain as far as it is looked at, and the sums of all.
+    /// Returns the unmet classes, up to the limits of a check, and the sums over all of them.
     fn all_unmet(&self, now: Now) -> (Vec<Found>, [Sum; Why::PLACES]) {
         let asking = &self.queue.asking;
         let mut sums = <[Sum; Why::PLACES]>::default();
@@ -247,7 +248,7 @@ impl<B> Broker<B> {
         (found, sums)
     }
 
-    /// Of very many classes, the first are looked at.
+    /// Returns the unmet classes among `names`, as far as the limit of comparisons allows.
     fn unmet_among(&self, names: impl Iterator<Item = ClassName>, now: Now) -> Vec<Found> {
         let look = Look::new(now);
         let names = names.take_while(|_| !look.is_over());
@@ -263,7 +264,7 @@ impl<B> Broker<B> {
         Some(Found { name, why, tasks })
     }
 
-    /// None if a manager can hold it.
+    /// Returns why no manager can hold the class, or None if one can.
     fn why_unmet(&self, name: ClassName, demand: &Demand, look: &Look) -> Option<Why> {
         let missing = |slot: Slot| {
             look.note_comparison();
@@ -289,7 +290,7 @@ impl<B> Broker<B> {
         Some(why)
     }
 
-    /// None if a manager can hold it.
+    /// Describes an unmet class; None if a manager can hold it.
     fn in_words(&self, name: ClassName, look: &Look) -> Option<Unmet> {
         let class = self.queue.asking.find(name)?;
         let why = self.why_unmet(name, class.demand(), look)?;
@@ -325,27 +326,27 @@ impl<B> Broker<B> {
         })
     }
 
-    /// Managers that may get tasks, now or later.
+    /// Returns the managers that may get tasks, now or later.
     fn kept(&self) -> impl Iterator<Item = Slot> {
         let kept = self.managers.iter().filter(|(_, it)| it.is_kept());
         kept.map(|(slot, _)| slot)
     }
 }
 
-/// Why no manager can hold the tasks of a class, without how much it is that lacks.
+/// Why no manager can hold the tasks of a class, without the amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
     NoManagers,
-    /// The one that comes nearest.
+    /// What the manager that comes nearest is missing.
     Missing(Missing),
-    /// Its affinity's manager cannot, whatever others can.
+    /// The manager that the affinity is bound to cannot hold them, whatever other managers can.
     InVain,
 }
 
 impl Why {
     const PLACES: usize = 2 + Missing::ALL.len();
 
-    /// In a table of sums.
+    /// The index of this reason in a table of sums.
     fn place(self) -> usize {
         match self {
             Self::NoManagers => 0,
@@ -355,14 +356,14 @@ impl Why {
     }
 }
 
-/// A class that waits in vain.
+/// A class that no manager can hold.
 struct Found {
     name: ClassName,
     why: Why,
     tasks: usize,
 }
 
-/// Kinds that wait in vain for one reason.
+/// Kinds that no manager can hold for one reason.
 #[derive(Default)]
 struct Sum {
     kinds: usize,
@@ -387,7 +388,7 @@ impl Sum {
     }
 }
 
-/// One look at what waits, which must not hold up the tasks.
+/// One check of the queue. It is bounded, so that it does not delay tasks.
 struct Look {
     now: Now,
     comparisons: Cell<usize>,
@@ -418,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn one_or_many_that_ask_for_something_or_an_affinity_alone() {
+    fn unmet_tasks_are_described_in_words() {
         let slots = Lack::Slots {
             needed: 8,
             largest: 4,

@@ -1,8 +1,9 @@
-//! A selector that only Python can run: it is asked, outside, and its answer is awaited.
+//! A user's selector in Python, which runs in another process. It is sent questions, and its
+//! answers are awaited.
 //!
 //! One question is open at a time, and its answer is one round: the list is consumed from its end,
-//! as in Parsl, each manager once. What goes wrong with an answer costs that round its order and
-//! nothing else: managers are then taken at random.
+//! as in Parsl, each manager once. If an answer fails, only its round is affected: its managers are
+//! taken at random.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,9 +14,9 @@ use protocol::ManagerId;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// How long the selector may take to be loaded: it imports what the user's module imports.
+/// How long loading the selector may take: it imports all that the user's module imports.
 const LOADED_WITHIN: Duration = Duration::from_secs(60);
-/// After a round that placed nothing, the selector is not asked again at once.
+/// The pause before the next question after a round that placed nothing.
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) struct UserSelector {
@@ -23,7 +24,7 @@ pub(super) struct UserSelector {
     /// The number of the last question.
     number: u64,
     offered: BTreeSet<Slot>,
-    /// Whose records have changed since the other side was told.
+    /// Managers whose records have changed since the selector's process was last sent them.
     changed: BTreeSet<Slot>,
     told: BTreeSet<Slot>,
     gone: Vec<ManagerId>,
@@ -32,25 +33,26 @@ pub(super) struct UserSelector {
 
 #[derive(Debug, PartialEq)]
 enum State {
-    /// Until it has said that it is loaded.
+    /// Waiting for the selector to report that it is loaded.
     Loading {
         until: Duration,
     },
-    /// It may be asked from then on.
+    /// Free to be asked from this time on.
     Idle {
         from: Duration,
     },
     Asked {
         until: Duration,
     },
-    /// The best is last.
+    /// The managers in the order of the answer; the best is last.
     Answered {
         order: Vec<Slot>,
         placed: bool,
     },
 }
 
-/// Which records the next question has to tell.
+/// The content of the next question: the candidates, and the records that are new to the selector's
+/// process.
 pub(super) struct NextQuestion {
     pub(super) number: u64,
     pub(super) joined: Vec<Slot>,
@@ -86,7 +88,7 @@ impl UserSelector {
         self.random.withdraw(slot);
     }
 
-    /// The registration has ended.
+    /// Removes a manager whose registration has ended.
     pub(super) fn forget(&mut self, slot: Slot, id: &ManagerId) {
         self.withdraw(slot);
         self.changed.remove(&slot);
@@ -95,12 +97,12 @@ impl UserSelector {
         }
     }
 
-    /// Something about a manager's record is new.
+    /// Notes a change in a manager's record.
     pub(super) fn note_change(&mut self, slot: Slot) {
         self.changed.insert(slot);
     }
 
-    /// The next manager of this round: the same until it has no room any more.
+    /// Returns the next manager of this round: the same one until it has no room left.
     pub(super) fn best(&mut self, now: Duration) -> Option<Slot> {
         let State::Answered { order, placed } = &mut self.state else {
             return None;
@@ -122,14 +124,14 @@ impl UserSelector {
         matches!(&self.state, State::Answered { order, .. } if order.iter().any(is_offered))
     }
 
-    /// The queue is empty: what is left of this round's order is not for tasks that come later.
+    /// Ends the round when the queue is empty: the rest of its order is not used for later tasks.
     pub(super) fn end_round(&mut self, now: Duration) {
         if matches!(self.state, State::Answered { .. }) {
             self.state = State::Idle { from: now };
         }
     }
 
-    /// What to ask, if it is time to. Said once: the question is open from then on.
+    /// Returns the next question, if it is time to ask. The question is open from then on.
     pub(super) fn ask(&mut self, now: Duration) -> Option<NextQuestion> {
         match self.state {
             State::Idle { from } if from <= now && !self.offered.is_empty() => {}
@@ -157,14 +159,14 @@ impl UserSelector {
         Some(next)
     }
 
-    /// It is loaded.
+    /// Notes that the selector is loaded.
     pub(super) fn loaded(&mut self, now: Duration) {
         if matches!(self.state, State::Loading { .. }) {
             self.state = State::Idle { from: now };
         }
     }
 
-    /// An answer, best last. False if nobody waits for it any more.
+    /// Takes in an answer, best last. Returns false if the question is no longer open.
     pub(super) fn answer(&mut self, number: u64, order: Vec<Slot>) -> bool {
         let awaited = number == self.number && matches!(self.state, State::Asked { .. });
         if awaited {
@@ -176,13 +178,13 @@ impl UserSelector {
         awaited
     }
 
-    /// This round goes at random. False if no question is open.
+    /// Answers the question with a random order. Returns false if it is no longer open.
     pub(super) fn answer_at_random(&mut self, number: u64) -> bool {
         let order = self.random_order();
         self.answer(number, order)
     }
 
-    /// The one that was told everything is gone; another one begins with nothing.
+    /// Prepares for a new selector process, which must be sent all records again.
     pub(super) fn start_again(&mut self, now: Duration) {
         self.changed.extend(std::mem::take(&mut self.told));
         self.gone.clear();
@@ -191,7 +193,7 @@ impl UserSelector {
         };
     }
 
-    /// What was waited for has not come in time: the number of the question, 0 for the loading.
+    /// Returns the number of the question that is overdue, or 0 if loading is overdue.
     pub(super) fn overdue(&mut self, now: Duration) -> Option<u64> {
         match self.state {
             State::Asked { until } if until <= now => Some(self.number),
@@ -211,7 +213,7 @@ impl UserSelector {
         }
     }
 
-    /// What takes over when it cannot be asked any more.
+    /// Returns the random selector that replaces this one when it can no longer be asked.
     pub(super) fn into_random(self) -> RandomSelector {
         self.random
     }

@@ -1,11 +1,12 @@
-//! Blocks of which several managers vanish together: what took these nodes may have taken the
-//! others, and the word of that may be on its way. So the rest of the block gets nothing new until
-//! it has spoken.
+//! Blocks of which several managers vanish together. Whatever took these nodes may have taken the
+//! others too, and the news may still be on its way. So the rest of the block gets nothing new
+//! until it has spoken.
 //!
-//! A manager vanishes when its connection closes, or when it is given up for its silence; one that
-//! was held or drained was to go, as when its block is scaled in, and so does not vanish. Together:
-//! within [`TOGETHER`] of each other, whatever has become of the first by then. Nothing can be
-//! asked of a manager that it would answer; it speaks with its next heartbeat at the latest.
+//! A manager vanishes when its connection closes, or when it is given up for its silence. A held or
+//! drained manager was to leave, as when its block is scaled in, and does not count. Two managers
+//! vanish together if that happens within [`TOGETHER`] of each other, whatever happens to the first
+//! in between. The protocol has no request that a manager must answer; each manager speaks with its
+//! next heartbeat at the latest.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -16,19 +17,20 @@ use super::now::Now;
 use super::slot::Slot;
 use protocol::{BlockId, ManagerId};
 
-/// On the clock of [`super::liveness::Liveness::awake`].
+/// The longest time between two managers that vanish together, on the clock of
+/// [`super::liveness::Liveness::awake`].
 const TOGETHER: Duration = Duration::from_secs(10);
 
-/// Every block of which a manager is registered.
+/// Every block that has a registered manager.
 #[derive(Debug, Default)]
 pub(super) struct Blocks(HashMap<BlockId, Block>);
 
 #[derive(Debug, Default)]
 struct Block {
     managers: usize,
-    /// Of these, those that may be told to speak first: neither awaited nor gone.
+    /// Managers that are neither awaited nor gone, and can become awaited.
     heard: BTreeSet<Slot>,
-    /// The last two that vanished, and when: awake clock. The latest is the last.
+    /// The last two managers that vanished, and when (awake clock), the latest last.
     vanished: Vec<(ManagerId, Duration)>,
 }
 
@@ -56,7 +58,8 @@ impl Blocks {
         }
     }
 
-    /// If another one vanished shortly before: that one, how long ago, and who has to speak now.
+    /// Notes that a manager vanished. If another one did so shortly before, returns that one, how
+    /// long ago that was, and the managers that must now speak.
     fn vanish(
         &mut self,
         block: &BlockId,
@@ -78,7 +81,7 @@ impl Blocks {
 }
 
 impl<B> Broker<B> {
-    /// For a manager without a connection, or one that is about to be given up.
+    /// Notes that a manager vanished: it has no connection, or is about to be given up.
     pub(super) fn note_vanished(&mut self, slot: Slot, now: Now) {
         let awake = self.liveness.awake(now);
         let manager = self.managers.get(slot);
@@ -111,7 +114,7 @@ impl<B> Broker<B> {
         }
     }
 
-    /// It speaks by a connection that leads to it.
+    /// Notes that the manager speaks on a connection that leads to it.
     pub(super) fn note_heard(&mut self, slot: Slot) {
         let registration = &self.managers.get(slot).registration;
         self.blocks.heard(&registration.block, slot);

@@ -1,4 +1,4 @@
-//! Sockets, descriptors, keys, and the submit side.
+//! Codes about sockets, descriptors, keys, and the submit side.
 
 use tracing::Level;
 

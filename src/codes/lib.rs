@@ -1,32 +1,32 @@
-//! Codes of log lines. Each line that an operator may need carries one, so that people look it up
-//! and programs recognise it, while its text stays free to be reworded.
+//! Codes of log lines. Each line that an operator may need has a code, so that people can look it
+//! up and programs can recognize it, while its text may be reworded.
 //!
-//! A code is a constant of the table: its name, its level, whom it concerns, what it means and
-//! what to do. [`log!`] writes a line by it:
+//! A code is a constant of the table. It has a name, a level, the component that the line concerns,
+//! a meaning and a remedy. [`log!`] writes a line with a code:
 //!
 //! ```
 //! codes::log!(MANAGER_LOST, held = false, tasks = 4, "Manager {} is silent", "b'a'");
 //! ```
 //!
-//! The crate `logging` puts the code behind the message, ` [manager-lost]`, or into the field
-//! `code` of a JSON log. `doctor` finds a line by it. `src/guide/codes.md` is made from the table.
+//! The crate `logging` puts the code after the message, ` [manager-lost]`, or into the field `code`
+//! of a JSON log. `doctor` finds a line by its code. `src/guide/codes.md` is made from the table.
 //!
-//! | file | its lines are about |
+//! | file | subject of its lines |
 //! | --- | --- |
-//! | `run` | the process: its start, its end, another one in its place |
+//! | `run` | the process: its start, its end, another process in its place |
 //! | `managers` | managers, and the user's own selector |
 //! | `tasks` | tasks and results |
 //! | `connections` | sockets, descriptors, keys, and the submit side |
 //! | `services` | monitoring, metrics, status, events |
 //!
-//! This room imports no other room.
+//! This crate depends on no other crate of the project.
 
 use tracing::Level;
 
 #[doc(hidden)]
 pub use tracing;
 
-/// Defines the codes of a file: a constant each, and `PART`, all of them.
+/// Defines the codes of a file: a constant for each, and `PART` for all of them.
 macro_rules! table {
     ($(
         $constant:ident: $level:ident, $name:literal, $who:expr,
@@ -60,24 +60,25 @@ pub use run::*;
 pub use services::*;
 pub use tasks::*;
 
-/// What a log line is about, and what there is to know of it.
+/// The code of a log line, and what is known about it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
     /// The constant's name in the source.
     pub constant: &'static str,
-    /// In the log. It never changes: people search for it, and programs match it.
+    /// The code's name in the log. The name never changes: people search for it, and programs match
+    /// it.
     pub name: &'static str,
-    /// Of each line that carries it.
+    /// The level of each line with this code.
     pub level: Level,
-    /// Whom it concerns.
+    /// The component that the line concerns.
     pub who: Who,
     /// What has happened, and what follows from it.
     pub meaning: &'static str,
-    /// What to do.
+    /// What an operator should do.
     pub remedy: &'static str,
 }
 
-/// Whom a line concerns: where to look first.
+/// The component that a line concerns: where to look first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// The interchange's own process, its machine and its flags.
@@ -86,9 +87,9 @@ pub enum Who {
     SubmitSide,
     /// A manager and its node.
     Manager,
-    /// A task, and who wrote it.
+    /// A task, and its author.
     Task,
-    /// Whoever reaches the worker port.
+    /// Any program that connects to the worker port.
     Peer,
     /// The user's own manager selector.
     Selector,
@@ -99,7 +100,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// For people.
+    /// Returns the component's name for people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -115,7 +116,7 @@ impl Who {
     }
 }
 
-/// All codes, part by part.
+/// Returns all codes, file by file.
 pub fn all() -> impl Iterator<Item = &'static Code> {
     let parts = [
         run::PART,
@@ -127,26 +128,26 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
     parts.into_iter().flatten().copied()
 }
 
-/// The code of this name.
+/// Returns the code with this name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Code> {
     all().find(|code| code.name == name)
 }
 
-/// Python's name of a level, which is what stands in the log.
+/// Returns Python's name of a level, as the log shows it.
 #[must_use]
 pub fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
         Level::INFO => "INFO",
-        // Python has no name below DEBUG.
+        // Python has no level below DEBUG.
         Level::DEBUG | Level::TRACE => "DEBUG",
     }
 }
 
-/// Writes a line that carries a code, at the code's level. The code comes first, by the name of
-/// its constant; what follows is as for `tracing::event!`.
+/// Writes a line with a code, at the code's level. The first argument is the name of the code's
+/// constant. The others are those of `tracing::event!`.
 #[macro_export]
 macro_rules! log {
     ($code:ident, $($line:tt)+) => {

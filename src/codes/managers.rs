@@ -1,4 +1,4 @@
-//! Managers, and the user's own selector of them.
+//! Codes about managers, and about the user's own selector.
 
 use tracing::Level;
 

@@ -1,4 +1,4 @@
-//! The process: its start, its end, and another one in its place.
+//! Codes about the process: its start, its end, and another process in its place.
 
 use tracing::Level;
 

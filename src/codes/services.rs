@@ -1,4 +1,4 @@
-//! Monitoring, metrics, status, events: what no task depends on.
+//! Codes about monitoring, metrics, status and events: services on which no task depends.
 
 use tracing::Level;
 

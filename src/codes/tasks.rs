@@ -1,4 +1,4 @@
-//! Tasks and results.
+//! Codes about tasks and results.
 
 use tracing::Level;
 

@@ -1,6 +1,6 @@
-//! Who started us, and who stands behind: the parent may be only a wrapper, which ends while the
-//! submit process lives (`setsid --fork`, a shell that puts us into its background), or which
-//! lives on when that has ended.
+//! The parent process and its ancestors. The parent may be only a wrapper, such as `setsid --fork`
+//! or a shell that starts the interchange in the background. A wrapper may end before the submit
+//! process, or live on after it.
 
 use std::fs;
 use std::iter;
@@ -9,19 +9,19 @@ use rustix::process::{Pid, getppid};
 
 use super::process::{Process, ProcessStat};
 
-/// More than any chain of wrappers has.
+/// Maximum number of ancestors to read: more than any chain of wrappers has.
 const ANCESTORS_MAX: usize = 16;
 
-/// The processes above us, as they were when we began. To be read first of all: later the parent
-/// may be another.
+/// The ancestors of this process when it started. Read them before anything else: later the parent
+/// may be another process.
 #[derive(Debug, Clone, Default)]
 pub struct Ancestry {
-    /// The nearest first. Empty where the parent is outside of this pid namespace.
+    /// The ancestors, nearest first. Empty if the parent is outside of this pid namespace.
     pub(super) processes: Vec<Process>,
 }
 
 impl Ancestry {
-    /// As they are now, from `getppid` and `/proc/PID/stat`.
+    /// Reads the current ancestors from `getppid` and `/proc/PID/stat`.
     pub fn read() -> Self {
         let above = iter::successors(getppid(), |process| parent_of(*process));
         Self {
@@ -29,7 +29,7 @@ impl Ancestry {
         }
     }
 
-    /// The process that holds the socket that listens at this port.
+    /// Returns the ancestor that holds the socket that listens on this port.
     pub(super) fn listener_at(&self, port: u16) -> Option<Process> {
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
         let sockets: Vec<String> = tables
@@ -40,7 +40,8 @@ impl Ancestry {
         let holds_it = |process: &&Process| {
             !sockets.is_empty() && holds_one_of(&sockets, process.pid) && process.is_alive()
         };
-        // Whoever is below the uppermost of several is a fork of it that has inherited the socket.
+        // If several hold the socket, the topmost has opened it; the others are its forks and have
+        // inherited it.
         self.processes.iter().rfind(holds_it).copied()
     }
 }
@@ -50,7 +51,7 @@ fn parent_of(process: Pid) -> Option<Pid> {
     ProcessStat::read(number).ok()?.parent
 }
 
-/// What descriptors of the sockets that listen at a port are called.
+/// Returns the link targets in `/proc/PID/fd` of the sockets that listen on a port.
 fn listening(table: &str, port: u16) -> impl Iterator<Item = String> {
     const LISTENING: &str = "0A";
     table.lines().skip(1).filter_map(move |line| {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_hold_a_socket_the_uppermost_has_opened_it() {
+    fn topmost_ancestor_with_the_socket_is_its_owner() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let inherited = OwnedFd::from(listener.try_clone().expect("a descriptor"));

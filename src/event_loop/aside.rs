@@ -1,5 +1,5 @@
-//! What a few words to the executor need where no loop runs: a context of libzmq, and whoever
-//! answers its questions about keys.
+//! Support for short messages to the executor without an event loop: a libzmq context, and the
+//! handler for its key checks.
 
 use std::io;
 use std::time::Duration;
@@ -11,16 +11,19 @@ use super::opening::OWN_THREADS;
 use super::threads::check_threads;
 use submit_side::curve::Certificates;
 
-/// Those that libzmq has unless told otherwise.
+/// libzmq's default number of I/O threads.
 const IO_THREADS: usize = 1;
 
-/// To be dropped behind its sockets: the context waits for what lingers.
+/// The context and the key check. Drop this after its sockets: the context waits for lingering
+/// messages.
 pub(super) struct Aside {
     key_check: Option<KeyCheck>,
     context: Context,
 }
 
 impl Aside {
+    /// Creates the context and, if there are certificates, the handler of key checks.
+    ///
     /// # Errors
     /// There are no threads for libzmq, or the keys cannot be checked.
     pub(super) fn open(certificates: Option<&Certificates>) -> io::Result<Self> {
@@ -34,7 +37,8 @@ impl Aside {
         &self.context
     }
 
-    /// Until one of these may be read, or a key was asked for, but no longer.
+    /// Waits until one of these sockets is readable or a key check is requested, at most for
+    /// `patience`. Answers key checks.
     pub(super) fn wait(&self, sockets: [&Socket; 2], patience: Duration) {
         let keys = self.key_check.as_ref().map(KeyCheck::socket);
         let mut items: Vec<_> = (sockets.into_iter().chain(keys))

@@ -9,24 +9,24 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Counts from the start of the run: all its brokers have one time, whichever of them has
-    /// noted it.
+    /// Creates a clock that counts from the start of the run. So all brokers of a run share one
+    /// time, whichever of them noted it.
     pub(super) fn since(started: Instant) -> Self {
         Self { started }
     }
 
-    /// What [`Now`] has of it, without the wall clock.
+    /// Returns the monotonic part of [`Now`], without the wall clock.
     pub(super) fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// The same at another time.
+    /// Returns the monotonic time of another instant.
     pub(super) fn monotonic_at(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.started)
     }
 
     pub(super) fn now(&self) -> Now {
-        // A wall clock before 1970 is a machine without one.
+        // A wall clock before 1970 means a machine without a clock.
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);

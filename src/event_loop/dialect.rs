@@ -1,8 +1,9 @@
-//! Whether the executor asks by commands, or waits to be told ([`Observation`]s).
+//! Whether the executor sends commands, or waits for [`Observation`]s.
 //!
-//! One that asks does so at once. Any executor so far would end its result thread on what the other
-//! kind is told, so two witnesses are needed: no command came for a while, and its source says that
-//! it waits. The source is read by a thread, since its file system may be stalled.
+//! An executor that sends commands does so at once. Observations would end the result thread of any
+//! executor that does not expect them. So two conditions must hold: no command arrived for a while,
+//! and the executor's source shows that it waits. A separate thread reads the source, since its
+//! file system may be stalled.
 //!
 //! [`Observation`]: protocol::Observation
 
@@ -13,21 +14,22 @@ use std::time::Duration;
 
 use broker::Now;
 
-/// An executor asks for the worker port within milliseconds of its configuration.
+/// Time within which an executor that sends commands has sent one: it requests the worker port
+/// within milliseconds after it sent its configuration.
 const ASKS_WITHIN: Duration = Duration::from_secs(1);
-/// How often the thread's answer is looked for.
+/// Interval for checking the thread's answer.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Reads the executor's source: true if it waits to be told.
+/// Reads the executor's source: true if the executor waits for observations.
 pub type AwaitsObservations = Box<dyn FnOnce() -> bool + Send>;
 
-/// What is known so far.
+/// What is known so far about the executor's dialect.
 pub(super) struct DialectWatch(State);
 
 enum State {
-    /// It may yet ask.
+    /// The executor may still send a command.
     Open(Duration, AwaitsObservations),
-    /// It has not asked, and its source is being read.
+    /// The executor has sent no command, and its source is being read.
     Reading(Duration, Receiver<bool>),
     Known,
 }
@@ -37,7 +39,7 @@ impl DialectWatch {
         Self(State::Open(now.monotonic + ASKS_WITHIN, reads))
     }
 
-    /// True once: from now on the executor is to be told.
+    /// Returns true once: when observations are to be sent from now on.
     pub(super) fn is_found_waiting(&mut self, has_asked: bool, now: Now) -> bool {
         if has_asked {
             self.0 = State::Known;
@@ -75,7 +77,7 @@ fn begin(reads: AwaitsObservations) -> io::Result<Receiver<bool>> {
     thread::Builder::new()
         .name("htex-dialect".to_owned())
         .spawn(move || {
-            // It may have asked meanwhile: then nobody waits for this.
+            // If a command has arrived meanwhile, the receiver is gone.
             let _ = sender.send(reads());
         })?;
     Ok(answer)
@@ -92,7 +94,7 @@ mod tests {
         }
     }
 
-    /// The time at which it is found to wait, if it is.
+    /// Returns the time at which the executor is found to wait for observations, if it is.
     fn found(reads: AwaitsObservations, asks_at_s: f64) -> Option<f64> {
         let mut watch = DialectWatch::new(reads, at(0.0));
         let mut now_s = 0.0;
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_both_silence_and_the_source() {
+    fn observations_need_both_silence_and_the_source() {
         let never = f64::MAX;
         assert!(found(Box::new(|| true), never).is_some_and(|at_s| at_s > 1.0));
         assert_eq!(found(Box::new(|| false), never), None);

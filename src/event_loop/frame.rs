@@ -1,5 +1,6 @@
-//! One frame, in libzmq's own form: what came is carried on without a copy, and what a socket does
-//! not take is still here afterwards. The `zmq` crate's message is gone after a failed send.
+//! One frame in libzmq's own form. A received frame is forwarded without a copy, and a frame that a
+//! socket did not take is still available afterwards. The `zmq` crate's message is lost after a
+//! failed send.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::RawFd;
@@ -10,33 +11,36 @@ use zmq_sys::zmq_msg_t;
 
 use super::release::Release;
 
-/// The property under which libzmq names the descriptor that a message came by: kept for an old
-/// interface of its own, and the only way to tell two connections of one identity apart.
+/// The property in which libzmq reports the descriptor that a message arrived on. libzmq keeps it
+/// for an old interface of its own; it is the only way to distinguish two connections with the same
+/// identity.
 const DESCRIPTOR_PROPERTY: &CStr = c"__fd";
 
 /// A received message, or one to be sent.
 pub(super) struct Frame {
     message: zmq_msg_t,
-    /// What libzmq gives back when it has done with it, of one that was ever counted; else null.
+    /// The data that libzmq returns when it releases the message; null if the frame was never
+    /// counted.
     counted: *mut Counted,
 }
 
 impl Frame {
-    /// Nothing yet; filled by a socket's `receive`.
+    /// Creates an empty frame, to be filled by a socket's `receive`.
     pub(super) fn new() -> Self {
         let mut message = zmq_msg_t::default();
-        // SAFETY: the message is ours and has not been initialised before. It cannot fail.
+        // SAFETY: the message belongs to this function and has not been initialised before. The
+        // call cannot fail.
         unsafe { zmq_sys::zmq_msg_init(&raw mut message) };
         Self::of(message)
     }
 
-    /// Takes bytes over without a copy.
+    /// Creates a frame of these bytes without a copy.
     pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
         let bytes = Box::into_raw(bytes.into_boxed_slice());
         let mut message = zmq_msg_t::default();
         let len = bytes.len();
         // SAFETY: the message is not initialised yet. The bytes are handed over, with their length
-        // as the hint, to a function that makes the same box of them again.
+        // as the hint, to a function that restores the same box from both.
         let status = unsafe {
             zmq_sys::zmq_msg_init_data(
                 &raw mut message,
@@ -50,7 +54,8 @@ impl Frame {
         Self::of(message)
     }
 
-    /// A copy: for a few bytes, which libzmq keeps inside the message itself.
+    /// Creates a frame with a copy of the bytes. Meant for a few bytes, which libzmq stores inside
+    /// the message itself.
     pub(super) fn copy_of(bytes: &[u8]) -> Self {
         let mut message = zmq_msg_t::default();
         // SAFETY: the message is not initialised yet.
@@ -61,7 +66,8 @@ impl Frame {
             "out of memory for a message of {} bytes",
             bytes.len()
         );
-        // SAFETY: it has just been given room for as many bytes, which nobody else sees.
+        // SAFETY: the message was just created with room for this many bytes, and nothing else
+        // refers to it.
         unsafe {
             let room = zmq_sys::zmq_msg_data(&raw mut message).cast::<u8>();
             ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len());
@@ -76,7 +82,8 @@ impl Frame {
         }
     }
 
-    /// The same frame: when libzmq has done with it, the receipt is dropped and the release noted.
+    /// Returns the same frame, counted: when libzmq releases it, the receipt is dropped and the
+    /// release is noted.
     pub(super) fn counted(mut self, receipt: Receipt, release: &'static Release) -> Self {
         let counting = Some((receipt, release));
         if !self.counted.is_null() {
@@ -87,12 +94,13 @@ impl Frame {
             frame: self,
             counting,
         });
-        // From where it stays: a few bytes lie in the frame itself.
+        // Read from the boxed frame, which does not move any more: a few bytes are stored in the
+        // frame itself.
         let (data, len) = (counted.frame.as_ref().as_ptr(), counted.frame.len());
         let counted = Box::into_raw(counted);
         let mut message = zmq_msg_t::default();
-        // SAFETY: the message is not initialised yet. The bytes belong to the frame that the hint
-        // keeps until libzmq gives it to `free_counted`.
+        // SAFETY: the message is not initialised yet. The bytes belong to the frame inside the
+        // hint, which exists until libzmq passes the hint to `free_counted`.
         let status = unsafe {
             zmq_sys::zmq_msg_init_data(
                 &raw mut message,
@@ -106,7 +114,7 @@ impl Frame {
         Self { message, counted }
     }
 
-    /// What was counted and did not leave. Nobody who awaits a release is woken for it.
+    /// Returns the frame uncounted, since it was not sent. Dropping it does not wake the loop.
     pub(super) fn uncounted(mut self) -> Self {
         if !self.counted.is_null() {
             self.set_counting(None);
@@ -115,25 +123,25 @@ impl Frame {
     }
 
     fn set_counting(&mut self, counting: Option<(Receipt, &'static Release)>) {
-        // SAFETY: it is alive until its message is closed, and libzmq, which has not taken that,
-        // does not look at it.
+        // SAFETY: the data lives until its message is closed. libzmq did not take that message, so
+        // it does not access the data.
         unsafe { (*self.counted).counting = counting };
     }
 
     pub(super) fn len(&self) -> usize {
-        // SAFETY: the message is initialised, and is only looked at.
+        // SAFETY: the message is initialised, and the call only reads it.
         unsafe { zmq_sys::zmq_msg_size(&raw const self.message) }
     }
 
     /// Whether more frames of the same message follow.
     pub(super) fn has_more(&self) -> bool {
-        // SAFETY: as for `len`.
+        // SAFETY: the message is initialised, and the call only reads it.
         unsafe { zmq_sys::zmq_msg_more(&raw const self.message) != 0 }
     }
 
-    /// Which descriptor it came by; None for a frame of our own.
+    /// Returns the descriptor that the frame arrived on; None for a frame created here.
     pub(super) fn descriptor(&self) -> Option<RawFd> {
-        // SAFETY: the message is initialised. The text belongs to it, and is read at once.
+        // SAFETY: the message is initialised. The text belongs to the message and is read at once.
         unsafe {
             let text: *const c_char =
                 zmq_sys::zmq_msg_gets(&raw const self.message, DESCRIPTOR_PROPERTY.as_ptr());
@@ -144,7 +152,7 @@ impl Frame {
         }
     }
 
-    /// For libzmq's functions.
+    /// Returns the message as a pointer for libzmq's functions.
     pub(super) fn as_mut_ptr(&mut self) -> *mut zmq_msg_t {
         &raw mut self.message
     }
@@ -152,40 +160,40 @@ impl Frame {
 
 impl AsRef<[u8]> for Frame {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: libzmq only looks; it asks for a mutable pointer because it gives one back.
+        // SAFETY: libzmq only reads the message; it takes a mutable pointer because it returns one.
         let data = unsafe { zmq_sys::zmq_msg_data((&raw const self.message).cast_mut()) };
         if data.is_null() {
             return &[];
         }
-        // SAFETY: the message holds as many bytes there for as long as it lives.
+        // SAFETY: the message holds this many bytes at this address for as long as it lives.
         unsafe { slice::from_raw_parts(data.cast::<u8>().cast_const(), self.len()) }
     }
 }
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        // SAFETY: the message is initialised; a message that was sent is an empty one.
+        // SAFETY: the message is initialised; after a successful send it is an empty message.
         let status: c_int = unsafe { zmq_sys::zmq_msg_close(&raw mut self.message) };
         debug_assert_eq!(status, 0);
     }
 }
 
-/// Called by libzmq, in a thread of its own, when the bytes have left.
+/// Called by libzmq, in one of its own threads, when the bytes have been sent.
 unsafe extern "C" fn free_bytes(data: *mut c_void, len: *mut c_void) {
     let bytes = ptr::slice_from_raw_parts_mut(data.cast::<u8>(), len.addr());
-    // SAFETY: these are the pointer and the length that `of_bytes` made of a box.
+    // SAFETY: these are the pointer and the length of the box that `of_bytes` took apart.
     drop(unsafe { Box::from_raw(bytes) });
 }
 
 struct Counted {
-    /// Whose the bytes are. Closed in libzmq's thread; what it refers to is counted atomically.
+    /// The frame that owns the bytes. libzmq's thread closes it; its reference count is atomic.
     frame: Frame,
     counting: Option<(Receipt, &'static Release)>,
 }
 
-/// Called by libzmq, in a thread of its own, when the bytes have left.
+/// Called by libzmq, in one of its own threads, when the bytes have been sent.
 unsafe extern "C" fn free_counted(_data: *mut c_void, counted: *mut c_void) {
-    // SAFETY: this is the pointer that `counted` made of a box.
+    // SAFETY: this is the pointer of the box that `counted` took apart.
     let counted = unsafe { Box::from_raw(counted.cast::<Counted>()) };
     let Counted { frame, counting } = *counted;
     drop(frame);
@@ -205,7 +213,7 @@ mod tests {
     use crate::system_calls::lent;
 
     #[test]
-    fn counted_bytes_count_as_long_as_they_are_there() {
+    fn counted_bytes_count_until_their_frame_is_dropped() {
         let release = Release::leaked().unwrap();
         let mut account = Account::default();
         let frame = Frame::of_bytes(vec![7; 100_000]).counted(account.hand_over(100_000), release);
@@ -225,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_leave_wakes_nobody() {
+    fn dropping_an_unsent_frame_wakes_nobody() {
         let release = Release::leaked().unwrap();
         let mut account = Account::default();
         let mut counted = || Frame::copy_of(b"x").counted(account.hand_over(1), release);
@@ -238,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_hold_what_they_were_given() {
+    fn frames_hold_their_bytes() {
         assert_eq!(Frame::new().as_ref(), b"");
         for bytes in [&b""[..], b"x", &[7; 33], &[8; 34], &[9; 100_000]] {
             assert_eq!(Frame::copy_of(bytes).as_ref(), bytes);

@@ -1,9 +1,10 @@
-//! A socket for [`Frame`]s: the calls that are made for every task, which never block and lose
-//! nothing; and whether there may be more to receive.
+//! A socket for [`Frame`]s: the calls made for every task, which never block and lose nothing. It
+//! also tracks whether there may be more to receive.
 //!
-//! A ZeroMQ socket has a descriptor that becomes readable when there is something for the socket to
-//! look at. It tells that once: who has begun to read must go on until nothing is left, and who has
-//! sent must ask before resting, because sending looks at what came as well.
+//! A ZeroMQ socket has a descriptor that becomes readable when the socket has events to process. It
+//! reports this only once. So after a wake-up the caller must read until nothing is left. After a
+//! send the caller must check for messages before it waits, because sending processes received
+//! events too.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -16,30 +17,30 @@ use zmq::Socket;
 use super::frame::Frame;
 use super::zmq_calls;
 
-/// A ZeroMQ socket that frames go through.
+/// A ZeroMQ socket that sends and receives frames.
 pub(super) struct FrameSocket {
     socket: Socket,
-    /// The same socket, as libzmq's own functions name it.
+    /// The same socket, as a pointer for libzmq's own functions.
     raw: *mut c_void,
     descriptor: RawFd,
     more: Cell<More>,
 }
 
-/// What is known of messages to receive.
+/// What is known about messages to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum More {
-    /// There was none, and nothing was done since.
+    /// There was no message, and the socket was not used since.
     No,
-    /// Something was sent since.
+    /// There was no message, but something was sent since.
     Unknown,
     Maybe,
 }
 
-/// Why a frame did not leave.
+/// Why a frame was not sent.
 pub(super) enum NotSent {
-    /// There is no room now, or nobody is connected yet.
+    /// There is no room now, or no peer is connected yet. The frame can be sent later.
     Full(Frame),
-    /// It will not go: a ROUTER has no such peer.
+    /// The frame can never be sent: a ROUTER has no such peer.
     Refused(io::Error),
 }
 
@@ -60,6 +61,8 @@ pub(super) enum Part {
 }
 
 impl FrameSocket {
+    /// Creates the socket.
+    ///
     /// # Errors
     /// None for a socket that is open.
     pub(super) fn of(mut socket: Socket) -> io::Result<Self> {
@@ -72,12 +75,12 @@ impl FrameSocket {
         })
     }
 
-    /// Readable when there is something for the socket to look at.
+    /// Returns the descriptor, which becomes readable when the socket has events to process.
     pub(super) fn descriptor(&self) -> RawFd {
         self.descriptor
     }
 
-    /// Its descriptor was readable.
+    /// Notes that the descriptor was readable.
     pub(super) fn note_wake_up(&self) {
         self.more.set(More::Maybe);
     }
@@ -92,7 +95,7 @@ impl FrameSocket {
         self.more.get() == More::Maybe
     }
 
-    /// The next frame, if there is one.
+    /// Receives the next frame, if there is one.
     pub(super) fn receive(&self) -> Option<Frame> {
         let mut frame = Frame::new();
         // SAFETY: the socket is open as long as `self` lives, and the message is initialised.
@@ -102,12 +105,12 @@ impl FrameSocket {
             self.more.set(More::No);
             return None;
         }
-        // Whoever read without having been woken must go on as well.
+        // A caller that read without a wake-up must continue to read too.
         self.more.set(More::Maybe);
         Some(frame)
     }
 
-    /// Takes what follows a frame in its message, and drops it.
+    /// Receives and drops the frames that follow in the same message.
     pub(super) fn skip_rest(&self, first: &Frame) {
         let mut has_more = first.has_more();
         while has_more {
@@ -115,7 +118,7 @@ impl FrameSocket {
         }
     }
 
-    /// Hands a frame to the socket.
+    /// Sends a frame.
     pub(super) fn send(&self, mut frame: Frame, part: Part) -> Result<(), NotSent> {
         let flags = match part {
             Part::Last => zmq::DONTWAIT,
@@ -124,7 +127,7 @@ impl FrameSocket {
         if self.more.get() == More::No {
             self.more.set(More::Unknown);
         }
-        // SAFETY: as for receive. A message that was taken is an empty one afterwards.
+        // SAFETY: as for `receive`. After a successful send the message is an empty one.
         let sent = unsafe { zmq_sys::zmq_msg_send(frame.as_mut_ptr(), self.raw, flags) };
         if sent >= 0 {
             return Ok(());
@@ -136,7 +139,7 @@ impl FrameSocket {
         Err(NotSent::Refused(error))
     }
 
-    /// For what is done once: binding, connecting.
+    /// Returns the socket, for calls that are made once: binding, connecting.
     pub(super) fn socket_mut(&mut self) -> &mut Socket {
         &mut self.socket
     }

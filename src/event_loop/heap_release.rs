@@ -1,25 +1,27 @@
-//! Gives freed memory back to the system in small steps.
+//! Releases freed memory to the system in small steps.
 //!
-//! `malloc_trim` does all of it at once, with the heap locked: 85 ms a gigabyte, in which no
-//! command is answered, whichever thread calls it. So what is free is taken from the allocator
-//! here, a block at a time, and the pages of the block are given back; when nothing free is left,
-//! the blocks are freed again. Their edges keep a page each: for those there is another pass with
-//! blocks of another size, and what then remains is little for `malloc_trim`.
+//! `malloc_trim` does all of it at once, with the heap locked: 85 ms per gigabyte, during which no
+//! command is answered, whichever thread calls it. So this module allocates the free memory itself,
+//! one block at a time, and releases the pages of each block. When nothing free is left, the blocks
+//! are freed again. The edges of the blocks keep a page each. A second pass with blocks of another
+//! size releases those pages, and leaves little to `malloc_trim`.
 
 use super::statm::Statm;
 use super::system_calls::TakenBlock;
 
-/// Smaller than what the allocator maps by itself, and no multiples of each other.
+/// Block sizes. Smaller than the allocations that malloc maps separately, and not multiples of each
+/// other.
 const BLOCK_BYTES: [usize; 2] = [120 << 10, 104 << 10];
-/// About a millisecond.
+/// Maximum number of blocks per step, which takes about a millisecond.
 const BLOCKS_A_STEP: usize = 64;
 
 pub(super) struct HeapRelease {
-    /// Taken one after another, so that each is another part of what is free.
+    /// The blocks taken in this pass. They are kept, so that each new block is another part of the
+    /// free memory.
     taken: Vec<TakenBlock>,
     passes: std::slice::Iter<'static, usize>,
     block_bytes: Option<usize>,
-    /// Of the process, when it was last looked at.
+    /// The data size of the process at the last check.
     data_bytes: usize,
 }
 
@@ -34,7 +36,7 @@ impl HeapRelease {
         }
     }
 
-    /// One step. False when there was nothing left for it.
+    /// Takes one step. Returns false when no work was left.
     pub(super) fn advance(&mut self) -> bool {
         let Some(bytes) = self.block_bytes else {
             return false;
@@ -57,8 +59,9 @@ impl HeapRelease {
         true
     }
 
-    /// Where a block has no pages, it was given back before, or the allocator had nothing free and
-    /// took it from the system.
+    /// Whether the data size has grown. A block without pages in memory was released before, or is
+    /// new from the system because the allocator had nothing free; only then does the data size
+    /// grow.
     fn heap_has_grown(&mut self) -> bool {
         let before = std::mem::replace(&mut self.data_bytes, Statm::Data.bytes());
         self.data_bytes > before

@@ -1,5 +1,5 @@
-//! The way to the monitoring hub. It may be deaf, absent or slow, and none of that touches tasks:
-//! what it has not taken is held up to a bound, then the oldest is dropped and counted.
+//! The connection to the monitoring hub. A hub that is absent, slow or does not read never affects
+//! tasks: unsent records are kept up to a bound, then the oldest are dropped and counted.
 
 mod greeting;
 
@@ -21,9 +21,9 @@ use submit_side::curve::Certificates;
 
 use greeting::{Mechanism, MechanismQuery};
 
-/// What is held for a hub that does not take it.
+/// Maximum size of records kept for a hub that does not read.
 const HELD_BYTES_MAX: usize = 64 << 20;
-/// How long the hub may take to say what it wants, and how long we wait to ask again.
+/// How long the hub may take to name its mechanism, and the pause before the next query.
 const ASKED_FOR: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -35,18 +35,18 @@ pub(super) struct HubSender {
 }
 
 enum State {
-    /// The hub is to be asked at this time.
+    /// The hub's mechanism is to be queried at this time.
     ToAsk(Duration),
     Asking {
         question: MechanismQuery,
         give_up_at: Duration,
     },
     Open(HubConnection),
-    /// No socket could be made; said once.
+    /// No socket could be opened; logged once.
     Closed,
 }
 
-/// A socket to the hub, and whether anybody is at its other end.
+/// A socket to the hub, and whether the hub is connected.
 struct HubConnection {
     socket: Socket,
     monitor: SocketMonitor,
@@ -63,7 +63,7 @@ impl HubSender {
         }
     }
 
-    /// For the status document.
+    /// Returns the hub's entry of the status document.
     pub(super) fn view(&mut self) -> Hub {
         Hub {
             address: self.hub.address.with_port(self.hub.port),
@@ -93,7 +93,7 @@ impl HubSender {
         }
     }
 
-    /// Does what can be done without waiting.
+    /// Queries, connects and sends as far as possible without waiting.
     pub(super) fn advance(
         &mut self,
         context: &Context,
@@ -116,7 +116,7 @@ impl HubSender {
         self.flush();
     }
 
-    /// Sends as much as the hub takes.
+    /// Sends as many records as the hub takes.
     pub(super) fn flush(&mut self) {
         let State::Open(HubConnection { socket, .. }) = &self.state else {
             return;
@@ -143,7 +143,7 @@ impl HubSender {
         }
     }
 
-    /// What to wait on: the hub's socket while something is held for it, or its first words.
+    /// Returns what to wait for: the hub's socket while records are unsent, or the hub's greeting.
     pub(super) fn waits_on(&self) -> Option<(RawFd, EventFlags)> {
         match &self.state {
             State::Open(connection) if !self.held.is_empty() => {
@@ -162,7 +162,7 @@ impl HubSender {
 
     fn ask(&mut self, context: &Context, certificates: Option<&Certificates>, now: Now) {
         if certificates.is_none() {
-            // Without certificates nothing is encrypted, in any release.
+            // Without certificates nothing is encrypted, in any release of Parsl.
             self.open(context, None, Mechanism::Plain);
             return;
         }

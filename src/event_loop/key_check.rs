@@ -1,5 +1,5 @@
-//! Checks the keys of peers, as the ZAP handler of ZMQ RFC 27: libzmq asks over an inproc socket
-//! whether a CURVE key is known, and waits for the answer before the handshake goes on.
+//! Checks the keys of peers, as the ZAP handler of ZMQ RFC 27. libzmq asks over an inproc socket
+//! whether a CURVE key is known, and continues the handshake when it has the answer.
 
 use std::cell::Cell;
 use std::io;
@@ -10,18 +10,18 @@ use zmq::{Context, Socket};
 use super::zmq_calls;
 use submit_side::curve::{self, Certificates, Keyring, Verdict, ZapRequest};
 
-/// The name is fixed by ZMQ RFC 27.
+/// The endpoint of the ZAP handler, fixed by ZMQ RFC 27.
 const ENDPOINT: &str = "inproc://zeromq.zap.01";
 
 pub(super) struct KeyCheck {
     socket: Socket,
     keyring: Keyring,
-    /// False once no request was left, until its descriptor is readable again.
+    /// False once no request was left, until the socket's descriptor is readable again.
     may_have_more: Cell<bool>,
 }
 
 impl KeyCheck {
-    /// Must stand before any CURVE socket does.
+    /// Opens the handler. Must be called before any CURVE socket is opened.
     pub(super) fn open(context: &Context, keyring: Keyring) -> io::Result<Self> {
         let mut socket = context.socket(zmq::REP)?;
         socket.set_linger(0)?;
@@ -33,7 +33,7 @@ impl KeyCheck {
         })
     }
 
-    /// None without certificates: then nobody has a key.
+    /// Opens the handler if there are certificates; without certificates no keys are in use.
     pub(super) fn open_if_encrypted(
         context: &Context,
         certificates: Option<&Certificates>,
@@ -47,7 +47,7 @@ impl KeyCheck {
         &self.socket
     }
 
-    /// Its descriptor was readable.
+    /// Notes that the socket's descriptor was readable.
     pub(super) fn note_wake_up(&self) {
         self.may_have_more.set(true);
     }
@@ -56,8 +56,8 @@ impl KeyCheck {
         self.may_have_more.get()
     }
 
-    /// Answers one request; false if there was none. `may_say` is asked for the line about a peer
-    /// at this address that is refused.
+    /// Answers one request; false if there was none. `may_say` decides, by the address of a refused
+    /// peer, whether to log the refusal.
     pub(super) fn answer_one(&self, may_say: impl FnOnce(&[u8]) -> bool) -> bool {
         let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) else {
             self.may_have_more.set(false);
@@ -83,7 +83,7 @@ impl KeyCheck {
                 )
             }
         };
-        // Only a context that ends refuses this.
+        // Only a context that is being terminated refuses this.
         if let Err(error) = self.socket.send_multipart(answer, zmq::DONTWAIT) {
             debug!("An authentication answer was not taken: {error}");
         }
@@ -120,7 +120,8 @@ mod tests {
     use crate::sockets;
     use submit_side::config::PortChoice;
 
-    /// How long a peer may need to get in, or is given to try in vain.
+    /// How long an admitted peer may take to connect, and how long a refused peer is allowed to
+    /// try.
     const WITHIN_MS: i64 = 3_000;
     const IN_VAIN_MS: i64 = 700;
 
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_handler_nobody_gets_in() {
+    fn without_a_zap_handler_no_peer_is_admitted() {
         let keys = make_keys();
         let context = Context::new();
         let certificates = Certificates::load(keys.directory.path()).unwrap();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn with_the_handler_the_known_key_gets_in_and_a_stranger_does_not() {
+    fn with_a_zap_handler_only_the_known_key_is_admitted() {
         let keys = make_keys();
         let context = Context::new();
         let certificates = Certificates::load(keys.directory.path()).unwrap();

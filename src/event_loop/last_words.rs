@@ -1,14 +1,14 @@
-//! Tells that the broker was killed, from a process that is started for it: the executor fails
-//! every task, instead of waiting for ever (Parsl #3374), and managers exit.
+//! Reports that the broker was killed, from a separate process that is started for this purpose.
+//! The executor then fails every task instead of waiting for ever (Parsl #3374), and managers exit.
 //!
-//! The executor may wait for the answer to a command that went with the broker. Its REQ socket
-//! takes the next message for the answer, once it knows that the connection that it asked by is
-//! gone, and drops what came before a question. So answers are sent for a while, asked for or not.
-//! Managers connect again by themselves, within some 100 ms.
+//! The executor may wait for the answer to a command that the broker had received. Once its REQ
+//! socket has noticed that the old connection is gone, it takes the next message as the answer. It
+//! drops messages that arrive before a request. So this process sends answers for a while, whether
+//! or not it received a request. Managers reconnect automatically within some 100 ms.
 //!
-//! Parsl waits for ever for an answer, or for room for a task, if nobody is connected. So this
-//! process stays until SIGTERM, which HTEX sends at its shutdown, or until the submit process has
-//! ended, however long that is suspended meanwhile.
+//! Parsl waits for ever for an answer, or for room to send a task, if no peer is connected. So this
+//! process stays until SIGTERM, which HTEX sends at its shutdown, or until the submit process ends,
+//! however long that process is suspended.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,56 +29,57 @@ use submit_side::address::Address;
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
-/// An executor that is there has connected within this, and its questions have come. One that is
-/// suspended comes later.
+/// Within this time a running executor has connected and its requests have arrived. A suspended
+/// executor connects later.
 const EXECUTOR_WITHIN: Duration = Duration::from_millis(1500);
-/// Where the submit process cannot be watched, it is waited for only so long, and asks again within
-/// this: Parsl asks once in its `strategy_period`, of 5 s.
+/// How long to wait for further requests if the submit process cannot be watched. Parsl sends one
+/// request per `strategy_period`, which is 5 s.
 const ASKED_WITHIN: Duration = Duration::from_secs(6);
-/// Answers are sent for this long behind the connection.
+/// How long answers are sent without a request after the executor has connected.
 const ANSWERS_FOR: Duration = Duration::from_millis(300);
-/// Managers have connected again within this, and a little for each of them, as there may be keys
-/// to be checked.
+/// Time within which managers have reconnected. A little is added for each manager, as their keys
+/// may have to be checked.
 const MANAGERS_WITHIN: Duration = Duration::from_millis(1500);
 const FOR_EACH_MANAGER: Duration = Duration::from_millis(1);
 const MANAGERS_WITHIN_MAX: Duration = Duration::from_secs(10);
-/// With SIGTERM those that come back at once are still waited for: HTEX waits for 10 s.
+/// Time to wait for reconnecting managers after SIGTERM, well within the 10 s that HTEX waits for
+/// this process at its shutdown.
 const MANAGERS_WITHIN_AT_SIGTERM: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Once everybody has heard it and asks nothing.
+/// Interval of checks once all peers are notified and no request arrives.
 const REST_FOR: Duration = Duration::from_millis(200);
-/// How long what was taken by a socket may take to leave, and where it was told to end.
+/// How long queued messages may take to leave; the second value applies after SIGTERM.
 const LINGER_MS: i32 = 1000;
 const LINGER_AFTER_SIGTERM_MS: i32 = 200;
 
-/// What is to be said, and to whom.
+/// The last messages, and the peers that receive them.
 pub struct LastWords<'a> {
-    /// Where the executor listens.
+    /// The address and ports where the executor listens.
     pub side: &'a SubmitSide,
-    /// None where nothing is encrypted.
+    /// The CURVE certificates. None if nothing is encrypted.
     pub certificates: Option<&'a Certificates>,
-    /// Where managers connect to, if they could.
+    /// The worker address and port, if the broker had bound them.
     pub workers_at: Option<(Option<&'a Address>, u16)>,
-    /// What outlives the broker: its port is reserved there, if it is.
+    /// The notes that outlive the broker. They hold the reserved worker port, if there is one.
     pub notes: &'a Notes,
-    /// Under which identities they did.
+    /// The identities of the managers that had connected.
     pub managers: Vec<&'a [u8]>,
-    /// What users read.
+    /// The reason that users read.
     pub reason: &'a str,
-    /// Whose end is ours.
+    /// The submit process, whose end also ends this process.
     pub submit_process: WatchedProcess,
-    /// None where nobody can send any: the keeper, which hands them on, has ended.
+    /// The signals. None if the keeper, which forwards them, has ended.
     pub signals: Option<&'a Signals>,
 }
 
-/// Who has heard it, as far as that can be known.
+/// Which peers are known to be notified.
 #[derive(Debug, Clone, Copy, Default)]
 struct Told {
-    /// It was connected.
+    /// Whether the executor was connected.
     executor: bool,
-    /// How many managers were.
+    /// Number of managers that were connected.
     managers: usize,
-    /// And how many were not.
+    /// Number of managers that were not connected.
     not_there: usize,
 }
 
@@ -97,11 +98,8 @@ impl fmt::Display for Told {
 }
 
 impl LastWords<'_> {
-    /// Says them, which takes two seconds at most, and longer only for thousands of managers; and
-    /// stays until it is told to end or nobody is left who could ask.
-    ///
-    /// # Errors
-    /// No socket could be opened, or there are no threads for them.
+    /// Sends the last messages, which takes two seconds at most, and longer only for thousands of
+    /// managers. Then stays until SIGTERM, or until no peer can send a request any more.
     pub fn say(&self) -> io::Result<()> {
         let aside = Aside::open(self.certificates)?;
         let sockets = LastSockets::open(aside.context(), self.certificates, LINGER_MS)?;
@@ -120,7 +118,7 @@ impl LastWords<'_> {
             is_reported: false,
         };
         talk.sockets.connect(self.side)?;
-        // Somebody may have this port already; the executor is told all the same.
+        // Another process may use this port already; the executor is notified nevertheless.
         let bound = self.workers_at.map(|(address, port)| {
             let workers = talk.sockets.workers.socket_mut();
             reserved_port::bind_again(workers, address, port, Some(self.notes))
@@ -133,7 +131,7 @@ impl LastWords<'_> {
     }
 }
 
-/// What the executor has done.
+/// What arrived from the executor.
 struct Heard {
     asks: bool,
     submits: bool,
@@ -143,18 +141,18 @@ struct Talk<'a> {
     is_connected: SocketMonitor,
     sockets: LastSockets,
     aside: Aside,
-    /// Managers that were not told yet.
+    /// Managers that have not been notified yet.
     waiting: BTreeSet<&'a [u8]>,
     told: Told,
-    /// When the executor was, at last.
+    /// When the executor last connected.
     connected: Option<Instant>,
-    /// When it sent something last.
+    /// When the executor last sent something.
     heard: Instant,
-    /// It was connected, and is not any more.
+    /// Whether the executor has disconnected.
     is_gone: bool,
     submit_process: WatchedProcess,
     signals: Option<&'a Signals>,
-    /// SIGTERM has come.
+    /// Whether SIGTERM has arrived.
     is_stopped: bool,
     is_reported: bool,
 }
@@ -209,7 +207,7 @@ impl Talk<'_> {
         self.report();
     }
 
-    /// Once: who has heard it.
+    /// Logs, once, which peers were notified.
     fn report(&mut self) {
         if std::mem::replace(&mut self.is_reported, true) {
             return;
@@ -225,16 +223,16 @@ impl Talk<'_> {
         }
     }
 
-    /// Every task, whatever was submitted meanwhile.
+    /// Fails every task, including those submitted since the broker was killed.
     fn fail(&self, failure: &[u8]) {
         let failure = Frame::of_bytes(failure.to_vec());
         let _ = self.sockets.results.send(failure, Part::Last);
     }
 
-    /// Whether the executor may still ask, or has still to be told.
+    /// Whether the executor may still send requests, or has not been notified yet.
     fn is_awaited(&self, begin: Instant) -> bool {
         match (self.submit_process.is_alive(), self.connected) {
-            // One that was there and has closed its sockets asks nothing more.
+            // An executor that was connected and has closed its sockets sends no more requests.
             (Some(lives), None) => lives,
             (Some(lives), Some(since)) => since.elapsed() < ANSWERS_FOR || (lives && !self.is_gone),
             (None, None) => begin.elapsed() < EXECUTOR_WITHIN,
@@ -261,7 +259,7 @@ impl Talk<'_> {
                 | SocketEvent::HandshakeFailed(_) => {}
             }
         }
-        // What is said here is of no use any more, and would fill the sockets.
+        // These messages are of no use any more, and unread they would fill the sockets.
         let [asks, submits] = [&self.sockets.commands, &self.sockets.tasks].map(drained);
         if asks || submits {
             self.heard = Instant::now();
@@ -271,7 +269,8 @@ impl Talk<'_> {
 
     fn tell_managers(&mut self) {
         let workers = &self.sockets.workers;
-        // Whoever speaks, and be it one that was about to register: it would wait for an answer.
+        // Every manager that sends a message receives a shutdown, even one that was about to
+        // register: it would wait for an answer.
         while let Some(identity) = workers.receive() {
             workers.skip_rest(&identity);
             if !self.waiting.contains(identity.as_ref()) {
@@ -285,7 +284,7 @@ impl Talk<'_> {
     }
 }
 
-/// Whether it is there.
+/// Sends a manager the shutdown message. Returns whether the manager is connected.
 fn tell_to_exit(workers: &FrameSocket, manager: &[u8]) -> bool {
     let address = Frame::copy_of(manager);
     let is_there = workers.send(address, Part::MoreFollows).is_ok();
@@ -296,7 +295,7 @@ fn tell_to_exit(workers: &FrameSocket, manager: &[u8]) -> bool {
     is_there
 }
 
-/// Whether anything had come.
+/// Reads and drops all messages. Returns whether there were any.
 fn drained(socket: &FrameSocket) -> bool {
     let mut has_come = false;
     while let Some(frame) = socket.receive() {
@@ -306,7 +305,7 @@ fn drained(socket: &FrameSocket) -> bool {
     has_come
 }
 
-/// In the envelope of a REP socket, whose part a ROUTER plays here.
+/// Sends an answer in the envelope of a REP socket, which this ROUTER replaces.
 fn answer(commands: &FrameSocket, refusal: &[u8]) {
     let [name, nothing, refusal] = [EXECUTOR, b"", refusal].map(Frame::copy_of);
     let is_taken = commands.send(name, Part::MoreFollows).is_ok()

@@ -1,50 +1,50 @@
-//! The loop: sockets, descriptors and the clock around an [`Interchange`].
+//! The event loop: sockets, descriptors and the clock around an [`Interchange`].
 //!
-//! One thread does everything: it learns what the parts around the [`Turn`] have seen, lets the
-//! turn learn, decide and send by its [`Ports`], and rests only if neither has anything to do, on
-//! all descriptors at once, until something comes or the next deadline is due. This file holds the
-//! [`EventLoop`], its pass and its end. The others, in the order of a run:
+//! One thread does everything. It collects what the parts around the [`Turn`] have noticed. Then it
+//! lets the turn receive, decide and send through its [`Ports`]. If neither has work left, it waits
+//! on all descriptors at once, until one is ready or the next deadline is due. This file holds the
+//! [`EventLoop`], its pass and its end. The other files, in the order of a run:
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `opening` | opens everything in an order that lets nobody in unasked |
-//! | `refusal` | tells the executor why a start failed, so that `parsl.load()` raises |
-//! | `last_words` | tells everybody that the broker was killed, from another process |
-//! | `aside` | what these two need, which run without the loop |
-//! | **What comes and what leaves** | |
-//! | `ports` | the sockets of tasks, results, commands and managers, as the turn knows them |
-//! | `release` | the wake-up when libzmq has done with something |
+//! | `opening` | opens everything, in an order that never admits an unauthenticated peer |
+//! | `refusal` | reports to the executor why a start failed, so that `parsl.load()` raises |
+//! | `last_words` | reports, from another process, that the broker was killed |
+//! | `aside` | the libzmq context that `refusal` and `last_words` use without the loop |
+//! | **Input and output** | |
+//! | `ports` | the sockets of tasks, results, commands and managers, as the turn sees them |
+//! | `release` | wakes the loop when libzmq has released a message |
 //! | `reserved_port` | keeps the worker port for the next broker |
 //! | `worker_connections` | the connections of managers, in a table by descriptor |
-//! | `worker_connections/descriptor_guard` | shuts the worker port while descriptors run out |
-//! | `worker_connections/listener_wait` | has libzmq wait for the port no longer, and again |
+//! | `worker_connections/descriptor_guard` | closes the worker port while descriptors run out |
+//! | `worker_connections/listener_wait` | suspends and resumes libzmq's wait for new connections |
 //! | `key_check` | answers libzmq whether a CURVE key is known (ZAP) |
-//! | `hub` | reports to the monitoring hub; `hub/greeting` asks it whether it wants CURVE |
-//! | **When nothing is to do** | |
-//! | `wait` | the one wait, on an epoll set of all descriptors |
-//! | `timer` | wakes it for the next deadline; `clock` is the only reader of clocks |
-//! | **Who is watched** | |
+//! | `hub` | reports to the monitoring hub; `hub/greeting` finds out whether it uses CURVE |
+//! | **Waiting** | |
+//! | `wait` | the only wait, on an epoll set of all descriptors |
+//! | `timer` | wakes the loop for the next deadline; `clock` is the only reader of clocks |
+//! | **Watched processes** | |
 //! | `submit_watch` | whether the submit side lives: its process and its ports |
-//! | `dialect` | whether the executor asks, or waits to be told |
-//! | `ancestry` | who started us, and who stands behind that |
-//! | `process` | a process by its number and its start, and whether it lives |
+//! | `dialect` | whether the executor sends commands or waits for observations |
+//! | `ancestry` | the parent process and its ancestors |
+//! | `process` | a process, identified by pid and start time, and whether it lives |
 //! | `signals` | SIGTERM, SIGINT and SIGHUP as a descriptor |
-//! | `memory` | what this process may use, and when memory of a long queue is given back |
-//! | `heap_release` | gives it back in small steps |
-//! | **Beside the tasks** | |
+//! | `memory` | how much memory this process may use, and when to release it after a long queue |
+//! | `heap_release` | releases heap memory in small steps |
+//! | **Services beside the tasks** | |
 //! | `selector_helper` | the Python process that runs a user's own manager selector |
-//! | `selector_helper/keeper` | starts it on a thread of its own, which waits for its end |
+//! | `selector_helper/keeper` | starts that process on a separate thread, which waits for its end |
 //! | `status_server` | serves the status document and the page of metrics |
-//! | `side_service` | what only tells of a run does not decide it |
-//! | `restart` | that this broker follows another one |
-//! | `telemetry` | what is told outside, as whoever starts the loop gives it |
-//! | `threads` | whether there are the threads that libzmq aborts without |
-//! | **Below all of these** | |
+//! | `side_service` | whether a run starts without a service such as status or metrics |
+//! | `restart` | takes over from an earlier broker, and prepares for a later one |
+//! | `telemetry` | settings for status, metrics and events, from the caller that starts the loop |
+//! | `threads` | whether enough threads are available; without them libzmq aborts |
+//! | **Lower layers** | |
 //! | `sockets` | opens the network sockets with all their options |
-//! | `socket_monitor` | what happens to the connections of a socket |
+//! | `socket_monitor` | events of a socket's connections |
 //! | `frame_socket`, `frame` | messages in libzmq's own form, without a copy |
-//! | `statm` | what the system counts of our memory |
-//! | `zmq_calls`, `system_calls` | the unsafe calls that no crate makes for us |
+//! | `statm` | memory figures of this process, from the kernel |
+//! | `zmq_calls`, `system_calls` | unsafe calls that no crate wraps |
 
 mod ancestry;
 mod aside;
@@ -122,43 +122,44 @@ use status_server::StatusServer;
 use submit_watch::{ConnectionWatch, ProcessWatch};
 use wait::{Descriptors, Ready, Source};
 
-/// How long the last words to managers may take: they are to be gone soon after the submit side.
+/// Time limit for delivering the last messages to managers: managers must exit soon after the
+/// submit side ends.
 const LAST_WORDS_TO_WORKERS_WITHIN: Duration = Duration::from_millis(500);
-/// How long the last words to the executor may take.
+/// Time limit for delivering the last messages to the executor.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
-/// Most questions about keys that are answered in a pass.
+/// Maximum number of key checks answered in one pass.
 const KEY_CHECKS_A_PASS: usize = 256;
-/// One of each kind that there is, and the one that came meanwhile.
+/// Maximum number of signals handled in one pass: one of each kind, and one that arrives meanwhile.
 const SIGNALS_A_PASS: usize = 4;
 
-/// As users read it.
+/// The text that users read when the keeper was killed.
 pub const KEEPER_GONE: &str =
     "htex-interchange was killed: the process that HTEX started has ended";
 
-/// How the process is to end.
+/// Why the loop ended, and so how the process has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// SIGTERM: at once.
+    /// SIGTERM arrived: the process ends at once.
     Terminated,
     /// The submit side is gone.
     SubmitSideGone,
-    /// A manager of other versions came.
+    /// A manager with other versions registered.
     VersionMismatch,
-    /// A fault of ours.
+    /// An internal error.
     Broken,
-    /// A fault of ours, and another broker goes on: nobody was told of a loss.
+    /// An internal error, after which another broker continues; no loss was reported.
     GoneOnFrom,
-    /// The keeper was killed, and whoever did that means the interchange: HTEX knows no other
-    /// process of it. The [`LastWords`] are still to be said.
+    /// The keeper was killed. HTEX knows no other process of the interchange, so the interchange
+    /// has to end. The [`LastWords`] are still to be sent.
     KeeperGone,
 }
 
-/// The loop. It holds every descriptor of the process.
+/// The event loop. It owns every descriptor of the process.
 pub struct EventLoop {
     clock: Clock,
     turn: Turn<Frame>,
     ports: Ports,
-    /// The submit side is gone.
+    /// Whether the submit side is gone.
     is_leaving: bool,
     memory: Memory,
     key_check: Option<KeyCheck>,
@@ -170,12 +171,12 @@ pub struct EventLoop {
     kept: Option<Kept>,
     descriptors: Descriptors,
     status_server: StatusServer,
-    /// Closed last: its sockets are above.
+    /// The libzmq context. Closed last, after the sockets above.
     context: Context,
 }
 
 impl EventLoop {
-    /// Serves until there is a reason to end.
+    /// Serves until there is a reason to end, and returns that reason.
     pub fn run(mut self) -> End {
         let mut ready = Ready::everywhere();
         loop {
@@ -200,12 +201,13 @@ impl EventLoop {
         }
     }
 
-    /// That this broker follows another one, if it does.
+    /// Returns the restart after which this broker took over; None for the first broker of a run.
     pub fn restart(&self) -> Option<&Restart> {
         Some(&self.status_server.restarted.as_ref()?.restart)
     }
 
-    /// Nobody can go on from a journal that is not whole.
+    /// Turns `--survive` off if the journal is incomplete: no broker can continue from such a
+    /// journal.
     fn look_at_journal(&mut self) {
         if let Some(reason) = self.turn.interchange().unwritten()
             && self.survives()
@@ -219,14 +221,14 @@ impl EventLoop {
         }
     }
 
-    /// Whether another broker can go on from here.
+    /// Whether another broker can continue after this one.
     fn survives(&self) -> bool {
         self.kept
             .as_ref()
             .is_some_and(|kept| kept.notes().survives())
     }
 
-    /// Once around: what the parts have learned, one turn, and rest.
+    /// Runs one pass: handles what the parts have noticed, takes one turn, and waits.
     fn pass(&mut self, ready: Ready) -> Pass {
         let now = self.clock.now();
         self.wake_channels(ready, now);
@@ -263,7 +265,7 @@ impl EventLoop {
         Pass::Again(self.rest(now))
     }
 
-    /// Tells each channel that was found ready, or is due.
+    /// Marks each channel that is ready or due.
     fn wake_channels(&mut self, ready: Ready, now: Now) {
         let ports = &mut self.ports;
         for (source, socket) in [
@@ -284,7 +286,7 @@ impl EventLoop {
         }
     }
 
-    /// Rests if nothing is left to do, and tells what is ready then.
+    /// Waits if no work is left, and returns which sources are ready.
     fn rest(&mut self, now: Now) -> Ready {
         let has_key_checks = (self.key_check.as_ref()).is_some_and(KeyCheck::may_have_more);
         let outlook = self.turn.rest(&mut self.ports, now);
@@ -305,11 +307,11 @@ impl EventLoop {
         ready
     }
 
-    /// What is waited for at times only, as things are now.
+    /// Selects, among the sources that are of interest only at times, those to wait for now.
     fn choose_sources(&mut self, outlook: Outlook) {
         let (ports, leaves) = (&self.ports, self.is_leaving);
         let helper = ports.helper.as_ref();
-        // Who is not read would be ready all the time.
+        // A descriptor that is ready but never read would end every wait at once.
         let tasks = &ports.submit.tasks;
         let tasks = outlook.awaits_tasks.then(|| tasks.descriptor());
         let results = &ports.submit.results;
@@ -337,9 +339,9 @@ impl EventLoop {
         }
     }
 
-    /// Something is to be done by then even if nothing comes.
+    /// Returns the earliest deadline: the loop must act then even if nothing arrives.
     fn first_deadline(&self, of_turn: Option<Duration>) -> Option<Duration> {
-        // Once the submit side is gone it is not looked for.
+        // A submit side that is gone is not watched any more.
         let is_watched = !self.is_leaving;
         let deadlines = [
             of_turn,
@@ -387,7 +389,7 @@ impl EventLoop {
     }
 
     fn end_by_signal(&mut self, now: Now) -> Option<End> {
-        // Whoever sends more than these has the next pass's share.
+        // Signals beyond this number are handled in the next pass.
         for _ in 0..SIGNALS_A_PASS {
             let (asked, signal) = self.signals.next()?;
             match asked {
@@ -454,7 +456,7 @@ impl EventLoop {
         }
     }
 
-    /// An executor that does not ask is told from now on.
+    /// Starts sending observations to an executor that sends no commands.
     fn look_for_dialect(&mut self, now: Now) {
         let interchange = self.turn.interchange_mut();
         let has_asked = interchange.commands() > 0;
@@ -464,13 +466,13 @@ impl EventLoop {
         }
     }
 
-    /// Everything ends here. What is still to be said (managers are told to exit, the executor
-    /// that everything failed) has a moment to leave.
+    /// Closes everything. The last messages (managers must exit, the executor's tasks failed) get a
+    /// bounded time to leave.
     fn close(mut self, end: End) {
         let (to_submit_side, to_workers) = match end {
             End::Terminated => (Duration::ZERO, Duration::ZERO),
             End::SubmitSideGone => (Duration::ZERO, LAST_WORDS_TO_WORKERS_WITHIN),
-            // Managers stay. What the executor is still to have has no other way to it.
+            // Managers stay. Pending results have no other way to the executor.
             End::GoneOnFrom => (LAST_WORDS_WITHIN, Duration::ZERO),
             End::VersionMismatch | End::Broken | End::KeeperGone => {
                 (LAST_WORDS_WITHIN, LAST_WORDS_TO_WORKERS_WITHIN)
@@ -489,8 +491,8 @@ impl EventLoop {
         drop(status_server);
         let interchange: Interchange<Frame> = turn.into_interchange();
         interchange.complaints().tell();
-        // Its tasks are written down or failed by now; walking a long queue to free it is time that
-        // nobody has.
+        // Its tasks are in the journal or failed by now. Freeing a long queue would only delay the
+        // exit.
         std::mem::forget(interchange);
         if end == End::Terminated {
             std::mem::forget((ports, context));
@@ -503,12 +505,12 @@ impl EventLoop {
         ] {
             let _ = socket.set_linger(patience.as_millis() as i32);
         }
-        // The context waits for what lingers, and no longer.
+        // Dropping the context waits for the lingering messages, up to their limits.
         drop(ports);
         drop(context);
     }
 
-    /// Waits until all results have left, for a bounded time.
+    /// Waits until all results have been sent, for a bounded time.
     fn flush_results_within(&mut self, patience: Duration) {
         let end = Instant::now() + patience;
         while let (count, awaits_socket) = self.turn.flush_results(&mut self.ports)
@@ -533,13 +535,13 @@ impl EventLoop {
     }
 }
 
-/// What a pass leads to.
+/// The outcome of a pass.
 enum Pass {
     Again(Ready),
     End(End),
 }
 
-/// The text of a panic, for the users whose tasks it fails.
+/// Returns the text of a panic, for users whose tasks fail because of the panic.
 fn reason_of(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

@@ -1,9 +1,9 @@
-//! Memory of a long queue goes back to the system when the queue is gone.
+//! Releases memory to the system after a long queue has drained.
 //!
-//! The allocator keeps what is freed for later. After a backlog of a million tasks that is a
-//! gigabyte, on a login node that others use as well. So a while after tasks have come, when few of
-//! them wait, the process looks at its size, and if it has grown, memory is given back, in steps
-//! that other things come between. Without tasks nothing is looked at, and nobody is woken for it.
+//! The allocator keeps freed memory for later. After a backlog of a million tasks that is a
+//! gigabyte, on a login node that other users share. So some time after tasks arrived, when few
+//! tasks are queued, the process checks its size. If it has grown, memory is released in small
+//! steps, with other work in between. Without tasks there are no checks and no wake-ups.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,24 +17,26 @@ use super::statm::Statm;
 use super::system_calls;
 use broker::Now;
 
-/// How long after tasks have come. Long enough to cost nothing, and short of what a user waits for.
+/// Delay between the arrival of tasks and the check. Long enough to cost nothing, and shorter than
+/// a user would wait.
 const LOOK_AFTER: Duration = Duration::from_millis(1500);
-/// As long as more tasks wait, memory is in use.
+/// With more queued tasks than this, memory is in use and is not released.
 const FEW_TASKS: usize = 2048;
-/// What is held where nobody names a bound: this share of what the machine (or our part of it) has.
+/// Bound if the user names none: this fraction (1/4) of the memory of the machine or of this
+/// process's part of it.
 const SHARE_OF_MEMORY: usize = 4;
-/// Where that cannot be found out.
+/// Bound if the size of the memory is unknown.
 const BOUND_IF_UNKNOWN_BYTES: usize = 1 << 30;
-/// Less is not worth a walk through the heap.
+/// A smaller growth is not worth a walk through the heap.
 const WORTH_BYTES: usize = 8 << 20;
-/// Messages of this size are rare.
+/// If less memory than this is left, large messages may not fit; messages of this size are rare.
 const SCARCE_BYTES: usize = 2 << 30;
 
 pub(super) struct Memory {
     look_at: Option<Duration>,
-    /// Under way.
+    /// The release in progress, if any.
     release: Option<Release>,
-    /// Resident after it was last trimmed, or at the start.
+    /// Resident bytes after the last release, or at the start.
     usual_bytes: usize,
 }
 
@@ -52,7 +54,7 @@ impl Memory {
         }
     }
 
-    /// Tasks have come.
+    /// Schedules a check, since tasks have arrived.
     pub(super) fn handle_tasks(&mut self, now: Now) {
         if self.look_at.is_none() {
             self.look_at = Some(now.monotonic + LOOK_AFTER);
@@ -78,7 +80,7 @@ impl Memory {
         }
     }
 
-    /// When [`Self::handle_time`] has something to do; at once, while memory is given back.
+    /// When [`Self::handle_time`] has work to do; at once while a release is in progress.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         match self.release {
             Some(_) => Some(Duration::ZERO),
@@ -91,7 +93,7 @@ impl Memory {
             return;
         };
         if queued > FEW_TASKS {
-            // Memory is needed. Another look follows.
+            // The memory is needed again. Another check follows.
             self.look_at.get_or_insert(now.monotonic + LOOK_AFTER);
             return;
         }
@@ -109,7 +111,8 @@ impl Memory {
     }
 }
 
-/// How much may be held: what the operator names, or a share of the memory. The log is told.
+/// Returns the bound on tasks and unsent results: the value from the command line, or a share of
+/// the memory. Logs the bound.
 pub(super) fn bound_bytes(named: Option<usize>) -> usize {
     let share = || match available_to_us_bytes() {
         Some(bytes) => bytes / SHARE_OF_MEMORY,
@@ -127,8 +130,8 @@ pub(super) fn bound_bytes(named: Option<usize>) -> usize {
     bound
 }
 
-/// What this process may still use of the machine's memory: all of it, what its control groups
-/// allow, or what limits of its own leave. None where the system does not tell.
+/// Returns how much of the machine's memory this process may use: all of it, or less if its control
+/// groups or its own resource limits say so. None if the system does not expose this.
 pub(super) fn available_to_us_bytes() -> Option<usize> {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.and_then(|text| total_of(&text));
@@ -138,7 +141,7 @@ pub(super) fn available_to_us_bytes() -> Option<usize> {
     machine.into_iter().chain(groups).chain(own).min()
 }
 
-/// `MemTotal:       24689764 kB`
+/// Reads the total memory from a line such as `MemTotal:       24689764 kB`.
 fn total_of(meminfo: &str) -> Option<usize> {
     let line = meminfo
         .lines()
@@ -147,10 +150,10 @@ fn total_of(meminfo: &str) -> Option<usize> {
     kib.checked_mul(1024)
 }
 
-/// The limits of our control group and of those that it is part of, which are mounted at `root`.
-/// Lines are `0::/a/b` (version 2) or `4:memory:/a/b` (version 1); a group without a limit says
-/// `max`, or an absurd number. Above `memory.high` nobody is ended, but everybody is slowed down
-/// until almost nothing moves.
+/// Returns the limits of this process's control group and of all enclosing groups, which are
+/// mounted at `root`. Lines are `0::/a/b` (version 2) or `4:memory:/a/b` (version 1). A group
+/// without a limit holds `max` or a huge number. Above `memory.high` the kernel kills no process,
+/// but slows all processes of the group down until almost nothing moves.
 fn limits_of(groups: &str, root: &Path) -> Vec<usize> {
     let mut limits = Vec::new();
     for line in groups.lines() {
@@ -176,8 +179,8 @@ fn limits_of(groups: &str, root: &Path) -> Vec<usize> {
     limits
 }
 
-/// A limit of this process's own, where it is so low that single messages may not fit. libzmq ends
-/// the connection that brings one, and tells nobody why.
+/// A resource limit of this process that is so low that single messages may not fit. libzmq then
+/// closes the connection that carries such a message, and reports no reason.
 pub(super) struct ScarceMemory(OwnLimit);
 
 impl ScarceMemory {
@@ -204,7 +207,7 @@ impl fmt::Display for ScarceMemory {
     }
 }
 
-/// The log is told at the start: what happens later has no cause that could be seen.
+/// Logs scarce memory at the start: when a connection breaks by it later, no cause is visible.
 pub(super) fn warn_if_scarce() {
     if let Some(scarce) = ScarceMemory::found() {
         codes::log!(
@@ -222,8 +225,8 @@ struct OwnLimit {
     left_bytes: usize,
 }
 
-/// What `ulimit -v` and `ulimit -d` leave: programs, libraries and the threads' stacks and heaps
-/// count against them too, whether they are touched or not.
+/// Returns what `ulimit -v` and `ulimit -d` leave. Programs, libraries and the threads' stacks and
+/// heaps count against these limits, whether their pages are touched or not.
 fn own_limits() -> impl Iterator<Item = OwnLimit> {
     let limits = [
         ("ulimit -v", Resource::As, Statm::Mapped),
@@ -239,7 +242,7 @@ fn own_limits() -> impl Iterator<Item = OwnLimit> {
     })
 }
 
-/// 0 where the system does not tell.
+/// Returns the resident bytes of this process; 0 if the system does not expose them.
 pub(super) fn resident_bytes() -> usize {
     Statm::Resident.bytes()
 }
@@ -249,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_queue_is_given_back_without_a_pause() {
+    fn memory_of_a_long_queue_is_released_without_a_pause() {
         const TASKS: usize = 500_000;
         const PAUSE_MAX: Duration = Duration::from_millis(20);
         let mut memory = Memory::new();
@@ -261,7 +264,7 @@ mod tests {
         let mut queue: Vec<Box<[u8]>> = Vec::new();
         queue.resize_with(TASKS, || vec![7; 1200].into_boxed_slice());
         memory.handle_tasks(at(1));
-        // Something stays behind them, as it does in a real heap.
+        // A block above the queue stays allocated, as in a real heap.
         let behind = vec![7_u8; 1200];
         assert!(resident_bytes() > before + 500_000_000);
         queue.clear();
@@ -277,14 +280,14 @@ mod tests {
         drop(behind);
     }
 
-    /// Whatever else the machine does.
+    /// Returns the CPU time of this thread, which does not depend on the load of the machine.
     fn thread_time() -> Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         Duration::try_from(time).unwrap()
     }
 
     #[test]
-    fn the_machine_tells_its_memory() {
+    fn total_memory_is_read_from_meminfo() {
         assert_eq!(
             total_of("MemFree: 5 kB\nMemTotal:       24 kB\n"),
             Some(24 * 1024)
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_are_not_there_limit_nothing() {
+    fn missing_control_groups_set_no_limit() {
         let root = Path::new("/sys/fs/cgroup");
         let groups = "0::/no/such/group\n4:memory:/nor/this\n7:cpu,cpuacct:/\nnonsense\n";
         let own = limits_of("0::/\n4:memory:/\n", root);
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn every_group_above_limits_us_by_what_ends_and_by_what_throttles() {
+    fn max_and_high_limits_of_all_enclosing_groups_count() {
         let root = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| {
             let path = root.path().join(file);
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mapped_is_more_than_what_is_resident_or_data() {
+    fn mapped_memory_exceeds_resident_and_data() {
         let mapped = Statm::Mapped.bytes();
         assert!(mapped > Statm::Resident.bytes());
         assert!(mapped > Statm::Data.bytes() && Statm::Data.bytes() > 0);

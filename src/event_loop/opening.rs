@@ -1,4 +1,4 @@
-//! Opens everything that the loop holds.
+//! Opens everything that the event loop owns.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -39,98 +39,102 @@ use submit_side::address::Address;
 use submit_side::config::{Config, SubmitSide};
 use submit_side::curve::Certificates;
 
-/// What libzmq has beside those that move bytes: one that ends sockets.
+/// libzmq's threads besides its I/O threads: one, which closes sockets.
 pub(super) const OWN_THREADS: usize = 1;
 
-/// Everything that the loop is started with.
+/// Everything that the event loop is started with.
 pub struct Start<'a> {
-    /// What HTEX wrote to standard input.
+    /// The configuration that HTEX wrote to standard input.
     pub config: &'a Config,
-    /// None where nothing is encrypted.
+    /// The CURVE certificates. None if nothing is encrypted.
     pub certificates: Option<Certificates>,
-    /// Opened before the first thread, which inherits their mask.
+    /// The signals. Opened before the first thread starts, because threads inherit the signal mask.
     pub signals: Signals,
-    /// Who says so if this process is killed.
+    /// The keeper, which reports if this process is killed.
     pub kept: Option<Kept>,
-    /// When the run began, by whichever of its brokers.
+    /// When the first broker of the run began.
     pub began: Instant,
-    /// What outlives this broker, if another one is to go on from there.
+    /// The memory that outlives this broker; None if no other broker is to continue after it.
     pub memory: Option<journal::Memory>,
-    /// libzmq's own, that move bytes and encrypt.
+    /// The number of libzmq's I/O threads, which transfer and encrypt messages.
     pub io_threads: u8,
-    /// Most bytes of tasks and unsent results; None for a share of the memory.
+    /// Maximum size of queued tasks and unsent results; None for a share of the memory.
     pub max_queued_bytes: Option<usize>,
-    /// Whose end is ours.
+    /// The process whose end also ends the interchange.
     pub watched: WatchedProcess,
-    /// Decides which manager gets the next task.
+    /// The selector that decides which manager gets the next task.
     pub selector: Box<dyn Selector>,
-    /// Runs the user's own selector, which then decides instead.
+    /// The process that runs the user's own selector, which then decides instead.
     pub helper: Option<SelectorHelper>,
-    /// The broker's; the loop fills in the worker port.
+    /// The broker's settings; the event loop fills in the worker port.
     pub settings: Settings,
-    /// Looks for the submit side's versions, when the first manager registers.
+    /// Finds the submit side's versions, when the first manager registers.
     pub find_versions: FindVersions,
-    /// Reads whether the executor waits to be told, if it does not ask.
+    /// Reads in the executor's source whether an executor that sends no commands waits for
+    /// observations.
     pub awaits_observations: AwaitsObservations,
-    /// What is told outside, and where.
+    /// Status, metrics and events, and where they go.
     pub telemetry: Telemetry,
 }
 
-/// What could not be opened, and why. The executor is owed it: `parsl.load()` raises it.
+/// Why the loop could not be opened. The executor is notified, so that `parsl.load()` raises this
+/// error.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// libzmq does not run with so many threads.
+    /// libzmq refuses this number of threads.
     #[error("cannot have {count} I/O threads: {error}")]
     IoThreads {
-        /// As the command line names it.
+        /// The number of I/O threads that the command line asks for.
         count: u8,
-        /// libzmq's.
+        /// libzmq's error.
         error: zmq::Error,
     },
-    /// Neither would libzmq have them, and it would abort.
+    /// Too few threads are available; libzmq would abort without them.
     #[error(transparent)]
     Threads(#[from] ThreadShortage),
-    /// The ZAP handler's socket: without it nobody with a key gets in.
+    /// The ZAP handler's socket cannot be opened; without it no peer that uses CURVE is admitted.
     #[error("cannot open the socket for authentication: {0}")]
     KeyCheck(#[source] io::Error),
-    /// Those for tasks, results and commands.
+    /// The sockets for tasks, results and commands cannot be opened.
     #[error("cannot open the sockets to the submit side: {0}")]
     SubmitSockets(#[source] io::Error),
-    /// Their monitors, which witness that the submit side lives.
+    /// The monitors of these sockets cannot be opened. They show whether the submit side lives.
     #[error("cannot watch the sockets to the submit side: {0}")]
     SubmitWatch(#[source] io::Error),
-    /// The one that managers connect to.
+    /// The socket that managers connect to cannot be opened.
     #[error("cannot open the socket for workers: {0}")]
     WorkerSocket(#[source] io::Error),
-    /// Its monitor, which tells connections apart.
+    /// The monitor of the worker socket cannot be opened. It reports which connections open and
+    /// close.
     #[error("cannot watch the socket for workers: {0}")]
     WorkerWatch(#[source] io::Error),
-    /// No port for managers.
+    /// No port for managers could be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// There is nobody to serve.
+    /// The process that started the interchange is gone.
     #[error("the process that started it is gone")]
     StarterGone,
-    /// What the broker before has left.
+    /// The previous broker's journal cannot be read.
     #[error("cannot go on from what the broker before has left: {0}")]
     Journal(#[source] io::Error),
-    /// One that must be there by `--strict`.
+    /// A service that `--strict` requires cannot start.
     #[error(transparent)]
     SideService(#[from] SideServiceError),
-    /// The epoll set of the one wait.
+    /// An epoll set for the loop's wait cannot be created.
     #[error("cannot wait for the sockets: {0}")]
     Wait(#[source] io::Error),
-    /// libzmq refuses the submit side's address.
+    /// libzmq refuses to connect to the submit side's address.
     #[error("cannot connect to the submit side: {0}")]
     Connect(#[source] io::Error),
 }
 
 impl EventLoop {
-    /// Opens everything, in an order that lets nobody in unasked, and connects to the executor
-    /// last: its first command is answered by a program that is ready.
+    /// Opens everything, in an order that never admits an unauthenticated peer. The connection to
+    /// the executor is last, so that the program is ready when the executor's first command
+    /// arrives.
     ///
     /// # Errors
-    /// What could not be opened; the executor is owed it.
+    /// What could not be opened; the caller reports it to the executor.
     pub fn open(start: Start<'_>) -> Result<Self, OpenError> {
         let config = start.config;
         let clock = Clock::since(start.began);
@@ -191,14 +195,15 @@ impl EventLoop {
             context,
         };
         event_loop.note_readiness();
-        // Nothing fails after this: a command taken by a start that is refused has no answer.
+        // Nothing may fail after this point: if a start failed after it received a command, that
+        // command would get no answer.
         connect(&mut event_loop.ports.submit, &config.submit_side)?;
         Ok(event_loop)
     }
 }
 
 impl EventLoop {
-    /// From here on it serves. Who is told of a restart is told when it is over.
+    /// Notes that this broker is ready now. A restart is reported at this point, once it is over.
     fn note_readiness(&mut self) {
         self.status_server.restarted = Restarted::of(self.kept.as_ref(), &self.clock);
         if let Some(Restarted { restart, .. }) = &self.status_server.restarted {
@@ -208,7 +213,7 @@ impl EventLoop {
     }
 }
 
-/// Of what there is from the start to the end.
+/// Creates the epoll set, with the descriptors that are open from the start to the end of the loop.
 fn descriptors(
     ports: &Ports,
     submit_watch: &ConnectionWatch,
@@ -235,7 +240,8 @@ fn descriptors(
     Ok(descriptors)
 }
 
-/// The one wait cannot be had either where the system refuses this one.
+/// Opens the status server. A system that refuses this epoll set would refuse the loop's own set
+/// too, hence [`OpenError::Wait`].
 fn open_status_server(
     telemetry: Telemetry,
     kept: Option<&Kept>,
@@ -256,7 +262,7 @@ fn open_context(io_threads: u8) -> Result<Context, OpenError> {
     Ok(context)
 }
 
-/// Watched before anybody can come.
+/// Opens the worker socket and its monitor, before any manager can connect.
 fn open_workers(
     context: &Context,
     certificates: Option<&Certificates>,
@@ -325,7 +331,7 @@ fn connect(submit: &mut SubmitSockets, side: &SubmitSide) -> Result<(), OpenErro
     Ok(())
 }
 
-/// One that asks the user's own selector, if there is a process that runs it.
+/// Creates the broker, which uses the user's own selector if a process runs that selector.
 fn broker<B>(
     (settings, worker_port): (Settings, u16),
     own: Box<dyn Selector>,

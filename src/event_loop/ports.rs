@@ -1,5 +1,5 @@
-//! The turn's [`Transport`] on libzmq: the sockets that tasks, results and words go by, and what is
-//! told outside.
+//! The turn's [`Transport`] on libzmq: the sockets that carry tasks, results and control messages,
+//! and the outputs to the monitoring hub and the file of events.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,26 +20,26 @@ use broker::{ConnectionId, Now, Origin};
 use interchange::Complaints;
 use protocol::ManagerId;
 
-/// Results from this size on are followed until libzmq has done with them. Of smaller ones it holds
-/// a thousand, by its own count.
+/// Results of at least this size are counted until libzmq releases them. Of smaller ones, libzmq's
+/// high-water mark limits the number to a thousand.
 const LARGE_RESULT_BYTES: usize = 4 * 1024;
 
 pub(super) struct Ports {
     pub(super) submit: SubmitSockets,
     pub(super) workers: FrameSocket,
     pub(super) connections: WorkerConnections,
-    /// Something has happened to connections, or is due.
+    /// Whether connections have events or are due.
     pub(super) has_connection_events: bool,
     pub(super) hub: Option<HubSender>,
     pub(super) helper: Option<SelectorHelper>,
     pub(super) events: Option<Rc<dyn EventSink>>,
-    /// Outlives this process; None without a keeper.
+    /// The notes that outlive this process; None without a keeper.
     pub(super) notes: Option<Arc<Notes>>,
-    /// Read in this turn.
+    /// Number of messages read in this turn.
     pub(super) messages: u64,
     pub(super) large_results: Account,
     pub(super) release: &'static Release,
-    /// It was found readable.
+    /// Whether the descriptor of `release` was readable.
     pub(super) has_released: bool,
 }
 
@@ -60,7 +60,8 @@ impl Transport for Ports {
         self.connections.read_events(complaints, now)
     }
 
-    /// A request of several frames is none of Parsl's; its first frame is answered for all.
+    /// Parsl never sends a request of several frames; if one arrives, its first frame decides the
+    /// answer.
     fn receive_command(&mut self) -> Option<Frame> {
         let request = self.submit.commands.receive()?;
         self.submit.commands.skip_rest(&request);
@@ -84,10 +85,11 @@ impl Transport for Ports {
         Some((frame, is_whole))
     }
 
-    /// One whole message: the identity that the ROUTER puts first, and what the peer sent.
+    /// Receives one whole message: the identity, which the ROUTER puts first, and the frames of the
+    /// peer.
     fn receive_from_manager(&mut self) -> Option<Arrived<Frame>> {
         let identity = self.workers.receive()?;
-        // The frames of one message come together, and behind an identity there is one at least.
+        // The frames of one message arrive together, and at least one frame follows an identity.
         let first = self.workers.receive()?;
         let mut has_more = first.has_more();
         let mut more = Vec::new();
@@ -137,7 +139,8 @@ impl Transport for Ports {
         }
     }
 
-    /// A ROUTER decides by the address whether a message can go; the body behind it always goes.
+    /// Sends the address. A ROUTER decides by the address whether it can send the message; the body
+    /// after it is always taken.
     fn address(&mut self, to: &ManagerId) -> Result<(), NotTaken> {
         let address = Frame::copy_of(to.as_bytes());
         match self.workers.send(address, Part::MoreFollows) {

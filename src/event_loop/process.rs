@@ -1,4 +1,4 @@
-//! A process, by its number and the time of its start: a number alone may pass to another one.
+//! A process, identified by its pid and its start time: a pid alone may pass to another process.
 
 use std::fs;
 use std::io;
@@ -6,30 +6,30 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// One that was there when it was looked at.
+/// A process that existed when it was looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) pid: Pid,
-    /// Since the boot. None where `/proc` does not show it.
+    /// Start time in clock ticks since boot. None if `/proc` does not show the process.
     started_ticks: Option<u64>,
 }
 
 impl Process {
-    /// Whoever has this number now.
+    /// Returns the process that has this pid now.
     pub(super) fn of(pid: Pid) -> Self {
         let stat = ProcessStat::read(pid.as_raw_nonzero().get().unsigned_abs());
         let started_ticks = stat.ok().map(|stat| stat.started_ticks);
         Self { pid, started_ticks }
     }
 
-    /// Whether it runs, or is stopped; one that only waits to be collected has ended.
+    /// Whether the process runs or is stopped; a zombie counts as ended.
     pub(super) fn is_alive(self) -> bool {
         match ProcessStat::read(self.number()) {
             Ok(now) => {
                 let is_same = |started| started == now.started_ticks;
                 now.is_alive() && self.started_ticks.is_none_or(is_same)
             }
-            // It is hidden from us, or there is no descriptor to read it with.
+            // `/proc` hides the process, or no descriptor is left to read the file.
             Err(_) => test_kill_process(self.pid) != Err(Errno::SRCH),
         }
     }
@@ -39,12 +39,12 @@ impl Process {
     }
 }
 
-/// A line of `/proc/PID/stat`, as far as anybody asks.
+/// The fields of `/proc/PID/stat` that this program uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessStat {
-    /// In the kernel's letter.
+    /// The state, as the kernel's letter.
     pub(super) state: char,
-    /// None where it is outside of this pid namespace.
+    /// The parent's pid. None if the parent is outside of this pid namespace.
     pub(super) parent: Option<Pid>,
     threads: u32,
     started_ticks: u64,
@@ -57,11 +57,11 @@ impl ProcessStat {
         Self::parse(&line).ok_or_else(|| io::Error::other("a line of another shape"))
     }
 
-    /// The second field is a name that may hold anything.
+    /// Parses a line, whose second field is a name that may contain any character.
     fn parse(line: &str) -> Option<Self> {
         let (_, behind_name) = line.rsplit_once(')')?;
         let fields: Vec<&str> = behind_name.split_ascii_whitespace().collect();
-        // By proc(5) these are the fields 3, 4, 20 and 22.
+        // proc(5) numbers these fields 3, 4, 20 and 22.
         let number = |place: usize| -> Option<u64> { fields.get(place)?.parse().ok() };
         Some(Self {
             state: fields.first()?.chars().next()?,
@@ -71,7 +71,8 @@ impl ProcessStat {
         })
     }
 
-    /// Where only the first thread has ended, the process lives in the others.
+    /// Whether any thread lives. If only the first thread has ended, the process lives on in the
+    /// others.
     fn is_alive(self) -> bool {
         match self.state {
             'Z' => self.threads > 1,
@@ -93,7 +94,7 @@ mod tests {
     const LINE: &str = "17 (a) 1 (b) S 12 17 17 0 -1 4194304 5 0 0 0 1 2 0 0 20 0 3 0 4711 9 9";
 
     #[test]
-    fn a_name_with_brackets_is_passed_over() {
+    fn process_name_with_brackets_is_skipped() {
         let stat = ProcessStat::parse(LINE).unwrap();
         assert_eq!((stat.state, stat.parent), ('S', Pid::from_raw(12)));
         assert_eq!((stat.threads, stat.started_ticks), (3, 4711));
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_has_passed_to_another_process() {
+    fn reused_pid_is_not_the_same_process() {
         let here = Process::of(getpid());
         assert!(here.started_ticks.is_some() && here.is_alive());
         let earlier = here.started_ticks.map(|ticks| ticks - 1);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_stopped_lives_and_one_that_is_not_collected_does_not() {
+    fn stopped_process_is_alive_and_zombie_is_not() {
         let mut child = waiting_child();
         let process = Process::of(Pid::from_child(&child));
         kill_process(process.pid, Signal::STOP).unwrap();
@@ -144,7 +145,7 @@ mod tests {
         assert!(!hidden.is_alive());
     }
 
-    /// Until its standard input ends.
+    /// Starts a process that runs until its standard input ends.
     fn waiting_child() -> Child {
         let mut cat = Command::new("cat");
         cat.stdin(Stdio::piped()).spawn().unwrap()

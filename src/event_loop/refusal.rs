@@ -1,4 +1,4 @@
-//! A start that fails tells the executor why, so that `parsl.load()` raises at once instead of
+//! Reports to the executor why a start failed. `parsl.load()` then raises at once, instead of
 //! waiting two minutes for an answer.
 
 use std::io;
@@ -13,17 +13,18 @@ use super::{sockets, zmq_calls};
 use submit_side::config::SubmitSide;
 use submit_side::curve::Certificates;
 
-/// An executor that is there is connected within this.
+/// Time within which a running executor has connected.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(700);
-/// One that is connected asks at once, unless its machine is very slow.
+/// Time within which a connected executor sends its first command. It does so at once, unless its
+/// machine is very slow.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
-/// Nobody takes tasks here, and the fewest are read ahead.
+/// Read-ahead of tasks: the minimum, because a refused start takes no tasks.
 const NO_TASKS_READ: usize = 1;
-/// How long the answer may take to leave.
+/// How long the answer may take to be sent.
 const ANSWER_LINGER_MS: i32 = 1000;
 
-/// Answers the executor's first command with a pickle that raises `reason` there. True if it was
-/// asked for.
+/// Answers the executor's first command with a pickle that raises `reason` there. Returns true if a
+/// command arrived.
 ///
 /// # Errors
 /// No socket could be opened, or there are no threads for them.
@@ -66,7 +67,7 @@ fn wait_for_command(commands: &FrameSocket, monitor: &SocketMonitor, aside: &Asi
         while let Some(event) = monitor.next() {
             match event {
                 SocketEvent::Connected => patience = ASKED_WITHIN,
-                // It was there, and is gone.
+                // The executor was connected and is gone.
                 SocketEvent::Disconnected(_) => return false,
                 SocketEvent::Listening(_)
                 | SocketEvent::Accepted(_)

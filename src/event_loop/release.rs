@@ -1,4 +1,4 @@
-//! Wakes the loop when libzmq has done with something, if that is waited for.
+//! Wakes the loop when libzmq has released a message, if the loop waits for that.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -12,7 +12,7 @@ pub(super) struct Release {
 }
 
 impl Release {
-    /// It lives as long as the process, as libzmq's thread does.
+    /// Creates a `Release` that lives as long as the process, like libzmq's thread, which uses it.
     pub(super) fn leaked() -> io::Result<&'static Self> {
         let release = Self {
             is_awaited: AtomicBool::new(false),
@@ -21,22 +21,22 @@ impl Release {
         Ok(Box::leak(Box::new(release)))
     }
 
-    /// Readable once something was released that was awaited.
+    /// Returns the descriptor, which is readable once an awaited release has happened.
     pub(super) fn descriptor(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }
 
-    /// The next release wakes.
+    /// Makes the next release wake the loop.
     pub(super) fn begin_waiting(&self) {
         self.is_awaited.store(true, Ordering::SeqCst);
     }
 
-    /// The descriptor is readable no longer.
+    /// Clears the descriptor, so that it is not readable any more.
     pub(super) fn take(&self) {
         let _ = rustix::io::read(&self.descriptor, &mut [0; 8]);
     }
 
-    /// In libzmq's thread.
+    /// Notes a release. libzmq's thread calls this.
     pub(super) fn note(&self) {
         let awaited = &self.is_awaited;
         if awaited.load(Ordering::SeqCst) && awaited.swap(false, Ordering::SeqCst) {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_awaited_wakes_and_only_once() {
+    fn only_an_awaited_release_wakes_and_only_once() {
         let release = Release::leaked().unwrap();
         let is_readable =
             || crate::is_readable_within(&release.descriptor, std::time::Duration::ZERO);

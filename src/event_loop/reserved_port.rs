@@ -1,9 +1,10 @@
-//! The worker port stays this run's from one broker to the next: managers know no other.
+//! Keeps the worker port for this run from one broker to the next: managers know no other port.
 //!
-//! A socket is bound to it before libzmq's, and never listens. Linux lets both have it while both
-//! say SO_REUSEADDR and neither listens; then ours takes its word back, and nobody else gets the
-//! port for as long as our socket is there: the keeper has it. The next broker, or who speaks the
-//! last words, gives the word again for as long as it takes to bind.
+//! A socket is bound to the port before libzmq's socket, and never listens. Linux allows both to
+//! bind as long as both have SO_REUSEADDR set and neither listens. Then the reserving socket clears
+//! SO_REUSEADDR. No other process can bind the port as long as that socket exists, and the keeper
+//! holds it. The next broker, or the process that sends the last messages, sets SO_REUSEADDR again
+//! while it binds.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,21 +21,23 @@ use keeper::{Kept, Notes};
 use submit_side::address::Address;
 use submit_side::config::PortChoice;
 
-/// Whoever has taken the port of an ended broker may be gone soon.
+/// How long to retry the binding: another process that took the port of an ended broker may soon
+/// release it.
 const BOUND_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 const TRIED_EVERY: Duration = Duration::from_millis(20);
 
-/// A port that libzmq may bind as long as it is shared.
+/// A reserved port, which libzmq can bind while SO_REUSEADDR is set.
 pub(super) struct ReservedPort {
     socket: OwnedFd,
 }
 
 impl ReservedPort {
-    /// Of one address, or of every one; shared. Port 0: one of the system's choice.
+    /// Reserves the port at one address, or at every address, with SO_REUSEADDR set. With port 0
+    /// the system chooses the port.
     pub(super) fn open(address: Option<&Address>, port: u16) -> io::Result<Self> {
         match address {
             Some(address) => Self::at(address.at(port)?),
-            // As libzmq does it: where there is no IPv6, without it.
+            // As in libzmq: IPv4 only, if the machine has no IPv6.
             None => Self::at((Ipv6Addr::UNSPECIFIED, port).into())
                 .or_else(|_| Self::at((Ipv4Addr::UNSPECIFIED, port).into())),
         }
@@ -55,7 +58,7 @@ impl ReservedPort {
         Ok(reserved)
     }
 
-    /// What an earlier broker has left with the keeper.
+    /// Returns the reservation that an earlier broker left with the keeper.
     pub(super) fn left(notes: &Notes) -> Option<Self> {
         let socket = notes.left_socket()?;
         Some(Self { socket })
@@ -65,7 +68,7 @@ impl ReservedPort {
         Ok(SocketAddr::try_from(getsockname(&self.socket)?)?.port())
     }
 
-    /// Whether others may bind it, who share it as well.
+    /// Sets whether other sockets with SO_REUSEADDR can bind the port too.
     pub(super) fn share(&self, shares: bool) -> io::Result<()> {
         Ok(sockopt::set_socket_reuseaddr(&self.socket, shares)?)
     }
@@ -75,11 +78,12 @@ impl ReservedPort {
     }
 }
 
-/// Binds the worker socket: where it was bound before if this broker follows another one, else
-/// where it is asked to be. The port, which stays this run's if it may go on in another broker.
+/// Binds the worker socket and returns the port. After a restart this is the previous port, else
+/// the port that the configuration asks for. The port is reserved if another broker may continue
+/// the run.
 ///
 /// # Errors
-/// It names the port or the range, and what was in the way.
+/// The error names the port or the range, and what prevented the binding.
 pub(super) fn bind_workers(
     workers: &mut Socket,
     (address, choice): (Option<&Address>, PortChoice),
@@ -108,7 +112,7 @@ pub(super) fn bind_workers(
     Ok(port)
 }
 
-/// At the port of the broker before.
+/// Binds the worker socket at the port of the previous broker.
 ///
 /// # Errors
 /// As for [`bind_workers`].
@@ -142,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// With SO_REUSEADDR, as libzmq does.
+    /// Binds with SO_REUSEADDR, as libzmq does.
     fn listener(at: SocketAddr) -> io::Result<TcpListener> {
         TcpListener::bind(at)
     }
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_has_the_port_while_nobody_listens() {
+    fn reserved_port_cannot_be_bound_by_others() {
         let ours: Address = "127.0.0.1".parse().unwrap();
         tried_at(Some(&ours), |port| ours.at(port).unwrap());
         let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_where_somebody_listens_is_not_reserved() {
+    fn port_with_a_listener_cannot_be_reserved() {
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = other.local_addr().unwrap().port();
         let ours: Address = "127.0.0.1".parse().unwrap();

@@ -1,4 +1,5 @@
-//! That another broker can go on from this one, and that this one follows another.
+//! Takes over the state of the previous broker, and keeps a journal so that another broker can take
+//! over later.
 
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use broker::Death;
 use interchange::Interchange;
 use status::document::Restart;
 
-/// Has what must outlive this process kept in this memory, and takes over what is there. From now
-/// on it can be gone on from here.
+/// Restores the state that the previous broker left in this memory, and keeps this broker's journal
+/// there. From then on another broker can continue after this one.
 ///
 /// # Errors
-/// Something is there, and cannot be read. Where nothing can be, the run goes on without.
+/// The memory holds a journal that cannot be read. If no journal can be opened in a first broker,
+/// the run continues without `--survive`.
 pub(super) fn keep_journal(
     mut interchange: Interchange<Frame>,
     memory: Option<&Memory>,
@@ -58,14 +60,14 @@ pub(super) fn keep_journal(
     Ok(interchange)
 }
 
-/// The last restart, and when this broker was ready.
+/// The last restart, and the time when this broker was ready.
 pub(super) struct Restarted {
     pub(super) restart: Restart,
     ready: Duration,
 }
 
 impl Restarted {
-    /// None for the first broker of a run. To be asked when this one is ready.
+    /// Returns the restart; None for the first broker of a run. Call this when the broker is ready.
     pub(super) fn of(kept: Option<&Kept>, clock: &Clock) -> Option<Self> {
         let restart = kept?.restart()?;
         let now = clock.now();
@@ -81,7 +83,7 @@ impl Restarted {
         })
     }
 
-    /// As it is at this time.
+    /// Returns the restart, with its age at this time.
     pub(super) fn at(&self, monotonic: Duration) -> Restart {
         Restart {
             ago_s: monotonic.saturating_sub(self.ready).as_secs_f64(),

@@ -1,6 +1,6 @@
-//! The process that runs a user's own manager selector: Python, started with a small script that is
-//! part of this program, and spoken to over its standard input and output. Nothing here waits, but
-//! for the first start.
+//! The process that runs a user's own manager selector: Python with a small script that is part of
+//! this program. The two processes talk over the helper's standard input and output. Nothing here
+//! blocks, except for the first start.
 
 mod keeper;
 
@@ -19,20 +19,20 @@ use protocol::{Malformed, SelectorAnswer};
 use keeper::{Kept, Start};
 
 const SCRIPT: &str = include_str!("selector_helper.py");
-/// An answer names managers, at 255 bytes each; beyond this it is none.
+/// Maximum size of an answer. An answer names managers, at 255 bytes each; a longer one is invalid.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES: usize = 8;
-/// Of 16 KiB each.
+/// Maximum number of reads, of 16 KiB each, at a time.
 const CHUNKS_AT_A_TIME: usize = 256;
-/// How long Python may take to run, and to import the user's module, before the start is refused.
+/// How long Python may take to start and to import the user's module, before the start is refused.
 const LOADED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How to run it.
+/// The command that runs the helper.
 #[derive(Debug, Clone)]
 pub struct SelectorHelperCommand {
     /// The submit side's interpreter, which can import the selector's module.
     pub python: PathBuf,
-    /// The start-up configuration as it came: the selector is in it.
+    /// The start-up configuration as received: it contains the selector.
     pub config: Vec<u8>,
 }
 
@@ -42,24 +42,24 @@ pub enum SelectorHelperError {
     /// The system refuses to run the interpreter.
     #[error("{} cannot be run: {error}", python.display())]
     NotRun {
-        /// Of the command.
+        /// The interpreter of the command.
         python: PathBuf,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
-    /// It ended before it had said anything.
+    /// The process ended before it sent anything.
     #[error("its process has ended: {0}")]
     Ended(#[source] io::Error),
-    /// The user's module does not come to its end.
+    /// The import of the user's module takes too long.
     #[error("it was not loaded in {} s", LOADED_WITHIN.as_secs())]
     NotLoaded,
-    /// The last line of Python's traceback.
+    /// The selector raised an exception: the last line of Python's traceback.
     #[error("{0}")]
     Raised(String),
-    /// An order of managers, though none was asked for yet.
+    /// The process sent an order of managers, although none was requested yet.
     #[error("its process answers what was not asked")]
     NotAsked,
-    /// The answer is none.
+    /// The answer is malformed.
     #[error("its process does not answer as it should: {0}")]
     Unreadable(#[source] Malformed),
 }
@@ -82,17 +82,17 @@ struct Running {
     unread: Vec<u8>,
 }
 
-/// What has come of it.
+/// What happened to the helper.
 #[derive(Debug)]
 pub(super) enum HelperEvent {
     Answer(Vec<u8>),
-    /// It ended, and was started once more.
+    /// The process ended and was started once more.
     StartedAgain,
-    /// It ended for good.
+    /// The process ended and is not started again.
     Ended(HelperEnd),
 }
 
-/// Why it does not run any more.
+/// Why the helper does not run any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HelperEnd {
     #[error("its process has ended twice: {0}")]
@@ -102,10 +102,10 @@ pub(super) enum HelperEnd {
 }
 
 impl SelectorHelper {
-    /// Starts it, and waits until the selector is loaded.
+    /// Starts the helper, and waits until the selector is loaded.
     ///
     /// # Errors
-    /// Python's traceback, or what else kept it from being loaded: a start is refused with it.
+    /// Python's traceback, or what else prevented the loading; the start is to be refused with it.
     pub fn start(command: SelectorHelperCommand) -> Result<Self, SelectorHelperError> {
         Self::start_by(command, Instant::now() + LOADED_WITHIN)
     }
@@ -128,15 +128,15 @@ impl SelectorHelper {
     }
 
     pub(super) fn ask(&mut self, question: &[u8]) {
-        // While it is started nobody asks: first it has to say that it is loaded.
+        // While the helper starts, questions are dropped: it first has to report that it is loaded.
         if let State::Running(running) = &mut self.state {
             running.queue(question);
-            // An error shows when its answers are read.
+            // An error appears when the answers are read.
             let _ = running.flush();
         }
     }
 
-    /// Does what can be done without waiting.
+    /// Starts, writes and reads as far as possible without waiting.
     pub(super) fn advance(&mut self) -> Vec<HelperEvent> {
         if let Err(error) = self.become_running() {
             return vec![HelperEvent::Ended(HelperEnd::NotStartedAgain(error))];
@@ -150,7 +150,7 @@ impl SelectorHelper {
         }
     }
 
-    /// Its answers, or that it has started.
+    /// Returns the descriptor that becomes readable when an answer arrives or the start is over.
     pub(super) fn answers(&self) -> RawFd {
         match &self.state {
             State::Starting(start) => start.descriptor(),
@@ -158,7 +158,7 @@ impl SelectorHelper {
         }
     }
 
-    /// Where questions go, while some are unsent.
+    /// Returns the descriptor for questions, while some are unsent.
     pub(super) fn unsent_questions(&self) -> Option<RawFd> {
         match &self.state {
             State::Running(running) if !running.unsent.is_empty() => {
@@ -168,7 +168,7 @@ impl SelectorHelper {
         }
     }
 
-    /// If it is started by now.
+    /// Switches to the running state once the process has started.
     fn become_running(&mut self) -> io::Result<()> {
         if let State::Starting(start) = &self.state
             && let Some(outcome) = start.outcome()
@@ -200,7 +200,7 @@ impl SelectorHelperCommand {
             .args(["-u", "-c", SCRIPT])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A Ctrl-C at the submit process is none of its business.
+            // A Ctrl-C in the terminal of the submit process must not reach the helper.
             .process_group(0);
         process
     }
@@ -255,7 +255,8 @@ impl Running {
 
     fn flush(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
-            // A pipe takes little at a time: what has left goes without a move of all the rest.
+            // A pipe takes few bytes at a time. A VecDeque drops the sent part without moving the
+            // rest.
             match self.process.questions.write(self.unsent.as_slices().0) {
                 Ok(count) => drop(self.unsent.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -266,7 +267,8 @@ impl Running {
         Ok(())
     }
 
-    /// Whole answers that have come. Of a stream without end, no more than a part at a time.
+    /// Returns the complete answers that have arrived. Reads only a bounded part of an endless
+    /// stream.
     fn read(&mut self) -> io::Result<Vec<Vec<u8>>> {
         let mut chunk = [0; 16 * 1024];
         let mut ended = None;
@@ -287,7 +289,7 @@ impl Running {
         while let Some(answer) = self.take_answer()? {
             answers.push(answer);
         }
-        // What it said before it ended still counts.
+        // Answers that were sent before the process ended still count.
         match ended {
             Some(error) if answers.is_empty() => Err(error),
             _ => Ok(answers),
@@ -322,7 +324,7 @@ impl Running {
             PollFd::from_borrowed_fd(self.process.questions.as_fd(), events),
         ];
         let timeout = Timespec::try_from(limit).ok();
-        // An interrupted poll is one that found nothing.
+        // An interrupted poll counts as one that found nothing.
         let _ = poll(&mut items, timeout.as_ref());
     }
 }
@@ -330,7 +332,7 @@ impl Running {
 fn loaded(answer: &[u8]) -> Result<(), SelectorHelperError> {
     match SelectorAnswer::parse(answer) {
         Ok(SelectorAnswer::Loaded) => Ok(()),
-        // The last line of a traceback says what it was.
+        // The last line of a traceback names the exception.
         Ok(SelectorAnswer::Failed { traceback, .. }) => {
             let last = traceback.trim_end().lines().next_back();
             let raised = last.unwrap_or("no reason given").to_owned();

@@ -1,12 +1,14 @@
-//! Services beside the tasks, and what becomes of a run that cannot have one.
+//! Services beside the tasks, and how a run starts if one of them fails.
 //!
-//! What a run is nothing without refuses the start: its configuration, the log (stock ends there as
-//! well, and HTEX itself writes beside it), certificates, sockets for tasks, results, commands and
-//! managers, a selector that the user named, and words on the command line that mean nothing. What
-//! only tells of a run does not decide it: metrics and the file with their port, events, the status
-//! socket, the monitoring hub. The run goes on without it, a WARNING says why, and so does
-//! `status`; `--strict` has such a start refused. What fails later costs no run: each says so where
-//! it is.
+//! The start is refused if something essential fails: the configuration, certificates, the log, the
+//! sockets for tasks, results, commands and managers, or a selector that the user named. Unknown
+//! arguments on the command line count as essential too. (Stock also ends if the log fails, and
+//! HTEX itself writes next to it.)
+//!
+//! Services that only report on a run are not essential: metrics and the file with their port,
+//! events, the status socket, the monitoring hub. If one of them fails, the run continues without
+//! it, and a WARNING and `status` give the reason. `--strict` refuses such a start. A later failure
+//! never ends a run; each service reports its own failures.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,40 +16,40 @@ use std::path::PathBuf;
 
 use super::status_server::NoStatusSocket;
 
-/// A service beside the tasks that could not be begun.
+/// A service beside the tasks that could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SideServiceError {
-    /// The address of `--metrics`.
+    /// The address of `--metrics` cannot be used.
     #[error("cannot listen for metrics at {address}: {error}")]
     Metrics {
-        /// As the command line names it.
+        /// The address on the command line.
         address: SocketAddr,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file of `--metrics-port-file`.
+    /// The file of `--metrics-port-file` cannot be written.
     #[error("the port of metrics cannot be written to {}: {error}", path.display())]
     MetricsPortFile {
-        /// Where it should be.
+        /// The path on the command line.
         path: PathBuf,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
-    /// The file of `--events`.
+    /// The file of `--events` cannot be written.
     #[error("events cannot be written to {}: {error}", path.display())]
     Events {
-        /// Where it should be.
+        /// The path on the command line.
         path: PathBuf,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
-    /// No directory serves.
+    /// No directory works for the status socket.
     #[error("there is no place for the status socket: {0}")]
     Status(#[source] NoStatusSocket),
 }
 
 impl SideServiceError {
-    /// What the run goes on without.
+    /// Returns the name of the missing service.
     fn service(&self) -> &'static str {
         match self {
             Self::Metrics { .. } => "metrics",
@@ -78,20 +80,17 @@ impl SideServiceError {
     }
 }
 
-/// What a service that cannot be begun does to the start.
+/// What happens to the start if a service cannot start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The run goes on, and the log says why.
+    /// The run continues, and the log gives the reason.
     GoOn,
-    /// There is no run (`--strict`).
+    /// The start is refused (`--strict`).
     Refuse,
 }
 
 impl OnFailure {
-    /// The service, or why the run goes on without it.
-    ///
-    /// # Errors
-    /// The start is to be refused.
+    /// Returns the service, or why the run continues without it.
     pub fn settle<T>(
         self,
         begun: Result<T, SideServiceError>,

@@ -6,32 +6,32 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// The signals that we act on, taken out of their asynchronous way.
+/// The handled signals: blocked for normal delivery, and read from descriptors instead.
 pub struct Signals {
     descriptor: SignalFd,
-    /// Of SIGTERM alone. The system hands signals out by their numbers, and would hand out the
-    /// others first for as long as somebody sends them.
+    /// A descriptor for SIGTERM only. The system delivers signals in the order of their numbers, so
+    /// repeated other signals could delay SIGTERM for ever.
     stop: SignalFd,
 }
 
-/// What the process was asked to do.
+/// The meaning of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignalMeaning {
-    /// SIGTERM: the executor's ordinary way to end us.
+    /// SIGTERM: the executor's ordinary way to end the interchange.
     Stop,
-    /// SIGCONT: the keeper has ended, if it is not there; a shell's `fg` otherwise.
+    /// SIGCONT: the keeper has ended, if it is gone now; otherwise a shell's `fg` sent the signal.
     LookForKeeper,
-    /// SIGINT and SIGHUP: they reach the whole process group or terminal. The executor will end us
-    /// itself, by SIGTERM, or go, which is noticed.
+    /// SIGINT and SIGHUP: they reach the whole process group or terminal. The executor then either
+    /// ends the interchange itself, by SIGTERM, or ends, which the interchange detects.
     Nothing,
 }
 
 impl Signals {
-    /// Until there is a configuration, SIGTERM ends the process as it ends any other, whatever the
-    /// parent had blocked; SIGINT and SIGHUP wait.
+    /// Sets the signal mask for the time before the configuration is read. SIGTERM then ends the
+    /// process, even if the parent had blocked it; SIGINT and SIGHUP stay pending.
     ///
     /// # Errors
-    /// None that a system with signals has.
+    /// None on a system that supports signals.
     pub fn until_configured() -> io::Result<()> {
         let mut waiting = SigSet::empty();
         waiting.add(Signal::SIGINT);
@@ -39,7 +39,8 @@ impl Signals {
         Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waiting), None)?)
     }
 
-    /// Before any thread is started, so that all of them inherit the mask.
+    /// Opens the descriptors. Call this before any thread starts, so that all threads inherit the
+    /// mask.
     ///
     /// # Errors
     /// The system refuses a descriptor.
@@ -49,8 +50,9 @@ impl Signals {
         mine.add(Signal::SIGINT);
         mine.add(Signal::SIGHUP);
         mine.add(Signal::SIGCONT);
-        // The parent may have blocked anything; what is not ours is let through again. A file that
-        // has come to its limit (`ulimit -f`) costs its lines, and not the process.
+        // The parent may have blocked any signal; all but the signals handled here are unblocked.
+        // SIGXFSZ is blocked, so that a file at its size limit (`ulimit -f`) loses lines but does
+        // not end the process.
         let mut blocked = mine;
         blocked.add(Signal::SIGXFSZ);
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
@@ -63,7 +65,7 @@ impl Signals {
         })
     }
 
-    /// Whether SIGTERM has come, and was not told of before.
+    /// Whether SIGTERM has arrived since the last call.
     pub(super) fn is_told_to_end(&self) -> bool {
         read(&self.stop).is_some()
     }
@@ -72,7 +74,7 @@ impl Signals {
         self.descriptor.as_fd().as_raw_fd()
     }
 
-    /// SIGTERM before all others.
+    /// Returns the next signal, SIGTERM before all others.
     pub(super) fn next(&self) -> Option<(SignalMeaning, Signal)> {
         let signal = read(&self.stop).or_else(|| read(&self.descriptor))?;
         let asked = if signal == Signal::SIGTERM {
@@ -97,9 +99,9 @@ mod tests {
 
     use super::*;
 
-    /// To this thread, whose mask is its own.
+    /// The signals go to this thread, which has its own mask.
     #[test]
-    fn sigterm_comes_before_all_that_came_earlier() {
+    fn sigterm_is_read_before_earlier_signals() {
         let signals = Signals::open().unwrap();
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
             raise(signal).unwrap();

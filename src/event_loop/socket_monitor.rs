@@ -1,11 +1,12 @@
-//! libzmq's socket monitor: what happens to the connections of a socket.
+//! libzmq's socket monitor: the events of a socket's connections.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use zmq::{Context, Socket};
 
-/// The numbers of zmq.h. The `zmq` crate panics on one that it does not list, so it is not asked.
+/// Event numbers of zmq.h. The `zmq` crate panics on numbers that it does not list, so its decoder
+/// is not used.
 const CONNECTED: u16 = 0x0001;
 const LISTENING: u16 = 0x0008;
 const ACCEPTED: u16 = 0x0020;
@@ -33,21 +34,21 @@ pub(super) enum SocketEvent {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HandshakeFault {
-    /// With the errno.
+    /// The connection broke; with the errno.
     Broken(i32),
-    /// With libzmq's number of the rule that was broken.
+    /// The peer violated the protocol; with libzmq's number of the broken rule.
     Protocol(u32),
-    /// With ZAP's status.
+    /// The ZAP handler refused the peer; with its status.
     Refused(u32),
 }
 
-/// A socket's stream of events.
+/// The stream of a socket's events.
 pub(super) struct SocketMonitor {
     events: Socket,
 }
 
 impl SocketMonitor {
-    /// `name` must be the only one of its kind in the context.
+    /// Opens a monitor of all events. `name` must be unique in the context.
     pub(super) fn of(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
         let mask = CONNECTED
             | LISTENING
@@ -62,8 +63,8 @@ impl SocketMonitor {
         Self::of_these(mask, socket, context, name)
     }
 
-    /// Only of connections that come to be and end. Attempts in vain are no events, so that nothing
-    /// gathers where it is seldom read.
+    /// Opens a monitor of established and ended connections only. Failed attempts are not reported,
+    /// so that events do not accumulate if the monitor is rarely read.
     pub(super) fn of_successes(socket: &Socket, context: &Context, name: &str) -> io::Result<Self> {
         Self::of_these(HANDSHAKE_SUCCEEDED | DISCONNECTED, socket, context, name)
     }
@@ -86,7 +87,7 @@ impl SocketMonitor {
     pub(super) fn next(&self) -> Option<SocketEvent> {
         loop {
             let head = self.events.recv_msg(zmq::DONTWAIT).ok()?;
-            // The second frame is our own endpoint.
+            // The second frame is the socket's own endpoint.
             while self.events.get_rcvmore().unwrap_or(false) {
                 self.events.recv_msg(zmq::DONTWAIT).ok()?;
             }
@@ -97,7 +98,8 @@ impl SocketMonitor {
     }
 }
 
-/// Event format version 1: a number of 16 bits and a value of 32, both of this machine's order.
+/// Parses an event of format version 1: a number of 16 bits and a value of 32 bits, both in the
+/// byte order of this machine.
 fn parse(head: &[u8]) -> Option<SocketEvent> {
     let (number, value) = head.split_first_chunk::<2>()?;
     let value = u32::from_ne_bytes(*value.first_chunk::<4>()?);

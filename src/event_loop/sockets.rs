@@ -1,8 +1,9 @@
 //! The network sockets, with every option set before they connect or bind.
 //!
 //! Stock leaves all high-water marks at 0, which means "never drop, never block" and also "grow
-//! without end". Here they are finite, every send is a DONTWAIT, and what cannot leave waits with
-//! the turn, counted: seen from outside, nothing is dropped and nothing blocks.
+//! without limit". Here they are finite, and every send uses DONTWAIT. Messages that cannot be sent
+//! stay in the turn and are counted there. Seen from outside, nothing is dropped and nothing
+//! blocks.
 
 use std::io;
 use std::time::Duration;
@@ -17,54 +18,57 @@ use submit_side::address::Address;
 use submit_side::config::{PortChoice, SubmitSide};
 use submit_side::curve::Certificates;
 
-/// Messages that libzmq may hold for us per peer, in each direction.
+/// Maximum number of messages that libzmq holds per peer, in each direction.
 const HIGH_WATER_MESSAGES: i32 = 1000;
-/// Results may be large and come from many managers: few of each are taken off the wire before
-/// they are read.
+/// Maximum number of messages that libzmq reads ahead per manager: results may be large, and many
+/// managers send them.
 const WORKER_RECEIVE_HIGH_WATER_MESSAGES: i32 = 200;
-/// Largest message of a manager: far above real results, below what would exhaust a machine.
+/// Maximum size of a manager's message: far above real results, but too small to exhaust a machine.
 pub(crate) const WORKER_MESSAGE_BYTES_MAX: i64 = 16 << 30;
-/// Thousands of managers connect at once; the kernel cuts this to its own maximum.
+/// Backlog of the worker port, since thousands of managers connect at once; the kernel reduces this
+/// to its own maximum.
 const LISTEN_BACKLOG: i32 = 65_535;
-/// A node that vanished closes nothing. Its connection is asked for a sign of life by the kernel,
-/// and its descriptor comes back: after this much silence at the earliest, and not before its
-/// manager is lost, because what is on its way may still arrive when the network heals.
+/// Minimum silence after which the kernel probes a connection. A node that vanishes closes no
+/// connection; the probes detect this and free the descriptor. Probing starts no earlier than the
+/// manager counts as lost, because messages in transit may still arrive when the network recovers.
 const PROBED_AFTER_SILENCE_MIN: Duration = Duration::from_secs(60);
-/// The kernel takes no more.
+/// Maximum silence before probing; the kernel accepts no larger value.
 const PROBED_AFTER_SILENCE_MAX: Duration = Duration::from_secs(32_767);
 const PROBED_EVERY_S: i32 = 15;
 const PROBES: i32 = 8;
-/// Every CURVE socket names a domain, so that a missing ZAP handler keeps everybody out.
+/// Every CURVE socket names a ZAP domain, so that libzmq refuses all peers if the ZAP handler is
+/// missing.
 const ZAP_DOMAIN: &str = "htex-interchange";
-/// The range for which Parsl lets the system choose.
+/// The port range with which Parsl lets the system choose the port.
 const EPHEMERAL_RANGE: (u16, u32) = (49_152, 65_536);
 
-/// With a CURVE handshake libzmq puts the peer's key into the pipe, and counts it as a message that
-/// nobody ever reads (4.3.5, `write_credential` and `pipe_t::read`): at a limit of 1 no task would
-/// come.
+/// Additional pipe capacity for the peer's key. In a CURVE handshake libzmq puts the key into the
+/// pipe and counts it as a message, but never reads it (4.3.5, `write_credential` and
+/// `pipe_t::read`). At a limit of 1 no task would arrive.
 const KEYS_IN_A_PIPE: usize = 1;
 
-/// How many tasks libzmq may take off the wire before they are read. Where nobody names a bound,
-/// less CPU is worth more than a bound that holds for tasks of any size.
+/// Returns how many tasks libzmq may receive before they are read. If the user sets no bound, low
+/// CPU use matters more than a bound that holds for tasks of any size.
 pub(super) fn read_ahead_tasks(named_bound_bytes: Option<usize>, is_encrypted: bool) -> usize {
     let keys = if is_encrypted { KEYS_IN_A_PIPE } else { 0 };
     turn::read_ahead_tasks(named_bound_bytes.unwrap_or(usize::MAX)) + keys
 }
 
-/// The three sockets towards the executor. It binds, we connect; yet it is the CURVE client.
+/// The three sockets towards the executor. The executor binds and the interchange connects; yet the
+/// executor is the CURVE client.
 pub(super) struct SubmitSockets {
     pub(super) tasks: FrameSocket,
     pub(super) results: FrameSocket,
     pub(super) commands: FrameSocket,
-    /// Of these three, in this order, once they are connected.
+    /// The endpoints of these three sockets, in this order, once they are connected.
     endpoints: [String; 3],
 }
 
 impl SubmitSockets {
-    /// Opens the sockets; they are connected once their monitors listen. So many tasks may be taken
-    /// off the wire before they are read, of whatever size. (The limit cannot follow their size
-    /// later: a peer that is told a lower one while its view of what was read lags behind stops for
-    /// ever.)
+    /// Opens the sockets; they connect later, when their monitors listen. `read_ahead_tasks` is the
+    /// number of tasks, of any size, that libzmq may receive before they are read. (The limit
+    /// cannot change later with the size of tasks: a peer that receives a lower limit while its
+    /// count of read messages lags behind stops for ever.)
     pub(super) fn open(
         context: &Context,
         certificates: Option<&Certificates>,
@@ -73,8 +77,8 @@ impl SubmitSockets {
         let open = |kind| open_served(context, kind, certificates);
         let tasks = open(zmq::DEALER)?;
         tasks.set_rcvhwm(read_ahead_tasks as i32)?;
-        // A connection that heals has a pipe of its own then, and keys do not gather in one. What
-        // stands unread in the one before is still read.
+        // With this option a connection that recovers gets a new pipe, so that keys do not
+        // accumulate in one pipe. Unread messages in the old pipe are still read.
         tasks.set_immediate(true)?;
         Ok(Self {
             tasks,
@@ -98,8 +102,9 @@ impl SubmitSockets {
         Ok(())
     }
 
-    /// The one of that place. libzmq does that itself where a connection broke, but not where it
-    /// ended one, as it does with a message that it has no memory for.
+    /// Reconnects the socket at this place. libzmq itself reconnects after a connection broke. It
+    /// does not reconnect after it closed the connection itself, as for a message that it has no
+    /// memory for.
     pub(super) fn connect_again(&mut self, place: usize) -> io::Result<()> {
         for (socket, endpoint) in self.with_endpoints().into_iter().skip(place).take(1) {
             zmq_calls::disconnect(socket.socket_mut(), endpoint)?;
@@ -118,16 +123,17 @@ impl SubmitSockets {
     }
 }
 
-/// The name of the only peer that a ROUTER connects to.
+/// The routing id of the executor, the only peer that the ROUTER for commands connects to.
 pub(super) const EXECUTOR: &[u8] = b"executor";
 
-/// Those by which it is told that the broker was killed: what is sent by them stays there until it
-/// has left.
+/// The sockets that report that the broker was killed. Messages sent through them linger until they
+/// have left.
 pub(super) struct LastSockets {
-    /// So that nobody waits who sends a task.
+    /// Connected so that an executor does not block while it sends a task.
     pub(super) tasks: FrameSocket,
     pub(super) results: FrameSocket,
-    /// A ROUTER, to which the executor is [`EXECUTOR`]: it may answer what it was not asked.
+    /// A ROUTER, where the executor is [`EXECUTOR`]: unlike a REP, a ROUTER can send without a
+    /// request.
     pub(super) commands: FrameSocket,
     pub(super) workers: FrameSocket,
 }
@@ -175,16 +181,16 @@ impl LastSockets {
     }
 }
 
-/// The socket that managers connect to, not bound yet.
+/// Opens the socket that managers connect to, without binding it.
 pub(super) fn open_workers(
     context: &Context,
     certificates: Option<&Certificates>,
 ) -> io::Result<FrameSocket> {
     let socket = open_served(context, zmq::ROUTER, certificates)?;
-    // A manager probes and then connects under one identity. Without this, a connection that comes
-    // before the one before it is torn down stays deaf.
+    // A manager probes and then connects under one identity. Without this option, a connection that
+    // opens before the previous one is torn down receives nothing.
     socket.set_router_handover(true)?;
-    // Tells when a batch has nowhere to go.
+    // With this option a send fails if its manager is not connected.
     socket.set_router_mandatory(true)?;
     socket.set_backlog(LISTEN_BACKLOG)?;
     socket.set_rcvhwm(WORKER_RECEIVE_HIGH_WATER_MESSAGES)?;
@@ -192,7 +198,7 @@ pub(super) fn open_workers(
     Ok(socket)
 }
 
-/// Has the kernel probe connections that nothing comes by. After `silence` a manager is lost.
+/// Makes the kernel probe silent connections. `silence` is the time after which a manager is lost.
 pub(super) fn probe_if_silent(workers: FrameSocket, silence: Duration) -> io::Result<FrameSocket> {
     let probed_after = silence.clamp(PROBED_AFTER_SILENCE_MIN, PROBED_AFTER_SILENCE_MAX);
     workers.set_tcp_keepalive(1)?;
@@ -202,51 +208,52 @@ pub(super) fn probe_if_silent(workers: FrameSocket, silence: Duration) -> io::Re
     Ok(workers)
 }
 
-/// Why there is no port for managers.
+/// Why no port for managers could be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The system refuses this port.
+    /// The system refuses to bind this port.
     #[error("cannot listen for workers on {place}, port {port}: {error}")]
     Port {
-        /// The address, or that it is every one.
+        /// The address, or the text "every address".
         place: String,
-        /// As the config or the range names it.
+        /// The port, from the configuration or the range.
         port: u16,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
-    /// The system refuses any port.
+    /// The system refuses to bind any port.
     #[error("cannot listen for workers on {place}: {error}")]
     AnyPort {
-        /// The address, or that it is every one.
+        /// The address, or the text "every address".
         place: String,
-        /// The system's.
+        /// The system's error.
         error: io::Error,
     },
-    /// No manager could be told where to connect to.
+    /// libzmq does not report the port that it bound, so managers could not be given a port.
     #[error("libzmq does not tell the port it bound")]
     UnknownPort,
-    /// Somebody listens at each port of the range already.
+    /// Every port of the range is already in use.
     #[error(
         "cannot listen for workers on {place}: all {count} ports of worker_port_range ({first}, \
          {end}) are in use"
     )]
     AllInUse {
-        /// The address, or that it is every one.
+        /// The address, or the text "every address".
         place: String,
-        /// How many ports were tried.
+        /// The number of ports that were tried.
         count: usize,
-        /// The range's first port.
+        /// The first port of the range.
         first: u16,
-        /// The port behind its last one.
+        /// The port after the last one of the range.
         end: u32,
     },
 }
 
-/// Binds the worker socket, and returns the port; reserved, if that is wanted and can be.
+/// Binds the worker socket and returns the port, with its reservation if that is wanted and
+/// possible.
 ///
 /// # Errors
-/// It names the port or the range, and what was in the way.
+/// The error names the port or the range, and what prevented the binding.
 pub(super) fn bind_workers(
     socket: &mut Socket,
     address: Option<&Address>,
@@ -258,7 +265,7 @@ pub(super) fn bind_workers(
         Ok(host) => host,
         Err(error) => return Err(BindError::AnyPort { place, error }),
     };
-    // Whoever has a port in the way is libzmq's to tell.
+    // If reserving fails because the port is in use, the bind below reports the error.
     let reserve = |port| {
         let reserved = reserves.then(|| ReservedPort::open(address, port).ok());
         reserved.flatten()
@@ -285,7 +292,8 @@ pub(super) fn bind_workers(
     }
 }
 
-/// At random, as stock does, so that neighbours on one machine rarely meet; but each port once.
+/// Tries the ports in random order, as stock does, so that several runs on one machine rarely
+/// collide; but tries each port once.
 fn bind_in_range<T>(
     mut bind: impl FnMut(u16) -> io::Result<T>,
     place: String,
@@ -319,7 +327,8 @@ fn bound_port(socket: &Socket) -> Option<u16> {
         .ok()
 }
 
-/// The socket towards the monitoring hub: here we are the CURVE client, where the hub wants it.
+/// Opens the socket towards the monitoring hub. The interchange is the CURVE client, if the hub
+/// uses CURVE.
 pub(super) fn open_hub(
     context: &Context,
     certificates: Option<&Certificates>,
@@ -336,10 +345,10 @@ pub(super) fn open_hub(
     Ok(socket)
 }
 
-/// What all of them share.
+/// Opens a socket with the options that all sockets share.
 fn open(context: &Context, kind: SocketType) -> io::Result<Socket> {
     let socket = context.socket(kind)?;
-    // The default, for ever, would hang our end on a peer that is dead.
+    // The default, waiting for ever, would block the exit if a peer is dead.
     socket.set_linger(0)?;
     socket.set_ipv6(true)?;
     socket.set_sndhwm(HIGH_WATER_MESSAGES)?;
@@ -347,7 +356,7 @@ fn open(context: &Context, kind: SocketType) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// One whose peers are clients of CURVE, where there are certificates.
+/// Opens a socket whose peers are CURVE clients, if there are certificates.
 fn open_served(
     context: &Context,
     kind: SocketType,

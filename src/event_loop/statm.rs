@@ -1,10 +1,10 @@
-//! What the system counts of this process's memory.
+//! The memory figures that the kernel counts for this process.
 
 use std::fs;
 
 use super::system_calls;
 
-/// A number of /proc/self/statm, by its place there.
+/// A field of /proc/self/statm, numbered by its position in the line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Statm {
     Mapped = 0,
@@ -13,7 +13,7 @@ pub(super) enum Statm {
 }
 
 impl Statm {
-    /// 0 where the system does not tell.
+    /// Returns the value in bytes; 0 if the system does not expose it.
     pub(super) fn bytes(self) -> usize {
         let pages = || -> Option<usize> {
             let statm = fs::read_to_string("/proc/self/statm").ok()?;

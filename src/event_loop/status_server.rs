@@ -1,10 +1,10 @@
-//! Serves the status document at the status socket, and metrics over HTTP. A run goes on without
-//! either, unless it is told otherwise.
+//! Serves the status document at the status socket, and metrics over HTTP. A run continues without
+//! either, unless `--strict` is set.
 //!
-//! Clients are served from the loop, out of what is known there, and cost it nothing that grows: a
-//! few clients at a time, each for a few seconds, a few visits a second, and one snapshot of the
-//! broker for all who come within a while. The descriptors stand in a set of their own, of which
-//! the loop sees one.
+//! The loop itself serves the clients from its own data, at a bounded cost: a few clients at a
+//! time, each for a few seconds, with a limited rate of visits. One snapshot of the broker serves
+//! all clients that connect within a short time. The descriptors are in a separate epoll set, of
+//! which the loop sees one descriptor.
 
 mod client;
 mod http;
@@ -45,15 +45,15 @@ use status_socket::StatusSocket;
 
 pub use status_socket::{NoStatusSocket, remove_status_socket_of};
 
-/// Who comes when so many are there takes the place of the one who came first.
+/// Maximum number of clients. A further client replaces the oldest one.
 const CLIENTS_MAX: usize = 16;
-/// How long a client may take to ask and to read.
+/// How long a client may take to send its request and read the answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
-/// Clients are served no more often than this, however many connect.
+/// Minimum time between two visits to the clients, however many connect.
 const VISIT_EVERY: Duration = Duration::from_millis(20);
 const ACCEPTED_A_VISIT: usize = 8;
 
-/// What a descriptor of the set stands for; clients stand behind these.
+/// What a descriptor of the set stands for; clients have the numbers from `CLIENTS` on.
 const STATUS: u64 = 0;
 const METRICS: u64 = 1;
 const CLIENTS: u64 = 2;
@@ -63,29 +63,29 @@ pub(super) struct StatusServer {
     status: Option<StatusSocket>,
     metrics: Metrics,
     clients: Slab<Client>,
-    /// The set is left alone until then.
+    /// The loop does not wait for the set before this time.
     rests_until: Option<Duration>,
     pages: PageCache,
     pub(super) telemetry: Telemetry,
-    /// That this broker follows another one.
+    /// The restart after which this broker took over, if any.
     pub(super) restarted: Option<Restarted>,
     port: BoundPort,
-    /// From a turn's beginning to its batches' handing over.
+    /// Time from the start of a turn until its batches are handed over.
     pub(super) dispatch_latency: Histogram,
 }
 
-/// Where managers connect to.
+/// The address and port that managers connect to.
 struct BoundPort {
-    /// None for every address of the machine.
+    /// The address; None for every address of the machine.
     address: Option<Address>,
     port: u16,
 }
 
 impl StatusServer {
-    /// Listens at both, as far as that can be.
+    /// Listens at the status socket and for metrics, as far as possible.
     ///
     /// # Errors
-    /// It cannot, and the start is to be refused for it.
+    /// One of them failed, and the start is to be refused for that.
     pub(super) fn open(
         set: OwnedFd,
         telemetry: Telemetry,
@@ -124,13 +124,13 @@ impl StatusServer {
         })
     }
 
-    /// To wait for, unless clients have to.
+    /// Returns the descriptor to wait for, except during the pause after a visit.
     pub(super) fn waits_on(&self) -> Option<(RawFd, epoll::EventFlags)> {
         let rests = self.rests_until.is_some();
         (!rests).then(|| (self.set.as_raw_fd(), epoll::EventFlags::IN))
     }
 
-    /// When it is to be served though nobody came: to drop a client, or to look again.
+    /// When to serve even if no client is ready: to drop a client, or to end the pause.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let leaving = self
             .clients
@@ -140,7 +140,7 @@ impl StatusServer {
         [leaving, self.rests_until].into_iter().flatten().min()
     }
 
-    /// Accepts who has connected, up to a number.
+    /// Accepts new connections, up to a number.
     fn accept(&mut self, now: Now) {
         let leaves_at = now.monotonic + CLIENT_PATIENCE;
         for _ in 0..ACCEPTED_A_VISIT {
@@ -181,7 +181,7 @@ impl StatusServer {
         }
     }
 
-    /// Who can go on: those that have said or taken something, and who has just come.
+    /// Returns the clients that can make progress: those whose socket is ready, and new ones.
     fn ready_clients(&mut self, now: Now) -> Vec<usize> {
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; CLIENTS_MAX + 2];
         const AT_ONCE: &Timespec = &Timespec {
@@ -205,7 +205,7 @@ impl StatusServer {
         ready
     }
 
-    /// Waits for a client to take more of its answer.
+    /// Makes the set report when a client can take more of its answer.
     fn await_reader(&mut self, key: usize) {
         let Some(client) = self.clients.get(key).filter(|client| client.is_answered()) else {
             return;
@@ -219,7 +219,7 @@ impl StatusServer {
 }
 
 impl EventLoop {
-    /// Serves clients, if any can go on and it is time.
+    /// Serves the clients that can make progress, if it is time.
     pub(super) fn serve_status_clients(&mut self, some_came: bool, now: Now) {
         let status_server = &mut self.status_server;
         status_server.rests_until = status_server
@@ -234,7 +234,7 @@ impl EventLoop {
         for key in self.status_server.ready_clients(now) {
             self.serve_client(key, now);
         }
-        // One visit, and then the tasks have their time, whoever else connects.
+        // After one visit the tasks have priority, however many clients connect.
         self.status_server.rests_until = Some(now.monotonic + VISIT_EVERY);
     }
 
@@ -276,7 +276,7 @@ impl EventLoop {
         }
     }
 
-    /// Out of one snapshot for all who ask within a while.
+    /// Returns a page. One snapshot serves all clients that ask within a short time.
     fn page(&mut self, page: Page, now: Now) -> Rc<[u8]> {
         if let Some(bytes) = self.status_server.pages.get(page, now) {
             return bytes;
@@ -299,7 +299,7 @@ impl EventLoop {
     }
 }
 
-/// Those who come to a listener have the loop look.
+/// Wakes the loop when a client connects to this listener.
 fn await_clients(set: &OwnedFd, listener: RawFd, meaning: u64) -> io::Result<()> {
     add(set, listener, meaning, epoll::EventFlags::IN)
 }

@@ -1,10 +1,11 @@
-//! Whether the submit side lives.
+//! Detects the end of the submit side, in two ways.
 //!
-//! There are two witnesses. The process to watch is decided once, at the start: the one above us
-//! that holds the port of commands, else whoever started us. A pidfd on it becomes readable when it
-//! ends; without one it is looked for again and again. And the submit side's three listening
-//! sockets vanish with it, whoever it is: when all are closed and refused for [`REFUSED_FOR`], it
-//! is gone too. A submit process that is merely stopped keeps its sockets.
+//! First, by its process, which is chosen once at the start: the ancestor that listens on the
+//! command port, else the parent process. A pidfd on that process becomes readable when it ends;
+//! without a pidfd the process is checked periodically. Second, by the submit side's three
+//! listening sockets, which vanish with it: when all three have been closed and refused for
+//! [`REFUSED_FOR`], the submit side is gone. A submit process that is only stopped (SIGSTOP) keeps
+//! its sockets.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -19,43 +20,44 @@ use super::socket_monitor::{SocketEvent, SocketMonitor};
 use broker::Now;
 use submit_side::config::SubmitSide;
 
-/// How long all three sockets must have been closed and refused. Shorter than the two seconds
-/// within which we are to be gone.
+/// How long all three sockets must have been closed and refused before the submit side counts as
+/// gone. Shorter than the two seconds within which the interchange has to end after that.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
-/// How long the three sockets may be silent, neither connected nor refused: their machine may be
-/// another one, behind a network that drops packets for a while.
+/// How long the three sockets may be unreachable, neither connected nor refused. The submit side
+/// may be on another machine, behind a network that drops packets for a while.
 const UNREACHED_FOR: Duration = Duration::from_secs(60);
-/// libzmq makes a connection again within some 100 ms, or not at all.
+/// Delay before a lost connection is reconnected here: libzmq itself reconnects within some 100 ms,
+/// or not at all.
 const MADE_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Without a pidfd, the process is looked for this often.
+/// Interval for checking the process if there is no pidfd.
 const LOOKED_FOR_EVERY: Duration = Duration::from_millis(500);
 
-/// Whose end is ours, as the command line has it.
+/// The process whose end also ends the interchange, as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchTarget {
-    /// The submit process, or whoever started us.
+    /// The submit process, or the parent process if the submit process is not found.
     Starter,
-    /// The one that `--watch-pid` names.
+    /// The process that `--watch-pid` names.
     Process(i32),
     /// Only the submit side's sockets are watched.
     Nobody,
 }
 
-/// Whose end is ours.
+/// The process whose end also ends the interchange; None inside if only ports are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchedProcess(Option<(Process, Role)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// It holds the port of commands.
+    /// The ancestor that listens on the command port.
     SubmitProcess,
-    /// None above us does, as far as we may see.
+    /// The parent process. No ancestor listens on the command port, as far as is visible.
     Starter,
     Named,
 }
 
 impl WatchedProcess {
-    /// Decides.
+    /// Chooses the process to watch.
     pub fn of(target: WatchTarget, ancestry: &Ancestry, side: &SubmitSide) -> Self {
         Self(match target {
             WatchTarget::Nobody => None,
@@ -72,12 +74,12 @@ impl WatchedProcess {
         })
     }
 
-    /// Looks; None if only ports are watched.
+    /// Whether the process is alive. None if only ports are watched.
     pub(super) fn is_alive(self) -> Option<bool> {
         self.0.map(|(process, _)| process.is_alive())
     }
 
-    /// None if only ports are watched.
+    /// Returns the pid. None if only ports are watched.
     pub fn pid(self) -> Option<u32> {
         self.0.map(|(process, _)| process.number())
     }
@@ -97,26 +99,28 @@ impl fmt::Display for WatchedProcess {
     }
 }
 
-/// The first witness.
+/// A watch for the end of the chosen process.
 pub(super) struct ProcessWatch {
     watched: WatchedProcess,
-    /// Whoever started us is the keeper's parent then, and not ours.
+    /// Whether a keeper runs. If so, the process that started the interchange is the keeper's
+    /// parent, not this process's parent.
     is_kept: bool,
     means: Means,
 }
 
 enum Means {
     Descriptor(OwnedFd),
-    /// The kernel is older than pidfds (5.3), or does not let us have one.
+    /// The process is checked periodically: the kernel is older than pidfds (5.3) or refuses to
+    /// open one.
     Looking {
         next: Duration,
     },
-    /// There is nobody to watch.
+    /// No process is watched.
     None,
 }
 
 impl ProcessWatch {
-    /// `None` if the process is gone already.
+    /// Opens the watch. `None` if the process is gone already.
     pub(super) fn open(watched: WatchedProcess, is_kept: bool) -> Option<Self> {
         let of = |means| Self {
             watched,
@@ -133,7 +137,7 @@ impl ProcessWatch {
             },
         };
         let watch = of(means);
-        // Looked at again: the number may have passed to another process before it was opened.
+        // Checked again: the pid may have passed to another process before the pidfd was opened.
         watch.finds_it().then_some(watch)
     }
 
@@ -151,7 +155,8 @@ impl ProcessWatch {
         }
     }
 
-    /// Which process has ended, if it has. `readable` is what the poll said of the descriptor.
+    /// Returns which process has ended, if it has. `readable` is whether the poll found the pidfd
+    /// readable.
     pub(super) fn verdict(&mut self, readable: bool, now: Now) -> Option<&'static str> {
         let has_ended = match &mut self.means {
             Means::Descriptor(_) => readable,
@@ -171,14 +176,15 @@ impl ProcessWatch {
 
     fn finds_it(&self) -> bool {
         self.watched.0.is_none_or(|(process, role)| {
-            // A parent that `/proc` does not show is known by that it is still ours.
+            // If `/proc` does not show the parent, it lives as long as getppid() still returns its
+            // pid.
             let may_be_another = role != Role::Starter || self.is_kept;
             process.is_alive() && (may_be_another || getppid() == Some(process.pid))
         })
     }
 }
 
-/// The second witness: the three connections to the submit side.
+/// A watch for the end of the submit side, by the three connections to it.
 pub(super) struct ConnectionWatch {
     sockets: [WatchedSocket; 3],
 }
@@ -186,15 +192,16 @@ pub(super) struct ConnectionWatch {
 struct WatchedSocket {
     monitor: SocketMonitor,
     state: Reachability,
-    /// What goes by it.
+    /// What the connection carries, as log lines name it.
     carries: &'static str,
     was_connected: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reachability {
-    /// Since when, and whether an attempt since was refused. The submit side listens before it
-    /// starts us, so a refusal tells as much before the first connection as after it.
+    /// Not connected: since when, and whether an attempt was refused since then. The submit side
+    /// listens before it starts the interchange, so a refusal means the same before the first
+    /// connection as after it.
     Not {
         since: Duration,
         refused: bool,
@@ -233,13 +240,14 @@ impl ConnectionWatch {
         }
     }
 
-    /// When the submit side is to be given up, or a connection made again, if nothing changes.
+    /// When the submit side counts as gone, or a connection has to be reconnected, if nothing
+    /// changes.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.given_up_at().or_else(|| Some(self.broken()?.1))
     }
 
-    /// A connection that has not come back though the submit side is there, once it is due; by its
-    /// place.
+    /// Takes the first connection that is overdue for a reconnect although another one is
+    /// connected. Returns the connection's place.
     pub(super) fn take_broken(&mut self, now: Now) -> Option<usize> {
         let (place, _) = self.broken().filter(|(_, due)| *due <= now.monotonic)?;
         let socket = &mut self.sockets[place];
@@ -251,7 +259,8 @@ impl ConnectionWatch {
         Some(place)
     }
 
-    /// The first that is not there while another one is, and when it is due.
+    /// The first connection that is missing while another one is connected, and when its reconnect
+    /// is due.
     fn broken(&self) -> Option<(usize, Duration)> {
         let is_there = self.sockets.iter().any(WatchedSocket::is_connected);
         let mut sockets = self.sockets.iter().enumerate();
@@ -260,7 +269,8 @@ impl ConnectionWatch {
             .filter(|_| is_there)
     }
 
-    /// All three must be out of reach; the last of them decides.
+    /// When the submit side counts as gone: all three connections must be out of reach, and the
+    /// last one decides.
     fn given_up_at(&self) -> Option<Duration> {
         let given_up = self.sockets.iter().map(|socket| match socket.state {
             Reachability::Connected => None,
@@ -271,7 +281,7 @@ impl ConnectionWatch {
         given_up.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// How the submit side went, if it did.
+    /// Returns how the submit side ended, if it did.
     pub(super) fn verdict(&self, now: Now) -> Option<&'static str> {
         (self.given_up_at()? <= now.monotonic).then_some("none of its ports can be reached")
     }
@@ -282,7 +292,7 @@ impl WatchedSocket {
         self.state == Reachability::Connected
     }
 
-    /// When a connection that was there is made again, if libzmq does not do it.
+    /// When to reconnect a connection that existed before, if libzmq does not do it.
     fn made_again_at(&self) -> Option<Duration> {
         match self.state {
             Reachability::Not { since, .. } if self.was_connected => Some(since + MADE_AGAIN_AFTER),

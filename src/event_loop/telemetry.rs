@@ -1,4 +1,4 @@
-//! What is told outside of a run (status, metrics, events), as whoever starts the loop gives it.
+//! Settings for what a run exposes (status, metrics, events), from the caller that starts the loop.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,30 +8,30 @@ use super::side_service::OnFailure;
 use status::document::About;
 use status::side_service::SideService;
 
-/// What is to be told outside, and where: given by who starts the loop.
+/// What to expose, and where.
 pub struct Telemetry {
-    /// Who this interchange is, as far as it does not change.
+    /// The constant facts about this interchange.
     pub about: About,
-    /// Lines that the log could not take.
+    /// Number of lines that the log could not take.
     pub log_lines_dropped: Box<dyn Fn() -> u64>,
-    /// Where the log is, once it is elsewhere than at its beginning.
+    /// The path of the log, if it is no longer the original one.
     pub log_moved_to: Box<dyn Fn() -> Option<PathBuf>>,
-    /// Where metrics are told, if anywhere.
+    /// The address that serves metrics, if any.
     pub metrics_at: Option<SocketAddr>,
-    /// Where the port is written that metrics are told at, if anywhere.
+    /// The file for the port of metrics, if any.
     pub metrics_port_file: Option<PathBuf>,
-    /// Where state changes go, if the broker's settings have them told.
+    /// The sink of state changes, if the broker's settings enable them.
     pub events: Option<Rc<dyn EventSink>>,
-    /// How the file of events does, where one was asked for.
+    /// The state of the file of events, if one was requested.
     pub event_file: Box<dyn Fn() -> Option<SideService>>,
-    /// If one of these cannot be begun.
+    /// What to do if one of these services cannot start.
     pub on_failure: OnFailure,
 }
 
-/// Takes lines for the file of events, and never waits.
+/// A sink of lines for the file of events. It never blocks.
 pub trait EventSink {
-    /// One line, with its end.
+    /// Writes one line, which includes its line end.
     fn write(&self, line: &[u8]);
-    /// Lines that were lost.
+    /// Returns the number of lost lines.
     fn dropped_lines(&self) -> u64;
 }

@@ -1,8 +1,8 @@
-//! Whether threads can be had, asked before somebody needs them who ends the process without.
+//! Checks whether enough threads are available, because libzmq aborts without them.
 //!
-//! libzmq makes its threads when the first socket is opened, and aborts where the system gives
-//! none, at a limit of processes or of address space. So as many are made here before, all at once,
-//! and end again.
+//! libzmq creates its threads when the first socket is opened. It aborts if the system refuses one,
+//! at a limit of processes or of address space. So this check creates as many threads before, all
+//! at once, and lets them end again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,13 +10,14 @@ use std::{fs, io, thread};
 
 use rustix::process::{Resource, getrlimit};
 
-/// A thread counts against a limit until the kernel has done with it, a moment after its end.
+/// How long to wait until the threads no longer count against the limit. The kernel releases a
+/// thread a moment after its end.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 const LOOKED_FOR_EVERY: Duration = Duration::from_micros(50);
-/// What a thread of a C library has where `ulimit -s` names nothing.
+/// Stack size of a thread of the C library if `ulimit -s` sets none.
 const STACK_BYTES: u64 = 8 << 20;
 
-/// The system does not give the threads that are needed.
+/// The system does not provide the needed threads.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{needed} more threads are needed and {given} can be had: {error}. See the limits of processes \
@@ -28,10 +29,10 @@ pub struct ThreadShortage {
     error: io::Error,
 }
 
-/// Whether so many more threads can be had.
+/// Checks whether this many more threads are available.
 ///
 /// # Errors
-/// How many can, and why no more.
+/// How many threads are available, and why no more.
 pub fn check_threads(needed: usize) -> Result<(), ThreadShortage> {
     let before = threads();
     let stack = getrlimit(Resource::Stack).current.unwrap_or(STACK_BYTES);
@@ -66,7 +67,7 @@ pub fn check_threads(needed: usize) -> Result<(), ThreadShortage> {
     })
 }
 
-/// Those of this process; 0 where the system does not tell.
+/// Returns the number of threads of this process; 0 if the system does not expose it.
 fn threads() -> usize {
     fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_can_be_had_and_more_than_there_are_numbers_cannot() {
+    fn available_threads_are_found_and_the_shortage_text_is_short() {
         assert!(check_threads(20).is_ok());
         let error = io::Error::from_raw_os_error(libc::EAGAIN);
         let shortage = ThreadShortage {
@@ -84,7 +85,7 @@ mod tests {
             given: 1,
             error,
         };
-        // `int()` quotes 200 characters in parsl.load().
+        // `int()`, which fails on this text in parsl.load(), quotes only 200 characters.
         assert!(shortage.to_string().len() < 165, "{shortage}");
     }
 }

@@ -1,8 +1,8 @@
 //! Wakes the loop for its next deadline.
 //!
-//! A wait with a timeout sets a timer of the kernel's and takes it back, every time. Deadlines are
-//! far away and rarely change; tasks come all the time. So the timer stands by itself, as one more
-//! descriptor, and is set only when it would fire too late or has fired.
+//! A wait with a timeout sets and cancels a kernel timer every time. Deadlines are far away and
+//! rarely change, but tasks arrive all the time. So the timer is a separate descriptor (timerfd).
+//! It is set only if it would fire too late or has fired.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -17,12 +17,12 @@ const NEVER: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
-/// A timer set to nothing never fires.
+/// The shortest time: a timer that is set to zero never fires.
 const AT_ONCE: Duration = Duration::from_nanos(1);
 
 pub(super) struct DeadlineTimer {
     descriptor: OwnedFd,
-    /// On the loop's clock.
+    /// When the timer fires, on the loop's clock.
     fires_at: Option<Duration>,
 }
 
@@ -35,15 +35,15 @@ impl DeadlineTimer {
         })
     }
 
-    /// Readable once it fires, until it is set again.
+    /// Returns the descriptor, which is readable from when the timer fires until it is set again.
     pub(super) fn descriptor(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }
 
-    /// Sees to it that it fires by the deadline. It may fire before, and is to be set again then.
+    /// Makes the timer fire by the deadline. If it fires earlier, it has to be set again.
     ///
     /// # Errors
-    /// None that a system with timers has.
+    /// None on a system that supports timers.
     pub(super) fn set(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
         let is_to_come = self.fires_at.is_some_and(|at| at > now);
         match deadline {
@@ -52,7 +52,7 @@ impl DeadlineTimer {
             _ => {}
         }
         let fires_in = deadline.map(|deadline| deadline.saturating_sub(now).max(AT_ONCE));
-        // Longer than the kernel can count is never.
+        // A time that the kernel cannot represent counts as never.
         let fires_in = fires_in.and_then(|time| Timespec::try_from(time).ok());
         let setting = Itimerspec {
             it_interval: NEVER,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fires_by_the_deadline_and_is_quiet_when_set_again() {
+    fn timer_fires_by_the_deadline_and_is_quiet_when_set_again() {
         let mut timer = DeadlineTimer::new().unwrap();
         let now = Duration::from_secs(100);
         timer.set(Some(now + SOON), now).unwrap();
@@ -92,7 +92,7 @@ mod tests {
             .set(Some(later + Duration::from_secs(1000)), later)
             .unwrap();
         assert!(!fires(&timer, &NEVER));
-        // An earlier deadline than the one that it waits for.
+        // A deadline earlier than the one that the timer is set to.
         timer.set(Some(later + SOON), later).unwrap();
         assert!(fires(&timer, &PATIENCE));
         timer.set(None, later + 2 * SOON).unwrap();
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_has_passed_or_never_comes() {
+    fn past_deadline_fires_at_once_and_infinite_deadline_never() {
         let mut timer = DeadlineTimer::new().unwrap();
         let now = Duration::from_secs(100);
         timer.set(Some(Duration::ZERO), now).unwrap();
@@ -109,9 +109,10 @@ mod tests {
         assert!(!fires(&timer, &NEVER));
     }
 
-    /// It fires for a deadline that was taken back; then it is set to the next one.
+    /// The timer fires for the earlier deadline, which is withdrawn by then; the caller then sets
+    /// the next one.
     #[test]
-    fn a_later_deadline_leaves_it_as_it_is() {
+    fn later_deadline_does_not_change_the_timer() {
         let mut timer = DeadlineTimer::new().unwrap();
         let now = Duration::from_secs(100);
         timer.set(Some(now + SOON), now).unwrap();

@@ -1,10 +1,10 @@
-//! The one place where the process rests: one wait for all descriptors, until the next deadline.
+//! The only place where the loop waits: for all descriptors at once, until the next deadline.
 //!
-//! The descriptors stand in one set that the kernel keeps: what is waited for is not told anew each
-//! time, which is a good part of the price of a short task. Some are waited for at times only; they
-//! are switched on and off here, by what each rest asks for, so that nobody else has to know which
-//! are in the set. (libzmq's own poll asks every socket twice each time, which costs a system call
-//! each.)
+//! The descriptors are in one epoll set that the kernel keeps, so they are not passed again with
+//! each wait; that saves a good part of the cost of a short task. Some sources are of interest only
+//! at times. They are added and removed here before each wait, so no other module has to know the
+//! content of the set. (libzmq's own poll queries every socket twice each time, at the cost of a
+//! system call each.)
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -47,14 +47,14 @@ impl Source {
     }
 }
 
-/// Which of them were ready.
+/// The sources that were ready.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ready(u16);
 
 impl Ready {
-    /// Nothing is known of what there is to read: look everywhere.
+    /// Returns all sources as ready, for the first pass, when nothing is known yet.
     pub(super) fn everywhere() -> Self {
-        // That a process has ended is said by its descriptor alone.
+        // Except `Process`: only its descriptor shows that the process has ended.
         Self(!Source::Process.bit())
     }
 
@@ -63,13 +63,13 @@ impl Ready {
     }
 }
 
-/// The most that one look can find; submit connections are three.
+/// Maximum number of events of one wait; `SubmitConnections` stands for three descriptors.
 const FOUND_MAX: usize = Source::COUNT + 2;
 
 pub(super) struct Descriptors {
     set: OwnedFd,
     timer: DeadlineTimer,
-    /// Those that are waited for at times only, as they stand in the set now.
+    /// The sources that are of interest only at times: their descriptors in the set now.
     at_times: [Option<(RawFd, EventFlags)>; Source::COUNT],
 }
 
@@ -86,7 +86,7 @@ impl Descriptors {
         Ok(descriptors)
     }
 
-    /// Waited for from now on.
+    /// Adds a descriptor to the set for good.
     pub(super) fn add(&self, source: Source, descriptor: RawFd) -> io::Result<()> {
         let data = epoll::EventData::new_u64(source as u64);
         Ok(epoll::add(
@@ -97,19 +97,19 @@ impl Descriptors {
         )?)
     }
 
-    /// As [`Self::add`].
+    /// Adds a socket's descriptor, as [`Self::add`] does.
     pub(super) fn add_socket(&self, source: Source, socket: &Socket) -> io::Result<()> {
         self.add(source, socket.get_fd()?)
     }
 
-    /// What a source that is waited for at times asks for now. A descriptor is ready as soon as its
-    /// source asks for it again, if it is then: nothing that came meanwhile is missed.
+    /// Sets what to wait for at a source that is of interest only at times. A descriptor that is
+    /// ready when it is added is reported at once, so nothing that arrived meanwhile is missed.
     pub(super) fn wait_for(&mut self, source: Source, wanted: Option<(RawFd, EventFlags)>) {
         let present = &mut self.at_times[source as usize];
         if *present == wanted {
             return;
         }
-        // One that was closed has left the set by itself.
+        // The kernel removes a closed descriptor from the set itself.
         if let Some((descriptor, _)) = present.take() {
             let _ = epoll::delete(&self.set, lent(descriptor));
         }
@@ -120,7 +120,7 @@ impl Descriptors {
         }
     }
 
-    /// What is ready. Rests until something is, if it may.
+    /// Returns the sources that are ready. Waits until one is ready, if `rest` allows it.
     pub(super) fn wait(&mut self, rest: Rest, now: Duration) -> Ready {
         const AT_ONCE: &Timespec = &Timespec {
             tv_sec: 0,
@@ -131,7 +131,7 @@ impl Descriptors {
             Rest::Until(_) | Rest::No => Some(AT_ONCE),
         };
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; FOUND_MAX];
-        // An interrupted wait is one that found nothing.
+        // An interrupted wait counts as one that found nothing.
         let found = epoll::wait(&self.set, &mut room, timeout);
         let mut ready = Ready::default();
         for event in found.map_or(&mut [][..], |(found, _)| found) {
@@ -141,7 +141,7 @@ impl Descriptors {
     }
 }
 
-/// Whether something can be read from it now or within `patience`; its end counts.
+/// Whether something can be read from the source now or within `patience`; its end counts too.
 pub fn is_readable_within(source: impl AsFd, patience: Duration) -> bool {
     let patience = Timespec::try_from(patience).ok();
     let mut items = [PollFd::new(&source, PollFlags::IN)];

@@ -1,4 +1,5 @@
-//! The worker port's connections: who is connected from where, and lines about it in the log.
+//! The worker port's connections: which manager is connected from which address, and their log
+//! lines.
 
 mod descriptor_guard;
 mod listener_wait;
@@ -24,22 +25,23 @@ pub(super) struct WorkerConnections {
     monitor: SocketMonitor,
     open: Connections,
     descriptor_guard: DescriptorGuard,
-    /// libzmq names no descriptor with a failed handshake, but closes its connection right after.
+    /// The last failed handshake. libzmq reports no descriptor with it, but closes its connection
+    /// right afterwards.
     fault: Option<HandshakeFault>,
 }
 
-/// How many there are, and how many there may be.
+/// How many connections and descriptors are open, and how many may be.
 #[derive(Clone, Copy)]
 pub(super) struct Count {
     pub(super) open: usize,
     pub(super) lets_in: bool,
-    /// Of the whole process.
+    /// Descriptors in use in the whole process.
     pub(super) descriptors: usize,
     pub(super) descriptor_limit: usize,
 }
 
 impl WorkerConnections {
-    /// Call it when everything else is open.
+    /// Creates the table. Call this when all other descriptors are open.
     pub(super) fn new(monitor: SocketMonitor) -> Self {
         Self {
             monitor,
@@ -49,7 +51,7 @@ impl WorkerConnections {
         }
     }
 
-    /// For the status document.
+    /// Returns the counts for the status document.
     pub(super) fn count(&self) -> Count {
         let open = self.open.len();
         Count {
@@ -64,7 +66,8 @@ impl WorkerConnections {
         self.monitor.socket()
     }
 
-    /// Reads what has happened or is due, and returns the connections that were closed.
+    /// Reads the events of connections, does what is due, and returns the connections that were
+    /// closed.
     pub(super) fn read_events(&mut self, complaints: &Complaints, now: Now) -> Vec<ConnectionId> {
         let mut closed = Vec::new();
         while let Some(event) = self.monitor.next() {
@@ -99,7 +102,7 @@ impl WorkerConnections {
         closed
     }
 
-    /// When it is to be read though nothing has happened.
+    /// When [`Self::read_events`] is due even if nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.descriptor_guard.next_deadline(self.open.len())
     }
@@ -116,7 +119,7 @@ impl WorkerConnections {
             return;
         }
         let error = zmq_calls::error_of(errno);
-        // Whoever was waiting may have gone, or was turned away by the guard.
+        // The peer that was waiting may have left, or the guard has closed its connection.
         if error.kind() != ErrorKind::WouldBlock
             && complaints.may_say(Complaint::ConnectionNotAccepted, &[], now)
         {
@@ -127,7 +130,8 @@ impl WorkerConnections {
         }
     }
 
-    /// As [`Self::sender`], if it spoke by the same connection before.
+    /// As [`Self::sender`], but only if the manager has sent a message by the same connection
+    /// before.
     pub(super) fn known(
         &self,
         descriptor: Option<RawFd>,
@@ -138,7 +142,8 @@ impl WorkerConnections {
         Some((manager, connection.origin()))
     }
 
-    /// Who sent a message, and where it came from, by the descriptor that it names.
+    /// Returns which manager sent a message and from where, by the descriptor that the message
+    /// arrived on.
     pub(super) fn sender(
         &mut self,
         descriptor: Option<RawFd>,

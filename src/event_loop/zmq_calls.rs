@@ -1,15 +1,15 @@
-//! The few calls that go to libzmq without the `zmq` crate's error type, which panics on an errno
-//! that it does not list (EAFNOSUPPORT, EPERM …), options that it does not know, and what is asked
-//! of any socket.
+//! The few direct calls of libzmq: those that the `zmq` crate's error type would make panic,
+//! because it does not list their errno (EAFNOSUPPORT, EPERM …); options that the crate does not
+//! know; and queries that work for any socket.
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::io;
 
 use zmq::Socket;
 
-/// `ZMQ_ZAP_ENFORCE_DOMAIN` of zmq.h.
+/// The option `ZMQ_ZAP_ENFORCE_DOMAIN` of zmq.h.
 const ZMQ_ZAP_ENFORCE_DOMAIN: c_int = 93;
-/// Where libzmq's own errors begin.
+/// The number at which libzmq's own errors begin.
 const ZMQ_HAUSNUMERO: c_int = 156_384_712;
 
 pub(super) fn bind(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
@@ -20,14 +20,14 @@ pub(super) fn bind(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
 
 pub(super) fn connect(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
     let endpoint = CString::new(endpoint)?;
-    // SAFETY: as for bind.
+    // SAFETY: as for `bind`.
     check(unsafe { zmq_sys::zmq_connect(socket.as_mut_ptr(), endpoint.as_ptr()) })
 }
 
-/// It is no error that there is nothing to end.
+/// Disconnects a socket. It is no error if the socket is not connected.
 pub(super) fn disconnect(socket: &mut Socket, endpoint: &str) -> io::Result<()> {
     let endpoint = CString::new(endpoint)?;
-    // SAFETY: as for bind.
+    // SAFETY: as for `bind`.
     let ended = check(unsafe { zmq_sys::zmq_disconnect(socket.as_mut_ptr(), endpoint.as_ptr()) });
     match ended {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -35,10 +35,10 @@ pub(super) fn disconnect(socket: &mut Socket, endpoint: &str) -> io::Result<()> 
     }
 }
 
-/// With this, a peer of a socket that has a ZAP domain is refused where no handler answers.
+/// Makes libzmq refuse the peers of a socket with a ZAP domain if no ZAP handler answers.
 pub(super) fn enforce_zap_domain(socket: &mut Socket) -> io::Result<()> {
     let on: c_int = 1;
-    // SAFETY: the value is an int of the size that is told, and libzmq copies it.
+    // SAFETY: the value is an int of the size that is passed, and libzmq copies it.
     check(unsafe {
         zmq_sys::zmq_setsockopt(
             socket.as_mut_ptr(),
@@ -49,9 +49,10 @@ pub(super) fn enforce_zap_domain(socket: &mut Socket) -> io::Result<()> {
     })
 }
 
-/// The peer that a ROUTER connects to next has this name for it, and can be spoken to at once.
+/// Sets the routing id of the peer that a ROUTER connects to next, so that the ROUTER can send to
+/// that peer at once.
 pub(super) fn name_next_peer(socket: &mut Socket, name: &[u8]) -> io::Result<()> {
-    // SAFETY: the value is of the size that is told, and libzmq copies it.
+    // SAFETY: the value is of the size that is passed, and libzmq copies it.
     check(unsafe {
         zmq_sys::zmq_setsockopt(
             socket.as_mut_ptr(),
@@ -82,18 +83,19 @@ fn check(status: c_int) -> io::Result<()> {
     }
 }
 
-/// What the call before failed of.
+/// Returns the error of the previous call.
 pub(super) fn last_error() -> io::Error {
-    // SAFETY: zmq_errno has no preconditions.
+    // SAFETY: `zmq_errno` has no preconditions.
     error_of(unsafe { zmq_sys::zmq_errno() })
 }
 
-/// An error by its number. libzmq's own lie beyond the system's, which knows nothing of them.
+/// Returns an error by its number. libzmq's own numbers are above those of the system, which has no
+/// texts for them.
 pub(super) fn error_of(errno: c_int) -> io::Error {
     if errno < ZMQ_HAUSNUMERO {
         return io::Error::from_raw_os_error(errno);
     }
-    // SAFETY: zmq_strerror takes any number, and its texts are there for ever.
+    // SAFETY: `zmq_strerror` takes any number, and its texts live for ever.
     let text = unsafe { CStr::from_ptr(zmq_sys::zmq_strerror(errno)) };
     io::Error::other(text.to_string_lossy())
 }
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_told_in_the_words_of_whose_they_are() {
+    fn libzmq_and_system_errors_have_their_own_texts() {
         let own = ZMQ_HAUSNUMERO + 51;
         assert_eq!(
             error_of(own).to_string(),
@@ -119,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn what_libzmq_refuses_is_told_in_its_words() {
+    fn last_error_has_the_text_of_libzmq() {
         let socket = zmq::Context::new().socket(zmq::REP).unwrap();
-        // Nobody has asked.
+        // No request has arrived, so a REP socket cannot send.
         let refused = socket.send("answer", zmq::DONTWAIT);
         assert_eq!(refused, Err(zmq::Error::EFSM));
         assert_eq!(

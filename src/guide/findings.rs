@@ -1,6 +1,6 @@
-//! A section for each finding that `doctor` and `status` report, by its id. Its first paragraph
-//! says what the finding means; a list follows with what shows it, what may cause it, what to do,
-//! and related findings.
+//! The sections about findings of `doctor` and `status`, by the findings' ids. A section's first
+//! paragraph says what the finding means. A list follows: what shows it, what may cause it, what to
+//! do, and related findings.
 
 const FILES: [&str; 5] = [
     include_str!("findings/configuration.md"),
@@ -9,26 +9,26 @@ const FILES: [&str; 5] = [
     include_str!("findings/run.md"),
     include_str!("findings/status.md"),
 ];
-/// What a section begins with, before its id.
+/// The beginning of a section, before its id.
 const HEAD: &str = "\n## ";
 const ITEM: &str = "- ";
 
-/// What to know about the findings of one id.
+/// The guide's section about the findings of one id.
 #[derive(Debug, Clone, Copy)]
 pub struct Finding {
-    /// As the tools print it.
+    /// The id, as the tools print it.
     pub id: &'static str,
     body: &'static str,
 }
 
 impl Finding {
-    /// What it means, in a sentence or two.
+    /// Returns what the finding means, in a sentence or two.
     #[must_use]
     pub fn meaning(&self) -> String {
         self.parts().into_iter().next().unwrap_or_default()
     }
 
-    /// The meaning, then each item of the list, each as one line.
+    /// Returns the meaning, then each item of the list; each as one line.
     #[must_use]
     pub fn parts(&self) -> Vec<String> {
         let mut parts: Vec<String> = Vec::new();
@@ -46,13 +46,13 @@ impl Finding {
     }
 }
 
-/// The finding with this id.
+/// Returns the section about the finding with this id.
 #[must_use]
 pub fn finding(id: &str) -> Option<Finding> {
     findings().find(|finding| finding.id == id)
 }
 
-/// All of them, file by file.
+/// Returns the sections about all findings, file by file.
 pub fn findings() -> impl Iterator<Item = Finding> {
     let sections = FILES.iter().flat_map(|file| file.split(HEAD).skip(1));
     sections.filter_map(|section| {

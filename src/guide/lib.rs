@@ -1,12 +1,12 @@
 //! The guide: Markdown pages that people read in three ways. The repository shows them, rustdoc
 //! shows them (one module for each page), and `htex-interchange guide` prints them.
 //!
-//! This crate holds texts and finds things in them. It names no other crate, and how a text looks
-//! on a terminal is up to the tool.
+//! This crate holds texts and finds things in them. It depends on no other crate. The tool `guide`
+//! decides how a text looks on a terminal.
 //!
 //! A page begins with its title and one sentence, which lists of pages show. Pages link to each
-//! other by references (`[use]`), which each page defines at its end for readers of the repository;
-//! rustdoc gets `links.txt` in front of each page, and the first definition counts.
+//! other by references (`[use]`). Each page defines its references at its end, for readers of the
+//! repository. rustdoc gets `links.txt` in front of each page, and uses the first definition.
 
 pub mod findings;
 pub mod lookup;
@@ -14,14 +14,14 @@ pub mod lookup;
 /// A page of the guide.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
-    /// The word that asks for it: the file's name without its end.
+    /// The word that names the page: its file's name without the extension.
     pub topic: &'static str,
-    /// Markdown.
+    /// The page's text, in Markdown.
     pub text: &'static str,
 }
 
 impl Page {
-    /// What the page is about, in one sentence.
+    /// Returns what the page is about, in one sentence.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut paragraphs = self.text.split("\n\n").map(str::trim);
@@ -34,7 +34,7 @@ impl Page {
     }
 }
 
-/// Declares each page as a module for rustdoc, and lists them in this order.
+/// Declares each page as a module for rustdoc, and lists the pages in this order.
 macro_rules! pages {
     ($($module:ident $topic:literal)*) => {
         $(
@@ -70,7 +70,7 @@ pages! {
     changelog "changelog"
 }
 
-/// The page of this topic.
+/// Returns the page with this topic.
 #[must_use]
 pub fn page(topic: &str) -> Option<Page> {
     PAGES.iter().copied().find(|page| page.topic == topic)
@@ -94,7 +94,8 @@ mod tests {
         }
     }
 
-    /// A reference without a definition is shown in brackets; one to no page leads nowhere.
+    /// Readers would see a reference without a definition in brackets. A reference to a missing
+    /// page would lead nowhere.
     #[test]
     fn every_reference_is_defined_in_its_page() {
         let links = include_str!("links.txt");

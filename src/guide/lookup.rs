@@ -1,18 +1,18 @@
-//! Finds what a word stands for: a section by its heading, a row of a table by its first cell, or a
-//! paragraph by the bold words that it begins with.
+//! Finds the part of the guide that a word names: a section by its heading, a row of a table by its
+//! first cell, or a paragraph by the bold words at its beginning.
 
 use crate::{PAGES, Page};
 
 /// A part of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The topic of the page that it is from.
+    /// The topic of the page that contains the part.
     pub topic: &'static str,
-    /// Markdown.
+    /// The part's text, in Markdown.
     pub text: String,
 }
 
-/// The first part that `word` names; case does not count.
+/// Returns the first part that `word` names; upper and lower case are the same.
 #[must_use]
 pub fn part(word: &str) -> Option<Part> {
     let kinds: [fn(&Page, &str) -> Option<String>; 3] = [section, row, paragraph];
@@ -27,22 +27,22 @@ pub fn part(word: &str) -> Option<Part> {
     })
 }
 
-/// Each `[name]: target` of a text.
+/// Returns each definition of a reference, `[name]: target`, in a text.
 pub fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(definition)
 }
 
-/// The name and the target of a line that defines a reference.
+/// Returns the name and the target if the line defines a reference.
 #[must_use]
 pub fn definition(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix('[')?.split_once("]: ")
 }
 
-/// The cells of a table's line.
+/// Returns the cells of a line of a table.
 #[must_use]
 pub fn cells(line: &str) -> Vec<String> {
     let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
-    // A bar within a cell is written with a backslash.
+    // A bar within a cell is escaped by a backslash.
     let bars = inner.replace("\\|", "\u{1}");
     let cells = bars
         .split('|')
@@ -50,7 +50,7 @@ pub fn cells(line: &str) -> Vec<String> {
     cells.collect()
 }
 
-/// Whether a line stands between a table's head and its rows.
+/// Whether a line is the ruler between a table's head and its rows.
 #[must_use]
 pub fn is_ruler(line: &str) -> bool {
     line.starts_with('|') && line.contains("---") && line.chars().all(|c| "|-: ".contains(c))
@@ -77,7 +77,7 @@ fn section(page: &Page, word: &str) -> Option<String> {
     level.map(|_| text)
 }
 
-/// How deep a heading is, and its words.
+/// Returns the depth and the words if the line is a heading.
 #[must_use]
 pub fn heading(line: &str) -> Option<(usize, &str)> {
     let words = line.trim_start_matches('#');
@@ -88,7 +88,7 @@ pub fn heading(line: &str) -> Option<(usize, &str)> {
         .map(|words| (depth, words))
 }
 
-/// As a list below the row's first cell.
+/// Returns the row that `word` names, as a list below the row's first cell.
 fn row(page: &Page, word: &str) -> Option<String> {
     let lines: Vec<&str> = page.text.lines().collect();
     let mut heads = Vec::new();
@@ -126,8 +126,8 @@ fn paragraph(page: &Page, word: &str) -> Option<String> {
     found.map(|text| format!("{}\n", text.trim()))
 }
 
-/// Whether a title, a cell or bold words are this name, or begin with it in code: the flag
-/// `--events FILE` is found as `--events`.
+/// Whether `word` names a title, a cell or bold words: `word` is the whole text, or the first word
+/// of the code at its beginning. `--events` names the flag `--events FILE`.
 fn is_named(text: &str, word: &str) -> bool {
     let text = text.trim();
     let in_code = text.strip_prefix('`').and_then(|rest| rest.split_once('`'));

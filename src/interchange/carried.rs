@@ -1,18 +1,20 @@
-//! The bytes of a message on its way through: in the frame that it came in, or in the journal.
+//! The bytes of a message that passes through: in the frame in which they arrived, or in the
+//! journal.
 
 use journal::Record;
 
-/// A frame, or what was written down of one.
+/// A received frame, or its copy in the journal.
 #[derive(Debug)]
 pub enum Carried<F> {
-    /// As it came.
+    /// The frame as it arrived.
     Frame(F),
-    /// In memory that outlives this process: so many bytes from the record's beginning.
+    /// A record in memory that outlives this process. The message is the given number of bytes at
+    /// the start of the record.
     WrittenDown(Record, usize),
 }
 
 impl<F> Carried<F> {
-    /// The frame, if it is one still.
+    /// Returns the frame, or `None` if the message is in the journal.
     pub fn into_frame(self) -> Option<F> {
         match self {
             Self::Frame(frame) => Some(frame),

@@ -1,7 +1,9 @@
-//! How many lines bad input may cost. Whoever sends 100,000 bad messages must not write 100,000
-//! lines: the first ones of a second are written in full, then one line says how many more came.
-//! What a user's own code does wrong it does again and again, and says the same: that is written in
-//! full when it begins, and then counted, a line a minute, until a minute passes without it.
+//! Limits the number of log lines about bad input. A peer that sends 100,000 bad messages must not
+//! cause 100,000 lines. The first lines of a second are written in full, then one line counts the
+//! rest.
+//!
+//! Errors in a user's own code repeat with the same text. Such an error is written in full when it
+//! first occurs, and then counted, one line a minute, until a minute passes without it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,50 +14,52 @@ use tracing::info;
 
 use broker::{Anomaly, AnomalyLog, Now};
 
-/// What a stranger or a bad peer can cause a line with, as often as it likes.
+/// A kind of log line that an unknown or misbehaving peer can cause as often as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Complaint {
-    /// Bytes on the worker port that are no message of a manager.
+    /// Bytes on the worker port that are not a manager's message.
     UnreadableMessage,
-    /// A message of an identity that is not registered, or not any more.
+    /// A message from an identity that is not registered, or no longer registered.
     UnknownManager,
-    /// A result of a task that its sender does not hold.
+    /// A result for a task that its sender does not hold.
     ResultNotHeld,
-    /// A registration behind an identity that is registered.
+    /// A registration from an identity that is registered already.
     Registration,
-    /// A manager speaks from another address than before.
+    /// A message of a manager from another address than before.
     AnotherAddress,
-    /// A connection that ended in its handshake: another protocol, or another key.
+    /// A connection that failed in its handshake, because of another protocol or another key.
     HandshakeFailed,
-    /// A key that is not in the certificate directory (ZAP).
+    /// A client key that is not in the certificate directory (ZAP).
     PeerRefused,
-    /// Not bad by itself, but free for everybody who reaches the port.
+    /// A new connection. This is no error, but every host that reaches the port can cause it.
     ConnectionOpened,
-    /// The end of one, which whoever opened it may bring about.
+    /// The end of a connection, which its peer can cause at any time.
     ConnectionClosed,
-    /// Whoever opens many may bring about that one fails.
+    /// A connection that could not be accepted. A peer that opens many connections can cause this.
     ConnectionNotAccepted,
-    /// SIGINT or SIGHUP, from whoever may send one.
+    /// SIGINT or SIGHUP, from any process that may send a signal.
     IgnoredSignal,
-    /// An answer of the user's own selector, or its absence.
+    /// A faulty answer of the user's own selector, or a missing one.
     SelectorFault,
 }
 
-/// How many lines there may be.
+/// Maximum numbers of lines.
 struct Limits {
-    /// Of one peer, in a span.
+    /// Maximum number of lines about one peer in a span.
     of_one: u32,
-    /// And of all together. A peer may call itself differently every time, so this one is what
-    /// bounds the log; a cluster's managers connect together.
+    /// Maximum number of lines about all peers in a span. A peer can use a new identity every time,
+    /// so this limit is what bounds the log. It is high enough for a cluster's managers that
+    /// connect together.
     of_all: u32,
     span: Span,
 }
 
-/// Lines of one kind are counted over a span, which begins with the first of them.
+/// The time over which lines of one kind are counted. A span begins with the first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Span {
     Second,
-    /// If there were more than could be said, the next one is none of new lines.
+    /// A span of one minute. If any line was held back in it, the next span continues to hold lines
+    /// back.
     Minute,
 }
 
@@ -134,17 +138,17 @@ impl Complaint {
     }
 }
 
-/// What was said in the spans at hand, and what was not: one account, for the broker and the rings
-/// around it alike.
+/// The counts of written and suppressed lines in the current spans. The broker and the code around
+/// it share one account.
 #[derive(Debug, Clone, Default)]
 pub struct Complaints(Rc<RefCell<Account>>);
 
 #[derive(Debug, Default)]
 struct Account {
-    /// When the first of the spans ends, on the monotonic clock.
+    /// The end of the span that ends first, on the monotonic clock.
     until: Option<Duration>,
     counts: BTreeMap<Complaint, Count>,
-    /// Of each kind since the start, said or not.
+    /// Occurrences of each kind since the start, whether written or suppressed.
     totals: BTreeMap<Complaint, u64>,
 }
 
@@ -152,34 +156,36 @@ struct Account {
 struct Count {
     until: Duration,
     said: u32,
-    /// At most as many peers as lines were said.
+    /// Number of lines written about each peer. The map has at most as many peers as lines were
+    /// written.
     said_of: BTreeMap<Vec<u8>, u32>,
     held_back: u64,
 }
 
 impl Complaints {
-    /// Whether the line about `peer` is to be written. Otherwise it is counted.
+    /// Whether the line about `peer` is to be written. If not, it is counted.
     pub fn may_say(&self, complaint: Complaint, peer: &[u8], now: Now) -> bool {
         self.0.borrow_mut().may_say(complaint, peer, now)
     }
 
-    /// How often there was reason for a line since the start.
+    /// Returns the number of occurrences since the start, whether written or suppressed.
     pub fn total(&self, complaint: Complaint) -> u64 {
         let account = self.0.borrow();
         account.totals.get(&complaint).copied().unwrap_or_default()
     }
 
-    /// When a line about what was held back is due, on the monotonic clock.
+    /// Returns when a line about suppressed lines is due, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.0.borrow().next_deadline()
     }
 
-    /// Time has passed.
+    /// Ends the spans that are over, and logs how many lines each suppressed.
     pub fn handle_time(&self, now: Now) {
         self.0.borrow_mut().handle_time(now);
     }
 
-    /// Tells what was held back, and begins anew. At the end nothing is left untold.
+    /// Logs how many lines were suppressed so far, and resets the counts. Called at the end, so
+    /// that no suppressed line stays unreported.
     pub fn tell(&self) {
         self.0.borrow_mut().tell();
     }
@@ -274,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_selector_does_wrong_again_and_again_is_written_once_and_counted_each_minute() {
+    fn repeated_selector_errors_are_written_once_and_counted_each_minute() {
         let events = Events::capture(LevelFilter::INFO);
         let texts = || -> Vec<String> { events.take().into_iter().map(|it| it.text).collect() };
         let account = Complaints::default();
@@ -297,18 +303,18 @@ mod tests {
             )]
         };
         assert_eq!(texts(), more(58));
-        // It goes on, whatever else is said in seconds meanwhile.
+        // The span continues, whatever lines of other kinds are written in it.
         raise("it raised", 100);
         assert!(account.may_say(Complaint::IgnoredSignal, b"SIGHUP", at(100)));
         account.handle_time(at(102));
         assert_eq!(account.next_deadline(), Some(at(130).monotonic));
         account.handle_time(at(130));
         assert_eq!(texts(), more(1));
-        // A minute without it: it is written in full again.
+        // After a minute without the error, it is written in full again.
         account.handle_time(at(190));
         raise("it raised", 191);
         assert_eq!(texts(), ["it raised"]);
-        // One that never says the same is no way around it.
+        // An error whose text changes every time is limited too.
         (0..100).for_each(|number| raise(&format!("fault {number}"), 192));
         assert_eq!(texts().len(), 4);
         account.tell();

@@ -1,16 +1,15 @@
-//! The file of events: one JSON object a line, one line a change.
+//! The file of events: one JSON object per line, one line per change.
 //!
 //! Every line has `t` (seconds since the epoch) and `event`: `start`, `restart` (another process
-//! goes on in the place of one that ended), `task`, `manager`, `dropped` (lines that were lost
-//! before this one) or `end`. The guide's page `operate`
-//! lists the fields.
+//! replaces one that ended), `task`, `manager`, `dropped` (lines that were lost before this line)
+//! or `end`. The guide's page `operate` lists the fields.
 
 use serde::Serialize;
 
 use broker::{FailedBy, Happening, ManagerChange, TaskChange, What};
 use protocol::{BlockId, ManagerId, TaskId};
 
-/// Which meaning the fields have.
+/// Version of the meaning of the fields.
 pub const FORMAT: u32 = 1;
 
 #[derive(Serialize)]
@@ -56,7 +55,8 @@ struct TaskLine<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     manager: Option<String>,
-    /// If they are several: nearly every task takes one, and there are many lines.
+    /// Number of slots, if more than one. Nearly every task takes one slot, and there are many
+    /// lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<usize>,
 }
@@ -73,7 +73,7 @@ struct ManagerLine<'a> {
     workers: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<usize>,
-    /// How many it held.
+    /// Number of tasks that the manager held, or that raised in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,20 +87,20 @@ enum Block<'a> {
     Text(&'a str),
 }
 
-/// Who writes the file.
+/// The process that writes the file.
 pub struct Writer<'a> {
-    /// Of this program.
+    /// Version of this program.
     pub version: &'a str,
-    /// The process that writes it.
+    /// Process id of the writer.
     pub pid: u32,
-    /// The node that it runs on.
+    /// Name of the node on which the writer runs.
     pub host: &'a str,
-    /// The directory of its log; the last part of the path is the executor's label.
+    /// The log directory. The last part of its path is the executor's label.
     pub logdir: &'a str,
 }
 
-/// The first line of each file, and of each process that goes on with one. Of all processes of a
-/// run it has the time of the first one's start.
+/// Encodes the first line of each file, and of each process that continues a file. All processes of
+/// a run write the start time of the first process.
 pub fn of_start(writer: &Writer<'_>, wall_s: f64) -> Vec<u8> {
     let label = writer.logdir.trim_end_matches('/').rsplit('/').next();
     line(
@@ -116,7 +116,7 @@ pub fn of_start(writer: &Writer<'_>, wall_s: f64) -> Vec<u8> {
     )
 }
 
-/// The second line of a process that goes on in the place of one that ended.
+/// Encodes the second line of a process that replaces one that ended.
 pub fn of_restart(number: u32, why: &str, down_s: f64, wall_s: f64) -> Vec<u8> {
     line(
         wall_s,
@@ -128,7 +128,8 @@ pub fn of_restart(number: u32, why: &str, down_s: f64, wall_s: f64) -> Vec<u8> {
     )
 }
 
-/// Lines that the file never got, told with the time of the line behind them.
+/// Encodes a count of lines that were not written to the file. Its time is that of the next line,
+/// `behind`.
 pub fn of_dropped(lines: u64, behind: &[u8]) -> Vec<u8> {
     #[derive(serde::Deserialize)]
     struct Time {
@@ -138,12 +139,12 @@ pub fn of_dropped(lines: u64, behind: &[u8]) -> Vec<u8> {
     line(behind.map_or(0.0, |time| time.t), Event::Dropped { lines })
 }
 
-/// The last line.
+/// Encodes the last line.
 pub fn of_end(reason: &str, wall_s: f64) -> Vec<u8> {
     line(wall_s, Event::End { reason })
 }
 
-/// One change.
+/// Encodes one change.
 pub fn of_happening(happening: &Happening) -> Vec<u8> {
     let event = match &happening.what {
         What::Task { task, change } => Event::Task(of_task(*task, change)),
@@ -229,7 +230,7 @@ fn of_manager<'a>(manager: &ManagerId, change: &'a ManagerChange) -> ManagerLine
     }
 }
 
-/// What a change is called, here and in the document.
+/// Returns the name of a change, both for the file of events and for the status document.
 pub(super) fn name_of(change: &ManagerChange) -> &'static str {
     match change {
         ManagerChange::Registered { .. } => "registered",
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_says_what_it_asks_for_and_how_many_slots_it_takes_if_it_does() {
+    fn a_task_line_has_needs_and_slots_if_any() {
         let manager = ManagerId::new(b"ab12");
         let of = |state: &str| {
             format!("{{\"t\":1700000000.25,\"event\":\"task\",\"task\":7,\"state\":\"{state}\"")
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_when_and_what() {
+    fn a_line_has_time_and_event() {
         let manager = ManagerId::new(b"ab12");
         let change = ManagerChange::Registered {
             block: BlockId::Text("3".into()),

@@ -1,10 +1,12 @@
-//! Frames to messages and back, around a [`Broker`].
+//! Turns frames into messages and back, around a [`Broker`].
 //!
-//! A frame that is not what its channel carries ends here: one WARNING with who sent it, and it is
-//! dropped. What the broker wants sent leaves here as bytes. No sockets: `F` is whatever the
-//! sockets' ring calls a frame, and an output that passes one on hands back that very frame.
+//! A frame that is not a valid message of its channel is dropped here, with one WARNING that names
+//! its sender. The broker's outputs leave here as bytes. This crate has no sockets: `F` is the
+//! frame type of the socket code. An output that forwards a frame returns exactly the frame that
+//! arrived.
 
-// .cargo/clippy.toml lists what only a program with a world around it may name.
+// The clippy lints below forbid clocks, files and other side effects. `.cargo/clippy.toml` lists
+// them.
 #![forbid(
     clippy::disallowed_macros,
     clippy::disallowed_methods,
@@ -39,38 +41,39 @@ pub use carried::Carried;
 pub use complaints::{Complaint, Complaints};
 pub use status_document::{Surroundings, document, timings};
 
-/// Tasks in a queue of up to this length leave soon, and stay in the frames that they came in. A
-/// small frame may pin a receive buffer of 8 KiB, so this is 16 MiB at the worst.
+/// Maximum length of a queue whose tasks stay in the frames in which they arrived, since they leave
+/// soon. A small frame may pin a receive buffer of 8 KiB, so this costs at most 16 MiB.
 const SHORT_QUEUE_TASKS: usize = 2048;
 
-/// What a queued task costs beside its body, about: measured with 1 KiB tasks.
+/// Approximate memory of a queued task in addition to its body, measured with 1 KiB tasks.
 const QUEUED_TASK_BYTES: usize = 200;
 
-/// What a channel is to carry.
+/// A message to send on a channel.
 #[derive(Debug)]
 pub enum Parcel<F> {
-    /// A frame that came in, passed on untouched.
+    /// A received frame, forwarded unchanged.
     Frame(F),
-    /// Bytes of our own making.
+    /// Bytes that the interchange encoded.
     Bytes(Vec<u8>),
 }
 
-/// What a manager said, read.
+/// The decoded messages of one transmission from a manager.
 pub struct Said<F>(Words<F>);
 
 enum Words<F> {
     One(Read<F>),
-    /// In the form of older releases, with a marker.
+    /// Several messages behind a marker, in the form of older releases.
     Several(Vec<Read<F>>),
 }
 
 type Read<F> = Result<FromManager<Body<F>>, Malformed>;
 
-/// What the broker carries.
+/// The type of the message bodies that the broker carries.
 type Body<F> = Opaque<Carried<F>>;
 
 impl<F: AsRef<[u8]>> Said<F> {
-    /// The frame behind the identity, and (in the form of older releases) those behind that.
+    /// Decodes the frame after the identity, and in the form of older releases also the frames
+    /// after that.
     pub fn read(first: F, mut more: Vec<F>) -> Self {
         if more.is_empty() {
             return Self(Words::One(FromManager::parse(Carried::Frame(first))));
@@ -80,23 +83,24 @@ impl<F: AsRef<[u8]>> Said<F> {
         Self(Words::Several(FromManager::parse_marked(more)))
     }
 
-    /// Whether it takes an identity: what came of the connection before must be known by then.
+    /// Whether the message is a registration. A registration claims an identity, so the caller must
+    /// first process the closing of an earlier connection with that identity.
     pub fn registers(&self) -> bool {
         matches!(&self.0, Words::One(Ok(FromManager::Registration(_))))
     }
 }
 
-/// Something to send, and where: in the order in which it is to leave.
+/// Something to send and its destination. The items are in the order in which they must be sent.
 #[derive(Debug)]
 pub enum Transmit<F> {
-    /// A word to a manager.
+    /// A message to a manager.
     Manager {
-        /// Who is told.
+        /// The recipient.
         to: ManagerId,
-        /// What, in Parsl's form by [`ToManager::encode`].
+        /// The message, which [`ToManager::encode`] turns into Parsl's form.
         message: ToManager,
     },
-    /// A result, to the executor.
+    /// A result or another message on the result channel, for the executor.
     Result(Parcel<F>),
     /// A record for the monitoring hub.
     Report(Vec<u8>),
@@ -104,34 +108,35 @@ pub enum Transmit<F> {
     Event(Vec<u8>),
     /// A question for the process that runs the user's manager selector.
     Rank(Vec<u8>),
-    /// This manager is not registered any more: what it has not taken need not reach it.
+    /// A manager that is no longer registered. Messages that it has not taken need not be
+    /// delivered.
     Forget(ManagerId),
-    /// The last one.
+    /// The last item: the process stops for this reason.
     Stop(StopReason),
 }
 
-/// Finds the submit side's versions. Asked once, when the first manager registers: it may read
-/// files and run an interpreter, which start-up has no time for.
+/// Finds the versions on the submit side. It is called once, when the first manager registers: it
+/// may read files and run an interpreter, which would delay start-up.
 pub type FindVersions = Box<dyn FnOnce() -> Versions>;
 
-/// A broker with its doors.
+/// A broker, with encoding and decoding around it.
 pub struct Interchange<F> {
     broker: Broker<Body<F>>,
     find_versions: Option<FindVersions>,
     complaints: Complaints,
-    /// How many there were.
+    /// Number of commands received.
     commands: u64,
-    /// What of the needs of tasks could not be read.
+    /// The keys of task requirements whose values were unreadable so far.
     unread: UnreadWords,
-    /// Parsl's name of the run, for reports.
+    /// Parsl's name of the run, for monitoring records.
     run_id: Option<String>,
-    /// Where one is kept.
+    /// The journal, if one is kept.
     journal: Option<Journal>,
     kept_totals: Option<Record>,
 }
 
 impl<F: AsRef<[u8]>> Interchange<F> {
-    /// `run_id` is Parsl's name of the run, which reports bear.
+    /// Creates an interchange. `run_id` is Parsl's name of the run, for monitoring records.
     pub fn new(
         mut broker: Broker<Body<F>>,
         find_versions: FindVersions,
@@ -151,7 +156,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// A frame from the task channel.
+    /// Handles a frame from the task channel.
     pub fn handle_task(&mut self, frame: F, now: Now) {
         let stay = match self.broker.queued() < SHORT_QUEUE_TASKS {
             true => Stay::Short,
@@ -167,7 +172,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// A message of the worker port.
+    /// Handles a message from the worker port.
     pub fn handle_manager(&mut self, id: &ManagerId, said: Said<F>, origin: Origin, now: Now) {
         match said.0 {
             Words::One(message) => self.handle_message(id, message, origin, now),
@@ -179,7 +184,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// A request of the command channel, and its reply: whatever it is, it gets one.
+    /// Handles a request on the command channel and returns the reply. Every request gets a reply.
     #[must_use]
     pub fn handle_command(&mut self, frame: &[u8], now: Now) -> Vec<u8> {
         self.commands += 1;
@@ -190,7 +195,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.handle_command(command, now).encode()
     }
 
-    /// An answer of the process that runs the user's manager selector.
+    /// Handles an answer of the process that runs the user's manager selector.
     pub fn handle_answer(&mut self, bytes: &[u8], now: Now) {
         match SelectorAnswer::parse(bytes) {
             Ok(answer) => self.broker.handle_answer(answer, now),
@@ -202,7 +207,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// The submit side is gone, and nobody is left to answer.
+    /// Handles the end of the submit side, which can no longer receive results.
     pub fn handle_submit_side_gone(&mut self, how: &str, now: Now) {
         codes::log!(
             SUBMIT_SIDE_GONE,
@@ -211,61 +216,64 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.handle_submit_side_gone(now);
     }
 
-    /// The broker, for its getters.
+    /// Returns the broker, for its getters.
     pub fn broker(&self) -> &Broker<Body<F>> {
         &self.broker
     }
 
-    /// The broker, for what comes as no frame: a closed connection, who takes nothing, whether
-    /// tasks may leave, who gets the next. Frames, time and the end of the submit side have doors
-    /// of their own here. Whatever it was, drain [`Self::poll_transmit`] after it.
+    /// Returns the broker, for events that are not frames: closed connections, managers that take
+    /// no messages, whether tasks may be dispatched, and the choice of the next recipient. Frames,
+    /// time and the end of the submit side have methods of this type. After any call, drain
+    /// [`Self::poll_transmit`].
     pub fn broker_mut(&mut self) -> &mut Broker<Body<F>> {
         &mut self.broker
     }
 
-    /// How many commands the executor has sent.
+    /// Returns how many commands the executor has sent.
     pub fn commands(&self) -> u64 {
         self.commands
     }
 
-    /// Decides whether a line about bad input is written, here and in the sockets' ring.
+    /// Returns the object that decides whether a line about bad input is written. The socket code
+    /// uses it too.
     pub fn complaints(&self) -> &Complaints {
         &self.complaints
     }
 
-    /// What they take, about.
+    /// Returns the approximate memory of the queued tasks, in bytes.
     pub fn queued_bytes(&self) -> usize {
         self.broker.queued_weight()
     }
 
-    /// Time has passed: whoever is overdue is lost, and what was held back of the log is told.
+    /// Handles the passing of time: declares overdue managers lost, and logs how many lines were
+    /// suppressed.
     pub fn handle_time(&mut self, now: Now) {
-        // A sleep of the process is logged before what was held back in it.
+        // A suspension of the process is logged before the lines that were suppressed during it.
         self.broker.begin_turn(now);
         self.complaints.handle_time(now);
         self.broker.handle_time(now);
     }
 
-    /// On the monotonic clock.
+    /// Returns when [`Self::handle_time`] must be called next, on the monotonic clock.
     pub fn next_deadline(&self) -> Option<Duration> {
         let deadlines = [self.broker.next_deadline(), self.complaints.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
-    /// A batch for a recipient that [`Broker::next_recipient`] named just now: how many tasks are
-    /// in it, and its bytes in Parsl's form.
-    /// What is told of it is the last of what [`Self::poll_transmit`] has then, and leaves first.
+    /// Takes a batch for a recipient that [`Broker::next_recipient`] has just returned. Returns the
+    /// number of tasks in the batch, and its bytes in Parsl's form. Reports about the batch are
+    /// then the last items of [`Self::poll_transmit`], and must be sent before the batch.
     pub fn hand_out(&mut self, to: &Recipient, room: BatchRoom, now: Now) -> (usize, Vec<u8>) {
         let shipment = self.broker.hand_out(to, room, now);
         (shipment.len(), encode_batch(shipment.bodies()))
     }
 
-    /// Whether [`Self::poll_transmit`] has something.
+    /// Whether [`Self::poll_transmit`] has an item.
     pub fn has_effects(&self) -> bool {
         self.broker.has_outputs()
     }
 
-    /// The next thing to send.
+    /// Returns the next item to send.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit<F>> {
         loop {

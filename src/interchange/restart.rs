@@ -1,4 +1,4 @@
-//! What of frames outlives this process, and reading it again.
+//! Keeps frames in a journal that outlives this process, and reads them again after a restart.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use broker::{Death, Left, LeftManager, LeftTask, Now, TakenOver, books};
 use protocol::{ManagerId, Registration, Stay, Task};
 use status::document::Traffic;
 
-/// Commands, and the bytes of four channels.
+/// Number of totals: the commands, and the bytes of four channels.
 const TOTALS: usize = 5;
 
 impl<F: AsRef<[u8]>> Interchange<F> {
-    /// From now on what must outlive this process is written into this journal; `left` is what an
-    /// earlier broker left there. To be called before anything else has come.
+    /// Begins to write into `journal` whatever must outlive this process. `left` holds the records
+    /// that an earlier broker left there. Must be called before any frame is handled.
     pub fn take_over(
         &mut self,
         journal: Journal,
@@ -44,13 +44,13 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         self.broker.take_over(journal, left, death, now)
     }
 
-    /// Why something could not be written down, if that ever happened: nobody can go on from what
-    /// is not whole.
+    /// Returns why the journal refused a record, if it ever did. A journal that is incomplete
+    /// cannot be used for a restart.
     pub fn unwritten(&self) -> Option<Refused> {
         self.journal.as_ref()?.refused()
     }
 
-    /// What went by before a restart.
+    /// Returns the traffic before a restart.
     pub fn kept_traffic(&self) -> Traffic {
         let totals = self.kept_totals.as_ref().map_or([0; TOTALS], totals_of);
         let [
@@ -68,7 +68,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// Once a turn: what went by so far. And how many commands.
+    /// Stores the traffic so far and the number of commands. Called once a turn.
     pub fn keep_traffic(&mut self, traffic: Traffic) {
         let Some(journal) = &self.journal else {
             return;
@@ -99,7 +99,7 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         }
     }
 
-    /// The task's bytes stand in the journal from here on, and nowhere else.
+    /// Copies the task's bytes into the journal, which from then on has the only copy.
     pub(super) fn write_task_down(&self, frame: F, stay: Stay, now: Now) -> (Carried<F>, Stay) {
         let Some(journal) = &self.journal else {
             return (Carried::Frame(frame), stay);
@@ -107,13 +107,14 @@ impl<F: AsRef<[u8]>> Interchange<F> {
         let bytes = frame.as_ref();
         let since = [now.monotonic_ns(), 0, 0, 0];
         match journal.write(books::TASK, since, &[bytes]) {
-            // It is in no buffer that it would have to be copied out of.
+            // The record is not part of a shared receive buffer, so a copy would save nothing.
             Ok(record) => (Carried::WrittenDown(record, bytes.len()), Stay::Short),
             Err(_) => (Carried::Frame(frame), stay),
         }
     }
 
-    /// The manager's account of itself stands in the journal as long as it is registered.
+    /// Copies the manager's registration into the journal. The record is kept as long as the
+    /// manager is registered.
     pub(super) fn write_registration_down(
         &self,
         id: &ManagerId,
@@ -142,7 +143,8 @@ impl<F: AsRef<[u8]>> Interchange<F> {
                 task,
                 since,
             }),
-            // It was about to be answered, and its executor sends it again.
+            // The earlier process ended before it could answer this task, so the executor sends the
+            // task again.
             Err(_) => None,
         }
     }

@@ -1,4 +1,4 @@
-//! From the broker's own words to the document's.
+//! Converts the broker's data into the status document.
 
 use std::time::Duration;
 
@@ -14,34 +14,34 @@ use status::document::{
 use status::open_metrics::{Durations, Timings};
 use status::side_service::SideService;
 
-/// Most priorities that are listed.
+/// Maximum number of priorities that are listed.
 const PRIORITIES_MAX: usize = 16;
 
-/// What is known outside the broker.
+/// The data that is known outside the broker.
 pub struct Surroundings {
-    /// Who and where this process is.
+    /// Identity and location of this process.
     pub interchange: About,
-    /// What the tasks that wait take, about.
+    /// Approximate memory of the queued tasks, in bytes.
     pub queued_bytes: usize,
     /// Bytes by channel since the start.
     pub traffic: Traffic,
-    /// What is held, and what may be.
+    /// Bytes that are held, and their limit.
     pub back_pressure: BackPressure,
-    /// The sender to the monitoring hub, if there is one.
+    /// The sender to the monitoring hub, if monitoring is in use.
     pub hub: Option<Hub>,
-    /// Metrics, where they were asked for.
+    /// The metrics service, if it was requested.
     pub metrics: Option<SideService>,
-    /// The file of events, where one was asked for.
+    /// The file of events, if it was requested.
     pub event_file: Option<SideService>,
-    /// Where managers connect to.
+    /// The port that managers connect to.
     pub worker_port: WorkerPort,
     /// The last restart of the broker, if there was one.
     pub restart: Option<Restart>,
-    /// What the kernel says of it.
+    /// The kernel's figures on this process.
     pub process: Process,
 }
 
-/// Everything in one piece.
+/// Builds the status document.
 pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
     let (lately, minute) = (snapshot.lately, snapshot.minute);
     Document {
@@ -83,7 +83,7 @@ pub fn document(snapshot: &Snapshot, around: Surroundings) -> Document {
     }
 }
 
-/// How long things took, and what the loop has timed of dispatching.
+/// Returns the durations of tasks, and of dispatching as measured by the event loop.
 pub fn timings(snapshot: &Snapshot, dispatch: &Histogram) -> Timings {
     Timings {
         queued: durations(&snapshot.tally.queued_for),
@@ -215,7 +215,7 @@ fn mean_s(histogram: &Histogram) -> Option<f64> {
     (count > 0).then(|| histogram.sum().as_secs_f64() / count as f64)
 }
 
-/// `1 worker`, `2 workers`.
+/// Formats a count: `1 worker`, `2 workers`.
 fn counted(number: i64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
@@ -225,7 +225,8 @@ fn tasks(number: usize) -> String {
     counted(i64::try_from(number).unwrap_or(i64::MAX), "task")
 }
 
-/// Tasks have no place here: they are too many.
+/// Converts a manager's change. Returns `None` for changes of tasks, which are too many for the
+/// document.
 fn event(number: u64, happening: &Happening, now: Duration) -> Option<Event> {
     let What::Manager { manager, change } = &happening.what else {
         return None;
@@ -288,7 +289,7 @@ mod tests {
     use protocol::ManagerId;
 
     #[test]
-    fn what_fits_no_manager_is_told_by_what_lacks() {
+    fn unmet_tasks_are_reported_by_what_is_lacking() {
         let manager = ManagerId::new(b"ab12");
         let lacks = [
             broker::Lack::Managers,

@@ -1,17 +1,19 @@
-//! The sizes of slots. All slots of a segment are of one size: that of the segment, divided by how
-//! many there are. Sizes stand a sixteenth apart, or less, so that little is lost by rounding up.
+//! The sizes of slots. All slots of a segment have the same size, which follows from the segment's
+//! length and the number of its slots. Neighbouring sizes differ by a sixteenth or less, so that
+//! rounding up wastes little.
 
 use crate::segment::{HEAD_BYTES, UNIT_BYTES};
 use crate::slot;
 
-/// Records above are alone: the least that a segment of the larger kind holds is eight slots.
+/// Smallest number of slots in a segment. A record too large for such a slot gets its own segment.
 const SLOTS_MIN: usize = 8;
-/// Slots above this are in segments of the larger kind, where fewer bytes are left over.
+/// Largest slot in a segment of the small kind. Larger slots are in segments of the large kind,
+/// where fewer bytes are left over.
 const SMALL_BYTES_MAX: usize = 8 << 10;
-/// So many sizes between one and its double.
+/// Binary logarithm of the number of sizes between a size and its double.
 const STEPS_LOG2: u32 = 4;
 
-/// A kind of segment.
+/// A kind of segment: its length and the number of its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Class {
     slots: u16,
@@ -19,11 +21,12 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    /// How many there are: small ones have less than 2^13 slots, the others less than 2^7.
+    /// Number of classes: small segments have fewer than 2^13 slots, large ones fewer than 2^7.
     pub(crate) const COUNT: usize = Self::SMALL + ((7 - STEPS_LOG2 as usize + 1) << STEPS_LOG2);
     const SMALL: usize = (13 - STEPS_LOG2 as usize + 1) << STEPS_LOG2;
 
-    /// The smallest slots that hold so much. None: such a record is alone.
+    /// Returns the class with the smallest slots that hold this many bytes. None if the record
+    /// needs its own segment.
     pub(crate) fn of(bytes: usize) -> Option<Self> {
         let is_small = bytes <= SMALL_BYTES_MAX;
         let room = (Self::units_of(is_small) as usize * UNIT_BYTES - HEAD_BYTES) as u32;
@@ -38,7 +41,7 @@ impl Class {
         })
     }
 
-    /// That of a segment which says so.
+    /// Returns the class of a segment whose head has these numbers; None if there is no such class.
     pub(crate) fn new(slots: u16, units: u32) -> Option<Self> {
         let is_small = units == Self::units_of(true);
         let class = Self { slots, is_small };
@@ -50,23 +53,23 @@ impl Class {
         is_one.then_some(class)
     }
 
-    /// How long each segment is.
+    /// Returns the length of each segment in units.
     pub(crate) fn units(self) -> u32 {
         Self::units_of(self.is_small)
     }
 
-    /// How many there are in a segment.
+    /// Returns the number of slots in a segment.
     pub(crate) fn slots(self) -> u16 {
         self.slots
     }
 
-    /// How long each slot is, a multiple of eight.
+    /// Returns the length of each slot in bytes, a multiple of eight.
     pub(crate) fn slot_bytes(self) -> usize {
         let room = self.units() as usize * UNIT_BYTES - HEAD_BYTES;
         room.checked_div(self.slots.into()).unwrap_or(0) & !7
     }
 
-    /// Its place in a table of all.
+    /// Returns the index of this class in a table of all classes.
     pub(crate) fn index(self) -> usize {
         let slots = u32::from(self.slots);
         let shift = shift_of(slots);
@@ -83,7 +86,8 @@ impl Class {
     }
 }
 
-/// Down to a number of few leading digits: slots grow by that.
+/// Rounds the number of slots down to a number with few leading binary digits; this limits the
+/// number of sizes.
 fn rounded(slots: u32) -> u32 {
     let shift = shift_of(slots);
     slots >> shift << shift
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_fits_and_little_is_lost() {
+    fn records_fit_their_slots_with_little_waste() {
         let mut seen = std::collections::BTreeMap::new();
         for bytes in 40..(1 << 20) / 8 {
             let Some(class) = Class::of(bytes) else {
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_none() {
+    fn classes_of_any_numbers_are_valid() {
         for units in 0..6 {
             for slots in 0..u16::MAX {
                 if let Some(class) = Class::new(slots, units) {

@@ -1,18 +1,19 @@
-//! Which units of the file are free. Neighbours are joined, and the smallest that fits is used.
+//! The free units of the file. Neighbouring free extents are joined, and the smallest that fits is
+//! used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Known to the writer alone.
+/// The free extents. Only the writer's memory holds them, not the file.
 #[derive(Debug, Default)]
 pub(crate) struct Extents {
-    /// How many units are free from each of these on.
+    /// The number of free units by the extent's first unit.
     by_start: BTreeMap<u32, u32>,
-    /// The same, the other way round.
+    /// The same extents as pairs of length and first unit.
     by_units: BTreeSet<(u32, u32)>,
 }
 
 impl Extents {
-    /// The start of so many that are free.
+    /// Takes this many free units and returns the first of them.
     pub(crate) fn take(&mut self, units: u32) -> Option<u32> {
         let &(free, start) = self.by_units.range((units, 0)..).next()?;
         self.remove(start, free);
@@ -22,7 +23,8 @@ impl Extents {
         Some(start)
     }
 
-    /// They become free, and join those beside them if `may_join` says so of the unit between.
+    /// Marks units as free. They are joined with a neighbouring extent if `may_join` accepts the
+    /// unit where the two meet.
     pub(crate) fn give(&mut self, start: u32, units: u32, may_join: impl Fn(u32) -> bool) {
         let (mut first, mut end) = (start, start + units);
         if let Some((&before, &free)) = self.by_start.range(..start).next_back()
@@ -41,7 +43,7 @@ impl Extents {
         self.insert(first, end - first);
     }
 
-    /// Start and length of each.
+    /// Returns the start and the length of each free extent.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, u32)> {
         self.by_start.iter().map(|(start, units)| (*start, *units))
     }

@@ -1,21 +1,21 @@
-//! What a broker knows, in memory that outlives it: records that are there wholly or not at all,
-//! at whatever instruction their writer is killed.
+//! The broker's state in memory that outlives the broker. Each record is either there completely or
+//! not at all, at whatever instruction its writer is killed.
 //!
-//! [`Memory`] is a file without a name. A process opens it as a [`Journal`], writes records there
-//! and drops them; when it has ended, the next one opens the same memory, and has every record back
-//! that was written and not dropped, where it lies.
+//! [`Memory`] is a file without a name. A process opens it as a [`Journal`], writes records and
+//! drops them. When the process has ended, the next one opens the same memory and finds every
+//! record that was written and not dropped, at its place.
 //!
-//! What makes that hold, from small to large:
+//! The parts, from small to large:
 //!
 //! | what | file |
 //! | --- | --- |
-//! | a record counts from the store of one word, the last, to the store of zero there | `slot` |
-//! | slots of one size make a segment, which counts by a word too; all beside is zero | `segment` |
-//! | which sizes there are | `class` |
-//! | where segments may lie in the file | `extents` |
-//! | what is free: known to the writer alone, and found again at opening | `pages`, `opening` |
-//! | pages of the system, asked for before they are touched | `memory` |
-//! | each store to them, so that tests can have any be the last | `stores` |
+//! | a record is valid once its last word is stored, and until zero is stored there | `slot` |
+//! | slots of one size form a segment, also valid by one word; all else is zero | `segment` |
+//! | the sizes of slots | `class` |
+//! | the places in the file that are free for segments | `extents` |
+//! | free slots and units: known to the writer only, found again at opening | `pages`, `opening` |
+//! | pages of the system, reserved before they are touched | `memory` |
+//! | each store to the pages, so that tests can let the writer end before any of them | `stores` |
 
 mod class;
 mod extents;
@@ -41,12 +41,13 @@ pub use memory::Memory;
 use pages::Pages;
 use slot::Slot;
 
-/// The system gives no memory. Nothing has changed.
+/// The system has no memory for a write. The journal has not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no memory for the journal: {0}")]
 pub struct Refused(Errno);
 
-/// Writes records. One process at a time may have a memory open, in one thread.
+/// A journal, which writes records. Only one process may have a memory open at a time, and only in
+/// one thread.
 #[derive(Clone)]
 pub struct Journal {
     pages: Rc<RefCell<Pages>>,
@@ -54,10 +55,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Also every record that an earlier writer has left, in no order.
+    /// Opens a journal. Also returns every record that an earlier writer left, in no particular
+    /// order.
     ///
     /// # Errors
-    /// The system refuses to map the memory, or to take back what is not used.
+    /// The system cannot map the memory, or cannot release unused pages.
     pub fn open(memory: &Memory) -> io::Result<(Self, Vec<Record>)> {
         let mut pages = Pages::new(memory.clone());
         let places = opening::adopt(&mut pages)?;
@@ -70,10 +72,10 @@ impl Journal {
         Ok((journal, records))
     }
 
-    /// A record, whose bytes are `parts`, one behind the other.
+    /// Writes a record. Its bytes are the concatenation of `parts`.
     ///
     /// # Errors
-    /// The system gives no memory. Nothing has changed then.
+    /// The system has no memory. The journal has not changed then.
     pub fn write(&self, kind: u8, fields: [u64; 4], parts: &[&[u8]]) -> Result<Record, Refused> {
         let length = parts
             .iter()
@@ -89,13 +91,13 @@ impl Journal {
         Ok(self.record(place))
     }
 
-    /// Why the last record that could not be written was not, if there ever was one: the journal
-    /// has not all that it should have.
+    /// Returns why the last failed write failed; None if no write ever failed. After a failed write
+    /// the journal is incomplete.
     pub fn refused(&self) -> Option<Refused> {
         self.refused.get()
     }
 
-    /// What is taken from the system.
+    /// Returns the number of bytes that are allocated from the system.
     pub fn bytes(&self) -> usize {
         self.pages.borrow().bytes()
     }
@@ -115,54 +117,54 @@ impl fmt::Debug for Journal {
     }
 }
 
-/// A record that is there. Dropping it takes it out of the journal.
+/// A record in the journal. Dropping it removes the record from the journal.
 pub struct Record {
     pages: Rc<RefCell<Pages>>,
-    /// In the file: mappings differ from process to process.
+    /// The record's place in the file; mapped addresses differ from process to process.
     place: u64,
 }
 
 impl Record {
-    /// As it was written.
+    /// Returns the kind that was written.
     pub fn kind(&self) -> u8 {
         self.slot().kind()
     }
 
-    /// One of four.
+    /// Returns one of the four fields.
     ///
     /// # Panics
-    /// There are no more.
+    /// The index is above 3.
     pub fn field(&self, index: usize) -> u64 {
         self.slot().field(index)
     }
 
-    /// Whoever reads has the old value or the new one.
+    /// Stores a field. After a crash, a reader finds either the old value or the new one.
     ///
     /// # Panics
-    /// There are no more than four.
+    /// The index is above 3.
     pub fn set_field(&self, index: usize, value: u64) {
         self.slot().set_field(index, value);
     }
 
-    /// As they were written, or overwritten.
+    /// Returns the bytes as they were last written.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: they are written to by `overwrite` alone, which borrows all of the record, and by
-        // whoever takes the slot when it is dropped.
+        // SAFETY: only `overwrite` writes to them, which borrows the whole record, and a new record
+        // in the same slot after this one is dropped.
         unsafe { self.slot().bytes() }
     }
 
-    /// Other bytes of the same length, for what may be read as any mixture of old words and new
-    /// ones, such as counters: words of eight bytes each.
+    /// Replaces the bytes by others of the same length. After a crash, a reader may find any
+    /// mixture of old and new eight-byte words. This suits data such as counters.
     ///
     /// # Panics
-    /// Their length is another one.
+    /// The length differs.
     pub fn overwrite(&mut self, bytes: &[u8]) {
         assert_eq!(
             bytes.len(),
             self.bytes().len(),
             "a record's length is fixed"
         );
-        // SAFETY: the length is right, and nobody borrows the bytes.
+        // SAFETY: the length is right, and no code borrows the bytes.
         unsafe { self.slot().overwrite(bytes) };
     }
 

@@ -1,4 +1,4 @@
-//! Pages of the system that outlive who writes to them.
+//! Memory pages that outlive the process that writes to them.
 
 mod file;
 mod heap;
@@ -14,12 +14,12 @@ use crate::segment::UNIT_BYTES;
 
 use heap::Heap;
 
-/// The file is mapped in pieces of this length, far ahead of what is there: a mapping costs next to
-/// nothing, and there cannot be many.
+/// Length of the pieces in which the file is mapped. They reach far beyond the end of the file:
+/// mapping is cheap, but a process cannot have many mappings.
 pub(crate) const WINDOW_BYTES: usize = 64 << 20;
 pub(crate) const WINDOW_UNITS: u32 = (WINDOW_BYTES / UNIT_BYTES) as u32;
 
-/// What outlives a broker. Clones are the same memory, as are those of a child after a fork.
+/// Memory that outlives a broker. Clones share the memory, also in a child process after a fork.
 #[derive(Debug, Clone)]
 pub struct Memory(Kind);
 
@@ -30,25 +30,26 @@ enum Kind {
 }
 
 impl Memory {
-    /// A file in memory, without a name. It takes nothing before a journal is written to it.
+    /// Makes a file in memory without a name. It uses no memory before a journal is written to it.
     ///
     /// # Errors
-    /// The kernel has none, or it cannot be grown and shrunk.
+    /// The kernel has no such files, or the file cannot be grown and shrunk.
     pub fn create() -> io::Result<Self> {
         Ok(Self(Kind::File(Rc::new(file::create()?))))
     }
 
-    /// For tests: memory of this process.
+    /// Makes memory for tests in this process.
     pub fn on_heap() -> Self {
         Self::with_room(usize::MAX)
     }
 
-    /// For tests: the same, which gives so many bytes and no more.
+    /// Makes memory for tests in this process, with a limit in bytes.
     pub fn with_room(bytes: usize) -> Self {
         Self(Kind::Heap(Rc::new(RefCell::new(Heap::new(bytes)))))
     }
 
-    /// For tests: what is there now, again, on the heap. It is what a killed writer leaves.
+    /// Copies the current content to a new memory on the heap, for tests: the state that a killed
+    /// writer leaves.
     ///
     /// # Errors
     /// The system cannot read its own memory.
@@ -56,7 +57,7 @@ impl Memory {
         Ok(Self::holding(&self.contents()?))
     }
 
-    /// For tests: all that is there.
+    /// Returns the whole content, for tests.
     ///
     /// # Errors
     /// The system cannot read its own memory.
@@ -66,13 +67,13 @@ impl Memory {
         Ok(bytes)
     }
 
-    /// For tests: whatever these bytes are.
+    /// Makes memory on the heap with these bytes, for tests.
     pub fn holding(bytes: &[u8]) -> Self {
         let heap = Heap::holding(bytes);
         Self(Kind::Heap(Rc::new(RefCell::new(heap))))
     }
 
-    /// How far it was ever used.
+    /// Returns the length of the part that was ever used.
     pub(crate) fn len(&self) -> io::Result<usize> {
         match &self.0 {
             Kind::File(file) => Ok(file.metadata()?.len() as usize),
@@ -80,14 +81,14 @@ impl Memory {
         }
     }
 
-    /// A word, or zero where there is none. This takes no page.
+    /// Returns the word at a place, or zero behind the end. Reading allocates no page.
     pub(crate) fn word(&self, place: u64) -> io::Result<u64> {
         let mut word = [0; size_of::<u64>()];
         self.read(place, &mut word)?;
         Ok(u64::from_ne_bytes(word))
     }
 
-    /// Pages that were not touched since they were given back are zeroes.
+    /// Allocates pages. Pages that were not touched since they were released are zero.
     pub(crate) fn take(&self, place: u64, length: usize) -> Result<(), Refused> {
         match &self.0 {
             Kind::File(file) => file::take(file, place, length),
@@ -95,7 +96,7 @@ impl Memory {
         }
     }
 
-    /// All becomes zeroes, which take no memory.
+    /// Releases pages: they become zero and use no memory.
     pub(crate) fn give_back(&self, place: u64, length: usize) -> io::Result<()> {
         match &self.0 {
             Kind::File(file) => file::give_back(file, place, length),
@@ -106,7 +107,7 @@ impl Memory {
         }
     }
 
-    /// Whatever is there; zeroes behind the end.
+    /// Reads bytes; behind the end they are zero.
     fn read(&self, place: u64, into: &mut [u8]) -> io::Result<()> {
         match &self.0 {
             Kind::File(file) => file::read(file, place, into),
@@ -117,7 +118,7 @@ impl Memory {
         }
     }
 
-    /// What the system counts.
+    /// Returns the number of bytes that the system counts as allocated.
     #[cfg(test)]
     pub(crate) fn taken_bytes(&self) -> usize {
         match &self.0 {
@@ -126,7 +127,7 @@ impl Memory {
         }
     }
 
-    /// Whether it was taken, as far as is known.
+    /// Whether the page at a place is allocated. Always true for a file, where this is not tracked.
     #[cfg(test)]
     pub(crate) fn is_there(&self, place: u64) -> bool {
         match &self.0 {
@@ -148,21 +149,21 @@ impl Memory {
     }
 }
 
-/// Some windows in one piece.
+/// Several windows that are mapped as one contiguous range.
 #[derive(Debug)]
 struct Mapping {
     base: NonNull<u8>,
     windows: usize,
-    /// The first of them.
+    /// The index of the first window.
     first: usize,
 }
 
-/// Where the file is mapped.
+/// The windows through which the file is mapped.
 #[derive(Debug)]
 pub(crate) struct Windows {
     memory: Memory,
     mappings: Vec<Mapping>,
-    /// Where each begins.
+    /// The address of each window.
     bases: Vec<NonNull<u8>>,
 }
 
@@ -175,18 +176,19 @@ impl Windows {
         }
     }
 
-    /// The memory behind them.
+    /// Returns the memory behind the windows.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Maps that many more. They are in as few pieces as can be; new ones are in one.
+    /// Maps `count` more windows in as few contiguous ranges as possible; windows that are new in
+    /// the memory are in one range.
     pub(crate) fn add(&mut self, count: usize) -> io::Result<()> {
         let end = self.bases.len() + count;
         while self.bases.len() < end {
             let mapping = self.memory.map(self.bases.len(), end - self.bases.len())?;
             let bases = (0..mapping.windows).map(|index| {
-                // SAFETY: it is within the mapping.
+                // SAFETY: the address is within the mapping.
                 unsafe { mapping.base.add(index * WINDOW_BYTES) }
             });
             self.bases.extend(bases);
@@ -195,19 +197,19 @@ impl Windows {
         Ok(())
     }
 
-    /// How many units are mapped.
+    /// Returns the number of mapped units.
     pub(crate) fn units(&self) -> u32 {
         self.bases.len() as u32 * WINDOW_UNITS
     }
 
-    /// Whether this unit lies behind the one before it.
+    /// Whether this unit is mapped directly behind the unit before it.
     pub(crate) fn is_joined(&self, unit: u32) -> bool {
         let window = (unit / WINDOW_UNITS) as usize;
         let mut mappings = self.mappings.iter();
         !unit.is_multiple_of(WINDOW_UNITS) || !mappings.any(|mapping| mapping.first == window)
     }
 
-    /// Whether these are mapped in one piece.
+    /// Whether these units are mapped in one contiguous range.
     pub(crate) fn is_whole(&self, unit: u32, units: u32) -> bool {
         let Some(end) = unit.checked_add(units).filter(|end| *end <= self.units()) else {
             return false;
@@ -217,22 +219,22 @@ impl Windows {
         starts.all(|unit| self.is_joined(unit))
     }
 
-    /// Pages that were taken will be written to soon, all of them: one call costs less than a fault
-    /// for each.
+    /// Prepares allocated pages for writes that follow soon: one call costs less than a page fault
+    /// for each page.
     pub(crate) fn expect_writes(&self, place: u64, length: usize) {
         if let Kind::File(_) = self.memory.0 {
             file::expect_writes(self.at(place), length);
         }
     }
 
-    /// The memory from this place on, up to the end of what is joined.
+    /// Returns the address of a place. It is valid up to the end of the contiguous range.
     ///
     /// # Panics
-    /// It is not mapped.
+    /// The place is not mapped.
     pub(crate) fn at(&self, place: u64) -> NonNull<u8> {
         let place = place as usize;
         let base = self.bases[place / WINDOW_BYTES];
-        // SAFETY: a window is that long.
+        // SAFETY: the offset is below the length of a window.
         unsafe { base.add(place % WINDOW_BYTES) }
     }
 }
@@ -241,7 +243,7 @@ impl Drop for Windows {
     fn drop(&mut self) {
         if let Kind::File(_) = self.memory.0 {
             for mapping in &self.mappings {
-                // SAFETY: whoever borrows from it holds us.
+                // SAFETY: every borrower of the mapping holds these windows.
                 unsafe { file::unmap(mapping.base, mapping.windows) };
             }
         }

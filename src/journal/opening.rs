@@ -1,12 +1,12 @@
-//! Finds what an earlier writer has left. Nothing that counts is changed, so that this may be cut
-//! short and done again.
+//! Finds the records that an earlier writer left. Valid records are not changed, so that opening
+//! may be interrupted and repeated.
 
 use std::io;
 
 use crate::pages::Pages;
 use crate::segment::{Head, UNIT_BYTES};
 
-/// Where the records are.
+/// Takes over the segments and returns the places of their records.
 pub(crate) fn adopt(pages: &mut Pages) -> io::Result<Vec<u64>> {
     pages.map_all()?;
     let mut places = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn adopt(pages: &mut Pages) -> io::Result<Vec<u64>> {
         }
         unit += head.map_or(1, Head::units);
     }
-    // What a writer has asked for and not used.
+    // Releases pages that the writer has allocated and not used.
     for (unit, units) in pages.unused() {
         let bytes = units as usize * UNIT_BYTES;
         pages

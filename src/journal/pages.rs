@@ -1,4 +1,4 @@
-//! What the writer knows of its pages: which slots are free, and where the next segment may lie.
+//! The writer's view of the pages: the free slots, and the free places for segments.
 
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -13,27 +13,29 @@ use crate::segment::{HEAD_BYTES, Head, Slots, UNIT_BYTES};
 use crate::slot::Slot;
 use crate::{Refused, stores};
 
-/// As the kernel knows them at the least.
+/// The smallest page size of the kernel.
 const PAGE_BYTES: usize = 4 << 10;
-/// Segments without records that are kept, one of a class at most: a number of records that swings
-/// around a segment's end asks nothing of the system, nor do long records that come and go.
+/// Number of empty segments that are kept, at most one per class. They save system calls if the
+/// number of records oscillates around a segment's end, and if long records are written and dropped
+/// repeatedly.
 const SPARES_MAX: usize = 8;
-/// Longer ones are not kept.
+/// Length of the longest segment for a single record that is kept when empty.
 const SPARE_UNITS_MAX: u32 = 4;
-/// No place in a list.
+/// Marks a segment that is in no list.
 const NOWHERE: u32 = u32::MAX;
 
-/// Of one journal.
+/// The pages of one journal.
 #[derive(Debug)]
 pub(crate) struct Pages {
     windows: Windows,
     extents: Extents,
     segments: Slab<Segment>,
-    /// Which segment each unit belongs to: those of slots wholly, others by their first one.
+    /// The segment of each unit. For a segment with a single record, only its first unit is
+    /// entered.
     owners: Vec<u32>,
-    /// Of each class the segments with free slots; the last is used first.
+    /// For each class, the segments with free slots; the last of each list is used first.
     open: Vec<Vec<u32>>,
-    /// Those of them that are empty; the first has been so for longest.
+    /// The empty segments that are kept, the longest empty first.
     spares: Vec<u32>,
     bytes: usize,
 }
@@ -41,13 +43,13 @@ pub(crate) struct Pages {
 #[derive(Debug)]
 struct Segment {
     head: Head,
-    /// Where it begins.
+    /// The first unit of the segment.
     unit: u32,
-    /// Taken from the system.
+    /// The number of bytes allocated from the system.
     bytes: usize,
     slots: Slots,
     slot_bytes: usize,
-    /// In the list of its class, if slots are free.
+    /// The index in the list of the class; `NOWHERE` if the segment is not listed.
     listed: u32,
 }
 
@@ -72,7 +74,7 @@ impl Pages {
         self.windows.memory()
     }
 
-    /// A free slot for a record of this length.
+    /// Takes a free slot for a record of this length and returns its place.
     pub(crate) fn take(&mut self, length: usize) -> Result<u64, Refused> {
         let bytes = Slot::bytes_for(length).ok_or(Refused(Errno::EFBIG))?;
         let Some(class) = Class::of(bytes) else {
@@ -90,19 +92,19 @@ impl Pages {
         Ok(self.take_in(id))
     }
 
-    /// Where a record's slot is.
+    /// Returns the slot at a place.
     pub(crate) fn slot(&self, place: u64) -> Slot {
         #[cfg(test)]
         assert!(
             self.memory().is_there(place),
             "a page is touched that was not taken"
         );
-        // SAFETY: places come from `take` and `adopt`: there is a slot, whose segment is mapped in
-        // one piece as long as we are. Slots and their sizes are multiples of eight.
+        // SAFETY: places come from `take` and `adopt`, so there is a slot. Its segment is mapped in
+        // one piece as long as `self` exists. Slots and their sizes are multiples of eight.
         unsafe { Slot::at(self.windows.at(place)) }
     }
 
-    /// Whoever held the record knows nobody who has it.
+    /// Frees a record's slot. The caller guarantees that no code still uses the record.
     pub(crate) fn free(&mut self, place: u64) {
         self.slot(place).clear();
         let id = self.owners[place as usize / UNIT_BYTES];
@@ -117,7 +119,7 @@ impl Pages {
         }
     }
 
-    /// Has the whole file mapped, and its units without owners.
+    /// Maps the whole file, without owners for its units.
     pub(crate) fn map_all(&mut self) -> io::Result<()> {
         let windows = self.memory().len()?.div_ceil(WINDOW_BYTES);
         self.windows.add(windows)?;
@@ -125,8 +127,8 @@ impl Pages {
         Ok(())
     }
 
-    /// Takes over what an earlier writer has left in a file of this length, and adds where its
-    /// records are.
+    /// Takes over a segment that an earlier writer left in a file of length `end`, and adds its
+    /// records to `places`.
     pub(crate) fn adopt(&mut self, head: Head, unit: u32, end: usize, places: &mut Vec<u64>) {
         let id = self.enter(head, unit, head.units() as usize * UNIT_BYTES);
         for index in 0..head.slots() {
@@ -150,29 +152,29 @@ impl Pages {
         }
     }
 
-    /// How many units are mapped.
+    /// Returns the number of mapped units.
     pub(crate) fn units(&self) -> u32 {
         self.windows.units()
     }
 
-    /// Whether these are mapped in one piece.
+    /// Whether these units are mapped in one contiguous range.
     pub(crate) fn is_whole(&self, unit: u32, units: u32) -> bool {
         self.windows.is_whole(unit, units)
     }
 
-    /// These units are zeroes, and free.
+    /// Marks units as free; they must be zero.
     pub(crate) fn give(&mut self, unit: u32, units: u32) {
         let windows = &self.windows;
         self.extents
             .give(unit, units, |unit| windows.is_joined(unit));
     }
 
-    /// Units that nobody owns.
+    /// Returns the units that belong to no segment.
     pub(crate) fn unused(&self) -> impl Iterator<Item = (u32, u32)> {
         self.extents.all()
     }
 
-    /// An empty segment of so many bytes.
+    /// Returns an empty segment for a single record of this many bytes.
     fn alone(&mut self, bytes: usize) -> Result<u32, Refused> {
         let head = Head::Alone(bytes.div_ceil(UNIT_BYTES) as u32);
         let is_alike = |id: &&u32| {
@@ -185,7 +187,7 @@ impl Pages {
         }
     }
 
-    /// A slot of a segment that has a free one.
+    /// Takes a slot of a segment that has a free one.
     fn take_in(&mut self, id: u32) -> u64 {
         let segment = &mut self.segments[id as usize];
         let was_empty = segment.slots.is_empty();
@@ -200,7 +202,7 @@ impl Pages {
         place
     }
 
-    /// A new segment, of which so many bytes are used.
+    /// Makes a new segment, of which this many bytes are used.
     fn create(&mut self, head: Head, bytes: usize) -> Result<u32, Refused> {
         let unit = self.take_units(head.units())?;
         let place = unit as u64 * UNIT_BYTES as u64;
@@ -227,7 +229,7 @@ impl Pages {
         self.extents.take(units).ok_or(Refused(Errno::ENOMEM))
     }
 
-    /// From now on it is known.
+    /// Adds a segment to the writer's tables.
     fn enter(&mut self, head: Head, unit: u32, bytes: usize) -> u32 {
         let id = self.segments.insert(Segment {
             head,
@@ -247,14 +249,14 @@ impl Pages {
         id
     }
 
-    /// So much is taken from the system.
+    /// Sets the number of bytes that a segment has allocated from the system.
     fn count(&mut self, id: u32, bytes: usize) {
         let segment = &mut self.segments[id as usize];
         self.bytes = self.bytes - segment.bytes + paged(bytes);
         segment.bytes = paged(bytes);
     }
 
-    /// Its last record has gone.
+    /// Handles a segment whose last record was dropped: keeps it as a spare or closes it.
     fn retire(&mut self, id: u32) {
         let head = self.segments[id as usize].head;
         let is_alike = |id: &u32| self.segments[*id as usize].head == head;
@@ -271,7 +273,8 @@ impl Pages {
         self.spares.push(id);
     }
 
-    /// Others of its class are filled first, so that it may go.
+    /// Moves a segment to the front of its list. Other segments of the class are then filled first,
+    /// so that this one can be released.
     fn use_last(&mut self, id: u32, class: Class) {
         if self.segments[id as usize].listed == NOWHERE {
             self.list(id);
@@ -284,7 +287,7 @@ impl Pages {
         self.segments[id as usize].listed = 0;
     }
 
-    /// Gives a segment without records back to the system.
+    /// Releases a segment without records.
     fn close(&mut self, id: u32) {
         if self.segments[id as usize].listed != NOWHERE {
             self.unlist(id);
@@ -295,11 +298,12 @@ impl Pages {
             self.bytes -= segment.bytes;
             self.give(unit, units);
         }
-        // What the system does not take back is not used again: it may hold anything.
+        // If the system does not release the pages, they are not used again: their content is
+        // unknown.
     }
 
-    /// A segment's pages become zeroes, its head last: should this be cut short, whoever reads
-    /// knows what these units are.
+    /// Zeroes and releases a segment's pages, its head last. If this is interrupted, the head still
+    /// says which units must be cleared.
     pub(crate) fn clear(&self, unit: u32, units: u32) -> io::Result<()> {
         let (place, bytes) = (unit as u64 * UNIT_BYTES as u64, units as usize * UNIT_BYTES);
         stores::store(self.head(unit), Head::Closing(units).word(unit));
@@ -332,7 +336,7 @@ impl Pages {
 
     fn head(&self, unit: u32) -> &AtomicU64 {
         let at = self.windows.at(unit as u64 * UNIT_BYTES as u64);
-        // SAFETY: the unit is mapped as long as we are, and begins at a multiple of eight.
+        // SAFETY: the unit is mapped as long as `self` exists, and begins at a multiple of eight.
         unsafe { at.cast().as_ref() }
     }
 }

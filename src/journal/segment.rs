@@ -1,31 +1,32 @@
-//! A piece of the file that holds slots. It counts from the store of its head on, and is all zeroes
-//! before. It ends in three steps: its head says that it is *closing*, its pages are given back,
-//! and zero is stored where the head was. So whatever is not in a segment is zero, and no bytes of
-//! a record are ever taken for a head.
+//! A segment: a part of the file that holds slots. It is valid once its head is stored, and is all
+//! zeroes before. It ends in three steps: the head is marked as *closing*, the pages are released,
+//! and zero is stored in place of the head. So all bytes outside of segments are zero, and no bytes
+//! of a record are ever mistaken for a head.
 
 use crate::class::Class;
 use crate::slot::proven;
 
-/// Segments begin at multiples of it.
+/// Segments begin at multiples of this length.
 pub(crate) const UNIT_BYTES: usize = 256 << 10;
-/// What stands before the slots, of which eight bytes are used: slots begin at a line of the cache.
+/// Length of the part before the slots. Only eight of its bytes are used; slots begin at a cache
+/// line.
 pub(crate) const HEAD_BYTES: usize = 64;
 
 const UNIT_BITS: u32 = 32;
 
-/// What a segment's first word says.
+/// The meaning of a segment's first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// Slots of one size.
+    /// A segment with slots of one size.
     Slots(Class),
-    /// One record in so many units.
+    /// A segment of this many units with a single record.
     Alone(u32),
-    /// There is nothing in these units.
+    /// A segment of this many units without valid content, which is being released.
     Closing(u32),
 }
 
 impl Head {
-    /// How long the segment is.
+    /// Returns the length of the segment in units.
     pub(crate) fn units(self) -> u32 {
         match self {
             Self::Slots(class) => class.units(),
@@ -33,7 +34,7 @@ impl Head {
         }
     }
 
-    /// How many records there may be.
+    /// Returns the largest number of records in the segment.
     pub(crate) fn slots(self) -> u16 {
         match self {
             Self::Slots(class) => class.slots(),
@@ -42,7 +43,7 @@ impl Head {
         }
     }
 
-    /// And how long each may be.
+    /// Returns the largest length of each record's slot.
     pub(crate) fn slot_bytes(self) -> usize {
         match self {
             Self::Slots(class) => class.slot_bytes(),
@@ -50,22 +51,23 @@ impl Head {
         }
     }
 
-    /// What of it is in the file at the least.
+    /// Returns the number of bytes of the segment that the file must at least contain.
     pub(crate) fn bytes_min(self) -> usize {
         match self {
             Self::Slots(class) => class.units() as usize * UNIT_BYTES,
-            // The file may end behind the record.
+            // The file may end directly behind the single record.
             Self::Alone(_) | Self::Closing(_) => HEAD_BYTES,
         }
     }
 
-    /// As it is stored. From low to high: 32 bits of the units, 16 of how many slots, and proof.
+    /// Returns the stored form. From low to high: 32 bits of the length in units, 16 bits of the
+    /// number of slots, and a check value.
     pub(crate) fn word(self, unit: u32) -> u64 {
         let value = u64::from(self.units()) | u64::from(self.slots()) << UNIT_BITS;
         proven(value, unit.into())
     }
 
-    /// None if there is no segment at this unit.
+    /// Reads a head; None if the word is not a valid head at this unit.
     pub(crate) fn read(word: u64, unit: u32) -> Option<Self> {
         let units = word as u32;
         let head = match (word >> UNIT_BITS) as u16 {
@@ -77,21 +79,21 @@ impl Head {
     }
 }
 
-/// Which of a segment's slots are free; known to its writer alone.
+/// The free slots of a segment. Only the writer's memory holds them, not the file.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// A bit for each that is taken.
+    /// One bit per slot, set if the slot is taken.
     taken: Box<[u64]>,
     count: u16,
     live: u16,
-    /// All words before are full.
+    /// All words before this index are full.
     first_free: u16,
 }
 
 impl Slots {
     pub(crate) fn new(count: u16) -> Self {
         let mut taken = vec![0; usize::from(count).div_ceil(64)].into_boxed_slice();
-        // There are none beyond the last.
+        // Bits beyond the last slot are marked as taken.
         let beyond = count % 64;
         if let Some(last) = taken.last_mut().filter(|_| beyond > 0) {
             *last = u64::MAX << beyond;
@@ -112,7 +114,7 @@ impl Slots {
         self.live == 0
     }
 
-    /// The first that is free.
+    /// Takes the first free slot.
     pub(crate) fn take(&mut self) -> Option<u16> {
         let first = usize::from(self.first_free);
         let words = self.taken.iter_mut().enumerate().skip(first);
@@ -124,7 +126,7 @@ impl Slots {
         Some(index as u16 * 64 + bit)
     }
 
-    /// It was free.
+    /// Marks a free slot as taken.
     pub(crate) fn adopt(&mut self, slot: u16) {
         self.taken[usize::from(slot / 64)] |= 1 << (slot % 64);
         self.live += 1;

@@ -1,5 +1,5 @@
-//! Each change of the shared pages. A writer can be killed before any of them: tests do so, one
-//! after the other.
+//! Each change of the shared pages. A writer can be killed before any of them, and tests do this
+//! for each of them in turn.
 
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
@@ -7,9 +7,9 @@ pub(crate) use counted::{is_over, may_go_on};
 
 use counted::step_bytes;
 
-/// Behind all that was stored before. Whatever is stored next is stored behind it: what the kernel
-/// leaves of a killed process is what its instructions did in their order, so only the compiler
-/// could change that.
+/// Stores a word after everything that was stored before, and before everything that is stored
+/// later. A killed process leaves the result of its instructions in their order, so only the
+/// compiler could change this order.
 pub(crate) fn store(at: &AtomicU64, value: u64) {
     if may_go_on() {
         at.store(value, Ordering::Release);
@@ -17,7 +17,7 @@ pub(crate) fn store(at: &AtomicU64, value: u64) {
     }
 }
 
-/// In any order with others of its kind.
+/// Stores a word, in any order with other such stores.
 pub(crate) fn store_relaxed(at: &AtomicU64, value: u64) {
     if may_go_on() {
         at.store(value, Ordering::Relaxed);
@@ -25,7 +25,7 @@ pub(crate) fn store_relaxed(at: &AtomicU64, value: u64) {
 }
 
 /// # Safety
-/// Nobody else reads or writes what is there, and `from` fits.
+/// No other code reads or writes the target, and `from` fits there.
 pub(crate) unsafe fn copy(from: &[u8], to: *mut u8) {
     let step = step_bytes(from.len());
     let mut at = to;
@@ -53,7 +53,7 @@ mod counted {
         false
     }
 
-    /// A copy is one step.
+    /// Returns the length of a step of a copy: the whole copy is one step.
     #[inline]
     pub(super) fn step_bytes(length: usize) -> usize {
         length.max(1)
@@ -64,25 +64,24 @@ mod counted {
 pub(crate) mod counted {
     use std::cell::Cell;
 
-    /// What unwinds then.
+    /// The payload of the panic that stands for a kill.
     pub(crate) struct Killed;
 
     thread_local! {
         static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
-    /// From now on, this many changes are made; the next one unwinds, and those behind it are
-    /// not made either.
+    /// Allows this many changes. The next one panics, and all later changes are suppressed.
     pub(crate) fn kill_after(changes: u64) {
         LEFT.set(Some(changes));
     }
 
-    /// Nothing is changed from now on.
+    /// Suppresses all changes from now on.
     pub(crate) fn end() {
         LEFT.set(Some(u64::MAX));
     }
 
-    /// Every change is made from now on.
+    /// Allows all changes from now on.
     pub(crate) fn live() {
         LEFT.set(None);
     }
@@ -96,7 +95,7 @@ pub(crate) mod counted {
         }
         LEFT.set(Some(left.wrapping_sub(1)));
         if left == 0 {
-            // No panic's message for what is meant.
+            // `resume_unwind` prints no panic message, because this panic is intended.
             std::panic::resume_unwind(Box::new(Killed));
         }
         true

@@ -1,4 +1,4 @@
-//! What a journal promises.
+//! Tests of the journal's guarantees.
 
 mod any_memory;
 mod killed;
@@ -55,7 +55,7 @@ fn records_are_found_again_and_nothing_else_is() {
 }
 
 #[test]
-fn what_could_not_be_written_is_remembered() {
+fn a_failed_write_is_remembered() {
     let (journal, _) = Journal::open(&Memory::with_room(1 << 20)).unwrap();
     let small = journal.write(1, [0; 4], &[b"small"]).unwrap();
     assert_eq!(journal.refused(), None);
@@ -65,7 +65,7 @@ fn what_could_not_be_written_is_remembered() {
 }
 
 #[test]
-fn what_was_found_is_dropped_and_overwritten_as_what_was_written() {
+fn found_records_can_be_dropped_and_overwritten() {
     for memory in both() {
         let left = {
             let (journal, _) = Journal::open(&memory).unwrap();
@@ -110,7 +110,7 @@ fn a_record_is_small() {
 
 #[test]
 #[should_panic(expected = "a record's length is fixed")]
-fn other_lengths_do_not_overwrite() {
+fn overwriting_with_another_length_panics() {
     let (journal, _) = Journal::open(&Memory::on_heap()).unwrap();
     let mut record = journal.write(0, [0; 4], &[b"four"]).unwrap();
     record.overwrite(b"three");

@@ -1,5 +1,5 @@
-//! A descriptor that outlives the broker: it lies in a socket that nobody reads for good. The
-//! kernel keeps alive what is on its way, as long as the way is there.
+//! A descriptor that outlives the broker. It is sent to a socket from which it is never removed.
+//! The kernel keeps a descriptor in transit open as long as the socket exists.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +9,7 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
-/// Made before the first fork, and inherited.
+/// A pair of sockets that is made before the first fork and inherited.
 #[derive(Debug)]
 pub(super) struct Deposit {
     into: OwnedFd,
@@ -27,7 +27,7 @@ impl Deposit {
         Ok(Self { into, out_of })
     }
 
-    /// Whatever was left before stays the one that is found.
+    /// Leaves a descriptor. If one was left before, `find` keeps returning the older one.
     pub(super) fn leave(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         let descriptors = [descriptor.as_raw_fd()];
         let with = [ControlMessage::ScmRights(&descriptors)];
@@ -42,7 +42,8 @@ impl Deposit {
         Ok(())
     }
 
-    /// Another descriptor of what was left, which stays: whoever is killed now has taken nothing.
+    /// Returns a duplicate of the descriptor that was left. The original stays, even if the caller
+    /// is killed now.
     pub(super) fn find(&self) -> Option<OwnedFd> {
         let mut bytes = [0];
         let mut bytes = [IoSliceMut::new(&mut bytes)];
@@ -54,7 +55,8 @@ impl Deposit {
             return None;
         };
         let descriptor = *descriptors.first()?;
-        // SAFETY: the kernel has just made it, for us, and nobody else has its number.
+        // SAFETY: the kernel has just made this descriptor for this process, and no other code has
+        // its number.
         Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
     }
 }
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_left_is_found_again_and_again() {
+    fn a_left_descriptor_is_found_repeatedly() {
         let deposit = Deposit::open().unwrap();
         assert!(deposit.find().is_none());
         let (mut read, write) = io::pipe().unwrap();
@@ -80,7 +82,7 @@ mod tests {
             found.write_all(b"x").unwrap();
         }
         drop(deposit);
-        // Nobody writes any more.
+        // All copies of the pipe's writing end are closed now.
         let mut text = String::new();
         read.read_to_string(&mut text).unwrap();
         assert_eq!(text, "xxx");

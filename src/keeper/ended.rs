@@ -1,4 +1,4 @@
-//! How a process ended, in words, and once more.
+//! How a process ended: a description in words, and a way to end in the same way.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, raise, signal, si
 /// How the broker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// By itself.
+    /// With an exit status.
     Status(i32),
-    /// By a signal: somebody's, the kernel's, or one that a library raised.
+    /// By a signal from another process, from the kernel or from a library.
     Signal(i32),
 }
 
-/// The statuses with which the broker ends when everybody who should know has been told.
+/// The exit statuses of a broker that has already notified the executor and the managers.
 const TOLD: [i32; 4] = [0, 1, 2, 3];
-/// And with this one by an internal error (EX_SOFTWARE of sysexits.h).
+/// The exit status after an internal error (EX_SOFTWARE of sysexits.h).
 const FAULT: i32 = 70;
-/// A shell tells an end by a signal so.
+/// The number that shells add to a signal to form an exit status.
 const OF_SIGNALS: i32 = 128;
 
 impl Ended {
-    /// Whether nobody may know yet.
+    /// Whether the broker may have ended without notifying the executor and the managers.
     pub fn needs_words(self) -> bool {
         match self {
             Self::Status(status) => !TOLD.contains(&status),
@@ -62,9 +62,9 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Returns if that does not end us.
+/// Raises a signal with its default action. Returns if the signal does not end this process.
 fn raise_by_default(number: Signal) {
-    // The broker has left a core already, where one is wanted.
+    // If core dumps are enabled, the broker has written one already.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let mut alone = SigSet::empty();
     alone.add(number);

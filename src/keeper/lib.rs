@@ -1,26 +1,27 @@
 //! The process that HTEX starts is a *keeper*: it starts the broker as its child and waits for the
-//! child's end. Whatever ends a process from outside (the OOM killer, `kill -9`) or from inside (an
-//! assertion of a library) takes the broker then, and somebody is left to go on.
+//! child's end. A kill from outside (the OOM killer, `kill -9`) or an abort inside (an assertion of
+//! a library) then ends only the broker, and the keeper can react.
 //!
-//! A broker that can be gone on from ([`Notes::set_survives`]) is followed by another one: [`keep`]
-//! returns once more, in a new child. Else, and if one broker after the other ends, the keeper
-//! starts a child that speaks the last words, and ends as the broker ended.
+//! If the run can survive its broker ([`Notes::set_survives`]), another broker follows: [`keep`]
+//! returns again, in a new child. If it cannot, or if brokers end one after the other, the keeper
+//! starts a child that sends the last words: it notifies the executor and the managers. Then the
+//! keeper ends as the broker ended.
 //!
 //! The keeper has no thread, no socket of its own and no memory beyond what it had at the fork. It
-//! does nothing but wait for signals, so that nothing can go wrong in it. What HTEX sees of it is
-//! what it saw of the broker: the process id that it signals, the exit status, the end by a signal.
+//! only waits for signals, so that little can go wrong in it. HTEX sees the keeper as it would see
+//! the broker: the process id to signal, the exit status, and the end by a signal.
 //!
-//! When the keeper ends first, the kernel sends the broker a SIGCONT: that goes through to a
-//! process that is stopped as well, and [`Kept::is_kept`] tells then.
+//! If the keeper ends first, the kernel sends the broker a SIGCONT, which reaches a stopped
+//! process, too. The broker then checks [`Kept::is_kept`].
 //!
 //! | file | what it does |
 //! | --- | --- |
 //! | `waiting` | waits for a signal or a child's end |
-//! | `ended` | how a process ended, in words, and once more |
-//! | `restarts` | whether there is another broker |
-//! | `message` | the message that the broker has in hand, as far as it is known again |
-//! | `notes` | what outlives the broker, in shared memory |
-//! | `deposit` | a descriptor that outlives it |
+//! | `ended` | describes how a process ended, and ends in the same way |
+//! | `restarts` | decides whether another broker follows |
+//! | `message` | identifies the message that the broker is processing |
+//! | `notes` | the broker's notes in shared memory, which outlive it |
+//! | `deposit` | a descriptor that outlives the broker |
 
 mod deposit;
 mod ended;
@@ -48,11 +49,12 @@ pub use restarts::NoRestart;
 use restarts::{End, Restarts, Verdict};
 use waiting::{News, news_of, next_signal, signals_of_the_keeper};
 
-/// SIGTERM is answered within 50 ms. A broker that does not answer in this time is stopped or
-/// hangs. HTEX waits 10 s and then kills the keeper, which could not end its child any more.
+/// Time limit for the broker's end after SIGTERM. A broker ends within 50 ms; one that takes this
+/// long is stopped or hangs. HTEX waits 10 s before it kills the keeper, which could then not end
+/// the broker.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the broker knows of its keeper.
+/// The broker's view of its keeper.
 #[derive(Debug, Clone)]
 pub struct Kept {
     keeper: Pid,
@@ -60,41 +62,41 @@ pub struct Kept {
     restart: Option<Restart>,
 }
 
-/// That this broker follows another one.
+/// Describes the restart that started this broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restart {
-    /// 1 for the first.
+    /// The number of the restart; 1 for the first.
     pub number: u32,
-    /// The broker before.
+    /// The broker that ended before this one.
     pub fallen: Fallen,
-    /// When its end was seen.
+    /// When the keeper noticed the end of that broker.
     pub at: Instant,
-    /// For how long it had been stopped by then.
+    /// How long that broker had been stopped when it ended.
     pub stopped: Duration,
 }
 
-/// A broker that has ended without words of its own.
+/// A broker that ended without notifying the executor and the managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallen {
-    /// How it ended.
+    /// How the broker ended.
     pub ended: Ended,
-    /// The number of its process.
+    /// The broker's process id.
     pub process: u32,
-    /// What it had in hand.
+    /// The message that the broker was processing.
     pub message: Option<Message>,
 }
 
-/// An end that no broker follows.
+/// The end of a broker after which no other broker is started.
 #[derive(Debug)]
 pub struct Loss {
     /// The last broker.
     pub fallen: Fallen,
-    /// Of one that survives: why it was not started again. None for all others.
+    /// Why a run that survives its broker was not continued; None for other runs.
     pub why_no_restart: Option<NoRestart>,
 }
 
 impl Kept {
-    /// Whether the keeper lives. To be asked when SIGCONT has come.
+    /// Whether the keeper is alive. Call this after each SIGCONT.
     pub fn is_kept(&self) -> bool {
         getppid() == self.keeper
     }
@@ -104,45 +106,49 @@ impl Kept {
         self.keeper.as_raw().unsigned_abs()
     }
 
-    /// For a program that takes this process over and knows nothing of keepers: it ends with ours.
+    /// Makes this process end with its keeper. For a program that replaces this process by `exec`
+    /// and does not know of keepers.
     pub fn hand_over(&self) {
         ends_with(Signal::SIGKILL);
     }
 
-    /// It could not be started.
+    /// Undoes [`Self::hand_over`], if the other program could not be started.
     pub fn take_back(&self) {
         ends_with(Signal::SIGCONT);
     }
 
-    /// None for the first broker of a run.
+    /// Returns the restart that started this broker; None for the first broker of a run.
     pub fn restart(&self) -> Option<&Restart> {
         self.restart.as_ref()
     }
 
-    /// What outlives this process.
+    /// Returns the notes, which outlive this process.
     pub fn notes(&self) -> &Arc<Notes> {
         &self.notes
     }
 }
 
-/// Goes on in a child of this process, the broker, and returns there; and once more in another
-/// child for each broker that is followed by one. This process itself stays behind as its keeper.
-/// `last_words` is called in one more child when the last broker has ended without words of its
-/// own, and `clear` here when it was told to end and could not clear up: the number is its own.
+/// Forks and returns in the child, which becomes the broker. Returns again in another child for
+/// each restart. The calling process stays behind as the keeper. When the last broker has ended
+/// without notifying anybody, `last_words` runs in one more child. If a broker was told to end but
+/// ended abnormally, `clear` runs in the keeper with the broker's process id.
 ///
-/// To be called while there is one thread; signals are blocked when it returns.
+/// Call this while the process has one thread. The keeper's signals are blocked when it returns.
 ///
 /// # Errors
-/// The system refuses memory or a process. Then there is no keeper, and this process goes on.
+/// The system refuses memory or a process. Then there is no keeper, and the calling process
+/// continues.
 pub fn keep(last_words: impl FnOnce(&Loss, &Notes), clear: impl Fn(u32)) -> io::Result<Kept> {
     let notes = Arc::new(Notes::open()?);
-    // A parent that ignores its children's ends hands that on, and they could not be waited for.
+    // A process that ignores SIGCHLD passes this on to the programs that it starts, and cannot wait
+    // for its children.
     // SAFETY: no handler is installed.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
-    // Rust's handlers, which look for overflows of a stack, swallow the first of these signals that
-    // somebody sends. Without them a stack that overflows ends the process all the same.
+    // Rust installs handlers for these signals to detect stack overflows. They ignore the first
+    // such signal that another process sends. Without the handlers a stack overflow still ends the
+    // process.
     for fault in [Signal::SIGSEGV, Signal::SIGBUS] {
-        // SAFETY: as above.
+        // SAFETY: no handler is installed.
         unsafe { signal(fault, SigHandler::SigDfl) }?;
     }
     let (keeper, name) = (getpid(), prctl::get_name()?);
@@ -150,7 +156,7 @@ pub fn keep(last_words: impl FnOnce(&Loss, &Notes), clear: impl Fn(u32)) -> io::
     let mut restarts = Restarts::default();
     let mut restart = None;
     loop {
-        // SAFETY: there is one thread, so the child may do whatever this process may.
+        // SAFETY: there is one thread, so the child may run any code.
         let next = match (unsafe { fork() }, restart) {
             (Ok(ForkResult::Child), _) => {
                 let kept = Kept {
@@ -185,7 +191,7 @@ pub fn keep(last_words: impl FnOnce(&Loss, &Notes), clear: impl Fn(u32)) -> io::
     }
 }
 
-/// How it ended, in words that go on from who did.
+/// Describes the end in words that follow the name of the process.
 impl fmt::Display for Fallen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message {
@@ -195,29 +201,29 @@ impl fmt::Display for Fallen {
     }
 }
 
-/// The broker's first steps.
+/// Prepares a new broker: the kernel will send it a SIGCONT when the keeper ends.
 fn begin(kept: Kept, name: &CString) -> io::Result<Kept> {
     ends_with(Signal::SIGCONT);
     if !kept.is_kept() {
-        // It ended before the kernel knew what we want.
+        // The keeper ended before that setting took effect.
         raise(Signal::SIGCONT)?;
     }
-    // That of the keeper is inherited.
+    // The keeper's process name was inherited; the broker gets the original name back.
     let _ = prctl::set_name(name);
     Ok(kept)
 }
 
-/// What follows a broker's end.
+/// The keeper's next step after a broker's end.
 enum Next {
     Restart(Restart),
     Loss(Loss),
-    /// Nothing: it was told to end, or has said its own last words.
+    /// No further broker or notification: the broker was told to end, or has notified everybody.
     End(Fallen),
 }
 
-/// The keeper's life beside one broker.
+/// Waits for the end of one broker and decides what follows.
 fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&Restart>) -> Next {
-    // So that `ps` and `top` tell the two apart.
+    // `ps` and `top` show the keeper under this name.
     let _ = prctl::set_name(c"htex-keeper");
     let began = Instant::now();
     let Life {
@@ -235,7 +241,7 @@ fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&R
     if is_told_to_end || !ended.needs_words() {
         return Next::End(fallen);
     }
-    // The next one has nothing in hand yet.
+    // The next broker begins without a message.
     notes.end_message();
     let loss = |why_no_restart| {
         Next::Loss(Loss {
@@ -265,9 +271,9 @@ fn attend(broker: Pid, notes: &Notes, restarts: &mut Restarts, before: Option<&R
     })
 }
 
-/// Has the last words said, and ends.
+/// Runs `last_words` in a child process, then ends this process.
 fn speak(loss: &Loss, notes: &Notes, last_words: impl FnOnce(&Loss, &Notes)) -> ! {
-    // SAFETY: as above.
+    // SAFETY: there is one thread, so the child may run any code.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
             ends_with(Signal::SIGKILL);
@@ -277,7 +283,7 @@ fn speak(loss: &Loss, notes: &Notes, last_words: impl FnOnce(&Loss, &Notes)) -> 
         Ok(ForkResult::Parent { child }) => {
             until_end(child);
         }
-        // There is no process for them: the keeper has nothing else to do any more.
+        // The system has no process for the last words, so the keeper sends them.
         Err(_) => {
             let _ = catch_unwind(AssertUnwindSafe(|| last_words(loss, notes)));
         }
@@ -285,7 +291,7 @@ fn speak(loss: &Loss, notes: &Notes, last_words: impl FnOnce(&Loss, &Notes)) -> 
     loss.fallen.ended.end_alike()
 }
 
-/// Waits for so long, unless SIGTERM comes or has come.
+/// Waits for `pause`. Returns true as soon as a SIGTERM arrives or if one is pending.
 fn is_told_to_end_within(pause: Duration) -> bool {
     let end = Instant::now() + pause;
     while let Some(signal) = next_signal(Some(end)) {
@@ -296,16 +302,16 @@ fn is_told_to_end_within(pause: Duration) -> bool {
     false
 }
 
-/// How a child's life was.
+/// What the keeper has seen of a child's life.
 struct Life {
     ended: Ended,
-    /// SIGTERM came, and was handed on.
+    /// Whether SIGTERM arrived and was forwarded.
     is_told_to_end: bool,
-    /// It was stopped, and went on no more.
+    /// When the child was stopped, if it was not continued afterwards.
     stopped: Option<Instant>,
 }
 
-/// Waits for a child's end, and hands SIGTERM on.
+/// Waits for a child's end and forwards SIGTERM to it.
 fn until_end(child: Pid) -> Life {
     let (mut is_told_to_end, mut stopped) = (false, None);
     let mut killed_at = None;
@@ -343,14 +349,14 @@ fn until_end(child: Pid) -> Life {
     }
 }
 
-/// Returns what was blocked before.
+/// Blocks signals and returns the previous mask.
 fn blocked(signals: &SigSet) -> nix::Result<SigSet> {
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(signals), Some(&mut before))?;
     Ok(before)
 }
 
-/// The kernel sends us this one when our parent ends.
+/// Asks the kernel to send this process a signal when its parent ends.
 fn ends_with(signal: Signal) {
     // SAFETY: PR_SET_PDEATHSIG takes a number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) };

@@ -1,13 +1,14 @@
-//! The message that the broker has in hand, so that it is known which one ends it.
+//! Identifies the message that the broker is processing, so that a message which repeatedly ends
+//! the broker is recognised.
 
 use std::fmt;
 
-/// Of a message, what stands in so many bytes at either end of it makes it known again.
+/// Number of bytes at each end of a message that identify it.
 const ENDS_BYTES: usize = 64;
 const WORD_BYTES: usize = size_of::<u64>();
 const WORDS: usize = ENDS_BYTES / WORD_BYTES;
 
-/// Who sends such a message.
+/// The sender of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
@@ -35,12 +36,12 @@ impl MessageKind {
     }
 }
 
-/// A message, as far as it is known again.
+/// The features by which a message is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// Who sent it.
+    /// The sender of the message.
     pub kind: MessageKind,
-    /// How long it is.
+    /// Length of the message.
     pub bytes: u64,
     pub(super) digest: u64,
 }
@@ -53,7 +54,8 @@ impl fmt::Display for Message {
     }
 }
 
-/// Of the bytes at both ends. It is taken of every message: no step waits for the one before it.
+/// Computes a digest of the bytes at both ends. Every message gets one, so it is fast: the steps do
+/// not depend on each other.
 #[inline]
 pub(super) fn digest(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk(), bytes.last_chunk()) {
@@ -66,9 +68,9 @@ pub(super) fn digest(bytes: &[u8]) -> u64 {
     }
 }
 
-/// The halves of a word, each with a key of its place, are multiplied with each other, which one
-/// instruction does for several words at once; and the word itself is added, so that a half that
-/// comes to nothing hides no other.
+/// Combines the words with keys. Each word is XORed with the key of its position, and the halves of
+/// the result are multiplied; one instruction does this for several words at once. The word itself
+/// is added, so that a half that is zero does not hide changes in the other.
 #[inline]
 fn sum(bytes: &[u8; ENDS_BYTES], keys: &[u64; WORDS]) -> u64 {
     let (words, _) = bytes.as_chunks::<WORD_BYTES>();
@@ -82,12 +84,12 @@ fn sum(bytes: &[u8; ENDS_BYTES], keys: &[u64; WORDS]) -> u64 {
     products.fold(0, u64::wrapping_add)
 }
 
-/// One for each place of a word, so that words that change places are seen.
+/// One key per position of a word, so that swapped words change the digest.
 const KEYS: [[u64; WORDS]; 2] = {
     let mut keys = [[0; WORDS]; 2];
     let mut place = 0;
     while place < 2 * WORDS {
-        // The golden ratio's bits.
+        // The bits of the golden ratio.
         let key = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * place as u64 + 1);
         keys[place / WORDS][place % WORDS] = key;
         place += 1;
@@ -95,7 +97,7 @@ const KEYS: [[u64; WORDS]; 2] = {
     keys
 };
 
-/// `1,234,567`
+/// Formats a number such as `1,234,567`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_told_by_its_kind_and_size() {
+    fn a_message_is_described_by_its_kind_and_size() {
         let told = |kind, bytes| {
             let message = Message {
                 kind,
@@ -137,9 +139,9 @@ mod tests {
         assert_eq!(grouped(1_000_000), "1,000,000");
     }
 
-    /// Any bit of either end changes it, and so do words that change places.
+    /// Any changed bit at either end changes the digest, and so do swapped words.
     #[test]
-    fn what_differs_at_an_end_is_another_message() {
+    fn a_difference_at_either_end_changes_the_digest() {
         for length in [1, 7, 8, 9, 63, 64, 65, 100, 128, 1000] {
             let message: Vec<u8> = (0..length).map(|place| (place * 7) as u8).collect();
             let mut seen = HashSet::from([digest(&message)]);

@@ -1,9 +1,9 @@
-//! What outlives the broker: the port that managers know, who they are, how far it has come, and
-//! which message it has in hand.
+//! Notes in shared memory that outlive the broker: the port that managers know, the registered
+//! managers, the progress, and the message that the broker is processing.
 //!
-//! The broker alone writes, and the keeper and its children read when it has ended, at whatever
-//! instruction: a record counts once the length behind it is stored, and a message once its kind
-//! is.
+//! Only the broker writes. The keeper and its children read when the broker has ended, at whatever
+//! instruction. So a record of a manager is valid once the total length is stored, and a message
+//! once its kind is stored.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -16,40 +16,42 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use super::deposit::Deposit;
 use super::message::{Message, MessageKind, digest};
 
-/// Pages are there once they are written to: this is room for a million managers. Those beyond it
-/// are told nothing, and leave when they have heard nothing for their heartbeat threshold.
+/// Size of the notes, enough for a million managers. Pages use memory only once they are written
+/// to. Managers beyond this size are not notified; they leave after their heartbeat threshold
+/// without a message.
 const BYTES: usize = 16 << 20;
-/// Of an identity in a ROUTER, so that its length is one byte.
+/// Longest identity of a ROUTER's peer, so that one byte holds its length.
 const IDENTITY_BYTES_MAX: usize = 255;
 
-/// What stands before the records.
+/// The part of the notes before the records of managers.
 #[repr(C)]
 struct Head {
-    /// Of the records, in bytes.
+    /// Length of all records in bytes.
     length: AtomicUsize,
-    /// 0 until it is bound.
+    /// The managers' port; 0 until it is bound.
     worker_port: AtomicU16,
-    /// The same of metrics.
+    /// The metrics' port; 0 until it is bound.
     metrics_port: AtomicU16,
     survives: AtomicBool,
     progress: AtomicU64,
-    /// What is in hand; 0 if nothing is.
+    /// The kind of the message that is being processed; 0 if there is none.
     message_kind: AtomicU8,
     message_bytes: AtomicU64,
     message_digest: AtomicU64,
 }
 
-/// Shared by the broker and its keeper.
+/// The notes, which the broker and its keeper share.
 #[derive(Debug)]
 pub struct Notes {
     memory: NonNull<u8>,
-    /// None where the system has no sockets for it.
+    /// None if the system could not make the pair of sockets.
     deposit: Option<Deposit>,
 }
 
-// SAFETY: what others read is behind atomics, and one thread alone writes.
+// SAFETY: all shared data is atomic or written once before a length is stored, and only one thread
+// writes.
 unsafe impl Send for Notes {}
-// SAFETY: as above.
+// SAFETY: the same as for `Send`.
 unsafe impl Sync for Notes {}
 
 impl Notes {
@@ -57,7 +59,7 @@ impl Notes {
         let length = NonZeroUsize::new(BYTES).ok_or(io::ErrorKind::InvalidInput)?;
         let may = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let how = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        // SAFETY: a mapping at a place of the kernel's choice touches nothing that is there.
+        // SAFETY: the kernel chooses the address, so the mapping touches no existing one.
         let memory = unsafe { mmap_anonymous(None, length, may, how) }?;
         Ok(Self {
             memory: memory.cast(),
@@ -65,28 +67,30 @@ impl Notes {
         })
     }
 
-    /// Whether another broker can go on from where this one ends.
+    /// Sets whether another broker can continue this run.
     pub fn set_survives(&self, survives: bool) {
         self.head().survives.store(survives, Ordering::Release);
     }
 
-    /// False until a broker has said so. What one has said holds for those behind it.
+    /// Whether another broker can continue this run. False until a broker sets it; the value also
+    /// holds for later brokers.
     pub fn survives(&self) -> bool {
         self.head().survives.load(Ordering::Acquire)
     }
 
-    /// So many things more have come to their end (a task that was dispatched, a result that was
-    /// passed on): a broker that brings something about is worth starting again.
+    /// Counts completed steps, such as a dispatched task or a forwarded result. A broker that makes
+    /// progress is worth restarting.
     pub fn add_progress(&self, steps: u64) {
         self.head().progress.fetch_add(steps, Ordering::Relaxed);
     }
 
-    /// All of it, since the first broker.
+    /// Returns the number of steps since the first broker began.
     pub fn progress(&self) -> u64 {
         self.head().progress.load(Ordering::Relaxed)
     }
 
-    /// This message is in hand from now on. It costs a few stores, and its length nothing.
+    /// Notes the message that is being processed from now on. The cost is a few stores, whatever
+    /// the message's length.
     #[inline]
     pub fn begin_message(&self, kind: MessageKind, bytes: &[u8]) {
         let head = self.head();
@@ -96,13 +100,13 @@ impl Notes {
         head.message_kind.store(kind as u8, Ordering::Release);
     }
 
-    /// It is dealt with.
+    /// Notes that the message has been processed.
     #[inline]
     pub fn end_message(&self) {
         self.head().message_kind.store(0, Ordering::Release);
     }
 
-    /// What is in hand, if anything is.
+    /// Returns the message that is being processed, if there is one.
     pub fn message(&self) -> Option<Message> {
         let head = self.head();
         let kind = MessageKind::of_number(head.message_kind.load(Ordering::Acquire))?;
@@ -113,51 +117,51 @@ impl Notes {
         })
     }
 
-    /// This descriptor is open as long as the keeper lives, for whoever comes behind this broker.
-    /// One is enough: the first that was left is the one that is found.
+    /// Keeps a descriptor open for later brokers, as long as the keeper lives. Only the first
+    /// descriptor that was left can be found again.
     ///
     /// # Errors
-    /// The system's.
+    /// The system cannot send the descriptor, or has no sockets for it.
     pub fn leave_socket(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         let deposit = self.deposit.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         deposit.leave(socket)
     }
 
-    /// Another descriptor of what was left, if anything was.
+    /// Returns a duplicate of the descriptor that was left, if there is one.
     pub fn left_socket(&self) -> Option<OwnedFd> {
         self.deposit.as_ref()?.find()
     }
 
-    /// Where managers connect to.
+    /// Notes the port that managers connect to.
     pub fn set_worker_port(&self, port: u16) {
         self.head().worker_port.store(port, Ordering::Release);
     }
 
-    /// None until it was bound.
+    /// Returns the port that managers connect to; None until it is noted.
     pub fn worker_port(&self) -> Option<u16> {
         let port = self.head().worker_port.load(Ordering::Acquire);
         (port != 0).then_some(port)
     }
 
-    /// Where metrics are told.
+    /// Notes the port of metrics.
     pub fn set_metrics_port(&self, port: u16) {
         self.head().metrics_port.store(port, Ordering::Release);
     }
 
-    /// None until they were told.
+    /// Returns the port of metrics; None until it is noted.
     pub fn metrics_port(&self) -> Option<u16> {
         let port = self.head().metrics_port.load(Ordering::Acquire);
         (port != 0).then_some(port)
     }
 
-    /// A manager has registered under this identity. Only one thread may call it.
+    /// Notes that a manager has registered with this identity. Only one thread may call this.
     pub fn add_manager(&self, identity: &[u8]) {
         let length = self.head().length.load(Ordering::Relaxed);
         let end = length + 1 + identity.len();
         if identity.len() > IDENTITY_BYTES_MAX || end > Self::ROOM {
             return;
         }
-        // SAFETY: the record ends within the mapping, and nobody reads beyond the stored length.
+        // SAFETY: the record ends within the mapping, and no reader goes beyond the stored length.
         unsafe {
             let record = self.records().add(length);
             record.write(identity.len() as u8);
@@ -168,10 +172,11 @@ impl Notes {
         self.head().length.store(end, Ordering::Release);
     }
 
-    /// Who has registered since the start, in their order, once for each time.
+    /// Returns the identities of all registrations since the start, in their order; an identity may
+    /// appear more than once.
     pub fn managers(&self) -> Vec<&[u8]> {
         let length = self.head().length.load(Ordering::Acquire).min(Self::ROOM);
-        // SAFETY: this much has been written, and is not written again.
+        // SAFETY: this many bytes were written and are never written again.
         let mut left = unsafe { std::slice::from_raw_parts(self.records(), length) };
         let mut managers = Vec::new();
         while let Some((&length, behind)) = left.split_first()
@@ -186,7 +191,7 @@ impl Notes {
     const ROOM: usize = BYTES - size_of::<Head>();
 
     fn head(&self) -> &Head {
-        // SAFETY: it stands at the beginning of a page, and zeroes are a head.
+        // SAFETY: the head is at the beginning of a page, and zeroed memory is a valid head.
         unsafe { self.memory.cast::<Head>().as_ref() }
     }
 
@@ -198,7 +203,7 @@ impl Notes {
 
 impl Drop for Notes {
     fn drop(&mut self) {
-        // SAFETY: whoever borrowed from it is gone.
+        // SAFETY: no borrow of the notes exists any more.
         let _ = unsafe { munmap(self.memory.cast(), BYTES) };
     }
 }
@@ -208,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn notes_are_read_as_written() {
         let notes = Notes::open().unwrap();
         assert_eq!((notes.worker_port(), notes.managers().len()), (None, 0));
         notes.set_worker_port(54_321);
@@ -223,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_in_hand_until_it_is_dealt_with() {
+    fn a_message_is_noted_until_it_is_processed() {
         let notes = Notes::open().unwrap();
         assert!(notes.message().is_none() && !notes.survives());
         notes.begin_message(MessageKind::Task, b"one");
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn managers_beyond_the_room_are_left_out() {
+    fn managers_beyond_the_capacity_are_left_out() {
         let notes = Notes::open().unwrap();
         let identity = [b'm'; 255];
         let fit = Notes::ROOM / 256;
@@ -251,9 +256,9 @@ mod tests {
         assert_eq!(notes.managers().len(), fit);
     }
 
-    /// The length is stored last: what stands behind it does not count.
+    /// The length is stored last: bytes beyond it are ignored.
     #[test]
-    fn a_record_that_was_not_ended_is_none() {
+    fn an_incomplete_record_is_ignored() {
         let notes = Notes::open().unwrap();
         notes.add_manager(b"whole");
         let length = notes.head().length.load(Ordering::Relaxed);

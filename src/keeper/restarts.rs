@@ -1,5 +1,5 @@
-//! Whether there is another broker. One that ends again and again is of no use to anybody, and its
-//! users wait for it.
+//! Decides whether another broker follows. A broker that ends again and again serves no task while
+//! its users wait, so the number of restarts is limited.
 
 use std::fmt;
 use std::io;
@@ -7,65 +7,66 @@ use std::time::{Duration, Instant};
 
 use super::message::Message;
 
-/// So many ends within [`WITHIN`], each before its broker had served, are the last.
+/// After this many ends within [`WITHIN`] without service in between, no broker follows.
 const ENDS_MAX: usize = 3;
 const WITHIN: Duration = Duration::from_secs(60);
-/// A broker that has lived for so long has served, though nothing came: managers that work say
-/// nothing for long, and whoever kills a broker now and then finds it idle.
+/// A broker that has lived this long counts as having served, even without any message: busy
+/// managers may be silent for long, and a broker that is killed from time to time is often idle
+/// then.
 const SERVES_AFTER: Duration = Duration::from_secs(1);
-/// Before a broker is started that follows one which brought nothing about.
+/// Pause before a restart that follows more than one end without progress.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Messages of so many ends are remembered: one that ends the broker comes again soon.
+/// Number of ends whose messages are remembered; a message that ends the broker is soon sent again.
 const MESSAGES_KEPT: usize = 4;
-/// A smaller message is not why the kernel kills a broker for want of memory.
+/// Smallest message that may be why the kernel kills a broker when memory runs out.
 const MEMORY_TAKEN_BYTES: u64 = 64 << 20;
 
-/// What counts of an end.
+/// The features of a broker's end that decide about a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
-    /// As the broker has counted it, over all the run.
+    /// The progress that all brokers of the run have counted.
     pub(super) progress: u64,
-    /// From its start on.
+    /// The time since the broker's start.
     pub(super) lived: Duration,
-    /// What it had in hand.
+    /// The message that the broker was processing.
     pub(super) message: Option<Message>,
-    /// It was killed: by somebody, as a rule, whatever it had in hand.
+    /// Whether the broker was killed by SIGKILL. The message is then usually not the cause.
     pub(super) is_killed: bool,
 }
 
-/// What follows an end.
+/// The decision after a broker's end.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Another broker, after this much.
+    /// Start another broker after this pause.
     GoOn(Duration),
-    /// None.
+    /// Start no other broker.
     Stop(NoRestart),
 }
 
-/// Why a broker that could have survived was not started again.
+/// Why a run that survives its broker was not continued.
 #[derive(Debug)]
 pub enum NoRestart {
-    /// It has ended three times within a minute, and before none of these ends had it brought
-    /// anything about or lived for long.
+    /// The broker has ended three times within a minute, each time without progress and without
+    /// living for long.
     NoProgress,
-    /// It has ended at this one before.
+    /// A broker has ended at this message before.
     SameMessage(Message),
-    /// The system has no process for another one.
+    /// The system has no process for another broker.
     NoProcess(io::Error),
 }
 
-/// The ends that there were.
+/// The history of the brokers' ends.
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
-    /// Of those without any progress since the last progress, the latest ones; the newest first.
+    /// The latest ends without progress since the last service; the newest first.
     ends: [Option<Instant>; ENDS_MAX - 1],
     progress: u64,
-    /// The newest first.
+    /// The messages of the latest ends; the newest first.
     messages: [Option<Message>; MESSAGES_KEPT],
 }
 
 impl Restarts {
-    /// The broker has ended so.
+    /// Records a broker's end and decides whether another one follows.
     pub(super) fn may_go_on(&mut self, end: &End, now: Instant) -> Verdict {
         let has_served = end.progress != self.progress || end.lived >= SERVES_AFTER;
         let is_recent = |end: &Instant| now.saturating_duration_since(*end) <= WITHIN;
@@ -80,7 +81,8 @@ impl Restarts {
             push(&mut self.ends, now);
         }
         if let Some(message) = end.message {
-            // Whoever kills a broker finds it with something in hand.
+            // A busy broker is usually processing a message when it is killed, so a small message
+            // is not the cause.
             let may_be_why = !end.is_killed || message.bytes >= MEMORY_TAKEN_BYTES;
             if may_be_why && self.messages.contains(&Some(message)) {
                 return Verdict::Stop(NoRestart::SameMessage(message));
@@ -114,7 +116,7 @@ impl fmt::Display for NoRestart {
     }
 }
 
-/// The last one falls off.
+/// Adds an element at the front and drops the last one.
 fn push<T: Copy>(kept: &mut [Option<T>], newest: T) {
     kept.rotate_right(1);
     if let Some(first) = kept.first_mut() {
@@ -143,8 +145,8 @@ mod tests {
         })
     }
 
-    /// The pauses in ms of those that are followed by another broker, at these seconds and with
-    /// this progress; and why there is no other.
+    /// Simulates ends at these seconds with this progress. Returns the pauses in ms before the
+    /// restarts, and why no other broker follows, if so.
     fn of(ends: &[(f64, u64)]) -> (Vec<u128>, Option<String>) {
         let begin = Instant::now();
         let mut restarts = Restarts::default();
@@ -169,7 +171,7 @@ mod tests {
                    any message read between them";
         let stopped = (vec![0, 100], Some(why.to_owned()));
         assert_eq!(of(&[(0.0, 0), (0.1, 0), (60.0, 0)]), stopped);
-        // The end of one that has served is none of the three.
+        // The end of a broker that has served is not one of the three.
         let (pauses, why) = of(&[(0.0, 7), (0.1, 7), (0.2, 7), (0.3, 7)]);
         assert_eq!(
             (pauses.as_slice(), why.is_some()),
@@ -228,7 +230,7 @@ mod tests {
                 Verdict::Stop(why) => Some(why.to_string()),
             }
         };
-        // Two take turns, and others bring something about.
+        // Two messages alternate, and there is progress between the ends.
         assert_eq!(stops(1, message(1)), None);
         assert_eq!(stops(2, None), None);
         assert_eq!(stops(3, message(2)), None);
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_is_the_fault_of_large_messages_alone() {
+    fn only_large_messages_are_blamed_for_a_kill() {
         for (bytes, goes_on) in [(1234, [true; 9].as_slice()), (1 << 30, &[true, false])] {
             let mut restarts = Restarts::default();
             for (progress, goes_on) in goes_on.iter().enumerate() {

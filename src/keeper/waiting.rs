@@ -1,4 +1,4 @@
-//! The two things that a keeper waits for: a signal, and its child's end.
+//! The two events that a keeper waits for: a signal, and its child's end.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 
 use super::Ended;
 
-/// Those that it waits for. SIGINT and SIGHUP reach the broker as well, which says that it ignores
-/// them.
+/// The signals that the keeper waits for. SIGINT and SIGHUP reach the broker as well, which logs
+/// that it ignores them.
 pub(super) fn signals_of_the_keeper() -> SigSet {
     let mut signals = SigSet::empty();
     for signal in [
@@ -20,7 +20,7 @@ pub(super) fn signals_of_the_keeper() -> SigSet {
         Signal::SIGINT,
         Signal::SIGHUP,
         Signal::SIGCHLD,
-        // The broker has it from its beginning.
+        // SIGCONT is for the broker, which inherits the blocked signals.
         Signal::SIGCONT,
     ] {
         signals.add(signal);
@@ -28,7 +28,7 @@ pub(super) fn signals_of_the_keeper() -> SigSet {
     signals
 }
 
-/// The next one, or None at `until`.
+/// Waits for a signal and returns it; returns None at `until`.
 pub(super) fn next_signal(until: Option<Instant>) -> Option<Signal> {
     let signals = signals_of_the_keeper();
     loop {
@@ -41,20 +41,20 @@ pub(super) fn next_signal(until: Option<Instant>) -> Option<Signal> {
         });
         let patience = left.as_ref().map_or(ptr::null(), ptr::from_ref);
         let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
-        // SAFETY: the three point to a set, to room for an answer and to a time or nothing.
+        // SAFETY: the pointers are to a set, to memory for the result, and to a time or null.
         let number = unsafe {
             libc::sigtimedwait(ptr::from_ref(signals.as_ref()), info.as_mut_ptr(), patience)
         };
         match number {
             -1 if Errno::last() == Errno::EAGAIN => return None,
-            // It was interrupted, as by being stopped and continued.
+            // The call was interrupted, for example by stopping and continuing the process.
             -1 => {}
             number => return Signal::try_from(number).ok(),
         }
     }
 }
 
-/// What became of a child since this was asked last.
+/// The change of a child since the last call of [`news_of`].
 pub(super) enum News {
     None,
     Ended(Ended),
@@ -67,7 +67,7 @@ pub(super) fn news_of(child: Pid) -> News {
     match waitpid(child, Some(flags)) {
         Ok(WaitStatus::Exited(_, status)) => News::Ended(Ended::Status(status)),
         Ok(WaitStatus::Signaled(_, signal, _)) => News::Ended(Ended::Signal(signal as i32)),
-        // Nobody is left to wait for.
+        // The child does not exist any more.
         Err(Errno::ECHILD) => News::Ended(Ended::Status(0)),
         Ok(WaitStatus::Stopped(..)) => News::Stopped,
         Ok(WaitStatus::Continued(_)) => News::Continued,

@@ -1,5 +1,5 @@
-//! A file of events: lines that somebody else made, behind a bounded queue of their own as the
-//! log's are, in files of a bounded size.
+//! Events files: lines from another crate pass through a bounded queue, as in the log, into files
+//! of bounded size.
 
 mod own_file;
 mod rotating_file;
@@ -15,14 +15,14 @@ use crate::line_queue::{LineQueue, QueueLimits};
 use rotating_file::RotatingFile;
 pub use rotating_file::{EventFileSpec, EventFileState};
 
-/// Three lines a task, at a hundred thousand tasks a second, come faster than a disk may write; a
-/// burst of twenty thousand tasks is taken whole.
+/// Limits of the queue. At 100,000 tasks per second with three lines each, lines arrive faster than
+/// a disk may write. The queue holds all lines of a burst of 20,000 tasks.
 const EVENT_LIMITS: QueueLimits = QueueLimits {
     lines: 65_536,
     bytes: 16 << 20,
 };
 
-/// Takes lines without waiting for the disk.
+/// An events file. Writing to it never waits for the disk.
 pub struct EventFile {
     queue: LineQueue,
     guard: LogGuard,
@@ -30,7 +30,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Appends to the file, and makes it if it is missing. `head` is the first line of every file.
+    /// Opens the file for appending and makes it if it is missing. `head` is the first line of
+    /// every file.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -47,23 +48,23 @@ impl EventFile {
         })
     }
 
-    /// Takes a line. False if there is no room for it: it is lost, and counted.
+    /// Queues a line. Returns false if the queue is full; then the line is dropped and counted.
     pub fn write(&self, line: &[u8]) -> bool {
         self.queue.take(line)
     }
 
-    /// Where lines go, and what hinders them.
+    /// Returns the current file and what prevents lines from being written, if anything does.
     pub fn state(&self) -> EventFileState {
         let state = self.state.lock();
         state.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lines that never reached the file.
+    /// Returns the number of lines that never reached the file.
     pub fn dropped_lines(&self) -> u64 {
         self.guard.dropped_lines()
     }
 
-    /// As [`LogGuard::flush_last_lines`].
+    /// The same as [`LogGuard::flush_last_lines`].
     pub fn flush_last_lines(&self, limit: Duration, limit_for_few: Duration) -> bool {
         self.guard.flush_last_lines(limit, limit_for_few)
     }
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_there_is_gone_on_with() {
+    fn an_existing_file_is_appended_to() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.jsonl");
         fs::write(&path, "before\n").unwrap();

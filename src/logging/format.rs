@@ -1,11 +1,11 @@
 //! `parsl.logconfigs.file.FileLogging`'s %-format, compiled once.
 //!
-//! The rules are those of Python's `str % mapping` on the attributes of a `LogRecord`. What
-//! Python would refuse is refused here before the first line; stock would print a traceback to
-//! stderr for every line instead.
+//! The rules are those of Python's `str % mapping` on the attributes of a `LogRecord`. A format
+//! that Python would reject is rejected here at the start; the stock interchange would print a
+//! traceback to stderr for every line instead.
 //!
-//! Left out on purpose: a format without any field (every line would be the same), a conversion
-//! without a name (`%s` would print the whole record), and widths above a thousand.
+//! Not supported on purpose: a format without any field (every line would be the same), a
+//! conversion without a name (`%s` would print the whole record), and widths above 1,000.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -33,28 +33,29 @@ use parse::Piece;
 pub const PARSL_FORMAT: &str = "%(created)f %(asctime)s %(processName)s-%(process)d \
     %(threadName)s-%(thread)d %(name)s:%(lineno)d %(funcName)s %(levelname)s: %(message)s";
 
-/// The shape of a line.
+/// The compiled format of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LineFormat {
     pieces: Vec<Piece>,
 }
 
 impl LineFormat {
-    /// Parsl's default.
+    /// Returns Parsl's default format.
     pub(crate) fn parsl() -> Self {
         match Self::compile(PARSL_FORMAT) {
             Ok(format) => format,
-            // Kept from happening by a test.
+            // This cannot happen; a test checks that Parsl's format compiles.
             Err(_) => Self {
                 pieces: vec![Piece::Value(Attribute::Message, Conversion::plain('s'))],
             },
         }
     }
 
-    /// Takes a format string of Python's `logging`; the empty one means `%(message)s`, as there.
+    /// Compiles a format string of Python's `logging`. As in Python, the empty string means
+    /// `%(message)s`.
     ///
     /// # Errors
-    /// [`BadFormat`] names what Python could not format.
+    /// [`BadFormat`] names the part that Python could not format.
     pub(crate) fn compile(format: &str) -> Result<Self, BadFormat> {
         let format = if format.is_empty() {
             "%(message)s"
@@ -67,13 +68,13 @@ impl LineFormat {
     }
 }
 
-/// Writes an event in the shape of a [`LineFormat`].
+/// Writes events as lines of text in a [`LineFormat`].
 #[derive(Debug)]
 pub(crate) struct TextLines {
     format: Arc<LineFormat>,
     clock: Clock,
     process: u64,
-    /// `%(relativeCreated)d` counts from here.
+    /// The start of the time that `%(relativeCreated)d` measures.
     started: Moment,
 }
 
@@ -159,7 +160,8 @@ where
     ) -> fmt::Result {
         let mut record = Record::of(event, event.metadata(), Controls::Escaped);
         if let Some(code) = record.code {
-            // At the very end, where it disturbs nobody who looks for a piece of the message.
+            // The code is at the end of the line, so that searches for parts of the message still
+            // match.
             record.text.push_str(&format!(" [{code}]"));
         }
         self.write(&record, Thread::current(), &mut out)
@@ -170,7 +172,7 @@ where
 mod tests {
     use super::*;
 
-    /// Each made by Python 3.11: `'%05d' % 65` and so on.
+    /// Expected results, made by Python 3.11: `'%05d' % 65` and so on.
     const CONVERSIONS: [(Value<'static>, &str, &str); 88] = [
         (Value::Str("it's é"), "%s", "it's é"),
         (Value::Str("it's é"), "%10s|", "    it's é|"),
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_refuses_is_refused_and_named() {
+    fn formats_that_python_refuses_are_refused() {
         let unknown = |field: &str| BadFormat::UnknownField(field.to_owned());
         let conversion = |field: &str, conversion| BadFormat::UnknownConversion {
             field: field.to_owned(),
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(LineFormat::compile(PARSL_FORMAT), Ok(LineFormat::parsl()));
     }
 
-    /// `format % value`, after naming a field of the value's kind in each conversion.
+    /// Returns `format % value`. Each conversion gets the name of a field of the value's kind.
     fn formatted(format: &str, value: Value<'_>) -> String {
         let field = match value {
             Value::Str(_) => "name",

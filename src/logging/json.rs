@@ -1,8 +1,9 @@
-//! The lines of `parsl.logconfigs.json`: an object per event, as Python's `json.dump` spells it.
+//! The lines of `parsl.logconfigs.json`: one JSON object per event, written like Python's
+//! `json.dump`.
 //!
-//! The eleven keys and their order are fixed, so the object is written out here rather than
-//! built for a serializer. `msg` is the message alone, `formatted` has the fields behind it. A
-//! twelfth key, `code`, follows where the line has a code; Parsl's readers look for keys by name.
+//! The eleven keys and their order are fixed, so this module writes the object without a
+//! serializer. `msg` is the message alone; `formatted` has the fields after it. A twelfth key,
+//! `code`, follows if the line has a code; Parsl's readers look keys up by name.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::record::{Controls, LOGGER, PROCESS, Record, Thread};
 
-/// Writes an event as an object.
+/// Writes an event as a JSON object.
 #[derive(Debug)]
 pub(crate) struct JsonLines {
     process: u32,
@@ -67,7 +68,7 @@ impl JsonLines {
     }
 }
 
-/// Pure ASCII, as `json.dump` writes by default.
+/// Writes a JSON string in ASCII, which is the default of `json.dump`.
 fn write_string(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
     out.write_char('"')?;
     let mut plain_from = 0;

@@ -1,27 +1,29 @@
-//! Parsl's line formats on `tracing`, written by a thread that may stall without stopping us.
+//! Parsl's log formats for `tracing`. A separate thread writes the lines and may stall without
+//! blocking the event loop.
 //!
-//! A log directory is often on a network file system. So an event is formatted where it happens,
-//! put into a bounded queue, and written by another thread; a line that finds the queue full is
-//! dropped and counted. What the lines look like is Parsl's to say (`parsl.log_utils` and
-//! `parsl.logconfigs`): users grep and parse these files with tools made for the stock one.
+//! A log directory is often on a network file system. So each event is formatted on its own thread,
+//! queued in a bounded queue, and written by the writer's thread. A line is dropped and counted if
+//! the queue is full. Parsl defines the format of the lines (`parsl.log_utils` and
+//! `parsl.logconfigs`), because users grep and parse these files with tools made for the stock
+//! interchange.
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `spec` | [`LogSpec`]: which log the start-up configuration asks for |
-//! | `start` | [`start()`]: opens it, and sends every event there |
-//! | `guard` | [`LogGuard`]: what was dropped, and the last lines when the process ends |
-//! | `record`, `clock` | an event with the attributes of a Python `LogRecord`, made harmless |
+//! | `spec` | [`LogSpec`]: which log the start-up configuration requests |
+//! | `start` | [`start()`]: opens the log, and sends every event there |
+//! | `guard` | [`LogGuard`]: count of dropped lines, and the flush when the process ends |
+//! | `record`, `clock` | an event with the attributes of a Python `LogRecord`, escaped and cut |
 //! | `format` | lines of text, by a %-format of Python's `logging` |
 //! | `json` | lines of JSON |
 //! | `line_queue` | the bounded queue before a file, and the writer behind it |
-//! | `event_file` | [`EventFile`]: lines made elsewhere, by the same queue |
-//! | `event_file/rotating_file` | the files that they go to, whatever becomes of these |
-//! | `event_file/own_file` | that none of these is another process's |
-//! | `directory` | where files are made |
+//! | `event_file` | [`EventFile`]: lines of another crate, through the same kind of queue |
+//! | `event_file/rotating_file` | events files of bounded size |
+//! | `event_file/own_file` | locks, so that two processes do not write to one events file |
+//! | `directory` | makes the directories of the files |
 //!
-//! This room imports no other room but `codes`, whose names it puts where each format has them. It
-//! does not decide what is worth a line, nor what happens
-//! to a log configuration that nobody here knows: that is for the configuration and `main`.
+//! This crate depends on no other crate of this workspace but `codes`, whose names appear in the
+//! lines. It does not decide which events are logged, nor how to handle an unknown log
+//! configuration: the configuration and `main` do.
 
 mod clock;
 mod directory;

@@ -1,9 +1,9 @@
 //! The queue before a file of lines, and the writer behind it.
 //!
-//! `tracing-appender` brings the channel and the thread. What is added here is what it lacks: a
-//! bound in bytes, a count of what is still on its way (its guard can only be waited for up to
-//! 1.1 s, and prints to stdout when that fails), and a file that loses lines on a full disk
-//! instead of reporting errors to nobody.
+//! `tracing-appender` provides the channel and the thread. This module adds what it lacks: a limit
+//! in bytes, a count of the queued lines, and a file that loses lines on a full disk instead of
+//! reporting errors that no code handles. The count is needed because the guard of
+//! `tracing-appender` waits for 1.1 s at most, and prints to stdout if it fails.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How much may be on its way to a file.
+/// Limits of the lines that are queued for a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueLimits {
     pub(crate) lines: usize,
     pub(crate) bytes: usize,
 }
 
-/// The log's; a burst of dispatches at DEBUG stays below it.
+/// Limits of the log's queue; a burst of dispatches at DEBUG stays below them.
 pub(crate) const LOG_LIMITS: QueueLimits = QueueLimits {
     lines: 16_384,
     bytes: 8 << 20,
 };
-/// The file is written in pieces of about this size while lines keep coming.
+/// Size of the pieces in which the file is written while lines keep arriving.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// What is on its way to the file, and what was lost on the way.
+/// Counts of the lines that are queued and that were dropped.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     limits: QueueLimits,
     lines: AtomicUsize,
     bytes: AtomicUsize,
     dropped: AtomicU64,
-    /// Of these, what found no room since a line was taken.
+    /// Dropped lines that found the queue full since the last line was accepted.
     refused: AtomicU64,
 }
 
@@ -49,17 +49,17 @@ impl Backlog {
         }
     }
 
-    /// Lines that were taken and are neither written nor given up.
+    /// Returns the number of lines that were accepted and are neither written nor dropped yet.
     pub(crate) fn waiting_lines(&self) -> usize {
         self.lines.load(Ordering::Acquire)
     }
 
-    /// Lines that will never be in the file.
+    /// Returns the number of lines that will never be in the file.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Takes a line of `bytes` in, or counts it as dropped.
+    /// Accepts a line of this many bytes, or counts it as dropped and returns false.
     fn admit(&self, bytes: usize) -> bool {
         let lines_before = self.lines.fetch_add(1, Ordering::AcqRel);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -83,11 +83,11 @@ impl Backlog {
     }
 }
 
-/// The near end of the queue: what the formatter writes lines to.
+/// The front of the queue, to which the formatter writes lines.
 pub(crate) struct LineQueue {
     channel: NonBlocking,
     backlog: Arc<Backlog>,
-    /// The writer is told before which line others were dropped.
+    /// Whether the writer learns how many lines were dropped before each line.
     tells_gaps: bool,
 }
 
@@ -100,7 +100,7 @@ impl LineQueue {
         }
     }
 
-    /// Takes a line, or counts it as dropped. False in the latter case.
+    /// Queues a line. Returns false if the line is dropped and counted.
     pub(crate) fn take(&self, line: &[u8]) -> bool {
         if !self.backlog.admit(line.len()) {
             return false;
@@ -117,10 +117,10 @@ impl LineQueue {
     }
 }
 
-/// No line begins with it.
+/// Marks a message with a count of dropped lines; no line begins with this byte.
 const GAP_MARK: u8 = 0;
 
-/// A line, and how many were dropped right before it.
+/// Makes a message of a line and the number of lines that were dropped directly before it.
 fn behind_gap(refused: u64, line: &[u8]) -> Vec<u8> {
     let mut message = vec![GAP_MARK];
     message.extend_from_slice(&refused.to_le_bytes());
@@ -146,7 +146,7 @@ impl<'a> MakeWriter<'a> for LineQueue {
     }
 }
 
-/// Takes one line: the formatter hands it over in one piece.
+/// Queues one line: the formatter writes each line with a single call.
 pub(crate) struct QueuedLine<'a>(&'a LineQueue);
 
 impl Write for QueuedLine<'_> {
@@ -160,30 +160,31 @@ impl Write for QueuedLine<'_> {
     }
 }
 
-/// Makes the line that tells how many were dropped before another one, which it is given.
+/// Makes the line that reports how many lines were dropped. The second argument is the line after
+/// the gap.
 pub type TellGap = fn(u64, &[u8]) -> Vec<u8>;
 
-/// A gathered line.
+/// A line in the buffer of the writer.
 struct Piece {
-    /// Where it ends in what is gathered.
+    /// The line's end in the buffer.
     end: usize,
     bytes: usize,
-    /// It came from nobody, and tells of so many that were dropped.
+    /// The number of dropped lines that this line reports; None for a line that was queued.
     tells_of: Option<u64>,
 }
 
-/// The far end: gathers lines, writes them, and never fails.
+/// The back of the queue: buffers lines, writes them, and never fails.
 pub(crate) struct GatheringWriter<W> {
     out: W,
     backlog: Arc<Backlog>,
     gathered: Vec<u8>,
-    /// What is gathered, in its order.
+    /// The lines in the buffer, in order.
     pieces: Vec<Piece>,
-    /// Makes the line that tells of a gap, where gaps are told.
+    /// Makes a line that reports dropped lines; None if they are not reported.
     tell_gap: Option<TellGap>,
-    /// Lines that were dropped, and that no line in the file tells of.
+    /// Number of dropped lines that no line in the file reports.
     untold: u64,
-    /// The last write broke off inside a line, and the next must not continue it.
+    /// Whether the last write ended inside a line, so that the next line must not continue it.
     torn: bool,
 }
 
@@ -217,8 +218,8 @@ impl<W: Write> GatheringWriter<W> {
         });
     }
 
-    /// Writes what it can. A full disk costs the rest of the gathered lines and no more: the
-    /// next lines are tried again, as space may come back.
+    /// Writes as much of the buffer as possible. A full disk loses the rest of the buffer only: the
+    /// next lines are tried again, because there may be space again.
     fn write_gathered(&mut self) {
         if self.torn && self.out.write_all(b"\n").is_ok() {
             self.torn = false;
@@ -237,7 +238,8 @@ impl<W: Write> GatheringWriter<W> {
             .binary_search_by_key(&written, |piece| piece.end)
             .is_ok();
         self.torn |= written > 0 && !is_at_end;
-        // What comes next ends a torn line, which is whole if it lacks no more than that.
+        // A line feed is written before the next line. So a line that lacks only its line feed is
+        // complete.
         let whole = self
             .pieces
             .partition_point(|piece| piece.end <= written + 1);
@@ -251,7 +253,8 @@ impl<W: Write> GatheringWriter<W> {
         self.pieces.clear();
     }
 
-    /// What is not in the file: lines, and what a line that is lost as well had told of.
+    /// Counts the lines that are not in the file. A lost line that reported others leaves these
+    /// unreported.
     fn lose_from(&mut self, first: usize) {
         let mut dropped = 0;
         for piece in &self.pieces[first..] {
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn few_lines_of_many_bytes_fill_it_too() {
+    fn few_large_lines_fill_the_queue_too() {
         let backlog = Backlog::new(LOG_LIMITS);
         assert!(backlog.admit(LOG_LIMITS.bytes));
         assert!(!backlog.admit(1));
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_its_lines_and_tears_none_of_the_next() {
+    fn a_full_disk_loses_its_lines_but_no_later_ones() {
         let backlog = Arc::new(Backlog::new(LOG_LIMITS));
         let mut file = GatheringWriter::new(
             Disk {
@@ -369,9 +372,9 @@ mod tests {
         );
     }
 
-    /// Whatever the disk takes of what, each line is in the file or told of there.
+    /// However much the disk accepts, each line is in the file or reported as lost there.
     #[test]
-    fn what_is_told_as_lost_is_what_is_not_there() {
+    fn reported_losses_match_the_missing_lines() {
         const LINES: usize = 5_000;
         const SEEDS: u64 = 20;
         for seed in 1..=SEEDS {
@@ -396,7 +399,7 @@ mod tests {
                     false => file.out.free + next(16),
                 };
                 match next(10) {
-                    // It finds the queue full.
+                    // This line finds the queue full.
                     0 if number + 1 < LINES => {
                         backlog.drop_lines(1);
                         file.untold += 1;
@@ -412,7 +415,7 @@ mod tests {
             }
             file.flush().unwrap();
             let text = String::from_utf8(file.out.content).unwrap();
-            // A torn line has no end.
+            // An incomplete line has no full stop at its end.
             let whole = || text.lines().filter_map(|line| line.strip_suffix('.'));
             let there = whole().filter(|line| line.starts_with("line ")).count();
             let told = whole().filter_map(|line| line.strip_prefix("lost ")?.parse::<usize>().ok());
@@ -423,7 +426,7 @@ mod tests {
         }
     }
 
-    /// Has room for `free` bytes.
+    /// A disk with room for `free` bytes.
     struct Disk {
         free: usize,
         content: Vec<u8>,

@@ -1,7 +1,7 @@
-//! An event of `tracing` with the attributes that a Python `LogRecord` has.
+//! An event of `tracing` with the attributes of a Python `LogRecord`.
 //!
-//! The text of a message may come from a peer, so this is where it is made harmless: control
-//! characters are written as escapes, and a long one is cut.
+//! A peer may have written parts of a message, so this module makes the text harmless: control
+//! characters are escaped, and a long message is cut.
 
 use std::fmt::{self, Write};
 
@@ -11,18 +11,18 @@ use tracing::{Event, Level, Metadata};
 
 use crate::clock::Moment;
 
-/// `%(name)s`: the logger's name in stock, by which users filter.
+/// `%(name)s`: the logger's name in the stock interchange, by which users filter.
 pub(crate) const LOGGER: &str = "parsl.executors.high_throughput.interchange";
-/// `%(processName)s`, as `multiprocessing` calls a process that it did not start.
+/// `%(processName)s`: the name that `multiprocessing` uses for a process that it did not start.
 pub(crate) const PROCESS: &str = "MainProcess";
 
-/// Longest message that is kept, in bytes; a traceback fits, an attack on the disk does not.
+/// Longest message that is kept, in bytes: enough for a traceback, but not for filling the disk.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 const CUT: &str = "... [cut]";
-/// The field that `codes::log!` adds.
+/// The name of the field that `codes::log!` adds.
 const CODE: &str = "code";
 
-/// One event, ready to be laid out.
+/// An event with all attributes for a line.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
     pub(crate) moment: Moment,
@@ -30,11 +30,11 @@ pub(crate) struct Record<'a> {
     pub(crate) pathname: &'a str,
     pub(crate) line: u32,
     pub(crate) function: &'a str,
-    /// The message and then its fields, as ` key=value`, but for the code.
+    /// The message followed by its fields as ` key=value`, without the code.
     pub(crate) text: String,
-    /// How much of `text` is the message alone.
+    /// Length of the message at the beginning of `text`.
     pub(crate) message_bytes: usize,
-    /// What the line is about, of the table in the crate `codes`.
+    /// The line's code from the table in the crate `codes`.
     pub(crate) code: Option<&'static str>,
 }
 
@@ -70,12 +70,12 @@ impl<'a> Record<'a> {
         self.text.get(..self.message_bytes).unwrap_or(&self.text)
     }
 
-    /// `%(filename)s`.
+    /// Returns `%(filename)s`.
     pub(crate) fn filename(&self) -> &'a str {
         self.pathname.rsplit('/').next().unwrap_or(self.pathname)
     }
 
-    /// `%(module)s`.
+    /// Returns `%(module)s`.
     pub(crate) fn module(&self) -> &'a str {
         self.filename()
             .rsplit_once('.')
@@ -83,7 +83,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Python's name and number of a level.
+/// The name and number of a level in Python.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LevelName {
     pub(crate) name: &'static str,
@@ -105,17 +105,17 @@ impl LevelName {
     }
 }
 
-/// The thread that an event happened on, as Python's `threading` would show it.
+/// The thread of an event, as Python's `threading` describes it.
 #[derive(Debug)]
 pub(crate) struct Thread {
-    /// `pthread_self()`, which is what `threading.get_ident()` is.
+    /// The result of `pthread_self()`, which `threading.get_ident()` returns in Python.
     pub(crate) id: u64,
     pub(crate) name: String,
 }
 
 impl Thread {
-    /// The calling thread's. It is made once and never freed: a few bytes for each of a handful of
-    /// threads, and a thread may log to its very end.
+    /// Returns the description of the calling thread. It is made once per thread and never freed:
+    /// it has a few bytes, there are few threads, and a thread may log until its very end.
     pub(crate) fn current() -> &'static Self {
         thread_local! {
             static CURRENT: &'static Thread = Box::leak(Box::new(Thread::describe()));
@@ -137,16 +137,16 @@ impl Thread {
     }
 }
 
-/// What becomes of control characters in messages.
+/// The treatment of control characters in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Controls {
-    /// Written as Python writes them in a literal, so that no message can forge a line.
+    /// Escaped as in a Python literal, so that no message can forge a line.
     Escaped,
-    /// Kept, because what is made of the text escapes them itself.
+    /// Kept, because the JSON writer escapes them.
     Kept,
 }
 
-/// Text that grows to a limit and holds no control characters.
+/// Text of limited length, in which control characters are escaped if so requested.
 #[derive(Debug)]
 struct Text {
     kept: String,
@@ -203,7 +203,7 @@ impl Write for Text {
     }
 }
 
-/// Sorts an event's fields into the message and the rest.
+/// Separates an event's message from its other fields.
 struct Collector {
     message: Text,
     fields: Text,
@@ -212,7 +212,8 @@ struct Collector {
 
 impl Collector {
     fn field(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // `Text` cannot fail; a `Debug` of somebody's own that does leaves what it wrote.
+        // `Text` never returns an error. If a value's own `Debug` does, the text written so far is
+        // kept.
         let _ = if field.name() == "message" {
             self.message.write_fmt(value)
         } else {
@@ -242,7 +243,8 @@ impl Visit for Collector {
     }
 }
 
-/// Besides line feeds, what terminals obey (ESC, the C1 range) and what `str.splitlines` splits at.
+/// Whether a character could end a line or control a terminal: line feeds, other control characters
+/// (ESC, the C1 range), and separators at which `str.splitlines` splits.
 fn breaks_lines(character: char) -> bool {
     match character {
         '\t' => false,
@@ -264,7 +266,7 @@ fn escape(character: char) -> String {
     }
 }
 
-/// Python's `repr` of a string, or its `ascii`.
+/// Returns Python's `repr` of a string, or its `ascii`.
 pub(crate) fn python_repr(text: &str, ascii: bool) -> String {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'

@@ -1,4 +1,4 @@
-//! A log as the start-up configuration asks for it.
+//! The log that the start-up configuration requests.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,18 @@ use tracing::level_filters::LevelFilter;
 
 use crate::format::{BadFormat, LineFormat};
 
-/// A log as the start-up configuration asks for it.
+/// The log that the start-up configuration requests.
 #[derive(Clone, Debug)]
 pub struct LogSpec {
-    /// Where the lines go.
+    /// The file of the lines and their format.
     pub(crate) sink: Sink,
-    /// Which of them.
+    /// The lowest level that is logged.
     pub(crate) level: Level,
 }
 
 impl LogSpec {
-    /// What stock does without a `log_config`: `interchange.log` in Parsl's own format.
+    /// The log of the stock interchange without a `log_config`: `interchange.log` in Parsl's own
+    /// format.
     pub fn parsl_file(logdir: &Path, level: i64) -> Self {
         let format = LineFormat::parsl();
         Self {
@@ -28,10 +29,11 @@ impl LogSpec {
         }
     }
 
-    /// `parsl.logconfigs.file.FileLogging`: `interchange.log` in a %-format of the user.
+    /// The log of `parsl.logconfigs.file.FileLogging`: `interchange.log` in a %-format of the user.
     ///
     /// # Errors
-    /// [`BadFormat`] for what Python could not format; stock would fail there, line by line.
+    /// [`BadFormat`] if Python could not use the format; the stock interchange would fail at each
+    /// line.
     pub fn file_logging(logdir: &Path, format: &str, level: i64) -> Result<Self, BadFormat> {
         let format = LineFormat::compile(format)?;
         Ok(Self {
@@ -43,7 +45,7 @@ impl LogSpec {
         })
     }
 
-    /// `parsl.logconfigs.json.JSONLogging`: `interchange.jsonlog`, an object per line.
+    /// The log of `parsl.logconfigs.json.JSONLogging`: `interchange.jsonlog`, one object per line.
     pub fn json_logging(logdir: &Path, level: i64) -> Self {
         Self {
             sink: Sink::Json {
@@ -53,7 +55,7 @@ impl LogSpec {
         }
     }
 
-    /// `parsl.logconfigs.noop.NoopLogging`: nothing.
+    /// The log of `parsl.logconfigs.noop.NoopLogging`: none.
     pub fn noop() -> Self {
         Self {
             sink: Sink::None,
@@ -62,39 +64,39 @@ impl LogSpec {
     }
 }
 
-/// Where the lines go, and in which shape.
+/// The file of the lines and their format.
 #[derive(Clone, Debug)]
 pub(crate) enum Sink {
-    /// One line of text per event, appended.
+    /// A file with one line of text per event; lines are appended.
     File {
         /// The file; its directory is made if it is missing.
         path: PathBuf,
-        /// The shape of a line.
+        /// The format of a line.
         format: LineFormat,
     },
-    /// One JSON object per event; an older file is overwritten, as stock does.
+    /// A file with one JSON object per event. As in the stock interchange, an older file is
+    /// overwritten.
     Json {
         /// The file; its directory is made if it is missing.
         path: PathBuf,
     },
-    /// Nowhere: no file is made, and no event is ever formatted.
+    /// No file is made, and no event is formatted.
     None,
 }
 
-/// A level number of Python's `logging`: 10 is DEBUG, 50 is CRITICAL, 0 and 1 are everything.
+/// A level number of Python's `logging`: 10 is DEBUG, 50 is CRITICAL; 0 and 1 include everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level(i64);
 
 impl Level {
-    /// Takes the number as Python has it.
     fn from_python(number: i64) -> Self {
         Self(number)
     }
 
-    /// Which events of ours this number lets through.
+    /// Returns which events of `tracing` are logged at this level.
     ///
-    /// TRACE has no name in Python: its events pass below 10, and are then called DEBUG, so that
-    /// tools find only the five names that they know. CRITICAL (50) has no event of ours.
+    /// Python has no name for TRACE. TRACE events are logged below 10 under the name DEBUG, because
+    /// tools know only Python's five names. No event of this program is CRITICAL (50).
     pub(crate) fn filter(self) -> LevelFilter {
         match self.0 {
             ..10 => LevelFilter::TRACE,

@@ -1,4 +1,4 @@
-//! Opens the log, and sends the events of `tracing` there.
+//! Opens the log and directs the events of `tracing` to it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,15 +17,16 @@ use crate::json::JsonLines;
 use crate::line_queue::LOG_LIMITS;
 use crate::spec::{LogSpec, Sink};
 
-/// Opens the log and sends every event of the process there, from now to its end.
+/// Opens the log and directs every event of the process to it, until the process ends.
 ///
-/// The directory and the file exist when this returns.
+/// The directory and the file exist when this function returns.
 ///
 /// # Errors
 /// The directory or file cannot be made, or the process has a log already.
 ///
 /// # Panics
-/// The system refuses a thread (`tracing-appender` decides so): ask for one before.
+/// The system cannot start a thread; `tracing-appender` panics then. To avoid the panic, check
+/// before that a thread can be started.
 pub fn start(spec: &LogSpec) -> io::Result<LogGuard> {
     let (dispatch, guard) = open(spec)?;
     if let Some(dispatch) = dispatch {
@@ -34,9 +35,9 @@ pub fn start(spec: &LogSpec) -> io::Result<LogGuard> {
     Ok(guard)
 }
 
-/// As [`start`], but leaves it to the caller where the subscriber is in force (tests).
+/// The same as [`start`], but the caller installs the returned subscriber (for tests).
 ///
-/// There is none if nothing is logged: an event then costs what it costs without a log.
+/// The subscriber is None if nothing is logged; then events cost no more than without a log.
 ///
 /// # Errors
 /// The directory or file cannot be made.
@@ -78,13 +79,14 @@ where
     tracing::Dispatch::new(Registry::default().with(filter).with(layer))
 }
 
-/// Does not wait for somebody who reads the log, should it be a pipe; only the writer does that,
-/// behind its queue.
+/// Opens a file without waiting for a reader if it is a pipe. Only the writer behind the queue may
+/// wait for one.
 fn make(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     make_directory_of(path)?;
     options.create(true).custom_flags(libc::O_NONBLOCK);
     let file = match options.open(path) {
-        // Nobody has the pipe's other end yet. We have it then, as long as we have this one.
+        // The pipe has no reader yet. Opening it for reading as well keeps a reader while it is
+        // open.
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
             options.read(true).open(path).map_err(|_| error)?
         }

@@ -1,8 +1,8 @@
-//! Writes the pickles of our own, in protocol 4 without FRAME and MEMOIZE: every release of Python
-//! and Parsl that we serve reads that, and it is the shortest.
+//! Writes pickles in protocol 4 without FRAME and MEMOIZE. Every supported release of Python and
+//! Parsl reads this form, and it is the shortest.
 //!
-//! The encoder keeps no stack of its own: who calls `begin_list` calls `end_list`. In debug builds
-//! [`Encoder::finish`] scans what was written, so a test that encodes also checks.
+//! The encoder keeps no stack: a caller of `begin_list` must call `end_list`. In debug builds
+//! [`Encoder::finish`] scans the written pickle, so a test that encodes also checks the encoding.
 
 use crate::error::Fault;
 use crate::literal::{push_bytes, push_str};
@@ -10,7 +10,7 @@ use crate::op;
 use crate::program::Program;
 use crate::scan::scan;
 
-/// A pickle in the making.
+/// A pickle that is being written.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     out: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Encoder {
     has_spliced: bool,
 }
 
-/// An entry of the memo that [`Encoder::memoize`] wrote.
+/// A memo entry that [`Encoder::memoize`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoIndex(u32);
 
@@ -35,7 +35,7 @@ impl Encoder {
         Self::with_capacity(0)
     }
 
-    /// Begins a pickle that is expected to take so many bytes.
+    /// Begins a pickle, with room for the given number of bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         let mut out = Vec::with_capacity(bytes);
@@ -47,7 +47,7 @@ impl Encoder {
         }
     }
 
-    /// Ends the pickle with its STOP.
+    /// Ends the pickle with STOP and returns its bytes.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         self.out.push(op::STOP);
@@ -59,17 +59,17 @@ impl Encoder {
         self.out
     }
 
-    /// None.
+    /// Writes None.
     pub fn none(&mut self) -> &mut Self {
         self.code(op::NONE)
     }
 
-    /// A bool.
+    /// Writes a bool.
     pub fn bool(&mut self, value: bool) -> &mut Self {
         self.code(if value { op::NEWTRUE } else { op::NEWFALSE })
     }
 
-    /// An int.
+    /// Writes an int.
     pub fn int(&mut self, value: i64) -> &mut Self {
         if let Ok(byte) = u8::try_from(value) {
             return self.coded(op::BININT1, &[byte]);
@@ -85,10 +85,10 @@ impl Encoder {
         self
     }
 
-    /// An int of any size, in little-endian two's complement.
+    /// Writes an int of any size, given in little-endian two's complement.
     ///
     /// # Panics
-    /// If it has 2 GiB or more.
+    /// If the int takes 2 GiB or more.
     pub fn big_int(&mut self, bytes: &[u8]) -> &mut Self {
         match u8::try_from(bytes.len()) {
             Ok(len) => self.coded(op::LONG1, &[len]),
@@ -101,79 +101,79 @@ impl Encoder {
         self
     }
 
-    /// A float.
+    /// Writes a float.
     pub fn float(&mut self, value: f64) -> &mut Self {
         self.coded(op::BINFLOAT, &value.to_be_bytes())
     }
 
-    /// A str.
+    /// Writes a str.
     pub fn str(&mut self, text: &str) -> &mut Self {
         push_str(&mut self.out, text);
         self
     }
 
-    /// Bytes.
+    /// Writes bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         push_bytes(&mut self.out, bytes);
         self
     }
 
-    /// A list; its items follow.
+    /// Begins a list. The caller writes its items next.
     pub fn begin_list(&mut self) -> &mut Self {
         self.code(op::EMPTY_LIST).code(op::MARK)
     }
 
-    /// The list is complete.
+    /// Ends a list.
     pub fn end_list(&mut self) -> &mut Self {
         self.code(op::APPENDS)
     }
 
-    /// A dict; keys and values follow in turns.
+    /// Begins a dict. The caller writes keys and values in alternation next.
     pub fn begin_dict(&mut self) -> &mut Self {
         self.code(op::EMPTY_DICT).code(op::MARK)
     }
 
-    /// More keys and values for the dict that is topmost, such as one that was spliced in.
+    /// Begins more keys and values for the topmost dict, which may be a spliced object.
     pub fn begin_update(&mut self) -> &mut Self {
         self.code(op::MARK)
     }
 
-    /// The dict, or its update, is complete.
+    /// Ends a dict, or the keys and values that [`begin_update`](Self::begin_update) began.
     pub fn end_dict(&mut self) -> &mut Self {
         self.code(op::SETITEMS)
     }
 
-    /// A tuple; its items follow.
+    /// Begins a tuple. The caller writes its items next.
     pub fn begin_tuple(&mut self) -> &mut Self {
         self.code(op::MARK)
     }
 
-    /// The tuple is complete.
+    /// Ends a tuple.
     pub fn end_tuple(&mut self) -> &mut Self {
         self.code(op::TUPLE)
     }
 
-    /// `()`.
+    /// Writes `()`.
     pub fn empty_tuple(&mut self) -> &mut Self {
         self.code(op::EMPTY_TUPLE)
     }
 
-    /// A class, a function or another global.
+    /// Writes a reference to a class, a function or another global.
     pub fn global(&mut self, module: &str, name: &str) -> &mut Self {
         self.str(module).str(name).code(op::STACK_GLOBAL)
     }
 
-    /// Calls the object below the topmost tuple with it.
+    /// Calls the object below the topmost tuple, with that tuple as its arguments.
     pub fn reduce(&mut self) -> &mut Self {
         self.code(op::REDUCE)
     }
 
-    /// `cls.__new__(cls, *args)` of the two topmost objects.
+    /// Calls `cls.__new__(cls, *args)` with the two topmost objects as `cls` and `args`.
     pub fn newobj(&mut self) -> &mut Self {
         self.code(op::NEWOBJ)
     }
 
-    /// Gives the topmost object as state to the one below it.
+    /// Sets the topmost object as the state of the object below it.
     pub fn build(&mut self) -> &mut Self {
         self.code(op::BUILD)
     }
@@ -183,11 +183,11 @@ impl Encoder {
         self.code(op::POP)
     }
 
-    /// Stores the topmost object, to be had again by [`get`](Self::get).
+    /// Stores the topmost object in the memo, for [`get`](Self::get).
     ///
     /// # Panics
-    /// In debug builds, if an object was spliced in before: its body writes memo entries too, so
-    /// that ours could not be numbered.
+    /// In debug builds, if an object was spliced in before. A spliced body may write memo entries
+    /// too, so the index of the new entry would be unknown.
     pub fn memoize(&mut self) -> MemoIndex {
         debug_assert!(
             !self.has_spliced,
@@ -199,10 +199,11 @@ impl Encoder {
         index
     }
 
-    /// Pushes an object that was stored.
+    /// Pushes an object that [`memoize`](Self::memoize) stored.
     ///
     /// # Panics
-    /// In debug builds, if an object was spliced in before: it may have overwritten the entry.
+    /// In debug builds, if an object was spliced in before. A spliced body may overwrite the memo
+    /// entry.
     pub fn get(&mut self, MemoIndex(index): MemoIndex) -> &mut Self {
         debug_assert!(
             !self.has_spliced,
@@ -214,18 +215,19 @@ impl Encoder {
         }
     }
 
-    /// The object of another pickle, from the bytes that were scanned.
+    /// Writes the object of another pickle, given the pickle's bytes and the result of scanning
+    /// them.
     ///
     /// # Panics
-    /// As [`Program::append_to`].
+    /// In the cases that [`Program::append_to`] lists.
     pub fn object(&mut self, program: &Program, bytes: &[u8]) -> &mut Self {
         self.has_spliced |= program.is_spliceable();
         program.append_to(bytes, &mut self.out);
         self
     }
 
-    /// The same, from the instructions that [`Program::append_to`] or [`Program::body`] has taken
-    /// out of it before.
+    /// Writes the object of another pickle, given its instructions as [`Program::append_to`]
+    /// appended them or as [`Program::body`] locates them.
     pub fn body(&mut self, instructions: &[u8]) -> &mut Self {
         self.has_spliced = true;
         self.out.extend_from_slice(instructions);
@@ -244,8 +246,9 @@ impl Encoder {
     }
 }
 
-/// What was spliced in has lost its frame headers, so that a memo index in it may be beyond the
-/// length of the whole: a bound of ours, which Python does not have.
+/// Whether the written pickle is well formed. [`Fault::MemoIndexTooLarge`] is not a defect here.
+/// Splicing drops frame headers, so a memo index may exceed the length of the whole pickle. Only
+/// [`scan`] has this limit; Python does not.
 fn is_well_formed(pickle: &[u8]) -> bool {
     scan(pickle).map_or_else(
         |error| matches!(error.fault, Fault::MemoIndexTooLarge(_)),

@@ -1,8 +1,8 @@
-//! Reads the shape of nearly all traffic without building a tree: a dict of text keys, whose values
-//! are plain, or such dicts again.
+//! Reads the shape of nearly all traffic without building a tree: a dict whose keys are texts and
+//! whose values are plain objects or further dicts of this shape.
 //!
-//! It takes exactly that shape, from the first byte to STOP, or nothing; [`Tree`](crate::Tree)
-//! reads whatever is otherwise. A machine of small fixed size, so nothing is allocated.
+//! The reader accepts exactly this shape, from the first byte to STOP. [`Tree`](crate::Tree) reads
+//! everything else. The state of the reader has a small fixed size, so reading allocates nothing.
 
 use std::ops::ControlFlow;
 
@@ -12,11 +12,11 @@ use crate::instruction::{Arg, Instructions};
 use crate::op;
 use crate::program::{Layout, Program, Rest};
 
-/// Entries of all dicts together.
+/// Maximum number of entries, in all dicts together.
 const ENTRIES_MAX: usize = 12;
-/// Objects that may be stored for later use.
+/// Maximum number of objects in the memo.
 const MEMO_MAX: usize = 32;
-/// Dicts that may be read at a time, one in the other.
+/// Maximum depth of dicts that are being filled.
 const MARKS_MAX: usize = 8;
 
 /// A value of a [`Flat`] dict.
@@ -26,19 +26,19 @@ pub enum FlatValue<'a> {
     None,
     /// A bool.
     Bool(bool),
-    /// An int that fits.
+    /// An int that fits `i64`.
     Int(i64),
     /// A float.
     Float(f64),
-    /// A str, of ASCII alone.
+    /// A str of ASCII characters.
     Ascii(&'a [u8]),
     /// Bytes.
     Bytes(&'a [u8]),
-    /// A dict, for [`Flat::entry_of`].
+    /// A dict, whose values [`Flat::entry_of`] returns.
     Dict(FlatDict),
 }
 
-/// Names one dict of a [`Flat`].
+/// The number of a dict in a [`Flat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlatDict(u8);
 
@@ -47,11 +47,11 @@ struct Entry<'a> {
     dict: FlatDict,
     key: &'a [u8],
     value: FlatValue<'a>,
-    /// What lay below the key: the dict that SETITEM would put the pair into.
+    /// The dict that lies below the key on the stack: SETITEM would add the pair to this dict.
     below: Option<FlatDict>,
 }
 
-/// A dict of plain values.
+/// A dict of plain values, read from a pickle.
 #[derive(Debug)]
 pub struct Flat<'a> {
     entries: ArrayVec<Entry<'a>, ENTRIES_MAX>,
@@ -59,7 +59,7 @@ pub struct Flat<'a> {
 }
 
 impl<'a> Flat<'a> {
-    /// Reads a whole pickle, if it has the shape.
+    /// Reads a whole pickle, or returns `None` if it has another shape.
     #[must_use]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut machine = Machine::new(bytes);
@@ -72,13 +72,15 @@ impl<'a> Flat<'a> {
         })
     }
 
-    /// The value of a key of the outermost dict; of several the last.
+    /// Returns the value of a key in the outermost dict. If the key is repeated, the last value
+    /// counts.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<FlatValue<'a>> {
         self.entry_of(FlatDict(0), key)
     }
 
-    /// The value of a key of one of the dicts.
+    /// Returns the value of a key in one of the dicts. If the key is repeated, the last value
+    /// counts.
     #[must_use]
     pub fn entry_of(&self, dict: FlatDict, key: &str) -> Option<FlatValue<'a>> {
         let found = self
@@ -88,48 +90,49 @@ impl<'a> Flat<'a> {
         Some(found.value)
     }
 
-    /// Keys and values of one of the dicts, as written: a later value for the same key comes again.
+    /// Iterates over the keys and values of one of the dicts, as written: a repeated key appears
+    /// each time.
     pub fn entries_of(&self, dict: FlatDict) -> impl Iterator<Item = (&'a [u8], FlatValue<'a>)> {
         let own = self.entries.iter().filter(move |entry| entry.dict == dict);
         own.map(|entry| (entry.key, entry.value))
     }
 
-    /// How many entries all dicts together have.
+    /// Returns the number of entries in all dicts together.
     #[must_use]
     pub const fn entry_count(&self) -> usize {
         self.entries.len()
     }
 
-    /// How it travels inside another pickle: what [`scan`](crate::scan()) finds out, without a
-    /// second walk.
+    /// Returns how the pickle travels inside another one. The result equals that of
+    /// [`scan`](crate::scan()), without a second walk.
     #[must_use]
     pub fn into_program(self) -> Program {
         self.program
     }
 }
 
-/// One dict whose items are being read, above a mark.
+/// A dict above a mark whose items are being read.
 #[derive(Debug, Clone, Copy)]
 struct Level<'a> {
     dict: FlatDict,
-    /// Its first entry.
+    /// Index of the first entry that is read at this level.
     start: usize,
-    /// Read, and waiting for its value; with what lies below it.
+    /// The key whose value has not been read yet, with the dict that lies below the key.
     key: Option<(&'a [u8], Option<FlatDict>)>,
 }
 
-/// Below all marks a lone pair of a key and a value is kept as this one's, until SETITEM says whose
-/// it is.
+/// Placeholder dict for a key and value below all marks, until SETITEM shows which dict they belong
+/// to.
 const NO_DICT: FlatDict = FlatDict(u8::MAX);
 
-/// The unpickler's stack, as far as this shape needs it: of each dict that is being filled only the
-/// key that waits, because a pair is an entry at once.
+/// The unpickler's stack, as far as this shape needs it. A pair becomes an entry immediately, so
+/// each dict that is being filled keeps only the key that has no value yet.
 struct Machine<'a> {
     instructions: Instructions<'a>,
-    /// Below all marks.
+    /// The part of the stack below all marks.
     bottom: Level<'a>,
     above_marks: ArrayVec<Level<'a>, MARKS_MAX>,
-    /// The object on top; None above a fresh mark.
+    /// The topmost object; `None` directly above a new mark.
     top: Option<FlatValue<'a>>,
     memo: ArrayVec<FlatValue<'a>, MEMO_MAX>,
     dicts: u8,
@@ -156,9 +159,10 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Carries one instruction out, up to the STOP. None for whatever is beyond the shape.
+    /// Executes one instruction, and returns `Break` at STOP. Returns `None` for anything that does
+    /// not belong to the shape.
     ///
-    /// What nearly all traffic consists of is decoded here; the rest goes the general way.
+    /// The frequent instructions are decoded here; the others are decoded by [`Instructions::arg`].
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "whatever is not named is beyond the shape"
@@ -177,7 +181,8 @@ impl<'a> Machine<'a> {
                 self.layout.bind();
                 let index = usize::from(self.instructions.byte().ok()?);
                 match *self.memo.get(index)? {
-                    // A dict in two places, or in itself, is filled in an order of its own.
+                    // A dict that is used twice, or that contains itself, can be filled in an order
+                    // that this machine does not follow.
                     FlatValue::Dict(_) => return None,
                     value => value,
                 }
@@ -217,7 +222,7 @@ impl<'a> Machine<'a> {
         self.push(value)
     }
 
-    /// An object is a key, or the value of the key that waits.
+    /// Pushes an object, which is either a key or the value of the pending key.
     #[inline]
     fn push(&mut self, value: FlatValue<'a>) -> Option<ControlFlow<()>> {
         let level = match self.above_marks.last_mut() {
@@ -241,7 +246,7 @@ impl<'a> Machine<'a> {
                 };
                 level.key = Some((key, below));
             }
-            // The outermost dict: the first object of all.
+            // The first object of the pickle is the outermost dict.
             (None, FlatValue::Dict(_)) if level.dict == NO_DICT && self.top.is_none() => {}
             (None, _) => return None,
         }
@@ -252,7 +257,8 @@ impl<'a> Machine<'a> {
     #[inline]
     fn store(&mut self, index: usize) -> Option<ControlFlow<()>> {
         let value = self.top?;
-        // MEMOIZE numbers by how many entries there are; BINPUT that leaves gaps is not this shape.
+        // MEMOIZE takes the number of entries as its index. A BINPUT that leaves a gap is not this
+        // shape.
         let memoized = self.memo.len();
         match self.memo.get_mut(index) {
             Some(place) => *place = value,
@@ -262,7 +268,7 @@ impl<'a> Machine<'a> {
         Some(ControlFlow::Continue(()))
     }
 
-    /// MARK: items follow, for the dict on top.
+    /// Executes MARK: items for the topmost dict follow.
     #[inline]
     fn open(&mut self) -> Option<ControlFlow<()>> {
         let Some(FlatValue::Dict(dict)) = self.top.take() else {
@@ -277,7 +283,7 @@ impl<'a> Machine<'a> {
         Some(ControlFlow::Continue(()))
     }
 
-    /// SETITEMS: its dict is on top again.
+    /// Executes SETITEMS: the dict that received the items becomes the topmost object again.
     #[inline]
     fn close(&mut self) -> Option<ControlFlow<()>> {
         let level = self.above_marks.pop()?;
@@ -288,8 +294,8 @@ impl<'a> Machine<'a> {
         Some(ControlFlow::Continue(()))
     }
 
-    /// SETITEM: the last pair is not of the dict whose items are being read, but of one that is
-    /// itself a value there.
+    /// Executes SETITEM: moves the last pair to the dict below its key. That dict is itself a value
+    /// in the dict whose items are being read.
     fn set_item(&mut self) -> Option<ControlFlow<()>> {
         let level = *self.above_marks.last().unwrap_or(&self.bottom);
         if level.key.is_some() {
@@ -303,7 +309,7 @@ impl<'a> Machine<'a> {
         Some(ControlFlow::Continue(()))
     }
 
-    /// Exactly the outermost dict is left, the first that was opened.
+    /// Executes STOP, which must leave exactly the outermost dict. That dict was opened first.
     #[inline]
     fn stop(&self) -> Option<ControlFlow<()>> {
         let is_outermost = matches!(self.top, Some(FlatValue::Dict(FlatDict(0))));
@@ -313,7 +319,8 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Other texts are left to the tree: of what is looked for, none has any.
+/// Returns an ASCII text as a value. Other texts are left to the tree: no text that callers look
+/// for has other characters.
 #[inline]
 fn ascii(text: &[u8]) -> Option<FlatValue<'_>> {
     text.is_ascii().then_some(FlatValue::Ascii(text))

@@ -1,63 +1,63 @@
-//! The instructions of a pickle, one after another, with their arguments decoded.
+//! Iterates over the instructions of a pickle and decodes their arguments.
 //!
-//! This is syntax only: lengths, encodings and numbers are checked here; the stack, the marks and
-//! the memo are the business of those who iterate. Arguments are borrowed from the input, so that
-//! a declared length costs nothing before the bytes are known to be there.
+//! This module checks syntax only: lengths, encodings and numbers. Its callers check the stack, the
+//! marks and the memo. Arguments are borrowed from the input, so a declared length allocates
+//! nothing before the bytes are known to be present.
 
 use crate::error::{Fault, PickleError};
 use crate::op;
 use crate::opcode_table::{Form, row};
 use crate::text::{self, BigText, Escaped, Integer, Str};
 
-/// The newest protocol of any Python so far.
+/// The newest protocol of any Python release so far.
 const HIGHEST_PROTOCOL: u8 = 5;
 
-/// How many bytes a FRAME instruction takes: the opcode and its length.
+/// Bytes of a FRAME instruction: the opcode and its length.
 pub const FRAME_HEADER_LEN: usize = 9;
 
 /// One instruction of a pickle.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Instruction<'a> {
-    /// Where its opcode stands, in bytes from the start of the pickle.
+    /// Offset of the opcode, in bytes from the start of the pickle.
     pub offset: usize,
     /// The opcode, one of [`op`].
     pub code: u8,
-    /// What follows the opcode.
+    /// The argument that follows the opcode.
     pub arg: Arg<'a>,
 }
 
 /// The decoded argument of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Arg<'a> {
-    /// The opcode stands alone.
+    /// No argument.
     None,
-    /// INT in the two spellings that mean a bool.
+    /// A bool in one of the two spellings that INT has for bools.
     Bool(bool),
-    /// An int that fits, from any of the int opcodes; also the number of PROTO.
+    /// An int that fits `i64`, from any of the int opcodes; also the number of PROTO.
     Int(i64),
     /// An int beyond `i64`: little-endian two's complement, without redundant bytes.
     BigInt(&'a [u8]),
-    /// An int beyond `i64`, still in the digits of INT or LONG.
+    /// An int beyond `i64`, still as the digits of INT or LONG.
     BigText(BigText<'a>),
-    /// BINFLOAT or FLOAT.
+    /// The value of BINFLOAT or FLOAT.
     Float(f64),
-    /// The bytes of BINBYTES and its like, and of BYTEARRAY8.
+    /// The bytes of BINBYTES, its shorter and longer variants, and BYTEARRAY8.
     Bytes(&'a [u8]),
     /// A str.
     Text(&'a str),
     /// A str with lone surrogates, in UTF-8 as Python's "surrogatepass" writes them.
     Surrogates(&'a [u8]),
-    /// A str of STRING or UNICODE that has yet to be unescaped; known to be well formed.
+    /// A str of STRING or UNICODE that is well formed but not yet unescaped.
     Escaped(Escaped<'a>),
     /// Module and name of GLOBAL and INST.
     Names(&'a str, &'a str),
-    /// A memo index, an extension code, or the length of a frame.
+    /// The module and the name of GLOBAL or INST.
     Index(u64),
     /// The persistent id of PERSID.
     Line(&'a [u8]),
 }
 
-/// Iterates over the instructions of a pickle.
+/// An iterator over the instructions of a pickle.
 #[derive(Debug, Clone)]
 pub struct Instructions<'a> {
     len: usize,
@@ -74,7 +74,7 @@ impl<'a> Instructions<'a> {
         }
     }
 
-    /// Goes on at an instruction of a pickle.
+    /// Continues at the given offset of a pickle, where an instruction begins.
     pub(crate) fn at(offset: usize, bytes: &'a [u8]) -> Self {
         Self {
             len: bytes.len(),
@@ -82,20 +82,20 @@ impl<'a> Instructions<'a> {
         }
     }
 
-    /// Where the next instruction begins, in bytes from the start.
+    /// Returns where the next instruction begins, in bytes from the start of the pickle.
     #[inline]
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.len - self.rest.len()
     }
 
-    /// The next instruction. After STOP it is the caller who stops: what follows is not the
-    /// pickle's, and is read as if it were.
+    /// Returns the next instruction. The caller must stop after STOP: the bytes that follow STOP do
+    /// not belong to the pickle, but would be read as instructions.
     ///
     /// # Errors
     /// [`Fault::Truncated`], [`Fault::UnknownOpcode`], [`Fault::BadText`], [`Fault::BadNumber`],
     /// [`Fault::NegativeLength`] or [`Fault::UnsupportedProtocol`], at the offset of the opcode.
-    /// After an error the iterator's place is unspecified.
+    /// After an error the position of the iterator is unspecified.
     #[inline]
     #[expect(
         clippy::should_implement_trait,
@@ -110,14 +110,14 @@ impl<'a> Instructions<'a> {
         }
     }
 
-    /// The opcode of the next instruction, for those who fetch its argument themselves.
+    /// Reads the opcode of the next instruction, for callers that read its argument separately.
     #[inline]
     pub(crate) fn code(&mut self) -> Result<u8, Fault> {
         self.byte()
     }
 
-    /// Checks and passes over the argument of an opcode. This is the scanner's way through the
-    /// instructions that it meets all the time; the rest goes the way of those who want to know.
+    /// Checks and skips the argument of an opcode. The arguments that the scanner meets most often
+    /// are skipped without decoding; all others are decoded by [`arg`](Self::arg).
     #[inline]
     pub(crate) fn pass_arg(&mut self, code: u8) -> Result<(), Fault> {
         match row(code).form {
@@ -153,7 +153,7 @@ impl<'a> Instructions<'a> {
         }
     }
 
-    /// The argument of an opcode.
+    /// Decodes the argument of an opcode.
     pub(crate) fn arg(&mut self, code: u8) -> Result<Arg<'a>, Fault> {
         Ok(match row(code).form {
             Form::Bare => Arg::None,
@@ -184,7 +184,8 @@ impl<'a> Instructions<'a> {
             },
             Form::Frame => {
                 let len = u64::from_le_bytes(*self.array()?);
-                // The C unpickler asks for the whole frame to be there and then forgets about it.
+                // The C unpickler requires the whole frame to be present, and ignores the frame
+                // from then on.
                 Self { ..*self }.take(len)?;
                 Arg::Index(len)
             }
@@ -193,7 +194,8 @@ impl<'a> Instructions<'a> {
         })
     }
 
-    /// The arguments of protocol 0 that are lines of text; nobody writes them any more.
+    /// Reads an argument of protocol 0 that consists of lines of text. Such pickles are no longer
+    /// written in practice.
     #[cold]
     #[inline(never)]
     fn lines(&mut self, code: u8) -> Result<Arg<'a>, Fault> {
@@ -202,7 +204,7 @@ impl<'a> Instructions<'a> {
                 b"00" => Arg::Bool(false),
                 b"01" => Arg::Bool(true),
                 line => match text::integer(line)? {
-                    // The C unpickler takes any two characters that mean 0 or 1 for a bool.
+                    // The C unpickler reads any two characters that mean 0 or 1 as a bool.
                     Integer::Small(value @ (0 | 1)) if line.len() == 2 => Arg::Bool(value == 1),
                     number @ (Integer::Small(_) | Integer::Big(_)) => number.into(),
                 },
@@ -265,14 +267,14 @@ impl<'a> Instructions<'a> {
 
     #[inline]
     fn take(&mut self, len: u64) -> Result<&'a [u8], Fault> {
-        // A length that no machine could hold is longer than what was received.
+        // A length beyond `usize` exceeds the number of received bytes.
         let len = usize::try_from(len).map_err(|_| Fault::Truncated)?;
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Fault::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    /// A line without its newline, which must be there.
+    /// Reads a line and drops its newline. A missing newline is an error.
     fn line(&mut self) -> Result<&'a [u8], Fault> {
         let end = self
             .rest
@@ -284,7 +286,7 @@ impl<'a> Instructions<'a> {
         Ok(line)
     }
 
-    /// A line of GLOBAL or INST; the C unpickler takes no empty one.
+    /// Reads a line of GLOBAL or INST. The C unpickler rejects an empty line.
     fn name(&mut self) -> Result<&'a str, Fault> {
         let line = self.line()?;
         if line.is_empty() {
@@ -312,7 +314,7 @@ impl<'a> From<Str<'a>> for Arg<'a> {
     }
 }
 
-/// LONG1 and LONG4; Python accepts redundant sign bytes, and no bytes at all for 0.
+/// Decodes LONG1 or LONG4. Python accepts redundant sign bytes, and an empty argument for 0.
 fn long(mut bytes: &[u8]) -> Arg<'_> {
     while let [shorter @ .., top] = bytes {
         match shorter.last() {
@@ -342,7 +344,7 @@ fn utf8(bytes: &[u8]) -> Result<Arg<'_>, Fault> {
     }
 }
 
-/// `pickle.loads` reads the str of Python 2 as ASCII unless it is told otherwise.
+/// Decodes a Python 2 str. `pickle.loads` reads it as ASCII by default.
 fn ascii(bytes: &[u8]) -> Result<Arg<'_>, Fault> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => Ok(Arg::Text(text)),

@@ -1,6 +1,6 @@
-//! Python's pickle format, read and written without ever running a pickle.
+//! Reads and writes Python's pickle format without ever running a pickle.
 //!
-//! A pickle is a program for a small stack machine. This crate looks at such programs:
+//! A pickle is a program for a small stack machine. This crate inspects such programs:
 //!
 //! ```
 //! use pickle::{Encoder, Tree, scan};
@@ -26,32 +26,33 @@
 //! # Ok::<(), pickle::PickleError>(())
 //! ```
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! | --- | --- |
 //! | [`op`] | the opcodes |
-//! | `opcode_table` | what follows each of them, and what it does to the stack |
+//! | `opcode_table` | for each opcode, the form of its argument and its effect on the stack |
 //! | `text` | the lines of text of protocol 0 |
-//! | `instruction` | [`Instructions`]: one after another, with decoded arguments |
-//! | `marks`, `memo` | what a walk keeps in place of a stack and a memo |
-//! | `literal` | a str and bytes as instructions |
+//! | `instruction` | [`Instructions`]: an iterator over instructions with decoded arguments |
+//! | `marks`, `memo` | compact models of the stack and the memo for walking a pickle |
+//! | `literal` | writing a str or bytes as instructions |
 //! | `nested`, `program` | [`Program`]: how a pickle travels inside another one |
 //! | `scan` | [`scan`](scan()), [`Scanner`]: a walk to STOP that builds nothing |
 //! | `flat` | [`Flat`]: a dict of plain values, read in one walk without a tree |
-//! | `read`, `tree`, `view` | [`Tree`] and [`View`]: anything, as inert data |
-//! | `encode` | [`Encoder`]: pickles of our own, with others spliced in |
-//! | `error` | [`PickleError`]: what was wrong and at which byte |
+//! | `read`, `tree`, `view` | [`Tree`] and [`View`]: any object, as inert data |
+//! | `encode` | [`Encoder`]: writes pickles, with other pickles spliced in |
+//! | `error` | [`PickleError`]: the cause of an error and its byte offset |
 //!
-//! Each file names only files above it, except that `read`, `tree` and `view` name each other; and
-//! all of them `error`.
+//! A file refers only to files above it in this table, with two exceptions: `read`, `tree` and
+//! `view` refer to each other, and all files refer to `error`.
 //!
-//! The measure of what is well formed is `pickle.loads` of Python, that is the unpickler in C; the
-//! pure Python one agrees except where the text says so.
+//! The reference for well-formed input is Python's `pickle.loads`, that is, the unpickler in C. The
+//! unpickler in pure Python agrees with it, except where a comment says otherwise.
 //!
-//! The edge of the crate: it knows Python's format and nothing of who speaks in it. It does no
-//! input or output, keeps no state between calls, and never panics on what a peer sent. Everything
-//! is iterative, and time and memory are proportional to the bytes received.
+//! The crate knows only the pickle format, not the messages that use it. It does no input or
+//! output, keeps no state between calls, and never panics on bytes from a peer. No function
+//! recurses, and time and memory are proportional to the bytes received.
 
-// .cargo/clippy.toml lists what only a program with a world around it may name.
+// The clippy lints below forbid clocks, files and other side effects. `.cargo/clippy.toml` lists
+// them.
 #![forbid(
     clippy::disallowed_macros,
     clippy::disallowed_methods,
@@ -87,7 +88,7 @@ pub use text::{BigText, Escaped};
 pub use tree::Tree;
 pub use view::{Entries, Instance, Items, View};
 
-/// Runs the README's example.
+/// Runs the example in the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("README.md")]
 struct Readme;

@@ -1,8 +1,8 @@
-//! A str and bytes, with the shortest of the opcodes that tell their length.
+//! Writes a str or bytes with the shortest opcode for their length.
 
 use crate::op;
 
-/// How many bytes [`push_bytes`] puts before so many.
+/// Returns how many bytes [`push_bytes`] writes before `len` bytes of data.
 pub(crate) const fn bytes_header_len(len: usize) -> usize {
     match len {
         0..=0xff => 2,
@@ -11,7 +11,7 @@ pub(crate) const fn bytes_header_len(len: usize) -> usize {
     }
 }
 
-/// Appends bytes.
+/// Appends bytes, with their opcode and length.
 pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     push_len(
         out,
@@ -21,7 +21,7 @@ pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a str.
+/// Appends a str, with its opcode and length.
 pub(crate) fn push_str(out: &mut Vec<u8>, text: &str) {
     push_len(
         out,
@@ -31,7 +31,7 @@ pub(crate) fn push_str(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The shortest of the three forms of length: one byte, four, or eight.
+/// Appends the opcode and the length, in the shortest of the three forms: one byte, four, or eight.
 fn push_len(out: &mut Vec<u8>, len: usize, [short, medium, long]: [u8; 3]) {
     if let Ok(len) = u8::try_from(len) {
         out.extend([short, len]);

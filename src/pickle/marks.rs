@@ -1,22 +1,24 @@
-//! How many objects stand between the marks: what a walk over a pickle keeps instead of a stack.
+//! Counts the objects between the marks. A walk over a pickle keeps these counts instead of a
+//! stack.
 //!
-//! It is compact, because a hostile pickle may consist of nothing but marks: it never takes more
-//! than a small multiple of the bytes that were received, and allocates nothing for a pickle of
-//! ordinary depth.
+//! The counts are compact, because a hostile pickle may consist only of marks. They never take more
+//! than a small multiple of the received bytes, and need no allocation for a pickle of ordinary
+//! depth.
 
 use crate::error::Fault;
 
-/// How many bytes of saved counts are kept in place; a mark takes one.
+/// Bytes of saved counts that are stored inline. A mark usually takes one byte.
 const MARKS_IN_PLACE: usize = 24;
 
-/// Counts from here on are saved in nine bytes; they were paid for by as many opcodes.
+/// Counts from this value on are saved in nine bytes. The pickle needs at least as many opcodes to
+/// reach such a count.
 const WIDE: u8 = u8::MAX;
 
-/// The shape of the stack: how many objects stand above the topmost mark, and for each mark how
-/// many stand below it, down to the next.
+/// The shape of the stack: the number of objects above the topmost mark, and for each mark the
+/// number of objects between it and the next lower mark.
 ///
-/// That is all the C unpickler's "fence" amounts to: no instruction may reach below the topmost
-/// mark, except those that work down to it.
+/// These counts are all that the C unpickler's "fence" needs: no instruction may reach below the
+/// topmost mark, except those that work down to it.
 #[derive(Debug)]
 pub(crate) struct Marks {
     above: usize,
@@ -35,19 +37,20 @@ impl Marks {
         }
     }
 
-    /// How many objects stand above the topmost mark, or above the bottom if there is none.
+    /// Returns how many objects stand above the topmost mark, or on the whole stack if it has no
+    /// mark.
     #[inline]
     pub(crate) const fn above(&self) -> usize {
         self.above
     }
 
-    /// Whether no mark is left.
+    /// Whether the stack has no mark.
     #[inline]
     pub(crate) const fn is_bare(&self) -> bool {
         self.used == 0
     }
 
-    /// An instruction that takes objects and leaves objects.
+    /// Removes `takes` objects and adds `gives` objects.
     #[inline]
     pub(crate) const fn replace(&mut self, takes: usize, gives: usize) -> Result<(), Fault> {
         match self.above.checked_sub(takes) {
@@ -59,13 +62,13 @@ impl Marks {
         }
     }
 
-    /// One object more.
+    /// Adds one object.
     #[inline]
     pub(crate) const fn push_object(&mut self) {
         self.above += 1;
     }
 
-    /// Sets a mark on top of everything.
+    /// Puts a mark on top of the stack.
     #[inline]
     pub(crate) fn open(&mut self) {
         match u8::try_from(self.above) {
@@ -80,7 +83,7 @@ impl Marks {
         self.above = 0;
     }
 
-    /// Takes the topmost mark away and everything above it; returns how many objects that were.
+    /// Removes the topmost mark and everything above it. Returns how many objects stood above it.
     #[inline]
     pub(crate) fn close(&mut self) -> Result<usize, Fault> {
         let taken = self.above;

@@ -1,21 +1,21 @@
-//! What a walk over a pickle keeps in place of the memo.
+//! Models of the memo for a walk over a pickle.
 //!
-//! It takes nothing but the entries for a memo that is numbered without gaps; beyond that it costs
-//! what was written, never how far the indices reach: one entry with a great index in a long
-//! message must not take a table of the message's length.
+//! A memo that is numbered without gaps costs no more than its entries. With gaps, the cost depends
+//! on the entries written, never on the largest index: one entry with a large index in a long
+//! message must not allocate a table of the message's length.
 
 use std::collections::BTreeMap;
 
 use crate::error::Fault;
 
-/// How many words of bits a page has. With 512 indices to a page a memo that touches every page
-/// takes less than a third of a byte for each byte that was received.
+/// Words of bits in a page. With 512 indices in a page, a memo that touches every page takes less
+/// than a third of a byte for each received byte.
 const PAGE_WORDS: usize = 8;
 
-/// Indices to a page.
+/// Number of indices in a page.
 const PAGE_INDICES: usize = PAGE_WORDS * u64::BITS as usize;
 
-/// Which memo entries have been written: all below `dense`, and those whose bits are set.
+/// The set of memo entries that have been written: all below `dense`, and those whose bits are set.
 #[derive(Debug)]
 pub(crate) struct Memo {
     limit: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Memo {
 }
 
 impl Memo {
-    /// The memo of a pickle of `limit` bytes, whose indices must stay below that.
+    /// Creates an empty memo for a pickle of `limit` bytes. All indices must be below `limit`.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -35,13 +35,13 @@ impl Memo {
         }
     }
 
-    /// MEMOIZE: writes the entry whose index is the number of entries.
+    /// Executes MEMOIZE: writes the entry whose index is the number of entries.
     #[inline]
     pub(crate) fn write_next(&mut self) -> Result<(), Fault> {
         self.write((self.dense + self.scattered) as u64)
     }
 
-    /// PUT and its like.
+    /// Executes PUT or one of its variants.
     #[inline]
     pub(crate) fn write(&mut self, index: u64) -> Result<(), Fault> {
         let place = place_below(self.limit, index)?;
@@ -53,7 +53,7 @@ impl Memo {
         Ok(())
     }
 
-    /// GET and its like.
+    /// Executes GET or one of its variants.
     pub(crate) fn read(&self, index: u64) -> Result<(), Fault> {
         let place = usize::try_from(index).map_err(|_| Fault::MemoMissing(index))?;
         if place < self.dense || self.is_scattered(place) {
@@ -63,8 +63,8 @@ impl Memo {
         }
     }
 
-    /// A pickle that numbers its memo entries with gaps: one page for each stretch of indices of
-    /// which it writes any.
+    /// Marks an entry as written in a memo that has gaps. Each range of indices with any entry
+    /// takes one page.
     #[cold]
     fn scatter(&mut self, place: usize) {
         let (page, word, bit) = coordinates(place);
@@ -84,8 +84,8 @@ impl Memo {
     }
 }
 
-/// A memo with its entries, for who builds objects: those without gaps in a row, the others by
-/// their index.
+/// A memo with its entries, for a walk that builds objects. Entries without gaps are in a `Vec`,
+/// all others in a map by index.
 #[derive(Debug)]
 pub(crate) struct Entries<T> {
     limit: usize,
@@ -94,7 +94,7 @@ pub(crate) struct Entries<T> {
 }
 
 impl<T: Copy> Entries<T> {
-    /// The memo of a pickle of `limit` bytes, whose indices must stay below that.
+    /// Creates an empty memo for a pickle of `limit` bytes. All indices must be below `limit`.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -103,19 +103,20 @@ impl<T: Copy> Entries<T> {
         }
     }
 
-    /// MEMOIZE: writes the entry whose index is the number of entries.
+    /// Executes MEMOIZE: writes the entry whose index is the number of entries.
     pub(crate) fn write_next(&mut self, entry: T) -> Result<(), Fault> {
         self.write((self.row.len() + self.far.len()) as u64, entry)
     }
 
-    /// PUT and its like.
+    /// Executes PUT or one of its variants.
     pub(crate) fn write(&mut self, index: u64, entry: T) -> Result<(), Fault> {
         let place = place_below(self.limit, index)?;
         if let Some(known) = self.row.get_mut(place) {
             *known = entry;
         } else if place == self.row.len() {
             self.row.push(entry);
-            // No entry stands in both, so that both together count them.
+            // An entry is never in both collections, so the sum of their lengths is the number of
+            // entries.
             self.far.remove(&place);
         } else {
             self.far.insert(place, entry);
@@ -123,7 +124,7 @@ impl<T: Copy> Entries<T> {
         Ok(())
     }
 
-    /// GET and its like.
+    /// Executes GET or one of its variants.
     pub(crate) fn read(&self, index: u64) -> Result<T, Fault> {
         let entry = usize::try_from(index)
             .ok()
@@ -138,7 +139,7 @@ fn place_below(limit: usize, index: u64) -> Result<usize, Fault> {
     place.ok_or(Fault::MemoIndexTooLarge(index))
 }
 
-/// Page, word and bit of an index.
+/// Returns the page, the word and the bit of an index.
 const fn coordinates(place: usize) -> (usize, usize, u64) {
     let within = place % PAGE_INDICES;
     let bits = u64::BITS as usize;

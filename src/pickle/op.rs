@@ -26,9 +26,9 @@ pub const BININT2: u8 = b'M';
 pub const NONE: u8 = b'N';
 /// Push an object that is known by a persistent id; a line of text.
 pub const PERSID: u8 = b'P';
-/// The same, with the id taken from the stack.
+/// Push an object that is known by a persistent id; the id is taken from the stack.
 pub const BINPERSID: u8 = b'Q';
-/// Call the object below with the tuple on top.
+/// Call the object below the topmost tuple, with that tuple as its arguments.
 pub const REDUCE: u8 = b'R';
 /// Push a Python 2 str; a quoted and escaped line.
 pub const STRING: u8 = b'S';
@@ -42,7 +42,8 @@ pub const UNICODE: u8 = b'V';
 pub const BINUNICODE: u8 = b'X';
 /// Append the topmost object to the list below it.
 pub const APPEND: u8 = b'a';
-/// Call `__setstate__` or update `__dict__` of the object below with the state on top.
+/// Give the topmost object as state to the object below, by `__setstate__` or by updating
+/// `__dict__`.
 pub const BUILD: u8 = b'b';
 /// Push a class or another global; two lines, module and name.
 pub const GLOBAL: u8 = b'c';
@@ -83,15 +84,15 @@ pub const SETITEMS: u8 = b'u';
 /// Push a float; eight bytes, big-endian.
 pub const BINFLOAT: u8 = b'G';
 
-/// Protocol 2: names the protocol; one byte.
+/// Protocol 2: name the protocol; one byte.
 pub const PROTO: u8 = 0x80;
 /// Protocol 2: `cls.__new__(cls, *args)` from class and tuple.
 pub const NEWOBJ: u8 = 0x81;
 /// Protocol 2: push an object from the extension registry; one byte.
 pub const EXT1: u8 = 0x82;
-/// Protocol 2: the same; two bytes.
+/// Protocol 2: push an object from the extension registry; two bytes.
 pub const EXT2: u8 = 0x83;
-/// Protocol 2: the same; four bytes.
+/// Protocol 2: push an object from the extension registry; four bytes.
 pub const EXT4: u8 = 0x84;
 /// Protocol 2: build a tuple from the topmost object.
 pub const TUPLE1: u8 = 0x85;
@@ -105,7 +106,7 @@ pub const NEWTRUE: u8 = 0x88;
 pub const NEWFALSE: u8 = 0x89;
 /// Protocol 2: push an int; one byte of length, little-endian two's complement.
 pub const LONG1: u8 = 0x8a;
-/// Protocol 2: the same; four bytes of length.
+/// Protocol 2: push an int; four bytes of length, little-endian two's complement.
 pub const LONG4: u8 = 0x8b;
 
 /// Protocol 3: push bytes; four bytes of length.
@@ -129,9 +130,9 @@ pub const FROZENSET: u8 = 0x91;
 pub const NEWOBJ_EX: u8 = 0x92;
 /// Protocol 4: push the global whose module and name are on the stack.
 pub const STACK_GLOBAL: u8 = 0x93;
-/// Protocol 4: store the topmost object in the memo, under the count of its entries.
+/// Protocol 4: store the topmost object in the memo; the index is the number of entries.
 pub const MEMOIZE: u8 = 0x94;
-/// Protocol 4: a frame begins; eight bytes of length.
+/// Protocol 4: begin a frame; eight bytes of length.
 pub const FRAME: u8 = 0x95;
 
 /// Protocol 5: push a bytearray; eight bytes of length.

@@ -1,14 +1,15 @@
-//! The instruction set as one table: what follows each opcode, and what it does to the stack.
+//! The instruction set as one table: the form of each opcode's argument, and the effect on the
+//! stack.
 //!
-//! The iterator over instructions reads the second column and the scanner the third, so the
-//! instructions that make up nearly every pickle cost each of them one look-up.
+//! The iterator over instructions uses the form, and the scanner uses the effect. For the frequent
+//! instructions each of them needs only one look-up.
 
 use crate::op;
 
-/// What follows an opcode.
+/// The form of the argument that follows an opcode.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
-    /// Nothing.
+    /// No argument.
     Bare,
     /// An int of one byte.
     Int1,
@@ -44,45 +45,45 @@ pub(crate) enum Form {
     Index2,
     /// An index of four bytes.
     Index4,
-    /// The number of a protocol.
+    /// A protocol number.
     Proto,
     /// The length of a frame.
     Frame,
     /// One or two lines of text.
     Line,
-    /// There is no such opcode.
+    /// The opcode does not exist.
     Unknown,
 }
 
-/// What an instruction does to the stack.
+/// The effect of an instruction on the stack.
 #[derive(Clone, Copy)]
 pub(crate) enum Effect {
-    /// Takes so many objects and leaves so many.
+    /// Removes `takes` objects and adds `gives` objects.
     Replace { takes: u8, gives: u8 },
     /// Writes the next memo entry.
     Memoize,
     /// Sets a mark.
     Open,
-    /// Makes one object of everything above the mark.
+    /// Makes one object of everything above the topmost mark.
     Collect,
-    /// The same, from pairs of objects.
+    /// Makes one object of everything above the topmost mark, which must be pairs.
     CollectPairs,
-    /// Puts everything above the mark into the object below the mark.
+    /// Puts everything above the topmost mark into the object below the mark.
     Fill,
-    /// The same, in pairs of objects.
+    /// Puts everything above the topmost mark, which must be pairs, into the object below the mark.
     FillPairs,
-    /// Anything else: the scanner has a second look.
+    /// Any other effect. The scanner handles the opcode individually.
     Other,
 }
 
-/// One opcode.
+/// The properties of one opcode.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) form: Form,
     pub(crate) effect: Effect,
 }
 
-/// The row of an opcode.
+/// Returns the row of an opcode.
 #[inline]
 pub(crate) const fn row(code: u8) -> Row {
     TABLE[code as usize]

@@ -1,21 +1,22 @@
-//! How a pickle travels inside another one.
+//! Determines how a pickle travels inside another one.
 //!
-//! Its body is spliced only if nothing in it depends on where it stands; everything else travels
-//! whole, as a call of `pickle.loads` on its bytes. Either way an object arrives as it was sent.
+//! A pickle's body is spliced only if nothing in it depends on its position. Any other pickle
+//! travels whole, as a call of `pickle.loads` on its bytes. Either way the object arrives
+//! unchanged.
 
 use std::ops::Range;
 
 use crate::instruction::FRAME_HEADER_LEN;
 use crate::nested;
 
-/// PROTO and its number, which a spliceable program begins with.
+/// Bytes of PROTO and its number, with which a spliceable program begins.
 const PROTO_LEN: usize = 2;
 
-/// STOP, which a program ends with.
+/// Bytes of STOP, with which a program ends.
 const STOP_LEN: usize = 1;
 
-/// What linking needs to know of a well-formed pickle. It owns no bytes: the same bytes that were
-/// scanned have to be handed to [`append_to`](Self::append_to).
+/// The facts about a well-formed pickle that are needed to place it in another one. A `Program`
+/// owns no bytes: the caller passes the scanned bytes again to [`append_to`](Self::append_to).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     end: usize,
@@ -26,34 +27,36 @@ pub struct Program {
 /// How a program travels inside another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Passage {
-    /// As it stands, without PROTO, these FRAME headers, and STOP.
+    /// The instructions unchanged, without PROTO, these FRAME headers, and STOP.
     Spliced(Frames),
-    /// Whole, as an argument of `pickle.loads`. The bytes go on beyond STOP as far as a frame
-    /// claims to reach, since the C unpickler wants to see all of a frame.
+    /// The whole pickle, as an argument of `pickle.loads`. If a frame claims to reach beyond STOP,
+    /// the bytes up to the frame's end are included, since the C unpickler requires the whole
+    /// frame.
     Nested { len: usize },
 }
 
 impl Program {
-    /// How many bytes the pickle takes, STOP included.
+    /// Returns the length of the pickle in bytes, including STOP.
     #[must_use]
     pub const fn end(&self) -> usize {
         self.end
     }
 
-    /// Whether the body can stand in another pickle as it is: its protocol is 3 at least, it reads
-    /// no memo, and it leaves one object and no mark.
+    /// Whether the body can be placed in another pickle unchanged. The protocol must be at least 3,
+    /// no instruction may read the memo, and exactly one object and no mark must be left.
     #[must_use]
     pub const fn is_spliceable(&self) -> bool {
         matches!(self.passage, Passage::Spliced(_))
     }
 
-    /// Whether it names a class, a function or another global: who loads it imports that.
+    /// Whether the pickle names a class, a function or another global. Loading the pickle imports
+    /// it.
     #[must_use]
     pub const fn looks_up_names(&self) -> bool {
         self.looks_up_names
     }
 
-    /// Exactly how many bytes [`append_to`](Self::append_to) adds.
+    /// Returns exactly how many bytes [`append_to`](Self::append_to) adds.
     #[must_use]
     pub const fn appended_len(&self) -> usize {
         match &self.passage {
@@ -64,7 +67,7 @@ impl Program {
         }
     }
 
-    /// Where the body stands, if it is one piece that can be spliced as it is.
+    /// Returns the position of the body, if it can be spliced and is one contiguous range.
     #[must_use]
     pub const fn body(&self) -> Option<Range<usize>> {
         let Passage::Spliced(frames) = &self.passage else {
@@ -78,11 +81,11 @@ impl Program {
         Some(start..self.end - STOP_LEN)
     }
 
-    /// Appends instructions that leave exactly this program's object on the stack. They want a
-    /// pickle of protocol 4 or 5 around them.
+    /// Appends instructions that leave exactly this program's object on the stack. The surrounding
+    /// pickle must have protocol 4 or 5.
     ///
     /// # Panics
-    /// If `bytes` are fewer than those that were scanned.
+    /// If `bytes` is shorter than the bytes that were scanned.
     pub fn append_to(&self, bytes: &[u8], out: &mut Vec<u8>) {
         match &self.passage {
             Passage::Spliced(frames) => {
@@ -98,8 +101,8 @@ impl Program {
     }
 }
 
-/// Where the FRAME headers of a program stand. Ordinary programs have at most two, and these are
-/// kept in place.
+/// The offsets of a program's FRAME headers. Ordinary programs have at most two, which are stored
+/// inline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Frames {
     count: usize,
@@ -133,23 +136,23 @@ impl Frames {
     }
 }
 
-/// Whether anything is left below the object that a program ends with.
+/// Whether anything is left on the stack below the result of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     Nothing,
     Something,
 }
 
-/// What a walk finds out about splicing, whoever walks.
+/// The facts about splicing that a walk collects, for every kind of walk.
 #[derive(Debug)]
 pub(crate) struct Layout {
     frames: Frames,
     frames_end: usize,
-    /// The protocol that the very first instruction names.
+    /// The protocol that the first instruction names.
     protocol: Option<u8>,
-    /// Whether something in the body depends on where the body stands.
+    /// Whether an instruction in the body depends on the position of the body.
     is_bound: bool,
-    /// Whether a class or another global is named.
+    /// Whether the body names a class, a function or another global.
     looks_up_names: bool,
 }
 
@@ -164,19 +167,19 @@ impl Layout {
         }
     }
 
-    /// PROTO.
+    /// Records PROTO.
     #[inline]
     pub(crate) fn announce(&mut self, offset: usize, number: i64) {
         if offset == 0 {
             self.protocol = u8::try_from(number).ok();
         } else {
-            // The meaning of names changes with the protocol, so a program that changes it on the
-            // way, or begins without one, keeps to itself.
+            // The meaning of names depends on the protocol. A program is therefore not spliced if
+            // PROTO occurs later than at its start.
             self.is_bound = true;
         }
     }
 
-    /// FRAME.
+    /// Records FRAME.
     #[inline]
     pub(crate) fn frame(&mut self, offset: usize, len: u64) {
         self.frames.push(offset);
@@ -186,24 +189,24 @@ impl Layout {
         self.frames_end = self.frames_end.max(end);
     }
 
-    /// GLOBAL, `STACK_GLOBAL` or INST.
+    /// Records GLOBAL, `STACK_GLOBAL` or INST.
     #[inline]
     pub(crate) const fn look_up(&mut self) {
         self.looks_up_names = true;
     }
 
-    /// The memo was read. Indices count from the start of the pickle: they would point into a
-    /// neighbour.
+    /// Records a read of the memo. Memo indices count from the start of the pickle, so in a larger
+    /// pickle they would refer to the entries of other objects.
     #[inline]
     pub(crate) const fn bind(&mut self) {
         self.is_bound = true;
     }
 
-    /// What has been walked, up to behind its STOP.
+    /// Returns the program whose walk ended at `end`, directly after STOP.
     #[inline]
     pub(crate) fn program(self, end: usize, rest: Rest) -> Program {
         let is_portable = match self.protocol {
-            // A dot in a name is taken literally by protocol 3, and followed by protocol 4.
+            // Protocol 3 takes a dot in a name literally; protocol 4 reads it as attribute access.
             Some(3) => !self.looks_up_names,
             Some(protocol) => protocol > 3,
             None => false,

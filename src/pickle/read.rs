@@ -1,7 +1,7 @@
 //! The stack machine that builds a [`Tree`] from a pickle.
 //!
-//! It moves node numbers where Python moves objects. The marks say how many objects an
-//! instruction may touch, so the stack itself never has to be searched.
+//! The machine moves node numbers where Python moves objects. The marks count how many objects an
+//! instruction may touch, so the stack is never searched.
 
 use crate::error::Fault;
 use crate::instruction::{Arg, Instruction};
@@ -19,7 +19,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// For a pickle of so many bytes.
+    /// Creates a machine for a pickle of `len` bytes.
     pub(crate) fn new(len: usize) -> Self {
         Self {
             tree: Tree::new(),
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         tree
     }
 
-    /// Carries one instruction out. Returns the result of the pickle at its STOP.
+    /// Executes one instruction. At STOP it returns the result of the pickle.
     pub(crate) fn step(&mut self, instruction: &Instruction<'a>) -> Result<Option<NodeId>, Fault> {
         match (instruction.code, instruction.arg) {
             (op::STOP, _) => return self.pop().map(Some),
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         Ok(None)
     }
 
-    /// The instructions that push a value of their own.
+    /// Returns the node for an instruction that pushes a new value.
     fn value(&mut self, code: u8, arg: Arg<'a>) -> Result<NodeId, Fault> {
         let node = match (code, arg) {
             (op::NONE, _) => return Ok(NodeId::NONE),
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
         Ok(self.tree.add(node))
     }
 
-    /// A container of everything above the mark.
+    /// Makes a container of everything above the topmost mark.
     fn collect(&mut self, code: u8) -> Result<(), Fault> {
         let count = self.marks.close()?;
         let node = match code {
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Puts the topmost objects into a container below them.
+    /// Puts the topmost objects into the container below them.
     fn fill(&mut self, code: u8) -> Result<(), Fault> {
         let count = match code {
             op::APPEND => self.take(1)?,
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             return Err(Fault::StackUnderflow);
         }
         if count == 0 {
-            return Ok(()); // CPython does not even look at the container
+            return Ok(()); // CPython does not check the container in this case
         }
         let below = self
             .stack
@@ -181,8 +181,8 @@ impl<'a> Reader<'a> {
                 self.tree.replace(container, Node::Dict(seq));
             }
             Node::Instance(place) => self.fill_instance(place, count, is_pairs),
-            // A global may be any object; but what is done to it is done to something that the
-            // pickle does not contain.
+            // A global may be any object, so the change is accepted. The change is not recorded,
+            // because the object is not part of the pickle.
             Node::Global { .. } => self.unstack(count),
             Node::None
             | Node::Bool(_)
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
         self.make(callable, arguments, keywords)
     }
 
-    /// Pushes an instance, unless the call could not be made whatever the classes are.
+    /// Pushes an instance. A call that would fail whatever the classes are is refused.
     fn make(
         &mut self,
         callable: NodeId,
@@ -258,8 +258,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Gives state to an instance. Any other object would use it or refuse it in its own way, and
-    /// would still be what it is.
+    /// Records the state of an instance. Any other object may apply or reject the state, but
+    /// remains the same object, so its node is not changed.
     fn build(&mut self) -> Result<(), Fault> {
         let state = self.pop()?;
         let instance = self.top()?;
@@ -302,7 +302,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Looks at every `step`th of the topmost objects: can Python hash it?
+    /// Checks that Python can hash every `step`th of the topmost objects.
     fn check_keys(&self, count: usize, step: usize) -> Result<(), Fault> {
         let from = self.stack.len().saturating_sub(count);
         let mut keys = self
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Makes a tuple of the topmost objects, which the marks have let go already.
+    /// Makes a tuple of the topmost objects, which `marks` no longer counts.
     fn tuple(&mut self, count: usize) {
         let id = if count == 0 {
             NodeId::EMPTY_TUPLE
@@ -337,13 +337,13 @@ impl<'a> Reader<'a> {
         self.push(id);
     }
 
-    /// Moves the topmost objects to the end of a container; the marks have let them go already.
+    /// Moves the topmost objects, which `marks` no longer counts, to the end of a container.
     fn extend(&mut self, seq: Seq, count: usize) -> Seq {
         let members = self.stack.drain(self.stack.len().saturating_sub(count)..);
         self.tree.extend(seq, members)
     }
 
-    /// Drops the topmost objects, which the marks have let go already.
+    /// Drops the topmost objects, which `marks` no longer counts.
     fn unstack(&mut self, count: usize) {
         self.stack.truncate(self.stack.len().saturating_sub(count));
     }

@@ -1,10 +1,11 @@
 //! Walks a pickle without building anything.
 //!
-//! [`scan`] simulates the stack, the marks and the memo exactly as the C unpickler moves them.
-//! A pickle that it accepts cannot fail to load for a structural reason; what can still fail is
-//! what the objects themselves do: imports, calls, types. Stock interchanges found that out by
-//! loading every task; we leave it to the worker that runs it. Whatever Python tolerates, such as a
-//! second object below the result or frames that do not fit together, is accepted here too.
+//! [`scan`] simulates the stack, the marks and the memo exactly as the C unpickler handles them. A
+//! pickle that it accepts cannot fail to load for a structural reason. Loading can still fail
+//! because of the objects themselves: imports, calls, types. Parsl's own interchanges detect such
+//! failures by loading every task; here the worker that runs the task detects them. Anything that
+//! Python tolerates is accepted here too, such as a second object below the result, or frames that
+//! do not match.
 
 use std::ops::ControlFlow;
 
@@ -16,12 +17,12 @@ use crate::op;
 use crate::opcode_table::{Effect, Form, row};
 use crate::program::{Layout, Program, Rest};
 
-/// Walks a pickle to its STOP once. What follows the STOP is ignored, as `pickle.loads` does.
+/// Walks a pickle once, up to STOP. Bytes after STOP are ignored, as in `pickle.loads`.
 ///
 /// # Errors
-/// Whatever would make `pickle.loads` fail before any object is asked to do something; further
-/// [`Fault::MemoIndexTooLarge`], [`Fault::PersistentId`], [`Fault::Extension`] and
-/// [`Fault::OutOfBandBuffer`], for objects that could not be restored on another machine.
+/// Every error that makes `pickle.loads` fail before it uses any object. In addition
+/// [`Fault::MemoIndexTooLarge`], and [`Fault::PersistentId`], [`Fault::Extension`] and
+/// [`Fault::OutOfBandBuffer`] for objects that cannot be restored on another machine.
 pub fn scan(bytes: &[u8]) -> Result<Program, PickleError> {
     let mut instructions = Instructions::new(bytes);
     let mut walk = Walk::new(bytes.len());
@@ -35,14 +36,15 @@ pub fn scan(bytes: &[u8]) -> Result<Program, PickleError> {
     }
 }
 
-/// A walk over a pickle that is still arriving. It goes on where the bytes ended, so that a pickle
-/// costs one walk in all, in however many pieces it comes.
+/// A walk over a pickle that is still arriving. Each call continues where the bytes ended before,
+/// so the pickle is walked only once, whatever the number of pieces.
 #[derive(Debug)]
 pub struct Scanner {
     walk: Walk,
-    /// Where the first instruction stands that was not whole.
+    /// Offset of the first incomplete instruction.
     offset: usize,
-    /// How many bytes have been looked at in vain for the end of that one's line.
+    /// Number of bytes already searched, without success, for the newline of the incomplete
+    /// instruction.
     searched: Option<usize>,
 }
 
@@ -53,23 +55,23 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// At the first byte of a pickle.
+    /// Creates a scanner at the start of a pickle.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            // How long the pickle will be is not known: its memo indices are bounded by whoever
-            // reads it when it is whole.
+            // The length of the pickle is not known yet, so memo indices are unlimited here. The
+            // reader of the complete pickle checks them.
             walk: Walk::new(usize::MAX),
             offset: 0,
             searched: None,
         }
     }
 
-    /// Walks on. `bytes` are all that have arrived: those of the last call, and more behind them.
-    /// Returns whether the STOP is among them.
+    /// Continues the walk and returns whether STOP has been reached. `bytes` holds all bytes that
+    /// have arrived: those of the last call, followed by new ones.
     ///
     /// # Errors
-    /// As [`scan`], but neither [`Fault::Truncated`] nor [`Fault::MemoIndexTooLarge`].
+    /// Those of [`scan`], except [`Fault::Truncated`] and [`Fault::MemoIndexTooLarge`].
     pub fn advance(&mut self, bytes: &[u8]) -> Result<bool, PickleError> {
         if let Some(searched) = self.searched {
             let fresh = bytes.get(searched..).unwrap_or_default();
@@ -84,7 +86,7 @@ impl Scanner {
             match self.walk.step(&mut instructions) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => return Ok(true),
-                // An instruction that is not whole has changed nothing yet.
+                // An incomplete instruction has not changed the walk's state.
                 Err(Fault::Truncated) => {
                     let code = bytes.get(self.offset);
                     let is_line = code.is_some_and(|code| matches!(row(*code).form, Form::Line));
@@ -97,7 +99,7 @@ impl Scanner {
     }
 }
 
-/// The state of the simulated machine, and what it has shown so far about splicing.
+/// The state of the simulated machine, and the facts about splicing found so far.
 #[derive(Debug)]
 struct Walk {
     marks: Marks,
@@ -114,7 +116,7 @@ impl Walk {
         }
     }
 
-    /// Carries one instruction out, up to the STOP.
+    /// Executes one instruction, and returns `Break` at STOP.
     #[inline]
     fn step(&mut self, instructions: &mut Instructions<'_>) -> Result<ControlFlow<()>, Fault> {
         let offset = instructions.offset();
@@ -141,8 +143,9 @@ impl Walk {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// An instruction that works down to the mark, on groups of so many objects, and then takes and
-    /// leaves objects below it.
+    /// Executes an instruction that works down to the topmost mark. The objects above the mark must
+    /// come in groups of `group`. Below the mark, `takes` objects are removed and `gives` are
+    /// added.
     #[inline]
     fn collect(&mut self, group: usize, takes: usize, gives: usize) -> Result<(), Fault> {
         if !self.marks.close()?.is_multiple_of(group) {
@@ -160,7 +163,7 @@ impl Walk {
             (op::PROTO, Arg::Int(number)) => self.layout.announce(instruction.offset, number),
             (op::FRAME, Arg::Index(len)) => self.layout.frame(instruction.offset, len),
             (op::POP, _) => match self.marks.above() {
-                // The C unpickler deletes a mark where it finds no object.
+                // If no object stands above the topmost mark, the C unpickler removes the mark.
                 0 => self
                     .marks
                     .close()

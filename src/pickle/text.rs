@@ -1,50 +1,50 @@
-//! The textual arguments of protocol 0 as Python reads them: integers, floats, quoted and escaped
-//! strings; and UTF-8 with lone surrogates.
+//! Reads the textual arguments of protocol 0 as Python reads them: integers, floats, and quoted and
+//! escaped strings. Also reads UTF-8 with lone surrogates.
 //!
-//! Where the unpickler in C and the one in Python differ in what they accept (an embedded NUL, a
-//! leading zero, an underscore in a float), the line must please both: no pickler writes such
-//! lines, and a refusal is better than two meanings.
+//! The unpicklers in C and in Python accept different lines in a few cases: an embedded NUL, a
+//! leading zero, an underscore in a float. A line must be valid for both. No pickler writes lines
+//! on which they differ, and refusing such a line is better than giving it two meanings.
 
 use crate::error::Fault;
 
-/// More decimal digits than this make Python's `int()` raise, by default.
+/// Maximum number of decimal digits that Python's `int()` accepts by default.
 const MAX_DECIMAL_DIGITS: usize = 4300;
 
-/// What a line of INT or LONG says.
+/// The value of a line of INT or LONG.
 pub(crate) enum Integer<'a> {
-    /// It fits.
+    /// An int that fits `i64`.
     Small(i64),
-    /// It does not.
+    /// An int beyond `i64`.
     Big(BigText<'a>),
 }
 
-/// What a line of STRING or UNICODE says.
+/// The value of a line of STRING or UNICODE.
 pub(crate) enum Str<'a> {
-    /// The line is the str.
+    /// A str that is the line itself.
     Plain(&'a str),
-    /// It has escapes.
+    /// A str with escapes.
     Escaped(Escaped<'a>),
 }
 
-/// The digits of an int beyond `i64`, known to be well formed.
+/// The digits of an int beyond `i64`, checked to be well formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BigText<'a> {
     negative: bool,
     radix: u32,
-    /// Digits of that radix, perhaps with single underscores between them.
+    /// Digits of the given radix, perhaps with single underscores between them.
     digits: &'a [u8],
 }
 
-/// A str in the escapes of STRING or UNICODE, known to be well formed.
+/// A str with the escapes of STRING or UNICODE, checked to be well formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escaped<'a> {
-    /// What stood between the quotes of STRING.
+    /// The text between the quotes of STRING.
     String(&'a [u8]),
     /// A line of UNICODE: Latin-1 with `\uXXXX` and `\UXXXXXXXX`.
     RawUnicode(&'a [u8]),
 }
 
-/// The grammar of Python's `int(line, 0)`.
+/// Reads an int by the grammar of Python's `int(line, 0)`.
 pub(crate) fn integer(line: &[u8]) -> Result<Integer<'_>, Fault> {
     let (negative, unsigned) = sign(trim(line));
     let (radix, digits) = match unsigned {
@@ -60,7 +60,7 @@ pub(crate) fn integer(line: &[u8]) -> Result<Integer<'_>, Fault> {
     check_digits(digits, radix)?;
     let is_zero = digits.iter().all(|byte| matches!(byte, b'0' | b'_'));
     if radix == 10 && digits.first() == Some(&b'0') && !is_zero {
-        return Err(Fault::BadNumber); // 010 is neither eight nor ten in Python 3
+        return Err(Fault::BadNumber); // Python 3 rejects a leading zero
     }
     Ok(
         match magnitude(digits, radix).and_then(|value| signed(negative, value)) {
@@ -74,7 +74,8 @@ pub(crate) fn integer(line: &[u8]) -> Result<Integer<'_>, Fault> {
     )
 }
 
-/// A memo index of GET or PUT: `int(line)`, with an index beyond `u64` given as the largest.
+/// Reads a memo index of GET or PUT, as `int(line)`. An index beyond `u64` is returned as
+/// `u64::MAX`.
 pub(crate) fn index(line: &[u8]) -> Result<u64, Fault> {
     let (negative, digits) = sign(trim(line));
     check_digits(digits, 10)?;
@@ -86,7 +87,7 @@ pub(crate) fn index(line: &[u8]) -> Result<u64, Fault> {
     }
 }
 
-/// A line of FLOAT: what C's reader takes, which is no blanks and no overflow.
+/// Reads a line of FLOAT. Like the C unpickler, it accepts no blanks and no overflow.
 pub(crate) fn float(line: &[u8]) -> Result<f64, Fault> {
     let text = std::str::from_utf8(line).map_err(|_| Fault::BadNumber)?;
     let value: f64 = text.parse().map_err(|_| Fault::BadNumber)?;
@@ -96,7 +97,7 @@ pub(crate) fn float(line: &[u8]) -> Result<f64, Fault> {
     Ok(value)
 }
 
-/// A line of STRING.
+/// Reads a line of STRING.
 pub(crate) fn string(line: &[u8]) -> Result<Str<'_>, Fault> {
     let ([b'\'', inside @ .., b'\''] | [b'"', inside @ .., b'"']) = line else {
         return Err(Fault::BadText);
@@ -111,7 +112,7 @@ pub(crate) fn string(line: &[u8]) -> Result<Str<'_>, Fault> {
     Ok(Str::Escaped(Escaped::String(inside)))
 }
 
-/// A line of UNICODE.
+/// Reads a line of UNICODE.
 pub(crate) fn unicode(line: &[u8]) -> Result<Str<'_>, Fault> {
     if !line.contains(&b'\\')
         && line.is_ascii()
@@ -123,7 +124,7 @@ pub(crate) fn unicode(line: &[u8]) -> Result<Str<'_>, Fault> {
     Ok(Str::Escaped(Escaped::RawUnicode(line)))
 }
 
-/// UTF-8 in which surrogates may stand by themselves, as Python's "surrogatepass" reads it.
+/// Checks UTF-8 that may contain lone surrogates, as Python's "surrogatepass" reads it.
 pub(crate) fn check_surrogatepass(mut bytes: &[u8]) -> Result<(), Fault> {
     loop {
         let Err(error) = std::str::from_utf8(bytes) else {
@@ -138,7 +139,7 @@ pub(crate) fn check_surrogatepass(mut bytes: &[u8]) -> Result<(), Fault> {
 }
 
 impl Escaped<'_> {
-    /// The str itself, in UTF-8 in which surrogates may stand by themselves.
+    /// Returns the unescaped str in UTF-8, which may contain lone surrogates.
     #[must_use]
     pub fn decode(self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -152,7 +153,7 @@ impl Escaped<'_> {
 }
 
 impl BigText<'_> {
-    /// The int as little-endian two's complement without redundant bytes.
+    /// Returns the int as little-endian two's complement without redundant bytes.
     #[must_use]
     pub fn to_le_bytes(self) -> Vec<u8> {
         let digits = self
@@ -179,12 +180,12 @@ impl BigText<'_> {
     }
 }
 
-/// The byte that extends a two's complement number whose highest byte is `top`.
+/// Returns the byte that extends a two's complement number whose highest byte is `top`.
 pub(crate) const fn sign_byte(top: u8) -> u8 {
     if top & 0x80 == 0 { 0 } else { 0xff }
 }
 
-/// The blanks of Python's `int()`, which count the vertical tab.
+/// Removes the blanks that Python's `int()` ignores. They include the vertical tab.
 fn trim(mut line: &[u8]) -> &[u8] {
     while let [b' ' | b'\t'..=b'\r', rest @ ..] = line {
         line = rest;
@@ -203,7 +204,7 @@ fn sign(line: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// At least one digit, and underscores only singly between digits.
+/// Checks for at least one digit, and for underscores that stand singly between digits.
 fn check_digits(digits: &[u8], radix: u32) -> Result<(), Fault> {
     let mut count = 0;
     let mut after_digit = false;
@@ -240,7 +241,8 @@ fn signed(negative: bool, magnitude: u64) -> Option<i64> {
     }
 }
 
-/// Schoolbook conversion, nine digits at a time: quadratic, but over a bounded number of digits.
+/// Converts decimal digits, nine at a time. The cost is quadratic, but the number of digits is
+/// bounded.
 fn from_decimal(mut digits: impl Iterator<Item = u32>) -> Vec<u8> {
     let mut limbs: Vec<u32> = Vec::new();
     loop {
@@ -262,7 +264,7 @@ fn from_decimal(mut digits: impl Iterator<Item = u32>) -> Vec<u8> {
     }
 }
 
-/// The low half and the high one.
+/// Returns the low half and the high half.
 const fn halves(value: u64) -> (u32, u32) {
     #[expect(
         clippy::cast_possible_truncation,
@@ -271,7 +273,7 @@ const fn halves(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
 }
 
-/// Digits of `width` bits each, the least significant first.
+/// Converts digits of `width` bits each, the least significant first.
 fn from_bits(digits: impl Iterator<Item = u32>, width: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (mut pending, mut bits) = (0_u32, 0);
@@ -288,7 +290,7 @@ fn from_bits(digits: impl Iterator<Item = u32>, width: u32) -> Vec<u8> {
     bytes
 }
 
-/// Python's escapes for bytes, as `codecs.escape_decode` reads them; the result must be ASCII.
+/// Decodes Python's escapes for bytes as `codecs.escape_decode` does. The result must be ASCII.
 fn unescape(mut text: &[u8], mut emit: impl FnMut(u8)) -> Result<(), Fault> {
     while let [first, rest @ ..] = text {
         let (byte, after) = match (first, rest) {
@@ -300,7 +302,7 @@ fn unescape(mut text: &[u8], mut emit: impl FnMut(u8)) -> Result<(), Fault> {
             (b'\\', [b'0'..=b'7', ..]) => octal_digits(rest),
             (b'\\', [letter, after @ ..]) => match simple_escape(*letter) {
                 Some(byte) => (byte, after),
-                None => (b'\\', rest), // Python keeps an escape that it does not know
+                None => (b'\\', rest), // Python keeps an unknown escape unchanged
             },
             _ => (*first, rest),
         };
@@ -327,7 +329,7 @@ const fn simple_escape(letter: u8) -> Option<u8> {
     })
 }
 
-/// One to three octal digits, of which only the low eight bits count.
+/// Reads one to three octal digits and returns the low eight bits of their value.
 fn octal_digits(mut text: &[u8]) -> (u8, &[u8]) {
     let mut value = 0_u8;
     for _ in 0..3 {
@@ -349,7 +351,7 @@ fn hex_digits(text: &[u8], count: usize) -> Result<(u32, &[u8]), Fault> {
     Ok((value, rest))
 }
 
-/// The raw-unicode-escape codec: a backslash that is itself escaped starts nothing.
+/// Decodes raw-unicode-escape. A backslash that follows another backslash begins no escape.
 fn raw_unicode(mut line: &[u8], mut emit: impl FnMut(u32)) -> Result<(), Fault> {
     while let [first, rest @ ..] = line {
         let (point, after) = match (first, rest) {
@@ -374,7 +376,7 @@ fn push_point(out: &mut Vec<u8>, point: u32) {
     if let Some(character) = char::from_u32(point) {
         out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     } else {
-        // A surrogate: three bytes, by the same rule that UTF-8 follows for its neighbours.
+        // A surrogate is encoded in three bytes, by the same rule as the code points around it.
         let [low, high, ..] = point.to_le_bytes();
         out.extend([
             0xe0 | (high >> 4),

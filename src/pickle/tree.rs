@@ -1,14 +1,15 @@
-//! A pickle as inert data: the arena.
+//! A pickle as inert data: the arena of its nodes.
 //!
-//! Classes, calls and instances are nodes; nothing is imported and nothing is called. All nodes lie
-//! in one arena and refer to each other by number, so shared and self-referencing objects keep
-//! their identity, and neither reading nor dropping a tree recurses. Every instruction makes one
-//! node as a rule and moves each object of the stack once, so a tree takes time and memory in
-//! proportion to the bytes received, whatever they are.
+//! Classes, calls and instances are nodes; nothing is imported or called. All nodes are in one
+//! arena and refer to each other by number. Shared and self-referencing objects therefore keep
+//! their identity, and neither reading nor dropping a tree recurses. An instruction usually makes
+//! one node, and moves each object of the stack once. A tree therefore takes time and memory in
+//! proportion to the bytes received, whatever their content.
 //!
-//! Reading refuses what scanning refuses. Beyond that it looks at types where the error is certain
-//! (an item for an int, a list as a key), and it refuses assignments into a list or a bytearray:
-//! lawful Python, but no pickler writes them, and a tree that ignored them would lie.
+//! Reading refuses whatever scanning refuses. In addition, it checks types where an error is
+//! certain (an item added to an int, a list used as a key). It also refuses assignments into a list
+//! or a bytearray. They are legal in Python, but no pickler writes them, and a tree that ignored
+//! them would be wrong.
 
 use crate::error::{Fault, PickleError};
 use crate::instruction::Instructions;
@@ -23,37 +24,37 @@ pub struct Tree<'a> {
     members: Vec<NodeId>,
     runs: Vec<Run>,
     made: Vec<Made>,
-    /// Texts and ints that are not in the input as such.
+    /// Decoded texts and ints whose bytes do not occur in the input.
     owned: Vec<Box<[u8]>>,
     root: NodeId,
 }
 
-/// Most instructions of a peer that are decoded. A node takes some fifty bytes where an instruction
-/// takes one; this bounds what a peer can make us hold to about 30 MB, and is far beyond the
-/// messages that we need to understand.
+/// Maximum number of instructions that are decoded from a peer's pickle. A node takes about fifty
+/// bytes where an instruction takes one. The limit keeps the memory that a peer can make this
+/// process hold to about 30 MB. It is far above the size of the messages that must be decoded.
 pub(crate) const INSTRUCTIONS_MAX: usize = 1 << 18;
 
 impl<'a> Tree<'a> {
-    /// Decodes the pickle at the start of `bytes`, which a peer sent. What follows its STOP is
-    /// ignored.
+    /// Decodes the pickle at the start of `bytes`, which a peer sent. Bytes after STOP are ignored.
     ///
     /// # Errors
-    /// As [`scan`](crate::scan()); further [`Fault::WrongType`], [`Fault::Unhashable`],
+    /// Those of [`scan`](crate::scan()), and [`Fault::WrongType`], [`Fault::Unhashable`],
     /// [`Fault::TooLong`] and [`Fault::TooComplex`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         Self::read_up_to(INSTRUCTIONS_MAX, bytes)
     }
 
-    /// The same, of whoever may make us hold any number of objects.
+    /// Decodes a pickle from a trusted source, with any number of objects.
     ///
     /// # Errors
-    /// As [`read`](Self::read), but never [`Fault::TooComplex`].
+    /// Those of [`read`](Self::read), except [`Fault::TooComplex`].
     pub fn read_trusted(bytes: &'a [u8]) -> Result<Self, PickleError> {
         Self::read_up_to(usize::MAX, bytes)
     }
 
     fn read_up_to(instructions_max: usize, bytes: &'a [u8]) -> Result<Self, PickleError> {
-        // Nodes, members and runs are numbered in 32 bits. None of them costs less than a byte.
+        // Nodes, members and runs are numbered in 32 bits. Each takes at least one byte of the
+        // input.
         if u32::try_from(bytes.len().saturating_add(RESERVED)).is_err() {
             return Err(Fault::TooLong.at(0));
         }
@@ -69,13 +70,14 @@ impl<'a> Tree<'a> {
         Err(Fault::TooComplex.at(instructions.offset()))
     }
 
-    /// The object that the pickle stands for.
+    /// Returns the object that the pickle represents.
     #[must_use]
     pub const fn root(&self) -> View<'_, 'a> {
         View::new(self, self.root)
     }
 
-    /// The classes, functions and other globals that it names, each as often as it is looked up.
+    /// Iterates over the classes, functions and other globals that the pickle names. A global that
+    /// is looked up several times appears each time.
     pub fn globals(&self) -> impl Iterator<Item = View<'_, 'a>> {
         let places = self.nodes.iter().zip(0..);
         let is_global = |node: &Node<'a>| matches!(node, Node::Global { .. });
@@ -114,7 +116,7 @@ impl<'a> Tree<'a> {
         self.made.get(place as usize)
     }
 
-    /// The first run of a sequence, and the sequence that is left without it.
+    /// Returns the first run of a sequence, and the rest of the sequence.
     pub(crate) fn run(&self, seq: Seq) -> Option<(&[NodeId], Seq)> {
         let run = self.runs.get(seq.first as usize)?;
         let left = Seq {
@@ -157,7 +159,7 @@ impl<'a> Tree<'a> {
         place
     }
 
-    /// Members for a container that is complete with them.
+    /// Adds the members of a container that is then complete.
     pub(crate) fn add_span(&mut self, members: impl Iterator<Item = NodeId>) -> Span {
         let start = number(self.members.len());
         self.members.extend(members);
@@ -167,7 +169,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Members for a container that may have some and may grow.
+    /// Adds members to a container that may have members already and may grow further.
     pub(crate) fn extend(&mut self, seq: Seq, members: impl Iterator<Item = NodeId>) -> Seq {
         let span = self.add_span(members);
         let fresh = number(self.runs.len());
@@ -199,14 +201,15 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// A node, by its place in the arena.
+/// The index of a node in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NodeId(u32);
 
-/// How many nodes there are before the first byte is read: the four below.
+/// Number of nodes before the first byte is read: the four constants of [`NodeId`].
 const RESERVED: usize = 4;
 
-/// These values are one object each in Python too, and cost nothing however often they occur.
+/// Python has only one object for each of these values too. Each takes one node, however often it
+/// occurs.
 impl NodeId {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const FALSE: Self = Self(1);
@@ -234,7 +237,7 @@ pub(crate) enum Node<'a> {
     ByteArray(&'a [u8]),
     Tuple(Span),
     List(Seq),
-    /// Keys and values in turns.
+    /// Keys and values in alternation.
     Dict(Seq),
     Set(Seq),
     FrozenSet(Span),
@@ -245,14 +248,14 @@ pub(crate) enum Node<'a> {
     Instance(u32),
 }
 
-/// The members of a container that was complete when it was made.
+/// The members of a container that was complete when its node was made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     start: u32,
     len: u32,
 }
 
-/// The members of a container that may grow: a chain of runs, by its first and its last one.
+/// The members of a container that may grow: a chain of runs, given by its first and its last run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seq {
     first: u32,
@@ -267,14 +270,14 @@ impl Seq {
     };
 }
 
-/// Members that lie together, as one instruction or several in succession added them.
+/// Consecutive members, added by one instruction or by several in succession.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     span: Span,
     next: u32,
 }
 
-/// What is known of an instance.
+/// The parts of an instance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Made {
     pub(crate) callable: NodeId,
@@ -285,7 +288,7 @@ pub(crate) struct Made {
     pub(crate) entries: Seq,
 }
 
-/// A place in one of the tables, none of which is longer than the pickle.
+/// Converts an index of one of the tables. No table is longer than the pickle.
 fn number(place: usize) -> u32 {
     debug_assert!(
         u32::try_from(place).is_ok(),

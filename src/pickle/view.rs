@@ -1,7 +1,7 @@
-//! Looking into a [`Tree`]: typed questions with `None` for an answer when the type is another.
+//! Typed access to a [`Tree`]. An accessor returns `None` if the object has another type.
 //!
-//! A view is a place in the tree and costs nothing to copy. Nothing here recurses; who follows a
-//! tree downwards must reckon with cycles, and can tell nodes apart by [`View::index`].
+//! A view is a position in the tree and is cheap to copy. Nothing here recurses. A caller that
+//! descends a tree must expect cycles, and can identify nodes by [`View::index`].
 
 use crate::tree::{Made, Node, NodeId, Seq, Tree};
 
@@ -12,16 +12,17 @@ pub struct View<'t, 'a> {
     id: NodeId,
 }
 
-/// The outcome of a call that was never made: of REDUCE, NEWOBJ, `NEWOBJ_EX`, OBJ or INST.
+/// The result of a call that was never made: of REDUCE, NEWOBJ, `NEWOBJ_EX`, OBJ or INST.
 #[derive(Debug, Clone, Copy)]
 pub struct Instance<'t, 'a> {
-    /// What would be called: a class or a function as a rule.
+    /// The object that would be called, usually a class or a function.
     pub callable: View<'t, 'a>,
-    /// The tuple of positional arguments. It is an instance itself if the pickle says so.
+    /// The tuple of positional arguments, or an instance if the pickle builds the arguments by a
+    /// call.
     pub arguments: View<'t, 'a>,
-    /// The dict of `NEWOBJ_EX`.
+    /// The dict of keyword arguments of `NEWOBJ_EX`.
     pub keywords: Option<View<'t, 'a>>,
-    /// What BUILD gave it last.
+    /// The state that the last BUILD gave to the instance.
     pub state: Option<View<'t, 'a>>,
     made: &'t Made,
 }
@@ -35,7 +36,7 @@ impl<'t, 'a> View<'t, 'a> {
         Self { tree, id }
     }
 
-    /// Python's word for the type, for error texts.
+    /// Returns Python's name for the type, for error texts.
     #[must_use]
     pub fn kind_name(self) -> &'static str {
         match self.node() {
@@ -56,22 +57,22 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// The number of this node in its tree, for those who walk one and meet a node again: it is the
-    /// same object, in the sense of Python's `is`. Small values such as ints may be several nodes
-    /// where Python has one object.
+    /// Returns the number of this node in its tree, so that a caller that walks the tree can
+    /// recognise a node. Equal numbers mean the same object, in the sense of Python's `is`. Small
+    /// values such as ints may be several nodes where Python has one object.
     #[must_use]
     pub const fn index(self) -> usize {
         self.id.index()
     }
 
-    /// Whether it is None.
+    /// Whether the object is None.
     #[must_use]
     pub fn is_none(self) -> bool {
         matches!(self.node(), Node::None)
     }
 
-    /// Whether Python takes it for false in an `if`: None, False, a zero, or what is empty. An
-    /// instance is true, as its class cannot be asked.
+    /// Whether Python treats the object as false in an `if`: None, False, a zero, or an empty
+    /// object. An instance counts as true, because its class cannot be consulted.
     #[must_use]
     pub fn is_falsy(self) -> bool {
         match self.node() {
@@ -93,7 +94,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// A bool.
+    /// Returns a bool.
     #[must_use]
     pub fn as_bool(self) -> Option<bool> {
         match self.node() {
@@ -102,7 +103,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// An int that fits. A bool is none, although Python counts it as one.
+    /// Returns an int that fits `i64`. Unlike in Python, a bool is not an int here.
     #[must_use]
     pub fn as_i64(self) -> Option<i64> {
         match self.node() {
@@ -111,7 +112,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// An int beyond `i64`: little-endian two's complement without redundant bytes.
+    /// Returns an int beyond `i64`, as little-endian two's complement without redundant bytes.
     #[must_use]
     pub fn as_big_int(self) -> Option<&'t [u8]> {
         match self.node() {
@@ -121,7 +122,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// A float.
+    /// Returns a float.
     #[must_use]
     pub fn as_f64(self) -> Option<f64> {
         match self.node() {
@@ -130,7 +131,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// A str, unless it has lone surrogates.
+    /// Returns a str, unless it has lone surrogates.
     #[must_use]
     pub fn as_str(self) -> Option<&'t str> {
         match self.node() {
@@ -140,7 +141,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// Any str in UTF-8, with lone surrogates encoded as Python's "surrogatepass" does.
+    /// Returns any str in UTF-8, with lone surrogates encoded as by Python's "surrogatepass".
     #[must_use]
     pub fn as_wtf8(self) -> Option<&'t [u8]> {
         match self.node() {
@@ -151,7 +152,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// Bytes.
+    /// Returns bytes.
     #[must_use]
     pub fn as_bytes(self) -> Option<&'t [u8]> {
         match self.node() {
@@ -160,7 +161,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// A bytearray of protocol 5; older protocols write an instance.
+    /// Returns a bytearray of protocol 5. Older protocols write a bytearray as an instance.
     #[must_use]
     pub fn as_byte_array(self) -> Option<&'t [u8]> {
         match self.node() {
@@ -169,25 +170,26 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// Whether it is a list.
+    /// Whether the object is a list.
     #[must_use]
     pub fn is_list(self) -> bool {
         matches!(self.node(), Node::List(_))
     }
 
-    /// Whether it is a tuple.
+    /// Whether the object is a tuple.
     #[must_use]
     pub fn is_tuple(self) -> bool {
         matches!(self.node(), Node::Tuple(_))
     }
 
-    /// Whether it is a dict.
+    /// Whether the object is a dict.
     #[must_use]
     pub fn is_dict(self) -> bool {
         matches!(self.node(), Node::Dict(_))
     }
 
-    /// The items of a list or tuple; of a set or frozenset too, as written: with duplicates.
+    /// Returns the items of a list, tuple, set or frozenset. Those of a set are as written, with
+    /// duplicates.
     #[must_use]
     pub fn items(self) -> Option<Items<'t, 'a>> {
         match self.node() {
@@ -204,7 +206,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// Keys and values of a dict as written: a later value for the same key comes again.
+    /// Returns the keys and values of a dict, as written: a repeated key appears each time.
     #[must_use]
     pub fn entries(self) -> Option<Entries<'t, 'a>> {
         match self.node() {
@@ -213,13 +215,14 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// The value of a str key in a dict; of several the last, as in Python.
+    /// Returns the value of a str key in a dict. If the key is repeated, the last value counts, as
+    /// in Python.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Self> {
         self.entries()?.get(key)
     }
 
-    /// Module and qualified name of a class or another global.
+    /// Returns the module and the qualified name of a class or another global.
     #[must_use]
     pub fn class_name(self) -> Option<(&'t str, &'t str)> {
         match self.node() {
@@ -231,7 +234,7 @@ impl<'t, 'a> View<'t, 'a> {
         }
     }
 
-    /// The outcome of a call.
+    /// Returns an instance, the result of a call.
     #[must_use]
     pub fn instance(self) -> Option<Instance<'t, 'a>> {
         let Node::Instance(place) = self.node() else {
@@ -253,13 +256,14 @@ impl<'t, 'a> View<'t, 'a> {
 }
 
 impl<'t, 'a> Instance<'t, 'a> {
-    /// What was appended or added to it, as to a list or a set.
+    /// Returns the items that were appended or added to the instance, as to a list or a set.
     #[must_use]
     pub fn items(&self) -> Items<'t, 'a> {
         Items::new(self.callable.tree, self.made.items)
     }
 
-    /// What was assigned to it key by key, as to a dict: an `OrderedDict` keeps its entries here.
+    /// Returns the entries that were assigned to the instance by key, as to a dict. An
+    /// `OrderedDict` keeps its entries here.
     #[must_use]
     pub fn entries(&self) -> Entries<'t, 'a> {
         Entries(Items::new(self.callable.tree, self.made.entries))
@@ -303,7 +307,7 @@ impl<'t, 'a> Iterator for Items<'t, 'a> {
 pub struct Entries<'t, 'a>(Items<'t, 'a>);
 
 impl<'t, 'a> Entries<'t, 'a> {
-    /// The value of a str key; of several the last.
+    /// Returns the value of a str key. If the key is repeated, the last value counts.
     #[must_use]
     pub fn get(self, key: &str) -> Option<View<'t, 'a>> {
         self.filter(|(found, _)| found.as_wtf8() == Some(key.as_bytes()))

@@ -1,4 +1,4 @@
-//! The value under which tasks run on one manager: equal for whatever Python calls equal.
+//! The value that keeps tasks on one manager. Values that Python calls equal are equal here.
 
 use std::fmt;
 use std::rc::Rc;
@@ -8,17 +8,17 @@ use crate::number::Number;
 use crate::text::{read_bytes, read_text};
 use pickle::{FlatValue, View};
 
-/// A text or bytes of this length are taken, and what takes as much.
+/// Maximum length of a text or bytes value. Other values may take as much.
 const VALUE_BYTES_MAX: usize = 1024;
-/// What stands before a text.
+/// Bytes of the header before a text.
 const HEAD_BYTES: usize = 3;
-/// As many as most values take.
+/// Initial capacity, enough for most values.
 const SHORT_BYTES: usize = 32;
-/// Tuples in tuples that are looked into.
+/// Maximum depth of nested tuples.
 const DEPTH_MAX: u8 = 8;
-/// A power of ten beyond this has no room in a form.
+/// Limit for powers of ten. A number with a larger one does not fit into a form.
 const TENS_MAX: i64 = 4 * VALUE_BYTES_MAX as i64;
-/// More of one is not shown.
+/// Maximum number of characters shown in texts such as log lines.
 const SHOWN_CHARACTERS: usize = 40;
 
 const NONE: u8 = b'0';
@@ -29,33 +29,34 @@ const BYTES: u8 = b'b';
 const TUPLE: u8 = b'(';
 const TUPLE_END: u8 = b')';
 
-/// A plain Python value (None, a number, a str, bytes, a tuple of such), in a form that is equal
-/// for those that Python calls equal: 1, 1.0 and True are one value. An enum's member is its value.
+/// A plain Python value: None, a number, a str, bytes, or a tuple of plain values. Its encoded form
+/// is equal for values that Python calls equal: 1, 1.0 and True are one value. An enum member
+/// counts as its value.
 ///
-/// A number is ±2ⁿ × p / q, where p and q are odd and have no common divisor: the same for an int,
-/// a float, a Decimal and a Fraction.
+/// A number is ±2ⁿ × p / q, where p and q are odd and have no common divisor. This form is the same
+/// for an int, a float, a Decimal and a Fraction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Affinity(Rc<[u8]>);
 
 impl Affinity {
-    /// Of the form that was made of a value.
+    /// Creates an affinity from its encoded form.
     pub fn new(form: &[u8]) -> Self {
         Self(form.into())
     }
 
-    /// What [`Self::new`] makes the same of.
+    /// Returns the encoded form, from which [`Self::new`] creates an equal affinity.
     pub fn form(&self) -> &[u8] {
         &self.0
     }
 
-    /// None for what is not plain, too large, or equal to nothing (NaN).
+    /// Reads a value. Returns `None` if it is not plain, is too large, or equals nothing (NaN).
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {
         let mut form = Form::new();
         form.value(view, DEPTH_MAX)?;
         Some(Self(form.0.into()))
     }
 
-    /// The same of a value in a flat dict.
+    /// Reads a value in a flat dict, like [`Self::read`].
     pub(crate) fn of_flat(value: FlatValue<'_>) -> Option<Self> {
         let mut form = Form::new();
         match value {
@@ -71,7 +72,7 @@ impl Affinity {
     }
 }
 
-/// As Python writes the value, about; of a long one the beginning.
+/// Shows the value approximately as Python writes it; a long value is cut.
 impl fmt::Display for Affinity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = String::new();
@@ -85,7 +86,7 @@ impl fmt::Display for Affinity {
     }
 }
 
-/// A form in the making; None as soon as it is too large.
+/// An encoded form that is being written. Its methods return `None` if the form becomes too large.
 struct Form(Vec<u8>);
 
 impl Form {
@@ -157,7 +158,7 @@ impl Form {
     }
 }
 
-/// ±2ⁿ × over / under, both odd. 0 is 2⁰ × 0 / 1.
+/// The number ±2ⁿ × over / under, where both are odd. 0 is 2⁰ × 0 / 1.
 struct Ratio {
     is_negative: bool,
     twos: i64,
@@ -176,7 +177,7 @@ impl Ratio {
         }
     }
 
-    /// −0.0 is 0.
+    /// Sets the sign; −0.0 becomes 0.
     fn signed(mut self, is_negative: bool) -> Self {
         self.is_negative = is_negative && !self.over.is_zero();
         self
@@ -207,7 +208,7 @@ impl Ratio {
         Some(Self::new(over, under, exponent - 1075).signed(number.is_sign_negative()))
     }
 
-    /// `[-]digits[.digits][E[+-]digits]`
+    /// Reads a number of the form `[-]digits[.digits][E[+-]digits]`.
     fn of_decimal(text: &str) -> Option<Self> {
         let is_negative = text.starts_with('-');
         let text = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -261,7 +262,8 @@ impl Ratio {
     }
 }
 
-/// Shows the value at the start of a form, and returns what is left; None if it is no form.
+/// Shows the value at the start of a form, and returns the rest of the form. Returns `None` if the
+/// form is invalid.
 fn show<'f>(form: &'f [u8], depth_left: u8, out: &mut String) -> Option<&'f [u8]> {
     let (kind, rest) = form.split_first()?;
     match *kind {
@@ -315,7 +317,8 @@ fn show_number<'f>(form: &'f [u8], out: &mut String) -> Option<&'f [u8]> {
         return Some(rest);
     }
     let exponent = twos + over_bits - under_bits;
-    // In two steps: the smallest floats have a power of two that is none.
+    // The power is applied in two steps, because the smallest floats have an exponent whose own
+    // power of two is not a float.
     let power = |exponent| 2f64.powi(exponent);
     let value = over as f64 / under as f64 * power(exponent / 2) * power(exponent - exponent / 2);
     *out += &match value.is_finite() {
@@ -325,7 +328,7 @@ fn show_number<'f>(form: &'f [u8], out: &mut String) -> Option<&'f [u8]> {
     Some(rest)
 }
 
-/// The leading bytes of an integer, and how many bits are cut off behind them.
+/// Returns the highest bytes of an integer, and the number of lower bits that are cut off.
 fn leading(bytes: &[u8]) -> (u128, i32) {
     let cut = bytes.len().saturating_sub(16);
     let mut wide = [0; 16];
@@ -334,7 +337,7 @@ fn leading(bytes: &[u8]) -> (u128, i32) {
     (u128::from_le_bytes(wide), 8 * cut as i32)
 }
 
-/// Bytes behind their length.
+/// Splits off bytes that follow their length. Returns these bytes and the rest.
 fn sized(form: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = form.split_first_chunk()?;
     rest.split_at_checked(u16::from_le_bytes(*len).into())

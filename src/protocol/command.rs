@@ -1,4 +1,5 @@
-//! The control channel's questions and answers: one pickle each way, and always an answer.
+//! The requests and replies of the control channel. Each is one pickle, and every request gets a
+//! reply.
 
 use std::rc::Rc;
 
@@ -8,32 +9,32 @@ use crate::opaque::Opaque;
 use crate::registration::Registration;
 use pickle::{Encoder, Tree, View};
 
-/// What the executor may ask. The names of all releases in the window, which do not collide.
+/// A request of the executor. The requests of all supported releases have distinct names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Which port managers connect to: the executor's first question.
+    /// Requests the port that managers connect to: the executor's first request.
     WorkerBinds,
-    /// Which blocks have ever had a manager.
+    /// Requests the blocks that have ever had a manager.
     ConnectedBlocks,
-    /// What each manager is and does.
+    /// Requests the properties and the state of each manager.
     Managers,
-    /// Which Python packages each manager's node has.
+    /// Requests the Python packages of each manager's node.
     ManagersPackages,
-    /// Until 2026.07.06: the sum of all worker counts.
+    /// Requests the sum of all worker counts. Used until 2026.07.06.
     Workers,
-    /// Until 2024.10.07: queued and outstanding tasks.
+    /// Requests the number of queued and outstanding tasks. Used until 2024.10.07.
     Outstanding,
-    /// `["HOLD_MANAGER", id]`, or `"HOLD_WORKER;id"` until 2026.07.20; `["HOLD_WORKER", id]` in
-    /// the dialect without questions, where an id is bytes.
+    /// Holds a manager: `["HOLD_MANAGER", id]`, or `"HOLD_WORKER;id"` until 2026.07.20. In the
+    /// dialect without a control channel it is `["HOLD_WORKER", id]`, where the id is bytes.
     Hold(ManagerId),
-    /// Before 2025.06.30, when managers had two ports.
+    /// Requests the worker ports. Used before 2025.06.30, when managers had two ports.
     WorkerPorts,
-    /// Answered None, as Parsl does; the text is for the log.
+    /// Any other request. The reply is None, as in Parsl; the text is for the log.
     Unknown(String),
 }
 
 impl Command {
-    /// Reads a request; whatever is a pickle is one, known or not.
+    /// Reads a request. Every pickle is a request, either a known or an unknown one.
     ///
     /// # Errors
     /// [`Malformed::Pickle`] only.
@@ -81,46 +82,46 @@ impl Command {
     }
 }
 
-/// What the interchange answers.
+/// A reply of the interchange.
 #[derive(Debug)]
 pub enum Reply<B> {
-    /// Done, or not understood.
+    /// The command was carried out, or was not understood.
     None,
     /// A port or a count.
     Number(i64),
     /// The blocks that have ever had a manager.
     Blocks(Rc<Vec<BlockId>>),
-    /// A dict for each manager.
+    /// One dict for each manager.
     Managers(Vec<ManagerStatus>),
-    /// A dict of each manager's packages, from its registration.
+    /// The packages of each manager, from its registration.
     Packages(Vec<(ManagerId, Rc<Registration<B>>)>),
 }
 
-/// One manager as MANAGERS lists it.
+/// The state of one manager, as listed by MANAGERS.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManagerStatus {
-    /// Whose row it is.
+    /// The manager's id.
     pub manager: ManagerId,
-    /// Where it runs.
+    /// The block that the manager belongs to.
     pub block: BlockId,
-    /// How many workers it has, by its own account.
+    /// Number of workers, as reported by the manager.
     pub worker_count: i64,
-    /// How many tasks it has in hand, those that wait for a worker included.
+    /// Number of tasks that the manager holds, including those that wait for a worker.
     pub tasks: usize,
-    /// Seconds since its last task ended, or since it registered; 0 while it is busy.
+    /// Seconds since the manager's last task ended, or since it registered; 0 while it has tasks.
     pub idle_duration_s: f64,
-    /// False once it is held.
+    /// False once the manager is held.
     pub active: bool,
-    /// The Parsl that it registered with.
+    /// The Parsl version in the manager's registration.
     pub parsl_version: String,
-    /// And its Python, as in 3.11.7.
+    /// The Python version in the manager's registration, such as 3.11.7.
     pub python_version: String,
-    /// It is drained, or about to be: it gets nothing more.
+    /// Whether the manager is drained or draining, and gets no more tasks.
     pub draining: bool,
 }
 
 impl<F: AsRef<[u8]>> Reply<Opaque<F>> {
-    /// The answer's one frame.
+    /// Encodes the reply as one frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         match self {
@@ -149,7 +150,7 @@ impl<F: AsRef<[u8]>> Reply<Opaque<F>> {
 /// One entry of a manager's dict.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ManagerFact {
-    /// Whose they are.
+    /// The manager's id.
     Manager(ManagerId),
     /// See [`ManagerStatus::block`].
     Block(BlockId),
@@ -170,7 +171,7 @@ pub enum ManagerFact {
 }
 
 impl ManagerStatus {
-    /// Its entries, in the order that they have in Parsl.
+    /// Returns the entries, in Parsl's order.
     pub fn into_facts(self) -> [ManagerFact; 9] {
         [
             ManagerFact::Manager(self.manager),
@@ -196,7 +197,7 @@ impl ManagerStatus {
 }
 
 impl ManagerFact {
-    /// Its name in the dict.
+    /// Returns the entry's key in the dict.
     pub(crate) fn key(&self) -> &'static str {
         match self {
             Self::Manager(_) => "manager",
@@ -236,8 +237,9 @@ impl ManagerFact {
     }
 }
 
-/// The packages leave as they came: `operator.getitem(<the registration>, "packages")`, worked out
-/// by whoever loads the answer. A manager that told none has an empty dict (stock dies on it).
+/// Encodes the packages without reading them, as `operator.getitem(<the registration>,
+/// "packages")`. The loading process evaluates this call. A manager whose registration has no
+/// packages gets an empty dict (Parsl's own interchange crashes on it).
 fn encode_packages<F: AsRef<[u8]>>(
     managers: &[(ManagerId, Rc<Registration<Opaque<F>>>)],
     out: &mut Encoder,
@@ -250,7 +252,7 @@ fn encode_packages<F: AsRef<[u8]>>(
     out.end_dict();
 }
 
-/// The packages of one manager.
+/// Encodes the packages of one manager.
 pub(crate) fn encode_packages_of<F: AsRef<[u8]>>(
     registration: &Registration<Opaque<F>>,
     out: &mut Encoder,
@@ -262,17 +264,18 @@ pub(crate) fn encode_packages_of<F: AsRef<[u8]>>(
     }
 }
 
-/// An answer that raises `ValueError(reason)` where it is loaded, so that a refused start ends in
-/// an exception of `parsl.load()` and not in its time-out of 120 s.
+/// Encodes a reply that raises `ValueError(reason)` when it is loaded. A refused start then ends in
+/// an exception of `parsl.load()`, and not in its time-out of 120 s.
 ///
-/// A pickle can call, but not raise: a `concurrent.futures.Future` is given the exception, and
-/// asked for its result. (`int(reason)` raises too, but cuts the text at 200 characters.)
+/// A pickle can call functions, but not raise. Therefore the reply sets the exception on a
+/// `concurrent.futures.Future` and requests its result. (`int(reason)` raises too, but cuts the
+/// text at 200 characters.)
 pub fn refusal(reason: &str) -> Vec<u8> {
     let mut out = Encoder::new();
     out.global("concurrent.futures", "Future")
         .empty_tuple()
         .reduce();
-    // The Future is on the stack; both calls need it, so it goes through the memo.
+    // Two calls use the Future on the stack, so the memo stores it.
     let future = out.memoize();
     out.pop();
     out.global("builtins", "getattr").begin_tuple();

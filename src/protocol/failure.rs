@@ -1,60 +1,61 @@
-//! Results that we author: what the executor is told when a task cannot have its own.
+//! Results that the interchange creates for tasks that cannot have a result of their own.
 //!
-//! Exceptions go out as `02\n` and an ordinary protocol-4 pickle, which every release of the
-//! window can read (guide/protocol, P-1.8.2); class paths are those of all its releases.
+//! An exception is sent as `02\n` and an ordinary protocol-4 pickle, which every supported release
+//! can read (guide/protocol, P-1.8.2). The class paths exist in all these releases.
 
 use crate::ids::{ManagerId, TaskId, WideTaskId};
 use pickle::Encoder;
 
-/// The id under which the executor fails everything that it has in hand.
+/// The task id under which the executor fails all its unfinished tasks.
 const EVERY_TASK: i64 = -1;
-/// Header of Parsl's dill serializer, which also reads plain pickles.
+/// The header of Parsl's dill serializer, which also reads plain pickles.
 const SERIALIZER_HEADER: &[u8] = b"02\n";
 
-/// Why a task ends without a result of its own.
+/// The reasons why a task ends without a result of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
-    /// Its manager is gone; `ManagerLost`, in the wrapper that Parsl reraises from.
+    /// The task's manager is lost. The exception is `ManagerLost`, in the wrapper from which Parsl
+    /// raises it again.
     ManagerLost {
-        /// Which task.
+        /// The task's id.
         task: TaskId,
-        /// Who had it.
+        /// The manager that held the task.
         manager: ManagerId,
-        /// Where that one ran.
+        /// The manager's host name.
         hostname: String,
-        /// When it was declared lost, in seconds since the epoch.
+        /// When the manager was declared lost, in seconds since the epoch.
         lost_at_s: f64,
     },
-    /// The task's own message could not be passed on.
+    /// The task's message cannot be passed on.
     Unreadable {
-        /// Which task.
+        /// The task's id.
         task: TaskId,
-        /// What the user reads.
+        /// The text shown to the user.
         reason: String,
     },
-    /// The task's id is beyond what is served.
+    /// The task's id has more than 64 bits, which is not supported.
     WideId {
-        /// Which task.
+        /// The task's id.
         task: WideTaskId,
-        /// What the user reads.
+        /// The text shown to the user.
         reason: String,
     },
-    /// A manager runs other versions; every task fails with `VersionMismatch`.
+    /// A manager has other versions than the submit side. Every task fails with `VersionMismatch`.
     VersionMismatch {
-        /// What the submit side runs, in words.
+        /// The versions of the submit side, in words.
         interchange: String,
-        /// And the manager.
+        /// The versions of the manager, in words.
         manager: String,
     },
-    /// This program cannot go on; every task fails with the reason.
+    /// This program cannot continue. Every task fails with the reason.
     Broken {
-        /// What the user reads.
+        /// The text shown to the user.
         reason: String,
     },
 }
 
 impl Failure {
-    /// The whole message for the result channel.
+    /// Encodes the whole message for the result channel.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict();
@@ -99,7 +100,7 @@ impl Failure {
 
 const ERRORS: &str = "parsl.executors.high_throughput.errors";
 
-/// A bare exception: the executor takes any instance.
+/// Encodes a bare exception, without a wrapper. The executor accepts any exception instance.
 fn call(module: &str, class: &str, texts: &[&str]) -> Vec<u8> {
     let mut out = Encoder::new();
     out.global(module, class).begin_tuple();
@@ -110,9 +111,9 @@ fn call(module: &str, class: &str, texts: &[&str]) -> Vec<u8> {
     serialized(out)
 }
 
-/// `RemoteExceptionWrapper` needs all four of its attributes; a missing one would show the user a
-/// DeserializationError instead. The id goes out as text in bytes, because the exception decodes it
-/// to print itself.
+/// Encodes `ManagerLost`. `RemoteExceptionWrapper` needs all four of its attributes; without one,
+/// the user would see a DeserializationError instead. The manager's id is sent as bytes that
+/// contain text, because the exception decodes the id to print itself.
 fn manager_lost(manager: &ManagerId, hostname: &str, lost_at_s: f64) -> Vec<u8> {
     let id = manager.to_text();
     let mut out = Encoder::new();

@@ -1,32 +1,36 @@
-//! Which names in a task a manager may not be able to import.
+//! Finds the names in a task that a manager may not be able to import.
 //!
-//! A manager loads a whole batch at once, on the thread that receives, answers and sends its
-//! heartbeats. A name that it cannot import ends that thread, and with it everything in the batch.
-//! What Parsl itself writes names nothing; applications put plain data of the standard library
-//! beside it. Its kinds are named here one by one, and not by module. Such a name is the same in
-//! every Python that Parsl runs on, and what it makes needs nothing but its value. Any other name
-//! is foreign: a class of the user's, of `__main__`, of a package of other versions (numpy's
-//! numbers), of one Python only (`pathlib._local`), or what wants something of the host
-//! (`zoneinfo`: its files). So are functions, `os.path.join` too, although they are everywhere: a
-//! list of them has no end, hardly anybody puts one beside a task, and it costs no more than a
-//! batch.
+//! A manager loads a whole batch at once, on the thread that receives, replies and sends
+//! heartbeats. A name that it cannot import ends that thread, and all tasks of the batch are lost.
+//! Messages that Parsl itself writes contain no names. Applications add plain data of the standard
+//! library.
+//!
+//! The plain classes are listed here one by one, not by module. Each such name is the same in every
+//! Python that Parsl runs on, and its objects need nothing but their value. Any other name is
+//! foreign: a user's class, a class of `__main__`, a class of a package whose version may differ
+//! (numpy's numbers), of one Python release only (`pathlib._local`), or one that needs something of
+//! the host (`zoneinfo`: its files).
+//!
+//! Functions are foreign too, even those that exist everywhere, such as `os.path.join`. A list of
+//! them would never be complete, tasks rarely contain one, and the only cost is that the task
+//! travels in a batch of its own.
 
 use std::cell::LazyCell;
 
 use pickle::{Arg, Instructions, Program, Tree, op};
 
-/// More of a name is not shown.
+/// Maximum number of characters of a name that are shown.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// From this protocol on the names of Python 2 are those of no module.
+/// The first protocol in which the module names of Python 2 no longer resolve.
 const PROTOCOL_OF_PYTHON_3: i64 = 3;
 
-/// The first foreign name that a task looks up, as a log line shows it.
+/// Returns the first foreign name that a task looks up, in the form for a log line.
 pub(crate) fn foreign_name(program: &Program, bytes: &[u8], tree: &Tree<'_>) -> Option<Box<str>> {
     if !program.looks_up_names() {
         return None;
     }
-    // A task may have many names, and is read through once for all of them.
+    // A task may have many names. The pickle is read at most once for all of them.
     let is_of_python_2 = LazyCell::new(|| are_names_of_python_2(bytes));
     let is_known = |(module, name)| {
         is_plain_data(module, name) || is_plain_data_of_python_2(module, name) && *is_of_python_2
@@ -45,7 +49,7 @@ pub(crate) fn foreign_name(program: &Program, bytes: &[u8], tree: &Tree<'_>) -> 
     Some(shown.into())
 }
 
-/// The same of a task of too many objects to be looked through.
+/// Returns a text in place of the name for a task that has too many objects to be searched.
 pub(crate) fn unseen_name(program: &Program) -> Option<Box<str>> {
     let looks_up = program.looks_up_names();
     looks_up.then(|| "something among too many objects to be looked through".into())
@@ -88,7 +92,7 @@ fn is_plain_data(module: &str, name: &str) -> bool {
     }
 }
 
-/// The same things by the names that Python 3 writes for Python 2.
+/// Whether the name is plain data under the module name that Python 3 writes for Python 2.
 fn is_plain_data_of_python_2(module: &str, name: &str) -> bool {
     match module {
         "__builtin__" => {
@@ -99,7 +103,7 @@ fn is_plain_data_of_python_2(module: &str, name: &str) -> bool {
     }
 }
 
-/// Whether a loader takes the names in a pickle for those of Python 2, to its very end.
+/// Whether the loader resolves all names in a pickle as those of Python 2, up to its end.
 fn are_names_of_python_2(bytes: &[u8]) -> bool {
     let mut instructions = Instructions::new(bytes);
     while let Ok(instruction) = instructions.next() {

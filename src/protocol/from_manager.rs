@@ -1,8 +1,8 @@
-//! What managers say on the worker port.
+//! The messages that managers send to the worker port.
 //!
-//! A manager's message is `[identity, pickle]`; results and monitoring came behind a marker frame,
-//! `[identity, pickle({type: result}), pickle(item)…]`, until 2026.10.5. Both forms are read from
-//! whoever sends them.
+//! A manager's message is `[identity, pickle]`. Until 2026.10.5, results and monitoring records
+//! came behind a marker frame: `[identity, pickle({type: result}), pickle(item)…]`. Both forms are
+//! read from every manager.
 
 use crate::ids::TaskId;
 use crate::malformed::Malformed;
@@ -10,43 +10,44 @@ use crate::opaque::{Opaque, Stay};
 use crate::registration::Registration;
 use pickle::{self, Flat, FlatValue, Tree, View};
 
-/// Everything that a manager may say.
+/// A message of a manager.
 #[derive(Debug)]
 pub enum FromManager<B> {
-    /// "Are you there?", asked before registering, by way of several addresses at once.
+    /// A probe for connectivity. A manager sends it before it registers, to several addresses at
+    /// once.
     ConnectionProbe,
-    /// "I am here, with so many workers": from now on it may get tasks.
+    /// A registration with the number of workers. From now on the manager may get tasks.
     Registration(Box<Registration<B>>),
-    /// "I am still here", every few seconds; it is echoed.
+    /// A sign of life, sent every few seconds. The interchange echoes it.
     Heartbeat,
-    /// "Send me nothing more, and tell me when my last task is done."
+    /// A request to get no more tasks, and to be notified when the last task is done.
     Drain,
-    /// The outcome of one task, to be forwarded as the very frame that came.
+    /// The outcome of one task. The received frame is forwarded unchanged.
     Result {
-        /// Which task is done.
+        /// The task that is done.
         task: TaskId,
-        /// Whether it has an exception, and no result.
+        /// Whether the outcome is an exception rather than a result.
         is_exception: bool,
-        /// What came.
+        /// The received frame.
         frame: B,
     },
-    /// A result that would end the executor's only result thread: the task is done, and has no
-    /// outcome that could be passed on.
+    /// A result that would end the executor's only result thread. The task is done, but its outcome
+    /// cannot be passed on.
     SpoiltResult {
-        /// Which task is done.
+        /// The task that is done.
         task: TaskId,
-        /// What is wrong with its outcome.
+        /// The error in the outcome.
         reason: String,
     },
-    /// A monitoring record for the hub: an object with a `payload` in it.
+    /// A monitoring record for the hub: a dict with a `payload`.
     Monitoring {
-        /// The object.
+        /// The whole dict.
         message: B,
     },
 }
 
 impl<B> FromManager<B> {
-    /// Its `type` on the wire.
+    /// Returns the message's `type` on the wire.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::ConnectionProbe => "connection_probe",
@@ -60,13 +61,14 @@ impl<B> FromManager<B> {
 }
 
 impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
-    /// Reads a message of one frame, the identity aside.
+    /// Reads a message of one frame, which follows the identity.
     ///
     /// # Errors
-    /// What is wrong with it, for a log line.
+    /// The error in the message, for a log line.
     pub fn parse(frame: F) -> Result<Self, Malformed> {
         let bytes = frame.as_ref();
-        // By reference: what was read is half a kilobyte, and would be copied into a closure.
+        // Matched by reference: the value of half a kilobyte would otherwise be copied into a
+        // closure.
         let plain = match &Flat::read(bytes) {
             Some(message) => plain(message),
             None => None,
@@ -85,8 +87,8 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
         }
     }
 
-    /// Reads a message of several frames: a marker, and items behind it. An item that cannot be
-    /// read takes none of its neighbours with it.
+    /// Reads a message of several frames: a marker, followed by items. An item that cannot be read
+    /// does not affect the other items.
     pub fn parse_marked(mut frames: Vec<F>) -> Vec<Result<Self, Malformed>> {
         let count = frames.len();
         match frames.first() {
@@ -102,7 +104,7 @@ impl<F: AsRef<[u8]>> FromManager<Opaque<F>> {
 
 fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
     let bytes = frame.as_ref();
-    // What is read refuses what is scanned, and stops at a number of objects.
+    // Reading a tree refuses everything that scanning refuses, and limits the number of objects.
     let tree = Tree::read(bytes)?;
     let message = tree.root();
     let kind = kind_of(message)?;
@@ -144,13 +146,13 @@ fn parse_thoroughly<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, 
     }
 }
 
-/// What managers say all the time, in the shape in which they write it.
+/// The frequent messages of managers, in the shape in which managers write them.
 enum Plain {
     Heartbeat,
     Result { task: TaskId, is_exception: bool },
 }
 
-/// None for any other message.
+/// Reads a frequent message. Returns `None` for any other message.
 fn plain(message: &Flat<'_>) -> Option<Plain> {
     let FlatValue::Ascii(kind) = message.get("type")? else {
         return None;
@@ -172,7 +174,7 @@ fn plain_result(message: &Flat<'_>) -> Option<Plain> {
     Some(Plain::Result { task, is_exception })
 }
 
-/// An item behind a marker: results and monitoring only, as every release sent them.
+/// Reads an item behind a marker. Every release sent only results and monitoring records there.
 fn parse_item<F: AsRef<[u8]>>(frame: F) -> Result<FromManager<Opaque<F>>, Malformed> {
     match FromManager::parse(frame)? {
         item @ (FromManager::Result { .. }
@@ -213,8 +215,9 @@ fn result_task(message: View<'_, '_>) -> Result<TaskId, Malformed> {
     task.ok_or_else(|| Malformed::shape("a result needs a 'task_id', an int"))
 }
 
-/// The executor's one result thread ends on a message without an outcome, or with an outcome that
-/// is not bytes. Below protocol 3 bytes are written as a call, which is taken for what it says.
+/// Returns the reason if a result's outcome cannot be passed on. A message without an outcome, or
+/// with an outcome that is not bytes, ends the executor's only result thread. Below protocol 3
+/// bytes are written as a call, so a call is accepted unchecked.
 fn spoilt(message: View<'_, '_>) -> Option<String> {
     let Some(outcome) = message.get("result").or_else(|| message.get("exception")) else {
         return Some("it has neither a 'result' nor an 'exception'".to_owned());
@@ -223,7 +226,7 @@ fn spoilt(message: View<'_, '_>) -> Option<String> {
     (!is_bytes).then(|| format!("its outcome should be bytes, not {}", outcome.kind_name()))
 }
 
-/// What a peer wrote, as far as a log line wants it.
+/// Cuts a text from a peer to the length that a log line needs.
 fn shorten(text: &str) -> String {
     text.chars().take(40).collect()
 }

@@ -1,23 +1,23 @@
-//! Identities that cannot be swapped by accident.
+//! Types for identities, so that one kind cannot be passed in place of another.
 
 use std::fmt;
 use std::rc::Rc;
 
 use pickle::{Encoder, FlatValue, View};
 
-/// The executor's number of a task: 1 and up in HTEX. An exception under −1 means "everything
-/// failed" there; a task of that number has an answer as long as it has a result.
+/// The executor's number of a task; HTEX counts from 1. To the executor, an exception under −1
+/// means that everything failed, so a task with the id −1 can only be answered by a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub i64);
 
 impl TaskId {
-    /// An int of up to 64 bits. Bools are ints in Python, and equal to these.
+    /// Reads an int of up to 64 bits. Python's bools are ints too, and equal 0 and 1.
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {
         let number = view.as_i64();
         number.or_else(|| view.as_bool().map(i64::from)).map(Self)
     }
 
-    /// The same of a value in a flat dict.
+    /// Reads an id in a flat dict, like [`Self::read`].
     #[inline]
     pub(crate) fn of_flat(value: FlatValue<'_>) -> Option<Self> {
         match value {
@@ -38,12 +38,14 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// An id beyond 64 bits. Nothing is kept under it: it goes back to the executor in one answer.
+/// A task id of more than 64 bits. The interchange stores nothing under it; the id is only sent
+/// back to the executor in one answer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WideTaskId(Box<[u8]>);
 
 impl WideTaskId {
-    /// Of an int in little-endian two's complement; None of one that no instruction could hold.
+    /// Creates an id from an int in little-endian two's complement. Returns `None` if no
+    /// instruction could hold the int.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let has_room = i32::try_from(bytes.len()).is_ok();
         has_room.then(|| Self(bytes.into()))
@@ -54,7 +56,8 @@ impl WideTaskId {
     }
 }
 
-/// In hexadecimal, as Python reads it; of a long one its beginning and how long it is.
+/// Shows the id in hexadecimal, as Python reads it. Of a long id, the beginning and the length are
+/// shown.
 impl fmt::Display for WideTaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN_DIGITS: usize = 40;
@@ -88,46 +91,46 @@ impl fmt::Debug for WideTaskId {
     }
 }
 
-/// Under what the executor can be answered.
+/// A task id under which the executor can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnyTaskId {
-    /// As nearly all are.
+    /// An id of up to 64 bits, as nearly all ids are.
     Ordinary(TaskId),
-    /// Beyond what is served.
+    /// An id of more than 64 bits, which is not supported.
     Wide(WideTaskId),
 }
 
 impl AnyTaskId {
-    /// Any int.
+    /// Reads an int of any size.
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {
         let wide = || view.as_big_int().and_then(WideTaskId::new).map(Self::Wide);
         TaskId::read(view).map(Self::Ordinary).or_else(wide)
     }
 }
 
-/// A manager's ZeroMQ identity: up to 255 bytes, usually the text of its uid.
+/// A manager's ZeroMQ identity: up to 255 bytes, usually the text of the manager's uid.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ManagerId(Rc<[u8]>);
 
 impl ManagerId {
-    /// From the frame that ZeroMQ puts before a manager's message.
+    /// Creates an id from the frame that ZeroMQ puts before a manager's message.
     pub fn new(identity: &[u8]) -> Self {
         Self(identity.into())
     }
 
-    /// As ZeroMQ routes by it.
+    /// Returns the bytes by which ZeroMQ routes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The id as commands and exceptions show it. Parsl decodes identities as UTF-8 and would
-    /// fail on others; bytes that are not UTF-8 are replaced.
+    /// Returns the id as commands and exceptions show it. Parsl decodes identities as UTF-8 and
+    /// would fail on invalid bytes. Here invalid bytes are replaced.
     pub fn to_text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
 }
 
-/// As Parsl logs it: the text, with what is not printable escaped.
+/// Shows the id as Parsl logs it: as text, with unprintable characters escaped.
 impl fmt::Display for ManagerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "b'{}'", self.0.escape_ascii())
@@ -140,15 +143,15 @@ impl fmt::Debug for ManagerId {
     }
 }
 
-/// The block that a manager belongs to, as it was sent: text in Parsl, a number in other clients.
+/// The block that a manager belongs to, as sent: text in Parsl, a number in other clients.
 ///
-/// Ordered as Python orders texts (by code point) and numbers; numbers come before texts, where
-/// Python would refuse to compare.
+/// Texts are ordered as in Python (by code point), and so are numbers. Numbers come before texts,
+/// where Python would refuse to compare.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockId {
-    /// Some other client's.
+    /// A block id of another client.
     Number(i64),
-    /// Parsl's: a count in decimal, from '0' up.
+    /// A block id of Parsl: a decimal count that begins at '0'.
     Text(Rc<str>),
 }
 

@@ -1,32 +1,35 @@
-//! Who says what to whom: the vocabulary of Parsl's interchange as types, and their wire forms.
+//! The messages of Parsl's interchange as types, with their wire forms.
 //!
 //! | from → to | type | file |
 //! | --- | --- | --- |
 //! | executor → interchange | [`Task`] | `task` (read: `priority`, `foreign_names`) |
-//! | | [`Needs`], in one of these | `needs` (read by `placement`) |
+//! | | [`Needs`], part of a task | `needs` (read by `placement`) |
 //! | executor → interchange | [`Command`] | `command` |
 //! | interchange → executor | [`Reply`], [`refusal`] | `command` |
-//! | interchange → executor | [`Failure`] (a result of our own) | `failure` |
-//! | | [`Observation`] (where nobody asks) | `observation` |
+//! | interchange → executor | [`Failure`] (a result created here) | `failure` |
+//! | | [`Observation`] (without a control channel) | `observation` |
 //! | manager → interchange | [`FromManager`] | `from_manager` |
-//! | | [`Registration`], one of these | `registration` |
-//! | | [`Notice`] (to one that lets its interchange survive) | `notice` |
+//! | | [`Registration`], one of these messages | `registration` |
+//! | interchange → executor | [`Notice`] (with `--survive`) | `notice` |
 //! | interchange → manager | [`ToManager`], [`encode_batch`] | `to_manager` |
 //! | interchange → monitoring | [`Report`], [`NodeInfo`] | `report` |
 //! | interchange ⇄ user's selector | [`SelectorQuestion`], [`SelectorAnswer`] | `user_selector` |
 //!
-//! A new type of message is a variant of the type in its row: the file's `parse` or `encode` is
-//! where its wire form goes, and the compiler then names whoever has to decide what it means.
-//! All of them share `ids`, [`Opaque`] (in `opaque`: bytes that are carried and never opened) and
-//! [`Malformed`]. What applications write as any of Python's types is read by `number` and `text`;
-//! `affinity` makes one form of whatever Python calls equal, with integers from `magnitude`, and
-//! `needs_form` is how the journal has needs.
+//! A new message is a new variant of the type in its row. Its wire form belongs in the `parse` or
+//! `encode` of that file, and the compiler then reports every place that must handle the variant.
 //!
-//! Bytes become a typed message or a [`Malformed`] here, once; behind this room nothing is checked
-//! again. Releases of Parsl differ in small ways (guide/protocol), and those differences are told
-//! apart here, by what a message holds, never by a release's name. No sockets, no clock, no policy.
+//! All types share `ids`, [`Opaque`] (in `opaque`: bytes that are carried and never opened) and
+//! [`Malformed`]. Values that applications may write as any Python type are read by `number` and
+//! `text`. `affinity` makes one form of all values that Python calls equal, with integers from
+//! `magnitude`. `needs_form` is the form of task requirements in the journal.
+//!
+//! Bytes become a typed message or a [`Malformed`] here, once; the rest of the program checks
+//! nothing again. Releases of Parsl differ in small ways (guide/protocol). Those differences are
+//! handled here, by the content of a message, never by a release's name. This crate has no sockets,
+//! no clock and no policy.
 
-// .cargo/clippy.toml lists what only a program with a world around it may name.
+// The clippy lints below forbid clocks, files and other side effects. `.cargo/clippy.toml` lists
+// them.
 #![forbid(
     clippy::disallowed_macros,
     clippy::disallowed_methods,

@@ -1,10 +1,10 @@
-//! A natural number of any size, as far as telling numbers apart needs one.
+//! A natural number of any size, with the operations that comparing numbers needs.
 
-/// In digits of 32 bits, the least first, the last of them not 0.
+/// A natural number in digits of 32 bits, the least significant first. The last digit is not 0.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Magnitude(Vec<u32>);
 
-/// The largest power of five in a digit.
+/// The largest power of five that fits into a digit.
 const FIVES: u32 = 13;
 
 impl Magnitude {
@@ -12,7 +12,8 @@ impl Magnitude {
         Self::trimmed(vec![number as u32, (number >> 32) as u32])
     }
 
-    /// Of an int of any size, little-endian; and whether it is negative.
+    /// Reads an int of any size in little-endian two's complement. Returns whether it is negative,
+    /// and its absolute value.
     pub(crate) fn of_twos_complement(bytes: &[u8]) -> (bool, Self) {
         let is_negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let fill = if is_negative { 0xff } else { 0 };
@@ -33,7 +34,7 @@ impl Magnitude {
         (is_negative, Self::trimmed(digits))
     }
 
-    /// Of decimal digits; None if others are among them.
+    /// Reads decimal digits. Returns `None` if there are other characters among them.
     pub(crate) fn of_digits(digits: impl Iterator<Item = u8>) -> Option<Self> {
         let mut number = Self(Vec::new());
         for digit in digits {
@@ -47,7 +48,7 @@ impl Magnitude {
         self.0.is_empty()
     }
 
-    /// Little-endian, without zeros at the end.
+    /// Returns the number's bytes, little-endian, without zeros at the end.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self
             .0
@@ -59,7 +60,7 @@ impl Magnitude {
         bytes
     }
 
-    /// Divides by two as often as it goes, and tells how often that was.
+    /// Divides by two as often as possible. Returns the number of divisions.
     pub(crate) fn take_twos(&mut self) -> i64 {
         let Some(zeros) = self.0.iter().position(|digit| *digit != 0) else {
             return 0;
@@ -76,7 +77,8 @@ impl Magnitude {
         zeros as i64 * 32 + i64::from(shift)
     }
 
-    /// Divides by five as often as it goes, up to so many times, and tells how often that was.
+    /// Divides by five as often as possible, at most `at_most` times. Returns the number of
+    /// divisions.
     pub(crate) fn take_fives(&mut self, at_most: u32) -> u32 {
         let mut taken = 0;
         for step in [FIVES, 1] {
@@ -94,7 +96,8 @@ impl Magnitude {
         self.multiply_and_add(5u32.pow(fives % FIVES), 0);
     }
 
-    /// Whether it went; otherwise nothing is changed.
+    /// Divides the number and returns true, if there is no remainder. Otherwise the number is
+    /// unchanged.
     fn divide_exactly(&mut self, by: u32) -> bool {
         let mut rest = 0;
         let mut quotient = self.0.clone();
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn twos_and_fives_are_taken_and_given() {
+    fn powers_of_two_and_five_are_divided_and_multiplied() {
         let mut number = of_digits("3");
         number.multiply_by_fives(40);
         assert_eq!(number, of_digits("27284841053187847137451171875"));

@@ -1,14 +1,14 @@
-//! Why bytes are no message.
+//! The errors in messages.
 
 use pickle::PickleError;
 
-/// Why a message was not understood. The text is for one log line.
+/// The reason why a message was not understood. The text fits in a log line.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// Not a pickle, or one that no unpickler would load.
+    /// Not a pickle, or a pickle that no unpickler would load.
     #[error("not a readable pickle: {0}")]
     Pickle(#[from] PickleError),
-    /// A pickle of something else than the message expected there.
+    /// A pickle of something other than the expected message.
     #[error("{0}")]
     Shape(String),
 }

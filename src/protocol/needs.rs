@@ -1,20 +1,21 @@
-//! What a task asks of the manager that is to run it: the words of a resource specification that
-//! say where it fits.
+//! A task's requirements on its manager: the keys of a resource specification that restrict where
+//! the task fits.
 //!
-//! | word | type | of what is none |
+//! | key | type | no requirement if |
 //! | --- | --- | --- |
 //! | `cores` | a number | 0 |
 //! | `memory` (MB) | a number | 0 |
 //! | `running_time_min` (s) | a number | 0 |
 //! | `manager_affinity` | a plain value ([`Affinity`]) | |
 //! | `task_type` | a str | |
-//! | `routing` | `"soft"` or `"hard"` | without a type |
-//! | `node` | a dict of the four below | an empty one |
-//! | `hostname`, `block_id` | a pattern or a list of them, each a str | an empty list |
+//! | `routing` | `"soft"` or `"hard"` | there is no type |
+//! | `node` | a dict of the four keys below | empty |
+//! | `hostname`, `block_id` | a pattern or a list of patterns, each a str | an empty list |
 //! | `cpu_count`, `total_memory` (MB) | a number | 0 |
 //!
-//! `cores`, `memory` and `running_time_min` are the words of Parsl's Work Queue and TaskVine
-//! executors; `manager_affinity` is that of Parsl's pull request 4083. They stand in a dict:
+//! `cores`, `memory` and `running_time_min` are keys of Parsl's Work Queue and TaskVine executors;
+//! `manager_affinity` is the key of Parsl's pull request 4083. The keys stand in one of these
+//! dicts, at the place marked `…words…`:
 //!
 //! ```text
 //! {task_id, context: {placement: {…words…}, resource_spec: {priority?}}, buffer}
@@ -22,43 +23,44 @@
 //! {task_id, context: {resource_spec: {priority?, …words…}}, buffer}      without a placement
 //! ```
 //!
-//! Workers do not look into `placement`, and export each entry of `resource_spec` as
-//! `PARSL_<KEY>`; where there is a `placement`, words beside the priority are not looked for. None
-//! is as good as an absent key, and so is a value that cannot be read (`placement` has the
-//! reading): a number that is negative, infinite, NaN or a bool, a text or a value of more than
-//! 1,024 bytes, a list of more than 64 patterns.
+//! Workers do not read `placement`, and export each entry of `resource_spec` as `PARSL_<KEY>`. If
+//! there is a `placement`, the keys beside the priority are ignored.
+//!
+//! A value of None counts as an absent key, and so does an unreadable value (the file `placement`
+//! reads the values). A number is unreadable if it is negative, infinite, NaN or a bool. A text or
+//! a value of more than 1,024 bytes is unreadable too, and so is a list of more than 64 patterns.
 
 use std::fmt;
 
 use crate::affinity::Affinity;
 
-/// More of a text is not shown.
+/// Maximum number of characters of a text that are shown.
 const SHOWN_CHARACTERS: usize = 40;
-/// Nor more patterns.
+/// Maximum number of patterns that are shown.
 const SHOWN_PATTERNS: usize = 3;
 
-/// What a task asks for; at least one of these is something.
+/// A task's requirements, of which at least one is not empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Needs {
-    /// Processor cores of one manager.
+    /// Processor cores on one manager.
     pub cores: Option<Amount>,
-    /// Memory of one manager, in MB of 2²⁰ bytes.
+    /// Memory on one manager, in MB of 2²⁰ bytes.
     pub memory_mb: Option<Amount>,
-    /// How long its manager must still be there, in seconds.
+    /// Minimum time that the manager must still last, in seconds.
     pub running_time_s: Option<Amount>,
-    /// Tasks of one value run on one manager.
+    /// The affinity: tasks of the same value run on one manager.
     pub affinity: Option<Affinity>,
-    /// Its type: a manager that has run it before is better than another.
+    /// The task's type. A manager that has run the type before is preferred.
     pub task_type: Option<Box<str>>,
-    /// How strict the type is, if the task says so itself.
+    /// How strictly the type is applied, if the task specifies this.
     pub routing: Option<Routing>,
-    /// Which managers are good enough at all.
+    /// Conditions on the manager's node.
     pub node: Option<Box<NodeNeeds>>,
 }
 
 impl Needs {
-    /// What is not said is not shown, and what is said stands in a log line: nothing in it is a
-    /// line break, and long texts are cut.
+    /// Returns the requirements in words. Absent ones are left out. The text goes into a log line,
+    /// so it has no line breaks, and long values are cut.
     fn parts(&self) -> Vec<String> {
         let mut parts = Vec::new();
         if let Some(cores) = self.cores {
@@ -88,7 +90,8 @@ impl Needs {
     }
 }
 
-/// As log lines and the status show it: `8 cores, 4000 MB, type "a" (hard), host gpu*`.
+/// Shows the requirements for log lines and the status: `8 cores, 4000 MB, type "a" (hard), host
+/// gpu*`.
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.parts().join(", "))
@@ -101,21 +104,22 @@ pub enum Routing {
     /// A manager that has run the type is preferred.
     #[default]
     Soft,
-    /// And a manager holds tasks of one type at a time.
+    /// A manager that has run the type is preferred, and a manager holds tasks of one type at a
+    /// time.
     Hard,
 }
 
-/// What a manager's registration must tell of its node.
+/// The properties of a node that a manager's registration must report.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct NodeNeeds {
-    /// Patterns as a shell has them, one of which the host's name matches; none: any name does. In
-    /// order, each once.
+    /// Shell patterns, one of which must match the host name; if empty, any name matches. The
+    /// patterns are sorted, without duplicates.
     pub hostname: Vec<Box<str>>,
-    /// The same of the block's id.
+    /// Shell patterns for the block id, with the same rules as `hostname`.
     pub block_id: Vec<Box<str>>,
-    /// Least number of cores.
+    /// Minimum number of cores.
     pub cpu_count: Option<Amount>,
-    /// Least memory, in MB of 2²⁰ bytes.
+    /// Minimum memory, in MB of 2²⁰ bytes.
     pub total_memory_mb: Option<Amount>,
 }
 
@@ -124,19 +128,20 @@ pub struct NodeNeeds {
 pub struct Amount(u64);
 
 impl Amount {
-    /// None for what is no such number.
+    /// Creates an amount. Returns `None` for a number that is negative or not finite.
     pub fn new(number: f64) -> Option<Self> {
         let is_one = number.is_finite() && number >= 0.0;
-        // Of numbers that are not negative, the order of their bits is theirs; −0.0 is 0.0.
+        // For numbers that are not negative, the bits have the same order as the numbers. −0.0
+        // becomes 0.0.
         is_one.then(|| Self((number + 0.0).to_bits()))
     }
 
-    /// Ordered as the numbers are.
+    /// Returns the bits, which have the same order as the numbers.
     pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> f64 {
         f64::from_bits(self.0)
     }
@@ -148,7 +153,7 @@ impl fmt::Debug for Amount {
     }
 }
 
-/// Very large and very small ones with an exponent.
+/// Very large and very small numbers are shown with an exponent.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.get() {

@@ -1,5 +1,5 @@
-//! What a task asked for in bytes of our own, for the journal of this very program: entries of a
-//! tag, a length (four bytes, little-endian) and that many bytes.
+//! The byte form of a task's requirements in this program's journal. Each entry is a tag, a length
+//! (four bytes, little-endian), and that many bytes.
 
 use crate::affinity::Affinity;
 use crate::needs::{Amount, Needs, NodeNeeds, Routing};
@@ -16,7 +16,8 @@ const CPU_COUNT: u8 = 9;
 const TOTAL_MEMORY_MB: u8 = 10;
 
 impl Needs {
-    /// The bytes that [`Self::of_bytes`] reads. `affinity`: one that was taken out of it.
+    /// Encodes the requirements for [`Self::of_bytes`]. `affinity` is the affinity if it was moved
+    /// out of the requirements.
     pub fn to_bytes(&self, affinity: Option<&Affinity>) -> Vec<u8> {
         let mut out = Vec::new();
         let mut put = |tag: u8, bytes: &[u8]| {
@@ -52,8 +53,8 @@ impl Needs {
         out
     }
 
-    /// What a task asked for, its affinity apart. None if it asked for nothing, or if the bytes
-    /// are none of [`Self::to_bytes`].
+    /// Decodes a task's requirements, with the affinity returned separately. Returns `None` if the
+    /// task has no requirements, or if [`Self::to_bytes`] did not write these bytes.
     pub fn of_bytes(bytes: &[u8]) -> Option<(Self, Option<Affinity>)> {
         if bytes.is_empty() {
             return None;
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_needs_are_read_back() {
         let affinity = Affinity::new(b"n1");
         let bytes = all().to_bytes(Some(&affinity));
         assert_eq!(Needs::of_bytes(&bytes), Some((all(), Some(affinity))));

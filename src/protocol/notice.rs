@@ -1,5 +1,5 @@
-//! What the executor of `htex_interchange` is told beside results, on the result channel, if its
-//! interchange is to survive its own end. No executor of Parsl's knows these messages.
+//! Messages on the result channel that are not results. Only the executor of `htex_interchange`
+//! gets them, if its interchange is to survive its own end. None of Parsl's executors knows them.
 //!
 //! `{'type': 'htex-interchange-restart', 'restart': …, 'why': …, 'down_s': …, 'accepted': runs,
 //! 'live': runs}` and `{'type': 'htex-interchange-accepted', 'runs': runs}`, where runs of task ids
@@ -8,34 +8,34 @@
 use crate::ids::TaskId;
 use pickle::Encoder;
 
-/// The first and the last of some ids without a gap.
+/// The first and the last id of a run of ids without a gap.
 pub type IdRun = (TaskId, TaskId);
 
-/// One message.
+/// A message to the executor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// Another broker goes on where one was killed.
+    /// A new broker has replaced one that was killed.
     Restarted {
-        /// How many there have been, this one included.
+        /// Number of restarts so far, including this one.
         number: u32,
-        /// How the one before ended, in words.
+        /// How the previous broker ended, in words.
         why: String,
-        /// From its end to now, in seconds.
+        /// Seconds from the end of the previous broker until now.
         down_s: f64,
-        /// Every id that was ever accepted.
+        /// All task ids that were ever accepted.
         accepted: Vec<IdRun>,
-        /// Those of tasks that wait or are in managers' hands.
+        /// Ids of the tasks that are queued or held by managers.
         live: Vec<IdRun>,
     },
-    /// These were accepted: they need not be sent again.
+    /// These tasks were accepted and need not be sent again.
     Accepted {
-        /// Which.
+        /// Ids of the accepted tasks.
         runs: Vec<IdRun>,
     },
 }
 
 impl Notice {
-    /// The whole message for the result channel.
+    /// Encodes the whole message for the result channel.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict().str("type");

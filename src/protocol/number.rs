@@ -1,39 +1,39 @@
-//! A Python number in a pickle, whatever type it is of.
+//! Reads a Python number in a pickle, whatever its type.
 
 use std::borrow::Cow;
 
 use crate::text::numpy_scalar;
 use pickle::{Instance, View};
 
-/// Wrappers (an enum of a Fraction …) that are looked through.
+/// Maximum depth of wrappers that are followed, such as an enum of a Fraction.
 const WRAPPERS_MAX: u8 = 4;
 
-/// A number as its pickle says it: exact, and not yet anything else.
+/// A number exactly as its pickle states it, not yet converted.
 #[derive(Debug)]
 pub(crate) enum Number<'t> {
-    /// One of the two that Python calls equal to 0 and 1.
+    /// A bool, which Python calls equal to 0 or 1.
     Bool(bool),
-    /// An int that fits.
+    /// An int that fits `i64`.
     Int(i64),
-    /// Another one: little-endian two's complement.
+    /// Any other int, in little-endian two's complement.
     BigInt(Cow<'t, [u8]>),
     /// A float.
     Float(f64),
-    /// A Decimal, or an int in digits: as `str` writes it.
+    /// A Decimal, or an int in decimal digits, as `str` writes it.
     Decimal(&'t str),
     /// A Fraction: two ints without a common divisor.
     Ratio(Box<[Number<'t>; 2]>),
 }
 
 impl<'t> Number<'t> {
-    /// Bool, int, float, and the types of numbers whose pickle says their value (Decimal, Fraction,
-    /// numpy scalars, enums, classes of the user's that are numbers).
+    /// Reads a bool, an int, a float, or a number type whose pickle states its value: Decimal,
+    /// Fraction, numpy scalars, enums, and users' number classes.
     pub(crate) fn read(view: View<'t, '_>) -> Option<Self> {
         read(view, WRAPPERS_MAX)
     }
 }
 
-/// `depth_left` bounds how many wrappers are looked through.
+/// Reads a number. `depth_left` limits the depth of wrappers.
 fn read<'t>(view: View<'t, '_>, depth_left: u8) -> Option<Number<'t>> {
     if let Some(flag) = view.as_bool() {
         return Some(Number::Bool(flag));
@@ -60,7 +60,7 @@ fn read_instance<'t>(instance: &Instance<'t, '_>, depth_left: u8) -> Option<Numb
         ("decimal" | "_decimal" | "_pydecimal", "Decimal", [text]) => {
             Some(Number::Decimal(text.as_str()?.trim()))
         }
-        // A Fraction is pickled as the text of its ratio, or as its two numbers.
+        // A Fraction is pickled either as the text of its ratio or as two numbers.
         ("fractions", "Fraction", [ratio]) => match ratio.as_str() {
             Some(text) => Some(of_ratio_text(text)),
             None => read(*ratio, depth_left),
@@ -69,7 +69,8 @@ fn read_instance<'t>(instance: &Instance<'t, '_>, depth_left: u8) -> Option<Numb
             let (over, under) = (read(*over, depth_left)?, read(*under, depth_left)?);
             Some(Number::Ratio(Box::new([over, under])))
         }
-        // An enum member, or a subclass of a number, is its class called with the value.
+        // An enum member or an instance of a number's subclass is pickled as a call of its class
+        // with the value.
         (_, _, [value]) => read(*value, depth_left),
         _ => None,
     }
@@ -81,8 +82,8 @@ fn of_ratio_text(text: &str) -> Number<'_> {
     Number::Ratio(Box::new(terms))
 }
 
-/// `code` is numpy's: a kind and a width in bytes. Scalars are written little-endian by every
-/// machine that Parsl runs on.
+/// Reads a numpy scalar. `code` is numpy's type code: a kind and a width in bytes. Every machine
+/// that Parsl runs on writes scalars in little-endian order.
 fn of_numpy<'t>(code: &str, bytes: &[u8]) -> Option<Number<'t>> {
     let code = code.trim_start_matches(['<', '=', '|']);
     match (code.as_bytes().first()?, bytes.len()) {
@@ -101,7 +102,7 @@ fn of_numpy<'t>(code: &str, bytes: &[u8]) -> Option<Number<'t>> {
     }
 }
 
-/// IEEE 754 binary16.
+/// Converts an IEEE 754 binary16 number.
 fn half_to_f64(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let exponent = i32::from(bits >> 10 & 0x1f);

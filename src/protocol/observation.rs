@@ -1,10 +1,10 @@
-//! What the executor is told without asking, in the dialect that has no questions (Parsl #4133 and
-//! its branch `benc-htex-control-channel-remove` of July 2026): each value by itself, on the result
-//! channel.
+//! Values that are sent to the executor without a request, in the dialect without a control channel
+//! (Parsl #4133 and its branch `benc-htex-control-channel-remove` of July 2026). Each value is a
+//! separate message on the result channel.
 //!
-//! `{'type': 'observation', 'key': …, 'value': …}` of the run, and `{'type': 'manager-observation',
-//! 'manager': …, 'key': …, 'value': …}` of a manager, whose id is bytes there. Executors of every
-//! release so far end their result thread on such a message.
+//! The messages are `{'type': 'observation', 'key': …, 'value': …}` about the run, and `{'type':
+//! 'manager-observation', 'manager': …, 'key': …, 'value': …}` about a manager, whose id is bytes.
+//! In executors of all releases so far, such a message ends the result thread.
 
 use std::rc::Rc;
 
@@ -14,33 +14,33 @@ use crate::opaque::Opaque;
 use crate::registration::Registration;
 use pickle::Encoder;
 
-/// One value, and of what.
+/// A value about the run or about a manager.
 #[derive(Debug, Clone)]
 pub enum Observation<B> {
-    /// Which port managers connect to: the executor waits for it.
+    /// The port that managers connect to. The executor waits for this message.
     WorkerPort(u16),
-    /// Which blocks have ever had a manager.
+    /// The blocks that have ever had a manager.
     ConnectedBlocks(Rc<Vec<BlockId>>),
-    /// Something about a manager.
+    /// A value about a manager.
     Manager {
-        /// Which one.
+        /// The manager's id.
         manager: ManagerId,
-        /// What.
+        /// The value.
         what: OfManager<B>,
     },
 }
 
-/// What is told of a manager.
+/// A value about a manager.
 #[derive(Debug, Clone)]
 pub enum OfManager<B> {
-    /// Which Python packages its node has.
+    /// The Python packages on the manager's node, from its registration.
     Packages(Rc<Registration<B>>),
-    /// What a question for it would tell.
+    /// A value that the command MANAGERS would report.
     Fact(ManagerFact),
 }
 
 impl<F: AsRef<[u8]>> Observation<Opaque<F>> {
-    /// The whole message for the result channel.
+    /// Encodes the whole message for the result channel.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict().str("type");

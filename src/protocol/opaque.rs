@@ -1,44 +1,45 @@
-//! What we carry and never open.
+//! Pickled objects that are carried and never opened.
 //!
-//! `F` is whatever the sockets' ring calls a frame. Only code that knows `F: AsRef<[u8]>` can
-//! reach the bytes; the broker does not, so it cannot look inside what passes through it.
+//! `F` is the frame type of the socket code. Only code with the bound `F: AsRef<[u8]>` can reach
+//! the bytes. The broker does not have this bound, so it cannot look inside the messages that it
+//! carries.
 
 use std::ops::Range;
 
 use pickle::{Encoder, Program};
 
-/// Bodies up to this size do not fill the buffer that libzmq received them into, and pin it: 1,906
-/// bytes resident for a queued 1 KiB task against 1,359 when copied. Larger ones have a buffer of
-/// their own.
+/// Maximum size of a body that is copied out of its frame. Such a body fills only a part of
+/// libzmq's receive buffer, but pins all of it: a queued 1 KiB task takes 1,906 resident bytes, and
+/// 1,359 when copied. Larger bodies have separate buffers.
 const SHARES_BUFFER_UP_TO_BYTES: usize = 8 * 1024;
 
-/// A pickled object on its way from one peer to another.
+/// A pickled object that is passed from one peer to another.
 #[derive(Debug)]
 pub struct Opaque<F>(Form<F>);
 
 #[derive(Debug)]
 enum Form<F> {
-    /// Opcodes that leave the object on the stack, ready to stand in another pickle.
+    /// Opcodes that leave the object on the stack, for use in another pickle.
     Spliced(Box<[u8]>),
-    /// The frame as it came, in which these bytes are such opcodes.
+    /// The received frame, and the range of its bytes that are opcodes for use in another pickle.
     Within { frame: F, body: Range<u32> },
-    /// The frame as it came, and how to splice it when the time comes.
+    /// The received frame, and the data for splicing it later.
     Kept { frame: F, program: Box<Program> },
-    /// A frame that is passed on whole.
+    /// A frame that is forwarded whole.
     Whole(F),
 }
 
-/// How long an object will be here.
+/// How long an object is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stay {
-    /// About as long as a turn: it is not worth a copy.
+    /// About one turn. A copy is not worth its cost.
     Short,
-    /// Who knows: small ones are copied out of the buffer that they share.
+    /// An unknown time. Small objects are copied out of their shared receive buffer.
     Long,
 }
 
 impl<F: AsRef<[u8]>> Opaque<F> {
-    /// An object that will be spliced into a message of ours.
+    /// Creates an object that is to be spliced into a message of the interchange.
     pub fn object(frame: F, program: Program, stay: Stay) -> Self {
         let len = program.appended_len();
         let is_small = len <= SHARES_BUFFER_UP_TO_BYTES;
@@ -57,12 +58,12 @@ impl<F: AsRef<[u8]>> Opaque<F> {
         Self(Form::Kept { frame, program })
     }
 
-    /// A frame that will be forwarded as it is.
+    /// Creates a frame that is to be forwarded unchanged.
     pub fn whole(frame: F) -> Self {
         Self(Form::Whole(frame))
     }
 
-    /// How many bytes [`Self::append_to`] adds.
+    /// Returns the number of bytes that [`Self::append_to`] adds.
     pub fn appended_len(&self) -> usize {
         match &self.0 {
             Form::Spliced(body) => body.len(),
@@ -88,12 +89,12 @@ impl<F: AsRef<[u8]>> Opaque<F> {
         };
     }
 
-    /// A pickle of its own, of the same object.
+    /// Returns a separate pickle of the object.
     pub fn to_pickle(&self) -> Vec<u8> {
         if let Form::Kept { frame, program } = &self.0
             && !program.is_spliceable()
         {
-            // What is appended of it would be read as a call that loads it.
+            // `append_to` would write a call of `pickle.loads` in place of this object.
             return frame.as_ref().to_vec();
         }
         let mut out = Encoder::with_capacity(self.appended_len());
@@ -102,14 +103,14 @@ impl<F: AsRef<[u8]>> Opaque<F> {
     }
 
     /// Appends opcodes that leave one item of the object on the stack: `operator.getitem(object,
-    /// key)`, worked out by whoever loads them.
+    /// key)`, which the loading process evaluates.
     pub(crate) fn append_item_to(&self, key: &str, out: &mut Encoder) {
         out.global("operator", "getitem").begin_tuple();
         self.append_to(out);
         out.str(key).end_tuple().reduce();
     }
 
-    /// The frame that came, if it was kept whole.
+    /// Returns the received frame, if it was kept.
     pub fn into_frame(self) -> Option<F> {
         match self.0 {
             Form::Whole(frame) | Form::Within { frame, .. } | Form::Kept { frame, .. } => {

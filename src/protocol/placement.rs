@@ -1,7 +1,7 @@
-//! Reads what a task asks of its manager: the words of [`Needs`], out of a flat dict or a tree.
+//! Reads a task's requirements on its manager: the keys of [`Needs`], from a flat dict or a tree.
 //!
-//! A value that cannot be read is as good as an absent key. A million tasks of one mistake cost one
-//! line: whoever reads tasks keeps the [`UnreadWords`].
+//! An unreadable value counts as an absent key. A million tasks with the same mistake cause one log
+//! line, because the reader of tasks keeps the [`UnreadWords`].
 
 use crate::affinity::Affinity;
 use crate::ids::TaskId;
@@ -11,12 +11,12 @@ use crate::priority::Priority;
 use crate::text::read_text;
 use pickle::{Flat, FlatDict, FlatValue, View};
 
-/// A longer text is not taken.
+/// Maximum length of a text.
 const TEXT_BYTES_MAX: usize = 1024;
-/// Nor more patterns.
+/// Maximum number of patterns.
 const PATTERNS_MAX: usize = 64;
 
-/// The words whose values could not be read so far: each is told of once, by the first such task.
+/// The keys whose values were unreadable so far. Each key is logged once, for the first such task.
 #[derive(Debug, Default)]
 pub struct UnreadWords(u16);
 
@@ -35,7 +35,7 @@ impl UnreadWords {
     }
 }
 
-/// What is looked for.
+/// A key that is read.
 #[derive(Debug, Clone, Copy)]
 enum Word {
     Placement,
@@ -71,20 +71,21 @@ impl Word {
     }
 }
 
-/// A value of either reader.
+/// A value from either reader: the flat one or the tree.
 pub(crate) trait Value: Copy {
-    /// Visits keys and values, if it is a dict: a later value for the same key comes again.
+    /// Visits the keys and values, if the value is a dict. A repeated key is visited each time.
     fn visit(self, visit: impl FnMut(&[u8], Self)) -> Option<()>;
     fn is_none(self) -> bool;
     fn kind_name(self) -> &'static str;
     fn amount(self) -> Option<Amount>;
     fn text(self) -> Option<Box<str>>;
-    /// A text, or a list or a tuple of texts.
+    /// Returns a text, or a list or tuple of texts.
     fn texts(self) -> Option<Vec<Box<str>>>;
     fn affinity(self) -> Option<Affinity>;
 }
 
-/// What a task asks for, in a placement if it has one, else in its resource specification.
+/// Reads a task's requirements: from its placement if it has one, otherwise from its resource
+/// specification.
 pub(crate) fn read<V: Value>(
     placement: Option<V>,
     spec: Option<V>,
@@ -109,7 +110,7 @@ struct Reader<'u> {
 }
 
 impl Reader<'_> {
-    /// None if these words are no dict.
+    /// Reads the requirements from a dict; returns `None` if `words` is not a dict.
     fn needs<V: Value>(&mut self, words: V) -> Option<Needs> {
         let mut needs = Needs::default();
         words.visit(|key, value| match key {
@@ -129,7 +130,7 @@ impl Reader<'_> {
             }
             _ => {}
         })?;
-        // How strict no type is, is nothing.
+        // Without a task type, the routing has no meaning.
         needs.routing = needs.routing.filter(|_| needs.task_type.is_some());
         Some(needs)
     }
@@ -149,13 +150,13 @@ impl Reader<'_> {
         (node != NodeNeeds::default()).then(|| Box::new(node))
     }
 
-    /// Nothing of something is as good as an absent key.
+    /// Reads an amount. An amount of zero counts as an absent key.
     fn some_of<V: Value>(&mut self, word: Word, value: V) -> Option<Amount> {
         let amount = self.read(word, value, V::amount);
         amount.filter(|amount| amount.get() > 0.0)
     }
 
-    /// The same patterns are the same in any order.
+    /// Reads patterns and sorts them, so that their order makes no difference.
     fn patterns<V: Value>(&mut self, word: Word, value: V) -> Vec<Box<str>> {
         let mut patterns = self.read(word, value, V::texts).unwrap_or_default();
         patterns.sort_unstable();
@@ -187,7 +188,7 @@ fn routing<V: Value>(value: V) -> Option<Routing> {
     }
 }
 
-/// A number, and no bool.
+/// Reads an amount from a number that is not a bool.
 pub(crate) fn amount(view: View<'_, '_>) -> Option<Amount> {
     let number = Number::read(view)?;
     let is_bool = matches!(number, Number::Bool(_));

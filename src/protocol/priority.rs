@@ -1,15 +1,15 @@
-//! The order in which tasks wait: the lowest number first, as Parsl has it since 2025.06.02.
+//! The order in which tasks are served: the lowest number first, as in Parsl since 2025.06.02.
 
 use std::cmp::Ordering;
 
 use crate::number::Number;
 use pickle::View;
 
-/// A task's priority: any Python number, compared as Python compares them.
+/// A task's priority: any Python number, compared as in Python.
 ///
-/// Held as the nearest float and the integer distance to it, so that integers beyond 2⁵³ keep
-/// their exact order among each other and against floats. The distance of integers beyond 2¹¹⁶ is
-/// clipped; their order among near neighbours is then the order of arrival.
+/// It is stored as the nearest float and the integer distance from it. Integers beyond 2⁵³
+/// therefore keep their exact order, also compared with floats. The distance of integers beyond
+/// 2¹¹⁶ is clipped. Such integers that lie close together are then served in order of arrival.
 #[derive(Debug, Clone, Copy)]
 pub struct Priority {
     nearest: f64,
@@ -17,39 +17,40 @@ pub struct Priority {
 }
 
 impl Priority {
-    /// What a task without a priority has: it waits behind every other (Parsl takes `inf`).
+    /// The priority of a task that has none: behind all others (Parsl uses `inf`).
     pub const LOWEST: Self = Self {
         nearest: f64::INFINITY,
         distance: 0,
     };
 
-    /// An int, however large, is exact.
+    /// Creates a priority from an int, without loss of precision.
     pub fn from_i64(number: i64) -> Self {
         let nearest = number as f64;
         let distance = (i128::from(number) - nearest as i128) as i64;
         Self { nearest, distance }
     }
 
-    /// `None` for NaN, which has no place in an order.
+    /// Creates a priority from a float. Returns `None` for NaN, which has no order.
     pub fn from_f64(number: f64) -> Option<Self> {
-        // −0.0 and 0.0 are one number.
+        // −0.0 becomes 0.0, so that both are equal.
         (!number.is_nan()).then_some(Self {
             nearest: number + 0.0,
             distance: 0,
         })
     }
 
-    /// The nearest float; infinite if there is none.
+    /// Returns the nearest float; an infinite one if the priority is infinite.
     pub fn to_f64(self) -> f64 {
         self.nearest
     }
 
-    /// Reads a priority out of a pickle. `None` for what is no number, or NaN.
+    /// Reads a priority in a pickle. Returns `None` for NaN, and for an object that is not a
+    /// number.
     pub(crate) fn read(view: View<'_, '_>) -> Option<Self> {
         Self::of(&Number::read(view)?)
     }
 
-    /// Of any number; `None` for NaN.
+    /// Creates a priority from any number. Returns `None` for NaN.
     pub(crate) fn of(number: &Number<'_>) -> Option<Self> {
         match number {
             Number::Bool(flag) => Some(Self::from_i64(i64::from(*flag))),
@@ -79,7 +80,7 @@ impl PartialOrd for Priority {
     }
 }
 
-/// Ascending numbers: the smallest is served first.
+/// Ascending order: the smallest number is served first.
 impl Ord for Priority {
     fn cmp(&self, other: &Self) -> Ordering {
         self.nearest
@@ -88,7 +89,7 @@ impl Ord for Priority {
     }
 }
 
-/// An integer of any size, little-endian two's complement, as pickles hold it.
+/// Converts an integer of any size from little-endian two's complement, as in a pickle.
 fn from_big_int(bytes: &[u8]) -> Priority {
     let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
     let fill = if negative { 0xff } else { 0 };
@@ -97,12 +98,12 @@ fn from_big_int(bytes: &[u8]) -> Priority {
         wide[..bytes.len()].copy_from_slice(bytes);
         return from_i128(i128::from_le_bytes(wide));
     }
-    // Beyond 128 bits only the size matters: the leading bytes, scaled.
+    // Beyond 128 bits an approximate value is enough. It is summed up from the bytes as a float.
     let mut nearest = 0f64;
     for byte in bytes.iter().rev() {
         nearest = nearest * 256.0 + f64::from(byte ^ fill);
     }
-    // No integer is as large as infinity, so a larger one stays below it.
+    // No integer equals infinity, so an integer beyond the largest float stays below infinity.
     let nearest = nearest.min(f64::MAX);
     let distance = if nearest == f64::MAX { i64::MAX } else { 0 };
     if negative {

@@ -1,4 +1,4 @@
-//! A manager's account of itself, with which it registers.
+//! A manager's registration: the manager's description of itself and its node.
 
 use crate::ids::{BlockId, ManagerId};
 use crate::malformed::Malformed;
@@ -6,48 +6,53 @@ use crate::opaque::{Opaque, Stay};
 use crate::placement::amount;
 use pickle::{self, Program, Tree, View};
 
-/// A capacity that no manager has: what is claimed beyond it is cut to it.
+/// Maximum capacity of a manager; a larger value is reduced to this. No real manager has so much.
 const CAPACITY_MAX: i64 = 1 << 24;
-/// A registration is kept for as long as its manager is; real ones have some kilobytes, most of it
-/// names of packages.
+/// Maximum size of a registration, which is kept as long as its manager is registered. Real
+/// registrations have a few kilobytes, mostly names of packages.
 const BYTES_MAX: usize = 4 << 20;
-/// Its texts stand in log lines, in lists of the latest changes, and blocks are remembered.
+/// Maximum length of a text in a registration. Such texts appear in log lines and lists of recent
+/// changes, and block ids are kept.
 const TEXT_BYTES_MAX: usize = 1024;
 const BYTES_PER_MB: f64 = (1 << 20) as f64;
 
-/// A manager's account of itself.
+/// A manager's description of itself, sent to register.
 #[derive(Debug)]
 pub struct Registration<B> {
-    /// The block that it belongs to.
+    /// The block that the manager belongs to.
     pub block: BlockId,
-    /// Most tasks that it may hold at a time, prefetched ones included.
+    /// Maximum number of tasks that the manager may hold at a time, including prefetched ones.
     pub max_capacity: usize,
-    /// How many workers it starts. What it gets goes by its capacity.
+    /// Number of workers that the manager starts. Dispatch depends on `max_capacity`, not on this
+    /// number.
     pub worker_count: i64,
-    /// Its node's name, by its own account.
+    /// Name of the manager's node, as reported by the manager.
     pub hostname: String,
-    /// `parsl.version.VERSION` where it runs.
+    /// The manager's `parsl.version.VERSION`.
     pub parsl_version: String,
-    /// Its Python, as in 3.11.7.
+    /// The manager's Python version, such as 3.11.7.
     pub python_version: String,
-    /// Seconds since the epoch, on the manager's clock; infinite if it never drains by itself.
+    /// When the manager begins to drain, in seconds since the epoch on the manager's clock.
+    /// Infinite if it never drains automatically.
     pub drain_time_s: f64,
-    /// When it started, on its own clock; 0 if it does not say.
+    /// When the manager started, in seconds on its own clock; 0 if not reported.
     pub start_time_s: f64,
-    /// Processor cores of its node, if it says (`psutil`'s, without hyperthreads).
+    /// Processor cores of the node (`psutil`'s count without hyperthreads), if reported.
     pub cpu_count: Option<f64>,
-    /// Memory of its node in MB of 2²⁰ bytes, if it says.
+    /// Memory of the node in MB of 2²⁰ bytes, if reported.
     pub total_memory_mb: Option<f64>,
-    /// Whether the message tells the capacity itself: stock reports it as 0 where it does not.
+    /// Whether the message contains the capacity. Parsl's own interchange reports a missing one as
+    /// 0.
     pub tells_capacity: bool,
-    /// Whether the message tells the node's Python packages (since 2025.02.17).
+    /// Whether the message contains the node's Python packages (since 2025.02.17).
     pub has_packages: bool,
-    /// The whole message, as monitoring and MANAGERS_PACKAGES pass it on.
+    /// The whole message, which monitoring and MANAGERS_PACKAGES pass on.
     pub message: B,
 }
 
 impl<B> Registration<B> {
-    /// `3.11` of `3.11.7`: what is compared, as Parsl compares it.
+    /// Returns the Python version without its last part (`3.11` of `3.11.7`). Parsl compares this
+    /// part.
     pub fn python_minor(&self) -> &str {
         match self.python_version.rsplit_once('.') {
             Some((minor, _)) => minor,
@@ -55,14 +60,14 @@ impl<B> Registration<B> {
         }
     }
 
-    /// How a manager is shown in a log line with where it runs.
+    /// Returns the manager's id, host name and block, for a log line.
     pub fn place(&self, id: &ManagerId) -> String {
         format!("{id} on {} (block {})", self.hostname, self.block)
     }
 }
 
 impl Registration<()> {
-    /// Reads a message of so many bytes whose type says that it is one.
+    /// Reads a registration from a message of that type, which has the given number of bytes.
     pub(crate) fn read(message: View<'_, '_>, bytes: usize) -> Result<Self, Malformed> {
         if bytes > BYTES_MAX {
             return Err(Malformed::shape(format!(
@@ -74,14 +79,15 @@ impl Registration<()> {
             Malformed::shape("a registration needs a 'block_id', a str or an int")
         })?;
         let told_capacity = message.get("max_capacity");
-        // Stock takes one that does not tell its capacity, and never gives it anything.
+        // Parsl's own interchange accepts a registration without a capacity, and never dispatches
+        // to it.
         let max_capacity = match told_capacity {
             None => 0,
             Some(view) => view.as_i64().ok_or_else(|| {
                 Malformed::shape("a registration's 'max_capacity' should be an int")
             })?,
         };
-        // A manager that has no room gets nothing; that is its own affair.
+        // A manager without capacity is accepted, but gets no tasks.
         let max_capacity = max_capacity.clamp(0, CAPACITY_MAX) as usize;
         Ok(Self {
             block,
@@ -103,7 +109,7 @@ impl Registration<()> {
         })
     }
 
-    /// And the message itself.
+    /// Adds the message to the facts that were read from it.
     pub(crate) fn with<F: AsRef<[u8]>>(
         self,
         frame: F,
@@ -112,10 +118,10 @@ impl Registration<()> {
         self.beside(Opaque::object(frame, program, Stay::Long))
     }
 
-    /// Of a frame that was read before, and is kept as it is.
+    /// Reads a registration from a frame that is already in the journal, without copying the frame.
     ///
     /// # Errors
-    /// It is no registration.
+    /// The frame is not a registration.
     pub fn of_kept<F: AsRef<[u8]>>(frame: F) -> Result<Registration<Opaque<F>>, Malformed> {
         let bytes = frame.as_ref();
         let tree = Tree::read(bytes)?;
@@ -143,7 +149,7 @@ impl Registration<()> {
     }
 }
 
-/// The value of a key, unless it is a text that is too long.
+/// Returns the value of a key. A text that is too long is an error.
 fn bounded<'t, 'a>(message: View<'t, 'a>, key: &str) -> Result<Option<View<'t, 'a>>, Malformed> {
     let value = message.get(key);
     match value.and_then(View::as_str) {
@@ -164,13 +170,13 @@ fn needed(message: View<'_, '_>, key: &str) -> Result<String, Malformed> {
     text.ok_or_else(|| Malformed::shape(format!("a registration needs '{key}', a str")))
 }
 
-/// How much there is of something that no node is without.
+/// Reads an amount that cannot be zero on any node.
 fn some_of(view: Option<View<'_, '_>>) -> Option<f64> {
     let amount = amount(view?)?.get();
     (amount > 0.0).then_some(amount)
 }
 
-/// A point in time as a number of seconds; NaN is none.
+/// Reads a point in time in seconds. NaN is refused.
 fn seconds(view: Option<View<'_, '_>>) -> Option<f64> {
     let view = view?;
     view.as_f64()

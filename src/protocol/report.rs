@@ -1,4 +1,4 @@
-//! What monitoring is told: one frame a record, a pickled pair of a message type and a dict.
+//! Monitoring records. Each is one frame: a pickled pair of a message type and a dict.
 
 use std::rc::Rc;
 
@@ -7,40 +7,41 @@ use crate::opaque::Opaque;
 use crate::registration::Registration;
 use pickle::Encoder;
 
-/// The number of `MessageType.NODE_INFO`.
+/// The value of Parsl's `MessageType.NODE_INFO`.
 const NODE_INFO: i64 = 3;
 
 /// One record for the monitoring hub.
 #[derive(Debug)]
 pub enum Report<B> {
-    /// What has changed at a node.
+    /// The current state of a node.
     NodeInfo(Box<NodeInfo<B>>),
-    /// A manager's own message, whose payload is passed on as it came.
+    /// A manager's own message, whose payload is passed on unchanged.
     Relayed(B),
 }
 
-/// The state of a node: at its registration, when it gets tasks, returns one, is held, drained or
-/// lost (guide/protocol, P-1.11.1). Times are seconds since the epoch.
+/// The state of a node. It is sent when its manager registers, gets tasks, returns one, is held,
+/// drained or lost (guide/protocol, P-1.11.1). Times are seconds since the epoch.
 #[derive(Debug)]
 pub struct NodeInfo<B> {
-    /// What its manager said of itself; the record lies over that.
+    /// The manager's registration. The other fields override its entries in the record.
     pub registration: Rc<Registration<B>>,
-    /// What it has in hand.
+    /// Tasks that the manager holds.
     pub tasks: Vec<TaskId>,
-    /// False once it is held or lost.
+    /// False once the manager is held or lost.
     pub active: bool,
-    /// It is drained, or about to be.
+    /// Whether the manager is drained or draining.
     pub draining: bool,
-    /// When it was heard of last.
+    /// When the last message from the manager arrived.
     pub last_heartbeat_s: f64,
-    /// None while it is busy.
+    /// Since when the manager has been without tasks; None while it has tasks.
     pub idle_since_s: Option<f64>,
     /// When the record was made.
     pub timestamp_s: f64,
 }
 
 impl<F: AsRef<[u8]>> Report<Opaque<F>> {
-    /// `run_id` is Parsl's name of the run; None where HTEX is used without a DataFlowKernel.
+    /// Encodes the record. `run_id` is Parsl's name of the run; None if HTEX is used without a
+    /// DataFlowKernel.
     pub fn encode(&self, run_id: Option<&str>) -> Vec<u8> {
         match self {
             Self::NodeInfo(info) => info.encode(run_id),
@@ -76,8 +77,8 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
         out.finish()
     }
 
-    /// The registration as it came, and what the interchange knows laid over it: what stock's
-    /// manager record holds, whatever the release.
+    /// Encodes the registration unchanged, with the interchange's own values added. The result has
+    /// the content of Parsl's manager record, whatever the release.
     pub(crate) fn encode_record(&self, out: &mut Encoder) {
         let facts = &self.registration;
         facts.message.append_to(out);
@@ -94,7 +95,7 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
         out.end_dict();
     }
 
-    /// The keys and values of a record that change while a manager is registered.
+    /// Encodes the keys and values of a record that change while a manager is registered.
     pub(crate) fn encode_changing(&self, out: &mut Encoder) {
         out.str("tasks").begin_list();
         for task in &self.tasks {
@@ -112,8 +113,9 @@ impl<F: AsRef<[u8]>> NodeInfo<Opaque<F>> {
     }
 }
 
-/// A naive local `datetime`, which the database insists on. Its own constructor works it out where
-/// it is loaded: the hub runs on this machine, so its time zone is ours.
+/// Encodes a naive local `datetime`, which the monitoring database requires. The hub calls its
+/// constructor when it loads the record. The hub runs on this machine, so it has the same time
+/// zone.
 fn encode_datetime(epoch_s: f64, out: &mut Encoder) {
     out.global("datetime", "datetime.fromtimestamp");
     out.begin_tuple().float(epoch_s).end_tuple().reduce();

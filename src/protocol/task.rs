@@ -1,8 +1,8 @@
-//! What the executor sends on the task channel: one pickled dict a task.
+//! The tasks that the executor sends on the task channel: one pickled dict for each task.
 //!
-//! `{task_id, context: {resource_spec?: {priority?}}, buffer}` since 2025.09.29; before that
-//! `resource_spec` stood at the top (guide/protocol, P-1.4.16). Only the id, the priority and what
-//! it asks of its manager (`needs`) are ours to know; the rest is carried.
+//! The dict is `{task_id, context: {resource_spec?: {priority?}}, buffer}` since 2025.09.29. Before
+//! that, `resource_spec` was at the top level (guide/protocol, P-1.4.16). The interchange reads
+//! only the id, the priority and the requirements on the manager (`needs`), and carries the rest.
 
 use crate::foreign_names::{foreign_name, unseen_name};
 use crate::ids::{AnyTaskId, TaskId, WideTaskId};
@@ -16,40 +16,40 @@ use pickle::{
     View, op,
 };
 
-/// A task: what we route by, and the body that the manager will get.
+/// A task: the values that routing needs, and the body that the manager gets.
 #[derive(Debug)]
 pub struct Task<B> {
-    /// The executor's number.
+    /// The executor's number for the task.
     pub id: TaskId,
-    /// Its place among those that wait.
+    /// The task's place in the queue.
     pub priority: Priority,
-    /// A name that it looks up, and that a manager may not be able to import: such a task stands in
-    /// no batch beside others.
+    /// A name that the task looks up and that a manager may not be able to import. Such a task is
+    /// sent in a batch of its own.
     pub foreign_name: Option<Box<str>>,
-    /// What it asks of the manager that is to run it, if it asks for anything.
+    /// The task's requirements on its manager, if it has any.
     pub needs: Option<Box<Needs>>,
     /// The whole message, for the manager.
     pub body: B,
 }
 
-/// A task message that cannot be passed on. If its id could be found, the executor is owed an
-/// answer.
+/// A task message that cannot be passed on. If its id was found, the executor must get an answer.
 #[derive(Debug)]
 pub struct UnreadableTask {
-    /// If it could be found.
+    /// The task's id, if it was found.
     pub id: Option<AnyTaskId>,
-    /// What is wrong.
+    /// The error in the message.
     pub reason: Malformed,
 }
 
 impl<F: AsRef<[u8]>> Task<Opaque<F>> {
-    /// Reads the one frame of a task; `stay` says how long it will wait as a rule.
+    /// Reads a task from its one frame. `stay` is the time that the task is expected to wait.
     ///
     /// # Errors
-    /// It is no task, or one that no manager could take.
+    /// The frame is not a task, or is a task that no manager could load.
     pub fn parse(frame: F, stay: Stay, unread: &mut UnreadWords) -> Result<Self, UnreadableTask> {
         let flat = Flat::read(frame.as_ref());
-        // By reference: what was read is half a kilobyte, and would be copied into a closure.
+        // Matched by reference: the value of half a kilobyte would otherwise be copied into a
+        // closure.
         let routing = match &flat {
             Some(task) => plain_routing(task, unread),
             None => None,
@@ -61,7 +61,7 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
         Ok(Self {
             id,
             priority,
-            // A flat dict names nothing.
+            // A flat dict contains no names.
             foreign_name: None,
             needs,
             body: Opaque::object(frame, program, stay),
@@ -89,7 +89,8 @@ impl<F: AsRef<[u8]>> Task<Opaque<F>> {
     }
 }
 
-/// The shape that HTEX writes. None for any other, which is read thoroughly.
+/// Reads a task of the shape that HTEX writes. Returns `None` for any other shape, which is read by
+/// way of a tree.
 fn plain_routing(
     task: &Flat<'_>,
     unread: &mut UnreadWords,
@@ -113,8 +114,9 @@ fn plain_routing(
         Some(FlatValue::Float(number)) => Priority::from_f64(number)?,
         Some(_) => return None,
     };
-    // Nearly every task asks for nothing, and has no more entries than these: its id, the buffer,
-    // the context, or the specification in its place; and what was found in them.
+    // Nearly every task has no requirements, and so no more entries than these: the id, the buffer,
+    // and the context or the resource specification in its place, plus the entries that were found
+    // inside.
     let has_more = task.entry_count()
         > 3 + usize::from(spec_of_context.is_some()) + usize::from(number.is_some());
     let needs = match has_more {
@@ -128,7 +130,7 @@ fn plain_routing(
     Some((id, priority, needs))
 }
 
-/// What is read of a task in whatever form it comes.
+/// The facts read from a task of any shape.
 struct Read {
     id: TaskId,
     priority: Priority,
@@ -162,7 +164,8 @@ fn thorough_routing(
     }
 }
 
-/// A task of too many objects to be looked through is sound all the same, and is carried.
+/// Reads only the id of a task that has too many objects for a tree. Such a task is valid and is
+/// carried.
 fn carried_blindly(
     program: &Program,
     bytes: &[u8],
@@ -200,14 +203,14 @@ fn beyond(id: &WideTaskId) -> Malformed {
 }
 
 impl UnreadableTask {
-    /// An exception under −1 would fail every task: a task of that number is not answered with one.
+    /// Removes the id −1. An exception under −1 would fail every task, so this task gets no answer.
     fn not_for_everybody(mut self) -> Self {
         self.id = self.id.filter(|id| *id != AnyTaskId::Ordinary(TaskId(-1)));
         self
     }
 }
 
-/// What is looked for in a tree, in one walk through each of its dicts.
+/// The values that are needed from a task, found in one walk through each of its dicts.
 struct Parts<'t, 'a> {
     id: Option<View<'t, 'a>>,
     buffer: Option<View<'t, 'a>>,
@@ -228,7 +231,7 @@ impl<'t, 'a> Parts<'t, 'a> {
             b"placement" => placement = Some(value),
             _ => {}
         });
-        // What stands in the context goes before what stands beside it.
+        // Values in the context take precedence over those beside it.
         if let Some(context) = context {
             context.visit(|key, value| match key {
                 b"resource_spec" => spec = Some(value),
@@ -246,7 +249,7 @@ impl<'t, 'a> Parts<'t, 'a> {
     }
 }
 
-/// That of what can be a task.
+/// Returns the id of a valid task.
 fn task_id(task: View<'_, '_>, parts: &Parts<'_, '_>) -> Result<TaskId, Malformed> {
     if !task.is_dict() {
         let kind = task.kind_name();
@@ -259,7 +262,7 @@ fn task_id(task: View<'_, '_>, parts: &Parts<'_, '_>) -> Result<TaskId, Malforme
         AnyTaskId::Ordinary(id) => id,
         AnyTaskId::Wide(id) => return Err(beyond(&id)),
     };
-    // The manager takes the buffer without a look; a task without one would end its thread.
+    // The manager uses the buffer without a check; a task without a buffer would end its thread.
     if parts.buffer.is_none() {
         return Err(Malformed::shape("a task needs a 'buffer'"));
     }
@@ -280,9 +283,9 @@ fn priority(number: Option<View<'_, '_>>, id: TaskId) -> Priority {
     })
 }
 
-/// Looks for the id of a task whose pickle is broken somewhere behind it.
+/// Finds the id of a task whose pickle is broken after the id.
 ///
-/// HTEX writes the id first, so it is usually whole in what arrived.
+/// HTEX writes the id first, so it is usually complete even if the message is cut.
 fn unreadable(bytes: &[u8], error: PickleError) -> UnreadableTask {
     let mut rest = bytes;
     let mut instructions = Instructions::new(rest);
@@ -291,7 +294,7 @@ fn unreadable(bytes: &[u8], error: PickleError) -> UnreadableTask {
     loop {
         let offset = instructions.offset();
         let Ok(instruction) = instructions.next() else {
-            // A frame of which only a part has come is looked into all the same.
+            // A frame that arrived only in part is searched too.
             if rest.get(offset) != Some(&op::FRAME) {
                 break;
             }

@@ -1,14 +1,14 @@
-//! Texts and bytes in a pickle, whatever type they are of.
+//! Reads texts and bytes in a pickle, whatever their type.
 
 use std::borrow::Cow;
 
 use pickle::{Instance, View};
 
-/// Wrappers (an enum of a text …) that are looked through.
+/// Maximum depth of wrappers that are followed, such as an enum of a text.
 const WRAPPERS_MAX: u8 = 4;
 
-/// A str, numpy's, or one of a class of the user's that is a str (an enum's member); in UTF-8, with
-/// lone surrogates as Python's "surrogatepass" encodes them.
+/// Reads a str, a numpy str, or an instance of a user's str class (such as an enum member). The
+/// result is UTF-8, with lone surrogates encoded as by Python's "surrogatepass".
 pub(crate) fn read_text<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
     let mut view = view;
     for _ in 0..=WRAPPERS_MAX {
@@ -22,7 +22,7 @@ pub(crate) fn read_text<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
                 false => None,
             };
         }
-        // These are called with a text too, and are none.
+        // Classes of these modules are called with a text too, but their instances are not texts.
         let (module, _) = instance.callable.class_name()?;
         if matches!(module, "decimal" | "fractions" | "pathlib" | "uuid") {
             return None;
@@ -36,10 +36,11 @@ pub(crate) fn read_text<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
     None
 }
 
-/// Bytes, or numpy's.
+/// Reads bytes or numpy bytes.
 pub(crate) fn read_bytes<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
     if let Some((code, bytes)) = view.instance().as_ref().and_then(numpy_scalar) {
-        // They have the width of an array's longest, and their own end is not told.
+        // A numpy scalar is padded with zeros to the width of its array, and its own length is not
+        // recorded.
         let last = bytes.iter().rposition(|byte| *byte != 0);
         let len = last.map_or(0, |last| last + 1);
         return is_of_kind(code, 'S').then(|| bytes[..len].to_vec().into());
@@ -47,7 +48,7 @@ pub(crate) fn read_bytes<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
     plain_bytes(view)
 }
 
-/// Below protocol 3 bytes are written as a call.
+/// Reads bytes. Protocols below 3 write them as a call.
 fn plain_bytes<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
     if let Some(bytes) = view.as_bytes() {
         return Some(bytes.into());
@@ -71,7 +72,7 @@ fn plain_bytes<'t>(view: View<'t, '_>) -> Option<Cow<'t, [u8]>> {
     }
 }
 
-/// A scalar of numpy's: the code of its type (a kind and a width), and its bytes.
+/// Reads a numpy scalar: the code of its type (a kind and a width), and its bytes.
 pub(crate) fn numpy_scalar<'t>(instance: &Instance<'t, '_>) -> Option<(&'t str, Cow<'t, [u8]>)> {
     let ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") =
         instance.callable.class_name()?
@@ -89,7 +90,8 @@ fn is_of_kind(code: &str, kind: char) -> bool {
     code.starts_with(kind)
 }
 
-/// It has the width of an array's longest text, and its own end is not told.
+/// Converts a numpy str. The text is padded with zeros to the width of its array, and its own
+/// length is not recorded.
 fn of_utf_32<'t>(bytes: &[u8]) -> Option<Cow<'t, [u8]>> {
     let (codes, []) = bytes.as_chunks() else {
         return None;

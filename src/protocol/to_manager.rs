@@ -1,21 +1,21 @@
-//! What the interchange says to managers: single words, and batches of tasks.
+//! Messages from the interchange to managers: short replies, and batches of tasks.
 
 use crate::opaque::Opaque;
 use pickle::Encoder;
 
-/// What the interchange says to a manager, besides batches of tasks.
+/// A message to a manager other than a batch of tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ToManager {
-    /// The answer to a probe: an empty frame.
+    /// The answer to a connection probe: an empty frame.
     ProbeAnswer,
     /// The answer to a heartbeat.
     HeartbeatEcho,
-    /// "You are drained (or not known any more): exit."
+    /// The order to exit, because the manager is drained or no longer known.
     Shutdown,
 }
 
 impl ToManager {
-    /// The frame behind the identity.
+    /// Returns the frame that follows the identity.
     pub fn encode(self) -> &'static [u8] {
         // The pickled numbers 2³²−1 and 2³²−2, as LONG1 of five bytes.
         match self {
@@ -26,11 +26,12 @@ impl ToManager {
     }
 }
 
-/// A batch: the pickled list of the task dicts, each as the executor wrote it.
+/// Encodes a batch: the pickled list of the task dicts, each as the executor wrote it.
 pub fn encode_batch<'a, F: AsRef<[u8]> + 'a>(
     bodies: impl Iterator<Item = &'a Opaque<F>> + Clone,
 ) -> Vec<u8> {
-    // PROTO, EMPTY_LIST, MARK; APPENDS, STOP. Exact, so that the room is handed on as it is.
+    // PROTO with its number, EMPTY_LIST, MARK, APPENDS and STOP. The exact size avoids a
+    // reallocation.
     const AROUND_BYTES: usize = 6;
     let bytes = bodies.clone().map(Opaque::appended_len).sum::<usize>() + AROUND_BYTES;
     let mut out = Encoder::with_capacity(bytes);

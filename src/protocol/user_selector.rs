@@ -1,7 +1,8 @@
-//! What passes between us and the process that runs a user's own manager selector.
+//! The messages between the interchange and the process that runs a user's own manager selector.
 //!
-//! A question tells what is new about managers, so that the other side's records are those that
-//! Parsl hands to `sort_managers`; the answer is a list of ids, or a traceback.
+//! A question contains the changes of managers. The other process applies them to its own records,
+//! so that it can pass to `sort_managers` the same records as Parsl. The answer is a list of ids or
+//! a traceback.
 
 use std::borrow::Cow;
 
@@ -11,44 +12,44 @@ use crate::opaque::Opaque;
 use crate::report::NodeInfo;
 use pickle::{Encoder, Tree, View};
 
-/// "In which order?"
+/// A question for the order of the candidates.
 #[derive(Debug)]
 pub struct SelectorQuestion<B> {
-    /// Comes back with the answer; from 1 up.
+    /// The question's number, which the answer repeats; from 1 up.
     pub number: u64,
-    /// Managers whose records the other side has not seen yet.
+    /// Managers whose records the other process does not have yet.
     pub joined: Vec<(ManagerId, NodeInfo<B>)>,
-    /// Managers about which something has changed.
+    /// Managers whose records have changed.
     pub changed: Vec<(ManagerId, NodeInfo<B>)>,
-    /// Managers that are none any more.
+    /// Managers that are no longer registered.
     pub gone: Vec<ManagerId>,
-    /// Who can take tasks.
+    /// Managers that can take tasks.
     pub candidates: Vec<ManagerId>,
 }
 
-/// What comes back.
+/// An answer of the selector's process.
 #[derive(Debug, PartialEq)]
 pub enum SelectorAnswer {
-    /// The selector is loaded and can be asked.
+    /// The selector is loaded and ready for questions.
     Loaded,
-    /// The best is last, as Parsl has it.
+    /// The order of the managers. As in Parsl, the best is last.
     Order {
-        /// The question's.
+        /// The question's number.
         number: u64,
-        /// Ids of candidates, in the order that the selector gave them.
+        /// Ids of candidates, in the order that the selector returned.
         managers: Vec<ManagerId>,
     },
-    /// Python's traceback; number 0 says that the selector could not even be loaded.
+    /// The selector failed. The number 0 means that it could not be loaded.
     Failed {
-        /// The question's.
+        /// The question's number.
         number: u64,
-        /// What Python printed.
+        /// Python's traceback.
         traceback: String,
     },
 }
 
 impl<F: AsRef<[u8]>> SelectorQuestion<Opaque<F>> {
-    /// The question's one frame.
+    /// Encodes the question as one frame.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict();
@@ -84,7 +85,7 @@ fn encode_ids(ids: &[ManagerId], out: &mut Encoder) {
 }
 
 impl SelectorAnswer {
-    /// `(number, ids, None)`, `(number, None, traceback)`, and `(0, [], None)` once loaded.
+    /// Reads `(number, ids, None)`, `(number, None, traceback)`, or `(0, [], None)` once loaded.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let malformed = || Malformed::shape("an answer is a number, a list of ids and a text");
         let tree = Tree::read(bytes)?;

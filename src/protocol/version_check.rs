@@ -1,12 +1,12 @@
-//! What a manager's registration is compared for, as HTEX configures it.
+//! The check of a manager's versions at registration, as HTEX configures it.
 
-/// `_check_python_mismatch`, which has meant two things (guide/protocol, P-1.9.6).
+/// The setting `_check_python_mismatch`, whose meaning has changed once (guide/protocol, P-1.9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionCheck {
-    /// Both versions must be the submit side's: Parsl's default.
+    /// Python and Parsl must both match the submit side. This is Parsl's default.
     PythonAndParsl,
-    /// `_check_python_mismatch` off, before 2026.05.18.
+    /// Only Parsl must match: `_check_python_mismatch` is off, before 2026.05.18.
     ParslOnly,
-    /// `_check_python_mismatch` off, since then.
+    /// Nothing is checked: `_check_python_mismatch` is off, since 2026.05.18.
     Off,
 }

@@ -1,51 +1,54 @@
-//! What is asked by way of the status socket, and where that socket is.
+//! The requests on the status socket, and the location of that socket.
 //!
-//! One request a connection: a line of JSON. One answer: a JSON object, and the connection closes.
+//! A connection carries one request, a line of JSON. The answer is a JSON object, and then the
+//! connection closes.
 
 use std::env;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Names another directory for the sockets, in place of the usual ones.
+/// The environment variable that names another directory for the sockets, in place of the usual
+/// ones.
 pub const DIRECTORY_VARIABLE: &str = "HTEX_INTERCHANGE_STATUS_DIR";
 
-/// What every socket's name ends with.
+/// The suffix of every socket's name.
 pub const SOCKET_SUFFIX: &str = ".sock";
 
-/// A longer request is none.
+/// Maximum length of a request.
 pub const REQUEST_BYTES_MAX: usize = 4096;
 
-/// What may be asked: `{"ask": "status"}`.
+/// A request, such as `{"ask": "status"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Request {
-    /// Answered with a [`super::document::Document`].
+    /// Requests the status. The answer is a [`super::document::Document`].
     Status,
-    /// Sends nothing more to a manager. Answered with a [`Held`].
+    /// Holds a manager, which then gets no more tasks. The answer is a [`Held`].
     Hold {
-        /// Its [`id`](super::document::Manager::id).
+        /// The manager's [`id`](super::document::Manager::id).
         manager: String,
     },
 }
 
-/// What came of [`Request::Hold`].
+/// The answer to [`Request::Hold`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// False: no such manager is registered.
+    /// False if no such manager is registered.
     pub held: bool,
 }
 
-/// What is answered to anything else.
+/// The answer to anything that is not a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Why, in one line.
+    /// The reason, in one line.
     pub error: String,
 }
 
-/// Where sockets may be, the first choice first. Not in the log's directory: that is often on a
-/// network file system, where a socket would be of no use, and longer than a socket's name may be.
-/// Nor first in the session's runtime directory, which goes with the user's last login.
+/// Returns the directories in which sockets may be, in order of preference. The log directory is
+/// not among them: it is often on a network file system, where a socket would not work, and its
+/// path may be longer than a socket's name may be. The session's runtime directory is not the first
+/// choice, because it is removed when the user's last login ends.
 pub fn directories(uid: u32) -> Vec<PathBuf> {
     if let Some(named) = env::var_os(DIRECTORY_VARIABLE).filter(|named| !named.is_empty()) {
         return vec![PathBuf::from(named)];

@@ -1,9 +1,10 @@
-//! The document that tells how an interchange does: JSON, one object.
+//! The status document of an interchange: one JSON object.
 //!
-//! It is written by the interchange and read by `status`, `top`, and whatever reads
-//! `status --json`. Fields are only ever added; [`FORMAT`] grows when one changes its meaning.
-//! Times with `_s` are seconds: `…_at_s` since the epoch, all others until the moment of the
-//! document. Sizes with `_bytes` are bytes. What is not known is `null`.
+//! The interchange writes the document. Its readers are `status`, `top`, and programs that read
+//! `status --json`. Fields are only ever added; [`FORMAT`] is incremented when the meaning of a
+//! field changes. Fields with the suffix `_s` are seconds: those with `_at_s` are seconds since the
+//! epoch, all others are durations up to the moment of the document. Fields with the suffix
+//! `_bytes` are bytes. An unknown value is `null`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -17,101 +18,105 @@ mod derived;
 
 pub use derived::ManagerState;
 
-/// Which meaning the fields have.
+/// Version of the meaning of the fields.
 pub const FORMAT: u32 = 1;
 
-/// An interchange at one moment.
+/// The state of an interchange at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// Which meaning the fields have: [`FORMAT`] of the writer.
+    /// Version of the meaning of the fields: [`FORMAT`] of the writer.
     pub format: u32,
-    /// Which interchange it is; this does not change, but for `uptime_s` and what is learned once.
+    /// Identity of the interchange. It does not change, except for `uptime_s` and values that
+    /// become known later.
     pub interchange: About,
-    /// Whether it serves, or is about to end.
+    /// Whether the interchange is running or about to end.
     pub state: State,
     /// Tasks that wait for a manager.
     pub queue: Queue,
-    /// Tasks in managers' hands.
+    /// Number of tasks that managers hold.
     pub in_flight: usize,
-    /// In order of registration.
+    /// The registered managers, in order of registration.
     pub managers: Vec<Manager>,
-    /// The manager that is let run empty for a task that needs much; None if there is none.
+    /// The manager that gets no other tasks until one with large requirements fits on it; None if
+    /// there is no such manager.
     #[serde(default)]
     pub reservation: Option<Reservation>,
-    /// How fast tasks move at present.
+    /// Current rates of tasks.
     pub rates: Rates,
-    /// What was counted since the start.
+    /// Counts since the start.
     pub totals: Totals,
-    /// What was carried since the start.
+    /// Bytes transferred since the start.
     pub traffic: Traffic,
-    /// What is held in memory, and whether that holds anything up.
+    /// Memory held by messages, and whether the amount blocks any transfer.
     pub back_pressure: BackPressure,
     /// The monitoring hub; None if the executor has no monitoring.
     pub hub: Option<Hub>,
-    /// Metrics, where they were asked for.
+    /// The metrics service, if it was requested.
     #[serde(default)]
     pub metrics: Option<SideService>,
-    /// The file of events, where one was asked for.
+    /// The file of events, if it was requested.
     #[serde(default)]
     pub event_file: Option<SideService>,
-    /// The port at which managers are awaited.
+    /// The port that managers connect to.
     pub worker_port: WorkerPort,
-    /// The last restart of its process; None if there was none.
+    /// The last restart of the interchange's process; None if there was none.
     #[serde(default)]
     pub restart: Option<Restart>,
-    /// What the interchange costs this machine.
+    /// Resource use of the interchange's process.
     pub process: Process,
-    /// Latest changes of managers, oldest first: 256 at the most.
+    /// Latest changes of managers, oldest first; at most 256.
     pub events: Vec<Event>,
 }
 
-/// Which interchange it is, and how it was started.
+/// Identity of an interchange, and how it was started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// Release of htex-interchange: `0.1.0`.
+    /// Release of htex-interchange, such as `0.1.0`.
     pub version: String,
-    /// The interchange's process: the one that serves, which changes with a restart.
+    /// Id of the interchange's current process. It changes with a restart.
     pub pid: u32,
-    /// The machine that it runs on, by its own name (`uname -n`).
+    /// Name of the machine that the interchange runs on (`uname -n`).
     pub host: String,
-    /// Directory of its log; its last part is the executor's label as a rule.
+    /// Directory of the interchange's log. The last part of the path is usually the executor's
+    /// label.
     pub logdir: String,
-    /// The very bytes of `logdir`, where these are not UTF-8; no JSON text can hold them.
+    /// The exact bytes of `logdir` if they are not UTF-8, since JSON text cannot contain them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logdir_bytes: Option<Vec<u8>>,
-    /// The log itself; none with `NoopLogging`.
+    /// Path of the log file; None with `NoopLogging`.
     pub log: Option<String>,
-    /// When it was started; seconds since the epoch.
+    /// When the interchange was started, in seconds since the epoch.
     pub started_at_s: f64,
-    /// How long ago that is; by the monotonic clock.
+    /// Seconds since the start, by the monotonic clock.
     pub uptime_s: f64,
-    /// Python of the submit side, `3.11`, once the first manager has asked for it.
+    /// Python version of the submit side, such as `3.11`. Known once the first manager has
+    /// registered.
     pub python: Option<String>,
-    /// Parsl of the submit side, as `parsl.version.VERSION` has it; once the first manager has
-    /// asked for it.
+    /// Parsl version of the submit side (`parsl.version.VERSION`). Known once the first manager has
+    /// registered.
     pub parsl: Option<String>,
     /// The newest release of Parsl that this program was tested with.
     #[serde(default)]
     pub parsl_newest_tested: Option<String>,
-    /// Whether CURVE protects its sockets (HTEX's `encrypted`).
+    /// Whether CURVE protects the interchange's sockets (HTEX's `encrypted`).
     pub encrypted: bool,
-    /// How managers are chosen: `random`, `block id`, `spread`, `pack`, or the class of a selector
-    /// of the user's own.
+    /// The manager selector: `random`, `block id`, `spread`, `pack`, or the class of a user's own
+    /// selector.
     pub selector: String,
-    /// A manager that is silent for so long is lost (HTEX's `heartbeat_threshold`).
+    /// Seconds of silence after which a manager is lost (HTEX's `heartbeat_threshold`).
     pub heartbeat_threshold_s: f64,
     /// Parsl's name of the run.
     pub run_id: Option<String>,
-    /// Where the executor listens: an address, and its ports for tasks, results and commands.
+    /// The executor's address, and its ports for tasks, results and commands.
     pub submit_side: String,
-    /// The submit process, if it is on this machine and watched.
+    /// Id of the submit process, if the process is on this machine and watched.
     pub submit_pid: Option<u32>,
-    /// Its state now, in the kernel's letter (proc_pid_stat(5)): T is stopped.
+    /// The submit process's current state, as the kernel's letter (proc_pid_stat(5)); T is stopped.
     pub submit_state: Option<char>,
 }
 
 impl About {
-    /// The directory of its log, as the system knows it.
+    /// Returns the log directory as a path with its exact bytes.
     pub fn logdir_path(&self) -> PathBuf {
         match &self.logdir_bytes {
             Some(bytes) => PathBuf::from(OsString::from_vec(bytes.clone())),
@@ -120,95 +125,96 @@ impl About {
     }
 }
 
-/// Where an interchange is in its life.
+/// The phases of an interchange's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Tasks are taken and dispatched.
+    /// Tasks are accepted and dispatched.
     Running,
-    /// The submit side is gone; managers are told to exit.
+    /// The submit side is gone, and managers are ordered to exit.
     Leaving,
 }
 
 /// Tasks that wait for a manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
-    /// How many there are.
+    /// Number of queued tasks.
     pub tasks: usize,
-    /// What their pickles take.
+    /// Size of the queued tasks' pickles.
     pub bytes: usize,
-    /// How long the one has waited that has waited longest; None if there is none.
+    /// Waiting time of the oldest queued task; None if the queue is empty.
     pub oldest_s: Option<f64>,
-    /// The first to be served first; 16 at the most.
+    /// Number of tasks of each priority, in the order in which they are served; at most 16
+    /// priorities.
     pub priorities: Vec<Priority>,
-    /// How many priorities there are beyond those.
+    /// Number of further priorities that are not listed.
     pub more_priorities: usize,
-    /// How many tasks `oldest_s` and the priorities were taken from: fewer than `tasks` in a queue
-    /// of more than 200,000.
+    /// Number of tasks that `oldest_s` and the priorities cover. In a queue of more than 200,000
+    /// tasks it is less than `tasks`.
     pub looked_at: usize,
-    /// Of all tasks that wait, those that ask for something of their manager (`cores`, `node` and
-    /// the like). Only these may wait although a manager has room.
+    /// Number of all queued tasks that have requirements on their manager (`cores`, `node` and
+    /// others). Only these may wait although a manager has room.
     #[serde(default)]
     pub asking: usize,
-    /// What of these fits no manager that is here, by what is asked for; of very many kinds, those
-    /// of most tasks, and the others summed up by what lacks. It waits until a block comes that has
-    /// what it needs.
+    /// Queued tasks that fit no registered manager, grouped by their requirements. If there are
+    /// very many groups, those with the most tasks are listed, and the others are combined by what
+    /// is lacking. These tasks wait until a new block provides what they need.
     #[serde(default)]
     pub unmet: Vec<Unmet>,
 }
 
 impl Queue {
-    /// Tasks that fit no manager that is here.
+    /// Returns the number of queued tasks that fit no registered manager.
     pub fn unmet_tasks(&self) -> usize {
         self.unmet.iter().map(|unmet| unmet.tasks).sum()
     }
 }
 
-/// Tasks that fit no manager that is here, and why.
+/// A group of queued tasks that fit no registered manager, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unmet {
-    /// How many there are.
+    /// Number of tasks in the group.
     pub tasks: usize,
-    /// What they ask for, in words: `8 cores, 4000 MB`; of tasks that ask for nearly the same, what
-    /// one of them does. Empty if that is an affinity alone.
+    /// The requirements in words, such as `8 cores, 4000 MB`. For tasks with nearly equal
+    /// requirements, those of one task. Empty if the only requirement is an affinity.
     pub needs: String,
-    /// What no manager has. Further fields tell how much.
+    /// The resource or property that no manager has. Further fields give the amounts.
     #[serde(flatten)]
     pub lack: Lack,
 }
 
-/// What no manager has.
+/// A resource or property that no registered manager has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "lack", rename_all = "lowercase")]
 pub enum Lack {
-    /// No manager gets tasks at all.
+    /// No manager may get tasks at all.
     Managers,
-    /// None is on a node of the kind that is asked for.
+    /// No manager is on a node of the required kind.
     Node,
-    /// None of those has so many worker slots.
+    /// No manager on a node of the required kind has enough worker slots.
     Slots {
-        /// How many such a task takes on the manager that comes nearest.
+        /// Number of slots that such a task takes on the manager that is nearest to having enough.
         slots_needed: usize,
-        /// How many that one has.
+        /// Number of slots of the manager that is nearest to having enough.
         slots_largest: usize,
     },
-    /// None of those that have them lasts for so long.
+    /// No manager with enough slots lasts long enough.
     Time {
-        /// For how long the one does that lasts longest.
+        /// Seconds left to the longest-lasting manager with enough slots.
         longest_s: f64,
     },
-    /// Tasks of its affinity run on a manager that cannot hold it.
+    /// Tasks of the same affinity run on a manager that cannot hold the task.
     Affinity {
-        /// Which one.
+        /// Id of the manager that runs tasks of the same affinity.
         manager: String,
     },
 }
 
 impl Lack {
-    /// All that [`Self::name`] gives.
+    /// All names that [`Self::name`] returns.
     pub const NAMES: [&'static str; 5] = ["managers", "node", "slots", "time", "affinity"];
 
-    /// As in JSON, and as the label of the metric.
+    /// Returns the name in JSON, which is also the label of the metric.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Managers => "managers",
@@ -220,277 +226,284 @@ impl Lack {
     }
 }
 
-/// The manager that is let run empty, so that a task which needs much gets its turn.
+/// A reservation: one manager gets no other tasks, so that a task with large requirements can
+/// start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reservation {
-    /// Its id.
+    /// Id of the reserved manager.
     pub manager: String,
-    /// What the tasks ask for that it is reserved for, in words.
+    /// Requirements of the tasks that the manager is reserved for, in words.
     pub needs: String,
-    /// How many of these wait.
+    /// Number of queued tasks that the manager is reserved for.
     pub tasks: usize,
-    /// How long that manager has been reserved.
+    /// How long the manager has been reserved.
     pub reserved_s: f64,
-    /// How long others have gone before the first of them.
+    /// How long other tasks have been served before the first task that the manager is reserved
+    /// for.
     pub passed_s: f64,
 }
 
-/// How many tasks wait with one priority.
+/// The number of queued tasks with one priority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Priority {
-    /// The lower, the sooner. None: tasks without one, which come last.
+    /// The priority; lower numbers are served sooner. None stands for tasks without one, which come
+    /// last.
     pub priority: Option<f64>,
-    /// How many there are.
+    /// Number of tasks.
     pub tasks: usize,
 }
 
-/// A registered manager: one node, as a rule, with its workers.
+/// A registered manager: usually one node with its workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manager {
-    /// Its identity at the worker port; Parsl makes it of twelve hexadecimal digits.
+    /// The manager's identity at the worker port. Parsl uses twelve hexadecimal digits.
     pub id: String,
-    /// The block that it belongs to, as its registration has it: a number as a rule.
+    /// The manager's block, from its registration; usually a number.
     pub block: String,
-    /// The name of its node, as its registration has it.
+    /// The name of the manager's node, from its registration.
     pub host: String,
-    /// Where it speaks from.
+    /// The address from which the manager connects.
     pub address: Option<String>,
-    /// Tasks that it runs at a time.
+    /// Number of tasks that the manager runs at a time.
     pub workers: i64,
-    /// Tasks that it may hold, prefetched ones included.
+    /// Number of tasks that the manager may hold, including prefetched ones.
     pub capacity: usize,
-    /// Tasks that it was sent and that are not answered.
+    /// Number of tasks that were dispatched to the manager and have no result yet.
     pub in_flight: usize,
-    /// How many of these are in doubt: they may have died with a connection that broke or with an
-    /// interchange that was killed.
+    /// Number of in-flight tasks that are in doubt: they may have been lost with a broken
+    /// connection or a killed interchange.
     #[serde(default)]
     pub in_doubt: usize,
-    /// When the first of them is given up if no result comes.
+    /// Time until the first task in doubt is given up if no result arrives.
     #[serde(default)]
     pub doubt_ends_in_s: Option<f64>,
-    /// Tasks of one slot each that its workers can run at a time.
+    /// Number of one-slot tasks that the manager's workers can run at a time.
     #[serde(default)]
     pub slots: usize,
-    /// How many of these have a task, or a share of one: more than `in_flight` where tasks take
-    /// several.
+    /// Number of slots that have a task or a share of one. It exceeds `in_flight` if tasks take
+    /// several slots.
     #[serde(default)]
     pub busy_slots: usize,
-    /// It is let run empty for a task that needs much, and gets nothing else meanwhile.
+    /// Whether the manager is reserved for a task with large requirements. It gets no other tasks
+    /// meanwhile.
     #[serde(default)]
     pub reserved: bool,
-    /// How long ago the task was dispatched that it has had for longest; None if it has none.
+    /// Time since the dispatch of the task that the manager has had for longest; None without
+    /// tasks.
     pub oldest_task_s: Option<f64>,
-    /// That task's number, which is Parsl's executor task id.
+    /// Id of the task that the manager has had for longest: Parsl's executor task id.
     pub oldest_task: Option<i64>,
-    /// Tasks that it gave a result for.
+    /// Number of tasks for which the manager returned a result.
     pub tasks_done: u64,
-    /// How many of its tasks raised in a row, if it fails everything while others do not.
+    /// Number of the manager's tasks that raised in a row. Present only if all its tasks fail while
+    /// those of other managers do not.
     #[serde(default)]
     pub failing: Option<u64>,
-    /// It gets no more tasks, for good: Parsl is about to cancel its block, or `top` has held it,
-    /// or it fails everything.
+    /// Whether the manager gets no more tasks, for good. Either Parsl is about to cancel its block,
+    /// or `top` has held it, or all its tasks fail.
     pub held: bool,
-    /// It does not take the tasks that it was sent, and gets no more until it does.
+    /// Whether the manager does not take the tasks that were sent to it. It gets no more until it
+    /// does.
     #[serde(default)]
     pub clogged: bool,
-    /// It gets no more tasks, because the end of its `drain_period` is near; it goes with its last
-    /// task.
+    /// Whether the manager gets no more tasks because the end of its `drain_period` is near. It
+    /// exits after its last task.
     pub draining: bool,
-    /// How long it has been without a connection, if it is.
+    /// How long the manager has been without a connection; None if it is connected.
     pub suspect_s: Option<f64>,
-    /// Others of its block vanished together, and it has not spoken since: it gets no more tasks
-    /// until it does.
+    /// Whether other managers of the block vanished together and this manager has sent nothing
+    /// since. It gets no more tasks until it sends a message.
     #[serde(default)]
     pub awaited: bool,
-    /// How long ago anything came from it.
+    /// Time since the manager's last message.
     pub last_heard_s: f64,
-    /// How long it has had no task; None while it has one.
+    /// How long the manager has been without tasks; None while it has one.
     pub idle_s: Option<f64>,
-    /// Its Python: `3.11.7`.
+    /// The manager's Python version, such as `3.11.7`.
     pub python: String,
-    /// Its Parsl, as `parsl.version.VERSION` has it.
+    /// The manager's Parsl version (`parsl.version.VERSION`).
     pub parsl: String,
 }
 
-/// Tasks a second, over two times that end with the document.
+/// Tasks per second, over two periods that end with the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
-    /// Over the last five seconds.
+    /// Rates over the last five seconds.
     pub last_5_s: Rate,
-    /// Over the last minute.
+    /// Rates over the last minute.
     pub last_60_s: Rate,
 }
 
-/// Tasks a second.
+/// Tasks per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
-    /// That came from the submit side.
+    /// Tasks that arrived from the submit side.
     pub received: f64,
-    /// That left for managers.
+    /// Tasks that were dispatched to managers.
     pub dispatched: f64,
-    /// That ended with a result of their own.
+    /// Tasks that ended with a result of their own.
     pub done: f64,
 }
 
-/// Counted since the start.
+/// Counts since the start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
     /// Tasks accepted from the submit side.
     pub tasks_received: u64,
-    /// A second task under a live id, or one that came after the end.
+    /// Tasks refused: a second task under a live id, or a task that arrived after the end.
     pub tasks_rejected: u64,
-    /// Times that a task left for a manager.
+    /// Number of times that a task was dispatched to a manager.
     pub tasks_dispatched: u64,
     /// Tasks that ended with a result of their own.
     pub tasks_done: u64,
-    /// Failed because their manager was lost.
+    /// Tasks that failed because their manager was lost.
     pub tasks_lost: u64,
-    /// Failed because they, or their results, could not be read.
+    /// Tasks that failed because they, or their results, could not be read.
     pub tasks_unreadable: u64,
-    /// Results that nobody waited for any more.
+    /// Results that arrived after their task was given up.
     pub late_results: u64,
-    /// Registrations of managers; one that registers again counts again.
+    /// Registrations of managers, including repeated ones.
     pub managers_registered: u64,
-    /// Managers given up because they were silent, or without a connection, for too long.
+    /// Managers given up after too long a silence, or too long without a connection.
     pub managers_lost: u64,
-    /// How many of these were held and had no task: they went as they were meant to, for Parsl
-    /// holds the managers of a block that it takes away.
+    /// Lost managers that were held and had no task. Their loss is expected, because Parsl holds
+    /// the managers of a block before it cancels the block.
     #[serde(default)]
     pub managers_lost_held: u64,
-    /// Managers that went at the end of their drain, with nothing in hand.
+    /// Managers that exited at the end of their drain, without tasks.
     pub managers_drained: u64,
-    /// Times that a manager was found to fail everything.
+    /// Number of times that a manager was found to fail all its tasks.
     #[serde(default)]
     pub managers_failing: u64,
-    /// Times that a registered manager's connection closed.
+    /// Number of times that a registered manager's connection closed.
     pub disconnects: u64,
-    /// From acceptance to dispatch, of all tasks; None before the first.
+    /// Mean time from acceptance to dispatch, of all tasks; None before the first dispatch.
     pub queued_mean_s: Option<f64>,
-    /// The longest of these times.
+    /// Longest time from acceptance to dispatch.
     pub queued_longest_s: f64,
-    /// From dispatch to result, of all tasks; None before the first.
+    /// Mean time from dispatch to result, of all tasks; None before the first result.
     pub in_flight_mean_s: Option<f64>,
-    /// The longest of these times.
+    /// Longest time from dispatch to result.
     pub in_flight_longest_s: f64,
 }
 
-/// Bytes of messages since the start, without what ZeroMQ and TCP add.
+/// Bytes of messages since the start, without the overhead of ZeroMQ and TCP.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Tasks, from the submit side.
+    /// Bytes of tasks from the submit side.
     pub tasks_bytes: u64,
-    /// Batches, to managers.
+    /// Bytes of batches to managers.
     pub batches_bytes: u64,
-    /// Everything that managers say: results, heartbeats, monitoring.
+    /// Bytes of all messages from managers: results, heartbeats, monitoring.
     pub from_managers_bytes: u64,
-    /// Results, to the submit side.
+    /// Bytes of results to the submit side.
     pub results_bytes: u64,
 }
 
-/// What is held, and what is held up by it.
+/// The messages held in memory, and whether they block tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackPressure {
-    /// Tasks that wait, and results that the executor has not taken.
+    /// Bytes of queued tasks, and of results that the executor has not taken.
     pub held_bytes: usize,
-    /// With more held than this, tasks wait in the submit process (`--max-queued-bytes`).
+    /// Limit for `held_bytes`, above which tasks wait in the submit process (`--max-queued-bytes`).
     pub bound_bytes: usize,
-    /// False: no task is taken from the submit side, where tasks wait.
+    /// False if no task is taken from the submit side, so that tasks wait there.
     pub takes_tasks: bool,
-    /// Results that the executor has not taken.
+    /// Bytes of results that the executor has not taken.
     pub unsent_results_bytes: usize,
-    /// False: nothing is dispatched, because the executor does not take results.
+    /// False if nothing is dispatched, because the executor does not take results.
     pub dispatches: bool,
 }
 
-/// The way to the monitoring hub.
+/// The connection to the monitoring hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hub {
-    /// Where Parsl's monitoring listens.
+    /// The address on which Parsl's monitoring listens.
     pub address: String,
-    /// Whether there is a connection to it.
+    /// Whether the connection to the hub is open.
     pub answers: bool,
-    /// Records that it has not taken yet.
+    /// Bytes of records that the hub has not taken yet.
     pub held_bytes: usize,
-    /// Records dropped because the hub took nothing.
+    /// Number of records dropped because the hub took none.
     pub dropped: u64,
 }
 
-/// The port at which managers are awaited, and who came there.
+/// The port that managers connect to, and its connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerPort {
-    /// Its number.
+    /// The port number.
     pub port: u16,
-    /// None: every address of the machine.
+    /// The address that the port is bound to; None for all addresses of the machine.
     pub address: Option<String>,
     /// Open connections, registered or not.
     pub connections: usize,
-    /// False: descriptors run out, nobody is let in.
+    /// False if file descriptors are running out, so that no connection is accepted.
     pub lets_in: bool,
-    /// Peers whose key is not in the certificate directory.
+    /// Number of refused peers, whose key is not in the certificate directory.
     pub keys_refused: u64,
-    /// Connections that failed before their first message: encrypted where this run is not, or the
-    /// other way round.
+    /// Number of connections that failed before their first message. For example, the peer uses
+    /// encryption and this run does not, or the reverse.
     pub handshakes_failed: u64,
-    /// Messages that could not be read.
+    /// Number of messages that could not be read.
     pub bad_messages: u64,
 }
 
-/// That the interchange's process ended, and another one went on with what it had (`--survive`).
-/// Times and totals since the start are those of all of them.
+/// A restart: the interchange's process ended, and another process continued with its state
+/// (`--survive`). Times and totals since the start cover all processes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Restart {
-    /// How many there were since the start, with this one.
+    /// Number of restarts since the start, including this one.
     pub number: u32,
-    /// How the process before ended, in words: `was killed (SIGKILL), …`.
+    /// How the previous process ended, in words: `was killed (SIGKILL), …`.
     pub why: String,
-    /// From that end until this process was ready.
+    /// Seconds from the end of the previous process until this process was ready.
     pub down_s: f64,
-    /// When it was ready; seconds since the epoch.
+    /// When this process was ready, in seconds since the epoch.
     pub at_s: f64,
-    /// How long ago that is; by the monotonic clock.
+    /// Seconds since this process was ready, by the monotonic clock.
     pub ago_s: f64,
 }
 
 /// The interchange's process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its resident memory.
+    /// Resident memory of the process.
     pub resident_bytes: usize,
-    /// Processor time since its start, of all threads, user and system.
+    /// CPU time of all threads since the process started, user and system.
     pub cpu_s: f64,
-    /// Descriptors in use; those that are kept in reserve count.
+    /// Number of open file descriptors, including those kept in reserve.
     pub descriptors: usize,
-    /// Descriptors that may be in use (`ulimit -n`, raised to the hard limit).
+    /// Maximum number of open file descriptors (`ulimit -n`, raised to the hard limit).
     pub descriptor_limit: usize,
-    /// Lines that the log could not take.
+    /// Number of lines that could not be written to the log.
     pub log_lines_dropped: u64,
-    /// Where the log is, once it was moved, in the system's words: `… (deleted)` if removed.
+    /// New location of the log after it was moved, in the system's words: `… (deleted)` if removed.
     #[serde(default)]
     pub log_moved_to: Option<String>,
-    /// Lines that the file of events could not take; None if there is none.
+    /// Number of lines that could not be written to the file of events; None without such a file.
     pub event_lines_dropped: Option<u64>,
 }
 
-/// A change of a manager. From `manager` on, fields are those of the file of events.
+/// A change of a manager. From `manager` on, the fields equal those in the file of events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Grows by one from the start of the interchange.
+    /// Number of the event, counted from the start of the interchange.
     pub number: u64,
-    /// When it was; seconds since the epoch.
+    /// When the event happened, in seconds since the epoch.
     pub at_s: f64,
-    /// How long ago that is; by the monotonic clock.
+    /// Seconds since the event, by the monotonic clock.
     #[serde(default)]
     pub ago_s: f64,
     /// The manager's id.
     pub manager: String,
-    /// `registered`, `held`, `failing`, `draining`, `drained`, `suspect`, `awaited`, `back`,
-    /// `lost`, `gave_up`, `replaced`.
+    /// The kind of change: `registered`, `held`, `failing`, `draining`, `drained`, `suspect`,
+    /// `awaited`, `back`, `lost`, `gave_up`, `replaced`.
     pub change: String,
-    /// What else there is to say, in words: `block 3 on node17, 4 workers`.
+    /// Details in words, such as `block 3 on node17, 4 workers`.
     pub detail: String,
-    /// Tasks that were lost with it.
+    /// Number of tasks that were lost with the manager.
     pub tasks_lost: usize,
-    /// Of one that was lost: it was held before.
+    /// For a lost manager: whether it was held before.
     #[serde(default)]
     pub was_held: bool,
 }
@@ -500,7 +513,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lacks_stands_beside_what_is_asked_for() {
+    fn unmet_requirements_name_what_is_lacking() {
         for (lack, told) in [
             (Lack::Node, r#""lack":"node""#),
             (
@@ -530,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interchange_that_tells_no_slots_has_room_by_its_tasks() {
+    fn without_reported_slots_room_is_counted_in_tasks() {
         let json = r#"{"id": "a", "block": "0", "host": "n", "address": null, "workers": 4,
             "capacity": 4, "in_flight": 3, "oldest_task_s": null, "oldest_task": null,
             "tasks_done": 0, "held": false, "draining": false, "suspect_s": null,

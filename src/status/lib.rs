@@ -1,12 +1,12 @@
-//! The document that a running interchange is seen by. Words only: who listens is the event loop's
-//! business, and what the document is made of the interchange's.
+//! The status document of a running interchange. This crate contains only the data: the event loop
+//! serves the socket, and the crate `interchange` fills the document.
 //!
-//! * [`document`]: everything that is told of an interchange, behind `status`, `top` and
-//!   `status --json`; a field that is added there stands in every one of them.
-//! * [`side_service`]: metrics and events, as the document tells of them.
-//! * [`asking`]: how the document is asked for: the request, its limits, and where the socket lies.
-//! * [`socket_name`]: what a socket is called, and which may be taken for deserted.
-//! * [`open_metrics`]: the same document as a page of metrics.
+//! * [`document`]: all data of the document, for `status`, `top` and `status --json`. A field that
+//!   is added there appears in all of them.
+//! * [`side_service`]: the state of metrics and events in the document.
+//! * [`asking`]: the request for the document, its limits, and the location of the socket.
+//! * [`socket_name`]: the name of a socket, and which sockets may be treated as abandoned.
+//! * [`open_metrics`]: the document as a page of metrics.
 
 pub mod asking;
 pub mod document;

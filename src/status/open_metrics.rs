@@ -1,8 +1,8 @@
 //! The page of metrics, in OpenMetrics' text format.
 //!
-//! Names follow Prometheus: `htex_interchange_` before everything of ours, base units, `_total`
-//! behind counters; those of the process are the usual ones. The guide's page `operate` lists
-//! them.
+//! Names follow the conventions of Prometheus: the prefix `htex_interchange_`, base units, and the
+//! suffix `_total` for counters. Metrics of the process have their usual names. The guide's page
+//! `operate` lists all metrics.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,33 +20,34 @@ use super::document::{Document, Lack, ManagerState};
 const BYTES: Option<&Unit> = Some(&Unit::Bytes);
 const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
 
-/// For the header of HTTP.
+/// The value of the HTTP header `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How long things took.
+/// Distributions of durations.
 #[derive(Debug)]
 pub struct Timings {
-    /// From acceptance to dispatch.
+    /// Time from acceptance to dispatch.
     pub queued: Durations,
-    /// From dispatch to result.
+    /// Time from dispatch to result.
     pub in_flight: Durations,
-    /// From the beginning of the turn in which a batch was made to its being handed to the
-    /// transport.
+    /// Time from the beginning of the turn in which a batch was made until the batch was handed to
+    /// the transport.
     pub dispatch: Durations,
 }
 
-/// Durations counted in classes.
+/// A histogram of durations.
 #[derive(Debug)]
 pub struct Durations {
-    /// The upper bound of each class and how many are in it; the last one has no bound.
+    /// The upper bound of each class and the number of durations in the class. The last class has
+    /// no bound.
     pub classes: Vec<(Option<Duration>, u64)>,
-    /// How many there are in all.
+    /// Number of durations.
     pub count: u64,
-    /// How long they took together.
+    /// Sum of the durations.
     pub sum: Duration,
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub fn page(document: Document, timings: Timings) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page { document, timings }));
@@ -63,14 +64,14 @@ struct Page {
     timings: Timings,
 }
 
-/// A total that never shrinks. Without a value it is left out.
+/// A total that never decreases. A counter without a value is left out.
 struct Counter {
     name: &'static str,
     help: &'static str,
     value: fn(&Document) -> Option<u64>,
 }
 
-/// A value that goes up and down. Its name goes without its unit, which is put behind it.
+/// A value that can increase and decrease. `name` is without the unit, which is appended.
 struct Gauge {
     name: &'static str,
     help: &'static str,
@@ -176,7 +177,7 @@ const COUNTERS: &[Counter] = &[
     },
 ];
 
-/// Totals of bytes.
+/// Counters of bytes.
 const BYTE_COUNTERS: &[Counter] = &[
     Counter {
         name: "htex_interchange_tasks",
@@ -372,7 +373,7 @@ impl Page {
         Ok(())
     }
 
-    /// A series for each thing that may lack, so that none appears and vanishes.
+    /// Writes a series for every possible lack, so that no series appears or vanishes.
     fn unmet(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Tasks that wait and fit no manager that is here, by what lacks: slots (of one \
                     manager), time (until it ends), node (its name, block or size), affinity (its \

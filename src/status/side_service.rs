@@ -1,14 +1,14 @@
-//! A service beside the tasks, as the document tells of it.
+//! The state of an optional service in the document.
 
 use serde::{Deserialize, Serialize};
 
-/// A service beside the tasks that was asked for. The run goes on without it.
+/// An optional service that was requested. The run continues if the service fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideService {
-    /// An address or a path, as it was asked for.
+    /// The address or path, as requested.
     pub asked_for: String,
-    /// Where it is: a URL or a path. None if it could not be begun.
+    /// The actual location: a URL or a path. None if the service could not start.
     pub at: Option<String>,
-    /// Why it is not there, or not as it was asked for. None if all is well.
+    /// Why the service is missing or differs from the request. None if it works as requested.
     pub trouble: Option<String>,
 }

@@ -1,46 +1,48 @@
-//! What a status socket is called: `PID-BOOT-NAMESPACE-RANDOM.sock`.
+//! The name of a status socket: `PID-BOOT-NAMESPACE-RANDOM.sock`.
 //!
-//! Of its directory several machines may have a share (a home on a file server, say), and whoever
-//! looks from another machine finds nobody listening, however alive its interchange is. Containers
-//! of one machine share its boot, not its process numbers. And one file system that is mounted
-//! twice has two sockets of each name, at one of which nobody listens. So a name tells the boot of
-//! the machine and the namespace of the number, and a socket is left behind only if its process
-//! could be seen from here, and is not there.
+//! Several machines may share the directory, for example a home directory on a file server. A
+//! process on another machine cannot connect to the socket, although its interchange is alive.
+//! Containers of one machine share its boot, but not its process ids. If one file system is mounted
+//! twice, each name appears as two sockets, and no process listens on one of them.
+//!
+//! Therefore the name contains the boot of the machine and the namespace of the process id. A
+//! socket counts as abandoned only if this process could see the socket's process and that process
+//! does not exist.
 
 use std::fs;
 use std::path::Path;
 
 use super::asking::SOCKET_SUFFIX;
 
-/// Of a boot's name, in hexadecimal digits.
+/// Number of hexadecimal digits of the boot id.
 const BOOT_DIGITS: usize = 12;
 const RANDOM_DIGITS: usize = 8;
 
-/// What the socket of a process of this machine is called. Processes of two containers may have
-/// one number, so there is something random in it.
+/// Returns a socket name for a process of this machine. Processes of two containers may have the
+/// same id, so the name contains a random part.
 pub fn new(pid: u32, random: u32) -> String {
     name(pid, Origin::here().as_ref(), random)
 }
 
-/// Whether a process of this boot and this namespace has given it this name: the number in it is
-/// one that can be looked for here.
+/// Whether the socket was named in this boot and this namespace. If so, the process id in the name
+/// is valid for this process.
 pub fn is_of_here(socket: &Path) -> bool {
     Origin::here().is_some_and(|here| Origin::in_name(socket) == Some(here))
 }
 
-/// Whether its process would be seen from here, and is not there.
+/// Whether the socket's process would be visible from this process and does not exist.
 pub fn is_left_behind(socket: &Path) -> bool {
     let is_there = |pid: u32| Path::new("/proc").join(pid.to_string()).exists();
     is_of_here(socket) && pid_in(socket).is_some_and(|pid| !is_there(pid))
 }
 
-/// Of the process that the socket is of, on whatever machine.
+/// Returns the id of the socket's process, whichever machine it runs on.
 pub fn pid_in(socket: &Path) -> Option<u32> {
     let name = socket.file_name()?.to_string_lossy();
     name.split('-').next()?.parse().ok()
 }
 
-/// Without an origin it is a name that nobody knows the machine of.
+/// Returns a name. Without an origin, the name does not identify the machine.
 fn name(pid: u32, origin: Option<&Origin>, random: u32) -> String {
     match origin {
         Some(Origin { boot, namespace }) => {
@@ -50,7 +52,7 @@ fn name(pid: u32, origin: Option<&Origin>, random: u32) -> String {
     }
 }
 
-/// Where a process number means something.
+/// The scope in which a process id is unique.
 #[derive(Debug, PartialEq, Eq)]
 struct Origin {
     boot: String,
@@ -58,7 +60,8 @@ struct Origin {
 }
 
 impl Origin {
-    /// The kernel gives itself another name at each boot, and each namespace a number.
+    /// Returns the origin of this process. The kernel generates a new id at each boot, and each
+    /// namespace has a number.
     fn here() -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
@@ -87,7 +90,7 @@ fn boot_in(text: &str) -> Option<String> {
     (boot.len() == BOOT_DIGITS).then_some(boot)
 }
 
-/// `pid:[4026531836]`
+/// Reads the number of a link such as `pid:[4026531836]`.
 fn namespace_in(link: &str) -> Option<String> {
     let number = link.strip_prefix("pid:[")?.strip_suffix(']')?;
     let number: u64 = number.parse().ok()?;
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_of_here_is_known_by_its_name() {
+    fn only_local_sockets_are_recognised_by_name() {
         let boot = boot_in("7d2cf6ef-94a6-4a3c-8cf6-0f5d1f4e7b1a\n").unwrap();
         assert_eq!(boot, "7d2cf6ef94a6");
         let namespace = namespace_in("pid:[4026531836]").unwrap();
@@ -109,9 +112,9 @@ mod tests {
         let of_here = |name: &str| Origin::in_name(Path::new(name)).is_some_and(|it| it == here);
         assert!(of_here(&format!("/tmp/{ours}")));
         for other in [
-            // Before the last boot, or of another machine.
+            // From an earlier boot or another machine.
             "4711-7d2cf6ef94a7-effffffc-00000007.sock",
-            // Of another container.
+            // From another container.
             "4711-7d2cf6ef94a6-effffffd-00000007.sock",
             "4711-7d2cf6ef94a6-00000007.sock",
             "4711-00000007.sock",
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_of_here_and_left_behind_once_its_process_has_gone() {
+    fn a_new_socket_is_local_and_abandoned_once_its_process_ends() {
         let own = new(std::process::id(), 7);
         assert!(is_of_here(Path::new(&own)), "{own}");
         assert!(!is_left_behind(Path::new(&own)));

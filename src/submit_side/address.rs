@@ -1,5 +1,5 @@
-//! An IP address as Python's `ipaddress` and libzmq write it: with a zone behind it, if the same
-//! address means another machine at each interface (`fe80::1%eth0`).
+//! An IP address as Python's `ipaddress` and libzmq write it. A zone follows the address
+//! (`fe80::1%eth0`) if the address alone denotes different machines on different interfaces.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -9,32 +9,32 @@ use std::str::FromStr;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// The kernel's, for the name of an interface, without the NUL.
+/// The kernel's limit on the name of an interface, without the NUL.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-/// One of a machine's addresses.
+/// The IP address of a machine, with an optional IPv6 zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     ip: IpAddr,
-    /// The name of an interface, or its number. IPv6 only.
+    /// The IPv6 zone: the name of an interface, or its number.
     zone: Option<String>,
 }
 
-/// What was read is none.
+/// The text is not an IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no IP address")]
 pub struct NoAddress;
 
 impl Address {
-    /// Without its zone.
+    /// Returns the IP address without its zone.
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
 
-    /// With a port, for the system.
+    /// Returns the address with a port, in the form that system calls need.
     ///
     /// # Errors
-    /// [`ErrorKind::AddrNotAvailable`]: this machine has no interface of the zone's name.
+    /// [`ErrorKind::AddrNotAvailable`]: this machine has no interface with the zone's name.
     pub fn at(&self, port: u16) -> io::Result<SocketAddr> {
         Ok(match self.ip {
             IpAddr::V4(ip) => SocketAddr::from((ip, port)),
@@ -42,11 +42,12 @@ impl Address {
         })
     }
 
-    /// As libzmq has it before the port. The zone is told by its number: libzmq takes a name for
-    /// one only if it begins with a letter.
+    /// Returns the address as it precedes the port in a libzmq endpoint. The zone is written as a
+    /// number, because libzmq accepts an interface's name as a zone only if it begins with a
+    /// letter.
     ///
     /// # Errors
-    /// As for [`Self::at`].
+    /// The same as for [`Self::at`].
     pub fn zmq_host(&self) -> io::Result<String> {
         Ok(match (self.ip, self.zone_number()?) {
             (IpAddr::V4(ip), _) => ip.to_string(),
@@ -55,7 +56,7 @@ impl Address {
         })
     }
 
-    /// `127.0.0.1:80`, `[fe80::1%eth0]:80`.
+    /// Formats the address with a port, such as `127.0.0.1:80` or `[fe80::1%eth0]:80`.
     pub fn with_port(&self, port: u16) -> String {
         match self.ip {
             IpAddr::V4(_) => format!("{self}:{port}"),
@@ -63,7 +64,7 @@ impl Address {
         }
     }
 
-    /// 0 without a zone.
+    /// Returns the zone's number (scope id); 0 if the address has no zone.
     fn zone_number(&self) -> io::Result<u32> {
         let Some(zone) = &self.zone else {
             return Ok(0);
@@ -88,7 +89,7 @@ impl From<IpAddr> for Address {
 impl FromStr for Address {
     type Err = NoAddress;
 
-    /// IPv6 may stand in brackets.
+    /// Parses an address. IPv6 may be in brackets.
     fn from_str(text: &str) -> Result<Self, NoAddress> {
         let text = text.trim_matches(['[', ']']);
         let Some((ip, zone)) = text.split_once('%') else {
@@ -118,7 +119,7 @@ fn number_of_interface(name: &str) -> rustix::io::Result<u32> {
     name_to_index(any, name)
 }
 
-/// Interfaces have such names.
+/// Whether an interface may have this name.
 fn may_be_zone(text: &str) -> bool {
     let is_odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '%' | '/');
     (1..=INTERFACE_BYTES_MAX).contains(&text.len()) && !text.contains(is_odd)
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_named() {
+    fn a_missing_interface_is_named_in_the_error() {
         let error = read("fe80::1%nowhere0").unwrap().at(1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
         assert_eq!(error.to_string(), "this machine has no interface nowhere0");

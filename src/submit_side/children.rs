@@ -1,11 +1,11 @@
-//! What child processes get of us: descriptors 0 to 2, and nothing else.
+//! Child processes inherit descriptors 0 to 2 from this program, and no others.
 
 use std::os::fd::{BorrowedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-/// Marks every descriptor above 2 as close-on-exec. libzmq's epoll descriptors are not; the mark
-/// changes nothing for whoever holds them.
+/// Marks every descriptor above 2 as close-on-exec. libzmq opens its epoll descriptors without this
+/// mark. The mark has no effect on other uses of a descriptor.
 pub fn keep_descriptors_to_ourselves() {
     let entries = std::fs::read_dir("/proc/self/fd")
         .into_iter()
@@ -17,8 +17,8 @@ pub fn keep_descriptors_to_ourselves() {
             continue;
         };
         if number > 2 {
-            // SAFETY: the descriptor is only borrowed for a call that changes a flag which nobody
-            // relies on; if another thread closes it first, the call fails.
+            // SAFETY: the descriptor is only borrowed for a call that changes a flag which no other
+            // code relies on; if another thread closes it first, the call fails.
             let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
             let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
         }

@@ -1,10 +1,10 @@
-//! What Python said, and what this program runs with.
+//! The start-up configuration: what HTEX sends, and the settings that this program runs with.
 //!
-//! HTEX writes one pickled dict to our standard input. [`RawConfig`] finds the values in it and
-//! checks their types; [`Config`] is what the rest of the program sees, with every choice made.
-//! Keys and their history are in guide/protocol, 1.2: one that is missing has the meaning that its
-//! absence had in the releases that did not send it; one that is unknown is logged and ignored,
-//! so that the next release of Parsl does not stop us.
+//! HTEX writes one pickled dict to the standard input of the interchange. [`RawConfig`] finds the
+//! values in it and checks their types; [`Config`] holds the resulting settings, which the rest of
+//! the program uses. guide/protocol, 1.2 lists the keys and their history. A missing key has the
+//! meaning that its absence had in the releases that did not send it. An unknown key is logged and
+//! ignored, so that the next release of Parsl does not stop this program.
 
 mod descriptors;
 mod file_name;
@@ -21,38 +21,39 @@ use crate::releases::OLDEST_TESTED;
 use pickle::{PickleError, Scanner, Tree, View};
 use protocol::VersionCheck;
 
-/// A config beyond this is none: HTEX's has 600 bytes, and what the user's own selector holds.
+/// Longest start-up configuration that is read. HTEX's has 600 bytes, plus the pickled state of a
+/// user's own selector.
 const CONFIG_BYTES_MAX: usize = 48 << 20;
-/// Parsl's own module of selectors.
+/// Parsl's module of manager selectors.
 const SELECTORS: &str = "parsl.executors.high_throughput.manager_selector";
-/// That of the package that is installed with this program.
+/// The module of manager selectors in the Python package that is installed with this program.
 const OWN_SELECTORS: &str = "htex_interchange.selectors";
 
-/// Why there is no config to run with: names the key and what was expected.
+/// Why the start-up configuration is refused. Names the key and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Standard input has no dict in a pickle.
+    /// Standard input does not hold a pickled dict.
     #[error("the start-up configuration on standard input cannot be read: {0}")]
     Unreadable(#[from] Unreadable),
-    /// A key is absent, or None where that means nothing.
+    /// A required key is absent or None.
     #[error("the start-up configuration has no '{key}', which should be {expected}")]
     Missing {
         /// The key.
         key: &'static str,
-        /// What it should be, in words.
+        /// Description of the value that the key should have.
         expected: &'static str,
     },
-    /// A value is of another type than it should be, or out of its bounds.
+    /// A value has the wrong type or is out of its bounds.
     #[error("'{key}' in the start-up configuration should be {expected}, not {found}")]
     Wrong {
         /// The key.
         key: &'static str,
-        /// What its value should be, in words.
+        /// Description of the value that the key should have.
         expected: &'static str,
-        /// What it is: a short value, or the name of its type.
+        /// The value found: a short value, or the name of its type.
         found: String,
     },
-    /// The executor is older than the releases that are served.
+    /// The executor is older than the oldest release that this program serves.
     #[error(
         "this Parsl gives the interchange 'worker_ports', as releases before 2025.06.30 did; \
          htex-interchange serves Parsl {OLDEST_TESTED} and newer"
@@ -60,91 +61,91 @@ pub enum ConfigError {
     TooOld,
 }
 
-/// Why standard input has no dict in a pickle.
+/// Why no pickled dict can be read from standard input.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no pickle.
+    /// The bytes are not a valid pickle.
     #[error(transparent)]
     Pickle(#[from] PickleError),
-    /// The system gives nothing to read.
+    /// Reading from standard input fails.
     #[error(transparent)]
     Input(#[from] io::Error),
-    /// The writer closed it too early.
+    /// Standard input ends after this many bytes, before the pickle is complete.
     #[error("it ends after {0} bytes, before its pickle does")]
     Ends(usize),
-    /// It goes on and on.
+    /// The configuration is longer than the limit of 48 MiB.
     #[error("it has more than {CONFIG_BYTES_MAX} bytes")]
     TooLong,
-    /// The pickle holds something else, by Python's word for its type.
+    /// The pickle holds a value that is not a dict; the field is Python's name of its type.
     #[error("it should be a dict, not {0}")]
     NoDict(&'static str),
 }
 
-/// Everything this program needs to run.
+/// The settings that this program runs with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where the executor is.
+    /// The addresses of the executor.
     pub submit_side: SubmitSide,
-    /// Where managers connect to; None for every address of the machine.
+    /// The address that managers connect to; None for every address of the machine.
     pub interchange_address: Option<Address>,
-    /// Which port they connect to.
+    /// The port that managers connect to.
     pub worker_port: PortChoice,
-    /// The monitoring hub, if there is monitoring.
+    /// The monitoring hub; None without monitoring.
     pub hub: Option<HubAddress>,
-    /// Where the log goes.
+    /// The log's directory and format.
     pub logging: Logging,
-    /// A manager that says nothing for so long is lost; above 0.
+    /// Time without a heartbeat after which a manager counts as lost; above 0.
     pub heartbeat_threshold: Duration,
-    /// Who decides which manager gets tasks first.
+    /// The selector that ranks the managers for dispatch.
     pub selector: SelectorChoice,
-    /// Parsl's name of the run, for monitoring; None where HTEX is used without a DataFlowKernel.
+    /// Parsl's id of the run, for monitoring; None where HTEX is used without a DataFlowKernel.
     pub run_id: Option<String>,
-    /// Which versions of a manager have to agree.
+    /// Which versions of a manager must agree with the submit side's.
     pub version_check: VersionCheck,
-    /// For the log: keys that no release of Parsl had when this program was written.
+    /// Keys that no release of Parsl had when this program was written; they are logged.
     pub unknown_keys: Vec<String>,
 }
 
-/// Where the executor listens, and how it is talked to. This much is enough to tell it why nothing
-/// starts.
+/// Where the executor listens, and how to talk to it. This part suffices to report to the executor
+/// why the interchange does not start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmitSide {
-    /// The address of its three ports.
+    /// The address of the executor's three ports.
     pub address: Address,
-    /// Tasks come from here.
+    /// The port that sends tasks.
     pub task_port: u16,
-    /// Results go here.
+    /// The port that receives results.
     pub result_port: u16,
-    /// Commands come from here, and are answered.
+    /// The port that sends commands and receives their replies.
     pub command_port: u16,
-    /// With certificates everything is encrypted, without nothing is.
+    /// The directory of certificates: all sockets are encrypted if it is given, none otherwise.
     pub cert_dir: Option<PathBuf>,
 }
 
-/// Where monitoring listens.
+/// Where the monitoring hub listens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HubAddress {
-    /// The hub's machine, which is the submit side's.
+    /// The address of the hub's machine, which is the submit side's.
     pub address: Address,
-    /// Its ZeroMQ port.
+    /// The hub's ZeroMQ port.
     pub port: u16,
 }
 
-/// The port for managers.
+/// The port that managers connect to: one port, or a range to choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortChoice {
-    /// This one.
+    /// The given port.
     Fixed(u16),
-    /// Any free one from `first` on, below `end`.
+    /// Any free port that is at least `first` and below `end`.
     Range {
-        /// The lowest.
+        /// The lowest port of the range.
         first: u16,
-        /// One above the highest, up to 65,536.
+        /// One above the highest port of the range, up to 65,536.
         end: u32,
     },
 }
 
-/// HTEX's `manager_selector`.
+/// The choices for HTEX's `manager_selector`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SelectorChoice {
     /// `RandomManagerSelector`, the default.
@@ -155,52 +156,53 @@ pub enum SelectorChoice {
     Spread,
     /// `PackManagerSelector` of `htex_interchange`: the busiest with a free worker first.
     Pack,
-    /// A class that only Python can run; its name is for the log.
+    /// A class that only Python can run; its name appears in the log.
     User(String),
 }
 
-/// Where the log goes, and how it looks. Levels are Python's numbers.
+/// Where the log is written and how it is formatted. Levels are Python's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logging {
     /// The directory of the log file.
     pub logdir: PathBuf,
-    /// Its name and shape.
+    /// The log's file name and format.
     pub kind: LoggingKind,
 }
 
-/// HTEX's `log_config`, since 2026.05.18.
+/// The choices for HTEX's `log_config`, which exists since 2026.05.18.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LoggingKind {
     /// Parsl's own format in `interchange.log`.
     Default {
-        /// The least that is logged.
+        /// The lowest level that is logged.
         level: i64,
     },
     /// `FileLogging`: a %-format in `interchange.log`.
     File {
-        /// None for the default.
+        /// The %-format; None for the default format.
         format: Option<String>,
-        /// The least that is logged.
+        /// The lowest level that is logged.
         level: i64,
     },
     /// `JSONLogging`: `interchange.jsonlog`.
     Json {
-        /// The least that is logged.
+        /// The lowest level that is logged.
         level: i64,
     },
-    /// `NoopLogging`: nothing.
+    /// `NoopLogging`: no log is written.
     Noop,
-    /// A class of the user's, which only Python could run: the default takes its place, and a
-    /// warning names it.
+    /// A user's own class, which only Python could run. The default log is written instead, and a
+    /// warning names the class.
     Unknown {
-        /// Its module and name.
+        /// The class's module and name.
         class: String,
-        /// The least that is logged.
+        /// The lowest level that is logged.
         level: i64,
     },
 }
 
-/// The bytes of one pickle, read from `input` up to its STOP: the writer need not close it.
+/// Reads one pickle from `input` up to its STOP and returns its bytes. The writer does not need to
+/// close the stream.
 pub fn read_pickle(mut input: impl Read) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
@@ -224,20 +226,21 @@ pub fn read_pickle(mut input: impl Read) -> Result<Vec<u8>, ConfigError> {
     }
 }
 
-/// What Python said: typed access to the dict, one value at a time, so that a start can be refused
-/// with as much of it as is sound.
+/// The unpickled start-up configuration. It is read one value at a time, so that a bad value still
+/// leaves the rest usable when the start is refused.
 pub struct RawConfig<'a> {
     bytes: &'a [u8],
     tree: Tree<'a>,
 }
 
 impl<'a> RawConfig<'a> {
-    /// Looks into what was read from standard input.
+    /// Reads the dict in the bytes that came from standard input.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`]: values are looked at when they are asked for.
+    /// [`ConfigError::Unreadable`] only: each value is checked when it is requested.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ConfigError> {
-        // The user's own objects, such as a table in a selector, are as large as the user wants.
+        // A trusted read does not limit the number of objects: the user's own objects, such as a
+        // table in a selector, may be large.
         let tree = Tree::read_trusted(bytes).map_err(Unreadable::Pickle)?;
         if !tree.root().is_dict() {
             return Err(Unreadable::NoDict(tree.root().kind_name()).into());
@@ -245,12 +248,12 @@ impl<'a> RawConfig<'a> {
         Ok(Self { bytes, tree })
     }
 
-    /// As it came.
+    /// The pickled bytes, unchanged.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Where the executor is.
+    /// Returns where the executor listens.
     pub fn submit_side(&self) -> Result<SubmitSide, ConfigError> {
         let expected = "a tuple of three ports (tasks, results, commands)";
         let ports = self.needed("client_ports", expected)?;
@@ -271,11 +274,11 @@ impl<'a> RawConfig<'a> {
         })
     }
 
-    /// Where to log. Whatever is wrong with the log configuration must not keep a run from
-    /// starting, so only a missing `logdir` is an error.
+    /// Returns where and how to log. A bad log configuration must not keep a run from starting, so
+    /// only a missing `logdir` is an error.
     pub fn logging(&self) -> Result<Logging, ConfigError> {
         let expected = "the path of a directory";
-        // A `pathlib` path without parts is the working directory; a text is no such name.
+        // An empty `pathlib` path means the working directory; an empty str is no directory.
         let is_named = self.get("logdir").and_then(View::as_str) != Some("");
         let logdir = self
             .path("logdir")?
@@ -292,7 +295,7 @@ impl<'a> RawConfig<'a> {
         Ok(Logging { logdir, kind })
     }
 
-    /// Everything.
+    /// Checks every key and returns the settings.
     pub fn check(&self) -> Result<Config, ConfigError> {
         if self.tree.root().get("worker_ports").is_some() {
             return Err(ConfigError::TooOld);
@@ -335,9 +338,10 @@ impl<'a> RawConfig<'a> {
         Ok(PortChoice::Range { first, end })
     }
 
-    /// The address alone means nothing: since 2025.03.10 it is always given.
+    /// Returns the hub's address and port if both are given. The address alone does not enable
+    /// monitoring: releases since 2025.03.10 always send it.
     fn hub(&self) -> Result<Option<HubAddress>, ConfigError> {
-        // Stock asks both whether they are None, and nothing else.
+        // The stock interchange tests both for None, and for nothing else.
         let (Some(port), Some(_)) = (self.get("hub_zmq_port"), self.get("hub_address")) else {
             return Ok(None);
         };
@@ -355,7 +359,7 @@ impl<'a> RawConfig<'a> {
         seconds
             .filter(|seconds| *seconds > 0.0)
             .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
-            // Less than a nanosecond is none.
+            // A threshold below one nanosecond is rounded to zero, which is refused.
             .filter(|threshold| !threshold.is_zero())
             .ok_or_else(|| wrong("heartbeat_threshold", expected, view))
     }
@@ -380,13 +384,13 @@ impl<'a> RawConfig<'a> {
         }
     }
 
-    /// The flag came in 2025.09.15 and governed Python's version only; since 2026.05.18, which
-    /// also brought `log_config`, it governs both.
+    /// The flag appeared in 2025.09.15 and governed Python's version only. Since 2026.05.18, which
+    /// also introduced `log_config`, it governs both versions.
     fn version_check(&self) -> VersionCheck {
         let key = "_check_python_mismatch";
         let has_log_config = self.tree.root().get("log_config").is_some();
         match self.tree.root().get(key) {
-            // Stock takes the flag for what Python does.
+            // The stock interchange tests the flag for truth, as Python's `if` does.
             Some(flag) if flag.is_falsy() && has_log_config => VersionCheck::Off,
             Some(flag) if flag.is_falsy() => VersionCheck::ParslOnly,
             Some(_) | None => VersionCheck::PythonAndParsl,
@@ -420,12 +424,14 @@ impl<'a> RawConfig<'a> {
             .collect()
     }
 
-    /// None for whatever Python takes for false, where stock asks no more than that.
+    /// The value of a key that the stock interchange tests for truth only: None if the value is
+    /// absent or false in Python.
     fn given(&self, key: &str) -> Option<View<'_, 'a>> {
         self.get(key).filter(|view| !view.is_falsy())
     }
 
-    /// None for a key that is absent or None: no key that is asked for here tells these apart.
+    /// The value of a key; None if the key is absent or its value is None. No key that is read here
+    /// distinguishes the two.
     fn get(&self, key: &str) -> Option<View<'_, 'a>> {
         self.tree.root().get(key).filter(|view| !view.is_none())
     }
@@ -438,7 +444,7 @@ impl<'a> RawConfig<'a> {
         self.get(key).ok_or_else(|| missing(key, expected))
     }
 
-    /// Stock hands it on unseen.
+    /// The stock interchange forwards the run id without checking it.
     fn run_id(&self) -> Result<Option<String>, ConfigError> {
         let key = "run_id";
         match self.get(key).map(|view| (view, view.as_str())) {
@@ -449,7 +455,7 @@ impl<'a> RawConfig<'a> {
         }
     }
 
-    /// `*` is stock's word for every address, and so is no address.
+    /// `*`, the empty string and None stand for every address in the stock interchange.
     fn interchange_address(&self) -> Result<Option<Address>, ConfigError> {
         let key = "interchange_address";
         match self.given(key).map(View::as_str) {
@@ -458,7 +464,7 @@ impl<'a> RawConfig<'a> {
         }
     }
 
-    /// IP addresses only, as in Parsl.
+    /// Reads an IP address or `localhost`. Other host names are refused, as in Parsl.
     fn address(&self, key: &'static str) -> Result<Option<Address>, ConfigError> {
         let Some(view) = self.get(key) else {
             return Ok(None);
@@ -471,7 +477,8 @@ impl<'a> RawConfig<'a> {
         address.map(Some).ok_or_else(|| wrong(key, ADDRESS, view))
     }
 
-    /// A str, or a `pathlib` path: its class called with its parts.
+    /// Reads a path: a str, or a pickled `pathlib` object, which is a class called with the path's
+    /// parts.
     fn path(&self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
         let Some(view) = self.get(key) else {
             return Ok(None);
@@ -520,8 +527,9 @@ fn port_number(view: View<'_, '_>) -> Option<u16> {
     u16::try_from(view.as_i64()?).ok().filter(|port| *port > 0)
 }
 
-/// The class of an instance, however it was pickled: by `object.__reduce_ex__(2)` and up it is the
-/// callable itself (NEWOBJ), or the first argument of `copyreg`'s helpers (protocols 0 and 1).
+/// The module and name of an instance's class, for every pickle protocol. The callable is the class
+/// itself if `object.__reduce_ex__(2)` or newer pickled it (NEWOBJ). Protocols 0 and 1 call a
+/// helper of `copyreg` with the class as the first argument.
 fn class_of(object: View<'_, '_>) -> Option<(String, String)> {
     let instance = object.instance()?;
     let (module, name) = instance.callable.class_name()?;
@@ -533,7 +541,8 @@ fn class_of(object: View<'_, '_>) -> Option<(String, String)> {
     Some((module.to_owned(), name.to_owned()))
 }
 
-/// Parsl's log configurations, told apart by class name alone: they have moved between modules.
+/// Reads a log configuration. Parsl's classes are identified by their names and not by their full
+/// module paths, because Parsl has moved them between modules.
 fn logging_kind(object: View<'_, '_>, default_level: i64) -> LoggingKind {
     let Some((module, class)) = class_of(object) else {
         let class = object.kind_name().to_owned();
@@ -548,7 +557,7 @@ fn logging_kind(object: View<'_, '_>, default_level: i64) -> LoggingKind {
             .and_then(|i| i.state)
             .and_then(|s| s.get(name))
     };
-    // Parsl's classes log everything unless told otherwise.
+    // The default level of Parsl's classes is 10, which logs everything.
     let level = attribute("level").and_then(View::as_i64).unwrap_or(10);
     let of_parsl = module.starts_with("parsl.logconfigs");
     match class.as_str() {

@@ -1,7 +1,7 @@
-//! Who may talk to us: the certificate files that HTEX writes, and the verdict on a peer's key.
+//! CURVE certificates: the files that HTEX writes, and the decision whether a peer may connect.
 //!
-//! Everything here is a function of files and bytes. The ZAP socket, and the CURVE options of the
-//! others, are the event loop's.
+//! Everything here is a function of files and bytes. The event loop owns the ZAP socket and sets
+//! the CURVE options of the other sockets.
 //!
 //! ```text
 //! cert_dir/server.key_secret ──► our secret key            (all sockets but the hub's)

@@ -1,17 +1,18 @@
-//! What the submit side said at the start, and what can be found out about it.
+//! The submit side: the configuration that it sends at the start, and its versions and
+//! certificates.
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | [`address`] | an IP address, with the zone that it may need |
-//! | [`config`] | what the executor wrote to our standard input, checked |
-//! | [`curve`] | the certificates that it wrote, and the verdict on whoever shakes hands |
-//! | [`versions`] | the Python and the Parsl that it runs, which managers are checked against |
-//! | [`releases`] | which Parsl this program is tested with |
-//! | [`children`] | what a process that we start gets of us |
+//! | [`address`] | an IP address, with an optional zone |
+//! | [`config`] | the executor's configuration from standard input, checked |
+//! | [`curve`] | the certificates that the executor writes, and the decision on each peer |
+//! | [`versions`] | the Python and Parsl of the submit side, which managers must match |
+//! | [`releases`] | the releases of Parsl that this program is tested with |
+//! | [`children`] | the descriptors that child processes inherit |
 //!
-//! `config` reads addresses; `versions` starts an interpreter as its last resort, and names
-//! `children` for that; both name `releases`. Otherwise they name nothing of each other. No
-//! sockets: the event loop has them.
+//! `config` uses `address`; `versions` uses `children` when it runs an interpreter as a last
+//! resort; both use `releases`. There are no other dependencies between these modules. The sockets
+//! are in the event loop.
 
 pub mod address;
 pub mod children;

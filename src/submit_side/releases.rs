@@ -1,27 +1,28 @@
-//! The releases of Parsl that this program is tested with, and where another one stands to them.
+//! The releases of Parsl that this program is tested with, and how another release compares to
+//! them.
 //!
-//! Both ends of the window are written here and nowhere else: the harness reads them out of this
-//! file (`python_harness/harness/releases/supported.py`), and its command `window` moves the newer.
+//! Both ends of this window are written only here. The harness reads them from this file
+//! (`python_harness/harness/releases/supported.py`), and its command `window` moves the newer end.
 
-/// Older releases have two ports for managers, and are refused.
+/// The oldest tested release. Older releases use two ports for managers and are refused.
 pub const OLDEST_TESTED: &str = "2025.06.30";
-/// A newer release is served as long as it speaks as this one does.
+/// The newest tested release. A newer release is served as long as its protocol is the same.
 pub const NEWEST_TESTED: &str = "2026.10.26";
 
-/// Where a release stands to the window.
+/// How a release compares to the window of tested releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Before it.
+    /// The release is before the window.
     Older,
-    /// In it, both ends included.
+    /// The release is in the window, both ends included.
     Tested,
-    /// After it.
+    /// The release is after the window.
     Newer,
-    /// Not of the form `2026.10.26`: it cannot be compared.
+    /// The release's name is not of the form `2026.10.26` and cannot be compared.
     Unknown,
 }
 
-/// Where the release that calls itself `parsl` stands; leading zeros do not count.
+/// Compares the release `parsl` to the window; leading zeros do not count.
 #[must_use]
 pub fn standing(parsl: &str) -> Standing {
     let Some(release) = numbers(parsl) else {
@@ -36,7 +37,7 @@ pub fn standing(parsl: &str) -> Standing {
     }
 }
 
-/// Whether one release came after another; false where they cannot be compared.
+/// Whether `release` is newer than `other`; false if they cannot be compared.
 #[must_use]
 pub fn is_after(release: &str, other: &str) -> bool {
     let both = numbers(release).zip(numbers(other));
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_release_is_not_after_one() {
+    fn an_unreadable_release_is_not_newer() {
         assert!(is_after("2027.01.04", "2026.12.28"));
         assert!(!is_after("2026.10.05", "2026.10.5"));
         assert!(!is_after("2027.dev", "2026.10.26"));

@@ -1,10 +1,10 @@
 //! The Python and the Parsl of the submit side, which managers are checked against.
 //!
-//! The start-up configuration has neither. They are needed when the first manager registers,
-//! and found in the order of [`find`]. The stock interchange compares with the environment that
-//! its own script runs in, so for us the nearest likeness of that comes first.
+//! The start-up configuration contains neither. They are needed when the first manager registers,
+//! and [`find`] describes the order of the search. The stock interchange compares with the
+//! environment that its script runs in, so the most similar environment is searched first.
 //!
-//! Everything is read from text and names of files; Parsl's metadata is of no use, as it says
+//! All versions are read from texts and file names. Parsl's metadata is not used, because it says
 //! `2026.10.5` where `parsl.version.VERSION` says `2026.10.05`.
 
 mod ask_interpreter;
@@ -35,18 +35,18 @@ use std::time::Duration;
 use environment::Environment;
 use stock_script::Script;
 
-/// Where a version was learned; shown in the log.
+/// The source of a version; it appears in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It was given on the command line.
+    /// A flag on the command line.
     Flag,
-    /// This program is installed in an environment.
+    /// The environment that this program is installed in; the field is this program's file.
     BesideBinary(PathBuf),
-    /// So is the stock `interchange.py` on PATH.
+    /// The environment of the stock `interchange.py` on PATH; the field is the script's file.
     BesideScript(PathBuf),
-    /// The files that the submit process has mapped.
+    /// The memory map of the submit process; the field is its process id.
     Starter(u32),
-    /// The interpreter of the stock script told.
+    /// The answer of the stock script's interpreter; the field is the interpreter's file.
     Interpreter(PathBuf),
 }
 
@@ -62,43 +62,45 @@ impl fmt::Display for Source {
     }
 }
 
-/// A version and where it comes from.
+/// A version and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known<T> {
     /// The version.
     pub version: T,
-    /// Where it comes from.
+    /// The source of the version.
     pub source: Source,
 }
 
-/// The submit side's versions, as far as they could be found.
+/// The submit side's versions, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubmitVersions {
-    /// Python's.
+    /// The version of Python.
     pub python: Option<Known<PythonVersion>>,
-    /// Parsl's `VERSION`, to the letter.
+    /// Parsl's `VERSION`, unchanged.
     pub parsl: Option<Known<String>>,
-    /// The directory of that Parsl's modules.
+    /// The directory of the modules of this Parsl.
     pub package: Option<PathBuf>,
 }
 
-/// Looks for both versions. Each half may stay unknown; the first manager then sets the measure.
+/// Searches for both versions. Either may stay unknown; then the first manager's version becomes
+/// the reference.
 ///
-/// The order, of which each step is taken only if a half is still missing:
-/// 1. the flags: exact, and the only way if a wrapper starts us;
-/// 2. the environment that this program is installed in: it is where the user put the pair;
-/// 3. the environment of the stock `interchange.py` on PATH: what stock would compare with;
-/// 4. the submit process's memory map. It would be the best witness if it always spoke; but it may
-///    be out of sight behind a wrapper, and `--user` or editable installs of Parsl leave no trace
-///    in it. Steps 2 and 3 normally agree with it;
-/// 5. the interpreter of the stock script is run and asked where Parsl is. It alone knows
-///    editable installs and PYTHONPATH, and costs about 20 ms, at most 2 s.
+/// The search takes these steps in order, each only while a version is missing:
+/// 1. the flags: they are exact, and the only source if a wrapper starts this program;
+/// 2. the environment that this program is installed in, because the user chose it;
+/// 3. the environment of the stock `interchange.py` on PATH, which the stock interchange would use;
+/// 4. the submit process's memory map. It would be the best source if it were always available. But
+///    a wrapper may hide the process, and `--user` or editable installs of Parsl leave no trace in
+///    the map. Steps 2 and 3 normally agree with it;
+/// 5. the stock script's interpreter, which is run and asked where Parsl is. Only this step finds
+///    editable installs and PYTHONPATH. It takes about 20 ms, at most 2 s.
 ///
-/// A place that contradicts what is known already is another environment, and none of it counts.
-/// Several environments in one place count only if one of them agrees with what is known.
+/// A source that contradicts a known version describes another environment and is ignored entirely.
+/// If a source shows several environments, it counts only if exactly one of them agrees with the
+/// known versions.
 ///
-/// It reads files that may be on a stalled file system: call it where that may take its time,
-/// such as through [`Search`].
+/// The search reads files that may be on a stalled file system. Call it where it may block, for
+/// example through [`Search`].
 #[must_use]
 pub fn find(hints: &Hints) -> SubmitVersions {
     let mut found = SubmitVersions::given(hints);
@@ -130,7 +132,8 @@ pub fn find(hints: &Hints) -> SubmitVersions {
     found
 }
 
-/// What a Python script would run with: its interpreter is asked, which takes 2 s at the most.
+/// Finds the versions that a Python script would run with. Its interpreter is run and asked, which
+/// takes at most 2 s.
 #[must_use]
 pub fn of_script(script: &Path, path: &OsStr) -> SubmitVersions {
     let mut found = SubmitVersions::default();
@@ -141,29 +144,30 @@ pub fn of_script(script: &Path, path: &OsStr) -> SubmitVersions {
     found
 }
 
-/// A [`find`] on a thread of its own, so that a stalled file system stalls nobody else.
+/// A [`find`] on a separate thread, so that a stalled file system blocks no other work.
 #[derive(Debug)]
 pub struct Search {
     answer: Receiver<SubmitVersions>,
 }
 
 impl Search {
-    /// Begins it.
+    /// Starts the search.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system cannot start a thread.
     pub fn start(hints: Hints) -> io::Result<Self> {
         let (sender, answer) = mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("htex-versions".to_owned())
             .spawn(move || {
-                // Nobody waits any longer: then nobody misses it.
+                // Sending fails if the receiver is dropped; then the result is not needed.
                 let _ = sender.send(find(&hints));
             })?;
         Ok(Self { answer })
     }
 
-    /// The answer, if there is one within `limit`; it is given once.
+    /// Returns the result of the search if it arrives within `limit`. The result is returned only
+    /// once.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> Option<SubmitVersions> {
         self.answer.recv_timeout(limit).ok()
@@ -185,7 +189,7 @@ impl SubmitVersions {
         }
     }
 
-    /// Whether nothing is left to be found.
+    /// Whether both versions are known.
     fn is_complete(&self) -> bool {
         self.python.is_some() && self.parsl.is_some()
     }

@@ -1,4 +1,4 @@
-//! `completions SHELL`: the words of the command line, in the shell's own script.
+//! `completions SHELL`: prints the script that completes the command line in a shell.
 
 use std::process::ExitCode;
 

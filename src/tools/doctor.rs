@@ -1,19 +1,20 @@
-//! `doctor CONFIG.py|RUNDIR|ENDPOINT`: what would go wrong with a configuration, or went wrong in a
-//! run, or which interchange an endpoint of Globus Compute has, in plain words. Nothing is started
-//! and nothing is changed.
+//! `doctor CONFIG.py|RUNDIR|ENDPOINT`: reports in plain words what would go wrong with a
+//! configuration, what went wrong in a run, or which interchange an endpoint of Globus Compute has.
+//! Nothing is started and nothing is changed.
 //!
-//! * [`configuration`], for a file: `kind` says whether it is Python; the user's Python loads it
-//!   (`question.py`, within the walls of `guard.py`; `factories.py` knows which functions to call,
-//!   `surroundings.py` what was missed here, and `troubles.py` whether that or the file is wrong).
-//!   `description` is the answer, and each file of `checks` looks at one part of it. A new check is
-//!   a function there that gives findings, and a line in `configuration::examine_executors`.
-//! * [`endpoint`], for an endpoint's directory: `set_up` is what its own Python tells of it (by
-//!   `question.py`), and `ways` says who would serve.
-//! * [`run`](mod@run), for a directory: `log` reads the interchange's log, `events` knows its
-//!   sentences, `blocks` reads what blocks have left, and `still_running` asks an interchange that
-//!   is there. A new sentence of the log is an entry of `kinds::KINDS`.
-//! * [`diagnosis`] is what comes of each, as text and as JSON; [`question`] asks a Python, and
-//!   [`disk`] is looked at for configurations and runs.
+//! * [`configuration`] examines a file. `kind` decides whether it is Python. The user's Python
+//!   loads it with `question.py`, restricted by `guard.py`. `factories.py` decides which functions
+//!   to call. `surroundings.py` knows what the file may lack here, and `troubles.py` decides
+//!   whether the file or its surroundings are wrong. `description` is the answer, and each file of
+//!   `checks` examines one part of it. A new check is a function there that returns findings, and a
+//!   line in `configuration::examine_executors`.
+//! * [`endpoint`] examines an endpoint's directory. `set_up` is the answer of the endpoint's own
+//!   Python (by `question.py`), and `ways` decides which interchange would serve.
+//! * [`run`](mod@run) examines a run's directory. `log` reads the interchange's log, `events` knows
+//!   its sentences, `blocks` reads the files that blocks left, and `still_running` queries an
+//!   interchange that still runs. A new sentence of the log is an entry of `kinds::KINDS`.
+//! * [`diagnosis`] is the result, as text and as JSON. [`question`] runs a script by the user's
+//!   Python. [`disk`] is examined for configurations and for runs.
 
 mod configuration;
 mod diagnosis;
@@ -84,7 +85,8 @@ const AFTER_HELP: &str = "A configuration is loaded in a process that may not wr
     1 it could not be examined, which says nothing about it; 2 wrong arguments; 3 warnings; \
     4 problems.";
 
-/// `program` is what `interchange_launch_cmd` may name, with its arguments.
+/// Runs `doctor`. `program` is htex-interchange's command line, by which the arguments in
+/// `interchange_launch_cmd` are checked.
 pub(super) fn run(arguments: &Arguments, program: &Command) -> Result<ExitCode, Trouble> {
     let what = match (&arguments.explain, &arguments.what) {
         (None, Some(what)) => what,

@@ -1,6 +1,6 @@
-//! `enable`, `disable` and `enabled`: this program wherever a Python would start Parsl's own
-//! interchange, for programs whose `interchange_launch_cmd` is not theirs to choose, or names
-//! Parsl's with its path. Which files do that, and how, is in `shared::pth`.
+//! `enable`, `disable` and `enabled`: make a Python start this program instead of Parsl's own
+//! interchange. They are for programs whose `interchange_launch_cmd` the user cannot choose, or
+//! whose command names Parsl's interchange by its path. `shared::pth` has the files that do this.
 
 use std::env;
 use std::fmt::Write as _;
@@ -46,7 +46,7 @@ const AFTER_HELP: &str = "Parsl's own interchange is what this Python starts as 
 const NOT_ENABLED: u8 = 3;
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// Why the Python is as it was.
+/// Why the Python was not changed.
 #[derive(Debug, thiserror::Error)]
 enum NotDone {
     #[error("no Python was found; name one with --python")]
@@ -84,7 +84,7 @@ pub(super) fn enable(arguments: &Arguments) -> Result<ExitCode, Trouble> {
         binary.display(),
         pair.line().display()
     );
-    // The user's own packages are read before those of the installation.
+    // Python reads the user's own packages before those of the installation.
     if let Some(first) = site.enabled()
         && first.pair != pair
         && first.binary != binary
@@ -100,7 +100,7 @@ pub(super) fn enable(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where there may be a place that the user may write to.
+/// Adds a hint to --user if the user's own packages may be writable instead.
 fn hint(error: NotChanged, site: &Site, is_users: bool) -> Trouble {
     match (&error, site.of_user()) {
         (NotChanged::NotWritten { .. }, Some(users)) if !is_users => {
@@ -160,7 +160,7 @@ pub(super) fn enabled(which: &WhichPython) -> Result<ExitCode, Trouble> {
     })
 }
 
-/// Whether it would run, and what to say about it.
+/// Returns whether the program runs, and a description of it.
 fn program(enabled: &Enabled) -> (bool, String) {
     match release_of(&enabled.binary) {
         Some(release) if release == OURS => (true, format!("release {release}, as this is")),

@@ -1,8 +1,9 @@
-//! `globus-compute-endpoint`, the command of Globus Compute's endpoints, in our place of it.
+//! `globus-compute-endpoint`, the command of Globus Compute's endpoints, when it is a shim of this
+//! program.
 //!
 //! An endpoint's engine starts the interchange as the first `globus-compute-endpoint` on PATH, with
-//! the words [`ASKED`]. A shim by that name serves for exactly these, and leaves every other call
-//! to the next program of that name, which is the real one.
+//! the arguments [`ASKED`]. A shim with that name serves for exactly these arguments. It passes
+//! every other call to the next program of that name, which is the real one.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,32 +16,34 @@ use submit_side::versions::candidates;
 
 use crate::shared::occupant::{Occupant, occupant_of};
 
-/// What the engine starts.
+/// The command that the engine starts.
 pub(crate) const NAME: &str = "globus-compute-endpoint";
-/// And the words behind it, in Globus Compute 4.0.0 to 4.19.0.
+/// The command's arguments for the interchange, in Globus Compute 4.0.0 to 4.19.0.
 const ASKED: [&str; 2] = ["python-exec", "parsl.executors.high_throughput.interchange"];
 
-/// As a shell says that there is no such program, or that it cannot be run.
+/// Exit status with which a shell reports a missing program. `NOT_RUN` is the status for a program
+/// that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
-/// Where programs are looked for if there is no PATH, as Python does.
+/// Directories for programs if PATH is not set, as in Python.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
-/// How many shims a call came by. Endpoint, user endpoint and managers start each other by this
-/// name, so that some are usual; a program that calls the shim again would go round for ever.
+/// Variable that counts the shims that a call has passed. Endpoint, user endpoint and managers
+/// start each other by this name, so a few are usual. A program that calls the shim again would
+/// loop for ever.
 const DEPTH_VARIABLE: &str = "HTEX_INTERCHANGE_PASSED_ON";
 const DEPTH_MAX: u32 = 32;
 
-/// What is asked for by that name.
+/// A call of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Call {
-    /// The interchange, as the engine starts it.
+    /// Start the interchange, as the engine does.
     Interchange,
-    /// Something that the real command does, with these arguments.
+    /// Any other call, with these arguments; it is for the real command.
     Another(Vec<OsString>),
 }
 
-/// What `words`, a whole command line, asks of the command of endpoints. None if it goes by another
-/// name.
+/// Interprets a whole command line as a call of the endpoints' command. None if the program has
+/// another name.
 #[must_use]
 pub fn call(words: impl IntoIterator<Item = OsString>) -> Option<Call> {
     let mut words = words.into_iter();
@@ -54,8 +57,8 @@ pub fn call(words: impl IntoIterator<Item = OsString>) -> Option<Call> {
     })
 }
 
-/// Becomes the next program of that name on PATH. Returns only if there is none, with the status to
-/// end with.
+/// Replaces this process by the next program of that name on PATH. If there is none, returns the
+/// exit status.
 #[must_use]
 pub fn pass_on(arguments: &[OsString]) -> ExitCode {
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
@@ -98,14 +101,14 @@ fn depth() -> u32 {
     depth.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The first on `path` that is not ours.
+/// Returns the first program of that name on `path` that is not htex-interchange.
 pub(crate) fn next(path: &OsStr) -> Option<PathBuf> {
     let mut all = candidates(path, NAME).map(|(file, _)| file);
     all.find(|file| !is_ours(file))
 }
 
-/// Whether this program, of whatever release, is at `file`, by whatever way. What cannot be read is
-/// somebody else's: who is led in a circle by it is told so.
+/// Whether `file` is htex-interchange of any release, or a link to it. An unreadable file counts as
+/// another program. If such a file leads to a loop of calls, [`pass_on`] reports the loop.
 pub(crate) fn is_ours(file: &Path) -> bool {
     let own = env::current_exe().unwrap_or_default();
     matches!(
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn it_serves_for_exactly_the_words_of_the_engine() {
+    fn only_the_engines_arguments_start_the_interchange() {
         let [python_exec, module] = ASKED;
         for name in [NAME, "/opt/a shim/globus-compute-endpoint"] {
             let asked = called(&[name, python_exec, module]);
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn by_another_name_it_is_itself() {
+    fn another_program_name_is_no_endpoint_command() {
         for name in [
             "htex-interchange",
             "interchange.py",
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_stays_as_it_is() {
+    fn arguments_that_are_no_text_are_passed_unchanged() {
         let odd = OsString::from_vec(b"Zo\xeb".to_vec());
         let words = [NAME.into(), odd.clone()];
         assert_eq!(call(words), Some(Call::Another(vec![odd])));

@@ -1,5 +1,4 @@
-//! The page on a finding that `doctor` or `status` reported, as a terminal shows it. The guide has
-//! the texts.
+//! The page about a finding of `doctor` or `status`, for a terminal. The guide has the texts.
 
 use std::fmt::Write as _;
 
@@ -9,10 +8,10 @@ use crate::shared::words::paragraph;
 
 const COLUMNS: usize = 92;
 const NEAR_MAX: usize = 5;
-/// From 0, nothing in common, to 1, the same.
+/// Minimum similarity of a name, from 0 (nothing in common) to 1 (the same).
 const SIMILAR: f64 = 0.8;
 
-/// For a terminal.
+/// Returns the page about a finding, for a terminal.
 pub(crate) fn page(id: &str) -> Option<String> {
     let finding = finding(id)?;
     let mut text = format!("{}\n", finding.id);
@@ -23,7 +22,7 @@ pub(crate) fn page(id: &str) -> Option<String> {
     Some(text)
 }
 
-/// What to say of an id that no finding has: those that are near it, and all there are.
+/// Returns the message that no finding has this id, with similar ids and all ids.
 pub(crate) fn without_page(id: &str) -> String {
     let mut all: Vec<Finding> = findings().collect();
     all.sort_by_key(|finding| finding.id);
@@ -44,7 +43,7 @@ pub(crate) fn without_page(id: &str) -> String {
     text
 }
 
-/// The nearest of `all` first.
+/// Returns the names in `all` that are similar to `id`, the most similar first.
 pub(crate) fn near<'a>(id: &str, all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let id = id.to_lowercase();
     let similar = all.map(|other| match id.len() > 2 && other.contains(&*id) {

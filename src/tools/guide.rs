@@ -1,6 +1,6 @@
-//! `guide [TOPIC]`: the pages of the guide on a terminal, for login nodes without a browser. A
-//! topic is a page, a finding or event code, a flag, a metric, or whatever else has a heading or a
-//! row of a table.
+//! `guide [TOPIC]`: prints pages of the guide on a terminal, for login nodes without a browser. A
+//! topic is a page, a finding, an event code, a flag, a metric, or anything else with a heading or
+//! a row in a table.
 
 mod markdown;
 mod table;
@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     }
 }
 
-/// One line for each page.
+/// Lists the pages, one line for each.
 fn contents(paper: &Paper) -> String {
     let mut text = paper.bold("The guide of htex-interchange") + "\n\n";
     let widest = PAGES.iter().map(|page| page.topic.len()).max().unwrap_or(0);
@@ -74,7 +74,7 @@ fn text_on(topic: &str, paper: &Paper) -> Option<String> {
         return Some(markdown::rendered(page.text, paper));
     }
     let finding = explain::page(&topic.to_lowercase());
-    // What a log line means stands beside the finding of its name; any other part says the same.
+    // If the topic is a finding, only the log code of the same name adds anything to its page.
     let part = lookup::part(topic).filter(|part| finding.is_none() || part.topic == "codes");
     let part = part.map(|part| {
         let text = markdown::rendered(&part.text, paper);
@@ -84,7 +84,7 @@ fn text_on(topic: &str, paper: &Paper) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// What to say of a word that stands for nothing here.
+/// Returns the message that the guide has no such topic, with similar topics.
 fn unknown(topic: &str) -> String {
     let ids = findings().map(|finding| finding.id);
     let topics = PAGES.iter().map(|page: &Page| page.topic);

@@ -1,6 +1,6 @@
-//! `install-shim DIR`: this program by the name of `interchange.py`, which is what an unchanged
-//! Parsl starts: the first executable of that name on PATH. With `--globus-compute` by the name of
-//! what the endpoints of Globus Compute start.
+//! `install-shim DIR`: installs this program as `interchange.py`. An unchanged Parsl starts the
+//! first executable of that name on PATH. With `--globus-compute`, installs it under the name of
+//! the command that Globus Compute's endpoints start.
 
 mod told;
 
@@ -17,7 +17,7 @@ use crate::shared::occupant::{Occupant, occupant_of};
 use crate::shared::output::{Trouble, say};
 use crate::shared::put;
 
-/// HTEX's `interchange_launch_cmd`, unless somebody names another.
+/// The default `interchange_launch_cmd` of Parsl's HighThroughputExecutor.
 const NAME: &str = "interchange.py";
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub struct Arguments {
     remove: bool,
 }
 
-/// Why nothing has changed.
+/// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 enum NotDone {
     #[error("{}: no PATH can name a colon", .0.display())]
@@ -69,7 +69,7 @@ enum NotDone {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
-    // As the user wrote it: a link in it may be meant to be moved later.
+    // Links in the path are not resolved: the user may want to change them later.
     let directory = absolute(&arguments.directory)?;
     let name = match arguments.globus_compute {
         true => endpoint_command::NAME,
@@ -130,7 +130,8 @@ fn install(directory: &Path, place: &Path, arguments: &Arguments) -> Result<Stri
     ))
 }
 
-/// With its parent there: a missing one is a slip of the pen more often than a wish.
+/// Creates the directory, but not its parent: a missing parent is more often a typing error than
+/// intended.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the system has many kinds of errors"

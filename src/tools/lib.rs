@@ -1,38 +1,39 @@
-//! What people run by hand: `htex-interchange TOOL`.
+//! Tools that people run by hand: `htex-interchange TOOL`.
 //!
-//! A tool is a module with its arguments and a `run`, a variant of [`Tool`], whose first line of
-//! documentation is what every list of tools shows, and an arm of [`run`]. Tools stand outside
-//! of the broker's life: `main` runs one before it has touched standard input or signals, and none
-//! can name the broker or a socket of ZeroMQ.
+//! A tool is a module with its arguments and a `run`, a variant of [`Tool`], and an arm of [`run`].
+//! The first line of the variant's documentation is what every list of tools shows. Tools are
+//! independent of the broker: `main` runs a tool before it touches standard input or signals, and
+//! no tool can use the broker or a socket of ZeroMQ.
 //!
-//! | tool | module | what is in it |
+//! | tool | module | contents |
 //! | --- | --- | --- |
 //! | `status` | `status` | `screen`: one interchange in full or in short; `table` |
 //! | `top` | `top` | `app`: what keys do; `draw`; `rows`: which managers; `history`: rates |
 //! | `doctor` | `doctor` | `configuration`: before a run; `run`: after one; `diagnosis` |
 //! | `guide` | `guide` | `markdown`: a page in plain lines; `table` |
 //! | `report` | `report` | finds the Python whose package draws the page |
-//! | `install-shim` | `install_shim` | `told`: who finds it, and what to do for that |
-//! | `enable`, `disable`, `enabled` | `enable` | words; `shared::pth` does it |
+//! | `install-shim` | `install_shim` | `told`: which programs find the shim, and what to do |
+//! | `enable`, `disable`, `enabled` | `enable` | the texts; `shared::pth` has the files |
 //! | `completions`, `man` | the same | the command line for a shell and for `man` |
 //!
-//! `endpoint_command` is no tool: it is what the program does where an endpoint of Globus Compute
-//! has called it by the name of its own command.
+//! `endpoint_command` is no tool: this program runs it when an endpoint of Globus Compute calls it
+//! by the name of the endpoints' own command.
 //!
-//! Below the tools lie three rooms, and no file of them knows a tool:
+//! The tools use three modules, none of which depends on a tool:
 //!
-//! * `explain`: the page on a finding, by its id. The texts are the guide's: a new finding needs a
+//! * `explain`: the page on a finding, by its id. The guide has the texts: a new finding needs a
 //!   section in `src/guide/findings/`.
-//! * `running`: interchanges that run. `search` finds them, `client` asks one, `findings` says what
-//!   its answer means (a rule of what is wrong with a run goes there), `manager_counts` adds
-//!   managers up, `labels` names things, and `last_words` reads the logs of those that do not
-//!   answer.
-//! * `shared`: what has nothing to do with that. `finding` (what was found, how bad it is),
-//!   `words` (numbers, times and lines as people read them), `paper` (colours and widths), `pager`,
-//!   `output` (standard output, and the line that a tool ends with), `log_file`, `occupant` (whose
-//!   program a file is), `process` (what `/proc` tells of one), `python` (which Pythons there are),
-//!   `pth` (what makes a Python start this program), `put` (a file that is replaced at once),
-//!   `endpoint` (directories of Globus Compute), `child` (programs that are run for a moment).
+//! * `running`: running interchanges. `search` finds them, `client` queries one, `findings`
+//!   interprets its answer (rules about what is wrong with a run belong there), `manager_counts`
+//!   sums over managers, `labels` names things, and `last_words` reads the logs of interchanges
+//!   that do not answer.
+//! * `shared`: everything else. `finding` (a finding and its severity), `words` (numbers, times and
+//!   lines for people), `charset` (what a terminal can show), `coded` (log lines by their codes),
+//!   `paper` (colours and widths), `pager`, `output` (standard output, and the line with which a
+//!   tool fails), `log_file`, `occupant` (which program a file is), `process` (information from
+//!   `/proc`), `python` (which Pythons there are), `pth` (files that make a Python start this
+//!   program), `put` (a file that is replaced at once), `endpoint` (directories of Globus Compute),
+//!   `child` (child processes with a time limit).
 
 mod completions;
 mod doctor;
@@ -86,7 +87,7 @@ pub enum Tool {
     Man,
 }
 
-/// Exit status of a tool that ended early; wrong arguments are clap's 2.
+/// Exit status of a tool that failed. Wrong arguments have clap's exit status, 2.
 const FAILED: u8 = 1;
 
 /// Runs `tool` to its end. `program` is the whole command line, for tools that describe it.
@@ -114,7 +115,7 @@ pub fn run(tool: Tool, program: Command) -> ExitCode {
     })
 }
 
-/// Whoever reads our output has seen enough, as `head` does.
+/// Whether the error is a closed pipe: the output's reader, such as `head`, has seen enough.
 fn is_closed_pipe(trouble: &(dyn Error + 'static)) -> bool {
     trouble
         .downcast_ref::<io::Error>()

@@ -1,4 +1,4 @@
-//! `man`: the whole command line as one page, tools included.
+//! `man`: prints the whole command line, including the tools, as one manual page.
 
 use std::io;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub(super) fn run(program: Command) -> Result<ExitCode, Trouble> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// In troff. One page instead of one for each tool, because it is one file to put in its place.
+/// Returns the page in troff. One page for all tools is a single file to install.
 fn page(mut program: Command) -> io::Result<Vec<u8>> {
     program.build();
     let mut page = Vec::new();
@@ -25,7 +25,7 @@ fn page(mut program: Command) -> io::Result<Vec<u8>> {
     man.render_options_section(&mut page)?;
     page.extend_from_slice(b".SH TOOLS\n");
     for tool in program.get_subcommands() {
-        // clap's own, which prints what stands here.
+        // clap's own `help` would print the same text.
         if tool.get_name() != "help" {
             page.extend(section(tool.clone())?);
         }
@@ -48,7 +48,7 @@ fn section(tool: Command) -> io::Result<Vec<u8>> {
     Ok(section)
 }
 
-/// Sections as paragraphs: they stand below a heading of ours.
+/// Turns headings of sections into paragraphs, because they are below another heading.
 fn without_headings(troff: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(troff);
     let lines = text.lines().map(|line| match line.starts_with(".SH ") {

@@ -1,5 +1,6 @@
-//! `report RUNDIR`: a page with pictures of a run. A module of the wheel's Python package makes it,
-//! `htex_interchange.report`; here a Python that has it is found, and run.
+//! `report RUNDIR`: makes a page with pictures of a run. The module `htex_interchange.report` of
+//! the wheel's Python package makes the page. This tool finds a Python that has the module, and
+//! runs it.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -15,10 +16,11 @@ use crate::shared::output::Trouble;
 use crate::shared::python;
 
 const MODULE: &str = "htex_interchange.report";
-/// Exits with 0 if the module is there, without running it.
+/// Python code that exits with 0 if the module exists, without running the module.
 const HAS_MODULE: &str = "import importlib.util, sys; \
                           sys.exit(importlib.util.find_spec('htex_interchange.report') is None)";
-/// A Python starts in 20 ms from a warm disk, and may take long from a network file system.
+/// Time limit for a Python. It starts in 20 ms from a warm disk, and may take long from a network
+/// file system.
 const ASKED_FOR: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
@@ -41,7 +43,7 @@ pub struct Arguments {
 const AFTER_HELP: &str = "Exit status: 0 the page is written; 1 there is nothing to report, or no \
     Python that can; 2 wrong arguments.";
 
-/// Why there is no report.
+/// Why no report was made.
 #[derive(Debug, thiserror::Error)]
 enum NoReport {
     #[error(
@@ -59,7 +61,8 @@ enum NoReport {
     NotRun { python: PathBuf, error: io::Error },
 }
 
-/// Becomes the Python that makes the report: its status and what Ctrl-C does are its own.
+/// Replaces this process by the Python that makes the report. The exit status and the reaction to
+/// Ctrl-C are then Python's.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let pythons = match &arguments.python {
         Some(named) => vec![named.clone()],
@@ -104,7 +107,7 @@ fn making(python: &Path, arguments: &Arguments) -> Command {
         command.arg("--out").arg(out);
     }
     if Charset::of_reader() == Charset::Ascii {
-        // Python itself takes the locale "C" for UTF-8 (PEP 538).
+        // Python itself uses UTF-8 in the locale "C" (PEP 538).
         command.env("PYTHONIOENCODING", "ascii:backslashreplace");
     }
     command
@@ -116,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// Pythons by these names; one that is called `without` lacks the module.
+    /// Creates executables with these names. Those called `without` lack the module.
     fn fakes(directory: &Path, names: &[&str]) -> Vec<PathBuf> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("report/fake_python");
         let fake = |name: &&str| {
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn python_is_given_the_arguments_and_gives_its_status() {
+    fn python_gets_the_arguments_and_its_status_is_returned() {
         let directory = tempfile::tempdir().unwrap();
         let python = fakes(directory.path(), &["with"]).remove(0);
         let mut arguments = Arguments {

@@ -1,5 +1,5 @@
-//! Interchanges that run, for `status`, `top` and `doctor`: finding them, asking them, and making
-//! sense of what they say.
+//! Running interchanges, for `status`, `top` and `doctor`: finds them, queries them, and interprets
+//! their answers.
 
 pub(crate) mod client;
 pub(crate) mod findings;

@@ -1,4 +1,4 @@
-//! What several tools need, whatever they are about.
+//! Code that several tools share, whatever the tools are about.
 
 pub(crate) mod charset;
 pub(crate) mod child;

@@ -1,5 +1,4 @@
-//! `status [DIR]`: how the interchanges of this user do, in words; what is wrong with one comes
-//! first.
+//! `status [DIR]`: describes the state of this user's interchanges, what is wrong first.
 
 mod screen;
 mod table;
@@ -68,14 +67,14 @@ impl Arguments {
     }
 }
 
-/// One round of `--watch`, or the only one.
+/// One round of `--watch`, or the only round.
 struct Round {
     text: String,
     is_wrong: bool,
     found: BTreeMap<PathBuf, Known>,
 }
 
-/// Of one that was seen.
+/// An interchange that was found in an earlier round.
 #[derive(Clone)]
 struct Known {
     name: String,
@@ -122,7 +121,7 @@ fn tell(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     }
 }
 
-/// Not a pause between two looks.
+/// The argument of `--watch` is no valid pause.
 #[derive(Debug, thiserror::Error)]
 #[error("a number of seconds, at least 0.1")]
 struct BadPause;
@@ -178,7 +177,7 @@ fn look(arguments: &Arguments, paper: &Paper) -> Result<Round, Trouble> {
     Ok(round)
 }
 
-/// Adds what is to be said of one; whether that is something wrong.
+/// Adds the description of one interchange to `text`. Returns whether something is wrong with it.
 fn describe(
     found: &Found,
     arguments: &Arguments,
@@ -214,7 +213,7 @@ fn describe(
     Ok(true)
 }
 
-/// On a watched screen one that has gone does not just vanish.
+/// Adds interchanges that have ended since an earlier round, with the last words in their logs.
 fn with_those_gone(text: String, found: &BTreeMap<PathBuf, Known>, gone: &[&Known]) -> String {
     let mut ended = String::new();
     for known in gone {
@@ -228,7 +227,8 @@ fn with_those_gone(text: String, found: &BTreeMap<PathBuf, Known>, gone: &[&Know
     }
 }
 
-/// In place of what was there before, without flicker; after it where it cannot be drawn over.
+/// Draws the text over the previous one without flicker. If the terminal cannot move its cursor,
+/// prints the text below.
 fn redraw(text: &str, paper: &Paper, is_first: bool) -> io::Result<()> {
     if !paper.moves_cursor {
         let gap = if is_first { "" } else { "\n" };

@@ -1,7 +1,8 @@
 //! `top [DIR]`: running interchanges, live in the terminal.
 //!
-//! One thread draws and reads keys. Two others ask, because one that is stopped takes its time not
-//! to answer: one for the interchange that is shown, one for whichever there are.
+//! One thread draws and reads keys. Two other threads query interchanges, because a query of a
+//! stopped interchange blocks until its timeout. One queries the interchange that is shown, the
+//! other all.
 
 mod app;
 mod draw;
@@ -40,14 +41,14 @@ use app::{Action, App, Update};
 
 const NOT_A_TERMINAL: u8 = 2;
 const NONE_FOUND: u8 = 3;
-/// What a shell says of one that a signal ended.
+/// The exit status with which a shell reports the end by SIGTERM.
 const TERMINATED: u8 = 128 + 15;
 
-/// The interchange that is shown is asked so often,
+/// Interval between two queries of the interchange that is shown.
 const REFRESH: Duration = Duration::from_secs(1);
-/// and all are looked for so often.
+/// Interval between two searches for all interchanges.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// Keys are waited for; signals and answers are seen at least so often.
+/// Maximum wait for a key, after which signals and answers are checked.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
@@ -62,7 +63,7 @@ pub struct Arguments {
     directory: Option<PathBuf>,
 }
 
-/// Which interchange is shown; known to the one who asks it.
+/// The socket of the interchange that is shown, shared with the thread that queries it.
 type Shown = Arc<RwLock<PathBuf>>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     with_directory(arguments.directory.as_deref(), || watch(arguments))
 }
 
-/// Where nothing can be drawn.
+/// Reports that `top` cannot draw, and names the tool to use instead.
 fn not_drawn(why: &str, arguments: &Arguments) -> ExitCode {
     const INSTEAD: &str = "htex-interchange status";
     let instead = match &arguments.directory {
@@ -110,7 +111,8 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     let shown = Arc::new(RwLock::new(app.socket().to_owned()));
     let (updates, incoming) = mpsc::channel();
     let holds = start_asking(updates, &shown, arguments);
-    // It also has a panic put the terminal back. What it would draw by writes UTF-8 only.
+    // ratatui's set-up also makes a panic restore the terminal. Its own terminal is not used,
+    // because that writes only UTF-8.
     ratatui::try_init()?;
     let screen = Screen::new(io::stdout(), Charset::of_reader());
     let mut terminal = Terminal::new(CrosstermBackend::new(screen))?;
@@ -124,11 +126,11 @@ fn watch(arguments: &Arguments) -> Result<ExitCode, Trouble> {
     })
 }
 
-/// Where a terminal is gone (a window that was closed, a connection that broke), whoever waits for
-/// keys reads its end again and again, and sees no signal.
+/// Ends the process when its terminal is gone (a closed window, a broken connection). The thread
+/// that waits for keys would then read an end of input again and again, and would see no signal.
 fn end_with_the_terminal() {
     let stdin = io::stdin();
-    // For nothing but the hang-up, which is always told.
+    // Without requested events, poll reports only the hang-up.
     let mut terminal = [PollFd::new(&stdin, PollFlags::empty())];
     while matches!(poll(&mut terminal, None), Err(Errno::INTR)) {}
     thread::sleep(LOOK_UP);
@@ -142,7 +144,7 @@ fn chosen(found: Vec<Found>, arguments: &Arguments) -> Vec<Found> {
     }
 }
 
-/// Until a key or a signal ends it.
+/// Draws and handles keys and updates until a key or a signal ends the loop.
 fn live(
     terminal: &mut Terminal<CrosstermBackend<Screen<io::Stdout>>>,
     app: &mut App,
@@ -176,7 +178,7 @@ fn live(
         for update in incoming.try_iter() {
             app.handle_update(update);
             is_stale = true;
-            // A restarted one is asked elsewhere.
+            // A restarted interchange has another socket.
             show(shown, app);
         }
     }
@@ -188,7 +190,7 @@ fn show(shown: &Shown, app: &App) {
     app.socket().clone_into(&mut shown);
 }
 
-/// Starts those who ask. What is sent to them is a manager to hold.
+/// Starts the two threads that query interchanges. Returns a sender for managers to hold.
 fn start_asking(
     updates: Sender<Update>,
     shown: &Shown,
@@ -228,7 +230,7 @@ fn ask_shown(updates: &Sender<Update>, shown: &Shown, wanted: &Receiver<(PathBuf
     }
 }
 
-/// In words.
+/// Holds a manager, and describes the result.
 fn hold(socket: &std::path::Path, manager: String) -> String {
     let request = Request::Hold {
         manager: manager.clone(),

@@ -1,27 +1,29 @@
-//! Up to which time everything was read that managers had said.
+//! The time up to which all messages of managers have been read.
 //!
-//! That no message is left in the worker socket says nothing of the last moment: libzmq's own
-//! thread fetches what has come from the kernel, and after a stop of the whole process, or on a
-//! busy machine, it may not have run yet. So the socket has to be found empty a few times more, a
-//! while after the time for which it is to speak; and if one of these looks comes late, the process
-//! may have been stopped in between, and it is another beginning. (Stops that are shorter than that
-//! look like a process that ran, and several of them, each just before a look, may hide a word in
-//! the kernel: no clock tells whether the other thread had its turn between two of them.)
+//! An empty worker socket does not prove that no message has arrived in the last moment. libzmq's
+//! own thread fetches messages from the kernel. After a stop of the whole process, or on a busy
+//! machine, that thread may not have run yet. So an empty socket counts for a given time only if
+//! several later checks find it empty too. If one of these checks is late, the process may have
+//! been stopped in between, and the checks restart.
+//!
+//! (Shorter stops look like a running process. Several of them, each just before a check, may hide
+//! a message in the kernel: no clock shows whether the other thread ran between two checks.)
 
 use std::time::Duration;
 
 use broker::Now;
 
-/// libzmq's thread has run after so many looks more.
+/// Number of further checks after which libzmq's thread must have run.
 const LOOKS: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A look that is later than this proves nothing.
+/// A check that is later than this proves nothing.
 const LATE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// The looks that found nothing left and may speak for the first of them: when it and the last
-    /// one were (monotonic clock), and how many came after it.
+    /// The checks that found the socket empty and may prove silence up to the first of them: the
+    /// time of the first and of the last check (monotonic clock), and the number of checks after
+    /// the first.
     first: Duration,
     last: Option<Duration>,
     more: u32,
@@ -29,7 +31,8 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Nothing is left to read. Up to when everything was read: monotonic clock.
+    /// Notes that the socket was found empty. Returns the time (monotonic clock) up to which
+    /// everything was read.
     pub(super) fn until(&mut self, now: Now) -> Duration {
         let due = self.next_look();
         if due.is_some_and(|due| now.monotonic < due) {
@@ -48,7 +51,7 @@ impl Heard {
         self.until
     }
 
-    /// When to look again, for somebody about whom it is not certain yet.
+    /// Returns when to check again, if a manager's silence is not certain yet.
     pub(super) fn next_look(&self) -> Option<Duration> {
         self.last.map(|at| at + LOOK_EVERY)
     }
@@ -63,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_socket_speaks_for_the_time_before_the_last_moment() {
+    fn empty_socket_proves_silence_only_up_to_an_earlier_check() {
         let mut heard = Heard::default();
         let mut until = |at| {
             heard.until(Now {
@@ -85,7 +88,7 @@ mod tests {
             (1650, 1000),
             (1700, 1000),
             (1750, 1549),
-            // Nobody looked for an hour.
+            // No check was made for an hour.
             (3_600_000, 1549),
             (3_600_050, 1549),
             (3_600_100, 1549),

@@ -1,51 +1,54 @@
-//! How much is taken in: what does not fit stays with the submit side.
+//! Limits how many tasks are taken from the executor; the rest stays on the submit side.
 //!
-//! Tasks that wait for a manager, those that a manager has not taken yet, and results that wait for
-//! the executor are counted, and so is what the transport may have taken off the wire ahead of us,
-//! as large as tasks were lately. Above the bound the task socket is not read: libzmq and TCP fill
-//! up, and then tasks wait in the submit process. Below a lower mark they are taken again. A single
-//! task larger than the bound is taken when nothing else is here. Managers that do not take their
-//! tasks may use up a quarter of the bound and no more, and tasks that are read ahead a half: they
-//! never shut out the tasks of others.
+//! The count includes queued tasks, dispatched tasks that a manager has not taken yet, and results
+//! that the executor has not taken yet. It also includes tasks that the transport may have read
+//! ahead, estimated from the size of recent tasks. Above the bound the task socket is not read:
+//! libzmq and TCP fill up, and then tasks wait in the submit process. Below a lower mark tasks are
+//! taken again. A single task larger than the bound is taken if nothing else is held.
+//!
+//! Managers that do not read use at most a quarter of the bound, and tasks that are read ahead at
+//! most half. So they never block the tasks of others.
 
-/// Results that the executor has not taken: above this no task is dispatched, because managers and
-/// heartbeats share one socket, and only what is not dispatched gives no result.
+/// Maximum size of results that the executor has not taken. Above this no task is dispatched:
+/// results and heartbeats arrive by the same socket, which must be read, so only fewer dispatched
+/// tasks mean fewer results.
 const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
 
-/// What managers have not taken counts up to this part of the bound, and what is read ahead up to
-/// that. Both together are less than the mark at which tasks are taken again.
+/// Fractions of the bound up to which batches not taken by managers (1/4) and tasks read ahead
+/// (1/2) count. Together they are less than the mark at which tasks are taken again.
 const UNSENT_BATCHES_PART: usize = 4;
 const READ_AHEAD_PART: usize = 2;
-/// So far below the bound tasks are taken again.
+/// The mark below which tasks are taken again lies this fraction (1/8) of the bound below it.
 const LOW_MARK_PART: usize = 8;
-/// Most tasks that are read ahead. Fewer cost more CPU: 31 cost 8 % more than 128, 15 cost 45 %.
+/// Maximum number of tasks that are read ahead. Fewer cost more CPU: 31 cost 8 % more than 128, and
+/// 15 cost 45 % more.
 const READ_AHEAD_MAX: usize = 128;
-/// As many as are read ahead may be as large as this.
+/// Assumed size of a large task, from which a small bound gets its number of tasks read ahead.
 const LARGE_TASK_BYTES: usize = 16 << 20;
-/// Beside them one is being received, and one is read next.
+/// Tasks in memory besides those read ahead: one is being received, and one is read next.
 const ON_THEIR_WAY: usize = 2;
-/// So many tasks are remembered for how large the next may be, at least.
+/// Minimum number of recent tasks whose largest size predicts the size of the next tasks.
 const LATELY_TASKS: usize = 128;
 
-/// How many tasks the transport should take off the wire before they are read, at the most.
+/// Returns how many tasks the transport may read ahead.
 pub fn read_ahead_tasks(bound_bytes: usize) -> usize {
     let large_tasks = bound_bytes / READ_AHEAD_PART / LARGE_TASK_BYTES;
     large_tasks.saturating_sub(1).clamp(1, READ_AHEAD_MAX)
 }
 
-/// What counts against the bound.
+/// The sizes that count against the bound.
 #[derive(Debug, Clone, Copy)]
 pub struct HeldBytes {
-    /// Of tasks that wait for a manager.
+    /// Bytes of tasks that wait for a manager.
     pub queued: usize,
-    /// Of tasks that were handed out, and are still here.
+    /// Bytes of tasks that were dispatched but that their managers have not taken yet.
     pub unsent_batches: usize,
-    /// Of results that wait for the executor.
+    /// Bytes of results that wait for the executor.
     pub unsent_results: usize,
 }
 
 impl HeldBytes {
-    /// All of them.
+    /// Returns the total.
     pub fn all(self) -> usize {
         self.tasks().saturating_add(self.unsent_results)
     }
@@ -63,11 +66,11 @@ pub(super) struct Intake {
     lately: Lately,
 }
 
-/// The largest of the tasks that came lately.
+/// The largest size among recent tasks.
 #[derive(Debug, Default)]
 struct Lately {
     largest_bytes: usize,
-    /// Of those before these.
+    /// The largest size among the tasks before these.
     before_bytes: usize,
     tasks: usize,
 }
@@ -82,7 +85,7 @@ impl Intake {
         }
     }
 
-    /// A task has come.
+    /// Notes a task that has arrived.
     pub(super) fn note_task(&mut self, bytes: usize) {
         let lately = &mut self.lately;
         if lately.tasks == LATELY_TASKS {
@@ -103,29 +106,29 @@ impl Intake {
         self.is_open
     }
 
-    /// What managers may not have taken, at the most.
+    /// Returns the maximum size of batches that managers have not taken.
     pub(super) fn unsent_batches_bytes_max(&self) -> usize {
         self.bound_bytes / UNSENT_BATCHES_PART
     }
 
-    /// What tasks may take that have not been read.
+    /// Returns the estimated size of tasks that are read ahead.
     fn read_ahead_bytes(&self) -> usize {
         let largest = self.lately.largest_bytes.max(self.lately.before_bytes);
         let all = largest.saturating_mul(self.read_ahead_tasks + ON_THEIR_WAY);
         all.min(self.bound_bytes / READ_AHEAD_PART)
     }
 
-    /// How much more is taken before the next decision.
+    /// Returns how many more bytes of tasks may be taken before the next decision.
     pub(super) fn room_bytes(&self, held: HeldBytes) -> usize {
         self.bound_bytes.saturating_sub(self.counted(held))
     }
 
-    /// Whether tasks may leave, with so many bytes of results that cannot.
+    /// Whether tasks may be dispatched, with this size of unsent results.
     pub(super) fn may_dispatch(&self, unsent_results_bytes: usize) -> bool {
         unsent_results_bytes < self.bound_bytes.min(RESULTS_HELD_BYTES_MAX)
     }
 
-    /// Looks at what is held now.
+    /// Opens or closes the intake according to what is held now.
     pub(super) fn decide(&mut self, held: HeldBytes) {
         let counted = self.counted(held);
         if self.is_open && counted >= self.bound_bytes {
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn shut_at_the_bound_and_open_below_the_mark() {
+    fn intake_closes_at_the_bound_and_opens_below_the_mark() {
         let mut intake = Intake::new(1000, 1);
         assert!(opens(&mut intake, held(600, 0, 399)));
         assert!(!opens(&mut intake, held(600, 0, 400)));
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_below_every_task_lets_them_in_one_by_one() {
+    fn bound_below_every_task_admits_one_task_at_a_time() {
         let mut intake = Intake::new(1, 1);
         intake.note_task(50);
         assert!(!opens(&mut intake, held(50, 0, 0)));
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn managers_that_take_nothing_do_not_shut_it() {
+    fn managers_that_read_nothing_do_not_close_the_intake() {
         let mut intake = Intake::new(1000, 1);
         assert!(opens(&mut intake, held(749, 1 << 40, 0)));
         assert_eq!(intake.room_bytes(held(400, 1 << 40, 0)), 350);
@@ -212,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_ahead_counts_as_large_as_tasks_were_lately() {
+    fn read_ahead_counts_by_the_size_of_recent_tasks() {
         let mut intake = Intake::new(1000, 1);
         intake.note_task(100);
         assert_eq!(intake.room_bytes(held(0, 0, 0)), 700);
-        // However large they are, and whatever managers do not take.
+        // However large the tasks are, and whatever managers do not take.
         intake.note_task(1 << 40);
         assert_eq!(intake.room_bytes(held(0, 0, 0)), 500);
         assert!(!opens(&mut intake, held(250, 250, 0)));
@@ -228,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn fewer_are_read_ahead_below_a_small_bound() {
+    fn small_bound_reduces_the_read_ahead() {
         let ahead = [0, 100_000_000, 1 << 30, usize::MAX].map(read_ahead_tasks);
         assert_eq!(ahead, [1, 1, 31, 128]);
     }
 
     #[test]
-    fn results_that_cannot_leave_stop_the_dispatch() {
+    fn unsent_results_stop_the_dispatch() {
         let intake = Intake::new(1000, 1);
         assert!(intake.may_dispatch(999));
         assert!(!intake.may_dispatch(1000));

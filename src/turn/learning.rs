@@ -1,16 +1,16 @@
-//! Takes in what has come, channel by channel, each within a budget.
+//! Reads what has arrived, channel by channel, each within a budget.
 
 use super::Turn;
 use super::transport::{Arrived, Channel, Transport};
 use broker::Now;
 use interchange::Said;
 
-/// Most messages taken from one socket in a turn. Large enough to make batches worth it, small
-/// enough that no other channel waits for more than about a millisecond.
+/// Maximum number of messages read from one socket in a turn. Large enough for efficient batches,
+/// and small enough that no other channel waits for more than about a millisecond.
 const BUDGET_MESSAGES: usize = 256;
-/// And most bytes: a turn of 10 MiB results is a short one too.
+/// Maximum number of bytes, so that a turn with results of 10 MiB is short too.
 const BUDGET_BYTES: usize = 8 << 20;
-/// Commands are few and must not wait.
+/// Maximum number of commands in a turn. Commands are rare and must not wait.
 const BUDGET_COMMANDS: usize = 16;
 
 impl<F: AsRef<[u8]>> Turn<F> {
@@ -24,7 +24,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
         if self.intake.is_open() && transport.may_have_more(Channel::Tasks) {
             self.read_tasks(transport, now);
         }
-        // Nobody is given up for silence before their socket has been read to its end.
+        // No manager is declared lost for silence before the socket was read until it was empty.
         let deadline = self.interchange.next_deadline();
         let is_due = deadline.is_some_and(|at| at <= now.monotonic);
         let is_awaited = is_due || self.interchange.broker().is_listening();
@@ -57,7 +57,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
 
     fn read_tasks<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) {
         let mut bytes = 0;
-        // A look at what is held follows the turn: no more than fits is taken before.
+        // The held bytes are checked only after the turn, so no more than fits is read before.
         let budget = BUDGET_BYTES.min(self.intake.room_bytes(self.held_bytes(transport)));
         for _ in 0..BUDGET_MESSAGES {
             if bytes >= budget {
@@ -116,10 +116,11 @@ impl<F: AsRef<[u8]>> Turn<F> {
         } = arrived;
         transport.begin_message(Channel::Managers, first.as_ref());
         let (said, identity) = (Said::read(first, more), identity.as_ref());
-        // A connection's opening was told before its first message, but may have come after the
-        // last look, and who registers must find the one before closed. Who is known by this
-        // connection need not be looked for; were it another one under the same number since, it
-        // would be suspect until it speaks again.
+        // The monitor reports a new connection before its first message, but perhaps after the last
+        // check; and a registration must find the manager's old connection closed. So the events of
+        // connections are read first. A sender that is already known by this connection does not
+        // need that. If another connection has the same descriptor by now, the manager is suspended
+        // until its next message.
         let known = match said.registers() {
             true => None,
             false => transport.known_sender(via, identity),

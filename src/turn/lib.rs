@@ -1,23 +1,24 @@
-//! The turn: what the loop does each time that it is awake, as a machine that knows sockets only by
-//! the [`Transport`] and time only as it is told. In this order ([`Turn::take`]):
+//! The turn: the work that the loop does each time it wakes up. The turn accesses sockets only
+//! through the [`Transport`], and gets the time as an argument. In this order ([`Turn::take`]):
 //!
-//! 1. **Learn** (`learning`): whose connections have closed; commands, each answered at once;
-//!    tasks, while the `intake` is open; what managers say, and up to when all was `heard` that
-//!    they had said; who has taken some of what it was `owed`; and what time has brought.
-//! 2. **Decide and send** (`sending`): `results` first, then batch by batch: the broker names who
-//!    gets the next one, what that manager is owed already says how much may go there, the
-//!    transport takes the address or not, and only then tasks leave the queue and are encoded. What
-//!    does not fit stays a set of queued tasks. Of all that managers are sent, only `words` wait.
-//! 3. **Rest** ([`Turn::rest`]): one question to every part: is there anything that you could do
-//!    now? A channel that may have more, tasks for somebody who has room, an effect that has not
-//!    left. If not, until when? What only the other side can end (a full socket, bytes that it has
-//!    not taken) is looked at again in a moment in any case, so nobody has to remember to wake
-//!    anybody.
+//! 1. **Receive** (`learning`): closed connections; commands, each answered at once; tasks, while
+//!    the `intake` is open; messages of managers, and the time up to which all of these have been
+//!    `heard`; releases of batches that are `owed` to managers; and the passage of time.
+//! 2. **Decide and send** (`sending`): `results` first, then batch by batch. The broker names the
+//!    manager for the next batch. The module `owed` limits the bytes for that manager, and the
+//!    transport accepts the address or not. Only then tasks leave the queue and are encoded. Tasks
+//!    that do not fit stay in the queue. Of all messages to managers, only control messages
+//!    (`words`) are ever kept for later.
+//! 3. **Wait** ([`Turn::rest`]): the turn asks each part whether it could do something now: a
+//!    channel that may have more messages, tasks for a manager with room, an effect that has not
+//!    been sent. If not, the turn computes the next deadline. Some states only the other side can
+//!    end (a full socket, bytes not taken). Those are checked again after a short time in any case,
+//!    so no part has to wake another one.
 //!
-//! Each step is bounded, in messages and in bytes: whoever has more is served in the next turn, and
-//! no channel waits longer than that for the others.
+//! Each step is bounded, in messages and in bytes. Work beyond the bound is left to the next turn,
+//! so that no channel delays the others for longer.
 
-// .cargo/clippy.toml lists what only a program with a world around it may name.
+// .cargo/clippy.toml lists the items that only code with I/O may use.
 #![forbid(
     clippy::disallowed_macros,
     clippy::disallowed_methods,
@@ -52,10 +53,10 @@ use owed::Owed;
 use results::Results;
 use words::Words;
 
-/// What the other side has not taken is tried again after this long.
+/// Delay before another attempt to send what the other side has not taken.
 pub const RETRY_EVERY: Duration = Duration::from_millis(10);
 
-/// Everything that the loop knows of tasks, managers and what waits.
+/// The loop's state of tasks, managers and pending messages.
 pub struct Turn<F> {
     interchange: Interchange<F>,
     intake: Intake,
@@ -66,34 +67,35 @@ pub struct Turn<F> {
     inbox: Vec<Arrived<F>>,
     traffic: Traffic,
     batches: u64,
-    /// In this turn.
+    /// Number of effects that may still be carried out in this turn.
     effects_left: usize,
 }
 
-/// What a turn ends with.
+/// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Outlook {
-    /// Whether the loop may rest.
+    /// Whether the loop may wait.
     pub rest: Rest,
-    /// Whether tasks are waited for: not while they would not be taken.
+    /// Whether to wait for tasks; false while no tasks would be taken.
     pub awaits_tasks: bool,
-    /// Whether it is waited for that the socket of results has room.
+    /// Whether to wait until the socket of results has room.
     pub awaits_results_socket: bool,
 }
 
-/// Whether there is something to do.
+/// Whether work is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// There is.
+    /// Work is left.
     No,
-    /// Not before something comes, or this time (monotonic clock).
+    /// No work is left before a message arrives or this time (monotonic clock) is reached.
     Until(Option<Duration>),
 }
 
 impl<F: AsRef<[u8]>> Turn<F> {
-    /// Around an interchange. Tasks and unsent results of up to `bound_bytes` are held, of which
-    /// the transport may hold so many tasks before they are read.
+    /// Creates a turn for an interchange. The turn holds tasks and unsent results of up to
+    /// `bound_bytes`; this includes the `read_ahead_tasks` that the transport may hold before they
+    /// are read.
     pub fn new(interchange: Interchange<F>, bound_bytes: usize, read_ahead_tasks: usize) -> Self {
         let intake = Intake::new(bound_bytes, read_ahead_tasks);
         let traffic = interchange.kept_traffic();
@@ -111,7 +113,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
         }
     }
 
-    /// Learns, decides and sends. A reason to stop is the last word.
+    /// Receives, decides and sends. Returns a reason to stop, if there is one.
     pub fn take<T: Transport<Frame = F>>(
         &mut self,
         transport: &mut T,
@@ -123,11 +125,10 @@ impl<F: AsRef<[u8]>> Turn<F> {
         stop
     }
 
-    /// The last word of a turn: whether something could be done now, until when nothing can, and
-    /// what is waited for.
+    /// Ends a turn: returns whether work is left, until when there is none, and what to wait for.
     pub fn rest<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) -> Outlook {
-        // It shrinks at any time. What is done with after this look is looked for again; what was
-        // before counts for the decisions that follow.
+        // This value may shrink at any time, so it is read first. Bytes released before this read
+        // count for the decisions below; later releases are noticed at the next attempt.
         let in_transit = self.owed.bytes() + transport.results_in_transit();
         self.regulate_dispatch(transport);
         self.intake.decide(self.held_bytes(transport));
@@ -169,12 +170,12 @@ impl<F: AsRef<[u8]>> Turn<F> {
         Rest::Until(deadlines.into_iter().flatten().min())
     }
 
-    /// The interchange, for its getters.
+    /// Returns the interchange, for its getters.
     pub fn interchange(&self) -> &Interchange<F> {
         &self.interchange
     }
 
-    /// The interchange, for what the parts around the turn have learned.
+    /// Returns the interchange, so that the parts around the turn can report events to it.
     pub fn interchange_mut(&mut self) -> &mut Interchange<F> {
         &mut self.interchange
     }
@@ -184,17 +185,17 @@ impl<F: AsRef<[u8]>> Turn<F> {
         self.intake.is_open()
     }
 
-    /// What is held at the most.
+    /// Returns the bound on tasks and unsent results.
     pub fn bound_bytes(&self) -> usize {
         self.intake.bound_bytes()
     }
 
-    /// Whether tasks may leave: not while too many results cannot.
+    /// Whether tasks may be dispatched; false while too many results are unsent.
     pub fn may_dispatch<T: Transport<Frame = F>>(&self, transport: &T) -> bool {
         self.intake.may_dispatch(self.results.bytes(transport))
     }
 
-    /// What is held, and counts.
+    /// Returns the sizes that count against the bound.
     pub fn held_bytes<T: Transport<Frame = F>>(&self, transport: &T) -> HeldBytes {
         HeldBytes {
             queued: self.interchange.queued_bytes(),
@@ -203,24 +204,24 @@ impl<F: AsRef<[u8]>> Turn<F> {
         }
     }
 
-    /// What has gone through so far.
+    /// Returns the traffic so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// How many batches have left.
+    /// Returns the number of batches sent.
     pub fn batches(&self) -> u64 {
         self.batches
     }
 
-    /// Sends waiting results as far as they can go, and tells how many are left, and whether they
-    /// wait for their socket.
+    /// Sends waiting results as far as possible. Returns how many are left, and whether they wait
+    /// for their socket.
     pub fn flush_results<T: Transport<Frame = F>>(&mut self, transport: &mut T) -> (usize, bool) {
         self.results.flush(transport);
         (self.results.waiting(), self.results.wait_for_socket())
     }
 
-    /// The last resort: every future of the executor fails with the reason.
+    /// Fails every future of the executor with the reason, as the last resort.
     pub fn fail_everything<T: Transport<Frame = F>>(&mut self, transport: &mut T, reason: &str) {
         let failure = protocol::Failure::Broken {
             reason: reason.to_owned(),
@@ -228,7 +229,8 @@ impl<F: AsRef<[u8]>> Turn<F> {
         self.results.send(transport, T::frame_of(failure.encode()));
     }
 
-    /// For the end: walking a long queue to free it is time that nobody has.
+    /// Returns the interchange at the end of the process, so that the caller can leak it: freeing a
+    /// long queue would only delay the exit.
     pub fn into_interchange(self) -> Interchange<F> {
         self.interchange
     }

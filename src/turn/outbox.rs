@@ -1,11 +1,11 @@
-//! A queue of what waits to leave, which knows its weight.
+//! A queue of unsent items that tracks their total size.
 
 use std::collections::VecDeque;
 
-/// The room that an empty one keeps.
+/// The capacity that an empty queue keeps.
 const KEPT: usize = 64;
 
-/// Items, each with its bytes.
+/// A queue of items, each with its size in bytes.
 #[derive(Debug)]
 pub struct Outbox<T> {
     waiting: VecDeque<(usize, T)>,
@@ -22,34 +22,34 @@ impl<T> Default for Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Of all that waits.
+    /// Returns the total size of the queue in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many wait.
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Behind all others.
+    /// Appends an item.
     pub fn push(&mut self, bytes: usize, item: T) {
         self.bytes += bytes;
         self.waiting.push_back((bytes, item));
     }
 
-    /// For what was taken out and did not leave.
+    /// Puts an item back to the front, if it was taken out and could not be sent.
     pub fn push_front(&mut self, bytes: usize, item: T) {
         self.bytes += bytes;
         self.waiting.push_front((bytes, item));
     }
 
-    /// The one that waits for longest.
+    /// Takes the oldest item.
     pub fn pop(&mut self) -> Option<T> {
         let (bytes, item) = self.waiting.pop_front()?;
         self.bytes -= bytes;

@@ -1,12 +1,15 @@
-//! What managers are owed, in bytes of batches that they have not taken, and what they may be.
+//! Pending bytes per manager: the batches that managers have not taken yet, and their limits.
 //!
-//! libzmq's own limit counts messages, and a manager's capacity counts tasks; neither says what a
-//! manager that does not read costs. So it is known before a batch is made how much may go to whom.
-//! A manager that takes nothing gets no more, and its share of the work goes to others. One that is
-//! owed nothing gets a task of any size as long as not too much is owed to all. From then on it has
-//! to be one that has taken something since; the others are tried one by one, each after it is
-//! known that the one before reads, or after a while: the longer, the more tries were in vain, but
-//! never so long that somebody who reads is left out.
+//! libzmq's own limit counts messages, and a manager's capacity counts tasks; neither limits the
+//! memory that a manager costs if it does not read. So before a batch is made, this module says how
+//! many bytes may go to which manager. A manager that reads nothing gets no more, and its share of
+//! the work goes to others.
+//!
+//! A manager with no pending bytes gets a task of any size, as long as the total of all managers is
+//! below its limit. Once the total has reached the limit, this holds only for managers that have
+//! read something since. The others are tried one by one, each after the previous one has proved to
+//! read, or after a delay. The delay grows with the number of failed tries, but is bounded, so that
+//! every manager that reads gets tasks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,19 +21,21 @@ use broker::Now;
 use interchange::Interchange;
 use protocol::ManagerId;
 
-/// What one manager may be owed at the most. A single task may be larger.
+/// Maximum number of pending bytes of one manager. A single task may be larger.
 const EACH_BYTES_MAX: usize = 16 << 20;
-/// And which part of what may be owed to all of them.
+/// The limit of one manager is also at most this fraction (1/8) of the limit of all managers.
 const SHARE_OF_EACH: usize = 8;
-/// A task of fewer bytes is no matter for one that is owed nothing, whatever is owed to all.
+/// A task smaller than this is always allowed for a manager with no pending bytes, whatever the
+/// total.
 const SMALL_BYTES_MAX: usize = 16 << 10;
-/// And which part of what one manager may be owed.
+/// The small-task limit is also at most this fraction (1/8) of the limit of one manager.
 const SMALL_PART: usize = 8;
-/// So many debts of managers that are not registered are kept, whether they are over or not.
+/// Minimum number of entries of unregistered managers at which the finished entries are removed.
 const APART_MIN: usize = 64;
-/// A network is slow at times; who takes nothing for so long is named.
+/// How long a manager may read nothing before the log names it; a network is slow at times.
 const NAMED_AFTER: Duration = Duration::from_secs(1);
-/// So long the next try waits for one that is not taken; twice as long after another.
+/// How long the next try waits if a try fails. The delay doubles after each failed try, up to the
+/// maximum.
 const TRY_TAKES_MIN: Duration = Duration::from_millis(200);
 const TRY_TAKES_MAX: Duration = Duration::from_secs(10);
 
@@ -40,15 +45,17 @@ pub(super) struct Owed {
     each_bytes_max: usize,
     small_bytes_max: usize,
     all: Account,
-    /// Asked for every batch, by peers that were let in: a fast hash is good enough.
+    /// Pending bytes by manager. Looked up for every batch, with ids of admitted peers, so a fast
+    /// hash is good enough.
     debts: HashMap<ManagerId, Debt, foldhash::fast::RandomState>,
-    /// Whose debts are of managers that are not registered, and how many are looked through.
+    /// Managers with an entry that are no longer registered, and the number of them that triggers a
+    /// clean-up.
     apart: Vec<ManagerId>,
     apart_max: usize,
-    /// Those that get nothing until they have taken some of what they are owed.
+    /// Managers that get nothing until they have taken some of their pending bytes.
     clogged: BTreeMap<ManagerId, Clogged>,
     look_at: Duration,
-    /// How often too much was owed to all.
+    /// How often the total of all managers has reached its limit.
     crowd: u64,
     last_try: Option<Try>,
 }
@@ -56,11 +63,11 @@ pub(super) struct Owed {
 #[derive(Debug)]
 struct Debt {
     account: Account,
-    /// When something was handed over last.
+    /// The value of [`Owed::crowd`] at the last batch for this manager.
     crowd: u64,
 }
 
-/// The last task for somebody of whom it was not known that it reads.
+/// The last task for a manager that was not known to read.
 #[derive(Debug)]
 struct Try {
     manager: ManagerId,
@@ -70,14 +77,14 @@ struct Try {
 
 #[derive(Debug)]
 struct Clogged {
-    /// On the monotonic clock.
+    /// When the manager got clogged, on the monotonic clock.
     since: Duration,
     owed: usize,
     is_named: bool,
 }
 
 impl Owed {
-    /// With the most that may be owed to all managers together.
+    /// Creates the limits, from the maximum of pending bytes of all managers together.
     pub(super) fn new(all_bytes_max: usize) -> Self {
         let each_bytes_max = EACH_BYTES_MAX.min(all_bytes_max / SHARE_OF_EACH);
         Self {
@@ -95,13 +102,13 @@ impl Owed {
         }
     }
 
-    /// What all of them are owed.
+    /// Returns the pending bytes of all managers.
     pub(super) fn bytes(&self) -> usize {
         self.all.bytes()
     }
 
-    /// How many bytes the next batch for this manager may have; of a single task, any number. None:
-    /// it gets nothing now, because `next_bytes` more would be too much.
+    /// Returns how many bytes the next batch for this manager may have; a single task may have
+    /// more. None: the manager gets nothing now, because `next_bytes` more would be too much.
     pub(super) fn room(&self, manager: &ManagerId, next_bytes: usize, now: Now) -> Option<usize> {
         let (owed, has_read) = self.standing(manager);
         let here = self.each_bytes_max.saturating_sub(owed);
@@ -112,7 +119,8 @@ impl Owed {
         may_have.then_some(room)
     }
 
-    /// The batch counts until this is dropped.
+    /// Adds a batch to the manager's pending bytes. The batch counts until the returned receipt is
+    /// dropped.
     pub(super) fn hand_over(&mut self, manager: &ManagerId, bytes: usize, now: Now) -> Receipt {
         let all = &mut self.all;
         let debt = self.debts.entry(manager.clone());
@@ -130,12 +138,12 @@ impl Owed {
         receipt
     }
 
-    /// When those who get nothing are looked at again.
+    /// When the clogged managers are checked again.
     pub(super) fn next_look(&self) -> Option<Duration> {
         (!self.clogged.is_empty()).then_some(self.look_at)
     }
 
-    /// The manager gets nothing for now.
+    /// Marks a manager as clogged: it gets nothing for now.
     pub(super) fn clog<F: AsRef<[u8]>>(
         &mut self,
         interchange: &mut Interchange<F>,
@@ -155,7 +163,8 @@ impl Owed {
         interchange.broker_mut().handle_clogged(manager, true, now);
     }
 
-    /// Those who have taken something may have more again. The log is told who takes nothing.
+    /// Checks the clogged managers. Those that have taken something may get more again. Logs those
+    /// that take nothing.
     pub(super) fn look<F: AsRef<[u8]>>(
         &mut self,
         interchange: &mut Interchange<F>,
@@ -186,8 +195,8 @@ impl Owed {
         self.clogged = all_clogged;
     }
 
-    /// The manager is not registered any more. Should it be again before it has taken what it was
-    /// owed, it begins with that.
+    /// Notes that the manager is no longer registered. If it registers again before it has taken
+    /// its pending bytes, those still count.
     pub(super) fn forget(&mut self, manager: &ManagerId) {
         self.clogged.remove(manager);
         if let Some(debt) = self.debts.get_mut(manager) {
@@ -208,8 +217,8 @@ impl Owed {
         }
     }
 
-    /// What this manager is owed, and whether it has read since too much was owed to all, if it is
-    /// owed nothing.
+    /// Returns the manager's pending bytes. Also returns whether it got a batch since the total
+    /// last reached its limit; with no pending bytes this means that it has read since.
     fn standing(&self, manager: &ManagerId) -> (usize, bool) {
         let debt = self.debts.get(manager);
         debt.map_or((0, false), |debt| {
@@ -217,7 +226,7 @@ impl Owed {
         })
     }
 
-    /// Whether somebody who is owed nothing may have a task for which too little is left.
+    /// Whether a manager with no pending bytes may get a task that exceeds the limits.
     fn may_exceed(&self, has_read: bool, next_bytes: usize, now: Now) -> bool {
         let may_try = |last: &Try| now.monotonic >= last.until || self.is_taken(last);
         self.bytes() < self.all_bytes_max

@@ -1,15 +1,15 @@
-//! Results on their way to the executor, in their order.
+//! Results for the executor that have not been sent yet, in their order.
 
 use super::outbox::Outbox;
 use super::transport::Transport;
 
-/// What the transport may hold of large results: libzmq's own limit counts messages.
+/// Maximum size of large results in the transport; libzmq's own limit counts messages.
 const IN_TRANSIT_BYTES_MAX: usize = 64 << 20;
 
 #[derive(Debug)]
 pub(super) struct Results<F> {
     waiting: Outbox<F>,
-    /// The socket took no more when it was last tried.
+    /// Whether the socket was full at the last attempt.
     is_socket_full: bool,
 }
 
@@ -21,7 +21,8 @@ impl<F: AsRef<[u8]>> Results<F> {
         }
     }
 
-    /// Here or in the transport's hands. What it holds of small ones is left out: a few megabytes.
+    /// Returns the size of results that wait here or in the transport. Small results in the
+    /// transport are not counted: a few megabytes.
     pub(super) fn bytes<T: Transport<Frame = F>>(&self, transport: &T) -> usize {
         self.waiting.bytes() + transport.results_in_transit()
     }
@@ -35,7 +36,7 @@ impl<F: AsRef<[u8]>> Results<F> {
     }
 
     pub(super) fn send<T: Transport<Frame = F>>(&mut self, transport: &mut T, frame: F) {
-        // Those that wait were tried at the beginning of the turn, and go first.
+        // Waiting results were tried at the beginning of the turn, and are sent first.
         let left = match self.waiting.is_empty() {
             true => self.try_one(transport, frame),
             false => Some(frame),
@@ -45,7 +46,7 @@ impl<F: AsRef<[u8]>> Results<F> {
         }
     }
 
-    /// Sends what waits as far as the executor takes it.
+    /// Sends waiting results as far as the executor takes them.
     pub(super) fn flush<T: Transport<Frame = F>>(&mut self, transport: &mut T) {
         while let Some(frame) = self.waiting.pop() {
             if let Some(frame) = self.try_one(transport, frame) {
@@ -54,7 +55,7 @@ impl<F: AsRef<[u8]>> Results<F> {
         }
     }
 
-    /// Gives the result back if it cannot go now.
+    /// Sends a result. Returns the result if it cannot be sent now.
     fn try_one<T: Transport<Frame = F>>(&mut self, transport: &mut T, frame: F) -> Option<F> {
         self.is_socket_full = false;
         if transport.results_in_transit() >= IN_TRANSIT_BYTES_MAX {

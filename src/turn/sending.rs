@@ -1,15 +1,15 @@
-//! Decides what leaves, and sends it.
+//! Decides what to send, and sends it.
 
 use super::Turn;
 use super::transport::{NotTaken, Outgoing, Transport};
 use broker::{BatchRoom, Now, Recipient, StopReason};
 use interchange::{Parcel, Transmit};
 
-/// Most tasks that are handed out in a turn. Beyond that a command must not wait.
+/// Maximum number of tasks dispatched in a turn, so that commands do not wait longer.
 const HANDED_OUT_TASKS_MAX: usize = 1024;
-/// And most effects that are carried out: a manager may be lost with a million tasks.
+/// Maximum number of effects carried out in a turn: a lost manager may have a million tasks.
 const EFFECTS_MAX: usize = 4096;
-/// Most bytes of tasks, unless it is a single one.
+/// Maximum size of tasks dispatched in a turn, unless a single task is larger.
 const HANDED_OUT_BYTES_MAX: usize = 8 << 20;
 
 impl<F: AsRef<[u8]>> Turn<F> {
@@ -27,18 +27,18 @@ impl<F: AsRef<[u8]>> Turn<F> {
             stop = self.carry_out(transport);
         }
         self.words.flush(transport, &mut self.interchange, now);
-        // That a word has no connection to go by may be the end of its manager.
+        // A control message without a connection may end its manager, which causes more effects.
         stop.or_else(|| self.carry_out(transport))
     }
 
-    /// Tasks leave as long as not too many results cannot.
+    /// Allows or stops the dispatch of tasks: it stops while too many results are unsent.
     pub(super) fn regulate_dispatch<T: Transport<Frame = F>>(&mut self, transport: &T) {
         let may_dispatch = self.may_dispatch(transport);
         let broker = self.interchange.broker_mut();
         broker.handle_dispatching(may_dispatch);
     }
 
-    /// Hands out what waits to managers with room, the selector's best first.
+    /// Dispatches queued tasks to managers with room, in the selector's order.
     fn hand_out<T: Transport<Frame = F>>(&mut self, transport: &mut T, now: Now) {
         let mut left = BatchRoom {
             tasks: HANDED_OUT_TASKS_MAX,
@@ -72,7 +72,7 @@ impl<F: AsRef<[u8]>> Turn<F> {
         }
     }
 
-    /// The batch that was begun. Returns how many tasks and bytes are in it.
+    /// Sends the batch whose address was accepted. Returns how many tasks and bytes are in it.
     fn send_batch<T: Transport<Frame = F>>(
         &mut self,
         transport: &mut T,
@@ -84,8 +84,9 @@ impl<F: AsRef<[u8]>> Turn<F> {
         let bytes = batch.len();
         self.batches += 1;
         self.traffic.batches_bytes += bytes as u64;
-        // Its record leaves before the batch: clients read from it where a task runs, right after
-        // the task is done. No word leaves here: the batch is begun.
+        // The monitoring record is sent before the batch: clients read there where a task runs,
+        // right after the task is done. No control message is sent here, because the batch's
+        // message has begun.
         let stop = self.carry_out(transport);
         debug_assert!(stop.is_none(), "handing out does not end the process");
         let receipt = self.owed.hand_over(&to.id, bytes, now);
@@ -93,8 +94,8 @@ impl<F: AsRef<[u8]>> Turn<F> {
         (tasks, bytes)
     }
 
-    /// Sends everything that the interchange has to say, but for words, which are sent once for a
-    /// turn.
+    /// Carries out the interchange's effects. Control messages are only collected here, and sent
+    /// once per turn.
     fn carry_out<T: Transport<Frame = F>>(&mut self, transport: &mut T) -> Option<StopReason> {
         while self.effects_left > 0
             && let Some(transmit) = self.interchange.poll_transmit()

@@ -1,116 +1,116 @@
-//! What the turn knows of sockets: this trait and nothing else. `event_loop` implements it on
-//! libzmq, and the tests of this crate in memory.
+//! The turn's only view of the sockets: this trait. `event_loop` implements it on libzmq, and the
+//! tests of this crate implement it in memory.
 
 use account::Receipt;
 use broker::{ConnectionId, Now, Origin};
 use interchange::Complaints;
 use protocol::{ManagerId, ToManager};
 
-/// What messages come by.
+/// A source of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// What becomes of managers' connections.
+    /// Events of managers' connections.
     Connections,
     /// The executor's commands.
     Commands,
     /// The executor's tasks.
     Tasks,
-    /// Everything that managers say.
+    /// All messages of managers.
     Managers,
 }
 
-/// A message of a manager, before anybody has looked at it.
+/// A message of a manager, before it is parsed.
 #[derive(Debug)]
 pub struct Arrived<F> {
-    /// The name that the peer took.
+    /// The peer's identity.
     pub identity: F,
-    /// The number under which the transport knows its connection now; another connection may have
-    /// it later.
+    /// The descriptor of the message's connection at this time; another connection may get the same
+    /// number later.
     pub via: Option<i32>,
-    /// What it sent.
+    /// The first frame of the message.
     pub first: F,
-    /// In the form of older releases; newer ones allocate nothing here.
+    /// Further frames, in the message format of older releases; newer ones allocate nothing here.
     pub more: Vec<F>,
 }
 
-/// Why a message for a manager cannot go now.
+/// Why a message to a manager cannot be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotTaken {
-    /// Its connection takes nothing for now.
+    /// The manager's connection is full for now.
     Full,
-    /// It has no connection.
+    /// The manager has no connection.
     NoConnection,
 }
 
-/// What a manager is sent.
+/// A message to a manager.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// One of the few words.
+    /// A control message.
     Word(ToManager),
-    /// Tasks, and what is dropped when the transport has done with them. What goes to one manager
-    /// is done with in its order.
+    /// Tasks, and a receipt that is dropped when the transport releases them. The transport
+    /// releases the messages to one manager in their order.
     Batch(Vec<u8>, Receipt),
 }
 
-/// The sockets, and what is told outside. Nothing here ever waits.
+/// The sockets, and the outputs for monitoring and events. No method ever blocks.
 pub trait Transport {
-    /// The bytes of a message, which is passed on without a copy.
+    /// A message's bytes, which are forwarded without a copy.
     type Frame: AsRef<[u8]>;
 
-    /// Whether there may be something to receive: after a wake-up, after something was received,
-    /// and after something was sent by the same socket, until a receive has found nothing.
+    /// Whether there may be something to receive. This is true after a wake-up, after a receive,
+    /// and after a send by the same socket, until a receive finds nothing.
     fn may_have_more(&mut self, channel: Channel) -> bool;
 
-    /// The connections that have closed since this was asked last.
+    /// Returns the connections that have closed since the last call.
     fn closed_connections(&mut self, complaints: &Complaints, now: Now) -> Vec<ConnectionId>;
-    /// The next command. It is answered by [`Self::reply`] before the next one is received.
+    /// Receives the next command. [`Self::reply`] must answer it before the next one is received.
     fn receive_command(&mut self) -> Option<Self::Frame>;
-    /// The answer to the command that was received last.
+    /// Answers the command that was received last.
     fn reply(&mut self, bytes: Vec<u8>);
-    /// The next task, and whether its message had this frame alone; others are dropped.
+    /// Receives the next task. Also returns whether its message had only this frame; further frames
+    /// are dropped.
     fn receive_task(&mut self) -> Option<(Self::Frame, bool)>;
-    /// The next message of a manager.
+    /// Receives the next message of a manager.
     fn receive_from_manager(&mut self) -> Option<Arrived<Self::Frame>>;
-    /// Who sent it and by which connection, if that one has spoken by it before. None: it is to be
-    /// asked for by [`Self::sender`], once all that has become of connections is known.
+    /// Returns which manager sent a message and by which connection, if that manager has sent by
+    /// this connection before. If None, use [`Self::sender`] after reading all events of
+    /// connections.
     fn known_sender(&self, via: Option<i32>, identity: &[u8]) -> Option<(ManagerId, Origin)>;
-    /// Who sent it, and by which connection.
+    /// Returns which manager sent a message, and by which connection.
     fn sender(&mut self, via: Option<i32>, identity: &[u8]) -> (ManagerId, Origin);
 
-    /// This message is read from now on: should that end the process, it can be named.
+    /// Notes that this message is being processed, so that it can be named if it ends the process.
     fn begin_message(&mut self, _channel: Channel, _bytes: &[u8]) {}
-    /// Nothing that came is being read.
+    /// Notes that no message is being processed.
     fn end_messages(&mut self) {}
 
-    /// Begins a message for a manager. Once this has succeeded, [`Self::send`] follows, and nothing
-    /// else to managers before that.
-    ///
-    /// # Errors
-    /// Nothing was begun.
+    /// Begins a message to a manager. After a success the next call for managers must be
+    /// [`Self::send`].
     fn address(&mut self, to: &ManagerId) -> Result<(), NotTaken>;
-    /// Ends the message that was begun. It is taken in any case.
+    /// Completes the message that was begun. This cannot fail.
     fn send(&mut self, to: &ManagerId, what: Outgoing);
 
-    /// A frame of these bytes.
+    /// Creates a frame of these bytes.
     fn frame_of(bytes: Vec<u8>) -> Self::Frame;
     /// Sends a result to the executor.
     ///
     /// # Errors
     /// There is no room for it now.
     fn send_result(&mut self, frame: Self::Frame) -> Result<(), Self::Frame>;
-    /// Bytes of large results that were taken, and that the executor may not have.
+    /// Returns the bytes of large results that the transport has taken and that the executor may
+    /// not have received yet.
     fn results_in_transit(&self) -> usize;
 
-    /// From now on, the next time that a receipt was dropped, or that something of these bytes is
-    /// done with, ends a rest, and [`Self::has_released`] is true once.
+    /// Requests a wake-up: the next release of a batch or of a large result ends the loop's wait,
+    /// and [`Self::has_released`] is then true once.
     fn await_release(&mut self);
-    /// Whether something that was awaited has been done with.
+    /// Whether an awaited release has happened.
     fn has_released(&mut self) -> bool;
 
-    /// A record for the monitoring hub.
+    /// Sends a record to the monitoring hub.
     fn report(&mut self, record: Vec<u8>);
-    /// A line for the file of events.
+    /// Writes a line to the file of events.
     fn tell_event(&mut self, line: &[u8]);
-    /// A question for the process that runs the user's manager selector.
+    /// Sends a question to the process that runs the user's manager selector.
     fn ask_selector(&mut self, question: &[u8]);
 }

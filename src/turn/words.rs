@@ -1,5 +1,6 @@
-//! The few words that managers are told beside their tasks. They are all that ever waits for a
-//! manager: one of each is as good as many, so a manager that does not read makes nothing pile up.
+//! The few control messages ("words") that managers receive besides tasks. They are the only
+//! messages ever kept for a manager. At most one of each kind is kept per manager, so nothing
+//! accumulates for a manager that does not read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use protocol::{ManagerId, ToManager};
 
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    /// Not tried yet, in their order.
+    /// Control messages that have not been tried yet, in their order.
     fresh: Vec<(ManagerId, ToManager)>,
-    /// What connections did not take.
+    /// Control messages that full connections did not take.
     waiting: BTreeMap<ManagerId, Vec<ToManager>>,
     retry_at: Duration,
 }
@@ -30,12 +31,12 @@ impl Words {
         !self.fresh.is_empty()
     }
 
-    /// When what waits is tried again.
+    /// When the kept messages are tried again.
     pub(super) fn next_try(&self) -> Option<Duration> {
         (!self.waiting.is_empty()).then_some(self.retry_at)
     }
 
-    /// The manager is not registered any more: all that it still has to hear is that.
+    /// Notes that the manager is no longer registered, and keeps only its shutdown message.
     pub(super) fn forget(&mut self, manager: &ManagerId) {
         if let Some(words) = self.waiting.get_mut(manager) {
             words.retain(|word| *word == ToManager::Shutdown);
@@ -45,7 +46,7 @@ impl Words {
         }
     }
 
-    /// Sends what can go, and tells the broker whom a word could reach.
+    /// Sends what can be sent, and reports to the broker which managers are reachable.
     pub(super) fn flush<T: Transport>(
         &mut self,
         transport: &mut T,

@@ -1,4 +1,4 @@
-//! Hands the place where libsodium was built on to `Build`, which runs later, inside zmq-sys.
+//! Passes the location of libsodium's build to `Build`, which runs later, inside zmq-sys.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! What the code under test logs: for tests that expect a line, or that none is written.
+//! Captures the log lines of the code under test, for tests that expect a line or its absence.
 
 use std::fmt::{self, Write as _};
 use std::mem;
@@ -13,20 +13,20 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// How grave it is.
+    /// The line's level.
     pub level: Level,
     /// The message, without its fields.
     pub text: String,
 }
 
-/// Everything that this thread logs, while it lives.
+/// Captures everything that this thread logs while the value exists.
 pub struct Events {
     lines: Arc<Mutex<Vec<Line>>>,
     _guard: DefaultGuard,
 }
 
 impl Events {
-    /// Begins to listen, up to this level.
+    /// Starts capturing lines up to this level.
     pub fn capture(level: LevelFilter) -> Self {
         let lines = Arc::default();
         let collector = Collector {
@@ -40,7 +40,7 @@ impl Events {
         }
     }
 
-    /// What came since the last call.
+    /// Returns the lines since the last call.
     pub fn take(&self) -> Vec<Line> {
         mem::take(&mut self.lines.lock().expect("no test panics while it logs"))
     }

@@ -1,10 +1,10 @@
-//! What the tests of several rooms share.
+//! Helpers that the tests of several crates share.
 
-/// Pages that tests make of what the program has.
+/// Text of pages that tests generate from the program.
 pub mod pages;
 
-/// What is logged.
+/// Captured log lines.
 pub mod events;
 
-/// CPython, which pickles what peers send and loads what we send.
+/// CPython, which pickles messages as peers do, and loads this program's messages.
 pub mod python;

@@ -1,11 +1,10 @@
-//! Pages that tests make of what the program has.
+//! Text of pages that tests generate from the program.
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 const COLUMNS: usize = 100;
 
-/// In lines that are not too long for a page. Words stay whole: a line ends at a blank and nowhere
-/// else.
+/// Wraps a text into lines of a page. Words stay whole: lines end at blanks only.
 pub fn filled(text: &str) -> String {
     let options = Options::new(COLUMNS)
         .break_words(false)

@@ -1,14 +1,14 @@
-"""CPython at the other end: pickles what peers send, and loads what we send.
+"""CPython at the other end: pickles messages as peers do, and loads this program's messages.
 
-One process for a whole test run. A request on stdin is a letter and byte strings, each with its
-length in front (four bytes, little-endian); so is the answer, a single byte string.
+One process serves a whole test run. A request on stdin is a letter and byte strings, each with its
+length in front (four bytes, little-endian). The reply is a single byte string in the same form.
 
-    P protocol expression     the pickle of what the expression makes
+    P protocol expression     the pickle of the expression's value
     L pickle expression       the text of an expression over `x`, the loaded object; by the
                               unpickler in C (with its length in front), and by the one in Python
 
 Classes of Parsl and numpy are stand-ins here, with the constructors and attributes of the real
-ones, so that these tests need nothing but Python. The real Parsl is met by python_harness.
+ones, so that these tests need nothing but Python. Tests in python_harness use the real Parsl.
 """
 
 import collections

@@ -1,4 +1,4 @@
-//! The Rust end of `python.py`: one CPython process for the whole run.
+//! The Rust side of `python.py`: one CPython process for the whole run.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,13 +12,13 @@ struct Python {
     answers: ChildStdout,
 }
 
-/// What Python's pickler writes for an expression.
+/// Returns the pickle of an expression's value.
 pub fn pickle(protocol: u8, expression: &str) -> Vec<u8> {
     ask(b'P', protocol.to_string().as_bytes(), expression)
 }
 
-/// The text of an expression over `x`, which is what `bytes` load to; by both of Python's
-/// unpicklers, which must agree. An error is told as `Type: text`.
+/// Returns the text of an expression over `x`, the object that `bytes` load to. Both of Python's
+/// unpicklers must agree. An error is returned as `Type: text`.
 pub fn load(bytes: &[u8], expression: &str) -> String {
     let answer = ask(b'L', bytes, expression);
     let (len, texts) = answer.split_first_chunk().expect("a length");
@@ -39,11 +39,11 @@ fn ask(kind: u8, first: &[u8], second: &str) -> Vec<u8> {
         request.extend(len.to_le_bytes());
         request.extend_from_slice(part);
     }
-    // A failed test poisons the lock between two requests, never within one.
+    // A failed test may poison the lock, but only between two requests.
     let mut guard = PYTHON.lock().unwrap_or_else(PoisonError::into_inner);
     let python = guard.get_or_insert_with(start);
     python.exchange(&request).unwrap_or_else(|error| {
-        // The next test gets another one.
+        // The next test starts another process.
         *guard = None;
         panic!("Python ended at {second}: {error}; its traceback is above")
     })

@@ -1,17 +1,18 @@
-//! The repository as text, and Rust source as far as its rules can be checked without a compiler.
+//! Reads the repository as text, and Rust source as far as its rules can be checked without a
+//! compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file of the repository, by its path from the top.
+/// A file of the repository; its path is relative to the top.
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl File {
-    /// None for what is not text.
+    /// Returns the file's text; None if it is not text.
     pub(crate) fn text(&self) -> Option<&str> {
         match self.bytes.contains(&0) {
             true => None,
@@ -24,8 +25,8 @@ impl File {
     }
 }
 
-/// All files that belong to the repository: tracked ones, and new ones that are not ignored. In a
-/// copy without git: all but what builds and tools leave behind.
+/// Returns all files of the repository: tracked ones, and new ones that are not ignored. In a copy
+/// without git: all files except those that builds and tools leave behind.
 pub(crate) fn files() -> Vec<File> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let listed = Command::new("git")
@@ -48,7 +49,7 @@ pub(crate) fn files() -> Vec<File> {
     paths.sort_unstable();
     paths.dedup();
     let read = |path: PathBuf| {
-        // A file that was deleted may still be tracked.
+        // A deleted file may still be tracked.
         let bytes = fs::read(top.join(&path)).ok()?;
         let path = path.to_str()?.to_owned();
         Some(File { path, bytes })
@@ -78,8 +79,8 @@ fn walk(top: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The code alone, in its lines: comments and what stands in quotes are blanked out, but the quotes
-/// stay.
+/// Returns the code alone, with the same lines: comments and quoted text are replaced by blanks,
+/// but the quotes stay.
 pub(crate) fn code_of(source: &str) -> String {
     let chars: Vec<char> = source.chars().collect();
     let mut code = String::with_capacity(source.len());
@@ -103,7 +104,7 @@ pub(crate) fn code_of(source: &str) -> String {
     code
 }
 
-/// Without the tests that a file ends with.
+/// Removes the tests at the end of a file.
 pub(crate) fn without_tests(code: &str) -> &str {
     match code.find("#[cfg(test)]\nmod tests {") {
         Some(place) => &code[..place],
@@ -148,7 +149,8 @@ fn end_of_string(chars: &[char], quote: usize) -> usize {
     chars.len()
 }
 
-/// `b"…"`, `r"…"`, `br#"…"#`, `b'…'`, or a word that begins with such a letter.
+/// Returns the end of `b"…"`, `r"…"`, `br#"…"#` or `b'…'`, or the place after the first letter if
+/// it begins an ordinary word.
 fn end_of_prefixed(chars: &[char], place: usize) -> usize {
     let mut at = place;
     let mut is_raw = false;
@@ -174,7 +176,7 @@ fn end_of_prefixed(chars: &[char], place: usize) -> usize {
     }
 }
 
-/// A char, or the apostrophe of a lifetime.
+/// Returns the end of a char, or the place after the apostrophe of a lifetime.
 fn end_of_char(chars: &[char], quote: usize) -> usize {
     match (chars.get(quote + 1), chars.get(quote + 2)) {
         (Some('\\'), _) => {
@@ -186,7 +188,7 @@ fn end_of_char(chars: &[char], quote: usize) -> usize {
     }
 }
 
-/// Words (identifiers and keywords) with the place of each in the code.
+/// Returns the words (identifiers and keywords) with the place of each in the code.
 pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut rest = 0;
@@ -198,7 +200,7 @@ pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Counted from 1.
+/// Returns the number of the line, counted from 1.
 pub(crate) fn line_of(text: &str, place: usize) -> usize {
     text[..place].matches('\n').count() + 1
 }

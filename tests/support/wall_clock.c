@@ -1,4 +1,4 @@
-/* The other ways to read the wall clock, for a shim with a clock_gettime of its own. */
+/* Other functions that read the wall clock, for a shim that defines clock_gettime itself. */
 
 int gettimeofday(struct timeval *at, void *zone) {
     struct timespec now;

@@ -1,1 +1,2 @@
-"""`bench`: stock, ours and the floor, side by side, under a compiled load."""
+"""The command `bench`: compares stock, htex-interchange and a bare libzmq pass-through ("the
+floor") under a compiled load."""

@@ -1,4 +1,4 @@
-"""Builds the compiled half of `bench`; where the executables are is what cargo reports."""
+"""Builds the compiled programs of `bench`; cargo reports the paths of the executables."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Tools:
 
 
 def build() -> Tools:
-    """To be called before the product is built: building benches also leaves a binary where the
-    product goes, with the features that only tests and benches ask of crates."""
+    """Builds the programs. Must be called before the product is built: building benches also
+    replaces the product's binary by one with features that only tests and benches enable."""
     environment.check_compilers()
     result = runner.run(command("load", "floor"), cwd=environment.PROJECT_DIR, capture_stdout=True)
     if result.code != 0:
@@ -31,7 +31,7 @@ def build() -> Tools:
 
 
 def command(*benches: str) -> list[str]:
-    """Builds them, and tells what `executables` reads."""
+    """Returns the build command, whose output `executables` reads."""
     words = [environment.cargo(), "build", "--release", "--locked"]
     for bench in benches:
         words += ["--bench", bench]
@@ -39,7 +39,7 @@ def command(*benches: str) -> list[str]:
 
 
 def executables(told: str, kind: str = "bench") -> dict[str, Path]:
-    """The built programs of a kind by name, from cargo's messages."""
+    """Returns the built programs of one kind by name, from cargo's messages."""
     found: dict[str, Path] = {}
     for line in told.splitlines():
         message = json.loads(line) if line.startswith("{") else {}

@@ -1,4 +1,4 @@
-"""What `bench` runs: the scenarios with their sizes, whole, quick, and cut down for stock."""
+"""The scenarios of `bench` with their sizes: complete, quick, and reduced for stock."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the table: the load's name for it, and how it is read."""
+    """A figure of the table: its name in the load's output, its title and its unit."""
 
     name: str
     title: str
     unit: str
-    # Stock, which has fewer tasks, would have less of it for that reason alone.
+    # Whether the figure grows with the number of tasks, so that stock's runs, which have fewer
+    # tasks, would wrongly look better.
     grows_with_tasks: bool = False
 
 
@@ -39,7 +40,7 @@ BACKLOG = (
 
 @dataclass(frozen=True)
 class Case:
-    """One scenario. `tasks` and the like are (whole, quick)."""
+    """One scenario. `tasks`, `stock_tasks` and `rest_s` are pairs: complete, quick."""
 
     name: str
     title: str
@@ -47,9 +48,11 @@ class Case:
     figures: tuple[Figure, ...]
     options: tuple[str, ...] = ()
     tasks: tuple[int, int] = (0, 0)
-    # Stock's own, so that a run of it stays below about a minute; None where it is not run at all.
+    # Numbers of tasks for stock, so that a run takes at most about a minute; None if stock is not
+    # run.
     stock_tasks: tuple[int, int] | None = (0, 0)
-    # Seconds of rest, which is also the managers' heartbeat period: a rest sees a beat of each.
+    # Seconds of rest, which is also the managers' heartbeat period: each manager sends one
+    # heartbeat.
     rest_s: tuple[int, int] | None = None
     # Options for the floor alone.
     floor_options: tuple[str, ...] = ()
@@ -59,11 +62,11 @@ class Case:
     stock_note: str = ""
 
     def kinds(self, quick: bool) -> list[bool]:
-        """Plain, then encrypted."""
+        """Returns whether each kind of run is encrypted: first plain, then encrypted."""
         return [False] if quick and not self.encrypted_in_quick else [False, True]
 
     def arguments(self, contender: str, encrypted: bool, quick: bool) -> list[str] | None:
-        """The load's command line; None if this contender does not run here."""
+        """Returns the load's arguments; None if this contender does not run this scenario."""
         tasks = self.stock_tasks if contender == "stock" else self.tasks
         if tasks is None:
             return None
@@ -82,7 +85,7 @@ class Case:
         return arguments
 
     def gist(self, figures: dict) -> str:
-        """The first figures of a run, for the one who watches."""
+        """Returns the first two figures of a run as a progress message."""
         shown = [
             f"{figure.title} {figures[figure.name]:.5g} {figure.unit}"
             for figure in self.figures[:2]
@@ -99,7 +102,8 @@ def _payload(
     tasks: tuple[int, int],
     stock_tasks: tuple[int, int],
 ) -> Case:
-    """Two managers whose slots hold half a window: the other half waits or is on its way."""
+    """Returns a case with two managers whose slots hold half the window; the other half is queued
+    or in transit."""
     return Case(
         name=name,
         title=title,
@@ -195,7 +199,7 @@ CASES = (
         tasks=(1_000_000, 100_000),
         stock_tasks=(50_000, 5_000),
         quick_options=("--settle-s", "3"),
-        # It knows no priorities; what it costs without them is what they are measured against.
+        # The floor ignores priorities, so it shows the costs without them.
         floor_options=("--unordered",),
         encrypted_in_quick=False,
     ),

@@ -1,5 +1,4 @@
-"""The program whose instructions a test counts (`benches/counted.rs`), and whether what is counted
-here can be compared with what is stored."""
+"""Counts the instructions of `benches/counted.rs`, and checks that stored counts are comparable."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ PACKAGE = "counted"
 
 
 def rustc() -> str:
-    """The compiler that belongs to cargo, as `1.95`."""
+    """Returns the version of cargo's own compiler, such as `1.95`."""
     beside_cargo = Path(environment.cargo()).with_name("rustc")
     program = os.environ.get("RUSTC") or (str(beside_cargo) if beside_cargo.exists() else "rustc")
     told = subprocess.run(
@@ -37,7 +36,7 @@ def rustc() -> str:
 
 
 def here() -> dict[str, str]:
-    """What the numbers depend on beside the code."""
+    """Returns everything besides the code on which the counts depend."""
     return {
         "rustc": rustc(),
         "machine": platform.machine(),
@@ -46,7 +45,7 @@ def here() -> dict[str, str]:
 
 
 def why_not() -> str | None:
-    """The reason for which nothing is counted here, if there is one."""
+    """Returns the reason why instructions cannot be counted or compared here; None if they can."""
     if not shutil.which("valgrind"):
         return "instructions are not counted: valgrind is not installed"
     found = here()
@@ -61,8 +60,8 @@ def why_not() -> str | None:
 
 
 def build(within_s: float) -> Path:
-    """Of the very crates of the product, so that nothing is left to do where it was built beside
-    it; the product itself, which other tests run at this moment, stays as it is."""
+    """Builds the program from the same crates as the product: after a build of the product, they
+    need no compilation. The product's binary, which other tests are running, is not replaced."""
     command = [environment.cargo(), "build", "--release", "--locked"]
     command += ["--package", environment.BINARY_NAME, "--package", PACKAGE, "--bin", PACKAGE]
     built = subprocess.run(

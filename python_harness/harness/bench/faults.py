@@ -1,4 +1,4 @@
-"""Sees that the load finds what it is there to find: the floor does one thing wrong at a time."""
+"""Checks that the load detects errors: the floor makes one deliberate error at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.measure.compare import console
 
 VIOLATION = 1
 
-# What the floor does wrong, and words of the line that must come of it.
+# The floor's errors, each with words of the message that must report it.
 FAULTS = {
     "lose": "nothing came for",
     "double": "came twice",
@@ -24,7 +24,7 @@ FAULTS = {
 
 
 def run(tools: Tools, versions: list[str]) -> int:
-    """0 if every fault was found, and without one nothing."""
+    """Returns 0 if the load reported each error, and nothing without an error."""
     missed = []
     for fault, words in {"none": "", **FAULTS}.items():
         arguments = ["--scenario", "throughput", "--tasks", "20000", "--patience-s", "3"]

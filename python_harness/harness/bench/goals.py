@@ -1,4 +1,4 @@
-"""The goals that the project set itself, each against the medians of one series."""
+"""The project's performance goals, each compared with the medians of one series."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Goal:
-    """A value that must not be above (or below) a limit."""
+    """A value that must not be above (or, with `at_least`, below) a limit."""
 
     title: str
     value: Callable[[Medians], float]
@@ -45,7 +45,7 @@ class Medians:
 
 
 def _ratio(case: str, kind: str, name: str, other: str) -> Callable[[Medians], float]:
-    """Ours to another's."""
+    """Returns a function for the ratio of htex-interchange's figure to another contender's."""
     return lambda medians: (
         medians.get(case, kind, "ours", name) / medians.get(case, kind, other, name)
     )
@@ -56,7 +56,8 @@ def _ours(case: str, kind: str, name: str) -> Callable[[Medians], float]:
 
 
 def _peak_limit(case: str, kind: str) -> Callable[[Medians], float]:
-    """What was on its way on both legs, and twice the largest message."""
+    """Returns a function for the memory limit: the largest amount of data in transit in both
+    directions, plus twice the largest message."""
     return lambda medians: (
         medians.get(case, kind, "ours", "underway_peak_mb")
         + 2 * medians.get(case, kind, "ours", "task_bytes") / MB
@@ -158,7 +159,7 @@ def _goals_of_backlog(case: str) -> list[Goal]:
 
 
 def show(results: dict) -> bool:
-    """Prints the verdicts; True if every goal is reached."""
+    """Prints the verdicts; returns True if every goal is reached."""
     console = Console(highlight=False, width=max(COLUMNS, shared_console.width))
     medians = Medians(results)
     table = Table(title="goals")

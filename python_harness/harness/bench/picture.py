@@ -1,17 +1,17 @@
-"""The picture: what a task costs the interchange process, by scenario, on a logarithmic axis."""
+"""Draws the CPU time per task of the interchange process, by scenario, on a logarithmic axis."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
-# Whose bars, in which colour, with which label.
+# The contenders: name, colour and label of their bars.
 CONTENDERS = (
     ("stock", "#b0b0b0", "stock interchange.py"),
     ("ours", "#1f6fb4", "htex-interchange"),
     ("floor", "#9ccb86", "floor: bare libzmq pass-through"),
 )
-# Case, its label, and the figures whose sum is the CPU of a task.
+# The scenarios: case, label, and the figures whose sum is the CPU time per task.
 BARS = (
     ("throughput", "4 managers × 16\n1 KiB tasks", ("cpu_us_per_task",)),
     ("managers-1000", "1,000 managers × 4\n1 KiB tasks", ("cpu_us_per_task",)),
@@ -29,7 +29,7 @@ INCHES = (13, 6.6)
 
 
 def draw(results: dict, path: Path) -> bool:
-    """Writes the PNG; False if there is nothing to show."""
+    """Writes the PNG; returns False if there are no figures to show."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -55,7 +55,7 @@ def draw(results: dict, path: Path) -> bool:
 
 
 def _values(results: dict, kind: str) -> list[dict[str, float]]:
-    """The µs of a task by contender, for each of the bars; empty where nothing was measured."""
+    """Returns each scenario's µs per task by contender; empty where nothing was measured."""
     found = []
     for case, _, names in BARS:
         contenders = results["medians"].get(case, {}).get(kind, {})

@@ -1,9 +1,9 @@
-"""`bench`: stock, htex-interchange and the floor, side by side, under a compiled load.
+"""The command `bench`: compares stock, htex-interchange and the floor under a compiled load.
 
-`benches/load` plays the submit side and the managers and checks every byte; `benches/floor` is
-the least that libzmq needs in the interchange's place. For each scenario the three run in turn,
-and the turn changes its direction, so that a machine that gets slower meanwhile favours none.
-Ratios are the result; absolute figures are noise.
+`benches/load` plays the submit side and the managers and checks every byte. `benches/floor`
+replaces the interchange by the minimum that libzmq itself needs. In each scenario the three run in
+turn, in alternating order, so that a machine that slows down favours none of them. Ratios are the
+result; absolute figures vary with the machine.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ FOLDER = environment.BUILD_DIR / "bench"
 JSON_FILE = FOLDER / "results.json"
 PICTURE_FILE = FOLDER / "bench.png"
 
-# Far above the longest run; a load that hangs ends by its own patience long before.
+# Time limit far above the longest run; a load that hangs ends by its own limit long before.
 RUN_TIMEOUT_S = 900
 
-# One run of one contender: the load's figures, and whose they are.
+# One run of one contender: the load's figures, and the contender's name.
 Run = dict[str, object]
 
 
@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         }
         json_file.parent.mkdir(parents=True, exist_ok=True)
         results = {}
-        # A load that is interrupted leaves its folder, with keys in it; this takes all along.
+        # An interrupted load leaves its folder, which contains keys; this folder contains that one
+        # and is removed.
         with tempfile.TemporaryDirectory(prefix="htex-interchange-bench-") as folder:
             os.environ["TMPDIR"] = folder
             for results in _measure(tools.load, commands, options):
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _shown(path: Path) -> Path:
-    """As the user would type it."""
+    """Returns the path relative to the current directory if possible, as a user would type it."""
     try:
         return path.resolve().relative_to(Path.cwd())
     except ValueError:
@@ -79,9 +80,9 @@ def _shown(path: Path) -> Path:
 def _measure(
     load: Path, commands: dict[str, list[str]], options: argparse.Namespace
 ) -> Iterator[dict]:
-    """The results so far, after each case: a long series may be cut short."""
+    """Yields the results so far after each case, because a user may interrupt a long series."""
     cases = [case for case in CASES if not options.scenario or case.name in options.scenario]
-    # A scenario that is asked for by name is run whole in kind, if not in size.
+    # A scenario named on the command line is run plain and encrypted, even with `--quick`.
     is_short = options.quick and not options.scenario
     if is_short:
         cases = [case for case in cases if case.in_quick]
@@ -125,7 +126,7 @@ def _add_run(case: Case, one: Run, command: list[str], results: dict) -> None:
 
 
 def _run(command: list[str]) -> dict | str:
-    """The figures of one run, or the line that says why there are none."""
+    """Returns the figures of one run, or the message that explains why there are none."""
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
@@ -139,7 +140,7 @@ def _run(command: list[str]) -> dict | str:
 
 
 def medians(runs: list[Run]) -> dict:
-    """case -> "plain" or "encrypted" -> contender -> figure -> median over the rounds."""
+    """Returns case -> "plain" or "encrypted" -> contender -> figure -> median over the rounds."""
     found: dict = {}
     for one in runs:
         kind = "encrypted" if one["encrypted"] else "plain"
@@ -157,7 +158,8 @@ def medians(runs: list[Run]) -> dict:
 
 
 def _versions() -> list[str]:
-    """What the managers report; the interchanges compare it with this environment."""
+    """Returns the versions that managers report; the interchanges compare them with this
+    environment's."""
     python = platform.python_version()
     return ["--parsl-version", PARSL_VERSION, "--python-version", python]
 

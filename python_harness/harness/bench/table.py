@@ -1,4 +1,4 @@
-"""The table of medians: stock, ours and the floor, and the two ratios that matter."""
+"""The table of medians: stock, htex-interchange, the floor, and the two ratios between them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rich.table import Table
 from harness.bench.cases import BY_NAME, CASES, Figure
 from harness.measure.compare import console as shared_console
 
-# Where the output is no terminal, rich takes 80 columns for granted, and these lines are longer.
+# Minimum width. Without a terminal, rich assumes 80 columns, but the table's lines are longer.
 COLUMNS = 104
 
 
 def show(results: dict) -> None:
-    """Prints the table, with what it leaves out."""
+    """Prints the table, and notes on the runs that it leaves out."""
     console = Console(highlight=False, width=max(COLUMNS, shared_console.width))
     quick = ", quick" if results["quick"] else ""
     table = Table(title=f"medians of {results['rounds']}{quick}")

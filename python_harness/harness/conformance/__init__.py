@@ -1,1 +1,1 @@
-"""The rules of the protocol page, played to any interchange."""
+"""Checks any interchange against the rules of the guide's protocol page."""

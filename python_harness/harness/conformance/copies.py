@@ -1,6 +1,8 @@
-"""Broken copies of stock: its own text, altered at one place, and the rules that this breaks.
+"""Broken copies of stock: Parsl's interchange altered at one place, with the rules that this
+breaks.
 
-They test the rules: what a copy breaks has to be named, beside what stock breaks anyway.
+The copies test the rules. A run against a copy must report the rules that the copy breaks, in
+addition to the rules that stock itself breaks.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from harness.setup import environment
 
 @dataclass(frozen=True)
 class Copy:
-    """`before` stands in stock's text once. `breaks` is everything that the copy breaks in the
-    sections that these rules stand in."""
+    """An alteration of stock. `before` occurs once in stock's text. `breaks` lists every rule that
+    the copy breaks, in the sections that contain these rules."""
 
     before: str
     after: str
@@ -25,7 +27,7 @@ class Copy:
         return {number.rpartition(".")[0] for number in self.breaks}
 
     def write(self, folder: Path) -> list[str]:
-        """The command that starts it."""
+        """Writes the altered copy and returns the command that starts it."""
         python, script = environment.stock_command()
         text = Path(script).read_text()
         assert text.count(self.before) == 1, f"stock has {text.count(self.before)} × {self.before}"

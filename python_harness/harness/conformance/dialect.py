@@ -1,4 +1,4 @@
-"""What the peers of one release say, where releases differ; the rest is what the newest says."""
+"""The messages of one Parsl release's peers, where they differ from those of the newest release."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.conformance.page import numbers
 
 @dataclass(frozen=True)
 class Dialect:
-    """Named after a release, as Parsl's VERSION writes it."""
+    """The dialect of one release; `name` is written as in Parsl's VERSION."""
 
     name: str
 
@@ -34,11 +34,12 @@ class Dialect:
 
     @property
     def marks_results(self) -> bool:
-        """Results and records come behind a marker frame."""
+        """Whether results and records are sent behind a marker frame."""
         return not self.since("2026.10.05")
 
     def config(self, config: dict) -> dict:
-        """The newest executor's configuration, without what this release does not know."""
+        """Returns the newest executor's configuration without the keys that this release does not
+        know."""
         added = {"_check_python_mismatch": "2025.09.15", "log_config": "2026.05.18"}
         return {
             key: value

@@ -1,5 +1,8 @@
-"""An executor in a process of its own, to be killed: starts the command, prints one JSON line with
-the interchange's process and port, and waits."""
+"""An executor in a separate process, which a test can kill.
+
+It starts the interchange's command, prints one JSON line with the interchange's process id and
+port, and waits.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Real frames, for the guide's page of them and for programs that test a codec.
+"""Real frames, for the guide's page of frames and for programs that test a codec.
 
-`python -m harness.conformance.frames` writes the page anew. Each frame is made by Python's pickle
-and Parsl's own classes, from the same values every time; what stock sends is compared with them by
-a test. Names, hosts and times are made up.
+`python -m harness.conformance.frames` rewrites the page. Python's pickle and Parsl's own classes
+make each frame from fixed values; a test compares the frames with those that stock sends. Names,
+hosts and times are made up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ FROM_MANAGER = "manager -> interchange"
 TO_MANAGER = "interchange -> manager"
 TO_HUB = "interchange -> hub"
 
-# Larger ones are for interchanges; a codec's tests can make their own.
+# Largest frame in bytes among the vectors. Larger frames only matter to interchanges; tests of a
+# codec can make them themselves.
 LARGEST_VECTOR = 1 << 14
 
 BYTES_PER_LINE = 20
@@ -57,7 +58,7 @@ this page, which a test repeats, and `conformance --vectors DIR` writes the fram
 
 @dataclass(frozen=True)
 class Message:
-    """One message: its frames behind the identity, and the rule that it belongs to."""
+    """One message: the frames that follow the identity, and the rule that describes it."""
 
     name: str
     direction: str
@@ -102,7 +103,8 @@ def configuration() -> dict:
 
 
 def tasks() -> list[dict]:
-    """As an executor sends them, one by one; each pickle is made from objects of its own."""
+    """Returns tasks as an executor sends them. Each is pickled and loaded separately, so that no
+    two tasks share objects."""
     specs: list[dict] = [{}, {"resource_spec": {"priority": 3}}]
     told = [
         {"task_id": number, "context": context, "buffer": b"work"}
@@ -112,7 +114,7 @@ def tasks() -> list[dict]:
 
 
 def rows() -> list[dict]:
-    """What MANAGERS is answered while both tasks are held."""
+    """Returns the reply to MANAGERS while both tasks are held."""
     sent = registration_message()
     return [
         {
@@ -157,7 +159,7 @@ def version_mismatch() -> dict:
 
 
 def good() -> list[Message]:
-    """One of each kind, in the order in which a run has them."""
+    """Returns one valid message of each kind, in the order of a run."""
 
     def one(name: str, direction: str, rule: str, says: str, value: object) -> Message:
         return Message(name, direction, rule, says, (pickle.dumps(value, PROTOCOL),))
@@ -197,7 +199,7 @@ def good() -> list[Message]:
 
 
 def bad() -> list[Message]:
-    """What an interchange has to survive."""
+    """Returns malformed messages that an interchange must survive."""
     messages = [
         Message(f"bad-{name}", FROM_MANAGER, "P-1.5.10", name, tuple(frames), valid=False)
         for name, frames in BAD_MESSAGES.items()
@@ -210,7 +212,7 @@ def bad() -> list[Message]:
 
 
 def write_vectors(folder: Path) -> int:
-    """One file per frame, and `index.json` with everything; returns how many files."""
+    """Writes one file per frame, and `index.json` with all frames; returns the number of files."""
     folder.mkdir(parents=True, exist_ok=True)
     index, count = [], 0
     for message in good() + bad():
@@ -235,7 +237,7 @@ def write_vectors(folder: Path) -> int:
 
 
 def page_text() -> str:
-    """The page as it should be."""
+    """Returns the page's complete text."""
     parts = [HEAD]
     for message in good():
         title = f"## {message.name}\n\n{message.direction}, {message.rule}: {message.says}"
@@ -245,7 +247,7 @@ def page_text() -> str:
 
 
 def hex_dump(frame: bytes) -> str:
-    """Offset, bytes, and those that are text."""
+    """Formats a frame in lines: offset, bytes in hexadecimal, and printable characters."""
     if not frame:
         return "(no bytes)\n"
     lines = []

@@ -1,6 +1,6 @@
-"""The rules as the guide's page has them: number, sentence, releases, reason.
+"""Reads the rules from the guide's protocol page: number, sentence, releases, reason.
 
-The page is their only home; what plays them (`rules/`) knows their numbers alone.
+Only the page contains the rules' text; the functions that test them (`rules/`) refer to numbers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ PATH = environment.PROJECT_DIR / "src" / "guide" / "protocol.md"
 
 NUMBER = r"P-\d+\.\d+\.\d+"
 RELEASE = r"\d{4}\.\d{2}\.\d{2}"
-# A rule that a comment names: guide/protocol, P-1.4.2.
+# A reference to a rule in a comment: guide/protocol, P-1.4.2.
 NAMED = re.compile(rf"guide/protocol, ({NUMBER})")
-# **P-1.4.2** Sentence. *(since 2026.10.05)* Reason.
+# A rule on the page: **P-1.4.2** Sentence. *(since 2026.10.05)* Reason.
 RULE = re.compile(rf"\*\*({NUMBER})\*\* (.+?\.) \*\((.+?)\)\* ?(.*)")
 RANGES = [
     (re.compile("all releases"), (False, False)),
@@ -34,7 +34,7 @@ def numbers(release: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Rule:
-    """One numbered sentence; `since` and `until` are releases, or None where it is unbounded."""
+    """One numbered rule, which applies from release `since` to `until`; None means no limit."""
 
     number: str
     sentence: str
@@ -61,7 +61,7 @@ class Rule:
 
 @cache
 def rules() -> dict[str, Rule]:
-    """Every rule of the page by its number, in its order."""
+    """Returns every rule of the page by its number, in the page's order."""
     found: dict[str, Rule] = {}
     for paragraph in PATH.read_text().split("\n\n"):
         if not paragraph.startswith("**P-"):

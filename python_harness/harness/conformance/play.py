@@ -1,7 +1,7 @@
-"""Plays the rules to a command, several at once, and says what became of each.
+"""Tests a command against the rules, several rules at once, and reports the outcome of each.
 
-`python -m harness.conformance.play REQUEST` does so under the Python of any release; its last line
-of stdout is the report. Only what every release has is imported.
+`python -m harness.conformance.play REQUEST` does the same under the Python of any release; the last
+line of stdout is the report. This module imports only what exists in every release.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from harness.machine import processes
 
 HOLDS, BROKEN, NOT_TRIED = "holds", "broken", "not tried"
 
-# Most of a rule's time is waiting; more at once would disturb each other's deadlines.
+# Number of rules tested at once. Rules mostly wait, but more at once would delay one another past
+# their deadlines.
 AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one rule, and why."""
+    """The outcome of one rule, and the reason for it."""
 
     number: str
     state: str
@@ -45,7 +46,8 @@ def play(
     only: Iterable[str] = (),
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
-    """Every rule of the page (or `only` these), in its order; `tell` hears of each as it ends."""
+    """Tests every rule of the page, or those in `only`. Returns outcomes in the page's order, and
+    calls `tell` with each outcome as soon as it is known."""
     wanted = set(only) or page.rules().keys()
     outcomes: dict[str, Outcome] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool, tempfile.TemporaryDirectory() as place:
@@ -67,7 +69,7 @@ def play(
 
 
 def _not_for(rule: page.Rule, dialect: Dialect) -> str | None:
-    """Why this rule is not played at all."""
+    """Returns why this rule is not tested at all; None if it is."""
     if not rule.binds_the_interchange:
         return "it does not bind the interchange"
     if not rule.holds_in(dialect.release):
@@ -98,7 +100,7 @@ def _tried(check: Check, workdir: Path, command: list[str], dialect: Dialect) ->
 
 
 def _why(stage: Stage, fault: Exception) -> str:
-    """One line."""
+    """Returns the reason of a failure in one line."""
     text = str(fault).strip().splitlines() or [f"not so: {_place(fault)}"]
     said = text[0][:300]
     if not isinstance(fault, AssertionError):
@@ -116,7 +118,7 @@ def _why(stage: Stage, fault: Exception) -> str:
 
 
 def _place(fault: Exception) -> str:
-    """The line of the rule that says what is missing."""
+    """Returns the source line that raised the exception."""
     return str(traceback.extract_tb(fault.__traceback__)[-1].line)
 
 

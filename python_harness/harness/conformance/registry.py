@@ -1,4 +1,4 @@
-"""Which function plays which rule."""
+"""Registers the functions that test the rules, by rule number."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.conformance.stage import Stage
 
 Play = Callable[[Stage], None]
 
-# What a rule may take, its interchange's start included.
+# Time limit for one rule, including the start of its interchange.
 DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """How a rule is tried; every play has interchanges of its own."""
+    """The function that tests one rule; it starts its own interchanges."""
 
     number: str
     play: Play
@@ -28,8 +28,8 @@ CHECKS: dict[str, Check] = {}
 
 
 def rule(number: str, *, deadline_s: float = DEADLINE_S) -> Callable[[Play], Play]:
-    """Registers a function that returns if the rule holds, raises AssertionError if it is broken,
-    and `Untried` if it cannot be tried."""
+    """Registers a function that tests a rule. The function returns if the rule holds, and raises
+    AssertionError if the rule is broken or `Untried` if it cannot be tested here."""
 
     def register(play: Play) -> Play:
         assert number not in CHECKS, f"{number} is played twice"
@@ -40,7 +40,7 @@ def rule(number: str, *, deadline_s: float = DEADLINE_S) -> Callable[[Play], Pla
 
 
 def checks() -> dict[str, Check]:
-    """All of them."""
+    """Imports all modules of rules and returns every registered check."""
     rooms = importlib.import_module("harness.conformance.rules")
     for module in pkgutil.iter_modules(rooms.__path__):
         importlib.import_module(f"{rooms.__name__}.{module.name}")

@@ -1,7 +1,8 @@
-"""The command `conformance`: the rules of the protocol page, played to any interchange command.
+"""The command `conformance`: tests the command of any interchange against the protocol page's
+rules.
 
-The peers run under the Python of the release whose dialect they speak, as its executor would: what
-they send is made by that very release.
+The peers run under the Python of the release whose dialect they speak, as its executor would. That
+release itself therefore makes every message that they send.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ EXIT_USAGE = 2
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 if no rule is broken."""
+    """Runs the command; returns 0 if no rule is broken."""
     if options.vectors:
         from harness.conformance import frames
 
@@ -50,9 +51,10 @@ def run(options: argparse.Namespace) -> int:
 def played(
     command: list[str], release: str | None, only: list[str], *, quiet: bool = True
 ) -> list[dict]:
-    """What became of each rule, in the page's order; unless `quiet`, printed as it comes."""
+    """Returns the outcome of each rule in the page's order. Unless `quiet`, prints each as it
+    arrives."""
     python, env = _python_of(release)
-    # Rules start it in other directories than this one.
+    # Paths become absolute because rules start the command in other directories.
     words = [str(Path(word).absolute()) if Path(word).is_file() else word for word in command]
     request = {"command": words, "release": _release(release), "only": only}
     found: dict[str, dict] = {}
@@ -62,7 +64,7 @@ def played(
             outcome = json.loads(line)
             found[outcome["number"]] = outcome
         except (ValueError, TypeError, KeyError):
-            # Not the player's: what the command said on stdout, perhaps.
+            # The line is not an outcome, but perhaps the command's own output.
             print(line, file=sys.stderr)
             return
         if not quiet and outcome["state"] != "not tried":
@@ -80,12 +82,12 @@ def _name(release: str | None) -> str:
 
 
 def _release(release: str | None) -> str:
-    """As Parsl writes it, and as the page does."""
+    """Returns the release's name in the form that Parsl and the protocol page use."""
     return written.padded(_name(release))
 
 
 def _python_of(release: str | None) -> tuple[Path, dict[str, str]]:
-    """The harness's own environment has the newest release."""
+    """Returns the release's Python and environment; the newest release is in the harness's own."""
     if _name(release) == supported.NEWEST:
         return Path(sys.executable), environment.child_environment()
     chosen = supported.release(_name(release))

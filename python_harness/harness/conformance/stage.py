@@ -1,9 +1,10 @@
-"""What a rule is played on: an interchange of the command that is tried, and its peers.
+"""The environment in which a rule is tested: an interchange started by the tested command, and
+peers.
 
-The peers are the harness's fakes in the dialect of one release. They wait for what has to come
-with a deadline, and learn at once that the interchange has ended. That something does *not* come
-is seen without a wait, by what has to come after it; only silence towards strangers is listened to
-for a while.
+The peers are the harness's fakes in the dialect of one release. They wait for expected messages
+until a deadline, and fail at once if the interchange ends. To show that a message does *not*
+arrive, a test waits for a later message that must arrive. Only where no later message is due, as
+with strangers, does a test listen for a fixed time.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from harness.machine.waiting import wait_until
 PATIENCE_S = 8.0
 START_S = 30.0
 
-# How long silence is listened to, where nothing has to come after it.
+# Seconds to listen for an unwanted message, where no later message is due.
 LISTEN_S = 0.3
 
 __all__ = ["LISTEN_S", "PATIENCE_S", "Ended", "Manager", "Side", "Stage", "Untried"]
 
 
 class Untried(Exception):
-    """The rule cannot be tried here; the text says why."""
+    """The rule cannot be tested here; the exception's text gives the reason."""
 
 
 class Stage:
-    """Everything that one rule started; `close` leaves nothing of it."""
+    """All processes and sockets that one rule started; `close` ends and removes them."""
 
     def __init__(self, workdir: Path, command: list[str], dialect: Dialect) -> None:
         self.workdir = workdir
@@ -55,7 +56,8 @@ class Stage:
         self.over = False
 
     def side(self, *, launch: bool = True, **options) -> Side:
-        """An executor whose interchange has told its port; `launch=False`: not started yet."""
+        """Returns an executor whose interchange has reported its port, or with `launch=False` one
+        that has not started an interchange."""
         place = self.workdir / f"side{len(self.sides)}"
         place.mkdir()
         side = Side(self, place, **options)
@@ -71,20 +73,20 @@ class Stage:
         return manager
 
     def stranger(self, side: Side, *, keys: tuple | None, server: bytes | None) -> Stranger:
-        """A peer with keys of its own choice."""
+        """Connects a peer with keys of the caller's choice."""
         stranger = Stranger(side, keys=keys, server=server)
         self.managers.append(stranger)
         return stranger
 
     def popen(self, command: list[str] | None = None, **options) -> subprocess.Popen:
-        """A process in a group of its own, which ends with the stage."""
+        """Starts a process in its own process group, which `stop` kills."""
         options.setdefault("start_new_session", True)
         process = subprocess.Popen(command or self.command, **options)
         self.processes.append(process)
         return process
 
     def check_alive(self) -> None:
-        """Fails if an interchange has ended that should not."""
+        """Fails if an interchange has ended unexpectedly."""
         for side in self.sides:
             interchange = side.interchange
             if interchange and not interchange.expected_to_end and not interchange.running:
@@ -92,7 +94,7 @@ class Stage:
                 raise Ended(f"the interchange ended, {_in_words(code)}: {last_words(interchange)}")
 
     def stop(self) -> None:
-        """The deadline has come: whoever waits learns that the interchange is gone."""
+        """Kills all processes after the deadline, so that pending waits fail."""
         self.over = True
         for process in self._started():
             _end(process)
@@ -110,7 +112,7 @@ class Stage:
 
 
 class Side(FakeSubmitSide):
-    """An executor of the dialect."""
+    """An executor that speaks the stage's dialect."""
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class Side(FakeSubmitSide):
         return self.dialect.config(super().config())
 
     def launch_with(self, config: dict | bytes | None = None, **popen) -> Interchange:
-        """Starts the command with this on its stdin; nothing is awaited of it."""
+        """Starts the command with `config` on its stdin, without waiting for a reaction."""
         config = self.config() if config is None else config
         popen.setdefault("stdout", subprocess.DEVNULL)
         self.interchange = Interchange(config, self.workdir, self.stage.command, **popen)
@@ -153,7 +155,7 @@ class Side(FakeSubmitSide):
         return self._worker_port
 
     def awaited(self, sock: zmq.Socket, what: str, within_s: float) -> bytes:
-        """The next frame of this socket."""
+        """Returns the next frame from this socket."""
         try:
             return receive(self.interchange, sock, what, within_s)
         except Ended:
@@ -190,7 +192,7 @@ class Side(FakeSubmitSide):
     def task(
         self, buffer: bytes = b"work", context: dict | None = None, task_id: int | None = None
     ) -> dict:
-        """Submits one, and returns what was sent."""
+        """Submits one task and returns the message sent."""
         task_id = self.next_id() if task_id is None else task_id
         task = self.dialect.task(task_id, buffer, context or {})
         self.tasks.send(pickle.dumps(task))
@@ -200,22 +202,22 @@ class Side(FakeSubmitSide):
         return [self.task() for _ in range(count)]
 
     def prioritized(self, *priorities: object) -> list[dict]:
-        """A task for each; None is one without."""
+        """Submits one task for each priority; None means a task without a priority."""
         return [
             self.task(context={} if each is None else {"resource_spec": {"priority": each}})
             for each in priorities
         ]
 
     def row(self, name: str = "manager-a") -> dict | None:
-        """What MANAGERS says of this one."""
+        """Returns this manager's row in the reply to MANAGERS, if it has one."""
         return {row["manager"]: row for row in self.managers()}.get(name)
 
     def hold(self, name: object) -> object:
         return self.command(self.dialect.hold(name))
 
     def work_goes_on(self) -> None:
-        """A manager, the witness, that comes now is given a task, and its result reaches the
-        executor; what else waited may come with it."""
+        """Fails unless a task reaches a new manager, the witness, and the witness's result reaches
+        the executor. Earlier tasks and results may arrive before these."""
         if self.witness is None:
             self.witness = self.stage.manager(self, "witness")
             self.witness.enlist(self, block_id="witness", max_capacity=1000)
@@ -227,12 +229,12 @@ class Side(FakeSubmitSide):
             pass
 
     def awaits_end(self, within_s: float = PATIENCE_S) -> int:
-        """Its status."""
+        """Waits for the interchange to end and returns its exit status."""
         return self.interchange.wait_exit(within_s)
 
 
 class Manager(FakeManager):
-    """A manager of the dialect."""
+    """A manager that speaks the stage's dialect."""
 
     def __init__(self, side: Side, identity: bytes, **options) -> None:
         super().__init__(options.pop("url", side.worker_url), identity, **options)
@@ -269,7 +271,8 @@ class Manager(FakeManager):
         return self
 
     def item(self, message: dict) -> bytes:
-        """A result or a record, in the release's frames; returns the frame that counts."""
+        """Sends a result or a record in the release's format; returns the frame without the
+        marker."""
         frame = pickle.dumps(message)
         self.send_frames(*([MARKER] if self.dialect.marks_results else []), frame)
         return frame
@@ -278,7 +281,8 @@ class Manager(FakeManager):
         return self.item({"type": "result", "task_id": task_id, "result": result})
 
     def read_so_far(self) -> None:
-        """Returns when all that this manager sent has been read (not: handled in full)."""
+        """Returns when the interchange has read (but perhaps not handled) all messages of this
+        manager."""
         if self.dialect.probes:
             self.send({"type": "connection_probe"})
             while frame := self.receive():
@@ -287,12 +291,13 @@ class Manager(FakeManager):
                 self.waiting += batch
             return
         if not self.registered:
-            # Only those that are registered are answered here.
+            # In this dialect the interchange answers registered managers only.
             self.register(max_capacity=0)
         self.beat()
 
     def gets_no_task(self) -> None:
-        """Not while nobody else is there for it, and not beside the witness, who gets it then."""
+        """Fails if a task reaches this manager, either while no other manager is registered or
+        after the witness has registered, which then receives the task."""
         self.side.task()
         for _ in range(3):
             self.side.command("CONNECTED_BLOCKS")
@@ -306,13 +311,13 @@ class Manager(FakeManager):
 
 
 def last_words(interchange: Interchange) -> str:
-    """What it said last on stderr."""
+    """Returns the last line that the interchange wrote to stderr."""
     lines = [line for line in interchange.stderr().splitlines() if line.strip()]
     return lines[-1][:200] if lines else "nothing on stderr"
 
 
 def nobody_listens(address: str, port: int, within_s: float = PATIENCE_S) -> None:
-    """Waits until nothing listens there any more."""
+    """Waits until no process listens at the port."""
 
     def refused() -> bool:
         with socket.socket() as probe:
@@ -326,7 +331,7 @@ def _in_words(code: int | None) -> str:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """The group of a process that this one started: what it started ends with it."""
+    """Kills the process group, including the processes that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,8 @@
-"""The rules that Parsl's own interchange breaks, and why: the newest release of the window.
+"""Lists the rules that Parsl's own interchange breaks in the newest supported release, with
+reasons.
 
-A test compares the list with a real run, so that a rule leaves it once stock keeps it. Releases up
-to 2026.07.20 break P-1.10.11 as well: a command that is no text ends them.
+A test compares the list with a real run, so a rule must be removed once stock keeps it. Releases up
+to 2026.07.20 break P-1.10.11 as well: a command that is not text ends them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""`demo`: a real workflow through the binary, with faults in it."""
+"""The command `demo`: runs a real workflow through the binary, with deliberate failures in it."""

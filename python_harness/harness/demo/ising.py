@@ -1,9 +1,9 @@
-"""The demo's science: the two-dimensional Ising model, near its phase transition.
+"""The demo's computation: the two-dimensional Ising model near its phase transition.
 
-Spins on a periodic square lattice, coupled to their four neighbours with J = k_B = 1. Wolff's
-cluster algorithm moves whole domains, so that a short run is in equilibrium also at the critical
-temperature, which Onsager found exactly: T_c = 2 / ln(1 + sqrt(2)) = 2.269...
-Pure Python, so that a worker needs nothing but Parsl.
+Spins on a periodic square lattice are coupled to their four neighbours with J = k_B = 1. Wolff's
+cluster algorithm moves whole domains, so that a short run reaches equilibrium even at the critical
+temperature, which Onsager found exactly: T_c = 2 / ln(1 + sqrt(2)) = 2.269... The code is pure
+Python, so that a worker needs nothing but Parsl.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDE = 20
 
 @dataclass
 class Sample:
-    """Moments of the magnetisation per spin over one run, and where that ran."""
+    """Moments of the magnetisation per spin over one run, and where the run took place."""
 
     temperature: float
     seed: int
@@ -34,7 +34,7 @@ class Sample:
 
 
 def simulate(temperature: float, seed: int, side: int = SIDE, clusters: int = 600) -> Sample:
-    """One Markov chain; the first quarter lets it forget its start."""
+    """Simulates one Markov chain; its first quarter is discarded as warm-up."""
     generator = random.Random(seed)
     spins = [1] * (side * side)
     neighbours = _neighbours(side)
@@ -88,7 +88,7 @@ def _flip_cluster(spins, neighbours, join: float, generator: random.Random) -> i
 
 @dataclass
 class Point:
-    """One temperature: mean |m|, and the susceptibility per spin."""
+    """The mean |m| and the susceptibility per spin at one temperature."""
 
     temperature: float
     magnetisation: float
@@ -110,9 +110,8 @@ def curve(samples: list[Sample], side: int = SIDE) -> list[Point]:
 
 
 def sensible(points: list[Point]) -> list[str]:
-    """What is wrong with the physics, if anything: order below, disorder above, a peak between.
-
-    On a small lattice the peak lies a little above T_c, by about T_c / side."""
+    """Returns what is wrong with the physics: there must be order below, disorder above, and a peak
+    in between. On a small lattice the peak lies a little above T_c, by about T_c / side."""
     peak = max(points, key=lambda point: point.susceptibility)
     faults = []
     if not 0 <= peak.temperature - CRITICAL_TEMPERATURE + 0.1 < 0.5:

@@ -1,9 +1,9 @@
-"""`demo`: a scientific workflow through the binary, with a fault in it, and what served it.
+"""The command `demo`: runs a scientific workflow through the binary, with two deliberate failures.
 
-A temperature sweep of the Ising model runs as 1,000 Parsl tasks on real managers, encrypted as
-HTEX is by default. Meanwhile one task raises and one kills its worker: the exceptions arrive as
-what they are and the sweep goes on. At the end the demo reads from the running system which
-executable served as interchange, and fails if it is not our binary or if a process is left.
+A temperature sweep of the Ising model runs as 1,000 Parsl tasks on real managers, encrypted as HTEX
+is by default. During the sweep one task raises and one kills its worker: the proper exceptions
+arrive and the sweep continues. The demo reads from the running system which executable served as
+interchange, and fails if that is not the binary or if a process is left behind.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ TEMPERATURES = [round(1.5 + 0.05 * step, 2) for step in range(40)]
 BLOCKS = 2
 WORKERS_PER_MANAGER = 2
 
-# Managers look after their workers once per heartbeat; HTEX's default of 30 s would make the
-# demo wait that long for the news of the killed worker.
+# Managers check their workers once per heartbeat. With HTEX's default of 30 s the demo would wait
+# that long for the report of the killed worker.
 HEARTBEAT_PERIOD_S = 2
 TASK_TIMEOUT_S = 120
 GONE_WITHIN_S = 10
@@ -46,7 +46,7 @@ console = Console(highlight=False)
 
 
 def run(binary: Path, options: argparse.Namespace) -> int:
-    """0 if the physics, the faults, the served executable and the clean-up were right."""
+    """Returns 0 if the physics, the failures, the served executable and the clean-up were right."""
     run_dir = Path(tempfile.mkdtemp(prefix="htex-interchange-demo-"))
     faults: list[str] = []
     try:
@@ -76,7 +76,8 @@ def _workflow(binary: Path, run_dir: Path, *, seeds: int) -> list[str]:
         f"{WORKERS_PER_MANAGER} workers, encrypted: {executor.encrypted}"
     )
     with parsl.load(config):
-        # While it runs: what the kernel says, not what we asked for.
+        # Asks the kernel, during the run, which executable serves; the configured one proves
+        # nothing.
         interchange = processes.broker_of(executor.interchange_proc.pid)
         served, identity_faults = _what_served(interchange, binary)
         cpu_at_start_s = usage.cpu_seconds(interchange)
@@ -97,8 +98,8 @@ def _workflow(binary: Path, run_dir: Path, *, seeds: int) -> list[str]:
 
 
 def _sweep(seeds: int) -> tuple[list[ising.Sample], float, list[str], list[str]]:
-    """Samples, seconds from the first submission to the last result, what became of the two
-    faulty tasks, and what was wrong with it."""
+    """Runs the sweep. Returns samples, seconds from the first submission to the last result, a line
+    for each of the two failing tasks, and whatever went wrong."""
     simulate = parsl.python_app(ising.simulate)
     begin = time.monotonic()
     sweep = [(temperature, seed) for seed in range(seeds) for temperature in TEMPERATURES]
@@ -127,7 +128,7 @@ def _sweep(seeds: int) -> tuple[list[ising.Sample], float, list[str], list[str]]
 
 
 def _what_served(launched: int, binary: Path) -> tuple[list[str], list[str]]:
-    """Looks through the launched process and what is below it (a wrapper may stand between)."""
+    """Checks the launched process and its descendants (a wrapper may be in between)."""
     family = [launched, *(process.pid for process in processes.running_descendants(launched))]
     expected = processes.sha256(binary)
     version = _version(binary)
@@ -141,7 +142,7 @@ def _what_served(launched: int, binary: Path) -> tuple[list[str], list[str]]:
 
 
 def _version(binary: Path) -> str:
-    """What the binary says it is; empty if it does not say so."""
+    """Returns the binary's version line; empty if the binary does not print one."""
     try:
         told = subprocess.run(
             [str(binary), "--version"],
@@ -156,7 +157,8 @@ def _version(binary: Path) -> str:
 
 
 def _chart(points: list[ising.Point]) -> None:
-    """|m| falls and the susceptibility peaks near the critical temperature."""
+    """Prints |m|, which falls, and the susceptibility, which peaks near the critical
+    temperature."""
     shown = points[::2]
     top = max(point.susceptibility for point in shown)
     critical = min(shown, key=lambda p: abs(p.temperature - ising.CRITICAL_TEMPERATURE))

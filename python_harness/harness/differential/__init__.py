@@ -1,1 +1,2 @@
-"""One conversation with stock and with ours, and what may differ between them."""
+"""Plays one conversation to Parsl's interchange (stock) and to htex-interchange, and compares the
+two."""

@@ -1,8 +1,9 @@
-"""How conversations end: with one thing on which the two differ on purpose, or stock dies.
+"""Final events of conversations: deliberate differences, and messages that crash stock.
 
-After such an event the two are not in the same state any more, so it is the last one. Each ending
-names the difference and says exactly what each of the two must do; a transcript holds only whether
-it did. What a crashed or stopped interchange leaves behind is not looked at.
+After such an event the two interchanges are in different states, so nothing can follow it. Each
+ending names its difference and states exactly what each interchange must do. The transcript records
+only whether the interchange did so. What a crashed or stopped interchange leaves behind is not
+checked.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ Facts = dict[str, object]
 
 @dataclass(frozen=True)
 class Ending:
-    """`play` does it and returns facts; the facts wanted of stock and of ours. `words` are those
-    of the entry in the guide's page on differences."""
+    """The last event of a conversation, with the result expected of each interchange.
+
+    `play` runs the event and returns facts; `stock` and `ours` are the facts expected of each
+    interchange. `words` quotes the entry in the guide's page on differences.
+    """
 
     words: str
     difference: str
@@ -36,7 +40,7 @@ class Ending:
 
 
 def play_ending(player: Player) -> None:
-    """Writes into the transcript that all is as named, or what was found instead."""
+    """Plays the ending and writes into the transcript "as named", or the facts found instead."""
     ending = ENDINGS[player.conversation.ending]
     step = player.begin(f"the ending: {ending.difference}")
     wanted = {STOCK: ending.stock, OURS: ending.ours}[player.transcript.kind]
@@ -44,7 +48,7 @@ def play_ending(player: Player) -> None:
         facts = ending.play(player, step)
     except Ended:
         facts = {"process": f"exit {player.side.interchange.wait_exit(5)}"}
-    # From here on the two may differ, so the step itself is not compared.
+    # The interchanges may differ during this step, so the step itself is not compared.
     player.transcript.steps.pop()
     if facts == wanted:
         player.transcript.ending = "as named"
@@ -53,8 +57,9 @@ def play_ending(player: Player) -> None:
 
 
 def _lives(player: Player, step: Step, speaker: Peer | None = None) -> Facts:
-    """What a living interchange did: the tasks that it gave out, and the results that it passed
-    on, up to a mark of our own. Raises Ended if it has ended."""
+    """Returns what a live interchange did: the tasks that it dispatched and the results that it
+    forwarded. A final task and its result mark the end. Raises Ended if the interchange has ended.
+    """
     already = len(player.transcript.results)
     player.settle(step, speaker)
     mark = player.submit(step)
@@ -76,7 +81,8 @@ def _lives(player: Player, step: Step, speaker: Peer | None = None) -> Facts:
 
 
 def _short(text: str) -> str:
-    """A result without what follows from the conversation: its id, and the exact failure."""
+    """Returns the result's description without what varies by conversation: its task id and the
+    text of a failure."""
     for name in ("ManagerLost", "DeserializationError", "OverflowError"):
         if f"{name}(" in text:
             return name
@@ -87,11 +93,11 @@ def _listed(player: Player, step: Step, name: str) -> bool:
     return name in [row["manager"] for row in player.ask(step, "MANAGERS")]
 
 
-# What comes on the task channel.
+# Endings that send a message on the task channel.
 
 
 def _task(frame_of: Callable[[int], bytes]) -> Callable[[Player, Step], Facts]:
-    """A task message of its own; ids of given tasks are told as their distance to it."""
+    """Sends one task message; a dispatched task with its id is listed as "it"."""
 
     def play(player: Player, step: Step) -> Facts:
         task_id = player.next_task_id()
@@ -187,11 +193,11 @@ TASK_ENDINGS = {
 }
 
 
-# What comes on the worker port.
+# Endings that send a message on the worker port.
 
 
 def _registers_without(*missing: str, then: object = None) -> Callable[[Player, Step], Facts]:
-    """A newcomer's registration lacks fields; then perhaps a command."""
+    """Registers a new manager with fields missing, and then may send a command."""
 
     def play(player: Player, step: Step) -> Facts:
         newcomer = player.peer(NEWCOMER)
@@ -223,7 +229,8 @@ def _name_no_text(player: Player, step: Step) -> Facts:
 
 
 def _other_versions(player: Player, step: Step) -> Facts:
-    """Everything fails with VersionMismatch, and both end; ours tells the managers to exit."""
+    """Registers a manager of another version. Both interchanges fail all tasks with VersionMismatch
+    and end; htex-interchange also orders the managers to exit."""
     newcomer = player.peer(NEWCOMER)
     message = player.registration(NEWCOMER, parsl_v="1.0", max_capacity=0, block_id=player.a_block)
     newcomer.register(step, message)
@@ -238,7 +245,7 @@ def _other_versions(player: Player, step: Step) -> Facts:
 
 
 def _bad_result(body: dict) -> Callable[[Player, Step], Facts]:
-    """A manager answers one of its tasks with this."""
+    """A manager answers one of its tasks with the message `body`, which is not a proper result."""
 
     def play(player: Player, step: Step) -> Facts:
         task_id = player.submit(step)
@@ -258,7 +265,7 @@ def _record_without_hub(player: Player, step: Step) -> Facts:
 
 
 def _registers_again(elsewhere: bool) -> Callable[[Player, Step], Facts]:
-    """A manager registers again with a task in hand, then answers it."""
+    """A manager that holds a task registers again and then answers the task."""
 
     def play(player: Player, step: Step) -> Facts:
         task_id = player.submit(step)
@@ -363,7 +370,7 @@ WORKER_ENDINGS = {
 }
 
 
-# What comes on the command channel, and signals.
+# Endings that send a command or a signal.
 
 
 def _command(frame: bytes) -> Callable[[Player, Step], Facts]:

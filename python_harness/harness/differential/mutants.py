@@ -1,7 +1,8 @@
-"""Candidates that are wrong on purpose: the differential test has to catch each of them.
+"""Mutants of htex-interchange with one deliberate bug each; the differential test must catch them
+all.
 
-A mutant sits between the player and the wire of ours, as a thin proxy would, and does one thing
-wrong, as an interchange with that fault would. What it needs says in which conversations it shows.
+A mutant is a filter between the player and the real interchange. It changes messages as an
+interchange with that bug would. Each mutant names the kind of event that makes its bug visible.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ TO_PEERS = ("m0", "m1", "m2", "m3", "m4", "closer")
 
 
 class Mutant(Tamper):
-    """Changes decoded messages of one channel; `incoming` ones unless told otherwise."""
+    """Changes the decoded messages of one channel: those from the interchange, or with `outgoing`
+    those to the interchange."""
 
     def __init__(self, channel: str, change: Callable[[object], list], outgoing: bool) -> None:
         self.channel = channel
@@ -53,7 +55,7 @@ class Mutant(Tamper):
 
 
 class Nth:
-    """Does `change` to the n-th of those messages that `which` picks, and to no other."""
+    """Applies `change` to the n-th message that `which` selects, and to no other."""
 
     def __init__(self, n: int, which: Callable[[object], bool], change: Callable[[object], list]):
         self.left = n
@@ -80,7 +82,7 @@ def _outcome(message: object) -> bool:
 
 
 def _loss(message: object) -> bool:
-    """A failure that the interchange wrote, not one that a worker sent."""
+    """Whether the message is a failure that the interchange wrote, not one that a worker sent."""
     exception = message.get("exception") if isinstance(message, dict) else None
     return exception is not None and not exception.startswith(b"02\nexception of")
 
@@ -106,7 +108,8 @@ def _node_that(**told) -> Callable[[object], bool]:
 
 
 def _rich(message: object) -> bool:
-    """A batch in which a context holds a tuple."""
+    """Whether the message is a batch with a `task_executor` in a context, whose arguments are a
+    tuple."""
     return isinstance(message, list) and any(
         task["context"].get("task_executor") for task in message
     )
@@ -124,7 +127,7 @@ def _each_row(**fields) -> Callable[[list], list]:
 
 
 class Swapped:
-    """Keeps the second result back until the third has passed."""
+    """Delays the second result until the third has passed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -140,7 +143,8 @@ class Swapped:
 
 
 class ToldOnce(Tamper):
-    """A manager is told to exit, but not again when it speaks after that."""
+    """Drops every exit order to a manager after the first one, until the manager registers
+    again."""
 
     def __init__(self) -> None:
         self.told: set[str] = set()
@@ -160,7 +164,7 @@ class ToldOnce(Tamper):
 
 
 class JoinedBatches(Tamper):
-    """A task that names a function stands in one batch with what came just before or behind it."""
+    """Merges a task that names a function into one batch with the tasks just before or after it."""
 
     def __init__(self) -> None:
         self.kept: dict[str, list] = {}
@@ -179,7 +183,7 @@ class JoinedBatches(Tamper):
 
 
 class MarkersUnread(Tamper):
-    """Messages behind a marker frame are dropped, as stock does."""
+    """Drops messages behind a marker frame, as stock does."""
 
     def outgoing(self, channel: str, frames: list[bytes]) -> list[list[bytes]]:
         return [] if frames[0] == MARKER and len(frames) == 2 else [frames]
@@ -197,12 +201,12 @@ def _drop(_: object) -> list:
     return []
 
 
-# Of which events a conversation must have many for the fault to show; "hub" for those with a hub,
-# "names" for tasks that name a function.
+# The event that a conversation must contain often for the bug to show. "hub" selects conversations
+# with a monitoring hub, "names" those whose tasks name a function.
 ANY, HUB, EXPIRY, DRAIN, NAMES = "submit", "hub", "silence", "drain", "names"
 HOLD, ANSWER, OLDER = "hold", "answer", "older"
 
-# Name → (what it needs, how it is made).
+# Mutants by name: the event that the mutant needs, and its constructor.
 MUTANTS: dict[str, tuple[str, Callable[[], Tamper]]] = {
     "a result is lost": (ANY, _in("result", lambda: Nth(2, _outcome, _drop))),
     "a result comes twice": (ANY, _in("result", lambda: Nth(2, _outcome, lambda m: [m, m]))),
@@ -299,7 +303,8 @@ def _id_of(task: dict) -> int:
 
 
 def _small_number(reply: object) -> bool:
-    """No port, but what WORKERS and OUTSTANDING_C are answered."""
+    """Whether the reply is a small number, as for WORKERS and OUTSTANDING_C; excludes port
+    numbers."""
     return type(reply) is int and 0 < reply < 1000
 
 

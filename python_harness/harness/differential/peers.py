@@ -1,9 +1,9 @@
-"""The managers of the differential test as one player sees them, and what has been noted of them.
+"""The managers of the differential test as one player sees them.
 
-A `Peer` is a connection under a role's name, with a book of what this side has been told: is it
-registered, what does it hold. The book is made only of what was sent and what came, never of what
-should have come. Everything that leaves or comes passes a `Tamper`, which changes nothing here; the
-tests of the test put a faulty one there.
+A `Peer` is a connection with a role's name and a record of the manager's state: whether it is
+registered, and which tasks it holds. The record is built only from messages that were sent and
+received, never from what an interchange should have sent. Every message passes through a `Tamper`.
+The base class changes nothing; the test's own tests insert one that alters messages.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ PROBE = pickle.dumps({"type": "connection_probe"})
 HEARTBEAT = pickle.dumps({"type": "heartbeat"})
 ECHO, SHUTDOWN = "echo", "shutdown"
 
-# A connection that stock keeps deaf, because it came before the earlier one with its identity was
-# torn down, is tried anew after this long.
+# Seconds to wait for an answer on a new connection before opening another. Stock never answers a
+# connection that was opened before the earlier one with its identity was torn down.
 DEAF_AFTER_S = 0.3
 
 
-# How often a wait looks whether the interchange still runs.
+# Interval of the checks, during a wait, that the interchange still runs.
 LOOK_EVERY_S = 0.05
 
 
 class Ended(AssertionError):
-    """The interchange ended while something was awaited of it."""
+    """The interchange ended while the player waited for a message from it."""
 
 
 def receive(
     interchange: Interchange, sock: zmq.Socket, what: str, within_s: float = PATIENCE_S
 ) -> bytes:
-    """The next frame; fails at once if the interchange ends without having sent it."""
+    """Returns the next frame; fails at once if the interchange ends without having sent one."""
     end = time.monotonic() + within_s
     while not sock.poll(LOOK_EVERY_S * 1000):
         if not interchange.running and not sock.poll(LOOK_EVERY_S * 1000):
@@ -50,7 +50,7 @@ def receive(
 
 
 class LogTail:
-    """Waits for lines of the interchange's log; what was read is not read again."""
+    """Waits for lines of the interchange's log and reads each line only once."""
 
     def __init__(self, interchange: Interchange) -> None:
         self.interchange = interchange
@@ -78,33 +78,36 @@ class LogTail:
 
 
 class Tamper:
-    """Where a candidate can be altered between the player and the wire."""
+    """A hook that can alter messages between the player and the interchange."""
 
     def outgoing(self, channel: str, frames: list[bytes]) -> list[list[bytes]]:
-        """What is sent instead of one message; `channel` is a peer's name, `task` or `command`."""
+        """Returns the messages to send in place of one; `channel` is a peer's name, `task` or
+        `command`."""
         return [frames]
 
     def incoming(self, channel: str, frame: bytes) -> list[bytes]:
-        """What is received instead of one frame; `channel` as above, or `result` or `hub`."""
+        """Returns the frames to deliver in place of one; `channel` is a peer's name, `command`,
+        `task`, `result` or `hub`."""
         return [frame]
 
 
 @dataclass
 class Step:
-    """What was done in one event, and what came of it, channel by channel."""
+    """The actions of one event and the messages that resulted, by channel."""
 
     number: int
     event: str
     done: list[str] = field(default_factory=list)
     replies: list[tuple[object, object]] = field(default_factory=list)
-    # A message is ("tasks", [task, …]), or ECHO, SHUTDOWN, or what else came.
+    # Messages to managers, by peer: ("tasks", [task, …]), ECHO, SHUTDOWN, or any other message.
     to_peers: dict[str, list] = field(default_factory=dict)
     hub: list[tuple] = field(default_factory=list)
-    # Tasks went out while there was room: how many share a batch is a matter of the moment.
+    # Whether tasks were submitted while managers had room: timing then decides how they are
+    # batched.
     free_batches: bool = False
-    # Valid messages of managers that were registered and are not any more, by peer.
+    # Number of valid messages that each peer sent after its registration had ended.
     spoke_after_its_end: dict[str, int] = field(default_factory=dict)
-    # What a named difference looks like in this very step, by the rule's name.
+    # What this step must contain because of a deliberate difference, by a key that its rule reads.
     expected: dict[str, object] = field(default_factory=dict)
 
 
@@ -135,7 +138,7 @@ class Peer:
         return max(0, self.capacity - len(self.holding)) if able else 0
 
     def send(self, step: Step | None, *frames: bytes, valid: bool = True) -> None:
-        """`valid` messages are those that a registered manager may send."""
+        """Sends a message; `valid` says whether a registered manager may send such a message."""
         if step is not None and valid and self.departed:
             count = step.spoke_after_its_end.get(self.name, 0)
             step.spoke_after_its_end[self.name] = count + 1
@@ -146,7 +149,7 @@ class Peer:
         self.send(None, PROBE)
 
     def until_probe_answer(self, step: Step) -> None:
-        """Notes everything that comes before the answer to the probe."""
+        """Records every message that arrives before the answer to the probe."""
         raw = None
         while raw != b"":
             raw = receive(self.interchange, self.connection.socket, f"answer to {self.name}")
@@ -176,13 +179,13 @@ class Peer:
         self.last_beat = time.monotonic()
 
     def end(self) -> None:
-        """It is not registered any more."""
+        """Marks the manager as no longer registered."""
         self.registered, self.departed = False, True
         self.held = self.draining = False
         self.holding = []
 
     def reconnect(self, step: Step, deadline_s: float = PATIENCE_S) -> None:
-        """Closes its connection and opens another, which is not deaf."""
+        """Closes the connection and opens new ones until the interchange answers on one."""
         end = time.monotonic() + deadline_s
         while True:
             self.connection.close()
@@ -199,7 +202,7 @@ class Peer:
 
 
 def result(task_id: int, text: str, form: str) -> bytes:
-    """A result as a worker writes it, in one of the shapes that may come."""
+    """Returns a result as a worker writes it, in one of several possible forms."""
     body: dict = {"type": "result", "task_id": task_id}
     if form == "exception":
         return pickle.dumps({**body, "exception": f"02\nexception of {text}".encode()})
@@ -210,7 +213,7 @@ def result(task_id: int, text: str, form: str) -> bytes:
 
 
 def describe_message(message: object) -> list[str]:
-    """Lines for one message to a manager."""
+    """Returns text lines that describe one message to a manager."""
     if isinstance(message, tuple) and message[0] == "tasks":
         return ["a batch:", *("  " + values.describe(task) for task in message[1])]
     return [str(message)]

@@ -1,11 +1,17 @@
-"""Plays a conversation to one interchange and notes what it did: a transcript.
+"""Plays a conversation to one interchange and records what the interchange did: a transcript.
 
-Nothing here waits for luck. Any peer's `connection_probe` is answered, in the order of its
-connection, so after an event: the speaker probes (its messages are digested), the anchor, a manager
-without room, probes (that turn of the loop is over, its tasks are out), then all probe (what was
-sent to them has come), and with a hub the anchor's own record comes through (all reports have
-come). A task is digested when the log says so. Results are one sequence for the whole conversation;
-a last task's result marks its end.
+Nothing here depends on timing. The interchange answers a `connection_probe` of any peer in the
+order of that peer's connection. After an event, the player therefore waits for these answers:
+
+1. The speaker probes. The answer shows that the speaker's messages were handled.
+2. The anchor, a manager without room, probes. The answer shows that the interchange has finished
+   this turn of its loop and has sent the tasks.
+3. All peers probe. The answers show that everything sent to the peers has arrived.
+4. With a hub, the anchor sends a monitoring record. Its arrival shows that all reports have
+   arrived.
+
+A log line shows that the interchange has read a task. Results form one sequence for the whole
+conversation; the result of a final task marks its end.
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ from harness.fakes.wire import PATIENCE_S, FakeManager, FakeSubmitSide, Silence,
 
 ANCHOR, CLOSER = "anchor", "closer"
 
-# In a conversation with expiries those that live beat this often, at least.
+# Interval of heartbeats from live managers, in conversations in which silent managers expire.
 BEAT_EVERY_S = 0.5
 
 MARKER = pickle.dumps({"type": "result"})
@@ -51,7 +57,7 @@ class Transcript:
     steps: list[Step] = field(default_factory=list)
     results: list[str] = field(default_factory=list)
     ending: str = ""
-    # Why the conversation could not go on, if so.
+    # The reason why the conversation could not continue, if it broke off.
     broke_off: str | None = None
 
 
@@ -84,10 +90,10 @@ class Player:
         self.lost: tuple[str, list[int]] | None = None
         self.frames_of_results: dict[bytes, str] = {}
 
-    # What a conversation consists of.
+    # The course of a conversation.
 
     def play(self) -> Transcript:
-        """All events, then all that waits is given out and answered."""
+        """Plays all events, then has all waiting tasks dispatched and answered."""
         self._opening()
         for number, event in enumerate(self.conversation.events, 1):
             step = self.begin(str(event), number)
@@ -128,7 +134,8 @@ class Player:
         self.settle(step, anchor)
 
     def _closing(self) -> None:
-        """A manager with room for everything takes what waits; its last result is the last."""
+        """Registers a manager with room for every waiting task; the answer to its last task is the
+        last result."""
         step = self.begin("the closer registers and answers everything")
         self._upkeep(step)
         closer = self.peer(CLOSER)
@@ -151,10 +158,11 @@ class Player:
     def given_out(self) -> int:
         return sum(peer.given for peer in self.peers.values())
 
-    # How both sides come to rest.
+    # Waiting until the interchange and all peers are idle.
 
     def settle(self, step: Step, speaker: Peer | None = None) -> None:
-        """Returns when all that was sent is digested, and all that it caused has come."""
+        """Returns when the interchange has handled every message and all resulting messages have
+        arrived."""
         if speaker is not None:
             self._round(step, [speaker])
         self._round(step, [self.peer(ANCHOR)])
@@ -182,7 +190,7 @@ class Player:
                 step.hub.append(record)
 
     def _upkeep(self, step: Step) -> None:
-        """Heartbeats that are no part of the conversation, where silence would end managers."""
+        """Sends heartbeats outside the conversation, where silence would make managers expire."""
         if self.conversation.kind != "expiry":
             return
         now = time.monotonic()
@@ -204,7 +212,7 @@ class Player:
     # Building blocks, which the endings use as well.
 
     def registration(self, name: str, **fields) -> dict:
-        """The same message on both sides, but for the times in it."""
+        """Returns a registration that is equal for both interchanges, with fixed times."""
         return registration(name, **{"start_time": 1.5e9, "drain_time": float("inf"), **fields})
 
     def submit(
@@ -229,7 +237,7 @@ class Player:
 
     @property
     def a_block(self) -> object:
-        """One that no other manager has."""
+        """A block id that no other manager has."""
         return 10**6 + 1 if self.conversation.numbered_blocks else "\uffff2"
 
     def send_task(self, frame: bytes) -> None:
@@ -261,7 +269,7 @@ class Player:
         return frame
 
     def take_result(self) -> str:
-        """The next result at the submit side, in words."""
+        """Returns a description of the next result at the submit side."""
         described = ""
         raw = receive(self.side.interchange, self.side.results, "result")
         for frame in self.tamper.incoming("result", raw):
@@ -275,16 +283,17 @@ class Player:
             return f"task {message['task_id']} {self.frames_of_results[frame]}, byte for byte"
         return f"task {message.get('task_id')} {values.describe_failure(message)}"
 
-    # The events.
+    # The events, one method for each kind.
 
     def _register(self, step: Step, event: Event) -> None:
-        # What becomes of tasks in hand differs on purpose: that is an ending of its own.
+        # Select a manager without tasks: the two interchanges differ on purpose in what they do
+        # with the tasks of a manager that registers again. That case is an ending.
         place = MANAGERS.index(event.peer)
         free = [
             name
             for name in MANAGERS[place:] + MANAGERS[:place]
             if not self.peer(name).holding
-            # Where it is chance who holds tasks, nobody registers again.
+            # With a random selector, chance decides who holds tasks, so no manager registers twice.
             and (self.conversation.by_block or not self.peer(name).registered)
         ]
         if not free:
@@ -311,7 +320,7 @@ class Player:
             self.settle(step)
 
     def _wait_until(self, holds, peer: Peer, within_s: float = PATIENCE_S) -> None:
-        """Asks for the managers until this peer's row (None: it has none) is as wanted."""
+        """Sends MANAGERS until `holds` accepts this peer's row, or None if the peer has no row."""
         end = time.monotonic() + within_s
         aside = Step(-1, "waiting")
         while True:
@@ -327,7 +336,8 @@ class Player:
         tasks, burst = event.what["tasks"], event.what["burst"]
         room = sum(peer.room for peer in self.peers.values())
         if burst and room:
-            # Which of them is seen first is chance, so they must be equal in rank.
+            # Timing decides which of these tasks the interchange sees first, so their priorities
+            # must be equal.
             step.free_batches = True
             tasks = [{**task, "context": {}} for task in tasks]
         for place, task in enumerate(tasks):
@@ -354,12 +364,13 @@ class Player:
         self.settle(step, peer)
 
     def _answer_behind_marker(self, step: Step, peer: Peer, task_id: int) -> None:
-        """As an older manager, then as a new one: ours takes the first, stock the second."""
+        """Sends the result behind a marker frame, as an older manager does, and then again as a
+        newer one. htex-interchange forwards the first, stock the second."""
         frame = result(task_id, f"{peer.name} in step {step.number}", "plain")
         peer.send(step, MARKER, frame)
         self.settle(step, peer)
         rows = {row["manager"]: row for row in self.ask(Step(-1, "is it done?"), "MANAGERS")}
-        # If it was draining, and this was its last task, it is not listed any more.
+        # A draining manager whose last task was answered is no longer listed: its result was taken.
         dropped = peer.name in rows and rows[peer.name]["tasks"] == len(peer.holding)
         step.expected["older result"] = "dropped" if dropped else "taken"
         assert self.send_result(step, peer, task_id, "plain") == frame
@@ -453,7 +464,7 @@ class Player:
         self.settle(step, peer)
 
     def _silence(self, step: Step, event: Event) -> None:
-        """Whoever has most in hand (of those, by name) stops to speak."""
+        """The manager with the most tasks (of several, the last by name) falls silent."""
         able = [peer for peer in self.peers.values() if peer.registered and peer.name != ANCHOR]
         if not able:
             step.done.append("nobody is registered")
@@ -468,7 +479,7 @@ class Player:
         self.settle(step, peer)
 
     def _late(self, step: Step, event: Event) -> None:
-        """Who was lost last wakes up, and answers what it held."""
+        """The most recently lost manager speaks again and answers the tasks that it held."""
         name, tasks = self.lost or (STRANGER, [])
         peer = self.peer(name)
         for task_id in tasks:

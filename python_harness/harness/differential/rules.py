@@ -1,9 +1,10 @@
-"""What may differ between two transcripts, and nothing else; the rest is compared as text.
+"""Defines what may differ between two transcripts; everything else is compared as text.
 
-Two kinds. *Moments*: times, the length of idleness beyond zero, which of several tasks of equal
-rank share a batch, and in conversations with a random selector who got them. *Rules*: deliberate
-differences, by name; each demands of ours exactly the surplus that it then takes away, so that ours
-is held to its side of the difference too.
+There are two kinds of permitted differences. *Moments* depend on timing or chance: times, the
+length of idleness beyond zero, how tasks of equal rank are grouped into batches, and in
+conversations with a random selector which manager got a task. *Rules* are deliberate differences.
+Each rule requires the exact surplus in htex-interchange's transcript and then removes it, so a
+missing surplus is reported, too.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ OURS, STOCK = "ours", "stock"
 
 @dataclass(frozen=True)
 class Rule:
-    """A deliberate difference: the words of its entry in the guide, and how a step of ours is
-    changed into what stock's would be, beside what stock's is."""
+    """A deliberate difference.
+
+    `words` quotes its entry in the guide. `apply` takes a step of htex-interchange and the same
+    step of stock, and changes the former into what stock's would be.
+    """
 
     words: str
     apply: Callable[[Step, Step], None]
 
 
 def departed_are_told_to_exit(step: Step, _stock: Step) -> None:
-    """A manager that was lost or drained, and speaks again, is told to exit; stock ignores it."""
+    """htex-interchange orders a lost or drained manager that speaks again to exit; stock ignores
+    it."""
     for name, count in step.spoke_after_its_end.items():
         messages = step.to_peers.get(name, [])
         for _ in range(count):
@@ -45,8 +50,9 @@ def departed_are_told_to_exit(step: Step, _stock: Step) -> None:
 
 
 def older_framing_is_read(step: Step, _stock: Step) -> None:
-    """Results and records behind a marker frame are taken, as those releases sent them; stock drops
-    them. A result is then sent again without it, so that the two stay in step."""
+    """htex-interchange accepts results and records behind a marker frame, as older releases sent
+    them; stock drops them. The player then sends the result again without the marker, so that both
+    interchanges have it."""
     if step.expected.get("older result") == "dropped":
         step.done = [*step.done, "RULE older_framing_is_read: the result was not taken"]
     record = step.expected.get("older record")
@@ -59,7 +65,8 @@ def older_framing_is_read(step: Step, _stock: Step) -> None:
 
 
 def older_commands_are_answered(step: Step, _stock: Step) -> None:
-    """WORKERS, OUTSTANDING_C and HOLD_WORKER;id of older releases; stock answers None."""
+    """htex-interchange answers WORKERS, OUTSTANDING_C and HOLD_WORKER;id of older releases; stock
+    answers None."""
     if "older commands" not in step.expected:
         return
     request, reply = step.replies[1]
@@ -68,16 +75,18 @@ def older_commands_are_answered(step: Step, _stock: Step) -> None:
     told = None if as_wanted else f"RULE older_commands_are_answered: {reply!r}, not {wanted!r}"
     step.replies[1] = (request, told)
     if request.startswith("HOLD_WORKER;"):
-        # The same manager is held again the new way: two reports, equal but for their moments.
+        # The player holds the same manager again by the new command: two reports that differ only
+        # in times.
         held = [record for record in step.hub if record[1].get("uid") == request[12:]]
         if len(held) == 2 and describe_record(held[0]) == describe_record(held[1]):
             step.hub.remove(held[0])
 
 
 def foreign_names_stand_alone(step: Step, stock: Step) -> None:
-    """A task that names what managers may be unable to import is a batch of its own; stock's batch
-    goes on. Ours have to be stock's, cut beside such tasks and nowhere else, and the node is
-    reported at each cut as well, with what it has by then."""
+    """htex-interchange puts each task that names objects which managers may be unable to import
+    into a separate batch; stock does not. Joined together, htex-interchange's batches must equal
+    stock's batch, and only such tasks may be separate. The interchange also reports the node after
+    each piece, with the tasks dispatched by then."""
     for name, messages in step.to_peers.items():
         if any(len(tasks) > 1 and _foreign(tasks) for tasks in map(_tasks, messages)):
             messages.append("RULE foreign_names_stand_alone: one stands beside others")
@@ -86,7 +95,7 @@ def foreign_names_stand_alone(step: Step, stock: Step) -> None:
         cut = [list(_cut_beside_foreign(message)) for message in whole]
         pieces = [piece for parts in cut for piece in parts]
         if [*map(_outline, messages)] != [*map(_outline, pieces)]:
-            continue  # Whatever differs shows in the comparison.
+            continue  # The comparison then shows the difference.
         left = iter(messages)
         step.to_peers[name] = [_joined(islice(left, len(parts))) for parts in cut]
         if any(record[1].get("uid") == name for record in stock.hub):
@@ -96,7 +105,8 @@ def foreign_names_stand_alone(step: Step, stock: Step) -> None:
 
 
 def _take_away_reports(step: Step, name: str, sizes: list[int]) -> None:
-    """Those before the report that stock sends too, of a batch in pieces of these sizes."""
+    """Removes htex-interchange's additional reports, before the report that stock sends too, for a
+    batch that was split into pieces of these sizes."""
     surplus = len(sizes) - 1
     for last in range(surplus, len(step.hub)):
         kind, told = step.hub[last]
@@ -124,7 +134,8 @@ def _foreign(tasks: list) -> bool:
 
 
 def _cut_beside_foreign(message: object) -> Iterator[object]:
-    """A batch in pieces, each of one such task or of none; any other message as it is."""
+    """Splits a batch into pieces, so that each task that names foreign objects is alone; yields any
+    other message unchanged."""
     piece: list = []
     for task in _tasks(message):
         if piece and _foreign([*piece[-1:], task]):
@@ -135,7 +146,7 @@ def _cut_beside_foreign(message: object) -> Iterator[object]:
 
 
 def _outline(message: object) -> object:
-    """Of a batch, which tasks are in it."""
+    """Returns the ids of a batch's tasks; any other message unchanged."""
     ids = [task.get("task_id") if isinstance(task, dict) else task for task in _tasks(message)]
     return ids or message
 
@@ -156,7 +167,7 @@ Part = tuple[str, list[str]]
 
 
 def first_difference(stock: Transcript, ours: Transcript, told: Conversation) -> str | None:
-    """The first place where two transcripts differ, in words."""
+    """Describes the first place where two transcripts differ; None if they agree."""
     steps_of_stock, steps_of_ours = _steps(stock), _steps(ours)
     if ours.kind == OURS:
         for step, beside in zip(steps_of_ours, steps_of_stock, strict=False):
@@ -178,9 +189,9 @@ def first_difference(stock: Transcript, ours: Transcript, told: Conversation) ->
 
 
 def _steps(transcript: Transcript) -> list[Step]:
-    """Copies, for the rules to change."""
+    """Returns copies of the steps, which the rules may change."""
     steps = []
-    # Where it broke off, the last step is not whole.
+    # Leaves out the last step of a conversation that broke off: the step is incomplete.
     for original in transcript.steps[: -1 if transcript.broke_off else None]:
         step = copy.copy(original)
         step.hub = list(original.hub)
@@ -198,7 +209,7 @@ def _parts(steps: list[Step], told: Conversation) -> list[Part]:
 def _end(transcript: Transcript, told: Conversation) -> list[Part]:
     results = list(transcript.results)
     if transcript.kind == OURS:
-        # Ours has no Python whose traceback it could send.
+        # htex-interchange has no Python, so its exceptions carry no traceback.
         results = [line.replace(values.NO_TRACEBACK, values.TRACEBACK) for line in results]
     if not told.by_block:
         results = [line.partition(", of ")[0] for line in results]
@@ -223,7 +234,7 @@ def _at(lines: list[str], place: int) -> str:
 
 
 def _cut(line: str, other: str, around: int = 300) -> str:
-    """A long line from a little before the place where it differs."""
+    """Returns the part of a long line around the first difference."""
     place = next((n for n, (a, b) in enumerate(zip(line, other, strict=False)) if a != b), 0)
     begin = max(0, place - around // 2)
     return ("…" if begin else "") + line[begin : begin + around]
@@ -253,7 +264,8 @@ def _replies(step: Step, by_chance: bool) -> list[str]:
 
 
 def describe_reply(request: object, reply: object, by_chance: bool = False) -> str:
-    """Idleness is zero or not; by chance, only the sum of tasks is the same."""
+    """Describes a reply, and reduces idle times to zero or more. With `by_chance`, only the sum of
+    tasks is kept, because chance decides which manager holds them."""
     if request != "MANAGERS" or not isinstance(reply, list):
         return values.describe(reply)
     rows = [dict(row) for row in reply]
@@ -269,7 +281,7 @@ def describe_reply(request: object, reply: object, by_chance: bool = False) -> s
 
 
 def describe_record(record: tuple) -> str:
-    """A record at the hub; of its own times only the types."""
+    """Describes a record at the hub, and reduces times that the interchange sets to their types."""
     kind, told = record
     if kind is not MessageType.NODE_INFO:
         return values.describe(record)
@@ -286,7 +298,7 @@ def describe_record(record: tuple) -> str:
 
 
 def _one_batch(messages: list) -> list:
-    """Batches that follow each other, as one."""
+    """Joins consecutive batches into one."""
     joined: list = []
     for message in messages:
         batch = isinstance(message, tuple) and message[0] == "tasks"
@@ -298,7 +310,7 @@ def _one_batch(messages: list) -> list:
 
 
 def _last_of_each_run(records: list[tuple]) -> list[tuple]:
-    """Of reports on one node that follow each other, the last."""
+    """Keeps only the last of consecutive reports on the same node."""
     kept: list[tuple] = []
     for record in records:
         if kept and kept[-1][1].get("uid") == record[1].get("uid"):
@@ -308,7 +320,8 @@ def _last_of_each_run(records: list[tuple]) -> list[tuple]:
 
 
 def _all_given_out(step: Step) -> list[str]:
-    """What anybody got, in no order; batches opened."""
+    """Returns the contents of all messages to managers, sorted and without their recipients;
+    batches are split into tasks."""
     messages = (message for told in step.to_peers.values() for message in told)
     lines = (line for message in messages for line in describe_message(message))
     return sorted(f"somebody gets {line.strip()}" for line in lines if line != "a batch:")

@@ -1,13 +1,13 @@
-"""The differential test: one conversation, drawn from a seed, with stock and with ours.
+"""The differential test: plays one conversation, drawn from a seed, to stock and htex-interchange.
 
-Both interchanges are real processes over real ZeroMQ and are played to at the same time, each by a
-player of its own; then their transcripts are compared. `HTEX_TEST_SEED=17` (or `17,18`, `100-199`)
-replays those conversations only.
+Both interchanges are real processes over real ZeroMQ. They run at the same time, each with its own
+player; afterwards their transcripts are compared. `HTEX_TEST_SEED=17` (or `17,18`, `100-199`)
+replays only those conversations.
 
-Left to tests of ours alone, because stock's answer is chance or nothing: managers of one block (a
-tie), NaN as a priority, priorities that no float holds, several results behind one marker, life
-shown by other messages than heartbeats, tasks for a manager whose connection is closed, a stopped
-process, the submit side's end, certificates.
+Some cases are left to tests of htex-interchange alone, because stock's answer is random or missing:
+managers of one block (a tie), NaN as a priority, priorities that no float holds, several results
+behind one marker, messages other than heartbeats as a sign of life, tasks for a manager whose
+connection is closed, a stopped process, the end of the submit side, certificates.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SEEDS_LONG = 500
 
 
 def seeds(long: bool) -> list[int]:
-    """The conversations to play."""
+    """The seeds of the conversations to play."""
     named = os.environ.get(SEED_VARIABLE)
     if not named:
         return list(range(1, 1 + (SEEDS_LONG if long else SEEDS)))
@@ -53,13 +53,13 @@ def play_stock(told: Conversation, workdir: Path) -> Transcript:
 
 
 def play_ours(told: Conversation, workdir: Path, tamper: Tamper | None = None) -> Transcript:
-    """The interchange under test. It may be stock's as well: nothing but chance differs then."""
+    """Plays to the interchange under test. If that is stock, only chance may cause differences."""
     kind = rules.STOCK if stock_under_test() else rules.OURS
     return _play(told, workdir, kind, command_under_test(), tamper)
 
 
 def difference(told: Conversation, stock_dir: Path, ours_dir: Path) -> str | None:
-    """Plays it to both, and says where they differ first."""
+    """Plays the conversation to both interchanges and describes the first difference."""
     with signals_at_their_defaults(), ThreadPoolExecutor(2) as pool:
         stock = pool.submit(play_stock, told, stock_dir)
         ours = pool.submit(play_ours, told, ours_dir)
@@ -68,8 +68,9 @@ def difference(told: Conversation, stock_dir: Path, ours_dir: Path) -> str | Non
 
 @contextmanager
 def signals_at_their_defaults():
-    """What is started inside inherits no ignored SIGINT or SIGHUP, as a job of `nohup` or of a
-    script's background would; stock would then survive them."""
+    """Restores the default handling of SIGINT and SIGHUP for processes started inside. Jobs of
+    `nohup` and background jobs of scripts inherit ignored signals, and stock would then survive
+    these signals."""
     numbers = (signal.SIGINT, signal.SIGHUP)
     ignored = [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
     for number in ignored:

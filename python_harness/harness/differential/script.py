@@ -1,10 +1,10 @@
 """The conversations of the differential test, drawn from a seed.
 
-A conversation is a list of events in the roles' names (`m0` … are managers that come and go,
-`stranger` never registers). An event says what is to be done, not to which task: "m2 answers the
-third of its tasks" is looked up when it is played, so that a conversation goes on where two
-interchanges differ, and the difference shows. The kind of a conversation follows from its number,
-so that a few seeds in a row contain every kind; the rest is chance.
+A conversation is a list of events. Each event names a role: `m0` … are managers that connect and
+leave, `stranger` never registers. An event does not name a task: "m2 answers the third of its
+tasks" is resolved during play. A conversation can therefore continue where two interchanges differ,
+and the difference shows. The seed's number determines the kind of conversation, so that a few
+consecutive seeds cover every kind; the rest is random.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.differential import values
 MANAGERS = ["m0", "m1", "m2", "m3", "m4"]
 STRANGER = "stranger"
 
-# By the last digit of the seed.
+# Kinds of conversations, by the last digit of the seed.
 KINDS = [
     "plain",
     "plain",
@@ -34,13 +34,13 @@ KINDS = [
 EXPIRY_THRESHOLD_S = 3
 PATIENT_THRESHOLD_S = 120
 
-# A drain time this far ahead comes while the step that set it waits for it.
+# A drain time this far ahead passes while the step that set it still waits for it.
 DRAIN_AHEAD_S = 0.7
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happens; `what` are the arguments that belong to its kind."""
+    """One event; `what` holds the arguments of its kind."""
 
     kind: str
     peer: str = ""
@@ -55,7 +55,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Everything that a player needs, and nothing that depends on who plays it."""
+    """Everything that a player needs, independent of the interchange that it plays to."""
 
     seed: int
     kind: str
@@ -71,7 +71,7 @@ class Conversation:
 
     @property
     def by_block(self) -> bool:
-        """Whether the selector leaves nothing to chance."""
+        """Whether the manager selector is deterministic."""
         return self.kind != "random"
 
     @property
@@ -83,7 +83,7 @@ class Conversation:
         return f"seed {self.seed} ({', '.join(traits)})"
 
 
-# What is drawn how often, while the selector leaves nothing to chance.
+# Relative frequency of each kind of event, with a deterministic manager selector.
 WEIGHTS = {
     "register": 10,
     "submit": 13,
@@ -103,7 +103,8 @@ WEIGHTS = {
     "reconnect": 2,
 }
 
-# Where the holder of a task is chance, nothing is drawn whose effect depends on it.
+# Relative frequencies with a random selector: only events whose effect does not depend on which
+# manager holds a task.
 WEIGHTS_RANDOM = {
     "register": 8,
     "submit": 14,
@@ -117,7 +118,7 @@ WEIGHTS_RANDOM = {
 
 
 def draw(seed: int, endings: list[str]) -> Conversation:
-    """The conversation of this number."""
+    """Returns the conversation of this seed."""
     rng = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
     ending = endings[seed % len(endings)]
@@ -131,7 +132,8 @@ def draw(seed: int, endings: list[str]) -> Conversation:
 
 
 class _Author:
-    """Draws events; it knows only what it has written, not what an interchange makes of it."""
+    """Draws events. It knows only the events drawn so far, not how an interchange reacts to
+    them."""
 
     def __init__(
         self, rng: random.Random, numbered: bool, check: bool, hub: bool, kind: str
@@ -165,7 +167,7 @@ class _Author:
         kinds, shares = list(weights), list(weights.values())
         events = [self._register() for _ in range(self.rng.choice([0, 1, 2, 3]))]
         for place in range(length):
-            # Waiting for a drain time takes a while: once is enough.
+            # A conversation waits for a drain time at most once, because the wait is slow.
             (kind,) = self.rng.choices(kinds, shares)
             if kind == "drain_by_time":
                 del weights[kind]
@@ -232,13 +234,13 @@ class _Author:
         return Event("answer", what={"nth": nth, "form": self.rng.choice(forms)})
 
     def _foreign(self) -> Event:
-        """A result for a task of another manager, or of nobody."""
+        """Draws a result for another manager's task, or for a task that no manager holds."""
         return Event(
             "foreign", self._peer(), {"nth": self.rng.randrange(9), "known": self._often()}
         )
 
     def _again(self) -> Event:
-        """A result that was sent before."""
+        """Draws a repetition of a result that was sent before."""
         return Event("again", self._peer(), {"nth": self.rng.randrange(99)})
 
     def _beat(self) -> Event:
@@ -286,7 +288,7 @@ class _Author:
         return Event("reconnect", self._peer(0))
 
     def _silence(self) -> list[Event]:
-        """One manager that has tasks, where that can be arranged, stops to speak."""
+        """Draws events that make one manager fall silent, if possible one that holds tasks."""
         self.silences -= 1
         return [self._register(), self._submit(), Event("silence"), self._ask(), Event("late")]
 

@@ -1,8 +1,8 @@
-"""What the differential test puts into messages, and how it writes down what comes out.
+"""Values that the differential test puts into messages, and descriptions of what it receives.
 
-Drawn from a seed: task contexts with the kinds of objects that clients pass, priorities of all
-number types, packages, garbage frames. `describe` turns any received object into one text with its
-types, cycles and shared containers, so that two texts are equal only if the objects are.
+A seed determines task contexts with the kinds of objects that clients pass, priorities of all
+number types, packages, and garbage frames. `describe` turns any received object into a text with
+its types, cycles and shared containers. Two texts are equal only if the objects are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fractions import Fraction
 from parsl.app.errors import RemoteExceptionWrapper
 from parsl.serialize import deserialize
 
-# Numbers that order alike in Python and in any exact arithmetic; NaN has no place in an order.
+# Numbers with the same order in Python and in exact arithmetic; NaN has no order and is left out.
 PRIORITIES = [
     None,
     0,
@@ -83,7 +83,7 @@ GARBAGE = [
     [pickle.dumps({"type": "heartbeat"}), pickle.dumps({"type": "heartbeat"})],
 ]
 
-# Requests that no release of the window knows.
+# Requests that no supported release knows.
 UNKNOWN_COMMANDS = [
     "MANGERS_PACKAGES",
     "",
@@ -105,7 +105,8 @@ TRACEBACK, NO_TRACEBACK = "with a traceback", "without a traceback"
 
 
 def context(rng: random.Random, priority: object) -> dict:
-    """A task's context: empty, an MPI specification, or a client's own objects."""
+    """Returns a task's context: empty, with an MPI specification, or with a client's own
+    objects."""
     spec: dict = {}
     if rng.random() < 0.2:
         spec.update(num_nodes=2, ranks_per_node=4, launcher_options="--x")
@@ -161,7 +162,7 @@ def _thing(rng: random.Random) -> object:
 
 
 def names_foreign(task: object) -> bool:
-    """Whether a task names what a manager may be unable to import: of all things, the function."""
+    """Whether a task names an object that a manager may be unable to import (here: a function)."""
     executor = isinstance(task, dict) and task.get("context", {}).get("task_executor")
     return bool(executor) and posixpath.join in (*executor["a"], *executor["k"].values())
 
@@ -185,7 +186,7 @@ def packages(rng: random.Random) -> dict:
 
 
 def describe(value: object) -> str:
-    """One text for an object: types, values, and which containers are one and the same."""
+    """Describes an object as text: types, values, and which containers are the same object."""
     return _describe(value, {})
 
 
@@ -205,7 +206,7 @@ def _describe(value: object, seen: dict[int, int]) -> str:
         return repr(value)
     if isinstance(value, dict):
         pairs = [(_describe(key, seen), key) for key in value]
-        # Two dicts are equal whatever the order of their keys; an OrderedDict keeps it.
+        # The order of keys matters for an OrderedDict only; those of other dicts are sorted.
         ordered = pairs if isinstance(value, OrderedDict) else sorted(pairs, key=lambda p: p[0])
         inside = ", ".join(f"{text}: {_describe(value[key], seen)}" for text, key in ordered)
     elif isinstance(value, (set, frozenset)):
@@ -216,7 +217,7 @@ def _describe(value: object, seen: dict[int, int]) -> str:
 
 
 def describe_failure(message: dict) -> str:
-    """A result that the interchange wrote itself, without the moment of a loss."""
+    """Describes a result that the interchange wrote itself, without the time of a loss."""
     fields = sorted(message)
     if "exception" not in message:
         return f"without an outcome: {fields}"

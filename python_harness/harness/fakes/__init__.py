@@ -1,1 +1,1 @@
-"""What plays a part: both ends of the wire, crowds, bad networks, made-up events, bombs."""
+"""Test doubles: both ends of the wire, crowds of managers, bad networks, made-up events, bombs."""

@@ -8,11 +8,12 @@ GOOD_RESULT = pickle.dumps({"type": "result", "task_id": 1, "result": b"x" * 100
 
 
 def deep_nesting(depth: int) -> bytes:
-    """A list in a list in a list ..."""
+    """Returns a pickle of lists nested `depth` deep."""
     return b"\x80\x04" + b"]" * depth + b"a" * (depth - 1) + b"."
 
 
-# On the manager socket: one WARNING for each message, whatever its frames.
+# Messages for the manager socket. The interchange logs one WARNING for each, regardless of its
+# number of frames.
 BAD_MESSAGES = {
     "fuzz-of-parsl-3262": [b"FuzzyByte\rSTREAM"],
     "json-object": [b"{}"],
@@ -36,7 +37,8 @@ BAD_MESSAGES = {
     "cut-before-its-end": [pickle.dumps({"type": "heartbeat"})[:-1]],
 }
 
-# Stock's recursion or import machinery treats these its own way.
+# Messages for the manager socket which htex-interchange handles like BAD_MESSAGES; stock logs no
+# WARNING, or runs their contents.
 HOSTILE_MESSAGES = {
     "deep-nesting": [deep_nesting(100_000)],
     "many-marks": [b"\x80\x04" + b"(" * 1_000_000 + b"."],
@@ -44,7 +46,7 @@ HOSTILE_MESSAGES = {
     "type-is-no-text": [pickle.dumps({"type": ["heartbeat"]})],
 }
 
-# On the task socket.
+# Messages for the task socket.
 BAD_TASKS = {
     "empty": b"",
     "not-a-pickle": b"hello",

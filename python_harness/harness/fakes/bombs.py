@@ -1,9 +1,8 @@
-"""Pickles that run code when they are loaded, one of every way that an unpickler has to do so, and
-pickles that are costly to load. `python -m harness.fakes.bombs FOLDER` sets all of the first kind
-off.
+"""Pickles that run code when they are loaded, and pickles that are costly to load.
 
-A bomb makes a file, named after its kind. Programs are written by hand, of protocol 2 and without
-PROTO and STOP, so that they can stand inside of another pickle.
+The former ("bombs") cover every way in which an unpickler can run code: a bomb creates a file named
+after its kind. `python -m harness.fakes.bombs FOLDER` loads all bombs. Pickle programs are
+handwritten for protocol 2, without PROTO and STOP, so that they can be embedded in another pickle.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ MEMO_INDEX = 250
 
 
 def touch(path: str) -> str:
-    """Called by the bombs of this module: a file shows that code ran."""
+    """Creates a file; the bombs call this function to prove that code ran."""
     Path(path).touch()
     return path
 
 
 class TouchesWhenMade:
-    """For NEWOBJ and NEWOBJ_EX, which call __new__."""
+    """Runs code through NEWOBJ and NEWOBJ_EX, which call __new__."""
 
     def __new__(cls, path: str) -> TouchesWhenMade:
         touch(path)
@@ -34,7 +33,7 @@ class TouchesWhenMade:
 
 
 class TouchesWhenFilled:
-    """For what fills an object: __setstate__, append, __setitem__, add."""
+    """Runs code through the opcodes that fill an object: __setstate__, append, __setitem__, add."""
 
     __setstate__ = append = add = staticmethod(touch)
 
@@ -43,7 +42,8 @@ class TouchesWhenFilled:
 
 
 class TouchesAsAttribute:
-    """For a BUILD without __setstate__, whose second half is set attribute by attribute."""
+    """Runs code through a BUILD without __setstate__, which sets the second half of its state
+    attribute by attribute."""
 
     @property
     def path(self) -> str:
@@ -55,7 +55,7 @@ class TouchesAsAttribute:
 
 
 class TouchesAsKey:
-    """For what puts keys into a dict or a set."""
+    """Runs code through the opcodes that insert keys into a dict or a set."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -87,7 +87,7 @@ def _nested(program: bytes) -> bytes:
 
 
 def bombs(folder: Path) -> dict[str, bytes]:
-    """Kind to program; going off, it makes `folder/kind`."""
+    """Returns the bombs by kind; a loaded bomb creates `folder/kind`."""
     found: dict[str, bytes] = {}
 
     def command(kind: str) -> bytes:
@@ -153,7 +153,7 @@ def bombs(folder: Path) -> dict[str, bytes]:
 
 
 def costly() -> dict[str, bytes]:
-    """Programs of few bytes that would cost a careless reader much memory, time or stack."""
+    """Returns short programs that would cost a careless reader much memory, time or stack."""
     laughs = b"]" + b"q\xfa" + b"".join(b"(" + b"h\xfa" * 10 + b"lq\xfa" for _ in range(100))
     huge = (2**62).to_bytes(8, "little")
     return {
@@ -174,17 +174,17 @@ def costly() -> dict[str, bytes]:
 
 
 def whole(program: bytes) -> bytes:
-    """The program as a pickle."""
+    """Returns the program as a complete pickle."""
     return b"\x80\x02" + program + b"."
 
 
 def within(message: dict, program: bytes) -> bytes:
-    """`message` with what the program makes as one more value."""
+    """Returns a pickle of `message` with the program's object added as one more value."""
     return pickle.dumps(message, 2)[:-1] + text("x") + program + b"s."
 
 
 class FakePeer(pickle.Unpickler):
-    """Loads like a program with persistent objects and an extension registry of its own."""
+    """An unpickler of a program that has persistent objects and its own extension registry."""
 
     def persistent_load(self, identity: str) -> str:
         return touch(identity)

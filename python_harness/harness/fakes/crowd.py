@@ -1,8 +1,8 @@
-"""Many fake managers in one process, and the books of a load that is played over the wire.
+"""Many fake managers in one process, and the bookkeeping of a load that is played over the wire.
 
-For what real managers cannot show in a test's time: a thousand of them, ones that never read, ones
-that die to the millisecond. They answer tasks at once, and check that they are never given more
-than they have room for.
+They show what real managers cannot show within a test's time: a thousand managers, managers that
+never read, managers that die at an exact moment. They answer tasks at once, and check that they
+never receive more tasks than they have room for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REGISTERED_WITHIN_S = 60
 
 
 class FakeCrowd:
-    """Managers that work when `work` is called, all alike."""
+    """Equal managers that read and answer only while `work` runs."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class FakeCrowd:
         self.in_hand[sock], self.name_of[sock] = [], name
 
     def work(self, patience_ms: int = 10) -> None:
-        """Takes what has come, answers it (unless `holding`), and beats if it is time."""
+        """Reads all messages, answers tasks (unless `holding`), and sends heartbeats when due."""
         if self.beating and time.monotonic() >= self.beat_at:
             self.beat_at = time.monotonic() + BEAT_EVERY_S
             for sock in self.in_hand:
@@ -96,11 +96,11 @@ class FakeCrowd:
                 self.answered, self.answered_at = self.answered + 1, time.monotonic()
 
     def idle_s(self) -> float:
-        """For how long nobody has had a task to answer."""
+        """Seconds since a manager last answered a task."""
         return time.monotonic() - self.answered_at
 
     def hold(self, count: int, within_s: float) -> None:
-        """Takes this many tasks in hand and keeps them."""
+        """Receives `count` tasks and leaves them unanswered."""
         self.holding = True
 
         def all_taken() -> bool:
@@ -110,13 +110,13 @@ class FakeCrowd:
         wait_until(all_taken, within_s, f"{count} tasks in hand", every_s=0)
 
     def die(self) -> None:
-        """Every connection closes at once, and nothing more is said."""
+        """Closes every connection at once, without any further message."""
         self.context.destroy(linger=0)
         self.in_hand.clear()
 
 
 class WireBooks:
-    """Every task that a fake submit side has sent, and every message that came back for it."""
+    """Counts every task that a fake submit side has sent, and every message returned for each."""
 
     def __init__(self, side: FakeSubmitSide) -> None:
         self.side = side
@@ -146,7 +146,7 @@ class WireBooks:
         return len(self.lost)
 
     def until(self, crowds: FakeCrowd | Sequence[FakeCrowd], answers: int, within_s: float) -> None:
-        """Lets these managers work until so many tasks have ended."""
+        """Runs the managers until `answers` tasks have ended."""
         crowds = [crowds] if isinstance(crowds, FakeCrowd) else crowds
 
         def enough() -> bool:
@@ -164,7 +164,8 @@ class WireBooks:
         within_s: float,
         buffer: bytes = b"work",
     ) -> None:
-        """Submits tasks and has them done: each with a result, and nothing twice."""
+        """Submits tasks and runs the managers until each task has a result; fails if one ends
+        twice."""
         first = self.submitted + 1
         self.submit(count, buffer)
         crowds = [crowds] if isinstance(crowds, FakeCrowd) else crowds

@@ -1,7 +1,8 @@
-"""Made-up event files, for tests of the report: a small simulation of a run, from a seed.
+"""Simulates a run from a seed and writes its events to a file, for tests of the report.
 
-Nothing here ran. Managers come in blocks, some are lost, held or drained; tasks come in waves and
-take log-normal times; a manager is filled to its capacity, as Parsl's random selector does it.
+No task or manager runs. Managers arrive in blocks; some are lost, held or drained. Tasks arrive in
+waves and have log-normal durations. A manager is filled to its capacity, as by Parsl's random
+selector.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ class FakeManager:
     host: str
     workers: int
     capacity: int
-    # In the order of their dispatch; those beyond `workers` have not begun.
+    # Tasks in the order of their dispatch; tasks beyond the first `workers` have not begun.
     tasks: list[int] = field(default_factory=list)
     registered: bool = False
-    # Does not answer any more.
+    # Whether the manager has died and no longer answers.
     gone: bool = False
-    # Gets nothing new.
+    # Whether the manager receives no new tasks.
     closed: bool = False
     draining: bool = False
 
 
 @dataclass
 class FakeRun:
-    """What to make up. Times are seconds after the start."""
+    """Parameters of the simulated run. Times are seconds after the start."""
 
     seed: int = 1
     tasks: int = 2000
@@ -44,12 +45,12 @@ class FakeRun:
     managers_per_block: int = 4
     workers: int = 4
     prefetch: int = 4
-    # When the blocks come, one after another.
+    # Seconds between the arrivals of two blocks.
     block_every_s: float = 90.0
-    # Waves of equal size at these times.
+    # Times at which waves of equal size arrive.
     waves_s: tuple[float, ...] = (1.0, 620.0)
     median_task_s: float = 20.0
-    # Standard deviation of the logarithm.
+    # Standard deviation of the logarithm of a task's duration.
     spread: float = 0.8
     lost_managers: int = 2
     drained_managers: int = 1
@@ -73,7 +74,7 @@ class _Simulation:
         self.wanted = wanted
         self.random = random.Random(wanted.seed)
         self.managers: list[FakeManager] = []
-        # Those that may have room; looked through when a task waits.
+        # Managers that may have room; searched when a task waits.
         self.open: list[FakeManager] = []
         self.waiting: deque[int] = deque()
         self.owner: dict[int, FakeManager] = {}
@@ -158,7 +159,7 @@ class _Simulation:
         )
 
     def on_silent(self, manager: FakeManager) -> Iterator[dict]:
-        """It dies; that is noticed later."""
+        """The manager dies; the loss is noticed 120 s later."""
         if manager.registered:
             manager.gone = True
             self.plan(self.now + 120.0, "lost", manager)

@@ -1,4 +1,4 @@
-"""Events of a run, written by hand, and what the report makes of them.
+"""Events of runs, written by hand, and the sentences that the report derives from them.
 
 Times are seconds after BEGIN.
 """
@@ -57,7 +57,7 @@ def queued(t: float, *numbers: int) -> list[dict]:
     return [task(t, number, "queued", bytes=100) for number in numbers]
 
 
-# Two workers, four tasks: the third is prefetched, the fourth waits in the queue until 4 s.
+# Two workers, four tasks: the third task is prefetched, the fourth waits in the queue until 4 s.
 FOUR_TASKS = [
     start(),
     joined(1, workers=2),

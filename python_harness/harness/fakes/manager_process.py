@@ -1,7 +1,7 @@
-"""A fake manager in a process of its own, which can be stopped and killed as a node's can.
+"""A fake manager in a separate process, which can be stopped and killed like that of a real node.
 
-A thread of libzmq goes on reading when a test does not; a stopped process reads nothing at all.
-The manager registers, and then reads whatever comes. It answers nothing and sends no heartbeats.
+In a test's own process, libzmq's I/O thread would go on reading; a stopped process reads nothing.
+The manager registers and then reads every message. It answers nothing and sends no heartbeats.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from harness.machine import processes
 from harness.machine.waiting import wait_until
 
 STOPPED_WITHIN_S = 5.0
-# Of what is sent to a stopped process the kernel on its side takes about as much.
+# Roughly how many bytes the receiving kernel buffers for a stopped process.
 RECEIVE_BUFFER_BYTES = 256 << 10
 
 
 class ManagerProcess:
-    """It is about to register when this returns."""
+    """Starts the process; the manager registers soon after the constructor returns."""
 
     def __init__(self, side: FakeSubmitSide, identity: str, **fields) -> None:
         self.identity = identity
@@ -32,7 +32,7 @@ class ManagerProcess:
         )
 
     def enlist(self, side: FakeSubmitSide) -> ManagerProcess:
-        """Returns when the interchange lists it."""
+        """Returns when the interchange lists the manager."""
         wait_until(
             lambda: self.identity in [row["manager"] for row in side.managers()],
             PATIENCE_S,
@@ -41,13 +41,13 @@ class ManagerProcess:
         return self
 
     def stop(self) -> None:
-        """It reads nothing more, and its connection stays."""
+        """Stops the process: it reads nothing more, but its connection stays open."""
         self.process.send_signal(signal.SIGSTOP)
         pid = self.process.pid
         wait_until(lambda: processes.read(pid).state == "T", STOPPED_WITHIN_S, "it is stopped")
 
     def kill(self) -> None:
-        """Its connection closes, also when it was stopped."""
+        """Kills the process, even a stopped one; its connection closes."""
         self.process.kill()
         self.process.wait()
 

@@ -1,8 +1,8 @@
-"""A TCP proxy that stands between managers and the interchange, and is as bad as a network can be.
+"""A TCP proxy between managers and the interchange that misbehaves as badly as a network can.
 
-It needs no privilege. What it cannot show is lost packets: a kernel acknowledges what it passes
-to the proxy, so bytes that are here when a connection is cut are lost to both ends, as they are
-behind a firewall that forgets a connection. For packets see `harness.machine.network`.
+It needs no privilege. It cannot simulate lost packets: a kernel acknowledges every byte that it
+delivers to the proxy. Bytes held by the proxy when a connection is cut are therefore lost to both
+ends, as behind a firewall that forgets a connection. `harness.machine.network` drops packets.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import struct
 import threading
 from collections.abc import Callable
 
-# Closing with this sends a reset, as a firewall does, and drops what was not sent.
+# SO_LINGER value with which a close sends a reset, as a firewall does, and drops unsent bytes.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 CHUNK_BYTES = 1 << 16
 
 
 class Proxy:
-    """Listens on a port of its own, and passes on what comes; used as a context manager."""
+    """A context manager that listens on its own port and forwards bytes to `to`."""
 
     def __init__(self, to: tuple[str, int]) -> None:
         self.to = to
         self.port: int | None = None
         self.accepted = 0
-        # What is here while nothing is passed on; a cut loses it.
+        # Bytes that the proxy holds while forwarding is frozen; a cut loses them.
         self.held_bytes = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._is_cut = False
@@ -52,14 +52,14 @@ class Proxy:
         self._call(self._heal)
 
     def lose(self) -> None:
-        """Resets every connection, with what is held: it arrives nowhere. New ones are served."""
+        """Resets every connection and drops all held bytes; new connections are served."""
         assert not self._may_pass.is_set() and self.held_bytes > 0
         self.cut()
         self.thaw()
         self.heal()
 
     def freeze(self) -> None:
-        """Passes nothing on, in neither direction, while connections stay open."""
+        """Stops forwarding in both directions, while connections stay open."""
         self._call(self._freeze)
 
     def thaw(self) -> None:
@@ -85,7 +85,7 @@ class Proxy:
         self._server.close()
         self._may_pass.set()
         await self._cut()
-        # Both ends of each connection are reset, so those who pass on come to their end.
+        # Both ends of each connection have been reset, so every forwarding task ends.
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     async def _cut(self) -> None:

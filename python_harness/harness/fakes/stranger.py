@@ -1,4 +1,4 @@
-"""A peer that connects to the worker port with keys of its own choice, or none."""
+"""A peer that connects to the worker port with arbitrary keys, or none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zmq.auth
 
 from harness.fakes.wire import FakeManager
 
-# A source address of the loopback network that no other socket of the test uses.
+# A loopback source address that no other socket of the test uses.
 STRANGERS_ADDRESS = "127.0.0.2"
 
 
@@ -19,7 +19,7 @@ def server_key(side) -> bytes:
 
 
 class Stranger(FakeManager):
-    """Connects with keys of its own choice."""
+    """A peer that connects with the given keys, or with none."""
 
     def __init__(self, side, *, keys, server) -> None:
         self.context = zmq.Context()

@@ -1,8 +1,8 @@
 """Both ends of the interchange's wire, played with pyzmq: a submit side and a manager.
 
-They speak what Parsl 2026.10.26 speaks, and they are *fakes*: no task runs. With them a test
-decides every frame, which no real manager would send so. They work against Parsl's own
-interchange as well, which is how the tests that use them were validated.
+They speak the protocol of Parsl 2026.10.26, and they are *fakes*: no task runs. They let a test
+choose every frame, also frames that no real manager would send. They work with Parsl's own
+interchange too, which validated the tests that use them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from harness.htex.interchange import Interchange
 HEARTBEAT_CODE = 2**32 - 1
 SHUTDOWN_CODE = 2**32 - 2
 
-# A message that should come does so in milliseconds; this only bounds a failing test.
+# An expected message arrives within milliseconds; this only bounds a failing test.
 PATIENCE_S = 10.0
 
-# The range that tells pyzmq's bind_to_random_port, and the interchange, to let the system choose.
+# The port range for which pyzmq's bind_to_random_port, and the interchange, let the system choose.
 ANY_PORT = (49152, 65536)
 
 
 class Silence(AssertionError):
-    """Nothing came within the deadline."""
+    """No message arrived within the deadline."""
 
 
 def receive(sock: zmq.Socket, within_s: float, what: str) -> bytes:
@@ -44,7 +44,7 @@ def receive(sock: zmq.Socket, within_s: float, what: str) -> bytes:
 
 
 def registration(uid: str, **fields) -> dict:
-    """A manager's registration with the fields that Parsl 2026.10.26 sends."""
+    """Returns a manager's registration with the fields that Parsl 2026.10.26 sends."""
     message = {
         "type": "registration",
         "parsl_v": PARSL_VERSION,
@@ -68,8 +68,8 @@ def registration(uid: str, **fields) -> dict:
 
 
 def idle_row(sent: dict) -> dict:
-    """What MANAGERS has of a manager that registered so and has no task, but for
-    `idle_duration`."""
+    """Returns the row, without `idle_duration`, that MANAGERS reports for a manager with this
+    registration and no tasks."""
     return {
         "manager": sent["uid"],
         "block_id": sent["block_id"],
@@ -95,8 +95,8 @@ class FakeSubmitSide:
         results_read_ahead: int = 0,
         **overrides,
     ) -> None:
-        """With a read-ahead, the result socket takes so many messages before they are read; the
-        executor's own takes all that come."""
+        """`results_read_ahead` limits the messages that the result socket receives before they are
+        read; 0, as in the executor, means no limit."""
         self.workdir = workdir
         self.address = address
         self.cert_dir = curvezmq.create_certificates(workdir) if encrypted else None
@@ -109,13 +109,13 @@ class FakeSubmitSide:
                 (zmq.REQ, 0),
             )
         )
-        # The hub is the CURVE server of its connection, alone among the submit side's sockets.
+        # Of the submit side's sockets, only the hub's is a CURVE server.
         self.hub_context = curvezmq.ServerContext(self.cert_dir) if hub else None
         self.hub = self._bound(self.hub_context, zmq.DEALER) if hub else None
         self.overrides = overrides
         self.interchange: Interchange | None = None
         self._worker_port: int | None = None
-        # Ids of the tasks that only mark a place in the log, far above those of a test.
+        # Ids of tasks that only mark a position in the log; far above the ids of a test's tasks.
         self.marks = 1_000_000
 
     def _bound(self, context: curvezmq.BaseContext, kind: int, read_ahead: int = 0) -> zmq.Socket:
@@ -123,13 +123,14 @@ class FakeSubmitSide:
         sock.setsockopt(zmq.LINGER, 0)
         if kind == zmq.DEALER:
             sock.set_hwm(0)
-            # A listener hands its options on as they are when it is bound.
+            # Must be set before the bind: accepted connections inherit a listener's options at that
+            # time.
             sock.setsockopt(zmq.RCVHWM, read_ahead)
         sock.bind_to_random_port(tcp_url(self.address), min_port=ANY_PORT[0], max_port=ANY_PORT[1])
         return sock
 
     def config(self) -> dict:
-        """What HTEX would write to the interchange's stdin."""
+        """Returns the configuration that HTEX would write to the interchange's stdin."""
         config = {
             "client_address": self.address,
             "client_ports": tuple(
@@ -159,7 +160,7 @@ class FakeSubmitSide:
 
     @property
     def worker_port(self) -> int:
-        """Where managers connect, as the interchange answers it."""
+        """The port for managers, as the interchange reports it."""
         if self._worker_port is None:
             self._worker_port = self.command("WORKER_BINDS", within_s=30)
         return self._worker_port
@@ -169,7 +170,8 @@ class FakeSubmitSide:
         return tcp_url(self.address, self.worker_port)
 
     def command(self, request: object, within_s: float = PATIENCE_S) -> object:
-        """One request, one reply; a reply that is a refusal raises here, as it does in HTEX."""
+        """Sends one request and returns its reply; raises if the reply is a refusal, as HTEX
+        does."""
         return pickle.loads(self.command_raw(pickle.dumps(request), within_s))
 
     def command_raw(self, request: bytes, within_s: float = PATIENCE_S) -> bytes:
@@ -192,8 +194,8 @@ class FakeSubmitSide:
         self.tasks.send(frame)
 
     def settle_log(self) -> None:
-        """Returns when everything that was logged before now is in the file. The line of a task
-        marks the place (level DEBUG); a registered manager may be given that task."""
+        """Returns when all earlier log lines are in the file. The log line of an extra task marks
+        the position (level DEBUG); a registered manager may receive that task."""
         self.marks += 1
         self.submit(self.marks)
         self.interchange.wait_for_log(f"Put task {self.marks} onto pending_task_queue")
@@ -205,25 +207,26 @@ class FakeSubmitSide:
         return receive(self.results, within_s, "result")
 
     def report(self, within_s: float = PATIENCE_S) -> tuple:
-        """The next message at the monitoring hub."""
+        """Returns the next message at the monitoring hub."""
         return pickle.loads(receive(self.hub, within_s, "monitoring message"))
 
     def pending_reports(self) -> list[tuple]:
-        """What the hub has received already."""
+        """Returns all messages that the hub has already received."""
         reports = []
         while self.hub.poll(0):
             reports.append(pickle.loads(self.hub.recv()))
         return reports
 
     def close(self) -> None:
-        """As a submit process that ends: every socket is gone."""
+        """Closes every socket, like a submit process that ends."""
         self.context.destroy(linger=0)
         if self.hub_context:
             self.hub_context.destroy(linger=0)
 
 
 class FakeManager:
-    """Plays process_worker_pool: probes, registers, beats, takes batches and answers tasks."""
+    """Plays process_worker_pool: probes, registers, sends heartbeats, reads batches, answers
+    tasks."""
 
     def __init__(
         self,
@@ -236,8 +239,8 @@ class FakeManager:
         read_ahead: int | None = None,
         receive_buffer_bytes: int | None = None,
     ) -> None:
-        """With a read-ahead, so many messages are taken off the wire before they are read; with a
-        receive buffer, the kernel takes no more than that."""
+        """`read_ahead` limits the messages that libzmq receives before they are read;
+        `receive_buffer_bytes` limits the kernel's receive buffer."""
         self.identity = identity
         self.context = curvezmq.ClientContext(cert_dir)
         self.socket = self.context.socket(zmq.DEALER)
@@ -248,7 +251,7 @@ class FakeManager:
         if receive_buffer_bytes is not None:
             self.socket.setsockopt(zmq.RCVBUF, receive_buffer_bytes)
         self.monitor = self.socket.get_monitor_socket() if watched else None
-        # libzmq connects from a chosen local address when it stands before a semicolon.
+        # In a libzmq address, the part before a semicolon is the local address of the connection.
         self.socket.connect(url.replace("tcp://", f"tcp://{source}:0;") if source else url)
         self.waiting: list[dict] = []
 
@@ -271,25 +274,26 @@ class FakeManager:
         return self
 
     def enlist(self, submit_side: FakeSubmitSide, **fields) -> FakeManager:
-        """Probes, registers, and returns when the interchange lists it."""
+        """Probes, registers, and returns when the interchange lists the manager."""
         self.probe()
         self.register(**fields)
-        # The echo comes after the registration was handled: one connection keeps its order.
+        # The echo arrives after the registration was handled, because one connection keeps its
+        # order.
         self.beat()
         names = [manager["manager"] for manager in submit_side.managers()]
         assert self.identity.decode() in names, names
         return self
 
     def beat(self, within_s: float = PATIENCE_S) -> None:
-        """A heartbeat and its echo; tasks that come before the echo are kept for `tasks`. What
-        was sent to this manager earlier has arrived when this returns."""
+        """Sends a heartbeat and waits for its echo. Tasks that arrive first are kept for `tasks`.
+        On return, every earlier message to this manager has arrived."""
         self.send({"type": "heartbeat"})
         while (message := pickle.loads(self.receive(within_s))) != HEARTBEAT_CODE:
             assert isinstance(message, list), f"neither tasks nor the echo: {message!r}"
             self.waiting.extend(message)
 
     def tasks(self, count: int, within_s: float = PATIENCE_S) -> list[dict]:
-        """Exactly `count` tasks, in the order of arrival."""
+        """Returns exactly `count` tasks, in the order of arrival."""
         end = time.monotonic() + within_s
         while len(self.waiting) < count:
             batch = pickle.loads(self.receive(max(0.0, end - time.monotonic())))
@@ -299,18 +303,18 @@ class FakeManager:
         return taken
 
     def batch(self, within_s: float = PATIENCE_S) -> list[dict]:
-        """The tasks of the next frame."""
+        """Returns the tasks of the next frame."""
         batch = pickle.loads(self.receive(within_s))
         assert isinstance(batch, list), f"not a batch: {batch!r}"
         return batch
 
     def holds_nothing_new(self) -> bool:
-        """True if no task was sent to it before now."""
+        """Whether no new task had been sent to the manager before this call."""
         self.beat()
         return not self.waiting
 
     def answer(self, task_id: int, result: bytes = b"done", *, marker: bool = False) -> bytes:
-        """A result, as one frame or behind the marker frame of older managers."""
+        """Sends a result, as one frame or behind the marker frame of older managers."""
         frame = pickle.dumps({"type": "result", "task_id": task_id, "result": result})
         if marker:
             self.send_frames(pickle.dumps({"type": "result"}), frame)
@@ -323,7 +327,7 @@ class FakeManager:
         assert code == SHUTDOWN_CODE, code
 
     def local_endpoint(self, within_s: float = PATIENCE_S) -> tuple[str, int]:
-        """The address and port that the interchange sees as its peer (needs `watched`)."""
+        """The manager's address and port as the interchange sees them (needs `watched`)."""
         end = time.monotonic() + within_s
         while self.monitor.poll(max(0.0, end - time.monotonic()) * 1000):
             event = recv_monitor_message(self.monitor)

@@ -1,1 +1,1 @@
-"""`fuzz`: the targets of tests/fuzz, and the real frames that they begin with."""
+"""The command `fuzz`: the targets of tests/fuzz, and the real frames that they start from."""

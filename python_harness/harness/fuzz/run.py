@@ -1,9 +1,9 @@
-"""`fuzz`: the targets of tests/fuzz, one after another, each for some seconds.
+"""The command `fuzz`: runs the targets of tests/fuzz, one after another, each for some seconds.
 
-It needs a nightly compiler; cargo-fuzz is installed into the ignored build folder if it is missing.
-What a run finds new stays in `target/fuzz/corpus`, and the next one goes on from there; `--keep`
-minimises it into tests/fuzz/corpus, which is committed. A finding ends with the input's path: mend
-the fault, and move the input below tests/fuzz/found, so that `cargo test` runs it from then on.
+It needs a nightly compiler. If cargo-fuzz is missing, it is installed into the ignored build
+folder. New inputs stay in `target/fuzz/corpus`, where the next run continues. `--keep` minimises
+them into tests/fuzz/corpus, which is committed. A finding is reported with its input's path: fix
+the bug, and move the input below tests/fuzz/found, so that `cargo test` runs it from then on.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ FUZZ_DIR = PROJECT / "tests" / "fuzz"
 BUILD_DIR = PROJECT / "target" / "fuzz"
 TOOLS_DIR = PROJECT / "target" / "cargo-fuzz"
 
-# What every target begins with, beside what was grown for it.
+# Initial inputs of every target, in addition to the target's corpus.
 SEEDS = [FUZZ_DIR / "seeds", FUZZ_DIR / "found", PROJECT / "tests" / "pickle" / "golden"]
 
 MEMORY_MB = 1024
-# A frame of this length has every shape; longer ones only take longer.
+# Maximum length of an input. Frames of this length can have every shape; longer ones are only
+# slower.
 INPUT_BYTES_MAX = 4096
-# Of one input; CPython is given a second for each question.
+# Time limits for one input; `ORACLE_S` limits CPython's answer to each question.
 SLOW_S = {"against_cpython": 30}
 SLOW_OTHERS_S = 5
 ORACLE_S = "1"
@@ -47,26 +48,26 @@ class Outcome:
 
     @property
     def final(self) -> str:
-        """How often it was executed, and what it covered."""
+        """The number of executions and the coverage."""
         done = [match for line in self.lines if (match := DONE.match(line))]
         return f"{done[-1][1]} executions, {' '.join(done[-1][2].split())}" if done else ""
 
     @property
     def finding(self) -> str:
-        """What was said first of the fault, and where the input is."""
+        """The first lines of the error, and the path of its input."""
         begin = [n for n, line in enumerate(self.lines) if "panicked" in line or "ERROR" in line]
         about = self.lines[begin[0] :][:SHOWN_LINES] if begin else self.lines[-SHOWN_LINES:]
         return "\n".join([*about, *(line for line in self.lines if "Test unit" in line)])
 
 
 def targets() -> list[str]:
-    """By the manifest, in its order."""
+    """Returns the targets in the order of the manifest."""
     manifest = (FUZZ_DIR / "Cargo.toml").read_text()
     return re.findall(r'\[\[bin\]\]\nname = "(\w+)"', manifest)
 
 
 def run(options) -> int:
-    """Fuzzes; 0 if nothing was found."""
+    """Runs the command; returns 0 if nothing was found."""
     if options.seeds:
         from harness.fuzz import seeds
 
@@ -95,7 +96,7 @@ def run(options) -> int:
 
 
 def build() -> None:
-    """All targets, and before them the tool if it is missing."""
+    """Builds all targets; first installs cargo-fuzz if it is missing."""
     cargo = environment.cargo()
     if runner.run([cargo, "+nightly", "--version"], capture_stdout=True).code != 0:
         raise environment.Unprepared(
@@ -110,7 +111,7 @@ def build() -> None:
         install = [cargo, "install", "cargo-fuzz", "--locked", "--root", str(TOOLS_DIR)]
         _built(runner.run(install, cwd=PROJECT).code, "cargo install cargo-fuzz")
     command = [cargo, "+nightly", "fuzz", "build", "--fuzz-dir", str(FUZZ_DIR)]
-    # What is fuzzed holds no `unsafe`, and without a sanitizer it runs twice as fast.
+    # The fuzzed code contains no `unsafe`, and runs twice as fast without a sanitizer.
     command += ["--target-dir", str(BUILD_DIR), "--sanitizer", "none"]
     _built(runner.run(command, cwd=PROJECT, env=env).code, "cargo fuzz build")
 
@@ -122,7 +123,7 @@ def _built(code: int, what: str) -> None:
 
 
 def fuzz(target: str, seconds: int) -> Outcome:
-    """One worker, for so long; a finding ends it early."""
+    """Runs one target for `seconds`, or until a finding."""
     grown, artifacts = BUILD_DIR / "corpus" / target, BUILD_DIR / "artifacts" / target
     places = [grown, FUZZ_DIR / "corpus" / target, *SEEDS]
     for place in (grown, artifacts):
@@ -132,8 +133,8 @@ def fuzz(target: str, seconds: int) -> Outcome:
 
 
 def keep(target: str) -> None:
-    """As few inputs as reach every place that any of them reaches, in place of what was
-    committed. How often a place is reached would want ten times as many."""
+    """Replaces the committed corpus by a minimal set of inputs with the same coverage. Hit counts
+    are ignored, because they would require ten times as many inputs."""
     committed = FUZZ_DIR / "corpus" / target
     places = [BUILD_DIR / "corpus" / target, committed, *SEEDS]
     with tempfile.TemporaryDirectory(dir=BUILD_DIR) as folder:
@@ -155,7 +156,7 @@ def _fuzzer(target: str, arguments: list[str]) -> Outcome:
     limits = [f"-rss_limit_mb={MEMORY_MB}", f"-timeout={slow_s}", f"-max_len={INPUT_BYTES_MAX}"]
     env = dict(os.environ, HTEX_TEST_PYTHON=sys.executable, HTEX_TEST_ORACLE_S=ORACLE_S)
     lines: list[str] = []
-    # What it says goes to its stderr.
+    # Merges stderr, to which the fuzzer writes, into stdout.
     joined = ["/bin/sh", "-c", 'exec "$@" 2>&1', "sh", str(binary)]
     result = runner.run([*joined, *limits, *arguments], cwd=PROJECT, env=env, on_line=lines.append)
     return Outcome(target, result.code, lines)

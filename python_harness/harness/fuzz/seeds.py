@@ -1,9 +1,9 @@
-"""Makes tests/fuzz/seeds: the real frames that fuzzing begins with.
+"""Makes tests/fuzz/seeds: the real frames from which fuzzing starts.
 
-Most are recorded: a workflow runs under each release of Parsl with the binary as its interchange,
-and everything that its processes send is kept, one file a shape. Paths and the name of this
-machine are replaced in them, byte by byte. The rest is pickled here by Parsl's own classes: what a
-short workflow does not send.
+Most are recorded: a workflow runs under several releases of Parsl with the binary as interchange,
+and each shape of message that its processes send is kept in one file. Paths and this machine's name
+are replaced in them, byte by byte. Messages that a short workflow does not send are pickled here by
+Parsl's own classes.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from harness.setup import environment
 SEEDS_DIR = environment.PROJECT_DIR / "tests" / "fuzz" / "seeds"
 RECORDING_DIR = Path(__file__).parent / "recording"
 
-# One of each dialect that managers and executors have spoken.
+# One release for each dialect that managers and executors have spoken.
 RECORDED = ("2025.6.30", "2026.1.5", "2026.7.20", "2026.8.10", "2026.9.28", supported.NEWEST)
 
-# What `conversation` calls the ways by which a frame comes.
+# Codes of `conversation` for the channel by which a frame arrives.
 TASK, MESSAGE, MARKED, COMMAND = range(4)
 
 
@@ -53,7 +53,7 @@ class Urgency(enum.IntEnum):
 
 
 def make() -> None:
-    """Replaces the folder by what is recorded and pickled now."""
+    """Replaces the folder's contents by newly recorded and newly pickled frames."""
     shutil.rmtree(SEEDS_DIR, ignore_errors=True)
     for name in RECORDED:
         print(f"fuzz: recording Parsl {name}", flush=True)
@@ -65,7 +65,7 @@ def make() -> None:
 
 
 def container(*frames: bytes) -> bytes:
-    """Several frames in one input, as `bodies/frames.rs` takes them apart."""
+    """Packs several frames into one input, in the format that `bodies/frames.rs` reads."""
     return b"".join(struct.pack("<H", len(frame)) + frame for frame in frames)
 
 
@@ -79,7 +79,8 @@ def frames_of(data: bytes) -> list[bytes]:
 
 
 def record(name: str) -> dict[str, bytes]:
-    """The messages of a workflow under a release, by their shapes, with nothing of this machine."""
+    """Records a workflow's messages under one release, by shape, without anything specific to this
+    machine."""
     release = supported.release(name)
     with tempfile.TemporaryDirectory(prefix="htex-") as folder:
         kept, run_dir = Path(folder) / "kept", Path(folder) / "run"
@@ -105,7 +106,8 @@ def record(name: str) -> dict[str, bytes]:
 
 
 def _scrubbed(data: bytes, private: list[str]) -> bytes:
-    """Of the same length, so that every length in a pickle stays right."""
+    """Replaces each private text by one of the same length, so that lengths in a pickle stay
+    correct."""
     for text in private:
         data = data.replace(text.encode(), b"/path-or-name".ljust(len(text), b"x")[: len(text)])
     return data
@@ -118,7 +120,7 @@ def _keep_recorded(name: str, recorded: dict[str, bytes]) -> None:
             _write(f"{name}-{shape}", data)
             continue
         frames = frames_of(data)
-        # Those of several frames are one input of the target that takes them apart.
+        # A message of several frames is one input of the target that unpacks frames.
         _write(f"{name}-{shape}", data if len(frames) > 1 else frames[0])
         way = {"task": TASK, "command": COMMAND, "marked": MARKED}.get(
             shape.partition("-")[0], MESSAGE
@@ -129,7 +131,7 @@ def _keep_recorded(name: str, recorded: dict[str, bytes]) -> None:
 
 
 def _order(item: tuple[str, bytes]) -> tuple[int, str]:
-    """As a conversation goes."""
+    """Sort key: the message's place in a conversation."""
     steps = ["command-WORKER", "message-connection", "message-registration", "task", "message"]
     return next((i for i, step in enumerate(steps) if item[0].startswith(step)), 9), item[0]
 
@@ -140,7 +142,7 @@ def _write(name: str, frame: bytes) -> None:
 
 
 def authored() -> dict[str, bytes]:
-    """What a short workflow does not send."""
+    """Returns messages that a short workflow does not send."""
     seeds = {}
     for name, config in configs().items():
         for protocol in (2, 4):
@@ -170,7 +172,8 @@ def authored() -> dict[str, bytes]:
 
 
 def configs() -> dict[str, dict]:
-    """In the dialects of the newest release that depend on what a user writes."""
+    """Returns configurations in the newest release's dialect, as they vary with the user's
+    settings."""
     base = {
         "client_address": "127.0.0.1",
         "client_ports": (55001, 55002, 55003),
@@ -215,7 +218,7 @@ def priorities() -> dict[str, object]:
 
 
 def needs() -> dict[str, dict]:
-    """What tasks ask of their managers; the last of them is not to be read."""
+    """Returns the requirements of tasks on their managers; the last of them is invalid."""
     return {
         "flat": {
             "cores": 4,
@@ -236,13 +239,14 @@ def needs() -> dict[str, dict]:
 
 
 def handshakes() -> dict[str, bytes]:
-    """A certificate of pyzmq, and what libzmq asks about a peer that holds one."""
+    """Returns a certificate of pyzmq, and the requests in which libzmq asks whether to admit a
+    peer."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(path) for path in zmq.auth.create_certificates(folder, "server")]
         seeds = {f"certificate-{path.suffix[1:]}": path.read_bytes() for path in files}
         public, _secret = zmq.auth.load_certificate(files[0])
     seeds["certificate-key-alone"] = public
-    # The key that `bodies/zap.rs` admits, and another one.
+    # The key that `bodies/zap.rs` admits, and another key.
     keys = {"admitted": b"a key of thirty-two bytes, admit", "refused": bytes(32)}
     for name, key in keys.items():
         seeds[f"zap-{name}"] = container(b"1.0", b"7", b"htex", b"127.0.0.1", b"m0", b"CURVE", key)
@@ -250,7 +254,8 @@ def handshakes() -> dict[str, bytes]:
 
 
 def conversation() -> bytes:
-    """Two managers, a task for each, a refusal, a take-over, a drain, an expiry."""
+    """Returns a conversation with two managers, a task for each, a refusal, a take-over, a drain,
+    and an expiry."""
 
     def step(action: int, frame: bytes, manager: int = 0) -> bytes:
         return bytes([action | manager << 4]) + frame

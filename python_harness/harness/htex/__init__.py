@@ -1,1 +1,1 @@
-"""Real executors of Parsl, their interchange, and what they are given to run."""
+"""Real executors of Parsl, their interchange, and the tasks and selectors that they run."""

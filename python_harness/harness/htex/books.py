@@ -1,8 +1,8 @@
-"""The books of a load: what was submitted, what ran, and how each task ended.
+"""Accounts for the tasks of a load: what was submitted, what ran, and how each task ended.
 
-`Books` is for a real executor with real managers. Tasks write down that they ran, so a task that
-was given out twice is seen even where only one of its results arrived. A second result for one
-task would end the executor's result thread, which is looked at as well.
+`Books` is for a real executor with real managers. Each task records that it ran, so a task that was
+dispatched twice is noticed even if only one of its results arrived. A second result for one task
+would end the executor's result thread, which is therefore checked as well.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Books:
         return list(self.futures.values())
 
     def settled(self, for_s: float, within_s: float = 60) -> None:
-        """Returns when no task has ended for a while, or all have."""
+        """Returns when all tasks have ended, or when none has ended for `for_s`."""
         seen, since = self.done(), time.monotonic()
 
         def is_quiet() -> bool:
@@ -65,7 +65,7 @@ class Books:
     def balance(
         self, within_s: float, losses: tuple[type[Exception], ...] = (), capacity: int | None = None
     ) -> Counter:
-        """How many tasks ended in which way; fails if one did not end, or ran twice."""
+        """Counts tasks by outcome; fails if a task did not end, or ran twice."""
         end = time.monotonic() + within_s
         while time.monotonic() < end and self.done() < len(self.futures):
             if capacity is not None:
@@ -90,12 +90,12 @@ class Books:
         return "result"
 
     def no_wrong_end(self) -> None:
-        """Each task that is done has its own result."""
+        """Fails if a finished task has another task's result."""
         for number, future in self.futures.items():
             assert not future.done() or future.result() == number
 
     def serves(self) -> None:
-        """The interchange lives, answers, and no manager is thought to hold a task."""
+        """Fails unless the interchange runs and answers, and reports no tasks for any manager."""
         htex = self.htex
         assert htex._result_queue_thread.is_alive(), "the executor's result thread has died"
         assert htex.interchange_proc.poll() is None, "the interchange has ended"

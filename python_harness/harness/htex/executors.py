@@ -1,8 +1,8 @@
-"""Real HighThroughputExecutors, with real managers, for tests and for programs that run under the
+"""Real HighThroughputExecutors with real managers, for tests and for programs that run under the
 Python of another release of Parsl.
 
-The interchange is the one under test (ours, or stock to validate a test). An executor can run
-bare, without Parsl's data-flow kernel: that is quicker and leaves the test in control of blocks.
+The interchange is the one under test (htex-interchange, or stock to validate a test). An executor
+can run without Parsl's data-flow kernel, which is quicker and lets the test control blocks.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from harness.htex.provider import local_provider
 from harness.machine import processes
 from harness.machine.waiting import wait_until
 
-# Blocks register within a second or two; the bound is for a loaded machine.
+# Blocks register within a second or two; the longer limit is for a loaded machine.
 REGISTRATION_S = 60
 
 
 def executor(
     *, init_blocks: int = 1, kind: type = HighThroughputExecutor, **options
 ) -> HighThroughputExecutor:
-    """An executor with HTEX's defaults, except for what makes a test quick."""
+    """Returns an executor with HTEX's defaults, except for settings that make tests quick."""
     options.setdefault("label", "htex")
     options.setdefault("interchange_launch_cmd", command_under_test())
     options.setdefault("max_workers_per_node", 1)
@@ -43,7 +43,7 @@ def executor(
 
 @contextmanager
 def not_started(run_dir: Path, **options) -> Iterator[HighThroughputExecutor]:
-    """One whose `start` is the caller's to try; it is shut down whatever comes of that."""
+    """Yields an executor that the caller starts; always shuts it down at the end."""
     htex = executor(**options)
     htex.run_dir = str(run_dir)
     os.makedirs(htex.logdir)
@@ -57,8 +57,8 @@ def not_started(run_dir: Path, **options) -> Iterator[HighThroughputExecutor]:
 def running(
     run_dir: Path, *, blocks: int = 1, prepare=None, **options
 ) -> Iterator[HighThroughputExecutor]:
-    """A bare executor with `blocks` registered managers; afterwards its blocks and its
-    interchange are ended as Parsl ends them."""
+    """Yields an executor without a kernel, with `blocks` blocks whose managers have registered. At
+    the end, its blocks and its interchange are ended as Parsl ends them."""
     htex = executor(**options)
     htex.run_dir = str(run_dir)
     htex.provider.script_dir = str(run_dir / "scripts")
@@ -87,7 +87,8 @@ def add_blocks(htex: HighThroughputExecutor, count: int) -> None:
 
 
 def manager_processes() -> list[processes.Process]:
-    """The process_worker_pools themselves, without the shells around them and their workers."""
+    """Returns the process_worker_pool processes only, without the shells around them and their
+    workers."""
     return [
         process
         for process in processes.running_descendants()
@@ -98,7 +99,7 @@ def manager_processes() -> list[processes.Process]:
 
 
 def kernel_config(run_dir: Path, *, monitoring=None, **options) -> Config:
-    """A whole Parsl configuration with one block of one worker."""
+    """Returns a complete Parsl configuration with one block of one worker."""
     return Config(
         executors=[executor(**options)],
         run_dir=str(run_dir),
@@ -109,5 +110,5 @@ def kernel_config(run_dir: Path, *, monitoring=None, **options) -> Config:
 
 
 def broker_pid(htex) -> int:
-    """Of the process that works; HTEX knows the one that keeps it."""
+    """Returns the id of the process that does the work; HTEX only knows its keeper."""
     return processes.broker_of(htex.interchange_proc.pid)

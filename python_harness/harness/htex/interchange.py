@@ -1,8 +1,8 @@
-"""One interchange process, ours or stock, started the way HTEX starts it, and watched.
+"""Starts and observes one interchange process, htex-interchange or stock, as HTEX starts it.
 
-HTEX runs the command with a pipe on stdin, writes one pickled dict and closes it. Here the
-process also gets a process group and a stderr file of its own, so that signals to a group and
-what it says can be tested.
+HTEX runs the command with a pipe on stdin, writes one pickled dict and closes the pipe. Here the
+process also gets its own process group and stderr file, so that tests can send signals to a group
+and read its messages.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from harness.machine import processes, usage
 from harness.machine.waiting import wait_until
 from harness.setup import environment
 
-# A keeper starts the broker as soon as it has read the configuration.
+# Time limit for a keeper to start its broker, which it does once it has read the configuration.
 KEPT_WITHIN_S = 5.0
 KIND_VARIABLE = "HTEX_TEST_INTERCHANGE"
 
-# What each line of Parsl's JSON format has.
+# The keys of each line in Parsl's JSON format.
 JSON_KEYS = {
     "created",
     "process",
@@ -38,12 +38,13 @@ JSON_KEYS = {
     "msg",
     "formatted",
 }
-# A line of Parsl's default format up to its level; a message that holds such words is no match.
+# Start of a line in Parsl's default format, up to its level. Such words within a message do not
+# match.
 LINE_LEVEL = re.compile(r"\d+\.\d+ \S+ \S+ \S+ \S+ \S+ \S+ (DEBUG|INFO|WARNING|ERROR|CRITICAL): ")
 
 
 def stock_under_test() -> bool:
-    """True while the tests are pointed at Parsl's own interchange, to validate the tests."""
+    """Whether the tests run against Parsl's own interchange, to validate the tests."""
     return os.environ.get(KIND_VARIABLE) == "stock"
 
 
@@ -57,7 +58,7 @@ def line_level(line: str) -> str | None:
 
 
 class Interchange:
-    """A started interchange: its process, what it wrote, and when it ended."""
+    """A started interchange: its process, its output, and its exit."""
 
     def __init__(
         self, config: dict | bytes, workdir: Path, command: Sequence[str] | None = None, **popen
@@ -84,7 +85,7 @@ class Interchange:
 
     @property
     def pid(self) -> int:
-        """Of the process that works: below `process`, which HTEX started, if that is its keeper."""
+        """Id of the process that does the work: the broker, if HTEX started a keeper."""
         if self.broker is None and not stock_under_test():
             end = time.monotonic() + KEPT_WITHIN_S
             while self.running and self.broker is None and time.monotonic() < end:
@@ -96,7 +97,8 @@ class Interchange:
         return self.process.poll() is None
 
     def wait_exit(self, within_s: float) -> int:
-        """The exit code, negative for a signal; fails if it still runs after `within_s`."""
+        """Returns the exit code, negative for a signal; fails if the process still runs after
+        `within_s`."""
         self.expected_to_end = True
         try:
             return self.process.wait(within_s)
@@ -106,7 +108,7 @@ class Interchange:
             ) from None
 
     def terminate(self, within_s: float = 5.0) -> float:
-        """SIGTERM as HTEX sends it; returns the seconds until it was gone."""
+        """Sends SIGTERM as HTEX does; returns the seconds until the process has ended."""
         self.expected_to_end = True
         begin = time.perf_counter()
         self.process.send_signal(signal.SIGTERM)
@@ -114,7 +116,7 @@ class Interchange:
         return time.perf_counter() - begin
 
     def end(self) -> None:
-        """For clean-up: gone at once, whatever state it is in."""
+        """Kills the process at once, whatever its state; for clean-up."""
         self.expected_to_end = True
         if self.running:
             processes.kill_with_keeper(self.process)
@@ -128,7 +130,7 @@ class Interchange:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def log_lines(self, level: str, containing: str = "") -> list[str]:
-        """Lines of one level (WARNING, ERROR ...) in Parsl's default format."""
+        """Returns lines of one level (WARNING, ERROR ...) in Parsl's default format."""
         return [
             line
             for line in self.log().splitlines()
@@ -139,7 +141,8 @@ class Interchange:
         wait_until(lambda: text in self.log(), within_s, f"{text!r} in the log", context=self.tail)
 
     def tail(self, lines: int = 15) -> str:
-        """What to show when a test fails."""
+        """Returns the state, and the end of stderr and of the log, for the message of a failed
+        test."""
         log = "\n".join(self.log().splitlines()[-lines:])
         state = "running" if self.running else f"exit {self.process.returncode}"
         return f"--- {state}\n--- stderr\n{self.stderr()[-2000:]}\n--- log\n{log}"

@@ -1,4 +1,4 @@
-"""What workers run in tests. A module of its own, because a worker imports it by name."""
+"""Functions that workers run in tests, in a separate module because a worker imports it by name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import signal
 import time
 
-# What the environment of a node has that is broken.
+# The environment variable that marks a broken node.
 BROKEN_NODE = "HTEX_TEST_BROKEN_NODE"
 
 
 class Rejected(ValueError):
-    """A typed exception with an argument, to come back as it was raised."""
+    """An exception with its own type and an argument; must return from a worker unchanged."""
 
 
 def add(left, right):
@@ -35,20 +35,21 @@ def reject(why: str):
 
 
 def exit_worker():
-    """Ends its worker as the kernel's memory killer would. The pause lets the worker's queue
-    thread finish an earlier result: a worker killed while it writes would jam its manager."""
+    """Ends its worker as the kernel's out-of-memory killer would. The pause lets the worker's queue
+    thread finish an earlier result: a worker killed while it writes would block its manager."""
     time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def where() -> tuple[str, str, int]:
-    """Block, manager and process that this runs in."""
+    """Returns the block, manager and process in which the function runs."""
     pool = os.environ["PARSL_WORKER_POOL_ID"]
     return os.environ["PARSL_WORKER_BLOCK_ID"], pool, os.getpid()
 
 
 def exported() -> list[str]:
-    """What the worker's environment has of Parsl's, but for what every worker has."""
+    """Returns Parsl's variables in the worker's environment, without those that every worker
+    has."""
     return sorted(
         f"{name}={value}"
         for name, value in os.environ.items()
@@ -57,7 +58,7 @@ def exported() -> list[str]:
 
 
 def touch_and_wait(started: str, proceed: str) -> int:
-    """Says that it runs by making one file; ends when another one appears."""
+    """Creates the file `started`, and ends when the file `proceed` exists."""
     with open(started, "w"):
         pass
     deadline = time.monotonic() + 60
@@ -67,7 +68,7 @@ def touch_and_wait(started: str, proceed: str) -> int:
 
 
 def work_unless_broken(seconds: float) -> str:
-    """Tells its block; on a broken node it raises at once."""
+    """Returns its block after `seconds`; raises at once on a broken node."""
     if os.environ.get(BROKEN_NODE):
         raise OSError("a mount is missing")
     time.sleep(seconds)
@@ -75,18 +76,18 @@ def work_unless_broken(seconds: float) -> str:
 
 
 def note(path: str, text: str) -> None:
-    """Appends a line, to learn in which order things ran."""
+    """Appends a line, which records the order in which tasks ran."""
     with open(path, "a") as file:
         file.write(text + "\n")
 
 
 def run_buffer(buffer: bytes, *arguments, **keywords):
-    """A task executor of an application's own, named in a task's context."""
+    """An application's own task executor, which a task's context names."""
     return buffer, arguments, keywords
 
 
 def die_once(marker: str) -> str:
-    """Kills its worker the first time."""
+    """Kills its worker at the first call, and returns at later calls."""
     if os.path.exists(marker):
         return "alive"
     with open(marker, "w"):
@@ -96,7 +97,7 @@ def die_once(marker: str) -> str:
 
 
 def span(path: str, name: str, seconds: float) -> str:
-    """Writes down where and from when to when it ran; tells in which block."""
+    """Records its manager and its start and end times; returns its block."""
     block, manager, _ = where()
     begin = time.time()
     time.sleep(seconds)
@@ -105,14 +106,14 @@ def span(path: str, name: str, seconds: float) -> str:
 
 
 def counted(path: str, number: int, seconds: float) -> int:
-    """Writes down that it runs; a second run of one task would be seen."""
+    """Records that it runs, so that a second run of the same task is noticed."""
     note(path, str(number))
     time.sleep(seconds)
     return number
 
 
 def note_pid_and_wait(path: str) -> None:
-    """Tells which process to kill, in one step, and waits for that."""
+    """Writes its process id to a file atomically, and waits to be killed."""
     with open(path + ".part", "w") as file:
         file.write(str(os.getpid()))
     os.rename(path + ".part", path)

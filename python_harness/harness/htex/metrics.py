@@ -1,4 +1,4 @@
-"""An interchange's metrics, read by Prometheus's own parser."""
+"""Reads an interchange's metrics with Prometheus's own parser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def read(side, path: str = "/metrics"):
 
 
 def samples(side) -> dict:
-    """By name and labels; the parser has checked names, units, types and the end."""
+    """Returns samples by name and labels; the parser also checks names, units, types and the
+    end."""
     with read(side) as page:
         assert page.headers["Content-Type"] == CONTENT_TYPE
         families = list(text_string_to_metric_families(page.read().decode()))
@@ -35,7 +36,7 @@ def samples(side) -> dict:
 
 
 def values(side) -> dict:
-    """Those of ours without labels, by their names without the prefix."""
+    """Returns htex-interchange's metrics without labels, by their names without the prefix."""
     return {
         key[0].removeprefix(PREFIX): value
         for key, value in samples(side).items()

@@ -1,4 +1,4 @@
-"""Programs of tests/programs that play a whole submit process, to be killed or stopped."""
+"""Runs programs of tests/programs that act as a whole submit process, which tests kill or stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GONE_WITHIN_S = 5.0
 
 
 class Program:
-    """A script of tests/programs that runs in a session of its own and reports one JSON line."""
+    """A script of tests/programs that runs in its own session and reports one JSON line."""
 
     def __init__(self, name: str, *arguments: str) -> None:
         before = {process.pid for process in processes.running_descendants()}
@@ -30,7 +30,7 @@ class Program:
         line = self.process.stdout.readline()
         assert line, f"{name} ended before it reported"
         self.report = json.loads(line)
-        # Blocks are daemons: they are below this process, not below the program.
+        # Blocks are daemons: they become descendants of this process, not of the program.
         self.started = [
             process
             for process in processes.running_descendants()
@@ -38,7 +38,8 @@ class Program:
         ]
 
     def kill(self) -> float:
-        """SIGKILL; returns the seconds until everything it had started was gone."""
+        """Sends SIGKILL; returns the seconds until every process started by the program has
+        ended."""
         assert self.started
         begin = time.monotonic()
         self.process.kill()

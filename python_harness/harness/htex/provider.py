@@ -1,7 +1,8 @@
 """The provider of local blocks for demo, measurements and tests.
 
-Parsl's LocalProvider ends a block through the program `ps`, which a small machine may lack: then
-workers would outlive a run. Where it is missing this ends the same process group without it.
+Parsl's LocalProvider ends a block through the program `ps`, which a small machine may lack; workers
+would then outlive a run. If `ps` is missing, the provider here ends the same process group without
+it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from parsl.providers import LocalProvider
 
 
 class GroupEndingProvider(LocalProvider):
-    """LocalProvider without `ps`."""
+    """A LocalProvider that needs no `ps`."""
 
     def cancel(self, job_ids):
         for job_id in job_ids:

@@ -1,4 +1,4 @@
-"""Manager selectors of a user: Python code that only Python can run, sound and otherwise."""
+"""Users' manager selectors, some with bugs: Python code that only a Python process can run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parsl.executors.high_throughput.manager_selector import ManagerSelector
 
 
 class AlphabeticalSelector(ManagerSelector):
-    """The manager whose name sorts last gets the work."""
+    """Sorts managers by name; the manager whose name sorts last gets the work."""
 
     def sort_managers(self, ready_managers, manager_list):
         print("what a selector prints must not disturb anything")
@@ -21,7 +21,7 @@ class AlphabeticalSelector(ManagerSelector):
 
 
 class GatheringSelector(AlphabeticalSelector):
-    """Chooses nobody, until so many are there."""
+    """Chooses no manager until `count` managers are ready."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -32,7 +32,7 @@ class GatheringSelector(AlphabeticalSelector):
 
 
 class TableSelector(AlphabeticalSelector):
-    """Knows a weight for each of a great many nodes."""
+    """Has a large pickle: a weight for each of many nodes."""
 
     def __init__(self, rows: int) -> None:
         self.weights = {f"node-{row}": [row, f"rack-{row}"] for row in range(rows)}
@@ -43,7 +43,7 @@ class TableSelector(AlphabeticalSelector):
 
 
 class RecordingSelector(ManagerSelector):
-    """Writes down what it is shown, and where it runs."""
+    """Records its arguments, its process and its open descriptors."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -65,14 +65,14 @@ class RecordingSelector(ManagerSelector):
 
 
 class RaisingSelector(ManagerSelector):
-    """Fails each time."""
+    """Raises an exception at each call."""
 
     def sort_managers(self, ready_managers, manager_list):
         raise KeyError("the selector has a fault")
 
 
 class SlowSelector(ManagerSelector):
-    """Takes longer than it is given."""
+    """Takes longer than the time limit for a selector."""
 
     def sort_managers(self, ready_managers, manager_list):
         time.sleep(3)
@@ -80,33 +80,33 @@ class SlowSelector(ManagerSelector):
 
 
 class OddSelector(ManagerSelector):
-    """Names whoever is not there, and one manager twice."""
+    """Returns unknown managers, and each known manager twice."""
 
     def sort_managers(self, ready_managers, manager_list):
         return [b"nobody", *manager_list, *manager_list, b"nobody either"]
 
 
 class EmptySelector(ManagerSelector):
-    """Chooses nobody, until there are two to choose from."""
+    """Chooses no manager until two are ready."""
 
     def sort_managers(self, ready_managers, manager_list):
         return list(manager_list) if len(ready_managers) > 1 else []
 
 
 class EndingSelector(ManagerSelector):
-    """Ends its process when it is asked."""
+    """Ends its process at each call."""
 
     def sort_managers(self, ready_managers, manager_list):
         os._exit(3)
 
 
-# A class whose module exists in this process only, as one of a notebook does.
+# A module that exists in this process only, like one of a notebook.
 _nowhere = types.ModuleType("only_in_this_process")
 sys.modules[_nowhere.__name__] = _nowhere
 
 
 class UnimportableSelector(AlphabeticalSelector):
-    """Can be pickled, and loaded nowhere else."""
+    """A selector that can be pickled, but not loaded in any other process."""
 
 
 UnimportableSelector.__module__ = _nowhere.__name__

@@ -1,4 +1,4 @@
-"""What tasks wrote down of themselves (`jobs.span`): where each ran, from when to when."""
+"""Reads the records of `jobs.span`: where each task ran, and from when to when."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Span:
 
 
 def read(path: Path) -> list[Span]:
-    """In the order in which they began."""
+    """Returns the records in the order in which the tasks began."""
     lines = [line.split() for line in path.read_text().splitlines()]
     spans = [Span(name, manager, float(begin), float(end)) for name, manager, begin, end in lines]
     return sorted(spans, key=lambda span: span.begin)
@@ -29,8 +29,8 @@ def by_manager(spans: list[Span]) -> dict[str, list[Span]]:
 
 
 def most_at_once(spans: list[Span], slots_of: Callable[[Span], int]) -> int:
-    """The most slots that were taken at any moment."""
-    # Who ends at a moment is gone for those who begin at it.
+    """Returns the highest number of slots that were in use at once."""
+    # A task that ends at the moment when another begins does not overlap it.
     edges = [(span.begin, slots_of(span)) for span in spans]
     edges += [(span.end, -slots_of(span)) for span in spans]
     taken = most = 0
@@ -41,7 +41,7 @@ def most_at_once(spans: list[Span], slots_of: Callable[[Span], int]) -> int:
 
 
 def changes(spans: list[Span]) -> int:
-    """How often a manager began something of another name than what it began before."""
+    """Counts how often a manager began a task with another name than its previous task's."""
     return sum(
         before.name != after.name
         for own in by_manager(spans).values()
@@ -50,7 +50,7 @@ def changes(spans: list[Span]) -> int:
 
 
 def mixed(spans: list[Span]) -> list[tuple[Span, Span]]:
-    """Those of different names that ran on one manager at one time."""
+    """Returns pairs of tasks with different names that ran on one manager at the same time."""
     return [
         (one, other)
         for own in by_manager(spans).values()

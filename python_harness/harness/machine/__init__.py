@@ -1,1 +1,1 @@
-"""What the system says and does: processes, sockets, networks, terminals; and waiting."""
+"""Access to the operating system: processes, sockets, networks, terminals; and waiting."""

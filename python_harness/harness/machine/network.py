@@ -1,10 +1,9 @@
-"""A network of the project's own: two network namespaces, and between them a link that delays,
-loses and cuts packets as a test says.
+"""A test network: two network namespaces, joined by a link that delays, loses and cuts packets.
 
-The link is a TUN device in each namespace and a thread that carries packets from one to the
-other, so it needs neither `ip` nor `tc` nor a kernel with netem; only the right to make
-namespaces (root, or CAP_SYS_ADMIN and CAP_NET_ADMIN). Nothing outside the two namespaces is
-touched, and they end with the descriptors that hold them.
+The link is a TUN device in each namespace and a thread that carries packets between them. It
+therefore needs neither `ip` nor `tc` nor a kernel with netem, but only the right to create
+namespaces (root, or CAP_SYS_ADMIN and CAP_NET_ADMIN). Nothing outside the two namespaces changes,
+and they disappear when their descriptors are closed.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def why_impossible() -> str | None:
-    """Why this machine cannot have such a network; None if it can."""
+    """Returns why this machine cannot have such a network; None if it can."""
     if not os.path.exists("/dev/net/tun"):
         return "this machine has no /dev/net/tun"
     if not shutil.which("nsenter"):
@@ -56,7 +55,8 @@ class Namespace:
         self.address = address
         self.failure: OSError | None = None
         self.descriptor = self.tun = -1
-        # In a thread of its own, which is in the new namespace for its short life.
+        # A separate, short-lived thread enters and creates the new namespace, so that this thread
+        # stays outside.
         maker = threading.Thread(target=self._make)
         maker.start()
         maker.join()
@@ -78,7 +78,7 @@ class Namespace:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """This thread, and the processes and threads that it starts, live in the namespace."""
+        """Puts this thread, and the processes and threads that it starts, into the namespace."""
         outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
             _check(_libc.setns(self.descriptor, CLONE_NEWNET), "setns")
@@ -88,7 +88,7 @@ class Namespace:
             os.close(outside)
 
     def prefix(self) -> str:
-        """Put before a command, this runs it in the namespace."""
+        """Returns a prefix for a shell command that runs the command in the namespace."""
         return f"nsenter --net=/proc/{os.getpid()}/fd/{self.descriptor} "
 
     def close(self) -> None:
@@ -98,7 +98,8 @@ class Namespace:
 
 
 class Network:
-    """The `head` (submit side and interchange), the `node` (managers), and their link."""
+    """The `head` namespace (submit side and interchange), the `node` namespace (managers), and
+    their link."""
 
     def __init__(self, seed: int = 0) -> None:
         self.head = Namespace(HEAD_ADDRESS)
@@ -127,7 +128,7 @@ class Network:
         self.node.close()
 
     def cut(self) -> None:
-        """From now on every packet vanishes; no end is told."""
+        """Silently drops every packet from now on; neither end is notified."""
         self.is_cut = True
 
     def heal(self) -> None:
@@ -147,7 +148,7 @@ class Network:
                     self.dropped += 1
                     continue
                 self.carried += 1
-                # The number keeps the order of packets that are due together.
+                # The counter keeps packets in order that are due at the same time.
                 due = time.monotonic() + self.delay_s
                 heapq.heappush(on_its_way, (due, self.carried, other[source], packet))
             while on_its_way and on_its_way[0][0] <= time.monotonic():

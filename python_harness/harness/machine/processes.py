@@ -1,9 +1,9 @@
-"""What the running system says about processes, read from /proc, and how they are ended.
+"""Reads processes from /proc, and ends them.
 
-Everything the harness starts stays a descendant of the harness: it becomes a *child subreaper*,
-so that a daemon or an orphan is re-parented to it and can be found, reported and ended by its id.
-A process is always named by (pid, start time), so that a reused pid is never mistaken for it.
-Standard library only: this runs before there is an environment with psutil in it.
+Everything that the harness starts remains a descendant of the harness. The harness becomes a *child
+subreaper*: daemons and orphans become its children, so they can be found, reported and ended by id.
+A process is always identified by (pid, start time), so that a reused pid is never mistaken for it.
+Standard library only, because this module runs before an environment with psutil exists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 CAP_DAC_OVERRIDE = 1
-# As src/keeper/lib.rs has it.
+# The keeper's process name, as set in src/keeper/lib.rs.
 KEEPER = "htex-keeper"
 
 
@@ -39,7 +39,8 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """False for a zombie: it has ended and only waits to be reaped."""
+        """Whether the process still runs; False for a zombie, which has ended but was not
+        reaped."""
         return self.state not in "ZXx"
 
     def same_as(self, other: Process | None) -> bool:
@@ -50,24 +51,25 @@ class Process:
 
 
 def become_subreaper() -> None:
-    """Orphans below this process become its children instead of init's."""
+    """Makes this process, instead of init, the parent of orphans below it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def without_privilege() -> None:
-    """In a child: root, too, then heeds the modes of files. Others have nothing to lose."""
+    """Drops, in a child process, the capability by which root ignores file permissions. Processes
+    of other users do not have this capability."""
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE)
 
 
 def read(pid: int) -> Process | None:
-    """The process with this id, or None if there is none."""
+    """Returns the process with this id, or None if it does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name stands in parentheses and may itself hold blanks and parentheses.
+    # The name is in parentheses and may itself contain blanks and parentheses.
     name = text[text.index("(") + 1 : text.rindex(")")]
     field = text[text.rindex(")") + 2 :].split()
     return Process(
@@ -94,7 +96,7 @@ def command_line(pid: int) -> str:
 
 
 def descendants(root: int | None = None) -> list[Process]:
-    """All processes below `root` (default: this one), zombies included, parents first."""
+    """Returns all processes below `root` (default: this one), zombies included, parents first."""
     root = os.getpid() if root is None else root
     children: dict[int, list[Process]] = {}
     for entry in os.listdir("/proc"):
@@ -110,8 +112,11 @@ def descendants(root: int | None = None) -> list[Process]:
 
 
 def broker_below(keeper: int) -> int | None:
-    """The child in which our interchange works, or what took it over; the process that HTEX starts
-    only keeps it, and takes this name when it has begun to."""
+    """Returns the process id of the broker below htex-interchange's keeper, or of its successor.
+
+    HTEX starts only the keeper, which takes the name KEEPER once it keeps a broker. Returns None if
+    `keeper` is another process.
+    """
     process = read(keeper)
     if process is None or process.name != KEEPER:
         return None
@@ -122,13 +127,14 @@ def broker_below(keeper: int) -> int | None:
 
 
 def broker_of(started: int) -> int:
-    """Which process works where HTEX has started this one: stock does it itself."""
+    """Returns the process that does the work: the broker below a keeper, or for stock `started`
+    itself."""
     return broker_below(started) or started
 
 
 def running_descendants(root: int | None = None) -> list[Process]:
-    """Descendants that still run; Python's resource tracker of this very process, which ends
-    with it, excepted."""
+    """Returns the descendants that still run, except this process's own Python resource tracker,
+    which ends with this process."""
     own_tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
     return [
         process for process in descendants(root) if process.running and process.pid != own_tracker
@@ -136,7 +142,7 @@ def running_descendants(root: int | None = None) -> list[Process]:
 
 
 def executable(pid: int) -> Path:
-    """What the kernel says this process executes."""
+    """Returns the path of the file that the process executes, according to the kernel."""
     return Path(os.readlink(f"/proc/{pid}/exe"))
 
 
@@ -149,27 +155,28 @@ def sha256(path: Path | str) -> str:
 
 
 def sha256_of_running(pid: int) -> str:
-    """Digest of the very file that the process was started from, even if it was replaced since."""
+    """Returns the digest of the file from which the process was started, even if the file was
+    replaced since."""
     return sha256(f"/proc/{pid}/exe")
 
 
 def send(process: Process, signal_number: int) -> None:
-    """Signals that very process; a process that is gone, or whose id was reused, is left alone."""
+    """Sends a signal to exactly this process; does nothing if it has ended or its id was reused."""
     if process.same_as(read(process.pid)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal_number)
 
 
 def reap(process: Process) -> None:
-    """Collects an orphan that this process adopted. Not for a child that a Popen waits for."""
+    """Reaps an orphan that this process adopted. Not for a child that a Popen waits for."""
     if process.same_as(read(process.pid)):
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
 
 
 def kill_with_keeper(process: subprocess.Popen) -> None:
-    """An interchange as HTEX has started it, as a machine that goes down ends it: neither of its
-    processes says that the other one was killed."""
+    """Kills an interchange that HTEX started, with its keeper and broker, as a machine's crash
+    does: neither process can report the other's death."""
     process.send_signal(signal.SIGSTOP)
     broker = broker_below(process.pid)
     if broker:
@@ -177,20 +184,21 @@ def kill_with_keeper(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     if broker:
-        # It is this process's child by now.
+        # The broker is now an adopted child of this process.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(broker, 0)
 
 
 def reap_zombies() -> None:
-    """Collects the adopted orphans that have ended."""
+    """Reaps the adopted orphans that have ended."""
     for process in descendants():
         if not process.running and process.ppid == os.getpid():
             reap(process)
 
 
 def wait_gone(grace_s: float) -> list[Process]:
-    """Waits until nothing runs below this process; what still runs after `grace_s` is returned."""
+    """Waits until nothing runs below this process; returns the processes that still run after
+    `grace_s`."""
     deadline = time.monotonic() + grace_s
     while (left := running_descendants()) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -198,7 +206,7 @@ def wait_gone(grace_s: float) -> list[Process]:
 
 
 def end_descendants(grace_s: float = 2.0) -> list[Process]:
-    """Ends all that still runs below this process (TERM, then KILL); returns what had to be."""
+    """Ends all processes below this process (TERM, then KILL); returns those that were running."""
     ended = running_descendants()
     for process in ended:
         send(process, signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""Has the kernel refuse system calls to a program, as an older kernel or a container does.
+"""Makes the kernel refuse system calls to a program, as an older kernel or a container does.
 
-What is returned here is a `preexec_fn`: it runs in the child, and holds for what it executes.
-Called at once it holds for the caller, and for all that it starts.
+The functions return a `preexec_fn`: it runs in the child and also applies to the program that the
+child executes. Called directly, it applies to the caller and to everything that the caller starts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_MODE_FILTER = 2
 
 LOAD, JUMP_IF_EQUAL, JUMP_IF_SET, RETURN = 0x20, 0x15, 0x45, 0x06
-# In the kernel's description of a call: its number, and the low half of its first argument.
+# Offsets in the kernel's struct seccomp_data: a call's number, and the low half of its first
+# argument.
 NUMBER_AT, FIRST_ARGUMENT_AT = 0, 16
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 CLONE_THREAD = 0x10000
 
-# Since Linux 5.1 new calls have one number on every machine.
+# Since Linux 5.1 new system calls have the same number on every machine.
 NEWER = {"clone3": 435, "close_range": 436, "pidfd_open": 434}
-# By machine; what is not here cannot be refused here.
+# Numbers of system calls by machine; only these can be refused.
 NUMBERS = {
     "x86_64": {"clone": 56, "unshare": 272, "memfd_create": 319, **NEWER},
     "aarch64": {"clone": 220, "unshare": 97, "memfd_create": 279, **NEWER},
@@ -32,7 +33,7 @@ NUMBERS = {
 
 
 def refusing(errors: Mapping[str, int]) -> Callable[[], None]:
-    """Each of these calls, by name, fails with its errno."""
+    """Returns a function that makes each of these calls fail with the given errno."""
     numbers = _numbers()
     program = [(LOAD, 0, 0, NUMBER_AT)]
     for name, error in errors.items():
@@ -41,12 +42,13 @@ def refusing(errors: Mapping[str, int]) -> Callable[[], None]:
 
 
 def refusing_threads() -> Callable[[], None]:
-    """No thread can be had, as at a limit on processes (`ulimit -u`), which does not bind root."""
+    """Returns a function that makes the creation of threads fail, as at a limit on processes
+    (`ulimit -u`), which does not apply to root."""
     numbers = _numbers()
     return _install(
         [
             (LOAD, 0, 0, NUMBER_AT),
-            # glibc then calls clone, whose flags a filter can see.
+            # After ENOSYS from clone3, glibc calls clone, whose flags a filter can see.
             (JUMP_IF_EQUAL, 0, 1, numbers["clone3"]),
             (RETURN, 0, 0, REFUSE | errno.ENOSYS),
             (JUMP_IF_EQUAL, 0, 3, numbers["clone"]),
@@ -72,7 +74,8 @@ def _install(program: list[tuple[int, int, int, int]]) -> Callable[[], None]:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def install() -> None:
-        # `instructions` is kept alive by this closure; the head points to it.
+        # The assertion keeps a reference to `instructions` in this closure, because `head` points
+        # to it.
         assert len(instructions) == len(code)
         if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")

@@ -1,8 +1,8 @@
-"""Runs one external command so that Ctrl-C, a hang-up or a failure leaves nothing of it behind.
+"""Runs one external command so that Ctrl-C, a hang-up or a failure leaves no process behind.
 
-The command gets a session of its own; an interruption of the harness is passed on to the whole
-group, and after the command has ended nothing below the harness may still run. Standard library
-only, because the environment is made with it.
+The command runs in a new session. An interruption of the harness is forwarded to the whole process
+group, and after the command has ended no process below the harness may still run. Standard library
+only, because this module creates the environment.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def install_signal_handlers() -> None:
-    """TERM and HUP unwind the harness as Ctrl-C does."""
+    """Makes SIGTERM and SIGHUP unwind the harness as Ctrl-C does."""
 
     def unwind(number, _frame):
         raise Terminated(signal.Signals(number).name)
 
     signal.signal(signal.SIGTERM, unwind)
-    # `nohup` asks to outlive the terminal by ignoring this signal; that is kept.
+    # `nohup` ignores SIGHUP so that a program outlives its terminal; SIGHUP then stays ignored.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, unwind)
 
@@ -53,8 +53,9 @@ def run(
     on_line: Callable[[str], None] | None = None,
     echo: bool = False,
 ) -> Result:
-    """Runs to the end. With `on_line`, or captured, each line of its output is handed over as it
-    comes; with `echo` it is printed as well. Else the output goes where ours goes."""
+    """Runs the command to its end. `on_line` receives each line of its output; `capture_stdout`
+    returns the output; `echo` also prints it. Without these, the output goes to the harness's own
+    stdout."""
     piped = capture_stdout or on_line is not None
     sys.stdout.flush()
     process = subprocess.Popen(
@@ -93,7 +94,7 @@ def _others(pid: int) -> list[processes.Process]:
 
 
 def _interrupt(process: subprocess.Popen) -> None:
-    """Ctrl-C for the command's group, time to clean up, then the end."""
+    """Sends SIGINT to the command's process group, allows time for clean-up, and then kills it."""
     for number, grace_s in ((signal.SIGINT, GRACE_S), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,5 +1,7 @@
-"""What sockets a process has. psutil knows no raw ones, and not at which local ones it listens:
-those are read from /proc."""
+"""Lists the sockets of a process.
+
+psutil lists no raw sockets and no listening Unix sockets; these are read from /proc.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ import psutil
 
 
 def listening(pid: int) -> list[tuple[str, int]]:
-    """Address and port of every TCP socket on which this very process listens."""
+    """Returns the address and port of every TCP socket on which exactly this process listens."""
     connections = psutil.Process(pid).net_connections(kind="tcp")
     return [
-        # An address of IPv4 may be written as one of IPv6.
+        # An IPv4 address may be written as an IPv6 address.
         (one.laddr.ip.removeprefix("::ffff:"), one.laddr.port)
         for one in connections
         if one.status == psutil.CONN_LISTEN
@@ -21,7 +23,7 @@ def listening(pid: int) -> list[tuple[str, int]]:
 
 
 def datagram_and_raw(pid: int) -> list[str]:
-    """Lines of the system's tables about UDP and raw sockets of this process."""
+    """Returns the lines of the kernel's tables about UDP and raw sockets of this process."""
     inodes = _inodes(pid)
     tables = ("udp", "udp6", "raw", "raw6")
     rows = [(table, fields) for table in tables for fields in _rows(pid, table)]
@@ -29,7 +31,7 @@ def datagram_and_raw(pid: int) -> list[str]:
 
 
 def local(pid: int) -> list[str]:
-    """Paths of the local sockets that have one and at which this process listens."""
+    """Returns the paths of the Unix sockets on which this process listens, if they have a path."""
     inodes = _inodes(pid)
     listens = 0x10000
     return [

@@ -1,6 +1,6 @@
-"""A program on a terminal of its own: keys go in, and what the screen shows can be read.
+"""Runs a program on its own terminal, to which tests send keys and from which they read the screen.
 
-The kernel's side is a real pseudo terminal; what would draw the glyphs is pyte.
+The terminal is a real pseudo terminal of the kernel; pyte renders the screen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ KEYS = {"down": "\x1b[B", "up": "\x1b[A", "end": "\x1b[F", "escape": "\x1b", "ta
 
 
 class Terminal:
-    """`with Terminal(command) as terminal: terminal.wait_for("text"); terminal.press("q")`."""
+    """A program on a terminal. Use as `with Terminal(command) as terminal:`, then for example
+    `terminal.wait_for("text")` and `terminal.press("q")`."""
 
     def __init__(self, command: Sequence[str], columns: int = 100, rows: int = 30, **popen) -> None:
         self.screen = pyte.Screen(columns, rows)
@@ -50,7 +51,8 @@ class Terminal:
 
     @staticmethod
     def _own() -> None:
-        """In the child: the terminal is the one that controls it, so it is told of resizing."""
+        """Makes the terminal the child's controlling terminal, so that resizing signals the
+        child."""
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def _set_size(self, columns: int, rows: int) -> None:
@@ -60,7 +62,7 @@ class Terminal:
         while not self.closing.is_set():
             if not self._is_written(100):
                 continue
-            # Whatever is read is in `raw` when the lock is free.
+            # All bytes read so far are in `raw` whenever the lock is free.
             with self.lock:
                 try:
                     written = os.read(self.master, 1 << 16)
@@ -70,7 +72,7 @@ class Terminal:
                 self.stream.feed(written)
 
     def _is_written(self, within_ms: int) -> bool:
-        # poll, because select knows no descriptors beyond 1,023.
+        # Uses poll, because select cannot handle descriptors above 1,023.
         poll = select.poll()
         poll.register(self.master, select.POLLIN)
         return bool(poll.poll(within_ms))
@@ -81,7 +83,7 @@ class Terminal:
         self._set_size(columns, rows)
 
     def press(self, *keys: str) -> None:
-        """Characters, or a name of KEYS."""
+        """Types characters, or a key by its name in KEYS."""
         for key in keys:
             os.write(self.master, KEYS.get(key, key).encode())
 
@@ -93,7 +95,7 @@ class Terminal:
         return "\n".join(self.lines())
 
     def wait_for(self, *texts: str, within_s: float = SHOWN_WITHIN_S) -> str:
-        """The screen, once it shows all of them."""
+        """Waits until the screen shows all texts, and returns the screen's text."""
         wait_until(
             lambda: all(text in self.text() for text in texts),
             within_s,
@@ -108,7 +110,7 @@ class Terminal:
         )
 
     def hang_up(self) -> None:
-        """The window is closed: there is no terminal any more."""
+        """Closes the terminal, as a closed window does."""
         self.closing.set()
         self.reader.join()
         os.close(self.master)
@@ -116,7 +118,7 @@ class Terminal:
 
     def wait_exit(self) -> int:
         status = self.process.wait(SHOWN_WITHIN_S)
-        # What it wrote before is read.
+        # Waits until the program's last output has been read.
         wait_until(self._is_read, 5, "all is read")
         return status
 
@@ -126,7 +128,7 @@ class Terminal:
 
     @property
     def is_restored(self) -> bool:
-        """Its own screen is left, the cursor is back, and lines are read as before."""
+        """Whether the terminal is as before: normal screen, visible cursor, original modes."""
         left = self.raw.rfind(b"\x1b[?1049l") > self.raw.rfind(b"\x1b[?1049h") >= 0
         return (
             left

@@ -1,4 +1,4 @@
-"""What a process uses of the machine: processor, memory, threads, descriptors."""
+"""A process's use of resources: CPU time, memory, threads, descriptors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import psutil
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads that ever lived, in steps of one clock tick."""
+    """Returns the user and system time of all threads, ended ones included, in steps of a clock
+    tick."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 
 def cpu_seconds_fine(pid: int) -> float:
-    """Time on a processor of the threads that live now, in nanosecond steps where the kernel
-    counts it, else the coarse value. psutil knows ticks only, and an idle process uses less."""
+    """Returns the CPU time of the live threads, in nanosecond steps if the kernel counts it,
+    otherwise the coarse value. psutil only reports clock ticks, and an idle process uses less than
+    one."""
     try:
         total_ns = 0
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -32,7 +34,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def threads(pid: int) -> int:
-    """0 if the process has ended."""
+    """Returns the number of threads; 0 if the process has ended."""
     try:
         return psutil.Process(pid).num_threads()
     except psutil.NoSuchProcess:

@@ -1,7 +1,7 @@
-"""The one way to wait: until a condition holds, with a deadline and a reason.
+"""The harness's only way to wait: until a condition holds, with a deadline and a description.
 
-Nothing in the harness sleeps and hopes; a test that would have to is written so that something
-observable (a log line, a reply, a process that is gone) marks the moment.
+Nothing in the harness waits for a fixed time instead. Tests are written so that something
+observable marks the moment: a log line, a reply, an ended process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def wait_until(
     every_s: float = 0.01,
     context: Callable[[], str] | None = None,
 ) -> T:
-    """Returns the first truthy value of `condition`; fails after `deadline_s` saying `what`."""
+    """Returns the first truthy value of `condition`; fails with `what` after `deadline_s`."""
     end = time.monotonic() + deadline_s
     while True:
         value = condition()

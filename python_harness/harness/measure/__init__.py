@@ -1,1 +1,1 @@
-"""`perf` and `cpu`, and what all comparisons share."""
+"""The commands `perf` and `cpu`, and code that all comparisons share."""

@@ -1,7 +1,7 @@
-"""What the comparisons share: the two interchanges, runs in turn, medians, one table.
+"""Code that the comparisons share: the two interchanges, alternating runs, medians, one table.
 
-Runs of the two alternate, and the one that goes first alternates too, so that a machine that
-gets slower or faster meanwhile favours neither.
+Runs of the two interchanges alternate, and so does the one that starts, so that a machine whose
+speed changes during the series favours neither.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Contender:
 
 
 def contenders(binary: Path) -> tuple[Contender, Contender]:
-    """Stock, then ours."""
+    """Returns stock and htex-interchange, in this order."""
     return (
         Contender("stock", tuple(environment.stock_command())),
         Contender("htex-interchange", (str(binary),)),
@@ -38,7 +38,8 @@ def contenders(binary: Path) -> tuple[Contender, Contender]:
 def in_turn(
     pair: tuple[Contender, Contender], times: int, measure: Callable[[Contender], Measurement]
 ) -> tuple[Measurement, Measurement]:
-    """Measures both `times` times, interleaved; the medians of each quantity."""
+    """Measures each of the pair `times` times in alternation, and returns the medians of each
+    quantity."""
     taken: dict[str, list[Measurement]] = {one.name: [] for one in pair}
     for turn in range(times):
         for one in pair if turn % 2 == 0 else reversed(pair):
@@ -51,7 +52,8 @@ def in_turn(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `goal` is the least ratio in our favour, or the most we may use."""
+    """One row of the table. `ratio_goal` is the least ratio in htex-interchange's favour; `limit`
+    is a value below which htex-interchange must stay."""
 
     title: str
     stock: float | None
@@ -75,7 +77,7 @@ class Row:
 
 
 def show(title: str, rows: list[Row]) -> bool:
-    """Prints the table; False if a goal was missed."""
+    """Prints the table; returns False if a goal was missed."""
     table = Table(title=title)
     table.add_column("")
     for heading in ("stock", "ours", "better by", "goal"):

@@ -1,9 +1,9 @@
-"""`cpu`: what the interchange process itself costs, under a synthetic load and at rest.
+"""The command `cpu`: measures the interchange process alone, under a synthetic load and at rest.
 
-The load plays both ends with pyzmq, so that nothing but the interchange can be the bottleneck
-for long: a submit side, and in a second process managers that answer every task at once. Each
-task must be done exactly once and answered exactly once. CPU time is user and system time of the
-whole process, libzmq's own threads included.
+The load plays both ends with pyzmq, so that the interchange is nearly always the bottleneck: a
+submit side, and in a second process managers that answer every task at once. Each task must be
+dispatched exactly once and answered exactly once. CPU time is the user and system time of the whole
+process, libzmq's threads included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness.fakes.wire import FakeManager, FakeSubmitSide
 from harness.machine import usage
 from harness.measure.compare import Contender, Measurement, Row, console, contenders, in_turn, show
 
-# The goals that the project set itself.
+# The project's own goals.
 PLAIN_RATIO_GOAL = 15
 ENCRYPTED_RATIO_GOAL = 10
 RESIDENT_LIMIT_MB = 12
@@ -76,7 +76,7 @@ def _load(contender: Contender, options: argparse.Namespace, encrypted: bool) ->
 
 
 def _submit_and_collect(side: FakeSubmitSide, options: argparse.Namespace) -> None:
-    """Sends in one thread, receives here, and counts every answer."""
+    """Sends tasks in a separate thread, and receives and counts every answer in this one."""
     room = threading.Semaphore(options.window) if options.window else None
     buffer = b"x" * options.bytes
 
@@ -102,7 +102,7 @@ def _submit_and_collect(side: FakeSubmitSide, options: argparse.Namespace) -> No
 
 
 class _Managers:
-    """Managers in a process of their own; on leaving, what each did is checked."""
+    """Managers in a separate process; at the end, their numbers of dispatched tasks are checked."""
 
     def __init__(self, side: FakeSubmitSide, count: int, slots: int) -> None:
         self.side, self.count = side, count
@@ -120,14 +120,15 @@ class _Managers:
         assert len(self.side.managers()) == self.count
 
     def __exit__(self, kind, *_) -> None:
-        # Closing its input asks for the account of what it did.
+        # Closing the process's stdin makes it print how many tasks were dispatched twice.
         doubled, _ = self.process.communicate(timeout=30)
         if kind is None:
             assert doubled.strip() == "0", f"{doubled.strip()} tasks were handed out twice"
 
 
 def _play_managers(url: str, cert_dir: str, count: int, slots: int) -> None:
-    """Registers, answers every task at once, beats every few seconds, until stdin is closed."""
+    """Registers managers, answers every task at once, and sends heartbeats every few seconds, until
+    stdin is closed."""
     managers = [
         FakeManager(url, f"manager-{number}".encode(), cert_dir=cert_dir or None)
         for number in range(count)
@@ -162,7 +163,7 @@ def _play_managers(url: str, cert_dir: str, count: int, slots: int) -> None:
 
 
 def _at_rest(pair: tuple[Contender, Contender], options: argparse.Namespace) -> list[Row]:
-    """Start-up, memory, and CPU without work."""
+    """Measures the start-up time, the memory, and the CPU use without tasks."""
     starts = [_starts(contender, options.starts) for contender in pair]
     rows = [
         Row("launch to WORKER_BINDS", *(s["start_ms"] for s in starts), "ms", limit=START_LIMIT_MS),
@@ -189,7 +190,7 @@ def _starts(contender: Contender, times: int) -> Measurement:
 
 
 def _idle(contender: Contender, managers: int, seconds: float) -> float:
-    """Percent of one processor. The span is the measurement, hence the sleep."""
+    """Returns the CPU use in percent of one processor over `seconds` without tasks."""
     with tempfile.TemporaryDirectory(prefix="htex-interchange-cpu-") as folder:
         side = FakeSubmitSide(Path(folder), logging_level=20)
         interchange = side.launch(list(contender.command))

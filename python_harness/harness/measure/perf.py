@@ -1,8 +1,8 @@
-"""`perf`: Parsl's own benchmark, parsl-perf, with the stock interchange and with ours in turn.
+"""The command `perf`: runs Parsl's own benchmark, parsl-perf, with stock and with htex-interchange.
 
-Everything but the interchange is the same: real managers, real workers, this machine. CPU times of
-all processes are read when parsl-perf begins and ends a batch. A second run submits one
-task after another, which is what a user waits for at a prompt.
+The runs alternate. All else is equal: real managers, real workers, this machine. CPU times of all
+processes are read when parsl-perf begins and ends a batch. A second run submits one task after
+another and measures the delay that an interactive user sees.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from harness.machine import processes, runner, usage
 from harness.measure.compare import Contender, Measurement, Row, console, contenders, in_turn, show
 from harness.setup import environment
 
-# A first batch starts the workers and fills caches; only the second one counts.
+# The first batch starts the workers and fills caches; only the second batch counts.
 WARM_UP_TASKS = 200
 
-# Who uses a processor, as the table names them.
+# Groups of processes whose CPU time is counted, with their titles in the table.
 PARTS = {
     "interchange": "interchange",
     "submit": "submit process",
@@ -50,7 +50,7 @@ config = Config(
 
 
 class Watch:
-    """Reads CPU times as parsl-perf reports the beginning and end of a batch."""
+    """Reads CPU times when parsl-perf reports the beginning and end of a batch."""
 
     def __init__(self, command: tuple[str, ...]) -> None:
         self.command = " ".join(command)
@@ -65,7 +65,7 @@ class Watch:
             self.rate, self.end = float(rate[1]), self._cpu_seconds()
 
     def used_us(self, tasks: int) -> Measurement:
-        """Per task, by who used it."""
+        """Returns the CPU time per task in µs, by group of processes."""
         return {part: (self.end[part] - self.begin[part]) / tasks * 1e6 for part in PARTS}
 
     def _cpu_seconds(self) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Watch:
         return used
 
     def _part(self, command_line: str) -> str:
-        # Stock renames itself; ours keeps the command it was started with.
+        # Stock renames its process; htex-interchange keeps its command line.
         if command_line in (self.command, "parsl: HTEX interchange"):
             return "interchange"
         return "submit" if "parsl-perf" in command_line else "node"

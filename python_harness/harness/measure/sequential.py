@@ -1,4 +1,4 @@
-"""One task after another through a Parsl configuration: how long each takes, submit to result.
+"""Runs tasks one after another through a Parsl configuration and times each, from submit to result.
 
     python -m harness.measure.sequential CONFIG.py COUNT
 

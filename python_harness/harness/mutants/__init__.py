@@ -1,1 +1,1 @@
-"""Brokers that are broken on purpose: the simulation has to catch each."""
+"""Mutants of the broker with deliberate bugs; the simulation has to catch each of them."""

@@ -1,4 +1,4 @@
-"""What is broken where tasks wait and are handed out; see `table.py`."""
+"""Mutants with bugs in the queue and in the dispatch of tasks; see `table.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is broken where tasks ask for something of their manager; see `table.py`."""
+"""Mutants with bugs in the placement of tasks that have requirements on their manager; see
+`table.py`."""
 
 from __future__ import annotations
 

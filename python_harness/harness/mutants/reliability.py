@@ -1,4 +1,5 @@
-"""What is broken about blocks that vanish and managers that fail everything; see `table.py`."""
+"""Mutants with bugs in the handling of vanished blocks and of managers that fail every task; see
+`table.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from functools import partial
 
 from harness.mutants.run import Mutant
 
-FAILING = partial(Mutant, test="managers_that_fail_everything_are_known")
+FAILING = partial(Mutant, test="managers_that_fail_every_task_are_found")
 OBSERVED = partial(Mutant, test="scenarios::observations")
 
 MUTANTS = [

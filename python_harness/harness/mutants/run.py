@@ -1,9 +1,10 @@
-"""Brokers and turns that are broken on purpose, in their source: a simulation has to catch each.
+"""Builds mutants of the crates `broker` and `turn`, and plays the simulations that have to catch
+them.
 
-It is the crate itself that is built: in a mirror of the workspace, in which everything but the
-folders of broker and turn is a link to the project. The mirror keeps what it has built, so that a
-mutant costs the compilation of its crate and the simulation. It plays many seeds against the
-unbroken ones, too.
+A mutant is a change of the crate's source. It is built in a mirror of the workspace, in which
+everything except the folders of `broker` and `turn` is a link to the project. The mirror keeps its
+build results, so a mutant only costs the compilation of its crate and the simulation. The same code
+also plays many seeds against the unchanged crates.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ ROOT = PROJECT / "target" / "mutants"
 FAILED = re.compile(
     r"seed \d+, step \d+: .*|path \[.*\] in a .*|HTEX_SIM_SEED=\d+|\w+\.txt:\d+: .*"
 )
-# A mutant that never ends is caught as well, after this long.
+# Time limit: a mutant that never ends counts as caught.
 WITHIN_S = 240
-# A mutant that sends without end must not take the machine with it.
+# Memory limit: a mutant that sends endlessly must not exhaust the machine's memory.
 MEMORY_MAX = 2 << 30
 
-# What the mirror links to: all that cargo has to see of a workspace before it builds one crate.
+# Links in the mirror: all that cargo needs of a workspace to build one crate.
 LINKED = ("Cargo.toml", "src", "tests", "benches")
 ROOMS = Path("src")
-# Those that are broken, and simulated.
+# The crates that have mutants and a simulation; the code calls a crate's folder a "room".
 BROKEN_ROOMS = ("broker", "turn")
 
-# Quick to build, and quick to play.
+# Build settings with which both compilation and simulation are fast.
 PROFILE = {
     "CARGO_PROFILE_DEV_DEBUG": "false",
     "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
@@ -52,10 +53,11 @@ class Mutant:
     file: str
     old: str
     new: str
-    # Whose file it is, and whose simulation is to catch it: the same room's, unless it says so.
+    # The crate of the changed file. The same crate's simulation must catch the mutant, unless
+    # `played_by` names another crate.
     room: str = "broker"
     played_by: str = ""
-    # The test of that room's that is played, if it is not the one of its promises.
+    # The test that must catch the mutant, if not `the_{room}_keeps_its_promises`.
     test: str = ""
 
     @property
@@ -78,7 +80,7 @@ def source_of(mutant: Mutant) -> str:
 
 
 class Workshop:
-    """The mirror of the workspace. Tests run in several processes; one at a time builds in it."""
+    """The mirror of the workspace. A lock lets only one process at a time build in it."""
 
     def __init__(self, folder: Path = ROOT) -> None:
         self.folder = folder
@@ -92,8 +94,9 @@ class Workshop:
         release: bool = False,
         explores: int = 0,
     ) -> Verdict:
-        """Builds with this change (or none), and plays a room's simulation until a seed fails. Or
-        (`explores`) every order of so many events."""
+        """Builds the crates with the mutant (None: unchanged), and plays a crate's simulation until
+        a seed fails. With `explores`, the simulation plays every order of that many events instead.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -155,7 +158,7 @@ class Workshop:
             patience_s = None if must_pass else WITHIN_S * max(1, seeds // 300)
             stdout, _ = process.communicate(timeout=patience_s)
         except BaseException:
-            # Cargo's child is the one that does not end.
+            # Also kills cargo's child, which is the process that does not end.
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise
@@ -172,14 +175,16 @@ class Workshop:
             place.mkdir(parents=True, exist_ok=True)
         for name in LINKED:
             self._link(Path(name))
-        # Cargo writes to it where it is not up to date; `--locked` says so instead.
+        # A copy, because cargo may write to the file; with `--locked` it reports an outdated file
+        # instead.
         shutil.copy(PROJECT / "Cargo.lock", self.folder / "Cargo.lock")
 
     def _link(self, name: Path) -> None:
-        """Links to what the project has there, but for the folder of the broken rooms."""
+        """Links to the project's file or folder. In `src`, links every entry except the mutants'
+        crates."""
         place = self.folder / name
         if name != ROOMS:
-            # A mirror that was copied with another project's is that one's.
+            # In a mirror that was copied from another checkout, links still point to that checkout.
             if place.is_symlink() and place.readlink() != PROJECT / name:
                 place.unlink()
             if not place.is_symlink():
@@ -194,7 +199,7 @@ class Workshop:
 
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
-        """Only what differs, so that cargo builds only what differs."""
+        """Copies only files that differ, so that cargo rebuilds only their crates."""
         known = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
         for path in [path for path in target.rglob("*") if path.is_file()]:
             if path.relative_to(target) not in known:

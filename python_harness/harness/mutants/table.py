@@ -1,4 +1,4 @@
-"""What is broken in each of the broken brokers: a file of src/broker, a text in it, another one."""
+"""All mutants of the broker: a file of src/broker, a text in the file, and its replacement."""
 
 from __future__ import annotations
 
@@ -36,12 +36,8 @@ MUTANTS = [
     Mutant(
         "the end of a connection is told to nobody who chooses",
         "connections.rs",
-        "        self.watch_doubts(slot);\n"
-        "        self.index(slot);\n"
-        "    }\n"
-        "\n"
-        "    /// The transport is asked",
-        "        self.watch_doubts(slot);\n    }\n\n    /// The transport is asked",
+        "awake(now), now);\n        self.watch_doubts(slot);\n        self.index(slot);\n",
+        "awake(now), now);\n        self.watch_doubts(slot);\n",
     ),
     Mutant(
         "who speaks again stays without tasks",
@@ -163,11 +159,8 @@ MUTANTS = [
     Mutant(
         "a connection that heals in silence does not end a grace",
         "connections.rs",
-        "        if let Some(slot) = self.managers.slot_of(manager) {\n"
-        "            // Until the next question nobody would learn that it is gone again.\n"
-        "            self.begin_grace(slot, self.next_question(now), now);\n"
-        "        }\n",
-        "        let _ = (manager, now);\n",
+        "            self.begin_grace(slot, self.next_question(now), now);\n",
+        "            let _ = slot;\n",
     ),
     Mutant(
         "a grace begins again with every sign of a closed connection",

@@ -1,5 +1,5 @@
-"""What is broken in each of the broken turns, and in a broker that their simulation finds out too:
-a file, a text in it, another one."""
+"""Mutants of `turn`, and some of `broker` that must be caught by the simulation of `turn`: a file,
+a text in that file, and the text's replacement."""
 
 from __future__ import annotations
 

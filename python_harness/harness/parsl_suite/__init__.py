@@ -1,1 +1,2 @@
-"""`parsl-tests`: Parsl's own tests of a release, with stock and with ours in turn."""
+"""The command `parsl-tests`: runs a Parsl release's own tests with stock and with
+htex-interchange."""

@@ -1,10 +1,10 @@
-"""Which of Parsl's own tests are run, and why: those in which an interchange takes part.
+"""Selects which of Parsl's own tests to run, namely those in which an interchange takes part.
 
-Parsl's suite has two kinds of tests, told apart by its option `--config`. Tests marked `local`
-bring a configuration of their own (`--config local`); all others use the one that the session
-names, and are made for every executor. Of the first kind, modules count that name one of HTEX's
-classes or configurations, or start an interchange themselves; of the second, the folders whose
-tests submit tasks.
+Parsl's suite has two kinds of tests, distinguished by its option `--config`. Tests marked `local`
+bring their own configuration (`--config local`). All other tests use the session's configuration
+and are made for every executor. Of the first kind, this module selects test modules that name one
+of HTEX's classes or configurations, or that start an interchange themselves. Of the second kind, it
+selects the folders whose tests submit tasks.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ NAMES_HTEX = re.compile(
     r"|INTERCHANGE_LAUNCH_CMD|Popen\(.*interchange"
 )
 
-# Marks of tests that need another executor, the network, or a user whom permissions stop.
+# Marks of tests that need another executor, the network, or a user restricted by file permissions.
 _MARKS = ["cleannet", "workqueue", "taskvine", "globus_compute", "radical"]
 if os.geteuid() == 0:
     _MARKS.append("unix_filesystem_permissions_required")
 LEFT_OUT_MARKS = " and ".join(f"not {mark}" for mark in _MARKS)
 
-# Where the tests of MPI are; the second in older releases.
+# Folders of the MPI tests; the second is that of older releases.
 MPI_TESTS = ("test_htex/mpi", "test_mpi_apps")
 
-# Modules that are not run although they name HTEX. That each of the others takes part is what the
-# record of a run shows.
+# Modules that are left out although they name HTEX, with reasons. A run's record shows that an
+# interchange takes part in each of the others.
 _UNIT_TESTS = "a unit test of a part, or a refusal before a start: no interchange is started"
 LEFT_OUT_MODULES = {
     "test_htex/mpi/test_bad_mpi_config.py": _UNIT_TESTS,
@@ -46,7 +46,7 @@ _LEFT_OUT_FOLDERS = {"integration", "manual_tests", "site_tests", "sites"}
 
 @dataclass(frozen=True)
 class Part:
-    """Tests that one pytest session runs: one configuration, some folders or modules."""
+    """The tests of one pytest session: one configuration, and some folders or modules."""
 
     name: str
     config: str
@@ -54,7 +54,7 @@ class Part:
     reason: str
 
     def modules(self, release: Release) -> list[str]:
-        """Test modules as pytest names them; a place that this release lacks is left out."""
+        """Returns the test modules as pytest names them, without those that this release lacks."""
         tests = release.package / "tests"
         found = []
         for place in self.places:
@@ -129,8 +129,8 @@ PARTS = (
 
 
 def parts_of(release: Release) -> tuple[Part, ...]:
-    """All parts, and what names HTEX in folders that are none of theirs: a release may come with
-    folders that this one does not know."""
+    """Returns all parts, and one more with modules that name HTEX in folders outside of these
+    parts, because a later release may have new folders."""
     tests = release.package / "tests"
     known = {place for part in PARTS if part.config == "local" for place in part.places}
     others = sorted(
@@ -143,8 +143,9 @@ def parts_of(release: Release) -> tuple[Part, ...]:
     return (*PARTS, Part("elsewhere", "local", tuple(others), reason))
 
 
-# A minute's worth: commands, priorities, bad frames, a refused manager, a lost one, logs, apps.
-# Nothing in which a manager has to start within five seconds: a busy machine takes longer.
+# About a minute of tests: commands, priorities, bad frames, a refused manager, a lost manager,
+# logs, apps. No test in which a manager must start within five seconds, which takes longer on a
+# busy machine.
 QUICK_PARTS = (
     Part(
         "quick-htex",

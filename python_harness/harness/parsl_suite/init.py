@@ -1,8 +1,8 @@
-"""Runs one command as `init` would: adopts the orphans below it, and collects them when they end.
+"""Runs one command as `init` would: adopts the orphans below it, and reaps them when they end.
 
-Usage: python -m harness.parsl_suite.init COMMAND [ARGUMENT ...]. Parsl's tests look whether the
-processes of a killed manager are gone; below the harness, which adopts orphans and collects them
-only at the end, they would stay as zombies and count as alive. The exit code is the command's.
+Usage: python -m harness.parsl_suite.init COMMAND [ARGUMENT ...]. Parsl's tests check that the
+processes of a killed manager have ended. The harness itself adopts orphans but reaps them only at
+the end, so they would remain as zombies and count as alive. The exit code is the command's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from harness.machine import processes
 
 def main(command: list[str]) -> int:
     processes.become_subreaper()
-    # An interruption reaches the command by itself; this process ends when that does. Neither may
-    # be ignored below: a shell's background jobs inherit that, and Parsl's tests send both.
+    # An interruption also reaches the command, and this process ends when the command does. The
+    # command must not inherit ignored signals from a shell's background job: Parsl's tests send
+    # both signals.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     child = subprocess.Popen(command)

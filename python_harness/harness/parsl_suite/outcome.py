@@ -1,4 +1,4 @@
-"""What a part of Parsl's suite came to: each test's verdict, a run, and both contenders' runs."""
+"""Outcomes of Parsl's tests: of one test, of one run, and of both contenders' runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_REACHED = "the run ended before it"
 
 @dataclass
 class Verdict:
-    """What became of one test."""
+    """The outcome of one test."""
 
     outcome: str
     why: str = ""
@@ -37,30 +37,31 @@ class PartRun:
         return {test for test, verdict in self.verdicts.items() if verdict.outcome == outcome}
 
     def with_interchange(self) -> set[str]:
-        """Tests that started an interchange, or during which one lived."""
+        """Returns the tests that started an interchange, or during which an interchange ran."""
         return {test for test, one in self.verdicts.items() if one.served or one.starts}
 
     def served_by(self) -> Counter:
-        """How many tests had an interchange of which executable."""
+        """Counts tests by the executable of their interchange."""
         return Counter(path for verdict in self.verdicts.values() for path in verdict.served)
 
 
 @dataclass
 class Comparison:
-    """A part with both contenders, further tries included."""
+    """One part's runs with both contenders, including repetitions."""
 
     part: Part
     runs: dict[str, PartRun]
-    # What failed with either, once more with both.
+    # Second runs, with both contenders, of all tests that failed with either of them.
     again: dict[str, PartRun] = field(default_factory=dict)
-    # And by test, in a session of its own.
+    # Third runs of single tests, each in a separate session, by test.
     alone: dict[str, dict[str, PartRun]] = field(default_factory=dict)
 
     def to_try_again(self) -> set[str]:
         return self._lacking(OURS) | self._lacking(STOCK)
 
     def undecided(self) -> set[str]:
-        """Never passed with ours, while nothing says that stock fails as well."""
+        """Returns tests that never passed with htex-interchange and are not known to fail with
+        stock."""
         return {
             test
             for test in self.fails(OURS)
@@ -68,11 +69,12 @@ class Comparison:
         }
 
     def only_ours(self) -> set[str]:
-        """Never passed with ours, and passed with stock when it was tried last."""
+        """Returns tests that never passed with htex-interchange, and passed in their last run with
+        stock."""
         return {test for test in self.fails(OURS) if self._outcomes(STOCK, test)[-1:] == ["passed"]}
 
     def fails(self, kind: str) -> set[str]:
-        """Passed in no try."""
+        """Returns tests that passed in no run with this contender."""
         return {test for test in self._lacking(kind) if "passed" not in self._outcomes(kind, test)}
 
     def flaky(self, kind: str) -> set[str]:
@@ -82,12 +84,14 @@ class Comparison:
         return len(self.runs[OURS].named("passed") & self.runs[STOCK].named("passed"))
 
     def _lacking(self, kind: str) -> set[str]:
-        """Failed with it at first, or was skipped where the other contender passed."""
+        """Returns tests that failed in the first run with this contender, or were skipped there but
+        passed with the other contender."""
         one, other = self.runs[kind], self.runs[STOCK if kind == OURS else OURS]
         return one.named("failed") | one.named("skipped") & other.named("passed")
 
     def _outcomes(self, kind: str, test: str) -> list[str]:
-        """How its tries ended, in order, without those that never came to it."""
+        """Returns the outcomes of a test's runs in order, without runs that ended before they
+        reached it."""
         tries = [self.runs, self.again, self.alone.get(test, {})]
         verdicts = [one[kind].verdicts.get(test) for one in tries if one]
         return [one.outcome for one in verdicts if one and one.why != NOT_REACHED]

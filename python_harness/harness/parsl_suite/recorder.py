@@ -1,10 +1,11 @@
-"""A pytest plugin for Parsl's own suite: what became of each test, and which interchange served.
+"""A pytest plugin for Parsl's own suite: records each test's outcome, and which interchange served
+it.
 
-Loaded into the pytest of a release (`-p harness.parsl_suite.recorder`), it appends one JSON line
-per event to the file that PARSL_TESTS_RECORD names, so that a run which dies still tells how far
-it got. PARSL_TESTS_STARTS is where the wrapper `interchange.py` notes each interchange
-that it starts; while one lives, the kernel says which file it executes. Only the
-standard library is used: it runs under the release's Python.
+The pytest of a release loads it (`-p harness.parsl_suite.recorder`). It appends one JSON line per
+event to the file that PARSL_TESTS_RECORD names, so that even a run that dies leaves a record.
+PARSL_TESTS_STARTS names the file in which the wrapper `interchange.py` notes each interchange that
+it starts; the kernel reports which file a live interchange executes. Only the standard library is
+used, because the plugin runs under the release's Python.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LIMIT = "PARSL_TESTS_LIMIT_S"
 
 
 class Recorder:
-    """Follows one pytest session."""
+    """Records one pytest session."""
 
     def __init__(self, record: Path, starts: Path) -> None:
         self.record = record
@@ -39,7 +40,7 @@ class Recorder:
         self.write(event="collected", tests=[item.nodeid for item in session.items])
 
     def pytest_collectreport(self, report) -> None:
-        """A module that cannot be imported counts as one test that failed."""
+        """Records a module that cannot be imported as one failed test."""
         if report.failed:
             self.write(
                 event="test",
@@ -77,11 +78,11 @@ class Recorder:
         )
 
     def _starts(self) -> list[str]:
-        """One line of /proc/<pid>/stat for each interchange, as it was when it began."""
+        """Returns one line of /proc/<pid>/stat for each interchange, as read at its start."""
         return self.starts.read_text().splitlines() if self.starts.exists() else []
 
     def _executables(self) -> set[str]:
-        """The files that interchanges execute which live at this moment."""
+        """Returns the files that the live interchanges execute."""
         found = set()
         for line in self._starts():
             pid = line.split()[0]
@@ -94,12 +95,14 @@ class Recorder:
 
 
 def _start_time(stat: str) -> str:
-    """The 22nd field; the name, the second, stands in parentheses and may hold blanks."""
+    """Returns the 22nd field. The second field, the name, is in parentheses and may contain
+    blanks."""
     return stat.rpartition(")")[2].split()[19]
 
 
 def _last_line(report) -> str:
-    """Why, in one line; a skip carries its reason in a tuple."""
+    """Returns the reason in one line; for a skipped test, the reason is the last item of a
+    tuple."""
     if isinstance(report.longrepr, tuple):
         return str(report.longrepr[-1])
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -110,16 +113,17 @@ def _last_line(report) -> str:
 
 
 def _report_no_usage() -> None:
-    """Some configurations of Parsl's tests report their use to Parsl's developers, who count
-    users; these runs are none."""
+    """Disables usage tracking. Some configurations of Parsl's tests report to Parsl's developers,
+    who count users; these runs must not be counted."""
     from parsl.usage_tracking.usage import UsageTracker
 
     UsageTracker.check_tracking_level = lambda self: 0
 
 
 def pytest_configure(config) -> None:
-    """A session that hangs beyond every limit shows where, and ends (a hung exit included)."""
-    # pytest replaces file descriptor 2 while it captures.
+    """Makes a session that exceeds every time limit print its stack traces and end, even if it
+    hangs at exit."""
+    # Duplicates stderr, because pytest replaces file descriptor 2 while it captures output.
     shown = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")
     faulthandler.dump_traceback_later(float(os.environ[LIMIT]), exit=True, file=shown)
     _report_no_usage()

@@ -1,4 +1,4 @@
-"""What `parsl-tests` says: a table for each release, the differences, and the verdict in words."""
+"""The output of `parsl-tests`: a table for each release, the differences, and the verdict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ OUTCOMES = ("passed", "failed", "skipped")
 
 @dataclass
 class Conclusion:
-    """What is said of a release in the end."""
+    """The conclusion about one release."""
 
     name: str
-    # How many tests passed with both at once.
+    # Number of tests that passed with both contenders in the first run.
     passed: int = 0
-    # A line for each test that passes with stock and not with ours.
+    # One line for each test that passes with stock and not with htex-interchange.
     only_ours: list[str] = field(default_factory=list)
-    # What else is wrong with ours, so that the line above may lack something.
+    # Other errors of htex-interchange's runs, which may have hidden tests that belong in
+    # `only_ours`.
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -34,7 +35,7 @@ class Conclusion:
 
 
 def show(name: str, comparisons: list[Comparison], binary: Path, seconds: float) -> Conclusion:
-    """Prints a release's table and differences."""
+    """Prints a release's table and differences, and returns the conclusion."""
     console.print(_table(name, comparisons, seconds))
     conclusion = Conclusion(name)
     for comparison in comparisons:
@@ -95,7 +96,7 @@ def _table(name: str, comparisons: list[Comparison], seconds: float) -> Table:
 
 
 def _differences(comparison: Comparison) -> None:
-    """Every test that did not pass everywhere, and how."""
+    """Prints every test that did not pass in all runs, and how it failed."""
     ours, stock = comparison.runs[OURS], comparison.runs[STOCK]
     for kind in (STOCK, OURS):
         for test in sorted(comparison.flaky(kind)):
@@ -105,7 +106,7 @@ def _differences(comparison: Comparison) -> None:
         _line("fails with both", test, ours.verdicts[test].why)
     for test in sorted(comparison.fails(STOCK) - comparison.fails(OURS)):
         _line("fails with stock only", test, stock.verdicts[test].why)
-    # What stock breaks off can blame nobody: what is missing there was compared a second time.
+    # Errors of stock's runs do not count as failures: tests that are missing there were run again.
     for fault in stock.faults:
         _say(f"  {comparison.part.name}, {STOCK}: {fault}")
 

@@ -1,12 +1,14 @@
-"""`parsl-tests`: Parsl's own tests of a release, with our binary as interchange and with stock.
+"""The command `parsl-tests`: runs a Parsl release's own tests with htex-interchange and with stock.
 
 The tests are those that the release's distribution ships (`parsl/tests`), unchanged, under the
-release's own Python. Nothing in them names an interchange: HTEX starts the first `interchange.py`
-in PATH, and that is a wrapper which counts its starts and becomes the contender. What passes with
-stock and not with ours fails the command. A failure is tried again with both, together with the
-others of its part; what then still fails with ours only is tried once more, alone, with ours
-first: a test that is merely flaky, with whichever of the two, is told apart. What is chosen, and
-why, stands in `choice.py`; nothing there has to know the release.
+release's own Python. No test names an interchange: HTEX starts the first `interchange.py` in PATH.
+That is a wrapper, which records its starts and becomes the contender. The command fails if a test
+passes with stock and not with htex-interchange.
+
+Failed tests of a part are run again together, with both contenders. Each test that then still fails
+with htex-interchange only is run once more alone, with htex-interchange first. Merely flaky tests,
+with either contender, are thereby identified. `choice.py` selects the tests; it does not depend on
+the release.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ RUNS_DIR = environment.BUILD_DIR / "parsl-tests"
 TEST_TIMEOUT_S = 150
 PART_LIMIT_S = 1800
 
-# Where more than this fail with ours only, luck has no part in it, and to try each takes hours.
+# If more tests than this fail with htex-interchange only, chance is not the cause, and running each
+# alone would take hours.
 ALONE_MAX = 20
 
 WRAPPER = """#!/bin/sh
@@ -44,7 +47,8 @@ exec {command} "$@"
 
 
 def run(binary: Path, options: argparse.Namespace) -> int:
-    """0 if nothing passes with stock and not with ours, for every release."""
+    """Returns 0 if, for every release, no test passes with stock and fails with
+    htex-interchange."""
     releases = [supported.release(name) for name in options.releases or [supported.NEWEST]]
     conclusions = []
     for release in releases:
@@ -59,7 +63,7 @@ def run(binary: Path, options: argparse.Namespace) -> int:
 def compare(
     release: Release, binary: Path, parts: tuple[Part, ...], runs_dir: Path = RUNS_DIR
 ) -> list[Comparison]:
-    """Every part with stock and with ours, one after the other."""
+    """Runs every part with stock and with htex-interchange, one after the other."""
     provide_missing_files(release)
     return [
         compare_part(release, binary, part, runs_dir) for part in parts if part.modules(release)
@@ -76,7 +80,8 @@ def compare_part(release: Release, binary: Path, part: Part, runs_dir: Path) -> 
     undecided = sorted(comparison.undecided())
     if len(undecided) <= ALONE_MAX:
         for number, test in enumerate(undecided):
-            # The other way round: what fails every second time fails with each of the two.
+            # In reverse order, so that a test that fails at every second run has failed with both
+            # contenders.
             comparison.alone[test] = {
                 kind: one_run(kind, [test], f"-alone-{number}") for kind in (OURS, STOCK)
             }
@@ -93,7 +98,7 @@ def run_part(
     runs_dir: Path = RUNS_DIR,
     suffix: str = "",
 ) -> PartRun:
-    """Runs a part (or these tests of it) in a directory of its own, and reads the record."""
+    """Runs a part (or only `tests` of it) in a separate directory, and reads the record."""
     place = runs_dir / release.place.name / f"{part.name}-{kind}{suffix}"
     shutil.rmtree(place, ignore_errors=True)
     (place / "bin").mkdir(parents=True)
@@ -113,7 +118,8 @@ def run_part(
     what = f"{part.name}, {len(tests)} of it again" if tests else part.name
     print(f"parsl-tests: {release.name}, {what}, {kind} ...", flush=True)
     begin = time.monotonic()
-    # Into a file, not a pipe: an orphan of a test that holds it open must not hold this up.
+    # Writes to a file, not to a pipe: an orphan of a test that keeps a pipe open would block this
+    # run.
     into_file = f'exec "$@" > {shlex.quote(str(place / "pytest.txt"))} 2>&1'
     command = [sys.executable, "-m", "harness.parsl_suite.init", *command]
     result = runner.run(["sh", "-c", into_file, "sh", *command], cwd=place, env=env)
@@ -121,8 +127,8 @@ def run_part(
 
 
 def provide_missing_files(release: Release) -> None:
-    """The distribution holds only the Python files of the tests: the node lists that the MPI
-    tests read are made here, as those of a batch job of four and of eight nodes."""
+    """Creates the node lists that the MPI tests read, for batch jobs of four and of eight nodes.
+    The distribution contains only the Python files of the tests."""
     for place in MPI_TESTS:
         if not (release.package / "tests" / place).exists():
             continue
@@ -143,7 +149,8 @@ def _write_wrapper(release: Release, kind: str, binary: Path, place: Path) -> No
 
 
 def _read(place: Path, result: runner.Result, seconds: float) -> PartRun:
-    """The record of a run; a test that was collected and has no verdict failed with its run."""
+    """Reads the record of a run; a collected test without a verdict counts as failed with its
+    run."""
     record, starts = place / "record.jsonl", place / "starts"
     lines = record.read_text().splitlines() if record.exists() else []
     verdicts = {}

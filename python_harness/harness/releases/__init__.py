@@ -1,1 +1,1 @@
-"""The releases of Parsl that are supported, and what runs under their Pythons."""
+"""The supported releases of Parsl, and the programs that run under their Pythons."""

@@ -1,9 +1,9 @@
-"""The newest release of Parsl, altered into one that does not exist: under another version, or with
-an executor that asks its interchange nothing.
+"""Variants of the newest release of Parsl that do not exist: one with a later version number, and
+one whose executor receives values from the interchange instead of sending commands.
 
-Each is an environment of its own that holds the altered package and Parsl's two programs, and has
-everything else from the release's environment. Of Parsl's text only the places are named at which
-something of ours is put.
+Each variant has its own environment, which holds the altered package and Parsl's two programs and
+takes everything else from the release's environment. This module quotes Parsl's text only at the
+places where it inserts or replaces code.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SCRIPTS = ("interchange.py", "process_worker_pool.py")
 EXECUTOR = "executors/high_throughput/executor.py"
 FUTURE = "2027.01.04"
 
-# As the branch of Parsl #4133 has it: values are told on the result channel, and a hold names a
-# manager by bytes.
+# Insertions as on the branch of Parsl #4133: values are reported on the result channel, and a hold
+# names a manager by bytes.
 OBSERVING = [
     (
         '                else:\n                    raise BadMessage("Message received with un',
@@ -72,7 +72,7 @@ INSTEAD = [
 
 @dataclass(frozen=True)
 class Altered(supported.Release):
-    """Lies where a test wants it."""
+    """An altered release in an environment at a place of the test's choice."""
 
     at: Path = Path()
 
@@ -82,14 +82,14 @@ class Altered(supported.Release):
 
 
 def of_the_future(at: Path) -> Altered:
-    """Calls itself newer than any release that is tested."""
+    """Returns a variant whose version is later than every tested release."""
     altered = _copy(at)
     (altered.package / "version.py").write_text(f"VERSION = '{FUTURE}'\n")
     return altered
 
 
 def observing(at: Path) -> Altered:
-    """Has an executor that asks nothing and waits to be told."""
+    """Returns a variant whose executor sends no queries and waits for the interchange's reports."""
     altered = _copy(at)
     file = altered.package / EXECUTOR
     text = file.read_text()

@@ -1,9 +1,9 @@
 """Run under a Python that has Globus Compute: a core endpoint that starts a user endpoint.
 
-It is the release's own core endpoint, for an endpoint's directory; only its cloud is missing, whose
-word it would start a user endpoint at: that word is said here, and AMQP is at a port of loopback
-where nobody listens. Prints one JSON object (the user endpoint's process) and keeps it until
-standard input ends.
+It is the release's own core endpoint, for an endpoint's directory. Only its cloud is missing, which
+would order it to start a user endpoint; this program gives that order itself. AMQP connections go
+to a loopback port on which no process listens. Prints one JSON object (the user endpoint's process)
+and keeps that process until standard input ends.
 
     python -m harness.releases.core_endpoint_program ENDPOINT_DIR HOME
 """
@@ -27,7 +27,7 @@ try:
 except ImportError:  # Its name until 4.10.
     from globus_compute_endpoint.endpoint.endpoint_manager import EndpointManager as CoreEndpoint
 
-# Nobody listens there without being root, and root has no reason to.
+# An AMQP address with a port on which only root could listen, and no process does.
 CLOSED = "amqp://user:secret@127.0.0.1:1/%2F"
 ENDS_S = 20
 
@@ -46,7 +46,7 @@ def credentials(endpoint_id: str) -> dict:
 
 
 def main(endpoint_dir: Path, home: str) -> None:
-    # One that is connected to its cloud has files open, and counts on having these.
+    # A connected endpoint has these files open and relies on them.
     for _ in range(3):
         os.open(os.devnull, os.O_RDONLY)
     core_id, user_id = str(uuid.uuid4()), str(uuid.uuid4())
@@ -54,7 +54,7 @@ def main(endpoint_dir: Path, home: str) -> None:
     record = list(pwd.getpwuid(os.getuid()))
     record[5] = home
     owner = MappedPosixIdentity(pwd.struct_passwd(record), [], None)
-    # As the cloud names it.
+    # A user endpoint's name in the form that the cloud uses.
     name = f"uep.{core_id}.{user_id}"
     core.cmd_start_endpoint(owner, [], {"name": name, "amqp_creds": credentials(user_id)})
     (pid,) = core._children
@@ -74,5 +74,5 @@ def end(pid: int) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
-    # Threads of the core endpoint may wait for its cloud.
+    # Threads of the core endpoint may still wait for its cloud.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The releases of Globus Compute that are tested, each in a virtual environment of its own."""
+"""The tested releases of Globus Compute, each in its own virtual environment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from harness.setup import environment, layer
 PLACES = environment.BUILD_DIR / "globus-compute"
 COMMAND = "globus-compute-endpoint"
 
-# With the Parsl of each: the first two ask for exactly that one, the last for no older than July's.
+# Releases of Globus Compute, each with the Parsl installed beside it. The first two require exactly
+# this Parsl; the last requires Parsl of July 2026 or later.
 RELEASES = {"4.0.0": "2025.9.15", "4.10.2": "2026.4.20", "4.19.0": written.newest()}
 
 
 @dataclass(frozen=True)
 class GlobusCompute:
-    """One installed release; `globus_compute(name)` makes it."""
+    """One installed release of Globus Compute; `globus_compute(name)` creates it."""
 
     name: str
     place: Path
@@ -40,7 +41,8 @@ class GlobusCompute:
         return layer.site_packages(self.place)
 
     def on_top(self, place: Path) -> GlobusCompute:
-        """The same release as an environment of a test's own, which may be changed."""
+        """Returns the same release in an environment of the test's own, which the test may
+        change."""
         layer.on_top(self.python, place, self.packages())
         made = GlobusCompute(self.name, place)
         script = (self.scripts / COMMAND).read_text()
@@ -49,8 +51,8 @@ class GlobusCompute:
         return made
 
     def child_environment(self, home: Path, *first_in_path: Path) -> dict[str, str]:
-        """What its programs run with: a home of their own, its own scripts, and nothing of the
-        harness's environment."""
+        """Returns the environment variables for its programs: a separate home, its own scripts
+        first in PATH, and nothing of the harness's environment."""
         own = str(environment.VENV_BIN)
         inherited = [part for part in os.environ["PATH"].split(os.pathsep) if part != own]
         places = [*map(str, first_in_path), str(self.scripts), *inherited]
@@ -61,8 +63,9 @@ class GlobusCompute:
         return env
 
     def configure(self, home: Path, name: str) -> Path:
-        """The directory of an endpoint that its own command has made."""
-        # Whoever runs the tests may be root, for whom it would be one of many users.
+        """Creates an endpoint with the release's own command, and returns the endpoint's
+        directory."""
+        # The tests may run as root, for whom the command would create a multi-user endpoint.
         subprocess.run(
             [self.scripts / COMMAND, "configure", "--multi-user", "false", name],
             env=self.child_environment(home),
@@ -75,7 +78,7 @@ class GlobusCompute:
 
 
 def globus_compute(name: str) -> GlobusCompute:
-    """The release's environment, made now if it is not there yet: some eighty packages."""
+    """Returns the release, and first installs its some eighty packages if they are missing."""
     wanted = GlobusCompute(name, PLACES / name)
     pinned = [f"globus-compute-endpoint=={name}", f"parsl=={RELEASES[name]}"]
     environment.prepare_venv(wanted.place, pinned, "\n".join(pinned))

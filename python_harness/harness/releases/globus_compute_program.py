@@ -1,4 +1,4 @@
-"""Run under a Python that has Globus Compute: its engine, without its cloud.
+"""Run under a Python that has Globus Compute: runs the engine without its cloud.
 
 The engine starts the interchange as it does in an endpoint, by PATH. Tasks are real Globus Compute
 tasks, executed by its worker code in real managers. Prints one JSON object.

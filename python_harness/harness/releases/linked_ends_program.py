@@ -1,6 +1,8 @@
-"""What becomes of a run whose interchange is killed, under one release of Parsl; prints one JSON
-report. Run by that release's Python: python -m harness.releases.linked_ends_program REQUEST, a
-JSON object: `run_dir`; `interchange`, the binary; `encrypted`.
+"""Kills the interchange of a run under one release of Parsl, and prints one JSON report of the
+effects.
+
+Run by that release's Python: python -m harness.releases.linked_ends_program REQUEST, a JSON object:
+`run_dir`; `interchange`, the binary; `encrypted`.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def main(request: dict) -> dict:
 
 
 def _lose(executor: HighThroughputExecutor, run_dir: Path) -> dict:
-    """Kills the interchange under one running and many queued tasks, and a command."""
+    """Kills the interchange while one task runs and many are queued, and then sends a command."""
     started = run_dir / "started"
     wait = parsl.python_app(jobs.touch_and_wait)(str(started), str(run_dir / "never"))
     wait_until(started.exists, RESULT_S, "the worker is busy")

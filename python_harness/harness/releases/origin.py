@@ -1,7 +1,8 @@
-"""What a release of Parsl is installed from: its name, or a source tree or a file of one's own.
+"""The source from which a release of Parsl is installed: a release's name, a source tree or a file.
 
-A release is named as PyPI or as Parsl writes it. A path makes a release that nobody has published
-(a branch that is tried): it gets an environment of its own, made anew when what is there changes.
+A release's name is written as on PyPI or as in Parsl. A path makes an unpublished release, for
+example a branch to be tested. Such a release gets its own environment, which is made again whenever
+the files change.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from harness.setup import environment
 # The extra whose packages `parsl.monitoring` imports.
 EXTRA = "[monitoring]"
 
-# With which the harness ends where an argument is wrong.
+# The harness's exit code for a wrong argument.
 EXIT_USAGE = 2
 
 _DISTRIBUTION = re.compile(r"parsl-([\w.+!]+?)(?:-py3-none-any\.whl|\.tar\.gz)")
@@ -30,25 +31,25 @@ _VERSION = re.compile(r"^VERSION = ['\"]([\w.+!]+)['\"]", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where one comes from. `version` is what PyPI calls it, or would."""
+    """The source of one release. `version` is its version number in PyPI's spelling."""
 
     version: str
     path: Path | None = None
 
     @property
     def label(self) -> str:
-        """What it is called in a report."""
+        """The release's name in reports."""
         return self.version if self.path is None else f"{self.version} ({self.path})"
 
     @property
     def folder(self) -> str:
-        """The name of its environment, which two paths do not share."""
+        """The name of its environment's folder, which is different for each path."""
         if self.path is None:
             return self.version
         return f"{self.version}-{hashlib.sha256(str(self.path).encode()).hexdigest()[:8]}"
 
     def inputs(self) -> str:
-        """What its environment depends on."""
+        """Returns a text that changes whenever the environment must be made again."""
         if self.path is None:
             return f"parsl{EXTRA}=={self.version}"
         digest = hashlib.sha256()
@@ -59,8 +60,8 @@ class Origin:
 
     @contextmanager
     def requirement(self) -> Iterator[str]:
-        """What pip is told. It builds a copy: in the tree it would leave what it makes, and find
-        what it made before."""
+        """Yields the requirement for pip. A source tree is copied first: a build in the tree would
+        leave files behind, and would reuse those of earlier builds."""
         if self.path is None:
             yield f"parsl{EXTRA}=={self.version}"
         elif self.path.is_file():
@@ -75,7 +76,7 @@ class Origin:
 
 
 def parse(text: str) -> Origin:
-    """A release's name, or a path.
+    """Parses a release's name or a path.
 
     Raises:
         environment.Unprepared: it is neither.
@@ -100,7 +101,7 @@ def _pypi_name(version: str) -> str:
 
 
 def _sources(tree: Path) -> list[Path]:
-    """What Parsl is built from: the package, and the files beside it."""
+    """Returns the files from which Parsl is built: the package, and the files beside it."""
     beside = [path for path in tree.iterdir() if path.is_file()]
     package = (path for path in (tree / "parsl").rglob("*") if path.is_file())
     return sorted([*beside, *(path for path in package if path.suffix != ".pyc")])

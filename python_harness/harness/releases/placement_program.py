@@ -1,6 +1,8 @@
-"""Where words that say where a task fits stand on the wire, under one release of Parsl; prints one
-JSON report. Run by that release's Python: python -m harness.releases.placement_program REQUEST, a
-JSON object: `run_dir`; `interchange`, the binary.
+"""Reports where a task's placement words (which managers fit) appear in messages of one Parsl
+release.
+
+Prints one JSON report. Run by that release's Python: python -m harness.releases.placement_program
+REQUEST, a JSON object: `run_dir`; `interchange`, the binary.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ BAD = [{"cores": "2"}, {"gpus": 1}, {"mine": 1}, {"routing": "hard"}]
 
 
 class Recorder:
-    """In the place of the pipe to the interchange, and as the executor's own stands there."""
+    """Replaces the pipe to the interchange, and completes and records each message as the
+    executor's own pipe does."""
 
     def __init__(self, htex) -> None:
         self.htex = htex
         self.messages = []
-        # At which so many threads meet, each in the middle of a submission.
+        # A barrier at which that many threads meet, each in the middle of a submission.
         self.meeting = Barrier(1)
 
     def put(self, message) -> None:
@@ -68,7 +71,8 @@ def _on_the_wire() -> dict:
 
 
 def _from_threads(htex: HighThroughputExecutor, recorder: Recorder) -> dict:
-    """Of tasks that threads submit at once, which placement each has."""
+    """Submits tasks from several threads at once and returns the placement that each task
+    received."""
     recorder.messages.clear()
     numbers = range(8)
     recorder.meeting = Barrier(len(numbers))
@@ -89,7 +93,7 @@ def _from_threads(htex: HighThroughputExecutor, recorder: Recorder) -> dict:
 def _in_workers(run_dir: Path, interchange: str) -> dict:
     config = kernel_config(
         run_dir,
-        # One may miss its own connection, with releases of before 2025.07.07.
+        # With releases before 2025.07.07, one manager may miss its own connection and end.
         init_blocks=2,
         kind=HighThroughputExecutor,
         interchange_launch_cmd=[interchange],
@@ -108,7 +112,7 @@ def _in_workers(run_dir: Path, interchange: str) -> dict:
 
 
 def _home(message: dict) -> dict:
-    """Where this release has what belongs to a task."""
+    """Returns the part of a task message that holds a task's metadata in this release."""
     return message.get("context", message)
 
 
@@ -122,7 +126,8 @@ def _refused_key(htex: HighThroughputExecutor, specification: dict) -> str:
 
 
 def _called(what):
-    """A property in some releases, a method in others."""
+    """Returns the value of an attribute that is a property in some releases and a method in
+    others."""
     return what() if callable(what) else what
 
 

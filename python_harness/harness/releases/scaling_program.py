@@ -1,7 +1,7 @@
-"""Parsl's strategy ends an idle block while a task runs in another one; prints one JSON report.
+"""Checks that Parsl's strategy ends an idle block while another block runs a task.
 
-Run by a release's Python: python -m harness.releases.scaling_program REQUEST, a JSON object:
-`run_dir`; `interchange`, the binary.
+Prints one JSON report. Run by a release's Python: python -m harness.releases.scaling_program
+REQUEST, a JSON object: `run_dir`; `interchange`, the binary.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def main(request: dict) -> dict:
     )
     (htex,) = config.executors
     with parsl.load(config):
-        # Both blocks are busy until both are there: the strategy ends those that never came first.
+        # Keeps both blocks busy until both are connected: the strategy ends unconnected blocks
+        # first.
         tasks = [_Task(htex, run_dir / name) for name in ("one", "other")]
         for task in tasks:
             wait_until(task.started.exists, 60, "it runs")
@@ -52,7 +53,7 @@ def main(request: dict) -> dict:
 
 
 class _Task:
-    """Runs until it is ended."""
+    """A task that runs until `end` is called."""
 
     def __init__(self, htex, files: Path) -> None:
         self.started, self.proceed = files.with_suffix(".started"), files.with_suffix(".proceed")

@@ -1,9 +1,9 @@
-"""The releases of Parsl that are supported, each in a virtual environment of its own.
+"""The supported releases of Parsl, each in its own virtual environment.
 
-`WINDOW` holds one release per edge of the protocol: the first or the last that speaks a dialect.
-An environment is made when it is first asked for (`target/harness/releases/<release>`) and kept.
-Releases are named as PyPI names them. Only the standard library is used here: no Parsl is
-imported, programs run under the release's Python.
+`WINDOW` holds one release per edge of the protocol: the first or the last that speaks a dialect. An
+environment is created at its first use (`target/harness/releases/<release>`) and kept. Releases are
+named as on PyPI. This module uses only the standard library: it imports no Parsl, and programs run
+under the release's Python.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from harness.setup import environment, layer
 RELEASES_DIR = environment.BUILD_DIR / "releases"
 REQUIREMENTS = environment.HARNESS_DIR / "requirements-releases.txt"
 
-# With this, the release that it names is the newest: `window` looks whether it may be.
+# The environment variable by which `window` makes another release the newest, to test that release.
 NEXT_VARIABLE = "HTEX_TEST_NEXT_RELEASE"
 NEXT = os.environ.get(NEXT_VARIABLE)
 
 NEWEST = NEXT or written.newest()
 
-# What begins, or ends, with each; the letters of the protocol's dialects in brackets.
+# What begins or ends with each release; the letters of the protocol's dialects in brackets.
 WINDOW = {
     "2025.6.30": "[C] the first with one socket for managers; managers never probe",
     "2025.7.7": "[C] managers probe before they register",
@@ -48,20 +48,20 @@ WINDOW = {
 }
 BEFORE_NEWEST = list(WINDOW)[-2]
 
-# With the newest one, enough for a short run: they differ in all that has changed since.
+# The oldest release. A short run tests only this release and the newest, which differ the most.
 OLDEST = next(iter(WINDOW))
 
-# The last era with two sockets for managers: refused, with a reason.
+# A release from the last period in which managers used two sockets; refused, with a reason.
 TOO_OLD = "2025.6.2"
 
 
 class ProgramFailed(AssertionError):
-    """The program gave no report; the text is what it said."""
+    """The program printed no report; the exception's text is the program's output."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """One installed release; `release(name)` makes it."""
+    """One installed release; `release(name)` creates it."""
 
     origin: Origin
 
@@ -79,7 +79,7 @@ class Release:
 
     @cached_property
     def package(self) -> Path:
-        """Where its package `parsl` is."""
+        """The directory of the release's package `parsl`."""
         return layer.site_packages(self.place) / "parsl"
 
     @property
@@ -87,7 +87,8 @@ class Release:
         return written.numbers(self.origin.version)
 
     def child_environment(self, *first_in_path: Path) -> dict[str, str]:
-        """What its programs run with: its own scripts, then nothing of the harness's venv."""
+        """Returns the environment variables for the release's programs: its own scripts come first
+        in PATH, and the harness's virtual environment is left out."""
         env = dict(os.environ)
         own = str(environment.VENV_BIN)
         inherited = [part for part in env.get("PATH", os.defpath).split(os.pathsep) if part != own]
@@ -101,11 +102,11 @@ class Release:
     def report_of(
         self, program: str, request: Mapping[str, Any], cwd: Path, timeout_s: float = 120
     ) -> dict[str, Any]:
-        """What a program (a module of `harness.releases`) reports in its last line, run by this
-        release.
+        """Runs a program (a module of `harness.releases`) under this release and returns the report
+        in the last line of its output.
 
         Raises:
-            ProgramFailed: it has no report; the text says how it ended.
+            ProgramFailed: there is no report; the text says how the program ended.
         """
         try:
             told = subprocess.run(
@@ -126,10 +127,11 @@ class Release:
 
 
 def release(name: str) -> Release:
-    """The release's environment, made now if it is not there yet; of a path, whenever that changed.
+    """Returns a release, and first creates its environment if that is missing. An environment made
+    from a path is made again whenever the files there change.
 
     Raises:
-        environment.Unprepared: it cannot be got.
+        environment.Unprepared: the release cannot be installed.
     """
     wanted = Release(origin.parse(name))
     inputs = REQUIREMENTS.read_text() + wanted.origin.inputs()

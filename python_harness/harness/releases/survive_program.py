@@ -1,8 +1,9 @@
-"""What our executor does when its interchange's broker is replaced, under one release of Parsl;
-prints one JSON report. Run by that release's Python: python -m harness.releases.survive_program
-REQUEST, a JSON object: `run_dir`; `scenario`, a function here by its name; `encrypted`.
+"""Tests htex-interchange's executor under one release of Parsl when its broker is replaced.
 
-No broker and no manager runs: a *fake* broker decides what is read, answered and lost.
+Prints one JSON report. Run by that release's Python: python -m harness.releases.survive_program
+REQUEST, a JSON object: `run_dir`; `scenario`, the name of a function here; `encrypted`.
+
+No broker and no manager runs: a *fake* broker decides which messages are read, answered and lost.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from htex_interchange import HighThroughputExecutor, InterchangeLost, ResultLost
 PATIENCE_S = 20.0
 SHUTDOWN_S = 4.0
 WHY = "was killed (SIGKILL), by nobody: it is a fake"
-# Where the executor starts its interchange: what keeps a broker, and has nothing else to do.
+# The program that the executor starts as its interchange: a keeper that keeps no broker.
 FAKE_KEEPER = """
 import os, signal, sys
 config = sys.stdin.buffer.read()
@@ -43,7 +44,7 @@ signal.pause()
 
 
 class FakeBroker:
-    """One broker after another: its sockets are what the executor sees of it."""
+    """A series of brokers, one at a time; the executor sees only their sockets."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -62,7 +63,7 @@ class FakeBroker:
                 sock.connect(tcp_url(config["client_address"], port))
 
     def begin(self) -> None:
-        """The first one: it is asked where managers connect."""
+        """Starts the first broker and answers the executor's request for the managers' port."""
         wait_until(self.place.exists, PATIENCE_S, "the configuration is there")
         self.come()
         self.asked()
@@ -90,7 +91,7 @@ class FakeBroker:
         self.results.send(pickle.dumps(message, 4))
 
     def answer(self, *task_ids: int) -> None:
-        """The result of each is ten times its id."""
+        """Sends a result for each task: ten times the task's id."""
         for task_id in task_ids:
             self.tell(type="result", task_id=task_id, result=serialize(10 * task_id))
 
@@ -98,14 +99,15 @@ class FakeBroker:
         return [self._task_id() for _ in range(count)]
 
     def take_all(self, *task_ids: int) -> list[int]:
-        """In the order in which they came first: what waits to be sent may come twice."""
+        """Reads tasks until all of these have arrived, and returns ids in the order of first
+        arrival; a task that waited to be sent may arrive twice."""
         found: dict[int, None] = {}
         while not found.keys() >= set(task_ids):
             found[self._task_id()] = None
         return list(found)
 
     def more(self) -> list[int]:
-        """What else has arrived."""
+        """Returns the ids of all further tasks that have arrived."""
         found = []
         while self.tasks.poll(0):
             found.append(self._task_id())
@@ -123,14 +125,15 @@ class FakeBroker:
         self.commands.send(pickle.dumps(value))
 
     def end(self) -> None:
-        """What it has sent has left it; what it has not read is lost."""
+        """Ends the broker. Messages that it has sent are delivered; messages that it has not read
+        are lost."""
         if self.context is not None:
             self.context.destroy(linger=1000)
         self.context = None
 
 
 class Gate:
-    """Holds Parsl's result thread up, in the callback of a task that the broker answers."""
+    """Blocks Parsl's result thread in the callback of a task that the broker answers."""
 
     def __init__(self, broker: FakeBroker, future: Future) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
@@ -144,7 +147,7 @@ class Gate:
 
 
 class Run:
-    """An executor without a block, its fake broker, and what is reported of them."""
+    """An executor without blocks, its fake broker, and the futures of its tasks."""
 
     def __init__(self, htex: HighThroughputExecutor, broker: FakeBroker) -> None:
         self.htex = htex
@@ -167,7 +170,8 @@ class Run:
             self.futures[task_id - 1].exception(PATIENCE_S)
 
     def wait_sent_again(self) -> None:
-        """Nothing is sent again after this, until the next restart."""
+        """Waits until the resending thread has ended: nothing more is resent before the next
+        restart."""
         wait_until(
             lambda: "HTEX-Interchange-Send-Again" not in thread_names(),
             PATIENCE_S,
@@ -220,8 +224,9 @@ def running(request: dict) -> Iterator[Run]:
 
 
 def books(run: Run) -> dict:
-    """Of 12 tasks 1 is the gate's; 2 and 3 were answered, unread; 4 and 5 are live; 6 to 8 were
-    accepted, and their results are lost; 9 to 12 are on their way."""
+    """Handles 12 tasks by their state at the restart. Task 1 blocks the result thread. The results
+    of 2 and 3 were sent but not yet processed. Tasks 4 and 5 are live. Tasks 6 to 8 were accepted,
+    and their results are lost. Tasks 9 to 12 have not been accepted."""
     broker = run.broker
     run.submit(8)
     took = broker.take(8)
@@ -238,7 +243,7 @@ def books(run: Run) -> dict:
     first = broker.take_all(*range(9, 13))
     broker.tell_accepted([1, 12])
     run.wait(2, 3, 6, 7, 8)
-    # Those of 2 and 6 are late.
+    # The results of 2 and 6 arrive too late.
     broker.answer(2, 4, 5, 6, *range(9, 13))
     run.wait(4, 5, *range(9, 13))
     run.wait_sent_again()
@@ -251,7 +256,8 @@ def books(run: Run) -> dict:
 
 
 def in_transit(run: Run) -> dict:
-    """What the broker took off the wire and had not accepted goes with it, unread."""
+    """Tasks that the broker received but did not accept are lost with the broker, and sent
+    again."""
     broker = run.broker
     run.submit(20)
     took = broker.take(6)
@@ -267,7 +273,8 @@ def in_transit(run: Run) -> dict:
 
 
 def a_send_into_a_broken_connection(run: Run) -> dict:
-    """What may have gone into it is sent again once libzmq has seen its end, and once."""
+    """Tasks that may have been written to the broken connection are sent again exactly once, after
+    libzmq has noticed the break."""
     broker = run.broker
     run.submit(3)
     broker.take(3)
@@ -281,7 +288,8 @@ def a_send_into_a_broken_connection(run: Run) -> dict:
 
 
 def a_second_restart(run: Run) -> dict:
-    """Both are heard of at once. Task 4 comes between them; the newer books count."""
+    """The executor learns of two restarts at once. Task 4 was accepted between them; the second
+    broker's list of accepted and live tasks counts."""
     broker = run.broker
     run.submit(5)
     broker.take(5)
@@ -302,7 +310,7 @@ def a_second_restart(run: Run) -> dict:
 
 
 def a_command_in_flight(run: Run) -> dict:
-    """It went with the broker, and the next one is asked."""
+    """A command is lost with its broker and sent again to the next one."""
     broker = run.broker
     replies, asking = asked_in_a_thread(run)
     asked = [broker.asked()]
@@ -311,7 +319,7 @@ def a_command_in_flight(run: Run) -> dict:
     asked.append(broker.asked())
     broker.reply(["0"])
     asking.join(PATIENCE_S)
-    # The next one is another command.
+    # The executor can send another command afterwards.
     replies_after, asking = asked_in_a_thread(run)
     broker.asked()
     broker.reply(["1"])
@@ -320,7 +328,8 @@ def a_command_in_flight(run: Run) -> dict:
 
 
 def a_stale_reply(run: Run) -> dict:
-    """Of two questions the second is answered: the first was asked of a broker before."""
+    """The command is sent before and after the restart. The executor ignores the reply to the first
+    copy and returns the reply to the second."""
     broker = run.broker
     replies, asking, first, second = asked_before_and_after_a_restart(run)
     for question, reply in ((first, ["stale"]), (second, ["fresh"])):
@@ -332,7 +341,8 @@ def a_stale_reply(run: Run) -> dict:
 def asked_before_and_after_a_restart(
     run: Run,
 ) -> tuple[list[object], threading.Thread, list[bytes], list[bytes]]:
-    """The reply there will be, and the two questions as the broker's socket had them."""
+    """Starts a command and restarts the broker. Returns the list for its reply, its thread, and the
+    two copies of the command as the broker's socket received them."""
     broker = run.broker
     broker.end()
     broker.come(commands=zmq.ROUTER)
@@ -343,7 +353,7 @@ def asked_before_and_after_a_restart(
 
 
 def asked_in_a_thread(run: Run) -> tuple[list[object], threading.Thread]:
-    """With the reply there will be; or that there is none any more."""
+    """Sends a command in a thread. The list receives the reply, or InterchangeLost's name."""
     replies: list[object] = []
 
     def ask() -> None:
@@ -358,11 +368,11 @@ def asked_in_a_thread(run: Run) -> tuple[list[object], threading.Thread]:
 
 
 def a_stale_reply_alone(run: Run) -> dict:
-    """Who waits for the other one still looks whether there is an interchange."""
+    """An executor that has received only the stale reply still notices the interchange's end."""
     broker = run.broker
     replies, asking, first, _ = asked_before_and_after_a_restart(run)
     broker.commands.send_multipart([*first[:-1], pickle.dumps(["stale"])])
-    # It has left, and had time to arrive.
+    # Delivers the stale reply before the connection closes.
     broker.end()
     run.htex.interchange_proc.kill()
     asking.join(PATIENCE_S)
@@ -370,7 +380,7 @@ def a_stale_reply_alone(run: Run) -> dict:
 
 
 def no_broker_at_the_shutdown(run: Run) -> dict:
-    """Tasks that are to be sent again have nobody who takes them, and keep nothing from ending."""
+    """Tasks that wait to be sent again, with no broker to read them, do not block the shutdown."""
     broker = run.broker
     run.submit(3)
     broker.take(3)
@@ -384,7 +394,7 @@ def no_broker_at_the_shutdown(run: Run) -> dict:
 
 
 def the_keeper_gives_up(run: Run) -> dict:
-    """While what is lost is still to be found out."""
+    """The keeper ends while the executor must still determine which tasks are lost."""
     broker = run.broker
     run.submit(4)
     broker.take(4)
@@ -402,7 +412,7 @@ def the_keeper_gives_up(run: Run) -> dict:
 
 
 def a_failure_of_all(run: Run) -> dict:
-    """A result of task -1 passes, also behind a restart."""
+    """A failure of all tasks (a result of task -1) is processed after a restart, too."""
     broker = run.broker
     run.submit(2)
     broker.take(2)
@@ -414,7 +424,7 @@ def a_failure_of_all(run: Run) -> dict:
 
 
 def what_is_lost(run: Run) -> dict:
-    """The loss of a result says what has happened, and is one of its own."""
+    """A lost result fails its task with a ResultLost, which explains the cause."""
     broker = run.broker
     run.submit(2)
     broker.take(2)
@@ -449,7 +459,7 @@ SCENARIOS = [
 
 
 class Warnings(logging.Handler):
-    """What parsl.log would have of them."""
+    """Collects the warnings that parsl.log would receive."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Releases of Parsl that nobody has published, made of one that is: for tests of what is ahead."""
+"""Makes unpublished releases of Parsl from a published one, for tests of future releases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.releases import written
 
 
 def wheel(version: str, folder: Path) -> Path:
-    """The newest tested release as a wheel that calls itself `version`."""
+    """Returns the newest tested release as a wheel with the version `version`."""
     (real,) = _downloaded(folder / "real", "--only-binary=:all:")
     old, new = written.newest(), written.pypi_name(version)
     made = folder / f"parsl-{new}-py3-none-any.whl"
@@ -28,7 +28,7 @@ def wheel(version: str, folder: Path) -> Path:
                 data = data.replace(f"\nVersion: {old}\n".encode(), f"\nVersion: {new}\n".encode())
             if name == "parsl/version.py":
                 data = f"VERSION = '{written.padded(new)}'\n".encode()
-            # What may be executed is said beside the name.
+            # Renames the entry itself, because a new entry would lose the file's permissions.
             file.filename = name = name.replace(f"parsl-{old}.", f"parsl-{new}.", 1)
             target.writestr(file, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
@@ -39,7 +39,7 @@ def wheel(version: str, folder: Path) -> Path:
 
 
 def tree(version: str, folder: Path) -> Path:
-    """The newest tested release as its source tree, which calls itself `version`."""
+    """Returns the newest tested release's source tree with the version `version`."""
     (real,) = _downloaded(folder / "real", "--no-binary=:all:")
     with tarfile.open(real) as archive:
         archive.extractall(folder, filter="data")

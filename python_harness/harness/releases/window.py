@@ -1,7 +1,7 @@
-"""One release of Parsl through our binary: runs `window_program.py` under it, and what is right.
+"""Runs `window_program.py` under one release of Parsl with the binary, and judges the report.
 
-The program runs in a process of its own, under the release's Python; here its report is read and
-judged, so that a test says in one list everything that was wrong.
+The program runs in a separate process, under the release's Python. This module reads and judges its
+report, so that a test lists everything that was wrong at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.setup import environment
 PROGRAM = "harness.releases.window_program"
 PROGRAM_S = 120
 
-# What the program reports, with any release.
+# The program's report, which is the same with every release.
 EXPECTED = {
     "load_error": None,
     "first_error": None,
@@ -31,7 +31,7 @@ EXPECTED = {
 
 @dataclass(frozen=True)
 class Request:
-    """What the program is asked for."""
+    """The request to the program."""
 
     run_dir: str
     interchange: str
@@ -42,12 +42,12 @@ class Request:
     interchange_options: tuple[str, ...] = ()
 
 
-# How often a run is made whose manager missed its own connection.
+# How often a run is tried if its manager misses its own connection.
 MISSES_MAX = 3
 
 
 def report_of(release: Release, run_dir: Path, **options) -> dict:
-    """Runs the workflow under `release`, with the binary as interchange."""
+    """Runs the workflow under `release`, with the binary as interchange, and returns the report."""
     for miss in range(MISSES_MAX - 1):
         report = _report_of(release, run_dir, options)
         if not _missed_its_connection(run_dir):
@@ -57,8 +57,12 @@ def report_of(release: Release, run_dir: Path, **options) -> dict:
 
 
 def _missed_its_connection(run_dir: Path) -> bool:
-    """Managers of before 2025.07.07 connect first and then begin to watch for that event: if it
-    comes in between, they wait 30 s for it and end, although they were let in."""
+    """Whether a manager missed its own connection.
+
+    Managers before 2025.07.07 connect first and only then watch for that event. If the event occurs
+    in between, they wait for it for 30 s and end, although the interchange accepted their
+    connection.
+    """
     gave_up = any(
         "No viable address found" in log.read_text(errors="replace")
         for log in run_dir.rglob("manager.log")
@@ -77,14 +81,14 @@ def _report_of(release: Release, run_dir: Path, options: dict) -> dict:
 
 
 def interchange_log(run_dir: Path) -> str:
-    """Of a run's only interchange."""
+    """Returns the log of a run's only interchange."""
     (log,) = run_dir.rglob("interchange.log")
     return log.read_text(errors="replace")
 
 
 def workflow_faults(report: dict, *, manager_version: str, served: str = "") -> list[str]:
-    """Everything in the report of a whole workflow that is not as it should be. `served`: by
-    another program than the binary."""
+    """Returns everything that is wrong in the report of a whole workflow. `served` names the
+    executable that must have served, if not the binary."""
     wanted = dict(EXPECTED, served=served or str(environment.binary()))
     wanted["manager"] = {"block_id": "0", "active": True, "parsl_version": manager_version}
     faults = [
@@ -100,7 +104,8 @@ def workflow_faults(report: dict, *, manager_version: str, served: str = "") -> 
 
 
 def node_faults(rows: list[dict]) -> list[str]:
-    """The hub's database: a block that was held, and one that took over."""
+    """Returns what is wrong in the hub's database, which must show a held block and its
+    successor."""
     faults = []
     if {row["block_id"] for row in rows} != {"0", "1"}:
         faults.append(f"blocks in the node table: {rows}")

@@ -2,8 +2,8 @@
 
 Usage: python -m harness.releases.window_program REQUEST, a JSON object: `run_dir`; `interchange`,
 the binary; `interchange_options`; `encrypted`; `monitoring`; `manager_path`, a folder whose
-process_worker_pool.py is to serve instead of the release's own; `check_versions`. It uses what
-every supported release has, and judges nothing: `harness/releases/window.py` does.
+process_worker_pool.py replaces the release's own; `check_versions`. The program uses only what
+every supported release has. `harness/releases/window.py` judges the report.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(request: dict) -> dict:
     with parsl.dfk():
         report["served"] = str(processes.executable(broker_pid(executor)))
         report.update(_workflow(executor, run_dir))
-    # The hub writes its database until the kernel is cleaned up.
+    # The kernel's clean-up has ended the hub, so its database is complete.
     if hub:
         report["nodes"] = _node_rows(run_dir / "monitoring.db")
     return report
@@ -94,7 +94,7 @@ def _workflow(executor: HighThroughputExecutor, run_dir: Path) -> dict:
 
 
 def _priorities(executor: HighThroughputExecutor, run_dir: Path) -> list[str]:
-    """In which order tasks ran that waited together for the only worker."""
+    """Returns the order in which tasks ran that all waited for the only worker."""
     started, proceed, order = (run_dir / name for name in ("started", "proceed", "order"))
     waiting = parsl.python_app(jobs.touch_and_wait)(str(started), str(proceed))
     wait_until(started.exists, RESULT_S, "the worker is busy")
@@ -114,9 +114,9 @@ def _priorities(executor: HighThroughputExecutor, run_dir: Path) -> list[str]:
 
 
 def _hold(executor: HighThroughputExecutor) -> dict:
-    """Holds the block; the next task has to wait for another one."""
+    """Holds the only block, and then runs a task in a new block."""
     executor._hold_block("0")
-    # An executor that is told has it a little later.
+    # Executors that receive reports instead of sending commands learn of the hold a little later.
     wait_until(lambda: not _actives(executor), 10, "the block is held")
     held = [row["active"] for row in executor.connected_managers()]
     future = parsl.python_app(jobs.where)()
@@ -129,7 +129,8 @@ def _actives(executor: HighThroughputExecutor) -> list[dict]:
 
 
 def _called(what):
-    """A property in some releases, a method in others."""
+    """Returns the value of an attribute that is a property in some releases and a method in
+    others."""
     return what() if callable(what) else what
 
 
@@ -145,6 +146,6 @@ def _node_rows(database: Path) -> list[dict]:
 if __name__ == "__main__":
     told = main(json.loads(sys.argv[1]))
     print(json.dumps(told), flush=True)
-    # A load that failed leaves threads of Parsl behind which would hold the exit up.
+    # A failed load leaves threads of Parsl behind that would block the exit.
     if told["load_error"]:
         os._exit(0)

@@ -1,8 +1,8 @@
-"""Where the ends of the window are written, and how the newer one is moved to another release.
+"""Finds the places that name the oldest and newest supported release, and moves the newest one.
 
-The interchange itself says which releases it is tested with (`src/submit_side/releases.rs`), and
-everything here reads it there. What cannot read is written again: README's table, and the
-pins of what pip installs. Parsl and all that people read write a month and a day with two digits
+The interchange's source (`src/submit_side/releases.rs`) names the releases that it is tested with,
+and all code here reads them there. Files that cannot read it repeat the name: README's table, and
+pip's pinned requirements. Parsl and texts for people write a month and a day with two digits
 (`2027.01.04`); PyPI and pip do not (`2027.1.4`).
 """
 
@@ -22,12 +22,13 @@ _RELEASE = re.compile(r"\d{4}\.\d{1,2}\.\d{1,2}")
 
 
 class Unmovable(Exception):
-    """A file does not say what it should; the text names it."""
+    """A file does not name the expected release; the exception's text names the file."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file says the newest release: the group of the pattern, once."""
+    """A place that names the newest release: the pattern's group, which matches once in the
+    file."""
 
     path: Path
     pattern: re.Pattern[str]
@@ -35,7 +36,7 @@ class Place:
 
 
 def is_release(text: str) -> bool:
-    """Whether it has the form of a release's name, in either spelling."""
+    """Whether the text has the form of a release's name, in either spelling."""
     return bool(_RELEASE.fullmatch(text))
 
 
@@ -44,7 +45,7 @@ def pypi_name(release: str) -> str:
 
 
 def padded(release: str) -> str:
-    """As Parsl writes its version."""
+    """Returns the release in Parsl's spelling, with two digits for month and day."""
     return ".".join(part.zfill(2) for part in release.split("."))
 
 
@@ -61,7 +62,8 @@ def oldest(project: Path = PROJECT) -> str:
 
 
 def places(project: Path = PROJECT) -> list[Place]:
-    """Every place; a pin of another release than the newest is somebody's own and is none."""
+    """Returns every place that names the newest release. A pin of another release is deliberate and
+    left out."""
     found = [_constant("NEWEST_TESTED"), _place(README, r"^\| Parsl \| [\d.]+ to ([\d.]+),")]
     pin = rf"^parsl(?:\[[\w,]+\])?==({re.escape(newest(project))})$"
     pinned = [
@@ -73,7 +75,7 @@ def places(project: Path = PROJECT) -> list[Place]:
 
 
 def moved(to: str, project: Path = PROJECT) -> dict[Path, str]:
-    """The new text of each file that names the newest release.
+    """Returns the new text of each file that names the newest release.
 
     Raises:
         Unmovable: one of them names another release, or none.
@@ -91,7 +93,7 @@ def moved(to: str, project: Path = PROJECT) -> dict[Path, str]:
 
 
 def write(texts: dict[Path, str], project: Path = PROJECT) -> None:
-    """All of them, or, where the disk has no room, none."""
+    """Writes all files, or none if the disk is full."""
     drafts = []
     try:
         for path, text in texts.items():

@@ -1,1 +1,1 @@
-"""What is made before anything runs: environment, binary, wheel, programs of Debian."""
+"""Prepares what the harness needs: environment, binary, wheel, programs from Debian's packages."""

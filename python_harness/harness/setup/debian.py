@@ -1,8 +1,8 @@
-"""Programs of Debian's packages, unpacked below target/ instead of being installed.
+"""Unpacks programs of Debian's packages below target/ instead of installing them.
 
-apt-get resolves, fetches and verifies what this system lacks, with lists and a cache of our own:
-that needs no root and changes nothing outside the folder. `dpkg-deb` unpacks it there, and a
-launcher tells the loader where the libraries are. Standard library only.
+apt-get resolves, downloads and verifies the packages that this system lacks, with separate lists
+and a separate cache. This needs no root and changes nothing outside the folder. `dpkg-deb` unpacks
+the packages, and a launcher tells the loader where the libraries are. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from harness.machine import runner
 from harness.setup import environment
 from harness.setup.environment import EXIT_ENVIRONMENT, PROJECT_DIR, Unprepared
 
-# The hooks of containers empty the system's cache after each run; they have no business here.
-# Sandbox: apt-get as root would fetch as a user who may not be able to enter the project.
+# Clears the hooks of container images, which empty the system's package cache after each run.
+# Sandbox: apt-get as root would otherwise download as a user who may lack access to the project.
 APT_CONFIGURATION = """\
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -37,12 +37,12 @@ Dir::Cache "{place}/cache";
 Dir::Cache::Archives "{place}/cache/archives";
 """
 
-# For telling its version, on a loaded machine.
+# Time limit for a program to start and print its version, on a loaded machine.
 STARTING_S = 30.0
 
 
 def networked() -> bool:
-    """Whether this machine has a way to any other: a default route."""
+    """Whether this machine can reach other machines: it has a default route."""
     routes = [line.split() for line in _lines("/proc/net/route")[1:]]
     routes_6 = [line.split() for line in _lines("/proc/net/ipv6_route")]
     return any(route[1] == "00000000" == route[7] for route in routes) or any(
@@ -51,8 +51,8 @@ def networked() -> bool:
 
 
 def unpacked(place: Path, packages: list[str], finish: Callable[[Path], object]) -> None:
-    """Makes `place`/root hold what `packages` need and this system lacks, as it would lie below
-    `/`; nothing if that is so already. `finish(root)` is the last step of making it."""
+    """Fills `place`/root with the packages that `packages` need and this system lacks, laid out as
+    below `/`. Does nothing if that was done before. The last step calls `finish(root)`."""
     place.mkdir(parents=True, exist_ok=True)
     with open(place / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -67,13 +67,13 @@ def unpacked(place: Path, packages: list[str], finish: Callable[[Path], object])
 
 
 def complete(place: Path, packages: list[str]) -> bool:
-    """Whether they were unpacked here before, for this very system."""
+    """Whether the packages were unpacked here before, on this system's release."""
     stamp = place / "stamp"
     return stamp.exists() and stamp.read_text() == _fingerprint(place, packages)
 
 
 def runs(program: Path | str, *arguments: str) -> bool:
-    """Whether a program of this or another system starts here and ends well."""
+    """Whether a program, perhaps one of another system, starts here and exits with status 0."""
     try:
         told = subprocess.run(
             [str(program), *arguments],
@@ -87,7 +87,7 @@ def runs(program: Path | str, *arguments: str) -> bool:
 
 
 def launcher(root: Path, program: Path, **exported: str) -> Path:
-    """A script beside `root` that starts one of its programs with its libraries."""
+    """Writes a script beside `root` that starts one of its programs with its libraries."""
     folders = [*root.glob("usr/lib/*-linux-gnu*"), *root.glob("lib/*-linux-gnu*")]
     found = {path.parent for folder in folders for path in folder.rglob("lib*.so*")}
     libraries = ":".join(str(folder) for folder in sorted(found))
@@ -101,7 +101,7 @@ def launcher(root: Path, program: Path, **exported: str) -> Path:
 
 
 def _fingerprint(place: Path, packages: list[str]) -> str:
-    """Another release of the system lacks other libraries."""
+    """Includes the system's release, because another release lacks other libraries."""
     system = "".join(_lines("/etc/os-release"))
     parts = [*packages, system, str(place), Path(__file__).read_text()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -129,7 +129,7 @@ def _make(place: Path, root: Path, packages: list[str]) -> None:
 
 
 def _run(command: list[str]) -> None:
-    # A question that a package would ask must not wait for an answer.
+    # Noninteractive, so that no package's question waits for an answer.
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C")
     ended = runner.run(command, env=env, cwd=environment.BUILD_DIR)
     if ended.code != 0:

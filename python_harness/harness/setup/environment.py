@@ -1,9 +1,9 @@
-"""From a fresh clone to a place where the harness can run, with the standard library only.
+"""Prepares a fresh clone so that the harness can run, with the standard library only.
 
-Makes a virtual environment in the ignored build folder (`target/harness/venv`), installs the
-pinned requirements with pip (which index that asks is the user's pip configuration), and builds
-the binary with cargo. A stamp of everything the environment depends on makes the second run
-immediate; a half-made environment has no stamp and is made again.
+Creates a virtual environment in the ignored build folder (`target/harness/venv`), installs the
+pinned requirements with pip (from the index in the user's pip configuration), and builds the binary
+with cargo. A stamp records everything on which the environment depends, so the second run is
+immediate. An incomplete environment has no stamp and is made again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REQUIREMENTS = HARNESS_DIR / "requirements.txt"
 BINARY_NAME = "htex-interchange"
 BINARY_VARIABLE = "HTEX_INTERCHANGE_BIN"
 
-# Longer first lines of scripts are cut off by older kernels.
+# Older kernels cut off longer first lines of scripts.
 SHEBANG_LIMIT = 127
 
 EXIT_ENVIRONMENT = 3
@@ -36,7 +36,7 @@ EXIT_BUILD = 4
 
 
 class Unprepared(Exception):
-    """Something that the harness needs is missing; the text names the remedy."""
+    """Something that the harness needs is missing; the exception's text names the remedy."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -48,13 +48,13 @@ def inside_venv() -> bool:
 
 
 def ensure_venv() -> None:
-    """Makes the harness's own environment if it is missing or was made for other inputs."""
+    """Makes the harness's own environment if it is missing or was made from other inputs."""
     prepare_venv(VENV_DIR, ["--requirement", str(REQUIREMENTS)], REQUIREMENTS.read_text())
 
 
 def prepare_venv(place: Path, requirements: list[str], inputs: str) -> None:
-    """An environment with what `requirements` tells pip; a stamp beside it says that it is
-    complete and what it was made from (`inputs`, this file, this Python, its place)."""
+    """Makes an environment with pip's arguments `requirements`. A stamp beside it records that it
+    is complete and what it was made from (`inputs`, this file, this Python, its place)."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with _lock(place.with_name(place.name + ".lock")):
         stamp = place.with_name(place.name + ".stamp")
@@ -77,8 +77,8 @@ def enter_venv(arguments: list[str]) -> None:
 
 
 def child_environment() -> dict[str, str]:
-    """What programs of the harness run with: the venv's scripts first in PATH (Parsl finds its
-    worker pool there), and the harness importable in workers."""
+    """Returns the environment variables for the harness's programs. The venv's scripts come first
+    in PATH, where Parsl finds its worker pool, and workers can import the harness."""
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([str(VENV_BIN), env.get("PATH", os.defpath)])
     env["PYTHONPATH"] = os.pathsep.join([str(HARNESS_DIR), *filter(None, [env.get("PYTHONPATH")])])
@@ -88,7 +88,7 @@ def child_environment() -> dict[str, str]:
 
 
 def binary() -> Path:
-    """The interchange to test: HTEX_INTERCHANGE_BIN, else the release build."""
+    """Returns the interchange to test: HTEX_INTERCHANGE_BIN, or else the release build."""
     named = os.environ.get(BINARY_VARIABLE)
     return Path(named).resolve() if named else PROJECT_DIR / "target" / "release" / BINARY_NAME
 
@@ -108,14 +108,15 @@ def cargo() -> str:
 
 
 def check_toolchain() -> None:
-    """Says at once what a build would miss, before anything else takes its time."""
+    """Reports tools that a build would lack, before any time is spent on other steps."""
     if not os.environ.get(BINARY_VARIABLE):
         cargo()
         check_compilers()
 
 
 def check_compilers() -> None:
-    """libzmq and libsodium are compiled from source: say what is missing before cargo does."""
+    """Reports missing compilers before cargo does; libzmq and libsodium are compiled from
+    source."""
     wanted = {
         "a C compiler": [os.environ.get("CC"), "cc", "gcc", "clang"],
         "a C++ compiler": [os.environ.get("CXX"), "c++", "g++", "clang++"],
@@ -136,8 +137,8 @@ def check_compilers() -> None:
 
 
 def build_binary(profile: str, beside: tuple[str, ...] = ()) -> Path:
-    """`cargo build --locked`, with the programs of other packages `beside` it; the path of the
-    executable is what cargo reports."""
+    """Runs `cargo build --locked` for the binary and the programs of the packages `beside`. Returns
+    the path of the executable as cargo reports it."""
     if os.environ.get(BINARY_VARIABLE):
         return binary()
     check_compilers()
@@ -160,14 +161,16 @@ def build_binary(profile: str, beside: tuple[str, ...] = ()) -> Path:
 
 
 def _fingerprint(place: Path, inputs: str) -> str:
-    """Everything that would make an existing environment the wrong one."""
+    """Returns a digest of everything that would make an existing environment unusable if it
+    changed."""
     parts = [inputs, Path(__file__).read_text(), sys.version, str(place)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @contextmanager
 def _lock(path: Path):
-    """Two harnesses started at once must not build one environment into each other."""
+    """Locks an environment, so that two harnesses started at once do not build it at the same
+    time."""
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,8 +209,8 @@ def _install(place: Path, requirements: list[str]) -> None:
 
 
 def _repair_shebangs(scripts: Path) -> None:
-    """A first line cannot name an interpreter whose path has blanks or is long; pip leaves such
-    scripts of Parsl broken, so they go through the shell instead."""
+    """Replaces first lines with a path that is too long or contains blanks, which a kernel cannot
+    run. pip leaves Parsl's scripts with such lines; they then start Python through the shell."""
     python = str(scripts / "python")
     plain = f"#!{scripts}".encode()
     if " " not in python and len(python) + 2 <= SHEBANG_LIMIT:
@@ -222,13 +225,15 @@ def _repair_shebangs(scripts: Path) -> None:
 
 
 def stock_command() -> list[str]:
-    """Parsl's own interchange, as HTEX would find it, under the environment's Python."""
+    """Returns the command of Parsl's own interchange under the environment's Python, as HTEX finds
+    it."""
     return [str(VENV_BIN / "python"), str(VENV_BIN / "interchange.py")]
 
 
 def require_binary(profile: str = "release", beside: tuple[str, ...] = ()) -> Path:
-    """The binary, built by this profile of cargo's (and what is to be built `beside` it) unless
-    HTEX_INTERCHANGE_BIN names one; or the sentence that says why there is none."""
+    """Returns the binary that HTEX_INTERCHANGE_BIN names, or else builds it with this cargo
+    profile, together with the programs `beside` it. Raises Unprepared with the reason if there is
+    no binary."""
     path = build_binary(profile, beside)
     if not os.access(path, os.X_OK):
         raise Unprepared(

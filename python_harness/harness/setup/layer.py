@@ -1,4 +1,4 @@
-"""Small environments on top of others: what they hold themselves goes before what lies below."""
+"""Small environments on top of others; their own packages take precedence over those below."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from pathlib import Path
 
 
 def site_packages(environment: Path) -> Path:
-    """Where the packages of a virtual environment are."""
+    """Returns the folder of a virtual environment's packages."""
     (found,) = (environment / "lib").glob("python3.*/site-packages")
     return found
 
 
 def bare(python: Path | str, place: Path) -> Path:
-    """A virtual environment of `python` without any package. Returns where its own will be."""
+    """Makes a virtual environment of `python` without packages. Returns the folder for its
+    packages."""
     subprocess.run([python, "-m", "venv", "--without-pip", place], check=True)
     return site_packages(place)
 
 
 def on_top(python: Path | str, place: Path, below: Path, pth: str = "below.pth") -> Path:
-    """As `bare`, with the packages in `below`, that are read by a file of the name `pth`."""
+    """Makes an environment as `bare` does, and adds the packages in the folder `below`; the file
+    `pth` in its package folder names that folder."""
     packages = bare(python, place)
     (packages / pth).write_text(f"{below}\n")
     return packages

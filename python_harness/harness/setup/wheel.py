@@ -1,9 +1,10 @@
-"""`wheel`: what `pip install` puts beside Parsl, for any x86-64 Linux with glibc 2.17 or later.
+"""The command `wheel`: builds the wheel for `pip install`, for x86-64 Linux with glibc 2.17 or
+later.
 
-maturin packs the binary and the Python package; zig compiles and links against the symbols of an
-old glibc, and its libc++ goes inside. Tools, caches and what is built stay below `target/wheel`, so
-that a second build is quick, and no file of the repository changes. Neither the time of the build
-nor places of the machine that builds are in the file.
+maturin packs the binary and the Python package. zig compiles and links against the symbols of an
+old glibc, and includes its libc++. Tools, caches and build results stay below `target/wheel`, so
+that a second build is quick and no file of the repository changes. The file contains neither the
+time of the build nor paths of the machine that built it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ WHEELS = PROJECT / "target" / "wheels"
 
 TARGET = "x86_64-unknown-linux-gnu"
 PLATFORM = "manylinux_2_17"
-# The first moment that a zip file can name.
+# The earliest time that a zip file can record.
 SOURCE_DATE_EPOCH_S = 315532800
 
 
 def build(out: Path = WHEELS) -> Path:
-    """Builds the wheel into `out`, and returns it.
+    """Builds the wheel into `out` and returns its path.
 
     Raises:
         Unprepared: a tool is missing, or the build failed; the reason was printed.
@@ -51,7 +52,8 @@ def build(out: Path = WHEELS) -> Path:
 
 
 def _wheels_in(out: Path) -> dict[Path, tuple[int, int]]:
-    """With what changes when one is written."""
+    """Returns each wheel with the inode and modification time, which change when a wheel is
+    written."""
     found = {wheel: wheel.stat() for wheel in out.glob("htex_interchange-*.whl")}
     return {wheel: (status.st_ino, status.st_mtime_ns) for wheel, status in found.items()}
 
@@ -62,7 +64,7 @@ def _surroundings() -> dict[str, str]:
     in_rust = [f"--remap-path-prefix={place}={name}" for place, name in places.items()]
     in_c = [f"-ffile-prefix-map={place}={name}" for place, name in places.items()]
     env = dict(os.environ)
-    # These mean the machine's own compiler.
+    # These variables name the machine's own compilers, which must not be used instead of zig.
     for name in ("CC", "CXX", "AR", "RANLIB"):
         env.pop(name, None)
     env |= {

@@ -1,1 +1,1 @@
-"""`test`: everything that tests, stage by stage."""
+"""The command `test`: runs all checks and tests, stage by stage."""

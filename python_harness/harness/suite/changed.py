@@ -1,10 +1,10 @@
-"""Which crates a change touches: what `test --quick` runs the Rust tests of.
+"""Finds the crates that a change touches, whose Rust tests `test --quick` runs.
 
-A path belongs to the crate with the longest folder above it. The crates that name a changed one
-among their dependencies are tested with it; crates further up are left to the whole run, and so are
-changes below python_harness, which the quick pytests meet. Changed is what is not committed, what
-git does not know yet, and every commit that `origin/main` does not have (without such a branch: the
-last one).
+A path belongs to the crate with the deepest folder that contains the path. Crates that directly
+depend on a changed crate are tested as well. Crates that depend on it indirectly are left to the
+full run. Changes below python_harness are also left out, because the quick pytests cover them.
+Changes are: uncommitted changes, untracked files, and every commit that `origin/main` lacks (or
+without that branch, the last commit).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOT_RUST = PurePosixPath("python_harness")
 
 @dataclass(frozen=True)
 class Crate:
-    """A member of the workspace; its folder is relative to the repository's."""
+    """A member of the workspace; `folder` is relative to the repository's folder."""
 
     name: str
     folder: PurePosixPath
@@ -32,13 +32,14 @@ class Crate:
 
 
 def crates_to_test() -> list[str] | None:
-    """By name, in the workspace's order; None, which means all, if git cannot say what changed."""
+    """Returns the crates to test in the workspace's order; None, which means all, if git cannot
+    list changes."""
     paths = changed_paths()
     return None if paths is None else crates_of(paths, workspace())
 
 
 def crates_of(paths: Iterable[str], crates: list[Crate]) -> list[str]:
-    """The crates that `paths` lie in, and those that depend on one of them directly."""
+    """Returns the crates that contain `paths`, and those that depend on one of them directly."""
     touched = {owner.name for path in paths if (owner := _owner(PurePosixPath(path), crates))}
     return [one.name for one in crates if one.name in touched or one.depends_on & touched]
 
@@ -51,19 +52,20 @@ def _owner(path: PurePosixPath, crates: list[Crate]) -> Crate | None:
 
 
 def changed_paths() -> list[str] | None:
-    """Relative to the repository's folder; None if this is no clone, or has no commit yet."""
+    """Returns changed paths relative to the repository's folder; None without a git clone or
+    commit."""
     base = _git("merge-base", "HEAD", UPSTREAM) or _git("rev-parse", "--verify", "HEAD~1")
     base = base or _git("rev-parse", "--verify", "HEAD")
     if not base:
         return None
-    # The old place of what was moved has changed as well.
+    # Lists renames as two changes, so that the old place counts as changed, too.
     differing = _git("diff", "--name-only", "--no-renames", "-z", base[0])
     unknown = _git("ls-files", "--others", "--exclude-standard", "-z")
     return None if differing is None or unknown is None else differing + unknown
 
 
 def workspace() -> list[Crate]:
-    """The members, as cargo tells them."""
+    """Returns the workspace's members as cargo lists them."""
     command = [environment.cargo(), "metadata", "--no-deps", "--locked", "--format-version", "1"]
     told = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
     packages = json.loads(told.stdout)["packages"]
@@ -83,7 +85,8 @@ def _below_the_project(folder: Path) -> PurePosixPath:
 
 
 def _git(*arguments: str) -> list[str] | None:
-    """What git says, in lines or in its zero-ended texts; None if it fails or is not there."""
+    """Returns git's output, split into lines or at zero bytes; None if git fails or is not
+    installed."""
     command = ["git", "-C", str(PROJECT), *arguments]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False)

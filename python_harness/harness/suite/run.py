@@ -1,9 +1,10 @@
-"""`test`: everything that tests, stage by stage, and one line at the end that says it all.
+"""The command `test`: runs all checks and tests, stage by stage, and prints a summary line at the
+end.
 
-A stage that fails does not hide the others. With `--quick` it is what breaks first, in under three
-minutes where everything was built before: the Rust tests of what has changed, a binary of the dev
-profile (the release build takes longer than all the rest), and the tests marked `quick`. The last
-line is plain, for people and for CI: `htex-interchange: N passed, N failed`.
+A failed stage does not stop the others. `--quick` runs the checks that are most likely to fail, in
+under three minutes if everything was built before: the Rust tests of changed crates, a binary of
+the dev profile (the release build takes longer than all the rest), and the tests marked `quick`.
+The last line is plain, for people and for CI: `htex-interchange: N passed, N failed`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ Stage = tuple[str, Callable[[], Outcome]]
 
 
 def run(options: argparse.Namespace, pytest_arguments: list[str]) -> int:
-    """All stages (or only those that were named); 0 if nothing failed."""
+    """Runs all stages (or only the named ones); returns 0 if nothing failed."""
     in_order = quick(pytest_arguments) if options.quick else whole(pytest_arguments, options.long)
-    # An expression for pytest means that somebody works on those tests.
+    # With arguments for pytest, only those tests and the build they need are run.
     wanted = options.only or (["build", "pytest"] if pytest_arguments else list(in_order))
     total, times = Outcome(), []
     for name, (title, stage) in in_order.items():

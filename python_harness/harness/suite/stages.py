@@ -1,4 +1,4 @@
-"""What `test` runs, each as one stage, and what it counts.
+"""The stages of `test`, and the number of tests that each counts.
 
 Formatting, lints, types and the build count as one test each; the tests in nextest's and pytest's
 reports are added.
@@ -25,20 +25,20 @@ NEXTEST_REPORT = PROJECT / "target" / "nextest" / "default" / "junit.xml"
 DENY_CONFIG = str(PROJECT / ".ci" / "deny.toml")
 NOT_INSTALLED = "this toolchain has no {0}; remedy: rustup component add {0}"
 
-# One more than the processors that are promised: many tests wait for a worker to start or a
-# deadline to pass.
+# One more than the expected number of processors, because many tests mostly wait for a worker to
+# start or for a deadline.
 PYTEST_PROCESSES = 3
 
 # pytest's exit code when no test matched the expression.
 PYTEST_NOTHING_SELECTED = 5
 
-# And nextest's where the crates that were asked for have no test.
+# nextest's exit code when the selected crates have no test.
 NEXTEST_NOTHING_SELECTED = 4
 
 
 @dataclass
 class Outcome:
-    """What one stage contributes to the last line."""
+    """The result of one stage, which is added to the last line: numbers of tests, and notes."""
 
     passed: int = 0
     failed: int = 0
@@ -62,7 +62,8 @@ def rustfmt() -> Outcome:
 
 
 def ruff() -> Outcome:
-    """Rules and format, for all Python here, that inside the Rust tree too."""
+    """Checks lints and format of all Python files in the repository, including those in the Rust
+    tree."""
     code = 0
     for command in (["check"], ["format", "--check"]):
         program = [str(environment.VENV_BIN / "ruff"), *command, "--quiet", "--config", PYPROJECT]
@@ -71,7 +72,7 @@ def ruff() -> Outcome:
 
 
 def mypy() -> Outcome:
-    """The types of the package that ships, strictly."""
+    """Checks the types of the shipped package strictly."""
     command = [sys.executable, "-m", "mypy", "--config-file", PYPROJECT, "--no-error-summary"]
     return Outcome.of_code(runner.run(command, cwd=environment.HARNESS_DIR).code)
 
@@ -84,8 +85,8 @@ def clippy() -> Outcome:
 
 
 def deny() -> Outcome:
-    """Licences, versions and sources of what comes from outside; of the fuzz targets, which nobody
-    gets, the sources alone."""
+    """Checks licences, versions and sources of external crates. For the fuzz targets, which are not
+    shipped, checks sources only."""
     command = [environment.cargo(), "deny", "--locked", "--config", DENY_CONFIG]
     of_fuzzing = ["--manifest-path", str(PROJECT / "tests" / "fuzz" / "Cargo.toml")]
     code = runner.run([*command, "check", "licenses", "bans", "sources"], cwd=PROJECT).code
@@ -94,8 +95,8 @@ def deny() -> Outcome:
 
 
 def cargo_test() -> Outcome:
-    """Every test of every crate; then what nextest does not run: the benchmark's check of itself,
-    and examples in documentation, if there are any."""
+    """Runs every test of every crate, and then what nextest does not run: the benchmark's check of
+    itself, and examples in documentation, if there are any."""
     outcome = _nextest(["--workspace"])
     for rest in (["--bench", "load"], ["--workspace", "--doc"]):
         command = [environment.cargo(), "test", "--locked", "--quiet", *rest]
@@ -106,7 +107,7 @@ def cargo_test() -> Outcome:
 
 
 def cargo_test_of_changes() -> Outcome:
-    """The tests of the crates that have changed, and of those right above them."""
+    """Runs the tests of changed crates and of the crates that directly depend on them."""
     crates = changed.crates_to_test()
     if crates == []:
         return Outcome(notes=["no crate has changed"])
@@ -128,7 +129,8 @@ def _nextest(which: list[str]) -> Outcome:
 
 
 def build() -> Outcome:
-    """The product, and what only a test runs beside it: their links take a processor each."""
+    """Builds the product together with the program that only a test runs, so that both link in
+    parallel."""
     environment.require_binary("release", () if counted.why_not() else (counted.PACKAGE,))
     return Outcome(passed=1)
 
@@ -158,7 +160,7 @@ def pytest(arguments: list[str]) -> Outcome:
 
 
 def _read_report(path: Path) -> Outcome:
-    """Counts tests: one that fails and whose clean-up fails too stands in the report twice."""
+    """Counts tests by name, because a test that fails in its clean-up as well is reported twice."""
     verdicts: dict[tuple, str] = {}
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         name = (case.get("classname"), case.get("name"))

@@ -1,8 +1,8 @@
-"""`window RELEASE`: moves the end of the window of supported releases to a newer one.
+"""The command `window RELEASE`: extends the window of supported releases to a newer release.
 
-It runs with that release what guards each release of the window, and writes it where the newest
-one is written (`harness/releases/written.py`) if all of that passes; else nothing is changed. What
-only a person can judge is listed in the end.
+It runs the tests that guard each release of the window with the new release. If all pass, it writes
+the new release wherever the newest one is named (`harness/releases/written.py`); otherwise nothing
+is changed. At the end it lists the steps that need a person's judgement.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from harness.setup import environment
 from harness.suite import stages
 from harness.suite.stages import Outcome
 
-# Workflows in each dialect, with managers of other releases; lost interchanges, and words that say
-# where a task fits, with the executor of the package.
+# Tests of workflows in each dialect with managers of other releases, and of the package's executor:
+# lost interchanges, and words that describe where a task fits.
 GUARDS = ("test_window.py", "test_linked_ends.py", "test_placement_words.py")
 
-# Where the parts of Parsl are that an interchange speaks with.
+# The folder of Parsl's parts that communicate with an interchange.
 WIRE = Path("executors", "high_throughput")
 
 LEFT_TO_DO = """\
@@ -46,7 +46,7 @@ Left to do by hand:
 
 
 class Refused(Exception):
-    """The window cannot end there; the text says why."""
+    """The window cannot be extended to this release; the exception's text gives the reason."""
 
 
 def run(_binary: Path, options: argparse.Namespace) -> int:
@@ -60,7 +60,7 @@ def move(
     project: Path = written.PROJECT,
     guards: Callable[[str], Outcome] | None = None,
 ) -> int:
-    """0 if the release passed, and, unless it is only checked, is now the newest.
+    """Tests the release and, unless `only_check`, makes it the newest. Returns 0 if it passed.
 
     Raises:
         environment.Unprepared: there is no such release.
@@ -93,7 +93,7 @@ def move(
 
 
 def _new_end(name: str, newest: str, oldest: str, only_check: bool) -> str:
-    """The name as PyPI has it, if the window may end there."""
+    """Returns the release in PyPI's spelling; raises Refused if the window may not end there."""
     if not written.is_release(name):
         raise Refused(f"{name!r} is no release; their names are as {written.padded(newest)}")
     new = written.pypi_name(name)
@@ -108,7 +108,7 @@ def _new_end(name: str, newest: str, oldest: str, only_check: bool) -> str:
 
 
 def _guards(new: str) -> Outcome:
-    """What guards the window, of the tests in which the release has a part."""
+    """Runs the tests in GUARDS that involve the new release."""
     os.environ[supported.NEXT_VARIABLE] = new
     tests = [str(environment.HARNESS_DIR / "tests" / name) for name in GUARDS]
     try:
@@ -132,7 +132,7 @@ def _left_to_do(old: Release, new: Release) -> str:
 
 
 def _differing(old: Path, new: Path) -> list[str]:
-    """Files of Python that only one of two folders has, or that are not the same."""
+    """Returns Python files that only one of two folders has, or that differ."""
     names = sorted({path.relative_to(top) for top in (old, new) for path in top.rglob("*.py")})
     _, different, missing = filecmp.cmpfiles(old, new, map(str, names), shallow=False)
     return sorted([*different, *missing])

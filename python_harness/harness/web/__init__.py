@@ -1,1 +1,1 @@
-"""A real browser, and the web pages that it opens."""
+"""A real browser, and the web pages that it opens in tests."""

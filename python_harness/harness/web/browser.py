@@ -1,11 +1,12 @@
-"""A real browser, headless: where it comes from, and what it makes of a page.
+"""A real headless browser that loads pages and reports their contents.
 
-`rendered(url)` and `screenshot(url, path)` open one page; `Browser` several in turn. Pages may ask
-this machine and files only: a request to any other host is refused and listed, or answered
-with a file of ours (`substitutes`), so that a result never depends on somebody's server.
+`rendered(url)` and `screenshot(url, path)` open one page; `Browser` opens several in turn. Pages
+may load only from this machine and from files. A request to any other host is refused and listed,
+or answered with a local file (`substitutes`), so that no result depends on an external server.
 
-The browser is the one that HTEX_TEST_BROWSER names; else the one unpacked before; else a Chromium
-or Chrome on PATH; else Debian's chromium-headless-shell, unpacked into target/harness/chromium.
+The browser is the first available of: the executable in HTEX_TEST_BROWSER, the browser unpacked
+earlier, a Chromium or Chrome on PATH, and Debian's chromium-headless-shell, which is then unpacked
+into target/harness/chromium.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ NAMES_ON_PATH = (
     "chrome",
 )
 
-# No sandbox: it refuses to run as root, and containers lack what it needs; all pages are ours.
-# No /dev/shm: containers have little of it. The rest keeps the browser from calling its makers.
+# No sandbox: it refuses to run as root, and containers lack what it needs; all pages are trusted.
+# No /dev/shm: containers have little of it. The other options keep the browser from contacting its
+# vendor.
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -61,7 +63,7 @@ HTTP_ERRORS = 400
 
 
 def program() -> Path:
-    """The browser's executable, unpacked now if this machine has none."""
+    """Returns the browser's executable, and first unpacks one if this machine has none."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
@@ -70,7 +72,7 @@ def program() -> Path:
         return made
     for name in NAMES_ON_PATH:
         found = shutil.which(name)
-        # Some systems have a stub of that name which only asks to install a browser.
+        # Some systems have a stub of that name that only suggests installing a browser.
         if found and debian.runs(found, "--version"):
             return Path(found)
     try:
@@ -93,18 +95,18 @@ def _finish(root: Path) -> None:
 
 @dataclass
 class Page:
-    """What a browser made of a page."""
+    """A page's contents and errors after the browser has loaded it."""
 
     url: str
     status: int = 0
     html: str = ""
-    # What `read` evaluated to.
+    # The value of the JavaScript expression `read`.
     value: Any = None
-    # Uncaught exceptions, console.error, and requests to this machine that failed.
+    # Uncaught exceptions, console.error messages, and failed requests to this machine.
     console_errors: list[str] = field(default_factory=list)
-    # The HTTP status of everything that was asked for and answered.
+    # The HTTP status of every answered request, by URL.
     statuses: dict[str, int] = field(default_factory=dict)
-    # Requests to other machines; none was sent.
+    # URLs of refused requests to other machines; none of these requests was sent.
     refused: list[str] = field(default_factory=list)
     substituted: list[str] = field(default_factory=list)
     loaded: bool = False
@@ -112,10 +114,10 @@ class Page:
 
 
 class Browser:
-    """A running browser; every page is opened in a tab of its own, which is then closed."""
+    """A running browser; every page opens in a separate tab, which is then closed."""
 
     def __init__(self, substitutes: dict[str, Path] | None = None) -> None:
-        """`substitutes`: files that are given out instead of what another machine has."""
+        """`substitutes` maps URLs of other machines to the local files served in their place."""
         self.substitutes = {url: path.read_bytes() for url, path in (substitutes or {}).items()}
         self._pages: dict[str, Page] = {}
 
@@ -143,9 +145,10 @@ class Browser:
         media: str = "",
         within_s: float = RENDERING_S,
     ) -> Page:
-        """Loads the page, waits for the JavaScript condition `until`, then evaluates `read`, takes
-        its picture (PNG) and prints it (PDF). Fails if that is not so after `within_s`. `width` of
-        the window in CSS pixels; `media` is what style sheets ask for: screen or print."""
+        """Loads the page, waits for the JavaScript condition `until`, evaluates `read`, takes the
+        page's picture (PNG) and prints the page (PDF). Fails if `until` does not hold within
+        `within_s`. `width` is the window's width in CSS pixels; `media` is the media type for style
+        sheets: screen or print."""
         target = self._tools.call("Target.createTarget", url="about:blank")["targetId"]
         session = self._tools.call("Target.attachToTarget", targetId=target, flatten=True)[
             "sessionId"
@@ -154,7 +157,7 @@ class Browser:
         try:
             for domain in ("Page", "Runtime", "Log", "Network", "Fetch"):
                 self._tools.call(f"{domain}.enable", session)
-            # Every page is answered in full, whatever was opened before.
+            # Without a cache, every request is sent, whatever pages were opened before.
             self._tools.call("Network.setCacheDisabled", session, cacheDisabled=True)
             self._tools.call("Emulation.setEmulatedMedia", session, media=media)
             if width:
@@ -232,7 +235,7 @@ class Browser:
             page.console_errors.append(" ".join(words))
         elif name == "Log.entryAdded" and about["entry"]["level"] == "error":
             entry = about["entry"]
-            # What we refused is no fault of the page.
+            # A refused request is not an error of the page.
             if entry.get("url") not in page.refused:
                 page.console_errors.append(f"{entry['text']} {entry.get('url', '')}")
 
@@ -255,13 +258,13 @@ class Browser:
 
 
 def rendered(url: str, *, substitutes: dict[str, Path] | None = None, **options) -> Page:
-    """One page in a browser of its own; `options` as for `Browser.open`."""
+    """Opens one page in a new browser; `options` as for `Browser.open`."""
     with Browser(substitutes) as browser:
         return browser.open(url, **options)
 
 
 def screenshot(url: str, path: Path, **options) -> Page:
-    """The same, with the whole page as a PNG in `path`."""
+    """Opens one page as `rendered` does, and writes a picture of the whole page (PNG) to `path`."""
     return rendered(url, picture=path, **options)
 
 

@@ -1,7 +1,7 @@
-"""A browser that is commanded by the DevTools protocol over two pipes.
+"""Controls a browser by the DevTools protocol over two pipes.
 
 With `--remote-debugging-pipe` a Chromium reads JSON messages from descriptor 3 and writes them to
-descriptor 4, each ended by a zero byte: no port is opened and no WebSocket needed. Standard
+descriptor 4, each ended by a zero byte. No port is opened and no WebSocket is needed. Standard
 library only.
 """
 
@@ -20,16 +20,17 @@ from pathlib import Path
 ANSWER_S = 30.0
 END_S = 5.0
 
-# Above the two numbers that the browser expects, so that neither replaces the other.
+# Lowest number for the browser's pipe ends: above descriptors 3 and 4, so that installing one end
+# there does not overwrite the other.
 LOWEST_DESCRIPTOR = 10
 
 
 class BrowserFailed(AssertionError):
-    """The browser ended, does not answer, or refuses what it was told."""
+    """The browser ended, does not answer, or rejects a command."""
 
 
 class DevTools:
-    """A started browser. `on_event(name, parameters, session)` gets what it says unasked."""
+    """A started browser; `on_event(name, parameters, session)` receives its events."""
 
     def __init__(
         self, command: list[str], said: Path, on_event: Callable[[str, dict, str], None]
@@ -55,7 +56,7 @@ class DevTools:
         os.close(theirs_out)
 
     def call(self, method: str, session: str = "", **parameters) -> dict:
-        """The answer to a command; events that come meanwhile are handed over."""
+        """Sends a command and returns its answer; passes events that arrive first to `on_event`."""
         wanted = self.tell(method, session, **parameters)
         deadline = time.monotonic() + ANSWER_S
         while wanted not in self._answers:
@@ -68,7 +69,7 @@ class DevTools:
         return answer["result"]
 
     def tell(self, method: str, session: str = "", **parameters) -> int:
-        """Sends a command whose answer nobody waits for; its id."""
+        """Sends a command without waiting for its answer; returns the command's id."""
         self._last_id += 1
         message: dict = {"id": self._last_id, "method": method, "params": parameters}
         if session:
@@ -82,7 +83,8 @@ class DevTools:
         return self._last_id
 
     def listen(self, within_s: float) -> None:
-        """Handles what has come; waits at most `within_s` for it."""
+        """Handles all messages that have arrived, after waiting at most `within_s` for the
+        first."""
         if not select.select([self._read_end], [], [], max(within_s, 0))[0]:
             return
         block = os.read(self._read_end, 1 << 20)
@@ -97,12 +99,12 @@ class DevTools:
                 self.on_event(message["method"], message["params"], message.get("sessionId", ""))
 
     def close(self) -> None:
-        """Ends the browser: by its own command, else its whole group by a signal."""
+        """Ends the browser by its own command, or if that fails by killing its process group."""
         try:
             self.tell("Browser.close")
             self.process.wait(END_S)
         except (BrowserFailed, subprocess.TimeoutExpired):
-            # Until it is reaped, the number of its group is still its own.
+            # Until the browser is reaped, its process group id cannot be reused.
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -115,7 +117,7 @@ class DevTools:
 
 
 def _pipe(theirs: int) -> tuple[int, int]:
-    """A pipe's two ends; the one of the browser can be inherited and has a high number."""
+    """Makes a pipe in which the browser's end has a high descriptor number; returns both ends."""
     ends = list(os.pipe())
     moved = fcntl.fcntl(ends[theirs], fcntl.F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR)
     os.close(ends[theirs])

@@ -1,8 +1,8 @@
-"""`parsl-visualize` in an environment of its own, serving the database of a run.
+"""Runs `parsl-visualize` in a separate environment to show the database of a run.
 
-Its pages load plotly's JavaScript from another machine. Here the browser gets the file that
-plotly's Python package brings, which draws exactly what that package describes. The pages of
-dependencies need graphviz's `dot`; where it is not on PATH it is unpacked into target/.
+Its pages load plotly's JavaScript from another machine. In tests the browser receives the file from
+plotly's Python package instead, which draws exactly what that package describes. The pages of
+dependencies need graphviz's `dot`; if it is not on PATH, it is unpacked into target/.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ REQUIREMENTS = environment.HARNESS_DIR / "requirements-visualization.txt"
 DOT_PLACE = environment.BUILD_DIR / "graphviz"
 PLOTLY_URL = "https://cdn.plot.ly/plotly-latest.min.js"
 
-# It imports pandas and plotly first.
+# Start-up is slow because the program first imports pandas and plotly.
 START_S = 60.0
 END_S = 5.0
 
-# For Browser.open: every chart of the page is drawn, and what is drawn. Numbers are plotly's own,
-# after it has decoded them; the rest is counted in the SVG.
+# JavaScript for Browser.open: DRAWN waits until every chart of the page is drawn; CHARTS reads the
+# charts. Numbers are those that plotly has decoded; all else is counted in the SVG.
 DRAWN = """[...document.querySelectorAll('.plotly-graph-div')].every(
     chart => chart.querySelector('.main-svg .trace') && chart._fullData)"""
 CHARTS = """[...document.querySelectorAll('.plotly-graph-div')].map(chart => {
@@ -47,21 +47,22 @@ CHARTS = """[...document.querySelectorAll('.plotly-graph-div')].map(chart => {
 
 
 def prepare() -> None:
-    """Makes what is missing: the environment, and `dot`."""
+    """Installs the environment and `dot` if they are missing."""
     requirements = ["--requirement", str(REQUIREMENTS)]
     environment.prepare_venv(PLACE, requirements, REQUIREMENTS.read_text())
     _dot()
 
 
 def substitutes() -> dict[str, Path]:
-    """For the browser: plotly's JavaScript without its server."""
+    """Returns plotly's JavaScript file by the URL that the pages load."""
     (script,) = PLACE.glob("lib/python3.*/site-packages/plotly/package_data/plotly.min.js")
     return {PLOTLY_URL: script}
 
 
 @contextmanager
 def serving(database: Path, log: Path) -> Iterator[str]:
-    """The address of a `parsl-visualize` that shows `database`; what it says goes to `log`."""
+    """Yields the address of a `parsl-visualize` that shows `database`; its output is written to
+    `log`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -102,7 +103,7 @@ def _listens(port: int) -> bool:
 
 
 def _dot() -> Path:
-    """graphviz's program, unpacked now if this machine has none."""
+    """Returns graphviz's `dot`, and first unpacks it if this machine has none."""
     on_path = shutil.which("dot")
     if on_path:
         return Path(on_path)
@@ -119,7 +120,7 @@ def _dot() -> Path:
 def _finish(root: Path) -> None:
     (plugins,) = root.glob("usr/lib/*/graphviz")
     dot = debian.launcher(root, root / "usr" / "bin" / "dot", GVBINDIR=str(plugins))
-    # What the package does when it is installed: list the plugins.
+    # Registers graphviz's plugins, as the package does when it is installed.
     if not debian.runs(dot, "-c"):
         raise environment.Unprepared(
             "the graphviz that was unpacked does not start here", environment.EXIT_ENVIRONMENT

@@ -1,6 +1,6 @@
-"""The report of a run, from the events that its interchange wrote.
+"""The report of a run, made from the events that its interchange wrote.
 
     python -m htex_interchange.report RUNDIR [--out FILE]
 
-Nothing here needs Parsl, or anything else beside the standard library.
+This package needs neither Parsl nor anything else beside the standard library.
 """

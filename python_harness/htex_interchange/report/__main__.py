@@ -1,4 +1,4 @@
-"""`python -m htex_interchange.report RUNDIR [--out FILE]`."""
+"""Runs the report's command: `python -m htex_interchange.report RUNDIR [--out FILE]`."""
 
 import sys
 

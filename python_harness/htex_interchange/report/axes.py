@@ -1,4 +1,4 @@
-"""Where the ticks of an axis stand and what they say: counts, durations on a log scale, times."""
+"""Positions and labels of the ticks of an axis: counts, durations on a log scale, and times."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from htex_interchange.report import units
 
-# Up to this long a run is told in seconds since its first event.
+# For a run up to this long, the time axis shows seconds since the first event.
 ELAPSED_UP_TO_S = 120.0
 
-# On a logarithmic axis of durations.
+# Ticks of a logarithmic axis of durations.
 DECADES = (
     (1e-5, "10 µs"),
     (1e-4, "0.1 ms"),
@@ -28,7 +28,8 @@ DECADES = (
     (8640000.0, "100 d"),
 )
 
-# Steps of the time of the day, by unit: seconds of the unit, and its multiples.
+# Tick distances for times of day: seconds of the unit, its name, and the multiples of it to choose
+# from.
 CLOCK_STEPS = (
     (1.0, "second", (30,)),
     (60.0, "minute", (1, 2, 5, 10, 15, 30)),
@@ -39,14 +40,15 @@ CLOCK_STEPS = (
 
 @dataclass(frozen=True)
 class Ticks:
-    """Values with their labels, and what the axis shows."""
+    """The values of an axis's ticks with their labels, and the axis's title."""
 
     marks: list[tuple[float, str]]
     title: str
 
 
 def nice_step(span: float, at_most: int) -> float:
-    """The smallest of 1, 2 or 5 times a power of ten that divides `span` in so few parts."""
+    """Returns the smallest of 1, 2, 5 or 10 times a power of ten that divides `span` into at most
+    `at_most` parts."""
     rough = span / max(at_most, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (1, 2, 5, 10):
@@ -56,7 +58,7 @@ def nice_step(span: float, at_most: int) -> float:
 
 
 def count_ticks(most: float, at_most: int = 5, *, whole: bool = True) -> list[tuple[float, str]]:
-    """From 0 to at least `most`; the last one is the end of the axis."""
+    """Returns ticks from 0 to at least `most`; the last tick is the end of the axis."""
     step = nice_step(most or 1.0, at_most)
     if whole:
         step = max(step, 1.0)
@@ -71,7 +73,7 @@ def duration_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def time_ticks(begin: float, end: float, at_most: int) -> Ticks:
-    """Times of the day in the local zone; for a short run, seconds since its first event."""
+    """Returns times of day in the local zone; for a short run, seconds since its first event."""
     if end - begin < ELAPSED_UP_TO_S:
         return _elapsed_ticks(begin, end, at_most)
     size, unit, multiple = _clock_step(end - begin, at_most)
@@ -108,7 +110,8 @@ def _clock_step(span: float, at_most: int) -> tuple[float, str, int]:
 
 
 def _clock_times(begin: float, end: float, unit: str, multiple: int) -> list[float]:
-    """Whole multiples of the unit by the local clock, also where summer time begins or ends."""
+    """Returns whole multiples of the unit by the local clock, also where summer time begins or
+    ends."""
     local = time.localtime(begin)
     year, month, mday, hour, minute, second = local[:6]
     found: list[float] = []
@@ -129,7 +132,8 @@ def _clock_times(begin: float, end: float, unit: str, multiple: int) -> list[flo
 
 
 def _shortened(value: float, digits: int, top: float) -> str:
-    """In thousands, millions or milliards if the axis goes far; at most seven characters."""
+    """Writes a number in thousands, millions or billions if the axis reaches far; at most seven
+    characters."""
     if not value:
         return "0"
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -1,8 +1,8 @@
-"""The event files of a run as one HTML page, with pictures and a summary in words.
+"""Turns the event files of a run into one HTML page, with pictures and a summary in words.
 
-Standard library only: it runs on a login node with nothing but Python, and asks for no network.
-Exit status: 0 if the page is written, 1 if there are no events or it cannot be written (standard
-error says why), 2 for wrong arguments.
+It uses only the standard library, so it runs on a login node that has nothing but Python. It does
+not use the network. Exit status: 0 if the page is written; 1 if there are no events or the page
+cannot be written (standard error says why); 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ EXIT_NOTHING = 1
 
 
 def main(arguments: list[str], program: str = "htex-interchange report") -> int:
-    """Writes the page that `arguments` ask for; the exit status.
+    """Writes the page that `arguments` describe, and returns the exit status.
 
     Raises:
-        SystemExit: help was asked for, or the arguments are wrong.
+        SystemExit: the arguments ask for help or are wrong.
     """
     parser = argparse.ArgumentParser(
         prog=program, description="A page with pictures of a run, from its events."
     )
-    parser.add_argument("rundir", metavar="RUNDIR", help="a folder above event files, or one")
+    parser.add_argument(
+        "rundir", metavar="RUNDIR", help="an event file, or a folder above event files"
+    )
     parser.add_argument("--out", metavar="FILE", help=f"HTML (default RUNDIR/{PAGE_NAME})")
     options = parser.parse_args(arguments)
     place = Path(options.rundir)
@@ -48,7 +50,8 @@ def main(arguments: list[str], program: str = "htex-interchange report") -> int:
     try:
         write(page, target)
     except OSError as reason:
-        print(f"htex-interchange report: {reason}. --out FILE names another.", file=sys.stderr)
+        hint = "Choose another file with --out FILE."
+        print(f"htex-interchange report: {reason}. {hint}", file=sys.stderr)
         return EXIT_NOTHING
     for one in runs:
         say(f"{label_of(one)}, {units.date(one.begin)} {units.clock(one.begin)}:")
@@ -62,7 +65,7 @@ LOOK_ALIKES = str.maketrans("\u2026\u2013\u2212\u2248\u00b5\u00b7", "~--~u.")
 
 
 def say(line: str) -> None:
-    """Prints it in characters that a terminal of this locale can show."""
+    """Prints a line in characters that a terminal of this locale can show."""
     line = line.replace(units.NO_BREAK, " ")
     encoding = sys.stdout.encoding or "ascii"
     try:
@@ -73,7 +76,7 @@ def say(line: str) -> None:
 
 
 def read(place: Path) -> list[Run]:
-    """All runs below a folder, or those of one event file, by their beginning."""
+    """Returns all runs below a folder, or those of one event file, sorted by their beginning."""
     runs = [run for source in sources(place) for run in runs_of(source)]
     if not runs:
         raise NoEvents(f"no line below {place} is a valid event.")
@@ -81,7 +84,7 @@ def read(place: Path) -> list[Run]:
 
 
 def write(page: str, target: Path) -> None:
-    """Wholly or not at all: somebody may have the page of a running run open."""
+    """Writes the page completely or not at all: the page of a running run may be open."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         unfinished.write_text(page, encoding="utf-8")

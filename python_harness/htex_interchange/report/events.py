@@ -1,9 +1,9 @@
-"""The event files of a run: which there are, and their lines as objects, block by block.
+"""Finds the event files of a run and reads their lines as objects, block by block.
 
-The interchange writes an object a line (`--events FILE`) and keeps some older files beside it as
-FILE.1 (newer) to FILE.4 (oldest); still older ones are gone. Each file begins with the `start` line
-of the process that began it. Lines are read in blocks of `BLOCK_BYTES` and handed on as they are
-parsed, so that the memory for reading does not grow with the files.
+The interchange writes one object per line (`--events FILE`). It keeps some older files beside FILE,
+as FILE.1 (newer) to FILE.4 (oldest), and removes still older ones. Each file begins with the
+`start` line of the process that created the file. Lines are read in blocks of `BLOCK_BYTES` and
+passed on as soon as they are parsed, so that the memory for reading does not grow with the files.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from typing import Any, BinaryIO
 
 BLOCK_BYTES = 1 << 20
 START = b'{"t":'
-# A longer line is no event; it is not kept in memory.
+# A longer line is no event and is not kept in memory.
 LINE_BYTES_MAX = 1 << 20
-# Whether a file holds events is decided by this many bytes of it.
+# How many bytes of a file are read to decide whether it holds events.
 LOOK_BYTES = 1 << 16
 SUFFIX = ".jsonl"
 ROTATED = re.compile(r"^(?P<base>.+\.jsonl)(?:\.(?P<number>\d{1,6}))?$")
 BAD_LINES_NAMED = 10
-# As many older files are kept; with fewer of them none was removed.
+# The number of older files that the interchange keeps. If fewer exist, none was removed.
 FILES_KEPT = 4
 KINDS_NAMED = 20
 
 HOW_TO_GET_THEM = """\
-Events are written when the interchange is told so:
+The interchange writes events if it is started with --events:
     HighThroughputExecutor(interchange_launch_cmd=["htex-interchange", "--events", "events.jsonl"])
 A relative path is relative to the interchange's log directory (runinfo/NNN/LABEL)."""
 
 
-# A line of an event file; what stands under which key is looked at where it is used.
+# A line of an event file. The code that uses an event checks its keys and values.
 Event = dict[str, Any]
 
 
 class NoEvents(Exception):
-    """There is nothing to make a report of; the text says why, and how to get it."""
+    """No events exist to make a report of. The text says why, and how to get events."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The event files of one interchange, oldest first; `name` is the newest's path as shown."""
+    """The event files of one interchange, oldest first; `name` is the newest path as shown."""
 
     name: str
     files: tuple[Path, ...]
-    # Numbers of rotated files that should be there and are not.
+    # Numbers of the rotated files that should exist and do not.
     missing: tuple[int, ...] = ()
-    # The highest number of its files.
+    # The highest number of the rotated files.
     oldest: int = 0
 
     @property
@@ -63,15 +63,15 @@ class Source:
 
 @dataclass
 class Reading:
-    """What was seen of a source besides its events."""
+    """What reading a source found besides its events."""
 
     lines: int = 0
     bad: int = 0
-    # The first of them: file, line (from 1), reason.
+    # The first bad lines: file, line (from 1) and reason.
     named: list[tuple[str, int, str]] = field(default_factory=list)
-    # The newest file ends in the middle of a line.
+    # Whether the newest file ends in the middle of a line.
     cut_off: bool = False
-    # Events of kinds that are not known here, and how many of each.
+    # Number of events of each kind that this report does not know.
     unknown: dict[str, int] = field(default_factory=dict)
 
     def note_unknown(self, what: str) -> None:
@@ -96,7 +96,8 @@ class Batch:
 
 
 def sources(place: Path) -> list[Source]:
-    """Every interchange whose events lie in a folder or anywhere below it, or that of a file."""
+    """Returns every interchange whose events lie anywhere below a folder, or the interchange of one
+    event file."""
     if not place.exists():
         raise NoEvents(f"{place} does not exist.")
     if place.is_file():
@@ -116,14 +117,13 @@ def sources(place: Path) -> list[Source]:
     if found:
         return found
     files = [path for numbered in groups.values() for path in numbered.values()]
-    seen = f"in none of its files ({len(files)} *.jsonl)" if files else "no *.jsonl file"
-    where = f"{place} holds no events: {seen}" + (" is a line of an event." if files else ".")
-    raise NoEvents(f"{where}\n{HOW_TO_GET_THEM}")
+    seen = f"none of its {len(files)} *.jsonl files has one" if files else "it has no *.jsonl file"
+    raise NoEvents(f"{place} holds no event: {seen}.\n{HOW_TO_GET_THEM}")
 
 
 def batches(source: Source, reading: Reading) -> Iterator[Batch]:
-    """All lines of a source in the order in which they were written. A file that still grows is
-    read as far as it went when it was opened."""
+    """Yields all lines of a source in the order in which they were written. A file that still grows
+    is read up to its length at the time when it was opened."""
     with ExitStack() as stack:
         opened = [(shown(path.name), stack.enter_context(file)) for path, file in _opened(source)]
         for place, (name, file) in enumerate(opened):
@@ -131,8 +131,8 @@ def batches(source: Source, reading: Reading) -> Iterator[Batch]:
 
 
 def beside(newest: Path) -> list[Path]:
-    """Files of other interchanges that were told the same one: `events.jsonl` and
-    `events.LABEL.jsonl`, without those that have a number."""
+    """Returns event files of other interchanges that were started with the same `--events` name:
+    `events.jsonl` and `events.LABEL.jsonl`, without rotated files."""
     if newest.suffix != SUFFIX:
         return []
     root = newest.name.split(".")[0]
@@ -144,12 +144,14 @@ def beside(newest: Path) -> list[Path]:
 
 
 def shown(path: Path | str) -> str:
-    """A path as text, whatever bytes it has: those of no character are replaced."""
+    """Returns a path as text, whatever bytes it contains: bytes that encode no character are
+    replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _groups(folder: Path, candidates: list[Path]) -> dict[Path, dict[int, Path]]:
-    """By the name without a number, the files by their number; 0 is the newest."""
+    """Groups files by their name without a number, and within a group by their number; 0 is the
+    newest."""
     groups: dict[Path, dict[int, Path]] = {}
     for path in candidates:
         match = ROTATED.match(path.name)
@@ -168,7 +170,7 @@ def _source(base: Path, numbered: dict[int, Path], shown_below: Path) -> Source:
 
 
 def _holds_events(path: Path) -> bool:
-    """Other programs write files of that name, too."""
+    """Whether a file holds events: other programs write files with such names, too."""
     try:
         with open(path, "rb") as file:
             lines = file.read(LOOK_BYTES).split(b"\n")
@@ -182,8 +184,8 @@ def _is_event(value: object) -> bool:
 
 
 def _opened(source: Source) -> list[tuple[Path, BinaryIO]]:
-    """Newest first, because a file that is renamed meanwhile is then found under its next name;
-    one that was opened under the earlier name already is not read twice."""
+    """Opens the newest file first: a file that is rotated at the same time is then found again
+    under its next name. A file that was already opened under its earlier name is not read twice."""
     opened: list[tuple[Path, BinaryIO]] = []
     seen = set()
     for path in reversed(source.files):
@@ -227,7 +229,8 @@ def _batches_of(name: str, file: BinaryIO, reading: Reading, *, newest: bool) ->
 
 
 def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) -> list[Event | None]:
-    """All lines in one go, several times as fast as one by one, if each is one object."""
+    """Parses all lines at once, which is several times as fast as one by one, if each is one
+    object."""
     reading.lines += len(lines)
     if all(text[:1] == b"{" and text[-1:] == b"}" for text in lines):
         try:
@@ -242,7 +245,7 @@ def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) ->
         event = _parsed(text)
         if event is None and text:
             reading.complain(name, number, "is no JSON object: " + _excerpt(text))
-            # What a killed process left half written stands before the next one's first line.
+            # A killed process may leave half a line in front of the next process's first line.
             event = _parsed(text[max(text.rfind(START), 0) :])
             event = event if event and event.get("event") == "start" else None
         elif event is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from htex_interchange.report.model import Manager, Run
 
 BINS_PER_DECADE = 10
-# The clock of the events is not finer; a shorter time counts as this.
+# The resolution of the events' clock; a shorter time counts as this.
 SHORTEST_S = 1e-5
 
 
@@ -25,24 +25,24 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts in bins of equal ratio: bin i is from `edges[i]` up to `edges[i + 1]` seconds."""
+    """Counts in bins of equal ratio: bin i reaches from `edges[i]` up to `edges[i + 1]` seconds."""
 
     edges: list[float]
     counts: list[int]
-    # Shorter than the clock can tell; they are in the first bin.
+    # Times shorter than the clock's resolution; they are counted in the first bin.
     clamped: int
 
 
 @dataclass(frozen=True)
 class Block:
-    """The managers of a block. `name` is None for those whose registration was not seen."""
+    """The managers of a block. `name` is None for managers whose registration is missing."""
 
     name: str | None
     managers: list[Manager]
-    # The most workers that were registered at once.
+    # The most workers that were registered at the same time.
     workers: int
     first: float
-    # When its last manager was gone; None if one was there to the end.
+    # When the block's last manager ended; None if a manager was still registered at the end.
     last: float | None
     used_s: float
     registered_s: float
@@ -51,7 +51,7 @@ class Block:
 
 
 def quantiles(values_s: Sequence[float]) -> Quantiles | None:
-    """None if there are no values."""
+    """Returns the quantiles of the values; None if there are no values."""
     if not values_s:
         return None
     ordered = sorted(values_s)
@@ -83,7 +83,7 @@ def histogram(values_s: Iterable[float]) -> Histogram:
 
 
 def blocks(run: Run) -> list[Block]:
-    """In the order of their names, numbers as numbers."""
+    """Returns the blocks sorted by name, with numbers in names sorted as numbers."""
     by_name: dict[str | None, list[Manager]] = {}
     for manager in run.managers:
         by_name.setdefault(manager.block, []).append(manager)
@@ -92,7 +92,7 @@ def blocks(run: Run) -> list[Block]:
 
 
 def first_by_block(run: Run) -> dict[str, float]:
-    """When the first manager of each block that has a name came."""
+    """Returns when the first manager of each block with a name registered."""
     found: dict[str, float] = {}
     for manager in run.managers:
         if manager.block is not None:
@@ -101,7 +101,7 @@ def first_by_block(run: Run) -> dict[str, float]:
 
 
 def natural(name: str | None) -> tuple[int | str, ...]:
-    """The key by which 2 comes before 10, and what has no name last."""
+    """Returns a sort key by which 2 precedes 10, and None is last."""
     if name is None:
         return (1,)
     parts = re.split(r"(\d+)", name)
@@ -109,7 +109,7 @@ def natural(name: str | None) -> tuple[int | str, ...]:
 
 
 def present_by_column(run: Run, manager: Manager) -> list[float]:
-    """Worker-seconds of a manager while it was registered, by column."""
+    """Returns the worker-seconds of a manager while it was registered, by column."""
     columns = run.columns
     found = [0.0] * columns.count
     for begin, end, workers in manager.spans:
@@ -123,7 +123,7 @@ def present_by_column(run: Run, manager: Manager) -> list[float]:
 
 
 def sums(series: list[list[float]], length: int) -> list[float]:
-    """Column by column."""
+    """Adds up the series column by column."""
     found = [0.0] * length
     for one in series:
         found = [total + value for total, value in zip(found, one, strict=True)]
@@ -131,12 +131,12 @@ def sums(series: list[list[float]], length: int) -> list[float]:
 
 
 def most_at_once(managers: list[Manager]) -> int:
-    """The most workers that were registered at the same time."""
+    """Returns the most workers that were registered at the same time."""
     changes = []
     for manager in managers:
         for begin, end, workers in manager.spans:
             changes += [(begin, workers), (end, -workers)]
-    # At the same moment those that go are first: a manager may register anew.
+    # At the same moment, removals are counted first: a manager may register again.
     most = now = 0
     for _, change in sorted(changes):
         now += change
@@ -153,14 +153,14 @@ def used_s(manager: Manager) -> float:
 
 
 def throughput(run: Run) -> float | None:
-    """Tasks done for each second between the first acceptance and the last answer."""
+    """Returns the tasks done per second between the first acceptance and the last answer."""
     if run.first_task is None or run.last_answer is None or run.last_answer <= run.first_task:
         return None
     return run.done / (run.last_answer - run.first_task)
 
 
 def _quantile(ordered: list[float], q: float) -> float:
-    """Between neighbours in proportion, as numpy and R do."""
+    """Interpolates linearly between neighbours, as numpy and R do."""
     place = q * (len(ordered) - 1)
     low = int(place)
     high = min(low + 1, len(ordered) - 1)

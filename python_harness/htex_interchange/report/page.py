@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, which asks no other machine for anything."""
+"""Builds the page: one HTML file that contains everything and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from htex_interchange.report.series import Series, series_of
 
 HERE = Path(__file__).resolve().parent
 NEW_LINE = "\n"
-# Letters after a number, not the name of an escaped character.
+# The letters of a unit after a number, but not the name of an HTML entity.
 UNIT = re.compile(r"(?<=\u00a0)(?:[^\W\d_]|[/%-])+")
 KINDS = {LOOK: "Look here:", LIMIT: "Note:"}
 
-# The browser itself refuses whatever would leave the page.
+# The browser refuses everything that would contact another machine.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src blob: data:"
 )
@@ -28,7 +28,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A headline figure; `note` stands below it in small."""
+    """A headline figure; `note` is shown below it in small letters."""
 
     name: str
     value: str
@@ -36,7 +36,8 @@ class Figure:
 
 
 def page_of(runs: list[Run], made_at: float) -> str:
-    """The HTML of a page on these runs, a section for each. `made_at`: seconds since the epoch."""
+    """Returns the HTML of a page on these runs, with a section for each. `made_at`: seconds since
+    the epoch."""
     title = f"Run report: {label_of(runs[0])}" if len(runs) == 1 else "Run reports"
     sections = [_section(run, f"r{place}") for place, run in enumerate(runs, 1)]
     return "".join(
@@ -57,7 +58,7 @@ def page_of(runs: list[Run], made_at: float) -> str:
 
 
 def label_of(run: Run) -> str:
-    """What the executor is called; else the folder that its events lie in, or their file."""
+    """Returns the executor's label; without one, the folder of the events, or their file."""
     label = (run.start or {}).get("label")
     if isinstance(label, str) and label:
         return label
@@ -66,14 +67,14 @@ def label_of(run: Run) -> str:
 
 
 def figures_of(run: Run) -> list[Figure]:
-    """The headline. A figure that the events cannot give is left out."""
+    """Returns the headline figures. A figure that the events cannot give is left out."""
     answered = [
         Figure("Tasks", units.count(run.tasks)),
         Figure(
             "Done", units.count(run.done), units.share(run.done, run.tasks) if run.tasks else ""
         ),
         Figure(
-            "Failed in HTEX", units.count(run.failed_count), "a task's own exception is a result"
+            "Failed in HTEX", units.count(run.failed_count), "a task's own exception counts as done"
         ),
         Figure("Without an answer", units.count(run.unanswered)),
         Figure("Duration", units.duration(run.duration_s), "from the first event to the last"),
@@ -173,7 +174,7 @@ def _with_small_units(value: str) -> str:
 
 
 def _pictures(run: Run, series: Series, prefix: str) -> str:
-    """Those for which there is something to draw."""
+    """Returns the pictures for which there is something to draw."""
     picturer = Picturer(run, series, prefix)
     parts = ["<h2>Pictures</h2>"]
     if run.tasks:
@@ -186,7 +187,7 @@ def _pictures(run: Run, series: Series, prefix: str) -> str:
             picturer.distribution(
                 "queueing",
                 "Time in the queue",
-                "From acceptance by the interchange to (the last) dispatch to a manager.",
+                "From acceptance by the interchange to the (last) dispatch to a manager.",
                 histogram(run.waits_s),
                 waits,
             )
@@ -196,8 +197,8 @@ def _pictures(run: Run, series: Series, prefix: str) -> str:
             picturer.distribution(
                 "flight",
                 "Time in flight",
-                "From dispatch until the result was passed on, of tasks "
-                "that were done; prefetched tasks wait at their manager first.",
+                "From dispatch until the result was forwarded, for tasks that were done. It "
+                "includes the time that a prefetched task waited at its manager.",
                 histogram(run.flights_s),
                 flights,
             )
@@ -210,7 +211,7 @@ def _pictures(run: Run, series: Series, prefix: str) -> str:
 def _picture(picture: Picture) -> str:
     drawings, data = "".join(picture.drawings), ""
     if picture.data:
-        # A "<" could end the script, if a block is called so.
+        # A block's name may contain "<", which could end the script element.
         data = picture.data.replace("<", "\\u003c")
         data = f'<script type="application/json">{data}</script>'
     return (
@@ -220,7 +221,7 @@ def _picture(picture: Picture) -> str:
 
 
 def _origin(run: Run) -> str:
-    """What was read, and which lines could not be."""
+    """Describes what was read, and which lines could not be read."""
     reading = run.reading
     files = units.counted(len(run.source.files), "file")
     text = f"Read from {escape(run.source.name)} ({files}, {units.counted(reading.lines, 'line')})."
@@ -250,10 +251,11 @@ def _footer(made_at: float) -> str:
     return (
         f"Made {units.date(made_at)} {units.clock(made_at)} {units.zone(made_at, made_at)} from "
         "the interchange's events. A worker counts as used while its manager has a task for it: a "
-        "manager's used workers are its tasks in flight (a task that takes several worker slots, "
-        "by its `cores` or `memory`, is as many), at most as many as it has workers; those of a "
-        "manager that was lost count until it was given up. The interchange does not see when a "
-        "worker begins a task, nor whether a result is an exception."
+        "manager has as many used workers as tasks in flight, but no more than it has workers. A "
+        "task that takes several worker slots, by its `cores` or `memory`, counts as several. "
+        "Workers of a lost manager count until the interchange gave the manager up. The "
+        "interchange does not see when a worker begins a task, nor whether a result is an "
+        "exception."
     )
 
 

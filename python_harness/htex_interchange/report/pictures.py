@@ -1,7 +1,7 @@
-"""The pictures of a run: what is in flight, how fast it goes, and what the workers do.
+"""The pictures of a run: tasks in flight, throughput, and the use of the workers.
 
-Each gives its drawing for a layout, a caption that says how to read it, and a description in
-words for those who do not see it.
+Each picture has a drawing for each layout, a caption that says how to read it, and a description in
+words for readers who cannot see it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LOSSES_MARKED = 100
 
 @dataclass(frozen=True)
 class Picture:
-    """`drawings` are the same picture for several widths, as SVG. `data` is what a pointer
-    over it shows (JSON), empty if it shows nothing."""
+    """A picture of the page. `drawings` are the same picture for several widths, as SVG. `data` is
+    what is shown under a pointer (JSON), or empty."""
 
     name: str
     heading: str
@@ -37,7 +37,7 @@ class Picture:
 
 
 class Picturer:
-    """Draws the pictures of one run; `prefix` makes their names unique on a page of several."""
+    """Draws the pictures of one run; `prefix` makes their names unique on a page of runs."""
 
     def __init__(self, run: Run, series: Series, prefix: str) -> None:
         self.run = run
@@ -52,7 +52,7 @@ class Picturer:
             ("in the queue", series.queued, "queue"),
         ]
         if any(series.unplaced):
-            layers.insert(0, ("in flight at managers not known", series.unplaced, "c5"))
+            layers.insert(0, ("in flight at unknown managers", series.unplaced, "c5"))
         most = [f"{name} {max(values):,.1f}" for name, values, _ in layers]
 
         def draw(layout: Layout) -> Drawing:
@@ -68,9 +68,9 @@ class Picturer:
         return self._timed(
             "in-flight",
             "Tasks in the queue and in flight",
-            "Tasks that workers had, tasks that managers had prefetched and not begun, and tasks "
-            "in the interchange's queue, on top of each other.",
-            f"Stacked areas over time. The most at once, as means of columns: {', '.join(most)}.",
+            "Stacked: tasks that workers had, tasks that managers had prefetched but not started, "
+            "and tasks in the interchange's queue.",
+            f"Stacked areas over time. Highest values, as means of columns: {', '.join(most)}.",
             draw,
             series.edges,
             [(name, values) for name, values, _ in layers],
@@ -93,8 +93,8 @@ class Picturer:
         return self._timed(
             "answered",
             "Tasks answered so far",
-            "Done is a task whose result was passed on, also if that result is an exception of "
-            "its own; failed are those that HTEX gave up, as with a lost manager.",
+            "A task is done when its result was forwarded, even if that result is the task's own "
+            "exception. A task has failed in HTEX if HTEX gave it up, as with a lost manager.",
             f"Lines over time that end at {run.done:,} done and {run.failed_count:,} failed.",
             draw,
             series.edges,
@@ -123,7 +123,8 @@ class Picturer:
         return self._timed(
             "throughput",
             "Throughput",
-            "Tasks done. The mean is that from the first acceptance to the last answer.",
+            "Rate of tasks done. The mean covers the time from the first acceptance to the last "
+            "answer.",
             f"Tasks done over time; mean {shown}, at most {units.rate(most)} over {width}.",
             draw,
             series.throughput_edges,
@@ -151,8 +152,8 @@ class Picturer:
         return self._timed(
             "workers",
             "Workers with a task, by block",
-            "Coloured: workers that had a task. The line: workers of registered managers. What "
-            "is between them was idle.",
+            "Coloured areas: workers that had a task. Line: all workers of registered managers. "
+            "Workers between the areas and the line were idle.",
             f"Stacked areas over time under a line. {used} of the registered time was used; at "
             f"most {max(series.registered):,.1f} workers were registered.",
             draw,
@@ -187,8 +188,8 @@ class Picturer:
         return self._picture(
             "worker-time",
             "Where the workers' time went",
-            f"All of the {units.worker_time(whole)} for which workers were registered. Only the "
-            "time of idle workers beside waiting tasks could have been used by these tasks.",
+            f"All of the {units.worker_time(whole)} for which workers were registered. Waiting "
+            "tasks could have used only the time of workers that were idle while tasks waited.",
             f"A bar of shares: {words}.",
             draw,
         )
@@ -197,13 +198,13 @@ class Picturer:
         run, series = self.run, self.series
         caption = "Each row is a manager"
         if series.managers_in_a_row > 1:
-            caption = f"Each row stands for up to {series.managers_in_a_row} managers, which are "
-            caption += f"averaged: there are {units.count(len(run.managers))}"
-        caption += ", in the order of blocks; empty where none was registered. The colour is the "
+            caption = f"Each row is the average of up to {series.managers_in_a_row} managers, of "
+            caption += f"{units.count(len(run.managers))} in all"
+        caption += ", in the order of blocks; empty while none was registered. The colour is the "
         caption += "share of the workers that had a task."
         beyond = strip.marks_of(run, series.rows)[1]
         if beyond:
-            caption += f" {units.counted(beyond, 'mark')} more are not drawn."
+            caption += f" {units.counted(beyond, 'more mark')} are not drawn."
         return self._picture(
             "managers",
             "Managers",
@@ -240,7 +241,7 @@ class Picturer:
 
         if found.clamped:
             number = units.counted(found.clamped, "task")
-            caption += f" {number} took less than 10 µs and stand in the first bar."
+            caption += f" {number} took less than 10 µs and are counted in the first bar."
         return self._picture(
             name,
             heading,
@@ -255,7 +256,7 @@ class Picturer:
     def _time_drawing(
         self, layout: Layout, unit: str, keys: list[Key], most: float, *, whole: bool = True
     ) -> Drawing:
-        """With its axes: time to the right, `unit` upwards from 0."""
+        """Returns a drawing with its axes: time to the right, `unit` upwards from 0."""
         drawing = Drawing(layout, layout.height)
         drawing.legend(unit, keys)
         ticks = count_ticks(most, whole=whole)
@@ -267,14 +268,14 @@ class Picturer:
         return drawing
 
     def _with_losses(self, drawing: Drawing) -> Drawing:
-        """At the top a cross where a manager was lost with tasks, and an arrow where the
+        """Draws, along the top, a cross where a manager was lost with tasks, and an arrow where the
         interchange was restarted."""
         for loss in [loss for loss in self.run.losses if loss.tasks][:LOSSES_MARKED]:
             host = f" ({loss.manager.host})" if loss.manager.host else ""
             title = f"manager {loss.manager.name}{host} lost with {loss.tasks} tasks"
             drawing.mark(drawing.x(loss.t), drawing.top, "lost", title)
         for restart in self.run.restarts[:LOSSES_MARKED]:
-            title = f"the interchange was restarted; it {restart.why}"
+            title = f"the interchange was restarted: its process {restart.why}"
             drawing.mark(drawing.x(restart.t), drawing.top, "restarted", title)
         return drawing
 
@@ -288,13 +289,13 @@ class Picturer:
         edges: list[float],
         shown: Sequence[tuple[str, Sequence[float]]],
     ) -> Picture:
-        """A picture over time, with what a pointer over it shows."""
+        """Returns a picture over time, with the data that are shown under a pointer."""
         offsets = {time.localtime(t).tm_gmtoff for t in (self.run.begin, self.run.until)}
         data = {
             "begin": self.run.begin,
             "until": self.run.until,
             "width": edges[1] - edges[0],
-            # Only if the clock was not changed to or from summer time meanwhile.
+            # None if the clock was changed to or from summer time during the run.
             "utc_offset_s": offsets.pop() if len(offsets) == 1 else None,
             "series": [[label, [_short(value) for value in values]] for label, values in shown],
         }
@@ -320,20 +321,21 @@ class Picturer:
 
 
 def time_parts(run: Run) -> list[tuple[str, float, str]]:
-    """What the workers' time went into, with its seconds and its colour; nothing of no length."""
+    """Returns the parts of the workers' time, each with its seconds and its colour, without empty
+    parts."""
     spent = run.worker_time
     parts = [
         ("had a task", spent.used, "c1"),
         ("idle, tasks in the queue", spent.idle[IN_QUEUE], "bad"),
         ("idle, tasks waited at other managers", spent.idle[AT_MANAGERS], "c2"),
-        ("idle, nothing waited", spent.idle[NOWHERE], "idle"),
-        ("idle, manager got nothing new", spent.closed, "rest"),
+        ("idle, no task waited", spent.idle[NOWHERE], "idle"),
+        ("idle, manager got no new tasks", spent.closed, "rest"),
     ]
     return [part for part in parts if part[1] > 0]
 
 
 def _decades_around(found: Histogram) -> tuple[float, float]:
-    """At least two of them, so that a single bar is not the whole picture."""
+    """Returns a range of at least two decades, so that a single bar does not fill the picture."""
     low, high = found.edges[0], found.edges[-1]
     while high / low < 99.0:
         low, high = low / 10**0.1, high * 10**0.1
@@ -341,5 +343,5 @@ def _decades_around(found: Histogram) -> tuple[float, float]:
 
 
 def _short(value: float) -> float:
-    """Three significant figures are enough to read."""
+    """Rounds to three significant figures, which are enough to read."""
     return float(f"{value:.3g}") if value < 1000 else round(value)

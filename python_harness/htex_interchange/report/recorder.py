@@ -1,7 +1,8 @@
-"""Goes through the events of an interchange once, and keeps the books of each run in them.
+"""Reads the events of an interchange once, and records each run in them.
 
-What is asked for at each event stands in attributes of the recorder itself: a run may have ten
-million events. An event is taken wholly or not at all: fields are read before anything changes.
+State that every event needs is kept in attributes of the recorder itself, for speed: a run may have
+ten million events. An event is recorded completely or not at all: its fields are read before
+anything changes.
 """
 
 from __future__ import annotations
@@ -28,20 +29,22 @@ from htex_interchange.report.model import (
 )
 from htex_interchange.report.steps import Columns, Steps
 
-# Whatever may become of a manager after its registration.
+# All states that a manager can enter after its registration.
 STATES = (*ENDING, *CLOSING, "failing", "back", "gave_up")
 MANAGER_LOST = "ManagerLost"
 
-# Manager, when it was dispatched, when it was accepted, and how many of its workers it takes.
+# Manager, time of dispatch, time of acceptance, and number of the manager's workers that the task
+# takes.
 InFlight = tuple[Manager, float, float | None, int]
 
 
 class Unknown(Exception):
-    """An event that this report does not know; a newer interchange may write it."""
+    """An event that this report does not know; a newer interchange may write such events."""
 
 
 def runs_of(source: Source) -> list[Run]:
-    """The runs in a source, in order: as a rule one, but a file can be appended to."""
+    """Returns the runs in a source, in order: usually one, but an interchange can append to an old
+    file."""
     reading = Reading()
     recorder = Recorder(source, reading)
     for batch in batches(source, reading):
@@ -50,7 +53,7 @@ def runs_of(source: Source) -> list[Run]:
 
 
 class Recorder:
-    """Takes batches of events; `finish` gives the runs in them."""
+    """Takes batches of events; `finish` returns the runs in them."""
 
     # Set when a run begins.
     _run: Run
@@ -61,7 +64,7 @@ class Recorder:
         self._finished: list[Run] = []
         self._has_begun = False
         self._count = 0
-        # The latest `start` line, and whether all that came before it may be gone.
+        # The latest `start` line, and whether events before it may have been removed.
         self._head: Event | None = None
         self._lacks_beginning = source.may_lack_beginning
         self._others = {
@@ -123,10 +126,10 @@ class Recorder:
         self._waiting: dict[int, float] = {}
         self._flying: dict[int, InFlight] = {}
         self._present: dict[str, Manager] = {}
-        # Over all registered managers: busy workers, idle ones of those that take tasks and of
-        # those that do not, and tasks that wait at managers.
+        # Over all registered managers: busy workers, idle workers of managers that accept tasks,
+        # idle workers of managers that do not, and tasks that wait at managers.
         self._busy = self._idle = self._idle_closed = self._prefetched = 0
-        # Seconds, and worker-seconds, as in the run.
+        # Seconds and worker-seconds, with the meanings of the run's fields of the same names.
         self._waiting_s = self._run.waiting_s
         self._idle_s = self._run.worker_time.idle
         self._used_s = self._closed_s = self._saturated_s = 0.0
@@ -136,7 +139,7 @@ class Recorder:
         self._shortest_kept = 0.0
 
     def _advance(self, t: float) -> None:
-        """Books the time since the last event; nothing changed in it."""
+        """Counts the time since the last event, in which nothing changed."""
         dt = t - self._now
         if dt < 0:
             self._run.set_back_s = max(self._run.set_back_s, -dt)
@@ -201,7 +204,7 @@ class Recorder:
         if accepted is not None:
             run.queued_steps.step(-1)
         elif task in self._flying:
-            # That it was answered, and accepted once more, is missing.
+            # The events of the task's answer and of its second acceptance are missing.
             self._land(task)
         else:
             self._note_orphan()
@@ -212,13 +215,14 @@ class Recorder:
         self._load(manager, 1, slots)
 
     def _land(self, task: int) -> InFlight:
-        """The task is at its manager no longer."""
+        """Removes the task from its manager."""
         flight = self._flying.pop(task)
         self._load(flight[0], -1, -flight[3])
         return flight
 
     def _load(self, manager: Manager, tasks: int, slots: int) -> None:
-        """A manager has so many more tasks, which take so many more of its workers."""
+        """Adds tasks to a manager, and the workers that these tasks take; negative numbers remove
+        them."""
         busy, waiting = manager.busy_and_waiting()
         manager.in_flight += tasks
         manager.taken += slots
@@ -282,14 +286,15 @@ class Recorder:
         self._last_answer = (self._now, self._used_s, self._idle_s[NOWHERE])
 
     def _settle_undispatched(self, task: int) -> None:
-        """Answered without an event of its dispatch: it had none, or that is missing."""
+        """Records the answer of a task without an event of its dispatch: there was none, or it is
+        missing."""
         if self._waiting.pop(task, None) is not None:
             self._run.queued_steps.step(-1)
         else:
             self._note_orphan()
 
     def _note_orphan(self) -> None:
-        """A task that is seen here for the first time, though not at its acceptance."""
+        """Counts a task whose first event is not its acceptance."""
         self._run.tasks += 1
         self._run.orphans += 1
 
@@ -325,7 +330,7 @@ class Recorder:
         manager = self._present.get(name) or self._unregistered(name)
         self._mark(manager, state)
         if state == "gave_up":
-            # It goes on; what it had of these tasks is answered.
+            # The manager stays registered, and these tasks have been answered as failed.
             self._run.losses.append(Loss(self._now, manager, state, tasks, None))
         elif state in ENDING:
             if state != "drained":
@@ -340,7 +345,7 @@ class Recorder:
             self._change(manager, state)
 
     def _change(self, manager: Manager, state: str) -> None:
-        """It gets no tasks from now on, or gets some again."""
+        """Records that a manager stops getting tasks, or gets tasks again."""
         present = manager.present
         self._leave(manager)
         if state == "back":
@@ -351,7 +356,8 @@ class Recorder:
             self._enter(manager)
 
     def _register(self, name: str, event: Event, workers: int) -> None:
-        """By the same connection a manager may register twice, and keeps its tasks."""
+        """Registers a manager. A manager may register twice over the same connection, and keeps its
+        tasks."""
         manager = self._present.get(name)
         if manager is None:
             manager = Manager(name, Steps(self._columns), since=self._now)
@@ -370,7 +376,7 @@ class Recorder:
         self._enter(manager)
 
     def _unregistered(self, name: str) -> Manager:
-        """A manager whose registration is missing: how many workers it has is not known."""
+        """Adds a manager whose registration is missing: its number of workers is not known."""
         if not isinstance(name, str):
             raise TypeError(f"manager is {name!r}")
         manager = Manager(name, Steps(self._columns), since=self._now)
@@ -386,7 +392,7 @@ class Recorder:
             manager.marks_beyond += 1
 
     def _enter(self, manager: Manager) -> None:
-        """Its workers and tasks count from now on."""
+        """Counts a manager's workers and tasks from now on."""
         manager.present = True
         manager.counted_since = self._now
         self._count_workers(manager, 1)
@@ -403,7 +409,8 @@ class Recorder:
         self._shift(manager, sign * manager.workers, sign * busy, sign * waiting, tasks)
 
     def _shift(self, manager: Manager, workers: int, busy: int, waiting: int, tasks: int) -> None:
-        """So many more are registered, busy, waiting, and in flight at a manager."""
+        """Adds to the numbers of workers registered, workers busy, tasks waiting, and tasks in
+        flight at a manager."""
         idle = workers - busy
         if manager.closed:
             self._idle_closed += idle
@@ -422,18 +429,19 @@ class Recorder:
     # --- the interchange itself
 
     def _start(self, t: float, event: Event) -> None:
-        """Each file repeats the line of its process: only another one begins another run."""
+        """Handles a `start` line. Each file repeats the line of its process, so only a different
+        line can begin another run."""
         if event == self._head:
             return
         if self._has_begun and _run_of(event) == _run_of(self._head or {}):
-            # Another process of it, which has taken the place of the one before.
+            # Another process of the same run, which replaced the previous process.
             self._head = self._run.start = event
             return
         if self._has_begun:
             self._close()
             self._lacks_beginning = False
         self._head = event
-        # If the oldest files are gone, what is left begins later than the process did.
+        # If the oldest files are gone, the remaining events begin later than the process did.
         if not self._lacks_beginning:
             self._begin(t)
 
@@ -456,7 +464,7 @@ class Recorder:
         self._run.dropped += lines
 
     def _close(self) -> None:
-        """Ends the run at its last event; what is still there then stays unanswered."""
+        """Ends the run at its last event; tasks that are outstanding then stay unanswered."""
         run, now = self._run, self._now
         run.events = self._count
         if self._something_waits:
@@ -495,5 +503,5 @@ class Recorder:
 
 
 def _run_of(head: Event) -> tuple[object, ...]:
-    """What the first lines of all processes of a run have in common."""
+    """Returns what the first lines of all processes of a run have in common."""
     return tuple(head.get(key) for key in ("t", "host", "logdir", "label"))

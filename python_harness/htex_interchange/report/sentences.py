@@ -1,7 +1,9 @@
-"""What the data say, in plain words: each sentence comes of one rule, and stands only if it holds.
+"""Describes the data in plain words: each sentence comes from one rule, and appears only if it
+holds.
 
-A rule gets the run and gives one sentence or none. Where a figure could mislead it says of what it
-is a share. `kind` tells how to show it: a fact, something to look at, or a limit of the data.
+A rule gets the run and returns one sentence or None. A figure that could mislead is given with the
+whole that it is a share of. `kind` says how to show a sentence: as a fact, as something to look at,
+or as a limit of the data.
 """
 
 from __future__ import annotations
@@ -17,19 +19,20 @@ from htex_interchange.report.model import AT_MANAGERS, IN_QUEUE, NOWHERE, Manage
 
 FACT, LOOK, LIMIT = "fact", "look", "limit"
 
-# Shares below which something is not worth a sentence.
+# Limits below which something is not worth a sentence: shares of the run, and seconds.
 WORTH_SAYING = 0.01
 MOST = 0.5
 LATE_SHARE = 0.02
 LATE_S = 1.0
 TAIL_SHARE = 0.05
 TAIL_IDLE_SHARE = 0.2
-# Times the longest flight that ended.
+# A task probably hangs after this many times the longest flight that ended.
 HANGS_AFTER = 3.0
 CLOCK_SLACK_S = 1.0
 LOGS = ("interchange.log", "interchange.jsonlog")
 LOG_END_BYTES = 1 << 14
-# The code of the line in which it tells which signal ended it: in text, and in JSON.
+# The ends of the log line that reports which signal ended the interchange: in a text log, and in a
+# JSON log.
 EXITING = (" [exiting]", '"code": "exiting"}')
 
 
@@ -40,15 +43,15 @@ class Sentence:
 
 
 def sentences(run: Run) -> list[Sentence]:
-    """In the order in which they are read: what happened, what was slow, what is not known."""
+    """Returns the sentences in reading order: what happened, what was slow, what is unknown."""
     return [sentence for rule in RULES if (sentence := rule(run))]
 
 
 def outcome(run: Run) -> Sentence | None:
     if not run.tasks and run.is_partial:
-        return Sentence(FACT, "No task is in the events, of which some are missing.")
+        return Sentence(FACT, "The events contain no task; some events are missing.")
     if not run.tasks:
-        return Sentence(FACT, f"No task came in {units.duration(run.duration_s)}.")
+        return Sentence(FACT, f"No task arrived in {units.duration(run.duration_s)}.")
     if run.tasks == 1:
         done = "was done" if run.done else "failed" if run.failed_count else "has no answer yet"
         return Sentence(
@@ -68,7 +71,7 @@ def managers_or_none(run: Run) -> Sentence | None:
     if run.managers:
         return None
     if run.is_partial:
-        return Sentence(LIMIT, "No manager is in the events, of which some are missing.")
+        return Sentence(LIMIT, "The events contain no manager; some events are missing.")
     waited = " Every task stayed in the queue." if run.unanswered_queued == run.tasks else ""
     return Sentence(LOOK, "No manager registered." + (waited if run.tasks else ""))
 
@@ -78,19 +81,20 @@ def how_it_ended(run: Run) -> Sentence | None:
         return None
     why = (
         "the interchange was still running when this report was made, was killed, or could not "
-        "write its last ones."
+        "write its last events."
     )
     if was_told_to_end(run):
-        why = "the interchange was told to end, as its log says, and they were not all written."
+        why = "the interchange got a signal to end, as its log says, and did not write all events."
     moment = units.moment(run.until, run.begin, run.until)
-    text = f"The events end at {moment} without a last word: {why}"
+    text = f"The events end at {moment} without an `end` event: {why}"
     if run.reading.cut_off:
         text += " The last line is cut off."
     return Sentence(LIMIT, text)
 
 
 def was_told_to_end(run: Run) -> bool:
-    """Parsl gives it 50 ms, in which a busy machine may write its log and not the last events."""
+    """Whether the log reports a signal to end. Parsl gives the interchange 50 ms to end: a busy
+    machine may write the log in that time, but not the last events."""
     pid = run.start.get("pid") if run.start else None
     for name in LOGS:
         try:
@@ -120,13 +124,13 @@ def wide_tasks(run: Run) -> Sentence | None:
     which = f"{units.count(run.wide_tasks)} of {units.counted(run.tasks, 'task')}"
     return Sentence(
         FACT,
-        f"{which} took several workers of a manager each, up to {units.count(run.widest)}: all of "
-        "these count as workers that had a task.",
+        f"{which} took several workers of a manager each, up to {units.count(run.widest)}: all "
+        "these workers count as having a task.",
     )
 
 
 def first_manager_was_late(run: Run) -> Sentence | None:
-    """Tasks that waited for a first worker at all: time of the batch system."""
+    """Reports how long tasks waited for the first worker: this is time of the batch system."""
     known = [manager.since for manager in run.managers]
     if run.first_task is None or not known or run.is_partial:
         return None
@@ -136,7 +140,7 @@ def first_manager_was_late(run: Run) -> Sentence | None:
     share = units.share(late, run.duration_s)
     return Sentence(
         LOOK,
-        f"The first manager registered {units.duration(late)} after the first task came "
+        f"The first manager registered {units.duration(late)} after the first task arrived "
         f"({share} of the run).",
     )
 
@@ -150,18 +154,21 @@ def blocks_came_late(run: Run) -> Sentence | None:
     if late < max(LATE_S, LATE_SHARE * run.duration_s):
         return None
     which = "" if len(found) == 2 else f", the last of {units.counted(len(found), 'block')},"
-    return Sentence(LOOK, f"Block {last}{which} came {units.duration(late)} after block {first}.")
+    return Sentence(
+        LOOK, f"Block {last}{which} registered {units.duration(late)} after block {first}."
+    )
 
 
 def more_workers(run: Run) -> Sentence | None:
-    """Only where every worker that took tasks was busy would one more have had something to do."""
+    """Reports the time in which all workers that accept tasks were busy: only then could another
+    worker have helped."""
     if run.is_partial or _is_small(run.saturated_s, run.duration_s):
         return None
     return Sentence(
         LOOK if run.saturated_s >= MOST * run.duration_s else FACT,
         f"For {units.share(run.saturated_s, run.duration_s)} of the run "
-        f"({units.duration(run.saturated_s)}) tasks waited and every worker that took tasks had "
-        "one: more workers that these tasks fit would have had work then.",
+        f"({units.duration(run.saturated_s)}) tasks waited while every worker that accepted tasks "
+        "was busy: more workers that fit these tasks would have had work in this time.",
     )
 
 
@@ -174,7 +181,7 @@ def nothing_waited(run: Run) -> Sentence | None:
         FACT,
         f"For {units.share(run.waiting_s[NOWHERE], run.duration_s)} of the run "
         f"({units.duration(run.waiting_s[NOWHERE])}) no task waited, neither in the queue nor at "
-        "a manager: more workers would not have helped then.",
+        "a manager: more workers would not have helped in this time.",
     )
 
 
@@ -186,10 +193,10 @@ def idle_while_queued(run: Run) -> Sentence | None:
         LOOK,
         f"Workers were idle for {units.share(time.idle[IN_QUEUE], time.registered)} of their time "
         f"({units.worker_time(time.idle[IN_QUEUE])}) while tasks waited in the interchange's "
-        "queue. Tasks that ask for more than those workers had (`cores`, `node` and the like) can "
-        "do that, or a manager selector that keeps tasks from some managers, or a submit process "
-        "that does not take its results; interchange.log tells of the latter, and of tasks that "
-        "fit no manager.",
+        "queue. Possible causes: tasks that ask for more than those workers had (`cores`, `node` "
+        "and the like), a manager selector that keeps tasks from some managers, or a submit "
+        "process that does not read its results. interchange.log reports such a submit process, "
+        "and tasks that fit no manager.",
     )
 
 
@@ -201,7 +208,8 @@ def idle_while_prefetched(run: Run) -> Sentence | None:
         LOOK,
         f"Workers were idle for {units.share(time.idle[AT_MANAGERS], time.registered)} of their "
         f"time ({units.worker_time(time.idle[AT_MANAGERS])}) while tasks waited at other managers "
-        "that had prefetched them: a smaller prefetch_capacity could have left them for those.",
+        "that had prefetched them: with a smaller prefetch_capacity, the idle workers could have "
+        "run these tasks.",
     )
 
 
@@ -211,14 +219,14 @@ def idle_but_closed(run: Run) -> Sentence | None:
         return None
     return Sentence(
         FACT,
-        f"{units.share(time.closed, time.registered)} of the workers' time "
-        f"({units.worker_time(time.closed)}) was that of idle workers whose managers got nothing "
-        "new: held, draining, or without a connection.",
+        f"Workers were idle for {units.share(time.closed, time.registered)} of their time "
+        f"({units.worker_time(time.closed)}) while their managers got no new tasks, being held, "
+        "draining, or without a connection.",
     )
 
 
 def tail(run: Run) -> Sentence | None:
-    """At the end the last tasks run, and workers beside them have nothing to do."""
+    """Reports the end of the run, when the last tasks run and other workers have nothing to do."""
     if run.is_partial or run.unanswered or run.waited_until is None or run.last_answer is None:
         return None
     seconds = run.last_answer - run.waited_until
@@ -229,14 +237,14 @@ def tail(run: Run) -> Sentence | None:
     return Sentence(
         LOOK,
         f"In the last {units.duration(seconds)} before the last answer "
-        f"({units.share(seconds, run.duration_s)} of the run) nothing waited any more, and "
-        f"{units.share(idle, used + idle)} of the time of workers that took tasks was idle while "
+        f"({units.share(seconds, run.duration_s)} of the run) no task waited any more. Workers "
+        f"that accepted tasks were idle for {units.share(idle, used + idle)} of that time, while "
         "the last tasks ran.",
     )
 
 
 def still_in_flight(run: Run) -> Sentence | None:
-    """A task that hangs is far older than any that was done."""
+    """Reports a task that may hang: such a task is far older than the longest that was done."""
     if not run.oldest_in_flight or not run.longest_flights:
         return None
     oldest, longest = run.oldest_in_flight[0], run.longest_flights[0]
@@ -245,7 +253,7 @@ def still_in_flight(run: Run) -> Sentence | None:
     return Sentence(
         LOOK,
         f"Task {oldest.task} has been in flight for {units.duration(oldest.seconds)} at "
-        f"{place_of(oldest.manager)}; the longest that was done took "
+        f"{place_of(oldest.manager)}; of the tasks that were done, the longest took "
         f"{units.duration(longest.seconds)}.",
     )
 
@@ -265,7 +273,7 @@ def losses(run: Run) -> Sentence | None:
     given_up = [loss for loss in run.losses if loss.how == "gave_up"]
     if given_up:
         tasks = units.counted(sum(loss.tasks for loss in given_up), "task")
-        parts.append(f"{tasks} given up after a connection broke, at managers that came back")
+        parts.append(f"{tasks} given up at managers that reconnected after a broken connection")
     kind = LOOK if any(loss.tasks for loss in run.losses) else FACT
     return Sentence(kind, units.several(parts) + ".")
 
@@ -278,13 +286,13 @@ def restarts(run: Run) -> Sentence | None:
     down_s = sum(restart.down_s for restart in run.restarts)
     if len(run.restarts) == 1:
         when = f"The interchange was restarted at {moment}"
-        nobody = f"Nobody served for {units.duration(down_s)}"
+        down = f"It was down for {units.duration(down_s)}"
     else:
         when = f"The interchange was restarted {len(run.restarts)} times, the last at {moment}"
-        nobody = f"Nobody served for {units.duration(down_s)} in all"
+        down = f"It was down for {units.duration(down_s)} in all"
     return Sentence(
         LOOK,
-        f"{when}: it {last.why}. {nobody}, and events of the moments before may be missing.",
+        f"{when}: its process {last.why}. {down}, and the last events before that may be missing.",
     )
 
 
@@ -292,7 +300,7 @@ def failures(run: Run) -> Sentence | None:
     if not run.failed:
         return None
     by_number = sorted(run.failed.items(), key=lambda item: (-item[1], item[0]))
-    parts = [f"{units.count(number)} by {reason}" for reason, number in by_number]
+    parts = [f"{units.count(number)} with {reason}" for reason, number in by_number]
     return Sentence(
         LOOK, f"{units.counted(run.failed_count, 'task')} failed in HTEX: {units.several(parts)}."
     )
@@ -300,7 +308,7 @@ def failures(run: Run) -> Sentence | None:
 
 def closed_managers(run: Run) -> Sentence | None:
     parts = []
-    for state, words in (("held", "held"), ("draining", "drained at the end of their time")):
+    for state, words in (("held", "held"), ("draining", "drained after their drain_period")):
         number = sum(any(mark == state for _, mark in one.marks) for one in run.managers)
         if number:
             words = words if number > 1 else words.replace("their", "its")
@@ -315,13 +323,13 @@ def closed_managers(run: Run) -> Sentence | None:
 def missing_events(run: Run) -> Sentence | None:
     parts = []
     if run.may_lack_beginning:
-        parts.append("the beginning may be missing (only the newest files of events are kept)")
+        parts.append("the beginning may be missing (only the newest event files are kept)")
     if run.source.missing:
         numbers = units.several([str(number) for number in sorted(run.source.missing)])
         parts.append(f"rotated files are missing (number {numbers})")
     if run.dropped:
         lines = units.counted(run.dropped, "line")
-        parts.append(f"the interchange left out {lines} that the disk did not take")
+        parts.append(f"the interchange left out {lines} that it could not write to the disk")
     if run.reading.bad:
         lines = units.counted(run.reading.bad, "line")
         parts.append(f"{lines} could not be read")
@@ -332,20 +340,21 @@ def missing_events(run: Run) -> Sentence | None:
     text = units.several(parts)
     return Sentence(
         LIMIT,
-        f"{text[0].upper()}{text[1:]}: figures are near the truth, not exact, and sentences "
-        "on how the workers' time was used are left out.",
+        f"{text[0].upper()}{text[1:]}: figures are approximate, and sentences on how the workers' "
+        "time was used are left out.",
     )
 
 
 def others_beside(run: Run) -> Sentence | None:
-    """Of executors that were told one file each has its own, with its label in the name."""
+    """Names the other event files: executors that are given the same file name each write their own
+    file, with their label in its name."""
     newest = run.source.files[-1]
     others = sorted(shown(path.name) for path in beside(newest))
     if not others:
         return None
     return Sentence(
         FACT,
-        f"Other files of events lie beside {shown(newest.name)}: {units.several(others)}.",
+        f"Other event files in the folder of {shown(newest.name)}: {units.several(others)}.",
     )
 
 
@@ -355,8 +364,8 @@ def unknown_workers(run: Run) -> Sentence | None:
         return None
     return Sentence(
         LIMIT,
-        f"The registration of {units.counted(number, 'manager')} is not in the events: how "
-        "many workers they have is not known, and pictures of workers leave them out.",
+        f"The registration of {units.counted(number, 'manager')} is not in the events: the number "
+        "of their workers is unknown, and pictures of workers leave them out.",
     )
 
 
@@ -366,7 +375,7 @@ def unknown_events(run: Run) -> Sentence | None:
     number = units.counted(sum(run.reading.unknown.values()), "event")
     return Sentence(
         LIMIT,
-        f"{number} of kinds that this report does not know were passed over: "
+        f"{number} of kinds that this report does not know were skipped: "
         f"{units.several(sorted(run.reading.unknown))}.",
     )
 
@@ -377,7 +386,7 @@ def clock_was_set_back(run: Run) -> Sentence | None:
     return Sentence(
         LIMIT,
         f"The clock was set back by up to {units.duration(run.set_back_s)} during the run; "
-        "until it caught up, time stands still in this report.",
+        "until it had caught up, no time passes in this report.",
     )
 
 
@@ -409,7 +418,7 @@ RULES: tuple[Callable[[Run], Sentence | None], ...] = (
 
 
 def place_of(manager: Manager | None) -> str:
-    """A manager as people look for it."""
+    """Names a manager with its host and block."""
     if manager is None:
         return "no manager"
     block = "" if manager.block is None else f", block {manager.block}"

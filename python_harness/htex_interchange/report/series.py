@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from htex_interchange.report.figures import natural, present_by_column
 from htex_interchange.report.model import Manager, Run
 
-# As many as there are colours that can be told apart.
+# The number of colours that can be told apart.
 STACKED_BLOCKS_MAX = 7
 THROUGHPUT_COLUMNS_MAX = 128
 STRIP_ROWS_MAX = 64
@@ -19,7 +19,8 @@ STRIP_COLUMNS_MAX = 256
 
 @dataclass
 class Row:
-    """Some managers in a row of the strip: their worker-seconds by column, used and registered."""
+    """The managers in one row of the strip, and their worker-seconds by column, used and
+    registered."""
 
     label: str
     block: str | None
@@ -36,15 +37,16 @@ class Series:
     queued: list[float]
     prefetched: list[float]
     running: list[float]
-    # In flight at managers of which it is not known how many workers they have.
+    # Tasks in flight at managers whose number of workers is not known.
     unplaced: list[float]
-    # At the end of each column.
+    # Totals at the end of each column.
     done: list[int]
     failed: list[int]
-    # Columns of their own, wider ones; tasks done for each second.
+    # Tasks done per second, in separate, wider columns.
     throughput_edges: list[float]
     throughput: list[float]
-    # Busy workers by block, those with most used time; what is beyond them under "others".
+    # Busy workers by block, for the blocks with the most used time; the rest is summed up as
+    # "others".
     busy: list[tuple[str, list[float]]]
     registered: list[float]
     strip_edges: list[float]
@@ -82,8 +84,8 @@ def series_of(run: Run) -> Series:
 
 
 def _rows(run: Run) -> tuple[list[Row], int, dict[str, list[float]], list[float]]:
-    """The strip's rows, how many managers at most share one, and sums by block and over all.
-    Columns of single managers are not kept: there may be thousands."""
+    """Returns the strip's rows, the most managers that share a row, and sums by block and over all.
+    Columns of single managers are not kept, because there may be thousands of managers."""
     length = run.columns.count
     known = [manager for manager in run.managers if manager.is_known]
     known.sort(key=lambda manager: (natural(manager.block), manager.since, manager.name))
@@ -107,7 +109,8 @@ def _rows(run: Run) -> tuple[list[Row], int, dict[str, list[float]], list[float]
 
 
 def _groups(managers: list[Manager]) -> tuple[list[list[Manager]], int]:
-    """Rows of equally many managers each; of the same block, unless there are too many blocks."""
+    """Returns rows of equally many managers each, all of the same block unless there are too many
+    blocks."""
     by_block: dict[str | None, list[Manager]] = {}
     for manager in managers:
         by_block.setdefault(manager.block, []).append(manager)
@@ -134,7 +137,8 @@ def _block_name(manager: Manager) -> str:
 
 
 def _most_used(by_block: dict[str, list[float]]) -> list[tuple[str, list[float]]]:
-    """At most STACKED_BLOCKS_MAX, in the order of their names; the rest added up, last."""
+    """Returns at most STACKED_BLOCKS_MAX series in the order of their names, with the rest summed
+    up last."""
     if len(by_block) <= STACKED_BLOCKS_MAX:
         return [(f"block {name}", values) for name, values in by_block.items()]
     order = sorted(by_block, key=lambda name: sum(by_block[name]), reverse=True)
@@ -147,8 +151,8 @@ def _most_used(by_block: dict[str, list[float]]) -> list[tuple[str, list[float]]
 
 
 def _throughput(edges: list[float], done: list[int]) -> tuple[list[float], list[float]]:
-    """A rate needs some time to be one: a last column of less than half the width joins the one
-    before."""
+    """Returns edges and tasks per second. A last column of less than half the width is merged with
+    the previous one, because a rate over a very short time means nothing."""
     factor = math.ceil(len(done) / THROUGHPUT_COLUMNS_MAX)
     wide, counts = _every(edges, factor), [int(one) for one in _folded(done, factor)]
     if len(counts) > 1 and wide[-1] - wide[-2] < 0.5 * (wide[1] - wide[0]):
@@ -172,7 +176,7 @@ def _folded(values: Sequence[float], factor: int) -> list[float]:
 
 
 def _means(integrals: Sequence[float], spans: list[float]) -> list[float]:
-    # What is added and taken away at the same moment leaves a rounding error.
+    # Values that are added and removed at the same moment leave a rounding error.
     return [
         max(total / span, 0.0) if span > 0 else 0.0
         for total, span in zip(integrals, spans, strict=True)

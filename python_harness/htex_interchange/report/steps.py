@@ -1,8 +1,8 @@
 """Series over time in bounded memory: step functions and counts, integrated by columns.
 
-Nobody knows at the first event how long the run is. Time is cut into at most `COLUMNS` columns
-of equal width; when it goes beyond them, pairs of columns are folded into one and the width
-doubles. A step is written down once, in the column in which it happens, whatever comes after.
+The length of a run is unknown at its first event. Time is cut into at most `COLUMNS` columns of
+equal width. When time passes the last column, pairs of columns are folded into one and the width
+doubles. A step is recorded once, in the column in which it happens, and needs no later update.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ FIRST_WIDTH_S = 2.0**-10
 
 
 class Columns:
-    """The columns so far, and where the present moment lies in them."""
+    """The columns up to the present moment, and the position of that moment in them."""
 
     def __init__(self, begin: float) -> None:
         self.begin = begin
         self.now = begin
         self.width_s = FIRST_WIDTH_S
-        # The column of the present moment, its end, and how much of it is left.
+        # The present moment's column, that column's end, and the seconds left until that end.
         self.column = 0
         self.edge = begin + FIRST_WIDTH_S
         self.rest_s = FIRST_WIDTH_S
         self._series: list[Steps | Counts] = []
 
     def move(self, now: float) -> None:
-        """Time goes on; never back."""
+        """Moves the present moment to `now`, which is never earlier than before."""
         self.now = now
         if now >= self.edge:
             while now >= self.begin + self.width_s * COLUMNS:
@@ -40,11 +40,11 @@ class Columns:
 
     @property
     def count(self) -> int:
-        """How many there are up to the present moment."""
+        """The number of columns up to the present moment."""
         return self.column + 1
 
     def spans(self) -> list[float]:
-        """How many seconds of each have passed; only the last one is not whole."""
+        """Returns the seconds that have passed of each column; only the last is incomplete."""
         return [self.width_s] * self.column + [self.width_s - self.rest_s]
 
     def add(self, series: Steps | Counts) -> None:
@@ -59,8 +59,8 @@ class Steps:
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
         self.first = columns.column
-        # By column from `first` on: what its steps add to its own integral, and to the level
-        # of all later ones.
+        # By column from `first` on: what the column's steps add to the column's own integral, and
+        # what they add to the level of all later columns.
         self.areas = array("d", (0.0,))
         self.jumps = array("d", (0.0,))
         columns.add(self)
@@ -96,7 +96,7 @@ class Steps:
         self.first //= 2
 
     def integrals(self) -> list[float]:
-        """By column up to the present moment, the integral over the time that has passed."""
+        """Returns the integral over the time that has passed, by column up to the present."""
         columns, level, found = self.columns, 0.0, [0.0] * self.first
         for area, jump in zip(self.areas, self.jumps, strict=True):
             found.append(level * columns.width_s + area)
@@ -107,7 +107,7 @@ class Steps:
 
 
 class Counts:
-    """How many there were of something, by column."""
+    """Numbers of occurrences by column."""
 
     __slots__ = ("columns", "numbers")
 

@@ -15,7 +15,7 @@ from htex_interchange.report.svg import LEVELS, MARKS, Drawing, Key, Layout, tex
 HEIGHT_PX = 420
 ROW_PX_MAX, ROW_PX_MIN = 22.0, 5.0
 MARKS_DRAWN_MAX = 400
-# More rows than this stand without room between their blocks.
+# With more blocks than this, there is no gap between blocks.
 BLOCKS_APART_MAX = 24
 LABEL_PX = 12.0
 LABELS_PX_MAX = 110
@@ -23,12 +23,12 @@ BESIDE_PX = 12
 MARK_WORDS = {
     "lost": "lost",
     "replaced": "replaced",
-    "draining": "drain",
-    "held": "hold",
-    "failing": "fails everything",
+    "draining": "draining",
+    "held": "held",
+    "failing": "all tasks fail",
     "suspect": "connection closed",
-    "awaited": "block lost others",
-    "back": "back",
+    "awaited": "others of its block lost",
+    "back": "reconnected",
     "gave_up": "tasks given up",
 }
 
@@ -66,14 +66,14 @@ def draw(run: Run, series: Series, layout: Layout) -> Drawing:
 
 
 def marks_of(run: Run, rows: list[Row]) -> tuple[list[tuple[int, float, str, str]], int]:
-    """Row, time, state and words for each mark, and how many more there are. What matters most
-    comes first, if there are too many."""
+    """Returns row, time, state and words of each mark, and the number of marks that are left out.
+    If there are too many, the most important states are kept."""
     found = []
     for place, row in enumerate(rows):
         for manager in row.managers:
             for t, state in manager.marks:
                 if state in MARKS:
-                    words = f"{manager.host} {MARK_WORDS[state]}, "
+                    words = f"{manager.host}: {MARK_WORDS[state]}, "
                     words += units.moment(t, run.begin, run.until)
                     found.append((place, t, state, words))
     order = list(MARKS)
@@ -83,14 +83,14 @@ def marks_of(run: Run, rows: list[Row]) -> tuple[list[tuple[int, float, str, str
 
 
 def level_of(used: float, registered: float) -> int:
-    """0 only for wholly idle; LEVELS from 7/8 up."""
+    """Returns the level of use: 0 only if completely idle, LEVELS from 7/8 up."""
     if used <= 1e-9 * registered:
         return 0
     return min(LEVELS, int(used / registered * LEVELS) + 1)
 
 
 def _places(rows: list[Row]) -> tuple[list[float], float, float]:
-    """Where each row begins, how high it is, and the height of all of them."""
+    """Returns the offset of each row, the height of a row, and the height of all rows."""
     row_px = max(ROW_PX_MIN, min(ROW_PX_MAX, HEIGHT_PX / len(rows)))
     blocks = len({row.block for row in rows})
     gap = 3.0 if blocks <= BLOCKS_APART_MAX else 0.0
@@ -104,7 +104,8 @@ def _places(rows: list[Row]) -> tuple[list[float], float, float]:
 
 
 def _add_cells(drawing: Drawing, series: Series, tops: list[float], row_px: float) -> None:
-    """One path for each level of use; neighbours of the same level are one rectangle."""
+    """Draws one path for each level of use; neighbouring cells of the same level form one
+    rectangle."""
     paths: list[list[str]] = [[] for _ in range(LEVELS + 1)]
     inner = max(row_px - 1, 1)
     xs = [drawing.x(edge) for edge in series.strip_edges]
@@ -128,7 +129,7 @@ def _add_cells(drawing: Drawing, series: Series, tops: list[float], row_px: floa
 
 
 def _add_labels(drawing: Drawing, rows: list[Row], tops: list[float], row_px: float) -> None:
-    """The block's name once for its rows, where there is room for it."""
+    """Writes a block's name once for all its rows, where there is room for it."""
     free_from = -math.inf
     begin = 0
     for place in range(1, len(rows) + 1):

@@ -1,7 +1,8 @@
 """A small writer of pictures: axes, areas, lines and bars as inline SVG.
 
 Colours are names of CSS variables, so that one picture serves light, dark and print. Every picture
-is drawn twice, for wide and for narrow screens: text that is scaled with a picture is not legible.
+is drawn twice, for wide and for narrow screens, because text that is scaled with a picture is not
+legible.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from html import escape
 
 TEXT_PX = 13
 LINE_PX = 18
-# Of the ramp of colours: 0 for idle, LEVELS for wholly used.
+# The highest level of the colour ramp: 0 is idle, LEVELS is fully used.
 LEVELS = 8
 
 
@@ -30,13 +31,13 @@ class Layout:
 
 WIDE = Layout("wide", 960, 64, 16, 240, 9)
 NARROW = Layout("narrow", 380, 56, 8, 210, 4)
-# For two beside each other, or one on a narrow screen.
+# For two pictures side by side, or one on a narrow screen.
 HALF = Layout("half", 460, 58, 12, 200, 5)
 
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: `shape` is area, line, ramp (of colours) or one of the marks."""
+    """An entry of a legend: `shape` is area, line, ramp (of colours) or one of MARKS."""
 
     label: str
     colour: str
@@ -44,7 +45,7 @@ class Key:
 
 
 class Drawing:
-    """Parts of a picture, drawn one upon another into one plot area."""
+    """Parts of a picture, drawn on top of each other into one plot area."""
 
     def __init__(self, layout: Layout, height: int, *, below: int = 42) -> None:
         self.layout = layout
@@ -78,8 +79,8 @@ class Drawing:
         )
 
     def legend(self, title: str, keys: list[Key]) -> None:
-        """The unit of the vertical axis, and what the colours mean: above the plot area, in as
-        many rows as they need. Call it first."""
+        """Draws the unit of the vertical axis and the meanings of the colours above the plot area,
+        in as many rows as they need. Must be called first."""
         x, row = 0.0, 0
         places: list[tuple[float, int, str, Key | None]] = []
         if title:
@@ -117,14 +118,14 @@ class Drawing:
             x = self.x(value)
             self.add(f'<path class="tick" d="M{_n(x)} {self.bottom}v5"/>')
             half = text_width(label) / 2
-            # A label that would touch the one before, or leave the picture, is left out.
+            # A label that would touch the previous one, or reach beyond the picture, is left out.
             if x - half > last + 6 and x - half >= 0 and x + half <= self.layout.width:
                 self.text(x, self.bottom + 19, label, anchor="middle")
                 last = x + half
         self.text(self.right, self.bottom + 37, title, anchor="end", css="label axis")
 
     def vertical(self, value: float, row: int, text: str) -> None:
-        """A line up to a row above the plot area, with its name beside it."""
+        """Draws a line up to a row above the plot area, with its name beside it."""
         y = self.top - 9 - row * LINE_PX
         fits_before = self.x(value) - text_width(text) > 5
         anchor, beside = ("end", -5) if fits_before else ("start", 5)
@@ -143,7 +144,7 @@ class Drawing:
         )
 
     def box(self, x: float, end: float, colour: str, title: str, text: str) -> None:
-        """A part of a bar that lies, with a text in it if there is room."""
+        """Draws a part of a horizontal bar, with a text in it if there is room."""
         wide = max(end - x - 1, 0.5)
         self.add(
             f'<g><rect style="fill:var(--{colour})" x="{_n(x)}" y="{self.top}" '
@@ -157,7 +158,7 @@ class Drawing:
             )
 
     def stacked(self, edges: list[float], layers: list[tuple[list[float], str]]) -> None:
-        """Areas upon each other, constant between edges."""
+        """Draws areas on top of each other, constant between edges."""
         under = [0.0] * (len(edges) - 1)
         for values, colour in layers:
             over = [low + value for low, value in zip(under, values, strict=True)]
@@ -189,7 +190,7 @@ class Drawing:
         self.add(f"<g>{_mark(state, x, y)}<title>{escape(title)}</title></g>")
 
     def svg(self, name: str, title: str, description: str) -> str:
-        """The whole picture. `name` is its id on the page."""
+        """Returns the whole picture as SVG. `name` is its id on the page."""
         height = self.bottom + self.below
         geometry = f"{self.left},{self.right},{_n(self.top)},{_n(self.bottom)}"
         about = f"{name}-title {name}-desc"
@@ -201,7 +202,7 @@ class Drawing:
         )
 
 
-# What happens to managers, and to the interchange: the colour, and a path around the origin.
+# For what can happen to managers and to the interchange: the colour, and a path around the origin.
 MARKS = {
     "lost": ("bad", "M-4 -4L4 4M-4 4L4 -4"),
     "replaced": ("bad", "M-4 0H4M0 -4V4"),
@@ -248,7 +249,7 @@ def _swatch_width(key: Key) -> int:
 
 
 def text_width(text: str) -> float:
-    """About how wide a text is in the page's font."""
+    """Estimates how wide a text is in the page's font."""
     return sum(0.36 if char in " .,:;il1|()ftj'\u00a0" else 0.63 for char in text) * TEXT_PX
 
 

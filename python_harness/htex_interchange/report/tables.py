@@ -1,4 +1,4 @@
-"""The tables of a run as HTML: blocks, losses, the longest tasks, and those without an answer."""
+"""The tables of a run as HTML: blocks, losses, the longest tasks, and tasks without an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from htex_interchange.report.model import Flight, Loss, Manager, Run
 ROWS_MAX = 50
 IDS_SHOWN = 20
 
-# A heading, and whether its column holds numbers; None for a text of any length.
+# A column's heading, and whether the column holds numbers; None for a text of any length.
 Column = tuple[str, bool | None]
 CLASSES = {True: ' class="number"', False: "", None: ' class="long"'}
 
@@ -25,8 +25,8 @@ def all_of(run: Run) -> str:
             run,
             "Longest flights",
             run.longest_flights,
-            "From dispatch until the result was passed on, of tasks that were done; time that a "
-            "prefetched task waited at its manager is part of it.",
+            "From dispatch until the result was forwarded, for tasks that were done. It includes "
+            "the time that a prefetched task waited at its manager.",
         ),
         _flights(
             run,
@@ -47,17 +47,17 @@ def _blocks(run: Run) -> str:
         ("Block", False),
         ("Managers", True),
         ("Workers", True),
-        ("First came", False),
+        ("First registered", False),
         ("After the start", True),
-        ("Last gone", False),
+        ("Last ended", False),
         ("Tasks done", True),
         ("Worker time", True),
         ("Used", True),
         ("Lost", True),
     ]
-    note = "Workers: the most at once. Worker time: of all of them while they were registered."
+    note = "Workers: the most at once. Worker time: the sum over all workers while registered."
     if len(found) > ROWS_MAX:
-        note += f" The first {ROWS_MAX} of {units.count(len(found))} blocks."
+        note += f" Shown: the first {ROWS_MAX} of {units.count(len(found))} blocks."
     rows = [_block_row(run, block) for block in found[:ROWS_MAX]]
     return _table("Blocks", note, columns, rows)
 
@@ -70,7 +70,7 @@ def _block_row(run: Run, block: Block) -> list[str]:
         units.count(block.workers) if is_known else "not known",
         _moment(run, block.first),
         units.duration(block.first - run.begin),
-        "still there" if block.last is None else _moment(run, block.last),
+        "still registered" if block.last is None else _moment(run, block.last),
         units.count(block.done),
         units.worker_time(block.registered_s, of="") if is_known else "",
         units.share(block.used_s, block.registered_s),
@@ -88,20 +88,20 @@ def _losses(run: Run) -> str:
         ("Block", False),
         ("Silent for", True),
         ("Tasks lost", True),
-        ("Their ids", None),
+        ("Ids of these tasks", None),
     ]
     with_tasks_first = sorted(run.losses, key=lambda loss: (-bool(loss.tasks), loss.t))
     note = (
-        "A manager was replaced if another process registered under its name. One that came back "
-        "after its connection broke goes on without the tasks that were given up."
+        "A manager was replaced if another process registered under its name. A manager that "
+        "reconnected after a broken connection continues without the tasks that were given up."
     )
     if len(run.losses) > ROWS_MAX:
-        note += f" {ROWS_MAX} of {units.count(len(run.losses))}, those with tasks first."
+        note += f" Shown: {ROWS_MAX} of {units.count(len(run.losses))}, those with tasks first."
     rows = [_loss_row(run, loss) for loss in with_tasks_first[:ROWS_MAX]]
     return _table("Lost managers", note, columns, rows)
 
 
-HOW = {"replaced": " (replaced)", "gave_up": " (came back)"}
+HOW = {"replaced": " (replaced)", "gave_up": " (reconnected)"}
 
 
 def _loss_row(run: Run, loss: Loss) -> list[str]:
@@ -139,7 +139,8 @@ def _flights(run: Run, title: str, found: list[Flight], note: str) -> str:
     rows = []
     for flight in found:
         manager = flight.manager
-        # Only of a flight in the queue, which is not shown here, is that not known.
+        # Manager and dispatch are unknown only for a task in the queue, and this table shows none
+        # of these.
         assert manager is not None and flight.dispatched is not None
         rows.append(
             [
@@ -177,7 +178,7 @@ def _manager(manager: Manager) -> str:
 
 
 def _table(title: str, note: str, columns: Sequence[Column], rows: list[list[str]]) -> str:
-    """Cells are HTML. The first of each row is its heading."""
+    """Returns a table. Cells are HTML. The first cell of each row is the row's heading."""
     css = [CLASSES[is_number] for _, is_number in columns]
     head = "".join(
         f'<th scope="col"{kind}>{escape(name)}</th>'

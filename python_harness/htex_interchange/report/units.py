@@ -1,4 +1,4 @@
-"""Numbers as people read them: durations, shares, counts, rates, and times of the day.
+"""Formats numbers for readers: durations, shares, counts, rates, and times of day.
 
 Times are local times of the machine that makes the report, with the name of the zone.
 """
@@ -10,12 +10,13 @@ import time
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NO_BREAK = "\u00a0"
 
-# Larger unit, smaller unit, and how many of the smaller make the larger.
+# Seconds and name of the larger unit, then of the smaller unit.
 PAIRS = ((86400.0, "d", 3600.0, "h"), (3600.0, "h", 60.0, "min"), (60.0, "min", 1.0, "s"))
 
 
 def duration(seconds: float) -> str:
-    """1 h 12 min, 2 min 5 s, 3.4 s, 12 ms: two or three significant figures."""
+    """Formats a duration with two or three significant figures: 1 h 12 min, 2 min 5 s, 3.4 s, 12
+    ms."""
     if seconds < 0:
         return "−" + duration(-seconds)
     if seconds == 0:
@@ -35,7 +36,8 @@ def duration(seconds: float) -> str:
 
 
 def worker_time(seconds: float, of: str = "worker-") -> str:
-    """Worker-seconds in the unit of clusters' accounts, if there are enough of them."""
+    """Formats worker-seconds in hours, as accounts of clusters do, or in minutes or seconds if
+    there are few."""
     for size, name in ((3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * size:
             return _unit(_grouped(seconds / size), of + name)
@@ -43,7 +45,7 @@ def worker_time(seconds: float, of: str = "worker-") -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """Per cent, never 0 or 100 for what is not."""
+    """Formats a share in per cent; only an exact 0 or 1 is shown as 0 or 100."""
     if not whole:
         return "–"
     percent = 100.0 * part / whole
@@ -65,7 +67,7 @@ def count(number: float) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """1 task, 2 tasks, 1,234 tasks."""
+    """Formats a count with its noun: 1 task, 2 tasks, 1,234 tasks."""
     word = noun if number == 1 else plural or noun + "s"
     return _unit(count(number), word)
 
@@ -76,7 +78,8 @@ def rate(per_second: float) -> str:
 
 
 def rate_unit(per_second: float) -> tuple[float, str]:
-    """Seconds of the unit, and its name, that give a number of at least one, if one does."""
+    """Returns the unit's seconds and name. In this unit the rate is at least one, if it is in any
+    unit."""
     for factor, unit in ((1.0, "tasks/s"), (60.0, "tasks/min")):
         if per_second * factor >= 1 or not per_second:
             return factor, unit
@@ -91,7 +94,7 @@ def size(number: float) -> str:
 
 
 def clock(t: float, step_s: float = 1.0) -> str:
-    """14:05:12, as precise as `step_s` needs."""
+    """Formats a time of day, such as 14:05:12, as precisely as `step_s` needs."""
     if step_s >= 60:
         return time.strftime("%H:%M", time.localtime(t))
     if step_s >= 1:
@@ -111,19 +114,20 @@ def day(t: float) -> str:
 
 
 def zone(begin: float, end: float) -> str:
-    """The zone's name; both, if summer time began or ended meanwhile."""
+    """Returns the zone's name, or both names if summer time began or ended between `begin` and
+    `end`."""
     names = [time.localtime(t).tm_zone for t in (begin, end)]
     return names[0] if names[0] == names[1] else "/".join(names)
 
 
 def moment(t: float, begin: float, end: float) -> str:
-    """A time within a run: with the day only if the run has several, with ms if it is short."""
+    """Formats a time within a run: with the day if the run has several, with ms if short."""
     text = clock(t, 1.0 if end - begin >= 120 else 0.001)
     return text if date(begin) == date(end) else f"{day(t)} {text}"
 
 
 def several(words: list[str]) -> str:
-    """a, b and c."""
+    """Joins words: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
@@ -132,7 +136,7 @@ def _unit(number: str, unit: str) -> str:
 
 
 def _significant(value: float) -> str:
-    """Below 10 with one decimal, if that is not zero."""
+    """Formats a number, below 10 with one decimal unless this decimal is zero."""
     text = f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
     return text.removesuffix(".0")
 

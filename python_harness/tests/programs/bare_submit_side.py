@@ -1,9 +1,10 @@
 """A submit process without Parsl's executor: launches the interchange and then waits.
 
-Usage: bare_submit_side.py WORKDIR STAGE [COMMAND ...]. STAGE is how far it gets before it prints
-its JSON line and waits: `launched` (nothing written to stdin), `written` (the configuration is,
-but stdin stays open), `closed` (stdin closed, nothing asked), `answered` (the port is known),
-`forked` (then it has a child that keeps its sockets and outlives it).
+Usage: bare_submit_side.py WORKDIR STAGE [COMMAND ...]. STAGE is the point up to which the program
+runs before it prints its JSON line and waits: `launched` (nothing is written to stdin), `written`
+(the configuration is written, but stdin stays open), `closed` (stdin is closed, no request is
+sent), `answered` (the port is known), `forked` (a child keeps the sockets and outlives the
+program).
 """
 
 import json
@@ -20,7 +21,7 @@ from harness.htex.interchange import command_under_test
 workdir, stage = Path(sys.argv[1]), sys.argv[2]
 side = FakeSubmitSide(workdir)
 command = sys.argv[3:] or command_under_test()
-# With --survive it watches its interchange, as the package's executor does.
+# With --survive this program watches its interchange, as the package's executor does.
 watched = {"HTEX_INTERCHANGE_WATCHED": str(side.config()["client_ports"][2])}
 environ = {**os.environ, **(watched if "--survive" in command else {})}
 process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environ)

@@ -1,6 +1,7 @@
-"""A Parsl program whose executor starts the interchange by a command of Parsl's own.
+"""A Parsl program that sets the command by which its executor starts the interchange.
 
-Usage: by_command.py RUN_DIR [WORD…]: without words, by HTEX's default. Prints one JSON line.
+Usage: by_command.py RUN_DIR [WORD…]. The words are the command; without words, HTEX's default is
+used. Prints one JSON line.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""A Parsl program for an environment that has Parsl and our wheel, and nothing of this harness.
+"""A Parsl program for an environment with Parsl and the wheel of htex-interchange, without this
+harness.
 
-Usage: installed.py linked|named|unnamed RUN_DIR. With the executor of our package, with Parsl's and
-the binary's name, or with Parsl's alone. Prints one JSON line.
+Usage: installed.py linked|named|unnamed RUN_DIR. `linked` uses the package's executor, `named`
+Parsl's executor with the binary's name, and `unnamed` Parsl's executor alone. Prints one JSON line.
 """
 
 import json

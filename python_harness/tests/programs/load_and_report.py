@@ -1,6 +1,6 @@
 """Loads a Parsl configuration that the interchange refuses; reports what parsl.load() raised.
 
-Usage: load_and_report.py RUN_DIR. A process of its own, because a failed load leaves threads.
+Usage: load_and_report.py RUN_DIR. This is a separate process because a failed load leaves threads.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A submit process under load: one executor, two blocks, many tasks.
 
-Usage: loaded_submit_process.py DIR TASKS SECONDS THRESHOLD_S. Each task lasts SECONDS, but for the
-first fifty, which are short. Prints one JSON line when those are done, another one with the books
-when all are, then waits to be killed.
+Usage: loaded_submit_process.py DIR TASKS SECONDS THRESHOLD_S. Each task lasts SECONDS, except for
+the first fifty, which are short. Prints one JSON line when the short tasks are done. Prints another
+one with the outcomes when all tasks are done, then waits to be killed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A submit process to be killed: one executor, one block, tasks that would run for a minute.
+"""A submit process that the test kills: one executor, one block, tasks that would run for a minute.
 
 Usage: submit_process.py RUN_DIR [COMMAND ...]. Prints one JSON line when a task runs, then waits.
 """

@@ -1,6 +1,7 @@
-"""An ordinary Parsl program. It knows nothing of htex-interchange, nor of this harness.
+"""An ordinary Parsl program, which refers neither to htex-interchange nor to this harness.
 
-Usage: unmodified.py RUN_DIR. Prints one JSON line; the digest is of what the kernel says runs.
+Usage: unmodified.py RUN_DIR. Prints one JSON line. Its digest is that of the executable that the
+kernel shows for the interchange's process.
 """
 
 import hashlib

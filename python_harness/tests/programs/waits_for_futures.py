@@ -1,7 +1,7 @@
-"""A submit process of Parsl's own executor, which waits for its tasks and says what became of them.
+"""A submit process with Parsl's own executor, which waits for its tasks and reports their outcomes.
 
-Usage: waits_for_futures.py RUN_DIR. It prints a JSON line with the broker's process id once a task
-is done and others run, and another with the reasons for which those failed.
+Usage: waits_for_futures.py RUN_DIR. Prints a JSON line with the broker's process id once a task is
+done and others run. Prints another line with the reasons for which the other tasks failed.
 """
 
 import json

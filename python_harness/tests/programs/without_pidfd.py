@@ -1,4 +1,5 @@
-"""Becomes another program, to which the kernel gives no pidfd: without_pidfd.py ERRNO COMMAND …"""
+"""Runs a command for which the kernel's pidfd calls fail with ERRNO: without_pidfd.py ERRNO COMMAND
+…"""
 
 import os
 import sys

@@ -1,15 +1,15 @@
-//! Kinds that move to another home. Of hundreds of thousands some move in each turn, so that they
-//! hold up nobody; those that are next in order move first.
+//! Kinds that move to another home. If there are hundreds of thousands, each turn moves only some
+//! of them, so that it does not block tasks. Kinds that are next in order move first.
 
 use std::time::Duration;
 
 use super::{ClassName, Kinds};
 use crate::slot::Slot;
 
-/// In one turn so many move: a millisecond or two.
+/// Most kinds that move in one turn, which takes a millisecond or two.
 const MOVED_MAX: usize = 4096;
 
-/// It lasts until nothing is left where it begins.
+/// A move under way. It lasts until nothing is left at its origin.
 #[derive(Debug)]
 pub(super) struct Move {
     from: Origin,
@@ -18,12 +18,12 @@ pub(super) struct Move {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// All that only this manager could get.
+    /// All kinds that only this manager could get.
     Home(Slot),
     Class(ClassName),
 }
 
-/// How many have moved in this turn.
+/// Number of kinds that have moved in this turn.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     turn: Duration,
@@ -31,7 +31,8 @@ pub(super) struct Moved {
 }
 
 impl<B> Kinds<B> {
-    /// What only this manager could get may go to any other. Whether there is something.
+    /// Lets all managers get the kinds that were bound to this manager. Returns whether there are
+    /// any.
     pub(crate) fn release(&mut self, slot: Slot) -> bool {
         let has_some = self.bound.contains_key(&slot);
         let from = Origin::Home(slot);
@@ -41,7 +42,8 @@ impl<B> Kinds<B> {
         has_some
     }
 
-    /// No manager can hold a task of this class, or one can again.
+    /// Moves a class to another home, because no manager can hold its tasks, or because one can
+    /// again.
     pub(crate) fn move_class(&mut self, name: ClassName, to: Option<Slot>) {
         if let Some(class) = self.find_mut(name)
             && !std::mem::replace(&mut class.is_moving, true)
@@ -51,13 +53,13 @@ impl<B> Kinds<B> {
         }
     }
 
-    /// Whether some have not moved yet.
+    /// Whether some kinds have not moved yet.
     pub(crate) fn are_moving(&self) -> bool {
         !self.moves.is_empty()
     }
 
-    /// Moves as many as a turn may. Whether there were such that managers may get now. `turn`: its
-    /// time.
+    /// Moves as many kinds as one turn may. Returns whether managers may now get any of them.
+    /// `turn`: the time of the turn.
     pub(crate) fn move_some(&mut self, turn: Duration) -> bool {
         if self.moved.turn != turn {
             self.moved = Moved { turn, kinds: 0 };
@@ -77,7 +79,7 @@ impl<B> Kinds<B> {
         is_news
     }
 
-    /// False if nothing is left there.
+    /// Moves one kind. Returns false if nothing is left at the origin.
     fn move_first(&mut self, from: Origin, to: Option<Slot>) -> bool {
         let name = match from {
             Origin::Class(name) => Some(name),
@@ -86,7 +88,7 @@ impl<B> Kinds<B> {
         let Some(class) = name.and_then(|name| self.find(name)) else {
             return false;
         };
-        // Where the home alone is another one, the log has been told of something else.
+        // If only the home changes, the log's last entry about the class had another reason.
         let is_told = class.is_told && matches!(from, Origin::Class(_));
         let Some(kind) = class.kinds().next() else {
             return false;

@@ -1,4 +1,4 @@
-//! Chance, and what is remembered for a while only.
+//! Random selection, and state that is remembered only for a while.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn register(world: &mut World, name: &str) {
     assert!(outputs.is_empty(), "{outputs:?}");
 }
 
-/// Who gets the first of a single task, 2,000 times.
+/// Counts which manager gets a single task, 2,000 times.
 fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, u32> {
     let mut world = World::new(world::settings(), selector);
     for name in managers {
@@ -60,9 +60,9 @@ fn shares(selector: Box<dyn Selector>, managers: [&str; 4]) -> BTreeMap<String, 
     shares
 }
 
-/// 500 each is the mean, 19 the standard deviation.
+/// The mean is 500 for each, the standard deviation 19.
 #[test]
-fn the_random_selector_prefers_nobody() {
+fn the_random_selector_prefers_no_manager() {
     let shares = shares(Box::new(RandomSelector::new(7)), ["m1", "m2", "m3", "m4"]);
     assert_eq!(shares.len(), 4);
     for (name, share) in &shares {
@@ -75,8 +75,8 @@ fn the_random_selector_prefers_nobody() {
     assert_eq!(shares, same, "and from nothing else");
 }
 
-/// Identities come from peers, so the memory of those that left has an end: the oldest is unknown
-/// again, and ends by its own heartbeat threshold.
+/// Identities come from peers, so the memory of departed managers is bounded. A forgotten manager
+/// is treated as unknown, and ends by its own heartbeat threshold.
 #[test]
 fn departed_managers_are_remembered_for_a_while() {
     const REMEMBERED: usize = 16 * 1024;

@@ -1,5 +1,5 @@
-//! Very many managers and very many kinds of tasks: what is done at once has an end, and what is
-//! shown is exact all the same.
+//! Very many managers and very many kinds of tasks: the work of one turn is bounded, and what is
+//! shown is exact nevertheless.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Crowd {
         self.world.broker.handle_task(task, 1, self.world.now);
     }
 
-    /// One turn. Returns which tasks leave.
+    /// Plays one turn. Returns the tasks that are dispatched.
     fn turn(&mut self) -> Vec<i64> {
         self.world.pass(Duration::from_millis(1));
         self.world.broker.handle_time(self.world.now);
@@ -95,7 +95,7 @@ fn cores(number: usize) -> Needs {
     }
 }
 
-/// Counts of how many managers it is told that they have room.
+/// Counts how often the selector is notified that a manager has room.
 struct Counting {
     all: BlockIdSelector,
     offers: Rc<Cell<usize>>,
@@ -131,9 +131,9 @@ impl Selector for Counting {
     }
 }
 
-/// They stand aside as the one that waits needs a manager that is busy.
+/// The managers are set aside, because the queued task needs a manager that is busy.
 #[test]
-fn a_class_that_begins_moves_whom_its_tasks_go_to() {
+fn a_new_class_is_offered_only_to_managers_that_get_its_tasks() {
     const A_FEW: usize = 8;
     let offers = Rc::new(Cell::new(0));
     let mut crowd = Crowd::new(Box::new(Counting {
@@ -160,7 +160,7 @@ fn a_class_that_begins_moves_whom_its_tasks_go_to() {
 }
 
 #[test]
-fn what_waits_in_vain_is_counted_to_the_last_task() {
+fn all_unmet_tasks_are_counted() {
     const KINDS: usize = 1_500;
     let mut crowd = Crowd::new(Box::new(BlockIdSelector::default()));
     crowd.join_all();
@@ -196,7 +196,7 @@ fn what_waits_in_vain_is_counted_to_the_last_task() {
 }
 
 #[test]
-fn what_a_manager_leaves_behind_goes_on_in_portions() {
+fn tasks_bound_to_a_held_manager_move_in_portions() {
     const VALUES: usize = 10_000;
     const PORTION: usize = 4_096;
     let mut crowd = Crowd::new(Box::new(BlockIdSelector::default()));
@@ -207,7 +207,7 @@ fn what_a_manager_leaves_behind_goes_on_in_portions() {
             ..Needs::default()
         });
     }
-    // The others wait for the manager that has the first of their values.
+    // The second task of each value waits for the manager that holds the first one.
     let all: Vec<i64> = (1..=2 * VALUES as i64).collect();
     let others = &all[VALUES..];
     while crowd.world.broker.in_flight() < VALUES {

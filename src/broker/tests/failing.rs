@@ -1,5 +1,5 @@
-//! Managers that fail everything, in random runs, against a model that keeps every result and
-//! looks at all of them again.
+//! Managers that fail every task, in random runs, compared with a model that keeps every result and
+//! checks all of them each time.
 //!
 //! `HTEX_SIM_SEED=17 cargo test -p broker failing -- --nocapture` plays one seed again.
 
@@ -24,7 +24,7 @@ const SEEDS: u64 = 200;
 const STEPS: usize = 400;
 
 #[test]
-fn managers_that_fail_everything_are_known() {
+fn managers_that_fail_every_task_are_found() {
     let number = |name: &str| -> Option<u64> { env::var(name).ok()?.parse().ok() };
     let seeds = match number("HTEX_SIM_SEED") {
         Some(seed) => seed..seed + 1,
@@ -34,7 +34,7 @@ fn managers_that_fail_everything_are_known() {
     for seed in seeds {
         let mut play = Play::new(seed);
         let played = catch_unwind(AssertUnwindSafe(|| play.run()));
-        // Dropping a broker with live tasks panics, and says nothing new.
+        // Dropping a broker with live tasks panics, which would hide the first failure.
         play.world.broker.handle_stop(StopReason::SubmitSideGone);
         assert!(
             played.is_ok(),
@@ -48,11 +48,11 @@ fn managers_that_fail_everything_are_known() {
 
 /// A node, and what it does to tasks.
 struct Node {
-    /// How many of 100 raise.
+    /// How many of 100 tasks raise on this node.
     raises: u32,
-    /// How long a task that raises takes, and one that does not.
+    /// How long a task takes at most when it raises, and when it does not.
     flights: [Duration; 2],
-    /// What it holds, and when that is done.
+    /// Tasks that the node holds, and when each is done.
     held: BTreeMap<i64, Duration>,
 }
 
@@ -61,7 +61,7 @@ struct Play {
     world: World,
     model: Model,
     nodes: BTreeMap<String, Node>,
-    /// How many of 100 tasks raise anywhere.
+    /// How many of 100 tasks raise on any node.
     raises: u32,
     tasks: i64,
 }
@@ -183,7 +183,7 @@ impl Play {
         );
     }
 
-    /// The first task that is done by then.
+    /// Returns the first task that is done by then.
     fn next_done(&self, until: Duration) -> Option<(Duration, String, i64)> {
         let nodes = self
             .nodes
@@ -225,7 +225,7 @@ impl Play {
         let now = self.world.now.monotonic;
         let mut expected = self.model.result(name, task, kind, now);
         if self.random.random_ratio(1, 20) {
-            // A second one is nobody's.
+            // The manager does not hold the task of the second result.
             self.say_of(name, message, expected);
             expected = Vec::new();
             let frame = Body::Record(0);
@@ -267,7 +267,7 @@ impl Play {
         }
     }
 
-    /// Whoever had lost its connection has another one.
+    /// Reconnects a manager that had lost its connection.
     fn heartbeat(&mut self) {
         let name = self.some_name();
         if self.model.is_here(&name) && !self.model.is_connected(&name) {
@@ -293,7 +293,8 @@ impl Play {
         self.compare(expected);
     }
 
-    /// Which managers are found to fail everything by now, and which ones are known to.
+    /// Compares which managers are found to fail every task by now, and which are known to, with
+    /// the model.
     fn compare(&mut self, expected: Vec<(String, u64)>) {
         let mut found = Vec::new();
         for output in self.world.outputs() {

@@ -1,19 +1,19 @@
-//! Tests of `src/broker/`: what it promises, as texts and as a simulation.
+//! Tests of `src/broker/`: its promises, as texts and as a simulation.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a test names what it is about, and takes the rest alike"
 )]
 
-/// What is logged.
+/// Captured log lines.
 use support::events;
 
-/// A broker with a clock, and everybody around it by name.
+/// A broker with a clock, and managers by short names.
 mod world;
 
-/// A broker's effects in words.
+/// A broker's effects as text.
 mod words;
 
-/// What tasks ask for, and what is shown of it.
+/// Requirements of tasks, and what the broker shows of them.
 mod needs;
 
 /// The commands of a scenario.
@@ -22,17 +22,17 @@ mod script;
 /// Behaviour, theme by theme, as texts in `scenarios/`.
 mod scenarios;
 
-/// Chance, and what is remembered for a while only.
+/// Random selection, and state that is remembered only for a while.
 mod bounds;
 
-/// What the simulation compares a broker with.
+/// The model that the simulation compares a broker with.
 mod model;
 
-/// Connections, and what stands unread.
+/// Connections and unread messages.
 #[path = "simulation/network.rs"]
 mod network;
 
-/// What may happen, and who does it.
+/// The events of the simulation, and the managers.
 #[path = "simulation/plot.rs"]
 mod plot;
 
@@ -40,14 +40,14 @@ mod plot;
 #[path = "simulation/host.rs"]
 mod host;
 
-/// A world around the broker, from a seed.
+/// A simulated world around the broker, from a seed.
 mod simulation;
 
-/// Tasks that ask for something of their manager, against a model that tries everything.
+/// Tasks with requirements, compared with a model that tries everything.
 mod placement;
 
 /// Very many managers and kinds.
 mod crowds;
 
-/// Managers that fail everything, against a model that looks at every result again.
+/// Managers that fail every task, compared with a model that checks every result again.
 mod failing;

@@ -1,8 +1,9 @@
-//! What the simulation compares a broker with: the promises, kept in the simplest way.
+//! The model that the simulation compares a broker with: it keeps the broker's promises in the
+//! simplest way.
 //!
-//! A model is told every event before the broker is, and says what must come of it, word for word.
-//! Only the choice of a manager for a task is the broker's; of that, the model says whether it was
-//! allowed.
+//! The model gets every event before the broker does, and returns the exact effects that the broker
+//! must produce. Only the choice of a manager for a task is left to the broker; the model checks
+//! whether the choice was allowed.
 
 #[path = "model/batches.rs"]
 mod batches;
@@ -26,7 +27,7 @@ use grace::Suspect;
 pub(crate) use batches::weight_of;
 pub(crate) use choice::Choice;
 
-/// An effect of the broker, as far as the model looks at it.
+/// An effect of the broker, as far as the model checks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// A question for the user's own selector, with the managers to choose from.
@@ -39,47 +40,48 @@ pub(crate) enum Seen {
 
 pub(crate) type Verdict = Result<(), String>;
 
-/// guide/design: a turn that comes so late was not late by load.
+/// A turn that is later than its due time by this much means that the process was suspended
+/// (guide/design).
 const STALL_MIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Model {
     pub threshold: Duration,
     pub grace: Option<Duration>,
-    /// How long tasks in doubt are waited for; None: three flights, as guide/design has it.
+    /// How long tasks in doubt are waited for; None: three times the longest flight (guide/design).
     patience: Option<Duration>,
     longest_flight: Duration,
     pub choice: Choice,
     round: Round,
     now: Duration,
     last_turn: Duration,
-    /// How long the process slept in all.
+    /// How long the process was suspended in total.
     slept: Duration,
-    /// When nothing was left to read; on the awake clock, as the next.
+    /// When nothing was left to read (awake clock).
     workers_empty_at: Duration,
-    /// By when everything had come that was read.
+    /// All messages that arrived by this time were read (awake clock).
     heard_until: Duration,
     pub waiting: BTreeSet<(i64, i64)>,
     pub managers: BTreeMap<String, Manager>,
     departed: BTreeSet<String>,
-    /// Block, manager and time (awake clock) of whoever vanished.
+    /// Block, name and time (awake clock) of each manager that vanished.
     vanished: Vec<(String, String, Duration)>,
     pub history: Vec<String>,
     pub dispatching: bool,
     registrations: u64,
     pub late_results: u64,
-    /// By id: how often it was accepted, and how often answered.
+    /// How often each id was accepted, and how often answered.
     books: BTreeMap<i64, (u32, u32)>,
     /// Live tasks that share no batch with others.
     alone: BTreeSet<i64>,
 }
 
-/// What a manager tells of itself.
+/// What a manager reports in its registration.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pub block: String,
     pub capacity: usize,
     pub workers: i64,
-    /// By its own clock, which may be off by years.
+    /// Start time by the manager's own clock, which may be off by years.
     pub started_s: f64,
     pub drain_in: Option<Duration>,
 }
@@ -88,11 +90,11 @@ pub(crate) struct Manager {
     pub account: Account,
     order: u64,
     held: bool,
-    /// Its connection takes nothing more.
+    /// Whether the manager's connection accepts nothing more.
     clogged: bool,
     draining: bool,
     suspect: Option<Suspect>,
-    /// It has not spoken since others of its block vanished.
+    /// Whether the manager has not spoken since others of its block vanished.
     awaited: bool,
     drain_at: Option<Duration>,
     connection: Option<u64>,
@@ -159,7 +161,7 @@ impl Model {
         books.is_some_and(|(taken, answered)| taken > answered)
     }
 
-    /// How often a task by this id was accepted.
+    /// Returns how often a task with this id was accepted.
     pub(crate) fn times_taken(&self, id: i64) -> u32 {
         self.books.get(&id).map_or(0, |(taken, _)| *taken)
     }
@@ -168,7 +170,7 @@ impl Model {
         self.now = now;
     }
 
-    /// The process runs, at this time; it meant to run at `due`.
+    /// Begins a turn at `now`; the process meant to run at `due`.
     pub(crate) fn begin_turn(&mut self, now: Duration, due: Option<Duration>) {
         self.now = now;
         let due = due.unwrap_or(now).max(self.last_turn);
@@ -189,7 +191,7 @@ impl Model {
         self.heard_until = self.heard_until.max(heard_until);
     }
 
-    /// Whether somebody's time is over, and not everything was read that had come by then.
+    /// Whether some deadline has passed while messages from before it may be unread.
     pub(crate) fn is_listening(&self) -> bool {
         let awake = self.awake();
         let is_over = |manager: &Manager| {
@@ -198,7 +200,7 @@ impl Model {
         self.managers.values().any(is_over)
     }
 
-    /// By when somebody has to be looked at, at the latest.
+    /// Returns the latest time by which the broker must wake up for some manager.
     pub(crate) fn due(&self) -> Option<Duration> {
         let backlog_end = self.backlog_end();
         let awake = self.managers.values().flat_map(|manager| {
@@ -212,7 +214,7 @@ impl Model {
         [awake, drain].into_iter().flatten().min()
     }
 
-    /// A task comes; `readable` or not, and perhaps one that shares no batch with others.
+    /// Submits a task, readable or not. If `alone`, the task shares no batch with others.
     pub(crate) fn task(
         &mut self,
         id: i64,
@@ -292,8 +294,8 @@ impl Model {
         expected
     }
 
-    /// A message other than a probe or a registration. False if the manager is not registered;
-    /// then `expected` is all that comes of it.
+    /// Handles a message other than a probe or a registration. Returns false if the manager is not
+    /// registered; `expected` then has all effects.
     fn hear(&mut self, name: &str, connection: Option<u64>, expected: &mut Vec<String>) -> bool {
         let awake = self.awake();
         if !self.managers.contains_key(name) {
@@ -313,7 +315,7 @@ impl Model {
                 manager.suspect = None;
                 manager.awaited = false;
             }
-            // It was said before the connection closed.
+            // The message was sent before the connection closed.
             None => self.begin_anew(name, Duration::ZERO),
         }
         true
@@ -327,7 +329,7 @@ impl Model {
         expected
     }
 
-    /// A record for a hub: no more than a sign of life, here.
+    /// Handles a monitoring record, which is only a sign of life here.
     pub(crate) fn record(&mut self, name: &str, connection: Option<u64>) -> Vec<String> {
         let mut expected = Vec::new();
         self.hear(name, connection, &mut expected);
@@ -382,24 +384,25 @@ impl Model {
         }
     }
 
-    /// Whether its connection takes nothing more.
+    /// Sets whether the manager's connection accepts nothing more.
     pub(crate) fn clog(&mut self, name: &str, is_clogged: bool) {
         if let Some(manager) = self.managers.get_mut(name) {
             manager.clogged = is_clogged;
         }
     }
 
-    /// guide/design: after two thresholds of backlog without a break, overdue is overdue.
+    /// After two thresholds of backlog without a break, an overdue manager is lost even so
+    /// (guide/design).
     fn backlog_end(&self) -> Duration {
         self.workers_empty_at + self.threshold * 2
     }
 
-    /// Whether what a manager says may stand unread while it is given up.
+    /// Whether a manager may be given up while its messages are unread.
     pub(crate) fn backlog_is_over(&self) -> bool {
         self.awake() >= self.backlog_end()
     }
 
-    /// Time has come: who drains, who is lost.
+    /// Handles the passing of time: managers drain or are lost.
     pub(crate) fn time(&mut self) -> Vec<String> {
         let mut expected = Vec::new();
         let names: Vec<String> = self.managers.keys().cloned().collect();
@@ -432,7 +435,7 @@ impl Model {
         expected
     }
 
-    /// The submit side is gone: everybody is told, and nothing is left.
+    /// Handles the end of the submit side: all managers are told to exit, and nothing else is sent.
     pub(crate) fn stop(&mut self) -> Vec<String> {
         let names = self
             .managers
@@ -443,7 +446,7 @@ impl Model {
         expected
     }
 
-    /// Each accepted task has been answered once, except those that live.
+    /// Checks that each accepted task was answered once, except the live ones.
     pub(crate) fn check_books(&self) -> Verdict {
         let live = self
             .books
@@ -462,7 +465,7 @@ impl Model {
         }
     }
 
-    /// What MANAGERS tells, in the words of `words.rs`.
+    /// Returns the reply to MANAGERS, in the format of `words.rs`.
     pub(crate) fn statuses(&self) -> Vec<String> {
         let of_one = |(name, manager): &(&String, &Manager)| {
             let idle = manager
@@ -521,7 +524,7 @@ impl Model {
         manager
     }
 
-    /// Deadlines up to then have been heard out.
+    /// Returns the time up to which deadlines have been heard out.
     fn heard_out_until(&self) -> Duration {
         match self.backlog_is_over() {
             true => self.awake(),

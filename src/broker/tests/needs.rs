@@ -1,4 +1,5 @@
-//! What tasks of a scenario ask for, what its managers have, and what the broker shows of both.
+//! The requirements of tasks in a scenario, what its managers offer, and what the broker shows of
+//! both.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use protocol::{Affinity, Amount, Needs, NodeNeeds, Registration, Routing};
 use super::script::Line;
 use super::world::{Body, World};
 
-/// `cores_per_worker=2 memory_per_worker=1000 walltime=60 routing=hard` of `with`.
+/// Parses `cores_per_worker=2 memory_per_worker=1000 walltime=60 routing=hard` of a `with` line.
 pub(crate) fn placement(with: &mut Line) -> Placement {
     Placement {
         cores_per_worker: with.option("cores_per_worker"),
@@ -19,8 +20,8 @@ pub(crate) fn placement(with: &mut Line) -> Placement {
     }
 }
 
-/// `cores=2 memory=1000 time=60 affinity=x type=a routing=hard host=gpu*,big* on_block=3
-/// node_cores=16 node_memory=64000`; None without any of them.
+/// Parses `cores=2 memory=1000 time=60 affinity=x type=a routing=hard host=gpu*,big* on_block=3
+/// node_cores=16 node_memory=64000`. Returns None if there is none of them.
 pub(crate) fn of(line: &mut Line) -> Option<Needs> {
     let names = |text: Option<String>| -> Vec<Box<str>> {
         let text = text.unwrap_or_default();
@@ -54,13 +55,13 @@ pub(crate) fn of(line: &mut Line) -> Option<Needs> {
     (needs != Needs::default()).then_some(needs)
 }
 
-/// `cores=16 memory=64000` of a registration: what its node has.
+/// Parses `cores=16 memory=64000` of a registration: what the manager's node has.
 pub(crate) fn tell_site(registration: &mut Registration<Body>, line: &mut Line) {
     registration.cpu_count = line.option("cores");
     registration.total_memory_mb = line.option("memory");
 }
 
-/// `12 tasks: 8 slots, the largest has 4`: what is shown of tasks that fit nobody.
+/// `12 tasks: 8 slots, the largest has 4`: what is shown of tasks that fit no manager.
 pub(crate) fn unmet(world: &World) -> Vec<String> {
     let unmet = world.broker.snapshot(world.now).queue.unmet;
     unmet.iter().map(in_words).collect()
@@ -77,7 +78,7 @@ fn in_words(unmet: &Unmet) -> String {
     format!("unmet {}: {lack}", unmet.tasks)
 }
 
-/// `m1 is reserved for 12 tasks, since 2 s, passed for 5 s`.
+/// `m1 is reserved for 12 tasks, since 2 s, passed for 5 s`: what is shown of the reservation.
 pub(crate) fn reserved(world: &World) -> String {
     let snapshot = world.broker.snapshot(world.now);
     let marked = snapshot.managers.iter().filter(|manager| manager.reserved);
@@ -99,7 +100,7 @@ pub(crate) fn reserved(world: &World) -> String {
     )
 }
 
-/// `m1 3/8`: busy slots of all.
+/// `m1 3/8`: the busy slots and all slots of each manager.
 pub(crate) fn slots(world: &World) -> Vec<String> {
     let managers = world.broker.snapshot(world.now).managers;
     let of_one = |one: &broker::ManagerView| {

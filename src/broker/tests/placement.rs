@@ -1,9 +1,12 @@
-//! Tasks that ask for something, in random mixtures, against a plain model that tries everything.
+//! Tasks with requirements, in random mixtures, compared with a plain model that tries everything.
 //!
-//! The model is a list of managers and a list of tasks; it knows nothing of kinds, classes or
-//! reservations. After every step it looks at the promises: nothing is dispatched where it does not
-//! fit; no slot is idle that could work, but on one manager; who stands first in the queue and
-//! could be held by somebody goes within a bound; and a manager's tasks go by their order.
+//! The model is a list of managers and a list of tasks. It has no kinds, classes or reservations.
+//! It checks these promises after every step:
+//!
+//! - No task is dispatched where it does not fit.
+//! - Slots that a queued task could use are idle on at most one manager.
+//! - The first queued task that some manager could hold is dispatched within a bound.
+//! - A manager's tasks are dispatched in order.
 //!
 //! `HTEX_SIM_SEED=17 cargo test -p broker placement -- --nocapture` plays one seed again.
 
@@ -28,10 +31,11 @@ use self::plain_model::{Model, Site};
 use super::world::{self, ANY_ROOM, Body, Departure, WALL_AT_START_S, Way, World, manager_id};
 
 const SEEDS: u64 = 60;
-/// Beyond these: an affinity's tasks change their manager again and again while one waits.
+/// Seeds beyond these in which an affinity's tasks change their manager again and again while one
+/// waits.
 const HOMES_CHANGE: [u64; 4] = [106, 231, 250, 353];
 const STEPS: usize = 200;
-/// No task runs for longer.
+/// The longest time that a task runs.
 const FLIGHT_MAX: Duration = Duration::from_secs(4);
 
 #[test]
@@ -48,7 +52,7 @@ fn tasks_go_where_they_fit() {
     for seed in seeds.chain(HOMES_CHANGE) {
         let mut play = Play::new(seed, false);
         let played = catch_unwind(AssertUnwindSafe(|| play.run()));
-        // Dropping a broker with live tasks panics, and says nothing new.
+        // Dropping a broker with live tasks panics, which would hide the first failure.
         play.world.broker.handle_stop(StopReason::SubmitSideGone);
         assert!(
             played.is_ok(),
@@ -62,7 +66,7 @@ struct Play {
     world: World,
     model: Model,
     tells: bool,
-    /// The words that tasks of this seed use.
+    /// The kinds of requirements that tasks of this seed use.
     words: [bool; 6],
     tasks: i64,
     managers: usize,
@@ -117,7 +121,7 @@ impl Play {
             }
             self.settle();
         }
-        // In the end nothing new comes, and everything that somebody can hold is done.
+        // At the end no new task arrives, and every task that some manager can hold must end.
         for _ in 0..10_000 {
             if self.model.nothing_can_go_on() {
                 break;
@@ -128,7 +132,7 @@ impl Play {
         assert!(self.model.nothing_can_go_on(), "it does not come to an end");
     }
 
-    /// Hands out what can be, and compares.
+    /// Dispatches what can be dispatched, and compares.
     fn settle(&mut self) {
         let departures = self.world.dispatch(|_| Way::Open(ANY_ROOM));
         let now = self.world.now.monotonic;
@@ -281,7 +285,7 @@ impl Play {
         }
     }
 
-    /// The manager's process ends, and another one registers under its name by another connection:
+    /// The manager's process ends, and another one registers under its name on another connection:
     /// the earlier one is lost at once.
     fn lose(&mut self) {
         if let Some(name) = self.model.some_manager(self.random.random_range(0..64)) {

@@ -1,4 +1,4 @@
-//! Runs the texts in `src/broker/tests/scenarios/`, one file a theme.
+//! Runs the texts in `src/broker/tests/scenarios/`, one file for each theme.
 //!
 //! ```text
 //! scenario what it shows
@@ -8,16 +8,16 @@
 //! batch m1: 1                    (all that the broker does about it, line by line)
 //! ```
 //!
-//! Nothing may be missing and nothing may be left over. Lines of the log count as well: ERROR
-//! always, WARN where `with` says `warnings=shown`; a part of their text is enough. The expected
-//! text is written by hand, from what the broker promises.
+//! The effects must match line by line, without missing or extra lines. Log lines count as well:
+//! ERROR always, WARN if `with` has `warnings=shown`; a part of their text is enough. The expected
+//! text is written by hand, from the broker's promises.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::script::{Line, Player};
 
-/// Makes a test of each file, and one that no file is forgotten.
+/// Makes a test of each file, and one test that no file is left out.
 macro_rules! themes {
     ($($theme:ident),+ $(,)?) => {
         $(#[test]
@@ -129,8 +129,10 @@ fn read(text: &str) -> Vec<Scenario> {
 }
 
 impl Scenario {
+    /// Plays the scenario.
+    ///
     /// # Errors
-    /// The first step that did something else, as blocks of text.
+    /// The first step with other effects than expected, as blocks of text.
     fn play(self, theme: &str) -> Result<(), String> {
         let mut player = Player::new(Line::parse(&self.with));
         for step in &self.steps {
@@ -164,7 +166,7 @@ fn block(lines: &[String]) -> String {
     }
 }
 
-/// Effects word for word; of a log line a part.
+/// Whether an effect matches word for word; of a log line, a part is enough.
 fn is_as_expected(got: &str, expected: &str) -> bool {
     for level in ["warning ", "error "] {
         if let (Some((before, got)), Some((prefix, expected))) =
@@ -176,7 +178,7 @@ fn is_as_expected(got: &str, expected: &str) -> bool {
     got == expected
 }
 
-/// Says where it happened, if the broker panics.
+/// Prints the place in the scenario if the broker panics.
 struct TellOnPanic(String);
 
 impl Drop for TellOnPanic {
@@ -188,9 +190,9 @@ impl Drop for TellOnPanic {
     }
 }
 
-/// The runner itself must fail on what is missing and on what is left over.
+/// The runner itself must fail on missing and on extra lines.
 #[test]
-fn the_runner_notices_what_is_missing_and_what_is_left_over() {
+fn the_runner_fails_on_missing_and_extra_lines() {
     let play = |text: &str| read(text).remove(0).play("here");
     let good = "scenario s\n> register m1\n> task 1\n> dispatch\nbatch m1: 1\n";
     assert_eq!(play(good), Ok(()));

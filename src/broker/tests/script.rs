@@ -1,7 +1,7 @@
 //! The commands of a scenario.
 //!
-//! `> register m1 block=0 capacity=2`: a verb, its objects, and options. An option that nobody asks
-//! for is a slip of the pen and fails, and so does a verb that is not in the list of
+//! `> register m1 block=0 capacity=2`: a verb, its objects, and options. An option that the command
+//! does not use fails the scenario as a typing error, and so does a verb that is not in the list of
 //! [`Player::play`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,7 +31,7 @@ mod restart;
 #[path = "script/work.rs"]
 mod work;
 
-/// A line of a scenario, taken apart.
+/// A line of a scenario, parsed.
 pub(crate) struct Line {
     pub verb: String,
     pub objects: Vec<String>,
@@ -94,18 +94,19 @@ pub(crate) struct Player {
     shows_warnings: bool,
     /// Managers that the transport has no connection to.
     unreachable: BTreeSet<String>,
-    /// Those whose connection takes nothing.
+    /// Managers whose connection accepts nothing.
     full: BTreeSet<String>,
     /// Tasks that managers have begun by [`work`].
     begun: BTreeMap<String, VecDeque<i64>>,
-    /// With the policy's name in the scenario.
+    /// The selector's name in the scenario.
     selector: Option<String>,
     kept: Option<Kept>,
 }
 
 impl Player {
-    /// `with threshold=10 grace=2 patience=3 check=off monitoring=on selector=block warnings=shown
-    /// walltime=60 cores_per_worker=2 routing=hard failing=held journal=kept`
+    /// Creates a player from the `with` line: `with threshold=10 grace=2 patience=3 check=off
+    /// monitoring=on selector=block warnings=shown walltime=60 cores_per_worker=2 routing=hard
+    /// failing=held journal=kept`.
     pub(crate) fn new(mut with: Line) -> Self {
         let mut settings = Settings {
             monitoring: with.text("monitoring").as_deref() == Some("on"),
@@ -155,7 +156,7 @@ impl Player {
         }
     }
 
-    /// What one command leads to.
+    /// Plays one command, and returns its effects.
     pub(crate) fn play(&mut self, mut line: Line) -> Vec<String> {
         let mut seen = self.carry_out(&mut line);
         line.finish();
@@ -163,7 +164,7 @@ impl Player {
         seen
     }
 
-    /// Ends the scenario: whatever is left has a place in the books until the very end.
+    /// Ends the scenario. Stopping the broker must settle all tasks.
     pub(crate) fn finish(mut self) {
         self.world.broker.handle_stop(StopReason::SubmitSideGone);
         drop(self.world.outputs());
@@ -220,7 +221,7 @@ impl Player {
                 self.unreachable.extend(self.world.speakers_by(connection));
                 self.world.broker.handle_disconnected(connection, now);
             }
-            // The transport knows; the broker is not told.
+            // Only the transport changes; the broker is not notified.
             "reconnect" => drop(self.unreachable.remove(line.object(0))),
             "cut" => drop(self.unreachable.insert(line.object(0).to_owned())),
             "full" => drop(self.full.insert(line.object(0).to_owned())),
@@ -271,7 +272,7 @@ impl Player {
     }
 
     fn submit(&mut self, line: &mut Line) {
-        // What it takes to keep one.
+        // The memory that one task takes.
         let weight = line.option("weight").unwrap_or(1);
         match line.verb.as_str() {
             "task" => {
@@ -298,8 +299,8 @@ impl Player {
         }
     }
 
-    /// `> dispatch tasks=2 weight=5`: as far as connections are there and take something, and no
-    /// batch is larger than that.
+    /// `> dispatch tasks=2 weight=5`: dispatches to the managers that have a connection which
+    /// accepts something, in batches of at most this size.
     fn dispatch(&mut self, line: &mut Line) -> Vec<String> {
         let room = BatchRoom {
             tasks: line.option("tasks").unwrap_or(ANY_ROOM.tasks),
@@ -321,8 +322,8 @@ impl Player {
         departures.iter().map(in_words).collect()
     }
 
-    /// `> clogged m1 on`: its connection takes nothing any more, or something again, and the
-    /// transport says so.
+    /// `> clogged m1 on`: the manager's connection accepts nothing any more (or again, with `off`),
+    /// and the transport reports that.
     fn clog(&mut self, line: &Line) {
         let (name, is_clogged) = (line.object(0), line.object(1) == "on");
         match is_clogged {
@@ -333,7 +334,7 @@ impl Player {
         self.world.broker.handle_clogged(&id, is_clogged, now);
     }
 
-    /// The process that runs a user's selector says something, or ends.
+    /// Plays a message of the process that runs a user's selector, or the end of that process.
     fn answer_question(&mut self, line: &Line) {
         let (broker, now) = (&mut self.world.broker, self.world.now);
         let answer = match line.verb.as_str() {
@@ -355,8 +356,8 @@ impl Player {
         broker.handle_answer(answer, now);
     }
 
-    /// Lets time pass as the loop does: it wakes at every deadline, and has read everything that
-    /// had come by then, unless it is said to be busy.
+    /// Lets time pass as the loop does: the loop wakes at every deadline and, unless the command
+    /// says `busy`, has read all messages that arrived by then.
     fn advance(&mut self, line: &Line) -> Vec<String> {
         let until = self.world.now.monotonic + seconds(line.number(0));
         let is_busy = line.objects.get(1).is_some_and(|word| word == "busy");
@@ -384,7 +385,7 @@ impl Player {
         panic!("a deadline that does not go away");
     }
 
-    /// The broker's effects and its log since the last call.
+    /// Returns the broker's effects and log lines since the last call.
     fn seen(&mut self, prefix: &str) -> Vec<String> {
         let mut seen = Vec::new();
         let mut outputs = VecDeque::from(self.world.outputs());
@@ -405,7 +406,7 @@ impl Player {
         seen
     }
 
-    /// The transport takes a word, or has no connection for it.
+    /// The transport accepts a message, or reports that it has no connection.
     fn carry_word(&mut self, to: &ManagerId) {
         let (broker, now) = (&mut self.world.broker, self.world.now);
         match self.unreachable.contains(&to.to_text()) {
@@ -414,7 +415,7 @@ impl Player {
         }
     }
 
-    /// How long the one that came first has waited.
+    /// Returns how long the oldest queued task has waited.
     fn oldest(&self) -> String {
         let oldest = self.world.broker.snapshot(self.world.now).queue.oldest;
         oldest.map_or("none".to_owned(), show)
@@ -430,7 +431,8 @@ impl Player {
         )
     }
 
-    /// `conn=7`, `conn=none`, `addr=10.9.9.9`: the manager's connection from now on.
+    /// `conn=7`, `conn=none`, `addr=10.9.9.9`: sets the manager's connection for this and later
+    /// messages.
     fn origin(&mut self, name: &str, line: &mut Line) -> Origin {
         let mut origin = self.world.origin(name);
         match line.text("conn").as_deref() {
@@ -482,7 +484,7 @@ fn registration(name: &str, line: &mut Line, player: &Player) -> protocol::Regis
         registration.drain_time_s = player.world.now.wall_s + drain_in;
         registration.start_time_s = player.world.now.wall_s;
     }
-    // Its clock may be off, and it may not say when it started.
+    // The manager's clock may be off, and the manager may not report when it started.
     if let Some(off_by) = line.option::<f64>("clock") {
         registration.drain_time_s += off_by;
         registration.start_time_s += off_by;
@@ -490,7 +492,7 @@ fn registration(name: &str, line: &mut Line, player: &Player) -> protocol::Regis
     match line.text("start").as_deref() {
         None => {}
         Some("untold") => registration.start_time_s = 0.0,
-        // That of the scenario.
+        // The start time of the scenario.
         Some("first") => registration.start_time_s -= player.world.now.monotonic.as_secs_f64(),
         Some(other) => panic!("start={other}"),
     }
@@ -550,7 +552,7 @@ fn show(at: Duration) -> String {
     words::rounded(at.as_secs_f64()).to_string()
 }
 
-/// A policy of the test's own: who has been on offer for longest comes first.
+/// A selector for tests: the manager that has been offered for longest comes first.
 #[derive(Default)]
 struct LongestWaiting(Vec<Slot>);
 

@@ -1,10 +1,10 @@
-//! A world around the real broker, from a seed: managers, a network, a submit side and a clock do
-//! what they may, and after every step the broker is compared with a model of its promises. After
-//! every turn nothing rests that could move: no batch could be handed out, and no task waits while
-//! somebody has room for it. In the end everything heals, and every task must end.
+//! The real broker in a simulated world. From a seed, managers, a network, a submit side and a
+//! clock do what they may do. After every step, the broker is compared with a model of its
+//! promises. After every turn, no batch could be dispatched, and no task waits while a manager has
+//! room for it. In the end all faults are repaired, and every task must end.
 //!
 //! `HTEX_SIM_SEED=17 cargo test -p broker simulation -- --nocapture` plays one seed again and
-//! tells each step; `HTEX_SIM_SEEDS=10000` plays so many.
+//! prints each step; `HTEX_SIM_SEEDS=10000` plays that many seeds.
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,13 +47,15 @@ fn number_in_env(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
+/// Plays one seed.
+///
 /// # Errors
-/// What was not as promised, and when.
+/// The first broken promise, with its step.
 fn play(seed: u64, tells: bool) -> Verdict {
     let mut simulation = Simulation::new(seed, tells);
     let played = catch_unwind(AssertUnwindSafe(|| simulation.run()));
     let step = simulation.host.step;
-    // Dropping a broker with live tasks panics, and says nothing new.
+    // Dropping a broker with live tasks panics, which would hide the first failure.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let broker = &mut simulation.host.world.broker;
         broker.handle_stop(StopReason::SubmitSideGone);
@@ -83,7 +85,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64, tells: bool) -> Self {
         let mut cast = Cast::new(seed, THRESHOLD / 4);
-        // Whole kinds of events are absent from some runs, so that others go further.
+        // Some runs leave out whole kinds of events, so that they get further with the others.
         let mut menu = vec![Happening::Tasks, Happening::Join, Happening::Pass];
         for (happening, weight) in HAPPENINGS {
             if cast.chance(0.7) {
@@ -183,7 +185,7 @@ impl Simulation {
                 }
                 cast.say(place, Saying::Heartbeat);
                 if cast.chance(0.3) {
-                    // A backlog that lasts.
+                    // Slow turns make the backlog last.
                     self.turn_takes = TICK * 48;
                     let time = self.cast.time_below(THRESHOLD * 3);
                     return self.pass(time);
@@ -194,8 +196,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// A manager that reads no more is perhaps full of echoes when tasks come for it; it drains,
-    /// and its connection closes before it takes them.
+    /// A manager that stops reading may be full of echoes when tasks arrive for it. Then it drains,
+    /// and its connection closes before it takes the tasks.
     fn leave_unread(&mut self, place: usize) -> Verdict {
         self.cast.set_reads(place, false);
         for _ in 0..self.cast.below(4) {
@@ -212,7 +214,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// A manager's connection breaks and heals a few times, while it works.
+    /// A manager's connection breaks and is restored a few times while the manager works.
     fn flap(&mut self, place: usize) -> Verdict {
         for _ in 0..1 + self.cast.below(3) {
             self.submit(Happening::Tasks);
@@ -229,7 +231,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// A manager works on some tasks for longer than any took before, and on others not so long,
+    /// A manager works on some tasks for longer than any task took before, and on others for less,
     /// when its connection breaks.
     fn grow_old(&mut self, place: usize) -> Verdict {
         self.submit(Happening::Tasks);
@@ -263,7 +265,7 @@ impl Simulation {
             Happening::Load => {
                 self.turn_takes = match self.cast.chance(0.5) {
                     true => TICK,
-                    // Below a second: a longer turn counts as a stop of the process.
+                    // Below a second: a longer turn counts as a suspension of the process.
                     false => TICK * (1 + self.cast.below(59) as u32),
                 };
             }
@@ -308,7 +310,7 @@ impl Simulation {
         }
     }
 
-    /// The user's own selector answers, rightly or not, late or never; or its process ends.
+    /// The user's own selector answers, correctly or not, late or never; or its process ends.
     fn helper_says(&mut self) -> Verdict {
         let now = self.host.world.now;
         let broker = &mut self.host.world.broker;
@@ -343,7 +345,7 @@ impl Simulation {
         self.host.expect("the selector's answer", Vec::new())
     }
 
-    /// Time passes, and the loop wakes for whatever comes and for every deadline.
+    /// Lets time pass; the loop wakes for each message and each deadline.
     fn pass(&mut self, time: Duration) -> Verdict {
         let until = self.host.now() + time;
         for _ in 0..100_000 {
@@ -374,7 +376,7 @@ impl Simulation {
         Err("the loop spins".to_owned())
     }
 
-    /// To the next whole tick after that time.
+    /// Moves the clocks to the next whole tick after this time.
     fn go_to(&mut self, time: Duration) {
         let now = self.host.now();
         let ticks = (time - now).as_nanos().div_ceil(TICK.as_nanos());
@@ -382,7 +384,7 @@ impl Simulation {
         self.cast.pass_to(self.host.now());
     }
 
-    /// The process is stopped; the others live on, and what they say stands unread.
+    /// Suspends the process. The managers go on, and their messages stay unread.
     fn suspend(&mut self) -> Verdict {
         self.pass(TICK)?;
         let time = self.cast.time_below(THRESHOLD * 3);
@@ -390,7 +392,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The same, for a moment in which somebody's deadline may pass.
+    /// Suspends the process briefly, at a time when some deadline may pass.
     fn suspend_shortly(&mut self) -> Verdict {
         self.pass(TICK)?;
         let before = self.cast.time_below(Duration::from_secs(1));
@@ -402,7 +404,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Before libzmq's own thread has run, what had come is still in the kernel.
+    /// Suspends the process for this time. Until libzmq's own thread runs again, arrived messages
+    /// are still in the kernel.
     fn stop_for(&mut self, time: Duration) {
         let until = self.host.now() + time;
         self.cast.network.stop();
@@ -429,7 +432,7 @@ impl Simulation {
         self.host.check_nothing_is_left()
     }
 
-    /// Everybody does well from now on: in the end each accepted task has been answered.
+    /// Repairs all faults. In the end, each accepted task must have been answered.
     fn heal(&mut self) -> Verdict {
         self.host.tell("everything heals", &[]);
         self.turn_takes = TICK;
@@ -442,19 +445,20 @@ impl Simulation {
             started_s: 1.0,
             drain_in: None,
         };
-        // What processes said before is answered by then, and not to those who take their names.
+        // Messages of earlier processes are handled by then, so no reply to them reaches later
+        // processes of the same name.
         self.pass(TICK * 64)?;
         for (place, block) in [(0, "0"), (1, "9")] {
             self.cast.join(place, account(block));
         }
         self.work_for(THRESHOLD * 4)?;
-        // What may have been lost is decided about in its time.
+        // Wait until all tasks in doubt are decided.
         while let Some(at) = self.host.model.last_doubt() {
             let time = at.saturating_sub(self.host.now());
             self.work_for(time.max(TICK * 64))?;
         }
-        // What a broken connection took ends with its manager at the latest, if nothing of this run
-        // took as long as it did then.
+        // Tasks lost with a broken connection end with their manager at the latest, if they were
+        // older then than any finished task.
         let vanished = &self.cast.network.vanished;
         let held = self.host.model.managers.values().flat_map(|m| &m.tasks);
         let left = held.filter(|(id, held)| !(held.is_old && vanished.contains(id)));

@@ -1,5 +1,5 @@
-//! A broker's effects in words, as scenarios expect them. Nothing of an effect is left out; what is
-//! the same in all of them is asserted here instead.
+//! A broker's effects as text, in the form that scenarios expect. No part of an effect is left out;
+//! parts that are always the same are asserted here instead.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -128,7 +128,7 @@ fn of_manager_change(change: &ManagerChange) -> String {
     }
 }
 
-/// Each id goes with the body that came with it.
+/// Asserts that each id has the body that was submitted with it.
 pub(crate) fn check_bodies(shipment: &Shipment<Body>) {
     let ids = shipment.ids();
     let bodies: Vec<Body> = shipment.bodies().cloned().collect();
@@ -138,7 +138,7 @@ pub(crate) fn check_bodies(shipment: &Shipment<Body>) {
     assert!(!shipment.is_empty(), "a batch of nothing");
 }
 
-/// `1 2 5-9`: in their order, with runs of three and more folded.
+/// `1 2 5-9`: the ids in order, with runs of three or more folded.
 pub(crate) fn fold(ids: &[i64]) -> String {
     let mut runs: Vec<(i64, i64)> = Vec::new();
     for id in ids {
@@ -176,7 +176,7 @@ fn of_failure(failure: &Failure, now: Now) -> String {
     }
 }
 
-/// `ask 2: among m1 m2, new m2, changed m1, gone m3`: for a selector that is asked outside.
+/// `ask 2: among m1 m2, new m2, changed m1, gone m3`: a question to a user's selector.
 fn of_question(question: &SelectorQuestion<Body>) -> String {
     let of_records = |records: &[(ManagerId, NodeInfo<Body>)]| -> Vec<ManagerId> {
         records.iter().map(|(id, _)| id.clone()).collect()
@@ -220,7 +220,7 @@ fn of_node_info(info: &NodeInfo<Body>, now: Now) -> String {
     line
 }
 
-/// One line; MANAGERS has one more for each manager.
+/// Returns one line; for MANAGERS, one more for each manager.
 pub(crate) fn of_reply(reply: &Reply<Body>) -> Vec<String> {
     let line = match reply {
         Reply::None => "reply none".to_owned(),
@@ -265,7 +265,7 @@ fn of_status(status: &ManagerStatus) -> String {
     )
 }
 
-/// A text in quotes, a number without: `"0"`, `0`.
+/// Text in quotes, a number without: `"0"`, `0`.
 fn block(block: &BlockId) -> String {
     match block {
         BlockId::Text(text) => format!("{text:?}"),
@@ -273,7 +273,7 @@ fn block(block: &BlockId) -> String {
     }
 }
 
-/// To the millisecond, without zeros at the end.
+/// Rounds to the millisecond.
 pub(crate) fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }

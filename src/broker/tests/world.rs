@@ -1,4 +1,4 @@
-//! A broker with a clock that tests set, and managers that go by short names.
+//! A broker with a clock that tests set, and managers with short names.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,7 +10,7 @@ use broker::{
 };
 use protocol::{BlockId, ManagerId, Registration, VersionCheck};
 
-/// What passes through the broker, which cannot look into it.
+/// A body that passes through the broker, which cannot read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     Task(i64),
@@ -19,25 +19,25 @@ pub(crate) enum Body {
     Registration(String),
 }
 
-/// The wall clock when the monotonic one stands at 0.
+/// The wall-clock time when the monotonic clock is at 0.
 pub(crate) const WALL_AT_START_S: f64 = 1_790_000_000.0;
 
-/// As much as a manager has room for.
+/// Room for as much as a manager can take.
 pub(crate) const ANY_ROOM: BatchRoom = BatchRoom {
     tasks: usize::MAX,
     weight: usize::MAX,
 };
 
-/// What the transport says when it is asked whether a batch can go to somebody.
+/// The transport's answer whether a batch can be sent to a manager.
 pub(crate) enum Way {
     Open(BatchRoom),
-    /// It has no connection by that name.
+    /// There is no connection by that name.
     None,
-    /// The connection takes nothing for now.
+    /// The connection accepts nothing for now.
     Full,
 }
 
-/// What comes of a dispatch, in the order in which it leaves.
+/// A result of a dispatch, in the order of sending.
 pub(crate) enum Departure {
     Output(Output<Body>),
     Batch(ManagerId, Shipment<Body>),
@@ -64,8 +64,8 @@ impl World {
         }
     }
 
-    /// Where messages of this manager come from, unless it is said otherwise: a connection of its
-    /// own, and an address of its own.
+    /// Returns where messages of this manager come from, unless a test sets it: each manager has
+    /// its own connection and address.
     pub(crate) fn origin(&mut self, manager: &str) -> Origin {
         if let Some(origin) = self.origins.get(manager) {
             return *origin;
@@ -73,7 +73,7 @@ impl World {
         self.reconnect(manager)
     }
 
-    /// From now on its messages come by another connection.
+    /// Gives the manager another connection for its later messages.
     pub(crate) fn reconnect(&mut self, manager: &str) -> Origin {
         self.connections += 1;
         let known = self.origins.get(manager).and_then(|known| known.address);
@@ -86,7 +86,7 @@ impl World {
         origin
     }
 
-    /// Whose last message came by this connection.
+    /// Returns the managers whose last message came on this connection.
     pub(crate) fn speakers_by(&self, connection: ConnectionId) -> Vec<String> {
         let is_it = |origin: &Origin| origin.connection == Some(connection);
         let found = self.origins.iter().filter(|(_, origin)| is_it(origin));
@@ -97,7 +97,7 @@ impl World {
         self.origins.insert(manager.to_owned(), origin);
     }
 
-    /// Nobody has a connection here any more; each comes back by another one.
+    /// Cuts all connections; each manager reconnects on another one.
     pub(crate) fn cut_all(&mut self) -> Vec<String> {
         let names: Vec<String> = self.origins.keys().cloned().collect();
         for name in &names {
@@ -106,14 +106,14 @@ impl World {
         names
     }
 
-    /// Lets both clocks go on. Nobody is told.
+    /// Advances both clocks. The broker is not notified.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.monotonic += time;
         self.now.wall_s += time.as_secs_f64();
     }
 
-    /// Hands out what can be, batch by batch, as far as the transport has a way. Then nothing is
-    /// left that could be handed out.
+    /// Dispatches all that can be dispatched, batch by batch, as far as the transport has a way.
+    /// Nothing may be left then that could be dispatched.
     pub(crate) fn dispatch(&mut self, way: impl Fn(&ManagerId) -> Way) -> Vec<Departure> {
         let now = self.now;
         let mut departures = Vec::new();
@@ -130,7 +130,7 @@ impl World {
                     None
                 }
             };
-            // What is told of a batch leaves before it.
+            // Reports about a batch leave before the batch.
             departures.extend(self.outputs().into_iter().map(Departure::Output));
             departures.extend(shipment.map(|shipment| Departure::Batch(to, shipment)));
         }
@@ -139,7 +139,8 @@ impl World {
         departures
     }
 
-    /// What the broker wants done by now. Its books must be in order at such a moment.
+    /// Returns the effects that the broker has requested. Its invariants must hold at such a
+    /// moment.
     pub(crate) fn outputs(&mut self) -> Vec<Output<Body>> {
         let outputs: Vec<_> = std::iter::from_fn(|| self.broker.poll_output()).collect();
         if let Err(broken) = check_invariants(&self.broker) {
@@ -166,7 +167,7 @@ pub(crate) fn manager_id(name: &str) -> ManagerId {
     ManagerId::new(name.as_bytes())
 }
 
-/// What a manager of this name tells of itself, unless it is said otherwise.
+/// Returns the registration of a manager with this name, with default values.
 pub(crate) fn registration(name: &str) -> Registration<Body> {
     Registration {
         block: BlockId::Text("0".into()),

@@ -1,4 +1,4 @@
-//! The table keeps its own rules, and the guide's page is what it says.
+//! The table keeps its own rules, and the guide's page is made from the table.
 //!
 //! `HTEX_TEST_STORE_CODES=1 cargo test -p codes` writes the page.
 
@@ -56,9 +56,9 @@ fn every_code_says_what_it_means_and_what_to_do() {
     }
 }
 
-/// A sentence that leads on to another code leads to one that is there.
+/// Every code that a sentence refers to exists.
 #[test]
-fn codes_that_are_referred_to_are_there() {
+fn codes_that_are_referred_to_exist() {
     for code in codes::all() {
         for text in [code.meaning, code.remedy] {
             for (_, rest) in text

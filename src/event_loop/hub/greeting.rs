@@ -1,8 +1,8 @@
-//! Asks a ZeroMQ port whether it wants CURVE, by the first 64 bytes that it says.
+//! Finds out whether a ZeroMQ port uses CURVE, from the first 64 bytes that it sends.
 //!
-//! Nothing in the start-up config tells whether the monitoring hub is encrypted: it is from
-//! 2026.8.10 on, and a wrong guess is silence. Every ZMTP 3 peer names its mechanism in its
-//! greeting (ZMTP 3.1, section "The greeting"): the signature, the version, then the name.
+//! The start-up configuration does not say whether the monitoring hub is encrypted. It is from
+//! 2026.8.10 on, and after a wrong guess nothing arrives. Every ZMTP 3 peer names its mechanism in
+//! its greeting (ZMTP 3.1, section "The greeting"): the signature, the version, then the name.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,22 +10,22 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// What we say: the signature and the version, as far as a peer needs them to go on. The rest of a
-/// greeting names a mechanism; one that the peer does not share makes it close before it has said
-/// its own.
+/// The bytes to send: the signature and the version, which are enough for a peer to continue. The
+/// rest of a greeting would name a mechanism; a peer that does not share that mechanism closes the
+/// connection before it sends its own.
 const OUR_WORDS: [u8; 11] = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3];
 const GREETING_BYTES: usize = 64;
 const MECHANISM_AT: usize = 12;
 const MECHANISM_BYTES: usize = 20;
 
-/// What the port wants.
+/// The mechanism that the port uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mechanism {
     Plain,
     Curve,
 }
 
-/// A question under way, on a connection of its own that never blocks.
+/// A query in progress, on a separate connection that never blocks.
 pub(super) struct MechanismQuery {
     stream: TcpStream,
     asked: bool,
@@ -56,12 +56,13 @@ impl MechanismQuery {
         self.stream.as_raw_fd()
     }
 
-    /// What to wait for on the descriptor: until it takes our greeting, then until it answers.
+    /// Whether to wait until the descriptor is writable, to send the greeting; else until it is
+    /// readable, for the answer.
     pub(super) fn waits_to_write(&self) -> bool {
         !self.asked
     }
 
-    /// Goes on as far as it can without waiting.
+    /// Writes and reads as far as possible without waiting. Returns the mechanism once it is known.
     pub(super) fn advance(&mut self) -> io::Result<Option<Mechanism>> {
         if !self.asked {
             if let Some(error) = self.stream.take_error()? {
@@ -69,7 +70,7 @@ impl MechanismQuery {
             }
             match self.stream.write(&OUR_WORDS) {
                 Ok(count) if count == OUR_WORDS.len() => self.asked = true,
-                // A fresh connection takes so few bytes at once, or is broken.
+                // A new connection takes this few bytes at once, or is broken.
                 Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
                 Err(error) if would_wait(&error) => return Ok(None),
                 Err(error) => return Err(error),
@@ -93,7 +94,8 @@ impl MechanismQuery {
     }
 }
 
-/// A connection under way says "not connected" to the first write on some kernels.
+/// Whether to try again later. On some kernels the first write to a connection in progress returns
+/// "not connected".
 fn would_wait(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,9 +1,9 @@
-//! Starts a process on a thread of its own, which then waits for its end.
+//! Starts a process on a separate thread, which then waits for the end of the process.
 //!
-//! To run a program may take as long as a file system stalls, and so may the end of one that the
-//! kernel holds: neither may hold up tasks. The thread lives as long as the process, because a
-//! process that asks to end with its parent (`PR_SET_PDEATHSIG`) ends with the *thread* that
-//! started it.
+//! Starting a program may take as long as a file system stalls, and a process that the kernel
+//! blocks may take long to end. Neither may block the tasks. The thread lives as long as the
+//! process, because a process with a parent-death signal (`PR_SET_PDEATHSIG`) ends with the
+//! *thread* that started it.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, RawFd};
@@ -21,28 +21,25 @@ use submit_side::children;
 /// A process that is being started.
 pub(super) struct Start {
     outcome: Receiver<io::Result<Kept>>,
-    /// Its other end closes when there is an outcome.
+    /// The read end of a pipe whose write end closes when there is an outcome.
     told: PipeReader,
 }
 
-/// A process that was started; it is killed when this goes.
+/// A process that was started; dropping this kills it.
 pub(super) struct Kept {
     pub(super) questions: ChildStdin,
     pub(super) answers: ChildStdout,
     process: Arc<Mutex<Process>>,
 }
 
-/// A number is free for another process as soon as it is collected.
+/// The state of the process. Once a process is reaped, its pid may pass to another process.
 enum Process {
     Running(Child),
     Collected,
 }
 
 impl Start {
-    /// Begins it. Standard input and output have to be pipes.
-    ///
-    /// # Errors
-    /// The system refuses a pipe or a thread.
+    /// Begins to start the process. The command's standard input and output must be pipes.
     pub(super) fn begin(command: Command) -> io::Result<Self> {
         let (told, tell) = io::pipe()?;
         let (sender, outcome) = mpsc::sync_channel(1);
@@ -52,7 +49,7 @@ impl Start {
         Ok(Self { outcome, told })
     }
 
-    /// What has come of it, if anything has; it is told once.
+    /// Returns the outcome, if there is one; only once.
     pub(super) fn outcome(&self) -> Option<io::Result<Kept>> {
         match self.outcome.try_recv() {
             Ok(outcome) => Some(outcome),
@@ -61,7 +58,7 @@ impl Start {
         }
     }
 
-    /// The same, if there is one within `limit`.
+    /// Returns the outcome, if there is one within `limit`.
     pub(super) fn outcome_within(&self, limit: Duration) -> Option<io::Result<Kept>> {
         match self.outcome.recv_timeout(limit) {
             Ok(outcome) => Some(outcome),
@@ -70,7 +67,7 @@ impl Start {
         }
     }
 
-    /// It is readable when there is an outcome.
+    /// Returns a descriptor that is readable once there is an outcome.
     pub(super) fn descriptor(&self) -> RawFd {
         self.told.as_raw_fd()
     }
@@ -89,7 +86,7 @@ impl Process {
     fn kill(&mut self) {
         match self {
             Self::Running(child) => {
-                // Fails only if it has ended.
+                // Fails only if the process has ended.
                 let _ = child.kill();
             }
             Self::Collected => {}
@@ -98,7 +95,7 @@ impl Process {
 }
 
 fn keep(mut command: Command, sender: &SyncSender<io::Result<Kept>>, tell: PipeWriter) {
-    // libzmq's epoll descriptors would be passed on.
+    // Otherwise the process would inherit libzmq's epoll descriptors.
     children::keep_descriptors_to_ourselves();
     let started = command.spawn().and_then(kept);
     let (outcome, process) = match started {
@@ -108,7 +105,7 @@ fn keep(mut command: Command, sender: &SyncSender<io::Result<Kept>>, tell: PipeW
         }
         Err(error) => (Err(error), None),
     };
-    // Nobody waits any longer: then it is killed here.
+    // If the receiver is gone, the outcome is dropped, which kills the process.
     let _ = sender.send(outcome);
     drop(tell);
     if let Some((process, pid)) = process {
@@ -130,13 +127,14 @@ fn kept(mut child: Child) -> io::Result<(Kept, Pid)> {
     Ok((kept, pid))
 }
 
-/// Waits for its end, however long that takes, and lets nobody signal it from then on.
+/// Waits for the end of the process, however long that takes, reaps it, and prevents later signals
+/// to its pid.
 fn collect(process: &Mutex<Process>, pid: Pid) {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while waitid(WaitId::Pid(pid), ended).is_err_and(|error| error == Errno::INTR) {}
     let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
     if let Process::Running(child) = &mut *process {
-        // It has ended: this takes no time.
+        // The process has ended, so this call returns at once.
         let _ = child.wait();
     }
     *process = Process::Collected;
@@ -148,9 +146,10 @@ mod tests {
 
     use super::*;
 
-    /// It comes back when the process is collected, and not in ten minutes.
+    /// `keep` returns when the process is reaped, long before the ten minutes of the sleep are
+    /// over.
     #[test]
-    fn what_is_started_when_nobody_waits_any_more_is_ended() {
+    fn process_started_after_the_caller_gave_up_is_killed() {
         let (sender, outcome) = mpsc::sync_channel(1);
         drop(outcome);
         let (_told, tell) = io::pipe().unwrap();

@@ -1,5 +1,5 @@
-//! With a Python that takes its time to run: a lease on its file has the kernel stop whoever opens
-//! it, as a file server does that does not answer.
+//! Tests with a Python that is slow to start. A lease on its file makes the kernel block every
+//! process that opens the file, like a file server that does not answer.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -15,13 +15,13 @@ use crate::process::{Process, ProcessStat};
 use crate::system_calls::lent;
 
 const WITHIN: Duration = Duration::from_secs(20);
-/// Far below the time for which the file is stalled.
+/// Far shorter than the time for which the file is stalled.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// `{"manager_selector": None}`
+/// The pickle of `{"manager_selector": None}`.
 const CONFIG: &[u8] = b"\x80\x04}\x8c\x10manager_selectorNs.";
 
 #[test]
-fn a_restart_on_a_stalled_file_system_holds_up_nobody() {
+fn restart_on_a_stalled_file_system_blocks_nobody() {
     let place = Place::new();
     let mut helper = SelectorHelper::start(place.command()).unwrap();
     let stall = place.stall();
@@ -32,7 +32,7 @@ fn a_restart_on_a_stalled_file_system_holds_up_nobody() {
         matches!(events[..], [HelperEvent::StartedAgain]),
         "{events:?}"
     );
-    // Asked too early, it says nothing, and is not ready.
+    // Before the process has started there is no event, and the descriptor is not ready.
     assert!(timed(|| helper.advance()).is_empty());
     assert!(!is_ready(&helper, Duration::from_millis(100)));
     wait_until(|| ProcessStat::read(first.number()).is_err());
@@ -60,7 +60,7 @@ fn a_first_start_on_a_stalled_file_system_has_a_deadline() {
 }
 
 #[test]
-fn one_that_is_let_go_is_ended_and_collected() {
+fn dropped_helper_is_killed_and_reaped() {
     let place = Place::new();
     let helper = SelectorHelper::start(place.command()).unwrap();
     let process = place.started();
@@ -70,7 +70,7 @@ fn one_that_is_let_go_is_ended_and_collected() {
 }
 
 #[test]
-fn a_python_that_is_none_is_refused() {
+fn missing_python_is_refused() {
     let mut command = Place::new().command();
     command.python = PathBuf::from("/nowhere/python3");
     let refused = SelectorHelper::start(command).map(|_| ());
@@ -81,12 +81,13 @@ fn a_python_that_is_none_is_refused() {
     );
 }
 
-/// A directory with a program that is Python and tells its number first.
+/// A directory with a program `python3`, which records its pid and then runs Python.
 struct Place(TempDir);
 
 impl Place {
-    /// Another process writes the program: one that is open for writing here would be so in
-    /// whatever another test starts at this moment, and could not be run.
+    /// Creates the directory. A separate shell writes the program, so that this process never has
+    /// the file open for writing. Otherwise a child process that another test starts at that moment
+    /// would inherit the descriptor, and the program could not be run.
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         let text = "#!/bin/sh\necho $$ >> \"$(dirname \"$0\")/started\"\nexec python3 \"$@\"\n";
@@ -112,7 +113,7 @@ impl Place {
         Stall::of(&self.python())
     }
 
-    /// The latest.
+    /// Returns the process that was started last.
     fn started(&self) -> Process {
         let file = self.0.path().join("started");
         let latest = || -> Option<i32> {
@@ -124,7 +125,7 @@ impl Place {
     }
 }
 
-/// While it is there, whoever runs the file waits.
+/// While a stall exists, every process that runs the file is blocked.
 struct Stall {
     holder: Child,
 }
@@ -159,7 +160,7 @@ impl Drop for Stall {
     }
 }
 
-/// The first that come; no look may take long.
+/// Returns the first events that arrive; each call of `advance` must be quick.
 fn next_events(helper: &mut SelectorHelper) -> Vec<HelperEvent> {
     let end = Instant::now() + WITHIN;
     loop {

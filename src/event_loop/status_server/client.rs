@@ -1,4 +1,4 @@
-//! One client of status or metrics: its request is read and its answer written without waiting.
+//! One client of status or metrics. Reading its request and writing its answer never blocks.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -11,10 +11,10 @@ use super::http;
 use super::request::{self, ClientRequest};
 use status::asking::REQUEST_BYTES_MAX;
 
-/// What becomes of a client after a visit.
+/// The state of a client after a visit.
 pub(super) enum Progress {
     Requested(ClientRequest),
-    /// Until it says more, or takes more.
+    /// The client has to send more, or to take more of the answer.
     Waiting,
     Finished,
 }
@@ -32,7 +32,7 @@ enum Phase {
 pub(super) struct Client {
     stream: Stream,
     phase: Phase,
-    /// On the monotonic clock.
+    /// When the client is dropped, on the monotonic clock.
     pub(super) leaves_at: Duration,
 }
 
@@ -62,18 +62,18 @@ impl Client {
         }
     }
 
-    /// Whether it is waited for to take more, and not to say more.
+    /// Whether the client has to take more of its answer, rather than to send more of its request.
     pub(super) fn is_answered(&self) -> bool {
         matches!(self.phase, Phase::Answering { .. })
     }
 
-    /// Begins the answer, and sends as much as is taken at once.
+    /// Begins the answer, and sends as much as the client takes at once.
     pub(super) fn answer(&mut self, bytes: Rc<[u8]>) -> Progress {
         self.phase = Phase::Answering { bytes, sent: 0 };
         self.advance()
     }
 
-    /// Reads or writes as far as it goes.
+    /// Reads or writes as far as possible without waiting.
     pub(super) fn advance(&mut self) -> Progress {
         let outcome = match &mut self.phase {
             Phase::Asking(said) => listen(&mut self.stream, said),
@@ -87,7 +87,7 @@ impl Client {
     }
 }
 
-/// A bounded number of reads: a request is short, and one visit must be.
+/// Reads from a client, with one read per visit: a request is short, and a visit must be short too.
 fn listen(stream: &mut Stream, said: &mut Vec<u8>) -> io::Result<Progress> {
     let mut room = [0; REQUEST_BYTES_MAX];
     let count = match stream {

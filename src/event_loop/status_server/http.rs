@@ -1,12 +1,12 @@
-//! As much of HTTP as one page of metrics needs: a request's head, and whole answers.
+//! The part of HTTP that one page of metrics needs: a request's head, and complete answers.
 
 use super::request::ClientRequest;
 use status::open_metrics::CONTENT_TYPE;
 
-/// A scraper sends a handful.
+/// Maximum number of headers; a scraper sends only a few.
 const HEADERS_MAX: usize = 64;
 
-/// None until the request's head is whole.
+/// Reads a request; None until its head is complete.
 pub(super) fn read_request(said: &[u8]) -> Option<ClientRequest> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn one_page_and_nothing_else() {
+    fn only_the_metrics_page_is_served() {
         assert_eq!(
             answered("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").as_deref(),
             Some("metrics")

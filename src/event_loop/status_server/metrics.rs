@@ -1,4 +1,4 @@
-//! Where metrics are told: the listener, and the file that names its port.
+//! The listener for metrics, and the file that contains its port.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,20 +14,20 @@ use status::side_service::SideService;
 
 const SCHEME: &str = "http";
 
-/// Metrics, if they were asked for.
+/// The metrics service, if it was requested.
 pub(super) struct Metrics {
     listener: Option<TcpListener>,
-    /// Held for its end.
+    /// Kept so that the file is removed when the service ends.
     _port_file: Option<PortFile>,
     told: Option<SideService>,
 }
 
 impl Metrics {
-    /// Listens where it was asked to, and at the port of the broker before if any port will do;
-    /// `add` has somebody wait for those who come.
+    /// Listens at the requested address. If any port is allowed, the previous broker's port is
+    /// tried first. `add` registers the listener to be waited for.
     ///
     /// # Errors
-    /// It cannot, and the start is to be refused for it.
+    /// Metrics cannot be served, and the start is to be refused for that.
     pub(super) fn open(
         telemetry: &Telemetry,
         notes: Option<&Notes>,
@@ -43,7 +43,7 @@ impl Metrics {
         let before = notes.and_then(Notes::metrics_port);
         let listening = listen(address, before).and_then(|listener| {
             add(listener.as_raw_fd())?;
-            // The port may have been left to the system.
+            // The system may have chosen the port.
             let bound = listener.local_addr()?;
             Ok((listener, bound))
         });
@@ -105,14 +105,14 @@ fn listen(address: SocketAddr, before: Option<u16>) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// A file with the port and nothing else, which goes when metrics go.
+/// A file that contains only the port, and is removed when the service ends.
 struct PortFile {
     path: PathBuf,
     text: String,
 }
 
 impl PortFile {
-    /// Whoever reads it meanwhile reads all or nothing of it.
+    /// Writes the file. A concurrent reader sees all of it or nothing.
     fn write(path: &Path, port: u16) -> Result<Self, SideServiceError> {
         let text = format!("{port}\n");
         let mut unseen = OsString::from(path);
@@ -135,7 +135,7 @@ impl PortFile {
 }
 
 impl Drop for PortFile {
-    /// Unless another interchange has written its own there.
+    /// Removes the file, unless another interchange has written its own port there.
     fn drop(&mut self) {
         if fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
             let _ = fs::remove_file(&self.path);
@@ -143,8 +143,8 @@ impl Drop for PortFile {
     }
 }
 
-/// A killed run has left its port, at which nobody tells anything now. What is no port is somebody
-/// else's.
+/// Removes a port file that a killed run has left, since nothing listens at that port any more. A
+/// file that contains no port belongs to someone else and stays.
 fn remove_stale(path: &Path) {
     let text = fs::read_to_string(path).unwrap_or_default();
     if text
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_file_is_whole_and_goes_unless_it_is_anothers() {
+    fn port_file_is_complete_and_removed_only_by_its_owner() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.port");
         let file = PortFile::write(&path, 9464).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn any_port_is_the_one_before_if_that_is_free() {
+    fn any_port_means_the_previous_port_if_that_is_free() {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let first = listen(any, None).unwrap();
         let port = first.local_addr().unwrap().port();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_port_is_stale() {
+    fn only_a_file_with_a_port_is_stale() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.port");
         for (text, stays) in [("9464\n", false), ("my notes\n", true), ("", true)] {

@@ -1,15 +1,16 @@
-//! Pages that are kept for a while: what everybody gets who asks meanwhile.
+//! Pages that are cached for a short time, for all clients that ask during that time.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use broker::Now;
 
-/// A page is good for so long, and for so many times as long as it took to make.
+/// A page stays valid for the first value, or for the second value times the duration of making it,
+/// whichever is longer.
 const PAGE_LASTS: Duration = Duration::from_millis(100);
 const PAGE_SHARE: u32 = 20;
 
-/// What is made of a snapshot of the broker.
+/// A page that is made of a snapshot of the broker.
 #[derive(Clone, Copy)]
 pub(super) enum Page {
     Status,
@@ -28,7 +29,7 @@ struct CachedPage {
 }
 
 impl PageCache {
-    /// If there is one that is still good.
+    /// Returns the cached page, if it is still valid.
     pub(super) fn get(&self, page: Page, now: Now) -> Option<Rc<[u8]>> {
         let cached = self.pages[page as usize]
             .as_ref()
@@ -36,7 +37,7 @@ impl PageCache {
         Some(Rc::clone(&cached.bytes))
     }
 
-    /// Keeps a page that was begun at this time.
+    /// Caches a page. `begun` is when making it began.
     pub(super) fn keep(
         &mut self,
         page: Page,
@@ -52,7 +53,7 @@ impl PageCache {
         Rc::clone(&cached.bytes)
     }
 
-    /// What was told is true no more.
+    /// Drops all pages, since their content is outdated.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,18 +1,18 @@
-//! What a client asks for, and how a line of the status socket says it.
+//! The requests of clients, and how a line at the status socket encodes them.
 
 use status::asking::{Refusal, Request};
 
-/// What a client asks for.
+/// A client's request.
 pub(super) enum ClientRequest {
-    /// By the status socket.
+    /// A request at the status socket.
     StatusSocket(Request),
-    /// The page of metrics, by HTTP.
+    /// A request for the page of metrics, over HTTP.
     Metrics,
-    /// Something that is not served, and the answer to that.
+    /// A request that is not served, with the answer to it.
     NotServed(Vec<u8>),
 }
 
-/// None until the line is whole.
+/// Reads a request; None until the line is complete.
 pub(super) fn read_line(said: &[u8]) -> Option<ClientRequest> {
     let end = said.iter().position(|byte| *byte == b'\n')?;
     Some(match serde_json::from_slice(&said[..end]) {
@@ -23,7 +23,7 @@ pub(super) fn read_line(said: &[u8]) -> Option<ClientRequest> {
     })
 }
 
-/// An answer of the status socket.
+/// Encodes an answer of the status socket.
 pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_else(|error| {
         debug_assert!(false, "texts and numbers are always JSON: {error}");

@@ -1,4 +1,4 @@
-//! The status socket, in a directory that is the user's alone.
+//! The status socket, in a directory that only the user can access.
 
 use std::fs::{self, DirBuilder};
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,25 +12,25 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use status::{asking, socket_name};
 
-/// What the group and others must not have.
+/// Permission bits that the directory must not have: those of the group and of others.
 const NOT_OURS_ALONE: u32 = 0o077;
-/// Sockets of interchanges that were killed are swept away, so many at a time.
+/// Maximum number of sockets of killed interchanges that are removed at a time.
 const SWEPT_MAX: usize = 64;
-/// Of a socket's name, until it listens.
+/// Suffix of a socket's name until the socket listens.
 const UNSEEN_SUFFIX: &str = ".new";
 
-/// A listening socket, and its name, which goes with it.
+/// A listening socket and its path, which is removed with it.
 pub(super) struct StatusSocket {
     pub(super) listener: UnixListener,
     path: PathBuf,
 }
 
 impl StatusSocket {
-    /// In the first directory that serves; `add` has somebody wait for those who come. `before`
-    /// is the process whose socket this one follows.
+    /// Opens the socket in the first directory that works. `add` registers the listener to be
+    /// waited for. `before` is the pid of the broker that this one replaces.
     ///
     /// # Errors
-    /// Why none of them does.
+    /// Why no directory works.
     pub(super) fn open(
         before: Option<u32>,
         mut add: impl FnMut(RawFd) -> io::Result<()>,
@@ -68,7 +68,8 @@ impl StatusSocket {
         sweep(directory, before);
         let name = socket_name::new(std::process::id(), rand::random());
         let path = directory.join(&name);
-        // Between being bound and listening it looks deserted: nobody else knows its name so long.
+        // Between bind() and listen() the socket looks deserted, so during that time it has a name
+        // that no other process looks at.
         let unseen = directory.join(name + UNSEEN_SUFFIX);
         let listener = UnixListener::bind(&unseen)?;
         let seen = listener
@@ -82,7 +83,7 @@ impl StatusSocket {
     }
 }
 
-/// Each directory, and why it does not serve.
+/// Each directory that was tried, and why it does not work.
 #[derive(Debug)]
 pub struct NoStatusSocket(Vec<(PathBuf, io::Error)>);
 
@@ -104,15 +105,15 @@ impl Drop for StatusSocket {
     }
 }
 
-/// Removes the status socket of a process that was killed and that no other one follows.
+/// Removes the status socket of a process that was killed and that no other broker replaces.
 pub fn remove_status_socket_of(process: u32) {
     for directory in asking::directories(rustix::process::getuid().as_raw()) {
         sweep(&directory, Some(process));
     }
 }
 
-/// Removes what killed interchanges left: sockets at which nobody listens, of processes that would
-/// be seen from here. That of `before` is among them, however many there are.
+/// Removes the sockets of killed interchanges: sockets without a listener, of processes that would
+/// be visible from here. The socket of `before` is always among them, however many there are.
 fn sweep(directory: &Path, before: Option<u32>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -132,7 +133,7 @@ fn sweep(directory: &Path, before: Option<u32>) {
     }
 }
 
-/// Whether nobody listens there. Does not wait: whoever listens may be stopped.
+/// Whether no process listens there. Does not wait: a listening process may be stopped.
 fn is_deserted(path: &Path) -> bool {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_in_a_directory_of_ones_own() {
+    fn status_socket_needs_a_private_directory() {
         let parent = tempfile::tempdir().unwrap();
         let uid = rustix::process::getuid().as_raw();
         let directory = parent.path().join("sockets");
@@ -172,20 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn what_the_killed_left_is_swept() {
+    fn sockets_of_killed_processes_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let dead = directory.path().join(socket_name::new(u32::MAX, 1));
         drop(UnixListener::bind(&dead).unwrap());
-        // Deaf, as a socket looks by another mount of its file system.
+        // Without a listener, as a socket appears through another mount of its file system.
         let deaf = directory
             .path()
             .join(socket_name::new(std::process::id(), 1));
         drop(UnixListener::bind(&deaf).unwrap());
         let alive = directory.path().join(socket_name::new(u32::MAX, 2));
         let listener = UnixListener::bind(&alive).unwrap();
-        // Full up with those whom nobody lets in.
+        // The listener's queue is full of connections that are never accepted.
         let waiting: Vec<_> = std::iter::repeat_with(|| knock(&alive))
             .take_while(Result::is_ok)
             .collect();
@@ -199,15 +200,16 @@ mod tests {
         drop((socket, listener, waiting));
     }
 
-    /// More than are swept at a time, so that they are in nobody's way either.
+    /// There are more of these sockets than are removed at a time, so they must not block the
+    /// removal of others.
     #[test]
-    fn what_another_machine_may_hear_is_left_alone() {
+    fn sockets_of_other_machines_or_boots_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let mut others = Vec::new();
         for number in 0..=SWEPT_MAX {
-            // Without a boot, as earlier releases had it, and with another one.
+            // A name without a boot id, as in earlier releases, and a name with another boot's id.
             for name in [
                 format!("{number}-0badf00d.sock"),
                 format!("{number}-0123456789ab-0badf00d.sock"),
@@ -229,9 +231,10 @@ mod tests {
         );
     }
 
-    /// Its number may have passed to another process by then: ours here.
+    /// The pid of the previous broker may have passed to another process: in this test, to this
+    /// process.
     #[test]
-    fn the_socket_of_the_broker_before_goes_at_once() {
+    fn socket_of_the_previous_broker_is_removed_at_once() {
         let directory = tempfile::tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -253,7 +256,7 @@ mod tests {
         assert!(!before.exists() && alive.exists());
     }
 
-    /// Without waiting.
+    /// Connects without waiting.
     fn knock(path: &Path) -> rustix::io::Result<rustix::fd::OwnedFd> {
         let flags = SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -1,4 +1,4 @@
-//! What the loop knows of its process and sockets, for the status document.
+//! Facts about the loop's process and sockets, for the status document.
 
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -66,12 +66,12 @@ impl EventLoop {
     }
 }
 
-/// In the kernel's letter.
+/// Returns the state of a process, as the kernel's letter.
 fn state_of(pid: u32) -> Option<char> {
     Some(ProcessStat::read(pid).ok()?.state)
 }
 
-/// Of all threads, in the system and out of it.
+/// Returns the CPU time of all threads, user and system together.
 fn cpu_s() -> f64 {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
         return 0.0;

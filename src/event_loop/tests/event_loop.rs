@@ -1,4 +1,5 @@
-//! The loop on real sockets, driven from within: what cannot be provoked in the finished program.
+//! The event loop on real sockets, driven by a test in the same process: cases that cannot be
+//! provoked in the finished program.
 
 #![expect(clippy::unwrap_used, reason = "a test, and its helpers, fail by it")]
 

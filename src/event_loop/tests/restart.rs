@@ -1,6 +1,6 @@
-//! A panic of a loop that another broker can go on from: nobody is told of a loss, and the next one
-//! serves the same port. The processes fork, so that this is a program of one thread without
-//! libtest's own.
+//! A panic of a loop after which another broker can continue: no loss is reported, and the next
+//! broker serves the same port. The processes fork, so this test is a single-threaded program
+//! without libtest.
 
 #![expect(clippy::unwrap_used, reason = "a test, and its helpers, fail by it")]
 
@@ -18,7 +18,7 @@ use zmq::Context;
 
 use common::{FakeExecutor, serve};
 
-/// Names the executor's ports, for the process that HTEX would start.
+/// The environment variable with the executor's ports, for the process that HTEX would start.
 const PORTS: &str = "HTEX_TEST_PORTS";
 const WITHIN: Duration = Duration::from_secs(10);
 const FAULT: u8 = 70;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match env::var(PORTS) {
         Ok(ports) => interchange(&ports),
         Err(_) => {
-            a_panic_is_gone_on_from();
+            another_broker_continues_after_a_panic();
             ExitCode::SUCCESS
         }
     }
@@ -47,7 +47,7 @@ fn interchange(ports: &str) -> ExitCode {
     }
 }
 
-fn a_panic_is_gone_on_from() {
+fn another_broker_continues_after_a_panic() {
     let executor = FakeExecutor::new(&Context::new());
     let ports = executor.ports().map(|port| port.to_string()).join(",");
     let started = Command::new(env::current_exe().unwrap())
@@ -58,7 +58,7 @@ fn a_panic_is_gone_on_from() {
     let keeper = interchange.0.id();
     let broker = broker_of(keeper);
     executor.submit();
-    // A question that went with the broker would have no answer.
+    // A command sent before the restart could get lost with the first broker and remain unanswered.
     wait_until("another broker", || {
         broker_of(keeper) != broker && broker_of(keeper).is_some()
     });
@@ -71,7 +71,7 @@ fn a_panic_is_gone_on_from() {
     assert_eq!(interchange.0.wait().unwrap().code(), Some(0));
 }
 
-/// Whatever becomes of the test.
+/// A child process that is terminated when the test ends, even if the test fails.
 struct Ended(Child);
 
 impl Ended {

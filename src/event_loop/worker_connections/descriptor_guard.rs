@@ -1,15 +1,16 @@
-//! Shuts the worker port while descriptors run out, so that connected managers are served.
+//! Closes the worker port while descriptors run out, so that connected managers are still served.
 //!
-//! When a process has no descriptor left, libzmq's listener tries to accept for ever and takes a
-//! whole processor. Unbinding it is no way out: libzmq closes what a listener has accepted with it.
-//! So the listening socket stays, and libzmq's thread no longer waits for it. Nobody else accepts
-//! then, and those whom the kernel has accepted for us are turned away, with one of the descriptors
-//! that were kept back. A filter drops what comes later: who connects waits in its own kernel's
-//! hands (a SYN is sent again after 1, 2, 4 … seconds), and nobody pays for it. Connections that
-//! are open are not touched.
+//! When a process has no descriptor left, libzmq's listener retries accept() for ever and uses a
+//! whole processor. Unbinding it does not help: libzmq then also closes the connections that the
+//! listener has accepted. So the listening socket stays open, but libzmq's thread no longer waits
+//! for it, and nothing accepts connections.
 //!
-//! The other descriptors that were kept back are free while the port is shut: for a helper process,
-//! for files.
+//! Connections that the kernel has already accepted are closed, with the help of one of the
+//! reserved descriptors. A socket filter drops later SYN packets. The peer's own kernel repeats
+//! them after 1, 2, 4 … seconds, at no cost to this process. Open connections are not touched.
+//!
+//! The other reserved descriptors are free for use while the port is closed: for a helper process
+//! or for files.
 
 use std::fs::File;
 use std::io;
@@ -20,43 +21,44 @@ use super::listener_wait::ListenerWait;
 use crate::system_calls::{self, lent};
 use submit_side::config::DescriptorBudget;
 
-/// How long the port stays shut when accepting has failed though descriptors should be left: what
-/// is not counted here took them, or another process did.
+/// How long the port stays closed after a failed accept() although descriptors should be left.
+/// Either this process uses descriptors that are not counted here, or another process took them.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// However often it is shut and opened, it is said no more often than this.
+/// Minimum time between two log lines about a closed port, however often the port closes and opens.
 const SAID_EVERY: Duration = Duration::from_secs(60);
-/// At most so many are turned away at once; it takes some milliseconds. Others stay where they are,
-/// and are accepted when the port opens.
+/// Maximum number of connections closed at once, which takes some milliseconds. The others stay in
+/// the kernel's queue and are accepted when the port opens.
 const TURNED_AWAY_MAX: usize = 512;
-/// libzmq's thread begins to wait for the listener a moment after it listens. Where the system does
-/// not tell, no look finds anything.
+/// Number and interval of lookups of the listener's epoll entry. Several may be needed, because
+/// libzmq's thread adds the entry a moment after it listens. They are limited, because some systems
+/// do not expose the entry at all.
 const LOOKS_MAX: u8 = 20;
 const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 pub(super) struct DescriptorGuard {
     listener: Option<RawFd>,
-    /// How libzmq waits for it.
+    /// How libzmq waits for the listener, once found.
     wait: Option<ListenerWait>,
-    /// How often that is looked for, and when next.
+    /// How many lookups of `wait` are left, and when the next one is due.
     looks_left: u8,
     looks_at: Duration,
     budget: DescriptorBudget,
-    /// Open from the start to the end: sockets, files, libzmq's own.
+    /// Descriptors that are open from start to end: sockets, files and libzmq's own.
     fixed: usize,
     kept_back: Vec<File>,
     is_shut: bool,
     is_filtered: bool,
-    /// After accepting has failed, not before this.
+    /// Earliest time at which the port opens after a failed accept().
     opens_at: Duration,
-    /// When it was last said that it is shut.
+    /// When the log last reported that the port is closed.
     said_at: Option<Duration>,
-    /// That it opens is said if it was said that it is shut.
+    /// Whether the current closing was logged; only then is the reopening logged too.
     is_said: bool,
     has_warned: bool,
 }
 
 impl DescriptorGuard {
-    /// Call it when everything else is open.
+    /// Creates the guard. Call this when all other descriptors are open.
     pub(super) fn new() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limit = limit.map_or(usize::MAX, |limit| {
@@ -85,9 +87,9 @@ impl DescriptorGuard {
         }
     }
 
-    /// libzmq listens, with this descriptor.
+    /// Notes that libzmq listens with this descriptor.
     pub(super) fn handle_listening(&mut self, listener: RawFd) {
-        // libzmq's is a blocking one, and accepting is tried here as well.
+        // libzmq's listener is a blocking socket, but this module also calls accept() on it.
         if let Err(error) = rustix::io::ioctl_fionbio(lent(listener), true) {
             codes::log!(
                 DESCRIPTORS_UNWATCHED,
@@ -98,7 +100,7 @@ impl DescriptorGuard {
         self.listener = Some(listener);
     }
 
-    /// A connection could not be accepted. True if that was for want of descriptors or memory.
+    /// Handles a failed accept(). Returns true if descriptors or memory were exhausted.
     pub(super) fn handle_accept_failed(&mut self, errno: i32, now: Duration) -> bool {
         let exhausted = is_exhaustion(errno);
         if exhausted {
@@ -112,18 +114,18 @@ impl DescriptorGuard {
         self.is_shut
     }
 
-    /// How many descriptors may be open.
+    /// Returns how many descriptors may be open.
     pub(super) fn limit(&self) -> usize {
         self.budget.limit
     }
 
-    /// How many are in use with so many connections. What is kept back counts while it is given
-    /// free too, or the port would open and shut in turns.
+    /// Returns how many descriptors are in use with this many connections. Reserved descriptors
+    /// always count, even while they are free: otherwise the port would open and close in turns.
     pub(super) fn used(&self, open: usize) -> usize {
         self.fixed + self.budget.kept_back() + open
     }
 
-    /// When [`Self::handle_connections`] is due though no connection comes or goes.
+    /// When [`Self::handle_connections`] is due even if no connection opens or closes.
     pub(super) fn next_deadline(&self, open: usize) -> Option<Duration> {
         let may_open = self.is_shut && self.used(open) < self.budget.open_below();
         let opens_at = may_open.then_some(self.opens_at);
@@ -131,7 +133,7 @@ impl DescriptorGuard {
         [opens_at, looks_at].into_iter().flatten().min()
     }
 
-    /// So many connections are open now.
+    /// Opens or closes the port for this number of open connections.
     pub(super) fn handle_connections(&mut self, open: usize, now: Duration) {
         if self.is_looking() && now >= self.looks_at {
             self.looks_at = now + LOOKS_EVERY;
@@ -183,7 +185,7 @@ impl DescriptorGuard {
             );
         }
         if self.wait.is_none() {
-            // The last chance, with what was kept back to look with.
+            // The last chance to find the entry: the reserved descriptors are freed for the lookup.
             self.kept_back.clear();
             self.look_for_wait();
         }
@@ -194,7 +196,8 @@ impl DescriptorGuard {
         if let Some(Ok(())) = suspended {
             turn_away(listener);
         }
-        // Where libzmq waits on, it lets in as many as what was kept back has room for.
+        // If libzmq still waits for the listener, it accepts as many connections as there are freed
+        // descriptors.
         let faults = [suspended.and_then(Result::err), filtered.err()];
         for error in faults.into_iter().flatten().filter(|_| self.is_said) {
             codes::log!(
@@ -233,7 +236,7 @@ impl DescriptorGuard {
         }
     }
 
-    /// Opens what is to be kept back, as far as the system gives it.
+    /// Opens the reserved descriptors, as many as the system allows.
     fn keep_back(&mut self) {
         while self.kept_back.len() < self.budget.kept_back() {
             match spare() {
@@ -244,8 +247,8 @@ impl DescriptorGuard {
     }
 }
 
-/// Those that the kernel has accepted for us are closed: they come again. While libzmq does not
-/// wait for them, one descriptor is enough.
+/// Closes the connections that the kernel has already accepted; the peers connect again. One free
+/// descriptor is enough while libzmq does not wait for the listener.
 fn turn_away(listener: RawFd) {
     for _ in 0..TURNED_AWAY_MAX {
         if rustix::net::accept(lent(listener)).is_err() {
@@ -254,7 +257,7 @@ fn turn_away(listener: RawFd) {
     }
 }
 
-/// What accepting needs is not there, and will not be at once.
+/// Whether accept() failed for a lack of resources that does not end at once.
 fn is_exhaustion(errno: i32) -> bool {
     [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].contains(&errno)
 }
@@ -263,9 +266,9 @@ fn spare() -> io::Result<File> {
     File::open("/dev/null")
 }
 
-/// How many descriptors this process has open.
+/// Returns how many descriptors this process has open.
 fn open_descriptors() -> usize {
-    // The directory itself is one of them while it is read.
+    // One of the entries is the descriptor of the directory that is being read.
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
 }
 
@@ -278,12 +281,12 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for a connection on this machine, short of the first repeated SYN.
+    /// Long enough for a local connection, but shorter than the delay of the first repeated SYN.
     const AT_ONCE: Duration = Duration::from_millis(500);
     const AFTER_REPEATS: Duration = Duration::from_secs(30);
     const START: Duration = Duration::from_secs(1);
 
-    /// As libzmq's thread waits for it.
+    /// A listener in an epoll set, as libzmq's thread waits for it.
     struct Waiting {
         listener: TcpListener,
         set: OwnedFd,
@@ -310,7 +313,7 @@ mod tests {
             TcpStream::connect_timeout(&address, patience)
         }
 
-        /// Whether libzmq would be woken, and with which word of its own.
+        /// Returns the data word of the event that would wake libzmq; None if nothing would.
         fn wakes(&self) -> Option<u64> {
             let mut room = Vec::with_capacity(1);
             let at_once = Timespec::default();
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn shut_at_95_percent_and_open_again_below_90() {
+    fn port_closes_at_95_percent_and_reopens_below_90() {
         let port = Waiting::new();
         let mut guard = port.guard(100);
         let inside = port.knock(AT_ONCE).unwrap();
@@ -330,10 +333,10 @@ mod tests {
         let _outside = port.knock(AT_ONCE).unwrap();
         assert_eq!(port.wakes(), Some(0x7f00_dead_beef));
 
-        // 10 from the start and 3 kept back.
+        // 10 descriptors are open from the start, and 3 are reserved.
         guard.handle_connections(82, START);
         assert!(guard.is_shut);
-        // The one that was not accepted yet was turned away with it, the one inside was not.
+        // The connection that was not yet accepted was closed; the accepted connection was not.
         assert!(port.listener.accept().is_err());
         io::Write::write_all(&mut &inside, b"here").unwrap();
         let mut heard = [0; 4];
@@ -353,19 +356,19 @@ mod tests {
     }
 
     #[test]
-    fn while_it_is_shut_nobody_is_woken_even_by_those_who_wait() {
+    fn waiting_connections_do_not_wake_libzmq_while_the_port_is_closed() {
         let port = Waiting::new();
         let mut guard = port.guard(100);
         guard.handle_connections(82, START);
         assert!(guard.is_shut);
-        // As where the kernel takes no filter.
+        // The same state as on a kernel that supports no socket filter.
         system_calls::let_come_again(port.listener.as_raw_fd()).unwrap();
         let _waits = port.knock(AT_ONCE).unwrap();
         assert_eq!(port.wakes(), None);
     }
 
     #[test]
-    fn shut_when_accepting_fails_for_want_of_descriptors_only() {
+    fn port_closes_after_a_failed_accept_only_if_descriptors_ran_out() {
         let port = Waiting::new();
         let mut guard = port.guard(1000);
         assert!(!guard.handle_accept_failed(libc::ECONNABORTED, START));
@@ -376,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_took_the_descriptors_may_be_gone_and_it_is_tried_again_by_and_by() {
+    fn port_reopens_some_seconds_after_a_failed_accept() {
         let port = Waiting::new();
         let mut guard = port.guard(1000);
         assert_eq!(
@@ -398,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn however_often_it_swings_it_is_said_once_a_minute() {
+    fn repeated_closing_is_logged_once_a_minute() {
         let port = Waiting::new();
         let mut guard = port.guard(1000);
         let mut said = 0;

@@ -1,9 +1,10 @@
 //! The entry of the worker port's listener in the epoll set of libzmq's own thread.
 //!
-//! libzmq accepts when this set says that somebody waits, and has no way to be told to leave it for
-//! a while. So the entry itself is told to ask for nothing, and later for what it asked for before.
-//! The kernel names the entry, with the word that libzmq has put into it, to the process itself
-//! (proc_pid_fdinfo(5), since Linux 3.8); it stays there as long as the listener does.
+//! libzmq calls accept() when this epoll set reports a waiting connection, and has no option to
+//! pause that. So this module changes the entry in the set: to no events, and later back to the
+//! original events. `/proc/self/fdinfo` shows the entry together with the data word that libzmq
+//! stored in it (proc_pid_fdinfo(5), since Linux 3.8). The entry exists as long as the listener
+//! does.
 
 use std::os::fd::RawFd;
 use std::{fs, io};
@@ -16,13 +17,13 @@ use crate::system_calls::lent;
 pub(super) struct ListenerWait {
     set: RawFd,
     listener: RawFd,
-    /// libzmq's own, which it is given back with every event.
+    /// The data word that libzmq stored in the entry and receives with every event.
     data: u64,
 }
 
 impl ListenerWait {
-    /// None before libzmq's thread has begun to wait, or where the system does not tell. It takes a
-    /// descriptor or two while it looks.
+    /// Finds the entry. None before libzmq's thread has begun to wait, or on a system that does not
+    /// expose the entry. The lookup needs one or two free descriptors.
     pub(super) fn find(listener: RawFd) -> Option<Self> {
         let entries = fs::read_dir("/proc/self/fdinfo").ok()?;
         entries.flatten().find_map(|entry| {
@@ -36,12 +37,12 @@ impl ListenerWait {
         })
     }
 
-    /// libzmq hears no more of those who wait.
+    /// Stops libzmq from being notified of waiting connections.
     pub(super) fn suspend(self) -> io::Result<()> {
         self.ask_for(epoll::EventFlags::empty())
     }
 
-    /// It does again, also of those who came meanwhile.
+    /// Notifies libzmq of waiting connections again, including those that arrived meanwhile.
     pub(super) fn resume(self) -> io::Result<()> {
         self.ask_for(epoll::EventFlags::IN)
     }
@@ -57,8 +58,8 @@ impl ListenerWait {
     }
 }
 
-/// The word in the entry of a descriptor, if this is a set that has one:
-/// `tfd:        7 events:       19 data:     7f5e6c000c80  pos:0 ino:5d2b sdev:8`
+/// Returns the data word in the entry of this descriptor, if the text describes an epoll set with
+/// such an entry: `tfd:        7 events:       19 data:     7f5e6c000c80  pos:0 ino:5d2b sdev:8`
 fn data_of(fdinfo: &str, descriptor: RawFd) -> Option<u64> {
     fdinfo.lines().find_map(|line| {
         let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_entry_is_found_among_others() {
+    fn epoll_entry_is_found_among_others() {
         let old = "pos:\t0\nflags:\t02000002\n\
                    tfd:       12 events:       1d data: 7f0000000001\n\
                    tfd:        5 events:       19 data: ffffffffffffffff\n";

@@ -1,4 +1,4 @@
-//! The table of the worker port's open connections: who speaks by which, and from where.
+//! The table of the worker port's open connections: the manager and the address of each.
 
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -12,21 +12,22 @@ use protocol::ManagerId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
-    /// None if it was closed before it could be asked for.
+    /// The peer's address. None if the connection was closed before the address was read.
     pub(super) address: Option<IpAddr>,
     pub(super) port: u16,
-    /// Who last spoke by it: the same one as a rule, whose id need not be made anew.
+    /// The manager that last sent a message by this connection. It rarely changes, so its id is
+    /// kept.
     manager: Option<ManagerId>,
 }
 
 impl Connection {
-    /// The id of who speaks by this connection under an identity.
+    /// Returns the id of the manager that uses this connection with this identity.
     pub(super) fn manager(&mut self, identity: &[u8]) -> ManagerId {
         self.known_manager(identity)
             .unwrap_or_else(|| self.manager.insert(ManagerId::new(identity)).clone())
     }
 
-    /// The same, if it spoke before.
+    /// As [`Self::manager`], but only if the manager has sent a message by this connection before.
     pub(super) fn known_manager(&self, identity: &[u8]) -> Option<ManagerId> {
         let manager = self.manager.as_ref();
         manager
@@ -42,8 +43,8 @@ impl Connection {
     }
 }
 
-/// The worker port's open connections by descriptor, which is how libzmq names them. Descriptors
-/// are small numbers: the system gives the lowest that is free.
+/// The worker port's open connections by descriptor, which is how libzmq identifies them.
+/// Descriptors are small numbers: the system always assigns the lowest free one.
 #[derive(Default)]
 pub(super) struct Connections {
     by_descriptor: Vec<Option<Connection>>,
@@ -92,13 +93,15 @@ impl Connections {
     }
 }
 
-/// Dual-stack sockets see IPv4 peers as mapped addresses; they are shown as what they are.
+/// Returns the peer's address and port. Dual-stack sockets report IPv4 peers as mapped IPv6
+/// addresses; these are converted back to IPv4.
 fn peer_of(descriptor: RawFd) -> Option<(IpAddr, u16)> {
     if descriptor < 0 {
         return None;
     }
-    // SAFETY: libzmq reported this descriptor as its own. If it was closed since, the system says
-    // so; if its number stands for another file by now, that file is only asked for its peer.
+    // SAFETY: libzmq reported this descriptor as its own. If it was closed since, the system
+    // returns an error; if its number belongs to another file by now, this call only reads that
+    // file's peer address.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let peer: SocketAddrAny = rustix::net::getpeername(borrowed).ok()??;
     let peer = std::net::SocketAddr::try_from(peer).ok()?;

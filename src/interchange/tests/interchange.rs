@@ -1,4 +1,4 @@
-//! Frames in, frames out, without sockets: `src/interchange/` around a real broker.
+//! Tests of `src/interchange/` around a real broker: frames in, frames out, without sockets.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -14,15 +14,15 @@ use protocol::{ManagerId, VersionCheck};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-/// What is logged.
+/// Captured log lines.
 use support::events;
 
-/// CPython, which pickles what peers send and loads what we send.
+/// CPython, which pickles what peers send and loads what the interchange sends.
 use support::python;
 
 use events::Events;
 
-/// An interchange, and how often it looked for the submit side's versions.
+/// An interchange, and the number of its searches for the submit side's versions.
 struct Desk {
     interchange: Interchange<Vec<u8>>,
     searches: Rc<Cell<u32>>,
@@ -83,7 +83,7 @@ impl Desk {
             .handle_manager(&manager, Said::read(first, frames), origin, self.now);
     }
 
-    /// The answer to a command, as the asking side reads it.
+    /// Returns the reply to a command, as the executor reads it.
     fn ask(&mut self, text: &str) -> String {
         self.ask_by(&python::pickle(4, text))
     }
@@ -93,7 +93,7 @@ impl Desk {
         format!("reply {}", python::load(&reply, "repr(x)"))
     }
 
-    /// What leaves when all is handed out that can be.
+    /// Dispatches all tasks that can be dispatched, and returns everything that is sent.
     fn dispatch(&mut self) -> Vec<String> {
         self.dispatch_by(BatchRoom {
             tasks: usize::MAX,
@@ -112,7 +112,7 @@ impl Desk {
         sent
     }
 
-    /// What leaves, as the receiving side reads it.
+    /// Returns everything that is sent, as the receiving side reads it.
     fn sent(&mut self) -> Vec<String> {
         let mut sent = Vec::new();
         while let Some(transmit) = self.interchange.poll_transmit() {
@@ -138,12 +138,12 @@ impl Desk {
     }
 }
 
-/// What is still here has a place in the books until the very end.
+/// Ends the interchange in order. If a task were dropped before, a debug assertion would fail.
 impl Drop for Desk {
     fn drop(&mut self) {
         self.interchange
             .handle_submit_side_gone("the test is over", self.now);
-        // Who still works is not waited for longer than that.
+        // The interchange does not wait longer than this for managers that still work.
         self.now.monotonic += Duration::from_secs(1);
         self.interchange.handle_time(self.now);
     }
@@ -174,7 +174,7 @@ fn a_short_conversation() {
     assert_eq!(desk.dispatch(), ["report run-7", batch]);
     desk.say(b"m1", &["{'type': 'heartbeat'}"]);
     assert_eq!(desk.sent(), ["b'm1' is told HeartbeatEcho"]);
-    // By today's dialect, and by the one before.
+    // A result in the current dialect, and in the earlier one.
     desk.say(
         b"m1",
         &["{'type': 'result', 'task_id': 1, 'result': b'r1'}"],
@@ -210,7 +210,7 @@ fn a_short_conversation() {
 }
 
 #[test]
-fn a_result_leaves_as_the_very_frame_that_came() {
+fn a_result_is_forwarded_as_the_received_frame() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
@@ -225,7 +225,7 @@ fn a_result_leaves_as_the_very_frame_that_came() {
 }
 
 #[test]
-fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
+fn an_invalid_message_is_dropped_with_one_warning() {
     let events = Events::capture(LevelFilter::WARN);
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
@@ -258,15 +258,15 @@ fn what_is_no_message_is_dropped_with_one_warning_and_nothing_else() {
             assert!(text.contains("10.0.0.1"), "{text}");
         }
     }
-    // And whoever sent it is as well as before.
+    // The sender of bad messages is served as before.
     desk.say(b"m1", &["{'type': 'result', 'task_id': 1, 'result': b''}"]);
     assert_eq!(desk.sent().len(), 1);
     assert_eq!(events.take(), []);
 }
 
-/// A mistake in a program is in each of its tasks.
+/// A mistake in a program repeats in each of its tasks, so each key is logged only once.
 #[test]
-fn needs_that_cannot_be_read_are_told_of_once_for_each_word() {
+fn unreadable_needs_are_logged_once_per_key() {
     let events = Events::capture(LevelFilter::WARN);
     let mut desk = desk();
     for (id, words) in [
@@ -288,7 +288,7 @@ fn needs_that_cannot_be_read_are_told_of_once_for_each_word() {
 }
 
 #[test]
-fn a_task_that_cannot_be_read_is_answered_if_its_id_can() {
+fn an_unreadable_task_is_answered_if_its_id_is_readable() {
     let events = Events::capture(LevelFilter::WARN);
     let mut desk = desk();
     let whole = python::pickle(4, "{'task_id': 5, 'context': {}, 'buffer': b'b' * 100}");
@@ -366,7 +366,7 @@ fn versions_are_looked_for_once_when_the_first_manager_registers() {
 }
 
 #[test]
-fn what_could_not_leave_at_first_leaves_as_it_came() {
+fn tasks_wait_unchanged_while_a_manager_is_unreachable() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b'x' * 10}");
@@ -386,7 +386,7 @@ fn what_could_not_leave_at_first_leaves_as_it_came() {
 }
 
 #[test]
-fn queued_bytes_are_those_of_the_tasks_that_wait() {
+fn queued_bytes_are_those_of_queued_tasks() {
     let mut desk = desk();
     desk.say(b"m1", &[REGISTRATION]);
     let bytes_of_none = desk.interchange.queued_bytes();
@@ -397,11 +397,11 @@ fn queued_bytes_are_those_of_the_tasks_that_wait() {
     assert_eq!(bytes_of_none, 0);
     assert!((300..500).contains(&bytes_of_one), "{bytes_of_one}");
     assert!(bytes_of_both > bytes_of_one + 9000, "{bytes_of_both}");
-    // The second of an id does not wait.
+    // A second task with the same id is not queued.
     desk.task("{'task_id': 2, 'context': {}, 'buffer': b'z' * 9000}");
     assert_eq!(desk.interchange.queued_bytes(), bytes_of_both);
     let bytes_of_second = bytes_of_both - bytes_of_one;
-    // A batch's room is counted in the same bytes.
+    // The room of a batch is measured in the same bytes.
     let too_little_for_both = BatchRoom {
         tasks: usize::MAX,
         weight: bytes_of_both - 1,
@@ -443,7 +443,8 @@ fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
     }
     garbage(&mut desk, b"other");
     assert_eq!(count(&events, "b'other'"), (1, vec![]));
-    // One second after the first line, the rest is told, though nothing more comes.
+    // One second after the first line, the suppressed lines are counted, although no message
+    // follows.
     let due = Duration::from_secs(1);
     assert_eq!(desk.interchange.next_deadline(), Some(due));
     desk.now.monotonic = due - Duration::from_nanos(1);
@@ -455,7 +456,7 @@ fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
                 stand above";
     assert_eq!(count(&events, "b'"), (0, vec![told.to_owned()]));
     assert_eq!(desk.interchange.next_deadline(), None);
-    // A peer that calls itself differently every time is no way around it.
+    // A peer that uses a new identity every time is limited too.
     for number in 0..1000 {
         garbage(&mut desk, format!("bad-{number}").as_bytes());
     }
@@ -464,9 +465,9 @@ fn a_flood_of_bad_messages_costs_few_lines_and_is_counted() {
     assert!(count(&events, "b'").1[0].starts_with("900 more"));
 }
 
-/// And a sleep of the process is told before what was held back in it.
+/// A suspension of the process is logged before the lines that were suppressed during it.
 #[test]
-fn what_the_broker_finds_wrong_is_limited_alike() {
+fn anomalies_of_the_broker_are_limited_too() {
     let events = Events::capture(LevelFilter::INFO);
     let mut desk = desk();
     for _ in 0..25 {
@@ -479,7 +480,7 @@ fn what_the_broker_finds_wrong_is_limited_alike() {
     let lines = events.take();
     let unknown = "Ignoring message from unknown manager: b'stranger': a message (heartbeat)";
     assert_eq!(count(&lines, unknown), 20);
-    // The first is none that is known already.
+    // The first registration is not counted, because the manager was not registered before.
     assert_eq!(count(&lines, "Registration of manager b'm1'"), 21);
     assert_eq!(count(&lines, "b'm1' re-registered by the same"), 20);
     assert_eq!(lines.len(), 61);
@@ -500,7 +501,7 @@ fn what_the_broker_finds_wrong_is_limited_alike() {
 }
 
 #[test]
-fn the_rest_reaches_the_broker() {
+fn other_inputs_reach_the_broker() {
     let mut desk = desk();
     assert_eq!(desk.interchange.next_deadline(), None);
     desk.say(b"m1", &[REGISTRATION]);
@@ -536,7 +537,7 @@ fn the_rest_reaches_the_broker() {
     );
 }
 
-/// Parsl's own test greps the log for this line.
+/// Parsl's own test searches the log for this line.
 #[test]
 fn a_task_is_mentioned_at_debug_level_when_it_is_queued() {
     let events = Events::capture(LevelFilter::DEBUG);
@@ -552,7 +553,7 @@ fn a_task_is_mentioned_at_debug_level_when_it_is_queued() {
     );
 }
 
-/// The executor waits for it as for any other, and the next one is served.
+/// The executor gets an answer for this task as for any other, and the next task is served.
 #[test]
 fn a_task_whose_id_is_beyond_64_bits_is_answered() {
     let events = Events::capture(LevelFilter::WARN);

@@ -1,4 +1,4 @@
-//! What stands in a journal is read again by another interchange, where one was killed.
+//! After an interchange was killed, another one reads the content of the journal.
 
 use std::mem;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use interchange::{Interchange, Parcel, Said, Transmit};
 use journal::{Journal, Memory, Record};
 use protocol::{ManagerId, VersionCheck};
 
-/// CPython, which pickles what peers send and loads what we send.
+/// CPython, which pickles what peers send and loads what the interchange sends.
 use support::python;
 
-/// An interchange after the other, each of which is killed.
+/// A succession of interchanges, each of which is killed.
 struct Desk {
     interchange: Interchange<Vec<u8>>,
     memory: Memory,
@@ -36,7 +36,8 @@ impl Desk {
         desk
     }
 
-    /// Nothing of it is dropped in order.
+    /// Kills the interchange: its tasks are forgotten, not ended in order. Then a new one takes
+    /// over.
     fn kill(&mut self) -> TakenOver {
         self.now.monotonic += Duration::from_secs(1);
         mem::forget(mem::replace(&mut self.interchange, interchange(self.now)));
@@ -73,7 +74,7 @@ impl Desk {
         python::load(&reply, "repr(x)")
     }
 
-    /// The batches, as a manager reads them.
+    /// Returns the batches that are dispatched, as a manager reads them.
     fn dispatch(&mut self) -> Vec<String> {
         let room = BatchRoom {
             tasks: usize::MAX,
@@ -87,7 +88,7 @@ impl Desk {
         batches
     }
 
-    /// What the executor gets, as it reads it.
+    /// Returns the messages to the executor, as the executor reads them.
     fn told(&mut self) -> Vec<String> {
         let transmits = std::iter::from_fn(|| self.interchange.poll_transmit());
         let told = transmits.filter_map(|transmit| {
@@ -102,7 +103,7 @@ impl Desk {
         told.collect()
     }
 
-    /// Another process would find so many records of this kind.
+    /// Returns how many records of this kind another process would find.
     fn written(&self, kind: u8) -> usize {
         let copied = self.memory.copied().expect("there is memory");
         let (_, left) = Journal::open(&copied).expect("there is memory");
@@ -110,7 +111,7 @@ impl Desk {
     }
 }
 
-/// The last one is killed as well: what it had is nobody's any more.
+/// Kills the last interchange too, because dropping its open tasks would fail a debug assertion.
 impl Drop for Desk {
     fn drop(&mut self) {
         let last = interchange(self.now);
@@ -147,7 +148,7 @@ fn heartbeat() -> Vec<u8> {
     python::pickle(4, "{'type': 'heartbeat'}")
 }
 
-/// What an interchange that was killed had begun.
+/// Writes a record that a killed interchange left behind.
 fn write(memory: &Memory, kind: u8, fields: [u64; 4], bytes: &[u8]) {
     let (journal, left) = Journal::open(memory).expect("there is memory");
     let written: Record = (journal.write(kind, fields, &[bytes])).expect("there is memory");
@@ -155,7 +156,7 @@ fn write(memory: &Memory, kind: u8, fields: [u64; 4], bytes: &[u8]) {
 }
 
 #[test]
-fn tasks_are_read_again_as_they_came() {
+fn tasks_are_restored_unchanged() {
     let mut desk = Desk::new(Memory::on_heap());
     let first = "{'task_id': 1, 'context': {'a': (1, None)}, 'buffer': b'one'}";
     let second = "{'task_id': 2, 'context': {'resource_spec': {'priority': 0}}, 'buffer': b'two'}";
@@ -174,7 +175,7 @@ fn tasks_are_read_again_as_they_came() {
 }
 
 #[test]
-fn registrations_are_read_again_in_any_protocol() {
+fn registrations_are_restored_in_any_protocol() {
     for protocol in 2..=5 {
         let mut desk = Desk::new(Memory::on_heap());
         desk.say("m1", registration(protocol));
@@ -199,7 +200,7 @@ fn registrations_are_read_again_in_any_protocol() {
 }
 
 #[test]
-fn the_executor_is_told_first_and_results_pass_as_before() {
+fn the_executor_is_notified_first_and_results_pass_as_before() {
     let mut desk = Desk::new(Memory::on_heap());
     desk.say("m1", registration(4));
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
@@ -224,13 +225,13 @@ fn the_executor_is_told_first_and_results_pass_as_before() {
 }
 
 #[test]
-fn what_cannot_be_read_is_answered_once() {
+fn unreadable_tasks_are_answered_once() {
     let mut desk = Desk::new(Memory::on_heap());
     let unreadable = "{'task_id': 1}";
     desk.task(unreadable);
     assert_eq!(desk.told(), ["1"]);
     assert_eq!(desk.written(books::TASK), 0);
-    // It was killed before it could say so.
+    // The interchange was killed before it could answer these.
     let second = python::pickle(4, "{'task_id': 2}");
     write(&desk.memory, books::TASK, [0; 4], &second);
     write(
@@ -255,7 +256,7 @@ fn what_cannot_be_read_is_answered_once() {
 }
 
 #[test]
-fn without_memory_the_run_goes_on() {
+fn without_journal_memory_the_run_continues() {
     let mut desk = Desk::new(Memory::with_room(0));
     desk.say("m1", registration(4));
     desk.task("{'task_id': 1, 'context': {}, 'buffer': b''}");
@@ -264,6 +265,6 @@ fn without_memory_the_run_goes_on() {
     let result = "{'type': 'result', 'task_id': 1, 'result': b'r'}";
     desk.say("m1", python::pickle(4, result));
     assert_eq!(desk.told(), [result]);
-    // Nothing is known of all that, and the executor sends again what it has no answer to.
+    // The journal has no record of all this, and the executor sends unanswered tasks again.
     assert_eq!(desk.kill(), TakenOver::default());
 }

@@ -1,4 +1,4 @@
-//! Of the kernel: a file in memory.
+//! The kernel's memory: a file without a name (memfd).
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -20,10 +20,10 @@ use crate::{Refused, stores};
 use super::WINDOW_BYTES;
 
 const NAME: &std::ffi::CStr = c"htex-interchange-journal";
-/// Since Linux 6.3, whose administrators may ask for it.
+/// A flag since Linux 6.3; administrators may make it mandatory.
 const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
 
-/// Proves that it can be grown and shrunk.
+/// Makes the file and checks that it can be grown and shrunk.
 pub(super) fn create() -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC;
     let file = match memfd_create(NAME, flags | NOEXEC_SEAL) {
@@ -36,7 +36,7 @@ pub(super) fn create() -> io::Result<File> {
     Ok(file)
 }
 
-/// Whatever is there; zeroes behind the end.
+/// Reads bytes; behind the end they are zero.
 pub(super) fn read(file: &File, place: u64, into: &mut [u8]) -> io::Result<()> {
     let mut done = 0;
     while done < into.len() {
@@ -55,11 +55,12 @@ pub(super) fn taken_bytes(file: &File) -> usize {
     blocks as usize * 512
 }
 
-/// A page that is written to without having been taken would end us if the system has none.
+/// Allocates pages. Writing to a page that is not allocated would kill the process if the system
+/// has no memory.
 pub(super) fn take(file: &File, place: u64, length: usize) -> Result<(), Refused> {
     stores::may_go_on();
     let end = place + length as u64;
-    // Beyond, the kernel does not only refuse: it sends a signal, which ends the process.
+    // Beyond this limit the kernel does not only refuse: it sends a signal that ends the process.
     let (most, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(Refused)?;
     if end > most {
         return Err(Refused(Errno::EFBIG));
@@ -80,19 +81,19 @@ pub(super) fn map(file: &File, first: usize, count: usize) -> io::Result<NonNull
     let length = length.ok_or(io::ErrorKind::InvalidInput)?;
     let may = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let from = (first * WINDOW_BYTES) as off_t;
-    // SAFETY: a mapping at a place of the kernel's choice touches nothing that is there.
+    // SAFETY: the kernel chooses the address, so the mapping touches no existing one.
     let memory = unsafe { mmap(None, length, may, MapFlags::MAP_SHARED, file, from) }?;
     Ok(memory.cast())
 }
 
-/// Does nothing before Linux 5.14.
+/// Asks the kernel to fault the pages in. Has no effect before Linux 5.14.
 pub(super) fn expect_writes(base: NonNull<u8>, length: usize) {
-    // SAFETY: no byte is changed, and what is not mapped is an error.
+    // SAFETY: no byte is changed, and an unmapped range is an error.
     let _ = unsafe { madvise(base.cast(), length, MmapAdvise::MADV_POPULATE_WRITE) };
 }
 
 /// # Safety
-/// Nobody borrows from it.
+/// No code borrows from the mapping.
 pub(super) unsafe fn unmap(base: NonNull<u8>, windows: usize) {
     let base: NonNull<c_void> = base.cast();
     // SAFETY: the caller's promise.
@@ -102,7 +103,7 @@ pub(super) unsafe fn unmap(base: NonNull<u8>, windows: usize) {
 fn allocate(file: &File, how: FallocateFlags, place: u64, length: usize) -> nix::Result<()> {
     loop {
         let outcome = fallocate(file, how, place as off_t, length as off_t);
-        // A signal of no interest here, such as a profiler's.
+        // EINTR comes from a signal of no interest here, such as a profiler's.
         if outcome != Err(Errno::EINTR) {
             return outcome;
         }

@@ -1,4 +1,4 @@
-//! For tests: memory of this process, which counts its pages as the kernel does.
+//! Memory of this process for tests, which counts its pages as the kernel does.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
@@ -11,19 +11,20 @@ use crate::{Refused, stores};
 use super::WINDOW_BYTES;
 
 pub(super) const PAGE_BYTES: usize = 4 << 10;
-/// A writer may be killed before so many are taken, or given back.
+/// Number of pages that are allocated or released in one step; a test may kill the writer before
+/// each step.
 const STEP_PAGES: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Heap {
     blocks: Vec<Block>,
-    /// Which pages are there.
+    /// Whether each page is allocated.
     pages: Vec<bool>,
-    /// How many may be there.
+    /// Largest number of allocated pages.
     pages_max: usize,
 }
 
-/// Some windows that were asked for at once.
+/// Windows that were mapped by one call.
 #[derive(Debug)]
 struct Block {
     base: NonNull<u8>,
@@ -45,7 +46,7 @@ impl Heap {
         if !bytes.is_empty() {
             let windows = bytes.len().div_ceil(WINDOW_BYTES);
             let (base, _) = heap.map(0, windows).expect("the system has memory");
-            // SAFETY: it is as long at least, and nobody has borrowed from it.
+            // SAFETY: the block is at least as long, and no code has borrowed from it.
             unsafe { base.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         }
         heap
@@ -79,7 +80,7 @@ impl Heap {
                 self.pages[page] = false;
                 let from = (page * PAGE_BYTES).max(place);
                 let end = ((page + 1) * PAGE_BYTES).min(place + length);
-                // SAFETY: nobody borrows from pages that are given back.
+                // SAFETY: no code borrows from pages that are released.
                 unsafe { self.at(from).write_bytes(0, end - from) };
             }
         }
@@ -90,8 +91,8 @@ impl Heap {
         for (index, some) in into.chunks_mut(PAGE_BYTES).enumerate() {
             let from = place + index * PAGE_BYTES;
             if self.is_there(from / PAGE_BYTES) {
-                // SAFETY: places that are read in pieces are at the start of a page, and words do
-                // not cross one.
+                // SAFETY: each piece is within one page: pieces begin at the start of a page, and
+                // single words do not cross a page.
                 unsafe {
                     NonNull::from(&mut *some)
                         .cast::<u8>()
@@ -101,7 +102,8 @@ impl Heap {
         }
     }
 
-    /// Those that are new are in one block, others as they were. Also how many there are in it.
+    /// Maps windows: new ones in one block, existing ones in the block that they are in. Returns
+    /// the block's address and its number of windows.
     pub(super) fn map(&mut self, first: usize, count: usize) -> io::Result<(NonNull<u8>, usize)> {
         let mut start = 0;
         for block in &self.blocks {
@@ -125,7 +127,7 @@ impl Heap {
         for block in &self.blocks {
             let length = block.windows * WINDOW_BYTES;
             if place < start + length {
-                // SAFETY: it is within.
+                // SAFETY: the offset is within the block.
                 return unsafe { block.base.add(place - start) };
             }
             start += length;
@@ -139,7 +141,8 @@ fn is_no_step(page: usize) -> bool {
 }
 
 impl Block {
-    /// Aligned to what the allocator aligns anyway: it need not touch them to have zeroes.
+    /// Returns the layout of a block. The alignment is the allocator's default, so that zeroed
+    /// memory need not be touched.
     fn layout(windows: usize) -> io::Result<Layout> {
         let bytes = windows.checked_mul(WINDOW_BYTES).filter(|bytes| *bytes > 0);
         let layout = bytes.and_then(|bytes| Layout::from_size_align(bytes, 16).ok());
@@ -147,7 +150,7 @@ impl Block {
     }
 
     fn new(windows: usize) -> io::Result<Self> {
-        // SAFETY: it is not of no bytes.
+        // SAFETY: the layout is not empty.
         let base = unsafe { alloc_zeroed(Self::layout(windows)?) };
         let base = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { base, windows })
@@ -157,7 +160,8 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if let Ok(layout) = Self::layout(self.windows) {
-            // SAFETY: it was allocated so, and those who map it hold the memory.
+            // SAFETY: the block was allocated with this layout, and every user of a mapping holds
+            // the memory.
             unsafe { dealloc(self.base.as_ptr(), layout) };
         }
     }

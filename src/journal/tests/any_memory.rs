@@ -1,4 +1,4 @@
-//! Memory that no writer has left.
+//! Memory with content that no writer has left.
 
 use proptest::prelude::*;
 
@@ -10,16 +10,17 @@ use crate::{Journal, Memory, Record};
 
 use super::model::{config, pattern, sorted};
 
-/// Something that stands in the file.
+/// A piece of content in the file.
 #[derive(Debug, Clone)]
 enum Thing {
-    /// The head of a segment, with its proof. Whether it would be one is another matter.
+    /// The head of a segment with a correct check value. Whether the segment is valid is a separate
+    /// question.
     Head {
         unit: u32,
         units: u32,
         slots: u16,
     },
-    /// The word of a record, with its proof, in a slot of such a segment.
+    /// The word of a record with a correct check value, in a slot of such a segment.
     Record {
         unit: u32,
         slots: u16,
@@ -114,7 +115,7 @@ proptest! {
         let said = sorted(&records);
         let write = |length: usize| journal.write(1, [4; 4], &[&pattern()[..length]]).unwrap();
         let more: Vec<Record> = [0, 9, 1000, 1000, 20_000, 300_000].map(write).into();
-        // Nobody writes where another one reads.
+        // New records do not overwrite the records that were found.
         prop_assert!(sorted(&records) == said);
         let mut all: Vec<Record> = records;
         all.extend(more);
@@ -129,9 +130,10 @@ proptest! {
     }
 }
 
-/// Half of the records that stand there are found: their proof is not made for nothing.
+/// Both records that fit into their slots are found, so the check values of these tests are
+/// correct.
 #[test]
-fn records_that_prove_themselves_are_found() {
+fn records_with_valid_check_values_are_found() {
     let mut image = vec![0; 4 * UNIT_BYTES];
     let head = Thing::Head {
         unit: 1,

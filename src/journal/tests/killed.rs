@@ -1,4 +1,4 @@
-//! A writer that is killed before each change of the pages, one after the other.
+//! A writer that is killed before each change of the pages in turn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -11,8 +11,8 @@ use crate::{Journal, Memory};
 
 use super::model::{Model, Step, Writer, both, config};
 
-/// All that there is: slots of each kind of segment, whole segments that come and go, records that
-/// are alone, and words that change.
+/// Steps that cover everything: slots of each kind of segment, segments that are made and released,
+/// records in their own segments, and words that change.
 fn script() -> Vec<Step> {
     let lone = 300_000;
     let mut steps = vec![
@@ -26,12 +26,12 @@ fn script() -> Vec<Step> {
         Step::Drop(3),
         Step::Write(lone),
     ];
-    // Two segments of eight slots each; the second one goes, then the first one stays as a spare.
+    // Two segments of eight slots each. The second is released; the first then stays as a spare.
     let first = steps.len();
     steps.extend([Step::Write(131_000); 9]);
     steps.extend((first..first + 9).rev().map(Step::Drop));
     steps.extend([Step::Write(131_000), Step::Set(8, 1)]);
-    // More spares than are kept.
+    // More empty segments than are kept as spares.
     let first = steps.len();
     steps.extend((1..=10).map(|index| Step::Write(index * 500)));
     steps.extend((first..first + 10).map(Step::Drop));
@@ -45,7 +45,7 @@ fn a_writer_may_be_killed_before_each_change() {
     assert!(changes > 250, "{changes} changes are found");
 }
 
-/// On the heap, the system is cut short as well while it takes pages or gives them.
+/// On the heap, a kill can also interrupt the allocation and the release of pages.
 #[test]
 fn a_writer_may_be_killed_within_each_change() {
     let changes = kill_before_each_change(Memory::on_heap);
@@ -66,7 +66,8 @@ fn kill_before_each_change(create: impl Fn() -> Memory) -> u64 {
     unreachable!("it ends some time")
 }
 
-/// What looks like a segment within a record is none, whenever the record's own one is given back.
+/// Bytes within a record that look like a segment are not mistaken for one, wherever the release of
+/// the record's own segment is interrupted.
 #[test]
 fn bytes_of_a_killed_writer_are_never_taken_for_a_segment() {
     let units = 6;
@@ -109,7 +110,7 @@ fn bytes_of_a_killed_writer_are_never_taken_for_a_segment() {
     }
 }
 
-/// The number of the last step, and whether it was cut short.
+/// Runs the steps. Returns the number of the last step, and whether the writer was killed in it.
 fn run_until_killed(memory: &Memory, steps: &[Step], changes: u64) -> (usize, bool) {
     let mut writer = Writer::open(memory);
     let mut number = 0;
@@ -120,14 +121,14 @@ fn run_until_killed(memory: &Memory, steps: &[Step], changes: u64) -> (usize, bo
         }
     });
     if was_killed {
-        // Its memory is dropped, and nothing is changed any more.
+        // The writer is dropped while all changes are suppressed.
         drop(writer);
     }
     counted::live();
     (number, was_killed)
 }
 
-/// So is the next one, while it opens what was left.
+/// Opens the memory with a journal that is killed, too, after this many changes.
 fn open_killed(memory: &Memory, changes: u64) {
     is_killed_after(changes, || {
         let _opened = Journal::open(memory).unwrap();
@@ -136,8 +137,8 @@ fn open_killed(memory: &Memory, changes: u64) {
     counted::live();
 }
 
-/// The one after that finds what there was before the step that was cut short, or behind it. From
-/// there it goes on.
+/// Opens the memory and checks that it has the state before or after the interrupted step. Then
+/// runs the remaining steps.
 fn go_on(memory: &Memory, steps: &[Step], killed_at: usize) {
     let mut before = Model::new();
     for (number, step) in steps.iter().enumerate().take(killed_at) {
@@ -166,11 +167,12 @@ fn go_on(memory: &Memory, steps: &[Step], killed_at: usize) {
     counted::end();
     drop(writer);
     counted::live();
-    // And so it is for whoever comes next.
+    // The next writer finds the same state.
     assert_eq!(Writer::open(memory).model(), model);
 }
 
-/// Words of a record that was being overwritten may be new or old.
+/// Whether the found state is that before or after the step. Words of a record that was being
+/// overwritten may be new or old.
 fn is_between(found: &Model, before: &Model, behind: &Model) -> bool {
     if found == before || found == behind {
         return true;

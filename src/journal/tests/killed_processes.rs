@@ -1,4 +1,4 @@
-//! Writers that are processes, and end as processes do.
+//! Writers that are real processes, which are killed by signals and stopped by limits.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write, pipe};
@@ -11,16 +11,16 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
 const KILLS: u64 = 50;
-/// Of steps before a kill.
+/// Largest number of steps before a kill.
 const STEPS_MAX: u64 = 400;
 const RECORDS_MAX: usize = 150;
 
-/// What a record holds, by the step that wrote it, which is its first field.
+/// The expected records by the step that wrote them, which is a record's first field.
 type Model = BTreeMap<u64, ([u64; 4], Vec<u8>)>;
 
-/// Each writer goes on where the one before was killed.
+/// Each writer continues where the one before was killed.
 #[test]
-fn whatever_a_killed_process_told_is_there() {
+fn all_reported_steps_of_a_killed_process_are_found() {
     let memory = Memory::create().expect("the kernel has such files");
     let mut step = 0;
     let mut model = Model::new();
@@ -35,7 +35,7 @@ fn whatever_a_killed_process_told_is_there() {
         let (_journal, found) = Journal::open(&left).expect("opened");
         let found: Model = found.iter().map(said).collect();
         if found != model {
-            // It was killed between its last step and saying so.
+            // The writer was killed between its last step and the report of this step.
             tell(step, &mut model);
             step += 1;
             assert!(found == model, "killed at {step}, seed {seed}");
@@ -44,7 +44,7 @@ fn whatever_a_killed_process_told_is_there() {
     assert!(step > KILLS * STEPS_MAX / 4, "{step} steps are many");
 }
 
-/// Else the kernel's signal would end it.
+/// Without the check of the limit, the kernel's signal would end the process.
 #[test]
 fn a_limit_for_files_is_an_error() {
     let memory = Memory::create().expect("the kernel has such files");
@@ -59,7 +59,8 @@ fn a_limit_for_files_is_an_error() {
     assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
 }
 
-/// How many steps it has told, and by which signal it has ended.
+/// Runs a writer and kills it. Returns how many steps it has reported, and the signal that ended
+/// it.
 fn killed_writer(memory: &Memory, first: u64, told_min: u64, seed: u64) -> (u64, Option<Signal>) {
     let (mut reader, mut writer) = pipe().expect("made");
     let child = forked(|| {
@@ -80,7 +81,7 @@ fn killed_writer(memory: &Memory, first: u64, told_min: u64, seed: u64) -> (u64,
     while told < told_min {
         told += reader.read(&mut some).expect("readable") as u64;
     }
-    // At some moment within a step.
+    // The kill happens at some moment within a step.
     (0..mixed(!seed) % 20_000).for_each(|turn| {
         std::hint::black_box(turn);
     });
@@ -97,16 +98,16 @@ fn killed_writer(memory: &Memory, first: u64, told_min: u64, seed: u64) -> (u64,
     }
 }
 
-/// Ends with 0 if all was well.
+/// Runs `run` in a child process, which exits with 0 if `run` returns true.
 fn forked(run: impl FnOnce() -> bool) -> Pid {
-    // SAFETY: of what other threads may hold, the child asks for the allocator alone, which the C
-    // library hands over in order.
+    // SAFETY: of all locks that other threads may hold, the child needs only the allocator's, which
+    // the C library keeps consistent across a fork.
     match unsafe { fork() }.expect("forked") {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             let run = std::panic::AssertUnwindSafe(run);
             let is_well = std::panic::catch_unwind(run).unwrap_or(false);
-            // SAFETY: it ends the process, and runs nothing of the parent's.
+            // SAFETY: `_exit` ends the process and runs no code of the parent's.
             unsafe { nix::libc::_exit(i32::from(!is_well)) }
         }
     }
@@ -118,7 +119,7 @@ enum Step {
     Set(usize),
 }
 
-/// What is done in a step, where there are so many records.
+/// Returns the action of a step, given the number of existing records.
 fn planned(step: u64, records: usize) -> Step {
     let chance = mixed(step);
     let whom = (chance >> 32) as usize % records.max(1);
@@ -185,7 +186,7 @@ fn bytes_of(step: u64, length: usize) -> Vec<u8> {
     words[step as usize % 32_000..][..length].to_vec()
 }
 
-/// splitmix64.
+/// The generator splitmix64.
 fn mixed(value: u64) -> u64 {
     let mut mixed = value.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What a journal should hold, and a writer that does one thing after the other.
+//! A model of a journal's expected content, and a writer that runs steps in order.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use proptest::prelude::ProptestConfig;
 
 use crate::{Journal, Memory, Record};
 
-/// A record, without where it is.
+/// The content of a record, without its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Said {
     pub(super) kind: u8,
@@ -24,7 +24,7 @@ impl Said {
         }
     }
 
-    /// What the writer's step of this number writes.
+    /// The content that the step of this number writes.
     fn new(step: usize, length: usize) -> Self {
         Self {
             kind: step as u8,
@@ -34,7 +34,7 @@ impl Said {
     }
 }
 
-/// Bytes of which no part looks like another.
+/// Returns bytes of which no two sections are alike.
 pub(super) fn pattern() -> &'static [u8] {
     static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
     PATTERN.get_or_init(|| {
@@ -50,19 +50,20 @@ pub(super) fn sorted(records: &[Record]) -> Vec<Said> {
     said
 }
 
-/// That of the product, and that of tests.
+/// Returns both kinds of memory: the file that the product uses, and the heap of tests.
 pub(super) fn both() -> [Memory; 2] {
     [Memory::create().unwrap(), Memory::on_heap()]
 }
 
-/// Without files of its own in the source.
+/// Returns a configuration of proptest that writes no files into the source tree.
 pub(super) fn config() -> ProptestConfig {
     let mut config = ProptestConfig::with_cases(150);
     config.failure_persistence = None;
     config
 }
 
-/// A step. Records are known by the step that wrote them; those that are not there are left alone.
+/// A step of a writer. It names a record by the number of the step that wrote it; a record that
+/// does not exist is skipped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Write(usize),
@@ -71,11 +72,11 @@ pub(super) enum Step {
     Overwrite(usize, u8),
 }
 
-/// What is there by the number of the step that wrote it.
+/// The existing records by the number of the step that wrote them.
 pub(super) type Model = BTreeMap<usize, Said>;
 
 impl Step {
-    /// What it makes of a model.
+    /// Applies the step to a model.
     pub(super) fn tell(self, number: usize, model: &mut Model) {
         match self {
             Self::Write(length) => {
@@ -97,7 +98,7 @@ impl Step {
         }
     }
 
-    /// And of a journal.
+    /// Applies the step to a journal.
     pub(super) fn run(self, number: usize, writer: &mut Writer) {
         match self {
             Self::Write(length) => {

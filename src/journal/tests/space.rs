@@ -1,4 +1,4 @@
-//! How much memory is taken, and given back; and what happens when there is none.
+//! How much memory is allocated and released, and what happens if the system has none.
 
 use nix::errno::Errno;
 
@@ -24,9 +24,9 @@ fn a_million_records_cost_little_more_than_their_bytes() {
     assert_eq!(memory.taken_bytes(), journal.bytes());
 }
 
-/// Of each length, so that each kind of slot is used.
+/// The records have many lengths, so that each kind of slot is used.
 #[test]
-fn whatever_is_dropped_is_given_back() {
+fn memory_of_dropped_records_is_released() {
     for memory in both() {
         let (journal, _) = Journal::open(&memory).unwrap();
         let mut records: Vec<Record> = Vec::new();
@@ -37,7 +37,7 @@ fn whatever_is_dropped_is_given_back() {
             length += length / 30 + 1;
         }
         assert_eq!(memory.taken_bytes(), journal.bytes());
-        // In no order: some of the first, some of the last.
+        // The order is mixed: some of the first records, some of the last.
         while !records.is_empty() {
             records.swap_remove(records.len() * 2 / 3);
         }
@@ -46,7 +46,7 @@ fn whatever_is_dropped_is_given_back() {
     }
 }
 
-/// What is free between others is used again.
+/// Free space between records is reused.
 #[test]
 fn the_file_does_not_grow_without_need() {
     for memory in both() {
@@ -65,7 +65,7 @@ fn the_file_does_not_grow_without_need() {
 }
 
 #[test]
-fn a_number_that_swings_around_a_segments_end_asks_nothing_of_the_system() {
+fn a_count_that_oscillates_at_a_segments_end_allocates_nothing() {
     let (journal, _) = Journal::open(&Memory::on_heap()).unwrap();
     let write = || journal.write(0, [0; 4], &[&[5; 100]]).unwrap();
     let mut records = vec![write()];
@@ -85,7 +85,7 @@ fn a_number_that_swings_around_a_segments_end_asks_nothing_of_the_system() {
 }
 
 #[test]
-fn a_system_without_memory_refuses_and_nothing_has_changed() {
+fn a_write_without_memory_fails_and_changes_nothing() {
     let memory = Memory::with_room(2 * MIB);
     let (journal, _) = Journal::open(&memory).unwrap();
     let mut records = Vec::new();
@@ -100,7 +100,7 @@ fn a_system_without_memory_refuses_and_nothing_has_changed() {
     assert!(journal.write(3, [0; 4], &[&vec![1; MIB]]).is_err());
     let (_, found) = Journal::open(&memory.copied().unwrap()).unwrap();
     assert_eq!(sorted(&found), sorted(&records));
-    // Those that are dropped make room.
+    // Dropped records make room.
     records.truncate(100);
     records.push(journal.write(3, [0; 4], &[&vec![1; MIB]]).unwrap());
     assert_eq!(memory.taken_bytes(), journal.bytes());
@@ -117,7 +117,7 @@ fn lengths_beyond_all_memory_are_refused() {
     assert_eq!(journal.bytes(), 0);
 }
 
-/// As long as a window and longer.
+/// The record is longer than one window.
 #[test]
 fn a_record_may_be_longer_than_any_window() {
     let memory = Memory::create().unwrap();

@@ -1,10 +1,9 @@
 //! A file that no other process writes to.
 //!
-//! Executors of one run may be told one file (`--events` with an absolute path), and their
-//! interchanges would tear each other's lines and rotate each other's files. So whoever writes a
-//! file has it locked, and who finds it locked has one beside it. A file that an ended process left
-//! is locked by nobody. Where the file system knows no locks, nothing is known, and the file is
-//! taken as it is.
+//! The executors of one run may share one file name (`--events` with an absolute path). Their
+//! interchanges would then damage each other's lines and rotate each other's files. So each process
+//! locks the file that it writes, and uses another name if it finds the file locked. The lock ends
+//! with its process. If the file system does not support locks, the file is used without one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileType, OpenOptions};
@@ -15,15 +14,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-/// An open file, to write behind its end.
+/// An open file for appending.
 pub(super) struct OwnFile {
     pub(super) file: File,
-    /// None where nothing can be locked.
+    /// The lock; None where the file cannot be locked.
     lock: Option<Flock<File>>,
 }
 
 impl OwnFile {
-    /// The first of `names` that no other process writes to, and which one that is.
+    /// Opens the first of `names` that no other process writes to. Returns its index and the file.
     pub(super) fn open(names: &[PathBuf]) -> io::Result<(usize, Self)> {
         for (place, path) in names.iter().enumerate() {
             if let Some(own) = Self::open_one(path)? {
@@ -33,19 +32,20 @@ impl OwnFile {
         Err(io::Error::other("another interchange writes to it"))
     }
 
-    /// None if it is another's.
+    /// Opens a file; returns None if another process has locked it.
     fn open_one(path: &Path) -> io::Result<Option<Self>> {
-        // A pipe that nobody reads is an error, and one that is full takes nothing: neither waits.
+        // With O_NONBLOCK, opening a pipe without a reader fails and writing to a full pipe fails,
+        // instead of blocking.
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
-        // Everybody may write to a device.
+        // Several processes may write to a device without damage.
         if !is_torn_by_two(file.metadata()?.file_type()) {
             return Ok(Some(Self { file, lock: None }));
         }
-        // A lock is that of the open file, by whatever descriptor.
+        // The lock belongs to the open file, so it holds for both descriptors.
         match Flock::lock(file.try_clone()?, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(Self {
                 file,
@@ -56,7 +56,7 @@ impl OwnFile {
         }
     }
 
-    /// Whether nobody else writes to it, for certain.
+    /// Whether a lock guarantees that no other interchange writes to the file.
     pub(super) fn is_locked(&self) -> bool {
         self.lock.is_some()
     }
@@ -66,8 +66,8 @@ fn is_torn_by_two(kind: FileType) -> bool {
     kind.is_file() || kind.is_fifo()
 }
 
-/// The name that was given, that of the executor beside it, and one that this process has alone:
-/// `events.jsonl`, `events.htex.jsonl`, `events.htex.4711.jsonl`.
+/// Returns the given name, a name with the executor's label, and a name that is unique to this
+/// process: `events.jsonl`, `events.htex.jsonl`, `events.htex.4711.jsonl`.
 pub(super) fn names(path: &Path, own_name: &OsStr) -> [PathBuf; 3] {
     let with = |parts: &[&OsStr]| {
         let mut name = OsString::from(path.file_stem().unwrap_or_default());
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_names_stand_beside_the_one_that_was_given() {
+    fn own_names_derive_from_the_given_name() {
         let pid = std::process::id();
         let shown = |path: &str| {
             names(Path::new(path), OsStr::new("htex2")).map(|name| name.display().to_string())
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_file_and_a_device_is_everybodys() {
+    fn each_process_has_its_file_but_a_device_is_shared() {
         let directory = tempfile::tempdir().unwrap();
         let names = names(&directory.path().join("events.jsonl"), OsStr::new("htex"));
         let first = OwnFile::open(&names).unwrap();

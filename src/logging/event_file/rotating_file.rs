@@ -1,10 +1,10 @@
-//! Files of a bounded size, one after another. The newest has the name, older ones a number behind
-//! it.
+//! Events files of bounded size. The newest file has the given name; older files have a number
+//! behind it.
 //!
-//! The directory is other people's too: they move files away, make them small, put a pipe or a link
-//! in their place, and disks fill up. Each time that lines come it is seen whether the name still
-//! stands for the file at hand. What hinders the change to another file costs no line: the file at
-//! hand is gone on with, and the change is tried again.
+//! Other programs use the directory, too: they move files away, truncate them, or put a pipe or a
+//! link in their place, and disks fill up. So each write first checks whether the name still refers
+//! to the open file. No line is lost if a new file cannot be started: the lines continue in the
+//! open file, and the next write tries again.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -17,50 +17,54 @@ use std::time::{Duration, Instant};
 use super::own_file::{self, OwnFile};
 use crate::line_queue::TellGap;
 
-/// Somebody who moves files away again and again costs a line as often as this.
+/// Smallest interval between log lines about moved files.
 const MOVES_TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Where events go.
+/// Name, size and number of the events files.
 #[derive(Debug, Clone)]
 pub struct EventFileSpec {
-    /// The newest file. Older ones are called `<path>.1` (newer) and so on.
+    /// The newest file. Older ones are called `<path>.1` (the newest of them), `<path>.2` and so
+    /// on.
     pub path: PathBuf,
-    /// Stands in the file's name where another process writes to the one of that path.
+    /// A label that is added to the file's name if another process writes to `path`.
     pub own_name: OsString,
-    /// Makes the line that tells how many lines were lost before another one.
+    /// Makes a line that reports how many lines were lost before the line that follows.
     pub tell_gap: TellGap,
-    /// Another file is begun when one has so many. A pipe or a device has no bound.
+    /// Size from which on a new file is started. A pipe or a device has no limit.
     pub bytes_max: u64,
-    /// So many older files are kept.
+    /// Number of older files that are kept.
     pub kept: u32,
 }
 
-/// Where lines go at present, for whoever asks.
+/// The current state of the events file, for status reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFileState {
     /// The newest file.
     pub path: PathBuf,
-    /// What hinders lines, or another file. None if nothing does.
+    /// The error that prevents writing lines or starting a new file; None if there is none.
     pub trouble: Option<String>,
 }
 
-/// The file at hand.
+/// The open events file and its names.
 pub(super) struct RotatingFile {
     spec: EventFileSpec,
     head: Vec<u8>,
-    /// What it may be called: earlier ones are another process's.
+    /// Possible names of the file, the current one first. Names that another process uses are
+    /// removed.
     names: Vec<PathBuf>,
     own: OwnFile,
     state: Arc<Mutex<EventFileState>>,
     is_between_lines: bool,
-    /// There should be another file, and none could be begun. Told once.
+    /// A new file is due but could not be started; this is logged once.
     is_in_trouble: bool,
     move_told_at: Option<Instant>,
 }
 
 impl RotatingFile {
+    /// Opens the file and writes its first line.
+    ///
     /// # Errors
-    /// The file cannot be opened, or takes no first line.
+    /// The file cannot be opened, or its first line cannot be written.
     pub(super) fn open(spec: EventFileSpec, head: Vec<u8>) -> io::Result<Self> {
         let mut names = own_file::names(&spec.path, &spec.own_name).to_vec();
         let own = begin(&mut names, &head)?;
@@ -80,7 +84,7 @@ impl RotatingFile {
         })
     }
 
-    /// How it does, from now on.
+    /// Returns a handle to the state, which stays up to date.
     pub(super) fn state(&self) -> Arc<Mutex<EventFileState>> {
         Arc::clone(&self.state)
     }
@@ -103,7 +107,7 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Changes to another file if it is time.
+    /// Starts a new file if one is due.
     fn choose_file(&mut self, coming: usize) {
         match self.change_if_due(coming) {
             Ok(()) => {
@@ -130,7 +134,7 @@ impl RotatingFile {
         let is_named = fs::metadata(self.path()).is_ok_and(|named| is_same(&named, &at_hand));
         if !is_named {
             self.begin_another()?;
-            // It may have waited for room, with a line of its own.
+            // If starting a new file has failed before, that was logged, and the move is not.
             if !self.is_in_trouble {
                 self.tell_of_move();
             }
@@ -140,17 +144,17 @@ impl RotatingFile {
             if has_lines && is_full {
                 self.rotate()?;
             } else if at_hand.len() == 0 {
-                // Copied and cut to nothing, as `logrotate` does it.
+                // `logrotate` has copied the file and truncated it.
                 write_whole(&mut self.own.file, &self.head)?;
             }
         }
         Ok(())
     }
 
-    /// Wherever this stops, every file is there: each moves to a number that is free, and the one
-    /// beyond those that are kept goes when all is done.
+    /// Renames the files and starts a new one. No file is lost wherever this stops: each file moves
+    /// to a free number, and the file with the highest number is deleted last.
     fn rotate(&mut self) -> io::Result<()> {
-        // Where the name is a link, files lie beside the one that it leads to.
+        // If the name is a link, older files are beside the link's target.
         let path = fs::canonicalize(self.path())?;
         let beyond = self.spec.kept.saturating_add(1);
         let free = (1..beyond).find(|number| is_free(&older(&path, *number)));
@@ -178,8 +182,8 @@ impl RotatingFile {
         );
     }
 
-    /// As many of `count` bytes, which were the first of `lines` and are the last of the file, as
-    /// are whole lines. A full disk takes a part of one, which nobody could read.
+    /// `count` bytes of `lines` were written at the end of the file. Returns how many of them
+    /// remain: an incomplete last line, which a full disk causes, is cut off the file if possible.
     fn kept_of(&self, lines: &[u8], count: usize) -> usize {
         let end = lines[..count].iter().rposition(|byte| *byte == b'\n');
         let whole = end.map_or(0, |end| end + 1);
@@ -219,8 +223,8 @@ impl Write for RotatingFile {
     }
 }
 
-/// Opens a file, new or not, to write lines behind its first one. What another process writes to is
-/// taken from the names.
+/// Opens a file, new or existing, and appends `head`. Names of files that another process writes to
+/// are removed from `names`.
 fn begin(names: &mut Vec<PathBuf>, head: &[u8]) -> io::Result<OwnFile> {
     let (others, mut own) = OwnFile::open(names)?;
     write_whole(&mut own.file, head)?;
@@ -237,7 +241,8 @@ fn begin(names: &mut Vec<PathBuf>, head: &[u8]) -> io::Result<OwnFile> {
     Ok(own)
 }
 
-/// A disk that becomes full keeps nothing of it, so that no line goes on in its middle.
+/// Writes the whole line. If the disk is full, the file is cut back to its old length, so that no
+/// line follows an incomplete one.
 fn write_whole(file: &mut File, line: &[u8]) -> io::Result<()> {
     let before = file.metadata()?;
     let written = file.write_all(line);
@@ -275,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// Two lines behind the first one fill a file.
+    /// A file of a test: `head` and two lines fill it.
     struct Run {
         directory: TempDir,
         file: RotatingFile,
@@ -315,7 +320,7 @@ mod tests {
             self.directory.path().join("events.jsonl")
         }
 
-        /// What stands in the newest file and in those behind it.
+        /// Returns the content of the newest file and of the older ones.
         fn files(&self) -> [String; 3] {
             ["", ".1", ".2"].map(|suffix| self.read(suffix))
         }
@@ -333,7 +338,7 @@ mod tests {
         }
     }
 
-    /// The WARNINGs of `work`.
+    /// Returns the warnings that `work` logs.
     fn warnings(work: impl FnOnce()) -> Vec<String> {
         let directory = TempDir::new().unwrap();
         let spec = LogSpec::file_logging(directory.path(), "%(message)s", 30).unwrap();
@@ -345,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_bounded_and_the_oldest_goes() {
+    fn files_are_bounded_and_the_oldest_is_deleted() {
         let mut run = Run::new();
         let told = warnings(|| run.write(10));
         assert_eq!(
@@ -361,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_moved_away_is_followed_by_another() {
+    fn a_moved_file_is_replaced_by_a_new_one() {
         let mut run = Run::new();
         run.write(6);
         let away = run.directory.path().join("away");
@@ -379,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_taken_away_again_and_again_cost_one_line() {
+    fn repeatedly_removed_files_are_logged_once() {
         let mut run = Run::new();
         let told = warnings(|| {
             for number in 0..10 {
@@ -393,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_file_in_its_place_is_gone_on_with() {
+    fn a_new_file_under_the_name_is_appended_to() {
         let mut run = Run::new();
         run.write(1);
         fs::rename(run.path(), run.directory.path().join("away")).unwrap();
@@ -403,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_to_nothing_begins_again_with_its_head() {
+    fn a_truncated_file_begins_again_with_its_head() {
         let mut run = Run::new();
         run.write(2);
         File::create(run.path()).unwrap();
@@ -411,9 +416,9 @@ mod tests {
         assert_eq!((run.read("").as_str(), run.count()), ("head line 2", 1));
     }
 
-    /// A directory stands where the oldest file would go, so that no file can move up.
+    /// A directory has the name that the oldest file would get, so that no file can be renamed.
     #[test]
-    fn where_no_file_can_be_begun_the_one_at_hand_is_gone_on_with() {
+    fn without_a_new_file_the_open_one_is_appended_to() {
         let mut run = Run::new();
         run.write(6);
         let older = (run.read(".1"), run.read(".2"));
@@ -441,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_in_its_place_costs_no_line() {
+    fn a_directory_under_the_name_loses_no_line() {
         let mut run = Run::new();
         run.write(1);
         let away = run.directory.path().join("away");
@@ -460,9 +465,9 @@ mod tests {
         assert_eq!(run.read(""), "head line 3");
     }
 
-    /// A change that stopped half-way left a number free: what is behind that stays where it is.
+    /// An interrupted rotation leaves a number free: the files behind it stay where they are.
     #[test]
-    fn a_change_that_stopped_half_way_costs_no_older_file() {
+    fn an_interrupted_rotation_loses_no_older_file() {
         let mut run = Run::new();
         run.write(6);
         fs::rename(
@@ -478,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn another_processs_file_is_left_to_it_whenever_it_takes_the_name() {
+    fn a_file_of_another_process_is_not_written_to() {
         let mut run = Run::new();
         run.write(1);
         let told = warnings(|| {
@@ -501,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_gone_is_not_made_again() {
+    fn a_removed_directory_is_not_made_again() {
         let mut run = Run::new();
         run.write(1);
         fs::remove_dir_all(run.directory.path()).unwrap();
@@ -511,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_no_file_that_another_can_follow() {
+    fn a_pipe_is_not_rotated() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("events.jsonl");
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -527,9 +532,9 @@ mod tests {
         assert_eq!((run.count(), told), (1, Vec::new()));
     }
 
-    /// By a link of the test's own, which is all that may be renamed here.
+    /// The test uses a link to the device, so that a bug could rename only the link.
     #[test]
-    fn a_device_stays_where_it_is() {
+    fn a_device_is_not_rotated() {
         let directory = TempDir::new().unwrap();
         symlink("/dev/null", directory.path().join("events.jsonl")).unwrap();
         let mut run = Run::with(directory);
@@ -539,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_name_is_a_link_files_lie_where_it_leads_to() {
+    fn older_files_are_beside_the_target_of_a_link() {
         let elsewhere = TempDir::new().unwrap();
         let directory = TempDir::new().unwrap();
         let target = elsewhere.path().join("all");

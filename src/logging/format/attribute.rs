@@ -1,4 +1,4 @@
-//! The attributes of a `LogRecord`, by the names that formats call them.
+//! The attributes of a `LogRecord`, with the names that formats use.
 
 /// An attribute of a `LogRecord`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub(super) enum Attribute {
     Msecs,
     Msg,
     Name,
-    /// `exc_info`, `exc_text`, `stack_info` and, since Python 3.12, `taskName`.
+    /// `exc_info`, `exc_text`, `stack_info` and, since Python 3.12, `taskName`, which are always
+    /// None.
     Nothing,
     PathName,
     Process,
@@ -73,12 +74,12 @@ impl Attribute {
     }
 }
 
-/// What kind of value an attribute has.
+/// The type of an attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Str,
     Int,
     Float,
-    /// Something whose `str` and `repr` are the same text.
+    /// A value whose `str` and `repr` are the same text.
     Object,
 }

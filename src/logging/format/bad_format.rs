@@ -1,40 +1,43 @@
-//! What Python could not format.
+//! The reasons why Python could not format with a format string.
 
-/// Widest field, in characters, and highest precision.
+/// Largest field width, in characters, and largest precision.
 pub(super) const MAX_WIDTH: usize = 1_000;
 
 /// Why a format string cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFormat {
-    /// Python's own check refuses such a format too.
+    /// The format has no field; Python's own check refuses it too.
     #[error("no field, such as %(message)s, in it")]
     NoField,
-    /// Python fails at each line with a KeyError.
+    /// `LogRecord` has no such attribute; Python would fail at each line with a KeyError.
     #[error("log records have no field {0:?}")]
     UnknownField(String),
-    /// `%s` (Python prints the whole record) or a width of `*` (it fails at each line).
+    /// The conversion has no name, as in `%s` (Python would print the whole record), or its width
+    /// is `*` (Python would fail at each line).
     #[error("the conversion at byte {0} takes a value that has no name")]
     NoName(usize),
-    /// Python fails at each line.
+    /// The format ends inside a conversion; Python would fail at each line.
     #[error("the conversion that begins at byte {0} is incomplete")]
     Incomplete(usize),
-    /// Python fails at each line.
+    /// The conversion character does not exist; Python would fail at each line.
     #[error("no such conversion: %({field}){conversion}")]
     UnknownConversion {
         /// The field's name.
         field: String,
-        /// What stands where one of `diouxXeEfFgGcrsa` should.
+        /// The character found in place of one of `diouxXeEfFgGcrsa`.
         conversion: char,
     },
-    /// Python fails at each line with a TypeError.
+    /// The field's type does not fit the conversion; Python would fail at each line with a
+    /// TypeError.
     #[error("the value of {field} does not fit %{conversion}")]
     WrongType {
         /// The field's name.
         field: String,
-        /// The conversion.
+        /// The conversion character.
         conversion: char,
     },
-    /// Nobody means it, and each line would be that long.
+    /// The width or precision is above the limit. It cannot be intended, and each line would be
+    /// that long.
     #[error("a width or precision above {max}", max = MAX_WIDTH)]
     TooWide,
 }

@@ -1,10 +1,10 @@
-//! One value in one conversion: what `'%+08.3f' % value` gives in Python.
+//! Converts one value like Python's `'%+08.3f' % value`.
 
 use std::fmt::{self, Write};
 
 use crate::record::python_repr;
 
-/// A value to be converted, of the kind that its attribute has.
+/// A value to convert; its variant is the type of the attribute.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Str(&'a str),
@@ -13,12 +13,12 @@ pub(super) enum Value<'a> {
     Object(&'static str),
 }
 
-/// What stands behind the name of a field.
+/// The flags, width, precision and conversion character that follow a field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Conversion {
-    /// One of `diouxXeEfFgGcrsa`.
+    /// The conversion character: one of `diouxXeEfFgGcrsa`.
     pub(super) letter: char,
-    /// Least number of characters; 0 for no such wish.
+    /// Smallest number of characters; 0 if none is given.
     pub(super) width: usize,
     pub(super) precision: Option<usize>,
     left: bool,
@@ -27,18 +27,18 @@ pub(super) struct Conversion {
     sign: &'static str,
 }
 
-/// What a conversion wants of its value.
+/// The types of value that a conversion accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
-    /// `s`, `r`, `a`: anything.
+    /// `s`, `r` and `a` accept every type.
     Text,
-    /// `d`, `i`, `u`: any number.
+    /// `d`, `i` and `u` accept any number.
     Decimal,
-    /// `o`, `x`: an int.
+    /// `o` and `x` accept an int.
     Radix,
-    /// `e`, `f`, `g`: any number.
+    /// `e`, `f` and `g` accept any number.
     Float,
-    /// `c`: an int.
+    /// `c` accepts an int.
     Character,
 }
 
@@ -78,7 +78,7 @@ impl Conversion {
             '0' => self.zeros = true,
             '#' => self.alternate = true,
             '+' => self.sign = "+",
-            // A plus wins over a blank, in either order.
+            // A plus overrides a blank, in either order.
             _ if self.sign.is_empty() => self.sign = " ",
             _ => {}
         }
@@ -96,7 +96,7 @@ impl Conversion {
             ('r', Value::Str(text)) => self.write_text(&python_repr(text, false), out),
             ('a', Value::Str(text)) => self.write_text(&python_repr(text, true), out),
             ('s' | 'r' | 'a', Value::Int(int)) => self.write_text(&int.to_string(), out),
-            // Both languages print the shortest digits that read back as the same float.
+            // Rust and Python both print the shortest digits that read back as the same float.
             ('s' | 'r' | 'a', Value::Float(float)) => self.write_text(&format!("{float:?}"), out),
             ('c', Value::Int(int)) => {
                 let code = u32::try_from(int).ok().and_then(char::from_u32);
@@ -109,7 +109,7 @@ impl Conversion {
             }
             ('o' | 'x' | 'X', Value::Int(int)) => self.write_radix(int, out),
             ('d' | 'i' | 'u', Value::Int(int)) => self.write_digits("", &int.to_string(), out),
-            // Towards zero, as `int` does.
+            // The float is rounded towards zero, as Python's `int` does.
             ('d' | 'i' | 'u', Value::Float(float)) => {
                 let (sign, size) = split_sign(float.trunc());
                 self.write_digits(sign, &format!("{size:.0}"), out)
@@ -129,7 +129,7 @@ impl Conversion {
                 .map_or(text, |(end, _)| &text[..end]),
             None => text,
         };
-        // Zeros are for numbers.
+        // Zero padding applies to numbers only.
         Self {
             zeros: false,
             ..*self
@@ -155,7 +155,8 @@ impl Conversion {
         self.pad(self.sign_for(minus), &self.lengthened(digits), out)
     }
 
-    /// For whole numbers the precision is the least number of digits.
+    /// Pads a whole number with zeros: for such numbers the precision is the smallest number of
+    /// digits.
     fn lengthened(&self, digits: &str) -> String {
         format!("{digits:0>width$}", width = self.precision.unwrap_or(0))
     }
@@ -207,7 +208,7 @@ fn fixed(size: f64, precision: usize, point: bool) -> String {
     format!("{size:.precision$}{point}")
 }
 
-/// Python writes at least two digits of exponent, and its sign.
+/// Formats in exponent notation. Like Python, writes the exponent's sign and at least two digits.
 fn scientific(size: f64, precision: usize, point: bool) -> String {
     let (mantissa, exponent) = mantissa_and_exponent(size, precision);
     let point = if point && precision == 0 { "." } else { "" };
@@ -215,7 +216,8 @@ fn scientific(size: f64, precision: usize, point: bool) -> String {
     format!("{mantissa}{point}e{sign}{:02}", exponent.unsigned_abs())
 }
 
-/// C's `%g`: as many significant digits as the precision, in the shorter notation.
+/// Formats like C's `%g`: the precision counts significant digits, and the shorter notation is
+/// used.
 fn general(size: f64, precision: usize, keep_zeros: bool) -> String {
     let (_, exponent) = mantissa_and_exponent(size, precision - 1);
     let significant = i32::try_from(precision).unwrap_or(i32::MAX);
@@ -241,7 +243,7 @@ fn mantissa_and_exponent(size: f64, precision: usize) -> (String, i32) {
     let text = format!("{size:.precision$e}");
     match text.split_once('e') {
         Some((mantissa, exponent)) => (mantissa.to_owned(), exponent.parse().unwrap_or(0)),
-        // Infinite or not a number, which no attribute is.
+        // The number is infinite or NaN, which no attribute is.
         None => (text, 0),
     }
 }

@@ -4,16 +4,16 @@ use super::attribute::{Attribute, Kind};
 use super::bad_format::{BadFormat, MAX_WIDTH};
 use super::conversion::{Conversion, Number};
 
-/// A part of a format.
+/// A piece of a format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// As it stands.
+    /// Text that is written unchanged.
     Text(String),
-    /// A field of the record, and how it is written.
+    /// A field of the record and its conversion.
     Value(Attribute, Conversion),
 }
 
-/// Takes the whole string apart.
+/// Splits a format string into pieces.
 pub(super) fn pieces(format: &str) -> Result<Vec<Piece>, BadFormat> {
     let mut pieces = Vec::new();
     let mut text = String::new();
@@ -42,7 +42,7 @@ pub(super) fn pieces(format: &str) -> Result<Vec<Piece>, BadFormat> {
     Ok(pieces)
 }
 
-/// What of the format is still to be read.
+/// The part of the format that is not parsed yet.
 struct Rest<'a> {
     format: &'a str,
     at: usize,
@@ -67,7 +67,7 @@ impl Rest<'_> {
         found
     }
 
-    /// Reads on behind a `%`.
+    /// Parses a conversion, after its `%`.
     fn conversion(&mut self) -> Result<(Attribute, Conversion), BadFormat> {
         let start = self.at - 1;
         let incomplete = BadFormat::Incomplete(start);
@@ -90,7 +90,7 @@ impl Rest<'_> {
         if self.take('.') {
             made.precision = Some(self.number(start)?.unwrap_or(0));
         }
-        // C's length modifiers, which Python skips.
+        // C's length modifiers; Python skips them.
         let _ = self.take('h') || self.take('l') || self.take('L');
         let letter = self.next().ok_or(incomplete)?;
         let Some(number) = Number::of_letter(letter) else {
@@ -109,7 +109,7 @@ impl Rest<'_> {
         Ok((attribute, made))
     }
 
-    /// Up to the parenthesis that closes the one before; names may hold pairs of them.
+    /// Reads a name up to the closing parenthesis. Names may contain pairs of parentheses.
     fn name(&mut self, start: usize) -> Result<&str, BadFormat> {
         let from = self.at;
         let mut open = 1_usize;
@@ -125,7 +125,7 @@ impl Rest<'_> {
 
     fn number(&mut self, start: usize) -> Result<Option<usize>, BadFormat> {
         if self.peek() == Some('*') {
-            // Takes its value from a tuple, and a mapping is none.
+            // `*` takes its value from a tuple, and log records are formatted from a mapping.
             return Err(BadFormat::NoName(start));
         }
         let mut number = None;

@@ -1,7 +1,7 @@
 //! Log files as users and Parsl's own tests read them.
 //!
-//! A subscriber is global for a process, so the tests of `start` run a test of this file again,
-//! as a child that has a log of its own.
+//! A process can have only one global subscriber. So the tests of `start` run a test of this file
+//! in a child process with its own log.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -16,11 +16,11 @@ use tempfile::TempDir;
 use tracing::{Dispatch, dispatcher};
 
 const LONG: Duration = Duration::from_secs(20);
-/// What a pipe holds.
+/// Capacity of a pipe.
 const PIPE_BYTES: usize = 65_536;
 
 #[test]
-fn the_default_line_is_stocks() {
+fn the_default_line_is_as_in_stock() {
     let dir = TempDir::new().unwrap();
     let logdir = dir.path().join("runinfo/000/htex");
     let file = logdir.join("interchange.log");
@@ -42,7 +42,7 @@ fn the_default_line_is_stocks() {
     assert_eq!((date.len(), time.len()), (10, 8));
     assert_eq!(process, format!("MainProcess-{}", std::process::id()));
     let (name, id) = thread.rsplit_once('-').unwrap();
-    assert_eq!(name, "the_default_line_is_stocks");
+    assert_eq!(name, "the_default_line_is_as_in_stock");
     assert!(id.parse::<u64>().unwrap() > 0);
     let line = logger
         .strip_prefix("parsl.executors.high_throughput.interchange:")
@@ -161,7 +161,7 @@ fn levels_are_numbers_of_python() {
 }
 
 #[test]
-fn a_text_log_is_appended_and_a_json_log_is_begun_anew() {
+fn a_text_log_is_appended_to_and_a_json_log_is_overwritten() {
     let dir = TempDir::new().unwrap();
     for _ in 0..2 {
         log_to(
@@ -233,9 +233,9 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     assert!(logging::open(&spec).is_err());
 }
 
-/// A pipe that nobody empties stands for a file system that does not answer.
+/// A pipe that no process empties stands for a file system that does not respond.
 #[test]
-fn a_stalled_log_stops_nobody() {
+fn a_stalled_log_blocks_nobody() {
     let dir = TempDir::new().unwrap();
     let fifo = dir.path().join("interchange.log");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -265,7 +265,7 @@ fn a_stalled_log_stops_nobody() {
     );
     drop(guard);
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
-    // What was taken was kept in order.
+    // The lines that were accepted are in order.
     let mut head = [0; 4096];
     reader.read_exact(&mut head).unwrap();
     let head = String::from_utf8_lossy(&head).into_owned();
@@ -274,9 +274,9 @@ fn a_stalled_log_stops_nobody() {
     }
 }
 
-/// Somebody may come later, and reads from the first line on.
+/// A reader may come later and then reads from the first line on.
 #[test]
-fn a_pipe_that_nobody_reads_holds_up_neither_the_start_nor_the_end() {
+fn an_unread_pipe_blocks_neither_start_nor_end() {
     log_to_a_pipe_alone("interchange.log", LogSpec::parsl_file);
     log_to_a_pipe_alone("interchange.jsonlog", LogSpec::json_logging);
 }
@@ -304,7 +304,8 @@ fn log_to_a_pipe_alone(name: &str, spec: fn(&Path, i64) -> LogSpec) {
     assert!(first.contains("line n=0"), "{name}: {first}");
 }
 
-/// At an end that is in a hurry, a backlog is given up, and the last few lines are waited for.
+/// When the process must end soon, a backlog is dropped, but the last few lines are still waited
+/// for.
 #[test]
 fn the_last_few_lines_have_more_time_than_a_backlog() {
     let dir = TempDir::new().unwrap();
@@ -380,7 +381,7 @@ fn times_are_local_whatever_the_season() {
     }
 }
 
-/// Not a test of its own: does its work only as the child of the tests above.
+/// Not a test: works only in the child process of the tests above.
 #[test]
 fn child_logs_and_exits() {
     let Some(logdir) = std::env::var_os("HTEX_TEST_LOGDIR") else {
@@ -407,8 +408,8 @@ fn child_logs_and_exits() {
         0,
         "others still do"
     );
-    // As the program ends: nothing runs after the flush.
-    // SAFETY: the process is meant to be gone here; no other code of it matters any more.
+    // Ends like the program: no code runs after the flush.
+    // SAFETY: the process ends here, so its remaining state does not matter.
     unsafe { nix::libc::_exit(0) }
 }
 
@@ -429,7 +430,7 @@ fn logged(format: &str, level: i64, log: impl FnOnce()) -> String {
     fs::read_to_string(dir.path().join("interchange.log")).expect("the log is there")
 }
 
-/// Says how many lines were dropped.
+/// Runs `log` with a log and returns how many lines were dropped.
 fn log_to(spec: &LogSpec, log: impl FnOnce()) -> u64 {
     let (dispatch, guard) = logging::open(spec).expect("it can be opened");
     dispatcher::with_default(&dispatch.unwrap_or_else(Dispatch::none), log);
@@ -437,7 +438,7 @@ fn log_to(spec: &LogSpec, log: impl FnOnce()) -> u64 {
     guard.dropped_lines()
 }
 
-/// The `SigBlk` of the thread whose name begins so.
+/// Returns the `SigBlk` of the thread whose name begins with `thread`.
 fn blocked_signals(thread: &str) -> u64 {
     for task in fs::read_dir("/proc/self/task").expect("Linux has it") {
         let status = fs::read_to_string(task.expect("readable").path().join("status"));

@@ -1,8 +1,8 @@
-//! What the reader of flat dicts says against what the tree says.
+//! Compares the reader of flat dicts with the tree.
 
 use pickle::{Flat, FlatDict, FlatValue, Tree, View, scan};
 
-/// Whether the pickle was read as a flat dict; an error if the tree sees another one.
+/// Returns whether the pickle was read as a flat dict, or an error if the tree disagrees.
 pub(crate) fn agrees(bytes: &[u8]) -> Result<bool, String> {
     let Some(flat) = Flat::read(bytes) else {
         return Ok(false);
@@ -23,7 +23,7 @@ fn same<'a>(
     flat: &Flat<'a>,
 ) -> Result<(), String> {
     let Some(depth) = depth.checked_sub(1) else {
-        return Ok(()); // a dict in itself
+        return Ok(()); // a dict that contains itself
     };
     if get("no such key").is_some() {
         return Err("a key out of nothing".to_owned());

@@ -1,5 +1,5 @@
-//! Hostile bytes: what they may cost is a multiple of their own number, in memory and in time,
-//! and none of them ends the process.
+//! Hostile bytes: their cost in memory and in time must be at most a multiple of their number, and
+//! none of them may end the process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use pickle::{Encoder, Fault, Tree, scan};
 
-/// Counts what each thread holds, so that tests that run side by side do not see each other.
+/// An allocator that counts the memory of each thread separately, so that parallel tests do not
+/// count each other's memory.
 struct Counting;
 
 #[global_allocator]
@@ -21,7 +22,7 @@ thread_local! {
 }
 
 fn count(change: isize) {
-    // A thread that is ending has no counters any more.
+    // A thread that is ending no longer has counters.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + change);
         PEAK.with(|peak| peak.set(peak.get().max(held.get())));
@@ -33,34 +34,34 @@ fn signed(size: usize) -> isize {
     size.try_into().unwrap_or(isize::MAX)
 }
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(signed(layout.size()));
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(signed(layout.size()));
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-signed(layout.size()));
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(signed(size) - signed(layout.size()));
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// What a piece of work allocated at most at one time, how often, and how long it took.
+/// The peak memory of a piece of work, its number of allocations, and its CPU time.
 struct Cost {
     bytes: usize,
     calls: usize,
@@ -81,20 +82,22 @@ fn cost<T>(work: impl FnOnce() -> T) -> Cost {
     }
 }
 
-/// Of this thread: a busy machine takes nobody's time but its own.
+/// Returns the CPU time of this thread, which does not depend on the load of the machine.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock");
     Duration::from(time)
 }
 
-/// Bytes held for each byte received: a bit of the memo or a byte of the marks for scanning, twice
-/// that while a table grows; a node and its place on the stack for a tree.
+/// Maximum number of bytes held for each received byte. Scanning needs a bit of the memo or a byte
+/// of the marks, and twice that while a table grows. A tree needs a node and its place on the
+/// stack.
 const SCAN_FACTOR: usize = 2;
 const TREE_FACTOR: usize = 64;
-/// However long the pickle is: the tree stops at a number of instructions.
+/// Maximum memory of a tree, whatever the length of the pickle: decoding stops at a maximum number
+/// of instructions.
 const TREE_BYTES_MAX: usize = 32 << 20;
 
-/// Generous for a debug build; quadratic work on 4 MB would take hours.
+/// A generous limit for a debug build. Quadratic work on 4 MB would take hours.
 const TIME: Duration = Duration::from_secs(20);
 
 #[expect(
@@ -199,7 +202,7 @@ fn nesting_of_any_depth() {
 
 #[test]
 fn wide_stretches_between_marks() {
-    // Counts that do not fit a byte, saved and restored a great many times.
+    // Counts above one byte, saved and restored many times.
     let wide: Vec<u8> = [&b"N".repeat(300)[..], b"("].concat();
     let bytes = program(&[(&wide, 5_000), (b"N", 1), (b"t", 5_000)]);
     let mut end = bytes.clone();
@@ -207,7 +210,7 @@ fn wide_stretches_between_marks() {
     end.extend(b"0.");
     assert!(scan(&bytes).is_ok());
     bounded("wide", &bytes);
-    // Each count about the size of a byte comes back as it was, down to the last object.
+    // Counts just below and above one byte are restored exactly.
     for count in 250..260 {
         let bytes = program(&[(b"N", count), (b"(1", 1), (b"0", count - 1)]);
         assert!(scan(&bytes).expect("well formed").is_spliceable());
@@ -221,7 +224,7 @@ fn wide_stretches_between_marks() {
 
 #[test]
 fn a_graph_of_dups_shares_its_nodes() {
-    // 2^1,000,000 leaves, if somebody were to copy them.
+    // Copying the shared nodes would make 2^1,000,000 leaves.
     let bytes = program(&[(b"N", 1), (b"2\x86", 1_000_000)]);
     assert!(scan(&bytes).expect("well formed").is_spliceable());
     bounded("dup and pair", &bytes);
@@ -255,7 +258,7 @@ fn indices_and_lengths_that_were_not_received() {
         assert!(Tree::read(bytes).is_err(), "{}", bytes.escape_ascii());
         bounded("huge", bytes);
     }
-    // The largest index that is still allowed, and entries in the least convenient order.
+    // Indices up to the largest that is allowed, written in the least convenient order.
     let mut bytes = program(&[(b"N", 1), (b"\x94", 1000)]);
     for index in (0..200_000_u32).rev().step_by(3) {
         bytes.pop();
@@ -265,9 +268,10 @@ fn indices_and_lengths_that_were_not_received() {
     bounded("memo downwards", &bytes);
 }
 
-/// One entry with a great index in a long message: it costs an entry, not a table of the length.
+/// An entry with a large index in a long message costs an entry, not a table of the message's
+/// length.
 #[test]
-fn a_memo_costs_what_is_used_of_it() {
+fn a_memo_costs_only_its_entries() {
     const LEN: u32 = 50_000_000;
     let padding = [&b"B"[..], &LEN.to_le_bytes(), &vec![0; LEN as usize], b"0"].concat();
     let far: Vec<u8> = (1..=10).flat_map(|n: u32| put(LEN / 10 * n)).collect();
@@ -282,7 +286,7 @@ fn a_memo_costs_what_is_used_of_it() {
     for work in [cost(|| scan(&bytes)), cost(|| Tree::read(&bytes))] {
         assert!(work.bytes < 16 << 10, "{} bytes held", work.bytes);
     }
-    // As many as there is room for, each as far from the others as can be.
+    // As many entries as fit, each as far from the others as possible.
     for step in [5, 64, 500, 513, 4096] {
         let count = MANY / 5;
         let puts: Vec<u8> = (0..count as u32)
@@ -342,7 +346,7 @@ fn an_ordinary_task_allocates_nothing() {
     assert_eq!(out, bytes[2..bytes.len() - 1]);
 }
 
-/// Every short program that there is, and every prefix of a long one.
+/// Every program of two arbitrary bytes, alone and after two short beginnings.
 #[test]
 fn all_short_programs_end_without_a_panic() {
     let mut accepted = 0;

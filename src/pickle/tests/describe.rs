@@ -1,14 +1,14 @@
-//! What a tree holds, in the very words of `Description` in `oracle.py`.
+//! Describes the content of a tree in the same words as `Description` in `oracle.py`.
 //!
-//! A tree keeps what was written, Python what came of it: here a later value for the same key
-//! replaces the earlier one, and an equal member of a set is no second member.
+//! A tree keeps what was written, but Python keeps only the result. Therefore a later value for the
+//! same key replaces the earlier one here, and equal members of a set count once.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use pickle::{Tree, View};
 
-/// The description; `None` if the tree holds instances or classes.
+/// Returns the description, or `None` if the tree holds instances or classes.
 pub(crate) fn describe(tree: &Tree<'_>) -> Option<String> {
     describe_view(tree.root())
 }
@@ -104,7 +104,8 @@ fn atom(view: View<'_, '_>) -> Option<String> {
     Some(word)
 }
 
-/// Two keys are one to Python if this is equal: 1, 1.0 and True are, and a NaN is only itself.
+/// Returns a text that is equal for two keys if Python treats the keys as equal. 1, 1.0 and True
+/// are equal, and a NaN is equal only to itself.
 fn equality(view: View<'_, '_>) -> Option<String> {
     if let Some(value) = view.as_bool() {
         return Some(format!("n{}", u8::from(value)));
@@ -116,7 +117,7 @@ fn equality(view: View<'_, '_>) -> Option<String> {
         return Some(
             match value {
                 value if value.is_nan() => format!("nan{}", view.index()),
-                // Exact for the floats that the tests use as keys.
+                // This form is exact for the floats that the tests use as keys.
                 value if value.fract() == 0.0 && value.abs() < 1e15 => format!("n{value:.0}"),
                 value => format!("f{}", value.to_bits()),
             }
@@ -141,7 +142,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Little-endian two's complement without redundant bytes.
+/// Returns little-endian two's complement without redundant bytes.
 fn minimal(value: i64) -> Vec<u8> {
     let bits = 64 - (value ^ (value >> 63)).leading_zeros();
     let mut bytes = value.to_le_bytes().to_vec();

@@ -1,5 +1,5 @@
-//! What the encoder writes, read back by CPython, by the tree, and by serde-pickle; and what
-//! CPython writes, read by the tree and by serde-pickle.
+//! CPython, the tree and serde-pickle read what the encoder writes. The tree and serde-pickle read
+//! what CPython writes.
 
 use pickle::{Encoder, Tree, View, scan};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use serde_pickle::{DeOptions, Value};
 use crate::describe::describe;
 use crate::oracle;
 
-/// A plain value to be encoded.
+/// A plain value to encode.
 #[derive(Debug, Clone)]
 enum Plain {
     None,
@@ -70,7 +70,7 @@ fn encode(encoder: &mut Encoder, value: &Plain) {
     }
 }
 
-/// The value as the tree shows it; NaN is made comparable by its bits.
+/// Whether the tree shows this value. NaN is compared by its bits.
 fn matches(value: &Plain, view: View<'_, '_>) -> bool {
     let all = |items: &[Plain]| {
         let views: Vec<_> = view.items().expect("a sequence").collect();
@@ -94,7 +94,7 @@ fn matches(value: &Plain, view: View<'_, '_>) -> bool {
 }
 
 #[test]
-fn an_encoded_value_is_read_back_by_everybody() {
+fn every_reader_reads_back_an_encoded_value() {
     let mut config = ProptestConfig::with_cases(1_000);
     config.rng_seed = RngSeed::Fixed(20_261_026);
     config.failure_persistence = None;
@@ -110,7 +110,7 @@ fn an_encoded_value_is_read_back_by_everybody() {
     });
 }
 
-/// Lengths at which a short form gives way to a longer one.
+/// Lengths around the limits of the short and the long forms.
 #[test]
 fn the_forms_of_length() {
     for len in [0, 1, 255, 256, 65_535, 65_536, 70_000] {
@@ -130,7 +130,7 @@ fn the_forms_of_length() {
     }
 }
 
-/// Numbers at which a short form gives way to a longer one.
+/// Numbers around the limits of the short and the long forms.
 #[test]
 fn the_forms_of_an_int() {
     for (number, opcode) in [
@@ -154,7 +154,7 @@ fn the_forms_of_an_int() {
     }
 }
 
-/// The instructions that no plain value needs.
+/// Covers the instructions that no plain value needs.
 #[test]
 fn classes_calls_updates_and_the_memo() {
     let mut encoder = Encoder::new();
@@ -204,10 +204,10 @@ fn classes_calls_updates_and_the_memo() {
     assert_eq!(items[3].get("c").and_then(View::as_f64), Some(0.5));
 }
 
-/// A spliced body may write the entry that ours would have: nobody takes one after it.
+/// A spliced body may overwrite the encoder's memo entries, so `get` after a splice panics.
 #[test]
 #[cfg(debug_assertions)]
-fn the_memo_is_not_asked_behind_what_was_spliced() {
+fn the_memo_cannot_be_read_after_a_splice() {
     let spliced = b"\x80\x04K\x01q\x00.";
     let program = scan(spliced).expect("well formed");
     let mut body = Vec::new();
@@ -232,7 +232,7 @@ fn the_memo_is_not_asked_behind_what_was_spliced() {
     }
 }
 
-/// A memo entry that is written again holds the later object, under the same number.
+/// A memo entry that is written twice holds the later object, under the same number.
 #[test]
 fn memo_entries_can_be_overwritten() {
     let bytes = b"\x80\x04K\x01q\x00K\x02q\x00K\x03\x94h\x00h\x01\x86\x85.";
@@ -243,7 +243,7 @@ fn memo_entries_can_be_overwritten() {
     assert_eq!(Ok(Ok(describe(&tree))), oracle::describe(bytes));
 }
 
-/// Items and entries that a pickle gives to an instance stay with it.
+/// An instance keeps the items and entries that a pickle adds to it.
 #[test]
 fn instances_keep_what_is_put_into_them() {
     let ordered =
@@ -262,9 +262,9 @@ fn instances_keep_what_is_put_into_them() {
     );
 }
 
-/// serde-pickle and the tree agree on what CPython wrote, wherever serde-pickle can say it.
+/// serde-pickle and the tree agree on what CPython wrote, if serde-pickle can represent the value.
 #[test]
-fn the_second_opinion() {
+fn serde_pickle_and_the_tree_agree() {
     let mut compared = 0;
     for seed in 0..1_500 {
         let bytes = oracle::generate(seed, u8::try_from(seed % 6).expect("small"));
@@ -286,7 +286,8 @@ fn the_second_opinion() {
     assert!(compared > 400, "only {compared} compared");
 }
 
-/// In serde-pickle's terms; `None` for a cycle, for an instance, and for what its types lack.
+/// Converts a view to a serde-pickle value. Returns `None` for a cycle, an instance, or a type that
+/// serde-pickle lacks.
 fn to_value(view: View<'_, '_>, depth: u8) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     let all = |view: View<'_, '_>| -> Option<Vec<Value>> {
@@ -375,13 +376,13 @@ fn the_names_that_are_looked_up() {
         );
         assert!(looks_up(bytes));
     }
-    // Names are text and nothing else, whatever stands in the text.
+    // A str that contains the text of a GLOBAL instruction is not a name.
     let quiet = b"\x80\x04](\x8c\x01a\x8c\x01bC\x05ca\nb\ne.";
     assert!(names(quiet).is_empty() && !looks_up(quiet));
 }
 
 #[test]
-fn who_is_trusted_may_have_any_number_of_objects() {
+fn a_trusted_pickle_may_hold_any_number_of_objects() {
     let bytes = [&b"\x80\x04]("[..], &b"N".repeat(1 << 19), b"e."].concat();
     let error = Tree::read(&bytes).expect_err("too many for a peer");
     assert_eq!(error.fault, pickle::Fault::TooComplex);

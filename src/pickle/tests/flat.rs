@@ -1,4 +1,5 @@
-//! The reader of flat dicts against the tree: it may decline, but it must not say anything else.
+//! Compares the reader of flat dicts with the tree. The flat reader may decline a pickle, but must
+//! not return anything that differs from the tree.
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -35,8 +36,8 @@ fn mutated_messages_are_read_alike_or_not_at_all() {
     assert!(flat.get() > 500, "only {} were flat", flat.get());
 }
 
-/// Dicts in dicts, filled one by one, by groups, twice, and through the memo: few of these make
-/// sense, and of those the tree decides which.
+/// Random instructions for nested dicts that are filled one by one, in groups, twice, and through
+/// the memo. Few of these programs are valid; the tree decides which.
 #[test]
 fn instructions_at_random_are_read_alike_or_not_at_all() {
     const TOKENS: [&[u8]; 12] = [

@@ -1,11 +1,11 @@
-//! The shapes that Parsl sends, pickled by CPython in protocols 0 to 5 (`golden.py`). What they
-//! hold is written down here by hand.
+//! The shapes that Parsl sends, pickled by CPython in protocols 0 to 5 (`golden.py`). The expected
+//! content is written here by hand.
 
 use std::path::PathBuf;
 
 use pickle::{Tree, View, scan};
 
-/// The files that hold whole messages.
+/// The golden files that hold whole messages.
 pub(crate) const MESSAGES: [&str; 6] = [
     "task_plain",
     "task_priority",
@@ -15,14 +15,14 @@ pub(crate) const MESSAGES: [&str; 6] = [
     "command",
 ];
 
-/// The bytes of a file.
+/// Returns the bytes of a golden file.
 pub(crate) fn read(name: &str, protocol: u8) -> Vec<u8> {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     path.extend(["tests", "golden", &format!("{name}.{protocol}.pickle")]);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Calls `look` with the root of a shape in every protocol.
+/// Calls `look` with the root of a shape, once for every protocol.
 fn each_protocol(name: &str, look: impl Fn(u8, View<'_, '_>)) {
     for protocol in 0..=5 {
         let bytes = read(name, protocol);
@@ -34,7 +34,8 @@ fn each_protocol(name: &str, look: impl Fn(u8, View<'_, '_>)) {
     }
 }
 
-/// Bytes, which protocols 0 to 2 write as `_codecs.encode(text, "latin1")`, and `bytes()` if empty.
+/// Returns the content of a bytes object. Protocols 0 to 2 write bytes as `_codecs.encode(text,
+/// "latin1")`, and empty bytes as `bytes()`.
 fn bytes_of(view: View<'_, '_>) -> Vec<u8> {
     if let Some(bytes) = view.as_bytes() {
         return bytes.to_vec();
@@ -56,7 +57,7 @@ fn keys(view: View<'_, '_>) -> Vec<String> {
         .collect()
 }
 
-/// The class of an instance, whichever way the protocol makes one.
+/// Returns the class of an instance, for each way in which a protocol can make the instance.
 fn class_of<'t>(view: View<'t, '_>) -> (&'t str, &'t str) {
     let instance = view.instance().expect("an instance");
     match instance.callable.class_name().expect("a class") {
@@ -156,8 +157,8 @@ fn a_task_with_an_odd_context() {
 
 #[test]
 fn a_big_buffer_stands_outside_of_the_frames() {
-    // As CPython writes a buffer of 64 KiB or more: the frame is closed before it, and what is
-    // left after it is too short for another.
+    // CPython writes a buffer of 64 KiB or more in this way. It closes the frame before the buffer,
+    // and the few bytes after the buffer are too short for another frame.
     let head =
         b"\x80\x04\x95\x24\0\0\0\0\0\0\0}\x94(\x8c\x07task_id\x94K\x09\x8c\x07context\x94}\x94\
         \x8c\x06buffer\x94B\xd0\x01\x01\x00";
@@ -229,7 +230,8 @@ fn messages_of_managers() {
         assert_eq!(get("cpu_count").as_i64(), Some(128));
         assert_eq!(keys(get("packages")), ["parsl", "typeguard"]);
     });
-    // The key "result" is the interned value of "type": it comes as a read of the memo.
+    // The key "result" is the same interned str as the value of "type", so it is read from the
+    // memo.
     each_protocol("result", |_, message| {
         assert_eq!(keys(message), ["type", "task_id", "result"]);
         assert_eq!(message.get("task_id").and_then(View::as_i64), Some(1));
@@ -259,7 +261,7 @@ fn messages_of_managers() {
 }
 
 #[test]
-fn what_goes_to_monitoring_and_what_comes_as_a_command() {
+fn monitoring_messages_and_commands() {
     each_protocol("node_info", |_, message| {
         let parts: Vec<_> = message.items().expect("a tuple").collect();
         assert!(message.kind_name() == "tuple" && parts.len() == 2);

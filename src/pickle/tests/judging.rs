@@ -1,4 +1,4 @@
-//! What the scanner, the splicer and the tree say of a pickle against what CPython says.
+//! Compares the scanner, the splicer and the tree with CPython on one pickle.
 
 use pickle::op;
 use pickle::{Encoder, Fault, Program, Tree, scan};
@@ -6,12 +6,13 @@ use pickle::{Encoder, Fault, Program, Tree, scan};
 use super::describe::describe;
 use super::oracle;
 
-/// Why there is no verdict.
+/// The reasons why a case has no verdict.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// A promise was broken.
+    /// A promise of the crate was broken.
     Broken(String),
-    /// An object that only exhausts CPython says nothing about us.
+    /// CPython ended, because the object exhausts it. Such an object shows nothing about this
+    /// crate.
     OracleEnded,
 }
 
@@ -27,7 +28,7 @@ impl From<oracle::Ended> for Trouble {
     }
 }
 
-/// A pickle, and which two stand beside it in a batch.
+/// A pickle, and a number that selects its two neighbours in a batch.
 pub(crate) struct Case {
     pub(crate) original: Vec<u8>,
     neighbours: u8,
@@ -41,7 +42,7 @@ impl Case {
         }
     }
 
-    /// What became of it, in a few words for the tally; an error if a promise was broken.
+    /// Returns the results in a few words for the tally, or an error if a promise was broken.
     pub(crate) fn judge(&self) -> Result<Vec<String>, Trouble> {
         match scan(&self.original) {
             Ok(program) => self.judge_accepted(&program),
@@ -57,7 +58,7 @@ impl Case {
     fn judge_refused(&self, fault: Fault) -> Result<Vec<String>, Trouble> {
         let documented = matches!(fault, Fault::MemoIndexTooLarge(_) | Fault::OutOfBandBuffer);
         let [c, python] = oracle::load(&self.original)?;
-        // The lines of protocol 0 have to please both unpicklers.
+        // A line of protocol 0 must be valid for both unpicklers.
         let differs = fault == Fault::BadNumber && python != "ok";
         if c == "ok" && !documented && !differs {
             return Err(format!("refused as {fault:?}, but C says {c}, Python {python}").into());
@@ -106,7 +107,8 @@ impl Case {
         Ok(classes)
     }
 
-    /// The tree must hold what Python holds, or refuse what Python cannot load either.
+    /// Checks that the tree holds the same as Python, or refuses a pickle that Python cannot load
+    /// either.
     fn judge_tree(&self) -> Result<String, Trouble> {
         match (
             Tree::read(&self.original),
@@ -124,7 +126,7 @@ impl Case {
                 Ok(format!("tree: refused, {:?}, as by Python", error.fault))
             }
             (Err(error), Ok(_)) => {
-                // Assignments into a list and additions to a bytearray are refused by design.
+                // The tree refuses assignments into a list and additions to a bytearray by design.
                 let fills = [op::APPEND, op::APPENDS, op::SETITEM, op::SETITEMS];
                 if error.fault == Fault::WrongType && fills.contains(&self.original[error.offset]) {
                     return Ok("tree: refuses lawful changes".to_owned());
@@ -135,7 +137,7 @@ impl Case {
     }
 }
 
-/// Errors that scanning promises to find.
+/// Whether the error is of a kind that scanning must detect.
 fn is_structural(error: &str, unpickler: &str, original: &[u8]) -> bool {
     let semantic = [
         "STACK_GLOBAL requires str",
@@ -148,7 +150,7 @@ fn is_structural(error: &str, unpickler: &str, original: &[u8]) -> bool {
     ];
     let only_python = unpickler == "Python" && frames.iter().any(|text| error.contains(text));
     let kinds = ["UnpicklingError", "EOFError", "UnicodeDecodeError"];
-    // Other errors may quote such words from the pickle.
+    // Errors of other kinds may quote these words from the pickle.
     let is_argument = error.starts_with("ValueError: ")
         && (error.contains("could not convert string to") || error.contains("protocol"));
     (is_argument || kinds.iter().any(|kind| error.starts_with(kind)))
@@ -157,7 +159,8 @@ fn is_structural(error: &str, unpickler: &str, original: &[u8]) -> bool {
         && !calls_what_says_the_same(original)
 }
 
-/// These may be called by a pickle that is sound, and fail in the words of the unpickler.
+/// Whether the pickle may call a function whose own error messages resemble the unpickler's. Such a
+/// pickle can be valid.
 fn calls_what_says_the_same(original: &[u8]) -> bool {
     let names: [&[u8]; 3] = [b"loads", b"float", b"str"];
     names
@@ -165,7 +168,7 @@ fn calls_what_says_the_same(original: &[u8]) -> bool {
         .any(|name| original.windows(name.len()).any(|part| part == *name))
 }
 
-/// Two neighbours, of different protocols and with shared objects in them.
+/// Returns two neighbours of different protocols, which contain shared objects.
 fn neighbours(pick: u8) -> [Vec<u8>; 2] {
     let [left, right] = [pick % 16, pick / 16];
     [left, right].map(|each| {

@@ -1,24 +1,24 @@
-//! Tests of `src/pickle/`, from the plain to the hostile.
+//! Tests of `src/pickle/`, from plain input to hostile input.
 
-/// CPython itself, in a process of its own, to compare with.
+/// CPython in a separate process, as the reference.
 mod oracle;
 
-/// What a tree holds, in the oracle's words.
+/// The content of a tree, in the oracle's words.
 mod describe;
 
-/// What we say of a pickle, judged by the oracle.
+/// Comparison of this crate with the oracle.
 mod judging;
 
-/// The reader of flat dicts, judged by the tree.
+/// Comparison of the reader of flat dicts with the tree.
 mod agreement;
 
 /// Random programs and mutations.
 mod programs;
 
-/// Whatever is accepted arrives unchanged in a batch, and nothing lawful is refused.
+/// Every accepted pickle arrives unchanged in a batch, and no valid pickle is refused.
 mod survival;
 
-/// Rule by rule, programs written by hand.
+/// Programs written by hand, for each rule.
 mod refusals;
 
 /// The shapes that Parsl sends, from files that CPython wrote.
@@ -33,5 +33,5 @@ mod encoding;
 /// Pickles that arrive in pieces.
 mod pieces;
 
-/// Hostile bytes and what they may cost.
+/// Hostile bytes and their cost.
 mod attacks;

@@ -1,4 +1,4 @@
-//! The Rust end of `oracle.py`: one CPython process for the whole run.
+//! The Rust side of `oracle.py`: one CPython process for the whole test run.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,12 +12,12 @@ struct Oracle {
     answers: ChildStdout,
 }
 
-/// What loading an original and a batch that carries it came to, by one unpickler.
+/// How one unpickler loads an original, and the batch that carries it.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// "ok" or an error.
     pub(crate) original: String,
-    /// "same", an error, or what is wrong.
+    /// "same", an error, or a description of the difference.
     pub(crate) batch: String,
 }
 
@@ -27,12 +27,13 @@ impl Verdict {
     }
 }
 
-/// CPython ended, or took longer than it may, over what it was asked: an object that only exhausts
-/// it. The next question is put to another one.
+/// CPython ended or exceeded its time limit during a request, because the object exhausts it. The
+/// next request starts another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended;
 
-/// Judges a batch `[left, X, right]` by the unpickler in C and by the one in Python.
+/// Compares an original with a batch `[left, original, right]`, in the unpickler in C and in
+/// Python.
 pub(crate) fn judge(
     original: &[u8],
     batch: &[u8],
@@ -49,15 +50,15 @@ pub(crate) fn judge(
     }))
 }
 
-/// What `pickle.loads` says, in C and in Python: "ok" or an error.
+/// Returns the result of `pickle.loads` in C and in Python: "ok" or an error.
 pub(crate) fn load(original: &[u8]) -> Result<[String; 2], Ended> {
     let answer = ask_text(b'L', &[original])?;
     let (c, python) = answer.split_once('\t').expect("two fields");
     Ok([c.to_owned(), python.to_owned()])
 }
 
-/// A description of what the pickle holds, in the words of `describe.rs`; an error if it does not
-/// load, and `None` if it holds instances or classes.
+/// Returns a description of the pickle's content, in the words of `describe.rs`. Returns an error
+/// if the pickle does not load, and `None` if it holds instances or classes.
 pub(crate) fn describe(original: &[u8]) -> Result<Result<Option<String>, String>, Ended> {
     let answer = ask_text(b'D', &[original])?;
     Ok(match answer.split_once('\t') {
@@ -67,15 +68,15 @@ pub(crate) fn describe(original: &[u8]) -> Result<Result<Option<String>, String>
     })
 }
 
-/// A pickle of random objects.
+/// Returns a pickle of random objects.
 #[allow(dead_code, reason = "fuzzing has inputs of its own")]
 pub(crate) fn generate(seed: u64, protocol: u8) -> Vec<u8> {
     let (seed, protocol) = (seed.to_string(), protocol.to_string());
     ask(b'G', &[seed.as_bytes(), protocol.as_bytes()]).expect("it makes objects of any seed")
 }
 
-/// What Python finds under the keys of a message that we route by, in the words of `facts` in
-/// `oracle.py`; None if it does not load.
+/// Returns the values that Python finds under the keys of a message that are used for routing, in
+/// the words of `facts` in `oracle.py`. Returns `None` if the message does not load.
 #[allow(dead_code, reason = "only fuzzing asks for messages")]
 pub(crate) fn facts(original: &[u8]) -> Result<Option<Vec<String>>, Ended> {
     let answer = ask_text(b'F', &[original])?;
@@ -97,12 +98,12 @@ fn ask(kind: u8, parts: &[&[u8]]) -> Result<Vec<u8>, Ended> {
     let size = length(request.len() - 4);
     request[..4].copy_from_slice(&size);
 
-    // A failed test poisons the lock between two requests, never within one.
+    // A failed test can poison the lock only between two requests, so the state is still valid.
     let mut guard = ORACLE.lock().unwrap_or_else(PoisonError::into_inner);
     let oracle = guard.get_or_insert_with(start);
     oracle.exchange(&request).map_err(|_| {
         if let Some(mut ended) = guard.take() {
-            // It may be about to end only; and nothing may be left of it.
+            // The process may still be ending, and must not be left behind.
             let _ = ended.child.kill();
             let _ = ended.child.wait();
         }

@@ -1,4 +1,5 @@
-//! A pickle that arrives in pieces: whatever the pieces, its end is found where `scan` finds it.
+//! Pickles that arrive in pieces. Whatever the pieces, the scanner must find the end where `scan`
+//! finds it.
 
 use pickle::{Fault, Scanner, scan};
 use proptest::prelude::*;
@@ -7,7 +8,7 @@ use proptest::test_runner::RngSeed;
 use crate::golden;
 use crate::programs::{edited, edits, programs};
 
-/// Hands out the first so many bytes, and more of them each time.
+/// Passes growing prefixes of the bytes to a scanner, and compares each result with that of `scan`.
 fn agrees(bytes: &[u8], pieces: &[usize]) -> Result<(), String> {
     let mut scanner = Scanner::new();
     let mut len = 0;
@@ -17,7 +18,8 @@ fn agrees(bytes: &[u8], pieces: &[usize]) -> Result<(), String> {
             (Ok(true), Ok(_)) => return Ok(()),
             (Ok(false), Err(error)) if error.fault == Fault::Truncated => {}
             (Err(ours), Err(theirs)) if ours == theirs => return Ok(()),
-            // An index may be below the length of what is yet to come.
+            // `scan` limits a memo index by the length of the prefix; the scanner does not limit
+            // it.
             (_, Err(error)) if matches!(error.fault, Fault::MemoIndexTooLarge(_)) => return Ok(()),
             (ours, theirs) => {
                 return Err(format!(
@@ -46,7 +48,7 @@ fn the_shapes_that_parsl_sends_in_pieces_of_every_size() {
 }
 
 #[test]
-fn whatever_a_pickle_holds() {
+fn mutated_and_random_pickles_in_random_pieces() {
     let mut config = ProptestConfig::with_cases(3_000);
     config.rng_seed = RngSeed::Fixed(20_261_129);
     config.failure_persistence = None;

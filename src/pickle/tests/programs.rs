@@ -1,14 +1,14 @@
-//! Random pickle programs, instruction by instruction.
+//! Random pickle programs, generated instruction by instruction.
 //!
-//! A program is grown from a list of numbers. Each picks an instruction that fits what is probably
-//! on the stack; one in a few dozen fits or does not. So most programs load, by the strangest
-//! routes, and the others fail in interesting places. Fewer and smaller numbers make a simpler
-//! program, which is how proptest finds the smallest one that shows a fault.
+//! A program is generated from a list of numbers. Each number selects an instruction that fits the
+//! probable content of the stack; a few per cent of the instructions need not fit. So most programs
+//! load, by unusual routes, and the others fail in many different places. Fewer and smaller numbers
+//! make a simpler program, so that proptest can find the smallest program that shows a bug.
 
 use pickle::op;
 use proptest::prelude::*;
 
-/// A random program; most of them are well formed.
+/// Generates random programs, most of which are well formed.
 pub(crate) fn programs() -> impl Strategy<Value = Vec<u8>> {
     let header = prop_oneof![
         6 => Just(vec![op::PROTO, 4]),
@@ -29,7 +29,7 @@ pub(crate) fn programs() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Edits that may or may not leave a pickle well formed.
+/// An edit that may leave a pickle well formed or malformed.
 #[derive(Debug, Clone)]
 pub(crate) enum Edit {
     Set(u16, u8),
@@ -39,7 +39,7 @@ pub(crate) enum Edit {
     Cut(u16),
 }
 
-/// One edit or a few.
+/// Generates one edit or a few.
 pub(crate) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let opcode = prop::sample::select(OPCODES);
     let byte = prop_oneof![3 => opcode, 1 => any::<u8>()];
@@ -53,7 +53,7 @@ pub(crate) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec(edit, 1..3)
 }
 
-/// Carries the edits out, each at a place relative to the length.
+/// Applies the edits, each at a position relative to the length.
 pub(crate) fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     for edit in edits {
         let place = |at: u16| usize::from(at) % bytes.len().max(1);
@@ -79,7 +79,8 @@ pub(crate) fn edited(mut bytes: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     bytes
 }
 
-/// What mutations put in: every opcode but EXT, whose registry is empty, and lines of text.
+/// The opcodes that mutations insert. Opcodes with lines of text are mostly missing, and so are the
+/// EXT opcodes, whose registry is empty.
 const OPCODES: &[u8] = &[
     op::MARK,
     op::STOP,
@@ -124,7 +125,7 @@ const OPCODES: &[u8] = &[
     op::READONLY_BUFFER,
 ];
 
-/// What probably stands on the stack.
+/// The probable kind of an object on the stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Slot {
     Mark,
@@ -153,7 +154,7 @@ const GLOBALS: &[(&str, &str)] = &[
     ("no such module", "name"),
 ];
 
-/// Texts of protocol 0 that Python reads.
+/// Lines of protocol 0 that Python reads.
 const LINES: &[&str] = &[
     "I1\n",
     "I00\n",
@@ -187,7 +188,7 @@ const LINES: &[&str] = &[
     "V\n",
 ];
 
-/// Values that Python does not read, or not in both unpicklers.
+/// Values that Python refuses, or that only one of its unpicklers reads.
 const BAD_VALUES: &[&[u8]] = &[
     b"I010\n",
     b"I\n",
@@ -214,7 +215,7 @@ struct Program {
     stack: Vec<Slot>,
     memoized: u32,
     memo: Vec<Slot>,
-    /// FRAME headers whose length is still to be filled in, and how.
+    /// FRAME headers whose length is filled in at the end, with a number that selects the length.
     frames: Vec<(usize, u32)>,
 }
 
@@ -229,7 +230,7 @@ impl Program {
         }
     }
 
-    /// One instruction, or a few that belong together.
+    /// Appends one instruction, or a few that belong together.
     fn step(&mut self, number: u32) {
         let (choice, pick) = (number % 64, number / 64);
         match choice {
@@ -292,7 +293,7 @@ impl Program {
         self.stack.push(slot);
     }
 
-    /// Takes off what the instruction takes, so far as it is there.
+    /// Removes from the modelled stack what the instruction takes, as far as it is present.
     fn take(&mut self, code: u8) -> Vec<Slot> {
         let count = match code {
             op::TUPLE1 | op::POP => 1,
@@ -450,7 +451,7 @@ impl Program {
         self.put_slot(slot, &[code]);
     }
 
-    /// Puts something into a container: that which is there already, or a new one.
+    /// Adds objects to the topmost object, or to the container below the topmost mark.
     fn fill(&mut self, pick: u32) {
         match (self.stack.last().copied(), pick % 5) {
             (Some(Slot::List), 0..3) => self.out.extend_from_slice(b"K\x05a"),
@@ -530,7 +531,7 @@ impl Program {
         }
     }
 
-    /// What the codec refuses or treats with care.
+    /// Appends instructions that the codec refuses or handles specially.
     fn odd(&mut self, pick: u32, is_fatal: bool) {
         let bytes: &[u8] = match if is_fatal { pick % 12 } else { pick % 2 } {
             0 => &[op::PROTO, 4],

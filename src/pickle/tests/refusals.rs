@@ -1,5 +1,6 @@
-//! Programs written by hand, one for each rule: what the scanner says, at which byte, and how the
-//! program would travel. CPython is asked as well, so that each row is known to be true.
+//! Programs written by hand, one for each rule. Each row states the scanner's result, the byte of
+//! an error, and how the program travels. CPython loads each row too, which proves that the row is
+//! right.
 
 use pickle::{Fault, PickleError, Program, Tree, scan};
 
@@ -13,7 +14,7 @@ enum Outcome {
 }
 use Outcome::{Nested, Refused, Spliced};
 
-/// What `pickle.loads` says to a row.
+/// The expected result of `pickle.loads` for a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum C {
     Loads,
@@ -54,7 +55,7 @@ fn the_stack_and_its_marks() {
         (b"\x80\x04NN.", Nested, Loads), // the result is the topmost object
         (b"\x80\x04(N.", Nested, Loads),
         (b"\x80\x04N(.", Refused(Fault::StackUnderflow, 4), Fails),
-        (b"\x80\x04N(0.", Spliced, Loads), // POP takes a mark where it finds no object
+        (b"\x80\x04N(0.", Spliced, Loads), // POP removes the mark if no object stands above it
         (b"\x80\x04N(N0.", Refused(Fault::StackUnderflow, 6), Fails),
         (b"\x80\x04N(NN1.", Spliced, Loads),
         (b"\x80\x04N1.", Refused(Fault::NoMark, 3), Fails),
@@ -73,7 +74,7 @@ fn the_stack_and_its_marks() {
         (b"\x80\x04(o.", Refused(Fault::StackUnderflow, 3), Fails),
         (b"\x80\x04\x8f(N\x90.", Spliced, Loads),
         (b"\x80\x04(N\x91.", Spliced, Loads),
-        (b"\x80\x04K\x01(e.", Spliced, Loads), // nothing is appended, so nothing is asked
+        (b"\x80\x04K\x01(e.", Spliced, Loads), // nothing is appended, so the type is not checked
         (b"\x80\x04Nb.", Refused(Fault::StackUnderflow, 3), Fails),
         (b"\x80\x04NR.", Refused(Fault::StackUnderflow, 3), Fails),
         (b"\x80\x04NN\x92.", Refused(Fault::StackUnderflow, 4), Fails),
@@ -94,7 +95,7 @@ fn the_memo() {
             Refused(Fault::MemoMissing(1), 4),
             Fails,
         ),
-        // MEMOIZE counts entries, so after 1 comes 1 again.
+        // MEMOIZE uses the number of entries as its index, so it overwrites entry 1.
         (b"\x80\x04Nq\x01\x94h\x01\x86.", Nested, Loads),
         (
             b"\x80\x04Nq\x01\x94h\x00\x86.",
@@ -137,7 +138,7 @@ fn protocols_and_frames() {
         ),
         (b"N\x80\x04.", Nested, Loads),
         (b"\x80\x04N\x80\x02.", Nested, Loads),
-        // Protocol 3 takes a dotted name literally, protocol 4 follows it.
+        // Protocol 3 takes a dot in a name literally; protocol 4 reads it as attribute access.
         (b"\x80\x03cshapes\nOuter\n.", Nested, Loads),
         (b"\x80\x04cshapes\nOuter.Inner\n.", Spliced, Loads),
         (b"\x80\x04\x95\x02\0\0\0\0\0\0\0N.", Spliced, Loads),
@@ -146,13 +147,13 @@ fn protocols_and_frames() {
             Refused(Fault::Truncated, 2),
             Fails,
         ),
-        (b"\x80\x04\x95\x03\0\0\0\0\0\0\0N.!", Spliced, Loads), // a frame may go on after STOP
+        (b"\x80\x04\x95\x03\0\0\0\0\0\0\0N.!", Spliced, Loads), // a frame may extend beyond STOP
         (
             b"\x80\x04\x95\x0a\0\0\0\0\0\0\0\x95\x01\0\0\0\0\0\0\0N.",
             Spliced,
             Loads,
         ),
-        (b"\x80\x04\x95\x01\0\0\0\0\0\0\0K\x05.", Spliced, Loads), // and end inside an argument
+        (b"\x80\x04\x95\x01\0\0\0\0\0\0\0K\x05.", Spliced, Loads), // and may end inside an argument
         (
             b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xffN.",
             Refused(Fault::Truncated, 2),
@@ -181,7 +182,7 @@ fn protocols_and_frames() {
 }
 
 #[test]
-fn what_belongs_to_another_process() {
+fn references_to_another_process_are_refused() {
     check(vec![
         (b"Pid\n.", Refused(Fault::PersistentId, 0), Fails),
         (b"NQ.", Refused(Fault::PersistentId, 1), Fails),
@@ -193,7 +194,7 @@ fn what_belongs_to_another_process() {
             Fails,
         ),
         (b"\x80\x05\x97.", Refused(Fault::OutOfBandBuffer, 2), Fails),
-        // Without a buffer in question it changes nothing; nobody writes that.
+        // The opcode has no effect on an object without a buffer, but no pickler writes that.
         (
             b"\x80\x05C\x01a\x98.",
             Refused(Fault::OutOfBandBuffer, 5),
@@ -244,8 +245,8 @@ fn lines_of_text() {
 fn lines_of_text_that_python_does_not_read() {
     check(vec![
         number(b"I\n.", Fails),
-        number(b"I010\n.", Loads), // eight to the C unpickler, an error to the one in Python
-        number(b"I1\0\n.", Loads), // a C string ends at its NUL
+        number(b"I010\n.", Loads), // the C unpickler reads eight, the Python unpickler fails
+        number(b"I1\0\n.", Loads), // the C unpickler stops reading at the NUL
         number(b"I1__0\n.", Fails),
         number(b"I_1\n.", Fails),
         number(b"I1_\n.", Fails),
@@ -306,7 +307,7 @@ fn a_program_ends_at_its_stop() {
     let program = scan(bytes).expect("well formed");
     assert_eq!(program.end(), 14);
     assert_eq!(appended(&program, bytes), b"K\x05");
-    // Nested, it takes as much of the tail along as its frame claims.
+    // A nested program includes as much of the tail as its frame claims.
     let bytes = b"\x80\x04\x95\x07\0\0\0\0\0\0\0K\x05N0).tailN.";
     let program = scan(bytes).expect("well formed");
     assert_eq!(program.end(), 17);

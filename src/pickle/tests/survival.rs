@@ -1,5 +1,5 @@
-//! The promise of the splicer, against CPython: what is accepted loads inside a batch as it loads
-//! alone, and its neighbours do not notice; what loads alone is not refused.
+//! Checks the promise of the splicer against CPython. An accepted pickle loads inside a batch as it
+//! loads alone, and does not affect its neighbours. A pickle that loads alone is not refused.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::judging::{Case, Trouble};
 use crate::oracle;
 use crate::programs::{edited, edits, programs};
 
-/// How many cases each of the three properties has, unless HTEX_CASES says otherwise.
+/// Number of cases of each of the three properties, unless `HTEX_CASES` sets another number.
 const CASES: u32 = 4_000;
 
 #[test]
@@ -46,7 +46,8 @@ fn mutated_pickles_survive_a_batch_or_are_refused() {
     );
 }
 
-/// Runs one property. The seed is fixed unless HTEX_SEED gives another, so a failure comes again.
+/// Runs one property. The seed is fixed unless `HTEX_SEED` sets another, so a failure can be
+/// repeated.
 #[expect(
     clippy::print_stdout,
     reason = "shown if the test fails, and by --nocapture"

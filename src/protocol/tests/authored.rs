@@ -1,4 +1,4 @@
-//! Results, words and batches that we author, as the other side reads them.
+//! Results, short messages and batches that this crate creates, as the other side reads them.
 
 use protocol::{
     Failure, ManagerId, Opaque, Stay, Task, TaskId, ToManager, UnreadWords, encode_batch,
@@ -6,8 +6,8 @@ use protocol::{
 
 use super::python;
 
-/// What the executor does with a result: looks at the dict, and hands `exception` to the
-/// deserializer that its header names.
+/// The executor's handling of a result: it reads the dict, and passes `exception` to the
+/// deserializer that the header names.
 const EXCEPTION: &str = "(lambda e: (e[:3], pickle.loads(e[3:])))(x['exception'])";
 
 fn lost(manager: &[u8], hostname: &str) -> Vec<u8> {
@@ -21,7 +21,7 @@ fn lost(manager: &[u8], hostname: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_result_of_ours_has_the_keys_of_a_result() {
+fn an_authored_result_has_the_keys_of_a_result() {
     for (failure, task) in [
         (lost(b"abc", "node1"), "70000"),
         (
@@ -128,7 +128,8 @@ fn other_failures_are_bare_exceptions() {
     );
 }
 
-/// By hand, opcode by opcode, from guide/protocol, P-1.8.2 and P-1.8.3.
+/// The expected bytes are written by hand, opcode by opcode, from guide/protocol, P-1.8.2 and
+/// P-1.8.3.
 #[test]
 fn a_failure_in_bytes() {
     let failure = Failure::VersionMismatch {
@@ -150,9 +151,9 @@ fn a_failure_in_bytes() {
 }
 
 #[test]
-fn words_to_managers() {
+fn short_messages_to_managers() {
     assert_eq!(ToManager::ProbeAnswer.encode(), b"");
-    // Of stock: 80 04 95 08 00*7 8a 05 ff ff ff ff 00 2e. The frame may be left out.
+    // Parsl's interchange sends 80 04 95 08 00*7 8a 05 ff ff ff ff 00 2e. The frame is optional.
     let word = |last: u8| [0x80, 4, 0x8a, 5, last, 0xff, 0xff, 0xff, 0, 0x2e];
     assert_eq!(ToManager::HeartbeatEcho.encode(), word(0xff));
     assert_eq!(ToManager::Shutdown.encode(), word(0xfe));
@@ -180,12 +181,12 @@ fn batch(tasks: &[Vec<u8>]) -> Vec<u8> {
     let batch = encode_batch(bodies.iter());
     assert_eq!(batch, in_their_frames);
     let parts: usize = bodies.iter().map(Opaque::appended_len).sum();
-    // PROTO, EMPTY_LIST, MARK; APPENDS, STOP.
+    // The six bytes are PROTO with its number, EMPTY_LIST, MARK, APPENDS and STOP.
     assert_eq!(batch.len(), parts + 6);
     batch
 }
 
-/// Objects of all kinds, shared and in circles: what arrives is what was sent.
+/// Objects of all kinds, including shared and cyclic ones, arrive as they were sent.
 #[test]
 fn tasks_of_all_kinds_in_one_batch() {
     let contexts = [
@@ -226,7 +227,7 @@ fn tasks_of_all_kinds_in_one_batch() {
     assert_eq!(python::load(&batch, circle), expected);
 }
 
-/// From 64 KiB on, Python closes a frame before the bytes and may open another one behind.
+/// From 64 KiB on, Python closes the frame before the bytes, and may open another one after them.
 #[test]
 fn buffers_around_the_size_where_frames_break() {
     let tasks: Vec<Vec<u8>> = [65_470, 65_535, 65_536, 70_000, 300_000, 0, 1]
@@ -255,7 +256,7 @@ fn a_batch_of_many_and_a_batch_of_none() {
     assert_eq!(python::load(&batch(&[]), "x"), "[]");
 }
 
-/// Splicing leaves frame headers out, so that a memo index comes to be beyond the batch's length.
+/// Splicing drops frame headers, so a memo index may exceed the length of the batch.
 #[test]
 fn a_memo_index_that_only_frame_headers_make_room_for() {
     let frames = b"\x95\0\0\0\0\0\0\0\0".repeat(40);

@@ -1,5 +1,5 @@
-//! Messages cut short at every byte, with a byte changed, and bytes that never were one: there is
-//! an answer to each, and never a panic.
+//! Messages cut at every byte, messages with one byte changed, and random bytes. Each is handled
+//! without a panic.
 
 use protocol::{
     AnyTaskId, Command, FromManager, Opaque, Stay, Task, TaskId, UnreadWords, UnreadableTask,
@@ -30,10 +30,10 @@ fn parse_task(bytes: &[u8]) -> Result<Task<Opaque<Vec<u8>>>, UnreadableTask> {
     Task::parse(bytes.to_vec(), Stay::Long, &mut UnreadWords::default())
 }
 
-/// Where a task's id is complete, by protocol: HTEX writes it first.
+/// Returns where a task's id is complete. HTEX writes the id first.
 fn end_of_id(bytes: &[u8]) -> usize {
     let id = match bytes[1] {
-        // BININT, in the binary protocols.
+        // The binary protocols write the id as BININT.
         1.. => [&b"J"[..], &70_000i32.to_le_bytes()].concat(),
         0 => unreachable!("protocol 0 has no PROTO"),
     };
@@ -42,7 +42,7 @@ fn end_of_id(bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn a_task_cut_short_is_answered_once_its_id_has_come() {
+fn a_task_cut_after_its_id_is_answered() {
     for protocol in [2, 3, 4, 5] {
         let bytes = python::pickle(protocol, TASK);
         let complete = end_of_id(&bytes);
@@ -60,11 +60,11 @@ fn a_task_cut_short_is_answered_once_its_id_has_come() {
 #[test]
 fn an_id_is_not_looked_for_in_the_wrong_place() {
     for bytes in [
-        // The word stands where a value does.
+        // The text "task_id" is a value, not a key.
         &b"\x80\x04}(\x8c\x01a\x8c\x07task_id\x8c\x01bK\x05"[..],
-        // Something else comes between the key and the number.
+        // Another object is between the key and the number.
         b"\x80\x04}(\x8c\x07task_id]K\x05",
-        // This one would mean every task.
+        // The id −1 would stand for every task.
         b"\x80\x04}(\x8c\x07task_idJ\xff\xff\xff\xff\x8c\x01b",
         b"task_id",
     ] {
@@ -101,7 +101,8 @@ fn commands_cut_short() {
     }
 }
 
-/// Whatever is still taken must travel on: the encoder looks at every pickle that it finishes.
+/// A message that is still accepted must be encodable: the encoder checks every pickle that it
+/// finishes.
 #[test]
 fn every_byte_changed() {
     let mut random = SmallRng::seed_from_u64(5);
@@ -123,7 +124,7 @@ fn every_byte_changed() {
 }
 
 #[test]
-fn bytes_that_never_were_a_message() {
+fn random_bytes_do_not_panic() {
     let mut random = SmallRng::seed_from_u64(6);
     for _ in 0..20_000 {
         let len = random.random_range(0..60);
@@ -135,7 +136,7 @@ fn bytes_that_never_were_a_message() {
     }
 }
 
-/// Whether anything made sense of it.
+/// Parses the bytes as each kind of message. Returns whether any parser accepted them.
 fn try_everything(bytes: Vec<u8>) -> bool {
     let task = parse_task(&bytes);
     if let Ok(task) = &task {

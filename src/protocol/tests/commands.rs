@@ -1,4 +1,4 @@
-//! Questions and answers of the command channel.
+//! Requests and replies of the command channel.
 
 use std::rc::Rc;
 
@@ -40,7 +40,7 @@ fn every_name_of_every_release_in_every_protocol() {
     }
 }
 
-/// Before protocol 3 Python writes bytes as a call; no executor does that.
+/// Protocols below 3 write bytes as a call, but no executor uses them.
 #[test]
 fn a_hold_where_ids_are_bytes() {
     for protocol in 3..=5 {
@@ -167,7 +167,7 @@ fn registration(protocol: u8, packages: &str) -> Rc<Registration<Opaque<Vec<u8>>
 
 #[test]
 fn packages_come_back_as_they_were_sent() {
-    // More than 8 KiB travel in their own buffer.
+    // Registrations of more than 8 KiB stay in their own buffer.
     let many = "'packages': {str(i): 'v' * 50 for i in range(1000)}";
     for protocol in 0..=5 {
         let managers = vec![
@@ -198,7 +198,7 @@ fn packages_come_back_as_they_were_sent() {
 }
 
 #[test]
-fn what_is_told_without_a_question_is_a_value_by_itself() {
+fn an_observation_is_a_single_value() {
     let of_manager = |what| Observation::Manager {
         manager: ManagerId::new(b"m\xff"),
         what,
@@ -261,7 +261,7 @@ fn what_is_told_without_a_question_is_a_value_by_itself() {
     }
 }
 
-/// `parsl.load()` raises what loading the answer raises, with the whole text.
+/// `parsl.load()` raises the exception that loading the reply raises, with the whole text.
 #[test]
 fn a_refusal_raises_where_it_is_loaded() {
     for reason in [

@@ -14,13 +14,13 @@ fn foreign_name(protocol: u8, context: &str) -> Option<String> {
 }
 
 #[test]
-fn what_parsl_and_plain_data_write_is_everywhere() {
+fn names_of_parsl_and_plain_data_are_not_foreign() {
     for context in [
         "{}",
         "{'resource_spec': {'priority': 3}}",
         "{'resource_spec': {'priority': decimal.Decimal('1.5')}}",
         "{'resource_spec': {'priority': fractions.Fraction(1, 3)}}",
-        // As an endpoint of Globus Compute has it.
+        // A task as an endpoint of Globus Compute sends it.
         "{'task_executor': {'f': 'users.no_such_function', 'a': (uuid.UUID(int=7), None), \
           'k': {'run_dir': 'd', 'run_in_sandbox': False}}}",
         "{'p': pathlib.PurePosixPath('/a'), 'd': datetime.datetime(2026, 1, 2, \
@@ -29,7 +29,7 @@ fn what_parsl_and_plain_data_write_is_everywhere() {
           'q': collections.deque([1]), 'l': collections.defaultdict(list), 'z': 1j, \
           'r': range(3), 's': slice(1), 'e': Ellipsis, 'F': frozenset([1]), 'S': {1, 2}, \
           'k': (int, str, bytes, b'', b'x')}",
-        // A name in a text, or in bytes, is none.
+        // A name inside a text or bytes is not looked up.
         "{'x': 'users.Odd', 'y': b'cusers\\nOdd\\n.'}",
     ] {
         for protocol in 0..=5 {
@@ -57,7 +57,7 @@ fn any_other_name_is_foreign_wherever_it_stands() {
         ),
         ("{users.Number(5): 1}", "users.Number"),
         ("{'x': users.Odd(users.Odd, [1])}", "users.Odd"),
-        // Of this name a manager may have another one, or none.
+        // A manager may have another version of numpy, or none.
         ("{'x': numpy.of('i8', '<q', 1)}", "numpy"),
         (
             "{'x': pathlib._local.PosixPath('a')}",
@@ -65,7 +65,7 @@ fn any_other_name_is_foreign_wherever_it_stands() {
         ),
         ("{'x': __import__('struct').Struct}", "struct.Struct"),
         ("{'x': eval}", "eval"),
-        // Everywhere, but no data.
+        // The name exists everywhere, but is a function and not data.
         ("{'x': __import__('os').path.join}", "posixpath.join"),
         ("{'x': [].append}", "getattr"),
     ] {
@@ -77,7 +77,7 @@ fn any_other_name_is_foreign_wherever_it_stands() {
     }
 }
 
-/// As a task whose context is this one global, looked up by a program of this protocol.
+/// Returns a task whose context is the given global, looked up by a pickle of the given protocol.
 fn task_that_names(protocol: u8, module: &str, name: &str) -> Vec<u8> {
     let prefix = (protocol > 0).then_some([0x80, protocol]);
     let mut bytes = Vec::from_iter(prefix.into_iter().flatten());
@@ -92,11 +92,11 @@ fn is_known(protocol: u8, module: &str, name: &str) -> bool {
     task.foreign_name.is_none()
 }
 
-/// Modules of the standard library, and of Python 2.
+/// Modules of the standard library, followed by two of Python 2.
 const MODULES: &str = "_codecs builtins collections copyreg datetime decimal fractions pathlib \
                        posixpath uuid zoneinfo __builtin__ copy_reg";
 
-/// What is in the modules that there are, and what Python 2 had besides.
+/// Returns the names in the existing modules, and further names of Python 2.
 fn names_in_modules() -> String {
     let modules = format!("map(__import__, {MODULES:?}.split()[:-2])");
     let names = format!("' '.join({{name for module in {modules} for name in dir(module)}})");
@@ -105,7 +105,7 @@ fn names_in_modules() -> String {
 }
 
 #[test]
-fn what_is_known_can_be_imported() {
+fn known_names_can_be_imported() {
     let names: Vec<String> = names_in_modules().split(' ').map(String::from).collect();
     let mut known = 0;
     for module in MODULES.split(' ') {
@@ -123,11 +123,11 @@ fn what_is_known_can_be_imported() {
             known += 1;
         }
     }
-    // 17 of builtins and 20 others at each protocol, 23 of Python 2 below protocol 3.
+    // 17 names of builtins and 20 others in each protocol, and 23 of Python 2 below protocol 3.
     assert_eq!(known, 37 * 6 + 23 * 3);
 }
 
-/// A pickle of Python 2 that a loader takes for one of Python 3 from its middle on.
+/// Includes a Python 2 pickle whose second half a loader reads as Python 3.
 #[test]
 fn names_of_python_2_are_known_to_its_protocols_alone() {
     for (module, name) in [("__builtin__", "set"), ("copy_reg", "_reconstructor")] {
@@ -164,9 +164,9 @@ fn a_name_is_shown_in_a_line_of_a_log() {
     assert_eq!(global(&"m".repeat(9999), "c"), "m".repeat(80));
 }
 
-/// Of too many objects to be looked through: any name may be among them.
+/// A task that has too many objects to be searched: any name may be among them.
 #[test]
-fn a_task_that_is_carried_blindly() {
+fn a_task_too_large_to_be_searched() {
     let many = "{'x': [None] * 2**19}";
     assert_eq!(foreign_name(4, many), None);
     let many = "{'x': [None] * 2**19, 'y': users.Odd}";

@@ -1,34 +1,34 @@
-//! Tests of `src/protocol/`: Parsl's vocabulary on the wire, with CPython at the other end.
+//! Tests of `src/protocol/`: Parsl's messages on the wire, with CPython as the other side.
 
-/// What is logged.
+/// Captured log lines.
 use support::events;
 
-/// CPython, which pickles what peers send and loads what we send.
+/// CPython, which pickles what peers send and loads what the interchange sends.
 use support::python;
 
-/// Tasks, and what of them we route by.
+/// Tasks, and the values in them that routing needs.
 mod tasks;
 
-/// What they ask of their managers.
+/// Requirements of tasks on their managers.
 mod needs;
 
-/// Which of them a manager may be unable to load.
+/// Names in tasks that a manager may be unable to load.
 mod foreign_names;
 
-/// What managers say, in every dialect.
+/// Messages of managers, in every dialect.
 mod managers;
 
-/// Questions and answers of the command channel.
+/// Requests and replies of the command channel.
 mod commands;
 
-/// Results and batches that we author.
+/// Results and batches that this crate creates.
 mod authored;
 
-/// Records for monitoring.
+/// Monitoring records.
 mod reports;
 
 /// Questions to a user's selector, and its answers.
 mod user_selector;
 
-/// Messages cut short, and bytes that are none.
+/// Messages that are cut short, and bytes that are not messages.
 mod broken;

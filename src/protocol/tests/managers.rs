@@ -1,4 +1,4 @@
-//! What managers say, in every dialect of the window; and what is no message.
+//! Messages of managers in every supported dialect, and bytes that are not messages.
 
 use protocol::{BlockId, FromManager, Malformed, Opaque, Registration, TaskId};
 
@@ -6,7 +6,7 @@ use super::python;
 
 type Message = FromManager<Opaque<Vec<u8>>>;
 
-/// A registration of 2026.10.26, with one key changed, added or (`...`) left out.
+/// Returns a registration of 2026.10.26 with one key changed, added or (`...`) left out.
 fn registration_with(key: &str, value: &str) -> String {
     let mut fields = vec![
         ("type", "'registration'"),
@@ -49,7 +49,7 @@ fn one(protocol: u8, expression: &str) -> Message {
     FromManager::parse(frame).unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
-/// As the worker port hands them on: one frame, or a marker and what stands behind it.
+/// Parses frames as the worker port delivers them: one frame, or a marker and the items after it.
 fn messages_of(mut frames: Vec<Vec<u8>>) -> Vec<Result<Message, Malformed>> {
     match frames.len() {
         1 => vec![FromManager::parse(frames.remove(0))],
@@ -66,7 +66,7 @@ fn refusal(frames: &[&str]) -> String {
 }
 
 #[test]
-fn plain_words_in_every_protocol() {
+fn plain_messages_in_every_protocol() {
     for protocol in 0..=5 {
         for (text, kind) in [
             ("{'type': 'heartbeat'}", "heartbeat"),
@@ -132,7 +132,7 @@ fn odd_but_lawful_values() {
         ("0", 0.0),
         ("-1", -1.0),
         ("1e300", 1e300),
-        // NaN is no time: stock never finds it reached.
+        // NaN is not a time. In Parsl such a drain time is never reached.
         ("float('nan')", f64::INFINITY),
         ("None", f64::INFINITY),
         ("'soon'", f64::INFINITY),
@@ -170,7 +170,7 @@ fn odd_but_lawful_values() {
 }
 
 #[test]
-fn a_registration_without_what_is_needed_names_the_key() {
+fn a_refused_registration_names_the_faulty_key() {
     for (key, values) in [
         ("block_id", ["...", "None", "1.5", "b'0'", "True", "2**64"]),
         (
@@ -193,13 +193,13 @@ fn a_registration_without_what_is_needed_names_the_key() {
     }
 }
 
-/// Stock takes it too, and never gives it anything.
+/// Parsl's own interchange accepts such a registration too, and never dispatches to it.
 #[test]
-fn a_registration_that_tells_no_capacity_has_none() {
+fn a_registration_without_capacity_has_none() {
     assert_eq!(registration("max_capacity", "...").max_capacity, 0);
 }
 
-/// The task is done; whoever waits for it is told that nothing can be passed on.
+/// The task is done, and the executor must be notified that its outcome cannot be passed on.
 #[test]
 fn results_without_an_outcome_name_their_task() {
     for (item, expected) in [
@@ -219,7 +219,7 @@ fn results_without_an_outcome_name_their_task() {
     }
 }
 
-/// The frames that came are the frames that go.
+/// The frames that are forwarded equal the received frames.
 #[test]
 fn results_of_both_dialects_are_kept_byte_for_byte() {
     for protocol in 0..=5 {
@@ -248,7 +248,8 @@ fn results_of_both_dialects_are_kept_byte_for_byte() {
     }
 }
 
-/// Without opening it: an outcome under the other key is an exception.
+/// The kind is recognised without opening the outcome: under the key "exception" it is an
+/// exception.
 #[test]
 fn a_result_says_whether_it_is_an_exception() {
     for (outcome, expected) in [
@@ -270,7 +271,7 @@ fn a_result_says_whether_it_is_an_exception() {
 }
 
 #[test]
-fn a_node_says_what_it_has() {
+fn reported_resources_of_a_node() {
     for (value, expected) in [
         ("...", None),
         ("None", None),
@@ -294,10 +295,10 @@ fn a_node_says_what_it_has() {
     assert_eq!(told, Some(262_144.0));
 }
 
-/// What the real pickler writes for a worker's result: the key comes from the memo, because the
-/// value of `type` is the same string.
+/// The bytes that Python writes for a worker's result. The key "result" is read from the memo,
+/// because the value of `type` is the same string.
 #[test]
-fn a_result_whose_key_is_the_string_before() {
+fn a_result_key_is_read_from_the_memo() {
     let bytes = b"\x80\x04\x95\x2e\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x04type\x94\
         \x8c\x06result\x94\x8c\x07task_id\x94K\x01h\x02C\x0a02\n\x80\x04K\x02.\x94\x94u.";
     let bytes = &bytes[..];
@@ -306,7 +307,7 @@ fn a_result_whose_key_is_the_string_before() {
     assert!(matches!(message, Ok(FromManager::Result { task, .. }) if task.0 == 1));
 }
 
-/// With the length of its frame put right.
+/// Corrects the frame's length.
 fn rebuilt(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let len = (bytes.len() - 11) as u64;
@@ -330,9 +331,9 @@ fn several_items_behind_one_marker_of_which_one_is_bad() {
     assert_eq!(kinds, ["result", "monitoring", "bad", "result"]);
 }
 
-/// A worker hands back the id that came, of whatever int it was.
+/// A worker returns the id that it received, whichever int the id is.
 #[test]
-fn results_of_any_id_that_is_served() {
+fn results_of_any_supported_id() {
     for (id, number) in [("True", 1), ("False", 0), ("-1", -1), ("-2**63", i64::MIN)] {
         for protocol in 0..=5 {
             for odd in ["", ", 'more': ()"] {
@@ -405,12 +406,12 @@ fn whatever_else_a_manager_sends_is_refused_with_the_reason() {
 }
 
 #[test]
-fn what_a_peer_wrote_is_cut_for_the_log() {
+fn text_of_a_peer_is_cut_for_the_log() {
     let told = refusal(&[&format!("{{'type': 'é{}'}}", "x".repeat(100_000))]);
     assert!(told.len() < 200, "{} bytes", told.len());
 }
 
-/// From Parsl's own test of bad messages: not a pickle, or not a dict.
+/// The bad messages of Parsl's own test: not a pickle, or not a dict.
 #[test]
 fn garbage_at_any_frame_count() {
     for garbage in [

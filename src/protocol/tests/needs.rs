@@ -1,5 +1,5 @@
-//! What tasks ask of their managers: found wherever it stands, in whatever type it comes, and a
-//! value that cannot be read is told of once and counts as absent.
+//! Requirements of tasks are found at every place and in every type. An unreadable value is logged
+//! once and counts as absent.
 
 use protocol::{Affinity, Amount, Needs, NodeNeeds, Priority, Routing, Stay, Task, UnreadWords};
 use tracing::Level;
@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use super::events::Events;
 use super::python;
 
-/// What is read of a task whose middle is this, and the warnings on the way.
+/// Parses a task that contains `middle`. Returns its requirements, its priority, and the warnings.
 fn read(protocol: u8, middle: &str, unread: &mut UnreadWords) -> (Needs, Priority, Vec<String>) {
     let text = format!("{{'task_id': 7, {middle}, 'buffer': b'b'}}");
     let frame = python::pickle(protocol, &text);
@@ -27,7 +27,7 @@ fn read(protocol: u8, middle: &str, unread: &mut UnreadWords) -> (Needs, Priorit
     (needs.unwrap_or_default(), task.priority, lines.collect())
 }
 
-/// Of words that are all readable.
+/// Returns the requirements of a placement whose values are all readable.
 fn needs(protocol: u8, words: &str) -> Needs {
     let middle = format!("'context': {{'resource_spec': {{}}, 'placement': {words}}}");
     let (needs, priority, lines) = read(protocol, &middle, &mut UnreadWords::default());
@@ -88,11 +88,11 @@ fn every_place_and_every_protocol() {
             "'context': None, 'placement': {W}, 'resource_spec': {}",
             Priority::LOWEST,
         ),
-        // From releases without a context.
+        // Tasks of releases without a context.
         ("'resource_spec': {'priority': 3}, 'placement': {W}", three),
         ("'resource_spec': {W, 'priority': 3}", three),
         ("'resource_spec': {W}", Priority::LOWEST),
-        // Words beside the priority are not looked for where there is a placement.
+        // If there is a placement, keys beside the priority are ignored.
         (
             "'context': {'placement': {W}, 'resource_spec': {'cores': 9, 'node': 5}}",
             Priority::LOWEST,
@@ -101,7 +101,7 @@ fn every_place_and_every_protocol() {
             "'placement': {'cores': 1}, 'context': {'placement': {W}}",
             Priority::LOWEST,
         ),
-        // More than a flat dict has, and what it cannot have.
+        // Tasks with more entries than a flat dict allows, and with values that it does not allow.
         (
             "'x': 1, 'y': 2, 'z': 3, 'context': {'placement': {W}}",
             Priority::LOWEST,
@@ -127,7 +127,7 @@ fn every_place_and_every_protocol() {
 }
 
 #[test]
-fn nothing_is_asked_for() {
+fn tasks_without_requirements() {
     let nothing = (Needs::default(), Priority::LOWEST, vec![]);
     for middle in [
         "'context': {'placement': {}}",
@@ -143,7 +143,7 @@ fn nothing_is_asked_for() {
         "'context': {'placement': {'node': {}}}",
         "'context': {'placement': {'node': {'hostname': [], 'block_id': (), 'cpu_count': 0, \
           'total_memory': None, 'x': 1}}}",
-        // How strict no type is.
+        // A routing without a task type.
         "'context': {'placement': {'routing': 'hard'}}",
     ] {
         for protocol in 2..=5 {
@@ -241,7 +241,7 @@ fn patterns_are_the_same_in_any_order() {
     }
 }
 
-/// Words and values of which none can be read; the name in the warning, where it is another.
+/// Keys with unreadable values.
 const UNREADABLE: [(&str, &[&str]); 11] = [
     ("cores", NO_AMOUNTS),
     ("memory", NO_AMOUNTS),
@@ -349,7 +349,7 @@ const NO_PATTERNS: &[&str] = &[
 ];
 
 #[test]
-fn what_cannot_be_read_is_told_of_once_and_counts_as_absent() {
+fn unreadable_values_are_logged_once_and_count_as_absent() {
     for protocol in 2..=5 {
         let mut of_all = UnreadWords::default();
         for (word, values) in UNREADABLE {
@@ -372,7 +372,7 @@ fn what_cannot_be_read_is_told_of_once_and_counts_as_absent() {
                     panic!("{middle}: {lines:?}");
                 };
                 assert!(line.contains(&format!("'{word}' of task 7")), "{line}");
-                // Among many tasks only the first of them is told of.
+                // Of many tasks with this mistake, only the first is logged.
                 let (_, _, lines) = read(protocol, &middle, &mut of_all);
                 assert_eq!(lines.len(), usize::from(number == 0), "{middle}: {lines:?}");
             }
@@ -381,7 +381,7 @@ fn what_cannot_be_read_is_told_of_once_and_counts_as_absent() {
 }
 
 #[test]
-fn a_placement_that_is_no_dict_is_told_of_and_the_words_beside_the_priority_count() {
+fn a_placement_that_is_no_dict_is_logged_and_ignored() {
     let middle = "'context': {'placement': 5, 'resource_spec': {'cores': 2}}";
     let (found, _, lines) = read(4, middle, &mut UnreadWords::default());
     assert_eq!(found.cores, amount(2.0));
@@ -392,7 +392,7 @@ fn a_placement_that_is_no_dict_is_told_of_and_the_words_beside_the_priority_coun
 }
 
 #[test]
-fn as_much_as_is_taken() {
+fn the_largest_accepted_values() {
     let longest = "x".repeat(1024);
     let found = needs(
         4,
@@ -412,7 +412,7 @@ fn as_much_as_is_taken() {
     }
 }
 
-/// Tuples that hold one tuple twice, which holds one twice: no form has room for them.
+/// Tuples that contain the same tuple twice, many levels deep. They are too large for an affinity.
 #[test]
 fn tuples_that_double_each_time() {
     let mut bytes =
@@ -432,7 +432,7 @@ fn tuples_that_double_each_time() {
     assert!(task(&bytes).needs.is_none());
 }
 
-/// Python's own `==` is the measure, of all pairs.
+/// Compares all pairs of values with Python's own `==`.
 #[test]
 fn affinities_are_equal_if_python_calls_them_equal() {
     const VALUES: &str = "\

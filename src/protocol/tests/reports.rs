@@ -1,4 +1,4 @@
-//! Records for monitoring, as the hub reads them.
+//! Monitoring records, as the hub reads them.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use protocol::{FromManager, NodeInfo, Opaque, Registration, Report, TaskId};
 
 use super::python;
 
-/// As a manager of 2026.10.26 sends it.
+/// A registration as a manager of 2026.10.26 sends it.
 const REGISTRATION: &str = "{'type': 'registration', 'parsl_v': '2026.10.26', \
     'python_v': '3.11.7', 'packages': {'parsl': '2026.10.26'}, 'worker_count': 4, 'uid': 'abc', \
     'block_id': '0', 'start_time': 1790000000.5, 'drain_time': float('inf'), \
@@ -46,7 +46,7 @@ fn a_node_is_reported_with_the_content_of_stocks_record() {
                 "True",
             ),
             ("type(x[1])", "<class 'dict'>"),
-            // What the database insists on.
+            // Keys that the monitoring database requires.
             (
                 "[x[1][k] for k in ('run_id', 'hostname', 'uid', 'block_id', 'cpu_count', \
                   'total_memory', 'active', 'worker_count', 'python_v')]",
@@ -89,7 +89,8 @@ fn a_node_is_reported_with_the_content_of_stocks_record() {
     }
 }
 
-/// `ManagerRecord(...)`, updated with the registration, and what `_send_monitoring_info` adds.
+/// The expected keys are those of `ManagerRecord(...)`, of the registration, and those that
+/// `_send_monitoring_info` adds.
 #[test]
 fn a_node_has_stocks_keys_and_no_others() {
     let report = report(registration(4, REGISTRATION), &[]);
@@ -110,7 +111,7 @@ fn a_node_has_stocks_keys_and_no_others() {
 }
 
 #[test]
-fn what_an_older_registration_lacks_is_there_all_the_same() {
+fn values_missing_in_older_registrations_get_defaults() {
     let text = "{'type': 'registration', 'parsl_v': '2025.06.30', 'python_v': '3.9.1', \
         'block_id': 0, 'uid': 'u', 'odd': (1, {2}, None)}";
     let report = report(registration(4, text), &[]);
@@ -140,7 +141,7 @@ fn a_run_without_a_dataflow_kernel_has_no_name() {
     );
 }
 
-/// Beyond 8 KiB a registration is kept in the buffer that it came in.
+/// A registration of more than 8 KiB stays in the buffer in which it arrived.
 #[test]
 fn a_large_registration() {
     let text = REGISTRATION.replace(
@@ -155,7 +156,7 @@ fn a_large_registration() {
 }
 
 #[test]
-fn records_of_managers_are_passed_on_as_they_came() {
+fn records_of_managers_are_passed_on_unchanged() {
     let payloads = [
         "(parsl.monitoring.message_type.MessageType.RESOURCE_INFO, {'a': 1, 'when': \
           datetime.datetime(2026, 1, 2)})",

@@ -1,4 +1,5 @@
-//! Tasks: the id and the priority are found in every dialect, and whatever is odd has an outcome.
+//! Tasks: the id and the priority are found in every dialect, and every odd message has a defined
+//! outcome.
 
 use protocol::{AnyTaskId, Opaque, Priority, Stay, Task, UnreadWords, UnreadableTask};
 use tracing::Level;
@@ -11,7 +12,7 @@ fn parse(bytes: Vec<u8>) -> Result<Task<Opaque<Vec<u8>>>, UnreadableTask> {
     Task::parse(bytes, Stay::Long, &mut UnreadWords::default())
 }
 
-/// Id, priority, and how many warnings there were.
+/// Returns the task's id, its priority, and the number of warnings.
 fn routing(protocol: u8, expression: &str) -> (i64, Priority, usize) {
     let events = Events::capture(LevelFilter::WARN);
     let task = parse(python::pickle(protocol, expression));
@@ -55,20 +56,20 @@ fn every_dialect_and_every_protocol() {
                 "{'task_id': 7, 'context': {'resource_spec': None}, 'buffer': b'b'}",
                 none,
             ),
-            // Until 2025.09.22.
+            // The form until 2025.09.22.
             (
                 "{'task_id': 7, 'resource_spec': {'priority': 3}, 'buffer': b'b'}",
                 three,
             ),
             ("{'task_id': 7, 'resource_spec': {}, 'buffer': b'b'}", none),
             ("{'task_id': 7, 'buffer': b'b'}", none),
-            // MPIExecutor's.
+            // A task of Parsl's MPIExecutor.
             (
                 "{'task_id': 7, 'context': {'resource_spec': {'num_nodes': 2, 'num_ranks': 4, \
                   'launcher_options': '-x'}}, 'buffer': b'b'}",
                 none,
             ),
-            // Another order, and strangers among the keys.
+            // Keys in another order, with unknown keys among them.
             (
                 "{'buffer': b'priority', 'x': None, 'context': {'y': {'task_id': 1}, \
                   'resource_spec': {'z': 9, 'priority': 3}}, 'task_id': 7}",
@@ -109,7 +110,7 @@ fn ids_of_every_width() {
     }
 }
 
-/// Python's own order of these numbers is the measure.
+/// The expected order is Python's own order of these numbers.
 #[test]
 fn priorities_are_ordered_as_python_orders_them() {
     const NUMBERS: &str = "[3, -3, 0, True, False, 1.5, -1.5, 0.1, 2**53, 2**53 + 1, 2.0**53, \
@@ -183,7 +184,7 @@ fn equal_numbers_of_different_types_are_equal() {
 }
 
 #[test]
-fn what_is_no_number_gets_the_lowest_priority_and_one_warning() {
+fn a_priority_that_is_no_number_is_lowest_with_one_warning() {
     for odd in [
         "'high'",
         "None",
@@ -255,7 +256,7 @@ fn a_task_of_another_shape_is_refused_with_the_reason() {
         ("{'task_id': 7}", Some(7), "'buffer'"),
         ("{'task_id': -7}", Some(-7), "'buffer'"),
         ("{'task_id': True}", Some(1), "'buffer'"),
-        // An exception under this one would be everybody's.
+        // An exception under the id −1 would fail every task.
         ("{'task_id': -1}", None, "'buffer'"),
     ] {
         for protocol in 2..=5 {
@@ -274,7 +275,7 @@ fn ordinary(refused: &UnreadableTask) -> Option<i64> {
     }
 }
 
-/// In Python they are the ints 0 and 1, and found under these.
+/// In Python, bools are the ints 0 and 1, and equal these as ids.
 #[test]
 fn bools_are_ids() {
     for (id, expected) in [("False", 0), ("True", 1)] {
@@ -285,7 +286,7 @@ fn bools_are_ids() {
     }
 }
 
-/// Beyond 64 bits: refused, with the very number for the answer.
+/// Ids beyond 64 bits are refused. The answer has exactly the received id.
 #[test]
 fn ids_beyond_64_bits_can_be_answered() {
     for id in [
@@ -333,9 +334,9 @@ fn an_id_beyond_64_bits_is_shown_as_python_reads_it() {
     }
 }
 
-/// Its pickle is cut behind the id, or has more objects than are looked through.
+/// The pickle is cut after the id, or has more objects than are decoded.
 #[test]
-fn an_id_of_any_int_is_found_in_what_cannot_be_read() {
+fn any_int_id_is_found_in_an_unreadable_task() {
     for (id, expected) in [
         ("True", Some("1")),
         ("-7", Some("-7")),
@@ -365,7 +366,7 @@ fn later_values_for_a_key_count_as_in_python() {
 
 #[test]
 fn a_task_that_no_worker_could_load_is_refused_but_has_its_id() {
-    // A persistent id in the context, which nobody resolves.
+    // A persistent id in the context, which cannot be resolved.
     let bytes = b"\x80\x04}(\x8c\x07task_idK\x05\x8c\x07contextPx\n\x8c\x06bufferC\x00u.";
     let refused = parse(bytes.to_vec()).unwrap_err();
     assert_eq!(ordinary(&refused), Some(5));

@@ -1,4 +1,4 @@
-//! What the process that runs a user's selector is asked, and what it answers.
+//! Questions to the process that runs a user's selector, and its answers.
 
 use std::rc::Rc;
 
@@ -26,7 +26,7 @@ fn record(tasks: &[i64]) -> NodeInfo<Opaque<Vec<u8>>> {
     }
 }
 
-/// Ids are bytes, as in Parsl; times are numbers, where monitoring has datetimes.
+/// Manager ids are bytes, as in Parsl. Times are numbers here, and datetimes in monitoring.
 #[test]
 fn a_question_holds_records_as_parsls_selectors_see_them() {
     let question = SelectorQuestion {

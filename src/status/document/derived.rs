@@ -1,23 +1,23 @@
-//! What follows from a document's numbers, for whoever reads it.
+//! Values that are computed from the document, for its readers.
 
 use super::{Event, Manager, Totals};
 
 impl Totals {
-    /// Managers that were lost and not meant to go.
+    /// Returns the number of managers that were lost unexpectedly.
     pub fn managers_missed(&self) -> u64 {
         self.managers_lost.saturating_sub(self.managers_lost_held)
     }
 }
 
 impl Event {
-    /// Whether anything was lost that nobody had given up before.
+    /// Whether the event is a loss: of tasks, or of a manager that was not held before.
     pub fn is_loss(&self) -> bool {
         self.tasks_lost > 0 || (self.change == "lost" && !self.was_held)
     }
 }
 
 impl Manager {
-    /// Whether it would be given a task that fits.
+    /// Whether the manager would get a task that fits.
     pub fn takes_tasks(&self) -> bool {
         matches!(
             self.state(),
@@ -25,20 +25,20 @@ impl Manager {
         )
     }
 
-    /// Whether it may go and nothing is lost: nobody wants it any more, and it has nothing in hand.
-    /// Parsl holds the managers of a block just before it takes it away.
+    /// Whether the manager may leave without any loss: it is held and has no tasks. Parsl holds the
+    /// managers of a block just before it cancels the block.
     pub fn may_go(&self) -> bool {
         self.held && self.in_flight == 0
     }
 
-    /// How many more tasks of one slot it may hold.
+    /// Returns how many more one-slot tasks the manager may hold.
     pub fn room(&self) -> usize {
         let (load, most) = self.load();
         most.saturating_sub(load)
     }
 
-    /// What it has in hand, and how much it may have, in the unit that says when it is full: slots
-    /// where a task takes several, since nothing is prefetched beside such a task; else tasks.
+    /// Returns the manager's load and the maximum load. The unit is slots if a task takes several
+    /// slots, because nothing is prefetched beside such a task. Otherwise the unit is tasks.
     pub fn load(&self) -> (usize, usize) {
         match self.has_wide_tasks() {
             true => (self.busy_slots, self.slots),
@@ -46,12 +46,12 @@ impl Manager {
         }
     }
 
-    /// Whether one of its tasks takes several slots.
+    /// Whether one of the manager's tasks takes several slots.
     pub fn has_wide_tasks(&self) -> bool {
         self.busy_slots > self.in_flight
     }
 
-    /// What it is in the first place: the first of the states, in their order, that it is in.
+    /// Returns the manager's main state: the first state, in their order, that applies.
     pub fn state(&self) -> ManagerState {
         match self {
             _ if self.suspect_s.is_some() && !self.may_go() => ManagerState::Suspect,
@@ -66,30 +66,32 @@ impl Manager {
     }
 }
 
-/// Held, draining and suspect are independent of each other; this is for tables. A held one without
-/// tasks is expected to go, and is not suspect when it does.
+/// The main state of a manager, for tables. In the document, held, draining and suspect are
+/// independent of each other. A held manager without tasks is expected to leave, so it does not
+/// count as suspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ManagerState {
-    /// Without a connection: nothing new is sent to it until it speaks.
+    /// The manager has no connection. It gets no tasks until it sends a message.
     Suspect,
-    /// Near the end of its `drain_period`: it gets no more tasks.
+    /// The end of the manager's `drain_period` is near. It gets no more tasks.
     Draining,
-    /// It gets no more tasks, for good.
+    /// The manager gets no more tasks, for good.
     Held,
-    /// Others of its block have vanished: nothing new is sent to it until it speaks.
+    /// Other managers of its block have vanished. The manager gets no tasks until it sends a
+    /// message.
     Awaited,
-    /// It has as many tasks as it may hold.
+    /// The manager has as many tasks as it may hold.
     Full,
-    /// It has room, but is let run empty for a task that needs more.
+    /// The manager has room, but is reserved for a task that needs more.
     Reserved,
-    /// It has tasks, and takes more.
+    /// The manager has tasks and accepts more.
     Busy,
-    /// It has none.
+    /// The manager has no tasks.
     Idle,
 }
 
 impl ManagerState {
-    /// In the order in which the first that holds is the one that counts.
+    /// All states, in order of precedence: the first that applies counts.
     pub const ALL: [Self; 8] = [
         Self::Suspect,
         Self::Draining,
@@ -101,7 +103,7 @@ impl ManagerState {
         Self::Idle,
     ];
 
-    /// As it stands in tables, and as the label of the metric.
+    /// Returns the name in tables, which is also the label of the metric.
     pub fn name(self) -> &'static str {
         match self {
             Self::Suspect => "suspect",

@@ -1,8 +1,9 @@
-//! A certificate directory, read once at the start as stock's `curvezmq` and pyzmq do together.
+//! A certificate directory, read once at the start, as the stock interchange's `curvezmq` and pyzmq
+//! together read it.
 //!
-//! Two departures, both on the strict side. A `*.key` file without a key makes pyzmq log an error
-//! and then admit nobody, for good; here it is an error of the start that names the file. And
-//! what is no regular file is not opened: a FIFO would stop the start for ever.
+//! Two rules are stricter. pyzmq logs an error for a `*.key` file without a key, and then refuses
+//! every peer for the rest of the run; here such a file is an error at the start, which names the
+//! file. Only regular files are opened, because opening a FIFO would block the start for ever.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -15,50 +16,52 @@ use zeroize::Zeroizing;
 use super::keys::{Keyring, PublicKey, SecretKey};
 use super::zpl::{self, Entries, NoEquals};
 
-/// Largest certificate file that is read; pyzmq's have less than 1 KiB.
+/// Largest certificate file that is read; pyzmq's files are below 1 KiB.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
-/// Why a certificate directory cannot be used. It names the file, and never what is in it.
+/// Why a certificate directory cannot be used. The error names the file but never shows its
+/// content.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct CertificateError {
-    /// The file or directory.
+    /// The file or directory with the problem.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem of the file or directory.
     #[source]
     pub problem: Problem,
 }
 
-/// What is wrong with a certificate file or its directory.
+/// The problem of a certificate file or of the directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// It cannot be read.
+    /// The file or directory cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// Others may look in: stock refuses any other mode than this one.
+    /// Other users have access to the directory: the stock interchange refuses every mode but 0700.
+    /// The field is the mode found.
     #[error("the directory of certificates must have mode 0700, and has {0:04o}")]
     NotPrivate(u32),
-    /// It is a directory, a pipe or a device.
+    /// The path is a directory, a pipe or a device.
     #[error("a certificate must be a regular file")]
     NotAFile,
-    /// No certificate is that large.
+    /// The file is larger than the limit.
     #[error("a certificate must not be larger than {MAX_FILE_BYTES} bytes")]
     TooLarge,
-    /// A line names a key and gives none.
+    /// A line names a key but has no value; the field is the line's number.
     #[error("line {0} names a key and has no '='")]
     NoEquals(usize),
-    /// There is no `public-key` line.
+    /// The file has no `public-key` line.
     #[error("a certificate needs a line public-key = \"...\"")]
     NoPublicKey,
-    /// There is no `secret-key` line.
+    /// The file has no `secret-key` line.
     #[error("a secret certificate needs a line secret-key = \"...\"")]
     NoSecretKey,
-    /// A key is not what libzmq takes.
+    /// A key is not 40 characters of Z85, which libzmq requires; the field says which key.
     #[error("the {0} must be 40 characters of Z85")]
     BadKey(&'static str),
 }
 
-/// What HTEX's certificate directory gives us.
+/// The keys in HTEX's certificate directory.
 #[derive(Debug)]
 pub struct Certificates {
     server_secret: SecretKey,
@@ -67,23 +70,23 @@ pub struct Certificates {
     without_effect: Vec<PathBuf>,
 }
 
-/// What the socket to the monitoring hub needs: we are a client there.
+/// The keys for the socket to the monitoring hub, on which the interchange is the CURVE client.
 #[derive(Debug)]
 pub struct HubKeys {
-    /// The hub's key.
+    /// The hub's public key.
     pub server_public: PublicKey,
-    /// Our own pair.
+    /// The interchange's public key towards the hub.
     pub client_public: PublicKey,
-    /// Its other half.
+    /// The interchange's secret key towards the hub.
     pub client_secret: SecretKey,
 }
 
 impl Certificates {
-    /// Reads the directory.
+    /// Reads the certificate directory.
     ///
     /// # Errors
-    /// [`CertificateError`] if it is not private, if `server.key_secret` is not a whole
-    /// certificate, or if a `*.key` file holds no key.
+    /// [`CertificateError`] if the directory is not private, if `server.key_secret` lacks a key, or
+    /// if a `*.key` file holds no key.
     pub fn load(cert_dir: &Path) -> Result<Self, CertificateError> {
         check_private(cert_dir).map_err(at(cert_dir))?;
         let server_path = cert_dir.join("server.key_secret");
@@ -101,32 +104,35 @@ impl Certificates {
         })
     }
 
-    /// Our key on every socket on which we are the CURVE server, also those that connect.
+    /// Returns the secret key for every socket on which the interchange is the CURVE server,
+    /// including sockets that connect.
     pub fn server_secret(&self) -> &SecretKey {
         &self.server_secret
     }
 
-    /// The keys for the hub.
+    /// Returns the keys for the monitoring hub.
     ///
     /// # Errors
-    /// What was wrong with them. Stock reads `client.key_secret` only with monitoring on, so
-    /// without it that file may be bad or missing.
+    /// The problem with the hub's keys. The stock interchange reads `client.key_secret` only with
+    /// monitoring on, so without monitoring the file may be bad or missing.
     pub fn hub(&self) -> Result<&HubKeys, &CertificateError> {
         self.hub.as_ref()
     }
 
-    /// Who may connect.
+    /// Returns the public keys of the peers that may connect.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
 
-    /// The `*.key` files whose key is no key, which admit nobody; worth a warning.
+    /// Returns the `*.key` files whose key is invalid and therefore admits no peer; they deserve a
+    /// warning.
     pub fn without_effect(&self) -> &[PathBuf] {
         &self.without_effect
     }
 }
 
-/// As stock: links are followed, and bits above the nine do not count.
+/// Checks the directory's mode as the stock interchange does: links are followed, and mode bits
+/// above the lowest nine are ignored.
 fn check_private(cert_dir: &Path) -> Result<(), Problem> {
     let mode = fs::metadata(cert_dir)?.permissions().mode() & 0o777;
     if mode == 0o700 {
@@ -147,7 +153,8 @@ fn load_hub_keys(cert_dir: &Path, server: PublicKey) -> Result<HubKeys, Certific
     })
 }
 
-/// The files are those that Python's `glob("*.key")` finds: hidden ones are not among them.
+/// Reads the public keys of the files that Python's `glob("*.key")` finds, which skips hidden
+/// files.
 fn load_keyring(cert_dir: &Path) -> Result<(Keyring, Vec<PathBuf>), CertificateError> {
     let mut keys = Vec::new();
     let mut without_effect = Vec::new();
@@ -161,7 +168,7 @@ fn load_keyring(cert_dir: &Path) -> Result<(Keyring, Vec<PathBuf>), CertificateE
         let content = read(&path).map_err(at(&path))?;
         match public_key(&entries(&content).map_err(at(&path))?) {
             Ok(key) => keys.push(key),
-            // pyzmq compares texts, and this one is nobody's.
+            // pyzmq compares keys as text, and no peer's key has this text.
             Err(_) => without_effect.push(path),
         }
     }
@@ -172,7 +179,8 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     if !fs::metadata(path)?.is_file() {
         return Err(Problem::NotAFile);
     }
-    // All its room at once: growing would leave copies of a key behind.
+    // The full capacity is allocated at once: a growing buffer would leave copies of a key in
+    // memory.
     let mut content = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 64));
     File::open(path)?
         .take(MAX_FILE_BYTES + 1)
@@ -184,7 +192,8 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     }
 }
 
-/// What pyzmq insists on in every certificate: a line with a public key, whatever it says.
+/// Reads the entries of a certificate. Like pyzmq, requires a line with a public key, whatever its
+/// value.
 fn entries(content: &[u8]) -> Result<Entries<'_>, Problem> {
     let found = zpl::entries(content).map_err(|NoEquals { line }| Problem::NoEquals(line))?;
     if found.public_key.is_none() {

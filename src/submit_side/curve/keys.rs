@@ -1,35 +1,35 @@
-//! Keys of CURVE: 32 bytes, and Z85 (ZMQ RFC 32) as their text.
+//! CURVE keys: 32 bytes each, written as Z85 text (ZMQ RFC 32).
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Bytes in a key.
+/// Length of a key in bytes.
 const KEY_BYTES: usize = 32;
-/// Characters of Z85 that spell a key.
+/// Length of a key in Z85 characters.
 const KEY_CHARACTERS: usize = 40;
 
 const ALPHABET: &[u8; 85] =
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
-/// The public half of a pair.
+/// The public half of a key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicKey([u8; KEY_BYTES]);
 
 impl PublicKey {
-    /// Reads 40 characters of Z85.
+    /// Parses 40 characters of Z85.
     #[must_use]
     pub fn from_z85(text: &[u8]) -> Option<Self> {
         decode(text).map(|key| Self(*key))
     }
 
-    /// As libzmq takes and reports it.
+    /// Returns the key's bytes, in which libzmq accepts and reports keys.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    /// As certificate files spell it.
+    /// Returns the key as Z85 text, as certificate files hold it.
     #[must_use]
     pub fn to_z85(&self) -> String {
         let mut text = String::with_capacity(KEY_CHARACTERS);
@@ -51,17 +51,17 @@ impl From<[u8; KEY_BYTES]> for PublicKey {
     }
 }
 
-/// The secret half of a pair. It is wiped when dropped, and never printed.
+/// The secret half of a key pair. It is wiped from memory when dropped, and never printed.
 pub struct SecretKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl SecretKey {
-    /// Reads 40 characters of Z85.
+    /// Parses 40 characters of Z85.
     #[must_use]
     pub fn from_z85(text: &[u8]) -> Option<Self> {
         decode(text).map(Self)
     }
 
-    /// As libzmq takes it.
+    /// Returns the key's bytes, in which libzmq accepts keys.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
@@ -74,15 +74,15 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// The public keys that may connect.
+/// The public keys of the peers that may connect.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    // Two as a rule: HTEX writes one pair for itself and one for everybody else.
+    // The admitted keys, usually two: HTEX writes one pair for itself and one for all other peers.
     keys: Vec<PublicKey>,
 }
 
 impl Keyring {
-    /// Whether the holder of this key may come in.
+    /// Whether a peer with this public key may connect.
     #[must_use]
     pub fn admits(&self, public_key: &[u8; KEY_BYTES]) -> bool {
         self.keys.iter().any(|key| key.as_bytes() == public_key)
@@ -97,7 +97,8 @@ impl FromIterator<PublicKey> for Keyring {
     }
 }
 
-/// None unless the text is 40 characters of the alphabet whose groups of five fit 32 bits.
+/// Decodes Z85. Returns None unless the text is 40 characters of the alphabet, and each group of
+/// five fits into 32 bits.
 fn decode(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
     if text.len() != KEY_CHARACTERS {
         return None;
@@ -118,7 +119,7 @@ fn decode(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
 mod tests {
     use super::*;
 
-    /// RFC 32's own: these eight bytes are "HelloWorld".
+    /// The example of RFC 32: these eight bytes encode to "HelloWorld".
     const HELLO: [u8; 8] = [0x86, 0x4F, 0xD2, 0x6F, 0xB5, 0x59, 0xF7, 0x5B];
 
     /// The server's key in the test case of libzmq and of RFC 32's reference implementation.
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_none() {
+    fn invalid_keys_are_refused() {
         assert_eq!(PublicKey::from_z85(b""), None);
         assert_eq!(PublicKey::from_z85(&RFC_TEXT.as_bytes()[..39]), None);
         assert_eq!(PublicKey::from_z85(format!("{RFC_TEXT}0").as_bytes()), None);
@@ -157,7 +158,7 @@ mod tests {
             PublicKey::from_z85(RFC_TEXT.replace('J', "\u{e9}").as_bytes()),
             None
         );
-        // The largest group is "%nSc0", and this is one more.
+        // The largest valid group is "%nSc0"; "%nSc1" is one more.
         let largest = format!("%nSc0{}", &RFC_TEXT[5..]);
         assert!(PublicKey::from_z85(largest.as_bytes()).is_some());
         assert_eq!(

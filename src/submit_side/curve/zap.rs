@@ -1,41 +1,42 @@
-//! ZAP (ZMQ RFC 27): libzmq asks who a peer is, and waits for the answer.
+//! ZAP (ZMQ RFC 27): libzmq asks whether a peer may connect, and waits for the reply.
 //!
-//! The frames here begin with the version; what envelope is around them is the socket's affair.
+//! The frames here begin with the version. The code around the socket handles the envelope before
+//! them.
 
 use super::keys::{Keyring, PublicKey};
 
 const VERSION: &[u8] = b"1.0";
 
-/// What libzmq says about a peer that is shaking hands.
+/// libzmq's description of a peer during the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZapRequest<'a> {
-    /// Comes back in the reply.
+    /// The request's id, which the reply repeats.
     pub request_id: &'a [u8],
-    /// The domain of the socket that the peer came to.
+    /// The ZAP domain of the socket that the peer connects to.
     pub domain: &'a [u8],
     /// The peer's address, without its port.
     pub address: &'a [u8],
-    /// The peer's routing id, which it may choose as it likes.
+    /// The peer's routing id, which the peer chooses freely.
     pub identity: &'a [u8],
-    /// What the peer shows for itself.
+    /// The credential that the peer presents.
     pub credential: Credential<'a>,
 }
 
-/// What a peer shows for itself.
+/// The credential that a peer presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential<'a> {
-    /// CURVE, with a key that the handshake has proved to be the peer's.
+    /// CURVE, with a key that the handshake has proved to belong to the peer.
     Curve(&'a [u8; 32]),
-    /// CURVE, with something that is no key.
+    /// CURVE, with credentials that are not one key of 32 bytes.
     NoKey,
-    /// Another mechanism: we offer none.
+    /// Another mechanism; this program offers CURVE only.
     Other,
 }
 
-/// Frames that are no request of ZAP; there is nobody to answer.
+/// Why frames are not a ZAP request. Such frames get no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    /// Six are the least.
+    /// The message has fewer than six frames.
     #[error("a ZAP request has 6 frames or more, not {0}")]
     TooFewFrames(usize),
     /// The version is not 1.0.
@@ -43,10 +44,10 @@ pub enum BadRequest {
     Version,
 }
 
-/// Reads a request's frames, from the version on.
+/// Parses the frames of a request, beginning with the version.
 ///
 /// # Errors
-/// [`BadRequest`] if they are none. libzmq's own are always well formed.
+/// [`BadRequest`] if the frames are not a ZAP request. libzmq's requests are always well formed.
 pub fn parse<F: AsRef<[u8]>>(frames: &[F]) -> Result<ZapRequest<'_>, BadRequest> {
     let [
         version,
@@ -83,23 +84,23 @@ fn credential<'a, F: AsRef<[u8]>>(mechanism: &[u8], credentials: &'a [F]) -> Cre
     }
 }
 
-/// Whether a peer may come in.
+/// The decision whether a peer may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may.
+    /// The peer may connect.
     Admit {
-        /// Its key in Z85, as pyzmq has it; libzmq hands it on as `User-Id`.
+        /// The peer's key in Z85, as pyzmq reports it; libzmq attaches it to messages as `User-Id`.
         user_id: String,
     },
-    /// It may not.
+    /// The peer is refused.
     Refuse {
-        /// For logs; a peer is not told.
+        /// The reason for the log; the peer does not receive it.
         reason: &'static str,
     },
 }
 
 impl Keyring {
-    /// Judges a request: CURVE with a key of this ring, whatever domain and address.
+    /// Decides on a request: admits CURVE with a key of this ring, for every domain and address.
     #[must_use]
     pub fn judge(&self, request: &ZapRequest<'_>) -> Verdict {
         match request.credential {
@@ -119,8 +120,8 @@ impl Keyring {
     }
 }
 
-/// The frames of a reply, from the version on: version, request id, status code, status text,
-/// user id, metadata.
+/// Builds the frames of a reply, beginning with the version: version, request id, status code,
+/// status text, user id, metadata.
 #[must_use]
 pub fn reply(request_id: &[u8], verdict: &Verdict) -> [Vec<u8>; 6] {
     let (code, text, user_id) = match verdict {
@@ -133,7 +134,7 @@ pub fn reply(request_id: &[u8], verdict: &Verdict) -> [Vec<u8>; 6] {
         code.into(),
         text.into(),
         user_id.into(),
-        // Properties that libzmq would attach to each message of the peer; nobody reads any.
+        // Metadata that libzmq would attach to each message of the peer; no code reads any.
         Vec::new(),
     ]
 }

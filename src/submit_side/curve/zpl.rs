@@ -1,18 +1,18 @@
-//! The one shape of ZPL file that pyzmq writes, read as pyzmq's `load_certificate` reads it.
+//! The ZPL files that pyzmq writes, parsed as pyzmq's `load_certificate` parses them.
 //!
-//! It looks at lines, not at sections: one that begins with `public-key` or `secret-key`, split
-//! at its first `=`, stripped of blanks and quotes. A key may itself hold `=` and `#`, so nothing
-//! behind the value is a comment. Reading ends when both keys are found; until then a later line
-//! replaces an earlier one.
+//! The parser looks at lines, not at sections. It takes each line that begins with `public-key` or
+//! `secret-key`, splits it at the first `=` and strips blanks and quotes. A key may contain `=` and
+//! `#`, so text behind the value is not a comment. Reading ends when both keys are found; until
+//! then a later line replaces an earlier one.
 
-/// What a file says, unchecked and still as text.
+/// The two keys of a file, as unchecked text.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Entries<'a> {
     pub(super) public_key: Option<&'a [u8]>,
     pub(super) secret_key: Option<&'a [u8]>,
 }
 
-/// A line names a key and has no `=`; the number counts from 1.
+/// A line that names a key and has no `=`; line numbers count from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoEquals {
     pub(super) line: usize,
@@ -46,7 +46,7 @@ fn is_filled(entry: Option<&[u8]>) -> bool {
     entry.is_some_and(|text| !text.is_empty())
 }
 
-/// Python's `bytes.strip`.
+/// Strips `blanks` from both ends, like Python's `bytes.strip`.
 fn strip<'a>(mut text: &'a [u8], blanks: &[u8]) -> &'a [u8] {
     while let [first, rest @ ..] = text
         && blanks.contains(first)
@@ -80,7 +80,7 @@ mod tests {
         );
     }
 
-    /// Each was run through pyzmq 27's `load_certificate`.
+    /// Each expectation is the result of pyzmq 27's `load_certificate`.
     #[test]
     fn odd_lines_are_read_as_pyzmq_reads_them() {
         let cases: [(&str, Option<&str>, Option<&str>); 14] = [

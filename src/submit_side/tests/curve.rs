@@ -1,4 +1,4 @@
-//! Certificate directories as HTEX writes them, and as they can be wrong; ZAP by its frames.
+//! Certificate directories as HTEX writes them, and with errors; ZAP by its frames.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -7,7 +7,8 @@ use std::path::Path;
 use submit_side::curve::{self, BadRequest, Certificates, Keyring, PublicKey, Verdict};
 use tempfile::TempDir;
 
-// Made by `zmq.curve_keypair()`; they hold what is special to ZPL: =, #, quotes' neighbours.
+// Made by `zmq.curve_keypair()`. The keys contain the characters that are special in ZPL: `=`, `#`
+// and neighbours of quotes.
 const SERVER: [&str; 2] = [
     "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
     "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs",
@@ -27,7 +28,7 @@ fn a_directory_of_htex_gives_all_keys() {
     assert_eq!(hub.server_public.to_z85(), SERVER[0]);
     assert_eq!(hub.client_public.to_z85(), CLIENT[0]);
     assert_eq!(*hub.client_secret.as_bytes(), bytes(CLIENT[1]));
-    // Every public key in a *.key file is admitted, so the server's own too; no other is.
+    // Every public key in a *.key file is admitted, including the server's; no other key is.
     for (key, admitted) in [
         (SERVER[0], true),
         (CLIENT[0], true),
@@ -85,7 +86,7 @@ fn the_set_of_clients_is_every_key_file_that_a_glob_finds() {
 
 type Spoil = fn(&Path);
 
-/// What is done to a directory, which file is named then, and what is said of it.
+/// Each entry damages a directory; then come the file that the error names, and part of its text.
 const SPOILT: [(Spoil, &str, &str); 12] = [
     (
         |dir| set_mode(dir, 0o755),
@@ -171,7 +172,7 @@ fn errors_name_the_file_and_what_was_expected() {
     }
 }
 
-/// Opening one would wait for a writer that never comes.
+/// Opening a FIFO would wait for a writer that never comes.
 #[test]
 fn a_pipe_is_not_opened() {
     let dir = certificates();
@@ -185,7 +186,7 @@ fn a_pipe_is_not_opened() {
 }
 
 #[test]
-fn what_only_monitoring_needs_may_be_missing_without_it() {
+fn hub_keys_may_be_missing_without_monitoring() {
     let dir = certificates();
     remove(dir.path(), "client.key_secret");
     let loaded = Certificates::load(dir.path()).unwrap();
@@ -249,7 +250,7 @@ fn only_a_known_curve_key_is_admitted() {
 }
 
 #[test]
-fn what_is_no_request_is_an_error() {
+fn frames_that_are_no_request_are_an_error() {
     let five = [&b"1.0"[..], b"7", b"", b"10.0.0.1", b""];
     assert_eq!(curve::parse(&five), Err(BadRequest::TooFewFrames(5)));
     assert_eq!(
@@ -297,7 +298,7 @@ fn certificates() -> TempDir {
     dir
 }
 
-/// What `parsl.curvezmq.create_certificates` makes.
+/// Writes the files that `parsl.curvezmq.create_certificates` makes.
 fn write_certificates(dir: &Path) {
     fs::create_dir_all(dir).expect("it can be made");
     set_mode(dir, 0o700);

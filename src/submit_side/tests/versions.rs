@@ -1,4 +1,4 @@
-//! Environments laid out as pip leaves them, and real processes that show or tell their Python.
+//! Environments laid out as pip leaves them, and real processes that show or report their Python.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -12,7 +12,7 @@ use submit_side::versions::{Hints, PythonVersion, Search, Source, SubmitVersions
 use tempfile::TempDir;
 
 #[test]
-fn flags_are_believed_and_nothing_else_is_looked_for() {
+fn flags_are_used_without_a_search() {
     let place = Place::new();
     let own = place.environment("own", &[("3.9", "2026.08.10")]);
     let mut hints = place.hints();
@@ -49,7 +49,7 @@ fn beside_the_binary_comes_before_the_stock_script() {
 }
 
 #[test]
-fn several_environments_in_one_place_need_something_that_tells_them_apart() {
+fn several_environments_count_only_if_one_can_be_identified() {
     let place = Place::new();
     let own = place.environment("own", &[("3.9", "2026.08.10"), ("3.11", "2026.10.26")]);
     let mut hints = place.hints();
@@ -70,7 +70,7 @@ fn several_environments_in_one_place_need_something_that_tells_them_apart() {
     hints.parsl_flag = Some("2026.08.10".to_owned());
     assert_eq!(said(&find(&hints)), ("3.9", "2026.08.10"));
 
-    // The stock script's first line may tell.
+    // The first line of the stock script may name the Python.
     hints.parsl_flag = None;
     hints.own_exe = place.hints().own_exe;
     hints.path = own.join("bin").into();
@@ -91,7 +91,7 @@ fn a_script_outside_leads_to_the_environment_of_its_interpreter() {
     hints.path = place.dir().join("bin").into();
     assert_eq!(said(&find(&hints)), ("3.11", "2026.10.26"));
 
-    // And so does a link to a script inside.
+    // A link to a script inside the environment leads there as well.
     place.script(&stock.join("bin/interchange.py"), "#!/bin/sh\n");
     fs::create_dir_all(place.dir().join("links")).unwrap();
     let link = place.dir().join("links/interchange.py");
@@ -101,7 +101,7 @@ fn a_script_outside_leads_to_the_environment_of_its_interpreter() {
 }
 
 #[test]
-fn what_is_ours_or_does_not_run_is_not_the_stock_script() {
+fn own_and_non_executable_files_are_not_the_stock_script() {
     let place = Place::new();
     let ours = place.environment("ours", &[("3.8", "1"), ("3.9", "2")]);
     let own_exe = ours.join("bin/htex-interchange");
@@ -126,7 +126,7 @@ fn what_is_ours_or_does_not_run_is_not_the_stock_script() {
 }
 
 #[test]
-fn the_parents_memory_map_tells_python_and_where_its_packages_are() {
+fn the_parents_memory_map_shows_python_and_parsl() {
     let _alone = alone();
     let place = Place::new();
     let version = real_python().version;
@@ -145,7 +145,7 @@ fn the_parents_memory_map_tells_python_and_where_its_packages_are() {
     let source = Source::Starter(parent.child.id());
     assert_eq!(sources(&found), [Some(source.clone()), Some(source)]);
 
-    // What is known already is not overruled, and another environment adds nothing to it.
+    // A known version is not replaced, and another environment adds nothing to it.
     hints.python_flag = Some(PythonVersion {
         major: 3,
         minor: 99,
@@ -157,11 +157,11 @@ fn the_parents_memory_map_tells_python_and_where_its_packages_are() {
 }
 
 #[test]
-fn a_parent_that_is_no_python_or_is_gone_tells_nothing() {
+fn a_parent_that_is_not_python_or_has_ended_shows_nothing() {
     let _alone = alone();
     let place = Place::new();
     let mut hints = place.hints();
-    // `cat` waits for its input, and then ends.
+    // `cat` waits for its input; closing the input ends it.
     let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     hints.starter_pid = Some(cat.id());
     assert_eq!(find(&hints), SubmitVersions::default());
@@ -203,7 +203,7 @@ fn the_interpreter_is_asked_when_nothing_else_knows() {
     assert_eq!(sources(&found), [Some(source.clone()), Some(source)]);
 }
 
-/// As for stock, the script's own directory comes first.
+/// The script's own directory comes first on the module path, as for the stock interchange.
 #[test]
 fn the_interpreter_looks_beside_the_script() {
     let _alone = alone();
@@ -225,12 +225,12 @@ fn the_interpreter_looks_beside_the_script() {
 }
 
 #[test]
-fn an_interpreter_that_does_not_answer_is_left_at_the_deadline() {
+fn an_interpreter_without_an_answer_is_killed_at_the_deadline() {
     let _alone = alone();
     let place = Place::new();
     let wrapper = place.dir().join("e/bin/python3");
     let pid_file = place.dir().join("pid");
-    // It replaces itself, so that nothing outlives it.
+    // `exec` replaces the shell, so that no process outlives the wrapper.
     place.script(
         &wrapper,
         &format!(
@@ -249,7 +249,7 @@ fn an_interpreter_that_does_not_answer_is_left_at_the_deadline() {
         took >= Duration::from_secs(2) && took < Duration::from_secs(20),
         "{took:?}"
     );
-    // Killed, it takes what time the machine takes to end it.
+    // A killed process may need some time to end on a busy machine.
     let pid = fs::read_to_string(pid_file).unwrap();
     while let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
         && !stat.contains(") Z ")
@@ -262,7 +262,7 @@ fn an_interpreter_that_does_not_answer_is_left_at_the_deadline() {
     }
 }
 
-/// It sees the descriptors 0 to 2, and the one with which it looks.
+/// The interpreter has descriptors 0 to 2 open, and the one that lists them.
 #[test]
 fn an_interpreter_inherits_no_descriptor() {
     let _alone = alone();
@@ -280,14 +280,14 @@ fn an_interpreter_inherits_no_descriptor() {
         &place.dir().join("e/bin/interchange.py"),
         &format!("#!{}\n", wrapper.display()),
     );
-    // `dup` makes one without close-on-exec, as libzmq's epoll descriptors are.
+    // `dup` makes a descriptor without close-on-exec, like libzmq's epoll descriptors.
     let stray = nix::unistd::dup(fs::File::open("/dev/null").unwrap()).unwrap();
     let mut hints = place.hints();
     hints.path = place.dir().join("e/bin").into();
     assert_eq!(find(&hints), SubmitVersions::default());
     drop(stray);
     let seen = fs::read_to_string(seen).unwrap();
-    // A shell keeps its script open at 10 or above.
+    // A shell keeps its script open as descriptor 10 or above.
     let inherited: Vec<u32> = seen
         .split_whitespace()
         .map(|fd| fd.parse().unwrap())
@@ -297,7 +297,7 @@ fn an_interpreter_inherits_no_descriptor() {
 }
 
 #[test]
-fn nothing_anywhere_is_nothing_known() {
+fn without_any_source_versions_stay_unknown() {
     let place = Place::new();
     assert_eq!(find(&place.hints()), SubmitVersions::default());
     let search = Search::start(place.hints()).unwrap();
@@ -333,14 +333,14 @@ fn python_versions_are_read_from_flags() {
     }
 }
 
-/// One test at a time starts processes: a child that another test has just forked may still hold a
-/// script of ours open for writing, and the kernel would refuse to run it.
+/// Lets one test at a time start processes. A child that another test has just forked may still
+/// hold a test script open for writing, and the kernel would refuse to run that script.
 fn alone() -> MutexGuard<'static, ()> {
     static PROCESSES: Mutex<()> = Mutex::new(());
     PROCESSES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A directory to lay out environments in.
+/// A directory in which tests lay out environments.
 struct Place(TempDir);
 
 impl Place {
@@ -352,7 +352,7 @@ impl Place {
         self.0.path()
     }
 
-    /// Hints that lead nowhere.
+    /// Returns hints that lead to no environment.
     fn hints(&self) -> Hints {
         Hints {
             python_flag: None,
@@ -363,7 +363,7 @@ impl Place {
         }
     }
 
-    /// `<name>/bin` and, for each Python, a Parsl of a version.
+    /// Makes `<name>/bin` and, for each Python, a Parsl of the given version.
     fn environment(&self, name: &str, pythons: &[(&str, &str)]) -> PathBuf {
         let prefix = self.dir().join(name);
         fs::create_dir_all(prefix.join("bin")).expect("it can be made");
@@ -372,7 +372,7 @@ impl Place {
             let packages = prefix.join(format!("lib/python{python}/site-packages"));
             let version = format!("\"\"\"Set module version.\n\"\"\"\nVERSION = '{parsl}'\n");
             write(&packages.join("parsl/version.py"), &version);
-            // What pip writes is not to be believed.
+            // The metadata that pip writes must not be used.
             write(
                 &packages.join("parsl-9.9.9.dist-info/METADATA"),
                 "Version: 9.9.9\n",
@@ -387,7 +387,7 @@ impl Place {
     }
 }
 
-/// A Python process that has mapped some files, and lives until it is dropped.
+/// A Python process that has mapped some files; dropping this value ends it.
 struct Parent {
     child: Child,
 }
@@ -434,7 +434,7 @@ struct RealPython {
     version: PythonVersion,
 }
 
-/// The interpreter behind `python3`, which may be a shim.
+/// Returns the interpreter behind `python3`, which may be a shim.
 fn real_python() -> RealPython {
     let code = "import sys; print('%d.%d' % sys.version_info[:2], sys.executable)";
     let output = Command::new("python3")
@@ -457,7 +457,7 @@ fn write(path: &Path, content: &str) {
 fn said(found: &SubmitVersions) -> (&'static str, &'static str) {
     let python = found.python.as_ref().map(|known| known.version.to_string());
     let parsl = found.parsl.as_ref().map(|known| known.version.clone());
-    // Leaked, so that expectations can be written down as they are.
+    // The strings are leaked, so that expectations can be string literals.
     (
         python.unwrap_or_default().leak(),
         parsl.unwrap_or_default().leak(),

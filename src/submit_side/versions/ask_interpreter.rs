@@ -1,8 +1,9 @@
-//! The last resort: run the stock script's interpreter and ask it where Parsl is.
+//! The last resort of the search: run the stock script's interpreter and ask it where Parsl is.
 //!
-//! It is asked to find Parsl, not to import it (20 ms instead of a second), and the version is
-//! then read from the file. The child gets descriptors 0 to 2 and nothing else, and a deadline;
-//! the standard library gives it an empty signal mask and the default action for SIGPIPE.
+//! The interpreter only locates Parsl and does not import it, which takes 20 ms instead of a
+//! second. The version is then read from Parsl's file. The child process inherits descriptors 0 to
+//! 2 only and has a deadline. The standard library gives it an empty signal mask and the default
+//! action for SIGPIPE.
 
 use std::io::Read as _;
 use std::os::fd::AsFd;
@@ -18,10 +19,12 @@ use super::layout::version_in_file;
 use super::python_version::PythonVersion;
 use crate::children;
 
-/// An interpreter on a slow file system may take this long; a manager waits for the answer.
+/// Time limit for an interpreter, which may be on a slow file system; a manager waits for the
+/// answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-/// `-c` puts the current directory first on the module path where stock has the script's.
+/// Prints the Python version and Parsl's path. `-c` puts the current directory first on the module
+/// path; the stock interchange has the script's directory there.
 const QUESTION: &str = "\
 import sys
 if sys.path[:1] == ['']: sys.path[0] = sys.argv[1]
@@ -31,12 +34,12 @@ spec = importlib.util.find_spec('parsl')
 if spec and spec.origin: print('htex-parsl ' + spec.origin)
 ";
 
-/// Longest answer that is read, with whatever a `sitecustomize` prints before it.
+/// Longest answer that is read, including any output of a `sitecustomize` before it.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
-/// How long a killed child is waited for. One that hangs in the kernel is left behind.
+/// Time to wait for a killed child. A child that hangs in the kernel is left behind.
 const REAP: Duration = Duration::from_millis(100);
 
-/// What the interpreter says within `limit`.
+/// Runs the interpreter and returns what it reports within `limit`.
 pub(super) fn environment_of(interpreter: &Path, script: &Path, limit: Duration) -> Environment {
     let deadline = Instant::now() + limit;
     let directory = script.parent().unwrap_or(Path::new("."));
@@ -47,7 +50,7 @@ pub(super) fn environment_of(interpreter: &Path, script: &Path, limit: Duration)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        // A Ctrl-C at the submit process is none of its business.
+        // A separate process group: a Ctrl-C at the submit process does not reach this child.
         .process_group(0)
         .spawn();
     let Ok(mut child) = spawned else {
@@ -63,7 +66,8 @@ pub(super) fn environment_of(interpreter: &Path, script: &Path, limit: Duration)
         .unwrap_or_default()
 }
 
-/// All that comes before the end of the stream; None if that is too late or too much.
+/// Reads the pipe to its end. Returns None if the end comes after the deadline or the answer is too
+/// long.
 fn read_until(mut pipe: ChildStdout, deadline: Instant) -> Option<String> {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
@@ -86,10 +90,11 @@ fn read_until(mut pipe: ChildStdout, deadline: Instant) -> Option<String> {
     None
 }
 
-/// Waits for the child, kills it at the deadline, and does not wait for ever even then.
+/// Waits for the child and kills it at the deadline. After the kill, the wait is limited to
+/// [`REAP`].
 fn end(child: &mut Child, deadline: Instant) {
     if !is_gone(child, deadline) {
-        // Fails only if it is gone after all.
+        // Killing fails only if the child has ended in the meantime.
         let _ = child.kill();
         is_gone(child, Instant::now() + REAP);
     }
@@ -100,7 +105,7 @@ fn is_gone(child: &mut Child, deadline: Instant) -> bool {
         match child.try_wait() {
             Ok(Some(_)) | Err(_) => return true,
             Ok(None) if Instant::now() >= deadline => return false,
-            // It has closed its output or been killed: what is left takes a moment.
+            // The child has closed its output or was killed, so it ends soon.
             Ok(None) => std::thread::sleep(Duration::from_micros(500)),
         }
     }

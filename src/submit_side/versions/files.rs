@@ -1,4 +1,4 @@
-//! Files that may be anything: read as text up to a bound, and found on PATH.
+//! Reads files of unknown kind as bounded text, and finds executables on PATH.
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -6,7 +6,8 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// At most `limit` bytes of a regular file, as text. What is no regular file might block.
+/// Reads at most `limit` bytes of a regular file as text. Other kinds of files are not opened,
+/// because they might block.
 pub(super) fn read_text(path: &Path, limit: u64) -> Option<String> {
     if !fs::metadata(path).ok()?.is_file() {
         return None;
@@ -20,7 +21,8 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Option<String> {
     Some(String::from_utf8_lossy(&content).into_owned())
 }
 
-/// The executable files of a name, in the order of PATH; an empty entry is this directory.
+/// Returns the executable files with this name, in the order of PATH. An empty entry of PATH means
+/// the current directory.
 pub fn candidates<'a>(
     path: &'a OsStr,
     name: &'a str,

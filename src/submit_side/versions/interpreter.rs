@@ -1,4 +1,4 @@
-//! The Python of the submit side, as a program to run: for a selector that only Python can run.
+//! The submit side's Python interpreter, for running a selector that only Python can run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use super::files::candidates;
 use super::hints::Hints;
 use super::stock_script::Script;
 
-/// The interpreter that the submit process was started with; else that of the stock script; else
-/// the `python3` of PATH. The first is right whenever the submit process can be seen, and is the
-/// name by which it was called, because a virtual environment is found by its name.
+/// Returns the interpreter that the submit process was started with; else that of the stock script;
+/// else the `python3` on PATH. The first is right whenever the submit process is visible. Its path
+/// is the name that it was called by, because Python finds a virtual environment through that name.
 #[must_use]
 pub fn python(hints: &Hints) -> Option<PathBuf> {
     let starter = hints
@@ -29,7 +29,7 @@ fn python_of_process(pid: u32, hints: &Hints) -> Option<PathBuf> {
     let line = fs::read(process.join("cmdline")).ok()?;
     let called = std::str::from_utf8(line.split(|byte| *byte == 0).next()?).ok()?;
     let called = Path::new(called);
-    // A title that the process gave itself is no name of a program.
+    // A process may have replaced its command line by a title, which is not a program's name.
     if !called.file_name()?.to_str()?.starts_with("python") {
         return None;
     }

@@ -1,4 +1,5 @@
-//! Where an environment keeps Parsl: `<prefix>/lib/python3.11/site-packages/parsl/version.py`.
+//! The layout of an environment with Parsl:
+//! `<prefix>/lib/python3.11/site-packages/parsl/version.py`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +7,18 @@ use super::environment::Environment;
 use super::files::read_text;
 use super::python_version::PythonVersion;
 
-/// `version.py` is eight lines long.
+/// Longest part of a `version.py` that is read; the real file has eight lines.
 const MAX_VERSION_FILE_BYTES: u64 = 64 << 10;
-/// Longest version that is believed; it goes into log lines and answers.
+/// Longest version that is accepted, because versions appear in log lines and replies.
 const MAX_VERSION_BYTES: usize = 64;
 
-/// The prefix of an environment, from a file in its `bin`.
+/// Returns the prefix of an environment, given a file in its `bin`.
 pub(super) fn prefix_of(executable: &Path) -> Option<PathBuf> {
-    // By way of the file system, as the directory may be a link.
+    // `..` lets the file system resolve the directory, which may be a link.
     executable.parent().map(|bin| bin.join(".."))
 }
 
-/// Every Python with a Parsl under a prefix, each once.
+/// Returns every Python with a Parsl under a prefix, without duplicates.
 pub(super) fn environments_under(prefix: &Path) -> Vec<Environment> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(prefix.join("lib"))
@@ -52,30 +53,31 @@ pub(super) fn environments_under(prefix: &Path) -> Vec<Environment> {
     found
 }
 
-/// The version of the Parsl in a directory of packages.
+/// Returns the version of the Parsl in a directory of packages.
 pub(super) fn parsl_in(packages: &Path) -> Option<String> {
     version_in_file(&package_in(packages).join("version.py"))
 }
 
-/// Parsl's own directory among the packages.
+/// Returns the path of Parsl's directory among the packages.
 pub(super) fn package_in(packages: &Path) -> PathBuf {
     packages.join("parsl")
 }
 
-/// What a `version.py` says.
+/// Reads the version from a `version.py`.
 pub(super) fn version_in_file(file: &Path) -> Option<String> {
     version_in(&read_text(file, MAX_VERSION_FILE_BYTES)?)
 }
 
-/// `python3.11`, as directories and interpreters are called.
+/// Parses the name of a directory or interpreter such as `python3.11`.
 pub(super) fn python_of_name(name: &str) -> Option<PythonVersion> {
     let minor = name.strip_prefix("python3.")?;
-    // A `t` marks the build without a global lock.
+    // The suffix `t` marks a build without the global interpreter lock.
     let minor = minor.strip_suffix('t').unwrap_or(minor).parse().ok()?;
     Some(PythonVersion { major: 3, minor })
 }
 
-/// Reads `VERSION = '2026.10.05'` without running it; the last such line counts, as in Python.
+/// Reads a line such as `VERSION = '2026.10.05'` without running it. The last such line counts, as
+/// in Python.
 fn version_in(source: &str) -> Option<String> {
     source
         .lines()

@@ -1,7 +1,8 @@
-//! What a process has mapped: `/proc/<pid>/maps` names its Python and its packages, even after
+//! A process's memory map: `/proc/<pid>/maps` names its Python and its packages, even after
 //! `setproctitle` has overwritten its command line and environment.
 //!
-//! Only Linux has it, and only for processes of the same user. Anything else is "nothing known".
+//! Only Linux has this file, and only processes of the same user are readable. Otherwise the result
+//! is that nothing is known.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,10 @@ use super::files::read_text;
 use super::layout::{package_in, parsl_in, python_of_name};
 use super::python_version::PythonVersion;
 
-/// A process with 10,000 mappings shows 1 MB; whoever has more is read in part.
+/// Longest part of a memory map that is read. A process with 10,000 mappings has a map of 1 MB.
 const MAX_MAPS_BYTES: u64 = 16 << 20;
 
-/// The environment of a running process.
+/// Returns the environment of a running process.
 pub(super) fn environment_of(pid: u32) -> Environment {
     match read_text(Path::new(&format!("/proc/{pid}/maps")), MAX_MAPS_BYTES) {
         Some(maps) => environment(&Mapped::of(&maps)),
@@ -21,11 +22,12 @@ pub(super) fn environment_of(pid: u32) -> Environment {
     }
 }
 
-/// Parsl is looked for beside `zmq`, which a submit process always has loaded from where it has
-/// Parsl from as well; else beside the other packages, if only one version is found there.
+/// Looks for Parsl beside `zmq`, which every submit process has loaded from the same directory as
+/// Parsl. Otherwise looks beside all other packages, where Parsl counts only if all its copies have
+/// the same version.
 fn environment(mapped: &Mapped<'_>) -> Environment {
     if mapped.python.is_none() {
-        // It does not run Python: its files are not packages that it has imported.
+        // The process does not run Python, so its mapped files are not imported packages.
         return Environment::default();
     }
     let parsl = only(versions(&mapped.zmq_packages));
@@ -38,7 +40,7 @@ fn environment(mapped: &Mapped<'_>) -> Environment {
     }
 }
 
-/// Each once, with a place where it is.
+/// Returns each version of Parsl once, with one directory that holds it.
 fn versions(directories: &[&str]) -> Vec<(String, PathBuf)> {
     let mut found: Vec<_> = directories
         .iter()
@@ -58,14 +60,14 @@ fn only<T>(mut values: Vec<T>) -> Option<T> {
     }
 }
 
-/// What the names of mapped files tell.
+/// The Python and the package directories that the names of mapped files show.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Mapped<'a> {
-    /// None also if they disagree.
+    /// The version of Python; None also if the file names disagree.
     python: Option<PythonVersion>,
     /// Directories of packages that `zmq` was loaded from.
     zmq_packages: Vec<&'a str>,
-    /// And any package.
+    /// Directories of packages that any package was loaded from.
     packages: Vec<&'a str>,
 }
 
@@ -95,13 +97,14 @@ fn add<T: PartialEq>(set: &mut Vec<T>, value: T) {
     }
 }
 
-/// The last column; the ones before it hold no slash.
+/// Returns the path in the last column; the columns before it contain no slash.
 fn path_in_line(line: &str) -> Option<&str> {
     let path = &line[line.find('/')?..];
     Some(path.strip_suffix(" (deleted)").unwrap_or(path))
 }
 
-/// An interpreter, its library, or an extension that is built for one version only.
+/// Reads Python's version from the name of an interpreter, its library, or an extension that is
+/// built for one version only.
 fn python_of_file(name: &str) -> Option<PythonVersion> {
     if let Some((_, tag)) = name.split_once(".cpython-3") {
         let minor = tag.split(|c: char| !c.is_ascii_digit()).next()?;
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn two_pythons_or_none_are_not_guessed_between() {
+    fn two_pythons_or_none_mean_unknown() {
         let line = |path| format!("7f00-7f01 r-xp 00000000 fe:01 7 {path}\n");
         let two = line("/a/_x.cpython-39-x86_64-linux-gnu.so") + &line("/lib/libpython3.11.so.1.0");
         assert_eq!(Mapped::of(&two).python, None);
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_packages_of_what_is_no_python_do_not_count() {
+    fn packages_of_other_programs_do_not_count() {
         let dir = tempfile::TempDir::new().unwrap();
         std::fs::create_dir(dir.path().join("parsl")).unwrap();
         std::fs::write(dir.path().join("parsl/version.py"), "VERSION = '1'").unwrap();

@@ -1,4 +1,4 @@
-//! The interchange that the submit side's Parsl brings along, and how its executor speaks.
+//! The interchange that the submit side's Parsl contains, and the protocol that its executor uses.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,23 +10,24 @@ use super::{SubmitVersions, find};
 use crate::releases::{Standing, standing};
 
 const MODULE: &str = "parsl.executors.high_throughput.interchange";
-/// The executor, below Parsl's directory; 40 KB in 2026.
+/// The executor's source below Parsl's directory; it has 40 KB in 2026.
 const EXECUTOR: &str = "executors/high_throughput/executor.py";
 const MAX_EXECUTOR_BYTES: u64 = 4 << 20;
-/// What an executor has that is told and does not ask: the type of a message.
+/// A message type in the source of executors that receive observations instead of sending commands.
 const MARK: &str = "manager-observation";
 
-/// A program that reads its configuration as we do.
+/// Parsl's own interchange: it reads the same start-up configuration as this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnInterchange {
-    /// Its file.
+    /// The program's file.
     pub program: PathBuf,
-    /// What it is started with.
+    /// The program's arguments.
     pub arguments: Vec<OsString>,
 }
 
-/// What HTEX would start without us: the script on PATH, else the module in the environment where
-/// Parsl was found. A wrapper that is no Python is not taken, as it may lead back here.
+/// Returns the interchange that HTEX would start without this program: the script on PATH, else the
+/// module in the environment with the Parsl that was found. A wrapper that is not a Python script
+/// is skipped, because it may start this program again.
 #[must_use]
 pub fn own_interchange(hints: &Hints, found: &SubmitVersions) -> Option<OwnInterchange> {
     let script = Script::on_path(&hints.path, &hints.own_exe);
@@ -36,7 +37,7 @@ pub fn own_interchange(hints: &Hints, found: &SubmitVersions) -> Option<OwnInter
             arguments: Vec::new(),
         });
     }
-    // <prefix>/lib/python3.11/site-packages/parsl
+    // The package is <prefix>/lib/python3.11/site-packages/parsl.
     let prefix = found.package.as_deref()?.ancestors().nth(4)?;
     let names = found
         .python
@@ -50,11 +51,11 @@ pub fn own_interchange(hints: &Hints, found: &SubmitVersions) -> Option<OwnInter
     })
 }
 
-/// Whether the executor waits to be told, instead of asking by commands. Its source decides, and
-/// where that cannot be read, whether its release is newer than those that are known to ask.
+/// Whether the executor waits for observations instead of sending commands. The executor's source
+/// decides. If it cannot be read, the executor waits if its release is newer than the tested ones.
 #[must_use]
 pub fn awaits_observations(hints: &Hints) -> bool {
-    // Flags name releases, and no places.
+    // The flags are left out: they give versions but no directories.
     let found = find(&Hints {
         python_flag: None,
         parsl_flag: None,
@@ -103,7 +104,7 @@ mod tests {
             }
         }
 
-        /// As if this program were installed here.
+        /// Hints as if this program were installed in this directory.
         fn hints(&self, path: &str) -> Hints {
             Hints {
                 python_flag: None,
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_of_the_executor_decides_how_it_speaks() {
+    fn the_executors_source_decides_its_protocol() {
         let asks = "self.command_client.run('WORKER_BINDS')";
         let waits = "elif msg['type'] == 'manager-observation':";
         for (version, executor, is_told) in [

@@ -1,15 +1,15 @@
-//! Python's version, as far as it has to agree.
+//! The part of Python's version on which the submit side and the managers must agree.
 
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
-/// The part of Python's version that has to agree: pickled code depends on it.
+/// The part of Python's version that must agree, because pickled code depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PythonVersion {
-    /// 3.
+    /// The major version: 3.
     pub major: u16,
-    /// 11, in 3.11.7.
+    /// The minor version, such as 11 in 3.11.7.
     pub minor: u16,
 }
 
@@ -19,7 +19,7 @@ impl fmt::Display for PythonVersion {
     }
 }
 
-/// Not a version of Python.
+/// The text is not a version of Python.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a Python version looks like 3.11")]
 pub struct BadPythonVersion;
@@ -30,7 +30,7 @@ impl From<ParseIntError> for BadPythonVersion {
     }
 }
 
-/// Takes `3.11`, and `3.11.7` or `3.14.0rc1` as well.
+/// Parses `3.11`, and also `3.11.7` or `3.14.0rc1`.
 impl FromStr for PythonVersion {
     type Err = BadPythonVersion;
 

@@ -9,10 +9,11 @@ use super::files::{candidates, read_text};
 use super::layout::{prefix_of, python_of_name};
 use super::python_version::PythonVersion;
 
-/// What HTEX runs if it is told nothing else.
+/// The program that HTEX runs by default.
 const NAME: &str = "interchange.py";
-/// The first two lines are in here: the kernel reads 256 bytes of the first, and behind it pip
-/// may spell the interpreter's path, of up to 4,096.
+/// Longest part of a script that is read. It contains the first two lines: the kernel reads 256
+/// bytes of the first, and pip may write the interpreter's path, of up to 4,096 bytes, into the
+/// second.
 const MAX_HEAD_BYTES: u64 = 8 << 10;
 const ELF: &[u8] = b"\x7fELF";
 
@@ -20,18 +21,19 @@ const ELF: &[u8] = b"\x7fELF";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Script {
     pub(super) path: PathBuf,
-    /// The Python that its first line names.
+    /// The Python that the script's first lines name.
     pub(super) interpreter: Option<PathBuf>,
 }
 
 impl Script {
-    /// The first one on PATH that is not this program: it may be installed by that name, too.
+    /// Finds the first `interchange.py` on PATH that is not this program, which may be installed by
+    /// that name, too.
     pub(super) fn on_path(path: &OsStr, own_exe: &Path) -> Option<Self> {
         let own = fs::metadata(own_exe).ok();
         let found = candidates(path, NAME).find_map(|(file, metadata)| {
             let is_own = own.as_ref().is_some_and(|own| same_file(own, &metadata));
             let head = read_text(&file, MAX_HEAD_BYTES)?;
-            // Any binary by this name is a copy of ours, or as little a script as ours.
+            // A binary with this name is a copy of this program, or at least not a script.
             (!is_own && !head.as_bytes().starts_with(ELF)).then_some((file, head))
         });
         let (file, head) = found?;
@@ -42,10 +44,10 @@ impl Script {
         })
     }
 
-    /// Where its environment may be, the likeliest first.
+    /// Returns the possible prefixes of the script's environment, the likeliest first.
     pub(super) fn prefixes(&self) -> impl Iterator<Item = PathBuf> {
         let resolved = fs::canonicalize(&self.path).ok();
-        // The interpreter's links stay: they lead out of a virtual environment.
+        // The interpreter's links are not resolved, because they lead out of a virtual environment.
         let interpreter = self.interpreter.clone();
         let files = [Some(self.path.clone()), interpreter, resolved];
         files
@@ -54,13 +56,14 @@ impl Script {
             .filter_map(|file| prefix_of(&file))
     }
 
-    /// The Python that the interpreter's name tells, as in `/usr/bin/python3.11`.
+    /// Returns the version of Python in the interpreter's name, as in `/usr/bin/python3.11`.
     pub(super) fn named_python(&self) -> Option<PythonVersion> {
         python_of_name(self.interpreter.as_ref()?.file_name()?.to_str()?)
     }
 }
 
-/// The interpreter of a Python script, by its first lines and, if these name none, by `path`.
+/// Returns the interpreter that a Python script's first lines name; a name without a directory is
+/// looked up in `path`.
 #[must_use]
 pub fn interpreter_of(script: &Path, path: &OsStr) -> Option<PathBuf> {
     interpreter(&read_text(script, MAX_HEAD_BYTES)?, path)
@@ -70,8 +73,8 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// The Python that a script's first lines name: directly, by `env`, or as pip writes it where
-/// the path is too long for a first line or has a blank in it.
+/// Returns the Python that a script's first lines name. They name it directly, through `env`, or in
+/// pip's form for a path that is too long for a first line or contains a blank.
 fn interpreter(head: &str, path: &OsStr) -> Option<PathBuf> {
     let mut lines = head.lines();
     let mut words = lines.next()?.strip_prefix("#!")?.split_ascii_whitespace();
@@ -92,7 +95,7 @@ fn interpreter(head: &str, path: &OsStr) -> Option<PathBuf> {
     (name.starts_with("python") || name.starts_with("pypy")).then_some(named)
 }
 
-/// pip's `'''exec' /path/to/python "$0" "$@"`.
+/// Parses pip's line `'''exec' /path/to/python "$0" "$@"`.
 fn execed(line: &str) -> Option<&str> {
     let command = line.strip_prefix("'''exec' ")?;
     match command.strip_prefix('"') {

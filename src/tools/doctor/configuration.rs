@@ -1,4 +1,4 @@
-//! A configuration that is to be started: all checks, one after another.
+//! Examines a configuration before its start: runs all checks, one after another.
 
 mod checks;
 mod description;
@@ -27,7 +27,7 @@ use kind::Kind;
 
 pub(super) use checks::versions::window;
 
-/// Has the user's Python load the configuration.
+/// The script by which the user's Python loads the configuration.
 const QUESTION: &str = include_str!("configuration/question.py");
 const FACTORIES: &str = include_str!("configuration/factories.py");
 const SURROUNDINGS: &str = include_str!("configuration/surroundings.py");
@@ -72,7 +72,7 @@ fn more_time(reason: &NoAnswer) -> &'static str {
     }
 }
 
-/// A file, and how it is loaded.
+/// A configuration file, and how to load it.
 pub(super) struct Loading<'a> {
     file: &'a PathBuf,
     arguments: &'a Arguments,
@@ -80,7 +80,7 @@ pub(super) struct Loading<'a> {
 }
 
 impl<'a> Loading<'a> {
-    /// With the Python that is named, or the one that is found.
+    /// Prepares to load `file`, with the Python that the arguments name or else the one on PATH.
     pub(super) fn of(file: &'a PathBuf, arguments: &'a Arguments) -> Result<Self, NotExamined> {
         if !file.is_file() {
             return Err(NotExamined::FileMissing(file.clone()));
@@ -98,7 +98,7 @@ impl<'a> Loading<'a> {
         })
     }
 
-    /// Told before it is done.
+    /// Describes the loading; printed before the file is loaded.
     pub(super) fn does(&self) -> String {
         let (file, it) = (self.file.display(), self.interpreter.display());
         match self.arguments.run {
@@ -185,7 +185,7 @@ impl<'a> Loading<'a> {
         .shown_by(&trouble.why)
     }
 
-    /// The command that runs the file as it was loaded.
+    /// Returns the shell command that runs the file in the same way as it was loaded.
     fn as_program(&self, set_up: &SetUp) -> String {
         let python = shell_word(&self.interpreter);
         let mut words = match &set_up.package {
@@ -223,7 +223,7 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// `my_config.py, line 3: import nowhere`.
+/// Formats a place in a file: `my_config.py, line 3: import nowhere`.
 fn place_in(file: &Path, line: Option<&str>) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     match line {
@@ -232,7 +232,7 @@ fn place_in(file: &Path, line: Option<&str>) -> String {
     }
 }
 
-/// What is in the file and was not seen, each with its reason.
+/// Lists what in the file was not loaded, called or done, each with its reason.
 fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
     let mut reasons = Vec::new();
     for trouble in set_up.troubles.iter().filter(|trouble| !trouble.is_fault) {
@@ -251,7 +251,7 @@ fn not_loaded(file: &Path, set_up: &SetUp, said: &str) -> Vec<String> {
         reasons.push(format!("{of}{why} ({place})"));
     }
     for what in &set_up.not_done {
-        // A reason why it was not loaded says so already.
+        // The reason for a failure to load may mention this action already.
         if !reasons.iter().any(|reason| reason.contains(&what.would)) {
             let place = place_in(file, what.line.as_deref());
             let would = &what.would;
@@ -324,7 +324,8 @@ fn examine_program(
 fn examine_network(executor: &Executor, found: &mut Vec<Finding>, diagnosis: &mut Diagnosis) {
     diagnosis.examined("addresses");
     let of_managers = address::of_managers(executor);
-    // At an address that is no good, no port is either.
+    // If the address is wrong, no port can be used there, and a finding about ports says nothing
+    // new.
     let is_sound = of_managers
         .iter()
         .all(|finding| finding.severity != Severity::Problem);

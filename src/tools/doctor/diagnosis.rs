@@ -1,4 +1,4 @@
-//! All that was found about one configuration or one run, as people read it and as programs do.
+//! All findings about one configuration or one run, as text for people and as JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -7,18 +7,18 @@ use serde::Serialize;
 use crate::shared::finding::{Finding, Severity, worst};
 use crate::shared::words::paragraph;
 
-/// Which meaning the fields of the JSON document have.
+/// Version of the JSON document, which defines the meaning of its fields.
 const FORMAT: u32 = 1;
 const COLUMNS: usize = 92;
 
-/// All that there is to say about a set-up or a run.
+/// All that `doctor` reports about a configuration or a run.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Diagnosis {
     format: u32,
-    /// What was looked at, in words.
+    /// Description of what was examined.
     pub(super) about: String,
-    /// What was done for it that is more than reading; a text has it said before. Empty if it was
-    /// no more.
+    /// What the examination did apart from reading; empty if nothing. Text output prints this
+    /// before the examination, not in the diagnosis.
     pub(super) does: String,
     findings: Vec<Finding>,
     pub(super) examined: Vec<String>,
@@ -46,7 +46,8 @@ impl Diagnosis {
         }));
     }
 
-    /// Each thing is told once, however many executors it was examined for.
+    /// Adds `what` to the list of examined things: once, however many executors it was examined
+    /// for.
     pub(super) fn examined(&mut self, what: &str) {
         push_new(&mut self.examined, what);
     }
@@ -60,7 +61,7 @@ impl Diagnosis {
     }
 
     /// # Errors
-    /// None that is known: all of it is text.
+    /// None is known, since all values are plain text.
     pub(super) fn as_json(&self) -> Result<String, serde_json::Error> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_stands_behind_the_advice() {
+    fn evidence_follows_the_advice() {
         let mut diagnosis = Diagnosis::new("x");
         let finding = Finding::problem("p", "It is so.").remedy("Do that.");
         diagnosis.add([finding.shown_by("a line").shown_by("another")]);
@@ -182,7 +183,7 @@ mod tests {
         assert!(lines.lines().all(|line| line.len() <= COLUMNS));
         assert_eq!(lines.split_whitespace().count(), 100);
         assert_eq!(paragraph("a\n  b c", "  ", COLUMNS), "  a\n    b c\n");
-        // Also the last one.
+        // The last line, a long list, is also broken.
         let mut diagnosis = Diagnosis::new("x");
         (0..30).for_each(|part| diagnosis.examined(&format!("part {part}")));
         let text = diagnosis.as_text();

@@ -1,4 +1,4 @@
-//! Where the run's files go.
+//! Checks of the file system that a run's files are written to.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use nix::unistd::{AccessFlags, access};
 use crate::shared::finding::Finding;
 use crate::shared::words::shell_word;
 
-/// Logs of a run that is left alone take some tens of MB.
+/// The logs of an unattended run take some tens of MB.
 const FREE_BYTES_MIN: u64 = 64 << 20;
-/// File systems of several machines, by the kernel's numbers.
+/// Network file systems, by the kernel's magic numbers.
 const NETWORK: [(u32, &str); 9] = [
     (0x6969, "NFS"),
     (0x0BD0_0BD0, "Lustre"),
@@ -24,7 +24,7 @@ const NETWORK: [(u32, &str); 9] = [
     (0xAAD7_AAEA, "PanFS"),
 ];
 
-/// `run_dir`, of which the last parts need not be there yet.
+/// Examines `run_dir`, whose last parts need not exist yet.
 pub(super) fn run_dir(run_dir: &Path) -> Vec<Finding> {
     let Some(there) = existing(run_dir) else {
         return Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn run_dir(run_dir: &Path) -> Vec<Finding> {
     found
 }
 
-/// On the file system of `there`, for `place`.
+/// Warns if the file system of `there` has little room left for `place`.
 pub(super) fn room_left(there: &Path, place: &Path) -> Option<Finding> {
     let free = statvfs(there).ok()?;
     let bytes = free.blocks_available().saturating_mul(free.fragment_size());
@@ -71,7 +71,7 @@ pub(super) fn room_left(there: &Path, place: &Path) -> Option<Finding> {
 
 fn network(there: &Path) -> Option<Finding> {
     let kind = statfs(there).ok()?.filesystem_type().0;
-    // Numbers of 32 bits, in whatever width and sign the system has.
+    // Magic numbers have 32 bits, but the width and sign of the field depend on the system.
     let (_, name) = NETWORK.iter().find(|(number, _)| kind as u32 == *number)?;
     Some(
         Finding::note("network-file-system", format!("run_dir is on {name}."))
@@ -80,7 +80,7 @@ fn network(there: &Path) -> Option<Finding> {
     )
 }
 
-/// The nearest part that is there.
+/// Returns the nearest existing part of a path: the path itself or an ancestor.
 fn existing(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     path.ancestors()
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_go_into_a_directory() {
+    fn a_run_dir_below_a_file_is_reported() {
         let place = tempfile::tempdir().unwrap();
         assert!(
             run_dir(&place.path().join("runinfo/deep"))

@@ -1,4 +1,4 @@
-//! An endpoint of Globus Compute: whether htex-interchange would serve it, and by which way.
+//! An endpoint of Globus Compute: whether htex-interchange would serve it, and in which way.
 
 mod set_up;
 mod ways;
@@ -25,7 +25,7 @@ use set_up::SetUp;
 use ways::Command;
 
 const QUESTION: &str = include_str!("endpoint/question.py");
-/// Engines that start an interchange, and those that have workers of their own.
+/// Engines that start an interchange. `WITHOUT` lists engines that have their own workers.
 const WITH_INTERCHANGE: [&str; 2] = ["GlobusComputeEngine", "GlobusMPIEngine"];
 const WITHOUT: [&str; 2] = ["ThreadPoolEngine", "ProcessPoolEngine"];
 
@@ -46,7 +46,8 @@ pub(super) enum NotExamined {
     Unanswered { python: PathBuf, reason: NoAnswer },
 }
 
-/// Asks `named`, or the Python of the command on PATH, about the endpoint in `directory`.
+/// Examines the endpoint in `directory`. Uses the Python `named`, or else that of the command on
+/// PATH.
 pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosis, NotExamined> {
     let directory = directory
         .canonicalize()
@@ -60,7 +61,7 @@ pub(super) fn examine(directory: &Path, named: Option<&Path>) -> Result<Diagnosi
     let mut python = python.ok_or(NotExamined::PythonMissing)?;
     let mut set_up = ask(&python, &directory)?;
     let mut command = Command::on(set_up.command_path());
-    // The endpoint's environment may lead to another one than that which was asked.
+    // The endpoint's environment may lead to another Python than the first one.
     if let Some(other) = command.python().filter(|other| !set_up.is_of(other)) {
         set_up = ask(&other, &directory)?;
         python = other;
@@ -117,7 +118,7 @@ fn examine_environment(set_up: &SetUp, diagnosis: &mut Diagnosis) {
     }
 }
 
-/// Those of ours that run for it now.
+/// Reports the running interchanges of htex-interchange that serve the endpoint.
 fn serving(directory: &Path) -> Vec<Finding> {
     let told = |found: Found| match found.answer {
         Answer::Told { document, .. } => Some(document),
@@ -137,13 +138,14 @@ fn serving(directory: &Path) -> Vec<Finding> {
         .collect()
 }
 
-/// The user endpoint whose directory has changed last, as it does when a run begins.
+/// Returns the user endpoint whose directory changed last. The directory changes when a run begins.
 fn last_run(directory: &Path) -> Option<PathBuf> {
     let changed = |place: &PathBuf| fs::metadata(place).and_then(|it| it.modified()).ok();
     user_endpoints(directory).into_iter().max_by_key(changed)
 }
 
-/// By the words of its template, which is no YAML before it is filled in.
+/// Reports a template that names only engines without an interchange. The template is searched as
+/// text, because it is no YAML before its options are filled in.
 fn without_interchange(directory: &Path) -> Option<Finding> {
     let template = fs::read_to_string(directory.join(TEMPLATE)).ok()?;
     let names = |engines: &[&str]| engines.iter().any(|engine| template.contains(engine));
@@ -161,7 +163,7 @@ fn without_interchange(directory: &Path) -> Option<Finding> {
     })
 }
 
-/// The line that names such an engine.
+/// Returns the line that names an engine without an interchange.
 fn named_in(template: &str) -> &str {
     let mut lines = template.lines();
     let line = lines.find(|line| WITHOUT.iter().any(|engine| line.contains(engine)));

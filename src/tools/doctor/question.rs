@@ -1,4 +1,4 @@
-//! Asks the user's Python, which may load what the user wrote, and does not wait for ever.
+//! Runs a script by the user's Python, which may load the user's file, with time limits.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
@@ -15,26 +15,26 @@ use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use submit_side::children;
 
-/// Until a script says that it loads, or has told everything. Parsl takes a second from a warm
-/// disk, and may take long from a network file system.
+/// Time limit until a script reports that it loads the user's file, or gives its whole answer. An
+/// import of Parsl takes a second from a warm disk, and may take long from a network file system.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
-/// What the user wrote, if nobody says another time.
+/// Default time limit for loading the user's file.
 pub(super) const LOADED_WITHIN: Duration = Duration::from_secs(60);
-/// What the script itself may then take, a selector's second process included.
+/// Time limit for the script's own work after loading, including a selector's second process.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const STDERR_BYTES_MAX: usize = 64 << 10;
-/// Who keeps standard error open beyond the end is not waited for.
+/// Time limit for the end of standard error, which another process may keep open.
 const STDERR_WITHIN: Duration = Duration::from_millis(200);
 
-/// Why there is no answer.
+/// Why Python gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
     #[error("{0} cannot be run: {1}")]
     NotRun(String, std::io::Error),
     #[error("Python told nothing in {} s", BEGUN_WITHIN.as_secs())]
     NotBegun,
-    /// The user's file does not come to its end.
+    /// Loading the user's file did not end.
     #[error("it was not loaded in {} s", .0.as_secs())]
     NotLoaded(Duration),
     #[error("Python ended before it had told anything:\n{0}")]
@@ -43,16 +43,16 @@ pub(super) enum NoAnswer {
     Unreadable(serde_json::Error),
 }
 
-/// What is run, and what it is given.
+/// A script to run, and its arguments.
 pub(super) struct Question<'a> {
     pub(super) python: &'a Path,
     pub(super) script: &'a str,
     pub(super) arguments: Vec<&'a OsStr>,
-    /// The time that what the user wrote may take.
+    /// Time limit for loading the user's file.
     pub(super) loaded_within: Duration,
 }
 
-/// What `script` says about `place`, run by `python`: a line of JSON.
+/// Runs `script` by `python` with the argument `place`, and returns its answer, a line of JSON.
 pub(super) fn ask<T: DeserializeOwned>(
     python: &Path,
     script: &str,
@@ -69,7 +69,7 @@ pub(super) fn ask<T: DeserializeOwned>(
 }
 
 impl Question<'_> {
-    /// The answer, a line of JSON, and what was written to standard error until then.
+    /// Runs the script. Returns its answer, a line of JSON, and what was written to standard error.
     pub(super) fn ask<T: DeserializeOwned>(&self) -> Result<(T, String), NoAnswer> {
         children::keep_descriptors_to_ourselves();
         let not_run = |error| NoAnswer::NotRun(self.python.display().to_string(), error);
@@ -79,7 +79,8 @@ impl Question<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // So that what it has started is ended with it.
+            // With its own process group, the script can be killed together with the processes that
+            // it started.
             .process_group(0)
             .spawn()
             .map_err(not_run)?;
@@ -102,7 +103,7 @@ impl Question<'_> {
     }
 }
 
-/// The document; empty if there is none.
+/// Waits for the answer and returns it; empty if Python ended without one.
 fn wait_for(lines: &Receiver<String>, loaded_within: Duration) -> Result<String, NoAnswer> {
     let first = match lines.recv_timeout(BEGUN_WITHIN) {
         Ok(line) => line,
@@ -112,7 +113,7 @@ fn wait_for(lines: &Receiver<String>, loaded_within: Duration) -> Result<String,
     if first.trim_end() != "loading" {
         return Ok(first);
     }
-    // The script's own part begins when the file is loaded, and says so.
+    // The script reports the end of loading; its own work begins then.
     match lines.recv_timeout(loaded_within) {
         Err(RecvTimeoutError::Timeout) => return Err(NoAnswer::NotLoaded(loaded_within)),
         Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
@@ -140,7 +141,7 @@ fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// The last part of what is written, once that has ended.
+/// Reads a pipe to its end, and then sends the last part.
 fn last_of(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, last) = mpsc::channel();
     thread::spawn(move || {
@@ -156,7 +157,7 @@ fn last_of(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
     last
 }
 
-/// With its whole process group, if it did not come to its end by itself.
+/// Waits for the child's end. If the child hangs, first kills its whole process group.
 fn end(child: &mut Child, hangs: bool) {
     if hangs && let Ok(id) = i32::try_from(child.id()) {
         let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);

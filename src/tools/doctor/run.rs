@@ -1,4 +1,4 @@
-//! A run that was: what its files say went wrong.
+//! Examines a run that has ended or still goes on: what its files say went wrong.
 
 mod blocks;
 mod causes;
@@ -29,7 +29,7 @@ use managers::Managers;
 use parsl_log::ParslLog;
 use places::{Places, log_of};
 
-/// It is no run's directory.
+/// The directory does not belong to a run.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{}: neither a run's directory nor an executor's in it: looked for parsl.log, parsl.jsonlog, \
@@ -39,10 +39,11 @@ use places::{Places, log_of};
 )]
 pub(super) struct NoRun(PathBuf);
 
-/// All that the files in `directory` say, and the interchange if it still runs.
+/// Examines all files of the run that `directory` belongs to, and its interchanges if they still
+/// run.
 ///
 /// # Errors
-/// It is no run's directory.
+/// `directory` does not belong to a run.
 pub(super) fn examine(directory: &Path) -> Result<Diagnosis, NoRun> {
     let found = Places::of(directory);
     let Places { run, executors } = found.ok_or_else(|| NoRun(directory.to_owned()))?;
@@ -68,8 +69,8 @@ pub(super) fn examine(directory: &Path) -> Result<Diagnosis, NoRun> {
     Ok(diagnosis)
 }
 
-/// What its interchanges say of a run that goes on, though `directory` was removed; None if there
-/// is none.
+/// Queries the interchanges of a run that goes on although `directory` was removed. Returns None if
+/// no such interchange runs.
 pub(super) fn examine_removed(directory: &Path) -> Option<Diagnosis> {
     if directory.exists() {
         return None;
@@ -135,8 +136,9 @@ fn examine_executor(run: &Path, directory: &Path, parsl: &ParslLog, diagnosis: &
     diagnosis.add_about(&label, found);
 }
 
-/// `may_run`: the interchange does, or nothing shows its end. `is_early`: its first blocks have
-/// hardly had the time to begin. What a block prints as it starts is no failure.
+/// Reports that no manager registered. `may_run`: the interchange runs, or nothing shows its end.
+/// `is_early`: its first blocks have hardly had time to begin. Then the output of a block does not
+/// count as a failure.
 fn never_registered(
     blocks: &Blocks,
     log: &Log,
@@ -151,7 +153,8 @@ fn never_registered(
     never.then(|| blocks.never_registered(submitted, starts))
 }
 
-/// The executor's, and below worker_logdir_root.
+/// Returns the directories with managers' logs: the executor's own, and those below each
+/// worker_logdir_root.
 fn logdirs(directory: &Path, label: &str, parsl: &ParslLog) -> Vec<PathBuf> {
     let roots = parsl.worker_logdir_roots();
     let elsewhere = roots.iter().map(|root| root.join(label));
@@ -174,7 +177,7 @@ fn tell_what_was_read(blocks: &Blocks, managers: &Managers, diagnosis: &mut Diag
     }
 }
 
-/// Lines of ours have codes.
+/// Reports that the log is not htex-interchange's, whose lines would have codes.
 fn not_ours(log: &Log) -> Option<Finding> {
     if log.lines.iter().any(|line| line.coded.code.is_some()) {
         return None;

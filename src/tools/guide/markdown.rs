@@ -1,6 +1,6 @@
-//! As much of Markdown as the guide's pages use, set in plain lines: headings, paragraphs, lists,
-//! tables, and blocks of code as they are. What stands between backquotes keeps them, so that a
-//! command is seen for what it is.
+//! Formats Markdown as plain lines, as far as the guide's pages use Markdown: headings, paragraphs,
+//! lists, tables, and blocks of code. Text in backquotes keeps its backquotes, so that commands are
+//! recognizable.
 
 use ::guide::lookup::{self, definition, definitions};
 
@@ -8,11 +8,11 @@ use super::table::table;
 use crate::shared::paper::Paper;
 use crate::shared::words::{width, wrapped};
 
-/// Lines are broken here at the latest; longer ones are not read easily.
+/// Maximum columns of a line: longer lines are hard to read.
 const COLUMNS_MAX: usize = 92;
 const CODE_INDENT: &str = "    ";
 
-/// Sets `markdown` for `paper`.
+/// Formats `markdown` for `paper`.
 pub(super) fn rendered(markdown: &str, paper: &Paper) -> String {
     let columns = paper.text_columns.min(COLUMNS_MAX);
     let names: Vec<&str> = definitions(markdown).map(|(name, _)| name).collect();
@@ -35,7 +35,7 @@ pub(super) fn rendered(markdown: &str, paper: &Paper) -> String {
     let mut text = String::new();
     for (number, set) in set.enumerate() {
         let is_item = |number: usize| matches!(blocks.get(number), Some(Block::Item(..)));
-        // Items of one list stand close to each other.
+        // There is no blank line between items of a list.
         if number > 0 && !(is_item(number) && is_item(number - 1)) {
             text.push('\n');
         }
@@ -47,16 +47,16 @@ pub(super) fn rendered(markdown: &str, paper: &Paper) -> String {
 enum Block {
     Heading(usize, String),
     Paragraph(String),
-    /// Its indent, what stands in front of it, and its text.
+    /// An item of a list: its indent, its mark, and its text.
     Item(usize, String, String),
     Code(Vec<String>),
-    /// The first row is the head.
+    /// The rows of a table, of which the first is the head.
     Table(Vec<Vec<String>>),
 }
 
 fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    // Whether the next line of text goes on with the last block.
+    // Whether the next line of text continues the last block.
     let mut is_open = false;
     let mut lines = markdown.lines();
     while let Some(line) = lines.next() {
@@ -108,7 +108,7 @@ fn add_row(blocks: &mut Vec<Block>, line: &str, is_open: bool) {
     }
 }
 
-/// `- text` or `1. text`: what stands in front, and the text.
+/// Splits the item of a list, `- text` or `1. text`, into its mark and its text.
 fn item_of(line: &str) -> Option<(&str, &str)> {
     let (mark, text) = line.split_once(' ')?;
     let number = mark.strip_suffix('.').unwrap_or_default();
@@ -134,7 +134,7 @@ fn joined(lines: &[String], indent: &str) -> String {
     indented.collect()
 }
 
-/// Without the marks of emphasis and of links; what stands between backquotes stays as it is.
+/// Removes marks of emphasis and links. Text in backquotes stays unchanged.
 fn inline(text: &str, names: &[&str]) -> String {
     let parts = text
         .split('`')
@@ -151,7 +151,7 @@ fn unmarked(text: &str, names: &[&str]) -> String {
     for name in names {
         text = text.replace(&format!("[{name}]"), name);
     }
-    // `[words](target)`: an address is worth reading, a path of the repository too.
+    // The target of `[words](target)`, an address or a path in the repository, is shown, too.
     while let Some((before, rest)) = text.split_once('[') {
         let Some((words, (target, after))) = rest
             .split_once("](")
@@ -164,7 +164,7 @@ fn unmarked(text: &str, names: &[&str]) -> String {
     without_emphasis(&text)
 }
 
-/// `*word*` is emphasis; a star between blanks is one.
+/// Removes the stars of `*word*`. A star between blanks is an ordinary star.
 fn without_emphasis(text: &str) -> String {
     let mut shown = String::new();
     let mut before = ' ';

@@ -1,16 +1,16 @@
-//! A table in columns; where they would be too narrow to read, each row as a paragraph.
+//! A table in columns. If the columns would be too narrow to read, each row is a paragraph instead.
 
 use crate::shared::paper::Paper;
 use crate::shared::words::{paragraph, width, wrapped};
 
 const BETWEEN: usize = 2;
-/// A column of running text that is narrower is not read easily.
+/// Minimum columns of running text: narrower text is hard to read.
 const TEXT_MIN: usize = 24;
-/// And of a text in more lines than these, beside others, one loses the row.
+/// Maximum lines of a cell beside others: with more, the reader loses the row.
 const LINES_MAX: usize = 6;
 const INDENT: &str = "    ";
 
-/// The first row is the head.
+/// Formats a table, whose first row is the head.
 pub(super) fn table(rows: &[Vec<String>], columns: usize, paper: &Paper) -> String {
     let Some((head, body)) = rows.split_first() else {
         return String::new();
@@ -21,14 +21,15 @@ pub(super) fn table(rows: &[Vec<String>], columns: usize, paper: &Paper) -> Stri
     }
 }
 
-/// None where the table does not fit.
+/// Returns the widths of the columns; None if the table does not fit.
 fn widths(rows: &[Vec<String>], columns: usize) -> Option<Vec<usize>> {
     let count = rows.iter().map(Vec::len).max()?;
     let column = |number: usize| rows.iter().filter_map(move |row| row.get(number));
     let natural: Vec<usize> = (0..count)
         .map(|number| column(number).map(|cell| width(cell)).max().unwrap_or(0))
         .collect();
-    // No command is broken, and no column of text is a ribbon.
+    // A column is at least as wide as its longest word or command, and as readable text
+    // (`TEXT_MIN`).
     let least = |number: usize| {
         let pieces = column(number).flat_map(|cell| wrapped(cell, 1));
         let longest = pieces.map(|piece| width(&piece)).max().unwrap_or(0);
@@ -38,7 +39,7 @@ fn widths(rows: &[Vec<String>], columns: usize) -> Option<Vec<usize>> {
     let room = columns.checked_sub(BETWEEN * (count - 1))?;
     let mut spare = room.checked_sub(widths.iter().sum())?;
     while spare > 0 {
-        // Whoever is cut most gets the next column.
+        // The column that lacks most of its natural width gets the next free column of the screen.
         let short = |number: &usize| natural[*number] - widths[*number].min(natural[*number]);
         let widest = (0..count)
             .max_by_key(short)
@@ -79,7 +80,7 @@ fn in_columns(head: &[String], body: &[Vec<String>], widths: &[usize], paper: &P
     text
 }
 
-/// One row, in as many lines as its longest cell takes.
+/// Formats a row, in as many lines as its longest cell takes.
 fn line_of(row: &[String], widths: &[usize]) -> String {
     let cells: Vec<Vec<String>> = row
         .iter()
@@ -120,7 +121,7 @@ fn in_paragraphs(head: &[String], body: &[Vec<String>], columns: usize, paper: &
             .zip(rest)
             .filter(|(_, cell)| !cell.is_empty())
         {
-            // With one more column its name says nothing new.
+            // If the table has only two columns, the name of the second adds nothing.
             let named = match rest.len() {
                 1 => cell.clone(),
                 _ => format!("{name}: {cell}"),
@@ -144,7 +145,7 @@ mod tests {
     const LONG: &str = "a cell whose text is longer than any column here would have room for";
 
     #[test]
-    fn long_cells_are_broken_and_rows_stand_apart() {
+    fn long_cells_are_wrapped_and_rows_are_separated() {
         let told = set(&[&["name", "what"], &["`a`", LONG], &["b", "short"]], 40);
         let wanted = "name  what\n----  ----------------------------------\n\
                       `a`   a cell whose text is longer than\n\
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_for_columns_is_told_row_by_row() {
+    fn a_table_without_room_is_printed_row_by_row() {
         let told = set(
             &[&["name", "one", "two"], &["`a b c d e f g h`", LONG, LONG]],
             40,

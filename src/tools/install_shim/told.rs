@@ -1,4 +1,4 @@
-//! What a person is told of a shim: who finds it, and what to do so that it is found.
+//! Tells the user which programs find a shim, and what to do so that they find it.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,8 +11,8 @@ use submit_side::versions::candidates;
 use super::NAME;
 use crate::endpoint_command;
 
-/// Which interchange.py a Parsl that is started from here would run, and what to do if `wanted`
-/// and that is not ours.
+/// Describes which interchange.py a Parsl that is started from here would run. If `wanted` and that
+/// is not this shim, also describes how to change it.
 pub(super) fn of_parsl(directory: &Path, wanted: bool) -> String {
     let path = env::var_os("PATH").unwrap_or_default();
     let winner = candidates(&path, NAME).next().map(|(file, _)| file);
@@ -45,7 +45,8 @@ pub(super) fn of_parsl(directory: &Path, wanted: bool) -> String {
     told
 }
 
-/// How an endpoint comes to find it, if it is `wanted`; what is left to do if not.
+/// Describes how an endpoint finds the shim if it is `wanted`, or else what remains to be done
+/// after its removal.
 pub(super) fn of_endpoints(directory: &Path, wanted: bool) -> String {
     let name = endpoint_command::NAME;
     let path = env::var_os("PATH").unwrap_or_default();
@@ -77,8 +78,9 @@ pub(super) fn of_endpoints(directory: &Path, wanted: bool) -> String {
     }
 }
 
-/// PATH as it is here, behind `directory`, as YAML has it. A user endpoint starts in another
-/// directory than this one, and YAML is text: entries that are relative or no text are left out.
+/// Returns the current PATH with `directory` in front, as a line of YAML. Relative entries are left
+/// out, because a user endpoint starts in another directory. Entries that are not valid UTF-8 are
+/// left out, because YAML is text.
 fn environment_line(directory: &Path, path: &OsStr) -> String {
     let there = env::split_paths(path)
         .filter(|entry| entry.is_absolute() && entry.to_str().is_some() && !same(entry, directory));
@@ -90,7 +92,7 @@ fn environment_line(directory: &Path, path: &OsStr) -> String {
     format!("PATH: '{}'", all.join(":").replace('\'', "''"))
 }
 
-/// Whether both are one directory, by whatever way.
+/// Whether both paths lead to the same directory.
 fn same(one: &Path, other: &Path) -> bool {
     let one = fs::canonicalize(if one.as_os_str().is_empty() {
         Path::new(".")
@@ -100,7 +102,7 @@ fn same(one: &Path, other: &Path) -> bool {
     matches!((one, fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// The line for a shell.
+/// Returns the line for a shell that puts the directory first on PATH.
 fn export(directory: &Path) -> String {
     format!("export PATH={}:\"$PATH\"", quoted(directory.as_os_str()))
 }

@@ -1,4 +1,5 @@
-//! A client of status sockets: one request, one answer, and what it means that there is none.
+//! A client of status sockets: sends one request, reads one answer, and interprets a missing
+//! answer.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -19,14 +20,15 @@ use crate::shared::log_file::logdir_of;
 use crate::shared::process::state_of;
 use crate::shared::words::plain;
 
-/// One that lives answers in milliseconds; one that is stopped never does.
+/// Time limit for an answer. A running interchange answers in milliseconds, a stopped one never.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
-/// A document of 8,192 managers has 3 MB.
+/// Maximum size of an answer. The document of 8,192 managers has 3 MB.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// Before another try, when somebody else's crowd had us turned away.
+/// Pause before the next try after the interchange turned the client away because of too many
+/// others.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// One interchange that listens.
+/// An interchange that listens at a status socket.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) socket: PathBuf,
@@ -37,12 +39,12 @@ pub(crate) struct Found {
 pub(crate) enum Answer {
     Told {
         document: Box<Document>,
-        /// As it came, without the line's end.
+        /// The answer as received, without the end of the line.
         json: String,
     },
-    /// Nothing within [`PATIENCE`].
+    /// No answer within [`PATIENCE`].
     Silent(Silent),
-    /// Something, but no document: why.
+    /// An answer that is no document, and the reason.
     Unclear(String),
 }
 
@@ -50,7 +52,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Silent {
     pub(crate) pid: Option<u32>,
-    /// In the kernel's words: `T (stopped)`.
+    /// The process's state in the kernel's words: `T (stopped)`.
     pub(crate) state: Option<String>,
     pub(crate) logdir: Option<PathBuf>,
 }
@@ -58,13 +60,14 @@ pub(crate) struct Silent {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// Nobody listens there any more.
+    /// No process listens at the socket.
     Nobody,
     Silence,
     Trouble(io::Error),
 }
 
-/// None if nobody listens there: what a killed one of this machine left is swept away.
+/// Asks the interchange at `socket` for its status. Returns None if no process listens there.
+/// Removes a socket that a killed process of this machine left behind.
 pub(crate) fn ask_one(socket: &Path) -> Option<Found> {
     let answer = match ask(socket, &Request::Status, PATIENCE) {
         Ok(bytes) => read(&bytes),
@@ -81,10 +84,10 @@ pub(crate) fn ask_one(socket: &Path) -> Option<Found> {
     Some(Found { socket, answer })
 }
 
-/// One request, one answer.
+/// Sends one request and returns its answer.
 ///
 /// # Errors
-/// Nobody listens, or nobody answers within `patience`, or something else is wrong.
+/// No process listens, none answers within `patience`, or another error occurred.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the system has many kinds of errors"
@@ -96,7 +99,8 @@ pub(crate) fn ask(
 ) -> Result<Vec<u8>, Unanswered> {
     let give_up = Instant::now() + patience;
     loop {
-        // Whoever came before too many others is turned away, and asks again.
+        // If too many clients are connected, the interchange turns this one away, which then tries
+        // again.
         match ask_once(socket, request, give_up) {
             Ok(answer) if !answer.is_empty() => return Ok(answer),
             Ok(_) => {}
@@ -120,7 +124,7 @@ pub(crate) fn ask(
     }
 }
 
-/// Empty if the connection closed without an answer.
+/// Sends one request. The answer is empty if the connection closed without one.
 fn ask_once(socket: &Path, request: &Request, give_up: Instant) -> io::Result<Vec<u8>> {
     let mut stream = connected(socket, give_up)?;
     let mut line = serde_json::to_vec(request)?;
@@ -140,7 +144,8 @@ fn ask_once(socket: &Path, request: &Request, give_up: Instant) -> io::Result<Ve
     }
 }
 
-/// With a timeout: where too many wait to be let in, `connect` waits as well.
+/// Connects with a timeout, because `connect` blocks while too many connections wait to be
+/// accepted.
 fn connected(socket_path: &Path, give_up: Instant) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC;
     let stream: OwnedFd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -149,7 +154,7 @@ fn connected(socket_path: &Path, give_up: Instant) -> io::Result<UnixStream> {
     Ok(stream.into())
 }
 
-/// Not nothing: a timeout of nothing is none.
+/// Returns the time left, but at least 1 ms: a timeout of zero would mean no timeout.
 fn left_until(moment: Instant) -> Duration {
     let left = moment.saturating_duration_since(Instant::now());
     left.max(Duration::from_millis(1))
@@ -188,9 +193,9 @@ impl Found {
 }
 
 impl Silent {
-    /// From the process that the socket's name tells.
+    /// Reads what is known of the process whose id is in the socket's name.
     fn of(socket: &Path) -> Self {
-        // The number is another process's where it is a container's.
+        // The id in a socket of another container belongs to a different process here.
         let is_of_here = socket_name::is_of_here(socket);
         let Some(pid) = socket_name::pid_in(socket).filter(|_| is_of_here) else {
             return Self::default();
@@ -202,7 +207,7 @@ impl Silent {
         }
     }
 
-    /// `process 4711 does not answer: it is stopped`.
+    /// Describes the silence: `process 4711 does not answer: it is stopped`.
     pub(crate) fn described(&self) -> String {
         let Some(pid) = self.pid else {
             return "It does not answer: it may be stopped. It is a process of another container, \
@@ -230,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_where_nobody_listens_is_swept() {
+    fn a_socket_without_a_listener_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let dead = directory.path().join(socket_name::new(u32::MAX, 1));
         let of_another_machine = directory.path().join("1-0123456789ab-0badf00d.sock");
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_is_not_waited_for() {
+    fn a_silent_process_is_given_up() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("x-silent.sock");
         let _listener = UnixListener::bind(&socket).unwrap();

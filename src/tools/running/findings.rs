@@ -1,4 +1,5 @@
-//! What a document means, in plain words: what is wrong, why nothing moves, and where to look.
+//! What a status document means, in plain words: what is wrong, why tasks do not proceed, and where
+//! to look.
 
 mod causes;
 mod evidence;
@@ -19,7 +20,7 @@ use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::some;
 use status::document::{Document, State};
 
-/// Everything that is to be said about a document, the worst first.
+/// Returns all findings about a document, the worst first.
 pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     let counts = ManagerCounts::of(&document.managers);
     let mut found = Vec::new();
@@ -43,7 +44,7 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     found
 }
 
-/// In a word or a sentence, for the top of a screen.
+/// Returns a summary of the findings for the top of a screen.
 pub(crate) fn verdict(findings: &[Finding]) -> String {
     let count = |severity| {
         let alike = findings.iter().filter(|found| found.severity == severity);
@@ -81,7 +82,8 @@ fn leaving(document: &Document) -> Option<Finding> {
     })
 }
 
-/// Said when nothing worse is: idle, or at work.
+/// Reports that the interchange is idle or at work. The caller adds this only if there is no
+/// problem.
 fn how_it_goes(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     if document.state == State::Leaving || document.queue.tasks > 0 {
         return None;

@@ -1,4 +1,4 @@
-//! What the logs below a directory tell of interchanges that do not answer.
+//! What the logs below a directory show about interchanges that do not answer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use crate::shared::coded::Coded;
 use crate::shared::log_file::{Writer, ends_of, here, is_log};
 use crate::shared::words::plain;
 
-/// From a directory of projects' runs: `runinfo/NNN/LABEL`.
+/// Directory levels from a directory of projects' runs to a log: `runinfo/NNN/LABEL`.
 const DEPTH: usize = 3;
-/// A directory with more than this is not one of runs.
+/// A directory with more entries than this is not a directory of runs.
 const ENTRIES_MAX: usize = 20_000;
-/// What is read of either end of a log.
+/// Bytes read from each end of a log.
 const END_BYTES: u64 = 64 << 10;
 const NO_PLACE: &str = "there is no place for the status socket: ";
 
-/// A line for each log of the latest run below `directories`; empty if there is none.
+/// Returns a line for each log of the latest run below `directories`; empty if there is none.
 pub(crate) fn told_below(directories: &[PathBuf]) -> String {
     let mut logs = Vec::new();
     for directory in directories {
@@ -31,7 +31,7 @@ pub(crate) fn told_below(directories: &[PathBuf]) -> String {
         .collect()
 }
 
-/// Logs, and when they were written last.
+/// Finds logs, with the times of their last changes.
 fn find(
     directory: &Path,
     depth: usize,
@@ -59,7 +59,7 @@ fn find(
     }
 }
 
-/// What became of the interchange whose log this is.
+/// Describes what became of the interchange that wrote this log.
 fn told(log: &Path) -> String {
     let (Ok((head, _)), Ok((tail, _))) = (ends_of(log, END_BYTES, 0), ends_of(log, 0, END_BYTES))
     else {
@@ -93,7 +93,8 @@ fn told(log: &Path) -> String {
     )
 }
 
-/// Of one without last words. `no_place`: why it has no socket.
+/// Describes where the process is whose log has no ending. `no_place`: why the process has no
+/// socket.
 fn where_it_is(pid: u32, writer: Writer, no_place: Option<String>) -> String {
     match (writer, no_place) {
         (Writer::RunsHere, Some(reason)) => format!(
@@ -124,13 +125,14 @@ fn where_it_is(pid: u32, writer: Writer, no_place: Option<String>) -> String {
     }
 }
 
-/// The message of a line that tells of an end.
+/// Returns the message if the line reports the interchange's end.
 fn last_words(line: &str) -> Option<String> {
     let line = Coded::of_line(line)?;
     line.is_end().then_some(line.message)
 }
 
-/// Parsl's line format has `MainProcess-4711`; JSON has `"process": 4711`.
+/// Returns the process id in a line. Parsl's line format has `MainProcess-4711`, JSON has
+/// `"process": 4711`.
 fn process_of(line: &str) -> Option<u32> {
     let marks = ["MainProcess-", "\"process\": ", "\"process\":"];
     let after = marks
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_that_another_process_went_on_from_is_none() {
+    fn an_end_before_a_restart_does_not_count() {
         let place = tempfile::tempdir().unwrap();
         let log = place.path().join("interchange.log");
         let line = |pid: u32, text: &str| format!("1.5 2026-11-30 MainProcess-{pid} {text}\n");
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_an_end_is_told_by_where_its_process_is() {
+    fn a_log_without_an_end_is_described_by_where_its_process_is() {
         let told = |writer| where_it_is(5, writer, None);
         assert!(told(Writer::Elsewhere("login2".to_owned())).contains("started on login2"));
         assert!(told(Writer::WasHere).contains("was killed"));

@@ -1,31 +1,31 @@
-//! Managers counted together: all of them, or those of a block.
+//! Sums over managers: over all of them, or over those of one block.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::shared::words::{duration, some};
 use status::document::{Document, Manager, ManagerState};
 
-/// What there is of some managers.
+/// Sums over some of the managers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ManagerCounts<'a> {
     pub(crate) managers: usize,
     pub(crate) hosts: HashSet<&'a str>,
     pub(crate) workers: i64,
-    /// Tasks that they may hold.
+    /// Tasks that the managers can hold.
     pub(crate) capacity: usize,
     pub(crate) in_flight: usize,
-    /// Tasks that workers can run at a time, and how many of these slots have one.
+    /// Slots: tasks that the workers can run at a time. `busy_slots` of them have a task.
     pub(crate) slots: usize,
     pub(crate) busy_slots: usize,
-    /// How many more tasks of one slot those could be given that take any, but for the one that is
-    /// reserved.
+    /// One-slot tasks that the managers could still accept. Managers that take no tasks, and the
+    /// reserved manager, do not count.
     pub(crate) room: usize,
-    /// Whether a task takes several slots.
+    /// Whether a task occupies several slots.
     pub(crate) has_wide_tasks: bool,
     in_state: [usize; ManagerState::ALL.len()],
-    /// Of the one that was silent for longest.
+    /// The longest silence of a manager, in seconds.
     pub(crate) silent_s: f64,
-    /// The age of the task that one of them has had for longest.
+    /// Age in seconds of the task that any of the managers has had for the longest time.
     pub(crate) oldest_task_s: Option<f64>,
 }
 
@@ -56,7 +56,8 @@ impl<'a> ManagerCounts<'a> {
         self.oldest_task_s = oldest.into_iter().flatten().reduce(f64::max);
     }
 
-    /// ` on 8 slots`, behind a number of tasks some of which take several.
+    /// Returns ` on 8 slots` if a task occupies several slots. Follows a number of tasks in a
+    /// sentence.
     pub(crate) fn slots_in_hand(&self) -> String {
         match self.has_wide_tasks {
             true => format!(" on {}", some(self.busy_slots, "slot")),
@@ -64,13 +65,13 @@ impl<'a> ManagerCounts<'a> {
         }
     }
 
-    /// ` (the longest for 5 s)`, behind a number of tasks.
+    /// Returns ` (the longest for 5 s)`. Follows a number of tasks in a sentence.
     pub(crate) fn longest_in_hand(&self) -> String {
         let told = |age| format!(" (the longest for {})", duration(age));
         self.oldest_task_s.map_or_else(String::new, told)
     }
 
-    /// How many would be given a task that fits.
+    /// Returns how many managers would accept a task that fits.
     pub(crate) fn taking(&self) -> usize {
         let states = [
             ManagerState::Reserved,
@@ -85,7 +86,7 @@ impl<'a> ManagerCounts<'a> {
     }
 }
 
-/// By block; numbers in their order, names after them.
+/// Returns the sums for each block: blocks with numbers in their order, then other names.
 pub(crate) fn by_block(document: &Document) -> Vec<(&str, ManagerCounts<'_>)> {
     let mut blocks: BTreeMap<(Option<i64>, &str), ManagerCounts<'_>> = BTreeMap::new();
     for manager in &document.managers {
@@ -109,7 +110,7 @@ mod tests {
     use crate::running::sample;
 
     #[test]
-    fn blocks_stand_in_the_order_of_their_numbers() {
+    fn blocks_are_ordered_by_number() {
         let mut document = sample::document();
         for block in ["10", "2", "a", "2"] {
             document.managers.push(sample::manager(block, "n1"));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_have_room_who_take_tasks() {
+    fn only_managers_that_take_tasks_have_room() {
         let mut held = sample::manager("0", "n1");
         held.held = true;
         let mut busy = sample::manager("0", "n2");

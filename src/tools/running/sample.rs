@@ -1,4 +1,4 @@
-//! A document for tests: an interchange that has nothing to do, and nobody to do it.
+//! A status document for tests: an interchange without tasks and without managers.
 
 use status::document::{
     About, BackPressure, Document, Event, FORMAT, Manager, Process, Queue, Rate, Rates, Restart,
@@ -65,7 +65,7 @@ pub(crate) fn document() -> Document {
     }
 }
 
-/// So long before the document.
+/// A restart `ago_s` seconds before the document.
 pub(crate) fn restart(number: u32, ago_s: f64) -> Restart {
     Restart {
         number,
@@ -76,7 +76,7 @@ pub(crate) fn restart(number: u32, ago_s: f64) -> Restart {
     }
 }
 
-/// With four workers, idle.
+/// An idle manager with four workers.
 pub(crate) fn manager(block: &str, host: &str) -> Manager {
     Manager {
         id: format!("{host}-manager"),
@@ -107,7 +107,7 @@ pub(crate) fn manager(block: &str, host: &str) -> Manager {
     }
 }
 
-/// A manager that works on as many tasks as it may hold.
+/// A manager that has as many tasks as it can hold.
 pub(crate) fn full_manager(block: &str, host: &str) -> Manager {
     let mut manager = manager(block, host);
     manager.in_flight = manager.capacity;
@@ -118,7 +118,7 @@ pub(crate) fn full_manager(block: &str, host: &str) -> Manager {
     manager
 }
 
-/// So long before the document.
+/// An event `ago_s` seconds before the document.
 pub(crate) fn event(ago_s: f64, change: &str, tasks_lost: usize) -> Event {
     Event {
         number: 1,

@@ -1,4 +1,4 @@
-//! Finds the interchanges of this user on this machine, and those that a tool's DIR means.
+//! Finds this user's interchanges on this machine, and those that a tool's DIR stands for.
 
 use std::fs;
 use std::io;
@@ -16,23 +16,23 @@ use crate::shared::endpoint;
 use crate::shared::output::{Trouble, WRONG_ARGUMENTS, complain};
 use crate::shared::words::command;
 
-/// So many are asked at a time.
+/// Maximum number of interchanges queried at a time.
 const ASKED_AT_ONCE: usize = 16;
-/// What the group and others must not have of the sockets' directory.
+/// Permission bits of group and others, none of which the sockets' directory may have.
 const NOT_OURS_ALONE: u32 = 0o077;
-/// Of processes that were killed.
+/// Maximum number of killed processes that are named.
 const PIDS_NAMED: usize = 5;
 
-/// What was found where.
+/// The interchanges that were found, and the places that were searched.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    /// In order of their start.
+    /// The interchanges, in the order of their starts.
     pub(crate) found: Vec<Found>,
-    /// Each directory, and what there was to say of it.
+    /// Each directory that was searched, and the result.
     pub(crate) places: Vec<(PathBuf, String)>,
 }
 
-/// Asks every interchange of this user on this machine for its document.
+/// Queries every interchange of this user on this machine for its status document.
 pub(crate) fn survey() -> Survey {
     let mut survey = Survey::default();
     let mut looked_into = Vec::new();
@@ -74,8 +74,8 @@ fn ask_all(sockets: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-/// How many are alive, what those were that are swept away, and that others are left alone: they
-/// may be heard elsewhere.
+/// Describes the sockets in a directory: how many answered, which were left by killed processes and
+/// removed, and how many stay because a process elsewhere may listen at them.
 fn told_of_sockets(alive: usize, unheard: &[&PathBuf]) -> String {
     let (dead, foreign): (Vec<&PathBuf>, Vec<&PathBuf>) = unheard
         .iter()
@@ -135,7 +135,7 @@ fn said(error: &io::Error) -> String {
     error.to_string()
 }
 
-/// Where one looks if nothing is found.
+/// Describes the places that were searched without success.
 pub(crate) fn told_of(places: &[(PathBuf, String)]) -> String {
     let mut told = "Looked for sockets in:\n".to_owned();
     for (directory, what) in places {
@@ -147,11 +147,11 @@ pub(crate) fn told_of(places: &[(PathBuf, String)]) -> String {
     )
 }
 
-/// Those whose log directory lies at or below `directory`, or that of a user endpoint if it is an
-/// endpoint's: of several runs, the one that started last, unless all are wanted. And how many were
-/// left out.
+/// Returns the interchanges whose log directory is at or below `directory`. For an endpoint's
+/// directory, also returns those of its user endpoints. Of several runs, returns only the latest
+/// unless `all` is set. Also returns how many were left out.
 pub(crate) fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Found>, usize) {
-    // One that was removed has its name.
+    // A directory that was removed cannot be resolved, and keeps its name.
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or_else(|_| absolute(path));
     let directories = endpoint::with_user_endpoints(&real(directory.to_owned()));
@@ -166,7 +166,7 @@ pub(crate) fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Foun
         .filter(|(logdir, _)| is_meant(logdir))
         .collect();
     let count = matching.len();
-    // Executors of one run have their logs side by side.
+    // The log directories of one run's executors have the same parent.
     let newest = matching
         .last()
         .and_then(|(logdir, _)| logdir.parent().map(Path::to_owned));
@@ -180,9 +180,9 @@ pub(crate) fn below(found: Vec<Found>, directory: &Path, all: bool) -> (Vec<Foun
     )
 }
 
-/// Where was looked, and what the logs there tell.
+/// Describes where interchanges were searched, and what the logs there show.
 pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)]) -> String {
-    // So that `.` is told by its name.
+    // Resolves `.`, so that the text names the directory.
     let directory = directory.map(|named| named.canonicalize().unwrap_or_else(|_| named.into()));
     let directory = directory.as_deref();
     let mut text = match directory {
@@ -210,8 +210,8 @@ pub(crate) fn none_found(directory: Option<&Path>, places: &[(PathBuf, String)])
     text
 }
 
-/// Runs `tool` if the directory that was named can be looked into, or was and is a running one's;
-/// else says why not.
+/// Runs `tool` if the named directory can be read, or if it was removed and a running interchange
+/// has its logs there. Otherwise reports why not.
 pub(crate) fn with_directory(
     directory: Option<&Path>,
     tool: impl FnOnce() -> Result<ExitCode, Trouble>,
@@ -225,7 +225,7 @@ pub(crate) fn with_directory(
     }
 }
 
-/// Whether it is gone, and an interchange that had its logs there still runs.
+/// Whether the directory was removed while an interchange with its logs there still runs.
 fn is_removed(error: &io::Error, directory: Option<&Path>) -> bool {
     let is_gone = error.kind() == io::ErrorKind::NotFound;
     directory.is_some_and(|gone| is_gone && !below(survey().found, gone, true).0.is_empty())
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_other_machines_are_told_apart() {
+    fn sockets_of_other_machines_are_counted_separately() {
         let [dead, other] = [
             PathBuf::from(socket_name::new(u32::MAX, 7)),
             PathBuf::from("8-0123456789ab-00000008.sock"),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_directory_of_runs_the_newest_is_meant() {
+    fn a_directory_of_runs_stands_for_its_newest_run() {
         let runs = tempfile::tempdir().unwrap();
         let all = ["000/a", "001/a", "001/b"].map(|name| runs.path().join(name));
         for directory in &all {
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!((logdirs(&chosen), left_out), (all[..1].to_vec(), 0));
         assert_eq!(logdirs(&below(some(), &all[2], false).0), all[2..]);
         assert!(below(some(), Path::new("/"), true).0.len() == 3);
-        // A name that only begins alike is another directory.
+        // A directory whose name only begins with the same characters does not match.
         assert!(below(some(), &runs.path().join("00"), true).0.is_empty());
     }
 
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!((logdirs(&chosen), left_out), (vec![run], 0));
     }
 
-    /// As the document says it, which is text.
+    /// Such a name is not valid UTF-8: the document has its bytes beside a text.
     #[test]
     fn a_directory_whose_name_is_no_text_is_found() {
         let runs = tempfile::tempdir().unwrap();

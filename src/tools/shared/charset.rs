@@ -1,6 +1,6 @@
-//! Which characters a reader's terminal can show. The C library's rule for the locale decides
-//! (POSIX, section 8.2): LC_ALL, then LC_CTYPE, then LANG, the first that is not empty; without any
-//! it is "C", which has ASCII.
+//! The characters that a reader's terminal can show. The C library's rule for the locale decides
+//! (POSIX, section 8.2): the first of LC_ALL, LC_CTYPE and LANG that is not empty. If all are
+//! empty, the locale is "C", which has ASCII.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthChar as _;
 
 const VARIABLES: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
 
-/// What can be shown.
+/// A set of characters that a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Charset {
     Utf8,
@@ -18,7 +18,7 @@ pub(crate) enum Charset {
 }
 
 impl Charset {
-    /// Of whoever reads what this process writes.
+    /// Returns the character set of the reader of this process's output.
     pub(crate) fn of_reader() -> Self {
         Self::of_locale(|variable| env::var_os(variable))
     }
@@ -34,13 +34,13 @@ impl Charset {
         }
     }
 
-    /// The same text in characters that can be shown; what has none of its own is told by its
-    /// number, as in Rust and JavaScript.
+    /// Returns the text in characters that can be shown. Other characters are replaced by similar
+    /// ones, or by their numbers as in Rust and JavaScript.
     pub(crate) fn text(self, text: &str) -> String {
         self.replaced(text, |c| format!("\\u{{{:x}}}", u32::from(c)))
     }
 
-    /// The same, column for column.
+    /// Returns the text in characters that can be shown, with the same number of columns.
     fn cells(self, text: &str) -> String {
         self.replaced(text, |c| "?".repeat(c.width().unwrap_or(0)))
     }
@@ -61,10 +61,11 @@ impl Charset {
     }
 }
 
-/// Of the same width. What we write ourselves, and what ratatui draws with.
+/// Returns a similar ASCII character of the same width, for characters that this program or ratatui
+/// writes.
 fn look_alike(c: char) -> Option<char> {
     Some(match c {
-        // What was cut is marked so.
+        // This character marks a text that was cut.
         '…' => '~',
         '·' => '.',
         '×' => 'x',
@@ -89,12 +90,12 @@ fn look_alike(c: char) -> Option<char> {
     })
 }
 
-/// A terminal that is drawn on, cell by cell.
+/// A terminal for drawing. Characters that it cannot show are replaced by others of the same width.
 #[derive(Debug)]
 pub(crate) struct Screen<W> {
     terminal: W,
     charset: Charset,
-    /// The beginning of a character, whose end has not come.
+    /// The first bytes of a character whose other bytes have not been written yet.
     begun: Vec<u8>,
 }
 
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_keeps_what_it_says() {
+    fn characters_outside_the_charset_are_replaced() {
         let text = "node… 2 × 3 nœud";
         assert_eq!(Charset::Utf8.text(text), text);
         assert_eq!(Charset::Ascii.text(text), "node~ 2 x 3 n\\u{153}ud");
@@ -172,7 +173,7 @@ mod tests {
         let drawn = "│█▇▁ 節 nœud ▼│";
         let mut terminal = Vec::new();
         let mut screen = Screen::new(&mut terminal, Charset::Ascii);
-        // As it comes, byte by byte.
+        // The text arrives byte by byte.
         for byte in drawn.bytes() {
             screen.write_all(&[byte]).unwrap();
         }

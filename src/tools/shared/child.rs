@@ -1,14 +1,15 @@
-//! Programs that are run for what they say, and not waited for beyond that.
+//! Runs child processes with a time limit.
 
 use std::io;
 use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether one has ended.
+/// Interval between two checks whether the child has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// How it ended. None if it did not within `limit`: it is killed then.
+/// Waits for the child, and returns its exit status. Kills the child and returns None if it does
+/// not end within `limit`.
 ///
 /// # Errors
 /// The system's.

@@ -1,14 +1,14 @@
-//! Lines of our own log, known by their codes: the text of a line may change, its code may not. An
-//! interchange that is not ours writes none.
+//! Lines of htex-interchange's log, recognized by their codes: the text of a line may change, its
+//! code does not. Other interchanges write no codes.
 
 use codes::Code;
 use serde::Deserialize;
 
-/// Fields of our lines that tools read.
+/// Fields of log lines that tools read.
 const FIELDS: [&str; 5] = ["host", "held", "tasks", "queued", "in_flight"];
 
-/// How the log of an interchange of ours ends. What a line of these tells is none if a line of
-/// [`codes::RESTARTED`] follows: another process went on (`--survive`).
+/// Codes of lines that end an interchange's log. Such a line is no end if a line with
+/// [`codes::RESTARTED`] follows: another process continued the run (`--survive`).
 pub(crate) const ENDS: [&Code; 8] = [
     &codes::EXITING,
     &codes::SUBMIT_SIDE_GONE,
@@ -20,12 +20,12 @@ pub(crate) const ENDS: [&Code; 8] = [
     &codes::VERSION_MISMATCH,
 ];
 
-/// A message without what stands behind it, and that.
+/// A log line's message, separated from its fields and its code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Coded {
     pub(crate) message: String,
     pub(crate) code: Option<&'static Code>,
-    /// ` key=value`, one behind the other; only of a line with a code.
+    /// The fields ` key=value`, one after the other; empty for a line without a code.
     fields: String,
 }
 
@@ -37,7 +37,7 @@ struct JsonLine {
 }
 
 impl Coded {
-    /// Of the text of a line at this level, as text logs have it.
+    /// Parses the text of a line at this level, as text logs have it.
     pub(crate) fn of_text(text: &str, level: &str) -> Self {
         let parts = text
             .strip_suffix(']')
@@ -49,12 +49,12 @@ impl Coded {
         }
     }
 
-    /// Of the texts that a JSON log has.
+    /// Parses the texts of a JSON log's line.
     pub(crate) fn of_json(formatted: &str, name: Option<&str>, level: &str) -> Self {
         Self::of_parts(formatted, name, level).unwrap_or_else(|| Self::without_code(formatted))
     }
 
-    /// Of a whole line, of either kind of log; None if it has no code.
+    /// Parses a whole line of a text log or a JSON log. Returns None if the line has no code.
     pub(crate) fn of_line(line: &str) -> Option<Self> {
         let coded = match serde_json::from_str::<JsonLine>(line) {
             Ok(json) => Self::of_json(&json.formatted, json.code.as_deref(), &json.levelname),
@@ -89,7 +89,7 @@ impl Coded {
         self.field(key)?.parse().ok()
     }
 
-    /// As it stands in a text log.
+    /// Returns the text as it is in a text log.
     pub(crate) fn whole(&self) -> String {
         let code = self.code.map(|code| format!(" [{}]", code.name));
         format!(
@@ -100,7 +100,8 @@ impl Coded {
         )
     }
 
-    /// Words of a peer may look like a code where a line has none: the level has to be the code's.
+    /// Makes a line with a code, unless the code's level differs from the line's: then the text is
+    /// a peer's, and only looks like a code.
     fn of_parts(text: &str, name: Option<&str>, level: &str) -> Option<Self> {
         let code = codes::named(name?)?;
         let fields = fields_of(text);
@@ -120,13 +121,13 @@ impl Coded {
     }
 }
 
-/// The fields at the end of a text, with the blank before the first.
+/// Returns the fields at the end of a text, including the blank before the first.
 fn fields_of(text: &str) -> &str {
     let mut begin = text.len();
     while let Some((before, field)) = text[..begin].rsplit_once(' ')
         && let Some((key, value)) = field.split_once('=')
         && FIELDS.contains(&key)
-        // Quotes stand around words that a peer chose, and may look like fields.
+        // Values in quotes are a peer's text, which may look like fields.
         && !value.contains('"')
     {
         begin = before.len();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_code_stays_in_the_message() {
+    fn text_that_is_no_code_stays_in_the_message() {
         for (text, level) in [
             ("said [manager-lost]", "INFO"),
             ("said [no-such-code] tasks=4", "WARNING"),
@@ -163,7 +164,7 @@ mod tests {
             assert_eq!((coded.message.as_str(), coded.code), (text, None));
             assert_eq!(coded.field("tasks"), None);
         }
-        // A node that calls itself so.
+        // The name of the node contains a text that looks like a field.
         let text = "gone host=\"n tasks=9\" tasks=4 [manager-lost]";
         let coded = Coded::of_text(text, "WARNING");
         assert_eq!(coded.number("tasks"), Some(4));

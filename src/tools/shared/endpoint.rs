@@ -1,45 +1,47 @@
-//! Endpoints of Globus Compute, by their directories.
+//! Endpoints of Globus Compute, identified by their directories.
 //!
-//! A person makes one by a name: `~/.globus_compute/NAME`. What it starts for its users are *user
-//! endpoints*, each with a directory beside that, `uep.ID.USER_ID`, where ID is the endpoint's own.
-//! An endpoint of before these has its engine, and the interchange's log, in its own directory.
+//! A person creates an endpoint with a name: `~/.globus_compute/NAME`. The processes that an
+//! endpoint starts for its users are *user endpoints*. A user endpoint's directory is beside the
+//! endpoint's: `uep.ID.USER_ID`, where ID is the id of the endpoint. Endpoints of older releases
+//! have no user endpoints: the engine, and the interchange's log, are in the endpoint's own
+//! directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Where all of them are, unless an environment variable says otherwise.
+/// The directory of all endpoints, unless an environment variable names another.
 const HOME: &str = ".globus_compute";
 const USER_ENDPOINT: &str = "uep.";
-/// As many characters of a user endpoint's id as tell it from its like.
+/// Characters of a user endpoint's id that are enough to distinguish it.
 const ID_SHOWN: usize = 8;
-/// What an endpoint is made with.
+/// The configuration with which an endpoint is created.
 const CONFIG: &str = "config.yaml";
 pub(crate) const TEMPLATE: &str = "user_config_template.yaml.j2";
 pub(crate) const ENVIRONMENT: &str = "user_environment.yaml";
 const REGISTERED: &str = "endpoint.json";
 
-/// What an endpoint writes down when it has registered.
+/// The file that an endpoint writes after its registration.
 #[derive(Deserialize)]
 struct Registered {
     endpoint_id: String,
 }
 
-/// Whether a person has made an endpoint in `directory`.
+/// Whether `directory` is an endpoint that a person created.
 pub(crate) fn is_endpoint(directory: &Path) -> bool {
     directory.join(TEMPLATE).is_file() || is_at_home(directory) && directory.join(CONFIG).is_file()
 }
 
-/// `endpoint NAME` for an interchange that logs into `logdir`, which is an executor's directory in
-/// that of its endpoint. None if that is no endpoint's.
+/// Returns `endpoint NAME` if `logdir`, the directory of an executor's log, is in the directory of
+/// an endpoint. Otherwise returns None.
 pub(crate) fn name_of_run(logdir: &Path) -> Option<String> {
     let directory = logdir.parent()?;
     let own = directory.file_name()?.to_string_lossy();
     let Some((id, user_id)) = ids_of(&own) else {
         return is_at_home(directory).then(|| format!("endpoint {own}"));
     };
-    // Of a user endpoint in another person's home, the id is all that is known here.
+    // The name of an endpoint in another person's home is unknown here; only its id is known.
     let name = siblings(directory)
         .find(|sibling| id_of(sibling).as_deref() == Some(id))
         .and_then(|sibling| Some(sibling.file_name()?.to_string_lossy().into_owned()));
@@ -50,14 +52,15 @@ pub(crate) fn name_of_run(logdir: &Path) -> Option<String> {
     ))
 }
 
-/// `directory`, and those of the user endpoints that it has started here if it is an endpoint's.
+/// Returns `directory`. If that is an endpoint's, also returns the directories of its user
+/// endpoints.
 pub(crate) fn with_user_endpoints(directory: &Path) -> Vec<PathBuf> {
     let mut all = user_endpoints(directory);
     all.insert(0, directory.to_owned());
     all
 }
 
-/// In the order of their ids.
+/// Returns the directories of an endpoint's user endpoints, in the order of their ids.
 pub(crate) fn user_endpoints(directory: &Path) -> Vec<PathBuf> {
     let Some(id) = id_of(directory) else {
         return Vec::new();
@@ -71,7 +74,8 @@ pub(crate) fn user_endpoints(directory: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The endpoint's and its own.
+/// Splits the name of a user endpoint's directory into the id of the endpoint and that of the user
+/// endpoint.
 fn ids_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(USER_ENDPOINT)?.split_once('.')
 }
@@ -105,7 +109,7 @@ mod tests {
     const USER_ID: &str = "e9097f8f-dcfc-3bc0-1b42-0b4ad5e3922a";
 
     #[test]
-    fn a_run_has_the_name_that_its_owner_gave() {
+    fn a_run_is_named_after_its_endpoint() {
         let place = tempfile::tempdir().unwrap();
         let home = place.path().join(HOME);
         let mine = home.join("my endpoint");
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoints_has_no_such_name() {
+    fn a_run_outside_of_endpoints_has_no_endpoint_name() {
         for logdir in ["/scratch/runinfo/003/htex", "/htex", "htex", "/"] {
             assert_eq!(name_of_run(Path::new(logdir)), None, "{logdir}");
         }

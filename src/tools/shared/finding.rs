@@ -1,22 +1,22 @@
-//! What a tool has found out: what is the case, how bad it is, and what to do about it.
+//! A finding of a tool: what is the case, how severe it is, and what to do.
 
 use serde::Serialize;
 
-/// What to make of a finding; the worst first. In JSON its name is in small letters.
+/// The severity of a finding, the worst first. JSON has its name in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Of a run that goes on: tasks do not go on, or will not soon. Of another: it fails, or has
-    /// failed, by it.
+    /// In a current run: tasks do not proceed, or soon will not. In another run or a configuration:
+    /// it fails or failed because of this.
     Problem,
-    /// Something to look at: it fails under circumstances that cannot be told from here.
+    /// Something to look at: it causes a failure under circumstances that are unknown here.
     Warning,
-    /// How things are.
+    /// A plain statement about the state.
     Note,
 }
 
 impl Severity {
-    /// As it stands on a screen.
+    /// Returns the name for screens.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Problem => "PROBLEM",
@@ -26,22 +26,22 @@ impl Severity {
     }
 }
 
-/// One thing that was found. Its fields are those of `doctor --json`, in their order.
+/// One finding. Its fields are those of `doctor --json`, in the same order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// Stays the same from release to release, whatever becomes of the words.
+    /// The finding's id, which stays the same in all releases, even if the text changes.
     pub(crate) id: &'static str,
     pub(crate) severity: Severity,
-    /// The executor's label, where several are looked at and it is about one.
+    /// The label of the executor that the finding is about, if several executors are examined.
     pub(crate) executor: Option<String>,
-    /// What is the case: a sentence or two.
+    /// What is the case, in a sentence or two.
     pub(crate) what: String,
-    /// Why it matters, or what may be behind it. Empty if that goes without saying.
+    /// Why this matters, or what may cause it. Empty if that is obvious.
     pub(crate) why: String,
     /// What to do, or where to look. Empty if there is nothing to do.
     pub(crate) remedy: String,
-    /// What shows that it is so: a line of a file with its place, a value that was read with its
-    /// name, or the command that shows it.
+    /// Evidence: a line of a file with its place, a value with its name, or a command that shows
+    /// it.
     pub(crate) evidence: Vec<String>,
 }
 
@@ -80,13 +80,14 @@ impl Finding {
         self
     }
 
-    /// Of several, each in a line of its own.
+    /// Adds one piece of evidence. Each has its own line on a screen.
     pub(crate) fn shown_by(mut self, evidence: impl Into<String>) -> Self {
         self.evidence.push(evidence.into());
         self
     }
 
-    /// As it may be told: a problem that nothing shows is a fault of ours, and a warning.
+    /// Prepares the finding for output. A problem without evidence is a bug of this program, and
+    /// becomes a warning.
     pub(crate) fn into_told(self) -> Self {
         let is_shown = self.severity != Severity::Problem || !self.evidence.is_empty();
         debug_assert!(is_shown, "nothing shows the problem {}", self.id);
@@ -99,7 +100,7 @@ impl Finding {
         }
     }
 
-    /// All that stands behind the first sentence; empty if there is nothing.
+    /// Returns the explanation and the remedy; empty if there are none.
     pub(crate) fn advice(&self) -> String {
         let parts = [self.why.as_str(), &self.remedy];
         let told: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -107,7 +108,7 @@ impl Finding {
     }
 }
 
-/// That of the worst finding; of none, a note.
+/// Returns the severity of the worst finding; a note if there are none.
 pub(crate) fn worst(findings: &[Finding]) -> Severity {
     let severities = findings.iter().map(|finding| finding.severity);
     severities.min().unwrap_or(Severity::Note)
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "nothing shows the problem p")]
-    fn a_problem_has_to_be_shown() {
+    fn a_problem_needs_evidence() {
         let _ = Finding::warning("w", "W").into_told();
         let _ = Finding::problem("p", "P").shown_by("p=1").into_told();
         let _ = Finding::problem("p", "P").into_told();

@@ -1,4 +1,5 @@
-//! An interchange's log as a file: its names, its ends, and the process that has it open.
+//! An interchange's log as a file: its names, its beginning and end, and the process that has it
+//! open.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -6,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use super::process::command_line;
 
-/// By Parsl's `FileLogging` and `JSONLogging`.
+/// Names that Parsl's `FileLogging` and `JSONLogging` give to the log.
 pub(crate) const NAMES: [&str; 2] = ["interchange.log", "interchange.jsonlog"];
 
-/// Whether it is an interchange's log, by its name.
+/// Whether a file has the name of an interchange's log.
 pub(crate) fn is_log(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default();
     NAMES.iter().any(|known| name == *known)
 }
 
-/// The directory that process `pid` logs into: it has its log open. Read by ourselves: procfs
-/// replaces what is not UTF-8.
+/// Returns the directory of the log that process `pid` has open. Reads `/proc` directly, because
+/// procfs replaces bytes that are not UTF-8.
 pub(crate) fn logdir_of(pid: u32) -> Option<PathBuf> {
     let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     open.find_map(|descriptor| {
@@ -25,25 +26,25 @@ pub(crate) fn logdir_of(pid: u32) -> Option<PathBuf> {
     })
 }
 
-/// Where the process is that a log is of.
+/// Where the process is that wrote a log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// It has the log open.
+    /// The process runs on this machine: it has the log open.
     RunsHere,
-    /// A process of its number runs here, as another user, whose files are not to be seen.
+    /// Another user's process with this id runs on this machine. Its open files are not visible.
     Hidden,
-    /// It ran on this machine, and does not any more.
+    /// The process ran on this machine and has ended.
     WasHere,
-    /// It was started on another machine.
+    /// The process was started on the named machine, which is not this one.
     Elsewhere(String),
-    /// It does not run here, and the log does not tell where it was started.
+    /// The process does not run here, and the log does not say where it was started.
     Unknown,
 }
 
 impl Writer {
-    /// That of the log in `logdir`, whose lines name process `pid` and, if they name any, the
-    /// machine `host`. A number alone tells nothing: other machines and other namespaces have the
-    /// same ones.
+    /// Locates the process that wrote the log in `logdir`. The log's lines name its id `pid` and
+    /// perhaps its machine `host`. An id alone proves nothing, because other machines and other
+    /// namespaces have the same ids.
     pub(crate) fn of(logdir: &Path, pid: Option<u32>, host: Option<String>) -> Self {
         let logdir = fs::canonicalize(logdir).ok();
         let has_open = |pid| logdir_of(pid).and_then(|open| fs::canonicalize(open).ok());
@@ -65,13 +66,13 @@ fn is_hidden(pid: u32) -> bool {
         && command_line(pid).contains("interchange")
 }
 
-/// This machine, by its own name.
+/// Returns the name of this machine.
 pub(crate) fn here() -> String {
     let here = rustix::system::uname();
     here.nodename().to_string_lossy().into_owned()
 }
 
-/// The first and the last bytes of a file, and whether that is all of it.
+/// Returns the first and the last bytes of a file, and whether these are the whole file.
 pub(crate) fn ends_of(path: &Path, head: u64, tail: u64) -> io::Result<(String, bool)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_log_open_logs_into_its_directory() {
+    fn the_log_directory_is_that_of_the_open_log() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().canonicalize().unwrap();
         let place = place.join(OsStr::from_bytes(b"Zo\xeb"));

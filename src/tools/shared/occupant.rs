@@ -1,4 +1,4 @@
-//! Whose program a file is: ours, by whatever name, or somebody else's.
+//! Whether a file is htex-interchange, under any name, or another program.
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,24 +9,24 @@ use std::{fs, io};
 
 use super::child::ended_within;
 
-/// Stands in every build, and tells a copy from somebody else's program, whatever its release.
+/// A text that every build contains. It identifies a copy of htex-interchange of any release.
 static MARK: &[u8] = b"This program is htex-interchange, whatever name its file may have.";
 const ELF: &[u8] = b"\x7fELF";
 const PROGRAM: &str = "htex-interchange";
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Who is there.
+/// The program at a path.
 pub(crate) enum Occupant {
     Nobody,
     /// A link to htex-interchange, or a copy of it.
     Ours,
-    /// The file that is running: there is nothing that a link could lead to.
+    /// The running program's own file, to which no link can lead.
     Running,
-    /// And what it is.
+    /// Another file; the text says which kind.
     Stranger(&'static str),
 }
 
-/// What is there cannot be looked at.
+/// The file at `place` cannot be examined.
 #[derive(Debug, thiserror::Error)]
 #[error("{} cannot be read: {error}", place.display())]
 pub(crate) struct Unreadable {
@@ -34,10 +34,10 @@ pub(crate) struct Unreadable {
     error: io::Error,
 }
 
-/// Who is at `place`, seen by `program`, which is this one's own file.
+/// Returns what is at `place`. `program` is this process's own file.
 ///
 /// # Errors
-/// What is there cannot be looked at; the text names it.
+/// The file at `place` cannot be examined; the text names it.
 pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Unreadable> {
     let trouble = |error| Unreadable {
         place: place.to_owned(),
@@ -49,7 +49,7 @@ pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Unre
         Err(error) => return Err(trouble(error)),
     };
     if is_link {
-        // It may lead to where an earlier release was.
+        // The link may lead to the former place of an earlier release.
         let target = fs::read_link(place).map_err(trouble)?;
         if target.file_name() == Some(PROGRAM.as_ref()) {
             return Ok(Occupant::Ours);
@@ -75,7 +75,8 @@ pub(crate) fn occupant_of(place: &Path, program: &Path) -> Result<Occupant, Unre
     }
 }
 
-/// Which htex-interchange `file` says that it is. None if it says nothing like that.
+/// Runs `file --version`, and returns the release of htex-interchange that it reports. None if it
+/// reports no such release.
 pub(crate) fn release_of(file: &Path) -> Option<String> {
     let mut child = Command::new(file)
         .arg("--version")

@@ -1,25 +1,25 @@
-//! What a tool hands to its user: a text all at once, or the one line that it ends with.
+//! Output of tools: a whole text at once, or the one line with which a tool fails.
 
 use std::error::Error;
 use std::io::{self, Write as _};
 
 use super::charset::Charset;
 
-/// Exit status where a word on the command line names nothing that is there; as clap's.
+/// Exit status, as clap's, if an argument names something that does not exist.
 pub(crate) const WRONG_ARGUMENTS: u8 = 2;
 
-/// What ends a tool early; its text is all that the user gets to see.
+/// An error that ends a tool early. Its text is all that the user sees.
 pub(crate) type Trouble = Box<dyn Error>;
 
-/// Writes a text for people to standard output all at once, in characters that they can see.
+/// Writes a text for people to standard output at once, in characters that their terminal can show.
 ///
 /// # Errors
-/// The system's; a reader that has seen enough, as `head` has, is one.
+/// The system's. One of them is a closed pipe, after a reader such as `head` has ended.
 pub(crate) fn say(text: impl AsRef<str>) -> io::Result<()> {
     say_as_it_is(Charset::of_reader().text(text.as_ref()))
 }
 
-/// The same for what programs read: JSON, a script, a page that `man` sets.
+/// Writes bytes for programs to standard output at once, unchanged: JSON, a script, a manual page.
 ///
 /// # Errors
 /// As for [`say`].
@@ -29,13 +29,13 @@ pub(crate) fn say_as_it_is(text: impl AsRef<[u8]>) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a text for people to standard error; who cannot be told is not.
+/// Writes a text for people to standard error. Ignores errors.
 pub(crate) fn complain(text: impl AsRef<str>) {
     let text = Charset::of_reader().text(text.as_ref());
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// What is wrong with arguments, without the usage behind it.
+/// Returns the message of an error in the arguments, without the usage.
 pub fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default().trim();

@@ -1,4 +1,4 @@
-//! A text that is longer than the terminal goes to a pager.
+//! Shows a text by a pager if it is longer than the terminal.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -11,7 +11,7 @@ use super::charset::Charset;
 use super::output::say;
 use super::paper::Paper;
 
-/// A pager that cannot be run is as good as none.
+/// A shell script that runs a pager. If the pager cannot be run, `cat` prints the text.
 const SCRIPT: &str = "
     if [ -n \"$PAGER\" ]; then eval \"$PAGER\"
     elif command -v less >/dev/null 2>&1; then less
@@ -24,11 +24,11 @@ const SCRIPT: &str = "
 /// Lines that a shell's prompt needs below the text.
 const PROMPT_ROWS: usize = 2;
 
-/// Prints the text, or becomes the pager that shows it: the signals of a terminal are then the
-/// pager's own.
+/// Prints the text, or replaces this process by a pager that shows it. The pager then gets the
+/// terminal's signals.
 ///
 /// # Errors
-/// The system's, where a text can be printed in neither way.
+/// The system's, if the text can be printed in neither way.
 pub(crate) fn show(text: &str, paper: &Paper) -> io::Result<()> {
     let is_long = text.lines().count() + PROMPT_ROWS > paper.rows;
     if !paper.is_terminal || !paper.moves_cursor || !is_long {
@@ -40,15 +40,15 @@ pub(crate) fn show(text: &str, paper: &Paper) -> io::Result<()> {
     let mut command = Command::new("sh");
     command.args(["-c", SCRIPT]).stdin(Stdio::from(file));
     if std::env::var_os("LESS").is_none() {
-        // Colours as they are, and the text stays on the screen behind it.
+        // These options make less keep colours, and leave the text on the screen at the end.
         command.env("LESS", "FRX");
     }
-    // It returns only where there is no shell.
+    // `exec` returns only if there is no shell.
     let _ = command.exec();
     say(text)
 }
 
-/// In memory, so that it goes with its reader.
+/// Returns a file in memory with this text. The file vanishes with its reader.
 fn file_with(text: &str) -> io::Result<File> {
     let memory = memfd_create("htex-interchange guide", MFdFlags::MFD_CLOEXEC)?;
     let mut file = File::from(memory);

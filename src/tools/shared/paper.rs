@@ -1,4 +1,4 @@
-//! How a screen is written: colours where somebody sees them, and no wider than there is room.
+//! The form of a tool's output: colours only on a terminal, and lines no wider than the terminal.
 
 use std::env;
 use std::io::{IsTerminal, stdout};
@@ -7,34 +7,35 @@ use anstyle::{AnsiColor, Style};
 
 use super::finding::Severity;
 
-/// Where there is no terminal, findings are broken into lines of this width; tables are not cut.
+/// Columns of findings without a terminal. Tables are not cut then.
 const WIDTH_OF_PAPER: usize = 100;
-/// More is not read easily.
+/// Maximum columns of running text: longer lines are hard to read.
 const WIDTH_MAX: usize = 160;
 const WIDTH_MIN: usize = 40;
 
-/// What is written to.
+/// The properties of the output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paper {
     pub(crate) is_terminal: bool,
-    /// Whether what is there can be drawn over.
+    /// Whether the terminal can move its cursor, to draw over what it shows.
     pub(crate) moves_cursor: bool,
     pub(crate) colours: bool,
     /// Columns for running text.
     pub(crate) text_columns: usize,
-    /// Columns that a line may have.
+    /// Maximum columns of a line.
     pub(crate) line_columns: usize,
     pub(crate) rows: usize,
 }
 
 impl Paper {
-    /// Standard output.
+    /// Returns the properties of standard output.
     pub(crate) fn of_stdout() -> Self {
         let out = stdout();
         if !out.is_terminal() {
             return Self::piped();
         }
-        // Of standard output itself; crossterm would ask the controlling terminal.
+        // The size is that of standard output's terminal; crossterm would ask the controlling
+        // terminal.
         let size = rustix::termios::tcgetwinsize(&out).ok();
         let columns = size.map_or(0, |size| usize::from(size.ws_col));
         let columns = if columns == 0 { 80 } else { columns };
@@ -85,7 +86,7 @@ impl Paper {
     }
 }
 
-/// Such a terminal prints what it gets, and shows what should move its cursor.
+/// Whether the terminal cannot move its cursor, and prints the characters for that instead.
 pub fn is_dumb() -> bool {
     env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }

@@ -1,9 +1,10 @@
-//! What `/proc` tells of a process.
+//! Information about a process from `/proc`.
 
 use std::fs;
 
-/// In the kernel's words: `T (stopped)`. None if there is no such process. Read by ourselves:
-/// procfs takes all fifty lines apart for this one, in 50 KB of code.
+/// Returns the process's state in the kernel's words: `T (stopped)`. None if the process does not
+/// exist. Reads the file directly: procfs would parse all fifty lines for this one, with 50 KB of
+/// code.
 pub(crate) fn state_of(pid: u32) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let state = status
@@ -12,8 +13,8 @@ pub(crate) fn state_of(pid: u32) -> Option<String> {
     Some(state.trim().to_owned())
 }
 
-/// With blanks between its words; empty if it cannot be read. Read by ourselves: procfs gives none
-/// that is not UTF-8.
+/// Returns the command line with blanks between its words; empty if unreadable. Reads the file
+/// directly, because procfs fails for text that is not UTF-8.
 pub(crate) fn command_line(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
@@ -25,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_runs_and_nobody_has_the_last_number() {
+    fn a_process_has_a_state_and_an_unused_pid_has_none() {
         let own = std::process::id();
         assert!(state_of(own).is_some_and(|state| state.starts_with(['R', 'S'])));
         let program = std::env::args().next().unwrap();

@@ -1,6 +1,6 @@
-//! The two files by which a Python starts this program where it would start Parsl's own
-//! interchange: a line that Python reads at each start, and the module that this line loads when
-//! the arguments may be those of an interchange.
+//! The two files by which a Python starts this program instead of Parsl's own interchange. The
+//! `.pth` file has a line that Python reads at each start. That line loads the second file, a
+//! module, if the arguments may be those of an interchange.
 
 mod site;
 
@@ -17,12 +17,12 @@ use crate::shared::put;
 
 const LINE: &str = include_str!("pth/htex_interchange_enabled.pth");
 const MODULE: &str = include_str!("pth/htex_interchange_enabled.py");
-/// Of both files.
+/// The name of both files without their extensions.
 const STEM: &str = "htex_interchange_enabled";
-/// What tells our files from somebody else's, whatever their release.
+/// Identifies htex-interchange's files of any release.
 const MARK_OF_LINE: &str = STEM;
 const MARK_OF_MODULE: &str = "`htex-interchange enable` has put this file here";
-/// Where the module has the path of the program.
+/// The beginning of the module's line with the program's path.
 const BINARY_BEGINS: &str = "BINARY = b\"";
 const BINARY_ENDS: &str = "\"";
 const PLACEHOLDER: &str = "@BINARY@";
@@ -33,17 +33,17 @@ pub(crate) struct Pair {
     directory: PathBuf,
 }
 
-/// What the two files of a directory do.
+/// The effect of the two files in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Enabled {
     pub(crate) pair: Pair,
-    /// The program that is started.
+    /// The program that is started instead of Parsl's interchange.
     pub(crate) binary: PathBuf,
-    /// Whether this release would write the same.
+    /// Whether this release would write the same files.
     pub(crate) is_current: bool,
 }
 
-/// Why the files are as they were.
+/// Why the files were not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotChanged {
     #[error("{} is not ours; it stays", .0.display())]
@@ -61,7 +61,7 @@ impl Pair {
         }
     }
 
-    /// The file that Python reads at each start.
+    /// Returns the path of the file that Python reads at each start.
     pub(crate) fn line(&self) -> PathBuf {
         self.directory.join(format!("{STEM}.pth"))
     }
@@ -70,7 +70,7 @@ impl Pair {
         self.directory.join(format!("{STEM}.py"))
     }
 
-    /// What is there, if both are there and ours.
+    /// Reads the files. Returns None unless both exist and are htex-interchange's.
     pub(crate) fn read(&self) -> Option<Enabled> {
         let line = fs::read_to_string(self.line()).ok()?;
         let module = fs::read_to_string(self.module()).ok()?;
@@ -82,10 +82,11 @@ impl Pair {
         })
     }
 
-    /// Both, for `binary`. A Python that starts meanwhile never finds the line without its module.
+    /// Writes both files for `binary`. A Python that starts at the same time never finds the line
+    /// without its module.
     ///
     /// # Errors
-    /// Somebody else's file is there, or the system's.
+    /// A file of that name is not htex-interchange's, or a file cannot be written.
     pub(crate) fn put(&self, binary: &Path) -> Result<(), NotChanged> {
         let not_written = |place: &Path| {
             let place = place.to_owned();
@@ -100,10 +101,10 @@ impl Pair {
         put::text(LINE, &line).map_err(not_written(&line))
     }
 
-    /// Takes away what is there; false if nothing is.
+    /// Removes the files. Returns false if there were none.
     ///
     /// # Errors
-    /// Somebody else's file is there, or the system's.
+    /// A file of that name is not htex-interchange's, or cannot be removed.
     pub(crate) fn remove(&self) -> Result<bool, NotChanged> {
         let (line, module) = (self.line(), self.module());
         let mut are_there = false;
@@ -117,8 +118,8 @@ impl Pair {
         Ok(are_there)
     }
 
-    /// What Python has made of the module. It looks at seconds and sizes alone to see that it is
-    /// out of date.
+    /// Removes the module's compiled form. Python compares only seconds and sizes to decide whether
+    /// this form is out of date.
     fn remove_compiled(&self) {
         let directory = self.directory.join("__pycache__");
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -127,12 +128,12 @@ impl Pair {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        // Only if there was nothing else in it.
+        // This fails, as intended, if the directory has other files.
         let _ = fs::remove_dir(directory);
     }
 }
 
-/// False if nothing is there.
+/// Returns whether the file exists. Fails if the file is not htex-interchange's.
 fn is_ours_or_nobodys(place: &Path, mark: &str) -> Result<bool, NotChanged> {
     if fs::symlink_metadata(place).is_err() {
         return Ok(false);
@@ -147,7 +148,7 @@ fn module_for(binary: &Path) -> String {
     MODULE.replacen(PLACEHOLDER, &literal(binary), 1)
 }
 
-/// The inside of Python's `b"…"`.
+/// Returns the path as the inside of Python's `b"…"`.
 fn literal(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.as_os_str().as_bytes() {
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_renewed_and_removed_to_the_last_file() {
+    fn files_are_renewed_and_removed_completely() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("lib/site-packages");
         let pair = Pair::below(&directory);
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_stays() {
+    fn files_of_others_are_kept() {
         let place = tempfile::tempdir().unwrap();
         let pair = Pair::below(place.path());
         for file in [pair.line(), pair.module()] {

@@ -1,12 +1,12 @@
-//! How a file is put in place: always under another name first, so that a program that starts
-//! meanwhile finds the old one or the new one.
+//! Puts files in place: each is written under another name and then renamed, so that a program that
+//! starts at the same time finds either the old or the new file.
 
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{fs, io, process};
 
-/// A link to `program` at `place`.
+/// Makes `place` a link to `program`.
 ///
 /// # Errors
 /// The system's; nothing has changed then.
@@ -14,7 +14,7 @@ pub(crate) fn link(program: &Path, place: &Path) -> io::Result<()> {
     put(place, |new| symlink(program, new))
 }
 
-/// A copy of `program` at `place`.
+/// Makes `place` a copy of `program`.
 ///
 /// # Errors
 /// The system's; nothing has changed then.
@@ -22,7 +22,7 @@ pub(crate) fn copy(program: &Path, place: &Path) -> io::Result<()> {
     put(place, |new| fs::copy(program, new).map(|_| ()))
 }
 
-/// A file with this text at `place`.
+/// Makes `place` a file with this text.
 ///
 /// # Errors
 /// The system's; nothing has changed then.

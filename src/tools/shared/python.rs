@@ -1,4 +1,4 @@
-//! The Pythons that a tool may run, since nobody has named one.
+//! Finds the Pythons that a tool may run if the user names none.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use submit_side::versions::{self, Hints, candidates};
 
-/// The one that the interchange would run, except that nobody has started us for a run.
+/// Returns the submit side's Python. The search is that of the interchange, but without a submit
+/// process to start from.
 pub(crate) fn of_submit_side() -> Option<PathBuf> {
     versions::python(&Hints {
         python_flag: None,
@@ -17,8 +18,9 @@ pub(crate) fn of_submit_side() -> Option<PathBuf> {
     })
 }
 
-/// The likeliest to have our own package first: that beside this program, because a wheel puts
-/// both into one directory; that of the submit side; those on PATH.
+/// Returns all Pythons that may have the package htex_interchange, the likeliest first: the one
+/// beside this program, because a wheel puts both into one directory; the submit side's; those on
+/// PATH.
 pub(crate) fn all() -> Vec<PathBuf> {
     let own = env::current_exe().unwrap_or_default();
     let own = own.parent().unwrap_or(Path::new(""));
@@ -34,7 +36,7 @@ pub(crate) fn all() -> Vec<PathBuf> {
     all
 }
 
-/// At most one of each name.
+/// Returns the first program of each name on `path`.
 fn pythons_in(path: &OsStr) -> impl Iterator<Item = PathBuf> {
     let names = ["python3", "python"];
     names

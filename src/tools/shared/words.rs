@@ -1,4 +1,4 @@
-//! Numbers, times and texts as people read them.
+//! Formats numbers, times and texts for people.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,9 +15,9 @@ const MINUTE_S: u64 = 60;
 const HOUR_S: u64 = 60 * MINUTE_S;
 const DAY_S: u64 = 24 * HOUR_S;
 
-/// The two largest units: `3.2 s`, `3 min 05 s`, `2 h 03 min`.
+/// Formats a duration in its two largest units: `3.2 s`, `3 min 05 s`, `2 h 03 min`.
 pub(crate) fn duration(seconds: f64) -> String {
-    // What is negative came of clocks that differ; NaN too is no time.
+    // Clocks that differ lead to negative durations. NaN also counts as 0.
     let seconds = seconds.max(0.0);
     if seconds < 0.0005 {
         return "0 s".to_owned();
@@ -41,7 +41,7 @@ pub(crate) fn bytes(bytes: usize) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
-    // What would be printed as 1024 is one of the next unit.
+    // An amount that would be printed as 1024 is printed in the next unit.
     while amount >= 1023.5 && unit + 1 < UNITS.len() {
         amount /= 1024.0;
         unit += 1;
@@ -52,7 +52,7 @@ pub(crate) fn bytes(bytes: usize) -> String {
     }
 }
 
-/// With commas between thousands.
+/// Formats a number with commas between thousands.
 pub(crate) fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(0).to_string();
     let mut text = String::new();
@@ -65,7 +65,7 @@ pub(crate) fn count(number: impl TryInto<u64>) -> String {
     text
 }
 
-/// A number of events a second.
+/// Formats a number of events per second.
 pub(crate) fn rate(a_second: f64) -> String {
     match a_second {
         ..0.005 => "0".to_owned(),
@@ -75,13 +75,14 @@ pub(crate) fn rate(a_second: f64) -> String {
     }
 }
 
-/// `1 task`, `2,000 tasks`: for the screens of `status` and `top`.
+/// Formats a number with its noun: `1 task`, `2,000 tasks`; for the screens of `status` and `top`.
 pub(crate) fn some(number: impl TryInto<u64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or(0);
     noun_of(number, &count(number), noun)
 }
 
-/// `1 task`, `2000 tasks`: for `doctor`, whose sentences stand in JSON as well.
+/// Formats a number with its noun: `1 task`, `2000 tasks`; for `doctor`, whose sentences are also
+/// in JSON.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     noun_of(number, &number.to_string(), noun)
 }
@@ -91,7 +92,7 @@ fn noun_of(number: u64, digits: &str, noun: &str) -> String {
     format!("{digits} {noun}{plural}")
 }
 
-/// The wall clock's time here, with the day unless that was today.
+/// Formats the local wall clock's time; with the day unless that is today.
 pub(crate) fn moment(at_s: f64, now_s: f64) -> String {
     let local = |at_s: f64| {
         let moment = Timestamp::from_millisecond((at_s * 1e3) as i64).unwrap_or_default();
@@ -105,7 +106,7 @@ pub(crate) fn moment(at_s: f64, now_s: f64) -> String {
     at.strftime(shape).to_string()
 }
 
-/// What a peer wrote, without what would move a terminal's cursor or change its colours.
+/// Replaces characters in a peer's text that could move a terminal's cursor or change its colours.
 pub(crate) fn plain(text: &str) -> String {
     let seen = |c: char| match c.is_control() || matches!(c, '\u{202a}'..='\u{202e}') {
         true => '\u{fffd}',
@@ -114,13 +115,13 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(seen).collect()
 }
 
-/// `words` and a path, as they are copied into a shell.
+/// Formats `words` and a path as a command that can be copied into a shell.
 pub(crate) fn command(words: &str, path: &Path) -> String {
     format!("`{words} {}`", shell_word(path))
 }
 
-/// A path as a word of a command line that can be copied into a shell: quoted if it has to be. What
-/// cannot be shown is written by its bytes, as bash, zsh and ksh read them.
+/// Formats a path as a word of a shell's command line, quoted if necessary. Bytes that cannot be
+/// shown are escaped as bash, zsh and ksh read them.
 pub(crate) fn shell_word(path: &Path) -> String {
     word_for(path, Charset::of_reader())
 }
@@ -144,12 +145,12 @@ fn word_for(path: &Path, charset: Charset) -> String {
     word + "'"
 }
 
-/// Columns on a terminal.
+/// Returns how many columns a text takes on a terminal.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// At most so many columns, and a mark where something is missing.
+/// Cuts a text to at most so many columns, and marks the cut.
 pub(crate) fn clipped(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -169,7 +170,8 @@ pub(crate) fn clipped(text: &str, columns: usize) -> String {
     clipped
 }
 
-/// Lines of at most so many columns, broken between words; a longer word has a line of its own.
+/// Breaks a text between words into lines of at most so many columns. A longer word has its own
+/// line.
 pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let text = with_whole_commands(text);
     let lines = textwrap::wrap(&text, between_words(columns));
@@ -177,13 +179,14 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines.map(|line| line.replace(NO_BREAK, " ")).collect()
 }
 
-/// Stands for a blank where no line may be broken: of a plane for private use, and one column wide.
+/// Replaces a blank at which a line must not be broken. The character is in a plane for private
+/// use, and one column wide.
 const NO_BREAK: char = '\u{f8f0}';
 
-/// Stands before and behind what is to be copied, and nowhere in it.
+/// Surrounds commands that can be copied, and never occurs in a command.
 const AROUND_COMMANDS: char = '`';
 
-/// A command that is to be copied stays in one line: broken, a shell would run its halves.
+/// Protects the blanks in commands, so that no command is broken: a shell would run its halves.
 fn with_whole_commands(text: &str) -> Cow<'_, str> {
     let begins = |(place, _): &(usize, &str)| {
         let before = text[..*place].chars().next_back();
@@ -195,7 +198,7 @@ fn with_whole_commands(text: &str) -> Cow<'_, str> {
         let Some(length) = text[begin + 1..].find(AROUND_COMMANDS) else {
             break;
         };
-        // What ends one begins none.
+        // A mark that ends a command does not begin the next one.
         if begin < done {
             continue;
         }
@@ -210,12 +213,12 @@ fn with_whole_commands(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Such lines behind an indent; what stands in a line of its own stays there, with its own indent
+/// Breaks each line of a text as [`wrapped`] does, and indents it. A line's own indent is kept and
 /// added.
 pub(crate) fn paragraph(text: &str, indent: &str, columns: usize) -> String {
     let mut out = String::new();
     for line in text.lines() {
-        // As in a traceback.
+        // Lines of a traceback, for example, have their own indent.
         let own = line.len() - line.trim_start_matches(' ').len();
         let indent = indent.to_owned() + &" ".repeat(own.min(columns / 4));
         let line = with_whole_commands(line);
@@ -232,7 +235,8 @@ pub(crate) fn paragraph(text: &str, indent: &str, columns: usize) -> String {
     out
 }
 
-/// Nothing is hyphenated or cut: names, paths and commands are copied from these texts.
+/// Breaks lines only between words. Names, paths and commands are copied from these texts, so
+/// nothing is hyphenated or cut.
 fn between_words(columns: usize) -> textwrap::Options<'static> {
     textwrap::Options::new(columns)
         .break_words(false)
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_numbers() {
+    fn sizes_and_numbers_are_formatted() {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1024), "1.0 KiB");
@@ -290,14 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn what_peers_write_cannot_paint() {
+    fn control_characters_of_peers_are_replaced() {
         assert_eq!(plain("node\u{1b}[31m\n1"), "node\u{fffd}[31m\u{fffd}1");
         assert_eq!(plain("a\u{202e}b"), "a\u{fffd}b");
         assert_eq!(plain("nœud-1"), "nœud-1");
     }
 
     #[test]
-    fn texts_fit() {
+    fn texts_are_clipped_and_wrapped_to_a_width() {
         assert_eq!(clipped("node17", 6), "node17");
         assert_eq!(clipped("node17", 5), "node…");
         assert_eq!(clipped("節点十七", 5), "節点…");
@@ -307,7 +311,7 @@ mod tests {
         assert_eq!(wrapped("", 3), [""]);
     }
 
-    /// By a loop that anybody can follow.
+    /// The test breaks the expected lines with a plain loop.
     #[test]
     fn lines_break_where_the_next_word_has_no_room() {
         let by_hand = |text: &str, columns: usize| {
@@ -355,12 +359,12 @@ mod tests {
             ("/Zo\u{eb}".as_bytes(), "'/Zo\u{eb}'", "$'/Zo\\xc3\\xab'"),
             (b"/Zo\xeb '", "$'/Zo\\xeb \\''", "$'/Zo\\xeb \\''"),
             (b"/a\nb", "$'/a\\x0ab'", "$'/a\\x0ab'"),
-            // What stands around commands is not in them.
+            // A command never contains the mark that surrounds commands.
             (b"/a`b c", "$'/a\\x60b c'", "$'/a\\x60b c'"),
         ] {
             assert_eq!(word(bytes, Charset::Utf8), utf8);
             assert_eq!(word(bytes, Charset::Ascii), ascii);
-            // As bash has it, which is asked.
+            // Bash must read the word as the original path.
             for quoted in [utf8, ascii] {
                 let printed = ["-c", &format!("printf %s {quoted}")];
                 let said = Command::new("bash").args(printed).output().unwrap();
@@ -376,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_has_its_day_if_that_was_another() {
+    fn a_moment_of_another_day_shows_the_day() {
         let now = 1_700_000_000.0;
         assert_eq!(moment(now, now).len(), "22:13:20".len());
         assert!(moment(now - 86_400.0 * 2.0, now).starts_with("Nov 1"));

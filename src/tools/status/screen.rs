@@ -1,4 +1,4 @@
-//! An interchange on one screen.
+//! The description of one interchange, for one screen.
 
 #[cfg(test)]
 mod tests;
@@ -14,13 +14,13 @@ use crate::shared::words::{
 };
 use status::document::{Document, Event, Manager, ManagerState, Priority, Restart, State};
 
-/// Labels stand in a column of their own.
+/// Width of the column with labels.
 const LABEL_COLUMNS: usize = 15;
-/// Of the changes of managers, so many are shown.
+/// Maximum number of managers' events shown.
 const EVENTS_SHOWN: usize = 8;
 const PRIORITIES_SHOWN: usize = 6;
 
-/// Everything. With `managers` a line for each of them, instead of one for each block.
+/// Describes everything. With `managers`, each manager has a line; otherwise each block has one.
 pub(super) fn full(document: &Document, paper: &Paper, managers: bool) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
@@ -39,7 +39,7 @@ pub(super) fn full(document: &Document, paper: &Paper, managers: bool) -> String
     screen.text
 }
 
-/// What is wrong, and the numbers that matter most.
+/// Describes what is wrong, and the most important numbers.
 pub(super) fn short(document: &Document, paper: &Paper) -> String {
     let mut screen = Screen::new(*paper);
     screen.head(document);
@@ -132,7 +132,7 @@ impl Screen {
         let verdict = verdict(found);
         self.push(&self.paper.bold(&verdict));
         for finding in found {
-            // Piped, for `grep` and mail: a line for each.
+            // Output to a pipe, for `grep` and mail, has one line for each finding.
             let columns = match self.paper.is_terminal {
                 true => self.paper.text_columns.saturating_sub(LABEL_COLUMNS),
                 false => usize::MAX,
@@ -146,7 +146,7 @@ impl Screen {
                 label = indent.clone();
             }
             let mut behind = vec![finding.advice()];
-            // How things are is shown by the screen itself.
+            // A note needs no evidence, because the screen itself shows the state.
             if with_evidence && finding.severity != Severity::Note {
                 let shown = finding.evidence.iter();
                 behind.extend(shown.map(|shown| format!("Shown by: {shown}")));
@@ -357,7 +357,7 @@ impl Screen {
 
     fn blocks(&mut self, document: &Document) {
         let mut heads = vec!["BLOCK", "MANAGERS", "HOSTS", "WORKERS", "IN FLIGHT"];
-        // Columns of what a task asked for stand only where one did.
+        // Columns that only tasks with requirements need are shown only if there are such tasks.
         let all = ManagerCounts::of(&document.managers);
         if all.has_wide_tasks {
             heads.push("SLOTS");
@@ -454,7 +454,7 @@ impl Screen {
     }
 }
 
-/// All that it is: `held, draining`.
+/// Lists all states of a manager: `held, draining`.
 fn states(manager: &Manager) -> String {
     let first = manager.state();
     let mut told = vec![first.name()];
@@ -470,12 +470,12 @@ fn states(manager: &Manager) -> String {
     told.join(", ")
 }
 
-/// `8/16`: how many have a task.
+/// Formats busy slots and all slots: `8/16`.
 fn slots(busy: usize, all: usize) -> String {
     format!("{}/{}", count(busy), count(all))
 }
 
-/// `; 12 fit no manager`.
+/// Returns the number of tasks that fit no manager: `; 12 fit no manager`.
 fn unmet(document: &Document) -> String {
     match document.queue.unmet_tasks() {
         0 => String::new(),

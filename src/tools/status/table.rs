@@ -1,4 +1,4 @@
-//! Rows under heads. The first columns are texts, to the left; numbers stand to the right.
+//! A table with heads. Columns of text are aligned to the left, columns of numbers to the right.
 
 use crate::shared::words::width;
 
@@ -13,7 +13,7 @@ impl Table {
         }
     }
 
-    /// As many cells as there are heads.
+    /// Adds a row, which has as many cells as there are heads.
     pub(super) fn push(&mut self, row: Vec<String>) {
         debug_assert_eq!(
             row.len(),
@@ -23,7 +23,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The heads first.
+    /// Returns the table's lines, the heads first.
     pub(super) fn lines(&self) -> Vec<String> {
         let columns = self.rows[0].len();
         let widths: Vec<usize> = (0..columns)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_to_the_right() {
+    fn numbers_are_aligned_to_the_right() {
         let mut table = Table::new(&["BLOCK", "HOST", "DONE"]);
         table.push(vec!["0".to_owned(), "n1".to_owned(), "7".to_owned()]);
         table.push(vec!["10".to_owned(), "節点".to_owned(), "1,234".to_owned()]);

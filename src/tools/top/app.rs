@@ -1,4 +1,4 @@
-//! What is shown, and what keys do to it.
+//! The state of `top`: what is shown, and how keys change it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,52 +14,52 @@ use crate::shared::finding::Finding;
 use crate::shared::words::plain;
 use status::document::Document;
 
-/// A filter is a word or two.
+/// Maximum length of a filter, which is a word or two.
 const FILTER_MAX: usize = 64;
 
-/// What those who ask hand to the one who draws.
+/// A message of the querying threads to the drawing thread.
 pub(super) enum Update {
-    /// The interchange that is shown; None: it is gone.
+    /// The answer of the interchange that is shown; None if that interchange is gone.
     Shown(PathBuf, Option<Found>),
-    /// All that there are.
+    /// All interchanges that were found.
     All(Vec<Found>),
-    /// What came of holding a manager.
+    /// The result of holding a manager, in words.
     Held(String),
 }
 
-/// What a key asks of those outside.
+/// An action that a key requests outside of this state.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Quit,
     Hold {
         manager: String,
     },
-    /// Another interchange is shown.
+    /// Show another interchange.
     Switch,
 }
 
-/// What keys mean at the moment.
+/// The current meaning of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mode {
     Watching,
-    /// A filter is being typed; what it was before.
+    /// The user types a filter. Contains the previous filter.
     Filtering(String),
-    /// Whether to hold this manager.
+    /// The user is asked to confirm that this manager shall be held.
     Confirming(String),
     Help,
 }
 
-/// Whether the interchange still tells how it does.
+/// Whether the interchange still answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Contact {
     Answers,
-    /// It does not answer: why.
+    /// The interchange does not answer, for this reason.
     Silent(String),
-    /// It has ended, and how, as far as its log tells.
+    /// The interchange has ended. Contains its last words, as far as the log has any.
     Ended(String),
 }
 
-/// One interchange, as it was told last.
+/// One interchange, in its last known state.
 pub(super) struct Instance {
     pub(super) socket: PathBuf,
     pub(super) name: String,
@@ -78,19 +78,19 @@ pub(super) struct App {
     pub(super) is_paused: bool,
     /// Indices of the managers that are listed, in their order.
     pub(super) listed: Vec<usize>,
-    /// The id of the selected manager; it keeps selected wherever it stands.
+    /// The id of the selected manager. The same manager stays selected when the order changes.
     selected: Option<String>,
-    /// Which line of `listed` is the first one shown.
+    /// Index of the first line of `listed` that is shown.
     pub(super) top: usize,
-    /// How many lines the table had when it was drawn last.
+    /// Number of the table's lines when it was drawn last.
     pub(super) page: usize,
-    /// Said once, at the bottom.
+    /// A message at the bottom, shown until the next key.
     pub(super) message: String,
 }
 
 impl App {
     /// # Panics
-    /// If nothing was found.
+    /// If `found` is empty.
     pub(super) fn new(found: Vec<Found>) -> Self {
         let mut app = Self {
             instances: found.into_iter().map(Instance::new).collect(),
@@ -109,7 +109,7 @@ impl App {
             message: String::new(),
         };
         assert!(!app.instances.is_empty(), "there is something to show");
-        // The one that started last is what somebody wants to see.
+        // The interchange that started last is the most interesting.
         app.current = app.instances.len() - 1;
         app.list();
         app
@@ -123,12 +123,12 @@ impl App {
         &self.shown().socket
     }
 
-    /// Which one is shown, of how many.
+    /// Returns the number of the interchange that is shown, from 1, and how many there are.
     pub(super) fn place(&self) -> (usize, usize) {
         (self.current + 1, self.instances.len())
     }
 
-    /// The line of the selected manager.
+    /// Returns the line of the selected manager.
     pub(super) fn selected_line(&self) -> Option<usize> {
         let selected = self.selected.as_deref()?;
         let document = self.shown().document.as_ref()?;
@@ -281,7 +281,7 @@ impl App {
             .position(|column| *column == self.order.by);
         let next = (place.unwrap_or(0) as isize + step).rem_euclid(columns);
         let by = Column::ALL[next as usize];
-        // Names from their beginning, numbers from the largest.
+        // Names are sorted in ascending order, numbers in descending order.
         let descending = !matches!(
             by,
             Column::Block | Column::Host | Column::Manager | Column::State
@@ -289,7 +289,7 @@ impl App {
         self.order = Order { by, descending };
     }
 
-    /// The first movement selects the first line that is shown.
+    /// Moves the selection. The first movement selects the first line that is shown.
     fn select_by(&mut self, step: isize) {
         let last = self.listed.len().saturating_sub(1);
         let line = match self.selected_line() {
@@ -349,7 +349,7 @@ impl Instance {
         instance
     }
 
-    /// Whether what was found is the same run, in another process: its interchange was restarted.
+    /// Whether `found` is the same run in a later process, after a restart of its interchange.
     fn is_before(&self, found: &Found) -> bool {
         let Answer::Told { document, .. } = &found.answer else {
             return false;
@@ -365,13 +365,13 @@ impl Instance {
         })
     }
 
-    /// From now on it is asked where it was found.
+    /// Queries the interchange at its new socket from now on.
     fn follow(&mut self, found: Found) {
         self.socket.clone_from(&found.socket);
         self.handle_answer(Some(found));
     }
 
-    /// What it said, or that it is gone.
+    /// Handles an answer; None means that the interchange is gone.
     fn handle_answer(&mut self, found: Option<Found>) {
         self.contact = match found.map(|found| found.answer) {
             Some(Answer::Told { document, .. }) => {
@@ -396,7 +396,7 @@ impl Instance {
         let told = logdir.map(|logdir| last_words::told_below(std::slice::from_ref(&logdir)));
         let told = told.unwrap_or_default();
         let line = told.lines().next().unwrap_or("it has ended");
-        // Which log it was is known.
+        // The name of the log is left out, because the screen already names the interchange.
         line.split_once(": ")
             .map_or(line, |(_, words)| words)
             .to_owned()

@@ -1,4 +1,4 @@
-//! One screen of `top`. The less room there is, the less of it is drawn.
+//! Draws the screen of `top`. A smaller terminal shows less.
 
 use std::collections::VecDeque;
 
@@ -88,7 +88,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
         plain(&about.host),
         duration(about.uptime_s)
     );
-    // The name is what tells two of them apart; the rest goes first where there is no room.
+    // The name identifies the interchange. Other information is left out if there is no room.
     let name = Line::from(name);
     let room = usize::from(first.width).saturating_sub(name.width() + 2);
     if up.chars().count() <= room {
@@ -104,7 +104,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
 
 fn numbers(document: &Document) -> String {
     let lately = document.rates.last_5_s;
-    // Where none lacks anything, its place is left to the others.
+    // If all tasks fit a manager, other numbers use the room.
     let unmet = match document.queue.unmet_tasks() {
         0 => String::new(),
         tasks => format!(" ({} fit nobody)", count(tasks)),
@@ -133,7 +133,7 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
         Contact::Silent(why) => add(why, style_of(Severity::Problem)),
         Contact::Ended(words) => add(&format!("ENDED: {words}"), style_of(Severity::Problem)),
     }
-    // What was found before it ended is no matter any more.
+    // Findings from before the end do not matter any more.
     let findings = match instance.contact {
         Contact::Ended(_) => &[],
         Contact::Answers | Contact::Silent(_) => instance.findings.as_slice(),
@@ -157,7 +157,7 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, instance: &Instance) {
         };
         add(&text, style_of(finding.severity));
     }
-    // Where there is room: what is behind it, and what to do.
+    // Advice follows below the findings, where there is room.
     for finding in findings {
         add(&finding.advice(), Style::new().dim());
     }
@@ -200,7 +200,7 @@ fn draw_spark(
     frame.render_widget(Sparkline::default().data(shown).style(colour), graph);
 }
 
-/// The columns for which there is room, and their widths.
+/// Returns the columns for which there is room, with their widths.
 fn columns(width: u16) -> Vec<(Column, Constraint)> {
     let wanted = [
         (Column::Block, Constraint::Length(6), 0),
@@ -238,7 +238,7 @@ fn draw_managers(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     });
     let heads = Row::new(heads).style(Style::new().add_modifier(Modifier::REVERSED));
     let selected = app.selected_line();
-    // Only what is seen becomes rows: there may be ten thousand managers.
+    // Only visible managers become rows, because there may be ten thousand.
     let lines = app.listed.iter().enumerate().skip(app.top).take(app.page);
     let rows = lines.map(|(line, place)| {
         let manager = &document.managers[*place];
@@ -302,7 +302,7 @@ fn cell<'a>(column: Column, manager: &Manager, instance: &Instance) -> Cell<'a> 
     }
 }
 
-/// How full it is.
+/// Draws how full a manager is.
 fn bar(manager: &Manager) -> String {
     let (load, most) = manager.load();
     let share = load as f64 / most.max(1) as f64;

@@ -1,21 +1,22 @@
-//! What was before: the interchange tells how things are now, and since its start.
+//! Values over time. An answer of the interchange has only current values and totals since its
+//! start.
 
 use std::collections::{HashMap, VecDeque};
 
 use status::document::Document;
 
-/// As many points as a wide terminal has columns.
+/// Maximum number of points: as many as a wide terminal has columns.
 const POINTS_MAX: usize = 400;
-/// A manager's rate is taken over so long.
+/// Period over which a manager's rate is measured, in seconds.
 const RATE_OVER_S: f64 = 5.0;
 
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// Results a second, rounded, from look to look; the newest last.
+    /// Results per second between two answers, rounded; the newest last.
     pub(super) done_a_second: VecDeque<u64>,
-    /// Tasks that waited at each look.
+    /// Number of waiting tasks in each answer.
     pub(super) queued: VecDeque<u64>,
-    /// Tasks done by each manager, at the looks of the last seconds.
+    /// Tasks done by each manager, in the answers of the last seconds.
     looks: VecDeque<(f64, HashMap<String, u64>)>,
     last: Option<(f64, u64)>,
 }
@@ -24,7 +25,7 @@ impl History {
     pub(super) fn add(&mut self, document: &Document) {
         let at_s = document.interchange.uptime_s;
         let done = document.totals.tasks_done;
-        // The same look twice tells nothing.
+        // An answer that is not newer adds nothing.
         if self.last.is_some_and(|(last_s, _)| at_s <= last_s) {
             return;
         }
@@ -46,7 +47,7 @@ impl History {
         }
     }
 
-    /// Results a second of one manager, over the last seconds.
+    /// Returns a manager's results per second, over the last seconds.
     pub(super) fn rate_of(&self, manager: &str) -> f64 {
         let done_at = |look: &(f64, HashMap<String, u64>)| Some((look.0, *look.1.get(manager)?));
         let first = self.looks.iter().find_map(done_at);

@@ -1,11 +1,11 @@
-//! Which managers are listed, and in which order.
+//! Which managers the table lists, and in which order.
 
 use std::cmp::Ordering;
 
 use super::history::History;
 use status::document::{Document, Manager};
 
-/// What the table is sorted by.
+/// A column of the table, by which the table can be sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     Block,
@@ -53,7 +53,7 @@ pub(super) struct Order {
     pub(super) descending: bool,
 }
 
-/// Indices into the document's managers: those that have `filter` in any text, in order.
+/// Returns the indices of the managers that contain `filter` in any text, in order.
 pub(super) fn listed(
     document: &Document,
     history: &History,
@@ -64,7 +64,7 @@ pub(super) fn listed(
     let filter = filter.to_lowercase();
     let is_wanted = |place: &usize| filter.is_empty() || matches(&managers[*place], &filter);
     let mut listed: Vec<usize> = (0..managers.len()).filter(is_wanted).collect();
-    // Rates are looked up once for each, not once a comparison.
+    // Computes each manager's rate only once, not for each comparison.
     let rates: Vec<f64> = match order.by == Column::Rate {
         true => managers
             .iter()
@@ -102,7 +102,7 @@ fn compare(one: &Manager, other: &Manager, column: Column) -> Ordering {
         Column::State => one.state().cmp(&other.state()),
         Column::InFlight => one.load().0.cmp(&other.load().0),
         Column::Done => one.tasks_done.cmp(&other.tasks_done),
-        // Sorted where the rates are.
+        // `listed` itself compares rates.
         Column::Rate => Ordering::Equal,
         Column::Unheard => one.last_heard_s.total_cmp(&other.last_heard_s),
         Column::Idle => {
@@ -137,18 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn by_any_column_and_either_way() {
+    fn managers_are_sorted_by_any_column_in_both_directions() {
         assert_eq!(hosts(Column::Block, false, ""), "abc");
         assert_eq!(hosts(Column::Host, true, ""), "cba");
         assert_eq!(hosts(Column::InFlight, false, ""), "cba");
-        // Full, busy, idle.
+        // The states are full, busy and idle.
         assert_eq!(hosts(Column::State, false, ""), "abc");
-        // Alike in this: as they came.
+        // Managers with equal rates keep their order.
         assert_eq!(hosts(Column::Rate, true, ""), "bac");
     }
 
     #[test]
-    fn a_filter_looks_into_every_text() {
+    fn a_filter_matches_any_text() {
         assert_eq!(hosts(Column::Host, false, "C-MAN"), "c");
         assert_eq!(hosts(Column::Host, false, "block 1"), "b");
         assert_eq!(hosts(Column::Host, false, "full"), "a");

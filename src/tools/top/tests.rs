@@ -1,4 +1,4 @@
-//! What is drawn, on terminals of many sizes, and what keys do.
+//! Tests of the drawing, on terminals of many sizes, and of the keys.
 
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ fn press(app: &mut App, keys: &str) -> Option<Action> {
     action
 }
 
-/// Its process has another number then, and another socket.
+/// After a restart, the interchange has another process id and another socket.
 #[test]
 fn a_restarted_interchange_is_followed() {
     let mut app = app(3);
@@ -96,7 +96,7 @@ fn a_restarted_interchange_is_followed() {
 }
 
 #[test]
-fn a_usual_terminal_has_everything() {
+fn a_usual_terminal_shows_everything() {
     let mut app = app(20);
     let text = text(&mut app);
     for told in [
@@ -116,7 +116,7 @@ fn a_usual_terminal_has_everything() {
 }
 
 #[test]
-fn slots_stand_where_tasks_take_several() {
+fn slots_are_shown_if_tasks_take_several() {
     let mut document = crew(3);
     let [wide, reserved, plain] = document.managers.as_mut_slice() else {
         panic!("three managers");
@@ -168,7 +168,7 @@ fn no_size_is_too_small_or_too_large() {
 }
 
 #[test]
-fn thousands_are_scrolled_through() {
+fn thousands_of_managers_can_be_scrolled() {
     let mut app = app(8192);
     assert!(text(&mut app).contains("node0 "));
     press(&mut app, "G");
@@ -237,7 +237,8 @@ fn a_manager_is_held_after_a_question() {
     assert!(text(&mut app).contains("node1-manager is held."));
 }
 
-/// The same one stays selected wherever it stands, and nobody is when it has gone.
+/// The same manager stays selected when its line changes. When that manager is gone, none is
+/// selected.
 #[test]
 fn a_selection_is_a_manager_and_not_a_line() {
     let mut app = app(5);
@@ -256,7 +257,7 @@ fn a_selection_is_a_manager_and_not_a_line() {
 }
 
 #[test]
-fn what_is_shown_can_be_changed_and_paused() {
+fn the_shown_interchange_can_be_switched_and_paused() {
     let mut other = crew(1);
     other.interchange.logdir = "/runs/runinfo/004/mpi".to_owned();
     let mut app = App::new(vec![found("a", crew(3)), found("b", other)]);
@@ -273,7 +274,7 @@ fn what_is_shown_can_be_changed_and_paused() {
 }
 
 #[test]
-fn an_interchange_goes_and_others_come() {
+fn ended_and_new_interchanges_are_shown() {
     let mut app = app(2);
     let silent = Found {
         socket: PathBuf::from("a"),
@@ -308,7 +309,7 @@ fn help_is_shown_until_a_key() {
 }
 
 #[test]
-fn a_peer_cannot_paint_by_its_name() {
+fn control_characters_in_names_are_not_shown() {
     let mut document = crew(1);
     document.managers[0].host = "\u{1b}[2J\n".to_owned();
     let mut app = App::new(vec![found("a", document)]);
@@ -316,7 +317,7 @@ fn a_peer_cannot_paint_by_its_name() {
     assert!(text.contains("\u{fffd}[2J\u{fffd}"), "{text}");
 }
 
-/// README shows what the program draws; `HTEX_TEST_STORE_GUIDE=1` writes it anew.
+/// The README shows what the program draws. `HTEX_TEST_STORE_GUIDE=1` updates it.
 #[test]
 fn the_picture_in_readme_is_drawn_by_the_program() {
     let mut document = crew(0);

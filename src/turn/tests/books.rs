@@ -1,5 +1,6 @@
-//! What the turn has been told and has done, kept beside it: who may get tasks, who has which, and
-//! what somebody is still to be told. A step that was not allowed is found when it is made.
+//! A separate record of what the turn has received and done: which managers may get tasks, which
+//! manager has which task, and which messages are pending. A step that was not allowed is detected
+//! when it is made.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,11 +12,11 @@ use super::world::{World, ms};
 use broker::{ConnectionId, Origin, Placement};
 use protocol::ToManager;
 
-/// Another process goes on.
+/// Support for another process that continues.
 #[path = "books/restored.rs"]
 mod restored;
 
-/// What was not as promised.
+/// Ok, or the guarantee that was broken.
 pub(crate) type Verdict = Result<(), String>;
 
 pub(crate) struct Books {
@@ -23,38 +24,39 @@ pub(crate) struct Books {
     pub(crate) grace: Option<Duration>,
     pub(crate) managers: BTreeMap<String, Book>,
     pub(crate) tasks: Tasks,
-    /// What the broker was told of what its managers have.
+    /// What the broker knows about its managers' resources.
     told: Placement,
-    /// Who had the first task of each affinity, as long as it gets any.
+    /// The home of each affinity: the manager that had its first task, as long as that manager gets
+    /// tasks.
     homes: BTreeMap<i64, String>,
     pub(crate) sent: BTreeMap<i64, Duration>,
     departed: BTreeSet<String>,
-    /// What each of these is owed, and since when.
+    /// The pending control messages, and since when they are pending.
     pub(crate) words_owed: BTreeMap<(String, Word), Duration>,
-    /// What these books knew before it was told.
+    /// State changes that the books have already applied, before their events are written.
     foreseen: Vec<(String, &'static str)>,
-    /// The command that was read and not answered.
+    /// The command that was read but not answered.
     unanswered: Option<Vec<u8>>,
-    /// Results in the order in which they were read.
+    /// Results, in the order in which they were read.
     results: VecDeque<i64>,
-    /// Tasks that were given up, whether their failure has left or not.
+    /// Tasks that were given up, whether or not their failure has been sent.
     failed: BTreeSet<i64>,
-    /// Tasks that were ever taken.
+    /// All tasks that were ever accepted.
     pub(crate) accepted: BTreeSet<i64>,
-    /// How long the process was stopped in all, and what it did not hear before that.
+    /// Total time for which the process was stopped, including the unread time before each stop.
     pub(crate) gaps: Duration,
-    /// What is told of each step, for a single seed.
+    /// Whether to print each step, for a single seed.
     pub(crate) tells: bool,
 }
 
-/// An echo that waits, or a shutdown.
+/// A control message: a heartbeat's echo, or a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Word {
     Echo,
     Shutdown,
 }
 
-/// What is known of a registered manager.
+/// The record of a registered manager.
 #[derive(Debug)]
 pub(crate) struct Book {
     is_held: bool,
@@ -64,11 +66,12 @@ pub(crate) struct Book {
     link: Link,
     pub(crate) hands: Hands,
     pub(crate) last_read: Duration,
-    /// As the books' own, when it was read.
+    /// The value of [`Books::gaps`] at `last_read`.
     pub(crate) gaps_before: Duration,
-    /// When its connection was told to be closed, for the first time.
+    /// When the connection was first reported as closed.
     closed_at: Duration,
-    /// Since when it is without one, as far as the transport was asked; and the books' gaps then.
+    /// Since when the transport reports no connection, and the value of [`Books::gaps`] at that
+    /// time.
     unreachable_since: (Duration, Duration),
 }
 
@@ -80,12 +83,12 @@ enum Link {
 }
 
 impl Book {
-    /// Whether it may get a task that fits it, as far as anybody was told.
+    /// Whether the manager may get a task that fits it, by the events so far.
     pub(crate) fn is_eligible(&self) -> bool {
         self.is_kept() && self.link != Link::Closed
     }
 
-    /// Whether it will get tasks again, sooner or later.
+    /// Whether the manager will get tasks again, sooner or later.
     fn is_kept(&self) -> bool {
         !self.is_held && !self.is_draining
     }
@@ -145,7 +148,7 @@ impl Books {
         self.leave_home_if_in_vain(task, now);
     }
 
-    /// The first of those that wait and fit this manager now. None: there is none.
+    /// Returns the first waiting task that fits this manager now, if there is one.
     pub(crate) fn first_for(&self, name: &str, now: Duration) -> Option<Key> {
         let book = self.managers.get(name).filter(|book| book.is_eligible())?;
         let fits = |needs: &Needs| {
@@ -156,7 +159,7 @@ impl Books {
         fitting.map(|(key, _)| key).min()
     }
 
-    /// Whether it may be let run empty for a task that stands before this one.
+    /// Whether the manager may be kept free for a task that is queued before this one.
     pub(crate) fn may_be_reserved(&self, name: &str, key: Key, now: Duration) -> bool {
         let is_for = |book: &Book| {
             let mut before = self.tasks.firsts().filter(|(first, _)| *first < key);
@@ -167,7 +170,7 @@ impl Books {
         self.managers.get(name).is_some_and(is_for)
     }
 
-    /// Whether such a task may go there, now or later.
+    /// Whether such a task may go to this manager, now or later.
     fn could_hold(&self, name: &str, book: &Book, needs: &Needs, now: Duration) -> bool {
         let home = needs.affinity.and_then(|affinity| self.home_of(affinity));
         home.is_none_or(|home| home == name) && book.hands.could_hold(needs, &self.told, now)
@@ -179,8 +182,8 @@ impl Books {
         is_kept.then_some(home)
     }
 
-    /// Tasks do not wait for a manager that can never hold one of them for the sake of others of
-    /// their affinity, once it has none of those.
+    /// Drops the home of a task's affinity if the home can never hold one of the waiting tasks and
+    /// has no task of that affinity. Other tasks of the affinity then do not wait for that home.
     fn leave_home_if_in_vain(&mut self, task: i64, now: Duration) {
         let Some(affinity) = self.tasks.needs_of(task).affinity else {
             return;
@@ -198,7 +201,7 @@ impl Books {
         }
     }
 
-    /// The turn looks at a message.
+    /// Applies a message that the turn processes.
     pub(crate) fn hear(&mut self, incoming: &Incoming, origin: Origin, now: Duration) -> Verdict {
         let name = &incoming.name;
         self.tell(
@@ -282,7 +285,7 @@ impl Books {
         }
     }
 
-    /// A connection belongs to whoever spoke by it last.
+    /// Assigns a connection to the manager that last sent a message by it.
     fn open(&mut self, name: &str, connection: ConnectionId) {
         for (other, book) in &mut self.managers {
             if other != name && book.is_open_by(Some(connection)) {
@@ -317,7 +320,7 @@ impl Books {
         self.words_owed.remove(&(name.to_owned(), Word::Echo));
     }
 
-    /// It was told that a connection is closed.
+    /// Applies a closed connection that was reported.
     pub(crate) fn closed(&mut self, connection: usize, now: Duration) {
         let connection = Some(ConnectionId(connection as u64));
         self.tell(now, format_args!("{connection:?} is closed"));
@@ -328,21 +331,21 @@ impl Books {
         }
     }
 
-    /// The ROUTER has a connection to it.
+    /// Notes that the ROUTER has a connection to the manager.
     pub(crate) fn reachable(&mut self, name: &str, now: Duration) {
         if let Some(book) = self.managers.get_mut(name) {
             book.unreachable_since = (now, self.gaps);
         }
     }
 
-    /// When a manager without a connection is lost, if it stays so.
+    /// Returns when a manager is lost if it stays without connection.
     pub(crate) fn end_of_grace(&self, book: &Book) -> Option<Duration> {
         let (since, gaps) = book.unreachable_since;
         let grace = self.grace.filter(|_| book.link == Link::Closed)?;
         Some(since + grace + (self.gaps - gaps))
     }
 
-    /// The ROUTER had no connection to it.
+    /// Notes that the ROUTER had no connection to the manager.
     pub(crate) fn unreachable(&mut self, name: &str, now: Duration) {
         self.tell(now, format_args!("{name} is not reachable"));
         if let Some(book) = self.managers.get_mut(name) {
@@ -391,7 +394,7 @@ impl Books {
         }
     }
 
-    /// A terminal message leaves: a manager's own, or a failure.
+    /// Checks a terminal message that is sent: a manager's result, or a failure.
     pub(crate) fn pass_result(&mut self, task: i64, is_failure: bool) -> Verdict {
         if self.tasks.is_waiting(task) {
             return Err(format!("task {task} is answered, and waits"));
@@ -440,7 +443,7 @@ impl Books {
 }
 
 impl World {
-    /// A line for the file of events.
+    /// Applies a line that is written to the file of events.
     pub(crate) fn note_event(&mut self, line: &str) -> Verdict {
         let now = self.now;
         let field = |key: &str| {
@@ -484,7 +487,8 @@ impl World {
         Ok(())
     }
 
-    /// Nobody is given up whose word had come in time, read or not, or too early.
+    /// Checks that a manager is not declared lost too early, nor while a message that arrived in
+    /// time is unread.
     fn check_loss(&self, name: &str) -> Verdict {
         let books = self.books.borrow();
         let Some(book) = books.managers.get(name) else {
@@ -505,7 +509,8 @@ impl World {
         }
     }
 
-    /// Of those that were not read, in the kernel or here: when it came.
+    /// Returns the arrival time of the manager's oldest unread message, in the kernel or in the
+    /// transport.
     pub(crate) fn oldest_word_of(&self, name: &str) -> Option<Duration> {
         let connections = self.network.connections.iter();
         let in_kernel = connections

@@ -1,4 +1,5 @@
-//! Many that do not read, and large tasks: what that costs, and that whoever reads is found.
+//! Many managers that do not read, and large tasks: the memory that these cost, and that managers
+//! that read still get tasks.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::world::ms;
 use broker::{Patience, Placement};
 
 const BOUND_BYTES: usize = 1_000_000;
-/// What may be owed to all, and to each.
+/// Maximum of pending bytes of all managers, and of each.
 const ALL_BYTES_MAX: usize = BOUND_BYTES / 4;
 const EACH_BYTES_MAX: usize = ALL_BYTES_MAX / 8;
 const LARGE_TASK_BYTES: usize = 200_000;
@@ -47,7 +48,7 @@ fn owed_tasks(host: &Host) -> usize {
 }
 
 #[test]
-fn a_crowd_that_does_not_read_costs_a_task_at_a_time_and_hides_nobody_who_reads() {
+fn non_readers_cost_one_task_at_a_time_and_readers_are_still_found() {
     const TASKS: usize = 40;
     let mut host = host();
     for number in 0..12 {
@@ -57,11 +58,11 @@ fn a_crowd_that_does_not_read_costs_a_task_at_a_time_and_hides_nobody_who_reads(
         host.submit(LARGE_TASK_BYTES, None);
     }
     host.pass(ms(100)).unwrap();
-    // The second is more than may be owed to all, and another one is tried.
+    // The second task exceeds the limit of all managers, and one more manager is tried.
     assert_eq!(owed_tasks(&host), 3);
     host.pass(ms(10_000)).unwrap();
     assert_eq!(owed_tasks(&host), 8);
-    // The others are as good as this one, and each try takes longer.
+    // The selector ranks the other managers as high as this one, and each try takes longer.
     let reader = start(&mut host, "reader", Reading::Fast);
     host.pass(ms(10_000) * 5).unwrap();
     assert_eq!(host.world.executor.answers.len(), TASKS - owed_tasks(&host));
@@ -70,7 +71,7 @@ fn a_crowd_that_does_not_read_costs_a_task_at_a_time_and_hides_nobody_who_reads(
 }
 
 #[test]
-fn who_has_read_since_does_not_wait_for_those_who_have_not() {
+fn manager_known_to_read_does_not_wait_for_non_readers() {
     const TASKS: usize = 40;
     let mut host = host();
     for number in 0..4 {
@@ -81,14 +82,14 @@ fn who_has_read_since_does_not_wait_for_those_who_have_not() {
     }
     host.pass(ms(200)).unwrap();
     start(&mut host, "reader", Reading::Fast);
-    // Once it has been its turn, it is known.
+    // Once the reader has been tried, it is known to read.
     host.pass(ms(10_000)).unwrap();
     assert_eq!(host.world.executor.answers.len(), TASKS - owed_tasks(&host));
     host.end();
 }
 
 #[test]
-fn who_registers_again_and_again_is_still_owed_what_stands_in_its_connection() {
+fn unread_bytes_still_count_after_repeated_registration() {
     let mut host = host();
     let deaf = start(&mut host, "deaf", Reading::Not);
     for _ in 0..500 {

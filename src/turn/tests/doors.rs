@@ -1,16 +1,18 @@
-//! What wakes the loop: the part of a ZeroMQ socket and of epoll that is easy to get wrong.
+//! The wake-up sources of the loop: the behaviour of ZeroMQ sockets and epoll that is easy to get
+//! wrong.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// A socket that is received from. Its descriptor is readable once for what has come, and any call
-/// to the socket takes that back: who was told must read until nothing is left, and who has sent
-/// must look.
+/// A receiving socket. Its descriptor becomes readable once for the messages that have arrived, and
+/// any call to the socket clears that. So after a wake-up the loop must read until nothing is left,
+/// and after a send it must check for messages.
 #[derive(Debug)]
 pub(crate) struct Door {
     more: More,
     is_readable: bool,
-    /// Nothing was left when it was last read: the next arrival is told.
+    /// Whether nothing was left at the last read, so that the next arrival makes the descriptor
+    /// readable.
     is_asleep: bool,
 }
 
@@ -32,7 +34,7 @@ impl Default for Door {
 }
 
 impl Door {
-    /// In the transport's own thread.
+    /// Notes an arrived message, in the transport's own thread.
     pub(crate) fn note_arrival(&mut self) {
         if std::mem::take(&mut self.is_asleep) {
             self.is_readable = true;
@@ -43,7 +45,7 @@ impl Door {
         self.is_readable
     }
 
-    /// The loop was awake, and found it readable or not.
+    /// Notes that the loop woke up and saw whether the descriptor is readable.
     pub(crate) fn wake(&mut self) {
         if self.is_readable {
             self.more = More::Maybe;
@@ -66,7 +68,7 @@ impl Door {
         };
     }
 
-    /// Something was received.
+    /// Notes that a message was received.
     pub(crate) fn note_received(&mut self) {
         self.is_readable = false;
         self.more = More::Maybe;
@@ -80,28 +82,28 @@ impl Door {
     }
 }
 
-/// What happens by itself, in the order of time.
+/// An event outside of the turn, scheduled by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The transport's thread accepts a connection, or reads from it.
     Fetch(usize),
-    /// It writes to it.
+    /// The transport's thread writes to a connection.
     Write(usize),
-    /// It has done with bytes of a manager's batches.
+    /// The transport's thread releases a batch.
     Release,
-    /// It has done with bytes of a large result.
+    /// The transport's thread releases a large result.
     ReleaseResult(usize),
-    /// It closes a connection that another one has taken over.
+    /// The transport's thread closes a connection that another one has replaced.
     Close(usize),
-    /// It reads tasks.
+    /// The transport's thread reads tasks.
     FetchTasks,
-    /// It tells what has become of connections.
+    /// The transport's thread reports events of connections.
     Tell,
-    /// A manager reads.
+    /// A manager reads messages.
     Read(usize),
-    /// A manager beats.
+    /// A manager sends a heartbeat.
     Beat(usize),
-    /// A manager has done with a task.
+    /// A manager finishes tasks and sends their results.
     Answer(usize),
     /// The executor reads results.
     ReadResults,
@@ -110,7 +112,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// Whether it is done by a thread of this process, which may be stopped.
+    /// Whether a thread of the interchange's process runs the event; such a thread may be stopped.
     pub(crate) fn is_ours(self) -> bool {
         match self {
             Self::Fetch(_)
@@ -151,12 +153,12 @@ impl Agenda {
         (at <= time).then(|| (at, first.remove()))
     }
 
-    /// This process is gone, with all that it was about to do.
+    /// Removes the pending events of the interchange's process, which was killed.
     pub(crate) fn forget_ours(&mut self) {
         self.by_time.retain(|_, event| !event.is_ours());
     }
 
-    /// All that are due by then.
+    /// Takes all events that are due by this time.
     pub(crate) fn take_until(&mut self, time: Duration) -> VecDeque<Event> {
         let taken = std::iter::from_fn(|| self.pop_until(time));
         taken.map(|(_, event)| event).collect()

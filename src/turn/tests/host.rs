@@ -1,4 +1,4 @@
-//! The loop around the turn, as `event_loop` makes it, and what must hold whenever it rests.
+//! The loop around the turn, as in `event_loop`, and what must hold whenever it waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -14,24 +14,27 @@ use super::world::{World, ms};
 use broker::{Patience, Placement};
 use turn::{Outlook, RETRY_EVERY, Rest, Transport as _, Turn};
 
-/// So many turns in a row may move nothing: a bit may have to be taken back.
+/// Maximum number of consecutive turns that move nothing; a few are needed to clear readiness
+/// flags.
 const IDLE_TURNS_MAX: u32 = 8;
-/// Above this no task leaves, whatever the bound.
+/// Above this size of results no task is dispatched, whatever the bound.
 const RESULTS_HELD_BYTES_MAX: usize = 256 << 20;
-/// What is queued weighs more than its frame, and so many are taken in one turn.
+/// Tolerance for queued tasks, each of which counts up to 300 bytes more than its frame; up to 256
+/// tasks are taken in one turn.
 const QUEUED_TASKS_WEIGH_MORE: usize = 256 * 300;
 
-/// So much of the bound may be owed to all managers, and so much of that to one.
+/// Fractions of limits: a quarter of the bound may be pending for all managers, and an eighth of
+/// that for one.
 const OWED_PART: usize = 4;
 const OWED_TO_ONE_PART: usize = 8;
-/// Of those who may not read, another one is tried within this time.
+/// Maximum time between two tries of managers that may not read.
 const TRY_TAKES_MAX: Duration = Duration::from_secs(10);
-/// Below this part of the bound tasks are taken, whatever may have been read ahead.
+/// Below this fraction (3/8) of the bound tasks are taken, whatever may have been read ahead.
 const SURELY_OPEN: (usize, usize) = (3, 8);
-/// What the transport may take off the wire before it is asked for.
+/// Number of tasks that the transport may read ahead.
 pub(crate) const TASKS_READ_AHEAD: usize = 8;
 
-/// How a run begins.
+/// The settings of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beginning {
     pub(crate) seed: Option<u64>,
@@ -40,10 +43,10 @@ pub(crate) struct Beginning {
     pub(crate) threshold: Duration,
     pub(crate) grace: Option<Duration>,
     pub(crate) patience: Patience,
-    /// What is known of what managers have.
+    /// What the broker knows about its managers' resources.
     pub(crate) told: Placement,
     pub(crate) tells: bool,
-    /// Another process goes on where one is killed.
+    /// Whether another process continues when one is killed.
     pub(crate) survives: bool,
 }
 
@@ -56,15 +59,15 @@ pub(crate) struct Host {
     idle_turns: u32,
     rests: u64,
     outlook: Outlook,
-    /// Since when the intake is shut though there is room.
+    /// Since when the intake is closed although there is room.
     shut_since: Option<Duration>,
-    /// Since when results keep no task from leaving; from the beginning of a look on.
+    /// Since when results do not prevent dispatching, measured at the beginning of a check.
     may_dispatch_since: Option<Duration>,
     last_turn: Duration,
-    /// When the process went on after it was stopped last.
+    /// When the process continued after its last stop.
     runs_since: Duration,
     last_batch: Duration,
-    /// When too much was owed to all.
+    /// When the pending bytes of all managers last reached their limit.
     crowded_at: Duration,
     pub(crate) life: Life,
 }
@@ -100,12 +103,12 @@ impl Host {
         }
     }
 
-    /// How many tasks were submitted.
+    /// Returns the number of submitted tasks.
     pub(crate) fn submitted(&self) -> i64 {
         self.world.books.borrow().tasks.submitted()
     }
 
-    /// A task that asks for nothing.
+    /// Submits a task without placement needs.
     pub(crate) fn submit(&mut self, size: usize, priority: Option<i64>) {
         self.submit_of_kind(0, size, priority);
     }
@@ -122,7 +125,7 @@ impl Host {
         self.world.fetch_tasks_soon();
     }
 
-    /// Time passes, and the loop goes round whenever something wakes it.
+    /// Lets time pass; the loop runs a turn whenever something wakes it.
     pub(crate) fn pass(&mut self, time: Duration) -> Verdict {
         let until = self.world.now + time;
         while self.world.now < until {
@@ -131,7 +134,7 @@ impl Host {
         Ok(())
     }
 
-    /// Until nothing moves, without time.
+    /// Runs turns until nothing moves, without letting time pass.
     pub(crate) fn settle(&mut self) -> Verdict {
         loop {
             self.world.run_to(self.world.now);
@@ -178,7 +181,8 @@ impl Host {
         let was_open = turn.takes_tasks();
         let was_stopped = std::mem::take(&mut world.was_stopped);
         if was_stopped {
-            // Nobody is blamed for what the process did not hear, from its last turn on.
+            // Managers are not held responsible for messages that the process did not read since
+            // its last turn.
             world.books.get_mut().gaps += now.monotonic - self.last_turn;
             self.runs_since = now.monotonic;
         }
@@ -236,7 +240,7 @@ impl Host {
         Ok(rest)
     }
 
-    /// What must hold while the loop rests, unless something wakes it at once.
+    /// Checks what must hold when the loop waits, unless something wakes it at once.
     fn check_rest(&mut self) -> Verdict {
         self.rests += 1;
         if self.turn.interchange().has_effects() {
@@ -254,7 +258,7 @@ impl Host {
         self.check_sleep()
     }
 
-    /// What must hold at any time of a rest that nothing ends.
+    /// Checks what must hold at any time while the loop waits and nothing wakes it.
     fn check_sleep(&mut self) -> Verdict {
         let may_dispatch = self.turn.may_dispatch(&self.world);
         let before = self.may_dispatch_since.take();
@@ -269,7 +273,7 @@ impl Host {
         self.check_intake()
     }
 
-    /// Another process begins, of which nothing is known yet.
+    /// Resets the state, since a new process begins.
     pub(crate) fn begin_anew(&mut self) {
         let now = self.world.now;
         self.idle_turns = 0;
@@ -293,7 +297,8 @@ impl Host {
         broker::check_invariants(broker).map_err(|disorder| disorder.to_string())
     }
 
-    /// Managers that do not read cost a part of the bound, each a part of that, and a task each.
+    /// Checks the limits of pending bytes: a fraction of the bound for all managers, a fraction of
+    /// that for each, and one task more for each.
     fn check_bounds(&self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let managers = self.world.books.borrow().managers.len();
@@ -319,7 +324,7 @@ impl Host {
         Ok(())
     }
 
-    /// Who has told of a message once does not do it again.
+    /// Checks that no unread message is left: a socket reports a message only once.
     fn check_channels(&self) -> Verdict {
         let world = &self.world;
         let is_read = self.outlook.awaits_tasks;
@@ -339,7 +344,7 @@ impl Host {
         }
     }
 
-    /// What waits for the transport to have done with something goes on at once when it has.
+    /// Checks that what waits for a release continues as soon as the release happens.
     fn check_release(&self) -> Verdict {
         let (world, books) = (&self.world, self.world.books.borrow());
         let owes = |name: &&String| world.owed_to(name) > 0;
@@ -358,14 +363,15 @@ impl Host {
         }
     }
 
-    /// What only time can tell is told by then: that a connection takes messages again, and that
-    /// a manager has taken what it was owed.
+    /// Whether enough time has passed for the turn's periodic check. It detects that a connection
+    /// takes messages again, and that a manager has taken its pending bytes.
     fn has_been_looked_at(&self, since: Duration) -> bool {
         let step = self.world.turn_takes * 2 + ms(1);
         self.world.now > since + RETRY_EVERY + step
     }
 
-    /// Only who is known to read has more then, and others one by one.
+    /// Whether all pending bytes are at their limit. Then only managers that are known to read get
+    /// more, and others are tried one by one.
     fn is_crowded(&self) -> bool {
         self.owed() >= self.bound_bytes / OWED_PART
     }
@@ -381,8 +387,8 @@ impl Host {
         self.turn.held_bytes(&self.world).unsent_batches
     }
 
-    /// No task waits while somebody eligible has room for it, but for one manager that is let run
-    /// empty for another task.
+    /// Checks that no task waits while an eligible manager has room for it. One manager is exempt,
+    /// since it may be kept free for another task.
     fn check_tasks(&self) -> Verdict {
         let (world, books) = (&self.world, self.world.books.borrow());
         let waiting = books.tasks.waiting();
@@ -419,7 +425,7 @@ impl Host {
         Ok(())
     }
 
-    /// Whoever reads again gets the word that it is owed.
+    /// Checks that a manager that reads again gets its pending control messages.
     fn check_words(&self) -> Verdict {
         let books = self.world.books.borrow();
         for ((name, word), owed_since) in &books.words_owed {
@@ -436,18 +442,20 @@ impl Host {
         Ok(())
     }
 
-    /// Whoever says nothing any more is given up, and not much later; or stays without connection.
+    /// Checks that a silent manager, or one that stays without connection, is declared lost, and
+    /// not much later than due.
     fn check_silence(&self) -> Verdict {
         const LATE_MAX: Duration = ms(1_000);
         let books = self.world.books.borrow();
         for (name, book) in &books.managers {
             let silence = book.last_read + books.threshold + (books.gaps - book.gaps_before);
-            // It runs from the question that finds no connection, a quarter after one that did.
+            // The grace period starts at the attempt to send that finds no connection. Attempts are
+            // a quarter of the grace period apart.
             let question = books.grace.unwrap_or_default() / 4;
             let end_of_grace = books.end_of_grace(book).map(|end| end + question);
             let due = silence.min(end_of_grace.unwrap_or(silence));
             let is_unread = self.world.oldest_word_of(name).is_some();
-            // What is known of silence does not outlast a stop.
+            // After a stop the silence is measured again.
             if self.world.now > due.max(self.runs_since) + LATE_MAX && !is_unread {
                 return Err(format!(
                     "{name} said nothing, and was to be lost at {due:?}"
@@ -457,7 +465,7 @@ impl Host {
         Ok(())
     }
 
-    /// The intake is open when there is room, whatever is read ahead.
+    /// Checks that the intake is open when there is room, whatever is read ahead.
     fn check_intake(&mut self) -> Verdict {
         let held = self.turn.held_bytes(&self.world);
         let counted = held.queued + held.unsent_results;
@@ -474,7 +482,7 @@ impl Host {
         }
     }
 
-    /// Everything was answered, and nothing is left.
+    /// Checks that every task was answered and nothing is left.
     pub(crate) fn check_end(&self) -> Verdict {
         let world = &self.world;
         for task in 1..=self.submitted() {
@@ -502,7 +510,7 @@ impl Host {
         self.turn.interchange().broker().unfinished()
     }
 
-    /// Dropping a broker with live tasks panics, and says nothing new.
+    /// Ends the run. Dropping a broker with live tasks panics, which would reveal nothing new here.
     pub(crate) fn end(mut self) {
         let mut now = self.world.time();
         let _ = catch_unwind(AssertUnwindSafe(move || {

@@ -1,19 +1,20 @@
-//! Tests of `src/turn/`: a turn among a transport in memory, from a seed and in every order.
+//! Tests of `src/turn/`: a turn with a transport in memory, in random worlds from a seed and in
+//! every order of few events.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a test names what it is about, and takes the rest alike"
 )]
 
-/// What is logged.
+/// Captured log lines.
 use support::events;
 
-/// What executor and managers write and read.
+/// Messages of the executor and of managers.
 mod messages;
 
-/// What tasks ask for, and whom they fit.
+/// Placement needs of tasks, and the managers that fit them.
 mod needs;
 
-/// What wakes the loop.
+/// The wake-up sources of the loop.
 mod doors;
 
 /// Connections, and the transport's thread.
@@ -22,23 +23,23 @@ mod network;
 /// Managers and the executor.
 mod peers;
 
-/// What is known beside the turn.
+/// A separate record of what the turn has received and done, to check its steps.
 mod books;
 
-/// All of these, as the turn's transport.
+/// All of these together, as the turn's transport.
 mod world;
 
-/// The process is killed at any step, and another one goes on.
+/// The process is killed at any step, and another one continues.
 mod restart;
 
-/// The loop around the turn, and what must hold whenever it rests.
+/// The loop around the turn, and what must hold whenever it waits.
 mod host;
 
-/// A run from a seed.
+/// A random run from a seed.
 mod simulation;
 
 /// Every order of few events.
 mod small_worlds;
 
-/// Many that do not read.
+/// Many managers that do not read.
 mod crowds;

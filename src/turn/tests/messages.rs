@@ -1,10 +1,10 @@
-//! What executor and managers write and read, as Python's pickle has it.
+//! The messages of the executor and of managers, in Python's pickle format.
 
 use super::needs::{Needs, Node, Site};
 use pickle::{Encoder, Tree, View};
 use protocol::Routing;
 
-/// What a manager says.
+/// A message of a manager.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Saying {
     Register(Site),
@@ -14,7 +14,7 @@ pub(crate) enum Saying {
 }
 
 impl Saying {
-    /// As this manager writes it.
+    /// Encodes the message as this manager writes it.
     pub(crate) fn encode(&self, name: &str) -> Vec<u8> {
         let mut out = Encoder::new();
         out.begin_dict().str("type");
@@ -23,7 +23,8 @@ impl Saying {
                 out.str("registration");
                 out.str("parsl_v").str("2026.10.26");
                 out.str("python_v").str("3.11.7");
-                // Managers of one block that vanish together stand in the broker's own simulation.
+                // Each manager has its own block here: the broker's own simulation covers managers
+                // of one block that vanish together.
                 out.str("block_id").str(name);
                 out.str("hostname").str(&host(site.host));
                 out.str("worker_count").int(site.workers as i64);
@@ -55,7 +56,7 @@ impl Saying {
     }
 }
 
-/// As `htex_interchange.HighThroughputExecutor` writes it.
+/// Encodes a task as `htex_interchange.HighThroughputExecutor` does.
 pub(crate) fn task(id: i64, size: usize, priority: Option<i64>, needs: &Needs) -> Vec<u8> {
     let mut out = Encoder::new();
     out.begin_dict().str("task_id").int(id);
@@ -150,7 +151,7 @@ pub(crate) fn tasks_of(batch: &[u8]) -> Vec<i64> {
     tasks.map(task_of).collect()
 }
 
-/// Which task it is of, and whether it is a failure.
+/// Returns the task of a result, and whether the result is a failure.
 pub(crate) fn task_of_result(result: &[u8]) -> (i64, bool) {
     let tree = Tree::read(result).expect("a result can be read");
     let is_failure = tree.root().get("exception").is_some();
@@ -162,14 +163,14 @@ fn task_of(message: View<'_, '_>) -> i64 {
     task.expect("it names its task")
 }
 
-/// What an executor is told whose interchange survives.
+/// A notice to the executor of an interchange that survives.
 #[derive(Debug, Clone)]
 pub(crate) enum Notice {
     Restarted { accepted: Runs, live: Runs },
     Accepted(Runs),
 }
 
-/// Task ids: first and last of each run.
+/// Task ids: first and last id of each run.
 pub(crate) type Runs = Vec<(i64, i64)>;
 
 pub(crate) fn notice_of(message: &[u8]) -> Option<Notice> {
@@ -194,7 +195,7 @@ fn runs_of(list: View<'_, '_>) -> Runs {
     list.items().expect("runs are a list").map(of_run).collect()
 }
 
-/// The id of a task as its message was written.
+/// Returns the id in a task's message.
 pub(crate) fn task_of_message(message: &[u8]) -> i64 {
     task_of(Tree::read(message).expect("a task can be read").root())
 }

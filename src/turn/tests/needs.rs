@@ -1,5 +1,5 @@
-//! What tasks ask of their manager, and what a manager has, compared in the plainest way: nothing
-//! here knows of classes, of managers that stand aside, or of reservations.
+//! The needs of tasks and the resources of managers, compared in the plainest way: without the
+//! broker's classes, excluded managers or reservations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use protocol::Routing;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
-/// The most workers that a task takes, of any manager.
+/// Maximum number of workers that a task takes, on any manager.
 pub(crate) const SLOTS_MAX: usize = 6;
-/// Shares are quotients.
+/// Tolerance for rounding, since shares are quotients.
 const ROUNDING: f64 = 1e-9;
 
-/// What a task asks for.
+/// The placement needs of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Needs {
     pub(crate) cores: Option<f64>,
@@ -26,49 +26,49 @@ pub(crate) struct Needs {
     pub(crate) node: Option<Node>,
 }
 
-/// Which nodes are good enough.
+/// The condition on the node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Node {
-    /// Hosts from this number on.
+    /// Hosts with this number or a higher one.
     HostFrom(usize),
-    /// Hosts of these two numbers.
+    /// Hosts with these two numbers.
     Hosts([usize; 2]),
     CpuCount(i64),
     MemoryMb(i64),
 }
 
-/// What a manager tells of itself.
+/// What a manager reports about itself when it registers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Site {
     pub(crate) capacity: usize,
     pub(crate) workers: usize,
-    /// The number in its host's name.
+    /// The number in the host's name.
     pub(crate) host: usize,
     pub(crate) cpu_count: Option<i64>,
     pub(crate) memory_mb: Option<i64>,
     pub(crate) drain_in_s: Option<f64>,
 }
 
-/// What is in a manager's hands.
+/// The tasks that a manager holds.
 #[derive(Debug)]
 pub(crate) struct Hands {
     site: Site,
     ends_at: Option<Duration>,
     pub(crate) tasks: BTreeSet<i64>,
-    /// Those of them that ask for something.
+    /// The held tasks that have placement needs.
     placed: BTreeMap<i64, Needs>,
-    /// What was here when another process went on: any of it may be gone.
+    /// The tasks that were held when another process continued; any of them may be gone.
     pub(crate) restored: BTreeSet<i64>,
 }
 
-/// All that was submitted, and what of it waits.
+/// All submitted tasks, and which of them wait.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
-    /// What the tasks of each kind ask for; those of the first one for nothing.
+    /// The needs of each kind of tasks; the first kind has none.
     kinds: Vec<Needs>,
-    /// Of the first task, the second one …
+    /// The kind and the key of each task, in the order of task ids.
     submitted: Vec<Submitted>,
-    /// Of each kind: read by the turn, not sent to anybody, not answered.
+    /// The waiting tasks of each kind: read by the turn, but neither sent nor answered.
     waiting: Vec<BTreeSet<Key>>,
 }
 
@@ -78,11 +78,12 @@ struct Submitted {
     key: Key,
 }
 
-/// In this order tasks go to those that they fit alike: by priority, and as they came.
+/// The order of tasks that fit a manager equally: by priority, then by arrival.
 pub(crate) type Key = (i64, i64);
 
 impl Needs {
-    /// Some of the words that a run uses; `cores` if that is none.
+    /// Draws random needs, from the kinds of needs that a run uses; only `cores` if nothing else
+    /// was drawn.
     pub(crate) fn draw(words: [bool; 6], random: &mut SmallRng) -> Self {
         let mut needs = Self::default();
         let [cores, memory, time, affinity, task_type, node] =
@@ -118,7 +119,7 @@ impl Needs {
 }
 
 impl Site {
-    /// One that tells little of itself.
+    /// Creates a site that reports little about itself.
     pub(crate) fn of_capacity(capacity: usize) -> Self {
         Self {
             capacity,
@@ -151,7 +152,7 @@ impl Site {
         }
     }
 
-    /// One that can hold whatever is asked for.
+    /// Creates a site that can hold any task.
     pub(crate) fn of_everything() -> Self {
         Self {
             host: 3,
@@ -163,7 +164,7 @@ impl Site {
 }
 
 impl Hands {
-    /// A manager has registered.
+    /// Creates the record of a manager that has registered.
     pub(crate) fn new(site: Site, now: Duration) -> Self {
         let drains = site.drain_in_s.map(Duration::from_secs_f64);
         Self {
@@ -175,7 +176,7 @@ impl Hands {
         }
     }
 
-    /// The same process has registered again, and keeps what it has.
+    /// Takes over the tasks when the same process has registered again.
     pub(crate) fn keep(&mut self, before: Self) {
         self.tasks = before.tasks;
         self.placed = before.placed;
@@ -199,7 +200,7 @@ impl Hands {
         placed.any(|needs| needs.affinity == Some(affinity))
     }
 
-    /// Whether it could hold such a task if it held nothing else.
+    /// Whether the manager could hold such a task if it held nothing else.
     pub(crate) fn could_hold(&self, needs: &Needs, told: &Placement, now: Duration) -> bool {
         let site = &self.site;
         let is_right = match needs.node {
@@ -217,12 +218,12 @@ impl Hands {
         is_right && lasts && self.slots(needs, told) <= site.workers
     }
 
-    /// Whether it has room for such a task, which it could hold.
+    /// Whether the manager has room for such a task, which it could hold.
     pub(crate) fn has_room(&self, needs: &Needs, told: &Placement) -> bool {
         self.has_room_without(0, needs, told)
     }
 
-    /// Whether it may be held to have room, because other tasks may be gone.
+    /// Whether the manager may count as having room, because restored tasks may be gone.
     pub(crate) fn may_have_room(&self, needs: &Needs, told: &Placement) -> bool {
         let gone = self.restored.intersection(&self.tasks).count();
         self.has_room_without(gone, needs, told)
@@ -240,7 +241,7 @@ impl Hands {
         self.tasks.len() + extra + slots <= most + gone && self.admits(needs, told)
     }
 
-    /// How many of its workers such a task takes.
+    /// Returns how many of the manager's workers such a task takes.
     fn slots(&self, needs: &Needs, told: &Placement) -> usize {
         let of_each = |all: Option<i64>| Some(all? as f64 / self.site.workers as f64);
         let cores_share = told.cores_per_worker.or(of_each(self.site.cpu_count));
@@ -250,7 +251,7 @@ impl Hands {
         (by_cores.max(by_memory) - ROUNDING).ceil().max(1.0) as usize
     }
 
-    /// Whether its type may stand beside those that are here.
+    /// Whether a task of this type may run beside the held tasks.
     fn admits(&self, needs: &Needs, told: &Placement) -> bool {
         let is_hard = |needs: &Needs| needs.routing.unwrap_or(told.routing) == Routing::Hard;
         needs.task_type.is_none()
@@ -262,7 +263,7 @@ impl Hands {
 }
 
 impl Tasks {
-    /// Of these kinds, and of the one that asks for nothing.
+    /// Creates an empty record, with these kinds and the kind without needs.
     pub(crate) fn of_kinds(kinds: impl IntoIterator<Item = Needs>) -> Self {
         let kinds: Vec<Needs> = [Needs::default()].into_iter().chain(kinds).collect();
         Self {
@@ -276,7 +277,7 @@ impl Tasks {
         self.submitted.len() as i64
     }
 
-    /// Returns its number.
+    /// Submits a task and returns its id.
     pub(crate) fn submit(&mut self, kind: usize, priority: Option<i64>) -> i64 {
         let task = self.submitted() + 1;
         let key = (priority.unwrap_or(i64::MAX), task);
@@ -297,7 +298,7 @@ impl Tasks {
         self.waiting[kind].insert(key);
     }
 
-    /// Whether it did wait until now.
+    /// Removes a waiting task. Returns whether it was waiting.
     pub(crate) fn take(&mut self, task: i64) -> bool {
         let Submitted { kind, key } = self.find(task);
         self.waiting[kind].remove(&key)
@@ -317,7 +318,7 @@ impl Tasks {
         self.waiting.iter().map(BTreeSet::len).sum()
     }
 
-    /// The first of each kind of which any waits.
+    /// Returns the first waiting task of each kind that has one.
     pub(crate) fn firsts(&self) -> impl Iterator<Item = (Key, &Needs)> {
         let kinds = self.waiting.iter().zip(&self.kinds);
         kinds.filter_map(|(waiting, needs)| Some((*waiting.first()?, needs)))

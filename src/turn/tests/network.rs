@@ -1,6 +1,5 @@
-//! The worker port below the turn: connections with room for so much in each direction, the
-//! transport's thread that reads, writes and closes them, and the descriptors by which it names
-//! them.
+//! The worker port below the turn: connections with limited room in each direction, the transport's
+//! thread that reads, writes and closes them, and the descriptors by which it identifies them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,37 +10,37 @@ use super::world::{World, ms};
 use account::Receipt;
 use protocol::ToManager;
 
-/// A connection of one manager; its number is never used again.
+/// A connection of one manager. Connection numbers are never reused.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) name: String,
     pub(crate) peer: usize,
     pub(crate) state: State,
     pub(crate) descriptor: i32,
-    /// In the kernel: what the manager has said, and when it came.
+    /// Messages of the manager in the kernel's buffer, with their arrival times.
     pub(crate) unread: VecDeque<(Duration, Saying)>,
-    /// The manager has closed it.
+    /// Whether the manager has closed the connection.
     pub(crate) is_ended: bool,
-    /// What was handed to the transport.
+    /// Messages handed to the transport.
     pipe: VecDeque<Parcel>,
     taken: usize,
     read: usize,
-    /// On its way into the kernel, and how much of it is there.
+    /// The message that is being written to the kernel, and how many of its bytes are written.
     writing: Option<(Parcel, usize)>,
-    /// In the kernel, or at the manager: where each ends in the stream.
+    /// Messages in the kernel or at the manager, each with the position of its end in the stream.
     wire: VecDeque<(usize, Content)>,
     written: usize,
     swallowed: usize,
     pub(crate) is_fetch_due: bool,
     is_write_due: bool,
     pub(crate) is_read_due: bool,
-    /// Since when it takes messages.
+    /// Since when the connection takes messages.
     pub(crate) has_room_since: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The transport has not accepted it.
+    /// The transport has not accepted the connection.
     New,
     Open,
     Closed,
@@ -57,13 +56,13 @@ pub(crate) enum Content {
 pub(crate) struct Parcel {
     pub(crate) content: Content,
     pub(crate) bytes: usize,
-    /// Of whose account it is.
+    /// The index of the account that counts these bytes.
     pub(crate) account: Option<usize>,
-    /// What the turn counts by.
+    /// The receipt by which the turn counts these bytes.
     pub(crate) receipt: Option<Receipt>,
 }
 
-/// What the ROUTER may give next.
+/// A message that the ROUTER can deliver next.
 #[derive(Debug, Clone)]
 pub(crate) struct Incoming {
     pub(crate) connection: usize,
@@ -73,19 +72,19 @@ pub(crate) struct Incoming {
     pub(crate) saying: Saying,
 }
 
-/// What becomes of connections, as the monitor tells it.
+/// Events of connections, as the monitor reports them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Told {
     Opened { descriptor: i32, connection: usize },
     Closed { descriptor: i32 },
 }
 
-/// How the connections of a run are.
+/// The limits of all connections of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Messages that the transport takes for a connection.
+    /// Number of messages that the transport takes for a connection.
     pub(crate) high_water: usize,
-    /// Bytes in the kernel.
+    /// Number of bytes in the kernel's buffer.
     pub(crate) kernel: usize,
 }
 
@@ -93,20 +92,20 @@ pub(crate) struct Sizes {
 pub(crate) struct Network {
     pub(crate) sizes: Sizes,
     pub(crate) connections: Vec<Connection>,
-    /// Which connection leads to whom, as the ROUTER knows it.
+    /// The connection to each manager, as the ROUTER knows it.
     pub(crate) routes: BTreeMap<String, usize>,
-    /// Since when no connection leads to whom one led to before.
+    /// Since when the ROUTER has no connection to a manager that had one before.
     pub(crate) gone_since: BTreeMap<String, Duration>,
-    /// What its thread has told the ROUTER, which looks whenever it is called.
+    /// News from the transport's thread to the ROUTER, which reads them whenever it is called.
     news: VecDeque<News>,
     pub(crate) inbox: VecDeque<Incoming>,
     descriptors: Vec<bool>,
     pub(crate) told: VecDeque<Told>,
-    /// What is told a moment later.
+    /// Events that the monitor reports a moment later.
     late: VecDeque<Told>,
-    /// For now no closing is told.
+    /// While set, no closed connection is reported.
     pub(crate) withholds: bool,
-    /// Nothing can be sent to these, for as long as it stands here.
+    /// Managers to which nothing can be sent, for as long as they are listed here.
     pub(crate) jammed: Vec<String>,
 }
 
@@ -145,21 +144,22 @@ impl Network {
 }
 
 impl Connection {
-    /// The transport counts what its thread has read by halves of the mark.
+    /// Whether the connection is full. The transport acknowledges read messages in steps of half
+    /// the high-water mark.
     pub(crate) fn is_full(&self, sizes: Sizes) -> bool {
         let low_water = sizes.high_water.div_ceil(2);
         let seen = self.read / low_water * low_water;
         self.taken - seen >= sizes.high_water
     }
 
-    /// Whether anything stands in it that its manager has not read.
+    /// Whether the connection holds messages that its manager has not read.
     pub(crate) fn has_untaken(&self) -> bool {
         !self.pipe.is_empty() || self.writing.is_some() || !self.wire.is_empty()
     }
 }
 
 impl World {
-    /// A manager connects.
+    /// Connects a manager.
     pub(crate) fn connect(&mut self, peer: usize, name: &str) -> usize {
         let connection = self.network.connections.len();
         self.network.connections.push(Connection {
@@ -185,7 +185,7 @@ impl World {
         connection
     }
 
-    /// What the manager says stands in the kernel from now on.
+    /// Puts a manager's message into the kernel's buffer.
     pub(crate) fn say_by(&mut self, connection: usize, saying: Saying) {
         let now = self.now;
         self.network.connections[connection]
@@ -194,7 +194,7 @@ impl World {
         self.fetch_soon(connection);
     }
 
-    /// The manager's end is gone. `is_reset`: what stands unread is lost with it.
+    /// Closes the manager's end of the connection. With `is_reset` its unread messages are lost.
     pub(crate) fn end(&mut self, connection: usize, is_reset: bool) {
         let ended = &mut self.network.connections[connection];
         ended.is_ended = true;
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// In the transport's thread.
+    /// Accepts the connection or reads from it, in the transport's thread.
     pub(crate) fn fetch(&mut self, number: usize) {
         const FETCHED_MAX: usize = 64;
         self.network.connections[number].is_fetch_due = false;
@@ -258,7 +258,7 @@ impl World {
         }
     }
 
-    /// The transport's thread closes it; what it has not written is dropped.
+    /// Closes the connection, in the transport's thread; messages that are not written are dropped.
     pub(crate) fn close(&mut self, number: usize) {
         let connection = &mut self.network.connections[number];
         if connection.state != State::Open {
@@ -279,7 +279,8 @@ impl World {
         }
     }
 
-    /// Until the ROUTER is called, nothing has happened for it.
+    /// Applies the news from the transport's thread. The ROUTER knows of them only from this call
+    /// on.
     pub(crate) fn hear_news(&mut self) {
         while let Some(news) = self.network.news.pop_front() {
             let (News::Attached(number) | News::Gone(number)) = news;
@@ -287,7 +288,7 @@ impl World {
             match news {
                 News::Attached(_) => {
                     if let Some(before) = self.network.routes.insert(name, number) {
-                        // What stands unread of the one before is lost.
+                        // Unread messages of the previous connection are lost.
                         let inbox = &mut self.network.inbox;
                         inbox.retain(|incoming| incoming.connection != before);
                         let at = self.soon();
@@ -309,8 +310,8 @@ impl World {
         self.workers.note_arrival();
     }
 
-    /// An opening is told before the first message, and what came before it too; a closing may be
-    /// told late.
+    /// Reports an event of a connection. A new connection is reported before its first message,
+    /// together with all earlier events; a closed connection may be reported late.
     fn tell(&mut self, told: Told) {
         const LATE_MAX: Duration = ms(50);
         self.network.late.push_back(told);
@@ -334,8 +335,8 @@ impl World {
         }
     }
 
-    /// Since when the ROUTER takes a message for this manager, or says that there is no connection.
-    /// None: it is full.
+    /// Returns since when the ROUTER takes a message for this manager, or reports that there is no
+    /// connection. None: the connection is full.
     pub(crate) fn decided_since(&self, name: &str) -> Option<Duration> {
         match self.route_with_room(name) {
             Some(Ok(connection)) => Some(self.network.connections[connection].has_room_since),
@@ -347,7 +348,8 @@ impl World {
         }
     }
 
-    /// Whether the ROUTER takes a message for this manager now.
+    /// Returns the connection to this manager: Ok if it takes a message now, Err if it is full.
+    /// None: there is no connection.
     pub(crate) fn route_with_room(&self, name: &str) -> Option<Result<usize, usize>> {
         let number = *self.network.routes.get(name)?;
         let connection = &self.network.connections[number];
@@ -358,7 +360,7 @@ impl World {
         })
     }
 
-    /// The ROUTER has taken it.
+    /// Queues a message that the ROUTER has taken.
     pub(crate) fn put(&mut self, number: usize, parcel: Parcel) {
         let connection = &mut self.network.connections[number];
         if connection.state != State::Open {
@@ -369,7 +371,7 @@ impl World {
         self.write_soon(number);
     }
 
-    /// In the transport's thread: as much as the kernel takes.
+    /// Writes as much as the kernel takes, in the transport's thread.
     pub(crate) fn write(&mut self, number: usize) {
         let (sizes, now) = (self.network.sizes, self.now);
         let connection = &mut self.network.connections[number];
@@ -385,7 +387,8 @@ impl World {
                 let more = room.min(parcel.bytes - *there);
                 *there += more;
                 connection.written += more;
-                // One that is wholly written is kept until there is room for the next.
+                // A message that is completely written is kept until there is room for the next
+                // one.
                 if *there < parcel.bytes || more == room {
                     break;
                 }
@@ -410,12 +413,14 @@ impl World {
         self.read_soon(number);
     }
 
-    /// The manager takes so many bytes out of the kernel. Returns what is complete.
+    /// Lets the manager read this many bytes from the kernel. Returns the messages that are
+    /// complete.
     pub(crate) fn swallow(&mut self, number: usize, bytes_max: usize) -> Vec<Content> {
         let connection = &mut self.network.connections[number];
         let bytes = bytes_max.min(connection.written - connection.swallowed);
         connection.swallowed += bytes;
-        // The last one is complete with its bytes, whenever the transport has done with it.
+        // The last message is complete with its bytes, even if the transport has not released it
+        // yet.
         if let Some((parcel, there)) = &connection.writing
             && *there == parcel.bytes
             && connection
@@ -444,8 +449,9 @@ impl World {
         complete
     }
 
-    /// The process is gone, and all that stood unread in its kernel or here. What it had written
-    /// may be read yet. Returns whose connections were closed by it.
+    /// Ends the process: unread messages in its kernel buffers and in this process are lost.
+    /// Messages that it had already written may still be read. Returns the peers whose connections
+    /// were closed.
     pub(crate) fn close_all(&mut self) -> Vec<usize> {
         let mut cut = Vec::new();
         for number in 0..self.network.connections.len() {

@@ -1,4 +1,4 @@
-//! Both ends beyond the network: manager processes, and the executor.
+//! The peers at both ends of the network: manager processes and the executor.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,15 +16,15 @@ pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) site: Site,
     pub(crate) is_running: bool,
-    /// It is stopped: it neither reads nor speaks.
+    /// Whether the process is stopped: it neither reads nor sends.
     pub(crate) is_frozen: bool,
     pub(crate) beats: bool,
     pub(crate) answers: bool,
     pub(crate) reads: Reading,
     pub(crate) connection: Option<usize>,
-    /// Tasks that it has read.
+    /// Tasks that the manager has read.
     pub(crate) in_hand: VecDeque<i64>,
-    /// What it has said while it had no connection.
+    /// Messages that the manager sent while it had no connection.
     unsent: VecDeque<Saying>,
     is_answer_due: bool,
 }
@@ -39,24 +39,24 @@ pub(crate) enum Reading {
 /// The executor's side.
 #[derive(Debug)]
 pub(crate) struct Executor {
-    /// In its socket, or on the wire.
+    /// Tasks in the executor's socket or in transit.
     pub(crate) tasks: VecDeque<(i64, Vec<u8>)>,
     pub(crate) is_fetch_due: bool,
     pub(crate) reads: Reading,
-    /// Results that stand in the transport.
+    /// Results in the transport.
     pub(crate) results: VecDeque<(Handed, usize)>,
     pub(crate) results_max: usize,
     pub(crate) is_read_due: bool,
     /// How often each task was answered.
     pub(crate) answers: BTreeMap<i64, u32>,
     pub(crate) commands: VecDeque<Vec<u8>>,
-    /// Messages that may have to be sent again, where the interchange survives.
+    /// Task messages that may have to be sent again, if the interchange survives.
     pub(crate) kept: BTreeMap<i64, Vec<u8>>,
-    /// Tasks whose answer died with a process.
+    /// Tasks whose answer was lost with a process.
     pub(crate) died: BTreeSet<i64>,
 }
 
-/// What is handed to the executor.
+/// A message to the executor.
 #[derive(Debug)]
 pub(crate) enum Handed {
     /// A task's terminal message.
@@ -65,7 +65,7 @@ pub(crate) enum Handed {
 }
 
 impl World {
-    /// A new process, which registers.
+    /// Starts a new manager process, which registers.
     pub(crate) fn start(&mut self, name: &str, site: Site) -> usize {
         let peer = self.peers.len();
         self.peers.push(Peer {
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Its connection breaks: the transport is told, or (if not `is_told`) is not.
+    /// Breaks a manager's connection. The transport notices this only if `is_told`.
     pub(crate) fn break_connection(&mut self, peer: usize, is_told: bool, is_reset: bool) {
         if let Some(connection) = self.peers[peer].connection.take()
             && is_told
@@ -184,7 +184,7 @@ impl World {
         self.agenda.add(at, Event::Read(connection));
     }
 
-    /// The manager takes what has come.
+    /// Lets the manager read what has arrived.
     pub(crate) fn read(&mut self, connection: usize) {
         self.network.connections[connection].is_read_due = false;
         let peer = self.network.connections[connection].peer;
@@ -201,7 +201,7 @@ impl World {
         self.read_soon(connection);
     }
 
-    /// So many bytes of what stands in the kernel, as far as it is whole.
+    /// Reads up to this many bytes from the kernel, and processes the complete messages.
     pub(crate) fn take_in(&mut self, connection: usize, bytes_max: usize) {
         let peer = self.network.connections[connection].peer;
         for content in self.swallow(connection, bytes_max) {
@@ -214,7 +214,8 @@ impl World {
         self.answer_soon(peer);
     }
 
-    /// Its connection was closed by the other end, where somebody listens again.
+    /// Reconnects a manager whose connection was closed by the other end, where a process listens
+    /// again.
     pub(crate) fn reconnect(&mut self, peer: usize) {
         let process = &self.peers[peer];
         if process.is_running && process.connection.is_none() {
@@ -223,7 +224,7 @@ impl World {
         }
     }
 
-    /// After something about how it reads has changed.
+    /// Resumes a manager after its reading behaviour has changed.
     pub(crate) fn go_on(&mut self, peer: usize) {
         if let Some(connection) = self.peers[peer].connection {
             self.read_soon(connection);
@@ -239,7 +240,7 @@ impl World {
         }
     }
 
-    /// In the transport's thread: as many as it reads ahead.
+    /// Reads as many tasks ahead as allowed, in the transport's thread.
     pub(crate) fn fetch_tasks(&mut self) {
         self.executor.is_fetch_due = false;
         while self.tasks_here.len() < self.tasks_read_ahead
@@ -295,7 +296,7 @@ impl World {
     }
 }
 
-/// What is drawn from the seed.
+/// Random values, drawn from the seed.
 impl World {
     pub(crate) fn soon(&mut self) -> Duration {
         let latest = self.thread_takes;

@@ -1,7 +1,7 @@
-//! The process is killed at any step, and another one goes on with what is written down.
+//! The process is killed at any step, and another one continues with the journal.
 //!
-//! What the transport had in this process's memory is lost, and so is what stood unread in its
-//! kernel. The executor compares its tasks with what it is told, as the one of Python does.
+//! The messages in the transport's memory and the unread messages in the kernel's buffers are lost.
+//! The executor compares its tasks with the notice that it receives, as the Python executor does.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -24,31 +24,31 @@ use journal::{Journal, Memory, Record};
 use protocol::{ManagerId, VersionCheck};
 use turn::{Arrived, Channel, NotTaken, Outgoing, Transport, Turn, read_ahead_tasks};
 
-/// So many tasks may be on their way when the process is killed.
+/// Maximum number of tasks in transit that are lost when the process is killed.
 const ON_THEIR_WAY: usize = 4;
 
-/// How processes follow each other.
+/// The sequence of processes.
 pub(crate) struct Life {
     beginning: Beginning,
     is_random: bool,
-    /// What outlives a process, if anything does.
+    /// The memory that outlives a process, in runs that survive.
     memory: Option<Memory>,
-    /// It is killed after so many calls of the transport, for so long.
+    /// The next kill: after this many calls of the transport, with this much downtime.
     pub(crate) kill: Option<(usize, Duration)>,
     restarts: u32,
 }
 
-/// How a turn went.
+/// The result of a turn.
 pub(crate) enum Taken {
     Wholly(Option<StopReason>),
-    /// For so long nobody goes on.
+    /// The process was killed in the turn; this is the downtime.
     Killed(Duration),
 }
 
-/// Tasks that are written down.
+/// The tasks in the journal.
 pub(crate) struct Written {
     pub(crate) waiting: BTreeSet<i64>,
-    /// In managers' hands.
+    /// Tasks that managers hold.
     pub(crate) held: BTreeSet<i64>,
 }
 
@@ -93,7 +93,7 @@ impl Life {
         self.memory.is_some()
     }
 
-    /// The first process.
+    /// Starts the first process.
     pub(crate) fn begin(&mut self, now: Now) -> Interchange<Vec<u8>> {
         let mut interchange = self.beginning.interchange(self.is_random, now);
         if let Some(memory) = &self.memory {
@@ -128,7 +128,7 @@ impl Life {
 }
 
 impl Host {
-    /// This process is killed, and for a while nobody goes on.
+    /// Kills the process; another one continues after the downtime.
     pub(crate) fn restart(&mut self, down: Duration) -> Verdict {
         let Some(memory) = self.life.memory.clone() else {
             return Ok(());
@@ -183,7 +183,8 @@ impl Written {
 }
 
 impl World {
-    /// The process is gone. Returns to whom a message was begun, and whose connections it had.
+    /// Ends the process. Returns the manager to which a message was begun, and the peers whose
+    /// connections were closed.
     fn die(&mut self) -> (Option<String>, Vec<usize>) {
         let addressed = self.addressed.take();
         let addressed = addressed.map(|number| self.network.connections[number].name.clone());
@@ -201,7 +202,7 @@ impl World {
         ] {
             *door = Door::default();
         }
-        self.lose_of_executor();
+        self.lose_messages_in_transit();
         self.releasing.clear();
         self.accounts.clear();
         self.account_of.clear();
@@ -213,8 +214,8 @@ impl World {
         (addressed, cut)
     }
 
-    /// What was on its way to the executor or from it.
-    fn lose_of_executor(&mut self) {
+    /// Drops some of the messages in transit to and from the executor.
+    fn lose_messages_in_transit(&mut self) {
         self.tasks_here.clear();
         let gone = self.random_below(ON_THEIR_WAY.min(self.executor.tasks.len()) + 1);
         self.executor.tasks.drain(..gone);
@@ -237,7 +238,7 @@ impl World {
         self.is_results_socket_readable = false;
     }
 
-    /// The others find somebody again, nearly all of them by themselves.
+    /// Makes the peers reconnect; a few of them do not.
     fn come_back(&mut self, cut: Vec<usize>) {
         const WITHIN: Duration = ms(400);
         for peer in cut {
@@ -250,7 +251,7 @@ impl World {
         self.read_results_soon();
     }
 
-    /// A message for the executor leaves.
+    /// Checks and records a message that is sent to the executor.
     pub(crate) fn note_handed(&mut self, frame: &[u8]) -> Handed {
         let notice = messages::notice_of(frame);
         if let Some((accepted, live)) = self.owed_notice.take() {
@@ -277,7 +278,7 @@ impl World {
         Handed::Answer(task)
     }
 
-    /// The executor reads what it is told.
+    /// Processes a notice that the executor reads.
     pub(crate) fn heed(&mut self, notice: &Notice) {
         match notice {
             Notice::Accepted(runs) => {
@@ -293,7 +294,8 @@ impl World {
         }
     }
 
-    /// What was on its way is sent again; what is here no longer has lost its result.
+    /// Compares the executor's tasks with a notice: tasks in transit are sent again, and accepted
+    /// tasks that are no longer live have lost their result.
     fn compare(&mut self, accepted: &Runs, live: &Runs) {
         let submitted = self.books.get_mut().tasks.submitted();
         for task in 1..=submitted {
@@ -332,10 +334,10 @@ fn runs_of(tasks: &BTreeSet<i64>) -> Runs {
     runs
 }
 
-/// What ends a turn in the middle.
+/// The panic that ends a turn in the middle.
 struct Killed;
 
-/// The transport of a process that is killed when it has called so often.
+/// The transport of a process that is killed after a number of calls.
 struct Mortal<'a> {
     world: &'a mut World,
     calls_left: Cell<usize>,

@@ -1,11 +1,11 @@
-//! A world around the turn, from a seed: managers that read in bursts, slowly or not at all, an
-//! executor, connections that fill, break and heal, and stops of the whole process. In some runs
-//! tasks ask for something of their manager. The loop is
-//! woken by nothing but what wakes it in truth, and its promises are checked whenever it rests. In
-//! the end everything heals, and every task must end.
+//! A simulated world around the turn, generated from a seed. It has an executor, managers that read
+//! in bursts, slowly or not at all, and connections that fill, break and recover. Sometimes the
+//! whole process is stopped. In some runs tasks have placement needs. Only the real wake-up sources
+//! wake the loop, and its guarantees are checked whenever it waits. In the end everything recovers,
+//! and every task must end.
 //!
-//! `HTEX_SIM_SEED=17 cargo test -p turn simulation -- --nocapture` plays one seed again and tells
-//! each step; `HTEX_SIM_SEEDS=10000` plays so many.
+//! `HTEX_SIM_SEED=17 cargo test -p turn simulation -- --nocapture` replays one seed and prints each
+//! step; `HTEX_SIM_SEEDS=10000` plays this many seeds.
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,26 +25,29 @@ use rand::{RngExt as _, SeedableRng as _};
 
 const SEEDS: u64 = 300;
 const STEPS: usize = 80;
-/// A step takes so long at the most; where tasks are to be passed by others for a while, so long.
+/// Maximum duration of a step, and the longer one for runs with slow tasks, where later tasks
+/// overtake others for a while.
 const STEP: Duration = ms(60);
 const SLOW_STEP: Duration = ms(1_000);
 const SLOW_TASK_TAKES: Duration = ms(4_000);
-/// In one of so many runs tasks ask for something.
+/// In one of this many runs tasks have placement needs.
 const ASKING_PART: u64 = 3;
-/// And in one of so many another process goes on where one is killed.
+/// In one of this many runs a killed process is replaced by another one.
 const SURVIVING_PART: u64 = 2;
-/// After so many calls of the transport, if it is in the middle of a turn.
+/// Maximum number of calls of the transport after which a process is killed in the middle of a
+/// turn.
 const CALLS_MAX: usize = 60;
-/// For so many things at the most.
+/// Maximum number of kinds of tasks with placement needs.
 const KINDS_MAX: usize = 6;
-/// One manager may be owed more tasks than leave in a turn.
+/// With this bound, one manager may get more tasks than are dispatched in a turn.
 const BOUND_BYTES_MAX: usize = 4_000_000;
 const THRESHOLD: Duration = Duration::from_secs(4);
-/// Shorter stops before the transport's thread has run look like a process that ran.
+/// Minimum duration of a stop. A shorter one, before the transport's thread has run, looks like a
+/// running process.
 const STOP_MIN: Duration = ms(100);
 
 #[test]
-fn the_turn_keeps_its_promises() {
+fn the_turn_keeps_its_guarantees() {
     if let Some(seed) = number_in_env("HTEX_SIM_SEED") {
         assert_eq!(play(seed, true), Ok(()), "seed {seed}");
         return;
@@ -65,8 +68,10 @@ pub(crate) fn number_in_env(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
+/// Plays one seed.
+///
 /// # Errors
-/// What was not as promised, and when.
+/// Which guarantee was broken, and when.
 fn play(seed: u64, tells: bool) -> Verdict {
     let mut simulation = Simulation::new(seed, tells);
     let played = catch_unwind(AssertUnwindSafe(|| simulation.run()));
@@ -91,12 +96,12 @@ enum Happening {
     PassLong,
     /// A connection breaks.
     Break,
-    /// Nobody is told.
+    /// A connection breaks, and the transport does not notice.
     BreakUnnoticed,
     Reconnect,
-    /// It breaks and heals at once.
+    /// A connection breaks and recovers at once.
     Flap,
-    /// A manager is stopped as a process, and goes on.
+    /// A manager process is stopped, or (`Thaw`) continues.
     Freeze,
     Thaw,
     ReadOtherwise,
@@ -106,18 +111,18 @@ enum Happening {
     Hold,
     Drain,
     RegisterAgain,
-    /// Another process takes a name.
+    /// Another process takes over a manager's name.
     Replace,
     Die,
-    /// This process is stopped.
+    /// The interchange's process is stopped.
     Stop,
     StopShortly,
     Ask,
-    /// This process is killed, between two turns or in the middle of one.
+    /// The interchange's process is killed, between two turns or in the middle of one.
     Kill,
 }
 
-/// How often each, among all that a run has.
+/// The relative frequency of each event, among those that a run has.
 const HAPPENINGS: [(Happening, usize); 20] = [
     (Happening::Tasks, 6),
     (Happening::PassLong, 1),
@@ -146,13 +151,13 @@ struct Simulation {
     host: Host,
     menu: Vec<Happening>,
     step: usize,
-    /// The managers that run or ran, a place each.
+    /// The managers that run or ran, one in each place.
     places: Vec<usize>,
     started: usize,
     bound_bytes: usize,
     task_bytes: usize,
     patience: Patience,
-    /// So many kinds of tasks ask for something.
+    /// Number of kinds of tasks with placement needs.
     kinds: usize,
     step_max: Duration,
 }
@@ -161,7 +166,7 @@ impl Simulation {
     fn new(seed: u64, tells: bool) -> Self {
         let mut random = SmallRng::seed_from_u64(seed ^ 0x7475_726e);
         let mut menu = vec![Happening::Tasks, Happening::Join, Happening::Pass];
-        // Whole kinds of events are absent from some runs, so that others go further.
+        // Some kinds of events are absent from some runs, so that the other kinds get more steps.
         for (happening, weight) in HAPPENINGS {
             if random.random_bool(0.6) {
                 menu.extend(std::iter::repeat_n(happening, weight));
@@ -296,7 +301,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// For a moment as a rule, or for longer than anybody waits.
+    /// Kills the process: usually for a moment, sometimes for longer than any peer waits.
     fn kill(&mut self) -> Verdict {
         let longest = match self.chance(0.8) {
             true => ms(100),
@@ -323,7 +328,7 @@ impl Simulation {
         }
     }
 
-    /// Half of the tasks ask for something, where any does.
+    /// Half of the tasks have placement needs, in runs that have such tasks.
     fn kind(&mut self) -> usize {
         match self.kinds > 0 && self.chance(0.5) {
             true => 1 + self.below(self.kinds),
@@ -331,7 +336,7 @@ impl Simulation {
         }
     }
 
-    /// More waits than leaves in a turn.
+    /// Queues more tasks than are dispatched in one turn.
     fn crowd(&mut self) -> Verdict {
         const TASKS: usize = 1_300;
         for _ in 0..TASKS {
@@ -345,7 +350,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// More managers do not read than there is room for what they are owed.
+    /// Starts so many managers that do not read that the limit of all pending bytes is reached.
     fn deaf_crowd(&mut self) -> Verdict {
         const MANAGERS: usize = 20;
         const TASKS: usize = 200;
@@ -360,7 +365,7 @@ impl Simulation {
         }
         self.host.pass(ms(500))?;
         self.host.world.network.sizes.kernel = kernel;
-        // What may be owed to all, the task that is too much, and two tries.
+        // The limit of all managers, the task that exceeds it, and two tries.
         let owed = self.host.turn.held_bytes(&self.host.world).unsent_batches;
         let (all, task) = (self.bound_bytes / 4, self.bound_bytes / TASKS);
         match owed >= all + 2 * task && owed <= all + 3 * (task + 100) {
@@ -434,7 +439,7 @@ impl Simulation {
         world.go_on(peer);
     }
 
-    /// Everybody does what it should, and one is there that always did.
+    /// Makes all peers behave correctly, and starts one manager that always did.
     fn heal(&mut self) -> Verdict {
         self.step = STEPS;
         self.host.life.kill = None;
@@ -458,7 +463,8 @@ impl Simulation {
         let healed = self.host.world.now;
         self.pass_until_answered(Duration::from_secs(45))?;
         self.check_doubts(healed)?;
-        // What a connection took with it may be in nobody's hand, and its manager live on.
+        // Tasks that were lost with a connection may be held by no manager, while their manager
+        // lives on.
         for peer in 0..last {
             self.host.world.exit(peer);
         }
@@ -467,15 +473,16 @@ impl Simulation {
         self.host.check_end()
     }
 
-    /// Tasks that a connection took with it are given up, unless they may be running: no task of a
-    /// run takes so long.
+    /// Checks that tasks lost with a connection are given up, unless they may be running: no task
+    /// of a run takes that long.
     fn check_doubts(&self, healed: Duration) -> Verdict {
         const OLD: Duration = Duration::from_secs(29);
         if self.patience == Patience::Measured {
             return Ok(());
         }
         let books = self.host.world.books.borrow();
-        // What was held when this process was killed is waited for as long as it had been held.
+        // Tasks that were held when the process was killed are waited for as long as they had been
+        // held.
         let restored = |task| {
             let mut held = books.managers.values();
             held.any(|book| book.hands.restored.contains(task))
@@ -505,7 +512,7 @@ impl Simulation {
     }
 }
 
-/// What some tasks of a run ask for, and what is known of its managers.
+/// The placement needs of some tasks of a run, and what the broker knows about its managers.
 #[derive(Default)]
 struct Asking {
     kinds: Vec<Needs>,

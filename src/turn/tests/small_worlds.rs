@@ -1,8 +1,8 @@
-//! Two managers, three tasks, and everything that may happen to them, in every order up to a number
-//! of steps. After each step the turn has to come to rest, and what the simulation checks must
-//! hold; after the last one everything heals, and every task ends once.
+//! Two managers, three tasks, and all events that may happen to them, in every order up to a number
+//! of steps. After each step the turn must become idle, and the simulation's checks must hold.
+//! After the last step everything recovers, and every task ends once.
 //!
-//! `HTEX_SMALL_WORLD_STEPS=5 cargo test -p turn small_worlds` goes so far.
+//! `HTEX_SMALL_WORLD_STEPS=5 cargo test -p turn small_worlds` runs this many steps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use broker::{Patience, Placement};
 const STEPS: u64 = 3;
 const TASKS: i64 = 3;
 const THRESHOLD: Duration = ms(1_000);
-/// What each of the managers may hold.
+/// The capacity of each manager.
 const CAPACITIES: [usize; 2] = [2, 1];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,19 +28,19 @@ enum Step {
     Result(usize),
     /// A connection closes.
     Close(usize),
-    /// The same, and it is told after the next step only.
+    /// A connection closes, and this is reported only after the next step.
     CloseUntold(usize),
-    /// A manager connects again and beats, or another process registers by its name.
+    /// A manager reconnects and sends a heartbeat, or another process registers with its name.
     Back(usize),
-    /// A manager's deadline passes; the other one beats.
+    /// A manager's deadline passes; the other one sends heartbeats.
     Silence(usize),
     Hold(usize),
     Drain(usize),
-    /// A connection takes nothing any more, or does again.
+    /// A connection takes no more messages, or takes them again.
     Jam(usize),
 }
 
-/// What the managers are asked to hold in all, and how much of it.
+/// The bound, the size of tasks and the grace period of a world.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     what: &'static str,
@@ -84,7 +84,7 @@ fn every_order_of_few_events() {
     }
 }
 
-/// Which of its steps a path takes; the next path is the next in their order.
+/// The steps that a path takes; the next path is the next one in their order.
 #[derive(Debug, Default)]
 struct Choices {
     taken: Vec<(usize, usize)>,
@@ -115,7 +115,7 @@ impl Choices {
 struct Path {
     host: Host,
     kind: Kind,
-    /// The process of each manager.
+    /// The current process of each manager.
     peers: [usize; 2],
     has_held: [bool; 2],
     has_drained: [bool; 2],
@@ -271,7 +271,7 @@ impl Path {
         }
     }
 
-    /// Everybody is back and works; then whoever has nothing in hand any more goes.
+    /// Brings all peers back to work, then ends those that have no tasks any more.
     fn heal(&mut self) -> Verdict {
         let world = &mut self.host.world;
         world.network.withholds = false;

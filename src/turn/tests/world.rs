@@ -1,5 +1,5 @@
-//! A transport in memory with a virtual clock, and everybody around it. What it does to wake the
-//! loop is as little as epoll and libzmq do.
+//! A transport in memory with a virtual clock, and all peers around it. It wakes the loop no more
+//! often than epoll and libzmq do.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,42 +23,43 @@ pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// After the process goes on, its other thread does by then.
+/// After a stopped process continues, the transport's thread continues within this time.
 const THREAD_GOES_ON_WITHIN: Duration = ms(150);
 
 pub(crate) struct World {
     pub(crate) now: Duration,
     random: Option<SmallRng>,
     pub(crate) agenda: Agenda,
-    /// Until then the transport's thread does nothing.
+    /// The transport's thread does nothing before this time.
     pub(crate) stopped_until: Duration,
     pub(crate) was_stopped: bool,
     pub(crate) network: Network,
     pub(crate) peers: Vec<Peer>,
     pub(crate) executor: Executor,
     pub(crate) books: RefCell<Books>,
-    /// Read by the turn, and not looked at.
+    /// Messages that the turn has read but not processed.
     pub(crate) unheard: RefCell<VecDeque<Incoming>>,
-    /// By descriptor, as far as it was told: the connection, and who has spoken by it.
+    /// Reported connections by descriptor: the connection, and the manager that has sent by it.
     pub(crate) known: Vec<Option<(usize, Option<String>)>>,
     pub(crate) workers: Door,
     pub(crate) tasks: Door,
     pub(crate) commands: Door,
     pub(crate) monitor: Door,
-    /// So many tasks may be here.
+    /// Maximum number of tasks that the transport reads ahead.
     pub(crate) tasks_read_ahead: usize,
     pub(crate) tasks_here: VecDeque<(i64, Vec<u8>)>,
     pub(crate) are_results_stuck: bool,
     pub(crate) is_results_socket_readable: bool,
     pub(crate) results_in_transit: usize,
-    /// What a byte of a result counts for: large ones, without their memory.
+    /// How many bytes each byte of a result counts for; simulates large results without their
+    /// memory.
     pub(crate) result_weight: usize,
     pub(crate) addressed: Option<usize>,
-    /// Written or dropped, and soon done with.
+    /// Messages that were written or dropped, and that the transport releases soon.
     pub(crate) releasing: VecDeque<Parcel>,
-    /// Bytes of each manager's batches that are here, whatever the turn counts.
+    /// Bytes of each manager's batches in the transport, independent of the turn's own count.
     pub(crate) accounts: Vec<usize>,
-    /// The most of them all in this turn.
+    /// The maximum of the sum of `accounts` in this turn.
     pub(crate) owed_max: usize,
     pub(crate) account_of: BTreeMap<String, usize>,
     pub(crate) owes_nothing_since: BTreeMap<String, Duration>,
@@ -70,20 +71,20 @@ pub(crate) struct World {
     pub(crate) thread_takes: Duration,
     pub(crate) turn_takes: Duration,
     pub(crate) result_size: usize,
-    /// How often something happens in the middle of a turn.
+    /// Probability of events in the middle of a turn.
     pub(crate) sneaks: f64,
-    /// Counts what the turn has moved.
+    /// Number of messages and events that the turn has handled.
     pub(crate) moved: u64,
     pub(crate) task_bytes_read: usize,
-    /// What was not as promised.
+    /// The first broken guarantee.
     pub(crate) failure: RefCell<Option<String>>,
-    /// What this process says first to the executor: all that were accepted, and all that are
-    /// here.
+    /// The notice that this process owes the executor first: all tasks that were accepted, and all
+    /// that it still has.
     pub(crate) owed_notice: Option<(BTreeSet<i64>, BTreeSet<i64>)>,
 }
 
 impl World {
-    /// Without a seed everything happens at once and in order.
+    /// Creates a world. Without a seed everything happens at once and in order.
     pub(crate) fn new(seed: Option<u64>, sizes: Sizes, books: Books) -> Self {
         Self {
             now: Duration::from_secs(100),
@@ -163,7 +164,7 @@ impl World {
         Duration::from_micros(self.random_below(end.as_micros() as usize) as u64)
     }
 
-    /// Small as a rule.
+    /// Returns the size of a result, usually a small one.
     pub(crate) fn result_size(&mut self) -> usize {
         match self.chance(0.1) {
             true => self.random_below(self.result_size * 100),
@@ -171,7 +172,7 @@ impl World {
         }
     }
 
-    /// Everything happens that happens by then.
+    /// Runs all events up to this time.
     pub(crate) fn run_to(&mut self, time: Duration) {
         while let Some((at, event)) = self.agenda.pop_until(time) {
             self.now = self.now.max(at);
@@ -184,7 +185,7 @@ impl World {
         self.now = self.now.max(time);
     }
 
-    /// The process is stopped for so long; its other thread goes on a moment later.
+    /// Stops the process for this long; the transport's thread continues a moment later.
     pub(crate) fn stop(&mut self, time: Duration) {
         let until = self.now + time;
         self.was_stopped = true;
@@ -212,7 +213,7 @@ impl World {
         }
     }
 
-    /// Some of what others are about to do happens in the middle of a turn.
+    /// Runs some of the next events of other parts in the middle of a turn.
     fn sneak(&mut self) {
         let is_stopped = self.now < self.stopped_until;
         if is_stopped || self.sneaks == 0.0 || !self.chance(self.sneaks) {
@@ -223,7 +224,7 @@ impl World {
         }
     }
 
-    /// In their order, as far as it is one connection.
+    /// Releases the oldest message; those of one connection are released in their order.
     fn release(&mut self) {
         let Some(Parcel {
             account: Some(account),
@@ -251,7 +252,7 @@ impl World {
         }
     }
 
-    /// Whether something ends a rest, as the loop waits for it.
+    /// Whether one of the sources that the loop waits for is ready.
     pub(crate) fn is_ready(&self, takes_tasks: bool, waits_for_results: bool) -> bool {
         self.workers.is_readable()
             || self.commands.is_readable()
@@ -265,7 +266,7 @@ impl World {
         self.is_release_awaited
     }
 
-    /// The loop goes on, and tells each channel what it found.
+    /// Wakes the loop, and marks each channel that is ready.
     pub(crate) fn wake(&mut self, takes_tasks: bool) {
         self.workers.wake();
         self.commands.wake();
@@ -275,14 +276,14 @@ impl World {
         }
         if std::mem::take(&mut self.is_release_readable) {
             self.has_released = true;
-            // Nobody has to find out by looking.
+            // The turn learns of this by the wake-up, without a periodic check.
             for since in self.owes_nothing_since.values_mut() {
                 *since = Duration::ZERO;
             }
         }
     }
 
-    /// Bytes of this manager's batches that are here.
+    /// Returns the bytes of this manager's batches in the transport.
     pub(crate) fn owed_to(&self, name: &str) -> usize {
         let account = self.account_of.get(name);
         account.map_or(0, |account| self.accounts[*account])
@@ -297,7 +298,7 @@ impl World {
         self.failure.borrow_mut().get_or_insert(what);
     }
 
-    /// The turn looks at the oldest of what it has read.
+    /// Notes that the turn processes the oldest message that it has read.
     fn hear(&self, origin: Origin) {
         if let Some(incoming) = self.unheard.borrow_mut().pop_front() {
             let told = self.books.borrow_mut().hear(&incoming, origin, self.now);

@@ -1,9 +1,10 @@
-//! What zmq-sys 0.12 believes to be zeromq-src 0.2: the same three calls, but libzmq 4.3.5 with
-//! CURVE (libsodium), with the features that Linux has, and with nothing but glibc left outside.
+//! A replacement for zeromq-src 0.2, which zmq-sys 0.12 depends on. It has the same three calls,
+//! but builds libzmq 4.3.5 with CURVE (libsodium) and the features of Linux, and links everything
+//! but glibc statically.
 //!
-//! The real builder configures nothing for Linux. Without these definitions libzmq takes its time
-//! from the wall clock (a clock set back by 5 s makes a poll of 0.5 s last 5.5 s), wakes threads
-//! through socket pairs, and leaves its descriptors open in child processes.
+//! The real builder sets no options for Linux. Without them libzmq uses the wall clock (a clock set
+//! back by 5 s makes a poll of 0.5 s last 5.5 s), wakes threads through socket pairs, and leaves
+//! its descriptors open in child processes.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,7 +20,8 @@ const LINUX_FEATURES: &str = "-DHAVE_CLOCK_GETTIME -DZMQ_HAVE_EVENTFD -DZMQ_HAVE
 #[derive(Default)]
 pub struct Build;
 
-/// Named by zmq-sys in its call; never made, because libsodium's place is known here.
+/// A type that zmq-sys names in its call. No value is made, because libsodium's location is known
+/// here.
 pub struct LibLocation;
 
 impl Build {
@@ -27,7 +29,7 @@ impl Build {
         Self
     }
 
-    /// zmq-sys says `None`; libsodium is linked all the same.
+    /// Ignores its argument: zmq-sys passes `None`, and libsodium is linked anyway.
     pub fn with_libsodium(&mut self, _place: Option<LibLocation>) -> &mut Self {
         self
     }
@@ -45,11 +47,12 @@ impl Build {
     }
 }
 
-/// libstdc++ and libgcc go inside: login nodes are older than the machine that builds.
+/// Links libstdc++ and libgcc statically, because login nodes have older versions than the machine
+/// that builds.
 ///
-/// rustc asks the linker for `gcc_s` by name; a linker script of that name, found first, answers
-/// with the static halves. A compiler with another library (zig) brings its own runtime, though it
-/// would name the libstdc++ of this machine if it were asked.
+/// rustc tells the linker to link `gcc_s`. A linker script with that name, in a directory that is
+/// searched first, replaces it by the static libraries. A compiler with another C++ library (zig)
+/// links its own runtime and is left alone, although it would report this machine's libstdc++.
 fn link_cxx_runtime_statically() {
     if !compiles_against_libstdcxx() {
         return;
@@ -68,19 +71,21 @@ fn link_cxx_runtime_statically() {
     }
 }
 
-/// The compiler's own copy of a library, or `None` where it has none (it then echoes the name).
+/// Returns the path of the compiler's copy of a library. `None` if it has none; the compiler then
+/// prints the bare name.
 fn compiler_file(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(answer(&[&format!("-print-file-name={name}")])?.trim());
     (path.is_absolute() && path.exists()).then_some(path)
 }
 
-/// By what any header of it defines.
+/// Whether the compiler uses libstdc++, which every libstdc++ header shows by a macro.
 fn compiles_against_libstdcxx() -> bool {
     let macros = answer(&["-x", "c++", "-E", "-dM", "-include", "cstddef", "/dev/null"]);
     macros.is_some_and(|macros| macros.contains("__GLIBCXX__"))
 }
 
-/// What the compiler of libzmq prints; one for another system is named by variables of its own.
+/// Runs the compiler that builds libzmq and returns its output. When cross-compiling,
+/// `CXX_<target>` and similar variables select this compiler.
 fn answer(arguments: &[&str]) -> Option<String> {
     let mut compiler = cc::Build::new().cpp(true).try_get_compiler().ok()?.to_command();
     String::from_utf8(compiler.args(arguments).output().ok()?.stdout).ok()
@@ -98,6 +103,6 @@ fn append_to_env(name: &str, flags: &str) {
 }
 
 fn set_env(name: &str, value: OsString) {
-    // SAFETY: a build script has one thread here.
+    // SAFETY: a build script has only one thread at this point.
     unsafe { env::set_var(name, value) }
 }

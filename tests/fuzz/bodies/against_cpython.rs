@@ -1,5 +1,6 @@
-//! Everything that we say of a pickle, against CPython: what is carried arrives unchanged beside
-//! its neighbours, and what a task or a message is routed by is what Python finds there.
+//! Compares the results for a pickle with CPython's. A forwarded object must arrive unchanged
+//! beside its neighbours in a batch. The keys that route a task or a message must have the values
+//! that Python finds.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,7 +10,8 @@ use protocol::{FromManager, Priority, Stay};
 use super::judging::{Case, Trouble};
 use super::{oracle, task};
 
-/// Objects that exhaust CPython are rare; if all do, something is wrong with the oracle.
+/// Largest number of consecutive inputs that may end CPython. Objects that exhaust it are rare, so
+/// more of them mean that the oracle is broken.
 const ENDED_IN_A_ROW_MAX: u32 = 200;
 
 static ENDED_IN_A_ROW: AtomicU32 = AtomicU32::new(0);
@@ -33,7 +35,7 @@ fn judge_messages(data: &[u8]) -> Result<(), Trouble> {
         return Ok(());
     }
     let Some(facts) = oracle::facts(data)? else {
-        return Ok(()); // it does not load, whatever it says
+        return Ok(()); // Python cannot load it.
     };
     let is_plain = is_routed_plainly(data);
     if let Ok(task) = &task {
@@ -46,7 +48,8 @@ fn judge_messages(data: &[u8]) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The three members of a batch of tasks, of which the original is the second.
+/// Checks that a batch with three tasks, of which the input is the second, loads in CPython if the
+/// input does.
 fn judge_batch(data: &[u8], batch: &[u8]) -> Result<(), Trouble> {
     match oracle::load(batch)? {
         [c, _] if c == "ok" => Ok(()),
@@ -129,7 +132,7 @@ fn expect(what: &str, ours: &str, theirs: &str) -> Result<(), Trouble> {
     }
 }
 
-/// None for what is no plain number.
+/// Reads a priority from the oracle's text; None if it is not a plain number.
 fn priority_of(word: &str) -> Option<Priority> {
     let bytes = |digits: &str| -> Option<Vec<u8>> {
         let pairs = digits.as_bytes().chunks(2);
@@ -159,7 +162,7 @@ fn priority_of(word: &str) -> Option<Priority> {
     }
 }
 
-/// As `atom` in `oracle.py` writes it.
+/// Formats an integer like `atom` in `oracle.py`.
 fn int_text(value: i64) -> String {
     let bits = 64 - (value ^ (value >> 63)).leading_zeros();
     let bytes = value.to_le_bytes();
@@ -167,8 +170,8 @@ fn int_text(value: i64) -> String {
     used.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether no call decides what is found: a key may be the outcome of one, which is never made
-/// here, and equal to a text that we look for.
+/// Whether routing depends on no function call. A key may be the result of a call and equal to a
+/// text that is looked up here, but calls are never made here.
 fn is_routed_plainly(data: &[u8]) -> bool {
     let Ok(tree) = Tree::read(data) else {
         return false;

@@ -1,4 +1,4 @@
-//! What the process with a user's manager selector answers.
+//! Fuzzes the answers of the process with a user's manager selector.
 
 use protocol::SelectorAnswer;
 

@@ -1,8 +1,8 @@
-//! Certificate files, by their lines, and keys, by their characters.
+//! Fuzzes certificate files by their lines, and keys by their characters.
 
 use submit_side::curve::{PublicKey, SecretKey};
 
-/// Private to the room of keys, and names nothing of it.
+/// The module is private to the crate `submit_side` and uses nothing of it, so it is included here.
 #[path = "../../../src/submit_side/curve/zpl.rs"]
 mod zpl;
 
@@ -25,7 +25,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The line has the name before an `=`, and the value behind it.
+/// Whether the line has the name before an `=`, and the value after it.
 fn holds(line: &[u8], name: &[u8], value: &[u8]) -> bool {
     let Some(equals) = line.iter().position(|byte| *byte == b'=') else {
         return false;

@@ -1,4 +1,4 @@
-//! Commands: anything that is a pickle is some command, known or not.
+//! Fuzzes commands: every valid pickle is a command, known or unknown.
 
 use pickle::Tree;
 use protocol::Command;

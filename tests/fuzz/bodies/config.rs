@@ -1,4 +1,4 @@
-//! The start-up configuration, from its first byte on standard input to the log's format.
+//! Fuzzes the start-up configuration, from its first byte on standard input to the log's format.
 
 use std::io::{self, Read};
 
@@ -40,13 +40,15 @@ fn check(config: &Config) {
     assert!(!config.heartbeat_threshold.is_zero());
 }
 
-/// However it comes in pieces, reading ends behind its STOP, or with an error at its end.
+/// Checks that reading ends after the STOP, or with an error at the end of the input, whatever the
+/// size of the pieces.
 fn check_reading(data: &[u8]) {
     let size = usize::from(data.first().copied().unwrap_or_default()).max(data.len() / 8 + 1);
     let read = read_pickle(Pieces { left: data, size });
     match scan(data) {
         Ok(program) => {
-            // A piece may already tell that an index is too large for what has come.
+            // A piece may already show that a memo index is larger than the received part allows,
+            // so an error is possible, too.
             if let Ok(read) = read {
                 assert!(read.len() >= program.end() && data.starts_with(&read));
             }

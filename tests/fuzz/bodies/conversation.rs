@@ -1,5 +1,5 @@
-//! A whole conversation, frame by frame, around a real broker: nothing ends it, nothing is left
-//! that could be handed out, and what leaves is well formed.
+//! Fuzzes a whole conversation, frame by frame, with a real broker. No input may cause a panic, no
+//! task that can be dispatched may remain queued, and all output must be well formed.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
 
 struct Desk {
     interchange: Interchange<Vec<u8>>,
-    /// How large batches may be.
+    /// The limits on the size of batches.
     room: BatchRoom,
     now: Now,
 }
@@ -70,7 +70,7 @@ impl Desk {
         }
     }
 
-    /// What a step of the input means. The upper half of its first byte says which manager.
+    /// Executes a step of the input. The upper half of its first byte selects the manager.
     fn act(&mut self, action: u8, frame: &[u8]) {
         let manager = action >> 4;
         let id = ManagerId::new(&[b'm', b'0' + manager % 3]);
@@ -117,7 +117,8 @@ impl Desk {
         self.drain();
     }
 
-    /// Whether the transport has a connection to a manager, and whether that takes something.
+    /// Reports that the transport's connection to a manager is lost, restored, blocked or
+    /// unblocked.
     fn tell_of_transport(&mut self, manager: &ManagerId, number: u8) {
         let broker = self.interchange.broker_mut();
         match number % 4 {
@@ -153,7 +154,8 @@ impl Desk {
         self.now.monotonic += time;
         self.now.wall_s += time.as_secs_f64();
         self.interchange.handle_time(self.now);
-        // A manager may drain in a billion years: any deadline is one, as long as it can be told.
+        // The value is not checked: a manager may drain in a billion years. Computing it must not
+        // panic.
         let _ = self.interchange.next_deadline();
     }
 
@@ -175,7 +177,7 @@ impl Desk {
     }
 }
 
-/// One for each manager, and one more to take an identity from another connection.
+/// Returns a connection: one for each manager, and others that take over an identity.
 fn connection(manager: u8) -> ConnectionId {
     ConnectionId(u64::from(manager))
 }

@@ -1,4 +1,5 @@
-//! The reader that takes one walk: it may decline, but says nothing else than the tree.
+//! Fuzzes the reader of flat dicts, which reads in one pass. It may decline an input; otherwise its
+//! result must be that of the tree.
 
 use super::agreement::agrees;
 

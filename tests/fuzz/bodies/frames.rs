@@ -1,5 +1,5 @@
-/// Each frame stands behind its length, two bytes, little-endian; the last may be cut short. Any
-/// bytes are some frames, so that the fuzzer can change them as it likes.
+/// Splits the input into frames. Each follows its length of two bytes, little-endian; the last may
+/// be shorter. Every input is a valid list of frames, so that the fuzzer can change it freely.
 pub(crate) fn split(mut data: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     while let Some((len, rest)) = data.split_first_chunk::<2>() {

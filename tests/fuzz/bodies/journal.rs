@@ -1,16 +1,16 @@
-//! A journal that opens whatever memory: it reads no byte beyond a record's slot, no byte is in two
-//! records, and all that it does afterwards is as in memory of its own.
+//! Fuzzes a journal that opens memory with any content. It must read no byte beyond a record's
+//! slot, have no byte in two records, and then work as in fresh memory.
 //!
-//! The first frame says what an earlier writer did, so that there is something that could be
-//! taken for records; the others are bytes that stand where they do not belong.
+//! The first frame of the input gives the steps of an earlier writer, so that there are bytes that
+//! resemble records. The other frames overwrite parts of the memory.
 
 use journal::{Journal, Memory, Record};
 
 use super::frames;
 
-/// Of the spares that are kept.
+/// Largest size of the empty segments that are kept.
 const KEPT_BYTES_MAX: usize = 8 << 20;
-/// Of the first writer: what it leaves is copied several times.
+/// Largest number of steps of the first writer, because its memory is copied several times.
 const STEPS_MAX: usize = 12;
 
 pub fn run(data: &[u8]) {
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     let more: Vec<Record> = [0, 1, 100, 1064, 9_000, 200_000]
         .map(|length| write(&journal, 250, length))
         .into();
-    // Nobody's bytes have changed, and all is there for the next one.
+    // No record's bytes have changed, and the next writer finds all records.
     assert!(said.iter().eq(records.iter().map(Record::bytes)));
     check_apart(&records);
     let left = memory.copied().expect("readable");
@@ -43,7 +43,7 @@ pub fn run(data: &[u8]) {
     assert_eq!((found.len(), journal.bytes()), (0, 0));
 }
 
-/// What is left when each of these bytes was a step of a writer.
+/// Returns the memory after a writer has executed these steps, one per byte.
 fn written(steps: &[u8]) -> Vec<u8> {
     let memory = Memory::on_heap();
     let (journal, _) = Journal::open(&memory).expect("the heap can be mapped");
@@ -69,7 +69,8 @@ fn write(journal: &Journal, kind: u8, length: usize) -> Record {
     record.expect("the heap has memory")
 }
 
-/// Three bytes say where, in words of eight bytes from the start of the file; the rest goes there.
+/// Overwrites a part of the memory. The frame's first three bytes give the place, in words of eight
+/// bytes from the start of the file; the remaining bytes are written there.
 fn patch(image: &mut [u8], frame: &[u8]) {
     let Some((place, bytes)) = frame.split_first_chunk::<3>() else {
         return;

@@ -1,24 +1,24 @@
-//! What fuzzing does with its inputs: each target's body is a function of any bytes, which panics
-//! where a promise is broken. `targets/` hands them to LLVM's fuzzer, `tests/fuzz.rs` runs them on
-//! what is committed.
+//! The bodies of the fuzz targets. Each is a function of arbitrary bytes that panics if a guarantee
+//! is broken. `targets/` connects them to LLVM's fuzzer; `tests/fuzz.rs` runs them on the committed
+//! files.
 
-/// CPython itself, in a process of its own.
+/// CPython, in a separate process.
 #[path = "../../../src/pickle/tests/oracle.rs"]
 mod oracle;
 
-/// What a tree holds, in the oracle's words.
+/// Describes the content of a tree in the oracle's format.
 #[path = "../../../src/pickle/tests/describe.rs"]
 mod describe;
 
-/// What we say of a pickle, judged by the oracle.
+/// Compares this project's results for a pickle with the oracle's.
 #[path = "../../../src/pickle/tests/judging.rs"]
 mod judging;
 
-/// The reader of flat dicts, judged by the tree.
+/// Compares the reader of flat dicts with the tree.
 #[path = "../../../src/pickle/tests/agreement.rs"]
 mod agreement;
 
-/// Several frames in one input.
+/// Splits an input into several frames.
 mod frames;
 
 pub mod against_cpython;
@@ -38,8 +38,8 @@ pub mod zap;
 
 use pickle::{Fault, scan as walk};
 
-/// Whether CPython could load what we made, as far as its instructions go. Splicing leaves frame
-/// headers out, so a memo index may be beyond what we would take from a peer.
+/// Whether CPython could load this output, as far as its instructions show. Joining bodies removes
+/// frame headers, so a memo index may exceed the limit for peers' pickles.
 fn is_well_formed(made: &[u8]) -> bool {
     walk(made).map_or_else(
         |error| matches!(error.fault, Fault::MemoIndexTooLarge(_)),
@@ -47,7 +47,7 @@ fn is_well_formed(made: &[u8]) -> bool {
     )
 }
 
-/// A target by its name.
+/// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.

@@ -1,4 +1,4 @@
-//! Messages of managers, and everything that is made of them for others.
+//! Fuzzes messages of managers, and all messages for others that are made from them.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// What is said of a frame, and what becomes of it.
+/// Checks a message against its frame, and the output that is made from it.
 pub(crate) fn check(message: FromManager<Opaque<&[u8]>>, frame: &[u8]) {
     let tree = Tree::read(frame).expect("what is understood can be read");
     let told = |key| tree.root().get(key);

@@ -1,4 +1,4 @@
-//! Messages of several frames, as managers sent them until 2026.10.5.
+//! Fuzzes messages of several frames, which managers sent until 2026.10.5.
 
 use protocol::FromManager;
 
@@ -8,7 +8,7 @@ pub fn run(data: &[u8]) {
     let frames = frames::split(data);
     let messages = FromManager::parse_marked(frames.clone());
     let expected = match messages.as_slice() {
-        // No marker: one complaint about all of it.
+        // The marker is missing: there is one error for the whole message.
         [Err(_)] => 1,
         _ => frames.len() - 1,
     };

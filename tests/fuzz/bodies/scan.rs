@@ -1,4 +1,5 @@
-//! The scanner and the splicer: what is accepted can be linked, and stays one object there.
+//! Fuzzes the scanner and the splicer: an accepted pickle can be joined into a batch, and stays one
+//! object there.
 
 use pickle::{Tree, scan};
 
@@ -14,17 +15,18 @@ pub fn run(data: &[u8]) {
     if let Some(body) = program.body() {
         assert_eq!(&data[body], linked);
     }
-    // One byte less than the whole is no pickle.
+    // The pickle without its last byte is invalid.
     assert!(scan(&data[..program.end() - 1]).is_err());
     check_batch(data.len(), &linked);
 }
 
-/// A batch `[1, it, 2]` is well formed and has three members.
+/// Checks that a batch `[1, object, 2]` is well formed and has three members.
 fn check_batch(original_len: usize, linked: &[u8]) {
     let mut batch = b"\x80\x04](K\x01".to_vec();
     batch.extend_from_slice(linked);
     batch.extend_from_slice(b"K\x02e");
-    // Memo indices are bounded by what was received, and linking leaves frame headers out.
+    // Memo indices are limited by the length of the input, and joining removes frame headers. So
+    // the batch is filled up to the length of the input.
     while batch.len() < original_len {
         batch.extend_from_slice(b"N0");
     }

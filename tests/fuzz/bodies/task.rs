@@ -1,4 +1,5 @@
-//! Tasks: one reading, however long it will stay, and a batch with neighbours around it.
+//! Fuzzes tasks: the result must not depend on the expected time in the queue, and a batch with
+//! neighbours must be valid.
 
 use std::cmp::Ordering;
 
@@ -7,9 +8,9 @@ use protocol::{AnyTaskId, Failure, Opaque, Stay, Task, UnreadWords, UnreadableTa
 
 const NEIGHBOUR: &[u8] = b"\x80\x04}(\x8c\x07task_idK\x05\x8c\x06bufferC\x00u.";
 
-/// Longer ones may have more objects than trees take.
+/// Largest input that is also read by a tree; longer ones may have more objects than trees allow.
 const READ_BY_TREES_UP_TO_BYTES: usize = 1 << 16;
-/// A log line has room for it.
+/// Longest text of a task's requests, so that it fits into a log line.
 const SHOWN_BYTES_MAX: usize = 4096;
 
 pub fn run(data: &[u8]) {
@@ -53,8 +54,8 @@ fn check_same_routing<A, B>(one: &Task<A>, other: &Task<B>) {
     assert_eq!(one.priority.cmp(&other.priority), Ordering::Equal);
 }
 
-/// The reader of flat dicts declines whatever pops an object, and the tree is asked for the same
-/// task: both find the same.
+/// Checks the reader of trees. The reader of flat dicts declines a pickle that pops an object, so
+/// the same task with such an instruction is read by a tree. Both must find the same.
 fn check_thorough_reading<B>(data: &[u8], task: &Task<B>) {
     if data.len() > READ_BY_TREES_UP_TO_BYTES {
         return;
@@ -66,7 +67,7 @@ fn check_thorough_reading<B>(data: &[u8], task: &Task<B>) {
     check_same_routing(task, &thorough);
 }
 
-/// It stands between two others.
+/// Makes a batch with the body between two other tasks.
 pub(crate) fn batch(body: &Opaque<&[u8]>) -> Vec<u8> {
     let neighbour = || {
         Task::parse(NEIGHBOUR, Stay::Short, &mut UnreadWords::default())

@@ -1,4 +1,5 @@
-//! The reader of any value: whatever is looked at in the tree, in any order, at a bounded cost.
+//! Fuzzes the reader of arbitrary values: any part of a tree may be read, in any order, at bounded
+//! cost.
 
 use std::collections::HashSet;
 
@@ -20,11 +21,11 @@ pub fn run(data: &[u8]) {
             members += waiting.len() - before;
         }
     }
-    // Each was put there by an instruction of its own; a global, an instance name up to four.
+    // Each instruction adds one member, but those for a global or an instance add up to four.
     assert!(members <= 4 * data.len(), "{members} members");
 }
 
-/// Two questions of different types are never both answered.
+/// Checks that a value has exactly one type.
 fn check_kind(view: View<'_, '_>) {
     let answers = [
         view.is_none(),
@@ -44,7 +45,7 @@ fn check_kind(view: View<'_, '_>) {
         view.instance().is_some(),
     ];
     let count = answers.iter().filter(|answered| **answered).count();
-    // The name of a class may be text that is no UTF-8, which it is not told by.
+    // A class whose name is not valid UTF-8 is a class by its kind but has no class name.
     let is_class = view.kind_name() == "a class";
     assert!(count == 1 || (count == 0 && is_class), "{answers:?}");
     if let (Some(text), Some(bytes)) = (view.as_str(), view.as_wtf8()) {

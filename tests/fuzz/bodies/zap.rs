@@ -1,10 +1,10 @@
-//! What libzmq tells of a peer that is shaking hands.
+//! Fuzzes libzmq's requests about peers during the handshake.
 
 use submit_side::curve::{Credential, Keyring, PublicKey, Verdict, parse, reply};
 
 use super::frames;
 
-/// The one that may come in.
+/// The key of the peer that may connect.
 const KEY: [u8; 32] = *b"a key of thirty-two bytes, admit";
 
 pub fn run(data: &[u8]) {

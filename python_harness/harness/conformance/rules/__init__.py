@@ -1,1 +1,1 @@
-"""The functions that play the rules of the page, by its sections."""
+"""The functions that test the rules of the protocol page, one module for each group of sections."""

@@ -1,4 +1,4 @@
-"""1.9 Version check, 1.10 Commands."""
+"""Tests the rules of sections 1.9 (version check) and 1.10 (commands)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from harness.machine.waiting import wait_until
 OTHER_PARSL = {"parsl_v": "1999.01.01"}
 OTHER_PYTHON = {"python_v": "2.7.18"}
 THRESHOLD_S = 2
-# Longer, and an executor's threads would be seen to stand still.
+# Time limit for a reply; a longer wait would visibly block an executor's threads.
 REPLY_S = 5.0
 
 
 def mismatch(stage: Stage, fields: dict, **options) -> Side:
-    """The executor is told; the interchange may end from here on."""
+    """Registers a manager of other versions. Returns when the executor has received the mismatch;
+    the interchange may end from then on."""
     side = stage.side(**options)
     manager = stage.manager(side)
     manager.probe()
@@ -69,7 +70,7 @@ def patch_levels_may_differ(stage: Stage) -> None:
 
 
 @rule("P-1.9.5")
-def any_versions_if_told(stage: Stage) -> None:
+def any_versions_without_the_check(stage: Stage) -> None:
     side = stage.side(_check_python_mismatch=False)
     stage.manager(side, "one").enlist(side, max_capacity=0, **OTHER_PARSL)
     stage.manager(side, "two").enlist(side, max_capacity=0, **OTHER_PYTHON)
@@ -77,7 +78,7 @@ def any_versions_if_told(stage: Stage) -> None:
 
 
 @rule("P-1.9.6")
-def only_python_is_not_compared(stage: Stage) -> None:
+def parsl_is_compared_without_the_check(stage: Stage) -> None:
     side = stage.side(_check_python_mismatch=False)
     stage.manager(side).enlist(side, **OTHER_PYTHON)
     assert side.row(), "it is not listed"
@@ -94,7 +95,7 @@ def the_port(stage: Stage) -> None:
 
 
 @rule("P-1.10.2")
-def blocks_that_came(stage: Stage) -> None:
+def blocks_that_ever_registered(stage: Stage) -> None:
     side = stage.side(heartbeat_threshold=THRESHOLD_S)
     assert side.command("CONNECTED_BLOCKS") == []
     managers = []
@@ -104,14 +105,14 @@ def blocks_that_came(stage: Stage) -> None:
     reply = side.command("CONNECTED_BLOCKS")
     assert reply == ["1", "0", "1", "7"], f"it is {reply!r}"
     managers[0].send({"type": "drain"})
-    # One is drained, and the others are lost.
+    # The first manager drains, and the other two are lost because they send no heartbeats.
     wait_until(lambda: side.managers() == [], THRESHOLD_S + PATIENCE_S, "nobody is left")
     reply = side.command("CONNECTED_BLOCKS")
     assert reply == ["1", "0", "1", "7"], f"with nobody left it is {reply!r}"
 
 
 @rule("P-1.10.3")
-def blocks_as_they_were(stage: Stage) -> None:
+def block_ids_are_returned_unchanged(stage: Stage) -> None:
     side = stage.side()
     for number, block in enumerate((0, "0", "a b")):
         stage.manager(side, f"m{number}").enlist(side, block_id=block)
@@ -229,7 +230,7 @@ def holds_of_the_unknown(stage: Stage) -> None:
 
 
 @rule("P-1.10.14")
-def holds_of_no_name(stage: Stage) -> None:
+def holds_of_names_that_are_not_text(stage: Stage) -> None:
     side = stage.side()
     for name in (5, None, b"manager-a", ["x"], 2**70):
         side.command(["HOLD_MANAGER", name])

@@ -1,4 +1,4 @@
-"""1.13 The end."""
+"""Tests the rules of section 1.13 (the end)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.conformance.registry import rule
 from harness.conformance.stage import PATIENCE_S, START_S, Stage, nobody_listens
 from harness.machine import processes
 
-# After its parent's.
+# Time limit for the interchange to end after its executor's process has ended.
 GONE_S = 5.0
 TERMINATED_S = 5.0
 
@@ -37,7 +37,7 @@ def ends_under_load(stage: Stage) -> None:
 
 
 @rule("P-1.13.3")
-def ends_before_it_began(stage: Stage) -> None:
+def ends_before_its_configuration(stage: Stage) -> None:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = stage.popen(stdin=subprocess.PIPE, **quiet)
     process.terminate()
@@ -81,7 +81,7 @@ def survives_ctrl_c(stage: Stage) -> None:
 
 
 @rule("P-1.13.6")
-def leaves_its_port(stage: Stage) -> None:
+def frees_its_port(stage: Stage) -> None:
     side = stage.side()
     port = side.worker_port
     side.interchange.terminate(PATIENCE_S)

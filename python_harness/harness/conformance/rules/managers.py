@@ -1,4 +1,4 @@
-"""1.5 From managers, 1.6 To managers."""
+"""Tests the rules of sections 1.5 (from managers) and 1.6 (to managers)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.machine.waiting import wait_until
 
 NO_MESSAGE = ("no-type", "not-a-dict", "type-is-no-text")
 UNKNOWN_TYPE = "unknown-type"
-# An unpickler of C may try to get 64 GB for it, and get them.
+# A pickle that is left out: an unpickler written in C may allocate 64 GB to load it.
 TOO_COSTLY = "memo-index-of-2-to-the-32"
 
 ODD_FIELDS = [
@@ -28,7 +28,8 @@ ODD_FIELDS = [
 
 
 def survives(stage: Stage, messages: list[list[bytes]]) -> None:
-    """From one that has registered, and from one that has not."""
+    """Sends the messages from a registered manager and from an unregistered peer. The interchange
+    must continue to work and keep the manager."""
     side = stage.side()
     known = stage.manager(side, "known").enlist(side, max_capacity=0)
     for manager in (known, stage.manager(side, "stranger")):
@@ -104,7 +105,7 @@ def results_behind_a_marker(stage: Stage) -> None:
 
 
 @rule("P-1.5.7")
-def who_beats_is_kept(stage: Stage) -> None:
+def heartbeats_keep_a_manager(stage: Stage) -> None:
     side = stage.side(heartbeat_threshold=2)
     manager = stage.manager(side).enlist(side)
     end = time.monotonic() + 3.5
@@ -115,7 +116,7 @@ def who_beats_is_kept(stage: Stage) -> None:
 
 
 @rule("P-1.5.8")
-def strangers_answer_nothing(stage: Stage) -> None:
+def ignores_results_of_strangers(stage: Stage) -> None:
     side = stage.side()
     manager = stage.manager(side).enlist(side)
     task = side.task()
@@ -128,7 +129,7 @@ def strangers_answer_nothing(stage: Stage) -> None:
 
 
 @rule("P-1.5.9")
-def the_identity_names_it(stage: Stage) -> None:
+def managers_are_named_by_their_identity(stage: Stage) -> None:
     side = stage.side()
     stage.manager(side, "identity").enlist(side, uid="another", max_capacity=0)
     names = [row["manager"] for row in side.managers()]
@@ -166,7 +167,7 @@ def survives_unknown_types(stage: Stage) -> None:
 
 
 @rule("P-1.5.14")
-def survives_registrations_that_lack(stage: Stage) -> None:
+def survives_incomplete_registrations(stage: Stage) -> None:
     side = stage.side()
     for number, name in enumerate(registration("")):
         if name == "type":
@@ -182,10 +183,10 @@ def survives_odd_registrations(stage: Stage) -> None:
     for number, fields in enumerate(ODD_FIELDS):
         odd = stage.manager(side, f"odd{number}")
         odd.register(**{"max_capacity": 0, **fields})
-        # An interchange may have dropped it.
+        # The interchange may have dropped the manager because of this registration.
         odd.registered = False
         odd.read_so_far()
-    # Nobody else is there for it, until the witness comes.
+    # Only the odd managers are registered until the witness connects.
     side.task()
     for _ in range(3):
         side.command("CONNECTED_BLOCKS")
@@ -261,8 +262,8 @@ def draining(side: Side, manager: Manager) -> None:
     manager.read_so_far()
 
 
-def is_told_to_exit(manager: Manager) -> None:
-    """Later messages of it may be answered, too; the code has to be among what comes."""
+def expect_exit_code(manager: Manager) -> None:
+    """Fails unless the manager's next message is the exit code; further messages may follow."""
     code = pickle.loads(manager.receive())
     assert code == SHUTDOWN_CODE, f"it got {code!r}"
 
@@ -285,7 +286,7 @@ def drains_by_time(stage: Stage) -> None:
     manager = stage.manager(side).enlist(side, start_time=now, drain_time=now + 1.0)
     stays = stage.manager(side, "stays").enlist(side, start_time=now, drain_time=now + 3600)
     assert side.row()["draining"] is False, "it drains before its time"
-    is_told_to_exit(manager)
+    expect_exit_code(manager)
     assert time.time() >= now + 1.0 - 0.05, "it was told before its time"
     stays.hears_nothing(0)
 
@@ -314,21 +315,21 @@ def one_frame_each(stage: Stage) -> None:
 
 
 @rule("P-1.6.2")
-def the_drained_are_told(stage: Stage) -> None:
+def drained_managers_are_ordered_to_exit(stage: Stage) -> None:
     side = stage.side()
     idle = stage.manager(side, "idle").enlist(side, max_capacity=0)
     idle.send({"type": "drain"})
-    is_told_to_exit(idle)
+    expect_exit_code(idle)
     busy = stage.manager(side, "busy").enlist(side, max_capacity=1)
     task = side.task()
     busy.tasks(1)
     busy.send({"type": "drain"})
     busy.answer(task["task_id"])
-    is_told_to_exit(busy)
+    expect_exit_code(busy)
 
 
 @rule("P-1.6.3")
-def the_busy_are_not_told(stage: Stage) -> None:
+def busy_managers_are_not_ordered_to_exit(stage: Stage) -> None:
     side = stage.side()
     manager = stage.manager(side).enlist(side, max_capacity=2)
     first, second = side.tasks_of(2)
@@ -342,7 +343,7 @@ def the_busy_are_not_told(stage: Stage) -> None:
 
 
 @rule("P-1.6.4")
-def the_draining_get_nothing_new(stage: Stage) -> None:
+def draining_managers_get_no_new_task(stage: Stage) -> None:
     side = stage.side()
     manager = stage.manager(side, "draining").enlist(side, max_capacity=3)
     side.task()
@@ -352,9 +353,9 @@ def the_draining_get_nothing_new(stage: Stage) -> None:
 
 
 @rule("P-1.6.5")
-def the_drained_are_forgotten(stage: Stage) -> None:
+def drained_managers_are_no_longer_listed(stage: Stage) -> None:
     side = stage.side()
     manager = stage.manager(side).enlist(side)
     manager.send({"type": "drain"})
-    is_told_to_exit(manager)
+    expect_exit_code(manager)
     wait_until(lambda: side.managers() == [], PATIENCE_S, "it is not listed any more")

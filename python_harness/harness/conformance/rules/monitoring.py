@@ -1,4 +1,4 @@
-"""1.11 Monitoring."""
+"""Tests the rules of section 1.11 (monitoring)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def payloads(stage: Stage) -> None:
 
 
 @rule("P-1.11.4")
-def the_gone_are_inactive(stage: Stage) -> None:
+def lost_and_drained_managers_are_inactive(stage: Stage) -> None:
     side = stage.side(hub=True, heartbeat_threshold=1)
     drained = stage.manager(side, "drained").enlist(side)
     stage.manager(side, "silent").enlist(side)

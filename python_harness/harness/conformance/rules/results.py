@@ -1,4 +1,4 @@
-"""1.7 Results, 1.8 Failures."""
+"""Tests the rules of sections 1.7 (results) and 1.8 (failures)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.machine.waiting import wait_until
 THRESHOLD_S = 2
 HOST = "the-host"
 
-# What a worker of tomorrow, or with another pickler, may write; all of it is one result.
+# Forms of a result that a later worker or another pickler may write; each must be accepted.
 FORMS = [
     lambda body: pickle.dumps({**body, "result": b"plain"}),
     lambda body: pickle.dumps({**body, "result": b"by protocol 2"}, 2),
@@ -26,7 +26,7 @@ FORMS = [
 
 
 def with_a_task(stage: Stage, count: int = 1) -> tuple[Side, Manager, list[int]]:
-    """A manager that holds so many tasks."""
+    """Starts an interchange and a manager that holds `count` tasks."""
     side = stage.side()
     manager = stage.manager(side).enlist(side, max_capacity=count)
     sent = side.tasks_of(count)
@@ -39,7 +39,7 @@ def body_of(task_id: int) -> dict:
 
 
 def sent_in_frame(manager: Manager, frame: bytes) -> bytes:
-    """A result in the release's frames, byte for byte this one."""
+    """Sends exactly this frame as a result, behind a marker frame where the release uses one."""
     marker = [pickle.dumps({"type": "result"})] if manager.dialect.marks_results else []
     manager.send_frames(*marker, frame)
     return frame
@@ -157,7 +157,8 @@ def one_result_for_two_of_one_id(stage: Stage) -> None:
 
 
 def lost_manager(stage: Stage, count: int = 2) -> tuple[Side, Manager, list[dict]]:
-    """One that fell silent with tasks in hand, and what the executor was told of them."""
+    """Registers a manager that falls silent while it holds tasks; returns the executor's failures,
+    too."""
     side = stage.side(heartbeat_threshold=THRESHOLD_S)
     manager = stage.manager(side, "silent")
     manager.enlist(side, max_capacity=count, hostname=HOST)
@@ -168,7 +169,7 @@ def lost_manager(stage: Stage, count: int = 2) -> tuple[Side, Manager, list[dict
 
 
 def exception_of(failure: dict) -> BaseException:
-    """As the executor makes it."""
+    """Returns the exception that the executor raises for a failure."""
     told = deserialize(failure["exception"])
     if isinstance(told, RemoteExceptionWrapper):
         try:
@@ -187,7 +188,7 @@ def its_tasks_fail(stage: Stage) -> None:
 
 
 @rule("P-1.8.2")
-def under_a_header_that_is_read(stage: Stage) -> None:
+def failures_have_a_readable_header(stage: Stage) -> None:
     _, _, (failure,) = lost_manager(stage, 1)
     header = failure["exception"].partition(b"\n")[0]
     readable = (b"02",) if stage.dialect.since("2025.12.15") else (b"01", b"02")
@@ -203,7 +204,7 @@ def with_manager_lost(stage: Stage) -> None:
 
 
 @rule("P-1.8.4")
-def naming_the_manager(stage: Stage) -> None:
+def losses_name_the_manager(stage: Stage) -> None:
     _, _, (failure,) = lost_manager(stage, 1)
     raised = exception_of(failure)
     named = getattr(raised, "manager_id", None), getattr(raised, "hostname", None)
@@ -211,7 +212,7 @@ def naming_the_manager(stage: Stage) -> None:
 
 
 @rule("P-1.8.5")
-def at_the_threshold(stage: Stage) -> None:
+def managers_are_lost_at_the_threshold(stage: Stage) -> None:
     threshold_s, late_s = 3, 2
     side = stage.side(heartbeat_threshold=threshold_s)
     manager = stage.manager(side).enlist(side)
@@ -225,7 +226,7 @@ def at_the_threshold(stage: Stage) -> None:
 
 
 @rule("P-1.8.6")
-def the_lost_are_forgotten(stage: Stage) -> None:
+def lost_managers_are_no_longer_listed(stage: Stage) -> None:
     side = stage.side(heartbeat_threshold=1)
     stage.manager(side).enlist(side)
     wait_until(lambda: side.managers() == [], 1 + PATIENCE_S, "it is not listed any more")
@@ -243,7 +244,7 @@ def no_late_results(stage: Stage) -> None:
 
 
 @rule("P-1.8.8")
-def what_waits_is_kept(stage: Stage) -> None:
+def keeps_waiting_tasks_when_a_manager_is_lost(stage: Stage) -> None:
     side = stage.side(heartbeat_threshold=THRESHOLD_S)
     manager = stage.manager(side, "silent").enlist(side, max_capacity=1)
     held, waits = side.tasks_of(2)

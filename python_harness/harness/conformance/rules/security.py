@@ -1,4 +1,4 @@
-"""1.3 Sockets and security, 1.14 When a connection breaks."""
+"""Tests the rules of sections 1.3 (sockets and security) and 1.14 (when a connection breaks)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.conformance.rules.starting import refuses
 from harness.conformance.stage import LISTEN_S, PATIENCE_S, Manager, Side, Stage, Untried
 from harness.fakes.stranger import server_key
 
-# How long a new connection may be deaf before another one is made.
+# Seconds to wait for an answer on a new connection before opening another.
 DEAF_AFTER_S = 0.5
 
 
@@ -43,7 +43,7 @@ def is_not_answered(stage: Stage, side: Side, **keys) -> None:
     stranger.send({"type": "connection_probe"})
     stranger.register()
     stranger.send({"type": "heartbeat"})
-    # A friend that comes later is answered, and then a while passes.
+    # A manager with keys that connects later is answered; then the check listens for LISTEN_S.
     stage.manager(side, "friend").enlist(side, max_capacity=0)
     assert not stranger.socket.poll(LISTEN_S * 1000), "the stranger was answered"
     assert side.row("stranger") is None, "the stranger is registered"
@@ -109,8 +109,11 @@ def serves_a_second_connection_of_one_identity(stage: Stage) -> None:
 
 
 def heard_again(stage: Stage, side: Side, name: str, *, register: bool = False) -> Manager:
-    """A connection under the name of a closed one, which is not deaf; as a manager, it comes when
-    the earlier one is torn down."""
+    """Opens connections under a closed connection's name until the interchange answers on one.
+
+    The interchange may ignore a new connection until it has torn down the earlier connection with
+    that name. With `register`, each new connection registers as a manager first.
+    """
     end = time.monotonic() + PATIENCE_S
     while True:
         manager = stage.manager(side, name)

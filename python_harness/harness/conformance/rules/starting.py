@@ -1,4 +1,4 @@
-"""1.1 Launch, 1.2 Start-up configuration, 1.12 Log."""
+"""Tests the rules of sections 1.1 (launch), 1.2 (start-up configuration) and 1.12 (log)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.conformance.stage import LISTEN_S, PATIENCE_S, START_S, Side, Stage
 from harness.htex.interchange import JSON_KEYS
 from harness.machine.waiting import wait_until
 
-# What stdin may hold instead of a configuration.
+# Contents of stdin that are not a configuration.
 NO_CONFIGURATION = {
     "nothing": b"",
     "no pickle": b"hello, this is no pickle\n",
@@ -30,7 +30,8 @@ NO_CONFIGURATION = {
 
 
 def refuses(side: Side, what: str) -> None:
-    """It is asked for the port, as an executor does, and ends with a status that says no."""
+    """Starts the interchange, sends WORKER_BINDS as an executor does, and fails unless the
+    interchange ends with a nonzero status."""
     side.launch_with()
     end = side.commands.poll(START_S * 1000, zmq.POLLOUT) if not side.cert_dir else 0
     if end:
@@ -41,7 +42,7 @@ def refuses(side: Side, what: str) -> None:
 
 @contextlib.contextmanager
 def taken_port():
-    """A port that another program listens at."""
+    """A port on which another program listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -247,7 +248,7 @@ def logs_in_a_format(stage: Stage) -> None:
     side = stage.side(log_config=FileLogging(format_string=f"{mark} %(message)s", level=20))
     side.work_goes_on()
     lines = _lines_of(side, "interchange.log")
-    # A message may have several lines.
+    # Only the first line is checked, because a log message may span several lines.
     assert lines[0].startswith(mark), f"its first line is {lines[0]!r}"
     debug = [line for line in lines if "onto pending_task_queue" in line]
     assert debug == [], f"a level below the one that is set: {debug[0]!r}"
@@ -265,7 +266,8 @@ def logs_as_json(stage: Stage) -> None:
 
 
 def _lines_of(side: Side, name: str) -> list[str]:
-    """What is there once it has lines; the last may be on its way."""
+    """Waits until the file has lines and returns them, without a last line that is still
+    incomplete."""
     path = side.interchange.logdir / name
     wait_until(
         lambda: path.exists() and path.read_text().count("\n") > 1, PATIENCE_S, f"{name} has lines"

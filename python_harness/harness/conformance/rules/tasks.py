@@ -1,4 +1,4 @@
-"""1.4 Tasks."""
+"""Tests the rules of section 1.4 (tasks)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RICH_CONTEXT = {
     },
 }
 
-# How often tasks are submitted that should all wait before the first of them is given out.
+# Number of attempts to have several tasks wait at once before the first of them is dispatched.
 ROUNDS = 5
 
 
@@ -33,7 +33,8 @@ def ids(tasks: list[dict]) -> list[int]:
 
 
 def one_by_one(manager: Manager, count: int) -> list[int]:
-    """The order in which a manager with one place is given so many tasks."""
+    """Answers tasks one by one and returns the order in which a manager with one slot receives
+    them."""
     order = []
     for _ in range(count):
         (task,) = manager.tasks(1)
@@ -43,10 +44,13 @@ def one_by_one(manager: Manager, count: int) -> list[int]:
 
 
 def order_of(stage: Stage, submit: Callable[[Side], list[dict]]) -> tuple[list[int], list[int]]:
-    """Ids of what `submit` sends, in that order and in the order in which they are given out.
+    """Returns the ids of the tasks that `submit` sends, in the order sent and in the order
+    dispatched.
 
-    They have to wait together before a place is free. That they do is seen by a last task, the most
-    urgent, which is then given out first; a round in which it is not says nothing."""
+    All the tasks must wait before a slot becomes free. To verify this, each round submits the most
+    urgent task last. If that task is not dispatched first, the round proves nothing and is
+    repeated.
+    """
     side = stage.side()
     manager = stage.manager(side).enlist(side)
     for number in range(ROUNDS):
@@ -112,7 +116,7 @@ def unchanged(stage: Stage) -> None:
 
 
 def _leaves(value: object) -> list:
-    """Containers and what they hold, in their order."""
+    """Lists containers and their contents, depth first."""
     if isinstance(value, dict):
         return [value, *(leaf for pair in value.items() for leaf in _leaves(pair))]
     if isinstance(value, (list, tuple)):
@@ -135,7 +139,7 @@ def within_capacity(stage: Stage) -> None:
     first = stage.manager(side, "first").enlist(side, max_capacity=2)
     sent = side.tasks_of(5)
     got = first.tasks(2)
-    # What is left is the other's, who has room for all.
+    # A second manager with room for all the remaining tasks receives them.
     other = stage.manager(side, "other").enlist(side, max_capacity=5)
     got += other.tasks(3)
     assert sorted(ids(got)) == ids(sent)
@@ -188,7 +192,7 @@ def tasks_wait(stage: Stage) -> None:
 
 
 @rule("P-1.4.11")
-def no_room_no_task(stage: Stage) -> None:
+def no_task_without_capacity(stage: Stage) -> None:
     side = stage.side()
     full = stage.manager(side, "full").enlist(side, max_capacity=0)
     full.gets_no_task()
@@ -208,7 +212,7 @@ def greatest_block_first(stage: Stage) -> None:
 
 
 def _is_given(side: Side, manager: Manager) -> bool:
-    """Whether this one has a task that it had not before; asked until anybody has."""
+    """Waits until all tasks are dispatched; returns whether this manager has received a new one."""
     rows = {row["manager"]: row["tasks"] for row in side.managers()}
     while sum(rows.values()) < side.stage.ids:
         rows = {row["manager"]: row["tasks"] for row in side.managers()}
@@ -242,7 +246,7 @@ def runs_nothing_of_a_task(stage: Stage) -> None:
         side.submit_raw(whole(program))
         side.submit_raw(within({**message, "task_id": side.next_id()}, program))
     last = side.task(b"the last of all")
-    # What comes is not loaded here either.
+    # This test does not unpickle the received frames either, because that would run the code.
     manager = stage.manager(side)
     manager.register(max_capacity=1000)
     while last["buffer"] not in manager.receive():

@@ -1,1 +1,1 @@
-"""What runs inside processes of a recorded Parsl; `harness/fuzz/seeds.py` puts it there."""
+"""Code that runs inside the processes of a recorded Parsl; `harness/fuzz/seeds.py` installs it."""

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Stands in HTEX's launch command: keeps the start-up configuration, and becomes the interchange
-that HTEX_RECORDED_BINARY names, with the same configuration on its standard input."""
+"""Records the start-up configuration, and then becomes the interchange.
+
+HTEX's launch command names this script. The script executes the interchange that
+HTEX_RECORDED_BINARY names, with the same configuration on its standard input.
+"""
 
 import os
 import sys

@@ -1,8 +1,9 @@
-"""Keeps what processes of Parsl send to an interchange. Python imports this at its start wherever
-this folder is on PYTHONPATH: in the submit process, in managers and in workers.
+"""Records the messages that Parsl's processes send to an interchange.
 
-One file a shape of message goes to the folder that HTEX_RECORD_TO names; the frames of a message
-stand in it as `harness/fuzz/seeds.py` writes them. Nothing else is changed.
+Python imports this module at its start wherever this folder is on PYTHONPATH: in the submit
+process, in managers and in workers. Each shape of message is written to one file in the folder that
+HTEX_RECORD_TO names. The file holds the message's frames in the format of `harness/fuzz/seeds.py`.
+Nothing else is changed.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ BYTES_MAX = 4096
 
 
 def shape_of(kind, frames):
-    """What makes a message worth a file of its own."""
+    """Returns a name for the message's shape, or None if the message is not worth recording."""
     if kind == "REQ":
         request = pickle.loads(frames[0])
         return "command-" + (request.partition(";")[0] if isinstance(request, str) else request[0])
@@ -38,7 +39,7 @@ def keep(folder, kind, frames):
     try:
         shape = shape_of(kind, frames)
     except Exception:
-        return  # not a message for an interchange
+        return  # The message is not for an interchange.
     if shape is None:
         return
     name = "".join(c if c.isalnum() else "-" for c in shape)
@@ -65,6 +66,6 @@ def install(folder):
 
 
 if os.environ.get("HTEX_RECORD_TO"):
-    # Another Python may be without ZeroMQ.
+    # Another Python than the release's may lack pyzmq.
     with contextlib.suppress(ImportError):
         install(os.environ["HTEX_RECORD_TO"])

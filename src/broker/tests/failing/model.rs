@@ -1,4 +1,4 @@
-//! Every result there was, and the rules as they are written.
+//! A model that keeps every result and applies the rules as they are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ struct Result {
     by: String,
     kind: Kind,
     flight: Duration,
-    /// Its manager was known to fail everything.
+    /// Whether the manager was already known to fail every task.
     is_known: bool,
 }
 
@@ -27,10 +27,10 @@ struct Manager {
     held: bool,
     draining: bool,
     connected: bool,
-    /// What it was sent, and when.
+    /// Tasks that the manager was sent, and when.
     tasks: BTreeMap<i64, Duration>,
     is_failing: bool,
-    /// How many results there will be when the others are done with what they had.
+    /// The count of results by which the others will have finished what they had in flight.
     others_done_at: usize,
 }
 
@@ -116,7 +116,7 @@ impl Model {
         manager.tasks.insert(task, now);
     }
 
-    /// Who is found to fail everything by it.
+    /// Handles a result. Returns the manager that is thereby found to fail every task, if any.
     pub(super) fn result(
         &mut self,
         name: &str,
@@ -163,7 +163,8 @@ impl Model {
         found
     }
 
-    /// How many tasks raised in a row, if it is known to fail everything; and whether it is held.
+    /// Returns how many tasks raised in a row, if the manager is known to fail every task, and
+    /// whether it is held.
     pub(super) fn known(&self, name: &str) -> (Option<u64>, bool) {
         let manager = &self.managers[name];
         let count = || self.row(name).len() as u64;
@@ -178,7 +179,7 @@ impl Model {
         done.count()
     }
 
-    /// Where its last exceptions without anything else between them stand, the latest first.
+    /// Returns the indexes of the manager's last consecutive exceptions, the latest first.
     fn row(&self, name: &str) -> Vec<usize> {
         let own = self.results.iter().enumerate().rev();
         let own = own.filter(|(_, result)| result.by == name && result.kind != Kind::Spoilt);
@@ -231,7 +232,8 @@ impl Model {
     }
 }
 
-/// Durations whose classes differ by more than one differ by more than a factor of two.
+/// Returns the class of a duration: durations whose classes differ by more than one differ by more
+/// than a factor of two.
 fn class(flight: Duration) -> u32 {
     let bounds = (0..).map(|class| Duration::from_micros(125) * (1 << class));
     bounds.take_while(|bound| *bound < flight).count() as u32

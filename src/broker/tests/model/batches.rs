@@ -1,4 +1,4 @@
-//! Which tasks stand in a batch.
+//! Which tasks are in a batch.
 
 use broker::BatchRoom;
 
@@ -8,13 +8,13 @@ use super::{Model, Verdict, words};
 /// Most tasks in one batch.
 const BATCH_MAX: usize = 1024;
 
-/// Of a task, while it waits: any number that is not the same for all.
+/// Returns the weight of a queued task: any number that differs between tasks.
 pub(crate) fn weight_of(id: i64) -> usize {
     id.unsigned_abs() as usize % 7
 }
 
 impl Model {
-    /// A batch: the first in the queue, as much as goes.
+    /// Checks a batch: the first tasks of the queue, as many as allowed.
     pub(crate) fn hand_out(&mut self, to: &str, ids: &[i64], batch: BatchRoom) -> Verdict {
         let first = self.first_batch(self.managers[to].room(), batch);
         if *ids != first {
@@ -34,8 +34,8 @@ impl Model {
         Ok(())
     }
 
-    /// The first in the queue: at least one; up to one that stands alone, or that one; and no more
-    /// than is wanted.
+    /// Returns the first tasks of the queue: at least one, and no more than allowed. A task that
+    /// travels alone is a whole batch, and ends the batch before it.
     fn first_batch(&self, room: usize, batch: BatchRoom) -> Vec<i64> {
         let count = room.min(BATCH_MAX).min(batch.tasks);
         let mut ids: Vec<i64> = Vec::new();

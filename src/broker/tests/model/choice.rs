@@ -1,33 +1,34 @@
-//! Who gets tasks first: by chance, by a rule, or by an answer of the user's own selector.
+//! Which manager gets tasks first: by chance, by a rule, or by an answer of the user's own
+//! selector.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Manager, Model, Verdict};
 
-/// Who chooses among the managers that may get tasks.
+/// How a manager is chosen among those that may get tasks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Choice {
     Random,
     GreatestBlock,
-    /// Chosen outside, and only when the answer has come.
+    /// By the user's own selector, outside, once its answer has arrived.
     Asked,
 }
 
-/// An answer of the user's selector is waited for so long.
+/// How long an answer of the user's selector is awaited.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// What is asked of the user's selector, and what it answers.
+/// The open question to the user's selector, and its last answer.
 #[derive(Default)]
 pub(super) struct Round {
-    /// A question's number, and when it was asked.
+    /// The question's number, and when it was asked.
     open: Option<(u64, Duration)>,
-    /// The answer that is in use, the best last. None: any order may be.
+    /// The answer in use, the best last. None: any order is allowed.
     order: Option<Vec<String>>,
 }
 
 impl Model {
-    /// The user's own selector is asked about all that may get tasks, and about nobody else.
+    /// Checks that the user's own selector is asked about exactly the managers that may get tasks.
     pub(crate) fn ask_question(&mut self, number: u64, among: &BTreeSet<String>) -> Verdict {
         let able = self.managers.iter().filter(|(_, m)| m.room() > 0);
         let able: BTreeSet<String> = able.map(|(name, _)| name.clone()).collect();
@@ -47,7 +48,7 @@ impl Model {
         self.round.open.is_some()
     }
 
-    /// None: it has failed, and managers are taken at random.
+    /// Handles an answer. None: the selector has failed, and managers are taken at random.
     pub(crate) fn answer_question(&mut self, number: u64, order: Option<Vec<String>>) {
         if self.round.open.is_some_and(|(open, _)| open == number) {
             self.round.open = None;
@@ -55,20 +56,21 @@ impl Model {
         }
     }
 
-    /// Its process has ended.
+    /// Forgets the question, because the selector's process has ended.
     pub(crate) fn forget_question(&mut self) {
         self.round = Round::default();
     }
 
-    /// Somebody registers, who is not meant by an answer from before, whatever its name.
+    /// Removes a manager that registers again from an earlier answer, which did not mean this
+    /// registration.
     pub(super) fn forget_in_order(&mut self, name: &str) {
         if let Some(order) = &mut self.round.order {
             order.retain(|other| other != name);
         }
     }
 
-    /// Before somebody is chosen: no answer is waited for too long, nobody without room is kept in
-    /// an order, and an order is for the tasks of its round.
+    /// Prepares a choice: an overdue question is closed, managers without room leave the order, and
+    /// an order ends with the tasks of its round.
     pub(crate) fn begin_choice(&mut self) {
         if !self.dispatching {
             return;
@@ -89,7 +91,7 @@ impl Model {
         }
     }
 
-    /// Whether somebody may be the next to get a batch, after `last` in the same turn.
+    /// Checks that `to` may get the next batch, after `last` in the same turn.
     pub(crate) fn check_recipient(&self, to: &str, last: Option<&str>) -> Verdict {
         if !self.dispatching || self.waiting.is_empty() {
             return Err(format!("{to} is to get tasks, and none may leave"));
@@ -116,8 +118,8 @@ impl Model {
         }
     }
 
-    /// Whether there is something to hand out, and somebody to take it. Who is chosen outside may
-    /// have to wait until that is done.
+    /// Whether there is a task to dispatch and a manager with room. A user's selector may still
+    /// have to choose first.
     pub(crate) fn could_dispatch(&self) -> bool {
         let is_room = self.managers.values().any(|manager| manager.room() > 0);
         self.dispatching && is_room && !self.waiting.is_empty()

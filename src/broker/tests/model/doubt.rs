@@ -1,21 +1,22 @@
-//! Tasks that a connection may have taken with it.
+//! Tasks that a broken connection may have lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Manager, Model};
 
-/// Three flights are no less.
+/// The least patience, whatever three flights amount to.
 const FLIGHTS_MIN: Duration = Duration::from_secs(30);
 const QUEUED_RESULTS_GET: Duration = Duration::from_secs(5);
 
-/// A task in a manager's hands; times are on the awake clock.
+/// A task that a manager holds; times are on the awake clock.
 #[derive(Clone, Copy)]
 pub(crate) struct Held {
     pub(super) dispatched: Duration,
-    /// By when its result must have come, if it may be lost.
+    /// When the task is given up without a result, if it may be lost.
     pub(super) doubt: Option<Duration>,
-    /// A connection broke when it had run for longer than any: it is held to be running.
+    /// Whether a connection broke when the task had run for longer than any other: the task is
+    /// assumed to be running.
     pub is_old: bool,
 }
 
@@ -30,7 +31,7 @@ impl Held {
 }
 
 impl Manager {
-    /// By when one of its tasks must be answered; nobody waits for it without a connection.
+    /// Returns when the first task in doubt is given up; None while the manager has no connection.
     pub(super) fn first_doubt(&self) -> Option<Duration> {
         let doubts = self.tasks.values().filter_map(|held| held.doubt);
         doubts.min().filter(|_| self.suspect.is_none())
@@ -38,7 +39,8 @@ impl Manager {
 }
 
 impl Model {
-    /// It speaks by this connection, and was heard before: is it back, and what may be lost?
+    /// Handles a message on this connection from a manager last heard at `heard`: puts its tasks in
+    /// doubt if the manager has come back.
     pub(super) fn doubt(&mut self, name: &str, connection: Option<u64>, heard: Duration) {
         let awake = self.awake();
         let flights = (self.longest_flight * 3).max(FLIGHTS_MIN);
@@ -63,14 +65,15 @@ impl Model {
         }
     }
 
-    /// By when everything that is in doubt now has been decided, as time is told outside.
+    /// Returns when all tasks now in doubt are decided (monotonic clock).
     pub(crate) fn last_doubt(&self) -> Option<Duration> {
         let held = self.managers.values().flat_map(|m| m.tasks.values());
         let last = held.filter_map(|held| held.doubt).max();
         last.map(|at| at + self.slept)
     }
 
-    /// Whoever is connected has had its time, and all that it said was read.
+    /// Gives up the tasks of a connected manager whose doubt is over and whose messages up to then
+    /// were all read.
     pub(super) fn give_up_doubts(&mut self, name: &str) -> Vec<String> {
         let heard_out = match self.backlog_is_over() {
             true => self.awake(),

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use super::{Manager, Model};
 
-/// Since when it gets nothing; times are on the awake clock.
+/// A manager that gets nothing because it has no connection; times are on the awake clock.
 #[derive(Clone, Copy)]
 pub(super) struct Suspect {
     pub(super) since: Duration,
-    /// None without a grace, and once the transport was asked for the last time.
+    /// None if there is no grace, or if the transport was asked for the last time.
     pub(super) grace_ends: Option<Duration>,
-    /// When the transport is asked next: at each quarter of the grace, and on until its end has
-    /// been heard out.
+    /// When the transport is asked next: at each quarter of the grace, until the grace has been
+    /// heard out.
     pub(super) ask_at: Option<Duration>,
     is_last_question: bool,
 }
 
 impl Model {
-    /// Who has lost its connection just now.
+    /// Returns the state of a manager that has just lost its connection.
     pub(super) fn suspect(&self) -> Suspect {
         let since = self.awake();
         let grace_ends = self.grace.map(|grace| since + grace);
@@ -30,7 +30,8 @@ impl Model {
         }
     }
 
-    /// A connection belongs to whoever spoke by it last. Which of two has none is asked.
+    /// Assigns a connection to the manager that spoke on it last. The transport is asked which of
+    /// the two managers has none.
     pub(super) fn take_connection(&mut self, name: &str, connection: u64) -> Vec<String> {
         let mut expected = Vec::new();
         for (other, manager) in &mut self.managers {
@@ -58,7 +59,7 @@ impl Model {
         }
     }
 
-    /// The transport says that it has no connection to this manager.
+    /// Handles the transport's report that it has no connection to this manager.
     pub(crate) fn unreachable(&mut self, name: &str) -> Vec<String> {
         self.cut_off(name);
         let suspect = self.managers.get(name).and_then(|manager| manager.suspect);
@@ -68,13 +69,14 @@ impl Model {
         }
     }
 
-    /// It says that it has one: the grace begins anew, from the next question on.
+    /// Handles the transport's report that it has one: the grace restarts at the next question.
     pub(crate) fn reachable(&mut self, name: &str) {
         let quarter = self.grace.map_or(Duration::ZERO, |grace| grace / 4);
         self.begin_anew(name, quarter);
     }
 
-    /// It was not lost by now, or by so much later. What was known before still holds.
+    /// Restarts the grace: the manager was not lost by now plus `later`. A later end that was set
+    /// before stays.
     pub(super) fn begin_anew(&mut self, name: &str, later: Duration) {
         let mut anew = self.suspect();
         anew.grace_ends = anew.grace_ends.map(|ends| ends + later);
@@ -100,7 +102,7 @@ impl Model {
         }
     }
 
-    /// By when each must have been heard, as time is told outside.
+    /// Returns by when each manager must have been heard (monotonic clock).
     pub(crate) fn deadlines(&self) -> BTreeMap<String, Duration> {
         let managers = self.managers.iter();
         managers
@@ -108,14 +110,14 @@ impl Model {
             .collect()
     }
 
-    /// What has to be heard out next of a manager.
+    /// Returns the manager's next deadline that must be heard out.
     pub(super) fn deadline(&self, manager: &Manager) -> Duration {
         let silent = manager.heard + self.threshold;
         let grace_ends = manager.suspect.and_then(|suspect| suspect.grace_ends);
         grace_ends.map_or(silent, |at| at.min(silent))
     }
 
-    /// At a quarter of the grace.
+    /// Asks the transport, if a quarter of the grace has passed.
     pub(super) fn ask(&mut self, name: &str) -> Option<String> {
         let (awake, quarter) = (self.awake(), self.grace.map(|grace| grace / 4));
         let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;
@@ -124,7 +126,7 @@ impl Model {
         Some(format!("{name} < heartbeat echo"))
     }
 
-    /// Whose grace has been heard out, and was not silent for too long besides.
+    /// Asks the transport for the last time, if the grace has been heard out.
     pub(super) fn ask_for_the_last_time(&mut self, name: &str) -> Option<String> {
         let until = self.heard_out_until();
         let suspect = self.managers.get_mut(name)?.suspect.as_mut()?;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{Manager, Model};
 
-/// Within so much of each other, on the awake clock.
+/// The longest time between two managers that vanish together (awake clock).
 const TOGETHER: Duration = Duration::from_secs(10);
 
 impl Model {
-    /// It has no connection any more, or is given up. If another one of its block vanished shortly
-    /// before, those that are left get nothing until they have spoken.
+    /// Notes that a manager has no connection any more, or is given up. If another one of its block
+    /// vanished shortly before, the rest of the block gets nothing until it has spoken.
     pub(super) fn vanish(&mut self, name: &str) {
         let awake = self.awake();
         let Manager {
@@ -18,7 +18,7 @@ impl Model {
             draining,
             ..
         } = &self.managers[name];
-        // It was to go.
+        // A held or draining manager was to leave.
         if *held || *draining {
             return;
         }
@@ -34,7 +34,7 @@ impl Model {
         }
     }
 
-    /// A manager has left its block. A block without managers has no past.
+    /// Notes that a manager has left its block. The history of a block without managers is dropped.
     pub(super) fn forget_block(&mut self, block: &str) {
         if !self
             .managers

@@ -1,4 +1,4 @@
-//! What the books should say, kept in lists and compared by trying everything.
+//! The state that the broker should have, kept in plain lists and checked by trying everything.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use protocol::{Affinity, BlockId, Needs, Priority, Registration, Routing};
 use super::super::world::{Body, WALL_AT_START_S};
 use super::FLIGHT_MAX;
 
-/// How long the first task is passed by others before it gets its turn.
+/// How long others may pass the first task before it gets its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A step of the clock, at the most.
+/// The longest step of the clock.
 const STEP_MAX: Duration = Duration::from_secs(1);
 
-/// What a manager told of itself.
+/// What a manager reported in its registration.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     workers: usize,
@@ -47,7 +47,7 @@ struct Held {
 struct Waiting {
     priority: Priority,
     needs: Needs,
-    /// Since when it could be held by somebody, and nothing stood before it.
+    /// Since when some manager could hold the task and no such task was before it.
     first_since: Option<Duration>,
 }
 
@@ -82,7 +82,7 @@ impl Manager {
         self.held.values().map(|held| held.slots).sum()
     }
 
-    /// Of these needs: how many slots they take here.
+    /// Returns how many slots these needs take on this manager.
     fn slots(&self, needs: &Needs, told: &Placement) -> usize {
         let workers = self.site.workers as f64;
         let cores_share = told
@@ -112,7 +112,7 @@ impl Manager {
         })
     }
 
-    /// Whether it could hold such a task if it held nothing else.
+    /// Whether the manager could hold such a task if it held nothing else.
     fn could_hold(&self, needs: &Needs, told: &Placement, now: Duration) -> bool {
         let node_is_right = needs.node.as_deref().is_none_or(|node| {
             let matches = |patterns: &[Box<str>], name: &str| {
@@ -210,7 +210,7 @@ impl Model {
         self.unbind_in_vain(affinity, now);
     }
 
-    /// Whoever is drained leaves; whoever's time is over drains.
+    /// Removes drained managers, and starts draining managers whose drain time has come.
     pub(super) fn time(&mut self, now: Duration) {
         let is_over = |manager: &Manager| {
             let age_s = (now - manager.joined).as_secs_f64();
@@ -272,8 +272,8 @@ impl Model {
         );
     }
 
-    /// The first that fits a manager goes there; but if that one is of a type, another one of a
-    /// type and of the same priority may go before it.
+    /// Checks that no task that fits the manager is before the dispatched one. If both have a task
+    /// type and the same priority, any order is allowed.
     fn check_order(&self, id: i64, task: &Waiting, to: &str, now: Duration) {
         let fits = |other: &Waiting| {
             let mut holders = self.holders(&other.needs, now);
@@ -300,7 +300,8 @@ impl Model {
         self.end_drained();
     }
 
-    /// A home that holds nothing of the value any more, and can never hold one that waits, is none.
+    /// Unbinds an affinity value if its manager holds no task of that value and can never hold some
+    /// queued one.
     fn unbind_in_vain(&mut self, affinity: Option<Affinity>, now: Duration) {
         let home = affinity.as_ref().and_then(|it| self.homes.get(it));
         let Some((affinity, home)) = affinity.as_ref().zip(home) else {
@@ -344,12 +345,13 @@ impl Model {
         })
     }
 
-    /// Nothing is in flight, and what waits fits nobody.
+    /// Whether nothing is in flight. What still waits then fits no manager.
     pub(super) fn nothing_can_go_on(&self) -> bool {
         self.in_flight().next().is_none()
     }
 
-    /// Where a task could be one day: any manager, or the one of its affinity.
+    /// Returns the managers that could hold the task at some time: any manager, or the one of its
+    /// affinity.
     fn holders<'a>(
         &'a self,
         needs: &'a Needs,
@@ -371,8 +373,8 @@ impl Model {
         self.check_first(now);
     }
 
-    /// A slot that could work is idle on one manager at the most, and only if a task that it can
-    /// hold, but not now, stands before those that it could take.
+    /// Checks that at most one manager has idle slots that a queued task could use. On that
+    /// manager, an earlier task must wait that it can hold, but not now.
     fn check_idle(&self, now: Duration) {
         let mut idle: BTreeMap<&str, (Priority, i64)> = BTreeMap::new();
         for (id, task) in &self.waiting {
@@ -403,8 +405,9 @@ impl Model {
         }
     }
 
-    /// The first of those that somebody can hold goes in time: when a reservation for another one
-    /// has served, its own patience is over, and its manager has run empty.
+    /// Checks that the first task that some manager can hold is dispatched in time. The bound
+    /// covers a reservation for another task, the task's own patience, and the time until its
+    /// manager has run empty.
     fn check_first(&mut self, now: Duration) {
         let can_be_held = |task: &Waiting| self.holders(&task.needs, now).next().is_some();
         let first = self
@@ -429,7 +432,7 @@ impl Model {
         }
     }
 
-    /// The bound holds while nobody comes or goes.
+    /// Restarts the bound, which only holds while no manager registers or leaves.
     fn forget_who_was_first(&mut self) {
         for task in self.waiting.values_mut() {
             task.first_since = None;
@@ -437,7 +440,8 @@ impl Model {
     }
 }
 
-/// Patterns as the seeds have them: a text, or one with a range of digits.
+/// Whether a name matches a pattern of the kinds that the seeds use: plain text, or text with a
+/// range of digits.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some((before, range)) = pattern.split_once('[') else {
         return pattern == name;

@@ -1,7 +1,7 @@
-//! The broker is killed, and another one goes on from the same journal.
+//! The broker is killed, and another one resumes from the same journal.
 //!
-//! What passes through a broker has no bytes here, so what is written down of tasks that wait and
-//! of managers' registrations is kept beside the journal.
+//! Message bodies have no bytes in these tests, so queued tasks and managers' registrations are
+//! kept beside the journal.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -14,17 +14,17 @@ use super::super::needs;
 use super::super::world::{Body, Departure, World, manager_id};
 use super::{Line, Player, registration, seconds, selector, task};
 
-/// What outlives a broker.
+/// The state that outlives a broker.
 pub(super) struct Kept {
     settings: Settings,
     memory: Memory,
-    /// Those that wait.
+    /// Queued tasks.
     tasks: BTreeMap<i64, LeftTask<Body>>,
-    /// By their managers.
+    /// Registrations by the manager's name.
     registrations: BTreeMap<String, LeftManager<Body>>,
-    /// Of which the broker did not hear.
+    /// Registrations that the broker did not receive.
     unheard: Vec<LeftManager<Body>>,
-    /// What was sent last.
+    /// The tasks of the last batch.
     sent: Vec<LeftTask<Body>>,
     restarts: u32,
 }
@@ -42,7 +42,7 @@ impl Kept {
         }
     }
 
-    /// For the broker that begins.
+    /// Opens the journal for a new broker.
     pub(super) fn open(&mut self, world: &mut World) -> TakenOver {
         let (journal, records) = Journal::open(&self.memory).expect("there is memory");
         let managers = self.registrations.values().map(copy_of_manager);
@@ -70,7 +70,7 @@ impl Kept {
         self.registrations.insert(name.to_owned(), left);
     }
 
-    /// Their bytes go with the batch.
+    /// Deletes the bytes of dispatched tasks.
     pub(super) fn note_departures(&mut self, departures: &[Departure]) {
         for departure in departures {
             if let Departure::Batch(_, shipment) = departure {
@@ -80,7 +80,7 @@ impl Kept {
         }
     }
 
-    /// A registration goes with its manager.
+    /// Deletes the registrations of managers that are gone.
     fn forget_gone(&mut self, broker: &Broker<Body>, now: Now) {
         let known = broker.snapshot(now).managers;
         let is_known = |name: &str| known.iter().any(|view| view.id == manager_id(name));
@@ -101,9 +101,10 @@ impl Player {
         }
     }
 
-    /// `> written task 7 priority=2`, `> written register m2`: all that the broker did with it
-    /// before it is killed. `> unsent`: the bytes of the last batch are still there.
-    /// `> killed 0.5`: after so many seconds another one goes on.
+    /// Plays a command about restarts. `> written task 7 priority=2`, `> written register m2`: the
+    /// message is only written down before the broker is killed. `> unsent`: the bytes of the last
+    /// batch still exist. `> killed 0.5`: the broker is killed, and another one resumes after that
+    /// many seconds.
     pub(super) fn survive(&mut self, line: &mut Line) -> Vec<String> {
         let now = self.world.now;
         match (line.verb.as_str(), line.objects.first().map(String::as_str)) {
@@ -134,7 +135,7 @@ impl Player {
         self.kept.as_mut().expect("with journal=kept")
     }
 
-    /// What another one takes over.
+    /// Kills the broker. Returns what the next one restored.
     fn kill(&mut self, line: &Line) -> String {
         let mut kept = self.kept.take().expect("with journal=kept");
         let down = seconds(line.number(0));

@@ -1,19 +1,19 @@
-//! Tasks that one manager gets and others do not, in one word: what is told of each is left out.
+//! Tasks for one certain manager, in one command: the effects of each single task are left out.
 
 use protocol::{FromManager, ManagerId, TaskId};
 
 use super::super::world::{ANY_ROOM, Body, Departure, Way, manager_id};
 use super::{Line, Player, task};
 
-/// Out of the way of those that a scenario names.
+/// Ids that do not collide with those of a scenario.
 const FIRST_TASK: i64 = 1_000_000;
-/// If it does not say how long a task takes.
+/// How long a task takes if the command does not say.
 const TAKES_S: f64 = 0.01;
 
 impl Player {
-    /// `> raises m1 10 takes=0.5`: it gets so many tasks, one after the other, and all raise; or
-    /// it `works` on them, or `spoils` their results, or `begins` them all; or it `ends` what it
-    /// began.
+    /// Plays `> raises m1 10 takes=0.5`: the manager gets this many tasks, one after the other, and
+    /// all raise. Other verbs: `works` returns results, `spoils` returns unreadable results,
+    /// `begins` only starts the tasks, and `ends` finishes tasks that were started.
     pub(super) fn work(&mut self, line: &mut Line) -> Vec<String> {
         let (verb, name) = (line.verb.clone(), line.object(0).to_owned());
         let count: usize = line.number(1);

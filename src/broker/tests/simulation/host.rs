@@ -1,5 +1,5 @@
-//! The broker's host in the simulation: it learns what there is, has the broker decide, sends and
-//! rests, and compares each effect with the model.
+//! The broker's host in the simulation: it reads messages, lets the broker decide, sends and waits,
+//! and compares each effect with the model.
 
 #[path = "host/sending.rs"]
 mod sending;
@@ -24,7 +24,7 @@ use super::world::{self, Body, World, manager_id};
 /// Most messages that are read from managers in a turn: few, so that a backlog lasts.
 const BUDGET_MESSAGES: usize = 6;
 
-/// A user's selector whose answer placed nothing is asked again after so long.
+/// The pause before a user's selector is asked again after an answer that placed nothing.
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Host {
@@ -36,13 +36,14 @@ pub(crate) struct Host {
     pub questions: VecDeque<(u64, Vec<ManagerId>)>,
     pub results_stuck: bool,
     outputs: VecDeque<Output<Body>>,
-    /// What the connection of a manager does not take now.
+    /// Messages that a manager's connection does not accept now.
     outboxes: BTreeMap<String, VecDeque<ToManager>>,
-    /// Those whose connection takes no batch.
+    /// Managers whose connection accepts no batch.
     clogged: BTreeSet<String>,
-    /// Tasks that a connection took, each with the how manieth of its id it is.
+    /// Tasks that a connection accepted, each with the number of times its id was accepted until
+    /// then.
     sent: BTreeSet<(i64, u32)>,
-    /// How large batches may be, and what leaves first.
+    /// Chooses how large batches may be, and what is sent first.
     random: SmallRng,
     events: Events,
     turns_with_deadline_due: u32,
@@ -71,15 +72,16 @@ impl Host {
         }
     }
 
-    /// The process runs: whatever it is told first, it is told the time.
+    /// Begins a turn in the model, before any event of the turn.
     fn begin_turn(&mut self) {
         let due = self.due();
         self.model.begin_turn(self.world.now.monotonic, due);
     }
 
-    /// The first deadline of a manager.
+    /// Returns the first deadline of a manager.
     pub(crate) fn due(&mut self) -> Option<Duration> {
-        // Without dispatching no answer of a selector is waited for: what is left is the managers'.
+        // While dispatching is off, no selector's answer is awaited; only managers' deadlines are
+        // left.
         let broker = &mut self.world.broker;
         broker.handle_dispatching(false);
         let due = broker.next_deadline();
@@ -87,7 +89,7 @@ impl Host {
         due
     }
 
-    /// One turn of the loop. `skips_workers` if poll did not say that there is something to read.
+    /// Plays one turn of the loop. `skips_workers`: poll did not report anything to read.
     pub(crate) fn turn(&mut self, network: &mut Network, skips_workers: bool) -> Verdict {
         self.model.set_now(self.now());
         self.read_events(network)?;
@@ -219,7 +221,7 @@ impl Host {
         connection: Option<u64>,
         mut account: Account,
     ) -> (FromManager<Body>, Vec<String>) {
-        // A process does not shrink: never less than it holds.
+        // A process does not shrink: its capacity is never less than the tasks that it holds.
         if let Some(known) = self.model.managers.get(name) {
             account.capacity = account.capacity.max(known.tasks.len());
         }
@@ -227,7 +229,7 @@ impl Host {
         registration.block = BlockId::Text(account.block.as_str().into());
         registration.max_capacity = account.capacity;
         registration.worker_count = account.workers;
-        // On a clock of its own.
+        // By the manager's own clock.
         registration.start_time_s = account.started_s;
         if let Some(drain_in) = account.drain_in {
             registration.drain_time_s = account.started_s + drain_in.as_secs_f64();
@@ -245,7 +247,7 @@ impl Host {
         let lost: Vec<String> = expected
             .iter()
             .filter_map(|text| text.strip_prefix("forgotten ").map(str::to_owned))
-            // A drained one is told, a lost one is not.
+            // A drained manager is told to exit, a lost one is not.
             .filter(|name| !expected.contains(&format!("{name} < shutdown")))
             .collect();
         let answered = expected.clone();
@@ -263,7 +265,7 @@ impl Host {
         Ok(())
     }
 
-    /// No task is given up whose result can be read.
+    /// Checks that no task is given up while its result can be read.
     fn check_nothing_unread_is_lost(&self, network: &Network, answered: &[String]) -> Verdict {
         if self.model.backlog_is_over() {
             return Ok(());
@@ -303,7 +305,7 @@ impl Host {
         }
     }
 
-    /// Whoever rests now misses nothing.
+    /// Checks that the loop does not wait while something could be dispatched.
     fn check_nothing_could_move(&self) -> Verdict {
         let broker = &self.world.broker;
         if broker.can_dispatch() {
@@ -353,7 +355,7 @@ impl Host {
         }
     }
 
-    /// What has come of an event, in any order, against what must.
+    /// Compares the effects of an event, in any order, with the expected ones.
     pub(crate) fn expect(
         &mut self,
         event: impl fmt::Display,
@@ -378,7 +380,7 @@ impl Host {
         let broker = &self.world.broker;
         match broker.queued_weight() {
             seen if seen == weight => Ok(()),
-            // At the end the queue is disbanded.
+            // At the end the queue is emptied.
             0 if broker.queued() == 0 => Ok(()),
             seen => Err(format!(
                 "at '{event}' the queue weighs {weight}, not {seen}"
@@ -394,12 +396,13 @@ impl Host {
         }
     }
 
-    /// Hands on the broker's effects, and tells them to the model.
+    /// Returns the broker's effects for the comparison with the model, and keeps them to be carried
+    /// out.
     pub(crate) fn seen(&mut self) -> Result<Vec<Seen>, String> {
         let mut seen = Vec::new();
         for output in self.world.outputs() {
             match &output {
-                // Records stand in the scenarios; here it is enough that they change nothing.
+                // Scenarios test the records; here it is enough that they change nothing.
                 Output::Report(Report::NodeInfo(_) | Report::Relayed(_)) => {}
                 Output::Rank(question) => {
                     let names = question.candidates.iter().map(ManagerId::to_text);
@@ -420,7 +423,7 @@ impl Host {
         }
     }
 
-    /// Nothing is left unanswered in the books.
+    /// Checks that no task is left unanswered.
     pub(crate) fn check_nothing_is_left(&self) -> Verdict {
         let broker = &self.world.broker;
         let told = broker.unfinished();

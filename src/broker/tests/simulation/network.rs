@@ -1,9 +1,10 @@
-//! The network of the simulation: connections, what stands unread in the worker socket, and what
-//! libzmq tells of connections, which may come late.
+//! The network of the simulation: connections, unread messages in the worker socket, and libzmq's
+//! events about connections, which may be late.
 //!
-//! As libzmq does it: an identity leads to the connection that took it last (ROUTER_HANDOVER), and
-//! the one before is closed; a message names the descriptor that it came by, and descriptors are
-//! used again; the event of an accepted connection is there before its first message is read.
+//! It follows libzmq. An identity leads to the connection that took it last (ROUTER_HANDOVER), and
+//! the earlier connection is closed. A message names the descriptor that it arrived on, and
+//! descriptors are reused. The event of an accepted connection arrives before its first message is
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,18 +15,18 @@ use protocol::ToManager;
 use super::plot::Saying;
 use super::world::Body;
 
-/// What a manager is sent, and what waits while its connection takes nothing.
+/// Something sent to a manager. It waits while the manager's connection accepts nothing.
 #[derive(Debug)]
 pub(crate) enum Parcel {
     Word(ToManager),
     Batch(Shipment<Body>),
 }
 
-/// What the ROUTER says of a manager.
+/// The ROUTER's answer about a manager.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Reach {
     Open,
-    /// Its connection takes nothing for now.
+    /// The manager's connection accepts nothing for now.
     Full,
     /// There is no connection by that name.
     None,
@@ -52,11 +53,11 @@ struct Connection {
     /// Parcels that the other end has not read.
     parcels: VecDeque<Parcel>,
     reads: bool,
-    /// The other end is dead and libzmq does not know: parcels go nowhere.
+    /// Whether the other end is dead without libzmq knowing: parcels are lost.
     is_dead: bool,
 }
 
-/// How many parcels go into a connection that nobody reads.
+/// How many parcels a connection accepts while its peer does not read.
 const PARCELS_MAX: usize = 2;
 
 #[derive(Default)]
@@ -64,19 +65,21 @@ pub(crate) struct Network {
     now: Duration,
     opened: u64,
     connections: BTreeMap<u64, Connection>,
-    /// Identity to connection, as the ROUTER has it.
+    /// Identity to connection, as in the ROUTER.
     routes: BTreeMap<String, u64>,
     descriptors: BTreeSet<u64>,
     pub unread: VecDeque<Unread>,
-    /// What has come and is not in the worker socket: libzmq's own thread does not run...
+    /// Arrived messages that are not in the worker socket yet, because libzmq's own thread does not
+    /// run before `fetches_at`.
     in_kernel: VecDeque<Unread>,
-    /// ... before this time.
+    /// When libzmq's own thread runs again.
     fetches_at: Duration,
-    /// Tasks whose batch a connection took and nobody ever read, or whose result it lost.
+    /// Tasks whose batch was accepted by a connection but never read, or whose result was lost with
+    /// one.
     pub vanished: BTreeSet<i64>,
-    /// With when each can be read.
+    /// Events, each with the time from which it can be read.
     events: VecDeque<(Duration, Event)>,
-    /// Descriptor to connection, as the broker's loop has it.
+    /// Descriptor to connection, as in the broker's loop.
     table: BTreeMap<u64, u64>,
 }
 
@@ -88,7 +91,7 @@ impl Network {
         }
     }
 
-    /// The process is stopped, until it is said when its threads have run again.
+    /// Suspends the process until [`Self::go_on`] says when its threads run again.
     pub(crate) fn stop(&mut self) {
         self.fetches_at = Duration::MAX;
     }
@@ -98,7 +101,7 @@ impl Network {
         self.set_now(self.now);
     }
 
-    /// With nothing unread: by when everything had come that was read.
+    /// Returns by when all messages had arrived that were read. Nothing may be unread.
     pub(crate) fn heard_until(&self) -> Duration {
         let in_kernel = self.in_kernel.front();
         in_kernel.map_or(self.now, |oldest| {
@@ -106,12 +109,12 @@ impl Network {
         })
     }
 
-    /// When something comes into the worker socket by itself.
+    /// Returns when messages move from the kernel to the worker socket.
     pub(crate) fn next_fetch(&self) -> Option<Duration> {
         (!self.in_kernel.is_empty()).then_some(self.fetches_at)
     }
 
-    /// A new connection under an identity. The one before it is closed, which is told `late`.
+    /// Opens a connection under an identity. The earlier one is closed, which is reported `late`.
     pub(crate) fn connect(&mut self, identity: &str, late: Duration) -> u64 {
         self.opened += 1;
         let descriptor = (10..).find(|number| !self.descriptors.contains(number));
@@ -124,7 +127,7 @@ impl Network {
             is_dead: false,
         };
         self.connections.insert(self.opened, connection);
-        // Events come in their order: what stands before this one can be read by then.
+        // Events arrive in order: the earlier ones can be read by then.
         for (at, _) in &mut self.events {
             *at = self.now;
         }
@@ -136,7 +139,7 @@ impl Network {
                 connection,
             },
         ));
-        // Whose identity it takes is known once it is accepted.
+        // The identity is known only after the connection is accepted.
         if let Some(earlier) = self.route(identity) {
             self.close(earlier, late);
         }
@@ -144,7 +147,7 @@ impl Network {
         connection
     }
 
-    /// By which an identity is reached.
+    /// Returns the connection that leads to an identity.
     pub(crate) fn route(&self, identity: &str) -> Option<u64> {
         self.routes.get(identity).copied()
     }
@@ -153,7 +156,7 @@ impl Network {
         self.connections.contains_key(&connection)
     }
 
-    /// The connection ends; what was sent by it stays in the worker socket.
+    /// Closes the connection; what was sent on it stays in the worker socket.
     pub(crate) fn close(&mut self, connection: u64, late: Duration) {
         if let Some(Connection {
             descriptor,
@@ -169,8 +172,8 @@ impl Network {
         }
     }
 
-    /// What has been said by a connection and is not read: so much may be lost with it, without a
-    /// registration. (Who registers has an identity of its own, in reality.)
+    /// Returns how many unread messages of a connection may be lost with it: those after its last
+    /// registration. (In reality, each process that registers has its own identity.)
     pub(crate) fn losable(&self, connection: u64) -> usize {
         let latest_first = self.unread.iter().rev();
         latest_first
@@ -179,7 +182,7 @@ impl Network {
             .count()
     }
 
-    /// The last words by a connection never arrive.
+    /// Loses the last messages of a connection.
     pub(crate) fn lose(&mut self, connection: u64, count: usize) {
         for _ in 0..count {
             let is_by_it = |unread: &Unread| unread.connection == connection;
@@ -211,13 +214,13 @@ impl Network {
         }
     }
 
-    /// The dead connections, which a healed network closes.
+    /// Returns the dead connections, which are closed when the network is repaired.
     pub(crate) fn dead(&self) -> Vec<u64> {
         let dead = self.connections.iter().filter(|(_, c)| c.is_dead);
         dead.map(|(number, _)| *number).collect()
     }
 
-    /// A manager says something.
+    /// Sends a message of a manager.
     pub(crate) fn say(&mut self, connection: u64, from: &str, saying: Saying) {
         if let Some(Connection { descriptor, .. }) = self.connections.get(&connection) {
             let unread = Unread {
@@ -234,13 +237,13 @@ impl Network {
         }
     }
 
-    /// What has come for a manager.
+    /// Receives what has arrived for a manager.
     pub(crate) fn receive(&mut self, connection: u64) -> Option<Parcel> {
         let connection = self.connections.get_mut(&connection)?;
         connection.parcels.pop_front().filter(|_| connection.reads)
     }
 
-    /// The broker's side: whether something could be sent to an identity.
+    /// For the broker: whether something can be sent to an identity.
     pub(crate) fn reach(&self, to: &str) -> Reach {
         let connection = self
             .route(to)
@@ -252,7 +255,7 @@ impl Network {
         }
     }
 
-    /// Sends to an identity that is in reach.
+    /// Sends to an identity that is reachable.
     pub(crate) fn send(&mut self, to: &str, parcel: Parcel) {
         assert_eq!(self.reach(to), Reach::Open, "{to}");
         let route = self.routes[to];
@@ -262,13 +265,13 @@ impl Network {
         }
     }
 
-    /// What a manager's connection holds for it.
+    /// Returns what waits in a manager's connection.
     pub(crate) fn untaken(&self, name: &str) -> impl Iterator<Item = &Parcel> {
         let connection = self.route(name).and_then(|r| self.connections.get(&r));
         connection.into_iter().flat_map(|c| &c.parcels)
     }
 
-    /// The broker's side: which connections have closed, as far as can be read now.
+    /// For the broker: returns which connections have closed, from the events that can be read now.
     pub(crate) fn read_events(&mut self) -> Vec<u64> {
         let mut closed = Vec::new();
         while let Some((at, event)) = self.events.front().copied() {
@@ -287,7 +290,7 @@ impl Network {
         closed
     }
 
-    /// The broker's side: where a message came from, as far as can be told.
+    /// For the broker: returns where a message came from, as far as known.
     pub(crate) fn origin(&self, unread: &Unread) -> Origin {
         let connection = self.table.get(&unread.descriptor).copied();
         Origin {
@@ -296,7 +299,7 @@ impl Network {
         }
     }
 
-    /// The oldest message of this manager that stands unread.
+    /// Returns when the oldest unread message of this manager was sent.
     pub(crate) fn oldest_of(&self, manager: &str) -> Option<Duration> {
         let unread = self.unread.iter().chain(&self.in_kernel);
         let mut of_it = unread.filter(|unread| unread.from == manager);

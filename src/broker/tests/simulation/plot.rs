@@ -1,4 +1,4 @@
-//! What may happen in the simulation: the managers, what they do, and everything that goes wrong.
+//! What may happen in the simulation: the managers, what they do, and all faults.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::model::Account;
 use super::network::{Network, Parcel};
 use protocol::ToManager;
 
-/// All times are whole numbers of these: exact in a float, too.
+/// All times are multiples of this tick, which is exact as a float too.
 pub(crate) const TICK: Duration = Duration::from_nanos(1_000_000_000 / 64);
 
-/// What a manager says.
+/// A message of a manager.
 #[derive(Debug, Clone)]
 pub(crate) enum Saying {
     Probe,
@@ -62,7 +62,7 @@ pub(crate) enum Happening {
     Helper,
 }
 
-/// With how often each happens, where it happens at all.
+/// How often each event happens, in runs that include it.
 pub(crate) const HAPPENINGS: [(Happening, usize); 34] = [
     (Happening::Tasks, 9),
     (Happening::TaskAgain, 2),
@@ -100,17 +100,17 @@ pub(crate) const HAPPENINGS: [(Happening, usize); 34] = [
     (Happening::Helper, 2),
 ];
 
-/// A manager's process, or nobody under its name.
+/// A manager's name, with or without a running process.
 pub(crate) struct Manager {
     pub name: String,
     pub is_running: bool,
-    /// SIGSTOPped: it says nothing and reads nothing.
+    /// SIGSTOPped: the process sends and reads nothing.
     pub is_stalled: bool,
     pub beats: bool,
     pub reads: bool,
     pub next_beat: Duration,
     pub connection: Option<u64>,
-    /// What it was sent and has not answered.
+    /// Tasks that the manager was sent and has not answered.
     pub hands: Vec<i64>,
     pub answered: Vec<i64>,
 }
@@ -131,7 +131,7 @@ impl Manager {
     }
 }
 
-/// Everybody outside the broker.
+/// All simulated parties outside the broker.
 pub(crate) struct Cast {
     pub random: SmallRng,
     pub network: Network,
@@ -159,13 +159,13 @@ impl Cast {
         self.random.random_range(0..end)
     }
 
-    /// A whole number of ticks, at least one.
+    /// Returns a random time: a whole number of ticks, at least one.
     pub(crate) fn time_below(&mut self, end: Duration) -> Duration {
         let ticks = (end.as_nanos() / TICK.as_nanos()).max(2) as u32;
         TICK * self.random.random_range(1..ticks)
     }
 
-    /// How late the end of a connection becomes known.
+    /// Returns how late the end of a connection becomes known.
     fn lateness(&mut self) -> Duration {
         match self.chance(0.7) {
             true => Duration::ZERO,
@@ -178,13 +178,13 @@ impl Cast {
         self.network.set_now(now);
     }
 
-    /// When somebody does something by itself.
+    /// Returns when some manager sends its next heartbeat.
     pub(crate) fn next_beat(&self) -> Option<Duration> {
         let beating = self.managers.iter().filter(|m| m.is_beating());
         beating.map(|manager| manager.next_beat).min()
     }
 
-    /// Beats what is due, and takes in what has come.
+    /// Sends the heartbeats that are due, and receives what has arrived.
     pub(crate) fn act(&mut self) {
         for place in 0..self.managers.len() {
             let manager = &self.managers[place];
@@ -223,7 +223,7 @@ impl Cast {
         }
     }
 
-    /// Takes up a connection, as the same process or as another one.
+    /// Opens a connection, for the same process or for another one.
     pub(crate) fn connect(&mut self, place: usize) {
         let late = self.lateness();
         self.lose_last_words(place);
@@ -233,7 +233,7 @@ impl Cast {
         manager.reads = true;
     }
 
-    /// A process starts, under a name that may have been another's.
+    /// Starts a process, under a name that another process may have had.
     pub(crate) fn join(&mut self, place: usize, account: Account) {
         self.connect(place);
         let manager = &mut self.managers[place];
@@ -249,7 +249,7 @@ impl Cast {
         self.say(place, Saying::Register(account));
     }
 
-    /// The process ends, and its connection with it.
+    /// Ends the process and its connection.
     pub(crate) fn die(&mut self, place: usize) {
         self.disconnect(place);
         self.end(place);
@@ -263,7 +263,7 @@ impl Cast {
         manager.answered.extend(before);
     }
 
-    /// Its node goes dark: the connection seems to live.
+    /// Ends the process without closing the connection, as when its node fails.
     pub(crate) fn die_unnoticed(&mut self, place: usize) {
         if let Some(connection) = self.managers[place].connection {
             self.network.set_dead(connection);
@@ -271,7 +271,7 @@ impl Cast {
         self.end(place);
     }
 
-    /// Its connection breaks, and may take with it what is on its way.
+    /// Breaks the connection. Messages on their way may be lost.
     pub(crate) fn disconnect(&mut self, place: usize) {
         self.lose_last_words(place);
         if let Some(connection) = self.managers[place].connection.take() {
@@ -290,7 +290,8 @@ impl Cast {
         }
     }
 
-    /// Somebody else takes the manager's identity, which closes its connection; it may go again.
+    /// Another peer takes the manager's identity, which closes the manager's connection; that peer
+    /// may leave again.
     pub(crate) fn take_over(&mut self, place: usize) {
         let late = self.lateness();
         self.lose_last_words(place);
@@ -331,11 +332,11 @@ impl Cast {
         }
     }
 
-    /// One of what it was sent, answered.
+    /// Answers one of the manager's tasks.
     pub(crate) fn answer(&mut self, place: usize) {
         let manager = &self.managers[place];
         let open = manager.connection.filter(|c| self.network.is_open(*c));
-        // Without a connection it keeps its results, as ZeroMQ does.
+        // Without a connection, the manager keeps its results, as ZeroMQ does.
         if open.is_none() || manager.is_stalled || manager.hands.is_empty() {
             return;
         }
@@ -361,7 +362,8 @@ impl Cast {
         }
     }
 
-    /// Nothing is wrong any more: who is there beats, reads, answers and has a connection.
+    /// Repairs all faults: each running manager sends heartbeats, reads, answers and has a
+    /// connection.
     pub(crate) fn heal(&mut self) {
         for connection in self.network.dead() {
             self.network.close(connection, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! A loop on real sockets with an executor's part played by a test.
+//! An event loop on real sockets; the test acts as the executor.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,8 +18,8 @@ use zmq::{Context, Socket};
 
 const WITHIN_MS: i64 = 5_000;
 
-/// A policy with a fault, which no peer can bring about in a program without one. That of a broker
-/// that follows another one has none.
+/// A selector that panics, since no peer can make the program panic otherwise. In a broker that
+/// continues after another one, it does not panic.
 struct FakeFaultySelector {
     has_fault: bool,
 }
@@ -73,7 +73,7 @@ impl FakeExecutor {
         [&self.tasks, &self.results, &self.commands].map(port_of)
     }
 
-    /// The worker port, as the loop answers it.
+    /// Sends the command for the worker port, and returns the loop's answer.
     pub(crate) fn ask_for_worker_port(&self) -> i64 {
         let command = pickled(|out| {
             out.str("WORKER_BINDS");

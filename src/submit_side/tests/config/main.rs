@@ -1,4 +1,4 @@
-//! What HTEX writes to our standard input, in every form that it may have, pickled by CPython.
+//! The start-up configuration that HTEX sends, in every form that it may have, pickled by CPython.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -12,14 +12,14 @@ use submit_side::config::{
     Config, ConfigError, HubAddress, LoggingKind, PortChoice, RawConfig, SelectorChoice,
 };
 
-/// The stream that it comes by.
+/// Tests of reading the configuration from a stream.
 mod reading;
 
-/// CPython, which pickles what HTEX sends.
+/// CPython, which pickles the configurations as HTEX does.
 use support::python;
 
-/// The dict of 2026.10.26 in its order, with keys changed, added or (`...`) left out. One string is
-/// used twice, as HTEX does, so that it comes from the memo the second time.
+/// The dict of release 2026.10.26 in its order, with keys changed, added or left out (`...`). One
+/// string is used twice, as in HTEX, so that the pickle refers to the memo the second time.
 fn dict(changes: &[(&str, &str)]) -> String {
     let mut fields = vec![
         ("client_address", "a"),
@@ -65,7 +65,7 @@ fn good(changes: &[(&str, &str)]) -> Config {
     check(4, changes).unwrap_or_else(|error| panic!("{changes:?}: {error}"))
 }
 
-/// The error's text, which names the key and what is expected.
+/// Returns the error's text, which names the key and the expected value.
 fn wrong(key: &str, value: &str) -> String {
     match check(4, &[(key, value)]) {
         Ok(config) => panic!("{key} = {value} is taken: {config:?}"),
@@ -132,9 +132,9 @@ fn a_key_that_is_missing_or_none_has_the_meaning_of_its_absence() {
     }
 }
 
-/// As `if` does in stock's interchange, for each of these keys.
+/// The stock interchange tests each of these keys with `if`.
 #[test]
-fn what_python_takes_for_false_is_none_where_stock_asks_no_more() {
+fn false_values_mean_none_where_stock_tests_truth() {
     for false_one in [
         "None",
         "False",
@@ -175,14 +175,14 @@ fn what_python_takes_for_false_is_none_where_stock_asks_no_more() {
     }
 }
 
-/// It asks of these whether they are None, and fails with other such values.
+/// The stock interchange only tests these keys for None, and fails with other false values.
 #[test]
-fn what_python_takes_for_false_is_wrong_where_stock_fails_with_it() {
+fn false_values_are_refused_where_stock_fails() {
     let hub = |port, address| check(4, &[("hub_zmq_port", port), ("hub_address", address)]);
     for false_one in ["0", "False", "''", "()"] {
         assert!(hub(false_one, "'127.0.0.1'").is_err(), "{false_one}");
         assert!(hub("55055", false_one).is_err(), "{false_one}");
-        // Without the other there is no monitoring, whatever it is.
+        // If one of the two is None, there is no monitoring, whatever the other is.
         for (port, address) in [(false_one, "None"), ("None", false_one)] {
             assert_eq!(hub(port, address).unwrap().hub, None, "{false_one}");
         }
@@ -273,7 +273,7 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_found() {
 }
 
 #[test]
-fn what_is_found_is_cut_for_the_line() {
+fn long_values_are_cut_in_error_messages() {
     assert!(wrong("run_id", "[0] * 100000").len() < 200);
     assert!(wrong("heartbeat_threshold", "'x' * 100000").len() < 300);
     assert!(wrong("interchange_address", "'x' * 100000").len() < 300);
@@ -312,7 +312,7 @@ fn worker_ports() {
     let fixed = |text| good(&[("worker_port", text)]).worker_port;
     assert_eq!(fixed("54321"), PortChoice::Fixed(54321));
     assert_eq!(fixed("65535"), PortChoice::Fixed(65535));
-    // Python takes 0 for "none".
+    // 0 is false in Python, so it means that no port is given.
     assert_eq!(
         fixed("0"),
         PortChoice::Range {
@@ -348,7 +348,7 @@ fn a_hub_has_an_address_and_a_port() {
     let hub_at_a_zone = hub("'fe80::1%eth0'", "1").unwrap();
     assert_eq!(hub_at_a_zone.address.to_string(), "fe80::1%eth0");
     assert!(wrong("hub_zmq_port", "65536").contains("'hub_zmq_port'"));
-    // Nobody is reached at every address.
+    // No single hub can be reached at an address that stands for all addresses.
     for nowhere in ["'*'", "''"] {
         let told = check(4, &[("hub_address", nowhere), ("hub_zmq_port", "1")]);
         let told = told.unwrap_err().to_string();
@@ -376,7 +376,7 @@ fn directories_as_texts_and_as_paths() {
             ("pathlib.PosixPath('runs') / '000'", "runs/000"),
             ("pathlib.PurePosixPath('/a')", "/a"),
             ("pathlib.PosixPath('.')", ""),
-            // Python 3.13 alone.
+            // Only Python 3.13 pickles paths in this form.
             ("pathlib._local.PosixPath('/', 'runs', '000')", "/runs/000"),
         ] {
             let changes = [("logdir", text), ("cert_dir", text)];
@@ -392,7 +392,7 @@ fn directories_as_texts_and_as_paths() {
     assert!(wrong("logdir", "users.Odd('/a')").contains("'logdir'"));
 }
 
-/// As `os.fsencode` makes the bytes of a name that Python reads from the system.
+/// The expected bytes are those that `os.fsencode` makes of the name.
 #[test]
 fn directories_with_bytes_that_are_not_utf_8() {
     let expected = PathBuf::from(OsString::from_vec(
@@ -435,7 +435,7 @@ fn selectors_in_every_protocol() {
             let config = check(protocol, &[("manager_selector", &text)]).unwrap();
             assert_eq!(config.selector, expected, "protocol {protocol}");
         }
-        // A class of the user's, whatever its name and state: only Python can run it.
+        // A user's class, whatever its name and state: only Python can run it.
         for class in ["Selector", "RandomManagerSelector", "PackManagerSelector"] {
             let text = format!("users.{class}()");
             let config = check(protocol, &[("manager_selector", &text)]).unwrap();
@@ -495,9 +495,9 @@ fn log_configurations_in_every_protocol() {
     }
 }
 
-/// Whatever is wrong with how to log must not keep a run from starting.
+/// A bad log configuration must not keep a run from starting.
 #[test]
-fn a_level_that_is_none_of_pythons_numbers() {
+fn a_bad_logging_level_means_the_default() {
     for odd in ["'DEBUG'", "None", "1.5", "2**70"] {
         let kind = good(&[("logging_level", odd)]).logging.kind;
         assert_eq!(kind, LoggingKind::Default { level: 20 }, "{odd}");
@@ -506,7 +506,7 @@ fn a_level_that_is_none_of_pythons_numbers() {
     assert_eq!(kind, LoggingKind::Default { level: -5 });
 }
 
-/// guide/protocol, P-1.9.5: the key `log_config` tells the two meanings apart.
+/// guide/protocol, P-1.9.5: the key `log_config` distinguishes the two meanings.
 #[test]
 fn the_version_flag_has_had_two_meanings() {
     let mode = |flag, log_config| {
@@ -531,7 +531,7 @@ fn a_release_with_two_worker_ports_is_too_old() {
         let error = check(4, &changes).unwrap_err();
         assert!(matches!(error, ConfigError::TooOld));
         assert!(error.to_string().contains("2025.06.30"));
-        // It can be told so: where it listens is sound.
+        // The refusal can be reported: the addresses of the executor are valid.
         let bytes = python::pickle(4, &dict(&changes));
         let raw = RawConfig::read(&bytes).unwrap();
         assert_eq!(raw.submit_side().unwrap().command_port, 50003);
@@ -553,7 +553,7 @@ fn unknown_keys_are_ignored_and_remembered() {
 }
 
 #[test]
-fn what_is_no_dict_is_no_config() {
+fn a_config_must_be_a_dict() {
     for (text, found) in [("[1]", "list"), ("None", "NoneType"), ("'x'", "str")] {
         let bytes = python::pickle(4, text);
         let error = RawConfig::read(&bytes).err().expect(text).to_string();

@@ -1,4 +1,4 @@
-//! The configuration as a stream: read to its end, in the time of one look, and not without end.
+//! The configuration as a stream: it is read up to its end only, in linear time, and up to a limit.
 
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use support::python;
 
 use super::{dict, good};
 
-/// Gives what it has in pieces; then it panics, as a pipe that is not closed would block.
+/// A stream that delivers its bytes in pieces. A read behind the last byte panics, because a pipe
+/// that stays open would block there.
 struct OpenPipe {
     bytes: Cursor<Vec<u8>>,
     piece: usize,
@@ -45,7 +46,7 @@ fn the_pickle_is_read_to_its_stop_and_no_further() {
 }
 
 #[test]
-fn a_config_that_is_cut_short_or_broken_is_told_apart() {
+fn truncated_and_malformed_configs_are_distinguished() {
     let bytes = python::pickle(4, &dict(&[]));
     for len in 0..bytes.len() {
         let error = config::read_pickle(&bytes[..len]).unwrap_err().to_string();
@@ -62,13 +63,13 @@ fn a_config_that_is_cut_short_or_broken_is_told_apart() {
 }
 
 #[test]
-fn a_stream_without_end_is_not_read_without_end() {
+fn reading_an_endless_stream_stops_at_the_limit() {
     struct Endless(u64);
     impl Read for Endless {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
             self.0 += into.len() as u64;
             assert!(self.0 < 64 << 20, "it reads on and on");
-            // Opens a text of 2 GiB once, and goes on with its letters.
+            // The stream begins a text of 2 GiB and then delivers its letters.
             into.fill(b'x');
             if self.0 == into.len() as u64 {
                 into[..7].copy_from_slice(b"\x80\x04X\x00\x00\x00\x7f");
@@ -81,7 +82,7 @@ fn a_stream_without_end_is_not_read_without_end() {
 }
 
 #[test]
-fn an_interrupted_read_is_tried_again_and_a_failed_one_is_told() {
+fn an_interrupted_read_is_retried_and_a_failed_one_reported() {
     struct Flaky(Vec<io::Result<Vec<u8>>>);
     impl Read for Flaky {
         fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -106,18 +107,18 @@ fn an_interrupted_read_is_tried_again_and_a_failed_one_is_told() {
     assert!(error.contains("the pipe burst"), "{error}");
 }
 
-/// The user's own selector is as large as the user wants.
+/// The user's own selector may be large.
 #[test]
-fn a_selector_with_a_great_table() {
+fn a_selector_may_be_large() {
     let table = "users.Odd({f'manager-{n}': [n] for n in range(200_000)})";
     let config = good(&[("manager_selector", table)]);
     assert_eq!(config.selector, SelectorChoice::User("users.Odd".into()));
     assert_eq!(config.submit_side.command_port, 50003);
 }
 
-/// What has been looked at is not looked at again for each piece that arrives.
+/// Bytes that were scanned are not scanned again when the next piece arrives.
 #[test]
-fn a_long_config_is_read_in_the_time_of_one_look() {
+fn a_long_config_is_read_in_linear_time() {
     let lines = "'\\n' * 99 + 'x' * 500_000";
     let objects = "[[n] for n in range(200_000)]";
     for (protocol, content) in [(4, objects), (0, objects), (0, lines)] {
@@ -137,7 +138,7 @@ fn a_long_config_is_read_in_the_time_of_one_look() {
     }
 }
 
-/// Of this thread: a busy machine takes nobody's time but its own.
+/// Returns the CPU time of this thread, which other load on the machine does not change.
 fn cpu_time_of(work: impl FnOnce()) -> Duration {
     let now = || {
         let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);

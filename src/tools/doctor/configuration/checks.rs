@@ -1,5 +1,5 @@
-//! What can be wrong with a set-up. Each check takes facts and gives findings; those that look at
-//! this machine say so, and leave it as it was.
+//! Checks of a configuration. Each check takes facts and returns findings. Checks that look at this
+//! machine say so, and leave the machine unchanged.
 
 pub(super) mod address;
 pub(super) mod capacity;

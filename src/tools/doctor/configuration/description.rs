@@ -1,5 +1,5 @@
-//! What the user's Python tells about a configuration. What a release does not have, or has in
-//! another shape, is None.
+//! What the user's Python reports about a configuration. An attribute is None if the Parsl release
+//! lacks it or if its value has another type.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -9,45 +9,45 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The answer of `question.py`.
+/// The answer of the script `question.py`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct SetUp {
-    /// 3.11.7.
+    /// The Python's version, for example 3.11.7.
     pub(super) python: String,
-    /// PATH, as the user's file leaves it.
+    /// PATH after the user's file was loaded.
     pub(super) path: String,
     pub(super) parsl: Option<String>,
     /// Why Parsl could not be imported.
     pub(super) parsl_trouble: Option<String>,
-    /// Whether it is there at all.
+    /// Whether the Python has any Parsl.
     #[serde(default)]
     pub(super) has_parsl: bool,
-    /// Of which the file was imported, where it could not be loaded alone.
+    /// The package of which the file was imported as a part, if it could not be loaded alone.
     #[serde(default)]
     pub(super) package: Option<Package>,
-    /// Whether that Python's libzmq can encrypt.
+    /// Whether the libzmq of this Python supports encryption.
     pub(super) curve: Option<bool>,
-    /// What kept the file, or functions of it, from coming to their end.
+    /// Exceptions that ended the file, or functions of the file, early.
     #[serde(default)]
     pub(super) troubles: Vec<Trouble>,
-    /// What the file would have done, and was not let.
+    /// Side effects of the file that were prevented.
     #[serde(default)]
     pub(super) not_done: Vec<NotDone>,
-    /// What would make a configuration, if it was known how to call it.
+    /// Functions that may make a configuration, but whose arguments are unknown.
     #[serde(default)]
     pub(super) not_called: Vec<String>,
     #[serde(default)]
     pub(super) executors: Vec<Executor>,
-    /// Executors that are no HTEX.
+    /// Executors that are no HighThroughputExecutor.
     #[serde(default)]
     pub(super) others: Vec<String>,
-    /// Where in the file they were found.
+    /// The names that configurations and executors have in the file.
     #[serde(default)]
     pub(super) names: Vec<String>,
 }
 
 impl SetUp {
-    /// What is wrong with the file itself.
+    /// Returns those troubles that are errors of the file itself.
     pub(super) fn faults(&self) -> impl Iterator<Item = &Trouble> {
         self.troubles.iter().filter(|trouble| trouble.is_fault)
     }
@@ -55,10 +55,10 @@ impl SetUp {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Package {
-    /// The directory that has it.
+    /// The directory that contains the package.
     #[serde(deserialize_with = "path_of_bytes")]
     pub(super) above: PathBuf,
-    /// `package.module`.
+    /// The file's name as a module: `package.module`.
     pub(super) member: String,
 }
 
@@ -66,26 +66,26 @@ pub(super) struct Package {
 pub(super) struct Trouble {
     /// The function that was called; None for the file as a whole.
     pub(super) of: Option<String>,
-    /// Whether the file itself is wrong, whatever is around it.
+    /// Whether the file itself is wrong, and not its surroundings.
     pub(super) is_fault: bool,
-    /// What it asks of Parsl that this release has not: `parsl.channels`.
+    /// What the file uses of Parsl that this release lacks: `parsl.channels`.
     #[serde(default)]
     pub(super) lacks: Option<String>,
     pub(super) why: String,
-    /// `line 3: import nowhere`.
+    /// The place in the file: `line 3: import nowhere`.
     pub(super) line: Option<String>,
-    /// The last ones of its traceback.
+    /// The last lines of the traceback.
     pub(super) lines: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct NotDone {
     pub(super) line: Option<String>,
-    /// `remove tmp`.
+    /// The prevented side effect: `remove tmp`.
     pub(super) would: String,
 }
 
-/// Only what is examined.
+/// The attributes of an executor that are examined.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Executor {
@@ -129,18 +129,19 @@ pub(super) struct Executor {
     pub(super) run_dir: Option<PathBuf>,
     #[serde(deserialize_with = "lenient")]
     pub(super) strategy: Option<String>,
-    /// Those of one Config have the same number, and one in none has none.
+    /// Identifies the Config that the executor belongs to; None for an executor outside of any
+    /// Config.
     #[serde(deserialize_with = "lenient")]
     pub(super) config: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     pub(super) monitoring: Option<bool>,
-    /// Of UDP, where one is named.
+    /// Monitoring's UDP port, if the configuration names one.
     #[serde(deserialize_with = "lenient")]
     pub(super) monitoring_port: Option<i64>,
-    /// By which managers' machines reach that port.
+    /// The address at which managers' machines reach `monitoring_port`.
     #[serde(deserialize_with = "lenient")]
     pub(super) monitoring_address: Option<String>,
-    /// Attributes that it should have, and has not.
+    /// Attributes of a HighThroughputExecutor that this Parsl's executor lacks.
     #[serde(deserialize_with = "lenient")]
     pub(super) unknown: Option<Vec<String>>,
 }
@@ -148,9 +149,9 @@ pub(super) struct Executor {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Selector {
     pub(super) class: String,
-    /// Whether it has the method.
+    /// Whether the selector has a method `sort_managers`.
     pub(super) sorts: bool,
-    /// Why another process could not load it.
+    /// Why another process could not load the selector.
     pub(super) trouble: Option<String>,
 }
 
@@ -166,20 +167,21 @@ pub(super) struct Provider {
     pub(super) nodes_per_block: Option<i64>,
     #[serde(deserialize_with = "lenient")]
     pub(super) launcher: Option<String>,
-    /// What a launcher is told to put before the managers' command.
+    /// Shell commands that the launcher puts before the managers' command.
     #[serde(deserialize_with = "lenient")]
     pub(super) launcher_prepend: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) worker_init: Option<String>,
-    /// Its class and those that it is made of.
+    /// Names of the provider's class and of the base classes whose commands the provider runs.
     #[serde(deserialize_with = "lenient")]
     pub(super) kinds: Option<Vec<String>>,
-    /// In releases that had channels: by what its commands are run.
+    /// In releases with channels: the class by which the provider's commands are run.
     #[serde(deserialize_with = "lenient")]
     pub(super) channel: Option<String>,
 }
 
-/// Two ports, or None that was given: a release without the attribute gives neither.
+/// A range of ports, or an explicit None in Python. If the release lacks the attribute, the
+/// executor's field is None instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub(super) enum PortRange {
@@ -187,7 +189,7 @@ pub(super) enum PortRange {
     None,
 }
 
-/// What Parsl takes as a text or as several.
+/// A value that Parsl accepts as one text or as several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Words {
@@ -195,7 +197,7 @@ pub(super) enum Words {
     Many(Vec<String>),
 }
 
-/// Where an executor's managers run, as far as the provider's class tells.
+/// Where an executor's managers run, as far as the provider's class shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Where {
     Here,
@@ -208,25 +210,25 @@ impl Executor {
         self.label.as_deref().unwrap_or("without a label")
     }
 
-    /// `address`, unless it is empty, which Parsl takes for none.
+    /// Returns `address`. Parsl treats an empty address as none.
     pub(super) fn named_address(&self) -> Option<&str> {
         self.address.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// Whether the interchange listens at every address of the machine.
+    /// Whether the interchange listens at all addresses of the machine.
     pub(super) fn is_reached_everywhere(&self) -> bool {
         matches!(self.named_address(), None | Some("*"))
     }
 
-    /// Whether both are started together, as far as is known.
+    /// Whether both executors belong to the same Config, and so are started together.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         self.config.is_some() && self.config == other.config
     }
 
-    /// The program that is the interchange, and its arguments.
+    /// Returns the program that Parsl starts as the interchange, and its arguments.
     pub(super) fn command(&self) -> Option<(&str, &[String])> {
         match self.interchange_launch_cmd.as_ref()? {
-            // Popen takes a text for the name of a program, blanks and all.
+            // Popen takes a single text as the program's name, including blanks.
             Words::One(program) => Some((program, &[])),
             Words::Many(words) => {
                 let (program, arguments) = words.split_first()?;
@@ -235,7 +237,7 @@ impl Executor {
         }
     }
 
-    /// What managers would try, without an address.
+    /// Returns the addresses that managers would try if the executor has no address.
     pub(super) fn addresses(&self) -> Vec<String> {
         match &self.all_addresses {
             None => Vec::new(),
@@ -250,21 +252,21 @@ impl Executor {
         };
         match provider.package() {
             Some("local") if provider.is_one_manager_a_block() => Where::Here,
-            // These take them to the other nodes of an allocation.
+            // These launchers start managers on the other nodes of an allocation.
             Some("local") if provider.has_launcher(&ACROSS_NODES) => Where::Elsewhere,
             Some("local") | None => Where::Unknown,
             Some(_) => Where::Elsewhere,
         }
     }
 
-    /// The most managers that there may be at once.
+    /// Returns the maximum number of managers at a time.
     pub(super) fn managers_max(&self) -> Option<usize> {
         let provider = self.provider.as_ref()?;
         let nodes = match provider.is_one_manager_a_block() {
             true => 1,
             false => usize::try_from(provider.nodes_per_block?).ok()?,
         };
-        // The first blocks are started whatever the most may be.
+        // Parsl starts the first blocks even if they are more than max_blocks.
         let blocks = provider.max_blocks?.max(provider.init_blocks.unwrap_or(0));
         let blocks = usize::try_from(blocks).ok()?;
         Some(blocks.saturating_mul(nodes))
@@ -283,7 +285,8 @@ const ACROSS_NODES: [&str; 7] = [
 ];
 
 impl Provider {
-    /// Below `parsl.providers`; None for a class that is not made of one of Parsl's.
+    /// Returns the provider's package below `parsl.providers`; None for a class that does not
+    /// derive from a provider of Parsl.
     pub(super) fn package(&self) -> Option<&str> {
         let kinds = self.kinds.iter().flatten().map(String::as_str);
         let mut kinds = std::iter::once(self.class.as_str()).chain(kinds);
@@ -291,30 +294,31 @@ impl Provider {
         within.split('.').next()
     }
 
-    /// Without its modules.
+    /// Returns the class name without its modules.
     pub(super) fn name(&self) -> &str {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 
-    /// Without its modules; None if it is not one of Parsl's.
+    /// Returns the launcher's class name without its modules; None if the launcher is not Parsl's.
     pub(super) fn parsls_launcher(&self) -> Option<&str> {
         const LAUNCHERS: &str = "parsl.launchers.launchers.";
         self.launcher.as_deref()?.strip_prefix(LAUNCHERS)
     }
 
-    /// What takes its commands to another machine.
+    /// Returns the channel that runs the provider's commands on another machine.
     pub(super) fn other_channel(&self) -> Option<&str> {
         let channel = self.channel.as_deref()?.rsplit('.').next()?;
         (channel != "LocalChannel").then_some(channel)
     }
 
-    /// Whether a block has another environment than this process.
+    /// Whether `worker_init` may give a block another environment than this process has.
     pub(super) fn enters_something(&self) -> bool {
         let worker_init = self.worker_init.as_deref().unwrap_or_default();
         !worker_init.trim().is_empty()
     }
 
-    /// Parsl's launchers that start what they are given once, however many nodes there are.
+    /// Whether each block has one manager: it has one node, or its launcher starts the command only
+    /// once.
     fn is_one_manager_a_block(&self) -> bool {
         self.nodes_per_block == Some(1)
             || self.has_launcher(&["SimpleLauncher", "SingleNodeLauncher"])
@@ -326,13 +330,13 @@ impl Provider {
     }
 }
 
-/// The value if it has the expected shape.
+/// Returns the value, or None if it has another type than expected.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(from)?;
     Ok(serde_json::from_value(value).ok())
 }
 
-/// What Python's `if` makes of it, as Parsl asks no more.
+/// Returns the truth value as Python's `if` does, because Parsl tests the value in this way.
 fn truth<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     Ok(Some(match Value::deserialize(from)? {
         Value::Null => false,
@@ -344,7 +348,7 @@ fn truth<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     }))
 }
 
-/// Its bytes, if that is what there is.
+/// Returns a path from its bytes, or None if the value has another type.
 fn lenient_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
     let bytes: Option<Vec<u8>> = lenient(from)?;
     Ok(bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes))))
@@ -363,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_shape_is_unknown() {
+    fn a_value_of_another_type_is_unknown() {
         let odd =
             executor(r#"{"label": 5, "worker_port": "many", "worker_port_range": [1], "x": 1}"#);
         assert_eq!(odd.label, None);
@@ -375,14 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_its_bytes() {
+    fn a_directory_is_read_from_its_bytes() {
         let named = executor(r#"{"run_dir": [47, 90, 111, 235], "cert_dir": "/a"}"#);
         let expected = PathBuf::from(OsString::from_vec(b"/Zo\xeb".to_vec()));
         assert_eq!((named.run_dir, named.cert_dir), (Some(expected), None));
     }
 
     #[test]
-    fn what_parsl_takes_for_absent_is_absent() {
+    fn values_that_parsl_treats_as_absent_are_absent() {
         for false_one in ["null", "false", "0", "0.0", "\"\"", "[]", "{}"] {
             let text = format!(
                 r#"{{"address": {false_one}, "worker_port": {false_one},
@@ -446,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_blocks_are_started_whatever_the_most_may_be() {
+    fn init_blocks_may_exceed_max_blocks() {
         let started =
             executor(r#"{"provider": {"init_blocks": 3, "max_blocks": 0, "nodes_per_block": 2}}"#);
         assert_eq!(started.managers_max(), Some(6));

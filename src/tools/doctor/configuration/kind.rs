@@ -1,4 +1,4 @@
-//! What a file is, by its name and its first line: only Python is loaded.
+//! The kind of a file, by its name and first line: only Python is loaded.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,7 +12,7 @@ const FIRST_LINE_BYTES_MAX: u64 = 256;
 pub(in crate::doctor) enum Kind {
     Python,
     Notebook,
-    /// As Globus Compute has its configurations.
+    /// The format of Globus Compute's configurations.
     Yaml,
     Shell,
     Other,
@@ -34,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// What it is, and what to do instead.
+    /// Returns what the file is, and which file to name instead.
     pub(super) fn advice(self, file: &Path) -> String {
         let advice = match self {
             Self::Python => "Python",
@@ -56,7 +56,7 @@ impl Kind {
     }
 }
 
-/// What the first line says, behind `#!`; empty if nothing does.
+/// Returns the first line after `#!`; empty if the file does not begin with `#!`.
 fn interpreter(file: &Path) -> String {
     let mut bytes = Vec::new();
     let read =

@@ -1,4 +1,4 @@
-//! What an endpoint's Python tells of it, and the PATH that its user endpoints get.
+//! What an endpoint's Python reports about the endpoint, and the PATH of its user endpoints.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,40 +8,42 @@ use serde::Deserialize;
 use crate::shared::endpoint::ENVIRONMENT;
 use crate::shared::finding::Finding;
 
-/// The first release whose user endpoints have the environment of whoever starts the endpoint,
-/// unless that is root.
+/// The first release of Globus Compute whose user endpoints inherit the environment in which the
+/// endpoint is started, unless root starts it.
 const INHERITED_SINCE: (u32, u32) = (4, 8);
-/// What they have otherwise, and behind it the directory of the endpoint's Python.
+/// The default PATH of user endpoints. Globus Compute appends the directory of the endpoint's
+/// Python.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The answer of `question.py`.
+/// The answer of the script `question.py`.
 #[derive(Debug, Deserialize)]
 pub(super) struct SetUp {
     pub(super) python: String,
-    /// Globus Compute's.
+    /// The release of Globus Compute.
     pub(super) release: Option<String>,
     pub(super) parsl: Option<String>,
     scripts: PathBuf,
     environment: Environment,
-    /// It starts no user endpoints, and runs in the environment of whoever starts it.
+    /// Whether config.yaml names an engine. Such an endpoint starts no user endpoints, and runs in
+    /// the environment in which it is started.
     has_engine: bool,
 }
 
-/// What `user_environment.yaml` is good for.
+/// What endpoints can use of `user_environment.yaml`.
 #[derive(Debug, Deserialize)]
 struct Environment {
     path: Option<String>,
-    /// Why endpoints use nothing of it.
+    /// Why endpoints use nothing of the file.
     trouble: Option<String>,
-    /// Why it could not be looked at.
+    /// Why the file could not be read.
     unread: Option<String>,
 }
 
-/// The PATH by which the interchange is found.
+/// The PATH on which the interchange is found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CommandPath {
     pub(super) path: String,
-    /// Who says so.
+    /// The source of this PATH.
     pub(super) by: &'static str,
 }
 
@@ -65,7 +67,8 @@ impl SetUp {
         }
     }
 
-    /// Whether the interchange is found by the PATH of whoever starts the endpoint.
+    /// Whether the interchange is found on the PATH of the environment in which the endpoint is
+    /// started.
     pub(super) fn goes_by_this_environment(&self) -> bool {
         let is_inherited = self.has_inheritance() && !rustix::process::getuid().is_root();
         self.has_engine || self.environment.path.is_none() && is_inherited
@@ -82,7 +85,7 @@ impl SetUp {
         self.environment.unread.as_deref()
     }
 
-    /// Whether it is `python` that told all this.
+    /// Whether this answer is from `python`.
     pub(super) fn is_of(&self, python: &Path) -> bool {
         let scripts = self.scripts.canonicalize().ok();
         let other = python
@@ -91,7 +94,7 @@ impl SetUp {
         scripts == other
     }
 
-    /// What is odd about the file.
+    /// Reports what is wrong with `user_environment.yaml`.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         if let Some(trouble) = &self.environment.trouble {
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_which_path_it_is() {
+    fn the_source_of_the_path_is_reported() {
         let by = |json: String| told(&json).command_path().by;
         let file = r#""environment": {"path": "/shim:/bin"}"#;
         let none = r#""environment": {}"#;
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_taken_as_it_is() {
+    fn an_unexpanded_path_is_reported() {
         let with = |path| {
             let json = format!(
                 r#""release": "4.19.0", "environment": {{"path": "{path}"}}, "has_engine": false"#
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_which_nothing_is_used_is_told() {
+    fn an_unusable_environment_file_is_reported() {
         let unusable = r#""release": "4.19.0", "has_engine": false,
             "environment": {"trouble": "AttributeError: 'list' object has no attribute 'items'"}"#;
         assert_eq!(ids(&told(unusable)), ["environment-unusable"]);

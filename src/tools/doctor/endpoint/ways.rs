@@ -1,4 +1,5 @@
-//! The ways in: a shim on PATH, or a `.pth` in the endpoint's environment.
+//! The ways by which htex-interchange can serve an endpoint: a shim on PATH, or a `.pth` file in
+//! the endpoint's environment.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,15 +13,16 @@ use crate::shared::occupant::release_of;
 use crate::shared::pth::Enabled;
 use crate::shared::words::{command, shell_word};
 
-/// What a user endpoint finds by the name of its command.
+/// The programs named `globus-compute-endpoint` that a user endpoint finds on its PATH.
 #[derive(Debug)]
 pub(super) struct Command {
     path: CommandPath,
-    /// The first of that name.
+    /// The first program of that name.
     first: Option<PathBuf>,
-    /// The first that is not ours: what all is left to that is not the interchange.
+    /// The first program of that name that is not htex-interchange's shim. The shim passes every
+    /// call that does not start an interchange to this program.
     real: Option<PathBuf>,
-    /// One of ours, wherever it stands.
+    /// The first shim of htex-interchange, at any place on PATH.
     shim: Option<PathBuf>,
 }
 
@@ -41,13 +43,13 @@ impl Command {
         }
     }
 
-    /// That which the real command is a script of.
+    /// Returns the Python that runs the real command, if that is a script.
     pub(super) fn python(&self) -> Option<PathBuf> {
         interpreter_of(self.real.as_ref()?, OsStr::new(&self.path.path))
     }
 
-    /// Who would serve, and what keeps htex-interchange from it. `enabled` is what the endpoint's
-    /// Python does when it starts.
+    /// Reports which program would serve, and what prevents htex-interchange from serving.
+    /// `enabled` is what the `.pth` file in the endpoint's environment starts.
     pub(super) fn findings(&self, enabled: Option<&Enabled>) -> Vec<Finding> {
         let Some(real) = &self.real else {
             return vec![self.no_command()];
@@ -166,12 +168,12 @@ fn by_pth(enabled: &Enabled) -> Finding {
     .shown_by(runs(enabled))
 }
 
-/// The command that shows whether the program that a Python is enabled for runs.
+/// Returns the command that shows whether the program in the `.pth` file runs.
 fn runs(enabled: &Enabled) -> String {
     format!("`{} --version`", shell_word(&enabled.binary))
 }
 
-/// `python` is the endpoint's, if that can be told.
+/// Returns the ways to make htex-interchange serve. `python` is the endpoint's Python, if known.
 fn ways_in(python: Option<&Path>) -> String {
     format!(
         "`htex-interchange install-shim --globus-compute DIR` puts a shim in place and says what \
@@ -189,7 +191,8 @@ fn enabling(python: Option<&Path>) -> String {
     }
 }
 
-/// As with Globus Compute's packages for systems, whose command enters an environment.
+/// Warns that the real command may change PATH, so that another program precedes the shim. The
+/// command of Globus Compute's system packages does so, because it enters an environment.
 fn may_be_hidden(real: &Path) -> Finding {
     Finding::warning(
         "shim-may-be-hidden",
@@ -227,7 +230,8 @@ mod tests {
     use super::*;
     use crate::shared::pth::Pair;
 
-    /// Directories `shim`, `real` and `wrapper`, each with a command; and `nothing`.
+    /// Creates the directories `shim`, `real` and `wrapper`, each with a command, and an empty
+    /// `nothing`.
     fn place() -> TempDir {
         let place = tempfile::tempdir().unwrap();
         let file = |directory: &str| place.path().join(directory).join(NAME);
@@ -275,7 +279,7 @@ mod tests {
         );
     }
 
-    /// Enabled for `program`.
+    /// Enables a Python for a script with the command `program`.
     fn enabled(place: &TempDir, program: &str) -> Enabled {
         let binary = place.path().join("program");
         fs::write(&binary, format!("#!/bin/sh\n{program}\n")).unwrap();
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pth_of_a_program_that_has_gone_serves_nobody() {
+    fn a_pth_of_a_missing_program_does_not_serve() {
         let place = place();
         let enabled = enabled(&place, "exit 1");
         let ids = |directories| ids_enabled(&place, directories, Some(&enabled));

@@ -1,4 +1,5 @@
-//! What became of a run's blocks, by the files that Parsl's providers keep beside their scripts.
+//! What became of a run's blocks, according to the files that Parsl's providers keep beside their
+//! scripts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,22 +16,22 @@ use super::places::SCRIPTS;
 use super::providers::{Name, Part, WITHOUT_FILES, provider_of};
 
 const FILES_MAX: usize = 20_000;
-/// Of so many files of an executor the ends are read.
+/// Maximum number of an executor's files whose ends are read.
 const READ_MAX: usize = 2_000;
 const END_BYTES: u64 = 16 << 10;
 
-/// What blocks of one executor left behind.
+/// What the blocks of one executor left behind.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    /// By their numbers.
+    /// Blocks by number; in runs of old releases, by the time when they were created.
     blocks: BTreeMap<String, Block>,
     /// The last line of a block's standard error, as evidence.
     last_words: Option<String>,
-    /// Evidence that a block failed.
+    /// Evidence that blocks failed: their exit statuses.
     statuses: Vec<String>,
     pub(super) causes: Causes,
     pub(super) stderr_read: u64,
-    /// What could not be read, in words.
+    /// Descriptions of what could not be read.
     pub(super) not_read: Vec<String>,
 }
 
@@ -41,12 +42,12 @@ struct Block {
     has_failed: bool,
     has_exit_status: bool,
     has_stderr: bool,
-    /// What the batch system calls it, by parsl.log.
+    /// The batch system's id of the block's job, from parsl.log.
     job: Option<String>,
 }
 
 impl Blocks {
-    /// Of the executor `label`, in a run's directory.
+    /// Reads the files of executor `label` in a run's directory.
     pub(super) fn of(run: &Path, label: &str, parsl: &ParslLog) -> Self {
         let mut blocks = Self::default();
         for (block, job) in parsl.launched(label) {
@@ -78,7 +79,7 @@ impl Blocks {
         blocks
     }
 
-    /// Blocks whose submission did not fail, as far as parsl.log tells.
+    /// Returns the number of blocks whose submission did not fail, as far as parsl.log shows.
     pub(super) fn submitted(&self, parsl: &ParslLog, label: &str) -> u64 {
         let launched = parsl.launched(label).len();
         let scripts = self
@@ -88,8 +89,9 @@ impl Blocks {
         launched.max(scripts) as u64
     }
 
-    /// None of them registered. A job that has not begun has said nothing, and one that `starts`
-    /// may have said anything.
+    /// Reports that no manager of these blocks registered. A job that has not begun has written
+    /// nothing. With `starts`, blocks may still be starting, so that their output does not prove a
+    /// failure.
     pub(super) fn never_registered(&self, submitted: u64, starts: bool) -> Finding {
         let blocks = counted(submitted, "block");
         if starts {
@@ -118,7 +120,7 @@ impl Blocks {
         )
     }
 
-    /// Some of them failed, and others did not.
+    /// Reports the blocks that ended with an error.
     pub(super) fn failed(&self) -> Option<Finding> {
         let failed = self
             .blocks
@@ -136,7 +138,7 @@ impl Blocks {
         })
     }
 
-    /// Whether a file shows that one of them has ended: its status, or what ended it.
+    /// Whether a file shows that a block has ended: by its exit status, or by the cause of its end.
     pub(super) fn have_ended(&self) -> bool {
         self.blocks.values().any(|block| block.has_ended) || !self.causes.are_none()
     }
@@ -212,7 +214,7 @@ impl Blocks {
         }
     }
 
-    /// Blocks of which no standard error is there, by provider.
+    /// Lists the blocks that left no standard error as not read, with their provider.
     fn name_unread(&mut self, parsl: &ParslLog, label: &str) {
         let silent: Vec<&Block> = self
             .blocks
@@ -272,7 +274,7 @@ impl Blocks {
     }
 }
 
-/// LocalProvider writes the status of a block there, and a dash until then.
+/// Reads an exit status. LocalProvider writes a dash until the block has ended.
 fn status_of(text: &str) -> Option<i32> {
     text.trim().parse().ok()
 }
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_block_prints_as_it_starts_is_no_end() {
+    fn output_of_a_starting_block_is_no_end() {
         let (script, begin) = (
             "parsl.htex.block-0.1796028124.7147827.sh",
             "Lmod: loading module conda\n",
@@ -345,7 +347,7 @@ mod tests {
         let told = starting.never_registered(1, true);
         assert_eq!(told.severity, Severity::Warning);
         assert!(told.what.contains("has registered yet") && told.why.contains("Lmod: loading"));
-        // Once the run is over, nothing begins any more.
+        // After the end of the run, no block starts any more.
         assert_eq!(
             starting.never_registered(1, false).severity,
             Severity::Problem

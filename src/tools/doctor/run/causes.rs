@@ -1,6 +1,6 @@
-//! Why a batch job, a manager or a worker ended, by the words that batch systems, the kernel and
-//! Python leave in what it has written. Tasks write to the same files: of their words nothing tells
-//! that they are the cause.
+//! Why a batch job, a manager or a worker ended, judged by messages that batch systems, the kernel
+//! and Python left in its files. Tasks write to the same files, so such a message alone does not
+//! prove a cause.
 
 use std::path::Path;
 
@@ -9,33 +9,33 @@ use super::log::{shown, shown_near_end};
 use super::parsl_log::ParslLog;
 use crate::shared::finding::{Finding, Severity};
 
-/// Of one cause, so many lines are shown.
+/// Maximum number of lines shown for one cause.
 const SHOWN_MAX: usize = 3;
 const GPU_MEMORY: &str = "out-of-gpu-memory";
 const HELD: &str = "job-held";
 const PREEMPTED: &str = "preempted";
-/// In small letters, as shells tell of it behind a process's number.
+/// How shells report a killed process, after its process id; in lower case.
 const KILLED: &str = " killed  ";
 const GPU_WORDS: [&str; 7] = ["gpu", "hip", "nccl", "rccl", "rocm", "xpu", "vram"];
-/// Events of Condor that say how a job does: submitted, executing, evicted, terminated, aborted,
-/// held, released.
+/// Codes of Condor's events that change the state of a job: submitted, executing, evicted,
+/// terminated, aborted, held, released.
 const SHAPING_EVENTS: [&str; 7] = ["000", "001", "004", "005", "009", "012", "013"];
 
-/// Who writes of a job's end, known by the form of its lines.
+/// The source of a message about a job's end, recognized by the form of its lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaker {
-    /// Slurm's daemon on a node, and srun.
+    /// Slurm's daemon on a node, or srun.
     Slurm,
-    /// The same of a job that was cancelled.
+    /// Slurm's daemon or srun, in a message about a cancelled job.
     SlurmAtEnd,
     Pbs,
     Lsf,
 }
 
 struct Cause {
-    /// Its marks are in small letters, and in the words of whoever writes to the file.
+    /// The kind of finding. Its marks are in lower case, and count in any program's line.
     kind: Kind,
-    /// Sentences of batch systems, in small letters.
+    /// Sentences of batch systems, in lower case.
     said: &'static [(Speaker, &'static str)],
 }
 
@@ -174,18 +174,19 @@ const CAUSES: [Cause; 8] = [
         said: &[],
     },
 ];
-/// What else shows that something ended, by which a line may be a cause.
+/// Evidence, apart from words in files, that something ended. It decides how much a line in a file
+/// proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     Nothing,
-    /// A block failed, or a manager or a worker was lost: a line of a task may stand there as well.
+    /// A block failed, or a manager or a worker was lost. But a task may have written the line.
     Something,
-    /// No manager registered: no task has written anything.
+    /// No manager registered, so that no task has written anything.
     BeforeTasks,
 }
 
 impl Ended {
-    /// By what was `found` of the executor.
+    /// Derives the evidence from the executor's findings and from parsl.log.
     pub(super) fn of(found: &[Finding], parsl: &ParslLog) -> Self {
         let has = |id| found.iter().any(|finding| finding.id == id);
         if has("never-registered") {
@@ -199,23 +200,24 @@ impl Ended {
     }
 }
 
-/// Lines that show a cause.
+/// Lines that show one cause.
 #[derive(Debug, Default)]
 struct Heard {
     by_batch_system: Vec<String>,
     by_anyone: Vec<String>,
 }
 
-/// Lines that show causes, by cause.
+/// The causes that files show, each with its lines.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
     found: [Heard; CAUSES.len()],
-    /// A job that was held is so still.
+    /// Whether a job was still held at the end of its log.
     is_held: bool,
 }
 
 impl Causes {
-    /// Looks through the last lines of a file. `above` is how many lines it has before them.
+    /// Searches the last lines of a file for causes. `above` is the number of lines before them, if
+    /// known.
     pub(super) fn hear(&mut self, path: &Path, text: &str, above: Option<usize>) {
         for (line, place) in text.lines().zip(0..) {
             let small = line.to_lowercase();
@@ -232,7 +234,7 @@ impl Causes {
         }
     }
 
-    /// Of Condor's log of a job: what came of it is what the last event says.
+    /// Searches Condor's log of a job. The last event decides what became of the job.
     pub(super) fn hear_job_log(&mut self, path: &Path, text: &str, above: Option<usize>) {
         let lines: Vec<(usize, &str)> = text.lines().enumerate().collect();
         let is_event = |line: &str| event(line).is_some_and(|code| SHAPING_EVENTS.contains(&code));
@@ -241,7 +243,8 @@ impl Causes {
             let next = events.peek().and_then(|(_, next)| event(next));
             let id = match (event(line), next) {
                 (Some("012"), None | Some("009")) => HELD,
-                // One that is held or removed is evicted first.
+                // Condor also evicts a job that it is about to hold or remove: this is no
+                // preemption.
                 (Some("004"), next) if !matches!(next, Some("009" | "012")) => PREEMPTED,
                 _ => continue,
             };
@@ -304,7 +307,7 @@ impl Heard {
         };
         lines.last()?;
         let finding = match ended {
-            // A job that is held has not ended.
+            // A held job has not ended, so no other evidence is needed.
             _ if kind.id == HELD => kind.finding(kind.what),
             Ended::BeforeTasks => kind.finding(kind.what),
             Ended::Something if is_said => kind.finding(kind.what),
@@ -330,7 +333,7 @@ impl Heard {
 }
 
 impl Cause {
-    /// `line` is in small letters.
+    /// Whether `line`, which is in lower case, shows this cause.
     fn is_in(&self, line: &str, speaker: Option<Speaker>) -> bool {
         let said = self.said.iter();
         let is_said = said
@@ -346,15 +349,15 @@ impl Cause {
 }
 
 impl Speaker {
-    /// Of a line in small letters.
+    /// Recognizes the source of a line, which is in lower case.
     fn of(line: &str) -> Option<Self> {
         let line = line.trim_start();
-        // `srun --label` puts the task's number before.
+        // `srun --label` prefixes a line with the task's number.
         let line = match line.split_once(": ") {
             Some((label, rest)) if label.bytes().all(|byte| byte.is_ascii_digit()) => rest,
             _ => line,
         };
-        // Since 2023 it tells when, and not its name.
+        // Since 2023, slurmstepd prefixes a line with the time instead of its own name.
         let has_moment = line.starts_with("[20") && line.contains("] error: ");
         let is_slurm = line.starts_with("slurmstepd") || line.starts_with("srun: ") || has_moment;
         let is_end = line.contains(" cancelled at ")
@@ -369,7 +372,7 @@ impl Speaker {
     }
 }
 
-/// `x.sh: line 3: 4711 Killed                  python`.
+/// Whether a shell reports a killed process: `x.sh: line 3: 4711 Killed                  python`.
 fn shell_tells_of_kill(line: &str) -> bool {
     line.match_indices(KILLED).any(|(place, _)| {
         let pid = line[..place].rsplit(' ').next().unwrap_or_default();
@@ -377,7 +380,7 @@ fn shell_tells_of_kill(line: &str) -> bool {
     })
 }
 
-/// The line if it is about a GPU, and nothing if not.
+/// Returns the line, with blanks for `_` and `-`, if it is about a GPU; otherwise an empty text.
 fn gpu_words(line: &str) -> String {
     let line = line.replace(['_', '-'], " ");
     let mut words = line.split(|one: char| !one.is_alphanumeric());
@@ -388,7 +391,8 @@ fn gpu_words(line: &str) -> String {
     if is_gpu { line } else { String::new() }
 }
 
-/// Its number, of a line that begins one: `012 (118907.000.000) 2026-11-30 08:02:01 Job was held.`
+/// Returns the event's code if the line begins one: `012 (118907.000.000) 2026-11-30 08:02:01 Job
+/// was held.`
 fn event(line: &str) -> Option<&str> {
     let (code, _) = line.split_once(" (")?;
     let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit());
@@ -402,7 +406,7 @@ fn placed(path: &Path, line: &str, place: usize, above: Option<usize>) -> String
     }
 }
 
-/// A sentence behind a colon.
+/// Lowers the first letter of a sentence, so that the sentence can follow a colon.
 fn lowered(sentence: &str) -> String {
     let mut letters = sentence.chars();
     let first = letters.next().map(|first| first.to_ascii_lowercase());
@@ -499,7 +503,7 @@ mod tests {
         ] {
             assert_eq!(heard(text, ended)[0].severity, severity, "{text} {ended:?}");
         }
-        // What the batch system said is shown, not what stands beside it.
+        // Only the batch system's message is evidence, not a task's lines beside it.
         let found = heard(&format!("{said}\n{own}\n{own}"), Ended::Something);
         assert_eq!(found[0].evidence, [shown(Path::new("e"), 1, said)]);
     }

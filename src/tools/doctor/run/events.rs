@@ -1,5 +1,5 @@
-//! What an interchange's log says, and what it means. Lines of ours are known by their codes, and
-//! have in fields what is counted; those of Parsl's own interchange are known by their words.
+//! What the lines of an interchange's log mean. Lines of htex-interchange are recognized by their
+//! codes and have counts in fields. Lines of Parsl's own interchange are recognized by their words.
 
 use std::collections::HashSet;
 
@@ -13,35 +13,35 @@ use crate::shared::words::counted;
 
 const SAMPLE_CHARACTERS_MAX: usize = 400;
 
-/// Those that another process may have gone on from.
+/// Kinds of endings after which another process may have continued the run.
 const ENDS_THE_RUN: [&str; 2] = ["internal-error", "interchange-killed"];
 
-/// What Parsl's own interchange says.
+/// Messages of Parsl's own interchange.
 mod stock {
     pub(super) const REGISTERED: &str = "Registered manager ";
     pub(super) const LOST: &str = " - removing manager";
     pub(super) const HELD: &str = "Received HOLD_MANAGER for ";
     pub(super) const TASKS_LOST: &str = "Cancelling htex tasks ";
-    /// Each is the last thing but one that it says, or the last.
+    /// One of these messages is the last or the second to last of a complete log.
     pub(super) const ENDINGS: [&str; 2] = ["has incompatible version info", "Processed "];
 }
 
-/// Lines that count the tasks that were there at the end.
+/// Codes of lines that count the tasks without a result at the interchange's end.
 const UNANSWERED: [&Code; 3] = [
     &codes::TASKS_UNANSWERED,
     &codes::EXITING,
     &codes::KEEPER_GONE,
 ];
-/// Of warnings, those that need no finding, or have one that is not of a [`LineKind`].
+/// Codes of warnings that need no finding, or have a finding that is not a [`LineKind`].
 const KNOWN: [&Code; 4] = [
     &codes::MANAGER_LOST,
     &codes::TASKS_LOST,
     &codes::TASKS_UNANSWERED,
-    // The line of codes::KEY_REFUSED is about the same peer.
+    // Another line, with codes::KEY_REFUSED, reports the same peer.
     &codes::PEER_REFUSED,
 ];
 
-/// What the lines of one log mean.
+/// Returns the findings that the lines of one log show.
 pub(super) fn findings(log: &Log, parsl: &ParslLog) -> Vec<Finding> {
     let mut found: Vec<Finding> = KINDS.iter().filter_map(|kind| of_kind(kind, log)).collect();
     found.extend(lost_managers(log));
@@ -50,7 +50,7 @@ pub(super) fn findings(log: &Log, parsl: &ParslLog) -> Vec<Finding> {
     found
 }
 
-/// Whether the log tells of its end.
+/// Whether the log shows its interchange's end.
 pub(super) fn has_ending(lines: &[Line]) -> bool {
     let has = |line: &Line| match line.coded.code {
         Some(_) => line.coded.is_end() || line.is(&codes::TASKS_UNANSWERED),
@@ -61,7 +61,8 @@ pub(super) fn has_ending(lines: &[Line]) -> bool {
     behind_restarts(lines).iter().rev().take(20).any(has)
 }
 
-/// What tells of an end before another process went on tells of none.
+/// Returns the lines after the last restart. An ending before a restart does not count, because
+/// another process continued the run.
 fn behind_restarts(lines: &[Line]) -> &[Line] {
     let restarted = lines.iter().rposition(|line| line.is(&codes::RESTARTED));
     &lines[restarted.map_or(0, |place| place + 1)..]
@@ -131,8 +132,9 @@ fn lost_managers(log: &Log) -> Option<Finding> {
     )
 }
 
-/// But for those that were held and had no task: Parsl holds the managers of a block that it takes
-/// away, and they go as they were meant to.
+/// Returns the lines that report lost managers. Managers that were held and had no task do not
+/// count: Parsl holds the managers of a block that it is about to remove, so their loss is
+/// intended.
 fn losses(lines: &[Line]) -> Vec<&Line> {
     let mut held: HashSet<&str> = HashSet::new();
     let mut found = Vec::new();
@@ -152,7 +154,7 @@ fn losses(lines: &[Line]) -> Vec<&Line> {
         } else if is_registration(line) {
             manager_of(message).map(|manager| held.remove(manager));
         } else if message.contains(stock::LOST) {
-            // What it had in hand is told next.
+            // The tasks of the lost manager are in a line that follows.
             let is_loss = |line: &Line| line.coded.message.contains(stock::LOST);
             let mut below = lines[place..].iter().take_while(|next| !is_loss(next));
             let tasks = below.find_map(tasks_lost);
@@ -165,7 +167,7 @@ fn losses(lines: &[Line]) -> Vec<&Line> {
     found
 }
 
-/// Of a line of stock's: `… manager b'eff9c8a286a8' …`.
+/// Returns the manager's id from a line of Parsl's own interchange: `… manager b'eff9c8a286a8' …`.
 fn manager_of(message: &str) -> Option<&str> {
     let (_, named) = message.split_once("anager b")?;
     let quote = named
@@ -177,7 +179,7 @@ fn manager_of(message: &str) -> Option<&str> {
     message.get(begin..begin + 1 + end + 2)
 }
 
-/// Stock lists their ids.
+/// Returns how many tasks a line reports as lost. Parsl's own interchange lists the tasks' ids.
 fn tasks_lost(line: &Line) -> Option<u64> {
     if line.is(&codes::TASKS_LOST) {
         return line.coded.number("tasks");
@@ -192,7 +194,7 @@ fn tasks_lost(line: &Line) -> Option<u64> {
     u64::try_from(ids).ok()
 }
 
-/// Tasks that were there when the interchange ended.
+/// Reports the tasks that had no result when the interchange ended.
 fn unanswered(log: &Log, parsl: &ParslLog) -> Option<Finding> {
     let of_it = |line: &&Line| UNANSWERED.iter().any(|code| line.is(code));
     let last = log.lines.iter().rev().find(of_it)?;
@@ -208,7 +210,7 @@ fn unanswered(log: &Log, parsl: &ParslLog) -> Option<Finding> {
     Some(why_unanswered(finding, log, parsl))
 }
 
-/// A cause is told where it is shown.
+/// Adds the cause of unanswered tasks to the finding, if a log shows the cause.
 fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
     if let Some(shown) = parsl.bad_state() {
         let why = "Parsl had given up on the executor before, and had failed them.";
@@ -267,7 +269,7 @@ fn why_unanswered(finding: Finding, log: &Log, parsl: &ParslLog) -> Finding {
     }
 }
 
-/// Warnings and errors that have no finding of their own.
+/// Reports warnings and errors that have no finding of their own.
 fn the_rest(log: &Log) -> Vec<Finding> {
     let is_known = |line: &Line| {
         let has = |mark| line.coded.message.contains(mark);
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_log_says_nothing() {
+    fn a_good_log_has_no_findings() {
         let good = [
             (Level::Info, "any words [manager-disconnected]"),
             (Level::Info, "any words [manager-registered]"),
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_another_process_went_on_from_is_none() {
+    fn an_end_before_a_restart_does_not_count() {
         let lines = [
             (Level::Error, "oh [internal-error]"),
             (Level::Error, "no socket [restart-failed]"),
@@ -351,8 +353,8 @@ mod tests {
     }
 
     #[test]
-    fn lost_managers_weigh_by_their_tasks() {
-        // Whatever a line says, it is known by its code.
+    fn the_severity_of_lost_managers_depends_on_their_tasks() {
+        // The code of a line decides, whatever its text is.
         let lost = (
             Level::Warning,
             "any words host=n17 held=false tasks=4 [manager-lost]",
@@ -373,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_manager_without_tasks_goes_as_it_was_meant_to() {
+    fn a_held_manager_without_tasks_is_no_loss() {
         let warned = |text| (Level::Warning, text);
         let lost = |text| ids(&[warned(text)]);
         assert_eq!(lost("gone held=true tasks=0 [manager-lost]"), []);
@@ -426,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_told_to_wait_only_where_it_did_not() {
+    fn advice_to_wait_is_given_only_if_the_program_did_not_wait() {
         let left = (
             Level::Warning,
             "any words queued=1 in_flight=2 [tasks-unanswered]",

@@ -1,4 +1,4 @@
-//! The tasks that parsl.log says failed, by what they failed with.
+//! The tasks that failed according to parsl.log, grouped by their exceptions.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,15 @@ use crate::shared::words::counted;
 
 pub(super) const FAILED: &str = " failed after ";
 pub(super) const TRY_FAILED: &str = " failed with exception of type ";
-/// At the level of debugging, and of such a task alone.
+/// Logged at level DEBUG, and only for join tasks.
 pub(super) const JOIN_FAILED: &str = " failed due to failure of ";
-/// A task for want of another's result, which no line says failed: it is not tried again.
+/// Exception of a task that lacks another task's result. Parsl does not retry such a task, and logs
+/// no line with `FAILED` for it.
 const DEPENDENCY: &str = "DependencyError";
 const JOIN: &str = "JoinError";
-/// The process that ran the task had ended.
+/// Exception that Parsl raises for a task whose worker process ended while it ran the task.
 pub(super) const WORKER_LOST: &str = "WorkerLost";
-/// What Parsl raises itself, not the function of a task.
+/// Exceptions that Parsl itself raises, not the function of a task.
 const OWN_EXCEPTIONS: [&str; 12] = [
     "BadStateException",
     "CommandClientTimeoutError",
@@ -31,7 +32,7 @@ const OWN_EXCEPTIONS: [&str; 12] = [
     WORKER_LOST,
 ];
 
-/// By the exceptions that they failed with.
+/// Reports the failed tasks, counted by exception.
 pub(super) fn finding(log: &Log) -> Option<Finding> {
     let mut failed: BTreeMap<&str, &str> = BTreeMap::new();
     let mut last_tries: BTreeMap<&str, &str> = BTreeMap::new();
@@ -75,7 +76,7 @@ pub(super) fn finding(log: &Log) -> Option<Finding> {
     Some(finding.shown_by(log.shown(last)))
 }
 
-/// The task that a line says failed for good, and what it failed with.
+/// Returns the task that a line reports as failed for good, and the exception's type.
 fn failure<'a>(
     line: &'a Line,
     last_tries: &mut BTreeMap<&'a str, &'a str>,
@@ -102,14 +103,14 @@ fn failure<'a>(
     Some((task, kind))
 }
 
-/// Whether a line tells that a task failed, with what was raised below it.
+/// Whether a line reports a failed task, with the exception below.
 pub(super) fn is_one(line: &Line) -> bool {
     line.level == Level::Error
         && line.coded.message.starts_with("Task ")
         && line.coded.message.contains(FAILED)
 }
 
-/// What is to be made of it.
+/// Returns the severity and the explanation for these exceptions.
 fn why(kinds: &BTreeMap<&str, u64>) -> (Severity, String) {
     let kinds_of = |is_of: fn(&str) -> bool| {
         let of_it: Vec<&str> = kinds.keys().copied().filter(|kind| is_of(kind)).collect();
@@ -141,18 +142,19 @@ fn why(kinds: &BTreeMap<&str, u64>) -> (Severity, String) {
     (severity, why)
 }
 
-/// `Task 3` and `Task 3 try 0`.
+/// Returns the task's number from `Task 3` or `Task 3 try 0`.
 fn task_of(named: &str) -> Option<&str> {
     named.split(' ').nth(1)
 }
 
-/// The type that a traceback ends with.
+/// Returns the type of the exception that ends a traceback.
 fn raised(traceback: &[String]) -> Option<&str> {
     let end = &traceback[end_of_traceback(traceback)?];
     end.split(':').next()?.rsplit('.').next()
 }
 
-/// The line that says best what stands below a record: what a traceback ends with, or the last.
+/// Returns the index of the most informative line below a record: the exception that ends a
+/// traceback, or else the last line.
 pub(super) fn end_of(more: &[String]) -> Option<usize> {
     let last = || more.iter().rposition(|text| !text.trim().is_empty());
     end_of_traceback(more).or_else(last)

@@ -1,5 +1,5 @@
-//! Lines of an interchange's log, and what each of them means: ours are known by their codes, those
-//! of Parsl's own interchange by their words.
+//! Kinds of lines in an interchange's log, and what each means. Lines of htex-interchange are
+//! recognized by their codes, lines of Parsl's own interchange by their words.
 
 use codes::Code;
 
@@ -7,11 +7,11 @@ use super::kind::Kind;
 use super::log::Line;
 use crate::shared::finding::Severity;
 
-/// Findings that a line shows.
+/// A finding that certain lines of a log show.
 pub(super) struct LineKind {
-    /// Its marks are words of Parsl's own interchange.
+    /// The finding. Its marks are words of Parsl's own interchange.
     pub(super) kind: Kind,
-    /// A line of ours is of this kind if it has one of them.
+    /// Codes of htex-interchange, one of which a line of this kind has.
     pub(super) codes: &'static [&'static Code],
 }
 
@@ -28,7 +28,8 @@ impl LineKind {
     }
 }
 
-/// The number of such lines stands behind what is the case.
+/// All kinds. Each `what` has no full stop, because the number of lines and the last message follow
+/// it.
 pub(super) const KINDS: [LineKind; 14] = [
     LineKind {
         kind: Kind {

@@ -1,5 +1,5 @@
-//! A log that Parsl or an interchange has written, read back record by record: in Parsl's formats
-//! of all releases, and as JSON.
+//! A log of Parsl or of an interchange, read record by record, in the formats of all Parsl releases
+//! and as JSON.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -12,13 +12,14 @@ use crate::shared::coded::Coded;
 use crate::shared::log_file::ends_of;
 use crate::shared::words::clipped;
 
-/// More than the lines that a start writes.
+/// Bytes read from the beginning of a log: more than the lines of a start take.
 const HEAD_BYTES: u64 = 64 << 10;
 const TAIL_BYTES: u64 = 4 << 20;
-/// Of a file that is read for some of its records only.
+/// Maximum bytes read of a file of which only some records are kept.
 const CHOSEN_BYTES_MAX: u64 = 1 << 30;
 const CHOSEN_MAX: usize = 100_000;
-/// A traceback, or the words of several blocks.
+/// Maximum lines kept below a record: enough for a traceback, or for the messages of several
+/// blocks.
 const MORE_MAX: usize = 200;
 const SHOWN_COLUMNS_MAX: usize = 600;
 const LEVELS: [(&str, Level); 5] = [
@@ -35,20 +36,20 @@ pub(super) enum Level {
     Info,
     Warning,
     Error,
-    /// Of a format that is not known.
+    /// The level of a line whose format is unknown.
     Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// In its file, from 1.
+    /// The line's number in its file, from 1.
     pub(super) number: usize,
     pub(super) level: Level,
-    /// Who wrote it, in Parsl's own formats.
+    /// The process that wrote the line, in Parsl's own formats.
     pub(super) pid: Option<u32>,
-    /// Its message, and its code if it has one.
+    /// The line's message, and its code if it has one.
     pub(super) coded: Coded,
-    /// What stands below it and belongs to it, as a traceback does.
+    /// The lines below this one that belong to it, such as a traceback.
     pub(super) more: Vec<String>,
 }
 
@@ -56,12 +57,12 @@ pub(super) struct Line {
 pub(super) struct Log {
     pub(super) path: PathBuf,
     pub(super) lines: Vec<Line>,
-    /// False: the middle of a long log is left out.
+    /// False if a part of a long log was left out.
     pub(super) is_whole: bool,
 }
 
 impl Log {
-    /// Its beginning and its last part.
+    /// Reads the beginning and the last part of a log.
     ///
     /// # Errors
     /// The system's.
@@ -71,7 +72,7 @@ impl Log {
             return Ok(Self::of_text(path, &text));
         }
         let mut log = Self::of(path, false);
-        // Lines of the last part have the numbers that an editor gives them.
+        // Lines of the last part get the line numbers that an editor shows.
         let (head, tail) = (text.get(..HEAD_BYTES as usize), text.lines().count());
         let head = head.map_or(0, |head| head.lines().count());
         let left_out = newlines(path)?.saturating_sub(tail);
@@ -82,8 +83,8 @@ impl Log {
         Ok(log)
     }
 
-    /// The records of the whole log that are `wanted`, which is asked once of each, with all that
-    /// stands below them.
+    /// Reads the records of a whole log for which `wanted` is true, with all lines that belong to
+    /// them. `wanted` is called once for each record.
     ///
     /// # Errors
     /// The system's.
@@ -114,7 +115,7 @@ impl Log {
         Ok(log)
     }
 
-    /// The last part of a file, or all of it.
+    /// Reads the records in `text`, which is the last part of the file at `path`, or all of it.
     pub(super) fn of_text(path: &Path, text: &str) -> Self {
         let mut log = Self::of(path, true);
         text.lines()
@@ -131,12 +132,13 @@ impl Log {
         }
     }
 
-    /// The place of a line and the line, as evidence.
+    /// Formats a line and its place in the file as evidence.
     pub(super) fn shown(&self, line: &Line) -> String {
         shown(&self.path, line.number, &line.coded.whole())
     }
 
-    /// The same of what stands below a line, or is its message.
+    /// Formats the first line below `line` that contains `mark` as evidence. If the message of
+    /// `line` itself contains `mark`, or no line below does, formats `line`.
     pub(super) fn shown_below(&self, line: &Line, mark: &str) -> String {
         let below = line.more.iter().zip(line.number + 1..);
         let found = below.into_iter().find(|(text, _)| text.contains(mark));
@@ -152,7 +154,7 @@ impl Log {
         self.find(mark).is_some()
     }
 
-    /// The last line that has it, or has it below.
+    /// Returns the last record that contains `mark` in its message or below.
     pub(super) fn find(&self, mark: &str) -> Option<&Line> {
         self.lines.iter().rev().find(|line| line.has(mark))
     }
@@ -197,7 +199,7 @@ impl Line {
     }
 }
 
-/// A line of a file, as evidence.
+/// Formats a line of a file as evidence.
 pub(super) fn shown(path: &Path, number: usize, text: &str) -> String {
     format!(
         "{}, line {number}: {}",
@@ -206,7 +208,8 @@ pub(super) fn shown(path: &Path, number: usize, text: &str) -> String {
     )
 }
 
-/// The same where what stands above it was not read, so that it has no number.
+/// Formats a line as evidence without its number, which is unknown if the lines above were not
+/// read.
 pub(super) fn shown_near_end(path: &Path, text: &str) -> String {
     format!("{}, near its end: {}", path.display(), text.trim())
 }
@@ -225,7 +228,7 @@ fn newlines(path: &Path) -> io::Result<usize> {
     }
 }
 
-/// None for what begins no record.
+/// Parses the beginning of a record. Returns None for any other line.
 fn record(text: &str) -> Option<(Level, Option<u32>, Coded)> {
     if text.starts_with('{') {
         return json_record(text);
@@ -238,9 +241,9 @@ fn record(text: &str) -> Option<(Level, Option<u32>, Coded)> {
     if is_date { before_2023(rest) } else { None }
 }
 
-/// `parsl/log_utils.py`: `%(asctime)s %(processName)s-%(process)d %(threadName)s-%(thread)d
-/// %(name)s:%(lineno)d %(funcName)s %(levelname)s: `, behind the seconds since the epoch. Names of
-/// threads may have blanks.
+/// Parses the format of `parsl/log_utils.py`, which follows the seconds since the epoch:
+/// `%(asctime)s %(processName)s-%(process)d %(threadName)s-%(thread)d %(name)s:%(lineno)d
+/// %(funcName)s %(levelname)s: `. Names of threads may contain blanks.
 fn since_2023(rest: &str) -> Option<(Level, Option<u32>, Coded)> {
     let pid = rest.split(' ').nth(2);
     let pid = pid.and_then(|process| process.rsplit_once('-')?.1.parse().ok());
@@ -252,8 +255,9 @@ fn since_2023(rest: &str) -> Option<(Level, Option<u32>, Coded)> {
     Some((level, pid, Coded::of_text(&rest[place + length..], name)))
 }
 
-/// The format of parsl.log before, and that of stock interchanges and managers until 2026:
-/// `%(asctime)s.%(msecs)03d %(name)s:%(lineno)d %(processName)s(%(process)d) … [%(levelname)s]  `.
+/// Parses the format of parsl.log before 2023, which Parsl's own interchanges and managers used
+/// until 2026: `%(asctime)s.%(msecs)03d %(name)s:%(lineno)d %(processName)s(%(process)d) …
+/// [%(levelname)s]  `.
 fn before_2023(rest: &str) -> Option<(Level, Option<u32>, Coded)> {
     let found = LEVELS.iter().filter_map(|(name, level)| {
         let mark = format!("[{name}]");
@@ -335,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_below_a_record_belongs_to_it() {
+    fn lines_below_a_record_belong_to_it() {
         let mut log = Log::of(Path::new("x.log"), true);
         for (text, number) in [
             "free",

@@ -1,4 +1,4 @@
-//! What managers and workers have written into their own logs, below an executor's directory.
+//! What managers and workers wrote to their own logs, below an executor's directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::shared::finding::Finding;
 use crate::shared::log_file::ends_of;
 use crate::shared::words::counted;
 
-/// `block-N/MANAGER/manager.log`.
+/// Directory levels down to a manager's log: `block-N/MANAGER/manager.log`.
 const DEPTH: usize = 2;
 const ENTRIES_MAX: usize = 20_000;
 const READ_MAX: usize = 300;
@@ -17,27 +17,28 @@ const END_BYTES: u64 = 64 << 10;
 const DIED: &str = " has died";
 const BUSY: &str = " was busy when it died";
 
-/// Of one executor.
+/// What the logs of one executor's managers show.
 #[derive(Debug, Default)]
 pub(super) struct Managers {
     pub(super) read: usize,
-    /// The last error that one tells of, as evidence.
+    /// The last error that a manager logged, as evidence.
     pub(super) last_error: Option<String>,
-    /// How many workers ended while they ran a task, and what shows the last of them.
+    /// Number of workers that died while they ran a task, and evidence of the last of them.
     workers_died: (u64, Option<String>),
-    /// What was not read, in words.
+    /// Description of the logs that were not read.
     pub(super) not_read: Option<String>,
 }
 
 impl Managers {
-    /// Those whose logs are below `directories`; what ended them goes to `causes`.
+    /// Reads the logs of managers and workers below `directories`. Adds what ended them to
+    /// `causes`.
     pub(super) fn of(directories: &[PathBuf], causes: &mut Causes) -> Self {
         let mut files = Vec::new();
         let mut left = ENTRIES_MAX;
         for directory in directories {
             find(directory, DEPTH, &mut left, &mut files);
         }
-        // Managers before their workers.
+        // Reads managers' logs before workers' logs.
         files.sort_by_key(|file| (!is_managers(file), file.clone()));
         let mut managers = Self::default();
         for file in files.iter().take(READ_MAX) {
@@ -75,7 +76,8 @@ impl Managers {
     fn hear_of_workers(&mut self, log: &Log, is_whole: bool) {
         let (count, last) = &mut self.workers_died;
         for (line, place) in log.lines.iter().zip(0..) {
-            // One that had no task died with the manager, or was told to.
+            // A worker without a task died with its manager or was asked to end, and does not
+            // count.
             let Some(worker) = line.coded.message.strip_suffix(BUSY) else {
                 continue;
             };
@@ -86,7 +88,7 @@ impl Managers {
         }
     }
 
-    /// Those whose process ended while it ran a task.
+    /// Reports the workers whose process ended while it ran a task.
     pub(super) fn died(&self) -> Option<Finding> {
         let (count, shown) = &self.workers_died;
         let workers = match count {
@@ -111,7 +113,7 @@ impl Managers {
     }
 }
 
-/// A line of a manager's log, as evidence.
+/// Formats a line of a manager's log as evidence.
 fn place_of(log: &Log, line: &Line, is_whole: bool) -> String {
     match is_whole {
         true => log.shown(line),
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_died_with_a_task_is_told() {
+    fn a_worker_that_died_with_a_task_is_reported() {
         let place = tempfile::tempdir().unwrap();
         let logs = place.path().join("block-0/abc");
         fs::create_dir_all(&logs).unwrap();

@@ -1,4 +1,5 @@
-//! An interchange's log that breaks off: whether it still runs, and what may have become of it.
+//! An interchange's log without an ending: whether the interchange still runs, and what may have
+//! happened to it.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::shared::finding::Finding;
 use crate::shared::log_file::{Writer, here};
 use crate::shared::words::plain;
 
-/// Where the process is whose log this is, by what the log says.
+/// Returns where the process that wrote the log runs or ran, judged by the log's lines.
 pub(super) fn writer_of(directory: &Path, log: &Log) -> Writer {
     let pid = pid_of(log);
     let host = start_of(log).and_then(|line| line.coded.field("host"));
@@ -17,24 +18,24 @@ pub(super) fn writer_of(directory: &Path, log: &Log) -> Writer {
     Writer::of(directory, pid, host)
 }
 
-/// Whether the log leaves it open.
+/// Whether the interchange runs, or may run because nothing shows its end.
 pub(super) fn may_run(writer: &Writer, log: &Log) -> bool {
     *writer == Writer::RunsHere || (*writer != Writer::WasHere && !events::has_ending(&log.lines))
 }
 
-/// The line that names the machine.
+/// Returns the line that names the machine.
 fn start_of(log: &Log) -> Option<&Line> {
     log.lines.iter().find(|line| line.is(&codes::STARTED))
 }
 
-/// Of the process that went on last, if several did.
+/// Returns the interchange's process id; after restarts, the id of the last process.
 fn pid_of(log: &Log) -> Option<u32> {
     let restarted = log.lines.iter().rfind(|line| line.is(&codes::RESTARTED));
     let first = || log.lines.iter().find_map(|line| line.pid);
     restarted.and_then(|line| line.pid).or_else(first)
 }
 
-/// Of a log of which nobody answers at a status socket.
+/// Reports on the log of an interchange that does not answer at a status socket.
 pub(super) fn finding(
     log: &Log,
     writer: &Writer,
@@ -73,7 +74,7 @@ pub(super) fn finding(
     Some(finding.shown_by(log.shown(last)))
 }
 
-/// What helps depends on the machine that it ran on.
+/// Reports the missing end, with advice that depends on the machine where the process ran.
 fn broken_off(writer: &Writer, who: &str) -> Finding {
     const KILLED: &str = "memory that ran out, kill -9, a batch job's end";
     let told = |what: String| Finding::warning("no-ending", what);
@@ -119,7 +120,7 @@ mod tests {
     use crate::doctor::run::log::{Level, log_of};
 
     #[test]
-    fn advice_is_for_the_machine_that_it_ran_on() {
+    fn advice_depends_on_where_the_process_ran() {
         let told = |text: &str| {
             let log = log_of(&[(Level::Info, text), (Level::Info, "last")]);
             let writer = writer_of(Path::new("/"), &log);

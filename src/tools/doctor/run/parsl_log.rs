@@ -1,5 +1,5 @@
-//! parsl.log: what Parsl itself says went wrong, in its own sentences of all releases, and how the
-//! program's run ended.
+//! parsl.log: the errors that Parsl itself reports, in the sentences of all its releases, and how
+//! the program's run ended.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::shared::words::counted;
 
 pub(super) const NAMES: [&str; 2] = ["parsl.log", "parsl.jsonlog"];
 pub(super) const REFUSAL: &str = "htex-interchange refused to start: ";
-/// A log of another name is Parsl's if its beginning has this.
+/// A file with any other name is Parsl's log if its beginning contains this text.
 const STARTING: &str = "Starting DataFlowKernel with config";
 const HEAD_BYTES: u64 = 64 << 10;
 const LOGS_MAX: usize = 50;
@@ -26,10 +26,10 @@ const EXCEPTION: &str = "There was an exception - cleaning up";
 const EXITING: &str = "Python is exiting with a DFK still running";
 pub(super) const BAD_STATE: &str = "Setting bad state due to exception";
 const TERMINATING: &str = "Terminating interchange";
-/// Of a block that ended before any manager of it registered: `Rewriting job 17 from status … to
-/// MISSING`.
+/// Parsl logs this for a block that ended before any of its managers registered: `Rewriting job 17
+/// from status … to MISSING`.
 const MISSED: &str = "Rewriting job ";
-/// Of information and below, what is read.
+/// Texts that identify lines to keep, although their level is only INFO or DEBUG.
 const KEPT: [&str; 12] = [
     STARTING,
     TRY_FAILED,
@@ -44,7 +44,7 @@ const KEPT: [&str; 12] = [
     MISSED,
     "Adding executor ",
 ];
-/// The state of a task that is not done, in the summary at the cleanup.
+/// States of tasks that are not done, in Parsl's summary at cleanup.
 const UNFINISHED: [&str; 5] = [
     "pending",
     "launched",
@@ -119,16 +119,16 @@ const KINDS: [Kind; 6] = [
     },
 ];
 
-/// How the program left its run, as far as parsl.log tells.
+/// How the program left its run, as far as parsl.log shows.
 pub(super) enum Ending {
-    /// There is no parsl.log.
+    /// parsl.log does not exist.
     Untold,
-    /// Nothing tells of an end.
+    /// parsl.log shows no end.
     BrokenOff,
-    /// Python ended, and Parsl was not told.
+    /// Python exited without a cleanup of Parsl.
     Exit(String),
-    /// Parsl cleaned up: so many tasks were not done, and what shows it. `by_failure`: after
-    /// something had failed, by which the program may have ended.
+    /// Parsl cleaned up. `unfinished` tasks were not done, and `shown` is the evidence.
+    /// `by_failure`: whether something failed before, which may have ended the program.
     Cleanup {
         unfinished: u64,
         shown: String,
@@ -136,14 +136,14 @@ pub(super) enum Ending {
     },
 }
 
-/// All of it that is worth keeping.
+/// The records of parsl.log that the diagnosis uses.
 #[derive(Debug, Default)]
 pub(super) struct ParslLog {
     log: Option<Log>,
 }
 
 impl ParslLog {
-    /// That of a run's directory, by its name or by its beginning.
+    /// Reads the log in a run's directory, found by its name or by its beginning.
     pub(super) fn of(run: &Path) -> Self {
         let log = file_of(run).and_then(|path| Log::chosen(&path, is_kept()).ok());
         Self { log }
@@ -153,7 +153,7 @@ impl ParslLog {
         self.log.as_ref()
     }
 
-    /// What it says went wrong. `alone`: no interchange's log is there.
+    /// Reports what parsl.log says went wrong. `alone`: no interchange's log exists.
     pub(super) fn findings(&self, alone: bool) -> Vec<Finding> {
         let Some(log) = &self.log else {
             return Vec::new();
@@ -198,7 +198,7 @@ impl ParslLog {
         }
     }
 
-    /// Where Parsl says that it gives up on an executor.
+    /// Returns the place where Parsl says that it gives up on an executor.
     pub(super) fn bad_state(&self) -> Option<String> {
         let log = self.log.as_ref()?;
         Some(log.shown(log.find(BAD_STATE)?))
@@ -213,13 +213,13 @@ impl ParslLog {
             .any(|(_, kind)| kinds.contains(&kind.trim()))
     }
 
-    /// Where Parsl says that it ends the interchange.
+    /// Returns the place where Parsl says that it ends the interchange.
     pub(super) fn terminating(&self) -> Option<String> {
         let log = self.log.as_ref()?;
         Some(log.shown(log.find(TERMINATING)?))
     }
 
-    /// Numbers of blocks of an executor that a provider took, and of their jobs.
+    /// Returns the block numbers and job ids of an executor's blocks that a provider accepted.
     pub(super) fn launched(&self, label: &str) -> Vec<(String, String)> {
         let lines = self.log.iter().flat_map(|log| &log.lines);
         lines
@@ -227,8 +227,8 @@ impl ParslLog {
             .collect()
     }
 
-    /// Whether it tells that a block of an executor ended and no manager of it had come, or that
-    /// Parsl gave up on one.
+    /// Whether parsl.log shows that a block of the executor ended before any of its managers
+    /// registered, or that Parsl gave up on an executor.
     pub(super) fn has_missed_blocks(&self, label: &str) -> bool {
         let jobs = self.launched(label);
         let is_missed = |line: &Line| {
@@ -240,7 +240,7 @@ impl ParslLog {
         self.bad_state().is_some() || lines.into_iter().any(is_missed)
     }
 
-    /// How many of its blocks were offered to a provider and not taken.
+    /// Returns how many of the executor's blocks were offered to a provider and not accepted.
     pub(super) fn submissions_failed(&self, label: &str) -> usize {
         let name = format!("parsl.{label}.block-");
         let lines = self.log.iter().flat_map(|log| &log.lines);
@@ -250,13 +250,13 @@ impl ParslLog {
         offered.count().saturating_sub(self.launched(label).len())
     }
 
-    /// Whether the configuration that it begins with has it.
+    /// Whether the configuration at the beginning of parsl.log has a provider of this class.
     pub(super) fn has_provider(&self, class: &str) -> bool {
         let class = format!("{class}(");
         self.log.as_ref().is_some_and(|log| log.has(&class))
     }
 
-    /// Where managers have their logs, if not in the executor's directory.
+    /// Returns the directories of managers' logs that are outside of the executor's directory.
     pub(super) fn worker_logdir_roots(&self) -> Vec<PathBuf> {
         let lines = self
             .log
@@ -271,7 +271,7 @@ impl ParslLog {
     }
 }
 
-/// Parsl's log in a run's directory.
+/// Returns the path of Parsl's log in a run's directory.
 pub(super) fn file_of(run: &Path) -> Option<PathBuf> {
     let named = NAMES.iter().map(|name| run.join(name));
     if let Some(file) = named.into_iter().find(|file| file.is_file()) {
@@ -289,7 +289,8 @@ pub(super) fn file_of(run: &Path) -> Option<PathBuf> {
         .find(|path| ends_of(path, HEAD_BYTES, 0).is_ok_and(|(text, _)| text.contains(STARTING)))
 }
 
-/// Of a block that did not start Parsl tells at each look at it: the first such line is kept.
+/// Returns the filter for records to keep. Parsl logs a block that did not start at each check of
+/// its status: only the first of these lines is kept.
 fn is_kept() -> impl FnMut(&Line) -> bool {
     let mut failed = BTreeSet::new();
     move |line| {
@@ -302,7 +303,7 @@ fn is_kept() -> impl FnMut(&Line) -> bool {
 }
 
 fn of_kind(kind: &Kind, log: &Log) -> Option<Finding> {
-    // What a task raised is not Parsl's own trouble, and stands with the failed tasks.
+    // Another finding reports the exceptions of tasks, which are no errors of Parsl's own.
     let own = || {
         log.lines
             .iter()
@@ -339,7 +340,7 @@ fn refusal(log: &Log) -> Option<Finding> {
     )
 }
 
-/// Errors of no kind that is known here.
+/// Reports the errors in parsl.log that no other rule knows.
 fn the_rest(log: &Log) -> Option<Finding> {
     let is_known = |line: &Line| {
         let kinds = KINDS.iter().flat_map(|kind| kind.marks);
@@ -355,7 +356,7 @@ fn the_rest(log: &Log) -> Option<Finding> {
     let count = counted(errors.len() as u64, "error");
     let what = format!("parsl.log has {count} of no kind known here.");
     let finding = Finding::warning("parsl-errors", what).shown_by(log.shown(last));
-    // What was raised says more than that something was.
+    // The exception below a line says more than the line itself.
     Some(match failed_tasks::end_of(&last.more) {
         Some(place) => {
             let (text, number) = (&last.more[place], last.number + 1 + place);
@@ -365,7 +366,7 @@ fn the_rest(log: &Log) -> Option<Finding> {
     })
 }
 
-/// As Parsl writes it since 2023.
+/// Formats a record as Parsl has written it since 2023.
 #[cfg(test)]
 pub(super) fn record(level: &str, message: &str) -> String {
     format!("1796016713.5 2026-11-30 05:31:53 P-7 M-1 parsl.x:1 f {level}: {message}\n")
@@ -395,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_program_ended_is_told_as_far_as_it_is_shown() {
+    fn the_ending_of_a_program_is_recognized() {
         let ending = |text: &str| ParslLog::from(text).ending();
         let cleanup =
             record("INFO", CLEANUP) + &record("INFO", "Tasks in state States.launched: 2");
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_told_in_each_release() {
+    fn jobs_are_read_in_logs_of_each_release() {
         let log = ParslLog::from(
             &(record(
                 "DEBUG",
@@ -456,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_ended_in_vain_is_missed() {
+    fn a_block_that_ended_without_managers_is_recognized() {
         let launched = record("INFO", "Launched block 0 on executor a with job ID 17");
         let rewriting = |job| format!("Rewriting job {job} from status x (FAILED) to MISSING");
         let log = |job| ParslLog::from(&(launched.clone() + &record("DEBUG", &rewriting(job))));

@@ -1,4 +1,4 @@
-//! Which run a directory means, and where the logs of its executors are.
+//! Finds the run that a directory belongs to, and the logs of its executors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,16 @@ use std::time::SystemTime;
 use super::parsl_log;
 use crate::shared::log_file::NAMES;
 
-/// As `status` looks for logs: from a directory of projects' runs to that of an executor.
+/// Directory levels that are searched, as in `status`: from a directory of projects' runs to an
+/// executor's directory.
 const DEPTH: usize = 3;
-/// A directory with more than this is not one of runs.
+/// A directory with more entries than this is not a directory of runs.
 const ENTRIES_MAX: usize = 20_000;
-/// What a run has, if none of its logs is there.
+/// A directory that identifies a run even if all of its logs are missing.
 pub(super) const SCRIPTS: &str = "submit_scripts";
 const DATABASE: &str = "monitoring.db";
 
-/// A run's directory, and those of its executors.
+/// A run's directory, and the directories of its executors.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Places {
     pub(super) run: PathBuf,
@@ -23,7 +24,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Of a run's directory, of an executor's in it, or of the last run somewhere below it.
+    /// Finds the run of `directory`: a run's directory, an executor's, or one above several runs,
+    /// of which the latest is taken.
     pub(super) fn of(directory: &Path) -> Option<Self> {
         let directory = directory.canonicalize().ok()?;
         if log_of(&directory).is_some() {
@@ -47,7 +49,8 @@ pub(super) fn log_of(directory: &Path) -> Option<PathBuf> {
     files.into_iter().find(|log| log.is_file())
 }
 
-/// What is below a run is part of it.
+/// Finds runs at or below `directory`. Directories below a run belong to the run and are not
+/// searched.
 fn runs_below(directory: &Path, depth: usize, left: &mut usize) -> Vec<PathBuf> {
     let inside = directories_in(directory, left);
     let is_run = inside.iter().any(|path| log_of(path).is_some())
@@ -63,7 +66,7 @@ fn runs_below(directory: &Path, depth: usize, left: &mut usize) -> Vec<PathBuf> 
         .iter()
         .flat_map(|path| runs_below(path, depth - 1, left));
     let below: Vec<PathBuf> = below.collect();
-    // That of monitoring stands beside the runs by default, or in one.
+    // Monitoring's database is beside the runs by default, or in a run's directory.
     let has_database = directory.join(DATABASE).exists();
     match below.is_empty() && has_database {
         true => vec![directory.to_owned()],
@@ -71,7 +74,8 @@ fn runs_below(directory: &Path, depth: usize, left: &mut usize) -> Vec<PathBuf> 
     }
 }
 
-/// Parsl counts the runs of a program from 000 on; others are as old as their last words.
+/// Returns the time of a run's last log entry, and the run's number. The number decides between
+/// equal times. Parsl numbers the runs of a program from 000 on.
 fn age_of(run: &Path) -> (SystemTime, u64) {
     let name = run.file_name().unwrap_or_default().to_string_lossy();
     let number = name.parse().unwrap_or(0);
@@ -132,7 +136,7 @@ mod tests {
         let last = Some((all.join("1000"), 1));
         assert_eq!(run_of(&all.join("1000/htex")), last);
         assert_eq!(run_of(&all.join("1000")), last);
-        // Written in the same moment: the number decides, and not the name.
+        // The files have the same time, so the run's number decides, not the order of the names.
         for file in files {
             let file = fs::File::open(all.join(file)).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH).unwrap();

@@ -1,17 +1,18 @@
-//! How Parsl's providers call the files of a block, from the releases of 2022 to those of 2026.
+//! How Parsl's providers name the files of a block, in the releases of 2022 to 2026.
 
-/// One provider, and what it writes beside a run's other scripts.
+/// A provider, and the files that it writes beside a run's scripts.
 pub(super) struct Provider {
     pub(super) name: &'static str,
-    /// Its file in Parsl, where the rules stand.
+    /// The provider's file in Parsl, which defines the names.
     pub(super) source: &'static str,
-    /// What a script of it has, and others have not.
+    /// Text that only this provider's scripts contain.
     mark: &'static str,
-    /// Where it has the batch system put a block's standard error; none: elsewhere.
+    /// Whether a block's standard error is written beside the script.
     pub(super) keeps_stderr: bool,
 }
 
-/// A first line that fits is the provider's: Torque's and PBS Pro's differ in what they select.
+/// The provider of a script is the first one whose mark is in the script. Torque and PBS Pro differ
+/// in how their scripts select nodes.
 pub(super) const PROVIDERS: [Provider; 9] = [
     provider(
         "SlurmProvider",
@@ -44,19 +45,19 @@ pub(super) const PROVIDERS: [Provider; 9] = [
         "universe   ",
         true,
     ),
-    // Cobalt names them by its job's id, in the directory that qsub was called in.
+    // Cobalt names output files by its job's id, in the directory where qsub was called.
     provider(
         "CobaltProvider",
         "providers/cobalt/template.py",
         "COBALT_NODEFILE",
         false,
     ),
-    // Both streams in one file, on the machine that runs the block.
+    // AdHocProvider writes both output streams to one file, on the machine that runs the block.
     provider("AdHocProvider", "providers/ad_hoc/ad_hoc.py", "", true),
     provider("LocalProvider", "providers/local/local.py", "", true),
 ];
 
-/// They leave no file where a run has its own.
+/// Providers that leave no files of blocks in the run's directory, and where to look instead.
 pub(super) const WITHOUT_FILES: [(&str, &str); 4] = [
     ("KubernetesProvider", "kubectl logs POD"),
     ("AWSProvider", "the instance's console"),
@@ -78,55 +79,56 @@ const fn provider(
     }
 }
 
-/// What one file of a block is.
+/// The kind of a file of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Script,
     Stderr,
-    /// Batch systems tell there why they ended a job, if not in the other.
+    /// Standard output. Batch systems write the reason for a job's end here or to standard error.
     Stdout,
     ExitStatus,
     /// Condor's log of a job.
     JobLog,
 }
 
-/// Behind a block's name; the longer one first where one ends in another.
+/// Suffixes that follow a block's name. Where one suffix ends in another, the longer one comes
+/// first.
 const PARTS: [(&str, Part); 14] = [
-    // torque, lsf, grid_engine, and slurm and pbspro until 2024: script_path + ".stderr".
+    // Providers torque, lsf, grid_engine, and until 2024 slurm and pbspro: script_path + ".stderr".
     (".submit.stderr", Part::Stderr),
     (".submit.stdout", Part::Stdout),
     (".submit", Part::Script),
-    // condor, and slurm and pbspro since 2024.
+    // Providers condor, and since 2024 slurm and pbspro.
     (".stderr", Part::Stderr),
     (".stdout", Part::Stdout),
-    // condor: what its submit file has executed.
+    // Provider condor: the script that its submit file executes.
     (".script", Part::Script),
     (".log", Part::JobLog),
-    // local; ad_hoc has the second alone, for both streams.
+    // Provider local. Provider ad_hoc has only the second file, for both streams.
     (".sh.err", Part::Stderr),
     (".sh.out", Part::Stdout),
     (".sh.ec", Part::ExitStatus),
     (".sh", Part::Script),
-    // Of providers outside Parsl.
+    // Providers outside Parsl.
     (".err", Part::Stderr),
     (".out", Part::Stdout),
-    // slurm and pbspro since 2024.
+    // Providers slurm and pbspro since 2024.
     ("", Part::Script),
 ];
 
-/// Of which block a file is, by its name.
+/// The block that a file belongs to, from the file's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Name<'a> {
-    /// None until 2023-05, when names had only the provider's in them.
+    /// The executor's label; None before 2023-05, when names contained only the provider's name.
     pub(super) label: Option<&'a str>,
-    /// The block's number, or when it was made.
+    /// The block's number, or the time of its creation.
     pub(super) block: &'a str,
     pub(super) part: Part,
 }
 
 impl<'a> Name<'a> {
-    /// `parsl.LABEL.block-N.SECONDS.FRACTION` and what a provider puts around it; before,
-    /// `parsl.PROVIDER.SECONDS.FRACTION`. None for other files.
+    /// Parses `parsl.LABEL.block-N.SECONDS.FRACTION` with a provider's additions; in older
+    /// releases, `parsl.PROVIDER.SECONDS.FRACTION`. Returns None for other files.
     pub(super) fn of(file: &'a str) -> Option<Self> {
         let rest = file.strip_prefix("parsl.")?;
         let fits = |(end, part)| Some((timed(rest.strip_suffix(end)?)?, part));
@@ -138,14 +140,15 @@ impl<'a> Name<'a> {
         Some(Self { label, block, part })
     }
 
-    /// Torque, Condor and Cobalt put another `parsl.` before the label.
+    /// Whether the file belongs to executor `label`. Torque, Condor and Cobalt put another `parsl.`
+    /// before the label.
     pub(super) fn is_of(&self, label: &str) -> bool {
         let own = |named: &str| named == label || named.strip_prefix("parsl.") == Some(label);
         self.label.is_none_or(own)
     }
 }
 
-/// Who wrote this script, called `file`.
+/// Returns the provider that wrote this script, whose name is `file`.
 pub(super) fn provider_of(
     file: &str,
     script: &str,
@@ -162,7 +165,7 @@ pub(super) fn provider_of(
     marked.or(plain.filter(|_| file.ends_with(".sh")))
 }
 
-/// What stands before a time as Python's `time.time()` prints it, and the time.
+/// Splits off a time, as Python's `time.time()` prints it, from the end of a text.
 fn timed(text: &str) -> Option<(&str, &str)> {
     let (before, fraction) = text.rsplit_once('.')?;
     let (named, seconds) = before.rsplit_once('.').unwrap_or(("", before));
@@ -253,7 +256,7 @@ mod tests {
     ];
 
     #[test]
-    fn names_of_all_providers_are_taken_apart() {
+    fn file_names_of_all_providers_are_parsed() {
         let of = |file| {
             let name = Name::of(file)?;
             Some((name.label, name.block.to_owned(), name.part))

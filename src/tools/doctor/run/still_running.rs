@@ -1,4 +1,4 @@
-//! An interchange that still runs is asked how it does, by its status socket.
+//! Queries an interchange that still runs for its state, by its status socket.
 
 use std::path::Path;
 
@@ -9,10 +9,12 @@ use crate::shared::finding::Finding;
 use crate::shared::words::counted;
 use status::document::Document;
 
-/// Those of the same machine do; others may wait for hours in the batch system's queue.
+/// Blocks on the same machine begin within this time. Others may wait for hours in the batch
+/// system's queue.
 const BLOCKS_BEGIN_WITHIN_S: f64 = 20.0;
 
-/// What the interchange that logs into `logdir` says, if it runs on this machine and as this user.
+/// Returns the status document of the interchange that logs into `logdir`, if that interchange runs
+/// on this machine as this user.
 pub(super) fn of(logdir: &Path) -> Option<Document> {
     let wanted = logdir.canonicalize().ok()?;
     let is_wanted = |found: &Found| {
@@ -23,7 +25,8 @@ pub(super) fn of(logdir: &Path) -> Option<Document> {
     of_it.find_map(told)
 }
 
-/// What all say that have their logs below `directory`, whether that is there or not.
+/// Returns the status documents of all interchanges whose logs are below `directory`, even if
+/// `directory` was removed.
 pub(super) fn below(directory: &Path) -> Vec<Document> {
     let (found, _) = search::below(survey().found, directory, false);
     found.into_iter().filter_map(told).collect()
@@ -36,12 +39,12 @@ fn told(found: Found) -> Option<Document> {
     }
 }
 
-/// Whether its first blocks have hardly had the time to begin.
+/// Whether the interchange's first blocks have hardly had time to begin.
 pub(super) fn is_early(document: &Document) -> bool {
     document.interchange.uptime_s < BLOCKS_BEGIN_WITHIN_S
 }
 
-/// What its answer is worth telling.
+/// Reports what is noteworthy in a status document.
 pub(super) fn findings(document: &Document) -> Vec<Finding> {
     let about = &document.interchange;
     let queued = counted(document.queue.tasks as u64, "task");

@@ -1,48 +1,48 @@
-//! Blocks that were offered to a provider and not taken, by what parsl.log says of them.
+//! Blocks that were offered to a provider and not accepted, according to parsl.log.
 
 use super::log::{Level, Line, Log};
 use super::parsl_log::{BAD_STATE, CLEANUP};
 use crate::shared::finding::Finding;
 use crate::shared::words::counted;
 
-/// Parsl tries the next block at once, and tells of this one at each look at its status, and where
-/// it gives up; with Condor nothing else tells why.
+/// Parsl logs this at each check of the block's status, and when it gives up on the executor.
+/// Meanwhile Parsl submits the next block. With Condor, no other line gives the reason.
 pub(super) const FAILED_TO_START: &str = "Failed to start block ";
 pub(super) const SUBMITTING: &str = "Submitting to provider with job_name parsl.";
 pub(super) const LAUNCHED: &str = "Launched block ";
-/// Before the sentence of a submit command that failed, or that was not understood.
+/// Beginnings of messages about a submit command that failed, or whose output was not understood.
 const HEADS: [&str; 2] = ["Submit command failed", "Could not read job ID from submit"];
-/// Parsl's sentences for a submission that failed; the batch system's words stand in the line or
-/// below it.
+/// Parsl's sentences for a failed submission. The batch system's message is in the same line or
+/// below.
 const SENTENCES: [&str; 8] = [
-    // slurm, lsf, grid_engine.
+    // Providers slurm, lsf and grid_engine.
     "Retcode:",
-    // pbspro.
+    // Provider pbspro.
     "Submit command '",
-    // torque.
+    // Provider torque.
     "' failed with return code ",
-    // cobalt.
+    // Provider cobalt.
     "Submission of command to scale_out failed",
-    // condor, and each where it ends in a bad state.
+    // Provider condor; any provider if Parsl reports a bad state.
     FAILED_TO_START,
     "Unable to scale out ",
     "Cannot launch job ",
-    // Before 2023.
+    // All providers before 2023.
     "Scaling out failed: ",
 ];
-/// What Parsl's providers submit with.
+/// Commands by which Parsl's providers submit blocks.
 const COMMANDS: [&str; 4] = ["sbatch", "qsub", "bsub", "condor_submit"];
-/// How each provider tells with what its command ended, if it was not found.
+/// How the providers report the exit status of a command that the shell did not find.
 const STATUSES: [&str; 4] = [
     "Retcode:127",
     "Return code: 127",
     "return code 127",
     "recode=127",
 ];
-/// The loader ends with that status, too.
+/// The dynamic loader also ends with status 127.
 const LOADER: &str = "error while loading shared libraries";
 
-/// Whether a line of parsl.log is about a submission that failed.
+/// Whether a line of parsl.log is about a failed submission.
 pub(super) fn is_known(line: &Line) -> bool {
     SENTENCES.iter().any(|mark| line.has(mark))
         || HEADS
@@ -93,7 +93,7 @@ pub(super) fn finding(log: &Log) -> Option<Finding> {
     })
 }
 
-/// What was said at the submission of the last one, and what to do about it.
+/// Adds the message of the last failed submission, and what to do about it.
 fn with_words(finding: Finding, log: &Log, last: &Line) -> Finding {
     let mark = SENTENCES.iter().find(|mark| last.has(mark));
     let remedy = match is_missing(last) {
@@ -116,8 +116,8 @@ fn with_words(finding: Finding, log: &Log, last: &Line) -> Finding {
     }
 }
 
-/// The shell did not find the command: other things are not found, too, of which batch systems
-/// tell in the same words.
+/// Whether the shell did not find the submit command. Batch systems report other missing things in
+/// the same words.
 fn is_missing(line: &Line) -> bool {
     let texts = || std::iter::once(&line.coded.message).chain(&line.more);
     let by_status = |text: &String| STATUSES.iter().any(|status| says_status(text, status));
@@ -130,8 +130,8 @@ fn says_status(text: &str, status: &str) -> bool {
     rests.any(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
-/// `sh: 1: qsub: not found`, `bash: line 1: qsub: command not found`, `zsh: command not found:
-/// qsub`.
+/// Whether a shell reports a submit command as missing: `sh: 1: qsub: not found`, `bash: line 1:
+/// qsub: command not found`, `zsh: command not found: qsub`.
 fn says_missing(text: &str) -> bool {
     COMMANDS.iter().any(|command| {
         let forms = [
@@ -149,8 +149,8 @@ fn says_missing(text: &str) -> bool {
     })
 }
 
-/// Blocks that were offered and are not told to be launched, though Parsl went on to the next or
-/// ended. The last one may be on its way.
+/// Returns the lines that offer a block for which no launch was logged, although Parsl went on to
+/// the next block or cleaned up. The last offer may still be in progress.
 fn untaken(log: &Log) -> Vec<&Line> {
     let mut untaken: Vec<(&Line, String)> = Vec::new();
     let mut open = None;
@@ -173,6 +173,7 @@ fn untaken(log: &Log) -> Vec<&Line> {
     lines.filter(|line| Some(line.number) != open).collect()
 }
 
+/// Returns the block and the job id if the message reports a launched block of executor `label`:
 /// `[Scaling executor LABEL] Launched block 0 with job ID 17`; from 2023 on `Launched block 0 on
 /// executor LABEL with job ID 17`; before, `Launched block 0->17`.
 pub(super) fn launched(message: &str, label: &str) -> Option<(String, String)> {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn each_provider_tells_of_a_failed_submission() {
+    fn failed_submissions_of_each_provider_are_found() {
         let told = [
             record(
                 "ERROR",
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_status_of_a_block_tells_is_told_once_of_each() {
+    fn a_block_that_failed_to_start_is_counted_once() {
         let status = |block: u32, state: &str| {
             let told = format!(
                 "Rewriting job {block} from status {state} (Failed to start block {block}: Unable \
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_was_offered_and_not_taken_is_told() {
+    fn a_block_without_a_launch_is_reported() {
         let offer = |block: u32| {
             let told = format!("[Scaling executor a.b] {SUBMITTING}a.b.block-{block}");
             record("DEBUG", &told)

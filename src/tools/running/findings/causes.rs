@@ -1,13 +1,13 @@
-//! Causes that more than one finding names.
+//! Causes that several findings name.
 
 use status::document::Document;
 
 use crate::shared::words::{command, some};
 
-/// Where blocks and managers have written how it goes, and the command that reads it: a sentence.
+/// Returns a sentence that names the files of blocks and managers, and the command that reads them.
 pub(super) fn look_at_files(document: &Document) -> String {
     let logdir = document.interchange.logdir_path();
-    // Into which Parsl puts the directories of its executors' logs.
+    // Parsl puts the log directories of a run's executors into this directory.
     let run_dir = logdir.parent().unwrap_or(&logdir);
     let doctor = command("htex-interchange doctor", run_dir);
     if document.process.log_moved_to.is_some() {
@@ -24,13 +24,13 @@ pub(super) fn look_at_files(document: &Document) -> String {
     )
 }
 
-/// The command that asks this very interchange, with `flag`.
+/// Returns the command that queries this interchange, with `flag`.
 pub(super) fn status_of(document: &Document, flag: &str) -> String {
     let words = format!("htex-interchange status {flag}");
     command(&words, &document.interchange.logdir_path())
 }
 
-/// By whom the submit process is stopped, and how it goes on; None if it is not.
+/// Returns why the submit process is stopped, and how to continue it; None if it is not stopped.
 pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
     let about = &document.interchange;
     let pid = about.submit_pid?;
@@ -44,7 +44,7 @@ pub(super) fn stopped_submit_process(document: &Document) -> Option<String> {
     }
 }
 
-/// Who knocks, but does not get in.
+/// Describes peers that connect to the worker port and are refused.
 pub(super) fn wrong_keys(document: &Document) -> String {
     let port = &document.worker_port;
     let mut told = String::new();

@@ -1,4 +1,4 @@
-//! What shows a finding: fields of the document, by their names and values in `status --json`.
+//! Evidence of findings: fields of the document, with their names and values in `status --json`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,11 +6,11 @@ use serde_json::Value;
 use crate::shared::words::plain;
 use status::document::{Document, Manager};
 
-/// Of several managers, so many are shown.
+/// Maximum number of managers that are shown as evidence.
 const SHOWN: usize = 3;
 
-/// `queue.tasks=5, managers=2`: fields of `$of`, behind `$name` if there is one. Names and values
-/// cannot differ from those of the document, as both are made of the same tokens.
+/// Formats fields of `$of`: `queue.tasks=5, managers=2`. The same tokens make the name and the
+/// value, so that neither can differ from the document's.
 macro_rules! fields {
     ($of:expr => $($($part:ident).+),+ $(,)?) => {
         [$($crate::running::findings::evidence::field(
@@ -22,12 +22,12 @@ macro_rules! fields {
 }
 pub(super) use fields;
 
-/// A list by its length, since its elements would fill the screen.
+/// Formats a field. A list is shown by its length, since its elements would fill the screen.
 pub(super) fn field(name: &str, value: &impl Serialize) -> String {
     let value = match serde_json::to_value(value) {
         Ok(Value::Array(list)) if list.is_empty() => "[]".to_owned(),
         Ok(Value::Array(list)) => format!("[{} of them]", list.len()),
-        // Ages and rates, of which more would be noise.
+        // Fractional numbers are ages and rates, for which one decimal is enough.
         Ok(Value::Number(number)) if number.is_f64() => {
             format!("{:.1}", number.as_f64().unwrap_or_default())
         }
@@ -37,8 +37,8 @@ pub(super) fn field(name: &str, value: &impl Serialize) -> String {
     format!("{name}={value}")
 }
 
-/// `managers[3].held=true`: each of `concerned` by its place in the document, and what `shown`
-/// says of it there.
+/// Formats fields of each manager in `concerned`, as returned by `shown`, with the manager's place
+/// in the document: `managers[3].held=true`.
 pub(super) fn of_each(
     document: &Document,
     concerned: &[&Manager],

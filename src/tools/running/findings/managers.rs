@@ -1,4 +1,4 @@
-//! What is wrong with managers, and what was lost with them.
+//! Findings about managers, and about what was lost with them.
 
 use super::causes::look_at_files;
 use super::evidence::{fields, of_each};
@@ -8,17 +8,17 @@ use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{command, count, duration, plain, some};
 use status::document::{Document, Manager, ManagerState};
 
-/// A manager that was silent for this share of the threshold has missed several heartbeats.
+/// Share of the threshold after which a silent manager has missed several heartbeats.
 const SILENT_SHARE: f64 = 0.5;
-/// What was lost longer ago is history.
+/// Losses older than this many seconds are only a note.
 const RECENT_S: f64 = 600.0;
-/// A task that is in hand for so many times as long as the longest that was done …
+/// A task is slow if it takes this many times as long as the longest finished task, and `SLOW_S`.
 const SLOW_TIMES: f64 = 10.0;
-/// … and at least for this long is worth a word, …
+/// Minimum age of a slow task, in seconds.
 const SLOW_S: f64 = 60.0;
-/// … and for this long may be one that hangs.
+/// Age in seconds from which on a slow task may be one that hangs.
 const HANGS_S: f64 = 600.0;
-/// So many of those that are concerned are named.
+/// Maximum number of managers that a finding names.
 const NAMED: usize = 3;
 
 pub(super) fn of_managers(document: &Document, counts: &ManagerCounts<'_>) -> Vec<Finding> {
@@ -110,7 +110,7 @@ fn silent(document: &Document) -> Option<Finding> {
 }
 
 fn suspect(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
-    // If nobody else is there, that was said.
+    // If all managers are suspect and tasks wait, another finding says so.
     if counts.count(ManagerState::Suspect) == counts.managers && document.queue.tasks > 0 {
         return None;
     }
@@ -230,7 +230,7 @@ fn in_doubt(document: &Document) -> Option<Finding> {
     })
 }
 
-/// It takes whatever waits, and spoils it.
+/// Reports managers that fail every task. Such a manager takes one waiting task after another.
 fn failing(document: &Document) -> Option<Finding> {
     let is_failing = |manager: &&Manager| manager.failing.is_some();
     let failing: Vec<&Manager> = document.managers.iter().filter(is_failing).collect();
@@ -282,7 +282,8 @@ fn failing(document: &Document) -> Option<Finding> {
     })
 }
 
-/// Where Parsl's check is off, that is no fault, but may explain one.
+/// Reports managers with other versions. If Parsl's check is off, this is no error, but may explain
+/// one.
 fn other_versions(document: &Document) -> Option<Finding> {
     let about = &document.interchange;
     let python = |version: &str| {
@@ -413,12 +414,12 @@ fn lost(document: &Document) -> Option<Finding> {
     )
 }
 
-/// One that hangs keeps its worker for ever, and no manager is lost for it.
+/// Reports a task that may hang. Such a task occupies its worker for ever, and no manager is lost.
 pub(super) fn of_slow_tasks(document: &Document) -> Option<Finding> {
     let usual = document.totals.in_flight_longest_s;
     let bound = SLOW_S.max(usual * SLOW_TIMES);
     let is_slow = |manager: &&Manager| manager.oldest_task_s.is_some_and(|age| age >= bound);
-    // Without anything to compare with, a long task is just a long task.
+    // Without finished tasks there is no usual duration to compare with.
     if document.totals.tasks_done == 0 {
         return None;
     }
@@ -470,7 +471,7 @@ fn named(managers: &[&Manager]) -> String {
     names.join(", ")
 }
 
-/// `1a2b3c4d on node17`.
+/// Names a manager: `1a2b3c4d on node17`.
 fn place(manager: &Manager) -> String {
     format!("{} on {}", plain(&manager.id), plain(&manager.host))
 }

@@ -1,5 +1,5 @@
-//! Tasks that ask for something of their manager: those that fit none, and the manager that is
-//! reserved for one.
+//! Findings about tasks with requirements on their manager: tasks that fit no manager, and the
+//! manager that is reserved for a task.
 
 use super::causes::status_of;
 use super::evidence::{field, fields};
@@ -8,15 +8,15 @@ use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{count, duration, plain, some};
 use status::document::{Document, Lack, Manager, State, Unmet};
 
-/// Of what fits nowhere, so many kinds are told one by one.
+/// Maximum number of kinds of unmet requirements that are listed one by one.
 const KINDS_SHOWN: usize = 3;
 
-/// Tasks that no manager which is here can hold, whatever else it does.
+/// Reports tasks that no registered manager can ever hold.
 pub(crate) fn fits_nowhere(document: &Document) -> Option<Finding> {
     if document.state == State::Leaving {
         return None;
     }
-    // That nobody gets tasks is said elsewhere, and is no matter of what is asked for.
+    // If no manager takes tasks at all, another finding says so, whatever the tasks require.
     let unmet = document.queue.unmet.iter();
     let mut unmet: Vec<&Unmet> = unmet.filter(|it| it.lack != Lack::Managers).collect();
     unmet.sort_by_key(|unmet| std::cmp::Reverse(unmet.tasks));
@@ -52,7 +52,7 @@ pub(crate) fn fits_nowhere(document: &Document) -> Option<Finding> {
     (!unmet.is_empty()).then(|| finding().remedy(remedies(document, &unmet)))
 }
 
-/// `12 tasks need 8 slots on one manager; the largest has 4.`
+/// Describes one kind: `12 tasks need 8 slots on one manager; the largest has 4.`
 fn lacking(unmet: &Unmet) -> String {
     let (need, them) = match unmet.tasks {
         1 => ("needs", "it"),
@@ -82,7 +82,7 @@ fn lacking(unmet: &Unmet) -> String {
     }
 }
 
-/// `queue.unmet[0].tasks=12, queue.unmet[0].lack="slots"`.
+/// Formats the kinds as evidence: `queue.unmet[0].tasks=12, queue.unmet[0].lack="slots"`.
 fn kinds(document: &Document, shown: &[&Unmet]) -> String {
     let kinds = document.queue.unmet.iter().enumerate();
     let kinds = kinds.filter(|(_, kind)| shown.iter().any(|it| std::ptr::eq(*it, *kind)));
@@ -95,7 +95,7 @@ fn kinds(document: &Document, shown: &[&Unmet]) -> String {
     told.fold(queue, |text, kind| text + ", " + &kind)
 }
 
-/// What to do, once for each thing that lacks.
+/// Returns what to do, once for each kind of lack.
 fn remedies(document: &Document, unmet: &[&Unmet]) -> String {
     let lacks = |name: &str| unmet.iter().any(|unmet| unmet.lack.name() == name);
     let mut told = vec![
@@ -129,7 +129,8 @@ fn remedies(document: &Document, unmet: &[&Unmet]) -> String {
     told.join(" ")
 }
 
-/// As promised, and yet a manager with room that gets nothing is worth a word.
+/// Reports the reserved manager. A reservation is intended, but a manager that has room and gets no
+/// tasks needs an explanation.
 pub(super) fn reserved(document: &Document) -> Option<Finding> {
     let reservation = document.reservation.as_ref()?;
     let is_it = |manager: &&Manager| manager.id == reservation.manager;

@@ -1,4 +1,5 @@
-//! What only tells of a run, and does not do it as it was asked to: metrics, events, the log.
+//! Findings about services that only report about a run and do not work as requested: metrics,
+//! events, the log.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use crate::shared::words::{command, plain, some};
 use status::document::Document;
 use status::side_service::SideService;
 
-/// Why it was begun without one of them, where it was.
+/// Text of the log line that says why the interchange started without a service.
 const GOES_ON: &str = "Continuing without";
 const DELETED: &str = " (deleted)";
 
@@ -76,7 +77,7 @@ fn events(document: &Document) -> Option<Finding> {
     })
 }
 
-/// Where the file of events is, or should be.
+/// Returns the directory where the file of events is or should be.
 fn events_place(document: &Document) -> PathBuf {
     let logdir = document.interchange.logdir_path();
     let Some(events) = &document.event_file else {
@@ -86,7 +87,8 @@ fn events_place(document: &Document) -> PathBuf {
     file.parent().map_or(logdir, Path::to_owned)
 }
 
-/// A file that the document names by text, below a directory whose name may be none.
+/// Returns the path of a file that the document names by text. The log directory's name may not be
+/// valid UTF-8, so its bytes are used for that part.
 fn path_of(file: &str, document: &Document) -> PathBuf {
     let about = &document.interchange;
     match Path::new(file).strip_prefix(&about.logdir) {
@@ -95,7 +97,7 @@ fn path_of(file: &str, document: &Document) -> PathBuf {
     }
 }
 
-/// The line that the start has in the log, where there is one.
+/// Adds evidence: the flag, and the command that shows the line about this service in the log.
 fn shown_at_the_start(
     found: Finding,
     flag: &str,
@@ -152,7 +154,7 @@ fn log_lines(document: &Document) -> Option<Finding> {
     )
     .shown_by(format!("process.log_lines_dropped={dropped}"));
     Some(match document.process.log_moved_to {
-        // Which was said, and is cause enough.
+        // A moved or removed log is the cause, and another finding reports that.
         Some(_) => found,
         None => found.because(format!(
             "{} may be on a slow or full file system, or beyond a quota or ulimit -f ({} tells).",
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_asked_for_is_not_told() {
+    fn working_services_are_not_reported() {
         let mut document = sample::document();
         assert_eq!(told(&document), []);
         document.metrics = service(Some("http://127.0.0.1:9464/metrics"), None);
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_says_why() {
+    fn a_failed_service_is_reported_with_the_reason() {
         let mut document = sample::document();
         document.metrics = service(None, Some("the port is taken"));
         document.event_file = service(None, Some("the disk is full"));
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_removed_is_no_slow_disk() {
+    fn a_removed_log_is_not_reported_as_a_slow_disk() {
         let mut document = sample::document();
         document.process.log_lines_dropped = 7;
         assert!(of_side_services(&document)[0].why.contains("slow or full"));

@@ -1,4 +1,4 @@
-//! What is wrong around the interchange: its ports, its bounds, the hub, what it writes.
+//! Findings about the interchange's surroundings: its ports, its limits, the hub, what it writes.
 
 use super::causes::{stopped_submit_process, wrong_keys};
 use super::evidence::{field, fields};
@@ -7,11 +7,11 @@ use crate::shared::words::{bytes, some};
 use status::document::Document;
 use submit_side::releases::is_after;
 
-/// Of the limit of descriptors, from which on the interchange itself warns.
+/// Share of the limit of descriptors from which on the interchange itself warns.
 const DESCRIPTORS_SHARE: f64 = 0.8;
-/// A hub answers at once, but may be started a little later.
+/// A hub answers at once, but may start a little later than the interchange.
 const HUB_ANSWERS_WITHIN_S: f64 = 5.0;
-/// Results of this size are more than are on their way.
+/// Unsent results of this size are no longer a short delay.
 const UNSENT_BYTES: usize = 64 << 20;
 
 pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
@@ -45,7 +45,7 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
     }
     let knocks = port.keys_refused > 0 || port.handshakes_failed > 0;
     let nobody_came = document.totals.managers_registered == 0;
-    // With tasks that wait for managers it was said already.
+    // If tasks wait and no manager ever registered, another finding reports the refused peers.
     if knocks && !(nobody_came && document.queue.tasks > 0) {
         let severity = match nobody_came {
             true => Severity::Problem,
@@ -83,7 +83,7 @@ pub(super) fn of_the_worker_port(document: &Document) -> Vec<Finding> {
 pub(super) fn of_the_submit_side(document: &Document) -> Vec<Finding> {
     let mut found = Vec::new();
     let pressure = &document.back_pressure;
-    // Where nothing is dispatched for it, that was said.
+    // If this also stops the dispatch of tasks, another finding says so.
     if let Some(stopped) = stopped_submit_process(document).filter(|_| pressure.dispatches) {
         found.push(
             Finding::problem(

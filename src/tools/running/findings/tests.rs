@@ -1,4 +1,4 @@
-//! Each rule, from a document in which it holds, and one in which it just does not.
+//! Tests each rule with a document in which the rule holds, and with one in which it just does not.
 
 mod managers;
 mod placement;
@@ -8,7 +8,7 @@ use crate::running::sample::{document, event, full_manager, manager};
 use crate::shared::finding::{Severity, worst};
 use status::document::{Document, Hub, State};
 
-/// Severity and text of every finding, with its advice.
+/// Returns the severity of every finding, and its text with advice.
 fn told(document: &Document) -> Vec<(Severity, String)> {
     let told = findings(document).into_iter();
     told.map(|finding| {
@@ -21,7 +21,7 @@ fn told(document: &Document) -> Vec<(Severity, String)> {
     .collect()
 }
 
-/// The only finding that has `text`.
+/// Returns the only finding that contains `text`.
 #[track_caller]
 fn one(document: &Document, text: &str) -> (Severity, String) {
     let all = told(document);
@@ -46,7 +46,7 @@ fn waiting(tasks: usize, oldest_s: f64) -> Document {
     document
 }
 
-/// As `waiting`, with two managers that registered, of two blocks.
+/// Like `waiting`, with two registered managers of two blocks.
 fn staffed(tasks: usize, oldest_s: f64) -> Document {
     let mut document = waiting(tasks, oldest_s);
     document.managers = vec![manager("0", "n1"), manager("1", "n2")];
@@ -55,7 +55,7 @@ fn staffed(tasks: usize, oldest_s: f64) -> Document {
 }
 
 #[test]
-fn nobody_has_come() {
+fn no_manager_has_registered() {
     let (severity, text) = one(&waiting(5, 40.0), "has ever registered");
     assert_eq!(severity, Severity::Problem);
     for word in [
@@ -81,7 +81,7 @@ fn nobody_has_come() {
 }
 
 #[test]
-fn what_was_removed_is_not_to_be_looked_at() {
+fn removed_files_are_not_recommended() {
     let nobody = waiting(5, 40.0);
     let mut refused = waiting(5, 40.0);
     refused.worker_port.keys_refused = 1;
@@ -109,7 +109,7 @@ fn what_was_removed_is_not_to_be_looked_at() {
 }
 
 #[test]
-fn those_who_knock_do_not_get_in() {
+fn refused_peers_are_reported() {
     let mut refused = waiting(5, 1.0);
     refused.worker_port.keys_refused = 3;
     let (severity, text) = one(&refused, "has ever registered");
@@ -133,7 +133,7 @@ fn those_who_knock_do_not_get_in() {
 }
 
 #[test]
-fn all_have_gone() {
+fn all_managers_are_gone() {
     let mut gone = waiting(7, 90.0);
     gone.totals.managers_registered = 3;
     gone.totals.managers_lost = 2;
@@ -145,7 +145,7 @@ fn all_have_gone() {
     assert!(text.contains("2 lost (with 5 tasks), 1 drained, the last one 1 min 00 s ago"));
     gone.totals.managers_lost_held = 1;
     one(&gone, "1 lost (with 5 tasks), 1 held and gone, 1 drained");
-    // Scaled in a moment ago: Parsl has its time to scale out.
+    // Parsl has just scaled in, and needs time to scale out again.
     gone.totals.managers_lost_held = 2;
     gone.totals.tasks_lost = 0;
     gone.events = vec![event(3.0, "drained", 0)];
@@ -155,7 +155,7 @@ fn all_have_gone() {
 }
 
 #[test]
-fn all_are_full_and_nothing_is_wrong() {
+fn full_managers_are_no_problem() {
     let mut full = staffed(100, 600.0);
     full.managers = vec![full_manager("0", "n1"), full_manager("1", "n2")];
     full.in_flight = 8;
@@ -196,7 +196,7 @@ fn nobody_takes_tasks() {
 }
 
 #[test]
-fn there_is_room_but_nothing_moves() {
+fn unused_room_is_reported() {
     let mut stuck = staffed(4, 9.0);
     let (severity, text) = one(&stuck, "though there is room for 8");
     assert_eq!(severity, Severity::Problem);
@@ -245,7 +245,7 @@ fn the_submit_process_is_stopped() {
 }
 
 #[test]
-fn the_intake_is_shut() {
+fn a_paused_intake_is_reported() {
     let mut shut = staffed(4, 0.1);
     shut.back_pressure.takes_tasks = false;
     shut.back_pressure.held_bytes = 1 << 30;
@@ -275,7 +275,7 @@ fn descriptors_run_out() {
 }
 
 #[test]
-fn what_is_written_is_dropped() {
+fn dropped_lines_are_reported() {
     let mut dropping = staffed(0, 0.0);
     dropping.process.log_lines_dropped = 7;
     dropping.process.event_lines_dropped = Some(1);
@@ -290,7 +290,7 @@ fn what_is_written_is_dropped() {
 }
 
 #[test]
-fn the_hub_is_deaf() {
+fn the_hub_does_not_answer() {
     let mut document = staffed(0, 0.0);
     let mut hub = Hub {
         address: "127.0.0.1:55055".to_owned(),
@@ -311,7 +311,7 @@ fn the_hub_is_deaf() {
 }
 
 #[test]
-fn it_is_leaving() {
+fn the_interchange_is_about_to_end() {
     let mut leaving = staffed(3, 100.0);
     leaving.state = State::Leaving;
     assert_eq!(one(&leaving, "about to end").0, Severity::Warning);
@@ -319,7 +319,7 @@ fn it_is_leaving() {
 }
 
 #[test]
-fn nothing_is_to_be_done() {
+fn the_interchange_is_idle_or_at_work() {
     assert_eq!(one(&document(), "has given no task yet").0, Severity::Note);
     let mut done = staffed(0, 0.0);
     done.totals.tasks_received = 12;
@@ -373,7 +373,7 @@ fn the_worst_comes_first() {
 }
 
 #[test]
-fn a_peer_cannot_paint_by_its_name() {
+fn control_characters_in_names_are_not_shown() {
     let mut evil = staffed(0, 0.0);
     evil.managers[0].host = "\u{1b}[2J".to_owned();
     evil.managers[0].last_heard_s = 100.0;
@@ -411,14 +411,14 @@ fn a_finding_keeps_its_id_whatever_its_words_and_severity() {
 }
 
 #[test]
-fn a_parsl_newer_than_the_tested_ones_is_told() {
+fn a_parsl_newer_than_the_tested_ones_is_reported() {
     let mut document = document();
     none(&document, "is newer than");
     document.interchange.parsl = Some("2027.01.04".to_owned());
     let (severity, told) = one(&document, "Parsl 2027.01.04 is newer than 2026.10.26");
     assert_eq!(severity, Severity::Note);
     assert!(told.contains("--newer-parsl stock"), "{told}");
-    // Of an older interchange, which does not say what it was tested with.
+    // An older interchange does not report the newest Parsl that it was tested with.
     document.interchange.parsl_newest_tested = None;
     none(&document, "is newer than");
 }

@@ -1,4 +1,4 @@
-//! Why tasks wait.
+//! Findings about why tasks wait.
 
 use super::causes::{look_at_files, status_of, stopped_submit_process, wrong_keys};
 use super::evidence::{fields, of_each};
@@ -8,11 +8,11 @@ use crate::shared::finding::{Finding, Severity};
 use crate::shared::words::{bytes, count, duration, some};
 use status::document::{Document, Manager, ManagerState, State};
 
-/// Blocks of the same machine are there within this time.
+/// Blocks on the same machine register within this time.
 pub(super) const BLOCKS_COME_WITHIN_S: f64 = 20.0;
-/// Managers are held for as long before their block is taken away.
+/// Parsl holds managers for about this long before it cancels their block.
 const HELD_FOR_A_MOMENT_S: f64 = 5.0;
-/// A task for which there is room is gone at once.
+/// A task that fits a manager with room is dispatched within this time.
 const DISPATCHED_WITHIN_S: f64 = 1.0;
 
 pub(super) fn why_nothing_moves(
@@ -33,13 +33,13 @@ pub(super) fn why_nothing_moves(
         (0, _) => Some(all_are_gone(document)),
         _ if counts.room > 0 => room_is_left(document, counts),
         _ if counts.count(ManagerState::Full) > 0 => Some(all_are_full(document, counts)),
-        // What it waits for is said where that is told.
+        // Another finding reports the reserved manager, and what it waits for.
         _ if counts.count(ManagerState::Reserved) > 0 => None,
         _ => Some(nobody_takes_tasks(document, counts)),
     }
 }
 
-/// `5 tasks wait, the oldest for 3 s`.
+/// Describes the queue: `5 tasks wait, the oldest for 3 s`.
 fn queue(document: &Document) -> String {
     let queue = &document.queue;
     let wait = match queue.tasks {
@@ -209,7 +209,7 @@ fn in_state<'a>(document: &'a Document, states: &[ManagerState]) -> Vec<&'a Mana
         .collect()
 }
 
-/// `2 held, 1 draining`.
+/// Lists managers that take no tasks: `2 held, 1 draining`.
 fn unusable(counts: &ManagerCounts<'_>) -> String {
     let states = [
         ManagerState::Held,
@@ -284,7 +284,8 @@ fn what_keeps_it(manager: &Manager) -> String {
     }
 }
 
-/// Tasks pass through the queue on their way; something is wrong only if they stay.
+/// Reports tasks that stay in the queue although managers have room. Tasks that are only passing
+/// through the queue are no problem.
 fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     let moves = document.rates.last_5_s.dispatched > 0.0;
     if moves || oldest_s(document) < DISPATCHED_WITHIN_S {
@@ -326,7 +327,7 @@ fn room_is_left(document: &Document, counts: &ManagerCounts<'_>) -> Option<Findi
     )
 }
 
-/// Whoever asks for something waits beside free slots that are not what it needs.
+/// Reports tasks with requirements, for which the free slots do not fit at the moment.
 fn fits_no_room(document: &Document, counts: &ManagerCounts<'_>) -> Option<Finding> {
     let unmet = document.queue.unmet_tasks();
     (unmet < document.queue.tasks).then(|| {

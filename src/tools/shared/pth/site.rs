@@ -1,4 +1,5 @@
-//! Where a Python reads .pth files: it is asked, as distributions and environments differ.
+//! Where a Python reads .pth files. The Python itself reports this, because distributions and
+//! environments differ.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -14,27 +15,28 @@ use crate::shared::child::ended_within;
 use crate::shared::words::{clipped, plain};
 
 const QUESTION: &str = include_str!("question.py");
-/// A Python starts in 20 ms from a warm disk, and may take long from a network file system.
+/// Time limit for the answer. A Python starts in 20 ms from a warm disk, and may take long from a
+/// network file system.
 const ASKED_FOR: Duration = Duration::from_secs(20);
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 const SAID_COLUMNS_MAX: usize = 100;
 
-/// The answer of `question.py`.
+/// The answer of the script `question.py`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Site {
-    /// 3.11.7.
+    /// The Python's version, for example 3.11.7.
     pub(crate) version: String,
     #[serde(deserialize_with = "path")]
     purelib: PathBuf,
-    /// The user's own packages, if this Python uses them.
+    /// The directory of the user's own packages, if this Python uses them.
     #[serde(deserialize_with = "path_or_none")]
     user: Option<PathBuf>,
-    /// Where it reads .pth files, in the order in which it does.
+    /// The directories in which the Python reads .pth files, in its order.
     #[serde(deserialize_with = "paths")]
     places: Vec<PathBuf>,
 }
 
-/// Why it is not known.
+/// Why Python gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoSite {
     #[error("{} cannot be run: {error}", python.display())]
@@ -48,7 +50,7 @@ pub(crate) enum NoSite {
 impl Site {
     pub(crate) fn of(python: &Path) -> Result<Self, NoSite> {
         let (answer, said) = ask(python)?;
-        // Whatever a sitecustomize prints stands before it.
+        // The answer is the last line: a sitecustomize may print other lines before.
         let document = last_line(&answer).unwrap_or_default();
         serde_json::from_str(document).map_err(|error| {
             let said = last_line(&said).map(|line| clipped(&plain(line), SAID_COLUMNS_MAX));
@@ -59,18 +61,21 @@ impl Site {
         })
     }
 
-    /// Where packages for this Python go. None if it would not read a .pth file there.
+    /// Returns the place for files in this Python's packages. None if Python reads no .pth file
+    /// there.
     pub(crate) fn own(&self) -> Option<Pair> {
         let is_read = self.places.contains(&self.purelib);
         is_read.then(|| Pair::below(&self.purelib))
     }
 
-    /// Where the packages go that a user has for himself. None if it does not use them.
+    /// Returns the place for files in the user's own packages. None if this Python does not use
+    /// them.
     pub(crate) fn of_user(&self) -> Option<Pair> {
         self.user.as_deref().map(Pair::below)
     }
 
-    /// What is done when it starts. The first one counts.
+    /// Returns what this Python starts instead of Parsl's interchange. The first place with files
+    /// counts.
     pub(crate) fn enabled(&self) -> Option<Enabled> {
         self.places
             .iter()
@@ -78,7 +83,7 @@ impl Site {
     }
 }
 
-/// What it writes to standard output and to standard error.
+/// Runs the script. Returns its standard output and its standard error.
 fn ask(python: &Path) -> Result<(String, String), NoSite> {
     let not_run = |error| NoSite::NotRun {
         python: python.to_owned(),

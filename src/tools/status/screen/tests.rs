@@ -1,4 +1,4 @@
-//! What a screen shows, and that it fits.
+//! What a screen shows, and that each line fits.
 
 use super::*;
 use crate::running::sample;
@@ -54,7 +54,7 @@ fn every_line_fits_a_terminal() {
 }
 
 #[test]
-fn a_restart_is_told_with_its_reason() {
+fn a_restart_is_shown_with_its_reason() {
     let mut document = busy();
     assert!(!full(&document, &Paper::piped(), false).contains("Restarted"));
     document.restart = Some(sample::restart(2, 65.0));
@@ -68,7 +68,7 @@ fn a_restart_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_screen_tells_what_there_is() {
+fn a_screen_shows_the_whole_state() {
     let screen = full(&busy(), &Paper::piped(), false);
     for told in [
         "runinfo/003/htex",
@@ -85,7 +85,7 @@ fn a_screen_tells_what_there_is() {
 }
 
 #[test]
-fn what_shows_a_problem_stands_below_it_where_all_is_told() {
+fn evidence_is_below_a_problem_on_the_full_screen() {
     let mut document = busy();
     let shown = |screen: &str| screen.contains("Shown by: ");
     assert!(!shown(&full(&document, &Paper::piped(), false)));
@@ -153,7 +153,7 @@ fn slots_and_reservations_are_shown_where_tasks_ask_for_them() {
 }
 
 #[test]
-fn names_of_peers_cannot_paint_the_screen() {
+fn control_characters_of_peers_are_not_shown_on_the_screen() {
     let mut document = busy();
     document.managers[0].host = "evil\u{1b}[2J".to_owned();
     document.managers[0].block = "\r\n".to_owned();

@@ -1,4 +1,4 @@
-//! What the books hold when another process goes on where one was killed.
+//! The state of the books after a process was killed and another one continues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use super::{Book, Books, Link, Verdict};
 use broker::ManagerView;
 
 impl Books {
-    /// Another process goes on with the tasks that are written down. `addressed`: whose batch was
-    /// begun when the one before was killed. Returns the tasks that had ended and were not
-    /// answered.
+    /// Updates the books for another process that continues with the journaled tasks. `addressed`
+    /// is the manager whose batch was begun when the previous process was killed. Returns the tasks
+    /// that had ended and were not answered.
     pub(crate) fn follow(
         &mut self,
         written: &Written,
@@ -53,7 +53,8 @@ impl Books {
         }
     }
 
-    /// Of affinities, those are remembered that are in somebody's hands.
+    /// Restores the homes of affinities: only those with a task in a manager's hands are
+    /// remembered.
     fn find_homes(&mut self) {
         self.homes.clear();
         let mut placed = BTreeMap::new();
@@ -68,8 +69,8 @@ impl Books {
         self.homes.extend(placed.into_values());
     }
 
-    /// What the other process knows of managers. Of some it had not been told that they left, or
-    /// drain.
+    /// Compares the books with the managers that the new process knows. The new process may not
+    /// know yet that some managers left or are draining.
     pub(crate) fn agree(&mut self, known: &[ManagerView]) -> Verdict {
         for view in known {
             let name = view.id.to_text();
@@ -95,7 +96,7 @@ impl Books {
 }
 
 impl Book {
-    /// It has no connection to another process yet.
+    /// Resets the connection, since the manager has no connection to the new process yet.
     fn begin_again(&mut self, now: Duration, gaps: Duration) {
         self.spoke_by = None;
         self.registered_by = None;

@@ -1,5 +1,5 @@
-//! The second half of a turn: batches that are handed out one by one, as far as connections take
-//! them, and words, which wait where they do not.
+//! The second half of a turn: batches are dispatched one by one, as far as connections accept them.
+//! Other messages wait where a connection does not accept them.
 
 use broker::{BatchRoom, Output, Recipient};
 use protocol::ToManager;
@@ -11,9 +11,9 @@ use super::super::words;
 use super::super::world::{ANY_ROOM, Way, manager_id};
 use super::Host;
 
-/// From so many batches on that it has not taken, a manager gets no more.
+/// A manager that has not taken this many batches gets no more.
 const BATCHES_OWED_MAX: usize = 2;
-/// In one turn, far more than there can be.
+/// A limit that no turn can reach, to detect endless dispatching.
 const BATCHES_MAX: usize = 10_000;
 
 impl Host {
@@ -27,8 +27,8 @@ impl Host {
         self.send_words(network)
     }
 
-    /// Whether something can be handed out is known before, and who gets it stays so until it has
-    /// no room any more, unless that is left to chance.
+    /// Dispatches batches. `can_dispatch` must be right before each. The same manager is chosen
+    /// until it has no room left, unless the choice is random.
     fn dispatch(&mut self, network: &mut Network) -> Verdict {
         let now = self.world.now;
         let mut last: Option<String> = None;
@@ -37,7 +37,7 @@ impl Host {
             self.model.begin_choice();
             let was_possible = self.world.broker.can_dispatch();
             let next = self.world.broker.next_recipient(now);
-            // A user's selector that has not answered in time is passed over just now.
+            // An overdue answer of a user's selector was replaced in this call.
             let may_be_more = self.model.choice == Choice::Asked && !was_possible;
             if was_possible != next.is_some() && !may_be_more {
                 return Err(format!("can dispatch: {was_possible}, next is {next:?}"));
@@ -105,7 +105,7 @@ impl Host {
         Ok(())
     }
 
-    /// Words that wait leave, as far as connections take them.
+    /// Sends waiting messages, as far as connections accept them.
     fn retry_words(&mut self, network: &mut Network) -> Verdict {
         for (name, words) in std::mem::take(&mut self.outboxes) {
             for word in words {
@@ -115,7 +115,7 @@ impl Host {
         Ok(())
     }
 
-    /// The words that the broker wants to be sent.
+    /// Sends the messages that the broker has requested.
     pub(super) fn send_words(&mut self, network: &mut Network) -> Verdict {
         while let Some(output) = self.outputs.pop_front() {
             match output {
@@ -134,7 +134,7 @@ impl Host {
         Ok(())
     }
 
-    /// A word waits where its connection takes nothing, and behind those that wait already.
+    /// Sends a message. It waits if the connection accepts nothing or other messages already wait.
     fn send_word(&mut self, network: &mut Network, to: &str, word: ToManager) -> Verdict {
         let reach = network.reach(to);
         match (reach, self.outboxes.get_mut(to)) {
@@ -147,7 +147,7 @@ impl Host {
         self.answer_word(to, reach != Reach::None)
     }
 
-    /// Whether the transport has a connection to this manager.
+    /// Reports to the broker whether the transport has a connection to this manager.
     fn answer_word(&mut self, name: &str, is_reachable: bool) -> Verdict {
         self.begin_turn();
         let (id, now) = (manager_id(name), self.world.now);
@@ -168,7 +168,7 @@ impl Host {
         )
     }
 
-    /// Who takes something again may get tasks again.
+    /// Ends the clogged state of managers whose connections accept messages again.
     fn unclog(&mut self, network: &Network) -> Verdict {
         for name in std::mem::take(&mut self.clogged) {
             let is_full = network.reach(&name) == Reach::Full || self.outboxes.contains_key(&name);
@@ -190,7 +190,7 @@ impl Host {
     }
 }
 
-/// Batches that a manager has not taken.
+/// Returns how many batches a manager has not taken.
 fn owed(network: &Network, name: &str) -> usize {
     let is_batch = |parcel: &&Parcel| matches!(parcel, Parcel::Batch(_));
     network.untaken(name).filter(is_batch).count()

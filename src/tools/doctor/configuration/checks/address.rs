@@ -1,4 +1,4 @@
-//! Addresses: whether they are this machine's, and whether anybody gets there.
+//! Addresses: whether they belong to this machine, and whether other machines reach them.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,12 +12,13 @@ use submit_side::address::Address;
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 const ADDRESSES_SHOWN: usize = 8;
 
-/// The address that the interchange would listen at; None for all of the machine's.
+/// Returns the address at which the interchange would listen; None for all of the machine's
+/// addresses.
 pub(in crate::doctor) fn listened_at(executor: &Executor) -> Option<Address> {
     executor.named_address()?.parse().ok()
 }
 
-/// `address`, by which managers reach the interchange.
+/// Examines `address`, by which managers reach the interchange.
 pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
     let Some(text) = executor.named_address() else {
         let all = executor.addresses();
@@ -55,7 +56,7 @@ pub(in crate::doctor) fn of_managers(executor: &Executor) -> Vec<Finding> {
     found
 }
 
-/// Monitoring's own address, to which tasks on other machines send by UDP.
+/// Examines monitoring's own address, to which tasks on other machines send by UDP.
 pub(in crate::doctor) fn of_monitoring(executor: &Executor) -> Option<Finding> {
     let text = executor.monitoring_address.as_deref()?;
     let is_named = text.parse().is_ok_and(is_loopback);
@@ -72,7 +73,7 @@ pub(in crate::doctor) fn of_monitoring(executor: &Executor) -> Option<Finding> {
     )
 }
 
-/// The provider's name, and what of it shows that managers run on other machines than this.
+/// Returns the provider's name, and evidence that the provider starts managers on other machines.
 fn other_machines(executor: &Executor) -> Option<(&str, String)> {
     let provider = executor.provider.as_ref()?;
     let name = provider.name();
@@ -83,12 +84,12 @@ fn other_machines(executor: &Executor) -> Option<(&str, String)> {
     (executor.managers_run() == Where::Elsewhere).then_some((name, shown))
 }
 
-/// Of IPv4, also where it is written as one of IPv6.
+/// Whether an address is a loopback address; also recognizes an IPv4 address in IPv6 notation.
 fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// `loopback_address`, by which submit process and interchange meet.
+/// Examines `loopback_address`, by which submit process and interchange connect.
 pub(in crate::doctor) fn loopback(executor: &Executor) -> Result<Address, Box<Finding>> {
     let text = executor.loopback_address.as_deref().unwrap_or("127.0.0.1");
     let address = text.parse::<Address>().map_err(|_| {
@@ -128,7 +129,7 @@ fn no_literal(text: &str) -> Finding {
     .shown_by(format!("address={text:?}"))
 }
 
-/// Nobody can listen at another machine's address.
+/// Reports an address of another machine, at which the interchange cannot listen.
 fn not_here(name: &str, text: &str, address: &Address) -> Option<Finding> {
     let error = try_port(Some(address), 0).err()?;
     if is_link_local(address) && error.kind() == ErrorKind::InvalidInput {
@@ -160,7 +161,7 @@ fn is_link_local(address: &Address) -> bool {
     matches!(address.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
-/// Whether this machine reaches itself by that address: who cannot, is kept off by a firewall.
+/// Reports an address by which this machine cannot connect to itself: a firewall blocks it.
 fn unreachable(text: &str, address: &Address) -> Option<Finding> {
     let listener = try_port(Some(address), 0).ok()?;
     let place: SocketAddr = listener.local_addr().ok()?;
@@ -178,7 +179,7 @@ fn unreachable(text: &str, address: &Address) -> Option<Finding> {
     )
 }
 
-/// Of the addresses that managers would try, none is more than loopback.
+/// Reports that all addresses that managers would try are loopback addresses.
 fn no_network(executor: &Executor, all: &[String]) -> Option<Finding> {
     let is_loopback = |text: &String| {
         let address = text.parse::<Address>();
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_gets_to_a_loopback_address() {
+    fn other_machines_cannot_reach_a_loopback_address() {
         let at = |address: &str, class: &str, nodes: i64| {
             let executor = Executor {
                 address: Some(address.to_owned()),
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_network_has_its_managers_here() {
+    fn without_a_network_managers_must_run_on_this_machine() {
         let told = |class: &str, launcher: &str, nodes, all: &[&str]| {
             let all: Vec<String> = all.iter().map(|&one| one.to_owned()).collect();
             let executor = Executor {

@@ -1,4 +1,4 @@
-//! Whether the system grants what the managers need, and whether there are any.
+//! Whether the system's limits suffice for the managers, and whether Parsl starts any managers.
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -6,19 +6,19 @@ use crate::doctor::configuration::description::{Executor, Where};
 use crate::shared::finding::Finding;
 use submit_side::config::DescriptorBudget;
 
-/// What the interchange has open before the first manager comes: 36 were counted with encryption,
-/// monitoring, metrics and events.
+/// Descriptors that the interchange has open before the first manager connects. Counted with
+/// encryption, monitoring, metrics and events.
 const OPEN_AT_START: usize = 36;
-/// Beside its workers a manager has a few.
+/// Processes of a manager besides its workers.
 const PROCESSES_OF_A_MANAGER: usize = 5;
 
-/// The limit that the interchange raises itself to.
+/// Returns the hard limit of descriptors, to which the interchange raises its own limit.
 pub(in crate::doctor) fn descriptor_limit() -> Option<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     usize::try_from(hard).ok()
 }
 
-/// Each manager takes a descriptor of the interchange.
+/// Reports a lack of descriptors: the interchange needs one for each manager.
 pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Finding> {
     let budget = DescriptorBudget { limit };
     let needed = managers
@@ -51,7 +51,7 @@ pub(in crate::doctor) fn descriptors(managers: usize, limit: usize) -> Option<Fi
     })
 }
 
-/// Workers that run here are processes of this user.
+/// Reports too many processes: workers that run on this machine are processes of this user.
 pub(in crate::doctor) fn processes(executor: &Executor) -> Option<Finding> {
     if executor.managers_run() != Where::Here || rustix::process::geteuid().is_root() {
         return None;
@@ -78,7 +78,8 @@ fn too_many_processes(executor: &Executor, limit: usize) -> Option<Finding> {
     })
 }
 
-/// A manager speaks once a period, and is lost when it is silent for the threshold.
+/// Reports a heartbeat_threshold that is too short for heartbeat_period. A manager sends a
+/// heartbeat once per period, and is lost after silence for the threshold.
 pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
     let (period, threshold) = (executor.heartbeat_period?, executor.heartbeat_threshold?);
     let given = format!("heartbeat_period={period}, heartbeat_threshold={threshold}");
@@ -111,13 +112,13 @@ pub(in crate::doctor) fn heartbeats(executor: &Executor) -> Option<Finding> {
     })
 }
 
-/// Blocks that nobody starts.
+/// Reports that Parsl starts no blocks, or none after the first ones.
 pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
     let provider = executor.provider.as_ref()?;
     let is_scaled = !matches!(executor.strategy.as_deref(), None | Some("none"));
     let is_left = executor.config.is_some() && !is_scaled;
     let starts_some = provider.init_blocks != Some(0);
-    // A strategy that adds none has no use for it.
+    // If the strategy adds no blocks, max_blocks has no effect on the first ones.
     if provider.max_blocks == Some(0) && !(is_left && starts_some) {
         return no_more_blocks(provider.init_blocks?);
     }
@@ -132,7 +133,7 @@ pub(in crate::doctor) fn blocks(executor: &Executor) -> Option<Finding> {
     })
 }
 
-/// Parsl starts the first ones without looking at `max_blocks`.
+/// Reports a `max_blocks` of 0. Parsl starts the first blocks without looking at `max_blocks`.
 fn no_more_blocks(init_blocks: i64) -> Option<Finding> {
     let found = match init_blocks {
         ..0 => return None,
@@ -160,7 +161,8 @@ mod tests {
     #[test]
     fn descriptors_are_enough_scarce_or_too_few() {
         let id = |managers, limit| descriptors(managers, limit).map(|finding| finding.id);
-        // 1,024: 32 are kept back, 972 is where the door shuts, 819 is worth a warning.
+        // With a limit of 1,024, the interchange keeps 32 back, accepts no managers from 972 on,
+        // and warns from 819 on.
         assert_eq!(id(750, 1024), None);
         assert_eq!(id(751, 1024), Some("descriptors-scarce"));
         assert_eq!(id(903, 1024), Some("descriptors-scarce"));
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_starts_blocks() {
+    fn missing_blocks_are_reported() {
         let id = |init, max, strategy: &str| {
             let executor = Executor {
                 config: Some(1),
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_here_are_processes() {
+    fn workers_on_this_machine_count_as_processes() {
         let executor = Executor {
             max_workers_per_node: Some(95.0),
             provider: Some(Provider {

@@ -1,4 +1,4 @@
-//! Encryption: whether it can be had, and whether a directory of keys that is there can be used.
+//! Encryption: whether Python supports it, and whether an existing directory of keys can be used.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -44,7 +44,7 @@ pub(in crate::doctor) fn encryption(executor: &Executor, set_up: &SetUp) -> Vec<
     found
 }
 
-/// A directory that the interchange is told to use.
+/// Examines the directory of certificates that the configuration names.
 fn directory(cert_dir: &Path) -> Option<Finding> {
     let error = match Certificates::load(cert_dir) {
         Ok(certificates) => return unusual(cert_dir, &certificates),
@@ -85,7 +85,7 @@ fn directory(cert_dir: &Path) -> Option<Finding> {
     )
 }
 
-/// It says which file, and why.
+/// Formats the error, which names the file and the reason.
 fn told(error: &CertificateError) -> String {
     format!("The certificates cannot be used: {error}.")
 }

@@ -1,11 +1,12 @@
-//! The commands that blocks are started by: the batch system's, and the launcher's. A run whose
-//! commands are not there starts, and no block ever does.
+//! The commands that start blocks: the batch system's and the launcher's. Without these commands a
+//! run starts, but no block ever does.
 
 use super::program::started;
 use crate::doctor::configuration::description::{Executor, Provider, SetUp};
 use crate::shared::finding::{Finding, Severity};
 
-/// What a provider runs for its blocks. Of those that ask for their state, one is enough.
+/// Commands that a provider runs for its blocks. `asks` are alternatives for querying the state of
+/// blocks, of which one is enough.
 struct BatchSystem {
     submits: &'static str,
     asks: &'static [&'static str],
@@ -24,10 +25,10 @@ const fn batch_system(
     }
 }
 
-/// By the package below `parsl/providers`: what `submit`, `_status` and `cancel` of
-/// `PACKAGE/PACKAGE.py` give to `execute_wait`, read in releases from 2023.02.27 to 2026.10.26.
-/// PBSPro's cancels as Torque's does, Slurm's asks `squeue` where `sacct` does not answer (older
-/// ones at once), and Cobalt's is there until 2024.10.28.
+/// Commands by package below `parsl/providers`: those that `submit`, `_status` and `cancel` of
+/// `PACKAGE/PACKAGE.py` pass to `execute_wait` in releases 2023.02.27 to 2026.10.26. The provider
+/// of PBSPro cancels as that of Torque does. The provider of Slurm calls `squeue` if `sacct` fails;
+/// in older releases, `squeue` alone. The provider of Cobalt exists until 2024.10.28.
 const OF_PROVIDERS: [(&str, BatchSystem); 7] = [
     ("cobalt", batch_system("qsub", &["qstat"], "qdel")),
     (
@@ -44,8 +45,8 @@ const OF_PROVIDERS: [(&str, BatchSystem); 7] = [
     ("torque", batch_system("qsub", &["qstat"], "qdel")),
 ];
 
-/// What those of `parsl/launchers/launchers.py` run inside a block, whatever their `overrides`,
-/// which stand behind it.
+/// Commands that the launchers of `parsl/launchers/launchers.py` run inside a block. A launcher's
+/// `overrides` follow the command and do not change it.
 const OF_LAUNCHERS: [(&str, &str); 7] = [
     ("AprunLauncher", "aprun"),
     ("GnuParallelLauncher", "parallel"),
@@ -56,7 +57,7 @@ const OF_LAUNCHERS: [(&str, &str); 7] = [
     ("SrunMPILauncher", "srun"),
 ];
 
-/// What is missing, and what could not be looked for.
+/// Missing commands, and commands that could not be looked for.
 #[derive(Debug, Default)]
 pub(in crate::doctor) struct Commands {
     pub(in crate::doctor) found: Vec<Finding>,
@@ -129,7 +130,8 @@ impl Commands {
         self.inside_a_block(provider, path, command, &runs, missing);
     }
 
-    /// A block of the local provider has this process's environment; another's cannot be seen.
+    /// Looks for a command that runs inside a block. Only a block of the local provider has this
+    /// process's environment; the environment of other blocks is unknown.
     fn inside_a_block(
         &mut self,
         provider: &Provider,
@@ -157,8 +159,8 @@ impl Commands {
     }
 }
 
-/// Without the first two of its commands blocks cannot be had, or not be told from those that have
-/// ended. Without the last they go on for longer than they are needed.
+/// Reports missing commands of the batch system. Without `submits` and `asks`, Parsl cannot start
+/// blocks, or cannot see which have ended. Without `cancels`, blocks run longer than needed.
 fn missing_of(batch_system: &BatchSystem, provider: &str, path: &str) -> Option<Finding> {
     let BatchSystem {
         submits,
@@ -207,7 +209,8 @@ fn missing_of(batch_system: &BatchSystem, provider: &str, path: &str) -> Option<
     }))
 }
 
-/// What a line of the shell starts, if it is a program by its name.
+/// Returns the program that a line of shell starts; None if the line begins with anything but a
+/// program's name.
 fn first_program(line: &str) -> Option<&str> {
     const OF_THE_SHELL: [&str; 12] = [
         ".", "cd", "command", "eval", "exec", "export", "if", "set", "source", "time", "ulimit",
@@ -218,7 +221,7 @@ fn first_program(line: &str) -> Option<&str> {
     (word.chars().all(is_of_name) && !OF_THE_SHELL.contains(&word)).then_some(word)
 }
 
-/// Evidence that a command is not there.
+/// Formats the evidence that a command was not found.
 pub(super) fn nothing_found(command: &str, path: &str) -> String {
     format!("`command -v {command}` finds nothing with PATH={path}")
 }
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_elsewhere_is_not_looked_for_here() {
+    fn commands_of_other_machines_are_not_examined() {
         let slurm = "parsl.providers.slurm.slurm.SlurmProvider";
         let by_ssh = Provider {
             channel: Some("parsl.channels.ssh.ssh.SSHChannel".to_owned()),
@@ -300,7 +303,7 @@ mod tests {
         let commands = of(by_ssh, &[]);
         assert!(commands.found.is_empty());
         assert_eq!(commands.not_examined.len(), 2, "{commands:?}");
-        // A class of the user's own, whatever it does.
+        // What the user's own class does is unknown.
         let own = of(provider("mine.Provider", "SrunLauncher"), &[]);
         assert!(own.found.is_empty() && !own.not_examined.is_empty());
         let own_launcher = Provider {
@@ -309,7 +312,7 @@ mod tests {
         };
         let commands = of(own_launcher, &[]);
         assert!(commands.found.is_empty() && commands.not_examined.len() == 1);
-        // One that is made of Parsl's does what that does.
+        // A class that derives from Parsl's provider runs the same commands.
         let derived = Provider {
             kinds: Some(vec!["mine.Provider".to_owned(), slurm.to_owned()]),
             ..provider("mine.Provider", "SimpleLauncher")

@@ -1,4 +1,4 @@
-//! Whether the system would run a file that is there.
+//! Checks whether the system would run an existing file.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +13,8 @@ use submit_side::versions::{candidates, interpreter_of};
 
 pub(super) const WHY: &str = "Parsl cannot start its interchange, and parsl.load() raises.";
 const HEAD_BYTES_MAX: u64 = 512;
-/// Of an ELF file: where its machine stands, and those by the names that Rust has for them.
+/// Offset of the machine's number in an ELF file. `MACHINES` has the numbers by the names that Rust
+/// uses for the machines.
 const MACHINE_AT: usize = 18;
 const MACHINES: [(&str, u16); 5] = [
     ("aarch64", 183),
@@ -23,7 +24,8 @@ const MACHINES: [(&str, u16); 5] = [
     ("x86_64", 62),
 ];
 
-/// Why `file`, which has the right bits, is not run all the same: it, or what runs it.
+/// Returns why the system does not run `file` despite its permission bits. The reason is the file
+/// itself or its interpreter.
 pub(super) fn why_not_run(file: &Path, path: &OsStr) -> Option<Finding> {
     kept_off(file).or_else(|| {
         let head = head_of(file)?;
@@ -47,7 +49,7 @@ fn head_of(file: &Path) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// What stands behind `#!`, as the kernel reads it, which takes a carriage return for a part of it.
+/// Returns the text after `#!` as the kernel reads it: a carriage return is a part of the text.
 fn first_line(head: &[u8]) -> Option<String> {
     let line = head
         .strip_prefix(b"#!")?
@@ -60,7 +62,7 @@ fn first_line(head: &[u8]) -> Option<String> {
     )
 }
 
-/// What runs a script may not be there, or not be run itself.
+/// Reports a script whose interpreter is missing or cannot be run.
 fn of_script(file: &Path, line: &str, path: &OsStr) -> Option<Finding> {
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let named = PathBuf::from(words.next()?);
@@ -92,9 +94,9 @@ fn gone(file: &Path, line: &str, what: &str) -> Finding {
     ))
 }
 
-/// A text that does not say what runs it is run by a shell only.
+/// Reports a text without `#!`, which only a shell runs.
 fn without_format(file: &Path, head: &[u8]) -> Option<Finding> {
-    // Kinds of binary files may be known to the kernel.
+    // The kernel may support other formats of binary files.
     let is_text = !head.starts_with(b"\x7fELF") && !head.contains(&0);
     is_text.then(|| {
         let what = "is a text whose first line does not say what runs it";
@@ -103,7 +105,7 @@ fn without_format(file: &Path, head: &[u8]) -> Option<Finding> {
     })
 }
 
-/// `what` is the case with `file`, which the caller shows.
+/// Makes the finding that `file` is not executable because of `what`. The caller adds the evidence.
 pub(super) fn not_executable(file: &Path, what: &str, remedy: impl Into<String>) -> Finding {
     Finding::problem(
         "launch-not-executable",
@@ -143,7 +145,7 @@ fn not_for_us(file: &Path) -> Option<Finding> {
     })
 }
 
-/// An emulator may run it, which cannot be known.
+/// Warns about a program for another machine. An emulator, which is not visible here, may run it.
 fn of_another_machine(file: &Path) -> Option<Finding> {
     let head = head_of(file)?;
     let is = machine_of(&head)?;
@@ -187,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_for_one_machine() {
+    fn a_program_for_another_machine_is_reported() {
         assert_eq!(of_another_machine(&current_exe().unwrap()), None);
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("program");
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_a_script_must_run_itself() {
+    fn the_interpreter_of_a_script_must_be_executable() {
         let place = tempfile::tempdir().unwrap();
         let [script, interpreter] = ["script", "interpreter"].map(|name| place.path().join(name));
         let written = |text: &str| {

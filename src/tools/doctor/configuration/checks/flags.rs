@@ -1,4 +1,4 @@
-//! The interchange's own arguments, as `interchange_launch_cmd` has them.
+//! The interchange's own arguments in `interchange_launch_cmd`.
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -14,7 +14,8 @@ use crate::doctor::configuration::description::{Executor, SetUp};
 use crate::shared::finding::{Finding, Severity};
 use crate::shared::output::in_one_line;
 
-/// What `own`, this program, would make of them, if it is the one that is started.
+/// Reports what is wrong with the arguments if htex-interchange is the program to start. `own` is
+/// the command line of this program.
 pub(in crate::doctor) fn of_interchange(
     executor: &Executor,
     set_up: &SetUp,
@@ -28,7 +29,7 @@ fn arguments_of<'a>(executor: &'a Executor, set_up: &SetUp) -> Option<&'a [Strin
     let (_, arguments) = executor.command()?;
     match interchange(executor, set_up).0 {
         Program::Ours(_) => Some(arguments),
-        // It gets none of them.
+        // None of these programs gets arguments for htex-interchange.
         Program::Enabled(_) | Program::Stock(_) | Program::Unknown(_) | Program::Nobody => None,
     }
 }
@@ -72,7 +73,8 @@ fn events_of(parsed: &ArgMatches) -> Option<&PathBuf> {
     parsed.get_one("events")
 }
 
-/// Without `--strict` a run goes on without what cannot be had.
+/// Returns the severity of a service that cannot start: without `--strict`, the run goes on without
+/// that service.
 fn severity(parsed: &ArgMatches) -> Severity {
     match parsed.try_get_one("strict") {
         Ok(Some(true)) => Severity::Problem,
@@ -80,7 +82,7 @@ fn severity(parsed: &ArgMatches) -> Severity {
     }
 }
 
-/// What becomes of a start that lacks `what`.
+/// Describes the effect on a start that lacks `what`.
 fn without(what: &str, severity: Severity) -> String {
     match severity {
         Severity::Problem => {
@@ -103,7 +105,7 @@ fn wrong(arguments: &[String], reason: &WrongArguments) -> Finding {
 }
 
 fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
-    // A port that the system chooses is free.
+    // Port 0 stands for a free port that the system chooses.
     if address.port() == 0 {
         return None;
     }
@@ -124,7 +126,8 @@ fn metrics(address: SocketAddr, severity: Severity) -> Option<Finding> {
     )
 }
 
-/// A relative one is in the log's directory, or below it; the interchange makes directories.
+/// Reports a file of events that cannot be created. A relative path is below the log's directory.
+/// The interchange creates missing directories.
 fn events(file: &Path, severity: Severity) -> Option<Finding> {
     let directory = file.parent().filter(|_| file.is_absolute())?;
     let there = directory.ancestors().find(|above| above.exists())?;
@@ -151,13 +154,14 @@ fn events(file: &Path, severity: Severity) -> Option<Finding> {
     )
 }
 
-/// Executors of a Config, with its number.
+/// Returns the executors that belong to a Config, with the Config's number.
 fn started_together(set_up: &SetUp) -> impl Iterator<Item = (i64, &Executor)> {
     let executors = set_up.executors.iter();
     executors.filter_map(|executor| Some((executor.config?, executor)))
 }
 
-/// Two executors' events in one file: a relative one is in the log's directory of each.
+/// Reports executors with the same file for their events. Relative paths do not clash, because each
+/// is below its executor's own log directory.
 pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
     let mut by_file: BTreeMap<(i64, PathBuf), Vec<&str>> = BTreeMap::new();
     for (config, executor) in started_together(set_up) {
@@ -192,7 +196,7 @@ pub(in crate::doctor) fn events_twice(set_up: &SetUp, own: &Command) -> Vec<Find
     told.collect()
 }
 
-/// Two executors' metrics at one port.
+/// Reports executors with the same port for their metrics.
 pub(in crate::doctor) fn metrics_twice(set_up: &SetUp, own: &Command) -> Vec<Finding> {
     let mut by_port: BTreeMap<(i64, u16), (Severity, Vec<&str>)> = BTreeMap::new();
     for (config, executor) in started_together(set_up) {
@@ -236,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    /// With the arguments that are looked at, and a tool.
+    /// Returns a command line with the arguments that are examined, and a tool.
     fn own() -> Command {
         let address = |text: &str| {
             text.parse()
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_be_understood() {
+    fn wrong_arguments_are_reported() {
         assert_eq!(ids(""), [""; 0]);
         assert_eq!(ids("--io-threads 2 --max-queued-bytes=5"), [""; 0]);
         for wrong in [
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_would_tell() {
+    fn unusable_metrics_ports_and_events_files_are_reported() {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         assert_eq!(ids(&format!("--metrics {port}")), ["metrics-port"]);
@@ -301,7 +305,7 @@ mod tests {
         let place = place.path().display();
         assert_eq!(ids("--events events.jsonl"), [""; 0]);
         assert_eq!(ids(&format!("--events {place}/events.jsonl")), [""; 0]);
-        // Directories are made.
+        // The interchange creates missing directories.
         assert_eq!(ids(&format!("--events {place}/no/events.jsonl")), [""; 0]);
         assert_eq!(ids("--events sub/events.jsonl"), [""; 0]);
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,4 +1,4 @@
-//! Ports: whether they can be had, and who has them. A port is tried by listening at it for a
+//! Ports: whether they are free, and which process has them. A check listens at a port for a
 //! moment.
 
 use std::io::{self, ErrorKind};
@@ -12,16 +12,16 @@ use crate::shared::finding::Finding;
 use crate::shared::process::command_line;
 use submit_side::address::Address;
 
-/// Tasks, results and commands; and the monitoring hub.
+/// Ports of the submit process for tasks, results and commands. Monitoring's hub needs one more.
 const SUBMIT_PORTS: usize = 3;
 const COMMAND_CHARACTERS_MAX: usize = 120;
 
-/// The port at which managers are awaited.
+/// Examines the port to which managers connect.
 pub(in crate::doctor) fn worker_port(
     executor: &Executor,
     address: Option<&Address>,
 ) -> Vec<Finding> {
-    // Stock takes 0 for "none", as Python does.
+    // Parsl treats 0 as no port, because it tests the number with Python's `if`.
     if let Some(port) = executor.worker_port.filter(|port| *port != 0) {
         return match u16::try_from(port) {
             Ok(port) => fixed(address, port).into_iter().collect(),
@@ -55,7 +55,7 @@ pub(in crate::doctor) fn worker_port(
     .collect()
 }
 
-/// The ports at which the submit process awaits its interchange.
+/// Examines the ports at which the submit process expects its interchange.
 pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: &Address) -> Option<Finding> {
     let name = "interchange_port_range";
     let ends = match executor.interchange_port_range? {
@@ -73,8 +73,9 @@ pub(in crate::doctor) fn submit_ports(executor: &Executor, loopback: &Address) -
     range(name, "submit-ports-exhausted", Some(loopback), ends, wanted)
 }
 
-/// The port at which the submit process awaits what managers tell of their tasks, if it is named:
-/// `MonitoringHub(hub_port=…)` until 2025.06.23, `UDPRadio(port=…)` of the executor since.
+/// Examines the port at which the submit process receives managers' monitoring messages, if the
+/// configuration names the port: with `MonitoringHub(hub_port=…)` until 2025.06.23, with
+/// `UDPRadio(port=…)` of the executor since.
 pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding> {
     let port = executor.monitoring_port.filter(|port| *port != 0)?;
     let Ok(number) = u16::try_from(port) else {
@@ -85,7 +86,7 @@ pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding>
                 .shown_by(format!("port={port}")),
         );
     };
-    // As Parsl's receiver, at every address.
+    // Parsl's receiver also listens at every address.
     let error = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, number)).err()?;
     let finding = match error.kind() == ErrorKind::PermissionDenied {
         true => Finding::problem(
@@ -106,7 +107,7 @@ pub(in crate::doctor) fn monitoring_port(executor: &Executor) -> Option<Finding>
     )
 }
 
-/// Executors of one Config that ask for one and the same port.
+/// Reports executors of one Config that have the same port.
 pub(in crate::doctor) fn twice(executors: &[Executor]) -> Vec<Finding> {
     let fixed = |port: Option<i64>| port.filter(|port| *port != 0);
     let of_managers = clashes(executors, |one, other| {
@@ -146,7 +147,8 @@ fn both(one: &Executor, other: &Executor) -> String {
     format!("Executors {} and {}", one.label(), other.label())
 }
 
-/// For each executor what `clash` says of it and the first beside it.
+/// Returns the findings of `clash` for executors of one Config: for each executor, its first clash
+/// with an earlier one.
 fn clashes<'a>(
     executors: &'a [Executor],
     clash: impl Fn(&Executor, &Executor) -> Option<Finding> + 'a,
@@ -187,12 +189,13 @@ fn fixed(address: Option<&Address>, port: u16) -> Option<Finding> {
             .shown_by(format!("worker_port={port}"))
             .shown_by(format!("listening at it was tried: {error}")),
         ),
-        // The address is examined by itself.
+        // Other errors are about the address, which has its own check.
         _ => None,
     }
 }
 
-/// Whether `wanted` ports from the first on, below the end, are free.
+/// Reports a range with fewer than `wanted` free ports. The range begins with `first` and ends
+/// before `end`.
 fn range(
     name: &str,
     id: &'static str,
@@ -215,7 +218,7 @@ fn range(
         match try_port(address, port) {
             Ok(_) => free += 1,
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
-            // The address, or the system, says no to any port.
+            // The address or the system allows no port at all: the range is not the reason.
             Err(_) => return None,
         }
         if free == wanted {
@@ -238,13 +241,13 @@ fn range(
     )
 }
 
-/// Listens at a port; of all addresses, without one.
+/// Listens at a port of `address`; without an address, at all IPv4 addresses.
 pub(in crate::doctor) fn try_port(address: Option<&Address>, port: u16) -> io::Result<TcpListener> {
     let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     TcpListener::bind(address.map_or(Ok(everywhere), |address| address.at(port))?)
 }
 
-/// Who listens at a port, if this user may know it.
+/// Returns the process that listens at a port, if this user may see that process.
 fn taker(port: u16) -> Option<String> {
     let tables = [procfs::net::tcp(), procfs::net::tcp6()];
     let inode = tables
@@ -261,7 +264,7 @@ fn taker(port: u16) -> Option<String> {
     Some(format!("process {} ({command})", process.pid))
 }
 
-/// The inode of the socket that listens at a port, by the kernel's table of sockets.
+/// Returns the inode of the socket that listens at a port, from the kernel's table of sockets.
 fn inode_of(table: &[TcpNetEntry], port: u16) -> Option<u64> {
     let is_it = |entry: &&TcpNetEntry| {
         entry.local_address.port() == port && entry.state == TcpState::Listen
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_told_with_who_has_it() {
+    fn a_taken_port_is_reported_with_its_process() {
         let holder = try_port(Some(&loopback()), 0).unwrap();
         let port = holder.local_addr().unwrap().port();
         let executor = Executor {
@@ -318,12 +321,12 @@ mod tests {
         assert!(found[0].what.contains(&process), "{found:?}");
         drop(holder);
         assert_eq!(worker_port(&executor, Some(&loopback())), []);
-        // Nor does the trial itself hold it.
+        // The check itself does not keep the port open.
         assert_eq!(worker_port(&executor, Some(&loopback())), []);
     }
 
     #[test]
-    fn a_range_is_large_enough_or_not() {
+    fn a_range_without_enough_free_ports_is_reported() {
         let holder = try_port(Some(&loopback()), 0).unwrap();
         let port = i64::from(holder.local_addr().unwrap().port());
         let given = |ends| Executor {
@@ -351,18 +354,18 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_none_is_no_range() {
+    fn an_explicit_none_is_no_range() {
         let given: Executor = serde_json::from_str(r#"{"interchange_port_range": null}"#).unwrap();
         assert_eq!(
             ids(submit_ports(&given, &loopback())),
             ["port-range-invalid"]
         );
-        // Unlike one that this Parsl does not have.
+        // If this Parsl lacks the attribute, there is no finding.
         assert_eq!(submit_ports(&Executor::default(), &loopback()), None);
     }
 
     #[test]
-    fn a_port_is_for_one_executor() {
+    fn executors_with_the_same_port_are_reported() {
         let with = |port, address: Option<&str>| Executor {
             config: Some(1),
             worker_port: Some(port),
@@ -383,7 +386,7 @@ mod tests {
             let both = [with(5, Some(all)), with(5, Some("a"))];
             assert_eq!(ids(twice(&both)), ["port-twice"], "{all:?}");
         }
-        // Of two Configs in a file, one is started.
+        // A program starts only one of several Configs in a file.
         let of = |config| Executor {
             config,
             monitoring_port: Some(6),

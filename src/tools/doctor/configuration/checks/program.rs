@@ -26,20 +26,20 @@ const POOL: &str = "process_worker_pool.py";
 const SCRIPT_BYTES_MAX: u64 = 64 << 10;
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// Who is started as the interchange.
+/// The program that would be started as the interchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::doctor) enum Program {
-    /// htex-interchange, here.
+    /// htex-interchange, started directly.
     Ours(PathBuf),
-    /// htex-interchange, in place of Parsl's own: the Python that would run that is enabled.
+    /// htex-interchange in place of Parsl's interchange, whose Python is enabled for it.
     Enabled(PathBuf),
     Stock(PathBuf),
-    /// A wrapper, maybe.
+    /// An unknown program, for example a wrapper.
     Unknown(PathBuf),
     Nobody,
 }
 
-/// Finds the program as Python's Popen does, and says what is odd about it.
+/// Finds the program as Python's Popen does, and reports what is unusual about it.
 pub(in crate::doctor) fn interchange(
     executor: &Executor,
     set_up: &SetUp,
@@ -90,7 +90,8 @@ fn unknown(file: &Path) -> Finding {
     .because("It is neither htex-interchange nor Parsl's own, and what it does is not known.")
 }
 
-/// Parsl's own interchange in `file`, unless `python`, which runs it, starts ours in its place.
+/// Returns Parsl's own interchange in `file`; or htex-interchange, if `python`, which runs `file`,
+/// is enabled for it.
 fn parsls_own(file: &Path, python: Option<&Path>, own: &Path) -> (Program, Vec<Finding>) {
     let enabled = python
         .and_then(|python| Site::of(python).ok())
@@ -132,7 +133,8 @@ fn stock(file: &Path, because: &str) -> Finding {
     )
 }
 
-/// Managers that run here need the worker pool on PATH, with the submit side's versions.
+/// Reports a missing or unsuitable worker pool. Managers on this machine need the worker pool on
+/// PATH, with the submit side's versions.
 pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
     if !is_pool_examined(executor) {
         return None;
@@ -159,7 +161,8 @@ pub(in crate::doctor) fn worker_pool(executor: &Executor, set_up: &SetUp) -> Opt
     }
 }
 
-/// False if another environment may be entered before it is started.
+/// Whether the worker pool can be examined. It cannot if another environment may be entered before
+/// the worker pool is started.
 pub(in crate::doctor) fn is_pool_examined(executor: &Executor) -> bool {
     let Some(provider) = &executor.provider else {
         return false;
@@ -178,7 +181,8 @@ fn no_words() -> Finding {
         .shown_by("interchange_launch_cmd=[]")
 }
 
-/// The first that this user may run, as Popen looks for it; otherwise the first that has the bits.
+/// Returns the first file that this user may run, as Popen looks for it; or else the first with an
+/// execute permission for any user.
 fn found(name: &str, path: &str) -> Option<PathBuf> {
     let has_bits = |file: &PathBuf| {
         let metadata = fs::metadata(file);
@@ -187,12 +191,12 @@ fn found(name: &str, path: &str) -> Option<PathBuf> {
     started(name, path).or_else(|| places(name, path).find(has_bits))
 }
 
-/// What this user starts by that name.
+/// Returns the file that this user starts by that name.
 pub(super) fn started(name: &str, path: &str) -> Option<PathBuf> {
     places(name, path).find(|file| access(file, Access::EXEC_OK).is_ok())
 }
 
-/// The files of that name, whoever may run them.
+/// Returns the files of that name, whether or not this user may run them.
 fn places(name: &str, path: &str) -> impl Iterator<Item = PathBuf> {
     let directories = match name.contains('/') {
         true => vec![PathBuf::new()],
@@ -227,13 +231,13 @@ fn not_found(name: &str, path: &str) -> Finding {
         .shown_by(nothing_found(name, path))
 }
 
-/// As Globus Compute starts it, in the end.
+/// Whether this is the command by which Globus Compute finally starts Parsl's interchange.
 fn is_stock_module(file: &Path, arguments: &[String]) -> bool {
     let name = file.file_name().unwrap_or_default();
     name.as_bytes().starts_with(b"python") && arguments == ["-m", STOCK_MODULE]
 }
 
-/// Parsl's script, by whatever name.
+/// Whether the file is Parsl's script, whatever its name.
 fn is_stock(file: &Path) -> bool {
     let mut text = Vec::new();
     let read = File::open(file).and_then(|file| file.take(SCRIPT_BYTES_MAX).read_to_end(&mut text));
@@ -286,7 +290,8 @@ mod tests {
             one("tool"),
             (Program::Nobody, vec!["launch-not-executable"])
         );
-        // Wherever on PATH it is, and not if a later one may be run.
+        // The file that cannot be run is reported at any place on PATH, unless a later file can be
+        // run.
         let empty = tempfile::tempdir().unwrap();
         let later = format!("{}:{path}", empty.path().display());
         let told = started_by(Words::One("tool".to_owned()), &later);

@@ -1,16 +1,16 @@
-//! The run directory's name, as Parsl puts it into commands of a shell.
+//! The run directory's name, which Parsl inserts into shell commands.
 
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::doctor::configuration::description::Executor;
 use crate::shared::finding::Finding;
 
-/// What a shell does not take as it stands, nor `str.format`, which the managers' command goes
-/// through twice.
+/// Characters that a shell does not take literally, or that `str.format` interprets. The managers'
+/// command passes through `str.format` twice.
 const SPECIAL: &[u8] = b" \t\n'\"`$&;|<>()\\{}";
 
-/// Every provider of Parsl writes the path of a block's script, and every manager's command those
-/// of its logs and keys, without quotes.
+/// Reports special characters in `run_dir`. Parsl's providers write the path of a block's script
+/// without quotes, and so do managers' commands the paths of their logs and keys.
 pub(in crate::doctor) fn name(executor: &Executor) -> Option<Finding> {
     let run_dir = executor.run_dir.as_deref()?;
     let shown = format!("run_dir={run_dir:?}");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_takes_it_as_it_stands() {
+    fn characters_special_to_a_shell_are_reported() {
         let local = "parsl.providers.local.local.LocalProvider";
         for plain in [
             "runinfo",
@@ -75,7 +75,7 @@ mod tests {
         for special in ["/my runs", "/it's", "/a$b", "/(1)", "/{a}", "", "/a\nb"] {
             assert_eq!(id(special, local), Some("run-dir-name"), "{special}");
         }
-        // Another provider may quote it.
+        // A provider that is not Parsl's may quote the path.
         assert_eq!(id("/my runs", "site.Provider"), None);
     }
 }

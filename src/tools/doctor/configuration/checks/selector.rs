@@ -1,5 +1,5 @@
-//! The manager selector: Parsl's two and those of our package are built in, any other is run by the
-//! submit side's Python.
+//! The manager selector. Parsl's two selectors and those of the package htex_interchange are built
+//! in. The submit side's Python runs any other.
 
 use crate::doctor::configuration::description::Selector;
 use crate::shared::finding::Finding;

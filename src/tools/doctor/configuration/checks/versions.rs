@@ -1,5 +1,5 @@
-//! The releases of Parsl and Python: the submit side's, the managers', and what the interchange
-//! would take for the submit side's.
+//! The releases of Parsl and Python: the submit side's, the managers', and those that the
+//! interchange would assume for the submit side.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::shared::words::shell_word;
 use submit_side::releases::{self, NEWEST_TESTED, OLDEST_TESTED, Standing};
 use submit_side::versions::{self, Hints, PythonVersion, SubmitVersions};
 
-/// Whether that Parsl is one that is served.
+/// Reports a release of Parsl that is not served or not tested.
 pub(in crate::doctor) fn window(parsl: &str) -> Option<Finding> {
     let finding = match releases::standing(parsl) {
         Standing::Tested => return None,
@@ -40,8 +40,8 @@ pub(in crate::doctor) fn window(parsl: &str) -> Option<Finding> {
     Some(finding)
 }
 
-/// What an interchange of ours at `program`, started with `arguments`, would take for the submit
-/// side's versions, against what they are.
+/// Reports wrong versions that htex-interchange at `program`, started with `arguments`, would
+/// assume for the submit side.
 pub(in crate::doctor) fn found_by_interchange(
     set_up: &SetUp,
     program: &Path,
@@ -78,7 +78,7 @@ pub(in crate::doctor) fn found_by_interchange(
     })
 }
 
-/// `--flag value` and `--flag=value`.
+/// Returns the value of a flag, written as `--flag value` or `--flag=value`.
 fn flag_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -95,7 +95,8 @@ fn flag_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
     None
 }
 
-/// Managers that run here, in the environment that the submit process has.
+/// Reports wrong versions of managers that run on this machine, in the submit process's
+/// environment.
 pub(in crate::doctor) fn of_worker_pool(set_up: &SetUp, pool: &Path) -> Option<Finding> {
     let found = versions::of_script(pool, OsStr::new(&set_up.path));
     let wrong = differences(set_up, &found);
@@ -143,7 +144,7 @@ fn differences(set_up: &SetUp, found: &SubmitVersions) -> Vec<String> {
     wrong
 }
 
-/// A `worker_init` may bring managers anywhere.
+/// Notes that `worker_init` may give managers another environment.
 pub(in crate::doctor) fn worker_init(executor: &Executor, set_up: &SetUp) -> Option<Finding> {
     let provider = executor.provider.as_ref()?;
     let init = provider.worker_init.as_deref()?;

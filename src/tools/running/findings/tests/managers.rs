@@ -1,4 +1,4 @@
-//! Of managers, and of what was lost with them.
+//! Tests of findings about managers and their losses.
 
 use super::*;
 
@@ -92,7 +92,7 @@ fn a_manager_fails_everything() {
 }
 
 #[test]
-fn a_manager_does_not_take_what_it_was_sent() {
+fn a_manager_does_not_read_its_tasks() {
     let mut document = staffed(5, 40.0);
     none(&document, "take the tasks that were sent");
     document.managers[0].clogged = true;
@@ -104,12 +104,12 @@ fn a_manager_does_not_take_what_it_was_sent() {
     assert!(text.contains("until it does"), "{text}");
     document.managers[1].clogged = true;
     one(&document, "2 managers do not take the tasks that were sent");
-    // There is no room on them, and that tasks wait is no fault of ours.
+    // Clogged managers have no room, so that waiting tasks are no error of the interchange.
     none(&document, "fault of the interchange");
 }
 
 #[test]
-fn something_was_lost() {
+fn losses_are_reported() {
     let mut lost = staffed(0, 0.0);
     lost.totals.managers_lost = 1;
     lost.totals.tasks_lost = 3;
@@ -132,7 +132,7 @@ fn something_was_lost() {
 }
 
 #[test]
-fn what_parsl_takes_away_is_not_missed() {
+fn managers_that_parsl_removes_are_no_losses() {
     let mut ended = staffed(0, 0.0);
     ended.totals.tasks_received = 6;
     for manager in &mut ended.managers {
@@ -179,11 +179,11 @@ fn a_task_hangs() {
         text.contains("1 h 06 min, and no other one took more than 30 s"),
         "{text}"
     );
-    // For a while it may just be a longer one.
+    // Below the limit the task may just be a long one.
     slow.managers[0].oldest_task_s = Some(599.0);
     assert_eq!(one(&slow, "Task 17").0, Severity::Note);
     slow.managers[0].oldest_task_s = Some(4000.0);
-    // Where tasks take so long, that is how they are.
+    // If other tasks took this long, the task is not slow.
     slow.totals.in_flight_longest_s = 401.0;
     none(&slow, "Task 17");
 }

@@ -1,4 +1,4 @@
-//! What is said of tasks that ask for something of their manager.
+//! Tests of findings about tasks with requirements on their manager.
 
 use super::{none, one, staffed};
 use crate::running::sample::full_manager;
@@ -6,7 +6,7 @@ use crate::shared::finding::Severity;
 use status::document::{Lack, Reservation, State, Unmet};
 
 #[test]
-fn what_asks_for_something_may_wait_beside_room() {
+fn tasks_with_requirements_may_wait_although_there_is_room() {
     let mut asking = staffed(4, 9.0);
     asking.queue.asking = 3;
     one(&asking, "a fault of the interchange itself");
@@ -21,7 +21,7 @@ fn what_asks_for_something_may_wait_beside_room() {
     assert!(text.contains("room for 8 more tasks of one slot"), "{text}");
     asking.queue.unmet = vec![unmet(4, Lack::Node)];
     none(&asking, "is free on none of them now");
-    // A manager that is reserved has no room for a task that asks for nothing.
+    // A reserved manager has no room for a task without requirements.
     let mut reserved = staffed(4, 9.0);
     reserved.managers[0].reserved = true;
     reserved.managers[1] = full_manager("1", "n2");
@@ -51,7 +51,7 @@ fn a_manager_full_of_wide_tasks_is_full() {
 }
 
 #[test]
-fn what_fits_no_manager_is_told_with_what_lacks() {
+fn tasks_that_fit_no_manager_are_reported_with_the_lack() {
     let mut document = staffed(12, 19.0);
     document.queue.asking = 12;
     none(&document, "need");
@@ -117,7 +117,7 @@ fn each_lack_has_its_words_and_its_remedy() {
 }
 
 #[test]
-fn of_many_kinds_those_of_most_tasks_are_told() {
+fn kinds_with_most_tasks_are_listed() {
     let mut document = staffed(100, 5.0);
     let kinds = [5, 2, 9, 1, 7].map(|tasks| unmet(tasks, SLOTS));
     document.queue.unmet = kinds.to_vec();
@@ -130,7 +130,7 @@ fn of_many_kinds_those_of_most_tasks_are_told() {
 }
 
 #[test]
-fn a_reservation_is_told() {
+fn a_reservation_is_reported() {
     let mut document = staffed(12, 9.0);
     document.managers[1].reserved = true;
     let mut reservation = Reservation {
