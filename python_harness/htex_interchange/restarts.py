@@ -25,7 +25,7 @@ from htex_interchange.books import (
 )
 from htex_interchange.errors import ResultLost
 
-# parsl.log contains what is logged to loggers below "parsl".
+# Loggers below "parsl" write to parsl.log.
 logger = logging.getLogger("parsl.htex_interchange")
 
 # Seconds after which results in doubt may be declared lost even though other results keep arriving.

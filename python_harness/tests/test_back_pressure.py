@@ -78,7 +78,7 @@ def test_five_times_the_bound(bounded_side, connect, encrypted, measured):
     assert peak < BOUND_BYTES + BESIDE_THE_BOUND_BYTES
 
 
-def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
+def test_cpu_stays_idle_while_intake_is_paused(bounded_side, connect):
     """The interchange does not poll a task channel that it has paused: it does not spin, and
     everything else continues."""
     side = bounded_side(1_000_000)
@@ -94,7 +94,7 @@ def test_at_rest_while_tasks_are_kept_out(bounded_side, connect):
     assert usage.cpu_seconds_fine(side.interchange.pid) - used_s < 0.5
 
 
-def test_at_rest_while_large_results_wait(start, connect):
+def test_cpu_stays_idle_while_large_results_wait(start, connect):
     """The result socket is full by count. That a result does not fit is no reason to retry in a
     loop."""
     side = start(heartbeat_threshold=120, results_read_ahead=1)
@@ -111,7 +111,7 @@ def test_at_rest_while_large_results_wait(start, connect):
     assert len([side.result() for _ in range(2000)]) == 2000
 
 
-def test_priorities_among_what_was_taken(bounded_side, connect):
+def test_priorities_among_accepted_tasks(bounded_side, connect):
     side = bounded_side(1_000_000)
     for task_id in range(50):
         priority = {"resource_spec": {"priority": 1000 - task_id}}
@@ -170,7 +170,7 @@ def test_a_real_run(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "much"])
-def test_a_bound_that_is_none(text):
+def test_an_invalid_bound_is_refused(text):
     ended = subprocess.run(
         [*command_under_test(), f"--max-queued-bytes={text}"], capture_output=True, text=True
     )
@@ -190,7 +190,7 @@ LIMIT_BYTES = 512 << 20
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_the_bound_is_within_what_limits_of_the_process_leave(start, limit, measured):
+def test_the_default_bound_fits_the_limits_of_the_process(start, limit, measured):
     """The default bound fits the limits of the process. Filled up to that bound, the interchange
     still ends normally."""
 

@@ -74,7 +74,7 @@ def test_work_goes_on_under_a_stream_of_garbage(start, connect):
 
 
 @pytest.mark.ours_only("stock runs what it reads")
-def test_nothing_that_a_peer_sends_is_run(start, connect, tmp_path):
+def test_no_code_from_a_peer_is_run(start, connect, tmp_path):
     side = start()
     manager = connect(side).enlist(side, max_capacity=2)
     traces = [tmp_path / name for name in ("registration", "command", "task", "result", "type")]
@@ -183,7 +183,7 @@ def test_odd_registration_does_not_stop_the_others(start, connect, fields):
 
 
 @pytest.mark.ours_only("stock cannot list it")
-def test_identity_that_is_no_text(start, connect):
+def test_identity_that_is_not_utf8(start, connect):
     side = start()
     odd = connect(side, b"\xff\xfe\x00odd")
     odd.probe()

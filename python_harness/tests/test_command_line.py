@@ -88,7 +88,7 @@ def test_wrong_usage(arguments):
     assert "panicked" not in told.stderr
 
 
-def test_on_a_terminal_it_says_what_it_is():
+def test_on_a_terminal_the_program_describes_itself():
     """A user who types the program's name gets some lines of text, not a process that waits for a
     pickle."""
     master, slave = pty.openpty()

@@ -19,7 +19,7 @@ from harness.setup import environment
 # Rules about a dialect that no release has.
 NOT_PLAYED = {"P-1.15.1"}
 
-# The number of rules that apply to the newest release's dialect, at least.
+# The least number of rules that apply to the newest release's dialect.
 TRIED_MIN = 115
 
 # The broken copy that is tested in every run; the others take minutes.
@@ -57,13 +57,13 @@ def test_rules_read_as_rules():
     assert found == []
 
 
-def test_rules_are_counted_up():
+def test_rule_numbers_are_ascending():
     """The rules' numbers are unique and ascending."""
     found = [tuple(map(int, number[2:].split("."))) for number in page.rules()]
     assert found == sorted(set(found))
 
 
-def test_rules_that_code_names_are_there():
+def test_rules_named_in_code_exist():
     named = set()
     for path in (environment.PROJECT_DIR / "src").rglob("*.rs"):
         named |= set(page.NAMED.findall(path.read_text()))
@@ -73,7 +73,7 @@ def test_rules_that_code_names_are_there():
 @pytest.mark.skipif(
     pickle.DEFAULT_PROTOCOL != frames.PROTOCOL, reason="Parsl's pickles are of another protocol"
 )
-def test_frames_of_the_page_are_made_so():
+def test_the_page_of_frames_is_up_to_date():
     assert frames.PATH.read_text() == frames.page_text(), (
         "python -m harness.conformance.frames writes the page anew"
     )
@@ -147,7 +147,7 @@ def test_stock_breaks_what_is_listed():
     "name",
     [name if name == FIRST_COPY else pytest.param(name, marks=pytest.mark.long) for name in COPIES],
 )
-def test_what_a_copy_breaks_is_named(name, tmp_path):
+def test_rules_that_a_copy_breaks_are_reported(name, tmp_path):
     copy = COPIES[name]
     outcomes = run.played(copy.write(tmp_path), None, neighbours(copy))
     assert broken(outcomes).keys() == copy.breaks, broken(outcomes)

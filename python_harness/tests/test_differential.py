@@ -40,8 +40,8 @@ def test_stock_and_ours_do_the_same(seed, tmp_path, tmp_path_factory):
 
 
 def test_stock_does_the_same_twice(tmp_path_factory):
-    """Two runs of Parsl's interchange do not differ: chance causes no difference, so any other
-    difference comes from htex-interchange."""
+    """Two runs of Parsl's interchange do not differ: chance causes no difference, so every other
+    difference is one of htex-interchange."""
     told = differential.conversation(4)
     places = [tmp_path_factory.mktemp("stock") for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -82,7 +82,8 @@ def test_a_wrong_candidate_is_caught(name, by_stock, tmp_path):
 
 
 def seeds_that(needs: str) -> list[int]:
-    """Returns the seeds of suitable conversations, those with the most such events first."""
+    """Returns the seeds of conversations in which a mutant can show, those with the most events of
+    the needed kind first."""
     told = [differential.conversation(seed) for seed in range(1, 1 + differential.SEEDS)]
     wanted = "hold" if needs == "hub" else needs
     able = [each for each in told if each.by_block and (each.hub or needs != "hub")]

@@ -109,7 +109,7 @@ def test_each_piece_is_reported_once(reports, same):
     assert (difference(stock, step(CUT, reports)) is None) == same
 
 
-def test_a_report_on_another_node_is_none_on_this_one():
+def test_a_report_on_another_node_does_not_count():
     stock, ours = step([[1, -2]], [[1, 2]]), step([[1], [-2]], [[1, 2]])
     ours.hub.insert(0, report([1], uid="n"))
     assert difference(stock, ours) is not None

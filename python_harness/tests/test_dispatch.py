@@ -156,7 +156,7 @@ def test_capacity_is_filled_and_never_exceeded(start, connect):
 
 
 @pytest.mark.parametrize("capacity", [0, -1, -(2**40)])
-def test_capacity_that_is_none(start, connect, capacity):
+def test_invalid_capacity(start, connect, capacity):
     side = start()
     manager = connect(side).enlist(side, max_capacity=capacity)
     side.submit(1)

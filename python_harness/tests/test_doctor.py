@@ -92,7 +92,7 @@ def only_problem(document: dict) -> dict:
 
 
 @pytest.mark.quick
-def test_a_sound_set_up_is_called_sound_and_is(tmp_path):
+def test_a_sound_configuration_is_called_sound_and_works(tmp_path):
     file = written(tmp_path, more="\nassert __name__ != '__main__'\n")
     told = doctor(file)
     assert told.returncode == NOTHING, told
@@ -197,7 +197,7 @@ def test_certificates(tmp_path, spoil, name):
     assert found["id"] == name and str(place) in found["what"]
 
 
-def test_directories_whose_names_are_no_text(tmp_path):
+def test_directories_whose_names_are_not_utf8(tmp_path):
     """Directories whose names are not valid UTF-8 are examined; their names are passed as bytes."""
     from parsl.curvezmq import create_certificates
 
@@ -333,7 +333,7 @@ def test_programs_that_cannot_be_started(tmp_path):
         (["--events", "/dev/null/events.jsonl", "--strict"], "events-file"),
     ],
 )
-def test_arguments_that_it_does_not_start_with(tmp_path, words, name):
+def test_arguments_that_prevent_the_start(tmp_path, words, name):
     file = written(tmp_path)
     binary = f"[{str(environment.binary())!r}]"
     file.write_text(file.read_text().replace(binary, repr([str(environment.binary()), *words])))
@@ -434,7 +434,7 @@ def test_a_python_without_parsl(tmp_path):
     assert doctor().returncode == 2
 
 
-def test_a_newer_parsl_is_worth_a_note(tmp_path):
+def test_a_newer_parsl_gives_a_note(tmp_path):
     """The installed Parsl with a changed version number, because no newer Parsl exists yet."""
     fake_newer = "import parsl.version\nparsl.version.VERSION = '9999.01.04'\n"
     (tmp_path / "sitecustomize.py").write_text(fake_newer)

@@ -111,7 +111,7 @@ executor._provider = Own()
 """
 
 
-def test_a_provider_with_a_way_of_its_own(tmp_path):
+def test_a_provider_that_runs_its_commands_elsewhere(tmp_path):
     """A subclass of a Parsl provider runs the provider's commands, unless it overrides the method
     that runs them."""
     for method, found in (("other", ["batch-system-missing"]), ("execute_wait", [])):
@@ -121,7 +121,7 @@ def test_a_provider_with_a_way_of_its_own(tmp_path):
         assert bool(found) != ("what Own needs to start blocks" in document["not_examined"])
 
 
-def test_ports_that_parsl_cannot_do_without(tmp_path):
+def test_port_ranges_that_parsl_requires(tmp_path):
     found = only_problem(diagnosis(written(tmp_path, "interchange_port_range=None")))
     assert found["id"] == "port-range-invalid" and found["evidence"]
     file = written(tmp_path, "worker_port_range=None")
@@ -184,7 +184,7 @@ def test_a_program_on_a_file_system_that_runs_none(tmp_path):
     assert '"launch-noexec"' in told.stdout and "findmnt" in told.stdout, told
 
 
-def test_what_nodes_cannot_tell_monitoring(tmp_path):
+def test_monitoring_that_nodes_cannot_reach(tmp_path):
     file = with_provider(
         tmp_path, "SlurmProvider", "", "remote_monitoring_radio=UDPRadio(address='localhost'),"
     )
@@ -236,7 +236,7 @@ def runs(script: Path) -> bool:
         return False
 
 
-def test_configurations_of_which_one_is_started(tmp_path):
+def test_alternative_configurations_may_share_a_port(tmp_path):
     """All configurations of sites have the same port, because only one of them is ever used at a
     time."""
     more = (
@@ -254,6 +254,6 @@ def test_configurations_of_which_one_is_started(tmp_path):
 
 
 @pytest.mark.parametrize("options", ['address=""', "address=None", "worker_port=0"])
-def test_what_parsl_takes_for_absent(tmp_path, options):
+def test_values_that_parsl_treats_as_absent(tmp_path, options):
     file = with_provider(tmp_path, "LocalProvider", "", options + ",")
     assert ids(diagnosis(file)) == []

@@ -119,7 +119,7 @@ def command(place: Path, head: str) -> None:
     (place / COMMAND).chmod(0o755)
 
 
-def test_before_anything_is_done_it_is_stock(endpoint):
+def test_an_unchanged_endpoint_uses_stock(endpoint):
     status, told = diagnosis(endpoint)
     (finding,) = told["findings"]
     assert (status, finding["id"], finding["severity"]) == (NOTHING, "stock", "note")
@@ -182,7 +182,7 @@ def test_a_pth_serves_where_path_does_not(endpoint):
 
 
 def test_a_command_that_enters_another_environment(endpoint):
-    """The command of Globus Compute's system packages does this."""
+    """Globus Compute's system packages install a command that enters another environment."""
     shim, wrapper = endpoint.shim(), endpoint.venv.parent / "wrapper"
     command(wrapper, "#!/bin/sh")
     line = {"PATH": f"{shim}:{wrapper}"}
@@ -215,7 +215,7 @@ def test_an_engine_that_has_no_interchange(endpoint):
     assert found(endpoint) == ["stock", "engine-without-interchange"]
 
 
-def test_an_endpoint_of_before_user_endpoints(endpoint):
+def test_an_endpoint_without_user_endpoints(endpoint):
     """The endpoint's own directory has the engine, and `user_environment.yaml` does not apply to
     it."""
     shim = endpoint.shim()
@@ -226,7 +226,7 @@ def test_an_endpoint_of_before_user_endpoints(endpoint):
     assert found(endpoint, path=first) == ["environment-unread", "served-by-shim"]
 
 
-def test_here_is_a_directory_as_well(endpoint):
+def test_the_current_directory_can_be_named_by_a_dot(endpoint):
     told = run("doctor", ".", path=str(endpoint.scripts), cwd=endpoint.directory)
     assert told.returncode == NOTHING
     assert told.stdout.startswith(f"The endpoint my endpoint in {endpoint.directory} (")

@@ -65,7 +65,7 @@ def test_an_unknown_id_gets_those_near_it(wrong, right):
     assert right in meanings
 
 
-def test_nothing_is_examined_for_a_page(tmp_path: Path):
+def test_explain_examines_nothing(tmp_path: Path):
     file = tmp_path / "my_config.py"
     file.write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n")
     told = doctor("--explain", "manager-lost", str(file))
@@ -73,14 +73,14 @@ def test_nothing_is_examined_for_a_page(tmp_path: Path):
     assert not (tmp_path / "trace").exists()
 
 
-def test_something_has_to_be_named():
+def test_doctor_requires_an_argument():
     told = doctor()
     assert told.returncode == WRONG_ARGUMENTS
     assert "CONFIG.py|RUNDIR|ENDPOINT" in told.stderr
     assert doctor("--explain", "manager-lost", "--json").returncode == WRONG_ARGUMENTS
 
 
-def test_what_is_wrong_leads_to_its_page(tmp_path: Path):
+def test_a_finding_names_its_page(tmp_path: Path):
     (tmp_path / "000" / "htex").mkdir(parents=True)
     line = "2026-11-30 01:02:03.004 interchange:1 MainProcess(7) x [ERROR]  Something odd\n"
     (tmp_path / "000" / "htex" / "interchange.log").write_text(line)

@@ -169,7 +169,7 @@ def ended_job(tmp_path: Path, provider: type) -> dict:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.__name__)
-def test_the_words_of_a_block_are_read(tmp_path, batch_system, provider):
+def test_the_output_of_a_block_is_read(tmp_path, batch_system, provider):
     (words, *_) = WORDS
     batch_system(PROVIDERS[provider], FAKE, words)
     document = ended_job(tmp_path, provider)

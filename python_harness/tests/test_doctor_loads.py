@@ -86,7 +86,7 @@ def test_loading_changes_nothing(tmp_path, change):
 
 
 @pytest.mark.parametrize("change", ["rmtree", "write", "mkdir", "system", "ctypes"])
-def test_run_lets_it(tmp_path, change):
+def test_with_run_the_file_may_change_things(tmp_path, change):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "data").write_text("precious")
     file = written(tmp_path, CHANGES[change] + "\n" + CONFIG)
@@ -96,7 +96,7 @@ def test_run_lets_it(tmp_path, change):
     assert snapshot(tmp_path) != before
 
 
-def test_what_runs_at_the_end_changes_nothing(tmp_path):
+def test_exit_handlers_change_nothing(tmp_path):
     text = "import atexit\natexit.register(lambda: os.remove(__file__))\n" + CONFIG
     file = written(tmp_path, text)
     before = snapshot(tmp_path)
@@ -104,7 +104,7 @@ def test_what_runs_at_the_end_changes_nothing(tmp_path):
     assert snapshot(tmp_path) == before
 
 
-def test_it_connects_to_nothing(tmp_path):
+def test_loading_connects_to_nothing(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         where = server.getsockname()
@@ -117,7 +117,7 @@ def test_it_connects_to_nothing(tmp_path):
         server.accept()[0].close()
 
 
-def test_its_selector_changes_nothing_either(tmp_path):
+def test_loading_a_selector_changes_nothing(tmp_path):
     """The selector's module is loaded once more, in a separate process."""
     (tmp_path / "own.py").write_text(
         "import os, sys\nfrom parsl.executors.high_throughput.manager_selector import *\n"
@@ -227,14 +227,14 @@ def test_published_shapes(tmp_path, shape):
     assert snapshot(tmp_path) == before
 
 
-def test_what_is_only_called_so_is_not_called(tmp_path):
+def test_functions_with_similar_names_are_not_called(tmp_path):
     text = "def clear_config():\n    print('called', file=sys.stderr); os.remove(__file__)\n"
     told = doctor("--run", written(tmp_path, text))
     assert told.returncode == NOT_EXAMINED and "Config" in told.stderr
     assert (tmp_path / "my_config.py").exists()
 
 
-def test_of_several_factories_one_raises(tmp_path):
+def test_one_of_several_factories_raises(tmp_path):
     broken = FACTORY.replace("site_a", "site_b").replace("[made('a')]", "[], nonsense=1")
     unset = FACTORY.replace("site_a", "site_c").replace("'a'", "os.environ['NO_ACCOUNT']")
     needing = "def site_d(account, queue) -> Config:\n    return Config([made(account)])\n"
@@ -296,7 +296,7 @@ ELSEWHERE = {
 }
 
 
-def test_what_may_be_right_elsewhere_is_not_wrong(tmp_path):
+def test_failures_that_may_not_occur_elsewhere_are_not_wrong(tmp_path):
     text = "import shutil, socket\nfrom parsl.providers import SlurmProvider\n" + "".join(
         f"def f{number}() -> Config:\n    return {code}\n" for number, code in enumerate(ELSEWHERE)
     )
@@ -307,7 +307,7 @@ def test_what_may_be_right_elsewhere_is_not_wrong(tmp_path):
         assert words in reason, code
 
 
-def test_what_is_wrong_stays_so_behind_a_variable_that_is_not_set(tmp_path):
+def test_errors_after_an_unset_variable_are_still_found(tmp_path):
     """The same error would occur anywhere; an error from a value that may have come from outside
     would not."""
     bodies = [
@@ -353,7 +353,7 @@ def package_of_sites(tmp_path: Path) -> Path:
     return package
 
 
-def test_the_command_that_shows_the_same(tmp_path):
+def test_the_recommended_command_shows_the_same_error(tmp_path):
     package = package_of_sites(tmp_path)
     text = "from sites.common import LABEL\nsys.argv[2] and Config([], nonsense=LABEL)\n"
     found = only_problem(diagnosis(written(package, text), "--", "--label", "it's"))
@@ -362,7 +362,7 @@ def test_the_command_that_shows_the_same(tmp_path):
     assert ran.returncode == 1 and "unexpected keyword argument 'nonsense'" in ran.stderr
 
 
-def test_directories_are_where_the_file_went(tmp_path):
+def test_directories_are_relative_to_where_the_file_changed_to(tmp_path):
     (tmp_path / "away").mkdir()
     (tmp_path / "away" / "runinfo").write_text("in the way")
     file = written(tmp_path, f"os.chdir({str(tmp_path / 'away')!r})\n" + CONFIG)
@@ -415,7 +415,7 @@ def test_a_fault_of_the_file_stays_one(tmp_path, fault):
         ("site.parsl", "x", "no Python file"),
     ],
 )
-def test_what_is_no_python(tmp_path, name, text, word):
+def test_files_that_are_not_python(tmp_path, name, text, word):
     file = tmp_path / name
     file.write_text(text)
     told = doctor(file)
@@ -428,7 +428,7 @@ def test_a_member_of_a_package(tmp_path):
     assert ids(diagnosis(written(package, text))) == []
 
 
-def test_its_actions_are_announced_first(tmp_path):
+def test_doctor_announces_its_actions_first(tmp_path):
     file = written(tmp_path, CONFIG)
     first = doctor(file).stdout.splitlines()[0]
     assert first.startswith(f"Loads {file} with ")

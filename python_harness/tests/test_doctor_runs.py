@@ -167,7 +167,7 @@ def test_a_run_that_stock_served(tmp_path):
     assert list(found(diagnosis(tmp_path / "htex"))) == ["stock"]
 
 
-def test_what_is_no_run(tmp_path):
+def test_a_directory_without_a_run(tmp_path):
     told = subprocess.run(
         [environment.binary(), "doctor", tmp_path], capture_output=True, text=True, timeout=SECONDS
     )

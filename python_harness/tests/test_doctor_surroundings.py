@@ -43,7 +43,7 @@ def cut_loopback() -> None:
         fcntl.ioctl(control, network.SIOCSIFFLAGS, flags)
 
 
-def test_an_address_of_ones_own_that_is_cut_off(tmp_path, namespace):
+def test_an_own_address_that_is_cut_off(tmp_path, namespace):
     file = written(tmp_path, f"address={network.HEAD_ADDRESS!r}")
     with namespace.entered():
         assert ids(diagnosis(file)) == []

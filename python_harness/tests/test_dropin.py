@@ -76,7 +76,7 @@ def test_no_process_and_no_thread_is_left_and_the_directory_is_removable(removab
     assert not removable.exists()
 
 
-def test_what_serves_is_what_is_tested(removable):
+def test_the_running_interchange_is_the_tested_one(removable):
     """Guards all other tests: the running interchange is the executable that they intend to
     test."""
     with parsl.load(kernel_config(removable)) as kernel:

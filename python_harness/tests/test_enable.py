@@ -177,7 +177,7 @@ def module_file() -> Path:
 OWN = (
     "import sys, parsl.version\nprint('own', sys.argv[1:], sys.stdin.read(), len(sys.meta_path))\n"
 )
-# A program of that very name that starts child processes.
+# A program named interchange.py that starts child processes.
 PARENT = """import multiprocessing
 def child(queue):
     queue.put("child")
@@ -259,7 +259,7 @@ def test_an_error_in_the_module_breaks_no_program(venv, text):
 
 
 @pytest.mark.parametrize("how", ["STARTED_BY", "HANDED_OVER"])
-def test_an_interchange_of_ours_gets_parsls_own(venv, how):
+def test_parsls_own_runs_when_htex_interchange_starts_it(venv, how):
     """Handing over, as with `--newer-parsl stock`, must not come back to htex-interchange: that
     would never end."""
     venv.enable_fake()
@@ -267,7 +267,7 @@ def test_an_interchange_of_ours_gets_parsls_own(venv, how):
     assert "UnpicklingError" in told.stderr and told.stdout == ""
 
 
-def test_what_enable_has_written_is_all_that_disable_removes(venv):
+def test_disable_removes_exactly_what_enable_wrote(venv):
     before = venv.files()
     version = "{}.{}.{}".format(*sys.version_info)
     told = venv.tool("enabled", status=NOT_ENABLED)
@@ -298,7 +298,7 @@ def test_files_of_another_release_are_renewed(venv):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_not_ours_stays(venv, name):
+def test_foreign_files_stay(venv, name):
     file = venv.packages / name
     file.write_text("import os\n")
     before = venv.files()
@@ -307,7 +307,7 @@ def test_what_is_not_ours_stays(venv, name):
     assert venv.files() == before and file.read_text() == "import os\n"
 
 
-def test_packages_that_are_not_ours_to_write(venv, tmp_path):
+def test_packages_that_cannot_be_written(venv, tmp_path):
     venv.packages.chmod(0o555)
     limited = {"status": NOT_DONE, "preexec_fn": processes.without_privilege}
     told = venv.tool("enable", **limited)

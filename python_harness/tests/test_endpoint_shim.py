@@ -100,7 +100,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("words", ODD, ids=str)
-def test_all_else_is_the_next_ones(tmp_path, real, words):
+def test_other_calls_go_to_the_next_command(tmp_path, real, words):
     """Arguments, descriptors, exit status and process are unchanged: the caller notices no other
     program."""
     install(tmp_path / "a shim")
@@ -121,7 +121,7 @@ def test_all_else_is_the_next_ones(tmp_path, real, words):
     assert rest == [*b"\n".join(said).split(b"\n"), b"secret"][0 if words else 1 :]
 
 
-def test_it_finds_itself_nowhere(tmp_path, real):
+def test_the_shim_never_finds_itself(tmp_path, real):
     """However many shims come first on PATH, and whatever kind each is, the real command is found
     behind them."""
     ours = shims(tmp_path)
@@ -133,7 +133,7 @@ def test_it_finds_itself_nowhere(tmp_path, real):
         assert told.stdout.split(b"\n")[1] == os.fsencode(real)
 
 
-def test_alone_it_says_so(tmp_path):
+def test_a_shim_without_a_next_command_says_so(tmp_path):
     ours = shims(tmp_path)
     shim = ours[0] / NAME
     everywhere = os.pathsep.join(map(str, ours))
@@ -157,7 +157,7 @@ def test_an_empty_path_is_this_directory(real):
 
 
 @pytest.mark.parametrize("how", ["exec ", ""], ids=["exec", "child"])
-def test_a_circle_has_an_end(tmp_path, how):
+def test_a_circle_of_wrappers_ends(tmp_path, how):
     """Another program's wrapper calls the first command of that name again, which is the shim."""
     shim = tmp_path / "shim"
     install(shim)
@@ -189,7 +189,7 @@ def test_it_serves_as_the_engine_asks(tmp_path, start, how):
     assert f"a shim for {named} on PATH" in line
 
 
-def test_what_it_prints_is_read_as_yaml_reads_it(tmp_path, real):
+def test_the_printed_line_is_valid_yaml(tmp_path, real):
     """DIR comes first, followed by the current PATH without the entries that depend on the current
     directory."""
     shim = tmp_path / "it's a shim"
@@ -203,7 +203,7 @@ def test_what_it_prints_is_read_as_yaml_reads_it(tmp_path, real):
     assert "No other globus-compute-endpoint is on PATH here" in alone and "PATH:" not in alone
 
 
-def test_it_is_removed_if_it_is_ours(tmp_path, real):
+def test_only_our_own_shim_is_removed(tmp_path, real):
     install(tmp_path / "shim")
     (tmp_path / "shim" / "interchange.py").touch()
     told = install(tmp_path / "shim", "--remove", path=str(real.parent))
@@ -213,7 +213,7 @@ def test_it_is_removed_if_it_is_ours(tmp_path, real):
     assert "There is no " in install(tmp_path / "shim", "--remove")
 
 
-def test_the_real_command_is_not_replaced_by_a_slip(real):
+def test_the_real_command_is_not_replaced_by_mistake(real):
     before = real.read_text()
     told = tool(real.parent)
     assert told.returncode == 1

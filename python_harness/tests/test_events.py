@@ -55,7 +55,7 @@ def ended(side, **last) -> Path:
     return path
 
 
-def test_a_file_whose_name_is_no_text(start, connect):
+def test_a_file_whose_name_is_not_utf8(start, connect):
     """The file's name holds a byte that is not valid UTF-8, as Python passes it in the arguments of
     the command."""
     side = start(command=with_events(file="Zo\udceb.jsonl"))
@@ -165,7 +165,7 @@ def test_files_are_bounded(start, connect):
     assert newest == list(range(newest[0], count + 1))
 
 
-def test_a_disk_that_takes_nothing_costs_lines_and_no_tasks(start, connect, tmp_path):
+def test_a_stalled_disk_costs_lines_and_no_tasks(start, connect, tmp_path):
     """No process reads the far end of the pipe, as if a file system had stalled."""
     pipe = tmp_path / "stalled"
     os.mkfifo(pipe)

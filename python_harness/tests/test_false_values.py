@@ -19,7 +19,7 @@ FALSE_ONES = (None, False, 0, 0.0, "", b"", (), [], {})
 
 
 @pytest.mark.parametrize("key", ["interchange_address", "worker_port", "log_config", "run_id"])
-def test_each_of_them_is_none(start, key):
+def test_each_false_value_counts_as_none(start, key):
     for value in FALSE_ONES if key != "run_id" else (None, 0, ""):
         assert start(**{key: value}).command("MANAGERS") == []
 
@@ -41,7 +41,7 @@ def answers(side: FakeSubmitSide) -> bool:
 
 
 @pytest.mark.expect_error("Exceptional ending for start")
-def test_stock_starts_with_the_same_and_dies_of_the_same(start):
+def test_stock_accepts_and_fails_with_the_same_values(start):
     """All changes at once, because each start of Parsl's interchange takes a second."""
     all_changes = [
         {"interchange_address": "", "run_id": 0, "log_config": {}},

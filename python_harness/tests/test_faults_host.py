@@ -135,7 +135,7 @@ class WallClock:
 
 
 @pytest.mark.parametrize("off_s", [-86_400, 86_400], ids=["back", "forward"])
-def test_the_wall_clock_is_set_by_a_day(start, crowd, tmp_path, off_s):
+def test_the_wall_clock_is_moved_by_a_day(start, crowd, tmp_path, off_s):
     """No manager is lost or kept because of the clock, and every task is done."""
     clock = WallClock(tmp_path)
     side = start(launch=False, heartbeat_threshold=6)

@@ -104,7 +104,7 @@ def test_a_cut_shorter_than_the_threshold_costs_nothing(net, tmp_path):
         assert books.balance(60, capacity=4) == {"result": 150}
 
 
-def test_a_cut_longer_than_the_threshold_is_the_loss_of_its_managers(net, tmp_path):
+def test_a_cut_longer_than_the_threshold_loses_the_managers(net, tmp_path):
     with across(net, tmp_path / "run", blocks=2, heartbeat_threshold=4) as htex:
         books = Books(htex, tmp_path)
         books.submit(150)
@@ -255,7 +255,7 @@ def test_a_frozen_network_is_no_loss_below_the_threshold(tmp_path):
         assert books.balance(60, capacity=4) == {"result": 150}
 
 
-def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, measured):
+def test_resets_under_load_leave_no_task_open_once_the_managers_end(tmp_path, measured):
     """A reset loses a batch or a result in transit, and neither end can detect that. Without a
     reconnect patience, such a task is in flight until its manager ends. Then it is reported lost,
     once."""
@@ -282,7 +282,7 @@ def test_resets_under_load_leave_nothing_open_once_the_managers_end(tmp_path, me
 
 
 @pytest.mark.ours_only("stock never gives such a task up")
-def test_resets_under_load_leave_nothing_open_while_the_managers_live(tmp_path, measured):
+def test_resets_under_load_leave_no_task_open_while_the_managers_live(tmp_path, measured):
     """Like the test above, but with a reconnect patience: every task that was lost with a
     connection is reported lost."""
     command = [*command_under_test(), "--reconnect-patience", "3"]
@@ -347,7 +347,7 @@ LOSSES = pytest.mark.parametrize("lose", [lose_a_batch, lose_a_result], ids=lamb
 
 @LOSSES
 @pytest.mark.ours_only("stock never gives such a task up")
-def test_what_a_connection_took_is_reported_lost_after_the_patience(behind_proxy, lose, measured):
+def test_a_task_lost_with_a_connection_is_reported_after_the_patience(behind_proxy, lose, measured):
     patience_s = 1.5
     side, proxy, manager = behind_proxy(str(patience_s))
     begin = time.monotonic()
@@ -375,7 +375,7 @@ def test_what_a_connection_took_is_reported_lost_after_the_patience(behind_proxy
 @LOSSES
 @pytest.mark.ours_only("stock has no such option")
 @MOSTLY_PLAIN
-def test_without_a_patience_it_is_in_flight_for_as_long_as_its_manager(behind_proxy, lose):
+def test_without_a_patience_a_lost_task_stays_in_flight_with_its_manager(behind_proxy, lose):
     side, proxy, manager = behind_proxy("none")
     lose(side, proxy, manager)
     with pytest.raises(Silence):
@@ -385,7 +385,7 @@ def test_without_a_patience_it_is_in_flight_for_as_long_as_its_manager(behind_pr
 
 
 @pytest.mark.ours_only("stock reads ahead without a limit")
-def test_a_connection_for_tasks_that_breaks_time_and_again(start, connect, encrypted):
+def test_a_task_connection_that_breaks_repeatedly(start, connect, encrypted):
     """With the smallest number of tasks read ahead: each new connection takes one of these
     places."""
     side = start(launch=False, encrypted=encrypted)

@@ -143,7 +143,7 @@ def commands_of_the_harness() -> list[str]:
     return found
 
 
-def test_every_command_of_the_harness_is_one():
+def test_every_named_command_of_the_harness_exists():
     """Placeholders are written in capitals or brackets."""
     commands = commands_of_the_harness()
     assert len(commands) > 20
@@ -178,7 +178,7 @@ def test_the_screen_of_status_looks_like_the_example(start, connect):
     assert shape_of(example) == shape_of(shown), shown
 
 
-def test_every_topic_that_a_page_names_is_one():
+def test_every_topic_that_a_page_names_exists():
     pages = [environment.PROJECT_DIR / "README.md", *PAGES.rglob("*.md")]
     text = " ".join(" ".join(page.read_text() for page in pages).split())
     topics = set(re.findall(r"htex-interchange guide ([a-z-]+)", text + guide().stdout))

@@ -33,7 +33,7 @@ def books(start):
     return WireBooks(start(command=command, heartbeat_threshold=THRESHOLD_S, logging_level=20))
 
 
-def test_a_lost_manager_that_was_sent_tasks_as_they_came(books, connect_process, crowd, measured):
+def test_a_lost_manager_that_was_sent_tasks_one_by_one(books, connect_process, crowd, measured):
     """The manager's process is stopped, and its connection stays open for as long as the node
     exists."""
     hung = connect_process(books.side, "hung", max_capacity=1000).enlist(books.side)

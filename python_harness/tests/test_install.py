@@ -89,7 +89,7 @@ def needed_glibc(binary: Path) -> tuple[int, ...]:
 
 @pytest.mark.long
 @pytest.mark.timeout(BUILD_S)
-def test_the_wheel_runs_on_clusters_of_long_ago(built, tmp_path, measured):
+def test_the_wheel_runs_on_old_clusters(built, tmp_path, measured):
     name, version, *python, platforms = built.wheel.stem.split("-")
     assert (name, version, python) == ("htex_interchange", VERSION, ["py3", "none"])
     # The second tag is pip's earlier name for the first.
@@ -103,7 +103,7 @@ def test_the_wheel_runs_on_clusters_of_long_ago(built, tmp_path, measured):
     assert "libc" in needed and set(needed) <= OF_GLIBC, needed
 
 
-def test_the_reader_of_versions_sees_what_this_machine_gives(tmp_path):
+def test_the_required_glibc_is_read_correctly(tmp_path):
     """A binary made by the machine's own compiler needs a start symbol of glibc 2.34, or of the
     machine's glibc if that is older."""
     source, binary = tmp_path / "main.c", tmp_path / "main"
@@ -119,7 +119,7 @@ def test_the_reader_of_versions_sees_what_this_machine_gives(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(BUILD_S)
-def test_the_wheel_holds_what_it_should_and_can_be_built_again(built, tmp_path):
+def test_the_wheel_is_complete_and_reproducible(built, tmp_path):
     """A second build gives the same bytes, and the wheel contains no path of the build
     directory."""
     assert built.touched == []
@@ -201,7 +201,7 @@ class Fresh:
 
 @pytest.mark.long
 @pytest.mark.timeout(BUILD_S)
-def test_a_fresh_environment_gets_all_of_it_from_the_wheel(built, tmp_path):
+def test_the_wheel_works_in_a_fresh_environment(built, tmp_path):
     fresh = Fresh(tmp_path / "venv")
     before = fresh.files()
     fresh.pip("install", built.wheel)

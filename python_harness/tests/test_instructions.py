@@ -77,7 +77,7 @@ def instructions(counted: Path, step: str, folder: Path) -> float:
 
 
 @pytest.mark.parametrize("step", BOUNDS.get("steps", {}))
-def test_a_step_costs_no_more_than_it_did(counted, step, tmp_path, measured):
+def test_no_step_costs_more_than_before(counted, step, tmp_path, measured):
     if os.environ.get(STORE_VARIABLE):
         pytest.skip("the bounds are stored anew")
     stored = BOUNDS["steps"][step]
@@ -165,6 +165,6 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_what_is_read_is_what_python_writes(counted, name):
+def test_counted_pickles_are_those_that_python_writes(counted, name):
     written = run([str(counted), "--message", name]).stdout
     assert written == pickle.dumps(MESSAGES[name], protocol=4)

@@ -66,7 +66,7 @@ def test_every_future_of_parsls_own_executor_fails(tmp_path, whom, encrypted, me
     wait_until(lambda: not processes.alive(broker), GONE_WITHIN_S, "the broker is gone")
 
 
-def test_it_ends_as_its_broker_ended(start, connect, status_directory):
+def test_the_keeper_ends_as_its_broker_ended(start, connect, status_directory):
     """All scenarios run at once, because each has to wait until the executor sends no more
     commands."""
     sides = {number: start() for number in SIGNALS}
@@ -87,7 +87,7 @@ def test_it_ends_as_its_broker_ended(start, connect, status_directory):
         assert not list(status_directory.glob(f"{brokers[number]}-*.sock"))
 
 
-def test_a_command_that_went_with_the_broker_is_answered(start):
+def test_a_command_lost_with_the_broker_is_answered(start):
     """Otherwise the executor's thread that sent the command would wait for ever, and its program as
     well."""
     side = start()
@@ -114,7 +114,7 @@ def test_a_stopped_broker_ends_with_its_keeper(start):
     wait_until(lambda: not processes.alive(broker), GONE_WITHIN_S, "it is gone")
 
 
-def test_a_stopped_broker_is_killed_when_it_does_not_obey(start):
+def test_a_stopped_broker_is_killed_after_sigterm(start):
     """HTEX kills a process that does not end within 10 s, and would kill only the keeper."""
     side = start()
     broker = side.interchange.pid
@@ -125,7 +125,7 @@ def test_a_stopped_broker_is_killed_when_it_does_not_obey(start):
     assert not side.results.poll(0), "who is told to end tells nobody that it failed"
 
 
-def test_sigterm_while_the_last_words_are_said(start, connect):
+def test_sigterm_while_peers_are_notified_of_the_end(start, connect):
     """The keeper waits for managers that may reconnect, and HTEX does not wait for these. No other
     process gets a signal."""
     side = start()
@@ -179,7 +179,7 @@ def test_a_manager_that_connects_after_the_end_is_told_to_exit(start, connect):
     late.expect_shutdown(within_s=GONE_WITHIN_S)
 
 
-def test_a_program_that_catches_it_ends(tmp_path):
+def test_a_program_that_catches_the_failure_ends(tmp_path):
     """`parsl.load` ends without a hang, although a strategy sends commands to the interchange all
     the time."""
 
@@ -202,7 +202,7 @@ def test_a_program_that_catches_it_ends(tmp_path):
     assert time.monotonic() - begin < 15
 
 
-def test_the_keeper_costs_next_to_nothing(start, connect, measured):
+def test_the_keeper_needs_almost_no_memory_or_cpu(start, connect, measured):
     """The keeper's private memory is what it has written since the fork, and it does nothing for a
     task."""
     side = start()

@@ -51,7 +51,7 @@ def linked(run_dir, **options):
 
 
 def kill_interchange(htex, number: int = signal.SIGKILL) -> float:
-    """Kills the interchange, and returns when, on the monotonic clock."""
+    """Kills the interchange, and returns the time of the kill on the monotonic clock."""
     os.kill(executors.broker_pid(htex), number)
     return time.monotonic()
 

@@ -168,7 +168,7 @@ def test_an_expired_manager_that_speaks_again_is_told_to_exit(start, connect):
 
 
 @pytest.mark.ours_only("stock blames its managers for its own sleep")
-def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, connect):
+def test_heartbeats_in_the_kernel_count_when_the_interchange_was_stopped(start, connect):
     """The interchange is stopped for a moment around the deadlines of its managers. Their
     heartbeats have arrived, but libzmq's thread has to read them first."""
     side = start(heartbeat_threshold=1)
@@ -193,7 +193,7 @@ def test_what_lies_in_the_kernel_counts_when_the_interchange_was_stopped(start, 
 
 
 @pytest.mark.ours_only("stock does not notice")
-def test_managers_that_register_and_are_gone_are_suspect(start, connect):
+def test_managers_that_register_and_disconnect_are_suspect(start, connect):
     """The interchange may read the registrations only after the connections are closed, when other
     connections use their descriptors."""
     side = start()

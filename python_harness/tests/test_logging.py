@@ -38,7 +38,7 @@ def test_log_directory_may_be_a_path_object_of_any_depth(start, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_log_directory_may_have_bytes_that_are_no_text(start, connect, tmp_path, kind):
+def test_log_directory_may_have_bytes_that_are_not_utf8(start, connect, tmp_path, kind):
     logdir = tmp_path / os.fsdecode(b"Zo\xeb")
     side = start(logdir=kind(logdir))
     connect(side).enlist(side)
@@ -96,7 +96,7 @@ def test_level_info_is_silent_about_tasks(start, connect):
     manager.tasks(1)
     manager.answer(1)
     side.result()
-    # This line is logged after those about the task would have been.
+    # The line about this message follows where lines about the task would have been.
     manager.send({"type": "drain"})
     side.interchange.wait_for_log("is drained")
     assert "pending_task_queue" not in side.interchange.log()

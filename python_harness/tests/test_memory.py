@@ -54,7 +54,7 @@ def test_a_limit_below_large_messages_is_reported_at_the_start(limited, start):
     assert start().interchange.log_lines("WARNING") == []
 
 
-def test_a_result_that_does_not_fit_is_no_mere_disconnection(limited, connect):
+def test_a_result_too_large_for_memory_is_reported(limited, connect):
     manager = connect(limited).enlist(limited)
     limited.submit(1)
     manager.tasks(1)

@@ -42,7 +42,7 @@ def wait_for(side, **expected) -> dict:
     return wait_until(as_expected, LOOK_S, f"metrics say {expected}")
 
 
-def test_metrics_say_what_was_done(start, connect):
+def test_metrics_match_the_work_done(start, connect):
     side = start(command=with_metrics())
     told = wait_for(side, tasks_received_total=0, queue_tasks=0, queue_asking_tasks=0, slots=0)
     assert told["held_bound_bytes"] > 1e6 and told["takes_tasks"] == told["dispatches"] == 1
@@ -172,7 +172,7 @@ def test_misbehaving_clients_block_nobody(start, connect):
     side.interchange.terminate()
 
 
-def test_the_dashboard_asks_for_what_there_is(start):
+def test_the_dashboard_queries_existing_metrics(start):
     """The metrics page contains each name that a query of the Grafana dashboard uses."""
     side = start(command=with_metrics("--events", "events.jsonl"))
     told = {key[0] for key in metrics.samples(side)}

@@ -107,7 +107,7 @@ def test_expiry_and_drain_are_reported_as_inactive(start, connect):
     )
 
 
-def test_payload_of_a_manager_is_passed_on(start, connect):
+def test_payload_of_a_manager_is_forwarded(start, connect):
     side = start(hub=True)
     manager = connect(side).enlist(side)
     side.report()
@@ -142,7 +142,7 @@ def test_payload_without_a_hub_is_dropped(start, connect):
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-def test_absent_hub_holds_nothing_up(start, connect, encrypted, measured):
+def test_absent_hub_blocks_nothing(start, connect, encrypted, measured):
     side = start(launch=False, encrypted=encrypted, hub=True, logging_level=20)
     port = side.config()["hub_zmq_port"]
     side.hub_context.destroy(linger=0)

@@ -72,7 +72,7 @@ def test_a_newer_release_is_served_with_a_warning(of_the_future, tmp_path):
     assert f"Parsl {altered.FUTURE} is newer than {padded(supported.NEWEST)}" in line
 
 
-def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
+def test_a_newer_parsl_can_be_served_by_its_own_interchange(of_the_future, tmp_path):
     report = window.report_of(
         of_the_future,
         tmp_path / "run",
@@ -86,7 +86,7 @@ def test_its_own_interchange_serves_if_that_is_wanted(of_the_future, tmp_path):
 
 
 @pytest.mark.long
-def test_a_tested_release_is_served_here_whatever_is_wanted_of_newer_ones(tmp_path):
+def test_the_setting_for_newer_releases_does_not_affect_a_tested_one(tmp_path):
     report = window.report_of(
         supported.release(supported.NEWEST),
         tmp_path / "run",

@@ -83,7 +83,7 @@ def test_flaky_tests_blame_no_side(tries, goes_on, is_named, tmp_path):
     assert comparison.only_ours() == ({"t"} if is_named else set())
 
 
-def test_the_verdict_is_said_in_words(tmp_path, capsys):
+def test_the_verdict_is_printed_in_words(tmp_path, capsys):
     binary = environment.binary()
     bad = compared(tmp_path, P, F, (P, F), (P, F))
     good = compared(tmp_path, P, P)
@@ -119,7 +119,8 @@ def test_a_release_is_a_name_or_a_path(tmp_path):
         found = origin.parse(str(path))
         assert found.version == "2027.1.4" and str(path) in found.label
         assert found.folder.startswith("2027.1.4-")
-    # Another text changes the content of the environment, but it is the same environment.
+    # A changed file changes the inputs of the environment, but the environment's folder stays the
+    # same.
     before = origin.parse(str(tree))
     inputs = before.inputs()
     version.write_text("VERSION = '2027.01.04'\n# changed\n")
@@ -195,7 +196,7 @@ def test_the_window_moves_or_says_why_not(name, outcome, only_check, code, says,
     assert (after != before) == (code == 0 and not only_check)
 
 
-def test_a_place_that_says_otherwise_moves_nothing(copy, capsys):
+def test_a_contradicting_file_moves_nothing(copy, capsys):
     readme = copy / written.README
     readme.write_text(readme.read_text().replace(f"to {written.padded(written.newest())},", "to x"))
     assert window.move(NEXT, only_check=False, project=copy) == 1

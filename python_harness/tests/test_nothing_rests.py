@@ -22,7 +22,7 @@ SLOTS = 200
 SLOW_FOR_S = 3.0
 # Between these pauses, a slow reader reads less than may be in transit to it.
 PAUSE_S = 0.25
-# 100 ms are the goal; the rest is for a machine with other work.
+# The goal is 100 ms; the bound allows for a machine that is busy with other work.
 MOVES_WITHIN_S = 1.0
 # A single task makes a small batch, so pipes hold as many batches as their limit of messages
 # allows.

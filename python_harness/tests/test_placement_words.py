@@ -128,7 +128,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("specification", "placement"), ACCEPTED)
-def test_words_travel_as_plain_values_where_workers_do_not_look(specification, placement):
+def test_placement_is_sent_as_plain_values_outside_the_resource_spec(specification, placement):
     htex = unstarted()
     assert sent(htex, specification) == {"resource_spec": {}, "placement": placement}
     with_priority = {"priority": 5, **specification}
@@ -156,7 +156,7 @@ def test_words_travel_as_plain_values_where_workers_do_not_look(specification, p
         {"manager_affinity": None, "routing": None},
     ],
 )
-def test_what_asks_for_nothing_is_absent(specification):
+def test_requests_for_nothing_are_left_out(specification):
     context = sent(unstarted(), specification)
     assert "placement" not in context
     # A worker would export these keys.
@@ -175,7 +175,7 @@ def test_without_placement_words_the_messages_are_parsls():
     assert htex.outgoing_q.messages[-1]["context"] is context
 
 
-def test_words_of_a_context_made_by_hand_move_too():
+def test_placement_keys_of_a_context_made_by_hand_move_too():
     htex = unstarted()
     context = {"resource_spec": {"cores": numpy.int64(2), "mine": 1}, "other": 5}
     before = copy.deepcopy(context)
@@ -278,7 +278,7 @@ def test_a_bad_value_is_refused_with_the_key_and_what_it_takes(key, bad):
         (["cores"], set(), ["should be a dict, not list"]),
     ],
 )
-def test_what_htex_does_not_know_is_refused_with_what_to_do(specification, keys, texts):
+def test_keys_that_htex_does_not_know_are_refused_with_a_remedy(specification, keys, texts):
     with pytest.raises(InvalidResourceSpecification) as caught:
         unstarted().submit(jobs.add, specification, 1, 2)
     assert caught.value.invalid_keys == keys
@@ -348,7 +348,7 @@ def test_outstanding_counts_slots():
     ("cores", "share", "wanted"),
     [(0.3, 0.1, 3), (0.7, 0.1, 7), (numpy.float32(0.7), 0.1, 7), (3, 1, 3), (3.001, 1, 4)],
 )
-def test_fractions_of_cores_are_counted_as_they_are_meant(cores, share, wanted):
+def test_fractions_of_cores_are_counted_without_rounding_errors(cores, share, wanted):
     assert slots(unstarted(cores_per_worker=share), {"cores": cores}) == wanted
 
 
@@ -363,7 +363,7 @@ def test_a_task_asks_for_no_more_than_a_node():
     assert slots(unstarted(available_accelerators=2), {"cores": 100}) == 2
 
 
-def test_without_a_share_of_memory_the_provider_may_tell_one():
+def test_without_a_share_of_memory_that_of_the_provider_counts():
     provider = LocalProvider()
     assert slots(unstarted(provider=provider), {"memory": 10**6}) == 1
     provider.mem_per_node, provider.cores_per_node = 64, 16
@@ -467,7 +467,7 @@ def test_an_unreadable_walltime_is_not_passed_on(walltime, caplog):
     assert repr(walltime) in record.getMessage() and "running_time_min" in record.getMessage()
 
 
-def test_the_constructor_has_words_of_its_own():
+def test_the_constructor_has_its_own_options():
     htex = unstarted(task_type_routing="hard", hold_failing_managers=True)
     assert "task_type_routing='hard'" in repr(htex)
     assert "hold_failing_managers=True" in repr(htex)
@@ -517,7 +517,7 @@ def test_pack_fills_the_fullest_and_leaves_whole_blocks_alone():
     assert best_first(PackManagerSelector(), managers) == "bdac"
 
 
-def test_selectors_rank_those_that_they_are_asked_for():
+def test_selectors_rank_only_the_given_managers():
     managers = records(a=("0", 4, 0), b=("0", 4, 1))
     for selector in (SpreadManagerSelector(), PackManagerSelector()):
         assert selector.sort_managers(managers, {b"b"}) == [b"b"]

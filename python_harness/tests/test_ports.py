@@ -23,7 +23,7 @@ MESSAGE_BYTES_MAX = 16 << 30
     ("named", "bound"),
     [("127.0.0.1", "127.0.0.1"), ("127.0.0.3", "127.0.0.3"), (None, "::"), ("", "::")],
 )
-def test_it_listens_for_workers_at_the_address_and_nowhere_else(
+def test_only_the_given_address_listens_for_workers(
     start, status_directory, named, bound, encrypted
 ):
     side = start(hub=True, encrypted=encrypted, interchange_address=named)
@@ -34,7 +34,7 @@ def test_it_listens_for_workers_at_the_address_and_nowhere_else(
     assert status_directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_it_listens_at_an_ipv6_address_and_nowhere_else(start, ipv6_loopback):
+def test_only_the_given_ipv6_address_listens(start, ipv6_loopback):
     side = start(address=ipv6_loopback)
     assert sockets.listening(side.interchange.pid) == [(ipv6_loopback, side.worker_port)]
 
@@ -53,7 +53,7 @@ def test_a_zone_of_ipv6_by_its_name_and_its_number(start, connect, ipv6_loopback
     assert side.report()
 
 
-def test_an_address_that_each_interface_may_have(start, connect, link_local):
+def test_a_link_local_address(start, connect, link_local):
     side = start(address=link_local)
     manager = connect(side).enlist(side)
     side.submit(1)

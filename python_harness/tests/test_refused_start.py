@@ -22,8 +22,7 @@ from harness.htex.interchange import Interchange, command_under_test
 from harness.htex.selectors import UnimportableSelector
 from harness.machine import refused_calls
 
-# The user gets the reason in the message of int(), which quotes at most 200 characters of a text
-# that it cannot read. A longer reason is cut.
+# The beginning of every refusal's text.
 REFUSAL = "htex-interchange refused to start: "
 LOAD_PROGRAM = Path(__file__).parent / "programs" / "load_and_report.py"
 
@@ -116,7 +115,7 @@ def test_log_directory_cannot_be_made(start, tmp_path, measured):
 
 
 @pytest.mark.parametrize("log_config", [None, NoopLogging()], ids=["log", "no-log"])
-def test_no_thread_can_be_had(start, log_config):
+def test_no_thread_can_be_created(start, log_config):
     """No thread can be created, neither for the log nor, without a log, for libzmq, which would
     abort."""
     side = start(launch=False, log_config=log_config)
@@ -188,7 +187,7 @@ def exits_with_reason(interchange: Interchange, word: str, *, in_log: bool) -> N
 
 
 @pytest.mark.parametrize("spoil", UNANSWERABLE.values(), ids=UNANSWERABLE)
-def test_no_way_to_answer(start, spoil):
+def test_refused_without_a_channel_to_answer(start, spoil):
     side = start(launch=False)
     config = side.config()
     spoil(config)
@@ -239,7 +238,7 @@ def test_certificates(start, fault):
     exits_with_reason(interchange, "certificates", in_log=True)
 
 
-def test_a_key_that_is_not_known_yet_is_ignored(start, connect):
+def test_an_unknown_key_is_ignored(start, connect):
     """The opposite case: an option that a newer Parsl adds must not cause a refusal."""
     side = start(brand_new_option={"a": 1})
     connect(side).enlist(side)

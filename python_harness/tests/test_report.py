@@ -232,7 +232,7 @@ def test_losses_and_failures(run_of):
     assert (blocks["3"].losses, blocks["3"].workers, blocks["3"].last) == (1, 2, BEGIN + 10)
 
 
-def test_tasks_that_went_down_with_a_connection(run_of):
+def test_tasks_that_were_lost_with_a_connection(run_of):
     """The tasks' manager goes on with its other tasks."""
     run = run_of(
         [
@@ -258,7 +258,7 @@ def test_tasks_that_went_down_with_a_connection(run_of):
     assert "1 task given up at managers that reconnected after a broken connection." in says(run)
 
 
-def test_managers_that_get_nothing_new(run_of):
+def test_managers_that_get_no_new_tasks(run_of):
     """Idle workers of a held manager are counted separately, and so are those of a suspect manager
     until it is back. Workers of a drained manager no longer count."""
     run = run_of(
@@ -284,12 +284,12 @@ def test_managers_that_get_nothing_new(run_of):
     assert time.closed == 7 + 4 + 3
     assert time.idle == [36 - 8 - 14, 0, 0]
     assert (
-        says(run)[-1] == "1 manager was held, 1 manager was drained at the end of its time "
+        says(run)[-1] == "1 manager was held, 1 manager was drained after its drain_period "
         "and the connection of 1 manager closed."
     )
 
 
-def test_of_a_task_that_is_sent_once_more_it_is_not_known_how_long_it_waited(run_of):
+def test_the_wait_of_a_task_dispatched_twice_is_unknown(run_of):
     run = run_of(
         [
             start(),
@@ -367,7 +367,7 @@ def test_late_managers_and_blocks(run_of):
         ([start(), joined(1), end(5)], ["No task arrived in 5 s."]),
     ],
 )
-def test_runs_of_nothing(run_of, events, told):
+def test_runs_without_results(run_of, events, told):
     assert says(run_of(events)) == told
 
 
@@ -516,7 +516,7 @@ def test_histogram():
     assert len(found.edges) == len(found.counts) + 1
 
 
-def test_numbers_as_people_read_them():
+def test_numbers_are_formatted_for_readers():
     shown = [
         units.duration(value)
         for value in (

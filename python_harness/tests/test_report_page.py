@@ -216,7 +216,7 @@ def hostile(place: Path) -> Path:
     return place
 
 
-def test_texts_of_others_stay_texts(tmp_path):
+def test_foreign_texts_are_escaped(tmp_path):
     page = page_of(hostile(tmp_path / "<script>window.injected = 2<"))
     reader = Reader(page)
     assert reader.open == []
@@ -263,7 +263,7 @@ def test_command(tmp_path, program, nothing):
     assert told.returncode == 2 and "usage:" in told.stderr
 
 
-def test_folders_whose_names_are_no_text(tmp_path):
+def test_folders_whose_names_are_not_utf8(tmp_path):
     made_up(tmp_path)
     (tmp_path / "runinfo").rename(tmp_path / os.fsdecode(b"Zo\xeb"))
     told = subprocess.run(
@@ -401,7 +401,7 @@ def test_pages_in_a_browser(chromium, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_page_answers_a_pointer_and_gives_its_pictures(chromium, tmp_path):
+def test_page_shows_values_under_a_pointer_and_saves_pictures(chromium, tmp_path):
     page, pictures = tmp_path / "page.html", (tmp_path / "a.svg", tmp_path / "b.svg")
     page.write_text(page_of(made_up(tmp_path)))
     text, hidden = chromium.open(page.as_uri(), read=POINTED, width=1280).value
@@ -427,7 +427,7 @@ def test_page_answers_a_pointer_and_gives_its_pictures(chromium, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_texts_of_others_run_nothing_in_a_browser(chromium, tmp_path):
+def test_foreign_texts_run_nothing_in_a_browser(chromium, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(page_of(hostile(tmp_path / "run")))
     seen = chromium.open(page.as_uri(), read=READ, width=1280)

@@ -111,7 +111,7 @@ def test_a_run_whose_files_are_rotated(tmp_path):
             assert any(text.startswith("The beginning may be missing") for text in says(run))
 
 
-def test_a_run_that_still_goes_on(tmp_path):
+def test_a_run_that_is_still_running(tmp_path):
     place, proceed = tmp_path / "run", tmp_path / "proceed"
     with executors.running(place, interchange_launch_cmd=with_events()) as htex:
         future = htex.submit(jobs.touch_and_wait, {}, str(tmp_path / "started"), str(proceed))

@@ -54,7 +54,7 @@ def test_the_arrows_make_no_circle():
     assert left == {}
 
 
-def test_the_top_holds_the_commands_alone():
+def test_the_top_folder_contains_only_the_commands():
     assert sorted(path.name for path in PACKAGE.glob("*.py")) == ["__init__.py", "cli.py"]
     # The package that users install does not import the test harness.
     package = environment.HARNESS_DIR / "htex_interchange"

@@ -21,7 +21,7 @@ TOLD_TO_PARSL = ("it's", "a{b}", "a|b")
 
 
 @pytest.mark.parametrize("name", [*APART, "a\nb", os.fsdecode(b"Zo\xeb")])
-def test_the_interchange_serves_in_it(start, tmp_path, name):
+def test_the_interchange_serves_in_any_run_directory(start, tmp_path, name):
     side = start(logdir=str(tmp_path / name / "htex"))
     assert side.command("MANAGERS") == []
     assert (tmp_path / name / "htex" / "interchange.log").exists()
@@ -46,7 +46,7 @@ for place, run_dir in enumerate({run_dirs!r}):
 
 
 @pytest.mark.ours_only("this is about our own command line")
-def test_doctor_finds_it_beforehand(tmp_path):
+def test_doctor_reports_problematic_run_directories(tmp_path):
     names = [PLAIN, *APART, ""]
     run_dirs = [name and str(tmp_path / name) for name in names]
     file = tmp_path / "configs.py"
@@ -58,7 +58,7 @@ def test_doctor_finds_it_beforehand(tmp_path):
 
 
 @pytest.mark.parametrize("name", [PLAIN, *TOLD_TO_PARSL])
-def test_it_is_so_with_parsl(tmp_path, name):
+def test_parsl_fails_in_problematic_run_directories(tmp_path, name):
     config = executors.kernel_config(tmp_path / name)
     config.strategy = "simple"
     config.strategy_period = 0.2

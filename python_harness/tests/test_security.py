@@ -66,7 +66,7 @@ def test_refusal_is_logged_with_the_address(start, intrude):
     )
 
 
-def test_no_keys_no_entry(start, intrude):
+def test_a_peer_without_keys_is_refused(start, intrude):
     side = start(encrypted=True)
     stranger = intrude(side)
     is_refused(side, stranger)
@@ -84,7 +84,7 @@ def test_connection_without_keys_is_logged_with_the_address(start, intrude):
     )
 
 
-def test_wrong_server_key_gets_nowhere(start, intrude):
+def test_wrong_server_key_is_refused(start, intrude):
     side = start(encrypted=True)
     other_server, _ = zmq.curve_keypair()
     keys = zmq.auth.load_certificate(os.path.join(side.cert_dir, "client.key_secret"))
@@ -125,7 +125,7 @@ def test_raw_connections_do_not_disturb(start, connect, encrypted):
         raw.close()
 
 
-def test_the_certificates_of_the_user_are_taken(start, tmp_path, connect):
+def test_certificates_of_the_user_are_used(start, tmp_path, connect):
     """The user may set `cert_dir` to any absolute path that has files of the usual names."""
     cert_dir = curvezmq.create_certificates(tmp_path)
     assert stat.S_IMODE(os.stat(cert_dir).st_mode) == 0o700

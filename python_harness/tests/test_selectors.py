@@ -123,7 +123,7 @@ def test_it_sees_the_records_that_parsl_shows(start, connect, tmp_path):
     ],
     ids=["raises", "slow"],
 )
-def test_a_selector_with_a_fault_costs_the_order_and_not_the_work(start, connect, selector, text):
+def test_a_broken_selector_loses_the_order_and_no_tasks(start, connect, selector, text):
     side = start(manager_selector=selector)
     manager = connect(side).enlist(side)
     side.submit(1)
@@ -215,7 +215,7 @@ def test_the_helper_ends_with_the_interchange(start):
     wait_until(lambda: not is_running(helper), 5, "the helper is gone")
 
 
-def test_a_selector_with_a_great_table(start, connect, measured):
+def test_a_selector_with_a_large_table(start, connect, measured):
     rows = 200_000
     begin = time.monotonic()
     side = start(manager_selector=selectors.TableSelector(rows))

@@ -163,7 +163,7 @@ def launched(start, open_place):
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
-def test_the_run_goes_on_and_says_why(launched, connect, trouble):
+def test_the_run_continues_without_a_side_service_and_says_why(launched, connect, trouble):
     side, interchange, says, reason = launched(trouble)
     manager = connect(side).enlist(side)
     side.submit(1)
@@ -179,7 +179,7 @@ def test_the_run_goes_on_and_says_why(launched, connect, trouble):
 @pytest.mark.expect_death
 @pytest.mark.expect_error("refused to start")
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
-def test_a_strict_start_is_refused_for_it(launched, trouble):
+def test_a_strict_start_without_a_side_service_is_refused(launched, trouble):
     side, interchange, says, reason = launched(trouble, "--strict")
     what = says.split(": ", 1)[1].removesuffix(": ")
     with pytest.raises(ValueError, match=f"refused to start: {what}") as caught:
@@ -268,7 +268,7 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_two_that_name_one_file_of_events_get_one_each(start, connect, tmp_path):
+def test_two_interchanges_with_one_events_file_write_one_each(start, connect, tmp_path):
     shared = tmp_path / "events.jsonl"
     shared.write_text('{"t": 1.0, "event": "end", "reason": "an earlier run"}\n')
     command = [*command_under_test(), "--events", str(shared)]
@@ -297,7 +297,7 @@ def test_two_that_name_one_file_of_events_get_one_each(start, connect, tmp_path)
     wait_until(lambda: '"label":"three"' in shared.read_text(), WITHIN_S, "it is gone on with")
 
 
-def test_one_of_a_container_is_heard_outside_and_never_swept(start):
+def test_an_interchange_in_a_container_is_visible_outside(start):
     """The interchange has another process id inside its container than outside. Outside, that id
     belongs to another process, or to none. The first process of the container is its keeper."""
     sockets = Path(os.environ[DIRECTORY_VARIABLE])

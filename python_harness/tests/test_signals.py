@@ -92,7 +92,7 @@ LINES_A_SECOND = 20
 
 
 @pytest.mark.ours_only("stock dies of the first one")
-def test_a_flood_of_signals_holds_up_neither_tasks_nor_the_end(start, connect, measured):
+def test_a_flood_of_signals_delays_neither_tasks_nor_the_end(start, connect, measured):
     side = start(logging_level=20)
     manager = connect(side).enlist(side)
     said = "Ignoring SIG"
@@ -117,7 +117,7 @@ def test_a_flood_of_signals_holds_up_neither_tasks_nor_the_end(start, connect, m
 
 
 @pytest.mark.ours_only("stock inherits the mask and then needs SIGKILL")
-def test_inherited_signal_mask_does_not_shield_it(start):
+def test_an_inherited_signal_mask_does_not_block_sigterm(start):
     side = start(launch=False)
     everything = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE}
     side.launch(preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, everything))

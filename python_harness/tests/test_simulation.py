@@ -26,7 +26,7 @@ def workshop() -> Workshop:
     return Workshop()
 
 
-def test_what_is_to_be_broken_is_there_once():
+def test_the_code_that_each_mutant_replaces_occurs_once():
     assert len(table.MUTANTS) >= 25
     assert len(turn_table.MUTANTS) >= 25
     names = [mutant.what for mutant in MUTANTS]
@@ -38,7 +38,7 @@ def test_what_is_to_be_broken_is_there_once():
 
 @pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what.replace(" ", "-"))
-def test_what_is_broken_is_caught(workshop, mutant, measured):
+def test_each_mutant_is_caught(workshop, mutant, measured):
     verdict = workshop.play(mutant, seeds=SEEDS)
     assert verdict.caught, f"{mutant.what}: {verdict.how}"
     measured(f"{mutant.what}: {verdict.how[:120]}")

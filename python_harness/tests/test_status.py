@@ -249,7 +249,7 @@ def test_a_killed_interchange(start, place):
     assert list(place.iterdir()) == []
 
 
-def test_a_directory_whose_name_is_no_text(start, tmp_path):
+def test_a_directory_whose_name_is_not_utf8(start, tmp_path):
     """The directory's name is shown as text, and found by its bytes."""
     run = tmp_path / os.fsdecode(b"Zo\xeb")
     side = start(logdir=str(run / "htex"))
@@ -281,7 +281,7 @@ def test_wrong_arguments(tmp_path):
     assert nowhere.returncode == NONE_FOUND and DIRECTORY_VARIABLE in nowhere.stderr
 
 
-def test_a_watched_one_ends(start):
+def test_a_watched_interchange_ends(start):
     side = start()
     watching = subprocess.Popen(
         [environment.binary(), "status", "--watch=0.2", side.workdir],

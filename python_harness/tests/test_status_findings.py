@@ -191,7 +191,7 @@ def test_files_of_a_killed_interchange_are_reported(start, place):  # noqa: F811
 
 
 @pytest.mark.expect_error("has incompatible version info")
-def test_other_versions_are_its_last_words(start, connect):
+def test_a_version_mismatch_is_reported_after_the_end(start, connect):
     side = start()
     side.interchange.expected_to_end = True
     connect(side).register(parsl_v="2020.01.01")

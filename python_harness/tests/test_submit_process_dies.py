@@ -154,8 +154,8 @@ def test_a_wrapper_that_ends_before_the_configuration(tmp_path):
 @EVERY_KERNEL
 @pytest.mark.parametrize("shell", [[], THROUGH_A_SHELL], ids=["direct", "below-a-shell"])
 def test_a_fork_of_the_submit_process_keeps_its_ports(tmp_path, shell, kernel):
-    """Neither the ports nor the end of the parent process show the death if a shell is in
-    between."""
+    """With a shell in between, neither the ports nor the end of the parent process show that the
+    submit process has died."""
     command = [*kernel, *shell, *command_under_test()]
     program = Program("bare_submit_side.py", tmp_path, "forked", *command)
     (fork,) = [each for each in program.started if each.pid == program.report["fork"]]
@@ -214,8 +214,8 @@ def test_watched_pid_may_be_named(start, kernel):
 
 @OURS_ONLY
 def test_watching_may_be_switched_off(tmp_path):
-    """Then only the submit side's sockets show its death; the interchange ends with them all the
-    same."""
+    """Then only the sockets of the submit side show its death; the interchange ends
+    nevertheless."""
     command = [*command_under_test(), "--watch-pid", "none"]
     program = Program("bare_submit_side.py", tmp_path, "answered", *command)
     program.kill()

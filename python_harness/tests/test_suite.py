@@ -45,7 +45,7 @@ CRATES = [
         (["python_harness/harness/cli.py"], []),
     ],
 )
-def test_a_path_is_of_the_crate_with_the_longest_folder(paths, tested):
+def test_a_path_belongs_to_the_crate_with_the_longest_folder(paths, tested):
     assert changed.crates_of(paths, CRATES) == tested
 
 

@@ -130,7 +130,7 @@ def test_the_broker_is_killed_under_a_load(tmp_path, seed, encrypted, caplog, me
     "encrypted",
     [pytest.param(False, marks=pytest.mark.long, id="plain"), pytest.param(True, id="encrypted")],
 )
-def test_tasks_come_while_it_is_killed(tmp_path, encrypted):
+def test_tasks_arrive_while_the_broker_is_killed(tmp_path, encrypted):
     """Another thread submits tasks at any moment, and commands are answered during the restarts."""
     with surviving(tmp_path, encrypted=encrypted) as run:
         enough = threading.Event()
@@ -182,7 +182,7 @@ def test_it_is_killed_twice_within_a_second(tmp_path):
         run.stays()
 
 
-def test_it_is_killed_at_rest(tmp_path):
+def test_the_broker_is_killed_while_idle(tmp_path):
     """No task is in doubt then, and nothing is lost."""
     with surviving(tmp_path, blocks=2) as run:
         run.books.submit(20)
@@ -209,7 +209,7 @@ def test_tasks_that_wait_for_a_block_wait_on(tmp_path):
         assert run.books.balance(RESULT_S) == {"result": 100}
 
 
-def test_a_task_at_work_is_not_run_twice(tmp_path):
+def test_a_running_task_is_not_run_twice(tmp_path):
     """The manager keeps the task all the time, and the task ends with its own result."""
     with surviving(tmp_path) as run:
         started, proceed = tmp_path / "started", tmp_path / "proceed"
@@ -257,7 +257,7 @@ def test_a_draining_manager_drains_on(tmp_path):
         assert waiting.result(RESULT_S)[0] == "1"
 
 
-def test_ends_without_progress_are_a_loss(tmp_path, caplog):
+def test_a_broker_that_keeps_ending_without_progress_is_a_loss(tmp_path, caplog):
     """A user, or something in the machine, kills every broker: the run then fails with a loss."""
     with surviving(tmp_path, blocks=0) as run:
         future = run.htex.submit(jobs.add, {}, 1, 2)
@@ -284,7 +284,7 @@ def test_the_keeper_is_killed(tmp_path):
         assert run.htex.bad_state_is_set
 
 
-def test_a_shutdown_while_it_is_replaced(tmp_path):
+def test_a_shutdown_while_the_broker_is_replaced(tmp_path):
     """No process and no thread is left in this case either."""
     with surviving(tmp_path) as run:
         run.books.submit(40)

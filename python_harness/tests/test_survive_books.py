@@ -48,7 +48,7 @@ def report_of(request, tmp_path):
 
 
 @pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "encrypted"])
-def test_each_task_by_what_the_books_say(report_of, with_keys):
+def test_each_task_is_handled_by_its_recorded_state(report_of, with_keys):
     report = report_of("books", encrypted=with_keys)
     (warning,) = report.pop("warnings")
     assert report == {
@@ -64,7 +64,7 @@ def test_each_task_by_what_the_books_say(report_of, with_keys):
         assert words in warning
 
 
-def test_what_was_on_its_way_is_sent_again_in_its_order(report_of):
+def test_tasks_in_transit_are_sent_again_in_order(report_of):
     report = report_of("in_transit")
     (warning,) = report.pop("warnings")
     assert "15 had not arrived" in warning
@@ -85,7 +85,7 @@ def test_unacknowledged_tasks_are_sent_again(report_of):
     assert report["outcomes"] == ten_times(1, 2, 3)
 
 
-def test_of_two_restarts_the_newer_books_count(report_of):
+def test_the_newer_of_two_restarts_counts(report_of):
     report = report_of("a_second_restart")
     assert set(report["again"]) <= {3, 4, 5}
     assert report["outcomes"] == ten_times(1, 2, 4, 5, _3=LOST)
@@ -93,18 +93,18 @@ def test_of_two_restarts_the_newer_books_count(report_of):
     assert report["result_thread"]
 
 
-def test_a_command_that_went_with_the_broker_is_asked_again(report_of):
+def test_a_command_lost_with_the_broker_is_sent_again(report_of):
     report = report_of("a_command_in_flight")
     assert report["asked"] == ["CONNECTED_BLOCKS"] * 2
     assert report["replies"] == [["0"], ["1"]]
 
 
-def test_a_command_that_was_asked_twice_has_the_later_answer(report_of):
+def test_a_command_sent_twice_gets_the_later_answer(report_of):
     report = report_of("a_stale_reply")
     assert report["replies"] == [["fresh"]] and report["differ"]
 
 
-def test_a_stale_answer_alone_is_none(report_of):
+def test_a_stale_answer_alone_does_not_count(report_of):
     report = report_of("a_stale_reply_alone")
     assert report["replies"] == ["InterchangeLost"] and not report["hangs"]
 
@@ -115,7 +115,7 @@ def test_a_shutdown_waits_for_no_broker(report_of):
     assert report["outcomes"] == {} and report["result_thread"]
 
 
-def test_the_keeper_gives_up_while_that_is_found_out(report_of):
+def test_the_keeper_gives_up_during_the_comparison(report_of):
     report = report_of("the_keeper_gives_up")
     assert report["replies"] == ["InterchangeLost"]
     outcomes = report["outcomes"]
@@ -169,7 +169,7 @@ def test_the_constructor_passes_the_flag_on():
                 kind(survive=bad)
 
 
-def test_without_it_nothing_is_kept(tmp_path):
+def test_without_survive_no_message_is_kept(tmp_path):
     with executors.running(
         tmp_path / "run", kind=HighThroughputExecutor, survive=False, blocks=0
     ) as htex:
@@ -302,7 +302,7 @@ def test_frames_of_older_releases_come_in_lists():
     side.restarts.stop_sending()
 
 
-def test_results_that_keep_coming_hide_no_loss(without_waits):
+def test_a_stream_of_results_hides_no_loss(without_waits):
     """Results of the previous broker are awaited for as long as some of them arrive among the
     others."""
     side = Side(range(1, 3 * OTHERS_IN_A_ROW))
@@ -352,7 +352,7 @@ def test_silence_that_decides_is_longer():
     side.restarts.stop_sending()
 
 
-def test_an_older_restart_is_heard_too_late():
+def test_a_late_report_of_an_older_restart_is_ignored():
     side = Side([1, 2])
     side.hear_restart(2, [[1, 2]], [[1, 2]])
     for number, accepted in ((1, [[1, 2]]), (2, []), (2, [[1, 2]])):
@@ -362,7 +362,7 @@ def test_an_older_restart_is_heard_too_late():
     side.restarts.stop_sending()
 
 
-def test_of_two_restarts_one_is_sent_for():
+def test_after_two_restarts_tasks_are_sent_again_once():
     side = Side([1, 2], kept=[1, 2])
     side.is_away = True
     side.hear_restart(1, [], [])
@@ -375,7 +375,7 @@ def test_of_two_restarts_one_is_sent_for():
     side.restarts.stop_sending()
 
 
-def test_what_looks_alike_is_parsls():
+def test_similar_messages_are_passed_to_parsl():
     """No message of a task is mistaken for one of the interchange itself."""
     side = Side([1])
     for frame in (
@@ -396,7 +396,7 @@ def test_what_looks_alike_is_parsls():
     side.restarts.stop_sending()
 
 
-def test_what_was_accepted_or_has_ended_is_not_kept():
+def test_messages_of_accepted_or_ended_tasks_are_not_kept():
     side = Side(range(1, 7), kept=range(1, 7))
     accepted = {"type": "htex-interchange-accepted", "runs": [[5, 6], [1, 2]]}
     assert side.restarts.for_parsl(pickle.dumps(accepted)) is None

@@ -139,7 +139,7 @@ def test_another_broker_serves_the_same_port(survivor, connect, options, request
     assert side.interchange.process.returncode == 0
 
 
-def test_a_port_that_was_named(survivor):
+def test_a_given_port_is_kept(survivor):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -303,7 +303,7 @@ def test_any_other_executor_learns_of_a_loss(start, connect):
 
 
 @pytest.mark.expect_error("htex-interchange was killed")
-def test_without_memory_for_it_the_run_goes_on_and_says_so(survivor, connect):
+def test_without_memfd_the_run_continues_and_says_so(survivor, connect):
     """A kernel without memfd_create, as before Linux 3.17; and a limit that is reached later."""
     side = survivor(preexec_fn=refused_calls.refusing({"memfd_create": errno.ENOSYS}))
     (line,) = side.interchange.log_lines("WARNING", "--survive: ")

@@ -42,7 +42,7 @@ def batches_of(manager, count: int) -> list[list[int]]:
     return batches
 
 
-def test_it_shares_no_batch(start, connect, homeless):
+def test_a_task_with_foreign_names_shares_no_batch(start, connect, homeless):
     side = start()
     plain, foreign = {"x": uuid.UUID(int=1)}, {"x": homeless()}
     for task_id, context in enumerate([plain, plain, foreign, foreign, plain, plain], start=1):
@@ -52,7 +52,7 @@ def test_it_shares_no_batch(start, connect, homeless):
     assert batches_of(manager, 6) == [[1, 2], [3], [4], [5, 6]]
 
 
-def test_a_real_manager_ends_of_it_and_is_named(tmp_path, homeless):
+def test_a_real_manager_that_ends_of_a_foreign_name_is_reported(tmp_path, homeless):
     """The manager's receiving thread ends. The process is silent from then on, and is declared
     lost."""
     with executors.running(tmp_path / "run", heartbeat_threshold=3) as htex:

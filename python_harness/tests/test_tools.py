@@ -74,7 +74,7 @@ def test_a_shim_serves_an_unmodified_program(tmp_path, how):
     assert Path(tmp_path / "a dir" / "interchange.py").is_symlink() == (how == [])
 
 
-def test_it_says_which_one_would_win(tmp_path):
+def test_it_says_which_interchange_would_be_used(tmp_path):
     ours = str(tmp_path)
     stock = str(STOCK.parent)
     first = install(tmp_path, path=f"{ours}:{stock}")
@@ -132,7 +132,7 @@ def identity(place: Path) -> tuple:
 
 
 def strangers(place: Path) -> list:
-    """Returns functions, each of which creates something foreign at `place`."""
+    """Returns functions, each of which puts another program's file or link at `place`."""
     return [
         lambda: shutil.copy2(STOCK, place),
         lambda: place.symlink_to(STOCK),
@@ -143,7 +143,7 @@ def strangers(place: Path) -> list:
 
 
 @pytest.mark.parametrize("which", range(5))
-def test_what_is_not_ours_stays_unless_forced(tmp_path, which):
+def test_foreign_files_stay_unless_forced(tmp_path, which):
     place = tmp_path / "interchange.py"
     strangers(place)[which]()
     before = identity(place)
@@ -156,7 +156,7 @@ def test_what_is_not_ours_stays_unless_forced(tmp_path, which):
     assert STOCK.read_text().startswith("#!")
 
 
-def test_places_that_cannot_be(tmp_path):
+def test_impossible_places(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "taken" / "interchange.py").mkdir(parents=True)
     assert "its parent does not exist" in refusal(tmp_path / "no" / "bin")
@@ -169,7 +169,7 @@ def test_places_that_cannot_be(tmp_path):
     assert content(tmp_path / "taken") == ["interchange.py"]
 
 
-def test_a_place_that_is_not_ours_to_write(tmp_path):
+def test_a_place_that_cannot_be_written(tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     assert "Permission denied" in refusal(locked, preexec_fn=processes.without_privilege)

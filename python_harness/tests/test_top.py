@@ -116,7 +116,7 @@ def test_it_ends_with_its_terminal(start):
         assert terminal.process.wait(SECONDS) == 128 + signal.SIGTERM
 
 
-def test_several_of_which_one_stops_and_one_ends(start, connect):
+def test_one_of_several_interchanges_stops_and_one_ends(start, connect):
     first, second = enlisted(start, connect, 1), enlisted(start, connect, 2)
     with top() as terminal:
         terminal.wait_for("side1/log (2 of 2, Tab)", "managers 2")
@@ -138,7 +138,7 @@ def test_several_of_which_one_stops_and_one_ends(start, connect):
         assert terminal.wait_exit() == 0
 
 
-def test_events_come_and_it_can_be_paused(start, connect):
+def test_events_appear_and_can_be_paused(start, connect):
     side = enlisted(start, connect, 1)
     with top() as terminal:
         terminal.wait_for("registered manager-0", "managers 1")

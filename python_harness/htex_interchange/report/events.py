@@ -229,8 +229,8 @@ def _batches_of(name: str, file: BinaryIO, reading: Reading, *, newest: bool) ->
 
 
 def _events(lines: list[bytes], name: str, first_line: int, reading: Reading) -> list[Event | None]:
-    """Parses all lines at once, which is several times as fast as one by one, if each is one
-    object."""
+    """Parses all lines at once if each of them is one object: this is several times as fast as
+    parsing them one by one."""
     reading.lines += len(lines)
     if all(text[:1] == b"{" and text[-1:] == b"}" for text in lines):
         try:
