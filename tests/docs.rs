@@ -95,23 +95,6 @@ fn source() -> String {
     joined
 }
 
-/// `…` stands for variable parts of a line.
-#[test]
-fn every_explained_log_line_exists() {
-    let source = source();
-    for row in rows("troubleshoot", "## By line of the log") {
-        for line in quoted(&row[0]) {
-            for part in line
-                .split('…')
-                .map(str::trim)
-                .filter(|part| !part.is_empty())
-            {
-                assert!(source.contains(part), "no line of ours has '{part}'");
-            }
-        }
-    }
-}
-
 #[test]
 fn every_documented_metric_exists() {
     let source = source();

@@ -12,6 +12,7 @@ use clap::{Arg, Command, CommandFactory};
 use htex_interchange::cli::Arguments;
 use htex_interchange::guide::findings;
 use support::pages::filled;
+use tracing::Level;
 
 const STORE: &str = "HTEX_TEST_STORE_GUIDE";
 const END: &str = "<!-- end -->\n";
@@ -182,6 +183,28 @@ fn the_page_of_doctor_lists_every_finding() {
     hold(
         "src/guide/doctor.md",
         "made from the pages of findings",
+        &made,
+    );
+}
+
+/// A row for each WARNING and ERROR: its code and the first sentence of its meaning.
+#[test]
+fn troubleshoot_lists_every_warning_and_error() {
+    let mut made = String::new();
+    for (level, title) in [(Level::ERROR, "Errors"), (Level::WARN, "Warnings")] {
+        let _ = write!(made, "\n{title}:\n\n| code | meaning |\n| --- | --- |\n");
+        let mut rows: Vec<&codes::Code> = codes::all().filter(|code| code.level == level).collect();
+        rows.sort_unstable_by_key(|code| code.name);
+        for code in rows {
+            let first = code.meaning.split_inclusive(". ").next();
+            let first = first.unwrap_or_default().trim().replace('|', "\\|");
+            let _ = writeln!(made, "| `{}` | {first} |", code.name);
+        }
+    }
+    made.push('\n');
+    hold(
+        "src/guide/troubleshoot.md",
+        "made from the table of codes",
         &made,
     );
 }

@@ -7,79 +7,83 @@ use super::Who::{Interchange, Manager, Peer, SubmitSide};
 
 table! {
     LISTENING: INFO, "listening", Interchange,
-        "Managers can connect to the port that the line has.",
+        "Managers can connect to the port that the line shows.",
         "Nothing.";
     CONNECTED: INFO, "connected", SubmitSide,
-        "The interchange connects to the submit side's address and ports that the line has.",
+        "The interchange connects to the submit side. The line shows the address and the ports.",
         "Nothing.";
     CONNECTION_BROKEN: WARN, "connection-broken", SubmitSide,
-        "A connection to the submit side broke and is made again. What was on its way is lost, and \
-         its futures may have no end. A message that memory has no room for does that; then the \
-         line names the limit.",
-        "Raise the limit that the line names, or pass large data by files. Otherwise look at what \
-         is between the two processes.";
+        "A connection to the submit side broke, and the interchange reconnects. Messages in \
+         transit are lost, and their futures may never complete. A message too large for the \
+         available memory is one cause; the line then shows the limit.",
+        "Raise the limit that the line shows, or pass large data by files. Otherwise check the \
+         network between the two processes.";
     CONNECTION_LOST: ERROR, "connection-lost", SubmitSide,
-        "A connection to the submit side broke and could not be made again. What it carries does \
-         not pass any more.",
+        "A connection to the submit side broke, and reconnecting failed. No more messages pass \
+         over it.",
         "End the run, and report the error behind the colon.";
     COMMAND_UNREADABLE: WARN, "command-unreadable", SubmitSide,
-        "A request on the command channel could not be read. It is answered with None.",
-        "Find out what else connects to the submit side's ports, or which release it is of.";
+        "The interchange could not parse a request on the command channel. The reply is None.",
+        "Find out which other program connects to the submit side's ports, or which release of \
+         Parsl sent it.";
     COMMAND_UNKNOWN: WARN, "command-unknown", SubmitSide,
-        "A request on the command channel is none that this interchange knows. It is answered with \
-         None, as in Parsl.",
+        "The submit side sent a command that this interchange does not know. The reply is None, \
+         as in Parsl.",
         "The submit side's Parsl may be newer: see parsl-newer.";
     REPLY_UNSENT: WARN, "reply-unsent", SubmitSide,
-        "The reply to a command could not be sent.",
-        "Look at the submit process: it may have ended.";
+        "The interchange could not send the reply to a command.",
+        "Check the submit process: it may have ended.";
     EXECUTOR_STYLE_UNKNOWN: WARN, "executor-style-unknown", SubmitSide,
-        "Whether the executor asks for the state of the interchange or waits for it could not be \
-         found out. It is served as one that asks.",
+        "The interchange could not determine whether the executor polls it or waits for its \
+         messages. It assumes that the executor polls.",
         "Nothing, if `parsl.load()` returns.";
     MESSAGE_UNREADABLE: WARN, "message-unreadable", Peer,
-        "Bytes on the worker port are no message of a manager. They are dropped.",
-        "Look at the sender: a manager of another release, or no part of Parsl.";
+        "The worker port received bytes that are not a manager's message. The interchange drops \
+         them.",
+        "Check the sender: it is a manager of another release, or not a part of Parsl.";
     MESSAGE_CUT_OFF: WARN, "message-cut-off", Manager,
         "A connection closed in the middle of a message to a manager.",
         "See manager-disconnected, which follows.";
     ACCEPT_FAILED: WARN, "accept-failed", Interchange,
-        "A connection to the worker port could not be accepted.",
-        "If it repeats: descriptors or memory run out.";
+        "The interchange could not accept a connection to the worker port.",
+        "If it repeats: descriptors or memory are running out.";
     HANDSHAKE_FAILED: WARN, "handshake-failed", Peer,
-        "A connection to the worker port ended in its handshake. The peer does not speak as the \
-         port does (encrypted or not), or has another server's key.",
-        "Set `encrypted` alike on both sides, without a proxy in between. Otherwise it is no \
-         manager of this run: look at the address.";
+        "A connection to the worker port failed in its handshake. One side encrypts and the other \
+         does not, or the peer has the key of another interchange.",
+        "Set `encrypted` to the same value on both sides, and use no proxy between them. \
+         Otherwise the peer is not a manager of this run: check its address.";
     KEY_REFUSED: WARN, "key-refused", Peer,
-        "A peer has a key that is not in the certificate directory. It is refused.",
-        "A manager of another run, or of an earlier one: end it. If it belongs to this run, it \
-         must read the very files of `cert_dir`.";
+        "A peer has a key that is not in the certificate directory. The interchange refuses it.",
+        "If the peer is a manager of another or an earlier run: end it. A manager of this run \
+         must read the files of this run's `cert_dir`.";
     PEER_REFUSED: WARN, "peer-refused", Peer,
-        "Authentication refused a peer, for the reason in the line. key-refused has the same peer.",
+        "Authentication refused a peer, for the reason in the line. A line with key-refused names \
+         the same peer.",
         "See key-refused.";
     AUTH_MALFORMED: WARN, "auth-malformed", Interchange,
-        "The request of libzmq to authenticate a peer could not be read. The peer is refused.",
+        "The interchange could not parse an authentication request of libzmq. It refuses the peer.",
         "Report it, with the log.";
     DESCRIPTORS_SCARCE: WARN, "descriptors-scarce", Interchange,
-        "Most of the descriptors that the process may have are in use. Each manager needs one; at \
-         95 % of the limit no more managers are accepted.",
+        "The interchange uses most of its descriptors. Each manager needs one; at 95 % of the \
+         limit the interchange refuses new managers.",
         "Raise the hard limit (`ulimit -Hn`) where Parsl is started.";
     DESCRIPTORS_RAN_OUT: ERROR, "descriptors-ran-out", Interchange,
-        "Descriptors ran out: new managers are refused until some leave. Those that are connected \
-         are served.",
+        "The interchange has run out of descriptors and refuses new connections until some close. \
+         It continues to serve connected managers.",
         "Raise the hard limit (`ulimit -Hn`) where Parsl is started, or ask for fewer blocks.";
     DESCRIPTORS_FREE: INFO, "descriptors-free", Interchange,
-        "There are descriptors again, and managers are accepted again.",
+        "Descriptors are available again, and the interchange accepts new managers.",
         "Nothing.";
     DESCRIPTORS_UNWATCHED: WARN, "descriptors-unwatched", Interchange,
-        "The descriptors of the worker port cannot be watched. If they run out, the process is \
-         busy for nothing.",
+        "The interchange cannot watch the descriptors of the worker port. If they run out, the \
+         process uses a full core.",
         "Report it, with the error behind the colon.";
     WORKER_PORT_STUCK: WARN, "worker-port-stuck", Interchange,
-        "The worker port could not be closed to new managers, or not opened again.",
+        "The interchange could not close the worker port to new managers, or could not open it \
+         again.",
         "If managers cannot connect: restart the run. Report the error behind the colon.";
     PORT_UNRESERVED: WARN, "port-unreserved", Interchange,
-        "The worker port cannot be kept between the end of this process and the start of another \
-         one in its place (`--survive`). Another program may take it.",
-        "Nothing, as long as no process ends.";
+        "The interchange cannot reserve the worker port for a restart (`--survive`). Another \
+         program could take the port between the end of this process and the start of the next.",
+        "Nothing, as long as the process is not killed.";
 }

@@ -7,85 +7,87 @@ use super::Who::{Manager, Peer, Selector, SubmitSide};
 
 table! {
     MANAGER_REGISTERED: INFO, "manager-registered", Manager,
-        "A manager has registered: its node, block, capacity and versions.",
-        "Nothing. If blocks run and no such line comes: their workers do not start, or do not \
-         reach the address or the port. `manager.log` in the block's directory has the addresses \
-         that they tried; `submit_scripts` has the blocks' output.";
+        "A manager registered. The line shows its node, block, capacity and versions.",
+        "Nothing. If blocks run and no manager registers, their workers do not start or cannot \
+         reach the address. `manager.log` in the block's directory shows the addresses that they \
+         tried; `submit_scripts` has the output of the blocks.";
     MANAGER_REREGISTERED: WARN, "manager-reregistered", Manager,
-        "A registered manager has registered again by the same connection. It keeps its tasks.",
-        "Nothing, unless it repeats; then look at its `manager.log`.";
+        "A registered manager registered again over the same connection. It keeps its tasks.",
+        "Nothing, unless it repeats; then read its `manager.log`.";
     MANAGER_REPLACED: WARN, "manager-replaced", Manager,
-        "A manager has registered under the identity of another one. The earlier registration is \
-         discarded, and its tasks fail with ManagerLost.",
-        "Two processes have one identity: find out who copied a manager's command line with its \
-         uid.";
+        "A second manager registered with the identity of a registered one. The earlier \
+         registration is discarded, and its tasks fail with ManagerLost.",
+        "Two processes use one identity: look for a copied manager command line with the same uid.";
     VERSION_MISMATCH: ERROR, "version-mismatch", Manager,
-        "A manager has another version of Python or of Parsl than the submit side. As in Parsl, \
-         one such manager ends the run: every task fails with VersionMismatch.",
-        "Let the provider's `worker_init` enter an environment with the same Python and Parsl.";
+        "A manager has another version of Python or Parsl than the submit side. As in Parsl, one \
+         such manager ends the run: every task fails with VersionMismatch.",
+        "Have the provider's `worker_init` activate an environment with the same Python and Parsl.";
     VERSIONS_UNKNOWN: WARN, "versions-unknown", SubmitSide,
-        "The versions of the submit side could not all be found. Those of the first manager are \
-         what others are compared with.",
+        "The interchange could not determine all versions of the submit side. It compares \
+         managers with the first manager instead.",
         "Nothing, if all nodes have one environment.";
     MANAGER_DISCONNECTED: INFO, "manager-disconnected", Manager,
-        "The connection of a manager has closed. It gets no more tasks until it speaks; if it does \
-         not, it is lost later. At the end of a run every manager goes so.",
-        "Nothing, if manager-back follows. Otherwise look at its node and its block.";
+        "A manager's connection closed. The manager gets no tasks until it sends a message; if it \
+         stays silent, it is lost later. At the end of a run every manager disconnects.",
+        "Nothing, if manager-back follows. Otherwise check its node and its block.";
     MANAGER_BACK: INFO, "manager-back", Manager,
-        "A manager whose connection had closed speaks again, and gets tasks again.",
+        "A manager whose connection had closed has sent a message and is eligible for tasks again.",
         "Nothing.";
     MANAGER_LOST: WARN, "manager-lost", Manager,
-        "A manager has been silent for longer than the heartbeat threshold, or has not come back \
-         since its connection closed. It is removed, and its tasks fail with ManagerLost.",
-        "Look at the end of its `manager.log` and at its block's standard error: a batch job's \
-         end, memory that ran out, a node that failed. If file systems stall, raise \
+        "A manager was silent for longer than the heartbeat threshold, or did not reconnect after \
+         its connection closed. The interchange removes it, and its tasks fail with ManagerLost.",
+        "Read the end of its `manager.log` and its block's standard error: the batch job may have \
+         ended, memory may have run out, or the node failed. If file systems stall, raise \
          `heartbeat_threshold`. `Config(retries=1)` runs lost tasks again.";
     MANAGERS_VANISHED: WARN, "managers-vanished", Manager,
-        "Managers of one block have vanished together. The others of that block get nothing new \
-         until they have spoken.",
-        "Look at the block: its batch job may have ended.";
+        "Several managers of one block disappeared together. The other managers of that block get \
+         no tasks until they send a message.",
+        "Check the block: its batch job may have ended.";
     MANAGER_HELD: INFO, "manager-held", Manager,
-        "A request to hold a manager has come: from Parsl, which holds the managers of a block \
-         that it takes away, or from `top`. It gets no more tasks.",
+        "Parsl or a user of `top` requested to hold a manager; Parsl does so before it removes a \
+         block. The manager gets no more tasks.",
         "Nothing.";
     HOLD_UNKNOWN: WARN, "hold-unknown", SubmitSide,
-        "A request to hold a manager names one that is not registered. It has no effect.",
+        "A request to hold a manager names a manager that is not registered. It has no effect.",
         "Nothing, if that manager has just ended.";
     MANAGER_DRAINING: INFO, "manager-draining", Manager,
-        "A manager has reached its drain time: it gets no more tasks, and ends when it has none.",
+        "A manager has reached its drain time. It gets no more tasks and exits after its last one.",
         "Nothing.";
     MANAGER_DRAINED: INFO, "manager-drained", Manager,
-        "A draining manager has no task any more and is told to exit.",
+        "A draining manager has finished its last task, and the interchange tells it to exit.",
         "Nothing.";
     MANAGER_CLOGGED: WARN, "manager-clogged", Manager,
-        "A manager does not receive the tasks that it was sent. It gets no more until it does.",
-        "Its node is stopped, or the network to it is slow. Others get the work; if it lasts, look \
-         at the node.";
+        "A manager does not read the tasks sent to it. It gets no more tasks until it reads.",
+        "Its node is stopped, or the network to it is slow. Other managers get the work; if it \
+         lasts, check the node.";
     MANAGER_UNCLOGGED: INFO, "manager-unclogged", Manager,
-        "A manager that did not receive its tasks does so again.",
+        "A manager reads its tasks again.",
         "Nothing.";
     MANAGER_FAILING: WARN, "manager-failing", Manager,
-        "The last tasks of a manager have all raised, faster than tasks of other managers are \
-         done. Its node may be broken: a mount, a GPU, the environment.",
-        "Look at the node, and at what its tasks raised. `--hold-failing-managers` holds such a \
+        "The last tasks of a manager all raised exceptions, and sooner than tasks on other \
+         managers finish. Its node may be broken: a mount, a GPU, the environment.",
+        "Check the node, and the exceptions of its tasks. `--hold-failing-managers` holds such a \
          manager.";
     NOT_REGISTERED: WARN, "not-registered", Manager,
-        "A message of an identity that is not registered, or not any more. A manager that was \
-         removed is told to exit.",
-        "It was silent for too long: see manager-lost. One that was never registered is no \
-         manager of this run.";
+        "A message arrived from an identity that is not registered. If the interchange had \
+         removed that manager, it now tells it to exit.",
+        "The manager was silent for too long: see manager-lost. If it never registered, it is not \
+         a manager of this run.";
     ADDRESS_CHANGED: WARN, "address-changed", Peer,
-        "A manager speaks from another address than before: a second interface, or somebody else.",
-        "If it is no node of yours: restart with new keys.";
+        "A manager now sends from another address: it uses a second interface, or another process \
+         uses its identity.",
+        "If the address is not one of your nodes: restart the run with new keys.";
     SELECTOR_FAILED: WARN, "selector-failed", Selector,
-        "The user's own manager selector raised, took too long, gave no usable answer, or its \
-         process ended. Managers are chosen at random instead.",
-        "Its traceback is in the log. While it goes on, a line a minute counts the failures.";
+        "The user's manager selector raised, took too long, returned no usable answer, or its \
+         process ended. The interchange chooses managers at random instead.",
+        "The log has its traceback. If it continues to fail, one line a minute counts the \
+         failures.";
     SELECTOR_RESTARTED: WARN, "selector-restarted", Selector,
-        "The process of the user's own manager selector has ended, and is started once more.",
-        "Its standard error is in the interchange's.";
+        "The process of the user's manager selector ended, and the interchange started it once \
+         more.",
+        "The selector writes its standard error to that of the interchange.";
     SELECTOR_ABANDONED: ERROR, "selector-abandoned", Selector,
-        "The user's own manager selector is not asked any more: managers are chosen at random for \
-         the rest of the run.",
-        "Do as the reason behind the colon says, before the next run.";
+        "The interchange no longer uses the user's manager selector. It chooses managers at \
+         random for the rest of the run.",
+        "Fix the cause named behind the colon before the next run.";
 }

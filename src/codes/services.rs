@@ -7,40 +7,41 @@ use super::Who::{Monitoring, SideServices};
 
 table! {
     SIDE_SERVICE_FAILED: WARN, "side-service-failed", SideServices,
-        "Metrics, events or status could not begin, for the reason behind the colon: a port that \
-         is taken, a directory that is not there, a full disk. Tasks are not concerned.",
-        "Do as the line says. `--strict` refuses such a start.";
+        "Metrics, events or status could not start, for the reason behind the colon: a port in \
+         use, a missing directory, a full disk. Tasks are not affected.",
+        "Follow the line. With `--strict` the interchange refuses to start in this case.";
     STATUS_SERVED: INFO, "status-served", SideServices,
-        "`status` and `top` find the interchange at the socket that the line has.",
+        "`status` and `top` can connect to the interchange at the socket that the line shows.",
         "Nothing.";
     METRICS_SERVED: INFO, "metrics-served", SideServices,
-        "Metrics are served at the address that the line has.",
+        "The interchange serves metrics at the address that the line shows.",
         "Nothing.";
     EVENTS_BEGUN: INFO, "events-begun", SideServices,
-        "Events are written to the file that the line has.",
+        "The interchange writes events to the file that the line shows.",
         "Nothing.";
     EVENTS_SHARED: WARN, "events-shared", SideServices,
-        "Two executors name one file of events. Each writes to a file of its own, and the line has \
-         the other name.",
-        "Nothing: `report` reads both. A name for each executor gives them the names that you \
-         choose.";
+        "Two executors use the same path for their events. Each writes to its own file; the line \
+         shows the other name.",
+        "Nothing: `report` reads both files. To choose the names, give each executor its own path.";
     EVENTS_MOVED: WARN, "events-moved", SideServices,
-        "The file of events was moved away or removed (by `logrotate`, for one). Another one is \
-         begun.",
-        "Nothing: what was in it is where it was moved to.";
+        "Another program (`logrotate`, for example) moved or removed the events file. The \
+         interchange starts a new file.",
+        "Nothing: earlier events are in the file that was moved.";
     EVENTS_NOT_ROTATED: WARN, "events-not-rotated", SideServices,
-        "The file of events has reached its size, and a new one cannot be begun, for the reason in \
-         the line. Lines go on in the file at hand; nothing is lost.",
-        "Make room, or let the directory be written to.";
+        "The events file has reached its maximum size, but the interchange cannot start a new \
+         file, for the reason in the line. It continues to write to the current file, which grows \
+         beyond `--events-max-bytes`. No event is lost.",
+        "Free disk space, or make the directory writable.";
     MONITORING_CONNECTED: INFO, "monitoring-connected", Monitoring,
-        "Records go to Parsl's monitoring hub at the address that the line has.",
+        "The interchange sends records to Parsl's monitoring hub at the address that the line \
+         shows.",
         "Nothing.";
     MONITORING_UNREACHABLE: WARN, "monitoring-unreachable", Monitoring,
-        "There is no connection to Parsl's monitoring hub. Tasks are not concerned; the database \
-         has nothing of this executor's nodes.",
-        "Do as the error behind the colon says.";
+        "The interchange cannot connect to Parsl's monitoring hub. Tasks are not affected; the \
+         monitoring database will not show this executor's nodes.",
+        "Follow the error behind the colon.";
     MONITORING_DROPPED: WARN, "monitoring-dropped", Monitoring,
-        "Parsl's monitoring hub takes no records: it is stuck or gone. They are dropped, the \
-         oldest first. Tasks are not concerned.",
-        "Look at the hub's log in the run's directory.";
+        "Parsl's monitoring hub does not read its records: it is stuck or has ended. The \
+         interchange drops the oldest ones. Tasks are not affected.",
+        "Read the hub's log in the run's directory.";
 }
