@@ -22,6 +22,9 @@ mod script;
 /// Behaviour, theme by theme, as texts in `scenarios/`.
 mod scenarios;
 
+/// The transitions between states that the design page lists.
+mod transitions;
+
 /// Random selection, and state that is remembered only for a while.
 mod bounds;
 

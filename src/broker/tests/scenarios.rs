@@ -71,6 +71,14 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
 }
 
+/// Returns the state changes of tasks and managers in each scenario, in words and in their order.
+pub(crate) fn changes_of_all() -> Vec<Vec<String>> {
+    let entries = fs::read_dir(directory()).expect("the directory is there");
+    let texts = entries.map(|entry| fs::read_to_string(entry.expect("readable").path()));
+    let scenarios = texts.flat_map(|text| read(&text.expect("a text")));
+    scenarios.map(Scenario::changes).collect()
+}
+
 fn run(theme: &str) {
     let path = directory().join(format!("{theme}.txt"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{theme}: {error}"));
@@ -156,6 +164,26 @@ impl Scenario {
         }
         player.finish();
         Ok(())
+    }
+
+    fn changes(mut self) -> Vec<String> {
+        if !self.with.contains("happenings=told") {
+            self.with.push_str(" happenings=told");
+        }
+        let mut player = Player::new(Line::parse(&self.with));
+        let mut changes = Vec::new();
+        for step in &self.steps {
+            for line in player.play(Line::parse(&step.command)) {
+                // While time passes, each line begins with its second in brackets.
+                let change = line
+                    .strip_prefix('[')
+                    .and_then(|rest| rest.split_once("] "));
+                let change = change.map_or(line.as_str(), |(_, rest)| rest);
+                changes.extend(change.strip_prefix("told ").map(str::to_owned));
+            }
+        }
+        player.finish();
+        changes
     }
 }
 
