@@ -17,6 +17,7 @@ import pytest
 from test_status import place  # noqa: F401
 from test_top import enlisted
 
+import htex_interchange
 from harness import cli
 from harness.machine.terminal import Terminal
 from harness.setup import environment
@@ -186,3 +187,25 @@ def test_every_topic_that_a_page_names_exists():
     for topic in topics:
         told = guide(topic)
         assert told.returncode == 0, told.stderr
+
+
+def python_examples() -> list[str]:
+    pages = [environment.PROJECT_DIR / "README.md", *PAGES.rglob("*.md")]
+    blocks = [part for page in pages for part in page.read_text().split("```python\n")[1:]]
+    return [block.split("```")[0] for block in blocks]
+
+
+def test_every_short_python_example_runs():
+    """Each is an import, or an executor as Parsl's Config takes it. The long example of the page
+    `use` runs in test_placement.py."""
+    examples = [example for example in python_examples() if example.count("\n") < 5]
+    assert len(examples) == len(python_examples()) - 1 == 4
+    for example in examples:
+        names: dict[str, object] = {}
+        if not example.startswith("from "):
+            exec("from parsl.executors import HighThroughputExecutor", names)
+        exec(example, names)
+        made = eval(example, names) if "(" in example.partition("#")[0] else None
+        assert made is None or made.interchange_launch_cmd == ["htex-interchange"]
+        ours = htex_interchange.HighThroughputExecutor
+        assert made is not None or names["HighThroughputExecutor"] is ours
